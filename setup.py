@@ -1,0 +1,143 @@
+"""Build of the compiled modules: one kernel module per instruction-set level, all from one Cython source.
+
+Everything else about the project is declared in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from Cython import __version__ as cython_version
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
+
+PYX = Path("pyx")
+BUILD = Path("build", sys.implementation.cache_tag)
+
+# The table of levels, weakest first. A level becomes the module pooling._kernels_<level>.
+LEVELS: dict[str, list[str]] = (
+    {"x86-64-v2": ["-march=x86-64-v2"], "x86-64-v3": ["-march=x86-64-v3"]}
+    if sysconfig.get_platform().endswith("x86_64")
+    else {"generic": []}
+)
+
+# -ffp-contract=off is load-bearing: with fused multiply-add two levels would differ in the last bit.
+# No flag here may change a result; -ffast-math is out of the question.
+FLAGS = {
+    "unix": ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
+    "msvc": ["/O2", "/fp:precise"],
+}
+OPENMP_FLAGS = {"unix": ["-fopenmp"], "msvc": ["/openmp"]}
+OPENMP_PROGRAM = """
+#include <omp.h>
+int main(void) {
+    int i, sum = 0;
+    #pragma omp parallel for reduction(+:sum)
+    for (i = 0; i < 100; ++i) sum += i;
+    return sum != 4950 || omp_get_max_threads() < 1;
+}
+"""
+
+
+def extension(name: str, source: str, **macros: str) -> Extension:
+    """Describe one compiled module; every macro is passed as a C string."""
+    shared = [str(path) for pattern in ("*.pxd", "*.pxi", "*.h") for path in sorted(PYX.rglob(pattern))]
+    return Extension(
+        f"pooling.{name}",
+        [str(PYX / source)],
+        depends=shared,
+        define_macros=[(macro, f'"{value}"') for macro, value in macros.items()],
+    )
+
+
+def kernels(level: str) -> Extension:
+    """Describe the kernel module of one level."""
+    module = extension(f"_kernels_{level.replace('-', '_')}", "kernels.pyx", POOLING_LEVEL=level)
+    module.extra_compile_args = LEVELS[level]
+    return module
+
+
+class BuildKernels(build_ext):
+    """Run Cython once per module, since `cythonize` refuses to make several modules of one source.
+
+    A finished module is kept under build/ together with a digest of all it was made from, so that an unchanged
+    one is never built twice: setuptools builds editable installs in temporary folders, from nothing every time.
+    """
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
+    def build_extensions(self) -> None:
+        kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        openmp = OPENMP_FLAGS[kind] if self.has_openmp(OPENMP_FLAGS[kind]) else []
+        for ext in self.extensions:
+            parallel = openmp if "_kernels_" in ext.name else []
+            ext.extra_compile_args = FLAGS[kind] + ext.extra_compile_args + parallel
+            ext.extra_link_args = parallel if kind == "unix" else []
+        super().build_extensions()
+
+    def has_openmp(self, flags: list[str]) -> bool:
+        """Tell whether a small OpenMP program compiles, links and runs."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "openmp.c")
+            source.write_text(OPENMP_PROGRAM)
+            try:
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=flags)
+                self.compiler.link_executable(objects, "openmp", output_dir=folder, extra_postargs=flags)
+                subprocess.run([Path(folder, "openmp")], check=True)
+            except (CompileError, LinkError, OSError, subprocess.CalledProcessError) as error:
+                self.warn(f"OpenMP does not work here, so the kernels will run on a single thread ({error})")
+                return False
+        return True
+
+    def build_extension(self, ext: Extension) -> None:
+        target = Path(self.get_ext_fullpath(ext.name))
+        kept = BUILD / target.name
+        stamp = kept.with_suffix(".digest")
+        digest = self.digest(ext)
+        if not (kept.exists() and stamp.exists() and stamp.read_text() == digest):
+            source = BUILD / f"{ext.name}.c"
+            source.parent.mkdir(parents=True, exist_ok=True)
+            cython = [sys.executable, "-m", "cython", "--module-name", ext.name, "-I", str(PYX)]
+            try:
+                subprocess.run([*cython, "-o", str(source), *ext.sources], check=True)
+            except subprocess.CalledProcessError as error:
+                raise CompileError(f"Cython could not translate {ext.sources[0]} for {ext.name}") from error
+            ext.sources = [str(source)]
+            self.force = True
+            super().build_extension(ext)
+            shutil.copy2(target, kept)
+            stamp.write_text(digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.copy_file(str(kept), str(target))
+
+    def digest(self, ext: Extension) -> str:
+        """Return a digest of everything that `ext` is made from."""
+        compiler = getattr(self.compiler, "compiler_so", self.compiler.compiler_type)
+        how = (cython_version, compiler, ext.extra_compile_args, ext.extra_link_args, ext.define_macros)
+        digest = hashlib.sha256(repr(how).encode())
+        for path in (*ext.sources, *ext.depends):
+            digest.update(path.encode() + Path(path).read_bytes())
+        return digest.hexdigest()
+
+
+setup(
+    # export/ is installed as pooling.export; a top-level package of that name would be a squatter.
+    packages=[
+        *find_packages(include=["pooling", "pooling.*"]),
+        *(f"pooling.{name}" for name in find_packages(include=["export", "export.*"])),
+    ],
+    package_dir={"pooling.export": "export"},
+    package_data={"pooling": ["py.typed", "*.pyi"]},
+    ext_modules=[extension("_cpu", "cpu.pyx", POOLING_LEVELS=" ".join(LEVELS)), *map(kernels, LEVELS)],
+    cmdclass={"build_ext": BuildKernels},
+)
