@@ -68,8 +68,8 @@ def kernels(level: str) -> Extension:
 class BuildKernels(build_ext):
     """Run Cython once per module, since `cythonize` refuses to make several modules of one source.
 
-    A finished module is kept under build/ together with a digest of all it was made from, so that an unchanged
-    one is never built twice: setuptools builds editable installs in temporary folders, from nothing every time.
+    A finished module is kept under build/ with a digest of all that it was made from, and an unchanged one is
+    not built twice: setuptools builds an editable install in temporary folders, every time from nothing.
     """
 
     def finalize_options(self) -> None:

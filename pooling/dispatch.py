@@ -7,7 +7,7 @@ instruction while it is being imported. ``POOLING_MAX_ISA`` caps the choice.
 from __future__ import annotations
 
 import os
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -92,9 +92,12 @@ def config() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``version``, ``level`` (in use), ``levels_built``, ``levels_supported`` (by the processor), ``openmp``,
-        ``compiler``, ``numpy``. The number of threads is for the caller to add.
+        ``version``, ``level`` (in use), ``levels_built``, ``levels_supported`` (by the processor),
+        ``openmp``, ``compiler``, ``numpy``. The number of threads is for the caller to add.
     """
+    # importlib.metadata takes longer to import than the rest of this package.
+    from importlib import metadata
+
     return {
         "version": metadata.version("pooling"),
         "level": level,

@@ -11,7 +11,7 @@ cdef extern from *:
             #define pooling_runs_v2() __builtin_cpu_supports("x86-64-v2")
             #define pooling_runs_v3() __builtin_cpu_supports("x86-64-v3")
         #else
-            /* Older compilers do not know the levels by name, nor every feature of them; these tell them apart. */
+            /* Other compilers do not know the levels by name; these features tell them apart. */
             #define pooling_runs_v2() \\
                 (__builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2") \\
                  && __builtin_cpu_supports("popcnt"))

@@ -1,0 +1,145 @@
+"""Choice of the instruction-set level: every level in its own process, every impossible wish in words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pooling import dispatch
+
+V2, V3 = "x86-64-v2", "x86-64-v3"
+BUILT = dispatch._cpu.built_levels()
+AVAILABLE = dispatch.available_levels()
+
+
+def run(code: str, folder: Path, *options: str, cap: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `code` in a new interpreter that stands in `folder`."""
+    environment = {name: value for name, value in os.environ.items() if name != "POOLING_MAX_ISA"}
+    if cap is not None:
+        environment["POOLING_MAX_ISA"] = cap
+    return subprocess.run(
+        [sys.executable, *options, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+def last_line(process: subprocess.CompletedProcess[str]) -> str:
+    return process.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def processor(monkeypatch: pytest.MonkeyPatch):
+    """Pretend that the build has both x86-64 levels and that the processor runs the given ones."""
+
+    def pretend(*supported: str) -> None:
+        levels = {"built_levels": lambda: (V2, V3), "supported_levels": lambda: ("generic", *supported)}
+        monkeypatch.setattr(dispatch, "_cpu", SimpleNamespace(**levels))
+
+    return pretend
+
+
+SHOW = "from pooling import dispatch as d; print(d.level, d.kernels.LEVEL, d.config()['level'])"
+
+
+@pytest.mark.parametrize("cap", AVAILABLE)
+def test_cap_chooses_the_level(cap: str, tmp_path: Path) -> None:
+    process = run(SHOW, tmp_path, cap=cap)
+    assert process.stdout.split() == [cap] * 3, process.stderr
+
+
+@pytest.mark.parametrize("cap", [None, ""])
+def test_without_cap_the_best_level_is_used(cap: str | None, tmp_path: Path) -> None:
+    assert run(SHOW, tmp_path, cap=cap).stdout.split() == [AVAILABLE[-1]] * 3
+
+
+@pytest.mark.parametrize("cap", AVAILABLE)
+def test_only_the_chosen_level_is_imported(cap: str, tmp_path: Path) -> None:
+    code = "import sys, pooling; print(*(name for name in sys.modules if '._kernels_' in name))"
+    assert run(code, tmp_path, cap=cap).stdout.split() == [f"pooling._kernels_{cap.replace('-', '_')}"]
+
+
+@pytest.mark.parametrize("cap", ["avx2", "X86-64-V3", "x86-64-v4", " "])
+def test_unknown_cap(cap: str, tmp_path: Path) -> None:
+    assert last_line(run("import pooling", tmp_path, cap=cap)) == (
+        f"ValueError: pooling: POOLING_MAX_ISA={cap!r} must be a level that was built; "
+        f"use {' or '.join(map(repr, BUILT))}"
+    )
+
+
+@pytest.mark.skipif("generic" in BUILT, reason="this build has the generic level")
+def test_cap_that_was_not_built(tmp_path: Path) -> None:
+    assert last_line(run("import pooling", tmp_path, cap="generic")) == (
+        "ValueError: pooling: POOLING_MAX_ISA='generic' must be a level that was built; "
+        "use 'x86-64-v2' or 'x86-64-v3'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("supported", "cap", "level"),
+    [((V2, V3), None, V3), ((V2, V3), V3, V3), ((V2, V3), V2, V2), ((V2,), None, V2), ((V2,), V3, V2)],
+)
+def test_choice(supported: tuple[str, ...], cap: str | None, level: str, processor) -> None:
+    processor(*supported)
+    assert dispatch._choose(cap) == level
+
+
+@pytest.mark.parametrize("cap", [None, V2, V3])
+def test_processor_below_every_level(cap: str | None, processor) -> None:
+    processor()
+    with pytest.raises(RuntimeError) as error:
+        dispatch._choose(cap)
+    assert str(error.value) == (
+        "pooling: this processor runs no level that was built; it needs to run at least 'x86-64-v2'"
+    )
+
+
+def test_levels_load_side_by_side() -> None:
+    modules = [dispatch.load(level) for level in AVAILABLE]
+    assert tuple(module.LEVEL for module in modules) == AVAILABLE
+    assert dispatch.kernels in modules
+
+
+def test_load_of_a_level_that_the_processor_lacks(processor) -> None:
+    processor(V2)
+    with pytest.raises(ValueError) as error:
+        dispatch.load(V3)
+    assert str(error.value) == (
+        "load: level='x86-64-v3' must be a level that was built and that this processor runs; use 'x86-64-v2'"
+    )
+
+
+def test_available_levels_are_built_and_supported() -> None:
+    assert AVAILABLE
+    assert set(AVAILABLE) == set(BUILT) & set(dispatch._cpu.supported_levels())
+
+
+@pytest.mark.parametrize("present", [(), ("_cpu",)])
+def test_missing_build(present: tuple[str, ...], tmp_path: Path) -> None:
+    package = tmp_path / "pooling"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    source = Path(dispatch.__file__)
+    shutil.copy(source, package)
+    for name in present:
+        (module,) = (path for path in source.parent.glob(f"{name}.*") if path.suffix in {".so", ".pyd"})
+        shutil.copy(module, package)
+    # -S: without site-packages, where an editable install would offer the modules of the repository.
+    process = run("import pooling.dispatch", tmp_path, "-S")
+    missing = f"_kernels_{AVAILABLE[-1].replace('-', '_')}" if present else "_cpu"
+    assert last_line(process) == (
+        "ImportError: the compiled kernels are missing; run `pip install -e .` in the repository "
+        f"(this pooling is in {package} and has no {missing})"
+    )
+
+
+def test_config() -> None:
+    config = dispatch.config()
+    assert config["level"] == dispatch.level
+    assert config["levels_built"] == BUILT
+    assert isinstance(config["openmp"], bool)
+    assert config["compiler"].split()[0] in {"gcc", "clang", "msvc", "unknown"}

@@ -1,0 +1,107 @@
+"""The rules of the repository that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import pooling
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ["matplotlib", "ml_dtypes", "onnx", "onnxruntime", "openvino", "rich", "torch"]
+
+
+def test_importing_pooling_imports_numpy_and_nothing_heavier(tmp_path: Path) -> None:
+    code = f"import sys, pooling; print(*(name for name in {HEAVY} if name in sys.modules))"
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert process.stdout.split() == []
+
+
+def test_version_is_the_installed_one() -> None:
+    assert pooling.__version__ == metadata.version("pooling")
+
+
+def test_nothing_generated_is_tracked() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    generated = {".c", ".cpp", ".html", ".o", ".pyc", ".pyd", ".so", ".whl"}
+    assert [name for name in tracked.splitlines() if Path(name).suffix in generated] == []
+
+
+def divisions_by_stride(source: str) -> Iterator[int]:
+    """Yield the lines that divide by something called a stride: the mark of output-size arithmetic."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.BinOp(op=ast.FloorDiv() | ast.Div(), right=divisor):
+                pass
+            case ast.AugAssign(op=ast.FloorDiv() | ast.Div(), value=divisor):
+                pass
+            case ast.Call(func=ast.Name(id="divmod"), args=[_, divisor]):
+                pass
+            case _:
+                continue
+        words = {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(divisor)}
+        if any("stride" in word.lower() for word in words):
+            yield node.lineno
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(n + 2 * padding - kernel) // stride + 1",
+        "-(-n // strides[axis])",
+        "(n + axis.stride - 1) // axis.stride",
+        "math.floor((n - k) / stride) + 1",
+        "divmod(n - k, stride)",
+    ],
+)
+def test_output_size_arithmetic_is_recognised(expression: str) -> None:
+    assert list(divisions_by_stride(expression)) == [1]
+
+
+@pytest.mark.parametrize("expression", ["array.strides[0] // itemsize", "start * stride + 1", "n // 2 + 1"])
+def test_other_arithmetic_is_left_alone(expression: str) -> None:
+    assert list(divisions_by_stride(expression)) == []
+
+
+def test_output_size_arithmetic_is_in_geometry_only() -> None:
+    # reference.py is the oracle and has to be independent of geometry.py.
+    sources = sorted((*(ROOT / "pooling").rglob("*.py"), *(ROOT / "export").rglob("*.py")))
+    assert ROOT / "pooling" / "geometry.py" in sources
+    elsewhere = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources
+        if path.name not in {"geometry.py", "reference.py"}
+        for line in divisions_by_stride(path.read_text(encoding="utf-8"))
+    ]
+    assert elsewhere == []
+
+
+def modules() -> list[str]:
+    """List every public module; an editable install has pooling.export in a folder of its own."""
+    export = importlib.import_module("pooling.export")
+    found = [
+        *pkgutil.walk_packages(pooling.__path__, "pooling."),
+        *pkgutil.walk_packages(export.__path__, "pooling.export."),
+    ]
+    names = {"pooling", "pooling.export", *(module.name for module in found)}
+    return sorted(name for name in names if not name.startswith("pooling._"))
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_in_docstrings(name: str) -> None:
+    module = importlib.import_module(name)
+    result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0
