@@ -1,0 +1,749 @@
+"""The oracle against numbers worked by hand, numerical differentiation, torch where torch is right, and onnxruntime's cases.
+
+`reference.py` is loaded by its path: it needs nothing of the package, and an oracle that needs the kernels is none.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PATH = Path(__file__).parents[1] / "pooling" / "reference.py"
+SPEC = importlib.util.spec_from_file_location("pooling_reference", PATH)
+assert SPEC is not None
+assert SPEC.loader is not None
+ref = importlib.util.module_from_spec(SPEC)
+sys.modules["pooling_reference"] = ref
+SPEC.loader.exec_module(ref)
+
+NAN, INF = math.nan, math.inf
+FLOATS = ["float16", "float32", "float64"]
+INTEGERS = sorted(ref.INTEGERS)
+
+
+def bfloat16():
+    return pytest.importorskip("ml_dtypes").bfloat16
+
+
+def line(*values, dtype=float):
+    """One 1-D map of one channel, without a batch axis."""
+    return np.array([values], dtype)
+
+
+def equal(result, *values):
+    """The result is the line of these values; the dtype is checked elsewhere."""
+    np.testing.assert_array_equal(np.asarray(result, np.result_type(result, np.float64))[0], values)
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_nearest_rounds_as_numpy_does_from_float64(dtype):
+    random = np.random.default_rng(0)
+    values = random.standard_normal(2000) * 2.0 ** random.integers(-160, 140, 2000)
+    with np.errstate(over="ignore"):
+        expected = values.astype(dtype)
+    np.testing.assert_array_equal([ref.nearest(float(v), np.dtype(dtype)) for v in values], expected)
+
+
+def test_nearest_rounds_once_where_going_through_float64_rounds_twice():
+    value = 1 + Fraction(1, 2**24) + Fraction(1, 2**80)  # just above the middle of two float32 numbers
+    assert np.float32(float(value)) == 1
+    assert ref.nearest(value, np.dtype("float32")) == 1 + 2.0**-23
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_nearest_at_both_ends_of_the_range(dtype):
+    info = np.finfo(dtype)
+    largest, tiniest = Fraction(float(info.max)), Fraction(float(info.smallest_subnormal))
+    half = Fraction(float(np.spacing(info.max))) / 2
+    assert ref.nearest(largest + half - Fraction(1, 10**400), info.dtype) == largest
+    assert ref.nearest(-(largest + half), info.dtype) == -INF
+    assert ref.nearest(tiniest / 2, info.dtype) == 0
+    assert ref.nearest(tiniest / 2 + Fraction(1, 10**400), info.dtype) == tiniest
+
+
+def test_nearest_knows_bfloat16():
+    dtype = np.dtype(bfloat16())
+    values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    np.testing.assert_array_equal(
+        [ref.nearest(float(v), dtype) for v in values], values.astype(dtype).astype(float)
+    )
+
+
+def test_sums_are_exact():
+    assert ref.exact_sum([1e308, 1e308, -1e308, 1.0, 1e-300, -1e308]) == 1 + Fraction(1e-300)
+    assert ref.exact_sum([]) == 0
+    assert math.isnan(ref.exact_sum([INF, 1.0, -INF]))
+    assert ref.exact_sum([INF, 1.0]) == INF
+
+
+# --- geometry --------------------------------------------------------------------------------------------------
+
+
+def shape(sizes, *args, **kwargs):
+    return tuple(len(axis.windows) for axis in ref.sliding(sizes, *args, **kwargs))
+
+
+def test_output_size_of_the_textbook():
+    assert shape((7,), 2, 2) == (3,)
+    assert ref.global_avg_pool(np.ones((2, 5, 7, 7))).reshape(2, -1).shape == (2, 5)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_output_size_counts_the_positions_one_by_one(ceil_mode):
+    cases = itertools.product(range(1, 12), range(1, 5), range(1, 6), range(3), range(3), range(1, 4))
+    for size, kernel, stride, begin, end, dilation in cases:
+        effective = dilation * (kernel - 1) + 1
+        if max(begin, end) >= effective or size + begin + end < effective:
+            continue
+        padded = range(-begin, size + end)
+        starts = padded[::stride]
+        whole = [s for s in starts if s + effective - 1 in padded]
+        # The ceiling adds one window when cells are left over, unless it would start in the padding at the end.
+        rest = [s for s in starts if s not in whole][:1] if whole[-1] + effective - 1 != padded[-1] else []
+        expected = whole + [s for s in rest if s < size] if ceil_mode else whole
+        axes = ref.sliding((size,), kernel, stride, ((begin, end),), dilation, ceil_mode)
+        assert [window[0] for window in axes[0].windows] == expected, (
+            size,
+            kernel,
+            stride,
+            begin,
+            end,
+            dilation,
+        )
+
+
+def test_ceil_mode_drops_the_window_that_would_start_in_the_padding():
+    assert shape((5, 5), 3, 3, 1, ceil_mode=True) == (2, 2)
+    assert shape((9,), 2, 5, ceil_mode=True) == (2,)
+    assert shape((5,), 2, 2, ceil_mode=True) == (3,)
+    assert shape((6,), 3, 2, "valid", ceil_mode=True) == (3,)
+
+
+def test_output_size_below_one_names_the_axis_and_the_smallest_input():
+    with pytest.raises(ValueError, match=r"on axis W of size 2; it needs an input of at least 3"):
+        shape((5, 2), 3, 1)
+    with pytest.raises(ValueError, match="at least 1"):
+        shape((0,), 2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"dilation": 2**62, "kernel_size": 5}, "dilation"),
+        ({"dilation": 2**62, "kernel_size": 3}, "dilation"),
+        ({"dilation": 2**31 - 1, "kernel_size": 3}, "kernel_size"),
+        ({"kernel_size": 2**63 - 1}, "kernel_size"),
+        ({"kernel_size": 2**63}, "kernel_size"),
+        ({"kernel_size": 2**32 + 2}, "kernel_size"),
+        ({"kernel_size": 2**32 - 10}, "kernel_size"),
+        ({"kernel_size": 2**62 + 1, "padding": 2**62}, "padding"),
+        ({"kernel_size": 2, "stride": 2**64}, "stride"),
+    ],
+)
+def test_overflow_names_the_argument(arguments, name):
+    with pytest.raises(ValueError, match=name):
+        ref.max_pool1d(np.ones((1, 1, 4)), **arguments)
+
+
+def test_huge_stride_is_no_overflow():
+    equal(ref.max_pool1d(line(1, 2, 3), 2, 2**62), 2)
+    equal(ref.max_pool1d(line(1, 2, 3), 2, 2**62, ceil_mode=True), 2)
+
+
+@pytest.mark.parametrize(
+    ("padding", "expected"),
+    [
+        (1, [(1, 1), (1, 1)]),
+        ((1, 0), [(1, 1), (0, 0)]),
+        ([(0, 1), (2, 0)], [(0, 1), (2, 0)]),
+        ("valid", [(0, 0), (0, 0)]),
+        ("same", [(0, 1), (1, 1)]),
+        ("same_upper", [(0, 1), (1, 1)]),
+        ("same_lower", [(1, 0), (1, 1)]),
+    ],
+)
+def test_every_form_of_padding(padding, expected):
+    axes = ref.sliding((6, 7), 3, 2, padding)
+    assert [(axis.begin, axis.end) for axis in axes] == expected
+
+
+def test_padding_must_be_smaller_than_the_effective_kernel():
+    assert shape((4,), 3, 1, 4, dilation=2) == (8,)
+    with pytest.raises(
+        ValueError, match=r"padding=\(2, 2\) must be smaller than the effective kernel size 2 on axis H"
+    ):
+        shape((4, 4), 2, 1, (2, 2))
+    with pytest.raises(ValueError, match="padding <= 4"):
+        shape((4,), 3, 1, 5, dilation=2)
+    with pytest.raises(ValueError, match="axis L"):
+        shape((4,), 2, 1, ((0, 2),))
+
+
+@pytest.mark.parametrize("mode", ["same", "same_upper", "same_lower"])
+def test_same_gives_the_ceiling_of_size_over_stride_with_the_effective_kernel(mode):
+    for size, kernel, stride, dilation in itertools.product(
+        range(1, 9), range(1, 4), range(1, 5), range(1, 4)
+    ):
+        assert shape((size,), kernel, stride, mode, dilation) == (-(-size // stride),)
+        assert shape((size,), kernel, stride, mode, dilation, True) == (-(-size // stride),)
+
+
+def test_same_lower_puts_the_odd_cell_first():
+    equal(ref.max_pool1d(line(1, 2, 3, 4, 5, 6), 3, 2, "same_lower"), 2, 4, 6)
+    equal(ref.max_pool1d(line(1, 2, 3, 4, 5, 6), 3, 2, "same_upper"), 3, 5, 6)
+
+
+def test_adaptive_windows_use_integers_only():
+    (axis,) = ref.adaptive((10,), 3)
+    assert axis.windows == [range(0, 4), range(3, 7), range(6, 10)]
+    (axis,) = ref.adaptive((4,), 6)
+    assert axis.windows == [range(0, 1), range(0, 2), range(1, 2), range(2, 3), range(2, 4), range(3, 4)]
+    (axis,) = ref.adaptive((5,), None)
+    assert axis.windows == [range(i, i + 1) for i in range(5)]
+
+
+# --- max and min -----------------------------------------------------------------------------------------------
+
+BOOK = np.array([[1, 3, 2, 1], [5, 6, 7, 8], [4, 2, 1, 3], [10, 14, 12, 16]], float)
+
+
+def test_max_pool_of_the_textbook():
+    output, indices = ref.max_pool2d(BOOK[None, None], 2, 2, return_indices=True)
+    np.testing.assert_array_equal(output[0, 0], [[6, 8], [14, 16]])
+    np.testing.assert_array_equal(indices[0, 0], [[5, 7], [13, 15]])
+    assert indices.dtype == np.int64
+
+
+def test_min_pool_of_the_textbook():
+    output, indices = ref.min_pool2d(BOOK[None, None], 2, 2, return_indices=True)
+    np.testing.assert_array_equal(output[0, 0], [[1, 1], [2, 1]])
+    np.testing.assert_array_equal(indices[0, 0], [[0, 3], [9, 10]])
+
+
+@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("pool", ["max_pool2d", "min_pool2d", "adaptive_max_pool2d"])
+def test_nan_propagates_wherever_it_stands(pool, position):
+    x = np.array([5.0, 2, 3, 4])
+    x[position] = NAN
+    size = 1 if "adaptive" in pool else 2
+    output, indices = getattr(ref, pool)(x.reshape(1, 2, 2), size, return_indices=True)
+    assert np.isnan(output).all()
+    assert indices.item() == position
+
+
+def test_nan_index_is_the_first_nan():
+    output, indices = ref.max_pool1d(line(1, NAN, 9, NAN), 4, return_indices=True)
+    equal(output, NAN)
+    equal(indices, 1)
+
+
+def test_nan_ignore_skips_nan_but_a_window_of_nan_only_is_nan():
+    output, indices = ref.max_pool1d(line(NAN, 2, NAN, 1, NAN, NAN), 2, return_indices=True, nan="ignore")
+    equal(output, 2, 1, NAN)
+    equal(indices, 1, 3, 4)
+    equal(ref.min_pool1d(line(NAN, 2, 1, NAN), 4, nan="ignore"), 1)
+
+
+def test_a_window_of_minus_infinity_is_minus_infinity():
+    output, indices = ref.max_pool1d(line(-INF, -INF, -INF), 2, 1, 1, return_indices=True)
+    equal(output, *[-INF] * 4)
+    equal(indices, 0, 0, 1, 2)
+
+
+def test_ties_go_to_the_first_in_row_major_order():
+    output, indices = ref.max_pool2d(np.array([[[0.0, 7, 7], [7, 1, 1]]]), 2, 1, return_indices=True)
+    np.testing.assert_array_equal(indices[0], [[1, 1]])
+    assert ref.max_pool1d(line(0.0, -0.0), 2, return_indices=True)[1].item() == 0
+    assert ref.max_pool1d(line(-0.0, 0.0), 2, return_indices=True)[1].item() == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest", "smallest"),
+    [
+        ("float32", INF, -INF),
+        ("float16", INF, -INF),
+        ("int8", 127, -128),
+        ("uint16", 65535, 0),
+        ("int64", 2**63 - 1, -(2**63)),
+        ("bool", True, False),
+    ],
+)
+def test_a_window_without_any_element(dtype, largest, smallest):
+    x = np.ones((1, 1), dtype)  # dilation 4 and padding 2 leave the taps at -2 and 2 beside a single element
+    for pool, value in ((ref.max_pool1d, smallest), (ref.min_pool1d, largest)):
+        output, indices = pool(x, 2, 1, 2, 4, return_indices=True)
+        assert output.dtype == dtype
+        assert output.item() == value
+        assert indices.item() == -1
+    if dtype == "float32":
+        grad = ref.max_pool1d_backward(np.ones((1, 1), dtype), x, 2, 1, 2, 4)
+        np.testing.assert_array_equal(grad, [[0]])
+        grad = ref.max_pool1d_backward(np.ones((1, 1), dtype), x, 2, 1, 2, 4, indices=np.array([[-1]]))
+        np.testing.assert_array_equal(grad, [[0]])
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "bool"])
+def test_max_and_min_keep_every_dtype(dtype):
+    x = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 100, (2, 3, 5, 6)).astype(dtype)
+    blocks = x[:, :, :4].reshape(2, 3, 2, 2, 3, 2)
+    assert ref.max_pool2d(x, 2).dtype == dtype
+    np.testing.assert_array_equal(ref.max_pool2d(x, 2), blocks.max((3, 5)))
+    np.testing.assert_array_equal(ref.min_pool2d(x, 2), blocks.min((3, 5)))
+    np.testing.assert_array_equal(ref.global_max_pool(x), x.max((2, 3), keepdims=True))
+
+
+def test_max_of_bool_is_or_and_min_is_and():
+    x = line(False, False, False, True, True, True, dtype=bool)
+    equal(ref.max_pool1d(x, 2), False, True, True)
+    equal(ref.min_pool1d(x, 2), False, False, True)
+
+
+def test_max_takes_bfloat16_and_other_byte_orders():
+    x = np.arange(8.0).reshape(1, 8)
+    for dtype in (bfloat16(), ">f4", ">i8"):
+        output = ref.max_pool1d(x.astype(dtype), 2)
+        assert output.dtype == np.dtype(dtype).newbyteorder("=")
+        equal(output.astype(float), 1, 3, 5, 7)
+
+
+def test_int64_is_compared_as_integers():
+    equal(ref.max_pool1d(line(2**53, 2**53 + 1, dtype=np.int64), 2) - 2**53, 1)
+
+
+def test_max_gradient_goes_to_the_named_element_nan_and_ties_included():
+    grad = np.array([[1.0, 10.0, 100.0]])
+    equal(ref.max_pool1d_backward(grad, line(2, 2, 1, NAN, NAN, 5), 2), 1, 0, 0, 10, 100, 0)
+    equal(ref.max_pool1d_backward(grad, line(0, 9, 9, 0, 0, 0), 4, 1), 0, 111, 0, 0, 0, 0)
+    equal(
+        ref.min_pool1d_backward(grad, line(2, 2, 1, NAN, NAN, 5), 2, nan="ignore"),
+        1,
+        0,
+        100 - 90 - 0,
+        0,
+        0,
+        100,
+    )
+
+
+def test_given_indices_are_believed():
+    grad = ref.max_pool1d_backward(line(1.0, 10.0), line(4, 3, 2, 1), 2, indices=line(3, 3, dtype=np.int64))
+    equal(grad, 0, 0, 0, 11)
+
+
+@pytest.mark.parametrize("index", [4, -2, 10**7, 10**12, -(10**12)])
+def test_an_index_out_of_range_is_refused(index):
+    with pytest.raises(ValueError, match="indices has"):
+        ref.max_pool1d_backward(line(1.0, 1.0), line(4, 3, 2, 1), 2, indices=line(0, index, dtype=np.int64))
+
+
+# --- average ---------------------------------------------------------------------------------------------------
+
+
+def test_count_include_pad_counts_declared_padding_but_nothing_beyond():
+    x = np.arange(16.0).reshape(1, 1, 4, 4)
+    expected = [[14 / 9, 20 / 6, 2], [38 / 6, 11, 6], [4.5, 7.5, 4]]
+    expected[0][1], expected[1][0] = 30 / 9, 57 / 9
+    output = ref.avg_pool2d(x, 3, 2, 1, ceil_mode=True)
+    np.testing.assert_allclose(output[0, 0], expected, rtol=1e-15)
+    equal(ref.avg_pool1d(line(1, 2, 3, 4, 5), 3, 2, ((0, 1),), True), 2, 4, 2.5)
+
+
+def test_count_exclude_pad():
+    equal(ref.avg_pool1d(line(1, 2, 3, 4, 5), 3, 2, 1, count_include_pad=False), 1.5, 3, 4.5)
+    equal(ref.avg_pool1d(line(1, 2, 3, 4, 5), 3, 2, 1), 1, 3, 3)
+
+
+def test_dilated_average_counts_only_taps_in_input_and_padding():
+    equal(ref.avg_pool1d(line(*range(1, 11)), 3, 3, 1, True, dilation=2), 2, 5, 8, 4.5)
+
+
+def test_divisor_override_divides_every_window():
+    equal(ref.avg_pool1d(line(1, 2, 3, 4, 5), 3, 2, 1, True, divisor_override=2), 1.5, 4.5, 4.5)
+    equal(ref.avg_pool1d(line(1, 2, 3, 4), 2, divisor_override=-0.5), -6, -14)
+    equal(ref.avg_pool1d(line(1, 2), 2, 1, 2, dilation=4, count_include_pad=False, divisor_override=2), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("divisor", "error"),
+    [
+        (0, ValueError),
+        (NAN, ValueError),
+        (INF, ValueError),
+        ("2", TypeError),
+        (True, TypeError),
+        (1j, TypeError),
+    ],
+)
+def test_divisor_override_must_be_finite_and_not_zero(divisor, error):
+    with pytest.raises(error, match="divisor_override"):
+        ref.avg_pool2d(np.ones((1, 1, 4, 4)), 2, divisor_override=divisor)
+
+
+def test_a_window_without_a_counted_element_is_nan_or_refused():
+    arguments = {"kernel_size": 2, "stride": 1, "padding": 2, "dilation": 4, "count_include_pad": False}
+    equal(ref.avg_pool1d(line(1), **arguments), NAN)
+    equal(ref.avg_pool1d_backward(line(1.0), line(1.0), **arguments), 0)
+    with pytest.raises(ValueError, match="nothing to count"):
+        ref.avg_pool1d(line(1, dtype=np.int32), **arguments)
+    with pytest.raises(ValueError, match="nothing to count"):
+        ref.avg_pool1d(np.zeros((0, 1, 1), np.int32), **arguments)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_average_is_correctly_rounded(dtype):
+    x = np.random.default_rng(0).standard_normal((1, 1, 64, 64)).astype(dtype)
+    exact = sum(Fraction(float(v)) for v in x.ravel()) / x.size
+    result = ref.global_avg_pool(x).item()
+    below, above = np.nextafter(np.dtype(dtype).type(result), [-INF, INF], dtype=dtype)
+    assert abs(Fraction(result) - exact) <= min(abs(Fraction(float(v)) - exact) for v in (below, above))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_average_of_ones_is_one_and_of_the_largest_number_does_not_overflow(dtype):
+    assert ref.global_avg_pool(np.ones((1, 1, 300, 300), dtype)).item() == 1
+    largest = np.finfo(dtype).max
+    assert ref.global_avg_pool(np.full((1, 1, 8), largest, dtype)).item() == largest
+
+
+@pytest.mark.parametrize(
+    ("rounding", "expected"),
+    [
+        ("half_even", [0, 2, 2, 1, 0, -2]),
+        ("half_up", [1, 2, 3, 1, 0, -1]),
+        ("floor", [0, 1, 2, 0, -1, -2]),
+        ("trunc", [0, 1, 2, 0, 0, -1]),
+    ],
+)
+def test_integer_average_rounds_as_asked(rounding, expected):
+    for mean, value in zip((0.5, 1.5, 2.5, 0.75, -0.5, -1.5), expected, strict=True):
+        x = line(*[math.floor(mean)] * 3, round(4 * mean) - 3 * math.floor(mean), dtype=np.int8)
+        output = ref.avg_pool1d(x, 4, rounding=rounding)
+        assert output.dtype == np.int8
+        equal(output, value)
+    equal(ref.avg_pool1d(line(1, 0, 1, 2, dtype=np.uint8), 2), 0, 2)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integer_average_cannot_overflow(dtype):
+    info = np.iinfo(dtype)
+    assert ref.global_avg_pool(np.full((1, 1, 9), info.max, dtype)).item() == info.max
+    assert ref.avg_pool1d(np.full((1, 4), info.min, dtype), 4).item() == info.min
+
+
+def test_an_integer_that_does_not_fit_saturates():
+    equal(ref.avg_pool1d(line(-128, dtype=np.int8), 1, divisor_override=-1), 127)
+    equal(ref.avg_pool1d(line(3, dtype=np.uint8), 1, divisor_override=-1), 0)
+
+
+def test_nan_and_infinity_in_an_average():
+    equal(ref.avg_pool1d(line(NAN, 1, INF, 1, INF, -INF), 2), NAN, INF, NAN)
+
+
+def test_half_gradients_are_rounded_once():
+    x, grad = np.zeros((1, 80)), np.ones((1, 48))
+    result = ref.avg_pool1d_backward(grad.astype("float16"), x.astype("float16"), 33, 1)
+    assert result[0, 40] == 1
+    dtype = bfloat16()
+    result = ref.avg_pool1d_backward(grad.astype(dtype), x.astype(dtype), 33, 1)
+    assert result.dtype == dtype
+    assert result[0, 40] == 1
+
+
+# --- arrays ----------------------------------------------------------------------------------------------------
+
+RANKS = {1: (9,), 2: (6, 7), 3: (5, 4, 6)}
+CASES = [  # every one-input operator in n dimensions: name, arguments, whether NaN-free data may be of any sign
+    ("max_pool", (3, 2, 1)),
+    ("min_pool", (3, 2, 1)),
+    ("avg_pool", (3, 2, 1)),
+    ("adaptive_max_pool", (3,)),
+    ("adaptive_avg_pool", (3,)),
+]
+
+
+def with_ranks(cases):
+    return [pytest.param(f"{name}{n}d", args, n, id=f"{name}{n}d") for name, args in cases for n in RANKS]
+
+
+def distinct(shape, dtype=np.float64):
+    """Values of both signs, no two alike and none near zero, so that nothing has a kink nearby."""
+    size = math.prod(shape)
+    values = np.random.default_rng(size).permutation(size) - size // 2 + 0.5
+    return (values / 4).reshape(shape).astype(dtype)
+
+
+@pytest.mark.parametrize(("name", "args", "n"), with_ranks(CASES))
+def test_layouts_and_missing_batch_axis(name, args, n):
+    pool, backward = getattr(ref, name), getattr(ref, f"{name}_backward")
+    x = distinct((2, 3, *RANKS[n]))
+    y = pool(x, *args)
+    grad = distinct(y.shape)
+    dx = backward(grad, x, *args)
+    assert dx.shape == x.shape
+    for batch in range(2):
+        np.testing.assert_array_equal(pool(x[batch], *args), y[batch])
+        np.testing.assert_array_equal(backward(grad[batch], x[batch], *args), dx[batch])
+
+    def last(array):
+        return np.moveaxis(array, 1, -1)
+
+    np.testing.assert_array_equal(pool(last(x), *args, layout="channels_last"), last(y))
+    np.testing.assert_array_equal(backward(last(grad), last(x), *args, layout="channels_last"), last(dx))
+    np.testing.assert_array_equal(pool(last(x)[0], *args, layout="channels_last"), last(y)[0])
+
+
+@pytest.mark.parametrize(("name", "args", "n"), with_ranks(CASES))
+@pytest.mark.parametrize("empty", [(0, 3), (2, 0)])
+def test_empty_batch_or_channels(name, args, n, empty):
+    x = np.zeros((*empty, *RANKS[n]))
+    y = getattr(ref, name)(x, *args)
+    assert y.shape == (*empty, *getattr(ref, name)(np.zeros((1, 1, *RANKS[n])), *args).shape[2:])
+    assert getattr(ref, f"{name}_backward")(y, x, *args).shape == x.shape
+
+
+@pytest.mark.parametrize("name", ["global_max_pool", "global_avg_pool"])
+@pytest.mark.parametrize("n", RANKS)
+def test_global_pools(name, n):
+    x = distinct((2, 3, *RANKS[n]))
+    pool, backward = getattr(ref, name), getattr(ref, f"{name}_backward")
+    y = pool(x)
+    assert y.shape == (2, 3) + (1,) * n
+    whole = (x.max if "max" in name else x.mean)(axis=tuple(range(2, n + 2)), keepdims=True)
+    np.testing.assert_allclose(y, whole, rtol=1e-14)
+    assert pool(np.moveaxis(x, 1, -1), layout="channels_last").shape == (2,) + (1,) * n + (3,)
+    assert backward(y, x).shape == x.shape
+    for wrong in (x[0, 0, ..., 0] if n == 1 else np.zeros(3), np.zeros((2,) * 6)):
+        with pytest.raises(ValueError, match="axes"):
+            pool(wrong)
+
+
+@pytest.mark.parametrize(("name", "args", "n"), with_ranks(CASES))
+def test_a_spatial_axis_of_size_zero_is_refused(name, args, n):
+    with pytest.raises(ValueError, match="of size 0|has size 0"):
+        getattr(ref, name)(np.zeros((1, 1, *RANKS[n][:-1], 0)), *args)
+
+
+def test_the_input_is_left_alone():
+    x = distinct((2, 3, 6, 7))
+    x.flags.writeable = False
+    keep = x.copy()
+    ref.max_pool2d(x, 3, 1, 1)
+    ref.avg_pool2d(x[:, ::-1, :, ::2], 2)
+    np.testing.assert_array_equal(x, keep)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("argument", ["kernel_size", "stride", "dilation"])
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (0, ValueError),
+        (-1, ValueError),
+        ((2, 0), ValueError),
+        ((2,), ValueError),
+        ((2, 2, 2), ValueError),
+        ([], ValueError),
+        (2**63, ValueError),
+        (2.0, TypeError),
+        (True, TypeError),
+        (np.bool_(True), TypeError),
+        ("2", TypeError),
+        ((2, 2.0), TypeError),
+    ],
+)
+@pytest.mark.parametrize("pool", ["max_pool2d", "avg_pool2d"])
+def test_bad_sizes(pool, argument, value, error):
+    with pytest.raises(error, match=argument):
+        getattr(ref, pool)(np.ones((1, 1, 8, 8)), **({"kernel_size": 2} | {argument: value}))
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (-1, ValueError),
+        (((0, 0),), ValueError),
+        (((0, 0), (0,)), ValueError),
+        (((0, -1), (0, 0)), ValueError),
+        ((0, 0, 0), ValueError),
+        ("SAME", ValueError),
+        (1.0, TypeError),
+        (False, TypeError),
+        (None, TypeError),
+    ],
+)
+def test_bad_padding(value, error):
+    with pytest.raises(error, match="padding"):
+        ref.max_pool2d(np.ones((1, 1, 8, 8)), 3, padding=value)
+
+
+@pytest.mark.parametrize("size", [0, -1, (2,), (2, 0), (2, 2, 2), 2**63])
+def test_bad_output_size(size):
+    with pytest.raises(ValueError, match="output_size"):
+        ref.adaptive_avg_pool2d(np.ones((1, 1, 8, 8)), size)
+    with pytest.raises(TypeError, match="output_size"):
+        ref.adaptive_max_pool2d(np.ones((1, 1, 8, 8)), 2.0)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "error"),
+    [
+        ({"layout": "NCHW"}, ValueError),
+        ({"layout": None}, TypeError),
+        ({"nan": "raise"}, ValueError),
+        ({"ceil_mode": 7}, TypeError),
+        ({"return_indices": 1}, TypeError),
+    ],
+)
+def test_bad_words_and_flags(keyword, error):
+    with pytest.raises(error, match=next(iter(keyword))):
+        ref.max_pool2d(np.ones((1, 1, 8, 8)), 3, **keyword)
+
+
+def test_bad_words_and_flags_of_the_average():
+    with pytest.raises(ValueError, match="rounding"):
+        ref.avg_pool1d(np.ones((1, 1, 8)), 3, rounding="up")
+    with pytest.raises(TypeError, match="count_include_pad"):
+        ref.avg_pool1d(np.ones((1, 1, 8)), 3, count_include_pad=1)
+
+
+@pytest.mark.parametrize("dtype", [object, complex, "U3", "f4,f4", np.longdouble, "datetime64[s]"])
+def test_bad_dtypes(dtype):
+    with pytest.raises(TypeError, match="dtype"):
+        ref.max_pool1d(np.zeros((1, 1, 8), dtype), 2)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2, 5, 6])
+def test_bad_ranks(rank):
+    with pytest.raises(ValueError, match="axes"):
+        ref.max_pool2d(np.ones((4,) * rank), 2)
+
+
+def test_average_of_bool_and_gradients_of_integers_are_refused():
+    with pytest.raises(TypeError, match="dtype"):
+        ref.avg_pool1d(np.ones((1, 4), bool), 2)
+    for name in ("max_pool1d", "min_pool1d", "avg_pool1d", "adaptive_max_pool1d", "adaptive_avg_pool1d"):
+        for dtype in (np.int32, bool):
+            with pytest.raises(TypeError, match="dtype"):
+                getattr(ref, f"{name}_backward")(np.ones((1, 2), dtype), np.ones((1, 4), dtype), 2)
+
+
+def test_bad_gradients_and_indices():
+    x = np.ones((1, 4))
+    with pytest.raises(ValueError, match="grad_output has shape"):
+        ref.max_pool1d_backward(np.ones((1, 3)), x, 2)
+    with pytest.raises(TypeError, match="grad_output has dtype"):
+        ref.avg_pool1d_backward(np.ones((1, 2), np.float32), x, 2)
+    with pytest.raises(ValueError, match="indices has shape"):
+        ref.max_pool1d_backward(np.ones((1, 2)), x, 2, indices=np.zeros((1, 3), np.int64))
+    for dtype in (np.int32, np.uint64, float):
+        with pytest.raises(TypeError, match="indices has dtype"):
+            ref.max_pool1d_backward(np.ones((1, 2)), x, 2, indices=np.zeros((1, 2), dtype))
+
+
+# --- gradients -------------------------------------------------------------------------------------------------
+
+
+def numerical(function, x, grad, step=1e-3):
+    """Differentiate the sum of grad * function(x) by the five-point rule, element by element."""
+    result = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        for move, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
+            moved = x.copy()
+            moved[i] += move * step
+            result[i] += weight * np.sum(grad * function(moved)) / (12 * step)
+    return result
+
+
+def differentiates(name, x, *args, **kwargs):
+    """The backward function agrees with numerical differentiation of the forward one."""
+    function = getattr(ref, name)
+    grad = distinct(function(x, *args, **kwargs).shape)
+    expected = numerical(lambda moved: function(moved, *args, **kwargs), x, grad)
+    result = getattr(ref, f"{name}_backward")(grad, x, *args, **kwargs)
+    np.testing.assert_allclose(result, expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs"),
+    [
+        ("max_pool1d", (3, 2, 1), {"ceil_mode": True}),
+        ("max_pool2d", (2, 1, ((1, 0), (0, 1)), 2), {}),
+        ("max_pool3d", (2, 2, 1), {}),
+        ("min_pool2d", (3, 2, "same_lower"), {}),
+        ("avg_pool1d", (3, 2, 1, True), {}),
+        ("avg_pool1d", (3, 2, 1, True, False), {"dilation": 2}),
+        ("avg_pool2d", ((3, 2), (2, 1), 1), {"count_include_pad": False}),
+        ("avg_pool2d", (2,), {"divisor_override": -0.3}),
+        ("avg_pool3d", (2, 1, "same"), {}),
+        ("adaptive_max_pool2d", ((3, 2),), {}),
+        ("adaptive_avg_pool1d", (4,), {}),
+        ("adaptive_avg_pool2d", ((None, 3),), {}),
+        ("adaptive_avg_pool3d", (2,), {}),
+        ("global_max_pool", (), {}),
+        ("global_avg_pool", (), {}),
+    ],
+)
+def test_gradients_against_numerical_differentiation(name, args, kwargs, layout):
+    n = int(name[-2]) if name.endswith("d") else 2
+    shape = {1: (2, 7, 2), 2: (1, 4, 5, 2), 3: (1, 3, 4, 3, 1)}[n]
+    differentiates(
+        name,
+        distinct(shape if layout == "channels_last" else np.moveaxis(np.empty(shape), -1, 1).shape),
+        *args,
+        **kwargs,
+        layout=layout,
+    )
+
+
+# --- torch, where torch is right -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs"),
+    [
+        (f"{family}{n}d", args, kwargs)
+        for n in RANKS
+        for family, args, kwargs in [
+            ("max_pool", (3, 2, 1), {}),
+            ("max_pool", (3, 2, 1), {"ceil_mode": True}),
+            ("max_pool", (2, 1, 1, 2), {}),
+            ("avg_pool", (3, 2, 1), {}),
+            ("avg_pool", (3, 2, 1), {"ceil_mode": True}),
+            ("avg_pool", (3, 2, 1), {"ceil_mode": True, "count_include_pad": False}),
+            ("adaptive_max_pool", (3,), {}),
+            ("adaptive_avg_pool", (3,), {}),
+            ("adaptive_avg_pool", (7,), {}),
+        ]
+    ]
+    + [("avg_pool2d", (3, 2, 1), {"divisor_override": -5}), ("avg_pool3d", (2,), {"divisor_override": 3})],
+)
+def test_forward_and_backward_equal_torch(name, args, kwargs):
+    torch = pytest.importorskip("torch")
+    x = distinct((2, 2, *RANKS[int(name[-2])]))
+    tensor = torch.tensor(x, requires_grad=True)
+    expected = getattr(torch.nn.functional, name)(tensor, *args, **kwargs)
+    output = getattr(ref, name)(x, *args, **kwargs)
+    np.testing.assert_allclose(output, expected.detach().numpy(), rtol=1e-14)
+    grad = distinct(output.shape)
+    expected.backward(torch.tensor(grad))
+    result = getattr(ref, f"{name}_backward")(grad, x, *args, **kwargs)
+    np.testing.assert_allclose(result, tensor.grad.numpy(), rtol=1e-13, atol=1e-13)
+    if "max" in name:
+        _, named = getattr(torch.nn.functional, name)(tensor, *args, return_indices=True, **kwargs)
+        _, indices = getattr(ref, name)(x, *args, return_indices=True, **kwargs)
+        np.testing.assert_array_equal(indices, named.numpy())
+        again = getattr(ref, f"{name}_backward")(grad, x, *args, indices=indices, **kwargs)
+        np.testing.assert_array_equal(again, result)
