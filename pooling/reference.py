@@ -98,7 +98,8 @@ def nearest(value: Number, dtype: np.dtype[Any]) -> float:
     quantum = Fraction(2) ** (max(exponent, lowest) - bits + 1)
     magnitude = round(magnitude / quantum) * quantum
     overflow = magnitude >= Fraction(2) ** (2 - lowest)
-    return math.copysign(math.inf if overflow else float(magnitude), value)
+    rounded = math.inf if overflow else float(magnitude)
+    return -rounded if value < 0 else rounded
 
 
 def stored(value: Number, dtype: np.dtype[Any], rounding: str = "half_even") -> float | int:
@@ -657,7 +658,7 @@ adaptive_max_pool1d_backward, adaptive_max_pool2d_backward, adaptive_max_pool3d_
 
 
 class Sum(NamedTuple):
-    """One output cell: a weighted sum of input cells over a divisor, which is 0 if there is nothing to add."""
+    """One output cell: a weighted sum of input cells over a divisor, which is 0 if nothing counts."""
 
     taps: list[Cell]
     weights: list[Number]

@@ -1,6 +1,6 @@
-"""The oracle against numbers worked by hand, numerical differentiation, torch where torch is right, and onnxruntime's cases.
+"""The oracle against numbers worked by hand, numerical differentiation, torch where torch is right, and more.
 
-`reference.py` is loaded by its path: it needs nothing of the package, and an oracle that needs the kernels is none.
+`reference.py` is loaded by its path: it needs nothing of the package, so it runs before anything is built.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def equal(result, *values):
     np.testing.assert_array_equal(np.asarray(result, np.result_type(result, np.float64))[0], values)
 
 
-# --- numbers ---------------------------------------------------------------------------------------------------
+# --- numbers ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -64,7 +64,7 @@ def test_nearest_rounds_once_where_going_through_float64_rounds_twice():
 def test_nearest_at_both_ends_of_the_range(dtype):
     info = np.finfo(dtype)
     largest, tiniest = Fraction(float(info.max)), Fraction(float(info.smallest_subnormal))
-    half = Fraction(float(np.spacing(info.max))) / 2
+    half = (largest - Fraction(float(np.nextafter(info.max, info.dtype.type(0))))) / 2
     assert ref.nearest(largest + half - Fraction(1, 10**400), info.dtype) == largest
     assert ref.nearest(-(largest + half), info.dtype) == -INF
     assert ref.nearest(tiniest / 2, info.dtype) == 0
@@ -86,7 +86,7 @@ def test_sums_are_exact():
     assert ref.exact_sum([INF, 1.0]) == INF
 
 
-# --- geometry --------------------------------------------------------------------------------------------------
+# --- geometry -----------------------------------------------------------------------------------------------
 
 
 def shape(sizes, *args, **kwargs):
@@ -108,7 +108,7 @@ def test_output_size_counts_the_positions_one_by_one(ceil_mode):
         padded = range(-begin, size + end)
         starts = padded[::stride]
         whole = [s for s in starts if s + effective - 1 in padded]
-        # The ceiling adds one window when cells are left over, unless it would start in the padding at the end.
+        # The ceiling adds one window for cells left over, unless it would start in the padding at the end.
         rest = [s for s in starts if s not in whole][:1] if whole[-1] + effective - 1 != padded[-1] else []
         expected = whole + [s for s in rest if s < size] if ceil_mode else whole
         axes = ref.sliding((size,), kernel, stride, ((begin, end),), dilation, ceil_mode)
@@ -212,7 +212,7 @@ def test_adaptive_windows_use_integers_only():
     assert axis.windows == [range(i, i + 1) for i in range(5)]
 
 
-# --- max and min -----------------------------------------------------------------------------------------------
+# --- max and min --------------------------------------------------------------------------------------------
 
 BOOK = np.array([[1, 3, 2, 1], [5, 6, 7, 8], [4, 2, 1, 3], [10, 14, 12, 16]], float)
 
@@ -261,7 +261,7 @@ def test_a_window_of_minus_infinity_is_minus_infinity():
 
 
 def test_ties_go_to_the_first_in_row_major_order():
-    output, indices = ref.max_pool2d(np.array([[[0.0, 7, 7], [7, 1, 1]]]), 2, 1, return_indices=True)
+    indices = ref.max_pool2d(np.array([[[0.0, 7, 7], [7, 1, 1]]]), 2, 1, return_indices=True)[1]
     np.testing.assert_array_equal(indices[0], [[1, 1]])
     assert ref.max_pool1d(line(0.0, -0.0), 2, return_indices=True)[1].item() == 0
     assert ref.max_pool1d(line(-0.0, 0.0), 2, return_indices=True)[1].item() == 0
@@ -323,12 +323,12 @@ def test_int64_is_compared_as_integers():
 def test_max_gradient_goes_to_the_named_element_nan_and_ties_included():
     grad = np.array([[1.0, 10.0, 100.0]])
     equal(ref.max_pool1d_backward(grad, line(2, 2, 1, NAN, NAN, 5), 2), 1, 0, 0, 10, 100, 0)
-    equal(ref.max_pool1d_backward(grad, line(0, 9, 9, 0, 0, 0), 4, 1), 0, 111, 0, 0, 0, 0)
+    equal(ref.max_pool1d_backward(grad, line(0, 9, 9, 0, 0, 0), 4, 1), 0, 11, 100, 0, 0, 0)
     equal(
         ref.min_pool1d_backward(grad, line(2, 2, 1, NAN, NAN, 5), 2, nan="ignore"),
         1,
         0,
-        100 - 90 - 0,
+        10,
         0,
         0,
         100,
@@ -346,13 +346,12 @@ def test_an_index_out_of_range_is_refused(index):
         ref.max_pool1d_backward(line(1.0, 1.0), line(4, 3, 2, 1), 2, indices=line(0, index, dtype=np.int64))
 
 
-# --- average ---------------------------------------------------------------------------------------------------
+# --- average ------------------------------------------------------------------------------------------------
 
 
 def test_count_include_pad_counts_declared_padding_but_nothing_beyond():
-    x = np.arange(16.0).reshape(1, 1, 4, 4)
-    expected = [[14 / 9, 20 / 6, 2], [38 / 6, 11, 6], [4.5, 7.5, 4]]
-    expected[0][1], expected[1][0] = 30 / 9, 57 / 9
+    x = np.arange(1.0, 17.0).reshape(1, 1, 4, 4)
+    expected = [[14 / 9, 30 / 9, 12 / 6], [57 / 9, 99 / 9, 36 / 6], [27 / 6, 45 / 6, 16 / 4]]
     output = ref.avg_pool2d(x, 3, 2, 1, ceil_mode=True)
     np.testing.assert_allclose(output[0, 0], expected, rtol=1e-15)
     equal(ref.avg_pool1d(line(1, 2, 3, 4, 5), 3, 2, ((0, 1),), True), 2, 4, 2.5)
@@ -459,10 +458,10 @@ def test_half_gradients_are_rounded_once():
     assert result[0, 40] == 1
 
 
-# --- arrays ----------------------------------------------------------------------------------------------------
+# --- arrays -------------------------------------------------------------------------------------------------
 
 RANKS = {1: (9,), 2: (6, 7), 3: (5, 4, 6)}
-CASES = [  # every one-input operator in n dimensions: name, arguments, whether NaN-free data may be of any sign
+CASES = [  # every operator of one input and any rank
     ("max_pool", (3, 2, 1)),
     ("min_pool", (3, 2, 1)),
     ("avg_pool", (3, 2, 1)),
@@ -529,7 +528,7 @@ def test_global_pools(name, n):
 
 @pytest.mark.parametrize(("name", "args", "n"), with_ranks(CASES))
 def test_a_spatial_axis_of_size_zero_is_refused(name, args, n):
-    with pytest.raises(ValueError, match="of size 0|has size 0"):
+    with pytest.raises(ValueError, match="size 0"):
         getattr(ref, name)(np.zeros((1, 1, *RANKS[n][:-1], 0)), *args)
 
 
@@ -542,7 +541,7 @@ def test_the_input_is_left_alone():
     np.testing.assert_array_equal(x, keep)
 
 
-# --- bad input -------------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("argument", ["kernel_size", "stride", "dilation"])
@@ -652,7 +651,7 @@ def test_bad_gradients_and_indices():
             ref.max_pool1d_backward(np.ones((1, 2)), x, 2, indices=np.zeros((1, 2), dtype))
 
 
-# --- gradients -------------------------------------------------------------------------------------------------
+# --- gradients ----------------------------------------------------------------------------------------------
 
 
 def numerical(function, x, grad, step=1e-3):
@@ -708,7 +707,7 @@ def test_gradients_against_numerical_differentiation(name, args, kwargs, layout)
     )
 
 
-# --- torch, where torch is right -------------------------------------------------------------------------------
+# --- torch, where torch is right ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
