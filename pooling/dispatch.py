@@ -12,6 +12,10 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+import numpy
+
+from ._version import __version__
+
 __all__ = ["available_levels", "config", "kernels", "level", "load"]
 
 
@@ -57,6 +61,11 @@ def load(level: str) -> ModuleType:
     ------
     ValueError
         If `level` was not built or does not run on this processor.
+
+    Examples
+    --------
+    >>> load(level) is kernels
+    True
     """
     if level not in available_levels():
         raise ValueError(
@@ -95,17 +104,14 @@ def config() -> dict[str, Any]:
         ``version``, ``level`` (in use), ``levels_built``, ``levels_supported`` (by the processor),
         ``openmp``, ``compiler``, ``numpy``. The number of threads is for the caller to add.
     """
-    # importlib.metadata takes longer to import than the rest of this package.
-    from importlib import metadata
-
     return {
-        "version": metadata.version("pooling"),
+        "version": __version__,
         "level": level,
         "levels_built": _cpu.built_levels(),
         "levels_supported": _cpu.supported_levels(),
         "openmp": kernels.OPENMP,
         "compiler": _cpu.compiler(),
-        "numpy": metadata.version("numpy"),
+        "numpy": numpy.__version__,
     }
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy
 import pytest
 
 from pooling import dispatch
@@ -18,7 +19,7 @@ BUILT = dispatch._cpu.built_levels()
 AVAILABLE = dispatch.available_levels()
 
 
-def run(code: str, folder: Path, *options: str, cap: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(code: str, folder: Path, cap: str | None = None, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `code` in a new interpreter that stands in `folder`."""
     environment = {name: value for name, value in os.environ.items() if name != "POOLING_MAX_ISA"}
     if cap is not None:
@@ -48,24 +49,24 @@ SHOW = "from pooling import dispatch as d; print(d.level, d.kernels.LEVEL, d.con
 
 @pytest.mark.parametrize("cap", AVAILABLE)
 def test_cap_chooses_the_level(cap: str, tmp_path: Path) -> None:
-    process = run(SHOW, tmp_path, cap=cap)
+    process = run(SHOW, tmp_path, cap)
     assert process.stdout.split() == [cap] * 3, process.stderr
 
 
 @pytest.mark.parametrize("cap", [None, ""])
 def test_without_cap_the_best_level_is_used(cap: str | None, tmp_path: Path) -> None:
-    assert run(SHOW, tmp_path, cap=cap).stdout.split() == [AVAILABLE[-1]] * 3
+    assert run(SHOW, tmp_path, cap).stdout.split() == [AVAILABLE[-1]] * 3
 
 
 @pytest.mark.parametrize("cap", AVAILABLE)
 def test_only_the_chosen_level_is_imported(cap: str, tmp_path: Path) -> None:
     code = "import sys, pooling; print(*(name for name in sys.modules if '._kernels_' in name))"
-    assert run(code, tmp_path, cap=cap).stdout.split() == [f"pooling._kernels_{cap.replace('-', '_')}"]
+    assert run(code, tmp_path, cap).stdout.split() == [f"pooling._kernels_{cap.replace('-', '_')}"]
 
 
 @pytest.mark.parametrize("cap", ["avx2", "X86-64-V3", "x86-64-v4", " "])
 def test_unknown_cap(cap: str, tmp_path: Path) -> None:
-    assert last_line(run("import pooling", tmp_path, cap=cap)) == (
+    assert last_line(run("import pooling", tmp_path, cap)) == (
         f"ValueError: pooling: POOLING_MAX_ISA={cap!r} must be a level that was built; "
         f"use {' or '.join(map(repr, BUILT))}"
     )
@@ -73,7 +74,7 @@ def test_unknown_cap(cap: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif("generic" in BUILT, reason="this build has the generic level")
 def test_cap_that_was_not_built(tmp_path: Path) -> None:
-    assert last_line(run("import pooling", tmp_path, cap="generic")) == (
+    assert last_line(run("import pooling", tmp_path, "generic")) == (
         "ValueError: pooling: POOLING_MAX_ISA='generic' must be a level that was built; "
         "use 'x86-64-v2' or 'x86-64-v3'"
     )
@@ -124,12 +125,15 @@ def test_missing_build(present: tuple[str, ...], tmp_path: Path) -> None:
     package.mkdir()
     (package / "__init__.py").touch()
     source = Path(dispatch.__file__)
-    shutil.copy(source, package)
+    for python in ("dispatch.py", "_version.py"):
+        shutil.copy(source.with_name(python), package)
     for name in present:
         (module,) = (path for path in source.parent.glob(f"{name}.*") if path.suffix in {".so", ".pyd"})
         shutil.copy(module, package)
-    # -S: without site-packages, where an editable install would offer the modules of the repository.
-    process = run("import pooling.dispatch", tmp_path, "-S")
+    # -S: no .pth files, by which an editable install would offer the modules of the repository.
+    site_packages = str(Path(numpy.__file__).parent.parent)
+    code = f"import sys; sys.path.append({site_packages!r}); import pooling.dispatch"
+    process = run(code, tmp_path, None, "-S")
     missing = f"_kernels_{AVAILABLE[-1].replace('-', '_')}" if present else "_cpu"
     assert last_line(process) == (
         "ImportError: the compiled kernels are missing; run `pip install -e .` in the repository "
