@@ -4,31 +4,45 @@ Nothing here is fast and nothing is shared with the kernels: each output cell is
 taps of its window one by one, each sum is exact (a fraction of two integers), and there is one rounding, at
 the end, to the dtype of the result. So what this module returns is the correctly rounded truth, against which
 the error of a kernel can be counted in ulp. Only the powers of Lp and generalised-mean pooling are
-irrational: they are float64.
+irrational; they are float64.
 
-The chapters: *numbers* (exact sums and the one rounding), *arguments*, *maps* (every layout becomes ``(N, C,
-*S)``), *windows* (which taps an output cell sees), *gradients*, and then the operators, of which there are
-three kinds:
+The chapters are numbers (exact sums and the one rounding), arguments, maps (every layout becomes (N, C, *S)),
+windows (which taps an output cell sees), and the operators. There are four kinds of these, each a class that
+knows how to go forward and backward:
 
-- a *selection* (max, min; unpooling is its inverse) copies one element, and its gradient goes back to that
-  element;
-- a *weighted sum* (average, blur, RoiAlign) is linear, and its gradient is the transposed sum;
-- a *power mean* (Lp, generalised mean) is neither, and spells its gradient out.
+- a Selection (max, min) copies one element of a window; its gradient goes back to that element;
+- a Placement (unpooling) is the inverse;
+- a WeightedSum (average, blur, RoiAlign) is linear; its gradient is the transposed sum;
+- a PowerMean (Lp, generalised mean) is neither, and spells its gradient out.
 
-The definitions are those of ``torch.nn.functional`` and of the ONNX operators; where these are silent or
+An operator is one function that describes an instance of its kind. `publish` makes its public functions of
+it: ``name(input, ...)`` and ``name_backward(grad_output, input, ...)``, for each rank.
+
+The definitions are those of torch.nn.functional and of the ONNX operators; where these are silent or
 disagree, the docstring says what holds here. Sentences of errors do not repeat the name of the function.
+
+>>> import numpy as np
+>>> from pooling import reference
+>>> x = np.array([[[1, 3, 2, 1], [5, 6, 7, 8], [4, 2, 1, 3], [10, 14, 12, 16]]])
+>>> reference.max_pool2d(x, 2)
+array([[[ 6,  8],
+        [14, 16]]])
+>>> reference.avg_pool2d_backward(np.ones((1, 2, 2)), x.astype(float), 2)[0, 0]
+array([0.25, 0.25, 0.25, 0.25])
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import math
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +51,11 @@ Array: TypeAlias = npt.NDArray[Any]
 Cell: TypeAlias = tuple[int, ...]  # a position on the spatial axes; also (n, c), the position of a map
 Number: TypeAlias = int | float | Fraction
 Sizes: TypeAlias = int | Sequence[int]
+OptionalSizes: TypeAlias = int | Sequence[int | None] | None
 Padding: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]] | str
 T = TypeVar("T")
 
-# ------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------
 # Numbers
 
 # Significant bits, and the exponent of the smallest normal number.
@@ -49,6 +64,8 @@ INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16
 BOOL = frozenset({"bool"})
 
 INT64_MAX = 2**63 - 1
+INF = math.inf
+LARGEST = float(np.finfo(np.float64).max)
 
 ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
     "half_even": round,
@@ -98,7 +115,7 @@ def nearest(value: Number, dtype: np.dtype[Any]) -> float:
     quantum = Fraction(2) ** (max(exponent, lowest) - bits + 1)
     magnitude = round(magnitude / quantum) * quantum
     overflow = magnitude >= Fraction(2) ** (2 - lowest)
-    rounded = math.inf if overflow else float(magnitude)
+    rounded = INF if overflow else float(magnitude)
     return -rounded if value < 0 else rounded
 
 
@@ -113,7 +130,7 @@ def stored(value: Number, dtype: np.dtype[Any], rounding: str = "half_even") -> 
     return min(max(ROUNDINGS[rounding](Fraction(value)), int(limits.min)), int(limits.max))
 
 
-# ------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------
 # Arguments
 
 
@@ -127,7 +144,7 @@ def integer(name: str, value: object, at_least: int) -> int:
 
 
 def per_axis(name: str, value: object, n: int, at_least: int = 1) -> list[int]:
-    """Accept one integer for all spatial axes, or a tuple or list of one for each (of `n`)."""
+    """Accept one integer for all axes, or a tuple or list of one for each."""
     if not isinstance(value, tuple | list):
         return [integer(name, value, at_least)] * n
     if len(value) != n:
@@ -139,9 +156,10 @@ def real(name: str, value: object) -> int | float:
     """Accept a Python or NumPy real number, no bool and no NaN."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name}={value!r} must be a real number, not {type(value).__name__}")
-    if value != value:
-        raise ValueError(f"{name}={value!r} must be a number")
-    return int(value) if isinstance(value, int | np.integer) else float(value)
+    number = int(value) if isinstance(value, int | np.integer) else float(value)
+    if number != number or LARGEST < abs(number) < INF:
+        raise ValueError(f"{name}={value!r} must be a number that float64 can hold")
+    return number
 
 
 def positive(name: str, value: object, *, finite: bool = True) -> float:
@@ -168,12 +186,14 @@ def choice(name: str, value: object, options: Collection[str]) -> str:
     return value
 
 
-# ------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------
 # Maps
+
+Terms: TypeAlias = Iterable[tuple[Cell, Number]]  # (input cell, a part of its gradient), in any order
 
 
 class Maps:
-    """An array of either layout, with or without a batch axis, seen as maps ``(N, C, *S)``.
+    """An array of either layout, with or without a batch axis, seen as maps (N, C, *S).
 
     Parameters
     ----------
@@ -194,9 +214,7 @@ class Maps:
         if array.dtype.name not in dtypes:
             raise TypeError(f"input has dtype {array.dtype} but must have one of {sorted(dtypes)}")
         if array.ndim not in (n + 1, n + 2):
-            raise ValueError(
-                f"input of shape {array.shape} must have {n + 2} axes, or {n + 1} without a batch axis"
-            )
+            raise ValueError(f"input of shape {array.shape} must have {n + 2} axes, or {n + 1} unbatched")
         self.batched = array.ndim == n + 2
         self.dtype = array.dtype.newbyteorder("=")
         self.maps = self.canonical(array).astype(self.dtype)
@@ -235,29 +253,35 @@ class Maps:
             raise ValueError(f"{name} has shape {array.shape} but must have {wanted}")
         return self.canonical(array)
 
+    def gradients(self, grad_output: npt.ArrayLike, spatial: Cell) -> Array:
+        """View the gradient of the output as maps of exact numbers."""
+        if self.dtype.name not in FLOATS:
+            raise TypeError(f"input has dtype {self.dtype} but only {sorted(FLOATS)} have a gradient")
+        return exact(self.partner("grad_output", grad_output, spatial, self.dtype))
+
+    def gathered(self, terms: Mapping[Cell, Terms]) -> Array:
+        """Make the gradient of the array: add the terms of each map that meet in one cell, and round."""
+        result = self.zeros(self.spatial)
+        for plane, parts in terms.items():
+            meeting = defaultdict(list)
+            for cell, value in parts:
+                meeting[cell].append(value)
+            for cell, values in meeting.items():
+                result[plane][cell] = nearest(exact_sum(values), self.dtype)
+        return self.restore(result)
+
 
 def spatial_axes(array: npt.ArrayLike) -> int:
     """Count the spatial axes of a batched array."""
     n = np.ndim(array) - 2
     if n not in (1, 2, 3):
         raise ValueError(
-            f"input of shape {np.shape(array)} must have a batch, a channel and 1 to 3 spatial axes"
+            f"input of shape {np.shape(array)} must have 3 to 5 axes: N, C, and 1 to 3 spatial ones"
         )
     return n
 
 
-def spread(
-    name: str, function: Callable[..., T], *first: object, ranks: Cell = (1, 2, 3)
-) -> Iterator[Callable[..., T]]:
-    """Make ``name1d``, ``name2d``, ... of one function whose last argument before the input is the rank."""
-    for n in ranks:
-        bound = functools.wraps(function)(functools.partial(function, *first, n))
-        bound.__name__ = bound.__qualname__ = name.format(f"{n}d")
-        del bound.__wrapped__
-        yield bound
-
-
-# ------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------
 # Windows
 
 
@@ -299,7 +323,7 @@ def sliding(
     """Lay the kernel over each axis, first at the first cell of the padding, then on at every stride.
 
     With I + begin + end cells and an effective kernel of dilation * (K - 1) + 1 there are floor((I + begin +
-    end - effective) / S) + 1 positions. `ceil_mode` takes the ceiling instead and then drops the last window
+    end - effective) / S) + 1 positions. `ceil_mode` takes the ceiling instead, and then drops the last window
     if it would start at or beyond I + begin, that is, in the padding at the end.
     """
     n = len(sizes)
@@ -309,9 +333,7 @@ def sliding(
     ceil = flag("ceil_mode", ceil_mode)
     effective = [gap * (k - 1) + 1 for gap, k in zip(gaps, kernel, strict=True)]
     if max(effective) > INT64_MAX:
-        raise ValueError(
-            f"dilation={dilation!r} makes an effective kernel size of {max(effective)}, beyond int64"
-        )
+        raise ValueError(f"dilation={dilation!r} makes an effective kernel of {max(effective)}, beyond int64")
     axes = []
     for axis, (begin, end) in enumerate(pads(padding, sizes, effective, steps)):
         size, step, where = sizes[axis], steps[axis], axis_name(axis, n)
@@ -329,8 +351,7 @@ def sliding(
         starts = [-begin + o * step for o in range(count)]
         if ceil and starts[-1] >= size:
             starts.pop()
-        windows = [range(start, start + effective[axis], gaps[axis]) for start in starts]
-        axes.append(Axis(size, begin, end, windows))
+        axes.append(Axis(size, begin, end, [range(at, at + effective[axis], gaps[axis]) for at in starts]))
     return axes
 
 
@@ -352,9 +373,7 @@ def pads(padding: Padding, sizes: Cell, effective: list[int], steps: list[int]) 
     if entries and all(isinstance(entry, tuple | list) for entry in entries):
         if len(entries) != n:
             raise ValueError(f"padding={padding!r} must have one pair for each of the {n} spatial axes")
-        pairs = [
-            (begin, end) for begin, end in (per_axis("padding", entry, 2, at_least=0) for entry in entries)
-        ]
+        pairs = [(begin, end) for begin, end in (per_axis("padding", entry, 2, 0) for entry in entries)]
     else:
         pairs = [(pad, pad) for pad in per_axis("padding", padding, n, at_least=0)]
     for axis, (pair, kernel) in enumerate(zip(pairs, effective, strict=True)):
@@ -366,23 +385,22 @@ def pads(padding: Padding, sizes: Cell, effective: list[int], steps: list[int]) 
     return pairs
 
 
-def adaptive(sizes: Cell, output_size: int | Sequence[int | None] | None) -> list[Axis]:
-    """Cut each axis into O windows, as even as whole cells allow: from floor(o I / O) to ceil((o + 1) I / O).
+def adaptive(sizes: Cell, output_size: OptionalSizes) -> list[Axis]:
+    """Cut each axis into O windows, as even as whole cells allow: floor(o I / O) to ceil((o + 1) I / O).
 
     None keeps the axis as it is.
     """
     n = len(sizes)
     wanted = output_size if isinstance(output_size, tuple | list) else [output_size] * n
     if len(wanted) != n:
-        raise ValueError(f"output_size={output_size!r} must have one entry for each of the {n} spatial axes")
+        raise ValueError(f"output_size={output_size!r} must have {n} entries, not {len(wanted)}")
     axes = []
     for axis, (size, count) in enumerate(zip(sizes, wanted, strict=True)):
         if size == 0:
             raise ValueError(f"input has size 0 on axis {axis_name(axis, n)}; it needs at least 1")
         count = size if count is None else integer("output_size", count, 1)
-        axes.append(
-            Axis(size, 0, 0, [range(o * size // count, -(-(o + 1) * size // count)) for o in range(count)])
-        )
+        windows = [range(o * size // count, -(-(o + 1) * size // count)) for o in range(count)]
+        axes.append(Axis(size, 0, 0, windows))
     return axes
 
 
@@ -400,35 +418,75 @@ def grid(axes: Sequence[Axis]) -> Grid:
     return windows
 
 
-def shape_of(windows: Mapping[Cell, object]) -> Cell:
-    """Return the output shape that a grid fills: one more than its last cell."""
-    return tuple(o + 1 for o in max(windows))
+def shape_of(cells: Mapping[Cell, object]) -> Cell:
+    """Return the shape that the cells fill: one more than the last of them."""
+    return tuple(o + 1 for o in max(cells))
 
 
-# ------------------------------------------------------------------------------------------------------------
-# Gradients
-
-Terms: TypeAlias = Iterable[tuple[Cell, Number]]  # (input cell, what comes back to it), in any order
+# ----------------------------------------------------------------------------------------------------------
+# Operators
 
 
-def gathered(terms: Terms) -> dict[Cell, Number]:
-    """Add what meets in one cell, without rounding."""
-    meeting = defaultdict(list)
-    for cell, value in terms:
-        meeting[cell].append(value)
-    return {cell: exact_sum(values) for cell, values in meeting.items()}
+class Operation(Protocol):
+    """One operator with all its arguments, ready to go forward or backward."""
+
+    def forward(self) -> Any:
+        """Return the output."""
+
+    def backward(self, grad_output: npt.ArrayLike) -> Any:
+        """Return the gradient of the input, given that of the output."""
 
 
-def settled(view: Maps, terms: Mapping[Cell, Terms]) -> Array:
-    """Make the gradient of the input from the terms of each map."""
-    result = view.zeros(view.spatial)
-    for plane, parts in terms.items():
-        for cell, value in gathered(parts).items():
-            result[plane][cell] = nearest(value, view.dtype)
-    return view.restore(result)
+FORWARD_ONLY = {"return_indices", "rounding", "rng"}
 
 
-# ------------------------------------------------------------------------------------------------------------
+def publish(
+    name: str, define: Callable[..., Operation], *first: object, ranks: Sequence[int] = ()
+) -> list[Callable[..., Any]]:
+    """Make the public functions of an operator: one for each rank to go forward, then as many to go backward.
+
+    `define` takes `first` and the rank, if there are any, before the arguments of the operator. Backward
+    functions take grad_output before these, and leave out what only matters forward; where the forward
+    function can return indices, they can use them.
+    """
+
+    def bind(*leading: object, name: str, backward: bool) -> Callable[..., Any]:
+        bound = functools.partial(define, *first, *leading)
+        signature = inspect.signature(bound)
+        selects = "return_indices" in signature.parameters
+        if backward:
+            grad_output = inspect.Parameter("grad_output", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+            parameters = [
+                grad_output,
+                *(p for p in signature.parameters.values() if p.name not in FORWARD_ONLY),
+            ]
+            if selects:
+                parameters.append(inspect.Parameter("indices", inspect.Parameter.KEYWORD_ONLY, default=None))
+            signature = signature.replace(parameters=parameters)
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs).arguments
+            if not backward:
+                return bound(**given).forward()
+            grad_output = given.pop("grad_output")
+            indices = {"indices": given.pop("indices", None)} if selects else {}
+            return bound(**given).backward(grad_output, **indices)
+
+        function.__name__ = function.__qualname__ = name
+        function.__doc__ = f"Return the gradient of `{name[:-9]}`." if backward else define.__doc__
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        return function
+
+    def named(*leading: int, backward: bool) -> Callable[..., Any]:
+        suffixes = [f"{n}d" for n in leading]
+        return bind(*leading, name=name.format(*suffixes) + "_backward" * backward, backward=backward)
+
+    if not ranks:
+        return [named(backward=False), named(backward=True)]
+    return [named(n, backward=backward) for backward in (False, True) for n in ranks]
+
+
+# ----------------------------------------------------------------------------------------------------------
 # Selections
 
 Better: TypeAlias = Callable[[Any, Any], bool]  # operator.gt or operator.lt
@@ -447,85 +505,85 @@ def first_best(values: Sequence[Any], better: Better, nan: str = "propagate") ->
     return 0 if best is None and values else best
 
 
-def routes(plane: Array, windows: Grid, better: Better, nan: str = "propagate") -> Routes:
-    """Find for each output cell the input cell that it copies."""
-    found: Routes = {}
-    for cell, (taps, _) in windows.items():
-        position = first_best([plane[tap] for tap in taps], better, nan)
-        found[cell] = None if position is None else taps[position]
-    return found
-
-
-def cell_at(index: int, spatial: Cell, lowest: int = 0) -> Cell | None:
-    """Turn an index, flat in the spatial plane, into a cell; -1 names no cell where `lowest` allows it."""
-    if not lowest <= index < math.prod(spatial):
-        raise ValueError(f"indices has {index}, which must lie between {lowest} and {math.prod(spatial) - 1}")
-    return None if index < 0 else tuple(int(i) for i in np.unravel_index(index, spatial))
-
-
-def select(
-    view: Maps,
-    shape: Cell,
-    grids: Mapping[Cell, Grid],
-    better: Better,
-    nan: str = "propagate",
-    return_indices: bool = False,
-    empty: float | None = None,
-) -> Array | tuple[Array, Array]:
-    """Copy the best element of each window; `grids` holds the windows of each map."""
-    choice("nan", nan, ["propagate", "ignore"])
-    both = flag("return_indices", return_indices)
-    values, indices = view.zeros(shape), view.zeros(shape, np.int64)
-    for plane in view.planes():
-        for cell, tap in routes(view.numbers[plane], grids[plane], better, nan).items():
-            if tap is None:
-                values[plane][cell] = worst(view.dtype, better) if empty is None else empty
-                indices[plane][cell] = -1
-            else:
-                values[plane][cell] = view.maps[plane][tap]
-                indices[plane][cell] = np.ravel_multi_index(tap, view.spatial)
-    return (view.restore(values), view.restore(indices)) if both else view.restore(values)
-
-
-def select_backward(
-    view: Maps,
-    grad_output: npt.ArrayLike,
-    shape: Cell,
-    grids: Mapping[Cell, Grid],
-    better: Better,
-    nan: str = "propagate",
-    indices: npt.ArrayLike | None = None,
-) -> dict[Cell, Terms]:
-    """Send each gradient back to the element that was copied, or that `indices` names."""
-    choice("nan", nan, ["propagate", "ignore"])
-    grads = exact(view.partner("grad_output", grad_output, shape, view.dtype))
-    if indices is None:
-        return {
-            plane: routed(routes(view.numbers[plane], grids[plane], better, nan), grads[plane])
-            for plane in view.planes()
-        }
-    named = view.partner("indices", indices, shape, np.int64)
-    return {
-        plane: routed(
-            {o: cell_at(index, view.spatial, -1) for o, index in np.ndenumerate(named[plane])}, grads[plane]
-        )
-        for plane in view.planes()
-    }
-
-
-def routed(found: Routes, grads: Mapping[Cell, Number] | Array) -> Terms:
-    """Send each gradient along its route."""
-    return [(tap, grads[cell]) for cell, tap in found.items() if tap is not None]
+def cell_at(index: int, spatial: Cell) -> Cell:
+    """Turn an index, flat in the spatial plane, into a cell."""
+    if not 0 <= index < math.prod(spatial):
+        raise ValueError(f"indices has {index}, which must lie between 0 and {math.prod(spatial) - 1}")
+    return tuple(int(i) for i in np.unravel_index(index, spatial))
 
 
 def worst(dtype: np.dtype[Any], better: Better) -> float | int | bool:
-    """Return what a window without any element gives: -inf, the smallest integer or False for max."""
+    """Return what loses against everything: for max -inf, the smallest integer or False."""
     largest = better is operator.lt
     if dtype.name in FLOATS:
-        return math.inf if largest else -math.inf
+        return INF if largest else -INF
     if dtype.name in BOOL:
         return largest
     return int(np.iinfo(dtype).max if largest else np.iinfo(dtype).min)
+
+
+@dataclass
+class Selection:
+    """Copy the best element of each window; `grids` holds the windows of each map."""
+
+    view: Maps
+    shape: Cell
+    grids: Mapping[Cell, Grid]
+    better: Better = operator.gt
+    nan: str = "propagate"
+    return_indices: bool = False
+    empty: float | None = None  # the result of an empty window; None for what loses against everything
+    repeatable: bool = True  # whether the windows are the same the next time
+
+    def __post_init__(self) -> None:
+        choice("nan", self.nan, ["propagate", "ignore"])
+        flag("return_indices", self.return_indices)
+
+    def routes(self) -> dict[Cell, Routes]:
+        """Find for each map and each output cell the input cell that it copies."""
+        found: dict[Cell, Routes] = {plane: {} for plane in self.view.planes()}
+        for plane, routes in found.items():
+            for cell, (taps, _) in self.grids[plane].items():
+                position = first_best([self.view.numbers[plane][tap] for tap in taps], self.better, self.nan)
+                routes[cell] = None if position is None else taps[position]
+        return found
+
+    def named(self, indices: Array) -> dict[Cell, Routes]:
+        """Read the same from indices."""
+        found: dict[Cell, Routes] = {plane: {} for plane in self.view.planes()}
+        for plane, routes in found.items():
+            for cell, index in np.ndenumerate(indices[plane]):
+                routes[cell] = None if index == -1 else cell_at(index, self.view.spatial)
+        return found
+
+    def forward(self) -> Array | tuple[Array, Array]:
+        """Return the elements and, if asked, their int64 indices, flat in the spatial plane, or -1."""
+        view = self.view
+        values, indices = view.zeros(self.shape), view.zeros(self.shape, np.int64)
+        for plane, found in self.routes().items():
+            for cell, tap in found.items():
+                if tap is None:
+                    values[plane][cell] = worst(view.dtype, self.better) if self.empty is None else self.empty
+                    indices[plane][cell] = -1
+                else:
+                    values[plane][cell] = view.maps[plane][tap]
+                    indices[plane][cell] = np.ravel_multi_index(tap, view.spatial)
+        return (view.restore(values), view.restore(indices)) if self.return_indices else view.restore(values)
+
+    def backward(self, grad_output: npt.ArrayLike, indices: npt.ArrayLike | None = None) -> Array:
+        """Send each gradient back to the element that was copied, or to the one that `indices` names."""
+        view, grads = self.view, self.view.gradients(grad_output, self.shape)
+        if indices is not None:
+            found = self.named(view.partner("indices", indices, self.shape, np.int64))
+        elif self.repeatable:
+            found = self.routes()
+        else:
+            raise ValueError(
+                "indices=None leaves the windows unknown that were drawn; give indices or samples"
+            )
+        return view.gathered(
+            {p: [(tap, grads[p][o]) for o, tap in f.items() if tap is not None] for p, f in found.items()}
+        )
 
 
 SELECTABLE = FLOATS.keys() | INTEGERS | BOOL
@@ -544,183 +602,446 @@ def extreme_pool(
     *,
     layout: str = "channels_first",
     nan: str = "propagate",
-) -> Array | tuple[Array, Array]:
+) -> Selection:
     """Take the largest (max) or the smallest (min) element of each window.
 
     Padding is never taken. NaN wins over everything unless `nan` is "ignore"; among equals, the first in
     row-major order is taken. A window without any element (dilation makes them) gives what loses against
-    everything: -inf, the smallest integer or False for max, +inf, the largest integer or True for min.
-    `return_indices` adds an int64 array: the positions of what was taken, flat in the spatial plane, or -1.
-    Takes floats, integers and bool.
+    everything: -inf, the smallest integer or False for max; +inf, the largest integer or True for min; its
+    index is -1. Takes floats, integers and bool.
 
-    Source: ``torch.nn.functional.max_pool2d``, ONNX MaxPool.
+    Sources: torch.nn.functional.max_pool2d, ONNX MaxPool.
     """
     view = Maps(input, n, layout, SELECTABLE)
     windows = grid(sliding(view.spatial, kernel_size, stride, padding, dilation, ceil_mode))
-    return select(view, shape_of(windows), view.everywhere(windows), better, nan, return_indices)
+    return Selection(view, shape_of(windows), view.everywhere(windows), better, nan, return_indices)
 
 
-def extreme_pool_backward(
-    better: Better,
-    n: int,
-    grad_output: npt.ArrayLike,
-    input: npt.ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    *,
-    indices: npt.ArrayLike | None = None,
-    layout: str = "channels_first",
-    nan: str = "propagate",
-) -> Array:
-    """Return the gradient of max or min pooling: each element gets what was taken from it.
-
-    `indices`, if given, is what the forward function returned, and is believed.
-    """
-    view = Maps(input, n, layout, FLOATS)
-    windows = grid(sliding(view.spatial, kernel_size, stride, padding, dilation, ceil_mode))
-    grids = view.everywhere(windows)
-    return settled(view, select_backward(view, grad_output, shape_of(windows), grids, better, nan, indices))
-
-
-max_pool1d, max_pool2d, max_pool3d = spread("max_pool{}", extreme_pool, operator.gt)
-max_pool1d_backward, max_pool2d_backward, max_pool3d_backward = spread(
-    "max_pool{}_backward", extreme_pool_backward, operator.gt
+max_pool1d, max_pool2d, max_pool3d, max_pool1d_backward, max_pool2d_backward, max_pool3d_backward = publish(
+    "max_pool{}", extreme_pool, operator.gt, ranks=(1, 2, 3)
 )
-min_pool1d, min_pool2d, min_pool3d = spread("min_pool{}", extreme_pool, operator.lt)
-min_pool1d_backward, min_pool2d_backward, min_pool3d_backward = spread(
-    "min_pool{}_backward", extreme_pool_backward, operator.lt
+min_pool1d, min_pool2d, min_pool3d, min_pool1d_backward, min_pool2d_backward, min_pool3d_backward = publish(
+    "min_pool{}", extreme_pool, operator.lt, ranks=(1, 2, 3)
 )
-
-
-def global_max_pool(input: npt.ArrayLike, *, layout: str = "channels_first") -> Array:
-    """Take the largest element of each map: (N, C, *S) to (N, C, 1, ..., 1). Source: ONNX GlobalMaxPool."""
-    output = adaptive_max_pool(spatial_axes(input), input, 1, layout=layout)
-    assert isinstance(output, np.ndarray)
-    return output
-
-
-def global_max_pool_backward(
-    grad_output: npt.ArrayLike, input: npt.ArrayLike, *, layout: str = "channels_first"
-) -> Array:
-    """Return the gradient of `global_max_pool`."""
-    return adaptive_max_pool_backward(spatial_axes(input), grad_output, input, 1, layout=layout)
 
 
 def adaptive_max_pool(
     n: int,
     input: npt.ArrayLike,
-    output_size: int | Sequence[int | None] | None,
+    output_size: OptionalSizes,
     return_indices: bool = False,
     *,
     layout: str = "channels_first",
-) -> Array | tuple[Array, Array]:
+) -> Selection:
     """Take the largest element of each of `output_size` windows that cover the map.
 
-    NaN, ties, indices and dtypes as in max pooling. Source: ``torch.nn.functional.adaptive_max_pool2d``.
+    NaN, ties, indices and dtypes as in max pooling. Source: torch.nn.functional.adaptive_max_pool2d.
     """
     view = Maps(input, n, layout, SELECTABLE)
     windows = grid(adaptive(view.spatial, output_size))
-    return select(
-        view, shape_of(windows), view.everywhere(windows), operator.gt, return_indices=return_indices
-    )
+    return Selection(view, shape_of(windows), view.everywhere(windows), return_indices=return_indices)
 
 
-def adaptive_max_pool_backward(
+(
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    adaptive_max_pool1d_backward,
+    adaptive_max_pool2d_backward,
+    adaptive_max_pool3d_backward,
+) = publish("adaptive_max_pool{}", adaptive_max_pool, ranks=(1, 2, 3))
+
+
+def global_max(input: npt.ArrayLike, *, layout: str = "channels_first") -> Selection:
+    """Take the largest element of each map: (N, C, *S) to (N, C, 1, ..., 1). Source: ONNX GlobalMaxPool."""
+    return adaptive_max_pool(spatial_axes(input), input, 1, layout=layout)
+
+
+global_max_pool, global_max_pool_backward = publish("global_max_pool", global_max)
+
+
+def fractional_max_pool(
     n: int,
-    grad_output: npt.ArrayLike,
     input: npt.ArrayLike,
-    output_size: int | Sequence[int | None] | None,
+    kernel_size: Sizes,
+    output_size: Sizes | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: npt.ArrayLike | None = None,
     *,
-    indices: npt.ArrayLike | None = None,
+    layout: str = "channels_first",
+    rng: np.random.Generator | None = None,
+) -> Selection:
+    """Take the largest element of each of `output_size` windows of one size, at steps that vary by one.
+
+    `_random_samples`, numbers in [0, 1) of shape (N, C, n) for n spatial axes, sets the phase of the steps
+    for each map and axis; without it they are drawn by `rng`. `output_ratio` gives the output size as a part
+    of the input size. NaN, ties and indices as in max pooling. Takes floats.
+
+    Source: torch.nn.functional.fractional_max_pool2d (Graham 2014, "Fractional max-pooling").
+    """
+    view = Maps(input, n, layout, FLOATS)
+    kernel = per_axis("kernel_size", kernel_size, n)
+    if (output_size is None) == (output_ratio is None):
+        raise ValueError(f"output_size={output_size!r} and output_ratio={output_ratio!r}: give one of them")
+    if output_ratio is not None:
+        ratios = output_ratio if isinstance(output_ratio, tuple | list) else [output_ratio] * n
+        if len(ratios) != n or not all(0 < real("output_ratio", ratio) < 1 for ratio in ratios):
+            raise ValueError(f"output_ratio={output_ratio!r} must be between 0 and 1 on each of {n} axes")
+        output_size = [int(size * ratio) for size, ratio in zip(view.spatial, ratios, strict=True)]
+    shape = tuple(per_axis("output_size", output_size, n))
+    for axis, (size, k, count) in enumerate(zip(view.spatial, kernel, shape, strict=True)):
+        if count + k - 1 > size:
+            raise ValueError(
+                f"{count} windows of size {k} need an input of at least {count + k - 1} on axis "
+                f"{axis_name(axis, n)}, not {size}"
+            )
+    drawn = _random_samples is None
+    if drawn:
+        _random_samples = np.random.default_rng(rng).random((*view.maps.shape[:2], n))
+    samples = np.asarray(_random_samples)
+    if samples.dtype.name not in FLOATS:
+        raise TypeError(f"_random_samples has dtype {samples.dtype} but must be a float")
+    if samples.shape != (*view.maps.shape[:2], n):
+        raise ValueError(f"_random_samples has shape {samples.shape} but must be (N, C, {n})")
+    if not ((samples >= 0) & (samples < 1)).all():
+        raise ValueError("_random_samples must lie in [0, 1)")
+    grids = {
+        plane: grid(
+            [
+                # torch reads the samples of two axes in the order W, H, of three axes in the order D, H, W.
+                fractional(size, k, count, samples[plane][1 - axis if n == 2 else axis])
+                for axis, (size, k, count) in enumerate(zip(view.spatial, kernel, shape, strict=True))
+            ]
+        )
+        for plane in view.planes()
+    }
+    return Selection(view, shape, grids, return_indices=return_indices, repeatable=not drawn)
+
+
+def fractional(size: int, kernel: int, count: int, sample: Any) -> Axis:
+    """Place the windows of one axis; the arithmetic is that of the sample's dtype, as in torch."""
+    last, number = size - kernel, type(sample)
+    step = number(last) / number(max(count - 1, 1))
+    starts = [int((number(o) + sample) * step) - int(sample * step) for o in range(count - 1)] + [last]
+    return Axis(size, 0, 0, [range(min(start, last), min(start, last) + kernel) for start in starts])
+
+
+(
+    fractional_max_pool2d,
+    fractional_max_pool3d,
+    fractional_max_pool2d_backward,
+    fractional_max_pool3d_backward,
+) = publish("fractional_max_pool{}", fractional_max_pool, ranks=(2, 3))
+
+# ----------------------------------------------------------------------------------------------------------
+# Regions of interest, part one: the largest element
+
+
+def scaled(rois: npt.ArrayLike, columns: int, spatial_scale: float) -> Array:
+    """Check regions of interest, and scale the boxes x1, y1, x2, y2 in their last four columns.
+
+    Coordinates keep the precision in which they come, but have that of float32 at least.
+    """
+    rois = np.asarray(rois)
+    if rois.dtype.name not in FLOATS:
+        raise TypeError(f"rois has dtype {rois.dtype} but must be a float")
+    if rois.ndim != 2 or rois.shape[1] != columns:
+        raise ValueError(f"rois has shape {rois.shape} but must be (R, {columns})")
+    rois = rois.astype(np.float64 if rois.dtype.name == "float64" else np.float32)
+    scale = rois.dtype.type(positive("spatial_scale", spatial_scale))
+    with np.errstate(over="ignore", invalid="ignore"):
+        rois[:, -4:] = rois[:, -4:] * scale
+        extent = rois[:, -2:] - rois[:, -4:-2]
+    if not (np.isfinite(rois).all() and np.isfinite(extent).all()):
+        raise ValueError("rois must be finite, and so must the scaled boxes and their extent")
+    return rois
+
+
+class Regions(Maps):
+    """The maps that regions of interest lie on: one for each region, as if the regions were the batch.
+
+    Parameters
+    ----------
+    input : array of shape (N, C, H, W)
+        The batch.
+    batch : sequence of int
+        For each region the map that it lies on.
+    """
+
+    def __init__(self, input: npt.ArrayLike, batch: Sequence[float]) -> None:
+        self.source = Maps(input, 2, "channels_first", FLOATS)
+        if not self.source.batched or 0 in self.source.spatial:
+            raise ValueError(f"input of shape {np.shape(input)} must be (N, C, H, W) with H and W at least 1")
+        for n in batch:
+            if n != int(n) or not 0 <= n < len(self.source.maps):
+                raise ValueError(
+                    f"a region of interest lies on map {n} of a batch of {len(self.source.maps)}"
+                )
+        self.batch = [int(n) for n in batch]
+        super().__init__(self.source.maps[self.batch], 2, "channels_first", FLOATS)
+
+    def outside(self, r: int) -> ValueError:
+        """Make the error for a region that does not meet its map."""
+        return ValueError(f"rois has a box in row {r} that does not meet its map of {self.spatial} pixels")
+
+    def gathered(self, terms: Mapping[Cell, Terms]) -> Array:
+        """Bring the gradients of the regions back to the batch, where regions may share a map."""
+        shared: dict[Cell, list[tuple[Cell, Number]]] = defaultdict(list)
+        for (r, c), parts in terms.items():
+            shared[self.batch[r], c] += parts
+        return self.source.gathered(shared)
+
+
+def max_regions(
+    input: npt.ArrayLike, rois: npt.ArrayLike, output_size: Sizes, spatial_scale: float = 1.0
+) -> Selection:
+    """Take the largest element of each of `output_size` windows that cover a region of interest.
+
+    A row of `rois` is [n, x1, y1, x2, y2]: a map of the batch, and a box in coordinates of the original
+    image. Times `spatial_scale` and rounded, half away from zero, the coordinates are the first and the last
+    pixel of the box. It has at least one pixel, is cut into windows as in adaptive pooling, and each window
+    is clipped to the map; one that has nothing left is 0. A box that does not meet the map is a ValueError.
+    (N, C, H, W) and (R, 5) make (R, C, *output_size). Takes floats.
+
+    Source: ONNX MaxRoiPool (Girshick 2015, "Fast R-CNN").
+    """
+    boxes = scaled(rois, 5, spatial_scale).tolist()
+    view = Regions(input, [n for n, *_ in boxes])
+    shape = tuple(per_axis("output_size", output_size, 2))
+    grids: dict[Cell, Grid] = {}
+    for r, (_, x1, y1, x2, y2) in enumerate(boxes):
+        axes = []
+        for size, count, ends in zip(view.spatial, shape, ((y1, y2), (x1, x2)), strict=True):
+            first, last = (int(math.copysign(math.floor(abs(end) + 0.5), end)) for end in ends)
+            length = max(last - first + 1, 1)
+            if first >= size or first + length <= 0:
+                raise view.outside(r)
+            (cut,) = adaptive((length,), count)
+            clipped = [range(max(w.start + first, 0), min(w.stop + first, size)) for w in cut.windows]
+            axes.append(Axis(size, 0, 0, clipped))
+        grids |= dict.fromkeys(((r, c) for c in range(view.maps.shape[1])), grid(axes))
+    return Selection(view, shape, grids, empty=0.0)
+
+
+max_roi_pool, max_roi_pool_backward = publish("max_roi_pool", max_regions)
+
+# ----------------------------------------------------------------------------------------------------------
+# Placements
+
+
+@dataclass
+class Placement:
+    """Put each element into the cell that its index names; `targets` holds, for each map, {cell: element}."""
+
+    view: Maps
+    shape: Cell
+    targets: Mapping[Cell, Mapping[Cell, Cell]]
+
+    def forward(self) -> Array:
+        """Return the elements in their places, among zeros."""
+        output = self.view.zeros(self.shape)
+        for plane, placed in self.targets.items():
+            for target, cell in placed.items():
+                output[plane][target] = self.view.maps[plane][cell]
+        return self.view.restore(output)
+
+    def backward(self, grad_output: npt.ArrayLike) -> Array:
+        """Bring the gradient of each place to the element that is there; one that was replaced gets 0."""
+        grads = self.view.gradients(grad_output, self.shape)
+        return self.view.gathered(
+            {
+                p: [(cell, grads[p][target]) for target, cell in placed.items()]
+                for p, placed in self.targets.items()
+            }
+        )
+
+
+def max_unpool(
+    n: int,
+    input: npt.ArrayLike,
+    indices: npt.ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    output_size: Sizes | None = None,
+    *,
+    layout: str = "channels_first",
+) -> Placement:
+    """Put each element where `indices`, flat in the plane of the output, says; everything else is 0.
+
+    An axis of the output has (I - 1) * S - begin - end + K cells, or `output_size`, which must be less than
+    one stride away from that. Where an index occurs twice, the last element in row-major order stays. An
+    index outside the plane is a ValueError, and so is -1. Takes floats and integers.
+
+    Sources: torch.nn.functional.max_unpool2d, ONNX MaxUnpool.
+    """
+    view = Maps(input, n, layout, FLOATS.keys() | INTEGERS)
+    kernel = per_axis("kernel_size", kernel_size, n)
+    steps = kernel if stride is None else per_axis("stride", stride, n)
+    if isinstance(padding, str):
+        choice("padding", padding, ["valid"])  # "same" would need the very size that is looked for
+    if isinstance(output_size, tuple | list) and len(output_size) == n + 2:
+        output_size = output_size[1:-1] if view.channels_last else output_size[2:]
+    wanted = None if output_size is None else per_axis("output_size", output_size, n)
+    shape: Cell = ()
+    for axis, (begin, end) in enumerate(pads(padding, view.spatial, kernel, steps)):
+        size, step = view.spatial[axis], steps[axis]
+        usual = (size - 1) * step - begin - end + kernel[axis]
+        given = usual if wanted is None else wanted[axis]
+        if size == 0 or not max(1, usual - step + 1) <= given <= min(usual + step - 1, INT64_MAX):
+            raise ValueError(
+                f"output_size={output_size!r} asks for {given} on axis {axis_name(axis, n)}, which must be "
+                f"positive and less than one stride ({step}) away from {usual}, as the input has size {size}"
+            )
+        shape += (given,)
+    named = view.partner("indices", indices, view.spatial, np.int64)
+    last = {
+        p: {cell_at(index, shape): cell for cell, index in np.ndenumerate(named[p])} for p in view.planes()
+    }
+    return Placement(view, shape, last)
+
+
+(
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+    max_unpool1d_backward,
+    max_unpool2d_backward,
+    max_unpool3d_backward,
+) = publish("max_unpool{}", max_unpool, ranks=(1, 2, 3))
+
+# Which axes of (n, c, *cell) an index counts, in row-major order.
+CONVENTIONS: dict[str, Callable[[Cell], Cell]] = {
+    "torch": lambda at: at[2:],
+    "onnx": lambda at: at,
+    "onnx_column_major": lambda at: at[:2] + at[:1:-1],
+    "tensorflow": lambda at: (*at[2:], at[1]),
+}
+
+
+def convert_indices(
+    indices: npt.ArrayLike,
+    input_shape: Sequence[int],
+    *,
+    source: str,
+    target: str,
     layout: str = "channels_first",
 ) -> Array:
-    """Return the gradient of adaptive max pooling; `indices`, if given, is what the forward function gave."""
-    view = Maps(input, n, layout, FLOATS)
-    windows = grid(adaptive(view.spatial, output_size))
-    grids = view.everywhere(windows)
-    return settled(
-        view, select_backward(view, grad_output, shape_of(windows), grids, operator.gt, indices=indices)
-    )
+    """Convert the indices of a max pooling whose input had the shape `input_shape` to another convention.
+
+    "torch" counts within the spatial plane; "onnx" over the whole array (N, C, *S); "onnx_column_major" (ONNX
+    MaxPool with storage_order=1) likewise, but with the first spatial axis running fastest; "tensorflow"
+    within one image (*S, C). -1 stays. An index that is not in the map that it stands for is a ValueError.
+    `layout` is that of `indices` and of `input_shape`, both with a batch axis.
+    """
+    sizes = [integer("input_shape", size, 0) for size in input_shape]
+    view = Maps(indices, len(sizes) - 2, layout, {"int64"})
+    shape = (sizes[0], sizes[-1], *sizes[1:-1]) if view.channels_last else tuple(sizes)
+    if view.n not in (1, 2, 3) or not view.batched or view.maps.shape[:2] != shape[:2]:
+        raise ValueError(
+            f"indices of shape {np.shape(indices)} cannot come from an input of shape {input_shape!r}"
+        )
+    read = CONVENTIONS[choice("source", source, CONVENTIONS)]
+    write = CONVENTIONS[choice("target", target, CONVENTIONS)]
+    result = view.zeros(view.spatial)
+    for plane in view.planes():
+        table = {-1: -1}
+        for cell in np.ndindex(shape[2:]):
+            at = (*plane, *cell)
+            index = int(np.ravel_multi_index(read(at), read(shape)))
+            table[index] = int(np.ravel_multi_index(write(at), write(shape)))
+        for cell, index in np.ndenumerate(view.maps[plane]):
+            if index not in table:
+                raise ValueError(
+                    f"indices has {index}, which is outside map {plane} in the convention {source!r}"
+                )
+            result[plane][cell] = table[index]
+    return view.restore(result)
 
 
-adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = spread(
-    "adaptive_max_pool{}", adaptive_max_pool
-)
-adaptive_max_pool1d_backward, adaptive_max_pool2d_backward, adaptive_max_pool3d_backward = spread(
-    "adaptive_max_pool{}_backward", adaptive_max_pool_backward
-)
-
-# ------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------------
 # Weighted sums
 
 
 class Sum(NamedTuple):
     """One output cell: a weighted sum of input cells over a divisor, which is 0 if nothing counts."""
 
-    taps: list[Cell]
-    weights: list[Number]
+    taps: Sequence[Cell]
+    weights: Sequence[Number]
     divisor: Number
+
+    def value(self, plane: Array) -> Number:
+        """Work the sum out, without rounding."""
+        total = exact_sum(
+            times(plane[tap], weight) for tap, weight in zip(self.taps, self.weights, strict=True)
+        )
+        return times(total, 1 / Fraction(self.divisor)) if self.divisor else math.nan
 
 
 Sums: TypeAlias = Mapping[Cell, Sum]  # output cell -> its sum
 
 
-def value_of(plane: Array, part: Sum) -> Number:
-    """Work a weighted sum out."""
-    if part.divisor == 0:
-        return math.nan
-    total = exact_sum(times(plane[tap], weight) for tap, weight in zip(part.taps, part.weights, strict=True))
-    return times(total, 1 / Fraction(part.divisor))
+@dataclass
+class WeightedSum:
+    """Add weighted elements; `sums` holds the sums of each map."""
 
+    view: Maps
+    shape: Cell
+    sums: Mapping[Cell, Sums]
+    rounding: str = "half_even"
 
-def add(view: Maps, shape: Cell, sums: Mapping[Cell, Sums], rounding: str = "half_even") -> Array:
-    """Work all sums out; `sums` holds those of each map."""
-    choice("rounding", rounding, ROUNDINGS)
-    output = view.zeros(shape)
-    for plane in view.planes():
-        for cell, part in sums[plane].items():
-            output[plane][cell] = stored(value_of(view.numbers[plane], part), view.dtype, rounding)
-    return view.restore(output)
+    def __post_init__(self) -> None:
+        choice("rounding", self.rounding, ROUNDINGS)
 
+    def forward(self) -> Array:
+        """Return the sums, rounded once."""
+        output = self.view.zeros(self.shape)
+        for plane in self.view.planes():
+            for cell, part in self.sums[plane].items():
+                value = part.value(self.view.numbers[plane])
+                output[plane][cell] = stored(value, self.view.dtype, self.rounding)
+        return self.view.restore(output)
 
-def add_backward(
-    view: Maps, grad_output: npt.ArrayLike, shape: Cell, sums: Mapping[Cell, Sums]
-) -> dict[Cell, Terms]:
-    """Send each gradient to all taps of its sum, times their weights."""
-    grads = exact(view.partner("grad_output", grad_output, shape, view.dtype))
-    return {
-        plane: [
-            (tap, times(grads[plane][cell], Fraction(weight) / Fraction(part.divisor)))
-            for cell, part in sums[plane].items()
-            for tap, weight in zip(part.taps, part.weights, strict=True)
-        ]
-        for plane in view.planes()
-    }
+    def backward(self, grad_output: npt.ArrayLike) -> Array:
+        """Send each gradient to all taps of its sum, times their weights."""
+        grads = self.view.gradients(grad_output, self.shape)
+        return self.view.gathered(
+            {
+                plane: [
+                    (tap, times(grads[plane][cell], Fraction(weight) / Fraction(part.divisor)))
+                    for cell, part in self.sums[plane].items()
+                    for tap, weight in zip(part.taps, part.weights, strict=True)
+                ]
+                for plane in self.view.planes()
+            }
+        )
 
 
 AVERAGEABLE = FLOATS.keys() | INTEGERS
 
 
-def means(
-    view: Maps, windows: Grid, count_include_pad: bool = True, divisor_override: float | None = None
-) -> Sums:
+def average(
+    view: Maps,
+    axes: Sequence[Axis],
+    count_include_pad: bool = True,
+    divisor_override: float | None = None,
+    rounding: str = "half_even",
+) -> WeightedSum:
     """Average each window over its counted taps: those in the input, and in the declared padding if asked."""
     include = flag("count_include_pad", count_include_pad)
     divisor = None if divisor_override is None else real("divisor_override", divisor_override)
     if divisor is not None and (divisor == 0 or special(divisor)):
         raise ValueError(f"divisor_override={divisor_override!r} must be finite and not 0")
     sums = {}
-    for cell, (taps, padding) in windows.items():
+    for cell, (taps, padding) in grid(axes).items():
         count = len(taps) + (padding if include else 0)
         if count == 0 and divisor is None and view.dtype.name not in FLOATS:
             raise ValueError(
-                f"the window of output cell {cell} holds nothing to count, and {view.dtype} has no NaN"
+                f"the window of output cell {cell} has nothing to count, and {view.dtype} no NaN"
             )
         sums[cell] = Sum(taps, [1] * len(taps), count if divisor is None else divisor)
-    return sums
+    return WeightedSum(view, shape_of(sums), view.everywhere(sums), rounding)
 
 
 def avg_pool(
@@ -736,7 +1057,7 @@ def avg_pool(
     dilation: Sizes = 1,
     layout: str = "channels_first",
     rounding: str = "half_even",
-) -> Array:
+) -> WeightedSum:
     """Average each window.
 
     The divisor is the number of taps in the input, plus those in the declared padding if `count_include_pad`,
@@ -745,88 +1066,382 @@ def avg_pool(
     Takes floats and integers; integers are rounded as `rounding` says: "half_even", "half_up" (towards +inf),
     "floor" or "trunc".
 
-    Source: ``torch.nn.functional.avg_pool2d``, ONNX AveragePool.
+    Sources: torch.nn.functional.avg_pool2d, ONNX AveragePool.
     """
     view = Maps(input, n, layout, AVERAGEABLE)
-    windows = grid(sliding(view.spatial, kernel_size, stride, padding, dilation, ceil_mode))
-    sums = means(view, windows, count_include_pad, divisor_override)
-    return add(view, shape_of(windows), view.everywhere(sums), rounding)
+    axes = sliding(view.spatial, kernel_size, stride, padding, dilation, ceil_mode)
+    return average(view, axes, count_include_pad, divisor_override, rounding)
 
 
-def avg_pool_backward(
-    n: int,
-    grad_output: npt.ArrayLike,
-    input: npt.ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: float | None = None,
-    *,
-    dilation: Sizes = 1,
-    layout: str = "channels_first",
-) -> Array:
-    """Return the gradient of average pooling: each tap gets the gradient of its window over the divisor."""
-    view = Maps(input, n, layout, FLOATS)
-    windows = grid(sliding(view.spatial, kernel_size, stride, padding, dilation, ceil_mode))
-    sums = view.everywhere(means(view, windows, count_include_pad, divisor_override))
-    return settled(view, add_backward(view, grad_output, shape_of(windows), sums))
-
-
-avg_pool1d, avg_pool2d, avg_pool3d = spread("avg_pool{}", avg_pool)
-avg_pool1d_backward, avg_pool2d_backward, avg_pool3d_backward = spread(
-    "avg_pool{}_backward", avg_pool_backward
+avg_pool1d, avg_pool2d, avg_pool3d, avg_pool1d_backward, avg_pool2d_backward, avg_pool3d_backward = publish(
+    "avg_pool{}", avg_pool, ranks=(1, 2, 3)
 )
 
 
 def adaptive_avg_pool(
-    n: int,
-    input: npt.ArrayLike,
-    output_size: int | Sequence[int | None] | None,
-    *,
-    layout: str = "channels_first",
-) -> Array:
+    n: int, input: npt.ArrayLike, output_size: OptionalSizes, *, layout: str = "channels_first"
+) -> WeightedSum:
     """Average each of `output_size` windows that cover the map; integers are rounded half to even.
 
-    Source: ``torch.nn.functional.adaptive_avg_pool2d``.
+    Source: torch.nn.functional.adaptive_avg_pool2d.
     """
     view = Maps(input, n, layout, AVERAGEABLE)
-    windows = grid(adaptive(view.spatial, output_size))
-    return add(view, shape_of(windows), view.everywhere(means(view, windows)))
+    return average(view, adaptive(view.spatial, output_size))
 
 
-def adaptive_avg_pool_backward(
-    n: int,
-    grad_output: npt.ArrayLike,
-    input: npt.ArrayLike,
-    output_size: int | Sequence[int | None] | None,
-    *,
-    layout: str = "channels_first",
-) -> Array:
-    """Return the gradient of adaptive average pooling."""
-    view = Maps(input, n, layout, FLOATS)
-    windows = grid(adaptive(view.spatial, output_size))
-    return settled(
-        view, add_backward(view, grad_output, shape_of(windows), view.everywhere(means(view, windows)))
-    )
+(
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_avg_pool1d_backward,
+    adaptive_avg_pool2d_backward,
+    adaptive_avg_pool3d_backward,
+) = publish("adaptive_avg_pool{}", adaptive_avg_pool, ranks=(1, 2, 3))
 
 
-adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = spread(
-    "adaptive_avg_pool{}", adaptive_avg_pool
-)
-adaptive_avg_pool1d_backward, adaptive_avg_pool2d_backward, adaptive_avg_pool3d_backward = spread(
-    "adaptive_avg_pool{}_backward", adaptive_avg_pool_backward
-)
-
-
-def global_avg_pool(input: npt.ArrayLike, *, layout: str = "channels_first") -> Array:
+def global_avg(input: npt.ArrayLike, *, layout: str = "channels_first") -> WeightedSum:
     """Average each map: (N, C, *S) to (N, C, 1, ..., 1). Source: ONNX GlobalAveragePool."""
     return adaptive_avg_pool(spatial_axes(input), input, 1, layout=layout)
 
 
-def global_avg_pool_backward(
-    grad_output: npt.ArrayLike, input: npt.ArrayLike, *, layout: str = "channels_first"
-) -> Array:
-    """Return the gradient of `global_avg_pool`."""
-    return adaptive_avg_pool_backward(spatial_axes(input), grad_output, input, 1, layout=layout)
+global_avg_pool, global_avg_pool_backward = publish("global_avg_pool", global_avg)
+
+
+def blur(
+    input: npt.ArrayLike,
+    kernel_size: Sizes = 3,
+    stride: Sizes | None = 2,
+    padding: Padding | None = None,
+    *,
+    padding_mode: str = "reflect",
+    layout: str = "channels_first",
+) -> WeightedSum:
+    """Blur each map with a binomial filter, and keep every `stride`-th pixel.
+
+    The weights are those of a row of Pascal's triangle along H times one along W, over their sum. The padding
+    takes its values from the map mirrored at its border pixels ("reflect"), from the border pixels
+    ("replicate"), or is zero ("zeros", which darkens the border). By default it is (K - 1) // 2 before and K
+    // 2 after, which makes ceil(I / S) pixels; mirrored, it must be smaller than the map. Takes floats.
+
+    Source: Zhang 2019, "Making convolutional networks shift-invariant again".
+    """
+    view = Maps(input, 2, layout, FLOATS)
+    sums = binomial(view.spatial, kernel_size, stride, padding, padding_mode)
+    return WeightedSum(view, shape_of(sums), view.everywhere(sums))
+
+
+def binomial(
+    sizes: Cell, kernel_size: Sizes, stride: Sizes | None, padding: Padding | None, padding_mode: str
+) -> Sums:
+    """Write a blur down as weighted sums."""
+    choice("padding_mode", padding_mode, ["reflect", "replicate", "zeros"])
+    kernel = per_axis("kernel_size", kernel_size, 2)
+    centred = [((k - 1) // 2, k // 2) for k in kernel]
+    axes = sliding(sizes, kernel, stride, centred if padding is None else padding)
+    seen = []  # for each axis and output position: the pixels that its taps stand for, and their weights
+    for axis, k in zip(axes, kernel, strict=True):
+        if padding_mode == "reflect" and max(axis.begin, axis.end) >= axis.size:
+            raise ValueError(
+                f"padding={padding!r} cannot be mirrored on an axis of size {axis.size}; use 'replicate'"
+            )
+        row = [math.comb(k - 1, tap) for tap in range(k)]
+        taps = [[border(at, axis.size, padding_mode) for at in window] for window in axis.windows]
+        seen.append([[(at, w) for at, w in zip(some, row, strict=True) if at is not None] for some in taps])
+    sums = {}
+    for cell in np.ndindex(len(seen[0]), len(seen[1])):
+        both = list(itertools.product(seen[0][cell[0]], seen[1][cell[1]]))
+        weights = [v * w for (_, v), (_, w) in both]
+        sums[cell] = Sum([(y, x) for (y, _), (x, _) in both], weights, 2 ** (sum(kernel) - 2))
+    return sums
+
+
+def border(at: int, size: int, padding_mode: str) -> int | None:
+    """Find the pixel that a tap stands for; None for a zero."""
+    if padding_mode == "reflect":
+        return size - 1 - abs(size - 1 - abs(at))
+    if padding_mode == "replicate":
+        return min(max(at, 0), size - 1)
+    return at if 0 <= at < size else None
+
+
+blur_pool2d, blur_pool2d_backward = publish("blur_pool2d", blur)
+
+
+def max_blur(
+    input: npt.ArrayLike,
+    kernel_size: Sizes = 2,
+    stride: Sizes | None = 2,
+    padding: Padding = 0,
+    *,
+    blur_kernel_size: Sizes = 3,
+    padding_mode: str = "reflect",
+    layout: str = "channels_first",
+    nan: str = "propagate",
+) -> WeightedSum:
+    """Max-pool at stride 1 with `kernel_size` and `padding`, then blur at `stride` with `blur_kernel_size`.
+
+    It takes the place of max pooling in an anti-aliased network. Source: Zhang 2019, as for `blur_pool2d`.
+    """
+    highest = extreme_pool(operator.gt, 2, input, kernel_size, 1, padding, layout=layout, nan=nan)
+    if highest.view.dtype.name not in FLOATS:
+        raise TypeError(f"input has dtype {highest.view.dtype} but must have one of {sorted(FLOATS)}")
+    sums = binomial(highest.shape, blur_kernel_size, stride, None, padding_mode)
+    # A blur of what was selected: the same weights, on the elements that the taps copy.
+    chosen = {
+        plane: {
+            cell: part._replace(taps=[tap for at in part.taps if (tap := found[at]) is not None])
+            for cell, part in sums.items()
+        }
+        for plane, found in highest.routes().items()
+    }
+    return WeightedSum(highest.view, shape_of(sums), chosen)
+
+
+max_blur_pool2d, max_blur_pool2d_backward = publish("max_blur_pool2d", max_blur)
+
+# ----------------------------------------------------------------------------------------------------------
+# Regions of interest, part two: interpolation
+
+Along: TypeAlias = list[
+    tuple[int, Fraction]
+]  # the pixels on one axis that a sample lies between, with weights
+
+
+def aligned_regions(
+    input: npt.ArrayLike,
+    rois: npt.ArrayLike,
+    batch_indices: npt.ArrayLike,
+    output_size: Sizes,
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = 0,
+    mode: str = "avg",
+    coordinate_transformation_mode: str = "half_pixel",
+) -> WeightedSum:
+    """Sample each of `output_size` bins of a region of interest by bilinear interpolation; pool the samples.
+
+    A row of `rois` is a box [x1, y1, x2, y2] in coordinates of the original image, on the map that
+    `batch_indices` names. Its coordinates are multiplied by `spatial_scale`; "half_pixel" then subtracts 0.5,
+    while "output_half_pixel" does not, and makes every box at least 1 x 1. A bin has `sampling_ratio` evenly
+    spaced samples on each axis, or ceil(box / bins) of them for 0. A sample more than one pixel outside the
+    map is 0; any other is moved to the nearest border. A bin without samples is 0. A box that does not meet
+    the map is a ValueError. (N, C, H, W) and (R, 4) make (R, C, *output_size). Takes floats.
+
+    "max" is the largest of the interpolated samples, as the text of the operator has it, not of the weighted
+    corners as in onnxruntime and onnx.reference (https://github.com/onnx/onnx/issues/4764). Its gradient goes
+    to the first of the largest samples.
+
+    Source: ONNX RoiAlign (He et al. 2017, "Mask R-CNN").
+    """
+    boxes = scaled(rois, 4, spatial_scale)
+    batch = np.asarray(batch_indices)
+    if batch.dtype != np.int64:
+        raise TypeError(f"batch_indices has dtype {batch.dtype} but must have int64")
+    if batch.shape != boxes.shape[:1]:
+        raise ValueError(f"batch_indices has shape {batch.shape} but must have {boxes.shape[:1]}")
+    view = Regions(input, batch.tolist())
+    shape = tuple(per_axis("output_size", output_size, 2))
+    ratio = integer("sampling_ratio", sampling_ratio, 0)
+    averaging = choice("mode", mode, ["avg", "max"]) == "avg"
+    modes = ["half_pixel", "output_half_pixel"]
+    half_pixel = (
+        choice("coordinate_transformation_mode", coordinate_transformation_mode, modes) == "half_pixel"
+    )
+    height, width = view.spatial
+    sums: dict[Cell, Sums] = {}
+    for r, (x1, y1, x2, y2) in enumerate(boxes):
+        if min(x1, x2) > width or max(x1, x2) < 0 or min(y1, y2) > height or max(y1, y2) < 0:
+            raise view.outside(r)
+        rows = sampled(y1, y2, height, shape[0], ratio, half_pixel)
+        columns = sampled(x1, x2, width, shape[1], ratio, half_pixel)
+        samples = {
+            cell: [sample(*at) for at in itertools.product(rows[cell[0]], columns[cell[1]])]
+            for cell in np.ndindex(shape)
+        }
+        for c in range(view.maps.shape[1]):
+            combine = mean_of if averaging else functools.partial(highest_of, view.numbers[r, c])
+            sums[r, c] = {cell: combine(parts) for cell, parts in samples.items()}
+    return WeightedSum(view, shape, sums)
+
+
+def sampled(low: Any, high: Any, size: int, bins: int, ratio: int, half_pixel: bool) -> list[list[Along]]:
+    """Place the samples of each bin along one axis, each step in the arithmetic of the coordinates' dtype."""
+    number = type(low)
+    offset = number(0.5 if half_pixel else 0)
+    first = low - offset
+    length = high - offset - first
+    if not half_pixel:
+        length = max(length, number(1))
+    step = length / number(bins)
+    count = ratio or math.ceil(step)
+    return [
+        [
+            between(first + number(o) * step + number(i + 0.5) * step / number(count), size)
+            for i in range(count)
+        ]
+        for o in range(bins)
+    ]
+
+
+def between(at: Any, size: int) -> Along:
+    """Find the one or two pixels that a coordinate lies between."""
+    if not -1 <= at <= size:
+        return []
+    at = min(max(Fraction(float(at)), Fraction(0)), Fraction(size - 1))
+    low, part = int(at), at - int(at)
+    return [(low, 1 - part), (low + 1, part)] if part else [(low, Fraction(1))]
+
+
+def sample(rows: Along, columns: Along) -> Sum:
+    """Interpolate at one point between up to four pixels; one of weight 0 is not looked at."""
+    corners = list(itertools.product(rows, columns))
+    return Sum([(y, x) for (y, _), (x, _) in corners], [v * w for (_, v), (_, w) in corners], 1)
+
+
+def mean_of(samples: Sequence[Sum]) -> Sum:
+    """Average some samples."""
+    taps = [tap for part in samples for tap in part.taps]
+    weights = [weight for part in samples for weight in part.weights]
+    return Sum(taps, weights, max(len(samples), 1))
+
+
+def highest_of(plane: Array, samples: Sequence[Sum]) -> Sum:
+    """Take the largest of some samples, by the rules of max pooling."""
+    position = first_best([part.value(plane) for part in samples], operator.gt)
+    return Sum([], [], 1) if position is None else samples[position]
+
+
+roi_align, roi_align_backward = publish("roi_align", aligned_regions)
+
+# ----------------------------------------------------------------------------------------------------------
+# Power means
+
+
+def power(base: float, exponent: float) -> float:
+    """Raise to a power as IEEE 754 has it: infinity instead of an error."""
+    with np.errstate(all="ignore"):
+        return float(np.power(np.float64(base), np.float64(exponent)))
+
+
+@dataclass
+class PowerMean:
+    """Take (sum v^p)^(1/p) of each window, or (mean v^p)^(1/p); `inner` makes v >= 0 of x and tells dv/dx."""
+
+    view: Maps
+    windows: Grid
+    p: float
+    inner: Callable[[float], tuple[float, float]]
+    mean: bool = False
+
+    def norm(self, values: Sequence[float]) -> tuple[float, float]:
+        """Return the largest value and a factor whose product is the result.
+
+        Powers are taken of value / largest, so that nothing overflows or underflows in between.
+        """
+        if any(value != value for value in values):
+            return math.nan, 1.0
+        largest = max(values, default=0.0)
+        if largest == 0 or math.isinf(largest) or math.isinf(self.p):
+            return largest, 1.0
+        total = math.fsum(power(value / largest, self.p) for value in values)
+        return largest, power(total / len(values) if self.mean else total, 1 / self.p)
+
+    def forward(self) -> Array:
+        """Return the norms."""
+        output = self.view.zeros(shape_of(self.windows))
+        for plane in self.view.planes():
+            for cell, (taps, _) in self.windows.items():
+                largest, factor = self.norm([self.inner(self.view.numbers[plane][tap])[0] for tap in taps])
+                output[plane][cell] = nearest(largest * factor, self.view.dtype)
+        return self.view.restore(output)
+
+    def backward(self, grad_output: npt.ArrayLike) -> Array | tuple[Array, float]:
+        """Return the gradient of the input, (v / y)^(p - 1) dv/dx, over n for a mean; then that of p.
+
+        For infinite p it is that of the first of the largest values. Where dv/dx is 0, so is the gradient.
+        The gradient of p, for a mean only, is y / p times the mean of r^p log r with r = v / y.
+        """
+        grads = self.view.gradients(grad_output, shape_of(self.windows))
+        terms: dict[Cell, list[tuple[Cell, Number]]] = {plane: [] for plane in self.view.planes()}
+        exponent: list[Number] = []
+        for plane, parts in terms.items():
+            for cell, (taps, _) in self.windows.items():
+                grad, count = grads[plane][cell], len(taps) if self.mean else 1
+                pairs = [self.inner(self.view.numbers[plane][tap]) for tap in taps]
+                values = [value for value, _ in pairs]
+                largest, factor = self.norm(values)
+                first = first_best(values, operator.gt)
+                for position, (tap, (value, slope)) in enumerate(zip(taps, pairs, strict=True)):
+                    if slope == 0 or (math.isinf(self.p) and position != first):
+                        continue
+                    rate = 1.0 if math.isinf(self.p) else power(value / largest / factor, self.p - 1)
+                    parts.append((tap, grad * (slope * rate / count)))
+                if self.mean:
+                    ratios = [value / largest / factor for value in values]
+                    total = exact_sum(power(ratio, self.p) * math.log(ratio) for ratio in ratios if ratio)
+                    exponent.append(grad * (largest * factor / self.p * float(total) / count))
+        result = self.view.gathered(terms)
+        return (result, float(exact_sum(exponent))) if self.mean else result
+
+
+def absolute(value: float) -> tuple[float, float]:
+    """Return |x| and its derivative, 0 at 0."""
+    return abs(value), math.copysign(1.0, value) if value else 0.0
+
+
+def lp_pool(
+    n: int,
+    input: npt.ArrayLike,
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    ceil_mode: bool = False,
+    *,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    layout: str = "channels_first",
+) -> PowerMean:
+    """Take the p-norm of each window, (sum |x|^p)^(1/p), for any p > 0 and for infinity.
+
+    Padding counts as 0. Takes floats. (torch leaves the absolute value out, so that it differs for odd p.)
+
+    Sources: torch.nn.functional.lp_pool2d, ONNX LpPool.
+    """
+    view = Maps(input, n, layout, FLOATS)
+    windows = grid(sliding(view.spatial, kernel_size, stride, padding, dilation, ceil_mode))
+    return PowerMean(view, windows, positive("norm_type", norm_type, finite=False), absolute)
+
+
+lp_pool1d, lp_pool2d, lp_pool3d, lp_pool1d_backward, lp_pool2d_backward, lp_pool3d_backward = publish(
+    "lp_pool{}", lp_pool, ranks=(1, 2, 3)
+)
+
+
+def global_lp(input: npt.ArrayLike, p: float = 2, *, layout: str = "channels_first") -> PowerMean:
+    """Take the p-norm of each map: (N, C, *S) to (N, C, 1, ..., 1). Source: ONNX GlobalLpPool."""
+    view = Maps(input, spatial_axes(input), layout, FLOATS)
+    return PowerMean(view, grid(adaptive(view.spatial, 1)), positive("p", p, finite=False), absolute)
+
+
+global_lp_pool, global_lp_pool_backward = publish("global_lp_pool", global_lp)
+
+
+def gem(
+    input: npt.ArrayLike, p: float = 3.0, eps: float = 1e-6, *, layout: str = "channels_first"
+) -> PowerMean:
+    """Take the generalised mean of each map, mean(max(x, eps)^p)^(1/p): (N, C, H, W) to (N, C, 1, 1).
+
+    p = 1 is the average, and a large p comes near the maximum. The backward function returns two gradients,
+    that of the input and that of p. Takes floats.
+
+    Source: Radenovic, Tolias and Chum 2018, "Fine-tuning CNN image retrieval with no human annotation".
+    """
+    view = Maps(input, 2, layout, FLOATS)
+    smallest = positive("eps", eps)
+
+    def clamped(value: float) -> tuple[float, float]:
+        return (smallest, 0.0) if value < smallest else (value, 1.0)
+
+    return PowerMean(view, grid(adaptive(view.spatial, 1)), positive("p", p), clamped, mean=True)
+
+
+gem_pool2d, gem_pool2d_backward = publish("gem_pool2d", gem)

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import itertools
+import json
 import math
 import sys
 from fractions import Fraction
@@ -26,6 +28,7 @@ SPEC.loader.exec_module(ref)
 NAN, INF = math.nan, math.inf
 FLOATS = ["float16", "float32", "float64"]
 INTEGERS = sorted(ref.INTEGERS)
+RANKS = {1: (9,), 2: (6, 7), 3: (5, 4, 6)}
 
 
 def bfloat16():
@@ -35,6 +38,13 @@ def bfloat16():
 def line(*values, dtype=float):
     """One 1-D map of one channel, without a batch axis."""
     return np.array([values], dtype)
+
+
+def distinct(shape, dtype=np.float64):
+    """Values of both signs, no two alike and none near zero, so that nothing has a kink nearby."""
+    size = math.prod(shape)
+    values = np.random.default_rng(size).permutation(size) - size // 2 + 0.5
+    return (values / 4).reshape(shape).astype(dtype)
 
 
 def equal(result, *values):
@@ -458,27 +468,575 @@ def test_half_gradients_are_rounded_once():
     assert result[0, 40] == 1
 
 
+# --- unpooling and indices ----------------------------------------------------------------------------------
+
+
+def test_unpool_inverts_the_textbook_pool():
+    output, indices = ref.max_pool2d(BOOK[None], 2, return_indices=True)
+    expected = np.where(np.isin(BOOK, [6, 8, 14, 16]) & (BOOK != 6) | (BOOK == 6), BOOK, 0)
+    np.testing.assert_array_equal(ref.max_unpool2d(output, indices, 2)[0], expected)
+
+
+def test_unpool_output_size_is_less_than_one_stride_from_the_usual_one():
+    x, indices = line(1, 2), line(0, 3, dtype=np.int64)
+    equal(ref.max_unpool1d(x, indices, 2), 1, 0, 0, 2)
+    equal(ref.max_unpool1d(x, indices, 2, output_size=[5]), 1, 0, 0, 2, 0)
+    equal(ref.max_unpool1d(x, indices, 3, 2, ((1, 0),)), 1, 0, 0, 2)
+    batch = ref.max_unpool1d(x[None], indices[None], 2, output_size=(1, 1, 5))
+    assert batch.shape == (1, 1, 5)
+    last = ref.max_unpool1d(
+        x[None].swapaxes(1, 2), indices[None].swapaxes(1, 2), 2, output_size=(1, 5, 1), layout="channels_last"
+    )
+    assert last.shape == (1, 5, 1)
+    for size in (2, 6, 0, -1, [4, 4], 2**63):
+        with pytest.raises(ValueError, match="output_size"):
+            ref.max_unpool1d(x, indices, 2, output_size=size)
+    with pytest.raises(ValueError, match="output_size=None asks for"):
+        ref.max_unpool1d(line(1, 2, 3), line(0, 1, 2, dtype=np.int64), 2, 2**62)
+    with pytest.raises(ValueError, match="padding"):
+        ref.max_unpool1d(x, indices, 2, padding="same")
+    with pytest.raises(ValueError, match="size 0"):
+        ref.max_unpool1d(np.zeros((1, 0)), np.zeros((1, 0), np.int64), 2)
+
+
+def test_an_index_written_twice_keeps_the_last_value_and_its_gradient_only():
+    x, indices = line(1.0, 2, 3), line(4, 4, 0, dtype=np.int64)
+    equal(ref.max_unpool1d(x, indices, 2), 3, 0, 0, 0, 2, 0)
+    equal(ref.max_unpool1d_backward(line(1.0, 2, 3, 4, 5, 6), x, indices, 2), 0, 5, 1)
+
+
+@pytest.mark.parametrize("index", [-1, 4, 10**7, 10**12, -(10**12)])
+def test_unpool_refuses_an_index_outside_the_plane(index):
+    x, indices = line(1.0, 2.0), line(0, index, dtype=np.int64)
+    with pytest.raises(ValueError, match="indices has"):
+        ref.max_unpool1d(x, indices, 2)
+    with pytest.raises(ValueError, match="indices has"):
+        ref.max_unpool1d_backward(np.zeros((1, 4)), x, indices, 2)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_unpool_keeps_integers(dtype):
+    output = ref.max_unpool1d(line(7, 9, dtype=dtype), line(1, 2, dtype=np.int64), 2)
+    assert output.dtype == dtype
+    equal(output, 0, 7, 9, 0)
+
+
+@pytest.mark.parametrize("n", RANKS)
+def test_unpool_equals_torch_and_takes_both_layouts(n):
+    torch = pytest.importorskip("torch")
+    x = distinct((2, 3, *RANKS[n]))
+    pooled, indices = getattr(ref, f"max_pool{n}d")(x, 2, return_indices=True)
+    unpool, backward = getattr(ref, f"max_unpool{n}d"), getattr(ref, f"max_unpool{n}d_backward")
+    tensor = torch.tensor(pooled, requires_grad=True)
+    expected = getattr(torch.nn.functional, f"max_unpool{n}d")(
+        tensor, torch.tensor(indices), 2, output_size=RANKS[n]
+    )
+    output = unpool(pooled, indices, 2, output_size=RANKS[n])
+    np.testing.assert_array_equal(output, expected.detach().numpy())
+    grad = distinct(output.shape)
+    expected.backward(torch.tensor(grad))
+    result = backward(grad, pooled, indices, 2, output_size=RANKS[n])
+    np.testing.assert_array_equal(result, tensor.grad.numpy())
+
+    def last(array):
+        return np.moveaxis(array, 1, -1)
+
+    keywords = {"output_size": RANKS[n], "layout": "channels_last"}
+    np.testing.assert_array_equal(unpool(last(pooled), last(indices), 2, **keywords), last(output))
+    np.testing.assert_array_equal(
+        backward(last(grad), last(pooled), last(indices), 2, **keywords), last(result)
+    )
+
+
+def test_index_conventions():
+    x = distinct((2, 2, 4, 4))
+    x[..., 1, 1] = 100
+    indices = ref.max_pool2d(x, 2, return_indices=True)[1]
+    onnx = ref.convert_indices(indices, x.shape, source="torch", target="onnx")
+    assert (indices[1, 1, 0, 0], onnx[1, 1, 0, 0]) == (5, 53)
+    tensorflow = ref.convert_indices(indices, x.shape, source="torch", target="tensorflow")
+    assert tensorflow[1, 1, 0, 0] == (1 * 4 + 1) * 2 + 1
+    all_of_them = np.arange(6).reshape(1, 1, 2, 3)
+    column_major = ref.convert_indices(all_of_them, (1, 1, 2, 3), source="torch", target="onnx_column_major")
+    np.testing.assert_array_equal(column_major.ravel(), [0, 2, 4, 1, 3, 5])
+
+
+@pytest.mark.parametrize("n", RANKS)
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_index_conventions_there_and_back(n, layout):
+    x = distinct((2, 3, *RANKS[n]))
+    x = np.moveaxis(x, 1, -1) if layout == "channels_last" else x
+    indices = getattr(ref, f"max_pool{n}d")(x, 3, 2, 1, return_indices=True, layout=layout)[1]
+    indices[0] = -1
+    seen = indices
+    for one, other in itertools.pairwise(
+        ["torch", *itertools.chain(*itertools.permutations(ref.CONVENTIONS, 2)), "torch"]
+    ):
+        seen = ref.convert_indices(seen, x.shape, source=one, target=other, layout=layout)
+    np.testing.assert_array_equal(seen, indices)
+
+
+def test_an_index_of_another_convention_is_refused():
+    x = distinct((2, 2, 4, 4))
+    indices = ref.max_pool2d(x, 2, return_indices=True)[1]
+    with pytest.raises(ValueError, match="outside map"):
+        ref.convert_indices(indices, x.shape, source="onnx", target="torch")
+    with pytest.raises(ValueError, match="outside map"):
+        ref.convert_indices(np.full((1, 1, 2), 9), (1, 1, 9), source="torch", target="onnx")
+    with pytest.raises(ValueError, match="source"):
+        ref.convert_indices(indices, x.shape, source="keras", target="torch")
+    with pytest.raises(TypeError, match="dtype"):
+        ref.convert_indices(indices.astype(np.int32), x.shape, source="torch", target="onnx")
+    for shape in ((2, 4, 4), (2, 3, 4, 4), (4, 4)):
+        with pytest.raises(ValueError, match=r"indices of shape|must have"):
+            ref.convert_indices(indices, shape, source="torch", target="onnx")
+
+
+# --- fractional ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_fractional_windows_are_those_of_torch(n, dtype):
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(n)
+    numpy_dtype = bfloat16() if dtype == "bfloat16" else dtype
+    pool, backward = (
+        getattr(ref, f"fractional_max_pool{n}d"),
+        getattr(ref, f"fractional_max_pool{n}d_backward"),
+    )
+    for sizes, kernel, outputs in [((13, 17, 11), 2, (5, 6, 7)), ((9, 8, 7), (3, 2, 1), (2, 6, 1))]:
+        sizes, outputs = sizes[:n], outputs[:n]
+        kernel = kernel if isinstance(kernel, int) else kernel[:n]
+        x = random.permutation(6 * math.prod(sizes)).reshape(2, 3, *sizes).astype(numpy_dtype)
+        samples = (random.random((2, 3, n)) * 0.99).astype(numpy_dtype)
+        tensor = torch.tensor(x.astype(float), dtype=getattr(torch, dtype))
+        expected, named = getattr(torch.nn.functional, f"fractional_max_pool{n}d")(
+            tensor,
+            kernel,
+            output_size=outputs,
+            return_indices=True,
+            _random_samples=torch.tensor(samples.astype(float), dtype=getattr(torch, dtype)),
+        )
+        output, indices = pool(x, kernel, outputs, None, True, samples)
+        np.testing.assert_array_equal(output.astype(float), expected.double().numpy())
+        if (
+            dtype == "float64"
+        ):  # in narrower dtypes elements are equal, and torch does not take the first of them
+            np.testing.assert_array_equal(indices, named.numpy())
+            grad = distinct(output.shape)
+            by_samples = backward(grad, x, kernel, outputs, None, samples)
+            np.testing.assert_array_equal(by_samples, backward(grad, x, kernel, outputs, indices=indices))
+            assert by_samples.sum() == grad.sum()
+
+
+def test_fractional_by_ratio_and_by_generator():
+    x = distinct((2, 3, 10, 8))
+    generator = np.random.default_rng(5)
+    output = ref.fractional_max_pool2d(x, 2, output_ratio=(0.5, 0.7), rng=np.random.default_rng(5))
+    assert output.shape == (2, 3, 5, 5)
+    samples = generator.random((2, 3, 2))
+    np.testing.assert_array_equal(output, ref.fractional_max_pool2d(x, 2, (5, 5), _random_samples=samples))
+    one = ref.fractional_max_pool2d(x[0], 2, 5, _random_samples=samples[:1])
+    np.testing.assert_array_equal(one, output[0])
+    last = ref.fractional_max_pool2d(
+        np.moveaxis(x, 1, -1), 2, 5, _random_samples=samples, layout="channels_last"
+    )
+    np.testing.assert_array_equal(last, np.moveaxis(output, 1, -1))
+    assert ref.fractional_max_pool2d(x[:0], 2, 5).shape == (0, 3, 5, 5)
+    assert ref.fractional_max_pool2d(x, 2, 1).shape == (2, 3, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({}, ValueError),
+        ({"output_size": 3, "output_ratio": 0.5}, ValueError),
+        ({"output_size": 8}, ValueError),
+        ({"output_size": 0}, ValueError),
+        ({"output_ratio": 1.0}, ValueError),
+        ({"output_ratio": 0.01}, ValueError),
+        ({"output_ratio": NAN}, ValueError),
+        ({"output_ratio": (0.5,)}, ValueError),
+        ({"output_ratio": ()}, ValueError),
+        ({"output_ratio": "half"}, TypeError),
+        ({"output_size": 3, "_random_samples": np.full((1, 1, 2), NAN)}, ValueError),
+        ({"output_size": 3, "_random_samples": np.full((1, 1, 2), 1.0)}, ValueError),
+        ({"output_size": 3, "_random_samples": np.full((1, 1, 2), -1e9)}, ValueError),
+        ({"output_size": 3, "_random_samples": np.zeros((1, 1, 3))}, ValueError),
+        ({"output_size": 3, "_random_samples": np.zeros((1, 1, 2), int)}, TypeError),
+    ],
+)
+def test_bad_fractional_arguments(arguments, error):
+    with pytest.raises(error, match=r"output_size|output_ratio|_random_samples|windows of size"):
+        ref.fractional_max_pool2d(np.ones((1, 1, 8, 8)), 2, **arguments)
+    with pytest.raises(ValueError, match="indices=None"):
+        ref.fractional_max_pool2d_backward(np.ones((1, 1, 3, 3)), np.ones((1, 1, 8, 8)), 2, 3)
+
+
+# --- Lp and generalised mean --------------------------------------------------------------------------------
+
+
+def test_lp_takes_the_absolute_value():
+    equal(ref.lp_pool1d(line(-1, -2), 1, 2), 3)
+    np.testing.assert_allclose(ref.lp_pool1d(line(-1, -2), 3, 2), [[9 ** (1 / 3)]], rtol=1e-15)
+    equal(ref.lp_pool1d(line(-3, 4, 0, 5), 2, 2), 5, 5)
+    equal(ref.lp_pool1d(line(-3, 2, 0, 5), INF, 2), 3, 5)
+    np.testing.assert_allclose(ref.lp_pool1d(line(4, 9), 0.5, 2), [[25]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_lp_is_scaled_so_that_nothing_overflows(dtype):
+    info = np.finfo(dtype)
+    for value in (info.max / 2, info.tiny * 2):
+        result = ref.lp_pool1d(np.full((1, 2), value, dtype), 2, 2).item()
+        np.testing.assert_allclose(result, float(value) * 2**0.5, rtol=info.eps)
+    equal(ref.lp_pool1d(np.full((1, 3), info.max, dtype), 3, 3), INF)
+    np.testing.assert_allclose(
+        ref.lp_pool1d(line(1e20, 1e20, dtype=np.float32), 2, 2), [[2**0.5 * 1e20]], rtol=1e-7
+    )
+
+
+def test_lp_padding_counts_as_zero():
+    equal(ref.lp_pool1d(line(3, 4, 5), 2, 2, 2, True, padding=1), 3, 41**0.5)
+    equal(ref.lp_pool1d(line(7), 2, 2, 1, padding=2, dilation=4), 0)
+    equal(ref.lp_pool1d_backward(line(1.0), line(7.0), 2, 2, 1, padding=2, dilation=4), 0)
+
+
+def test_lp_gradient_is_zero_where_the_window_is_and_where_the_element_is():
+    for p in (0.5, 1, 2, 3, INF):
+        equal(ref.lp_pool1d_backward(line(1.0), line(0.0, 0.0), p, 2), 0, 0)
+        equal(ref.lp_pool1d_backward(line(1.0), line(0.0, -2.0), p, 2), 0, -1)
+    equal(ref.lp_pool1d_backward(line(1.0), line(2.0, -2.0, 1.0), INF, 3), 1, 0, 0)
+
+
+def test_lp_propagates_nan_and_infinity():
+    equal(ref.lp_pool1d(line(NAN, 1, INF, 1, -INF, NAN), 2, 2), NAN, INF, NAN)
+
+
+@pytest.mark.parametrize(
+    ("p", "error"),
+    [(0, ValueError), (-1, ValueError), (NAN, ValueError), (10**400, ValueError), ("2", TypeError)],
+)
+def test_bad_exponents(p, error):
+    with pytest.raises(error, match="norm_type"):
+        ref.lp_pool2d(np.ones((1, 1, 4, 4)), p, 2)
+    with pytest.raises(error, match="p="):
+        ref.global_lp_pool(np.ones((1, 1, 4, 4)), p)
+    with pytest.raises(error, match="p="):
+        ref.gem_pool2d(np.ones((1, 1, 4, 4)), p)
+
+
+@pytest.mark.parametrize("n", RANKS)
+@pytest.mark.parametrize("p", [1, 2, 3.5])
+def test_lp_equals_torch_on_positive_numbers(n, p):
+    torch = pytest.importorskip("torch")
+    x = np.abs(distinct((2, 2, *RANKS[n])))
+    tensor = torch.tensor(x, requires_grad=True)
+    expected = getattr(torch.nn.functional, f"lp_pool{n}d")(tensor, p, 2, ceil_mode=n == 2)
+    output = getattr(ref, f"lp_pool{n}d")(x, p, 2, ceil_mode=n == 2)
+    # A window that ceil_mode cuts off torch averages and then multiplies by its full size: left out here.
+    whole = tuple(slice(size // 2) for size in RANKS[n])
+    np.testing.assert_allclose(output[(..., *whole)], expected.detach().numpy()[(..., *whole)], rtol=1e-13)
+    grad = np.zeros(output.shape)
+    grad[(..., *whole)] = distinct(grad[(..., *whole)].shape)
+    expected.backward(torch.tensor(grad))
+    result = getattr(ref, f"lp_pool{n}d_backward")(grad, x, p, 2, ceil_mode=n == 2)
+    np.testing.assert_allclose(result, tensor.grad.numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_generalised_mean():
+    x = np.abs(distinct((2, 3, 4, 5)))
+    np.testing.assert_allclose(ref.gem_pool2d(x, 1), x.mean((2, 3), keepdims=True), rtol=1e-14)
+    np.testing.assert_allclose(ref.gem_pool2d(x), (x**3).mean((2, 3), keepdims=True) ** (1 / 3), rtol=1e-14)
+    np.testing.assert_allclose(ref.gem_pool2d(x, 2000), x.max((2, 3), keepdims=True), rtol=2e-3)
+    np.testing.assert_array_equal(ref.gem_pool2d(x[0]), ref.gem_pool2d(x)[0])
+    last = ref.gem_pool2d(np.moveaxis(x, 1, -1), layout="channels_last")
+    np.testing.assert_array_equal(last, np.moveaxis(ref.gem_pool2d(x), 1, -1))
+    np.testing.assert_allclose(ref.gem_pool2d(-x, eps=0.25), np.full((2, 3, 1, 1), 0.25), rtol=1e-15)
+    assert np.isnan(ref.gem_pool2d(np.array([[[1.0, NAN]]]))).all()
+    huge = np.full((1, 1, 2, 2), 1e200)
+    np.testing.assert_allclose(ref.gem_pool2d(huge), huge[..., :1, :1], rtol=1e-15)
+
+
+@pytest.mark.parametrize("p", [0.7, 1.0, 3.0])
+def test_generalised_mean_gradients(p):
+    x = distinct((2, 2, 3, 4)) + 1.5
+    grad = distinct((2, 2, 1, 1))
+    for_x, for_p = ref.gem_pool2d_backward(grad, x, p, 0.3)
+    np.testing.assert_allclose(
+        for_x, numerical(lambda moved: ref.gem_pool2d(moved, p, 0.3), x, grad), atol=1e-8
+    )
+    assert (for_x[x < 0.3] == 0).all()
+    moved = numerical(lambda exponent: ref.gem_pool2d(x, exponent.item(), 0.3), np.array([p]), grad)
+    np.testing.assert_allclose(for_p, moved.item(), rtol=1e-8)
+
+
+@pytest.mark.parametrize("eps", [0, -1.0, NAN, INF])
+def test_bad_eps(eps):
+    with pytest.raises(ValueError, match="eps"):
+        ref.gem_pool2d(np.ones((1, 1, 4, 4)), eps=eps)
+    with pytest.raises(ValueError, match="p="):
+        ref.gem_pool2d(np.ones((1, 1, 4, 4)), INF)
+
+
+# --- blur ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, (3, 4)])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "zeros"])
+def test_blur_is_a_padded_binomial_convolution(kernel, stride, mode):
+    x = distinct((2, 3, 7, 8))
+    kernels = (kernel, kernel) if isinstance(kernel, int) else kernel
+    rows = [np.array([math.comb(k - 1, i) for i in range(k)]) / 2 ** (k - 1) for k in kernels]
+    around = [((k - 1) // 2, k // 2) for k in kernels]
+    how = {"reflect": "reflect", "replicate": "edge", "zeros": "constant"}[mode]
+    padded = np.pad(x, [(0, 0), (0, 0), *around], how)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernels, (2, 3))[:, :, ::stride, ::stride]
+    expected = np.einsum("ncyxij,i,j->ncyx", windows, *rows)
+    output = ref.blur_pool2d(x, kernel, stride, padding_mode=mode)
+    assert output.shape == (2, 3, -(-7 // stride), -(-8 // stride))
+    np.testing.assert_allclose(output, expected, rtol=1e-14, atol=1e-14)
+    last = ref.blur_pool2d(np.moveaxis(x, 1, -1), kernel, stride, padding_mode=mode, layout="channels_last")
+    np.testing.assert_array_equal(last, np.moveaxis(output, 1, -1))
+
+
+def test_blur_keeps_a_constant_and_zeros_darken_the_border():
+    x = np.full((1, 5, 5), 0.1, np.float32)
+    assert (ref.blur_pool2d(x, 5) == x[0, 0, 0]).all()
+    assert ref.blur_pool2d(x, padding_mode="zeros")[0, 0, 0] < x[0, 0, 0]
+    np.testing.assert_array_equal(ref.blur_pool2d(x, padding="valid"), x[:, :2, :2])
+
+
+def test_bad_blurs():
+    with pytest.raises(ValueError, match="mirrored"):
+        ref.blur_pool2d(np.ones((1, 1, 1, 5)))
+    with pytest.raises(ValueError, match="padding_mode"):
+        ref.blur_pool2d(np.ones((1, 1, 5, 5)), padding_mode="wrap")
+    with pytest.raises(ValueError, match="smaller than the effective kernel"):
+        ref.blur_pool2d(np.ones((1, 1, 5, 5)), padding=3)
+    for name in ("blur_pool2d", "max_blur_pool2d"):
+        with pytest.raises(TypeError, match="dtype"):
+            getattr(ref, name)(np.ones((1, 1, 5, 5), int))
+
+
+def test_max_blur_is_a_max_at_stride_one_and_then_a_blur():
+    x = distinct((2, 3, 7, 8))
+    both = ref.blur_pool2d(ref.max_pool2d(x, 3, 1, 1), 4, 2, padding_mode="replicate")
+    np.testing.assert_array_equal(
+        ref.max_blur_pool2d(x, 3, 2, 1, blur_kernel_size=4, padding_mode="replicate"), both
+    )
+    assert ref.max_blur_pool2d(x).shape == (2, 3, 3, 4)
+    assert ref.max_blur_pool2d(x[0]).shape == (3, 3, 4)
+    x[0, 0, 0, 0] = NAN
+    assert np.isnan(ref.max_blur_pool2d(x)[0, 0, 0, 0])
+    assert np.isfinite(ref.max_blur_pool2d(x, nan="ignore")).all()
+
+
+# --- regions of interest ------------------------------------------------------------------------------------
+
+RAMP = np.arange(16.0).reshape(1, 1, 4, 4)
+
+
+def test_max_roi_pool_by_hand():
+    rois = np.array([[0, 0, 0, 3, 3], [0, 1, 1, 0, 0], [0, 2.5, 0.5, 9, 9], [0, -5, -5, 1, 1]])
+    output = ref.max_roi_pool(RAMP, rois, 2)
+    assert output.shape == (4, 1, 2, 2)
+    np.testing.assert_array_equal(output[0, 0], [[5, 7], [13, 15]])
+    np.testing.assert_array_equal(output[1, 0], [[5, 5], [5, 5]])  # ends before it starts: one pixel
+    np.testing.assert_array_equal(output[2, 0], [[15, 0], [0, 0]])  # 2.5 is 3: columns 3 to 9, cut at 3
+    np.testing.assert_array_equal(output[3, 0], [[0, 0], [0, 5]])
+
+
+def test_roi_align_by_hand():
+    whole = np.array([[0.0, 0, 4, 4]])
+    here = np.array([0])
+    for mode in ("avg", "max"):
+        np.testing.assert_array_equal(ref.roi_align(RAMP, whole, here, 4, 1.0, 1, mode), RAMP)
+    np.testing.assert_array_equal(ref.roi_align(RAMP, whole, here, 1).ravel(), [7.5])
+    np.testing.assert_array_equal(ref.roi_align(RAMP, whole, here, 1, mode="max").ravel(), [15])
+    np.testing.assert_array_equal(ref.roi_align(RAMP, whole / 2, here, 4, 2.0, 1), RAMP)
+    shifted = ref.roi_align(
+        RAMP, whole - 0.5, here, 4, 1.0, 1, coordinate_transformation_mode="output_half_pixel"
+    )
+    np.testing.assert_array_equal(shifted, RAMP)
+    # Interpolation comes before the maximum: amid four pixels it is their mean, not a quarter of one.
+    middle = np.array([[1.0, 1, 2, 2]])
+    halves = {"coordinate_transformation_mode": "output_half_pixel", "sampling_ratio": 1}
+    assert ref.roi_align(RAMP, middle, here, 1, mode="max", **halves).item() == (5 + 6 + 9 + 10) / 4
+
+
+def test_roi_align_at_the_border_of_the_map():
+    here = np.array([0])
+    # Two samples on each axis; of those at x = -1.75 and -0.25 one is too far out, the other moves to 0.
+    box = np.array([[-2.0, 1.5, 1.0, 1.5]])
+    assert ref.roi_align(RAMP, box, here, 1, 1.0, 2).item() == 4 / 2
+    # A box without extent has no samples of its own, and one of a given number all the same.
+    point = np.array([[1.5, 1.5, 1.5, 1.5]])
+    assert ref.roi_align(RAMP, point, here, 1).item() == 0
+    assert ref.roi_align(RAMP, point, here, 1, sampling_ratio=2).item() == 5
+    wide = ref.roi_align(RAMP, point, here, 1, coordinate_transformation_mode="output_half_pixel")
+    assert wide.item() == 10  # at least 1 x 1: the sample is at (2, 2)
+
+
+def test_a_pixel_of_weight_zero_is_not_looked_at():
+    x = np.array([[[[1.0, INF], [NAN, 2.0]]]])
+    assert ref.roi_align(x, np.array([[0.0, 0, 1, 1]]), np.array([0]), 1).item() == 1
+
+
+def test_regions_share_maps_forward_and_backward():
+    x = distinct((2, 1, 4, 5))
+    rois = np.array([[1, 0, 0, 3, 3], [0, 1, 1, 4, 4], [1, 2, 1, 5, 3]], float)
+    grad = distinct((3, 1, 2, 2))
+    expected = numerical(lambda moved: ref.max_roi_pool(moved, rois, 2), x, grad)
+    np.testing.assert_allclose(ref.max_roi_pool_backward(grad, x, rois, 2), expected, atol=1e-8)
+    batch = rois[:, 0].astype(np.int64)
+    for mode, ratio, how in itertools.product(("avg", "max"), (0, 2), ("half_pixel", "output_half_pixel")):
+        arguments = (rois[:, 1:], batch, 2, 0.9, ratio, mode, how)
+        expected = numerical(lambda moved, arguments=arguments: ref.roi_align(moved, *arguments), x, grad)
+        np.testing.assert_allclose(ref.roi_align_backward(grad, x, *arguments), expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, "bfloat16"])
+def test_regions_in_every_dtype(dtype):
+    dtype = np.dtype(bfloat16()) if dtype == "bfloat16" else np.dtype(dtype)
+    boxes = np.array([[0, 0, 4, 4]])
+    output = ref.roi_align(RAMP.astype(dtype), boxes.astype(dtype), np.array([0]), 2)
+    assert output.dtype == dtype
+    np.testing.assert_array_equal(output.astype(float)[0, 0], [[2.5, 4.5], [10.5, 12.5]])
+    rois = np.array([[0, 0, 0, 3, 3]]).astype(dtype)
+    assert ref.max_roi_pool(RAMP.astype(dtype), rois, 1).astype(float).item() == 15
+
+
+def test_no_regions_and_no_channels():
+    assert ref.max_roi_pool(RAMP, np.zeros((0, 5)), 2).shape == (0, 1, 2, 2)
+    assert ref.roi_align(RAMP, np.zeros((0, 4)), np.zeros(0, np.int64), (1, 2)).shape == (0, 1, 1, 2)
+    assert (
+        ref.roi_align_backward(np.zeros((0, 1, 2, 2)), RAMP, np.zeros((0, 4)), np.zeros(0, np.int64), 2).shape
+        == RAMP.shape
+    )
+    assert ref.roi_align(RAMP[:, :0], np.ones((1, 4)), np.array([0]), 1).shape == (1, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("box", "error"),
+    [
+        ([5, 5, 9, 9], ValueError),
+        ([-9, -9, -3, -3], ValueError),
+        ([0, 0, NAN, 1], ValueError),
+        ([0, 0, INF, 1], ValueError),
+        ([-1e308, 0, 1.7e308, 1], ValueError),
+        ([0, 0, 1], ValueError),
+        (["0", "0", "1", "1"], TypeError),
+        ([0, 0, 1, 1], TypeError),
+    ],
+)
+def test_bad_regions(box, error):
+    boxes = np.array([box], float if error is ValueError else None)
+    with pytest.raises(error, match="rois"):
+        ref.roi_align(RAMP, boxes, np.array([0]), 2)
+    with pytest.raises(error, match="rois"):
+        ref.max_roi_pool(RAMP, np.concatenate([np.zeros((1, 1), boxes.dtype), boxes], 1), 2)
+
+
+def test_bad_region_arguments():
+    box, here = np.array([[0.0, 0, 1, 1]]), np.array([0])
+    for n in (1, -1, 2**40):
+        with pytest.raises(ValueError, match="lies on map"):
+            ref.roi_align(RAMP, box, np.array([n]), 2)
+    for n in (1, -1, 0.5):
+        with pytest.raises(ValueError, match="lies on map"):
+            ref.max_roi_pool(RAMP, np.array([[n, 0, 0, 1, 1]], float), 2)
+    for scale in (0, -1.0, NAN, INF):
+        with pytest.raises(ValueError, match="spatial_scale"):
+            ref.roi_align(RAMP, box, here, 2, scale)
+    for arguments, name in [
+        ({"mode": "min"}, "mode"),
+        ({"sampling_ratio": -1}, "sampling_ratio"),
+        ({"coordinate_transformation_mode": "asymmetric"}, "coordinate_transformation_mode"),
+    ]:
+        with pytest.raises(ValueError, match=name):
+            ref.roi_align(RAMP, box, here, 2, **arguments)
+    with pytest.raises(TypeError, match="batch_indices"):
+        ref.roi_align(RAMP, box, here.astype(float), 2)
+    with pytest.raises(ValueError, match="batch_indices"):
+        ref.roi_align(RAMP, box, np.array([0, 0]), 2)
+    with pytest.raises(ValueError, match="input"):
+        ref.roi_align(RAMP[0], box, here, 2)
+    with pytest.raises(ValueError, match="input"):
+        ref.max_roi_pool(RAMP[:, :, :0], np.zeros((1, 5)), 2)
+
+
+def in_onnxruntime(op, opset, inputs, **attributes):
+    """The only output of a model of one node."""
+    helper = pytest.importorskip("onnx.helper")
+    runtime = pytest.importorskip("onnxruntime")
+    infos = [
+        helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for i, array in enumerate(inputs)
+    ]
+    node = helper.make_node(op, [info.name for info in infos], ["y"], **attributes)
+    result = helper.make_tensor_value_info("y", infos[0].type.tensor_type.elem_type, None)
+    model = helper.make_model(
+        helper.make_graph([node], "one", infos, [result]),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=8,
+    )
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {info.name: array for info, array in zip(infos, inputs, strict=True)})[0]
+
+
+@pytest.mark.parametrize("how", ["half_pixel", "output_half_pixel"])
+@pytest.mark.parametrize("ratio", [0, 1, 3])
+def test_roi_align_average_equals_onnxruntime(how, ratio):
+    random = np.random.default_rng(ratio)
+    x = random.standard_normal((2, 3, 9, 7)).astype(np.float32)
+    corners = np.sort(random.uniform(-2, 11, (20, 2, 2)), axis=1).reshape(20, 4).astype(np.float32)
+    corners[:, 2:] = np.maximum(corners[:, 2:], 0)
+    corners[:, :2] = np.minimum(corners[:, :2], 6)
+    batch = random.integers(0, 2, 20)
+    expected = in_onnxruntime(
+        "RoiAlign",
+        16,
+        [x, corners, batch],
+        output_height=3,
+        output_width=2,
+        spatial_scale=0.75,
+        sampling_ratio=ratio,
+        coordinate_transformation_mode=how,
+    )
+    output = ref.roi_align(x, corners, batch, (3, 2), 0.75, ratio, "avg", how)
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_max_roi_pool_equals_onnxruntime():
+    random = np.random.default_rng(1)
+    x = random.standard_normal((2, 3, 9, 7)).astype(np.float32)
+    corners = np.sort(random.uniform(-2, 11, (30, 2, 2)), axis=1).reshape(30, 4)
+    corners[:, 2:] = np.maximum(corners[:, 2:], 0)
+    corners[:, :2] = np.minimum(corners[:, :2], 6)
+    rois = np.concatenate([random.integers(0, 2, (30, 1)), corners], 1).astype(np.float32)
+    expected = in_onnxruntime("MaxRoiPool", 7, [x, rois], pooled_shape=[3, 2], spatial_scale=0.75)
+    np.testing.assert_array_equal(ref.max_roi_pool(x, rois, (3, 2), 0.75), expected)
+
+
 # --- arrays -------------------------------------------------------------------------------------------------
 
-RANKS = {1: (9,), 2: (6, 7), 3: (5, 4, 6)}
 CASES = [  # every operator of one input and any rank
     ("max_pool", (3, 2, 1)),
     ("min_pool", (3, 2, 1)),
     ("avg_pool", (3, 2, 1)),
     ("adaptive_max_pool", (3,)),
     ("adaptive_avg_pool", (3,)),
+    ("lp_pool", (3, 2, 1)),
 ]
 
 
 def with_ranks(cases):
     return [pytest.param(f"{name}{n}d", args, n, id=f"{name}{n}d") for name, args in cases for n in RANKS]
-
-
-def distinct(shape, dtype=np.float64):
-    """Values of both signs, no two alike and none near zero, so that nothing has a kink nearby."""
-    size = math.prod(shape)
-    values = np.random.default_rng(size).permutation(size) - size // 2 + 0.5
-    return (values / 4).reshape(shape).astype(dtype)
 
 
 @pytest.mark.parametrize(("name", "args", "n"), with_ranks(CASES))
@@ -510,14 +1068,19 @@ def test_empty_batch_or_channels(name, args, n, empty):
     assert getattr(ref, f"{name}_backward")(y, x, *args).shape == x.shape
 
 
-@pytest.mark.parametrize("name", ["global_max_pool", "global_avg_pool"])
+@pytest.mark.parametrize("name", ["global_max_pool", "global_avg_pool", "global_lp_pool"])
 @pytest.mark.parametrize("n", RANKS)
 def test_global_pools(name, n):
     x = distinct((2, 3, *RANKS[n]))
     pool, backward = getattr(ref, name), getattr(ref, f"{name}_backward")
     y = pool(x)
     assert y.shape == (2, 3) + (1,) * n
-    whole = (x.max if "max" in name else x.mean)(axis=tuple(range(2, n + 2)), keepdims=True)
+    axes = tuple(range(2, n + 2))
+    whole = {"max": x.max, "avg": x.mean}.get(name.split("_")[1], lambda axes, keepdims: None)(
+        axes, keepdims=True
+    )
+    if whole is None:
+        whole = np.sqrt((x**2).sum(axes, keepdims=True))
     np.testing.assert_allclose(y, whole, rtol=1e-14)
     assert pool(np.moveaxis(x, 1, -1), layout="channels_last").shape == (2,) + (1,) * n + (3,)
     assert backward(y, x).shape == x.shape
@@ -693,6 +1256,20 @@ def differentiates(name, x, *args, **kwargs):
         ("adaptive_avg_pool3d", (2,), {}),
         ("global_max_pool", (), {}),
         ("global_avg_pool", (), {}),
+        ("lp_pool1d", (1, 3, 2, True), {"padding": 1}),
+        ("lp_pool2d", (2, (3, 2), (2, 1)), {"padding": 1, "dilation": (1, 2)}),
+        ("lp_pool2d", (3, 2), {"ceil_mode": True}),
+        ("lp_pool2d", (0.5, 2), {}),
+        ("lp_pool2d", (INF, 2), {}),
+        ("lp_pool3d", (1.5, 2), {"padding": "same"}),
+        ("global_lp_pool", (3,), {}),
+        ("blur_pool2d", (), {}),
+        ("blur_pool2d", ((4, 3), (1, 2), 1), {"padding_mode": "replicate"}),
+        ("blur_pool2d", (3, 1, ((0, 2), (1, 0))), {"padding_mode": "zeros"}),
+        ("max_blur_pool2d", (), {}),
+        ("max_blur_pool2d", (3, 2, 1), {"blur_kernel_size": 2}),
+        ("fractional_max_pool2d", (2, (2, 3)), {"_random_samples": np.full((1, 2, 2), 0.4)}),
+        ("fractional_max_pool3d", (2, 2), {"_random_samples": np.full((1, 1, 3), 0.7)}),
     ],
 )
 def test_gradients_against_numerical_differentiation(name, args, kwargs, layout):
@@ -746,3 +1323,127 @@ def test_forward_and_backward_equal_torch(name, args, kwargs):
         np.testing.assert_array_equal(indices, named.numpy())
         again = getattr(ref, f"{name}_backward")(grad, x, *args, indices=indices, **kwargs)
         np.testing.assert_array_equal(again, result)
+
+
+# --- the cases of onnxruntime's own tests -------------------------------------------------------------------
+
+CONFORMANCE = json.loads((Path(__file__).parent / "data" / "onnxruntime_pool_cases.json").read_text())
+# The ONNX attributes that our functions do not have, or have in another form.
+STORAGE_ORDERS = {0: "onnx", 1: "onnx_column_major"}
+
+
+def tensor(description):
+    data = description["data"]
+    if isinstance(data, dict):
+        data = (
+            np.full(description["shape"], data["fill"])
+            if "fill" in data
+            else CONFORMANCE["arrays"][data["array"]]
+        )
+    return np.array(data, description["dtype"]).reshape(description["shape"])
+
+
+def replay(case):
+    """Answer an ONNX node by the reference; the attributes' defaults are ONNX's."""
+    given, (x, *more) = dict(case["attrs"]), map(tensor, case["inputs"])
+    op, family = case["op"], case["op"].removeprefix("Global")
+    name = {"MaxPool": "max_pool", "AveragePool": "avg_pool", "LpPool": "lp_pool", "MaxUnpool": "max_unpool"}[
+        family
+    ]
+    if op != family:
+        return [getattr(ref, f"global_{name}")(x, **given)]
+    kernel = given.pop("kernel_shape")
+    function = getattr(ref, f"{name}{len(kernel)}d")
+    ends = given.pop("pads", [0] * 2 * len(kernel))
+    half = len(ends) // 2
+    arguments = {
+        "kernel_size": kernel,
+        "stride": given.pop("strides", [1] * len(kernel)),
+        "padding": given.pop("auto_pad", list(zip(ends[:half], ends[half:], strict=True))),
+    }
+    if isinstance(arguments["padding"], str):
+        arguments["padding"] = arguments["padding"].lower()
+    if op == "MaxUnpool":
+        sizes = more[1].tolist() if len(more) > 1 else None
+        return [function(x, more[0], output_size=sizes, **arguments)]
+    arguments["dilation"] = given.pop("dilations", [1] * len(kernel))
+    arguments["ceil_mode"] = bool(given.pop("ceil_mode", 0))
+    if op == "LpPool":
+        return [function(x, given.pop("p", 2), **arguments)]
+    if op == "AveragePool":
+        return [function(x, count_include_pad=bool(given.pop("count_include_pad", 0)), **arguments)]
+    order = STORAGE_ORDERS[given.pop("storage_order", 0)]
+    output, indices = function(x, return_indices=True, **arguments)
+    return [output, ref.convert_indices(indices, x.shape, source="torch", target=order)]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case["id"])
+        for case in CONFORMANCE["cases"]
+        if case["attrs"].get("storage_order", 0) in STORAGE_ORDERS
+    ],
+)
+def test_cases_of_onnxruntime(case):
+    if case["fail"]:
+        with pytest.raises((TypeError, ValueError)):
+            replay(case)
+        return
+    for result, expected in zip(replay(case), map(tensor, case["outputs"]), strict=False):
+        assert result.dtype == expected.dtype
+        assert result.shape == expected.shape
+        np.testing.assert_allclose(result, expected, rtol=case["tol"], atol=case["tol"])
+
+
+# --- the public surface -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "signature"),
+    [
+        (
+            "max_pool2d",
+            "(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, "
+            "*, layout='channels_first', nan='propagate')",
+        ),
+        (
+            "min_pool3d_backward",
+            "(grad_output, input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *, "
+            "layout='channels_first', nan='propagate', indices=None)",
+        ),
+        (
+            "avg_pool1d",
+            "(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, "
+            "divisor_override=None, *, dilation=1, layout='channels_first', rounding='half_even')",
+        ),
+        ("adaptive_avg_pool2d", "(input, output_size, *, layout='channels_first')"),
+        ("global_avg_pool_backward", "(grad_output, input, *, layout='channels_first')"),
+        (
+            "max_unpool2d_backward",
+            "(grad_output, input, indices, kernel_size, stride=None, padding=0, output_size=None, *, "
+            "layout='channels_first')",
+        ),
+        (
+            "fractional_max_pool3d_backward",
+            "(grad_output, input, kernel_size, output_size=None, output_ratio=None, _random_samples=None, *, "
+            "layout='channels_first', indices=None)",
+        ),
+    ],
+)
+def test_signatures(name, signature):
+    function = getattr(ref, name)
+    assert function.__name__ == name
+    parameters = (
+        inspect.signature(function).replace(return_annotation=inspect.Signature.empty).parameters.values()
+    )
+    plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
+    assert str(inspect.Signature(plain)) == signature
+
+
+def test_every_function_has_a_gradient_and_a_docstring():
+    published = {name: f for name, f in vars(ref).items() if "pool" in name and hasattr(f, "__signature__")}
+    assert len(published) == 2 * (7 * 3 + 2 + 3 + 1 + 2 + 1)  # ranks 1-3; fractional; global; roi; blur; gem
+    for name, function in published.items():
+        assert function.__doc__
+        assert name.endswith("_backward") or f"{name}_backward" in published
