@@ -24,7 +24,11 @@ BUILD = Path("build", sys.implementation.cache_tag)
 
 # The table of levels, weakest first. A level becomes the module pooling._kernels_<level>.
 LEVELS: dict[str, list[str]] = (
-    {"x86-64-v2": ["-march=x86-64-v2"], "x86-64-v3": ["-march=x86-64-v3"]}
+    {
+        "x86-64-v2": ["-march=x86-64-v2"],
+        # The generic tuning splits 32-byte copies in two; every v3 processor prefers them whole.
+        "x86-64-v3": ["-march=x86-64-v3", "-mtune=haswell"],
+    }
     if sysconfig.get_platform().endswith("x86_64")
     else {"generic": []}
 )

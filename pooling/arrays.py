@@ -1,0 +1,89 @@
+"""What comes in as an array, and what may be written to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["as_array", "native", "result_array"]
+
+AnyArray = NDArray[Any]
+
+
+def as_array(function: str, name: str, value: ArrayLike, dtypes: tuple[str, ...] | None = None) -> AnyArray:
+    """View an argument as an array, without a copy where the object allows one.
+
+    Parameters
+    ----------
+    function, name : str
+        Named in error sentences.
+    value : array_like
+        An ndarray, anything with the buffer protocol, ``__array_interface__`` or DLPack on the CPU, or nested lists.
+    dtypes : tuple of str, optional
+        Names of the accepted dtypes.
+
+    Raises
+    ------
+    TypeError
+        For what is no array of numbers, for a masked array, and for a dtype that is not accepted.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{function}: {name} is a masked array, whose mask would be ignored; "
+            f"fill the masked elements first, for example with {name}.filled(...)"
+        )
+    if isinstance(value, np.ndarray):
+        array = value
+    else:
+        try:
+            foreign = hasattr(value, "__dlpack__") and not hasattr(value, "__array_interface__")
+            array = np.from_dlpack(value) if foreign else np.asarray(value)  # type: ignore[arg-type]
+        except Exception as error:
+            reason = str(error).split("\n")[0].rstrip(".")
+            raise TypeError(
+                f"{function}: {name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason}); "
+                "pass a NumPy array"
+            ) from error
+    if dtypes is not None and array.dtype.name not in dtypes:
+        raise TypeError(
+            f"{function}: {name} has dtype {array.dtype.name}, which is not accepted; use {', '.join(dtypes)}"
+        )
+    return array
+
+
+def native(array: AnyArray) -> AnyArray:
+    """Return the array itself if kernels can read it as it lies, else a contiguous, aligned, native-endian copy."""
+    if array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative:
+        return array
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
+
+
+def result_array(
+    function: str, out: AnyArray | None, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: AnyArray
+) -> AnyArray:
+    """Allocate the result, or check the array that the caller wants it in.
+
+    Raises
+    ------
+    TypeError
+        If `out` is not an ndarray of exactly `dtype`.
+    ValueError
+        If `out` has another shape, is not C-contiguous and writeable, or overlaps an input.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{function}: out must be a NumPy array, not {type(out).__name__}")
+    if out.dtype != dtype or not out.dtype.isnative:
+        raise TypeError(f"{function}: out has dtype {out.dtype.str}, the result {dtype.str}; give out that dtype")
+    if out.shape != shape:
+        raise ValueError(f"{function}: out has shape {out.shape}, the result {shape}; give out that shape")
+    if not (out.flags.c_contiguous and out.flags.aligned):
+        raise ValueError(f"{function}: out must be C-contiguous; use numpy.empty({shape}, dtype={dtype.name!r})")
+    if not out.flags.writeable:
+        raise ValueError(f"{function}: out is read-only; give an array that can be written to")
+    if any(np.may_share_memory(out, array) for array in inputs):
+        raise ValueError(f"{function}: out overlaps an input in memory; give out memory of its own")
+    return out

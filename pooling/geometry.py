@@ -1,0 +1,554 @@
+"""Where every window lies: the one place that turns arguments into windows, output shapes and receptive fields.
+
+Kernels, exporter, validator and doctor all read the `Axis` objects made here; none of them computes an output size.
+Sizes are Python integers and therefore never overflow; whatever would not fit the 64-bit arithmetic of the kernels is
+refused here, before any array is allocated.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Axis",
+    "ReceptiveField",
+    "adaptive_axes",
+    "axis_names",
+    "Padding",
+    "Sizes",
+    "global_axes",
+    "output_shape",
+    "pool_axes",
+    "receptive_field",
+    "unpool_size",
+]
+
+INT64_MAX = 2**63 - 1
+
+Sizes = int | Sequence[int]
+Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
+"""What the public functions take as `kernel_size`, `stride`, `dilation`, and as `padding`."""
+
+
+def axis_names(dimensions: int) -> str:
+    """Name the spatial axes as the field does: ``"L"``, ``"HW"`` or ``"DHW"``."""
+    return {1: "L", 2: "HW", 3: "DHW"}[dimensions]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Some windows of one axis, cut to the input: output positions, first valid input cell, valid taps, divisor."""
+
+    output: NDArray[np.int64]
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
+    divisor: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The windows of one spatial axis.
+
+    Window ``o`` of a regular axis begins at input cell ``o * stride - pad_begin`` and has ``kernel_size`` taps that lie
+    ``dilation`` cells apart. Window ``o`` of an adaptive axis runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
+
+    Attributes
+    ----------
+    input_size, output_size : int
+        Cells before and after pooling.
+    kernel_size, stride, dilation : int
+        Of a regular axis; an adaptive axis has its largest window as ``kernel_size``.
+    pad_begin, pad_end : int
+        The declared padding. Cells beyond it that ``ceil_mode`` touches are `ceil_overhang`.
+    adaptive : bool
+        True when the windows follow from the output size.
+    """
+
+    input_size: int
+    output_size: int
+    kernel_size: int
+    stride: int = 1
+    dilation: int = 1
+    pad_begin: int = 0
+    pad_end: int = 0
+    adaptive: bool = False
+    name: str = field(default="", compare=False)
+
+    @property
+    def effective_kernel_size(self) -> int:
+        """Cells from the first to the last tap of a window, both included."""
+        return self.dilation * (self.kernel_size - 1) + 1
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether every output is the input cell of the same number."""
+        return self.output_size == self.input_size and self.kernel_size == self.stride == 1 and not self.pad_begin
+
+    @property
+    def is_global(self) -> bool:
+        """Whether one window holds exactly the whole axis."""
+        return (
+            self.output_size == 1
+            and self.kernel_size == self.input_size
+            and not self.pad_begin
+            and (self.dilation == 1 or self.kernel_size == 1)
+        )
+
+    @property
+    def ceil_overhang(self) -> int:
+        """Cells beyond input and declared padding that the last window touches (``ceil_mode`` only)."""
+        if self.adaptive:
+            return 0
+        span = (self.output_size - 1) * self.stride + self.effective_kernel_size
+        return max(0, span - self.pad_begin - self.input_size - self.pad_end)
+
+    @property
+    def dropped(self) -> int:
+        """Input cells behind the last window, which floor division leaves out of every window."""
+        if self.adaptive:
+            return 0
+        reach = (self.output_size - 1) * self.stride + self.effective_kernel_size - self.pad_begin
+        return max(0, self.input_size - reach)
+
+    @cached_property
+    def interior(self) -> tuple[int, int]:
+        """The half-open range of outputs whose window lies whole inside the input; empty for an adaptive axis."""
+        if self.adaptive:
+            return (0, 0)
+        begin = min(-(-self.pad_begin // self.stride), self.output_size)
+        last_start = self.input_size - self.effective_kernel_size + self.pad_begin
+        end = min(last_start // self.stride + 1, self.output_size) if last_start >= 0 else 0
+        return (begin, end) if end > begin else (0, 0)
+
+    def windows(self, output: NDArray[np.int64], *, count_include_pad: bool = False) -> Windows:
+        """Cut the windows of the given outputs to the input.
+
+        The divisor counts the taps in the input, and with `count_include_pad` those in the declared padding, but never
+        those in `ceil_overhang`.
+        """
+        if self.adaptive:
+            # (o * I) // O overflows int64 only for axes that no machine holds; Python integers keep even those right.
+            exact = output.astype(object) if self.input_size * (self.output_size + 1) > INT64_MAX else output
+            first = (exact * self.input_size // self.output_size).astype(np.int64)
+            stop = (-(-((exact + 1) * self.input_size) // self.output_size)).astype(np.int64)
+            return Windows(output, first, stop - first, stop - first)
+        start = output * self.stride - self.pad_begin
+        skipped = np.maximum(-(start // self.dilation), 0)
+        reached = np.minimum(-((start - self.input_size) // self.dilation), self.kernel_size)
+        count = np.maximum(reached - skipped, 0)
+        divisor = count
+        if count_include_pad:
+            padded_end = self.input_size + self.pad_end
+            divisor = np.minimum(-((start - padded_end) // self.dilation), self.kernel_size)
+        return Windows(output, start + skipped * self.dilation, count, divisor)
+
+    def border_windows(self, *, count_include_pad: bool = False) -> Windows:
+        """Cut the windows outside `interior`, in the order of their outputs."""
+        begin, end = self.interior
+        border = np.concatenate((np.arange(begin), np.arange(end, self.output_size))).astype(np.int64)
+        return self.windows(border, count_include_pad=count_include_pad)
+
+    def covering(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For each input cell of an adaptive axis: the first window that holds it, and how many do."""
+        windows = self.windows(np.arange(self.output_size, dtype=np.int64))
+        cells = np.arange(self.input_size, dtype=np.int64)
+        first = np.searchsorted(windows.first + windows.count, cells, side="right")
+        last = np.searchsorted(windows.first, cells, side="right")
+        return first.astype(np.int64), (last - first).astype(np.int64)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arguments
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _integer(function: str, name: str, value: Any, argument: object) -> int:
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(
+            f"{function}: {name}={argument!r} must be an integer or one integer per spatial axis, "
+            f"not {type(value).__name__}; write it with whole numbers"
+        )
+    return operator.index(value)
+
+
+def per_axis(
+    function: str, name: str, value: Any, dimensions: int, *, minimum: int = 1, allow_none: bool = False
+) -> tuple[Any, ...]:
+    """Spread an argument over the axes: an int holds for all of them, a sequence gives one int per axis.
+
+    Raises
+    ------
+    TypeError
+        For anything but integers and sequences of them; a bool is no integer here.
+    ValueError
+        For a sequence of another length, or an integer below `minimum` or beyond 64 bits.
+    """
+    if _is_sequence(value):
+        entries = list(value)
+        if len(entries) != dimensions:
+            raise ValueError(
+                f"{function}: {name}={value!r} must have one entry per spatial axis, {dimensions} and not "
+                f"{len(entries)}; give one integer for all axes or {dimensions} of them"
+            )
+    else:
+        entries = [value] * dimensions
+    numbers = [
+        None if entry is None and allow_none else _integer(function, name, entry, value) for entry in entries
+    ]
+    for number, axis in zip(numbers, axis_names(dimensions), strict=True):
+        if number is not None and not minimum <= number <= INT64_MAX:
+            bound = f"at least {minimum}" if number < minimum else "at most 2**63 - 1"
+            raise ValueError(f"{function}: {name}={value!r} must be {bound} on axis {axis}, not {number}")
+    return tuple(numbers)
+
+
+def flag(function: str, name: str, value: object) -> bool:
+    """Return a yes-or-no argument, refusing everything but bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{function}: {name}={value!r} must be True or False, not {type(value).__name__}")
+    return bool(value)
+
+
+SAME_UPPER, SAME_LOWER, VALID = "same_upper", "same_lower", "valid"
+
+
+def _padding_pairs(
+    function: str, padding: Any, input_size: Sequence[int], effective: Sequence[int], stride: Sequence[int]
+) -> list[tuple[int, int]]:
+    dimensions = len(input_size)
+    if isinstance(padding, str):
+        name = SAME_UPPER if padding == "same" else padding
+        if name not in (VALID, SAME_UPPER, SAME_LOWER):
+            raise ValueError(
+                f"{function}: padding={padding!r} is not a known name; "
+                "use 'valid', 'same_upper' (or 'same'), 'same_lower', or numbers"
+            )
+        pairs = []
+        for size, reach, step in zip(input_size, effective, stride, strict=True):
+            total = 0 if name == VALID else max((-(-size // step) - 1) * step + reach - size, 0)
+            smaller, larger = total // 2, total - total // 2
+            pairs.append((larger, smaller) if name == SAME_LOWER else (smaller, larger))
+        return pairs
+    if _is_sequence(padding) and len(padding) and all(_is_sequence(entry) for entry in padding):
+        if len(padding) != dimensions or any(len(entry) != 2 for entry in padding):
+            raise ValueError(
+                f"{function}: padding={padding!r} must have one (begin, end) pair per spatial axis, "
+                f"{dimensions} in all; give an integer, one per axis or one pair per axis"
+            )
+        pairs = [
+            (_integer(function, "padding", begin, padding), _integer(function, "padding", end, padding))
+            for begin, end in padding
+        ]
+    elif _is_sequence(padding) and len(padding) == 2 * dimensions and dimensions == 1:
+        raise ValueError(
+            f"{function}: padding={padding!r} must have one entry per spatial axis, 1 and not 2; "
+            f"write a (begin, end) pair as padding=[{padding!r}]"
+        )
+    else:
+        pairs = [(each, each) for each in per_axis(function, "padding", padding, dimensions, minimum=0)]
+    for pair, reach, axis in zip(pairs, effective, axis_names(dimensions), strict=True):
+        if min(pair) < 0:
+            raise ValueError(f"{function}: padding={padding!r} must be at least 0 on axis {axis}, not {min(pair)}")
+        if max(pair) >= reach:
+            raise ValueError(
+                f"{function}: padding={padding!r} must be smaller than the effective kernel size {reach} on axis "
+                f"{axis}; use padding <= {reach - 1}"
+            )
+    return pairs
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From arguments to axes
+
+
+def _window_count(padded: int, effective: int, stride: int, *, up: bool) -> int:
+    """Count the window positions of a padded axis, rounding the last step up or down."""
+    steps = -(-(padded - effective) // stride) if up else (padded - effective) // stride
+    return steps + 1
+
+
+def pool_axes(
+    input_size: Sequence[int],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: Any = False,
+    *,
+    function: str = "output_shape",
+) -> tuple[Axis, ...]:
+    """Lay the windows of a pooling over spatial axes.
+
+    Parameters
+    ----------
+    input_size : sequence of int
+        The spatial sizes.
+    kernel_size, stride, padding, dilation, ceil_mode
+        As in `pooling.max_pool2d`.
+    function : str
+        Named in error sentences.
+
+    Returns
+    -------
+    tuple of Axis
+        One for each spatial axis.
+    """
+    dimensions = len(input_size)
+    kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
+    strides = kernels if stride is None else per_axis(function, "stride", stride, dimensions)
+    dilations = per_axis(function, "dilation", dilation, dimensions)
+    round_up = flag(function, "ceil_mode", ceil_mode)
+    names = axis_names(dimensions)
+    effective = [step * (taps - 1) + 1 for taps, step in zip(kernels, dilations, strict=True)]
+    for reach, axis in zip(effective, names, strict=True):
+        if reach > INT64_MAX:
+            blame = f"dilation={dilation!r}" if kernels[names.index(axis)] < 2**31 else f"kernel_size={kernel_size!r}"
+            raise ValueError(
+                f"{function}: {blame} makes the effective kernel size dilation * (kernel_size - 1) + 1 = {reach} "
+                f"on axis {axis}, which exceeds 64 bits; use smaller values"
+            )
+    pairs = _padding_pairs(function, padding, input_size, effective, strides)
+    axes = []
+    for i, name in enumerate(names):
+        size, (begin, end) = input_size[i], pairs[i]
+        padded = begin + size + end
+        # The last start and everything that a kernel adds to it must stay inside 64 bits.
+        if padded + effective[i] + strides[i] > INT64_MAX:
+            raise ValueError(
+                f"{function}: input {size}, padding {begin} + {end}, effective kernel size {effective[i]} and stride "
+                f"{strides[i]} exceed 64 bits together on axis {name}; use smaller values"
+            )
+        output = _window_count(padded, effective[i], strides[i], up=round_up)
+        if round_up and (output - 1) * strides[i] >= size + begin:
+            output -= 1
+        if output < 1 or size < 1:
+            raise ValueError(
+                f"{function}: kernel_size={kernel_size!r} finds no window on axis {name}: the effective kernel size is "
+                f"{effective[i]} and the padded input {begin} + {size} + {end} = {padded}; "
+                f"the smallest input that works is {max(1, effective[i] - begin - end)}"
+            )
+        axes.append(Axis(size, output, kernels[i], strides[i], dilations[i], begin, end, name=name))
+    return tuple(axes)
+
+
+def adaptive_axes(
+    input_size: Sequence[int], output_size: Any, *, function: str = "adaptive_axes"
+) -> tuple[Axis, ...]:
+    """Lay the windows of an adaptive pooling: a fixed number of them on each axis; None keeps an axis."""
+    dimensions = len(input_size)
+    wanted = per_axis(function, "output_size", output_size, dimensions, allow_none=True)
+    axes = []
+    for size, output, name in zip(input_size, wanted, axis_names(dimensions), strict=True):
+        if size < 1:
+            raise ValueError(f"{function}: axis {name} of the input has size 0; adaptive pooling needs at least 1 cell")
+        output = size if output is None else output
+        if size % output == 0:
+            step = size // output
+            axes.append(Axis(size, output, step, step, name=name))
+        else:
+            largest = -(-size // output) + 1
+            axes.append(Axis(size, output, min(largest, size), adaptive=True, name=name))
+    return tuple(axes)
+
+
+def global_axes(input_size: Sequence[int], *, function: str = "global_axes") -> tuple[Axis, ...]:
+    """Lay one window over the whole of every axis."""
+    for number, size in enumerate(input_size):
+        if size < 1:
+            raise ValueError(
+                f"{function}: spatial axis {number} of the input has size 0; global pooling needs at least 1 cell"
+            )
+    return tuple(Axis(size, 1, size, size) for size in input_size)
+
+
+def unpool_size(
+    pooled_size: Sequence[int],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+    *,
+    function: str = "max_unpool",
+) -> tuple[int, ...]:
+    """Size of the map that a pooling came from: torch's ``(O - 1) * stride - 2 * padding + kernel_size``.
+
+    `output_size` chooses another size less than one stride away, as in torch.
+    """
+    dimensions = len(pooled_size)
+    kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
+    strides = kernels if stride is None else per_axis(function, "stride", stride, dimensions)
+    paddings = per_axis(function, "padding", padding, dimensions, minimum=0)
+    names = axis_names(dimensions)
+    default = [
+        (size - 1) * step - 2 * pad + taps
+        for size, step, pad, taps in zip(pooled_size, strides, paddings, kernels, strict=True)
+    ]
+    chosen = default if output_size is None else per_axis(function, "output_size", output_size, dimensions)
+    for i, name in enumerate(names):
+        if output_size is not None and not default[i] - strides[i] < chosen[i] < default[i] + strides[i]:
+            raise ValueError(
+                f"{function}: output_size={output_size!r} must lie between {default[i] - strides[i] + 1} and "
+                f"{default[i] + strides[i] - 1} on axis {name}, less than one stride from the default {default[i]}"
+            )
+        if not 1 <= chosen[i] <= INT64_MAX:
+            raise ValueError(
+                f"{function}: kernel_size={kernel_size!r}, stride={stride!r} and padding={padding!r} give the output "
+                f"size {chosen[i]} on axis {name}; it must be at least 1 and fit 64 bits"
+            )
+    return tuple(chosen)
+
+
+def output_shape(
+    input_shape: Sequence[int],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    layout: str = "channels_first",
+) -> tuple[int, ...]:
+    """Shape that max or average pooling gives to an array of `input_shape`, without pooling anything.
+
+    Parameters
+    ----------
+    input_shape : sequence of int
+        ``(N, C, *S)``, or ``(N, *S, C)`` with ``layout="channels_last"``. A sequence given as `kernel_size` fixes the
+        number of spatial axes, so that an unbatched ``(C, *S)`` is understood as well.
+    kernel_size, stride, padding, dilation, ceil_mode, layout
+        As in `pooling.max_pool2d`.
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the pooling itself would.
+
+    Examples
+    --------
+    >>> import pooling
+    >>> pooling.output_shape((1, 64, 112, 112), 3, stride=2, padding=1)
+    (1, 64, 56, 56)
+    >>> pooling.output_shape((1, 1, 7, 7), 2)
+    (1, 1, 3, 3)
+    """
+    shape = per_axis_shape("output_shape", input_shape)
+    dimensions = len(kernel_size) if _is_sequence(kernel_size) else len(shape) - 2
+    if not 1 <= dimensions <= 3 or len(shape) - dimensions not in (1, 2):
+        raise ValueError(
+            f"output_shape: input_shape={input_shape!r} must have 1 to 3 spatial axes beside channels and an optional "
+            f"batch; with kernel_size={kernel_size!r} it has {dimensions}"
+        )
+    spatial = spatial_slice(len(shape), dimensions, layout, function="output_shape")
+    axes = pool_axes(shape[spatial], kernel_size, stride, padding, dilation, ceil_mode)
+    return replace_spatial(shape, spatial, [axis.output_size for axis in axes])
+
+
+def per_axis_shape(function: str, shape: Any) -> tuple[int, ...]:
+    """Check a shape given by the user."""
+    if not _is_sequence(shape):
+        raise TypeError(
+            f"{function}: input_shape={shape!r} must be a sequence of integers, not {type(shape).__name__}"
+        )
+    sizes = tuple(_integer(function, "input_shape", entry, shape) for entry in shape)
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"{function}: input_shape={shape!r} must not have negative sizes")
+    return sizes
+
+
+LAYOUTS = ("channels_first", "channels_last")
+
+
+def spatial_slice(rank: int, dimensions: int, layout: str, *, function: str) -> slice:
+    """Where the spatial axes stand in a shape of `rank` axes."""
+    if layout not in LAYOUTS:
+        if not isinstance(layout, str):
+            raise TypeError(f"{function}: layout={layout!r} must be a string, not {type(layout).__name__}")
+        raise ValueError(f"{function}: layout={layout!r} must be 'channels_first' or 'channels_last'")
+    end = rank if layout == "channels_first" else rank - 1
+    return slice(end - dimensions, end)
+
+
+def replace_spatial(shape: Sequence[int], spatial: slice, sizes: Sequence[int]) -> tuple[int, ...]:
+    """Put other spatial sizes into a shape."""
+    return (*shape[: spatial.start], *sizes, *shape[spatial.stop :])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stages one after another
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What one cell of a stage sees of the network's input, along one axis.
+
+    Attributes
+    ----------
+    size : int
+        Input cells from the first to the last that the cell depends on.
+    stride : int
+        Effective stride: input cells between the fields of neighbouring cells.
+    start : int
+        First input cell of cell 0's field; negative where it begins in the padding.
+
+    Notes
+    -----
+    Composition follows Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (2019).
+    """
+
+    size: int = 1
+    stride: int = 1
+    start: int = 0
+
+    @property
+    def centre(self) -> float:
+        """Input coordinate of the centre of cell 0's field."""
+        return self.start + (self.size - 1) / 2
+
+    def then(self, axis: Axis) -> ReceptiveField:
+        """Return the receptive field after one more stage with the windows of `axis`."""
+        return ReceptiveField(
+            size=self.size + (axis.effective_kernel_size - 1) * self.stride,
+            stride=self.stride * axis.stride,
+            start=self.start - axis.pad_begin * self.stride,
+        )
+
+
+def receptive_field(stages: Sequence[Axis]) -> ReceptiveField:
+    """Compose the stages of one axis, first stage first.
+
+    Examples
+    --------
+    >>> stem = pool_axes([224], 7, 2, 3)[0]
+    >>> pool = pool_axes([112], 3, 2, 1)[0]
+    >>> receptive_field([stem, pool])
+    ReceptiveField(size=11, stride=4, start=-5)
+    """
+    result = ReceptiveField()
+    for axis in stages:
+        result = result.then(axis)
+    return result
+
+
+def check_total(function: str, shape: Sequence[int], itemsize: int) -> None:
+    """Refuse a result that no 64-bit address space can hold."""
+    # Zero-size axes do not excuse absurd others: NumPy multiplies the sizes that are not zero, and so do we.
+    if math.prod(size for size in shape if size) * itemsize > INT64_MAX:
+        raise ValueError(
+            f"{function}: the result would have shape {tuple(shape)} with {itemsize} bytes an element, more than 64 "
+            "bits can address; use smaller sizes"
+        )

@@ -1,0 +1,91 @@
+"""Lay a geometry out for the loops of the kernels.
+
+The kernels know one shape of problem: ``outer`` elements, three window axes, ``inner`` elements. Batch and channels
+become outer or inner elements according to the layout; here axes that are not pooled join their neighbours, and windows
+that hold whole axes become one run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .dispatch import kernels
+from .geometry import Axis
+
+__all__ = ["lay_out"]
+
+LONG_ROW = 4096
+"""Elements from which the inner elements are a row of their own (the kernels' segment length)."""
+
+
+def _table(axis: Axis, count_include_pad: bool) -> tuple[Any, ...]:
+    border = axis.border_windows(count_include_pad=count_include_pad)
+    return (
+        axis.input_size,
+        axis.output_size,
+        axis.kernel_size,
+        axis.stride,
+        axis.dilation,
+        axis.pad_begin,
+        *axis.interior,
+        border.first,
+        border.count,
+        border.divisor,
+        axis.covering() if axis.adaptive else None,
+    )
+
+
+def lay_out(
+    axes: Sequence[Axis],
+    outer: int,
+    inner: int,
+    *,
+    keep_axes: bool = False,
+    average: bool = False,
+    count_include_pad: bool = False,
+    divisor_override: float | None = None,
+) -> Any:
+    """Make the plan of a pooling.
+
+    Parameters
+    ----------
+    axes : sequence of Axis
+        One to three spatial axes.
+    outer, inner : int
+        Elements before and behind them: ``(N * C, 1)`` in channels_first, ``(N, C)`` in channels_last.
+    keep_axes : bool
+        Whether axes that are not pooled must stay, because an index counts their cells.
+    average, count_include_pad, divisor_override
+        What sums are divided by.
+
+    Returns
+    -------
+    kernels.Plan
+    """
+    kept = list(axes)
+    for position in reversed(range(1, len(kept))):
+        if kept[position - 1].is_global and kept[position].is_global:
+            cells = kept[position - 1].input_size * kept[position].input_size
+            kept[position - 1 : position + 1] = [Axis(cells, 1, cells, cells)]
+    if not keep_axes:
+        while kept and kept[0].is_identity:
+            outer *= kept.pop(0).input_size
+        while kept and kept[-1].is_identity:
+            inner *= kept.pop().input_size
+        if inner > 1 and (not kept or (inner >= LONG_ROW and len(kept) < 3)):
+            kept.append(Axis(inner, inner, 1))
+            inner = 1
+        if len(kept) == 1:
+            # Outer elements as rows: the kernels then make many of them in one go.
+            kept.insert(0, Axis(outer, outer, 1))
+            outer = 1
+    kept = [Axis(1, 1, 1)] * (3 - len(kept)) + kept
+    return kernels.Plan(
+        outer,
+        inner,
+        [_table(axis, count_include_pad) for axis in kept],
+        average,
+        math.nan if divisor_override is None else divisor_override,
+    )

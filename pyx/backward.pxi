@@ -1,0 +1,208 @@
+# Gradients. The average's is itself a pooling: each input row gathers the output rows whose windows hold it, so rows
+# are independent. The maximum's goes where an index says, plane by plane.
+
+ctypedef void (*add_spread_fn)(void* dst, const void* src, ptrdiff_t n, ptrdiff_t step) noexcept nogil
+ctypedef void (*add_run_fn)(void* dst, const void* src, ptrdiff_t n) noexcept nogil
+ctypedef ptrdiff_t (*scatter_fn)(
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t cells, bint skip
+) noexcept nogil
+
+
+cdef struct gradient_t:
+    # The leaves of a sum, and those that only gradients need.
+    leaves_t sum
+    add_spread_fn add_spread
+    add_run_fn add_run
+    scatter_fn scatter
+
+
+cdef struct holders_t:
+    # The outputs whose windows may hold an input cell; with dilation, not all of them do.
+    ptrdiff_t first, stop
+
+
+cdef inline holders_t holders_of(const axis_t* axis, ptrdiff_t cell, ptrdiff_t cells) noexcept nogil:
+    """Outputs that `cells` neighbouring input cells belong to."""
+    cdef holders_t holders
+    cdef ptrdiff_t last = cell + cells - 1
+    if axis.adaptive:
+        holders.first = axis.covering_first[cell]
+        holders.stop = axis.covering_first[last] + axis.covering_count[last]
+    else:
+        holders.first = max(
+            ceil_divide(cell + axis.pad_begin - (axis.kernel_size - 1) * axis.dilation, axis.stride), 0)
+        holders.stop = min((last + axis.pad_begin) // axis.stride + 1, axis.output_size)
+    return holders
+
+
+cdef inline bint holds(const axis_t* axis, ptrdiff_t output, ptrdiff_t cell) noexcept nogil:
+    return axis.adaptive or (cell + axis.pad_begin - output * axis.stride) % axis.dilation == 0
+
+
+cdef inline ptrdiff_t gradient_segment(const plan_t* plan) noexcept nogil:
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t cells = max(4096 // max(1, plan.inner), 4 * (axis.kernel_size - 1) * axis.dilation)
+    return axis.input_size if axis.adaptive else max(1, min(cells, axis.input_size))
+
+
+cdef inline ptrdiff_t gradient_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
+    """Bytes for one thread: a row of gradients, their sum over rows, and the spread row with its margins."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t cells = gradient_segment(plan)
+    cdef ptrdiff_t margin = 0 if axis.adaptive else (axis.kernel_size - 1) * axis.dilation + axis.stride
+    cdef ptrdiff_t outputs = min(axis.output_size, (cells + margin) // axis.stride + 2)
+    if axis.adaptive:
+        outputs = axis.output_size
+    return (2 * outputs + cells + 2 * margin) * plan.inner * leaves.sum.value
+
+
+cdef void spread_row(
+    const plan_t* plan, const gradient_t* leaves, char* dst, ptrdiff_t cell, ptrdiff_t cells, ptrdiff_t begin,
+    const char* src, const holders_t* holders,
+) noexcept nogil:
+    """Add each output's share to the cells of its window; `dst` begins at input cell `begin`."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t size = leaves.sum.value
+    cdef ptrdiff_t outputs = holders.stop - holders.first
+    cdef ptrdiff_t t, o, start, stop, x
+    cdef window_t window
+    if axis.adaptive or (axis.dilation == 1 and axis.kernel_size > outputs):
+        for o in range(outputs):
+            window = window_of(axis, holders.first + o)
+            start = max(window.first, cell)
+            stop = min(window.first + window.count, cell + cells)
+            if inner == 1:
+                leaves.add_run(dst + (start - begin) * size, src + o * size, stop - start)
+            else:
+                for x in range(start, stop):
+                    leaves.add_spread(dst + (x - begin) * inner * size, src + o * inner * size, inner, 1)
+        return
+    for t in range(axis.kernel_size):
+        start = holders.first * axis.stride - axis.pad_begin + t * axis.dilation - begin
+        if inner == 1 or axis.stride == 1:
+            leaves.add_spread(dst + start * inner * size, src, outputs * inner, axis.stride)
+        else:
+            for o in range(outputs):
+                leaves.add_spread(
+                    dst + (start + o * axis.stride) * inner * size, src + o * inner * size, inner, 1)
+
+
+cdef void spread_rows(
+    const plan_t* plan, const gradient_t* leaves, const char* grad_output, char* grad_input, char* scratch,
+    ptrdiff_t begin, ptrdiff_t end,
+) noexcept nogil:
+    """Make rows begin to end of the average's gradient."""
+    cdef const axis_t* depth_axis = &plan.axes[0]
+    cdef const axis_t* height_axis = &plan.axes[1]
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t size = leaves.sum.value
+    cdef ptrdiff_t segment = gradient_segment(plan)
+    cdef ptrdiff_t segments = ceil_divide(axis.input_size, segment)
+    cdef ptrdiff_t task, rest, cell, cells, d, h, od, oh, outputs, first_cell, stop_cell
+    cdef holders_t depths, heights, holders
+    cdef window_t depth, height
+    cdef bint any_row
+    cdef char* one
+    cdef char* summed
+    cdef char* row
+    cdef const char* src
+    for task in range(begin, end):
+        cell = task % segments * segment
+        cells = min(segment, axis.input_size - cell)
+        rest = task // segments
+        h = rest % height_axis.input_size
+        rest //= height_axis.input_size
+        d = rest % depth_axis.input_size
+        rest //= depth_axis.input_size
+        holders = holders_of(axis, cell, cells)
+        depths = holders_of(depth_axis, d, 1)
+        heights = holders_of(height_axis, h, 1)
+        outputs = max(holders.stop - holders.first, 0)
+        first_cell = cell
+        stop_cell = cell + cells
+        if not axis.adaptive and outputs:
+            first_cell = min(cell, holders.first * axis.stride - axis.pad_begin)
+            stop_cell = max(stop_cell, (holders.stop - 1) * axis.stride - axis.pad_begin
+                            + (axis.kernel_size - 1) * axis.dilation + 1)
+        one = scratch
+        summed = one + outputs * inner * size
+        row = summed + outputs * inner * size
+        leaves.sum.identity(row, (stop_cell - first_cell) * inner, NULL)
+        any_row = False
+        for od in range(depths.first, depths.stop if outputs else depths.first):
+            if not holds(depth_axis, od, d):
+                continue
+            depth = window_of(depth_axis, od)
+            for oh in range(heights.first, heights.stop):
+                if not holds(height_axis, oh, h):
+                    continue
+                height = window_of(height_axis, oh)
+                src = grad_output + (
+                    (((rest * depth_axis.output_size + od) * height_axis.output_size + oh) * axis.output_size
+                     + holders.first) * inner) * leaves.sum.storage
+                if leaves.sum.load == NULL:
+                    leaves.sum.across(one, src, 0, 1, outputs * inner, 1, 1, 0, 0, False, NULL)
+                else:
+                    leaves.sum.load(one, src, outputs * inner)
+                divide_row(plan, &leaves.sum, one, holders.first, outputs,
+                           <double> depth.divisor * <double> height.divisor)
+                leaves.sum.across(summed, one, 0, 1, outputs * inner, 1, 1, 0, 0, any_row, NULL)
+                any_row = True
+        if any_row:
+            spread_row(plan, leaves, row, cell, cells, first_cell, summed, &holders)
+        row += (cell - first_cell) * inner * size
+        src = row
+        row = grad_input + task_offset(plan, task, segment, segments) * leaves.sum.storage
+        if leaves.sum.store == NULL:
+            memcpy(row, src, cells * inner * size)
+        else:
+            leaves.sum.store(row, src, cells * inner)
+
+
+cdef inline ptrdiff_t task_offset(
+    const plan_t* plan, ptrdiff_t task, ptrdiff_t segment, ptrdiff_t segments
+) noexcept nogil:
+    return (task // segments * plan.axes[2].input_size + task % segments * segment) * plan.inner
+
+
+cdef ptrdiff_t scatter_planes(
+    const plan_t* plan, const gradient_t* leaves, const contest_t* contest, const char* input,
+    const int64_t* indices, const char* grad_output, char* grad_input, char* scratch, ptrdiff_t begin, ptrdiff_t end,
+) noexcept nogil:
+    """Send each gradient to the element that its index names, for planes begin to end.
+
+    Indices are read from `indices`, or found again in `input` where that is NULL. Returns the position of the first
+    index that names no element, or -1.
+    """
+    cdef ptrdiff_t size = leaves.sum.storage
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t cells = plan.axes[0].input_size * plan.axes[1].input_size * plan.axes[2].input_size
+    cdef ptrdiff_t bands = bands_of(plan)
+    cdef ptrdiff_t at, n, plane, task, bad
+    cdef const int64_t* index
+    cdef row_t row = row_of(plan, begin * bands)
+    cdef row_t line
+    cdef bint empty_windows = (
+        plan.axes[0].has_empty or plan.axes[1].has_empty or plan.axes[2].has_empty)
+    memset(grad_input + begin * cells * inner * size, 0, (end - begin) * cells * inner * size)
+    for plane in range(begin, end):
+        for task in range(bands):
+            line = row
+            n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
+            while line.h < min(row.h + plan.band, plan.axes[1].output_size):
+                at = output_offset(plan, &line)
+                if indices == NULL:
+                    index = <int64_t*> scratch
+                    contest_row(plan, contest, input, &line, NULL, <int64_t*> scratch, scratch + plan.segment * inner * 8)
+                else:
+                    index = indices + at
+                bad = leaves.scatter(
+                    grad_input + plane * cells * inner * size, grad_output + at * size, index, n, inner, cells,
+                    empty_windows)
+                if bad >= 0:
+                    return at + bad
+                line.h += 1
+            advance(plan, &row)
+    return -1

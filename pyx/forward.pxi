@@ -1,0 +1,267 @@
+# Forward pooling without indices: for a band of output rows, the rows of each window are combined into one, and windows
+# slide along those. The nest below knows bytes and leaves, no types.
+
+ctypedef void (*convert_fn)(void* dst, const void* src, ptrdiff_t n) noexcept nogil
+ctypedef void (*across_fn)(
+    void* dst, const void* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
+    ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* reducer) noexcept nogil
+ctypedef void (*along_fn)(
+    void* dst, const void* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
+    bint accumulate, void* reducer
+) noexcept nogil
+ctypedef void (*fill_fn)(void* dst, ptrdiff_t n, void* reducer) noexcept nogil
+ctypedef void (*divide_fn)(void* row, ptrdiff_t n, double divisor) noexcept nogil
+ctypedef void (*divide_each_fn)(
+    void* row, const double* divisors64, const float* divisors32, ptrdiff_t n) noexcept nogil
+
+
+cdef struct leaves_t:
+    # Bytes of an element in the arrays, and of a value in the rows.
+    ptrdiff_t storage, value
+    # NULL where rows hold the array's own dtype.
+    convert_fn load, store
+    across_fn across
+    along_fn along
+    fill_fn identity, empty
+    divide_fn divide
+    divide_each_fn divide_each
+
+
+cdef inline ptrdiff_t forward_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
+    """Bytes of scratch memory for one thread: combined rows, a converted one, result rows, a block."""
+    cdef ptrdiff_t cells = (plan.band + 1) * plan.span * plan.inner + plan.band * plan.segment * plan.inner + BLOCK
+    return cells * leaves.value
+
+
+cdef void reduce_runs(
+    const plan_t* plan, const leaves_t* leaves, char* dst, const char* row, ptrdiff_t row_cell, ptrdiff_t output,
+    ptrdiff_t outputs, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t values_row, bint stored, char* block,
+) noexcept nogil:
+    """Reduce the windows of rows run by run; a stored row is converted block by block on the way."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t size = leaves.storage if stored else leaves.value
+    cdef ptrdiff_t o, y
+    if not axis.adaptive and (not stored or leaves.load == NULL):
+        # The rows have the padding's identities in them, so every window is whole.
+        if outputs == 1:
+            leaves.along(dst, row, rows, values_row, axis.kernel_size, dst_row, False, NULL)
+        else:
+            for o in range(rows):
+                leaves.along(
+                    dst + o * dst_row * leaves.value, row + o * values_row * size, outputs, axis.stride,
+                    axis.kernel_size, 1, False, NULL)
+        return
+    for y in range(rows):
+        reduce_row(
+            plan, leaves, dst + y * dst_row * leaves.value, row + y * values_row * size, row_cell, output, outputs,
+            stored, block)
+
+
+cdef void reduce_row(
+    const plan_t* plan, const leaves_t* leaves, char* dst, const char* row, ptrdiff_t row_cell, ptrdiff_t output,
+    ptrdiff_t outputs, bint stored, char* block,
+) noexcept nogil:
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t size = leaves.storage if stored else leaves.value
+    cdef ptrdiff_t o, i, n
+    cdef window_t window
+    cdef const char* src
+    for o in range(outputs):
+        window = window_of(axis, output + o)
+        if not axis.adaptive:
+            window.first = (output + o) * axis.stride - axis.pad_begin
+            window.count = axis.kernel_size
+        src = row + (window.first - row_cell) * plan.inner * size
+        if plan.inner > 1:
+            leaves.across(dst, src, plan.inner, window.count, plan.inner, 1, 1, 0, 0, False, NULL)
+        elif not stored or leaves.load == NULL:
+            leaves.along(dst, src, 1, 0, window.count, 1, False, NULL)
+        else:
+            i = 0
+            while i < window.count:
+                n = min(window.count - i, <ptrdiff_t> BLOCK)
+                leaves.load(block, src + i * size, n)
+                leaves.along(dst, block, 1, 0, n, 1, i > 0, NULL)
+                i += n
+        dst += plan.inner * leaves.value
+
+
+cdef void slide(
+    const plan_t* plan, const leaves_t* leaves, char* dst, const char* values, ptrdiff_t outputs, ptrdiff_t rows,
+    ptrdiff_t dst_row, ptrdiff_t values_row,
+) noexcept nogil:
+    """Slide the windows of a regular axis along rows of values."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t o, y
+    if inner == 1:
+        leaves.across(
+            dst, values, axis.dilation, axis.kernel_size, outputs, axis.stride, rows, dst_row, values_row, False, NULL)
+    elif axis.stride == 1:
+        leaves.across(
+            dst, values, axis.dilation * inner, axis.kernel_size, outputs * inner, 1, rows, dst_row, values_row,
+            False, NULL)
+    else:
+        for y in range(rows):
+            # The outputs of a row are the rows of this call.
+            leaves.across(
+                dst + y * dst_row * leaves.value, values + y * values_row * leaves.value, axis.dilation * inner,
+                axis.kernel_size, inner, 1, outputs, inner, axis.stride * inner, False, NULL)
+
+
+cdef void combine_rows(
+    const plan_t* plan, const leaves_t* leaves, char* dst, char* converted, const char* src, ptrdiff_t n,
+    const window_t* depth, const window_t* height, ptrdiff_t rows, ptrdiff_t dst_row,
+) noexcept nogil:
+    """Combine the rows of `rows` windows; `src` points at n stored elements of the first row of the first window."""
+    cdef ptrdiff_t row = plan.axes[2].input_size * plan.inner
+    cdef ptrdiff_t height_step = plan.axes[1].dilation * row
+    cdef ptrdiff_t depth_step = plan.axes[0].dilation * plan.axes[1].input_size * row
+    cdef ptrdiff_t src_row = plan.axes[1].stride * row
+    cdef ptrdiff_t d, h, y
+    if depth.count == 0 or height.count == 0:
+        for y in range(rows):
+            leaves.empty(dst + y * dst_row * leaves.value, n, NULL)
+        return
+    for d in range(depth.count):
+        if leaves.load == NULL:
+            leaves.across(dst, src, height_step, height.count, n, 1, rows, dst_row, src_row, d > 0, NULL)
+        else:
+            for y in range(rows):
+                for h in range(height.count):
+                    if d == 0 and h == 0:
+                        leaves.load(dst + y * dst_row * leaves.value, src + y * src_row * leaves.storage, n)
+                    else:
+                        leaves.load(converted, src + (y * src_row + h * height_step) * leaves.storage, n)
+                        leaves.across(
+                            dst + y * dst_row * leaves.value, converted, 0, 1, n, 1, 1, 0, 0, True, NULL)
+        src += depth_step * leaves.storage
+
+
+cdef void divide_row(
+    const plan_t* plan, const leaves_t* leaves, char* row, ptrdiff_t output, ptrdiff_t outputs, double of_rows
+) noexcept nogil:
+    """Divide each sum by the number of taps that count."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t end = output + outputs
+    cdef ptrdiff_t n
+    cdef window_t window
+    if plan.divisor_override == plan.divisor_override:
+        leaves.divide(row, outputs * plan.inner, plan.divisor_override)
+        return
+    while output < end:
+        window = window_of(axis, output)
+        n = min(axis.end, end) - output if axis.begin <= output < axis.end else 1
+        leaves.divide(row, n * plan.inner, of_rows * <double> window.divisor)
+        row += n * plan.inner * leaves.value
+        output += n
+
+
+cdef void forward_bands(
+    const plan_t* plan, const leaves_t* leaves, const char* src, char* dst, char* scratch, ptrdiff_t begin,
+    ptrdiff_t end,
+) noexcept nogil:
+    """Make bands begin to end; a band is up to `plan.band` output rows of one segment."""
+    cdef const axis_t* depth_axis = &plan.axes[0]
+    cdef const axis_t* height_axis = &plan.axes[1]
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t in_row = axis.input_size * inner
+    cdef ptrdiff_t out_row = axis.output_size * inner
+    cdef bint runs = axis.adaptive or slides_along(axis, inner)
+    cdef bint slides = axis.kernel_size > 1 or axis.stride > 1 or axis.adaptive
+    cdef bint one_row = depth_axis.kernel_size == 1 and height_axis.kernel_size == 1 and (
+        not depth_axis.adaptive and not height_axis.adaptive)
+    cdef ptrdiff_t values_row = plan.span * inner
+    cdef char* combined = scratch
+    cdef char* converted = combined + plan.band * values_row * leaves.value
+    cdef char* result = converted + values_row * leaves.value
+    cdef char* block = result + plan.band * plan.segment * inner * leaves.value
+    cdef row_t row = row_of(plan, begin)
+    cdef ptrdiff_t task, output, outputs, cell, left, right, cells, rows, y, n, o, target_row
+    cdef window_t depth, height, window
+    cdef const char* plane
+    cdef const char* line
+    cdef char* out
+    cdef char* target
+    if plan.segments == 1:
+        # The cells of the padding are the same for every band and never written to.
+        leaves.identity(combined, plan.band * values_row, NULL)
+    for task in range(begin, end):
+        output = row.segment * plan.segment
+        outputs = min(plan.segment, axis.output_size - output)
+        rows = min(plan.band, height_axis.output_size - row.h)
+        out = dst + output_offset(plan, &row) * leaves.storage
+        target = out if leaves.store == NULL else result
+        target_row = out_row if leaves.store == NULL else outputs * inner
+        depth = window_of(depth_axis, row.d)
+        if axis.adaptive:
+            cell = window_of(axis, output).first
+            window = window_of(axis, output + outputs - 1)
+            cells = window.first + window.count - cell
+            left = 0
+            right = 0
+        else:
+            cell = output * axis.stride - axis.pad_begin
+            cells = (outputs - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
+            left = min(max(-cell, 0), cells)
+            right = min(max(cell + cells - axis.input_size, 0), cells - left)
+        plane = src + (
+            (row.outer * depth_axis.input_size + depth.first) * height_axis.input_size * in_row
+            + (cell + left) * inner) * leaves.storage
+        if one_row and slides and left + right == 0 and (leaves.load == NULL or runs):
+            # Nothing needs to be done to the rows: read them where they lie.
+            line = plane + row.h * height_axis.stride * in_row * leaves.storage
+            if runs:
+                reduce_runs(
+                    plan, leaves, target, line, cell, output, outputs, rows, target_row, height_axis.stride * in_row,
+                    True, block)
+            else:
+                slide(plan, leaves, target, line, outputs, rows, target_row, height_axis.stride * in_row)
+        else:
+            if slides and plan.segments > 1 and left + right:
+                for y in range(rows):
+                    leaves.identity(combined + y * values_row * leaves.value, left * inner, NULL)
+                    leaves.identity(
+                        combined + (y * values_row + (cells - right) * inner) * leaves.value, right * inner, NULL)
+            y = 0
+            while y < rows:
+                # All whole windows at once, the others one by one.
+                n = 1
+                if height_axis.begin <= row.h + y < height_axis.end:
+                    n = min(rows - y, height_axis.end - row.h - y)
+                height = window_of(height_axis, row.h + y)
+                line = plane + height.first * in_row * leaves.storage
+                if slides:
+                    combine_rows(
+                        plan, leaves, combined + (y * values_row + left * inner) * leaves.value, converted, line,
+                        (cells - left - right) * inner, &depth, &height, n, values_row)
+                else:
+                    combine_rows(
+                        plan, leaves, target + y * target_row * leaves.value, converted, line, cells * inner, &depth,
+                        &height, n, target_row)
+                y += n
+            if runs:
+                reduce_runs(
+                    plan, leaves, target, combined, cell, output, outputs, rows, target_row, values_row, False, block)
+            elif slides:
+                slide(plan, leaves, target, combined, outputs, rows, target_row, values_row)
+        if axis.has_empty:
+            for y in range(rows):
+                for o in range(outputs):
+                    if window_of(axis, output + o).count == 0:
+                        leaves.empty(target + (y * target_row + o * inner) * leaves.value, inner, NULL)
+        if plan.average:
+            if plan.uniform and target_row == outputs * inner:
+                leaves.divide(target, rows * target_row, plan.divisor)
+            else:
+                for y in range(rows):
+                    height = window_of(height_axis, row.h + y)
+                    divide_row(
+                        plan, leaves, target + y * target_row * leaves.value, output, outputs,
+                        <double> (depth.divisor * height.divisor))
+        if leaves.store != NULL:
+            for y in range(rows):
+                leaves.store(
+                    out + y * out_row * leaves.storage, result + y * target_row * leaves.value, outputs * inner)
+        advance(plan, &row)

@@ -1,0 +1,230 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""All kernels, compiled once for every instruction-set level.
+
+Arrays come in as contiguous buffers whose meaning a `Plan` tells; every check of arguments has been made in Python, but
+the sizes of the buffers are checked here once more, so that no caller can make a kernel write beyond them.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cython.parallel cimport prange
+from libc.math cimport NAN
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from types cimport int8_t, int16_t, int32_t, int64_t, offset_t, real_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t
+from reducers cimport greatest, greatest_number, order_t, reducer_t, smallest, smallest_number, total
+from rows cimport (
+    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, scatter, take,
+)
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+        #define POOLING_OPENMP 1
+    #else
+        #define POOLING_OPENMP 0
+    #endif
+    #ifndef POOLING_LEVEL
+        #define POOLING_LEVEL "unknown"
+    #endif
+    """
+    const int POOLING_OPENMP
+    const char* POOLING_LEVEL
+
+LEVEL = (<bytes> POOLING_LEVEL).decode("ascii")
+OPENMP = bool(POOLING_OPENMP)
+
+include "plan.pxi"
+include "forward.pxi"
+include "planes.pxi"
+include "indexed.pxi"
+include "backward.pxi"
+include "tables.pxi"
+
+
+@cython.final
+cdef class Buffer:
+    """Hold on to the memory of a contiguous array of known size."""
+
+    cdef Py_buffer view
+    cdef bint held
+    cdef char* data
+
+    def __cinit__(self, array, ptrdiff_t nbytes, bint writable=False):
+        PyObject_GetBuffer(array, &self.view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+        self.held = True
+        if self.view.len != nbytes:
+            raise ValueError(f"a buffer of {self.view.len} bytes was given where the plan needs {nbytes}")
+        self.data = <char*> self.view.buf
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+
+ctypedef void (*forward_fn)(
+    const plan_t* plan, const leaves_t* leaves, const char* src, char* dst, char* scratch, ptrdiff_t begin,
+    ptrdiff_t end) noexcept nogil
+
+
+cdef char* scratch_for(ptrdiff_t threads, ptrdiff_t nbytes) except NULL:
+    cdef char* scratch = <char*> malloc(threads * nbytes)
+    if scratch == NULL:
+        raise MemoryError(f"no memory for {threads} scratch rows of {nbytes} bytes")
+    return scratch
+
+
+def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threads=1):
+    """Pool `src` into `dst`.
+
+    Parameters
+    ----------
+    plan : Plan
+    reducer : int
+        One of `REDUCERS`.
+    kind : int
+        One of `KINDS`: the dtype of the arrays and that of the rows.
+    src, dst : buffer
+        Contiguous, of the sizes that the plan says.
+    threads : int
+        At most this many.
+    """
+    cdef leaves_t leaves = LEAVES[reducer][kind]
+    cdef ptrdiff_t read, written, tasks, nbytes, t
+    if leaves.across == NULL:
+        raise ValueError("these kernels do not know this reducer for this dtype")
+    read, written = plan.shape
+    cdef Buffer source = Buffer(src, read * leaves.storage)
+    cdef Buffer target = Buffer(dst, written * leaves.storage, True)
+    if written == 0:
+        return
+    cdef forward_fn pool = forward_bands
+    nbytes = forward_scratch(&plan.plan, &leaves)
+    tasks = plan.plan.outer * bands_of(&plan.plan)
+    if plan.plan.planes.stacked and plan.plan.axes[0].kernel_size * (leaves.load != NULL) <= 1:
+        pool = forward_planes
+        nbytes = planes_scratch(&plan.plan, &leaves)
+        tasks = plan.plan.outer * plan.plan.axes[0].output_size
+    nbytes = round_up(nbytes, 64)
+    threads = max(1, min(threads, tasks))
+    cdef char* scratch = scratch_for(threads, nbytes)
+    with nogil:
+        if threads == 1:
+            pool(&plan.plan, &leaves, source.data, target.data, scratch, 0, tasks)
+        else:
+            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                pool(
+                    &plan.plan, &leaves, source.data, target.data, scratch + t * nbytes, tasks * t // threads,
+                    tasks * (t + 1) // threads)
+        free(scratch)
+
+
+def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
+    """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
+    cdef contest_t contest = CONTESTS[reducer][kind]
+    cdef ptrdiff_t read, written, tasks, nbytes, t
+    if contest.take == NULL:
+        raise ValueError("these kernels do not know this reducer for this dtype")
+    read, written = plan.shape
+    cdef Buffer source = Buffer(src, read * contest.storage)
+    cdef Buffer target = Buffer(dst, written * contest.storage, True)
+    cdef Buffer index = Buffer(indices, written * 8, True)
+    if written == 0:
+        return
+    contest.wide = plan.plan.reach > 0x7fffffff
+    tasks = plan.plan.outer * bands_of(&plan.plan)
+    threads = max(1, min(threads, tasks))
+    nbytes = round_up(indexed_scratch(&plan.plan, &contest), 64)
+    cdef char* scratch = scratch_for(threads, nbytes)
+    with nogil:
+        if threads == 1:
+            contest_rows(&plan.plan, &contest, source.data, target.data, <int64_t*> index.data, scratch, 0, tasks)
+        else:
+            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                contest_rows(
+                    &plan.plan, &contest, source.data, target.data, <int64_t*> index.data, scratch + t * nbytes,
+                    tasks * t // threads, tasks * (t + 1) // threads)
+        free(scratch)
+
+
+def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
+    """Write the gradient of an average, or of a sum, into `grad_input`; arguments as in `forward`."""
+    cdef gradient_t leaves = GRADIENTS[kind]
+    cdef ptrdiff_t read, written, tasks, nbytes, t, segment
+    if leaves.add_run == NULL:
+        raise ValueError("these kernels know no gradient for this dtype")
+    read, written = plan.shape
+    cdef Buffer source = Buffer(grad_output, written * leaves.sum.storage)
+    cdef Buffer target = Buffer(grad_input, read * leaves.sum.storage, True)
+    if read == 0:
+        return
+    segment = gradient_segment(&plan.plan)
+    tasks = read // (plan.plan.axes[2].input_size * plan.plan.inner) * ceil_divide(
+        plan.plan.axes[2].input_size, segment)
+    threads = max(1, min(threads, tasks))
+    nbytes = round_up(gradient_scratch(&plan.plan, &leaves), 64)
+    cdef char* scratch = scratch_for(threads, nbytes)
+    with nogil:
+        if threads == 1:
+            spread_rows(&plan.plan, &leaves, source.data, target.data, scratch, 0, tasks)
+        else:
+            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                spread_rows(
+                    &plan.plan, &leaves, source.data, target.data, scratch + t * nbytes, tasks * t // threads,
+                    tasks * (t + 1) // threads)
+        free(scratch)
+
+
+def scatter_backward(
+    Plan plan not None, int reducer, int kind, int gradient_kind, src, indices, grad_output, grad_input,
+    ptrdiff_t threads=1,
+):
+    """Write the gradient of a maximum or minimum into `grad_input`.
+
+    `indices` are those of the forward call; where it is None they are found again in `src`. Returns the position in
+    `indices` of the first that names no element of its plane, or -1 when all do.
+    """
+    cdef gradient_t leaves = GRADIENTS[gradient_kind]
+    cdef contest_t contest = CONTESTS[reducer][kind]
+    cdef ptrdiff_t read, written, nbytes, t, bad
+    cdef ptrdiff_t planes = plan.plan.outer
+    cdef ptrdiff_t first_bad = -1
+    if leaves.scatter == NULL or contest.take == NULL:
+        raise ValueError("these kernels know no gradient for this dtype")
+    read, written = plan.shape
+    cdef Buffer source, index
+    cdef char* input_data = NULL
+    cdef int64_t* index_data = NULL
+    cdef Buffer gradient = Buffer(grad_output, written * leaves.sum.storage)
+    cdef Buffer target = Buffer(grad_input, read * leaves.sum.storage, True)
+    if indices is None:
+        source = Buffer(src, read * contest.storage)
+        input_data = source.data
+    else:
+        index = Buffer(indices, written * 8)
+        index_data = <int64_t*> index.data
+    if read == 0:
+        return -1
+    contest.wide = plan.plan.reach > 0x7fffffff
+    threads = max(1, min(threads, planes))
+    nbytes = plan.plan.segment * plan.plan.inner * 8 + indexed_scratch(&plan.plan, &contest)
+    nbytes = round_up(nbytes, 64)
+    cdef char* scratch = scratch_for(threads, nbytes)
+    cdef ptrdiff_t* bads = <ptrdiff_t*> scratch_for(threads, sizeof(ptrdiff_t))
+    with nogil:
+        if threads == 1:
+            bads[0] = scatter_planes(
+                &plan.plan, &leaves, &contest, input_data, index_data, gradient.data, target.data, scratch, 0, planes)
+        else:
+            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                bads[t] = scatter_planes(
+                    &plan.plan, &leaves, &contest, input_data, index_data, gradient.data, target.data,
+                    scratch + t * nbytes, planes * t // threads, planes * (t + 1) // threads)
+        for t in range(threads):
+            if bads[t] >= 0:
+                first_bad = bads[t]
+                break
+        free(bads)
+        free(scratch)
+    return first_bad

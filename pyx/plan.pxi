@@ -1,0 +1,304 @@
+# A plan is a geometry laid out for the loops: outer elements, three window axes (the last one varies fastest), inner
+# elements. Anything simpler is filled up with axes of size 1 by pooling/plan.py.
+
+cdef struct axis_t:
+    ptrdiff_t input_size, output_size
+    ptrdiff_t kernel_size, stride, dilation, pad_begin
+    # Outputs in [begin, end) have whole windows; all others stand in the tables, in the order of their outputs.
+    ptrdiff_t begin, end
+    const int64_t *first
+    const int64_t *count
+    const int64_t *divisor
+    # Of an adaptive axis only: the outputs whose windows hold an input cell.
+    bint adaptive
+    const int64_t *covering_first
+    const int64_t *covering_count
+    # Whether some window holds no element.
+    bint has_empty
+
+
+cdef struct window_t:
+    ptrdiff_t first, count, divisor
+
+
+cdef struct planes_t:
+    # Narrow planes are pooled many at a time: stacked with their padding in one buffer of `height` rows a plane and
+    # `width` cells a row, so that each pass is one long loop. Neighbours share the padding between them.
+    ptrdiff_t stacked, height, width
+    # Input rows and columns that windows reach, and rows and columns of the result, junk included.
+    ptrdiff_t rows, columns, result_rows, result_columns
+    # Whether the input is such a buffer as it lies, and the output such a result.
+    bint direct, direct_result
+    # One divisor for each cell of a plane's result, as both types of sums take it; NULL where one holds for all.
+    double* divisors
+    float* divisors32
+
+
+cdef struct plan_t:
+    ptrdiff_t outer, inner
+    axis_t axes[3]
+    # Outputs of the last axis are made in segments, so that a row stays in the first-level cache however long it is.
+    ptrdiff_t segment, segments
+    # Output rows that are made together; each call of a leaf then does as many.
+    ptrdiff_t band
+    # Input cells of the last axis that the windows of one segment span.
+    ptrdiff_t span
+    # Largest distance from the first tap of a window to its last one, in cells of the plane.
+    ptrdiff_t reach
+    bint average
+    double divisor_override
+    # Whether every window has the same divisor, and which.
+    bint uniform
+    double divisor
+    planes_t planes
+
+
+cdef inline window_t window_of(const axis_t* axis, ptrdiff_t output) noexcept nogil:
+    cdef window_t window
+    cdef ptrdiff_t i
+    if axis.begin <= output < axis.end:
+        window.first = output * axis.stride - axis.pad_begin
+        window.count = axis.kernel_size
+        window.divisor = axis.kernel_size
+    else:
+        i = output if output < axis.begin else output - (axis.end - axis.begin)
+        window.first = axis.first[i]
+        window.count = axis.count[i]
+        window.divisor = axis.divisor[i]
+    return window
+
+
+cdef inline ptrdiff_t origin_of(const axis_t* axis, ptrdiff_t output, const window_t* window) noexcept nogil:
+    """Cell of the first tap, which may lie in the padding."""
+    return window.first if axis.adaptive else output * axis.stride - axis.pad_begin
+
+
+cdef inline ptrdiff_t ceil_divide(ptrdiff_t a, ptrdiff_t b) noexcept nogil:
+    """Round a / b up, for b > 0; C division rounds towards zero."""
+    return a // b + (a % b > 0)
+
+
+cdef inline bint slides_along(const axis_t* axis, ptrdiff_t inner) noexcept nogil:
+    """Whether windows of the last axis are reduced one by one: long runs that hardly overlap."""
+    return inner == 1 and axis.dilation == 1 and (
+        axis.adaptive or (axis.kernel_size >= LANES and 2 * axis.stride >= axis.kernel_size))
+
+
+cdef enum:
+    # Widest row, and most cells, of a plane that is stacked with others: beyond them a row on its own is long enough to
+    # hide what it costs to begin it.
+    NARROW = 64
+    STACK_CELLS = 2048
+
+
+cdef inline ptrdiff_t round_up(ptrdiff_t a, ptrdiff_t b) noexcept nogil:
+    return ceil_divide(a, b) * b
+
+
+cdef planes_t stack_planes(const plan_t* plan) except *:
+    """Lay out narrow planes; `stacked` is 0 where rows are better pooled one by one."""
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef planes_t planes
+    cdef ptrdiff_t reach, cells, h, w
+    cdef window_t row, column
+    memset(&planes, 0, sizeof(planes))
+    if (
+        plan.inner != 1 or plan.axes[0].adaptive or height.adaptive or width.adaptive or plan.axes[0].has_empty
+        or height.has_empty or width.has_empty or width.input_size > NARROW or slides_along(width, 1)
+        or height.input_size > STACK_CELLS or height.kernel_size * height.dilation > 32
+        or width.kernel_size * width.dilation > 32
+    ):
+        return planes
+    reach = (height.output_size - 1) * height.stride + (height.kernel_size - 1) * height.dilation + 1
+    planes.rows = min(height.input_size, reach - height.pad_begin)
+    planes.height = round_up(max(height.pad_begin + planes.rows, reach - height.pad_begin), height.stride)
+    reach = (width.output_size - 1) * width.stride + (width.kernel_size - 1) * width.dilation + 1
+    planes.columns = min(width.input_size, reach - width.pad_begin)
+    planes.width = round_up(max(width.pad_begin + planes.columns, reach - width.pad_begin), width.stride)
+    planes.direct = (
+        plan.axes[0].input_size == 1 and height.pad_begin == 0 and width.pad_begin == 0
+        and height.input_size % height.stride == 0 and width.input_size % width.stride == 0
+        and height.dilation * (height.kernel_size - 1) < height.stride
+        and width.dilation * (width.kernel_size - 1) < width.stride)
+    if planes.direct:
+        planes.height = height.input_size
+        planes.width = width.input_size
+    planes.result_rows = planes.height // height.stride
+    planes.result_columns = planes.width // width.stride
+    planes.direct_result = (
+        planes.result_rows == height.output_size and planes.result_columns == width.output_size)
+    if planes.height * planes.width > 2 * STACK_CELLS:
+        return planes
+    planes.stacked = max(1, STACK_CELLS // (planes.height * planes.width))
+    if plan.average and not plan.uniform:
+        cells = planes.result_rows * planes.result_columns
+        planes.divisors = <double*> malloc(cells * (sizeof(double) + sizeof(float)))
+        if planes.divisors == NULL:
+            raise MemoryError("no memory for the divisors of a plane")
+        planes.divisors32 = <float*> (planes.divisors + cells)
+        for h in range(planes.result_rows):
+            row = window_of(height, min(h, height.output_size - 1))
+            for w in range(planes.result_columns):
+                column = window_of(width, min(w, width.output_size - 1))
+                planes.divisors[h * planes.result_columns + w] = <double> (row.divisor * column.divisor)
+        for h in range(cells):
+            planes.divisors32[h] = <float> planes.divisors[h]
+    return planes
+
+
+@cython.final
+cdef class Plan:
+    """The loops of one pooling call: made by pooling/plan.py, read by every kernel.
+
+    Parameters
+    ----------
+    outer, inner : int
+        Elements before and behind the window axes.
+    axes : sequence of 3 tuples
+        ``(input_size, output_size, kernel_size, stride, dilation, pad_begin, begin, end, first, count, divisor,
+        covering)``, where the three tables are int64 arrays and `covering` is a pair of them or None.
+    average : bool
+        Whether sums are divided.
+    divisor_override : float
+        Divisor of every window; NaN for the counts in the tables.
+    """
+
+    cdef plan_t plan
+    cdef object tables
+
+    def __cinit__(self, outer, inner, axes, bint average=False, double divisor_override=NAN):
+        cdef plan_t* plan = &self.plan
+        cdef axis_t* axis
+        cdef const int64_t[::1] table
+        cdef ptrdiff_t i, o
+        cdef ptrdiff_t budget
+        plan.outer = outer
+        plan.inner = inner
+        plan.average = average
+        plan.divisor_override = divisor_override
+        plan.uniform = True
+        plan.divisor = 1
+        self.tables = tuple(axes)
+        for i in range(3):
+            axis = &plan.axes[i]
+            (axis.input_size, axis.output_size, axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin,
+             axis.begin, axis.end, first, count, divisor, covering) = axes[i]
+            axis.adaptive = covering is not None
+            axis.has_empty = False
+            plan.uniform &= not axis.adaptive
+            plan.divisor *= <double> axis.kernel_size
+            if len(first):
+                table = first
+                axis.first = &table[0]
+                table = count
+                axis.count = &table[0]
+                for o in range(table.shape[0]):
+                    axis.has_empty |= table[o] == 0
+                table = divisor
+                axis.divisor = &table[0]
+                for o in range(table.shape[0]):
+                    plan.uniform &= table[o] == axis.kernel_size
+            if axis.adaptive:
+                table = covering[0]
+                axis.covering_first = &table[0]
+                table = covering[1]
+                axis.covering_count = &table[0]
+        plan.reach = 0
+        for i in range(3):
+            axis = &plan.axes[i]
+            plan.reach = plan.reach * axis.input_size + (axis.kernel_size - 1) * axis.dilation
+        axis = &plan.axes[2]
+        # 4096 cells keep a row and its neighbours in 32 KiB; a segment that is shorter than four kernels would spend
+        # its time on the cells it shares with the next one.
+        budget = max(1, 4096 // max(1, plan.inner))
+        plan.segment = max(1, max(budget, 4 * (axis.kernel_size - 1) * axis.dilation) // axis.stride)
+        plan.segment = max(1, min(plan.segment, axis.output_size))
+        plan.segments = ceil_divide(axis.output_size, plan.segment)
+        plan.span = (plan.segment - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
+        if axis.adaptive:
+            plan.span = axis.input_size
+        plan.band = max(1, min(4096 // max(1, plan.span * plan.inner), plan.axes[1].output_size))
+        if divisor_override == divisor_override:
+            plan.uniform = True
+            plan.divisor = divisor_override
+        plan.planes = stack_planes(plan)
+
+    def __dealloc__(self):
+        free(self.plan.planes.divisors)
+
+    @property
+    def summation_depth(self):
+        """Roundings on the longest way from an element of a window to its average, in the order of these kernels."""
+        cdef ptrdiff_t depth = 1
+        cdef ptrdiff_t i, taps, rest
+        for i in range(3):
+            taps = self.plan.axes[i].kernel_size
+            if i == 2 and slides_along(&self.plan.axes[2], self.plan.inner):
+                # `run`: lanes, a half and a quarter of them, four folds, single elements; blocks one by one.
+                rest = taps % LANES
+                if taps < LANES:
+                    depth += taps - 1
+                elif taps <= BLOCK:
+                    depth += taps // LANES - 1 + (rest >= 8) + (rest % 8 >= 4) + 4 + rest % 4
+                else:
+                    depth += BLOCK // LANES + 8 + taps // BLOCK
+            else:
+                # `across`: groups of four, added one by one; three make no full tree.
+                depth += taps - 1 if taps < 4 else ceil_divide(taps, 4) + 1
+        return depth
+
+    @property
+    def shape(self):
+        """Elements of input and output, for the checks of the kernels."""
+        cdef ptrdiff_t read = self.plan.outer * self.plan.inner
+        cdef ptrdiff_t written = read
+        cdef ptrdiff_t i
+        for i in range(3):
+            read *= self.plan.axes[i].input_size
+            written *= self.plan.axes[i].output_size
+        return read, written
+
+
+cdef struct row_t:
+    # Where an output row stands: its outer element, the outputs of the first two axes and the segment of the last.
+    ptrdiff_t outer, d, h, segment
+
+
+cdef inline row_t row_of(const plan_t* plan, ptrdiff_t band) noexcept nogil:
+    """First row of a band."""
+    cdef row_t row
+    cdef ptrdiff_t bands = ceil_divide(plan.axes[1].output_size, plan.band)
+    row.segment = band % plan.segments
+    band //= plan.segments
+    row.h = band % bands * plan.band
+    band //= bands
+    row.d = band % plan.axes[0].output_size
+    row.outer = band // plan.axes[0].output_size
+    return row
+
+
+cdef inline void advance(const plan_t* plan, row_t* row) noexcept nogil:
+    """Go to the first row of the next band."""
+    row.segment += 1
+    if row.segment == plan.segments:
+        row.segment = 0
+        row.h += plan.band
+        if row.h >= plan.axes[1].output_size:
+            row.h = 0
+            row.d += 1
+            if row.d == plan.axes[0].output_size:
+                row.d = 0
+                row.outer += 1
+
+
+cdef inline ptrdiff_t bands_of(const plan_t* plan) noexcept nogil:
+    """Number of bands in an outer element."""
+    return plan.axes[0].output_size * ceil_divide(plan.axes[1].output_size, plan.band) * plan.segments
+
+
+cdef inline ptrdiff_t output_offset(const plan_t* plan, const row_t* row) noexcept nogil:
+    """Where an output row begins in the output, in elements."""
+    return (
+        ((row.outer * plan.axes[0].output_size + row.d) * plan.axes[1].output_size + row.h) * plan.axes[2].output_size
+        + row.segment * plan.segment) * plan.inner

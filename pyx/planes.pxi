@@ -1,0 +1,179 @@
+# Narrow planes, many at a time. A loop over seven cells costs as much to begin as to run, so planes are stacked with
+# their padding in one buffer, and both passes run over all of it; what they make of cells that belong together only by
+# neighbourhood is never copied out.
+
+cdef enum:
+    # Rows are copied in pieces of this many bytes, which compilers turn into one load and one store; a piece may reach
+    # beyond its row into cells that are written later.
+    PIECE = 32
+
+
+cdef inline void copy_pieces(
+    char* dst, ptrdiff_t dst_row, const char* src, ptrdiff_t src_row, ptrdiff_t nbytes, ptrdiff_t rows,
+    const ptrdiff_t pieces, const char* margin,
+) noexcept nogil:
+    cdef ptrdiff_t h, i
+    cdef char keep[PIECE]
+    if margin != NULL:
+        memcpy(keep, margin, PIECE)
+    for h in range(rows):
+        for i in range(pieces):
+            memcpy(dst + i * PIECE, src + i * PIECE, PIECE)
+        if margin != NULL:
+            memcpy(dst + nbytes, keep, PIECE)
+        dst += dst_row
+        src += src_row
+
+
+cdef inline void copy_rows(
+    char* dst, ptrdiff_t dst_row, const char* src, ptrdiff_t src_row, ptrdiff_t nbytes, ptrdiff_t rows,
+    const char* margin, ptrdiff_t exact,
+) noexcept nogil:
+    """Copy rows of nbytes in whole pieces, and put `margin` behind each; the last `exact` rows are not overrun."""
+    cdef ptrdiff_t pieces = ceil_divide(nbytes, PIECE)
+    cdef ptrdiff_t h
+    exact = min(exact, rows)
+    if pieces * PIECE == nbytes:
+        margin = NULL
+        exact = 0
+    # A known number of pieces is a loop without branches.
+    if pieces == 1:
+        copy_pieces(dst, dst_row, src, src_row, nbytes, rows - exact, 1, margin)
+    elif pieces == 2:
+        copy_pieces(dst, dst_row, src, src_row, nbytes, rows - exact, 2, margin)
+    elif pieces == 3:
+        copy_pieces(dst, dst_row, src, src_row, nbytes, rows - exact, 3, margin)
+    elif pieces == 4:
+        copy_pieces(dst, dst_row, src, src_row, nbytes, rows - exact, 4, margin)
+    else:
+        copy_pieces(dst, dst_row, src, src_row, nbytes, rows - exact, pieces, margin)
+    for h in range(rows - exact, rows):
+        memcpy(dst + h * dst_row, src + h * src_row, nbytes)
+
+
+cdef inline ptrdiff_t planes_slack(const plan_t* plan) noexcept nogil:
+    """Cells that the last windows of a stack read beyond it, and pieces reach."""
+    return (
+        (plan.axes[1].kernel_size - 1) * plan.axes[1].dilation * plan.planes.width
+        + (plan.axes[2].kernel_size - 1) * plan.axes[2].dilation + plan.planes.width + 2 * PIECE)
+
+
+cdef inline ptrdiff_t planes_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
+    """Bytes of scratch memory for one thread: the stack, its combined rows and its result."""
+    cdef const planes_t* planes = &plan.planes
+    cdef ptrdiff_t cells = planes.stacked * planes.height * planes.width + planes_slack(plan)
+    return 3 * cells * leaves.value + 4 * PIECE
+
+
+cdef void stack_plane(
+    const plan_t* plan, const leaves_t* leaves, char* dst, const char* src, ptrdiff_t depths, const char* margin,
+    ptrdiff_t exact,
+) noexcept nogil:
+    """Copy one plane into the stack, `depths` planes of a 3-D window combined."""
+    cdef const planes_t* planes = &plan.planes
+    cdef ptrdiff_t in_row = plan.axes[2].input_size * leaves.storage
+    cdef ptrdiff_t out_row = planes.width * leaves.value
+    cdef ptrdiff_t depth_step = plan.axes[0].dilation * plan.axes[1].input_size * plan.axes[2].input_size
+    cdef ptrdiff_t h
+    dst += (plan.axes[1].pad_begin * planes.width + plan.axes[2].pad_begin) * leaves.value
+    if leaves.load != NULL:
+        for h in range(planes.rows):
+            leaves.load(dst + h * out_row, src + h * in_row, planes.columns)
+    elif depths > 1:
+        leaves.across(
+            dst, src, depth_step, depths, planes.columns, 1, planes.rows, planes.width, plan.axes[2].input_size, False,
+            NULL)
+    else:
+        copy_rows(dst, out_row, src, in_row, planes.columns * leaves.value, planes.rows, margin, exact)
+
+
+cdef void forward_planes(
+    const plan_t* plan, const leaves_t* leaves, const char* src, char* dst, char* scratch, ptrdiff_t begin,
+    ptrdiff_t end,
+) noexcept nogil:
+    """Pool planes begin to end; a plane is one output of the depth axis."""
+    cdef const planes_t* planes = &plan.planes
+    cdef const axis_t* depth_axis = &plan.axes[0]
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t in_plane = height.input_size * width.input_size * leaves.storage
+    cdef ptrdiff_t out_plane = height.output_size * width.output_size * leaves.storage
+    cdef ptrdiff_t stack_plane_size = planes.height * planes.width * leaves.value
+    cdef ptrdiff_t result_plane = planes.result_rows * planes.result_columns
+    cdef ptrdiff_t cells = planes.stacked * planes.height * planes.width
+    cdef char* stack = scratch
+    cdef char* rows = stack + (cells + planes_slack(plan)) * leaves.value
+    cdef char* result = rows + (cells + planes_slack(plan)) * leaves.value
+    cdef char* margin = result + (cells + planes_slack(plan)) * leaves.value
+    # Rows near the end of an array, behind which a piece could reach beyond it.
+    cdef ptrdiff_t exact_rows = PIECE // (width.input_size * leaves.storage) + 1
+    cdef ptrdiff_t exact_results = PIECE // (width.output_size * leaves.storage) + 1
+    cdef bint flat = depth_axis.input_size == 1 and depth_axis.output_size == 1
+    cdef const char* values
+    cdef char* target
+    cdef char* out
+    cdef const char* line
+    cdef ptrdiff_t plane, count, p, h, n, exact, left
+    cdef window_t depth
+    cdef bint direct = planes.direct and leaves.load == NULL
+    cdef bint direct_result = planes.direct_result and leaves.store == NULL
+    cdef ptrdiff_t out_row = width.output_size * leaves.storage
+    if not direct:
+        leaves.identity(stack, cells + planes_slack(plan), NULL)
+        leaves.identity(margin, PIECE // leaves.value, NULL)
+    plane = begin
+    while plane < end:
+        count = min(planes.stacked, end - plane)
+        if direct:
+            values = src + plane * in_plane
+        else:
+            for p in range(count):
+                depth.first = plane + p
+                depth.count = 1
+                exact = exact_rows
+                if flat:
+                    exact = max(exact_rows - (plan.outer - 1 - plane - p) * height.input_size, 0)
+                else:
+                    depth = window_of(depth_axis, (plane + p) % depth_axis.output_size)
+                    depth.first += (plane + p) // depth_axis.output_size * depth_axis.input_size
+                stack_plane(
+                    plan, leaves, stack + p * stack_plane_size, src + depth.first * in_plane, depth.count, margin,
+                    exact)
+            values = stack
+        n = count * planes.result_rows
+        out = dst + plane * out_plane
+        target = out if direct_result else result
+        if height.kernel_size > 1 or height.stride > 1:
+            if height.stride == 1:
+                leaves.across(
+                    rows, values, height.dilation * planes.width, height.kernel_size, n * planes.width, 1, 1, 0, 0,
+                    False, NULL)
+            else:
+                leaves.across(
+                    rows, values, height.dilation * planes.width, height.kernel_size, planes.width, 1, n,
+                    planes.width, height.stride * planes.width, False, NULL)
+            values = rows
+        leaves.across(
+            target, values, width.dilation, width.kernel_size, n * planes.result_columns, width.stride, 1, 0, 0,
+            False, NULL)
+        if plan.average:
+            if plan.uniform:
+                leaves.divide(target, n * planes.result_columns, plan.divisor)
+            else:
+                for p in range(count):
+                    leaves.divide_each(
+                        target + p * result_plane * leaves.value, planes.divisors, planes.divisors32, result_plane)
+        if not direct_result:
+            for p in range(count):
+                line = result + p * result_plane * leaves.value
+                if leaves.store != NULL:
+                    for h in range(height.output_size):
+                        leaves.store(
+                            out + h * out_row, line + h * planes.result_columns * leaves.value, width.output_size)
+                else:
+                    left = (end - plane - p - 1) * height.output_size
+                    copy_rows(
+                        out, out_row, line, planes.result_columns * leaves.value, out_row, height.output_size, NULL,
+                        max(exact_results - left, 0))
+                out += out_plane
+        plane += count

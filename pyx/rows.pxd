@@ -1,0 +1,262 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Leaf loops over rows that are hot in the first-level cache. Sizes and strides count elements, never bytes.
+
+`across` combines rows element by element, `along` reduces runs inside one row; every pooling is made of the two.
+"""
+
+from types cimport int64_t, offset_t, real_t, uint64_t, value_t
+from reducers cimport better, combine, empty, identity, order_t, reducer_t
+
+# `along` keeps this many partial results side by side. The number is part of what a float sum means: it is the same on
+# every instruction set, however many of them one register holds.
+cdef enum:
+    LANES = 16
+    BLOCK = 4096
+
+
+cdef inline value_t tap_group(
+    const value_t* src, ptrdiff_t stride, const int taps, reducer_t* reducer
+) noexcept nogil:
+    """Combine one to four taps of one output."""
+    if taps == 1:
+        return src[0]
+    if taps == 2:
+        return combine(src[0], src[stride], reducer)
+    if taps == 3:
+        return combine(combine(src[0], src[stride], reducer), src[2 * stride], reducer)
+    return combine(
+        combine(src[0], src[stride], reducer), combine(src[2 * stride], src[3 * stride], reducer), reducer
+    )
+
+
+cdef inline void across_group(
+    value_t* dst, const value_t* src, ptrdiff_t stride, const int taps, ptrdiff_t n, const ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, const bint accumulate, reducer_t* reducer,
+) noexcept nogil:
+    cdef ptrdiff_t x, y
+    for y in range(rows):
+        for x in range(n):
+            if accumulate:
+                dst[x] = combine(dst[x], tap_group(src + x * step, stride, taps, reducer), reducer)
+            else:
+                dst[x] = tap_group(src + x * step, stride, taps, reducer)
+        dst += dst_row
+        src += src_row
+
+
+cdef inline void across_step(
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, const ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
+) noexcept nogil:
+    # The constants let the compiler make one straight vector loop for each line.
+    if not accumulate:
+        if taps == 1:
+            across_group(dst, src, stride, 1, n, step, rows, dst_row, src_row, False, reducer)
+            return
+        if taps == 2:
+            across_group(dst, src, stride, 2, n, step, rows, dst_row, src_row, False, reducer)
+            return
+        if taps == 3:
+            across_group(dst, src, stride, 3, n, step, rows, dst_row, src_row, False, reducer)
+            return
+        across_group(dst, src, stride, 4, n, step, rows, dst_row, src_row, False, reducer)
+        taps -= 4
+        src += 4 * stride
+    while taps >= 4:
+        across_group(dst, src, stride, 4, n, step, rows, dst_row, src_row, True, reducer)
+        taps -= 4
+        src += 4 * stride
+    if taps == 3:
+        across_group(dst, src, stride, 3, n, step, rows, dst_row, src_row, True, reducer)
+    elif taps == 2:
+        across_group(dst, src, stride, 2, n, step, rows, dst_row, src_row, True, reducer)
+    elif taps == 1:
+        across_group(dst, src, stride, 1, n, step, rows, dst_row, src_row, True, reducer)
+
+
+cdef inline void across(
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
+) noexcept nogil:
+    """``dst[x] = src[x * step] . src[x * step + stride] . ...`` over `taps` taps, for x below n, in each of `rows`."""
+    if step == 1:
+        across_step(dst, src, stride, taps, n, 1, rows, dst_row, src_row, accumulate, reducer)
+    elif step == 2 and stride == 1:
+        across_step(dst, src, 1, taps, n, 2, rows, dst_row, src_row, accumulate, reducer)
+    else:
+        across_step(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, reducer)
+
+
+cdef inline void fold(value_t* lanes, const value_t* src, const ptrdiff_t width, reducer_t* reducer) noexcept nogil:
+    """Combine `width` neighbours into as many lanes."""
+    cdef ptrdiff_t lane
+    for lane in range(width):
+        lanes[lane] = combine(lanes[lane], src[lane], reducer)
+
+
+cdef inline value_t run(const value_t* src, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
+    """Reduce n >= 1 neighbouring values."""
+    cdef value_t lanes[LANES]
+    cdef value_t result
+    cdef ptrdiff_t i, lane
+    if n < LANES:
+        result = src[0]
+        for i in range(1, n):
+            result = combine(result, src[i], reducer)
+        return result
+    for lane in range(LANES):
+        lanes[lane] = src[lane]
+    i = LANES
+    while i + LANES <= n:
+        fold(lanes, src + i, LANES, reducer)
+        i += LANES
+    # What is left goes to the lanes in halves; known widths keep the lanes in registers.
+    if n - i >= 8:
+        fold(lanes, src + i, 8, reducer)
+        i += 8
+    fold(lanes, lanes + 8, 8, reducer)
+    if n - i >= 4:
+        fold(lanes, src + i, 4, reducer)
+        i += 4
+    fold(lanes, lanes + 4, 4, reducer)
+    fold(lanes, lanes + 2, 2, reducer)
+    result = combine(lanes[0], lanes[1], reducer)
+    while i < n:
+        result = combine(result, src[i], reducer)
+        i += 1
+    return result
+
+
+cdef inline void along(
+    value_t* dst, const value_t* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
+    bint accumulate, reducer_t* reducer,
+) noexcept nogil:
+    """``dst[x * dst_step]`` = all of ``src[x * step : x * step + taps]``, for x below n; in blocks, which keeps sums
+    accurate."""
+    cdef ptrdiff_t x, i
+    cdef value_t result
+    for x in range(n):
+        i = min(taps, BLOCK)
+        result = run(src + x * step, i, reducer)
+        while i < taps:
+            result = combine(result, run(src + x * step + i, min(taps - i, BLOCK), reducer), reducer)
+            i += BLOCK
+        dst[x * dst_step] = combine(dst[x * dst_step], result, reducer) if accumulate else result
+
+
+cdef inline void fill_identity(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
+    cdef ptrdiff_t x
+    for x in range(n):
+        dst[x] = identity(dst, reducer)
+
+
+cdef inline void fill_empty(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
+    cdef ptrdiff_t x
+    for x in range(n):
+        dst[x] = empty(dst, reducer)
+
+
+cdef inline void take_step(
+    value_t* best, offset_t* where, const value_t* src, offset_t here, ptrdiff_t n, const ptrdiff_t step,
+    order_t* reducer,
+) noexcept nogil:
+    cdef ptrdiff_t x
+    cdef value_t v, b
+    cdef offset_t w
+    cdef bint taken
+    for x in range(n):
+        v = src[x * step]
+        b = best[x]
+        w = where[x]
+        taken = better(b, v, reducer)
+        best[x] = v if taken else b
+        where[x] = here if taken else w
+
+
+cdef inline void take(
+    value_t* best, offset_t* where, const value_t* src, offset_t here, ptrdiff_t n, ptrdiff_t step,
+    order_t* reducer,
+) noexcept nogil:
+    """Let tap `here` of n windows compete with the best so far."""
+    if step == 1:
+        take_step(best, where, src, here, n, 1, reducer)
+    elif step == 2:
+        take_step(best, where, src, here, n, 2, reducer)
+    else:
+        take_step(best, where, src, here, n, step, reducer)
+
+
+cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    """Divide in place. A power of two is multiplied by its exact reciprocal: the same result, several times faster."""
+    cdef ptrdiff_t x
+    cdef real_t d = <real_t> divisor
+    cdef real_t reciprocal = 1 / d
+    cdef bint exact = divisor == 1 or divisor == 2 or divisor == 4 or divisor == 8 or divisor == 16
+    if exact:
+        for x in range(n):
+            row[x] = row[x] * reciprocal
+    else:
+        for x in range(n):
+            row[x] = row[x] / d
+
+
+cdef inline void divide_each(
+    real_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+) noexcept nogil:
+    """Divide each value by its own divisor."""
+    cdef ptrdiff_t x
+    for x in range(n):
+        if real_t is float:
+            row[x] = row[x] / divisors32[x]
+        else:
+            row[x] = row[x] / divisors64[x]
+
+
+cdef inline void add_spread(real_t* dst, const real_t* src, ptrdiff_t n, ptrdiff_t step) noexcept nogil:
+    """``dst[x * step] += src[x]`` for x below n."""
+    cdef ptrdiff_t x
+    if step == 1:
+        for x in range(n):
+            dst[x] += src[x]
+    elif step == 2:
+        for x in range(n):
+            dst[2 * x] += src[x]
+    else:
+        for x in range(n):
+            dst[x * step] += src[x]
+
+
+cdef inline void add_run(real_t* dst, const real_t* src, ptrdiff_t n) noexcept nogil:
+    """Add one value to n neighbours."""
+    cdef ptrdiff_t x
+    cdef real_t v = src[0]
+    for x in range(n):
+        dst[x] += v
+
+
+cdef inline ptrdiff_t scatter(
+    real_t* dst, const real_t* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t cells,
+    bint skip,
+) noexcept nogil:
+    """``dst[index[x], c] += src[x, c]``; return the position of the first index that names no cell, or -1.
+
+    With `skip`, -1 is an index too: that of a window without any element, which has no gradient.
+    """
+    cdef ptrdiff_t x, c, bad = -1
+    cdef int64_t i
+    if inner == 1:
+        for x in range(n):
+            i = index[x]
+            if <uint64_t> i < <uint64_t> cells:
+                dst[i] += src[x]
+            elif not (skip and i == -1) and bad < 0:
+                bad = x
+    else:
+        for x in range(n // inner):
+            for c in range(inner):
+                i = index[x * inner + c]
+                if <uint64_t> i < <uint64_t> cells:
+                    dst[i * inner + c] += src[x * inner + c]
+                elif not (skip and i == -1) and bad < 0:
+                    bad = x * inner + c
+    return bad
