@@ -295,10 +295,7 @@ class Axis(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What an output cell sees: its taps inside the input, row by row, and how many lie in the padding.
-
-    A tap beyond the declared padding, where only `ceil_mode` reaches, is neither.
-    """
+    """What an output cell sees: its taps inside the input, row by row, and how many lie in the padding."""
 
     taps: list[Cell]
     padding: int
@@ -323,8 +320,9 @@ def sliding(
     """Lay the kernel over each axis, first at the first cell of the padding, then on at every stride.
 
     With I + begin + end cells and an effective kernel of dilation * (K - 1) + 1 there are floor((I + begin +
-    end - effective) / S) + 1 positions. `ceil_mode` takes the ceiling instead, and then drops the last window
-    if it would start at or beyond I + begin, that is, in the padding at the end.
+    end - effective) / S) + 1 positions. `ceil_mode` takes the ceiling instead, so that the last window may
+    reach beyond the padding, and then drops it if it would start at or beyond I + begin, that is, in the
+    padding at the end.
     """
     n = len(sizes)
     kernel = per_axis("kernel_size", kernel_size, n)
@@ -342,16 +340,20 @@ def sliding(
                 f"padding={padding!r} makes {size + begin + end} cells on axis {where}, beyond int64"
             )
         room = size + begin + end - effective[axis]  # how far the first window can move
-        if size == 0 or room < 0:
+        count = (-(-room // step) if ceil else room // step) + 1
+        if size == 0 or count < 1:
+            least = max(1, size - room - (step - 1 if ceil else 0))
             raise ValueError(
                 f"kernel_size={kernel_size!r} has no place on axis {where} of size {size}; "
-                f"it needs an input of at least {max(1, size - room)}"
+                f"it needs an input of at least {least}"
             )
-        count = (-(-room // step) if ceil else room // step) + 1
         starts = [-begin + o * step for o in range(count)]
         if ceil and starts[-1] >= size:
             starts.pop()
-        axes.append(Axis(size, begin, end, [range(at, at + effective[axis], gaps[axis]) for at in starts]))
+        # A tap beyond the declared padding, where only ceil_mode reaches, is no tap at all.
+        ends = [min(at + effective[axis], size + end) for at in starts]
+        windows = [range(at, stop, gaps[axis]) for at, stop in zip(starts, ends, strict=True)]
+        axes.append(Axis(size, begin, end, windows))
     return axes
 
 
@@ -394,25 +396,26 @@ def adaptive(sizes: Cell, output_size: OptionalSizes) -> list[Axis]:
     wanted = output_size if isinstance(output_size, tuple | list) else [output_size] * n
     if len(wanted) != n:
         raise ValueError(f"output_size={output_size!r} must have {n} entries, not {len(wanted)}")
-    axes = []
-    for axis, (size, count) in enumerate(zip(sizes, wanted, strict=True)):
-        if size == 0:
-            raise ValueError(f"input has size 0 on axis {axis_name(axis, n)}; it needs at least 1")
-        count = size if count is None else integer("output_size", count, 1)
-        windows = [range(o * size // count, -(-(o + 1) * size // count)) for o in range(count)]
-        axes.append(Axis(size, 0, 0, windows))
-    return axes
+    if 0 in sizes:
+        raise ValueError(f"input has size 0 on axis {axis_name(sizes.index(0), n)}; it needs at least 1")
+    counts = [i if o is None else integer("output_size", o, 1) for i, o in zip(sizes, wanted, strict=True)]
+    if math.prod(counts) > INT64_MAX // 8:
+        raise ValueError(f"output_size={output_size!r} makes {math.prod(counts)} elements, beyond any memory")
+    return [
+        Axis(size, 0, 0, [range(o * size // count, -(-(o + 1) * size // count)) for o in range(count)])
+        for size, count in zip(sizes, counts, strict=True)
+    ]
 
 
 def grid(axes: Sequence[Axis]) -> Grid:
-    """Combine the axes; decide for each tap whether it lies in the input, the declared padding, or beyond."""
+    """Combine the axes, and decide for each tap whether it lies in the input or in the declared padding."""
     windows = {}
     for cell in itertools.product(*(range(len(axis.windows)) for axis in axes)):
         taps, padding = [], 0
         for tap in itertools.product(*(axis.windows[o] for axis, o in zip(axes, cell, strict=True))):
             if all(0 <= t < axis.size for axis, t in zip(axes, tap, strict=True)):
                 taps.append(tap)
-            elif all(-axis.begin <= t < axis.size + axis.end for axis, t in zip(axes, tap, strict=True)):
+            else:
                 padding += 1
         windows[cell] = Window(taps, padding)
     return windows
@@ -1202,9 +1205,7 @@ max_blur_pool2d, max_blur_pool2d_backward = publish("max_blur_pool2d", max_blur)
 # ----------------------------------------------------------------------------------------------------------
 # Regions of interest, part two: interpolation
 
-Along: TypeAlias = list[
-    tuple[int, Fraction]
-]  # the pixels on one axis that a sample lies between, with weights
+Along: TypeAlias = list[tuple[int, Fraction]]  # the pixels on one axis around a sample, with their weights
 
 
 def aligned_regions(

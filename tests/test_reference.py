@@ -113,23 +113,22 @@ def test_output_size_counts_the_positions_one_by_one(ceil_mode):
     cases = itertools.product(range(1, 12), range(1, 5), range(1, 6), range(3), range(3), range(1, 4))
     for size, kernel, stride, begin, end, dilation in cases:
         effective = dilation * (kernel - 1) + 1
-        if max(begin, end) >= effective or size + begin + end < effective:
+        if max(begin, end) >= effective:
             continue
-        padded = range(-begin, size + end)
-        starts = padded[::stride]
-        whole = [s for s in starts if s + effective - 1 in padded]
-        # The ceiling adds one window for cells left over, unless it would start in the padding at the end.
-        rest = [s for s in starts if s not in whole][:1] if whole[-1] + effective - 1 != padded[-1] else []
-        expected = whole + [s for s in rest if s < size] if ceil_mode else whole
+        last = size + end - 1  # of the padded positions
+        # A whole window ends there at the latest; the ceiling lets it end beyond that by less than a stride,
+        # but it must not start in the padding at the end.
+        late = stride - 1 if ceil_mode else 0
+        expected = [s for s in range(-begin, size, stride) if s + effective - 1 <= last + late]
+        if not expected:
+            with pytest.raises(ValueError, match="kernel_size"):
+                ref.sliding((size,), kernel, stride, ((begin, end),), dilation, ceil_mode)
+            continue
         axes = ref.sliding((size,), kernel, stride, ((begin, end),), dilation, ceil_mode)
-        assert [window[0] for window in axes[0].windows] == expected, (
-            size,
-            kernel,
-            stride,
-            begin,
-            end,
-            dilation,
-        )
+        offsets = range(0, effective, dilation)
+        assert [list(window) for window in axes[0].windows] == [
+            [start + offset for offset in offsets if start + offset <= last] for start in expected
+        ]
 
 
 def test_ceil_mode_drops_the_window_that_would_start_in_the_padding():
@@ -144,6 +143,9 @@ def test_output_size_below_one_names_the_axis_and_the_smallest_input():
         shape((5, 2), 3, 1)
     with pytest.raises(ValueError, match="at least 1"):
         shape((0,), 2, 1, 1)
+    with pytest.raises(ValueError, match="at least 5"):
+        shape((4,), 7, 3, ceil_mode=True)
+    assert shape((5,), 7, 3, ceil_mode=True) == (1,)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +170,7 @@ def test_overflow_names_the_argument(arguments, name):
 def test_huge_stride_is_no_overflow():
     equal(ref.max_pool1d(line(1, 2, 3), 2, 2**62), 2)
     equal(ref.max_pool1d(line(1, 2, 3), 2, 2**62, ceil_mode=True), 2)
+    equal(ref.max_pool1d(line(1, 2, 3), 2**62, ceil_mode=True), 3)
 
 
 @pytest.mark.parametrize(
@@ -1150,7 +1153,7 @@ def test_bad_padding(value, error):
         ref.max_pool2d(np.ones((1, 1, 8, 8)), 3, padding=value)
 
 
-@pytest.mark.parametrize("size", [0, -1, (2,), (2, 0), (2, 2, 2), 2**63])
+@pytest.mark.parametrize("size", [0, -1, (2,), (2, 0), (2, 2, 2), 2**31, 2**63])
 def test_bad_output_size(size):
     with pytest.raises(ValueError, match="output_size"):
         ref.adaptive_avg_pool2d(np.ones((1, 1, 8, 8)), size)
