@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Axis",
+    "Padding",
     "ReceptiveField",
+    "Sizes",
     "adaptive_axes",
     "axis_names",
-    "Padding",
-    "Sizes",
     "global_axes",
     "output_shape",
     "pool_axes",
@@ -90,7 +90,11 @@ class Axis:
     @property
     def is_identity(self) -> bool:
         """Whether every output is the input cell of the same number."""
-        return self.output_size == self.input_size and self.kernel_size == self.stride == 1 and not self.pad_begin
+        return (
+            self.output_size == self.input_size
+            and self.kernel_size == self.stride == 1
+            and not self.pad_begin
+        )
 
     @property
     def is_global(self) -> bool:
@@ -173,7 +177,8 @@ def _is_sequence(value: object) -> bool:
     return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-def _integer(function: str, name: str, value: Any, argument: object) -> int:
+def integer(function: str, name: str, value: Any, argument: object) -> int:
+    """Return one entry of an argument as an int; a bool is no integer here."""
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(
             f"{function}: {name}={argument!r} must be an integer or one integer per spatial axis, "
@@ -204,13 +209,30 @@ def per_axis(
     else:
         entries = [value] * dimensions
     numbers = [
-        None if entry is None and allow_none else _integer(function, name, entry, value) for entry in entries
+        None if entry is None and allow_none else integer(function, name, entry, value) for entry in entries
     ]
     for number, axis in zip(numbers, axis_names(dimensions), strict=True):
         if number is not None and not minimum <= number <= INT64_MAX:
             bound = f"at least {minimum}" if number < minimum else "at most 2**63 - 1"
             raise ValueError(f"{function}: {name}={value!r} must be {bound} on axis {axis}, not {number}")
     return tuple(numbers)
+
+
+def frozen(function: str, name: str, value: Any) -> Any:
+    """Make an argument hashable, so that it can be part of a call's signature.
+
+    Entries are checked here, because ``(True, 2)`` and ``(1, 2)`` would be the same signature.
+    """
+    if _is_sequence(value):
+        return tuple(
+            frozen(function, name, entry)
+            if _is_sequence(entry)
+            else entry
+            if entry is None
+            else integer(function, name, entry, value)
+            for entry in value
+        )
+    return value
 
 
 def flag(function: str, name: str, value: object) -> bool:
@@ -247,7 +269,7 @@ def _padding_pairs(
                 f"{dimensions} in all; give an integer, one per axis or one pair per axis"
             )
         pairs = [
-            (_integer(function, "padding", begin, padding), _integer(function, "padding", end, padding))
+            (integer(function, "padding", begin, padding), integer(function, "padding", end, padding))
             for begin, end in padding
         ]
     elif _is_sequence(padding) and len(padding) == 2 * dimensions and dimensions == 1:
@@ -259,7 +281,9 @@ def _padding_pairs(
         pairs = [(each, each) for each in per_axis(function, "padding", padding, dimensions, minimum=0)]
     for pair, reach, axis in zip(pairs, effective, axis_names(dimensions), strict=True):
         if min(pair) < 0:
-            raise ValueError(f"{function}: padding={padding!r} must be at least 0 on axis {axis}, not {min(pair)}")
+            raise ValueError(
+                f"{function}: padding={padding!r} must be at least 0 on axis {axis}, not {min(pair)}"
+            )
         if max(pair) >= reach:
             raise ValueError(
                 f"{function}: padding={padding!r} must be smaller than the effective kernel size {reach} on axis "
@@ -313,7 +337,11 @@ def pool_axes(
     effective = [step * (taps - 1) + 1 for taps, step in zip(kernels, dilations, strict=True)]
     for reach, axis in zip(effective, names, strict=True):
         if reach > INT64_MAX:
-            blame = f"dilation={dilation!r}" if kernels[names.index(axis)] < 2**31 else f"kernel_size={kernel_size!r}"
+            blame = (
+                f"dilation={dilation!r}"
+                if kernels[names.index(axis)] < 2**31
+                else f"kernel_size={kernel_size!r}"
+            )
             raise ValueError(
                 f"{function}: {blame} makes the effective kernel size dilation * (kernel_size - 1) + 1 = {reach} "
                 f"on axis {axis}, which exceeds 64 bits; use smaller values"
@@ -351,7 +379,9 @@ def adaptive_axes(
     axes = []
     for size, output, name in zip(input_size, wanted, axis_names(dimensions), strict=True):
         if size < 1:
-            raise ValueError(f"{function}: axis {name} of the input has size 0; adaptive pooling needs at least 1 cell")
+            raise ValueError(
+                f"{function}: axis {name} of the input has size 0; adaptive pooling needs at least 1 cell"
+            )
         output = size if output is None else output
         if size % output == 0:
             step = size // output
@@ -464,7 +494,7 @@ def per_axis_shape(function: str, shape: Any) -> tuple[int, ...]:
         raise TypeError(
             f"{function}: input_shape={shape!r} must be a sequence of integers, not {type(shape).__name__}"
         )
-    sizes = tuple(_integer(function, "input_shape", entry, shape) for entry in shape)
+    sizes = tuple(integer(function, "input_shape", entry, shape) for entry in shape)
     if min(sizes, default=0) < 0:
         raise ValueError(f"{function}: input_shape={shape!r} must not have negative sizes")
     return sizes

@@ -20,7 +20,9 @@ def _checked(function: str, count: object) -> int:
         raise TypeError(f"{function}: n={count!r} must be an integer, not {type(count).__name__}")
     number = count.__index__()
     if not 1 <= number <= 1024:
-        raise ValueError(f"{function}: n={count!r} must be between 1 and 1024; use get_num_threads() to see the default")
+        raise ValueError(
+            f"{function}: n={count!r} must be between 1 and 1024; use get_num_threads() to see the default"
+        )
     return int(number)
 
 

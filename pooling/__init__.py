@@ -1,0 +1,24 @@
+"""Pooling on CPUs: NumPy arrays in, NumPy arrays out, forward and backward.
+
+The functions follow torch.nn.functional in names, order and defaults. ``pooling.export`` builds the same poolings as
+ONNX graphs, ``pooling.validation`` compares runtimes; both are imported on their own, since they need onnx.
+"""
+
+from . import functional, gradients, layers
+from ._version import __version__
+from .functional import *  # noqa: F403
+from .geometry import output_shape
+from .gradients import *  # noqa: F403
+from .layers import *  # noqa: F403
+from .system import show_config
+from .threads import get_num_threads, set_num_threads, threads
+
+__all__ = [
+    "__version__",
+    "get_num_threads",
+    "output_shape",
+    "set_num_threads",
+    "show_config",
+    "threads",
+]
+__all__ += functional.__all__ + gradients.__all__ + layers.__all__

@@ -1,0 +1,304 @@
+"""From the arguments of a public function to a plan, and from the plan to the kernels.
+
+A call is resolved once for each signature (shape, dtype and arguments) and remembered: a second call with the same
+signature does little more than run its kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import geometry
+from .arrays import as_array, native, result_array
+from .dispatch import kernels
+from .geometry import Axis
+from .operators import OPERATORS
+from .plan import lay_out
+from .threads import threads_for
+
+__all__ = ["Call", "checked_gradient", "checked_indices", "resolve"]
+
+AnyArray = NDArray[Any]
+REMEMBERED = 4096
+"""Call signatures to remember; the tables of one take a few hundred bytes."""
+EXACT_ROUNDINGS = 8
+"""Roundings that keep a float32 mean of positive data within 4 units of 2**-23; beyond them sums are float64."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A resolved call: what every array must look like, and the plan to run."""
+
+    function: str
+    operator: str
+    reducer: int
+    kind: int
+    gradient_kind: int
+    dtype: np.dtype[Any]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    axes: tuple[Axis, ...]
+    plan: Any
+    index_plan: Any
+    nbytes: int
+
+    def forward(self, array: AnyArray, out: AnyArray | None) -> AnyArray:
+        """Pool an array of the resolved shape and dtype."""
+        result = result_array(self.function, out, self.output_shape, self.dtype, array)
+        kernels.forward(self.plan, self.reducer, self.kind, native(array), result, threads_for(self.nbytes))
+        return result
+
+    def forward_indexed(self, array: AnyArray, out: AnyArray | None) -> tuple[AnyArray, NDArray[np.int64]]:
+        """Pool, and tell which element of its plane each result is."""
+        result = result_array(self.function, out, self.output_shape, self.dtype, array)
+        indices = np.empty(self.output_shape, np.int64)
+        kernels.forward_indexed(
+            self.index_plan,
+            self.reducer,
+            self.kind,
+            native(array),
+            result,
+            indices,
+            threads_for(self.nbytes + indices.nbytes),
+        )
+        return result, indices
+
+    def average_backward(self, grad_output: AnyArray, out: AnyArray | None) -> AnyArray:
+        """Spread each gradient over its window."""
+        result = result_array(self.function, out, self.input_shape, self.dtype, grad_output)
+        kernels.average_backward(
+            self.plan, self.gradient_kind, native(grad_output), result, threads_for(self.nbytes)
+        )
+        return result
+
+    def scatter_backward(
+        self, grad_output: AnyArray, array: AnyArray, indices: AnyArray | None, out: AnyArray | None
+    ) -> AnyArray:
+        """Send each gradient to the element that its index names."""
+        inputs = (grad_output, array) if indices is None else (grad_output, array, indices)
+        result = result_array(self.function, out, self.input_shape, self.dtype, *inputs)
+        bad = kernels.scatter_backward(
+            self.index_plan,
+            self.reducer,
+            self.kind,
+            self.gradient_kind,
+            native(array) if indices is None else None,
+            None if indices is None else native(indices),
+            native(grad_output),
+            result,
+            threads_for(2 * self.nbytes),
+        )
+        if bad >= 0 and indices is not None:
+            position = tuple(int(i) for i in np.unravel_index(bad, indices.shape))
+            cells = math.prod(axis.input_size for axis in self.axes)
+            raise ValueError(
+                f"{self.function}: indices{list(position)} is {indices[position]}, but a plane of the input has "
+                f"{cells} elements; give the indices that the forward call returned for this input shape"
+            )
+        return result
+
+
+class Windows(NamedTuple):
+    """What a call says about its windows, hashable; the names are those of the public functions."""
+
+    kernel_size: Any = None
+    stride: Any = None
+    padding: Any = 0
+    dilation: Any = 1
+    ceil_mode: Any = False
+
+
+def resolve(
+    operator: str,
+    function: str,
+    dimensions: int | None,
+    array: AnyArray,
+    windows: Windows,
+    layout: str,
+    *,
+    nan: str = "propagate",
+    count_include_pad: Any = False,
+    divisor_override: Any = None,
+) -> Call:
+    """Find the call with this signature, or resolve it.
+
+    Parameters
+    ----------
+    operator, function : str
+        Row of the operator table, and the name for error sentences.
+    dimensions : int or None
+        Spatial axes; None for an operator that takes them all.
+    array : ndarray
+        The input.
+    windows : Windows
+        Arguments about windows; of a global operator, none.
+    """
+    frozen = [
+        geometry.frozen(function, name, value) for name, value in zip(windows._fields, windows, strict=True)
+    ]
+    signature = (
+        operator,
+        function,
+        dimensions,
+        array.shape,
+        array.dtype.newbyteorder("="),
+        layout,
+        nan,
+        count_include_pad,
+        divisor_override,
+        *frozen,
+    )
+    try:
+        hash(signature)
+    except TypeError:
+        # No good call has such an argument; resolving it says which one.
+        return _resolve.__wrapped__(*signature)
+    return _resolve(*signature)
+
+
+@lru_cache(maxsize=REMEMBERED, typed=True)
+def _resolve(
+    name: str,
+    function: str,
+    dimensions: int | None,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    layout: str,
+    nan: Any,
+    count_include_pad: Any,
+    divisor_override: Any,
+    *windows: Any,
+) -> Call:
+    operator = OPERATORS[name]
+    average = operator.reducer == "total"
+    count_include_pad = geometry.flag(function, "count_include_pad", count_include_pad)
+    divisor = _divisor(function, divisor_override)
+    reducer = _reducer(function, operator.reducer, nan)
+    batched, spatial = _split(function, shape, dimensions, layout)
+    if dimensions is None:
+        axes = geometry.global_axes(shape[spatial], function=function)
+        # One window holds every axis whole: for the kernels that is a single axis.
+        cells = math.prod(shape[spatial])
+        planned: tuple[Axis, ...] = (Axis(cells, 1, cells, cells),)
+    else:
+        axes = geometry.pool_axes(shape[spatial], *windows, function=function)
+        planned = axes
+    output_shape = geometry.replace_spatial(shape, spatial, [axis.output_size for axis in axes])
+    geometry.check_total(function, output_shape, 8)
+    channels = shape[-1] if layout == "channels_last" else shape[spatial.start - 1]
+    batch = shape[0] if batched else 1
+    outer, inner = (batch * channels, 1) if layout == "channels_first" else (batch, channels)
+    plan = lay_out(
+        planned, outer, inner, average=average, count_include_pad=count_include_pad, divisor_override=divisor
+    )
+    kind = dtype.name
+    if average and dtype.name == "float32":
+        exact_divisor = divisor is None or float(np.float32(divisor)) == divisor
+        if plan.summation_depth > EXACT_ROUNDINGS or not exact_divisor:
+            kind = "float32->float64"
+    itemsize = dtype.itemsize
+    return Call(
+        function=function,
+        operator=name,
+        reducer=kernels.REDUCERS[reducer],
+        kind=kernels.KINDS[kind],
+        gradient_kind=kernels.KINDS[kind if average else dtype.name],
+        dtype=dtype,
+        input_shape=shape,
+        output_shape=output_shape,
+        axes=axes,
+        plan=plan,
+        index_plan=None if average else lay_out(planned, outer, inner, keep_axes=True),
+        nbytes=(math.prod(shape) + math.prod(output_shape)) * itemsize,
+    )
+
+
+def _reducer(function: str, reducer: str, nan: Any) -> str:
+    if nan not in ("propagate", "ignore"):
+        kind = ValueError if isinstance(nan, str) else TypeError
+        raise kind(f"{function}: nan={nan!r} must be 'propagate' or 'ignore'")
+    return f"{reducer}_number" if nan == "ignore" else reducer
+
+
+def _divisor(function: str, divisor_override: Any) -> float | None:
+    if divisor_override is None:
+        return None
+    if isinstance(divisor_override, (bool, np.bool_)) or not isinstance(
+        divisor_override, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(
+            f"{function}: divisor_override={divisor_override!r} must be a number or None, "
+            f"not {type(divisor_override).__name__}"
+        )
+    try:
+        divisor = float(divisor_override)
+    except OverflowError:
+        divisor = math.inf
+    if divisor == 0 or not math.isfinite(divisor):
+        raise ValueError(
+            f"{function}: divisor_override={divisor_override!r} must be finite and not zero; "
+            "use None for the number of elements"
+        )
+    return divisor
+
+
+def _split(function: str, shape: tuple[int, ...], dimensions: int | None, layout: str) -> tuple[bool, slice]:
+    """Tell whether a shape has a batch axis, and where its spatial axes are."""
+    rank = len(shape)
+    if dimensions is None:
+        if rank < 3:
+            raise ValueError(
+                f"{function}: input of shape {shape} must have a batch, a channel and at least one spatial axis"
+            )
+        return True, geometry.spatial_slice(rank, rank - 2, layout, function=function)
+    spatial = geometry.spatial_slice(rank, dimensions, layout, function=function)
+    if rank - dimensions not in (1, 2):
+        names = ", ".join(geometry.axis_names(dimensions))
+        form = f"C, {names}" if layout == "channels_first" else f"{names}, C"
+        raise ValueError(
+            f"{function}: input of shape {shape} has {rank} axes; it must have {dimensions + 2}, (N, {form}), "
+            f"or {dimensions + 1} without the batch, ({form})"
+        )
+    return rank - dimensions == 2, spatial
+
+
+def checked_gradient(call: Call, grad_output: ArrayLike) -> AnyArray:
+    """Check the gradient that came back from behind the pooling."""
+    gradient = as_array(call.function, "grad_output", grad_output)
+    if gradient.dtype.newbyteorder("=") != call.dtype:
+        raise TypeError(
+            f"{call.function}: grad_output has dtype {gradient.dtype.name}, the input {call.dtype.name}; "
+            "give both the same"
+        )
+    if gradient.shape != call.output_shape:
+        raise ValueError(
+            f"{call.function}: grad_output has shape {gradient.shape}, but the forward call returns "
+            f"{call.output_shape} for input {call.input_shape}"
+        )
+    return gradient
+
+
+def checked_indices(call: Call, indices: ArrayLike | None) -> AnyArray | None:
+    """Check indices that a forward call returned."""
+    if indices is None:
+        return None
+    array = as_array(call.function, "indices", indices)
+    if array.dtype.kind not in "iu":
+        raise TypeError(
+            f"{call.function}: indices have dtype {array.dtype.name}; give the int64 indices of the forward call"
+        )
+    if array.dtype == np.uint64 and array.size and int(array.max()) > geometry.INT64_MAX:
+        raise ValueError(
+            f"{call.function}: indices hold {int(array.max())}, beyond every plane; give those of the forward call"
+        )
+    if array.shape != call.output_shape:
+        raise ValueError(
+            f"{call.function}: indices have shape {array.shape}, but the forward call returns {call.output_shape}"
+        )
+    return array.astype(np.int64, copy=False)

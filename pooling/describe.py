@@ -1,0 +1,77 @@
+"""Docstrings of the public functions, written once for each family and filled in for each dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import cleandoc
+from typing import Any, TypeVar
+
+from .operators import OPERATORS
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+SHAPES = {
+    None: ("N, C, *S", "N, *S, C"),
+    1: ("N, C, L", "N, L, C"),
+    2: ("N, C, H, W", "N, H, W, C"),
+    3: ("N, C, D, H, W", "N, D, H, W, C"),
+}
+
+PIECES = {
+    "input": """
+        input : array_like
+            Array of shape ``({first})``, or ``({last})`` with ``layout="channels_last"``; the batch axis may be left
+            out. dtype {dtypes}. Any strides; never modified.""",
+    "windows": """
+        kernel_size : int or sequence of int
+            Cells of a window, for all axes or for each.
+        stride : int or sequence of int, optional
+            Cells from one window to the next; by default `kernel_size`.
+        padding : int, sequence of int, sequence of (begin, end) pairs, or str
+            Cells around the input that hold no element; each side smaller than the effective kernel. ``"valid"`` is no
+            padding, ``"same_upper"`` (or ``"same"``) and ``"same_lower"`` give ``ceil(input / stride)`` outputs, with
+            the odd cell at the end or at the beginning.
+        dilation : int or sequence of int
+            Cells from one tap of a window to the next.
+        ceil_mode : bool
+            Round the number of windows up instead of down; a window that would start behind the input and its
+            beginning padding is dropped.""",
+    "layout": """
+        layout : {{"channels_first", "channels_last"}}
+            Order of the axes, of the result too.""",
+    "out": """
+        out : ndarray, optional
+            Where to put the result: exactly its dtype and shape, C-contiguous, writeable, not overlapping the input.""",
+    "nan": """
+        nan : {{"propagate", "ignore"}}
+            Whether one NaN makes its windows NaN; if ignored, only windows of nothing but NaN are.""",
+    "errors": """
+        TypeError
+            If an argument is of the wrong kind, or the dtype is not accepted.
+        ValueError
+            If an argument has a wrong value, or a window finds no place on some axis.""",
+}
+
+
+def described(family: str, dimensions: int | None = None) -> Callable[[Function], Function]:
+    """Fill the placeholders in a docstring: ``{first}``, ``{last}``, ``{n}``, ``{dtypes}`` and the pieces above."""
+    first, last = SHAPES[dimensions]
+    operator = OPERATORS[family]
+
+    def fill(function: Function) -> Function:
+        text = cleandoc(function.__doc__ or "")
+        values = {
+            "first": first,
+            "last": last,
+            "n": dimensions,
+            "dtypes": ", ".join(operator.dtypes),
+            "ones": ", ".join(["1", "1"] + ["4"] * (dimensions or 2)),
+        }
+        for name, piece in PIECES.items():
+            text = text.replace("{" + name + "}", cleandoc(piece).format(**values))
+        for name, value in values.items():
+            text = text.replace("{" + name + "}", str(value))
+        function.__doc__ = text
+        return function
+
+    return fill

@@ -1,0 +1,566 @@
+"""Pooling of arrays. Names, positional order and defaults follow torch.nn.functional."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import geometry
+from .arrays import as_array
+from .calls import Windows, resolve
+from .describe import described
+from .geometry import Padding, Sizes
+from .operators import OPERATORS
+
+__all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "global_avg_pool",
+    "global_max_pool",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+]
+
+Layout = Literal["channels_first", "channels_last"]
+NanRule = Literal["propagate", "ignore"]
+AnyArray = NDArray[Any]
+Indexed = tuple[AnyArray, NDArray[np.int64]]
+
+
+def _max_pool(
+    function: str,
+    dimensions: int,
+    input: ArrayLike,
+    windows: Windows,
+    return_indices: Any,
+    layout: str,
+    nan: str,
+    out: AnyArray | None,
+) -> AnyArray | Indexed:
+    array = as_array(function, "input", input, OPERATORS["max_pool"].dtypes)
+    call = resolve("max_pool", function, dimensions, array, windows, layout, nan=nan)
+    if geometry.flag(function, "return_indices", return_indices):
+        return call.forward_indexed(array, out)
+    return call.forward(array, out)
+
+
+def _avg_pool(
+    function: str,
+    dimensions: int,
+    input: ArrayLike,
+    windows: Windows,
+    count_include_pad: bool,
+    divisor_override: float | None,
+    layout: str,
+    out: AnyArray | None,
+) -> AnyArray:
+    array = as_array(function, "input", input, OPERATORS["avg_pool"].dtypes)
+    call = resolve(
+        "avg_pool",
+        function,
+        dimensions,
+        array,
+        windows,
+        layout,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
+    return call.forward(array, out)
+
+
+@overload
+def max_pool1d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray: ...
+
+
+@overload
+def max_pool1d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> Indexed: ...
+
+
+@described("max_pool", 1)
+def max_pool1d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray | Indexed:
+    """Greatest element of each window along one axis.
+
+    Parameters
+    ----------
+    {input}
+    {windows}
+    return_indices : bool
+        Whether to return as well where each result comes from.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray, or tuple of two
+        The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
+        the first of equal elements, the first NaN, or -1 for a window without any element.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.max_pool{n}d`` and ONNX MaxPool-22 where those agree with each other. Padding holds no
+    element: it never wins, and a window of -inf is -inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.max_pool1d(np.array([[[1.0, 3.0, 2.0, 1.0]]]), 2)
+    array([[[3., 2.]]])
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool("max_pool1d", 1, input, windows, return_indices, layout, nan, out)
+
+
+@overload
+def max_pool2d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray: ...
+
+
+@overload
+def max_pool2d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> Indexed: ...
+
+
+@described("max_pool", 2)
+def max_pool2d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray | Indexed:
+    """Greatest element of each window of a map.
+
+    Parameters
+    ----------
+    {input}
+    {windows}
+    return_indices : bool
+        Whether to return as well where each result comes from.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray, or tuple of two
+        The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
+        the first of equal elements, the first NaN, or -1 for a window without any element.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.max_pool{n}d`` and ONNX MaxPool-22 where those agree with each other. Padding holds no
+    element: it never wins, and a window of -inf is -inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.array([[1, 3, 2, 1], [5, 6, 7, 8], [4, 2, 1, 3], [10, 14, 12, 16]], dtype=np.float32)
+    >>> pooling.max_pool2d(x[None, None], 2)
+    array([[[[ 6.,  8.],
+             [14., 16.]]]], dtype=float32)
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool("max_pool2d", 2, input, windows, return_indices, layout, nan, out)
+
+
+@overload
+def max_pool3d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray: ...
+
+
+@overload
+def max_pool3d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> Indexed: ...
+
+
+@described("max_pool", 3)
+def max_pool3d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray | Indexed:
+    """Greatest element of each window of a volume.
+
+    Parameters
+    ----------
+    {input}
+    {windows}
+    return_indices : bool
+        Whether to return as well where each result comes from.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray, or tuple of two
+        The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
+        the first of equal elements, the first NaN, or -1 for a window without any element.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.max_pool{n}d`` and ONNX MaxPool-22 where those agree with each other. Padding holds no
+    element: it never wins, and a window of -inf is -inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.max_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
+    array([[[[[7.]]]]])
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _max_pool("max_pool3d", 3, input, windows, return_indices, layout, nan, out)
+
+
+@described("avg_pool", 1)
+def avg_pool1d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    divisor_override: float | None = None,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Mean of each window along one axis.
+
+    Parameters
+    ----------
+    {input}
+    {windows}
+    count_include_pad : bool
+        Whether the declared padding counts as zeros in the mean. Cells that only `ceil_mode` touches never count.
+    divisor_override : float, optional
+        Divide every sum by this number instead; finite and not zero.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The means. A window without any element that counts is NaN.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
+    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.avg_pool1d(np.array([[[1.0, 3.0, 2.0, 1.0]]]), 2)
+    array([[[2. , 1.5]]])
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _avg_pool("avg_pool1d", 1, input, windows, count_include_pad, divisor_override, layout, out)
+
+
+@described("avg_pool", 2)
+def avg_pool2d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: float | None = None,
+    *,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Mean of each window of a map.
+
+    Parameters
+    ----------
+    {input}
+    {windows}
+    count_include_pad : bool
+        Whether the declared padding counts as zeros in the mean. Cells that only `ceil_mode` touches never count.
+    divisor_override : float, optional
+        Divide every sum by this number instead; finite and not zero.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The means. A window without any element that counts is NaN.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
+    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    >>> pooling.avg_pool2d(x, 2)
+    array([[[[ 2.5,  4.5],
+             [10.5, 12.5]]]], dtype=float32)
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _avg_pool("avg_pool2d", 2, input, windows, count_include_pad, divisor_override, layout, out)
+
+
+@described("avg_pool", 3)
+def avg_pool3d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: float | None = None,
+    *,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Mean of each window of a volume.
+
+    Parameters
+    ----------
+    {input}
+    {windows}
+    count_include_pad : bool
+        Whether the declared padding counts as zeros in the mean. Cells that only `ceil_mode` touches never count.
+    divisor_override : float, optional
+        Divide every sum by this number instead; finite and not zero.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The means. A window without any element that counts is NaN.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
+    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.avg_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
+    array([[[[[3.5]]]]])
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _avg_pool("avg_pool3d", 3, input, windows, count_include_pad, divisor_override, layout, out)
+
+
+@described("global_max_pool")
+def global_max_pool(
+    input: ArrayLike,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Greatest element of each channel, over all spatial axes.
+
+    Parameters
+    ----------
+    {input} Any number of spatial axes; here the batch axis must be there.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    ONNX GlobalMaxPool-22; torch has it as ``adaptive_max_pool2d(input, 1)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.global_max_pool(np.arange(4.0).reshape(1, 1, 2, 2))
+    array([[[[3.]]]])
+    """
+    array = as_array("global_max_pool", "input", input, OPERATORS["global_max_pool"].dtypes)
+    call = resolve("global_max_pool", "global_max_pool", None, array, Windows(), layout, nan=nan)
+    return call.forward(array, out)
+
+
+@described("global_avg_pool")
+def global_avg_pool(
+    input: ArrayLike,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Mean of each channel, over all spatial axes.
+
+    Parameters
+    ----------
+    {input} Any number of spatial axes; here the batch axis must be there.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    ONNX GlobalAveragePool-22; torch has it as ``adaptive_avg_pool2d(input, 1)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.global_avg_pool(np.arange(4.0).reshape(1, 1, 2, 2))
+    array([[[[1.5]]]])
+    """
+    array = as_array("global_avg_pool", "input", input, OPERATORS["global_avg_pool"].dtypes)
+    call = resolve("global_avg_pool", "global_avg_pool", None, array, Windows(), layout)
+    return call.forward(array, out)

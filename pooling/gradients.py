@@ -1,0 +1,550 @@
+"""Gradients of the pooling functions: ``<name>_backward(grad_output, input, <the same arguments>)``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from . import geometry
+from .arrays import as_array
+from .calls import Windows, checked_gradient, checked_indices, resolve
+from .describe import described
+from .functional import AnyArray, Layout, NanRule
+from .geometry import Padding, Sizes
+from .operators import OPERATORS
+
+__all__ = [
+    "avg_pool1d_backward",
+    "avg_pool2d_backward",
+    "avg_pool3d_backward",
+    "global_avg_pool_backward",
+    "global_max_pool_backward",
+    "max_pool1d_backward",
+    "max_pool2d_backward",
+    "max_pool3d_backward",
+]
+
+
+def _scatter(
+    operator: str,
+    function: str,
+    dimensions: int | None,
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    windows: Windows,
+    indices: ArrayLike | None,
+    layout: str,
+    nan: str,
+    out: AnyArray | None,
+) -> AnyArray:
+    array = as_array(function, "input", input, OPERATORS[operator].gradient_dtypes)
+    call = resolve(operator, function, dimensions, array, windows, layout, nan=nan)
+    gradient = checked_gradient(call, grad_output)
+    return call.scatter_backward(gradient, array, checked_indices(call, indices), out)
+
+
+def _spread(
+    operator: str,
+    function: str,
+    dimensions: int | None,
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    windows: Windows,
+    layout: str,
+    out: AnyArray | None,
+    **divisors: Any,
+) -> AnyArray:
+    array = as_array(function, "input", input, OPERATORS[operator].gradient_dtypes)
+    call = resolve(operator, function, dimensions, array, windows, layout, **divisors)
+    return call.average_backward(checked_gradient(call, grad_output), out)
+
+
+@described("max_pool", 1)
+def max_pool1d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.max_pool1d` with respect to its input.
+
+    Each gradient goes to the element that its window's index names: the first of equal elements, or the first NaN.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    {windows}
+    return_indices : bool
+        Has no effect; here so that the forward call's arguments can be passed on.
+    indices : array_like of int64, optional
+        What the forward call returned as indices; without them they are found again in `input`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane.
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.max_pool1d``, but for windows with several NaN, where
+    torch takes the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.arange(4.0).reshape(1, 1, 4)
+    >>> pooling.max_pool1d_backward(np.ones((1, 1, 2)), x, 2).ravel()
+    array([0., 1., 0., 1.])
+    """
+    geometry.flag("max_pool1d_backward", "return_indices", return_indices)
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _scatter(
+        "max_pool", "max_pool1d_backward", 1, grad_output, input, windows, indices, layout, nan, out
+    )
+
+
+@described("max_pool", 2)
+def max_pool2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.max_pool2d` with respect to its input.
+
+    Each gradient goes to the element that its window's index names: the first of equal elements, or the first NaN.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    {windows}
+    return_indices : bool
+        Has no effect; here so that the forward call's arguments can be passed on.
+    indices : array_like of int64, optional
+        What the forward call returned as indices; without them they are found again in `input`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane.
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.max_pool2d``, but for windows with several NaN, where
+    torch takes the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.arange(4.0).reshape(1, 1, 1, 4)
+    >>> pooling.max_pool2d_backward(np.ones((1, 1, 1, 2)), x, (1, 2)).ravel()
+    array([0., 1., 0., 1.])
+    """
+    geometry.flag("max_pool2d_backward", "return_indices", return_indices)
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _scatter(
+        "max_pool", "max_pool2d_backward", 2, grad_output, input, windows, indices, layout, nan, out
+    )
+
+
+@described("max_pool", 3)
+def max_pool3d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.max_pool3d` with respect to its input.
+
+    Each gradient goes to the element that its window's index names: the first of equal elements, or the first NaN.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    {windows}
+    return_indices : bool
+        Has no effect; here so that the forward call's arguments can be passed on.
+    indices : array_like of int64, optional
+        What the forward call returned as indices; without them they are found again in `input`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane.
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.max_pool3d``, but for windows with several NaN, where
+    torch takes the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.arange(4.0).reshape(1, 1, 1, 1, 4)
+    >>> pooling.max_pool3d_backward(np.ones((1, 1, 1, 1, 2)), x, (1, 1, 2)).ravel()
+    array([0., 1., 0., 1.])
+    """
+    geometry.flag("max_pool3d_backward", "return_indices", return_indices)
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _scatter(
+        "max_pool", "max_pool3d_backward", 3, grad_output, input, windows, indices, layout, nan, out
+    )
+
+
+@described("avg_pool", 1)
+def avg_pool1d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    *,
+    divisor_override: float | None = None,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.avg_pool1d` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input} Only shape and dtype matter here.
+    {windows}
+    count_include_pad : bool
+        Whether the declared padding counts as zeros in the mean.
+    divisor_override : float, optional
+        Divisor of every sum.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.avg_pool1d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.zeros((1, 1, 4))
+    >>> pooling.avg_pool1d_backward(np.ones((1, 1, 2)), x, 2).ravel()
+    array([0.5, 0.5, 0.5, 0.5])
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _spread(
+        "avg_pool",
+        "avg_pool1d_backward",
+        1,
+        grad_output,
+        input,
+        windows,
+        layout,
+        out,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
+
+
+@described("avg_pool", 2)
+def avg_pool2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: float | None = None,
+    *,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.avg_pool2d` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input} Only shape and dtype matter here.
+    {windows}
+    count_include_pad : bool
+        Whether the declared padding counts as zeros in the mean.
+    divisor_override : float, optional
+        Divisor of every sum.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.avg_pool2d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.zeros((1, 1, 1, 4))
+    >>> pooling.avg_pool2d_backward(np.ones((1, 1, 1, 2)), x, (1, 2)).ravel()
+    array([0.5, 0.5, 0.5, 0.5])
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _spread(
+        "avg_pool",
+        "avg_pool2d_backward",
+        2,
+        grad_output,
+        input,
+        windows,
+        layout,
+        out,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
+
+
+@described("avg_pool", 3)
+def avg_pool3d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: float | None = None,
+    *,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.avg_pool3d` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input} Only shape and dtype matter here.
+    {windows}
+    count_include_pad : bool
+        Whether the declared padding counts as zeros in the mean.
+    divisor_override : float, optional
+        Divisor of every sum.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.avg_pool3d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.zeros((1, 1, 1, 1, 4))
+    >>> pooling.avg_pool3d_backward(np.ones((1, 1, 1, 1, 2)), x, (1, 1, 2)).ravel()
+    array([0.5, 0.5, 0.5, 0.5])
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _spread(
+        "avg_pool",
+        "avg_pool3d_backward",
+        3,
+        grad_output,
+        input,
+        windows,
+        layout,
+        out,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
+
+
+@described("global_max_pool")
+def global_max_pool_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    *,
+    indices: ArrayLike | None = None,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.global_max_pool` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result, shape ``(N, C, 1, ..., 1)``, with the input's dtype.
+    {input}
+    indices : array_like of int64, optional
+        Position of each result in its plane; without them they are found again in `input`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    The gradient goes to the first of equal elements, or the first NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.global_max_pool_backward(np.full((1, 1, 1, 1), 8.0), np.arange(4.0).reshape(1, 1, 2, 2)).ravel()
+    array([0., 0., 0., 8.])
+    """
+    return _scatter(
+        "global_max_pool",
+        "global_max_pool_backward",
+        None,
+        grad_output,
+        input,
+        Windows(),
+        indices,
+        layout,
+        nan,
+        out,
+    )
+
+
+@described("global_avg_pool")
+def global_avg_pool_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.global_avg_pool` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result, shape ``(N, C, 1, ..., 1)``, with the input's dtype.
+    {input}
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Every element of a channel gets the same share.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.global_avg_pool_backward(np.full((1, 1, 1, 1), 8.0), np.arange(4.0).reshape(1, 1, 2, 2)).ravel()
+    array([2., 2., 2., 2.])
+    """
+    return _spread(
+        "global_avg_pool", "global_avg_pool_backward", None, grad_output, input, Windows(), layout, out
+    )

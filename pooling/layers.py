@@ -1,0 +1,420 @@
+"""Layer objects with the names and arguments of torch.nn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import functional, geometry, gradients
+from .functional import AnyArray, Indexed, Layout, NanRule
+from .geometry import Axis, Padding, Sizes
+
+__all__ = [
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "GlobalAvgPool1d",
+    "GlobalAvgPool2d",
+    "GlobalAvgPool3d",
+    "GlobalMaxPool1d",
+    "GlobalMaxPool2d",
+    "GlobalMaxPool3d",
+    "Layer",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "Sequential",
+]
+
+
+class Layer:
+    """What every pooling layer can do: pool, send gradients back, and tell shapes without pooling.
+
+    Attributes
+    ----------
+    operator : str
+        Row of the operator table.
+    dimensions : int
+        Spatial axes.
+    arguments : dict
+        Keyword arguments of the function that does the work; what `repr` shows.
+    """
+
+    operator: ClassVar[str]
+    dimensions: ClassVar[int]
+    arguments: dict[str, Any]
+
+    @property
+    def function(self) -> str:
+        """Name of the function in `pooling` that does the work."""
+        one_for_all = self.operator.startswith("global_")
+        return self.operator if one_for_all else f"{self.operator}{self.dimensions}d"
+
+    @property
+    def layout(self) -> str:
+        """Order of the axes."""
+        return str(self.arguments.get("layout", "channels_first"))
+
+    def __call__(self, input: ArrayLike) -> Any:
+        """Pool an array."""
+        return getattr(functional, self.function)(input, **self.arguments)
+
+    def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
+        """Return the gradient with respect to `input`.
+
+        Parameters
+        ----------
+        grad_output, input : array_like
+            Gradient with respect to the result, and what the layer pooled.
+        **keywords
+            ``indices=`` of the forward call for a maximum, ``out=``.
+        """
+        backward = getattr(gradients, f"{self.function}_backward")
+        gradient: AnyArray = backward(grad_output, input, **self.arguments, **keywords)
+        return gradient
+
+    def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
+        """Return the windows on each spatial axis for an input of this shape."""
+        name = type(self).__name__
+        shape = geometry.per_axis_shape(name, input_shape)
+        spatial = self._spatial(shape)
+        if self.operator.startswith("global_"):
+            return geometry.global_axes(shape[spatial], function=name)
+        names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+        windows = {key: self.arguments[key] for key in names if key in self.arguments}
+        return geometry.pool_axes(shape[spatial], **windows, function=name)
+
+    def output_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the result for an input of this shape, without pooling anything."""
+        shape = geometry.per_axis_shape(type(self).__name__, input_shape)
+        sizes = [axis.output_size for axis in self.axes(shape)]
+        return geometry.replace_spatial(shape, self._spatial(shape), sizes)
+
+    def _spatial(self, shape: tuple[int, ...]) -> slice:
+        name = type(self).__name__
+        if len(shape) - self.dimensions not in (1, 2):
+            raise ValueError(
+                f"{name}: input_shape={shape} has {len(shape)} axes; it must have {self.dimensions + 2}, or "
+                f"{self.dimensions + 1} without the batch"
+            )
+        return geometry.spatial_slice(len(shape), self.dimensions, self.layout, function=name)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{name}={value!r}" for name, value in self.arguments.items() if self._tells(name, value)
+        )
+        return f"{type(self).__name__}({shown})"
+
+    def _tells(self, name: str, value: Any) -> bool:
+        """Whether an argument differs from its default."""
+        return (
+            name == "kernel_size"
+            or value != self._defaults[name]
+            or type(value) is not type(self._defaults[name])
+        )
+
+    _defaults: ClassVar[dict[str, Any]] = {
+        "stride": None,
+        "padding": 0,
+        "dilation": 1,
+        "ceil_mode": False,
+        "return_indices": False,
+        "count_include_pad": True,
+        "divisor_override": None,
+        "layout": "channels_first",
+        "nan": "propagate",
+    }
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Layer):
+            return NotImplemented
+        return type(self) is type(other) and self.arguments == other.arguments
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class _MaxPool(Layer):
+    operator = "max_pool"
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        dilation: Sizes = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+        *,
+        layout: Layout = "channels_first",
+        nan: NanRule = "propagate",
+    ) -> None:
+        self.arguments = {
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "return_indices": return_indices,
+            "ceil_mode": ceil_mode,
+            "layout": layout,
+            "nan": nan,
+        }
+
+    def __call__(self, input: ArrayLike) -> AnyArray | Indexed:
+        """Pool an array; with ``return_indices``, return the indices as well."""
+        result: AnyArray | Indexed = super().__call__(input)
+        return result
+
+
+class _AvgPool(Layer):
+    operator = "avg_pool"
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: float | None = None,
+        *,
+        dilation: Sizes = 1,
+        layout: Layout = "channels_first",
+    ) -> None:
+        self.arguments = {
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "padding": padding,
+            "ceil_mode": ceil_mode,
+            "count_include_pad": count_include_pad,
+            "divisor_override": divisor_override,
+            "dilation": dilation,
+            "layout": layout,
+        }
+
+
+class _GlobalMaxPool(Layer):
+    operator = "global_max_pool"
+
+    def __init__(self, *, layout: Layout = "channels_first", nan: NanRule = "propagate") -> None:
+        self.arguments = {"layout": layout, "nan": nan}
+
+
+class _GlobalAvgPool(Layer):
+    operator = "global_avg_pool"
+
+    def __init__(self, *, layout: Layout = "channels_first") -> None:
+        self.arguments = {"layout": layout}
+
+
+class MaxPool1d(_MaxPool):
+    """Layer of `pooling.max_pool1d`, with the arguments of ``torch.nn.MaxPool1d`` and keyword-only extras.
+
+    Examples
+    --------
+    >>> MaxPool1d(3, stride=2).output_shape((8, 16, 100))
+    (8, 16, 49)
+    """
+
+    dimensions = 1
+
+
+class MaxPool2d(_MaxPool):
+    """Layer of `pooling.max_pool2d`, with the arguments of ``torch.nn.MaxPool2d`` and keyword-only extras.
+
+    Examples
+    --------
+    >>> MaxPool2d(3, stride=2, padding=1)
+    MaxPool2d(kernel_size=3, stride=2, padding=1)
+    >>> MaxPool2d(3, stride=2, padding=1).output_shape((1, 64, 112, 112))
+    (1, 64, 56, 56)
+    """
+
+    dimensions = 2
+
+
+class MaxPool3d(_MaxPool):
+    """Layer of `pooling.max_pool3d`, with the arguments of ``torch.nn.MaxPool3d`` and keyword-only extras.
+
+    Examples
+    --------
+    >>> MaxPool3d(2).output_shape((1, 32, 16, 64, 64))
+    (1, 32, 8, 32, 32)
+    """
+
+    dimensions = 3
+
+
+class AvgPool1d(_AvgPool):
+    """Layer of `pooling.avg_pool1d`, with the arguments of ``torch.nn.AvgPool1d`` and more.
+
+    Examples
+    --------
+    >>> AvgPool1d(4).output_shape((8, 16, 100))
+    (8, 16, 25)
+    """
+
+    dimensions = 1
+
+
+class AvgPool2d(_AvgPool):
+    """Layer of `pooling.avg_pool2d`, with the arguments of ``torch.nn.AvgPool2d`` and keyword-only extras.
+
+    Examples
+    --------
+    >>> AvgPool2d(2).output_shape((1, 128, 56, 56))
+    (1, 128, 28, 28)
+    """
+
+    dimensions = 2
+
+
+class AvgPool3d(_AvgPool):
+    """Layer of `pooling.avg_pool3d`, with the arguments of ``torch.nn.AvgPool3d`` and keyword-only extras.
+
+    Examples
+    --------
+    >>> AvgPool3d(2).output_shape((1, 32, 16, 64, 64))
+    (1, 32, 8, 32, 32)
+    """
+
+    dimensions = 3
+
+
+class GlobalMaxPool1d(_GlobalMaxPool):
+    """Layer of `pooling.global_max_pool` for ``(N, C, L)``.
+
+    Examples
+    --------
+    >>> GlobalMaxPool1d().output_shape((8, 16, 100))
+    (8, 16, 1)
+    """
+
+    dimensions = 1
+
+
+class GlobalMaxPool2d(_GlobalMaxPool):
+    """Layer of `pooling.global_max_pool` for ``(N, C, H, W)``.
+
+    Examples
+    --------
+    >>> GlobalMaxPool2d().output_shape((32, 512, 7, 7))
+    (32, 512, 1, 1)
+    """
+
+    dimensions = 2
+
+
+class GlobalMaxPool3d(_GlobalMaxPool):
+    """Layer of `pooling.global_max_pool` for ``(N, C, D, H, W)``.
+
+    Examples
+    --------
+    >>> GlobalMaxPool3d().output_shape((1, 8, 4, 7, 7))
+    (1, 8, 1, 1, 1)
+    """
+
+    dimensions = 3
+
+
+class GlobalAvgPool1d(_GlobalAvgPool):
+    """Layer of `pooling.global_avg_pool` for ``(N, C, L)``.
+
+    Examples
+    --------
+    >>> GlobalAvgPool1d().output_shape((8, 16, 100))
+    (8, 16, 1)
+    """
+
+    dimensions = 1
+
+
+class GlobalAvgPool2d(_GlobalAvgPool):
+    """Layer of `pooling.global_avg_pool` for ``(N, C, H, W)``.
+
+    Examples
+    --------
+    >>> GlobalAvgPool2d().output_shape((32, 512, 7, 7))
+    (32, 512, 1, 1)
+    """
+
+    dimensions = 2
+
+
+class GlobalAvgPool3d(_GlobalAvgPool):
+    """Layer of `pooling.global_avg_pool` for ``(N, C, D, H, W)``.
+
+    Examples
+    --------
+    >>> GlobalAvgPool3d().output_shape((1, 8, 4, 7, 7))
+    (1, 8, 1, 1, 1)
+    """
+
+    dimensions = 3
+
+
+class Sequential:
+    """Layers one after another.
+
+    Parameters
+    ----------
+    *layers : Layer
+        First layer first. Only the last may return indices, since a layer takes one array.
+
+    Examples
+    --------
+    >>> stages = Sequential(MaxPool2d(3, stride=2, padding=1), GlobalAvgPool2d())
+    >>> stages.output_shape((1, 64, 112, 112))
+    (1, 64, 1, 1)
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        for position, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(
+                    f"Sequential: layer {position} is a {type(layer).__name__}; give pooling layers, one argument each"
+                )
+            if layer.arguments.get("return_indices") and position < len(layers) - 1:
+                raise ValueError(
+                    f"Sequential: layer {position} has return_indices=True, but layer {position + 1} takes one array; "
+                    "only the last layer may return indices"
+                )
+        self.layers = layers
+
+    def __call__(self, input: ArrayLike) -> Any:
+        """Pool an array with each layer in turn."""
+        result: Any = input
+        for layer in self.layers:
+            result = layer(result)
+        return result
+
+    def backward(self, grad_output: ArrayLike, input: ArrayLike) -> AnyArray:
+        """Return the gradient with respect to `input`, running the layers forward once more."""
+        inputs: list[Any] = [input]
+        for layer in self.layers[:-1]:
+            inputs.append(layer(inputs[-1]))
+        gradient: NDArray[Any] = np.asarray(grad_output)
+        for layer, pooled in zip(reversed(self.layers), reversed(inputs), strict=False):
+            gradient = layer.backward(gradient, pooled)
+        return gradient
+
+    def output_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the result for an input of this shape."""
+        shape = geometry.per_axis_shape("Sequential", input_shape)
+        for layer in self.layers:
+            shape = layer.output_shape(shape)
+        return shape
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, position: int) -> Layer:
+        return self.layers[position]
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
