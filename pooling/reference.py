@@ -455,7 +455,7 @@ def publish(
 
     def bind(*leading: object, name: str, backward: bool) -> Callable[..., Any]:
         bound = functools.partial(define, *first, *leading)
-        signature = inspect.signature(bound)
+        signature = inspect.signature(bound).replace(return_annotation=inspect.Signature.empty)
         selects = "return_indices" in signature.parameters
         if backward:
             grad_output = inspect.Parameter("grad_output", inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -461,6 +461,11 @@ def test_nan_and_infinity_in_an_average():
     equal(ref.avg_pool1d(line(NAN, 1, INF, 1, INF, -INF), 2), NAN, INF, NAN)
 
 
+def test_infinite_gradients_take_the_sign_of_the_divisor():
+    grad = ref.avg_pool1d_backward(line(INF, NAN), line(0.0, 0.0, 0.0, 0.0), 2, divisor_override=-1e-320)
+    equal(grad, -INF, -INF, NAN, NAN)
+
+
 def test_half_gradients_are_rounded_once():
     x, grad = np.zeros((1, 80)), np.ones((1, 48))
     result = ref.avg_pool1d_backward(grad.astype("float16"), x.astype("float16"), 33, 1)
@@ -881,6 +886,15 @@ def test_roi_align_at_the_border_of_the_map():
     assert ref.roi_align(RAMP, point, here, 1, sampling_ratio=2).item() == 5
     wide = ref.roi_align(RAMP, point, here, 1, coordinate_transformation_mode="output_half_pixel")
     assert wide.item() == 10  # at least 1 x 1: the sample is at (2, 2)
+
+
+def test_coordinates_keep_the_precision_in_which_they_come():
+    # A bin a little longer than one pixel has two samples on each axis, unless it is one pixel in float32.
+    x = RAMP**2
+    box = np.array([[0.0, 0, 4 + 1e-9, 4]])
+    once = ref.roi_align(x, box.astype(np.float32), np.array([0]), 4)
+    np.testing.assert_array_equal(once, x)
+    assert (ref.roi_align(x, box, np.array([0]), 4)[0, 0, :, 1] > x[0, 0, :, 1]).all()
 
 
 def test_a_pixel_of_weight_zero_is_not_looked_at():
