@@ -13,8 +13,8 @@ cdef struct axis_t:
     bint adaptive
     const int64_t *covering_first
     const int64_t *covering_count
-    # Whether some window holds no element.
-    bint has_empty
+    # Whether some window holds no element, and whether all have the kernel's size as their divisor.
+    bint has_empty, whole_divisor
 
 
 cdef struct window_t:
@@ -105,7 +105,8 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
     memset(&planes, 0, sizeof(planes))
     if (
         plan.inner != 1 or plan.axes[0].adaptive or height.adaptive or width.adaptive or plan.axes[0].has_empty
-        or height.has_empty or width.has_empty or width.input_size > NARROW or slides_along(width, 1)
+        or height.has_empty or width.has_empty or width.input_size > NARROW
+        or (plan.average and not plan.uniform and not plan.axes[0].whole_divisor) or slides_along(width, 1)
         or height.input_size > STACK_CELLS or height.kernel_size * height.dilation > 32
         or width.kernel_size * width.dilation > 32
     ):
@@ -141,7 +142,8 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
             row = window_of(height, min(h, height.output_size - 1))
             for w in range(planes.result_columns):
                 column = window_of(width, min(w, width.output_size - 1))
-                planes.divisors[h * planes.result_columns + w] = <double> (row.divisor * column.divisor)
+                planes.divisors[h * planes.result_columns + w] = <double> (
+                    plan.axes[0].kernel_size * row.divisor * column.divisor)
         for h in range(cells):
             planes.divisors32[h] = <float> planes.divisors[h]
     return planes
@@ -186,7 +188,7 @@ cdef class Plan:
              axis.begin, axis.end, first, count, divisor, covering) = axes[i]
             axis.adaptive = covering is not None
             axis.has_empty = False
-            plan.uniform &= not axis.adaptive
+            axis.whole_divisor = not axis.adaptive
             plan.divisor *= <double> axis.kernel_size
             if len(first):
                 table = first
@@ -198,12 +200,13 @@ cdef class Plan:
                 table = divisor
                 axis.divisor = &table[0]
                 for o in range(table.shape[0]):
-                    plan.uniform &= table[o] == axis.kernel_size
+                    axis.whole_divisor &= table[o] == axis.kernel_size
             if axis.adaptive:
                 table = covering[0]
                 axis.covering_first = &table[0]
                 table = covering[1]
                 axis.covering_count = &table[0]
+            plan.uniform &= axis.whole_divisor
         plan.reach = 0
         for i in range(3):
             axis = &plan.axes[i]

@@ -152,6 +152,9 @@ cdef void forward_planes(
                 leaves.across(
                     rows, values, height.dilation * planes.width, height.kernel_size, planes.width, 1, n,
                     planes.width, height.stride * planes.width, False, NULL)
+            # The last windows look for the padding that the next row would have before it.
+            leaves.identity(
+                rows + n * planes.width * leaves.value, (width.kernel_size - 1) * width.dilation, NULL)
             values = rows
         leaves.across(
             target, values, width.dilation, width.kernel_size, n * planes.result_columns, width.stride, 1, 0, 0,
