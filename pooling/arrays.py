@@ -29,12 +29,14 @@ def as_array(function: str, name: str, value: ArrayLike, dtypes: tuple[str, ...]
     TypeError
         For what is no array of numbers, for a masked array, and for a dtype that is not accepted.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    if type(value) is np.ndarray:
+        array = value
+    elif isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{function}: {name} is a masked array, whose mask would be ignored; "
             f"fill the masked elements first, for example with {name}.filled(...)"
         )
-    if isinstance(value, np.ndarray):
+    elif isinstance(value, np.ndarray):
         array = value
     else:
         try:
@@ -46,16 +48,28 @@ def as_array(function: str, name: str, value: ArrayLike, dtypes: tuple[str, ...]
                 f"{function}: {name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason}); "
                 "pass a NumPy array"
             ) from error
-    if dtypes is not None and array.dtype.name not in dtypes:
+    if dtypes is not None and dtype_name(array.dtype) not in dtypes:
         raise TypeError(
             f"{function}: {name} has dtype {array.dtype.name}, which is not accepted; use {', '.join(dtypes)}"
         )
     return array
 
 
+_names: dict[np.dtype[Any], str] = {}
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """Return ``dtype.name``, which NumPy puts together anew each time, from memory."""
+    name = _names.get(dtype)
+    if name is None:
+        name = _names[dtype] = dtype.name if dtype.names is None else "structured"
+    return name
+
+
 def native(array: AnyArray) -> AnyArray:
     """Return the array itself if kernels can read it as it lies, else a contiguous, aligned, native-endian copy."""
-    if array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative:
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned and array.dtype.isnative:
         return array
     return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
 

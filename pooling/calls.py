@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +49,10 @@ class Call:
 
     def forward(self, array: AnyArray, out: AnyArray | None) -> AnyArray:
         """Pool an array of the resolved shape and dtype."""
-        result = result_array(self.function, out, self.output_shape, self.dtype, array)
+        if out is None:
+            result = np.empty(self.output_shape, self.dtype)
+        else:
+            result = result_array(self.function, out, self.output_shape, self.dtype, array)
         kernels.forward(self.plan, self.reducer, self.kind, native(array), result, threads_for(self.nbytes))
         return result
 
@@ -139,30 +141,31 @@ def resolve(
     windows : Windows
         Arguments about windows; of a global operator, none.
     """
-    frozen = [
-        geometry.frozen(function, name, value) for name, value in zip(windows._fields, windows, strict=True)
-    ]
-    signature = (
-        operator,
-        function,
-        dimensions,
-        array.shape,
-        array.dtype.newbyteorder("="),
-        layout,
-        nan,
-        count_include_pad,
-        divisor_override,
-        *frozen,
-    )
+    # One argument may equal another of a different type, as 1 equals True: types are part of the signature.
+    types = tuple(map(type, windows))
+    if not SCALARS.issuperset(types):
+        windows = Windows(*(geometry.frozen(function, name, value) for name, value in windows._asdict().items()))
+    rest = (layout, nan, count_include_pad, divisor_override)
+    signature = (function, array.shape, array.dtype, windows, types, rest, type(divisor_override))
     try:
-        hash(signature)
+        call = _resolved.get(signature)
     except TypeError:
-        # No good call has such an argument; resolving it says which one.
-        return _resolve.__wrapped__(*signature)
-    return _resolve(*signature)
+        # Something that cannot be hashed is no good argument; resolving says which one.
+        call = None
+    if call is None:
+        dtype = array.dtype.newbyteorder("=")
+        call = _resolve(operator, function, dimensions, array.shape, dtype, *rest, *windows)
+        if len(_resolved) >= REMEMBERED:
+            _resolved.clear()
+        _resolved[signature] = call
+    return call
 
 
-@lru_cache(maxsize=REMEMBERED, typed=True)
+_resolved: dict[Any, Call] = {}
+SCALARS = frozenset({int, bool, str, type(None)})
+"""Types of arguments that say all about their values."""
+
+
 def _resolve(
     name: str,
     function: str,

@@ -91,18 +91,19 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
         At most this many.
     """
     cdef leaves_t leaves = LEAVES[reducer][kind]
-    cdef ptrdiff_t read, written, tasks, nbytes, t
+    cdef ptrdiff_t tasks, nbytes, t
     if leaves.across == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
-    read, written = plan.shape
-    cdef Buffer source = Buffer(src, read * leaves.storage)
-    cdef Buffer target = Buffer(dst, written * leaves.storage, True)
-    if written == 0:
+    cdef Buffer source = Buffer(src, plan.read * leaves.storage)
+    cdef Buffer target = Buffer(dst, plan.written * leaves.storage, True)
+    if plan.written == 0:
         return
     cdef forward_fn pool = forward_bands
     nbytes = forward_scratch(&plan.plan, &leaves)
     tasks = plan.plan.outer * bands_of(&plan.plan)
-    if plan.plan.planes.stacked and plan.plan.axes[0].kernel_size * (leaves.load != NULL) <= 1:
+    if plan.plan.planes.stacked and (
+        leaves.load == NULL or (plan.plan.axes[0].kernel_size == 1 and not plan.plan.planes.gather)
+    ):
         pool = forward_planes
         nbytes = planes_scratch(&plan.plan, &leaves)
         tasks = plan.plan.outer * plan.plan.axes[0].output_size
@@ -123,14 +124,13 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
 def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
     """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
     cdef contest_t contest = CONTESTS[reducer][kind]
-    cdef ptrdiff_t read, written, tasks, nbytes, t
+    cdef ptrdiff_t tasks, nbytes, t
     if contest.take == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
-    read, written = plan.shape
-    cdef Buffer source = Buffer(src, read * contest.storage)
-    cdef Buffer target = Buffer(dst, written * contest.storage, True)
-    cdef Buffer index = Buffer(indices, written * 8, True)
-    if written == 0:
+    cdef Buffer source = Buffer(src, plan.read * contest.storage)
+    cdef Buffer target = Buffer(dst, plan.written * contest.storage, True)
+    cdef Buffer index = Buffer(indices, plan.written * 8, True)
+    if plan.written == 0:
         return
     contest.wide = plan.plan.reach > 0x7fffffff
     tasks = plan.plan.outer * bands_of(&plan.plan)
@@ -151,16 +151,15 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
 def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
     """Write the gradient of an average, or of a sum, into `grad_input`; arguments as in `forward`."""
     cdef gradient_t leaves = GRADIENTS[kind]
-    cdef ptrdiff_t read, written, tasks, nbytes, t, segment
+    cdef ptrdiff_t tasks, nbytes, t, segment
     if leaves.add_run == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
-    read, written = plan.shape
-    cdef Buffer source = Buffer(grad_output, written * leaves.sum.storage)
-    cdef Buffer target = Buffer(grad_input, read * leaves.sum.storage, True)
-    if read == 0:
+    cdef Buffer source = Buffer(grad_output, plan.written * leaves.sum.storage)
+    cdef Buffer target = Buffer(grad_input, plan.read * leaves.sum.storage, True)
+    if plan.read == 0:
         return
     segment = gradient_segment(&plan.plan)
-    tasks = read // (plan.plan.axes[2].input_size * plan.plan.inner) * ceil_divide(
+    tasks = plan.read // (plan.plan.axes[2].input_size * plan.plan.inner) * ceil_divide(
         plan.plan.axes[2].input_size, segment)
     threads = max(1, min(threads, tasks))
     nbytes = round_up(gradient_scratch(&plan.plan, &leaves), 64)
@@ -187,24 +186,23 @@ def scatter_backward(
     """
     cdef gradient_t leaves = GRADIENTS[gradient_kind]
     cdef contest_t contest = CONTESTS[reducer][kind]
-    cdef ptrdiff_t read, written, nbytes, t, bad
+    cdef ptrdiff_t nbytes, t, bad
     cdef ptrdiff_t planes = plan.plan.outer
     cdef ptrdiff_t first_bad = -1
     if leaves.scatter == NULL or contest.take == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
-    read, written = plan.shape
     cdef Buffer source, index
     cdef char* input_data = NULL
     cdef int64_t* index_data = NULL
-    cdef Buffer gradient = Buffer(grad_output, written * leaves.sum.storage)
-    cdef Buffer target = Buffer(grad_input, read * leaves.sum.storage, True)
+    cdef Buffer gradient = Buffer(grad_output, plan.written * leaves.sum.storage)
+    cdef Buffer target = Buffer(grad_input, plan.read * leaves.sum.storage, True)
     if indices is None:
-        source = Buffer(src, read * contest.storage)
+        source = Buffer(src, plan.read * contest.storage)
         input_data = source.data
     else:
-        index = Buffer(indices, written * 8)
+        index = Buffer(indices, plan.written * 8)
         index_data = <int64_t*> index.data
-    if read == 0:
+    if plan.read == 0:
         return -1
     contest.wide = plan.plan.reach > 0x7fffffff
     threads = max(1, min(threads, planes))

@@ -27,6 +27,10 @@ cdef struct planes_t:
     ptrdiff_t stacked, height, width
     # Input rows and columns that windows reach, and rows and columns of the result, junk included.
     ptrdiff_t rows, columns, result_rows, result_columns
+    # Whether windows look beyond the elements of a row.
+    bint margin
+    # Whether rows are combined straight from the input, which leaves only the rows of the result to be stacked.
+    bint gather
     # Whether the input is such a buffer as it lies, and the output such a result.
     bint direct, direct_result
     # One divisor for each cell of a plane's result, as both types of sums take it; NULL where one holds for all.
@@ -95,6 +99,11 @@ cdef inline ptrdiff_t round_up(ptrdiff_t a, ptrdiff_t b) noexcept nogil:
     return ceil_divide(a, b) * b
 
 
+cdef inline ptrdiff_t reach_of(const axis_t* axis) noexcept nogil:
+    """Cells, padding included, from the first tap of the first window to the last tap of the last."""
+    return (axis.output_size - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
+
+
 cdef planes_t stack_planes(const plan_t* plan) except *:
     """Lay out narrow planes; `stacked` is 0 where rows are better pooled one by one."""
     cdef const axis_t* height = &plan.axes[1]
@@ -111,18 +120,26 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
         or width.kernel_size * width.dilation > 32
     ):
         return planes
-    reach = (height.output_size - 1) * height.stride + (height.kernel_size - 1) * height.dilation + 1
+    reach = reach_of(height)
     planes.rows = min(height.input_size, reach - height.pad_begin)
     planes.height = round_up(max(height.pad_begin + planes.rows, reach - height.pad_begin), height.stride)
-    reach = (width.output_size - 1) * width.stride + (width.kernel_size - 1) * width.dilation + 1
+    reach = reach_of(width)
     planes.columns = min(width.input_size, reach - width.pad_begin)
+    planes.margin = width.pad_begin > 0 or planes.columns < reach_of(width)
     planes.width = round_up(max(width.pad_begin + planes.columns, reach - width.pad_begin), width.stride)
+    # With a stride, most rows that a stack would hold combined are never asked for.
+    planes.gather = height.stride > 1
+    if planes.gather:
+        planes.height = height.output_size * height.stride
+        # The passes go row by row; rows of whole vectors spare them what is left over.
+        planes.width = round_up(planes.width, 8 if width.stride == 2 else 8 * width.stride)
     planes.direct = (
         plan.axes[0].input_size == 1 and height.pad_begin == 0 and width.pad_begin == 0
         and height.input_size % height.stride == 0 and width.input_size % width.stride == 0
         and height.dilation * (height.kernel_size - 1) < height.stride
         and width.dilation * (width.kernel_size - 1) < width.stride)
     if planes.direct:
+        planes.gather = False
         planes.height = height.input_size
         planes.width = width.input_size
     planes.result_rows = planes.height // height.stride
@@ -168,6 +185,8 @@ cdef class Plan:
 
     cdef plan_t plan
     cdef object tables
+    # Elements of input and output: what the buffers of a call must hold.
+    cdef ptrdiff_t read, written
 
     def __cinit__(self, outer, inner, axes, bint average=False, double divisor_override=NAN):
         cdef plan_t* plan = &self.plan
@@ -182,6 +201,8 @@ cdef class Plan:
         plan.uniform = True
         plan.divisor = 1
         self.tables = tuple(axes)
+        self.read = outer * inner
+        self.written = outer * inner
         for i in range(3):
             axis = &plan.axes[i]
             (axis.input_size, axis.output_size, axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin,
@@ -207,6 +228,8 @@ cdef class Plan:
                 table = covering[1]
                 axis.covering_count = &table[0]
             plan.uniform &= axis.whole_divisor
+            self.read *= axis.input_size
+            self.written *= axis.output_size
         plan.reach = 0
         for i in range(3):
             axis = &plan.axes[i]
@@ -250,17 +273,6 @@ cdef class Plan:
                 # `across`: groups of four, added one by one; three make no full tree.
                 depth += taps - 1 if taps < 4 else ceil_divide(taps, 4) + 1
         return depth
-
-    @property
-    def shape(self):
-        """Elements of input and output, for the checks of the kernels."""
-        cdef ptrdiff_t read = self.plan.outer * self.plan.inner
-        cdef ptrdiff_t written = read
-        cdef ptrdiff_t i
-        for i in range(3):
-            read *= self.plan.axes[i].input_size
-            written *= self.plan.axes[i].output_size
-        return read, written
 
 
 cdef struct row_t:

@@ -34,8 +34,8 @@ cdef inline void copy_rows(
     cdef ptrdiff_t h
     exact = min(exact, rows)
     if pieces * PIECE == nbytes:
-        margin = NULL
         exact = 0
+        margin = NULL
     # A known number of pieces is a loop without branches.
     if pieces == 1:
         copy_pieces(dst, dst_row, src, src_row, nbytes, rows - exact, 1, margin)
@@ -87,6 +87,35 @@ cdef void stack_plane(
         copy_rows(dst, out_row, src, in_row, planes.columns * leaves.value, planes.rows, margin, exact)
 
 
+cdef void gather_rows(
+    const plan_t* plan, const leaves_t* leaves, char* dst, const char* src, const window_t* depth, bint last,
+) noexcept nogil:
+    """Combine the rows of one plane's windows; `last` where nothing may be read behind the plane."""
+    cdef const planes_t* planes = &plan.planes
+    cdef const axis_t* height = &plan.axes[1]
+    cdef ptrdiff_t in_row = plan.axes[2].input_size
+    cdef ptrdiff_t columns = planes.columns
+    cdef ptrdiff_t o = 0
+    cdef ptrdiff_t d, n
+    cdef window_t window
+    if not planes.margin and not last:
+        # Whole vectors; what they take from the next row is never asked for.
+        columns = min(round_up(columns, 8), planes.width)
+    dst += plan.axes[2].pad_begin * leaves.value
+    while o < height.output_size:
+        n = 1
+        if height.begin <= o < height.end:
+            n = height.end - o
+        window = window_of(height, o)
+        for d in range(depth.count):
+            leaves.across(
+                dst + o * planes.width * leaves.value,
+                src + (window.first + d * plan.axes[0].dilation * height.input_size) * in_row * leaves.value,
+                height.dilation * in_row, window.count, columns, 1, n, planes.width, height.stride * in_row, d > 0,
+                NULL)
+        o += n
+
+
 cdef void forward_planes(
     const plan_t* plan, const leaves_t* leaves, const char* src, char* dst, char* scratch, ptrdiff_t begin,
     ptrdiff_t end,
@@ -99,6 +128,7 @@ cdef void forward_planes(
     cdef ptrdiff_t in_plane = height.input_size * width.input_size * leaves.storage
     cdef ptrdiff_t out_plane = height.output_size * width.output_size * leaves.storage
     cdef ptrdiff_t stack_plane_size = planes.height * planes.width * leaves.value
+    cdef ptrdiff_t rows_plane = planes.result_rows * planes.width * leaves.value
     cdef ptrdiff_t result_plane = planes.result_rows * planes.result_columns
     cdef ptrdiff_t cells = planes.stacked * planes.height * planes.width
     cdef char* stack = scratch
@@ -118,32 +148,38 @@ cdef void forward_planes(
     cdef bint direct = planes.direct and leaves.load == NULL
     cdef bint direct_result = planes.direct_result and leaves.store == NULL
     cdef ptrdiff_t out_row = width.output_size * leaves.storage
-    if not direct:
+    if planes.gather:
+        leaves.identity(rows, cells + planes_slack(plan), NULL)
+    elif not direct:
         leaves.identity(stack, cells + planes_slack(plan), NULL)
         leaves.identity(margin, PIECE // leaves.value, NULL)
     plane = begin
     while plane < end:
         count = min(planes.stacked, end - plane)
-        if direct:
-            values = src + plane * in_plane
-        else:
-            for p in range(count):
-                depth.first = plane + p
-                depth.count = 1
-                exact = exact_rows
-                if flat:
-                    exact = max(exact_rows - (plan.outer - 1 - plane - p) * height.input_size, 0)
-                else:
-                    depth = window_of(depth_axis, (plane + p) % depth_axis.output_size)
-                    depth.first += (plane + p) // depth_axis.output_size * depth_axis.input_size
+        values = src + plane * in_plane if direct else stack
+        for p in range(0 if direct else count):
+            depth.first = plane + p
+            depth.count = 1
+            exact = exact_rows
+            if flat:
+                exact = max(exact_rows - (plan.outer - 1 - plane - p) * height.input_size, 0)
+            else:
+                depth = window_of(depth_axis, (plane + p) % depth_axis.output_size)
+                depth.first += (plane + p) // depth_axis.output_size * depth_axis.input_size
+            if planes.gather:
+                gather_rows(
+                    plan, leaves, rows + p * rows_plane, src + depth.first * in_plane, &depth,
+                    not flat or (plan.outer - 1 - plane - p) * height.input_size * width.input_size < 8)
+            else:
                 stack_plane(
                     plan, leaves, stack + p * stack_plane_size, src + depth.first * in_plane, depth.count, margin,
                     exact)
-            values = stack
         n = count * planes.result_rows
         out = dst + plane * out_plane
         target = out if direct_result else result
-        if height.kernel_size > 1 or height.stride > 1:
+        if planes.gather:
+            values = rows
+        elif height.kernel_size > 1 or height.stride > 1:
             if height.stride == 1:
                 leaves.across(
                     rows, values, height.dilation * planes.width, height.kernel_size, n * planes.width, 1, 1, 0, 0,
