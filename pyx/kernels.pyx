@@ -15,7 +15,7 @@ from libc.string cimport memcpy, memset
 from types cimport int8_t, int16_t, int32_t, int64_t, offset_t, real_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t
 from reducers cimport greatest, greatest_number, order_t, reducer_t, smallest, smallest_number, total
 from rows cimport (
-    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, scatter, take,
+    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, has_safe_reciprocal, scatter, take,
 )
 
 cdef extern from *:

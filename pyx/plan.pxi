@@ -33,7 +33,8 @@ cdef struct planes_t:
     bint gather
     # Whether the input is such a buffer as it lies, and the output such a result.
     bint direct, direct_result
-    # One divisor for each cell of a plane's result, as both types of sums take it; NULL where one holds for all.
+    # One divisor for each cell of a plane's result, or its reciprocal where that may be multiplied with, as both types
+    # of sums take it; NULL where one holds for all.
     double* divisors
     float* divisors32
 
@@ -113,7 +114,7 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
     cdef window_t row, column
     memset(&planes, 0, sizeof(planes))
     if (
-        plan.inner != 1 or plan.axes[0].adaptive or height.adaptive or width.adaptive or plan.axes[0].has_empty
+        plan.outer == 0 or height.output_size == 0 or width.output_size == 0 or plan.inner != 1 or plan.axes[0].adaptive or height.adaptive or width.adaptive or plan.axes[0].has_empty
         or height.has_empty or width.has_empty or width.input_size > NARROW
         or (plan.average and not plan.uniform and not plan.axes[0].whole_divisor) or slides_along(width, 1)
         or height.input_size > STACK_CELLS or height.kernel_size * height.dilation > 32
@@ -161,6 +162,8 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
                 column = window_of(width, min(w, width.output_size - 1))
                 planes.divisors[h * planes.result_columns + w] = <double> (
                     plan.axes[0].kernel_size * row.divisor * column.divisor)
+        for h in range(cells if has_safe_reciprocal(plan.divisor) else 0):
+            planes.divisors[h] = 1 / planes.divisors[h]
         for h in range(cells):
             planes.divisors32[h] = <float> planes.divisors[h]
     return planes
@@ -208,6 +211,9 @@ cdef class Plan:
             (axis.input_size, axis.output_size, axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin,
              axis.begin, axis.end, first, count, divisor, covering) = axes[i]
             axis.adaptive = covering is not None
+            if axis.output_size == 1 and not axis.adaptive:
+                # The stride of a single window means nothing, and may be too large to calculate with.
+                axis.stride = (axis.kernel_size - 1) * axis.dilation + 1
             axis.has_empty = False
             axis.whole_divisor = not axis.adaptive
             plan.divisor *= <double> axis.kernel_size
@@ -230,10 +236,15 @@ cdef class Plan:
             plan.uniform &= axis.whole_divisor
             self.read *= axis.input_size
             self.written *= axis.output_size
+            if max(axis.kernel_size, axis.stride) > (1 << 46) // max(axis.dilation, 1) // max(plan.inner, 1):
+                raise MemoryError(
+                    f"a window of {axis.kernel_size} taps, dilation {axis.dilation} and stride {axis.stride} needs "
+                    "more scratch memory than there is")
         plan.reach = 0
         for i in range(3):
             axis = &plan.axes[i]
-            plan.reach = plan.reach * axis.input_size + (axis.kernel_size - 1) * axis.dilation
+            plan.reach = min(plan.reach, 1 << 40) * min(axis.input_size, 1 << 20)
+            plan.reach += (axis.kernel_size - 1) * axis.dilation
         axis = &plan.axes[2]
         # 4096 cells keep a row and its neighbours in 32 KiB; a segment that is shorter than four kernels would spend
         # its time on the cells it shares with the next one.
@@ -256,7 +267,7 @@ cdef class Plan:
     @property
     def summation_depth(self):
         """Roundings on the longest way from an element of a window to its average, in the order of these kernels."""
-        cdef ptrdiff_t depth = 1
+        cdef ptrdiff_t depth = 2 if has_safe_reciprocal(self.plan.divisor) else 1
         cdef ptrdiff_t i, taps, rest
         for i in range(3):
             taps = self.plan.axes[i].kernel_size

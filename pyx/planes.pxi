@@ -201,7 +201,8 @@ cdef void forward_planes(
             else:
                 for p in range(count):
                     leaves.divide_each(
-                        target + p * result_plane * leaves.value, planes.divisors, planes.divisors32, result_plane)
+                        target + p * result_plane * leaves.value, planes.divisors, planes.divisors32, result_plane,
+                        has_safe_reciprocal(plan.divisor))
         if not direct_result:
             for p in range(count):
                 line = result + p * result_plane * leaves.value
