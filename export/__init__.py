@@ -1,5 +1,6 @@
-"""Poolings as ONNX: layers read from the nodes of a model. Needs the ``onnx`` package."""
+"""Poolings as ONNX: layers exported as models, and layers read from the nodes of models. Needs onnx."""
 
+from .model import to_onnx
 from .nodes import POOLING_OPERATORS, layer_from_node
 
-__all__ = ["POOLING_OPERATORS", "layer_from_node"]
+__all__ = ["POOLING_OPERATORS", "layer_from_node", "to_onnx"]

@@ -50,8 +50,8 @@ def layer_from_node(node: onnx.NodeProto, opset: int, input_shape: Sequence[int]
     TypeError
         If `node` is no node, or `opset` or `input_shape` holds anything but integers.
     ValueError
-        If the operator is not one of `POOLING_OPERATORS`, the node breaks a rule of ONNX, or its windows find no
-        place on the input.
+        If the operator is not one of `POOLING_OPERATORS`, the node breaks a rule of ONNX, or its windows find
+        no place on the input.
 
     Notes
     -----
@@ -89,8 +89,8 @@ def layer_from_node(node: onnx.NodeProto, opset: int, input_shape: Sequence[int]
     dimensions = len(shape) - 2
     if not 1 <= dimensions <= 3:
         raise ValueError(
-            f"{where}: input_shape={shape} has {len(shape)} axes; it must have 3 to 5: batch, channels and one "
-            "to three spatial axes"
+            f"{where}: input_shape={shape} has {len(shape)} axes; it must have 3 to 5: batch, channels and "
+            "one to three spatial axes"
         )
     attributes = _attributes(where, node, opset)
     layer = LAYERS[node.op_type][dimensions - 1]
@@ -134,8 +134,8 @@ def _attributes(where: str, node: onnx.NodeProto, opset: int) -> dict[str, Any]:
             )
         if attribute.ref_attr_name:
             raise ValueError(
-                f"{where}: {attribute.name} refers to the function attribute {attribute.ref_attr_name!r}, which "
-                "has no value here; inline the function first"
+                f"{where}: {attribute.name} refers to the function attribute {attribute.ref_attr_name!r}, "
+                "which has no value here; inline the function first"
             )
         wanted = known.type.name
         given = onnx.AttributeProto.AttributeType.Name(attribute.type)
