@@ -1,0 +1,388 @@
+"""What the tests of the core share: how arrays may lie in memory, what calls may look like, and what equal means."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+import pooling
+
+# The same examples every time, on every machine: a test that fails once fails again.
+settings.register_profile(
+    "deterministic",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.load_profile("deterministic")
+
+Array = NDArray[Any]
+LAYOUTS = ("channels_first", "channels_last")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+# --- what equal means -------------------------------------------------------------------------------------
+
+
+def assert_same(result: Array, expected: Array) -> None:
+    """Same dtype, shape and values; NaN equals NaN, and +0 equals -0."""
+    assert result.dtype == expected.dtype
+    assert result.shape == expected.shape
+    np.testing.assert_array_equal(result, expected)
+
+
+def assert_same_bytes(result: Array, expected: Array) -> None:
+    """Same dtype, shape and bytes: not even the sign of a zero differs."""
+    assert result.dtype == expected.dtype
+    assert result.shape == expected.shape
+    assert result.tobytes() == expected.tobytes()
+
+
+UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+"""Largest relative error of one rounding."""
+TINY = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float64": 2.0**-1074}
+"""Smallest number above zero: the most that one rounding of a denormal can be wrong, twice over."""
+
+
+def assert_within(result: Array, exact: Array, allowed: Array) -> None:
+    """Not further than `allowed` from `exact` where that is finite; the same NaN or infinity where it is not."""
+    assert result.shape == exact.shape
+    finite = np.isfinite(exact)
+    np.testing.assert_array_equal(result[~finite], exact[~finite])
+    assert np.isfinite(result[finite]).all()
+    error = np.abs(result[finite].astype(np.float64) - exact[finite])
+    excess = error - allowed[finite]
+    assert not (excess > 0).any(), (
+        f"{np.count_nonzero(excess > 0)} of {excess.size} too far; the worst is wrong by {error[excess.argmax()]:.3g}, "
+        f"allowed are {allowed[finite][excess.argmax()]:.3g}"
+    )
+
+
+# --- how arrays may lie in memory ---------------------------------------------------------------------------
+
+
+def _gapped(array: Array) -> Array:
+    wide = np.zeros(tuple(2 * size for size in array.shape), array.dtype)
+    view = wide[tuple(slice(1, None, 2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def _unaligned(array: Array) -> Array:
+    view = np.frombuffer(bytearray(array.nbytes + 1), np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+def _read_only(array: Array) -> Array:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def _reversed(array: Array) -> Array:
+    backwards = tuple(slice(None, None, -1) for _ in array.shape)
+    return array[backwards].copy()[backwards]
+
+
+def _broadcast(array: Array) -> Array:
+    # The one case that changes the values: all rows are the first.
+    return np.broadcast_to(array[..., :1, :], array.shape)
+
+
+LYING: dict[str, Callable[[Array], Array]] = {
+    "contiguous": np.copy,
+    "fortran_order": np.asfortranarray,
+    "gapped": _gapped,
+    "negative_strides": _reversed,
+    "transposed": lambda array: np.ascontiguousarray(array.T).T,
+    "broadcast": _broadcast,
+    "big_endian": lambda array: array.astype(array.dtype.newbyteorder(">")),
+    "unaligned": _unaligned,
+    "read_only": _read_only,
+}
+"""Every way of laying the same values out; the results must not differ."""
+
+
+@pytest.fixture
+def guarded() -> Callable[..., Array]:
+    """Make arrays that touch memory which nobody may read or write: one byte too far ends the process.
+
+    ``guarded(shape, dtype)`` ends where the forbidden page begins, ``guarded(shape, dtype, at_end=False)`` begins where
+    one ends.
+    """
+    try:
+        protect = ctypes.CDLL(None, use_errno=True).mprotect
+    except (AttributeError, TypeError):
+        pytest.skip("needs mprotect")
+    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    page = mmap.PAGESIZE
+
+    def allocate(shape: tuple[int, ...], dtype: Any, *, at_end: bool = True) -> Array:
+        nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        inside = -(-nbytes // page) * page
+        memory = mmap.mmap(-1, inside + 2 * page)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        for forbidden in (address, address + page + inside):
+            assert protect(forbidden, page, 0) == 0, os.strerror(ctypes.get_errno())
+        start = page + (inside - nbytes if at_end else 0)
+        return np.frombuffer(memory, np.uint8, nbytes, start).view(dtype).reshape(shape)
+
+    return allocate
+
+
+# --- what calls may look like ---------------------------------------------------------------------------------
+
+
+@st.composite
+def window_arguments(draw: st.DrawFn, dimensions: int) -> dict[str, Any]:
+    """Draw kernel_size, stride, padding, dilation and ceil_mode in all their forms; now and then too much padding."""
+    largest = {1: 6, 2: 4, 3: 3}[dimensions]
+
+    def sizes(low: int, high: int) -> st.SearchStrategy[Any]:
+        one = st.integers(low, high)
+        return one | st.tuples(*[one] * dimensions)
+
+    def spread(value: Any) -> tuple[int, ...]:
+        return value if isinstance(value, tuple) else (value,) * dimensions
+
+    arguments: dict[str, Any] = {"kernel_size": draw(sizes(1, largest))}
+    if draw(st.booleans()):
+        arguments["stride"] = draw(sizes(1, 4))
+    if draw(st.booleans()):
+        arguments["dilation"] = draw(sizes(1, 3))
+    if draw(st.booleans()):
+        arguments["ceil_mode"] = draw(st.booleans())
+    if draw(st.booleans()):
+        excess = int(draw(st.integers(0, 9)) == 9)
+        kernels, dilations = spread(arguments["kernel_size"]), spread(arguments.get("dilation", 1))
+        sides = [st.integers(0, d * (k - 1) + excess) for k, d in zip(kernels, dilations, strict=True)]
+        words = st.sampled_from(["same", "same_upper", "same_lower", "valid"])
+        pairs = st.tuples(*[st.tuples(side, side) for side in sides])
+        arguments["padding"] = draw(words | pairs | st.tuples(*sides))
+    return arguments
+
+
+@st.composite
+def array_shapes(
+    draw: st.DrawFn, dimensions: int, layout: str, *, batched: bool | None = None
+) -> tuple[int, ...]:
+    """Draw the shape of a small array, with or without a batch."""
+    largest = {1: 20, 2: 9, 3: 6}[dimensions]
+    spatial = draw(st.tuples(*[st.integers(1, largest)] * dimensions))
+    channels = (draw(st.integers(0, 3)),)
+    with_batch = draw(st.booleans()) if batched is None else batched
+    batch = (draw(st.integers(0, 2)),) if with_batch else ()
+    return (*batch, *channels, *spatial) if layout == "channels_first" else (*batch, *spatial, *channels)
+
+
+def special_values(dtype: Any, *, summed: bool = False) -> list[Any]:
+    """List the numbers that break things: NaN, infinities, both zeros, denormals, extremes, and some that tie.
+
+    What is `summed` stays so far below the largest number that no sum overflows.
+    """
+    if dtype == np.bool_:
+        return [False, True]
+    if np.dtype(dtype).kind in "iu":
+        info = np.iinfo(dtype)
+        return [0, 1, 2, 3, 5, info.max, info.min, info.max - 1]
+    largest = float(np.finfo(dtype).max) / (2**12 if summed else 1)
+    tiny = float(np.finfo(dtype).smallest_subnormal)
+    ordinary = [0.0, -0.0, 1.0, 1.0, -1.0, 2.0, 0.1, 1e-3]
+    return [*ordinary, tiny, -3 * tiny, largest, -largest, np.nan, np.inf, -np.inf]
+
+
+def special_arrays(dtype: Any, shape: tuple[int, ...], *, summed: bool = False) -> st.SearchStrategy[Array]:
+    """Draw arrays of special values, and of ordinary ones without a pattern."""
+    values = np.array(special_values(dtype, summed=summed), dtype)
+    special = hnp.arrays(np.intp, shape, elements=st.integers(0, len(values) - 1)).map(
+        lambda which: values[which]
+    )
+    return special | st.integers(0, 99).map(lambda seed: random_array(shape, dtype, seed))
+
+
+def random_array(shape: tuple[int, ...], dtype: Any = np.float64, seed: int = 0) -> Array:
+    """Make numbers of both signs without a pattern; those of any float dtype are exact in float32."""
+    random = np.random.default_rng(seed)
+    if np.dtype(dtype).kind in "iub":
+        information = np.iinfo(np.uint8 if dtype == np.bool_ else dtype)
+        return random.integers(information.min, information.max, shape, information.dtype, True).astype(dtype)
+    return random.standard_normal(shape).astype(np.float32).astype(dtype)
+
+
+def positive_array(shape: tuple[int, ...], dtype: Any = np.float64, seed: int = 0) -> Array:
+    """Make positive numbers, whose sums cancel nothing; exact in float32."""
+    return np.abs(random_array(shape, np.float32, seed)).astype(dtype) + np.float32(1e-3).astype(dtype)
+
+
+class Geometry(NamedTuple):
+    """A call that takes a certain way through the kernels: the shape in channels_first, and the windows."""
+
+    shape: tuple[int, ...]
+    windows: dict[str, Any]
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.shape) - 2
+
+
+def _geometry(*shape: int, **windows: Any) -> Geometry:
+    return Geometry(shape, windows)
+
+
+GEOMETRIES: dict[str, Geometry] = {
+    # Narrow planes are stacked, many in one go, and rows are copied in pieces of 32 bytes.
+    "narrow_planes_padded": _geometry(3, 19, 7, 7, kernel_size=3, stride=2, padding=1),
+    "narrow_planes_as_they_lie": _geometry(2, 20, 8, 8, kernel_size=2),
+    "narrow_planes_with_gaps_between_windows": _geometry(2, 20, 8, 8, kernel_size=2, stride=4),
+    "narrow_planes_whose_last_column_is_dropped": _geometry(2, 20, 7, 9, kernel_size=2),
+    "narrow_planes_ceil": _geometry(2, 9, 8, 8, kernel_size=3, stride=2, ceil_mode=True),
+    "narrow_planes_asymmetric": _geometry(
+        2, 5, 6, 11, kernel_size=(3, 4), stride=1, padding=((2, 0), (0, 3))
+    ),
+    "narrow_planes_dilated": _geometry(2, 5, 9, 12, kernel_size=3, dilation=2, padding=2),
+    "narrow_planes_one_cell_wide": _geometry(2, 40, 9, 1, kernel_size=(3, 1), stride=(2, 1), padding=(1, 0)),
+    "narrow_planes_one_cell_high": _geometry(2, 40, 1, 9, kernel_size=(1, 3), stride=(1, 2), padding=(0, 1)),
+    "narrow_planes_larger_than_a_stack": _geometry(1, 3, 60, 50, kernel_size=2, stride=3),
+    "narrow_planes_of_64_columns": _geometry(1, 2, 6, 64, kernel_size=3, stride=1, padding=1),
+    # Wider rows are pooled one band of rows at a time.
+    "wide_rows_of_65_columns": _geometry(1, 2, 6, 65, kernel_size=3, stride=1, padding=1),
+    "wide_rows_stride_2": _geometry(1, 2, 9, 130, kernel_size=3, stride=2, padding=1),
+    "wide_rows_stride_3": _geometry(1, 2, 9, 130, kernel_size=3, stride=3),
+    "wide_rows_stride_larger_than_kernel": _geometry(1, 2, 9, 130, kernel_size=2, stride=(4, 5)),
+    "wide_rows_kernel_1_stride_2": _geometry(1, 2, 5, 130, kernel_size=1, stride=2),
+    "wide_rows_only_height_pooled": _geometry(
+        1, 2, 9, 100, kernel_size=(3, 1), stride=(2, 1), padding=(1, 0)
+    ),
+    "wide_rows_only_width_pooled": _geometry(1, 2, 3, 100, kernel_size=(1, 3), stride=(1, 2)),
+    "wide_rows_asymmetric_ceil": _geometry(
+        1, 2, 8, 90, kernel_size=(3, 4), stride=(2, 3), padding=((0, 2), (3, 0)), ceil_mode=True
+    ),
+    "wide_rows_dilated": _geometry(
+        1, 2, 11, 90, kernel_size=3, dilation=(2, 3), stride=(1, 2), padding=(2, 3)
+    ),
+    "wide_rows_same_lower": _geometry(1, 2, 7, 90, kernel_size=(2, 5), stride=(2, 4), padding="same_lower"),
+    **{
+        f"kernel_of_{taps}_taps": _geometry(1, 2, taps + 4, taps + 70, kernel_size=taps, stride=(3, 5))
+        for taps in (4, 5, 6, 7, 8, 9)
+    },
+    # A sum of more than eight roundings is held in float64.
+    "kernel_so_large_that_sums_are_wider": _geometry(
+        1, 2, 20, 75, kernel_size=(17, 13), stride=(2, 9), padding=(8, 6)
+    ),
+    "narrow_planes_with_wider_sums": _geometry(2, 3, 13, 14, kernel_size=12, stride=2, padding=5),
+    "depth_with_wider_sums": _geometry(1, 2, 9, 10, 11, kernel_size=9, stride=3, padding=4),
+    # Rows beyond one segment of 4096 cells.
+    "row_of_two_segments": _geometry(1, 1, 2, 4500, kernel_size=(2, 3), stride=(2, 1), padding=(0, 1)),
+    "row_of_three_segments_stride_1": _geometry(1, 1, 8300, kernel_size=2, stride=1, padding=(1,)),
+    "row_of_segments_dilated": _geometry(
+        1, 1, 9000, kernel_size=3, stride=2, dilation=700, padding=((1400, 3),)
+    ),
+    "row_read_as_it_lies": _geometry(1, 2, 4501, kernel_size=3, stride=3),
+    # Long windows that hardly overlap are reduced run by run.
+    "runs": _geometry(1, 2, 3, 200, kernel_size=(2, 16), stride=(1, 16)),
+    "runs_of_an_odd_length": _geometry(1, 3, 400, kernel_size=31, stride=25),
+    "runs_padded": _geometry(1, 3, 200, kernel_size=24, stride=12, padding=((11, 20),)),
+    "runs_ceil": _geometry(1, 2, 3, 100, kernel_size=(1, 17), stride=(1, 30), ceil_mode=True),
+    "runs_longer_than_a_block": _geometry(1, 1, 11000, kernel_size=5000, stride=2999),
+    "one_run_for_each_row": _geometry(1, 2, 6, 70, kernel_size=(3, 70), stride=1, padding=(1, 0)),
+    "windows_of_whole_planes": _geometry(2, 5, 6, 7, kernel_size=(6, 7)),
+    # More axes.
+    "depth": _geometry(2, 3, 5, 6, 7, kernel_size=2),
+    "depth_padded": _geometry(1, 2, 5, 6, 7, kernel_size=3, stride=2, padding=1),
+    "depth_of_wide_rows": _geometry(
+        1, 2, 4, 5, 70, kernel_size=(2, 3, 3), stride=(1, 2, 1), padding=(1, 0, 1)
+    ),
+    "depth_dilated_ceil": _geometry(
+        1, 2, 6, 7, 8, kernel_size=2, stride=2, dilation=(3, 2, 1), ceil_mode=True
+    ),
+    "depth_alone": _geometry(1, 2, 6, 3, 4, kernel_size=(3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0)),
+    "depth_and_width": _geometry(1, 2, 6, 3, 70, kernel_size=(3, 1, 2), stride=(2, 1, 2), padding=(1, 0, 1)),
+    "depth_of_one_plane_out": _geometry(2, 2, 3, 6, 6, kernel_size=(3, 2, 2)),
+    # Dilation makes windows that lie in the padding with every tap.
+    "windows_without_elements": _geometry(1, 2, 2, 3, kernel_size=2, dilation=5, stride=1, padding=4),
+    "windows_without_elements_on_height": _geometry(
+        1, 2, 3, 80, kernel_size=(2, 3), dilation=(6, 1), stride=1, padding=(5, 1)
+    ),
+    "windows_without_elements_on_width": _geometry(
+        1, 2, 70, 3, kernel_size=(3, 2), dilation=(1, 6), padding=(1, 5)
+    ),
+    "windows_without_elements_on_depth": _geometry(
+        1, 1, 2, 3, 70, kernel_size=2, dilation=(5, 1, 1), stride=1, padding=(4, 1, 0)
+    ),
+    # What is next to nothing.
+    "one_cell": _geometry(1, 1, 1, 1, kernel_size=1),
+    "identity": _geometry(2, 3, 5, 6, kernel_size=1),
+    "kernel_larger_than_the_input": _geometry(2, 3, 3, 2, kernel_size=5, padding=2),
+    "huge_stride": _geometry(1, 2, 5, 5, kernel_size=2, stride=2**62),
+    # channels_last with few and with many channels.
+    "one_channel": _geometry(2, 1, 9, 10, kernel_size=3, stride=2, padding=1),
+    "three_channels": _geometry(2, 3, 9, 10, kernel_size=3, stride=1, padding=1),
+    "eight_channels": _geometry(2, 8, 9, 10, kernel_size=(2, 3), stride=(3, 2), dilation=2),
+    "5000_channels": _geometry(1, 5000, 2, 2, kernel_size=2, stride=1, padding=((0, 1), (0, 0))),
+    "5000_channels_of_one_row": _geometry(1, 5000, 3, kernel_size=2, stride=2, padding=1),
+}
+"""For each path through the kernels, a call that takes it."""
+AVERAGED = [
+    pytest.param(path, counted, id=f"{path}-{'counting' if counted else 'not_counting'}_padding")
+    for path, geometry in GEOMETRIES.items()
+    for counted in (True, False)
+    if counted or "padding" in geometry.windows
+]
+"""The same for averages: whether padding counts is a question only where there is some."""
+
+
+def channels_last(array: Array) -> Array:
+    """Lay (N, C, *S) out as (N, *S, C)."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1))
+
+
+@pytest.fixture
+def always_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calls use several threads however small they are."""
+    # pooling.threads is the function, the module of that name is behind it.
+    monkeypatch.setattr(importlib.import_module("pooling.threads"), "SERIAL_BYTES", 0)
+
+
+# --- other interpreters ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., str]:
+    """Run code in a new interpreter with some environment variables set, and return what it printed."""
+
+    def run(*command: str, timeout: float = 120, **variables: str) -> str:
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("POOLING_") and name != "OMP_NUM_THREADS"
+        }
+        # The package under test, wherever it was found.
+        environment["PYTHONPATH"] = str(Path(pooling.__file__).parents[1])
+        process = subprocess.run(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert process.returncode == 0, process.stderr
+        return process.stdout
+
+    return run
