@@ -1,0 +1,190 @@
+"""What a validation found, for people: a table in the terminal. Needs ``rich``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .report import Report, StageReport
+
+__all__ = ["print_report"]
+
+NARROWEST_NAME = 6
+"""What is left of stage names on a narrow terminal."""
+FINDINGS_SHOWN = 20
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print a report: what was compared where, a table of all stages, what is wrong, and a line that sums up.
+
+    Parameters
+    ----------
+    report : Report
+        What to print.
+    console : rich.console.Console
+        Where to; the table fits 120 columns, and 100 with shorter names.
+    """
+    console.print(_heading(report), soft_wrap=True)
+    console.print()
+    _print_table(report, console)
+    for model in report.models:
+        if not model.stages and not model.problem:
+            console.print(Text.assemble((model.name, "bold"), " has no pooling nodes"), soft_wrap=True)
+    if report.disturbed:
+        note = "The times are unsteady: something else keeps the processors busy. Run again when it is done."
+        console.print(Text(note, "yellow"), soft_wrap=True)
+    problems = list(report.problems)
+    for where, what in problems[:FINDINGS_SHOWN]:
+        console.print(Text.assemble((where, "bold"), f": {what}"), soft_wrap=True)
+    if len(problems) > FINDINGS_SHOWN:
+        console.print(Text(f"... and {len(problems) - FINDINGS_SHOWN} more"))
+    style = {0: "bold green", 1: "bold red", 2: "bold yellow"}[report.exit_code]
+    console.print(Text(report.summary(), style), soft_wrap=True)
+
+
+def _heading(report: Report) -> Text:
+    machine, versions, threads = report.machine, report.versions, report.settings["threads"]
+    return Text.assemble(
+        (f"pooling {versions['pooling']}", "bold"),
+        f" ({machine['instruction_set']}) and ",
+        (f"onnxruntime {versions['onnxruntime']}", "bold"),
+        f", {threads} thread{'' if threads == 1 else 's'} each, on {machine['processor'] or machine['system']}",
+    )
+
+
+def _print_table(report: Report, console: Console) -> None:
+    """Print one table for each model, all with the same columns, so that they look like one with titles in between."""
+    rows = {id(stage): [cell(stage) for _, _, cell in COLUMNS] for stage in report.stages}
+    if not rows:
+        return
+    # What no row has anything to say about is left out.
+    shown = [column for column in range(len(COLUMNS)) if any(row[column] for row in rows.values())]
+    widths = {
+        column: max(len(COLUMNS[column][0]), *(row[column].cell_len for row in rows.values())) for column in shown
+    }
+    total = sum(widths.values())
+    gap = 2 if total + 2 * len(shown) <= console.width else 1
+    excess = max(0, total + gap * (len(shown) - 1) - console.width)
+    widths[0] = max(NARROWEST_NAME, widths[0] - excess)
+
+    def table(*, header: bool = False) -> Table:
+        made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=header, header_style="bold")
+        for column in shown:
+            heading, justify, _ = COLUMNS[column]
+            made.add_column(
+                Text(heading, justify=justify),
+                justify=justify,
+                width=widths[column],
+                no_wrap=True,
+                overflow="ellipsis",
+            )
+        return made
+
+    console.print(table(header=True))
+    for model in report.models:
+        if model.stages:
+            console.print(Text(model.name, "bold cyan", overflow="ellipsis", no_wrap=True))
+            section = table()
+            for stage in model.stages:
+                section.add_row(*(rows[id(stage)][column] for column in shown))
+            console.print(section)
+    console.print()
+    if any(stage.comparison and stage.comparison.share_of_bound is not None for stage in report.stages):
+        note = "difference: the largest of all elements; behind an average's, its share of what rounding may cause"
+        console.print(Text(note, "dim"), soft_wrap=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Columns
+
+
+def _operator(report: StageReport) -> Text:
+    kernel = [] if report.windows is None else [_by([axis.kernel_size for axis in report.windows])]
+    return Text(" ".join([report.stage.operator, *kernel]))
+
+
+def _stride(report: StageReport) -> Text:
+    return Text("" if report.windows is None else _brief([axis.stride for axis in report.windows]))
+
+
+def _pads(report: StageReport) -> Text:
+    if report.windows is None:
+        return Text()
+    begin, end = ([getattr(axis, side) for axis in report.windows] for side in ("pad_begin", "pad_end"))
+    return Text(_brief(begin) if begin == end else " ".join(map(str, begin + end)))
+
+
+def _also(report: StageReport) -> Text:
+    """Say what few nodes have."""
+    if report.layer is None or report.windows is None:
+        return Text()
+    arguments, dilation = report.layer.arguments, [axis.dilation for axis in report.windows]
+    padded = any(axis.pad_begin or axis.pad_end for axis in report.windows)
+    words = {
+        f"dilation {_brief(dilation)}": max(dilation) > 1,
+        "ceil": arguments["ceil_mode"],
+        "counts pads": arguments.get("count_include_pad") and padded,
+        str(arguments["padding"]).replace("_", " "): isinstance(arguments["padding"], str),
+        "indices": arguments.get("return_indices"),
+    }
+    return Text(", ".join(word for word, holds in words.items() if holds))
+
+
+def _shapes(report: StageReport) -> Text:
+    """Give the input's shape, and of the result what is not the same."""
+    if report.stage.shape is None:
+        return Text("?")
+    before = _by(report.stage.shape)
+    return Text(before if report.output_shape is None else f"{before} → {_by(report.output_shape[2:])}")
+
+
+def _difference(report: StageReport) -> Text:
+    comparison = report.comparison
+    if comparison is None:
+        return Text("not run", "yellow")
+    if not comparison.agrees:
+        return Text("differs", "bold red")
+    largest, share = comparison.largest_difference, comparison.share_of_bound
+    return Text.assemble(
+        (f"{largest:.1e}" if largest else "0", "green"), ("" if share is None else f" {share:.0%}", "dim")
+    )
+
+
+def _time(report: StageReport, runtime: str) -> Text:
+    if not report.times:
+        return Text()
+    seconds = report.times[runtime].median
+    return Text(f"{seconds * 1e6:,.0f} µs" if seconds < 0.01 else f"{seconds * 1e3:,.1f} ms")
+
+
+def _speed(report: StageReport) -> Text:
+    speedup = report.speedup
+    if speedup is None:
+        return Text()
+    return Text(f"{speedup:.1f}×" if speedup >= 0.95 else f"{speedup:.2g}×", "green" if speedup >= 1 else "red")
+
+
+COLUMNS: tuple[tuple[str, Literal["left", "right"], Callable[[StageReport], Text]], ...] = (
+    ("stage", "left", lambda report: Text(f"  {report.stage.name}")),
+    ("operator", "left", _operator),
+    ("stride", "left", _stride),
+    ("pads", "left", _pads),
+    ("", "left", _also),
+    ("input → output", "left", _shapes),
+    ("difference", "left", _difference),
+    ("pooling", "right", lambda report: _time(report, "pooling")),
+    ("onnxruntime", "right", lambda report: _time(report, "onnxruntime")),
+    ("speed", "right", _speed),
+)
+
+
+def _by(sizes: Sequence[int | str]) -> str:
+    return "×".join(map(str, sizes))
+
+
+def _brief(sizes: Sequence[int]) -> str:
+    return str(sizes[0]) if len(set(sizes)) == 1 else _by(sizes)
