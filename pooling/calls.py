@@ -74,9 +74,7 @@ class Call:
     def average_backward(self, grad_output: AnyArray, out: AnyArray | None) -> AnyArray:
         """Spread each gradient over its window."""
         result = result_array(self.function, out, self.input_shape, self.dtype, grad_output)
-        kernels.average_backward(
-            self.plan, self.gradient_kind, native(grad_output), result, threads_for(self.nbytes)
-        )
+        kernels.average_backward(self.plan, self.gradient_kind, native(grad_output), result, threads_for(self.nbytes))
         return result
 
     def scatter_backward(

@@ -65,6 +65,20 @@ def lay_out(
     kernels.Plan
     """
     kept = list(axes)
+    if not keep_axes and all(axis.output_size == 1 for axis in kept):
+        # A single window that holds everything is a global one, however much padding it holds besides.
+        windows = [axis.border_windows(count_include_pad=count_include_pad) for axis in kept]
+        if all(
+            axis.is_global or (len(cut.count) and cut.count[0] == axis.input_size and axis.dilation == 1)
+            for axis, cut in zip(kept, windows, strict=True)
+        ):
+            if average and divisor_override is None:
+                sizes = [
+                    int(cut.divisor[0]) if len(cut.divisor) else axis.kernel_size
+                    for axis, cut in zip(kept, windows, strict=True)
+                ]
+                divisor_override = float(math.prod(sizes))
+            kept = [Axis(axis.input_size, 1, axis.input_size, axis.input_size) for axis in kept]
     for position in reversed(range(1, len(kept))):
         if kept[position - 1].is_global and kept[position].is_global:
             cells = kept[position - 1].input_size * kept[position].input_size

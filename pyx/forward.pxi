@@ -18,10 +18,12 @@ ctypedef void (*divide_each_fn)(
 cdef struct leaves_t:
     # Bytes of an element in the arrays, and of a value in the rows.
     ptrdiff_t storage, value
+    # NULL where rows hold the array's own dtype, or leaves read it as it is stored.
+    convert_fn load
     # NULL where rows hold the array's own dtype.
-    convert_fn load, store
-    across_fn across
-    along_fn along
+    convert_fn store
+    across_fn across, across_stored
+    along_fn along, along_stored
     fill_fn identity, empty
     divide_fn divide
     divide_each_fn divide_each
@@ -40,14 +42,15 @@ cdef void reduce_runs(
     """Reduce the windows of rows run by run; a stored row is converted block by block on the way."""
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t size = leaves.storage if stored else leaves.value
+    cdef along_fn along = leaves.along_stored if stored else leaves.along
     cdef ptrdiff_t o, y
-    if not axis.adaptive and (not stored or leaves.load == NULL):
+    if not axis.adaptive and along != NULL:
         # The rows have the padding's identities in them, so every window is whole.
         if outputs == 1:
-            leaves.along(dst, row, rows, values_row, axis.kernel_size, dst_row, False, NULL)
+            along(dst, row, rows, values_row, axis.kernel_size, dst_row, False, NULL)
         else:
             for o in range(rows):
-                leaves.along(
+                along(
                     dst + o * dst_row * leaves.value, row + o * values_row * size, outputs, axis.stride,
                     axis.kernel_size, 1, False, NULL)
         return
@@ -63,6 +66,8 @@ cdef void reduce_row(
 ) noexcept nogil:
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t size = leaves.storage if stored else leaves.value
+    cdef along_fn along = leaves.along_stored if stored else leaves.along
+    cdef across_fn across = leaves.across_stored if stored else leaves.across
     cdef ptrdiff_t o, i, n
     cdef window_t window
     cdef const char* src
@@ -73,9 +78,9 @@ cdef void reduce_row(
             window.count = axis.kernel_size
         src = row + (window.first - row_cell) * plan.inner * size
         if plan.inner > 1:
-            leaves.across(dst, src, plan.inner, window.count, plan.inner, 1, 1, 0, 0, False, NULL)
-        elif not stored or leaves.load == NULL:
-            leaves.along(dst, src, 1, 0, window.count, 1, False, NULL)
+            across(dst, src, plan.inner, window.count, plan.inner, 1, 1, 0, 0, False, NULL)
+        elif along != NULL:
+            along(dst, src, 1, 0, window.count, 1, False, NULL)
         else:
             i = 0
             while i < window.count:
@@ -88,25 +93,26 @@ cdef void reduce_row(
 
 cdef void slide(
     const plan_t* plan, const leaves_t* leaves, char* dst, const char* values, ptrdiff_t outputs, ptrdiff_t rows,
-    ptrdiff_t dst_row, ptrdiff_t values_row,
+    ptrdiff_t dst_row, ptrdiff_t values_row, bint stored,
 ) noexcept nogil:
-    """Slide the windows of a regular axis along rows of values."""
+    """Slide the windows of a regular axis along rows, of values or as they are stored."""
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t inner = plan.inner
-    cdef ptrdiff_t o, y
+    cdef ptrdiff_t taps = axis.kernel_size
+    cdef ptrdiff_t apart = axis.dilation * inner
+    cdef ptrdiff_t size = leaves.storage if stored else leaves.value
+    cdef across_fn across = leaves.across_stored if stored else leaves.across
+    cdef ptrdiff_t y
     if inner == 1:
-        leaves.across(
-            dst, values, axis.dilation, axis.kernel_size, outputs, axis.stride, rows, dst_row, values_row, False, NULL)
+        across(dst, values, apart, taps, outputs, axis.stride, rows, dst_row, values_row, False, NULL)
     elif axis.stride == 1:
-        leaves.across(
-            dst, values, axis.dilation * inner, axis.kernel_size, outputs * inner, 1, rows, dst_row, values_row,
-            False, NULL)
+        across(dst, values, apart, taps, outputs * inner, 1, rows, dst_row, values_row, False, NULL)
     else:
         for y in range(rows):
             # The outputs of a row are the rows of this call.
-            leaves.across(
-                dst + y * dst_row * leaves.value, values + y * values_row * leaves.value, axis.dilation * inner,
-                axis.kernel_size, inner, 1, outputs, inner, axis.stride * inner, False, NULL)
+            across(
+                dst + y * dst_row * leaves.value, values + y * values_row * size, apart, taps, inner, 1, outputs,
+                inner, axis.stride * inner, False, NULL)
 
 
 cdef void combine_rows(
@@ -124,8 +130,8 @@ cdef void combine_rows(
             leaves.empty(dst + y * dst_row * leaves.value, n, NULL)
         return
     for d in range(depth.count):
-        if leaves.load == NULL:
-            leaves.across(dst, src, height_step, height.count, n, 1, rows, dst_row, src_row, d > 0, NULL)
+        if leaves.across_stored != NULL:
+            leaves.across_stored(dst, src, height_step, height.count, n, 1, rows, dst_row, src_row, d > 0, NULL)
         else:
             for y in range(rows):
                 for h in range(height.count):
@@ -209,7 +215,9 @@ cdef void forward_bands(
         plane = src + (
             (row.outer * depth_axis.input_size + depth.first) * height_axis.input_size * in_row
             + (cell + left) * inner) * leaves.storage
-        if one_row and slides and left + right == 0 and (leaves.load == NULL or runs):
+        if one_row and slides and left + right == 0 and (
+            leaves.across_stored != NULL or (runs and inner == 1)
+        ):
             # Nothing needs to be done to the rows: read them where they lie.
             line = plane + row.h * height_axis.stride * in_row * leaves.storage
             if runs:
@@ -217,7 +225,7 @@ cdef void forward_bands(
                     plan, leaves, target, line, cell, output, outputs, rows, target_row, height_axis.stride * in_row,
                     True, block)
             else:
-                slide(plan, leaves, target, line, outputs, rows, target_row, height_axis.stride * in_row)
+                slide(plan, leaves, target, line, outputs, rows, target_row, height_axis.stride * in_row, True)
         else:
             if slides and plan.segments > 1 and left + right:
                 for y in range(rows):
@@ -245,7 +253,7 @@ cdef void forward_bands(
                 reduce_runs(
                     plan, leaves, target, combined, cell, output, outputs, rows, target_row, values_row, False, block)
             elif slides:
-                slide(plan, leaves, target, combined, outputs, rows, target_row, values_row)
+                slide(plan, leaves, target, combined, outputs, rows, target_row, values_row, False)
         if axis.has_empty:
             for y in range(rows):
                 for o in range(outputs):

@@ -15,7 +15,7 @@ from libc.string cimport memcpy, memset
 from types cimport int8_t, int16_t, int32_t, int64_t, offset_t, real_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t
 from reducers cimport greatest, greatest_number, order_t, reducer_t, smallest, smallest_number, total
 from rows cimport (
-    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, has_safe_reciprocal, scatter, take,
+    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, has_safe_reciprocal, scatter, take, widen_across, widen_along,
 )
 
 cdef extern from *:
@@ -102,7 +102,7 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
     nbytes = forward_scratch(&plan.plan, &leaves)
     tasks = plan.plan.outer * bands_of(&plan.plan)
     if plan.plan.planes.stacked and (
-        leaves.load == NULL or (plan.plan.axes[0].kernel_size == 1 and not plan.plan.planes.gather)
+        leaves.across_stored != NULL or (plan.plan.axes[0].kernel_size == 1 and not plan.plan.planes.gather)
     ):
         pool = forward_planes
         nbytes = planes_scratch(&plan.plan, &leaves)

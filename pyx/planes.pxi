@@ -76,11 +76,11 @@ cdef void stack_plane(
     cdef ptrdiff_t depth_step = plan.axes[0].dilation * plan.axes[1].input_size * plan.axes[2].input_size
     cdef ptrdiff_t h
     dst += (plan.axes[1].pad_begin * planes.width + plan.axes[2].pad_begin) * leaves.value
-    if leaves.load != NULL:
+    if leaves.across_stored == NULL:
         for h in range(planes.rows):
             leaves.load(dst + h * out_row, src + h * in_row, planes.columns)
-    elif depths > 1:
-        leaves.across(
+    elif depths > 1 or leaves.load != NULL:
+        leaves.across_stored(
             dst, src, depth_step, depths, planes.columns, 1, planes.rows, planes.width, plan.axes[2].input_size, False,
             NULL)
     else:
@@ -108,9 +108,9 @@ cdef void gather_rows(
             n = height.end - o
         window = window_of(height, o)
         for d in range(depth.count):
-            leaves.across(
+            leaves.across_stored(
                 dst + o * planes.width * leaves.value,
-                src + (window.first + d * plan.axes[0].dilation * height.input_size) * in_row * leaves.value,
+                src + (window.first + d * plan.axes[0].dilation * height.input_size) * in_row * leaves.storage,
                 height.dilation * in_row, window.count, columns, 1, n, planes.width, height.stride * in_row, d > 0,
                 NULL)
         o += n

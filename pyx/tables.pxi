@@ -41,6 +41,8 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.store = NULL
     leaves.across = <across_fn> across[value_t, reducer_t]
     leaves.along = <along_fn> along[value_t, reducer_t]
+    leaves.across_stored = leaves.across
+    leaves.along_stored = leaves.along
     leaves.identity = <fill_fn> fill_identity[value_t, reducer_t]
     leaves.empty = <fill_fn> fill_empty[value_t, reducer_t]
     leaves.divide = NULL
@@ -100,6 +102,8 @@ cdef void enter_all() noexcept:
     LEAVES[4][10] = LEAVES[4][9]
     LEAVES[4][10].storage = sizeof(float)
     LEAVES[4][10].load = <convert_fn> widen
+    LEAVES[4][10].across_stored = <across_fn> widen_across
+    LEAVES[4][10].along_stored = <along_fn> widen_along
     LEAVES[4][10].store = <convert_fn> narrow
     GRADIENTS[10] = GRADIENTS[9]
     GRADIENTS[10].sum = LEAVES[4][10]
