@@ -52,9 +52,7 @@ class Graph:
         """Add a node and return the name of its first output; see `outputs`."""
         return self.outputs(1, operator, *inputs, why=why, **keywords)[0]
 
-    def outputs(
-        self, count: int, operator: str, *inputs: Value, why: str = "", **keywords: Any
-    ) -> tuple[str, ...]:
+    def outputs(self, count: int, operator: str, *inputs: Value, why: str = "", **keywords: Any) -> tuple[str, ...]:
         """Add a node and return the names of its first `count` outputs.
 
         Parameters
@@ -91,9 +89,7 @@ class Graph:
             elif len(given) < len(input_names) and input_names[len(given)] == name:
                 given.append(np.array(value, np.int64))
             else:
-                raise self._too_old(
-                    f"{name} of {operator}", operator, lambda s, name=name: name in s.attributes
-                )
+                raise self._too_old(f"{name} of {operator}", operator, lambda s, name=name: name in s.attributes)
         node = self._unused(f"{self.scope}/{operator}")
         names = tuple(node if i == 0 else f"{node}/{schema.outputs[i].name}" for i in range(count))
         self.nodes.append(
@@ -141,10 +137,7 @@ class Graph:
             self.nodes,
             "pooling",
             [_described("input", self.dtype, input_shape)],
-            [
-                _described(name, np.int64 if name == "indices" else self.dtype, output_shape)
-                for name in results
-            ],
+            [_described(name, np.int64 if name == "indices" else self.dtype, output_shape) for name in results],
             initializer=self.constants,
             doc_string=description,
         )
@@ -175,9 +168,7 @@ class Graph:
             if schema.name == operator and schema.domain == ""
         )
         first = next(version for version, schema in history if has(schema))
-        return ValueError(
-            f"to_onnx: opset={self.opset} lacks {what}, which this pooling needs; use opset >= {first}"
-        )
+        return ValueError(f"to_onnx: opset={self.opset} lacks {what}, which this pooling needs; use opset >= {first}")
 
 
 def _described(name: str, dtype: Any, shape: Sequence[int | str]) -> onnx.ValueInfoProto:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pooling.geometry import Axis, Windows
 from pooling.layers import Layer
 
-from .builder import Graph
+from .builder import Graph, Value
 
 __all__ = ["LOWERINGS"]
 
@@ -60,12 +60,6 @@ def _taps(axis: Axis) -> Table:
     return start[:, np.newaxis] + np.arange(axis.kernel_size, dtype=np.int64) * axis.dilation
 
 
-def _product(numbers: Sequence[Table]) -> Table:
-    """Multiply numbers that belong to the windows of each axis, into ``(1, 1, *output)``."""
-    product: Table = reduce(np.multiply.outer, numbers)
-    return product[np.newaxis, np.newaxis]
-
-
 def _why_not_one_node(graph: Graph, name: str, axes: Axes) -> str:
     """Say why one node of MaxPool or AveragePool cannot pool these windows, or nothing."""
     if _lacks(graph, name):
@@ -99,9 +93,7 @@ def _max_pool(graph: Graph, x: str, layer: Layer, axes: Axes) -> tuple[str, ...]
     return value, *(graph("Mod", each, np.int64(plane), why=why) for each in flat)
 
 
-def _max_of_gathered(
-    graph: Graph, x: str, layer: Layer, axes: Axes, outputs: int, why: str
-) -> tuple[str, ...]:
+def _max_of_gathered(graph: Graph, x: str, layer: Layer, axes: Axes, outputs: int, why: str) -> tuple[str, ...]:
     """Gather the taps of all windows side by side; then no window overlaps another or leaves the input.
 
     A tap outside the input reads the nearest tap of its window that is inside. It ties with that tap, and as
@@ -120,9 +112,9 @@ def _max_of_gathered(
         outputs, "MaxPool", x, kernel_shape=sizes, strides=sizes, pads=[0, 0] * len(axes), why=repr(layer)
     )
     results = [value, *(_cell_of_gathered(graph, each, tables, axes) for each in flat)]
-    empty: NDArray[np.bool_] = np.equal(_product([_windows(axis).count for axis in axes]), 0)
+    empty: NDArray[np.bool_] = reduce(np.logical_or.outer, [_windows(axis).count == 0 for axis in axes])
     if empty.any():
-        nothing = (np.array(-np.inf, graph.dtype), np.int64(-1))
+        nothing: tuple[Value, ...] = (np.array(-np.inf, graph.dtype), np.int64(-1))
         results = [
             graph("Where", empty, constant, each, why="Windows without any element.")
             for each, constant in zip(results, nothing, strict=False)
@@ -180,9 +172,15 @@ def _mean_of_gathered(graph: Graph, x: str, layer: Layer, axes: Axes, why: str) 
     if override is not None:
         return graph("Div", x, _rounded(graph, float(override), override), why=repr(layer))
     include = layer.arguments["count_include_pad"]
-    counts = _product([_windows(axis, count_include_pad=include).divisor for axis in axes])
-    divisors = np.asarray(counts.max()) if counts.min() == counts.max() else counts
-    return graph("Div", x, divisors.astype(graph.dtype), why=repr(layer))
+    counts = [_windows(axis, count_include_pad=include).divisor for axis in axes]
+    divisor: Value = np.array(math.prod(int(count.max()) for count in counts), graph.dtype)
+    if any(count.min() < count.max() for count in counts):
+        columns: list[Value] = [
+            count.astype(graph.dtype).reshape(-1, *[1] * behind)
+            for behind, count in zip(reversed(range(len(axes))), counts, strict=True)
+        ]
+        divisor = reduce(lambda left, right: graph("Mul", left, right), columns)
+    return graph("Div", x, divisor, why=repr(layer))
 
 
 def _rounded(graph: Graph, number: float, divisor: float) -> NDArray[Any]:

@@ -123,8 +123,7 @@ def to_onnx(
 def _checked_shape(shape: Any) -> Dims:
     if isinstance(shape, str) or not isinstance(shape, Sequence):
         raise TypeError(
-            f"to_onnx: input_shape={shape!r} must be a sequence of integers and names, "
-            f"not {type(shape).__name__}"
+            f"to_onnx: input_shape={shape!r} must be a sequence of integers and names, not {type(shape).__name__}"
         )
     for entry in shape:
         if isinstance(entry, bool) or not (isinstance(entry, str) or hasattr(entry, "__index__")):

@@ -81,9 +81,7 @@ def layer_from_node(node: onnx.NodeProto, opset: int, input_shape: Sequence[int]
     where = f"layer_from_node: {_title(node)}"
     if node.op_type not in POOLING_OPERATORS or node.domain not in ("", "ai.onnx"):
         domain = f" of domain {node.domain!r}" if node.domain else ""
-        raise ValueError(
-            f"{where}{domain} is not understood; known are {', '.join(sorted(POOLING_OPERATORS))}"
-        )
+        raise ValueError(f"{where}{domain} is not understood; known are {', '.join(sorted(POOLING_OPERATORS))}")
     if opset < 1:
         raise ValueError(f"{where}: opset={opset} must be at least 1; read it from the model's opset_import")
     dimensions = len(shape) - 2
@@ -174,9 +172,7 @@ def _windows(where: str, attributes: dict[str, Any], input_size: Sequence[int]) 
     if "pads" in attributes:
         resolved = geometry.pool_axes(input_size, **named, function=where)
         if arguments["padding"] != tuple((axis.pad_begin, axis.pad_end) for axis in resolved):
-            raise ValueError(
-                f"{where}: auto_pad={auto_pad!r} and pads={list(pads)} contradict each other; keep one"
-            )
+            raise ValueError(f"{where}: auto_pad={auto_pad!r} and pads={list(pads)} contradict each other; keep one")
     return named
 
 
@@ -187,8 +183,7 @@ def _per_axis(
     if len(values) != length:
         each = "two integers" if name == "pads" else "one integer"
         raise ValueError(
-            f"{where}: {name}={list(values)} must have {each} per spatial axis, {length} and not "
-            f"{len(values)}"
+            f"{where}: {name}={list(values)} must have {each} per spatial axis, {length} and not {len(values)}"
         )
     return values
 
