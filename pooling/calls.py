@@ -144,7 +144,7 @@ def resolve(
     if not SCALARS.issuperset(types):
         windows = Windows(*(geometry.frozen(function, name, value) for name, value in windows._asdict().items()))
     rest = (layout, nan, count_include_pad, divisor_override)
-    signature = (function, array.shape, array.dtype, windows, types, rest, type(divisor_override))
+    signature = (function, array.shape, array.dtype, windows, types, rest, type(count_include_pad), type(divisor_override))
     try:
         call = _resolved.get(signature)
     except TypeError:

@@ -12,7 +12,7 @@ ctypedef void (*along_fn)(
 ctypedef void (*fill_fn)(void* dst, ptrdiff_t n, void* reducer) noexcept nogil
 ctypedef void (*divide_fn)(void* row, ptrdiff_t n, double divisor) noexcept nogil
 ctypedef void (*divide_each_fn)(
-    void* row, const double* divisors64, const float* divisors32, ptrdiff_t n, bint reciprocal) noexcept nogil
+    void* row, const double* divisors64, const float* divisors32, ptrdiff_t n) noexcept nogil
 
 
 cdef struct leaves_t:

@@ -12,10 +12,12 @@ from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from types cimport int8_t, int16_t, int32_t, int64_t, offset_t, real_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t
+from types cimport (
+    int8_t, int16_t, int32_t, int64_t, offset_t, real_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t,
+)
 from reducers cimport greatest, greatest_number, order_t, reducer_t, smallest, smallest_number, total
 from rows cimport (
-    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, has_safe_reciprocal, scatter, take, widen_across, widen_along,
+    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, scatter, take, widen_across, widen_along,
 )
 
 cdef extern from *:
@@ -186,7 +188,7 @@ def scatter_backward(
     """
     cdef gradient_t leaves = GRADIENTS[gradient_kind]
     cdef contest_t contest = CONTESTS[reducer][kind]
-    cdef ptrdiff_t nbytes, t, bad
+    cdef ptrdiff_t nbytes, t
     cdef ptrdiff_t planes = plan.plan.outer
     cdef ptrdiff_t first_bad = -1
     if leaves.scatter == NULL or contest.take == NULL:

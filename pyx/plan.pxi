@@ -33,8 +33,7 @@ cdef struct planes_t:
     bint gather
     # Whether the input is such a buffer as it lies, and the output such a result.
     bint direct, direct_result
-    # One divisor for each cell of a plane's result, or its reciprocal where that may be multiplied with, as both types
-    # of sums take it; NULL where one holds for all.
+    # One divisor for each cell of a plane's result, as both types of sums take it; NULL where one holds for all.
     double* divisors
     float* divisors32
 
@@ -114,7 +113,8 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
     cdef window_t row, column
     memset(&planes, 0, sizeof(planes))
     if (
-        plan.outer == 0 or height.output_size == 0 or width.output_size == 0 or plan.inner != 1 or plan.axes[0].adaptive or height.adaptive or width.adaptive or plan.axes[0].has_empty
+        plan.outer == 0 or height.output_size == 0 or width.output_size == 0 or plan.inner != 1
+        or plan.axes[0].adaptive or height.adaptive or width.adaptive or plan.axes[0].has_empty
         or height.has_empty or width.has_empty or width.input_size > NARROW
         or (plan.average and not plan.uniform and not plan.axes[0].whole_divisor) or slides_along(width, 1)
         or height.input_size > STACK_CELLS or height.kernel_size * height.dilation > 32
@@ -162,8 +162,6 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
                 column = window_of(width, min(w, width.output_size - 1))
                 planes.divisors[h * planes.result_columns + w] = <double> (
                     plan.axes[0].kernel_size * row.divisor * column.divisor)
-        for h in range(cells if has_safe_reciprocal(plan.divisor) else 0):
-            planes.divisors[h] = 1 / planes.divisors[h]
         for h in range(cells):
             planes.divisors32[h] = <float> planes.divisors[h]
     return planes
@@ -267,7 +265,7 @@ cdef class Plan:
     @property
     def summation_depth(self):
         """Roundings on the longest way from an element of a window to its average, in the order of these kernels."""
-        cdef ptrdiff_t depth = 2 if has_safe_reciprocal(self.plan.divisor) else 1
+        cdef ptrdiff_t depth = 1
         cdef ptrdiff_t i, taps, rest
         for i in range(3):
             taps = self.plan.axes[i].kernel_size

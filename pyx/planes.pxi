@@ -201,8 +201,7 @@ cdef void forward_planes(
             else:
                 for p in range(count):
                     leaves.divide_each(
-                        target + p * result_plane * leaves.value, planes.divisors, planes.divisors32, result_plane,
-                        has_safe_reciprocal(plan.divisor))
+                        target + p * result_plane * leaves.value, planes.divisors, planes.divisors32, result_plane)
         if not direct_result:
             for p in range(count):
                 line = result + p * result_plane * leaves.value

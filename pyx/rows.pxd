@@ -264,21 +264,15 @@ cdef inline void take(
         take_step(best, where, src, here, n, step, reducer)
 
 
-cdef inline bint has_safe_reciprocal(double divisor) noexcept nogil:
-    """Whether to multiply by the reciprocal, which is several times faster than to divide.
-
-    Up to 32, a divisor times its rounded reciprocal rounds to exactly 1 in float and in double, so the mean of ones
-    stays 1; from 41 on that is not so everywhere.
-    """
-    return 1 <= divisor <= 32 and divisor == <double> <ptrdiff_t> divisor
-
-
 cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil:
-    """Divide in place."""
+    """Divide in place; a small power of two by its exact reciprocal, which is the same and several times faster.
+
+    Other divisors are no case for a reciprocal: the mean of seven threes would be less than three.
+    """
     cdef ptrdiff_t x
     cdef real_t d = <real_t> divisor
     cdef real_t reciprocal = 1 / d
-    if has_safe_reciprocal(divisor):
+    if divisor == 1 or divisor == 2 or divisor == 4 or divisor == 8 or divisor == 16:
         for x in range(n):
             row[x] = row[x] * reciprocal
     else:
@@ -287,15 +281,15 @@ cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil
 
 
 cdef inline void divide_each(
-    real_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n, bint reciprocal
+    real_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
 ) noexcept nogil:
-    """Divide each value by its own divisor, or multiply it by the reciprocal that stands in its place."""
+    """Divide each value by its own divisor."""
     cdef ptrdiff_t x
     for x in range(n):
         if real_t is float:
-            row[x] = row[x] * divisors32[x] if reciprocal else row[x] / divisors32[x]
+            row[x] = row[x] / divisors32[x]
         else:
-            row[x] = row[x] * divisors64[x] if reciprocal else row[x] / divisors64[x]
+            row[x] = row[x] / divisors64[x]
 
 
 cdef inline void add_spread(real_t* dst, const real_t* src, ptrdiff_t n, ptrdiff_t step) noexcept nogil:
