@@ -28,7 +28,7 @@ def run(model: onnx.ModelProto, x: Array) -> list[Array]:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4  # a refused model is an exception; no need to print it as well
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    results: list[Array] = session.run(None, {"input": x})
+    results: list[Array] = session.run(None, {session.get_inputs()[0].name: x})
     return results
 
 
