@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,8 @@ Value = str | NDArray[Any] | np.generic
 class Graph:
     """Nodes of one operator set, added by calling the graph with an operator and its inputs.
 
-    ``graph("Mul", graph("AveragePool", x, kernel_shape=[2]), scale)`` adds two nodes and returns the name of
-    the product. Nodes and constants get names that say where they belong: ``MaxPool2d/Mod``,
-    ``MaxPool2d/Mod/B``.
+    ``graph("Mul", graph("AveragePool", x, kernel_shape=[2]), scale)`` adds two nodes and returns the name of the
+    product. Nodes and constants get names that say where they belong: ``MaxPool2d/Mod``, ``MaxPool2d/Mod/B``.
 
     Parameters
     ----------
@@ -89,7 +88,7 @@ class Graph:
             elif len(given) < len(input_names) and input_names[len(given)] == name:
                 given.append(np.array(value, np.int64))
             else:
-                raise self._too_old(f"{name} of {operator}", operator, lambda s, name=name: name in s.attributes)
+                raise self._too_old(f"{name} of {operator}", operator, _with_attribute(name))
         node = self._unused(f"{self.scope}/{operator}")
         names = tuple(node if i == 0 else f"{node}/{schema.outputs[i].name}" for i in range(count))
         self.nodes.append(
@@ -112,11 +111,7 @@ class Graph:
         return attribute in onnx.defs.get_schema(operator, self.opset, "").attributes
 
     def model(
-        self,
-        input_shape: Dims,
-        results: Mapping[str, str],
-        output_shape: Dims,
-        description: str,
+        self, input_shape: Dims, results: Mapping[str, str], output_shape: Dims, description: str
     ) -> onnx.ModelProto:
         """Return the finished model.
 
@@ -160,15 +155,18 @@ class Graph:
         numbered = (f"{name}_{number}" for number in range(2, len(used) + 3))
         return next(each for each in (name, *numbered) if each not in used)
 
-    def _too_old(self, what: str, operator: str, has: Any) -> ValueError:
+    def _too_old(self, what: str, operator: str, has: Callable[[onnx.defs.OpSchema], bool]) -> ValueError:
         """Say since which opset something exists."""
-        history = sorted(
-            (schema.since_version, schema)
+        first = min(
+            schema.since_version
             for schema in onnx.defs.get_all_schemas_with_history()
-            if schema.name == operator and schema.domain == ""
+            if schema.name == operator and schema.domain == "" and has(schema)
         )
-        first = next(version for version, schema in history if has(schema))
         return ValueError(f"to_onnx: opset={self.opset} lacks {what}, which this pooling needs; use opset >= {first}")
+
+
+def _with_attribute(name: str) -> Callable[[onnx.defs.OpSchema], bool]:
+    return lambda schema: name in schema.attributes
 
 
 def _described(name: str, dtype: Any, shape: Sequence[int | str]) -> onnx.ValueInfoProto:

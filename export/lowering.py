@@ -160,7 +160,7 @@ def _mean_of_gathered(graph: Graph, x: str, layer: Layer, axes: Axes, why: str) 
     tables = []
     for axis in axes:
         taps = _taps(axis)
-        tables.append(np.where((taps >= 0) & (taps < axis.input_size), taps, axis.input_size))
+        tables.append(np.where(taps < 0, axis.input_size, np.minimum(taps, axis.input_size)))
     outside = [int(table.max() == axis.input_size) for table, axis in zip(tables, axes, strict=True)]
     if any(outside):
         pads = [0] * (len(axes) + 4)

@@ -21,6 +21,7 @@ from .lowering import LOWERINGS
 
 __all__ = ["to_onnx"]
 
+DTYPES = ("float32", "float64")
 OLDEST_OPSET = 7
 DEFAULT_OPSET = 19
 """The oldest opset in which MaxPool and AveragePool have every attribute that the graphs use."""
@@ -142,10 +143,12 @@ def _checked_dtype(dtype: Any) -> np.dtype[Any]:
     try:
         if dtype is None:  # for NumPy that would be float64
             raise TypeError
-        found: np.dtype[Any] = np.dtype(dtype)
+        found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     except TypeError:
-        raise TypeError(f"to_onnx: dtype={dtype!r} is no NumPy dtype; use numpy.float32") from None
-    return found.newbyteorder("=")
+        raise TypeError(f"to_onnx: dtype={dtype!r} is no NumPy dtype; use {' or '.join(DTYPES)}") from None
+    if found.name not in DTYPES:
+        raise TypeError(f"to_onnx: dtype={found.name} cannot be exported; use {' or '.join(DTYPES)}")
+    return found
 
 
 def _checked_opset(opset: Any) -> int:
@@ -223,7 +226,7 @@ def _resolved(pool: Layer | Sequential, shape: Dims, dtype: np.dtype[Any]) -> li
                 )
         sizes = tuple(1 if isinstance(size, str) else size for size in shape)
         axes = layer.axes(sizes)
-        # The dtype, divisor_override and whatever else depends on no size: pooling no elements checks it.
+        # Pooling no elements checks divisor_override and whatever else depends on no size.
         layer(np.empty(geometry.replace_spatial([0] * rank, spatial, sizes[spatial]), dtype))
         shape = (*shape[: spatial.start], *(axis.output_size for axis in axes), *shape[spatial.stop :])
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"

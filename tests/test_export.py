@@ -18,6 +18,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import lowering, to_onnx  # noqa: E402
+from pooling.export.builder import Graph  # noqa: E402
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 DTYPES = ("float32", "float64")
@@ -82,6 +83,7 @@ def check(
     model = to_onnx(pool, shape, dtype=dtype, opset=opset)
     for node in model.graph.node:
         assert {attribute.name for attribute in node.attribute}.isdisjoint({"ceil_mode", "auto_pad", "storage_order"})
+    onnx.checker.check_model(model, full_check=True)
     assert inferred_shapes(model) == [pool.output_shape(shape)] * len(model.graph.output)
     results = run(model, x)
     expected = pool(x)
@@ -324,19 +326,25 @@ def test_ceil_mode_does_not_count_what_lies_beyond_the_padding() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_windows_without_any_element(dtype: str) -> None:
-    windows = {"kernel_size": 2, "stride": 1, "dilation": 3, "padding": 2}
-    x = np.array([[[5.0]], [[-1.0]]], dtype)
+@pytest.mark.parametrize(
+    ("size", "padding", "outputs"),
+    [
+        (1, 2, 2),  # taps at cells -2 and 1, and at -1 and 2
+        (2, 1, 1),  # taps at cells -1 and 2; onnxruntime would take the padding
+    ],
+)
+def test_windows_without_any_element(dtype: str, size: int, padding: int, outputs: int) -> None:
+    windows = {"kernel_size": 2, "stride": 1, "dilation": 3, "padding": padding}
+    x = np.full((2, 1, size), 5, dtype)
     value, index = run(to_onnx(pooling.MaxPool1d(**windows, return_indices=True), x.shape, dtype=dtype), x)
-    # The taps of the two windows are cells -2 and 1, and -1 and 2.
-    assert_same(value, np.full((2, 1, 2), -np.inf, dtype))
-    assert_same(index, np.full((2, 1, 2), -1))
+    assert_same(value, np.full((2, 1, outputs), -np.inf, dtype))
+    assert_same(index, np.full((2, 1, outputs), -1))
     means = {
         include: run(to_onnx(pooling.AvgPool1d(**windows, count_include_pad=include), x.shape, dtype=dtype), x)[0]
         for include in (False, True)
     }
-    assert_same(means[False], np.full((2, 1, 2), np.nan, dtype))
-    assert_same(means[True], np.zeros((2, 1, 2), dtype))
+    assert_same(means[False], np.full((2, 1, outputs), np.nan, dtype))
+    assert_same(means[True], np.zeros((2, 1, outputs), dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -417,6 +425,10 @@ def test_every_lowering_is_of_the_operator_table() -> None:
     assert set(lowering.LOWERINGS) <= set(OPERATORS)
 
 
+def test_byte_order_is_that_of_the_runtime() -> None:
+    assert to_onnx(pooling.AvgPool2d(2), SHAPE, dtype=">f8") == to_onnx(pooling.AvgPool2d(2), SHAPE, dtype=np.float64)
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 
@@ -425,7 +437,7 @@ class Unknown(pooling.MaxPool2d):
 
 
 NEWEST = f"{OPSETS.stop - 1}, the newest that onnx {onnx.__version__} knows"
-MAX, AVG = pooling.MaxPool2d(2), pooling.AvgPool2d(2)
+MAX = pooling.MaxPool2d(2)
 SHAPE = (1, 1, 4, 4)
 
 
@@ -506,8 +518,9 @@ def test_errors(arguments: Any, error: type[Exception], sentence: str) -> None:
 @pytest.mark.parametrize(
     ("layer", "keywords", "error", "sentence"),
     [
-        (MAX, {"dtype": None}, TypeError, "to_onnx: dtype=None is no NumPy dtype; use numpy.float32"),
-        (MAX, {"dtype": "real"}, TypeError, "to_onnx: dtype='real' is no NumPy dtype; use numpy.float32"),
+        (MAX, {"dtype": None}, TypeError, "to_onnx: dtype=None is no NumPy dtype; use float32 or float64"),
+        (MAX, {"dtype": "real"}, TypeError, "to_onnx: dtype='real' is no NumPy dtype; use float32 or float64"),
+        (MAX, {"dtype": np.int8}, TypeError, "to_onnx: dtype=int8 cannot be exported; use float32 or float64"),
         (MAX, {"opset": "19"}, TypeError, "to_onnx: opset='19' must be an integer or None, not str"),
         (MAX, {"opset": True}, TypeError, "to_onnx: opset=True must be an integer or None, not bool"),
         (MAX, {"opset": 6}, ValueError, f"to_onnx: opset=6 must lie between 7 and {NEWEST}"),
@@ -546,11 +559,12 @@ def test_errors_of_keywords(layer: Layer, keywords: dict[str, Any], error: type[
     assert str(caught.value) == sentence
 
 
-def test_a_dtype_that_the_layer_refuses() -> None:
-    with pytest.raises(TypeError) as caught:
-        to_onnx(AVG, SHAPE, dtype=np.complex64)
-    accepted = ", ".join(OPERATORS["avg_pool"].dtypes)
-    assert str(caught.value) == f"avg_pool2d: input has dtype complex64, which is not accepted; use {accepted}"
+def test_an_attribute_that_an_opset_lacks() -> None:
+    graph = Graph(18, np.dtype(np.float32))
+    with pytest.raises(ValueError) as caught:
+        graph("AveragePool", "input", kernel_shape=[2], dilations=[2])
+    sentence = "to_onnx: opset=18 lacks dilations of AveragePool, which this pooling needs; use opset >= 19"
+    assert str(caught.value) == sentence
 
 
 def test_the_pool_is_left_as_it_was() -> None:
