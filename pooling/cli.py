@@ -50,9 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except ModuleNotFoundError as error:
-        if error.name not in NEEDED:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in NEEDED:
             raise
-        return _fail(options, f'this needs {error.name}, which is not installed; run pip install "pooling[onnx,cli]"')
+        return _fail(options, f'this needs {missing}, which is not installed; run pip install "pooling[onnx,cli]"')
     except KeyboardInterrupt:
         return _fail(options, "interrupted")
     return code
@@ -109,7 +110,15 @@ def _validate(options: argparse.Namespace) -> int:
         return _fail(options, f"--json {options.json}: there is no folder {options.json.parent}")
     given = {"rounds": options.rounds} if options.rounds is not None else {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    # A thread that redraws the bar while times are measured would be measured as well.
+    bar = Progress(
+        *columns,
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
         task = bar.add_task("reading models", total=None)
         try:
             report = validate(
@@ -117,11 +126,13 @@ def _validate(options: argparse.Namespace) -> int:
                 shapes=dict(options.shape),
                 threads=options.threads,
                 seed=options.seed,
-                progress=lambda done, total, stage: bar.update(task, completed=done, total=total, description=stage),
+                progress=lambda done, total, stage: bar.update(
+                    task, completed=done, total=total, description=stage, refresh=True
+                ),
                 **given,
             )
         except ValueError as error:
-            return _fail(options, str(error))
+            return _fail(options, str(error).removeprefix("validate: "))
     print_report(report, _stdout())
     if options.json is not None:
         try:

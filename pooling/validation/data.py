@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KINDS", "draw"]
+__all__ = ["DTYPES", "KINDS", "draw"]
 
+FLOATS = ("float16", "float32", "float64")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+DTYPES = FLOATS + INTEGERS
 Generator = np.random.Generator
 Numbers = NDArray[Any]
 INFINITE_PLANES = 4
@@ -59,6 +62,14 @@ KINDS: dict[str, Callable[[Generator, int, np.dtype[Any]], Numbers]] = {
 """What planes hold, in turn. Five kinds and every fourth plane infinite: each kind meets infinities."""
 
 
+def _integers(random: Generator, shape: Sequence[int], dtype: np.dtype[Any]) -> Numbers:
+    info = np.iinfo(dtype)
+    array = random.integers(info.min, info.max, (math.prod(shape[:2]), math.prod(shape[2:])), dtype, endpoint=True)
+    ties = array[::2]
+    ties[...] = random.integers(max(info.min, -2), 3, ties.shape)
+    return array.reshape(shape)
+
+
 def draw(shape: Sequence[int], dtype: np.dtype[Any], seed: int | Sequence[int] = 0) -> Numbers:
     """Draw the input of a stage: ties, negative numbers, zeros of both signs, denormals, infinities, but no NaN.
 
@@ -71,7 +82,7 @@ def draw(shape: Sequence[int], dtype: np.dtype[Any], seed: int | Sequence[int] =
     shape : sequence of int
         ``(N, C, *S)``.
     dtype : numpy.dtype
-        float32 or float64.
+        One of `DTYPES`. Integers are ties in one plane and from the whole range in the next.
     seed : int or sequence of int
         The same seed draws the same numbers.
 
@@ -87,6 +98,8 @@ def draw(shape: Sequence[int], dtype: np.dtype[Any], seed: int | Sequence[int] =
     ((1, 8, 16, 16), True, False)
     """
     random = np.random.default_rng(seed)
+    if dtype.name in INTEGERS:
+        return _integers(random, shape, dtype)
     planes, cells = math.prod(shape[:2]), math.prod(shape[2:])
     array = np.empty((planes, cells), dtype)
     for turn, kind in enumerate(KINDS.values()):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,14 +149,18 @@ class Report:
         return sum(unsteady) > len(unsteady) / 4
 
     @property
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def problems(self) -> list[tuple[str, str]]:
         """Where something is wrong, and what: models that were not read, stages that differ or did not run."""
+        found = []
         for model in self.models:
             if model.problem:
-                yield model.path, model.problem
-            for stage in model.stages:
-                if stage.finding:
-                    yield f"{model.path}: {stage.stage.operator} {stage.stage.name}", stage.finding
+                found.append((model.path, model.problem))
+            found += [
+                (f"{model.path}: {stage.stage.operator} {stage.stage.name}", stage.finding)
+                for stage in model.stages
+                if stage.finding
+            ]
+        return found
 
     @property
     def exit_code(self) -> int:
@@ -177,7 +180,7 @@ class Report:
             found = "nothing could be compared" if self.not_run or self.unread else "there is no pooling to compare"
             return f"{found} in {_count(len(self.models), 'model')}"
         if self.differing:
-            outcome = f"{len(self.differing)} differ"
+            outcome = f"{len(self.differing)} differ{'s' if len(self.differing) == 1 else ''}"
         else:
             rounded = any(stage.comparison and stage.comparison.largest_difference for stage in compared)
             outcome = "all equal, averages up to rounding" if rounded else "all equal"

@@ -25,11 +25,12 @@ def single_node_model(stage: Stage) -> onnx.ModelProto:
     names = [name for name, output in zip(kinds, node.output, strict=False) if output]
     node.input[:], node.output[:] = ["input"], names
     dtype = kinds["result"]
+    rank = [None] * len(stage.input_shape)
     graph = onnx.helper.make_graph(
         [node],
         "stage",
         [onnx.helper.make_tensor_value_info("input", dtype, stage.input_shape)],
-        [onnx.helper.make_tensor_value_info(name, kinds[name], None) for name in names],
+        [onnx.helper.make_tensor_value_info(name, kinds[name], rank) for name in names],
     )
     imports = [onnx.helper.make_opsetid("", stage.opset)]
     return onnx.helper.make_model(

@@ -16,12 +16,14 @@ import onnx.shape_inference
 from pooling.export import POOLING_OPERATORS, layer_from_node
 from pooling.layers import Layer
 
-__all__ = ["CannotRunError", "Stage", "read_stages"]
+__all__ = ["CannotRunError", "Network", "Stage", "read_network"]
 
 Dimension = int | str
 Shape = tuple[Dimension, ...]
 SMALL_TENSOR = 1024
 """Elements up to which the values of an initializer may matter to shapes: nobody reshapes to more axes than that."""
+INVENTED = "unk__"
+"""How names begin that shape inference gives to dimensions without one."""
 CEIL_MODE_CLEAR = 22
 """The opset since which shape inference drops the windows of ceil_mode that start in the padding."""
 
@@ -96,10 +98,30 @@ class Stage:
         try:
             return layer_from_node(self.node, self.opset, self.input_shape)
         except ValueError as error:
-            raise CannotRunError(str(error).removeprefix("layer_from_node: ")) from error
+            # The report names the node already.
+            sentence = str(error).removeprefix("layer_from_node: ")
+            for title in (f"{self.operator} node", f"{self.operator} node with output"):
+                sentence = sentence.removeprefix(f"{title} {self.name!r}: ")
+            raise CannotRunError(sentence) from error
 
 
-def read_stages(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None) -> list[Stage]:
+@dataclass(frozen=True)
+class Network:
+    """The pooling stages of a model.
+
+    Attributes
+    ----------
+    stages : tuple of Stage
+        In the order of the nodes; empty for a model that pools nothing.
+    declared : frozenset of str
+        Tensors whose shape was given from outside.
+    """
+
+    stages: tuple[Stage, ...]
+    declared: frozenset[str]
+
+
+def read_network(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None) -> Network:
     """Find every pooling node of a model, in its subgraphs and functions too.
 
     Parameters
@@ -111,8 +133,7 @@ def read_stages(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]
 
     Returns
     -------
-    list of Stage
-        In the order of the nodes; empty for a model that pools nothing.
+    Network
 
     Raises
     ------
@@ -121,7 +142,8 @@ def read_stages(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]
     """
     model = _load(Path(path))
     opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    tensors = _inferred(model, opset, dict(shapes or {}))
+    declared = frozenset(name for name, shape in (shapes or {}).items() if _declare(model.graph, name, shape))
+    tensors = _inferred(model, opset)
     hints = [
         f"{tensor.name}={_written(shape)}"
         for tensor in model.graph.input
@@ -142,7 +164,7 @@ def read_stages(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]
                 f"give it with --shape {example}, a number for each name (in Python: shapes=)",
             )
         )
-    return stages
+    return Network(tuple(stages), declared)
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -175,7 +197,7 @@ def _load(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _inferred(model: onnx.ModelProto, opset: int, shapes: dict[str, Sequence[int]]) -> dict[str, onnx.ValueInfoProto]:
+def _inferred(model: onnx.ModelProto, opset: int) -> dict[str, onnx.ValueInfoProto]:
     """Infer the type of every tensor.
 
     Shape inference keeps windows of ceil_mode that start in the padding, below opset 22; no runtime that matters does.
@@ -184,8 +206,6 @@ def _inferred(model: onnx.ModelProto, opset: int, shapes: dict[str, Sequence[int
     """
     draft = onnx.ModelProto()
     draft.CopyFrom(model)
-    for name, shape in shapes.items():
-        _declare(draft.graph, name, shape)
     while True:
         try:
             inferred = onnx.shape_inference.infer_shapes(draft, data_prop=True)
@@ -221,8 +241,8 @@ def _resolve_ceil_mode(node: onnx.NodeProto, opset: int, shape: Shape | None) ->
         node.attribute.append(onnx.helper.make_attribute("pads", pads))
 
 
-def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int]) -> None:
-    """Fix the shape of a tensor, wherever in the graph or its subgraphs it is."""
+def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int]) -> bool:
+    """Fix the shape of a tensor, wherever in the graph or its subgraphs it is; tell whether it is anywhere."""
     for part in _graphs(graph):
         for tensor in _tensors(part):
             if tensor.name != name:
@@ -233,10 +253,11 @@ def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int]) -> None:
                     f"--shape {name}={_written(tuple(shape))} contradicts the model, where {name} is {_written(known)}"
                 )
             tensor.CopyFrom(onnx.helper.make_tensor_value_info(name, tensor.type.tensor_type.elem_type, tuple(shape)))
-            return
+            return True
         if any(name in node.output for node in part.node):
             part.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, tuple(shape)))
-            return
+            return True
+    return False
 
 
 def _fits(shape: Sequence[int], known: Shape) -> bool:
@@ -281,10 +302,12 @@ def _shape(tensor: onnx.ValueInfoProto) -> Shape | None:
     kind = tensor.type.tensor_type
     if not kind.HasField("shape"):
         return None
-    return tuple(
-        size.dim_value if size.HasField("dim_value") else size.dim_param or f"d{axis}"
-        for axis, size in enumerate(kind.shape.dim)
-    )
+    shape: list[Dimension] = []
+    for axis, size in enumerate(kind.shape.dim):
+        named = size.dim_param and not size.dim_param.startswith(INVENTED)
+        unknown = size.dim_param if named else f"d{axis}"
+        shape.append(size.dim_value if size.HasField("dim_value") else unknown)
+    return tuple(shape)
 
 
 def _dtype(tensor: onnx.ValueInfoProto) -> np.dtype[np.generic] | None:

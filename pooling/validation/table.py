@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from rich.console import Console
@@ -15,6 +15,7 @@ __all__ = ["print_report"]
 
 NARROWEST_NAME = 6
 """What is left of stage names on a narrow terminal."""
+WIDE_GAP = 2
 FINDINGS_SHOWN = 20
 
 
@@ -26,7 +27,7 @@ def print_report(report: Report, console: Console) -> None:
     report : Report
         What to print.
     console : rich.console.Console
-        Where to; the table fits 120 columns, and 100 with shorter names.
+        Where to; the table fits 120 columns, 100 with shorter names, and 80 with less in it.
     """
     console.print(_heading(report), soft_wrap=True)
     console.print()
@@ -37,11 +38,10 @@ def print_report(report: Report, console: Console) -> None:
     if report.disturbed:
         note = "The times are unsteady: something else keeps the processors busy. Run again when it is done."
         console.print(Text(note, "yellow"), soft_wrap=True)
-    problems = list(report.problems)
-    for where, what in problems[:FINDINGS_SHOWN]:
+    for where, what in report.problems[:FINDINGS_SHOWN]:
         console.print(Text.assemble((where, "bold"), f": {what}"), soft_wrap=True)
-    if len(problems) > FINDINGS_SHOWN:
-        console.print(Text(f"... and {len(problems) - FINDINGS_SHOWN} more"))
+    if len(report.problems) > FINDINGS_SHOWN:
+        console.print(Text(f"... and {len(report.problems) - FINDINGS_SHOWN} more"))
     style = {0: "bold green", 1: "bold red", 2: "bold yellow"}[report.exit_code]
     console.print(Text(report.summary(), style), soft_wrap=True)
 
@@ -61,15 +61,17 @@ def _print_table(report: Report, console: Console) -> None:
     rows = {id(stage): [cell(stage) for _, _, cell in COLUMNS] for stage in report.stages}
     if not rows:
         return
-    # What no row has anything to say about is left out.
+    # What no row has anything to say about is left out, and then what the terminal has no place for.
     shown = [column for column in range(len(COLUMNS)) if any(row[column] for row in rows.values())]
     widths = {
         column: max(len(COLUMNS[column][0]), *(row[column].cell_len for row in rows.values())) for column in shown
     }
-    total = sum(widths.values())
-    gap = 2 if total + 2 * len(shown) <= console.width else 1
-    excess = max(0, total + gap * (len(shown) - 1) - console.width)
-    widths[0] = max(NARROWEST_NAME, widths[0] - excess)
+    for column in LEAST_WANTED:
+        if column in shown and _taken(widths) - widths[0] + NARROWEST_NAME > console.width:
+            shown.remove(column)
+            del widths[column]
+    gap = WIDE_GAP if _taken(widths, WIDE_GAP) <= console.width else 1
+    widths[0] = max(NARROWEST_NAME, widths[0] - max(0, _taken(widths, gap) - console.width))
 
     def table(*, header: bool = False) -> Table:
         made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=header, header_style="bold")
@@ -93,9 +95,14 @@ def _print_table(report: Report, console: Console) -> None:
                 section.add_row(*(rows[id(stage)][column] for column in shown))
             console.print(section)
     console.print()
-    if any(stage.comparison and stage.comparison.share_of_bound is not None for stage in report.stages):
+    if any(stage.comparison and stage.comparison.share_of_bound for stage in report.stages):
         note = "difference: the largest of all elements; behind an average's, its share of what rounding may cause"
         console.print(Text(note, "dim"), soft_wrap=True)
+
+
+def _taken(widths: Mapping[int, int], gap: int = 1) -> int:
+    """Count the columns of the terminal that a table takes."""
+    return sum(widths.values()) + gap * (len(widths) - 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -150,7 +157,8 @@ def _difference(report: StageReport) -> Text:
         return Text("differs", "bold red")
     largest, share = comparison.largest_difference, comparison.share_of_bound
     return Text.assemble(
-        (f"{largest:.1e}" if largest else "0", "green"), ("" if share is None else f" {share:.0%}", "dim")
+        (f"{largest:.1e}" if largest else "0", "green"),
+        (f" {share:.0%}" if largest and share is not None else "", "dim"),
     )
 
 
@@ -180,6 +188,8 @@ COLUMNS: tuple[tuple[str, Literal["left", "right"], Callable[[StageReport], Text
     ("onnxruntime", "right", lambda report: _time(report, "onnxruntime")),
     ("speed", "right", _speed),
 )
+HEADINGS = [heading for heading, _, _ in COLUMNS]
+LEAST_WANTED = [HEADINGS.index(heading) for heading in ("onnxruntime", "pads", "stride", "")]
 
 
 def _by(sizes: Sequence[int | str]) -> str:

@@ -14,17 +14,18 @@ import onnx
 import onnxruntime
 
 from pooling import dispatch
+from pooling.geometry import INT64_MAX, per_axis_shape
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
 from pooling.threads import get_num_threads
 from pooling.threads import threads as use_threads
 
 from .comparison import Comparison, compare, error_bound, onnx_indices
-from .data import draw
+from .data import DTYPES, draw
 from .race import Times, race
 from .report import ModelReport, Report, StageReport
 from .runtimes import OnnxRuntime
-from .stages import CannotRunError, Stage, read_stages
+from .stages import CannotRunError, Network, Stage, read_network
 
 __all__ = ["validate"]
 
@@ -33,6 +34,8 @@ Progress = Callable[[int, int, str], None]
 COPIES = 8
 """Arrays of the size of input and result that are in memory at once, when float64 counts twice."""
 ROUNDS = 10
+AVERAGED = ("float32", "float64")
+"""Averages whose rounding has a bound: those that are accumulated in their own dtype."""
 
 
 def validate(
@@ -92,33 +95,41 @@ def validate(
     '1 stage of 1 network: all equal'
     """
     paths = [models] if isinstance(models, (str, os.PathLike)) else list(models)
-    for name, number, least in (("rounds", rounds, 0), ("seed", seed, 0)):
+    count = get_num_threads() if threads is None else threads
+    for name, number, least in (("threads", count, 1), ("rounds", rounds, 0), ("seed", seed, 0)):
         if isinstance(number, bool) or not isinstance(number, int):
             raise TypeError(f"validate: {name}={number!r} must be an integer, not {type(number).__name__}")
         if number < least:
             raise ValueError(f"validate: {name}={number} must be at least {least}")
-    with use_threads(get_num_threads() if threads is None else threads):
+    for name, shape in (shapes or {}).items():
+        if max(per_axis_shape("validate", shape), default=0) > INT64_MAX:
+            raise ValueError(f"validate: shape {tuple(shape)} of {name!r} exceeds 64 bits; use smaller sizes")
+    with use_threads(count):
         return _validate(paths, dict(shapes or {}), rounds, seed, progress or (lambda done, total, stage: None))
 
 
 def _validate(
     paths: Sequence[Path], shapes: dict[str, Sequence[int]], rounds: int, seed: int, progress: Progress
 ) -> Report:
-    found: list[list[Stage] | CannotRunError] = []
+    found: list[Network | CannotRunError] = []
     for path in paths:
         try:
-            found.append(read_stages(path, shapes))
+            found.append(read_network(path, shapes))
         except CannotRunError as error:
             found.append(error)
-    total = sum(len(stages) for stages in found if isinstance(stages, list))
+    networks = [network for network in found if isinstance(network, Network)]
+    unknown = set(shapes).difference(*(network.declared for network in networks))
+    if unknown and len(networks) == len(found):
+        raise ValueError(f"validate: no model has a tensor named {min(unknown)!r}; name an input as the model names it")
+    total = sum(len(network.stages) for network in networks)
     done = 0
     reports = []
-    for path, stages in zip(paths, found, strict=True):
-        if isinstance(stages, CannotRunError):
-            reports.append(ModelReport(os.fspath(path), [], str(stages)))
+    for path, network in zip(paths, found, strict=True):
+        if isinstance(network, CannotRunError):
+            reports.append(ModelReport(os.fspath(path), [], str(network)))
             continue
         report = ModelReport(os.fspath(path), [])
-        for number, stage in enumerate(stages):
+        for number, stage in enumerate(network.stages):
             progress(done, total, f"{report.name} {stage.name}")
             report.stages.append(_run(stage, rounds, (seed, number)))
             done += 1
@@ -150,6 +161,8 @@ def _run(stage: Stage, rounds: int, seed: tuple[int, int]) -> StageReport:
             times = race({"pooling": lambda: layer(array), "onnxruntime": lambda: runtime(array)}, rounds)
     except CannotRunError as error:
         return StageReport(stage, layer, problem=str(error))
+    except (MemoryError, ValueError) as error:
+        return StageReport(stage, layer, problem=f"pooling fails on it ({error})")
     return StageReport(stage, layer, comparison, times)
 
 
@@ -172,9 +185,11 @@ def _compare(stage: Stage, layer: Layer, runtime: OnnxRuntime, seed: tuple[int, 
 def _check_dtype(stage: Stage, layer: Layer) -> None:
     if stage.dtype is None:
         raise CannotRunError(f"the dtype of its input {stage.input_name!r} is not known")
-    accepted = OPERATORS[layer.operator].dtypes
+    operator = OPERATORS[layer.operator]
+    drawn = AVERAGED if operator.reducer == "total" else DTYPES
+    accepted = [name for name in drawn if name in operator.dtypes]
     if stage.dtype.name not in accepted:
-        raise CannotRunError(f"its input has dtype {stage.dtype.name}; pooling accepts {', '.join(accepted)}")
+        raise CannotRunError(f"its input has dtype {stage.dtype.name}; compared are {', '.join(accepted)}")
 
 
 def _check_memory(stage: Stage, layer: Layer) -> None:

@@ -1,0 +1,256 @@
+"""The command ``pooling``: arguments, streams, files and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import pooling
+from pooling import cli
+from pooling.validation.runtimes import OnnxRuntime
+
+
+def write_model(path: Path, shape: list[int | str]) -> str:
+    node = helper.make_node("MaxPool", ["x"], ["y"], "stage", kernel_shape=[2, 2], strides=[2, 2])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in (("x", shape), ("y", None)))
+    model = helper.make_model(helper.make_graph([node], "model", [x], [y]), opset_imports=[helper.make_opsetid("", 18)])
+    path.write_bytes(model.SerializeToString())
+    return str(path)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return write_model(tmp_path / "net.onnx", [1, 8, 16, 16])
+
+
+@pytest.fixture
+def wrong_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let onnxruntime get one element wrong."""
+    original: Callable[..., Any] = OnnxRuntime.__call__
+
+    def call(self: OnnxRuntime, array: Any) -> Any:
+        results = [result.copy() for result in original(self, array)]
+        results[0].flat[0] = np.float32(12345)
+        return results
+
+    monkeypatch.setattr(OnnxRuntime, "__call__", call)
+
+
+def run(*arguments: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, after some lines of Python."""
+    code = f"import sys\n{before}\nfrom pooling.cli import main\nsys.exit(main({list(arguments)!r}))"
+    clean = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**clean, "PYTHONIOENCODING": "utf-8", **environment},
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+    )
+
+
+def test_all_equal_is_0(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["validate", model, "--rounds", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"pooling {pooling.__version__} (")
+    assert any(line.split()[:3] == ["stage", "MaxPool", "2×2"] for line in lines)
+    assert lines[-1] == "1 stage of 1 network: all equal"
+
+
+@pytest.mark.usefixtures("wrong_runtime")
+def test_a_difference_is_1(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["validate", model, "--rounds", "0"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 stage of 1 network: 1 differs"
+
+
+def test_slower_is_no_difference(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pooling.validation import validator
+    from pooling.validation.race import Times
+
+    times = {"pooling": Times(1.0, 1.0), "onnxruntime": Times(1e-6, 1e-6)}
+    monkeypatch.setattr(validator, "race", lambda contestants, rounds: times)
+    assert cli.main(["validate", model]) == 0
+
+
+def test_a_missing_model_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["validate", str(tmp_path / "no.onnx")]) == 2
+    assert f"{tmp_path / 'no.onnx'}: it cannot be read (No such file or directory)" in capsys.readouterr().out
+
+
+def test_a_model_with_open_sizes_is_2_until_they_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_model(tmp_path / "open.onnx", ["N", 8, 16, 16])
+    assert cli.main(["validate", path, "--rounds", "0"]) == 2
+    assert "--shape x=Nx8x16x16" in capsys.readouterr().out
+    assert cli.main(["validate", path, "--rounds", "0", "--shape", "x=2x8x16x16"]) == 0
+    assert "2×8×16×16 → 8×8" in capsys.readouterr().out
+
+
+def test_a_shape_for_nobody_is_2(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["validate", model, "--shape", "data=1x8x16x16"]) == 2
+    assert capsys.readouterr().err == (
+        "pooling validate: no model has a tensor named 'data'; name an input as the model names it\n"
+    )
+
+
+@pytest.mark.parametrize("text", ["1x8x16x16", "x=", "x=1,8,16", "x=axb", "x=1x-8", "=1x2"])
+def test_a_shape_is_a_name_and_sizes(model: str, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["validate", model, "--shape", text])
+    assert caught.value.code == 2
+    assert f"{text!r} must be a name and sizes, such as data=1x3x224x224" in capsys.readouterr().err
+
+
+def test_names_may_hold_any_sign(tmp_path: Path) -> None:
+    assert cli._named_shape("gpu_0/data=x=1x3") == ("gpu_0/data=x", (1, 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--rounds", "-1"], "rounds=-1 must be at least 0"),
+        (["--seed", "-1"], "seed=-1 must be at least 0"),
+        (["--threads", "0"], "threads=0 must be at least 1"),
+    ],
+)
+def test_numbers_out_of_range_are_2(
+    model: str, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert cli.main(["validate", model, *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["validate"], ["unheard"], ["validate", "a.onnx", "--unheard"]])
+def test_arguments_that_make_no_sense_are_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: pooling")
+
+
+def test_json_is_written_beside_the_table(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "report.json"
+    assert cli.main(["validate", model, "--rounds", "0", "--seed", "4", "--threads", "1", "--json", str(target)]) == 0
+    found = json.loads(target.read_text(encoding="utf-8"))
+    assert found["summary"]["sentence"] == capsys.readouterr().out.splitlines()[-1]
+    assert found["settings"] == {"threads": 1, "rounds": 0, "seed": 4, "shapes": {}}
+
+
+def test_json_into_no_folder_is_refused_before_anything_runs(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "missing" / "report.json"
+    assert cli.main(["validate", model, "--json", str(target)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"pooling validate: --json {target}: there is no folder {target.parent}\n"
+
+
+def test_json_that_cannot_be_written_is_2(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["validate", model, "--rounds", "0", "--json", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert "all equal" in captured.out
+    assert captured.err == f"pooling validate: --json {tmp_path} cannot be written (Is a directory)\n"
+
+
+def test_interruption_is_2_and_no_traceback(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OnnxRuntime, "__call__", interrupt)
+    assert cli.main(["validate", model]) == 2
+    assert capsys.readouterr().err == "pooling validate: interrupted\n"
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "rich"])
+def test_what_is_not_installed_is_named_with_the_remedy(model: str, missing: str) -> None:
+    process = run("validate", model, before=f"sys.modules[{missing!r}] = None")
+    assert process.returncode == 2
+    assert process.stderr == (
+        f'pooling validate: this needs {missing}, which is not installed; run pip install "pooling[onnx,cli]"\n'
+    )
+
+
+def test_any_other_missing_module_is_an_error_of_ours() -> None:
+    process = run("validate", "net.onnx", before="sys.modules['pooling.validation'] = None")
+    assert process.returncode == 1
+    assert "ModuleNotFoundError" in process.stderr
+
+
+def test_the_command_line_itself_needs_nothing_heavy() -> None:
+    heavy = ["onnx", "onnxruntime", "rich", "pooling.validation"]
+    process = run("info", before=f"import atexit; atexit.register(lambda: print(*set({heavy}) & set(sys.modules)))")
+    assert process.returncode == 0
+    assert process.stdout.splitlines()[-1] == ""
+
+
+def test_output_into_a_pipe_is_plain_and_as_wide_as_a_page(model: str) -> None:
+    process = run("validate", model, "--rounds", "1")
+    assert process.returncode == 0
+    assert process.stderr == ""
+    assert "\x1b" not in process.stdout
+    assert "onnxruntime" in process.stdout.splitlines()[2]
+
+
+def test_columns_are_obeyed(model: str) -> None:
+    process = run("validate", model, "--rounds", "1", COLUMNS="60")
+    header, _, row = process.stdout.splitlines()[2:5]
+    assert max(len(header), len(row)) <= 60
+    assert "onnxruntime" not in header
+
+
+def test_output_that_has_no_letters_for_it_is_still_output(model: str) -> None:
+    process = run("validate", model, "--rounds", "0", PYTHONIOENCODING="ascii")
+    assert process.returncode == 0
+    assert "1?8?16?16 ? 8?8" in process.stdout
+
+
+def test_info_is_show_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info"]) == 0
+    shown = capsys.readouterr().out
+    pooling.show_config()
+    assert shown == capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"pooling {pooling.__version__}\n"
+
+
+def test_python_m_pooling_is_the_same_command() -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "pooling", "--version"], capture_output=True, check=True, encoding="utf-8"
+    )
+    assert process.stdout == f"pooling {pooling.__version__}\n"
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["validate", "--help"])
+    text = capsys.readouterr().out
+    assert set(re.findall(r"--\w+", text)) >= {"--shape", "--threads", "--rounds", "--seed", "--json"}
+    assert "0 all equal, 1 something differs, 2 something could not be run" in " ".join(text.split())
+
+
+def test_several_models_are_one_report(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = write_model(tmp_path / "other.onnx", [1, 2, 6, 6])
+    assert cli.main(["validate", model, other, "--rounds", "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 stages of 2 networks: all equal"
+
+
+def test_the_models_in_these_tests_are_models(model: str) -> None:
+    onnx.checker.check_model(onnx.shape_inference.infer_shapes(onnx.load(model)))

@@ -1,0 +1,991 @@
+"""`pooling.validation`: which poolings a model has, whether another runtime agrees on them, and how fast it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from rich.console import Console
+
+import pooling
+from pooling.operators import OPERATORS
+from pooling.validation import Comparison, ModelReport, Report, StageReport, comparison, race, runtimes, validate
+from pooling.validation.comparison import compare, error_bound, onnx_indices
+from pooling.validation.data import DTYPES, KINDS, draw
+from pooling.validation.runtimes import OnnxRuntime, single_node_model
+from pooling.validation.stages import CannotRunError, Stage, read_network
+from pooling.validation.table import print_report
+
+LIGHT = sorted(Path(onnx.__path__[0], "backend", "test", "data", "light").glob("light_*.onnx"))
+Save = Callable[..., Path]
+
+
+def tensor(name: str, shape: Sequence[int | str | None] | None, dtype: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+def pool(operator: str = "MaxPool", source: str = "x", result: str = "y", **attributes: Any) -> onnx.NodeProto:
+    if not operator.startswith("Global"):
+        attributes.setdefault("kernel_shape", [2, 2])
+    return helper.make_node(operator, [source], [result], **attributes)
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Write a model of some nodes to a file."""
+
+    def write(
+        nodes: Iterable[onnx.NodeProto],
+        shape: Sequence[int | str | None] | None = (1, 3, 8, 8),
+        *,
+        result: str = "y",
+        dtype: int = TensorProto.FLOAT,
+        inputs: Iterable[onnx.ValueInfoProto] = (),
+        constants: Iterable[onnx.TensorProto] = (),
+        opset: int = 18,
+        domains: Iterable[str] = (),
+        functions: Iterable[onnx.FunctionProto] = (),
+    ) -> Path:
+        graph = helper.make_graph(
+            list(nodes),
+            "model",
+            [tensor("x", shape, dtype), *inputs],
+            [tensor(result, None, dtype)],
+            list(constants),
+        )
+        imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
+        model = helper.make_model(graph, opset_imports=imports, functions=list(functions))
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write
+
+
+def stages_of(path: Path, shapes: dict[str, tuple[int, ...]] | None = None) -> list[tuple[str, Any]]:
+    return [(stage.name, stage.shape) for stage in read_network(path, shapes).stages]
+
+
+def problem_of(path: Path, **keywords: Any) -> str:
+    """Validate a model that cannot be run in full; return the one sentence that says why."""
+    report = validate(path, rounds=0, **keywords)
+    ((_, what),) = report.problems
+    assert report.exit_code == 2
+    return what
+
+
+@pytest.fixture
+def altered(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[Any]], None]], None]:
+    """Change what onnxruntime answers."""
+
+    def alter(change: Callable[[list[Any]], None]) -> None:
+        original = OnnxRuntime.__call__
+
+        def call(self: OnnxRuntime, array: Any) -> list[Any]:
+            results = [result.copy() for result in original(self, array)]
+            change(results)
+            return results
+
+        monkeypatch.setattr(OnnxRuntime, "__call__", call)
+
+    return alter
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Real networks
+
+
+@pytest.fixture(scope="module")
+def light() -> Report:
+    return validate(LIGHT, rounds=0)
+
+
+def test_there_are_nine_light_networks() -> None:
+    assert len(LIGHT) == 9
+
+
+@pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
+def test_every_pooling_stage_of_a_real_network_is_found(path: Path, light: Report) -> None:
+    (model,) = [model for model in light.models if model.path == str(path)]
+    # Counted without the library: operators that say so in their name.
+    expected = [node.output[0] for node in onnx.load(path).graph.node if "Pool" in node.op_type]
+    assert expected
+    assert [stage.stage.node.output[0] for stage in model.stages] == expected
+
+
+@pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
+def test_every_stage_of_a_real_network_agrees_at_its_shape_in_the_network(path: Path, light: Report) -> None:
+    (model,) = [model for model in light.models if model.path == str(path)]
+    inferred = onnx.shape_inference.infer_shapes(onnx.load(path))
+    shapes = {
+        info.name: tuple(size.dim_value for size in info.type.tensor_type.shape.dim)
+        for info in [*inferred.graph.value_info, *inferred.graph.output]
+    }
+    for stage in model.stages:
+        assert stage.stage.input_shape == shapes[stage.stage.node.input[0]]
+        assert stage.output_shape == shapes[stage.stage.node.output[0]]
+        assert stage.comparison is not None
+        assert stage.comparison.agrees
+        assert stage.comparison.elements == math.prod(stage.output_shape or ())
+
+
+def test_the_first_pooling_of_resnet50_is_known_by_everybody(light: Report) -> None:
+    (resnet,) = [model for model in light.models if model.name == "light_resnet50"]
+    first, last = resnet.stages
+    assert first.layer == pooling.MaxPool2d(3, stride=2, padding=1)
+    assert (first.stage.input_shape, first.output_shape) == ((1, 64, 112, 112), (1, 64, 56, 56))
+    assert (last.stage.operator, last.output_shape) == ("AveragePool", (1, 2048, 1, 1))
+
+
+def test_maxima_of_real_networks_are_equal_and_averages_nearly(light: Report) -> None:
+    shares = []
+    for stage in light.stages:
+        assert stage.comparison is not None
+        if "Max" in stage.stage.operator:
+            assert stage.comparison.largest_difference == 0
+            assert stage.comparison.share_of_bound is None
+        else:
+            shares.append(stage.comparison.share_of_bound)
+    assert all(share is not None and share <= 1 for share in shares)
+    # Were they all zero, nothing would have been rounded, and the bound not been tried.
+    assert any(shares)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Finding the stages
+
+
+def test_a_node_without_a_name_is_called_by_its_output(save: Save) -> None:
+    path = save([pool(result="a"), pool(source="a", name="second")])
+    assert stages_of(path) == [("a", (1, 3, 8, 8)), ("second", (1, 3, 7, 7))]
+
+
+def test_all_four_operators_are_found(save: Save) -> None:
+    operators = ["MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"]
+    path = save([pool(operator, result=f"y{i}") for i, operator in enumerate(operators)], result="y0")
+    assert [stage.operator for stage in read_network(path).stages] == operators
+    assert validate(path, rounds=0).exit_code == 0
+
+
+def test_a_pooling_of_another_domain_is_not_ours(save: Save) -> None:
+    path = save([pool(domain="com.example")], domains=["com.example"])
+    assert stages_of(path) == []
+
+
+def test_stages_in_both_branches_of_an_if_are_found(save: Save) -> None:
+    then = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["r"]), pool(source="r", result="t")], "then", [], [tensor("t", None)]
+    )
+    other = helper.make_graph([pool("GlobalAveragePool", result="e")], "else", [], [tensor("e", None)])
+    branch = helper.make_node("If", ["c"], ["y"], then_branch=then, else_branch=other)
+    path = save([branch], inputs=[tensor("c", [], TensorProto.BOOL)])
+    assert sorted(stages_of(path)) == [("e", (1, 3, 8, 8)), ("t", (1, 3, 8, 8))]
+    assert validate(path, rounds=0).exit_code == 0
+
+
+def loop() -> onnx.NodeProto:
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["on"]),
+            helper.make_node("Relu", ["carried"], ["r"]),
+            pool(source="r", result="pooled", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        ],
+        "body",
+        [tensor("i", [], TensorProto.INT64), tensor("go", [], TensorProto.BOOL), tensor("carried", None)],
+        [tensor("on", [], TensorProto.BOOL), tensor("pooled", None)],
+    )
+    return helper.make_node("Loop", ["n", "c", "x"], ["y"], body=body)
+
+
+@pytest.mark.parametrize("name", ["carried", "r"])
+def test_a_shape_that_a_loop_hides_can_be_given_inside_of_it(save: Save, name: str) -> None:
+    path = save([loop()], inputs=[tensor("n", [], TensorProto.INT64), tensor("c", [], TensorProto.BOOL)])
+    assert problem_of(path) == (
+        "the shape of its input 'r' is not known; give it with --shape r=NxCxHxW, a number for each name "
+        "(in Python: shapes=)"
+    )
+    assert stages_of(path, {name: (1, 3, 8, 8)}) == [("pooled", (1, 3, 8, 8))]
+
+
+def test_a_function_is_put_in_line_at_every_call(save: Save) -> None:
+    twice = helper.make_function(
+        "com.example",
+        "Twice",
+        ["a"],
+        ["b"],
+        [pool(source="a", result="m"), pool(source="m", result="b")],
+        [helper.make_opsetid("", 18)],
+    )
+    calls = [
+        helper.make_node("Twice", [source], [result], domain="com.example")
+        for source, result in [("x", "half"), ("half", "y")]
+    ]
+    path = save(calls, domains=["com.example"], functions=[twice])
+    assert [shape for _, shape in stages_of(path)] == [(1, 3, size, size) for size in (8, 7, 6, 5)]
+
+
+def test_constants_small_and_large_are_known_by_shape(save: Save) -> None:
+    constants = [
+        helper.make_tensor("sizes", TensorProto.INT64, [4], [1, 1, 16, 12]),
+        helper.make_tensor("small", TensorProto.FLOAT, [1, 1, 5, 5], np.zeros(25)),
+        helper.make_tensor("large", TensorProto.FLOAT, [1, 1, 50, 50], np.zeros(2500)),
+    ]
+    nodes = [
+        helper.make_node("Reshape", ["x", "sizes"], ["reshaped"]),
+        pool(source="reshaped", result="a"),
+        pool(source="small", result="b"),
+        pool(source="large", result="y"),
+    ]
+    path = save(nodes, (1, 3, 8, 8), constants=constants)
+    assert [shape for _, shape in stages_of(path)] == [(1, 1, 16, 12), (1, 1, 5, 5), (1, 1, 50, 50)]
+
+
+@pytest.mark.parametrize("opset", [12, 18, 22])
+def test_ceil_mode_does_not_give_the_next_stage_a_window_that_nobody_computes(save: Save, opset: int) -> None:
+    # 5 cells, kernel 3, stride 3, padding 1: a third window would start in the padding behind the input.
+    nodes = [
+        pool(result="a", kernel_shape=[3, 3], strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1),
+        pool("AveragePool", source="a", result="b", kernel_shape=[1, 1], ceil_mode=1),
+        pool(source="b", name="last"),
+    ]
+    path = save(nodes, (1, 3, 5, 5), opset=opset)
+    assert [shape for _, shape in stages_of(path)] == [(1, 3, 5, 5), (1, 3, 2, 2), (1, 3, 2, 2)]
+    assert read_network(path).stages[0].node.attribute == nodes[0].attribute
+
+
+def test_a_stage_runs_with_its_own_attributes_and_opset(save: Save) -> None:
+    node = pool("AveragePool", strides=[2, 1], pads=[0, 1, 1, 0], count_include_pad=1, name="stage")
+    (stage,) = read_network(save([node], opset=11)).stages
+    model = single_node_model(stage)
+    assert model.graph.node[0].attribute == node.attribute
+    assert [entry.version for entry in model.opset_import] == [11]
+    onnx.checker.check_model(model, full_check=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Shapes that the model leaves open
+
+
+def test_a_symbolic_batch_is_asked_for_by_name(save: Save) -> None:
+    path = save([helper.make_node("Relu", ["x"], ["r"]), pool(source="r", name="stage")], ("N", 3, 8, None))
+    assert problem_of(path) == (
+        "the shape Nx3x8xd3 of its input 'r' is not known in full; give it with --shape x=Nx3x8xd3, a number for each "
+        "name (in Python: shapes=)"
+    )
+    report = validate(path, rounds=0, shapes={"x": (2, 3, 8, 9)})
+    assert [stage.stage.input_shape for stage in report.stages] == [(2, 3, 8, 9)]
+    assert report.exit_code == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 8, 8), (1, 3, 8)])
+def test_a_shape_may_not_contradict_the_model(save: Save, shape: tuple[int, ...]) -> None:
+    path = save([pool()], ("N", 3, "H", "W"))
+    assert problem_of(path, shapes={"x": shape}) == (
+        f"--shape x={'x'.join(map(str, shape))} contradicts the model, where x is Nx3xHxW"
+    )
+
+
+def test_an_operator_that_nobody_knows_hides_only_what_is_behind_it(save: Save) -> None:
+    nodes = [
+        pool(result="before"),
+        helper.make_node("Unheard", ["before"], ["z"], domain="com.example"),
+        pool(source="z", result="behind"),
+    ]
+    path = save(nodes, result="behind", domains=["com.example"])
+    report = validate(path, rounds=0)
+    assert report.summary() == "1 stage of 1 network: all equal; 1 stage could not be run"
+    assert report.exit_code == 2
+    assert validate(path, rounds=0, shapes={"z": (1, 3, 4, 4)}).exit_code == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What cannot be run
+
+
+def test_files_that_are_no_models(tmp_path: Path, save: Save) -> None:
+    whole = save([pool()]).read_bytes()
+    contents = {
+        "truncated.onnx": whole[: len(whole) // 2],
+        "text.onnx": b"Dear model,\nwhat do you pool?\n",
+        "zeros.onnx": b"\0" * 100,
+        "broken.json": b"{not json",
+        "broken.textproto": b"{not text",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        assert problem_of(tmp_path / name).startswith("it is not an ONNX model (")
+
+
+def test_an_empty_file_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "empty.onnx").touch()
+    assert problem_of(tmp_path / "empty.onnx") == "it is not an ONNX model (it has no graph)"
+
+
+def test_a_missing_file_and_a_folder_cannot_be_read(tmp_path: Path) -> None:
+    assert problem_of(tmp_path / "missing.onnx") == "it cannot be read (No such file or directory)"
+    assert problem_of(tmp_path) == "it cannot be read (Is a directory)"
+
+
+def test_a_model_without_opset_says_so(tmp_path: Path) -> None:
+    model = helper.make_model(helper.make_graph([pool()], "model", [tensor("x", [1, 3, 8, 8])], [tensor("y", None)]))
+    del model.opset_import[:]
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert problem_of(tmp_path / "model.onnx") == (
+        "it imports no version of the default operator set; its opset_import must name one"
+    )
+
+
+@pytest.mark.parametrize("node", [helper.make_node("MaxPool", [], ["y"]), helper.make_node("MaxPool", ["x"], [])])
+def test_a_node_without_input_or_output_is_refused(save: Save, node: onnx.NodeProto) -> None:
+    assert problem_of(save([node])).startswith("its shapes cannot be inferred (")
+
+
+def test_a_cycle_has_no_shapes(save: Save) -> None:
+    path = save([pool(source="z"), helper.make_node("Relu", ["y"], ["z"])])
+    assert problem_of(path).startswith("the shape of its input 'z' is not known;")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sentence"),
+    [
+        ({"kernel_shape": [2]}, "kernel_shape=[2] must have one integer per spatial axis, 2 and not 1"),
+        ({"ceil_mode": 7}, "ceil_mode=7 must be 0 or 1"),
+        (
+            {"pads": [2, 2, 2, 2]},
+            "padding=((2, 2), (2, 2)) must be smaller than the effective kernel size 2 on axis H; use padding <= 1",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_node_is_said_once(save: Save, attributes: dict[str, Any], sentence: str) -> None:
+    assert problem_of(save([pool(name="it's", **attributes)])) == sentence
+
+
+def test_a_missing_kernel_shape_is_named(save: Save) -> None:
+    path = save([helper.make_node("MaxPool", ["x"], ["y"])])
+    assert problem_of(path) == "kernel_shape is missing; give one integer per spatial axis"
+
+
+def test_a_negative_size_is_refused(save: Save) -> None:
+    assert problem_of(save([pool()], (1, 3, -1, 8))) == "input_shape=(1, 3, -1, 8) must not have negative sizes"
+
+
+@pytest.mark.parametrize("size", [2**20, 2**31, 2**62])
+def test_what_does_not_fit_the_memory_is_not_even_tried(save: Save, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr("pooling.validation.validator.draw", lambda *arguments: pytest.fail("drawn"))
+    sentence = problem_of(save([pool()], (1, 3, size, size)))
+    assert sentence.startswith(
+        f"comparing input (1, 3, {size}, {size}) with result (1, 3, {size - 1}, {size - 1}) takes"
+    )
+    assert sentence.endswith("; give a smaller shape with --shape (in Python: shapes=)")
+
+
+def test_a_result_larger_than_the_memory_is_not_tried_either(save: Save) -> None:
+    many = 2**33
+    path = save([pool(kernel_shape=[many, many], pads=[many - 1] * 4)], (1, 1, 8, 8))
+    assert problem_of(path).startswith("comparing input (1, 1, 8, 8) with result (1, 1, ")
+
+
+def test_a_failure_of_ours_is_a_finding_and_not_the_end(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise MemoryError("no memory for 1 scratch row")
+
+    monkeypatch.setattr(pooling.MaxPool2d, "__call__", fail)
+    assert problem_of(save([pool()])) == "pooling fails on it (no memory for 1 scratch row)"
+
+
+def test_a_dtype_that_is_not_pooled_yet_is_named(save: Save) -> None:
+    path = save([pool()], dtype=TensorProto.STRING)
+    assert problem_of(path).startswith("its input has dtype object; compared are ")
+
+
+def test_what_onnxruntime_refuses_is_said_in_its_words(save: Save) -> None:
+    path = save([pool()], opset=999)
+    assert problem_of(path).startswith("onnxruntime refuses it (")
+
+
+@pytest.mark.parametrize("name", ["float16", "float32", "float64", "int8", "uint8"])
+def test_a_maximum_is_compared_in_the_dtype_of_the_model(save: Save, name: str) -> None:
+    if name not in OPERATORS["max_pool"].dtypes:
+        pytest.skip(f"max_pool does not take {name}")
+    path = save([pool()], dtype=helper.np_dtype_to_tensor_dtype(np.dtype(name)))
+    report = validate(path, rounds=0)
+    assert report.exit_code == 0
+    assert report.stages[0].stage.dtype == name
+
+
+def test_a_model_that_pools_nothing_is_all_right(save: Save) -> None:
+    report = validate(save([helper.make_node("Relu", ["x"], ["y"])]), rounds=0)
+    assert (report.exit_code, report.summary()) == (0, "there is no pooling to compare in 1 model")
+
+
+def test_an_empty_batch_agrees(save: Save) -> None:
+    report = validate(save([pool(result="m"), pool("AveragePool", source="m")], (0, 3, 8, 8)), rounds=0)
+    assert report.exit_code == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "sentence"),
+    [
+        ({"rounds": -1}, ValueError, "validate: rounds=-1 must be at least 0"),
+        ({"rounds": True}, TypeError, "validate: rounds=True must be an integer, not bool"),
+        ({"rounds": 1.5}, TypeError, "validate: rounds=1.5 must be an integer, not float"),
+        ({"seed": -3}, ValueError, "validate: seed=-3 must be at least 0"),
+        ({"threads": 0}, ValueError, "validate: threads=0 must be at least 1"),
+        (
+            {"shapes": {"y2": (1, 3, 8, 8)}},
+            ValueError,
+            "validate: no model has a tensor named 'y2'; name an input as the model names it",
+        ),
+        (
+            {"shapes": {"x": (1, 3, 2**63, 8)}},
+            ValueError,
+            f"validate: shape (1, 3, {2**63}, 8) of 'x' exceeds 64 bits; use smaller sizes",
+        ),
+        (
+            {"shapes": {"x": (1, -3, 8, 8)}},
+            ValueError,
+            "validate: input_shape=(1, -3, 8, 8) must not have negative sizes",
+        ),
+    ],
+)
+def test_wrong_arguments(save: Save, keywords: dict[str, Any], error: type[Exception], sentence: str) -> None:
+    path = save([pool()])
+    with pytest.raises(error) as caught:
+        validate(path, **{"rounds": 0, **keywords})
+    assert str(caught.value) == sentence
+
+
+def test_progress_is_told_before_every_stage(save: Save) -> None:
+    told: list[tuple[int, int, str]] = []
+    path = save([pool(result="a"), pool(source="a", name="last")])
+    validate([path, path], rounds=0, progress=lambda *step: told.append(step))
+    assert told == [(0, 4, "model a"), (1, 4, "model last"), (2, 4, "model a"), (3, 4, "model last")]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_both_sides_get_the_same_number_of_threads(save: Save, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    seen = []
+    original = runtimes.onnxruntime.InferenceSession
+
+    def session(model: bytes, options: Any, **keywords: Any) -> Any:
+        seen.append((options.intra_op_num_threads, pooling.get_num_threads()))
+        return original(model, options, **keywords)
+
+    monkeypatch.setattr(runtimes.onnxruntime, "InferenceSession", session)
+    before = pooling.get_num_threads()
+    report = validate(save([pool()]), rounds=0, threads=threads)
+    expected = threads if pooling.dispatch.config()["openmp"] else 1
+    assert seen == [(expected, expected)]
+    assert report.settings["threads"] == expected
+    assert pooling.get_num_threads() == before
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The numbers
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_numbers_have_what_brings_out_differences(dtype: type) -> None:
+    numbers = draw((2, 10, 12, 12), np.dtype(dtype), seed=5)
+    zeros = numbers[numbers == 0]
+    denormal = (numbers != 0) & (np.abs(numbers) < np.finfo(dtype).tiny)
+    planes = numbers.reshape(20, 144)
+    assert numbers.dtype == dtype
+    assert not np.isnan(numbers).any()
+    assert np.signbit(zeros).any()
+    assert not np.signbit(zeros).all()
+    assert denormal.any()
+    assert np.isposinf(numbers).any()
+    assert np.isneginf(numbers).any()
+    assert any(len(np.unique(plane)) < 8 for plane in planes), "a plane of ties"
+    assert any(denormal.reshape(20, 144)[i].mean() > 0.9 for i in range(20)), "a plane of denormals"
+    assert np.isfinite(planes).all(axis=1).sum() >= 10, "planes whose mean is a number"
+
+
+def test_every_kind_meets_infinities_somewhere() -> None:
+    numbers = draw((1, 40, 20, 20), np.dtype(np.float32)).reshape(40, 400)
+    infinite = np.isinf(numbers).any(axis=1)
+    assert {plane % len(KINDS) for plane in np.flatnonzero(infinite)} == set(range(len(KINDS)))
+
+
+def test_the_same_seed_draws_the_same_numbers() -> None:
+    shape, dtype = (1, 6, 5, 5), np.dtype(np.float32)
+    first = draw(shape, dtype, (1, 2))
+    np.testing.assert_array_equal(first, draw(shape, dtype, (1, 2)))
+    assert not np.array_equal(first, draw(shape, dtype, (1, 3)))
+
+
+@pytest.mark.parametrize("name", [name for name in DTYPES if "int" in name])
+def test_integers_are_ties_and_extremes(name: str) -> None:
+    numbers = draw((1, 4, 32, 32), np.dtype(name))
+    info = np.iinfo(name)
+    assert numbers.dtype == name
+    assert len(np.unique(numbers[0, 0])) <= 5
+    assert numbers[0, 1].max() > info.max // 2
+    assert numbers[0, 1].min() < info.min + info.max // 2
+    np.testing.assert_array_equal(numbers, draw((1, 4, 32, 32), np.dtype(name)))
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (1, 1, 1), (3, 1, 2, 2, 2), (1, 4, 0)])
+def test_numbers_of_any_shape(shape: tuple[int, ...], name: str) -> None:
+    assert draw(shape, np.dtype(name)).shape == shape
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Comparison
+
+
+def test_zeros_of_either_sign_and_nan_are_equal_to_themselves() -> None:
+    ours = np.array([0.0, -0.0, np.nan, np.inf, -np.inf])
+    theirs = np.array([-0.0, 0.0, np.nan, np.inf, -np.inf])
+    assert compare(ours, theirs) == Comparison(5, 0, 0.0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (1.0, np.nextafter(1.0, 2.0)),
+        (np.nan, 1.0),
+        (1.0, np.nan),
+        (np.inf, -np.inf),
+        (np.inf, 1.0),
+        (-np.inf, -np.finfo(float).max),
+        (0.0, 5e-324),
+    ],
+)
+@pytest.mark.parametrize("bound", [None, 0.0])
+def test_one_wrong_element_is_found(ours: float, theirs: float, bound: float | None) -> None:
+    left, right = np.zeros((2, 3)), np.zeros((2, 3))
+    left[1, 2], right[1, 2] = ours, theirs
+    found = compare(left, right, None if bound is None else np.full((2, 3), bound))
+    assert not found.agrees
+    assert (
+        found.finding == f"1 of 6 elements differs: pooling gives {left[1, 2]} and onnxruntime {right[1, 2]} at (1, 2)"
+    )
+    assert found.unexplained == 1
+
+
+def test_infinities_that_differ_are_no_rounding_however_wide_the_bound() -> None:
+    assert not compare(np.array([np.inf]), np.array([np.nan]), np.array([np.inf])).agrees
+    assert not compare(np.array([1.0]), np.array([np.inf]), np.array([np.inf])).agrees
+
+
+def test_a_bound_divides_rounding_from_error() -> None:
+    ours, theirs, bound = np.array([1.0, 1.0]), np.array([1.0, 1.25]), np.array([0.0, 0.25])
+    assert compare(ours, theirs, bound) == Comparison(2, 0, 0.25, 1.0, None)
+    assert compare(ours, theirs, bound / 2).unexplained == 1
+
+
+def test_another_shape_is_a_finding() -> None:
+    found = compare(np.zeros((1, 1, 2, 2)), np.zeros((1, 1, 3, 3)))
+    assert found.finding == "the result has shape (1, 1, 3, 3) in onnxruntime and (1, 1, 2, 2) in pooling"
+    assert not found.agrees
+
+
+def exact_mean(values: Sequence[float]) -> Fraction:
+    return sum((Fraction(float(value)) for value in values), Fraction(0)) / len(values)
+
+
+@pytest.mark.parametrize("size", [2, 9, 49, 1000])
+def test_the_bound_holds_for_sums_in_any_order_with_division_or_reciprocal(size: int) -> None:
+    random = np.random.default_rng(size)
+    for _ in range(20):
+        values = random.standard_normal(size).astype(np.float32)
+        values *= np.float32(2.0) ** random.integers(-20, 1, size).astype(np.float32)
+        bound = float(error_bound(pooling.AvgPool1d(size), values.reshape(1, 1, -1)).item())
+        exact = exact_mean(values.tolist())
+        sums = [
+            np.add.accumulate(order, dtype=np.float32)[-1]
+            for order in (values, values[::-1], np.sort(values), random.permutation(values))
+        ]
+        for total in sums:
+            for mean in (total / np.float32(size), total * (np.float32(1) / np.float32(size))):
+                assert abs(Fraction(float(mean)) - exact) <= Fraction(bound)
+
+
+def test_the_bound_is_tight_enough_to_find_a_lost_element() -> None:
+    random = np.random.default_rng(0)
+    values = (1 + random.random((1, 1, 49))).astype(np.float32)
+    layer = pooling.AvgPool1d(49)
+    without_last = values.copy()
+    without_last[..., -1] *= np.float32(0.999)
+    assert not compare(layer(values), layer(without_last), error_bound(layer, values)).agrees
+
+
+def test_the_bound_is_tight_enough_to_find_half_precision() -> None:
+    values = np.random.default_rng(0).standard_normal((1, 4, 28, 28)).astype(np.float32)
+    layer = pooling.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    rounded = values.astype(np.float16).astype(np.float32)
+    assert not compare(layer(values), layer(rounded), error_bound(layer, values)).agrees
+
+
+def test_the_bound_knows_how_many_elements_a_border_window_has() -> None:
+    values = np.ones((1, 1, 8), np.float32)
+    bound = error_bound(pooling.AvgPool1d(3, stride=1, padding=1, count_include_pad=False), values)
+    # Two elements take three roundings, three take four, on each side.
+    unit = np.finfo(np.float32).eps / 2
+    np.testing.assert_allclose(bound.ravel() / unit, [6, 8, 8, 8, 8, 8, 8, 6], rtol=1e-5)
+
+
+def test_denormal_averages_may_differ_by_one_step() -> None:
+    smallest = np.finfo(np.float32).smallest_subnormal
+    layer = pooling.AvgPool1d(2)
+    values = np.array([[[smallest, 0, smallest, 0]]], np.float32)
+    bound = error_bound(layer, values)
+    steps = np.array([[[0, smallest]]], np.float32)
+    assert compare(steps, np.zeros_like(steps), bound).agrees
+    assert not compare(2 * steps, np.zeros_like(steps), bound).agrees
+
+
+@pytest.mark.parametrize("storage_order", [0, 1])
+@pytest.mark.parametrize("spatial", [(7,), (5, 7), (3, 5, 4)])
+def test_indices_become_those_of_onnx(storage_order: int, spatial: tuple[int, ...]) -> None:
+    shape = (2, 3, *spatial)
+    plane = math.prod(spatial)
+    cells = np.broadcast_to(np.arange(plane).reshape(spatial), shape)
+    expected = np.empty(shape, np.int64)
+    for n, c, *cell in np.ndindex(shape):
+        place = cell[::-1] if storage_order else cell
+        sizes = spatial[::-1] if storage_order else spatial
+        flat = 0
+        for position, size in zip(place, sizes, strict=True):
+            flat = flat * size + position
+        expected[(n, c, *cell)] = (n * 3 + c) * plane + flat
+    np.testing.assert_array_equal(onnx_indices(cells, shape, storage_order), expected)
+    assert (onnx_indices(np.full(shape, -1), shape, storage_order) == -1).all()
+
+
+@pytest.mark.parametrize("storage_order", [0, 1])
+@pytest.mark.parametrize("spatial", [(30,), (20, 17), (7, 8, 9)])
+def test_indices_are_compared_where_the_node_asks_for_them(
+    save: Save, altered: Any, spatial: tuple[int, ...], storage_order: int
+) -> None:
+    node = helper.make_node(
+        "MaxPool",
+        ["x"],
+        ["y", "indices"],
+        kernel_shape=[3] * len(spatial),
+        strides=[2] * len(spatial),
+        storage_order=storage_order,
+    )
+    path = save([node], (2, 5, *spatial))
+    assert validate(path, rounds=0).exit_code == 0
+
+    def shift(results: list[Any]) -> None:
+        results[1].flat[7] += 1
+
+    altered(shift)
+    report = validate(path, rounds=0)
+    assert report.exit_code == 1
+    assert "indices differs: pooling gives " in str(report.stages[0].finding)
+
+
+def test_a_maximum_that_is_off_by_one_ulp_differs(save: Save, altered: Any) -> None:
+    def nudge(results: list[Any]) -> None:
+        results[0][0, 0, 3, 3] = np.nextafter(results[0][0, 0, 3, 3], np.float32(np.inf))
+
+    altered(nudge)
+    report = validate(save([pool(name="stage")]), rounds=0)
+    assert report.exit_code == 1
+    assert report.summary() == "1 stage of 1 network: 1 differs"
+    ((where, what),) = report.problems
+    assert where.endswith("model.onnx: MaxPool stage")
+    assert what.startswith("1 of 147 elements differs: pooling gives ")
+    assert what.endswith(" at (0, 0, 3, 3)")
+
+
+def test_an_average_that_is_off_by_more_than_rounding_differs(save: Save, altered: Any) -> None:
+    def scale(results: list[Any]) -> None:
+        results[0] *= np.float32(1 + 1e-5)
+
+    path = save([pool("AveragePool")])
+    assert validate(path, rounds=0).exit_code == 0
+    altered(scale)
+    assert validate(path, rounds=0).exit_code == 1
+
+
+def test_a_wrong_divisor_at_the_border_differs(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save([pool("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1])])
+    original = Stage.layer
+
+    def counting_pads(self: Stage) -> Any:
+        layer = original(self)
+        return type(layer)(**{**layer.arguments, "count_include_pad": True})
+
+    monkeypatch.setattr(Stage, "layer", counting_pads)
+    assert validate(path, rounds=0).exit_code == 1
+
+
+def test_a_difference_counts_for_more_than_what_could_not_be_run(save: Save, altered: Any, tmp_path: Path) -> None:
+    altered(lambda results: results[0].fill(0))
+    report = validate([tmp_path / "missing.onnx", save([pool()])], rounds=0)
+    assert report.exit_code == 1
+    assert report.summary() == "1 stage of 1 network: 1 differs; 1 model could not be run"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Times
+
+
+def test_contestants_take_turns_and_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(race, "_wait_until_idle", lambda: said.append("wait"))
+    times = race.race({"a": lambda: said.append("a"), "b": lambda: said.append("b")}, rounds=2)
+    turns = [said[i] for i in range(len(said)) if i == 0 or said[i] != said[i - 1]]
+    assert turns == ["wait", "a", "wait", "b"] * 2
+    assert list(times) == ["a", "b"]
+    assert all(0 < each.fastest <= each.median for each in times.values())
+
+
+def test_the_wait_ends_when_the_process_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Processor time as seen before and after each sleep: busy, busy, idle.
+    clock = iter([0.0, 0.01, 0.01, 0.02, 0.02, 0.021])
+    monkeypatch.setattr(race.time, "process_time", lambda: next(clock))
+    slept: list[float] = []
+    monkeypatch.setattr(race.time, "sleep", slept.append)
+    race._wait_until_idle()
+    assert slept == [0.01] * 3
+
+
+def test_the_wait_ends_even_if_the_process_is_never_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10**6))
+    monkeypatch.setattr(race.time, "process_time", lambda: float(next(clock)))
+    monkeypatch.setattr(race.time, "sleep", lambda seconds: None)
+    race._wait_until_idle()
+
+
+def test_both_sides_are_timed(save: Save) -> None:
+    (stage,) = validate(save([pool()]), rounds=1).stages
+    assert set(stage.times) == {"pooling", "onnxruntime"}
+    assert stage.speedup == stage.times["onnxruntime"].median / stage.times["pooling"].median
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The report
+
+
+def timed(ours: float, theirs: float, *, fastest: float = 1.0) -> StageReport:
+    """Make the report of a stage that agrees and takes so long; `fastest` is a share of the median."""
+    stage = Stage("stage", pool(), 18, (1, 3, 8, 8), np.dtype(np.float32), "")
+    times = {
+        "pooling": race.Times(ours, ours * fastest),
+        "onnxruntime": race.Times(theirs, theirs * fastest),
+    }
+    return StageReport(stage, pooling.MaxPool2d(2, stride=1), Comparison(147, 0, 0.0, None, None), times)
+
+
+def report_of(*stages: StageReport) -> Report:
+    return Report(
+        [ModelReport("net.onnx", list(stages))],
+        {"pooling": "1", "onnxruntime": "2"},
+        {"system": "Linux", "processor": "a processor", "cores": 2, "instruction_set": "generic"},
+        {"threads": 1, "rounds": 1, "seed": 0, "shapes": {}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("stages", "sentence"),
+    [
+        (
+            [timed(1e-4, 2e-4), timed(1e-4, 8e-4)],
+            "2 stages of 1 network: all equal; 4.0x faster than onnxruntime in the geometric mean, none slower",
+        ),
+        (
+            [timed(1e-4, 2e-4), timed(8e-4, 1e-4)],
+            "2 stages of 1 network: all equal; 2.0x slower than onnxruntime in the geometric mean, 1 slower",
+        ),
+    ],
+)
+def test_the_summary_tells_the_pace(stages: list[StageReport], sentence: str) -> None:
+    report = report_of(*stages)
+    assert report.summary() == sentence
+    assert report.exit_code == 0
+
+
+def test_times_that_vary_are_pointed_out() -> None:
+    assert not report_of(timed(1e-4, 2e-4, fastest=0.9)).disturbed
+    assert report_of(timed(1e-4, 2e-4, fastest=0.1)).disturbed
+    assert "times are unsteady" in printed(report_of(timed(1e-4, 2e-4, fastest=0.1)), 120)
+
+
+def printed(report: Report, width: int) -> str:
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def words(line: str) -> str:
+    return " ".join(line.split())
+
+
+@pytest.fixture(scope="module")
+def light_timed(light: Report) -> Report:
+    """The real networks with made-up times."""
+    models = [
+        ModelReport(
+            model.path,
+            [
+                StageReport(each.stage, each.layer, each.comparison, timed(1.2345e-3, 3e-3).times)
+                for each in model.stages
+            ],
+        )
+        for model in light.models
+    ]
+    return Report(models, light.versions, light.machine, light.settings)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_table_of_the_real_networks_fits(light_timed: Report, width: int) -> None:
+    lines = printed(light_timed, width).splitlines()
+    table = lines[2 : lines.index("", 3)]
+    assert len(table) == 1 + 9 + len(light_timed.stages)
+    assert max(map(len, table)) <= width
+    assert not any("…" in line for line in table)
+    assert lines[-1] == light_timed.summary()
+
+
+def test_the_table_shows_what_each_stage_is(light_timed: Report) -> None:
+    lines = printed(light_timed, 120).splitlines()
+    assert words(lines[2]) == "stage operator stride pads input → output difference pooling onnxruntime speed"
+    assert words(lines[4]) == "n3 MaxPool 3×3 2 0 1×96×54×54 → 26×26 0 1,234 µs 3,000 µs 2.4×"
+    assert any("  0 0 1 1  " in line for line in lines)
+
+
+def test_columns_with_nothing_to_say_are_left_out(light: Report) -> None:
+    header = printed(light, 120).splitlines()[2]
+    assert words(header) == "stage operator stride pads input → output difference"
+
+
+def test_what_few_nodes_have_is_shown(save: Save) -> None:
+    nodes = [
+        helper.make_node(
+            "MaxPool", ["x"], ["a", "i"], kernel_shape=[2, 3], dilations=[2, 1], ceil_mode=1, strides=[2, 1]
+        ),
+        pool("AveragePool", source="a", result="b", pads=[1, 1, 1, 1], count_include_pad=1),
+        pool(source="b", auto_pad="SAME_LOWER"),
+    ]
+    text = printed(validate(save(nodes, (1, 3, 20, 20)), rounds=0), 140)
+    for part in ("dilation 2×1, ceil, indices", "counts pads", "same lower", "MaxPool 2×3", "2×1"):
+        assert part in text
+
+
+def test_the_table_says_what_is_wrong_below(save: Save, altered: Any, tmp_path: Path) -> None:
+    altered(lambda results: results[0].fill(7))
+    nodes = [pool(name="wrong"), pool(source="z", result="lost")]
+    path = save(nodes)
+    nothing = tmp_path / "nothing.onnx"
+    helped = helper.make_model(
+        helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [tensor("x", [1])], [tensor("y", [1])])
+    )
+    nothing.write_bytes(helped.SerializeToString())
+    text = printed(validate([path, nothing, tmp_path / "missing.onnx"], rounds=0), 120)
+    assert "differs" in text
+    assert "not run" in text
+    assert f"{path}: MaxPool wrong: 147 of 147 elements differ: pooling gives " in text
+    assert f"{path}: MaxPool lost: the shape of its input 'z' is not known;" in text
+    assert "nothing has no pooling nodes" in text
+    assert f"{tmp_path / 'missing.onnx'}: it cannot be read (No such file or directory)" in text
+    assert text.splitlines()[-1] == "1 stage of 1 network: 1 differs; 1 stage and 1 model could not be run"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# JSON
+
+
+def test_the_json_has_the_documented_structure(save: Save, tmp_path: Path) -> None:
+    path = save([pool(result="a"), pool("AveragePool", source="a", name="mean"), pool(source="z", result="lost")])
+    validate([path, tmp_path / "missing.onnx"], rounds=1, threads=1, seed=3).save(tmp_path / "report.json")
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert list(found) == ["schema", "versions", "machine", "settings", "models", "summary"]
+    assert found["schema"] == "pooling-validation/1"
+    assert list(found["versions"]) == ["pooling", "numpy", "onnx", "onnxruntime", "python"]
+    assert found["versions"]["pooling"] == pooling.__version__
+    assert list(found["machine"]) == ["system", "processor", "cores", "instruction_set"]
+    assert found["settings"] == {"threads": 1, "rounds": 1, "seed": 3, "shapes": {}}
+    model, missing = found["models"]
+    assert (model["path"], model["problem"]) == (str(path), None)
+    assert missing["problem"] == "it cannot be read (No such file or directory)"
+    largest, mean, lost = model["stages"]
+    assert list(largest) == list(mean) == list(lost)
+    assert largest == {
+        "name": "a",
+        "operator": "MaxPool",
+        "opset": 18,
+        "verdict": "equal",
+        "problem": None,
+        "input_shape": [1, 3, 8, 8],
+        "output_shape": [1, 3, 7, 7],
+        "layer": "MaxPool2d(kernel_size=2, stride=1)",
+        "elements": 147,
+        "unexplained": 0,
+        "largest_difference": 0.0,
+        "share_of_bound": None,
+        "seconds": largest["seconds"],
+    }
+    assert set(largest["seconds"]) == {"pooling", "onnxruntime"}
+    assert all(list(each) == ["median", "fastest"] for each in largest["seconds"].values())
+    assert 0 <= mean["share_of_bound"] <= 1
+    assert (lost["verdict"], lost["seconds"], lost["elements"]) == ("not run", {}, None)
+    assert found["summary"]["stages"] == 3
+    assert [found["summary"][key] for key in ("equal", "differ", "not_run", "models_not_read")] == [2, 0, 1, 1]
+
+
+def test_an_infinite_difference_is_null_in_json(save: Save, altered: Any, tmp_path: Path) -> None:
+    altered(lambda results: results[0].fill(np.inf))
+    validate(save([pool()]), rounds=0).save(tmp_path / "report.json")
+    (stage,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["models"][0]["stages"]
+    assert (stage["verdict"], stage["largest_difference"]) == ("differs", None)
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "report.json"
+    target.write_text("old")
+
+    def fail(*arguments: object) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no"):
+        report_of(timed(1e-4, 2e-4)).save(target)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_report_goes_where_a_link_points(tmp_path: Path) -> None:
+    target, link = tmp_path / "report.json", tmp_path / "latest.json"
+    link.symlink_to(target)
+    report_of(timed(1e-4, 2e-4)).save(link)
+    assert link.is_symlink()
+    assert json.loads(target.read_text())["summary"]["equal"] == 1
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    report_of(timed(1e-4, 2e-4)).save(os.devnull)
+    assert not Path(os.devnull).is_file()
+
+
+def test_reading_a_model_reports_its_problem_as_an_exception(tmp_path: Path) -> None:
+    with pytest.raises(CannotRunError, match="No such file"):
+        read_network(tmp_path / "missing.onnx")
+
+
+def test_the_bound_uses_the_promise_of_the_kernels() -> None:
+    # Should the kernels ever promise less, the bound has to follow, and this test to be thought about.
+    assert comparison.EXACT_ROUNDINGS == pooling.calls.EXACT_ROUNDINGS == 8
