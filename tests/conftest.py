@@ -179,9 +179,7 @@ def window_arguments(draw: st.DrawFn, dimensions: int) -> dict[str, Any]:
 
 
 @st.composite
-def array_shapes(
-    draw: st.DrawFn, dimensions: int, layout: str, *, batched: bool | None = None
-) -> tuple[int, ...]:
+def array_shapes(draw: st.DrawFn, dimensions: int, layout: str, *, batched: bool | None = None) -> tuple[int, ...]:
     """Draw the shape of a small array, with or without a batch."""
     largest = {1: 20, 2: 9, 3: 6}[dimensions]
     spatial = draw(st.tuples(*[st.integers(1, largest)] * dimensions))
@@ -210,9 +208,7 @@ def special_values(dtype: Any, *, summed: bool = False) -> list[Any]:
 def special_arrays(dtype: Any, shape: tuple[int, ...], *, summed: bool = False) -> st.SearchStrategy[Array]:
     """Draw arrays of special values, and of ordinary ones without a pattern."""
     values = np.array(special_values(dtype, summed=summed), dtype)
-    special = hnp.arrays(np.intp, shape, elements=st.integers(0, len(values) - 1)).map(
-        lambda which: values[which]
-    )
+    special = hnp.arrays(np.intp, shape, elements=st.integers(0, len(values) - 1)).map(lambda which: values[which])
     return special | st.integers(0, 99).map(lambda seed: random_array(shape, dtype, seed))
 
 
@@ -252,9 +248,7 @@ GEOMETRIES: dict[str, Geometry] = {
     "narrow_planes_with_gaps_between_windows": _geometry(2, 20, 8, 8, kernel_size=2, stride=4),
     "narrow_planes_whose_last_column_is_dropped": _geometry(2, 20, 7, 9, kernel_size=2),
     "narrow_planes_ceil": _geometry(2, 9, 8, 8, kernel_size=3, stride=2, ceil_mode=True),
-    "narrow_planes_asymmetric": _geometry(
-        2, 5, 6, 11, kernel_size=(3, 4), stride=1, padding=((2, 0), (0, 3))
-    ),
+    "narrow_planes_asymmetric": _geometry(2, 5, 6, 11, kernel_size=(3, 4), stride=1, padding=((2, 0), (0, 3))),
     "narrow_planes_dilated": _geometry(2, 5, 9, 12, kernel_size=3, dilation=2, padding=2),
     "narrow_planes_one_cell_wide": _geometry(2, 40, 9, 1, kernel_size=(3, 1), stride=(2, 1), padding=(1, 0)),
     "narrow_planes_one_cell_high": _geometry(2, 40, 1, 9, kernel_size=(1, 3), stride=(1, 2), padding=(0, 1)),
@@ -266,33 +260,25 @@ GEOMETRIES: dict[str, Geometry] = {
     "wide_rows_stride_3": _geometry(1, 2, 9, 130, kernel_size=3, stride=3),
     "wide_rows_stride_larger_than_kernel": _geometry(1, 2, 9, 130, kernel_size=2, stride=(4, 5)),
     "wide_rows_kernel_1_stride_2": _geometry(1, 2, 5, 130, kernel_size=1, stride=2),
-    "wide_rows_only_height_pooled": _geometry(
-        1, 2, 9, 100, kernel_size=(3, 1), stride=(2, 1), padding=(1, 0)
-    ),
+    "wide_rows_only_height_pooled": _geometry(1, 2, 9, 100, kernel_size=(3, 1), stride=(2, 1), padding=(1, 0)),
     "wide_rows_only_width_pooled": _geometry(1, 2, 3, 100, kernel_size=(1, 3), stride=(1, 2)),
     "wide_rows_asymmetric_ceil": _geometry(
         1, 2, 8, 90, kernel_size=(3, 4), stride=(2, 3), padding=((0, 2), (3, 0)), ceil_mode=True
     ),
-    "wide_rows_dilated": _geometry(
-        1, 2, 11, 90, kernel_size=3, dilation=(2, 3), stride=(1, 2), padding=(2, 3)
-    ),
+    "wide_rows_dilated": _geometry(1, 2, 11, 90, kernel_size=3, dilation=(2, 3), stride=(1, 2), padding=(2, 3)),
     "wide_rows_same_lower": _geometry(1, 2, 7, 90, kernel_size=(2, 5), stride=(2, 4), padding="same_lower"),
     **{
         f"kernel_of_{taps}_taps": _geometry(1, 2, taps + 4, taps + 70, kernel_size=taps, stride=(3, 5))
         for taps in (4, 5, 6, 7, 8, 9)
     },
     # A sum of more than eight roundings is held in float64.
-    "kernel_so_large_that_sums_are_wider": _geometry(
-        1, 2, 20, 75, kernel_size=(17, 13), stride=(2, 9), padding=(8, 6)
-    ),
+    "kernel_so_large_that_sums_are_wider": _geometry(1, 2, 20, 75, kernel_size=(17, 13), stride=(2, 9), padding=(8, 6)),
     "narrow_planes_with_wider_sums": _geometry(2, 3, 13, 14, kernel_size=12, stride=2, padding=5),
     "depth_with_wider_sums": _geometry(1, 2, 9, 10, 11, kernel_size=9, stride=3, padding=4),
     # Rows beyond one segment of 4096 cells.
     "row_of_two_segments": _geometry(1, 1, 2, 4500, kernel_size=(2, 3), stride=(2, 1), padding=(0, 1)),
     "row_of_three_segments_stride_1": _geometry(1, 1, 8300, kernel_size=2, stride=1, padding=(1,)),
-    "row_of_segments_dilated": _geometry(
-        1, 1, 9000, kernel_size=3, stride=2, dilation=700, padding=((1400, 3),)
-    ),
+    "row_of_segments_dilated": _geometry(1, 1, 9000, kernel_size=3, stride=2, dilation=700, padding=((1400, 3),)),
     "row_read_as_it_lies": _geometry(1, 2, 4501, kernel_size=3, stride=3),
     # Long windows that hardly overlap are reduced run by run.
     "runs": _geometry(1, 2, 3, 200, kernel_size=(2, 16), stride=(1, 16)),
@@ -305,12 +291,8 @@ GEOMETRIES: dict[str, Geometry] = {
     # More axes.
     "depth": _geometry(2, 3, 5, 6, 7, kernel_size=2),
     "depth_padded": _geometry(1, 2, 5, 6, 7, kernel_size=3, stride=2, padding=1),
-    "depth_of_wide_rows": _geometry(
-        1, 2, 4, 5, 70, kernel_size=(2, 3, 3), stride=(1, 2, 1), padding=(1, 0, 1)
-    ),
-    "depth_dilated_ceil": _geometry(
-        1, 2, 6, 7, 8, kernel_size=2, stride=2, dilation=(3, 2, 1), ceil_mode=True
-    ),
+    "depth_of_wide_rows": _geometry(1, 2, 4, 5, 70, kernel_size=(2, 3, 3), stride=(1, 2, 1), padding=(1, 0, 1)),
+    "depth_dilated_ceil": _geometry(1, 2, 6, 7, 8, kernel_size=2, stride=2, dilation=(3, 2, 1), ceil_mode=True),
     "depth_alone": _geometry(1, 2, 6, 3, 4, kernel_size=(3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0)),
     "depth_and_width": _geometry(1, 2, 6, 3, 70, kernel_size=(3, 1, 2), stride=(2, 1, 2), padding=(1, 0, 1)),
     "depth_of_one_plane_out": _geometry(2, 2, 3, 6, 6, kernel_size=(3, 2, 2)),
@@ -319,9 +301,7 @@ GEOMETRIES: dict[str, Geometry] = {
     "windows_without_elements_on_height": _geometry(
         1, 2, 3, 80, kernel_size=(2, 3), dilation=(6, 1), stride=1, padding=(5, 1)
     ),
-    "windows_without_elements_on_width": _geometry(
-        1, 2, 70, 3, kernel_size=(3, 2), dilation=(1, 6), padding=(1, 5)
-    ),
+    "windows_without_elements_on_width": _geometry(1, 2, 70, 3, kernel_size=(3, 2), dilation=(1, 6), padding=(1, 5)),
     "windows_without_elements_on_depth": _geometry(
         1, 1, 2, 3, 70, kernel_size=2, dilation=(5, 1, 1), stride=1, padding=(4, 1, 0)
     ),
@@ -362,9 +342,11 @@ def always_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- other interpreters ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def run_python(tmp_path: Path) -> Callable[..., str]:
-    """Run code in a new interpreter with some environment variables set, and return what it printed."""
+@pytest.fixture(scope="session")
+def run_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Run code or a file in a new interpreter with some environment variables set, and return what it printed."""
+
+    folder = tmp_path_factory.mktemp("elsewhere")
 
     def run(*command: str, timeout: float = 120, **variables: str) -> str:
         environment = {
@@ -372,11 +354,12 @@ def run_python(tmp_path: Path) -> Callable[..., str]:
             for name, value in os.environ.items()
             if not name.startswith("POOLING_") and name != "OMP_NUM_THREADS"
         }
-        # The package under test, wherever it was found.
-        environment["PYTHONPATH"] = str(Path(pooling.__file__).parents[1])
+        # The package under test, wherever it was found; and behind it the tests.
+        found = [Path(pooling.__file__).parents[1], Path(__file__).parents[1]]
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, found))
         process = subprocess.run(
             [sys.executable, *command],
-            cwd=tmp_path,
+            cwd=folder,
             env={**environment, **variables},
             capture_output=True,
             text=True,

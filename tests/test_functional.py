@@ -214,9 +214,7 @@ def test_the_average_by_every_path(path: str, count_include_pad: bool) -> None:
     kernel = geometry.windows["kernel_size"]
     taps = math.prod(kernel) if isinstance(kernel, tuple) else kernel**geometry.dimensions
     for dtype, roundings in (("float32", 8), ("float64", taps + 1)):
-        allowed = np.nan_to_num(
-            (roundings * UNIT[dtype] * (1 + 16 * UNIT[dtype])) * of_magnitudes + TINY[dtype]
-        )
+        allowed = np.nan_to_num((roundings * UNIT[dtype] * (1 + 16 * UNIT[dtype])) * of_magnitudes + TINY[dtype])
         for x, exact in ((mixed, of_mixed), (magnitudes, of_magnitudes)):
             x = x.astype(dtype)
             assert_within(call(x, **keywords), exact, allowed)
@@ -229,26 +227,18 @@ def test_float32_averages_of_positive_numbers_are_within_4_units_for_any_window(
     x = positive_array((1, 1, 6000), np.float32)
     for taps in [*range(1, 70), 100, 127, 128, 129, 255, 256, 1000, 4095, 4096, 4097, 5000, 6000]:
         result = pooling.avg_pool1d(x, taps, stride=1 + taps // 3)[0, 0]
-        exact = [
-            math.fsum(x[0, 0, at : at + taps].tolist()) / taps for at in range(0, 6001 - taps, 1 + taps // 3)
-        ]
+        exact = [math.fsum(x[0, 0, at : at + taps].tolist()) / taps for at in range(0, 6001 - taps, 1 + taps // 3)]
         np.testing.assert_array_less(np.abs(result - exact) / exact, 4 * 2.0**-23 * (1 + 2.0**-20))
 
 
-@pytest.mark.parametrize(
-    "kernel", [(3, 3), (7, 7), (8, 8), (11, 11), (16, 16), (31, 31), (1, 40), (40, 1), (200, 150)]
-)
+@pytest.mark.parametrize("kernel", [(3, 3), (7, 7), (8, 8), (11, 11), (16, 16), (31, 31), (1, 40), (40, 1), (200, 150)])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_float32_averages_over_planes_are_within_4_units(layout: str, kernel: tuple[int, int]) -> None:
     x = positive_array((1, 1, 200, 150), np.float32)
     keywords = {"kernel_size": kernel, "stride": (19, 17)}
-    result = pooling.avg_pool2d(
-        x if layout == "channels_first" else channels_last(x), **keywords, layout=layout
-    )
+    result = pooling.avg_pool2d(x if layout == "channels_first" else channels_last(x), **keywords, layout=layout)
     windows = np.lib.stride_tricks.sliding_window_view(x[0, 0], kernel)[::19, ::17]
-    exact = np.array(
-        [[math.fsum(window.ravel().tolist()) / window.size for window in row] for row in windows]
-    )
+    exact = np.array([[math.fsum(window.ravel().tolist()) / window.size for window in row] for row in windows])
     error = np.abs(result.reshape(exact.shape) - exact) / exact
     np.testing.assert_array_less(error, 4 * 2.0**-23 * (1 + 2.0**-20))
 
@@ -277,10 +267,12 @@ def test_global_average_of_positive_float32_is_within_4_units(layout: str, size:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_ones_average_to_exactly_one_over_any_window(dtype: str) -> None:
+@pytest.mark.parametrize("number", [1, 3])
+def test_equal_numbers_average_to_exactly_that_number(dtype: str, number: int) -> None:
+    """All their sums are exact here, so a mean that is not exact was divided in more than one step."""
     for taps in range(1, 300):
-        assert pooling.avg_pool1d(np.ones((1, 1, taps), dtype), taps).item() == 1, taps
-        assert (pooling.avg_pool2d(np.ones((1, 1, 5, taps), dtype), (3, taps)) == 1).all(), taps
+        assert pooling.avg_pool1d(np.full((1, 1, taps), number, dtype), taps).item() == number, taps
+        assert (pooling.avg_pool2d(np.full((1, 1, 5, taps), number, dtype), (3, taps)) == number).all(), taps
 
 
 # --- rules that each deserve their own test -----------------------------------------------------------------------
@@ -293,9 +285,7 @@ def line(*values: float, dtype: Any = np.float32) -> Array:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", [4, 16, 64, 100])
-def test_nan_propagates_from_every_place_in_a_window_and_its_index_is_the_first(
-    dtype: str, size: int
-) -> None:
+def test_nan_propagates_from_every_place_in_a_window_and_its_index_is_the_first(dtype: str, size: int) -> None:
     for place in range(size):
         x = np.zeros((1, 1, size), dtype)
         x[0, 0, place:] = NAN
@@ -389,9 +379,7 @@ def test_float32_averages_of_the_largest_numbers_stay_finite() -> None:
     largest = np.finfo(np.float32).max
     x = np.full((1, 1, 4), largest, np.float32)
     np.testing.assert_allclose(pooling.avg_pool1d(x, 4).astype(np.float64), float(largest), rtol=4 * 2.0**-23)
-    np.testing.assert_allclose(
-        pooling.global_avg_pool(x).astype(np.float64), float(largest), rtol=4 * 2.0**-23
-    )
+    np.testing.assert_allclose(pooling.global_avg_pool(x).astype(np.float64), float(largest), rtol=4 * 2.0**-23)
 
 
 @pytest.mark.parametrize("function", [name for operator in OPERATORS.values() for name in operator.functions])
@@ -458,9 +446,7 @@ def test_fewer_dimensions_are_more_dimensions_with_axes_of_one(path: str) -> Non
             return value
         return (one, *(value if isinstance(value, tuple) else (value,) * dimensions))
 
-    higher: dict[str, Any] = {
-        name: lifted(value, 0 if name == "padding" else 1) for name, value in windows.items()
-    }
+    higher: dict[str, Any] = {name: lifted(value, 0 if name == "padding" else 1) for name, value in windows.items()}
     if isinstance(windows.get("padding"), tuple) and isinstance(windows["padding"][0], tuple):
         higher["padding"] = ((0, 0), *windows["padding"])
     x = random_array(shape, np.float32)
@@ -510,9 +496,7 @@ def test_no_kernel_reads_or_writes_beyond_narrow_planes(
 
 @pytest.mark.parametrize("at_end", [True, False], ids=["at_the_end", "at_the_beginning"])
 @pytest.mark.parametrize("path", GEOMETRIES)
-def test_no_kernel_reads_or_writes_beyond_its_arrays(
-    guarded: Callable[..., Array], path: str, at_end: bool
-) -> None:
+def test_no_kernel_reads_or_writes_beyond_its_arrays(guarded: Callable[..., Array], path: str, at_end: bool) -> None:
     geometry = GEOMETRIES[path]
     for layout in LAYOUTS:
         values = random_array(geometry.shape, np.float32)
@@ -539,9 +523,7 @@ def test_no_kernel_reads_or_writes_beyond_its_arrays(
                 _, found = call(x, return_indices=True)
                 indices = guarded(found.shape, np.int64, at_end=at_end)
                 indices[...] = found
-                assert_same_bytes(
-                    back(gradient, x, indices=indices, out=target), back(gradient.copy(), values)
-                )
+                assert_same_bytes(back(gradient, x, indices=indices, out=target), back(gradient.copy(), values))
 
 
 def test_the_guard_is_no_ordinary_memory(guarded: Callable[..., Array]) -> None:

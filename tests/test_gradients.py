@@ -319,9 +319,7 @@ def test_a_window_without_an_element_has_no_gradient() -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("path", GEOMETRIES)
-def test_indices_of_the_forward_call_give_the_same_gradient_as_finding_them_again(
-    path: str, layout: str
-) -> None:
+def test_indices_of_the_forward_call_give_the_same_gradient_as_finding_them_again(path: str, layout: str) -> None:
     geometry = GEOMETRIES[path]
     x = random_array(geometry.shape, np.float32)
     x = x if layout == "channels_first" else channels_last(x)
@@ -395,9 +393,7 @@ def test_the_first_bad_index_is_named_whichever_thread_finds_one(threads: int, a
     indices[3, 0, 0] = 99
     with pooling.threads(threads), pytest.raises(ValueError) as error:
         pooling.max_pool1d_backward(np.ones((4, 5, 3), np.float32), x, 2, indices=indices)
-    assert str(error.value).startswith(
-        "max_pool1d_backward: indices[1, 3, 1] is -7, but a plane of the input has 6 "
-    )
+    assert str(error.value).startswith("max_pool1d_backward: indices[1, 3, 1] is -7, but a plane of the input has 6 ")
 
 
 @pytest.mark.parametrize("index", [6, -1, 10**12, -(10**12)])

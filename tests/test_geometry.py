@@ -1,0 +1,391 @@
+"""Geometry against an oracle that walks the padded cells one by one, ONNX shape inference and torch."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import pooling
+from pooling import geometry
+from pooling.geometry import Axis, ReceptiveField
+
+LARGEST = 2**63 - 1
+
+
+# --- an oracle: the padded cells, one by one ---------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """One axis, as a call describes it."""
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    begin: int
+    end: int
+    ceil: bool
+
+    @property
+    def axis(self) -> Axis:
+        (axis,) = geometry.pool_axes(
+            [self.size], self.kernel, self.stride, [(self.begin, self.end)], self.dilation, self.ceil
+        )
+        return axis
+
+    def taps(self, start: int) -> list[int]:
+        return [start + tap * self.dilation for tap in range(self.kernel)]
+
+    def starts(self) -> list[int]:
+        """Lay windows from the first padded cell on, for as long as they belong there.
+
+        Rounded down, a window belongs if its last tap is a padded cell; rounded up, if the one before it left a padded
+        cell behind it, and if it does not start in the padding at the end.
+        """
+        last_cell = self.size + self.end - 1
+        starts = []
+        start = -self.begin
+        while True:
+            if self.ceil:
+                belongs = self.taps(start - self.stride)[-1] < last_cell and start < self.size
+            else:
+                belongs = self.taps(start)[-1] <= last_cell
+            if not belongs:
+                return starts
+            starts.append(start)
+            start += self.stride
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> Line:
+    kernel, dilation = draw(st.integers(1, 6)), draw(st.integers(1, 4))
+    pads = st.integers(0, dilation * (kernel - 1))
+    return Line(
+        size=draw(st.integers(1, 24)),
+        kernel=kernel,
+        stride=draw(st.integers(1, 7)),
+        dilation=dilation,
+        begin=draw(pads),
+        end=draw(pads),
+        ceil=draw(st.booleans()),
+    )
+
+
+@given(lines())
+def test_windows_are_those_that_an_enumeration_of_the_padded_cells_finds(line: Line) -> None:
+    starts = line.starts()
+    if not starts:
+        with pytest.raises(ValueError):
+            line.axis  # noqa: B018
+        return
+    axis = line.axis
+    assert axis.output_size == len(starts)
+    outputs = np.arange(len(starts))
+    excluding, including = axis.windows(outputs), axis.windows(outputs, count_include_pad=True)
+    for o, start in enumerate(starts):
+        taps = line.taps(start)
+        inside = [tap for tap in taps if 0 <= tap < line.size]
+        counted = [tap for tap in taps if -line.begin <= tap < line.size + line.end]
+        assert excluding.count[o] == including.count[o] == len(inside)
+        assert excluding.divisor[o] == len(inside)
+        assert including.divisor[o] == len(counted)
+        if inside:
+            assert excluding.first[o] == including.first[o] == inside[0]
+
+
+@given(lines())
+def test_interior_windows_are_whole_and_all_others_are_border(line: Line) -> None:
+    starts = line.starts()
+    assume(starts)
+    axis = line.axis
+    whole = [o for o, start in enumerate(starts) if start >= 0 and line.taps(start)[-1] < line.size]
+    begin, end = axis.interior
+    assert list(range(begin, end)) == whole
+    border = axis.border_windows(count_include_pad=True)
+    assert border.output.tolist() == [o for o in range(len(starts)) if o not in whole]
+    again = axis.windows(border.output, count_include_pad=True)
+    for name in ("first", "count", "divisor"):
+        np.testing.assert_array_equal(getattr(border, name), getattr(again, name))
+
+
+@given(lines())
+def test_overhang_and_dropped_cells_are_what_the_last_window_reaches_and_leaves(line: Line) -> None:
+    starts = line.starts()
+    assume(starts)
+    last_tap = line.taps(starts[-1])[-1]
+    assert line.axis.ceil_overhang == max(0, last_tap - (line.size + line.end - 1))
+    assert line.axis.dropped == max(0, line.size - 1 - last_tap)
+    assert line.ceil or line.axis.ceil_overhang == 0
+
+
+@given(lines())
+def test_an_axis_is_the_identity_or_global_if_its_windows_are(line: Line) -> None:
+    starts = line.starts()
+    assume(starts)
+    windows = [line.taps(start) for start in starts]
+    # A single window at stride 5 is the identity of a single cell as well, but nobody promises to see that.
+    if line.axis.is_identity:
+        assert windows == [[cell] for cell in range(line.size)]
+    elif line.stride == 1:
+        assert windows != [[cell] for cell in range(line.size)]
+    assert line.axis.is_global == (windows == [list(range(line.size))])
+
+
+@given(st.integers(1, 40), st.integers(1, 7), st.integers(1, 6), st.integers(1, 3), st.sampled_from(["upper", "lower"]))
+def test_same_padding_makes_ceil_of_input_over_stride_windows_with_no_cell_too_many(
+    size: int, kernel: int, stride: int, dilation: int, word: str
+) -> None:
+    (axis,) = geometry.pool_axes([size], kernel, stride, f"same_{word}", dilation)
+    assert axis.output_size == math.ceil(size / stride)
+    smaller, larger = sorted([axis.pad_begin, axis.pad_end])
+    assert larger - smaller <= 1
+    assert (axis.pad_begin, axis.pad_end) == ((smaller, larger) if word == "upper" else (larger, smaller))
+    reach = (axis.output_size - 1) * stride + dilation * (kernel - 1) + 1
+    assert axis.pad_begin + axis.pad_end == max(0, reach - size)
+
+
+def test_same_is_same_upper_and_valid_is_no_padding() -> None:
+    arguments = ([6, 7], (3, 4), 2)
+    assert geometry.pool_axes(*arguments, "same") == geometry.pool_axes(*arguments, "same_upper")
+    assert geometry.pool_axes(*arguments, "same_lower") != geometry.pool_axes(*arguments, "same_upper")
+    assert geometry.pool_axes(*arguments, "valid") == geometry.pool_axes(*arguments, 0)
+
+
+def test_every_form_of_padding_names_begin_and_end_of_each_axis() -> None:
+    def pads(padding: Any, dimensions: int = 2) -> list[tuple[int, int]]:
+        axes = geometry.pool_axes([9] * dimensions, 4, 1, padding)
+        return [(axis.pad_begin, axis.pad_end) for axis in axes]
+
+    assert pads(2) == pads((2, 2)) == pads([[2, 2], (2, 2)]) == pads(np.array([2, 2])) == [(2, 2), (2, 2)]
+    assert pads((1, 3)) == [(1, 1), (3, 3)]
+    assert pads([(1, 3), (0, 2)]) == pads(np.array([(1, 3), (0, 2)])) == [(1, 3), (0, 2)]
+    assert pads([(1, 3)], 1) == [(1, 3)]
+    assert pads((3,), 1) == pads([3], 1) == [(3, 3)]
+
+
+# --- numbers that do not fit ---------------------------------------------------------------------------------------
+
+
+@given(
+    *[st.integers(0, 62).flatmap(lambda bits: st.integers(2**bits, 2 ** (bits + 1) - 1))] * 4,
+    st.integers(0, 63).map(lambda bits: 2**bits - 1),
+    st.booleans(),
+)
+def test_output_size_is_exact_or_refused_for_sizes_of_any_magnitude(
+    size: int, kernel: int, stride: int, dilation: int, padding: int, ceil: bool
+) -> None:
+    effective = dilation * (kernel - 1) + 1
+    steps = Fraction(size + 2 * padding - effective, stride)
+    count = (math.ceil(steps) if ceil else math.floor(steps)) + 1
+    if ceil and (count - 1) * stride >= size + padding:
+        count -= 1
+    try:
+        (axis,) = geometry.pool_axes([size], kernel, stride, padding, dilation, ceil)
+    except ValueError:
+        assert count < 1 or padding >= effective or size + 2 * padding + effective + stride > LARGEST
+    else:
+        assert axis.output_size == count
+        assert max(size + 2 * padding, effective) <= LARGEST
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_windows_of_an_axis_beyond_memory_are_exact(adaptive: bool) -> None:
+    """The last windows of an axis of 2**40 cells, where o * I no longer fits 64 bits."""
+    size = 2**40 + 1
+    if adaptive:
+        outputs = 2**39 - 1
+        axis = Axis(size, outputs, 4, adaptive=True)
+        first = (outputs - 1) * size // outputs
+        stop = size
+    else:
+        (axis,) = geometry.pool_axes([size], 3, 2, 1)
+        outputs = axis.output_size
+        first, stop = (outputs - 1) * 2 - 1, size
+    window = axis.windows(np.array([outputs - 1]))
+    assert window.first.tolist() == [first]
+    assert window.count.tolist() == [stop - first]
+
+
+# --- adaptive and global ---------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 40), st.integers(1, 60))
+def test_adaptive_windows_run_from_floor_to_ceil(size: int, outputs: int) -> None:
+    (axis,) = geometry.adaptive_axes([size], outputs)
+    assert axis.output_size == outputs
+    windows = axis.windows(np.arange(outputs))
+    expected = [
+        range(math.floor(Fraction(o * size, outputs)), math.ceil(Fraction((o + 1) * size, outputs)))
+        for o in range(outputs)
+    ]
+    assert [range(first, first + count) for first, count in zip(windows.first, windows.count, strict=True)] == expected
+    assert windows.divisor.tolist() == [len(window) for window in expected]
+    assert axis.kernel_size >= max(map(len, expected))
+    assert axis.kernel_size <= size
+    assert (axis.dropped, axis.ceil_overhang) == (0, 0)
+    # Where every window is alike, it is an ordinary pooling.
+    assert axis.adaptive == bool(size % outputs)
+    if axis.adaptive:
+        first, count = axis.covering()
+        for cell in range(size):
+            covering = [o for o, window in enumerate(expected) if cell in window]
+            assert list(range(first[cell], first[cell] + count[cell])) == covering
+        assert axis.interior == (0, 0)
+        assert axis.border_windows().output.tolist() == list(range(outputs))
+
+
+def test_none_keeps_an_axis_and_one_makes_it_global() -> None:
+    kept, whole = geometry.adaptive_axes([5, 7], (None, 1))
+    assert kept.is_identity
+    assert whole.is_global
+    assert geometry.global_axes([5, 7])[1] == whole
+    assert [axis.output_size for axis in geometry.global_axes([5, 7])] == [1, 1]
+
+
+# --- what others say ------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def poolings(draw: st.DrawFn, *, half: bool = False) -> tuple[int, dict[str, Any], tuple[int, ...]]:
+    """Draw kernel, stride, pads, dilation and ceil_mode for one to three axes; with `half`, as torch takes them."""
+    dimensions = draw(st.integers(1, 3))
+
+    def each(*entries: st.SearchStrategy[Any]) -> Any:
+        return draw(st.tuples(*entries))
+
+    kernel = each(*[st.integers(1, 5)] * dimensions)
+    dilation = each(*[st.integers(1, 3)] * dimensions)
+    sides = [st.integers(0, k // 2 if half else d * (k - 1)) for k, d in zip(kernel, dilation, strict=True)]
+    padding = each(*(sides if half else [st.tuples(side, side) for side in sides]))
+    arguments = {
+        "kernel_size": kernel,
+        "stride": each(*[st.integers(1, 5)] * dimensions),
+        "padding": padding,
+        "dilation": dilation,
+        "ceil_mode": draw(st.booleans()),
+    }
+    return dimensions, arguments, (2, 3, *each(*[st.integers(1, 16)] * dimensions))
+
+
+@given(poolings(), st.sampled_from(["MaxPool", "AveragePool"]), st.sampled_from([None, "SAME_UPPER", "SAME_LOWER"]))
+def test_output_shape_is_what_onnx_infers_since_opset_22(
+    pooled: tuple[int, dict[str, Any], tuple[int, ...]], op: str, auto_pad: str | None
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    _, arguments, shape = pooled
+    if auto_pad is not None:
+        arguments |= {"padding": auto_pad.lower(), "ceil_mode": False}
+    try:
+        expected = pooling.output_shape(shape, **arguments)
+    except ValueError:
+        assume(False)
+    attributes: dict[str, Any] = {
+        "kernel_shape": arguments["kernel_size"],
+        "strides": arguments["stride"],
+        "dilations": arguments["dilation"],
+        "ceil_mode": int(arguments["ceil_mode"]),
+    }
+    if auto_pad is None:
+        attributes["pads"] = [side for sides in zip(*arguments["padding"], strict=True) for side in sides]
+    else:
+        attributes["auto_pad"] = auto_pad
+    tensor = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(op, ["x"], ["y"], **attributes)],
+        "pool",
+        [tensor("x", onnx.TensorProto.FLOAT, shape)],
+        [tensor("y", onnx.TensorProto.FLOAT, None)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 22)])
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph.output[0].type.tensor_type.shape
+    assert tuple(dimension.dim_value for dimension in inferred.dim) == expected
+
+
+@given(poolings(half=True))
+def test_output_shape_is_that_of_torch(pooled: tuple[int, dict[str, Any], tuple[int, ...]]) -> None:
+    torch = pytest.importorskip("torch")
+    dimensions, arguments, shape = pooled
+    # On the meta device torch works shapes out and pools nothing.
+    pool = getattr(torch.nn, f"MaxPool{dimensions}d")(**arguments)
+    try:
+        expected = pooling.output_shape(shape, **arguments)
+    except ValueError:
+        with pytest.raises(RuntimeError):
+            pool(torch.empty(shape, device="meta"))
+        return
+    assert tuple(pool(torch.empty(shape, device="meta")).shape) == expected
+
+
+@given(poolings())
+def test_output_shape_is_the_shape_of_the_result(pooled: tuple[int, dict[str, Any], tuple[int, ...]]) -> None:
+    dimensions, arguments, shape = pooled
+    call = getattr(pooling, f"max_pool{dimensions}d")
+    last = (shape[0], *shape[2:], shape[1])
+    try:
+        result = call(np.zeros(shape, np.float32), **arguments).shape
+    except ValueError:
+        with pytest.raises(ValueError):
+            pooling.output_shape(shape, **arguments)
+        return
+    assert pooling.output_shape(shape, **arguments) == result
+    assert pooling.output_shape(shape[1:], **arguments) == result[1:]
+    expected = (result[0], *result[2:], result[1])
+    assert pooling.output_shape(last, **arguments, layout="channels_last") == expected
+    assert pooling.output_shape(last[1:], **arguments, layout="channels_last") == expected[1:]
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 5), st.data())
+def test_unpooling_gives_back_a_size_that_pools_to_the_same(
+    pooled: int, kernel: int, stride: int, data: st.DataObject
+) -> None:
+    padding = data.draw(st.integers(0, kernel - 1))
+    assume((pooled - 1) * stride - 2 * padding + kernel >= 1)
+    (size,) = geometry.unpool_size([pooled], kernel, stride, padding)
+    assert size == (pooled - 1) * stride - 2 * padding + kernel
+    assert geometry.pool_axes([size], kernel, stride, padding)[0].output_size == pooled
+    for other in range(max(1, size - stride + 1), size + stride):
+        assert geometry.unpool_size([pooled], kernel, stride, padding, other) == (other,)
+    for other in (size - stride, size + stride):
+        if other >= 1:
+            with pytest.raises(ValueError):
+                geometry.unpool_size([pooled], kernel, stride, padding, other)
+
+
+# --- stages one after another -----------------------------------------------------------------------------
+
+
+@given(st.lists(lines(), min_size=1, max_size=4))
+def test_the_receptive_field_is_what_the_taps_of_all_stages_reach(stages: list[Line]) -> None:
+    axes = [Axis(10**6, 10**5, line.kernel, line.stride, line.dilation, line.begin) for line in stages]
+
+    def reached(output: int) -> list[int]:
+        cells = {output}
+        for line in reversed(stages):
+            cells = set(itertools.chain(*(line.taps(cell * line.stride - line.begin) for cell in cells)))
+        return sorted(cells)
+
+    field = geometry.receptive_field(axes)
+    first, second = reached(0), reached(1)
+    assert field.start == first[0]
+    assert field.size == first[-1] - first[0] + 1
+    assert field.stride == second[0] - first[0] == second[-1] - first[-1]
+    assert field.centre == (first[0] + first[-1]) / 2
+
+
+def test_the_receptive_field_of_no_stage_is_the_cell_itself() -> None:
+    assert geometry.receptive_field([]) == ReceptiveField(1, 1, 0)
+
+
+def test_the_receptive_field_of_a_resnet_stem() -> None:
+    """Convolution 7x7 stride 2 padding 3, then max pooling 3x3 stride 2 padding 1."""
+    stem = geometry.pool_axes([224], 7, 2, 3)[0]
+    pool = geometry.pool_axes([stem.output_size], 3, 2, 1)[0]
+    assert (stem.output_size, pool.output_size) == (112, 56)
+    assert geometry.receptive_field([stem, pool]) == ReceptiveField(size=11, stride=4, start=-5)

@@ -1,0 +1,281 @@
+"""How many threads work, and that nobody can tell from the results; Python threads, forks and the GIL."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pooling
+from tests.conftest import GEOMETRIES, LAYOUTS, Array, assert_same_bytes, channels_last, random_array
+
+
+@pytest.fixture(autouse=True)
+def default_again() -> Iterator[None]:
+    before = pooling.get_num_threads()
+    yield
+    pooling.set_num_threads(before)
+
+
+# --- the same bytes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("path", GEOMETRIES)
+def test_any_number_of_threads_makes_the_same_bytes(path: str, layout: str, always_parallel: None) -> None:
+    geometry = GEOMETRIES[path]
+    x = random_array(geometry.shape, np.float32)
+    x = x if layout == "channels_first" else channels_last(x)
+    arguments = {**geometry.windows, "layout": layout}
+
+    def everything() -> list[Array]:
+        found = []
+        for family in ("max_pool", "avg_pool"):
+            forward = getattr(pooling, f"{family}{geometry.dimensions}d")
+            backward = getattr(pooling, f"{family}{geometry.dimensions}d_backward")
+            values = forward(x, **arguments)
+            grad = random_array(values.shape, np.float32, 1)
+            found += [values, backward(grad, x, **arguments)]
+        values, indices = pooling_with_indices(x, geometry.dimensions, arguments)
+        grad = random_array(values.shape, np.float32, 1)
+        backward = getattr(pooling, f"max_pool{geometry.dimensions}d_backward")
+        found += [values, indices, backward(grad, x, **arguments, indices=indices)]
+        found += [pooling.global_max_pool(x, layout=layout), pooling.global_avg_pool(x, layout=layout)]
+        return found
+
+    with pooling.threads(1):
+        expected = everything()
+    for count in (2, 3, 7):
+        with pooling.threads(count):
+            for result, alone in zip(everything(), expected, strict=True):
+                assert_same_bytes(result, alone)
+
+
+def pooling_with_indices(x: Array, dimensions: int, arguments: dict[str, Any]) -> tuple[Array, Array]:
+    result: tuple[Array, Array] = getattr(pooling, f"max_pool{dimensions}d")(x, **arguments, return_indices=True)
+    return result
+
+
+def test_large_calls_on_several_threads_make_the_same_bytes() -> None:
+    """Without any switch: large enough to be shared out."""
+    x = random_array((2, 8, 112, 112), np.float32)
+    with pooling.threads(1):
+        expected = pooling.max_pool2d(x, 3, 2, 1), pooling.avg_pool2d(x, 3, 2, 1)
+    for count in (2, 3, 7, 64):
+        with pooling.threads(count):
+            assert_same_bytes(pooling.max_pool2d(x, 3, 2, 1), expected[0])
+            assert_same_bytes(pooling.avg_pool2d(x, 3, 2, 1), expected[1])
+
+
+# --- how many --------------------------------------------------------------------------------------------------------
+
+
+def test_the_number_that_was_set_is_the_number_that_is_got() -> None:
+    for count in (1, 2, 1024):
+        pooling.set_num_threads(count)
+        assert pooling.get_num_threads() == count
+    pooling.set_num_threads(np.int64(3))
+    assert pooling.get_num_threads() == 3
+
+
+def test_a_block_has_its_own_number_and_gives_the_old_one_back() -> None:
+    pooling.set_num_threads(5)
+    with pooling.threads(3):
+        assert pooling.get_num_threads() == 3
+        with pooling.threads(2):
+            assert pooling.get_num_threads() == 2
+            pooling.set_num_threads(4)
+            assert pooling.get_num_threads() == 2
+        assert pooling.get_num_threads() == 3
+    assert pooling.get_num_threads() == 4
+    with pytest.raises(KeyError), pooling.threads(2):
+        raise KeyError
+    assert pooling.get_num_threads() == 4
+
+
+def test_a_block_counts_in_its_own_thread_only() -> None:
+    pooling.set_num_threads(4)
+    with pooling.threads(2), ThreadPoolExecutor(1) as executor:
+        assert executor.submit(pooling.get_num_threads).result() == 4
+        pooling.set_num_threads(6)
+        assert executor.submit(pooling.get_num_threads).result() == 6
+        assert pooling.get_num_threads() == 2
+
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, CORES),
+        ({"POOLING_NUM_THREADS": "3"}, 3),
+        ({"OMP_NUM_THREADS": "5"}, 5),
+        ({"POOLING_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3),
+        ({"OMP_NUM_THREADS": "4,2,1"}, 4),
+        ({"POOLING_NUM_THREADS": "", "OMP_NUM_THREADS": ""}, CORES),
+        ({"POOLING_NUM_THREADS": "", "OMP_NUM_THREADS": "5"}, 5),
+        ({"OMP_NUM_THREADS": "many"}, CORES),
+        ({"POOLING_NUM_THREADS": "100000"}, 1024),
+    ],
+)
+def test_the_environment_sets_the_default(
+    run_python: Callable[..., str], variables: dict[str, str], expected: int
+) -> None:
+    assert run_python("-c", "import pooling; print(pooling.get_num_threads())", **variables) == f"{expected}\n"
+
+
+@pytest.mark.parametrize("text", ["0", "-2", "two", "1.5"])
+def test_a_wrong_environment_variable_is_refused_in_words(run_python: Callable[..., str], text: str) -> None:
+    with pytest.raises(AssertionError) as error:
+        run_python("-c", "import pooling", POOLING_NUM_THREADS=text)
+    assert f"ValueError: pooling: POOLING_NUM_THREADS={text!r} must be a whole number of at least 1" in str(error.value)
+
+
+# --- Python threads --------------------------------------------------------------------------------------------------
+
+
+def test_python_threads_may_call_at_once() -> None:
+    arrays = [random_array((2, 6, 60, 70), np.float32, seed) for seed in range(8)]
+
+    def work(seed: int) -> list[Array]:
+        with pooling.threads(1 + seed % 3):
+            values, indices = pooling.max_pool2d(arrays[seed], 3, 2, 1, return_indices=True)
+            mean = pooling.avg_pool2d(arrays[seed], 5, 1, 2)
+            gradient = pooling.max_pool2d_backward(values, arrays[seed], 3, 2, 1, indices=indices)
+            return [values, indices, mean, gradient]
+
+    expected = [work(seed) for seed in range(8)]
+    with ThreadPoolExecutor(8) as executor:
+        for _ in range(5):
+            for results, alone in zip(executor.map(work, range(8)), expected, strict=True):
+                for result, array in zip(results, alone, strict=True):
+                    assert_same_bytes(result, array)
+
+
+CALLS: dict[str, Callable[[Array, Array], Any]] = {
+    "max_pool2d": lambda x, grad: pooling.max_pool2d(x, 3),
+    "avg_pool2d": lambda x, grad: pooling.avg_pool2d(x, 3),
+    "indices": lambda x, grad: pooling.max_pool2d(x, 3, return_indices=True),
+    "max_pool2d_backward": lambda x, grad: pooling.max_pool2d_backward(grad, x, 3),
+    "avg_pool2d_backward": lambda x, grad: pooling.avg_pool2d_backward(grad, x, 3),
+    "global_avg_pool": lambda x, grad: pooling.global_avg_pool(x),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_other_python_threads_run_during_a_call(name: str, count: int) -> None:
+    """Nobody takes the GIL away here, so the other thread gets a turn only if the call lets go of it."""
+    x = np.zeros((4, 8, 384, 384), np.float32)
+    grad = np.zeros((4, 8, 128, 128), np.float32)
+    turns = 0
+    done = threading.Event()
+
+    def take_turns() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            # Lets go of the GIL; the calling thread does so only where we want to know it.
+            time.sleep(1e-4)
+
+    interval = sys.getswitchinterval()
+    other = threading.Thread(target=take_turns)
+    sys.setswitchinterval(1000)
+    try:
+        other.start()
+        with pooling.threads(count):
+            for _ in range(200):
+                before = turns
+                CALLS[name](x, grad)
+                if turns > before:
+                    break
+            else:
+                pytest.fail("the call never let another thread run")
+    finally:
+        done.set()
+        sys.setswitchinterval(interval)
+        other.join()
+
+
+# --- forks ------------------------------------------------------------------------------------------------
+
+FORKING = """
+import multiprocessing
+import numpy as np
+import pooling
+
+x = np.random.default_rng(0).standard_normal((4, 16, 112, 112)).astype(np.float32)
+
+def work(depth=1):
+    values, indices = pooling.max_pool2d(x, 3, 2, 1, return_indices=True)
+    results = [values, indices, pooling.max_pool2d_backward(values, x, 3, 2, 1), pooling.avg_pool2d(x, 3, 2, 1)]
+    results.append(pooling.avg_pool2d_backward(values, x, 3, 2, 1))
+    return pooling.get_num_threads(), [result.tobytes() for result in results]
+
+if __name__ == "__main__":
+    pooling.set_num_threads(2)
+    before, expected = work()
+    with multiprocessing.get_context("{method}").Pool(2) as pool:
+        answers = [pool.apply_async(work) for _ in range(4)]
+        for answer in answers:
+            inside, results = answer.get(timeout=100)
+            assert results == expected
+            print(inside)
+    after, results = work()
+    assert results == expected
+    print(before, after)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_forked_after_a_parallel_call_works_serially(run_python: Callable[..., str], tmp_path: Any) -> None:
+    script = tmp_path / "forking.py"
+    script.write_text(FORKING.replace("{method}", "fork"))
+    parallel = "2" if dispatch_openmp() else "1"
+    assert run_python(str(script)).split() == ["1"] * 4 + [parallel] * 2
+
+
+def test_a_spawned_child_has_the_default_again(run_python: Callable[..., str], tmp_path: Any) -> None:
+    script = tmp_path / "spawning.py"
+    script.write_text(FORKING.replace("{method}", "spawn"))
+    answer = run_python(str(script), POOLING_NUM_THREADS="3").split()
+    assert answer == (["3"] * 4 + ["2"] * 2 if dispatch_openmp() else ["1"] * 6)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_block_around_a_fork_does_not_reach_into_the_child(run_python: Callable[..., str]) -> None:
+    code = """
+import os, sys
+import numpy as np
+import pooling
+x = np.ones((4, 16, 112, 112), np.float32)
+with pooling.threads(2):
+    pooling.max_pool2d(x, 2)
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        assert pooling.max_pool2d(x, 2).all()
+        os._exit(pooling.get_num_threads())
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run_python("-c", code) == "1\n"
+
+
+def dispatch_openmp() -> bool:
+    return bool(pooling.dispatch.config()["openmp"])
+
+
+def test_show_config_tells_the_number_of_threads(capsys: pytest.CaptureFixture[str]) -> None:
+    pooling.set_num_threads(1)
+    pooling.show_config()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"pooling {pooling.__version__}"
+    assert "  threads:   1" in lines
