@@ -91,15 +91,11 @@ def result_array(
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{function}: out must be a NumPy array, not {type(out).__name__}")
     if out.dtype != dtype or not out.dtype.isnative:
-        raise TypeError(
-            f"{function}: out has dtype {out.dtype.str}, the result {dtype.str}; give out that dtype"
-        )
+        raise TypeError(f"{function}: out has dtype {out.dtype.str}, the result {dtype.str}; give out that dtype")
     if out.shape != shape:
         raise ValueError(f"{function}: out has shape {out.shape}, the result {shape}; give out that shape")
     if not (out.flags.c_contiguous and out.flags.aligned):
-        raise ValueError(
-            f"{function}: out must be C-contiguous; use numpy.empty({shape}, dtype={dtype.name!r})"
-        )
+        raise ValueError(f"{function}: out must be C-contiguous; use numpy.empty({shape}, dtype={dtype.name!r})")
     if not out.flags.writeable:
         raise ValueError(f"{function}: out is read-only; give an array that can be written to")
     if any(np.may_share_memory(out, array) for array in inputs):

@@ -45,6 +45,7 @@ class Call:
     axes: tuple[Axis, ...]
     plan: Any
     index_plan: Any
+    rounding: int
     nbytes: int
 
     def forward(self, array: AnyArray, out: AnyArray | None) -> AnyArray:
@@ -53,7 +54,9 @@ class Call:
             result = np.empty(self.output_shape, self.dtype)
         else:
             result = result_array(self.function, out, self.output_shape, self.dtype, array)
-        kernels.forward(self.plan, self.reducer, self.kind, native(array), result, threads_for(self.nbytes))
+        kernels.forward(
+            self.plan, self.reducer, self.kind, native(array), result, threads_for(self.nbytes), self.rounding
+        )
         return result
 
     def forward_indexed(self, array: AnyArray, out: AnyArray | None) -> tuple[AnyArray, NDArray[np.int64]]:
@@ -112,6 +115,7 @@ class Windows(NamedTuple):
     padding: Any = 0
     dilation: Any = 1
     ceil_mode: Any = False
+    output_size: Any = None
 
 
 def resolve(
@@ -125,6 +129,7 @@ def resolve(
     nan: str = "propagate",
     count_include_pad: Any = False,
     divisor_override: Any = None,
+    rounding: str = "half_even",
 ) -> Call:
     """Find the call with this signature, or resolve it.
 
@@ -143,8 +148,17 @@ def resolve(
     types = tuple(map(type, windows))
     if not SCALARS.issuperset(types):
         windows = Windows(*(geometry.frozen(function, name, value) for name, value in windows._asdict().items()))
-    rest = (layout, nan, count_include_pad, divisor_override)
-    signature = (function, array.shape, array.dtype, windows, types, rest, type(count_include_pad), type(divisor_override))
+    rest = (layout, nan, count_include_pad, divisor_override, rounding)
+    signature = (
+        function,
+        array.shape,
+        array.dtype,
+        windows,
+        types,
+        rest,
+        type(count_include_pad),
+        type(divisor_override),
+    )
     try:
         call = _resolved.get(signature)
     except TypeError:
@@ -174,22 +188,26 @@ def _resolve(
     nan: Any,
     count_include_pad: Any,
     divisor_override: Any,
-    *windows: Any,
+    rounding: Any,
+    *arguments: Any,
 ) -> Call:
     operator = OPERATORS[name]
-    average = operator.reducer == "total"
+    average = operator.average
+    windows = Windows(*arguments)
     count_include_pad = geometry.flag(function, "count_include_pad", count_include_pad)
     divisor = _divisor(function, divisor_override)
     reducer = _reducer(function, operator.reducer, nan)
     batched, spatial = _split(function, shape, dimensions, layout)
-    if dimensions is None:
+    planned: tuple[Axis, ...]
+    if operator.windows == "global":
         axes = geometry.global_axes(shape[spatial], function=function)
         # One window holds every axis whole: for the kernels that is a single axis.
         cells = math.prod(shape[spatial])
-        planned: tuple[Axis, ...] = (Axis(cells, 1, cells, cells),)
+        planned = (Axis(cells, 1, cells, cells),)
+    elif operator.windows == "adaptive":
+        planned = axes = geometry.adaptive_axes(shape[spatial], windows.output_size, function=function)
     else:
-        axes = geometry.pool_axes(shape[spatial], *windows, function=function)
-        planned = axes
+        planned = axes = geometry.pool_axes(shape[spatial], *windows[:5], function=function)
     output_shape = geometry.replace_spatial(shape, spatial, [axis.output_size for axis in axes])
     geometry.check_total(function, output_shape, 8)
     channels = shape[-1] if layout == "channels_last" else shape[spatial.start - 1]
@@ -199,6 +217,8 @@ def _resolve(
         planned, outer, inner, average=average, count_include_pad=count_include_pad, divisor_override=divisor
     )
     kind = dtype.name
+    if average and divisor is None and dtype.kind in "iu":
+        _refuse_empty_means(function, axes, count_include_pad)
     if average and dtype.name == "float32":
         exact_divisor = divisor is None or float(np.float32(divisor)) == divisor
         if plan.summation_depth > EXACT_ROUNDINGS or not exact_divisor:
@@ -209,13 +229,14 @@ def _resolve(
         operator=name,
         reducer=kernels.REDUCERS[reducer],
         kind=kernels.KINDS[kind],
-        gradient_kind=kernels.KINDS[kind if average else dtype.name],
+        gradient_kind=kernels.KINDS[kind],
         dtype=dtype,
         input_shape=shape,
         output_shape=output_shape,
         axes=axes,
         plan=plan,
         index_plan=None if average else lay_out(planned, outer, inner, keep_axes=True),
+        rounding=_rounding(function, rounding),
         nbytes=(math.prod(shape) + math.prod(output_shape)) * itemsize,
     )
 
@@ -225,6 +246,26 @@ def _reducer(function: str, reducer: str, nan: Any) -> str:
         kind = ValueError if isinstance(nan, str) else TypeError
         raise kind(f"{function}: nan={nan!r} must be 'propagate' or 'ignore'")
     return f"{reducer}_number" if nan == "ignore" else reducer
+
+
+def _rounding(function: str, rounding: Any) -> int:
+    if not isinstance(rounding, str):
+        raise TypeError(f"{function}: rounding={rounding!r} must be a string, not {type(rounding).__name__}")
+    if rounding not in kernels.ROUNDINGS:
+        raise ValueError(f"{function}: rounding={rounding!r} must be one of {', '.join(map(repr, kernels.ROUNDINGS))}")
+    return int(kernels.ROUNDINGS[rounding])
+
+
+def _refuse_empty_means(function: str, axes: tuple[Axis, ...], count_include_pad: bool) -> None:
+    """Refuse windows that hold nothing to take the mean of: floats have NaN for that, integers nothing."""
+    for axis in axes:
+        divisors = axis.border_windows(count_include_pad=count_include_pad)
+        if (divisors.divisor == 0).any():
+            window = int(divisors.output[divisors.divisor == 0][0])
+            raise ValueError(
+                f"{function}: window {window} on axis {axis.name} holds no element, and integers have no NaN for its "
+                "mean; use less padding or dilation, count_include_pad=True, or a float dtype"
+            )
 
 
 def _divisor(function: str, divisor_override: Any) -> float | None:

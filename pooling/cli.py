@@ -6,6 +6,7 @@ Exit codes are those of every subcommand: 0 all is well, 1 something was found, 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -109,7 +110,7 @@ def _validate(options: argparse.Namespace) -> int:
     if options.json is not None and not options.json.resolve().parent.is_dir():
         return _fail(options, f"--json {options.json}: there is no folder {options.json.parent}")
     given = {"rounds": options.rounds} if options.rounds is not None else {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # A thread that redraws the bar while times are measured would be measured as well.
     bar = Progress(
         *columns,
@@ -146,7 +147,8 @@ def _stdout() -> Console:
     """Make a console that fits the terminal, or a page where there is none, and that prints in any encoding."""
     from rich.console import Console
 
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(width=PLAIN_WIDTH if fixed else None)
 

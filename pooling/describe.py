@@ -41,10 +41,14 @@ PIECES = {
             Order of the axes, of the result too.""",
     "out": """
         out : ndarray, optional
-            Where to put the result: exactly its dtype and shape, C-contiguous, writeable, not overlapping the input.""",
+            Where to put the result: exactly its dtype and shape, C-contiguous, writeable, apart from the
+            input in memory.""",
     "nan": """
         nan : {{"propagate", "ignore"}}
             Whether one NaN makes its windows NaN; if ignored, only windows of nothing but NaN are.""",
+    "rounding": """
+        rounding : {{"half_even", "half_up", "floor", "trunc"}}
+            How means of integers are rounded; floats ignore it.""",
     "errors": """
         TypeError
             If an argument is of the wrong kind, or the dtype is not accepted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -15,6 +16,12 @@ from .geometry import Padding, Sizes
 from .operators import OPERATORS
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -23,15 +30,21 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "min_pool1d",
+    "min_pool2d",
+    "min_pool3d",
 ]
 
 Layout = Literal["channels_first", "channels_last"]
 NanRule = Literal["propagate", "ignore"]
+Rounding = Literal["half_even", "half_up", "floor", "trunc"]
+AdaptiveSize = int | Sequence[int | None] | None
 AnyArray = NDArray[Any]
 Indexed = tuple[AnyArray, NDArray[np.int64]]
 
 
-def _max_pool(
+def _extreme(
+    operator: str,
     function: str,
     dimensions: int,
     input: ArrayLike,
@@ -41,8 +54,8 @@ def _max_pool(
     nan: str,
     out: AnyArray | None,
 ) -> AnyArray | Indexed:
-    array = as_array(function, "input", input, OPERATORS["max_pool"].dtypes)
-    call = resolve("max_pool", function, dimensions, array, windows, layout, nan=nan)
+    array = as_array(function, "input", input, OPERATORS[operator].dtypes)
+    call = resolve(operator, function, dimensions, array, windows, layout, nan=nan)
     if geometry.flag(function, "return_indices", return_indices):
         return call.forward_indexed(array, out)
     return call.forward(array, out)
@@ -55,6 +68,7 @@ def _avg_pool(
     windows: Windows,
     count_include_pad: bool,
     divisor_override: float | None,
+    rounding: str,
     layout: str,
     out: AnyArray | None,
 ) -> AnyArray:
@@ -68,6 +82,7 @@ def _avg_pool(
         layout,
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
+        rounding=rounding,
     )
     return call.forward(array, out)
 
@@ -153,7 +168,7 @@ def max_pool1d(
     array([[[3., 2.]]])
     """
     windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_pool("max_pool1d", 1, input, windows, return_indices, layout, nan, out)
+    return _extreme("max_pool", "max_pool1d", 1, input, windows, return_indices, layout, nan, out)
 
 
 @overload
@@ -239,7 +254,7 @@ def max_pool2d(
              [14., 16.]]]], dtype=float32)
     """
     windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_pool("max_pool2d", 2, input, windows, return_indices, layout, nan, out)
+    return _extreme("max_pool", "max_pool2d", 2, input, windows, return_indices, layout, nan, out)
 
 
 @overload
@@ -323,7 +338,261 @@ def max_pool3d(
     array([[[[[7.]]]]])
     """
     windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _max_pool("max_pool3d", 3, input, windows, return_indices, layout, nan, out)
+    return _extreme("max_pool", "max_pool3d", 3, input, windows, return_indices, layout, nan, out)
+
+
+@overload
+def min_pool1d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray: ...
+
+
+@overload
+def min_pool1d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> Indexed: ...
+
+
+@described("min_pool", 1)
+def min_pool1d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray | Indexed:
+    """Smallest element of each window along one axis.
+
+    Parameters
+    ----------
+    {input}
+    {windows}
+    return_indices : bool
+        Whether to return as well where each result comes from.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray, or tuple of two
+        The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
+        the first of equal elements, the first NaN, or -1 for a window without any element.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``-max_pool{n}d(-input)``, and is right for unsigned and for the smallest integers as well. Padding holds no
+    element: it never wins, and a window of inf is inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.min_pool1d(np.array([[[1.0, 3.0, 2.0, 1.0]]]), 2)
+    array([[[1., 1.]]])
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _extreme("min_pool", "min_pool1d", 1, input, windows, return_indices, layout, nan, out)
+
+
+@overload
+def min_pool2d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray: ...
+
+
+@overload
+def min_pool2d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> Indexed: ...
+
+
+@described("min_pool", 2)
+def min_pool2d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray | Indexed:
+    """Smallest element of each window of a map.
+
+    Parameters
+    ----------
+    {input}
+    {windows}
+    return_indices : bool
+        Whether to return as well where each result comes from.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray, or tuple of two
+        The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
+        the first of equal elements, the first NaN, or -1 for a window without any element.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``-max_pool{n}d(-input)``, and is right for unsigned and for the smallest integers as well. Padding holds no
+    element: it never wins, and a window of inf is inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.array([[1, 3, 2, 1], [5, 6, 7, 8], [4, 2, 1, 3], [10, 14, 12, 16]], dtype=np.float32)
+    >>> pooling.min_pool2d(x[None, None], 2)
+    array([[[[1., 1.],
+             [2., 1.]]]], dtype=float32)
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _extreme("min_pool", "min_pool2d", 2, input, windows, return_indices, layout, nan, out)
+
+
+@overload
+def min_pool3d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray: ...
+
+
+@overload
+def min_pool3d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> Indexed: ...
+
+
+@described("min_pool", 3)
+def min_pool3d(
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray | Indexed:
+    """Smallest element of each window of a volume.
+
+    Parameters
+    ----------
+    {input}
+    {windows}
+    return_indices : bool
+        Whether to return as well where each result comes from.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray, or tuple of two
+        The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
+        the first of equal elements, the first NaN, or -1 for a window without any element.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``-max_pool{n}d(-input)``, and is right for unsigned and for the smallest integers as well. Padding holds no
+    element: it never wins, and a window of inf is inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.min_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
+    array([[[[[0.]]]]])
+    """
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _extreme("min_pool", "min_pool3d", 3, input, windows, return_indices, layout, nan, out)
 
 
 @described("avg_pool", 1)
@@ -338,6 +607,7 @@ def avg_pool1d(
     divisor_override: float | None = None,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Mean of each window along one axis.
@@ -351,12 +621,14 @@ def avg_pool1d(
     divisor_override : float, optional
         Divide every sum by this number instead; finite and not zero.
     {layout}
+    {rounding}
     {out}
 
     Returns
     -------
     ndarray
-        The means. A window without any element that counts is NaN.
+        The means, in the dtype of the input. A window without any element that counts is NaN, and with integers an
+        error.
 
     Raises
     ------
@@ -375,7 +647,7 @@ def avg_pool1d(
     array([[[2. , 1.5]]])
     """
     windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _avg_pool("avg_pool1d", 1, input, windows, count_include_pad, divisor_override, layout, out)
+    return _avg_pool("avg_pool1d", 1, input, windows, count_include_pad, divisor_override, rounding, layout, out)
 
 
 @described("avg_pool", 2)
@@ -390,6 +662,7 @@ def avg_pool2d(
     *,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Mean of each window of a map.
@@ -403,12 +676,14 @@ def avg_pool2d(
     divisor_override : float, optional
         Divide every sum by this number instead; finite and not zero.
     {layout}
+    {rounding}
     {out}
 
     Returns
     -------
     ndarray
-        The means. A window without any element that counts is NaN.
+        The means, in the dtype of the input. A window without any element that counts is NaN, and with integers an
+        error.
 
     Raises
     ------
@@ -429,7 +704,7 @@ def avg_pool2d(
              [10.5, 12.5]]]], dtype=float32)
     """
     windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _avg_pool("avg_pool2d", 2, input, windows, count_include_pad, divisor_override, layout, out)
+    return _avg_pool("avg_pool2d", 2, input, windows, count_include_pad, divisor_override, rounding, layout, out)
 
 
 @described("avg_pool", 3)
@@ -444,6 +719,7 @@ def avg_pool3d(
     *,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Mean of each window of a volume.
@@ -457,12 +733,14 @@ def avg_pool3d(
     divisor_override : float, optional
         Divide every sum by this number instead; finite and not zero.
     {layout}
+    {rounding}
     {out}
 
     Returns
     -------
     ndarray
-        The means. A window without any element that counts is NaN.
+        The means, in the dtype of the input. A window without any element that counts is NaN, and with integers an
+        error.
 
     Raises
     ------
@@ -481,7 +759,7 @@ def avg_pool3d(
     array([[[[[3.5]]]]])
     """
     windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _avg_pool("avg_pool3d", 3, input, windows, count_include_pad, divisor_override, layout, out)
+    return _avg_pool("avg_pool3d", 3, input, windows, count_include_pad, divisor_override, rounding, layout, out)
 
 
 @described("global_max_pool")
@@ -531,6 +809,7 @@ def global_avg_pool(
     input: ArrayLike,
     *,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Mean of each channel, over all spatial axes.
@@ -539,6 +818,7 @@ def global_avg_pool(
     ----------
     {input} Any number of spatial axes; here the batch axis must be there.
     {layout}
+    {rounding}
     {out}
 
     Returns
@@ -562,5 +842,323 @@ def global_avg_pool(
     array([[[[1.5]]]])
     """
     array = as_array("global_avg_pool", "input", input, OPERATORS["global_avg_pool"].dtypes)
-    call = resolve("global_avg_pool", "global_avg_pool", None, array, Windows(), layout)
+    call = resolve("global_avg_pool", "global_avg_pool", None, array, Windows(), layout, rounding=rounding)
     return call.forward(array, out)
+
+
+@described("adaptive_avg_pool", 1)
+def adaptive_avg_pool1d(
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    *,
+    layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Mean of each of a fixed number of windows on every axis.
+
+    Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
+
+    Parameters
+    ----------
+    {input}
+    output_size : int, None or sequence of them
+        Number of windows, for all axes or for each; None keeps an axis as it is.
+    {layout}
+    {rounding}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The result, in the dtype of the input.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.adaptive_avg_pool1d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_avg_pool1d(np.arange(7.0).reshape(1, 1, 7), 3).ravel()
+    array([1., 3., 5.])
+    """
+    array = as_array("adaptive_avg_pool1d", "input", input, OPERATORS["adaptive_avg_pool"].dtypes)
+    windows = Windows(output_size=output_size)
+    call = resolve("adaptive_avg_pool", "adaptive_avg_pool1d", 1, array, windows, layout, rounding=rounding)
+    return call.forward(array, out)
+
+
+@described("adaptive_avg_pool", 2)
+def adaptive_avg_pool2d(
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    *,
+    layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Mean of each of a fixed number of windows on every axis.
+
+    Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
+
+    Parameters
+    ----------
+    {input}
+    output_size : int, None or sequence of them
+        Number of windows, for all axes or for each; None keeps an axis as it is.
+    {layout}
+    {rounding}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The result, in the dtype of the input.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.adaptive_avg_pool2d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_avg_pool2d(np.arange(7.0).reshape(1, 1, 1, 7), (1, 3)).ravel()
+    array([1., 3., 5.])
+    """
+    array = as_array("adaptive_avg_pool2d", "input", input, OPERATORS["adaptive_avg_pool"].dtypes)
+    windows = Windows(output_size=output_size)
+    call = resolve("adaptive_avg_pool", "adaptive_avg_pool2d", 2, array, windows, layout, rounding=rounding)
+    return call.forward(array, out)
+
+
+@described("adaptive_avg_pool", 3)
+def adaptive_avg_pool3d(
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    *,
+    layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Mean of each of a fixed number of windows on every axis.
+
+    Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
+
+    Parameters
+    ----------
+    {input}
+    output_size : int, None or sequence of them
+        Number of windows, for all axes or for each; None keeps an axis as it is.
+    {layout}
+    {rounding}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The result, in the dtype of the input.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.adaptive_avg_pool3d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_avg_pool3d(np.arange(7.0).reshape(1, 1, 1, 1, 7), (1, 1, 3)).ravel()
+    array([1., 3., 5.])
+    """
+    array = as_array("adaptive_avg_pool3d", "input", input, OPERATORS["adaptive_avg_pool"].dtypes)
+    windows = Windows(output_size=output_size)
+    call = resolve("adaptive_avg_pool", "adaptive_avg_pool3d", 3, array, windows, layout, rounding=rounding)
+    return call.forward(array, out)
+
+
+@described("adaptive_max_pool", 1)
+def adaptive_max_pool1d(
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    return_indices: bool = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray | Indexed:
+    """Greatest element of each of a fixed number of windows on every axis.
+
+    Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
+
+    Parameters
+    ----------
+    {input}
+    output_size : int, None or sequence of them
+        Number of windows, for all axes or for each; None keeps an axis as it is.
+    return_indices : bool
+        Whether to return as well where each result comes from, as `pooling.max_pool{n}d` does.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray, or tuple of two
+        The result, and with `return_indices` the int64 position of each result in its plane.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.adaptive_max_pool1d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_max_pool1d(np.arange(7.0).reshape(1, 1, 7), 3).ravel()
+    array([2., 4., 6.])
+    """
+    return _extreme(
+        "adaptive_max_pool",
+        "adaptive_max_pool1d",
+        1,
+        input,
+        Windows(output_size=output_size),
+        return_indices,
+        layout,
+        nan,
+        out,
+    )
+
+
+@described("adaptive_max_pool", 2)
+def adaptive_max_pool2d(
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    return_indices: bool = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray | Indexed:
+    """Greatest element of each of a fixed number of windows on every axis.
+
+    Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
+
+    Parameters
+    ----------
+    {input}
+    output_size : int, None or sequence of them
+        Number of windows, for all axes or for each; None keeps an axis as it is.
+    return_indices : bool
+        Whether to return as well where each result comes from, as `pooling.max_pool{n}d` does.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray, or tuple of two
+        The result, and with `return_indices` the int64 position of each result in its plane.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.adaptive_max_pool2d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_max_pool2d(np.arange(7.0).reshape(1, 1, 1, 7), (1, 3)).ravel()
+    array([2., 4., 6.])
+    """
+    return _extreme(
+        "adaptive_max_pool",
+        "adaptive_max_pool2d",
+        2,
+        input,
+        Windows(output_size=output_size),
+        return_indices,
+        layout,
+        nan,
+        out,
+    )
+
+
+@described("adaptive_max_pool", 3)
+def adaptive_max_pool3d(
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    return_indices: bool = False,
+    *,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray | Indexed:
+    """Greatest element of each of a fixed number of windows on every axis.
+
+    Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
+
+    Parameters
+    ----------
+    {input}
+    output_size : int, None or sequence of them
+        Number of windows, for all axes or for each; None keeps an axis as it is.
+    return_indices : bool
+        Whether to return as well where each result comes from, as `pooling.max_pool{n}d` does.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray, or tuple of two
+        The result, and with `return_indices` the int64 position of each result in its plane.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.adaptive_max_pool3d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_max_pool3d(np.arange(7.0).reshape(1, 1, 1, 1, 7), (1, 1, 3)).ravel()
+    array([2., 4., 6.])
+    """
+    return _extreme(
+        "adaptive_max_pool",
+        "adaptive_max_pool3d",
+        3,
+        input,
+        Windows(output_size=output_size),
+        return_indices,
+        layout,
+        nan,
+        out,
+    )

@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 INT64_MAX = 2**63 - 1
+LONGEST_WINDOW = 2**44
+"""Largest effective kernel size: sums of a few such numbers and products with element sizes stay inside 64 bits."""
 
 Sizes = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
@@ -58,7 +60,8 @@ class Axis:
     """The windows of one spatial axis.
 
     Window ``o`` of a regular axis begins at input cell ``o * stride - pad_begin`` and has ``kernel_size`` taps that lie
-    ``dilation`` cells apart. Window ``o`` of an adaptive axis runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
+    ``dilation`` cells apart. Window ``o`` of an adaptive axis runs from ``floor(o * I / O)`` to
+    ``ceil((o + 1) * I / O)``.
 
     Attributes
     ----------
@@ -90,11 +93,7 @@ class Axis:
     @property
     def is_identity(self) -> bool:
         """Whether every output is the input cell of the same number."""
-        return (
-            self.output_size == self.input_size
-            and self.kernel_size == self.stride == 1
-            and not self.pad_begin
-        )
+        return self.output_size == self.input_size and self.kernel_size == self.stride == 1 and not self.pad_begin
 
     @property
     def is_global(self) -> bool:
@@ -208,9 +207,7 @@ def per_axis(
             )
     else:
         entries = [value] * dimensions
-    numbers = [
-        None if entry is None and allow_none else integer(function, name, entry, value) for entry in entries
-    ]
+    numbers = [None if entry is None and allow_none else integer(function, name, entry, value) for entry in entries]
     for number, axis in zip(numbers, axis_names(dimensions), strict=True):
         if number is not None and not minimum <= number <= INT64_MAX:
             bound = f"at least {minimum}" if number < minimum else "at most 2**63 - 1"
@@ -281,9 +278,7 @@ def _padding_pairs(
         pairs = [(each, each) for each in per_axis(function, "padding", padding, dimensions, minimum=0)]
     for pair, reach, axis in zip(pairs, effective, axis_names(dimensions), strict=True):
         if min(pair) < 0:
-            raise ValueError(
-                f"{function}: padding={padding!r} must be at least 0 on axis {axis}, not {min(pair)}"
-            )
+            raise ValueError(f"{function}: padding={padding!r} must be at least 0 on axis {axis}, not {min(pair)}")
         if max(pair) >= reach:
             raise ValueError(
                 f"{function}: padding={padding!r} must be smaller than the effective kernel size {reach} on axis "
@@ -336,15 +331,11 @@ def pool_axes(
     names = axis_names(dimensions)
     effective = [step * (taps - 1) + 1 for taps, step in zip(kernels, dilations, strict=True)]
     for reach, axis in zip(effective, names, strict=True):
-        if reach > INT64_MAX:
-            blame = (
-                f"dilation={dilation!r}"
-                if kernels[names.index(axis)] < 2**31
-                else f"kernel_size={kernel_size!r}"
-            )
+        if reach > LONGEST_WINDOW:
+            blame = f"dilation={dilation!r}" if kernels[names.index(axis)] < 2**31 else f"kernel_size={kernel_size!r}"
             raise ValueError(
                 f"{function}: {blame} makes the effective kernel size dilation * (kernel_size - 1) + 1 = {reach} "
-                f"on axis {axis}, which exceeds 64 bits; use smaller values"
+                f"on axis {axis}; it may be 2**44 at most"
             )
     pairs = _padding_pairs(function, padding, input_size, effective, strides)
     axes = []
@@ -370,18 +361,14 @@ def pool_axes(
     return tuple(axes)
 
 
-def adaptive_axes(
-    input_size: Sequence[int], output_size: Any, *, function: str = "adaptive_axes"
-) -> tuple[Axis, ...]:
+def adaptive_axes(input_size: Sequence[int], output_size: Any, *, function: str = "adaptive_axes") -> tuple[Axis, ...]:
     """Lay the windows of an adaptive pooling: a fixed number of them on each axis; None keeps an axis."""
     dimensions = len(input_size)
     wanted = per_axis(function, "output_size", output_size, dimensions, allow_none=True)
     axes = []
     for size, output, name in zip(input_size, wanted, axis_names(dimensions), strict=True):
         if size < 1:
-            raise ValueError(
-                f"{function}: axis {name} of the input has size 0; adaptive pooling needs at least 1 cell"
-            )
+            raise ValueError(f"{function}: axis {name} of the input has size 0; adaptive pooling needs at least 1 cell")
         output = size if output is None else output
         if size % output == 0:
             step = size // output
@@ -491,9 +478,7 @@ def output_shape(
 def per_axis_shape(function: str, shape: Any) -> tuple[int, ...]:
     """Check a shape given by the user."""
     if not _is_sequence(shape):
-        raise TypeError(
-            f"{function}: input_shape={shape!r} must be a sequence of integers, not {type(shape).__name__}"
-        )
+        raise TypeError(f"{function}: input_shape={shape!r} must be a sequence of integers, not {type(shape).__name__}")
     sizes = tuple(integer(function, "input_shape", entry, shape) for entry in shape)
     if min(sizes, default=0) < 0:
         raise ValueError(f"{function}: input_shape={shape!r} must not have negative sizes")

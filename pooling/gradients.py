@@ -10,11 +10,17 @@ from . import geometry
 from .arrays import as_array
 from .calls import Windows, checked_gradient, checked_indices, resolve
 from .describe import described
-from .functional import AnyArray, Layout, NanRule
+from .functional import AdaptiveSize, AnyArray, Layout, NanRule
 from .geometry import Padding, Sizes
 from .operators import OPERATORS
 
 __all__ = [
+    "adaptive_avg_pool1d_backward",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool3d_backward",
+    "adaptive_max_pool1d_backward",
+    "adaptive_max_pool2d_backward",
+    "adaptive_max_pool3d_backward",
     "avg_pool1d_backward",
     "avg_pool2d_backward",
     "avg_pool3d_backward",
@@ -23,6 +29,9 @@ __all__ = [
     "max_pool1d_backward",
     "max_pool2d_backward",
     "max_pool3d_backward",
+    "min_pool1d_backward",
+    "min_pool2d_backward",
+    "min_pool3d_backward",
 ]
 
 
@@ -119,9 +128,7 @@ def max_pool1d_backward(
     """
     geometry.flag("max_pool1d_backward", "return_indices", return_indices)
     windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _scatter(
-        "max_pool", "max_pool1d_backward", 1, grad_output, input, windows, indices, layout, nan, out
-    )
+    return _scatter("max_pool", "max_pool1d_backward", 1, grad_output, input, windows, indices, layout, nan, out)
 
 
 @described("max_pool", 2)
@@ -183,9 +190,7 @@ def max_pool2d_backward(
     """
     geometry.flag("max_pool2d_backward", "return_indices", return_indices)
     windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _scatter(
-        "max_pool", "max_pool2d_backward", 2, grad_output, input, windows, indices, layout, nan, out
-    )
+    return _scatter("max_pool", "max_pool2d_backward", 2, grad_output, input, windows, indices, layout, nan, out)
 
 
 @described("max_pool", 3)
@@ -247,9 +252,193 @@ def max_pool3d_backward(
     """
     geometry.flag("max_pool3d_backward", "return_indices", return_indices)
     windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _scatter(
-        "max_pool", "max_pool3d_backward", 3, grad_output, input, windows, indices, layout, nan, out
-    )
+    return _scatter("max_pool", "max_pool3d_backward", 3, grad_output, input, windows, indices, layout, nan, out)
+
+
+@described("min_pool", 1)
+def min_pool1d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.min_pool1d` with respect to its input.
+
+    Each gradient goes to the element that its window's index names: the first of equal elements, or the first NaN.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    {windows}
+    return_indices : bool
+        Has no effect; here so that the forward call's arguments can be passed on.
+    indices : array_like of int64, optional
+        What the forward call returned as indices; without them they are found again in `input`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane.
+
+    Notes
+    -----
+    Minus what torch.autograd makes, for the negated input, of ``torch.nn.functional.max_pool1d``, but for windows with several NaN, where
+    torch takes the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.arange(4.0).reshape(1, 1, 4)
+    >>> pooling.min_pool1d_backward(np.ones((1, 1, 2)), x, 2).ravel()
+    array([1., 0., 1., 0.])
+    """
+    geometry.flag("min_pool1d_backward", "return_indices", return_indices)
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _scatter("min_pool", "min_pool1d_backward", 1, grad_output, input, windows, indices, layout, nan, out)
+
+
+@described("min_pool", 2)
+def min_pool2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.min_pool2d` with respect to its input.
+
+    Each gradient goes to the element that its window's index names: the first of equal elements, or the first NaN.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    {windows}
+    return_indices : bool
+        Has no effect; here so that the forward call's arguments can be passed on.
+    indices : array_like of int64, optional
+        What the forward call returned as indices; without them they are found again in `input`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane.
+
+    Notes
+    -----
+    Minus what torch.autograd makes, for the negated input, of ``torch.nn.functional.max_pool2d``, but for windows with several NaN, where
+    torch takes the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.arange(4.0).reshape(1, 1, 1, 4)
+    >>> pooling.min_pool2d_backward(np.ones((1, 1, 1, 2)), x, (1, 2)).ravel()
+    array([1., 0., 1., 0.])
+    """
+    geometry.flag("min_pool2d_backward", "return_indices", return_indices)
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _scatter("min_pool", "min_pool2d_backward", 2, grad_output, input, windows, indices, layout, nan, out)
+
+
+@described("min_pool", 3)
+def min_pool3d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.min_pool3d` with respect to its input.
+
+    Each gradient goes to the element that its window's index names: the first of equal elements, or the first NaN.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    {windows}
+    return_indices : bool
+        Has no effect; here so that the forward call's arguments can be passed on.
+    indices : array_like of int64, optional
+        What the forward call returned as indices; without them they are found again in `input`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane.
+
+    Notes
+    -----
+    Minus what torch.autograd makes, for the negated input, of ``torch.nn.functional.max_pool3d``, but for windows with several NaN, where
+    torch takes the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.arange(4.0).reshape(1, 1, 1, 1, 4)
+    >>> pooling.min_pool3d_backward(np.ones((1, 1, 1, 1, 2)), x, (1, 1, 2)).ravel()
+    array([1., 0., 1., 0.])
+    """
+    geometry.flag("min_pool3d_backward", "return_indices", return_indices)
+    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
+    return _scatter("min_pool", "min_pool3d_backward", 3, grad_output, input, windows, indices, layout, nan, out)
 
 
 @described("avg_pool", 1)
@@ -545,6 +734,307 @@ def global_avg_pool_backward(
     >>> pooling.global_avg_pool_backward(np.full((1, 1, 1, 1), 8.0), np.arange(4.0).reshape(1, 1, 2, 2)).ravel()
     array([2., 2., 2., 2.])
     """
-    return _spread(
-        "global_avg_pool", "global_avg_pool_backward", None, grad_output, input, Windows(), layout, out
+    return _spread("global_avg_pool", "global_avg_pool_backward", None, grad_output, input, Windows(), layout, out)
+
+
+@described("adaptive_avg_pool", 1)
+def adaptive_avg_pool1d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.adaptive_avg_pool1d` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    output_size : int, None or sequence of them
+        As in the forward call.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.adaptive_avg_pool1d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_avg_pool1d_backward(np.ones((1, 1, 3)), np.arange(4.0).reshape(1, 1, 4), 3).ravel()
+    array([0.5, 1. , 1. , 0.5])
+    """
+    windows = Windows(output_size=output_size)
+    return _spread("adaptive_avg_pool", "adaptive_avg_pool1d_backward", 1, grad_output, input, windows, layout, out)
+
+
+@described("adaptive_avg_pool", 2)
+def adaptive_avg_pool2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.adaptive_avg_pool2d` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    output_size : int, None or sequence of them
+        As in the forward call.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.adaptive_avg_pool2d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_avg_pool2d_backward(np.ones((1, 1, 1, 3)), np.arange(4.0).reshape(1, 1, 1, 4), (1, 3)).ravel()
+    array([0.5, 1. , 1. , 0.5])
+    """
+    windows = Windows(output_size=output_size)
+    return _spread("adaptive_avg_pool", "adaptive_avg_pool2d_backward", 2, grad_output, input, windows, layout, out)
+
+
+@described("adaptive_avg_pool", 3)
+def adaptive_avg_pool3d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.adaptive_avg_pool3d` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    output_size : int, None or sequence of them
+        As in the forward call.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.adaptive_avg_pool3d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_avg_pool3d_backward(np.ones((1, 1, 1, 1, 3)), np.arange(4.0).reshape(1, 1, 1, 1, 4), (1, 1, 3)).ravel()
+    array([0.5, 1. , 1. , 0.5])
+    """
+    windows = Windows(output_size=output_size)
+    return _spread("adaptive_avg_pool", "adaptive_avg_pool3d_backward", 3, grad_output, input, windows, layout, out)
+
+
+@described("adaptive_max_pool", 1)
+def adaptive_max_pool1d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    return_indices: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.adaptive_max_pool1d` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    output_size : int, None or sequence of them
+        As in the forward call.
+    return_indices : bool
+        Has no effect; here so that the forward call's arguments can be passed on.
+    indices : array_like of int64, optional
+        What the forward call returned as indices; without them they are found again in `input`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.adaptive_max_pool1d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_max_pool1d_backward(np.ones((1, 1, 3)), np.arange(4.0).reshape(1, 1, 4), 3).ravel()
+    array([0., 1., 1., 1.])
+    """
+    geometry.flag("adaptive_max_pool1d_backward", "return_indices", return_indices)
+    windows = Windows(output_size=output_size)
+    return _scatter(
+        "adaptive_max_pool", "adaptive_max_pool1d_backward", 1, grad_output, input, windows, indices, layout, nan, out
+    )
+
+
+@described("adaptive_max_pool", 2)
+def adaptive_max_pool2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    return_indices: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.adaptive_max_pool2d` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    output_size : int, None or sequence of them
+        As in the forward call.
+    return_indices : bool
+        Has no effect; here so that the forward call's arguments can be passed on.
+    indices : array_like of int64, optional
+        What the forward call returned as indices; without them they are found again in `input`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.adaptive_max_pool2d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_max_pool2d_backward(np.ones((1, 1, 1, 3)), np.arange(4.0).reshape(1, 1, 1, 4), (1, 3)).ravel()
+    array([0., 1., 1., 1.])
+    """
+    geometry.flag("adaptive_max_pool2d_backward", "return_indices", return_indices)
+    windows = Windows(output_size=output_size)
+    return _scatter(
+        "adaptive_max_pool", "adaptive_max_pool2d_backward", 2, grad_output, input, windows, indices, layout, nan, out
+    )
+
+
+@described("adaptive_max_pool", 3)
+def adaptive_max_pool3d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    output_size: AdaptiveSize,
+    return_indices: bool = False,
+    *,
+    indices: ArrayLike | None = None,
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.adaptive_max_pool3d` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    output_size : int, None or sequence of them
+        As in the forward call.
+    return_indices : bool
+        Has no effect; here so that the forward call's arguments can be passed on.
+    indices : array_like of int64, optional
+        What the forward call returned as indices; without them they are found again in `input`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.adaptive_max_pool3d``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.adaptive_max_pool3d_backward(np.ones((1, 1, 1, 1, 3)), np.arange(4.0).reshape(1, 1, 1, 1, 4), (1, 1, 3)).ravel()
+    array([0., 1., 1., 1.])
+    """
+    geometry.flag("adaptive_max_pool3d_backward", "return_indices", return_indices)
+    windows = Windows(output_size=output_size)
+    return _scatter(
+        "adaptive_max_pool", "adaptive_max_pool3d_backward", 3, grad_output, input, windows, indices, layout, nan, out
     )

@@ -60,6 +60,8 @@ class Layer:
 
     def __call__(self, input: ArrayLike) -> Any:
         """Pool an array."""
+        if self._is_unbatched_global(input):
+            return getattr(functional, self.function)(np.asarray(input)[None], **self.arguments)[0]
         return getattr(functional, self.function)(input, **self.arguments)
 
     def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
@@ -73,8 +75,16 @@ class Layer:
             ``indices=`` of the forward call for a maximum, ``out=``.
         """
         backward = getattr(gradients, f"{self.function}_backward")
+        if self._is_unbatched_global(input):
+            batch = (np.asarray(array)[None] for array in (grad_output, input))
+            unbatched: AnyArray = backward(*batch, **self.arguments, **keywords)[0]
+            return unbatched
         gradient: AnyArray = backward(grad_output, input, **self.arguments, **keywords)
         return gradient
+
+    def _is_unbatched_global(self, input: ArrayLike) -> bool:
+        """Whether `input` has no batch axis, which a global function cannot see: it takes any number of axes."""
+        return self.operator.startswith("global_") and np.ndim(input) == self.dimensions + 1
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Return the windows on each spatial axis for an input of this shape."""
@@ -103,18 +113,12 @@ class Layer:
         return geometry.spatial_slice(len(shape), self.dimensions, self.layout, function=name)
 
     def __repr__(self) -> str:
-        shown = ", ".join(
-            f"{name}={value!r}" for name, value in self.arguments.items() if self._tells(name, value)
-        )
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items() if self._tells(name, value))
         return f"{type(self).__name__}({shown})"
 
     def _tells(self, name: str, value: Any) -> bool:
         """Whether an argument differs from its default."""
-        return (
-            name == "kernel_size"
-            or value != self._defaults[name]
-            or type(value) is not type(self._defaults[name])
-        )
+        return name == "kernel_size" or value != self._defaults[name] or type(value) is not type(self._defaults[name])
 
     _defaults: ClassVar[dict[str, Any]] = {
         "stride": None,

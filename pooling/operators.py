@@ -6,11 +6,13 @@ An operator that is not in the table does not exist.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["FLOATS", "INTEGERS", "OPERATORS", "Operator"]
+__all__ = ["BOOL", "FLOATS", "INTEGERS", "OPERATORS", "Operator"]
 
-FLOATS = ("float32", "float64")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+BOOL = ("bool",)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Operator:
     dimensions : tuple of int
         Numbers of spatial axes that exist as functions of their own (``max_pool2d``); empty where one function serves
         all.
+    windows : {"sliding", "adaptive", "global"}
+        What places the windows: kernel and stride, the output size, or the whole map.
     reducer : str
         What combines the values of a window, as the kernels name it.
     dtypes, gradient_dtypes : tuple of str
@@ -38,6 +42,7 @@ class Operator:
 
     name: str
     dimensions: tuple[int, ...]
+    windows: Literal["sliding", "adaptive", "global"]
     reducer: str
     dtypes: tuple[str, ...]
     gradient_dtypes: tuple[str, ...]
@@ -50,49 +55,40 @@ class Operator:
         """Names of the public functions: ``max_pool1d`` and so on, or the name itself."""
         return tuple(f"{self.name}{n}d" for n in self.dimensions) or (self.name,)
 
+    @property
+    def average(self) -> bool:
+        """Whether sums are divided by the number of elements."""
+        return self.reducer == "total"
+
+
+def _extreme(
+    name: str, windows: Literal["sliding", "adaptive", "global"], reducer: str, onnx: str, summary: str
+) -> Operator:
+    dimensions = () if windows == "global" else (1, 2, 3)
+    dtypes = FLOATS + INTEGERS + BOOL
+    return Operator(name, dimensions, windows, reducer, dtypes, FLOATS, (onnx,), windows != "global", summary)
+
+
+def _mean(name: str, windows: Literal["sliding", "adaptive", "global"], onnx: str, summary: str) -> Operator:
+    dimensions = () if windows == "global" else (1, 2, 3)
+    return Operator(name, dimensions, windows, "total", FLOATS + INTEGERS, FLOATS, (onnx,), False, summary)
+
 
 OPERATORS: dict[str, Operator] = {
     operator.name: operator
     for operator in (
-        Operator(
-            "max_pool",
-            (1, 2, 3),
+        _extreme("max_pool", "sliding", "greatest", "MaxPool", "Greatest element of every window."),
+        _extreme("min_pool", "sliding", "smallest", "MaxPool", "Smallest element of every window (erosion)."),
+        _mean("avg_pool", "sliding", "AveragePool", "Mean of every window."),
+        _extreme("global_max_pool", "global", "greatest", "GlobalMaxPool", "Greatest element of every channel."),
+        _mean("global_avg_pool", "global", "GlobalAveragePool", "Mean of every channel."),
+        _extreme(
+            "adaptive_max_pool",
+            "adaptive",
             "greatest",
-            FLOATS,
-            FLOATS,
-            ("MaxPool",),
-            True,
-            "Greatest element of every window.",
+            "MaxPool",
+            "Greatest element of each of a fixed number of windows.",
         ),
-        Operator(
-            "avg_pool",
-            (1, 2, 3),
-            "total",
-            FLOATS,
-            FLOATS,
-            ("AveragePool",),
-            False,
-            "Mean of every window.",
-        ),
-        Operator(
-            "global_max_pool",
-            (),
-            "greatest",
-            FLOATS,
-            FLOATS,
-            ("GlobalMaxPool",),
-            False,
-            "Greatest element of every channel.",
-        ),
-        Operator(
-            "global_avg_pool",
-            (),
-            "total",
-            FLOATS,
-            FLOATS,
-            ("GlobalAveragePool",),
-            False,
-            "Mean of every channel.",
-        ),
+        _mean("adaptive_avg_pool", "adaptive", "AveragePool", "Mean of each of a fixed number of windows."),
     )
 }

@@ -275,9 +275,7 @@ def spatial_axes(array: npt.ArrayLike) -> int:
     """Count the spatial axes of a batched array."""
     n = np.ndim(array) - 2
     if n not in (1, 2, 3):
-        raise ValueError(
-            f"input of shape {np.shape(array)} must have 3 to 5 axes: N, C, and 1 to 3 spatial ones"
-        )
+        raise ValueError(f"input of shape {np.shape(array)} must have 3 to 5 axes: N, C, and 1 to 3 spatial ones")
     return n
 
 
@@ -336,9 +334,7 @@ def sliding(
     for axis, (begin, end) in enumerate(pads(padding, sizes, effective, steps)):
         size, step, where = sizes[axis], steps[axis], axis_name(axis, n)
         if size + begin + end > INT64_MAX:
-            raise ValueError(
-                f"padding={padding!r} makes {size + begin + end} cells on axis {where}, beyond int64"
-            )
+            raise ValueError(f"padding={padding!r} makes {size + begin + end} cells on axis {where}, beyond int64")
         room = size + begin + end - effective[axis]  # how far the first window can move
         count = (-(-room // step) if ceil else room // step) + 1
         if size == 0 or count < 1:
@@ -581,9 +577,7 @@ class Selection:
         elif self.repeatable:
             found = self.routes()
         else:
-            raise ValueError(
-                "indices=None leaves the windows unknown that were drawn; give indices or samples"
-            )
+            raise ValueError("indices=None leaves the windows unknown that were drawn; give indices or samples")
         return view.gathered(
             {p: [(tap, grads[p][o]) for o, tap in f.items() if tap is not None] for p, f in found.items()}
         )
@@ -778,9 +772,7 @@ class Regions(Maps):
             raise ValueError(f"input of shape {np.shape(input)} must be (N, C, H, W) with H and W at least 1")
         for n in batch:
             if n != int(n) or not 0 <= n < len(self.source.maps):
-                raise ValueError(
-                    f"a region of interest lies on map {n} of a batch of {len(self.source.maps)}"
-                )
+                raise ValueError(f"a region of interest lies on map {n} of a batch of {len(self.source.maps)}")
         self.batch = [int(n) for n in batch]
         super().__init__(self.source.maps[self.batch], 2, "channels_first", FLOATS)
 
@@ -796,9 +788,7 @@ class Regions(Maps):
         return self.source.gathered(shared)
 
 
-def max_regions(
-    input: npt.ArrayLike, rois: npt.ArrayLike, output_size: Sizes, spatial_scale: float = 1.0
-) -> Selection:
+def max_regions(input: npt.ArrayLike, rois: npt.ArrayLike, output_size: Sizes, spatial_scale: float = 1.0) -> Selection:
     """Take the largest element of each of `output_size` windows that cover a region of interest.
 
     A row of `rois` is [n, x1, y1, x2, y2]: a map of the batch, and a box in coordinates of the original
@@ -853,10 +843,7 @@ class Placement:
         """Bring the gradient of each place to the element that is there; one that was replaced gets 0."""
         grads = self.view.gradients(grad_output, self.shape)
         return self.view.gathered(
-            {
-                p: [(cell, grads[p][target]) for target, cell in placed.items()]
-                for p, placed in self.targets.items()
-            }
+            {p: [(cell, grads[p][target]) for target, cell in placed.items()] for p, placed in self.targets.items()}
         )
 
 
@@ -899,9 +886,7 @@ def max_unpool(
             )
         shape += (given,)
     named = view.partner("indices", indices, view.spatial, np.int64)
-    last = {
-        p: {cell_at(index, shape): cell for cell, index in np.ndenumerate(named[p])} for p in view.planes()
-    }
+    last = {p: {cell_at(index, shape): cell for cell, index in np.ndenumerate(named[p])} for p in view.planes()}
     return Placement(view, shape, last)
 
 
@@ -942,9 +927,7 @@ def convert_indices(
     view = Maps(indices, len(sizes) - 2, layout, {"int64"})
     shape = (sizes[0], sizes[-1], *sizes[1:-1]) if view.channels_last else tuple(sizes)
     if view.n not in (1, 2, 3) or not view.batched or view.maps.shape[:2] != shape[:2]:
-        raise ValueError(
-            f"indices of shape {np.shape(indices)} cannot come from an input of shape {input_shape!r}"
-        )
+        raise ValueError(f"indices of shape {np.shape(indices)} cannot come from an input of shape {input_shape!r}")
     read = CONVENTIONS[choice("source", source, CONVENTIONS)]
     write = CONVENTIONS[choice("target", target, CONVENTIONS)]
     result = view.zeros(view.spatial)
@@ -956,9 +939,7 @@ def convert_indices(
             table[index] = int(np.ravel_multi_index(write(at), write(shape)))
         for cell, index in np.ndenumerate(view.maps[plane]):
             if index not in table:
-                raise ValueError(
-                    f"indices has {index}, which is outside map {plane} in the convention {source!r}"
-                )
+                raise ValueError(f"indices has {index}, which is outside map {plane} in the convention {source!r}")
             result[plane][cell] = table[index]
     return view.restore(result)
 
@@ -976,9 +957,7 @@ class Sum(NamedTuple):
 
     def value(self, plane: Array) -> Number:
         """Work the sum out, without rounding."""
-        total = exact_sum(
-            times(plane[tap], weight) for tap, weight in zip(self.taps, self.weights, strict=True)
-        )
+        total = exact_sum(times(plane[tap], weight) for tap, weight in zip(self.taps, self.weights, strict=True))
         return times(total, 1 / Fraction(self.divisor)) if self.divisor else math.nan
 
 
@@ -1040,9 +1019,7 @@ def average(
     for cell, (taps, padding) in grid(axes).items():
         count = len(taps) + (padding if include else 0)
         if count == 0 and divisor is None and view.dtype.name not in FLOATS:
-            raise ValueError(
-                f"the window of output cell {cell} has nothing to count, and {view.dtype} no NaN"
-            )
+            raise ValueError(f"the window of output cell {cell} has nothing to count, and {view.dtype} no NaN")
         sums[cell] = Sum(taps, [1] * len(taps), count if divisor is None else divisor)
     return WeightedSum(view, shape_of(sums), view.everywhere(sums), rounding)
 
@@ -1133,9 +1110,7 @@ def blur(
     return WeightedSum(view, shape_of(sums), view.everywhere(sums))
 
 
-def binomial(
-    sizes: Cell, kernel_size: Sizes, stride: Sizes | None, padding: Padding | None, padding_mode: str
-) -> Sums:
+def binomial(sizes: Cell, kernel_size: Sizes, stride: Sizes | None, padding: Padding | None, padding_mode: str) -> Sums:
     """Write a blur down as weighted sums."""
     choice("padding_mode", padding_mode, ["reflect", "replicate", "zeros"])
     kernel = per_axis("kernel_size", kernel_size, 2)
@@ -1144,9 +1119,7 @@ def binomial(
     seen = []  # for each axis and output position: the pixels that its taps stand for, and their weights
     for axis, k in zip(axes, kernel, strict=True):
         if padding_mode == "reflect" and max(axis.begin, axis.end) >= axis.size:
-            raise ValueError(
-                f"padding={padding!r} cannot be mirrored on an axis of size {axis.size}; use 'replicate'"
-            )
+            raise ValueError(f"padding={padding!r} cannot be mirrored on an axis of size {axis.size}; use 'replicate'")
         row = [math.comb(k - 1, tap) for tap in range(k)]
         taps = [[border(at, axis.size, padding_mode) for at in window] for window in axis.windows]
         seen.append([[(at, w) for at, w in zip(some, row, strict=True) if at is not None] for some in taps])
@@ -1244,9 +1217,7 @@ def aligned_regions(
     ratio = integer("sampling_ratio", sampling_ratio, 0)
     averaging = choice("mode", mode, ["avg", "max"]) == "avg"
     modes = ["half_pixel", "output_half_pixel"]
-    half_pixel = (
-        choice("coordinate_transformation_mode", coordinate_transformation_mode, modes) == "half_pixel"
-    )
+    half_pixel = choice("coordinate_transformation_mode", coordinate_transformation_mode, modes) == "half_pixel"
     height, width = view.spatial
     sums: dict[Cell, Sums] = {}
     for r, (x1, y1, x2, y2) in enumerate(boxes):
@@ -1275,10 +1246,7 @@ def sampled(low: Any, high: Any, size: int, bins: int, ratio: int, half_pixel: b
     step = length / number(bins)
     count = ratio or math.ceil(step)
     return [
-        [
-            between(first + number(o) * step + number(i + 0.5) * step / number(count), size)
-            for i in range(count)
-        ]
+        [between(first + number(o) * step + number(i + 0.5) * step / number(count), size) for i in range(count)]
         for o in range(bins)
     ]
 
@@ -1426,9 +1394,7 @@ def global_lp(input: npt.ArrayLike, p: float = 2, *, layout: str = "channels_fir
 global_lp_pool, global_lp_pool_backward = publish("global_lp_pool", global_lp)
 
 
-def gem(
-    input: npt.ArrayLike, p: float = 3.0, eps: float = 1e-6, *, layout: str = "channels_first"
-) -> PowerMean:
+def gem(input: npt.ArrayLike, p: float = 3.0, eps: float = 1e-6, *, layout: str = "channels_first") -> PowerMean:
     """Take the generalised mean of each map, mean(max(x, eps)^p)^(1/p): (N, C, H, W) to (N, C, 1, 1).
 
     p = 1 is the average, and a large p comes near the maximum. The backward function returns two gradients,

@@ -153,6 +153,8 @@ cdef void spread_rows(
         if any_row:
             spread_row(plan, leaves, row, cell, cells, first_cell, summed, &holders)
         row += (cell - first_cell) * inner * size
+        # Dividing by 1 makes every NaN the same one.
+        leaves.sum.divide(row, cells * inner, 1)
         src = row
         row = grad_input + task_offset(plan, task, segment, segments) * leaves.sum.storage
         if leaves.sum.store == NULL:
@@ -167,6 +169,20 @@ cdef inline ptrdiff_t task_offset(
     return (task // segments * plan.axes[2].input_size + task % segments * segment) * plan.inner
 
 
+cdef inline ptrdiff_t plane_cells(const plan_t* plan) noexcept nogil:
+    return plan.axes[0].input_size * plan.axes[1].input_size * plan.axes[2].input_size * plan.inner
+
+
+cdef inline ptrdiff_t scatter_scratch(const plan_t* plan, const gradient_t* leaves, const contest_t* contest) noexcept nogil:
+    """Bytes for one thread: indices of a segment, and where gradients are stored narrower than they are summed, a
+    converted segment and the sums of a plane."""
+    cdef ptrdiff_t segment = plan.segment * plan.inner
+    cdef ptrdiff_t nbytes = round_up(segment * 8, 64) + round_up(indexed_scratch(plan, contest), 64)
+    if leaves.sum.load != NULL:
+        nbytes += round_up((segment + plane_cells(plan)) * leaves.sum.value, 64)
+    return nbytes
+
+
 cdef ptrdiff_t scatter_planes(
     const plan_t* plan, const gradient_t* leaves, const contest_t* contest, const char* input,
     const int64_t* indices, const char* grad_output, char* grad_input, char* scratch, ptrdiff_t begin, ptrdiff_t end,
@@ -178,31 +194,42 @@ cdef ptrdiff_t scatter_planes(
     """
     cdef ptrdiff_t size = leaves.sum.storage
     cdef ptrdiff_t inner = plan.inner
-    cdef ptrdiff_t cells = plan.axes[0].input_size * plan.axes[1].input_size * plan.axes[2].input_size
+    cdef ptrdiff_t elements = plane_cells(plan)
     cdef ptrdiff_t bands = bands_of(plan)
     cdef ptrdiff_t at, n, plane, task, bad
+    cdef int64_t* found = <int64_t*> scratch
+    cdef char* contest_memory = scratch + round_up(plan.segment * inner * 8, 64)
+    cdef char* converted = contest_memory + round_up(indexed_scratch(plan, contest), 64)
+    cdef char* sums = converted + plan.segment * inner * leaves.sum.value
     cdef const int64_t* index
+    cdef const char* gradient
     cdef row_t row = row_of(plan, begin * bands)
     cdef row_t line
     cdef bint empty_windows = (
         plan.axes[0].has_empty or plan.axes[1].has_empty or plan.axes[2].has_empty)
-    memset(grad_input + begin * cells * inner * size, 0, (end - begin) * cells * inner * size)
     for plane in range(begin, end):
+        if leaves.sum.load == NULL:
+            sums = grad_input + plane * elements * size
+        memset(sums, 0, elements * leaves.sum.value)
         for task in range(bands):
             line = row
             n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
             while line.h < min(row.h + plan.band, plan.axes[1].output_size):
                 at = output_offset(plan, &line)
                 if indices == NULL:
-                    index = <int64_t*> scratch
-                    contest_row(plan, contest, input, &line, NULL, <int64_t*> scratch, scratch + plan.segment * inner * 8)
+                    index = found
+                    contest_row(plan, contest, input, &line, NULL, found, contest_memory)
                 else:
                     index = indices + at
-                bad = leaves.scatter(
-                    grad_input + plane * cells * inner * size, grad_output + at * size, index, n, inner, cells,
-                    empty_windows)
+                gradient = grad_output + at * size
+                if leaves.sum.load != NULL:
+                    leaves.sum.load(converted, gradient, n)
+                    gradient = converted
+                bad = leaves.scatter(sums, gradient, index, n, inner, elements // inner, empty_windows)
                 if bad >= 0:
                     return at + bad
                 line.h += 1
             advance(plan, &row)
+        if leaves.sum.load != NULL:
+            leaves.sum.store(grad_input + plane * elements * size, sums, elements)
     return -1

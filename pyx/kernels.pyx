@@ -12,12 +12,21 @@ from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from types cimport (
-    int8_t, int16_t, int32_t, int64_t, offset_t, real_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t,
+from conversions cimport (
+    BFLOAT16_INFINITY, FLOAT16_INFINITY, FLOOR, HALF_EVEN, HALF_UP, NAN_ABOVE, NAN_BELOW, TRUNC, bfloat16_to_float,
+    divide_integers, divide_integers_each, float16_to_float, float_to_bfloat16, float_to_float16, half_to_key,
+    key_to_half, saturate, widen_integers,
 )
-from reducers cimport greatest, greatest_number, order_t, reducer_t, smallest, smallest_number, total
+from reducers cimport (
+    greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
+)
 from rows cimport (
     BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, scatter, take, widen_across, widen_along,
+)
+
+from types cimport (
+    int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, sum_t, uint8_t, uint16_t, uint32_t,
+    uint64_t, value_t,
 )
 
 cdef extern from *:
@@ -77,7 +86,7 @@ cdef char* scratch_for(ptrdiff_t threads, ptrdiff_t nbytes) except NULL:
     return scratch
 
 
-def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threads=1):
+def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threads=1, int rounding=0):
     """Pool `src` into `dst`.
 
     Parameters
@@ -91,11 +100,16 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
         Contiguous, of the sizes that the plan says.
     threads : int
         At most this many.
+    rounding : int
+        One of `ROUNDINGS`, for averages of integers.
     """
     cdef leaves_t leaves = LEAVES[reducer][kind]
     cdef ptrdiff_t tasks, nbytes, t
     if leaves.across == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
+    if leaves.divide == NULL:
+        leaves.divide = DIVIDE[rounding][leaves.value == sizeof(int128_t)]
+        leaves.divide_each = DIVIDE_EACH[rounding][leaves.value == sizeof(int128_t)]
     cdef Buffer source = Buffer(src, plan.read * leaves.storage)
     cdef Buffer target = Buffer(dst, plan.written * leaves.storage, True)
     if plan.written == 0:
@@ -208,8 +222,7 @@ def scatter_backward(
         return -1
     contest.wide = plan.plan.reach > 0x7fffffff
     threads = max(1, min(threads, planes))
-    nbytes = plan.plan.segment * plan.plan.inner * 8 + indexed_scratch(&plan.plan, &contest)
-    nbytes = round_up(nbytes, 64)
+    nbytes = round_up(scatter_scratch(&plan.plan, &leaves, &contest), 64)
     cdef char* scratch = scratch_for(threads, nbytes)
     cdef ptrdiff_t* bads = <ptrdiff_t*> scratch_for(threads, sizeof(ptrdiff_t))
     with nogil:

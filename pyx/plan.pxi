@@ -135,7 +135,7 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
         # The passes go row by row; rows of whole vectors spare them what is left over.
         planes.width = round_up(planes.width, 8 if width.stride == 2 else 8 * width.stride)
     planes.direct = (
-        plan.axes[0].input_size == 1 and height.pad_begin == 0 and width.pad_begin == 0
+        plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1 and height.pad_begin == 0 and width.pad_begin == 0
         and height.input_size % height.stride == 0 and width.input_size % width.stride == 0
         and height.dilation * (height.kernel_size - 1) < height.stride
         and width.dilation * (width.kernel_size - 1) < width.stride)
@@ -235,7 +235,7 @@ cdef class Plan:
             self.read *= axis.input_size
             self.written *= axis.output_size
             if max(axis.kernel_size, axis.stride) > (1 << 46) // max(axis.dilation, 1) // max(plan.inner, 1):
-                raise MemoryError(
+                raise ValueError(
                     f"a window of {axis.kernel_size} taps, dilation {axis.dilation} and stride {axis.stride} needs "
                     "more scratch memory than there is")
         plan.reach = 0

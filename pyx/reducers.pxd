@@ -39,23 +39,23 @@ ctypedef fused reducer_t:
 
 
 cdef inline value_t lowest(value_t* kind) noexcept nogil:
-    """Least value of the type."""
+    """Least value of the type; of a type wider than 64 bits, the least of those."""
     if value_t is float or value_t is double:
         return <value_t> -INFINITY
     elif <value_t> -1 > 0:
         return 0
     else:
-        return <value_t> -((((<int64_t> 1) << (8 * sizeof(value_t) - 2)) - 1) * 2 + 1) - 1
+        return <value_t> -((((<int64_t> 1) << min(8 * <int> sizeof(value_t) - 2, 62)) - 1) * 2 + 1) - 1
 
 
 cdef inline value_t highest(value_t* kind) noexcept nogil:
-    """Greatest value of the type."""
+    """Greatest value of the type; of a type wider than 64 bits, the greatest of those."""
     if value_t is float or value_t is double:
         return <value_t> INFINITY
     elif <value_t> -1 > 0:
         return <value_t> -1
     else:
-        return <value_t> ((((<int64_t> 1) << (8 * sizeof(value_t) - 2)) - 1) * 2 + 1)
+        return <value_t> ((((<int64_t> 1) << min(8 * <int> sizeof(value_t) - 2, 62)) - 1) * 2 + 1)
 
 
 cdef inline value_t empty(value_t* kind, reducer_t* reducer) noexcept nogil:

@@ -4,6 +4,7 @@
 `across` combines rows element by element, `along` reduces runs inside one row; every pooling is made of the two.
 """
 
+from libc.math cimport NAN
 from types cimport int64_t, offset_t, real_t, uint64_t, value_t
 from reducers cimport better, combine, empty, identity, order_t, reducer_t, total
 
@@ -267,17 +268,21 @@ cdef inline void take(
 cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil:
     """Divide in place; a small power of two by its exact reciprocal, which is the same and several times faster.
 
-    Other divisors are no case for a reciprocal: the mean of seven threes would be less than three.
+    Other divisors are no case for a reciprocal: the mean of seven threes would be less than three. Every NaN becomes the
+    same one, since which of two NaN an addition keeps is up to the compiler.
     """
     cdef ptrdiff_t x
+    cdef real_t v
     cdef real_t d = <real_t> divisor
     cdef real_t reciprocal = 1 / d
     if divisor == 1 or divisor == 2 or divisor == 4 or divisor == 8 or divisor == 16:
         for x in range(n):
-            row[x] = row[x] * reciprocal
+            v = row[x] * reciprocal
+            row[x] = v if v == v else <real_t> NAN
     else:
         for x in range(n):
-            row[x] = row[x] / d
+            v = row[x] / d
+            row[x] = v if v == v else <real_t> NAN
 
 
 cdef inline void divide_each(
@@ -285,11 +290,13 @@ cdef inline void divide_each(
 ) noexcept nogil:
     """Divide each value by its own divisor."""
     cdef ptrdiff_t x
+    cdef real_t v
     for x in range(n):
         if real_t is float:
-            row[x] = row[x] / divisors32[x]
+            v = row[x] / divisors32[x]
         else:
-            row[x] = row[x] / divisors64[x]
+            v = row[x] / divisors64[x]
+        row[x] = v if v == v else <real_t> NAN
 
 
 cdef inline void add_spread(real_t* dst, const real_t* src, ptrdiff_t n, ptrdiff_t step) noexcept nogil:

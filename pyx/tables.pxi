@@ -2,26 +2,35 @@
 
 REDUCERS = {"greatest": 0, "greatest_number": 1, "smallest": 2, "smallest_number": 3, "total": 4}
 
-# Dtype of the arrays and, behind the arrow, what rows hold where that differs.
+ROUNDINGS = {"half_even": 0, "half_up": 1, "floor": 2, "trunc": 3}
+
+cdef enum:
+    # Dtype of the arrays; what rows hold follows from it, but for float32 sums, which may also be double.
+    INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT16, BFLOAT16, FLOAT32, FLOAT64, FLOAT32_AS_64, KINDS_
+
 KINDS = {
-    name: number for number, name in enumerate((
-        "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
-        "float32->float64",
-    ))
+    "int8": INT8, "int16": INT16, "int32": INT32, "int64": INT64,
+    "uint8": UINT8, "uint16": UINT16, "uint32": UINT32, "uint64": UINT64, "bool": UINT8,
+    "float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32, "float64": FLOAT64, "float32->float64": FLOAT32_AS_64,
 }
 
-cdef leaves_t LEAVES[5][11]
-cdef contest_t CONTESTS[5][11]
-cdef gradient_t GRADIENTS[11]
+cdef leaves_t LEAVES[5][KINDS_]
+cdef contest_t CONTESTS[5][KINDS_]
+cdef gradient_t GRADIENTS[KINDS_]
+# Division of integer sums by rounding: of 64 bits and of 128.
+cdef divide_fn DIVIDE[4][2]
+cdef divide_each_fn DIVIDE_EACH[4][2]
 
 
-cdef void widen(double* dst, const float* src, ptrdiff_t n) noexcept nogil:
+# The leaves of rows.pxd and conversions.pxd under the signatures that the nests call.
+
+cdef void widen_float(double* dst, const float* src, ptrdiff_t n) noexcept nogil:
     cdef ptrdiff_t x
     for x in range(n):
         dst[x] = src[x]
 
 
-cdef void narrow(float* dst, const double* src, ptrdiff_t n) noexcept nogil:
+cdef void narrow_double(float* dst, const double* src, ptrdiff_t n) noexcept nogil:
     cdef ptrdiff_t x
     for x in range(n):
         dst[x] = <float> src[x]
@@ -30,8 +39,94 @@ cdef void narrow(float* dst, const double* src, ptrdiff_t n) noexcept nogil:
 cdef void take_as(
     value_t* best, offset_t* where, const value_t* src, int64_t here, ptrdiff_t n, ptrdiff_t step, order_t* reducer
 ) noexcept nogil:
-    """Give `take` the signature that all offsets share."""
     take(best, where, src, <offset_t> here, n, step, reducer)
+
+
+cdef void load_float16_nan_above(int16_t* dst, const uint16_t* src, ptrdiff_t n) noexcept nogil:
+    half_to_key(dst, src, n, FLOAT16_INFINITY, NAN_ABOVE)
+
+
+cdef void load_float16_nan_below(int16_t* dst, const uint16_t* src, ptrdiff_t n) noexcept nogil:
+    half_to_key(dst, src, n, FLOAT16_INFINITY, NAN_BELOW)
+
+
+cdef void load_bfloat16_nan_above(int16_t* dst, const uint16_t* src, ptrdiff_t n) noexcept nogil:
+    half_to_key(dst, src, n, BFLOAT16_INFINITY, NAN_ABOVE)
+
+
+cdef void load_bfloat16_nan_below(int16_t* dst, const uint16_t* src, ptrdiff_t n) noexcept nogil:
+    half_to_key(dst, src, n, BFLOAT16_INFINITY, NAN_BELOW)
+
+
+cdef void fill_key(int16_t* dst, ptrdiff_t n, int16_t key) noexcept nogil:
+    cdef ptrdiff_t x
+    for x in range(n):
+        dst[x] = key
+
+
+# A window without any element: minus infinity for the greatest, infinity for the smallest.
+
+cdef void float16_none_greatest(int16_t* dst, ptrdiff_t n, void* _reducer) noexcept nogil:
+    fill_key(dst, n, -FLOAT16_INFINITY)
+
+
+cdef void float16_none_smallest(int16_t* dst, ptrdiff_t n, void* _reducer) noexcept nogil:
+    fill_key(dst, n, FLOAT16_INFINITY)
+
+
+cdef void bfloat16_none_greatest(int16_t* dst, ptrdiff_t n, void* _reducer) noexcept nogil:
+    fill_key(dst, n, -BFLOAT16_INFINITY)
+
+
+cdef void bfloat16_none_smallest(int16_t* dst, ptrdiff_t n, void* _reducer) noexcept nogil:
+    fill_key(dst, n, BFLOAT16_INFINITY)
+
+
+cdef void store_integers(integer_t* dst, const sum_t* src, ptrdiff_t n) noexcept nogil:
+    saturate(dst, src, n, lowest(dst), highest(dst))
+
+
+cdef void divide_half_even(sum_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    divide_integers(row, n, divisor, HALF_EVEN)
+
+
+cdef void divide_half_up(sum_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    divide_integers(row, n, divisor, HALF_UP)
+
+
+cdef void divide_floor(sum_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    divide_integers(row, n, divisor, FLOOR)
+
+
+cdef void divide_trunc(sum_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    divide_integers(row, n, divisor, TRUNC)
+
+
+cdef void divide_each_half_even(sum_t* row, const double* divisors, const float* _32, ptrdiff_t n) noexcept nogil:
+    divide_integers_each(row, divisors, n, HALF_EVEN)
+
+
+cdef void divide_each_half_up(sum_t* row, const double* divisors, const float* _32, ptrdiff_t n) noexcept nogil:
+    divide_integers_each(row, divisors, n, HALF_UP)
+
+
+cdef void divide_each_floor(sum_t* row, const double* divisors, const float* _32, ptrdiff_t n) noexcept nogil:
+    divide_integers_each(row, divisors, n, FLOOR)
+
+
+cdef void divide_each_trunc(sum_t* row, const double* divisors, const float* _32, ptrdiff_t n) noexcept nogil:
+    divide_integers_each(row, divisors, n, TRUNC)
+
+
+cdef void enter_roundings(sum_t* kind, int wide) noexcept:
+    DIVIDE[0][wide] = <divide_fn> divide_half_even[sum_t]
+    DIVIDE[1][wide] = <divide_fn> divide_half_up[sum_t]
+    DIVIDE[2][wide] = <divide_fn> divide_floor[sum_t]
+    DIVIDE[3][wide] = <divide_fn> divide_trunc[sum_t]
+    DIVIDE_EACH[0][wide] = <divide_each_fn> divide_each_half_even[sum_t]
+    DIVIDE_EACH[1][wide] = <divide_each_fn> divide_each_half_up[sum_t]
+    DIVIDE_EACH[2][wide] = <divide_each_fn> divide_each_floor[sum_t]
+    DIVIDE_EACH[3][wide] = <divide_each_fn> divide_each_trunc[sum_t]
 
 
 cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
@@ -64,7 +159,16 @@ cdef void enter_contest(value_t* kind, order_t* reducer, contest_t* contest) noe
     contest.empty = <fill_fn> fill_empty[value_t, order_t]
 
 
-cdef void enter_dtype(value_t* kind, int number) noexcept:
+cdef void convert(leaves_t* leaves, ptrdiff_t storage, convert_fn load, convert_fn store) noexcept:
+    """Let rows hold something else than the arrays."""
+    leaves.storage = storage
+    leaves.load = load
+    leaves.store = store
+    leaves.across_stored = NULL
+    leaves.along_stored = NULL
+
+
+cdef void enter_order(value_t* kind, int number) noexcept:
     enter(kind, <greatest*> NULL, &LEAVES[0][number])
     enter(kind, <greatest_number*> NULL, &LEAVES[1][number])
     enter(kind, <smallest*> NULL, &LEAVES[2][number])
@@ -75,6 +179,26 @@ cdef void enter_dtype(value_t* kind, int number) noexcept:
     enter_contest(kind, <smallest_number*> NULL, &CONTESTS[3][number])
 
 
+cdef void enter_half(
+    int number, convert_fn nan_above, convert_fn nan_below, fill_fn none_greatest, fill_fn none_smallest,
+    convert_fn to_float, convert_fn from_float,
+) noexcept:
+    cdef int reducer
+    enter_order(<int16_t*> NULL, number)
+    for reducer in range(4):
+        # NaN wins where it propagates, and loses where it is skipped.
+        convert(
+            &LEAVES[reducer][number], 2, nan_above if reducer == 0 or reducer == 3 else nan_below,
+            <convert_fn> key_to_half)
+        LEAVES[reducer][number].empty = none_greatest if reducer < 2 else none_smallest
+        CONTESTS[reducer][number].load = LEAVES[reducer][number].load
+        CONTESTS[reducer][number].store = LEAVES[reducer][number].store
+        CONTESTS[reducer][number].empty = LEAVES[reducer][number].empty
+    enter_sum(<float*> NULL, number)
+    convert(&LEAVES[4][number], 2, to_float, from_float)
+    GRADIENTS[number].sum = LEAVES[4][number]
+
+
 cdef void enter_sum(real_t* kind, int number) noexcept:
     enter(kind, <total*> NULL, &LEAVES[4][number])
     GRADIENTS[number].sum = LEAVES[4][number]
@@ -83,31 +207,54 @@ cdef void enter_sum(real_t* kind, int number) noexcept:
     GRADIENTS[number].scatter = <scatter_fn> scatter[real_t]
 
 
+cdef void enter_integer(integer_t* kind, int number) noexcept:
+    enter_order(kind, number)
+    if integer_t is int64_t or integer_t is uint64_t:
+        enter(<int128_t*> NULL, <total*> NULL, &LEAVES[4][number])
+        convert(
+            &LEAVES[4][number], sizeof(integer_t), <convert_fn> widen_integers[int128_t, integer_t],
+            <convert_fn> store_integers[integer_t, int128_t])
+    else:
+        enter(<int64_t*> NULL, <total*> NULL, &LEAVES[4][number])
+        convert(
+            &LEAVES[4][number], sizeof(integer_t), <convert_fn> widen_integers[int64_t, integer_t],
+            <convert_fn> store_integers[integer_t, int64_t])
+
+
 cdef void enter_all() noexcept:
     memset(LEAVES, 0, sizeof(LEAVES))
     memset(CONTESTS, 0, sizeof(CONTESTS))
     memset(GRADIENTS, 0, sizeof(GRADIENTS))
-    enter_dtype(<int8_t*> NULL, 0)
-    enter_dtype(<int16_t*> NULL, 1)
-    enter_dtype(<int32_t*> NULL, 2)
-    enter_dtype(<int64_t*> NULL, 3)
-    enter_dtype(<uint8_t*> NULL, 4)
-    enter_dtype(<uint16_t*> NULL, 5)
-    enter_dtype(<uint32_t*> NULL, 6)
-    enter_dtype(<uint64_t*> NULL, 7)
-    enter_dtype(<float*> NULL, 8)
-    enter_dtype(<double*> NULL, 9)
-    enter_sum(<float*> NULL, 8)
-    enter_sum(<double*> NULL, 9)
-    LEAVES[4][10] = LEAVES[4][9]
-    LEAVES[4][10].storage = sizeof(float)
-    LEAVES[4][10].load = <convert_fn> widen
-    LEAVES[4][10].across_stored = <across_fn> widen_across
-    LEAVES[4][10].along_stored = <along_fn> widen_along
-    LEAVES[4][10].store = <convert_fn> narrow
-    GRADIENTS[10] = GRADIENTS[9]
-    GRADIENTS[10].sum = LEAVES[4][10]
-    GRADIENTS[10].scatter = NULL
+    enter_integer(<int8_t*> NULL, INT8)
+    enter_integer(<int16_t*> NULL, INT16)
+    enter_integer(<int32_t*> NULL, INT32)
+    enter_integer(<int64_t*> NULL, INT64)
+    enter_integer(<uint8_t*> NULL, UINT8)
+    enter_integer(<uint16_t*> NULL, UINT16)
+    enter_integer(<uint32_t*> NULL, UINT32)
+    enter_integer(<uint64_t*> NULL, UINT64)
+    enter_roundings(<int64_t*> NULL, 0)
+    enter_roundings(<int128_t*> NULL, 1)
+    enter_half(
+        FLOAT16, <convert_fn> load_float16_nan_above, <convert_fn> load_float16_nan_below,
+        <fill_fn> float16_none_greatest, <fill_fn> float16_none_smallest,
+        <convert_fn> float16_to_float, <convert_fn> float_to_float16)
+    enter_half(
+        BFLOAT16, <convert_fn> load_bfloat16_nan_above, <convert_fn> load_bfloat16_nan_below,
+        <fill_fn> bfloat16_none_greatest, <fill_fn> bfloat16_none_smallest,
+        <convert_fn> bfloat16_to_float, <convert_fn> float_to_bfloat16)
+    enter_order(<float*> NULL, FLOAT32)
+    enter_order(<double*> NULL, FLOAT64)
+    enter_sum(<float*> NULL, FLOAT32)
+    enter_sum(<double*> NULL, FLOAT64)
+    LEAVES[4][FLOAT32_AS_64] = LEAVES[4][FLOAT64]
+    convert(
+        &LEAVES[4][FLOAT32_AS_64], sizeof(float), <convert_fn> widen_float, <convert_fn> narrow_double)
+    LEAVES[4][FLOAT32_AS_64].across_stored = <across_fn> widen_across
+    LEAVES[4][FLOAT32_AS_64].along_stored = <along_fn> widen_along
+    GRADIENTS[FLOAT32_AS_64] = GRADIENTS[FLOAT64]
+    GRADIENTS[FLOAT32_AS_64].sum = LEAVES[4][FLOAT32_AS_64]
+    GRADIENTS[FLOAT32_AS_64].scatter = NULL
 
 
 enter_all()

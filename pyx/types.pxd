@@ -4,6 +4,17 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
+cdef extern from *:
+    """
+    #if defined(__SIZEOF_INT128__)
+        typedef __int128 pooling_int128_t;
+    #else
+        typedef long long pooling_int128_t;
+    #endif
+    """
+    # Cython need not know its size.
+    ctypedef long long int128_t "pooling_int128_t"
+
 # What a row holds while windows are reduced.
 ctypedef fused value_t:
     int8_t
@@ -14,6 +25,7 @@ ctypedef fused value_t:
     uint16_t
     uint32_t
     uint64_t
+    int128_t
     float
     double
 
@@ -26,3 +38,18 @@ ctypedef fused real_t:
 ctypedef fused offset_t:
     int32_t
     int64_t
+
+# What arrays of integers hold, and what their sums are accumulated in.
+ctypedef fused integer_t:
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+
+ctypedef fused sum_t:
+    int64_t
+    int128_t

@@ -7,6 +7,7 @@ import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 from pooling.geometry import Axis
@@ -139,7 +140,7 @@ class Report:
     @property
     def geometric_mean_speedup(self) -> float | None:
         """The geometric mean of `speedups`, where there are any."""
-        return math.prod(self.speedups) ** (1 / len(self.speedups)) if self.speedups else None
+        return geometric_mean(self.speedups) if self.speedups else None
 
     @property
     def disturbed(self) -> bool:

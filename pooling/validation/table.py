@@ -39,7 +39,7 @@ def print_report(report: Report, console: Console) -> None:
         note = "The times are unsteady: something else keeps the processors busy. Run again when it is done."
         console.print(Text(note, "yellow"), soft_wrap=True)
     for where, what in report.problems[:FINDINGS_SHOWN]:
-        console.print(Text.assemble((where, "bold"), f": {what}"), soft_wrap=True)
+        console.print(Text.assemble((_plain(where), "bold"), _plain(f": {what}")), soft_wrap=True)
     if len(report.problems) > FINDINGS_SHOWN:
         console.print(Text(f"... and {len(report.problems) - FINDINGS_SHOWN} more"))
     style = {0: "bold green", 1: "bold red", 2: "bold yellow"}[report.exit_code]
@@ -177,7 +177,7 @@ def _speed(report: StageReport) -> Text:
 
 
 COLUMNS: tuple[tuple[str, Literal["left", "right"], Callable[[StageReport], Text]], ...] = (
-    ("stage", "left", lambda report: Text(f"  {report.stage.name}")),
+    ("stage", "left", lambda report: Text(f"  {_plain(report.stage.name)}")),
     ("operator", "left", _operator),
     ("stride", "left", _stride),
     ("pads", "left", _pads),
@@ -190,6 +190,11 @@ COLUMNS: tuple[tuple[str, Literal["left", "right"], Callable[[StageReport], Text
 )
 HEADINGS = [heading for heading, _, _ in COLUMNS]
 LEAST_WANTED = [HEADINGS.index(heading) for heading in ("onnxruntime", "pads", "stride", "")]
+
+
+def _plain(text: str) -> str:
+    """Replace what would move the cursor: names come out of files that anybody may have written."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def _by(sizes: Sequence[int | str]) -> str:
