@@ -903,6 +903,15 @@ def test_the_table_says_what_is_wrong_below(save: Save, altered: Any, tmp_path: 
     assert text.splitlines()[-1] == "1 stage of 1 network: 1 differs; 1 stage and 1 model could not be run"
 
 
+def test_a_name_cannot_play_tricks_with_the_terminal(save: Save) -> None:
+    text = printed(
+        validate(save([pool(name="\x1b[2J\nred[/bold]"), pool(source="z", result="\x1b[1A")]), rounds=0), 120
+    )
+    assert "\x1b" not in text
+    assert "�[2J�red[/bold]" in text
+    assert "MaxPool �[1A: the shape of its input 'z' is not known" in text
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # JSON
 
