@@ -43,8 +43,8 @@ class Call:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     axes: tuple[Axis, ...]
-    plan: Any
-    index_plan: Any
+    plan: kernels.Plan
+    index_plan: kernels.Plan
     rounding: int
     nbytes: int
 
@@ -235,7 +235,7 @@ def _resolve(
         output_shape=output_shape,
         axes=axes,
         plan=plan,
-        index_plan=None if average else lay_out(planned, outer, inner, keep_axes=True),
+        index_plan=plan if average else lay_out(planned, outer, inner, keep_axes=True),
         rounding=_rounding(function, rounding),
         nbytes=(math.prod(shape) + math.prod(output_shape)) * itemsize,
     )

@@ -10,7 +10,7 @@ import os
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
@@ -116,4 +116,7 @@ def config() -> dict[str, Any]:
 
 
 level: str = _choose(os.environ.get("POOLING_MAX_ISA"))
-kernels: ModuleType = load(level)
+if TYPE_CHECKING:
+    from . import _kernels as kernels  # one stub for the modules of all levels
+else:
+    kernels = load(level)

@@ -46,7 +46,7 @@ def lay_out(
     average: bool = False,
     count_include_pad: bool = False,
     divisor_override: float | None = None,
-) -> Any:
+) -> kernels.Plan:
     """Make the plan of a pooling.
 
     Parameters

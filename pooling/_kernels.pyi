@@ -1,0 +1,47 @@
+"""What every compiled kernel module has, whatever its level; there is no module of this very name."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+AnyArray = NDArray[Any]
+
+LEVEL: str
+OPENMP: bool
+REDUCERS: dict[str, int]
+ROUNDINGS: dict[str, int]
+KINDS: dict[str, int]
+
+class Plan:
+    def __init__(
+        self,
+        outer: int,
+        inner: int,
+        axes: Sequence[tuple[Any, ...]],
+        average: bool = ...,
+        divisor_override: float = ...,
+    ) -> None: ...
+    @property
+    def summation_depth(self) -> int: ...
+
+def forward(
+    plan: Plan, reducer: int, kind: int, src: AnyArray, dst: AnyArray, threads: int = ..., rounding: int = ...
+) -> None: ...
+def forward_indexed(
+    plan: Plan, reducer: int, kind: int, src: AnyArray, dst: AnyArray, indices: AnyArray, threads: int = ...
+) -> None: ...
+def average_backward(
+    plan: Plan, kind: int, grad_output: AnyArray, grad_input: AnyArray, threads: int = ...
+) -> None: ...
+def scatter_backward(
+    plan: Plan,
+    reducer: int,
+    kind: int,
+    gradient_kind: int,
+    src: AnyArray | None,
+    indices: AnyArray | None,
+    grad_output: AnyArray,
+    grad_input: AnyArray,
+    threads: int = ...,
+) -> int: ...
