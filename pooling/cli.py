@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         help="shape of a tensor that the model leaves open, usually its input; can be given several times",
     )
     validate.add_argument("--threads", type=int, metavar="N", help="threads for both sides (default: all cores)")
-    validate.add_argument("--rounds", type=int, metavar="N", help="rounds of timing; 0 for none (default: 10)")
+    validate.add_argument("--rounds", type=int, metavar="N", help="rounds of timing at most; 0 for none (default: 10)")
     validate.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the numbers (default: 0)")
     validate.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found to FILE")
     validate.set_defaults(run=_validate)

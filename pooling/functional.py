@@ -637,7 +637,8 @@ def avg_pool1d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window.
+    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum beyond the
+    largest float32 is inf.
 
     Examples
     --------
@@ -692,7 +693,8 @@ def avg_pool2d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window.
+    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum beyond the
+    largest float32 is inf.
 
     Examples
     --------
@@ -749,7 +751,8 @@ def avg_pool3d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window.
+    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum beyond the
+    largest float32 is inf.
 
     Examples
     --------

@@ -301,8 +301,8 @@ def min_pool1d_backward(
 
     Notes
     -----
-    Minus what torch.autograd makes, for the negated input, of ``torch.nn.functional.max_pool1d``, but for windows with several NaN, where
-    torch takes the last.
+    Equals what torch.autograd makes of ``-max_pool1d(-input)``, but for windows with several NaN, where torch takes
+    the last.
 
     Examples
     --------
@@ -363,8 +363,8 @@ def min_pool2d_backward(
 
     Notes
     -----
-    Minus what torch.autograd makes, for the negated input, of ``torch.nn.functional.max_pool2d``, but for windows with several NaN, where
-    torch takes the last.
+    Equals what torch.autograd makes of ``-max_pool2d(-input)``, but for windows with several NaN, where torch takes
+    the last.
 
     Examples
     --------
@@ -425,8 +425,8 @@ def min_pool3d_backward(
 
     Notes
     -----
-    Minus what torch.autograd makes, for the negated input, of ``torch.nn.functional.max_pool3d``, but for windows with several NaN, where
-    torch takes the last.
+    Equals what torch.autograd makes of ``-max_pool3d(-input)``, but for windows with several NaN, where torch takes
+    the last.
 
     Examples
     --------
@@ -865,7 +865,8 @@ def adaptive_avg_pool3d_backward(
     --------
     >>> import numpy as np
     >>> import pooling
-    >>> pooling.adaptive_avg_pool3d_backward(np.ones((1, 1, 1, 1, 3)), np.arange(4.0).reshape(1, 1, 1, 1, 4), (1, 1, 3)).ravel()
+    >>> x = np.arange(4.0).reshape(1, 1, 1, 1, 4)
+    >>> pooling.adaptive_avg_pool3d_backward(np.ones((1, 1, 1, 1, 3)), x, (1, 1, 3)).ravel()
     array([0.5, 1. , 1. , 0.5])
     """
     windows = Windows(output_size=output_size)
@@ -1030,7 +1031,8 @@ def adaptive_max_pool3d_backward(
     --------
     >>> import numpy as np
     >>> import pooling
-    >>> pooling.adaptive_max_pool3d_backward(np.ones((1, 1, 1, 1, 3)), np.arange(4.0).reshape(1, 1, 1, 1, 4), (1, 1, 3)).ravel()
+    >>> x = np.arange(4.0).reshape(1, 1, 1, 1, 4)
+    >>> pooling.adaptive_max_pool3d_backward(np.ones((1, 1, 1, 1, 3)), x, (1, 1, 3)).ravel()
     array([0., 1., 1., 1.])
     """
     geometry.flag("adaptive_max_pool3d_backward", "return_indices", return_indices)

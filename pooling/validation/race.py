@@ -13,6 +13,9 @@ __all__ = ["Times", "race"]
 BLOCK_SECONDS = 0.003
 """How long a block of calls lasts, and the warm-up before it."""
 FEWEST_CALLS = 5
+FEWEST_ROUNDS = 3
+ENOUGH_SECONDS = 1.0
+"""After so long a race ends early: slow calls need no repetition, and a busy machine gets no better by it."""
 WATCHED_SECONDS = 0.01
 """How long the process has to be idle before the next contestant starts: two ticks of a slow clock."""
 PATIENCE = 50
@@ -54,7 +57,7 @@ def race(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
     contestants : mapping of str to callable
         What to call, without arguments.
     rounds : int
-        At least 1.
+        At least 1; fewer are run, but not below three, where they would take longer than a second.
 
     Returns
     -------
@@ -68,7 +71,10 @@ def race(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
     ['sorting', 'nothing']
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
+    start = time.perf_counter()
+    for done in range(rounds):
+        if done >= FEWEST_ROUNDS and time.perf_counter() - start > ENOUGH_SECONDS:
+            break
         for name, call in contestants.items():
             _wait_until_idle()
             fastest = min(_timed(call, FEWEST_CALLS))

@@ -63,7 +63,7 @@ def validate(
     threads : int, optional
         For both sides; the default is `pooling.get_num_threads`.
     rounds : int
-        Rounds of the race; 0 measures no times.
+        Rounds of the race, at most; 0 measures no times.
     seed : int
         Of the numbers.
     progress : callable, optional
