@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import os
@@ -750,6 +751,14 @@ def test_contestants_take_turns_and_wait_for_each_other(monkeypatch: pytest.Monk
     assert turns == ["wait", "a", "wait", "b"] * 2
     assert list(times) == ["a", "b"]
     assert all(0 < each.fastest <= each.median for each in times.values())
+
+
+def test_a_long_race_ends_early_but_not_before_three_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[None] = []
+    monkeypatch.setattr(race, "_wait_until_idle", lambda: waits.append(None))
+    monkeypatch.setattr(race.time, "perf_counter", itertools.count().__next__)
+    race.race({"only": lambda: None}, rounds=10)
+    assert len(waits) == 3
 
 
 def test_the_wait_ends_when_the_process_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
