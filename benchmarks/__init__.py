@@ -1,0 +1,1 @@
+"""The race against other libraries: ``python -m benchmarks``, or ``make bench``."""
