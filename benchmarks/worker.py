@@ -92,7 +92,8 @@ def with_openvino(case: Case, threads: int) -> Call:
     import openvino
 
     hints = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    request = openvino.Core().compile_model(_single_node_model(case), "CPU", hints).create_infer_request()
+    core = openvino.Core()
+    request = core.compile_model(core.read_model(_single_node_model(case)), "CPU", hints).create_infer_request()
     x = _input(case)
     return lambda: request.infer([x], share_inputs=True)
 

@@ -94,7 +94,9 @@ def result_array(
         raise TypeError(f"{function}: out has dtype {out.dtype.str}, the result {dtype.str}; give out that dtype")
     if out.shape != shape:
         raise ValueError(f"{function}: out has shape {out.shape}, the result {shape}; give out that shape")
-    if not (out.flags.c_contiguous and out.flags.aligned):
+    if not out.flags.aligned:
+        raise ValueError(f"{function}: out is not aligned in memory; use numpy.empty({shape}, dtype={dtype.name!r})")
+    if not out.flags.c_contiguous:
         raise ValueError(f"{function}: out must be C-contiguous; use numpy.empty({shape}, dtype={dtype.name!r})")
     if not out.flags.writeable:
         raise ValueError(f"{function}: out is read-only; give an array that can be written to")

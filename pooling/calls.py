@@ -146,6 +146,7 @@ def resolve(
     """
     # One argument may equal another of a different type, as 1 equals True: types are part of the signature.
     types = tuple(map(type, windows))
+    written = windows
     if not SCALARS.issuperset(types):
         windows = Windows(*(geometry.frozen(function, name, value) for name, value in windows._asdict().items()))
     rest = (layout, nan, count_include_pad, divisor_override, rounding)
@@ -166,7 +167,7 @@ def resolve(
         call = None
     if call is None:
         dtype = array.dtype.newbyteorder("=")
-        call = _resolve(operator, function, dimensions, array.shape, dtype, *rest, *windows)
+        call = _resolve(operator, function, dimensions, array.shape, dtype, *rest, *written)
         if len(_resolved) >= REMEMBERED:
             _resolved.clear()
         _resolved[signature] = call
@@ -294,9 +295,10 @@ def _split(function: str, shape: tuple[int, ...], dimensions: int | None, layout
     """Tell whether a shape has a batch axis, and where its spatial axes are."""
     rank = len(shape)
     if dimensions is None:
-        if rank < 3:
+        if not 3 <= rank <= 5:
             raise ValueError(
-                f"{function}: input of shape {shape} must have a batch, a channel and at least one spatial axis"
+                f"{function}: input of shape {shape} has {rank} axes; it must have a batch, a channel and one to three "
+                "spatial axes"
             )
         return True, geometry.spatial_slice(rank, rank - 2, layout, function=function)
     spatial = geometry.spatial_slice(rank, dimensions, layout, function=function)

@@ -637,8 +637,8 @@ def avg_pool1d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum beyond the
-    largest float32 is inf.
+    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum
+    beyond the largest float32 is inf.
 
     Examples
     --------
@@ -693,8 +693,8 @@ def avg_pool2d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum beyond the
-    largest float32 is inf.
+    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum
+    beyond the largest float32 is inf.
 
     Examples
     --------
@@ -751,8 +751,8 @@ def avg_pool3d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum beyond the
-    largest float32 is inf.
+    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum
+    beyond the largest float32 is inf.
 
     Examples
     --------
@@ -777,7 +777,7 @@ def global_max_pool(
 
     Parameters
     ----------
-    {input} Any number of spatial axes; here the batch axis must be there.
+    {input} One to three spatial axes; here the batch axis must be there.
     {layout}
     {nan}
     {out}
@@ -819,7 +819,7 @@ def global_avg_pool(
 
     Parameters
     ----------
-    {input} Any number of spatial axes; here the batch axis must be there.
+    {input} One to three spatial axes; here the batch axis must be there.
     {layout}
     {rounding}
     {out}

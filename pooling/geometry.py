@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 INT64_MAX = 2**63 - 1
-LONGEST_WINDOW = 2**44
-"""Largest effective kernel size: sums of a few such numbers and products with element sizes stay inside 64 bits."""
+LONG_WINDOW = 2**24
+"""A longer window must find a quarter of itself in the input, because memory is laid out for whole windows."""
 
 Sizes = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
@@ -178,12 +178,15 @@ def _is_sequence(value: object) -> bool:
 
 def integer(function: str, name: str, value: Any, argument: object) -> int:
     """Return one entry of an argument as an int; a bool is no integer here."""
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
         raise TypeError(
             f"{function}: {name}={argument!r} must be an integer or one integer per spatial axis, "
             f"not {type(value).__name__}; write it with whole numbers"
-        )
-    return operator.index(value)
+        ) from None
 
 
 def per_axis(
@@ -215,21 +218,23 @@ def per_axis(
     return tuple(numbers)
 
 
-def frozen(function: str, name: str, value: Any) -> Any:
+def frozen(function: str, name: str, value: Any, argument: Any = None) -> Any:
     """Make an argument hashable, so that it can be part of a call's signature.
 
-    Entries are checked here, because ``(True, 2)`` and ``(1, 2)`` would be the same signature.
+    Entries are checked here, because ``(True, 2)`` and ``(1, 2)`` would be the same signature. `argument` is the whole
+    that `value` is a part of.
     """
-    if _is_sequence(value):
-        return tuple(
-            frozen(function, name, entry)
-            if _is_sequence(entry)
-            else entry
-            if entry is None
-            else integer(function, name, entry, value)
-            for entry in value
-        )
-    return value
+    if not _is_sequence(value):
+        return value
+    whole = value if argument is None else argument
+    return tuple(
+        frozen(function, name, entry, whole)
+        if _is_sequence(entry)
+        else entry
+        if entry is None
+        else integer(function, name, entry, whole)
+        for entry in value
+    )
 
 
 def flag(function: str, name: str, value: object) -> bool:
@@ -330,32 +335,28 @@ def pool_axes(
     round_up = flag(function, "ceil_mode", ceil_mode)
     names = axis_names(dimensions)
     effective = [step * (taps - 1) + 1 for taps, step in zip(kernels, dilations, strict=True)]
-    for reach, axis in zip(effective, names, strict=True):
-        if reach > LONGEST_WINDOW:
-            blame = f"dilation={dilation!r}" if kernels[names.index(axis)] < 2**31 else f"kernel_size={kernel_size!r}"
+    for i, axis in enumerate(names):
+        if effective[i] > max(LONG_WINDOW, 4 * input_size[i]):
+            blame = f"kernel_size={kernel_size!r}" + (f" with dilation={dilation!r}" if dilations[i] > 1 else "")
             raise ValueError(
-                f"{function}: {blame} makes the effective kernel size dilation * (kernel_size - 1) + 1 = {reach} "
-                f"on axis {axis}; it may be 2**44 at most"
+                f"{function}: {blame} makes the effective kernel size {effective[i]} on axis {axis}, whose input has "
+                f"{input_size[i]} cells; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
             )
     pairs = _padding_pairs(function, padding, input_size, effective, strides)
     axes = []
     for i, name in enumerate(names):
         size, (begin, end) = input_size[i], pairs[i]
         padded = begin + size + end
-        # The last start and everything that a kernel adds to it must stay inside 64 bits.
-        if padded + effective[i] + strides[i] > INT64_MAX:
-            raise ValueError(
-                f"{function}: input {size}, padding {begin} + {end}, effective kernel size {effective[i]} and stride "
-                f"{strides[i]} exceed 64 bits together on axis {name}; use smaller values"
-            )
         output = _window_count(padded, effective[i], strides[i], up=round_up)
         if round_up and (output - 1) * strides[i] >= size + begin:
             output -= 1
         if output < 1 or size < 1:
+            dilated = f" with dilation={dilation!r}" if dilations[i] > 1 else ""
+            smallest = effective[i] - begin - end - (strides[i] - 1 if round_up else 0)
             raise ValueError(
-                f"{function}: kernel_size={kernel_size!r} finds no window on axis {name}: the effective kernel size is "
-                f"{effective[i]} and the padded input {begin} + {size} + {end} = {padded}; "
-                f"the smallest input that works is {max(1, effective[i] - begin - end)}"
+                f"{function}: kernel_size={kernel_size!r}{dilated} finds no window on axis {name}: the effective "
+                f"kernel size is {effective[i]} and the padded input {begin} + {size} + {end} = {padded}; "
+                f"the smallest input that works is {max(1, smallest)}"
             )
         axes.append(Axis(size, output, kernels[i], strides[i], dilations[i], begin, end, name=name))
     return tuple(axes)
@@ -467,8 +468,8 @@ def output_shape(
     dimensions = len(kernel_size) if _is_sequence(kernel_size) else len(shape) - 2
     if not 1 <= dimensions <= 3 or len(shape) - dimensions not in (1, 2):
         raise ValueError(
-            f"output_shape: input_shape={input_shape!r} must have 1 to 3 spatial axes beside channels and an optional "
-            f"batch; with kernel_size={kernel_size!r} it has {dimensions}"
+            f"output_shape: input_shape={input_shape!r} has {len(shape)} axes; with kernel_size={kernel_size!r} it "
+            "must have 1 to 3 spatial ones, channels, and a batch unless kernel_size is a sequence"
         )
     spatial = spatial_slice(len(shape), dimensions, layout, function="output_shape")
     axes = pool_axes(shape[spatial], kernel_size, stride, padding, dilation, ceil_mode)
@@ -477,12 +478,17 @@ def output_shape(
 
 def per_axis_shape(function: str, shape: Any) -> tuple[int, ...]:
     """Check a shape given by the user."""
-    if not _is_sequence(shape):
-        raise TypeError(f"{function}: input_shape={shape!r} must be a sequence of integers, not {type(shape).__name__}")
-    sizes = tuple(integer(function, "input_shape", entry, shape) for entry in shape)
+    sizes = []
+    for entry in shape if _is_sequence(shape) else [shape]:
+        if not _is_sequence(shape) or isinstance(entry, (bool, np.bool_)) or not hasattr(entry, "__index__"):
+            raise TypeError(
+                f"{function}: input_shape={shape!r} must be a sequence of integers; "
+                f"{entry!r} is of type {type(entry).__name__}"
+            )
+        sizes.append(operator.index(entry))
     if min(sizes, default=0) < 0:
         raise ValueError(f"{function}: input_shape={shape!r} must not have negative sizes")
-    return sizes
+    return tuple(sizes)
 
 
 LAYOUTS = ("channels_first", "channels_last")

@@ -12,7 +12,7 @@ from .dispatch import kernels
 __all__ = ["get_num_threads", "set_num_threads", "threads", "threads_for"]
 
 SERIAL_BYTES = 1 << 17
-"""Calls that move fewer bytes run on one thread: waking another costs more than it saves (`make bench`, small cases)."""
+"""Calls that move fewer bytes run on one thread: waking another costs more than it saves (see `make bench`)."""
 
 
 def _checked(function: str, count: object) -> int:
