@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.cases import CASES, Case
-from benchmarks.worker import LIBRARIES
+from benchmarks.worker import LIBRARIES, version
 
 REST = 0.03
 """Seconds between two turns, in which the threads of the last one go to sleep."""
@@ -111,7 +110,7 @@ def main() -> int:
         document = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-            "versions": {name: metadata.version(name) for name in libraries if name != "floor"},
+            "versions": {name: version(name) for name in libraries if name != "floor"},
             "rounds": arguments.rounds,
             "seconds": {str(threads): times for threads, times in results.items()},
         }

@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,13 @@ LIBRARIES: dict[str, Callable[[Case, int], Call]] = {
     "openvino": with_openvino,
     "torch": with_torch,
 }
+
+
+def version(library: str) -> str:
+    """Version of a library; ours also where it is not installed but stands in the working folder."""
+    import pooling
+
+    return pooling.__version__ if library == "pooling" else metadata.version(library)
 
 
 def measure(call: Call) -> float:

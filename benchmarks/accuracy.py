@@ -1,0 +1,164 @@
+"""How far means are from the exact ones: ``python -m benchmarks.accuracy``, which writes docs/accuracy.md.
+
+Errors are in units in the last place of the result's dtype, against sums by `math.fsum`; of several windows, the
+largest.
+Libraries that are not installed are left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import pooling
+from benchmarks.worker import version
+
+Means = Callable[[np.ndarray, int], np.ndarray]
+PAGE = Path(__file__).parent.parent / "docs" / "accuracy.md"
+
+
+@dataclass(frozen=True)
+class Data:
+    """A map to average whole, or by windows of `kernel_size`."""
+
+    name: str
+    values: np.ndarray
+    kernel_size: int
+
+
+def data(dtype: str) -> list[Data]:
+    """Positive data, on which a relative bound means something."""
+    random = np.random.default_rng(0)
+    cases = [
+        Data("ones, 5000x5000 window", np.ones((1, 1, 5000, 5000), dtype), 5000),
+        Data("constant 0.1, 2048x2048 window", np.full((1, 1, 2048, 2048), 0.1, dtype), 2048),
+        Data("uniform, 1024x1024 window", random.random((1, 1, 1024, 1024)).astype(dtype), 1024),
+        Data("uniform, 31x31 windows", random.random((1, 4, 310, 310)).astype(dtype), 31),
+        Data("uniform, 7x7 windows", random.random((1, 64, 49, 49)).astype(dtype), 7),
+        Data("uniform, 3x3 windows", random.random((1, 64, 48, 48)).astype(dtype), 3),
+    ]
+    return cases
+
+
+def exact(case: Data) -> np.ndarray:
+    """Means by exact sums, as float64."""
+    n, c, h, w = case.values.shape
+    k = case.kernel_size
+    windows = case.values.astype(np.float64).reshape(n, c, h // k, k, w // k, k).swapaxes(3, 4).reshape(-1, k * k)
+    return np.array([math.fsum(window) / (k * k) for window in windows]).reshape(n, c, h // k, w // k)
+
+
+def ulps(means: np.ndarray, truth: np.ndarray, dtype: str) -> float:
+    """Largest error in units in the last place of `dtype`."""
+    digits = {"bfloat16": 7, "float16": 10, "float32": 23, "float64": 52}[dtype]
+    unit = 2.0 ** (np.floor(np.log2(truth)) - digits)
+    return float(np.max(np.abs(means.astype(np.float64) - truth) / unit))
+
+
+def with_pooling(x: np.ndarray, k: int) -> np.ndarray:
+    return pooling.avg_pool2d(x, k)
+
+
+def with_torch(x: np.ndarray, k: int) -> np.ndarray:
+    import torch
+
+    if x.dtype.name == "bfloat16":
+        tensor = torch.from_numpy(x.view(np.int16)).view(torch.bfloat16)
+        return torch.nn.functional.avg_pool2d(tensor, k).float().numpy()
+    return torch.nn.functional.avg_pool2d(torch.from_numpy(x), k).numpy()
+
+
+def _model(x: np.ndarray, k: int) -> bytes:
+    from onnx import helper
+
+    kind = helper.np_dtype_to_tensor_dtype(x.dtype)
+    shape = [*x.shape[:2], x.shape[2] // k, x.shape[3] // k]
+    node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[k, k], strides=[k, k])
+    graph = helper.make_graph(
+        [node],
+        "mean",
+        [helper.make_tensor_value_info("x", kind, x.shape)],
+        [helper.make_tensor_value_info("y", kind, shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    serialized: bytes = model.SerializeToString()
+    return serialized
+
+
+def with_onnxruntime(x: np.ndarray, k: int) -> np.ndarray:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(_model(x, k), options, providers=["CPUExecutionProvider"])
+    result: np.ndarray = session.run(None, {"x": x})[0]
+    return result
+
+
+def with_openvino(x: np.ndarray, k: int) -> np.ndarray:
+    import openvino
+
+    core = openvino.Core()
+    hints = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(_model(x, k)), "CPU", hints)
+    result: np.ndarray = compiled([x])[0]
+    return result
+
+
+LIBRARIES: dict[str, Means] = {
+    "pooling": with_pooling,
+    "torch": with_torch,
+    "onnxruntime": with_onnxruntime,
+    "openvino": with_openvino,
+}
+
+
+def main() -> int:
+    """Measure, print and write the page."""
+    libraries = [name for name in LIBRARIES if importlib.util.find_spec(name)]
+    dtypes = ["float32", "float64", "float16"]
+    if importlib.util.find_spec("ml_dtypes"):
+        import ml_dtypes  # noqa: F401  makes NumPy know bfloat16
+
+        dtypes.append("bfloat16")
+    lines = [
+        "# Accuracy of means",
+        "",
+        "Largest error in units in the last place against exact sums (`math.fsum`), measured by",
+        "`python -m benchmarks.accuracy`.",
+        'Half a unit is the best there is; "refuses" says that the library has no such mean.',
+        "",
+        "Versions: " + ", ".join(f"{name} {version(name)}" for name in libraries) + ".",
+        "",
+        f"| dtype | data | {' | '.join(libraries)} |",
+        "| --- | --- |" + " ---: |" * len(libraries),
+    ]
+    for dtype in dtypes:
+        for case in data(dtype):
+            print(f"{dtype}: {case.name}", file=sys.stderr)
+            truth = exact(case)
+            cells = []
+            for name in libraries:
+                try:
+                    means = LIBRARIES[name](case.values, case.kernel_size)
+                    error = ulps(means, truth, dtype)
+                    # A result of another dtype is another operation, and NumPy may not even read it right.
+                    same = means.dtype == case.values.dtype or (name, dtype) == ("torch", "bfloat16")
+                    cells.append(f"{error:,.2f}" if same else "refuses")
+                except Exception:  # whatever a library raises, it has no such mean
+                    cells.append("refuses")
+            lines.append(f"| {dtype} | {case.name} | {' | '.join(cells)} |")
+    page = "\n".join(lines) + "\n"
+    PAGE.write_text(page, encoding="utf-8")
+    print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
