@@ -9,10 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import functional, geometry, gradients
-from .functional import AnyArray, Indexed, Layout, NanRule
+from .functional import AdaptiveSize, AnyArray, Indexed, Layout, NanRule
 from .geometry import Axis, Padding, Sizes
 
 __all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -26,6 +32,9 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MinPool1d",
+    "MinPool2d",
+    "MinPool3d",
     "Sequential",
 ]
 
@@ -93,6 +102,8 @@ class Layer:
         spatial = self._spatial(shape)
         if self.operator.startswith("global_"):
             return geometry.global_axes(shape[spatial], function=name)
+        if "output_size" in self.arguments:
+            return geometry.adaptive_axes(shape[spatial], self.arguments["output_size"], function=name)
         names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
         windows = {key: self.arguments[key] for key in names if key in self.arguments}
         return geometry.pool_axes(shape[spatial], **windows, function=name)
@@ -118,7 +129,11 @@ class Layer:
 
     def _tells(self, name: str, value: Any) -> bool:
         """Whether an argument differs from its default."""
-        return name == "kernel_size" or value != self._defaults[name] or type(value) is not type(self._defaults[name])
+        return (
+            name in ("kernel_size", "output_size")
+            or value != self._defaults[name]
+            or type(value) is not type(self._defaults[name])
+        )
 
     _defaults: ClassVar[dict[str, Any]] = {
         "stride": None,
@@ -170,6 +185,36 @@ class _MaxPool(Layer):
         """Pool an array; with ``return_indices``, return the indices as well."""
         result: AnyArray | Indexed = super().__call__(input)
         return result
+
+
+class _MinPool(_MaxPool):
+    operator = "min_pool"
+
+
+class _AdaptiveMaxPool(Layer):
+    operator = "adaptive_max_pool"
+
+    def __init__(
+        self,
+        output_size: AdaptiveSize,
+        return_indices: bool = False,
+        *,
+        layout: Layout = "channels_first",
+        nan: NanRule = "propagate",
+    ) -> None:
+        self.arguments = {
+            "output_size": output_size,
+            "return_indices": return_indices,
+            "layout": layout,
+            "nan": nan,
+        }
+
+
+class _AdaptiveAvgPool(Layer):
+    operator = "adaptive_avg_pool"
+
+    def __init__(self, output_size: AdaptiveSize, *, layout: Layout = "channels_first") -> None:
+        self.arguments = {"output_size": output_size, "layout": layout}
 
 
 class _AvgPool(Layer):
@@ -354,6 +399,114 @@ class GlobalAvgPool3d(_GlobalAvgPool):
     --------
     >>> GlobalAvgPool3d().output_shape((1, 8, 4, 7, 7))
     (1, 8, 1, 1, 1)
+    """
+
+    dimensions = 3
+
+
+class MinPool1d(_MinPool):
+    """Layer of `pooling.min_pool1d`, with the arguments of `MaxPool1d`.
+
+    Examples
+    --------
+    >>> MinPool1d(2).output_shape((8, 16, 100))
+    (8, 16, 50)
+    """
+
+    dimensions = 1
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """Layer of `pooling.adaptive_max_pool1d`, with the arguments of ``torch.nn.AdaptiveMaxPool1d``.
+
+    Examples
+    --------
+    >>> AdaptiveMaxPool1d(7).output_shape((8, 16, 100))
+    (8, 16, 7)
+    """
+
+    dimensions = 1
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    """Layer of `pooling.adaptive_avg_pool1d`, with the arguments of ``torch.nn.AdaptiveAvgPool1d``.
+
+    Examples
+    --------
+    >>> AdaptiveAvgPool1d(7).output_shape((8, 16, 100))
+    (8, 16, 7)
+    """
+
+    dimensions = 1
+
+
+class MinPool2d(_MinPool):
+    """Layer of `pooling.min_pool2d`, with the arguments of `MaxPool2d`.
+
+    Examples
+    --------
+    >>> MinPool2d(2).output_shape((1, 64, 13, 13))
+    (1, 64, 6, 6)
+    """
+
+    dimensions = 2
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    """Layer of `pooling.adaptive_max_pool2d`, with the arguments of ``torch.nn.AdaptiveMaxPool2d``.
+
+    Examples
+    --------
+    >>> AdaptiveMaxPool2d(7).output_shape((1, 64, 13, 13))
+    (1, 64, 7, 7)
+    """
+
+    dimensions = 2
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    """Layer of `pooling.adaptive_avg_pool2d`, with the arguments of ``torch.nn.AdaptiveAvgPool2d``.
+
+    Examples
+    --------
+    >>> AdaptiveAvgPool2d(7).output_shape((1, 64, 13, 13))
+    (1, 64, 7, 7)
+    """
+
+    dimensions = 2
+
+
+class MinPool3d(_MinPool):
+    """Layer of `pooling.min_pool3d`, with the arguments of `MaxPool3d`.
+
+    Examples
+    --------
+    >>> MinPool3d(2).output_shape((1, 8, 16, 13, 13))
+    (1, 8, 8, 6, 6)
+    """
+
+    dimensions = 3
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    """Layer of `pooling.adaptive_max_pool3d`, with the arguments of ``torch.nn.AdaptiveMaxPool3d``.
+
+    Examples
+    --------
+    >>> AdaptiveMaxPool3d(7).output_shape((1, 8, 16, 13, 13))
+    (1, 8, 7, 7, 7)
+    """
+
+    dimensions = 3
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+    """Layer of `pooling.adaptive_avg_pool3d`, with the arguments of ``torch.nn.AdaptiveAvgPool3d``.
+
+    Examples
+    --------
+    >>> AdaptiveAvgPool3d(7).output_shape((1, 8, 16, 13, 13))
+    (1, 8, 7, 7, 7)
     """
 
     dimensions = 3
