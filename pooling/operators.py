@@ -69,6 +69,17 @@ def _extreme(
     return Operator(name, dimensions, windows, reducer, dtypes, FLOATS, (onnx,), windows != "global", summary)
 
 
+def _float(
+    name: str,
+    dimensions: tuple[int, ...],
+    windows: Literal["sliding", "adaptive", "global"],
+    reducer: str,
+    onnx: tuple[str, ...],
+    summary: str,
+) -> Operator:
+    return Operator(name, dimensions, windows, reducer, FLOATS, FLOATS, onnx, False, summary)
+
+
 def _mean(name: str, windows: Literal["sliding", "adaptive", "global"], onnx: str, summary: str) -> Operator:
     dimensions = () if windows == "global" else (1, 2, 3)
     return Operator(name, dimensions, windows, "total", FLOATS + INTEGERS, FLOATS, (onnx,), False, summary)
@@ -90,5 +101,19 @@ OPERATORS: dict[str, Operator] = {
             "Greatest element of each of a fixed number of windows.",
         ),
         _mean("adaptive_avg_pool", "adaptive", "AveragePool", "Mean of each of a fixed number of windows."),
+        _float("lp_pool", (1, 2, 3), "sliding", "norm", ("LpPool",), "p-norm of every window."),
+        _float("global_lp_pool", (), "global", "norm", ("GlobalLpPool",), "p-norm of every channel."),
+        _float(
+            "gem_pool", (2,), "global", "norm", ("Clip", "Pow", "GlobalAveragePool"), "Generalised mean of every map."
+        ),
+        _float("blur_pool", (2,), "sliding", "blur", ("Pad", "Conv"), "Binomial blur at every stride-th pixel."),
+        _float(
+            "max_blur_pool",
+            (2,),
+            "sliding",
+            "blur",
+            ("MaxPool", "Pad", "Conv"),
+            "Greatest element of every window, blurred (anti-aliased max pooling).",
+        ),
     )
 }

@@ -53,6 +53,8 @@ include "planes.pxi"
 include "indexed.pxi"
 include "backward.pxi"
 include "tables.pxi"
+include "norms.pxi"
+include "blur.pxi"
 
 
 @cython.final

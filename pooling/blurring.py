@@ -1,0 +1,507 @@
+"""Anti-aliased pooling: a binomial blur at every stride-th pixel, alone or behind a maximum, with gradients and layers.
+
+Weighted sums are float64, whatever the dtype, and rounded once at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import geometry
+from .arrays import as_array, native, result_array
+from .calls import Call, Windows, resolve
+from .describe import described
+from .dispatch import kernels
+from .functional import AnyArray, Layout, NanRule
+from .geometry import Axis, Padding, Sizes
+from .layers import Layer
+from .norms import rounded
+from .operators import OPERATORS
+from .threads import threads_for
+
+__all__ = [
+    "BlurPool2d",
+    "MaxBlurPool2d",
+    "blur_pool2d",
+    "blur_pool2d_backward",
+    "max_blur_pool2d",
+    "max_blur_pool2d_backward",
+]
+
+PaddingMode = Literal["reflect", "replicate", "zeros"]
+PADDING_MODES = ("reflect", "replicate", "zeros")
+LONGEST_FILTER = 1024
+"""Longest row of binomial weights whose ends float64 can still hold: 2**-1023."""
+
+
+class Blur(NamedTuple):
+    """A blur of maps of a certain size: its windows, the cell that each tap stands for, and the weights of the taps."""
+
+    axes: tuple[Axis, ...]
+    cells: list[NDArray[np.int64]]
+    weights: list[NDArray[np.float64]]
+
+
+def _padding_mode(function: str, padding_mode: Any) -> str:
+    if not isinstance(padding_mode, str):
+        raise TypeError(
+            f"{function}: padding_mode={padding_mode!r} must be a string, not {type(padding_mode).__name__}"
+        )
+    if padding_mode not in PADDING_MODES:
+        raise ValueError(
+            f"{function}: padding_mode={padding_mode!r} must be one of {', '.join(map(repr, PADDING_MODES))}"
+        )
+    return padding_mode
+
+
+def _blur_axes(
+    function: str, sizes: Sequence[int], kernel_size: Any, stride: Any, padding: Any, name: str = "kernel_size"
+) -> tuple[Axis, ...]:
+    """Lay the windows; without a padding, so that they are centred on every stride-th pixel."""
+    kernel = geometry.per_axis(function, name, kernel_size, len(sizes))
+    for taps, axis in zip(kernel, geometry.axis_names(len(sizes)), strict=True):
+        if taps > LONGEST_FILTER:
+            raise ValueError(
+                f"{function}: {name}={kernel_size!r} must be at most {LONGEST_FILTER} on axis {axis}, not {taps}; "
+                "the outermost weights of a longer filter are too small for float64"
+            )
+    if padding is None:
+        padding = [((taps - 1) // 2, taps // 2) for taps in kernel]
+    return geometry.pool_axes(sizes, kernel, stride, padding, function=function)
+
+
+def _blur(
+    function: str,
+    sizes: Sequence[int],
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    padding_mode: Any,
+    name: str = "kernel_size",
+) -> Blur:
+    mode = _padding_mode(function, padding_mode)
+    axes = _blur_axes(function, sizes, kernel_size, stride, padding, name)
+    cells, weights = [], []
+    for axis in axes:
+        side = max(axis.pad_begin, axis.pad_end)
+        if mode == "reflect" and side >= axis.input_size:
+            raise ValueError(
+                f"{function}: padding of {side} cells cannot be mirrored on axis {axis.name} of size "
+                f"{axis.input_size}; use padding <= {axis.input_size - 1} or padding_mode='replicate'"
+            )
+        last = axis.input_size - 1
+        starts = np.arange(axis.output_size, dtype=np.int64) * axis.stride - axis.pad_begin
+        at = starts[:, None] + np.arange(axis.kernel_size)
+        if mode == "reflect":
+            at = last - np.abs(last - np.abs(at))
+        elif mode == "replicate":
+            at = np.clip(at, 0, last)
+        else:
+            at = np.where((at < 0) | (at > last), -1, at)
+        cells.append(np.ascontiguousarray(at))
+        order = axis.kernel_size - 1
+        weights.append(np.array([math.comb(order, tap) / 2**order for tap in range(axis.kernel_size)]))
+    return Blur(axes, cells, weights)
+
+
+def _run(call: Call, blur: Blur, source: AnyArray, target: AnyArray, layout: str, *, backward: bool) -> None:
+    """Blur one float64 array into another, or the gradient back."""
+    shape = call.input_shape
+    channels = shape[-1] if layout == "channels_last" else shape[-3]
+    batch = shape[0] if len(shape) == 4 else 1
+    outer, inner = (batch, channels) if layout == "channels_last" else (batch * channels, 1)
+    kernels.blur(
+        source,
+        target,
+        outer,
+        inner,
+        [axis.input_size for axis in blur.axes],
+        [axis.output_size for axis in blur.axes],
+        blur.cells,
+        blur.weights,
+        backward,
+        threads_for(source.nbytes + target.nbytes),
+    )
+
+
+def _blurred_shape(shape: tuple[int, ...], layout: str, axes: Sequence[Axis], function: str) -> tuple[int, ...]:
+    spatial = geometry.spatial_slice(len(shape), 2, layout, function=function)
+    result = geometry.replace_spatial(shape, spatial, [axis.output_size for axis in axes])
+    geometry.check_total(function, result, 8)
+    return result
+
+
+def _sizes(call: Call) -> list[int]:
+    return [axis.output_size for axis in call.axes]
+
+
+def _gradient(call: Call, grad_output: ArrayLike, shape: tuple[int, ...]) -> AnyArray:
+    gradient = as_array(call.function, "grad_output", grad_output)
+    if gradient.dtype.newbyteorder("=") != call.dtype:
+        raise TypeError(
+            f"{call.function}: grad_output has dtype {gradient.dtype.name}, the input {call.dtype.name}; "
+            "give both the same"
+        )
+    if gradient.shape != shape:
+        raise ValueError(
+            f"{call.function}: grad_output has shape {gradient.shape}, but the forward call returns {shape} "
+            f"for input {call.input_shape}"
+        )
+    return gradient
+
+
+@described("blur_pool", 2)
+def blur_pool2d(
+    input: ArrayLike,
+    kernel_size: Sizes = 3,
+    stride: Sizes | None = 2,
+    padding: Padding | None = None,
+    *,
+    padding_mode: PaddingMode = "reflect",
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Blur each map with a binomial filter, and keep every `stride`-th pixel.
+
+    The weights are a row of Pascal's triangle along H times one along W, over their sum.
+
+    Parameters
+    ----------
+    {input}
+    kernel_size : int or sequence of int
+        Taps of the filter, for both axes or for each; at most 1024.
+    stride : int or sequence of int, optional
+        Pixels from one window to the next; by default 2, and `kernel_size` for None.
+    padding : int, sequence of int, sequence of (begin, end) pairs, or str, optional
+        As in `pooling.max_pool2d`; by default as much as makes ``ceil(input / stride)`` pixels, the filter centred on
+        each.
+    padding_mode : {"reflect", "replicate", "zeros"}
+        What padding holds: the map mirrored at its border pixels, the nearest border pixel, or zeros.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The result, in the dtype of the input.
+
+    Raises
+    ------
+    {errors}
+        Also if more padding is to be mirrored than there are pixels for it.
+
+    Notes
+    -----
+    Zhang, "Making Convolutional Networks Shift-Invariant Again" (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.blur_pool2d(np.array([[[[0.0, 0.0, 4.0, 0.0]]]]), (1, 3))
+    array([[[[0., 2.]]]])
+    """
+    function = "blur_pool2d"
+    array = as_array(function, "input", input, OPERATORS["blur_pool"].dtypes)
+    call = resolve("max_pool", function, 2, array, Windows(1, 1), layout)
+    blur = _blur(function, _sizes(call), kernel_size, stride, padding, padding_mode)
+    shape = _blurred_shape(array.shape, layout, blur.axes, function)
+    result = result_array(function, out, shape, call.dtype, array)
+    sums = np.empty(shape)
+    _run(call, blur, native(array).astype(np.float64, copy=False), sums, layout, backward=False)
+    return rounded(sums, result)
+
+
+@described("blur_pool", 2)
+def blur_pool2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes = 3,
+    stride: Sizes | None = 2,
+    padding: Padding | None = None,
+    *,
+    padding_mode: PaddingMode = "reflect",
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.blur_pool2d` with respect to its input.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    kernel_size, stride, padding, padding_mode
+        As in the forward call.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.blur_pool2d_backward(np.array([[[[0.0, 4.0]]]]), np.zeros((1, 1, 1, 4)), (1, 3))
+    array([[[[0., 1., 2., 1.]]]])
+    """
+    function = "blur_pool2d_backward"
+    array = as_array(function, "input", input, OPERATORS["blur_pool"].gradient_dtypes)
+    call = resolve("max_pool", function, 2, array, Windows(1, 1), layout)
+    blur = _blur(function, _sizes(call), kernel_size, stride, padding, padding_mode)
+    gradient = _gradient(call, grad_output, _blurred_shape(array.shape, layout, blur.axes, function))
+    result = result_array(function, out, array.shape, call.dtype, array, gradient)
+    sums = np.empty(array.shape)
+    _run(call, blur, native(gradient).astype(np.float64, copy=False), sums, layout, backward=True)
+    return rounded(sums, result)
+
+
+@described("max_blur_pool", 2)
+def max_blur_pool2d(
+    input: ArrayLike,
+    kernel_size: Sizes = 2,
+    stride: Sizes | None = 2,
+    padding: Padding = 0,
+    *,
+    blur_kernel_size: Sizes = 3,
+    padding_mode: PaddingMode = "reflect",
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Anti-aliased max pooling: the maximum of every window at stride 1, blurred at every `stride`-th pixel.
+
+    Parameters
+    ----------
+    {input}
+    kernel_size : int or sequence of int
+        Cells of a window of the maximum, for both axes or for each.
+    stride : int or sequence of int, optional
+        Pixels from one result to the next; by default 2, and `blur_kernel_size` for None.
+    padding : int, sequence of int, sequence of (begin, end) pairs, or str
+        Of the maximum, as in `pooling.max_pool2d`.
+    blur_kernel_size : int or sequence of int
+        Taps of the filter, as in `pooling.blur_pool2d`.
+    padding_mode : {"reflect", "replicate", "zeros"}
+        What the blur sees around the maxima, as in `pooling.blur_pool2d`.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The result, in the dtype of the input.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Zhang, "Making Convolutional Networks Shift-Invariant Again" (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.max_blur_pool2d(np.array([[[[0.0, 0.0, 4.0, 0.0, 8.0]]]]), (1, 2), blur_kernel_size=(1, 3))
+    array([[[[2., 5.]]]])
+    """
+    function = "max_blur_pool2d"
+    array = as_array(function, "input", input, OPERATORS["max_blur_pool"].dtypes)
+    call = resolve("max_pool", function, 2, array, Windows(kernel_size, 1, padding), layout, nan=nan)
+    blur = _blur(function, _sizes(call), blur_kernel_size, stride, None, padding_mode, "blur_kernel_size")
+    shape = _blurred_shape(array.shape, layout, blur.axes, function)
+    result = result_array(function, out, shape, call.dtype, array)
+    sums = np.empty(shape)
+    _run(call, blur, call.forward(array, None).astype(np.float64, copy=False), sums, layout, backward=False)
+    return rounded(sums, result)
+
+
+@described("max_blur_pool", 2)
+def max_blur_pool2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: Sizes = 2,
+    stride: Sizes | None = 2,
+    padding: Padding = 0,
+    *,
+    blur_kernel_size: Sizes = 3,
+    padding_mode: PaddingMode = "reflect",
+    layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.max_blur_pool2d` with respect to its input.
+
+    The gradient of each blurred maximum goes to the element that was the maximum: the first of equal ones.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    kernel_size, stride, padding, blur_kernel_size, padding_mode
+        As in the forward call.
+    {layout}
+    {nan}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.array([[[[0.0, 0.0, 4.0, 0.0, 8.0]]]])
+    >>> pooling.max_blur_pool2d_backward(np.array([[[[4.0, 8.0]]]]), x, (1, 2), blur_kernel_size=(1, 3))
+    array([[[[2., 0., 8., 0., 2.]]]])
+    """
+    function = "max_blur_pool2d_backward"
+    array = as_array(function, "input", input, OPERATORS["max_blur_pool"].gradient_dtypes)
+    call = resolve("max_pool", function, 2, array, Windows(kernel_size, 1, padding), layout, nan=nan)
+    blur = _blur(function, _sizes(call), blur_kernel_size, stride, None, padding_mode, "blur_kernel_size")
+    gradient = _gradient(call, grad_output, _blurred_shape(array.shape, layout, blur.axes, function))
+    result = result_array(function, out, array.shape, call.dtype, array, gradient)
+    # All of it in float64, whose maxima stand where those of the input do, so that there is one rounding.
+    wide = native(array).astype(np.float64, copy=False)
+    wide_call = resolve("max_pool", function, 2, wide, Windows(kernel_size, 1, padding), layout, nan=nan)
+    of_maxima = np.empty(wide_call.output_shape)
+    _run(wide_call, blur, native(gradient).astype(np.float64, copy=False), of_maxima, layout, backward=True)
+    return rounded(wide_call.scatter_backward(of_maxima, wide, None, None), result)
+
+
+class _BlurLayer(Layer):
+    """What layers of this module share: their functions stand here."""
+
+    _defaults = Layer._defaults | {
+        "stride": 2,
+        "blur_kernel_size": 3,
+        "padding_mode": "reflect",
+    }
+
+    def __call__(self, input: ArrayLike) -> AnyArray:
+        result: AnyArray = globals()[self.function](input, **self.arguments)
+        return result
+
+    def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
+        """Return the gradient with respect to `input`; ``out=`` may be given."""
+        result: AnyArray = globals()[f"{self.function}_backward"](grad_output, input, **self.arguments, **keywords)
+        return result
+
+
+class BlurPool2d(_BlurLayer):
+    """Layer of `pooling.blur_pool2d`.
+
+    Examples
+    --------
+    >>> BlurPool2d(5)
+    BlurPool2d(kernel_size=5)
+    >>> BlurPool2d(5).output_shape((1, 64, 112, 112))
+    (1, 64, 56, 56)
+    """
+
+    operator = "blur_pool"
+    dimensions = 2
+    _defaults = _BlurLayer._defaults | {"padding": None}
+
+    def __init__(
+        self,
+        kernel_size: Sizes = 3,
+        stride: Sizes | None = 2,
+        padding: Padding | None = None,
+        *,
+        padding_mode: PaddingMode = "reflect",
+        layout: Layout = "channels_first",
+    ) -> None:
+        self.arguments = {
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "padding": padding,
+            "padding_mode": padding_mode,
+            "layout": layout,
+        }
+
+    def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
+        """Return the windows on each spatial axis for an input of this shape."""
+        shape = geometry.per_axis_shape("BlurPool2d", input_shape)
+        names = ("kernel_size", "stride", "padding", "padding_mode")
+        return _blur("BlurPool2d", shape[self._spatial(shape)], *(self.arguments[name] for name in names)).axes
+
+
+class MaxBlurPool2d(_BlurLayer):
+    """Layer of `pooling.max_blur_pool2d`.
+
+    Examples
+    --------
+    >>> MaxBlurPool2d(3, padding=1)
+    MaxBlurPool2d(kernel_size=3, padding=1)
+    >>> MaxBlurPool2d(3, padding=1).output_shape((1, 64, 112, 112))
+    (1, 64, 56, 56)
+    """
+
+    operator = "max_blur_pool"
+    dimensions = 2
+
+    def __init__(
+        self,
+        kernel_size: Sizes = 2,
+        stride: Sizes | None = 2,
+        padding: Padding = 0,
+        *,
+        blur_kernel_size: Sizes = 3,
+        padding_mode: PaddingMode = "reflect",
+        layout: Layout = "channels_first",
+        nan: NanRule = "propagate",
+    ) -> None:
+        self.arguments = {
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "padding": padding,
+            "blur_kernel_size": blur_kernel_size,
+            "padding_mode": padding_mode,
+            "layout": layout,
+            "nan": nan,
+        }
+
+    def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
+        """Return the windows of both steps together on each spatial axis: what one result depends on."""
+        name = "MaxBlurPool2d"
+        shape = geometry.per_axis_shape(name, input_shape)
+        maxima = geometry.pool_axes(
+            shape[self._spatial(shape)], self.arguments["kernel_size"], 1, self.arguments["padding"], function=name
+        )
+        sizes = [axis.output_size for axis in maxima]
+        kernel, stride, mode = (self.arguments[key] for key in ("blur_kernel_size", "stride", "padding_mode"))
+        blurred = _blur(name, sizes, kernel, stride, None, mode, "blur_kernel_size").axes
+        return tuple(
+            replace(
+                second,
+                input_size=first.input_size,
+                kernel_size=first.kernel_size + second.kernel_size - 1,
+                pad_begin=first.pad_begin + second.pad_begin,
+                pad_end=first.pad_end + second.pad_end,
+            )
+            for first, second in zip(maxima, blurred, strict=True)
+        )

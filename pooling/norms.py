@@ -1,0 +1,788 @@
+"""Norms of windows: Lp pooling and the generalised mean, with their gradients and layers.
+
+Everything is worked out in float64, whatever the dtype, and rounded once at the end. Sums of powers that overflowed, or
+of which something may have been lost below the smallest number, are made again for that window with its largest value
+taken out, so [1e200, 1e200] has the 2-norm 1.414e200.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import geometry
+from .arrays import as_array, native, result_array
+from .calls import Call, Windows, checked_gradient, resolve
+from .describe import described
+from .dispatch import kernels
+from .functional import AnyArray, Layout
+from .geometry import Axis, Padding, Sizes
+from .layers import Layer
+from .operators import OPERATORS
+from .threads import threads_for
+
+__all__ = [
+    "GeMPool2d",
+    "GlobalLPPool1d",
+    "GlobalLPPool2d",
+    "GlobalLPPool3d",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
+    "gem_pool2d",
+    "gem_pool2d_backward",
+    "global_lp_pool",
+    "global_lp_pool_backward",
+    "lp_pool1d",
+    "lp_pool1d_backward",
+    "lp_pool2d",
+    "lp_pool2d_backward",
+    "lp_pool3d",
+    "lp_pool3d_backward",
+]
+
+
+def rounded(values: AnyArray, result: AnyArray) -> AnyArray:
+    """Store float64 values in the dtype of `result`, rounding once."""
+    if result.dtype.name == "bfloat16":
+        # By way of float32, which must keep for the second rounding on which side of a tie a value lies: what is not
+        # exact becomes the one of its two neighbours that ends in a 1.
+        with np.errstate(over="ignore"):
+            narrow = values.astype(np.float32)
+        bits = narrow.view(np.uint32)
+        inexact = (narrow != values) & (values == values) & (bits & 1 == 0)
+        with np.errstate(over="ignore"):
+            bits += inexact.astype(np.uint32)
+            bits -= 2 * (inexact & (np.abs(narrow) > np.abs(values))).astype(np.uint32)
+        values = narrow
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        result[...] = values.astype(result.dtype)
+    return result
+
+
+def positive_real(function: str, name: str, value: Any, *, finite: bool) -> float:
+    """Return an exponent or the like: a real number above 0, no bool and no NaN."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{function}: {name}={value!r} must be a real number, not {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.nan
+    if not number > 0 or (finite and math.isinf(number)):
+        rule = "a finite number above 0" if finite else "above 0"
+        raise ValueError(
+            f"{function}: {name}={value!r} must be {rule}; "
+            + (f"use a float like {name}=3.0" if finite else "use 1, 2 or another power, or math.inf for the maximum")
+        )
+    return number
+
+
+def _forward(call: Call, array: AnyArray, p: float, eps: float, out: AnyArray | None) -> AnyArray:
+    result = result_array(call.function, out, call.output_shape, call.dtype, array)
+    values = native(array).astype(np.float64, copy=False)
+    powers = np.empty(values.shape)
+    norms = np.empty(call.output_shape)
+    kind, threads = kernels.KINDS["float64"], threads_for(2 * values.nbytes)
+    kernels.raise_to(values, powers, p, eps, threads)
+    reducer = kernels.REDUCERS["greatest" if math.isinf(p) else "total"]
+    kernels.forward(call.plan, reducer, kind, powers, norms, threads)
+    kernels.norm_forward(call.index_plan, values, norms, p, eps, threads)
+    return rounded(norms, result)
+
+
+def _backward(
+    call: Call, gradient: AnyArray, array: AnyArray, p: float, eps: float, out: AnyArray | None
+) -> tuple[AnyArray, AnyArray]:
+    """Return the gradient of the input, and for each window that of the exponent."""
+    result = result_array(call.function, out, call.input_shape, call.dtype, array, gradient)
+    values = native(array).astype(np.float64, copy=False)
+    exponents = np.empty(call.output_shape)
+    gradients = np.empty(call.input_shape)
+    kernels.norm_backward(
+        call.index_plan,
+        values,
+        native(gradient).astype(np.float64, copy=False),
+        gradients,
+        exponents if eps else None,
+        p,
+        eps,
+        threads_for(2 * values.nbytes),
+    )
+    return rounded(gradients, result), exponents
+
+
+def _lp_call(
+    function: str,
+    dimensions: int | None,
+    input: ArrayLike,
+    windows: Windows,
+    layout: str,
+) -> tuple[AnyArray, Call]:
+    # A norm sees the windows that a maximum sees: padding holds nothing, and nothing counts as 0.
+    name, twin = ("global_lp_pool", "global_max_pool") if dimensions is None else ("lp_pool", "max_pool")
+    array = as_array(function, "input", input, OPERATORS[name].dtypes)
+    return array, resolve(twin, function, dimensions, array, windows, layout)
+
+
+def _gem_call(function: str, input: ArrayLike, layout: str) -> tuple[AnyArray, Call]:
+    array = as_array(function, "input", input, OPERATORS["gem_pool"].dtypes)
+    return array, resolve("global_max_pool", function, 2, array, Windows(), layout)
+
+
+@described("lp_pool", 1)
+def lp_pool1d(
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    ceil_mode: bool = False,
+    *,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Norm of each window along one axis: ``(sum |x|^p)^(1/p)``.
+
+    Parameters
+    ----------
+    {input}
+    norm_type : float
+        The exponent p: any number above 0, or infinity for the largest magnitude.
+    {windows}
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The result, in the dtype of the input.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    ONNX LpPool-22. ``torch.nn.functional.lp_pool{n}d`` leaves the absolute value out, so it differs where p is odd or
+    no integer, and it has no padding. Padding counts as 0; a window that holds NaN is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.lp_pool1d(np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 4), 2, 2).ravel()
+    array([5., 2.])
+    """
+    array, call = _lp_call("lp_pool1d", 1, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
+    return _forward(call, array, positive_real("lp_pool1d", "norm_type", norm_type, finite=False), 0, out)
+
+
+@described("lp_pool", 2)
+def lp_pool2d(
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    ceil_mode: bool = False,
+    *,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Norm of each window of a map: ``(sum |x|^p)^(1/p)``.
+
+    Parameters
+    ----------
+    {input}
+    norm_type : float
+        The exponent p: any number above 0, or infinity for the largest magnitude.
+    {windows}
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The result, in the dtype of the input.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    ONNX LpPool-22. ``torch.nn.functional.lp_pool{n}d`` leaves the absolute value out, so it differs where p is odd or
+    no integer, and it has no padding. Padding counts as 0; a window that holds NaN is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.lp_pool2d(np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 1, 4), 2, (1, 2)).ravel()
+    array([5., 2.])
+    """
+    array, call = _lp_call("lp_pool2d", 2, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
+    return _forward(call, array, positive_real("lp_pool2d", "norm_type", norm_type, finite=False), 0, out)
+
+
+@described("lp_pool", 3)
+def lp_pool3d(
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    ceil_mode: bool = False,
+    *,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Norm of each window of a volume: ``(sum |x|^p)^(1/p)``.
+
+    Parameters
+    ----------
+    {input}
+    norm_type : float
+        The exponent p: any number above 0, or infinity for the largest magnitude.
+    {windows}
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The result, in the dtype of the input.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    ONNX LpPool-22. ``torch.nn.functional.lp_pool{n}d`` leaves the absolute value out, so it differs where p is odd or
+    no integer, and it has no padding. Padding counts as 0; a window that holds NaN is NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.lp_pool3d(np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 1, 1, 4), 2, (1, 1, 2)).ravel()
+    array([5., 2.])
+    """
+    array, call = _lp_call("lp_pool3d", 3, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
+    return _forward(call, array, positive_real("lp_pool3d", "norm_type", norm_type, finite=False), 0, out)
+
+
+@described("lp_pool", 1)
+def lp_pool1d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    ceil_mode: bool = False,
+    *,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.lp_pool1d` with respect to its input: ``sign(x) (|x| / y)^(p - 1)`` for each norm y.
+
+    It is 0 where x is 0, and so everywhere in a window of zeros. For an infinite p it goes to the first of the largest
+    magnitudes.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    norm_type : float
+        The exponent of the forward call.
+    {windows}
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 4)
+    >>> pooling.lp_pool1d_backward(np.ones((1, 1, 2)), x, 2, 2).ravel()
+    array([ 0.6, -0.8,  0. ,  1. ])
+    """
+    function = "lp_pool1d_backward"
+    array, call = _lp_call(function, 1, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
+    p = positive_real(function, "norm_type", norm_type, finite=False)
+    return _backward(call, checked_gradient(call, grad_output), array, p, 0, out)[0]
+
+
+@described("lp_pool", 2)
+def lp_pool2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    ceil_mode: bool = False,
+    *,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.lp_pool2d` with respect to its input: ``sign(x) (|x| / y)^(p - 1)`` for each norm y.
+
+    It is 0 where x is 0, and so everywhere in a window of zeros. For an infinite p it goes to the first of the largest
+    magnitudes.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    norm_type : float
+        The exponent of the forward call.
+    {windows}
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 1, 4)
+    >>> pooling.lp_pool2d_backward(np.ones((1, 1, 1, 2)), x, 2, (1, 2)).ravel()
+    array([ 0.6, -0.8,  0. ,  1. ])
+    """
+    function = "lp_pool2d_backward"
+    array, call = _lp_call(function, 2, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
+    p = positive_real(function, "norm_type", norm_type, finite=False)
+    return _backward(call, checked_gradient(call, grad_output), array, p, 0, out)[0]
+
+
+@described("lp_pool", 3)
+def lp_pool3d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    norm_type: float,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    ceil_mode: bool = False,
+    *,
+    padding: Padding = 0,
+    dilation: Sizes = 1,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.lp_pool3d` with respect to its input: ``sign(x) (|x| / y)^(p - 1)`` for each norm y.
+
+    It is 0 where x is 0, and so everywhere in a window of zeros. For an infinite p it goes to the first of the largest
+    magnitudes.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    norm_type : float
+        The exponent of the forward call.
+    {windows}
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 1, 1, 4)
+    >>> pooling.lp_pool3d_backward(np.ones((1, 1, 1, 1, 2)), x, 2, (1, 1, 2)).ravel()
+    array([ 0.6, -0.8,  0. ,  1. ])
+    """
+    function = "lp_pool3d_backward"
+    array, call = _lp_call(function, 3, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
+    p = positive_real(function, "norm_type", norm_type, finite=False)
+    return _backward(call, checked_gradient(call, grad_output), array, p, 0, out)[0]
+
+
+@described("global_lp_pool")
+def global_lp_pool(
+    input: ArrayLike, p: float = 2, *, layout: Layout = "channels_first", out: AnyArray | None = None
+) -> AnyArray:
+    """Norm of each channel, over all spatial axes: ``(sum |x|^p)^(1/p)``.
+
+    Parameters
+    ----------
+    {input} Any number of spatial axes; here the batch axis must be there.
+    p : float
+        The exponent: any number above 0, or infinity for the largest magnitude.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    ONNX GlobalLpPool-22.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.global_lp_pool(np.array([[[3.0, -4.0]]]))
+    array([[[5.]]])
+    """
+    array, call = _lp_call("global_lp_pool", None, input, Windows(), layout)
+    return _forward(call, array, positive_real("global_lp_pool", "p", p, finite=False), 0, out)
+
+
+@described("global_lp_pool")
+def global_lp_pool_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    p: float = 2,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.global_lp_pool` with respect to its input; 0 where x is 0.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    p : float
+        The exponent of the forward call.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.global_lp_pool_backward(np.ones((1, 1, 1)), np.array([[[3.0, -4.0]]]))
+    array([[[ 0.6, -0.8]]])
+    """
+    array, call = _lp_call("global_lp_pool_backward", None, input, Windows(), layout)
+    exponent = positive_real("global_lp_pool_backward", "p", p, finite=False)
+    return _backward(call, checked_gradient(call, grad_output), array, exponent, 0, out)[0]
+
+
+@described("gem_pool", 2)
+def gem_pool2d(
+    input: ArrayLike,
+    p: float = 3.0,
+    eps: float = 1e-6,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Generalised mean of each map: ``mean(max(x, eps)^p)^(1/p)``.
+
+    The mean for p = 1; the greater p, the nearer to the maximum.
+
+    Parameters
+    ----------
+    {input}
+    p : float
+        The exponent: finite and above 0.
+    eps : float
+        What smaller elements are taken for: finite and above 0.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The result, in the dtype of the input, with both spatial axes of size 1.
+
+    Raises
+    ------
+    {errors}
+
+    Notes
+    -----
+    Radenović, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> pooling.gem_pool2d(np.array([[[[1.0, 7.0]]]]), p=2.0)
+    array([[[[5.]]]])
+    """
+    array, call = _gem_call("gem_pool2d", input, layout)
+    exponent = positive_real("gem_pool2d", "p", p, finite=True)
+    return _forward(call, array, exponent, positive_real("gem_pool2d", "eps", eps, finite=True), out)
+
+
+@described("gem_pool", 2)
+def gem_pool2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    p: float = 3.0,
+    eps: float = 1e-6,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> tuple[AnyArray, float]:
+    """Gradients of `pooling.gem_pool2d` with respect to its input and to the exponent p.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    {input}
+    p, eps : float
+        As in the forward call.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    gradient : ndarray
+        Gradient with respect to `input`; 0 for elements below `eps`.
+    exponent_gradient : float
+        Gradient with respect to `p`, summed over all maps.
+
+    Raises
+    ------
+    {errors}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.array([[[[1.0, 7.0]]]])
+    >>> gradient, exponent_gradient = pooling.gem_pool2d_backward(np.ones((1, 1, 1, 1)), x, p=2.0)
+    >>> gradient
+    array([[[[0.1, 0.7]]]])
+    >>> round(exponent_gradient, 4)
+    0.7439
+    """
+    array, call = _gem_call("gem_pool2d_backward", input, layout)
+    exponent = positive_real("gem_pool2d_backward", "p", p, finite=True)
+    smallest = positive_real("gem_pool2d_backward", "eps", eps, finite=True)
+    gradient = checked_gradient(call, grad_output)
+    result, exponents = _backward(call, gradient, array, exponent, smallest, out)
+    with np.errstate(all="ignore"):
+        total = float(exponents.sum())
+    # The exact sum is the same in any order.
+    return result, math.fsum(exponents.ravel().tolist()) if math.isfinite(total) else total
+
+
+class _NormLayer(Layer):
+    """What layers of this module share: their functions stand here."""
+
+    # An exponent is always shown.
+    _defaults = Layer._defaults | {"norm_type": None, "p": None, "eps": 1e-6}
+
+    def __call__(self, input: ArrayLike) -> AnyArray:
+        array = as_array(type(self).__name__, "input", input)
+        unbatched = self._is_unbatched_global(array)
+        result: AnyArray = globals()[self.function](array[None] if unbatched else array, **self.arguments)
+        return result[0] if unbatched else result
+
+    def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
+        """Return the gradient with respect to `input`; ``out=`` may be given."""
+        name = type(self).__name__
+        arrays = [as_array(name, "grad_output", grad_output), as_array(name, "input", input)]
+        unbatched = self._is_unbatched_global(arrays[1])
+        if unbatched:
+            arrays = [array[None] for array in arrays]
+            if keywords.get("out") is not None:
+                keywords["out"] = keywords["out"][None]
+        result: AnyArray = globals()[f"{self.function}_backward"](*arrays, **self.arguments, **keywords)
+        return result[0] if unbatched else result
+
+
+class _LPPool(_NormLayer):
+    operator = "lp_pool"
+
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        ceil_mode: bool = False,
+        *,
+        padding: Padding = 0,
+        dilation: Sizes = 1,
+        layout: Layout = "channels_first",
+    ) -> None:
+        self.arguments = {
+            "norm_type": norm_type,
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "ceil_mode": ceil_mode,
+            "padding": padding,
+            "dilation": dilation,
+            "layout": layout,
+        }
+
+
+class _GlobalLPPool(_NormLayer):
+    operator = "global_lp_pool"
+
+    def __init__(self, p: float = 2, *, layout: Layout = "channels_first") -> None:
+        self.arguments = {"p": p, "layout": layout}
+
+
+class LPPool1d(_LPPool):
+    """Layer of `pooling.lp_pool1d`, with the arguments of ``torch.nn.LPPool1d`` and keyword-only extras.
+
+    Examples
+    --------
+    >>> LPPool1d(2, 2)
+    LPPool1d(norm_type=2, kernel_size=2)
+    >>> LPPool1d(2, 2).output_shape((8, 16, 100))
+    (8, 16, 50)
+    """
+
+    dimensions = 1
+
+
+class LPPool2d(_LPPool):
+    """Layer of `pooling.lp_pool2d`, with the arguments of ``torch.nn.LPPool2d`` and keyword-only extras.
+
+    Examples
+    --------
+    >>> LPPool2d(2, 2)
+    LPPool2d(norm_type=2, kernel_size=2)
+    >>> LPPool2d(2, 2).output_shape((1, 64, 112, 112))
+    (1, 64, 56, 56)
+    """
+
+    dimensions = 2
+
+
+class LPPool3d(_LPPool):
+    """Layer of `pooling.lp_pool3d`, with the arguments of ``torch.nn.LPPool3d`` and keyword-only extras.
+
+    Examples
+    --------
+    >>> LPPool3d(2, 2)
+    LPPool3d(norm_type=2, kernel_size=2)
+    >>> LPPool3d(2, 2).output_shape((1, 32, 16, 64, 64))
+    (1, 32, 8, 32, 32)
+    """
+
+    dimensions = 3
+
+
+class GlobalLPPool1d(_GlobalLPPool):
+    """Layer of `pooling.global_lp_pool` for ``(N, C, L)``.
+
+    Examples
+    --------
+    >>> GlobalLPPool1d(p=3).output_shape((8, 16, 100))
+    (8, 16, 1)
+    """
+
+    dimensions = 1
+
+
+class GlobalLPPool2d(_GlobalLPPool):
+    """Layer of `pooling.global_lp_pool` for ``(N, C, H, W)``.
+
+    Examples
+    --------
+    >>> GlobalLPPool2d(p=3).output_shape((32, 512, 7, 7))
+    (32, 512, 1, 1)
+    """
+
+    dimensions = 2
+
+
+class GlobalLPPool3d(_GlobalLPPool):
+    """Layer of `pooling.global_lp_pool` for ``(N, C, D, H, W)``.
+
+    Examples
+    --------
+    >>> GlobalLPPool3d(p=3).output_shape((1, 8, 4, 7, 7))
+    (1, 8, 1, 1, 1)
+    """
+
+    dimensions = 3
+
+
+class GeMPool2d(_NormLayer):
+    """Layer of `pooling.gem_pool2d`.
+
+    Examples
+    --------
+    >>> GeMPool2d()
+    GeMPool2d(p=3.0)
+    >>> GeMPool2d().output_shape((32, 512, 7, 7))
+    (32, 512, 1, 1)
+    """
+
+    operator = "gem_pool"
+    dimensions = 2
+
+    def __init__(self, p: float = 3.0, eps: float = 1e-6, *, layout: Layout = "channels_first") -> None:
+        self.arguments = {"p": p, "eps": eps, "layout": layout}
+
+    def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
+        """Return the one window on each spatial axis for an input of this shape."""
+        shape = geometry.per_axis_shape("GeMPool2d", input_shape)
+        return geometry.global_axes(shape[self._spatial(shape)], function="GeMPool2d")
+
+    def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
+        """Return the gradient with respect to `input`; ``out=`` may be given."""
+        return gem_pool2d_backward(grad_output, input, **self.arguments, **keywords)[0]
+
+    def exponent_gradient(self, grad_output: ArrayLike, input: ArrayLike) -> float:
+        """Return the gradient with respect to the exponent p."""
+        return gem_pool2d_backward(grad_output, input, **self.arguments)[1]

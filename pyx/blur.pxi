@@ -1,0 +1,136 @@
+# Binomial blurring: a weighted sum along each of two axes. Tables say which cell each tap of each window stands for,
+# padding included, so that the loops know no borders. Everything is double, as in norms.pxi.
+
+cdef struct blur_t:
+    # Along H and along W: sizes, taps of a window, the cell of each tap (-1 for a zero), the weight of each tap.
+    ptrdiff_t inputs[2]
+    ptrdiff_t outputs[2]
+    ptrdiff_t taps[2]
+    const int64_t* cells[2]
+    const double* weights[2]
+    ptrdiff_t inner
+
+
+cdef void blur_rows(
+    const blur_t* blur, const double* src, double* dst, double* row, ptrdiff_t begin, ptrdiff_t end
+) noexcept nogil:
+    """Make output rows begin to end: combine the rows of each window, then slide along the result."""
+    cdef ptrdiff_t width = blur.inputs[1] * blur.inner
+    cdef ptrdiff_t task, t, x, o, c, cell
+    cdef const double* line
+    cdef double* out = dst + begin * blur.outputs[1] * blur.inner
+    cdef double weight
+    for task in range(begin, end):
+        memset(row, 0, width * sizeof(double))
+        for t in range(blur.taps[0]):
+            cell = blur.cells[0][task % blur.outputs[0] * blur.taps[0] + t]
+            weight = blur.weights[0][t]
+            if cell >= 0:
+                line = src + (task // blur.outputs[0] * blur.inputs[0] + cell) * width
+                for x in range(width):
+                    row[x] += weight * line[x]
+        for o in range(blur.outputs[1]):
+            for c in range(blur.inner):
+                out[c] = 0
+            for t in range(blur.taps[1]):
+                cell = blur.cells[1][o * blur.taps[1] + t]
+                weight = blur.weights[1][t]
+                if cell >= 0:
+                    for c in range(blur.inner):
+                        out[c] += weight * row[cell * blur.inner + c]
+            for c in range(blur.inner):
+                # Every NaN is the same one.
+                out[c] = out[c] if out[c] == out[c] else NAN
+            out += blur.inner
+
+
+cdef void unblur_planes(
+    const blur_t* blur, const double* gradients, double* dst, double* row, ptrdiff_t begin, ptrdiff_t end
+) noexcept nogil:
+    """Make the gradients of planes begin to end, the same steps in the opposite order."""
+    cdef ptrdiff_t width = blur.inputs[1] * blur.inner
+    cdef ptrdiff_t plane, t, x, h, o, c, cell
+    cdef const double* grad = gradients + begin * blur.outputs[0] * blur.outputs[1] * blur.inner
+    cdef double* target
+    cdef double* line
+    cdef double weight
+    for plane in range(begin, end):
+        target = dst + plane * blur.inputs[0] * width
+        memset(target, 0, blur.inputs[0] * width * sizeof(double))
+        for h in range(blur.outputs[0]):
+            memset(row, 0, width * sizeof(double))
+            for o in range(blur.outputs[1]):
+                for t in range(blur.taps[1]):
+                    cell = blur.cells[1][o * blur.taps[1] + t]
+                    weight = blur.weights[1][t]
+                    if cell >= 0:
+                        for c in range(blur.inner):
+                            row[cell * blur.inner + c] += weight * grad[c]
+                grad += blur.inner
+            for t in range(blur.taps[0]):
+                cell = blur.cells[0][h * blur.taps[0] + t]
+                weight = blur.weights[0][t]
+                if cell >= 0:
+                    line = target + cell * width
+                    for x in range(width):
+                        line[x] += weight * row[x]
+        for x in range(blur.inputs[0] * width):
+            target[x] = target[x] if target[x] == target[x] else NAN
+
+
+def blur(
+    src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, cells, weights, bint backward, ptrdiff_t threads=1
+):
+    """Blur `src` into `dst`, or with `backward` the gradient of the result into that of the input.
+
+    Parameters
+    ----------
+    src, dst : buffer
+        float64, of ``outer * inner`` maps.
+    outer, inner : int
+        Elements before and behind the two axes.
+    inputs, outputs : pair of int
+        Sizes of the two axes before and after the blur.
+    cells, weights : pair of ndarray
+        For each axis: int64 of shape (output, taps), the cell of each tap or -1, and float64 of shape (taps,).
+    backward : bool
+    threads : int
+        At most this many.
+    """
+    cdef blur_t geometry
+    cdef list buffers = []
+    cdef Buffer table
+    cdef ptrdiff_t tasks, t, nbytes
+    cdef int i
+    geometry.inner = inner
+    for i in range(2):
+        geometry.inputs[i] = inputs[i]
+        geometry.outputs[i] = outputs[i]
+        geometry.taps[i] = len(weights[i])
+        table = Buffer(cells[i], geometry.outputs[i] * geometry.taps[i] * sizeof(int64_t))
+        geometry.cells[i] = <int64_t*> table.data
+        buffers.append(table)
+        table = Buffer(weights[i], geometry.taps[i] * sizeof(double))
+        geometry.weights[i] = <double*> table.data
+        buffers.append(table)
+    cdef ptrdiff_t read = outer * inner * geometry.inputs[0] * geometry.inputs[1]
+    cdef ptrdiff_t written = outer * inner * geometry.outputs[0] * geometry.outputs[1]
+    cdef Buffer source = Buffer(src, (written if backward else read) * sizeof(double))
+    cdef Buffer target = Buffer(dst, (read if backward else written) * sizeof(double), True)
+    if read == 0:
+        return
+    tasks = outer if backward else outer * geometry.outputs[0]
+    threads = max(1, min(threads, tasks))
+    nbytes = round_up(geometry.inputs[1] * inner * sizeof(double), 64)
+    cdef char* scratch = scratch_for(threads, nbytes)
+    with nogil:
+        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            if backward:
+                unblur_planes(
+                    &geometry, <double*> source.data, <double*> target.data, <double*> (scratch + t * nbytes),
+                    tasks * t // threads, tasks * (t + 1) // threads)
+            else:
+                blur_rows(
+                    &geometry, <double*> source.data, <double*> target.data, <double*> (scratch + t * nbytes),
+                    tasks * t // threads, tasks * (t + 1) // threads)
+        free(scratch)
