@@ -55,9 +55,10 @@ def rounded(values: AnyArray, result: AnyArray) -> AnyArray:
             narrow = values.astype(np.float32)
         bits = narrow.view(np.uint32)
         inexact = (narrow != values) & (values == values) & (bits & 1 == 0)
-        with np.errstate(over="ignore"):
-            bits += inexact.astype(np.uint32)
-            bits -= 2 * (inexact & (np.abs(narrow) > np.abs(values))).astype(np.uint32)
+        up = inexact & (np.abs(narrow) < np.abs(values))
+        down = inexact & ~up
+        bits += up
+        bits -= down
         values = narrow
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         result[...] = values.astype(result.dtype)
