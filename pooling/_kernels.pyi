@@ -45,3 +45,27 @@ def scatter_backward(
     grad_input: AnyArray,
     threads: int = ...,
 ) -> int: ...
+def raise_to(src: AnyArray, dst: AnyArray, p: float, eps: float = ..., threads: int = ...) -> None: ...
+def norm_forward(plan: Plan, src: AnyArray, dst: AnyArray, p: float, eps: float = ..., threads: int = ...) -> None: ...
+def norm_backward(
+    plan: Plan,
+    src: AnyArray,
+    grad_output: AnyArray,
+    grad_input: AnyArray,
+    exponents: AnyArray | None,
+    p: float,
+    eps: float = ...,
+    threads: int = ...,
+) -> None: ...
+def blur(
+    src: AnyArray,
+    dst: AnyArray,
+    outer: int,
+    inner: int,
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    cells: Sequence[AnyArray],
+    weights: Sequence[AnyArray],
+    backward: bool,
+    threads: int = ...,
+) -> None: ...

@@ -157,7 +157,7 @@ def test_the_longest_filter_is_exact_about_its_weights() -> None:
     x[..., 1] = 1
     result = pooling.blur_pool2d(x, (1, 1024), 1, padding=((0, 0), (1023, 1022)), padding_mode="zeros")
     weights = [math.comb(1023, tap) / 2**1023 for tap in range(1024)]
-    np.testing.assert_array_equal(result.ravel()[:1023], weights[1022::-1])
+    np.testing.assert_array_equal(result.ravel()[1:], weights[::-1])
 
 
 def test_nan_and_infinities_spread_over_their_windows_only() -> None:
