@@ -11,7 +11,6 @@ ctypedef void (*along_fn)(
 ) noexcept nogil
 ctypedef void (*fill_fn)(void* dst, ptrdiff_t n, void* reducer) noexcept nogil
 ctypedef void (*divide_fn)(void* row, ptrdiff_t n, double divisor) noexcept nogil
-ctypedef bint (*holds_nan_fn)(const void* src, ptrdiff_t n) noexcept nogil
 ctypedef void (*divide_each_fn)(
     void* row, const double* divisors64, const float* divisors32, ptrdiff_t n) noexcept nogil
 
@@ -28,9 +27,6 @@ cdef struct leaves_t:
     fill_fn identity, empty
     divide_fn divide
     divide_each_fn divide_each
-    # What serves instead of `across` where no NaN is about, and how to find out; NULL where there is no difference.
-    across_fn plain_across
-    holds_nan_fn holds_nan
 
 
 cdef inline ptrdiff_t forward_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:

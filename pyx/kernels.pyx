@@ -18,11 +18,10 @@ from conversions cimport (
     key_to_half, saturate, widen_integers,
 )
 from reducers cimport (
-    greatest, greatest_number, greatest_plain, highest, lowest, order_t, reducer_t, smallest, smallest_number,
-    smallest_plain, total,
+    greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
 )
 from rows cimport (
-    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, holds_nan, scatter, take, widen_across, widen_along,
+    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, scatter, take, widen_across, widen_along,
 )
 
 from types cimport (

@@ -145,7 +145,6 @@ cdef void forward_planes(
     cdef const char* line
     cdef ptrdiff_t plane, count, p, h, n, exact, left
     cdef window_t depth
-    cdef across_fn across
     cdef bint direct = planes.direct and leaves.load == NULL
     cdef bint direct_result = planes.direct_result and leaves.store == NULL
     cdef ptrdiff_t out_row = width.output_size * leaves.storage
@@ -176,29 +175,24 @@ cdef void forward_planes(
                     plan, leaves, stack + p * stack_plane_size, src + depth.first * in_plane, depth.count, margin,
                     exact)
         n = count * planes.result_rows
-        across = leaves.across
-        if leaves.holds_nan != NULL and not planes.gather and height.stride == 1:
-            # One look at every cell is cheaper than two at every step; with a stride it is not.
-            if not leaves.holds_nan(values, count * planes.height * planes.width):
-                across = leaves.plain_across
         out = dst + plane * out_plane
         target = out if direct_result else result
         if planes.gather:
             values = rows
         elif height.kernel_size > 1 or height.stride > 1:
             if height.stride == 1:
-                across(
+                leaves.across(
                     rows, values, height.dilation * planes.width, height.kernel_size, n * planes.width, 1, 1, 0, 0,
                     False, NULL)
             else:
-                across(
+                leaves.across(
                     rows, values, height.dilation * planes.width, height.kernel_size, planes.width, 1, n,
                     planes.width, height.stride * planes.width, False, NULL)
             # The last windows look for the padding that the next row would have before it.
             leaves.identity(
                 rows + n * planes.width * leaves.value, (width.kernel_size - 1) * width.dilation, NULL)
             values = rows
-        across(
+        leaves.across(
             target, values, width.dilation, width.kernel_size, n * planes.result_columns, width.stride, 1, 0, 0,
             False, NULL)
         if plan.average:

@@ -20,13 +20,6 @@ ctypedef struct smallest:
 ctypedef struct smallest_number:
     char unused
 
-# The first of the order reducers where no NaN is about: one instruction instead of three.
-ctypedef struct greatest_plain:
-    char unused
-
-ctypedef struct smallest_plain:
-    char unused
-
 ctypedef struct total:
     char unused
 
@@ -42,8 +35,6 @@ ctypedef fused reducer_t:
     greatest_number
     smallest
     smallest_number
-    greatest_plain
-    smallest_plain
     total
 
 
@@ -71,7 +62,7 @@ cdef inline value_t empty(value_t* kind, reducer_t* reducer) noexcept nogil:
     """Result of a window without any element."""
     if reducer_t is total:
         return 0
-    elif reducer_t is greatest or reducer_t is greatest_number or reducer_t is greatest_plain:
+    elif reducer_t is greatest or reducer_t is greatest_number:
         return lowest(kind)
     else:
         return highest(kind)
@@ -96,10 +87,6 @@ cdef inline value_t combine(value_t a, value_t b, reducer_t* reducer) noexcept n
     cdef value_t m
     if reducer_t is total:
         return <value_t> (a + b)
-    elif reducer_t is greatest_plain:
-        return b if b > a else a
-    elif reducer_t is smallest_plain:
-        return b if b < a else a
     elif reducer_t is greatest:
         m = b if b > a else a
         if value_t is float or value_t is double:

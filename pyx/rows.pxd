@@ -223,15 +223,6 @@ cdef inline void widen_along(
         dst[x * dst_step] = dst[x * dst_step] + result if accumulate else result
 
 
-cdef inline bint holds_nan(const real_t* src, ptrdiff_t n) noexcept nogil:
-    """Whether there is a NaN among n values."""
-    cdef ptrdiff_t x
-    cdef int found = 0
-    for x in range(n):
-        found |= src[x] != src[x]
-    return found
-
-
 cdef inline void fill_identity(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
     cdef ptrdiff_t x
     for x in range(n):

@@ -142,15 +142,6 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.empty = <fill_fn> fill_empty[value_t, reducer_t]
     leaves.divide = NULL
     leaves.divide_each = NULL
-    leaves.plain_across = NULL
-    leaves.holds_nan = NULL
-    if value_t is float or value_t is double:
-        if reducer_t is greatest:
-            leaves.plain_across = <across_fn> across[value_t, greatest_plain]
-            leaves.holds_nan = <holds_nan_fn> holds_nan[value_t]
-        elif reducer_t is smallest:
-            leaves.plain_across = <across_fn> across[value_t, smallest_plain]
-            leaves.holds_nan = <holds_nan_fn> holds_nan[value_t]
     if reducer_t is total:
         if value_t is float or value_t is double:
             leaves.divide = <divide_fn> divide[value_t]
