@@ -4,7 +4,7 @@ The functions follow torch.nn.functional in names, order and defaults. ``pooling
 ONNX graphs, ``pooling.validation`` compares runtimes; both are imported on their own, since they need onnx.
 """
 
-from . import blurring, functional, gradients, layers, norms
+from . import blurring, functional, gradients, layers, norms, regions
 from ._version import __version__
 from .blurring import *  # noqa: F403
 from .functional import *  # noqa: F403
@@ -12,6 +12,7 @@ from .geometry import output_shape
 from .gradients import *  # noqa: F403
 from .layers import *  # noqa: F403
 from .norms import *  # noqa: F403
+from .regions import *  # noqa: F403
 from .system import show_config
 from .threads import get_num_threads, set_num_threads, threads
 
@@ -24,4 +25,4 @@ __all__ = [
     "threads",
 ]
 __all__ += functional.__all__ + gradients.__all__ + layers.__all__
-__all__ += norms.__all__ + blurring.__all__
+__all__ += norms.__all__ + blurring.__all__ + regions.__all__

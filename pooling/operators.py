@@ -26,8 +26,8 @@ class Operator:
     dimensions : tuple of int
         Numbers of spatial axes that exist as functions of their own (``max_pool2d``); empty where one function serves
         all.
-    windows : {"sliding", "adaptive", "global"}
-        What places the windows: kernel and stride, the output size, or the whole map.
+    windows : {"sliding", "adaptive", "global", "regions"}
+        What places the windows: kernel and stride, the output size, the whole map, or regions that come with the call.
     reducer : str
         What combines the values of a window, as the kernels name it.
     dtypes, gradient_dtypes : tuple of str
@@ -42,7 +42,7 @@ class Operator:
 
     name: str
     dimensions: tuple[int, ...]
-    windows: Literal["sliding", "adaptive", "global"]
+    windows: Literal["sliding", "adaptive", "global", "regions"]
     reducer: str
     dtypes: tuple[str, ...]
     gradient_dtypes: tuple[str, ...]
@@ -54,6 +54,11 @@ class Operator:
     def functions(self) -> tuple[str, ...]:
         """Names of the public functions: ``max_pool1d`` and so on, or the name itself."""
         return tuple(f"{self.name}{n}d" for n in self.dimensions) or (self.name,)
+
+    @property
+    def layouts(self) -> tuple[str, ...]:
+        """Orders of the axes that the functions take; regions of interest lie on maps in channels_first only."""
+        return ("channels_first",) if self.windows == "regions" else ("channels_first", "channels_last")
 
     @property
     def average(self) -> bool:
@@ -83,6 +88,10 @@ def _float(
 def _mean(name: str, windows: Literal["sliding", "adaptive", "global"], onnx: str, summary: str) -> Operator:
     dimensions = () if windows == "global" else (1, 2, 3)
     return Operator(name, dimensions, windows, "total", FLOATS + INTEGERS, FLOATS, (onnx,), False, summary)
+
+
+def _regions(name: str, reducer: str, onnx: str, summary: str) -> Operator:
+    return Operator(name, (), "regions", reducer, FLOATS, FLOATS, (onnx,), False, summary)
 
 
 OPERATORS: dict[str, Operator] = {
@@ -115,5 +124,7 @@ OPERATORS: dict[str, Operator] = {
             ("MaxPool", "Pad", "Conv"),
             "Greatest element of every window, blurred (anti-aliased max pooling).",
         ),
+        _regions("max_roi_pool", "greatest", "MaxRoiPool", "Greatest element of each window of regions of interest."),
+        _regions("roi_align", "samples", "RoiAlign", "Mean, or greatest, of bilinear samples in regions of interest."),
     )
 }

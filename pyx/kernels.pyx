@@ -54,6 +54,7 @@ include "backward.pxi"
 include "tables.pxi"
 include "norms.pxi"
 include "blur.pxi"
+include "regions.pxi"
 
 
 @cython.final

@@ -1,0 +1,65 @@
+"""Write docs/operators.md from the operator table: ``python docs/make_operators.py``.
+
+A test compares the page with what this module makes, so a row that is added or changed brings its page along.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pooling.operators import BOOL, FLOATS, INTEGERS, OPERATORS, Operator
+
+PAGE = Path(__file__).with_name("operators.md")
+GROUPS = {"floats": FLOATS, "integers": INTEGERS, "bool": BOOL}
+HEAD = """\
+<!-- Made by docs/make_operators.py from pooling/operators.py. -->
+
+# Operators
+
+Each function has a gradient, `<function>_backward`, which takes the gradient of the result before the same arguments.
+What an operator means to the letter is written in `pooling/reference.py`.
+
+"""
+COLUMNS = ("Operator", "Functions", "dtypes", "dtypes of gradients", "Layouts", "ONNX operators", "Indices", "Result")
+
+
+def dtypes(names: tuple[str, ...]) -> str:
+    """Name dtypes by their groups where a group is complete."""
+    shown = []
+    rest = list(names)
+    for group, members in GROUPS.items():
+        if set(members) <= set(rest):
+            shown.append(group)
+            rest = [name for name in rest if name not in members]
+    return ", ".join([*shown, *map(code, rest)]) or "none"
+
+
+def code(name: str) -> str:
+    """Set a name as code."""
+    return f"`{name}`"
+
+
+def row(operator: Operator) -> str:
+    """Return the line of one operator."""
+    cells = (
+        code(operator.name),
+        ", ".join(map(code, operator.functions)),
+        dtypes(operator.dtypes),
+        dtypes(operator.gradient_dtypes),
+        ", ".join(operator.layouts),
+        ", ".join(operator.onnx),
+        "yes" if operator.indices else "no",
+        operator.summary,
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def page() -> str:
+    """Return the whole page."""
+    groups = "".join(f"- {group}: {', '.join(map(code, names))}\n" for group, names in GROUPS.items())
+    lines = [f"| {' | '.join(COLUMNS)} |\n", f"|{'---|' * len(COLUMNS)}\n", *map(row, OPERATORS.values())]
+    return f"{HEAD}{''.join(lines)}\nGroups of dtypes:\n\n{groups}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
