@@ -645,12 +645,12 @@ def test_sentences(case: str) -> None:
 @pytest.mark.parametrize("argument", ["output_size", "spatial_scale", "sampling_ratio"])
 def test_bad_numbers_are_refused_or_right_as_the_reference_has_it(argument: str, bad: Any) -> None:
     keywords = {"output_size": 1, argument: bad}
-    if (argument, bad) in {("sampling_ratio", 2**62), ("output_size", 2**62)}:
+    if bad in (2**62, 2**63):
         kind: Any = ValueError  # the reference would take for ever
     else:
         kind = outcome(reference.roi_align, X, BOX, HERE, **keywords)
     if isinstance(kind, type):
-        with pytest.raises(kind, match=argument if argument != "output_size" else ""):
+        with pytest.raises(kind, match=r"^roi_align: "):
             pooling.roi_align(X, BOX, HERE, **keywords)
     else:
         assert_same(pooling.roi_align(X, BOX, HERE, **keywords), kind)
