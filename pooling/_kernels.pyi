@@ -69,3 +69,29 @@ def blur(
     backward: bool,
     threads: int = ...,
 ) -> None: ...
+def pool_regions(
+    kind: int,
+    input_shape: tuple[int, ...],
+    result_shape: tuple[int, ...],
+    input: AnyArray,
+    output: AnyArray,
+    maps: AnyArray,
+    rows: tuple[AnyArray, ...],
+    columns: tuple[AnyArray, ...],
+    grad_input: AnyArray | None = ...,
+    threads: int = ...,
+) -> None: ...
+def align_regions(
+    kind: int,
+    input_shape: tuple[int, ...],
+    result_shape: tuple[int, ...],
+    input: AnyArray,
+    output: AnyArray,
+    maps: AnyArray,
+    rows: tuple[AnyArray, ...],
+    columns: tuple[AnyArray, ...],
+    single: bool,
+    averaging: bool,
+    grad_input: AnyArray | None = ...,
+    threads: int = ...,
+) -> None: ...
