@@ -1,8 +1,8 @@
 # Regions of interest: the greatest element of each window of a region, and means or greatest of interpolated samples.
 #
 # Forward, regions and channels are independent; backward, maps and channels are, and each gathers the gradients of
-# its regions in their order. So no number of threads changes a bit. Rows of float are worked on as double, half precision as
-# float.
+# its regions in their order. So no number of threads changes a bit. Rows of float are worked on as double, half
+# precision as float.
 
 ctypedef void (*regions_fn)(const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil
 
