@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import math
 import mmap
 import os
 import subprocess
@@ -26,24 +27,36 @@ settings.register_profile(
     "deterministic",
     derandomize=True,
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 settings.load_profile("deterministic")
 
 Array = NDArray[Any]
 LAYOUTS = ("channels_first", "channels_last")
-FLOATS = ("float16", "bfloat16", "float32", "float64")
+HALVES = ("float16", "bfloat16")
+FLOATS = (*HALVES, "float32", "float64")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
+def dtype_of(dtype: Any) -> np.dtype[Any]:
+    """Find a dtype, also by its name; bfloat16 comes from ml_dtypes."""
+    return np.dtype(pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype)
 
 
 # --- what equal means -------------------------------------------------------------------------------------
+
+
+def _comparable(array: Array) -> Array:
+    # NumPy sees no NaN in the numbers of others.
+    return array.astype(np.float64) if array.dtype.name == "bfloat16" else array
 
 
 def assert_same(result: Array, expected: Array) -> None:
     """Same dtype, shape and values; NaN equals NaN, and +0 equals -0."""
     assert result.dtype == expected.dtype
     assert result.shape == expected.shape
-    np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(_comparable(result), _comparable(expected))
 
 
 def assert_same_bytes(result: Array, expected: Array) -> None:
@@ -59,13 +72,26 @@ TINY = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float
 """Smallest number above zero: the most that one rounding of a denormal can be wrong, twice over."""
 
 
+def rounding_error(dtype: str, roundings: int, magnitudes: Array, exact: Array) -> Array:
+    """Bound the error of a sum with so many roundings on the longest way, relative to the sum of the magnitudes.
+
+    Half types are held in float32 and rounded once more at the end.
+    """
+    held = "float32" if dtype in HALVES else dtype
+    error = roundings * UNIT[held] * (1 + roundings * UNIT[held]) * magnitudes + roundings * TINY[held]
+    if dtype in HALVES:
+        error = error * (1 + UNIT[dtype]) + UNIT[dtype] * np.abs(exact) + TINY[dtype]
+    return np.nan_to_num(error)
+
+
 def assert_within(result: Array, exact: Array, allowed: Array) -> None:
     """Not further than `allowed` from `exact` where that is finite; the same NaN or infinity where it is not."""
     assert result.shape == exact.shape
+    result = result.astype(np.float64)
     finite = np.isfinite(exact)
     np.testing.assert_array_equal(result[~finite], exact[~finite])
     assert np.isfinite(result[finite]).all()
-    error = np.abs(result[finite].astype(np.float64) - exact[finite])
+    error = np.abs(result[finite] - exact[finite])
     excess = error - allowed[finite]
     assert not (excess > 0).any(), (
         f"{np.count_nonzero(excess > 0)} of {excess.size} too far; the worst is wrong by {error[excess.argmax()]:.3g}, "
@@ -100,6 +126,11 @@ def _reversed(array: Array) -> Array:
     return array[backwards].copy()[backwards]
 
 
+def _big_endian(array: Array) -> Array:
+    # bfloat16 has no other byte order.
+    return array.copy() if array.dtype.name == "bfloat16" else array.astype(array.dtype.newbyteorder(">"))
+
+
 def _broadcast(array: Array) -> Array:
     # The one case that changes the values: all rows are the first.
     return np.broadcast_to(array[..., :1, :], array.shape)
@@ -112,7 +143,7 @@ LYING: dict[str, Callable[[Array], Array]] = {
     "negative_strides": _reversed,
     "transposed": lambda array: np.ascontiguousarray(array.T).T,
     "broadcast": _broadcast,
-    "big_endian": lambda array: array.astype(array.dtype.newbyteorder(">")),
+    "big_endian": _big_endian,
     "unaligned": _unaligned,
     "read_only": _read_only,
 }
@@ -189,36 +220,46 @@ def array_shapes(draw: st.DrawFn, dimensions: int, layout: str, *, batched: bool
     return (*batch, *channels, *spatial) if layout == "channels_first" else (*batch, *spatial, *channels)
 
 
-def special_values(dtype: Any, *, summed: bool = False) -> list[Any]:
+def special_values(dtype: np.dtype[Any], *, summed: bool = False) -> list[Any]:
     """List the numbers that break things: NaN, infinities, both zeros, denormals, extremes, and some that tie.
 
     What is `summed` stays so far below the largest number that no sum overflows.
     """
     if dtype == np.bool_:
         return [False, True]
-    if np.dtype(dtype).kind in "iu":
+    if dtype.kind in "iu":
         info = np.iinfo(dtype)
-        return [0, 1, 2, 3, 5, info.max, info.min, info.max - 1]
-    largest = float(np.finfo(dtype).max) / (2**12 if summed else 1)
-    tiny = float(np.finfo(dtype).smallest_subnormal)
+        return [0, 1, 2, 3, 5, 6, info.max, info.min, info.max - 1]
+    # The largest number and the denormals of every float dtype.
+    bits, lowest = {"float16": (11, -14), "bfloat16": (8, -126), "float32": (24, -126), "float64": (53, -1022)}[
+        dtype.name
+    ]
+    largest = (2 - 2.0 ** (1 - bits)) * 2.0 ** (1 - lowest - 12 * summed)
+    tiny = 2.0 ** (lowest - bits + 1)
     ordinary = [0.0, -0.0, 1.0, 1.0, -1.0, 2.0, 0.1, 1e-3]
     return [*ordinary, tiny, -3 * tiny, largest, -largest, np.nan, np.inf, -np.inf]
 
 
 def special_arrays(dtype: Any, shape: tuple[int, ...], *, summed: bool = False) -> st.SearchStrategy[Array]:
     """Draw arrays of special values, and of ordinary ones without a pattern."""
-    values = np.array(special_values(dtype, summed=summed), dtype)
+    values = np.array(special_values(dtype_of(dtype), summed=summed), dtype_of(dtype))
     special = hnp.arrays(np.intp, shape, elements=st.integers(0, len(values) - 1)).map(lambda which: values[which])
     return special | st.integers(0, 99).map(lambda seed: random_array(shape, dtype, seed))
 
 
 def random_array(shape: tuple[int, ...], dtype: Any = np.float64, seed: int = 0) -> Array:
-    """Make numbers of both signs without a pattern; those of any float dtype are exact in float32."""
+    """Make numbers of both signs without a pattern; those of float64 are exact in float32."""
     random = np.random.default_rng(seed)
-    if np.dtype(dtype).kind in "iub":
-        information = np.iinfo(np.uint8 if dtype == np.bool_ else dtype)
-        return random.integers(information.min, information.max, shape, information.dtype, True).astype(dtype)
-    return random.standard_normal(shape).astype(np.float32).astype(dtype)
+    dtype = dtype_of(dtype)
+    if dtype.kind in "iu":
+        return random.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    numbers = random.standard_normal(shape).astype(np.float32)
+    return numbers > 0 if dtype == np.bool_ else numbers.astype(dtype)
+
+
+def small_array(shape: tuple[int, ...], seed: int = 0) -> Array:
+    """Make whole numbers from 0 to 100, which are exact in every dtype, and so are many of their sums."""
+    return np.random.default_rng(seed).integers(0, 101, shape).astype(np.float64)
 
 
 def positive_array(shape: tuple[int, ...], dtype: Any = np.float64, seed: int = 0) -> Array:
@@ -235,6 +276,32 @@ class Geometry(NamedTuple):
     @property
     def dimensions(self) -> int:
         return len(self.shape) - 2
+
+    @property
+    def adaptive(self) -> bool:
+        return "output_size" in self.windows
+
+    @property
+    def taps(self) -> int:
+        """At least as many as a window has."""
+        if self.adaptive:
+            outputs = self.windows["output_size"]
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,) * self.dimensions
+            return math.prod(2 + size // (o or size) for size, o in zip(self.shape[2:], outputs, strict=True))
+        kernel = self.windows["kernel_size"]
+        return math.prod(kernel) if isinstance(kernel, tuple) else int(kernel**self.dimensions)
+
+    def make(self, maker: Callable[..., Array], *arguments: Any) -> tuple[Array, Callable[[Array], Array]]:
+        """Make an array of at most 40 channels, which the slow reference can do, and a way to repeat it for all."""
+        batch, channels, *spatial = self.shape
+        few = channels if channels <= 40 else 40
+        assert channels % few == 0
+        repeats = (1, channels // few, *[1] * len(spatial))
+        return maker((batch, few, *spatial), *arguments), lambda array: np.tile(array, repeats)
+
+    def function(self, family: str) -> str:
+        """Name the function of a family (max_pool, min_pool, avg_pool) that has such windows."""
+        return f"{'adaptive_' * self.adaptive}{family}{self.dimensions}d"
 
 
 def _geometry(*shape: int, **windows: Any) -> Geometry:
@@ -318,9 +385,27 @@ GEOMETRIES: dict[str, Geometry] = {
     "5000_channels_of_one_row": _geometry(1, 5000, 3, kernel_size=2, stride=2, padding=1),
 }
 """For each path through the kernels, a call that takes it."""
+
+ADAPTIVE: dict[str, Geometry] = {
+    "adaptive_windows_of_one_size": _geometry(2, 5, 6, 8, output_size=(3, 2)),
+    "adaptive_windows_of_two_sizes": _geometry(2, 5, 7, 10, output_size=(3, 4)),
+    "adaptive_more_windows_than_cells": _geometry(1, 3, 5, 4, output_size=(7, 9)),
+    "adaptive_wide_rows": _geometry(1, 2, 9, 200, output_size=(4, 7)),
+    "adaptive_rows_that_overlap": _geometry(1, 2, 3, 130, output_size=(2, 100)),
+    "adaptive_height_alone": _geometry(2, 3, 7, 6, output_size=(3, None)),
+    "adaptive_width_alone": _geometry(2, 3, 6, 7, output_size=(None, 3)),
+    "adaptive_row_of_segments": _geometry(1, 1, 9001, output_size=4500),
+    "adaptive_windows_longer_than_a_block": _geometry(1, 1, 10001, output_size=2),
+    "adaptive_depth": _geometry(1, 2, 5, 6, 7, output_size=(2, 4, 3)),
+    "adaptive_whole": _geometry(2, 3, 6, 7, output_size=1),
+    "adaptive_many_channels": _geometry(1, 720, 5, 4, output_size=(3, 3)),
+}
+"""The same where windows follow from the output size."""
+PATHS = GEOMETRIES | ADAPTIVE
+
 AVERAGED = [
     pytest.param(path, counted, id=f"{path}-{'counting' if counted else 'not_counting'}_padding")
-    for path, geometry in GEOMETRIES.items()
+    for path, geometry in PATHS.items()
     for counted in (True, False)
     if counted or "padding" in geometry.windows
 ]

@@ -305,7 +305,7 @@ FAULTY: dict[str, tuple[Callable[[tuple[int, ...]], Any], type[Exception], str]]
     "unaligned": (
         unaligned,
         ValueError,
-        "out must be C-contiguous; use numpy.empty({shape}, dtype='float32')",
+        "out is not aligned in memory; use numpy.empty({shape}, dtype='float32')",
     ),
     "read_only": (read_only, ValueError, "out is read-only; give an array that can be written to"),
 }

@@ -45,9 +45,7 @@ def test_type_information_is_installed() -> None:
 
 def test_export_is_installed_as_a_subpackage_only(tmp_path: Path) -> None:
     code = "from importlib.util import find_spec as f; print(bool(f('pooling.export')), bool(f('export')))"
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert answer.stdout.split() == ["True", "False"]
 
 

@@ -75,8 +75,7 @@ def test_unknown_cap(cap: str, tmp_path: Path) -> None:
 @pytest.mark.skipif("generic" in BUILT, reason="this build has the generic level")
 def test_cap_that_was_not_built(tmp_path: Path) -> None:
     assert last_line(run("import pooling", tmp_path, "generic")) == (
-        "ValueError: pooling: POOLING_MAX_ISA='generic' must be a level that was built; "
-        "use 'x86-64-v2' or 'x86-64-v3'"
+        "ValueError: pooling: POOLING_MAX_ISA='generic' must be a level that was built; use 'x86-64-v2' or 'x86-64-v3'"
     )
 
 

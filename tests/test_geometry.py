@@ -170,6 +170,16 @@ def test_every_form_of_padding_names_begin_and_end_of_each_axis() -> None:
     assert pads((3,), 1) == pads([3], 1) == [(3, 3)]
 
 
+@given(lines().map(lambda line: line._replace(size=1 + line.size % 4)).filter(lambda line: not line.starts()))
+def test_the_smallest_input_that_works_is_named(line: Line) -> None:
+    with pytest.raises(ValueError) as error:
+        line.axis  # noqa: B018
+    smallest = int(str(error.value).rsplit(" ", 1)[1])
+    assert str(error.value).endswith(f"; the smallest input that works is {smallest}")
+    assert line._replace(size=smallest).starts()
+    assert all(not line._replace(size=size).starts() for size in range(1, smallest))
+
+
 # --- numbers that do not fit ---------------------------------------------------------------------------------------
 
 
@@ -189,7 +199,7 @@ def test_output_size_is_exact_or_refused_for_sizes_of_any_magnitude(
     try:
         (axis,) = geometry.pool_axes([size], kernel, stride, padding, dilation, ceil)
     except ValueError:
-        assert count < 1 or padding >= effective or size + 2 * padding + effective + stride > LARGEST
+        assert count < 1 or padding >= effective or effective > max(geometry.LONG_WINDOW, 4 * size)
     else:
         assert axis.output_size == count
         assert max(size + 2 * padding, effective) <= LARGEST

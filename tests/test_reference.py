@@ -84,9 +84,7 @@ def test_nearest_at_both_ends_of_the_range(dtype):
 def test_nearest_knows_bfloat16():
     dtype = np.dtype(bfloat16())
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
-    np.testing.assert_array_equal(
-        [ref.nearest(float(v), dtype) for v in values], values.astype(dtype).astype(float)
-    )
+    np.testing.assert_array_equal([ref.nearest(float(v), dtype) for v in values], values.astype(dtype).astype(float))
 
 
 def test_sums_are_exact():
@@ -204,9 +202,7 @@ def test_padding_must_be_smaller_than_the_effective_kernel():
 
 @pytest.mark.parametrize("mode", ["same", "same_upper", "same_lower"])
 def test_same_gives_the_ceiling_of_size_over_stride_with_the_effective_kernel(mode):
-    for size, kernel, stride, dilation in itertools.product(
-        range(1, 9), range(1, 4), range(1, 5), range(1, 4)
-    ):
+    for size, kernel, stride, dilation in itertools.product(range(1, 9), range(1, 4), range(1, 5), range(1, 4)):
         assert shape((size,), kernel, stride, mode, dilation) == (-(-size // stride),)
         assert shape((size,), kernel, stride, mode, dilation, True) == (-(-size // stride),)
 
@@ -536,9 +532,7 @@ def test_unpool_equals_torch_and_takes_both_layouts(n):
     pooled, indices = getattr(ref, f"max_pool{n}d")(x, 2, return_indices=True)
     unpool, backward = getattr(ref, f"max_unpool{n}d"), getattr(ref, f"max_unpool{n}d_backward")
     tensor = torch.tensor(pooled, requires_grad=True)
-    expected = getattr(torch.nn.functional, f"max_unpool{n}d")(
-        tensor, torch.tensor(indices), 2, output_size=RANKS[n]
-    )
+    expected = getattr(torch.nn.functional, f"max_unpool{n}d")(tensor, torch.tensor(indices), 2, output_size=RANKS[n])
     output = unpool(pooled, indices, 2, output_size=RANKS[n])
     np.testing.assert_array_equal(output, expected.detach().numpy())
     grad = distinct(output.shape)
@@ -551,9 +545,7 @@ def test_unpool_equals_torch_and_takes_both_layouts(n):
 
     keywords = {"output_size": RANKS[n], "layout": "channels_last"}
     np.testing.assert_array_equal(unpool(last(pooled), last(indices), 2, **keywords), last(output))
-    np.testing.assert_array_equal(
-        backward(last(grad), last(pooled), last(indices), 2, **keywords), last(result)
-    )
+    np.testing.assert_array_equal(backward(last(grad), last(pooled), last(indices), 2, **keywords), last(result))
 
 
 def test_index_conventions():
@@ -628,9 +620,7 @@ def test_fractional_windows_are_those_of_torch(n, dtype):
         )
         output, indices = pool(x, kernel, outputs, None, True, samples)
         np.testing.assert_array_equal(output.astype(float), expected.double().numpy())
-        if (
-            dtype == "float64"
-        ):  # in narrower dtypes elements are equal, and torch does not take the first of them
+        if dtype == "float64":  # in narrower dtypes elements are equal, and torch does not take the first of them
             np.testing.assert_array_equal(indices, named.numpy())
             grad = distinct(output.shape)
             by_samples = backward(grad, x, kernel, outputs, None, samples)
@@ -647,9 +637,7 @@ def test_fractional_by_ratio_and_by_generator():
     np.testing.assert_array_equal(output, ref.fractional_max_pool2d(x, 2, (5, 5), _random_samples=samples))
     one = ref.fractional_max_pool2d(x[0], 2, 5, _random_samples=samples[:1])
     np.testing.assert_array_equal(one, output[0])
-    last = ref.fractional_max_pool2d(
-        np.moveaxis(x, 1, -1), 2, 5, _random_samples=samples, layout="channels_last"
-    )
+    last = ref.fractional_max_pool2d(np.moveaxis(x, 1, -1), 2, 5, _random_samples=samples, layout="channels_last")
     np.testing.assert_array_equal(last, np.moveaxis(output, 1, -1))
     assert ref.fractional_max_pool2d(x[:0], 2, 5).shape == (0, 3, 5, 5)
     assert ref.fractional_max_pool2d(x, 2, 1).shape == (2, 3, 1, 1)
@@ -700,9 +688,7 @@ def test_lp_is_scaled_so_that_nothing_overflows(dtype):
         result = ref.lp_pool1d(np.full((1, 2), value, dtype), 2, 2).item()
         np.testing.assert_allclose(result, float(value) * 2**0.5, rtol=info.eps)
     equal(ref.lp_pool1d(np.full((1, 3), info.max, dtype), 3, 3), INF)
-    np.testing.assert_allclose(
-        ref.lp_pool1d(line(1e20, 1e20, dtype=np.float32), 2, 2), [[2**0.5 * 1e20]], rtol=1e-7
-    )
+    np.testing.assert_allclose(ref.lp_pool1d(line(1e20, 1e20, dtype=np.float32), 2, 2), [[2**0.5 * 1e20]], rtol=1e-7)
 
 
 def test_lp_padding_counts_as_zero():
@@ -772,9 +758,7 @@ def test_generalised_mean_gradients(p):
     x = distinct((2, 2, 3, 4)) + 1.5
     grad = distinct((2, 2, 1, 1))
     for_x, for_p = ref.gem_pool2d_backward(grad, x, p, 0.3)
-    np.testing.assert_allclose(
-        for_x, numerical(lambda moved: ref.gem_pool2d(moved, p, 0.3), x, grad), atol=1e-8
-    )
+    np.testing.assert_allclose(for_x, numerical(lambda moved: ref.gem_pool2d(moved, p, 0.3), x, grad), atol=1e-8)
     assert (for_x[x < 0.3] == 0).all()
     moved = numerical(lambda exponent: ref.gem_pool2d(x, exponent.item(), 0.3), np.array([p]), grad)
     np.testing.assert_allclose(for_p, moved.item(), rtol=1e-8)
@@ -832,9 +816,7 @@ def test_bad_blurs():
 def test_max_blur_is_a_max_at_stride_one_and_then_a_blur():
     x = distinct((2, 3, 7, 8))
     both = ref.blur_pool2d(ref.max_pool2d(x, 3, 1, 1), 4, 2, padding_mode="replicate")
-    np.testing.assert_array_equal(
-        ref.max_blur_pool2d(x, 3, 2, 1, blur_kernel_size=4, padding_mode="replicate"), both
-    )
+    np.testing.assert_array_equal(ref.max_blur_pool2d(x, 3, 2, 1, blur_kernel_size=4, padding_mode="replicate"), both)
     assert ref.max_blur_pool2d(x).shape == (2, 3, 3, 4)
     assert ref.max_blur_pool2d(x[0]).shape == (3, 3, 4)
     x[0, 0, 0, 0] = NAN
@@ -865,9 +847,7 @@ def test_roi_align_by_hand():
     np.testing.assert_array_equal(ref.roi_align(RAMP, whole, here, 1).ravel(), [7.5])
     np.testing.assert_array_equal(ref.roi_align(RAMP, whole, here, 1, mode="max").ravel(), [15])
     np.testing.assert_array_equal(ref.roi_align(RAMP, whole / 2, here, 4, 2.0, 1), RAMP)
-    shifted = ref.roi_align(
-        RAMP, whole - 0.5, here, 4, 1.0, 1, coordinate_transformation_mode="output_half_pixel"
-    )
+    shifted = ref.roi_align(RAMP, whole - 0.5, here, 4, 1.0, 1, coordinate_transformation_mode="output_half_pixel")
     np.testing.assert_array_equal(shifted, RAMP)
     # Interpolation comes before the maximum: amid four pixels it is their mean, not a quarter of one.
     middle = np.array([[1.0, 1, 2, 2]])
@@ -1093,9 +1073,7 @@ def test_global_pools(name, n):
     y = pool(x)
     assert y.shape == (2, 3) + (1,) * n
     axes = tuple(range(2, n + 2))
-    whole = {"max": x.max, "avg": x.mean}.get(name.split("_")[1], lambda axes, keepdims: None)(
-        axes, keepdims=True
-    )
+    whole = {"max": x.max, "avg": x.mean}.get(name.split("_")[1], lambda axes, keepdims: None)(axes, keepdims=True)
     if whole is None:
         whole = np.sqrt((x**2).sum(axes, keepdims=True))
     np.testing.assert_allclose(y, whole, rtol=1e-14)
@@ -1352,11 +1330,7 @@ STORAGE_ORDERS = {0: "onnx", 1: "onnx_column_major"}
 def tensor(description):
     data = description["data"]
     if isinstance(data, dict):
-        data = (
-            np.full(description["shape"], data["fill"])
-            if "fill" in data
-            else CONFORMANCE["arrays"][data["array"]]
-        )
+        data = np.full(description["shape"], data["fill"]) if "fill" in data else CONFORMANCE["arrays"][data["array"]]
     return np.array(data, description["dtype"]).reshape(description["shape"])
 
 
@@ -1364,9 +1338,7 @@ def replay(case):
     """Answer an ONNX node by the reference; the attributes' defaults are ONNX's."""
     given, (x, *more) = dict(case["attrs"]), map(tensor, case["inputs"])
     op, family = case["op"], case["op"].removeprefix("Global")
-    name = {"MaxPool": "max_pool", "AveragePool": "avg_pool", "LpPool": "lp_pool", "MaxUnpool": "max_unpool"}[
-        family
-    ]
+    name = {"MaxPool": "max_pool", "AveragePool": "avg_pool", "LpPool": "lp_pool", "MaxUnpool": "max_unpool"}[family]
     if op != family:
         return [getattr(ref, f"global_{name}")(x, **given)]
     kernel = given.pop("kernel_shape")
@@ -1451,9 +1423,7 @@ def test_cases_of_onnxruntime(case):
 def test_signatures(name, signature):
     function = getattr(ref, name)
     assert function.__name__ == name
-    parameters = (
-        inspect.signature(function).replace(return_annotation=inspect.Signature.empty).parameters.values()
-    )
+    parameters = inspect.signature(function).replace(return_annotation=inspect.Signature.empty).parameters.values()
     plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
     assert str(inspect.Signature(plain)) == signature
 

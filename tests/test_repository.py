@@ -22,9 +22,7 @@ HEAVY = ["matplotlib", "ml_dtypes", "onnx", "onnxruntime", "openvino", "rich", "
 
 def test_importing_pooling_imports_numpy_and_nothing_heavier(tmp_path: Path) -> None:
     code = f"import sys, pooling; print(*(name for name in {HEAVY} if name in sys.modules))"
-    process = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
+    process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
     assert process.stdout.split() == []
 
 

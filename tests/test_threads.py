@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import pooling
-from tests.conftest import GEOMETRIES, LAYOUTS, Array, assert_same_bytes, channels_last, random_array
+from tests.conftest import LAYOUTS, PATHS, Array, assert_same_bytes, channels_last, random_array
 
 
 @pytest.fixture(autouse=True)
@@ -28,27 +28,29 @@ def default_again() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("path", GEOMETRIES)
+@pytest.mark.parametrize("path", PATHS)
 def test_any_number_of_threads_makes_the_same_bytes(path: str, layout: str, always_parallel: None) -> None:
-    geometry = GEOMETRIES[path]
+    geometry = PATHS[path]
     x = random_array(geometry.shape, np.float32)
     x = x if layout == "channels_first" else channels_last(x)
     arguments = {**geometry.windows, "layout": layout}
 
+    families = ("max_pool", "avg_pool") if geometry.adaptive else ("max_pool", "min_pool", "avg_pool")
+
     def everything() -> list[Array]:
-        found = []
-        for family in ("max_pool", "avg_pool"):
-            forward = getattr(pooling, f"{family}{geometry.dimensions}d")
-            backward = getattr(pooling, f"{family}{geometry.dimensions}d_backward")
+        found: list[Array] = []
+        for family in families:
+            forward = getattr(pooling, geometry.function(family))
+            backward = getattr(pooling, f"{geometry.function(family)}_backward")
             values = forward(x, **arguments)
             grad = random_array(values.shape, np.float32, 1)
             found += [values, backward(grad, x, **arguments)]
-        values, indices = pooling_with_indices(x, geometry.dimensions, arguments)
-        grad = random_array(values.shape, np.float32, 1)
-        backward = getattr(pooling, f"max_pool{geometry.dimensions}d_backward")
-        found += [values, indices, backward(grad, x, **arguments, indices=indices)]
-        found += [pooling.global_max_pool(x, layout=layout), pooling.global_avg_pool(x, layout=layout)]
-        return found
+            if family == "avg_pool":
+                found.append(forward(x.astype(np.int16), **arguments))
+            else:
+                values, indices = forward(x, **arguments, return_indices=True)
+                found += [values, indices, backward(grad, x, **arguments, indices=indices)]
+        return [*found, pooling.global_max_pool(x, layout=layout), pooling.global_avg_pool(x, layout=layout)]
 
     with pooling.threads(1):
         expected = everything()
@@ -56,11 +58,6 @@ def test_any_number_of_threads_makes_the_same_bytes(path: str, layout: str, alwa
         with pooling.threads(count):
             for result, alone in zip(everything(), expected, strict=True):
                 assert_same_bytes(result, alone)
-
-
-def pooling_with_indices(x: Array, dimensions: int, arguments: dict[str, Any]) -> tuple[Array, Array]:
-    result: tuple[Array, Array] = getattr(pooling, f"max_pool{dimensions}d")(x, **arguments, return_indices=True)
-    return result
 
 
 def test_large_calls_on_several_threads_make_the_same_bytes() -> None:
