@@ -7,6 +7,7 @@ import importlib
 import math
 import mmap
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 import pooling
+from pooling.operators import OPERATORS
 
 # The same examples every time, on every machine: a test that fails once fails again.
 settings.register_profile(
@@ -37,6 +39,13 @@ LAYOUTS = ("channels_first", "channels_last")
 HALVES = ("float16", "bfloat16")
 FLOATS = (*HALVES, "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+# Families with arguments of their own are tested in files of their own.
+CORE = {
+    name: operator
+    for name, operator in OPERATORS.items()
+    if re.fullmatch("(adaptive_|global_)?(max|avg)_pool|min_pool", name)
+}
 
 
 def dtype_of(dtype: Any) -> np.dtype[Any]:

@@ -11,27 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pooling
-from pooling.operators import OPERATORS as EVERY_OPERATOR
-
-# Families with arguments of their own are tested in files of their own.
-CORE = (
-    "max_pool",
-    "min_pool",
-    "avg_pool",
-    "global_max_pool",
-    "global_avg_pool",
-    "adaptive_max_pool",
-    "adaptive_avg_pool",
-)
-OPERATORS = {name: EVERY_OPERATOR[name] for name in CORE}
-
+from tests.conftest import CORE
 
 X = np.zeros((1, 2, 8, 9), np.float32)
 ROW = np.zeros((1, 1, 4), np.float32)
 CUBE = np.zeros((1, 1, 4, 4, 4), np.float32)
 GRAD = np.zeros((1, 2, 2, 3), np.float32)
-WINDOWED = [name for operator in OPERATORS.values() if operator.windows == "sliding" for name in operator.functions]
-ALL = [name for operator in OPERATORS.values() for name in operator.functions]
+WINDOWED = [name for operator in CORE.values() if operator.windows == "sliding" for name in operator.functions]
+ALL = [name for operator in CORE.values() for name in operator.functions]
 
 
 def array_for(function: str) -> np.ndarray[Any, Any]:
@@ -548,7 +535,7 @@ def test_every_function_names_itself_the_argument_and_the_axis(function: str, na
 )
 def test_a_dtype_that_is_no_number_to_pool_is_refused_with_those_that_are(function: str, dtype: Any) -> None:
     name = function.removesuffix("_backward")
-    operator = next(operator for operator in OPERATORS.values() if name in operator.functions)
+    operator = next(operator for operator in CORE.values() if name in operator.functions)
     accepted = operator.gradient_dtypes if function.endswith("_backward") else operator.dtypes
     x = np.zeros(array_for(function).shape, dtype)
     arguments = () if function.startswith("global") else (3,)

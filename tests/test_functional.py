@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import pooling
 from pooling import reference
-from pooling.operators import OPERATORS as EVERY_OPERATOR
 from tests.conftest import (
     AVERAGED,
+    CORE,
     FLOATS,
     HALVES,
     INTEGERS,
@@ -41,13 +41,13 @@ from tests.conftest import (
 )
 
 NAN, INF = math.nan, math.inf
-SUMS = [name for name, operator in OPERATORS.items() if operator.reducer == "total"]
-CHOICES = [name for name in OPERATORS if name not in SUMS]
+SUMS = [name for name, operator in CORE.items() if operator.reducer == "total"]
+CHOICES = [name for name in CORE if name not in SUMS]
 # Dtypes whose calls are drawn together.
 GROUPS = {"float32": ("float32",), "float64": ("float64",), "halves": HALVES, "integers": INTEGERS, "bool": ("bool",)}
 CALLS = [
     pytest.param(name, function, dtypes, id=f"{function}-{group}")
-    for name, operator in OPERATORS.items()
+    for name, operator in CORE.items()
     for function in operator.functions
     for group, names in GROUPS.items()
     if (dtypes := [dtype for dtype in operator.dtypes if dtype in names])
@@ -55,19 +55,6 @@ CALLS = [
 
 
 # --- arguments that each operator understands ------------------------------------------------------------------
-
-
-# Families with arguments of their own are tested in files of their own.
-CORE = (
-    "max_pool",
-    "min_pool",
-    "avg_pool",
-    "global_max_pool",
-    "global_avg_pool",
-    "adaptive_max_pool",
-    "adaptive_avg_pool",
-)
-OPERATORS = {name: EVERY_OPERATOR[name] for name in CORE}
 
 
 def sliding(dimensions: int, **extras: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -109,9 +96,9 @@ ARGUMENTS: dict[str, Callable[[int], st.SearchStrategy[dict[str, Any]]]] = {
 
 
 def test_every_operator_and_every_dtype_is_tested_here() -> None:
-    assert ARGUMENTS.keys() == OPERATORS.keys()
+    assert ARGUMENTS.keys() == CORE.keys()
     known = {dtype for dtypes in GROUPS.values() for dtype in dtypes}
-    for operator in OPERATORS.values():
+    for operator in CORE.values():
         assert known.issuperset(operator.dtypes)
 
 
@@ -159,7 +146,7 @@ def assert_answers_as_the_reference(name: str, function: str, x: Array, argument
     else:
         exact = twin(x.astype(np.float64), **arguments)
         assert_within(result, exact, allowed_error(name, function, x, arguments, exact))
-    if OPERATORS[name].indices:
+    if CORE[name].indices:
         values, indices = call(x, **arguments, return_indices=True)
         _, expected_indices = twin(x, **arguments, return_indices=True)
         assert_same(values, expected)
@@ -169,7 +156,7 @@ def assert_answers_as_the_reference(name: str, function: str, x: Array, argument
 @pytest.mark.parametrize(("name", "function", "dtypes"), CALLS)
 @given(data=st.data())
 def test_any_call_answers_as_the_reference(name: str, function: str, dtypes: list[str], data: st.DataObject) -> None:
-    one_for_all = not OPERATORS[name].dimensions
+    one_for_all = not CORE[name].dimensions
     dtype = data.draw(st.sampled_from(dtypes), label="dtype")
     layout = data.draw(st.sampled_from(LAYOUTS), label="layout")
     dimensions = data.draw(st.integers(1, 3), label="dimensions") if one_for_all else int(function[-2])
@@ -481,7 +468,7 @@ def test_integer_averages_are_rounded_as_asked(rounding: str, expected: list[int
     assert pooling.global_avg_pool(shares, rounding=rounding).ravel().tolist() == expected
 
 
-@pytest.mark.parametrize("function", [name for operator in OPERATORS.values() for name in operator.functions])
+@pytest.mark.parametrize("function", [name for operator in CORE.values() for name in operator.functions])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("empty", ["batch", "channels"])
 def test_an_empty_batch_or_no_channels_make_an_empty_result(function: str, layout: str, empty: str) -> None:

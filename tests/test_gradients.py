@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import pooling
 from pooling import reference
-from pooling.operators import OPERATORS as EVERY_OPERATOR
 from tests.conftest import (
     AVERAGED,
+    CORE,
     FLOATS,
     LAYOUTS,
     LYING,
@@ -38,28 +38,15 @@ from tests.conftest import (
 NAN, INF = math.nan, math.inf
 CALLS = [
     pytest.param(name, function, operator.gradient_dtypes, id=function)
-    for name, operator in OPERATORS.items()
+    for name, operator in CORE.items()
     for function in operator.functions
 ]
-
-
-# Families with arguments of their own are tested in files of their own.
-CORE = (
-    "max_pool",
-    "min_pool",
-    "avg_pool",
-    "global_max_pool",
-    "global_avg_pool",
-    "adaptive_max_pool",
-    "adaptive_avg_pool",
-)
-OPERATORS = {name: EVERY_OPERATOR[name] for name in CORE}
 
 
 @st.composite
 def calls(draw: st.DrawFn, name: str, dimensions: int) -> dict[str, Any]:
     """Draw the arguments that a gradient shares with its forward call."""
-    windows = OPERATORS[name].windows
+    windows = CORE[name].windows
     if windows == "global":
         return {}
     if windows == "adaptive":
@@ -82,7 +69,7 @@ def allowed_error(dtype: str, windows: int, magnitudes: Array, exact: Array) -> 
 def test_any_gradient_is_that_of_the_reference(
     name: str, function: str, dtypes: tuple[str, ...], data: st.DataObject
 ) -> None:
-    one_for_all = not OPERATORS[name].dimensions
+    one_for_all = not CORE[name].dimensions
     dtype = data.draw(st.sampled_from(dtypes), label="dtype")
     layout = data.draw(st.sampled_from(LAYOUTS), label="layout")
     dimensions = data.draw(st.integers(1, 3), label="dimensions") if one_for_all else int(function[-2])
@@ -259,7 +246,7 @@ def test_gradients_are_what_a_small_step_makes(
 
 
 def test_every_gradient_is_differentiated() -> None:
-    functions = {function for operator in OPERATORS.values() for function in operator.functions}
+    functions = {function for operator in CORE.values() for function in operator.functions}
     assert {function for function, *_ in DIFFERENTIATED} == functions
 
 
@@ -463,7 +450,7 @@ def test_minus_one_is_the_index_of_a_window_without_an_element_only() -> None:
         pooling.max_pool1d_backward(np.ones_like(values), x, **windows, indices=indices)
 
 
-@pytest.mark.parametrize("function", [name for operator in OPERATORS.values() for name in operator.functions])
+@pytest.mark.parametrize("function", [name for operator in CORE.values() for name in operator.functions])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("empty", ["batch", "channels"])
 def test_the_gradient_of_an_empty_batch_is_empty(function: str, layout: str, empty: str) -> None:
