@@ -209,8 +209,11 @@ cdef class Plan:
             (axis.input_size, axis.output_size, axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin,
              axis.begin, axis.end, first, count, divisor, covering) = axes[i]
             axis.adaptive = covering is not None
+            # The dilation of a single tap and the stride of a single window mean nothing, and may be too large to
+            # calculate with.
+            if axis.kernel_size == 1:
+                axis.dilation = 1
             if axis.output_size == 1 and not axis.adaptive:
-                # The stride of a single window means nothing, and may be too large to calculate with.
                 axis.stride = (axis.kernel_size - 1) * axis.dilation + 1
             axis.has_empty = False
             axis.whole_divisor = not axis.adaptive
@@ -234,10 +237,6 @@ cdef class Plan:
             plan.uniform &= axis.whole_divisor
             self.read *= axis.input_size
             self.written *= axis.output_size
-            if max(axis.kernel_size, axis.stride) > (1 << 46) // max(axis.dilation, 1) // max(plan.inner, 1):
-                raise ValueError(
-                    f"a window of {axis.kernel_size} taps, dilation {axis.dilation} and stride {axis.stride} needs "
-                    "more scratch memory than there is")
         plan.reach = 0
         for i in range(3):
             axis = &plan.axes[i]
