@@ -173,7 +173,9 @@ cdef inline ptrdiff_t plane_cells(const plan_t* plan) noexcept nogil:
     return plan.axes[0].input_size * plan.axes[1].input_size * plan.axes[2].input_size * plan.inner
 
 
-cdef inline ptrdiff_t scatter_scratch(const plan_t* plan, const gradient_t* leaves, const contest_t* contest) noexcept nogil:
+cdef inline ptrdiff_t scatter_scratch(
+    const plan_t* plan, const gradient_t* leaves, const contest_t* contest
+) noexcept nogil:
     """Bytes for one thread: indices of a segment, and where gradients are stored narrower than they are summed, a
     converted segment and the sums of a plane."""
     cdef ptrdiff_t segment = plan.segment * plan.inner

@@ -135,7 +135,8 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
         # The passes go row by row; rows of whole vectors spare them what is left over.
         planes.width = round_up(planes.width, 8 if width.stride == 2 else 8 * width.stride)
     planes.direct = (
-        plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1 and height.pad_begin == 0 and width.pad_begin == 0
+        plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1
+        and height.pad_begin == 0 and width.pad_begin == 0
         and height.input_size % height.stride == 0 and width.input_size % width.stride == 0
         and height.dilation * (height.kernel_size - 1) < height.stride
         and width.dilation * (width.kernel_size - 1) < width.stride)

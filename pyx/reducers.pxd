@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """A reducer is a policy: an identity, and a way to combine two values. The leaves in rows.pxd know no more of it.
 
-Reducers are named by empty tag types, so that the choice is made when a leaf is compiled and costs nothing when it runs.
+Reducers are named by empty tag types, so that the choice is made when a leaf is compiled and costs nothing later.
 """
 
 from libc.math cimport INFINITY, NAN

@@ -268,8 +268,8 @@ cdef inline void take(
 cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil:
     """Divide in place; a small power of two by its exact reciprocal, which is the same and several times faster.
 
-    Other divisors are no case for a reciprocal: the mean of seven threes would be less than three. Every NaN becomes the
-    same one, since which of two NaN an addition keeps is up to the compiler.
+    Other divisors are no case for a reciprocal: the mean of seven threes would be less than three. Every NaN becomes
+    the same one, since which of two NaN an addition keeps is up to the compiler.
     """
     cdef ptrdiff_t x
     cdef real_t v
