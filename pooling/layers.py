@@ -93,7 +93,10 @@ class Layer:
 
     def _is_unbatched_global(self, input: ArrayLike) -> bool:
         """Whether `input` has no batch axis, which a global function cannot see: it takes any number of axes."""
-        return self.operator.startswith("global_") and np.ndim(input) == self.dimensions + 1
+        if not self.operator.startswith("global_"):
+            return False
+        self._spatial(np.shape(input))
+        return np.ndim(input) == self.dimensions + 1
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Return the windows on each spatial axis for an input of this shape."""
@@ -131,8 +134,8 @@ class Layer:
         """Whether an argument differs from its default."""
         return (
             name in ("kernel_size", "output_size")
-            or value != self._defaults[name]
             or type(value) is not type(self._defaults[name])
+            or value != self._defaults[name]
         )
 
     _defaults: ClassVar[dict[str, Any]] = {

@@ -460,7 +460,7 @@ def test_errors(node: onnx.NodeProto, opset: int, shape: tuple[int, ...], senten
         ((node_of("MaxPool"), True, MAP), "layer_from_node: opset=True must be an integer, not bool"),
         (
             (node_of("MaxPool"), 19, None),
-            "layer_from_node: input_shape=None must be a sequence of integers, not NoneType",
+            "layer_from_node: input_shape=None must be a sequence of integers; None is of type NoneType",
         ),
     ],
 )
