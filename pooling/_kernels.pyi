@@ -95,3 +95,28 @@ def align_regions(
     grad_input: AnyArray | None = ...,
     threads: int = ...,
 ) -> None: ...
+def unpool(
+    src: AnyArray,
+    indices: AnyArray,
+    dst: AnyArray,
+    outer: int,
+    pooled: int,
+    cells: int,
+    inner: int,
+    itemsize: int,
+    backward: bool = ...,
+    threads: int = ...,
+) -> int: ...
+def fractional_max(
+    src: AnyArray,
+    dst: AnyArray,
+    indices: AnyArray | None,
+    outer: int,
+    inner: int,
+    input_size: Sequence[int],
+    output_size: Sequence[int],
+    kernel_size: Sequence[int],
+    starts: Sequence[AnyArray],
+    kind: int,
+    threads: int = ...,
+) -> None: ...

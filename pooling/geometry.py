@@ -399,21 +399,27 @@ def unpool_size(
     *,
     function: str = "max_unpool",
 ) -> tuple[int, ...]:
-    """Size of the map that a pooling came from: torch's ``(O - 1) * stride - 2 * padding + kernel_size``.
+    """Size of the map that a pooling came from: ``(O - 1) * stride - pad_begin - pad_end + kernel_size``.
 
     `output_size` chooses another size less than one stride away, as in torch.
     """
     dimensions = len(pooled_size)
     kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
     strides = kernels if stride is None else per_axis(function, "stride", stride, dimensions)
-    paddings = per_axis(function, "padding", padding, dimensions, minimum=0)
+    if isinstance(padding, str) and padding != VALID:
+        raise ValueError(
+            f"{function}: padding={padding!r} would follow from the size that is looked for; use 'valid' or numbers"
+        )
+    pairs = _padding_pairs(function, padding, pooled_size, kernels, strides)
     names = axis_names(dimensions)
     default = [
-        (size - 1) * step - 2 * pad + taps
-        for size, step, pad, taps in zip(pooled_size, strides, paddings, kernels, strict=True)
+        (size - 1) * step - sum(pair) + taps
+        for size, step, pair, taps in zip(pooled_size, strides, pairs, kernels, strict=True)
     ]
     chosen = default if output_size is None else per_axis(function, "output_size", output_size, dimensions)
     for i, name in enumerate(names):
+        if pooled_size[i] < 1:
+            raise ValueError(f"{function}: the input has size 0 on axis {name}; it must have at least 1 cell")
         if output_size is not None and not default[i] - strides[i] < chosen[i] < default[i] + strides[i]:
             raise ValueError(
                 f"{function}: output_size={output_size!r} must lie between {default[i] - strides[i] + 1} and "

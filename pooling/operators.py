@@ -26,8 +26,9 @@ class Operator:
     dimensions : tuple of int
         Numbers of spatial axes that exist as functions of their own (``max_pool2d``); empty where one function serves
         all.
-    windows : {"sliding", "adaptive", "global", "regions"}
-        What places the windows: kernel and stride, the output size, the whole map, or regions that come with the call.
+    windows : {"sliding", "adaptive", "global", "regions", "fractional", "named"}
+        What places the windows: kernel and stride, the output size, the whole map, regions that come with the call, or
+        the output size and random phases. Unpooling has no windows, but places that indices name.
     reducer : str
         What combines the values of a window, as the kernels name it.
     dtypes, gradient_dtypes : tuple of str
@@ -42,7 +43,7 @@ class Operator:
 
     name: str
     dimensions: tuple[int, ...]
-    windows: Literal["sliding", "adaptive", "global", "regions"]
+    windows: Literal["sliding", "adaptive", "global", "regions", "fractional", "named"]
     reducer: str
     dtypes: tuple[str, ...]
     gradient_dtypes: tuple[str, ...]
@@ -126,5 +127,27 @@ OPERATORS: dict[str, Operator] = {
         ),
         _regions("max_roi_pool", "greatest", "MaxRoiPool", "Greatest element of each window of regions of interest."),
         _regions("roi_align", "samples", "RoiAlign", "Mean, or greatest, of bilinear samples in regions of interest."),
+        Operator(
+            "fractional_max_pool",
+            (2, 3),
+            "fractional",
+            "greatest",
+            FLOATS,
+            FLOATS,
+            ("Reshape", "GatherElements", "ReduceMax"),
+            True,
+            "Greatest element of each of a fixed number of windows that lie at random steps.",
+        ),
+        Operator(
+            "max_unpool",
+            (1, 2, 3),
+            "named",
+            "place",
+            FLOATS + INTEGERS,
+            FLOATS,
+            ("MaxUnpool",),
+            False,
+            "Elements put back where the indices of a max pooling say, among zeros.",
+        ),
     )
 }

@@ -244,3 +244,7 @@ def scatter_backward(
         free(bads)
         free(scratch)
     return first_bad
+
+
+include "unpool.pxi"
+include "fractional.pxi"

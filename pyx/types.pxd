@@ -53,3 +53,10 @@ ctypedef fused integer_t:
 ctypedef fused sum_t:
     int64_t
     int128_t
+
+# Elements that are only moved, by their size.
+ctypedef fused bits_t:
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t

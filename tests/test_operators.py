@@ -174,6 +174,7 @@ def sample(function: str, dtype: np.dtype[Any]) -> dict[str, Any]:
         "kernel_size": 2,
         "norm_type": 2.0,
         "output_ratio": 0.5,
+        "_random_samples": np.full((1, 2, spatial), 0.5),
         "indices": np.arange(x.size // 2).reshape(1, 1, *x.shape[2:]).repeat(2, 1),
         "rois": np.array([[0.0, 0, 0, 3, 3]])[:, 0 if function == "max_roi_pool" else 1 :],
         "batch_indices": np.array([0]),

@@ -1,0 +1,797 @@
+"""Max unpooling, its gradient, and the conventions by which indices name elements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import geometry
+from .arrays import as_array, native, result_array
+from .calls import _split
+from .describe import described
+from .dispatch import kernels
+from .functional import AnyArray, Layout
+from .geometry import Axis, Padding, Sizes
+from .layers import Layer
+from .operators import INTEGERS, OPERATORS
+from .threads import threads_for
+
+__all__ = [
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
+    "convert_indices",
+    "max_unpool1d",
+    "max_unpool1d_backward",
+    "max_unpool2d",
+    "max_unpool2d_backward",
+    "max_unpool3d",
+    "max_unpool3d_backward",
+]
+
+Convention = Literal["torch", "onnx", "onnx_column_major", "tensorflow"]
+
+
+@dataclass(frozen=True)
+class _Unpooling:
+    """A checked call: elements, the indices that say where they go, and the shape of the map that comes of it."""
+
+    function: str
+    array: AnyArray
+    indices: AnyArray
+    spatial: slice
+    output_shape: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        function: str,
+        dimensions: int,
+        input: ArrayLike,
+        indices: ArrayLike,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        output_size: Any,
+        layout: str,
+        dtypes: tuple[str, ...],
+    ) -> _Unpooling:
+        """Check the arguments of a public function."""
+        array = as_array(function, "input", input, dtypes)
+        _, spatial = _split(function, array.shape, dimensions, layout)
+        sizes = geometry.unpool_size(
+            array.shape[spatial],
+            kernel_size,
+            stride,
+            padding,
+            _spatial_part(output_size, dimensions, layout),
+            function=function,
+        )
+        output_shape = geometry.replace_spatial(array.shape, spatial, sizes)
+        geometry.check_total(function, output_shape, 8)
+        named = as_array(function, "indices", indices, INTEGERS)
+        if named.shape != array.shape:
+            raise ValueError(
+                f"{function}: indices have shape {named.shape}, the input {array.shape}; give each element one index"
+            )
+        return cls(function, array, named, spatial, output_shape)
+
+    def forward(self, out: AnyArray | None) -> AnyArray:
+        """Put the elements into their places."""
+        dtype = self.array.dtype.newbyteorder("=")
+        result = result_array(self.function, out, self.output_shape, dtype, self.array, self.indices)
+        return self._run(self.array, result, backward=False)
+
+    def backward(self, grad_output: ArrayLike, out: AnyArray | None) -> AnyArray:
+        """Bring the gradients back from there."""
+        dtype = self.array.dtype.newbyteorder("=")
+        gradient = as_array(self.function, "grad_output", grad_output)
+        if gradient.dtype.newbyteorder("=") != dtype:
+            raise TypeError(
+                f"{self.function}: grad_output has dtype {gradient.dtype.name}, the input {dtype.name}; "
+                "give both the same"
+            )
+        if gradient.shape != self.output_shape:
+            raise ValueError(
+                f"{self.function}: grad_output has shape {gradient.shape}, but the forward call returns "
+                f"{self.output_shape} for input {self.array.shape}"
+            )
+        result = result_array(self.function, out, self.array.shape, dtype, gradient, self.indices)
+        return self._run(gradient, result, backward=True)
+
+    def _run(self, source: AnyArray, result: AnyArray, *, backward: bool) -> AnyArray:
+        shape = self.array.shape
+        cells = math.prod(self.output_shape[self.spatial])
+        bad = kernels.unpool(
+            native(source),
+            native(self.indices.astype(np.int64, copy=False)),
+            result,
+            math.prod(shape[: self.spatial.start]),
+            math.prod(shape[self.spatial]),
+            cells,
+            math.prod(shape[self.spatial.stop :]),
+            result.itemsize,
+            backward,
+            threads_for(source.nbytes + result.nbytes),
+        )
+        if bad >= 0:
+            position = tuple(int(i) for i in np.unravel_index(bad, shape))
+            raise ValueError(
+                f"{self.function}: indices{list(position)} is {self.indices[position]}, but a plane of the output has "
+                f"{cells} elements; give the indices of the pooling, and the size of its input as output_size"
+            )
+        return result
+
+
+def _spatial_part(output_size: Any, dimensions: int, layout: str) -> Any:
+    """Cut the spatial sizes out of a whole shape with batch and channels, which torch takes as well."""
+    if isinstance(output_size, (tuple, list)) and len(output_size) == dimensions + 2:
+        return output_size[1:-1] if layout == "channels_last" else output_size[2:]
+    return output_size
+
+
+@described("max_unpool", 1)
+def max_unpool1d(
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    output_size: Sizes | None = None,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Put each element back to where `pooling.max_pool1d` took it from; everything else is 0.
+
+    Where an index occurs twice, the last element in row-major order stays, at any number of threads.
+
+    Parameters
+    ----------
+    {input}
+    indices : array_like of integers
+        For each element its position in the plane of the output, flat in row-major order; see
+        `pooling.convert_indices` for other conventions.
+    kernel_size, stride, padding
+        As the pooling had them; ``"valid"`` is no padding, and ``"same"`` would need the size that is looked for.
+    output_size : int or sequence of int, optional
+        Size of the output, or its whole shape; by default ``(I - 1) * stride - padding + kernel_size`` on each axis,
+        from which another must be less than one stride away.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The map, with the input's dtype.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane; `out` is then partly written.
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.max_unpool1d`` and ONNX MaxUnpool. Of equal indices torch keeps any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.array([[[1.0, 3.0, 2.0, 1.0]]])
+    >>> values, indices = pooling.max_pool1d(x, 2, return_indices=True)
+    >>> pooling.max_unpool1d(values, indices, 2).ravel()
+    array([0., 3., 2., 0.])
+    """
+    call = _Unpooling.of(
+        "max_unpool1d",
+        1,
+        input,
+        indices,
+        kernel_size,
+        stride,
+        padding,
+        output_size,
+        layout,
+        OPERATORS["max_unpool"].dtypes,
+    )
+    return call.forward(out)
+
+
+@described("max_unpool", 2)
+def max_unpool2d(
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    output_size: Sizes | None = None,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Put each element back to where `pooling.max_pool2d` took it from; everything else is 0.
+
+    Where an index occurs twice, the last element in row-major order stays, at any number of threads.
+
+    Parameters
+    ----------
+    {input}
+    indices : array_like of integers
+        For each element its position in the plane of the output, flat in row-major order; see
+        `pooling.convert_indices` for other conventions.
+    kernel_size, stride, padding
+        As the pooling had them; ``"valid"`` is no padding, and ``"same"`` would need the size that is looked for.
+    output_size : int or sequence of int, optional
+        Size of the output, or its whole shape; by default ``(I - 1) * stride - padding + kernel_size`` on each axis,
+        from which another must be less than one stride away.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The map, with the input's dtype.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane; `out` is then partly written.
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.max_unpool2d`` and ONNX MaxUnpool. Of equal indices torch keeps any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.array([[[[1.0, 3.0, 2.0, 1.0]]]])
+    >>> values, indices = pooling.max_pool2d(x, (1, 2), return_indices=True)
+    >>> pooling.max_unpool2d(values, indices, (1, 2)).ravel()
+    array([0., 3., 2., 0.])
+    """
+    call = _Unpooling.of(
+        "max_unpool2d",
+        2,
+        input,
+        indices,
+        kernel_size,
+        stride,
+        padding,
+        output_size,
+        layout,
+        OPERATORS["max_unpool"].dtypes,
+    )
+    return call.forward(out)
+
+
+@described("max_unpool", 3)
+def max_unpool3d(
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    output_size: Sizes | None = None,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Put each element back to where `pooling.max_pool3d` took it from; everything else is 0.
+
+    Where an index occurs twice, the last element in row-major order stays, at any number of threads.
+
+    Parameters
+    ----------
+    {input}
+    indices : array_like of integers
+        For each element its position in the plane of the output, flat in row-major order; see
+        `pooling.convert_indices` for other conventions.
+    kernel_size, stride, padding
+        As the pooling had them; ``"valid"`` is no padding, and ``"same"`` would need the size that is looked for.
+    output_size : int or sequence of int, optional
+        Size of the output, or its whole shape; by default ``(I - 1) * stride - padding + kernel_size`` on each axis,
+        from which another must be less than one stride away.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        The map, with the input's dtype.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane; `out` is then partly written.
+
+    Notes
+    -----
+    Equals ``torch.nn.functional.max_unpool3d`` and ONNX MaxUnpool. Of equal indices torch keeps any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.array([[[[[1.0, 3.0, 2.0, 1.0]]]]])
+    >>> values, indices = pooling.max_pool3d(x, (1, 1, 2), return_indices=True)
+    >>> pooling.max_unpool3d(values, indices, (1, 1, 2)).ravel()
+    array([0., 3., 2., 0.])
+    """
+    call = _Unpooling.of(
+        "max_unpool3d",
+        3,
+        input,
+        indices,
+        kernel_size,
+        stride,
+        padding,
+        output_size,
+        layout,
+        OPERATORS["max_unpool"].dtypes,
+    )
+    return call.forward(out)
+
+
+@described("max_unpool", 1)
+def max_unpool1d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    output_size: Sizes | None = None,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.max_unpool1d` with respect to its input.
+
+    Each element gets the gradient of its place; one that a later element replaced there gets 0.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    input : array_like
+        What was unpooled; only its shape and dtype matter, which must be one of floats.
+    indices, kernel_size, stride, padding, output_size
+        As in the forward call.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane; `out` is then partly written.
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.max_unpool1d``, but where an index occurs twice: there
+    torch gives the gradient to replaced elements as well.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x, indices = np.ones((1, 1, 2)), np.array([[[3, 3]]])
+    >>> grad = np.arange(4.0).reshape(1, 1, 4)
+    >>> pooling.max_unpool1d_backward(grad, x, indices, 2).ravel()
+    array([0., 3.])
+    """
+    call = _Unpooling.of(
+        "max_unpool1d_backward",
+        1,
+        input,
+        indices,
+        kernel_size,
+        stride,
+        padding,
+        output_size,
+        layout,
+        OPERATORS["max_unpool"].gradient_dtypes,
+    )
+    return call.backward(grad_output, out)
+
+
+@described("max_unpool", 2)
+def max_unpool2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    output_size: Sizes | None = None,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.max_unpool2d` with respect to its input.
+
+    Each element gets the gradient of its place; one that a later element replaced there gets 0.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    input : array_like
+        What was unpooled; only its shape and dtype matter, which must be one of floats.
+    indices, kernel_size, stride, padding, output_size
+        As in the forward call.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane; `out` is then partly written.
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.max_unpool2d``, but where an index occurs twice: there
+    torch gives the gradient to replaced elements as well.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x, indices = np.ones((1, 1, 1, 2)), np.array([[[[3, 3]]]])
+    >>> grad = np.arange(4.0).reshape(1, 1, 1, 4)
+    >>> pooling.max_unpool2d_backward(grad, x, indices, (1, 2)).ravel()
+    array([0., 3.])
+    """
+    call = _Unpooling.of(
+        "max_unpool2d_backward",
+        2,
+        input,
+        indices,
+        kernel_size,
+        stride,
+        padding,
+        output_size,
+        layout,
+        OPERATORS["max_unpool"].gradient_dtypes,
+    )
+    return call.backward(grad_output, out)
+
+
+@described("max_unpool", 3)
+def max_unpool3d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    indices: ArrayLike,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    output_size: Sizes | None = None,
+    *,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
+) -> AnyArray:
+    """Gradient of `pooling.max_unpool3d` with respect to its input.
+
+    Each element gets the gradient of its place; one that a later element replaced there gets 0.
+
+    Parameters
+    ----------
+    grad_output : array_like
+        Gradient with respect to the result: its shape, and the input's dtype.
+    input : array_like
+        What was unpooled; only its shape and dtype matter, which must be one of floats.
+    indices, kernel_size, stride, padding, output_size
+        As in the forward call.
+    {layout}
+    {out}
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `input`.
+
+    Raises
+    ------
+    {errors}
+        Also if an index names no element of its plane; `out` is then partly written.
+
+    Notes
+    -----
+    Equals what torch.autograd makes of ``torch.nn.functional.max_unpool3d``, but where an index occurs twice: there
+    torch gives the gradient to replaced elements as well.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x, indices = np.ones((1, 1, 1, 1, 2)), np.array([[[[[3, 3]]]]])
+    >>> grad = np.arange(4.0).reshape(1, 1, 1, 1, 4)
+    >>> pooling.max_unpool3d_backward(grad, x, indices, (1, 1, 2)).ravel()
+    array([0., 3.])
+    """
+    call = _Unpooling.of(
+        "max_unpool3d_backward",
+        3,
+        input,
+        indices,
+        kernel_size,
+        stride,
+        padding,
+        output_size,
+        layout,
+        OPERATORS["max_unpool"].gradient_dtypes,
+    )
+    return call.backward(grad_output, out)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Conventions
+
+# For each convention, what an index is made of: the position of the plane's first cell for each (n, c), how far
+# neighbouring cells lie apart, and the order in which the cells of a plane are counted.
+CONVENTIONS = ("torch", "onnx", "onnx_column_major", "tensorflow")
+
+
+def _numbering(convention: str, planes: NDArray[np.int64], channels: int, cells: int) -> tuple[Any, int, str]:
+    if convention == "torch":
+        return np.zeros_like(planes), 1, "C"
+    if convention == "tensorflow":
+        return planes % max(channels, 1), channels, "C"
+    return planes * cells, 1, "F" if convention == "onnx_column_major" else "C"
+
+
+def _convention(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"convert_indices: {name}={value!r} must be a string, not {type(value).__name__}")
+    if value not in CONVENTIONS:
+        raise ValueError(f"convert_indices: {name}={value!r} must be one of {', '.join(map(repr, CONVENTIONS))}")
+    return value
+
+
+def convert_indices(
+    indices: ArrayLike,
+    input_shape: Sequence[int],
+    *,
+    source: Convention,
+    target: Convention,
+    layout: Layout = "channels_first",
+) -> NDArray[np.int64]:
+    """Convert the indices of a max pooling from one convention to another.
+
+    ================= ===================================================================================
+    convention        an index counts
+    ================= ===================================================================================
+    torch             the cells of the plane, row by row; what this library returns and takes
+    onnx              the elements of the whole array (N, C, *S) (ONNX MaxPool)
+    onnx_column_major likewise, but the first spatial axis runs fastest (ONNX MaxPool, storage_order=1)
+    tensorflow        the elements of one image (*S, C) (tf.nn.max_pool_with_argmax)
+    ================= ===================================================================================
+
+    Parameters
+    ----------
+    indices : array_like of integers
+        Indices of shape ``(N, C, *O)``, or ``(N, *O, C)`` with ``layout="channels_last"``, with one to three spatial
+        axes. -1, of a window without any element, stays.
+    input_shape : sequence of int
+        Shape of the array that was pooled, batch and channels included.
+    source, target : {"torch", "onnx", "onnx_column_major", "tensorflow"}
+        What `indices` are, and what they shall be.
+    layout : {"channels_first", "channels_last"}
+        Order of the axes of `indices` and of `input_shape`.
+
+    Returns
+    -------
+    ndarray of int64
+        As many indices, in a new array.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If an argument has a wrong value, or an index names no element of its plane.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pooling
+    >>> x = np.arange(16.0).reshape(1, 2, 2, 4)
+    >>> _, indices = pooling.max_pool2d(x, 2, return_indices=True)
+    >>> indices.ravel()
+    array([5, 7, 5, 7])
+    >>> pooling.convert_indices(indices, x.shape, source="torch", target="onnx").ravel()
+    array([ 5,  7, 13, 15])
+    >>> pooling.convert_indices(indices, x.shape, source="torch", target="tensorflow").ravel()
+    array([10, 14, 11, 15])
+    """
+    function = "convert_indices"
+    source, target = _convention("source", source), _convention("target", target)  # type: ignore[assignment]
+    array = as_array(function, "indices", indices, INTEGERS)
+    shape = geometry.per_axis_shape(function, input_shape)
+    spatial = geometry.spatial_slice(len(shape), len(shape) - 2, layout, function=function)
+    if not 3 <= len(shape) <= 5:
+        raise ValueError(
+            f"{function}: input_shape={input_shape!r} has {len(shape)} axes; it must have a batch, a channel and one "
+            "to three spatial axes"
+        )
+    outputs = array.shape[spatial] if array.ndim == len(shape) else ()
+    if array.shape != geometry.replace_spatial(shape, spatial, outputs):
+        raise ValueError(
+            f"{function}: indices of shape {array.shape} cannot come from an input of shape {shape}; batch and "
+            "channels must be the same"
+        )
+    geometry.check_total(function, shape, 8)
+    sizes = shape[spatial]
+    cells = math.prod(sizes)
+    batch, channels = shape[0], shape[-1] if layout == "channels_last" else shape[1]
+    planes = np.arange(batch * channels, dtype=np.int64).reshape(
+        (batch, *(1,) * len(sizes), channels) if layout == "channels_last" else (batch, channels, *(1,) * len(sizes))
+    )
+    first, step, order = _numbering(source, planes, channels, cells)
+    bad = array < -1
+    if array.dtype == np.uint64:
+        bad |= array > geometry.INT64_MAX
+    # Bad indices are as good as any until they are refused below.
+    index = np.where(bad, 0, array).astype(np.int64)
+    place = index - first
+    empty = array == -1
+    bad |= ~empty & ((place < 0) | (place >= cells * step) | (place % max(step, 1) != 0))
+    if bad.any():
+        position = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"{function}: indices{list(position)} is {array[position]}, which names no element of its plane in the "
+            f"convention {source!r} for input_shape {shape}; give the shape and the convention that the indices have"
+        )
+    cell = np.where(empty, 0, place // max(step, 1))
+    first, step, new_order = _numbering(target, planes, channels, cells)
+    if cells and order != new_order:
+        cell = np.ravel_multi_index(np.unravel_index(cell, sizes, order), sizes, order=new_order)  # type: ignore[call-overload]
+    result: NDArray[np.int64] = np.where(empty, -1, first + cell * step).astype(np.int64)
+    return result
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Layers
+
+
+class _MaxUnpool(Layer):
+    operator = "max_unpool"
+    _functions: ClassVar[tuple[Any, Any]]
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        *,
+        layout: Layout = "channels_first",
+    ) -> None:
+        self.arguments = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "layout": layout}
+
+    def __call__(
+        self, input: ArrayLike, indices: ArrayLike | None = None, output_size: Sizes | None = None
+    ) -> AnyArray:
+        """Put the elements of `input` to where `indices` say."""
+        forward, _ = self._functions
+        indices = self._needed(indices)
+        result: AnyArray = forward(input, indices, output_size=output_size, **self.arguments)
+        return result
+
+    def backward(
+        self,
+        grad_output: ArrayLike,
+        input: ArrayLike,
+        indices: ArrayLike | None = None,
+        output_size: Sizes | None = None,
+        **keywords: Any,
+    ) -> AnyArray:
+        """Return the gradient with respect to `input`.
+
+        Parameters
+        ----------
+        grad_output : array_like
+            Gradient with respect to the result.
+        input, indices, output_size
+            As in the forward call.
+        **keywords
+            ``out=``.
+        """
+        _, backward = self._functions
+        indices = self._needed(indices)
+        gradient: AnyArray = backward(
+            grad_output, input, indices, output_size=output_size, **self.arguments, **keywords
+        )
+        return gradient
+
+    def _needed(self, indices: ArrayLike | None) -> ArrayLike:
+        if indices is None:
+            name = type(self).__name__
+            raise TypeError(f"{name}: indices=None does not say where elements go; give those of a max pooling")
+        return indices
+
+    def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
+        """Return the windows, on each spatial axis, of the pooling that is undone."""
+        restored = self.output_shape(input_shape)
+        return geometry.pool_axes(
+            restored[self._spatial(restored)],
+            self.arguments["kernel_size"],
+            self.arguments["stride"],
+            self.arguments["padding"],
+            function=type(self).__name__,
+        )
+
+    def output_shape(self, input_shape: Sequence[int], output_size: Sizes | None = None) -> tuple[int, ...]:
+        """Return the shape of the result for an input of this shape, without unpooling anything."""
+        name = type(self).__name__
+        shape = geometry.per_axis_shape(name, input_shape)
+        spatial = self._spatial(shape)
+        sizes = geometry.unpool_size(
+            shape[spatial],
+            self.arguments["kernel_size"],
+            self.arguments["stride"],
+            self.arguments["padding"],
+            _spatial_part(output_size, self.dimensions, self.layout),
+            function=name,
+        )
+        return geometry.replace_spatial(shape, spatial, sizes)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Layer of `pooling.max_unpool1d`, with the arguments of ``torch.nn.MaxUnpool1d`` and keyword-only extras.
+
+    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
+
+    Examples
+    --------
+    >>> MaxUnpool1d(2, stride=2).output_shape((8, 16, 50))
+    (8, 16, 100)
+    """
+
+    dimensions = 1
+    _functions = max_unpool1d, max_unpool1d_backward
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Layer of `pooling.max_unpool2d`, with the arguments of ``torch.nn.MaxUnpool2d`` and keyword-only extras.
+
+    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
+
+    Examples
+    --------
+    >>> MaxUnpool2d(2, stride=2).output_shape((8, 16, 50, 50))
+    (8, 16, 100, 100)
+    """
+
+    dimensions = 2
+    _functions = max_unpool2d, max_unpool2d_backward
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Layer of `pooling.max_unpool3d`, with the arguments of ``torch.nn.MaxUnpool3d`` and keyword-only extras.
+
+    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
+
+    Examples
+    --------
+    >>> MaxUnpool3d(2, stride=2).output_shape((8, 16, 50, 50, 50))
+    (8, 16, 100, 100, 100)
+    """
+
+    dimensions = 3
+    _functions = max_unpool3d, max_unpool3d_backward

@@ -1,0 +1,177 @@
+# Fractional max pooling: each map has windows of its own, all of one size, whose starts come as tables. Maps are pooled
+# one by one; one that does not lie in a piece, or in half precision, is first laid out as a row of floats.
+
+from reducers cimport better
+from types cimport bits_t
+
+cdef struct fractional_t:
+    ptrdiff_t inner, storage
+    ptrdiff_t input_size[3]
+    ptrdiff_t output_size[3]
+    ptrdiff_t kernel_size[3]
+    # For each axis the first cell of each window: (maps, outputs).
+    const int64_t* starts[3]
+    # Of half precision only.
+    convert_fn load
+    bint copied
+
+
+ctypedef void (*fractional_fn)(
+    const fractional_t* task, const char* src, char* dst, int64_t* indices, char* scratch, ptrdiff_t begin,
+    ptrdiff_t end) noexcept nogil
+
+
+cdef void pool_maps(
+    real_t* row, const fractional_t* task, const bits_t* src, bits_t* dst, int64_t* indices, ptrdiff_t begin,
+    ptrdiff_t end,
+) noexcept nogil:
+    """Pool maps begin to end; `row` is memory for one of them, and `indices` may be NULL.
+
+    Winners are copied as they are stored, so that rows of floats serve half precision without any rounding.
+    """
+    cdef ptrdiff_t inner = task.inner
+    cdef ptrdiff_t height = task.input_size[1]
+    cdef ptrdiff_t width = task.input_size[2]
+    cdef ptrdiff_t cells = task.input_size[0] * height * width
+    cdef ptrdiff_t outputs = task.output_size[0] * task.output_size[1] * task.output_size[2]
+    cdef ptrdiff_t plane, x, od, oh, ow, d, h, at, first, winner, out
+    cdef const int64_t* depth_starts
+    cdef const int64_t* height_starts
+    cdef const int64_t* width_starts
+    cdef const bits_t* map
+    cdef const real_t* line
+    cdef real_t best
+    for plane in range(begin, end):
+        map = src + plane // inner * cells * inner + plane % inner
+        line = <const real_t*> map
+        if task.copied:
+            if task.load != NULL and inner == 1:
+                task.load(row, map, cells)
+            elif task.load != NULL:
+                for x in range(cells):
+                    task.load(row + x, map + x * inner, 1)
+            else:
+                for x in range(cells):
+                    row[x] = line[x * inner]
+            line = row
+        depth_starts = task.starts[0] + plane * task.output_size[0]
+        height_starts = task.starts[1] + plane * task.output_size[1]
+        width_starts = task.starts[2] + plane * task.output_size[2]
+        out = plane // inner * outputs * inner + plane % inner
+        for od in range(task.output_size[0]):
+            for oh in range(task.output_size[1]):
+                for ow in range(task.output_size[2]):
+                    first = (depth_starts[od] * height + height_starts[oh]) * width + width_starts[ow]
+                    winner = first
+                    best = line[first]
+                    for d in range(task.kernel_size[0]):
+                        for h in range(task.kernel_size[1]):
+                            at = first + (d * height + h) * width
+                            for x in range(at, at + task.kernel_size[2]):
+                                if better(best, line[x], <greatest*> NULL):
+                                    best = line[x]
+                                    winner = x
+                    dst[out] = map[winner * inner]
+                    if indices != NULL:
+                        indices[out] = winner
+                    out += inner
+
+
+cdef void fractional_half(
+    const fractional_t* task, const char* src, char* dst, int64_t* indices, char* scratch, ptrdiff_t begin,
+    ptrdiff_t end,
+) noexcept nogil:
+    pool_maps(<float*> scratch, task, <const uint16_t*> src, <uint16_t*> dst, indices, begin, end)
+
+
+cdef void fractional_float(
+    const fractional_t* task, const char* src, char* dst, int64_t* indices, char* scratch, ptrdiff_t begin,
+    ptrdiff_t end,
+) noexcept nogil:
+    pool_maps(<float*> scratch, task, <const uint32_t*> src, <uint32_t*> dst, indices, begin, end)
+
+
+cdef void fractional_double(
+    const fractional_t* task, const char* src, char* dst, int64_t* indices, char* scratch, ptrdiff_t begin,
+    ptrdiff_t end,
+) noexcept nogil:
+    pool_maps(<double*> scratch, task, <const uint64_t*> src, <uint64_t*> dst, indices, begin, end)
+
+
+def fractional_max(
+    src, dst, indices, ptrdiff_t outer, ptrdiff_t inner, input_size, output_size, kernel_size, starts, int kind,
+    ptrdiff_t threads=1,
+):
+    """Take the greatest element of windows whose starts stand in tables.
+
+    Parameters
+    ----------
+    src, dst : buffer
+        Contiguous, ``(outer, *input_size, inner)`` and ``(outer, *output_size, inner)`` of a dtype of floats.
+    indices : buffer or None
+        Where to write the int64 index of each winner in its map.
+    input_size, output_size, kernel_size : sequence of three int
+    starts : sequence of three int64 arrays
+        For each axis ``(outer * inner, output_size)``: the first cell of each window, which must lie in the map whole.
+    kind : int
+        One of `KINDS`.
+    threads : int
+        At most this many.
+    """
+    cdef fractional_t task
+    cdef fractional_fn pool
+    cdef const int64_t[:, ::1] table
+    cdef ptrdiff_t i, t, o, nbytes, last
+    cdef ptrdiff_t maps = outer * inner
+    cdef ptrdiff_t read = maps, written = maps
+    if kind == FLOAT16 or kind == BFLOAT16:
+        pool = fractional_half
+        task.storage = 2
+    elif kind == FLOAT32:
+        pool = fractional_float
+        task.storage = 4
+    elif kind == FLOAT64:
+        pool = fractional_double
+        task.storage = 8
+    else:
+        raise ValueError("these kernels do not know this dtype")
+    task.inner = inner
+    task.load = GRADIENTS[kind].sum.load
+    task.copied = inner > 1 or task.load != NULL
+    for i in range(3):
+        task.input_size[i] = input_size[i]
+        task.output_size[i] = output_size[i]
+        task.kernel_size[i] = kernel_size[i]
+        read *= task.input_size[i]
+        written *= task.output_size[i]
+        table = starts[i]
+        last = task.input_size[i] - task.kernel_size[i]
+        if table.shape[0] != maps or table.shape[1] != task.output_size[i]:
+            raise ValueError("the table of starts has another shape than the result")
+        for t in range(maps):
+            for o in range(task.output_size[i]):
+                if not 0 <= table[t, o] <= last:
+                    raise ValueError("a window of the table lies outside the map")
+        task.starts[i] = &table[0, 0] if maps and task.output_size[i] else NULL
+    cdef Buffer source = Buffer(src, read * task.storage)
+    cdef Buffer target = Buffer(dst, written * task.storage, True)
+    cdef Buffer index
+    cdef int64_t* index_data = NULL
+    if indices is not None:
+        index = Buffer(indices, written * 8, True)
+        index_data = <int64_t*> index.data
+    if written == 0:
+        return
+    threads = max(1, min(threads, maps))
+    # A row of floats is at most as wide as double.
+    nbytes = round_up(read // maps * 8 if task.copied else 1, 64)
+    cdef char* scratch = scratch_for(threads, nbytes)
+    with nogil:
+        if threads == 1:
+            pool(&task, source.data, target.data, index_data, scratch, 0, maps)
+        else:
+            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                pool(
+                    &task, source.data, target.data, index_data, scratch + t * nbytes, maps * t // threads,
+                    maps * (t + 1) // threads)
+        free(scratch)
