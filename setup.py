@@ -11,13 +11,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 
 from Cython import __version__ as cython_version
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError, LinkError
+from setuptools.errors import CompileError
 
 PYX = Path("pyx")
 BUILD = Path("build", sys.implementation.cache_tag)
@@ -40,16 +39,6 @@ FLAGS = {
     "unix": ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
     "msvc": ["/O2", "/fp:precise"],
 }
-OPENMP_FLAGS = {"unix": ["-fopenmp"], "msvc": ["/openmp"]}
-OPENMP_PROGRAM = """
-#include <omp.h>
-int main(void) {
-    int i, sum = 0;
-    #pragma omp parallel for reduction(+:sum)
-    for (i = 0; i < 100; ++i) sum += i;
-    return sum != 4950 || omp_get_max_threads() < 1;
-}
-"""
 
 
 def extension(name: str, source: str, **macros: str) -> Extension:
@@ -83,26 +72,9 @@ class BuildKernels(build_ext):
 
     def build_extensions(self) -> None:
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
-        openmp = OPENMP_FLAGS[kind] if self.has_openmp(OPENMP_FLAGS[kind]) else []
         for ext in self.extensions:
-            parallel = openmp if "_kernels_" in ext.name else []
-            ext.extra_compile_args = FLAGS[kind] + ext.extra_compile_args + parallel
-            ext.extra_link_args = parallel if kind == "unix" else []
+            ext.extra_compile_args = FLAGS[kind] + ext.extra_compile_args
         super().build_extensions()
-
-    def has_openmp(self, flags: list[str]) -> bool:
-        """Tell whether a small OpenMP program compiles, links and runs."""
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder, "openmp.c")
-            source.write_text(OPENMP_PROGRAM)
-            try:
-                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=flags)
-                self.compiler.link_executable(objects, "openmp", output_dir=folder, extra_postargs=flags)
-                subprocess.run([Path(folder, "openmp")], check=True)
-            except (CompileError, LinkError, OSError, subprocess.CalledProcessError) as error:
-                self.warn(f"OpenMP does not work here, so the kernels will run on a single thread ({error})")
-                return False
-        return True
 
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name))

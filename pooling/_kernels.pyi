@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 AnyArray = NDArray[Any]
 
 LEVEL: str
-OPENMP: bool
+THREADING: bool
 REDUCERS: dict[str, int]
 ROUNDINGS: dict[str, int]
 KINDS: dict[str, int]

@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found to FILE")
     validate.set_defaults(run=_validate)
 
-    info = commands.add_parser("info", help="show the version, the instruction sets, OpenMP and the threads")
+    info = commands.add_parser("info", help="show the version, the instruction sets and the threads")
     info.set_defaults(run=_info)
     return parser
 

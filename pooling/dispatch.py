@@ -19,10 +19,6 @@ from ._version import __version__
 __all__ = ["available_levels", "config", "kernels", "level", "load"]
 
 
-SPINS = "1000"
-"""Turns of a waiting thread's loop before it sleeps: some tens of microseconds."""
-
-
 def _import_compiled(name: str) -> ModuleType:
     """Import one compiled module of this package, or say how to build it when it is not there."""
     if find_spec(f"{__package__}.{name}") is None:
@@ -76,17 +72,7 @@ def load(level: str) -> ModuleType:
             f"load: level={level!r} must be a level that was built and that this processor runs; "
             f"use {_alternatives(available_levels())}"
         )
-    # gcc's OpenMP lets a thread that waits for another spin for milliseconds. Where more threads want to run than there
-    # are cores, it takes the core from the very thread it waits for, and calls get a hundred times slower. The runtime
-    # reads its environment once, when it is loaded.
-    quiet = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
-    if quiet:
-        os.environ["GOMP_SPINCOUNT"] = SPINS
-    try:
-        return _import_compiled(f"_kernels_{level.replace('-', '_')}")
-    finally:
-        if quiet:
-            del os.environ["GOMP_SPINCOUNT"]
+    return _import_compiled(f"_kernels_{level.replace('-', '_')}")
 
 
 def _choose(cap: str | None) -> str:
@@ -116,14 +102,14 @@ def config() -> dict[str, Any]:
     -------
     dict
         ``version``, ``level`` (in use), ``levels_built``, ``levels_supported`` (by the processor),
-        ``openmp``, ``compiler``, ``numpy``. The number of threads is for the caller to add.
+        ``threading``, ``compiler``, ``numpy``. The number of threads is for the caller to add.
     """
     return {
         "version": __version__,
         "level": level,
         "levels_built": _cpu.built_levels(),
         "levels_supported": _cpu.supported_levels(),
-        "openmp": kernels.OPENMP,
+        "threading": kernels.THREADING,
         "compiler": _cpu.compiler(),
         "numpy": numpy.__version__,
     }

@@ -9,7 +9,7 @@ __all__ = ["show_config"]
 
 
 def show_config() -> None:
-    """Print the version, the instruction-set levels, OpenMP and the number of threads.
+    """Print the version, the instruction-set levels and the number of threads.
 
     Examples
     --------
@@ -18,12 +18,13 @@ def show_config() -> None:
     pooling ...
     """
     config = dispatch.config()
-    openmp = "yes" if config["openmp"] else "no (single thread: the compiler of this build has no OpenMP)"
+    threads = str(get_num_threads())
+    if not config["threading"]:
+        threads += " (always: the compiler of this build has no atomic operations)"
     rows = {
         "kernels": f"{config['level']} (built: {', '.join(config['levels_built'])}; "
         f"this processor runs: {', '.join(config['levels_supported'])})",
-        "OpenMP": openmp,
-        "threads": str(get_num_threads()),
+        "threads": threads,
         "compiler": config["compiler"],
         "NumPy": config["numpy"],
     }

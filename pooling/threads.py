@@ -46,8 +46,7 @@ _forked = False
 
 
 def _after_fork_in_child() -> None:
-    # gcc's OpenMP waits for ever in a child whose parent had started its threads, and nobody can tell whether some
-    # other library did so with the same runtime.
+    # The child has a copy of the memory that says there are workers, and none of the workers.
     global _forked
     _forked = True
 
@@ -87,9 +86,9 @@ def get_num_threads() -> int:
 
     That is the innermost `threads` block, else what `set_num_threads` set, else the environment variable
     POOLING_NUM_THREADS, else OMP_NUM_THREADS, else the cores that this process may use. It is 1 in a forked child
-    process and in a build without OpenMP.
+    process, and where the compiler had no atomic operations for threads to share work.
     """
-    if _forked or not kernels.OPENMP:
+    if _forked or not kernels.THREADING:
         return 1
     return _in_context.get() or _default
 

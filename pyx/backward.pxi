@@ -16,6 +16,24 @@ cdef struct gradient_t:
     scatter_fn scatter
 
 
+cdef struct spreading_t:
+    const plan_t* plan
+    const gradient_t* leaves
+    const char* grad_output
+    char* grad_input
+
+
+cdef struct scattering_t:
+    const plan_t* plan
+    const gradient_t* leaves
+    const contest_t* contest
+    # Indices are read, or found again in the input where there are none.
+    const char* input
+    const int64_t* indices
+    const char* grad_output
+    char* grad_input
+
+
 cdef struct holders_t:
     # The outputs whose windows may hold an input cell; with dilation, not all of them do.
     ptrdiff_t first, stop
@@ -88,11 +106,11 @@ cdef void spread_row(
                     dst + (start + o * axis.stride) * inner * size, src + o * inner * size, inner, 1)
 
 
-cdef void spread_rows(
-    const plan_t* plan, const gradient_t* leaves, const char* grad_output, char* grad_input, char* scratch,
-    ptrdiff_t begin, ptrdiff_t end,
-) noexcept nogil:
+cdef ptrdiff_t spread_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Make rows begin to end of the average's gradient."""
+    cdef const spreading_t* pooling = <const spreading_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const gradient_t* leaves = pooling.leaves
     cdef const axis_t* depth_axis = &plan.axes[0]
     cdef const axis_t* height_axis = &plan.axes[1]
     cdef const axis_t* axis = &plan.axes[2]
@@ -139,7 +157,7 @@ cdef void spread_rows(
                 if not holds(height_axis, oh, h):
                     continue
                 height = window_of(height_axis, oh)
-                src = grad_output + (
+                src = pooling.grad_output + (
                     (((rest * depth_axis.output_size + od) * height_axis.output_size + oh) * axis.output_size
                      + holders.first) * inner) * leaves.sum.storage
                 if leaves.sum.load == NULL:
@@ -156,11 +174,12 @@ cdef void spread_rows(
         # Dividing by 1 makes every NaN the same one.
         leaves.sum.divide(row, cells * inner, 1)
         src = row
-        row = grad_input + task_offset(plan, task, segment, segments) * leaves.sum.storage
+        row = pooling.grad_input + task_offset(plan, task, segment, segments) * leaves.sum.storage
         if leaves.sum.store == NULL:
             memcpy(row, src, cells * inner * size)
         else:
             leaves.sum.store(row, src, cells * inner)
+    return -1
 
 
 cdef inline ptrdiff_t task_offset(
@@ -185,15 +204,15 @@ cdef inline ptrdiff_t scatter_scratch(
     return nbytes
 
 
-cdef ptrdiff_t scatter_planes(
-    const plan_t* plan, const gradient_t* leaves, const contest_t* contest, const char* input,
-    const int64_t* indices, const char* grad_output, char* grad_input, char* scratch, ptrdiff_t begin, ptrdiff_t end,
-) noexcept nogil:
+cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Send each gradient to the element that its index names, for planes begin to end.
 
-    Indices are read from `indices`, or found again in `input` where that is NULL. Returns the position of the first
-    index that names no element, or -1.
+    Returns the position of the first index that names no element, or -1.
     """
+    cdef const scattering_t* pooling = <const scattering_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const gradient_t* leaves = pooling.leaves
+    cdef const contest_t* contest = pooling.contest
     cdef ptrdiff_t size = leaves.sum.storage
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t elements = plane_cells(plan)
@@ -211,19 +230,19 @@ cdef ptrdiff_t scatter_planes(
         plan.axes[0].has_empty or plan.axes[1].has_empty or plan.axes[2].has_empty)
     for plane in range(begin, end):
         if leaves.sum.load == NULL:
-            sums = grad_input + plane * elements * size
+            sums = pooling.grad_input + plane * elements * size
         memset(sums, 0, elements * leaves.sum.value)
         for task in range(bands):
             line = row
             n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
             while line.h < min(row.h + plan.band, plan.axes[1].output_size):
                 at = output_offset(plan, &line)
-                if indices == NULL:
+                if pooling.indices == NULL:
                     index = found
-                    contest_row(plan, contest, input, &line, NULL, found, contest_memory)
+                    contest_row(plan, contest, pooling.input, &line, NULL, found, contest_memory)
                 else:
-                    index = indices + at
-                gradient = grad_output + at * size
+                    index = pooling.indices + at
+                gradient = pooling.grad_output + at * size
                 if leaves.sum.load != NULL:
                     leaves.sum.load(converted, gradient, n)
                     gradient = converted
@@ -233,5 +252,5 @@ cdef ptrdiff_t scatter_planes(
                 line.h += 1
             advance(plan, &row)
         if leaves.sum.load != NULL:
-            leaves.sum.store(grad_input + plane * elements * size, sums, elements)
+            leaves.sum.store(pooling.grad_input + plane * elements * size, sums, elements)
     return -1

@@ -9,16 +9,19 @@ cdef struct blur_t:
     const int64_t* cells[2]
     const double* weights[2]
     ptrdiff_t inner
+    # The input and the result; of the gradients, that of the result and that of the input.
+    const double* src
+    double* dst
 
 
-cdef void blur_rows(
-    const blur_t* blur, const double* src, double* dst, double* row, ptrdiff_t begin, ptrdiff_t end
-) noexcept nogil:
+cdef ptrdiff_t blur_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Make output rows begin to end: combine the rows of each window, then slide along the result."""
+    cdef const blur_t* blur = <const blur_t*> job
+    cdef double* row = <double*> scratch
     cdef ptrdiff_t width = blur.inputs[1] * blur.inner
     cdef ptrdiff_t task, t, x, o, c, cell
     cdef const double* line
-    cdef double* out = dst + begin * blur.outputs[1] * blur.inner
+    cdef double* out = blur.dst + begin * blur.outputs[1] * blur.inner
     cdef double weight
     for task in range(begin, end):
         memset(row, 0, width * sizeof(double))
@@ -26,7 +29,7 @@ cdef void blur_rows(
             cell = blur.cells[0][task % blur.outputs[0] * blur.taps[0] + t]
             weight = blur.weights[0][t]
             if cell >= 0:
-                line = src + (task // blur.outputs[0] * blur.inputs[0] + cell) * width
+                line = blur.src + (task // blur.outputs[0] * blur.inputs[0] + cell) * width
                 for x in range(width):
                     row[x] += weight * line[x]
         for o in range(blur.outputs[1]):
@@ -42,20 +45,21 @@ cdef void blur_rows(
                 # Every NaN is the same one.
                 out[c] = out[c] if out[c] == out[c] else NAN
             out += blur.inner
+    return -1
 
 
-cdef void unblur_planes(
-    const blur_t* blur, const double* gradients, double* dst, double* row, ptrdiff_t begin, ptrdiff_t end
-) noexcept nogil:
+cdef ptrdiff_t unblur_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Make the gradients of planes begin to end, the same steps in the opposite order."""
+    cdef const blur_t* blur = <const blur_t*> job
+    cdef double* row = <double*> scratch
     cdef ptrdiff_t width = blur.inputs[1] * blur.inner
     cdef ptrdiff_t plane, t, x, h, o, c, cell
-    cdef const double* grad = gradients + begin * blur.outputs[0] * blur.outputs[1] * blur.inner
+    cdef const double* grad = blur.src + begin * blur.outputs[0] * blur.outputs[1] * blur.inner
     cdef double* target
     cdef double* line
     cdef double weight
     for plane in range(begin, end):
-        target = dst + plane * blur.inputs[0] * width
+        target = blur.dst + plane * blur.inputs[0] * width
         memset(target, 0, blur.inputs[0] * width * sizeof(double))
         for h in range(blur.outputs[0]):
             memset(row, 0, width * sizeof(double))
@@ -76,6 +80,7 @@ cdef void unblur_planes(
                         line[x] += weight * row[x]
         for x in range(blur.inputs[0] * width):
             target[x] = target[x] if target[x] == target[x] else NAN
+    return -1
 
 
 def blur(
@@ -97,40 +102,29 @@ def blur(
     threads : int
         At most this many.
     """
-    cdef blur_t geometry
+    cdef blur_t job
     cdef list buffers = []
     cdef Buffer table
-    cdef ptrdiff_t tasks, t, nbytes
     cdef int i
-    geometry.inner = inner
+    job.inner = inner
     for i in range(2):
-        geometry.inputs[i] = inputs[i]
-        geometry.outputs[i] = outputs[i]
-        geometry.taps[i] = len(weights[i])
-        table = Buffer(cells[i], geometry.outputs[i] * geometry.taps[i] * sizeof(int64_t))
-        geometry.cells[i] = <int64_t*> table.data
+        job.inputs[i] = inputs[i]
+        job.outputs[i] = outputs[i]
+        job.taps[i] = len(weights[i])
+        table = Buffer(cells[i], job.outputs[i] * job.taps[i] * sizeof(int64_t))
+        job.cells[i] = <int64_t*> table.data
         buffers.append(table)
-        table = Buffer(weights[i], geometry.taps[i] * sizeof(double))
-        geometry.weights[i] = <double*> table.data
+        table = Buffer(weights[i], job.taps[i] * sizeof(double))
+        job.weights[i] = <double*> table.data
         buffers.append(table)
-    cdef ptrdiff_t read = outer * inner * geometry.inputs[0] * geometry.inputs[1]
-    cdef ptrdiff_t written = outer * inner * geometry.outputs[0] * geometry.outputs[1]
+    cdef ptrdiff_t read = outer * inner * job.inputs[0] * job.inputs[1]
+    cdef ptrdiff_t written = outer * inner * job.outputs[0] * job.outputs[1]
     cdef Buffer source = Buffer(src, (written if backward else read) * sizeof(double))
     cdef Buffer target = Buffer(dst, (read if backward else written) * sizeof(double), True)
     if read == 0:
         return
-    tasks = outer if backward else outer * geometry.outputs[0]
-    threads = max(1, min(threads, tasks))
-    nbytes = round_up(geometry.inputs[1] * inner * sizeof(double), 64)
-    cdef char* scratch = scratch_for(threads, nbytes)
-    with nogil:
-        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-            if backward:
-                unblur_planes(
-                    &geometry, <double*> source.data, <double*> target.data, <double*> (scratch + t * nbytes),
-                    tasks * t // threads, tasks * (t + 1) // threads)
-            else:
-                blur_rows(
-                    &geometry, <double*> source.data, <double*> target.data, <double*> (scratch + t * nbytes),
-                    tasks * t // threads, tasks * (t + 1) // threads)
-        free(scratch)
+    job.src = <double*> source.data
+    job.dst = <double*> target.data
+    share(
+        unblur_planes if backward else blur_rows, &job, outer if backward else outer * job.outputs[0],
+        job.inputs[1] * inner * sizeof(double), threads)

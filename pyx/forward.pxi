@@ -29,6 +29,13 @@ cdef struct leaves_t:
     divide_each_fn divide_each
 
 
+cdef struct forward_t:
+    const plan_t* plan
+    const leaves_t* leaves
+    const char* src
+    char* dst
+
+
 cdef inline ptrdiff_t forward_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Bytes of scratch memory for one thread: combined rows, a converted one, result rows, a block."""
     cdef ptrdiff_t cells = (plan.band + 1) * plan.span * plan.inner + plan.band * plan.segment * plan.inner + BLOCK
@@ -163,11 +170,11 @@ cdef void divide_row(
         output += n
 
 
-cdef void forward_bands(
-    const plan_t* plan, const leaves_t* leaves, const char* src, char* dst, char* scratch, ptrdiff_t begin,
-    ptrdiff_t end,
-) noexcept nogil:
+cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Make bands begin to end; a band is up to `plan.band` output rows of one segment."""
+    cdef const forward_t* pooling = <const forward_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const leaves_t* leaves = pooling.leaves
     cdef const axis_t* depth_axis = &plan.axes[0]
     cdef const axis_t* height_axis = &plan.axes[1]
     cdef const axis_t* axis = &plan.axes[2]
@@ -197,7 +204,7 @@ cdef void forward_bands(
         output = row.segment * plan.segment
         outputs = min(plan.segment, axis.output_size - output)
         rows = min(plan.band, height_axis.output_size - row.h)
-        out = dst + output_offset(plan, &row) * leaves.storage
+        out = pooling.dst + output_offset(plan, &row) * leaves.storage
         target = out if leaves.store == NULL else result
         target_row = out_row if leaves.store == NULL else outputs * inner
         depth = window_of(depth_axis, row.d)
@@ -212,7 +219,7 @@ cdef void forward_bands(
             cells = (outputs - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
             left = min(max(-cell, 0), cells)
             right = min(max(cell + cells - axis.input_size, 0), cells - left)
-        plane = src + (
+        plane = pooling.src + (
             (row.outer * depth_axis.input_size + depth.first) * height_axis.input_size * in_row
             + (cell + left) * inner) * leaves.storage
         if one_row and slides and left + right == 0 and (
@@ -273,3 +280,4 @@ cdef void forward_bands(
                 leaves.store(
                     out + y * out_row * leaves.storage, result + y * target_row * leaves.value, outputs * inner)
         advance(plan, &row)
+    return -1

@@ -14,18 +14,16 @@ cdef struct fractional_t:
     # Of half precision only.
     convert_fn load
     bint copied
-
-
-ctypedef void (*fractional_fn)(
-    const fractional_t* task, const char* src, char* dst, int64_t* indices, char* scratch, ptrdiff_t begin,
-    ptrdiff_t end) noexcept nogil
+    const char* src
+    char* dst
+    # NULL where nobody asks for them.
+    int64_t* indices
 
 
 cdef void pool_maps(
-    real_t* row, const fractional_t* task, const bits_t* src, bits_t* dst, int64_t* indices, ptrdiff_t begin,
-    ptrdiff_t end,
+    real_t* row, bits_t* dst, const fractional_t* task, ptrdiff_t begin, ptrdiff_t end
 ) noexcept nogil:
-    """Pool maps begin to end; `row` is memory for one of them, and `indices` may be NULL.
+    """Pool maps begin to end into `dst`, the result of the task; `row` is memory for one of them.
 
     Winners are copied as they are stored, so that rows of floats serve half precision without any rounding.
     """
@@ -38,6 +36,7 @@ cdef void pool_maps(
     cdef const int64_t* depth_starts
     cdef const int64_t* height_starts
     cdef const int64_t* width_starts
+    cdef const bits_t* src = <const bits_t*> task.src
     cdef const bits_t* map
     cdef const real_t* line
     cdef real_t best
@@ -72,30 +71,27 @@ cdef void pool_maps(
                                     best = line[x]
                                     winner = x
                     dst[out] = map[winner * inner]
-                    if indices != NULL:
-                        indices[out] = winner
+                    if task.indices != NULL:
+                        task.indices[out] = winner
                     out += inner
 
 
-cdef void fractional_half(
-    const fractional_t* task, const char* src, char* dst, int64_t* indices, char* scratch, ptrdiff_t begin,
-    ptrdiff_t end,
-) noexcept nogil:
-    pool_maps(<float*> scratch, task, <const uint16_t*> src, <uint16_t*> dst, indices, begin, end)
+cdef ptrdiff_t fractional_half(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    cdef const fractional_t* task = <const fractional_t*> job
+    pool_maps(<float*> scratch, <uint16_t*> task.dst, task, begin, end)
+    return -1
 
 
-cdef void fractional_float(
-    const fractional_t* task, const char* src, char* dst, int64_t* indices, char* scratch, ptrdiff_t begin,
-    ptrdiff_t end,
-) noexcept nogil:
-    pool_maps(<float*> scratch, task, <const uint32_t*> src, <uint32_t*> dst, indices, begin, end)
+cdef ptrdiff_t fractional_float(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    cdef const fractional_t* task = <const fractional_t*> job
+    pool_maps(<float*> scratch, <uint32_t*> task.dst, task, begin, end)
+    return -1
 
 
-cdef void fractional_double(
-    const fractional_t* task, const char* src, char* dst, int64_t* indices, char* scratch, ptrdiff_t begin,
-    ptrdiff_t end,
-) noexcept nogil:
-    pool_maps(<double*> scratch, task, <const uint64_t*> src, <uint64_t*> dst, indices, begin, end)
+cdef ptrdiff_t fractional_double(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    cdef const fractional_t* task = <const fractional_t*> job
+    pool_maps(<double*> scratch, <uint64_t*> task.dst, task, begin, end)
+    return -1
 
 
 def fractional_max(
@@ -119,19 +115,19 @@ def fractional_max(
         At most this many.
     """
     cdef fractional_t task
-    cdef fractional_fn pool
+    cdef work_fn work
     cdef const int64_t[:, ::1] table
-    cdef ptrdiff_t i, t, o, nbytes, last
+    cdef ptrdiff_t i, t, o, last
     cdef ptrdiff_t maps = outer * inner
     cdef ptrdiff_t read = maps, written = maps
     if kind == FLOAT16 or kind == BFLOAT16:
-        pool = fractional_half
+        work = fractional_half
         task.storage = 2
     elif kind == FLOAT32:
-        pool = fractional_float
+        work = fractional_float
         task.storage = 4
     elif kind == FLOAT64:
-        pool = fractional_double
+        work = fractional_double
         task.storage = 8
     else:
         raise ValueError("these kernels do not know this dtype")
@@ -156,22 +152,13 @@ def fractional_max(
     cdef Buffer source = Buffer(src, read * task.storage)
     cdef Buffer target = Buffer(dst, written * task.storage, True)
     cdef Buffer index
-    cdef int64_t* index_data = NULL
+    task.indices = NULL
     if indices is not None:
         index = Buffer(indices, written * 8, True)
-        index_data = <int64_t*> index.data
+        task.indices = <int64_t*> index.data
     if written == 0:
         return
-    threads = max(1, min(threads, maps))
-    # A row of floats is at most as wide as double.
-    nbytes = round_up(read // maps * 8 if task.copied else 1, 64)
-    cdef char* scratch = scratch_for(threads, nbytes)
-    with nogil:
-        if threads == 1:
-            pool(&task, source.data, target.data, index_data, scratch, 0, maps)
-        else:
-            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                pool(
-                    &task, source.data, target.data, index_data, scratch + t * nbytes, maps * t // threads,
-                    maps * (t + 1) // threads)
-        free(scratch)
+    task.src = source.data
+    task.dst = target.data
+    # An element of a row of floats is at most as wide as a double.
+    share(work, &task, maps, read // maps * 8 if task.copied else 0, threads)

@@ -15,6 +15,14 @@ cdef struct contest_t:
     bint wide
 
 
+cdef struct indexed_t:
+    const plan_t* plan
+    const contest_t* contest
+    const char* src
+    char* dst
+    int64_t* indices
+
+
 cdef inline ptrdiff_t indexed_scratch(const plan_t* plan, const contest_t* contest) noexcept nogil:
     return (plan.span * contest.value + plan.segment * (contest.value + 16)) * plan.inner + 64
 
@@ -164,11 +172,11 @@ cdef void contest_row(
         store_row(contest, out, best, outputs * inner)
 
 
-cdef void contest_rows(
-    const plan_t* plan, const contest_t* contest, const char* src, char* dst, int64_t* index, char* scratch,
-    ptrdiff_t begin, ptrdiff_t end,
-) noexcept nogil:
+cdef ptrdiff_t contest_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Make bands begin to end, with their indices."""
+    cdef const indexed_t* pooling = <const indexed_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const contest_t* contest = pooling.contest
     cdef row_t row = row_of(plan, begin)
     cdef row_t line
     cdef ptrdiff_t task, at
@@ -176,6 +184,8 @@ cdef void contest_rows(
         line = row
         while line.h < min(row.h + plan.band, plan.axes[1].output_size):
             at = output_offset(plan, &line)
-            contest_row(plan, contest, src, &line, dst + at * contest.storage, index + at, scratch)
+            contest_row(
+                plan, contest, pooling.src, &line, pooling.dst + at * contest.storage, pooling.indices + at, scratch)
             line.h += 1
         advance(plan, &row)
+    return -1

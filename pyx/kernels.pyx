@@ -7,7 +7,6 @@ the sizes of the buffers are checked here once more, so that no caller can make 
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cython.parallel cimport prange
 from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -31,30 +30,18 @@ from types cimport (
 
 cdef extern from *:
     """
-    #ifdef _OPENMP
-        #define POOLING_OPENMP 1
-    #else
-        #define POOLING_OPENMP 0
-    #endif
     #ifndef POOLING_LEVEL
         #define POOLING_LEVEL "unknown"
     #endif
     """
-    const int POOLING_OPENMP
     const char* POOLING_LEVEL
 
 LEVEL = (<bytes> POOLING_LEVEL).decode("ascii")
-OPENMP = bool(POOLING_OPENMP)
 
 include "plan.pxi"
-include "forward.pxi"
-include "planes.pxi"
-include "indexed.pxi"
-include "backward.pxi"
-include "tables.pxi"
-include "norms.pxi"
-include "blur.pxi"
-include "regions.pxi"
+include "team.pxi"
+
+THREADING = bool(POOLING_TEAM)
 
 
 @cython.final
@@ -77,16 +64,16 @@ cdef class Buffer:
             PyBuffer_Release(&self.view)
 
 
-ctypedef void (*forward_fn)(
-    const plan_t* plan, const leaves_t* leaves, const char* src, char* dst, char* scratch, ptrdiff_t begin,
-    ptrdiff_t end) noexcept nogil
-
-
-cdef char* scratch_for(ptrdiff_t threads, ptrdiff_t nbytes) except NULL:
-    cdef char* scratch = <char*> malloc(threads * nbytes)
-    if scratch == NULL:
-        raise MemoryError(f"no memory for {threads} scratch rows of {nbytes} bytes")
-    return scratch
+include "forward.pxi"
+include "planes.pxi"
+include "indexed.pxi"
+include "backward.pxi"
+include "tables.pxi"
+include "norms.pxi"
+include "blur.pxi"
+include "regions.pxi"
+include "unpool.pxi"
+include "fractional.pxi"
 
 
 def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threads=1, int rounding=0):
@@ -107,7 +94,7 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
         One of `ROUNDINGS`, for averages of integers.
     """
     cdef leaves_t leaves = LEAVES[reducer][kind]
-    cdef ptrdiff_t tasks, nbytes, t
+    cdef ptrdiff_t tasks, nbytes
     if leaves.across == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
     if leaves.divide == NULL:
@@ -117,33 +104,27 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
     cdef Buffer target = Buffer(dst, plan.written * leaves.storage, True)
     if plan.written == 0:
         return
-    cdef forward_fn pool = forward_bands
+    cdef forward_t job
+    cdef work_fn work = forward_bands
     nbytes = forward_scratch(&plan.plan, &leaves)
     tasks = plan.plan.outer * bands_of(&plan.plan)
     if plan.plan.planes.stacked and (
         leaves.across_stored != NULL or (plan.plan.axes[0].kernel_size == 1 and not plan.plan.planes.gather)
     ):
-        pool = forward_planes
+        work = forward_planes
         nbytes = planes_scratch(&plan.plan, &leaves)
         tasks = plan.plan.outer * plan.plan.axes[0].output_size
-    nbytes = round_up(nbytes, 64)
-    threads = max(1, min(threads, tasks))
-    cdef char* scratch = scratch_for(threads, nbytes)
-    with nogil:
-        if threads == 1:
-            pool(&plan.plan, &leaves, source.data, target.data, scratch, 0, tasks)
-        else:
-            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                pool(
-                    &plan.plan, &leaves, source.data, target.data, scratch + t * nbytes, tasks * t // threads,
-                    tasks * (t + 1) // threads)
-        free(scratch)
+    job.plan = &plan.plan
+    job.leaves = &leaves
+    job.src = source.data
+    job.dst = target.data
+    share(work, &job, tasks, nbytes, threads)
 
 
 def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
     """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
     cdef contest_t contest = CONTESTS[reducer][kind]
-    cdef ptrdiff_t tasks, nbytes, t
+    cdef indexed_t job
     if contest.take == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
     cdef Buffer source = Buffer(src, plan.read * contest.storage)
@@ -152,25 +133,20 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
     if plan.written == 0:
         return
     contest.wide = plan.plan.reach > 0x7fffffff
-    tasks = plan.plan.outer * bands_of(&plan.plan)
-    threads = max(1, min(threads, tasks))
-    nbytes = round_up(indexed_scratch(&plan.plan, &contest), 64)
-    cdef char* scratch = scratch_for(threads, nbytes)
-    with nogil:
-        if threads == 1:
-            contest_rows(&plan.plan, &contest, source.data, target.data, <int64_t*> index.data, scratch, 0, tasks)
-        else:
-            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                contest_rows(
-                    &plan.plan, &contest, source.data, target.data, <int64_t*> index.data, scratch + t * nbytes,
-                    tasks * t // threads, tasks * (t + 1) // threads)
-        free(scratch)
+    job.plan = &plan.plan
+    job.contest = &contest
+    job.src = source.data
+    job.dst = target.data
+    job.indices = <int64_t*> index.data
+    share(
+        contest_rows, &job, plan.plan.outer * bands_of(&plan.plan), indexed_scratch(&plan.plan, &contest), threads)
 
 
 def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
     """Write the gradient of an average, or of a sum, into `grad_input`; arguments as in `forward`."""
     cdef gradient_t leaves = GRADIENTS[kind]
-    cdef ptrdiff_t tasks, nbytes, t, segment
+    cdef spreading_t job
+    cdef ptrdiff_t tasks, segment
     if leaves.add_run == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
     cdef Buffer source = Buffer(grad_output, plan.written * leaves.sum.storage)
@@ -180,18 +156,11 @@ def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrd
     segment = gradient_segment(&plan.plan)
     tasks = plan.read // (plan.plan.axes[2].input_size * plan.plan.inner) * ceil_divide(
         plan.plan.axes[2].input_size, segment)
-    threads = max(1, min(threads, tasks))
-    nbytes = round_up(gradient_scratch(&plan.plan, &leaves), 64)
-    cdef char* scratch = scratch_for(threads, nbytes)
-    with nogil:
-        if threads == 1:
-            spread_rows(&plan.plan, &leaves, source.data, target.data, scratch, 0, tasks)
-        else:
-            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                spread_rows(
-                    &plan.plan, &leaves, source.data, target.data, scratch + t * nbytes, tasks * t // threads,
-                    tasks * (t + 1) // threads)
-        free(scratch)
+    job.plan = &plan.plan
+    job.leaves = &leaves
+    job.grad_output = source.data
+    job.grad_input = target.data
+    share(spread_rows, &job, tasks, gradient_scratch(&plan.plan, &leaves), threads)
 
 
 def scatter_backward(
@@ -205,46 +174,26 @@ def scatter_backward(
     """
     cdef gradient_t leaves = GRADIENTS[gradient_kind]
     cdef contest_t contest = CONTESTS[reducer][kind]
-    cdef ptrdiff_t nbytes, t
-    cdef ptrdiff_t planes = plan.plan.outer
-    cdef ptrdiff_t first_bad = -1
+    cdef scattering_t job
     if leaves.scatter == NULL or contest.take == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
     cdef Buffer source, index
-    cdef char* input_data = NULL
-    cdef int64_t* index_data = NULL
     cdef Buffer gradient = Buffer(grad_output, plan.written * leaves.sum.storage)
     cdef Buffer target = Buffer(grad_input, plan.read * leaves.sum.storage, True)
+    job.input = NULL
+    job.indices = NULL
     if indices is None:
         source = Buffer(src, plan.read * contest.storage)
-        input_data = source.data
+        job.input = source.data
     else:
         index = Buffer(indices, plan.written * 8)
-        index_data = <int64_t*> index.data
+        job.indices = <int64_t*> index.data
     if plan.read == 0:
         return -1
     contest.wide = plan.plan.reach > 0x7fffffff
-    threads = max(1, min(threads, planes))
-    nbytes = round_up(scatter_scratch(&plan.plan, &leaves, &contest), 64)
-    cdef char* scratch = scratch_for(threads, nbytes)
-    cdef ptrdiff_t* bads = <ptrdiff_t*> scratch_for(threads, sizeof(ptrdiff_t))
-    with nogil:
-        if threads == 1:
-            bads[0] = scatter_planes(
-                &plan.plan, &leaves, &contest, input_data, index_data, gradient.data, target.data, scratch, 0, planes)
-        else:
-            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                bads[t] = scatter_planes(
-                    &plan.plan, &leaves, &contest, input_data, index_data, gradient.data, target.data,
-                    scratch + t * nbytes, planes * t // threads, planes * (t + 1) // threads)
-        for t in range(threads):
-            if bads[t] >= 0:
-                first_bad = bads[t]
-                break
-        free(bads)
-        free(scratch)
-    return first_bad
-
-
-include "unpool.pxi"
-include "fractional.pxi"
+    job.plan = &plan.plan
+    job.leaves = &leaves
+    job.contest = &contest
+    job.grad_output = gradient.data
+    job.grad_input = target.data
+    return share(scatter_planes, &job, plan.plan.outer, scatter_scratch(&plan.plan, &leaves, &contest), threads)

@@ -12,6 +12,23 @@ cdef struct norm_t:
     double low, high
 
 
+cdef struct norming_t:
+    const plan_t* plan
+    const norm_t* norm
+    const double* src
+    # Forward, sums become norms; backward, the gradients of norms become those of elements, and of p for each window
+    # unless that is NULL.
+    const double* grad_output
+    double* dst
+    double* exponents
+
+
+cdef struct raising_t:
+    const double* src
+    double* dst
+    double p, eps
+
+
 cdef struct gathered_t:
     # The elements of a window that lie in the input, in row-major order: where they are, and v.
     int64_t* cells
@@ -70,6 +87,11 @@ cdef inline ptrdiff_t most_taps(const plan_t* plan) noexcept nogil:
     return taps
 
 
+cdef inline ptrdiff_t norm_scratch(const plan_t* plan) noexcept nogil:
+    """Bytes of scratch memory for one thread: where the elements of a window are, and what they count."""
+    return most_taps(plan) * (sizeof(int64_t) + sizeof(double))
+
+
 cdef void gather(
     const plan_t* plan, const norm_t* norm, gathered_t* window, const double* plane, ptrdiff_t od, ptrdiff_t oh,
     ptrdiff_t ow, ptrdiff_t channel,
@@ -124,11 +146,12 @@ cdef inline ptrdiff_t elements_of(const plan_t* plan, bint output) noexcept nogi
     return cells
 
 
-cdef void take_roots(
-    const plan_t* plan, const norm_t* norm, const double* src, double* dst, char* scratch, ptrdiff_t begin,
-    ptrdiff_t end,
-) noexcept nogil:
+cdef ptrdiff_t take_roots(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Turn the sums begin to end into norms."""
+    cdef const norming_t* norming = <const norming_t*> job
+    cdef const plan_t* plan = norming.plan
+    cdef const norm_t* norm = norming.norm
+    cdef double* dst = norming.dst
     cdef gathered_t window
     cdef ptrdiff_t i, at
     cdef ptrdiff_t inputs = elements_of(plan, False)
@@ -154,17 +177,19 @@ cdef void take_roots(
         elif total == total:
             at = i % outputs
             gather(
-                plan, norm, &window, src + i // outputs * inputs, at // inner // widths // heights,
+                plan, norm, &window, norming.src + i // outputs * inputs, at // inner // widths // heights,
                 at // inner // widths % heights, at // inner % widths, at % inner)
             total = window.largest * window.factor
         dst[i] = total if total == total else NAN
+    return -1
 
 
-cdef void spread_norms(
-    const plan_t* plan, const norm_t* norm, const double* src, const double* gradients, double* dst,
-    double* exponents, char* scratch, ptrdiff_t begin, ptrdiff_t end,
-) noexcept nogil:
+cdef ptrdiff_t spread_norms(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Make the gradients of planes begin to end; the gradient of p too, for each window, where asked."""
+    cdef const norming_t* norming = <const norming_t*> job
+    cdef const plan_t* plan = norming.plan
+    cdef const norm_t* norm = norming.norm
+    cdef double* exponents = norming.exponents
     cdef gathered_t window
     cdef ptrdiff_t plane, o, t, d, h, w, c
     cdef ptrdiff_t inputs = elements_of(plan, False)
@@ -174,16 +199,16 @@ cdef void spread_norms(
     cdef double grad, rate, ratio, way, mean
     window.cells = <int64_t*> scratch
     window.values = <double*> (scratch + most_taps(plan) * sizeof(int64_t))
-    memset(dst + begin * inputs, 0, (end - begin) * inputs * sizeof(double))
+    memset(norming.dst + begin * inputs, 0, (end - begin) * inputs * sizeof(double))
     for plane in range(begin, end):
-        values = src + plane * inputs
-        target = dst + plane * inputs
+        values = norming.src + plane * inputs
+        target = norming.dst + plane * inputs
         for d in range(plan.axes[0].output_size):
             for h in range(plan.axes[1].output_size):
                 for w in range(plan.axes[2].output_size):
                     for c in range(plan.inner):
                         gather(plan, norm, &window, values, d, h, w, c)
-                        grad = gradients[output]
+                        grad = norming.grad_output[output]
                         mean = 0
                         for t in range(window.count):
                             way = slope(values[window.cells[t]], norm.eps)
@@ -203,11 +228,16 @@ cdef void spread_norms(
                         output += 1
         for o in range(inputs):
             target[o] = target[o] if target[o] == target[o] else NAN
+    return -1
 
 
-cdef void raise_each(
-    const double* src, double* dst, ptrdiff_t begin, ptrdiff_t end, double p, double eps
-) noexcept nogil:
+cdef ptrdiff_t raise_each(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Make elements begin to end of what a norm adds up."""
+    cdef const raising_t* raising = <const raising_t*> job
+    cdef const double* src = raising.src
+    cdef double* dst = raising.dst
+    cdef double p = raising.p
+    cdef double eps = raising.eps
     cdef ptrdiff_t i
     cdef double v
     if p == 2:
@@ -220,18 +250,19 @@ cdef void raise_each(
     else:
         for i in range(begin, end):
             dst[i] = power(lifted(src[i], eps), p)
+    return -1
 
 
 def raise_to(src, dst, double p, double eps=0, ptrdiff_t threads=1):
     """Write what a norm adds up: |x|^p, or max(x, eps)^p; without the power for an infinite p. Both are float64."""
     cdef Buffer source = Buffer(src, dst.nbytes)
     cdef Buffer target = Buffer(dst, dst.nbytes, True)
-    cdef ptrdiff_t n = dst.size
-    cdef ptrdiff_t t
-    with nogil:
-        for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-            raise_each(
-                <double*> source.data, <double*> target.data, n * t // threads, n * (t + 1) // threads, p, eps)
+    cdef raising_t job
+    job.src = <double*> source.data
+    job.dst = <double*> target.data
+    job.p = p
+    job.eps = eps
+    share(raise_each, &job, dst.size, 0, threads)
 
 
 def norm_forward(Plan plan not None, src, dst, double p, double eps=0, ptrdiff_t threads=1):
@@ -252,22 +283,13 @@ def norm_forward(Plan plan not None, src, dst, double p, double eps=0, ptrdiff_t
     cdef norm_t norm = norm_with(p, eps)
     cdef Buffer source = Buffer(src, plan.read * sizeof(double))
     cdef Buffer target = Buffer(dst, plan.written * sizeof(double), True)
-    cdef ptrdiff_t tasks = plan.written
-    cdef ptrdiff_t nbytes, t
-    if tasks == 0:
-        return
-    threads = max(1, min(threads, tasks))
-    nbytes = round_up(most_taps(&plan.plan) * (sizeof(int64_t) + sizeof(double)), 64)
-    cdef char* scratch = scratch_for(threads, nbytes)
-    with nogil:
-        if threads == 1:
-            take_roots(&plan.plan, &norm, <double*> source.data, <double*> target.data, scratch, 0, tasks)
-        else:
-            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                take_roots(
-                    &plan.plan, &norm, <double*> source.data, <double*> target.data, scratch + t * nbytes,
-                    tasks * t // threads, tasks * (t + 1) // threads)
-        free(scratch)
+    cdef norming_t job
+    memset(&job, 0, sizeof(norming_t))
+    job.plan = &plan.plan
+    job.norm = &norm
+    job.src = <double*> source.data
+    job.dst = <double*> target.data
+    share(take_roots, &job, plan.written, norm_scratch(&plan.plan), threads)
 
 
 def norm_backward(
@@ -279,25 +301,16 @@ def norm_backward(
     cdef Buffer gradient = Buffer(grad_output, plan.written * sizeof(double))
     cdef Buffer target = Buffer(grad_input, plan.read * sizeof(double), True)
     cdef Buffer each
-    cdef double* exponent = NULL
-    cdef ptrdiff_t planes = plan.plan.outer
-    cdef ptrdiff_t nbytes, t
+    cdef norming_t job
+    job.plan = &plan.plan
+    job.norm = &norm
+    job.src = <double*> source.data
+    job.grad_output = <double*> gradient.data
+    job.dst = <double*> target.data
+    job.exponents = NULL
     if exponents is not None:
         each = Buffer(exponents, plan.written * sizeof(double), True)
-        exponent = <double*> each.data
+        job.exponents = <double*> each.data
     if plan.read == 0:
         return
-    threads = max(1, min(threads, planes))
-    nbytes = round_up(most_taps(&plan.plan) * (sizeof(int64_t) + sizeof(double)), 64)
-    cdef char* scratch = scratch_for(threads, nbytes)
-    with nogil:
-        if threads == 1:
-            spread_norms(
-                &plan.plan, &norm, <double*> source.data, <double*> gradient.data, <double*> target.data, exponent,
-                scratch, 0, planes)
-        else:
-            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                spread_norms(
-                    &plan.plan, &norm, <double*> source.data, <double*> gradient.data, <double*> target.data, exponent,
-                    scratch + t * nbytes, planes * t // threads, planes * (t + 1) // threads)
-        free(scratch)
+    share(spread_norms, &job, plan.plan.outer, norm_scratch(&plan.plan), threads)

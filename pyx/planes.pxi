@@ -116,11 +116,12 @@ cdef void gather_rows(
         o += n
 
 
-cdef void forward_planes(
-    const plan_t* plan, const leaves_t* leaves, const char* src, char* dst, char* scratch, ptrdiff_t begin,
-    ptrdiff_t end,
-) noexcept nogil:
+cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Pool planes begin to end; a plane is one output of the depth axis."""
+    cdef const forward_t* pooling = <const forward_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const leaves_t* leaves = pooling.leaves
+    cdef const char* src = pooling.src
     cdef const planes_t* planes = &plan.planes
     cdef const axis_t* depth_axis = &plan.axes[0]
     cdef const axis_t* height = &plan.axes[1]
@@ -175,7 +176,7 @@ cdef void forward_planes(
                     plan, leaves, stack + p * stack_plane_size, src + depth.first * in_plane, depth.count, margin,
                     exact)
         n = count * planes.result_rows
-        out = dst + plane * out_plane
+        out = pooling.dst + plane * out_plane
         target = out if direct_result else result
         if planes.gather:
             values = rows
@@ -216,3 +217,4 @@ cdef void forward_planes(
                         max(exact_results - left, 0))
                 out += out_plane
         plane += count
+    return -1

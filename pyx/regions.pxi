@@ -4,9 +4,6 @@
 # its regions in their order. So no number of threads changes a bit. Rows of float are worked on as double, half
 # precision as float.
 
-ctypedef void (*regions_fn)(const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil
-
-
 cdef struct bins_t:
     # One axis of the regions.
     ptrdiff_t size, bins
@@ -462,36 +459,44 @@ cdef void align_regions_backward_as(
 
 # --- entry points -------------------------------------------------------------------------------------------------
 
-cdef void pool_float(const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    pool_regions_as(<float*> NULL, task, scratch, begin, end)
+cdef ptrdiff_t pool_float(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    pool_regions_as(<float*> NULL, <const regions_t*> job, scratch, begin, end)
+    return -1
 
 
-cdef void pool_double(const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    pool_regions_as(<double*> NULL, task, scratch, begin, end)
+cdef ptrdiff_t pool_double(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    pool_regions_as(<double*> NULL, <const regions_t*> job, scratch, begin, end)
+    return -1
 
 
-cdef void pool_backward_float(const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    pool_regions_backward_as(<float*> NULL, task, scratch, begin, end)
+cdef ptrdiff_t pool_backward_float(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    pool_regions_backward_as(<float*> NULL, <const regions_t*> job, scratch, begin, end)
+    return -1
 
 
-cdef void pool_backward_double(const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    pool_regions_backward_as(<double*> NULL, task, scratch, begin, end)
+cdef ptrdiff_t pool_backward_double(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    pool_regions_backward_as(<double*> NULL, <const regions_t*> job, scratch, begin, end)
+    return -1
 
 
-cdef void align_float(const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    align_regions_as(<float*> NULL, task, scratch, begin, end)
+cdef ptrdiff_t align_float(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    align_regions_as(<float*> NULL, <const regions_t*> job, scratch, begin, end)
+    return -1
 
 
-cdef void align_double(const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    align_regions_as(<double*> NULL, task, scratch, begin, end)
+cdef ptrdiff_t align_double(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    align_regions_as(<double*> NULL, <const regions_t*> job, scratch, begin, end)
+    return -1
 
 
-cdef void align_backward_float(const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    align_regions_backward_as(<float*> NULL, task, scratch, begin, end)
+cdef ptrdiff_t align_backward_float(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    align_regions_backward_as(<float*> NULL, <const regions_t*> job, scratch, begin, end)
+    return -1
 
 
-cdef void align_backward_double(const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    align_regions_backward_as(<double*> NULL, task, scratch, begin, end)
+cdef ptrdiff_t align_backward_double(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    align_regions_backward_as(<double*> NULL, <const regions_t*> job, scratch, begin, end)
+    return -1
 
 
 def pool_regions(
@@ -529,7 +534,7 @@ def pool_regions(
     task.columns.stops = <const int64_t*> rights.data
     reals = task.columns.bins + max(task.columns.size, task.columns.bins)
     cdef bint single = task.leaves.value == sizeof(float)
-    cdef regions_fn run = pool_float if single else pool_double
+    cdef work_fn run = pool_float if single else pool_double
     if grad_input is not None:
         reals += task.rows.size * task.columns.size
         run = pool_backward_float if single else pool_backward_double
@@ -574,7 +579,7 @@ def align_regions(
         task.rows.capacity = min(2 * task.rows.capacity, task.rows.size)
         task.columns.capacity = min(2 * task.columns.capacity, task.columns.size)
     cdef bint narrow = task.leaves.value == sizeof(float)
-    cdef regions_fn run = align_float if narrow else align_double
+    cdef work_fn run = align_float if narrow else align_double
     if grad_input is not None:
         run = align_backward_float if narrow else align_backward_double
     run_regions(&task, run, input, output, maps, grad_input, align_scratch(&task, grad_input is not None), threads)
@@ -591,12 +596,12 @@ cdef int region_shapes(regions_t* task, int kind, input_shape, result_shape) exc
 
 
 cdef int run_regions(
-    regions_t* task, regions_fn run, input, output, maps, grad_input, ptrdiff_t nbytes, ptrdiff_t threads
+    regions_t* task, work_fn run, input, output, maps, grad_input, ptrdiff_t nbytes, ptrdiff_t threads
 ) except -1:
     cdef ptrdiff_t cells = task.rows.size * task.columns.size
     cdef ptrdiff_t bins = task.rows.bins * task.columns.bins
     cdef ptrdiff_t tasks = task.regions * task.channels
-    cdef ptrdiff_t region, t
+    cdef ptrdiff_t region
     cdef bint backward = grad_input is not None
     cdef Buffer source = Buffer(input, task.batches * task.channels * cells * task.leaves.storage)
     cdef Buffer result = Buffer(output, tasks * bins * task.leaves.storage, not backward)
@@ -614,14 +619,5 @@ cdef int run_regions(
         tasks = task.batches * task.channels
     if tasks == 0:
         return 0
-    threads = max(1, min(threads, tasks))
-    nbytes = round_up(nbytes, 64)
-    cdef char* scratch = scratch_for(threads, nbytes)
-    with nogil:
-        if threads == 1:
-            run(task, scratch, 0, tasks)
-        else:
-            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                run(task, scratch + t * nbytes, tasks * t // threads, tasks * (t + 1) // threads)
-        free(scratch)
+    share(run, task, tasks, nbytes, threads)
     return 0

@@ -9,6 +9,16 @@ ctypedef ptrdiff_t (*unpool_fn)(
 ) noexcept nogil
 
 
+cdef struct unpool_t:
+    unpool_fn run
+    char* dst
+    const char* src
+    const int64_t* index
+    ptrdiff_t pooled, cells, inner
+    # Bytes of an outer element in `dst` and in `src`.
+    ptrdiff_t to, of
+
+
 cdef ptrdiff_t place(
     bits_t* dst, const bits_t* src, const int64_t* index, char* _taken, ptrdiff_t pooled, ptrdiff_t cells,
     ptrdiff_t inner,
@@ -53,17 +63,17 @@ cdef unpool_fn unpool_of(bits_t* kind, bint backward) noexcept:
     return <unpool_fn> fetch[bits_t] if backward else <unpool_fn> place[bits_t]
 
 
-cdef ptrdiff_t unpool_maps(
-    unpool_fn run, char* dst, const char* src, const int64_t* index, char* taken, ptrdiff_t pooled, ptrdiff_t cells,
-    ptrdiff_t inner, ptrdiff_t to, ptrdiff_t of, ptrdiff_t begin, ptrdiff_t end,
-) noexcept nogil:
-    """Run over outer elements begin to end, whose maps have `to` bytes in `dst` and `of` bytes in `src`."""
-    cdef ptrdiff_t outer, bad
+cdef ptrdiff_t unpool_maps(const void* job, char* taken, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Run over outer elements begin to end; return the position of the first index outside its map, or -1."""
+    cdef const unpool_t* task = <const unpool_t*> job
+    cdef ptrdiff_t outer, at, bad
     for outer in range(begin, end):
-        bad = run(
-            dst + outer * to, src + outer * of, index + outer * pooled * inner, taken, pooled, cells, inner)
+        at = outer * task.pooled * task.inner
+        bad = task.run(
+            task.dst + outer * task.to, task.src + outer * task.of, task.index + at, taken, task.pooled, task.cells,
+            task.inner)
         if bad >= 0:
-            return outer * pooled * inner + bad
+            return at + bad
     return -1
 
 
@@ -88,47 +98,30 @@ def unpool(
     int
         Position of the first index that names no cell, or -1; then `dst` holds nothing of use.
     """
-    cdef unpool_fn run
+    cdef unpool_t job
     cdef ptrdiff_t small = pooled * inner * itemsize
     cdef ptrdiff_t large = cells * inner * itemsize
-    cdef ptrdiff_t to = small if backward else large
-    cdef ptrdiff_t of = large if backward else small
-    cdef ptrdiff_t t, nbytes, first_bad = -1
     if itemsize == 1:
-        run = unpool_of(<uint8_t*> NULL, backward)
+        job.run = unpool_of(<uint8_t*> NULL, backward)
     elif itemsize == 2:
-        run = unpool_of(<uint16_t*> NULL, backward)
+        job.run = unpool_of(<uint16_t*> NULL, backward)
     elif itemsize == 4:
-        run = unpool_of(<uint32_t*> NULL, backward)
+        job.run = unpool_of(<uint32_t*> NULL, backward)
     elif itemsize == 8:
-        run = unpool_of(<uint64_t*> NULL, backward)
+        job.run = unpool_of(<uint64_t*> NULL, backward)
     else:
         raise ValueError("these kernels do not know elements of this size")
-    cdef Buffer source = Buffer(src, outer * of)
+    job.pooled = pooled
+    job.cells = cells
+    job.inner = inner
+    job.to = small if backward else large
+    job.of = large if backward else small
+    cdef Buffer source = Buffer(src, outer * job.of)
     cdef Buffer index = Buffer(indices, outer * pooled * inner * 8)
-    cdef Buffer target = Buffer(dst, outer * to, True)
+    cdef Buffer target = Buffer(dst, outer * job.to, True)
     if outer == 0 or inner == 0:
         return -1
-    threads = max(1, min(threads, outer))
-    nbytes = round_up(cells * inner if backward else 1, 64)
-    cdef char* taken = scratch_for(threads, nbytes)
-    cdef ptrdiff_t* bads = <ptrdiff_t*> malloc(threads * sizeof(ptrdiff_t))
-    if bads == NULL:
-        free(taken)
-        raise MemoryError(f"no memory for the answers of {threads} threads")
-    with nogil:
-        if threads == 1:
-            bads[0] = unpool_maps(
-                run, target.data, source.data, <int64_t*> index.data, taken, pooled, cells, inner, to, of, 0, outer)
-        else:
-            for t in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                bads[t] = unpool_maps(
-                    run, target.data, source.data, <int64_t*> index.data, taken + t * nbytes, pooled, cells, inner, to,
-                    of, outer * t // threads, outer * (t + 1) // threads)
-        for t in range(threads):
-            if bads[t] >= 0:
-                first_bad = bads[t]
-                break
-        free(bads)
-        free(taken)
-    return first_bad
+    job.src = source.data
+    job.index = <int64_t*> index.data
+    job.dst = target.data
+    return share(unpool_maps, &job, outer, cells * inner if backward else 0, threads)

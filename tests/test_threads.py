@@ -236,7 +236,7 @@ if __name__ == "__main__":
 def test_a_child_forked_after_a_parallel_call_works_serially(run_python: Callable[..., str], tmp_path: Any) -> None:
     script = tmp_path / "forking.py"
     script.write_text(FORKING.replace("{method}", "fork"))
-    parallel = "2" if dispatch_openmp() else "1"
+    parallel = "2" if has_threading() else "1"
     assert run_python(str(script)).split() == ["1"] * 4 + [parallel] * 2
 
 
@@ -244,7 +244,7 @@ def test_a_spawned_child_has_the_default_again(run_python: Callable[..., str], t
     script = tmp_path / "spawning.py"
     script.write_text(FORKING.replace("{method}", "spawn"))
     answer = run_python(str(script), POOLING_NUM_THREADS="3").split()
-    assert answer == (["3"] * 4 + ["2"] * 2 if dispatch_openmp() else ["1"] * 6)
+    assert answer == (["3"] * 4 + ["2"] * 2 if has_threading() else ["1"] * 6)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -266,8 +266,8 @@ with pooling.threads(2):
     assert run_python("-c", code) == "1\n"
 
 
-def dispatch_openmp() -> bool:
-    return bool(pooling.dispatch.config()["openmp"])
+def has_threading() -> bool:
+    return bool(pooling.dispatch.config()["threading"])
 
 
 def test_show_config_tells_the_number_of_threads(capsys: pytest.CaptureFixture[str]) -> None:

@@ -489,7 +489,7 @@ def test_both_sides_get_the_same_number_of_threads(save: Save, monkeypatch: pyte
     monkeypatch.setattr(runtimes.onnxruntime, "InferenceSession", session)
     before = pooling.get_num_threads()
     report = validate(save([pool()]), rounds=0, threads=threads)
-    expected = threads if pooling.dispatch.config()["openmp"] else 1
+    expected = threads if pooling.dispatch.config()["threading"] else 1
     assert seen == [(expected, expected)]
     assert report.settings["threads"] == expected
     assert pooling.get_num_threads() == before
