@@ -108,7 +108,12 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
     cdef work_fn work = forward_bands
     nbytes = forward_scratch(&plan.plan, &leaves)
     tasks = plan.plan.outer * bands_of(&plan.plan)
-    if plan.plan.planes.stacked and (
+    if plan.plan.planes.flat:
+        if plan.plan.planes.stacked and leaves.across_stored != NULL:
+            work = forward_flat
+            nbytes = flat_scratch(&plan.plan, &leaves)
+            tasks = plan.plan.outer
+    elif plan.plan.planes.stacked and (
         leaves.across_stored != NULL or (plan.plan.axes[0].kernel_size == 1 and not plan.plan.planes.gather)
     ):
         work = forward_planes

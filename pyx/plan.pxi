@@ -33,6 +33,8 @@ cdef struct planes_t:
     bint gather
     # Whether the input is such a buffer as it lies, and the output such a result.
     bint direct, direct_result
+    # Or no buffer is needed: rows are as long before as after, so that windows slide along a whole stack at once.
+    bint flat
     # One divisor for each cell of a plane's result, as both types of sums take it; NULL where one holds for all.
     double* divisors
     float* divisors32
@@ -93,6 +95,8 @@ cdef enum:
     # hide what it costs to begin it.
     NARROW = 64
     STACK_CELLS = 2048
+    # At most one window of so many may look beyond the ends of a row, where windows slide along whole stacks.
+    FLAT_SHARE = 3
 
 
 cdef inline ptrdiff_t round_up(ptrdiff_t a, ptrdiff_t b) noexcept nogil:
@@ -121,6 +125,10 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
         or width.kernel_size * width.dilation > 32
     ):
         return planes
+    planes.flat = (
+        plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1 and width.stride == 1
+        and width.input_size == width.output_size and width.begin < width.end and height.begin < height.end
+        and FLAT_SHARE * (width.output_size - (width.end - width.begin)) <= width.output_size)
     reach = reach_of(height)
     planes.rows = min(height.input_size, reach - height.pad_begin)
     planes.height = round_up(max(height.pad_begin + planes.rows, reach - height.pad_begin), height.stride)
@@ -146,6 +154,11 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
         planes.width = width.input_size
     planes.result_rows = planes.height // height.stride
     planes.result_columns = planes.width // width.stride
+    if planes.flat:
+        planes.height = height.input_size
+        planes.width = width.input_size
+        planes.result_rows = height.output_size
+        planes.result_columns = planes.width
     planes.direct_result = (
         planes.result_rows == height.output_size and planes.result_columns == width.output_size)
     if planes.height * planes.width > 2 * STACK_CELLS:

@@ -31,7 +31,7 @@ cdef inline value_t tap_group(
 
 
 cdef inline void across_group(
-    value_t* dst, const value_t* src, ptrdiff_t stride, const int taps, ptrdiff_t n, const ptrdiff_t step,
+    value_t* dst, const value_t* src, ptrdiff_t stride, const int taps, const ptrdiff_t n, const ptrdiff_t step,
     ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, const bint accumulate, reducer_t* reducer,
 ) noexcept nogil:
     cdef ptrdiff_t x, _y
@@ -46,7 +46,7 @@ cdef inline void across_group(
 
 
 cdef inline void across_step(
-    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, const ptrdiff_t step,
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, const ptrdiff_t n, const ptrdiff_t step,
     ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
 ) noexcept nogil:
     # The constants let the compiler make one straight vector loop for each line.
@@ -80,7 +80,9 @@ cdef inline void across(
     ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
 ) noexcept nogil:
     """``dst[x] = src[x * step] . src[x * step + stride] . ...`` over `taps` taps, for x below n, in each of `rows`."""
-    if step == 1:
+    if n == 1:
+        across_step(dst, src, stride, taps, 1, 1, rows, dst_row, src_row, accumulate, reducer)
+    elif step == 1:
         across_step(dst, src, stride, taps, n, 1, rows, dst_row, src_row, accumulate, reducer)
     elif step == 2 and stride == 1:
         across_step(dst, src, 1, taps, n, 2, rows, dst_row, src_row, accumulate, reducer)
