@@ -41,6 +41,23 @@ cdef extern from *:
     #else
         #define pooling_pause() ((void) 0)
     #endif
+    #if defined(__linux__)
+        #include <sched.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        static inline ptrdiff_t pooling_thread(void) { return (ptrdiff_t) syscall(SYS_gettid); }
+        /* Let a thread run wherever the caller may, but not where it does. */
+        static inline void pooling_send_away(ptrdiff_t thread) {
+            cpu_set_t cpus;
+            int here = sched_getcpu();
+            if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof cpus, &cpus)) return;
+            CPU_CLR(here, &cpus);
+            if (CPU_COUNT(&cpus)) sched_setaffinity((pid_t) thread, sizeof cpus, &cpus);
+        }
+    #else
+        #define pooling_thread() ((ptrdiff_t) 0)
+        #define pooling_send_away(thread) ((void) (thread))
+    #endif
     """
     const int POOLING_TEAM
     ptrdiff_t load_atomic "pooling_load" (ptrdiff_t* at) nogil
@@ -49,6 +66,8 @@ cdef extern from *:
     ptrdiff_t swap_atomic "pooling_swap" (ptrdiff_t* at, ptrdiff_t value) nogil
     bint replace_atomic "pooling_replace" (ptrdiff_t* at, ptrdiff_t old, ptrdiff_t value) nogil
     void pause "pooling_pause" () nogil
+    ptrdiff_t this_thread "pooling_thread" () nogil
+    void send_away "pooling_send_away" (ptrdiff_t thread) nogil
 
 # Do tasks begin to end of a job; the scratch memory is this thread's own. Returns -1, or the position of the first
 # element at fault.
@@ -69,8 +88,9 @@ cdef enum:
 cdef struct worker_t:
     PyThread_type_lock bell
     ptrdiff_t asleep
+    ptrdiff_t thread
     # Workers do not share a cache line.
-    char apart[112]
+    char apart[104]
 
 
 cdef struct team_t:
@@ -132,6 +152,7 @@ cdef void serve(void* argument) noexcept nogil:
     cdef worker_t* worker = <worker_t*> argument
     cdef ptrdiff_t seen = 0
     cdef ptrdiff_t inside
+    worker.thread = this_thread()
     while True:
         await_turn(worker, &seen)
         while True:
@@ -189,6 +210,9 @@ cdef ptrdiff_t do_together(
     add_atomic(&TEAM.turn, 1)
     for i in range(min(threads - 1, TEAM.workers)):
         if load_atomic(&TEAM.worker[i].asleep) and swap_atomic(&TEAM.worker[i].asleep, 0):
+            # Linux may wake a thread on the processor of whoever wakes it, even next to an idle one: on a virtual
+            # machine idle processors look as if they were taken. There the two would take turns, never share.
+            send_away(TEAM.worker[i].thread)
             PyThread_release_lock(TEAM.worker[i].bell)
     do_parts(scratch)
     inside = add_atomic(&TEAM.gate, CLOSED)
