@@ -148,7 +148,10 @@ def resolve(
     types = tuple(map(type, windows))
     written = windows
     if not SCALARS.issuperset(types):
-        windows = Windows(*(geometry.frozen(function, name, value) for name, value in windows._asdict().items()))
+        try:
+            types = tuple(map(_types, windows))
+        except TypeError:
+            windows = Windows(*(geometry.frozen(function, name, value) for name, value in windows._asdict().items()))
     rest = (layout, nan, count_include_pad, divisor_override, rounding)
     signature = (
         function,
@@ -177,6 +180,16 @@ def resolve(
 _resolved: dict[Any, Call] = {}
 SCALARS = frozenset({int, bool, str, type(None)})
 """Types of arguments that say all about their values."""
+
+
+def _types(value: Any) -> Any:
+    """Return the type of a value, of a tuple those of its entries; raise TypeError for what cannot be hashed."""
+    kind: Any = type(value)
+    if kind is tuple:
+        return tuple(map(_types, value))
+    if kind not in SCALARS:
+        hash(value)
+    return kind
 
 
 def _resolve(

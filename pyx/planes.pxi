@@ -87,33 +87,96 @@ cdef void stack_plane(
         copy_rows(dst, out_row, src, in_row, planes.columns * leaves.value, planes.rows, margin, exact)
 
 
-cdef void gather_rows(
-    const plan_t* plan, const leaves_t* leaves, char* dst, const char* src, const window_t* depth, bint last,
+cdef inline void gather_rows(
+    const plan_t* plan, const leaves_t* leaves, char* dst, const char* src, const window_t* depth, ptrdiff_t output,
+    ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row,
 ) noexcept nogil:
-    """Combine the rows of one plane's windows; `last` where nothing may be read behind the plane."""
-    cdef const planes_t* planes = &plan.planes
+    """Combine the rows of window `output`, and of those that lie `src_row` elements apart behind it."""
     cdef const axis_t* height = &plan.axes[1]
     cdef ptrdiff_t in_row = plan.axes[2].input_size
-    cdef ptrdiff_t columns = planes.columns
-    cdef ptrdiff_t o = 0
-    cdef ptrdiff_t d, n
-    cdef window_t window
-    if not planes.margin and not last:
-        # Whole vectors; what they take from the next row is never asked for.
-        columns = min(round_up(columns, 8), planes.width)
-    dst += plan.axes[2].pad_begin * leaves.value
-    while o < height.output_size:
-        n = 1
-        if height.begin <= o < height.end:
-            n = height.end - o
-        window = window_of(height, o)
-        for d in range(depth.count):
-            leaves.across_stored(
-                dst + o * planes.width * leaves.value,
-                src + (window.first + d * plan.axes[0].dilation * height.input_size) * in_row * leaves.storage,
-                height.dilation * in_row, window.count, columns, 1, n, planes.width, height.stride * in_row, d > 0,
-                NULL)
-        o += n
+    cdef window_t window = window_of(height, output)
+    cdef ptrdiff_t d
+    for d in range(depth.count):
+        leaves.across_stored(
+            dst + output * plan.planes.width * leaves.value,
+            src + ((depth.first + d * plan.axes[0].dilation) * height.input_size + window.first) * in_row
+            * leaves.storage,
+            height.dilation * in_row, window.count, columns, 1, rows, dst_row, src_row, d > 0, NULL)
+
+
+cdef inline void gather_plane(
+    const plan_t* plan, const leaves_t* leaves, char* dst, const char* src, const window_t* depth, ptrdiff_t columns,
+) noexcept nogil:
+    """Combine the rows of all whole windows of a plane."""
+    cdef const axis_t* height = &plan.axes[1]
+    if height.begin < height.end:
+        gather_rows(
+            plan, leaves, dst, src, depth, height.begin, columns, height.end - height.begin, plan.planes.width,
+            height.stride * plan.axes[2].input_size)
+
+
+cdef void gather_planes(
+    const plan_t* plan, const leaves_t* leaves, char* dst, const char* src, ptrdiff_t plane, ptrdiff_t count,
+    const char* margin,
+) noexcept nogil:
+    """Combine the rows of the windows of a stack of planes."""
+    cdef const planes_t* planes = &plan.planes
+    cdef const axis_t* depth_axis = &plan.axes[0]
+    cdef const axis_t* height = &plan.axes[1]
+    cdef ptrdiff_t begin = plan.axes[2].pad_begin
+    cdef ptrdiff_t in_row = plan.axes[2].input_size
+    cdef ptrdiff_t in_plane = height.input_size * in_row
+    cdef ptrdiff_t out_plane = planes.result_rows * planes.width
+    cdef bint flat = depth_axis.input_size == 1 and depth_axis.output_size == 1
+    # Whole vectors are faster. What they take from the next row is never asked for, or put right below: cells behind a
+    # row that windows look at, and those before the next row.
+    cdef ptrdiff_t vectors = round_up(planes.columns, 8)
+    cdef ptrdiff_t behind = max(reach_of(&plan.axes[2]) - begin - planes.columns, 0)
+    cdef ptrdiff_t before = max(begin + vectors - planes.width, 0)
+    cdef bint whole = flat and max(behind, before) * leaves.value <= PIECE
+    # Planes of this stack with enough cells behind them.
+    cdef ptrdiff_t followed = min(plan.outer - plane - ceil_divide(8, in_plane), count)
+    cdef ptrdiff_t p, o
+    cdef window_t depth
+    if not whole:
+        vectors = planes.columns
+        followed = 0
+    dst += begin * leaves.value
+    if flat:
+        depth.first = plane
+        depth.count = 1
+        if followed == count and height.begin < height.end and height.stride * planes.result_rows == height.input_size:
+            # Windows follow one another from plane to plane. Those at the ends of a plane are made again below.
+            gather_rows(
+                plan, leaves, dst, src, &depth, height.begin, vectors,
+                (count - 1) * planes.result_rows + height.end - height.begin, planes.width, height.stride * in_row)
+        else:
+            for p in range(count):
+                gather_plane(
+                    plan, leaves, dst + p * out_plane * leaves.value, src + p * in_plane * leaves.storage, &depth,
+                    vectors if p < followed else planes.columns)
+        for o in range(height.output_size):
+            if not height.begin <= o < height.end:
+                gather_rows(
+                    plan, leaves, dst, src, &depth, o, vectors if followed == count else planes.columns, count,
+                    out_plane, in_plane)
+    else:
+        for p in range(count):
+            depth = window_of(depth_axis, (plane + p) % depth_axis.output_size)
+            depth.first += (plane + p) // depth_axis.output_size * depth_axis.input_size
+            gather_plane(plan, leaves, dst + p * out_plane * leaves.value, src, &depth, planes.columns)
+            for o in range(height.output_size):
+                if not height.begin <= o < height.end:
+                    gather_rows(
+                        plan, leaves, dst + p * out_plane * leaves.value, src, &depth, o, planes.columns, 1, 0, 0)
+    if whole and behind:
+        leaves.across(
+            dst + planes.columns * leaves.value, margin, 0, 1, behind, 1, count * planes.result_rows, planes.width, 0,
+            False, NULL)
+    if whole and before:
+        leaves.across(
+            dst + (planes.width - begin) * leaves.value, margin, 0, 1, before, 1, count * planes.result_rows,
+            planes.width, 0, False, NULL)
 
 
 cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -129,7 +192,6 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef ptrdiff_t in_plane = height.input_size * width.input_size * leaves.storage
     cdef ptrdiff_t out_plane = height.output_size * width.output_size * leaves.storage
     cdef ptrdiff_t stack_plane_size = planes.height * planes.width * leaves.value
-    cdef ptrdiff_t rows_plane = planes.result_rows * planes.width * leaves.value
     cdef ptrdiff_t result_plane = planes.result_rows * planes.result_columns
     cdef ptrdiff_t cells = planes.stacked * planes.height * planes.width
     cdef char* stack = scratch
@@ -153,12 +215,14 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
         leaves.identity(rows, cells + planes_slack(plan), NULL)
     elif not direct:
         leaves.identity(stack, cells + planes_slack(plan), NULL)
-        leaves.identity(margin, PIECE // leaves.value, NULL)
+    leaves.identity(margin, PIECE // leaves.value, NULL)
     plane = begin
     while plane < end:
         count = min(planes.stacked, end - plane)
         values = src + plane * in_plane if direct else stack
-        for p in range(0 if direct else count):
+        if planes.gather:
+            gather_planes(plan, leaves, rows, pooling.src, plane, count, margin)
+        for p in range(0 if direct or planes.gather else count):
             depth.first = plane + p
             depth.count = 1
             exact = exact_rows
@@ -167,14 +231,8 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
             else:
                 depth = window_of(depth_axis, (plane + p) % depth_axis.output_size)
                 depth.first += (plane + p) // depth_axis.output_size * depth_axis.input_size
-            if planes.gather:
-                gather_rows(
-                    plan, leaves, rows + p * rows_plane, src + depth.first * in_plane, &depth,
-                    not flat or (plan.outer - 1 - plane - p) * height.input_size * width.input_size < 8)
-            else:
-                stack_plane(
-                    plan, leaves, stack + p * stack_plane_size, src + depth.first * in_plane, depth.count, margin,
-                    exact)
+            stack_plane(
+                plan, leaves, stack + p * stack_plane_size, src + depth.first * in_plane, depth.count, margin, exact)
         n = count * planes.result_rows
         out = pooling.dst + plane * out_plane
         target = out if direct_result else result

@@ -203,7 +203,15 @@ cdef inline double widen_run(const float* src, ptrdiff_t n) noexcept nogil:
         for lane in range(LANES):
             lanes[lane] += src[i + lane]
         i += LANES
+    if n - i >= 8:
+        for lane in range(8):
+            lanes[lane] += src[i + lane]
+        i += 8
     fold(lanes, lanes + 8, 8, <total*> NULL)
+    if n - i >= 4:
+        for lane in range(4):
+            lanes[lane] += src[i + lane]
+        i += 4
     fold(lanes, lanes + 4, 4, <total*> NULL)
     fold(lanes, lanes + 2, 2, <total*> NULL)
     result = lanes[0] + lanes[1]
