@@ -165,6 +165,22 @@ def test_half_gradients_of_overlapping_windows_lose_nothing(dtype: str, kernel: 
     assert pooling.max_pool2d_backward(grad, x, kernel, 1)[0, 0, kernel + 1, kernel + 1] == x.dtype.type(kernel**2)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_gradients_where_torch_errs(dtype: str) -> None:
+    """torch 2.13 sums the 33 x 33 shares of 1/1089 in the dtype itself: 0.25 in bfloat16, 1.055 in float16."""
+    torch = pytest.importorskip("torch")
+    x = torch.zeros((1, 1, 70, 70), dtype=getattr(torch, dtype), requires_grad=True)
+    torch.nn.functional.avg_pool2d(x, 33, 1).sum().backward()
+    theirs = x.grad[0, 0, 35, 35].item()
+    ours = float(
+        pooling.avg_pool2d_backward(
+            np.ones((1, 1, 38, 38), dtype_of(dtype)), np.zeros((1, 1, 70, 70), dtype_of(dtype)), 33, 1
+        )[0, 0, 35, 35]
+    )
+    print(f"{dtype}, average of 33 x 33 at stride 1: torch {theirs}, pooling {ours}, exact 1.0")
+    assert abs(ours - 1) <= min(UNIT[dtype], abs(theirs - 1))
+
+
 @pytest.mark.parametrize("kernel", [3, 9, 12, 21, 33])
 def test_positive_float32_gradients_of_an_average_are_within_4_units(kernel: int) -> None:
     x = np.zeros((1, 1, 60, 70), np.float32)
