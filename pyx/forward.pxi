@@ -1,34 +1,6 @@
 # Forward pooling without indices: for a band of output rows, the rows of each window are combined into one, and windows
 # slide along those. The nest below knows bytes and leaves, no types.
 
-ctypedef void (*convert_fn)(void* dst, const void* src, ptrdiff_t n) noexcept nogil
-ctypedef void (*across_fn)(
-    void* dst, const void* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
-    ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* reducer) noexcept nogil
-ctypedef void (*along_fn)(
-    void* dst, const void* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
-    bint accumulate, void* reducer
-) noexcept nogil
-ctypedef void (*fill_fn)(void* dst, ptrdiff_t n, void* reducer) noexcept nogil
-ctypedef void (*divide_fn)(void* row, ptrdiff_t n, double divisor) noexcept nogil
-ctypedef void (*divide_each_fn)(
-    void* row, const double* divisors64, const float* divisors32, ptrdiff_t n) noexcept nogil
-
-
-cdef struct leaves_t:
-    # Bytes of an element in the arrays, and of a value in the rows.
-    ptrdiff_t storage, value
-    # NULL where rows hold the array's own dtype, or leaves read it as it is stored.
-    convert_fn load
-    # NULL where rows hold the array's own dtype.
-    convert_fn store
-    across_fn across, across_stored
-    along_fn along, along_stored
-    fill_fn identity, empty
-    divide_fn divide
-    divide_each_fn divide_each
-
-
 cdef struct forward_t:
     const plan_t* plan
     const leaves_t* leaves
@@ -38,8 +10,15 @@ cdef struct forward_t:
 
 cdef inline ptrdiff_t forward_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Bytes of scratch memory for one thread: combined rows, a converted one, result rows, a block."""
-    cdef ptrdiff_t cells = (plan.band + 1) * plan.span * plan.inner + plan.band * plan.segment * plan.inner + BLOCK
-    return cells * leaves.value
+    cdef const axis_t* height = &plan.axes[1]
+    cdef ptrdiff_t row = plan.span * plan.inner
+    cdef ptrdiff_t cells = (plan.band + 1) * row + plan.band * plan.segment * plan.inner + BLOCK
+    cdef ptrdiff_t rungs = 0
+    if climbs(&plan.axes[2]):
+        rungs = ladder_cells(plan.axes[2].kernel_size, plan.band * row)
+    if climbs_rows(plan):
+        rungs = max(rungs, ladder_cells(height.kernel_size, rows_spanned(height, plan.band) * row))
+    return (cells + rungs) * leaves.value
 
 
 cdef void reduce_runs(
@@ -98,6 +77,26 @@ cdef void reduce_row(
         dst += plan.inner * leaves.value
 
 
+cdef void slide_far(
+    const plan_t* plan, const leaves_t* leaves, char* dst, const char* values, ptrdiff_t outputs, ptrdiff_t rows,
+    ptrdiff_t dst_row, ptrdiff_t values_row, char* memory,
+) noexcept nogil:
+    """Slide long windows along rows of values."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t apart = axis.dilation * inner
+    cdef ptrdiff_t y
+    cdef ladder_t ladder
+    if inner == 1 or axis.stride == 1:
+        climb_cells(&ladder, leaves, values, rows * values_row, axis.kernel_size, apart, values_row, memory)
+        join_runs(&ladder, leaves, dst, 0, outputs * inner, axis.stride if inner == 1 else 1, rows, dst_row)
+        return
+    climb_cells(&ladder, leaves, values, rows * values_row, axis.kernel_size, apart, axis.stride * inner, memory)
+    for y in range(rows):
+        # The outputs of a row are the rows of this call.
+        join_runs(&ladder, leaves, dst + y * dst_row * leaves.value, y * values_row, inner, 1, outputs, inner)
+
+
 cdef void slide(
     const plan_t* plan, const leaves_t* leaves, char* dst, const char* values, ptrdiff_t outputs, ptrdiff_t rows,
     ptrdiff_t dst_row, ptrdiff_t values_row, bint stored,
@@ -124,17 +123,23 @@ cdef void slide(
 
 cdef void combine_rows(
     const plan_t* plan, const leaves_t* leaves, char* dst, char* converted, const char* src, ptrdiff_t n,
-    const window_t* depth, const window_t* height, ptrdiff_t rows, ptrdiff_t dst_row,
+    const window_t* depth, const window_t* height, ptrdiff_t rows, ptrdiff_t dst_row, char* memory,
 ) noexcept nogil:
     """Combine the rows of `rows` windows; `src` points at n stored elements of the first row of the first window."""
     cdef ptrdiff_t row = plan.axes[2].input_size * plan.inner
     cdef ptrdiff_t height_step = plan.axes[1].dilation * row
     cdef ptrdiff_t depth_step = plan.axes[0].dilation * plan.axes[1].input_size * row
     cdef ptrdiff_t src_row = plan.axes[1].stride * row
+    cdef const axis_t* axis = &plan.axes[1]
     cdef ptrdiff_t d, h, y
+    cdef ladder_t ladder
     if depth.count == 0 or height.count == 0:
         for y in range(rows):
             leaves.empty(dst + y * dst_row * leaves.value, n, NULL)
+        return
+    if climbs_rows(plan) and height.count == axis.kernel_size and 2 * rows * axis.stride >= axis.kernel_size:
+        climb_rows(&ladder, leaves, src, row, n, rows_spanned(axis, rows), axis, memory)
+        join_runs(&ladder, leaves, dst, 0, n, 1, rows, dst_row)
         return
     for d in range(depth.count):
         if leaves.across_stored != NULL:
@@ -190,6 +195,8 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef char* converted = combined + plan.band * values_row * leaves.value
     cdef char* result = converted + values_row * leaves.value
     cdef char* block = result + plan.band * plan.segment * inner * leaves.value
+    cdef char* rungs = block + BLOCK * leaves.value
+    cdef bint far = climbs(axis)
     cdef row_t row = row_of(plan, begin)
     cdef ptrdiff_t task, output, outputs, cell, left, right, cells, rows, y, n, o, target_row
     cdef window_t depth, height, window
@@ -222,7 +229,7 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
         plane = pooling.src + (
             (row.outer * depth_axis.input_size + depth.first) * height_axis.input_size * in_row
             + (cell + left) * inner) * leaves.storage
-        if one_row and slides and left + right == 0 and (
+        if one_row and slides and not far and left + right == 0 and (
             leaves.across_stored != NULL or (runs and inner == 1)
         ):
             # Nothing needs to be done to the rows: read them where they lie.
@@ -250,15 +257,18 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
                 if slides:
                     combine_rows(
                         plan, leaves, combined + (y * values_row + left * inner) * leaves.value, converted, line,
-                        (cells - left - right) * inner, &depth, &height, n, values_row)
+                        (cells - left - right) * inner, &depth, &height, n, values_row, rungs)
                 else:
                     combine_rows(
                         plan, leaves, target + y * target_row * leaves.value, converted, line, cells * inner, &depth,
-                        &height, n, target_row)
+                        &height, n, target_row, rungs)
                 y += n
             if runs:
                 reduce_runs(
                     plan, leaves, target, combined, cell, output, outputs, rows, target_row, values_row, False, block)
+            elif far:
+                slide_far(
+                    plan, leaves, target, combined, outputs, rows, target_row, values_row, rungs)
             elif slides:
                 slide(plan, leaves, target, combined, outputs, rows, target_row, values_row, False)
         if axis.has_empty:

@@ -64,6 +64,8 @@ cdef class Buffer:
             PyBuffer_Release(&self.view)
 
 
+include "leaves.pxi"
+include "ladder.pxi"
 include "forward.pxi"
 include "planes.pxi"
 include "indexed.pxi"

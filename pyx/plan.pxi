@@ -91,6 +91,28 @@ cdef inline bint slides_along(const axis_t* axis, ptrdiff_t inner) noexcept nogi
 
 
 cdef enum:
+    # Taps of windows that are worth a ladder.
+    LONG = 8
+    # Cells of a band of such windows.
+    LADDER_CELLS = 1 << 15
+
+
+cdef inline bint climbs(const axis_t* axis) noexcept nogil:
+    """Whether windows overlap enough for the rungs to be shared."""
+    return not axis.adaptive and axis.kernel_size >= LONG and axis.kernel_size >= 3 * axis.stride
+
+
+cdef inline bint climbs_rows(const plan_t* plan) noexcept nogil:
+    """Whether the rows of windows are combined so; those of several planes are not."""
+    return climbs(&plan.axes[1]) and plan.axes[0].kernel_size == 1 and not plan.axes[0].adaptive
+
+
+cdef inline ptrdiff_t rows_spanned(const axis_t* axis, ptrdiff_t outputs) noexcept nogil:
+    """Rows from the first tap of the first of so many whole windows to the last tap of the last."""
+    return min((outputs - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1, axis.input_size)
+
+
+cdef enum:
     # Widest row, and most cells, of a plane that is stacked with others: beyond them a row on its own is long enough to
     # hide what it costs to begin it.
     NARROW = 64
@@ -128,6 +150,7 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
     planes.flat = (
         plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1 and width.stride == 1
         and width.input_size == width.output_size and width.begin < width.end and height.begin < height.end
+        and width.kernel_size < LONG and height.kernel_size < LONG
         and FLAT_SHARE * (width.output_size - (width.end - width.begin)) <= width.output_size)
     reach = reach_of(height)
     planes.rows = min(height.input_size, reach - height.pad_begin)
@@ -206,6 +229,7 @@ cdef class Plan:
     def __cinit__(self, outer, inner, axes, bint average=False, double divisor_override=NAN):
         cdef plan_t* plan = &self.plan
         cdef axis_t* axis
+        cdef axis_t* height
         cdef const int64_t[::1] table
         cdef ptrdiff_t i, o
         cdef ptrdiff_t budget
@@ -260,13 +284,21 @@ cdef class Plan:
         # 4096 cells keep a row and its neighbours in 32 KiB; a segment that is shorter than four kernels would spend
         # its time on the cells it shares with the next one.
         budget = max(1, 4096 // max(1, plan.inner))
+        if climbs_rows(plan):
+            # A band is several windows high, and stays with its rungs in the second-level cache.
+            height = &plan.axes[1]
+            plan.band = min(3 * (height.kernel_size - 1) * height.dilation // height.stride + 1, height.output_size)
+            budget = max(1, LADDER_CELLS // max(1, rows_spanned(height, plan.band)))
+            budget = max(1, budget // max(1, plan.inner))
         plan.segment = max(1, max(budget, 4 * (axis.kernel_size - 1) * axis.dilation) // axis.stride)
         plan.segment = max(1, min(plan.segment, axis.output_size))
         plan.segments = ceil_divide(axis.output_size, plan.segment)
         plan.span = (plan.segment - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
         if axis.adaptive:
             plan.span = axis.input_size
-        plan.band = max(1, min(4096 // max(1, plan.span * plan.inner), plan.axes[1].output_size))
+        if not climbs_rows(plan):
+            plan.band = max(1, min(4096 // max(1, plan.span * plan.inner), plan.axes[1].output_size))
+        plan.band = max(1, plan.band)
         if divisor_override == divisor_override:
             plan.uniform = True
             plan.divisor = divisor_override
@@ -292,7 +324,7 @@ cdef class Plan:
                 else:
                     depth += BLOCK // LANES + 8 + taps // BLOCK
             else:
-                # `across`: groups of four, added one by one; three make no full tree.
+                # `across`: groups of four, added one by one; three make no full tree. A ladder has no longer way.
                 depth += taps - 1 if taps < 4 else ceil_divide(taps, 4) + 1
         return depth
 

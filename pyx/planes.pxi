@@ -62,7 +62,12 @@ cdef inline ptrdiff_t planes_scratch(const plan_t* plan, const leaves_t* leaves)
     """Bytes of scratch memory for one thread: the stack, its combined rows and its result."""
     cdef const planes_t* planes = &plan.planes
     cdef ptrdiff_t cells = planes.stacked * planes.height * planes.width + planes_slack(plan)
-    return 3 * cells * leaves.value + 4 * PIECE
+    cdef ptrdiff_t rungs = 0
+    cdef int i
+    for i in range(1, 3):
+        if climbs(&plan.axes[i]):
+            rungs = max(rungs, ladder_cells(plan.axes[i].kernel_size, cells))
+    return (3 * cells + rungs) * leaves.value + 4 * PIECE
 
 
 cdef void stack_plane(
@@ -198,6 +203,8 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef char* rows = stack + (cells + planes_slack(plan)) * leaves.value
     cdef char* result = rows + (cells + planes_slack(plan)) * leaves.value
     cdef char* margin = result + (cells + planes_slack(plan)) * leaves.value
+    cdef char* rungs = margin + 2 * PIECE
+    cdef ladder_t ladder
     # Rows near the end of an array, behind which a piece could reach beyond it.
     cdef ptrdiff_t exact_rows = PIECE // (width.input_size * leaves.storage) + 1
     cdef ptrdiff_t exact_results = PIECE // (width.output_size * leaves.storage) + 1
@@ -239,7 +246,13 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
         if planes.gather:
             values = rows
         elif height.kernel_size > 1 or height.stride > 1:
-            if height.stride == 1:
+            if height.stride == 1 and climbs(height):
+                climb_cells(
+                    &ladder, leaves, values,
+                    (n + (height.kernel_size - 1) * height.dilation) * planes.width, height.kernel_size,
+                    height.dilation * planes.width, 0, rungs)
+                join_runs(&ladder, leaves, rows, 0, n * planes.width, 1, 1, 0)
+            elif height.stride == 1:
                 leaves.across(
                     rows, values, height.dilation * planes.width, height.kernel_size, n * planes.width, 1, 1, 0, 0,
                     False, NULL)
@@ -251,9 +264,16 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
             leaves.identity(
                 rows + n * planes.width * leaves.value, (width.kernel_size - 1) * width.dilation, NULL)
             values = rows
-        leaves.across(
-            target, values, width.dilation, width.kernel_size, n * planes.result_columns, width.stride, 1, 0, 0,
-            False, NULL)
+        if climbs(width):
+            climb_cells(
+                &ladder, leaves, values,
+                (n * planes.result_columns - 1) * width.stride + (width.kernel_size - 1) * width.dilation + 1,
+                width.kernel_size, width.dilation, 0, rungs)
+            join_runs(&ladder, leaves, target, 0, n * planes.result_columns, width.stride, 1, 0)
+        else:
+            leaves.across(
+                target, values, width.dilation, width.kernel_size, n * planes.result_columns, width.stride, 1, 0, 0,
+                False, NULL)
         if plan.average:
             if plan.uniform:
                 leaves.divide(target, n * planes.result_columns, plan.divisor)
@@ -321,9 +341,9 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
         if height.stride == 1 and planes.result_rows == planes.height:
             # The same again, with rows for cells and planes for rows.
             leaves.across(
-                target + height.begin * row * leaves.value, slid + (height.begin - height.pad_begin) * row * leaves.value,
-                height.dilation * row, height.kernel_size,
-                (rows - height.begin - (planes.height - height.end)) * row, 1, 1, 0, 0, False, NULL)
+                target + height.begin * row * leaves.value,
+                slid + (height.begin - height.pad_begin) * row * leaves.value, height.dilation * row,
+                height.kernel_size, (rows - height.begin - (planes.height - height.end)) * row, 1, 1, 0, 0, False, NULL)
         else:
             for p in range(count):
                 leaves.across(

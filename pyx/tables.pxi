@@ -142,6 +142,7 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.empty = <fill_fn> fill_empty[value_t, reducer_t]
     leaves.divide = NULL
     leaves.divide_each = NULL
+    leaves.overlaps = reducer_t is not total
     if reducer_t is total:
         if value_t is float or value_t is double:
             leaves.divide = <divide_fn> divide[value_t]
