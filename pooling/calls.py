@@ -47,6 +47,8 @@ class Call:
     index_plan: kernels.Plan
     rounding: int
     nbytes: int
+    gradient_plan: kernels.Plan | None
+    gradient_divisors: NDArray[np.float64] | None
 
     def forward(self, array: AnyArray, out: AnyArray | None) -> AnyArray:
         """Pool an array of the resolved shape and dtype."""
@@ -77,7 +79,21 @@ class Call:
     def average_backward(self, grad_output: AnyArray, out: AnyArray | None) -> AnyArray:
         """Spread each gradient over its window."""
         result = result_array(self.function, out, self.input_shape, self.dtype, grad_output)
-        kernels.average_backward(self.plan, self.gradient_kind, native(grad_output), result, threads_for(self.nbytes))
+        if self.gradient_plan is None:
+            kernels.average_backward(
+                self.plan, self.gradient_kind, native(grad_output), result, threads_for(self.nbytes)
+            )
+            return result
+        if self.gradient_divisors is not None:
+            grad_output = np.divide(grad_output, self.gradient_divisors, dtype=self.dtype)
+        kernels.forward(
+            self.gradient_plan,
+            kernels.REDUCERS["total"],
+            self.gradient_kind,
+            native(grad_output),
+            result,
+            threads_for(self.nbytes),
+        )
         return result
 
     def scatter_backward(
@@ -238,6 +254,11 @@ def _resolve(
         if plan.summation_depth > EXACT_ROUNDINGS or not exact_divisor:
             kind = "float32->float64"
     itemsize = dtype.itemsize
+    gradient_plan, gradient_divisors = None, None
+    if average and operator.windows == "sliding" and all(axis.stride == 1 for axis in axes):
+        gradient_plan, gradient_divisors = _gather_plan(axes, outer, inner, dtype, count_include_pad, divisor)
+        if gradient_divisors is not None and layout == "channels_last":
+            gradient_divisors = gradient_divisors[..., None]
     return Call(
         function=function,
         operator=name,
@@ -252,7 +273,31 @@ def _resolve(
         index_plan=plan if average else lay_out(planned, outer, inner, keep_axes=True),
         rounding=_rounding(function, rounding),
         nbytes=(math.prod(shape) + math.prod(output_shape)) * itemsize,
+        gradient_plan=gradient_plan,
+        gradient_divisors=gradient_divisors,
     )
+
+
+def _gather_plan(
+    axes: tuple[Axis, ...], outer: int, inner: int, dtype: np.dtype[Any], count_include_pad: bool, divisor: float | None
+) -> tuple[kernels.Plan | None, NDArray[np.float64] | None]:
+    """Plan the gradient of means as a pooling of gradients, which it is where windows move by one.
+
+    Returns also what each gradient is to be divided by first, where they have different divisors; half precision would
+    round there.
+    """
+    divisors = None
+    if divisor is None:
+        each = [axis.windows(np.arange(axis.output_size), count_include_pad=count_include_pad).divisor for axis in axes]
+        divisor = 1.0
+        if all((numbers == axis.kernel_size).all() for numbers, axis in zip(each, axes, strict=True)):
+            divisor = float(math.prod(axis.kernel_size for axis in axes))
+        elif dtype.name in ("float32", "float64"):
+            # Windows without elements have no cell to give anything to.
+            divisors = np.maximum(math.prod(np.ix_(*each)), 1.0)
+        else:
+            return None, None
+    return lay_out([axis.transposed for axis in axes], outer, inner, average=True, divisor_override=divisor), divisors
 
 
 def _reducer(function: str, reducer: str, nan: Any) -> str:

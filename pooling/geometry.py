@@ -121,6 +121,15 @@ class Axis:
         reach = (self.output_size - 1) * self.stride + self.effective_kernel_size - self.pad_begin
         return max(0, self.input_size - reach)
 
+    @property
+    def transposed(self) -> Axis:
+        """The axis whose windows hold the outputs that an input cell belongs to; of a regular axis with stride 1."""
+        assert self.stride == 1
+        assert not self.adaptive
+        pad_begin = self.effective_kernel_size - 1 - self.pad_begin
+        pad_end = max(0, self.input_size + self.pad_begin - self.output_size)
+        return Axis(self.output_size, self.input_size, self.kernel_size, 1, self.dilation, pad_begin, pad_end)
+
     @cached_property
     def interior(self) -> tuple[int, int]:
         """The half-open range of outputs whose window lies whole inside the input; empty for an adaptive axis."""

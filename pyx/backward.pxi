@@ -192,16 +192,71 @@ cdef inline ptrdiff_t plane_cells(const plan_t* plan) noexcept nogil:
     return plan.axes[0].input_size * plan.axes[1].input_size * plan.axes[2].input_size * plan.inner
 
 
+cdef inline ptrdiff_t found_together(const plan_t* plan) noexcept nogil:
+    """Most indices that are found in one go."""
+    if plan.pieces.stacked:
+        return plan.pieces.stacked * plan.pieces.rows * plan.axes[2].output_size
+    return plan.segment * plan.inner
+
+
 cdef inline ptrdiff_t scatter_scratch(
     const plan_t* plan, const gradient_t* leaves, const contest_t* contest
 ) noexcept nogil:
-    """Bytes for one thread: indices of a segment, and where gradients are stored narrower than they are summed, a
-    converted segment and the sums of a plane."""
-    cdef ptrdiff_t segment = plan.segment * plan.inner
-    cdef ptrdiff_t nbytes = round_up(segment * 8, 64) + round_up(indexed_scratch(plan, contest), 64)
+    """Bytes for one thread: indices found together, and where gradients are stored narrower than they are summed, their
+    gradients converted and the sums of a plane."""
+    cdef ptrdiff_t found = max(found_together(plan), plan.segment * plan.inner)
+    cdef ptrdiff_t nbytes = round_up(found * 8, 64) + round_up(indexed_scratch(plan, contest), 64)
     if leaves.sum.load != NULL:
-        nbytes += round_up((segment + plane_cells(plan)) * leaves.sum.value, 64)
+        nbytes += round_up((found + plane_cells(plan)) * leaves.sum.value, 64)
     return nbytes
+
+
+cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Find the winners of planes begin to end again, and send the gradients there."""
+    cdef const scattering_t* pooling = <const scattering_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const gradient_t* leaves = pooling.leaves
+    cdef const contest_t* contest = pooling.contest
+    cdef const axis_t* height = &plan.axes[1]
+    cdef ptrdiff_t size = leaves.sum.storage
+    cdef ptrdiff_t elements = plane_cells(plan)
+    cdef ptrdiff_t per_plane = plan.axes[0].output_size * plan.pieces.bands
+    cdef ptrdiff_t found_size = found_together(plan)
+    cdef int64_t* found = <int64_t*> scratch
+    cdef char* contest_memory = scratch + round_up(found_size * 8, 64)
+    cdef char* converted = contest_memory + round_up(indexed_scratch(plan, contest), 64)
+    cdef char* sums = converted + found_size * leaves.sum.value
+    cdef ptrdiff_t piece = begin * per_plane
+    cdef const char* gradient = pooling.grad_output + (
+        begin * plan.axes[0].output_size * height.output_size * plan.axes[2].output_size * size)
+    cdef const char* values
+    cdef const int64_t* index
+    cdef ptrdiff_t count, p, n, plane
+    start_pieces(plan, contest, contest_memory)
+    while piece < end * per_plane:
+        count = min(plan.pieces.stacked, end * per_plane - piece)
+        contest_pieces(plan, contest, pooling.input, NULL, found, contest_memory, piece, count)
+        index = found
+        for p in range(piece, piece + count):
+            plane = p // per_plane
+            if leaves.sum.load == NULL:
+                sums = pooling.grad_input + plane * elements * size
+            if p % per_plane == 0:
+                memset(sums, 0, elements * leaves.sum.value)
+            n = min(
+                plan.pieces.rows, height.output_size - p % plan.pieces.bands * plan.pieces.rows
+            ) * plan.axes[2].output_size
+            values = gradient
+            if leaves.sum.load != NULL:
+                leaves.sum.load(converted, gradient, n)
+                values = converted
+            leaves.scatter(sums, values, index, n, 1, elements, False)
+            if leaves.sum.load != NULL and p % per_plane == per_plane - 1:
+                leaves.sum.store(pooling.grad_input + plane * elements * size, sums, elements)
+            gradient += n * size
+            index += n
+        piece += count
+    return -1
 
 
 cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:

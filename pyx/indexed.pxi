@@ -24,6 +24,8 @@ cdef struct indexed_t:
 
 
 cdef inline ptrdiff_t indexed_scratch(const plan_t* plan, const contest_t* contest) noexcept nogil:
+    if plan.pieces.stacked:
+        return pieces_scratch(plan, contest)
     return (plan.span * contest.value + plan.segment * (contest.value + 16)) * plan.inner + 64
 
 
@@ -170,6 +172,203 @@ cdef void contest_row(
                 if window_of(axis, output + o).count == 0:
                     contest.empty(best + o * inner * contest.value, inner, NULL)
         store_row(contest, out, best, outputs * inner)
+
+
+cdef inline ptrdiff_t phase_cells(const plan_t* plan, const contest_t* contest) noexcept nogil:
+    """Cells of a phase, with room behind it for pieces that rows are copied in and for what its last windows see."""
+    cdef const pieces_t* pieces = &plan.pieces
+    return (
+        pieces.stacked * pieces.phase_rows * pieces.width + 2 * PIECE // contest.value
+        + (plan.axes[2].kernel_size - 1) * plan.axes[2].dilation + plan.axes[2].stride)
+
+
+cdef inline ptrdiff_t pieces_scratch(const plan_t* plan, const contest_t* contest) noexcept nogil:
+    """Bytes of scratch memory for one thread: the phases, the best of each window and where it was, a margin."""
+    cdef ptrdiff_t outputs = plan.pieces.stacked * plan.pieces.phase_rows * plan.pieces.columns
+    return phases_size(plan, contest) + round_up(outputs * contest.value, 64) + outputs * sizeof(int32_t) + 4 * PIECE
+
+
+cdef inline ptrdiff_t phases_size(const plan_t* plan, const contest_t* contest) noexcept nogil:
+    return round_up(plan.axes[1].stride * phase_cells(plan, contest) * contest.value, 64)
+
+
+cdef void lay_piece(
+    const plan_t* plan, const contest_t* contest, char* phases, const char* src, ptrdiff_t plane, ptrdiff_t first,
+    const char* margin,
+) noexcept nogil:
+    """Lay out the input rows of one piece of an input plane, whose first output row is `first`."""
+    cdef const pieces_t* pieces = &plan.pieces
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t in_row = width.input_size * contest.storage
+    cdef ptrdiff_t out_row = pieces.width * contest.value
+    cdef ptrdiff_t columns = min(width.input_size, reach_of(width) - width.pad_begin)
+    cdef ptrdiff_t top = first * height.stride - height.pad_begin
+    cdef ptrdiff_t phase, begin, end, row, rows, behind
+    cdef char* dst
+    for phase in range(height.stride):
+        dst = phases + phase * phase_cells(plan, contest) * contest.value + width.pad_begin * contest.value
+        # Rows of this phase that lie in the plane.
+        begin = min(max(ceil_divide(-top - phase, height.stride), 0), pieces.phase_rows)
+        end = min(max(ceil_divide(height.input_size - top - phase, height.stride), begin), pieces.phase_rows)
+        if pieces.bands > 1:
+            # Another piece may have left its rows where this one has padding.
+            for row in range(pieces.phase_rows):
+                if not begin <= row < end:
+                    contest.identity(dst + row * out_row, columns, NULL)
+        rows = end - begin
+        if rows == 0:
+            continue
+        row = plane * height.input_size + top + phase + begin * height.stride
+        dst += begin * out_row
+        if contest.load != NULL:
+            for begin in range(rows):
+                contest.load(dst + begin * out_row, src + (row + begin * height.stride) * in_row, columns)
+            continue
+        # The last rows of the array have nothing behind them that could be read.
+        behind = plan.outer * plan.axes[0].input_size * height.input_size - row - (rows - 1) * height.stride - 1
+        copy_rows(
+            dst, out_row, src + row * in_row, height.stride * in_row, columns * contest.value, rows, margin,
+            max(PIECE // in_row + 1 - behind, 0))
+
+
+cdef inline int64_t first_valid(
+    const plan_t* plan, const window_t* depth, ptrdiff_t od, ptrdiff_t oh, ptrdiff_t ow
+) noexcept nogil:
+    """Offset of the first element of a window from its first tap."""
+    cdef window_t height = window_of(&plan.axes[1], oh)
+    cdef window_t width = window_of(&plan.axes[2], ow)
+    return (
+        ((depth.first - origin_of(&plan.axes[0], od, depth)) * plan.axes[1].input_size
+         + height.first - origin_of(&plan.axes[1], oh, &height)) * plan.axes[2].input_size
+        + width.first - origin_of(&plan.axes[2], ow, &width))
+
+
+cdef void contest_pieces(
+    const plan_t* plan, const contest_t* contest, const char* src, char* out, int64_t* index, char* scratch,
+    ptrdiff_t piece, ptrdiff_t count,
+) noexcept nogil:
+    """Make `count` pieces, which follow one another in `out` and `index`; `out` may be NULL.
+
+    `scratch` is as `start_pieces` or the last call left it.
+    """
+    cdef const pieces_t* pieces = &plan.pieces
+    cdef const axis_t* depth_axis = &plan.axes[0]
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t phase_size = phase_cells(plan, contest) * contest.value
+    cdef ptrdiff_t piece_rows = pieces.phase_rows * pieces.width * contest.value
+    cdef ptrdiff_t outputs = pieces.stacked * pieces.phase_rows * pieces.columns
+    cdef ptrdiff_t more = pieces.phase_rows - pieces.rows
+    cdef ptrdiff_t n = (count * pieces.phase_rows - more) * pieces.columns
+    cdef char* phases = scratch
+    cdef char* best = phases + phases_size(plan, contest)
+    cdef int32_t* where = <int32_t*> (best + round_up(outputs * contest.value, 64))
+    cdef char* margin = <char*> (where + outputs) + PIECE
+    cdef ptrdiff_t out_row = width.output_size * contest.storage
+    cdef ptrdiff_t taps = 1
+    cdef ptrdiff_t d, i, j, p, o, x, rows, first, plane, reach, here, origin
+    cdef int32_t lowest = 0
+    cdef const char* rows_src
+    cdef char* row_best
+    cdef int32_t* row_where
+    cdef window_t depth
+    contest.identity(best, n, NULL)
+    for x in range(n):
+        where[x] = -1
+    # The windows of a stack may hold different numbers of planes, but only where they are 3-D.
+    for p in range(count):
+        depth = window_of(depth_axis, (piece + p) // pieces.bands % depth_axis.output_size)
+        taps = max(taps, depth.count)
+    for d in range(taps):
+        for p in range(count):
+            plane = (piece + p) // pieces.bands
+            depth = window_of(depth_axis, plane % depth_axis.output_size)
+            if d < depth.count:
+                plane = plane // depth_axis.output_size * depth_axis.input_size + depth.first + d * depth_axis.dilation
+                first = (piece + p) % pieces.bands * pieces.rows
+                lay_piece(plan, contest, phases + p * piece_rows, src, plane, first, margin)
+            else:
+                clear_piece(plan, contest, phases + p * piece_rows)
+        for i in range(height.kernel_size):
+            reach = i * height.dilation
+            rows_src = phases + reach % height.stride * phase_size + (
+                reach // height.stride * pieces.width * contest.value)
+            for j in range(width.kernel_size):
+                # In 3-D, offsets count from the first plane of the window that exists.
+                here = (d * depth_axis.dilation * height.input_size + reach) * width.input_size + j * width.dilation
+                contest.take(best, where, rows_src + j * width.dilation * contest.value, here, n, width.stride, NULL)
+    for p in range(count):
+        first = (piece + p) % pieces.bands * pieces.rows
+        rows = min(pieces.rows, height.output_size - first)
+        o = (piece + p) // pieces.bands % depth_axis.output_size
+        depth = window_of(depth_axis, o)
+        row_best = best + p * pieces.phase_rows * pieces.columns * contest.value
+        row_where = where + p * pieces.phase_rows * pieces.columns
+        lowest = 0
+        for x in range(rows * pieces.columns):
+            lowest = min(lowest, row_where[x])
+        if lowest < 0:
+            # Nothing was better than nothing: the first element holds its place.
+            for i in range(rows):
+                for x in range(width.output_size):
+                    if row_where[i * pieces.columns + x] < 0:
+                        row_where[i * pieces.columns + x] = <int32_t> (
+                            first_valid(plan, &depth, o, first + i, x)
+                            - (depth.first - origin_of(depth_axis, o, &depth)) * height.input_size * width.input_size)
+        for i in range(rows):
+            origin = (
+                (depth.first * height.input_size + (first + i) * height.stride - height.pad_begin) * width.input_size
+                - width.pad_begin)
+            for x in range(width.output_size):
+                index[x] = origin + x * width.stride + row_where[i * pieces.columns + x]
+            index += width.output_size
+        if out != NULL and contest.store != NULL:
+            for i in range(rows):
+                contest.store(
+                    out + i * out_row, row_best + i * pieces.columns * contest.value, width.output_size)
+        elif out != NULL:
+            copy_rows(
+                out, out_row, row_best, pieces.columns * contest.value, out_row, rows, NULL,
+                max(PIECE // out_row + 1 - (count - p - 1) * rows, 0))
+        if out != NULL:
+            out += rows * out_row
+
+
+cdef inline void clear_piece(const plan_t* plan, const contest_t* contest, char* phases) noexcept nogil:
+    """Lay out nothing but padding."""
+    cdef ptrdiff_t phase
+    for phase in range(plan.axes[1].stride):
+        contest.identity(
+            phases + phase * phase_cells(plan, contest) * contest.value,
+            plan.pieces.phase_rows * plan.pieces.width, NULL)
+
+
+cdef inline void start_pieces(const plan_t* plan, const contest_t* contest, char* scratch) noexcept nogil:
+    """Make the padding, which is never written to, and the margin that is put behind rows."""
+    cdef ptrdiff_t outputs = plan.pieces.stacked * plan.pieces.phase_rows * plan.pieces.columns
+    contest.identity(scratch, plan.axes[1].stride * phase_cells(plan, contest), NULL)
+    scratch += phases_size(plan, contest) + round_up(outputs * contest.value, 64) + outputs * sizeof(int32_t) + PIECE
+    contest.identity(scratch, PIECE // contest.value, NULL)
+
+
+cdef ptrdiff_t contest_stacks(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Make pieces begin to end, with their indices."""
+    cdef const indexed_t* pooling = <const indexed_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef ptrdiff_t piece = begin
+    cdef ptrdiff_t count, at
+    start_pieces(plan, pooling.contest, scratch)
+    while piece < end:
+        count = min(plan.pieces.stacked, end - piece)
+        at = (
+            piece // plan.pieces.bands * plan.axes[1].output_size + piece % plan.pieces.bands * plan.pieces.rows
+        ) * plan.axes[2].output_size
+        contest_pieces(
+            plan, pooling.contest, pooling.src, pooling.dst + at * pooling.contest.storage, pooling.indices + at,
+            scratch, piece, count)
+        piece += count
+    return -1
 
 
 cdef ptrdiff_t contest_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:

@@ -145,8 +145,11 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
     job.src = source.data
     job.dst = target.data
     job.indices = <int64_t*> index.data
-    share(
-        contest_rows, &job, plan.plan.outer * bands_of(&plan.plan), indexed_scratch(&plan.plan, &contest), threads)
+    cdef ptrdiff_t nbytes = indexed_scratch(&plan.plan, &contest)
+    if plan.plan.pieces.stacked:
+        share(contest_stacks, &job, pieces_of(&plan.plan), nbytes, threads)
+    else:
+        share(contest_rows, &job, plan.plan.outer * bands_of(&plan.plan), nbytes, threads)
 
 
 def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
@@ -203,4 +206,7 @@ def scatter_backward(
     job.contest = &contest
     job.grad_output = gradient.data
     job.grad_input = target.data
-    return share(scatter_planes, &job, plan.plan.outer, scatter_scratch(&plan.plan, &leaves, &contest), threads)
+    cdef work_fn work = scatter_planes
+    if indices is None and plan.plan.pieces.stacked:
+        work = scatter_stacks
+    return share(work, &job, plan.plan.outer, scatter_scratch(&plan.plan, &leaves, &contest), threads)

@@ -40,6 +40,14 @@ cdef struct planes_t:
     float* divisors32
 
 
+cdef struct pieces_t:
+    # Where winners are asked for, input rows are laid out with their padding so that each tap of all windows is one
+    # loop. A piece is `rows` output rows of a plane, of which there are `bands`; `stacked` pieces are made together, or
+    # none if planes are not of this kind. Rows that lie the stride apart make a phase, which holds `phase_rows` of each
+    # piece, `width` cells long; a row of the result has `columns` cells, junk included.
+    ptrdiff_t stacked, rows, bands, phase_rows, width, columns
+
+
 cdef struct plan_t:
     ptrdiff_t outer, inner
     axis_t axes[3]
@@ -57,6 +65,7 @@ cdef struct plan_t:
     bint uniform
     double divisor
     planes_t planes
+    pieces_t pieces
 
 
 cdef inline window_t window_of(const axis_t* axis, ptrdiff_t output) noexcept nogil:
@@ -204,6 +213,38 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
     return planes
 
 
+cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
+    """Lay out the pieces of planes; `stacked` is 0 where outputs are better made row by row."""
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t more, reach
+    cdef pieces_t pieces
+    cdef int i
+    memset(&pieces, 0, sizeof(pieces))
+    for i in range(3):
+        if plan.axes[i].adaptive or plan.axes[i].has_empty or plan.axes[i].output_size == 0:
+            return pieces
+        if plan.axes[i].kernel_size * plan.axes[i].dilation > 256 or plan.axes[i].stride > 256:
+            return pieces
+    if plan.inner != 1 or plan.segments != 1 or plan.reach > 0x7fffffff:
+        return pieces
+    # The padding behind a row is the padding in front of the next.
+    reach = reach_of(width) - width.pad_begin
+    pieces.width = round_up(max(width.pad_begin + min(width.input_size, reach), reach), width.stride)
+    pieces.columns = pieces.width // width.stride
+    # Rows of a phase that windows reach beyond their first.
+    more = (height.kernel_size - 1) * height.dilation // height.stride
+    pieces.rows = height.output_size
+    if height.stride * (pieces.rows + more) * pieces.width > 2 * STACK_CELLS:
+        pieces.rows = max(1, 2 * STACK_CELLS // (height.stride * pieces.width) - more)
+    pieces.bands = ceil_divide(height.output_size, pieces.rows)
+    pieces.phase_rows = pieces.rows + more
+    pieces.stacked = 1
+    if pieces.bands == 1:
+        pieces.stacked = max(1, STACK_CELLS // (height.stride * pieces.phase_rows * pieces.width))
+    return pieces
+
+
 @cython.final
 cdef class Plan:
     """The loops of one pooling call: made by pooling/plan.py, read by every kernel.
@@ -303,6 +344,7 @@ cdef class Plan:
             plan.uniform = True
             plan.divisor = divisor_override
         plan.planes = stack_planes(plan)
+        plan.pieces = lay_pieces(plan)
 
     def __dealloc__(self):
         free(self.plan.planes.divisors)
@@ -364,6 +406,11 @@ cdef inline void advance(const plan_t* plan, row_t* row) noexcept nogil:
 cdef inline ptrdiff_t bands_of(const plan_t* plan) noexcept nogil:
     """Number of bands in an outer element."""
     return plan.axes[0].output_size * ceil_divide(plan.axes[1].output_size, plan.band) * plan.segments
+
+
+cdef inline ptrdiff_t pieces_of(const plan_t* plan) noexcept nogil:
+    """Number of pieces in all."""
+    return plan.outer * plan.axes[0].output_size * plan.pieces.bands
 
 
 cdef inline ptrdiff_t output_offset(const plan_t* plan, const row_t* row) noexcept nogil:
