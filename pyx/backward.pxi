@@ -3,6 +3,8 @@
 
 ctypedef void (*add_spread_fn)(void* dst, const void* src, ptrdiff_t n, ptrdiff_t step) noexcept nogil
 ctypedef void (*add_run_fn)(void* dst, const void* src, ptrdiff_t n) noexcept nogil
+ctypedef void (*weave_fn)(
+    void* dst, const void* src, ptrdiff_t apart, ptrdiff_t n, ptrdiff_t ways) noexcept nogil
 ctypedef ptrdiff_t (*scatter_fn)(
     void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t cells, bint skip
 ) noexcept nogil
@@ -13,6 +15,7 @@ cdef struct gradient_t:
     leaves_t sum
     add_spread_fn add_spread
     add_run_fn add_run
+    weave_fn weave
     scatter_fn scatter
 
 
@@ -179,6 +182,92 @@ cdef ptrdiff_t spread_rows(const void* job, char* scratch, ptrdiff_t begin, ptrd
             memcpy(row, src, cells * inner * size)
         else:
             leaves.sum.store(row, src, cells * inner)
+    return -1
+
+
+cdef inline ptrdiff_t sheaf_before(const plan_t* plan) noexcept nogil:
+    """Zeros in front of the summed rows: the taps of the first windows that are not there."""
+    return round_up(plan.axes[2].kernel_size // plan.axes[2].stride + 1, 16)
+
+
+cdef inline ptrdiff_t sheaf_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
+    """Bytes for one thread: gradients as they are summed, their sums over rows, those of each phase, and woven."""
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t stacked = plan.sheaf.stacked
+    cdef ptrdiff_t summed = stacked * height.input_size * plan.sheaf.width
+    cdef ptrdiff_t cells = sheaf_before(plan) + summed * (1 + 2 * width.stride) + 2 * PIECE
+    if leaves.sum.load != NULL:
+        cells += stacked * height.output_size * width.output_size
+    return cells * leaves.sum.value
+
+
+cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Make planes begin to end of the average's gradient, a stack at a time."""
+    cdef const spreading_t* pooling = <const spreading_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const leaves_t* leaves = &pooling.leaves.sum
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t size = leaves.value
+    cdef ptrdiff_t stacked = plan.sheaf.stacked
+    cdef ptrdiff_t sums_row = plan.sheaf.width
+    cdef ptrdiff_t sums = stacked * height.input_size * sums_row
+    cdef ptrdiff_t pooled = height.output_size * width.output_size
+    cdef ptrdiff_t in_row = width.input_size * leaves.storage
+    cdef char* summed = scratch + sheaf_before(plan) * size
+    cdef char* phases = summed + sums * size
+    cdef char* woven = phases + sums * width.stride * size
+    cdef char* converted = woven + (sums * width.stride + 2 * PIECE) * size
+    cdef const char* gradients
+    cdef const char* line
+    cdef char* out
+    cdef ptrdiff_t plane, count, rows, h, p, phase, taps, n
+    cdef holders_t holders
+    leaves.identity(scratch, sheaf_before(plan) + sums, NULL)
+    plane = begin
+    while plane < end:
+        count = min(stacked, end - plane)
+        rows = count * height.input_size
+        n = rows * sums_row
+        gradients = pooling.grad_output + plane * pooled * leaves.storage
+        if leaves.load != NULL:
+            leaves.load(converted, gradients, count * pooled)
+            gradients = converted
+        for h in range(height.input_size):
+            holders = holders_of(height, h, 1)
+            if holders.stop > holders.first:
+                leaves.across(
+                    summed + h * sums_row * size, gradients + holders.first * width.output_size * size,
+                    width.output_size, holders.stop - holders.first, width.output_size, 1, count,
+                    height.input_size * sums_row, pooled, False, NULL)
+            else:
+                for p in range(count):
+                    leaves.identity(
+                        summed + (p * height.input_size + h) * sums_row * size, width.output_size, NULL)
+        for phase in range(width.stride):
+            # Taps that fall on cells of this phase; those of the windows before come first.
+            taps = ceil_divide(width.kernel_size - phase, width.stride) if phase < width.kernel_size else 0
+            if taps > 0:
+                leaves.across(
+                    phases + phase * sums * size, summed - (taps - 1) * size, 1, taps, n, 1, 1, 0, 0, False, NULL)
+            else:
+                leaves.identity(phases + phase * sums * size, n, NULL)
+        line = phases
+        if width.stride > 1:
+            pooling.leaves.weave(woven, phases, sums, n, width.stride)
+            line = woven
+        leaves.divide(<char*> line, n * width.stride, plan.divisor)
+        line += width.pad_begin * size
+        out = pooling.grad_input + plane * height.input_size * in_row
+        if leaves.store != NULL:
+            for h in range(rows):
+                leaves.store(out + h * in_row, line + h * sums_row * width.stride * size, width.input_size)
+        else:
+            # Nothing may be written behind the last row; another thread may have made it.
+            copy_rows(
+                out, in_row, line, sums_row * width.stride * size, in_row, rows, NULL, PIECE // in_row + 1)
+        plane += count
     return -1
 
 

@@ -21,7 +21,7 @@ from reducers cimport (
 )
 from rows cimport (
     BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, scatter, take,
-    widen_across, widen_along,
+    weave, widen_across, widen_along,
 )
 from types cimport (
     int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, sum_t, uint8_t, uint16_t, uint32_t,
@@ -170,7 +170,11 @@ def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrd
     job.leaves = &leaves
     job.grad_output = source.data
     job.grad_input = target.data
-    share(spread_rows, &job, tasks, gradient_scratch(&plan.plan, &leaves), threads)
+    # Planes are not divided between threads.
+    if plan.plan.sheaf.stacked and plan.plan.outer >= 4 * threads:
+        share(spread_planes, &job, plan.plan.outer, sheaf_scratch(&plan.plan, &leaves), threads)
+    else:
+        share(spread_rows, &job, tasks, gradient_scratch(&plan.plan, &leaves), threads)
 
 
 def scatter_backward(

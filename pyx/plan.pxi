@@ -48,6 +48,12 @@ cdef struct pieces_t:
     ptrdiff_t stacked, rows, bands, phase_rows, width, columns
 
 
+cdef struct sheaf_t:
+    # How gradients of means are spread over whole planes: `stacked` of them together, or none if planes are not of this
+    # kind. `width` gradients are a row, those behind it included that make the rows of cells long enough.
+    ptrdiff_t stacked, width
+
+
 cdef struct plan_t:
     ptrdiff_t outer, inner
     axis_t axes[3]
@@ -66,6 +72,7 @@ cdef struct plan_t:
     double divisor
     planes_t planes
     pieces_t pieces
+    sheaf_t sheaf
 
 
 cdef inline window_t window_of(const axis_t* axis, ptrdiff_t output) noexcept nogil:
@@ -126,6 +133,8 @@ cdef enum:
     # hide what it costs to begin it.
     NARROW = 64
     STACK_CELLS = 2048
+    # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
+    SHEAF_CELLS = 1 << 16
     # At most one window of so many may look beyond the ends of a row, where windows slide along whole stacks.
     FLAT_SHARE = 3
 
@@ -245,6 +254,31 @@ cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
     return pieces
 
 
+cdef sheaf_t lay_sheaf(const plan_t* plan) noexcept:
+    """Lay out the gradients of planes; `stacked` is 0 where rows are better made one by one."""
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef sheaf_t sheaf
+    cdef ptrdiff_t cells
+    cdef int i
+    memset(&sheaf, 0, sizeof(sheaf))
+    for i in range(1, 3):
+        if (
+            plan.axes[i].adaptive or plan.axes[i].dilation > 1 or plan.axes[i].output_size == 0
+            or plan.axes[i].kernel_size > SHEAF_CELLS or plan.axes[i].stride > SHEAF_CELLS
+            or plan.axes[i].pad_begin > SHEAF_CELLS or plan.axes[i].input_size > SHEAF_CELLS
+        ):
+            return sheaf
+    if plan.inner != 1 or not plan.uniform or plan.axes[0].input_size > 1 or plan.axes[0].output_size > 1:
+        return sheaf
+    cells = max(width.pad_begin + width.input_size, reach_of(width))
+    sheaf.width = ceil_divide(cells, width.stride)
+    cells = height.input_size * sheaf.width * width.stride
+    if cells <= SHEAF_CELLS:
+        sheaf.stacked = max(1, STACK_CELLS // cells)
+    return sheaf
+
+
 @cython.final
 cdef class Plan:
     """The loops of one pooling call: made by pooling/plan.py, read by every kernel.
@@ -345,6 +379,7 @@ cdef class Plan:
             plan.divisor = divisor_override
         plan.planes = stack_planes(plan)
         plan.pieces = lay_pieces(plan)
+        plan.sheaf = lay_sheaf(plan)
 
     def __dealloc__(self):
         free(self.plan.planes.divisors)
