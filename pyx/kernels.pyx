@@ -170,8 +170,7 @@ def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrd
     job.leaves = &leaves
     job.grad_output = source.data
     job.grad_input = target.data
-    # Planes are not divided between threads.
-    if plan.plan.sheaf.stacked and plan.plan.outer >= 4 * threads:
+    if plan.plan.sheaf.stacked:
         share(spread_planes, &job, plan.plan.outer, sheaf_scratch(&plan.plan, &leaves), threads)
     else:
         share(spread_rows, &job, tasks, gradient_scratch(&plan.plan, &leaves), threads)

@@ -135,6 +135,7 @@ cdef enum:
     STACK_CELLS = 2048
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
     SHEAF_CELLS = 1 << 16
+    MANY_PLANES = 8
     # At most one window of so many may look beyond the ends of a row, where windows slide along whole stacks.
     FLAT_SHARE = 3
 
@@ -270,6 +271,9 @@ cdef sheaf_t lay_sheaf(const plan_t* plan) noexcept:
         ):
             return sheaf
     if plan.inner != 1 or not plan.uniform or plan.axes[0].input_size > 1 or plan.axes[0].output_size > 1:
+        return sheaf
+    # Threads do not share a plane. The choice must not depend on their number: roundings do depend on it.
+    if plan.outer < MANY_PLANES:
         return sheaf
     cells = max(width.pad_begin + width.input_size, reach_of(width))
     sheaf.width = ceil_divide(cells, width.stride)
