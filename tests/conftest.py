@@ -330,6 +330,25 @@ GEOMETRIES: dict[str, Geometry] = {
     "narrow_planes_one_cell_high": _geometry(2, 40, 1, 9, kernel_size=(1, 3), stride=(1, 2), padding=(0, 1)),
     "narrow_planes_larger_than_a_stack": _geometry(1, 3, 60, 50, kernel_size=2, stride=3),
     "narrow_planes_of_64_columns": _geometry(1, 2, 6, 64, kernel_size=3, stride=1, padding=1),
+    "narrow_planes_rows_followed_by_rows": _geometry(2, 20, 8, 9, kernel_size=3, stride=2, padding=((0, 1), (0, 1))),
+    "narrow_planes_rows_of_odd_planes": _geometry(2, 20, 7, 9, kernel_size=3, stride=2, padding=((0, 1), (1, 1))),
+    # Where rows stay as long as they are, windows slide along whole stacks of planes.
+    "rows_of_one_length": _geometry(3, 20, 7, 7, kernel_size=3, stride=1, padding=1),
+    "rows_of_one_length_fewer_rows": _geometry(2, 20, 9, 9, kernel_size=3, stride=(2, 1), padding=(0, 1)),
+    "rows_of_one_length_dilated": _geometry(2, 20, 9, 14, kernel_size=3, stride=1, dilation=(1, 2), padding=(1, 2)),
+    "rows_of_one_length_uneven": _geometry(2, 20, 9, 14, kernel_size=(3, 4), stride=1, padding=((2, 1), (0, 3))),
+    # Winners, and gradients of means, are found over stacks of planes or over bands of a plane.
+    "bands_of_a_plane": _geometry(1, 2, 61, 90, kernel_size=3, stride=2, padding=1),
+    "bands_with_phases": _geometry(1, 1, 70, 80, kernel_size=(5, 2), stride=(3, 2), padding=(2, 1)),
+    "many_planes_with_gaps": _geometry(3, 20, 8, 9, kernel_size=(1, 2), stride=3),
+    "many_planes_stride_3": _geometry(3, 20, 8, 10, kernel_size=(4, 5), stride=3, padding=2),
+    # Long windows that overlap are put together from runs of 4, 16 and 64 taps.
+    "ladder": _geometry(1, 1, 40, 45, kernel_size=(18, 13), stride=1, padding=(9, 6)),
+    "ladder_of_three_rungs": _geometry(1, 1, 2, 150, kernel_size=(1, 79), stride=(1, 2), padding=(0, 39)),
+    "ladder_dilated": _geometry(1, 1, 25, 80, kernel_size=(9, 8), stride=(2, 1), dilation=(2, 3)),
+    "ladder_of_rows_alone": _geometry(1, 1, 40, 70, kernel_size=(16, 2), stride=(3, 1), padding=((8, 0), (0, 1))),
+    "ladder_in_narrow_planes": _geometry(1, 3, 14, 14, kernel_size=9, stride=1, padding=4),
+    "ladder_in_narrow_planes_stride_2": _geometry(1, 3, 15, 17, kernel_size=(8, 9), stride=2, padding=(3, 4)),
     # Wider rows are pooled one band of rows at a time.
     "wide_rows_of_65_columns": _geometry(1, 2, 6, 65, kernel_size=3, stride=1, padding=1),
     "wide_rows_stride_2": _geometry(1, 2, 9, 130, kernel_size=3, stride=2, padding=1),
