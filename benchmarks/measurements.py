@@ -39,10 +39,14 @@ MEMORY_CASES = tuple(
 )
 
 
-def _fresh(*arguments: str) -> str:
+def _fresh(*arguments: str, **variables: str) -> str:
     """Return what a new process prints."""
     command = [sys.executable, *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    environment = os.environ | variables
+    process = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    )
+    return process.stdout
 
 
 def import_seconds(processes: int = 11) -> dict[str, float]:
@@ -73,7 +77,8 @@ def extra_memory(case: Case, threads: int) -> int:
     results = call()
     peak = _status("VmHWM")
     arrays = results if isinstance(results, tuple) else (results,)
-    return max(0, peak - before - sum(array.nbytes for array in arrays))
+    returned: int = sum(array.nbytes for array in arrays)
+    return max(0, peak - before - returned)
 
 
 def _backward(case: Case, threads: int) -> Callable[[], np.ndarray]:
@@ -92,7 +97,9 @@ def memory(case: Case, threads: int) -> int | None:
     """Bytes that `extra_memory` finds in a fresh process; None where the system does not tell."""
     if not os.access("/proc/self/clear_refs", os.W_OK):
         return None
-    return int(_fresh("-m", "benchmarks.measurements", json.dumps(case.to_json()), str(threads)))
+    # With fixed thresholds glibc gives large arrays back at once; what it kept would hide what a call takes.
+    fixed = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+    return int(_fresh("-m", "benchmarks.measurements", json.dumps(case.to_json()), str(threads), **fixed))
 
 
 def machine() -> dict[str, object]:

@@ -76,6 +76,11 @@ def _fastest(candidates: Sequence[Call]) -> Call:
     return candidates[0] if len(candidates) == 1 else min(candidates, key=seconds)
 
 
+def _pairs(case: Case) -> tuple[tuple[int, int], ...]:
+    """Padding before and after, for each axis."""
+    return ((case.padding, case.padding),) * case.dimensions if isinstance(case.padding, int) else case.padding
+
+
 def _verified(library: str, wanted: int, found: object) -> None:
     if found != wanted:
         raise RuntimeError(f"{library} uses {found} threads where {wanted} were set")
@@ -94,7 +99,7 @@ def _arguments(case: Case) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (case.kernel_size, case.stride, *([case.padding] if case.padding else [])), keywords
 
 
-def with_pooling(case: Case, threads: int) -> Call:
+def with_pooling(case: Case, threads: int) -> Callable[..., Any]:
     """Calls of pooling; gradients by the best way offered: winners found again, or saved as indices."""
     import pooling
 
@@ -199,8 +204,7 @@ def _model(case: Case) -> bytes:
         raise Cannot("ONNX has no adaptive pooling")
     attributes: dict[str, Any] = {}
     if case.windows == "sliding":
-        padding = case.padding
-        pairs = ((padding, padding),) * case.dimensions if isinstance(padding, int) else padding
+        pairs = _pairs(case)
         attributes = {
             "kernel_shape": per_axis(case.kernel_size, case.dimensions),
             "strides": per_axis(case.stride, case.dimensions),
@@ -325,11 +329,10 @@ def with_torch(case: Case, threads: int, *, channels_last: bool = False) -> Call
     x = _tensor(case, _input(case), channels_last)
     keywords: dict[str, Any] = {}
     if case.windows == "sliding":
-        padding = case.padding
-        if not isinstance(padding, int):
-            if any(begin != end for begin, end in padding):
-                raise Cannot("padding is symmetric")
-            padding = tuple(begin for begin, _ in padding)  # type: ignore[assignment]
+        pairs = _pairs(case)
+        if any(begin != end for begin, end in pairs):
+            raise Cannot("padding is symmetric")
+        padding = tuple(begin for begin, _ in pairs)
         keywords = {"kernel_size": case.kernel_size, "stride": case.stride, "padding": padding}
         keywords |= {"dilation": case.dilation} if case.kind == "max" else {"count_include_pad": case.count_include_pad}
     else:
