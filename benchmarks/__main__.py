@@ -31,6 +31,8 @@ REST = 0.03
 """Seconds between two turns, in which the threads of the last one go to sleep."""
 PATIENCE = 0.5
 """A call that takes longer has one turn only."""
+UNSTEADY = 3.0
+"""Turns of one library in one case whose slowest takes so many times as long as their fastest are reported."""
 IMPORT_TIME, MEMORY = "import time", "memory beyond input and output"
 
 
@@ -79,16 +81,17 @@ def race(cases: Sequence[Case], libraries: Sequence[str], threads: int, rounds: 
     -------
     dict
         ``seconds``: the median of each library in each case, None where it cannot; ``cannot``: why, by library and
-        case; ``busy``: the most processors that each library kept busy; ``disturbed``: the most that others did.
+        case; ``busy``: the most processors that each library kept busy; ``disturbed``: the most that others did;
+        ``unsteady``: cases whose turns lie far apart, by library.
     """
-    workers = {library: Worker(library, threads) for library in libraries}
+    workers = {library: Worker(library, threads) for library in libraries if cases}
     turns: dict[tuple[str, str], list[float]] = {}
     cannot: dict[str, dict[str, str]] = {}
     busy: dict[str, float] = {}
     disturbed = 0.0
-    with Progress(console=Console(stderr=True)) as progress:
+    with Progress(console=Console(stderr=True), disable=not workers) as progress:
         task = progress.add_task("", total=rounds * len(cases) * len(libraries))
-        for round_ in range(rounds if cases else 0):
+        for round_ in range(rounds if workers else 0):
             disturbed = max(disturbed, measurements.load())
             for case in cases:
                 progress.update(task, description=f"{threads} threads, round {round_ + 1}: {case.name}")
@@ -107,10 +110,13 @@ def race(cases: Sequence[Case], libraries: Sequence[str], threads: int, rounds: 
     for worker in workers.values():
         worker.close()
     seconds: dict[str, dict[str, float | None]] = {}
+    unsteady: dict[str, list[str]] = {}
     for (case_name, library), times in turns.items():
         able = times and case_name not in cannot.get(library, {})
         seconds.setdefault(case_name, {})[library] = median(times) if able else None
-    return {"seconds": seconds, "cannot": cannot, "busy": busy, "disturbed": disturbed}
+        if times and max(times) > UNSTEADY * min(times):
+            unsteady.setdefault(library, []).append(case_name)
+    return {"seconds": seconds, "cannot": cannot, "busy": busy, "disturbed": disturbed, "unsteady": unsteady}
 
 
 def times_table(results: Results, threads: int) -> Table:
@@ -196,6 +202,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
         "cannot": {},
         "busy": {},
         "disturbed": {},
+        "unsteady": {},
         "memory": {},
     }
     results = Results(document)
@@ -209,27 +216,31 @@ def main(command_line: Sequence[str] | None = None) -> int:
         document["seconds"][str(threads)] = found["seconds"] | sized["seconds"]
         document["cannot"][str(threads)] = found["cannot"]
         document["busy"][str(threads)] = found["busy"]
+        document["unsteady"][str(threads)] = found["unsteady"]
         document["disturbed"][str(threads)] = max(found["disturbed"], sized["disturbed"])
         if wanted(MEMORY):
             memory_cases = measurements.MEMORY_CASES
             document["memory"][str(threads)] = {
                 case.name: measurements.memory(case, threads) for case in memory_cases if sum(case.moved) <= room
             }
-        console.print(times_table(results, threads))
+        if cases or sizes:
+            console.print(times_table(results, threads))
         console.print(targets_table(results, threads))
+        if arguments.json:  # already now: another number of threads may take long
+            partial = arguments.json.with_suffix(".partial")
+            partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            partial.replace(arguments.json)
         for library, most in found["busy"].items():
             if most > threads + 0.3:
                 console.print(f"{library} kept {most} processors busy where it was to use {threads}")
+        for library, names in found["unsteady"].items():
+            console.print(f"turns of {library} lie far apart: {'; '.join(names)}")
     if max(document["disturbed"].values()) > measurements.QUIET:
         console.print(
             "Other processes kept the machine busy: these times are no good. Libraries that spin suffer most."
         )
     if document["absent"]:
         console.print(f"not installed: {', '.join(document['absent'])}")
-    if arguments.json:
-        partial = arguments.json.with_suffix(".partial")
-        partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        partial.replace(arguments.json)
     return 0
 
 

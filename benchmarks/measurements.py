@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.cases import CASES, Case
 from benchmarks.worker import with_pooling
+from pooling import dispatch
 
 __all__ = ["MEMORY_CASES", "QUIET", "import_seconds", "load", "machine", "memory"]
 
@@ -120,6 +121,7 @@ def machine() -> dict[str, object]:
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "kernels": dispatch.config()["level"],
     }
 
 

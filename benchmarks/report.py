@@ -92,7 +92,8 @@ def _machine_text(results: Results) -> str:
     cache = f", {results.last_level_cache / 2**20:.0f} MiB of last-level cache" if results.last_level_cache else ""
     return (
         f"{machine['processor']}, {machine['cores']} core{'s' * (machine['cores'] > 1)}{cache}, "
-        f"{machine['memory'] / 2**30:.0f} GiB of memory, {machine['system']}, Python {machine['python']}"
+        f"{machine['memory'] / 2**30:.0f} GiB of memory, {machine['system']}, Python {machine['python']}, "
+        f"kernels of {machine['kernels']}"
     )
 
 
@@ -178,6 +179,18 @@ def _times(results: Results, threads: int, group: str) -> list[str]:
     ]
 
 
+def _unsteady(results: Results) -> list[str]:
+    """Rows whose medians say little."""
+    by_threads: dict[str, dict[str, list[str]]] = results.document["unsteady"]
+    rows = [
+        [_threads_text(int(threads)), library, "; ".join(names)]
+        for threads, by_library in by_threads.items()
+        for library, names in by_library.items()
+    ]
+    head = ["## Turns that lie far apart", "", "The slowest took more than three times as long as the fastest.", ""]
+    return [*head, *_table(["threads", "library", "where"], rows, left=3), ""] if rows else []
+
+
 def _refusals(results: Results) -> list[str]:
     """Why libraries cannot, each reason once."""
     rows = []
@@ -237,7 +250,7 @@ def page(results: Results) -> str:
         lines += ["## Import", "", f"`import numpy` takes {seconds_text(seconds['numpy'])}, `import pooling` after it "]
         lines[-1] += f"{seconds_text(seconds['pooling'])}: medians of fresh processes."
         lines += [""]
-    lines += _refusals(results)
+    lines += _unsteady(results) + _refusals(results)
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

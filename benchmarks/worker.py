@@ -157,32 +157,46 @@ def with_floor(case: Case, threads: int, *, out: bool = False) -> Call:
     source = np.resize(np.arange(251, dtype=np.uint8), read)
     kept = np.zeros(written, np.uint8) if out else None
 
-    def copy(target: Array, begin: int, end: int) -> None:
-        both = max(begin, min(end, read, written))
-        np.copyto(target[begin:both], source[begin:both])
-        scratch = np.empty(BLOCK if both < end else 0, np.uint8)
-        for first in range(both, end, BLOCK):
-            last = min(first + BLOCK, end)
-            if read > written:
-                np.copyto(scratch[: last - first], source[first:last])
-            else:
-                np.copyto(target[first:last], scratch[: last - first])
-
-    size = max(read, written)
-    edges = [size * part // threads for part in range(threads + 1)]
-    pool = ThreadPoolExecutor(threads)
+    both = min(read, written)
+    head = source[:both]
+    scratch = np.zeros(BLOCK, np.uint8)
+    # Views are made beforehand: of a small copy the calls take most of the time as it is.
+    unpaired = [source[first : first + BLOCK] for first in range(both, read, BLOCK)]
+    into = [scratch[: block.size] for block in unpaired]
 
     def alone() -> Array:
-        target = np.empty(written, np.uint8) if kept is None else kept
-        copy(target, 0, size)
+        if kept is None and written == both:
+            target = head.copy()
+        else:
+            target = np.empty(written, np.uint8) if kept is None else kept
+            np.copyto(target[:both], head)
+        for block, place in zip(unpaired, into, strict=True):
+            np.copyto(place, block)
+        for first in range(both, written, BLOCK):
+            np.copyto(target[first : first + BLOCK], scratch[: written - first])
         return target
+
+    def part(target: Array, begin: int, end: int) -> None:
+        own = np.empty(BLOCK, np.uint8)
+        middle = max(begin, min(end, both))
+        np.copyto(target[begin:middle], source[begin:middle])
+        for first in range(middle, end, BLOCK):
+            last = min(first + BLOCK, end)
+            if read > written:
+                np.copyto(own[: last - first], source[first:last])
+            else:
+                np.copyto(target[first:last], own[: last - first])
+
+    size = max(read, written)
+    edges = [size * number // threads for number in range(threads + 1)]
+    pool = ThreadPoolExecutor(threads)
 
     def together() -> Array:
         target = np.empty(written, np.uint8) if kept is None else kept
-        parts = [pool.submit(copy, target, begin, end) for begin, end in itertools.pairwise(edges[1:])]
-        copy(target, 0, edges[1])
-        for part in parts:
-            part.result()
+        others = [pool.submit(part, target, begin, end) for begin, end in itertools.pairwise(edges[1:])]
+        part(target, 0, edges[1])
+        for other in others:
+            other.result()
         return target
 
     return _fastest([alone, *([together] if threads > 1 else [])])

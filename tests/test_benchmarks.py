@@ -163,7 +163,7 @@ def test_a_round_of_two_libraries_from_end_to_end(tmp_path: Path, capsys: pytest
     row = document["seconds"]["1"][TINY.name]
     assert list(row) == ["pooling", "NumPy"]
     assert all(seconds > 0 for seconds in row.values())
-    assert document["cannot"] == {"1": {}}
+    assert document["cannot"] == document["unsteady"] == {"1": {}}
     assert list(path.parent.iterdir()) == [path]
     printed = capsys.readouterr().out
     assert TINY.name in printed
@@ -201,6 +201,7 @@ def canned() -> dict[str, Any]:
             "memory": 24 << 30,
             "system": "Linux x86_64",
             "python": "3.11.7",
+            "kernels": "x86-64-v3",
         },
         "versions": {"pooling": "0.1.0", "torch": "2.13.0"},
         "absent": ["OpenCV"],
@@ -210,6 +211,7 @@ def canned() -> dict[str, Any]:
         "cannot": {"2": {"torch": {"dilation 2": "RuntimeError: pad | kernel"}}},
         "busy": {"2": {"torch": 1.9}},
         "disturbed": {"2": 0.0},
+        "unsteady": {"2": {"torch": ["audio 1-D", "5x5 s2"]}},
         "memory": {"2": {"31x31 maximum, HD": 3 << 20, "31x31 average, HD": 1 << 20}},
         "import_seconds": {"numpy": 0.08, "pooling": 0.012},
     }
@@ -283,6 +285,7 @@ def test_report_of_a_race(tmp_path: Path) -> None:
     assert "2026-01-02: Abacus 9, 2 cores, 32 MiB of last-level cache, 24 GiB of memory" in page
     assert "Not installed: OpenCV." in page
     assert "| torch | RuntimeError: pad \\| kernel | dilation 2 |\n" in page
+    assert "| 2 threads | torch | audio 1-D; 5x5 s2 |\n" in page
     assert "no good" not in page
     assert all(f"| {case.name} |" in page for case in (*CASES, *SIZES))
     assert b"Abacus 9" in (tmp_path / "docs" / "benchmarks.svg").read_bytes()
