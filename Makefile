@@ -26,8 +26,10 @@ lint: $(VENV)/.test $(VENV)/.lint  ## check style, Cython and types
 	cp -R pooling build/typed/pooling && cp -R export build/typed/pooling/export
 	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p pooling
 
-bench: $(VENV)/.test  ## race against the other libraries that are installed
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.bench  ## race against other libraries, and hold the figures against the targets
+	@mkdir -p build
+	$(BIN)/python -m benchmarks --json build/benchmarks.json
+	@echo "To write it into the pages: $(BIN)/python -m benchmarks.report build/benchmarks.json"
 
 clean:  ## remove everything that was built, .venv as well
 	rm -rf $(VENV) build dist *.egg-info pooling/*.so .*_cache .hypothesis

@@ -1,52 +1,218 @@
-"""Poolings of real networks, by name."""
+"""What is raced: poolings of real networks, and awkward ones, by names that people recognise."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from pooling import output_shape
 
-__all__ = ["CASES", "Case"]
+__all__ = ["CASES", "SIZES", "Case"]
+
+Sizes = int | tuple[int, ...]
+Padding = int | tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One pooling of a real network: shape in channels_first, and the arguments that all libraries share."""
+    """One pooling.
+
+    Attributes
+    ----------
+    name, group : str
+        What it is, and the part of the page that it stands in.
+    operator : str
+        As in `pooling.operators.OPERATORS`.
+    shape : tuple of int
+        ``(N, C, *S)``, whatever the layout.
+    kernel_size : int or tuple of int
+        Size of the windows; for adaptive operators the size of the result, and nothing for global ones.
+    direction : {"forward", "indices", "backward", "training"}
+        Result; result with indices; gradient; result and gradient.
+    """
 
     name: str
+    group: str
     operator: str
     shape: tuple[int, ...]
-    kernel_size: int
-    stride: int
-    padding: int = 0
+    kernel_size: Sizes = 0
+    stride: Sizes = 0
+    padding: Padding = 0
+    dilation: int = 1
+    count_include_pad: bool = False
     dtype: str = "float32"
+    layout: str = "channels_first"
+    direction: str = "forward"
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Case:
+        """Build a case from what `json` made of `dataclasses.asdict`: tuples have become lists."""
+
+        def restored(value: Any) -> Any:
+            return tuple(map(restored, value)) if isinstance(value, list) else value
+
+        return cls(**{name: restored(value) for name, value in fields.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+    @property
+    def dimensions(self) -> int:
+        """Number of spatial axes."""
+        return len(self.shape) - 2
+
+    @property
+    def kind(self) -> str:
+        """``max`` or ``avg``."""
+        return "max" if "max" in self.operator else "avg"
+
+    @property
+    def windows(self) -> str:
+        """What places the windows: ``sliding``, ``adaptive`` or ``global``."""
+        first = self.operator.split("_")[0]
+        return first if first in ("adaptive", "global") else "sliding"
+
+    @property
+    def function(self) -> str:
+        """Name of the function in `pooling`."""
+        return self.operator if self.windows == "global" else f"{self.operator}{self.dimensions}d"
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the result."""
-        return output_shape(self.shape, self.kernel_size, self.stride, self.padding)
+        """Shape of the result in channels_first."""
+        if self.windows == "sliding":
+            return output_shape(self.shape, self.kernel_size, self.stride, self.padding, self.dilation)
+        return self.shape[:2] + per_axis(self.kernel_size if self.windows == "adaptive" else 1, self.dimensions)
 
+    def laid_out(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Put the channels of a channels_first shape where the layout has them."""
+        return shape if self.layout == "channels_first" else (shape[0], *shape[2:], shape[1])
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes that must be read and bytes that must be written, by any implementation.
+
+        A gradient of a maximum has to know the winners: from indices or from the input, whichever is smaller. Between
+        two calls indices are written and read, and the input is read once more.
+        """
+        itemsize = 1 if self.dtype == "uint8" else {"float64": 8, "float32": 4}.get(self.dtype, 2)
+        source, result = (math.prod(shape) * itemsize for shape in (self.shape, self.output_shape))
+        indices = math.prod(self.output_shape) * np.dtype(np.int64).itemsize
+        if self.direction == "forward":
+            return source, result
+        if self.direction == "indices":
+            return source, result + indices
+        winners = self.kind == "max"
+        if self.direction == "backward":
+            return result + winners * min(source, indices), source
+        if winners and 2 * indices < source:
+            return source + result + indices, result + source + indices
+        return source + result + winners * source, result + source
+
+
+def per_axis(sizes: Sizes, dimensions: int) -> tuple[int, ...]:
+    """Repeat one size for every spatial axis."""
+    return (sizes,) * dimensions if isinstance(sizes, int) else sizes
+
+
+HD = (1, 1, 1080, 1920)
+HD_RGB = (1, 3, 1080, 1920)
+LAST = "channels_last"
+
+_NETWORKS = (
+    Case("ResNet stem, batch 1", "networks", "max_pool", (1, 64, 112, 112), 3, 2, 1),
+    Case("ResNet stem, batch 32", "networks", "max_pool", (32, 64, 112, 112), 3, 2, 1),
+    Case("VGG block 1, batch 1", "networks", "max_pool", (1, 64, 224, 224), 2, 2),
+    Case("VGG block 1, batch 16", "networks", "max_pool", (16, 64, 224, 224), 2, 2),
+    Case("VGG block 5, batch 16", "networks", "max_pool", (16, 512, 14, 14), 2, 2),
+    Case("YOLO SPPF 5x5", "networks", "max_pool", (1, 256, 20, 20), 5, 1, 2),
+    Case("YOLO SPP 13x13", "networks", "max_pool", (1, 512, 20, 20), 13, 1, 6),
+    Case("Inception maximum 3x3", "networks", "max_pool", (1, 192, 28, 28), 3, 1, 1),
+    Case("Inception average 3x3", "networks", "avg_pool", (1, 192, 35, 35), 3, 1, 1),
+    Case("AlexNet 3x3 s2", "networks", "max_pool", (1, 96, 54, 54), 3, 2),
+    Case("PoolFormer average 3x3", "networks", "avg_pool", (1, 64, 56, 56), 3, 1, 1),
+    Case("DenseNet transition", "networks", "avg_pool", (1, 128, 56, 56), 2, 2),
+    Case("ShuffleNet average 3x3 s2", "networks", "avg_pool", (1, 136, 28, 28), 3, 2, 1),
+    Case("global average 7x7x2048", "networks", "global_avg_pool", (1, 2048, 7, 7)),
+    Case("global average 7x7x2048, batch 32", "networks", "global_avg_pool", (32, 2048, 7, 7)),
+    Case("adaptive average 13 to 7", "networks", "adaptive_avg_pool", (1, 256, 13, 13), 7),
+    Case("adaptive maximum 13 to 7", "networks", "adaptive_max_pool", (1, 256, 13, 13), 7),
+    Case("audio 1-D", "networks", "max_pool", (8, 64, 16000), 3, 2),
+    Case("3-D U-Net 2x2x2", "networks", "max_pool", (1, 32, 64, 64, 64), 2, 2),
+    Case("I3D 1x3x3", "networks", "max_pool", (1, 64, 32, 112, 112), (1, 3, 3), (1, 2, 2), ((0, 0), (1, 1), (1, 1))),
+    Case("I3D 3x3x3 s2", "networks", "max_pool", (1, 480, 16, 28, 28), 3, 2, 1),
+    Case("31x31 maximum, HD", "windows", "max_pool", HD, 31, 1, 15),
+    Case("31x31 average, HD", "windows", "avg_pool", HD, 31, 1, 15, 1, True),
+)
+
+_WINDOWS = (
+    Case("3x3 maximum, HD", "windows", "max_pool", HD, 3, 1, 1),
+    Case("3x3 average, HD", "windows", "avg_pool", HD, 3, 1, 1, 1, True),
+    Case("3x3 maximum, HD RGB", "windows", "max_pool", HD_RGB, 3, 1, 1, layout=LAST),
+    Case("31x31 maximum, HD RGB", "windows", "max_pool", HD_RGB, 31, 1, 15, layout=LAST),
+    Case("3x3 average, HD RGB", "windows", "avg_pool", HD_RGB, 3, 1, 1, 1, True, layout=LAST),
+    Case("31x31 average, HD RGB", "windows", "avg_pool", HD_RGB, 31, 1, 15, 1, True, layout=LAST),
+)
+
+_AWKWARD = (
+    Case("odd width 227, 3x3 s2", "awkward", "max_pool", (1, 32, 113, 227), 3, 2),
+    Case("odd width 57, average 2x2", "awkward", "avg_pool", (1, 64, 57, 57), 2, 2),
+    Case("width 7, 1024 channels", "awkward", "max_pool", (1, 1024, 7, 7), 3, 1, 1),
+    Case("width 8, 1024 channels", "awkward", "max_pool", (1, 1024, 8, 8), 2, 2),
+    Case("width 7, 832 channels, average", "awkward", "avg_pool", (1, 832, 7, 7), 3, 1, 1),
+    Case("3 channels, channels_last, 2x2", "awkward", "max_pool", (1, 3, 720, 1280), 2, 2, layout=LAST),
+    Case("3 channels, channels_last, average 2x2", "awkward", "avg_pool", (1, 3, 720, 1280), 2, 2, layout=LAST),
+    Case("4x4 s4", "awkward", "max_pool", (1, 64, 112, 112), 4, 4),
+    Case("4x4 s4, average", "awkward", "avg_pool", (1, 64, 112, 112), 4, 4),
+    Case("5x5 s2", "awkward", "max_pool", (1, 64, 112, 112), 5, 2, 2),
+    Case("7x7 s3", "awkward", "avg_pool", (1, 64, 112, 112), 7, 3, 3),
+    Case("dilation 2", "awkward", "max_pool", (1, 64, 112, 112), 3, 1, 2, 2),
+    Case("asymmetric padding", "awkward", "max_pool", (1, 64, 112, 112), 3, 2, ((0, 1), (0, 1))),
+    Case("asymmetric padding, average", "awkward", "avg_pool", (1, 64, 112, 112), 3, 2, ((0, 1), (0, 1))),
+)
+
+TINY = Case("tiny, call overhead", "tiny", "max_pool", (1, 16, 8, 8), 2, 2)
+
+
+def _of(names: str) -> list[Case]:
+    """Look up networks by the first words of their names."""
+    return [
+        case for name in names.split("; ") for case in _NETWORKS if f"{case.name} ".startswith((f"{name} ", f"{name},"))
+    ]
+
+
+def _varied(cases: list[Case] | tuple[Case, ...], group: str, **changes: str) -> tuple[Case, ...]:
+    """Change fields of cases and say so in their names."""
+    return tuple(
+        replace(case, name=", ".join([case.name, *changes.values()]), group=group, **changes)  # type: ignore[arg-type]
+        for case in cases
+    )
+
+
+_IN_BOTH_LAYOUTS = tuple(case for case in _NETWORKS if case.group == "networks")
+_TYPED = _of("ResNet stem, batch 1; VGG block 1, batch 1; DenseNet transition")
+_TRAINED = _of("ResNet stem; VGG block 1; YOLO SPPF; PoolFormer; DenseNet; global average; adaptive average; 3-D U-Net")
 
 CASES = (
-    Case("ResNet stem, batch 1", "max", (1, 64, 112, 112), 3, 2, 1),
-    Case("ResNet stem, batch 32", "max", (32, 64, 112, 112), 3, 2, 1),
-    Case("VGG block 1, batch 1", "max", (1, 64, 224, 224), 2, 2),
-    Case("VGG block 5, batch 16", "max", (16, 512, 14, 14), 2, 2),
-    Case("YOLO SPPF 5x5", "max", (1, 256, 20, 20), 5, 1, 2),
-    Case("YOLO SPP 13x13", "max", (1, 512, 20, 20), 13, 1, 6),
-    Case("Inception 3x3 s1", "max", (1, 192, 28, 28), 3, 1, 1),
-    Case("Inception 7x7 map", "max", (1, 832, 7, 7), 3, 1, 1),
-    Case("AlexNet 3x3 s2", "max", (1, 96, 54, 54), 3, 2),
-    Case("PoolFormer average 3x3", "avg", (1, 64, 56, 56), 3, 1, 1),
-    Case("DenseNet transition", "avg", (1, 128, 56, 56), 2, 2),
-    Case("ShuffleNet average 3x3 s2", "avg", (1, 136, 28, 28), 3, 2, 1),
-    Case("global average 7x7x2048", "avg", (1, 2048, 7, 7), 7, 7),
-    Case("31x31 maximum, HD", "max", (1, 1, 1080, 1920), 31, 1, 15),
-    Case("31x31 average, HD", "avg", (1, 1, 1080, 1920), 31, 1, 15),
-    Case("audio 1-D", "max", (8, 64, 16000), 3, 2),
-    Case("I3D 3-D 2x2x2", "max", (1, 64, 16, 56, 56), 2, 2),
-    Case("VGG block 5, float64", "max", (16, 512, 14, 14), 2, 2, dtype="float64"),
-    Case("ResNet stem, uint8", "max", (1, 64, 112, 112), 3, 2, 1, dtype="uint8"),
-    Case("ResNet stem, float16", "max", (1, 64, 112, 112), 3, 2, 1, dtype="float16"),
-    Case("tiny, call overhead", "max", (1, 16, 8, 8), 2, 2),
+    *_NETWORKS,
+    *_varied(_IN_BOTH_LAYOUTS, LAST, layout=LAST),
+    *_WINDOWS,
+    *(case for dtype in ("uint8", "float16", "bfloat16", "float64") for case in _varied(_TYPED, "types", dtype=dtype)),
+    *_varied(_of("ResNet stem; VGG block 1, batch 1; YOLO SPPF; audio; 3-D U-Net"), "indices", direction="indices"),
+    *_AWKWARD,
+    *_varied(_NETWORKS, "backward", direction="backward"),
+    *_varied(_IN_BOTH_LAYOUTS, "backward", direction="backward", layout=LAST),
+    *_varied(_TRAINED, "training", direction="training"),
+    *_varied(_TRAINED, "training", direction="training", layout=LAST),
+    TINY,
 )
+
+SIZES = tuple(
+    Case(f"cost with size, {megabytes} MB", "size", "max_pool", (1, 16 * megabytes, 128, 128), 3, 2, 1)
+    for megabytes in (1, 4, 16, 64, 256, 1024, 4096)
+)
+"""The same pooling of 1 MB to 4 GB of input."""

@@ -1,0 +1,356 @@
+"""Write what a race found into the README and docs/: ``python -m benchmarks.report FILE.json``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measurements import QUIET
+from benchmarks.results import Results, geometric_mean, seconds_text
+from benchmarks.targets import findings
+from benchmarks.worker import LIBRARIES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["figure", "main", "page", "readme_section", "write"]
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+HEADLINES = (
+    "ResNet stem, batch 1",
+    "ResNet stem, batch 32",
+    "ResNet stem, batch 1, channels_last",
+    "VGG block 1, batch 1",
+    "YOLO SPP 13x13",
+    "PoolFormer average 3x3",
+    "global average 7x7x2048",
+    "audio 1-D",
+    "3-D U-Net 2x2x2",
+    "31x31 maximum, HD",
+    "31x31 average, HD",
+    "ResNet stem, batch 1, uint8",
+    "ResNet stem, batch 1, indices",
+    "ResNet stem, batch 1, training",
+    "tiny, call overhead",
+)
+"""Rows of the README's table and of the plot; at most 15."""
+GROUPS = {
+    "networks": "Poolings of networks",
+    "channels_last": "The same in channels_last",
+    "windows": "Small and large windows",
+    "types": "Other dtypes",
+    "indices": "With indices",
+    "awkward": "Awkward ones",
+    "backward": "Backward",
+    "training": "Training steps: forward and backward",
+    "tiny": "Call overhead",
+    "size": "Cost with size",
+}
+COLOURS = {
+    "pooling": "#c1121f",
+    "floor": "#000000",
+    "onnxruntime": "#1f77b4",
+    "openvino": "#2ca02c",
+    "torch": "#ff7f0e",
+    "torch channels_last": "#e377c2",
+    "OpenCV": "#9467bd",
+    "scikit-image": "#8c564b",
+    "SciPy": "#17becf",
+    "NumPy": "#7f7f7f",
+}
+NOTES = """\
+- A row says what is pooled, and every library does all of it: same shape, dtype and values, checked before it is
+  timed (of indices the shape: conventions differ).
+- Times include the allocation of the result. `pooling out=` and `onnxruntime IO binding` write into memory that is
+  there already, and are compared with each other.
+- `floor` copies the bytes that the row must move: input once, result once, indices and gradients likewise.
+- `torch channels_last` has its data in that memory format, also in the rows of channels_first.
+- Each library runs in a process of its own; all take turns, round by round, while the others sleep. A call that takes
+  longer than half a second has one turn.
+- scikit-image, SciPy and NumPy use one thread.
+"""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:
+    rule = ["---"] * left + ["---:"] * (len(head) - left)
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+
+
+def _threads_text(threads: int) -> str:
+    return f"{threads} thread{'s' * (threads > 1)}"
+
+
+def _machine_text(results: Results) -> str:
+    machine = results.document["machine"]
+    cache = f", {results.last_level_cache / 2**20:.0f} MiB of last-level cache" if results.last_level_cache else ""
+    return (
+        f"{machine['processor']}, {machine['cores']} core{'s' * (machine['cores'] > 1)}{cache}, "
+        f"{machine['memory'] / 2**30:.0f} GiB of memory, {machine['system']}, Python {machine['python']}, "
+        f"kernels of {machine['kernels']}"
+    )
+
+
+def _versions_text(results: Results) -> str:
+    return ", ".join(f"{package} {version}" for package, version in results.document["versions"].items())
+
+
+def _headlines(results: Results, threads: int) -> list[str]:
+    return [name for name in HEADLINES if results.seconds(threads, name, "pooling")]
+
+
+def _lead_text(results: Results, threads: int) -> str:
+    """Sentence about all forward rows."""
+    leads = [
+        lead
+        for name, case in results.cases.items()
+        if case.direction in ("forward", "indices") and (lead := results.lead(threads, name))
+    ]
+    if not leads:
+        return ""
+    rows = "the one forward row" if len(leads) == 1 else f"all {len(leads)} forward rows"
+    return (
+        f"Over {rows} with a peer, the fastest of the other libraries takes {geometric_mean(leads):.1f} times as long "
+        f"(geometric mean; {min(leads):.2f} at least, {max(leads):.1f} at most)."
+    )
+
+
+def readme_section(results: Results) -> str:
+    """What stands between the README's comments: a short table, a sentence and the plot."""
+    threads = max(results.threads)
+    rows = []
+    for name in _headlines(results, threads):
+        ours = results.seconds(threads, name, "pooling")
+        assert ours is not None
+        peer = results.fastest_peer(threads, name)
+        floor = results.ratio(threads, name, "pooling", "floor")
+        lead = results.lead(threads, name)
+        theirs = (seconds_text(peer[1]), peer[0], f"{lead:.1f}") if peer and lead else ("", "", "")
+        rows.append([name, seconds_text(ours), *theirs, f"{floor:.1f}" if floor else ""])
+    head = ["case", "pooling", "fastest peer", "which is", "times as long", "pooling / floor"]
+    lines = ["## Speed", "", *_table(head, rows), ""]
+    lines += [
+        f"{_threads_text(threads).capitalize()}, the result allocated; the floor is a copy of the bytes that must be "
+        f"moved. {_lead_text(results, threads)}".rstrip(),
+        "",
+        f"{_machine_text(results)}; {_versions_text(results)}. `make bench` repeats it, "
+        "and [all rows and targets](docs/benchmarks.md) are written from its result.",
+        "",
+        "![Times of pooling, of each other library and of the floor](docs/benchmarks.svg)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _targets(results: Results, threads: int) -> list[str]:
+    words = {True: "yes", False: "no", None: ""}
+    rows = []
+    missed = []
+    for finding in findings(results, threads):
+        rows.append([finding.target.what, finding.target.bound, finding.figure, words[finding.met]])
+        if len(finding.missed) > 1:
+            missed.append(f"- {finding.target.what}: {'; '.join(finding.missed)}")
+    lines = [f"### {_threads_text(threads).capitalize()}", ""]
+    lines += [*_table(["what", "target", "figure", "met"], rows, left=4), ""]
+    return lines + (["Rows that miss a target, the furthest first:", "", *missed, ""] if missed else [])
+
+
+def _times(results: Results, threads: int, group: str) -> list[str]:
+    table = results.document["seconds"].get(str(threads), {})
+    names = [name for name, case in results.cases.items() if case.group == group and name in table]
+    libraries = [name for name in results.libraries if any(table[case].get(name) for case in names)]
+    if not libraries:
+        return []
+    rows = []
+    for name in names:
+        cells = [seconds_text(seconds) if (seconds := table[name].get(library)) else "–" for library in libraries]
+        lead, floor = results.lead(threads, name), results.ratio(threads, name, "pooling", "floor")
+        rows.append([name, *cells, f"{lead:.2f}" if lead else "", f"{floor:.2f}" if floor else ""])
+    return [
+        f"{_threads_text(threads).capitalize()}:",
+        "",
+        *_table(["case", *libraries, "fastest peer / pooling", "pooling / floor"], rows),
+        "",
+    ]
+
+
+def _unsteady(results: Results) -> list[str]:
+    """Rows whose medians say little."""
+    by_threads: dict[str, dict[str, list[str]]] = results.document["unsteady"]
+    rows = [
+        [_threads_text(int(threads)), library, "; ".join(names)]
+        for threads, by_library in by_threads.items()
+        for library, names in by_library.items()
+    ]
+    head = ["## Turns that lie far apart", "", "The slowest took more than three times as long as the fastest.", ""]
+    return [*head, *_table(["threads", "library", "where"], rows, left=3), ""] if rows else []
+
+
+def _refusals(results: Results) -> list[str]:
+    """Why libraries cannot, each reason once."""
+    rows = []
+    for library in results.libraries:
+        reasons: dict[str, list[str]] = {}
+        for by_library in list(results.document["cannot"].values())[:1]:
+            for name, reason in by_library.get(library, {}).items():
+                reasons.setdefault(reason, []).append(name)
+        for reason, names in reasons.items():
+            if LIBRARIES[library].peer:
+                rows.append(
+                    [
+                        library,
+                        reason.replace("|", "\\|"),
+                        f"{names[0]}" + f" and {len(names) - 1} more" * (len(names) > 1),
+                    ]
+                )
+    return ["## What a dash stands for", "", *_table(["library", "why", "where"], rows, left=3), ""] if rows else []
+
+
+def page(results: Results) -> str:
+    """Everything, as docs/benchmarks.md."""
+    document = results.document
+    lines = ["<!-- Made by benchmarks/report.py from the result of a race. -->", "", "# Benchmarks", ""]
+    lines += [f"{document['date'][:10]}: {_machine_text(results)}.", f"Versions: {_versions_text(results)}.", ""]
+    rounds = document["rounds"]
+    lines += [f"Medians of {rounds} round{'s' * (rounds > 1)}.", "", NOTES]
+    disturbed = max(document["disturbed"].values(), default=0.0)
+    if disturbed > QUIET:
+        lines += [
+            f"**Other processes kept {disturbed:g} processors busy during this race: the times are no good.**",
+            "",
+        ]
+    if document["absent"]:
+        lines += [f"Not installed: {', '.join(document['absent'])}.", ""]
+    lines += ["![Times of pooling, of each other library and of the floor](benchmarks.svg)", ""]
+    lines += [
+        line
+        for threads in results.threads
+        if (text := _lead_text(results, threads))
+        for line in (f"With {_threads_text(threads)}: {text}", "")
+    ]
+    lines += ["## Targets", ""]
+    for threads in results.threads:
+        lines += _targets(results, threads)
+    for group, title in GROUPS.items():
+        tables = [line for threads in results.threads for line in _times(results, threads, group)]
+        lines += [f"## {title}", "", *tables] if tables else []
+    memory: dict[str, dict[str, int | None]] = document["memory"]
+    if any(memory.values()):
+        names = list(next(iter(memory.values())))
+        rows = [[name, *(_kibibytes(by_name.get(name)) for by_name in memory.values())] for name in names]
+        lines += ["## Memory", "", "Peak resident memory of a process during a call, beyond input and results.", ""]
+        lines += [*_table(["case", *(_threads_text(int(threads)) for threads in memory)], rows), ""]
+    if "import_seconds" in document:
+        seconds = document["import_seconds"]
+        lines += ["## Import", "", f"`import numpy` takes {seconds_text(seconds['numpy'])}, `import pooling` after it "]
+        lines[-1] += f"{seconds_text(seconds['pooling'])}: medians of fresh processes."
+        lines += [""]
+    lines += _unsteady(results) + _refusals(results)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _kibibytes(size: int | None) -> str:
+    return "–" if size is None else f"{size / 1024:,.0f} KiB"
+
+
+def figure(results: Results) -> Figure:
+    """Draw times of the headlines, and the cost with size where it was measured."""
+    from matplotlib.figure import Figure
+
+    threads = max(results.threads)
+    names = _headlines(results, threads)
+    sizes = [
+        case
+        for case in results.cases.values()
+        if case.group == "size" and results.seconds(threads, case.name, "pooling")
+    ]
+    heights = [max(2.0, 0.34 * len(names) + 1.2), *([3.2] if sizes else [])]
+    drawing = Figure(figsize=(10, sum(heights)), layout="constrained")
+    panels = drawing.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    _draw_headlines(panels[0], results, threads, names)
+    if sizes:
+        _draw_sizes(panels[1], results, threads, [case.name for case in sizes])
+    return drawing
+
+
+def _draw_headlines(axes: Axes, results: Results, threads: int, names: Sequence[str]) -> None:
+    for library in reversed([name for name in results.libraries if name in COLOURS]):
+        points = [
+            (seconds * 1e6, row)
+            for row, name in enumerate(names)
+            if (seconds := results.seconds(threads, name, library))
+        ]
+        if not points:
+            continue
+        style: dict[str, Any] = {"marker": "o", "s": 34, "alpha": 0.85, "zorder": 3}
+        if library == "pooling":
+            style = {"marker": "D", "s": 62, "zorder": 5}
+        elif library == "floor":
+            style = {"marker": "|", "s": 150, "linewidths": 2.5, "zorder": 4}
+        axes.scatter(*zip(*points, strict=True), color=COLOURS[library], label=library, **style)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="both", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("microseconds a call, logarithmic: left is faster")
+    axes.set_title(f"{_threads_text(threads).capitalize()}, {results.document['machine']['processor']}", loc="left")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+
+
+def _draw_sizes(axes: Axes, results: Results, threads: int, names: Sequence[str]) -> None:
+    for library, style in (("floor", "--"), ("pooling", "-")):
+        points = [
+            (results.cases[name].moved[0] / 2**20, seconds * 1e3)
+            for name in names
+            if (seconds := results.seconds(threads, name, library))
+        ]
+        if points:
+            axes.plot(*zip(*points, strict=True), style, marker="o", color=COLOURS[library], label=library)
+    case = results.cases[names[0]]
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} MB" if value < 1024 else f"{value / 1024:g} GB")
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_xlabel("input, logarithmic")
+    axes.set_ylabel("milliseconds a call")
+    axes.set_title(
+        f"Cost with size: {case.kind} {case.kernel_size}x{case.kernel_size}, stride {case.stride}", loc="left"
+    )
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+
+
+def write(results: Results, root: Path = ROOT) -> None:
+    """Write README.md (between its two comments), docs/benchmarks.md and docs/benchmarks.svg under `root`."""
+    import matplotlib
+
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    pattern = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}\n", re.DOTALL)
+    if len(pattern.findall(text)) != 1:
+        raise ValueError(f"write: {readme} must hold one line {BEGIN} and after it one line {END}")
+    section = f"{BEGIN}\n{readme_section(results)}{END}\n"
+    # The same race gives the same file: no date, no random names.
+    with matplotlib.rc_context({"svg.hashsalt": "pooling", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure(results).savefig(root / "docs" / "benchmarks.svg", metadata={"Date": None, "Creator": None})
+    (root / "docs" / "benchmarks.md").write_text(page(results), encoding="utf-8")
+    readme.write_text(pattern.sub(lambda _: section, text), encoding="utf-8")
+
+
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Read the result of a race and write the pages."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE.json", help="what python -m benchmarks --json wrote")
+    arguments = parser.parse_args(command_line)
+    write(Results(json.loads(arguments.file.read_text(encoding="utf-8"))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
