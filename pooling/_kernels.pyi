@@ -1,9 +1,10 @@
 """What every compiled kernel module has, whatever its level; there is no module of this very name."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 AnyArray = NDArray[Any]
 
@@ -120,3 +121,25 @@ def fractional_max(
     kind: int,
     threads: int = ...,
 ) -> None: ...
+
+class Forward:
+    call: Any
+    def __init__(self, call: Any, threads_for: Callable[[int], int]) -> None: ...
+
+class Calls:
+    def __init__(self, most: int, otherwise: Callable[..., Any]) -> None: ...
+    def find(self, function: str, array: AnyArray, arguments: tuple[Any, ...]) -> Forward | None: ...
+    def remember(self, function: str, array: AnyArray, arguments: tuple[Any, ...], forward: Forward) -> None: ...
+    @overload
+    def forward(
+        self,
+        function: str,
+        input: ArrayLike,
+        out: AnyArray | None,
+        return_indices: Literal[False],
+        *arguments: Any,
+    ) -> AnyArray: ...
+    @overload
+    def forward(
+        self, function: str, input: ArrayLike, out: AnyArray | None, return_indices: bool, *arguments: Any
+    ) -> AnyArray | tuple[AnyArray, NDArray[np.int64]]: ...
