@@ -26,6 +26,7 @@ __all__ = ["Call", "Windows", "checked_gradient", "checked_indices", "pool", "re
 AnyArray = NDArray[Any]
 REMEMBERED = 4096
 """Call signatures to remember; the tables of one take a few hundred bytes."""
+INDEX = np.dtype(np.int64)
 EXACT_ROUNDINGS = 8
 """Roundings that keep a float32 mean of positive data within 4 units of 2**-23; beyond them sums are float64."""
 
@@ -50,10 +51,7 @@ class Call:
 
     def forward(self, array: AnyArray, out: AnyArray | None) -> AnyArray:
         """Pool an array of the resolved shape and dtype."""
-        if out is None:
-            result = np.empty(self.output_shape, self.dtype)
-        else:
-            result = result_array(self.function, out, self.output_shape, self.dtype, array)
+        result = result_array(self.function, out, self.output_shape, self.dtype, array)
         kernels.forward(
             self.plan, self.reducer, self.kind, native(array), result, threads_for(self.nbytes), self.rounding
         )
@@ -182,8 +180,9 @@ def _pool(
     return call.forward(array, out)
 
 
-_calls = kernels.Calls(REMEMBERED, _pool)
-pool = _calls.forward
+_known: dict[tuple[Any, ...], kernels.Forward] = {}
+_pooling = kernels.Pooling(_known, _pool)
+pool = _pooling.forward
 """Pool: ``pool(function, input, out, return_indices, *arguments)``, with the arguments that `FUNCTIONS` names."""
 
 
@@ -195,28 +194,41 @@ def _resolved(
     names: tuple[str, ...],
     arguments: tuple[Any, ...],
 ) -> Call:
-    """Find the call with this signature, or resolve it."""
-    signature = arguments
-    try:
-        found = _calls.find(function, array, signature)
-    except TypeError:
-        signature = tuple(
-            geometry.frozen(function, name, value) if name in Windows._fields else value
-            for name, value in zip(names, arguments, strict=True)
-        )
-        try:
-            found = _calls.find(function, array, signature)
-        except TypeError:
-            # Something that cannot be hashed is no good argument; resolving says which one.
-            found = None
-    if found is not None:
-        resolved: Call = found.call
-        return resolved
+    """Find the call with these arguments, or resolve it."""
+    call: Call | None = _pooling.find(function, array, arguments)
+    if call is not None:
+        return call
+    key = _signature(function, array, names, arguments)
+    earlier = None if key is None else _known.get(key)
+    if earlier is not None:
+        call = earlier.call
+        return call
     # The one object of its kind that NumPy gives to nearly every array.
     dtype = np.dtype(array.dtype.type)
     call = _resolve(operator, function, dimensions, array.shape, dtype, **dict(zip(names, arguments, strict=True)))
-    _calls.remember(function, array, signature, kernels.Forward(call, threads_for))
+    if key is not None:
+        if len(_known) >= REMEMBERED:
+            _known.clear()
+        _known[key] = kernels.Forward(call, native, threads_for)
     return call
+
+
+def _signature(
+    function: str, array: AnyArray, names: tuple[str, ...], arguments: tuple[Any, ...]
+) -> tuple[Any, ...] | None:
+    """Return what a call is remembered by; sequences that may change are taken apart."""
+    try:
+        return kernels.signature(function, array, arguments)
+    except TypeError:
+        arguments = tuple(
+            geometry.frozen(function, name, value) if name in Windows._fields else value
+            for name, value in zip(names, arguments, strict=True)
+        )
+    try:
+        return kernels.signature(function, array, arguments)
+    except TypeError:
+        # Something that cannot be hashed is no good argument; resolving says which one.
+        return None
 
 
 def _resolve(
@@ -356,7 +368,7 @@ def _split(function: str, shape: tuple[int, ...], dimensions: int | None, layout
 def checked_gradient(call: Call, grad_output: ArrayLike) -> AnyArray:
     """Check the gradient that came back from behind the pooling."""
     gradient = as_array(call.function, "grad_output", grad_output)
-    if gradient.dtype.newbyteorder("=") != call.dtype:
+    if gradient.dtype != call.dtype and gradient.dtype.newbyteorder("=") != call.dtype:
         raise TypeError(
             f"{call.function}: grad_output has dtype {gradient.dtype.name}, the input {call.dtype.name}; "
             "give both the same"
@@ -374,11 +386,12 @@ def checked_indices(call: Call, indices: ArrayLike | None) -> AnyArray | None:
     if indices is None:
         return None
     array = as_array(call.function, "indices", indices)
-    if array.dtype.kind not in "iu":
+    as_returned = array.dtype is INDEX
+    if not as_returned and array.dtype.kind not in "iu":
         raise TypeError(
             f"{call.function}: indices have dtype {array.dtype.name}; give the int64 indices of the forward call"
         )
-    if array.dtype == np.uint64 and array.size and int(array.max()) > geometry.INT64_MAX:
+    if not as_returned and array.dtype == np.uint64 and array.size and int(array.max()) > geometry.INT64_MAX:
         raise ValueError(
             f"{call.function}: indices hold {int(array.max())}, beyond every plane; give those of the forward call"
         )
@@ -386,4 +399,4 @@ def checked_indices(call: Call, indices: ArrayLike | None) -> AnyArray | None:
         raise ValueError(
             f"{call.function}: indices have shape {array.shape}, but the forward call returns {call.output_shape}"
         )
-    return array.astype(np.int64, copy=False)
+    return array if as_returned else array.astype(np.int64, copy=False)

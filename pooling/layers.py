@@ -107,6 +107,8 @@ class Layer:
         if not self.operator.startswith("global_"):
             return False
         shape = input.shape if isinstance(input, np.ndarray) else np.shape(input)
+        if len(shape) == self.dimensions + 2 and self.arguments.get("layout") in geometry.LAYOUTS:
+            return False
         self._spatial(shape)
         return len(shape) == self.dimensions + 1
 

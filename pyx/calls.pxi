@@ -1,5 +1,5 @@
 # Calls like earlier ones, from the arguments of a public function to its kernel. What is not as usual goes to Python
-# (pooling/calls.py): arguments that are new, arrays that must be copied first, an `out` that may have to be refused.
+# (pooling/calls.py): arguments that are new, what is no plain ndarray, and an `out` that may have to be refused.
 
 cdef object TRUE = object()
 cdef object FALSE = object()
@@ -12,10 +12,10 @@ cdef bint all_integers(entries):
     return True
 
 
-cdef object token(value):
+cdef object token(value, ptrdiff_t depth):
     """Return what stands for an argument in a signature: the same only for equal arguments of the same types.
 
-    Raises TypeError for what may change while it is remembered.
+    Raises TypeError for what may change while it is remembered, and for tuples that are deeper than any good argument.
     """
     kind = type(value)
     if kind is int or kind is str or value is None:
@@ -24,25 +24,50 @@ cdef object token(value):
         # For a dictionary True is 1.
         return TRUE if value else FALSE
     if kind is tuple:
-        return value if all_integers(<tuple> value) else tuple([token(entry) for entry in <tuple> value])
+        if all_integers(<tuple> value):
+            return value
+        if depth == 2:
+            raise TypeError("no argument is a tuple of tuples of tuples")
+        return tuple([token(entry, depth + 1) for entry in <tuple> value])
     if kind is list and all_integers(<list> value):
         return kind, tuple(<list> value)
     hash(value)
     return kind, value
 
 
-cdef tuple signature(function, shape, dtype, tuple arguments):
+cdef tuple signed(function, shape, dtype, tuple arguments):
     cdef Py_ssize_t i
     cdef tuple key = PyTuple_New(len(arguments) + 3)
     for i in range(len(arguments) + 3):
-        value = function if i == 0 else shape if i == 1 else dtype if i == 2 else token(arguments[i - 3])
+        value = function if i == 0 else shape if i == 1 else dtype if i == 2 else token(arguments[i - 3], 0)
         Py_INCREF(value)
         PyTuple_SET_ITEM(key, i, value)
     return key
 
 
-cdef inline bint as_kernels_need_it(const Py_buffer* view, ptrdiff_t nbytes, ptrdiff_t alignment) noexcept:
-    return view.len == nbytes and <size_t> view.buf % alignment == 0 and PyBuffer_IsContiguous(view, b"C")
+def signature(function, array, tuple arguments not None):
+    """Return the key of a call: function, shape and dtype of the input, and arguments."""
+    return signed(function, array.shape, array.dtype, arguments)
+
+
+cdef struct memory_t:
+    char* begin
+    char* end
+    bint writable
+
+
+cdef bint lies_ready(array, ptrdiff_t nbytes, ptrdiff_t alignment, memory_t* memory) except -1:
+    """Tell where the elements of an ndarray lie, and whether kernels can read them as they do."""
+    cdef Py_buffer view
+    cdef bint ready
+    # NumPy takes no note of who looks at an array; its memory stays as long as the array does.
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    ready = view.len == nbytes and <size_t> view.buf % alignment == 0 and PyBuffer_IsContiguous(&view, b"C")
+    memory.begin = <char*> view.buf
+    memory.end = memory.begin + view.len
+    memory.writable = not view.readonly
+    PyBuffer_Release(&view)
+    return ready
 
 
 @cython.final
@@ -52,105 +77,103 @@ cdef class Forward:
     Parameters
     ----------
     call : pooling.calls.Call
+    native : callable
+        Makes a copy of an array that kernels can read.
     threads_for : callable
         Tells how many threads a call uses that moves so many bytes.
     """
 
     cdef readonly object call
-    cdef Plan plan
+    cdef Plan plan, index_plan
     cdef int reducer, kind, rounding
-    cdef object output_shape, dtype, threads_for, nbytes
-    cdef ptrdiff_t itemsize, alignment
+    cdef object output_shape, dtype, native, threads_for, nbytes, nbytes_indexed
+    cdef ptrdiff_t read, written, alignment
 
-    def __cinit__(self, call, threads_for):
+    def __cinit__(self, call, native, threads_for):
         self.call = call
         self.plan = call.plan
+        self.index_plan = call.index_plan
         self.reducer = call.reducer
         self.kind = call.kind
         self.rounding = call.rounding
         self.output_shape = call.output_shape
         self.dtype = call.dtype
-        self.itemsize = self.dtype.itemsize
-        self.alignment = self.dtype.alignment
+        self.native = native
         self.threads_for = threads_for
+        self.read = self.plan.read * <ptrdiff_t> self.dtype.itemsize
+        self.written = self.plan.written * <ptrdiff_t> self.dtype.itemsize
+        self.alignment = self.dtype.alignment
         self.nbytes = call.nbytes
+        self.nbytes_indexed = call.nbytes + 8 * self.plan.written
 
-    cdef object run(self, array, dtype, out):
-        """Pool an ndarray of the resolved shape; return None, having done nothing, where it takes Python to do so."""
-        cdef Py_buffer source, target
-        cdef ptrdiff_t written = self.plan.written * self.itemsize
-        if dtype is not self.dtype and dtype != self.dtype:
-            return None
+    cdef object run(self, array, dtype, out, bint indexed):
+        """Pool an ndarray of the resolved shape; return None, having done nothing, where Python must look at `out`."""
+        cdef memory_t source, target
+        cdef bint ready = (dtype is self.dtype or dtype == self.dtype) and lies_ready(
+            array, self.read, self.alignment, &source)
         if out is None:
             result = empty(self.output_shape, self.dtype)
-        elif type(out) is ndarray and out.dtype is self.dtype and out.shape == self.output_shape:
+            if not ready:
+                array = self.native(array)
+                if not lies_ready(array, self.read, self.alignment, &source):
+                    return None
+        elif ready and type(out) is ndarray and out.dtype is self.dtype and out.shape == self.output_shape:
             result = out
         else:
             return None
-        PyObject_GetBuffer(array, &source, PyBUF_STRIDES)
-        try:
-            if not as_kernels_need_it(&source, self.plan.read * self.itemsize, self.alignment):
-                return None
-            PyObject_GetBuffer(result, &target, PyBUF_STRIDES)
-            try:
-                if out is not None and (
-                    target.readonly or not as_kernels_need_it(&target, written, self.alignment) or (
-                        <char*> target.buf < <char*> source.buf + source.len
-                        and <char*> source.buf < <char*> target.buf + target.len)
-                ):
-                    return None
-                pool_into(
-                    self.plan, self.reducer, self.kind, self.rounding, <char*> source.buf, <char*> target.buf,
-                    self.threads_for(self.nbytes))
-            finally:
-                PyBuffer_Release(&target)
-        finally:
-            PyBuffer_Release(&source)
+        if not lies_ready(result, self.written, self.alignment, &target) or not target.writable or (
+            target.begin < source.end and source.begin < target.end
+        ):
+            return None
+        if indexed:
+            indices = empty(self.output_shape, int64)
+            forward_indexed(
+                self.index_plan, self.reducer, self.kind, array, result, indices, self.threads_for(self.nbytes_indexed))
+            return result, indices
+        pool_into(
+            self.plan, self.reducer, self.kind, self.rounding, source.begin, target.begin,
+            self.threads_for(self.nbytes))
         return result
 
 
 @cython.final
-cdef class Calls:
-    """Calls that were resolved, by their signature: function, shape and dtype of the input, and arguments.
+cdef class Pooling:
+    """What the public functions do.
 
     Parameters
     ----------
-    most : int
-        Number of calls to remember.
+    known : dict
+        The `Forward` of each earlier call by its `signature`.
     otherwise : callable
         Takes ``(function, input, out, return_indices, arguments)`` where `forward` finds no call or cannot run it.
     """
 
     cdef dict known
-    cdef Py_ssize_t most
     cdef object otherwise
 
-    def __cinit__(self, Py_ssize_t most, otherwise):
-        self.known = {}
-        self.most = most
+    def __cinit__(self, dict known not None, otherwise):
+        self.known = known
         self.otherwise = otherwise
 
-    def find(self, function, array, tuple arguments not None):
-        """Return the `Forward` with this signature or None; raise TypeError for arguments that cannot be hashed."""
-        return self.known.get(signature(function, array.shape, array.dtype, arguments))
+    cdef Forward earlier(self, function, input, dtype, tuple arguments):
+        try:
+            return self.known.get(signed(function, input.shape, dtype, arguments))
+        except TypeError:
+            return None
 
-    def remember(self, function, array, tuple arguments not None, Forward forward not None):
-        """Let `find` find a call."""
-        key = signature(function, array.shape, array.dtype, arguments)
-        if len(self.known) >= self.most:
-            self.known.clear()
-        self.known[key] = forward
+    def find(self, function, array, tuple arguments not None):
+        """Return an earlier call with the same arguments, or None."""
+        cdef Forward earlier = self.earlier(function, array, array.dtype, arguments)
+        return None if earlier is None else earlier.call
 
     def forward(self, function, input, out, return_indices, *arguments):
         """Pool like an earlier call; `arguments` are those of the function that tell its windows and what they make."""
-        if type(input) is ndarray and return_indices is False:
+        cdef Forward earlier
+        if type(input) is ndarray and type(return_indices) is bool:
             dtype = input.dtype
-            try:
-                found = self.known.get(signature(function, input.shape, dtype, arguments))
-            except TypeError:
-                found = None
-            if found is not None:
-                result = (<Forward> found).run(input, dtype, out)
+            earlier = self.earlier(function, input, dtype, arguments)
+            if earlier is not None:
+                result = earlier.run(input, dtype, out, return_indices)
                 if result is not None:
                     return result
         return self.otherwise(function, input, out, return_indices, arguments)

@@ -32,7 +32,7 @@ from types cimport (
     uint64_t, value_t,
 )
 
-from numpy import empty, ndarray
+from numpy import empty, int64, ndarray
 
 cdef extern from *:
     """
