@@ -216,9 +216,9 @@ def _resolved(
 def _signature(
     function: str, array: AnyArray, names: tuple[str, ...], arguments: tuple[Any, ...]
 ) -> tuple[Any, ...] | None:
-    """Return what a call is remembered by; sequences that may change are taken apart."""
+    """Return what a call is remembered by, if it can be."""
     try:
-        return kernels.signature(function, array, arguments)
+        hash(tuple(value for name, value in zip(names, arguments, strict=True) if name in Windows._fields))
     except TypeError:
         arguments = tuple(
             geometry.frozen(function, name, value) if name in Windows._fields else value

@@ -30,7 +30,7 @@ cdef object token(value, ptrdiff_t depth):
             raise TypeError("no argument is a tuple of tuples of tuples")
         return tuple([token(entry, depth + 1) for entry in <tuple> value])
     if kind is list and all_integers(<list> value):
-        return kind, tuple(<list> value)
+        return tuple(<list> value)
     hash(value)
     return kind, value
 
