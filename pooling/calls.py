@@ -218,7 +218,9 @@ def _signature(
 ) -> tuple[Any, ...] | None:
     """Return what a call is remembered by, if it can be."""
     try:
-        hash(tuple(value for name, value in zip(names, arguments, strict=True) if name in Windows._fields))
+        for name, value in zip(names, arguments, strict=True):
+            if name in Windows._fields:
+                _refuse_mutable(value)
     except TypeError:
         arguments = tuple(
             geometry.frozen(function, name, value) if name in Windows._fields else value
@@ -229,6 +231,16 @@ def _signature(
     except TypeError:
         # Something that cannot be hashed is no good argument; resolving says which one.
         return None
+
+
+def _refuse_mutable(value: Any) -> None:
+    """Raise TypeError for what may change while it is remembered."""
+    if type(value) is tuple:
+        # Python's own hash would end the process for tuples that are very deep.
+        for entry in value:
+            _refuse_mutable(entry)
+    else:
+        hash(value)
 
 
 def _resolve(
