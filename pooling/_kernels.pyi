@@ -1,9 +1,10 @@
 """What every compiled kernel module has, whatever its level; there is no module of this very name."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 AnyArray = NDArray[Any]
 
@@ -120,3 +121,28 @@ def fractional_max(
     kind: int,
     threads: int = ...,
 ) -> None: ...
+
+class Forward:
+    call: Any
+    def __init__(
+        self, call: Any, native: Callable[[AnyArray], AnyArray], threads_for: Callable[[int], int]
+    ) -> None: ...
+
+def signature(function: str, array: AnyArray, arguments: tuple[Any, ...]) -> tuple[Any, ...]: ...
+
+class Pooling:
+    def __init__(self, known: dict[tuple[Any, ...], Forward], otherwise: Callable[..., Any]) -> None: ...
+    def find(self, function: str, array: AnyArray, arguments: tuple[Any, ...]) -> Any: ...
+    @overload
+    def forward(
+        self,
+        function: str,
+        input: ArrayLike,
+        out: AnyArray | None,
+        return_indices: Literal[False],
+        *arguments: Any,
+    ) -> AnyArray: ...
+    @overload
+    def forward(
+        self, function: str, input: ArrayLike, out: AnyArray | None, return_indices: bool, *arguments: Any
+    ) -> AnyArray | tuple[AnyArray, NDArray[np.int64]]: ...

@@ -94,12 +94,14 @@ def result_array(
         raise TypeError(f"{function}: out has dtype {out.dtype.str}, the result {dtype.str}; give out that dtype")
     if out.shape != shape:
         raise ValueError(f"{function}: out has shape {out.shape}, the result {shape}; give out that shape")
-    if not out.flags.aligned:
+    flags = out.flags
+    if not flags.aligned:
         raise ValueError(f"{function}: out is not aligned in memory; use numpy.empty({shape}, dtype={dtype.name!r})")
-    if not out.flags.c_contiguous:
+    if not flags.c_contiguous:
         raise ValueError(f"{function}: out must be C-contiguous; use numpy.empty({shape}, dtype={dtype.name!r})")
-    if not out.flags.writeable:
+    if not flags.writeable:
         raise ValueError(f"{function}: out is read-only; give an array that can be written to")
-    if any(np.may_share_memory(out, array) for array in inputs):
-        raise ValueError(f"{function}: out overlaps an input in memory; give out memory of its own")
+    for array in inputs:
+        if np.may_share_memory(out, array):
+            raise ValueError(f"{function}: out overlaps an input in memory; give out memory of its own")
     return out

@@ -1,7 +1,7 @@
 """From the arguments of a public function to a plan, and from the plan to the kernels.
 
 A call is resolved once for each signature (shape, dtype and arguments) and remembered: a second call with the same
-signature does little more than run its kernel.
+signature does little more than run its kernel. What such a call does is compiled (pyx/calls.pxi).
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from . import geometry
 from .arrays import as_array, native, result_array
 from .dispatch import kernels
 from .geometry import Axis
-from .operators import OPERATORS
+from .operators import OPERATORS, Operator
 from .plan import lay_out
 from .threads import threads_for
 
-__all__ = ["Call", "checked_gradient", "checked_indices", "resolve"]
+__all__ = ["Call", "Windows", "checked_gradient", "checked_indices", "pool", "resolve"]
 
 AnyArray = NDArray[Any]
 REMEMBERED = 4096
 """Call signatures to remember; the tables of one take a few hundred bytes."""
+INDEX = np.dtype(np.int64)
 EXACT_ROUNDINGS = 8
 """Roundings that keep a float32 mean of positive data within 4 units of 2**-23; beyond them sums are float64."""
 
@@ -52,10 +53,7 @@ class Call:
 
     def forward(self, array: AnyArray, out: AnyArray | None) -> AnyArray:
         """Pool an array of the resolved shape and dtype."""
-        if out is None:
-            result = np.empty(self.output_shape, self.dtype)
-        else:
-            result = result_array(self.function, out, self.output_shape, self.dtype, array)
+        result = result_array(self.function, out, self.output_shape, self.dtype, array)
         kernels.forward(
             self.plan, self.reducer, self.kind, native(array), result, threads_for(self.nbytes), self.rounding
         )
@@ -160,52 +158,105 @@ def resolve(
     windows : Windows
         Arguments about windows; of a global operator, none.
     """
-    # One argument may equal another of a different type, as 1 equals True: types are part of the signature.
-    types = tuple(map(type, windows))
-    written = windows
-    if not SCALARS.issuperset(types):
-        try:
-            types = tuple(map(_types, windows))
-        except TypeError:
-            windows = Windows(*(geometry.frozen(function, name, value) for name, value in windows._asdict().items()))
-    rest = (layout, nan, count_include_pad, divisor_override, rounding)
-    signature = (
-        function,
-        array.shape,
-        array.dtype,
-        windows,
-        types,
-        rest,
-        type(count_include_pad),
-        type(divisor_override),
-    )
-    try:
-        call = _resolved.get(signature)
-    except TypeError:
-        # Something that cannot be hashed is no good argument; resolving says which one.
-        call = None
-    if call is None:
-        dtype = array.dtype.newbyteorder("=")
-        call = _resolve(operator, function, dimensions, array.shape, dtype, *rest, *written)
-        if len(_resolved) >= REMEMBERED:
-            _resolved.clear()
-        _resolved[signature] = call
+    arguments = (*windows, layout, nan, count_include_pad, divisor_override, rounding)
+    return _resolved(operator, function, dimensions, array, ARGUMENTS, arguments)
+
+
+ARGUMENTS = (*Windows._fields, "layout", "nan", "count_include_pad", "divisor_override", "rounding")
+"""Everything that a call may say about its windows and what they make, as `resolve` takes it."""
+
+
+def _accepted(operator: Operator) -> tuple[str, ...]:
+    """Names of the arguments that a function passes to `pool`, in that order."""
+    windows = {"sliding": Windows._fields[:5], "adaptive": ("output_size",), "global": ()}[operator.windows]
+    if not operator.average:
+        return (*windows, "layout", "nan")
+    divisors = ("count_include_pad", "divisor_override") if operator.windows == "sliding" else ()
+    return (*windows, "layout", *divisors, "rounding")
+
+
+FUNCTIONS = {
+    function: (operator, dimensions, _accepted(operator))
+    for operator in OPERATORS.values()
+    if operator.windows in ("sliding", "adaptive", "global") and operator.reducer in ("greatest", "smallest", "total")
+    for function, dimensions in zip(operator.functions, operator.dimensions or (None,), strict=True)
+}
+"""Of each function that pools with `pool`: operator, spatial axes, and names of the arguments it passes."""
+
+
+def _pool(
+    function: str, input: ArrayLike, out: AnyArray | None, return_indices: Any, arguments: tuple[Any, ...]
+) -> AnyArray | tuple[AnyArray, NDArray[np.int64]]:
+    """Pool the first time with these arguments, or arrays that take more care."""
+    operator, dimensions, names = FUNCTIONS[function]
+    array = as_array(function, "input", input, operator.dtypes)
+    call = _resolved(operator.name, function, dimensions, array, names, arguments)
+    if geometry.flag(function, "return_indices", return_indices):
+        return call.forward_indexed(array, out)
+    return call.forward(array, out)
+
+
+_known: dict[tuple[Any, ...], kernels.Forward] = {}
+_pooling = kernels.Pooling(_known, _pool)
+pool = _pooling.forward
+"""Pool: ``pool(function, input, out, return_indices, *arguments)``, with the arguments that `FUNCTIONS` names."""
+
+
+def _resolved(
+    operator: str,
+    function: str,
+    dimensions: int | None,
+    array: AnyArray,
+    names: tuple[str, ...],
+    arguments: tuple[Any, ...],
+) -> Call:
+    """Find the call with these arguments, or resolve it."""
+    call: Call | None = _pooling.find(function, array, arguments)
+    if call is not None:
+        return call
+    key = _signature(function, array, names, arguments)
+    earlier = None if key is None else _known.get(key)
+    if earlier is not None:
+        call = earlier.call
+        return call
+    # The one object of its kind that NumPy gives to nearly every array.
+    dtype = np.dtype(array.dtype.type)
+    call = _resolve(operator, function, dimensions, array.shape, dtype, **dict(zip(names, arguments, strict=True)))
+    if key is not None:
+        if len(_known) >= REMEMBERED:
+            _known.clear()
+        _known[key] = kernels.Forward(call, native, threads_for)
     return call
 
 
-_resolved: dict[Any, Call] = {}
-SCALARS = frozenset({int, bool, str, type(None)})
-"""Types of arguments that say all about their values."""
+def _signature(
+    function: str, array: AnyArray, names: tuple[str, ...], arguments: tuple[Any, ...]
+) -> tuple[Any, ...] | None:
+    """Return what a call is remembered by, if it can be."""
+    try:
+        for name, value in zip(names, arguments, strict=True):
+            if name in Windows._fields:
+                _refuse_mutable(value)
+    except TypeError:
+        arguments = tuple(
+            geometry.frozen(function, name, value) if name in Windows._fields else value
+            for name, value in zip(names, arguments, strict=True)
+        )
+    try:
+        return kernels.signature(function, array, arguments)
+    except TypeError:
+        # Something that cannot be hashed is no good argument; resolving says which one.
+        return None
 
 
-def _types(value: Any) -> Any:
-    """Return the type of a value, of a tuple those of its entries; raise TypeError for what cannot be hashed."""
-    kind: Any = type(value)
-    if kind is tuple:
-        return tuple(map(_types, value))
-    if kind not in SCALARS:
+def _refuse_mutable(value: Any) -> None:
+    """Raise TypeError for what may change while it is remembered."""
+    if type(value) is tuple:
+        # Python's own hash would end the process for tuples that are very deep.
+        for entry in value:
+            _refuse_mutable(entry)
+    else:
         hash(value)
-    return kind
 
 
 def _resolve(
@@ -214,16 +265,17 @@ def _resolve(
     dimensions: int | None,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
+    *,
     layout: str,
-    nan: Any,
-    count_include_pad: Any,
-    divisor_override: Any,
-    rounding: Any,
-    *arguments: Any,
+    nan: Any = "propagate",
+    count_include_pad: Any = False,
+    divisor_override: Any = None,
+    rounding: Any = "half_even",
+    **arguments: Any,
 ) -> Call:
     operator = OPERATORS[name]
     average = operator.average
-    windows = Windows(*arguments)
+    windows = Windows(**arguments)
     count_include_pad = geometry.flag(function, "count_include_pad", count_include_pad)
     divisor = _divisor(function, divisor_override)
     reducer = _reducer(function, operator.reducer, nan)
@@ -373,7 +425,7 @@ def _split(function: str, shape: tuple[int, ...], dimensions: int | None, layout
 def checked_gradient(call: Call, grad_output: ArrayLike) -> AnyArray:
     """Check the gradient that came back from behind the pooling."""
     gradient = as_array(call.function, "grad_output", grad_output)
-    if gradient.dtype.newbyteorder("=") != call.dtype:
+    if gradient.dtype != call.dtype and gradient.dtype.newbyteorder("=") != call.dtype:
         raise TypeError(
             f"{call.function}: grad_output has dtype {gradient.dtype.name}, the input {call.dtype.name}; "
             "give both the same"
@@ -391,11 +443,12 @@ def checked_indices(call: Call, indices: ArrayLike | None) -> AnyArray | None:
     if indices is None:
         return None
     array = as_array(call.function, "indices", indices)
-    if array.dtype.kind not in "iu":
+    as_returned = array.dtype is INDEX
+    if not as_returned and array.dtype.kind not in "iu":
         raise TypeError(
             f"{call.function}: indices have dtype {array.dtype.name}; give the int64 indices of the forward call"
         )
-    if array.dtype == np.uint64 and array.size and int(array.max()) > geometry.INT64_MAX:
+    if not as_returned and array.dtype == np.uint64 and array.size and int(array.max()) > geometry.INT64_MAX:
         raise ValueError(
             f"{call.function}: indices hold {int(array.max())}, beyond every plane; give those of the forward call"
         )
@@ -403,4 +456,4 @@ def checked_indices(call: Call, indices: ArrayLike | None) -> AnyArray | None:
         raise ValueError(
             f"{call.function}: indices have shape {array.shape}, but the forward call returns {call.output_shape}"
         )
-    return array.astype(np.int64, copy=False)
+    return array if as_returned else array.astype(np.int64, copy=False)

@@ -8,12 +8,9 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import geometry
-from .arrays import as_array
-from .calls import Windows, resolve
+from .calls import pool
 from .describe import described
 from .geometry import Padding, Sizes
-from .operators import OPERATORS
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -41,50 +38,6 @@ Rounding = Literal["half_even", "half_up", "floor", "trunc"]
 AdaptiveSize = int | Sequence[int | None] | None
 AnyArray = NDArray[Any]
 Indexed = tuple[AnyArray, NDArray[np.int64]]
-
-
-def _extreme(
-    operator: str,
-    function: str,
-    dimensions: int,
-    input: ArrayLike,
-    windows: Windows,
-    return_indices: Any,
-    layout: str,
-    nan: str,
-    out: AnyArray | None,
-) -> AnyArray | Indexed:
-    array = as_array(function, "input", input, OPERATORS[operator].dtypes)
-    call = resolve(operator, function, dimensions, array, windows, layout, nan=nan)
-    if geometry.flag(function, "return_indices", return_indices):
-        return call.forward_indexed(array, out)
-    return call.forward(array, out)
-
-
-def _avg_pool(
-    function: str,
-    dimensions: int,
-    input: ArrayLike,
-    windows: Windows,
-    count_include_pad: bool,
-    divisor_override: float | None,
-    rounding: str,
-    layout: str,
-    out: AnyArray | None,
-) -> AnyArray:
-    array = as_array(function, "input", input, OPERATORS["avg_pool"].dtypes)
-    call = resolve(
-        "avg_pool",
-        function,
-        dimensions,
-        array,
-        windows,
-        layout,
-        count_include_pad=count_include_pad,
-        divisor_override=divisor_override,
-        rounding=rounding,
-    )
-    return call.forward(array, out)
 
 
 @overload
@@ -167,8 +120,9 @@ def max_pool1d(
     >>> pooling.max_pool1d(np.array([[[1.0, 3.0, 2.0, 1.0]]]), 2)
     array([[[3., 2.]]])
     """
-    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _extreme("max_pool", "max_pool1d", 1, input, windows, return_indices, layout, nan, out)
+    return pool(
+        "max_pool1d", input, out, return_indices, kernel_size, stride, padding, dilation, ceil_mode, layout, nan
+    )
 
 
 @overload
@@ -253,8 +207,9 @@ def max_pool2d(
     array([[[[ 6.,  8.],
              [14., 16.]]]], dtype=float32)
     """
-    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _extreme("max_pool", "max_pool2d", 2, input, windows, return_indices, layout, nan, out)
+    return pool(
+        "max_pool2d", input, out, return_indices, kernel_size, stride, padding, dilation, ceil_mode, layout, nan
+    )
 
 
 @overload
@@ -337,8 +292,9 @@ def max_pool3d(
     >>> pooling.max_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
     array([[[[[7.]]]]])
     """
-    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _extreme("max_pool", "max_pool3d", 3, input, windows, return_indices, layout, nan, out)
+    return pool(
+        "max_pool3d", input, out, return_indices, kernel_size, stride, padding, dilation, ceil_mode, layout, nan
+    )
 
 
 @overload
@@ -421,8 +377,9 @@ def min_pool1d(
     >>> pooling.min_pool1d(np.array([[[1.0, 3.0, 2.0, 1.0]]]), 2)
     array([[[1., 1.]]])
     """
-    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _extreme("min_pool", "min_pool1d", 1, input, windows, return_indices, layout, nan, out)
+    return pool(
+        "min_pool1d", input, out, return_indices, kernel_size, stride, padding, dilation, ceil_mode, layout, nan
+    )
 
 
 @overload
@@ -507,8 +464,9 @@ def min_pool2d(
     array([[[[1., 1.],
              [2., 1.]]]], dtype=float32)
     """
-    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _extreme("min_pool", "min_pool2d", 2, input, windows, return_indices, layout, nan, out)
+    return pool(
+        "min_pool2d", input, out, return_indices, kernel_size, stride, padding, dilation, ceil_mode, layout, nan
+    )
 
 
 @overload
@@ -591,8 +549,9 @@ def min_pool3d(
     >>> pooling.min_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
     array([[[[[0.]]]]])
     """
-    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _extreme("min_pool", "min_pool3d", 3, input, windows, return_indices, layout, nan, out)
+    return pool(
+        "min_pool3d", input, out, return_indices, kernel_size, stride, padding, dilation, ceil_mode, layout, nan
+    )
 
 
 @described("avg_pool", 1)
@@ -647,8 +606,21 @@ def avg_pool1d(
     >>> pooling.avg_pool1d(np.array([[[1.0, 3.0, 2.0, 1.0]]]), 2)
     array([[[2. , 1.5]]])
     """
-    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _avg_pool("avg_pool1d", 1, input, windows, count_include_pad, divisor_override, rounding, layout, out)
+    return pool(
+        "avg_pool1d",
+        input,
+        out,
+        False,
+        kernel_size,
+        stride,
+        padding,
+        dilation,
+        ceil_mode,
+        layout,
+        count_include_pad,
+        divisor_override,
+        rounding,
+    )
 
 
 @described("avg_pool", 2)
@@ -705,8 +677,21 @@ def avg_pool2d(
     array([[[[ 2.5,  4.5],
              [10.5, 12.5]]]], dtype=float32)
     """
-    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _avg_pool("avg_pool2d", 2, input, windows, count_include_pad, divisor_override, rounding, layout, out)
+    return pool(
+        "avg_pool2d",
+        input,
+        out,
+        False,
+        kernel_size,
+        stride,
+        padding,
+        dilation,
+        ceil_mode,
+        layout,
+        count_include_pad,
+        divisor_override,
+        rounding,
+    )
 
 
 @described("avg_pool", 3)
@@ -761,8 +746,21 @@ def avg_pool3d(
     >>> pooling.avg_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
     array([[[[[3.5]]]]])
     """
-    windows = Windows(kernel_size, stride, padding, dilation, ceil_mode)
-    return _avg_pool("avg_pool3d", 3, input, windows, count_include_pad, divisor_override, rounding, layout, out)
+    return pool(
+        "avg_pool3d",
+        input,
+        out,
+        False,
+        kernel_size,
+        stride,
+        padding,
+        dilation,
+        ceil_mode,
+        layout,
+        count_include_pad,
+        divisor_override,
+        rounding,
+    )
 
 
 @described("global_max_pool")
@@ -802,9 +800,7 @@ def global_max_pool(
     >>> pooling.global_max_pool(np.arange(4.0).reshape(1, 1, 2, 2))
     array([[[[3.]]]])
     """
-    array = as_array("global_max_pool", "input", input, OPERATORS["global_max_pool"].dtypes)
-    call = resolve("global_max_pool", "global_max_pool", None, array, Windows(), layout, nan=nan)
-    return call.forward(array, out)
+    return pool("global_max_pool", input, out, False, layout, nan)
 
 
 @described("global_avg_pool")
@@ -844,9 +840,7 @@ def global_avg_pool(
     >>> pooling.global_avg_pool(np.arange(4.0).reshape(1, 1, 2, 2))
     array([[[[1.5]]]])
     """
-    array = as_array("global_avg_pool", "input", input, OPERATORS["global_avg_pool"].dtypes)
-    call = resolve("global_avg_pool", "global_avg_pool", None, array, Windows(), layout, rounding=rounding)
-    return call.forward(array, out)
+    return pool("global_avg_pool", input, out, False, layout, rounding)
 
 
 @described("adaptive_avg_pool", 1)
@@ -891,10 +885,7 @@ def adaptive_avg_pool1d(
     >>> pooling.adaptive_avg_pool1d(np.arange(7.0).reshape(1, 1, 7), 3).ravel()
     array([1., 3., 5.])
     """
-    array = as_array("adaptive_avg_pool1d", "input", input, OPERATORS["adaptive_avg_pool"].dtypes)
-    windows = Windows(output_size=output_size)
-    call = resolve("adaptive_avg_pool", "adaptive_avg_pool1d", 1, array, windows, layout, rounding=rounding)
-    return call.forward(array, out)
+    return pool("adaptive_avg_pool1d", input, out, False, output_size, layout, rounding)
 
 
 @described("adaptive_avg_pool", 2)
@@ -939,10 +930,7 @@ def adaptive_avg_pool2d(
     >>> pooling.adaptive_avg_pool2d(np.arange(7.0).reshape(1, 1, 1, 7), (1, 3)).ravel()
     array([1., 3., 5.])
     """
-    array = as_array("adaptive_avg_pool2d", "input", input, OPERATORS["adaptive_avg_pool"].dtypes)
-    windows = Windows(output_size=output_size)
-    call = resolve("adaptive_avg_pool", "adaptive_avg_pool2d", 2, array, windows, layout, rounding=rounding)
-    return call.forward(array, out)
+    return pool("adaptive_avg_pool2d", input, out, False, output_size, layout, rounding)
 
 
 @described("adaptive_avg_pool", 3)
@@ -987,10 +975,7 @@ def adaptive_avg_pool3d(
     >>> pooling.adaptive_avg_pool3d(np.arange(7.0).reshape(1, 1, 1, 1, 7), (1, 1, 3)).ravel()
     array([1., 3., 5.])
     """
-    array = as_array("adaptive_avg_pool3d", "input", input, OPERATORS["adaptive_avg_pool"].dtypes)
-    windows = Windows(output_size=output_size)
-    call = resolve("adaptive_avg_pool", "adaptive_avg_pool3d", 3, array, windows, layout, rounding=rounding)
-    return call.forward(array, out)
+    return pool("adaptive_avg_pool3d", input, out, False, output_size, layout, rounding)
 
 
 @described("adaptive_max_pool", 1)
@@ -1038,17 +1023,7 @@ def adaptive_max_pool1d(
     >>> pooling.adaptive_max_pool1d(np.arange(7.0).reshape(1, 1, 7), 3).ravel()
     array([2., 4., 6.])
     """
-    return _extreme(
-        "adaptive_max_pool",
-        "adaptive_max_pool1d",
-        1,
-        input,
-        Windows(output_size=output_size),
-        return_indices,
-        layout,
-        nan,
-        out,
-    )
+    return pool("adaptive_max_pool1d", input, out, return_indices, output_size, layout, nan)
 
 
 @described("adaptive_max_pool", 2)
@@ -1096,17 +1071,7 @@ def adaptive_max_pool2d(
     >>> pooling.adaptive_max_pool2d(np.arange(7.0).reshape(1, 1, 1, 7), (1, 3)).ravel()
     array([2., 4., 6.])
     """
-    return _extreme(
-        "adaptive_max_pool",
-        "adaptive_max_pool2d",
-        2,
-        input,
-        Windows(output_size=output_size),
-        return_indices,
-        layout,
-        nan,
-        out,
-    )
+    return pool("adaptive_max_pool2d", input, out, return_indices, output_size, layout, nan)
 
 
 @described("adaptive_max_pool", 3)
@@ -1154,14 +1119,4 @@ def adaptive_max_pool3d(
     >>> pooling.adaptive_max_pool3d(np.arange(7.0).reshape(1, 1, 1, 1, 7), (1, 1, 3)).ravel()
     array([2., 4., 6.])
     """
-    return _extreme(
-        "adaptive_max_pool",
-        "adaptive_max_pool3d",
-        3,
-        input,
-        Windows(output_size=output_size),
-        return_indices,
-        layout,
-        nan,
-        out,
-    )
+    return pool("adaptive_max_pool3d", input, out, return_indices, output_size, layout, nan)

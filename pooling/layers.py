@@ -39,6 +39,10 @@ __all__ = [
 ]
 
 
+def _function(operator: str, dimensions: int) -> str:
+    return operator if operator.startswith("global_") else f"{operator}{dimensions}d"
+
+
 class Layer:
     """What every pooling layer can do: pool, send gradients back, and tell shapes without pooling.
 
@@ -55,23 +59,30 @@ class Layer:
     operator: ClassVar[str]
     dimensions: ClassVar[int]
     arguments: dict[str, Any]
+    _pool: ClassVar[Any]
 
     @property
     def function(self) -> str:
         """Name of the function in `pooling` that does the work."""
-        one_for_all = self.operator.startswith("global_")
-        return self.operator if one_for_all else f"{self.operator}{self.dimensions}d"
+        return _function(self.operator, self.dimensions)
 
     @property
     def layout(self) -> str:
         """Order of the axes."""
         return str(self.arguments.get("layout", "channels_first"))
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        # Looked up once: doing so for each call takes half as long as pooling a small map.
+        super().__init_subclass__(**keywords)
+        if hasattr(cls, "operator") and hasattr(cls, "dimensions"):
+            # Layers of other modules pool by themselves.
+            cls._pool = getattr(functional, _function(cls.operator, cls.dimensions), None)
+
     def __call__(self, input: ArrayLike) -> Any:
         """Pool an array."""
         if self._is_unbatched_global(input):
-            return getattr(functional, self.function)(np.asarray(input)[None], **self.arguments)[0]
-        return getattr(functional, self.function)(input, **self.arguments)
+            return type(self)._pool(np.asarray(input)[None], **self.arguments)[0]
+        return type(self)._pool(input, **self.arguments)
 
     def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
         """Return the gradient with respect to `input`.
@@ -95,8 +106,11 @@ class Layer:
         """Whether `input` has no batch axis, which a global function cannot see: it takes any number of axes."""
         if not self.operator.startswith("global_"):
             return False
-        self._spatial(np.shape(input))
-        return np.ndim(input) == self.dimensions + 1
+        shape = input.shape if isinstance(input, np.ndarray) else np.shape(input)
+        if len(shape) == self.dimensions + 2 and self.arguments.get("layout") in geometry.LAYOUTS:
+            return False
+        self._spatial(shape)
+        return len(shape) == self.dimensions + 1
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Return the windows on each spatial axis for an input of this shape."""
@@ -186,7 +200,7 @@ class _MaxPool(Layer):
 
     def __call__(self, input: ArrayLike) -> AnyArray | Indexed:
         """Pool an array; with ``return_indices``, return the indices as well."""
-        result: AnyArray | Indexed = super().__call__(input)
+        result: AnyArray | Indexed = type(self)._pool(input, **self.arguments)
         return result
 
 

@@ -6,7 +6,11 @@ the sizes of the buffers are checked here once more, so that no caller can make 
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
+)
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -27,6 +31,8 @@ from types cimport (
     int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, sum_t, uint8_t, uint16_t, uint32_t,
     uint64_t, value_t,
 )
+
+from numpy import empty, int64, ndarray
 
 cdef extern from *:
     """
@@ -76,6 +82,47 @@ include "blur.pxi"
 include "regions.pxi"
 include "unpool.pxi"
 include "fractional.pxi"
+include "calls.pxi"
+
+
+cdef const leaves_t* leaves_for(int reducer, int kind) except NULL:
+    if LEAVES[reducer][kind].across == NULL:
+        raise ValueError("these kernels do not know this reducer for this dtype")
+    return &LEAVES[reducer][kind]
+
+
+cdef int pool_into(
+    Plan plan, int reducer, int kind, int rounding, const char* src, char* dst, ptrdiff_t threads
+) except -1:
+    """Pool memory that has been checked."""
+    cdef leaves_t leaves = leaves_for(reducer, kind)[0]
+    cdef ptrdiff_t tasks, nbytes
+    cdef forward_t job
+    cdef work_fn work = forward_bands
+    if plan.written == 0:
+        return 0
+    if leaves.divide == NULL:
+        leaves.divide = DIVIDE[rounding][leaves.value == sizeof(int128_t)]
+        leaves.divide_each = DIVIDE_EACH[rounding][leaves.value == sizeof(int128_t)]
+    nbytes = forward_scratch(&plan.plan, &leaves)
+    tasks = plan.plan.outer * bands_of(&plan.plan)
+    if plan.plan.planes.flat:
+        if plan.plan.planes.stacked and leaves.across_stored != NULL:
+            work = forward_flat
+            nbytes = flat_scratch(&plan.plan, &leaves)
+            tasks = plan.plan.outer
+    elif plan.plan.planes.stacked and (
+        leaves.across_stored != NULL or (plan.plan.axes[0].kernel_size == 1 and not plan.plan.planes.gather)
+    ):
+        work = forward_planes
+        nbytes = planes_scratch(&plan.plan, &leaves)
+        tasks = plan.plan.outer * plan.plan.axes[0].output_size
+    job.plan = &plan.plan
+    job.leaves = &leaves
+    job.src = src
+    job.dst = dst
+    share(work, &job, tasks, nbytes, threads)
+    return 0
 
 
 def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threads=1, int rounding=0):
@@ -95,37 +142,10 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
     rounding : int
         One of `ROUNDINGS`, for averages of integers.
     """
-    cdef leaves_t leaves = LEAVES[reducer][kind]
-    cdef ptrdiff_t tasks, nbytes
-    if leaves.across == NULL:
-        raise ValueError("these kernels do not know this reducer for this dtype")
-    if leaves.divide == NULL:
-        leaves.divide = DIVIDE[rounding][leaves.value == sizeof(int128_t)]
-        leaves.divide_each = DIVIDE_EACH[rounding][leaves.value == sizeof(int128_t)]
+    cdef const leaves_t* leaves = leaves_for(reducer, kind)
     cdef Buffer source = Buffer(src, plan.read * leaves.storage)
     cdef Buffer target = Buffer(dst, plan.written * leaves.storage, True)
-    if plan.written == 0:
-        return
-    cdef forward_t job
-    cdef work_fn work = forward_bands
-    nbytes = forward_scratch(&plan.plan, &leaves)
-    tasks = plan.plan.outer * bands_of(&plan.plan)
-    if plan.plan.planes.flat:
-        if plan.plan.planes.stacked and leaves.across_stored != NULL:
-            work = forward_flat
-            nbytes = flat_scratch(&plan.plan, &leaves)
-            tasks = plan.plan.outer
-    elif plan.plan.planes.stacked and (
-        leaves.across_stored != NULL or (plan.plan.axes[0].kernel_size == 1 and not plan.plan.planes.gather)
-    ):
-        work = forward_planes
-        nbytes = planes_scratch(&plan.plan, &leaves)
-        tasks = plan.plan.outer * plan.plan.axes[0].output_size
-    job.plan = &plan.plan
-    job.leaves = &leaves
-    job.src = source.data
-    job.dst = target.data
-    share(work, &job, tasks, nbytes, threads)
+    pool_into(plan, reducer, kind, rounding, source.data, target.data, threads)
 
 
 def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):

@@ -373,3 +373,57 @@ def test_out_is_keyword_only() -> None:
     out = np.empty((2, 3, 1, 1), np.float32)
     with pytest.raises(TypeError):
         pooling.global_avg_pool(x, out)  # type: ignore[misc]
+
+
+# --- again ----------------------------------------------------------------------------------------------------------
+
+
+@each_forward
+@pytest.mark.parametrize("lying", LYING)
+def test_a_call_like_an_earlier_one_answers_the_same(call: Call, lying: str) -> None:
+    """Calls are remembered by shape and dtype, whatever else arrays may be."""
+    (array,) = arrays_for(call)
+    given = LYING[lying](array)
+    expected = call(np.array(given, np.float32))
+    for _ in range(3):
+        assert_same_bytes(call(given), expected)
+        out = np.empty_like(expected)
+        assert call(given, out=out) is out
+        assert_same_bytes(out, expected)
+
+
+@each_forward
+@pytest.mark.parametrize("first", [0, 1])
+def test_dtypes_that_are_equal_but_not_the_same_are_one(call: Call, first: int) -> None:
+    # A shape of its own for each: whoever comes first is remembered.
+    x = np.abs(np.concatenate(arrays_for(call) * (2 + first)))
+    copy = x.astype(np.dtype(np.float32, metadata={"unit": "m"}))
+    assert copy.dtype is not x.dtype
+    expected = call(x.astype(np.float64)).astype(np.float32)
+    for given in [(x, copy), (copy, x)][first]:
+        out = np.empty(expected.shape, given.dtype)
+        for result in (call(given), call(given), call(given, out=out)):
+            np.testing.assert_allclose(result, expected, rtol=1e-6)
+            assert result.dtype == np.float32
+
+
+def test_arguments_that_changed_since_an_earlier_call_are_seen() -> None:
+    x = random_array(INPUT, np.float32)
+    kernel = [2, 2]
+    sizes = np.array([2, 2])
+    for size in (2, 3, 2):
+        kernel[0] = sizes[0] = size
+        expected = pooling.max_pool2d(x, (size, 2))
+        for _ in range(2):
+            assert_same_bytes(pooling.max_pool2d(x, kernel), expected)
+            assert_same_bytes(pooling.max_pool2d(x, sizes), expected)
+
+
+def test_more_calls_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooling.calls, "REMEMBERED", 3)
+    x = random_array(INPUT, np.float32)
+    expected = {size: pooling.max_pool2d(x, size) for size in range(1, 7)}
+    assert len(pooling.calls._known) <= 3
+    for size, result in expected.items():
+        assert_same_bytes(pooling.max_pool2d(x, size), result)
+        np.testing.assert_array_equal(result[..., 0, 0], x[..., :size, :size].max((2, 3)))

@@ -685,3 +685,11 @@ def test_what_equals_a_good_argument_of_an_earlier_call_is_refused_all_the_same(
         call(function, **good)
         with pytest.raises(TypeError):
             call(function, **bad)
+
+
+def test_a_very_deep_argument_does_not_end_the_process() -> None:
+    deep: tuple[Any, ...] = (2,)
+    for _ in range(100_000):
+        deep = (deep,)
+    with pytest.raises(RecursionError):
+        pooling.max_pool2d(X, deep)
