@@ -29,6 +29,7 @@ def test_extras() -> None:
         "bfloat16",
         "test",
         "lint",
+        "bench",
     }
 
 
