@@ -21,7 +21,7 @@ from .operators import OPERATORS, Operator
 from .plan import lay_out
 from .threads import threads_for
 
-__all__ = ["Call", "Windows", "checked_gradient", "checked_indices", "pool", "resolve"]
+__all__ = ["Call", "Windows", "batch_and_spatial", "checked_gradient", "checked_indices", "pool", "resolve"]
 
 AnyArray = NDArray[Any]
 REMEMBERED = 4096
@@ -279,7 +279,7 @@ def _resolve(
     count_include_pad = geometry.flag(function, "count_include_pad", count_include_pad)
     divisor = _divisor(function, divisor_override)
     reducer = _reducer(function, operator.reducer, nan)
-    batched, spatial = _split(function, shape, dimensions, layout)
+    batched, spatial = batch_and_spatial(function, shape, dimensions, layout)
     planned: tuple[Axis, ...]
     if operator.windows == "global":
         axes = geometry.global_axes(shape[spatial], function=function)
@@ -401,7 +401,7 @@ def _divisor(function: str, divisor_override: Any) -> float | None:
     return divisor
 
 
-def _split(function: str, shape: tuple[int, ...], dimensions: int | None, layout: str) -> tuple[bool, slice]:
+def batch_and_spatial(function: str, shape: tuple[int, ...], dimensions: int | None, layout: str) -> tuple[bool, slice]:
     """Tell whether a shape has a batch axis, and where its spatial axes are."""
     rank = len(shape)
     if dimensions is None:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
 from .arrays import as_array, native, result_array
-from .calls import Call, Windows, _split, checked_gradient, checked_indices, resolve
+from .calls import Call, Windows, batch_and_spatial, checked_gradient, checked_indices, resolve
 from .describe import described
 from .dispatch import kernels
 from .functional import AnyArray, Indexed, Layout
@@ -55,7 +55,7 @@ class _Fractional:
     ) -> _Fractional:
         """Check the arguments of a public function, but for the samples."""
         array = as_array(function, "input", input, OPERATORS["fractional_max_pool"].dtypes)
-        _, spatial = _split(function, array.shape, dimensions, layout)
+        _, spatial = batch_and_spatial(function, array.shape, dimensions, layout)
         kernel, sizes = _sizes(function, array.shape[spatial], kernel_size, output_size, output_ratio)
         # Adaptive pooling makes a result of the same shape, and its gradient goes where indices say as well.
         call = resolve("adaptive_max_pool", function, dimensions, array, Windows(output_size=sizes), layout)

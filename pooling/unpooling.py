@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
 from .arrays import as_array, native, result_array
-from .calls import _split
+from .calls import batch_and_spatial
 from .describe import described
 from .dispatch import kernels
 from .functional import AnyArray, Layout
@@ -63,7 +63,7 @@ class _Unpooling:
     ) -> _Unpooling:
         """Check the arguments of a public function."""
         array = as_array(function, "input", input, dtypes)
-        _, spatial = _split(function, array.shape, dimensions, layout)
+        _, spatial = batch_and_spatial(function, array.shape, dimensions, layout)
         sizes = geometry.unpool_size(
             array.shape[spatial],
             kernel_size,
