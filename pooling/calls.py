@@ -382,17 +382,7 @@ def _refuse_empty_means(function: str, axes: tuple[Axis, ...], count_include_pad
 def _divisor(function: str, divisor_override: Any) -> float | None:
     if divisor_override is None:
         return None
-    if isinstance(divisor_override, (bool, np.bool_)) or not isinstance(
-        divisor_override, (int, float, np.integer, np.floating)
-    ):
-        raise TypeError(
-            f"{function}: divisor_override={divisor_override!r} must be a number or None, "
-            f"not {type(divisor_override).__name__}"
-        )
-    try:
-        divisor = float(divisor_override)
-    except OverflowError:
-        divisor = math.inf
+    divisor = geometry.real(function, "divisor_override", divisor_override, "a number or None")
     if divisor == 0 or not math.isfinite(divisor):
         raise ValueError(
             f"{function}: divisor_override={divisor_override!r} must be finite and not zero; "

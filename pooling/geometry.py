@@ -246,6 +246,16 @@ def frozen(function: str, name: str, value: Any, argument: Any = None) -> Any:
     )
 
 
+def real(function: str, name: str, value: Any, kinds: str = "a number") -> float:
+    """Return a real argument, refusing bool; NaN for an integer beyond all floats, which callers refuse as a value."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{function}: {name}={value!r} must be {kinds}, not {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
 def flag(function: str, name: str, value: object) -> bool:
     """Return a yes-or-no argument, refusing everything but bool."""
     if not isinstance(value, (bool, np.bool_)):

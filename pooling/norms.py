@@ -67,12 +67,7 @@ def rounded(values: AnyArray, result: AnyArray) -> AnyArray:
 
 def positive_real(function: str, name: str, value: Any, *, finite: bool) -> float:
     """Return an exponent or the like: a real number above 0, no bool and no NaN."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{function}: {name}={value!r} must be a real number, not {type(value).__name__}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.nan
+    number = geometry.real(function, name, value, "a real number")
     if not number > 0 or (finite and math.isinf(number)):
         rule = "a finite number above 0" if finite else "above 0"
         raise ValueError(

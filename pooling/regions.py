@@ -152,12 +152,7 @@ def _checked(
 
 
 def _positive(function: str, name: str, value: object) -> float:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{function}: {name}={value!r} must be a number, not {type(value).__name__}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
+    number = geometry.real(function, name, value)
     if not 0 < number < math.inf:
         raise ValueError(f"{function}: {name}={value!r} must be positive and finite")
     return number

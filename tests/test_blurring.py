@@ -25,6 +25,7 @@ from tests.conftest import (
     assert_same_bytes,
     assert_within,
     channels_last,
+    dtype_of,
     random_array,
     special_arrays,
     window_arguments,
@@ -32,12 +33,6 @@ from tests.conftest import (
 
 NAN, INF = math.nan, math.inf
 FUNCTIONS = ["blur_pool2d", "max_blur_pool2d"]
-
-
-def dtype_of(name: str) -> np.dtype[Any]:
-    if name == "bfloat16":
-        return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
-    return np.dtype(name)
 
 
 def special(dtype: str, shape: tuple[int, ...]) -> st.SearchStrategy[Array]:

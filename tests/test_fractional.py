@@ -23,18 +23,13 @@ from tests.conftest import (
     assert_same_bytes,
     assert_within,
     channels_last,
+    dtype_of,
     random_array,
     special_arrays,
 )
 
 OPERATOR = OPERATORS["fractional_max_pool"]
 FUNCTIONS = [(n, f"fractional_max_pool{n}d") for n in OPERATOR.dimensions]
-
-
-def dtype_of(name: str) -> np.dtype[Any]:
-    if name == "bfloat16":
-        return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
-    return np.dtype(name)
 
 
 def drawn(dtype: np.dtype[Any], shape: tuple[int, ...], *, summed: bool = False) -> st.SearchStrategy[Array]:

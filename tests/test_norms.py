@@ -27,6 +27,7 @@ from tests.conftest import (
     assert_same_bytes,
     assert_within,
     channels_last,
+    dtype_of,
     random_array,
     special_arrays,
     window_arguments,
@@ -35,12 +36,6 @@ from tests.conftest import (
 NAN, INF = math.nan, math.inf
 EXPONENTS = [1, 2, 3, 2.5, 7, 30.0, 0.5, 0.1, INF, np.float32(1.5)]
 FUNCTIONS = ["lp_pool1d", "lp_pool2d", "lp_pool3d", "global_lp_pool", "gem_pool2d"]
-
-
-def dtype_of(name: str) -> np.dtype[Any]:
-    if name == "bfloat16":
-        return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
-    return np.dtype(name)
 
 
 def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -15,6 +15,7 @@ import pytest
 import pooling
 from pooling import reference
 from pooling.operators import BOOL, FLOATS, INTEGERS, OPERATORS, Operator
+from tests.conftest import dtype_of
 
 DOCS = Path(__file__).parent.parent / "docs"
 DTYPES = FLOATS + INTEGERS + BOOL
@@ -186,10 +187,6 @@ def sample(function: str, dtype: np.dtype[Any]) -> dict[str, Any]:
     return taken
 
 
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    return np.dtype(pytest.importorskip("ml_dtypes").bfloat16 if name == "bfloat16" else name)
-
-
 CALLS = [
     pytest.param(operator, function, dtype, id=f"{function}-{dtype}")
     for operator in OPERATORS.values()
@@ -200,7 +197,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("operator", "function", "dtype"), CALLS)
 def test_a_function_accepts_the_dtypes_of_its_row_and_no_other(operator: Operator, function: str, dtype: str) -> None:
-    arguments = sample(function, numpy_dtype(dtype))
+    arguments = sample(function, dtype_of(dtype))
     for place in (pooling, reference):
         pool, backward = getattr(place, function), getattr(place, f"{function}_backward")
         if dtype not in operator.dtypes:
@@ -209,7 +206,7 @@ def test_a_function_accepts_the_dtypes_of_its_row_and_no_other(operator: Operato
                     call(*[arguments["input"]] * (call is backward), **arguments)
             continue
         result = pool(**arguments)
-        assert result.dtype == numpy_dtype(dtype)
+        assert result.dtype == dtype_of(dtype)
         if dtype in operator.gradient_dtypes:
             gradient = backward(np.ones_like(result), **arguments)
             first = gradient[0] if isinstance(gradient, tuple) else gradient

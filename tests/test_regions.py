@@ -23,6 +23,7 @@ from tests.conftest import (
     assert_same,
     assert_same_bytes,
     assert_within,
+    dtype_of,
     random_array,
     special_arrays,
 )
@@ -32,10 +33,6 @@ MODES = ("avg", "max")
 TRANSFORMATIONS = ("half_pixel", "output_half_pixel")
 WORK = {"float16": UNIT["float32"], "bfloat16": UNIT["float32"], "float32": UNIT["float64"], "float64": UNIT["float64"]}
 """Largest relative error of one rounding on the way to a result, before the one to its dtype."""
-
-
-def dtype_of(name: str) -> np.dtype[Any]:
-    return np.dtype(pytest.importorskip("ml_dtypes").bfloat16 if name == "bfloat16" else name)
 
 
 def assert_near(result: Array, exact: Array, allowed: Array) -> None:

@@ -21,18 +21,13 @@ from tests.conftest import (
     array_shapes,
     assert_same_bytes,
     channels_last,
+    dtype_of,
     random_array,
     special_arrays,
 )
 
 OPERATOR = OPERATORS["max_unpool"]
 CONVENTIONS = ("torch", "onnx", "onnx_column_major", "tensorflow")
-
-
-def dtype_of(name: str) -> np.dtype[Any]:
-    if name == "bfloat16":
-        return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
-    return np.dtype(name)
 
 
 def assert_same(result: Array, expected: Array) -> None:
