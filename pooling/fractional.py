@@ -56,7 +56,9 @@ class _Fractional:
         """Check the arguments of a public function, but for the samples."""
         array = as_array(function, "input", input, OPERATORS["fractional_max_pool"].dtypes)
         _, spatial = batch_and_spatial(function, array.shape, dimensions, layout)
-        kernel, sizes = _sizes(function, array.shape[spatial], kernel_size, output_size, output_ratio)
+        kernel, sizes = geometry.fractional_sizes(
+            function, array.shape[spatial], kernel_size, output_size, output_ratio
+        )
         # Adaptive pooling makes a result of the same shape, and its gradient goes where indices say as well.
         call = resolve("adaptive_max_pool", function, dimensions, array, Windows(output_size=sizes), layout)
         return cls(array, spatial, kernel, call)
@@ -129,59 +131,6 @@ class _Fractional:
             threads_for(call.nbytes),
         )
         return result, indices
-
-
-def _sizes(
-    function: str, spatial: tuple[int, ...], kernel_size: Any, output_size: Any, output_ratio: Any
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the sizes of windows and output."""
-    dimensions = len(spatial)
-    names = geometry.axis_names(dimensions)
-    kernel = geometry.per_axis(function, "kernel_size", kernel_size, dimensions)
-    if (output_size is None) == (output_ratio is None):
-        raise ValueError(
-            f"{function}: output_size={output_size!r} and output_ratio={output_ratio!r} must not both be "
-            f"{'missing' if output_size is None else 'there'}; give one of them"
-        )
-    if output_ratio is not None:
-        ratios = _ratios(function, output_ratio, dimensions)
-        sizes = tuple(int(size * ratio) for size, ratio in zip(spatial, ratios, strict=True))
-        shown = f"output_ratio={output_ratio!r}"
-    else:
-        sizes = geometry.per_axis(function, "output_size", output_size, dimensions)
-        shown = f"output_size={output_size!r}"
-    for size, taps, count, name in zip(spatial, kernel, sizes, names, strict=True):
-        if count < 1:
-            raise ValueError(
-                f"{function}: {shown} leaves no window on axis {name} of size {size}; use a larger ratio or input"
-            )
-        if count + taps - 1 > size:
-            raise ValueError(
-                f"{function}: {shown} asks for {count} windows of size {taps} on axis {name} of size {size}; "
-                f"that needs an input of at least {count + taps - 1}"
-            )
-    return kernel, sizes
-
-
-def _ratios(function: str, output_ratio: Any, dimensions: int) -> list[float]:
-    several = isinstance(output_ratio, (tuple, list)) or (isinstance(output_ratio, np.ndarray) and output_ratio.ndim)
-    ratios = list(output_ratio) if several else [output_ratio] * dimensions
-    if len(ratios) != dimensions:
-        raise ValueError(
-            f"{function}: output_ratio={output_ratio!r} must have one entry per spatial axis, {dimensions} and not "
-            f"{len(ratios)}; give one number for all axes or {dimensions} of them"
-        )
-    for ratio in ratios:
-        if isinstance(ratio, (bool, np.bool_)) or not isinstance(ratio, (int, float, np.integer, np.floating)):
-            raise TypeError(
-                f"{function}: output_ratio={output_ratio!r} must be a number or one number per spatial axis, "
-                f"not {type(ratio).__name__}"
-            )
-        if not 0 < ratio < 1:
-            raise ValueError(
-                f"{function}: output_ratio={output_ratio!r} must be greater than 0 and less than 1, not {ratio!r}"
-            )
-    return [float(ratio) for ratio in ratios]
 
 
 def _starts(function: str, name: str, size: int, kernel: int, count: int, samples: AnyArray) -> NDArray[np.int64]:
@@ -606,7 +555,7 @@ class _FractionalMaxPool(Layer):
         shape = geometry.per_axis_shape(name, input_shape)
         spatial = self._spatial(shape)
         arguments = (self.arguments[key] for key in ("kernel_size", "output_size", "output_ratio"))
-        _, sizes = _sizes(name, shape[spatial], *arguments)
+        _, sizes = geometry.fractional_sizes(name, shape[spatial], *arguments)
         return geometry.replace_spatial(shape, spatial, sizes)
 
     def _tells(self, name: str, value: Any) -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "Sizes",
     "adaptive_axes",
     "axis_names",
+    "fractional_sizes",
     "global_axes",
     "output_shape",
     "pool_axes",
@@ -246,10 +247,14 @@ def frozen(function: str, name: str, value: Any, argument: Any = None) -> Any:
     )
 
 
-def real(function: str, name: str, value: Any, kinds: str = "a number") -> float:
-    """Return a real argument, refusing bool; NaN for an integer beyond all floats, which callers refuse as a value."""
+def real(function: str, name: str, value: Any, kinds: str = "a number", argument: Any = None) -> float:
+    """Return a real argument, refusing bool; NaN for an integer beyond all floats, which callers refuse as a value.
+
+    `argument` is the whole that `value` is a part of.
+    """
+    shown = value if argument is None else argument
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{function}: {name}={value!r} must be {kinds}, not {type(value).__name__}")
+        raise TypeError(f"{function}: {name}={shown!r} must be {kinds}, not {type(value).__name__}")
     try:
         return float(value)
     except OverflowError:
@@ -407,6 +412,54 @@ def global_axes(input_size: Sequence[int], *, function: str = "global_axes") -> 
                 f"{function}: spatial axis {number} of the input has size 0; global pooling needs at least 1 cell"
             )
     return tuple(Axis(size, 1, size, size) for size in input_size)
+
+
+def fractional_sizes(
+    function: str, spatial: tuple[int, ...], kernel_size: Any, output_size: Any, output_ratio: Any
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the sizes of windows and output of fractional pooling, one for each axis."""
+    dimensions = len(spatial)
+    names = axis_names(dimensions)
+    kernel = per_axis(function, "kernel_size", kernel_size, dimensions)
+    if (output_size is None) == (output_ratio is None):
+        raise ValueError(
+            f"{function}: output_size={output_size!r} and output_ratio={output_ratio!r} must not both be "
+            f"{'missing' if output_size is None else 'there'}; give one of them"
+        )
+    if output_ratio is not None:
+        ratios = _ratios(function, output_ratio, dimensions)
+        sizes = tuple(int(size * ratio) for size, ratio in zip(spatial, ratios, strict=True))
+        shown = f"output_ratio={output_ratio!r}"
+    else:
+        sizes = per_axis(function, "output_size", output_size, dimensions)
+        shown = f"output_size={output_size!r}"
+    for size, taps, count, name in zip(spatial, kernel, sizes, names, strict=True):
+        if count < 1:
+            raise ValueError(
+                f"{function}: {shown} leaves no window on axis {name} of size {size}; use a larger ratio or input"
+            )
+        if count + taps - 1 > size:
+            raise ValueError(
+                f"{function}: {shown} asks for {count} windows of size {taps} on axis {name} of size {size}; "
+                f"that needs an input of at least {count + taps - 1}"
+            )
+    return kernel, sizes
+
+
+def _ratios(function: str, output_ratio: Any, dimensions: int) -> list[float]:
+    several = isinstance(output_ratio, (tuple, list)) or (isinstance(output_ratio, np.ndarray) and output_ratio.ndim)
+    ratios = list(output_ratio) if several else [output_ratio] * dimensions
+    if len(ratios) != dimensions:
+        raise ValueError(
+            f"{function}: output_ratio={output_ratio!r} must have one entry per spatial axis, {dimensions} and not "
+            f"{len(ratios)}; give one number for all axes or {dimensions} of them"
+        )
+    for ratio in ratios:
+        if not 0 < real(function, "output_ratio", ratio, "a number or one number per spatial axis", output_ratio) < 1:
+            raise ValueError(
+                f"{function}: output_ratio={output_ratio!r} must be greater than 0 and less than 1, not {ratio!r}"
+            )
+    return [float(ratio) for ratio in ratios]
 
 
 def unpool_size(
