@@ -276,3 +276,13 @@ def test_show_config_tells_the_number_of_threads(capsys: pytest.CaptureFixture[s
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"pooling {pooling.__version__}"
     assert "  threads:   1" in lines
+
+
+def test_a_build_without_atomic_operations_runs_on_one_thread_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pooling.dispatch.kernels, "THREADING", False)
+    with pooling.threads(3):
+        assert pooling.get_num_threads() == 1
+        pooling.show_config()
+    assert "  threads:   1 (always: the compiler of this build has no atomic operations)" in capsys.readouterr().out
