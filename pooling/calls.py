@@ -31,6 +31,17 @@ EXACT_ROUNDINGS = 8
 """Roundings that keep a float32 mean of positive data within 4 units of 2**-23; beyond them sums are float64."""
 
 
+class MeanGradient(NamedTuple):
+    """How the gradients of means are spread: by the loops of `plan`, which pool them if `gathers`.
+
+    Where windows have different divisors, each gradient is divided by its own of `divisors` first.
+    """
+
+    plan: kernels.Plan
+    gathers: bool
+    divisors: AnyArray | None
+
+
 @dataclass(frozen=True)
 class Call:
     """A resolved call: what every array must look like, and the plan to run."""
@@ -48,8 +59,7 @@ class Call:
     index_plan: kernels.Plan
     rounding: int
     nbytes: int
-    gradient_plan: kernels.Plan | None
-    gradient_divisors: NDArray[np.float64] | None
+    mean_gradient: MeanGradient | None
 
     def forward(self, array: AnyArray, out: AnyArray | None) -> AnyArray:
         """Pool an array of the resolved shape and dtype."""
@@ -76,22 +86,16 @@ class Call:
 
     def average_backward(self, grad_output: AnyArray, out: AnyArray | None) -> AnyArray:
         """Spread each gradient over its window."""
+        assert self.mean_gradient is not None
+        plan, gathers, divisors = self.mean_gradient
         result = result_array(self.function, out, self.input_shape, self.dtype, grad_output)
-        if self.gradient_plan is None:
-            kernels.average_backward(
-                self.plan, self.gradient_kind, native(grad_output), result, threads_for(self.nbytes)
-            )
-            return result
-        if self.gradient_divisors is not None:
-            grad_output = np.divide(grad_output, self.gradient_divisors, dtype=self.dtype)
-        kernels.forward(
-            self.gradient_plan,
-            kernels.REDUCERS["total"],
-            self.gradient_kind,
-            native(grad_output),
-            result,
-            threads_for(self.nbytes),
-        )
+        if divisors is not None:
+            grad_output = np.divide(grad_output, divisors, dtype=self.dtype)
+        source, threads = native(grad_output), threads_for(self.nbytes)
+        if gathers:
+            kernels.forward(plan, kernels.REDUCERS["total"], self.gradient_kind, source, result, threads)
+        else:
+            kernels.average_backward(plan, self.gradient_kind, source, result, threads)
         return result
 
     def scatter_backward(
@@ -306,11 +310,9 @@ def _resolve(
         if plan.summation_depth > EXACT_ROUNDINGS or not exact_divisor:
             kind = "float32->float64"
     itemsize = dtype.itemsize
-    gradient_plan, gradient_divisors = None, None
-    if average and operator.windows == "sliding" and all(axis.stride == 1 for axis in axes):
-        gradient_plan, gradient_divisors = _gather_plan(axes, outer, inner, dtype, count_include_pad, divisor)
-        if gradient_divisors is not None and layout == "channels_last":
-            gradient_divisors = gradient_divisors[..., None]
+    mean_gradient = None
+    if average and dtype.name in operator.gradient_dtypes:
+        mean_gradient = _mean_gradient(planned, plan, outer, inner, layout, dtype, count_include_pad, divisor)
     return Call(
         function=function,
         operator=name,
@@ -325,31 +327,41 @@ def _resolve(
         index_plan=plan if average else lay_out(planned, outer, inner, keep_axes=True),
         rounding=_rounding(function, rounding),
         nbytes=(math.prod(shape) + math.prod(output_shape)) * itemsize,
-        gradient_plan=gradient_plan,
-        gradient_divisors=gradient_divisors,
+        mean_gradient=mean_gradient,
     )
 
 
-def _gather_plan(
-    axes: tuple[Axis, ...], outer: int, inner: int, dtype: np.dtype[Any], count_include_pad: bool, divisor: float | None
-) -> tuple[kernels.Plan | None, NDArray[np.float64] | None]:
-    """Plan the gradient of means as a pooling of gradients, which it is where windows move by one.
-
-    Returns also what each gradient is to be divided by first, where they have different divisors; half precision would
-    round there.
-    """
+def _mean_gradient(
+    axes: tuple[Axis, ...],
+    plan: kernels.Plan,
+    outer: int,
+    inner: int,
+    layout: str,
+    dtype: np.dtype[Any],
+    count_include_pad: bool,
+    divisor: float | None,
+) -> MeanGradient:
+    """Plan the gradient of means: where windows move by one, or have no one step, it is a pooling of gradients."""
     divisors = None
     if divisor is None:
         each = [axis.windows(np.arange(axis.output_size), count_include_pad=count_include_pad).divisor for axis in axes]
-        divisor = 1.0
         if all((numbers == axis.kernel_size).all() for numbers, axis in zip(each, axes, strict=True)):
             divisor = float(math.prod(axis.kernel_size for axis in axes))
         elif dtype.name in ("float32", "float64"):
             # Windows without elements have no cell to give anything to.
-            divisors = np.maximum(math.prod(np.ix_(*each)), 1.0)
+            divisors = np.maximum(math.prod(np.ix_(*each)), 1).astype(dtype)
+            if layout == "channels_last":
+                divisors = divisors[..., None]
+            divisor = 1.0
         else:
-            return None, None
-    return lay_out([axis.transposed for axis in axes], outer, inner, average=True, divisor_override=divisor), divisors
+            # Half precision would round here; the kernel divides by what its plan says.
+            return MeanGradient(plan, False, None)
+    if all(axis.stride == 1 for axis in axes) or any(axis.adaptive for axis in axes):
+        axes = tuple(axis.transposed for axis in axes)
+        return MeanGradient(lay_out(axes, outer, inner, average=True, divisor_override=divisor), True, divisors)
+    if divisors is not None:
+        plan = lay_out(axes, outer, inner, average=True, divisor_override=divisor)
+    return MeanGradient(plan, False, divisors)
 
 
 def _reducer(function: str, reducer: str, nan: Any) -> str:

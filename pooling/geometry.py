@@ -74,6 +74,8 @@ class Axis:
         The declared padding. Cells beyond it that ``ceil_mode`` touches are `ceil_overhang`.
     adaptive : bool
         True when the windows follow from the output size.
+    placed : pair of arrays, optional
+        First cells and numbers of cells of the windows of an adaptive axis that lie elsewhere.
     """
 
     input_size: int
@@ -85,6 +87,7 @@ class Axis:
     pad_end: int = 0
     adaptive: bool = False
     name: str = field(default="", compare=False)
+    placed: tuple[NDArray[np.int64], NDArray[np.int64]] | None = field(default=None, compare=False)
 
     @property
     def effective_kernel_size(self) -> int:
@@ -124,9 +127,10 @@ class Axis:
 
     @property
     def transposed(self) -> Axis:
-        """The axis whose windows hold the outputs that an input cell belongs to; of a regular axis with stride 1."""
-        assert self.stride == 1
-        assert not self.adaptive
+        """The axis whose windows hold the outputs that an input cell belongs to."""
+        if self.adaptive or self.stride > 1:
+            covering = self.covering()
+            return Axis(self.output_size, self.input_size, int(covering[1].max()), adaptive=True, placed=covering)
         pad_begin = self.effective_kernel_size - 1 - self.pad_begin
         pad_end = max(0, self.input_size + self.pad_begin - self.output_size)
         return Axis(self.output_size, self.input_size, self.kernel_size, 1, self.dilation, pad_begin, pad_end)
@@ -147,6 +151,9 @@ class Axis:
         The divisor counts the taps in the input, and with `count_include_pad` those in the declared padding, but never
         those in `ceil_overhang`.
         """
+        if self.placed is not None:
+            first, count = (numbers[output] for numbers in self.placed)
+            return Windows(output, first, count, count)
         if self.adaptive:
             # (o * I) // O overflows int64 only for axes that no machine holds; Python integers keep even those right.
             exact = output.astype(object) if self.input_size * (self.output_size + 1) > INT64_MAX else output
@@ -170,7 +177,8 @@ class Axis:
         return self.windows(border, count_include_pad=count_include_pad)
 
     def covering(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For each input cell of an adaptive axis: the first window that holds it, and how many do."""
+        """For each input cell: the first window that holds it, and how many do; of an axis without dilation."""
+        assert self.dilation == 1
         windows = self.windows(np.arange(self.output_size, dtype=np.int64))
         cells = np.arange(self.input_size, dtype=np.int64)
         first = np.searchsorted(windows.first + windows.count, cells, side="right")

@@ -2,6 +2,7 @@
 # are independent. The maximum's goes where an index says, plane by plane.
 
 ctypedef void (*add_spread_fn)(void* dst, const void* src, ptrdiff_t n, ptrdiff_t step) noexcept nogil
+ctypedef void (*repeat_fn)(void* dst, const void* src, ptrdiff_t n, ptrdiff_t times) noexcept nogil
 ctypedef void (*add_run_fn)(void* dst, const void* src, ptrdiff_t n) noexcept nogil
 ctypedef void (*weave_fn)(
     void* dst, const void* src, ptrdiff_t apart, ptrdiff_t n, ptrdiff_t ways) noexcept nogil
@@ -14,6 +15,7 @@ cdef struct gradient_t:
     # The leaves of a sum, and those that only gradients need.
     leaves_t sum
     add_spread_fn add_spread
+    repeat_fn repeat
     add_run_fn add_run
     weave_fn weave
     scatter_fn scatter
@@ -268,6 +270,66 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
             copy_rows(
                 out, in_row, line, sums_row * width.stride * size, in_row, rows, NULL, PIECE // in_row + 1)
         plane += count
+    return -1
+
+
+cdef inline bint is_whole(const plan_t* plan) noexcept nogil:
+    """Whether a window is a whole row, so that its cells all get the same."""
+    cdef int i
+    for i in range(2):
+        if plan.axes[i].kernel_size > 1 or plan.axes[i].input_size != plan.axes[i].output_size or plan.axes[i].adaptive:
+            return False
+    return (
+        plan.uniform and plan.axes[2].output_size == 1 and plan.axes[2].kernel_size == plan.axes[2].input_size
+        and plan.axes[2].pad_begin == 0 and plan.axes[2].dilation == 1)
+
+
+cdef inline ptrdiff_t whole_rows(const plan_t* plan) noexcept nogil:
+    """Rows made together: enough for long loops, and few enough for the first-level cache."""
+    return max(1, BLOCK // (plan.axes[2].input_size * plan.inner))
+
+
+cdef inline ptrdiff_t whole_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
+    cdef ptrdiff_t cells = 1
+    if leaves.sum.store != NULL:
+        cells += plan.axes[2].input_size
+    return whole_rows(plan) * cells * plan.inner * leaves.sum.value
+
+
+cdef ptrdiff_t spread_whole(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Spread gradients begin to end over whole rows."""
+    cdef const spreading_t* pooling = <const spreading_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const leaves_t* leaves = &pooling.leaves.sum
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t cells = plan.axes[2].input_size
+    cdef ptrdiff_t together = whole_rows(plan)
+    cdef char* repeated = scratch + together * inner * leaves.value
+    cdef const char* src
+    cdef char* out
+    cdef char* target
+    cdef ptrdiff_t row, rows, y
+    row = begin
+    while row < end:
+        rows = min(together, end - row)
+        src = pooling.grad_output + row * inner * leaves.storage
+        out = pooling.grad_input + row * cells * inner * leaves.storage
+        target = out if leaves.store == NULL else repeated
+        if leaves.load == NULL:
+            leaves.across(scratch, src, 0, 1, rows * inner, 1, 1, 0, 0, False, NULL)
+        else:
+            leaves.load(scratch, src, rows * inner)
+        leaves.divide(scratch, rows * inner, plan.divisor)
+        if inner == 1:
+            pooling.leaves.repeat(target, scratch, rows, cells)
+        else:
+            for y in range(rows):
+                leaves.across(
+                    target + y * cells * inner * leaves.value, scratch + y * inner * leaves.value, 0, 1, inner, 1,
+                    cells, inner, 0, False, NULL)
+        if leaves.store != NULL:
+            leaves.store(out, repeated, rows * cells * inner)
+        row += rows
     return -1
 
 

@@ -29,7 +29,21 @@ cdef void reduce_runs(
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t size = leaves.storage if stored else leaves.value
     cdef along_fn along = leaves.along_stored if stored else leaves.along
+    cdef across_fn across = leaves.across_stored if stored else leaves.across
     cdef ptrdiff_t o, y
+    cdef window_t window
+    cdef const char* src
+    if axis.adaptive and across != NULL:
+        for o in range(outputs):
+            window = window_of(axis, output + o)
+            src = row + (window.first - row_cell) * plan.inner * size
+            if plan.inner == 1 and window.count >= LANES:
+                along(dst, src, rows, values_row, window.count, dst_row, False, NULL)
+            else:
+                across(
+                    dst, src, plan.inner, window.count, plan.inner, 1, rows, dst_row, values_row, False, NULL)
+            dst += plan.inner * leaves.value
+        return
     if not axis.adaptive and along != NULL:
         # The rows have the padding's identities in them, so every window is whole.
         if outputs == 1:
@@ -162,11 +176,21 @@ cdef void divide_row(
     """Divide each sum by the number of taps that count."""
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t end = output + outputs
-    cdef ptrdiff_t n
+    cdef ptrdiff_t n, i
     cdef window_t window
+    cdef double divisors[64]
+    cdef float divisors32[64]
     if plan.divisor_override == plan.divisor_override:
         leaves.divide(row, outputs * plan.inner, plan.divisor_override)
         return
+    while output < end and axis.adaptive and plan.inner == 1:
+        n = min(end - output, 64)
+        for i in range(n):
+            divisors[i] = of_rows * <double> window_of(axis, output + i).divisor
+            divisors32[i] = <float> divisors[i]
+        leaves.divide_each(row, divisors, divisors32, n)
+        row += n * leaves.value
+        output += n
     while output < end:
         window = window_of(axis, output)
         n = min(axis.end, end) - output if axis.begin <= output < axis.end else 1

@@ -24,8 +24,8 @@ from reducers cimport (
     greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
 )
 from rows cimport (
-    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, scatter, take,
-    weave, widen_across, widen_along,
+    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, repeat, scatter,
+    take, weave, widen_across, widen_along,
 )
 from types cimport (
     int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, sum_t, uint8_t, uint16_t, uint32_t,
@@ -190,7 +190,9 @@ def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrd
     job.leaves = &leaves
     job.grad_output = source.data
     job.grad_input = target.data
-    if plan.plan.sheaf.stacked:
+    if is_whole(&plan.plan):
+        share(spread_whole, &job, plan.written // plan.plan.inner, whole_scratch(&plan.plan, &leaves), threads)
+    elif plan.plan.sheaf.stacked:
         share(spread_planes, &job, plan.plan.outer, sheaf_scratch(&plan.plan, &leaves), threads)
     else:
         share(spread_rows, &job, tasks, gradient_scratch(&plan.plan, &leaves), threads)

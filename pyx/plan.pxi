@@ -147,6 +147,8 @@ cdef inline ptrdiff_t round_up(ptrdiff_t a, ptrdiff_t b) noexcept nogil:
 
 cdef inline ptrdiff_t reach_of(const axis_t* axis) noexcept nogil:
     """Cells, padding included, from the first tap of the first window to the last tap of the last."""
+    if axis.adaptive:
+        return axis.input_size
     return (axis.output_size - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
 
 
@@ -154,17 +156,17 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
     """Lay out narrow planes; `stacked` is 0 where rows are better pooled one by one."""
     cdef const axis_t* height = &plan.axes[1]
     cdef const axis_t* width = &plan.axes[2]
+    cdef bint adaptive = height.adaptive or width.adaptive
     cdef planes_t planes
     cdef ptrdiff_t reach, cells, h, w
     cdef window_t row, column
     memset(&planes, 0, sizeof(planes))
     if (
         plan.outer == 0 or height.output_size == 0 or width.output_size == 0 or plan.inner != 1
-        or plan.axes[0].adaptive or height.adaptive or width.adaptive or plan.axes[0].has_empty
-        or height.has_empty or width.has_empty or width.input_size > NARROW
-        or (plan.average and not plan.uniform and not plan.axes[0].whole_divisor) or slides_along(width, 1)
-        or height.input_size > STACK_CELLS or height.kernel_size * height.dilation > 32
-        or width.kernel_size * width.dilation > 32
+        or plan.axes[0].has_empty or height.has_empty or width.has_empty or width.input_size > NARROW
+        or (plan.average and not plan.uniform and not plan.axes[0].whole_divisor)
+        or (slides_along(width, 1) and not width.adaptive) or height.input_size > STACK_CELLS
+        or height.kernel_size * height.dilation > 32 or width.kernel_size * width.dilation > 32
     ):
         return planes
     planes.flat = (
@@ -179,14 +181,14 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
     planes.columns = min(width.input_size, reach - width.pad_begin)
     planes.margin = width.pad_begin > 0 or planes.columns < reach_of(width)
     planes.width = round_up(max(width.pad_begin + planes.columns, reach - width.pad_begin), width.stride)
-    # With a stride, most rows that a stack would hold combined are never asked for.
-    planes.gather = height.stride > 1
+    # With a stride, most rows that a stack would hold combined are never asked for; adaptive windows have no one step.
+    planes.gather = height.stride > 1 or adaptive
     if planes.gather:
         planes.height = height.output_size * height.stride
         # The passes go row by row; rows of whole vectors spare them what is left over.
         planes.width = round_up(planes.width, 8 if width.stride == 2 else 8 * width.stride)
     planes.direct = (
-        plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1
+        not adaptive and plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1
         and height.pad_begin == 0 and width.pad_begin == 0
         and height.input_size % height.stride == 0 and width.input_size % width.stride == 0
         and height.dilation * (height.kernel_size - 1) < height.stride
@@ -202,6 +204,9 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
         planes.width = width.input_size
         planes.result_rows = height.output_size
         planes.result_columns = planes.width
+    if width.adaptive:
+        planes.width = round_up(max(planes.width, width.output_size), 8)
+        planes.result_columns = width.output_size
     planes.direct_result = (
         planes.result_rows == height.output_size and planes.result_columns == width.output_size)
     if planes.height * planes.width > 2 * STACK_CELLS:
@@ -272,6 +277,8 @@ cdef sheaf_t lay_sheaf(const plan_t* plan) noexcept:
         ):
             return sheaf
     if plan.inner != 1 or not plan.uniform or plan.axes[0].input_size > 1 or plan.axes[0].output_size > 1:
+        return sheaf
+    if plan.axes[0].has_empty:
         return sheaf
     # Threads do not share a plane. The choice must not depend on their number: roundings do depend on it.
     if plan.outer < MANY_PLANES:

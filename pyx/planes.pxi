@@ -213,8 +213,8 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef char* target
     cdef char* out
     cdef const char* line
-    cdef ptrdiff_t plane, count, p, h, n, exact, left
-    cdef window_t depth
+    cdef ptrdiff_t plane, count, p, h, o, n, exact, left
+    cdef window_t depth, window
     cdef bint direct = planes.direct and leaves.load == NULL
     cdef bint direct_result = planes.direct_result and leaves.store == NULL
     cdef ptrdiff_t out_row = width.output_size * leaves.storage
@@ -264,7 +264,13 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
             leaves.identity(
                 rows + n * planes.width * leaves.value, (width.kernel_size - 1) * width.dilation, NULL)
             values = rows
-        if climbs(width):
+        if width.adaptive:
+            for o in range(width.output_size):
+                window = window_of(width, o)
+                leaves.across(
+                    target + o * leaves.value, values + window.first * leaves.value, 1, window.count, 1, 1, n,
+                    planes.result_columns, planes.width, False, NULL)
+        elif climbs(width):
             climb_cells(
                 &ladder, leaves, values,
                 (n * planes.result_columns - 1) * width.stride + (width.kernel_size - 1) * width.dilation + 1,

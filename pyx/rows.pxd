@@ -340,6 +340,17 @@ cdef inline void weave(real_t* dst, const real_t* src, ptrdiff_t apart, ptrdiff_
         weave_step(dst, src, apart, n, ways)
 
 
+cdef inline void repeat(real_t* dst, const real_t* src, ptrdiff_t n, ptrdiff_t times) noexcept nogil:
+    """Write each of n values so many times."""
+    cdef ptrdiff_t x, i
+    cdef real_t v
+    for x in range(n):
+        v = src[x]
+        for i in range(times):
+            dst[i] = v
+        dst += times
+
+
 cdef inline void add_run(real_t* dst, const real_t* src, ptrdiff_t n) noexcept nogil:
     """Add one value to n neighbours."""
     cdef ptrdiff_t x

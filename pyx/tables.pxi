@@ -204,6 +204,7 @@ cdef void enter_sum(real_t* kind, int number) noexcept:
     enter(kind, <total*> NULL, &LEAVES[4][number])
     GRADIENTS[number].sum = LEAVES[4][number]
     GRADIENTS[number].add_spread = <add_spread_fn> add_spread[real_t]
+    GRADIENTS[number].repeat = <repeat_fn> repeat[real_t]
     GRADIENTS[number].add_run = <add_run_fn> add_run[real_t]
     GRADIENTS[number].weave = <weave_fn> weave[real_t]
     GRADIENTS[number].scatter = <scatter_fn> scatter[real_t]

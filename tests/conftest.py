@@ -383,6 +383,8 @@ GEOMETRIES: dict[str, Geometry] = {
     "runs_longer_than_a_block": _geometry(1, 1, 11000, kernel_size=5000, stride=2999),
     "one_run_for_each_row": _geometry(1, 2, 6, 70, kernel_size=(3, 70), stride=1, padding=(1, 0)),
     "windows_of_whole_planes": _geometry(2, 5, 6, 7, kernel_size=(6, 7)),
+    "windows_of_many_whole_planes": _geometry(2, 20, 6, 7, kernel_size=(6, 7)),
+    "windows_of_many_rows": _geometry(2, 20, 6, 7, kernel_size=(1, 7)),
     # More axes.
     "depth": _geometry(2, 3, 5, 6, 7, kernel_size=2),
     "depth_padded": _geometry(1, 2, 5, 6, 7, kernel_size=3, stride=2, padding=1),
@@ -399,6 +401,9 @@ GEOMETRIES: dict[str, Geometry] = {
     "windows_without_elements_on_width": _geometry(1, 2, 70, 3, kernel_size=(3, 2), dilation=(1, 6), padding=(1, 5)),
     "windows_without_elements_on_depth": _geometry(
         1, 1, 2, 3, 70, kernel_size=2, dilation=(5, 1, 1), stride=1, padding=(4, 1, 0)
+    ),
+    "windows_without_elements_on_depth_of_many_planes": _geometry(
+        1, 9, 1, 1, 2, kernel_size=(2, 1, 3), dilation=(3, 1, 1), stride=3, padding=((2, 1), (0, 0), (1, 0))
     ),
     # What is next to nothing.
     "one_cell": _geometry(1, 1, 1, 1, kernel_size=1),
@@ -426,6 +431,11 @@ ADAPTIVE: dict[str, Geometry] = {
     "adaptive_windows_longer_than_a_block": _geometry(1, 1, 10001, output_size=2),
     "adaptive_depth": _geometry(1, 2, 5, 6, 7, output_size=(2, 4, 3)),
     "adaptive_whole": _geometry(2, 3, 6, 7, output_size=1),
+    "adaptive_many_planes": _geometry(3, 40, 13, 13, output_size=7),
+    "adaptive_many_planes_more_windows_than_cells": _geometry(2, 40, 5, 4, output_size=(7, 30)),
+    "adaptive_width_of_many_planes": _geometry(2, 40, 6, 7, output_size=(3, 3)),
+    "adaptive_height_of_many_planes": _geometry(2, 40, 7, 6, output_size=(3, 3)),
+    "adaptive_depth_of_many_planes": _geometry(2, 20, 5, 6, 7, output_size=(3, 4, 3)),
     "adaptive_many_channels": _geometry(1, 720, 5, 4, output_size=(3, 3)),
 }
 """The same where windows follow from the output size."""
