@@ -273,62 +273,87 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
     return -1
 
 
-cdef inline bint is_whole(const plan_t* plan) noexcept nogil:
-    """Whether a window is a whole row, so that its cells all get the same."""
+cdef inline bint is_tiled(const plan_t* plan) noexcept nogil:
+    """Whether every cell lies in exactly one window, so that a gradient is written to all cells of its own."""
+    cdef const axis_t* axis
     cdef int i
-    for i in range(2):
-        if plan.axes[i].kernel_size > 1 or plan.axes[i].input_size != plan.axes[i].output_size or plan.axes[i].adaptive:
+    for i in range(3):
+        axis = &plan.axes[i]
+        if (
+            axis.adaptive or axis.dilation > 1 or axis.pad_begin or axis.stride != axis.kernel_size
+            or axis.input_size % axis.stride or axis.input_size // axis.stride != axis.output_size
+        ):
             return False
-    return (
-        plan.uniform and plan.axes[2].output_size == 1 and plan.axes[2].kernel_size == plan.axes[2].input_size
-        and plan.axes[2].pad_begin == 0 and plan.axes[2].dilation == 1)
+    return plan.uniform
 
 
-cdef inline ptrdiff_t whole_rows(const plan_t* plan) noexcept nogil:
+cdef inline ptrdiff_t tiled_rows(const plan_t* plan) noexcept nogil:
     """Rows made together: enough for long loops, and few enough for the first-level cache."""
     return max(1, BLOCK // (plan.axes[2].input_size * plan.inner))
 
 
-cdef inline ptrdiff_t whole_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
-    cdef ptrdiff_t cells = 1
-    if leaves.sum.store != NULL:
-        cells += plan.axes[2].input_size
-    return whole_rows(plan) * cells * plan.inner * leaves.sum.value
+cdef inline ptrdiff_t tiled_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
+    """Bytes for one thread: divided gradients, and rows of cells as they are summed and stored."""
+    cdef ptrdiff_t cells = plan.axes[2].output_size + 2 * plan.axes[2].input_size
+    return tiled_rows(plan) * cells * plan.inner * leaves.sum.value + 2 * PIECE
 
 
-cdef ptrdiff_t spread_whole(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    """Spread gradients begin to end over whole rows."""
+cdef ptrdiff_t spread_tiles(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Spread rows begin to end of the gradients over windows that lie side by side."""
     cdef const spreading_t* pooling = <const spreading_t*> job
     cdef const plan_t* plan = pooling.plan
     cdef const leaves_t* leaves = &pooling.leaves.sum
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
     cdef ptrdiff_t inner = plan.inner
-    cdef ptrdiff_t cells = plan.axes[2].input_size
-    cdef ptrdiff_t together = whole_rows(plan)
-    cdef char* repeated = scratch + together * inner * leaves.value
+    cdef ptrdiff_t pooled = width.output_size * inner
+    cdef ptrdiff_t cells = width.input_size * inner
+    cdef ptrdiff_t nbytes = cells * leaves.storage
+    cdef ptrdiff_t depths = plan.axes[0].kernel_size
+    cdef ptrdiff_t together = tiled_rows(plan)
+    cdef bint once = depths == 1 and height.kernel_size == 1
+    cdef char* divided = scratch
+    cdef char* repeated = divided + together * pooled * leaves.value
+    cdef char* stored = repeated + together * cells * leaves.value
     cdef const char* src
+    cdef const char* line
     cdef char* out
     cdef char* target
-    cdef ptrdiff_t row, rows, y
+    cdef ptrdiff_t row, rows, plane, h, d, x, y, exact
     row = begin
     while row < end:
         rows = min(together, end - row)
-        src = pooling.grad_output + row * inner * leaves.storage
-        out = pooling.grad_input + row * cells * inner * leaves.storage
-        target = out if leaves.store == NULL else repeated
+        src = pooling.grad_output + row * pooled * leaves.storage
         if leaves.load == NULL:
-            leaves.across(scratch, src, 0, 1, rows * inner, 1, 1, 0, 0, False, NULL)
+            leaves.across(divided, src, 0, 1, rows * pooled, 1, 1, 0, 0, False, NULL)
         else:
-            leaves.load(scratch, src, rows * inner)
-        leaves.divide(scratch, rows * inner, plan.divisor)
+            leaves.load(divided, src, rows * pooled)
+        leaves.divide(divided, rows * pooled, plan.divisor)
+        target = repeated
+        if once and leaves.store == NULL:
+            target = pooling.grad_input + row * nbytes
         if inner == 1:
-            pooling.leaves.repeat(target, scratch, rows, cells)
+            pooling.leaves.repeat(target, divided, rows * pooled, width.kernel_size)
         else:
-            for y in range(rows):
+            for x in range(rows * width.output_size):
                 leaves.across(
-                    target + y * cells * inner * leaves.value, scratch + y * inner * leaves.value, 0, 1, inner, 1,
-                    cells, inner, 0, False, NULL)
+                    target + x * width.kernel_size * inner * leaves.value, divided + x * inner * leaves.value, 0, 1,
+                    inner, 1, width.kernel_size, inner, 0, False, NULL)
+        line = target
         if leaves.store != NULL:
-            leaves.store(out, repeated, rows * cells * inner)
+            line = pooling.grad_input + row * nbytes if once else stored
+            leaves.store(<char*> line, target, rows * cells)
+        for y in range(0 if once else rows):
+            plane = (row + y) // height.output_size
+            h = (row + y) % height.output_size
+            # A piece may reach into the rows that are written next; behind those of another plane or thread it may not.
+            exact = height.kernel_size
+            if depths == 1 and y + PIECE // nbytes + 1 < rows:
+                exact = 0
+            for d in range(depths):
+                out = pooling.grad_input + (
+                    (plane * depths + d) * height.input_size + h * height.kernel_size) * nbytes
+                copy_rows(out, nbytes, line + y * nbytes, 0, nbytes, height.kernel_size, NULL, exact)
         row += rows
     return -1
 

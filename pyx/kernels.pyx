@@ -190,8 +190,9 @@ def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrd
     job.leaves = &leaves
     job.grad_output = source.data
     job.grad_input = target.data
-    if is_whole(&plan.plan):
-        share(spread_whole, &job, plan.written // plan.plan.inner, whole_scratch(&plan.plan, &leaves), threads)
+    if is_tiled(&plan.plan):
+        tasks = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
+        share(spread_tiles, &job, tasks, tiled_scratch(&plan.plan, &leaves), threads)
     elif plan.plan.sheaf.stacked:
         share(spread_planes, &job, plan.plan.outer, sheaf_scratch(&plan.plan, &leaves), threads)
     else:

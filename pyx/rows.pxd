@@ -340,15 +340,27 @@ cdef inline void weave(real_t* dst, const real_t* src, ptrdiff_t apart, ptrdiff_
         weave_step(dst, src, apart, n, ways)
 
 
-cdef inline void repeat(real_t* dst, const real_t* src, ptrdiff_t n, ptrdiff_t times) noexcept nogil:
-    """Write each of n values so many times."""
+cdef inline void repeat_step(
+    real_t* dst, const real_t* src, ptrdiff_t n, const ptrdiff_t times
+) noexcept nogil:
     cdef ptrdiff_t x, i
     cdef real_t v
     for x in range(n):
         v = src[x]
         for i in range(times):
-            dst[i] = v
-        dst += times
+            dst[x * times + i] = v
+
+
+cdef inline void repeat(real_t* dst, const real_t* src, ptrdiff_t n, ptrdiff_t times) noexcept nogil:
+    """Write each of n values so many times."""
+    if times == 2:
+        repeat_step(dst, src, n, 2)
+    elif times == 3:
+        repeat_step(dst, src, n, 3)
+    elif times == 4:
+        repeat_step(dst, src, n, 4)
+    else:
+        repeat_step(dst, src, n, times)
 
 
 cdef inline void add_run(real_t* dst, const real_t* src, ptrdiff_t n) noexcept nogil:
