@@ -4,27 +4,74 @@ The functions follow torch.nn.functional in names, order and defaults. ``pooling
 ONNX graphs, ``pooling.validation`` compares runtimes; both are imported on their own, since they need onnx.
 """
 
-from . import blurring, fractional, functional, gradients, layers, norms, regions, unpooling
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ._version import __version__
-from .blurring import *  # noqa: F403
-from .fractional import *  # noqa: F403
-from .functional import *  # noqa: F403
-from .geometry import output_shape
-from .gradients import *  # noqa: F403
-from .layers import *  # noqa: F403
-from .norms import *  # noqa: F403
-from .regions import *  # noqa: F403
 from .system import show_config
 from .threads import get_num_threads, set_num_threads, threads
-from .unpooling import *  # noqa: F403
 
-__all__ = [
-    "__version__",
-    "get_num_threads",
-    "output_shape",
-    "set_num_threads",
-    "show_config",
-    "threads",
-]
-__all__ += functional.__all__ + gradients.__all__ + layers.__all__
-__all__ += norms.__all__ + blurring.__all__ + regions.__all__ + fractional.__all__ + unpooling.__all__
+if TYPE_CHECKING:
+    from .blurring import *  # noqa: F403
+    from .fractional import *  # noqa: F403
+    from .functional import *  # noqa: F403
+    from .geometry import output_shape as output_shape
+    from .gradients import *  # noqa: F403
+    from .layers import *  # noqa: F403
+    from .norms import *  # noqa: F403
+    from .regions import *  # noqa: F403
+    from .unpooling import *  # noqa: F403
+
+_ON_DEMAND = {
+    "functional": """
+        adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d
+        adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d global_avg_pool global_max_pool max_pool1d max_pool2d
+        max_pool3d min_pool1d min_pool2d min_pool3d
+    """,
+    "gradients": """
+        adaptive_avg_pool1d_backward adaptive_avg_pool2d_backward adaptive_avg_pool3d_backward
+        adaptive_max_pool1d_backward adaptive_max_pool2d_backward adaptive_max_pool3d_backward avg_pool1d_backward
+        avg_pool2d_backward avg_pool3d_backward global_avg_pool_backward global_max_pool_backward max_pool1d_backward
+        max_pool2d_backward max_pool3d_backward min_pool1d_backward min_pool2d_backward min_pool3d_backward
+    """,
+    "layers": """
+        AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d
+        AvgPool1d AvgPool2d AvgPool3d GlobalAvgPool1d GlobalAvgPool2d GlobalAvgPool3d GlobalMaxPool1d GlobalMaxPool2d
+        GlobalMaxPool3d Layer MaxPool1d MaxPool2d MaxPool3d MinPool1d MinPool2d MinPool3d Sequential
+    """,
+    "norms": """
+        GeMPool2d GlobalLPPool1d GlobalLPPool2d GlobalLPPool3d LPPool1d LPPool2d LPPool3d gem_pool2d gem_pool2d_backward
+        global_lp_pool global_lp_pool_backward lp_pool1d lp_pool1d_backward lp_pool2d lp_pool2d_backward lp_pool3d
+        lp_pool3d_backward
+    """,
+    "blurring": "BlurPool2d MaxBlurPool2d blur_pool2d blur_pool2d_backward max_blur_pool2d max_blur_pool2d_backward",
+    "regions": "MaxRoIPool RoIAlign max_roi_pool max_roi_pool_backward roi_align roi_align_backward",
+    "fractional": """
+        FractionalMaxPool2d FractionalMaxPool3d fractional_max_pool2d fractional_max_pool2d_backward
+        fractional_max_pool3d fractional_max_pool3d_backward
+    """,
+    "unpooling": """
+        MaxUnpool1d MaxUnpool2d MaxUnpool3d convert_indices max_unpool1d max_unpool1d_backward max_unpool2d
+        max_unpool2d_backward max_unpool3d max_unpool3d_backward
+    """,
+    "geometry": "output_shape",
+}
+"""What each module makes public, beside what is imported above: the module is imported when a name is asked for."""
+
+_MODULE_OF = {name: module for module, names in _ON_DEMAND.items() for name in names.split()}
+
+__all__ = ["__version__", "get_num_threads", "set_num_threads", "show_config", "threads", *_MODULE_OF]
+
+if not TYPE_CHECKING:  # to a type checker a module with __getattr__ has every name
+
+    def __getattr__(name: str) -> object:
+        """Import what is asked for the first time (PEP 562); from then on it is an attribute like any other."""
+        if name in _ON_DEMAND:
+            return import_module(f"{__name__}.{name}")
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_ON_DEMAND})

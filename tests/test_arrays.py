@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import pooling
+from pooling import calls
 from tests.conftest import LAYOUTS, LYING, Array, assert_same_bytes, channels_last, random_array
 
 INPUT = (2, 3, 6, 8)
@@ -420,10 +421,10 @@ def test_arguments_that_changed_since_an_earlier_call_are_seen() -> None:
 
 
 def test_more_calls_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooling.calls, "REMEMBERED", 3)
+    monkeypatch.setattr(calls, "REMEMBERED", 3)
     x = random_array(INPUT, np.float32)
     expected = {size: pooling.max_pool2d(x, size) for size in range(1, 7)}
-    assert len(pooling.calls._known) <= 3
+    assert len(calls._known) <= 3
     for size, result in expected.items():
         assert_same_bytes(pooling.max_pool2d(x, size), result)
         np.testing.assert_array_equal(result[..., 0, 0], x[..., :size, :size].max((2, 3)))

@@ -20,10 +20,63 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ["matplotlib", "ml_dtypes", "onnx", "onnxruntime", "openvino", "rich", "torch"]
 
 
+def in_new_process(code: str, folder: Path) -> list[str]:
+    """Return the words that `code` prints in a new interpreter."""
+    process = subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True)
+    return process.stdout.split()
+
+
 def test_importing_pooling_imports_numpy_and_nothing_heavier(tmp_path: Path) -> None:
     code = f"import sys, pooling; print(*(name for name in {HEAVY} if name in sys.modules))"
-    process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
-    assert process.stdout.split() == []
+    assert in_new_process(code, tmp_path) == []
+
+
+def test_importing_pooling_imports_no_function_before_it_is_asked_for(tmp_path: Path) -> None:
+    # Modules that NumPy imports itself, `inspect` with some releases, cost nothing more.
+    imports = "import sys, numpy; before = set(sys.modules); import pooling; after = set(sys.modules)"
+    added = in_new_process(f"{imports}; print(*after - before)", tmp_path)
+    own = {name for name in added if name.startswith("pooling") and not name.startswith("pooling._kernels_")}
+    assert own == {f"pooling{name}" for name in ("", "._cpu", "._version", ".dispatch", ".system", ".threads")}
+    assert {"ast", "copy", "dataclasses", "enum", "inspect", "numpy.typing"}.isdisjoint(added)
+    used = in_new_process(f"{imports}; pooling.max_pool2d; print(*set(sys.modules) - after)", tmp_path)
+    assert "pooling.functional" in used
+    assert {"pooling.layers", "pooling.gradients", "pooling.norms", "pooling.regions"}.isdisjoint(used)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print(pooling.max_pool2d.__name__)",
+        "print(pooling.functional.max_pool2d.__name__)",
+        "import pooling.functional; print(pooling.functional.max_pool2d.__name__)",
+        "from pooling import functional; print(functional.max_pool2d.__name__)",
+        "from pooling import max_pool2d; print(max_pool2d.__name__)",
+        "from pooling import *; print(max_pool2d.__name__)",
+        "pooling.max_pool2d; print(*{'max_pool2d'} & vars(pooling).keys())",
+        "import pickle; print(pickle.loads(b'cpooling\\nmax_pool2d\\n.').__name__)",
+        "print(*{'max_pool2d'} & set(dir(pooling)))",
+    ],
+)
+def test_ways_to_a_function_in_a_new_process(code: str, tmp_path: Path) -> None:
+    assert in_new_process(f"import pooling; {code}", tmp_path) == ["max_pool2d"]
+
+
+def test_names_are_imported_from_where_they_are() -> None:
+    on_demand = {module: names.split() for module, names in pooling._ON_DEMAND.items()}
+    assert on_demand.pop("geometry") == ["output_shape"]
+    assert on_demand == {name: importlib.import_module(f"pooling.{name}").__all__ for name in on_demand}
+    assert len(pooling.__all__) == len(set(pooling.__all__))
+    assert [name for name in pooling.__all__ if not hasattr(pooling, name)] == []
+    assert {*pooling.__all__, *pooling._ON_DEMAND} <= set(dir(pooling))
+    # A module of that name would take the place of the function as soon as it is imported.
+    modules = {module.name for module in pkgutil.iter_modules(pooling.__path__)}
+    assert modules.isdisjoint(pooling._MODULE_OF)
+
+
+def test_a_name_that_does_not_exist() -> None:
+    with pytest.raises(AttributeError) as error:
+        pooling.max_pool4d  # noqa: B018
+    assert str(error.value) == "module 'pooling' has no attribute 'max_pool4d'"
 
 
 def test_version_is_the_installed_one() -> None:

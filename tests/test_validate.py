@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 import pooling
+from pooling import calls
 from pooling.operators import OPERATORS
 from pooling.validation import Comparison, ModelReport, Report, StageReport, comparison, race, runtimes, validate
 from pooling.validation.comparison import compare, error_bound, onnx_indices
@@ -1006,4 +1007,4 @@ def test_reading_a_model_reports_its_problem_as_an_exception(tmp_path: Path) -> 
 
 def test_the_bound_uses_the_promise_of_the_kernels() -> None:
     # Should the kernels ever promise less, the bound has to follow, and this test to be thought about.
-    assert comparison.EXACT_ROUNDINGS == pooling.calls.EXACT_ROUNDINGS == 8
+    assert comparison.EXACT_ROUNDINGS == calls.EXACT_ROUNDINGS == 8
