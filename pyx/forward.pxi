@@ -4,12 +4,43 @@
 cdef struct forward_t:
     const plan_t* plan
     const leaves_t* leaves
+    # Those that combine the rows of whole windows: narrower ones where that loses nothing.
+    const leaves_t* rows
     const char* src
     char* dst
 
 
-cdef inline ptrdiff_t forward_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
-    """Bytes of scratch memory for one thread: combined rows, a converted one, result rows, a block."""
+cdef enum:
+    # Roundings to float of a sum over the rows of a window: with the one of the result, as many as a sum in float may
+    # have (pooling/calls.py).
+    ROUNDINGS_OF_ROWS = 7
+
+
+cdef inline bint widens_late(const plan_t* plan) noexcept nogil:
+    """Whether sums over rows may be in float where those over windows have to be in double.
+
+    31 x 31 over 1080 x 1920 took 7.3 ms of one thread that way, and 8.5 otherwise.
+    """
+    cdef ptrdiff_t taps = plan.axes[1].kernel_size
+    cdef ptrdiff_t roundings = 0
+    while taps >= 4:
+        # A rung is a tree of four; what is left beside it is added.
+        roundings += 2 + (taps % 4 > 0)
+        taps >>= 2
+    roundings += taps - 1
+    return climbs_rows(plan) and climbs(&plan.axes[2]) and roundings <= ROUNDINGS_OF_ROWS
+
+
+cdef inline bint climbs_now(const plan_t* plan, const window_t* height, ptrdiff_t rows) noexcept nogil:
+    """Whether so many windows, like this one, are worth a ladder."""
+    cdef const axis_t* axis = &plan.axes[1]
+    return climbs_rows(plan) and height.count == axis.kernel_size and 2 * rows * axis.stride >= axis.kernel_size
+
+
+cdef inline ptrdiff_t forward_scratch(
+    const plan_t* plan, const leaves_t* leaves, const leaves_t* of_rows
+) noexcept nogil:
+    """Bytes of scratch memory for one thread: combined rows, a converted one, result rows, a block, rungs."""
     cdef const axis_t* height = &plan.axes[1]
     cdef ptrdiff_t row = plan.span * plan.inner
     cdef ptrdiff_t cells = (plan.band + 1) * row + plan.band * plan.segment * plan.inner + BLOCK
@@ -18,6 +49,8 @@ cdef inline ptrdiff_t forward_scratch(const plan_t* plan, const leaves_t* leaves
         rungs = ladder_cells(plan.axes[2].kernel_size, plan.band * row)
     if climbs_rows(plan):
         rungs = max(rungs, ladder_cells(height.kernel_size, rows_spanned(height, plan.band) * row))
+    if of_rows != leaves:
+        cells += plan.band * row
     return (cells + rungs) * leaves.value
 
 
@@ -151,7 +184,7 @@ cdef void combine_rows(
         for y in range(rows):
             leaves.empty(dst + y * dst_row * leaves.value, n, NULL)
         return
-    if climbs_rows(plan) and height.count == axis.kernel_size and 2 * rows * axis.stride >= axis.kernel_size:
+    if climbs_now(plan, height, rows):
         climb_rows(&ladder, leaves, src, row, n, rows_spanned(axis, rows), axis, memory)
         join_runs(&ladder, leaves, dst, 0, n, 1, rows, dst_row)
         return
@@ -219,15 +252,19 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef char* converted = combined + plan.band * values_row * leaves.value
     cdef char* result = converted + values_row * leaves.value
     cdef char* block = result + plan.band * plan.segment * inner * leaves.value
-    cdef char* rungs = block + BLOCK * leaves.value
+    cdef char* narrow = block + BLOCK * leaves.value
+    cdef char* rungs = narrow
     cdef bint far = climbs(axis)
+    cdef bint late = pooling.rows != leaves
     cdef row_t row = row_of(plan, begin)
-    cdef ptrdiff_t task, output, outputs, cell, left, right, cells, rows, y, n, o, target_row
+    cdef ptrdiff_t task, output, outputs, cell, left, right, cells, inside, rows, y, n, o, target_row
     cdef window_t depth, height, window
     cdef const char* plane
     cdef const char* line
     cdef char* out
     cdef char* target
+    if late:
+        rungs += plan.band * values_row * leaves.value
     if plan.segments == 1:
         # The cells of the padding are the same for every band and never written to.
         leaves.identity(combined, plan.band * values_row, NULL)
@@ -278,10 +315,18 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
                     n = min(rows - y, height_axis.end - row.h - y)
                 height = window_of(height_axis, row.h + y)
                 line = plane + height.first * in_row * leaves.storage
-                if slides:
+                inside = (cells - left - right) * inner
+                if late and climbs_now(plan, &height, n):
+                    combine_rows(
+                        plan, pooling.rows, narrow, converted, line, inside, &depth, &height, n, inside, rungs)
+                    for o in range(n):
+                        leaves.load(
+                            combined + ((y + o) * values_row + left * inner) * leaves.value,
+                            narrow + o * inside * pooling.rows.value, inside)
+                elif slides:
                     combine_rows(
                         plan, leaves, combined + (y * values_row + left * inner) * leaves.value, converted, line,
-                        (cells - left - right) * inner, &depth, &height, n, values_row, rungs)
+                        inside, &depth, &height, n, values_row, rungs)
                 else:
                     combine_rows(
                         plan, leaves, target + y * target_row * leaves.value, converted, line, cells * inner, &depth,

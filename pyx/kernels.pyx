@@ -104,7 +104,10 @@ cdef int pool_into(
     if leaves.divide == NULL:
         leaves.divide = DIVIDE[rounding][leaves.value == sizeof(int128_t)]
         leaves.divide_each = DIVIDE_EACH[rounding][leaves.value == sizeof(int128_t)]
-    nbytes = forward_scratch(&plan.plan, &leaves)
+    job.rows = &leaves
+    if kind == FLOAT32_AS_64 and widens_late(&plan.plan):
+        job.rows = &LEAVES[reducer][FLOAT32]
+    nbytes = forward_scratch(&plan.plan, &leaves, job.rows)
     tasks = plan.plan.outer * bands_of(&plan.plan)
     if plan.plan.planes.flat:
         if plan.plan.planes.stacked and leaves.across_stored != NULL:

@@ -30,6 +30,19 @@ cdef void widen_float(double* dst, const float* src, ptrdiff_t n) noexcept nogil
         dst[x] = src[x]
 
 
+cdef void scale_double(double* row, ptrdiff_t n, double divisor) noexcept nogil:
+    """Divide what is going to be rounded to float: the error of a reciprocal in double is far below that rounding."""
+    cdef ptrdiff_t x
+    cdef double v
+    cdef double reciprocal = 1 / divisor
+    if not 1 <= divisor <= 9007199254740992.0:
+        divide(row, n, divisor)
+        return
+    for x in range(n):
+        v = row[x] * reciprocal
+        row[x] = v if v == v else NAN
+
+
 cdef void narrow_double(float* dst, const double* src, ptrdiff_t n) noexcept nogil:
     cdef ptrdiff_t x
     for x in range(n):
@@ -254,6 +267,7 @@ cdef void enter_all() noexcept:
     convert(
         &LEAVES[4][FLOAT32_AS_64], sizeof(float), <convert_fn> widen_float, <convert_fn> narrow_double)
     LEAVES[4][FLOAT32_AS_64].across_stored = <across_fn> widen_across
+    LEAVES[4][FLOAT32_AS_64].divide = <divide_fn> scale_double
     LEAVES[4][FLOAT32_AS_64].along_stored = <along_fn> widen_along
     GRADIENTS[FLOAT32_AS_64] = GRADIENTS[FLOAT64]
     GRADIENTS[FLOAT32_AS_64].sum = LEAVES[4][FLOAT32_AS_64]
