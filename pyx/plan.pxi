@@ -371,6 +371,9 @@ cdef class Plan:
         # 4096 cells keep a row and its neighbours in 32 KiB; a segment that is shorter than four kernels would spend
         # its time on the cells it shares with the next one.
         budget = max(1, 4096 // max(1, plan.inner))
+        if axis.kernel_size == 1 and axis.stride == 1 and not axis.adaptive:
+            # Nothing is shared: shorter segments are work for more threads. Global average of 7 x 7 x 2048.
+            budget = max(1, budget // 4)
         if climbs_rows(plan):
             # A band is several windows high, and stays with its rungs in the second-level cache.
             height = &plan.axes[1]
