@@ -319,9 +319,15 @@ def _translated(
     graph = model.graph
     constants = _constants(graph, folder)
     inputs = {tensor.name: tensor for tensor in graph.input if tensor.name not in constants}
-    for name, tensor in inputs.items():
-        if not tensor.type.HasField("tensor_type"):
-            raise ValueError(f"{NAME}: input {name!r} is no tensor; pooling operators take nothing else")
+    for kind, tensors in (("input", inputs.values()), ("output", graph.output)):
+        for tensor in tensors:
+            if not tensor.type.HasField("tensor_type"):
+                raise ValueError(f"{NAME}: the {kind} {tensor.name!r} of the model is no tensor; make it one")
+            if not tensor.type.tensor_type.HasField("shape"):
+                raise ValueError(
+                    f"{NAME}: the {kind} {tensor.name!r} of the model has no shape, so not even its rank is known; give "
+                    "it one, with names for sizes that are not known"
+                )
     steps = []
     known = {*inputs, *constants}
     for node in graph.node:
