@@ -148,7 +148,14 @@ def function_from_node(
     >>> index.ravel()
     array([1, 3, 5, 7])
     """
-    return _read(function, node, opset)
+    reading = _read(function, node, opset)
+    newest = onnx.defs.onnx_opset_version()
+    if opset > newest:
+        raise ValueError(
+            f"{reading.where}: opset={opset} must be at most {newest}, the newest that onnx {onnx.__version__} knows; "
+            "install a newer onnx"
+        )
+    return reading
 
 
 @dataclass(frozen=True)
@@ -166,11 +173,10 @@ class _Node:
         """Return the layer for an input of this shape."""
         known = LAYERS[self.operator]
         if len(shape) - 2 not in known:
-            axes = "one to three spatial axes" if len(known) > 1 else "height and width"
-            raise ValueError(
-                f"{self.where}: input_shape={shape} has {len(shape)} axes; it must have "
-                f"{'3 to 5' if len(known) > 1 else '4'}: batch, channels and {axes}"
-            )
+            wanted = "3 to 5: batch, channels and one to three spatial axes"
+            if len(known) == 1:
+                wanted = "4: batch, channels, height and width"
+            raise ValueError(f"{self.where}: input_shape={shape} has {len(shape)} axes; it must have {wanted}")
         arguments = self._arguments(shape[2:])
         return known[len(shape) - 2](**{name: _brief(value) for name, value in arguments.items()})
 
@@ -344,14 +350,8 @@ def _read(function: str, node: Any, opset: Any) -> _Node:
     if node.op_type not in POOLING_OPERATORS or node.domain not in ("", "ai.onnx"):
         domain = f" of domain {node.domain!r}" if node.domain else ""
         raise ValueError(f"{where}{domain} is not understood; known are {', '.join(sorted(POOLING_OPERATORS))}")
-    newest = onnx.defs.onnx_opset_version()
     if opset < 1:
         raise ValueError(f"{where}: opset={opset} must be at least 1; read it from the model's opset_import")
-    if opset > newest:
-        raise ValueError(
-            f"{where}: opset={opset} must be at most {newest}, the newest that onnx {onnx.__version__} knows; "
-            "install a newer onnx"
-        )
     try:
         schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
     except onnx.defs.SchemaError:

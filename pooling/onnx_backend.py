@@ -111,6 +111,31 @@ class PoolingBackend(Backend):
         return PreparedModel(*_translated(proto, folder))
 
     @classmethod
+    def run_model(cls, model: Model, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[AnyArray, ...]:
+        """Read a model and run it once.
+
+        Parameters
+        ----------
+        model, device
+            As in `prepare`.
+        inputs
+            As in `PreparedModel.run`.
+        **kwargs
+            Ignored, as the interface has it.
+
+        Returns
+        -------
+        tuple of ndarray
+            The outputs, which can be had by name as well.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `prepare` and `PreparedModel.run` would.
+        """
+        return cls.prepare(model, device).run(inputs)
+
+    @classmethod
     def run_node(
         cls,
         node: onnx.NodeProto,
@@ -248,10 +273,9 @@ class PreparedModel(BackendRep):
 
 def _check_declared(name: str, declared: Any, array: AnyArray) -> None:
     """Hold an input against what the model says of it."""
-    if declared.elem_type:
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type)
-        if array.dtype.newbyteorder("=") != dtype:
-            raise TypeError(f"{NAME}: input {name!r} has dtype {array.dtype.name}; the model takes {dtype.name}")
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type)
+    if array.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{NAME}: input {name!r} has dtype {array.dtype.name}; the model takes {dtype.name}")
     if declared.HasField("shape"):
         sizes = [size.dim_value if size.HasField("dim_value") else None for size in declared.shape.dim]
         if len(sizes) != array.ndim or any(
@@ -325,8 +349,13 @@ def _translated(
                 raise ValueError(f"{NAME}: the {kind} {tensor.name!r} of the model is no tensor; make it one")
             if not tensor.type.tensor_type.HasField("shape"):
                 raise ValueError(
-                    f"{NAME}: the {kind} {tensor.name!r} of the model has no shape, so not even its rank is known; give "
-                    "it one, with names for sizes that are not known"
+                    f"{NAME}: the {kind} {tensor.name!r} of the model has no shape, so not even its rank is known; "
+                    "give it one, with names for sizes that are not known"
+                )
+            if tensor.type.tensor_type.elem_type not in onnx.TensorProto.DataType.values()[1:]:
+                raise ValueError(
+                    f"{NAME}: the {kind} {tensor.name!r} of the model has the element type "
+                    f"{tensor.type.tensor_type.elem_type}, which onnx {onnx.__version__} does not know"
                 )
     steps = []
     known = {*inputs, *constants}
@@ -368,6 +397,8 @@ def _constants(graph: onnx.GraphProto, folder: Path | None) -> dict[str, AnyArra
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             held = _loaded(where, tensor, folder)
         try:
+            if min(held.dims, default=0) < 0:
+                raise ValueError(f"it has the shape {list(held.dims)}")
             constants[str(tensor.name)] = onnx.numpy_helper.to_array(held)
         except Exception as error:
             raise ValueError(f"{where} cannot be read ({_first_line(error)})") from error

@@ -19,10 +19,10 @@ from tests.test_reference import CONFORMANCE, ref, replay, tensor
 onnx = pytest.importorskip("onnx")
 
 from onnx.backend.base import Backend  # noqa: E402
-from pooling import onnx_backend  # noqa: E402
 from pooling.export import function_from_node, layer_from_node  # noqa: E402
-from pooling.onnx_backend import PoolingBackend  # noqa: E402
 
+from pooling import onnx_backend  # noqa: E402
+from pooling.onnx_backend import PoolingBackend  # noqa: E402
 from tests.onnx_nodes import SINCE, WINDOWED, dtypes, model_of, random_node, random_opset  # noqa: E402
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -38,7 +38,7 @@ def generator() -> ModuleType:
     return module
 
 
-# --- the tests of onnx, collected from here by pytest ------------------------------------------------------------------
+# --- the tests of onnx, collected from here by pytest ----------------------------------------------------------------
 
 PAGE = generator()
 CASES: dict[str, type[unittest.TestCase]] = PAGE.cases(PAGE.suite(__name__))
@@ -190,7 +190,7 @@ def test_random_nodes_equal_the_oracle(operator: str) -> None:
         results = onnx_backend.run_node(node, inputs, opset_version=opset)
         for result, expected in zip(results, oracle(node, opset, inputs), strict=True):
             result = cut(result, expected.shape)
-            if operator in ("AveragePool", "LpPool", "RoiAlign") or operator in ("GlobalAveragePool", "GlobalLpPool"):
+            if operator in ("AveragePool", "LpPool", "GlobalAveragePool", "GlobalLpPool", "RoiAlign"):
                 exact = expected.astype(np.float64)
                 allowed = (64 if operator == "RoiAlign" else 8) * UNIT[dtype] * np.maximum(np.abs(exact), 1)
                 assert result.dtype == expected.dtype
