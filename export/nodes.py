@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ POOLING_OPERATORS: frozenset[str] = frozenset(LAYERS)
 AUTO_PAD = {"SAME_UPPER": geometry.SAME_UPPER, "SAME_LOWER": geometry.SAME_LOWER, "VALID": geometry.VALID}
 CEIL_MODE_CLEAR = 22
 """The opset since which windows of ceil_mode that start behind the input are no windows."""
+REMEMBERED = 64
+"""Shapes for which a node keeps its layer."""
 HALF_PIXEL = 16
 """The opset since which RoiAlign moves its boxes by half a pixel unless told otherwise."""
 
@@ -158,7 +161,7 @@ def function_from_node(
     return reading
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Node:
     """A node that keeps the rules of its operator, whatever arrays may come."""
 
@@ -169,8 +172,12 @@ class _Node:
     attributes: dict[str, Any]
     indices: bool
 
-    def layer(self, shape: tuple[int, ...]) -> Layer:
-        """Return the layer for an input of this shape."""
+    @cached_property
+    def layer(self) -> Callable[[tuple[int, ...]], Layer]:
+        """The layer for an input of a shape; remembered, since translating takes longer than pooling a small map."""
+        return lru_cache(maxsize=REMEMBERED)(self._layer)
+
+    def _layer(self, shape: tuple[int, ...]) -> Layer:
         known = LAYERS[self.operator]
         if len(shape) - 2 not in known:
             wanted = "3 to 5: batch, channels and one to three spatial axes"

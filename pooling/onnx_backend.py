@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ class _Step:
         values.update((name, result) for name, result in zip(self.outputs, results, strict=False) if name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreparedModel(BackendRep):
     """A model that is ready to run, made by `PoolingBackend.prepare`.
 
@@ -243,7 +244,7 @@ class PreparedModel(BackendRep):
             does not take.
         """
         values = dict(self.constants)
-        for name, value in self._named(inputs):
+        for name, value in self._named_inputs(inputs):
             array = as_array(NAME, f"input {name!r}", value)
             declared = self.inputs[name]
             if declared is not None:
@@ -251,12 +252,14 @@ class PreparedModel(BackendRep):
             values[name] = array
         for step in self.steps:
             step.run(values)
-        results: tuple[AnyArray, ...] = namedtupledict("Outputs", self.outputs)(
-            *(values[name] for name in self.outputs)
-        )
-        return results
+        return self._named_outputs(*(values[name] for name in self.outputs))
 
-    def _named(self, inputs: Any) -> Iterator[tuple[str, Any]]:
+    @cached_property
+    def _named_outputs(self) -> Callable[..., tuple[AnyArray, ...]]:
+        """The class of the result, whose making takes longer than pooling a small map."""
+        return namedtupledict("Outputs", self.outputs)
+
+    def _named_inputs(self, inputs: Any) -> Iterator[tuple[str, Any]]:
         names = list(self.inputs)
         if isinstance(inputs, Mapping):
             if set(inputs) != set(names):
