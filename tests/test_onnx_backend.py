@@ -19,7 +19,7 @@ from tests.test_reference import CONFORMANCE, ref, replay, tensor
 onnx = pytest.importorskip("onnx")
 
 from onnx.backend.base import Backend  # noqa: E402
-from pooling.export import function_from_node, layer_from_node  # noqa: E402
+from pooling.export import POOLING_OPERATORS, function_from_node, layer_from_node  # noqa: E402
 
 from pooling import onnx_backend  # noqa: E402
 from pooling.onnx_backend import PoolingBackend  # noqa: E402
@@ -51,6 +51,12 @@ def test_the_tests_of_onnx_are_there() -> None:
     every = sum(name.startswith(tuple(PAGE.NODE_TESTS.values())) for name in names)
     assert every >= 56
     assert set(PAGE.CONTRADICTIONS) <= set(names)
+
+
+def test_compatible_are_the_node_tests_of_pooling_operators() -> None:
+    for case in node_cases():
+        poolings = all(node.op_type in POOLING_OPERATORS for node in case.model.graph.node)
+        assert onnx_backend.is_compatible(case.model) == poolings, case.name
 
 
 def test_the_page_of_the_backend_is_what_the_tests_of_onnx_say() -> None:
