@@ -200,7 +200,7 @@ cdef inline real_t real_quotient(real_t a, real_t b, const rounding_t rounding) 
 
     That is exact, and a loop over it is one over vectors. Whole numbers, and halves of them, are themselves float, and
     a quotient that is none of these lies 1 / (2 * b) or more from all of them: more than it is rounded by, which is at
-    most 2**-24 (2**-53) of |a / b|.
+    most 2**-24 (2**-53) of |a / b|. A b that float cannot hold is so large that only the sign of a matters.
     """
     cdef real_t q = a / b
     cdef real_t whole

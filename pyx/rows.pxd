@@ -245,7 +245,7 @@ cdef inline wide_t widen_run(const stored_t* src, ptrdiff_t n, wide_t* kind) noe
         fold(lanes, lanes + 4, 4, <total*> NULL)
         fold(lanes, lanes + 2, 2, <total*> NULL)
         result = lanes[0] + lanes[1]
-    # Sums of integers are the same in any order, which is left to compilers.
+    # Integers may be added in any order, which is left to compilers: gcc 12 makes wrong code of lanes of 16 bits.
     for i in range(i, n):
         result = <wide_t> (result + widened(src[i], kind))
     return result
