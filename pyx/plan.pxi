@@ -65,6 +65,8 @@ cdef struct plan_t:
     ptrdiff_t span
     # Largest distance from the first tap of a window to its last one, in cells of the plane.
     ptrdiff_t reach
+    # Most elements of a window.
+    double taps
     bint average
     double divisor_override
     # Whether every window has the same divisor, and which.
@@ -325,7 +327,7 @@ cdef class Plan:
         plan.average = average
         plan.divisor_override = divisor_override
         plan.uniform = True
-        plan.divisor = 1
+        plan.taps = 1
         self.tables = tuple(axes)
         self.read = outer * inner
         self.written = outer * inner
@@ -342,7 +344,6 @@ cdef class Plan:
                 axis.stride = (axis.kernel_size - 1) * axis.dilation + 1
             axis.has_empty = False
             axis.whole_divisor = not axis.adaptive
-            plan.divisor *= <double> axis.kernel_size
             if len(first):
                 table = first
                 axis.first = &table[0]
@@ -359,6 +360,7 @@ cdef class Plan:
                 axis.covering_first = &table[0]
                 table = covering[1]
                 axis.covering_count = &table[0]
+            plan.taps *= <double> axis.kernel_size
             plan.uniform &= axis.whole_divisor
             self.read *= axis.input_size
             self.written *= axis.output_size
@@ -389,6 +391,7 @@ cdef class Plan:
         if not climbs_rows(plan):
             plan.band = max(1, min(4096 // max(1, plan.span * plan.inner), plan.axes[1].output_size))
         plan.band = max(1, plan.band)
+        plan.divisor = plan.taps
         if divisor_override == divisor_override:
             plan.uniform = True
             plan.divisor = divisor_override

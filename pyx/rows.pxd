@@ -5,7 +5,8 @@
 """
 
 from libc.math cimport NAN
-from types cimport int64_t, offset_t, real_t, uint64_t, value_t
+from conversions cimport sum_eights, widened
+from types cimport float16_t, int64_t, offset_t, real_t, stored_t, uint64_t, value_t, wide_t
 from reducers cimport better, combine, empty, identity, order_t, reducer_t, total
 
 # `along` keeps this many partial results side by side. The number is part of what a float sum means: it is the same on
@@ -147,96 +148,123 @@ cdef inline void along(
         dst[x * dst_step] = combine(dst[x * dst_step], result, reducer) if accumulate else result
 
 
-# Large windows of float are summed in double, but four by four in float first: three roundings in all, whatever the
-# window, at nearly the cost of a sum in float.
-
-
-cdef inline void widen_group(
-    double* dst, const float* src, ptrdiff_t stride, const int taps, ptrdiff_t n, const ptrdiff_t step,
-    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, const bint accumulate,
-) noexcept nogil:
-    cdef ptrdiff_t x, _y
-    cdef total* reducer = NULL
-    for _y in range(rows):
-        for x in range(n):
-            if accumulate:
-                dst[x] = dst[x] + tap_group(src + x * step, stride, taps, reducer)
-            else:
-                dst[x] = tap_group(src + x * step, stride, taps, reducer)
-        dst += dst_row
-        src += src_row
-
-
-cdef inline void widen_across(
-    double* dst, const float* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
-    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* _reducer,
-) noexcept nogil:
-    """Sum floats into doubles as `across` does."""
-    if not accumulate and taps >= 4:
-        widen_group(dst, src, stride, 4, n, step, rows, dst_row, src_row, False)
-        taps -= 4
-        src += 4 * stride
-        accumulate = True
-    while taps >= 4:
-        widen_group(dst, src, stride, 4, n, step, rows, dst_row, src_row, True)
-        taps -= 4
-        src += 4 * stride
-    while taps:
-        widen_group(dst, src, stride, 1, n, step, rows, dst_row, src_row, accumulate)
-        taps -= 1
-        src += stride
-        accumulate = True
-
-
-cdef inline double widen_run(const float* src, ptrdiff_t n) noexcept nogil:
-    cdef double lanes[LANES]
-    cdef double result
-    cdef ptrdiff_t i, lane
-    for lane in range(LANES):
-        lanes[lane] = 0
-    i = 0
-    while i + 4 * LANES <= n:
-        for lane in range(LANES):
-            lanes[lane] += tap_group(src + i + lane, LANES, 4, <total*> NULL)
-        i += 4 * LANES
-    while i + LANES <= n:
-        for lane in range(LANES):
-            lanes[lane] += src[i + lane]
-        i += LANES
-    if n - i >= 8:
-        for lane in range(8):
-            lanes[lane] += src[i + lane]
-        i += 8
-    fold(lanes, lanes + 8, 8, <total*> NULL)
-    if n - i >= 4:
-        for lane in range(4):
-            lanes[lane] += src[i + lane]
-        i += 4
-    fold(lanes, lanes + 4, 4, <total*> NULL)
-    fold(lanes, lanes + 2, 2, <total*> NULL)
-    result = lanes[0] + lanes[1]
-    while i < n:
-        result += src[i]
-        i += 1
-    return result
-
-
-cdef inline void widen_along(
-    double* dst, const float* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
-    bint accumulate, void* _reducer,
-) noexcept nogil:
-    """Sum floats into doubles as `along` does."""
-    cdef ptrdiff_t x
-    cdef double result
-    for x in range(n):
-        result = widen_run(src + x * step, taps)
-        dst[x * dst_step] = dst[x * dst_step] + result if accumulate else result
-
-
 cdef inline void fill_identity(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
     cdef ptrdiff_t x
     for x in range(n):
         dst[x] = identity(dst, reducer)
+
+
+# Sums of what is stored in a narrower type, converted on the way. Large windows of float are summed in double, but up
+# to four taps in float first: three roundings in all, whatever the window, at nearly the cost of a sum in float.
+
+
+cdef inline wide_t widened_group(
+    const stored_t* src, ptrdiff_t stride, const int taps, wide_t* kind
+) noexcept nogil:
+    """Sum one to four taps of one output."""
+    cdef wide_t values[4]
+    cdef int tap
+    if stored_t is float:
+        return <wide_t> tap_group(src, stride, taps, <total*> NULL)
+    else:
+        for tap in range(taps):
+            values[tap] = widened(src[tap * stride], kind)
+        return tap_group(values, 1, taps, <total*> NULL)
+
+
+cdef inline void widen_group(
+    wide_t* dst, const stored_t* src, ptrdiff_t stride, const int taps, const ptrdiff_t n, const ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, const bint accumulate,
+) noexcept nogil:
+    cdef ptrdiff_t x, _y
+    cdef ptrdiff_t done = 0
+    for _y in range(rows):
+        if stored_t is float16_t and wide_t is float:
+            if step == 1:
+                done = sum_eights(dst, src, stride, taps, n, accumulate)
+        for x in range(done, n):
+            if accumulate:
+                dst[x] = <wide_t> (dst[x] + widened_group(src + x * step, stride, taps, dst))
+            else:
+                dst[x] = widened_group(src + x * step, stride, taps, dst)
+        dst += dst_row
+        src += src_row
+
+
+cdef inline void widen_step(
+    wide_t* dst, const stored_t* src, ptrdiff_t stride, ptrdiff_t taps, const ptrdiff_t n, const ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
+) noexcept nogil:
+    while taps > 0:
+        if taps == 1:
+            widen_group(dst, src, stride, 1, n, step, rows, dst_row, src_row, accumulate)
+        elif taps == 2:
+            widen_group(dst, src, stride, 2, n, step, rows, dst_row, src_row, accumulate)
+        elif taps == 3:
+            widen_group(dst, src, stride, 3, n, step, rows, dst_row, src_row, accumulate)
+        else:
+            widen_group(dst, src, stride, 4, n, step, rows, dst_row, src_row, accumulate)
+        accumulate = True
+        taps -= 4
+        src += 4 * stride
+
+
+cdef inline void widen_across(
+    wide_t* dst, const stored_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* _reducer,
+) noexcept nogil:
+    """Sum elements as `across` sums values."""
+    if step == 1:
+        widen_step(dst, src, stride, taps, n, 1, rows, dst_row, src_row, accumulate)
+    elif step == 2 and stride == 1:
+        widen_step(dst, src, 1, taps, n, 2, rows, dst_row, src_row, accumulate)
+    else:
+        widen_step(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate)
+
+
+cdef inline wide_t widen_run(const stored_t* src, ptrdiff_t n, wide_t* kind) noexcept nogil:
+    """Sum n neighbouring elements."""
+    cdef wide_t lanes[LANES]
+    cdef wide_t result = 0
+    cdef ptrdiff_t i = 0
+    if wide_t is float or wide_t is double:
+        fill_identity(lanes, LANES, <total*> NULL)
+        while i + 4 * LANES <= n:
+            widen_group(lanes, src + i, LANES, 4, LANES, 1, 1, 0, 0, True)
+            i += 4 * LANES
+        while i + LANES <= n:
+            widen_group(lanes, src + i, 0, 1, LANES, 1, 1, 0, 0, True)
+            i += LANES
+        if n - i >= 8:
+            widen_group(lanes, src + i, 0, 1, 8, 1, 1, 0, 0, True)
+            i += 8
+        fold(lanes, lanes + 8, 8, <total*> NULL)
+        if n - i >= 4:
+            widen_group(lanes, src + i, 0, 1, 4, 1, 1, 0, 0, True)
+            i += 4
+        fold(lanes, lanes + 4, 4, <total*> NULL)
+        fold(lanes, lanes + 2, 2, <total*> NULL)
+        result = lanes[0] + lanes[1]
+    # Integers may be added in any order, which is left to compilers: gcc 12 makes wrong code of lanes of 16 bits.
+    for i in range(i, n):
+        result = <wide_t> (result + widened(src[i], kind))
+    return result
+
+
+cdef inline void widen_along(
+    wide_t* dst, const stored_t* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
+    bint accumulate, void* _reducer,
+) noexcept nogil:
+    """Sum elements as `along` sums values."""
+    cdef ptrdiff_t x, i
+    cdef wide_t result
+    for x in range(n):
+        result = 0
+        i = 0
+        while i < taps:
+            result = combine(result, widen_run(src + x * step + i, min(taps - i, BLOCK), dst), <total*> NULL)
+            i += BLOCK
+        dst[x * dst_step] = combine(dst[x * dst_step], result, <total*> NULL) if accumulate else result
 
 
 cdef inline void fill_empty(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
