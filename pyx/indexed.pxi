@@ -4,12 +4,17 @@
 ctypedef void (*take_fn)(
     void* best, void* where, const void* src, int64_t here, ptrdiff_t n, ptrdiff_t step, void* reducer
 ) noexcept nogil
+ctypedef void (*contend_fn)(
+    void* best, void* where, const void* src, const void* places, const taps_t* taps, int64_t here, ptrdiff_t n,
+    ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* reducer
+) noexcept nogil
 
 
 cdef struct contest_t:
     ptrdiff_t storage, value
     convert_fn load, store
     take_fn take, take_wide
+    contend_fn contend
     fill_fn identity, empty
     # Whether offsets need 64 bits.
     bint wide
@@ -183,9 +188,19 @@ cdef inline ptrdiff_t phase_cells(const plan_t* plan, const contest_t* contest) 
 
 
 cdef inline ptrdiff_t pieces_scratch(const plan_t* plan, const contest_t* contest) noexcept nogil:
-    """Bytes of scratch memory for one thread: the phases, the best of each window and where it was, a margin."""
-    cdef ptrdiff_t outputs = plan.pieces.stacked * plan.pieces.phase_rows * plan.pieces.columns
-    return phases_size(plan, contest) + round_up(outputs * contest.value, 64) + outputs * sizeof(int32_t) + 4 * PIECE
+    """Bytes of scratch memory for one thread: the phases; the winners of the rows of each, and of the windows, with
+    their places; a margin."""
+    return phases_size(plan, contest) + (plan.axes[1].stride + 1) * winners_size(plan, contest) + 4 * PIECE
+
+
+cdef inline ptrdiff_t winners_cells(const plan_t* plan) noexcept nogil:
+    """Cells of the winners of a stack, in whole cache lines whatever the type."""
+    return round_up(plan.pieces.stacked * plan.pieces.phase_rows * plan.pieces.columns, 64)
+
+
+cdef inline ptrdiff_t winners_size(const plan_t* plan, const contest_t* contest) noexcept nogil:
+    """Bytes of the winners of a stack and of their places."""
+    return winners_cells(plan) * (contest.value + <ptrdiff_t> sizeof(int32_t))
 
 
 cdef inline ptrdiff_t phases_size(const plan_t* plan, const contest_t* contest) noexcept nogil:
@@ -232,16 +247,30 @@ cdef void lay_piece(
             max(PIECE // in_row + 1 - behind, 0))
 
 
-cdef inline int64_t first_valid(
-    const plan_t* plan, const window_t* depth, ptrdiff_t od, ptrdiff_t oh, ptrdiff_t ow
+cdef inline ptrdiff_t first_tap(const axis_t* axis, ptrdiff_t output) noexcept nogil:
+    """Cells from the first tap of a window to the first that is no padding."""
+    return max(ceil_divide(axis.pad_begin - output * axis.stride, axis.dilation), 0) * axis.dilation
+
+
+cdef inline void leave_padding(
+    const plan_t* plan, int32_t* where, ptrdiff_t columns, ptrdiff_t first, ptrdiff_t rows
 ) noexcept nogil:
-    """Offset of the first element of a window from its first tap."""
-    cdef window_t height = window_of(&plan.axes[1], oh)
-    cdef window_t width = window_of(&plan.axes[2], ow)
-    return (
-        ((depth.first - origin_of(&plan.axes[0], od, depth)) * plan.axes[1].input_size
-         + height.first - origin_of(&plan.axes[1], oh, &height)) * plan.axes[2].input_size
-        + width.first - origin_of(&plan.axes[2], ow, &width))
+    """Give the places of `rows` rows of winners from row `first` on that lie in the padding to the first element.
+
+    Where padding has won, nothing was better than it: all elements of the window are equal to it, and the first wins.
+    """
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t i, x
+    cdef int32_t place
+    for x in range(min(ceil_divide(width.pad_begin, width.stride), width.output_size)):
+        place = <int32_t> first_tap(width, x)
+        for i in range(rows):
+            where[i * columns + x] = max(where[i * columns + x], place)
+    for i in range(min(ceil_divide(height.pad_begin, height.stride) - first, rows)):
+        place = <int32_t> (first_tap(height, first + i) * width.input_size)
+        for x in range(width.output_size):
+            where[i * columns + x] = max(where[i * columns + x], place + <int32_t> first_tap(width, x))
 
 
 cdef void contest_pieces(
@@ -258,24 +287,30 @@ cdef void contest_pieces(
     cdef const axis_t* width = &plan.axes[2]
     cdef ptrdiff_t phase_size = phase_cells(plan, contest) * contest.value
     cdef ptrdiff_t piece_rows = pieces.phase_rows * pieces.width * contest.value
-    cdef ptrdiff_t outputs = pieces.stacked * pieces.phase_rows * pieces.columns
     cdef ptrdiff_t more = pieces.phase_rows - pieces.rows
     cdef ptrdiff_t n = (count * pieces.phase_rows - more) * pieces.columns
+    cdef ptrdiff_t cells = winners_cells(plan)
     cdef char* phases = scratch
     cdef char* best = phases + phases_size(plan, contest)
-    cdef int32_t* where = <int32_t*> (best + round_up(outputs * contest.value, 64))
-    cdef char* margin = <char*> (where + outputs) + PIECE
+    cdef char* row_best = best + cells * contest.value
+    cdef int32_t* where = <int32_t*> (row_best + height.stride * cells * contest.value)
+    cdef int32_t* row_where = where + cells
+    cdef char* margin = <char*> (row_where + height.stride * cells) + PIECE
     cdef ptrdiff_t out_row = width.output_size * contest.storage
     cdef ptrdiff_t taps = 1
-    cdef ptrdiff_t d, i, j, p, o, x, rows, first, plane, reach, here, origin
-    cdef int32_t lowest = 0
-    cdef const char* rows_src
-    cdef char* row_best
-    cdef int32_t* row_where
+    cdef ptrdiff_t d, i, p, x, rows, first, plane, phase, origin
     cdef window_t depth
-    contest.identity(best, n, NULL)
-    for x in range(n):
-        where[x] = -1
+    cdef taps_t columns, lines
+    columns.count = width.kernel_size
+    columns.apart = columns.place = width.dilation
+    columns.ways = columns.row = 1
+    columns.way = 0
+    lines.count = height.kernel_size
+    lines.apart = height.dilation
+    lines.place = height.dilation * width.input_size
+    lines.ways = height.stride
+    lines.way = cells
+    lines.row = pieces.columns
     # The windows of a stack may hold different numbers of planes, but only where they are 3-D.
     for p in range(count):
         depth = window_of(depth_axis, (piece + p) // pieces.bands % depth_axis.output_size)
@@ -290,32 +325,21 @@ cdef void contest_pieces(
                 lay_piece(plan, contest, phases + p * piece_rows, src, plane, first, margin)
             else:
                 clear_piece(plan, contest, phases + p * piece_rows)
-        for i in range(height.kernel_size):
-            reach = i * height.dilation
-            rows_src = phases + reach % height.stride * phase_size + (
-                reach // height.stride * pieces.width * contest.value)
-            for j in range(width.kernel_size):
-                # In 3-D, offsets count from the first plane of the window that exists.
-                here = (d * depth_axis.dilation * height.input_size + reach) * width.input_size + j * width.dilation
-                contest.take(best, where, rows_src + j * width.dilation * contest.value, here, n, width.stride, NULL)
+        for phase in range(height.stride):
+            contest.contend(
+                row_best + phase * cells * contest.value, row_where + phase * cells, phases + phase * phase_size, NULL,
+                &columns, 0, count * pieces.phase_rows * pieces.columns, width.stride, 1, 0, 0, False, NULL)
+        # In 3-D, places count from the first plane of the window that exists.
+        contest.contend(
+            best, where, row_best, row_where, &lines,
+            d * depth_axis.dilation * height.input_size * width.input_size, n, 1, 1, 0, 0, d > 0, NULL)
     for p in range(count):
         first = (piece + p) % pieces.bands * pieces.rows
         rows = min(pieces.rows, height.output_size - first)
-        o = (piece + p) // pieces.bands % depth_axis.output_size
-        depth = window_of(depth_axis, o)
+        depth = window_of(depth_axis, (piece + p) // pieces.bands % depth_axis.output_size)
         row_best = best + p * pieces.phase_rows * pieces.columns * contest.value
         row_where = where + p * pieces.phase_rows * pieces.columns
-        lowest = 0
-        for x in range(rows * pieces.columns):
-            lowest = min(lowest, row_where[x])
-        if lowest < 0:
-            # Nothing was better than nothing: the first element holds its place.
-            for i in range(rows):
-                for x in range(width.output_size):
-                    if row_where[i * pieces.columns + x] < 0:
-                        row_where[i * pieces.columns + x] = <int32_t> (
-                            first_valid(plan, &depth, o, first + i, x)
-                            - (depth.first - origin_of(depth_axis, o, &depth)) * height.input_size * width.input_size)
+        leave_padding(plan, row_where, pieces.columns, first, rows)
         for i in range(rows):
             origin = (
                 (depth.first * height.input_size + (first + i) * height.stride - height.pad_begin) * width.input_size
@@ -346,9 +370,8 @@ cdef inline void clear_piece(const plan_t* plan, const contest_t* contest, char*
 
 cdef inline void start_pieces(const plan_t* plan, const contest_t* contest, char* scratch) noexcept nogil:
     """Make the padding, which is never written to, and the margin that is put behind rows."""
-    cdef ptrdiff_t outputs = plan.pieces.stacked * plan.pieces.phase_rows * plan.pieces.columns
     contest.identity(scratch, plan.axes[1].stride * phase_cells(plan, contest), NULL)
-    scratch += phases_size(plan, contest) + round_up(outputs * contest.value, 64) + outputs * sizeof(int32_t) + PIECE
+    scratch += phases_size(plan, contest) + (plan.axes[1].stride + 1) * winners_size(plan, contest) + PIECE
     contest.identity(scratch, PIECE // contest.value, NULL)
 
 

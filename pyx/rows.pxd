@@ -6,7 +6,7 @@
 
 from libc.math cimport NAN
 from types cimport int64_t, offset_t, real_t, uint64_t, value_t
-from reducers cimport better, combine, empty, identity, order_t, reducer_t, total
+from reducers cimport better, combine, empty, greatest, identity, order_t, reducer_t, smallest, total
 
 # `along` keeps this many partial results side by side. The number is part of what a float sum means: it is the same on
 # every instruction set, however many of them one register holds.
@@ -273,6 +273,128 @@ cdef inline void take(
         take_step(best, where, src, here, n, 2, reducer)
     else:
         take_step(best, where, src, here, n, step, reducer)
+
+
+cdef struct taps_t:
+    # The taps of windows along one axis: how many, how many rows apart, and by how much their places differ. Rows are
+    # dealt in turn to `ways` buffers that begin `way` elements apart; in each they follow one another every `row`.
+    ptrdiff_t count, apart, place
+    ptrdiff_t ways, way, row
+
+
+cdef inline void challenge(value_t* best, offset_t* where, value_t v, offset_t place, order_t* reducer) noexcept nogil:
+    """Let a later value compete with the best of earlier ones."""
+    cdef bint taken = better(best[0], v, reducer)
+    best[0] = v if taken else best[0]
+    where[0] = place if taken else where[0]
+
+
+cdef inline void contend_group(
+    value_t* best, offset_t* where, const value_t* src, const offset_t* places, const taps_t* taps, ptrdiff_t first,
+    const int group, offset_t here, const ptrdiff_t n, const ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row,
+    ptrdiff_t src_row, const bint placed, const bint accumulate, order_t* reducer,
+) noexcept nogil:
+    """Let two or three compete: so many taps, and the best so far before them if they accumulate. Or write down one."""
+    cdef const value_t* tap[3]
+    cdef const offset_t* of_tap[3]
+    cdef offset_t name[3]
+    cdef ptrdiff_t x, row, _y
+    cdef int t
+    # Who competes, in the order of their places.
+    cdef value_t v, second, third
+    cdef offset_t w, of_second, of_third
+    cdef int begin = 0 if accumulate else 1
+    cdef int rivals = group - begin
+    for t in range(group):
+        row = (first + t) * taps.apart
+        row = row % taps.ways * taps.way + row // taps.ways * taps.row
+        tap[t] = src + row
+        of_tap[t] = places + row
+        name[t] = here + <offset_t> ((first + t) * taps.place)
+    for _y in range(rows):
+        for x in range(n):
+            if accumulate:
+                v = best[x]
+                w = where[x]
+            else:
+                v = tap[0][x * step]
+                w = name[0] + of_tap[0][x] if placed else name[0]
+            if rivals > 0:
+                second = tap[begin][x * step]
+                of_second = name[begin] + of_tap[begin][x] if placed else name[begin]
+            if rivals > 1:
+                third = tap[begin + 1][x * step]
+                of_third = name[begin + 1] + of_tap[begin + 1][x] if placed else name[begin + 1]
+            # The value that `better` tests for NaN must be fresh from memory: of others gcc keeps the answer from the
+            # contest before, as a flag, and then has no vector code.
+            if order_t is greatest or order_t is smallest:
+                if rivals > 1:
+                    challenge(&second, &of_second, third, of_third, reducer)
+                if rivals > 0:
+                    challenge(&v, &w, second, of_second, reducer)
+            else:
+                if rivals > 0:
+                    challenge(&v, &w, second, of_second, reducer)
+                if rivals > 1:
+                    challenge(&v, &w, third, of_third, reducer)
+            best[x] = v
+            where[x] = w
+        best += dst_row
+        where += dst_row
+        for t in range(group):
+            tap[t] += src_row
+
+
+cdef inline void contend_step(
+    value_t* best, offset_t* where, const value_t* src, const offset_t* places, const taps_t* taps, offset_t here,
+    const ptrdiff_t n, const ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, const bint placed,
+    bint accumulate, order_t* reducer,
+) noexcept nogil:
+    # The constants let the compiler make one straight vector loop for each line.
+    cdef ptrdiff_t t = 0
+    if not accumulate:
+        if taps.count == 1:
+            contend_group(
+                best, where, src, places, taps, 0, 1, here, n, step, rows, dst_row, src_row, placed, False, reducer)
+            return
+        if taps.count == 2 or taps.count == 4:
+            contend_group(
+                best, where, src, places, taps, 0, 2, here, n, step, rows, dst_row, src_row, placed, False, reducer)
+            t = 2
+        else:
+            contend_group(
+                best, where, src, places, taps, 0, 3, here, n, step, rows, dst_row, src_row, placed, False, reducer)
+            t = 3
+    while taps.count - t >= 2:
+        contend_group(
+            best, where, src, places, taps, t, 2, here, n, step, rows, dst_row, src_row, placed, True, reducer)
+        t += 2
+    if t < taps.count:
+        contend_group(
+            best, where, src, places, taps, t, 1, here, n, step, rows, dst_row, src_row, placed, True, reducer)
+
+
+cdef inline void contend(
+    value_t* best, offset_t* where, const value_t* src, const offset_t* places, const taps_t* taps, offset_t here,
+    ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
+    order_t* reducer,
+) noexcept nogil:
+    """Find the first of the best taps of n windows, in each of `rows`, and its place: `here` for the first tap.
+
+    Taps that are winners of earlier contests bring their `places`, which count from their own.
+    """
+    if places != NULL:
+        contend_step(
+            best, where, src, places, taps, here, n, 1, rows, dst_row, src_row, True, accumulate, reducer)
+    elif step == 1:
+        contend_step(
+            best, where, src, places, taps, here, n, 1, rows, dst_row, src_row, False, accumulate, reducer)
+    elif step == 2:
+        contend_step(
+            best, where, src, places, taps, here, n, 2, rows, dst_row, src_row, False, accumulate, reducer)
+    else:
+        contend_step(
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, False, accumulate, reducer)
 
 
 cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil:
