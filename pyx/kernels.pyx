@@ -24,8 +24,8 @@ from reducers cimport (
     greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
 )
 from rows cimport (
-    BLOCK, LANES, across, add_run, add_spread, along, contend, divide, divide_each, fill_empty, fill_identity, scatter,
-    take, taps_t, weave, widen_across, widen_along,
+    BLOCK, LANES, across, add_run, add_spread, along, contend, divide, divide_each, fill_empty, fill_identity,
+    name_places, scatter, take, taps_t, weave, widen_across, widen_along,
 )
 from types cimport (
     int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, sum_t, uint8_t, uint16_t, uint32_t,

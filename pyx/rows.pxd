@@ -5,7 +5,7 @@
 """
 
 from libc.math cimport NAN
-from types cimport int64_t, offset_t, real_t, uint64_t, value_t
+from types cimport int32_t, int64_t, offset_t, real_t, uint64_t, value_t
 from reducers cimport better, combine, empty, greatest, identity, order_t, reducer_t, smallest, total
 
 # `along` keeps this many partial results side by side. The number is part of what a float sum means: it is the same on
@@ -282,7 +282,29 @@ cdef struct taps_t:
     ptrdiff_t ways, way, row
 
 
-cdef inline void challenge(value_t* best, offset_t* where, value_t v, offset_t place, order_t* reducer) noexcept nogil:
+# Who meets in a contest: cells of the input, so far apart, or winners of earlier contests, which are neighbours. Of one
+# function for all of them the compiler would not make a copy for each.
+
+ctypedef struct adjacent:
+    char unused
+
+ctypedef struct alternate:
+    char unused
+
+ctypedef struct spread:
+    char unused
+
+ctypedef struct winners:
+    char unused
+
+ctypedef fused contenders_t:
+    adjacent
+    alternate
+    spread
+    winners
+
+
+cdef inline void challenge(value_t* best, int32_t* where, value_t v, int32_t place, order_t* reducer) noexcept nogil:
     """Let a later value compete with the best of earlier ones."""
     cdef bint taken = better(best[0], v, reducer)
     best[0] = v if taken else best[0]
@@ -290,27 +312,29 @@ cdef inline void challenge(value_t* best, offset_t* where, value_t v, offset_t p
 
 
 cdef inline void contend_group(
-    value_t* best, offset_t* where, const value_t* src, const offset_t* places, const taps_t* taps, ptrdiff_t first,
-    const int group, offset_t here, const ptrdiff_t n, const ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row,
-    ptrdiff_t src_row, const bint placed, const bint accumulate, order_t* reducer,
+    value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, ptrdiff_t first,
+    const int group, int32_t here, ptrdiff_t n, ptrdiff_t any_step, ptrdiff_t rows, ptrdiff_t dst_row,
+    ptrdiff_t src_row, const bint accumulate, order_t* reducer, contenders_t* contenders,
 ) noexcept nogil:
     """Let two or three compete: so many taps, and the best so far before them if they accumulate. Or write down one."""
     cdef const value_t* tap[3]
-    cdef const offset_t* of_tap[3]
-    cdef offset_t name[3]
+    cdef const int32_t* of_tap[3]
+    cdef int32_t name[3]
     cdef ptrdiff_t x, row, _y
     cdef int t
     # Who competes, in the order of their places.
     cdef value_t v, second, third
-    cdef offset_t w, of_second, of_third
+    cdef int32_t w, of_second, of_third
     cdef int begin = 0 if accumulate else 1
     cdef int rivals = group - begin
+    cdef bint placed = contenders_t is winners
+    cdef ptrdiff_t step = 2 if contenders_t is alternate else any_step if contenders_t is spread else 1
     for t in range(group):
         row = (first + t) * taps.apart
         row = row % taps.ways * taps.way + row // taps.ways * taps.row
         tap[t] = src + row
         of_tap[t] = places + row
-        name[t] = here + <offset_t> ((first + t) * taps.place)
+        name[t] = here + <int32_t> ((first + t) * taps.place)
     for _y in range(rows):
         for x in range(n):
             if accumulate:
@@ -343,39 +367,40 @@ cdef inline void contend_group(
         where += dst_row
         for t in range(group):
             tap[t] += src_row
+            of_tap[t] += src_row
 
 
-cdef inline void contend_step(
-    value_t* best, offset_t* where, const value_t* src, const offset_t* places, const taps_t* taps, offset_t here,
-    const ptrdiff_t n, const ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, const bint placed,
-    bint accumulate, order_t* reducer,
+cdef inline void contend_groups(
+    value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, int32_t here,
+    ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
+    order_t* reducer, contenders_t* contenders,
 ) noexcept nogil:
     # The constants let the compiler make one straight vector loop for each line.
     cdef ptrdiff_t t = 0
     if not accumulate:
         if taps.count == 1:
             contend_group(
-                best, where, src, places, taps, 0, 1, here, n, step, rows, dst_row, src_row, placed, False, reducer)
+                best, where, src, places, taps, 0, 1, here, n, step, rows, dst_row, src_row, False, reducer, contenders)
             return
         if taps.count == 2 or taps.count == 4:
             contend_group(
-                best, where, src, places, taps, 0, 2, here, n, step, rows, dst_row, src_row, placed, False, reducer)
+                best, where, src, places, taps, 0, 2, here, n, step, rows, dst_row, src_row, False, reducer, contenders)
             t = 2
         else:
             contend_group(
-                best, where, src, places, taps, 0, 3, here, n, step, rows, dst_row, src_row, placed, False, reducer)
+                best, where, src, places, taps, 0, 3, here, n, step, rows, dst_row, src_row, False, reducer, contenders)
             t = 3
     while taps.count - t >= 2:
         contend_group(
-            best, where, src, places, taps, t, 2, here, n, step, rows, dst_row, src_row, placed, True, reducer)
+            best, where, src, places, taps, t, 2, here, n, step, rows, dst_row, src_row, True, reducer, contenders)
         t += 2
     if t < taps.count:
         contend_group(
-            best, where, src, places, taps, t, 1, here, n, step, rows, dst_row, src_row, placed, True, reducer)
+            best, where, src, places, taps, t, 1, here, n, step, rows, dst_row, src_row, True, reducer, contenders)
 
 
 cdef inline void contend(
-    value_t* best, offset_t* where, const value_t* src, const offset_t* places, const taps_t* taps, offset_t here,
+    value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, int32_t here,
     ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
     order_t* reducer,
 ) noexcept nogil:
@@ -384,17 +409,28 @@ cdef inline void contend(
     Taps that are winners of earlier contests bring their `places`, which count from their own.
     """
     if places != NULL:
-        contend_step(
-            best, where, src, places, taps, here, n, 1, rows, dst_row, src_row, True, accumulate, reducer)
+        contend_groups(
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, <winners*> NULL)
     elif step == 1:
-        contend_step(
-            best, where, src, places, taps, here, n, 1, rows, dst_row, src_row, False, accumulate, reducer)
+        contend_groups(
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer,
+            <adjacent*> NULL)
     elif step == 2:
-        contend_step(
-            best, where, src, places, taps, here, n, 2, rows, dst_row, src_row, False, accumulate, reducer)
+        contend_groups(
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer,
+            <alternate*> NULL)
     else:
-        contend_step(
-            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, False, accumulate, reducer)
+        contend_groups(
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, <spread*> NULL)
+
+
+cdef inline void name_places(
+    int64_t* index, const int32_t* where, ptrdiff_t n, const ptrdiff_t step, int64_t origin
+) noexcept nogil:
+    """Turn places, which count from the first taps of windows, into indices."""
+    cdef ptrdiff_t x
+    for x in range(n):
+        index[x] = origin + x * step + where[x]
 
 
 cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil:
