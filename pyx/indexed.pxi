@@ -13,8 +13,8 @@ ctypedef void (*contend_fn)(
 cdef struct contest_t:
     ptrdiff_t storage, value
     convert_fn load, store
-    take_fn take, take_wide
     contend_fn contend
+    take_fn take_wide
     fill_fn identity, empty
     # Whether offsets need 64 bits.
     bint wide
@@ -77,6 +77,29 @@ cdef inline void store_row(const contest_t* contest, char* out, const char* row,
         memcpy(out, row, n * contest.value)
 
 
+cdef inline void contend_run(
+    const contest_t* contest, char* best, char* where, const char* src, const taps_t* taps, int64_t here,
+    ptrdiff_t outputs, ptrdiff_t stride, ptrdiff_t inner,
+) noexcept nogil:
+    """Let the taps of neighbouring windows in one row compete with the best so far."""
+    cdef ptrdiff_t n = inner
+    cdef ptrdiff_t rows = outputs
+    cdef ptrdiff_t step = 1
+    cdef ptrdiff_t t, o
+    if inner == 1 or stride == 1:
+        n = outputs * inner
+        rows = 1
+        step = stride
+    if not contest.wide:
+        contest.contend(best, where, src, NULL, taps, here, n, step, rows, inner, stride * inner, True, NULL)
+        return
+    for t in range(taps.count):
+        for o in range(rows):
+            contest.take_wide(
+                best + o * inner * contest.value, where + o * inner * sizeof(int64_t),
+                src + (o * stride + t * taps.apart) * inner * contest.value, here + t * taps.place, n, step, NULL)
+
+
 cdef void contest_row(
     const plan_t* plan, const contest_t* contest, const char* src, const row_t* row, char* out, int64_t* index,
     char* scratch,
@@ -98,9 +121,9 @@ cdef void contest_row(
     cdef ptrdiff_t depth_origin = origin_of(depth_axis, row.d, &depth)
     cdef ptrdiff_t height_origin = origin_of(height_axis, row.h, &height)
     cdef ptrdiff_t plane_row = axis.input_size
-    cdef ptrdiff_t d, h, t, o, offset, cell, touched, tap, first_output, stop
+    cdef ptrdiff_t d, h, o, n, offset, cell, touched
     cdef const char* line
-    cdef take_fn take_tap = contest.take_wide if contest.wide else contest.take
+    cdef taps_t taps
     cdef ptrdiff_t where_size = 8 if contest.wide else 4
     # Offsets are 8-byte aligned whatever the sizes before them.
     where = <char*> ((<size_t> where + 7) & ~<size_t> 7)
@@ -117,6 +140,10 @@ cdef void contest_row(
         start_offsets(<int64_t*> where, plan, output, outputs, offset)
     else:
         start_offsets(<int32_t*> where, plan, output, outputs, offset)
+    taps.apart = taps.place = axis.dilation
+    taps.ways = 1
+    taps.row = inner
+    taps.way = 0
     # Input cells that this row can touch.
     if axis.adaptive:
         cell = window_of(axis, output).first
@@ -137,35 +164,19 @@ cdef void contest_row(
                 line = converted
             offset = ((depth.first + d * depth_axis.dilation - depth_origin) * height_axis.input_size
                       + height.first + h * height_axis.dilation - height_origin) * plane_row
-            if axis.adaptive:
-                for o in range(outputs):
-                    window = window_of(axis, output + o)
-                    for t in range(window.count):
-                        take_tap(
-                            best + o * inner * contest.value, where + o * inner * where_size,
-                            line + (window.first + t - cell) * inner * contest.value, offset + t, inner, 1, NULL)
-                continue
-            for t in range(axis.kernel_size):
-                # Outputs whose tap t lies inside the input.
-                first_output = max(output, ceil_divide(axis.pad_begin - t * axis.dilation, axis.stride))
-                stop = min(
-                    output + outputs,
-                    ceil_divide(axis.input_size + axis.pad_begin - t * axis.dilation, axis.stride))
-                if first_output >= stop:
-                    continue
-                o = first_output - output
-                tap = first_output * axis.stride - axis.pad_begin + t * axis.dilation - cell
-                if inner == 1 or axis.stride == 1:
-                    take_tap(
-                        best + o * inner * contest.value, where + o * inner * where_size,
-                        line + tap * inner * contest.value, offset + t * axis.dilation,
-                        (stop - first_output) * inner, axis.stride if inner == 1 else 1, NULL)
-                else:
-                    for o in range(first_output - output, stop - output):
-                        take_tap(
-                            best + o * inner * contest.value, where + o * inner * where_size,
-                            line + tap * inner * contest.value, offset + t * axis.dilation, inner, 1, NULL)
-                        tap += axis.stride
+            o = 0
+            while o < outputs:
+                # Whole windows together, others one by one.
+                window = window_of(axis, output + o)
+                n = 1
+                if axis.begin <= output + o < axis.end:
+                    n = min(outputs, axis.end - output) - o
+                taps.count = window.count
+                contend_run(
+                    contest, best + o * inner * contest.value, where + o * inner * where_size,
+                    line + (window.first - cell) * inner * contest.value, &taps,
+                    offset + window.first - origin_of(axis, output + o, &window), n, axis.stride, inner)
+                o += n
     offset = (depth_origin * height_axis.input_size + height_origin) * plane_row
     if contest.wide:
         offsets_to_indices(index, <int64_t*> where, plan, output, outputs, offset)
@@ -306,6 +317,10 @@ cdef void contest_straight(
         n = width.end - width.begin if o == width.begin else 1
         taps.count = window.count
         i = begin * columns + o
+        if n == columns and width.input_size == n * width.stride:
+            # Rows follow one another without a gap.
+            n *= end - begin
+            end = begin + 1
         contest.contend(
             best + i * contest.value, where + i, src + window.first * contest.value, NULL, &taps,
             window.first - origin_of(width, o, &window), n, width.stride, end - begin, columns, width.input_size,

@@ -152,7 +152,7 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
     """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
     cdef contest_t contest = CONTESTS[reducer][kind]
     cdef indexed_t job
-    if contest.take == NULL:
+    if contest.contend == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
     cdef Buffer source = Buffer(src, plan.read * contest.storage)
     cdef Buffer target = Buffer(dst, plan.written * contest.storage, True)
@@ -208,7 +208,7 @@ def scatter_backward(
     cdef gradient_t leaves = GRADIENTS[gradient_kind]
     cdef contest_t contest = CONTESTS[reducer][kind]
     cdef scattering_t job
-    if leaves.scatter == NULL or contest.take == NULL:
+    if leaves.scatter == NULL or contest.contend == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
     cdef Buffer source, index
     cdef Buffer gradient = Buffer(grad_output, plan.written * leaves.sum.storage)

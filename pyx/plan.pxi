@@ -241,7 +241,7 @@ cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
             return pieces
         if plan.axes[i].kernel_size * plan.axes[i].dilation > 256 or plan.axes[i].stride > 256:
             return pieces
-    if plan.inner != 1 or plan.segments != 1 or plan.reach > 0x7fffffff:
+    if plan.inner != 1 or plan.segments != 1 or plan.reach > 0x3fffffff:
         return pieces
     # The padding behind a row is the padding in front of the next.
     reach = reach_of(width) - width.pad_begin

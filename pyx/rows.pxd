@@ -331,7 +331,8 @@ cdef inline void contend_group(
     cdef ptrdiff_t step = 2 if contenders_t is alternate else any_step if contenders_t is spread else 1
     for t in range(group):
         row = (first + t) * taps.apart
-        row = row % taps.ways * taps.way + row // taps.ways * taps.row
+        # Divisions would cost as much as a short loop.
+        row = row * taps.row if taps.ways == 1 else row % taps.ways * taps.way + row // taps.ways * taps.row
         tap[t] = src + row
         of_tap[t] = places + row
         name[t] = here + <int32_t> ((first + t) * taps.place)
@@ -424,13 +425,24 @@ cdef inline void contend(
             best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, <spread*> NULL)
 
 
+cdef inline void name_steps(
+    int64_t* index, const int32_t* where, ptrdiff_t n, const int32_t step, int64_t origin
+) noexcept nogil:
+    cdef int32_t x
+    for x in range(<int32_t> n):
+        index[x] = origin + <int32_t> (x * step + where[x])
+
+
 cdef inline void name_places(
-    int64_t* index, const int32_t* where, ptrdiff_t n, const ptrdiff_t step, int64_t origin
+    int64_t* index, const int32_t* where, ptrdiff_t n, ptrdiff_t step, int64_t origin
 ) noexcept nogil:
     """Turn places, which count from the first taps of windows, into indices."""
-    cdef ptrdiff_t x
-    for x in range(n):
-        index[x] = origin + x * step + where[x]
+    if step == 1:
+        name_steps(index, where, n, 1, origin)
+    elif step == 2:
+        name_steps(index, where, n, 2, origin)
+    else:
+        name_steps(index, where, n, <int32_t> step, origin)
 
 
 cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil:
