@@ -1,6 +1,16 @@
 # Forward pooling that also says which element won. The taps of a window compete one after another, in row-major order;
 # the winner is remembered as its offset from the window's first tap, which fits 32 bits in all but absurd planes.
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+        #define pooling_prefetch(at) __builtin_prefetch(at)
+    #else
+        #define pooling_prefetch(at) ((void) (at))
+    #endif
+    """
+    void prefetch "pooling_prefetch" (const void* at) nogil
+
 ctypedef void (*take_fn)(
     void* best, void* where, const void* src, int64_t here, ptrdiff_t n, ptrdiff_t step, void* reducer
 ) noexcept nogil
@@ -54,15 +64,17 @@ cdef inline void offsets_to_indices(int64_t* index, const offset_t* where, const
     cdef const axis_t* axis = &plan.axes[2]
     cdef window_t window
     cdef ptrdiff_t o, c, base
-    if plan.inner == 1 and not axis.adaptive:
-        for o in range(outputs):
-            index[o] = of_row + (output + o) * axis.stride - axis.pad_begin + where[o]
+    if offset_t is int32_t and plan.inner == 1 and not axis.adaptive:
+        name_places(index, where, outputs, axis.stride, of_row + output * axis.stride - axis.pad_begin)
     else:
         for o in range(outputs):
             window = window_of(axis, output + o)
             base = of_row + origin_of(axis, output + o, &window)
-            for c in range(plan.inner):
-                index[o * plan.inner + c] = base + where[o * plan.inner + c]
+            if offset_t is int32_t:
+                name_places(index + o * plan.inner, where + o * plan.inner, plan.inner, 0, base)
+            else:
+                for c in range(plan.inner):
+                    index[o * plan.inner + c] = base + where[o * plan.inner + c]
     if axis.has_empty:
         for o in range(outputs):
             if window_of(axis, output + o).count == 0:
@@ -284,6 +296,13 @@ cdef inline void leave_padding(
             where[i * columns + x] = max(where[i * columns + x], place + <int32_t> first_tap(width, x))
 
 
+cdef inline void fetch_ahead(const char* src, ptrdiff_t nbytes) noexcept nogil:
+    """Have memory that will be read soon brought nearer; none of it need exist."""
+    cdef ptrdiff_t at
+    for at in range(0, nbytes, 64):
+        prefetch(src + at)
+
+
 cdef void contest_straight(
     const plan_t* plan, const contest_t* contest, char* best, int32_t* where, const char* src, ptrdiff_t plane,
     ptrdiff_t first, ptrdiff_t outputs,
@@ -412,6 +431,13 @@ cdef void contest_pieces(
         leave_padding(plan, row_where, result_columns, first, rows)
         plane = depth.first * height.input_size + first * height.stride - height.pad_begin
         for i in range(rows):
+            for d in range(depth.count if straight else 0):
+                # The rows of the next piece come in while this one is written, which uses memory less.
+                fetch_ahead(
+                    src + (((piece + p) // pieces.bands // depth_axis.output_size * depth_axis.input_size + depth.first
+                            + d * depth_axis.dilation) * height.input_size
+                           + (first + i + pieces.rows) * height.stride) * width.input_size * contest.storage,
+                    height.stride * width.input_size * contest.storage)
             name_places(
                 index, row_where + i * result_columns, width.output_size, width.stride,
                 (plane + i * height.stride) * width.input_size - width.pad_begin)

@@ -159,7 +159,7 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
     cdef Buffer index = Buffer(indices, plan.written * 8, True)
     if plan.written == 0:
         return
-    contest.wide = plan.plan.reach > 0x7fffffff
+    contest.wide = plan.plan.reach > MOST_REACH
     job.plan = &plan.plan
     job.contest = &contest
     job.src = source.data
@@ -223,7 +223,7 @@ def scatter_backward(
         job.indices = <int64_t*> index.data
     if plan.read == 0:
         return -1
-    contest.wide = plan.plan.reach > 0x7fffffff
+    contest.wide = plan.plan.reach > MOST_REACH
     job.plan = &plan.plan
     job.leaves = &leaves
     job.contest = &contest

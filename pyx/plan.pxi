@@ -138,6 +138,9 @@ cdef enum:
     STACK_CELLS = 2048
     # Fewest whole windows of a row that is no longer laid out with its padding where winners are asked for.
     STRAIGHT = 32
+    # Beyond this reach places of winners take 64 bits. A place and the way to it through a segment, which may be four
+    # times as long, are added in 32.
+    MOST_REACH = 1 << 28
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
     SHEAF_CELLS = 1 << 16
     MANY_PLANES = 8
@@ -241,7 +244,7 @@ cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
             return pieces
         if plan.axes[i].kernel_size * plan.axes[i].dilation > 256 or plan.axes[i].stride > 256:
             return pieces
-    if plan.inner != 1 or plan.segments != 1 or plan.reach > 0x3fffffff:
+    if plan.inner != 1 or plan.segments != 1 or plan.reach > MOST_REACH:
         return pieces
     # The padding behind a row is the padding in front of the next.
     reach = reach_of(width) - width.pad_begin
