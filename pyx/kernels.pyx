@@ -23,8 +23,8 @@ from reducers cimport (
     greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
 )
 from rows cimport (
-    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, repeat, scatter,
-    take, weave, widen_across, widen_along, widen_group,
+    BLOCK, LANES, across, add_run, add_spread, along, contend, divide, divide_each, fill_empty, fill_identity,
+    name_places, repeat, scatter, take, taps_t, weave, widen_across, widen_along, widen_group,
 )
 from types cimport (
     bfloat16_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, stored_t, sum_t,
@@ -165,14 +165,14 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
     """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
     cdef contest_t contest = CONTESTS[reducer][kind]
     cdef indexed_t job
-    if contest.take == NULL:
+    if contest.contend == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
     cdef Buffer source = Buffer(src, plan.read * contest.storage)
     cdef Buffer target = Buffer(dst, plan.written * contest.storage, True)
     cdef Buffer index = Buffer(indices, plan.written * 8, True)
     if plan.written == 0:
         return
-    contest.wide = plan.plan.reach > 0x7fffffff
+    contest.wide = plan.plan.reach > MOST_REACH
     job.plan = &plan.plan
     job.contest = &contest
     job.src = source.data
@@ -224,7 +224,7 @@ def scatter_backward(
     cdef gradient_t leaves = GRADIENTS[gradient_kind]
     cdef contest_t contest = CONTESTS[reducer][kind]
     cdef scattering_t job
-    if leaves.scatter == NULL or contest.take == NULL:
+    if leaves.scatter == NULL or contest.contend == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
     cdef Buffer source, index
     cdef Buffer gradient = Buffer(grad_output, plan.written * leaves.sum.storage)
@@ -239,7 +239,7 @@ def scatter_backward(
         job.indices = <int64_t*> index.data
     if plan.read == 0:
         return -1
-    contest.wide = plan.plan.reach > 0x7fffffff
+    contest.wide = plan.plan.reach > MOST_REACH
     job.plan = &plan.plan
     job.leaves = &leaves
     job.contest = &contest

@@ -46,6 +46,8 @@ cdef struct pieces_t:
     # none if planes are not of this kind. Rows that lie the stride apart make a phase, which holds `phase_rows` of each
     # piece, `width` cells long; a row of the result has `columns` cells, junk included.
     ptrdiff_t stacked, rows, bands, phase_rows, width, columns
+    # Whether rows of the result are long enough to be made one by one, straight from the input and into the output.
+    bint straight
 
 
 cdef struct sheaf_t:
@@ -136,6 +138,11 @@ cdef enum:
     # hide what it costs to begin it.
     NARROW = 64
     STACK_CELLS = 2048
+    # Fewest whole windows of a row that is no longer laid out with its padding where winners are asked for.
+    STRAIGHT = 32
+    # Beyond this reach places of winners take 64 bits. A place and the way to it through a segment, which may be four
+    # times as long, are added in 32.
+    MOST_REACH = 1 << 28
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
     SHEAF_CELLS = 1 << 16
     MANY_PLANES = 8
@@ -244,7 +251,7 @@ cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
             return pieces
         if plan.axes[i].kernel_size * plan.axes[i].dilation > 256 or plan.axes[i].stride > 256:
             return pieces
-    if plan.inner != 1 or plan.segments != 1 or plan.reach > 0x7fffffff:
+    if plan.inner != 1 or plan.segments != 1 or plan.reach > MOST_REACH:
         return pieces
     # The padding behind a row is the padding in front of the next.
     reach = reach_of(width) - width.pad_begin
@@ -258,7 +265,8 @@ cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
     pieces.bands = ceil_divide(height.output_size, pieces.rows)
     pieces.phase_rows = pieces.rows + more
     pieces.stacked = 1
-    if pieces.bands == 1:
+    pieces.straight = width.end - width.begin >= STRAIGHT
+    if pieces.bands == 1 and not pieces.straight:
         pieces.stacked = max(1, STACK_CELLS // (height.stride * pieces.phase_rows * pieces.width))
     return pieces
 

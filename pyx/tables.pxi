@@ -55,9 +55,18 @@ cdef void narrow_double(float* dst, const double* src, ptrdiff_t n) noexcept nog
 
 
 cdef void take_as(
-    value_t* best, offset_t* where, const value_t* src, int64_t here, ptrdiff_t n, ptrdiff_t step, order_t* reducer
+    value_t* best, int64_t* where, const value_t* src, int64_t here, ptrdiff_t n, ptrdiff_t step, order_t* reducer
 ) noexcept nogil:
-    take(best, where, src, <offset_t> here, n, step, reducer)
+    take(best, where, src, here, n, step, reducer)
+
+
+cdef void contend_as(
+    value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, int64_t here,
+    ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
+    order_t* reducer,
+) noexcept nogil:
+    contend(
+        best, where, src, places, taps, <int32_t> here, n, step, rows, dst_row, src_row, accumulate, reducer)
 
 
 cdef void load_float16_nan_above(int16_t* dst, const uint16_t* src, ptrdiff_t n) noexcept nogil:
@@ -181,8 +190,8 @@ cdef void enter_contest(value_t* kind, order_t* reducer, contest_t* contest) noe
     contest.value = sizeof(value_t)
     contest.load = NULL
     contest.store = NULL
-    contest.take = <take_fn> take_as[value_t, int32_t, order_t]
-    contest.take_wide = <take_fn> take_as[value_t, int64_t, order_t]
+    contest.contend = <contend_fn> contend_as[value_t, order_t]
+    contest.take_wide = <take_fn> take_as[value_t, order_t]
     contest.identity = <fill_fn> fill_identity[value_t, order_t]
     contest.empty = <fill_fn> fill_empty[value_t, order_t]
 
