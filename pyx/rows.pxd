@@ -405,8 +405,8 @@ cdef inline void contend_groups(
     order_t* reducer, contenders_t* contenders,
 ) noexcept nogil:
     # The constants let the compiler make one straight vector loop for each line. Of winners that may lie where places
-    # do, as bytes and 32-bit integers may for all it knows, it does so for two only; loops over three were scalar and took
-    # three times as long.
+    # do, as bytes and 32-bit integers may for all it knows, it does so for two only; loops over three were scalar and
+    # took three times as long.
     cdef ptrdiff_t t = 0
     cdef bint two = contenders_t is winners and (
         sizeof(value_t) == 1 or (sizeof(value_t) == 4 and value_t is not float))
