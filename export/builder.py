@@ -134,31 +134,31 @@ class Graph:
         """Find what each type variable of an operator stands for, refusing types that this opset lacks."""
         types: dict[str, np.dtype[Any]] = {}
         for i, value in enumerate(given):
-            formal = schema.inputs[min(i, len(schema.inputs) - 1)]
+            position = min(i, len(schema.inputs) - 1)
+            formal = schema.inputs[position]
             dtype = self.dtypes[value] if isinstance(value, str) else np.asarray(value).dtype
             types[formal.type_str] = dtype
             if _type_name(dtype) not in formal.types:
-                name, position = _type_name(dtype), min(i, len(schema.inputs) - 1)
-                raise self._too_old(
-                    f"{schema.name} of {dtype.name}",
-                    schema.name,
-                    lambda s: position < len(s.inputs) and name in s.inputs[position].types,
-                )
+                has = _with_type(position, _type_name(dtype))
+                raise self._too_old(f"{schema.name} of {dtype.name}", schema.name, has)
         return types
 
     def _output_type(self, formal: Any, types: Mapping[str, Any], attributes: Mapping[str, Any]) -> np.dtype[Any]:
         if formal.type_str in types:
             return np.dtype(types[formal.type_str])
         if "to" in attributes:
-            return helper.tensor_dtype_to_np_dtype(attributes["to"])
+            return np.dtype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
         if "value" in attributes:
-            return helper.tensor_dtype_to_np_dtype(attributes["value"].data_type)
+            return np.dtype(helper.tensor_dtype_to_np_dtype(attributes["value"].data_type))
         (only,) = formal.types
         return np.dtype({"tensor(bool)": np.bool_, "tensor(int64)": np.int64}[only])
 
     def has(self, operator: str, attribute: str) -> bool:
-        """Whether the operator has the attribute in this opset."""
-        return attribute in onnx.defs.get_schema(operator, self.opset, "").attributes
+        """Whether this opset has the operator with the attribute."""
+        try:
+            return attribute in onnx.defs.get_schema(operator, self.opset, "").attributes
+        except onnx.defs.SchemaError:
+            return False
 
     def final(self, tensor: str) -> str:
         """Return the name that a tensor has in the finished model."""
@@ -218,6 +218,10 @@ class Graph:
 
 def _with_attribute(name: str) -> Callable[[onnx.defs.OpSchema], bool]:
     return lambda schema: name in schema.attributes
+
+
+def _with_type(position: int, name: str) -> Callable[[onnx.defs.OpSchema], bool]:
+    return lambda schema: position < len(schema.inputs) and name in schema.inputs[position].types
 
 
 def _formal_name(schema: onnx.defs.OpSchema, position: int) -> str:

@@ -72,8 +72,8 @@ def to_onnx(
     -------
     onnx.ModelProto
         Takes ``input`` and gives ``output``, and for a layer with ``return_indices=True`` also ``indices``, int64.
-        Unpooling takes ``indices`` as well. Pooling of regions takes ``rois``, in float64 if that is `dtype` and else in
-        float32, and RoIAlign also ``batch_indices``; the number of regions is free.
+        Unpooling takes ``indices`` as well. Pooling of regions takes ``rois``, in float64 if that is `dtype` and else
+        in float32, and RoIAlign also ``batch_indices``; the number of regions is free.
 
     Raises
     ------
@@ -207,10 +207,6 @@ def _checked_opset(opset: Any) -> int:
     return operator.index(opset)
 
 
-def _shown(shape: Dims) -> str:
-    return f"({', '.join(map(str, shape))})"
-
-
 def _check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
     for name, word, words in (("layout", layout, geometry.LAYOUTS), ("indices", indices, CONVENTIONS)):
         if name == "layout" and word is None:
@@ -255,9 +251,7 @@ def _resolved(
     return stages
 
 
-def _stage(
-    name: str, layer: Layer, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any
-) -> Stage:
+def _stage(name: str, layer: Layer, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any) -> Stage:
     kind, rank, dimensions = type(layer).__name__, len(shape), layer.dimensions
     spatial = geometry.spatial_slice(rank, dimensions, layer.layout, function=kind)
     for size, axis in zip(shape[spatial], geometry.axis_names(dimensions), strict=False):
@@ -281,7 +275,7 @@ def _stage(
     elif windows == "regions":
         pooled = layer.output_shape(sizes)[2:]
         regions = [np.empty((0, 5))] if layer.operator == "max_roi_pool" else [np.empty((0, 4)), np.empty(0, np.int64)]
-        layer(nothing, *regions)  # type: ignore[call-arg]
+        layer(nothing, *regions)
     else:
         axes = layer.axes(sizes)
         layer(nothing)
@@ -295,20 +289,21 @@ def _stage(
 def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     """Return fractional pooling with samples, drawn as the layer itself would draw them."""
     kind, dimensions = type(layer).__name__, layer.dimensions
-    if any(isinstance(size, str) for size in shape):
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) < len(shape):
         raise ValueError(
             f"to_onnx: input_shape={shape!r} of {kind} has names; every map has windows of its own, which become part "
             "of the model, so batch and channels must be integers"
         )
     arguments = dict(layer.arguments)
-    array = np.broadcast_to(np.zeros((), dtype), shape)
+    array = np.broadcast_to(np.zeros((), dtype), sizes)
     given, rng = arguments["_random_samples"], arguments["rng"]
     names = ("kernel_size", "output_size", "output_ratio", "layout")
     pooling = _Fractional.of(layer.function, dimensions, array, *(arguments[name] for name in names))
     geometry.flag(layer.function, "return_indices", arguments["return_indices"])
     samples = pooling.samples(given, rng)
-    batched = len(shape) == dimensions + 2
-    arguments["_random_samples"] = samples.reshape(shape[0] if batched else 1, -1, dimensions)
+    batch = sizes[0] if len(sizes) == dimensions + 2 else 1
+    arguments["_random_samples"] = samples.reshape(batch, len(samples) // max(batch, 1), dimensions)
     arguments["rng"] = None
     return type(layer)(**arguments)
 

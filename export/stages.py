@@ -47,6 +47,11 @@ class Order:
         """View a tensor of the graph as the layer has it."""
         return (array if self.batched else array[0]).transpose(np.argsort(self.permutation))
 
+    def array_of_graph(self, array: NDArray[Any]) -> NDArray[Any]:
+        """View an array of the layer as the graph has it."""
+        ordered = array.transpose(self.permutation)
+        return ordered if self.batched else ordered[np.newaxis]
+
     def to_channels_first(self, graph: Graph, x: str) -> str:
         """Bring an input of a stage into the order ``(N, C, *S)``."""
         if self.layout == "channels_last":

@@ -95,9 +95,7 @@ def _size(size: int | str, position: int, occasion: int, *, free: bool) -> int:
 # Models that show what goes on in them
 
 
-def _laid_open(
-    model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Stage | None = None
-) -> onnx.ModelProto:
+def _laid_open(model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Stage | None = None) -> onnx.ModelProto:
     """Copy a model with all the named tensors among its outputs, and with bfloat16, which NumPy lacks, as float32.
 
     Parameters
@@ -135,7 +133,9 @@ def _laid_open(
     for value in graph.output:
         if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
-            graph.node.append(helper.make_node("Cast", [value.name], [f"{value.name} as float32"], to=TensorProto.FLOAT))
+            graph.node.append(
+                helper.make_node("Cast", [value.name], [f"{value.name} as float32"], to=TensorProto.FLOAT)
+            )
             value.name = f"{value.name} as float32"
     return copy
 
@@ -164,7 +164,8 @@ class _Session:
         names = [value.name for value in self._session.get_outputs()]
         narrow = next((array.dtype for array in arrays.values() if array.dtype.name == "bfloat16"), None)
         fed = {
-            name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array for name, array in arrays.items()
+            name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+            for name, array in arrays.items()
         }
         results = self._tried(lambda: self._session.run(names, fed))
         found = {}
@@ -239,9 +240,7 @@ def _boxes(spatial: tuple[int, ...], count: int, rng: np.random.Generator) -> Ar
     return np.stack([ends[0][0], ends[1][0], ends[0][1], ends[1][1]], 1)
 
 
-def _elements(
-    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator
-) -> Array:
+def _elements(stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator) -> Array:
     if dtype == np.bool_:
         return rng.random(sizes) < 0.3
     ties = rng.integers(0 if dtype.kind == "u" else -3, 4, sizes)
@@ -285,7 +284,7 @@ def _terms(stage: Stage) -> int:
     return taps_of(stage.axes)
 
 
-def _allowed(stage: Stage, x: Array, expected: Array) -> Array | None:
+def _allowed(stage: Stage, x: Array, expected: Array) -> Any:
     """Bound what rounding may change; None where nothing is rounded.
 
     A sum of n numbers, made in whatever order with roundings of relative size u, is off by at most n u / (1 - n u)
@@ -313,8 +312,8 @@ def _allowed(stage: Stage, x: Array, expected: Array) -> Array | None:
     divisor = arguments.get("divisor_override")
     if divisor is not None:
         arguments["divisor_override"] = abs(divisor)
-    held = [working_dtype(dtype, n, divisor).name]
-    gamma = _gamma(n + 5, held[0]) + min(_gamma(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
+    made = working_dtype(dtype, n, divisor).name
+    gamma = _gamma(n + 5, made) + min(_gamma(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
     return last + gamma * type(layer)(**_known(layer, arguments))(magnitude)
 
 
@@ -329,30 +328,24 @@ def _gamma(roundings: float, dtype: str) -> float:
 
 def _compare(placed: Placed, taken: Sequence[Array], found: dict[str, Array], graph: Graph) -> None:
     """Compare what a layer gave in the graph with what it gives here."""
-    stage = placed.stage
-    arrays = [stage.order.array_of_layer(array) if array.ndim == len(stage.shape) else array for array in taken]
-    layer: Any = stage.layer
+    stage, layer, order = placed.stage, placed.stage.layer, placed.stage.order
+    convention: Any = stage.indices
+    keywords = {}
+    if layer.operator == "max_unpool":
+        restored = (*taken[0].shape[:2], *stage.sizes)
+        taken = [taken[0], convert_indices(taken[1], restored, source=convention, target="torch")]
+        keywords = {"output_size": stage.output_size}
+    arrays = [order.array_of_layer(array) if array.ndim == len(stage.shape) else array for array in taken]
     with np.errstate(all="ignore"):
-        if layer.operator == "max_unpool":
-            shape = stage.order.shape_of_layer((*taken[0].shape[:2], *stage.sizes))
-            batched = (arrays[1], shape) if stage.order.batched else (arrays[1][None], (1, *shape))
-            named = convert_indices(*batched, source=stage.indices, target="torch", layout=layer.layout)
-            named = named if stage.order.batched else named[0]
-            expected = (layer(arrays[0], named, output_size=stage.output_size),)
-        else:
-            result = layer(*arrays)
-            expected = result if isinstance(result, tuple) else (result,)
-        if len(expected) == 2:
-            shape = arrays[0].shape if stage.order.batched else (1, *arrays[0].shape)
-            named = expected[1] if stage.order.batched else expected[1][None]
-            named = convert_indices(named, shape, source="torch", target=stage.indices, layout=layer.layout)
-            expected = (expected[0], named if stage.order.batched else named[0])
-        allowed = _allowed(stage, arrays[0], expected[0])
-    for name, tensor, wanted, bound in zip(
-        ("output", "indices"), placed.given, expected, (allowed, None), strict=False
-    ):
-        given = stage.order.array_of_layer(found[graph.final(tensor)])
-        _refuse_difference(stage, name, given, wanted, bound)
+        results = layer(*arrays, **keywords)
+        expected = list(results) if isinstance(results, tuple) else [results]
+        bounds = [_allowed(stage, arrays[0], expected[0]), None]
+    if len(expected) == 2:
+        torch = order.array_of_graph(expected[1])
+        named = convert_indices(torch, taken[0].shape, source="torch", target=convention)
+        expected[1] = order.array_of_layer(named)
+    for name, tensor, wanted, bound in zip(("output", "indices"), placed.given, expected, bounds, strict=False):
+        _refuse_difference(stage, name, order.array_of_layer(found[graph.final(tensor)]), wanted, bound)
 
 
 def _refuse_difference(stage: Stage, name: str, given: Array, wanted: Array, bound: Array | None) -> None:
@@ -373,6 +366,6 @@ def _refuse_difference(stage: Stage, name: str, given: Array, wanted: Array, bou
     must = "they must be equal" if bound is None else f"they may differ by {bound[position]:.3g}"
     nan = stage.arguments.get("nan")
     raise VerificationError(
-        f"{where} gives {given[position]} at {name}{list(position)}, and pooling gives {wanted[position]}; {must} ({rule}"
-        f"{f', nan={nan!r}' if nan else ''}); use another opset, or verify=False to have the model as it is"
+        f"{where} gives {given[position]} at {name}{list(position)}, and pooling gives {wanted[position]}; {must} "
+        f"({rule}{f', nan={nan!r}' if nan else ''}); use another opset, or verify=False to have the model as it is"
     )

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pooling.export.builder import Graph
-from pooling.export.stages import Stage
-
+from ..builder import Graph
+from ..stages import Stage
 from . import blurs, extremes, fractional, means, norms, regions, unpooling
 
 __all__ = ["LOWERINGS"]

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from pooling import blurring, geometry
-from pooling.export.builder import Graph
-from pooling.export.stages import Stage
 from pooling.layers import MaxPool2d
 
+from ..builder import Graph
+from ..stages import Stage
 from .extremes import max_pool
 
 __all__ = ["blur_pool", "max_blur_pool"]

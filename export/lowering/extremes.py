@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.export.builder import Graph, Value
-from pooling.export.stages import Stage
 from pooling.operators import FLOATS
 
+from ..builder import Graph, Value
+from ..stages import Stage
 from .indices import numbered
 from .special import Ranked
 from .windows import attributes, cells_of_taps, empty, gathered, tap_axes, why_not_one_node

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pooling import geometry
-from pooling.export.builder import Graph
-from pooling.export.stages import Stage
 from pooling.fractional import _starts
 
+from ..builder import Graph
+from ..stages import Stage
 from .extremes import Keys, greatest_of_taps
 from .indices import numbered
 
@@ -22,15 +22,16 @@ def fractional_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> 
     """Lower fractional max pooling."""
     (x,) = inputs
     keys = Keys(graph, x)
-    planes, dimensions = stage.shape[:2], len(stage.spatial)
+    dimensions = len(stage.spatial)
     starts, kernel = _windows(stage)
+    planes = starts[0].shape[:2]
     graph.planes_are_fixed = True
     cells = ""
     for number, (start, size) in enumerate(zip(starts, kernel, strict=True)):
         below = math.prod(stage.spatial[number + 1 :])
-        taps = (start[..., np.newaxis] + np.arange(size)) * below
+        table = (start[..., np.newaxis] + np.arange(size)) * below
         behind = dimensions - number - 1
-        part = taps.reshape(*planes, *[1] * number, start.shape[2], *[1] * behind, *[1] * number, size, *[1] * behind)
+        part = table.reshape(*planes, *[1] * number, start.shape[2], *[1] * behind, *[1] * number, size, *[1] * behind)
         cells = graph("Add", cells, part) if cells else graph("Identity", part, why="Where each tap lies: as drawn.")
     flat_cells = graph("Reshape", cells, np.array([0, 0, -1]))
     plane = graph("Reshape", keys.tensor, np.array([0, 0, stage.cells]), why="One row of cells for each plane.")
@@ -47,10 +48,11 @@ def _windows(stage: Stage) -> tuple[list[NDArray[np.int64]], tuple[int, ...]]:
     name, dimensions = type(stage.layer).__name__, len(stage.spatial)
     arguments = (stage.arguments[key] for key in ("kernel_size", "output_size", "output_ratio"))
     kernel, sizes = geometry.fractional_sizes(name, stage.spatial, *arguments)
-    samples = np.asarray(stage.arguments["_random_samples"]).reshape(-1, dimensions)
+    given = np.asarray(stage.arguments["_random_samples"])
+    samples = given.reshape(-1, dimensions)
     starts = []
     for i, (size, taps, count) in enumerate(zip(stage.spatial, kernel, sizes, strict=True)):
         phases = samples[:, 1 - i if dimensions == 2 else i]
         begins = _starts(name, geometry.axis_names(dimensions)[i], size, taps, count, phases)
-        starts.append(begins.reshape(*stage.shape[:2], count))
+        starts.append(begins.reshape(*given.shape[:2], count))
     return starts, kernel

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pooling.export.builder import Graph
-from pooling.export.stages import Stage
-
+from ..builder import Graph
+from ..stages import Stage
 
 __all__ = ["cells_named", "numbered"]
 
@@ -39,10 +38,7 @@ def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> 
     if stage.indices == "tensorflow":
         channels = _channels(graph, stage, x)
         return graph("Add", graph("Mul", cell, channels[1]), channels[0], why="Counted in each image, channels last.")
-    if whole:
-        first = graph("Sub", index, cell)
-    else:
-        first = graph("Mul", _planes(graph, stage, x), cells)
+    first = graph("Sub", index, cell) if whole else graph("Mul", _planes(graph, stage, x), cells)
     if stage.indices == "onnx_column_major":
         cell = _transposed(graph, cell, stage.spatial)
     return graph("Add", cell, first, why="Counted over the whole tensor.")
@@ -74,7 +70,7 @@ def _transposed(graph: Graph, cell: str, sizes: Sequence[int]) -> str:
 
 
 def _planes(graph: Graph, stage: Stage, x: str) -> str:
-    """Number the planes, in a tensor of shape (N, C, 1, ...)."""
+    """Give planes their numbers, in a tensor of shape (N, C, 1, ...)."""
     ones = [1] * len(stage.spatial)
     batch, channels = stage.shape[:2]
     if isinstance(batch, int) and isinstance(channels, int):
@@ -88,7 +84,7 @@ def _planes(graph: Graph, stage: Stage, x: str) -> str:
 
 
 def _channels(graph: Graph, stage: Stage, x: str) -> tuple[str, str]:
-    """Number the channels, in a tensor of shape (C, 1, ...), and count them."""
+    """Give channels their numbers, in a tensor of shape (C, 1, ...), and count them."""
     ones = [1] * len(stage.spatial)
     channels = stage.shape[1]
     if isinstance(channels, int):

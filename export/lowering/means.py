@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pooling.export.builder import Graph, Value
-from pooling.export.stages import Stage
 from pooling.operators import FLOATS
 
+from ..builder import Graph, Value
+from ..stages import Stage
 from .windows import Axes, attributes, summed, taps_of, why_not_one_node
 
 __all__ = ["MANY_TAPS", "avg_pool", "global_avg_pool", "working_dtype"]

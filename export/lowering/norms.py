@@ -7,12 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pooling.export.builder import Graph
-from pooling.export.stages import Stage
-
-from .extremes import greatest_of_taps
+from ..builder import Graph
+from ..stages import Stage
 from .special import is_nan
-from .windows import summed, tap_axes, taps_of, zero_behind
+from .windows import summed, tap_axes, zero_behind
 
 __all__ = ["gem_pool", "global_lp_pool", "lp_pool"]
 

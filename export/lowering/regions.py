@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 
 from pooling import geometry
-from pooling.export.builder import Graph
-from pooling.export.stages import Stage
 
+from ..builder import Graph
+from ..stages import Stage
 from .extremes import Keys, greatest_of_taps
 from .special import Ranked
 
 __all__ = ["max_roi_pool", "roi_align"]
+
+NO_REGIONS = 22
+"""The opset from which onnxruntime has neither MaxRoiPool nor RoiAlign; MaxRoiPool of float64 it never has."""
 
 
 def _column(graph: Graph, table: str, number: int) -> str:
@@ -39,7 +42,8 @@ def max_roi_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[s
     """Lower max pooling of regions.
 
     Windows are cut in whole numbers by the graph, since MaxRoiPool cuts them in float32, which may move an edge by a
-    pixel. It gets each window as a region of its own.
+    pixel. It gets each window as a region of its own; where onnxruntime does not have it, the pixels of all windows
+    are gathered.
     """
     x, rois = inputs
     bins = geometry.per_axis(type(stage.layer).__name__, "output_size", stage.arguments["output_size"], 2)
@@ -47,7 +51,7 @@ def max_roi_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[s
     rows, columns = (_cut(graph, stage, rois, axis, bins[axis]) for axis in (0, 1))
     none = graph("Or", graph("Unsqueeze", rows.none, axes=[2]), graph("Unsqueeze", columns.none, axes=[1]))
     keys = Keys(graph, x)
-    if graph.dtypes[keys.tensor] == np.float32:
+    if graph.dtypes[keys.tensor] == np.float32 and graph.opset < NO_REGIONS:
         value = _greatest_by_node(graph, keys.tensor, _as_regions(graph, maps, rows, columns, none), stage, bins)
     else:
         value = _greatest_of_gathered(graph, keys.tensor, graph.cast(maps, np.int64), rows, columns, stage)
@@ -111,9 +115,7 @@ def _greatest_by_node(graph: Graph, x: str, regions: str, stage: Stage, bins: tu
     return graph("Transpose", graph("Reshape", value, shape), perm=[0, 3, 1, 2])
 
 
-def _greatest_of_gathered(
-    graph: Graph, x: str, maps: str, rows: _Windows, columns: _Windows, stage: Stage
-) -> str:
+def _greatest_of_gathered(graph: Graph, x: str, maps: str, rows: _Windows, columns: _Windows, stage: Stage) -> str:
     cells = []
     for windows in (rows, columns):
         longest = _at_least_one(graph, graph("Sub", windows.last, windows.first), add=1)
@@ -121,7 +123,9 @@ def _greatest_of_gathered(
         first = graph("Unsqueeze", windows.first, axes=[2])
         last = graph("Unsqueeze", windows.last, axes=[2])
         cell = graph("Add", first, tap)
-        cell = graph("Where", graph("Greater", cell, last), last, cell, why="Short windows read their last pixel again.")
+        cell = graph(
+            "Where", graph("Greater", cell, last), last, cell, why="Short windows read their last pixel again."
+        )
         cells.append(graph("Where", graph("Less", cell, np.int64(0)), np.int64(0), cell))
     taps = _gathered(graph, x, maps, cells, stage)
     (value,) = greatest_of_taps(graph, taps, [4, 5], "propagate", None, stage.title)
@@ -155,19 +159,22 @@ def _gathered(graph: Graph, x: str, maps: str, cells: list[str], stage: Stage) -
 def roi_align(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower RoiAlign.
 
-    Means are those of the operator. For the greatest sample it is not used: runtimes compare weighted pixels there,
-    and the text interpolates first.
+    Means are those of the operator, where onnxruntime has it. For the greatest sample it is not used: runtimes compare
+    weighted pixels there, and the text interpolates first.
     """
     x, rois, maps = inputs
     arguments, dtype = stage.arguments, graph.dtypes[x]
     bins = geometry.per_axis(type(stage.layer).__name__, "output_size", arguments["output_size"], 2)
     half_pixel = arguments["coordinate_transformation_mode"] == "half_pixel"
-    if arguments["mode"] == "max":
-        wide = graph.cast(x, np.float32 if dtype.itemsize == 2 else np.float64, why="Samples are made wider.")
+    averaging = arguments["mode"] == "avg"
+    # Means are worked on as wide as coordinates are; the greatest sample as the layer does, to have the same ties.
+    working = graph.dtypes[rois] if averaging else np.dtype(np.float32 if dtype.itemsize == 2 else np.float64)
+    wide = graph.cast(x, working, why=f"Samples of {dtype.name} are made in {working}; one rounding at the end.")
+    if not averaging or graph.opset >= NO_REGIONS:
         axes = [_Samples(graph, stage, rois, axis, bins[axis], half_pixel=half_pixel) for axis in (0, 1)]
-        return (graph.cast(_greatest_sample(graph, stage, wide, maps, axes), dtype),)
-    working = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+        return (graph.cast(_reduced_samples(graph, stage, wide, maps, axes, averaging=averaging), dtype),)
     words: dict[str, Any] = {
+        "mode": "avg",
         "output_height": bins[0],
         "output_width": bins[1],
         "sampling_ratio": int(arguments["sampling_ratio"]),
@@ -176,8 +183,7 @@ def roi_align(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str,
     # Before there was a choice, samples lay as output_half_pixel has it.
     if half_pixel or graph.has("RoiAlign", "coordinate_transformation_mode"):
         words["coordinate_transformation_mode"] = arguments["coordinate_transformation_mode"]
-    wide = graph.cast(x, working, why=f"Means of {dtype.name} are made in {working} and rounded once.")
-    return (graph.cast(graph("RoiAlign", wide, rois, maps, **words, mode="avg", why=stage.title), dtype),)
+    return (graph.cast(graph("RoiAlign", wide, rois, maps, **words, why=stage.title), dtype),)
 
 
 class _Samples:
@@ -206,9 +212,9 @@ class _Samples:
         step, count = (graph("Unsqueeze", each, axes=[2]) for each in (step, count))
         behind = graph("Div", graph("Mul", graph("Add", sample, number(0.5)), step), count)
         at = graph("Add", graph("Unsqueeze", start, axes=[2]), behind)
+        self.count = count
         self.taken = graph("Less", sample, count)
-        off = graph("Or", graph("Less", at, number(-1)), graph("Greater", at, number(size)))
-        self.off = off
+        self.off = graph("Or", graph("Less", at, number(-1)), graph("Greater", at, number(size)))
         at = graph("Where", graph("Less", at, number(0)), number(0), at)
         at = graph("Where", graph("Greater", at, number(size - 1)), number(size - 1), at, why="To the nearest border.")
         at = graph("Where", self.taken, at, number(0))
@@ -220,25 +226,32 @@ class _Samples:
         self.next = graph("Where", graph("Greater", behind_cell, last), last, behind_cell)
 
 
-def _greatest_sample(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_Samples]) -> str:
+def _reduced_samples(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_Samples], *, averaging: bool) -> str:
+    """Interpolate the samples of every bin, (C, R, bins, bins, samples, samples), and reduce them."""
     rows, columns = axes
-    maps = graph("Unsqueeze", maps, axes=[1])
     dtype = graph.dtypes[x]
-    part = [graph.cast(each.part, dtype) for each in axes]
-    parts = [_along(graph, each, number) for number, each in enumerate(part)]
+    maps = graph("Unsqueeze", maps, axes=[1])
+    parts = [_along(graph, graph.cast(each.part, dtype), number) for number, each in enumerate(axes)]
     corners = [
         [_gathered(graph, x, maps, [row, column], stage) for row in (rows.cell, rows.next)]
         for column in (columns.cell, columns.next)
     ]
     left, right = (_between(graph, upper, lower, parts[0]) for upper, lower in corners)
     sample = _between(graph, left, right, parts[1])
-    off, taken = (
-        [_along(graph, getattr(each, name), number) for number, each in enumerate(axes)] for name in ("off", "taken")
+    off, taken, count = (
+        [_along(graph, getattr(each, name), number) for number, each in enumerate(axes)]
+        for name in ("off", "taken", "count")
     )
-    zero, least = np.zeros((), dtype), np.array(-np.inf, dtype)
+    zero = np.zeros((), dtype)
     sample = graph("Where", graph("Or", *off), zero, sample, why="A sample off the map is 0.")
-    sample = graph("Where", graph("And", *taken), sample, least, why="Of as many samples as the bin has.")
-    (value,) = greatest_of_taps(graph, sample, [4, 5], "propagate", None, stage.title)
+    lost = zero if averaging else np.array(-np.inf, dtype)
+    sample = graph("Where", graph("And", *taken), sample, lost, why="Only as many samples as the bin has.")
+    if averaging:
+        total = graph("ReduceSum", sample, axes=[4, 5], keepdims=0)
+        number = graph("Squeeze", graph("Mul", *count), axes=[3, 4])
+        value = graph("Div", total, graph.cast(number, dtype), why=stage.title)
+    else:
+        (value,) = greatest_of_taps(graph, sample, [4, 5], "propagate", None, stage.title)
     # A bin has samples if it has a first one on both axes.
     some = [graph("Gather", each.taken, np.int64(0), axis=2) for each in axes]
     both = graph("And", graph("Unsqueeze", some[0], axes=[2]), graph("Unsqueeze", some[1], axes=[1]))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.export.builder import Graph
+from ..builder import Graph
 
 __all__ = ["Ranked", "is_nan"]
 

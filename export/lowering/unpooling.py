@@ -7,9 +7,8 @@ import math
 import numpy as np
 from onnx import numpy_helper
 
-from pooling.export.builder import Graph, Value
-from pooling.export.stages import Stage
-
+from ..builder import Graph, Value
+from ..stages import Stage
 from .indices import cells_named
 
 __all__ = ["max_unpool"]
@@ -59,7 +58,9 @@ def _last_written(graph: Graph, stage: Stage, elements: str, named: str, zeros: 
         reduction="max",
         why="Which element each cell gets: the last of those that name it, or 0.",
     )
-    first = graph("Concat", _one_zero(graph, stage, elements), elements, axis=2, why="Number 0 is the zero of the rest.")
+    first = graph(
+        "Concat", _one_zero(graph, stage, elements), elements, axis=2, why="Number 0 is the zero of the rest."
+    )
     return graph("GatherElements", first, winner, axis=2, why=stage.title)
 
 

@@ -9,8 +9,9 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.export.builder import Graph
 from pooling.geometry import Axis
+
+from ..builder import Graph
 
 __all__ = [
     "Axes",
