@@ -32,6 +32,8 @@ class Graph:
     ----------
     opset : int
         Version of the default operator set; it decides which attributes, inputs and types an operator has.
+    finite : bool
+        Whether nobody puts NaN or an infinity into the model.
 
     Attributes
     ----------
@@ -45,8 +47,9 @@ class Graph:
         Whether the nodes fit one number of maps and channels only, where these have no names.
     """
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, *, finite: bool = False) -> None:
         self.opset = opset
+        self.finite = finite
         self.scope = ""
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -151,7 +154,7 @@ class Graph:
         if "value" in attributes:
             return np.dtype(helper.tensor_dtype_to_np_dtype(attributes["value"].data_type))
         (only,) = formal.types
-        return np.dtype({"tensor(bool)": np.bool_, "tensor(int64)": np.int64}[only])
+        return np.dtype(np.bool_) if only == "tensor(bool)" else np.dtype(np.int64)
 
     def has(self, operator: str, attribute: str) -> bool:
         """Whether this opset has the operator with the attribute."""

@@ -33,13 +33,20 @@ class Keys:
         The tensor.
     smallest : bool
         Whether the order is the other way round.
+
+    Attributes
+    ----------
+    tensor : str
+        The keys.
+    may_be_nan : bool
+        Whether there may be NaN, or windows of -inf, among them.
     """
 
     def __init__(self, graph: Graph, x: str, *, smallest: bool = False) -> None:
         self.graph = graph
         self.dtype = graph.dtypes[x]
         self.smallest = smallest
-        self.special = self.dtype.name in FLOATS
+        self.may_be_nan = self.dtype.name in FLOATS and not graph.finite
         if self.dtype == np.uint64:
             self.tensor = self._from_uint64(x)
         elif self.dtype in (np.int64, np.float64):
@@ -51,6 +58,10 @@ class Keys:
         if smallest:
             why = "The smallest is the greatest the other way round."
             self.tensor = self._turned(self.tensor, why)
+
+    def rule(self, nan: str) -> str | None:
+        """Return what becomes of NaN, or None where there is none."""
+        return nan if self.may_be_nan else None
 
     def elements(self, keys: str) -> str:
         """Turn keys back into elements."""
@@ -70,7 +81,7 @@ class Keys:
     @property
     def nothing(self) -> NDArray[Any]:
         """The key of what loses against everything: the result of an empty window."""
-        if self.special:
+        if self.dtype.name in FLOATS:
             return self.of(np.inf if self.smallest else -np.inf)
         if self.dtype == np.bool_:
             return self.of(float(self.smallest))
@@ -114,8 +125,7 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
     if why:
         taps = gathered(graph, keys.tensor, stage.axes, why)
         cells = cells_of_taps(graph, stage.axes) if indexed else None
-        special = rule if keys.special else None
-        greatest, *index = greatest_of_taps(graph, taps, tap_axes(stage.axes), special, cells, stage.title)
+        greatest, *index = greatest_of_taps(graph, taps, tap_axes(stage.axes), keys.rule(rule), cells, stage.title)
     else:
         greatest, *index = _greatest_by_node(graph, stage, keys)
     results = [greatest, *(numbered(graph, stage, each, x, whole=not why) for each in index)]
@@ -139,14 +149,16 @@ def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]
     """Pool by MaxPool; its indices count over the whole tensor."""
     outputs = 2 if stage.arguments["return_indices"] else 1
     words, why = attributes(stage.axes), stage.title
-    if not keys.special:
+    if not keys.may_be_nan:
         return graph.outputs(outputs, "MaxPool", keys.tensor, **words, why=why)
     ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
     greatest, *at = graph.outputs(outputs, "MaxPool", ranked.elements, **words, why=why)
     highest, *at_highest = graph.outputs(outputs, "MaxPool", ranked.rank, **words, why="Windows of NaN, and of -inf.")
-    value, ordinary = ranked.corrected(greatest, highest)
+    value = ranked.corrected(greatest, highest)
+    if not at:
+        return (value,)
     why = "The first NaN, the first -inf or the first of the greatest numbers."
-    return value, *(graph("Where", ordinary, *each, why=why) for each in zip(at, at_highest, strict=True))
+    return value, graph("Where", ranked.ordinary(highest), at[0], at_highest[0], why=why)
 
 
 def greatest_of_taps(
@@ -181,7 +193,7 @@ def greatest_of_taps(
     highest = ""
     if ranked:
         highest = graph("ReduceMax", ranked.rank, axes=axes, keepdims=keep, why="Windows of NaN, and of -inf.")
-        value, _ = ranked.corrected(greatest, highest)
+        value = ranked.corrected(greatest, highest)
     if cells is None:
         return (value,)
     # NaN is not less than anything; where there is some, it has the highest rank.
@@ -196,12 +208,12 @@ def greatest_of_taps(
 def global_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower global max pooling."""
     keys = Keys(graph, inputs[0])
-    if not keys.special:
+    if not keys.may_be_nan:
         return (keys.elements(_greatest_of_planes(graph, stage, keys.tensor, stage.title)),)
     ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
     greatest = _greatest_of_planes(graph, stage, ranked.elements, stage.title)
     highest = _greatest_of_planes(graph, stage, ranked.rank, "Planes of NaN, and of -inf.")
-    return (keys.elements(ranked.corrected(greatest, highest)[0]),)
+    return (keys.elements(ranked.corrected(greatest, highest)),)
 
 
 def _greatest_of_planes(graph: Graph, stage: Stage, x: str, why: str) -> str:

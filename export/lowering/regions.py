@@ -105,10 +105,13 @@ def _as_regions(graph: Graph, maps: str, rows: _Windows, columns: _Windows, none
 
 def _greatest_by_node(graph: Graph, x: str, regions: str, stage: Stage, bins: tuple[int, ...]) -> str:
     words: dict[str, Any] = {"pooled_shape": [1, 1], "spatial_scale": 1.0}
-    ranked = Ranked(graph, x, "propagate")
-    greatest = graph("MaxRoiPool", ranked.elements, regions, **words, why=stage.title)
-    highest = graph("MaxRoiPool", ranked.rank, regions, **words, why="Windows of NaN, and of -inf.")
-    value, _ = ranked.corrected(greatest, highest)
+    if graph.finite:
+        value = graph("MaxRoiPool", x, regions, **words, why=stage.title)
+    else:
+        ranked = Ranked(graph, x, "propagate")
+        greatest = graph("MaxRoiPool", ranked.elements, regions, **words, why=stage.title)
+        highest = graph("MaxRoiPool", ranked.rank, regions, **words, why="Windows of NaN, and of -inf.")
+        value = ranked.corrected(greatest, highest)
     value = graph("Squeeze", value, axes=[2, 3])
     channels = graph("Gather", graph("Shape", x), np.array([1]), axis=0)
     shape = graph("Concat", np.array([-1, *bins]), channels, axis=0)
@@ -128,7 +131,7 @@ def _greatest_of_gathered(graph: Graph, x: str, maps: str, rows: _Windows, colum
         )
         cells.append(graph("Where", graph("Less", cell, np.int64(0)), np.int64(0), cell))
     taps = _gathered(graph, x, maps, cells, stage)
-    (value,) = greatest_of_taps(graph, taps, [4, 5], "propagate", None, stage.title)
+    (value,) = greatest_of_taps(graph, taps, [4, 5], None if graph.finite else "propagate", None, stage.title)
     return graph("Transpose", value, perm=[1, 0, 2, 3])
 
 

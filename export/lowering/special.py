@@ -53,21 +53,27 @@ class Ranked:
         if rule == "ignore":
             self.elements = graph("Where", nan, least, x, why="NaN is ignored.")
             above = graph("Add", number, np.float32(1))
-            self.rank = graph("Sub", above, graph.cast(nan, np.float32), why="0 for NaN, 1 for -inf, 2 for the rest.")
+            self.rank = graph("Where", nan, np.float32(0), above, why="0 for NaN, 1 for -inf, 2 for other numbers.")
             self._changes = [np.nan, -np.inf, -0.0]
+            return
+        self.elements = x
+        self._changes = [-np.inf, -0.0, np.nan]
+        why = "0 for -inf, 1 for other numbers, 2 for NaN."
+        if graph.opset >= 9:
+            self.rank = graph("Where", nan, np.float32(2), number, why=why)
         else:
-            self.elements = x
             twice = graph("Mul", graph.cast(nan, np.float32), np.float32(2))
-            self.rank = graph("Add", number, twice, why="0 for -inf, 1 for other numbers, 2 for NaN.")
-            self._changes = [-np.inf, -0.0, np.nan]
+            self.rank = graph("Add", number, twice, why=why)
 
-    def corrected(self, greatest: str, highest: str) -> tuple[str, str]:
-        """Correct the greatest numbers of windows by their highest ranks, and tell which windows are of numbers."""
+    def corrected(self, greatest: str, highest: str) -> str:
+        """Correct the greatest numbers of windows by their highest ranks."""
         graph = self._graph
-        kind = graph.cast(highest, np.int64)
         # What is added to ordinary numbers is -0.0, which changes none, and no sign of a zero either.
         changes: NDArray[Any] = np.array(self._changes, graph.dtypes[greatest])
-        change = graph("Gather", changes, kind, axis=0)
-        why = "NaN and -inf where they belong; other numbers stay as they are."
-        value = graph("Add", greatest, change, why=why)
-        return value, graph("Equal", kind, np.int64(self._changes.index(0.0)))
+        change = graph("Gather", changes, graph.cast(highest, np.int64), axis=0)
+        return graph("Add", greatest, change, why="NaN and -inf where they belong; other numbers stay as they are.")
+
+    def ordinary(self, highest: str) -> str:
+        """Tell which windows take after a number, by their highest ranks."""
+        kind = self._graph.cast(highest, np.int64)
+        return self._graph("Equal", kind, np.int64(self._changes.index(0.0)))
