@@ -148,11 +148,12 @@ class Graph:
 
     def _output_type(self, formal: Any, types: Mapping[str, Any], attributes: Mapping[str, Any]) -> np.dtype[Any]:
         if formal.type_str in types:
-            return np.dtype(types[formal.type_str])
+            known: np.dtype[Any] = types[formal.type_str]
+            return known
         if "to" in attributes:
-            return np.dtype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
+            return helper.tensor_dtype_to_np_dtype(attributes["to"])
         if "value" in attributes:
-            return np.dtype(helper.tensor_dtype_to_np_dtype(attributes["value"].data_type))
+            return helper.tensor_dtype_to_np_dtype(attributes["value"].data_type)
         (only,) = formal.types
         return np.dtype(np.bool_) if only == "tensor(bool)" else np.dtype(np.int64)
 

@@ -22,6 +22,10 @@ HALF_RANGE = 2**32
 """What an uint64 is divided by, to be worked on in two parts that int64 holds."""
 
 
+NO_CELL = 2**31 - 1
+"""Beyond the cells of a plane that is gathered: tables of more than 2**31 cells fit no model."""
+
+
 class Keys:
     """Numbers that stand for the elements of a tensor and are ordered like them, of a type that onnxruntime pools.
 
@@ -200,7 +204,7 @@ def greatest_of_taps(
     loses = graph("Less", elements, greatest)
     if ranked:
         loses = graph("Or", loses, graph("Less", ranked.rank, highest))
-    candidates = graph("Where", loses, np.int64(2**63 - 1), cells)
+    candidates = graph("Where", loses, np.int64(NO_CELL), cells)
     first = graph("ReduceMin", candidates, axes=axes, keepdims=0, why="The first of equal elements.")
     return graph("Squeeze", value, axes=axes), first
 
