@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from typing import Any
 
@@ -375,6 +376,34 @@ def test_every_row_has_a_lowering() -> None:
 
 def test_byte_order_is_that_of_the_runtime() -> None:
     assert to_onnx(pooling.AvgPool2d(2), SHAPE, dtype=">f8") == to_onnx(pooling.AvgPool2d(2), SHAPE, dtype=np.float64)
+
+
+# --- the page of graphs ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made() -> Any:
+    path = Path(__file__).resolve().parent.parent / "docs" / "make_onnx.py"
+    spec = importlib.util.spec_from_file_location("make_onnx", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_graphs_is_made_from_the_graphs(made: Any) -> None:
+    assert made.PAGE.read_text(encoding="utf-8") == made.page(), "run `python docs/make_onnx.py`"
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_graphs_hold_the_operators_of_their_row(operator: str, made: Any) -> None:
+    graphs = [operators_of(made.graph(layer, made.DRAWN)) for layer in made.EXAMPLES[operator]]
+    assert any(set(OPERATORS[operator].onnx) <= graph for graph in graphs)
+
+
+def operators_of(graph: onnx.GraphProto) -> set[str]:
+    return {node.op_type for node in graph.node}
 
 
 # --- NaN, -inf and extremes ------------------------------------------------------------------------------------------

@@ -22,10 +22,6 @@ HALF_RANGE = 2**32
 """What an uint64 is divided by, to be worked on in two parts that int64 holds."""
 
 
-NO_CELL = 2**31 - 1
-"""Beyond the cells of a plane that is gathered: tables of more than 2**31 cells fit no model."""
-
-
 class Keys:
     """Numbers that stand for the elements of a tensor and are ordered like them, of a type that onnxruntime pools.
 
@@ -129,7 +125,7 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
     if why:
         taps = gathered(graph, keys.tensor, stage.axes, why)
         cells = cells_of_taps(graph, stage.axes) if indexed else None
-        greatest, *index = greatest_of_taps(graph, taps, tap_axes(stage.axes), keys.rule(rule), cells, stage.title)
+        greatest, *index = greatest_of_taps(graph, stage, taps, tap_axes(stage.axes), keys.rule(rule), cells)
     else:
         greatest, *index = _greatest_by_node(graph, stage, keys)
     results = [greatest, *(numbered(graph, stage, each, x, whole=not why) for each in index)]
@@ -166,14 +162,14 @@ def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]
 
 
 def greatest_of_taps(
-    graph: Graph, taps: str, axes: Sequence[int], rule: str | None, cells: Value | None, why: str
+    graph: Graph, stage: Stage, taps: str, axes: Sequence[int], rule: str | None, cells: Value | None = None
 ) -> tuple[str, ...]:
     """Find the greatest of the taps of each window and, if it is known where these stand, the first such cell.
 
     Parameters
     ----------
-    graph : Graph
-        Where nodes go.
+    graph, stage
+        Where nodes go, and the pooling.
     taps : str
         Of a type that onnxruntime reduces.
     axes : sequence of int
@@ -182,8 +178,6 @@ def greatest_of_taps(
         What becomes of NaN; None for whole numbers, which have none.
     cells : str or ndarray, optional
         Where in the plane the taps stand.
-    why : str
-        Doc string of the reduction.
 
     Returns
     -------
@@ -193,18 +187,18 @@ def greatest_of_taps(
     keep = 0 if cells is None else 1
     ranked = Ranked(graph, taps, rule) if rule else None
     elements = ranked.elements if ranked else taps
-    greatest = value = graph("ReduceMax", elements, axes=axes, keepdims=keep, why=why)
+    greatest = value = graph("ReduceMax", elements, axes=axes, keepdims=keep, why=stage.title)
     highest = ""
     if ranked:
         highest = graph("ReduceMax", ranked.rank, axes=axes, keepdims=keep, why="Windows of NaN, and of -inf.")
         value = ranked.corrected(greatest, highest)
     if cells is None:
         return (value,)
-    # NaN is not less than anything; where there is some, it has the highest rank.
-    loses = graph("Less", elements, greatest)
+    # Nothing is less than NaN; where there is some, only it has the highest rank.
+    loses = graph("Less", elements, value)
     if ranked:
         loses = graph("Or", loses, graph("Less", ranked.rank, highest))
-    candidates = graph("Where", loses, np.int64(NO_CELL), cells)
+    candidates = graph("Where", loses, np.int64(stage.cells), cells, why="No cell of the plane.")
     first = graph("ReduceMin", candidates, axes=axes, keepdims=0, why="The first of equal elements.")
     return graph("Squeeze", value, axes=axes), first
 

@@ -39,7 +39,7 @@ def fractional_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> 
     taps_shape = np.array([*planes, *stage.sizes, math.prod(kernel)])
     named = graph("Reshape", cells, taps_shape) if stage.arguments["return_indices"] else None
     taps = graph("Reshape", taken, taps_shape)
-    values, *index = greatest_of_taps(graph, taps, [2 + dimensions], keys.rule("propagate"), named, stage.title)
+    values, *index = greatest_of_taps(graph, stage, taps, [2 + dimensions], keys.rule("propagate"), named)
     return (keys.elements(values), *(numbered(graph, stage, each, x, whole=False) for each in index))
 
 

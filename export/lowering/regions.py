@@ -131,7 +131,7 @@ def _greatest_of_gathered(graph: Graph, x: str, maps: str, rows: _Windows, colum
         )
         cells.append(graph("Where", graph("Less", cell, np.int64(0)), np.int64(0), cell))
     taps = _gathered(graph, x, maps, cells, stage)
-    (value,) = greatest_of_taps(graph, taps, [4, 5], None if graph.finite else "propagate", None, stage.title)
+    (value,) = greatest_of_taps(graph, stage, taps, [4, 5], None if graph.finite else "propagate")
     return graph("Transpose", value, perm=[1, 0, 2, 3])
 
 
@@ -254,7 +254,7 @@ def _reduced_samples(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_
         number = graph("Squeeze", graph("Mul", *count), axes=[3, 4])
         value = graph("Div", total, graph.cast(number, dtype), why=stage.title)
     else:
-        (value,) = greatest_of_taps(graph, sample, [4, 5], "propagate", None, stage.title)
+        (value,) = greatest_of_taps(graph, stage, sample, [4, 5], "propagate")
     # A bin has samples if it has a first one on both axes.
     some = [graph("Gather", each.taken, np.int64(0), axis=2) for each in axes]
     both = graph("And", graph("Unsqueeze", some[0], axes=[2]), graph("Unsqueeze", some[1], axes=[1]))
