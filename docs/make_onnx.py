@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+from pooling.export import to_onnx
 
 import pooling
-from pooling.export import to_onnx
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
 
@@ -70,8 +70,8 @@ graph is run in onnxruntime and compared with the layer before it is handed over
 
 RUNTIMES = {
     "int64 and uint64": "its CPU plugin computes them in int32, so whatever needs more bits comes out wrong",
-    "int32 and uint32": "maxima go through float64, which it computes in float32, and means through int64: numbers beyond "
-    "24 bits come out wrong",
+    "int32 and uint32": "maxima go through float64, which it computes in float32, and means through int64: what needs "
+    "more than 24 bits comes out wrong",
     "float64": "it computes in float32, and turns an infinity into the largest float32",
     "bfloat16": "its Python package takes no such arrays",
     "RoiAlign with boxes of no extent": "it gives NaN for bins without samples, where the layer and onnxruntime give 0",

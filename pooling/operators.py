@@ -111,12 +111,19 @@ OPERATORS: dict[str, Operator] = {
             "Greatest element of each of a fixed number of windows.",
         ),
         _mean("adaptive_avg_pool", "adaptive", "AveragePool", "Mean of each of a fixed number of windows."),
-        _float("lp_pool", (1, 2, 3), "sliding", "norm", ("Abs", "Pow", "Gather", "ReduceSum"), "p-norm of every window."),
-        _float("global_lp_pool", (), "global", "norm", ("Abs", "Pow", "ReduceSum"), "p-norm of every channel."),
         _float(
-            "gem_pool", (2,), "global", "norm", ("Pow", "ReduceMean"), "Generalised mean of every map."
+            "lp_pool", (1, 2, 3), "sliding", "norm", ("Abs", "Pow", "Gather", "ReduceSum"), "p-norm of every window."
         ),
-        _float("blur_pool", (2,), "sliding", "blur", ("Gather", "Mul", "ReduceSum"), "Binomial blur at every stride-th pixel."),
+        _float("global_lp_pool", (), "global", "norm", ("Abs", "Pow", "ReduceSum"), "p-norm of every channel."),
+        _float("gem_pool", (2,), "global", "norm", ("Pow", "ReduceMean"), "Generalised mean of every map."),
+        _float(
+            "blur_pool",
+            (2,),
+            "sliding",
+            "blur",
+            ("Gather", "Mul", "ReduceSum"),
+            "Binomial blur at every stride-th pixel.",
+        ),
         _float(
             "max_blur_pool",
             (2,),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -674,7 +675,7 @@ def test_where_no_model_can_be_written(tmp_path: Path) -> None:
         with pytest.raises(ValueError) as caught:
             save(model, path)
         assert str(caught.value) == sentence
-    with pytest.raises(TypeError, match="save: model must be an onnx.ModelProto, not int"):
+    with pytest.raises(TypeError, match=r"save: model must be an onnx\.ModelProto, not int"):
         save(2, tmp_path / "pool.onnx")  # type: ignore[arg-type]
 
 
