@@ -68,7 +68,7 @@ def to_onnx(
         The size that unpooling restores, as in the call of the layer.
     finite : bool
         Promises that no maximum ever meets NaN or an infinity; it is then one node, where one node can say it, and
-        runs faster. Without the promise a model does with them what `pool` does.
+        runs several times faster. Without the promise a model does with them what `pool` does.
     verify : bool
         Whether to run the finished model in onnxruntime and to compare it with `pool`.
 
@@ -246,7 +246,9 @@ def _resolved(
         if layer.operator not in LOWERINGS:
             raise ValueError(f"to_onnx: {kind} cannot be exported; known are {', '.join(LOWERINGS)}")
         if isinstance(pool, Sequential) and OPERATORS[layer.operator].windows in ("regions", "named"):
-            raise ValueError(f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it")
+            raise ValueError(
+                f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it alone"
+            )
         if output_size is not None and layer.operator != "max_unpool":
             raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"

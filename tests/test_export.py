@@ -122,8 +122,8 @@ def test_random_sequences_are_verified(dimensions: int) -> None:
 
 WIDE = {"kernel_size": 2, "dilation": 3, "padding": 3}
 GATHERED_MEAN = ["Gather", "ReduceSum", "Gather", "ReduceSum", "Div"]
-RANKS = ["IsNaN", "Greater", "Cast", "Where"]
-CORRECTION = ["Cast", "Gather", "Add"]
+RANKS = ["IsNaN", "Greater", "Cast", "Cast", "Add", "Add"]
+CORRECTION = ["Less", "Where", "Greater", "Where"]
 
 
 @pytest.mark.parametrize(
@@ -131,19 +131,21 @@ CORRECTION = ["Cast", "Gather", "Add"]
     [
         (pooling.MaxPool2d(3, 2, 1), "float32", None, [*RANKS, "MaxPool", "MaxPool", *CORRECTION]),
         (pooling.MaxPool2d(3, 2, 1), "float32", 7, [
-            "Less", "Greater", "Or", "Not", "Greater", "Cast", "Cast", "Mul", "Add", "MaxPool", "MaxPool", *CORRECTION,
+            "Less", "Greater", "Or", "Not", "Greater", "Cast", "Cast", "Add", "Add", "MaxPool", "MaxPool", "Cast",
+            "Gather", "Add",
         ]),
         (pooling.MaxPool2d(3, 2, 1, return_indices=True), "float64", None, [
             *RANKS, "MaxPool", "MaxPool", *CORRECTION, "Cast", "Equal", "Where", "Mod",
         ]),
         (pooling.MaxPool2d(2, nan="ignore"), "float32", None, [
-            "IsNaN", "Greater", "Cast", "Where", "Add", "Where", "MaxPool", "MaxPool", *CORRECTION,
+            "IsNaN", "Greater", "Cast", "Cast", "Where", "Add", "Sub", "MaxPool", "MaxPool", "Less", "Where", "Less",
+            "Where",
         ]),
         (pooling.MinPool2d(2), "float32", None, ["Neg", *RANKS, "MaxPool", "MaxPool", *CORRECTION, "Neg"]),
         (pooling.GlobalMaxPool2d(), "float32", None, [*RANKS, "GlobalMaxPool", "GlobalMaxPool", *CORRECTION]),
         (pooling.MaxPool2d(2), "int8", None, ["Cast", "MaxPool", "Cast"]),
         (pooling.MaxPool2d(2), "bool", None, ["Cast", "MaxPool", "Cast"]),
-        (pooling.MaxPool2d(2), "int64", None, ["Gather", "Gather", "ReduceMax"]),
+        (pooling.MaxPool2d(2), "int64", None, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
         (pooling.AvgPool2d(2), "float16", None, ["Cast", "AveragePool", "Cast"]),
         (pooling.AvgPool2d(2), "int32", None, [
             "Cast", "Gather", "ReduceSum", "Gather", "ReduceSum", "Mod", "Sub", "Div", "Add", "Mod", "Add", "Greater",
@@ -179,10 +181,10 @@ def check_drawn(layer: Layer, dtype: str, opset: int | None, **keywords: Any) ->
         (pooling.MaxPool2d(3, 2, 1), "float32", None, ["MaxPool"]),
         (pooling.MaxPool2d(3, 2, 1, ceil_mode=True), "float32", 7, ["MaxPool"]),
         (pooling.MaxPool2d(3, 2, 1, return_indices=True), "float64", None, ["MaxPool", "Mod"]),
-        (pooling.MaxPool2d(3, dilation=2), "float32", 9, ["Gather", "Gather", "ReduceMax"]),
+        (pooling.MaxPool2d(3, dilation=2), "float32", 9, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
         (pooling.MaxPool2d(3, dilation=2), "float32", 10, ["MaxPool"]),
-        (pooling.MaxPool2d(**WIDE), "float32", None, ["Gather", "Gather", "ReduceMax"]),
-        (pooling.AdaptiveMaxPool2d(3), "float32", None, ["Gather", "Gather", "ReduceMax"]),
+        (pooling.MaxPool2d(**WIDE), "float32", None, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
+        (pooling.AdaptiveMaxPool2d(3), "float32", None, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
         (pooling.AdaptiveMaxPool2d((3, 4)), "float32", None, ["MaxPool"]),
         (pooling.AvgPool2d(3, 2, 1), "float32", 7, ["AveragePool"]),
         (pooling.AvgPool2d(3, 2, 1, True), "float32", None, ["Pad", "AveragePool"]),
@@ -411,7 +413,7 @@ def operators_of(graph: onnx.GraphProto) -> set[str]:
 
 
 @pytest.mark.parametrize("opset", [7, 8, 9, 13, 19, OPSETS[-1]])
-@pytest.mark.parametrize("corner", itertools.product((0, 1), (0, 1)))
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_nan_reaches_every_window_that_holds_it(corner: tuple[int, int], opset: int) -> None:
     # A plain MaxPool keeps 0, 0, 0 or 1024 of these, depending on the corner.
     x = np.zeros((4, 1, 32, 32), np.float32)
@@ -742,6 +744,17 @@ SHAPE = (1, 1, 4, 4)
             ValueError,
             "to_onnx: input_shape=('N', 'C', 2, 2) of MaxPool2d has the name 'C' on axis H; spatial sizes must be "
             "integers, since windows become explicit pads",
+        ),
+        (
+            (pooling.Sequential(MAX, pooling.MaxUnpool2d(2)), SHAPE),
+            ValueError,
+            "to_onnx: MaxUnpool2d takes more than one input and cannot be part of a Sequential; export it alone",
+        ),
+        (
+            (pooling.FractionalMaxPool2d(2, 2), ("N", 1, 4, 4)),
+            ValueError,
+            "to_onnx: input_shape=('N', 1, 4, 4) of FractionalMaxPool2d has names; every map has windows of its own, "
+            "which become part of the model, so batch and channels must be integers",
         ),
         (
             (MAX, ("N", 4)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..builder import Graph, Value
 from ..stages import Stage
 from .indices import numbered
 from .special import Ranked
-from .windows import attributes, cells_of_taps, empty, gathered, tap_axes, why_not_one_node
+from .windows import attributes, cells_of_taps, empty, gathered, greatest, tap_axes, why_not_one_node
 
 __all__ = ["Keys", "global_max_pool", "greatest_of_taps", "max_pool", "min_pool"]
 
@@ -122,13 +123,15 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
     rule, indexed = stage.arguments["nan"], stage.arguments["return_indices"]
     keys = Keys(graph, x, smallest=smallest)
     why = why_not_one_node(graph, "MaxPool", stage.axes) or _why_no_max_pool(graph, keys.tensor)
-    if why:
-        taps = gathered(graph, keys.tensor, stage.axes, why)
-        cells = cells_of_taps(graph, stage.axes) if indexed else None
-        greatest, *index = greatest_of_taps(graph, stage, taps, tap_axes(stage.axes), keys.rule(rule), cells)
+    index: list[str] = []
+    if why and indexed:
+        taps, cells = gathered(graph, keys.tensor, stage.axes, why), cells_of_taps(graph, stage.axes)
+        best, *index = greatest_of_taps(graph, stage, taps, tap_axes(stage.axes), keys.rule(rule), cells)
+    elif why:
+        best = _pooled(graph, keys, rule, partial(greatest, graph, axes=stage.axes), f"{stage.title}: {why}")
     else:
-        greatest, *index = _greatest_by_node(graph, stage, keys)
-    results = [greatest, *(numbered(graph, stage, each, x, whole=not why) for each in index)]
+        best, *index = _greatest_by_node(graph, stage, keys)
+    results = [best, *(numbered(graph, stage, each, x, whole=not why) for each in index)]
     none = empty(stage.axes)
     if none.any():
         nothing: tuple[Value, ...] = (keys.nothing, np.int64(-1))
@@ -152,9 +155,9 @@ def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]
     if not keys.may_be_nan:
         return graph.outputs(outputs, "MaxPool", keys.tensor, **words, why=why)
     ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
-    greatest, *at = graph.outputs(outputs, "MaxPool", ranked.elements, **words, why=why)
+    best, *at = graph.outputs(outputs, "MaxPool", ranked.elements, **words, why=why)
     highest, *at_highest = graph.outputs(outputs, "MaxPool", ranked.rank, **words, why="Windows of NaN, and of -inf.")
-    value = ranked.corrected(greatest, highest)
+    value = ranked.corrected(best, highest)
     if not at:
         return (value,)
     why = "The first NaN, the first -inf or the first of the greatest numbers."
@@ -187,11 +190,11 @@ def greatest_of_taps(
     keep = 0 if cells is None else 1
     ranked = Ranked(graph, taps, rule) if rule else None
     elements = ranked.elements if ranked else taps
-    greatest = value = graph("ReduceMax", elements, axes=axes, keepdims=keep, why=stage.title)
+    best = value = graph("ReduceMax", elements, axes=axes, keepdims=keep, why=stage.title)
     highest = ""
     if ranked:
         highest = graph("ReduceMax", ranked.rank, axes=axes, keepdims=keep, why="Windows of NaN, and of -inf.")
-        value = ranked.corrected(greatest, highest)
+        value = ranked.corrected(best, highest)
     if cells is None:
         return (value,)
     # Nothing is less than NaN; where there is some, only it has the highest rank.
@@ -206,12 +209,18 @@ def greatest_of_taps(
 def global_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower global max pooling."""
     keys = Keys(graph, inputs[0])
-    if not keys.may_be_nan:
-        return (keys.elements(_greatest_of_planes(graph, stage, keys.tensor, stage.title)),)
-    ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
-    greatest = _greatest_of_planes(graph, stage, ranked.elements, stage.title)
-    highest = _greatest_of_planes(graph, stage, ranked.rank, "Planes of NaN, and of -inf.")
-    return (keys.elements(ranked.corrected(greatest, highest)),)
+    pool = partial(_greatest_of_planes, graph, stage)
+    return (keys.elements(_pooled(graph, keys, stage.arguments["nan"], pool, stage.title)),)
+
+
+def _pooled(graph: Graph, keys: Keys, nan: str, pool: Callable[..., str], why: str) -> str:
+    """Pool keys by something that gives the greatest numbers and is not to be trusted with NaN and -inf."""
+    rule = keys.rule(nan)
+    if rule is None:
+        return pool(keys.tensor, why=why)
+    ranked = Ranked(graph, keys.tensor, rule)
+    best, highest = pool(ranked.elements, why=why), pool(ranked.rank, why="Windows of NaN, and of -inf.")
+    return ranked.corrected(best, highest)
 
 
 def _greatest_of_planes(graph: Graph, stage: Stage, x: str, why: str) -> str:
