@@ -48,17 +48,18 @@ class Ranked:
         self._graph = graph
         least = np.array(-np.inf, graph.dtypes[x])
         is_not_number = is_nan(graph, x)
-        number = graph.cast(graph("Greater", x, least), np.float32)
         nan = graph.cast(is_not_number, np.float32)
+        # openvino finds some NaN greater than anything, so ranks must not depend on what NaN compares to.
         if rule == "ignore":
             self.elements = graph("Where", is_not_number, least, x, why="NaN is ignored.")
-            above = graph("Add", number, np.float32(1))
+            above = graph("Add", graph.cast(graph("Greater", self.elements, least), np.float32), np.float32(1))
             self.rank = graph("Sub", above, nan, why="0 for NaN, 1 for -inf, 2 for other numbers.")
             self._meaning = [np.nan, -np.inf, 0.0]
         else:
             self.elements = x
+            number = graph.cast(graph("Greater", x, least), np.float32)
             twice = graph("Add", nan, nan)
-            self.rank = graph("Add", number, twice, why="0 for -inf, 1 for other numbers, 2 for NaN.")
+            self.rank = graph("Max", number, twice, why="0 for -inf, 1 for other numbers, 2 for NaN.")
             self._meaning = [-np.inf, 0.0, np.nan]
 
     def corrected(self, greatest: str, highest: str) -> str:
