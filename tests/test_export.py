@@ -77,7 +77,8 @@ def test_random_layers_equal_their_graphs_in_onnxruntime(operator: str) -> None:
             continue
         model = check(layer, shape, arrays, opset)
         ran += 1
-        if row.windows != "regions":
+        # Before opset 13 onnx does not look through the shape that unpooling makes at run time.
+        if row.windows != "regions" and (row.windows != "named" or (opset or 19) >= 13):
             assert inferred_shapes(model) == [layer.output_shape(shape)] * len(model.graph.output)
     assert ran > FORMS * 2 // 3
 
@@ -158,7 +159,8 @@ CORRECTION = ["Less", "Where", "Greater", "Where"]
             "Cast", "Gather", "Mul", "ReduceSum", "Gather", "Mul", "ReduceSum", "Cast",
         ]),
         (pooling.MaxUnpool2d(2), "float32", 17, [
-            "Reshape", "Reshape", "ConstantOfShape", "Less", "Where", "ScatterElements", "Reshape",
+            "Reshape", "Reshape", "Shape", "Slice", "Concat", "ConstantOfShape", "Less", "Where", "ScatterElements",
+            "Reshape",
         ]),
     ],
 )  # fmt: skip
@@ -644,6 +646,9 @@ def test_verification_costs_what_a_few_planes_cost(monkeypatch: pytest.MonkeyPat
     to_onnx(pooling.MaxPool2d(2, return_indices=True), (64, 512, 6, 6))
     to_onnx(pooling.MaxPool2d(2, return_indices=True), ("N", 512, 6, 6))
     assert set(seen) == {(2, 2, 6, 6), (1, 2, 6, 6), (3, 2, 6, 6)}
+    seen.clear()
+    to_onnx(pooling.MaxUnpool2d(2), (64, 512, 6, 6))
+    assert set(seen) == {(2, 2, 6, 6)}
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
