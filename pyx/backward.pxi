@@ -7,7 +7,8 @@ ctypedef void (*add_run_fn)(void* dst, const void* src, ptrdiff_t n) noexcept no
 ctypedef void (*weave_fn)(
     void* dst, const void* src, ptrdiff_t apart, ptrdiff_t n, ptrdiff_t ways) noexcept nogil
 ctypedef ptrdiff_t (*scatter_fn)(
-    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t cells, bint skip
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t first, ptrdiff_t cells,
+    bint checked, bint skip
 ) noexcept nogil
 
 
@@ -431,7 +432,7 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
             if leaves.sum.load != NULL:
                 leaves.sum.load(converted, gradient, n)
                 values = converted
-            leaves.scatter(sums, values, index, n, 1, elements, False)
+            leaves.scatter(sums, values, index, n, 1, 0, elements, False, False)
             if leaves.sum.load != NULL and p % per_plane == per_plane - 1:
                 leaves.sum.store(pooling.grad_input + plane * elements * size, sums, elements)
             gradient += n * size
@@ -440,8 +441,25 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     return -1
 
 
+cdef inline int cut_axis(const plan_t* plan) noexcept nogil:
+    """The axis across which a plane is cut."""
+    return 0 if plan.axes[0].input_size > 1 else 1
+
+
+cdef inline ptrdiff_t parts_of(const plan_t* plan, const int64_t* indices) noexcept nogil:
+    """Parts of a plane that are made apart, so that few planes are work for several threads.
+
+    Winners near a cut are found for both sides. Indices that are given may name any element, so that every part would
+    have to look at all of them.
+    """
+    cdef const axis_t* axis = &plan.axes[cut_axis(plan)]
+    if indices != NULL or plan.outer >= MANY_PLANES:
+        return 1
+    return max(1, min(<ptrdiff_t> MANY_PLANES, axis.input_size // (4 * axis.kernel_size) // axis.dilation))
+
+
 cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    """Send each gradient to the element that its index names, for planes begin to end.
+    """Send each gradient to the element that its index names, for parts begin to end of planes.
 
     Returns the position of the first index that names no element, or -1.
     """
@@ -449,44 +467,64 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef const plan_t* plan = pooling.plan
     cdef const gradient_t* leaves = pooling.leaves
     cdef const contest_t* contest = pooling.contest
+    cdef const axis_t* cut = &plan.axes[cut_axis(plan)]
     cdef ptrdiff_t size = leaves.sum.storage
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t elements = plane_cells(plan)
-    cdef ptrdiff_t bands = bands_of(plan)
-    cdef ptrdiff_t at, n, plane, task, bad
+    cdef ptrdiff_t slab = elements // cut.input_size
+    cdef ptrdiff_t parts = parts_of(plan, pooling.indices)
+    cdef ptrdiff_t at, n, task, bad, part, first, cells, d, h, segment
     cdef int64_t* found = <int64_t*> scratch
     cdef char* contest_memory = scratch + round_up(plan.segment * inner * 8, 64)
     cdef char* converted = contest_memory + round_up(indexed_scratch(plan, contest), 64)
     cdef char* sums = converted + plan.segment * inner * leaves.sum.value
+    cdef char* target
     cdef const int64_t* index
     cdef const char* gradient
-    cdef row_t row = row_of(plan, begin * bands)
-    cdef row_t line
+    cdef row_t row
+    cdef holders_t depths, heights, held
     cdef bint empty_windows = (
         plan.axes[0].has_empty or plan.axes[1].has_empty or plan.axes[2].has_empty)
-    for plane in range(begin, end):
+    for task in range(begin, end):
+        row.outer = task // parts
+        part = task % parts
+        first = part * cut.input_size // parts
+        cells = (part + 1) * cut.input_size // parts - first
+        depths.first = heights.first = 0
+        depths.stop = plan.axes[0].output_size
+        heights.stop = plan.axes[1].output_size
+        if parts > 1:
+            held = holders_of(cut, first, cells)
+            if cut_axis(plan) == 0:
+                depths = held
+            else:
+                heights = held
+        first *= slab
+        cells *= slab
+        target = pooling.grad_input + (row.outer * elements + first) * size
         if leaves.sum.load == NULL:
-            sums = pooling.grad_input + plane * elements * size
-        memset(sums, 0, elements * leaves.sum.value)
-        for task in range(bands):
-            line = row
-            n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
-            while line.h < min(row.h + plan.band, plan.axes[1].output_size):
-                at = output_offset(plan, &line)
-                if pooling.indices == NULL:
-                    index = found
-                    contest_row(plan, contest, pooling.input, &line, NULL, found, contest_memory)
-                else:
-                    index = pooling.indices + at
-                gradient = pooling.grad_output + at * size
-                if leaves.sum.load != NULL:
-                    leaves.sum.load(converted, gradient, n)
-                    gradient = converted
-                bad = leaves.scatter(sums, gradient, index, n, inner, elements // inner, empty_windows)
-                if bad >= 0:
-                    return at + bad
-                line.h += 1
-            advance(plan, &row)
+            sums = target
+        memset(sums, 0, cells * leaves.sum.value)
+        for d in range(depths.first, depths.stop):
+            for h in range(heights.first, heights.stop):
+                for segment in range(plan.segments):
+                    row.d, row.h, row.segment = d, h, segment
+                    n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
+                    at = output_offset(plan, &row)
+                    if pooling.indices == NULL:
+                        index = found
+                        contest_row(plan, contest, pooling.input, &row, NULL, found, contest_memory)
+                    else:
+                        index = pooling.indices + at
+                    gradient = pooling.grad_output + at * size
+                    if leaves.sum.load != NULL:
+                        leaves.sum.load(converted, gradient, n)
+                        gradient = converted
+                    bad = leaves.scatter(
+                        sums, gradient, index, n, inner, first // inner, cells // inner, pooling.indices != NULL,
+                        empty_windows)
+                    if bad >= 0:
+                        return at + bad
         if leaves.sum.load != NULL:
-            leaves.sum.store(pooling.grad_input + plane * elements * size, sums, elements)
+            leaves.sum.store(target, sums, cells)
     return -1

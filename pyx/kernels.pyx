@@ -246,6 +246,8 @@ def scatter_backward(
     job.grad_output = gradient.data
     job.grad_input = target.data
     cdef work_fn work = scatter_planes
-    if indices is None and plan.plan.pieces.stacked:
+    cdef ptrdiff_t tasks = plan.plan.outer * parts_of(&plan.plan, job.indices)
+    if indices is None and plan.plan.pieces.stacked and plan.plan.outer > 1:
         work = scatter_stacks
-    return share(work, &job, plan.plan.outer, scatter_scratch(&plan.plan, &leaves, &contest), threads)
+        tasks = plan.plan.outer
+    return share(work, &job, tasks, scatter_scratch(&plan.plan, &leaves, &contest), threads)

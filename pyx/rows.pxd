@@ -574,28 +574,29 @@ cdef inline void add_run(real_t* dst, const real_t* src, ptrdiff_t n) noexcept n
 
 
 cdef inline ptrdiff_t scatter(
-    real_t* dst, const real_t* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t cells,
-    bint skip,
+    real_t* dst, const real_t* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t first,
+    ptrdiff_t cells, bint checked, bint skip,
 ) noexcept nogil:
-    """``dst[index[x], c] += src[x, c]``; return the position of the first index that names no cell, or -1.
+    """``dst[index[x] - first, c] += src[x, c]`` for cells from `first` on.
 
-    With `skip`, -1 is an index too: that of a window without any element, which has no gradient.
+    If indices are to be checked, return the position of the first that names none of these cells, or -1. With `skip`,
+    -1 is an index too: that of a window without any element, which has no gradient.
     """
     cdef ptrdiff_t x, c, bad = -1
     cdef int64_t i
     if inner == 1:
         for x in range(n):
-            i = index[x]
+            i = index[x] - first
             if <uint64_t> i < <uint64_t> cells:
                 dst[i] += src[x]
-            elif not (skip and i == -1) and bad < 0:
+            elif checked and not (skip and index[x] == -1) and bad < 0:
                 bad = x
     else:
         for x in range(n // inner):
             for c in range(inner):
-                i = index[x * inner + c]
+                i = index[x * inner + c] - first
                 if <uint64_t> i < <uint64_t> cells:
                     dst[i * inner + c] += src[x * inner + c]
-                elif not (skip and i == -1) and bad < 0:
+                elif checked and not (skip and index[x * inner + c] == -1) and bad < 0:
                     bad = x * inner + c
     return bad
