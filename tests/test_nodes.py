@@ -1,8 +1,10 @@
-"""Layers read from ONNX nodes: against the conformance cases of onnx and onnxruntime, real networks and onnxruntime."""
+"""Layers read from ONNX nodes: what they say, real networks, and random nodes against onnxruntime.
+
+The conformance tests of onnx and onnxruntime are in test_onnx_backend.py.
+"""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,7 @@ import pytest
 
 import pooling
 from pooling.layers import Layer
-from pooling.operators import OPERATORS
 from tests.conftest import UNIT, Array, assert_same, assert_within
-from tests.test_reference import CONFORMANCE, tensor
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -40,16 +40,6 @@ def answer(node: onnx.NodeProto, opset: int, x: Array) -> list[Array]:
         index = np.ravel_multi_index(np.unravel_index(index, x.shape[2:]), x.shape[2:], order="F")
     planes = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * (x.ndim - 2))
     return [value, index + planes * int(np.prod(x.shape[2:]))]
-
-
-def is_accepted(operator: str, dtype: str) -> bool:
-    family = {
-        "MaxPool": "max_pool",
-        "AveragePool": "avg_pool",
-        "GlobalMaxPool": "global_max_pool",
-        "GlobalAveragePool": "global_avg_pool",
-    }
-    return operator in family and dtype in OPERATORS[family[operator]].dtypes
 
 
 # --- what nodes say --------------------------------------------------------------------------------------------------
@@ -129,53 +119,11 @@ def test_valid_padding_leaves_ceil_mode_in_force() -> None:
 
 
 def test_operators_that_are_understood() -> None:
-    assert {"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"} == POOLING_OPERATORS
+    names = {"MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"}
+    assert names | {"MaxUnpool", "MaxRoiPool", "RoiAlign"} == POOLING_OPERATORS
 
 
-# --- conformance -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case["id"])
-        for case in CONFORMANCE["cases"]
-        if is_accepted(case["op"], case["inputs"][0]["dtype"])
-    ],
-)
-def test_cases_of_onnxruntime(case: dict[str, Any]) -> None:
-    x = tensor(case["inputs"][0])
-    node = node_of(case["op"], outputs=len(case["outputs"]), **case["attrs"])
-    if case["fail"]:
-        with pytest.raises(ValueError, match=r"^layer_from_node: \w+ node 'pool'"):
-            layer_from_node(node, case["opset"], x.shape)
-        return
-    for result, description in zip(answer(node, case["opset"], x), case["outputs"], strict=True):
-        expected = tensor(description)
-        assert result.dtype == expected.dtype
-        assert result.shape == expected.shape
-        np.testing.assert_allclose(result, expected, rtol=case["tol"], atol=case["tol"])
-
-
-def test_cases_of_onnx() -> None:
-    from onnx.backend.test.case.node import collect_testcases
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # making the cases of all other operators divides by zero, among other things
-        cases = [
-            case
-            for case in collect_testcases(None)
-            if case.model.graph.node[0].op_type in POOLING_OPERATORS
-            and is_accepted(case.model.graph.node[0].op_type, case.data_sets[0][0][0].dtype.name)
-        ]
-    assert len(cases) >= 42
-    for case in cases:
-        (node,) = case.model.graph.node
-        for (x,), outputs in case.data_sets:
-            for result, expected in zip(answer(node, case.model.opset_import[0].version, x), outputs, strict=True):
-                assert result.shape == expected.shape, case.name
-                np.testing.assert_allclose(result, expected, case.rtol, case.atol, err_msg=case.name)
-
+# --- real networks and random nodes ----------------------------------------------------------------------------------
 
 LIGHT = sorted((Path(onnx.__file__).parent / "backend" / "test" / "data" / "light").glob("light_*.onnx"))
 
@@ -267,6 +215,7 @@ def test_exported_layers_are_read_back() -> None:
 
 # --- errors ----------------------------------------------------------------------------------------------------------
 
+KNOWN = "AveragePool, GlobalAveragePool, GlobalLpPool, GlobalMaxPool, LpPool, MaxPool, MaxRoiPool, MaxUnpool, RoiAlign"
 KERNEL = {"kernel_shape": [2, 2]}
 MAP = (1, 1, 4, 4)
 MAX = "layer_from_node: MaxPool node 'pool'"
@@ -283,18 +232,16 @@ def broken(change: Any, operator: str = "MaxPool", **attributes: Any) -> onnx.No
     ("node", "opset", "shape", "sentence"),
     [
         (
-            node_of("LpPool", **KERNEL),
+            node_of("Conv", **KERNEL),
             19,
             MAP,
-            "layer_from_node: LpPool node 'pool' is not understood; known are AveragePool, GlobalAveragePool, "
-            "GlobalMaxPool, MaxPool",
+            f"layer_from_node: Conv node 'pool' is not understood; known are {KNOWN}",
         ),
         (
             broken(lambda node: setattr(node, "domain", "com.example")),
             19,
             MAP,
-            f"{MAX} of domain 'com.example' is not understood; known are AveragePool, GlobalAveragePool, "
-            "GlobalMaxPool, MaxPool",
+            f"{MAX} of domain 'com.example' is not understood; known are {KNOWN}",
         ),
         (
             onnx.helper.make_node("MaxPool", ["x"], ["stem/pool_1"]),

@@ -13,7 +13,7 @@ import onnx
 import onnx.inliner
 import onnx.shape_inference
 
-from pooling.export import POOLING_OPERATORS, layer_from_node
+from pooling.export import layer_from_node
 from pooling.layers import Layer
 
 __all__ = ["CannotRunError", "Network", "Stage", "read_network"]
@@ -24,6 +24,8 @@ SMALL_TENSOR = 1024
 """Elements up to which the values of an initializer may matter to shapes: nobody reshapes to more axes than that."""
 INVENTED = "unk__"
 """How names begin that shape inference gives to dimensions without one."""
+COMPARED = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
+"""The operators that are stages; those of other pooling operators would need data of their own."""
 CEIL_MODE_CLEAR = 22
 """The opset since which shape inference drops the windows of ceil_mode that start in the padding."""
 
@@ -292,7 +294,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
 def _poolings(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Yield the pooling nodes of a graph and its subgraphs, each behind those that it depends on."""
     for node in graph.node:
-        if node.op_type in POOLING_OPERATORS and node.domain in ("", "ai.onnx"):
+        if node.op_type in COMPARED and node.domain in ("", "ai.onnx"):
             yield node
         for inner in _subgraphs(node):
             yield from _poolings(inner)
