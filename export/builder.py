@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
 from pooling._version import __version__
@@ -25,31 +25,52 @@ class Graph:
     """Nodes of one operator set, added by calling the graph with an operator and its inputs.
 
     ``graph("Mul", graph("AveragePool", x, kernel_shape=[2]), scale)`` adds two nodes and returns the name of the
-    product. Nodes and constants get names that say where they belong: ``MaxPool2d/Mod``, ``MaxPool2d/Mod/B``.
+    product. Nodes and constants get names that say where they belong: ``MaxPool2d/Mod``, ``MaxPool2d/Mod/B``. The type
+    of every tensor is known, so that an operator which the operator set does not have for a type is refused.
 
     Parameters
     ----------
     opset : int
-        Version of the default operator set; it decides which attributes and inputs an operator has.
-    dtype : numpy.dtype
-        Type of the tensors that are pooled.
+        Version of the default operator set; it decides which attributes, inputs and types an operator has.
 
     Attributes
     ----------
     scope : str
         First part of the names of the nodes that follow.
+    inputs : dict
+        Inputs of the model with their shapes, in their order.
+    dtypes : dict
+        The type of each tensor, by its name.
+    planes_are_fixed : bool
+        Whether the nodes fit one number of maps and channels only, where these have no names.
     """
 
-    def __init__(self, opset: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, opset: int) -> None:
         self.opset = opset
-        self.dtype = dtype
         self.scope = ""
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self.inputs: dict[str, Dims] = {}
+        self.dtypes: dict[str, np.dtype[Any]] = {}
+        self.planes_are_fixed = False
+        self._final: dict[str, str] = {}
+
+    def input(self, name: str, dtype: np.dtype[Any], shape: Dims) -> str:
+        """Add an input of the model and return its name."""
+        self.inputs[name] = shape
+        self.dtypes[name] = dtype
+        return name
 
     def __call__(self, operator: str, *inputs: Value, why: str = "", **keywords: Any) -> str:
         """Add a node and return the name of its first output; see `outputs`."""
         return self.outputs(1, operator, *inputs, why=why, **keywords)[0]
+
+    def cast(self, x: str, dtype: DTypeLike, why: str = "") -> str:
+        """Convert a tensor to a type, unless it has it."""
+        wanted = np.dtype(dtype)
+        if self.dtypes[x] == wanted:
+            return x
+        return self("Cast", x, to=helper.np_dtype_to_tensor_dtype(wanted), why=why)
 
     def outputs(self, count: int, operator: str, *inputs: Value, why: str = "", **keywords: Any) -> tuple[str, ...]:
         """Add a node and return the names of its first `count` outputs.
@@ -71,7 +92,7 @@ class Graph:
         Raises
         ------
         ValueError
-            If the operator, a keyword or an output does not exist in this opset.
+            If the operator, a keyword, an output or the type of an input does not exist in this opset.
         """
         try:
             schema = onnx.defs.get_schema(operator, self.opset, "")
@@ -89,14 +110,15 @@ class Graph:
                 given.append(np.array(value, np.int64))
             else:
                 raise self._too_old(f"{name} of {operator}", operator, _with_attribute(name))
+        types = self._types(schema, given)
         node = self._unused(f"{self.scope}/{operator}")
         names = tuple(node if i == 0 else f"{node}/{schema.outputs[i].name}" for i in range(count))
         self.nodes.append(
             helper.make_node(
                 operator,
                 [
-                    value if isinstance(value, str) else self._constant(f"{node}/{name}", value)
-                    for value, name in zip(given, input_names, strict=False)
+                    value if isinstance(value, str) else self._constant(f"{node}/{_formal_name(schema, i)}", value)
+                    for i, value in enumerate(given)
                 ],
                 names,
                 name=node,
@@ -104,35 +126,63 @@ class Graph:
                 **attributes,
             )
         )
+        for name, formal in zip(names, schema.outputs, strict=False):
+            self.dtypes[name] = self._output_type(formal, types, attributes)
         return names
 
-    def has(self, operator: str, attribute: str) -> bool:
-        """Whether the operator has the attribute in this opset."""
-        return attribute in onnx.defs.get_schema(operator, self.opset, "").attributes
+    def _types(self, schema: onnx.defs.OpSchema, given: Sequence[Value]) -> dict[str, np.dtype[Any]]:
+        """Find what each type variable of an operator stands for, refusing types that this opset lacks."""
+        types: dict[str, np.dtype[Any]] = {}
+        for i, value in enumerate(given):
+            position = min(i, len(schema.inputs) - 1)
+            formal = schema.inputs[position]
+            dtype = self.dtypes[value] if isinstance(value, str) else np.asarray(value).dtype
+            types[formal.type_str] = dtype
+            if _type_name(dtype) not in formal.types:
+                has = _with_type(position, _type_name(dtype))
+                raise self._too_old(f"{schema.name} of {dtype.name}", schema.name, has)
+        return types
 
-    def model(
-        self, input_shape: Dims, results: Mapping[str, str], output_shape: Dims, description: str
-    ) -> onnx.ModelProto:
+    def _output_type(self, formal: Any, types: Mapping[str, Any], attributes: Mapping[str, Any]) -> np.dtype[Any]:
+        if formal.type_str in types:
+            return np.dtype(types[formal.type_str])
+        if "to" in attributes:
+            return np.dtype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
+        if "value" in attributes:
+            return np.dtype(helper.tensor_dtype_to_np_dtype(attributes["value"].data_type))
+        (only,) = formal.types
+        return np.dtype({"tensor(bool)": np.bool_, "tensor(int64)": np.int64}[only])
+
+    def has(self, operator: str, attribute: str) -> bool:
+        """Whether this opset has the operator with the attribute."""
+        try:
+            return attribute in onnx.defs.get_schema(operator, self.opset, "").attributes
+        except onnx.defs.SchemaError:
+            return False
+
+    def final(self, tensor: str) -> str:
+        """Return the name that a tensor has in the finished model."""
+        return self._final.get(tensor, tensor)
+
+    def model(self, results: Mapping[str, tuple[str, Dims]], description: str) -> onnx.ModelProto:
         """Return the finished model.
 
         Parameters
         ----------
-        input_shape, output_shape : tuple of int and str
-            Of the tensor ``"input"`` and of every result.
         results : mapping
-            From the name that a result shall have to the tensor that holds it; ``"indices"`` are int64.
+            From the name that a result shall have to the tensor that holds it, and its shape.
         description : str
             Doc string of the graph.
         """
-        final = {tensor: name for name, tensor in results.items()}
+        self._final = {tensor: name for name, (tensor, _) in results.items()}
         for node in self.nodes:
             for tensors in (node.input, node.output):
-                tensors[:] = [final.get(tensor, tensor) for tensor in tensors]
+                tensors[:] = [self.final(tensor) for tensor in tensors]
         graph = helper.make_graph(
             self.nodes,
             "pooling",
-            [_described("input", self.dtype, input_shape)],
-            [_described(name, np.int64 if name == "indices" else self.dtype, output_shape) for name in results],
+            [_described(name, self.dtypes[name], shape) for name, shape in self.inputs.items()],
+            [_described(name, self.dtypes[tensor], shape) for name, (tensor, shape) in results.items()],
             initializer=self.constants,
             doc_string=description,
         )
@@ -157,16 +207,34 @@ class Graph:
 
     def _too_old(self, what: str, operator: str, has: Callable[[onnx.defs.OpSchema], bool]) -> ValueError:
         """Say since which opset something exists."""
-        first = min(
+        since = [
             schema.since_version
             for schema in onnx.defs.get_all_schemas_with_history()
             if schema.name == operator and schema.domain == "" and has(schema)
-        )
-        return ValueError(f"to_onnx: opset={self.opset} lacks {what}, which this pooling needs; use opset >= {first}")
+        ]
+        remedy = f"use opset >= {min(since)}" if since else "no opset has it"
+        return ValueError(f"to_onnx: opset={self.opset} lacks {what}, which this pooling needs; {remedy}")
 
 
 def _with_attribute(name: str) -> Callable[[onnx.defs.OpSchema], bool]:
     return lambda schema: name in schema.attributes
+
+
+def _with_type(position: int, name: str) -> Callable[[onnx.defs.OpSchema], bool]:
+    return lambda schema: position < len(schema.inputs) and name in schema.inputs[position].types
+
+
+def _formal_name(schema: onnx.defs.OpSchema, position: int) -> str:
+    """Name an input; operators like Concat have one name for any number of them."""
+    last = len(schema.inputs) - 1
+    behind = position - last
+    return f"{schema.inputs[min(position, last)].name}{behind + 1 if behind > 0 else ''}"
+
+
+def _type_name(dtype: np.dtype[Any]) -> str:
+    """Name a type as schemas do."""
+    name = {"float32": "float", "float64": "double"}.get(dtype.name, dtype.name)
+    return f"tensor({name})"
 
 
 def _described(name: str, dtype: Any, shape: Sequence[int | str]) -> onnx.ValueInfoProto:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -13,18 +12,25 @@ import onnx
 from numpy.typing import DTypeLike
 
 from pooling import geometry
-from pooling.geometry import Axis
+from pooling.fractional import _Fractional
+from pooling.geometry import Axis, Sizes
 from pooling.layers import Layer, Sequential
+from pooling.operators import BOOL, FLOATS, INTEGERS, OPERATORS
+from pooling.unpooling import CONVENTIONS
 
 from .builder import Dims, Graph
 from .lowering import LOWERINGS
+from .stages import Order, Stage
+from .verification import Placed, verify_model
 
 __all__ = ["to_onnx"]
 
-DTYPES = ("float32", "float64")
 OLDEST_OPSET = 7
 DEFAULT_OPSET = 19
 """The oldest opset in which MaxPool and AveragePool have every attribute that the graphs use."""
+
+REGIONS = "regions"
+"""Name of the number of regions, which is free at run time."""
 
 
 def to_onnx(
@@ -33,27 +39,41 @@ def to_onnx(
     *,
     dtype: DTypeLike = np.float32,
     opset: int | None = None,
+    layout: str | None = None,
+    indices: str = "torch",
+    output_size: Sizes | None = None,
+    verify: bool = True,
 ) -> onnx.ModelProto:
     """Return an ONNX model that computes what a layer, or several one after another, compute.
 
     Parameters
     ----------
     pool : Layer or Sequential
-        What to export.
+        What to export: any layer of this package.
     input_shape : sequence of int and str
         Shape of the input as `pool` takes it, with or without the batch, in its layout. Batch and channels
         may have names, such as ``"N"``, and are then free at run time; spatial sizes are integers.
     dtype : dtype
-        float32 or float64, of input and output.
+        Of the input and the output: whatever `pool` takes, bfloat16 (ml_dtypes) included.
     opset : int, optional
         Version of the ONNX operator set, from 7 to the newest that the onnx package knows; by default 19, the
         oldest whose MaxPool and AveragePool have every attribute, so that older runtimes read the model too.
+    layout : {"channels_first", "channels_last"}, optional
+        The layout of `pool`, which decides; another is refused. For the reader of the call.
+    indices : {"torch", "onnx", "onnx_column_major", "tensorflow"}
+        How indices count elements, those that a maximum gives and those that unpooling takes; see
+        `pooling.convert_indices`.
+    output_size : int or sequence of int, optional
+        The size that unpooling restores, as in the call of the layer.
+    verify : bool
+        Whether to run the finished model in onnxruntime and to compare it with `pool`.
 
     Returns
     -------
     onnx.ModelProto
-        Takes ``input`` and gives ``output``, and for a layer with ``return_indices=True`` also ``indices``:
-        int64 positions in the spatial plane, as the layer itself returns them.
+        Takes ``input`` and gives ``output``, and for a layer with ``return_indices=True`` also ``indices``, int64.
+        Unpooling takes ``indices`` as well. Pooling of regions takes ``rois``, in float64 if that is `dtype` and else
+        in float32, and RoIAlign also ``batch_indices``; the number of regions is free.
 
     Raises
     ------
@@ -62,62 +82,81 @@ def to_onnx(
     ValueError
         If an argument has a wrong value, a window finds no place on the input, or the opset lacks an operator
         that the pooling needs.
+    VerificationError
+        If the model does not run in onnxruntime, or does not give what `pool` gives. The sentence shows the first
+        element that differs.
+    ModuleNotFoundError
+        If `verify` is True and onnxruntime is not installed.
 
     Notes
     -----
     No node has ``ceil_mode`` or ``auto_pad``, whose meaning depends on opset and runtime: all geometry is
-    resolved to explicit pads. MaxPool, AveragePool, GlobalMaxPool and GlobalAveragePool do the work where
-    they can; around them or in their place:
+    resolved to explicit pads. MaxPool, AveragePool, GlobalMaxPool, GlobalAveragePool, MaxRoiPool and RoiAlign do the
+    work where they can; around them or in their place:
 
+    - What becomes of NaN in a maximum is up to the runtime, and onnxruntime returns the lowest finite number for a
+      window of nothing but -inf. So elements are ranked, a second MaxPool finds the highest rank of every window, and
+      what it says is added: NaN, -inf or nothing. `nan` of the layer is kept, and indices are those of the layer.
+    - Types that onnxruntime does not pool are converted to one that holds all of their numbers, int64 and uint64 are
+      reduced as int64. Means of float16 and bfloat16 are made in float32 and rounded once; those of integers in int64,
+      which rounds nothing, and the quotient is rounded as the layer does.
     - ``ceil_mode`` with ``count_include_pad`` becomes a Pad with zeros and an AveragePool that leaves out the
       cells that only ``ceil_mode`` touches.
     - ``divisor_override`` becomes an AveragePool over all taps, and a Mul by their number over the divisor.
-    - Padding of `kernel_size` or more, possible with dilation, is refused by onnxruntime; what a window
-      without any element gives, ONNX does not say; and opsets below 19 have no dilated AveragePool, those
-      below 10 no dilated MaxPool. In all these cases Gather reads the taps of each window: for a maximum they
-      lie side by side for a MaxPool without overlap, for an average they are added axis by axis.
-    - In float64, onnxruntime has no AveragePool, GlobalAveragePool and GlobalMaxPool. Gather and ReduceSum,
-      ReduceMean and ReduceMax do their work; nothing is rounded to float32 on the way.
+    - Windows that no MaxPool or AveragePool has are read by Gather, and reduced: adaptive ones of several sizes,
+      padding of `kernel_size` or more, which onnxruntime refuses, and dilation in opsets that lack the word. So are
+      means of more than 1024 taps, in float64.
+    - Norms, generalised means and blurs are worked out in float64 and rounded once.
+    - The windows of fractional pooling are drawn here, unless the layer has samples, and are part of the model.
+    - Unpooling is ScatterElements; since opset 18 the graph itself says that the last of equal indices stays. A
+      negative index is refused by the runtime.
+    - Windows of regions that are off the map are 0; the graph cannot refuse a box, as the layer does. Means of RoIAlign
+      are those of the operator, which looks at pixels of weight 0: NaN or an infinity there spreads.
 
-    What becomes of NaN in a maximum is up to the runtime, whatever the layer's `nan` says: the standard is
-    silent, and in onnxruntime it depends on where in the window NaN stands. Some of its float32 kernels also
-    return the lowest finite number for a window of nothing but -inf.
+    Verification runs the model on ties, negatives, infinities, NaN, zeros of both signs and extreme numbers, at
+    several numbers of maps and channels where these have names. Where they have none, and planes are pooled apart, two
+    of each are enough, so that what it costs depends on the size of a plane and not on the size of the batch.
+    Maxima, indices and integers must be equal. Sums of floats may differ by what rounding allows: n taps of magnitude
+    m by ``n u m``, with u the largest error of one rounding.
 
     Examples
     --------
     >>> import pooling
     >>> from pooling.export import to_onnx
-    >>> model = to_onnx(pooling.MaxPool2d(3, stride=2, ceil_mode=True), ("N", 64, 112, 112))
+    >>> model = to_onnx(pooling.AvgPool2d(3, stride=2, ceil_mode=True), ("N", 64, 112, 112))
     >>> [node.op_type for node in model.graph.node]
-    ['MaxPool']
+    ['Pad', 'AveragePool']
     >>> print(model.graph.doc_string)
-    MaxPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, 112, 112) -> (N, 64, 56, 56)
+    AvgPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, 112, 112) -> (N, 64, 56, 56)
     """
     if not isinstance(pool, (Layer, Sequential)):
         raise TypeError(f"to_onnx: pool={pool!r} must be a Layer or a Sequential, not {type(pool).__name__}")
-    shape = _checked_shape(input_shape)
-    graph = Graph(_checked_opset(opset), _checked_dtype(dtype))
-    stages = _resolved(pool, shape, graph.dtype)
-    values: tuple[str, ...] = ("input",)
+    shape, number = _checked_shape(input_shape), _checked_dtype(dtype)
+    graph = Graph(_checked_opset(opset))
+    _check_words(pool, layout, indices)
+    verify = geometry.flag("to_onnx", "verify", verify)
+    stages = _resolved(pool, shape, number, indices, output_size)
+    values = _inputs(graph, stages, number, shape)
+    placed = []
     for order, run in groupby(stages, lambda stage: stage.order):
         together = list(run)
         graph.scope = together[0].name
-        values = (order.to_channels_first(graph, values[0]),)
+        values = tuple(order.to_channels_first(graph, value) for value in values)
         for stage in together:
             graph.scope = stage.name
-            values = LOWERINGS[stage.layer.operator](graph, values[0], stage.layer, stage.axes)
+            taken, values = values, LOWERINGS[stage.layer.operator](graph, stage, values)
+            placed.append(Placed(stage, taken, values))
         values = tuple(order.from_channels_first(graph, value) for value in values)
     if not stages:
         graph.scope = "Sequential"
         values = (graph("Identity", "input"),)
-    output_shape = stages[-1].output_shape if stages else shape
-    model = graph.model(
-        shape,
-        dict(zip(("output", "indices"), values, strict=False)),
-        output_shape,
-        f"{pool!r}: {_shown(shape)} -> {_shown(output_shape)}",
-    )
+    output_shape = stages[-1].order.shape_of_layer(stages[-1].result) if stages else shape
+    results = {name: (value, output_shape) for name, value in zip(("output", "indices"), values, strict=False)}
+    title = stages[0].title if isinstance(pool, Layer) else f"Sequential({', '.join(stage.title for stage in stages)})"
+    model = graph.model(results, f"{title}: {_shown(shape)} -> {_shown(output_shape)}")
     onnx.checker.check_model(model, full_check=True)
+    if verify:
+        verify_model(model, graph, placed)
     return model
 
 
@@ -143,11 +182,14 @@ def _checked_dtype(dtype: Any) -> np.dtype[Any]:
     try:
         if dtype is None:  # for NumPy that would be float64
             raise TypeError
+        if isinstance(dtype, str) and dtype == "bfloat16":
+            from ml_dtypes import bfloat16 as dtype
         found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     except TypeError:
-        raise TypeError(f"to_onnx: dtype={dtype!r} is no NumPy dtype; use {' or '.join(DTYPES)}") from None
-    if found.name not in DTYPES:
-        raise TypeError(f"to_onnx: dtype={found.name} cannot be exported; use {' or '.join(DTYPES)}")
+        raise TypeError(f"to_onnx: dtype={dtype!r} is no NumPy dtype; use a name such as 'float32'") from None
+    known = FLOATS + INTEGERS + BOOL
+    if found.name not in known:
+        raise TypeError(f"to_onnx: dtype={found.name} cannot be exported; use one of {', '.join(known)}")
     return found
 
 
@@ -165,71 +207,117 @@ def _checked_opset(opset: Any) -> int:
     return operator.index(opset)
 
 
+def _check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
+    for name, word, words in (("layout", layout, geometry.LAYOUTS), ("indices", indices, CONVENTIONS)):
+        if name == "layout" and word is None:
+            continue
+        if not isinstance(word, str):
+            raise TypeError(f"to_onnx: {name}={word!r} must be a string, not {type(word).__name__}")
+        if word not in words:
+            raise ValueError(f"to_onnx: {name}={word!r} must be one of {', '.join(map(repr, words))}")
+    for layer in [pool] if isinstance(pool, Layer) else pool:
+        if layout not in (None, layer.layout):
+            raise ValueError(
+                f"to_onnx: layout={layout!r} contradicts {type(layer).__name__}, whose layout is {layer.layout!r}; "
+                f"make the layer with layout={layout!r}, or leave the argument out"
+            )
+
+
 def _shown(shape: Dims) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
-@dataclass(frozen=True)
-class Order:
-    """How the axes of a stage lie, and the way to ``(N, C, *S)``, the order that ONNX has, and back."""
-
-    layout: str
-    dimensions: int
-    batched: bool
-
-    @property
-    def permutation(self) -> list[int]:
-        """The axes in the order ``(N, C, *S)``, or ``(C, *S)``."""
-        channels = self.batched + self.dimensions
-        return [*range(self.batched), channels, *range(self.batched, channels)]
-
-    def to_channels_first(self, graph: Graph, x: str) -> str:
-        """Bring the input of a stage into the order ``(N, C, *S)``."""
-        if self.layout == "channels_last":
-            x = graph("Transpose", x, perm=self.permutation, why="ONNX pools with the channels first.")
-        return x if self.batched else graph("Unsqueeze", x, axes=[0], why="ONNX pools batches only.")
-
-    def from_channels_first(self, graph: Graph, x: str) -> str:
-        """Undo `to_channels_first`."""
-        if not self.batched:
-            x = graph("Squeeze", x, axes=[0])
-        if self.layout == "channels_last":
-            x = graph("Transpose", x, perm=np.argsort(self.permutation).tolist())
-        return x
+# ----------------------------------------------------------------------------------------------------------
+# Layers in their places
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A layer in its place: its name in the model, axis order, windows and the shape of its result."""
-
-    name: str
-    layer: Layer
-    order: Order
-    axes: tuple[Axis, ...]
-    output_shape: Dims
-
-
-def _resolved(pool: Layer | Sequential, shape: Dims, dtype: np.dtype[Any]) -> list[Stage]:
-    """Lay out the windows of every layer, refusing whatever the layer itself would refuse."""
-    stages = []
+def _resolved(
+    pool: Layer | Sequential, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any
+) -> list[Stage]:
+    """Put every layer into its place, refusing whatever the layer itself would refuse."""
+    stages: list[Stage] = []
     for number, layer in enumerate([pool] if isinstance(pool, Layer) else pool):
         kind = type(layer).__name__
         if layer.operator not in LOWERINGS:
             raise ValueError(f"to_onnx: {kind} cannot be exported; known are {', '.join(LOWERINGS)}")
-        rank, dimensions = len(shape), layer.dimensions
-        spatial = geometry.spatial_slice(rank, dimensions, layer.layout, function=kind)
-        for size, axis in zip(shape[spatial], geometry.axis_names(dimensions), strict=False):
-            if isinstance(size, str) and rank - dimensions in (1, 2):
-                raise ValueError(
-                    f"to_onnx: input_shape={shape!r} of {kind} has the name {size!r} on axis {axis}; spatial "
-                    "sizes must be integers, since windows become explicit pads"
-                )
-        sizes = tuple(1 if isinstance(size, str) else size for size in shape)
-        axes = layer.axes(sizes)
-        # Pooling no elements checks divisor_override and whatever else depends on no size.
-        layer(np.empty(geometry.replace_spatial([0] * rank, spatial, sizes[spatial]), dtype))
-        shape = (*shape[: spatial.start], *(axis.output_size for axis in axes), *shape[spatial.stop :])
+        if isinstance(pool, Sequential) and OPERATORS[layer.operator].windows in ("regions", "named"):
+            raise ValueError(f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it")
+        if output_size is not None and layer.operator != "max_unpool":
+            raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"
-        order = Order(layer.layout, dimensions, batched=rank - dimensions == 2)
-        stages.append(Stage(name, layer, order, axes, shape))
+        stage = _stage(name, layer, shape, dtype, indices, output_size)
+        shape = stage.order.shape_of_layer(stage.result)
+        stages.append(stage)
     return stages
+
+
+def _stage(name: str, layer: Layer, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any) -> Stage:
+    kind, rank, dimensions = type(layer).__name__, len(shape), layer.dimensions
+    spatial = geometry.spatial_slice(rank, dimensions, layer.layout, function=kind)
+    for size, axis in zip(shape[spatial], geometry.axis_names(dimensions), strict=False):
+        if isinstance(size, str) and rank - dimensions in (1, 2):
+            raise ValueError(
+                f"to_onnx: input_shape={shape!r} of {kind} has the name {size!r} on axis {axis}; spatial "
+                "sizes must be integers, since windows become explicit pads"
+            )
+    sizes = tuple(1 if isinstance(size, str) else size for size in shape)
+    windows = OPERATORS[layer.operator].windows
+    order = Order(layer.layout, dimensions, batched=rank - dimensions == 2)
+    axes: tuple[Axis, ...] = ()
+    nothing = np.empty(geometry.replace_spatial([0] * rank, spatial, sizes[spatial]), dtype)
+    # Pooling no elements checks whatever depends on no size.
+    if windows == "fractional":
+        layer = _with_samples(layer, shape, dtype)
+        pooled = layer.output_shape(sizes)[spatial]
+    elif windows == "named":
+        pooled = layer.output_shape(sizes, output_size=output_size)[spatial]  # type: ignore[call-arg]
+        layer(nothing, np.empty(nothing.shape, np.int64), output_size=output_size)  # type: ignore[call-arg]
+    elif windows == "regions":
+        pooled = layer.output_shape(sizes)[2:]
+        regions = [np.empty((0, 5))] if layer.operator == "max_roi_pool" else [np.empty((0, 4)), np.empty(0, np.int64)]
+        layer(nothing, *regions)
+    else:
+        axes = layer.axes(sizes)
+        layer(nothing)
+        pooled = tuple(axis.output_size for axis in axes)
+    channels_first = order.shape_of_graph(shape)
+    batch: Dims = (REGIONS,) if windows == "regions" else channels_first[:1]
+    result = (*batch, channels_first[1], *pooled)
+    return Stage(name, layer, order, channels_first, axes, result, indices, output_size)
+
+
+def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
+    """Return fractional pooling with samples, drawn as the layer itself would draw them."""
+    kind, dimensions = type(layer).__name__, layer.dimensions
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) < len(shape):
+        raise ValueError(
+            f"to_onnx: input_shape={shape!r} of {kind} has names; every map has windows of its own, which become part "
+            "of the model, so batch and channels must be integers"
+        )
+    arguments = dict(layer.arguments)
+    array = np.broadcast_to(np.zeros((), dtype), sizes)
+    given, rng = arguments["_random_samples"], arguments["rng"]
+    names = ("kernel_size", "output_size", "output_ratio", "layout")
+    pooling = _Fractional.of(layer.function, dimensions, array, *(arguments[name] for name in names))
+    geometry.flag(layer.function, "return_indices", arguments["return_indices"])
+    samples = pooling.samples(given, rng)
+    batch = sizes[0] if len(sizes) == dimensions + 2 else 1
+    arguments["_random_samples"] = samples.reshape(batch, len(samples) // max(batch, 1), dimensions)
+    arguments["rng"] = None
+    return type(layer)(**arguments)
+
+
+def _inputs(graph: Graph, stages: Sequence[Stage], dtype: np.dtype[Any], shape: Dims) -> tuple[str, ...]:
+    """Add the inputs of the model."""
+    values = [graph.input("input", dtype, shape)]
+    operator = stages[0].layer.operator if stages else ""
+    coordinates = np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    if operator == "max_unpool":
+        values.append(graph.input("indices", np.dtype(np.int64), shape))
+    elif operator == "max_roi_pool":
+        values.append(graph.input("rois", coordinates, (REGIONS, 5)))
+    elif operator == "roi_align":
+        values.append(graph.input("rois", coordinates, (REGIONS, 4)))
+        values.append(graph.input("batch_indices", np.dtype(np.int64), (REGIONS,)))
+    return tuple(values)

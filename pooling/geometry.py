@@ -170,6 +170,16 @@ class Axis:
             divisor = np.minimum(-((start - padded_end) // self.dilation), self.kernel_size)
         return Windows(output, start + skipped * self.dilation, count, divisor)
 
+    def taps(self) -> NDArray[np.int64]:
+        """List the input cell under each tap of each window, of shape (output_size, kernel_size); -1 where none is."""
+        outputs = np.arange(self.output_size, dtype=np.int64)
+        tap = np.arange(self.kernel_size, dtype=np.int64)
+        if self.adaptive:
+            windows = self.windows(outputs)
+            return np.where(tap < windows.count[:, np.newaxis], windows.first[:, np.newaxis] + tap, -1)
+        cells = (outputs * self.stride - self.pad_begin)[:, np.newaxis] + tap * self.dilation
+        return np.where((cells >= 0) & (cells < self.input_size), cells, -1)
+
     def border_windows(self, *, count_include_pad: bool = False) -> Windows:
         """Cut the windows outside `interior`, in the order of their outputs."""
         begin, end = self.interior

@@ -1,0 +1,82 @@
+"""Models as files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import onnx
+
+__all__ = ["save"]
+
+LARGEST = 2**31 - 1
+"""What protobuf holds in one message."""
+
+
+def save(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
+    """Write a model to a file: all of it, or nothing.
+
+    The model is written to another file in the same folder, which then takes the place of `path`. So whoever reads
+    `path` finds a whole model at any time, and an error leaves there what was there.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        What to write.
+    path : str or path-like
+        The file, in a folder that exists.
+
+    Raises
+    ------
+    TypeError
+        If `model` is no model.
+    ValueError
+        If `path` is a folder or lies in none, or the model is larger than 2 GB, more than a file of this format holds
+        without external data.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import pooling
+    >>> from pooling.export import save, to_onnx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(to_onnx(pooling.MaxPool2d(2), ("N", 3, 8, 8)), os.path.join(folder, "pool.onnx"))
+    ...     os.listdir(folder)
+    ['pool.onnx']
+    """
+    if not isinstance(model, onnx.ModelProto):
+        raise TypeError(f"save: model must be an onnx.ModelProto, not {type(model).__name__}")
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f"save: path={os.fspath(path)!r} is a folder; give the name of a file")
+    if not target.parent.is_dir():
+        raise ValueError(f"save: path={os.fspath(path)!r} lies in a folder that does not exist; make it first")
+    try:
+        content = model.SerializeToString()
+    except Exception as error:  # protobuf's own, which depends on its version
+        raise ValueError(f"save: the model cannot be written ({error}); it must be smaller than 2 GB") from error
+    if len(content) > LARGEST:
+        raise ValueError(
+            f"save: the model has {len(content)} bytes, and a file without external data holds {LARGEST}; "
+            "export smaller stages"
+        )
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, target.stat().st_mode if target.exists() else 0o666 & ~_umask())
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

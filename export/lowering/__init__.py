@@ -1,0 +1,37 @@
+"""Each pooling as the graph of standard operators that computes it, on tensors of shape ``(N, C, *S)``.
+
+A graph is made of what onnxruntime runs: where that lacks an operator for a type, the graph converts to a type that
+holds every number of it, or does without the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..builder import Graph
+from ..stages import Stage
+from . import blurs, extremes, fractional, means, norms, regions, unpooling
+
+__all__ = ["LOWERINGS"]
+
+Lowering = Callable[[Graph, Stage, tuple[str, ...]], tuple[str, ...]]
+
+LOWERINGS: dict[str, Lowering] = {
+    "max_pool": extremes.max_pool,
+    "min_pool": extremes.min_pool,
+    "avg_pool": means.avg_pool,
+    "global_max_pool": extremes.global_max_pool,
+    "global_avg_pool": means.global_avg_pool,
+    "adaptive_max_pool": extremes.max_pool,
+    "adaptive_avg_pool": means.avg_pool,
+    "lp_pool": norms.lp_pool,
+    "global_lp_pool": norms.global_lp_pool,
+    "gem_pool": norms.gem_pool,
+    "blur_pool": blurs.blur_pool,
+    "max_blur_pool": blurs.max_blur_pool,
+    "max_roi_pool": regions.max_roi_pool,
+    "roi_align": regions.roi_align,
+    "fractional_max_pool": fractional.fractional_max_pool,
+    "max_unpool": unpooling.max_unpool,
+}
+"""By row of the operator table, what adds the nodes of a layer to a graph and names its results."""

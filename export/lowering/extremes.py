@@ -1,0 +1,212 @@
+"""Greatest and smallest elements of windows, and where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pooling.operators import FLOATS
+
+from ..builder import Graph, Value
+from ..stages import Stage
+from .indices import numbered
+from .special import Ranked
+from .windows import attributes, cells_of_taps, empty, gathered, tap_axes, why_not_one_node
+
+__all__ = ["Keys", "global_max_pool", "greatest_of_taps", "max_pool", "min_pool"]
+
+HALF_RANGE = 2**32
+"""What an uint64 is divided by, to be worked on in two parts that int64 holds."""
+
+
+class Keys:
+    """Numbers that stand for the elements of a tensor and are ordered like them, of a type that onnxruntime pools.
+
+    Parameters
+    ----------
+    graph : Graph
+        Where nodes go.
+    x : str
+        The tensor.
+    smallest : bool
+        Whether the order is the other way round.
+    """
+
+    def __init__(self, graph: Graph, x: str, *, smallest: bool = False) -> None:
+        self.graph = graph
+        self.dtype = graph.dtypes[x]
+        self.smallest = smallest
+        self.special = self.dtype.name in FLOATS
+        if self.dtype == np.uint64:
+            self.tensor = self._from_uint64(x)
+        elif self.dtype in (np.int64, np.float64):
+            self.tensor = x
+        else:
+            wide = self.dtype in (np.int32, np.uint32)
+            why = f"Exact; onnxruntime does not pool {self.dtype.name} in every opset."
+            self.tensor = graph.cast(x, np.float64 if wide else np.float32, why=why)
+        if smallest:
+            why = "The smallest is the greatest the other way round."
+            self.tensor = self._turned(self.tensor, why)
+
+    def elements(self, keys: str) -> str:
+        """Turn keys back into elements."""
+        if self.smallest:
+            keys = self._turned(keys)
+        return self._to_uint64(keys) if self.dtype == np.uint64 else self.graph.cast(keys, self.dtype)
+
+    def of(self, element: Any) -> NDArray[Any]:
+        """Return the key of one element."""
+        key = element
+        if self.dtype == np.uint64:
+            key = int(element) - 2**63
+        if self.smallest:
+            key = -1 - int(key) if self.graph.dtypes[self.tensor] == np.int64 else -key
+        return np.array(key, self.graph.dtypes[self.tensor])
+
+    @property
+    def nothing(self) -> NDArray[Any]:
+        """The key of what loses against everything: the result of an empty window."""
+        if self.special:
+            return self.of(np.inf if self.smallest else -np.inf)
+        if self.dtype == np.bool_:
+            return self.of(float(self.smallest))
+        limits = np.iinfo(self.dtype)
+        return self.of(limits.max if self.smallest else limits.min)
+
+    def _turned(self, keys: str, why: str = "") -> str:
+        if self.graph.dtypes[keys] == np.int64:  # -x of the least integer is none
+            return self.graph("Sub", np.int64(-1), keys, why=why)
+        return self.graph("Neg", keys, why=why)
+
+    def _from_uint64(self, x: str) -> str:
+        graph = self.graph
+        high = graph.cast(graph("Div", x, np.uint64(HALF_RANGE)), np.int64)
+        low = graph.cast(graph("Mod", x, np.uint64(HALF_RANGE)), np.int64)
+        shifted = graph("Mul", graph("Sub", high, np.int64(HALF_RANGE // 2)), np.int64(HALF_RANGE))
+        return graph("Add", shifted, low, why="As int64, less 2**63: onnxruntime has no maximum of uint64.")
+
+    def _to_uint64(self, keys: str) -> str:
+        graph = self.graph
+        low = graph("Mod", keys, np.int64(HALF_RANGE))
+        high = graph("Add", graph("Div", graph("Sub", keys, low), np.int64(HALF_RANGE)), np.int64(HALF_RANGE // 2))
+        shifted = graph("Mul", graph.cast(high, np.uint64), np.uint64(HALF_RANGE))
+        return graph("Add", shifted, graph.cast(low, np.uint64))
+
+
+def max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    """Lower max pooling, sliding or adaptive."""
+    return _extreme(graph, stage, inputs[0], smallest=False)
+
+
+def min_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    """Lower min pooling."""
+    return _extreme(graph, stage, inputs[0], smallest=True)
+
+
+def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str, ...]:
+    rule, indexed = stage.arguments["nan"], stage.arguments["return_indices"]
+    keys = Keys(graph, x, smallest=smallest)
+    why = why_not_one_node(graph, "MaxPool", stage.axes) or _why_no_max_pool(graph, keys.tensor)
+    if why:
+        taps = gathered(graph, keys.tensor, stage.axes, why)
+        cells = cells_of_taps(graph, stage.axes) if indexed else None
+        special = rule if keys.special else None
+        greatest, *index = greatest_of_taps(graph, taps, tap_axes(stage.axes), special, cells, stage.title)
+    else:
+        greatest, *index = _greatest_by_node(graph, stage, keys)
+    results = [greatest, *(numbered(graph, stage, each, x, whole=not why) for each in index)]
+    none = empty(stage.axes)
+    if none.any():
+        nothing: tuple[Value, ...] = (keys.nothing, np.int64(-1))
+        results = [
+            graph("Where", none, constant, each, why="Windows without any element.")
+            for each, constant in zip(results, nothing, strict=False)
+        ]
+    return (keys.elements(results[0]), *results[1:])
+
+
+def _why_no_max_pool(graph: Graph, keys: str) -> str:
+    dtype = graph.dtypes[keys]
+    lacking = dtype == np.int64 or (dtype == np.float64 and graph.opset < 8)
+    return f"onnxruntime has no MaxPool of {dtype} in opset {graph.opset}." if lacking else ""
+
+
+def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]:
+    """Pool by MaxPool; its indices count over the whole tensor."""
+    outputs = 2 if stage.arguments["return_indices"] else 1
+    words, why = attributes(stage.axes), stage.title
+    if not keys.special:
+        return graph.outputs(outputs, "MaxPool", keys.tensor, **words, why=why)
+    ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
+    greatest, *at = graph.outputs(outputs, "MaxPool", ranked.elements, **words, why=why)
+    highest, *at_highest = graph.outputs(outputs, "MaxPool", ranked.rank, **words, why="Windows of NaN, and of -inf.")
+    value, ordinary = ranked.corrected(greatest, highest)
+    why = "The first NaN, the first -inf or the first of the greatest numbers."
+    return value, *(graph("Where", ordinary, *each, why=why) for each in zip(at, at_highest, strict=True))
+
+
+def greatest_of_taps(
+    graph: Graph, taps: str, axes: Sequence[int], rule: str | None, cells: Value | None, why: str
+) -> tuple[str, ...]:
+    """Find the greatest of the taps of each window and, if it is known where these stand, the first such cell.
+
+    Parameters
+    ----------
+    graph : Graph
+        Where nodes go.
+    taps : str
+        Of a type that onnxruntime reduces.
+    axes : sequence of int
+        The axes of `taps` along which the taps of a window lie.
+    rule : {"propagate", "ignore"}, optional
+        What becomes of NaN; None for whole numbers, which have none.
+    cells : str or ndarray, optional
+        Where in the plane the taps stand.
+    why : str
+        Doc string of the reduction.
+
+    Returns
+    -------
+    tuple of str
+        The values and, with `cells`, the cells.
+    """
+    keep = 0 if cells is None else 1
+    ranked = Ranked(graph, taps, rule) if rule else None
+    elements = ranked.elements if ranked else taps
+    greatest = value = graph("ReduceMax", elements, axes=axes, keepdims=keep, why=why)
+    highest = ""
+    if ranked:
+        highest = graph("ReduceMax", ranked.rank, axes=axes, keepdims=keep, why="Windows of NaN, and of -inf.")
+        value, _ = ranked.corrected(greatest, highest)
+    if cells is None:
+        return (value,)
+    # NaN is not less than anything; where there is some, it has the highest rank.
+    loses = graph("Less", elements, greatest)
+    if ranked:
+        loses = graph("Or", loses, graph("Less", ranked.rank, highest))
+    candidates = graph("Where", loses, np.int64(2**63 - 1), cells)
+    first = graph("ReduceMin", candidates, axes=axes, keepdims=0, why="The first of equal elements.")
+    return graph("Squeeze", value, axes=axes), first
+
+
+def global_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    """Lower global max pooling."""
+    keys = Keys(graph, inputs[0])
+    if not keys.special:
+        return (keys.elements(_greatest_of_planes(graph, stage, keys.tensor, stage.title)),)
+    ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
+    greatest = _greatest_of_planes(graph, stage, ranked.elements, stage.title)
+    highest = _greatest_of_planes(graph, stage, ranked.rank, "Planes of NaN, and of -inf.")
+    return (keys.elements(ranked.corrected(greatest, highest)[0]),)
+
+
+def _greatest_of_planes(graph: Graph, stage: Stage, x: str, why: str) -> str:
+    if graph.dtypes[x] == np.float32:
+        return graph("GlobalMaxPool", x, why=why)
+    spatial = list(range(2, len(stage.shape)))
+    why = f"{why} onnxruntime has no GlobalMaxPool of {graph.dtypes[x]}."
+    return graph("ReduceMax", x, axes=spatial, keepdims=1, why=why)

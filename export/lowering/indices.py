@@ -1,0 +1,96 @@
+"""How indices count elements: the conventions of `pooling.convert_indices` as graphs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..builder import Graph
+from ..stages import Stage
+
+__all__ = ["cells_named", "numbered"]
+
+
+def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> str:
+    """Count as the stage's convention does what is an index into the plane, or into the whole tensor.
+
+    Parameters
+    ----------
+    graph, stage
+        Where nodes go, and the pooling.
+    index : str
+        Of shape ``(N, C, *O)``.
+    x : str
+        What was pooled.
+    whole : bool
+        Whether `index` counts over the whole tensor, as that of MaxPool does.
+    """
+    if whole and stage.indices == "onnx":
+        return index
+    cells = np.int64(stage.cells)
+    cell = index
+    if whole:
+        cell = graph("Mod", index, cells, why="ONNX counts over the whole tensor, the layer in each plane.")
+    if stage.indices == "torch":
+        return cell
+    if stage.indices == "tensorflow":
+        channels = _channels(graph, stage, x)
+        return graph("Add", graph("Mul", cell, channels[1]), channels[0], why="Counted in each image, channels last.")
+    first = graph("Sub", index, cell) if whole else graph("Mul", _planes(graph, stage, x), cells)
+    if stage.indices == "onnx_column_major":
+        cell = _transposed(graph, cell, stage.spatial)
+    return graph("Add", cell, first, why="Counted over the whole tensor.")
+
+
+def cells_named(graph: Graph, stage: Stage, index: str, x: str) -> str:
+    """Turn indices of the stage's convention into indices into the plane that the stage gives."""
+    if stage.indices == "torch":
+        return index
+    if stage.indices == "tensorflow":
+        return graph("Div", index, _channels(graph, stage, x)[1], why="Counted in each image, channels last.")
+    cell = graph("Mod", index, np.int64(math.prod(stage.sizes)), why="Counted over the whole tensor.")
+    return _transposed(graph, cell, stage.sizes[::-1]) if stage.indices == "onnx_column_major" else cell
+
+
+def _transposed(graph: Graph, cell: str, sizes: Sequence[int]) -> str:
+    """Count row by row what is counted column by column in a plane of these sizes, or the other way round."""
+    if len(sizes) == 1:
+        return cell
+    result = ""
+    for number, size in enumerate(sizes):
+        below = math.prod(sizes[number + 1 :])
+        along = graph("Div", cell, np.int64(below)) if below > 1 else cell
+        along = graph("Mod", along, np.int64(size)) if number else along
+        step = math.prod(sizes[:number])
+        part = graph("Mul", along, np.int64(step)) if step > 1 else along
+        result = graph("Add", result, part, why="The first spatial axis runs fastest.") if result else part
+    return result
+
+
+def _planes(graph: Graph, stage: Stage, x: str) -> str:
+    """Give planes their numbers, in a tensor of shape (N, C, 1, ...)."""
+    ones = [1] * len(stage.spatial)
+    batch, channels = stage.shape[:2]
+    if isinstance(batch, int) and isinstance(channels, int):
+        graph.planes_are_fixed = True
+        planes = np.arange(batch * channels, dtype=np.int64).reshape(batch, channels, *ones)
+        return graph("Identity", planes, why="The number of each plane.")
+    sizes = graph("Gather", graph("Shape", x), np.array([0, 1]), axis=0)
+    count = graph("ReduceProd", sizes, axes=[0], keepdims=0)
+    planes_in_a_row = graph("Range", np.int64(0), count, np.int64(1), why="The number of each plane.")
+    return graph("Reshape", planes_in_a_row, graph("Concat", sizes, np.array(ones), axis=0))
+
+
+def _channels(graph: Graph, stage: Stage, x: str) -> tuple[str, str]:
+    """Give channels their numbers, in a tensor of shape (C, 1, ...), and count them."""
+    ones = [1] * len(stage.spatial)
+    channels = stage.shape[1]
+    if isinstance(channels, int):
+        graph.planes_are_fixed = True
+        numbers = np.arange(channels, dtype=np.int64).reshape(channels, *ones)
+        return graph("Identity", numbers, why="The number of each channel."), graph("Identity", np.int64(channels))
+    count = graph("Gather", graph("Shape", x), np.int64(1), axis=0)
+    in_a_row = graph("Range", np.int64(0), count, np.int64(1), why="The number of each channel.")
+    return graph("Reshape", in_a_row, np.array([-1, *ones])), count

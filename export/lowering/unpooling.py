@@ -1,0 +1,78 @@
+"""Max unpooling by operators that every runtime has."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from onnx import numpy_helper
+
+from ..builder import Graph, Value
+from ..stages import Stage
+from .indices import cells_named
+
+__all__ = ["max_unpool"]
+
+
+def max_unpool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    """Lower max unpooling.
+
+    Of elements with equal indices the last stays. Since opset 18 that is said by the graph: it scatters the numbers of
+    elements, of which the greatest stays, and gathers the elements that they name. Older opsets leave the order of
+    writes to the runtime; onnxruntime writes one after the other.
+    """
+    x, indices = inputs
+    dtype = graph.dtypes[x]
+    cells = math.prod(stage.sizes)
+    elements = graph.cast(x, np.float32, why="Exact.") if dtype.name == "bfloat16" else x
+    flat = np.array([0, 0, stage.cells])
+    elements = graph("Reshape", elements, flat, why="One row of elements for each plane.")
+    named = cells_named(graph, stage, graph.cast(indices, np.int64), x)
+    named = graph("Reshape", named, flat)
+    zeros = _shape_of_planes(graph, stage, x, cells)
+    if graph.opset >= 18:
+        result = _last_written(graph, stage, elements, named, zeros, cells)
+    else:
+        nothing = np.zeros(1, graph.dtypes[elements])
+        filled = graph("ConstantOfShape", zeros, value=numpy_helper.from_array(nothing))
+        scatter = "ScatterElements" if graph.opset >= 11 else "Scatter"
+        result = graph(scatter, filled, _refused(graph, named, cells), elements, axis=2, why=stage.title)
+    return (graph.cast(graph("Reshape", result, np.array([0, 0, *stage.sizes])), dtype),)
+
+
+def _refused(graph: Graph, named: str, cells: int) -> str:
+    """Name a cell that does not exist in place of a negative index, which runtimes would count from the end."""
+    return graph("Where", graph("Less", named, np.int64(0)), np.int64(cells), named, why="No index is negative.")
+
+
+def _last_written(graph: Graph, stage: Stage, elements: str, named: str, zeros: Value, cells: int) -> str:
+    numbers = np.arange(1, stage.cells + 1, dtype=np.int64)
+    numbers_of_elements = graph("Expand", numbers, graph("Shape", named), why="The number of each element, from 1.")
+    none = graph("ConstantOfShape", zeros, value=numpy_helper.from_array(np.zeros(1, np.int64)))
+    winner = graph(
+        "ScatterElements",
+        none,
+        _refused(graph, named, cells),
+        numbers_of_elements,
+        axis=2,
+        reduction="max",
+        why="Which element each cell gets: the last of those that name it, or 0.",
+    )
+    first = graph(
+        "Concat", _one_zero(graph, stage, elements), elements, axis=2, why="Number 0 is the zero of the rest."
+    )
+    return graph("GatherElements", first, winner, axis=2, why=stage.title)
+
+
+def _one_zero(graph: Graph, stage: Stage, elements: str) -> str:
+    zero = numpy_helper.from_array(np.zeros(1, graph.dtypes[elements]))
+    return graph("ConstantOfShape", _shape_of_planes(graph, stage, elements, 1), value=zero)
+
+
+def _shape_of_planes(graph: Graph, stage: Stage, x: str, cells: int) -> Value:
+    batch, channels = stage.shape[:2]
+    if isinstance(batch, int) and isinstance(channels, int):
+        graph.planes_are_fixed = True
+        return np.array([batch, channels, cells])
+    sizes = graph("Gather", graph("Shape", x), np.array([0, 1]), axis=0)
+    return graph("Concat", sizes, np.array([cells]), axis=0)

@@ -1,0 +1,371 @@
+"""Finished models against the layers that they come from, in onnxruntime."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from pooling.layers import Layer
+from pooling.operators import FLOATS, OPERATORS
+from pooling.unpooling import convert_indices
+
+from .builder import Graph
+from .lowering.means import working_dtype
+from .lowering.windows import taps_of
+from .stages import Stage
+
+__all__ = ["Placed", "VerificationError", "run_model", "verify_model"]
+
+Array = NDArray[Any]
+
+UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+"""Largest relative error of one rounding."""
+TINY = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float64": 2.0**-1074}
+"""Smallest number above zero."""
+LARGEST = {"float16": 65504.0, "bfloat16": 3.38953139e38, "float32": 3.40282347e38, "float64": 1.7976931348623157e308}
+"""Largest number."""
+
+KINDS = ("ties", "numbers", "extremes")
+"""What the elements are that models are verified with."""
+REGIONS = 5
+"""Regions that a model is verified with."""
+PLANES = 2
+"""Batch and channels are cut to so many where planes are pooled apart and have no names."""
+
+
+class VerificationError(RuntimeError):
+    """A model does not run in onnxruntime, or does not give there what its layer gives."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A layer in a model: the tensors that it takes and gives, in the graph's order of axes."""
+
+    stage: Stage
+    taken: tuple[str, ...]
+    given: tuple[str, ...]
+
+
+def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed]) -> None:
+    """Run a model in onnxruntime, and compare what every layer makes of its input there with what it makes here.
+
+    Raises
+    ------
+    VerificationError
+        If anything differs, or the model does not run.
+    ModuleNotFoundError
+        If onnxruntime is not installed.
+    """
+    inner = {graph.final(tensor): graph.dtypes[tensor] for each in placed for tensor in (*each.taken, *each.given)}
+    free = bool(placed) and not graph.planes_are_fixed
+    run = _Session(_laid_open(model, inner, placed[0].stage if free else None))
+    if not placed:
+        return
+    for number, kind in enumerate(KINDS):
+        first = placed[0].stage
+        sizes = tuple(_size(size, position, number, free=free) for position, size in enumerate(first.shape))
+        rng = np.random.default_rng([number, len(placed)])
+        arrays = dict(zip(graph.inputs, _inputs(first, sizes, graph.dtypes["input"], kind, rng), strict=True))
+        found = arrays | run(arrays)
+        for each in placed:
+            _compare(each, [found[graph.final(tensor)] for tensor in each.taken], found, graph)
+        last = placed[-1]
+        for name, tensor in zip(("output", "indices"), last.given, strict=False):
+            turned = last.stage.order.array_of_layer(found[graph.final(tensor)])
+            if found[name].tobytes() != (turned if graph.final(tensor) != name else found[name]).tobytes():
+                raise VerificationError(f"to_onnx: {name} is not the result of {last.stage.title} in its layout")
+
+
+def _size(size: int | str, position: int, occasion: int, *, free: bool) -> int:
+    """Choose the size of an axis: names change from one occasion to the next."""
+    if isinstance(size, str):
+        return ((2, 1, 3), (3, 2, 1))[position][occasion]
+    return min(size, PLANES) if free and position < 2 else size
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Models that show what goes on in them
+
+
+def _laid_open(model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Stage | None = None) -> onnx.ModelProto:
+    """Copy a model with all the named tensors among its outputs, and with bfloat16, which NumPy lacks, as float32.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        What to copy.
+    inner : dict
+        Tensors and their types.
+    free : Stage, optional
+        The first layer, if batch and channels of the copy shall be free.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    known = {each.name for each in (*graph.input, *graph.output)}
+    for name, dtype in inner.items():
+        if name not in known:
+            graph.output.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), None))
+    if free is not None:
+        for value in graph.output:
+            value.type.tensor_type.ClearField("shape")
+        order = free.order
+        for value in graph.input:
+            dims = value.type.tensor_type.shape.dim
+            if len(dims) == len(order.permutation):
+                for axis in order.permutation[: 1 + order.batched]:
+                    dims[axis].dim_param = f"free_{axis}"
+    for value in graph.input:
+        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+            narrow = f"{value.name} as bfloat16"
+            for node in graph.node:
+                node.input[:] = [narrow if name == value.name else name for name in node.input]
+            graph.node.insert(0, helper.make_node("Cast", [value.name], [narrow], to=TensorProto.BFLOAT16))
+    for value in graph.output:
+        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+            graph.node.append(
+                helper.make_node("Cast", [value.name], [f"{value.name} as float32"], to=TensorProto.FLOAT)
+            )
+            value.name = f"{value.name} as float32"
+    return copy
+
+
+class _Session:
+    """A model in onnxruntime."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        try:
+            self._runtime: Any = import_module("onnxruntime")
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError(
+                "to_onnx: verify=True runs the model in onnxruntime, which is not installed; "
+                "install pooling[onnx], or use verify=False"
+            ) from None
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4  # what is wrong becomes an exception
+        providers = ["CPUExecutionProvider"]
+        self._session = self._tried(
+            lambda: self._runtime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        )
+
+    def __call__(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        """Run the model; bfloat16 comes and goes."""
+        names = [value.name for value in self._session.get_outputs()]
+        narrow = next((array.dtype for array in arrays.values() if array.dtype.name == "bfloat16"), None)
+        fed = {
+            name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+            for name, array in arrays.items()
+        }
+        results = self._tried(lambda: self._session.run(names, fed))
+        found = {}
+        for name, result in zip(names, results, strict=True):
+            if name.endswith(" as float32"):
+                found[name.removesuffix(" as float32")] = result.astype(narrow)
+            else:
+                found[name] = result
+        return found
+
+    def _tried(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except Exception as error:  # whatever the runtime raises
+            reason = str(error).strip().splitlines()[0]
+            raise VerificationError(
+                f"to_onnx: onnxruntime {self._runtime.__version__} does not run this model ({reason}); "
+                "use another opset or dtype, or verify=False"
+            ) from error
+
+
+def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
+    """Run a model in onnxruntime, one of bfloat16 too.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        What `to_onnx` returned.
+    arrays : sequence of ndarray
+        The inputs of the model, in their order.
+
+    Returns
+    -------
+    list of ndarray
+        Its outputs, in their order.
+    """
+    names = [value.name for value in model.graph.input]
+    found = _Session(_laid_open(model, {}))(dict(zip(names, arrays, strict=True)))
+    return [found[value.name] for value in model.graph.output]
+
+
+# ----------------------------------------------------------------------------------------------------------
+# What models are verified with
+
+
+def _inputs(
+    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator
+) -> list[Array]:
+    """Draw the inputs of a model whose first layer takes tensors of these sizes, as the layer has them."""
+    operator, order = stage.layer.operator, stage.order
+    arrays = [order.array_of_layer(_elements(stage, sizes, dtype, kind, rng))]
+    coordinates = np.float64 if dtype == np.float64 else np.float32
+    if operator == "max_unpool":
+        given = (*sizes[:2], *stage.sizes)
+        named = rng.integers(0, math.prod(stage.sizes), sizes)
+        indices = convert_indices(named, given, source="torch", target=stage.indices)  # type: ignore[arg-type]
+        arrays.append(order.array_of_layer(indices))
+    elif operator in ("max_roi_pool", "roi_align"):
+        maps = rng.integers(0, max(sizes[0], 1), REGIONS if sizes[0] else 0)
+        boxes = _boxes(sizes[2:], len(maps), rng) / float(stage.arguments["spatial_scale"])
+        columns = [boxes, maps] if operator == "roi_align" else [np.concatenate((maps[:, None], boxes), 1)]
+        arrays += [columns[0].astype(coordinates), *columns[1:]]
+    return [np.ascontiguousarray(array) for array in arrays]
+
+
+def _boxes(spatial: tuple[int, ...], count: int, rng: np.random.Generator) -> Array:
+    """Draw boxes x1, y1, x2, y2 that meet their map; some go beyond it, some are small."""
+    ends = []
+    for size in reversed(spatial):
+        low = rng.integers(-4, 4 * size - 2, count) / 4
+        ends.append((low, np.maximum(low, 0) + rng.integers(0, 4 * size + 4, count) / 4))
+    return np.stack([ends[0][0], ends[1][0], ends[0][1], ends[1][1]], 1)
+
+
+def _elements(stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator) -> Array:
+    if dtype == np.bool_:
+        return rng.random(sizes) < 0.3
+    ties = rng.integers(0 if dtype.kind == "u" else -3, 4, sizes)
+    if dtype.name not in FLOATS:
+        limits = np.iinfo(dtype)
+        wide = rng.integers(limits.min, limits.max, sizes, dtype=dtype, endpoint=True)
+        ends = np.array([limits.min, limits.max, limits.max - 1, 0], dtype)
+        return {"ties": ties.astype(dtype), "numbers": wide, "extremes": rng.choice(ends, sizes)}[kind]
+    if kind == "ties":
+        return np.where(rng.random(sizes) < 0.5, np.copysign(ties, rng.normal(size=sizes)), -0.0).astype(dtype)
+    finite = stage.layer.operator == "roi_align"
+    # Sums of these do not overflow.
+    largest = LARGEST[dtype.name] / (1 if _exact(stage.layer) else 4 * _terms(stage))
+    if kind == "numbers":
+        x = rng.normal(size=sizes)
+        rare = np.array([0.0] if finite else [np.nan, np.inf, -np.inf])
+        x = np.where(rng.random(sizes) < 0.06, rng.choice(rare, sizes), x)
+    else:
+        far = np.array([-largest, largest, -largest / 2, TINY[dtype.name], 0.0, -0.0, 1.0])
+        x = rng.choice(far, sizes)
+        if not finite:
+            x = np.where(rng.random(sizes) < 0.1, rng.choice(np.array([np.nan, np.inf, -np.inf]), sizes), x)
+            x[:, :1] = rng.choice(np.array([-np.inf, np.nan, -largest]), sizes, p=[0.8, 0.1, 0.1])[:, :1]
+    return x.astype(dtype)
+
+
+# ----------------------------------------------------------------------------------------------------------
+# What equal means
+
+
+def _exact(layer: Layer) -> bool:
+    """Whether results are elements of the input."""
+    return OPERATORS[layer.operator].reducer in ("greatest", "smallest", "place")
+
+
+def _terms(stage: Stage) -> int:
+    """Numbers that make one result, at most."""
+    operator, arguments = stage.layer.operator, stage.arguments
+    if operator == "roi_align":
+        return 4 * max(int(arguments["sampling_ratio"]), *(size + 2 for size in stage.spatial)) ** 2
+    return taps_of(stage.axes)
+
+
+def _allowed(stage: Stage, x: Array, expected: Array) -> Any:
+    """Bound what rounding may change; None where nothing is rounded.
+
+    A sum of n numbers, made in whatever order with roundings of relative size u, is off by at most n u / (1 - n u)
+    times the sum of magnitudes (Higham, "Accuracy and Stability of Numerical Algorithms", chapter 3); both sides may
+    be, and each rounds once more to the type of the result. A few roundings are added for factors and powers.
+    """
+    layer, dtype = stage.layer, x.dtype
+    if dtype.name not in FLOATS or _exact(layer):
+        return None
+    unit, n = UNIT[dtype.name], _terms(stage)
+    wide, magnitude = np.abs(expected.astype(np.float64)), np.abs(x.astype(np.float64))
+    last = 2 * unit * wide + n * TINY[dtype.name]
+    if layer.operator in ("lp_pool", "global_lp_pool", "gem_pool"):
+        p = float(layer.arguments.get("norm_type", layer.arguments.get("p", 2)))
+        # Roots make errors of sums smaller or larger by 1 / p; a power is off by what its logarithm is.
+        return last + 2 * _gamma((n + 64) * max(1, 1 / p), "float64") * wide
+    if layer.operator in ("blur_pool", "max_blur_pool"):
+        return last + 2 * _gamma(n + 8, "float64") * layer(magnitude)
+    if layer.operator == "roi_align":
+        finite = magnitude.max(initial=0)
+        # A coordinate of the size of a map is off by a rounding of that size, and with it the weight of a pixel.
+        held = "float64" if dtype == np.float64 else "float32"
+        return last + 2 * _gamma(n + 64 * max(stage.spatial), held) * finite * np.ones_like(wide)
+    arguments = dict(layer.arguments)
+    divisor = arguments.get("divisor_override")
+    if divisor is not None:
+        arguments["divisor_override"] = abs(divisor)
+    made = working_dtype(dtype, n, divisor).name
+    gamma = _gamma(n + 5, made) + min(_gamma(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
+    return last + gamma * type(layer)(**_known(layer, arguments))(magnitude)
+
+
+def _known(layer: Layer, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in arguments.items() if key != "rounding"}
+
+
+def _gamma(roundings: float, dtype: str) -> float:
+    small = roundings * UNIT[dtype]
+    return small / (1 - small) if small < 0.5 else math.inf
+
+
+def _compare(placed: Placed, taken: Sequence[Array], found: dict[str, Array], graph: Graph) -> None:
+    """Compare what a layer gave in the graph with what it gives here."""
+    stage, layer, order = placed.stage, placed.stage.layer, placed.stage.order
+    convention: Any = stage.indices
+    keywords = {}
+    if layer.operator == "max_unpool":
+        restored = (*taken[0].shape[:2], *stage.sizes)
+        taken = [taken[0], convert_indices(taken[1], restored, source=convention, target="torch")]
+        keywords = {"output_size": stage.output_size}
+    arrays = [order.array_of_layer(array) if array.ndim == len(stage.shape) else array for array in taken]
+    with np.errstate(all="ignore"):
+        results = layer(*arrays, **keywords)
+        expected = list(results) if isinstance(results, tuple) else [results]
+        bounds = [_allowed(stage, arrays[0], expected[0]), None]
+    if len(expected) == 2:
+        torch = order.array_of_graph(expected[1])
+        named = convert_indices(torch, taken[0].shape, source="torch", target=convention)
+        expected[1] = order.array_of_layer(named)
+    for name, tensor, wanted, bound in zip(("output", "indices"), placed.given, expected, bounds, strict=False):
+        _refuse_difference(stage, name, order.array_of_layer(found[graph.final(tensor)]), wanted, bound)
+
+
+def _refuse_difference(stage: Stage, name: str, given: Array, wanted: Array, bound: Array | None) -> None:
+    runtime: Any = import_module("onnxruntime")
+    where = f"to_onnx: {stage.title} in onnxruntime {runtime.__version__}"
+    if given.dtype != wanted.dtype or given.shape != wanted.shape:
+        raise VerificationError(
+            f"{where} gives {name} of {given.dtype} {given.shape}, and pooling gives {wanted.dtype} {wanted.shape}"
+        )
+    rule = OPERATORS[stage.layer.operator].summary.rstrip(".").lower()
+    same = (given == wanted) | ((given != given) & (wanted != wanted))
+    if bound is not None:
+        with np.errstate(all="ignore"):
+            same |= np.abs(given.astype(np.float64) - wanted.astype(np.float64)) <= bound
+    if same.all():
+        return
+    position = tuple(int(i) for i in np.argwhere(~same)[0])
+    must = "they must be equal" if bound is None else f"they may differ by {bound[position]:.3g}"
+    nan = stage.arguments.get("nan")
+    raise VerificationError(
+        f"{where} gives {given[position]} at {name}{list(position)}, and pooling gives {wanted[position]}; {must} "
+        f"({rule}{f', nan={nan!r}' if nan else ''}); use another opset, or verify=False to have the model as it is"
+    )
