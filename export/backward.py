@@ -133,7 +133,9 @@ def _model(
     verify: Any,
 ) -> onnx.ModelProto:
     if not isinstance(pool, Layer):
-        raise TypeError(f"to_onnx: pool={pool!r} must be a Layer, not {type(pool).__name__}; export one layer at a time")
+        raise TypeError(
+            f"to_onnx: pool={pool!r} must be a Layer, not {type(pool).__name__}; export one layer at a time"
+        )
     kind, shape, number = type(pool).__name__, _checked_shape(input_shape), _checked_dtype(dtype)
     graph = Graph(_checked_opset(opset))
     _check_words(pool, layout, indices)

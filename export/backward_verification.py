@@ -63,7 +63,9 @@ def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage) -> None:
             _refuse_difference(stage, name, found[name], wanted, bound)
 
 
-def _gradients(stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator) -> Array:
+def _gradients(
+    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator
+) -> Array:
     """Draw gradients of a result: small whole numbers, others, or extreme ones; sums of these do not overflow."""
     if kind == "ties":
         return rng.integers(-3, 4, sizes).astype(dtype)
@@ -79,7 +81,7 @@ def _expected(stage: Stage, arrays: list[Array]) -> dict[str, Array]:
     """Compute here what the model gives."""
     layer: Any = stage.layer
     if layer.operator == "gem_pool":
-        gradient, exponent = gem_pool2d_backward(*arrays, **stage.arguments)
+        gradient, exponent = gem_pool2d_backward(arrays[0], arrays[1], **stage.arguments)
         return {"grad_input": gradient, "grad_p": np.asarray(exponent)}
     if layer.operator != "max_unpool":
         return {"grad_input": layer.backward(*arrays)}
@@ -128,16 +130,16 @@ def _allowed(stage: Stage, arrays: list[Array], expected: dict[str, Array], kind
     doubles = [each.astype(np.float64) for each in arrays[:2]]
     doubles[0] = np.abs(doubles[0])
     if layer.operator in ("lp_pool", "global_lp_pool", "gem_pool"):
-        doubles[1] = np.abs(doubles[1])
+        doubles[1] = doubles[1] if layer.operator == "gem_pool" else np.abs(doubles[1])
         p = float(stage.arguments.get("norm_type", stage.arguments.get("p", 2)))
         steep = 1.0 if math.isinf(p) else max(1, 1 / p) * (1 + abs(p - 1))
         gamma = 2 * _gamma((taps_of(stage.axes) + 64) * steep + n, "float64")
         if layer.operator != "gem_pool":
             return [last + gamma * layer.backward(*doubles)]
-        magnitude, _ = gem_pool2d_backward(*doubles, **stage.arguments)
-        # With ratios r to the mean, r^p adds up to their number, and |log r| is at most |log| of the ends of float64.
+        magnitude, _ = gem_pool2d_backward(doubles[0], doubles[1], **stage.arguments)
+        # With ratios r to the mean, r^p adds up to their number, and |log r| is 745 at most in float64.
         size = float(layer(doubles[1]).max(initial=0)) * float(doubles[0].sum())
-        return [last + gamma * magnitude, np.asarray(gamma * 745 * (size / p + 1))]
+        return [last + gamma * magnitude, np.asarray(gamma * 745 * size / p)]
     if layer.operator in ("blur_pool", "max_blur_pool"):
         return [last + 2 * _gamma(n + 8, "float64") * layer.backward(*doubles)]
     arguments = dict(stage.arguments)

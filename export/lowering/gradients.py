@@ -88,9 +88,8 @@ def fractional_max_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, 
         for row, each in zip(table, tables, strict=True):
             row[:, : each.shape[1]] = each
         slots.append(most)
-        part = spare(table) * math.prod(stage.sizes[number + 1 :])
         before, behind = [1] * (2 * number), [1] * (2 * (dimensions - number - 1))
-        part = part.reshape(*planes, *before, size, most, *behind)
+        part = spare(table).reshape(*planes, *before, size, most, *behind) * math.prod(stage.sizes[number + 1 :])
         why = "The windows that hold each cell: as drawn."
         windows = graph("Add", windows, part) if windows else graph("Identity", part, why=why)
     flat = graph("Reshape", windows, np.array([0, 0, -1]))
@@ -163,7 +162,11 @@ def max_unpool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> 
     gradients = graph("Reshape", _wide(graph, grad), np.array([0, 0, cells]))
     taken = graph("GatherElements", gradients, named, axis=2, why=stage.title)
     numbers = graph("Expand", np.arange(stage.cells, dtype=np.int64), graph("Shape", named))
-    none = graph("ConstantOfShape", _shape_of_planes(graph, stage, x, cells), value=numpy_helper.from_array(np.zeros(1, np.int64)))
+    none = graph(
+        "ConstantOfShape",
+        _shape_of_planes(graph, stage, x, cells),
+        value=numpy_helper.from_array(np.zeros(1, np.int64)),
+    )
     words: dict[str, Any] = {"reduction": "max"} if graph.opset >= 18 else {}
     why = "Which element each cell got: the last of those that name it."
     winner = graph("ScatterElements", none, named, numbers, axis=2, why=why, **words)
@@ -292,9 +295,7 @@ def gem_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tu
     return graph.cast(slope, dtype), exponent
 
 
-def _norm_in_two(
-    graph: Graph, taps: str, axes: Sequence[int], p: float, combine: str, why: str
-) -> tuple[str, str]:
+def _norm_in_two(graph: Graph, taps: str, axes: Sequence[int], p: float, combine: str, why: str) -> tuple[str, str]:
     """Return two factors of the norm, or mean, of taps, both with their axes kept: neither of them overflows."""
     largest = graph("ReduceMax", taps, axes=axes, keepdims=1)
     usual = graph("And", graph("Greater", largest, np.float64(0)), graph("Less", largest, np.float64(np.inf)))
