@@ -15,13 +15,12 @@ import numpy as np
 from onnx import numpy_helper
 
 from pooling import blurring, geometry, layers
-from pooling.geometry import Axis
 from pooling.layers import Layer
 
 from ..builder import Graph, Value
 from ..stages import Stage
 from .extremes import max_pool, min_pool
-from .fractional import _windows, fractional_max_pool
+from .fractional import fractional_max_pool
 from .holders import (
     added_up,
     gathered,
@@ -37,7 +36,7 @@ from .means import _counts, working_dtype
 from .norms import _power, _root
 from .special import is_nan
 from .unpooling import _refused, _shape_of_planes
-from .windows import tap_axes, zero_behind
+from .windows import empty, tap_axes, zero_behind
 
 __all__ = ["BACKWARD_LOWERINGS"]
 
@@ -75,37 +74,14 @@ def global_max_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]
 def fractional_max_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower the gradient of fractional max pooling, whose windows are other ones on each map."""
     grad, x = inputs
-    dtype, dimensions = graph.dtypes[grad], len(stage.spatial)
     index = _indices(graph, stage, x, fractional_max_pool)
-    starts, kernel = _windows(stage)
-    planes = starts[0].shape[:2]
-    windows, slots = "", []
-    for number, (start, taps, size) in enumerate(zip(starts, kernel, stage.spatial, strict=True)):
-        cells = start.reshape(-1, start.shape[2], 1) + np.arange(taps)
-        tables = [holders_and_taps(each, size)[0] for each in cells]
-        most = max((table.shape[1] for table in tables), default=1)
-        table = np.full((len(tables), size, most), -1, np.int64)
-        for row, each in zip(table, tables, strict=True):
-            row[:, : each.shape[1]] = each
-        slots.append(most)
-        before, behind = [1] * (2 * number), [1] * (2 * (dimensions - number - 1))
-        part = spare(table).reshape(*planes, *before, size, most, *behind) * math.prod(stage.sizes[number + 1 :])
-        why = "The windows that hold each cell: as drawn."
-        windows = graph("Add", windows, part) if windows else graph("Identity", part, why=why)
-    flat = graph("Reshape", windows, np.array([0, 0, -1]))
-    pairs = [size for pair in zip(stage.spatial, slots, strict=True) for size in pair]
-    read = []
-    for each in (index, _wide(graph, grad)):
-        row = graph("Reshape", each, np.array([0, 0, math.prod(stage.sizes)]), why="One row for each plane.")
-        taken = graph("GatherElements", row, flat, axis=2, why=stage.title)
-        read.append(graph("Reshape", taken, np.array([*planes, *pairs])))
-    return (graph.cast(_named(graph, stage, read[0], read[1], [2] * dimensions, slots), dtype),)
+    return (graph.cast(_scattered(graph, stage, x, _wide(graph, grad), index, stage.title), graph.dtypes[grad]),)
 
 
 def _to_winners(graph: Graph, stage: Stage, inputs: tuple[str, ...], lowering: Lowering) -> str:
     grad, x = inputs
     index = _indices(graph, stage, x, lowering)
-    return graph.cast(_sent(graph, stage, _wide(graph, grad), index, stage.axes), graph.dtypes[grad])
+    return graph.cast(_sent(graph, stage, x, _wide(graph, grad), index), graph.dtypes[grad])
 
 
 def _indices(graph: Graph, stage: Stage, x: str, lowering: Lowering) -> str:
@@ -114,38 +90,51 @@ def _indices(graph: Graph, stage: Stage, x: str, lowering: Lowering) -> str:
     return lowering(graph, replace(stage, layer=layer, indices="torch"), (x,))[1]
 
 
-def _sent(graph: Graph, stage: Stage, grad: str, index: str, axes: Sequence[Axis]) -> str:
-    """Give each cell the gradients of the windows that name it."""
-    ranks, slots, position = [], [], 2
-    for axis in axes:
-        table = spare(holders(axis))
-        ranks.append(table.ndim if table.shape[1] > 1 else 1)
-        slots.append(table.shape[1])
-        read = table if table.shape[1] > 1 else table[:, 0]
+def _sent(graph: Graph, stage: Stage, x: str, grad: str, index: str) -> str:
+    """Give each cell of `x` the gradients of the windows that name it."""
+    why = f"{stage.title}: to the element that the index names."
+    if not graph.has("ScatterElements", "reduction"):
+        return _gathered_from_holders(graph, stage, grad, index, why)
+    if empty(stage.axes).any():
+        none = graph("Less", index, np.int64(0))
+        grad = graph("Where", none, np.zeros((), graph.dtypes[grad]), grad, why="Windows without any element.")
+        index = graph("Where", none, np.int64(0), index)
+    return _scattered(graph, stage, x, grad, index, why)
+
+
+def _scattered(graph: Graph, stage: Stage, x: str, grad: str, index: str, why: str) -> str:
+    """Add gradients to zeros in the shape of `x`, where indices say."""
+    windows, cells = (np.array([0, 0, math.prod(sizes)]) for sizes in (stage.sizes, stage.spatial))
+    zeros = graph("Expand", np.zeros((), graph.dtypes[grad]), graph("Shape", x))
+    zeros, grad, index = (
+        graph("Reshape", each, shape) for each, shape in ((zeros, cells), (grad, windows), (index, windows))
+    )
+    total = graph("ScatterElements", zeros, index, grad, axis=2, reduction="add", why=why)
+    return graph("Reshape", total, np.array([0, 0, *stage.spatial]))
+
+
+def _gathered_from_holders(graph: Graph, stage: Stage, grad: str, index: str, why: str) -> str:
+    """Gather for each cell the windows that hold it, and add up the gradients of those that name it.
+
+    Before opset 16 nothing adds what is scattered.
+    """
+    tables = [spare(holders(axis)) for axis in stage.axes]
+    # An axis of one slot needs no axis for it.
+    ranks = [1 if table.shape[1] == 1 else 2 for table in tables]
+    cells, position, slots = "", 2, []
+    for number, (axis, table) in enumerate(zip(stage.axes, tables, strict=True)):
         # One window on an axis needs no table: it meets every cell by broadcasting.
         if axis.output_size > 1 and not axis.is_identity:
-            why = "For each cell the windows that hold it."
-            grad, index = (graph("Gather", each, read, axis=position, why=why) for each in (grad, index))
-        position += ranks[-1]
-    return _named(graph, stage, index, grad, ranks, slots)
-
-
-def _named(graph: Graph, stage: Stage, index: str, grad: str, ranks: Sequence[int], slots: Sequence[int]) -> str:
-    """Add up the gradients whose index is that of the cell; each axis has one or two axes, cells and slots."""
-    cells, axes = "", []
-    for number, (size, rank) in enumerate(zip(stage.spatial, ranks, strict=True)):
-        if rank == 2:
-            axes.append(3 + sum(ranks[:number]))
+            read = table if ranks[number] == 2 else table[:, 0]
+            words: dict[str, Any] = {"axis": position, "why": "For each cell the windows that hold it."}
+            grad, index = (graph("Gather", each, read, **words) for each in (grad, index))
+        slots += [position + 1] * (ranks[number] - 1)
+        position += ranks[number]
         below = math.prod(stage.spatial[number + 1 :])
-        part = (np.arange(size, dtype=np.int64) * below).reshape(-1, *[1] * (sum(ranks[number:]) - 1))
+        part = (np.arange(axis.input_size) * below).reshape(-1, *[1] * (sum(ranks[number:]) - 1))
         cells = graph("Add", cells, part) if cells else graph("Identity", part, why="The number of each cell.")
-    why = f"{stage.title}: to the element that the index names."
     own = graph("Where", graph("Equal", index, cells), grad, np.zeros((), graph.dtypes[grad]), why=why)
-    if not axes:
-        return own
-    if all(count == 1 for count in slots):
-        return graph("Squeeze", own, axes=axes)
-    return graph("ReduceSum", own, axes=axes, keepdims=0, why="Of all windows that hold the cell.")
+    return graph("ReduceSum", own, axes=slots, keepdims=0, why="Of all windows that hold the cell.") if slots else own
 
 
 def max_unpool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
@@ -214,9 +203,9 @@ def max_blur_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) 
     kernel, stride, mode = (arguments[key] for key in ("blur_kernel_size", "stride", "padding_mode"))
     blur = blurring._blur(name, sizes, kernel, stride, None, mode, "blur_kernel_size")
     of_maxima = _unblurred(graph, grad, blur, stage.title)
-    pooled = replace(stage, layer=first, axes=maxima)
+    pooled = replace(stage, layer=first, axes=maxima, result=(*stage.result[:2], *sizes))
     index = _indices(graph, pooled, x, max_pool)
-    return (graph.cast(_sent(graph, pooled, of_maxima, index, maxima), graph.dtypes[grad]),)
+    return (graph.cast(_sent(graph, pooled, x, of_maxima, index), graph.dtypes[grad]),)
 
 
 def _unblurred(graph: Graph, grad: str, blur: blurring.Blur, why: str) -> str:
@@ -243,7 +232,7 @@ def lp_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tup
     if math.isinf(p):
         kind = getattr(layers, f"MaxPool{len(stage.spatial)}d")
         largest = replace(stage, layer=kind(1))  # the windows are those of `axes`
-        total = _sent(graph, stage, gradients, _indices(graph, largest, magnitudes, max_pool), axes)
+        total = _sent(graph, stage, x, gradients, _indices(graph, largest, magnitudes, max_pool))
     elif p == 1:
         total = added_up(graph, gradients, axes, "For each cell the windows that hold it.")
     else:
@@ -267,9 +256,9 @@ def _by_ratios(graph: Graph, stage: Stage, grad: str, magnitudes: str, p: float)
     cell = graph("Unsqueeze", magnitudes, axes=slot_axes(tables))
     ratio = graph("Div", graph("Div", cell, scale), root, why="Part of the norm, which might overflow itself.")
     term = graph("Mul", grad, _power(graph, ratio, p - 1, stage.title))
-    empty = missing(graph, tables)
-    if empty:
-        term = graph("Where", empty, np.float64(0), term)
+    lacking = missing(graph, tables)
+    if lacking:
+        term = graph("Where", lacking, np.float64(0), term)
     return graph("ReduceSum", term, axes=slot_axes(tables), keepdims=0, why="Of all windows that hold the cell.")
 
 

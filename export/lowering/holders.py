@@ -123,7 +123,8 @@ def weighed_up(
     if any(empty):
         pads = [0] * (len(sizes) + 4)
         x = graph("Pad", x, pads=[*pads, *empty], why="A zero to read in place of a window.")
-    for number, ((table, weights), size) in enumerate(zip(tables, sizes, strict=True)):
+    # The last axis first, while there are few numbers: the others are gathered in whole rows.
+    for number, ((table, weights), size) in reversed([*enumerate(zip(tables, sizes, strict=True))]):
         read = np.where(table < 0, size, table)
         if weights is None and read.shape[1] == 1:
             if len(read) + empty[number] != size or (read[:, 0] != np.arange(len(read))).any():
