@@ -92,7 +92,7 @@ def to_onnx_backward(
     - Sums of float16 and bfloat16 are made in float32 and rounded once; norms, generalised means and blurs in float64.
     - The gradient of unpooling is gathered where indices say; an element that another was written over has none.
     - Fractional pooling needs ``_random_samples``, without which the windows of the forward call are not known.
-    - Pooling of regions has no gradient here: regions are known at run time only.
+    - Regions lie where they like, and are known at run time only; the number of them is free.
 
     Verification runs the model on gradients and inputs of the kinds that `to_onnx` uses. Gradients that are small
     whole numbers must come out equal for a maximum; other sums may differ by what rounding allows.
@@ -164,11 +164,6 @@ def _model(
 
 def _refuse_without_gradient(pool: Layer, kind: str, dtype: np.dtype[Any]) -> None:
     operator = OPERATORS[pool.operator]
-    if operator.windows == "regions":
-        raise ValueError(
-            f"to_onnx: {kind} takes regions that are known at run time only, and its gradient is not among the graphs; "
-            f"call {pool.function}_backward"
-        )
     if pool.operator not in BACKWARD_LOWERINGS:
         raise ValueError(f"to_onnx: {kind} has no gradient as a graph; known are {', '.join(BACKWARD_LOWERINGS)}")
     if dtype.name not in operator.gradient_dtypes:

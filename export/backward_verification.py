@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling.norms import gem_pool2d_backward
+from pooling.operators import OPERATORS
 from pooling.unpooling import convert_indices
 
 from .builder import Graph
@@ -20,6 +21,7 @@ from .stages import Stage
 from .verification import (
     KINDS,
     LARGEST,
+    REGIONS,
     TINY,
     UNIT,
     _exact,
@@ -29,6 +31,7 @@ from .verification import (
     _refuse_difference,
     _Session,
     _size,
+    _terms,
 )
 
 __all__ = ["verify_backward"]
@@ -46,14 +49,16 @@ def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage) -> None:
     ModuleNotFoundError
         If onnxruntime is not installed.
     """
-    free = not graph.planes_are_fixed
+    regions = OPERATORS[stage.layer.operator].windows == "regions"
+    free = not graph.planes_are_fixed and not regions
     run = _Session(_laid_open(model, {}, stage if free else None))
     for number, kind in enumerate(KINDS):
         sizes = tuple(_size(size, position, number, free=free) for position, size in enumerate(stage.shape))
         rng = np.random.default_rng([number, 1])
         dtype = graph.dtypes["input"]
         others = _inputs(stage, sizes, dtype, kind, rng)
-        gradient = _gradients(stage, (*sizes[:2], *stage.sizes), dtype, kind, rng)
+        batch = len(others[1]) if regions else sizes[0]
+        gradient = _gradients(stage, (batch, sizes[1], *stage.sizes), dtype, kind, rng)
         arrays = [np.ascontiguousarray(stage.order.array_of_layer(gradient)), *others]
         found = run(dict(zip(graph.inputs, arrays, strict=True)))
         with np.errstate(all="ignore"):
@@ -105,6 +110,8 @@ def _roundings(stage: Stage) -> int:
             return 1
         case "fractional_max_pool":
             return math.prod(stage.sizes)
+        case "max_roi_pool" | "roi_align":
+            return REGIONS * math.prod(stage.sizes) * (1 if _exact(stage.layer) else _terms(stage))
         case "blur_pool" | "max_blur_pool":
             # A tap outside stands for a cell that other taps may stand for as well.
             of_maxima = math.prod(np.broadcast_to(stage.arguments["kernel_size"], 2).tolist())
@@ -142,9 +149,14 @@ def _allowed(stage: Stage, arrays: list[Array], expected: dict[str, Array], kind
         return [last + gamma * magnitude, np.asarray(gamma * 745 * size / p)]
     if layer.operator in ("blur_pool", "max_blur_pool"):
         return [last + 2 * _gamma(n + 8, "float64") * layer.backward(*doubles)]
+    if layer.operator == "roi_align":
+        working = "float32" if dtype.itemsize == 2 else "float64"
+        return [last + 2 * _gamma(n + 8, working) * layer.backward(*doubles, *arrays[2:])]
     arguments = dict(stage.arguments)
     if arguments.get("divisor_override") is not None:
         arguments["divisor_override"] = abs(arguments["divisor_override"])
     held = "float64" if dtype == np.float64 else "float32"
     made = working_dtype(dtype, n).name if "avg" in layer.operator else held
-    return [last + (_gamma(n + 3, made) + _gamma(n + 3, held)) * type(layer)(**arguments).backward(*doubles)]
+    return [
+        last + (_gamma(n + 3, made) + _gamma(n + 3, held)) * type(layer)(**arguments).backward(*doubles, *arrays[2:])
+    ]

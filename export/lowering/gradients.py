@@ -34,6 +34,7 @@ from .holders import (
 from .indices import cells_named
 from .means import _counts, working_dtype
 from .norms import _power, _root
+from .region_gradients import max_roi_pool_backward, roi_align_backward
 from .special import is_nan
 from .unpooling import _refused, _shape_of_planes
 from .windows import empty, tap_axes, zero_behind
@@ -311,6 +312,8 @@ BACKWARD_LOWERINGS: dict[str, Lowering] = {
     "gem_pool": gem_pool_backward,
     "blur_pool": blur_pool_backward,
     "max_blur_pool": max_blur_pool_backward,
+    "max_roi_pool": max_roi_pool_backward,
+    "roi_align": roi_align_backward,
     "fractional_max_pool": fractional_max_pool_backward,
     "max_unpool": max_unpool_backward,
 }
