@@ -34,6 +34,7 @@ def to_onnx_backward(
     layout: str | None = None,
     indices: str = "torch",
     output_size: Sizes | None = None,
+    finite: bool = False,
     verify: bool = True,
 ) -> onnx.ModelProto:
     """Return an ONNX model that computes the gradient of a layer with respect to its input.
@@ -56,6 +57,9 @@ def to_onnx_backward(
         How the indices that unpooling takes count elements; see `pooling.convert_indices`.
     output_size : int or sequence of int, optional
         The size that unpooling restores, as in the call of the layer.
+    finite : bool
+        Promises that no maximum ever meets NaN or an infinity in ``input``, as in `to_onnx`: its index is then found by
+        one pooling and not by two.
     verify : bool
         Whether to run the finished model in onnxruntime and to compare it with ``pool.backward``.
 
@@ -108,7 +112,7 @@ def to_onnx_backward(
     Gradient of AvgPool2d(kernel_size=2): (N, 64, 56, 56), (N, 64, 112, 112) -> (N, 64, 112, 112)
     """
     with _speaking_as("to_onnx_backward"):
-        return _model(pool, input_shape, dtype, opset, layout, indices, output_size, verify)
+        return _model(pool, input_shape, dtype, opset, layout, indices, output_size, finite, verify)
 
 
 @contextmanager
@@ -130,6 +134,7 @@ def _model(
     layout: Any,
     indices: Any,
     output_size: Any,
+    finite: Any,
     verify: Any,
 ) -> onnx.ModelProto:
     if not isinstance(pool, Layer):
@@ -137,7 +142,7 @@ def _model(
             f"to_onnx: pool={pool!r} must be a Layer, not {type(pool).__name__}; export one layer at a time"
         )
     kind, shape, number = type(pool).__name__, _checked_shape(input_shape), _checked_dtype(dtype)
-    graph = Graph(_checked_opset(opset))
+    graph = Graph(_checked_opset(opset), finite=geometry.flag("to_onnx", "finite", finite))
     _check_words(pool, layout, indices)
     verify = geometry.flag("to_onnx", "verify", verify)
     _refuse_without_gradient(pool, kind, number)

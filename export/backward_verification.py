@@ -56,7 +56,7 @@ def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage) -> None:
         sizes = tuple(_size(size, position, number, free=free) for position, size in enumerate(stage.shape))
         rng = np.random.default_rng([number, 1])
         dtype = graph.dtypes["input"]
-        others = _inputs(stage, sizes, dtype, kind, rng)
+        others = _inputs(stage, sizes, dtype, kind, rng, finite=graph.finite)
         batch = len(others[1]) if regions else sizes[0]
         gradient = _gradients(stage, (batch, sizes[1], *stage.sizes), dtype, kind, rng)
         arrays = [np.ascontiguousarray(stage.order.array_of_layer(gradient)), *others]

@@ -32,6 +32,8 @@ class Graph:
     ----------
     opset : int
         Version of the default operator set; it decides which attributes, inputs and types an operator has.
+    finite : bool
+        Whether nobody puts NaN or an infinity into the model.
 
     Attributes
     ----------
@@ -45,8 +47,9 @@ class Graph:
         Whether the nodes fit one number of maps and channels only, where these have no names.
     """
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, *, finite: bool = False) -> None:
         self.opset = opset
+        self.finite = finite
         self.scope = ""
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -145,13 +148,14 @@ class Graph:
 
     def _output_type(self, formal: Any, types: Mapping[str, Any], attributes: Mapping[str, Any]) -> np.dtype[Any]:
         if formal.type_str in types:
-            return np.dtype(types[formal.type_str])
+            known: np.dtype[Any] = types[formal.type_str]
+            return known
         if "to" in attributes:
-            return np.dtype(helper.tensor_dtype_to_np_dtype(attributes["to"]))
+            return helper.tensor_dtype_to_np_dtype(attributes["to"])
         if "value" in attributes:
-            return np.dtype(helper.tensor_dtype_to_np_dtype(attributes["value"].data_type))
+            return helper.tensor_dtype_to_np_dtype(attributes["value"].data_type)
         (only,) = formal.types
-        return np.dtype({"tensor(bool)": np.bool_, "tensor(int64)": np.int64}[only])
+        return np.dtype(np.bool_) if only == "tensor(bool)" else np.dtype(np.int64)
 
     def has(self, operator: str, attribute: str) -> bool:
         """Whether this opset has the operator with the attribute."""

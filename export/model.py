@@ -42,6 +42,7 @@ def to_onnx(
     layout: str | None = None,
     indices: str = "torch",
     output_size: Sizes | None = None,
+    finite: bool = False,
     verify: bool = True,
 ) -> onnx.ModelProto:
     """Return an ONNX model that computes what a layer, or several one after another, compute.
@@ -65,6 +66,9 @@ def to_onnx(
         `pooling.convert_indices`.
     output_size : int or sequence of int, optional
         The size that unpooling restores, as in the call of the layer.
+    finite : bool
+        Promises that no maximum ever meets NaN or an infinity; it is then one node, where one node can say it, and
+        runs several times faster. Without the promise a model does with them what `pool` does.
     verify : bool
         Whether to run the finished model in onnxruntime and to compare it with `pool`.
 
@@ -97,6 +101,7 @@ def to_onnx(
     - What becomes of NaN in a maximum is up to the runtime, and onnxruntime returns the lowest finite number for a
       window of nothing but -inf. So elements are ranked, a second MaxPool finds the highest rank of every window, and
       what it says is added: NaN, -inf or nothing. `nan` of the layer is kept, and indices are those of the layer.
+      `finite` leaves all that out.
     - Types that onnxruntime does not pool are converted to one that holds all of their numbers, int64 and uint64 are
       reduced as int64. Means of float16 and bfloat16 are made in float32 and rounded once; those of integers in int64,
       which rounds nothing, and the quotient is rounded as the layer does.
@@ -132,7 +137,7 @@ def to_onnx(
     if not isinstance(pool, (Layer, Sequential)):
         raise TypeError(f"to_onnx: pool={pool!r} must be a Layer or a Sequential, not {type(pool).__name__}")
     shape, number = _checked_shape(input_shape), _checked_dtype(dtype)
-    graph = Graph(_checked_opset(opset))
+    graph = Graph(_checked_opset(opset), finite=geometry.flag("to_onnx", "finite", finite))
     _check_words(pool, layout, indices)
     verify = geometry.flag("to_onnx", "verify", verify)
     stages = _resolved(pool, shape, number, indices, output_size)
@@ -241,7 +246,9 @@ def _resolved(
         if layer.operator not in LOWERINGS:
             raise ValueError(f"to_onnx: {kind} cannot be exported; known are {', '.join(LOWERINGS)}")
         if isinstance(pool, Sequential) and OPERATORS[layer.operator].windows in ("regions", "named"):
-            raise ValueError(f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it")
+            raise ValueError(
+                f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it alone"
+            )
         if output_size is not None and layer.operator != "max_unpool":
             raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"

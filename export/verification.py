@@ -65,7 +65,7 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed])
         If onnxruntime is not installed.
     """
     inner = {graph.final(tensor): graph.dtypes[tensor] for each in placed for tensor in (*each.taken, *each.given)}
-    free = bool(placed) and not graph.planes_are_fixed
+    free = not graph.planes_are_fixed and len({each.stage.order for each in placed}) == 1
     run = _Session(_laid_open(model, inner, placed[0].stage if free else None))
     if not placed:
         return
@@ -73,7 +73,9 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed])
         first = placed[0].stage
         sizes = tuple(_size(size, position, number, free=free) for position, size in enumerate(first.shape))
         rng = np.random.default_rng([number, len(placed)])
-        arrays = dict(zip(graph.inputs, _inputs(first, sizes, graph.dtypes["input"], kind, rng), strict=True))
+        arrays = dict(
+            zip(graph.inputs, _inputs(first, sizes, graph.dtypes["input"], kind, rng, finite=graph.finite), strict=True)
+        )
         found = arrays | run(arrays)
         for each in placed:
             _compare(each, [found[graph.final(tensor)] for tensor in each.taken], found, graph)
@@ -212,11 +214,11 @@ def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
 
 
 def _inputs(
-    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator
+    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator, *, finite: bool
 ) -> list[Array]:
     """Draw the inputs of a model whose first layer takes tensors of these sizes, as the layer has them."""
     operator, order = stage.layer.operator, stage.order
-    arrays = [order.array_of_layer(_elements(stage, sizes, dtype, kind, rng))]
+    arrays = [order.array_of_layer(_elements(stage, sizes, dtype, kind, rng, finite=finite))]
     coordinates = np.float64 if dtype == np.float64 else np.float32
     if operator == "max_unpool":
         given = (*sizes[:2], *stage.sizes)
@@ -240,7 +242,9 @@ def _boxes(spatial: tuple[int, ...], count: int, rng: np.random.Generator) -> Ar
     return np.stack([ends[0][0], ends[1][0], ends[0][1], ends[1][1]], 1)
 
 
-def _elements(stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator) -> Array:
+def _elements(
+    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator, *, finite: bool
+) -> Array:
     if dtype == np.bool_:
         return rng.random(sizes) < 0.3
     ties = rng.integers(0 if dtype.kind == "u" else -3, 4, sizes)
@@ -251,7 +255,7 @@ def _elements(stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: 
         return {"ties": ties.astype(dtype), "numbers": wide, "extremes": rng.choice(ends, sizes)}[kind]
     if kind == "ties":
         return np.where(rng.random(sizes) < 0.5, np.copysign(ties, rng.normal(size=sizes)), -0.0).astype(dtype)
-    finite = stage.layer.operator == "roi_align"
+    finite = finite or stage.layer.operator == "roi_align"
     # Sums of these do not overflow.
     largest = LARGEST[dtype.name] / (1 if _exact(stage.layer) else 4 * _terms(stage))
     if kind == "numbers":

@@ -34,7 +34,7 @@ class Operator:
     dtypes, gradient_dtypes : tuple of str
         Names of the dtypes accepted forward and backward.
     onnx : tuple of str
-        ONNX operators that an exported graph is made of.
+        ONNX operators that do the work in exported graphs.
     indices : bool
         Whether the operator can tell which element won.
     summary : str
@@ -111,18 +111,25 @@ OPERATORS: dict[str, Operator] = {
             "Greatest element of each of a fixed number of windows.",
         ),
         _mean("adaptive_avg_pool", "adaptive", "AveragePool", "Mean of each of a fixed number of windows."),
-        _float("lp_pool", (1, 2, 3), "sliding", "norm", ("LpPool",), "p-norm of every window."),
-        _float("global_lp_pool", (), "global", "norm", ("GlobalLpPool",), "p-norm of every channel."),
         _float(
-            "gem_pool", (2,), "global", "norm", ("Clip", "Pow", "GlobalAveragePool"), "Generalised mean of every map."
+            "lp_pool", (1, 2, 3), "sliding", "norm", ("Abs", "Pow", "Gather", "ReduceSum"), "p-norm of every window."
         ),
-        _float("blur_pool", (2,), "sliding", "blur", ("Pad", "Conv"), "Binomial blur at every stride-th pixel."),
+        _float("global_lp_pool", (), "global", "norm", ("Abs", "Pow", "ReduceSum"), "p-norm of every channel."),
+        _float("gem_pool", (2,), "global", "norm", ("Pow", "ReduceMean"), "Generalised mean of every map."),
+        _float(
+            "blur_pool",
+            (2,),
+            "sliding",
+            "blur",
+            ("Gather", "Mul", "ReduceSum"),
+            "Binomial blur at every stride-th pixel.",
+        ),
         _float(
             "max_blur_pool",
             (2,),
             "sliding",
             "blur",
-            ("MaxPool", "Pad", "Conv"),
+            ("MaxPool", "Gather", "Mul", "ReduceSum"),
             "Greatest element of every window, blurred (anti-aliased max pooling).",
         ),
         _regions("max_roi_pool", "greatest", "MaxRoiPool", "Greatest element of each window of regions of interest."),
@@ -145,7 +152,7 @@ OPERATORS: dict[str, Operator] = {
             "place",
             FLOATS + INTEGERS,
             FLOATS,
-            ("MaxUnpool",),
+            ("ScatterElements", "GatherElements"),
             False,
             "Elements put back where the indices of a max pooling say, among zeros.",
         ),

@@ -223,6 +223,7 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef char* converted = woven + (sums * width.stride + 2 * PIECE) * size
     cdef const char* gradients
     cdef const char* line
+    cdef char* stored
     cdef char* out
     cdef ptrdiff_t plane, count, rows, h, p, phase, taps, n
     cdef holders_t holders
@@ -260,15 +261,19 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
             pooling.leaves.weave(woven, phases, sums, n, width.stride)
             line = woven
         leaves.divide(<char*> line, n * width.stride, plan.divisor)
-        line += width.pad_begin * size
         out = pooling.grad_input + plane * height.input_size * in_row
         if leaves.store != NULL:
-            for h in range(rows):
-                leaves.store(out + h * in_row, line + h * sums_row * width.stride * size, width.input_size)
-        else:
+            # As a whole, in long loops; rows are copied out afterwards where they are not one behind the other.
+            stored = phases if line == woven else woven
+            if sums_row * width.stride == width.input_size:
+                stored = out
+            leaves.store(stored, line, n * width.stride)
+            line = stored
+        if line != out:
             # Nothing may be written behind the last row; another thread may have made it.
             copy_rows(
-                out, in_row, line, sums_row * width.stride * size, in_row, rows, NULL, PIECE // in_row + 1)
+                out, in_row, line + width.pad_begin * leaves.storage, sums_row * width.stride * leaves.storage, in_row,
+                rows, NULL, PIECE // in_row + 1)
         plane += count
     return -1
 

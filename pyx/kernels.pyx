@@ -16,20 +16,19 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from conversions cimport (
-    BFLOAT16_INFINITY, FLOAT16_INFINITY, FLOOR, HALF_EVEN, HALF_UP, NAN_ABOVE, NAN_BELOW, TRUNC, bfloat16_to_float,
-    divide_integers, divide_integers_each, float16_to_float, float_to_bfloat16, float_to_float16, half_to_key,
-    key_to_half, saturate, widen_integers,
+    BFLOAT16_INFINITY, FLOAT16_INFINITY, FLOOR, HALF_EVEN, HALF_UP, NAN_ABOVE, NAN_BELOW, TRUNC, divide_integers,
+    divide_integers_each, float_to_bfloat16, float_to_float16, half_to_key, key_to_half, saturate,
 )
 from reducers cimport (
     greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
 )
 from rows cimport (
-    BLOCK, LANES, across, add_run, add_spread, along, divide, divide_each, fill_empty, fill_identity, repeat, scatter,
-    take, weave, widen_across, widen_along,
+    BLOCK, LANES, across, add_run, add_spread, along, contend, divide, divide_each, fill_empty, fill_identity,
+    name_places, repeat, scatter, take, taps_t, weave, widen_across, widen_along, widen_group,
 )
 from types cimport (
-    int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, sum_t, uint8_t, uint16_t, uint32_t,
-    uint64_t, value_t,
+    bfloat16_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, stored_t, sum_t,
+    uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
 )
 
 from numpy import empty, int64, ndarray
@@ -91,19 +90,30 @@ cdef const leaves_t* leaves_for(int reducer, int kind) except NULL:
     return &LEAVES[reducer][kind]
 
 
+cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except NULL:
+    """Choose the leaves of a forward call: sums of integers are made in as few bits as can hold them."""
+    cdef const leaves_t* leaves
+    cdef int width
+    for width in range(2 if reducer == 4 else 0):
+        leaves = &SHORT_SUMS[width][kind]
+        if leaves.across != NULL and plan.taps <= <double> (<int64_t> 1 << 8 * (leaves.value - leaves.storage) - 1):
+            return leaves
+    return leaves_for(reducer, kind)
+
+
 cdef int pool_into(
     Plan plan, int reducer, int kind, int rounding, const char* src, char* dst, ptrdiff_t threads
 ) except -1:
     """Pool memory that has been checked."""
-    cdef leaves_t leaves = leaves_for(reducer, kind)[0]
+    cdef leaves_t leaves = leaves_of(&plan.plan, reducer, kind)[0]
     cdef ptrdiff_t tasks, nbytes
     cdef forward_t job
     cdef work_fn work = forward_bands
     if plan.written == 0:
         return 0
     if leaves.divide == NULL:
-        leaves.divide = DIVIDE[rounding][leaves.value == sizeof(int128_t)]
-        leaves.divide_each = DIVIDE_EACH[rounding][leaves.value == sizeof(int128_t)]
+        leaves.divide = DIVIDE[rounding][width_of(leaves.value)]
+        leaves.divide_each = DIVIDE_EACH[rounding][width_of(leaves.value)]
     job.rows = &leaves
     if kind == FLOAT32_AS_64 and widens_late(&plan.plan):
         job.rows = &LEAVES[reducer][FLOAT32]
@@ -155,14 +165,14 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
     """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
     cdef contest_t contest = CONTESTS[reducer][kind]
     cdef indexed_t job
-    if contest.take == NULL:
+    if contest.contend == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
     cdef Buffer source = Buffer(src, plan.read * contest.storage)
     cdef Buffer target = Buffer(dst, plan.written * contest.storage, True)
     cdef Buffer index = Buffer(indices, plan.written * 8, True)
     if plan.written == 0:
         return
-    contest.wide = plan.plan.reach > 0x7fffffff
+    contest.wide = plan.plan.reach > MOST_REACH
     job.plan = &plan.plan
     job.contest = &contest
     job.src = source.data
@@ -214,7 +224,7 @@ def scatter_backward(
     cdef gradient_t leaves = GRADIENTS[gradient_kind]
     cdef contest_t contest = CONTESTS[reducer][kind]
     cdef scattering_t job
-    if leaves.scatter == NULL or contest.take == NULL:
+    if leaves.scatter == NULL or contest.contend == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
     cdef Buffer source, index
     cdef Buffer gradient = Buffer(grad_output, plan.written * leaves.sum.storage)
@@ -229,7 +239,7 @@ def scatter_backward(
         job.indices = <int64_t*> index.data
     if plan.read == 0:
         return -1
-    contest.wide = plan.plan.reach > 0x7fffffff
+    contest.wide = plan.plan.reach > MOST_REACH
     job.plan = &plan.plan
     job.leaves = &leaves
     job.contest = &contest

@@ -46,6 +46,8 @@ cdef struct pieces_t:
     # none if planes are not of this kind. Rows that lie the stride apart make a phase, which holds `phase_rows` of each
     # piece, `width` cells long; a row of the result has `columns` cells, junk included.
     ptrdiff_t stacked, rows, bands, phase_rows, width, columns
+    # Whether rows of the result are long enough to be made one by one, straight from the input and into the output.
+    bint straight
 
 
 cdef struct sheaf_t:
@@ -65,6 +67,8 @@ cdef struct plan_t:
     ptrdiff_t span
     # Largest distance from the first tap of a window to its last one, in cells of the plane.
     ptrdiff_t reach
+    # Most elements of a window.
+    double taps
     bint average
     double divisor_override
     # Whether every window has the same divisor, and which.
@@ -134,6 +138,11 @@ cdef enum:
     # hide what it costs to begin it.
     NARROW = 64
     STACK_CELLS = 2048
+    # Fewest whole windows of a row that is no longer laid out with its padding where winners are asked for.
+    STRAIGHT = 32
+    # Beyond this reach places of winners take 64 bits. A place and the way to it through a segment, which may be four
+    # times as long, are added in 32.
+    MOST_REACH = 1 << 28
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
     SHEAF_CELLS = 1 << 16
     MANY_PLANES = 8
@@ -242,7 +251,7 @@ cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
             return pieces
         if plan.axes[i].kernel_size * plan.axes[i].dilation > 256 or plan.axes[i].stride > 256:
             return pieces
-    if plan.inner != 1 or plan.segments != 1 or plan.reach > 0x7fffffff:
+    if plan.inner != 1 or plan.segments != 1 or plan.reach > MOST_REACH:
         return pieces
     # The padding behind a row is the padding in front of the next.
     reach = reach_of(width) - width.pad_begin
@@ -256,7 +265,8 @@ cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
     pieces.bands = ceil_divide(height.output_size, pieces.rows)
     pieces.phase_rows = pieces.rows + more
     pieces.stacked = 1
-    if pieces.bands == 1:
+    pieces.straight = width.end - width.begin >= STRAIGHT
+    if pieces.bands == 1 and not pieces.straight:
         pieces.stacked = max(1, STACK_CELLS // (height.stride * pieces.phase_rows * pieces.width))
     return pieces
 
@@ -325,7 +335,7 @@ cdef class Plan:
         plan.average = average
         plan.divisor_override = divisor_override
         plan.uniform = True
-        plan.divisor = 1
+        plan.taps = 1
         self.tables = tuple(axes)
         self.read = outer * inner
         self.written = outer * inner
@@ -342,7 +352,6 @@ cdef class Plan:
                 axis.stride = (axis.kernel_size - 1) * axis.dilation + 1
             axis.has_empty = False
             axis.whole_divisor = not axis.adaptive
-            plan.divisor *= <double> axis.kernel_size
             if len(first):
                 table = first
                 axis.first = &table[0]
@@ -359,6 +368,7 @@ cdef class Plan:
                 axis.covering_first = &table[0]
                 table = covering[1]
                 axis.covering_count = &table[0]
+            plan.taps *= <double> axis.kernel_size
             plan.uniform &= axis.whole_divisor
             self.read *= axis.input_size
             self.written *= axis.output_size
@@ -389,6 +399,7 @@ cdef class Plan:
         if not climbs_rows(plan):
             plan.band = max(1, min(4096 // max(1, plan.span * plan.inner), plan.axes[1].output_size))
         plan.band = max(1, plan.band)
+        plan.divisor = plan.taps
         if divisor_override == divisor_override:
             plan.uniform = True
             plan.divisor = divisor_override

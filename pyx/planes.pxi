@@ -212,11 +212,15 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef const char* values
     cdef char* target
     cdef char* out
-    cdef const char* line
-    cdef ptrdiff_t plane, count, p, h, o, n, exact, left
+    cdef char* line
+    cdef ptrdiff_t plane, count, p, o, n, columns, exact, left
     cdef window_t depth, window
-    cdef bint direct = planes.direct and leaves.load == NULL
+    cdef bint direct = planes.direct and leaves.across_stored != NULL
     cdef bint direct_result = planes.direct_result and leaves.store == NULL
+    # The first pass is over elements as they are stored where these lie as rows do.
+    cdef across_fn across
+    # Where a result is converted as it lies; its rows are then copied.
+    cdef char* converted = stack if planes.gather else rows
     cdef ptrdiff_t out_row = width.output_size * leaves.storage
     if planes.gather:
         leaves.identity(rows, cells + planes_slack(plan), NULL)
@@ -243,6 +247,7 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
         n = count * planes.result_rows
         out = pooling.dst + plane * out_plane
         target = out if direct_result else result
+        across = leaves.across_stored if direct else leaves.across
         if planes.gather:
             values = rows
         elif height.kernel_size > 1 or height.stride > 1:
@@ -253,21 +258,27 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
                     height.dilation * planes.width, 0, rungs)
                 join_runs(&ladder, leaves, rows, 0, n * planes.width, 1, 1, 0)
             elif height.stride == 1:
-                leaves.across(
+                across(
                     rows, values, height.dilation * planes.width, height.kernel_size, n * planes.width, 1, 1, 0, 0,
                     False, NULL)
             else:
-                leaves.across(
-                    rows, values, height.dilation * planes.width, height.kernel_size, planes.width, 1, n,
+                # Whole vectors are faster, if there are elements to fill the last one. What they make behind a row is
+                # made again, since up to four taps are combined in one go.
+                columns = planes.width
+                if height.kernel_size <= 4 and (not direct or (plan.outer - plane - count) * in_plane >= PIECE):
+                    columns = round_up(columns, PIECE // leaves.storage)
+                across(
+                    rows, values, height.dilation * planes.width, height.kernel_size, columns, 1, n,
                     planes.width, height.stride * planes.width, False, NULL)
             # The last windows look for the padding that the next row would have before it.
             leaves.identity(
                 rows + n * planes.width * leaves.value, (width.kernel_size - 1) * width.dilation, NULL)
             values = rows
+            across = leaves.across
         if width.adaptive:
             for o in range(width.output_size):
                 window = window_of(width, o)
-                leaves.across(
+                across(
                     target + o * leaves.value, values + window.first * leaves.value, 1, window.count, 1, 1, n,
                     planes.result_columns, planes.width, False, NULL)
         elif climbs(width):
@@ -277,7 +288,7 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
                 width.kernel_size, width.dilation, 0, rungs)
             join_runs(&ladder, leaves, target, 0, n * planes.result_columns, width.stride, 1, 0)
         else:
-            leaves.across(
+            across(
                 target, values, width.dilation, width.kernel_size, n * planes.result_columns, width.stride, 1, 0, 0,
                 False, NULL)
         if plan.average:
@@ -287,18 +298,18 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
                 for p in range(count):
                     leaves.divide_each(
                         target + p * result_plane * leaves.value, planes.divisors, planes.divisors32, result_plane)
-        if not direct_result:
+        line = result
+        if leaves.store != NULL:
+            # As a whole, in long loops; rows are copied out afterwards.
+            line = out if planes.direct_result else converted
+            leaves.store(line, result, count * result_plane)
+        if not planes.direct_result:
             for p in range(count):
-                line = result + p * result_plane * leaves.value
-                if leaves.store != NULL:
-                    for h in range(height.output_size):
-                        leaves.store(
-                            out + h * out_row, line + h * planes.result_columns * leaves.value, width.output_size)
-                else:
-                    left = (end - plane - p - 1) * height.output_size
-                    copy_rows(
-                        out, out_row, line, planes.result_columns * leaves.value, out_row, height.output_size, NULL,
-                        max(exact_results - left, 0))
+                left = (end - plane - p - 1) * height.output_size
+                copy_rows(
+                    out, out_row, line, planes.result_columns * leaves.storage, out_row, height.output_size, NULL,
+                    max(exact_results - left, 0))
+                line += result_plane * leaves.storage
                 out += out_plane
         plane += count
     return -1

@@ -117,21 +117,21 @@ cdef inline bint better(value_t best, value_t v, order_t* reducer) noexcept nogi
     """Whether a later value replaces the best so far, so that the first of equals keeps its place."""
     if order_t is greatest:
         if value_t is float or value_t is double:
-            return (v > best) | ((v != v) & (best == best))
+            return (not v <= best) & (best == best)
         else:
             return v > best
     elif order_t is smallest:
         if value_t is float or value_t is double:
-            return (v < best) | ((v != v) & (best == best))
+            return (not v >= best) & (best == best)
         else:
             return v < best
     elif order_t is greatest_number:
         if value_t is float or value_t is double:
-            return (v > best) | ((best != best) & (v == v))
+            return (not v <= best) & (v == v)
         else:
             return v > best
     else:
         if value_t is float or value_t is double:
-            return (v < best) | ((best != best) & (v == v))
+            return (not v >= best) & (v == v)
         else:
             return v < best

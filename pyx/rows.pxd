@@ -5,8 +5,9 @@
 """
 
 from libc.math cimport NAN
-from types cimport int64_t, offset_t, real_t, uint64_t, value_t
-from reducers cimport better, combine, empty, identity, order_t, reducer_t, total
+from conversions cimport sum_eights, widened
+from types cimport float16_t, int32_t, int64_t, offset_t, real_t, stored_t, uint64_t, value_t, wide_t
+from reducers cimport better, combine, empty, greatest, identity, order_t, reducer_t, smallest, total
 
 # `along` keeps this many partial results side by side. The number is part of what a float sum means: it is the same on
 # every instruction set, however many of them one register holds.
@@ -147,96 +148,123 @@ cdef inline void along(
         dst[x * dst_step] = combine(dst[x * dst_step], result, reducer) if accumulate else result
 
 
-# Large windows of float are summed in double, but four by four in float first: three roundings in all, whatever the
-# window, at nearly the cost of a sum in float.
-
-
-cdef inline void widen_group(
-    double* dst, const float* src, ptrdiff_t stride, const int taps, ptrdiff_t n, const ptrdiff_t step,
-    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, const bint accumulate,
-) noexcept nogil:
-    cdef ptrdiff_t x, _y
-    cdef total* reducer = NULL
-    for _y in range(rows):
-        for x in range(n):
-            if accumulate:
-                dst[x] = dst[x] + tap_group(src + x * step, stride, taps, reducer)
-            else:
-                dst[x] = tap_group(src + x * step, stride, taps, reducer)
-        dst += dst_row
-        src += src_row
-
-
-cdef inline void widen_across(
-    double* dst, const float* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
-    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* _reducer,
-) noexcept nogil:
-    """Sum floats into doubles as `across` does."""
-    if not accumulate and taps >= 4:
-        widen_group(dst, src, stride, 4, n, step, rows, dst_row, src_row, False)
-        taps -= 4
-        src += 4 * stride
-        accumulate = True
-    while taps >= 4:
-        widen_group(dst, src, stride, 4, n, step, rows, dst_row, src_row, True)
-        taps -= 4
-        src += 4 * stride
-    while taps:
-        widen_group(dst, src, stride, 1, n, step, rows, dst_row, src_row, accumulate)
-        taps -= 1
-        src += stride
-        accumulate = True
-
-
-cdef inline double widen_run(const float* src, ptrdiff_t n) noexcept nogil:
-    cdef double lanes[LANES]
-    cdef double result
-    cdef ptrdiff_t i, lane
-    for lane in range(LANES):
-        lanes[lane] = 0
-    i = 0
-    while i + 4 * LANES <= n:
-        for lane in range(LANES):
-            lanes[lane] += tap_group(src + i + lane, LANES, 4, <total*> NULL)
-        i += 4 * LANES
-    while i + LANES <= n:
-        for lane in range(LANES):
-            lanes[lane] += src[i + lane]
-        i += LANES
-    if n - i >= 8:
-        for lane in range(8):
-            lanes[lane] += src[i + lane]
-        i += 8
-    fold(lanes, lanes + 8, 8, <total*> NULL)
-    if n - i >= 4:
-        for lane in range(4):
-            lanes[lane] += src[i + lane]
-        i += 4
-    fold(lanes, lanes + 4, 4, <total*> NULL)
-    fold(lanes, lanes + 2, 2, <total*> NULL)
-    result = lanes[0] + lanes[1]
-    while i < n:
-        result += src[i]
-        i += 1
-    return result
-
-
-cdef inline void widen_along(
-    double* dst, const float* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
-    bint accumulate, void* _reducer,
-) noexcept nogil:
-    """Sum floats into doubles as `along` does."""
-    cdef ptrdiff_t x
-    cdef double result
-    for x in range(n):
-        result = widen_run(src + x * step, taps)
-        dst[x * dst_step] = dst[x * dst_step] + result if accumulate else result
-
-
 cdef inline void fill_identity(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
     cdef ptrdiff_t x
     for x in range(n):
         dst[x] = identity(dst, reducer)
+
+
+# Sums of what is stored in a narrower type, converted on the way. Large windows of float are summed in double, but up
+# to four taps in float first: three roundings in all, whatever the window, at nearly the cost of a sum in float.
+
+
+cdef inline wide_t widened_group(
+    const stored_t* src, ptrdiff_t stride, const int taps, wide_t* kind
+) noexcept nogil:
+    """Sum one to four taps of one output."""
+    cdef wide_t values[4]
+    cdef int tap
+    if stored_t is float:
+        return <wide_t> tap_group(src, stride, taps, <total*> NULL)
+    else:
+        for tap in range(taps):
+            values[tap] = widened(src[tap * stride], kind)
+        return tap_group(values, 1, taps, <total*> NULL)
+
+
+cdef inline void widen_group(
+    wide_t* dst, const stored_t* src, ptrdiff_t stride, const int taps, const ptrdiff_t n, const ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, const bint accumulate,
+) noexcept nogil:
+    cdef ptrdiff_t x, _y
+    cdef ptrdiff_t done = 0
+    for _y in range(rows):
+        if stored_t is float16_t and wide_t is float:
+            if step == 1:
+                done = sum_eights(dst, src, stride, taps, n, accumulate)
+        for x in range(done, n):
+            if accumulate:
+                dst[x] = <wide_t> (dst[x] + widened_group(src + x * step, stride, taps, dst))
+            else:
+                dst[x] = widened_group(src + x * step, stride, taps, dst)
+        dst += dst_row
+        src += src_row
+
+
+cdef inline void widen_step(
+    wide_t* dst, const stored_t* src, ptrdiff_t stride, ptrdiff_t taps, const ptrdiff_t n, const ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
+) noexcept nogil:
+    while taps > 0:
+        if taps == 1:
+            widen_group(dst, src, stride, 1, n, step, rows, dst_row, src_row, accumulate)
+        elif taps == 2:
+            widen_group(dst, src, stride, 2, n, step, rows, dst_row, src_row, accumulate)
+        elif taps == 3:
+            widen_group(dst, src, stride, 3, n, step, rows, dst_row, src_row, accumulate)
+        else:
+            widen_group(dst, src, stride, 4, n, step, rows, dst_row, src_row, accumulate)
+        accumulate = True
+        taps -= 4
+        src += 4 * stride
+
+
+cdef inline void widen_across(
+    wide_t* dst, const stored_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* _reducer,
+) noexcept nogil:
+    """Sum elements as `across` sums values."""
+    if step == 1:
+        widen_step(dst, src, stride, taps, n, 1, rows, dst_row, src_row, accumulate)
+    elif step == 2 and stride == 1:
+        widen_step(dst, src, 1, taps, n, 2, rows, dst_row, src_row, accumulate)
+    else:
+        widen_step(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate)
+
+
+cdef inline wide_t widen_run(const stored_t* src, ptrdiff_t n, wide_t* kind) noexcept nogil:
+    """Sum n neighbouring elements."""
+    cdef wide_t lanes[LANES]
+    cdef wide_t result = 0
+    cdef ptrdiff_t i = 0
+    if wide_t is float or wide_t is double:
+        fill_identity(lanes, LANES, <total*> NULL)
+        while i + 4 * LANES <= n:
+            widen_group(lanes, src + i, LANES, 4, LANES, 1, 1, 0, 0, True)
+            i += 4 * LANES
+        while i + LANES <= n:
+            widen_group(lanes, src + i, 0, 1, LANES, 1, 1, 0, 0, True)
+            i += LANES
+        if n - i >= 8:
+            widen_group(lanes, src + i, 0, 1, 8, 1, 1, 0, 0, True)
+            i += 8
+        fold(lanes, lanes + 8, 8, <total*> NULL)
+        if n - i >= 4:
+            widen_group(lanes, src + i, 0, 1, 4, 1, 1, 0, 0, True)
+            i += 4
+        fold(lanes, lanes + 4, 4, <total*> NULL)
+        fold(lanes, lanes + 2, 2, <total*> NULL)
+        result = lanes[0] + lanes[1]
+    # Integers may be added in any order, which is left to compilers: gcc 12 makes wrong code of lanes of 16 bits.
+    for i in range(i, n):
+        result = <wide_t> (result + widened(src[i], kind))
+    return result
+
+
+cdef inline void widen_along(
+    wide_t* dst, const stored_t* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
+    bint accumulate, void* _reducer,
+) noexcept nogil:
+    """Sum elements as `along` sums values."""
+    cdef ptrdiff_t x, i
+    cdef wide_t result
+    for x in range(n):
+        result = 0
+        i = 0
+        while i < taps:
+            result = combine(result, widen_run(src + x * step + i, min(taps - i, BLOCK), dst), <total*> NULL)
+            i += BLOCK
+        dst[x * dst_step] = combine(dst[x * dst_step], result, <total*> NULL) if accumulate else result
 
 
 cdef inline void fill_empty(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
@@ -273,6 +301,180 @@ cdef inline void take(
         take_step(best, where, src, here, n, 2, reducer)
     else:
         take_step(best, where, src, here, n, step, reducer)
+
+
+cdef struct taps_t:
+    # The taps of windows along one axis: how many, how many rows apart, and by how much their places differ. Rows are
+    # dealt in turn to `ways` buffers that begin `way` elements apart; in each they follow one another every `row`.
+    ptrdiff_t count, apart, place
+    ptrdiff_t ways, way, row
+
+
+# Who meets in a contest: cells of the input, so far apart, or winners of earlier contests, which are neighbours. Of one
+# function for all of them the compiler would not make a copy for each.
+
+ctypedef struct adjacent:
+    char unused
+
+ctypedef struct alternate:
+    char unused
+
+ctypedef struct spread:
+    char unused
+
+ctypedef struct winners:
+    char unused
+
+ctypedef fused contenders_t:
+    adjacent
+    alternate
+    spread
+    winners
+
+
+cdef inline void challenge(value_t* best, int32_t* where, value_t v, int32_t place, order_t* reducer) noexcept nogil:
+    """Let a later value compete with the best of earlier ones."""
+    cdef bint taken = better(best[0], v, reducer)
+    best[0] = v if taken else best[0]
+    where[0] = place if taken else where[0]
+
+
+cdef inline void contend_group(
+    value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, ptrdiff_t first,
+    const int group, int32_t here, ptrdiff_t n, ptrdiff_t any_step, ptrdiff_t rows, ptrdiff_t dst_row,
+    ptrdiff_t src_row, const bint accumulate, order_t* reducer, contenders_t* contenders,
+) noexcept nogil:
+    """Let two or three compete: so many taps, and the best so far before them if they accumulate. Or write down one."""
+    cdef const value_t* tap[3]
+    cdef const int32_t* of_tap[3]
+    cdef int32_t name[3]
+    cdef ptrdiff_t x, row, _y
+    cdef int t
+    # Who competes, in the order of their places.
+    cdef value_t v, second, third
+    cdef int32_t w, of_second, of_third
+    cdef int begin = 0 if accumulate else 1
+    cdef int rivals = group - begin
+    cdef bint placed = contenders_t is winners
+    cdef ptrdiff_t step = 2 if contenders_t is alternate else any_step if contenders_t is spread else 1
+    for t in range(group):
+        row = (first + t) * taps.apart
+        # Divisions would cost as much as a short loop.
+        row = row * taps.row if taps.ways == 1 else row % taps.ways * taps.way + row // taps.ways * taps.row
+        tap[t] = src + row
+        of_tap[t] = places + row
+        name[t] = here + <int32_t> ((first + t) * taps.place)
+    for _y in range(rows):
+        for x in range(n):
+            if accumulate:
+                v = best[x]
+                w = where[x]
+            else:
+                v = tap[0][x * step]
+                w = name[0] + of_tap[0][x] if placed else name[0]
+            if rivals > 0:
+                second = tap[begin][x * step]
+                of_second = name[begin] + of_tap[begin][x] if placed else name[begin]
+            if rivals > 1:
+                third = tap[begin + 1][x * step]
+                of_third = name[begin + 1] + of_tap[begin + 1][x] if placed else name[begin + 1]
+            # The value that `better` tests for NaN must be fresh from memory: of others gcc keeps the answer from the
+            # contest before, as a flag, and then has no vector code.
+            if order_t is greatest or order_t is smallest:
+                if rivals > 1:
+                    challenge(&second, &of_second, third, of_third, reducer)
+                if rivals > 0:
+                    challenge(&v, &w, second, of_second, reducer)
+            else:
+                if rivals > 0:
+                    challenge(&v, &w, second, of_second, reducer)
+                if rivals > 1:
+                    challenge(&v, &w, third, of_third, reducer)
+            best[x] = v
+            where[x] = w
+        best += dst_row
+        where += dst_row
+        for t in range(group):
+            tap[t] += src_row
+            of_tap[t] += src_row
+
+
+cdef inline void contend_groups(
+    value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, int32_t here,
+    ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
+    order_t* reducer, contenders_t* contenders,
+) noexcept nogil:
+    # The constants let the compiler make one straight vector loop for each line. Of winners that may lie where places
+    # do, as bytes and 32-bit integers may for all it knows, it does so for two only; loops over three were scalar and
+    # took three times as long.
+    cdef ptrdiff_t t = 0
+    cdef bint two = contenders_t is winners and (
+        sizeof(value_t) == 1 or (sizeof(value_t) == 4 and value_t is not float))
+    if not accumulate:
+        if taps.count == 1:
+            contend_group(
+                best, where, src, places, taps, 0, 1, here, n, step, rows, dst_row, src_row, False, reducer, contenders)
+            return
+        if two or taps.count == 2 or taps.count == 4:
+            contend_group(
+                best, where, src, places, taps, 0, 2, here, n, step, rows, dst_row, src_row, False, reducer, contenders)
+            t = 2
+        else:
+            contend_group(
+                best, where, src, places, taps, 0, 3, here, n, step, rows, dst_row, src_row, False, reducer, contenders)
+            t = 3
+    while taps.count - t >= 2:
+        contend_group(
+            best, where, src, places, taps, t, 2, here, n, step, rows, dst_row, src_row, True, reducer, contenders)
+        t += 2
+    if t < taps.count:
+        contend_group(
+            best, where, src, places, taps, t, 1, here, n, step, rows, dst_row, src_row, True, reducer, contenders)
+
+
+cdef inline void contend(
+    value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, int32_t here,
+    ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
+    order_t* reducer,
+) noexcept nogil:
+    """Find the first of the best taps of n windows, in each of `rows`, and its place: `here` for the first tap.
+
+    Taps that are winners of earlier contests bring their `places`, which count from their own.
+    """
+    if places != NULL:
+        contend_groups(
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, <winners*> NULL)
+    elif step == 1:
+        contend_groups(
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer,
+            <adjacent*> NULL)
+    elif step == 2:
+        contend_groups(
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer,
+            <alternate*> NULL)
+    else:
+        contend_groups(
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, <spread*> NULL)
+
+
+cdef inline void name_steps(
+    int64_t* index, const int32_t* where, ptrdiff_t n, const int32_t step, int64_t origin
+) noexcept nogil:
+    cdef int32_t x
+    for x in range(<int32_t> n):
+        index[x] = origin + <int32_t> (x * step + where[x])
+
+
+cdef inline void name_places(
+    int64_t* index, const int32_t* where, ptrdiff_t n, ptrdiff_t step, int64_t origin
+) noexcept nogil:
+    """Turn places, which count from the first taps of windows, into indices."""
+    if step == 1:
+        name_steps(index, where, n, 1, origin)
+    elif step == 2:
+        name_steps(index, where, n, 2, origin)
+    else:
+        name_steps(index, where, n, <int32_t> step, origin)
 
 
 cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil:

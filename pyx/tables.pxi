@@ -15,19 +15,24 @@ KINDS = {
 }
 
 cdef leaves_t LEAVES[5][KINDS_]
+# Sums of so few small integers that 16 bits can hold them, and 32.
+cdef leaves_t SHORT_SUMS[2][KINDS_]
 cdef contest_t CONTESTS[5][KINDS_]
 cdef gradient_t GRADIENTS[KINDS_]
-# Division of integer sums by rounding: of 64 bits and of 128.
-cdef divide_fn DIVIDE[4][2]
-cdef divide_each_fn DIVIDE_EACH[4][2]
+# Division of integer sums by rounding: of 16, 32, 64 and 128 bits.
+cdef divide_fn DIVIDE[4][4]
+cdef divide_each_fn DIVIDE_EACH[4][4]
+
+
+cdef inline int width_of(ptrdiff_t size) noexcept:
+    """Position in those tables of sums of so many bytes."""
+    return (size > 2) + (size > 4) + (size > 8)
 
 
 # The leaves of rows.pxd and conversions.pxd under the signatures that the nests call.
 
-cdef void widen_float(double* dst, const float* src, ptrdiff_t n) noexcept nogil:
-    cdef ptrdiff_t x
-    for x in range(n):
-        dst[x] = src[x]
+cdef void widen(wide_t* dst, const stored_t* src, ptrdiff_t n) noexcept nogil:
+    widen_group(dst, src, 0, 1, n, 1, 1, 0, 0, False)
 
 
 cdef void scale_double(double* row, ptrdiff_t n, double divisor) noexcept nogil:
@@ -50,9 +55,18 @@ cdef void narrow_double(float* dst, const double* src, ptrdiff_t n) noexcept nog
 
 
 cdef void take_as(
-    value_t* best, offset_t* where, const value_t* src, int64_t here, ptrdiff_t n, ptrdiff_t step, order_t* reducer
+    value_t* best, int64_t* where, const value_t* src, int64_t here, ptrdiff_t n, ptrdiff_t step, order_t* reducer
 ) noexcept nogil:
-    take(best, where, src, <offset_t> here, n, step, reducer)
+    take(best, where, src, here, n, step, reducer)
+
+
+cdef void contend_as(
+    value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, int64_t here,
+    ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
+    order_t* reducer,
+) noexcept nogil:
+    contend(
+        best, where, src, places, taps, <int32_t> here, n, step, rows, dst_row, src_row, accumulate, reducer)
 
 
 cdef void load_float16_nan_above(int16_t* dst, const uint16_t* src, ptrdiff_t n) noexcept nogil:
@@ -115,23 +129,32 @@ cdef void divide_trunc(sum_t* row, ptrdiff_t n, double divisor) noexcept nogil:
     divide_integers(row, n, divisor, TRUNC)
 
 
-cdef void divide_each_half_even(sum_t* row, const double* divisors, const float* _32, ptrdiff_t n) noexcept nogil:
-    divide_integers_each(row, divisors, n, HALF_EVEN)
+cdef void divide_each_half_even(
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+) noexcept nogil:
+    divide_integers_each(row, divisors64, divisors32, n, HALF_EVEN)
 
 
-cdef void divide_each_half_up(sum_t* row, const double* divisors, const float* _32, ptrdiff_t n) noexcept nogil:
-    divide_integers_each(row, divisors, n, HALF_UP)
+cdef void divide_each_half_up(
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+) noexcept nogil:
+    divide_integers_each(row, divisors64, divisors32, n, HALF_UP)
 
 
-cdef void divide_each_floor(sum_t* row, const double* divisors, const float* _32, ptrdiff_t n) noexcept nogil:
-    divide_integers_each(row, divisors, n, FLOOR)
+cdef void divide_each_floor(
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+) noexcept nogil:
+    divide_integers_each(row, divisors64, divisors32, n, FLOOR)
 
 
-cdef void divide_each_trunc(sum_t* row, const double* divisors, const float* _32, ptrdiff_t n) noexcept nogil:
-    divide_integers_each(row, divisors, n, TRUNC)
+cdef void divide_each_trunc(
+    sum_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+) noexcept nogil:
+    divide_integers_each(row, divisors64, divisors32, n, TRUNC)
 
 
-cdef void enter_roundings(sum_t* kind, int wide) noexcept:
+cdef void enter_roundings(sum_t* kind) noexcept:
+    cdef int wide = width_of(sizeof(sum_t))
     DIVIDE[0][wide] = <divide_fn> divide_half_even[sum_t]
     DIVIDE[1][wide] = <divide_fn> divide_half_up[sum_t]
     DIVIDE[2][wide] = <divide_fn> divide_floor[sum_t]
@@ -167,8 +190,8 @@ cdef void enter_contest(value_t* kind, order_t* reducer, contest_t* contest) noe
     contest.value = sizeof(value_t)
     contest.load = NULL
     contest.store = NULL
-    contest.take = <take_fn> take_as[value_t, int32_t, order_t]
-    contest.take_wide = <take_fn> take_as[value_t, int64_t, order_t]
+    contest.contend = <contend_fn> contend_as[value_t, order_t]
+    contest.take_wide = <take_fn> take_as[value_t, order_t]
     contest.identity = <fill_fn> fill_identity[value_t, order_t]
     contest.empty = <fill_fn> fill_empty[value_t, order_t]
 
@@ -180,6 +203,14 @@ cdef void convert(leaves_t* leaves, ptrdiff_t storage, convert_fn load, convert_
     leaves.store = store
     leaves.across_stored = NULL
     leaves.along_stored = NULL
+
+
+cdef void enter_wide(wide_t* wide, stored_t* stored, convert_fn store, leaves_t* leaves) noexcept:
+    """Sum in a wider type than the arrays hold."""
+    enter(wide, <total*> NULL, leaves)
+    convert(leaves, sizeof(stored_t), <convert_fn> widen[wide_t, stored_t], store)
+    leaves.across_stored = <across_fn> widen_across[wide_t, stored_t]
+    leaves.along_stored = <along_fn> widen_along[wide_t, stored_t]
 
 
 cdef void enter_order(value_t* kind, int number) noexcept:
@@ -195,7 +226,6 @@ cdef void enter_order(value_t* kind, int number) noexcept:
 
 cdef void enter_half(
     int number, convert_fn nan_above, convert_fn nan_below, fill_fn none_greatest, fill_fn none_smallest,
-    convert_fn to_float, convert_fn from_float,
 ) noexcept:
     cdef int reducer
     enter_order(<int16_t*> NULL, number)
@@ -208,13 +238,10 @@ cdef void enter_half(
         CONTESTS[reducer][number].load = LEAVES[reducer][number].load
         CONTESTS[reducer][number].store = LEAVES[reducer][number].store
         CONTESTS[reducer][number].empty = LEAVES[reducer][number].empty
-    enter_sum(<float*> NULL, number)
-    convert(&LEAVES[4][number], 2, to_float, from_float)
-    GRADIENTS[number].sum = LEAVES[4][number]
 
 
-cdef void enter_sum(real_t* kind, int number) noexcept:
-    enter(kind, <total*> NULL, &LEAVES[4][number])
+cdef void enter_gradient(real_t* kind, int number) noexcept:
+    """Gradients of the sums that are in the table already."""
     GRADIENTS[number].sum = LEAVES[4][number]
     GRADIENTS[number].add_spread = <add_spread_fn> add_spread[real_t]
     GRADIENTS[number].repeat = <repeat_fn> repeat[real_t]
@@ -226,19 +253,18 @@ cdef void enter_sum(real_t* kind, int number) noexcept:
 cdef void enter_integer(integer_t* kind, int number) noexcept:
     enter_order(kind, number)
     if integer_t is int64_t or integer_t is uint64_t:
-        enter(<int128_t*> NULL, <total*> NULL, &LEAVES[4][number])
-        convert(
-            &LEAVES[4][number], sizeof(integer_t), <convert_fn> widen_integers[int128_t, integer_t],
-            <convert_fn> store_integers[integer_t, int128_t])
+        enter_wide(<int128_t*> NULL, kind, <convert_fn> store_integers[integer_t, int128_t], &LEAVES[4][number])
     else:
-        enter(<int64_t*> NULL, <total*> NULL, &LEAVES[4][number])
-        convert(
-            &LEAVES[4][number], sizeof(integer_t), <convert_fn> widen_integers[int64_t, integer_t],
-            <convert_fn> store_integers[integer_t, int64_t])
+        enter_wide(<int64_t*> NULL, kind, <convert_fn> store_integers[integer_t, int64_t], &LEAVES[4][number])
+    if sizeof(integer_t) < 4:
+        enter_wide(<int32_t*> NULL, kind, <convert_fn> store_integers[integer_t, int32_t], &SHORT_SUMS[1][number])
+    if sizeof(integer_t) < 2:
+        enter_wide(<int16_t*> NULL, kind, <convert_fn> store_integers[integer_t, int16_t], &SHORT_SUMS[0][number])
 
 
 cdef void enter_all() noexcept:
     memset(LEAVES, 0, sizeof(LEAVES))
+    memset(SHORT_SUMS, 0, sizeof(SHORT_SUMS))
     memset(CONTESTS, 0, sizeof(CONTESTS))
     memset(GRADIENTS, 0, sizeof(GRADIENTS))
     enter_integer(<int8_t*> NULL, INT8)
@@ -249,28 +275,29 @@ cdef void enter_all() noexcept:
     enter_integer(<uint16_t*> NULL, UINT16)
     enter_integer(<uint32_t*> NULL, UINT32)
     enter_integer(<uint64_t*> NULL, UINT64)
-    enter_roundings(<int64_t*> NULL, 0)
-    enter_roundings(<int128_t*> NULL, 1)
+    enter_roundings(<int16_t*> NULL)
+    enter_roundings(<int32_t*> NULL)
+    enter_roundings(<int64_t*> NULL)
+    enter_roundings(<int128_t*> NULL)
     enter_half(
         FLOAT16, <convert_fn> load_float16_nan_above, <convert_fn> load_float16_nan_below,
-        <fill_fn> float16_none_greatest, <fill_fn> float16_none_smallest,
-        <convert_fn> float16_to_float, <convert_fn> float_to_float16)
+        <fill_fn> float16_none_greatest, <fill_fn> float16_none_smallest)
     enter_half(
         BFLOAT16, <convert_fn> load_bfloat16_nan_above, <convert_fn> load_bfloat16_nan_below,
-        <fill_fn> bfloat16_none_greatest, <fill_fn> bfloat16_none_smallest,
-        <convert_fn> bfloat16_to_float, <convert_fn> float_to_bfloat16)
+        <fill_fn> bfloat16_none_greatest, <fill_fn> bfloat16_none_smallest)
     enter_order(<float*> NULL, FLOAT32)
     enter_order(<double*> NULL, FLOAT64)
-    enter_sum(<float*> NULL, FLOAT32)
-    enter_sum(<double*> NULL, FLOAT64)
-    LEAVES[4][FLOAT32_AS_64] = LEAVES[4][FLOAT64]
-    convert(
-        &LEAVES[4][FLOAT32_AS_64], sizeof(float), <convert_fn> widen_float, <convert_fn> narrow_double)
-    LEAVES[4][FLOAT32_AS_64].across_stored = <across_fn> widen_across
+    enter_wide(<float*> NULL, <float16_t*> NULL, <convert_fn> float_to_float16, &LEAVES[4][FLOAT16])
+    enter_wide(<float*> NULL, <bfloat16_t*> NULL, <convert_fn> float_to_bfloat16, &LEAVES[4][BFLOAT16])
+    enter(<float*> NULL, <total*> NULL, &LEAVES[4][FLOAT32])
+    enter(<double*> NULL, <total*> NULL, &LEAVES[4][FLOAT64])
+    enter_wide(<double*> NULL, <float*> NULL, <convert_fn> narrow_double, &LEAVES[4][FLOAT32_AS_64])
     LEAVES[4][FLOAT32_AS_64].divide = <divide_fn> scale_double
-    LEAVES[4][FLOAT32_AS_64].along_stored = <along_fn> widen_along
-    GRADIENTS[FLOAT32_AS_64] = GRADIENTS[FLOAT64]
-    GRADIENTS[FLOAT32_AS_64].sum = LEAVES[4][FLOAT32_AS_64]
+    enter_gradient(<float*> NULL, FLOAT16)
+    enter_gradient(<float*> NULL, BFLOAT16)
+    enter_gradient(<float*> NULL, FLOAT32)
+    enter_gradient(<double*> NULL, FLOAT64)
+    enter_gradient(<double*> NULL, FLOAT32_AS_64)
     GRADIENTS[FLOAT32_AS_64].scatter = NULL
 
 

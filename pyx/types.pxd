@@ -6,14 +6,24 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 
 cdef extern from *:
     """
+    #include <stdint.h>
+
     #if defined(__SIZEOF_INT128__)
         typedef __int128 pooling_int128_t;
     #else
         typedef long long pooling_int128_t;
     #endif
+
+    /* Types of their own, which tell the two from each other and from integers. */
+    typedef struct { uint16_t bits; } pooling_float16_t;
+    typedef struct { uint16_t bits; } pooling_bfloat16_t;
     """
     # Cython need not know its size.
     ctypedef long long int128_t "pooling_int128_t"
+    ctypedef struct float16_t "pooling_float16_t":
+        uint16_t bits
+    ctypedef struct bfloat16_t "pooling_bfloat16_t":
+        uint16_t bits
 
 # What a row holds while windows are reduced.
 ctypedef fused value_t:
@@ -51,8 +61,32 @@ ctypedef fused integer_t:
     uint64_t
 
 ctypedef fused sum_t:
+    int16_t
+    int32_t
     int64_t
     int128_t
+
+# What arrays hold whose sums are accumulated in a wider type, and those types.
+ctypedef fused stored_t:
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+    float16_t
+    bfloat16_t
+    float
+
+ctypedef fused wide_t:
+    int16_t
+    int32_t
+    int64_t
+    int128_t
+    float
+    double
 
 # Elements that are only moved, by their size.
 ctypedef fused bits_t:

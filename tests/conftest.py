@@ -328,6 +328,7 @@ GEOMETRIES: dict[str, Geometry] = {
     "narrow_planes_dilated": _geometry(2, 5, 9, 12, kernel_size=3, dilation=2, padding=2),
     "narrow_planes_one_cell_wide": _geometry(2, 40, 9, 1, kernel_size=(3, 1), stride=(2, 1), padding=(1, 0)),
     "narrow_planes_one_cell_high": _geometry(2, 40, 1, 9, kernel_size=(1, 3), stride=(1, 2), padding=(0, 1)),
+    "narrow_planes_of_high_windows": _geometry(3, 20, 12, 4, kernel_size=(6, 2)),
     "narrow_planes_larger_than_a_stack": _geometry(1, 3, 60, 50, kernel_size=2, stride=3),
     "narrow_planes_of_64_columns": _geometry(1, 2, 6, 64, kernel_size=3, stride=1, padding=1),
     "narrow_planes_rows_followed_by_rows": _geometry(2, 20, 8, 9, kernel_size=3, stride=2, padding=((0, 1), (0, 1))),

@@ -122,6 +122,14 @@ def random_layer(rng: np.random.Generator, operator: str, dimensions: int) -> tu
     return kind(**arguments), sizes
 
 
+def with_samples(rng: np.random.Generator, layer: Layer, shape: tuple[int, ...]) -> Layer:
+    """Fix the windows of fractional pooling, so that model and layer have the same."""
+    batch = shape[0] if len(shape) == layer.dimensions + 2 else 1
+    channels = shape[-1 if layer.layout == "channels_last" else -layer.dimensions - 1]
+    samples = rng.random((batch, channels, layer.dimensions))
+    return type(layer)(**layer.arguments | {"_random_samples": samples, "rng": None})
+
+
 def full_shape(rng: np.random.Generator, layer: Layer, sizes: list[int]) -> tuple[int, ...]:
     """Add channels and, mostly, a batch."""
     always = OPERATORS[layer.operator].windows == "regions"

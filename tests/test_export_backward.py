@@ -30,6 +30,7 @@ from tests.exported import (  # noqa: E402
     operators,
     random_arrays,
     random_layer,
+    with_samples,
 )
 
 FIRST_OPSETS = {
@@ -59,15 +60,9 @@ def result_shape(layer: Layer, shape: tuple[int, ...], others: list[Array]) -> t
     return layer.output_shape(shape)
 
 
-def with_samples(layer: Layer, shape: tuple[int, ...]) -> Layer:
+def fixed(rng: np.random.Generator, layer: Layer, shape: tuple[int, ...]) -> Layer:
     """Give fractional pooling samples, which say where the windows of both directions are."""
-    if layer.operator != "fractional_max_pool":
-        return layer
-    arguments = dict(layer.arguments)
-    planes = shape if len(shape) == layer.dimensions + 2 else (1, *shape)
-    channels = planes[1] if layer.layout == "channels_first" else planes[-1]
-    samples = arguments.pop("rng").random((planes[0], channels, layer.dimensions))
-    return type(layer)(**(arguments | {"_random_samples": samples}))
+    return with_samples(rng, layer, shape) if layer.operator == "fractional_max_pool" else layer
 
 
 def gradient_of(layer: Layer, *arrays: Array) -> list[Array]:
@@ -163,7 +158,7 @@ def test_random_layers_equal_their_graphs_in_onnxruntime(operator: str) -> None:
         dtype = FLOATS[number % 4]
         layer, sizes = random_layer(rng, operator, int(rng.choice(dimensions_of(operator))))
         shape = full_shape(rng, layer, sizes)
-        layer = with_samples(layer, shape)
+        layer = fixed(rng, layer, shape)
         x, *others = random_arrays(rng, layer, shape, dtype)
         result = result_shape(layer, shape, others)
         gradient = random_gradient(rng, result, dtype, whole=is_exact(layer) and number % 3 > 0)
@@ -199,7 +194,7 @@ def test_verification_agrees(operator: str, dtype: str) -> None:
     for _ in range(2):
         layer, sizes = random_layer(rng, operator, int(rng.choice(dimensions_of(operator))))
         shape = full_shape(rng, layer, sizes)
-        to_onnx_backward(with_samples(layer, shape), shape, dtype=dtype)
+        to_onnx_backward(fixed(rng, layer, shape), shape, dtype=dtype)
 
 
 # --- torch -----------------------------------------------------------------------------------------------------------
@@ -375,6 +370,33 @@ def test_graph_of_one_layer(layer: Layer, expected: list[str]) -> None:
     assert operators(to_onnx_backward(layer, ("N", 3, 8, 8), verify=False)) == expected
 
 
+def test_a_promise_of_finite_numbers_leaves_one_pooling() -> None:
+    model = to_onnx_backward(pooling.MaxPool2d(3, 2, 1), ("N", "C", 9, 8), finite=True)
+    assert operators(model).count("MaxPool") == 1
+    assert "IsNaN" not in operators(model)
+    for operator in BACKWARD_LOWERINGS:
+        rng = np.random.default_rng(4)
+        layer, sizes = random_layer(rng, operator, dimensions_of(operator)[0])
+        shape = full_shape(rng, layer, sizes)
+        to_onnx_backward(fixed(rng, layer, shape), shape, finite=True)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_number_of_regions_is_free(count: int) -> None:
+    rng = np.random.default_rng(count)
+    x = rng.normal(size=(2, 3, 7, 6)).astype(np.float32)
+    rois = np.tile(np.array([[0, 1, 5.2, 4]], np.float32), (count, 1)) + rng.random((count, 4)).astype(np.float32)
+    maps = rng.integers(0, 2, count)
+    gradient = rng.normal(size=(count, 3, 2, 2)).astype(np.float32)
+    for mode in ("avg", "max"):
+        model = to_onnx_backward(pooling.RoIAlign(2, mode=mode), ("N", "C", 7, 6))
+        found = run_model(model, [gradient, x, rois, maps])[0]
+        np.testing.assert_allclose(found, pooling.roi_align_backward(gradient, x, rois, maps, 2, mode=mode), rtol=1e-6)
+    regions = np.concatenate((maps[:, None].astype(np.float32), rois), 1)
+    found = run_model(to_onnx_backward(pooling.MaxRoIPool(2), ("N", "C", 7, 6)), [gradient, x, regions])[0]
+    np.testing.assert_allclose(found, pooling.max_roi_pool_backward(gradient, x, regions, 2), rtol=1e-6)
+
+
 def test_windows_that_do_not_overlap_need_no_sum() -> None:
     # Since opset 16 scattering adds.
     assert "ReduceSum" not in operators(to_onnx_backward(pooling.MaxPool2d(2), ("N", "C", 8, 8), opset=15))
@@ -387,7 +409,7 @@ def test_every_node_serves_a_result(operator: str) -> None:
     rng = np.random.default_rng(1)
     layer, sizes = random_layer(rng, operator, dimensions_of(operator)[0])
     shape = full_shape(rng, layer, sizes)
-    graph = to_onnx_backward(with_samples(layer, shape), shape, verify=False).graph
+    graph = to_onnx_backward(fixed(rng, layer, shape), shape, verify=False).graph
     read = {name for node in graph.node for name in node.input} | {each.name for each in graph.output}
     assert all(read.intersection(node.output) for node in graph.node)
     assert all(each.name in read for each in graph.initializer)
@@ -440,7 +462,7 @@ def test_verification_refuses_a_wrong_graph(operator: str, monkeypatch: pytest.M
     layer, sizes = random_layer(rng, operator, dimensions_of(operator)[0])
     shape = full_shape(rng, layer, sizes)
     with pytest.raises(VerificationError, match=r"to_onnx_backward: .* at grad_input\[.*and pooling gives"):
-        to_onnx_backward(with_samples(layer, shape), shape)
+        to_onnx_backward(fixed(rng, layer, shape), shape)
 
 
 def test_verification_refuses_what_goes_to_another_of_equal_elements(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -468,6 +468,75 @@ def test_integer_averages_are_rounded_as_asked(rounding: str, expected: list[int
     assert pooling.global_avg_pool(shares, rounding=rounding).ravel().tolist() == expected
 
 
+def quotients(sums: Array, divisor: int, rounding: str) -> Array:
+    """Divide whole numbers in integers alone."""
+    floor, rest = np.divmod(sums, divisor)
+    if rounding == "floor":
+        return floor
+    if rounding == "trunc":
+        return floor + ((sums < 0) & (rest > 0))
+    return floor + ((2 * rest > divisor) | ((2 * rest == divisor) & ((rounding == "half_up") | (floor % 2 == 1))))
+
+
+@pytest.mark.parametrize("rounding", ["half_even", "half_up", "floor", "trunc"])
+@pytest.mark.parametrize(("dtype", "taps"), [("uint8", 128), ("int8", 128), ("uint16", 1), ("int16", 1)])
+def test_every_sum_of_small_integers_is_divided_exactly(dtype: str, taps: int, rounding: str) -> None:
+    limits = np.iinfo(dtype)
+    sums = np.arange(taps * int(limits.min), taps * int(limits.max) + 1)
+    x = (sums[:, None] + np.arange(taps)) // taps
+    assert (x.sum(1) == sums).all()
+    windows = x.astype(dtype)[None]
+    # The last one is no float.
+    for divisor in (1, 2, 3, 4, 6, 7, 9, 49, 100, 128, 129, 256, 1000, 32768, 65535, 2**24 + 1, 2**53 - 1):
+        expected = np.clip(quotients(sums, divisor, rounding), limits.min, limits.max)
+        arguments: dict[str, Any] = {"divisor_override": divisor, "rounding": rounding}
+        np.testing.assert_array_equal(pooling.avg_pool1d(windows, taps, 1, **arguments)[0, :, 0], expected)
+        columns = np.ascontiguousarray(windows.transpose(0, 2, 1))
+        np.testing.assert_array_equal(
+            pooling.avg_pool1d(columns, taps, 1, **arguments, layout="channels_last")[0, 0], expected
+        )
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("taps", [127, 128, 129, 255, 256, 257, 2**15 - 1, 2**15, 2**15 + 1])
+def test_sums_of_integers_do_not_overflow(dtype: str, taps: int) -> None:
+    limits = np.iinfo(dtype)
+    for extreme in (int(limits.min), int(limits.max)):
+        x = np.full((1, 2, taps), extreme, dtype)
+        x[0, 1, 0] = extreme + 1 if extreme <= 0 else extreme - 1
+        for function, array in ((pooling.avg_pool1d, x), (pooling.avg_pool2d, np.repeat(x[:, :, None], 2, 2))):
+            window = taps if array.ndim == 3 else (1, taps)
+            mean = function(array, window, 1, rounding="floor").reshape(2, -1)
+            assert (mean[0] == extreme).all()
+            assert (mean[1] == (extreme if extreme <= 0 else extreme - 1)).any()
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, *FLOATS])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_every_element_of_a_run_counts_once(dtype: str, rows: int) -> None:
+    # Runs are cut into lanes, halves of those and single elements: each length is cut otherwise.
+    for length in range(1, 130):
+        x = np.zeros((1, length, rows, length), dtype_of(dtype))
+        x[0, np.arange(length), 0, np.arange(length)] = 1
+        taken = pooling.avg_pool2d(x, (rows, length), divisor_override=1)
+        np.testing.assert_array_equal(taken.ravel().astype(np.float64), 1, str(length))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_every_half_is_read_and_every_sum_of_two_is_rounded_as_numpy_does(dtype: str) -> None:
+    halves = np.arange(2**16, dtype=np.uint16).view(dtype_of(dtype))
+    for apart in (0, 1, 100, 5000, 30000):
+        pairs = np.stack([halves, np.roll(halves, apart)], -1)
+        with np.errstate(all="ignore"):
+            sums = pairs.astype(np.float32).sum(-1)
+            for divisor in (1.0, 2.0, 3.0, 2.0**-7, 2.0**12):
+                expected = (sums / np.float32(divisor)).astype(halves.dtype)
+                for width in (2, 14, 2**16):
+                    rows = pairs.ravel()[: pairs.size // width * width].reshape(1, -1, width)
+                    result = pooling.avg_pool1d(rows, 2, divisor_override=divisor).ravel()
+                    assert_same(result, expected[: result.size])
+
+
 @pytest.mark.parametrize("function", [name for operator in CORE.values() for name in operator.functions])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("empty", ["batch", "channels"])

@@ -51,11 +51,21 @@ def results(path: str) -> Iterator[tuple[str, Array]]:
                 yield f"{title} values, padding not counted", forward(x, **arguments, count_include_pad=False)
         for call in ("global_max_pool", "global_avg_pool"):
             yield f"{path} {name} {layout} {make.__name__} {call}", getattr(pooling, call)(x, layout=layout)
-    for name in ("int8", "uint16", "int32", "int64"):
+    for name in ("int8", "uint8", "uint16", "int32", "int64"):
         x = random_array(geometry.shape, name)
         for family in FAMILIES[: 2 if geometry.adaptive else 3]:
             call = geometry.function(family)
             yield f"{path} {name} {call}", getattr(pooling, call)(x, **geometry.windows)
+
+
+def halves() -> Iterator[tuple[str, Array]]:
+    """What becomes of every half, NaN of every payload among them."""
+    for name in ("float16", "bfloat16"):
+        every = np.arange(2**16, dtype=np.uint16).view(dtype_of(name)).reshape(1, 64, -1)
+        x = np.zeros((1, 64, 2048), every.dtype)
+        yield f"every {name} in means", pooling.avg_pool1d(every, 2)
+        yield f"every {name} in the gradient of means", pooling.avg_pool1d_backward(every, x, 2)
+        yield f"every {name} in the gradient of maxima", pooling.max_pool1d_backward(every, x, 2)
 
 
 FAMILIES = ("max_pool", "avg_pool", "min_pool")
@@ -63,7 +73,7 @@ FAMILIES = ("max_pool", "avg_pool", "min_pool")
 
 def fingerprints() -> dict[str, str]:
     with np.errstate(all="ignore"):
-        every = itertools.chain.from_iterable(map(results, PATHS))
+        every = itertools.chain(halves(), *map(results, PATHS))
         return {title: hashlib.sha256(array.tobytes()).hexdigest() for title, array in every}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..builder import Graph, Value
 from ..stages import Stage
 from .indices import numbered
 from .special import Ranked
-from .windows import attributes, cells_of_taps, empty, gathered, tap_axes, why_not_one_node
+from .windows import attributes, cells_of_taps, empty, gathered, greatest, tap_axes, why_not_one_node
 
 __all__ = ["Keys", "global_max_pool", "greatest_of_taps", "max_pool", "min_pool"]
 
@@ -33,13 +34,20 @@ class Keys:
         The tensor.
     smallest : bool
         Whether the order is the other way round.
+
+    Attributes
+    ----------
+    tensor : str
+        The keys.
+    may_be_nan : bool
+        Whether there may be NaN, or windows of -inf, among them.
     """
 
     def __init__(self, graph: Graph, x: str, *, smallest: bool = False) -> None:
         self.graph = graph
         self.dtype = graph.dtypes[x]
         self.smallest = smallest
-        self.special = self.dtype.name in FLOATS
+        self.may_be_nan = self.dtype.name in FLOATS and not graph.finite
         if self.dtype == np.uint64:
             self.tensor = self._from_uint64(x)
         elif self.dtype in (np.int64, np.float64):
@@ -51,6 +59,10 @@ class Keys:
         if smallest:
             why = "The smallest is the greatest the other way round."
             self.tensor = self._turned(self.tensor, why)
+
+    def rule(self, nan: str) -> str | None:
+        """Return what becomes of NaN, or None where there is none."""
+        return nan if self.may_be_nan else None
 
     def elements(self, keys: str) -> str:
         """Turn keys back into elements."""
@@ -70,7 +82,7 @@ class Keys:
     @property
     def nothing(self) -> NDArray[Any]:
         """The key of what loses against everything: the result of an empty window."""
-        if self.special:
+        if self.dtype.name in FLOATS:
             return self.of(np.inf if self.smallest else -np.inf)
         if self.dtype == np.bool_:
             return self.of(float(self.smallest))
@@ -111,14 +123,15 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
     rule, indexed = stage.arguments["nan"], stage.arguments["return_indices"]
     keys = Keys(graph, x, smallest=smallest)
     why = why_not_one_node(graph, "MaxPool", stage.axes) or _why_no_max_pool(graph, keys.tensor)
-    if why:
-        taps = gathered(graph, keys.tensor, stage.axes, why)
-        cells = cells_of_taps(graph, stage.axes) if indexed else None
-        special = rule if keys.special else None
-        greatest, *index = greatest_of_taps(graph, taps, tap_axes(stage.axes), special, cells, stage.title)
+    index: list[str] = []
+    if why and indexed:
+        taps, cells = gathered(graph, keys.tensor, stage.axes, why), cells_of_taps(graph, stage.axes)
+        best, *index = greatest_of_taps(graph, stage, taps, tap_axes(stage.axes), keys.rule(rule), cells)
+    elif why:
+        best = _pooled(graph, keys, rule, partial(greatest, graph, axes=stage.axes), f"{stage.title}: {why}")
     else:
-        greatest, *index = _greatest_by_node(graph, stage, keys)
-    results = [greatest, *(numbered(graph, stage, each, x, whole=not why) for each in index)]
+        best, *index = _greatest_by_node(graph, stage, keys)
+    results = [best, *(numbered(graph, stage, each, x, whole=not why) for each in index)]
     none = empty(stage.axes)
     if none.any():
         nothing: tuple[Value, ...] = (keys.nothing, np.int64(-1))
@@ -139,25 +152,27 @@ def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]
     """Pool by MaxPool; its indices count over the whole tensor."""
     outputs = 2 if stage.arguments["return_indices"] else 1
     words, why = attributes(stage.axes), stage.title
-    if not keys.special:
+    if not keys.may_be_nan:
         return graph.outputs(outputs, "MaxPool", keys.tensor, **words, why=why)
     ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
-    greatest, *at = graph.outputs(outputs, "MaxPool", ranked.elements, **words, why=why)
+    best, *at = graph.outputs(outputs, "MaxPool", ranked.elements, **words, why=why)
     highest, *at_highest = graph.outputs(outputs, "MaxPool", ranked.rank, **words, why="Windows of NaN, and of -inf.")
-    value, ordinary = ranked.corrected(greatest, highest)
+    value = ranked.corrected(best, highest)
+    if not at:
+        return (value,)
     why = "The first NaN, the first -inf or the first of the greatest numbers."
-    return value, *(graph("Where", ordinary, *each, why=why) for each in zip(at, at_highest, strict=True))
+    return value, graph("Where", ranked.ordinary(highest), at[0], at_highest[0], why=why)
 
 
 def greatest_of_taps(
-    graph: Graph, taps: str, axes: Sequence[int], rule: str | None, cells: Value | None, why: str
+    graph: Graph, stage: Stage, taps: str, axes: Sequence[int], rule: str | None, cells: Value | None = None
 ) -> tuple[str, ...]:
     """Find the greatest of the taps of each window and, if it is known where these stand, the first such cell.
 
     Parameters
     ----------
-    graph : Graph
-        Where nodes go.
+    graph, stage
+        Where nodes go, and the pooling.
     taps : str
         Of a type that onnxruntime reduces.
     axes : sequence of int
@@ -166,8 +181,6 @@ def greatest_of_taps(
         What becomes of NaN; None for whole numbers, which have none.
     cells : str or ndarray, optional
         Where in the plane the taps stand.
-    why : str
-        Doc string of the reduction.
 
     Returns
     -------
@@ -177,18 +190,18 @@ def greatest_of_taps(
     keep = 0 if cells is None else 1
     ranked = Ranked(graph, taps, rule) if rule else None
     elements = ranked.elements if ranked else taps
-    greatest = value = graph("ReduceMax", elements, axes=axes, keepdims=keep, why=why)
+    best = value = graph("ReduceMax", elements, axes=axes, keepdims=keep, why=stage.title)
     highest = ""
     if ranked:
         highest = graph("ReduceMax", ranked.rank, axes=axes, keepdims=keep, why="Windows of NaN, and of -inf.")
-        value, _ = ranked.corrected(greatest, highest)
+        value = ranked.corrected(best, highest)
     if cells is None:
         return (value,)
-    # NaN is not less than anything; where there is some, it has the highest rank.
-    loses = graph("Less", elements, greatest)
+    # Nothing is less than NaN; where there is some, only it has the highest rank.
+    loses = graph("Less", elements, value)
     if ranked:
         loses = graph("Or", loses, graph("Less", ranked.rank, highest))
-    candidates = graph("Where", loses, np.int64(2**63 - 1), cells)
+    candidates = graph("Where", loses, np.int64(stage.cells), cells, why="No cell of the plane.")
     first = graph("ReduceMin", candidates, axes=axes, keepdims=0, why="The first of equal elements.")
     return graph("Squeeze", value, axes=axes), first
 
@@ -196,12 +209,18 @@ def greatest_of_taps(
 def global_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower global max pooling."""
     keys = Keys(graph, inputs[0])
-    if not keys.special:
-        return (keys.elements(_greatest_of_planes(graph, stage, keys.tensor, stage.title)),)
-    ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
-    greatest = _greatest_of_planes(graph, stage, ranked.elements, stage.title)
-    highest = _greatest_of_planes(graph, stage, ranked.rank, "Planes of NaN, and of -inf.")
-    return (keys.elements(ranked.corrected(greatest, highest)[0]),)
+    pool = partial(_greatest_of_planes, graph, stage)
+    return (keys.elements(_pooled(graph, keys, stage.arguments["nan"], pool, stage.title)),)
+
+
+def _pooled(graph: Graph, keys: Keys, nan: str, pool: Callable[..., str], why: str) -> str:
+    """Pool keys by something that gives the greatest numbers and is not to be trusted with NaN and -inf."""
+    rule = keys.rule(nan)
+    if rule is None:
+        return pool(keys.tensor, why=why)
+    ranked = Ranked(graph, keys.tensor, rule)
+    best, highest = pool(ranked.elements, why=why), pool(ranked.rank, why="Windows of NaN, and of -inf.")
+    return ranked.corrected(best, highest)
 
 
 def _greatest_of_planes(graph: Graph, stage: Stage, x: str, why: str) -> str:

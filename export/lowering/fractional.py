@@ -33,13 +33,13 @@ def fractional_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> 
         behind = dimensions - number - 1
         part = table.reshape(*planes, *[1] * number, start.shape[2], *[1] * behind, *[1] * number, size, *[1] * behind)
         cells = graph("Add", cells, part) if cells else graph("Identity", part, why="Where each tap lies: as drawn.")
-    flat_cells = graph("Reshape", cells, np.array([0, 0, -1]))
+    flat_cells = graph("Reshape", cells, np.array([0, 0, math.prod(stage.sizes) * math.prod(kernel)]))
     plane = graph("Reshape", keys.tensor, np.array([0, 0, stage.cells]), why="One row of cells for each plane.")
     taken = graph("GatherElements", plane, flat_cells, axis=2, why=stage.title)
     taps_shape = np.array([*planes, *stage.sizes, math.prod(kernel)])
     named = graph("Reshape", cells, taps_shape) if stage.arguments["return_indices"] else None
     taps = graph("Reshape", taken, taps_shape)
-    values, *index = greatest_of_taps(graph, taps, [2 + dimensions], "propagate", named, stage.title)
+    values, *index = greatest_of_taps(graph, stage, taps, [2 + dimensions], keys.rule("propagate"), named)
     return (keys.elements(values), *(numbered(graph, stage, each, x, whole=False) for each in index))
 
 

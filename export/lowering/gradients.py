@@ -154,7 +154,7 @@ def max_unpool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> 
     numbers = graph("Expand", np.arange(stage.cells, dtype=np.int64), graph("Shape", named))
     none = graph(
         "ConstantOfShape",
-        _shape_of_planes(graph, stage, x, cells),
+        _shape_of_planes(graph, x, cells),
         value=numpy_helper.from_array(np.zeros(1, np.int64)),
     )
     words: dict[str, Any] = {"reduction": "max"} if graph.opset >= 18 else {}

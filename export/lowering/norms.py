@@ -75,8 +75,10 @@ def _norm(graph: Graph, taps: str, axes: Sequence[int], p: float, why: str, comb
     """Combine powers of magnitudes, with the largest taken out, so that nothing overflows."""
     if math.isinf(p):
         # Padding is 0 and a magnitude not less, so neither -inf nor an empty window can come about.
-        highest = graph("ReduceMax", graph.cast(is_nan(graph, taps), np.float32), axes=axes, keepdims=keep)
         largest = graph("ReduceMax", taps, axes=axes, keepdims=keep, why=why)
+        if graph.finite:
+            return largest
+        highest = graph("ReduceMax", graph.cast(is_nan(graph, taps), np.float32), axes=axes, keepdims=keep)
         change = graph("Gather", np.array([-0.0, np.nan]), graph.cast(highest, np.int64), axis=0)
         return graph("Add", largest, change, why="NaN where there is any.")
     if p == 1:

@@ -13,6 +13,7 @@ from ..builder import Graph
 from ..stages import Stage
 from .extremes import Keys, greatest_of_taps
 from .regions import _along, _column, _cut, _interpolated, _pixels, _places, _Samples
+from .special import is_nan
 
 __all__ = ["max_roi_pool_backward", "roi_align_backward"]
 
@@ -23,10 +24,10 @@ def max_roi_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -
     dtype = graph.dtypes[grad]
     rows, columns = (_cut(graph, stage, rois, axis, bins) for axis, bins in enumerate(_bins(stage)))
     maps = graph.cast(_column(graph, rois, 0), np.int64)
-    keys = Keys(graph, x).tensor
+    keys = Keys(graph, x)
     place = _places(graph, maps, [_pixels(graph, windows) for windows in (rows, columns)], stage)
-    taps = graph("Gather", _by_channel(graph, keys), place, axis=1)
-    _, index = greatest_of_taps(graph, taps, [4, 5], "propagate", place, stage.title)
+    taps = graph("Gather", _by_channel(graph, keys.tensor), place, axis=1)
+    index = _first_greatest(graph, stage, taps, place)
     share = _of_channels(graph, grad)
     none = graph("Or", graph("Unsqueeze", rows.none, axes=[2]), graph("Unsqueeze", columns.none, axes=[1]))
     share = graph("Where", none, np.zeros((), graph.dtypes[share]), share, why="A window off the map has no pixel.")
@@ -58,7 +59,7 @@ def roi_align_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> t
         ]
         most = graph("Gather", shape, np.int64(5), axis=0)
         number = graph("Add", graph("Mul", graph("Unsqueeze", along[0], axes=[1]), most), along[1])
-        _, first = greatest_of_taps(graph, samples, [4, 5], "propagate", number, stage.title)
+        first = _first_greatest(graph, stage, samples, number)
         winner = graph("Equal", graph("Unsqueeze", first, axes=[4, 5]), number)
         gets = graph("And", gets, winner, why="The first of the greatest samples, if it lies on the map.")
     zero = np.zeros((), working)
@@ -75,6 +76,14 @@ def roi_align_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> t
 
 def _bins(stage: Stage) -> tuple[int, ...]:
     return geometry.per_axis(type(stage.layer).__name__, "output_size", stage.arguments["output_size"], 2)
+
+
+def _first_greatest(graph: Graph, stage: Stage, taps: str, numbers: str) -> str:
+    """Return the least number of the greatest taps of each window, or of NaN, (C, R, bins, bins)."""
+    (best,) = greatest_of_taps(graph, stage, taps, [4, 5], "propagate")
+    wins = graph("Or", graph("Equal", taps, graph("Unsqueeze", best, axes=[4, 5])), is_nan(graph, taps))
+    candidates = graph("Where", wins, numbers, np.int64(2**62), why="No number of a tap.")
+    return graph("ReduceMin", candidates, axes=[4, 5], keepdims=0, why="The first of equal elements.")
 
 
 def _neighbours(graph: Graph, samples: _Samples, axis: int, dtype: np.dtype[Any]) -> list[tuple[str, str]]:

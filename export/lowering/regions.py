@@ -106,10 +106,13 @@ def _as_regions(graph: Graph, maps: str, rows: _Windows, columns: _Windows, none
 
 def _greatest_by_node(graph: Graph, x: str, regions: str, stage: Stage, bins: tuple[int, ...]) -> str:
     words: dict[str, Any] = {"pooled_shape": [1, 1], "spatial_scale": 1.0}
-    ranked = Ranked(graph, x, "propagate")
-    greatest = graph("MaxRoiPool", ranked.elements, regions, **words, why=stage.title)
-    highest = graph("MaxRoiPool", ranked.rank, regions, **words, why="Windows of NaN, and of -inf.")
-    value, _ = ranked.corrected(greatest, highest)
+    if graph.finite:
+        value = graph("MaxRoiPool", x, regions, **words, why=stage.title)
+    else:
+        ranked = Ranked(graph, x, "propagate")
+        greatest = graph("MaxRoiPool", ranked.elements, regions, **words, why=stage.title)
+        highest = graph("MaxRoiPool", ranked.rank, regions, **words, why="Windows of NaN, and of -inf.")
+        value = ranked.corrected(greatest, highest)
     value = graph("Squeeze", value, axes=[2, 3])
     channels = graph("Gather", graph("Shape", x), np.array([1]), axis=0)
     shape = graph("Concat", np.array([-1, *bins]), channels, axis=0)
@@ -118,7 +121,7 @@ def _greatest_by_node(graph: Graph, x: str, regions: str, stage: Stage, bins: tu
 
 def _greatest_of_gathered(graph: Graph, x: str, maps: str, rows: _Windows, columns: _Windows, stage: Stage) -> str:
     taps = _gathered(graph, x, maps, [_pixels(graph, windows) for windows in (rows, columns)], stage)
-    (value,) = greatest_of_taps(graph, taps, [4, 5], "propagate", None, stage.title)
+    (value,) = greatest_of_taps(graph, stage, taps, [4, 5], None if graph.finite else "propagate")
     return graph("Transpose", value, perm=[1, 0, 2, 3])
 
 
@@ -243,7 +246,7 @@ def _reduced_samples(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_
         number = graph("Squeeze", graph("Mul", *count), axes=[3, 4])
         value = graph("Div", total, graph.cast(number, dtype), why=stage.title)
     else:
-        (value,) = greatest_of_taps(graph, sample, [4, 5], "propagate", None, stage.title)
+        (value,) = greatest_of_taps(graph, stage, sample, [4, 5], "propagate")
     # A bin has samples if it has a first one on both axes.
     some = [graph("Gather", each.taken, np.int64(0), axis=2) for each in axes]
     both = graph("And", graph("Unsqueeze", some[0], axes=[2]), graph("Unsqueeze", some[1], axes=[1]))

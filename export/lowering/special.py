@@ -46,28 +46,41 @@ class Ranked:
 
     def __init__(self, graph: Graph, x: str, rule: str) -> None:
         self._graph = graph
-        dtype = graph.dtypes[x]
-        least = np.array(-np.inf, dtype)
-        nan = is_nan(graph, x)
-        number = graph.cast(graph("Greater", x, least), np.float32)
+        least = np.array(-np.inf, graph.dtypes[x])
+        is_not_number = is_nan(graph, x)
+        nan = graph.cast(is_not_number, np.float32)
+        # openvino finds some NaN greater than anything, so ranks must not depend on what NaN compares to.
         if rule == "ignore":
-            self.elements = graph("Where", nan, least, x, why="NaN is ignored.")
-            above = graph("Add", number, np.float32(1))
-            self.rank = graph("Sub", above, graph.cast(nan, np.float32), why="0 for NaN, 1 for -inf, 2 for the rest.")
-            self._changes = [np.nan, -np.inf, -0.0]
+            self.elements = graph("Where", is_not_number, least, x, why="NaN is ignored.")
+            above = graph("Add", graph.cast(graph("Greater", self.elements, least), np.float32), np.float32(1))
+            self.rank = graph("Sub", above, nan, why="0 for NaN, 1 for -inf, 2 for other numbers.")
+            self._meaning = [np.nan, -np.inf, 0.0]
         else:
             self.elements = x
-            twice = graph("Mul", graph.cast(nan, np.float32), np.float32(2))
-            self.rank = graph("Add", number, twice, why="0 for -inf, 1 for other numbers, 2 for NaN.")
-            self._changes = [-np.inf, -0.0, np.nan]
+            number = graph.cast(graph("Greater", x, least), np.float32)
+            twice = graph("Add", nan, nan)
+            self.rank = graph("Max", number, twice, why="0 for -inf, 1 for other numbers, 2 for NaN.")
+            self._meaning = [-np.inf, 0.0, np.nan]
 
-    def corrected(self, greatest: str, highest: str) -> tuple[str, str]:
-        """Correct the greatest numbers of windows by their highest ranks, and tell which windows are of numbers."""
+    def corrected(self, greatest: str, highest: str) -> str:
+        """Correct the greatest numbers of windows by their highest ranks."""
         graph = self._graph
-        kind = graph.cast(highest, np.int64)
-        # What is added to ordinary numbers is -0.0, which changes none, and no sign of a zero either.
-        changes: NDArray[Any] = np.array(self._changes, graph.dtypes[greatest])
-        change = graph("Gather", changes, kind, axis=0)
+        meaning: NDArray[Any] = np.array(self._meaning, graph.dtypes[greatest])
         why = "NaN and -inf where they belong; other numbers stay as they are."
-        value = graph("Add", greatest, change, why=why)
-        return value, graph("Equal", kind, np.int64(self._changes.index(0.0)))
+        if graph.opset < 9:  # without Where; -0.0 is what changes no number when it is added, nor the sign of a zero
+            change = graph("Gather", np.where(meaning == 0, -meaning, meaning), graph.cast(highest, np.int64), axis=0)
+            return graph("Add", greatest, change, why=why)
+        value, number = greatest, self._meaning.index(0.0)
+        # Outwards from the rank of numbers, each comparison tells what is left of one side.
+        for rank in sorted(set(range(3)) - {number}, key=lambda rank: abs(rank - number)):
+            if rank < number:
+                found = graph("Less", highest, np.float32(rank + 0.5))
+            else:
+                found = graph("Greater", highest, np.float32(rank - 0.5))
+            value = graph("Where", found, meaning[rank], value, why=why)
+        return value
+
+    def ordinary(self, highest: str) -> str:
+        """Tell which windows take after a number, by their highest ranks."""
+        kind = self._graph.cast(highest, np.int64)
+        return self._graph("Equal", kind, np.int64(self._meaning.index(0.0)))

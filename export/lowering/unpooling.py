@@ -7,7 +7,7 @@ import math
 import numpy as np
 from onnx import numpy_helper
 
-from ..builder import Graph, Value
+from ..builder import Graph
 from ..stages import Stage
 from .indices import cells_named
 
@@ -29,7 +29,7 @@ def max_unpool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str
     elements = graph("Reshape", elements, flat, why="One row of elements for each plane.")
     named = cells_named(graph, stage, graph.cast(indices, np.int64), x)
     named = graph("Reshape", named, flat)
-    zeros = _shape_of_planes(graph, stage, x, cells)
+    zeros = _shape_of_planes(graph, x, cells)
     if graph.opset >= 18:
         result = _last_written(graph, stage, elements, named, zeros, cells)
     else:
@@ -45,7 +45,7 @@ def _refused(graph: Graph, named: str, cells: int) -> str:
     return graph("Where", graph("Less", named, np.int64(0)), np.int64(cells), named, why="No index is negative.")
 
 
-def _last_written(graph: Graph, stage: Stage, elements: str, named: str, zeros: Value, cells: int) -> str:
+def _last_written(graph: Graph, stage: Stage, elements: str, named: str, zeros: str, cells: int) -> str:
     numbers = np.arange(1, stage.cells + 1, dtype=np.int64)
     numbers_of_elements = graph("Expand", numbers, graph("Shape", named), why="The number of each element, from 1.")
     none = graph("ConstantOfShape", zeros, value=numpy_helper.from_array(np.zeros(1, np.int64)))
@@ -58,21 +58,19 @@ def _last_written(graph: Graph, stage: Stage, elements: str, named: str, zeros: 
         reduction="max",
         why="Which element each cell gets: the last of those that name it, or 0.",
     )
-    first = graph(
-        "Concat", _one_zero(graph, stage, elements), elements, axis=2, why="Number 0 is the zero of the rest."
-    )
+    first = graph("Concat", _one_zero(graph, elements), elements, axis=2, why="Number 0 is the zero of the rest.")
     return graph("GatherElements", first, winner, axis=2, why=stage.title)
 
 
-def _one_zero(graph: Graph, stage: Stage, elements: str) -> str:
+def _one_zero(graph: Graph, elements: str) -> str:
     zero = numpy_helper.from_array(np.zeros(1, graph.dtypes[elements]))
-    return graph("ConstantOfShape", _shape_of_planes(graph, stage, elements, 1), value=zero)
+    return graph("ConstantOfShape", _shape_of_planes(graph, elements, 1), value=zero)
 
 
-def _shape_of_planes(graph: Graph, stage: Stage, x: str, cells: int) -> Value:
-    batch, channels = stage.shape[:2]
-    if isinstance(batch, int) and isinstance(channels, int):
-        graph.planes_are_fixed = True
-        return np.array([batch, channels, cells])
-    sizes = graph("Gather", graph("Shape", x), np.array([0, 1]), axis=0)
+def _shape_of_planes(graph: Graph, x: str, cells: int) -> str:
+    """Make the shape (N, C, cells) at run time, so that the graph fits any number of maps and channels.
+
+    By Slice, through which onnx infers shapes since opset 13.
+    """
+    sizes = graph("Slice", graph("Shape", x), starts=[0], ends=[2], axes=[0])
     return graph("Concat", sizes, np.array([cells]), axis=0)

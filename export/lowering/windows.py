@@ -20,6 +20,7 @@ __all__ = [
     "dilated",
     "empty",
     "gathered",
+    "greatest",
     "regular",
     "summed",
     "tap_axes",
@@ -104,6 +105,14 @@ def gathered(graph: Graph, x: str, axes: Axes, why: str) -> str:
     """
     for number, table in enumerate(_inside(axes)):
         x = graph("Gather", x, table, axis=2 + 2 * number, why=why)
+    return x
+
+
+def greatest(graph: Graph, x: str, axes: Axes, why: str) -> str:
+    """Gather the taps axis by axis, and keep the greatest, which needs least memory."""
+    for number, table in enumerate(_inside(axes), start=2):
+        taps = graph("Gather", x, table, axis=number, why=why)
+        x = graph("ReduceMax", taps, axes=[number + 1], keepdims=0)
     return x
 
 

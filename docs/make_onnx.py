@@ -1,0 +1,144 @@
+"""Write docs/onnx.md from the graphs that the exporter emits: ``python docs/make_onnx.py``.
+
+A test compares the page with what this module makes, so a graph that changes brings its drawing along.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from pooling.export import to_onnx
+
+import pooling
+from pooling.layers import Layer
+from pooling.operators import OPERATORS
+
+PAGE = Path(__file__).with_name("onnx.md")
+OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
+DRAWN = 19
+SHAPE = ("N", 3, 9, 8)
+EXAMPLES: dict[str, list[Layer]] = {
+    "max_pool": [
+        pooling.MaxPool2d(3, 2, 1, ceil_mode=True),
+        pooling.MaxPool2d(3, 2, 1, return_indices=True),
+        pooling.MaxPool2d(3, dilation=2),
+    ],
+    "min_pool": [pooling.MinPool2d(3, 2, 1)],
+    "avg_pool": [
+        pooling.AvgPool2d(3, 2, 1),
+        pooling.AvgPool2d(3, 2, 1, ceil_mode=True),
+        pooling.AvgPool2d(3, dilation=2),
+        pooling.AvgPool2d(3, divisor_override=5),
+    ],
+    "global_max_pool": [pooling.GlobalMaxPool2d()],
+    "global_avg_pool": [pooling.GlobalAvgPool2d()],
+    "adaptive_max_pool": [pooling.AdaptiveMaxPool2d((3, 4)), pooling.AdaptiveMaxPool2d(5, return_indices=True)],
+    "adaptive_avg_pool": [pooling.AdaptiveAvgPool2d((3, 4)), pooling.AdaptiveAvgPool2d(5)],
+    "lp_pool": [pooling.LPPool2d(3, 2), pooling.LPPool2d(float("inf"), 2), pooling.LPPool2d(9.5, 2)],
+    "global_lp_pool": [pooling.GlobalLPPool2d(3)],
+    "gem_pool": [pooling.GeMPool2d()],
+    "blur_pool": [pooling.BlurPool2d()],
+    "max_blur_pool": [pooling.MaxBlurPool2d()],
+    "max_roi_pool": [pooling.MaxRoIPool(7)],
+    "roi_align": [pooling.RoIAlign(7, sampling_ratio=2), pooling.RoIAlign(7, sampling_ratio=2, mode="max")],
+    "fractional_max_pool": [pooling.FractionalMaxPool2d(2, output_ratio=0.5)],
+    "max_unpool": [pooling.MaxUnpool2d(2)],
+}
+"""By row of the operator table, layers whose graphs differ."""
+
+HEAD = """\
+<!-- Made by docs/make_onnx.py from the graphs that pooling.export emits. -->
+
+# Graphs
+
+What `pooling.export.to_onnx` emits, by operator and opset, for float32 and an input of shape `(N, 3, 9, 8)`. Every
+graph is run in onnxruntime and compared with the layer before it is handed over.
+
+- A maximum comes with a second pooling, of ranks, because runtimes disagree about NaN and about windows of -inf.
+  `to_onnx(..., finite=True)` promises that there are none, and leaves it out: `MaxPool` is then one node.
+- float16, bfloat16 and integers stand between two Casts to a type that holds them exactly; bfloat16 exists since opset
+  13. int64 and uint64 are reduced as int64. Means of integers are sums in int64, a division and a rounding.
+- Layers of `channels_last` stand between two Transposes.
+
+"""
+
+RUNTIMES = {
+    "int64 and uint64": "its CPU plugin computes them in int32, so whatever needs more bits comes out wrong",
+    "int32 and uint32": "maxima go through float64, which it computes in float32, and means through int64: what needs "
+    "more than 24 bits comes out wrong",
+    "float64": "it computes in float32, and turns an infinity into the largest float32",
+    "bfloat16": "its Python package takes no such arrays",
+    "RoiAlign with boxes of no extent": "it gives NaN for bins without samples, where the layer and onnxruntime give 0",
+}
+"""Where openvino does not agree with the layers, and why; everywhere else a test demands that it does."""
+
+
+def graph(layer: Layer, opset: int) -> onnx.GraphProto | str:
+    """Return the graph of a layer, or the sentence that refuses it."""
+    shape: Any = (2, *SHAPE[1:]) if layer.operator == "fractional_max_pool" else SHAPE
+    try:
+        return to_onnx(layer, shape, dtype=np.float32, opset=opset, verify=False).graph
+    except ValueError as error:
+        return str(error)
+
+
+def counted(found: onnx.GraphProto | str) -> str:
+    """Name the operators of a graph, with their numbers."""
+    if isinstance(found, str):
+        return found.partition(" lacks ")[2].replace(", which this pooling needs; use", ": needs")
+    numbers = Counter(node.op_type for node in found.node)
+    return ", ".join(f"{name} x {number}" if number > 1 else name for name, number in numbers.items())
+
+
+def rows(layer: Layer) -> Iterator[str]:
+    """Make a line for each run of opsets that have the same graph."""
+    for said, run in groupby(OPSETS, lambda opset: counted(graph(layer, opset))):
+        opsets = list(run)
+        first, last = opsets[0], opsets[-1]
+        name = f"{first} and newer" if last == OPSETS[-1] else str(first) if first == last else f"{first} to {last}"
+        yield f"| {name} | {'-' if ': needs' in said else 'yes'} | {said} |\n"
+
+
+def drawing(found: onnx.GraphProto) -> str:
+    """Draw a graph, without its constants."""
+    names: dict[str, str] = {}
+    lines = []
+    for number, value in enumerate(found.input):
+        names[value.name] = f"i{number}"
+        lines.append(f'    i{number}(["{value.name}"])\n')
+    for number, node in enumerate(found.node):
+        lines.append(f'    n{number}["{node.op_type}"]\n')
+        lines += [f"    {names[name]} --> n{number}\n" for name in node.input if name in names]
+        names |= dict.fromkeys(node.output, f"n{number}")
+    for number, value in enumerate(found.output):
+        lines += [f'    o{number}(["{value.name}"])\n', f"    {names[value.name]} --> o{number}\n"]
+    return f"```mermaid\nflowchart LR\n{''.join(lines)}```\n"
+
+
+def section(name: str) -> str:
+    """Write what there is to say of an operator."""
+    parts = [f"## {name}\n\n{OPERATORS[name].summary}\n"]
+    for layer in EXAMPLES[name]:
+        found = graph(layer, DRAWN)
+        assert not isinstance(found, str)
+        table = f"| Opset | Exported | Operators |\n|---|---|---|\n{''.join(rows(layer))}"
+        details = f"<details><summary>The graph in opset {DRAWN}</summary>\n\n{drawing(found)}\n</details>\n"
+        parts.append(f"`{layer!r}`\n\n{table}\n{details}")
+    return "\n".join(parts)
+
+
+def page() -> str:
+    """Return the whole page."""
+    where = "".join(f"| {what} | {why} |\n" for what, why in RUNTIMES.items())
+    runtimes = f"## Where openvino does not agree\n\n| With | because |\n|---|---|\n{where}"
+    return f"{HEAD}{''.join(f'{section(name)}{chr(10)}' for name in OPERATORS)}{runtimes}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
