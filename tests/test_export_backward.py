@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from pooling.export.lowering import gradients  # noqa: E402
 from pooling.export.lowering.gradients import BACKWARD_LOWERINGS  # noqa: E402
 from pooling.export.lowering.holders import holders, spare  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
+
 from tests.exported import (  # noqa: E402
     OPSETS,
     check_model,
@@ -280,6 +283,16 @@ def test_the_first_of_equal_elements_gets_the_gradient(opset: int | None) -> Non
     assert run_model(model, [gradient, x])[0].ravel().tolist() == [0, 3, 0, 0, 0, 12, 0, 0]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_scattered_is_equal_to_the_bit(dtype: str) -> None:
+    rng = np.random.default_rng(6)
+    for layer in (pooling.MaxPool2d(5, 1, 2), pooling.AdaptiveMaxPool2d((9, 40))):
+        x = rng.integers(0, 50, (2, 3, 33, 27)).astype(dtype)
+        gradient = rng.normal(size=layer.output_shape(x.shape)).astype(dtype)
+        found = run_model(to_onnx_backward(layer, x.shape, dtype=dtype), [gradient, x])[0]
+        assert_same(found, layer.backward(gradient, x))
+
+
 def test_windows_without_any_element_have_no_gradient() -> None:
     layer = pooling.MaxPool1d(2, 1, [(4, 4)], dilation=5)
     x = np.array([[[-np.inf, 3.0]]])
@@ -442,6 +455,14 @@ def test_doc_string_and_named_axes() -> None:
         gradient = np.ones((batch, 4, 4, channels), np.float32)
         expected = pooling.max_pool2d_backward(gradient, x, 2, layout="channels_last")
         assert_same(run_model(model, [gradient, x])[0], expected)
+
+
+def test_the_page_of_gradients_is_made_from_the_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = Path(__file__).resolve().parent.parent / "docs"
+    monkeypatch.syspath_prepend(docs)
+    made = importlib.import_module("make_onnx_gradients")
+    written = (docs / "onnx-gradients.md").read_text(encoding="utf-8")
+    assert written == made.page(), "run `python docs/make_onnx_gradients.py`"
 
 
 # --- verification ----------------------------------------------------------------------------------------------------
