@@ -49,8 +49,8 @@ def to_onnx_backward(
     dtype : dtype
         Of input and gradients: float16, bfloat16 (ml_dtypes), float32 or float64.
     opset : int, optional
-        Version of the ONNX operator set, as in `to_onnx`. Means have gradients from 7 on, maxima, norms and blurs from
-        9, fractional pooling and unpooling from 11.
+        Version of the ONNX operator set, as in `to_onnx`. Gradients of means and blurs are graphs from 7 on, of norms
+        from 9, of maxima from 10, of unpooling from 11, of fractional pooling and pooling of regions from 16.
     layout : {"channels_first", "channels_last"}, optional
         The layout of `pool`, which decides; another is refused. For the reader of the call.
     indices : {"torch", "onnx", "onnx_column_major", "tensorflow"}
@@ -67,8 +67,9 @@ def to_onnx_backward(
     -------
     onnx.ModelProto
         Takes ``grad_output``, shaped like the result, and ``input``, and gives ``grad_input``, shaped like the input,
-        all of type `dtype`. Unpooling takes ``indices`` as well. The generalised mean gives ``grad_p`` too, the
-        gradient of its exponent: one number of float64, summed over all maps.
+        all of type `dtype`. Unpooling takes ``indices`` as well, pooling of regions ``rois`` and ``batch_indices``, as
+        their models from `to_onnx` do. The generalised mean gives ``grad_p`` too, the gradient of its exponent: one
+        number of float64, summed over all maps.
 
     Raises
     ------
@@ -85,18 +86,16 @@ def to_onnx_backward(
 
     Notes
     -----
-    Every cell gathers from the windows that hold it, by tables that follow from the geometry and are part of the model:
-    nothing is scattered, so that the sums do not depend on the order of writes, and no opset is too old for that.
-
     - The gradient of a maximum goes to the element that its index names, which is found again as in the graph of
       `to_onnx`: the first of equal ones, the first NaN unless NaN is ignored. A window without an element has none.
-      The model compares each cell's number with the indices of the windows that hold it.
-    - The gradient of a mean is divided as the mean is, and added up axis by axis. The model takes ``input`` for its
-      shape only, and does not read it.
+      Since opset 16 ScatterElements adds what goes to one element; before, each cell gathers from the windows that hold
+      it, by tables that follow from the geometry, and keeps the gradients whose index is its own.
+    - The gradient of a mean is divided as the mean is, and gathered and added up axis by axis. The model takes
+      ``input`` for its shape only, and does not read it.
     - Sums of float16 and bfloat16 are made in float32 and rounded once; norms, generalised means and blurs in float64.
     - The gradient of unpooling is gathered where indices say; an element that another was written over has none.
     - Fractional pooling needs ``_random_samples``, without which the windows of the forward call are not known.
-    - Regions lie where they like, and are known at run time only; the number of them is free.
+    - The number of regions is free at run time. The graph cannot refuse a box, as the layer does.
 
     Verification runs the model on gradients and inputs of the kinds that `to_onnx` uses. Gradients that are small
     whole numbers must come out equal for a maximum; other sums may differ by what rounding allows.

@@ -1,7 +1,7 @@
 """The gradient of each pooling as the graph that computes it, on tensors of shape ``(N, C, *S)``.
 
 Every lowering takes the gradient of the result, the input and what else the layer takes, and gives the gradient of the
-input. Cells gather from the windows that hold them: so every opset has the graph, and no order of writes matters.
+input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The windows that hold each cell, as tables: gradients are gathered from there, so that nothing is scattered."""
+"""The windows that hold each cell, as tables: from there gradients are gathered, in any opset."""
 
 from __future__ import annotations
 
