@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from pooling.layers import Layer
 from pooling.operators import OPERATORS
 
 from .backward_verification import verify_backward
-from .builder import Graph
+from .builder import Dims, Graph
 from .lowering.gradients import BACKWARD_LOWERINGS
 from .model import _check_words, _checked_dtype, _checked_opset, _checked_shape, _inputs, _shown, _stage
+from .stages import Stage
 
 __all__ = ["to_onnx_backward"]
 
@@ -141,29 +143,53 @@ def _model(
             f"to_onnx: pool={pool!r} must be a Layer, not {type(pool).__name__}; export one layer at a time"
         )
     kind, shape, number = type(pool).__name__, _checked_shape(input_shape), _checked_dtype(dtype)
-    graph = Graph(_checked_opset(opset), finite=geometry.flag("to_onnx", "finite", finite))
+    opset, finite = _checked_opset(opset), geometry.flag("to_onnx", "finite", finite)
     _check_words(pool, layout, indices)
     verify = geometry.flag("to_onnx", "verify", verify)
     _refuse_without_gradient(pool, kind, number)
     if output_size is not None and pool.operator != "max_unpool":
         raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
     stage = _stage(f"{kind}/backward", pool, shape, number, indices, output_size)
-    order = stage.order
-    output_shape = order.shape_of_layer(stage.result)
-    graph.scope = stage.name
-    taken = (graph.input("grad_output", number, output_shape), *_inputs(graph, [stage], number, shape))
-    taken = tuple(order.to_channels_first(graph, each) for each in taken)
-    values = BACKWARD_LOWERINGS[pool.operator](graph, stage, taken)
-    values = (order.from_channels_first(graph, values[0]), *values[1:])
-    _prune(graph, values)
-    shapes = (shape, ())
-    results = {name: (value, size) for name, value, size in zip(RESULTS, values, shapes, strict=False)}
+    lowered = partial(_lowered, stage=stage, dtype=number, shape=shape, finite=finite)
+    try:
+        graph, values = lowered(opset)
+    except ValueError as error:
+        raise ValueError(_with_remedy(str(error), lowered, opset)) from None
+    results = {name: (value, size) for name, value, size in zip(RESULTS, values, (shape, ()), strict=False)}
+    output_shape = stage.order.shape_of_layer(stage.result)
     title = f"Gradient of {stage.title}: {_shown(output_shape)}, {_shown(shape)} -> {_shown(shape)}"
     model = graph.model(results, title)
     onnx.checker.check_model(model, full_check=True)
     if verify:
         verify_backward(model, graph, stage)
     return model
+
+
+def _lowered(
+    opset: int, *, stage: Stage, dtype: np.dtype[Any], shape: Dims, finite: bool
+) -> tuple[Graph, tuple[str, ...]]:
+    """Lower the gradient of a layer in an opset, and name the results."""
+    graph, order = Graph(opset, finite=finite), stage.order
+    graph.scope = stage.name
+    taken = (
+        graph.input("grad_output", dtype, order.shape_of_layer(stage.result)),
+        *_inputs(graph, [stage], dtype, shape),
+    )
+    ordered = tuple(order.to_channels_first(graph, each) for each in taken)
+    first, *others = BACKWARD_LOWERINGS[stage.layer.operator](graph, stage, ordered)
+    values = (order.from_channels_first(graph, first), *others)
+    _prune(graph, values)
+    return graph, values
+
+
+def _with_remedy(sentence: str, lowered: Callable[[int], object], opset: int) -> str:
+    """Name the first opset in which nothing is lacking, where one operator after the other would be."""
+    reason, lacks, _ = sentence.partition("; use opset >=")
+    for newer in range(opset + 1, onnx.defs.onnx_opset_version() + 1) if lacks else ():
+        with suppress(ValueError):
+            lowered(newer)
+            return f"{reason}{lacks} {newer}"
+    return sentence
 
 
 def _refuse_without_gradient(pool: Layer, kind: str, dtype: np.dtype[Any]) -> None:

@@ -525,6 +525,12 @@ def test_verification_refuses_what_goes_to_another_of_equal_elements(monkeypatch
             "to_onnx_backward: opset=9 lacks Mod, which this pooling needs; use opset >= 10",
         ),
         (
+            (pooling.MaxPool2d(2), (1, 3, 8, 8)),
+            {"opset": 7},
+            ValueError,
+            "to_onnx_backward: opset=7 lacks a second output of MaxPool, which this pooling needs; use opset >= 10",
+        ),
+        (
             (pooling.MaxPool2d(2), (1, 3, "H", 8)),
             {},
             ValueError,
