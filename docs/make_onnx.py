@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from pooling.export import to_onnx
 
 import pooling
+from pooling.export import to_onnx
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
 

@@ -88,7 +88,7 @@ def lay_out(
             outer *= kept.pop(0).input_size
         while kept and kept[-1].is_identity:
             inner *= kept.pop().input_size
-        # Under a single window rows are combined and nothing slides along them; then they can be cut for several threads.
+        # Under a single window rows are combined and nothing slides along them: they can be cut for several threads.
         alone = all(axis.output_size == 1 for axis in kept)
         if inner > 1 and len(kept) < 3 and (alone or inner >= LONG_ROW):
             kept.append(Axis(inner, inner, 1))

@@ -48,6 +48,8 @@ cdef struct pieces_t:
     ptrdiff_t stacked, rows, bands, phase_rows, width, columns
     # Whether rows of the result are long enough to be made one by one, straight from the input and into the output.
     bint straight
+    # Whether windows have no one step, so that the outputs of a column, and then of a row, are made together instead.
+    bint adaptive
 
 
 cdef struct sheaf_t:
@@ -246,6 +248,17 @@ cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
     cdef pieces_t pieces
     cdef int i
     memset(&pieces, 0, sizeof(pieces))
+    pieces.adaptive = (
+        (height.adaptive or width.adaptive) and plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1
+        and plan.inner == 1 and 0 < height.input_size * max(width.input_size, width.output_size) <= 2 * STACK_CELLS)
+    if pieces.adaptive:
+        pieces.width = width.input_size
+        pieces.columns = width.output_size
+        pieces.rows = height.output_size
+        pieces.phase_rows = max(height.input_size, height.output_size)
+        pieces.bands = 1
+        pieces.stacked = max(1, STACK_CELLS // (pieces.phase_rows * max(pieces.width, pieces.columns)))
+        return pieces
     for i in range(3):
         if plan.axes[i].adaptive or plan.axes[i].has_empty or plan.axes[i].output_size == 0:
             return pieces

@@ -19,7 +19,6 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from pooling.export import POOLING_OPERATORS, layer_from_node, to_onnx  # noqa: E402
-
 from tests.test_export import run  # noqa: E402
 
 NEWEST = onnx.defs.onnx_opset_version()

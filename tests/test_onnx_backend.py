@@ -19,9 +19,9 @@ from tests.test_reference import CONFORMANCE, ref, replay, tensor
 onnx = pytest.importorskip("onnx")
 
 from onnx.backend.base import Backend  # noqa: E402
-from pooling.export import POOLING_OPERATORS, function_from_node, layer_from_node  # noqa: E402
 
 from pooling import onnx_backend  # noqa: E402
+from pooling.export import POOLING_OPERATORS, function_from_node, layer_from_node  # noqa: E402
 from pooling.onnx_backend import PoolingBackend  # noqa: E402
 from tests.onnx_nodes import SINCE, WINDOWED, dtypes, model_of, random_node, random_opset  # noqa: E402
 
