@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import onnx
 from make_onnx import SHAPE, example
-from pooling.export import to_onnx_backward
 
 import pooling
+from pooling.export import to_onnx_backward
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
 

@@ -24,7 +24,6 @@ from pooling.export.lowering import gradients  # noqa: E402
 from pooling.export.lowering.gradients import BACKWARD_LOWERINGS  # noqa: E402
 from pooling.export.lowering.holders import holders, spare  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
-
 from tests.exported import (  # noqa: E402
     OPSETS,
     check_model,
