@@ -6,7 +6,7 @@ A test compares the page with what this module makes, so a graph that changes br
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,9 @@ def counted(found: onnx.GraphProto | str) -> str:
     return ", ".join(f"{name} x {number}" if number > 1 else name for name, number in numbers.items())
 
 
-def rows(layer: Layer) -> Iterator[str]:
+def rows(layer: Layer, emit: Callable[[Layer, int], onnx.GraphProto | str] = graph) -> Iterator[str]:
     """Make a line for each run of opsets that have the same graph."""
-    for said, run in groupby(OPSETS, lambda opset: counted(graph(layer, opset))):
+    for said, run in groupby(OPSETS, lambda opset: counted(emit(layer, opset))):
         opsets = list(run)
         first, last = opsets[0], opsets[-1]
         name = f"{first} and newer" if last == OPSETS[-1] else str(first) if first == last else f"{first} to {last}"
@@ -123,14 +123,21 @@ def drawing(found: onnx.GraphProto) -> str:
 
 def section(name: str) -> str:
     """Write what there is to say of an operator."""
-    parts = [f"## {name}\n\n{OPERATORS[name].summary}\n"]
-    for layer in EXAMPLES[name]:
-        found = graph(layer, DRAWN)
-        assert not isinstance(found, str)
-        table = f"| Opset | Exported | Operators |\n|---|---|---|\n{''.join(rows(layer))}"
-        details = f"<details><summary>The graph in opset {DRAWN}</summary>\n\n{drawing(found)}\n</details>\n"
-        parts.append(f"`{layer!r}`\n\n{table}\n{details}")
+    parts = [f"## {name}\n\n{OPERATORS[name].summary}\n", *(example(layer) for layer in EXAMPLES[name])]
     return "\n".join(parts)
+
+
+def example(
+    layer: Layer, emit: Callable[[Layer, int], onnx.GraphProto | str] = graph, drawn: float = float("inf")
+) -> str:
+    """Show what is emitted for a layer, in words for every opset, and drawn for one if it has so few nodes."""
+    found = emit(layer, DRAWN)
+    assert not isinstance(found, str)
+    table = f"| Opset | Exported | Operators |\n|---|---|---|\n{''.join(rows(layer, emit))}"
+    if len(found.node) > drawn:
+        return f"`{layer!r}`\n\n{table}"
+    details = f"<details><summary>The graph in opset {DRAWN}</summary>\n\n{drawing(found)}\n</details>\n"
+    return f"`{layer!r}`\n\n{table}\n{details}"
 
 
 def page() -> str:

@@ -1,8 +1,17 @@
 """Poolings as ONNX: layers exported as models, and layers read from the nodes of models. Needs onnx."""
 
+from .backward import to_onnx_backward
 from .files import save
 from .model import to_onnx
 from .nodes import POOLING_OPERATORS, function_from_node, layer_from_node
 from .verification import VerificationError
 
-__all__ = ["POOLING_OPERATORS", "VerificationError", "function_from_node", "layer_from_node", "save", "to_onnx"]
+__all__ = [
+    "POOLING_OPERATORS",
+    "VerificationError",
+    "function_from_node",
+    "layer_from_node",
+    "save",
+    "to_onnx",
+    "to_onnx_backward",
+]

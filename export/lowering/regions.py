@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pooling import geometry
 
@@ -119,20 +120,20 @@ def _greatest_by_node(graph: Graph, x: str, regions: str, stage: Stage, bins: tu
 
 
 def _greatest_of_gathered(graph: Graph, x: str, maps: str, rows: _Windows, columns: _Windows, stage: Stage) -> str:
-    cells = []
-    for windows in (rows, columns):
-        longest = _at_least_one(graph, graph("Sub", windows.last, windows.first), add=1)
-        tap = graph("Range", np.int64(0), longest, np.int64(1))
-        first = graph("Unsqueeze", windows.first, axes=[2])
-        last = graph("Unsqueeze", windows.last, axes=[2])
-        cell = graph("Add", first, tap)
-        cell = graph(
-            "Where", graph("Greater", cell, last), last, cell, why="Short windows read their last pixel again."
-        )
-        cells.append(graph("Where", graph("Less", cell, np.int64(0)), np.int64(0), cell))
-    taps = _gathered(graph, x, maps, cells, stage)
+    taps = _gathered(graph, x, maps, [_pixels(graph, windows) for windows in (rows, columns)], stage)
     (value,) = greatest_of_taps(graph, stage, taps, [4, 5], None if graph.finite else "propagate")
     return graph("Transpose", value, perm=[1, 0, 2, 3])
+
+
+def _pixels(graph: Graph, windows: _Windows) -> str:
+    """List the pixels of the windows of one axis, (R, bins, pixels)."""
+    longest = _at_least_one(graph, graph("Sub", windows.last, windows.first), add=1)
+    tap = graph("Range", np.int64(0), longest, np.int64(1))
+    first = graph("Unsqueeze", windows.first, axes=[2])
+    last = graph("Unsqueeze", windows.last, axes=[2])
+    cell = graph("Add", first, tap)
+    cell = graph("Where", graph("Greater", cell, last), last, cell, why="Short windows read their last pixel again.")
+    return graph("Where", graph("Less", cell, np.int64(0)), np.int64(0), cell)
 
 
 def _at_least_one(graph: Graph, counts: str, add: int = 0) -> str:
@@ -145,14 +146,19 @@ def _at_least_one(graph: Graph, counts: str, add: int = 0) -> str:
 
 def _gathered(graph: Graph, x: str, maps: str, cells: list[str], stage: Stage) -> str:
     """Gather pixels of maps by their rows and columns: (C, R, bins, bins, rows, columns)."""
+    place = _places(graph, maps, cells, stage)
+    planes = graph("Transpose", x, perm=[1, 0, 2, 3])
+    return graph("Gather", graph("Reshape", planes, np.array([0, -1])), place, axis=1)
+
+
+def _places(graph: Graph, maps: str, cells: list[str], stage: Stage) -> str:
+    """Say where pixels lie in a channel of all maps: (R, bins, bins, rows, columns)."""
     rows = graph("Unsqueeze", graph("Unsqueeze", cells[0], axes=[2]), axes=[4])
     columns = graph("Unsqueeze", graph("Unsqueeze", cells[1], axes=[1]), axes=[3])
     map = graph("Where", graph("Less", maps, np.int64(0)), np.int64(2**31), maps, why="No map is negative.")
     first = graph("Mul", graph("Unsqueeze", map, axes=[2, 3, 4]), np.int64(stage.cells))
     place = graph("Add", graph("Mul", rows, np.int64(stage.spatial[1])), columns)
-    place = graph("Add", place, first, why="Where each pixel lies in a channel of all maps.")
-    planes = graph("Transpose", x, perm=[1, 0, 2, 3])
-    return graph("Gather", graph("Reshape", planes, np.array([0, -1])), place, axis=1)
+    return graph("Add", place, first, why="Where each pixel lies in a channel of all maps.")
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -231,6 +237,25 @@ class _Samples:
 
 def _reduced_samples(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_Samples], *, averaging: bool) -> str:
     """Interpolate the samples of every bin, (C, R, bins, bins, samples, samples), and reduce them."""
+    dtype = graph.dtypes[x]
+    zero = np.zeros((), dtype)
+    sample = _interpolated(graph, stage, x, maps, axes, lost=zero if averaging else np.array(-np.inf, dtype))
+    if averaging:
+        total = graph("ReduceSum", sample, axes=[4, 5], keepdims=0)
+        count = [_along(graph, each.count, number) for number, each in enumerate(axes)]
+        number = graph("Squeeze", graph("Mul", *count), axes=[3, 4])
+        value = graph("Div", total, graph.cast(number, dtype), why=stage.title)
+    else:
+        (value,) = greatest_of_taps(graph, stage, sample, [4, 5], "propagate")
+    # A bin has samples if it has a first one on both axes.
+    some = [graph("Gather", each.taken, np.int64(0), axis=2) for each in axes]
+    both = graph("And", graph("Unsqueeze", some[0], axes=[2]), graph("Unsqueeze", some[1], axes=[1]))
+    value = graph("Where", both, value, zero, why="A bin without samples is 0.")
+    return graph("Transpose", value, perm=[1, 0, 2, 3])
+
+
+def _interpolated(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_Samples], *, lost: NDArray[Any]) -> str:
+    """Interpolate the samples of every bin; those that it does not have are `lost`."""
     rows, columns = axes
     dtype = graph.dtypes[x]
     maps = graph("Unsqueeze", maps, axes=[1])
@@ -241,25 +266,11 @@ def _reduced_samples(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_
     ]
     left, right = (_between(graph, upper, lower, parts[0]) for upper, lower in corners)
     sample = _between(graph, left, right, parts[1])
-    off, taken, count = (
-        [_along(graph, getattr(each, name), number) for number, each in enumerate(axes)]
-        for name in ("off", "taken", "count")
+    off, taken = (
+        [_along(graph, getattr(each, name), number) for number, each in enumerate(axes)] for name in ("off", "taken")
     )
-    zero = np.zeros((), dtype)
-    sample = graph("Where", graph("Or", *off), zero, sample, why="A sample off the map is 0.")
-    lost = zero if averaging else np.array(-np.inf, dtype)
-    sample = graph("Where", graph("And", *taken), sample, lost, why="Only as many samples as the bin has.")
-    if averaging:
-        total = graph("ReduceSum", sample, axes=[4, 5], keepdims=0)
-        number = graph("Squeeze", graph("Mul", *count), axes=[3, 4])
-        value = graph("Div", total, graph.cast(number, dtype), why=stage.title)
-    else:
-        (value,) = greatest_of_taps(graph, stage, sample, [4, 5], "propagate")
-    # A bin has samples if it has a first one on both axes.
-    some = [graph("Gather", each.taken, np.int64(0), axis=2) for each in axes]
-    both = graph("And", graph("Unsqueeze", some[0], axes=[2]), graph("Unsqueeze", some[1], axes=[1]))
-    value = graph("Where", both, value, zero, why="A bin without samples is 0.")
-    return graph("Transpose", value, perm=[1, 0, 2, 3])
+    sample = graph("Where", graph("Or", *off), np.zeros((), dtype), sample, why="A sample off the map is 0.")
+    return graph("Where", graph("And", *taken), sample, lost, why="Only as many samples as the bin has.")
 
 
 def _along(graph: Graph, samples: str, axis: int) -> str:

@@ -1,0 +1,219 @@
+"""From layers to ONNX models of their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import DTypeLike
+
+from pooling import geometry
+from pooling.geometry import Sizes
+from pooling.layers import Layer
+from pooling.operators import OPERATORS
+
+from .backward_verification import verify_backward
+from .builder import Dims, Graph
+from .lowering.gradients import BACKWARD_LOWERINGS
+from .model import _check_words, _checked_dtype, _checked_opset, _checked_shape, _inputs, _shown, _stage
+from .stages import Stage
+
+__all__ = ["to_onnx_backward"]
+
+RESULTS = ("grad_input", "grad_p")
+
+
+def to_onnx_backward(
+    pool: Layer,
+    input_shape: Sequence[int | str],
+    *,
+    dtype: DTypeLike = np.float32,
+    opset: int | None = None,
+    layout: str | None = None,
+    indices: str = "torch",
+    output_size: Sizes | None = None,
+    finite: bool = False,
+    verify: bool = True,
+) -> onnx.ModelProto:
+    """Return an ONNX model that computes the gradient of a layer with respect to its input.
+
+    Parameters
+    ----------
+    pool : Layer
+        The layer; its `backward` says what the model computes.
+    input_shape : sequence of int and str
+        Shape of the input as `pool` takes it, with or without the batch, in its layout. Batch and channels
+        may have names, such as ``"N"``, and are then free at run time; spatial sizes are integers.
+    dtype : dtype
+        Of input and gradients: float16, bfloat16 (ml_dtypes), float32 or float64.
+    opset : int, optional
+        Version of the ONNX operator set, as in `to_onnx`. Gradients of means and blurs are graphs from 7 on, of norms
+        from 9, of maxima from 10, of unpooling from 11, of fractional pooling and pooling of regions from 16.
+    layout : {"channels_first", "channels_last"}, optional
+        The layout of `pool`, which decides; another is refused. For the reader of the call.
+    indices : {"torch", "onnx", "onnx_column_major", "tensorflow"}
+        How the indices that unpooling takes count elements; see `pooling.convert_indices`.
+    output_size : int or sequence of int, optional
+        The size that unpooling restores, as in the call of the layer.
+    finite : bool
+        Promises that no maximum ever meets NaN or an infinity in ``input``, as in `to_onnx`: its index is then found by
+        one pooling and not by two.
+    verify : bool
+        Whether to run the finished model in onnxruntime and to compare it with ``pool.backward``.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Takes ``grad_output``, shaped like the result, and ``input``, and gives ``grad_input``, shaped like the input,
+        all of type `dtype`. Unpooling takes ``indices`` as well, pooling of regions ``rois`` and ``batch_indices``, as
+        their models from `to_onnx` do. The generalised mean gives ``grad_p`` too, the gradient of its exponent: one
+        number of float64, summed over all maps.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, or `dtype` has no gradient.
+    ValueError
+        If an argument has a wrong value, a window finds no place on the input, the layer has no gradient as a graph, or
+        the opset lacks an operator that the gradient needs.
+    VerificationError
+        If the model does not run in onnxruntime, or does not give what ``pool.backward`` gives. The sentence shows the
+        first element that differs.
+    ModuleNotFoundError
+        If `verify` is True and onnxruntime is not installed.
+
+    Notes
+    -----
+    - The gradient of a maximum goes to the element that its index names, which is found again as in the graph of
+      `to_onnx`: the first of equal ones, the first NaN unless NaN is ignored. A window without an element has none.
+      Since opset 16 ScatterElements adds what goes to one element; before, each cell gathers from the windows that hold
+      it, by tables that follow from the geometry, and keeps the gradients whose index is its own.
+    - The gradient of a mean is divided as the mean is, and gathered and added up axis by axis. The model takes
+      ``input`` for its shape only, and does not read it.
+    - Sums of float16 and bfloat16 are made in float32 and rounded once; norms, generalised means and blurs in float64.
+    - The gradient of unpooling is gathered where indices say; an element that another was written over has none.
+    - Fractional pooling needs ``_random_samples``, without which the windows of the forward call are not known.
+    - The number of regions is free at run time. The graph cannot refuse a box, as the layer does.
+
+    Verification runs the model on gradients and inputs of the kinds that `to_onnx` uses. Gradients that are small
+    whole numbers must come out equal for a maximum; other sums may differ by what rounding allows.
+
+    Examples
+    --------
+    >>> import pooling
+    >>> from pooling.export import to_onnx_backward
+    >>> model = to_onnx_backward(pooling.AvgPool2d(2), ("N", 64, 112, 112))
+    >>> [node.op_type for node in model.graph.node]
+    ['Div', 'Gather', 'Gather']
+    >>> print(model.graph.doc_string)
+    Gradient of AvgPool2d(kernel_size=2): (N, 64, 56, 56), (N, 64, 112, 112) -> (N, 64, 112, 112)
+    """
+    with _speaking_as("to_onnx_backward"):
+        return _model(pool, input_shape, dtype, opset, layout, indices, output_size, finite, verify)
+
+
+@contextmanager
+def _speaking_as(function: str) -> Iterator[None]:
+    """Let sentences of what is shared with `to_onnx` begin with the function that was called."""
+    try:
+        yield
+    except Exception as error:
+        if len(error.args) == 1 and isinstance(error.args[0], str):
+            error.args = (error.args[0].replace("to_onnx:", f"{function}:", 1),)
+        raise
+
+
+def _model(
+    pool: Any,
+    input_shape: Any,
+    dtype: Any,
+    opset: Any,
+    layout: Any,
+    indices: Any,
+    output_size: Any,
+    finite: Any,
+    verify: Any,
+) -> onnx.ModelProto:
+    if not isinstance(pool, Layer):
+        raise TypeError(
+            f"to_onnx: pool={pool!r} must be a Layer, not {type(pool).__name__}; export one layer at a time"
+        )
+    kind, shape, number = type(pool).__name__, _checked_shape(input_shape), _checked_dtype(dtype)
+    opset, finite = _checked_opset(opset), geometry.flag("to_onnx", "finite", finite)
+    _check_words(pool, layout, indices)
+    verify = geometry.flag("to_onnx", "verify", verify)
+    _refuse_without_gradient(pool, kind, number)
+    if output_size is not None and pool.operator != "max_unpool":
+        raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
+    stage = _stage(f"{kind}/backward", pool, shape, number, indices, output_size)
+    lowered = partial(_lowered, stage=stage, dtype=number, shape=shape, finite=finite)
+    try:
+        graph, values = lowered(opset)
+    except ValueError as error:
+        raise ValueError(_with_remedy(str(error), lowered, opset)) from None
+    results = {name: (value, size) for name, value, size in zip(RESULTS, values, (shape, ()), strict=False)}
+    output_shape = stage.order.shape_of_layer(stage.result)
+    title = f"Gradient of {stage.title}: {_shown(output_shape)}, {_shown(shape)} -> {_shown(shape)}"
+    model = graph.model(results, title)
+    onnx.checker.check_model(model, full_check=True)
+    if verify:
+        verify_backward(model, graph, stage)
+    return model
+
+
+def _lowered(
+    opset: int, *, stage: Stage, dtype: np.dtype[Any], shape: Dims, finite: bool
+) -> tuple[Graph, tuple[str, ...]]:
+    """Lower the gradient of a layer in an opset, and name the results."""
+    graph, order = Graph(opset, finite=finite), stage.order
+    graph.scope = stage.name
+    taken = (
+        graph.input("grad_output", dtype, order.shape_of_layer(stage.result)),
+        *_inputs(graph, [stage], dtype, shape),
+    )
+    ordered = tuple(order.to_channels_first(graph, each) for each in taken)
+    first, *others = BACKWARD_LOWERINGS[stage.layer.operator](graph, stage, ordered)
+    values = (order.from_channels_first(graph, first), *others)
+    _prune(graph, values)
+    return graph, values
+
+
+def _with_remedy(sentence: str, lowered: Callable[[int], object], opset: int) -> str:
+    """Name the first opset in which nothing is lacking, where one operator after the other would be."""
+    reason, lacks, _ = sentence.partition("; use opset >=")
+    for newer in range(opset + 1, onnx.defs.onnx_opset_version() + 1) if lacks else ():
+        with suppress(ValueError):
+            lowered(newer)
+            return f"{reason}{lacks} {newer}"
+    return sentence
+
+
+def _refuse_without_gradient(pool: Layer, kind: str, dtype: np.dtype[Any]) -> None:
+    operator = OPERATORS[pool.operator]
+    if pool.operator not in BACKWARD_LOWERINGS:
+        raise ValueError(f"to_onnx: {kind} has no gradient as a graph; known are {', '.join(BACKWARD_LOWERINGS)}")
+    if dtype.name not in operator.gradient_dtypes:
+        raise TypeError(
+            f"to_onnx: dtype={dtype.name} has no gradient; use one of {', '.join(operator.gradient_dtypes)}"
+        )
+    if operator.windows == "fractional" and pool.arguments["_random_samples"] is None:
+        raise ValueError(
+            f"to_onnx: _random_samples=None of {kind} leaves the windows of the forward call unknown; make the layer "
+            "with its samples"
+        )
+
+
+def _prune(graph: Graph, wanted: Sequence[str]) -> None:
+    """Drop what no result needs: lowerings that give indices give the maxima as well."""
+    needed = set(wanted)
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    graph.nodes[:] = reversed(kept)
+    graph.constants[:] = [each for each in graph.constants if each.name in needed]

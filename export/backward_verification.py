@@ -1,0 +1,162 @@
+"""Models of gradients against the layers that they come from, in onnxruntime."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from pooling.norms import gem_pool2d_backward
+from pooling.operators import OPERATORS
+from pooling.unpooling import convert_indices
+
+from .builder import Graph
+from .lowering.holders import holders
+from .lowering.means import working_dtype
+from .lowering.windows import taps_of
+from .stages import Stage
+from .verification import (
+    KINDS,
+    LARGEST,
+    REGIONS,
+    TINY,
+    UNIT,
+    _exact,
+    _gamma,
+    _inputs,
+    _laid_open,
+    _refuse_difference,
+    _Session,
+    _size,
+    _terms,
+)
+
+__all__ = ["verify_backward"]
+
+Array = NDArray[Any]
+
+
+def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage) -> None:
+    """Run a model in onnxruntime, and compare it with the gradient of its layer.
+
+    Raises
+    ------
+    VerificationError
+        If anything differs, or the model does not run.
+    ModuleNotFoundError
+        If onnxruntime is not installed.
+    """
+    regions = OPERATORS[stage.layer.operator].windows == "regions"
+    free = not graph.planes_are_fixed and not regions
+    run = _Session(_laid_open(model, {}, stage if free else None))
+    for number, kind in enumerate(KINDS):
+        sizes = tuple(_size(size, position, number, free=free) for position, size in enumerate(stage.shape))
+        rng = np.random.default_rng([number, 1])
+        dtype = graph.dtypes["input"]
+        others = _inputs(stage, sizes, dtype, kind, rng, finite=graph.finite)
+        batch = len(others[1]) if regions else sizes[0]
+        gradient = _gradients(stage, (batch, sizes[1], *stage.sizes), dtype, kind, rng)
+        arrays = [np.ascontiguousarray(stage.order.array_of_layer(gradient)), *others]
+        found = run(dict(zip(graph.inputs, arrays, strict=True)))
+        with np.errstate(all="ignore"):
+            expected = _expected(stage, arrays)
+            bounds = _allowed(stage, arrays, expected, kind)
+        for (name, wanted), bound in zip(expected.items(), bounds, strict=True):
+            _refuse_difference(stage, name, found[name], wanted, bound)
+
+
+def _gradients(
+    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator
+) -> Array:
+    """Draw gradients of a result: small whole numbers, others, or extreme ones; sums of these do not overflow."""
+    if kind == "ties":
+        return rng.integers(-3, 4, sizes).astype(dtype)
+    if kind == "numbers":
+        rare = np.array([np.nan, np.inf, -np.inf, 0.0])
+        return np.where(rng.random(sizes) < 0.04, rng.choice(rare, sizes), rng.normal(size=sizes)).astype(dtype)
+    share = 4 * _roundings(stage) * max(1, 1 / abs(stage.arguments.get("divisor_override") or 1))
+    far = np.array([1 / share, -1 / share, 0.5 / share]) * LARGEST[dtype.name]
+    return rng.choice(np.array([*far, TINY[dtype.name], 0.0, -0.0, 1.0]), sizes).astype(dtype)
+
+
+def _expected(stage: Stage, arrays: list[Array]) -> dict[str, Array]:
+    """Compute here what the model gives."""
+    layer: Any = stage.layer
+    if layer.operator == "gem_pool":
+        gradient, exponent = gem_pool2d_backward(arrays[0], arrays[1], **stage.arguments)
+        return {"grad_input": gradient, "grad_p": np.asarray(exponent)}
+    if layer.operator != "max_unpool":
+        return {"grad_input": layer.backward(*arrays)}
+    gradient, x, indices = arrays
+    order = stage.order
+    named = order.array_of_graph(indices)
+    restored = (*named.shape[:2], *stage.sizes)
+    convention: Any = stage.indices
+    torch = order.array_of_layer(convert_indices(named, restored, source=convention, target="torch"))
+    return {"grad_input": layer.backward(gradient, x, torch, output_size=stage.output_size)}
+
+
+# ----------------------------------------------------------------------------------------------------------
+# What equal means
+
+
+def _roundings(stage: Stage) -> int:
+    """Bound the gradients that are added up in one cell."""
+    match stage.layer.operator:
+        case "max_unpool":
+            return 1
+        case "fractional_max_pool":
+            return math.prod(stage.sizes)
+        case "max_roi_pool" | "roi_align":
+            return REGIONS * math.prod(stage.sizes) * (1 if _exact(stage.layer) else _terms(stage))
+        case "blur_pool" | "max_blur_pool":
+            # A tap outside stands for a cell that other taps may stand for as well.
+            of_maxima = math.prod(np.broadcast_to(stage.arguments["kernel_size"], 2).tolist())
+            taps = max(np.broadcast_to(stage.arguments.get("blur_kernel_size", 1), 2).max(), of_maxima)
+            return int(2 * of_maxima * taps * (taps + 2))
+        case _:
+            return math.prod(holders(axis).shape[1] for axis in stage.axes)
+
+
+def _allowed(stage: Stage, arrays: list[Array], expected: dict[str, Array], kind: str) -> list[Array | None]:
+    """Bound what rounding may change; None where nothing is rounded.
+
+    A sum of n numbers is off by at most n u / (1 - n u) times the sum of magnitudes, whatever its order (Higham,
+    "Accuracy and Stability of Numerical Algorithms", chapter 3); both sides may be, and each rounds once more to the
+    type of the result.
+    """
+    layer, dtype, n = stage.layer, arrays[0].dtype, _roundings(stage)
+    if _exact(layer) and (kind == "ties" or n == 1):
+        return [None]
+    unit = UNIT[dtype.name]
+    wide = np.abs(expected["grad_input"].astype(np.float64))
+    last = 2 * unit * wide + 2 * n * TINY[dtype.name]
+    doubles = [each.astype(np.float64) for each in arrays[:2]]
+    doubles[0] = np.abs(doubles[0])
+    if layer.operator in ("lp_pool", "global_lp_pool", "gem_pool"):
+        doubles[1] = doubles[1] if layer.operator == "gem_pool" else np.abs(doubles[1])
+        p = float(stage.arguments.get("norm_type", stage.arguments.get("p", 2)))
+        steep = 1.0 if math.isinf(p) else max(1, 1 / p) * (1 + abs(p - 1))
+        gamma = 2 * _gamma((taps_of(stage.axes) + 64) * steep + n, "float64")
+        if layer.operator != "gem_pool":
+            return [last + gamma * layer.backward(*doubles)]
+        magnitude, _ = gem_pool2d_backward(doubles[0], doubles[1], **stage.arguments)
+        # With ratios r to the mean, r^p adds up to their number, and |log r| is 745 at most in float64.
+        size = float(layer(doubles[1]).max(initial=0)) * float(doubles[0].sum())
+        return [last + gamma * magnitude, np.asarray(gamma * 745 * size / p)]
+    if layer.operator in ("blur_pool", "max_blur_pool"):
+        return [last + 2 * _gamma(n + 8, "float64") * layer.backward(*doubles)]
+    if layer.operator == "roi_align":
+        working = "float32" if dtype.itemsize == 2 else "float64"
+        return [last + 2 * _gamma(n + 8, working) * layer.backward(*doubles, *arrays[2:])]
+    arguments = dict(stage.arguments)
+    if arguments.get("divisor_override") is not None:
+        arguments["divisor_override"] = abs(arguments["divisor_override"])
+    held = "float64" if dtype == np.float64 else "float32"
+    made = working_dtype(dtype, n).name if "avg" in layer.operator else held
+    return [
+        last + (_gamma(n + 3, made) + _gamma(n + 3, held)) * type(layer)(**arguments).backward(*doubles, *arrays[2:])
+    ]
