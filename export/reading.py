@@ -9,10 +9,9 @@ from typing import Any
 import onnx
 import onnx.checker
 
-__all__ = ["LARGEST", "check_model", "check_order", "external_location", "first_line", "read_model"]
+from .files import LARGEST
 
-LARGEST = 2**31 - 1
-"""Bytes of a protobuf message, at most."""
+__all__ = ["check_model", "check_order", "external_location", "first_line", "read_model"]
 
 
 def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]:
