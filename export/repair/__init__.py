@@ -199,7 +199,7 @@ def make_portable(
     repair.correct_recorded_shapes()
     changes = tuple(repair.changes)
     if changes:
-        check_model(FUNCTION, work)
+        _check_result(model, work, repair.left)
     verified, why = repair.proven(model, place) if verify else (False, "verify=False")
     return Repaired(work, changes, tuple(repair.left), verified, why)
 
@@ -237,6 +237,19 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
             for tensor in scope.container.initializer:
                 if tensor.data_location == onnx.TensorProto.EXTERNAL:
                     external_location(f"{FUNCTION}: initializer {tensor.name!r}", tensor, folder)
+
+
+def _check_result(model: onnx.ModelProto, work: onnx.ModelProto, left: Sequence[Left]) -> None:
+    """Refuse a model that is not valid even now, unless that is said of one of its nodes already."""
+    try:
+        check_model(FUNCTION, work)
+    except ValueError:
+        if left:
+            try:
+                check_model(FUNCTION, model)
+            except ValueError:
+                return
+        raise
 
 
 def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int | None, ...]]:
@@ -372,7 +385,7 @@ class _Repair:
         self, scope: Scope, node: onnx.NodeProto, x: Tensor, called: onnx.NodeProto | None, counts: dict[str, int]
     ) -> None:
         """Apply the rules to one node, one after another."""
-        current = onnx.NodeProto()
+        current, title = onnx.NodeProto(), _title(node)
         current.CopyFrom(node)
         before: list[onnx.NodeProto] = []
         after: list[onnx.NodeProto] = []
@@ -411,7 +424,7 @@ class _Repair:
                 after[:0] = rewrite.nodes[position + 1 :]
                 self.changes.append(
                     Change(
-                        _title(node),
+                        title,
                         scope.path,
                         was,
                         _shown(rewrite.nodes),
@@ -420,20 +433,20 @@ class _Repair:
                         rewrite.source,
                     )
                 )
+                current, x = following, taken
+                # First the node, so that nobody seems to read nothing any more.
+                node.CopyFrom(current)
                 for each in rewrite.absorbed:
                     self._remove(scope, each)
-                current, x = following, taken
                 if current.op_type not in POOLING_OPERATORS:
                     break
         except UnsettledError as error:
             self._leave(scope, node, str(error))
-        if before or after or current != node:
-            place = _place(scope, node)
-            for each in reversed(after):
-                scope.container.node.insert(place + 1, each)
-            scope.container.node[place].CopyFrom(current)
-            for each in reversed(before):
-                scope.container.node.insert(place, each)
+        place = _place(scope, node)
+        for each in reversed(after):
+            scope.container.node.insert(place + 1, each)
+        for each in reversed(before):
+            scope.container.node.insert(place, each)
 
     def _leave(self, scope: Scope, node: onnx.NodeProto, reason: str) -> None:
         remedy = ""
@@ -552,7 +565,7 @@ class _Repair:
 
 
 def _place(scope: Scope, node: onnx.NodeProto) -> int:
-    return next(place for place, each in enumerate(scope.container.node) if each is node or each == node)
+    return next(place for place, each in enumerate(scope.container.node) if each is node)
 
 
 def _has_shape(info: onnx.ValueInfoProto) -> bool:

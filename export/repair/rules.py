@@ -29,13 +29,14 @@ WINDOWED = ("MaxPool", "AveragePool", "LpPool")
 """The operators with windows that slide."""
 NEWEST = 22
 """The opset whose text says what is kept: windows of ceil_mode that start behind the input are none."""
-NOT_NEGATIVE = frozenset("Relu Sigmoid HardSigmoid Softmax Softplus Abs Exp Sqrt".split())
+NOT_NEGATIVE = frozenset(["Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Abs", "Exp", "Sqrt"])
 """Operators that give neither a negative number nor -inf, whatever they are given."""
 Arrays = tuple[NDArray[Any], ...]
 
 CEIL_SOURCES = "pytorch/pytorch#131272, onnx/onnx#5711, openvinotoolkit/openvino#22930"
 COUNT_SOURCES = "pytorch/pytorch#183528, microsoft/onnxruntime#16203, openvinotoolkit/openvino#20553"
 SAME_SOURCES = "microsoft/onnxruntime#20582, apache/tvm#20404"
+HOLLOW_SOURCES = "microsoft/onnxruntime#15446"
 PADS_SOURCES = "microsoft/onnxruntime#801"
 VALID_SOURCES = "microsoft/onnxruntime#10083"
 
@@ -178,6 +179,25 @@ class _Windows:
             max(pads) >= size for pads, size in zip(self.pads, self.effective, strict=True)
         )
 
+    def hollow(self, shape: Sequence[int | None] | None) -> bool | None:
+        """Whether dilation makes windows of padding alone; None where that depends on sizes that are not known."""
+        if self.large:
+            return True
+        found: bool | None = False
+        for number in range(len(self.kernel)):
+            size = shape[number + 2] if shape is not None and len(shape) == len(self.kernel) + 2 else None
+            if size is not None:
+                padding = AUTO_PAD.get(self.auto_pad, (self.pads[number],))
+                kernel, stride, dilation = self.kernel[number], self.stride[number], self.dilation[number]
+                (axis,) = geometry.pool_axes(
+                    (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=FUNCTION
+                )
+                if (axis.taps() < 0).all(1).any():
+                    return True
+            elif self.dilation[number] > 1 and (any(self.pads[number]) or self.auto_pad != "VALID"):
+                found = None
+        return found
+
     def side(self, number: int, size: int | None, where: str) -> _Side:
         """Find the pads of an axis; where its size is not known, those that are right for every size."""
         kernel, stride, dilation = self.kernel[number], self.stride[number], self.dilation[number]
@@ -256,8 +276,16 @@ def resolve_windows(
     where = f"{FUNCTION}: {node.op_type} node {_title(node)!r}"
     windows = _Windows.of(node, opset)
     refused = any(max(pads) >= size for pads, size in zip(windows.pads, windows.kernel, strict=True))
-    if not (windows.auto_pad != "NOTSET" or windows.ceil_mode or windows.new or refused):
+    hollow = node.op_type == "MaxPool" and windows.dilated and windows.hollow(x.shape)
+    if not (windows.auto_pad != "NOTSET" or windows.ceil_mode or windows.new or refused or hollow):
         return None
+    if hollow is None:  # not known, so it must be right in any case
+        hollow = True
+    if hollow and len(windows.kernel) == 1:
+        raise UnsettledError(
+            "some of its windows may hold padding alone, of which onnxruntime makes -3.4e38 on a single axis, and ONNX "
+            "does not say what is right"
+        )
     reasons: list[str] = []
     sources: list[str] = []
     rule = ""
@@ -273,6 +301,11 @@ def resolve_windows(
     if windows.auto_pad != "NOTSET":
         if windows.auto_pad.startswith("SAME") and windows.dilated:
             because("auto_pad", "onnxruntime leaves dilations out when it sizes the pads of SAME.", SAME_SOURCES)
+            by_text = True
+        elif windows.auto_pad.startswith("SAME") and any(
+            step > size for step, size in zip(windows.stride, windows.effective, strict=True)
+        ):
+            because("auto_pad", "onnxruntime pads by less than nothing where strides are larger than kernel_shape.")
             by_text = True
         elif windows.auto_pad == "VALID" and windows.ceil_mode:
             because("auto_pad", "Some runtimes ignore ceil_mode where auto_pad is VALID.", VALID_SOURCES)
@@ -308,21 +341,22 @@ def resolve_windows(
         raise UnsettledError(f"{node.op_type} has no dilations in opset {opset}; convert the model to a newer opset")
     wide = any(pad >= size for pad, size in zip(over, windows.kernel, strict=True))
     gathers = gathers or (node.op_type == "AveragePool" and late and (wide or not windows.counted))
-    pad_first = (late and not gathers) or (windows.counted and any(over) and any([*begin, *end]))
+    pad_first = ((late or hollow) and not gathers) or (windows.counted and any(over) and any([*begin, *end]))
     if late:
         because("pads", "onnxruntime refuses pads that are not smaller than kernel_shape.", PADS_SOURCES)
         by_text = True
-    if not reasons:
-        return None
+    elif hollow:
+        because("pads", "Of a window of padding alone onnxruntime makes -3.4e38, and others -inf.", HOLLOW_SOURCES)
+        by_text = True
     dropped = ["auto_pad", "ceil_mode", *windows.new]
     if gathers:
         nodes = _gathered_mean(node, windows, x, opset, names)
     elif pad_first:
-        if late and node.op_type == "MaxPool" and _outputs(node) > 1:
+        if node.op_type == "MaxPool" and _outputs(node) > 1:
             raise UnsettledError("its pads must become a node of their own, where its Indices would count otherwise")
         pooled = [*zeros, *over]
         first = [*begin, *end]
-        if wide:
+        if wide or hollow:
             pooled, first = [*zeros, *zeros], [*begin, *all_end]
         attributes: dict[str, Any] = {"pads": pooled}
         if windows.counted:
@@ -674,8 +708,8 @@ def check(scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: d
 
 rules: tuple[Rule, ...] = (
     check,
-    count_row_by_row,
     resolve_windows,
+    count_row_by_row,
     fold_pad,
     name_global_mean,
     reduce_global_norm,

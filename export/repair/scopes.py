@@ -42,7 +42,22 @@ CEIL_MODE_CLEAR = 22
 MARK = "pooling.repair:"
 """How the doc strings begin that let a node be found again where its function was put in line."""
 FOLDED = frozenset(
-    "Add Cast Concat ConstantOfShape Constant Gather Identity Mul Reshape Slice Squeeze Sub Transpose Unsqueeze".split()
+    [
+        "Add",
+        "Cast",
+        "Concat",
+        "ConstantOfShape",
+        "Constant",
+        "Gather",
+        "Identity",
+        "Mul",
+        "Reshape",
+        "Slice",
+        "Squeeze",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 """Operators that exporters make constants with, such as the pads of Pad."""
 MOST_NODES = 40
