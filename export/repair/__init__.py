@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from onnx import helper
 from ..nodes import POOLING_OPERATORS
 from ..reading import check_model, check_order, external_location
 from .proof import Unproven, compare_models, prove_rewrite, same_shapes_in_runs, why_not_run
-from .rules import FUNCTION, Rewrite, UnsettledError, explicit_windows, rules
+from .rules import FUNCTION, Rewrite, UnsettledError, explicit_windows, is_misread, rules
 from .scopes import (
     Names,
     Scope,
@@ -192,7 +192,8 @@ def make_portable(
     repair = _Repair(work, shapes)
     repair.declare_inputs()
     repair.rewrite_nodes()
-    if repair.open and not any(None in shape for shape in repair.input_shapes().values()):
+    settled = not any(None in shape for shape in repair.input_shapes().values())
+    if repair.open and settled and not repair.misread:
         repair.measure(same_shapes_in_runs(model, repair.open, shapes, place))
     if repair.left:
         repair.refuse_unknown_ranks()
@@ -280,7 +281,8 @@ def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int 
         )
         if not fits:
             raise ValueError(
-                f"{FUNCTION}: input_shapes[{name!r}]={tuple(shape)} contradicts the model, which takes {_written(declared)}"
+                f"{FUNCTION}: input_shapes[{name!r}]={tuple(shape)} contradicts the model, which takes "
+                f"{_written(declared)}"
             )
     return found
 
@@ -327,8 +329,11 @@ class _Repair:
         self.changes: list[Change] = []
         self.left: list[Left] = []
         self.open: list[str] = []
+        self.misread = ""
+        """Why onnxruntime cannot be asked what the original computes."""
         self._names = Names(model)
         self._claims: list[_Claim] = []
+        self._seen: frozenset[str] = frozenset()
 
     # ---- shapes of inputs
 
@@ -413,6 +418,8 @@ class _Repair:
                     ]
                     taken = Tensor(x.dtype, (*x.shape[:2], *spatial))
                 self._claims.append(_Claim(rewrite, current, taken, opset))
+                if rewrite.by_text:
+                    self.misread = self.misread or f"runtimes get {title!r} wrong: {rewrite.reason.rstrip('.')}"
                 position = next(
                     (place for place, each in enumerate(rewrite.nodes) if each.op_type == current.op_type),
                     len(rewrite.nodes) - 1,
@@ -422,6 +429,9 @@ class _Repair:
                 following.doc_string = "\n".join(filter(None, (following.doc_string, rewrite.reason)))
                 before += rewrite.nodes[:position]
                 after[:0] = rewrite.nodes[position + 1 :]
+                if scope.path == "graph" and node.input[0] in self._seen:
+                    seen = f"The shape of {node.input[0]!r} follows from no node; it was the same in all runs."
+                    rewrite = replace(rewrite, reason=f"{rewrite.reason} {seen}")
                 self.changes.append(
                     Change(
                         title,
@@ -442,6 +452,8 @@ class _Repair:
                     break
         except UnsettledError as error:
             self._leave(scope, node, str(error))
+            if is_misread(current, opset):
+                self.misread = self.misread or f"runtimes get {title!r} wrong, which was left as it is"
         place = _place(scope, node)
         for each in reversed(after):
             scope.container.node.insert(place + 1, each)
@@ -479,6 +491,7 @@ class _Repair:
     def measure(self, measured: Mapping[str, tuple[int, ...]]) -> None:
         """Try the nodes again that were left, with shapes that were seen when the model ran."""
         if measured:
+            self._seen = frozenset(measured)
             self.left.clear()
             self.open.clear()
             self.rewrite_nodes(measured)
@@ -545,10 +558,8 @@ class _Repair:
                     unproven or f"{_title(claim.node)!r}: onnxruntime does not run what takes its place ({error})"
                 )
         nodes = "every rewritten node gives what the text of ONNX says" if self._claims else "no node was rewritten"
-        by_text = next((claim for claim in self._claims if claim.rewrite.by_text), None)
-        if by_text is not None:
-            reason = by_text.rewrite.reason
-            whole = f"the original was not compared, since {_title(by_text.node)!r} is one that runtimes get wrong ({reason})"
+        if self.misread:
+            whole = f"the original was not compared, since {self.misread}"
         else:
             exact = all(claim.rewrite.exact for claim in self._claims)
             try:

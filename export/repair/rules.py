@@ -22,7 +22,7 @@ from ..nodes import AUTO_PAD, checked_attributes, function_from_node, layer_from
 from ..stages import Order, Stage
 from .scopes import Names, Scope, Tensor, attribute, constant, is_default
 
-__all__ = ["WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "rules"]
+__all__ = ["WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread", "rules"]
 
 FUNCTION = "make_portable"
 WINDOWED = ("MaxPool", "AveragePool", "LpPool")
@@ -179,6 +179,12 @@ class _Windows:
             max(pads) >= size for pads, size in zip(self.pads, self.effective, strict=True)
         )
 
+    @property
+    def misread(self) -> bool:
+        """Whether onnxruntime finds other pads for auto_pad than the text has."""
+        steps = zip(self.stride, self.effective, strict=True)
+        return self.auto_pad.startswith("SAME") and (self.dilated or any(step > size for step, size in steps))
+
     def hollow(self, shape: Sequence[int | None] | None) -> bool | None:
         """Whether dilation makes windows of padding alone; None where that depends on sizes that are not known."""
         if self.large:
@@ -259,11 +265,16 @@ def explicit_windows(node: onnx.NodeProto, opset: int, shape: Sequence[int | Non
     except (ValueError, UnsettledError):
         return None
     pads = [side.begin for side in sides] + [side.end + side.overhang for side in sides]
-    words = {"kernel_shape": windows.kernel, "strides": windows.stride, "pads": pads}
+    words: dict[str, Any] = {"kernel_shape": windows.kernel, "strides": windows.stride, "pads": pads}
     if windows.dilated:
         words["dilations"] = windows.dilation
     operator = "MaxPool" if windows.dilated else node.op_type  # it has dilations where others have none
     return helper.make_node(operator, node.input[:1], node.output[:1], node.name, **words)
+
+
+def is_misread(node: onnx.NodeProto, opset: int) -> bool:
+    """Whether onnxruntime is known to answer a node otherwise than the text."""
+    return node.op_type in WINDOWED and _Windows.of(node, opset).misread
 
 
 def resolve_windows(
@@ -276,15 +287,16 @@ def resolve_windows(
     where = f"{FUNCTION}: {node.op_type} node {_title(node)!r}"
     windows = _Windows.of(node, opset)
     refused = any(max(pads) >= size for pads, size in zip(windows.pads, windows.kernel, strict=True))
-    hollow = node.op_type == "MaxPool" and windows.dilated and windows.hollow(x.shape)
+    may_be_hollow = node.op_type == "MaxPool" and (windows.dilated or windows.large)
+    hollow = may_be_hollow and windows.hollow(x.shape)
     if not (windows.auto_pad != "NOTSET" or windows.ceil_mode or windows.new or refused or hollow):
         return None
     if hollow is None:  # not known, so it must be right in any case
         hollow = True
-    if hollow and len(windows.kernel) == 1:
+    if hollow and len(windows.kernel) != 2:
         raise UnsettledError(
-            "some of its windows may hold padding alone, of which onnxruntime makes -3.4e38 on a single axis, and ONNX "
-            "does not say what is right"
+            "some of its windows may hold padding alone, of which ONNX says nothing, and onnxruntime makes -3.4e38 of "
+            "-inf alone unless there are two spatial axes"
         )
     reasons: list[str] = []
     sources: list[str] = []
@@ -299,14 +311,11 @@ def resolve_windows(
 
     by_text = False
     if windows.auto_pad != "NOTSET":
+        by_text = windows.misread
         if windows.auto_pad.startswith("SAME") and windows.dilated:
             because("auto_pad", "onnxruntime leaves dilations out when it sizes the pads of SAME.", SAME_SOURCES)
-            by_text = True
-        elif windows.auto_pad.startswith("SAME") and any(
-            step > size for step, size in zip(windows.stride, windows.effective, strict=True)
-        ):
+        elif windows.misread:
             because("auto_pad", "onnxruntime pads by less than nothing where strides are larger than kernel_shape.")
-            by_text = True
         elif windows.auto_pad == "VALID" and windows.ceil_mode:
             because("auto_pad", "Some runtimes ignore ceil_mode where auto_pad is VALID.", VALID_SOURCES)
         else:

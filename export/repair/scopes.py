@@ -41,23 +41,8 @@ CEIL_MODE_CLEAR = 22
 """The opset since which shape inference drops the windows of ceil_mode that start behind the input."""
 MARK = "pooling.repair:"
 """How the doc strings begin that let a node be found again where its function was put in line."""
-FOLDED = frozenset(
-    [
-        "Add",
-        "Cast",
-        "Concat",
-        "ConstantOfShape",
-        "Constant",
-        "Gather",
-        "Identity",
-        "Mul",
-        "Reshape",
-        "Slice",
-        "Squeeze",
-        "Sub",
-        "Transpose",
-        "Unsqueeze",
-    ]
+FOLDED = frozenset({"Add", "Cast", "Concat", "Constant", "ConstantOfShape", "Gather", "Identity", "Mul"}) | frozenset(
+    {"Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
 )
 """Operators that exporters make constants with, such as the pads of Pad."""
 MOST_NODES = 40
@@ -265,7 +250,7 @@ def _collect(scope: Scope, tensor: str, nodes: list[onnx.NodeProto], weights: di
 def _weight(container: Container, name: str) -> onnx.TensorProto | None:
     if isinstance(container, onnx.FunctionProto) or name in {each.name for each in container.input}:
         return None
-    held = next((each for each in container.initializer if each.name == name), None)
+    held: onnx.TensorProto | None = next((each for each in container.initializer if each.name == name), None)
     if held is None or held.data_location == onnx.TensorProto.EXTERNAL or math.prod(held.dims) > SMALL_TENSOR:
         return None
     return held
