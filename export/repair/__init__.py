@@ -242,6 +242,10 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
 
 def _check_result(model: onnx.ModelProto, work: onnx.ModelProto, left: Sequence[Left]) -> None:
     """Refuse a model that is not valid even now, unless that is said of one of its nodes already."""
+    if any(
+        each.type.HasField("tensor_type") and not _has_shape(each) for each in (*work.graph.input, *work.graph.output)
+    ):
+        return  # runtimes run models with such inputs and outputs, but the checker does not look beyond them
     try:
         check_model(FUNCTION, work)
     except ValueError:
@@ -410,13 +414,7 @@ class _Repair:
                 if rewrite is None:
                     continue
                 was = _shown((*rewrite.absorbed, current))
-                taken = x
-                if rewrite.grown and x.shape is not None:
-                    spatial = [
-                        None if size is None else size - more
-                        for size, more in zip(x.shape[2:], rewrite.grown, strict=True)
-                    ]
-                    taken = Tensor(x.dtype, (*x.shape[:2], *spatial))
+                taken = _grown(x, [-more for more in rewrite.grown])
                 self._claims.append(_Claim(rewrite, current, taken, opset))
                 if rewrite.by_text:
                     self.misread = self.misread or f"runtimes get {title!r} wrong: {rewrite.reason.rstrip('.')}"
@@ -443,7 +441,7 @@ class _Repair:
                         rewrite.source,
                     )
                 )
-                current, x = following, taken
+                current, x = following, _grown(taken, rewrite.padded)
                 # First the node, so that nobody seems to read nothing any more.
                 node.CopyFrom(current)
                 for each in rewrite.absorbed:
@@ -573,6 +571,14 @@ class _Repair:
         if unproven:
             return False, f"{whole}; {unproven}"
         return True, f"{nodes}; {whole}"
+
+
+def _grown(x: Tensor, cells: Sequence[int]) -> Tensor:
+    """Return what is known of a tensor with more cells on its spatial axes, or with less."""
+    if x.shape is None or not cells:
+        return x
+    spatial = [None if size is None else size + more for size, more in zip(x.shape[2:], cells, strict=True)]
+    return Tensor(x.dtype, (*x.shape[:2], *spatial))
 
 
 def _place(scope: Scope, node: onnx.NodeProto) -> int:

@@ -73,6 +73,8 @@ class Rewrite:
         By how many cells the first input of the node is larger than that tensor, for each spatial axis.
     not_negative : bool
         Whether the tensor holds no negative numbers.
+    padded : tuple of int
+        By how many cells what the new pooling takes is larger than that tensor.
     """
 
     rule: str
@@ -86,6 +88,7 @@ class Rewrite:
     input: str = ""
     grown: tuple[int, ...] = ()
     not_negative: bool = False
+    padded: tuple[int, ...] = ()
 
 
 Rule = Callable[[Scope, onnx.NodeProto, Tensor, Names, dict[str, int]], Rewrite | None]
@@ -211,13 +214,9 @@ class _Windows:
         begin, end = self.pads[number]
         if size is not None:
             padding = AUTO_PAD.get(self.auto_pad, ((begin, end),))
-            name = geometry.axis_names(len(self.kernel))[number]
-            try:
-                (axis,) = geometry.pool_axes(
-                    (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=where
-                )
-            except ValueError as error:
-                raise ValueError(f"{error} (its axis {name})") from error
+            (axis,) = geometry.pool_axes(
+                (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=where
+            )
             return _Side(axis.pad_begin, axis.pad_end, axis.ceil_overhang)
         if self.auto_pad.startswith("SAME"):
             if stride > 1 and effective > 1:
@@ -240,6 +239,13 @@ class _Windows:
                 f"{where}: kernel_shape={list(self.kernel)} is for {len(self.kernel)} spatial axes, but its input "
                 f"{tensor!r} has {max(len(shape) - 2, 0)}; give one integer per spatial axis"
             )
+        known = tuple(size for size in sizes if size is not None)
+        if len(known) == len(sizes):
+            padding = AUTO_PAD.get(self.auto_pad, self.pads)
+            axes = geometry.pool_axes(
+                known, self.kernel, self.stride, padding, self.dilation, self.ceil_mode, function=where
+            )
+            return tuple(_Side(axis.pad_begin, axis.pad_end, axis.ceil_overhang) for axis in axes)
         found = []
         for number, size in enumerate(sizes):
             try:
@@ -274,7 +280,9 @@ def explicit_windows(node: onnx.NodeProto, opset: int, shape: Sequence[int | Non
 
 def is_misread(node: onnx.NodeProto, opset: int) -> bool:
     """Whether onnxruntime is known to answer a node otherwise than the text."""
-    return node.op_type in WINDOWED and _Windows.of(node, opset).misread
+    if node.op_type not in WINDOWED or any(each.ref_attr_name for each in node.attribute):
+        return False
+    return _Windows.of(node, opset).misread
 
 
 def resolve_windows(
@@ -358,6 +366,7 @@ def resolve_windows(
         because("pads", "Of a window of padding alone onnxruntime makes -3.4e38, and others -inf.", HOLLOW_SOURCES)
         by_text = True
     dropped = ["auto_pad", "ceil_mode", *windows.new]
+    padded: tuple[int, ...] = ()
     if gathers:
         nodes = _gathered_mean(node, windows, x, opset, names)
     elif pad_first:
@@ -374,6 +383,7 @@ def resolve_windows(
         last = _copied(node, dropped, **attributes)
         last.input[0] = tensor
         nodes = (*pad, last)
+        padded = tuple(low + high for low, high in zip(first[:count], first[count:], strict=True))
     else:
         attributes = {"pads": [*begin, *all_end]}
         if windows.counted and any(over):
@@ -382,7 +392,17 @@ def resolve_windows(
             attributes, dropped = {}, [*dropped, "pads"]
         nodes = (_copied(node, dropped, **attributes),)
     exact = node.op_type == "MaxPool"
-    return Rewrite(rule, " ".join(reasons), ", ".join(sources), nodes, reference, exact, by_text, input=node.input[0])
+    return Rewrite(
+        rule,
+        " ".join(reasons),
+        ", ".join(sources),
+        nodes,
+        reference,
+        exact,
+        by_text,
+        input=node.input[0],
+        padded=padded,
+    )
 
 
 def _large_sides(windows: _Windows, node: onnx.NodeProto) -> tuple[tuple[_Side, ...], Callable[..., Arrays]]:

@@ -275,6 +275,7 @@ def lightened(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.input.extend(model.graph.input)
     graph.node.extend(model.graph.node)
     graph.output.extend(model.graph.output)
+    graph.value_info.extend(model.graph.value_info)
     graph.sparse_initializer.extend(model.graph.sparse_initializer)
     inputs = {each.name for each in graph.input}
     for each in model.graph.initializer:
@@ -331,12 +332,15 @@ def pooled_tensors(
         For each node, what is known of its input wherever it runs, and the node with the attributes that it has there;
         None where these differ, or where the node is in a function that nothing calls.
     """
-    texts = [node.doc_string for node in nodes]
+    texts = [node.doc_string if node.HasField("doc_string") else None for node in nodes]
     for number, node in enumerate(nodes):
         node.doc_string = f"{MARK}{number}"
     draft = lightened(model)
     for node, text in zip(nodes, texts, strict=True):
-        node.doc_string = text
+        if text is None:
+            node.ClearField("doc_string")
+        else:
+            node.doc_string = text
     opset = default_opset(draft.opset_import)
     for each in draft.functions:
         for entry in each.opset_import:  # a function of another version would not be put in line
