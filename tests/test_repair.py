@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -789,7 +792,8 @@ def test_data_of_their_own_stays_where_it_is(tmp_path: Path) -> None:
     with_external_data(path, "weights.bin")
     data = (tmp_path / "weights.bin").read_bytes()
     done = command("--repair", path, "-o", output)
-    assert done.returncode == 0 and "the repaired model runs" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "the repaired model runs" in done.stdout
     assert (tmp_path / "weights.bin").read_bytes() == data
     initializers = [onnx.load(each, load_external_data=False).graph.initializer for each in (path, output)]
     assert list(initializers[0]) == list(initializers[1])
@@ -802,3 +806,23 @@ def test_data_outside_of_the_folder_is_refused(tmp_path: Path, location: str) ->
     path = tmp_path / "net.onnx"
     with_external_data(path, location)
     refused(tmp_path, path, "which is not in the folder of the model; move it there")
+
+
+def test_the_example_of_the_docs_prints_what_stands_below_it() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "repair.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    printed = re.search(r"prints\n\n```\n(.*?)```", page, re.DOTALL)
+    assert code
+    assert printed
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(code[1], {})  # the code under test is that of the page
+    assert output.getvalue() == printed[1]
+
+
+def test_the_page_names_every_rule() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "repair.md").read_text(encoding="utf-8")
+    source = (Path(proof.__file__).parent / "rules.py").read_text(encoding="utf-8")
+    named = set(re.findall(r'(?:because\(|Rewrite\(\s*)"(\w+)"', source)) | {"recorded_shape", "input_shapes"}
+    assert named >= {"auto_pad", "ceil_mode", "pads", "pad", "mean", "storage_order", "global_norm"}
+    assert [rule for rule in named if f"| `{rule}` |" not in page] == []

@@ -182,30 +182,33 @@ class _Windows:
             max(pads) >= size for pads, size in zip(self.pads, self.effective, strict=True)
         )
 
+    def axes(self, sizes: Sequence[int | None], where: str) -> tuple[Axis, ...]:
+        """Lay the windows over axes; nothing where not all sizes are known."""
+        known = tuple(size for size in sizes if size is not None)
+        if len(known) < len(sizes):
+            return ()
+        padding = AUTO_PAD.get(self.auto_pad, self.pads)
+        return geometry.pool_axes(
+            known, self.kernel, self.stride, padding, self.dilation, self.ceil_mode, function=where
+        )
+
     @property
     def misread(self) -> bool:
         """Whether onnxruntime finds other pads for auto_pad than the text has."""
         steps = zip(self.stride, self.effective, strict=True)
         return self.auto_pad.startswith("SAME") and (self.dilated or any(step > size for step, size in steps))
 
-    def hollow(self, shape: Sequence[int | None] | None) -> bool | None:
-        """Whether dilation makes windows of padding alone; None where that depends on sizes that are not known."""
+    def hollow(self, shape: Sequence[int | None] | None, where: str) -> bool:
+        """Whether pads or dilation make windows of padding alone; where sizes are not known, whether they may."""
         if self.large:
             return True
-        found: bool | None = False
-        for number in range(len(self.kernel)):
-            size = shape[number + 2] if shape is not None and len(shape) == len(self.kernel) + 2 else None
-            if size is not None:
-                padding = AUTO_PAD.get(self.auto_pad, (self.pads[number],))
-                kernel, stride, dilation = self.kernel[number], self.stride[number], self.dilation[number]
-                (axis,) = geometry.pool_axes(
-                    (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=FUNCTION
-                )
-                if (axis.taps() < 0).all(1).any():
-                    return True
-            elif self.dilation[number] > 1 and (any(self.pads[number]) or self.auto_pad != "VALID"):
-                found = None
-        return found
+        if not self.dilated:
+            return False
+        count = len(self.kernel)
+        axes = self.axes(shape[2:], where) if shape is not None and len(shape) == count + 2 else ()
+        if axes:
+            return any(bool((axis.taps() < 0).all(1).any()) for axis in axes)
+        return self.auto_pad.startswith("SAME") or self.ceil_mode or any(map(any, self.pads))
 
     def side(self, number: int, size: int | None, where: str) -> _Side:
         """Find the pads of an axis; where its size is not known, those that are right for every size."""
@@ -239,12 +242,8 @@ class _Windows:
                 f"{where}: kernel_shape={list(self.kernel)} is for {len(self.kernel)} spatial axes, but its input "
                 f"{tensor!r} has {max(len(shape) - 2, 0)}; give one integer per spatial axis"
             )
-        known = tuple(size for size in sizes if size is not None)
-        if len(known) == len(sizes):
-            padding = AUTO_PAD.get(self.auto_pad, self.pads)
-            axes = geometry.pool_axes(
-                known, self.kernel, self.stride, padding, self.dilation, self.ceil_mode, function=where
-            )
+        axes = self.axes(sizes, where)
+        if axes:
             return tuple(_Side(axis.pad_begin, axis.pad_end, axis.ceil_overhang) for axis in axes)
         found = []
         for number, size in enumerate(sizes):
@@ -295,12 +294,10 @@ def resolve_windows(
     where = f"{FUNCTION}: {node.op_type} node {_title(node)!r}"
     windows = _Windows.of(node, opset)
     refused = any(max(pads) >= size for pads, size in zip(windows.pads, windows.kernel, strict=True))
-    may_be_hollow = node.op_type == "MaxPool" and (windows.dilated or windows.large)
-    hollow = may_be_hollow and windows.hollow(x.shape)
-    if not (windows.auto_pad != "NOTSET" or windows.ceil_mode or windows.new or refused or hollow):
+    hollow = node.op_type == "MaxPool" and windows.hollow(x.shape, where)
+    known = x.shape is not None and None not in x.shape[2:]
+    if not (windows.auto_pad != "NOTSET" or windows.ceil_mode or windows.new or refused or (hollow and known)):
         return None
-    if hollow is None:  # not known, so it must be right in any case
-        hollow = True
     if hollow and len(windows.kernel) != 2:
         raise UnsettledError(
             "some of its windows may hold padding alone, of which ONNX says nothing, and onnxruntime makes -3.4e38 of "
@@ -688,7 +685,7 @@ def name_global_mean(
     return Rewrite(
         "mean",
         "A mean over all spatial axes that are kept is global average pooling, which exporters take apart.",
-        "pytorch/pytorch#74034",
+        "",
         (pooled,),
         lambda array: (array.mean(spatial, np.float64, keepdims=True).astype(array.dtype),),
         exact=False,
@@ -730,7 +727,13 @@ def reduce_global_norm(
 
 def check(scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: dict[str, int]) -> Rewrite | None:
     """Check the other poolings, which mean the same everywhere."""
-    if node.op_type in ("GlobalMaxPool", "GlobalAveragePool", "MaxUnpool", "MaxRoiPool", "RoiAlign"):
+    if is_default(node.domain) and node.op_type in (
+        "GlobalMaxPool",
+        "GlobalAveragePool",
+        "MaxUnpool",
+        "MaxRoiPool",
+        "RoiAlign",
+    ):
         checked_attributes(FUNCTION, node, scope.opset or 1)
     return None
 
