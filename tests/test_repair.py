@@ -287,6 +287,16 @@ def test_column_major_indices() -> None:
     assert only(plain).became == "MaxPool(kernel_shape=[1, 1])"
 
 
+@pytest.mark.parametrize(
+    ("dtype", "operator"), [("bfloat16", "MaxPool"), ("double", "AveragePool"), ("double", "LpPool")]
+)
+def test_types_that_onnxruntime_lacks_are_run_here(dtype: str, operator: str) -> None:
+    node = f'y = {operator}<kernel_shape=[3,3],strides=[2,2],auto_pad="SAME_UPPER">(x)'
+    result = repaired(one(node, f"{dtype}[N,3,12,12] x", f"{dtype}[N,3,A,B] y", opset=22))
+    assert result.verified
+    assert "as pooling.onnx_backend runs it, which stands in for onnxruntime" in result.why
+
+
 @pytest.mark.parametrize("p", [1, 2])
 def test_a_global_norm_is_a_reduction(p: int) -> None:
     result = repaired(one(f"y = GlobalLpPool<p={p}>(x)", "float[N,1,2,2] x"))

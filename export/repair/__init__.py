@@ -546,16 +546,18 @@ class _Repair:
         """Compare the model with its original; say whether that succeeded, and how."""
         if not self.changes:
             return True, "nothing was changed"
-        unproven = ""
+        unproven = here = ""
         for claim in self._claims:
             imports = [helper.make_opsetid("", claim.opset)]
             try:
-                prove_rewrite(claim.rewrite, claim.node, claim.x, imports)
+                here = prove_rewrite(claim.rewrite, claim.node, claim.x, imports) or here
             except Unproven as error:
                 unproven = (
                     unproven or f"{_title(claim.node)!r}: onnxruntime does not run what takes its place ({error})"
                 )
         nodes = "every rewritten node gives what the text of ONNX says" if self._claims else "no node was rewritten"
+        if here:
+            nodes += f" as pooling.onnx_backend runs it, which stands in for onnxruntime ({here})"
         if self.misread:
             whole = f"the original was not compared, since {self.misread}"
         else:

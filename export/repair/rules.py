@@ -364,6 +364,8 @@ def resolve_windows(
         by_text = True
     dropped = ["auto_pad", "ceil_mode", *windows.new]
     padded: tuple[int, ...] = ()
+    if gathers and windows.large:
+        raise UnsettledError("its pads are not smaller than its windows, which are dilated; convert it to opset 19")
     if gathers:
         nodes = _gathered_mean(node, windows, x, opset, names)
     elif pad_first:
