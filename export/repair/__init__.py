@@ -507,6 +507,8 @@ class _Repair:
 
     def correct_recorded_shapes(self) -> None:
         """Replace recorded shapes that contradict what the nodes give; runtimes refuse such models."""
+        if any("ceil_mode=1" in each.was for each in self.left):
+            return  # shape inference may have another rule than runtimes, and what is recorded may be right
         right = inferred(FUNCTION, lightened(self.model))
         for scope, clean in zip(scopes(self.model), scopes(right), strict=True):
             if not isinstance(scope.container, onnx.GraphProto) or not isinstance(clean.container, onnx.GraphProto):
