@@ -161,6 +161,11 @@ def function_from_node(
     return reading
 
 
+def checked_attributes(function: str, node: onnx.NodeProto, opset: int) -> dict[str, Any]:
+    """Return the attributes of a pooling node by name, after checking them; errors as of `function_from_node`."""
+    return _read(function, node, opset).attributes
+
+
 @dataclass(frozen=True, eq=False)
 class _Node:
     """A node that keeps the rules of its operator, whatever arrays may come."""

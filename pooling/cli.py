@@ -1,4 +1,4 @@
-"""The command line: ``pooling validate`` and ``pooling info``.
+"""The command line: ``pooling validate``, ``pooling export`` and ``pooling info``.
 
 Exit codes are those of every subcommand: 0 all is well, 1 something was found, 2 it could not be run.
 """
@@ -88,6 +88,29 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found to FILE")
     validate.set_defaults(run=_validate)
 
+    export = commands.add_parser(
+        "export",
+        help="repair the pooling nodes of an ONNX model, so that all runtimes agree",
+        description="Repair the pooling nodes of an ONNX model, so that all runtimes agree on them, and prove it.",
+        epilog="Exit code: 0 all is well, 1 something is left, differs or could not be proven, 2 it could not be run.",
+    )
+    export.add_argument(
+        "--repair", required=True, type=Path, metavar="MODEL.onnx", help="the model, which stays as it is"
+    )
+    export.add_argument(
+        "-o", "--output", type=Path, metavar="OUT.onnx", help="where to write the result (default: show it only)"
+    )
+    export.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=_open_shape,
+        metavar="NAME=?x3x224x224",
+        help="shape of an input that the model leaves open, ? for what shall stay open; can be given several times",
+    )
+    export.add_argument("--json", type=Path, metavar="FILE", help="write everything that was changed to FILE")
+    export.set_defaults(run=_export)
+
     info = commands.add_parser("info", help="show the version, the instruction sets and the threads")
     info.set_defaults(run=_info)
     return parser
@@ -98,6 +121,31 @@ def _named_shape(text: str) -> tuple[str, tuple[int, ...]]:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} must be a name and sizes, such as data=1x3x224x224")
     return match[1], tuple(map(int, match[2].split("x")))
+
+
+def _open_shape(text: str) -> tuple[str, tuple[int | None, ...]]:
+    match = re.fullmatch(r"(.+)=((?:\d+|\?)(?:x(?:\d+|\?))*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a name and sizes, such as data=?x3x224x224")
+    return match[1], tuple(None if size == "?" else int(size) for size in match[2].split("x"))
+
+
+def _export(options: argparse.Namespace) -> int:
+    from .export.repair.command import repair_file
+
+    if options.json is not None and not options.json.resolve().parent.is_dir():
+        return _fail(options, f"--json {options.json}: there is no folder {options.json.parent}")
+    try:
+        report = repair_file(options.repair, options.output, dict(options.shape))
+    except (ValueError, OSError) as error:
+        return _fail(options, str(error))
+    report.print(_stdout())
+    if options.json is not None:
+        try:
+            report.save(options.json)
+        except OSError as error:
+            return _fail(options, f"--json {options.json} cannot be written ({error.strerror})")
+    return report.exit_code
 
 
 def _validate(options: argparse.Namespace) -> int:

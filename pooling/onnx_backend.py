@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.checker
 import onnx.external_data_helper
 import onnx.inliner
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +22,7 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from pooling.arrays import as_array
 from pooling.export import function_from_node
+from pooling.export.reading import check_model, check_order, external_location, first_line, read_model
 
 __all__ = ["PoolingBackend", "PreparedModel", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
 
@@ -30,8 +30,6 @@ AnyArray = NDArray[Any]
 Model = onnx.ModelProto | bytes | str | os.PathLike[str]
 NAME = "onnx_backend"
 """How error sentences begin."""
-LARGEST = 2**31 - 1
-"""Bytes of a protobuf message, at most."""
 
 
 class PoolingBackend(Backend):
@@ -108,7 +106,7 @@ class PoolingBackend(Backend):
         """
         if not cls.supports_device(device):
             raise ValueError(f"{NAME}: device={device!r} is not supported; use 'CPU'")
-        proto, folder = _read(model)
+        proto, folder = read_model(NAME, model)
         return PreparedModel(*_translated(proto, folder))
 
     @classmethod
@@ -292,38 +290,6 @@ def _check_declared(name: str, declared: Any, array: AnyArray) -> None:
 # From files to steps
 
 
-def _read(model: Any) -> tuple[onnx.ModelProto, Path | None]:
-    """Return a model, and the folder where data outside of it may lie."""
-    if isinstance(model, onnx.ModelProto):
-        return model, None
-    if isinstance(model, bytes):
-        return _parsed(model, "the model"), None
-    if not isinstance(model, (str, os.PathLike)):
-        raise TypeError(f"{NAME}: model must be an onnx.ModelProto, bytes or a path, not {type(model).__name__}")
-    path = Path(model)
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(
-                f"{NAME}: {path.name} is larger than 2 GB, the most that a protobuf file can hold; keep its tensors in "
-                "files of their own (external data)"
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{NAME}: {path} cannot be read ({error.strerror or error})") from error
-    return _parsed(content, path.name), path.parent
-
-
-def _parsed(content: bytes, name: str) -> onnx.ModelProto:
-    if len(content) > LARGEST:
-        raise ValueError(f"{NAME}: {name} is larger than 2 GB, the most that a protobuf message can hold")
-    try:
-        return onnx.load_model_from_string(content)
-    except Exception as error:  # whatever the parser raises
-        raise ValueError(
-            f"{NAME}: {name} is not an ONNX model, or only a part of one ({_first_line(error)})"
-        ) from error
-
-
 def _translated(
     model: onnx.ModelProto, folder: Path | None
 ) -> tuple[tuple[_Step, ...], dict[str, onnx.ValueInfoProto | None], dict[str, AnyArray], tuple[str, ...]]:
@@ -341,7 +307,7 @@ def _translated(
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:
             raise ValueError(
-                f"{NAME}: the functions of the model cannot be put in line ({_first_line(error)})"
+                f"{NAME}: the functions of the model cannot be put in line ({first_line(error)})"
             ) from error
     graph = model.graph
     constants = _constants(graph, folder)
@@ -364,29 +330,14 @@ def _translated(
     known = {*inputs, *constants}
     for node in graph.node:
         step = _Step.of(node, opsets[0])
-        _check_order(step, node, known)
+        check_order(NAME, node, known)
         steps.append(step)
     outputs = tuple(str(tensor.name) for tensor in graph.output)
     for name in outputs:
         if name not in known:
             raise ValueError(f"{NAME}: the output {name!r} of the model comes from no node")
-    _check(model)
+    check_model(NAME, model)
     return tuple(steps), dict(inputs), constants, outputs
-
-
-def _check_order(step: _Step, node: onnx.NodeProto, known: set[str]) -> None:
-    """Check that a node reads what is there, and writes what is not; its outputs are there afterwards."""
-    where = f"{NAME}: {node.op_type} node {node.name or step.outputs[0]!r}"
-    for name in filter(None, step.inputs):
-        if name not in known:
-            raise ValueError(
-                f"{where} reads {name!r}, which no input and no node before it gives; the nodes of a model must stand "
-                "in order and never in a cycle"
-            )
-    for name in filter(None, step.outputs):
-        if name in known:
-            raise ValueError(f"{where} writes {name!r}, which is there already; give each tensor one name")
-        known.add(name)
 
 
 def _constants(graph: onnx.GraphProto, folder: Path | None) -> dict[str, AnyArray]:
@@ -404,54 +355,24 @@ def _constants(graph: onnx.GraphProto, folder: Path | None) -> dict[str, AnyArra
                 raise ValueError(f"it has the shape {list(held.dims)}")
             constants[str(tensor.name)] = onnx.numpy_helper.to_array(held)
         except Exception as error:
-            raise ValueError(f"{where} cannot be read ({_first_line(error)})") from error
+            raise ValueError(f"{where} cannot be read ({first_line(error)})") from error
     return constants
 
 
 def _loaded(where: str, tensor: onnx.TensorProto, folder: Path | None) -> onnx.TensorProto:
     """Return a tensor with the data that lies in a file of its own, which must be in the model's folder."""
-    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
     if folder is None:
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
         raise ValueError(f"{where} has its data in the file {location!r}; give the path of the model, not the model")
-    root = folder.resolve()
-    try:
-        inside = bool(location) and (root / location).resolve().is_relative_to(root)
-    except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
-        inside = False
-    if not inside:
-        raise ValueError(
-            f"{where} has its data in {location!r}, which is not in the folder of the model; move it there"
-        )
+    location = external_location(where, tensor, folder)
     held = onnx.TensorProto()
     held.CopyFrom(tensor)
     try:
-        onnx.external_data_helper.load_external_data_for_tensor(held, str(root))
+        onnx.external_data_helper.load_external_data_for_tensor(held, str(folder.resolve()))
     except Exception as error:
-        raise ValueError(f"{where}: its data in {location!r} cannot be read ({_first_line(error)})") from error
+        raise ValueError(f"{where}: its data in {location!r} cannot be read ({first_line(error)})") from error
     held.data_location = onnx.TensorProto.DEFAULT
     return held
-
-
-def _check(model: onnx.ModelProto) -> None:
-    """Ask ONNX's own checker for the rest."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    # The initializers are read by now. The checker would look for the files of some, and has no room for 2 GB.
-    inputs = {tensor.name for tensor in bare.graph.input}
-    bare.graph.input.extend(
-        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-        for tensor in bare.graph.initializer
-        if tensor.name not in inputs
-    )
-    del bare.graph.initializer[:]
-    try:
-        onnx.checker.check_model(bare)
-    except Exception as error:
-        raise ValueError(f"{NAME}: the model is not valid ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 prepare = PoolingBackend.prepare

@@ -1,0 +1,120 @@
+"""Models that others wrote, read with care: what is wrong with one is said in a sentence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx.checker
+
+from .files import LARGEST
+
+__all__ = ["check_model", "check_order", "external_location", "first_line", "read_model"]
+
+
+def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]:
+    """Return a model, and the folder where data outside of it may lie.
+
+    Parameters
+    ----------
+    function : str
+        Named in error sentences.
+    model : onnx.ModelProto, bytes or path
+        The model; tensors in files of their own are not read.
+
+    Raises
+    ------
+    TypeError
+        If `model` is nothing that could be a model.
+    ValueError
+        If it cannot be read, is none, or is larger than 2 GB.
+    """
+    if isinstance(model, onnx.ModelProto):
+        return model, None
+    if isinstance(model, bytes):
+        return _parsed(function, model, "the model"), None
+    if not isinstance(model, (str, os.PathLike)):
+        raise TypeError(f"{function}: model must be an onnx.ModelProto, bytes or a path, not {type(model).__name__}")
+    path = Path(model)
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(
+                f"{function}: {path.name} is larger than 2 GB, the most that a protobuf file can hold; keep its "
+                "tensors in files of their own (external data)"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{function}: {path} cannot be read ({error.strerror or error})") from error
+    return _parsed(function, content, path.name), path.parent
+
+
+def _parsed(function: str, content: bytes, name: str) -> onnx.ModelProto:
+    if len(content) > LARGEST:
+        raise ValueError(f"{function}: {name} is larger than 2 GB, the most that a protobuf message can hold")
+    try:
+        return onnx.load_model_from_string(content)
+    except Exception as error:  # whatever the parser raises
+        raise ValueError(
+            f"{function}: {name} is not an ONNX model, or only a part of one ({first_line(error)})"
+        ) from error
+
+
+def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:
+    """Check that a node reads what is there, and writes what is not; its outputs are there afterwards."""
+    where = f"{function}: {node.op_type} node {node.name or next(iter(node.output), '')!r}"
+    for name in filter(None, node.input):
+        if name not in known:
+            raise ValueError(
+                f"{where} reads {name!r}, which no input and no node before it gives; the nodes of a model must stand "
+                "in order and never in a cycle"
+            )
+    for name in filter(None, node.output):
+        if name in known:
+            raise ValueError(f"{where} writes {name!r}, which is there already; give each tensor one name")
+        known.add(name)
+
+
+def external_location(where: str, tensor: onnx.TensorProto, folder: Path) -> str:
+    """Return the file that holds the data of a tensor, which must lie in the model's folder."""
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    root = folder.resolve()
+    try:
+        inside = bool(location) and (root / location).resolve().is_relative_to(root)
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
+        inside = False
+    if not inside:
+        raise ValueError(
+            f"{where} has its data in {location!r}, which is not in the folder of the model; move it there"
+        )
+    return location
+
+
+def check_model(function: str, model: onnx.ModelProto) -> None:
+    """Ask ONNX's own checker whether a model is valid, whatever the size of its initializers.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    # The checker would look for the files of some initializers, and has no room for 2 GB.
+    inputs = {tensor.name for tensor in bare.graph.input}
+    bare.graph.input.extend(
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in bare.graph.initializer
+        if tensor.name not in inputs
+    )
+    del bare.graph.initializer[:]
+    try:
+        onnx.checker.check_model(bare)
+    except Exception as error:
+        raise ValueError(f"{function}: the model is not valid ({first_line(error)})") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says, as a part of a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

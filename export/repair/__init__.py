@@ -1,0 +1,599 @@
+"""Models of others, rewritten so that every runtime pools alike.
+
+::
+
+    scopes   finds the graphs of a model, and the shapes in them
+    rules    says what is rewritten, into what, and why
+    proof    compares a repaired model with its original
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from ..nodes import POOLING_OPERATORS
+from ..reading import check_model, check_order, external_location
+from .proof import Unproven, compare_models, prove_rewrite, same_shapes_in_runs, why_not_run
+from .rules import FUNCTION, Rewrite, UnsettledError, explicit_windows, is_misread, rules
+from .scopes import (
+    Names,
+    Scope,
+    Tensor,
+    default_opset,
+    inferred,
+    is_default,
+    lightened,
+    pooled_tensors,
+    scopes,
+    subgraphs,
+    tensors_of,
+    uses,
+)
+
+__all__ = ["Change", "Left", "Repaired", "make_portable"]
+
+Shape = Sequence[int | None]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that `make_portable` changed.
+
+    Attributes
+    ----------
+    node : str
+        The node's name, its first output's where it has none; for a recorded shape, the tensor's.
+    path : str
+        Where the node is: ``graph``, ``graph/name.then_branch`` for a graph inside of a node, ``domain::name`` for a
+        function.
+    was, became : str
+        Before and after.
+    rule : str
+        What was applied: ``auto_pad``, ``ceil_mode``, ``dilations``, ``pads``, ``storage_order``, ``pad``, ``mean``,
+        ``global_norm``, ``recorded_shape`` or ``input_shapes``.
+    reason : str
+        What was wrong, in one or more sentences.
+    source : str
+        Where others discuss it; may be empty.
+    """
+
+    node: str
+    path: str
+    was: str
+    became: str
+    rule: str
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """A node that `make_portable` had to leave as it is.
+
+    Attributes
+    ----------
+    node, path : str
+        As those of `Change`.
+    was : str
+        The node.
+    reason : str
+        Why, and what to do.
+    """
+
+    node: str
+    path: str
+    was: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """What `make_portable` returns; it unpacks as the pair ``model, changes``.
+
+    Attributes
+    ----------
+    model : onnx.ModelProto
+        The repaired model.
+    changes : tuple of Change
+        In the order of the model, recorded shapes at the end.
+    left : tuple of Left
+        What runtimes may still disagree about.
+    verified : bool
+        Whether the repaired model was shown to compute what the original computes.
+    why : str
+        How that was shown, or why it was not.
+    """
+
+    model: onnx.ModelProto = field(repr=False)
+    changes: tuple[Change, ...]
+    left: tuple[Left, ...]
+    verified: bool
+    why: str
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.model
+        yield self.changes
+
+
+def make_portable(
+    model: onnx.ModelProto,
+    *,
+    input_shapes: Mapping[str, Shape] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    verify: bool = True,
+) -> Repaired:
+    """Rewrite the pooling nodes of a model so that every runtime gives the same shapes and numbers.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Any model; it stays as it is.
+    input_shapes : mapping of str to sequence of int or None, optional
+        Sizes of inputs that the model leaves open, None for those that shall stay open. The repaired model takes
+        inputs of these sizes only.
+    folder : path, optional
+        Where the data of the model lies that it keeps in files of its own. They are read by onnxruntime only.
+    verify : bool
+        Whether to compare the repaired model with the original, which takes onnxruntime.
+
+    Returns
+    -------
+    Repaired
+        Unpacks as the model and the changes. Names of inputs and outputs are those of the original, and so are all
+        initializers.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind.
+    ValueError
+        If the model is not valid, or `input_shapes` contradict it.
+    VerificationError
+        If the repaired model gives something else than the original.
+    ModuleNotFoundError
+        If `verify` is set and onnxruntime is not installed.
+
+    Notes
+    -----
+    What a node computes is what the text of ONNX says; ``ceil_mode`` is understood as since opset 22 in any opset, so
+    that windows which start behind the input are dropped. Every node that changes is compared with that text, and the
+    whole model with the original, wherever onnxruntime runs that: on numbers with ties and negative ones, but without
+    infinities and NaN, on which runtimes disagree anyway.
+
+    Examples
+    --------
+    >>> import onnx
+    >>> from pooling.export import make_portable
+    >>> model = onnx.parser.parse_model('''<ir_version: 8, opset_import: ["": 18]>
+    ... g (float[N, 3, 224, 224] x) => (float[N, 3, 112, 112] y) {
+    ...     y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], auto_pad = "SAME_UPPER"> (x)
+    ... }''')
+    >>> repaired, changes = make_portable(model)
+    >>> changes[0].became
+    'MaxPool(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])'
+    """
+    if not isinstance(model, onnx.ModelProto):
+        raise TypeError(f"{FUNCTION}: model must be an onnx.ModelProto, not {type(model).__name__}")
+    if not isinstance(verify, bool):
+        raise TypeError(f"{FUNCTION}: verify={verify!r} must be a bool, not {type(verify).__name__}")
+    place = None if folder is None else Path(folder)
+    _check(model, place)
+    shapes = _checked_shapes(model, input_shapes)
+    work = onnx.ModelProto()
+    work.CopyFrom(model)
+    repair = _Repair(work, shapes)
+    repair.declare_inputs()
+    repair.rewrite_nodes()
+    settled = not any(None in shape for shape in repair.input_shapes().values())
+    if repair.open and settled and not repair.misread:
+        repair.measure(same_shapes_in_runs(model, repair.open, shapes, place))
+    if repair.left:
+        repair.refuse_unknown_ranks()
+    repair.correct_recorded_shapes()
+    changes = tuple(repair.changes)
+    if changes:
+        _check_result(model, work, repair.left)
+    verified, why = repair.proven(model, place) if verify else (False, "verify=False")
+    return Repaired(work, changes, tuple(repair.left), verified, why)
+
+
+def _check(model: onnx.ModelProto, folder: Path | None) -> None:
+    """Refuse what cannot be read; the rest of the rules is checked when the model is repaired."""
+    if not model.HasField("graph"):
+        raise ValueError(f"{FUNCTION}: the model has no graph; it is empty, or only a part of one")
+    if default_opset(model.opset_import) is None and any(is_default(node.domain) for node in model.graph.node):
+        raise ValueError(
+            f"{FUNCTION}: the model imports no version of the default operator set; its opset_import must name one"
+        )
+    newest = onnx.defs.onnx_opset_version()
+    for scope in scopes(model):
+        if scope.opset is not None and scope.opset > newest:
+            raise ValueError(
+                f"{FUNCTION}: {scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is "
+                f"{newest}; install a newer onnx"
+            )
+        known: set[str] = set()
+        around: Scope | None = scope
+        while around is not None:
+            known.update(around.inputs)
+            if around is not scope:
+                known.update(name for node in around.container.node for name in node.output)
+            around = around.outer
+        own = known - set(scope.inputs)
+        for node in scope.container.node:
+            known -= {name for name in node.output if name in own}
+            check_order(FUNCTION, node, known)
+        for name in scope.outputs:
+            if name and name not in known:
+                raise ValueError(f"{FUNCTION}: the output {name!r} of {scope.path} comes from no node")
+        if folder is not None and isinstance(scope.container, onnx.GraphProto):
+            for tensor in scope.container.initializer:
+                if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                    external_location(f"{FUNCTION}: initializer {tensor.name!r}", tensor, folder)
+
+
+def _check_result(model: onnx.ModelProto, work: onnx.ModelProto, left: Sequence[Left]) -> None:
+    """Refuse a model that is not valid even now, unless that is said of one of its nodes already."""
+    if any(
+        each.type.HasField("tensor_type") and not _has_shape(each) for each in (*work.graph.input, *work.graph.output)
+    ):
+        return  # runtimes run models with such inputs and outputs, but the checker does not look beyond them
+    try:
+        check_model(FUNCTION, work)
+    except ValueError:
+        if left:
+            try:
+                check_model(FUNCTION, model)
+            except ValueError:
+                return
+        raise
+
+
+def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int | None, ...]]:
+    if shapes is None:
+        return {}
+    if not isinstance(shapes, Mapping):
+        raise TypeError(f"{FUNCTION}: input_shapes={shapes!r} must be a mapping, not {type(shapes).__name__}")
+    inputs = {each.name: Tensor.of(each).shape for each in model.graph.input}
+    found: dict[str, tuple[int | None, ...]] = {}
+    for name, shape in shapes.items():
+        if name not in inputs:
+            raise ValueError(
+                f"{FUNCTION}: input_shapes has {name!r}, which the model does not take; it takes "
+                f"{', '.join(map(repr, inputs))}"
+            )
+        if isinstance(shape, str) or not isinstance(shape, Sequence):
+            raise TypeError(f"{FUNCTION}: input_shapes[{name!r}]={shape!r} must be a sequence of integers and None")
+        for size in shape:
+            if size is not None and (isinstance(size, bool) or not isinstance(size, (int, np.integer))):
+                raise TypeError(f"{FUNCTION}: input_shapes[{name!r}]={shape!r} must hold integers and None")
+            if size is not None and size < 0:
+                raise ValueError(f"{FUNCTION}: input_shapes[{name!r}]={shape!r} must not hold {size}; give a size")
+        found[name] = tuple(None if size is None else int(size) for size in shape)
+        declared = inputs[name]
+        fits = declared is None or (
+            len(declared) == len(shape)
+            and all(new is None or old is None or new == old for new, old in zip(found[name], declared, strict=True))
+        )
+        if not fits:
+            raise ValueError(
+                f"{FUNCTION}: input_shapes[{name!r}]={tuple(shape)} contradicts the model, which takes "
+                f"{_written(declared)}"
+            )
+    return found
+
+
+def _written(shape: Sequence[int | None] | None) -> str:
+    if shape is None:
+        return "any shape"
+    return f"({', '.join('?' if size is None else str(size) for size in shape)})"
+
+
+def _shown(nodes: Sequence[onnx.NodeProto]) -> str:
+    """Write nodes as a person would, constants left out."""
+    return " -> ".join(_shown_node(node) for node in nodes if node.op_type != "Constant")
+
+
+def _shown_node(node: onnx.NodeProto) -> str:
+    words = []
+    for each in node.attribute:
+        value = f"@{each.ref_attr_name}" if each.ref_attr_name else helper.get_attribute_value(each)
+        words.append(f"{each.name}={value.decode(errors='replace') if isinstance(value, bytes) else value}")
+    return f"{node.op_type}({', '.join(words)})"
+
+
+def _title(node: onnx.NodeProto) -> str:
+    return str(node.name or next(filter(None, node.output), node.op_type))
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What a rule has made of a node, to be proven."""
+
+    rewrite: Rewrite
+    node: onnx.NodeProto
+    x: Tensor
+    opset: int
+
+
+class _Repair:
+    """A model that is being repaired, in place."""
+
+    def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, tuple[int | None, ...]]) -> None:
+        self.model = model
+        self.shapes = shapes
+        self.changes: list[Change] = []
+        self.left: list[Left] = []
+        self.open: list[str] = []
+        self.misread = ""
+        """Why onnxruntime cannot be asked what the original computes."""
+        self._names = Names(model)
+        self._claims: list[_Claim] = []
+        self._seen: frozenset[str] = frozenset()
+
+    # ---- shapes of inputs
+
+    def input_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Return the shapes of the inputs; a shape that is not known counts as open."""
+        brought = {each.name for each in self.model.graph.initializer}
+        inputs = [each for each in self.model.graph.input if each.name not in brought]
+        return {each.name: Tensor.of(each).shape or ((None,) if not _has_shape(each) else ()) for each in inputs}
+
+    def declare_inputs(self) -> None:
+        """Write the sizes that the caller gave into the model, which is right for no others then."""
+        for each in self.model.graph.input:
+            given = self.shapes.get(each.name)
+            if given is None:
+                continue
+            was = Tensor.of(each).shape
+            dims = each.type.tensor_type.shape.dim
+            if was is None:
+                for _ in given:
+                    dims.add()
+            for dim, size in zip(dims, given, strict=True):
+                if size is not None:
+                    dim.dim_value = size
+            now = Tensor.of(each).shape
+            if now != was:
+                reason = "These sizes were given for the repair, and what follows from them is part of the model now."
+                change = Change(each.name, "graph", _written(was), _written(now), "input_shapes", reason, "")
+                self.changes.append(change)
+
+    # ---- nodes
+
+    def rewrite_nodes(self, measured: Mapping[str, tuple[int, ...]] | None = None) -> None:
+        """Apply the rules to every node of every graph and function."""
+        nodes = [
+            node
+            for scope in scopes(self.model)
+            for node in scope.container.node
+            if is_default(node.domain) and (node.op_type in POOLING_OPERATORS or node.op_type == "ReduceMean")
+        ]
+        if not nodes:
+            return
+        found = pooled_tensors(FUNCTION, self.model, nodes, measured or {}, explicit_windows)
+        known = {id(node): each for node, each in zip(nodes, found, strict=True)}
+        # The scopes are a list before the first of them changes: the graphs inside of nodes stay the same objects.
+        for scope in list(scopes(self.model)):
+            counts = uses(scope.container)
+            for node in list(scope.container.node):
+                if id(node) in known:
+                    self._rewrite(scope, node, *known[id(node)], counts)
+        order = {scope.path: number for number, scope in enumerate(scopes(self.model))}
+        self.changes.sort(key=lambda change: order.get(change.path, -1))
+
+    def _rewrite(
+        self, scope: Scope, node: onnx.NodeProto, x: Tensor, called: onnx.NodeProto | None, counts: dict[str, int]
+    ) -> None:
+        """Apply the rules to one node, one after another."""
+        current, title = onnx.NodeProto(), _title(node)
+        current.CopyFrom(node)
+        before: list[onnx.NodeProto] = []
+        after: list[onnx.NodeProto] = []
+        opset = scope.opset or 1
+        try:
+            if any(each.ref_attr_name for each in node.attribute):
+                if node.op_type not in POOLING_OPERATORS:
+                    return
+                if called is None:
+                    raise UnsettledError(
+                        "its attributes are those of its function, which is called with different ones"
+                    )
+                del current.attribute[:]
+                current.attribute.extend(called.attribute)
+            for rule in rules:
+                rewrite = rule(scope, current, x, self._names, counts)
+                if rewrite is None:
+                    continue
+                was = _shown((*rewrite.absorbed, current))
+                taken = _grown(x, [-more for more in rewrite.grown])
+                self._claims.append(_Claim(rewrite, current, taken, opset))
+                if rewrite.by_text:
+                    self.misread = self.misread or f"runtimes get {title!r} wrong: {rewrite.reason.rstrip('.')}"
+                position = next(
+                    (place for place, each in enumerate(rewrite.nodes) if each.op_type == current.op_type),
+                    len(rewrite.nodes) - 1,
+                )
+                following = onnx.NodeProto()
+                following.CopyFrom(rewrite.nodes[position])
+                following.doc_string = "\n".join(filter(None, (following.doc_string, rewrite.reason)))
+                before += rewrite.nodes[:position]
+                after[:0] = rewrite.nodes[position + 1 :]
+                if scope.path == "graph" and node.input[0] in self._seen:
+                    seen = f"The shape of {node.input[0]!r} follows from no node; it was the same in all runs."
+                    rewrite = replace(rewrite, reason=f"{rewrite.reason} {seen}")
+                self.changes.append(
+                    Change(
+                        title,
+                        scope.path,
+                        was,
+                        _shown(rewrite.nodes),
+                        rewrite.rule,
+                        rewrite.reason,
+                        rewrite.source,
+                    )
+                )
+                current, x = following, _grown(taken, rewrite.padded)
+                # First the node, so that nobody seems to read nothing any more.
+                node.CopyFrom(current)
+                for each in rewrite.absorbed:
+                    self._remove(scope, each)
+                if current.op_type not in POOLING_OPERATORS:
+                    break
+        except UnsettledError as error:
+            self._leave(scope, node, str(error))
+            if is_misread(current, opset):
+                self.misread = self.misread or f"runtimes get {title!r} wrong, which was left as it is"
+        place = _place(scope, node)
+        for each in reversed(after):
+            scope.container.node.insert(place + 1, each)
+        for each in reversed(before):
+            scope.container.node.insert(place, each)
+
+    def _leave(self, scope: Scope, node: onnx.NodeProto, reason: str) -> None:
+        remedy = ""
+        if "not known" in reason:
+            open_inputs = [name for name, shape in self.input_shapes().items() if None in shape]
+            if open_inputs:
+                remedy = f"; give input_shapes={{{open_inputs[0]!r}: (sizes)}}"
+            self.open += [name for name in node.input[:1] if scope.path == "graph"]
+        self.left.append(Left(_title(node), scope.path, _shown((node,)), f"{reason}{remedy}"))
+
+    def _remove(self, scope: Scope, node: onnx.NodeProto) -> None:
+        """Take a node out whose results nobody reads any more, and then what only it has read."""
+        place = _place(scope, node)
+        read = list(filter(None, node.input))
+        gone = set(node.output)
+        del scope.container.node[place]
+        if isinstance(scope.container, onnx.GraphProto):
+            kept = [each for each in scope.container.value_info if each.name not in gone]
+            if len(kept) < len(scope.container.value_info):
+                del scope.container.value_info[:]
+                scope.container.value_info.extend(kept)
+        for name in read:
+            producer = scope.producer(name)
+            if producer is None or any(True for _ in subgraphs(producer)):
+                continue
+            counts = uses(scope.container)
+            if not any(counts.get(output, 0) for output in producer.output if output):
+                self._remove(scope, producer)
+
+    def measure(self, measured: Mapping[str, tuple[int, ...]]) -> None:
+        """Try the nodes again that were left, with shapes that were seen when the model ran."""
+        if measured:
+            self._seen = frozenset(measured)
+            self.left.clear()
+            self.open.clear()
+            self.rewrite_nodes(measured)
+
+    def refuse_unknown_ranks(self) -> None:
+        """Ask for the shape of an input, where nothing is known of it and nodes were left for that."""
+        for each in self.model.graph.input:
+            if self.open and each.type.HasField("tensor_type") and not _has_shape(each):
+                raise ValueError(
+                    f"{FUNCTION}: the input {each.name!r} of the model has no shape, so not even its rank is known; "
+                    f"give input_shapes={{{each.name!r}: (1, 3, 224, 224)}}, with its sizes"
+                )
+
+    # ---- what is recorded of tensors
+
+    def correct_recorded_shapes(self) -> None:
+        """Replace recorded shapes that contradict what the nodes give; runtimes refuse such models."""
+        if any("ceil_mode=1" in each.was for each in self.left):
+            return  # shape inference may have another rule than runtimes, and what is recorded may be right
+        right = inferred(FUNCTION, lightened(self.model))
+        for scope, clean in zip(scopes(self.model), scopes(right), strict=True):
+            if not isinstance(scope.container, onnx.GraphProto) or not isinstance(clean.container, onnx.GraphProto):
+                continue
+            found = tensors_of(clean.container)
+            infos = {each.name: each for each in (*clean.container.value_info, *clean.container.output)}
+            written = {name for node in scope.container.node for name in node.output}
+            for each in (*scope.container.value_info, *scope.container.output):
+                known, recorded = found.get(each.name), Tensor.of(each)
+                if known is None or known.shape is None or recorded.shape is None or each.name not in written:
+                    continue
+                if _agree(recorded.shape, known.shape):
+                    continue
+                shape = each.type.tensor_type.shape
+                names = [dim.dim_param for dim in shape.dim] if len(shape.dim) == len(known.shape) else []
+                shape.CopyFrom(infos[each.name].type.tensor_type.shape)
+                for axis, dim in enumerate(shape.dim):
+                    if not dim.HasField("dim_value") and names and names[axis]:
+                        dim.dim_param = names[axis]
+                reason = "The recorded shape contradicts the nodes; onnxruntime refuses such models, or warns."
+                now = Tensor.of(each).shape
+                self.changes.append(
+                    Change(
+                        each.name,
+                        scope.path,
+                        _written(recorded.shape),
+                        _written(now),
+                        "recorded_shape",
+                        reason,
+                        "pytorch/pytorch#131272, pytorch/pytorch#113074",
+                    )
+                )
+
+    # ---- proofs
+
+    def proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, str]:
+        """Compare the model with its original; say whether that succeeded, and how."""
+        if not self.changes:
+            return True, "nothing was changed"
+        unproven = here = ""
+        for claim in self._claims:
+            imports = [helper.make_opsetid("", claim.opset)]
+            try:
+                here = prove_rewrite(claim.rewrite, claim.node, claim.x, imports) or here
+            except Unproven as error:
+                unproven = (
+                    unproven or f"{_title(claim.node)!r}: onnxruntime does not run what takes its place ({error})"
+                )
+        nodes = "every rewritten node gives what the text of ONNX says" if self._claims else "no node was rewritten"
+        if here:
+            nodes += f" as pooling.onnx_backend runs it, which stands in for onnxruntime ({here})"
+        if self.misread:
+            whole = f"the original was not compared, since {self.misread}"
+        else:
+            exact = all(claim.rewrite.exact for claim in self._claims)
+            try:
+                compare_models(original, self.model, self.shapes, folder, exact=exact)
+            except Unproven as error:
+                whole = str(error)
+            else:
+                return True, "onnxruntime gives the same for the original and the repaired model"
+        failure = why_not_run(self.model, self.shapes, folder)
+        whole += f"; the repaired model does not run there ({failure})" if failure else "; the repaired model runs"
+        if unproven:
+            return False, f"{whole}; {unproven}"
+        return True, f"{nodes}; {whole}"
+
+
+def _grown(x: Tensor, cells: Sequence[int]) -> Tensor:
+    """Return what is known of a tensor with more cells on its spatial axes, or with less."""
+    if x.shape is None or not cells:
+        return x
+    spatial = [None if size is None else size + more for size, more in zip(x.shape[2:], cells, strict=True)]
+    return Tensor(x.dtype, (*x.shape[:2], *spatial))
+
+
+def _place(scope: Scope, node: onnx.NodeProto) -> int:
+    return next(place for place, each in enumerate(scope.container.node) if each is node)
+
+
+def _has_shape(info: onnx.ValueInfoProto) -> bool:
+    return bool(info.type.tensor_type.HasField("shape"))
+
+
+def _agree(recorded: Sequence[int | None], known: Sequence[int | None]) -> bool:
+    return len(recorded) == len(known) and all(
+        a is None or b is None or a == b for a, b in zip(recorded, known, strict=True)
+    )

@@ -1,0 +1,149 @@
+"""What ``pooling export --repair`` does: from file to file, with a report for people. Needs ``rich``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import onnx
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..files import save
+from ..reading import read_model
+from ..verification import VerificationError
+from . import Repaired, make_portable
+from .rules import FUNCTION
+from .scopes import scopes
+
+__all__ = ["RepairReport", "repair_file"]
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """What came out of repairing a file.
+
+    Attributes
+    ----------
+    path : Path
+        The model.
+    result : Repaired or None
+        None where the repaired model differs from the original.
+    difference : str
+        How it differs.
+    written : Path or None
+        Where the repaired model is now.
+    """
+
+    path: Path
+    result: Repaired | None
+    difference: str
+    written: Path | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 where everything was repaired and proven, else 1."""
+        return 0 if self.result is not None and self.result.verified and not self.result.left else 1
+
+    def print(self, console: Console) -> None:
+        """Print the changes with their reasons, what is left, and what was proven."""
+        result = self.result
+        if result is None:
+            self._say(console, "differs", self.difference, "bold red")
+            return
+        if result.changes:
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            for title in ("node", "rule", "was", "became"):
+                table.add_column(title, overflow="fold")
+            for change in result.changes:
+                name = change.node if change.path == "graph" else f"{change.path}: {change.node}"
+                table.add_row(*map(Text, (name, change.rule, change.was, change.became)))
+            console.print(table)
+        reasons = dict.fromkeys((change.rule, change.reason, change.source) for change in result.changes)
+        for rule, reason, source in reasons:
+            self._say(console, rule, f"{reason} ({source})" if source else reason, "bold")
+        for each in result.left:
+            self._say(console, f"left: {each.node}", f"{each.was}: {each.reason}", "bold yellow")
+        changed = f"{len(result.changes)} change{'' if len(result.changes) == 1 else 's'}"
+        proof = "verified" if result.verified else "not verified"
+        style = "bold green" if self.exit_code == 0 else "bold yellow"
+        self._say(console, f"{self.path.name}: {changed}, {proof}", result.why, style)
+        if self.written is not None:
+            console.print(Text(f"written to {self.written}"), soft_wrap=True)
+        elif result.changes:
+            console.print(Text("nothing was written; -o OUT.onnx writes the repaired model"), soft_wrap=True)
+
+    @staticmethod
+    def _say(console: Console, title: str, text: str, style: str) -> None:
+        console.print(Text.assemble((title, style), f": {text}"), soft_wrap=True)
+
+    def save(self, path: Path) -> None:
+        """Write everything as JSON."""
+        result = self.result
+        content = {
+            "model": str(self.path),
+            "output": None if self.written is None else str(self.written),
+            "verified": result is not None and result.verified,
+            "why": self.difference if result is None else result.why,
+            "changes": [asdict(change) for change in result.changes] if result else [],
+            "left": [asdict(each) for each in result.left] if result else [],
+        }
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[int | None]]) -> RepairReport:
+    """Repair a model and write it.
+
+    Parameters
+    ----------
+    path : Path
+        The model.
+    output : Path or None
+        Where to write the repaired model; None to write nothing.
+    shapes : mapping
+        The `input_shapes` of `make_portable`.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot be read or is not valid, or there is no place for the result.
+    OSError
+        If the result cannot be written.
+    """
+    try:
+        model, folder = read_model(FUNCTION, path)
+        if output is not None:
+            _check_output(model, path, output)
+        try:
+            result = make_portable(model, input_shapes=shapes, folder=folder)
+        except VerificationError as error:
+            return RepairReport(path, None, _plain(error), None)
+        if output is not None:
+            save(result.model, output)
+    except ValueError as error:
+        raise ValueError(_plain(error)) from error
+    return RepairReport(path, result, "", output)
+
+
+def _plain(error: Exception) -> str:
+    return str(error).removeprefix(f"{FUNCTION}: ").removeprefix("save: ")
+
+
+def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:
+    """Refuse a place where the result cannot be written, or would not find its data."""
+    if not output.resolve().parent.is_dir():
+        raise ValueError(f"-o {output} lies in a folder that does not exist; make it first")
+    outside = any(
+        tensor.data_location == onnx.TensorProto.EXTERNAL
+        for scope in scopes(model)
+        if isinstance(scope.container, onnx.GraphProto)
+        for tensor in scope.container.initializer
+    )
+    if outside and output.resolve().parent != path.resolve().parent:
+        raise ValueError(
+            f"-o {output} lies in another folder than {path.name}, which has data in files of their own; write it to "
+            f"{path.parent / output.name}"
+        )

@@ -1,0 +1,343 @@
+"""Whether a repaired model still computes what it computed: node by node, and as a whole, in onnxruntime."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from ..nodes import function_from_node
+from ..verification import VerificationError
+from .rules import WINDOWED, Rewrite
+from .scopes import Tensor
+
+__all__ = ["ModelsDiffer", "Unproven", "compare_models", "prove_rewrite", "same_shapes_in_runs", "why_not_run"]
+
+Array = NDArray[Any]
+FUNCTION = "make_portable"
+MANY_PLANES = 3
+"""Channels and batches of which planes are compared; what is done to one is done to all."""
+OCCASIONS = ((2, 3, (0, 1, 2)), (1, 2, (1, 0, 3)), (3, 1, (2, 3, 1)))
+"""Batch, channels, and cells added to the smallest spatial sizes, for what is not known."""
+USUAL_SIZES = ((2, 32), (1, 47), (2, 224), (1, 299))
+"""Batch and every other size, for models with sizes that have names only."""
+ROUNDINGS = 16
+"""Roundings besides one for each tap."""
+
+
+class Unproven(Exception):
+    """Why something could not be compared, in a part of a sentence."""
+
+
+class ModelsDiffer(VerificationError):
+    """A repaired model gives something else than its original."""
+
+
+def _session(model: onnx.ModelProto, folder: Path | None = None) -> Any:
+    """Load a model in onnxruntime, without any rewriting by the runtime itself."""
+    try:
+        runtime: Any = import_module("onnxruntime")
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            f"{FUNCTION}: verify=True runs the model in onnxruntime, which is not installed; install pooling[onnx], or "
+            "use verify=False",
+            name="onnxruntime",
+        ) from None
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if folder is not None:
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, os.fspath(folder.resolve()))
+    try:
+        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # whatever the runtime raises
+        raise Unproven(_reason(error)) from error
+
+
+def _run(session: Any, arrays: Mapping[str, Array]) -> list[Any]:
+    try:
+        results: list[Any] = session.run(None, dict(arrays))
+    except Exception as error:  # whatever the runtime raises
+        raise Unproven(_reason(error)) from error
+    return results
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return " ".join((lines[0] if lines else type(error).__name__).split()).rstrip(".")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One node
+
+
+def prove_rewrite(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, imports: Sequence[onnx.OperatorSetIdProto]) -> str:
+    """Compare what takes the place of a node with what the text of ONNX says of the node.
+
+    Returns
+    -------
+    str
+        Empty, or why a single pooling node was not run by onnxruntime but here.
+
+    Raises
+    ------
+    Unproven
+        If onnxruntime does not run it, and it is more than a single pooling node.
+    ModelsDiffer
+        If the two differ.
+    """
+    dtype = x.dtype if x.dtype is not None else np.dtype(np.float32)
+    outputs = [name for name in node.output if name]
+    elem_type = helper.np_dtype_to_tensor_dtype(dtype)
+    rank = len(x.shape) if x.shape is not None else len(_kernel(node)) + 2
+    kinds = [elem_type, onnx.TensorProto.INT64]
+    graph = helper.make_graph(
+        list(rewrite.nodes),
+        "proof",
+        [helper.make_tensor_value_info(rewrite.input, elem_type, [None] * rank)],
+        [helper.make_tensor_value_info(name, kind, [None] * rank) for name, kind in zip(outputs, kinds, strict=False)],
+    )
+    model = helper.make_model(graph, opset_imports=imports)
+    model.ir_version = min(model.ir_version, 10)
+    answer, reason = _answering(model, rewrite, dtype)
+    for number, shape in enumerate(_shapes(rewrite, node, x, rank)):
+        array = _drawn(shape, dtype, number)
+        if rewrite.not_negative:
+            array = np.abs(array)
+        wanted, found = rewrite.reference(array), answer(array)
+        for name, ours, theirs in zip(outputs, wanted, found, strict=True):
+            bound = 0.0 if rewrite.exact else _bound(node, array)
+            difference = _difference(ours, theirs, bound)
+            if difference:
+                raise ModelsDiffer(
+                    f"{FUNCTION}: {node.op_type} node {node.name or node.output[0]!r} of an input of shape {shape}: "
+                    f"{name!r} {difference}"
+                )
+    return reason
+
+
+def _answering(
+    model: onnx.ModelProto, rewrite: Rewrite, dtype: np.dtype[Any]
+) -> tuple[Callable[[Array], Sequence[Array]], str]:
+    """Return what runs the new nodes: onnxruntime or, for a single pooling of a type that it lacks, this package."""
+    try:
+        if dtype.name == "bfloat16":
+            raise Unproven("onnxruntime takes no bfloat16 from NumPy")
+        session = _session(model)
+    except Unproven as error:
+        node = rewrite.nodes[-1]
+        if len(rewrite.nodes) > 1 or node.op_type not in WINDOWED:
+            raise
+        return function_from_node(node, model.opset_import[0].version, function=FUNCTION), str(error)
+    return lambda array: _run(session, {rewrite.input: array}), ""
+
+
+def _kernel(node: onnx.NodeProto) -> list[int]:
+    return next((list(each.ints) for each in node.attribute if each.name == "kernel_shape"), [1, 1])
+
+
+def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, rank: int) -> Iterator[tuple[int, ...]]:
+    """Yield shapes of the tensor that is pooled: several where sizes are not known."""
+    known = x.shape if x.shape is not None else (None,) * rank
+    grown = rewrite.grown or (0,) * (rank - 2)
+    kernel = _kernel(node) if len(_kernel(node)) == rank - 2 else [1] * (rank - 2)
+    words = {each.name: list(each.ints) for each in node.attribute}
+    dilations = words.get("dilations", [1] * (rank - 2))
+    least = [(size - 1) * apart + 1 for size, apart in zip(kernel, dilations, strict=True)]
+    occasions = OCCASIONS if None in known else OCCASIONS[:2]
+    for batch, channels, added in occasions:
+        planes = [
+            min(size, MANY_PLANES) if size is not None else other
+            for size, other in zip(known[:2], (batch, channels), strict=True)
+        ]
+        spatial = [
+            size - more if size is not None else max(low - more, 1) + added[axis]
+            for axis, (size, low, more) in enumerate(zip(known[2:], least, grown, strict=True))
+        ]
+        yield (*planes, *spatial)
+
+
+def _drawn(shape: Sequence[int], dtype: np.dtype[Any], seed: int) -> Array:
+    """Draw ties, negative numbers and zeros in one half of the planes, any numbers in the other."""
+    rng = np.random.default_rng([seed, *shape])
+    if dtype == np.bool_:
+        return rng.integers(0, 2, shape).astype(bool)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return rng.integers(max(limits.min, -2), 3, shape).astype(dtype)
+    ties = rng.integers(-2, 3, shape).astype(np.float64)
+    numbers = rng.standard_normal(shape)
+    wide = shape[0] if shape else 1
+    turn = np.arange(wide).reshape(-1, *[1] * (len(shape) - 1)) if shape else np.array(seed)
+    return np.where((turn + seed) % 2 == 0, ties, numbers).astype(dtype)
+
+
+def _bound(node: onnx.NodeProto, array: Array) -> float:
+    """Bound what rounding may do to a mean or a norm of at most so many taps, each way."""
+    taps = math.prod(_kernel(node)) if _has_windows(node) else math.prod(array.shape[2:])
+    unit = 2.0**-7 if array.dtype.name == "bfloat16" else float(np.finfo(array.dtype).eps)
+    largest = float(np.abs(array).max(initial=0.0))
+    norm = node.op_type in ("LpPool", "GlobalLpPool")
+    return (taps + ROUNDINGS) * unit * largest * (taps if norm else 1)
+
+
+def _has_windows(node: onnx.NodeProto) -> bool:
+    return any(each.name == "kernel_shape" for each in node.attribute)
+
+
+def _difference(wanted: Array, found: Array, bound: float) -> str:
+    """Say how two arrays differ, or nothing."""
+    if wanted.shape != found.shape:
+        return f"has shape {found.shape}, not {wanted.shape}"
+    if wanted.dtype.kind not in "fV":  # bfloat16 is of no kind that NumPy has
+        wrong = wanted != found
+    else:
+        with np.errstate(invalid="ignore"):
+            near = np.abs(wanted.astype(np.float64) - found.astype(np.float64)) <= bound
+        wrong = ~(near | (wanted == found) | (np.isnan(wanted) & np.isnan(found)))
+    if not wrong.any():
+        return ""
+    place = tuple(int(each) for each in np.argwhere(wrong)[0])
+    return f"is {found[place]} at {place}, not {wanted[place]}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Whole models
+
+
+def compare_models(
+    original: onnx.ModelProto,
+    repaired: onnx.ModelProto,
+    shapes: Mapping[str, Sequence[int | None]],
+    folder: Path | None,
+    *,
+    exact: bool,
+) -> None:
+    """Run a model and what has become of it on the same numbers.
+
+    Raises
+    ------
+    Unproven
+        If the original does not run.
+    ModelsDiffer
+        If a result differs, or if only the original runs.
+    """
+    try:
+        before = _session(original, folder)
+    except Unproven as error:
+        raise Unproven(f"onnxruntime does not load the original ({error})") from error
+    reason = ""
+    runs = 0
+    after = None
+    for arrays in _occasions(original, shapes):
+        try:
+            wanted = _run(before, arrays)
+        except Unproven as error:
+            reason = str(error)
+            continue
+        try:
+            after = after or _session(repaired, folder)
+            found = _run(after, arrays)
+        except Unproven as error:
+            raise ModelsDiffer(
+                f"{FUNCTION}: onnxruntime runs the original, but not the repaired model ({error})"
+            ) from error
+        for output, ours, theirs in zip(repaired.graph.output, wanted, found, strict=True):
+            difference = _deep_difference(ours, theirs, exact=exact)
+            if difference:
+                raise ModelsDiffer(f"{FUNCTION}: output {output.name!r} of the repaired model {difference}")
+        runs += 1
+        if runs == 2:
+            break
+    if not runs:
+        raise Unproven(f"onnxruntime does not run the original ({reason or 'its inputs are no tensors of numbers'})")
+
+
+def why_not_run(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]], folder: Path | None) -> str:
+    """Say why onnxruntime does not run a model, or nothing."""
+    reason = "its inputs are no tensors of numbers"
+    try:
+        session = _session(model, folder)
+        for arrays in _occasions(model, shapes):
+            try:
+                _run(session, arrays)
+            except Unproven as error:
+                reason = str(error)
+            else:
+                return ""
+    except Unproven as error:
+        reason = str(error)
+    return reason
+
+
+def _deep_difference(wanted: Any, found: Any, *, exact: bool) -> str:
+    """Say how two outputs differ, or nothing; sums in another order may change half of the digits of a network."""
+    if isinstance(wanted, list):
+        if len(wanted) != len(found):
+            return f"has {len(found)} elements, not {len(wanted)}"
+        return next(
+            filter(None, (_deep_difference(*pair, exact=exact) for pair in zip(wanted, found, strict=True))), ""
+        )
+    if not isinstance(wanted, np.ndarray):
+        return "" if exact is False or wanted == found else f"is {found}, not {wanted}"
+    if exact:
+        return _difference(wanted, found, 0.0)
+    if wanted.dtype.kind != "f":  # the place of the greatest of equal numbers may change
+        return "" if wanted.shape == found.shape else f"has shape {found.shape}, not {wanted.shape}"
+    finite = wanted[np.isfinite(wanted)]
+    largest = float(np.abs(finite.astype(np.float64)).max(initial=0.0))
+    return _difference(wanted, found, math.sqrt(float(np.finfo(wanted.dtype).eps)) * largest)
+
+
+def _occasions(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> Iterator[dict[str, Array]]:
+    """Yield inputs of a model: sizes with the same name are the same, and change from one occasion to the next."""
+    brought = {each.name for each in model.graph.initializer}
+    inputs = [each for each in model.graph.input if each.name not in brought]
+    for number, sizes in enumerate(USUAL_SIZES):
+        named: dict[str, int] = {}
+        arrays = {}
+        for each in inputs:
+            tensor = Tensor.of(each)
+            if tensor.dtype is None or not each.type.HasField("tensor_type"):
+                return
+            given = shapes.get(each.name)
+            dims = each.type.tensor_type.shape.dim
+            shape = []
+            for axis, size in enumerate(given if given is not None else tensor.shape or ()):
+                known = size if size is not None else (tensor.shape or (None,) * len(given or ()))[axis]
+                if known is None:
+                    usual = sizes[0] if axis == 0 else sizes[1]
+                    name = dims[axis].dim_param if axis < len(dims) else ""
+                    known = named.setdefault(name, usual) if name else usual
+                shape.append(known)
+            arrays[each.name] = _drawn(shape, tensor.dtype, number)
+        yield arrays
+
+
+def same_shapes_in_runs(
+    model: onnx.ModelProto, tensors: Sequence[str], shapes: Mapping[str, Sequence[int | None]], folder: Path | None
+) -> dict[str, tuple[int, ...]]:
+    """Run a model whose inputs have no open sizes, and return the shapes of tensors that are the same each time."""
+    open_model = onnx.ModelProto()
+    open_model.CopyFrom(model)
+    del open_model.graph.output[:]
+    open_model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
+    try:
+        session = _session(open_model, folder)
+        found = [[each.shape for each in _run(session, arrays)] for arrays in islice(_occasions(model, shapes), 2)]
+    except (Unproven, ModuleNotFoundError, AttributeError):
+        return {}
+    if len(found) < 2:
+        return {}
+    return {name: first for name, first, second in zip(tensors, *found, strict=True) if first == second}

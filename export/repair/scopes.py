@@ -1,0 +1,424 @@
+"""The graphs of a model: its own, those inside of its nodes, and its functions; and the shapes in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.inliner
+import onnx.reference
+import onnx.shape_inference
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from ..reading import first_line
+
+__all__ = [
+    "Container",
+    "Names",
+    "Scope",
+    "Tensor",
+    "attribute",
+    "constant",
+    "default_opset",
+    "is_default",
+    "lightened",
+    "pooled_tensors",
+    "scopes",
+    "subgraphs",
+    "tensors_of",
+    "uses",
+]
+
+Container = onnx.GraphProto | onnx.FunctionProto
+SMALL_TENSOR = 1024
+"""Elements up to which the values of an initializer may matter to shapes, pads and axes."""
+CEIL_MODE_CLEAR = 22
+"""The opset since which shape inference drops the windows of ceil_mode that start behind the input."""
+MARK = "pooling.repair:"
+"""How the doc strings begin that let a node be found again where its function was put in line."""
+FOLDED = frozenset({"Add", "Cast", "Concat", "Constant", "ConstantOfShape", "Gather", "Identity", "Mul"}) | frozenset(
+    {"Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
+)
+"""Operators that exporters make constants with, such as the pads of Pad."""
+MOST_NODES = 40
+"""Nodes that one constant may be made of."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What is known of a tensor.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype or None
+        Its type, where NumPy knows it.
+    shape : tuple of int or None
+        None for sizes that are not known; None alone where not even the rank is.
+    """
+
+    dtype: np.dtype[Any] | None
+    shape: tuple[int | None, ...] | None
+
+    @classmethod
+    def of(cls, info: onnx.ValueInfoProto) -> Tensor:
+        """Read what a model says of a tensor."""
+        kind = info.type.tensor_type
+        try:
+            dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        except (KeyError, ValueError):
+            dtype = None
+        if not kind.HasField("shape"):
+            return cls(dtype, None)
+        return cls(dtype, tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim))
+
+
+UNKNOWN = Tensor(None, None)
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """A graph or a function of a model.
+
+    Attributes
+    ----------
+    container : onnx.GraphProto or onnx.FunctionProto
+        Its nodes.
+    path : str
+        Where in the model it is.
+    opset : int or None
+        Version of the default operator set of its nodes; None where no version is imported.
+    outer : Scope, optional
+        The graph around it, whose tensors its nodes may read.
+    """
+
+    container: Container
+    path: str
+    opset: int | None
+    outer: Scope | None = field(default=None, repr=False)
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of what comes from outside or with the model."""
+        if isinstance(self.container, onnx.FunctionProto):
+            return list(self.container.input)
+        brought = [*self.container.initializer, *(each.values for each in self.container.sparse_initializer)]
+        return list(dict.fromkeys(each.name for each in (*self.container.input, *brought)))
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what goes outside."""
+        if isinstance(self.container, onnx.FunctionProto):
+            return list(self.container.output)
+        return [each.name for each in self.container.output]
+
+    def producer(self, tensor: str) -> onnx.NodeProto | None:
+        """Return the node of this very scope that writes a tensor."""
+        return next((node for node in self.container.node if tensor in node.output), None)
+
+
+def is_default(domain: str) -> bool:
+    """Whether a domain is that of ONNX's own operators."""
+    return domain in ("", "ai.onnx")
+
+
+def default_opset(imports: Sequence[onnx.OperatorSetIdProto]) -> int | None:
+    """Return the version of the default operator set, or None."""
+    return max((entry.version for entry in imports if is_default(entry.domain)), default=None)
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
+    """Return the value of an attribute."""
+    found = next((each for each in node.attribute if each.name == name), None)
+    return default if found is None else helper.get_attribute_value(found)
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """Yield the graphs inside of a node, with the names of their attributes."""
+    for each in node.attribute:
+        if each.HasField("g"):
+            yield each.name, each.g
+        for number, graph in enumerate(each.graphs):
+            yield f"{each.name}[{number}]", graph
+
+
+def scopes(model: onnx.ModelProto) -> Iterator[Scope]:
+    """Yield the graph of a model and those inside of it, each behind the one around it, then its functions."""
+
+    def within(scope: Scope) -> Iterator[Scope]:
+        yield scope
+        for node in scope.container.node:
+            for name, graph in subgraphs(node):
+                title = node.name or next(iter(node.output), node.op_type)
+                yield from within(Scope(graph, f"{scope.path}/{title}.{name}", scope.opset, scope))
+
+    yield from within(Scope(model.graph, "graph", default_opset(model.opset_import)))
+    for function in model.functions:
+        yield from within(Scope(function, f"{function.domain}::{function.name}", default_opset(function.opset_import)))
+
+
+def tensors_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
+    """Return what a graph says of its tensors."""
+    found = {each.name: Tensor.of(each) for each in (*graph.input, *graph.value_info, *graph.output)}
+    for each in graph.initializer:
+        found[each.name] = Tensor.of(helper.make_tensor_value_info(each.name, each.data_type, each.dims))
+    return found
+
+
+def uses(container: Container) -> dict[str, int]:
+    """Count how often each tensor is read by nodes, inside of their graphs too, or given back."""
+    counts: dict[str, int] = {}
+
+    def count(part: Container) -> None:
+        results = part.output if isinstance(part, onnx.FunctionProto) else [each.name for each in part.output]
+        for name in (*results, *(name for node in part.node for name in node.input)):
+            counts[name] = counts.get(name, 0) + 1
+        for node in part.node:
+            for _, graph in subgraphs(node):
+                count(graph)
+
+    count(container)
+    return counts
+
+
+class Names:
+    """The names that a model uses for tensors and nodes."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._used: set[str] = set()
+        for scope in scopes(model):
+            self._used.update(scope.inputs)
+            for node in scope.container.node:
+                self._used.update((node.name, *node.input, *node.output))
+
+    def new(self, wish: str) -> str:
+        """Return a name that is not in use, like the one that is wished for."""
+        number, name = 1, wish
+        while name in self._used:
+            number += 1
+            name = f"{wish}_{number}"
+        self._used.add(name)
+        return name
+
+
+def constant(scope: Scope, tensor: str) -> NDArray[Any] | None:
+    """Return a tensor whose value is the same in every run, or None; large ones and those in other files count not."""
+    nodes: list[onnx.NodeProto] = []
+    weights: dict[str, onnx.TensorProto] = {}
+    if not _collect(scope, tensor, nodes, weights):
+        return None
+    if not nodes:
+        return numpy_helper.to_array(weights[tensor])
+    result = [onnx.ValueInfoProto(name=tensor)]
+    graph = helper.make_graph(nodes, "constant", [], result, initializer=list(weights.values()))
+    imports = [helper.make_opsetid("", scope.opset or 1)]
+    try:
+        (value,) = onnx.reference.ReferenceEvaluator(helper.make_model(graph, opset_imports=imports)).run(None, {})
+    except Exception:  # whatever the evaluator raises: then the value stays unknown
+        return None
+    return np.asarray(value)
+
+
+def _collect(scope: Scope, tensor: str, nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> bool:
+    """Collect what a constant is made of, each node behind those that it reads from; tell whether that can be."""
+    within: Scope | None = scope
+    while within is not None and tensor not in within.inputs and within.producer(tensor) is None:
+        within = within.outer
+    if within is None:
+        return False
+    node = within.producer(tensor)
+    if node is None:
+        held = _weight(within.container, tensor)
+        if held is not None:
+            weights[tensor] = held
+        return held is not None
+    if any(tensor in each.output for each in nodes):
+        return True
+    refers = any(each.ref_attr_name for each in node.attribute)
+    if node.op_type not in FOLDED or not is_default(node.domain) or refers or len(nodes) == MOST_NODES:
+        return False
+    if not all(_collect(within, name, nodes, weights) for name in node.input if name):
+        return False
+    nodes.append(node)
+    return True
+
+
+def _weight(container: Container, name: str) -> onnx.TensorProto | None:
+    if isinstance(container, onnx.FunctionProto) or name in {each.name for each in container.input}:
+        return None
+    held: onnx.TensorProto | None = next((each for each in container.initializer if each.name == name), None)
+    if held is None or held.data_location == onnx.TensorProto.EXTERNAL or math.prod(held.dims) > SMALL_TENSOR:
+        return None
+    return held
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Shapes
+
+
+def lightened(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a model without its large weights, of which the shapes are kept, and without the shapes that follow.
+
+    What is recorded of tensors that nodes write may be wrong; shape inference finds it again, unless it does not know
+    the operator.
+    """
+    light = onnx.ModelProto()
+    light.ir_version = model.ir_version
+    light.opset_import.extend(model.opset_import)
+    light.functions.extend(model.functions)
+    graph = light.graph
+    graph.name = model.graph.name
+    graph.input.extend(model.graph.input)
+    graph.node.extend(model.graph.node)
+    graph.output.extend(model.graph.output)
+    graph.value_info.extend(model.graph.value_info)
+    graph.sparse_initializer.extend(model.graph.sparse_initializer)
+    inputs = {each.name for each in graph.input}
+    for each in model.graph.initializer:
+        if math.prod(each.dims) <= SMALL_TENSOR and each.data_location != onnx.TensorProto.EXTERNAL:
+            graph.initializer.append(each)
+        elif each.name not in inputs:
+            graph.input.append(helper.make_tensor_value_info(each.name, each.data_type, each.dims))
+    for scope in scopes(light):
+        if isinstance(scope.container, onnx.GraphProto):
+            foreign = {name for node in scope.container.node if not is_default(node.domain) for name in node.output}
+            kept = [each for each in scope.container.value_info if each.name in foreign]
+            del scope.container.value_info[:]
+            scope.container.value_info.extend(kept)
+            for output in scope.container.output:
+                if output.type.HasField("tensor_type") and scope.producer(output.name) is not None:
+                    output.type.tensor_type.ClearField("shape")
+    return light
+
+
+def inferred(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
+    """Infer the shapes of a model."""
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception as error:
+        raise ValueError(f"{function}: the shapes of the model cannot be inferred ({first_line(error)})") from error
+
+
+def pooled_tensors(
+    function: str,
+    model: onnx.ModelProto,
+    nodes: Sequence[onnx.NodeProto],
+    declared: Mapping[str, Sequence[int | None]],
+    explicit: Any,
+) -> list[tuple[Tensor, onnx.NodeProto | None]]:
+    """Find out what is known of the first input of nodes, wherever in a model they are.
+
+    Parameters
+    ----------
+    function : str
+        Named in error sentences.
+    model : onnx.ModelProto
+        The model.
+    nodes : sequence of onnx.NodeProto
+        Nodes that are part of `model`.
+    declared : mapping
+        Shapes of tensors that the caller knows.
+    explicit : callable
+        Takes a node, the opset and the shape of its input, and returns a node with the shape that runtimes give it, for
+        which shape inference is right; or None.
+
+    Returns
+    -------
+    list
+        For each node, what is known of its input wherever it runs, and the node with the attributes that it has there;
+        None where these differ, or where the node is in a function that nothing calls.
+    """
+    texts = [node.doc_string if node.HasField("doc_string") else None for node in nodes]
+    for number, node in enumerate(nodes):
+        node.doc_string = f"{MARK}{number}"
+    draft = lightened(model)
+    for node, text in zip(nodes, texts, strict=True):
+        if text is None:
+            node.ClearField("doc_string")
+        else:
+            node.doc_string = text
+    opset = default_opset(draft.opset_import)
+    for each in draft.functions:
+        for entry in each.opset_import:  # a function of another version would not be put in line
+            if is_default(entry.domain) and opset is not None:
+                entry.version = opset
+    if draft.functions:
+        try:
+            draft = onnx.inliner.inline_local_functions(draft)
+        except Exception as error:
+            raise ValueError(
+                f"{function}: the functions of the model cannot be put in line ({first_line(error)})"
+            ) from error
+    for name, shape in declared.items():
+        _declare(draft.graph, name, shape)
+    original = []
+    for _, node in _marked(draft.graph):
+        original.append(onnx.NodeProto())
+        original[-1].CopyFrom(node)
+    settled = 0
+    while True:
+        known = _known(inferred(function, draft))
+        marked = [node for _, node in _marked(draft.graph)]
+        changed = False
+        while settled < len(marked) and not changed:
+            node = marked[settled]
+            replacement = explicit(node, opset, known[settled][0].shape)
+            if replacement is not None:
+                replacement.doc_string = node.doc_string
+                changed = True
+                node.CopyFrom(replacement)
+            settled += 1
+        # What is behind a node that was replaced has another shape now.
+        if not changed:
+            break
+    places: dict[str, list[tuple[Tensor, onnx.NodeProto]]] = {}
+    for tensor, node in zip((tensor for tensor, _ in known), original, strict=True):
+        places.setdefault(node.doc_string, []).append((tensor, node))
+    return [_agreed(places.get(f"{MARK}{number}", [])) for number in range(len(nodes))]
+
+
+def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int | None]) -> None:
+    held = next((each for each in (*graph.input, *graph.output) if each.name == name), None)
+    if held is None:
+        held = onnx.ValueInfoProto(name=name)
+        graph.value_info.append(held)
+        held = graph.value_info[-1]
+    elem_type = held.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
+    held.CopyFrom(helper.make_tensor_value_info(name, elem_type, list(shape)))
+
+
+def _marked(
+    graph: onnx.GraphProto, outer: Mapping[str, Tensor] | None = None
+) -> Iterator[tuple[Mapping[str, Tensor], onnx.NodeProto]]:
+    """Yield the marked nodes of a graph in their order, with the tensors that they can read."""
+    tensors = {**(outer or {}), **tensors_of(graph)}
+    for node in graph.node:
+        if node.doc_string.startswith(MARK):
+            yield tensors, node
+        for _, inner in subgraphs(node):
+            yield from _marked(inner, tensors)
+
+
+def _known(model: onnx.ModelProto) -> list[tuple[Tensor, onnx.NodeProto]]:
+    """Return what is known of the inputs of the marked nodes, and the nodes."""
+    return [(tensors.get(next(iter(node.input), ""), UNKNOWN), node) for tensors, node in _marked(model.graph)]
+
+
+def _agreed(found: Sequence[tuple[Tensor, onnx.NodeProto]]) -> tuple[Tensor, onnx.NodeProto | None]:
+    """Keep what holds in all places."""
+    if not found:
+        return UNKNOWN, None
+    tensors = [tensor for tensor, _ in found]
+    dtypes = {tensor.dtype for tensor in tensors}
+    shapes = {tensor.shape for tensor in tensors}
+    shape = None
+    if None not in shapes and len({len(each) for each in shapes if each is not None}) == 1:
+        columns = zip(*(each for each in shapes if each is not None), strict=True)
+        shape = tuple(column[0] if len(set(column)) == 1 else None for column in columns)
+    first = found[0][1]
+    alike = all(list(node.attribute) == list(first.attribute) for _, node in found)
+    return Tensor(dtypes.pop() if len(dtypes) == 1 else None, shape), first if alike else None
