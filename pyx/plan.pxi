@@ -140,8 +140,8 @@ cdef enum:
     # hide what it costs to begin it.
     NARROW = 64
     STACK_CELLS = 2048
-    # Fewest whole windows of a row that is no longer laid out with its padding where winners are asked for. With 3 x 3 over
-    # rows of 48 cells that took 90 us and not 83, over rows of 64 cells 82 and not 136.
+    # Fewest whole windows of a row that is no longer laid out with its padding where winners are asked for. With 3 x 3
+    # over rows of 48 cells that took 90 us and not 83, over rows of 64 cells 82 and not 136.
     STRAIGHT = 32
     # Beyond this reach places of winners take 64 bits. A place and the way to it through a segment, which may be four
     # times as long, are added in 32.
