@@ -1,20 +1,33 @@
-"""The README's example prints what the README says it prints."""
+"""The README's examples do what the README says."""
 
 import contextlib
 import io
 import re
 from pathlib import Path
 
+import pytest
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+PRINTING, EXPORTING = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_ten_lines_print_what_stands_below_them():
-    code = re.search(r"## Ten lines\n\n```python\n(.*?)```", README, re.DOTALL)
     printed = re.search(r"prints\n\n```\n(.*?)```", README, re.DOTALL)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        exec(code.group(1), {})  # the code under test is the README's
+        exec(PRINTING, {})  # the code under test is the README's
     assert output.getvalue() == printed.group(1)
+
+
+def test_the_graphs_are_made_and_saved(tmp_path, monkeypatch):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(PRINTING + EXPORTING, names)
+    assert onnx.load("stem.onnx") == names["model"]
+    assert [each.name for each in names["gradient"].graph.input] == ["grad_output", "input"]
 
 
 def test_every_file_that_the_readme_links_to_is_there():
