@@ -78,6 +78,13 @@ NOTES = """\
 """
 
 
+MEMORY = """\
+Peak resident memory of a process during a call, beyond input and results. A forward call without indices lets each
+thread work in less than 64 × (8192 + 16 × taps of a window × channels) bytes, however large the input; of means of
+64-bit integers in twice as much. In channels_first there is one channel, and of adaptive windows the largest counts.
+"""
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:
     rule = ["---"] * left + ["---:"] * (len(head) - left)
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
@@ -243,7 +250,7 @@ def page(results: Results) -> str:
     if any(memory.values()):
         names = list(next(iter(memory.values())))
         rows = [[name, *(_kibibytes(by_name.get(name)) for by_name in memory.values())] for name in names]
-        lines += ["## Memory", "", "Peak resident memory of a process during a call, beyond input and results.", ""]
+        lines += ["## Memory", "", MEMORY]
         lines += [*_table(["case", *(_threads_text(int(threads)) for threads in memory)], rows), ""]
     if "import_seconds" in document:
         seconds = document["import_seconds"]

@@ -101,40 +101,61 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
     return leaves_for(reducer, kind)
 
 
+cdef const leaves_t* leaves_of_rows(const plan_t* plan, const leaves_t* leaves, int reducer, int kind) noexcept:
+    """Choose the leaves that combine the rows of windows."""
+    return &LEAVES[reducer][FLOAT32] if kind == FLOAT32_AS_64 and widens_late(plan) else leaves
+
+
+cdef struct arrangement_t:
+    # What a forward call does, into how many tasks it falls, and the bytes that a thread works in.
+    work_fn work
+    ptrdiff_t tasks, nbytes
+
+
+cdef arrangement_t arrange(const plan_t* plan, const leaves_t* leaves, const leaves_t* of_rows) noexcept:
+    cdef arrangement_t arrangement
+    if plan.planes.stacked and plan.planes.flat and leaves.across_stored != NULL:
+        arrangement.work = forward_flat
+        arrangement.nbytes = flat_scratch(plan, leaves)
+        arrangement.tasks = plan.outer
+    elif plan.planes.stacked and not plan.planes.flat and (
+        leaves.across_stored != NULL or (plan.axes[0].kernel_size == 1 and not plan.planes.gather)
+    ):
+        arrangement.work = forward_planes
+        arrangement.nbytes = planes_scratch(plan, leaves)
+        arrangement.tasks = plan.outer * plan.axes[0].output_size
+    else:
+        arrangement.work = forward_bands
+        arrangement.nbytes = forward_scratch(plan, leaves, of_rows)
+        arrangement.tasks = plan.outer * bands_of(plan)
+    return arrangement
+
+
+def working_memory(Plan plan not None, int reducer, int kind):
+    """Return the bytes that `forward` takes for each thread."""
+    cdef const leaves_t* leaves = leaves_of(&plan.plan, reducer, kind)
+    return arrange(&plan.plan, leaves, leaves_of_rows(&plan.plan, leaves, reducer, kind)).nbytes
+
+
 cdef int pool_into(
     Plan plan, int reducer, int kind, int rounding, const char* src, char* dst, ptrdiff_t threads
 ) except -1:
     """Pool memory that has been checked."""
     cdef leaves_t leaves = leaves_of(&plan.plan, reducer, kind)[0]
-    cdef ptrdiff_t tasks, nbytes
+    cdef arrangement_t arrangement
     cdef forward_t job
-    cdef work_fn work = forward_bands
     if plan.written == 0:
         return 0
     if leaves.divide == NULL:
         leaves.divide = DIVIDE[rounding][width_of(leaves.value)]
         leaves.divide_each = DIVIDE_EACH[rounding][width_of(leaves.value)]
-    job.rows = &leaves
-    if kind == FLOAT32_AS_64 and widens_late(&plan.plan):
-        job.rows = &LEAVES[reducer][FLOAT32]
-    nbytes = forward_scratch(&plan.plan, &leaves, job.rows)
-    tasks = plan.plan.outer * bands_of(&plan.plan)
-    if plan.plan.planes.flat:
-        if plan.plan.planes.stacked and leaves.across_stored != NULL:
-            work = forward_flat
-            nbytes = flat_scratch(&plan.plan, &leaves)
-            tasks = plan.plan.outer
-    elif plan.plan.planes.stacked and (
-        leaves.across_stored != NULL or (plan.plan.axes[0].kernel_size == 1 and not plan.plan.planes.gather)
-    ):
-        work = forward_planes
-        nbytes = planes_scratch(&plan.plan, &leaves)
-        tasks = plan.plan.outer * plan.plan.axes[0].output_size
     job.plan = &plan.plan
     job.leaves = &leaves
+    job.rows = leaves_of_rows(&plan.plan, &leaves, reducer, kind)
     job.src = src
     job.dst = dst
-    share(work, &job, tasks, nbytes, threads)
+    arrangement = arrange(&plan.plan, &leaves, job.rows)
+    share(arrangement.work, &job, arrangement.tasks, arrangement.nbytes, threads)
     return 0
 
 
