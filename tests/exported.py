@@ -24,7 +24,7 @@ OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 LAYERS = {
     name: [
         layer
-        for layer in map(pooling.__dict__.get, pooling.__all__)
+        for layer in (getattr(pooling, each) for each in pooling.__all__)
         if inspect.isclass(layer) and issubclass(layer, Layer) and getattr(layer, "operator", "") == name
     ]
     for name in OPERATORS
