@@ -20,6 +20,7 @@ from pooling.unpooling import CONVENTIONS
 
 from .builder import Dims, Graph
 from .lowering import LOWERINGS
+from .sizes import FreeAxis, Size, adaptive_axis, free_axis
 from .stages import Order, Stage
 from .verification import Placed, verify_model
 
@@ -236,45 +237,95 @@ def _shown(shape: Dims) -> str:
 # Layers in their places
 
 
+SAMPLES = (64, 2**12, 2**18)
+"""What stands for sizes that are known at run time, where layers are asked what they make of arguments."""
+
+Extents = tuple[int | str | Size, ...]
+"""A shape whose names, or what is worked out from them, may stand on spatial axes."""
+
+
 def _resolved(
     pool: Layer | Sequential, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any
 ) -> list[Stage]:
     """Put every layer into its place, refusing whatever the layer itself would refuse."""
+    layers = [pool] if isinstance(pool, Layer) else list(pool)
+    spatial = {
+        position
+        for layer in layers
+        if len(shape) - layer.dimensions in (1, 2)
+        for position in range(len(shape))[geometry.spatial_slice(len(shape), layer.dimensions, layer.layout, function="")]
+    }
+    free = [isinstance(size, str) and position in spatial for position, size in enumerate(shape)]
+    extents = tuple(Size("", (position,), size) if isinstance(size, str) else size for position, size in enumerate(shape))
+    for number in SAMPLES:
+        sample = tuple(
+            size if isinstance(size, int) else number if is_free else 1
+            for size, is_free in zip(shape, free, strict=True)
+        )
+        try:
+            return _chained(pool, extents, sample, dtype, indices, output_size)
+        except ValueError:
+            if number == SAMPLES[-1] or not any(free):
+                raise
+    raise AssertionError
+
+
+def _chained(
+    pool: Layer | Sequential,
+    extents: Extents,
+    sample: tuple[int, ...],
+    dtype: np.dtype[Any],
+    indices: str,
+    output_size: Any,
+) -> list[Stage]:
     stages: list[Stage] = []
     for number, layer in enumerate([pool] if isinstance(pool, Layer) else pool):
         kind = type(layer).__name__
         if layer.operator not in LOWERINGS:
             raise ValueError(f"to_onnx: {kind} cannot be exported; known are {', '.join(LOWERINGS)}")
-        if isinstance(pool, Sequential) and OPERATORS[layer.operator].windows in ("regions", "named"):
+        windows = OPERATORS[layer.operator].windows
+        if isinstance(pool, Sequential) and windows in ("regions", "named"):
             raise ValueError(
                 f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it alone"
             )
         if output_size is not None and layer.operator != "max_unpool":
             raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"
-        stage = _stage(name, layer, shape, dtype, indices, output_size)
-        shape = stage.order.shape_of_layer(stage.result)
+        stage = _stage(name, layer, extents, dtype, indices, output_size, sample)
+        if windows not in ("regions", "named"):  # which nothing follows
+            sample = layer.output_shape(sample)
+            spatial = geometry.spatial_slice(len(extents), layer.dimensions, layer.layout, function=kind)
+            pooled = [axis.output_size for axis in stage.axes] or stage.sizes
+            extents = (*extents[: spatial.start], *pooled, *extents[spatial.stop :])
         stages.append(stage)
     return stages
 
 
-def _stage(name: str, layer: Layer, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any) -> Stage:
+def _stage(
+    name: str,
+    layer: Layer,
+    shape: Extents,
+    dtype: np.dtype[Any],
+    indices: str,
+    output_size: Any,
+    sample: tuple[int, ...] | None = None,
+) -> Stage:
+    """Put a layer into its place; `sample` has numbers for the names, without which spatial sizes have none."""
     kind, rank, dimensions = type(layer).__name__, len(shape), layer.dimensions
+    dims = tuple(size if isinstance(size, int) else str(size) for size in shape)
     spatial = geometry.spatial_slice(rank, dimensions, layer.layout, function=kind)
-    for size, axis in zip(shape[spatial], geometry.axis_names(dimensions), strict=False):
-        if isinstance(size, str) and rank - dimensions in (1, 2):
-            raise ValueError(
-                f"to_onnx: input_shape={shape!r} of {kind} has the name {size!r} on axis {axis}; spatial "
-                "sizes must be integers, since windows become explicit pads"
-            )
-    sizes = tuple(1 if isinstance(size, str) else size for size in shape)
     windows = OPERATORS[layer.operator].windows
+    for size, axis in zip(shape[spatial], geometry.axis_names(dimensions), strict=False):
+        if rank - dimensions in (1, 2) and not isinstance(size, int):
+            _check_free(kind, size, axis, dims, fixed=sample is None or windows in ("fractional", "named", "regions"))
+    sizes = sample or tuple(size if isinstance(size, int) else 1 for size in shape)
     order = Order(layer.layout, dimensions, batched=rank - dimensions == 2)
-    axes: tuple[Axis, ...] = ()
+    axes: tuple[Axis | FreeAxis, ...] = ()
     nothing = np.empty(geometry.replace_spatial([0] * rank, spatial, sizes[spatial]), dtype)
+    pooled: tuple[int | str, ...]
     # Pooling no elements checks whatever depends on no size.
     if windows == "fractional":
-        layer = _with_samples(layer, shape, dtype)
+        layer = _with_samples(layer, dims, dtype)
         pooled = layer.output_shape(sizes)[spatial]
     elif windows == "named":
         pooled = layer.output_shape(sizes, output_size=output_size)[spatial]  # type: ignore[call-arg]
@@ -284,13 +335,49 @@ def _stage(name: str, layer: Layer, shape: Dims, dtype: np.dtype[Any], indices: 
         regions = [np.empty((0, 5))] if layer.operator == "max_roi_pool" else [np.empty((0, 4)), np.empty(0, np.int64)]
         layer(nothing, *regions)
     else:
-        axes = layer.axes(sizes)
+        axes = _freed(layer, layer.axes(sizes), shape[spatial])
         layer(nothing)
-        pooled = tuple(axis.output_size for axis in axes)
-    channels_first = order.shape_of_graph(shape)
+        pooled = tuple(
+            axis.output_size if isinstance(axis.output_size, int) else str(axis.output_size) for axis in axes
+        )
+    channels_first = order.shape_of_graph(dims)
     batch: Dims = (REGIONS,) if windows == "regions" else channels_first[:1]
     result = (*batch, channels_first[1], *pooled)
     return Stage(name, layer, order, channels_first, axes, result, indices, output_size)
+
+
+def _check_free(kind: str, size: str | Size, axis: str, shape: Dims, *, fixed: bool) -> None:
+    """Refuse a spatial size that is known at run time only, if the graph cannot be made for any size."""
+    if fixed:
+        raise ValueError(
+            f"to_onnx: input_shape={shape!r} of {kind} has the name {str(size)!r} on axis {axis}; the graph of this "
+            "pooling is for one size, so use an integer"
+        )
+    if isinstance(size, Size) and not size.operator and not size.name.isidentifier():
+        raise ValueError(
+            f"to_onnx: input_shape={shape!r} of {kind} has the name {size.name!r} on axis {axis}; the sizes of results "
+            "are expressions in it, so use one word such as 'H'"
+        )
+
+
+def _freed(layer: Layer, sample: Sequence[Axis], sizes: Sequence[int | str | Size]) -> tuple[Axis | FreeAxis, ...]:
+    """Lay the windows that `sample` has on some sizes over axes of which some sizes are known at run time only."""
+    name, arguments = type(layer).__name__, layer.arguments
+    axes: list[Axis | FreeAxis] = []
+    if layer.operator.startswith("adaptive_"):
+        counts = geometry.per_axis(name, "output_size", arguments["output_size"], len(sizes), allow_none=True)
+    for number, (axis, size) in enumerate(zip(sample, sizes, strict=True)):
+        if not isinstance(size, Size):
+            axes.append(axis)
+        elif OPERATORS[layer.operator].windows == "global":
+            axes.append(adaptive_axis(axis, size, 1))
+        elif layer.operator.startswith("adaptive_"):
+            axes.append(adaptive_axis(axis, size, counts[number]))
+        else:
+            # Padding of the maximum in front of a blur has been added to that of the blur.
+            padding = 0 if layer.operator == "max_blur_pool" else arguments["padding"]
+            axes.append(free_axis(axis, size, padding, arguments.get("ceil_mode", False)))
+    return tuple(axes)
 
 
 def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:

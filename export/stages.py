@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from pooling.geometry import Axis
 from pooling.layers import Layer
 
 from .builder import Dims, Graph
+from .sizes import FreeAxis, Number
 
 __all__ = ["Order", "Stage"]
 
@@ -80,8 +81,8 @@ class Stage:
     order : Order
         How its arrays lie.
     shape : tuple of int and str
-        Shape of what it takes, as ``(N, C, *S)`` whatever the layer's layout; batch and channels may be names.
-    axes : tuple of Axis
+        Shape of what it takes, as ``(N, C, *S)`` whatever the layer's layout; sizes known at run time have names.
+    axes : tuple of Axis and FreeAxis
         Its windows; empty where no axis describes them.
     result : tuple of int and str
         Shape of what it gives, in the same order.
@@ -95,7 +96,7 @@ class Stage:
     layer: Layer
     order: Order
     shape: Dims
-    axes: tuple[Axis, ...]
+    axes: tuple[Axis | FreeAxis, ...]
     result: Dims
     indices: str
     output_size: Any
@@ -113,15 +114,32 @@ class Stage:
 
     @property
     def spatial(self) -> tuple[int, ...]:
-        """Spatial sizes of what the layer takes."""
+        """Spatial sizes of what the layer takes, if they are known; see `plane`."""
         return tuple(size for size in self.shape[2:] if isinstance(size, int))
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Spatial sizes of what the layer gives."""
+        """Spatial sizes of what the layer gives, if they are known."""
         return tuple(size for size in self.result[2:] if isinstance(size, int))
 
     @property
     def cells(self) -> int:
-        """Cells of a plane."""
+        """Cells of a plane of known size."""
         return math.prod(self.spatial)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a spatial size is known at run time only."""
+        return any(isinstance(axis, FreeAxis) for axis in self.axes)
+
+    @property
+    def plane(self) -> tuple[Number, ...]:
+        """Spatial sizes of what the layer takes, known or not."""
+        return tuple(axis.input_size for axis in self.axes) if self.is_free else self.spatial
+
+    def at(self, shape: tuple[int, ...]) -> Stage:
+        """Return the stage where what it takes has this shape, in the order of the graph."""
+        if not self.is_free:
+            return self
+        axes = self.layer.axes([int(size) for size in self.order.shape_of_layer(shape)])
+        return replace(self, shape=shape, axes=axes, result=(*shape[:2], *(axis.output_size for axis in axes)))

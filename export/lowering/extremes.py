@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from pooling.operators import FLOATS
 
 from ..builder import Graph, Value
+from ..sizes import in_graph, product
 from ..stages import Stage
 from .indices import numbered
 from .special import Ranked
-from .windows import attributes, cells_of_taps, empty, gathered, greatest, tap_axes, why_not_one_node
+from .windows import attributes, cells_of_taps, emptiness, gathered, greatest, single, tap_axes, why_not_one_node
 
 __all__ = ["Keys", "global_max_pool", "greatest_of_taps", "max_pool", "min_pool"]
 
@@ -124,7 +125,9 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
     keys = Keys(graph, x, smallest=smallest)
     why = why_not_one_node(graph, "MaxPool", stage.axes) or _why_no_max_pool(graph, keys.tensor)
     index: list[str] = []
-    if why and indexed:
+    if single(stage.axes) and not indexed:
+        best = _pooled(graph, keys, rule, partial(_greatest_of_planes, graph, stage), stage.title)
+    elif why and indexed:
         taps, cells = gathered(graph, keys.tensor, stage.axes, why), cells_of_taps(graph, stage.axes)
         best, *index = greatest_of_taps(graph, stage, taps, tap_axes(stage.axes), keys.rule(rule), cells)
     elif why:
@@ -132,8 +135,8 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
     else:
         best, *index = _greatest_by_node(graph, stage, keys)
     results = [best, *(numbered(graph, stage, each, x, whole=not why) for each in index)]
-    none = empty(stage.axes)
-    if none.any():
+    none = emptiness(graph, stage.axes)
+    if none is not None:
         nothing: tuple[Value, ...] = (keys.nothing, np.int64(-1))
         results = [
             graph("Where", none, constant, each, why="Windows without any element.")
@@ -201,7 +204,7 @@ def greatest_of_taps(
     loses = graph("Less", elements, value)
     if ranked:
         loses = graph("Or", loses, graph("Less", ranked.rank, highest))
-    candidates = graph("Where", loses, np.int64(stage.cells), cells, why="No cell of the plane.")
+    candidates = graph("Where", loses, in_graph(graph, product(stage.plane)), cells, why="No cell of the plane.")
     first = graph("ReduceMin", candidates, axes=axes, keepdims=0, why="The first of equal elements.")
     return graph("Squeeze", value, axes=axes), first
 
