@@ -248,15 +248,15 @@ def _resolved(
     pool: Layer | Sequential, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any
 ) -> list[Stage]:
     """Put every layer into its place, refusing whatever the layer itself would refuse."""
-    layers = [pool] if isinstance(pool, Layer) else list(pool)
+    rank = len(shape)
     spatial = {
         position
-        for layer in layers
-        if len(shape) - layer.dimensions in (1, 2)
-        for position in range(len(shape))[geometry.spatial_slice(len(shape), layer.dimensions, layer.layout, function="")]
+        for layer in ([pool] if isinstance(pool, Layer) else pool)
+        if rank - layer.dimensions in (1, 2)
+        for position in range(rank)[geometry.spatial_slice(rank, layer.dimensions, layer.layout, function="")]
     }
     free = [isinstance(size, str) and position in spatial for position, size in enumerate(shape)]
-    extents = tuple(Size("", (position,), size) if isinstance(size, str) else size for position, size in enumerate(shape))
+    extents = tuple(Size("", (i,), size) if isinstance(size, str) else size for i, size in enumerate(shape))
     for number in SAMPLES:
         sample = tuple(
             size if isinstance(size, int) else number if is_free else 1

@@ -96,9 +96,13 @@ def _written(number: Number, tightness: int) -> str:
     return f"({number})" if loose else str(number)
 
 
+def _times(left: Number, right: Number) -> Number:
+    return left * right
+
+
 def product(numbers: Iterable[Number]) -> Number:
     """Multiply sizes."""
-    return reduce(lambda left, right: left * right, numbers, 1)
+    return reduce(_times, numbers, 1)
 
 
 def in_graph(graph: Graph, number: Number) -> Value:
@@ -230,11 +234,11 @@ class FreeAxis:
         return graph.known[self, what]
 
     def _positions(self, graph: Graph) -> str:
-        size = in_graph(graph, self.input_size)
         if self.adaptive:
             assert isinstance(self.output_size, int)
-            window = np.arange(self.output_size, dtype=np.int64)
-            start = graph("Div", graph("Mul", window, size), np.int64(self.output_size), why="floor(o * I / O)")
+            numbers = np.arange(self.output_size, dtype=np.int64)
+            cells = graph("Mul", numbers, in_graph(graph, self.input_size))
+            start = graph("Div", cells, np.int64(self.output_size), why="floor(o * I / O)")
         else:
             window = self._range(graph, self.output_size)
             start = graph("Mul", window, np.int64(self.stride)) if self.stride > 1 else window

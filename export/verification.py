@@ -41,7 +41,7 @@ KINDS = ("ties", "numbers", "extremes")
 REGIONS = 5
 """Regions that a model is verified with."""
 MORE = ((0, 0, 0), (1, 2, 3), (4, 1, 6), (11, 8, 3))
-"""By how much spatial sizes that have names are larger than the smallest that work: odd ones, even ones, larger ones."""
+"""By how much spatial sizes that have names exceed the smallest that work: odd and even ones, larger ones."""
 PLANES = 2
 """Batch and channels are cut to so many where planes are pooled apart and have no names."""
 
@@ -90,9 +90,7 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed])
                 raise VerificationError(f"to_onnx: {name} is not the result of {last.stage.title} in its layout")
 
 
-def _occasions(
-    stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool
-) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _occasions(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Choose what a model is verified with: kinds of elements, and shapes in the order of the graph."""
     first = stages[0]
     if not any(stage.is_free for stage in stages):
@@ -107,10 +105,8 @@ def _occasions(
                 beyond = more[position - 2] if position > 1 else _size(size, position, number % 3, free=free) - 1
                 named[size] = least[size] + beyond
         if _works(stages, named, dtype):
-            yield kind, tuple(
-                named[size] if isinstance(size, str) else _size(size, position, 0, free=free)
-                for position, size in enumerate(first.shape)
-            )
+            sizes = enumerate(first.shape)
+            yield kind, tuple(named.get(size) or _size(size, position, 0, free=free) for position, size in sizes)
 
 
 def _smallest(stages: Sequence[Stage], dtype: np.dtype[Any]) -> dict[int | str, int]:
@@ -130,7 +126,7 @@ def _smallest(stages: Sequence[Stage], dtype: np.dtype[Any]) -> dict[int | str, 
 def _works(stages: Sequence[Stage], named: Mapping[Any, int], dtype: np.dtype[Any]) -> bool:
     """Whether layers take inputs with these sizes."""
     order = stages[0].order
-    shape = [named.get(size, size) for size in order.shape_of_layer(stages[0].shape)]
+    shape = [int(named.get(size, size)) for size in order.shape_of_layer(stages[0].shape)]
     try:
         for stage in stages:
             layer = stage.layer

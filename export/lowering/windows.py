@@ -20,8 +20,8 @@ __all__ = [
     "attributes",
     "cells_of_taps",
     "dilated",
-    "empty",
     "emptiness",
+    "empty",
     "gathered",
     "greatest",
     "regular",
@@ -192,11 +192,12 @@ def cells_of_taps(graph: Graph, axes: Axes) -> str:
 
 def zero_behind(graph: Graph, x: str, axes: Axes) -> tuple[str, list[Value]]:
     """Put a zero behind each axis that has taps outside the input, and list what taps read then."""
-    tables = [
-        _or_else(graph, _taps(graph, axis), in_graph(graph, axis.input_size)) if _may_leave(axis) else _taps(graph, axis)
-        for axis in axes
-    ]
     outside = [int(_may_leave(axis)) for axis in axes]
+    tables = [_taps(graph, axis) for axis in axes]
+    tables = [
+        _or_else(graph, taps, in_graph(graph, axis.input_size)) if leaves else taps
+        for axis, taps, leaves in zip(axes, tables, outside, strict=True)
+    ]
     if any(outside):
         pads = [0] * (len(axes) + 4)
         x = graph("Pad", x, pads=[*pads, *outside], why="A zero to read in place of all padding.")
