@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -96,13 +95,12 @@ def _written(number: Number, tightness: int) -> str:
     return f"({number})" if loose else str(number)
 
 
-def _times(left: Number, right: Number) -> Number:
-    return left * right
-
-
 def product(numbers: Iterable[Number]) -> Number:
     """Multiply sizes."""
-    return reduce(_times, numbers, 1)
+    result: Number = 1
+    for number in numbers:
+        result = result * number
+    return result
 
 
 def in_graph(graph: Graph, number: Number) -> Value:
@@ -138,6 +136,7 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "Less": np.less,
     "Mul": np.multiply,
     "Or": np.logical_or,
+    "Reshape": np.reshape,
     "ReduceMax": _over(np.max),
     "ReduceMin": _over(np.min),
     "ReduceSum": _over(np.sum),
@@ -159,6 +158,12 @@ def folded(graph: Graph, operator: str, *inputs: Value, why: str = "", **keyword
 # Axes
 
 
+MANY_SIZES = 64
+"""So many sizes are looked at one by one."""
+COLUMN = np.array([-1, 1])
+"""To Reshape, since onnx takes what comes from Unsqueeze for a shape, of which it wants to know the rank."""
+
+
 @dataclass(frozen=True)
 class FreeAxis:
     """The windows of a spatial axis whose size is known when the model runs.
@@ -174,6 +179,8 @@ class FreeAxis:
         as many for every size as with ``ceil_mode``.
     smallest : int
         The smallest size on which a window finds a place.
+    may_be_empty : bool
+        Whether there may be windows without a tap in the input.
     """
 
     sample: Axis
@@ -187,6 +194,7 @@ class FreeAxis:
     ceil_overhang: int = 0
     adaptive: bool = False
     smallest: int = 1
+    may_be_empty: bool = False
 
     @property
     def is_global(self) -> bool:
@@ -199,11 +207,6 @@ class FreeAxis:
         if self.adaptive:
             return not self.is_global
         return self.pad_begin != 0 or self.pad_end != 0 or self.ceil_overhang > 0
-
-    @property
-    def may_be_empty(self) -> bool:
-        """Whether there may be windows without a tap in the input: taps apart step over an input that is smaller."""
-        return not self.adaptive and self.smallest < self.dilation and self.may_leave
 
     def positions(self, graph: Graph) -> str:
         """List the cell under each tap of each window, (output_size, kernel_size), wherever that lies."""
@@ -248,7 +251,7 @@ class FreeAxis:
             tap: Value = np.arange(self.kernel_size, dtype=np.int64) * self.dilation
         else:
             tap = self._range(graph, self.kernel_size)
-        return graph("Add", graph("Unsqueeze", start, axes=[1]), tap, why="The cell under each tap of each window.")
+        return graph("Add", graph("Reshape", start, COLUMN), tap, why="The cell under each tap of each window.")
 
     def _taps(self, graph: Graph) -> str:
         cells, size = self.positions(graph), in_graph(graph, self.input_size)
@@ -257,7 +260,7 @@ class FreeAxis:
             later = np.arange(1, self.output_size + 1, dtype=np.int64)
             upper = graph("Add", graph("Mul", later, size), np.int64(self.output_size - 1))
             stop = graph("Div", upper, np.int64(self.output_size), why="ceil((o + 1) * I / O)")
-            inside = graph("Less", cells, graph("Unsqueeze", stop, axes=[1]))
+            inside = graph("Less", cells, graph("Reshape", stop, COLUMN))
             return graph("Where", inside, cells, np.int64(-1), why="-1 behind the window.")
         inside = graph("Less", cells, size)
         if self.pad_begin != 0:
@@ -275,26 +278,52 @@ def free_axis(sample: Axis, size: Size, padding: Any = 0, ceil_mode: bool = Fals
     The formulas are those of `pooling.geometry.pool_axes`, with numerators that do not become negative: an input that
     is too small for one window has none.
     """
-    reach, stride = sample.effective_kernel_size, sample.stride
-    begin: Number = sample.pad_begin
-    end: Number = sample.pad_end
-    overhang, smallest = 0, 1
-    if isinstance(padding, str) and padding != VALID:
-        if stride > 1:
-            missing = reach - 1 - (size - 1) % stride
-            total = Size("Max", (missing, 0)) if reach < stride else missing
-            less, more = total // 2, (total + 1) // 2
-            begin, end = (more, less) if padding == "same_lower" else (less, more)
-        output = (size + (stride - 1)) // stride
-    else:
-        declared = sample.pad_begin + sample.pad_end
-        # No window begins behind the input, so that none needs more padding than its other cells.
-        overhang = min(stride - 1, reach - 1 - sample.pad_end) if ceil_mode else 0
-        output = (size + (declared + overhang - reach + stride)) // stride
-        smallest = max(1, reach - declared - overhang)
-    return FreeAxis(
-        sample, size, output, sample.kernel_size, stride, sample.dilation, begin, end, overhang, smallest=smallest
+    reach, stride, kernel_size, dilation = (
+        getattr(sample, name) for name in ("effective_kernel_size", "stride", "kernel_size", "dilation")
     )
+    same = isinstance(padding, str) and padding != VALID
+    declared = sample.pad_begin + sample.pad_end
+    # No window begins behind the input, so that none needs more padding than its other cells.
+    overhang = min(stride - 1, reach - 1 - sample.pad_end) if ceil_mode and not same else 0
+    smallest = 1 if same else max(1, reach - declared - overhang)
+
+    def placed(size: Number) -> tuple[Number, Number, Number]:
+        """Return the size of the output, and pads."""
+        if not same:
+            return (size + (declared + overhang - reach + stride)) // stride, sample.pad_begin, sample.pad_end
+        output = (size + (stride - 1)) // stride
+        if stride == 1:
+            return output, sample.pad_begin, sample.pad_end
+        total = _at_least_0(reach - 1 - (size - 1) % stride)
+        less, more = total // 2, (total + 1) // 2
+        return (output, more, less) if padding == "same_lower" else (output, less, more)
+
+    def has_empty_windows(size: int) -> bool:
+        output, begin, end = map(int, placed(size))  # type: ignore[arg-type]
+        axis = Axis(size, output, kernel_size, stride, dilation, begin, end)
+        return bool((axis.windows(np.arange(output)).count == 0).any())
+
+    # Taps that lie apart step over inputs that are smaller.
+    critical = range(smallest, dilation)
+    may_be_empty = len(critical) > MANY_SIZES or any(map(has_empty_windows, critical))
+    output, begin, end = placed(size)
+    return FreeAxis(
+        sample,
+        size,
+        output,
+        kernel_size,
+        stride,
+        dilation,
+        begin,
+        end,
+        overhang,
+        smallest=smallest,
+        may_be_empty=may_be_empty,
+    )
+
+
+def _at_least_0(number: Number) -> Number:
+    return max(number, 0) if isinstance(number, int) else Size("Max", (number, 0))
 
 
 def adaptive_axis(sample: Axis, size: Size, output_size: int | None) -> FreeAxis:

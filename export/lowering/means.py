@@ -99,7 +99,7 @@ def _counts(graph: Graph, axes: Axes, include: bool, dtype: np.dtype[Any]) -> Va
     columns: list[Value] = []
     for behind, count in zip(reversed(range(len(axes))), counts, strict=True):
         made = graph.cast(count, dtype) if isinstance(count, str) else count.astype(dtype)
-        columns.append(folded(graph, "Unsqueeze", made, axes=list(range(1, 1 + behind))) if behind else made)
+        columns.append(folded(graph, "Reshape", made, np.array([-1, *[1] * behind])) if behind else made)
     return reduce(lambda left, right: graph("Mul", left, right), columns)
 
 
