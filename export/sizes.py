@@ -208,6 +208,11 @@ class FreeAxis:
             return not self.is_global
         return self.pad_begin != 0 or self.pad_end != 0 or self.ceil_overhang > 0
 
+    @property
+    def moves(self) -> bool:
+        """Whether the padding follows the size, so that no node can say it."""
+        return not isinstance(self.pad_begin, int)
+
     def positions(self, graph: Graph) -> str:
         """List the cell under each tap of each window, (output_size, kernel_size), wherever that lies."""
         return self._once(graph, "positions", self._positions)

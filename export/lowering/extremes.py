@@ -14,9 +14,20 @@ from pooling.operators import FLOATS
 from ..builder import Graph, Value
 from ..sizes import in_graph, product
 from ..stages import Stage
-from .indices import numbered
+from .indices import numbered, unpadded
 from .special import Ranked
-from .windows import attributes, cells_of_taps, emptiness, gathered, greatest, single, tap_axes, why_not_one_node
+from .windows import (
+    attributes,
+    cells_of_taps,
+    emptiness,
+    gathered,
+    greatest,
+    moves,
+    padded,
+    single,
+    tap_axes,
+    why_not_one_node,
+)
 
 __all__ = ["Keys", "global_max_pool", "greatest_of_taps", "max_pool", "min_pool"]
 
@@ -125,6 +136,7 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
     keys = Keys(graph, x, smallest=smallest)
     why = why_not_one_node(graph, "MaxPool", stage.axes) or _why_no_max_pool(graph, keys.tensor)
     index: list[str] = []
+    whole = not why
     if single(stage.axes) and not indexed:
         best = _pooled(graph, keys, rule, partial(_greatest_of_planes, graph, stage), stage.title)
     elif why and indexed:
@@ -134,7 +146,9 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
         best = _pooled(graph, keys, rule, partial(greatest, graph, axes=stage.axes), f"{stage.title}: {why}")
     else:
         best, *index = _greatest_by_node(graph, stage, keys)
-    results = [best, *(numbered(graph, stage, each, x, whole=not why) for each in index)]
+        if any(map(moves, stage.axes)):
+            index, whole = [unpadded(graph, stage.axes, each) for each in index], False
+    results = [best, *(numbered(graph, stage, each, x, whole=whole) for each in index)]
     none = emptiness(graph, stage.axes)
     if none is not None:
         nothing: tuple[Value, ...] = (keys.nothing, np.int64(-1))
@@ -155,11 +169,13 @@ def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]
     """Pool by MaxPool; its indices count over the whole tensor."""
     outputs = 2 if stage.arguments["return_indices"] else 1
     words, why = attributes(stage.axes), stage.title
+    lowest = partial(padded, graph, axes=stage.axes, value=-np.inf)
     if not keys.may_be_nan:
-        return graph.outputs(outputs, "MaxPool", keys.tensor, **words, why=why)
+        return graph.outputs(outputs, "MaxPool", lowest(keys.tensor), **words, why=why)
     ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
-    best, *at = graph.outputs(outputs, "MaxPool", ranked.elements, **words, why=why)
-    highest, *at_highest = graph.outputs(outputs, "MaxPool", ranked.rank, **words, why="Windows of NaN, and of -inf.")
+    best, *at = graph.outputs(outputs, "MaxPool", lowest(ranked.elements), **words, why=why)
+    rank = padded(graph, ranked.rank, stage.axes, -1)  # less than all ranks, so that no index names padding
+    highest, *at_highest = graph.outputs(outputs, "MaxPool", rank, **words, why="Windows of NaN, and of -inf.")
     value = ranked.corrected(best, highest)
     if not at:
         return (value,)

@@ -10,8 +10,9 @@ import numpy as np
 from ..builder import Graph
 from ..sizes import Number, in_graph, product
 from ..stages import Stage
+from .windows import Axes, moves
 
-__all__ = ["cells_named", "numbered"]
+__all__ = ["cells_named", "numbered", "unpadded"]
 
 
 def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> str:
@@ -43,6 +44,22 @@ def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> 
     if stage.indices == "onnx_column_major":
         cell = _transposed(graph, cell, stage.plane)
     return graph("Add", cell, first, why="Counted over the whole tensor.")
+
+
+def unpadded(graph: Graph, axes: Axes, index: str) -> str:
+    """Count in the plane what MaxPool counts over a whole tensor, one that `padded` has padded."""
+    sizes = [axis.input_size for axis in axes]
+    outer = [axis.pad_begin + axis.input_size + axis.pad_end if moves(axis) else axis.input_size for axis in axes]
+    result = ""
+    for number, axis in enumerate(axes):
+        below, step = product(outer[number + 1 :]), product(sizes[number + 1 :])
+        along = graph("Div", index, in_graph(graph, below)) if below != 1 else index
+        along = graph("Mod", along, in_graph(graph, outer[number]))
+        if moves(axis):
+            along = graph("Sub", along, in_graph(graph, axis.pad_begin))
+        part = graph("Mul", along, in_graph(graph, step)) if step != 1 else along
+        result = graph("Add", result, part, why="Where in the plane, without the padding.") if result else part
+    return result
 
 
 def cells_named(graph: Graph, stage: Stage, index: str, x: str) -> str:

@@ -14,7 +14,7 @@ from pooling.operators import FLOATS
 from ..builder import Graph, Value
 from ..sizes import FreeAxis, folded
 from ..stages import Stage
-from .windows import Axes, attributes, single, summed, taps_of, why_not_one_node
+from .windows import Axes, attributes, moves, padded, single, summed, taps_of, why_not_one_node
 
 __all__ = ["MANY_TAPS", "avg_pool", "global_avg_pool", "working_dtype"]
 
@@ -61,12 +61,17 @@ def working_dtype(dtype: np.dtype[Any], taps: int, divisor: float | None = None)
 
 
 def _mean_by_node(graph: Graph, stage: Stage, x: str, include: bool, divisor: float | None) -> str:
-    axes, words = stage.axes, attributes(stage.axes)
+    axes, words, taps = stage.axes, attributes(stage.axes), taps_of(stage.axes)
+    x = padded(graph, x, axes, 0)
     if divisor is not None:
-        taps = taps_of(axes)
         mean = graph("AveragePool", x, **words, count_include_pad=1, why="Of all taps, padding too.")
         scale = np.array(taps / float(divisor), graph.dtypes[x])
         return graph("Mul", mean, scale, why=f"{stage.title}: times {taps} taps, by the divisor.")
+    if any(map(moves, axes)) and not include:
+        mean = graph("AveragePool", x, **words, count_include_pad=1, why="Of all taps, padding too.")
+        counts = _counts(graph, axes, include, graph.dtypes[x])
+        share = graph("Div", np.array(taps, graph.dtypes[x]), counts)
+        return graph("Mul", mean, share, why=f"{stage.title}: times {taps} taps, by those in the input.")
     if include and any(axis.ceil_overhang for axis in axes):
         begin, end = ([getattr(axis, side) for axis in axes] for side in ("pad_begin", "pad_end"))
         x = graph("Pad", x, pads=[0, 0, *begin, 0, 0, *end], why="The padding that counts.")

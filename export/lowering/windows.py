@@ -24,6 +24,8 @@ __all__ = [
     "empty",
     "gathered",
     "greatest",
+    "moves",
+    "padded",
     "regular",
     "single",
     "summed",
@@ -40,9 +42,29 @@ MANY = 2**31
 """Taps of a window whose size is known at run time: as many as can be."""
 
 
-def _pads(axes: Axes) -> list[Number]:
+def moves(axis: Axis | FreeAxis) -> bool:
+    """Whether the padding follows the size of the input; see `padded`."""
+    return isinstance(axis, FreeAxis) and axis.moves
+
+
+def _pads(axes: Axes) -> list[int]:
     """Pad so that the floor formula of ONNX gives the output size: at the end, all that ceil_mode touches."""
-    return [axis.pad_begin for axis in axes] + [axis.pad_end + axis.ceil_overhang for axis in axes]
+    pads = [axis.pad_begin for axis in axes] + [axis.pad_end + axis.ceil_overhang for axis in axes]
+    return [pad if isinstance(pad, int) else 0 for pad in pads]
+
+
+def padded(graph: Graph, x: str, axes: Axes, value: float) -> str:
+    """Pad where the padding follows the size of the input, which no attribute can say."""
+    if not any(map(moves, axes)):
+        return x
+    key = ("pads", tuple(axes))
+    if key not in graph.known:
+        sides = [[side if moves(axis) else 0 for side in (axis.pad_begin, axis.pad_end)] for axis in axes]
+        numbers: list[Number] = [0, 0, *(begin for begin, _ in sides), 0, 0, *(end for _, end in sides)]
+        columns = [folded(graph, "Reshape", in_graph(graph, number), np.array([1])) for number in numbers]
+        graph.known[key] = graph("Concat", *columns, axis=0, why="The padding that follows the size.")
+    filling = np.array(value, graph.dtypes[x])
+    return graph("Pad", x, graph.known[key], filling, why="Pads that are known at run time.")
 
 
 def attributes(axes: Axes) -> dict[str, Any]:
@@ -111,11 +133,10 @@ def why_not_one_node(graph: Graph, name: str, axes: Axes) -> str:
     """Say why one node of MaxPool or AveragePool cannot pool these windows, or nothing."""
     if not regular(axes):
         return f"{name} has windows of one size only."
-    pads = [pad for pad in _pads(axes) if isinstance(pad, int)]
-    if len(pads) < 2 * len(axes):
-        return f"The pads of {name} cannot follow the size of its input."
+    if any(map(moves, axes)) and graph.opset < 11:
+        return f"The pads of Pad are known beforehand in opset {graph.opset}."
     kernel_sizes = [axis.kernel_size for axis in axes if isinstance(axis.kernel_size, int)] * 2
-    if any(pad >= size for pad, size in zip(pads, kernel_sizes, strict=True)):
+    if any(pad >= size for pad, size in zip(_pads(axes), kernel_sizes, strict=True)):
         return "onnxruntime refuses pads that are not smaller than kernel_shape."
     if dilated(axes) and not graph.has(name, "dilations"):
         return f"{name} has no dilations in opset {graph.opset}."
