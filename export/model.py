@@ -53,8 +53,9 @@ def to_onnx(
     pool : Layer or Sequential
         What to export: any layer of this package.
     input_shape : sequence of int and str
-        Shape of the input as `pool` takes it, with or without the batch, in its layout. Batch and channels
-        may have names, such as ``"N"``, and are then free at run time; spatial sizes are integers.
+        Shape of the input as `pool` takes it, with or without the batch, in its layout. Sizes that have names, such
+        as ``"N"`` and ``"H"``, are free at run time. Regions, unpooling and fractional pooling need integers for
+        spatial sizes.
     dtype : dtype
         Of the input and the output: whatever `pool` takes, bfloat16 (ml_dtypes) included.
     opset : int, optional
@@ -114,14 +115,25 @@ def to_onnx(
       means of more than 1024 taps, in float64.
     - Norms, generalised means and blurs are worked out in float64 and rounded once.
     - The windows of fractional pooling are drawn here, unless the layer has samples, and are part of the model.
+    - Spatial sizes that have names are read from the input by Shape; what depends on them is worked out when the model
+      runs, since opset 11. ``ceil_mode`` needs none of that: with ``stride - 1`` more padding at the end, or as much as
+      lets a window begin at the last cell, there are as many windows for every size. ``"same_upper"`` and
+      ``"same_lower"`` become a Pad with pads that follow the size, adaptive windows tables of the cells that they hold.
+      Means of windows of unknown size, global ones too, are made in float64. Sizes of results are expressions, such as
+      ``(H + 1) // 2``.
+    - A graph cannot refuse an input that is too small for one window, as the layer does. Where windows are tables,
+      there are none, and the result has size 0; MaxPool and AveragePool of onnxruntime raise an error, or return a
+      result of size 0 or of one element. A mean of integers in an empty window is 0.
     - Unpooling is ScatterElements; since opset 18 the graph itself says that the last of equal indices stays. A
       negative index is refused by the runtime.
     - Windows of regions that are off the map are 0; the graph cannot refuse a box, as the layer does. Means of RoIAlign
       are those of the operator, which looks at pixels of weight 0: NaN or an infinity there spreads.
 
     Verification runs the model on ties, negatives, infinities, NaN, zeros of both signs and extreme numbers, at
-    several numbers of maps and channels where these have names. Where they have none, and planes are pooled apart, two
-    of each are enough, so that what it costs depends on the size of a plane and not on the size of the batch.
+    several numbers of maps and channels where these have names, and at several spatial sizes where these have: the
+    smallest that work, odd and even ones, and larger ones. Where batch and channels have no names, and planes are
+    pooled apart, two of each are enough, so that what it costs depends on the size of a plane and not on the size of
+    the batch.
     Maxima, indices and integers must be equal. Sums of floats may differ by what rounding allows: n taps of magnitude
     m by ``n u m``, with u the largest error of one rounding.
 
@@ -134,6 +146,8 @@ def to_onnx(
     ['Pad', 'AveragePool']
     >>> print(model.graph.doc_string)
     AvgPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, 112, 112) -> (N, 64, 56, 56)
+    >>> print(to_onnx(pooling.MaxPool2d(3, stride=2, ceil_mode=True), ("N", 64, "H", "W")).graph.doc_string)
+    MaxPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, H, W) -> (N, 64, H // 2, W // 2)
     """
     if not isinstance(pool, (Layer, Sequential)):
         raise TypeError(f"to_onnx: pool={pool!r} must be a Layer or a Sequential, not {type(pool).__name__}")

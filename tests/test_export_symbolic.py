@@ -279,6 +279,24 @@ def test_ceil_mode_of_every_size_is_one_padding() -> None:
         assert_same(run_model(model, [x])[0], pooling.MaxPool1d(3, 3, 1, ceil_mode=True)(x))
 
 
+@pytest.mark.parametrize(
+    ("layer", "node"),
+    [
+        (pooling.MaxPool2d(3, 2, "same_upper"), "MaxPool"),
+        (pooling.AvgPool2d(3, 2, "same_lower"), "AveragePool"),
+        (pooling.AvgPool2d(3, 2, "same_upper", divisor_override=7), "AveragePool"),
+        (pooling.AvgPool2d(3, 2, "same_lower", count_include_pad=False), "AveragePool"),
+    ],
+)
+def test_padding_that_follows_the_size_goes_before_one_node(layer: Layer, node: str) -> None:
+    model = to_onnx(layer, NAMED, finite=True)
+    names = operators(model)
+    assert names.count("Pad") == names.count(node) == 1
+    assert names[names.index("Pad") + 1] == node
+    # Only sizes are gathered.
+    assert names.count("Gather") == 2
+
+
 def test_later_layers_work_with_what_is_left_of_the_size() -> None:
     pool = pooling.Sequential(pooling.MaxPool2d(3, 2), pooling.AvgPool2d(2, padding="same_upper"))
     model = to_onnx(pool, ("N", 3, "H", 11))
@@ -361,6 +379,13 @@ def test_inputs_that_are_too_small_have_no_windows() -> None:
     for size in range(1, 5):
         assert run_model(model, [np.ones((1, 1, size))])[0].shape == (1, 1, 0)
     assert run_model(model, [np.ones((1, 1, 5))])[0].tolist() == [[[1.0]]]
+
+    model = to_onnx(pooling.MaxPool1d(5, 2), (1, 1, "L"))
+    for size in range(1, 5):
+        try:
+            assert run_model(model, [np.ones((1, 1, size), np.float32)])[0].size <= 1
+        except VerificationError as error:
+            assert "does not run this model" in str(error)  # noqa: PT017
 
 
 MAX = pooling.MaxPool2d(2)
