@@ -6,7 +6,7 @@ A test compares the page with what this module makes, so a graph that changes br
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -131,13 +131,30 @@ def counted(found: onnx.GraphProto | str) -> str:
     return ", ".join(f"{name} x {number}" if number > 1 else name for name, number in numbers.items())
 
 
-def rows(layer: Layer, shape: Any = SHAPE) -> Iterator[str]:
+def rows(layer: Layer, emit: Callable[[Layer, int], onnx.GraphProto | str] = graph) -> Iterator[str]:
     """Make a line for each run of opsets that have the same graph."""
-    for said, run in groupby(OPSETS, lambda opset: counted(graph(layer, opset, shape))):
+    for said, run in groupby(OPSETS, lambda opset: counted(emit(layer, opset))):
         opsets = list(run)
         first, last = opsets[0], opsets[-1]
         name = f"{first} and newer" if last == OPSETS[-1] else str(first) if first == last else f"{first} to {last}"
         yield f"| {name} | {'-' if ': needs' in said else 'yes'} | {said} |\n"
+
+
+def free_graph(layer: Layer, opset: int) -> onnx.GraphProto | str:
+    """Return the graph of a layer for sizes that are known at run time, or the sentence that refuses it."""
+    return graph(layer, opset, FREE_SHAPE)
+
+
+def free_section() -> str:
+    """Write what there is to say of sizes that are known at run time."""
+    parts = [FREE_HEAD]
+    for layer in FREE_EXAMPLES:
+        found = free_graph(layer, DRAWN)
+        assert not isinstance(found, str)
+        shape = ", ".join(size.dim_param or str(size.dim_value) for size in found.output[0].type.tensor_type.shape.dim)
+        table = f"| Opset | Exported | Operators |\n|---|---|---|\n{''.join(rows(layer, free_graph))}"
+        parts.append(f"`{layer!r}` gives `({shape})`\n\n{table}")
+    return "\n".join(parts)
 
 
 def drawing(found: onnx.GraphProto) -> str:
@@ -165,18 +182,6 @@ def section(name: str) -> str:
         table = f"| Opset | Exported | Operators |\n|---|---|---|\n{''.join(rows(layer))}"
         details = f"<details><summary>The graph in opset {DRAWN}</summary>\n\n{drawing(found)}\n</details>\n"
         parts.append(f"`{layer!r}`\n\n{table}\n{details}")
-    return "\n".join(parts)
-
-
-def free_section() -> str:
-    """Write what there is to say of sizes that are known at run time."""
-    parts = [FREE_HEAD]
-    for layer in FREE_EXAMPLES:
-        found = graph(layer, DRAWN, FREE_SHAPE)
-        assert not isinstance(found, str)
-        shape = ", ".join(size.dim_param or str(size.dim_value) for size in found.output[0].type.tensor_type.shape.dim)
-        table = f"| Opset | Exported | Operators |\n|---|---|---|\n{''.join(rows(layer, FREE_SHAPE))}"
-        parts.append(f"`{layer!r}` gives `({shape})`\n\n{table}")
     return "\n".join(parts)
 
 

@@ -368,6 +368,8 @@ def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = No
     divisor = arguments.get("divisor_override")
     if divisor is not None:
         arguments["divisor_override"] = abs(divisor)
+        # The mean of all taps loses what is less than the smallest number, before it is multiplied.
+        last = last + n * max(1 / abs(divisor) - 1, 0) * TINY[dtype.name]
     made = working_dtype(dtype, taps_of((lowered or stage).axes), divisor).name
     gamma = _gamma(n + 5, made) + min(_gamma(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
     return last + gamma * type(layer)(**_known(layer, arguments))(magnitude)

@@ -139,6 +139,16 @@ def test_models_are_verified_at_several_sizes(operator: str, monkeypatch: pytest
         assert any({sizes[axis] % 2 for sizes in spatial} == {0, 1} for axis in range(layer.dimensions))
 
 
+def test_what_a_small_divisor_makes_of_the_smallest_numbers_is_no_error() -> None:
+    # 1e-45 / 2 rounds to 0 before it is multiplied by 2 / 0.1.
+    layer = pooling.AvgPool1d(2, ceil_mode=True, count_include_pad=False, divisor_override=0.1, layout="channels_last")
+    check_model(to_onnx(layer, ("N", "L", "C"), opset=8, finite=True))
+    x = np.array([[[1e-45, 0]]], np.float32)
+    small = pooling.AvgPool1d(2, divisor_override=0.1)
+    assert run_model(to_onnx(small, x.shape, verify=False), [x])[0].tolist() == [[[0.0]]]
+    assert small(x) > 0
+
+
 def test_random_sequences() -> None:
     stages = 0
     for seed in range(40):
