@@ -309,7 +309,7 @@ def _chained(
         if windows not in ("regions", "named"):  # which nothing follows
             sample = layer.output_shape(sample)
             spatial = geometry.spatial_slice(len(extents), layer.dimensions, layer.layout, function=kind)
-            pooled = [axis.output_size for axis in stage.axes] or stage.sizes
+            pooled = [axis.output_size for axis in stage.windows] or stage.sizes
             extents = (*extents[: spatial.start], *pooled, *extents[spatial.stop :])
         stages.append(stage)
     return stages
@@ -334,7 +334,8 @@ def _stage(
             _check_free(kind, size, axis, dims, fixed=sample is None or windows in ("fractional", "named", "regions"))
     sizes = sample or tuple(size if isinstance(size, int) else 1 for size in shape)
     order = Order(layer.layout, dimensions, batched=rank - dimensions == 2)
-    axes: tuple[Axis | FreeAxis, ...] = ()
+    axes: tuple[Axis, ...] = ()
+    free: tuple[Axis | FreeAxis, ...] = ()
     nothing = np.empty(geometry.replace_spatial([0] * rank, spatial, sizes[spatial]), dtype)
     pooled: tuple[int | str, ...]
     # Pooling no elements checks whatever depends on no size.
@@ -349,15 +350,16 @@ def _stage(
         regions = [np.empty((0, 5))] if layer.operator == "max_roi_pool" else [np.empty((0, 4)), np.empty(0, np.int64)]
         layer(nothing, *regions)
     else:
-        axes = _freed(layer, layer.axes(sizes), shape[spatial])
+        axes = layer.axes(sizes)
+        free = _freed(layer, axes, shape[spatial])
         layer(nothing)
         pooled = tuple(
-            axis.output_size if isinstance(axis.output_size, int) else str(axis.output_size) for axis in axes
+            axis.output_size if isinstance(axis.output_size, int) else str(axis.output_size) for axis in free or axes
         )
     channels_first = order.shape_of_graph(dims)
     batch: Dims = (REGIONS,) if windows == "regions" else channels_first[:1]
     result = (*batch, channels_first[1], *pooled)
-    return Stage(name, layer, order, channels_first, axes, result, indices, output_size)
+    return Stage(name, layer, order, channels_first, axes, result, indices, output_size, free)
 
 
 def _check_free(kind: str, size: str | Size, axis: str, shape: Dims, *, fixed: bool) -> None:
@@ -375,7 +377,9 @@ def _check_free(kind: str, size: str | Size, axis: str, shape: Dims, *, fixed: b
 
 
 def _freed(layer: Layer, sample: Sequence[Axis], sizes: Sequence[int | str | Size]) -> tuple[Axis | FreeAxis, ...]:
-    """Lay the windows that `sample` has on some sizes over axes of which some sizes are known at run time only."""
+    """Lay windows as `sample` has them over axes of which some sizes are known at run time only; none if all are known."""
+    if not any(isinstance(size, Size) for size in sizes):
+        return ()
     name, arguments = type(layer).__name__, layer.arguments
     axes: list[Axis | FreeAxis] = []
     if layer.operator.startswith("adaptive_"):
@@ -384,9 +388,9 @@ def _freed(layer: Layer, sample: Sequence[Axis], sizes: Sequence[int | str | Siz
         if not isinstance(size, Size):
             axes.append(axis)
         elif OPERATORS[layer.operator].windows == "global":
-            axes.append(adaptive_axis(axis, size, 1))
+            axes.append(adaptive_axis(size, 1))
         elif layer.operator.startswith("adaptive_"):
-            axes.append(adaptive_axis(axis, size, counts[number]))
+            axes.append(adaptive_axis(size, counts[number]))
         else:
             # Padding of the maximum in front of a blur has been added to that of the blur.
             padding = 0 if layer.operator == "max_blur_pool" else arguments["padding"]

@@ -170,8 +170,6 @@ class FreeAxis:
 
     Attributes
     ----------
-    sample : Axis
-        The same windows on some size.
     input_size, output_size, kernel_size, stride, dilation, pad_begin, pad_end, adaptive
         As those of `pooling.geometry.Axis`.
     ceil_overhang : int
@@ -183,7 +181,6 @@ class FreeAxis:
         Whether there may be windows without a tap in the input.
     """
 
-    sample: Axis
     input_size: Size
     output_size: Number
     kernel_size: Number
@@ -313,7 +310,6 @@ def free_axis(sample: Axis, size: Size, padding: Any = 0, ceil_mode: bool = Fals
     may_be_empty = len(critical) > MANY_SIZES or any(map(has_empty_windows, critical))
     output, begin, end = placed(size)
     return FreeAxis(
-        sample,
         size,
         output,
         kernel_size,
@@ -331,9 +327,9 @@ def _at_least_0(number: Number) -> Number:
     return max(number, 0) if isinstance(number, int) else Size("Max", (number, 0))
 
 
-def adaptive_axis(sample: Axis, size: Size, output_size: int | None) -> FreeAxis:
+def adaptive_axis(size: Size, output_size: int | None) -> FreeAxis:
     """Lay a fixed number of windows over an axis of unknown size; None keeps the axis."""
     if output_size is None:
-        return FreeAxis(sample, size, size, 1)
+        return FreeAxis(size, size, 1)
     largest = size if output_size == 1 else (size + (output_size - 1)) // output_size + 1
-    return FreeAxis(sample, size, output_size, largest, adaptive=True)
+    return FreeAxis(size, output_size, largest, adaptive=True)

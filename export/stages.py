@@ -82,24 +82,27 @@ class Stage:
         How its arrays lie.
     shape : tuple of int and str
         Shape of what it takes, as ``(N, C, *S)`` whatever the layer's layout; sizes known at run time have names.
-    axes : tuple of Axis and FreeAxis
-        Its windows; empty where no axis describes them.
+    axes : tuple of Axis
+        Its windows, on some size where that is known at run time; empty where no axis describes them.
     result : tuple of int and str
         Shape of what it gives, in the same order.
     indices : str
         The convention of indices that the model gives, or takes.
     output_size : int or sequence of int, optional
         The argument of unpooling.
+    free : tuple of Axis and FreeAxis
+        Its windows, if a spatial size is known at run time only; else empty.
     """
 
     name: str
     layer: Layer
     order: Order
     shape: Dims
-    axes: tuple[Axis | FreeAxis, ...]
+    axes: tuple[Axis, ...]
     result: Dims
     indices: str
     output_size: Any
+    free: tuple[Axis | FreeAxis, ...] = ()
 
     @property
     def title(self) -> str:
@@ -128,18 +131,19 @@ class Stage:
         return math.prod(self.spatial)
 
     @property
-    def is_free(self) -> bool:
-        """Whether a spatial size is known at run time only."""
-        return any(isinstance(axis, FreeAxis) for axis in self.axes)
+    def windows(self) -> tuple[Axis | FreeAxis, ...]:
+        """Its windows, whether sizes are known or not."""
+        return self.free or self.axes
 
     @property
     def plane(self) -> tuple[Number, ...]:
         """Spatial sizes of what the layer takes, known or not."""
-        return tuple(axis.input_size for axis in self.axes) if self.is_free else self.spatial
+        return tuple(axis.input_size for axis in self.free) or self.spatial
 
     def at(self, shape: tuple[int, ...]) -> Stage:
         """Return the stage where what it takes has this shape, in the order of the graph."""
-        if not self.is_free:
+        if not self.free:
             return self
         axes = self.layer.axes([int(size) for size in self.order.shape_of_layer(shape)])
-        return replace(self, shape=shape, axes=axes, result=(*shape[:2], *(axis.output_size for axis in axes)))
+        result = (*shape[:2], *(axis.output_size for axis in axes))
+        return replace(self, shape=shape, axes=axes, result=result, free=())

@@ -93,7 +93,7 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed])
 def _occasions(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Choose what a model is verified with: kinds of elements, and shapes in the order of the graph."""
     first = stages[0]
-    if not any(stage.is_free for stage in stages):
+    if not any(stage.free for stage in stages):
         for number, kind in enumerate(KINDS):
             yield kind, tuple(_size(size, position, number, free=free) for position, size in enumerate(first.shape))
         return
@@ -370,7 +370,7 @@ def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = No
         arguments["divisor_override"] = abs(divisor)
         # The mean of all taps loses what is less than the smallest number, before it is multiplied.
         last = last + n * max(1 / abs(divisor) - 1, 0) * TINY[dtype.name]
-    made = working_dtype(dtype, taps_of((lowered or stage).axes), divisor).name
+    made = working_dtype(dtype, taps_of((lowered or stage).windows), divisor).name
     gamma = _gamma(n + 5, made) + min(_gamma(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
     return last + gamma * type(layer)(**_known(layer, arguments))(magnitude)
 

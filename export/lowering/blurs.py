@@ -25,28 +25,24 @@ def blur_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str,
     kernel, stride, padding, mode = (
         stage.arguments[name] for name in ("kernel_size", "stride", "padding", "padding_mode")
     )
-    sizes = [_sample(axis).input_size for axis in stage.axes]
+    sizes = [axis.input_size for axis in stage.axes]
     blur = blurring._blur(type(stage.layer).__name__, sizes, kernel, stride, padding, mode)
-    return (_blurred(graph, inputs[0], blur, stage.axes, mode, stage.title),)
+    return (_blurred(graph, inputs[0], blur, stage.windows, mode, stage.title),)
 
 
 def max_blur_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower a maximum at every pixel, and its blur."""
     name, arguments = type(stage.layer).__name__, stage.arguments
-    sizes = [_sample(axis).input_size for axis in stage.axes]
+    sizes = [axis.input_size for axis in stage.axes]
     known = geometry.pool_axes(sizes, arguments["kernel_size"], 1, arguments["padding"], function=name)
     # Windows one cell apart have pads that do not depend on the size, nor do those that a blur has by itself.
     maxima = _freed(known, stage.plane)
     first = MaxPool2d(arguments["kernel_size"], 1, arguments["padding"], nan=arguments["nan"])
-    (greatest,) = max_pool(graph, replace(stage, layer=first, axes=maxima), inputs)
+    (greatest,) = max_pool(graph, replace(stage, layer=first, axes=known, free=maxima if stage.free else ()), inputs)
     kernel, stride, mode = (arguments[key] for key in ("blur_kernel_size", "stride", "padding_mode"))
     blur = blurring._blur(name, [axis.output_size for axis in known], kernel, stride, None, mode, "blur_kernel_size")
     axes = _freed(blur.axes, [axis.output_size for axis in maxima])
     return (_blurred(graph, greatest, blur, axes, mode, stage.title),)
-
-
-def _sample(axis: Axis | FreeAxis) -> Axis:
-    return axis.sample if isinstance(axis, FreeAxis) else axis
 
 
 def _freed(axes: Sequence[Axis], sizes: Sequence[Number]) -> tuple[Axis | FreeAxis, ...]:

@@ -134,22 +134,22 @@ def min_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, 
 def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str, ...]:
     rule, indexed = stage.arguments["nan"], stage.arguments["return_indices"]
     keys = Keys(graph, x, smallest=smallest)
-    why = why_not_one_node(graph, "MaxPool", stage.axes) or _why_no_max_pool(graph, keys.tensor)
+    why = why_not_one_node(graph, "MaxPool", stage.windows) or _why_no_max_pool(graph, keys.tensor)
     index: list[str] = []
     whole = not why
-    if single(stage.axes) and not indexed:
+    if single(stage.windows) and not indexed:
         best = _pooled(graph, keys, rule, partial(_greatest_of_planes, graph, stage), stage.title)
     elif why and indexed:
-        taps, cells = gathered(graph, keys.tensor, stage.axes, why), cells_of_taps(graph, stage.axes)
-        best, *index = greatest_of_taps(graph, stage, taps, tap_axes(stage.axes), keys.rule(rule), cells)
+        taps, cells = gathered(graph, keys.tensor, stage.windows, why), cells_of_taps(graph, stage.windows)
+        best, *index = greatest_of_taps(graph, stage, taps, tap_axes(stage.windows), keys.rule(rule), cells)
     elif why:
-        best = _pooled(graph, keys, rule, partial(greatest, graph, axes=stage.axes), f"{stage.title}: {why}")
+        best = _pooled(graph, keys, rule, partial(greatest, graph, axes=stage.windows), f"{stage.title}: {why}")
     else:
         best, *index = _greatest_by_node(graph, stage, keys)
-        if any(map(moves, stage.axes)):
-            index, whole = [unpadded(graph, stage.axes, each) for each in index], False
+        if any(map(moves, stage.windows)):
+            index, whole = [unpadded(graph, stage.windows, each) for each in index], False
     results = [best, *(numbered(graph, stage, each, x, whole=whole) for each in index)]
-    none = emptiness(graph, stage.axes)
+    none = emptiness(graph, stage.windows)
     if none is not None:
         nothing: tuple[Value, ...] = (keys.nothing, np.int64(-1))
         results = [
@@ -168,13 +168,13 @@ def _why_no_max_pool(graph: Graph, keys: str) -> str:
 def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]:
     """Pool by MaxPool; its indices count over the whole tensor."""
     outputs = 2 if stage.arguments["return_indices"] else 1
-    words, why = attributes(stage.axes), stage.title
-    lowest = partial(padded, graph, axes=stage.axes, value=-np.inf)
+    words, why = attributes(stage.windows), stage.title
+    lowest = partial(padded, graph, axes=stage.windows, value=-np.inf)
     if not keys.may_be_nan:
         return graph.outputs(outputs, "MaxPool", lowest(keys.tensor), **words, why=why)
     ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
     best, *at = graph.outputs(outputs, "MaxPool", lowest(ranked.elements), **words, why=why)
-    rank = padded(graph, ranked.rank, stage.axes, -1)  # less than all ranks, so that no index names padding
+    rank = padded(graph, ranked.rank, stage.windows, -1)  # less than all ranks, so that no index names padding
     highest, *at_highest = graph.outputs(outputs, "MaxPool", rank, **words, why="Windows of NaN, and of -inf.")
     value = ranked.corrected(best, highest)
     if not at:

@@ -28,7 +28,7 @@ HALF_RANGE = 2**32
 def avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower average pooling, sliding or adaptive."""
     (x,) = inputs
-    dtype, axes = graph.dtypes[x], stage.axes
+    dtype, axes = graph.dtypes[x], stage.windows
     if single(axes):
         return global_avg_pool(graph, stage, inputs)
     include = stage.arguments.get("count_include_pad", False)
@@ -61,7 +61,7 @@ def working_dtype(dtype: np.dtype[Any], taps: int, divisor: float | None = None)
 
 
 def _mean_by_node(graph: Graph, stage: Stage, x: str, include: bool, divisor: float | None) -> str:
-    axes, words, taps = stage.axes, attributes(stage.axes), taps_of(stage.axes)
+    axes, words, taps = stage.windows, attributes(stage.windows), taps_of(stage.windows)
     x = padded(graph, x, axes, 0)
     if divisor is not None:
         mean = graph("AveragePool", x, **words, count_include_pad=1, why="Of all taps, padding too.")
@@ -82,11 +82,11 @@ def _mean_by_node(graph: Graph, stage: Stage, x: str, include: bool, divisor: fl
 
 
 def _mean_of_gathered(graph: Graph, stage: Stage, x: str, include: bool, divisor: float | None, why: str) -> str:
-    total = summed(graph, x, stage.axes, why)
+    total = summed(graph, x, stage.windows, why)
     dtype = graph.dtypes[x]
     if divisor is not None:
         return graph("Div", total, np.array(divisor, dtype), why=stage.title)
-    return graph("Div", total, _counts(graph, stage.axes, include, dtype), why=stage.title)
+    return graph("Div", total, _counts(graph, stage.windows, include, dtype), why=stage.title)
 
 
 def _counts(graph: Graph, axes: Axes, include: bool, dtype: np.dtype[Any]) -> Value:
@@ -120,7 +120,7 @@ def global_avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tupl
     dtype = graph.dtypes[x]
     if dtype.name not in FLOATS:
         return (_whole_mean(graph, stage, x, False, None),)
-    working = working_dtype(dtype, taps_of(stage.axes))
+    working = working_dtype(dtype, taps_of(stage.windows))
     x = graph.cast(x, working, why=f"Means of {dtype.name} are made in {working} and rounded once.")
     if working == np.float32:
         mean = graph("GlobalAveragePool", x, why=stage.title)
@@ -138,7 +138,7 @@ def _whole_mean(graph: Graph, stage: Stage, x: str, include: bool, divisor: floa
     """Divide sums in int64, which rounds nothing, and round the quotient as the layer does."""
     dtype = graph.dtypes[x]
     rounding = stage.arguments.get("rounding", "half_even")
-    factor, over = 1, _counts(graph, stage.axes, include, np.dtype(np.int64)) if divisor is None else ""
+    factor, over = 1, _counts(graph, stage.windows, include, np.dtype(np.int64)) if divisor is None else ""
     if divisor is not None:
         factor, denominator = _exact_factor(stage, dtype, float(divisor))
         over = np.int64(denominator)
@@ -160,7 +160,7 @@ def _exact_factor(stage: Stage, dtype: np.dtype[Any], divisor: float) -> tuple[i
     """Return the fraction by which sums are multiplied, refusing one for which int64 is not enough."""
     above, below = divisor.as_integer_ratio()
     factor, over = (below, above) if above > 0 else (-below, -above)
-    taps = taps_of(stage.axes)
+    taps = taps_of(stage.windows)
     if dtype.itemsize == 8:
         fits = abs(factor) == 1 and taps <= over < 2**29
     else:
@@ -174,9 +174,9 @@ def _exact_factor(stage: Stage, dtype: np.dtype[Any], divisor: float) -> tuple[i
 
 
 def _whole_sum(graph: Graph, stage: Stage, x: str) -> str:
-    if stage.layer.operator == "global_avg_pool" or single(stage.axes):
+    if stage.layer.operator == "global_avg_pool" or single(stage.windows):
         return graph("ReduceSum", x, axes=list(range(2, len(stage.shape))), keepdims=1, why=stage.title)
-    return summed(graph, x, stage.axes, stage.title)
+    return summed(graph, x, stage.windows, stage.title)
 
 
 def _divided(graph: Graph, total: str, over: Value) -> tuple[str, str]:
