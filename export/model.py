@@ -329,9 +329,14 @@ def _stage(
     dims = tuple(size if isinstance(size, int) else str(size) for size in shape)
     spatial = geometry.spatial_slice(rank, dimensions, layer.layout, function=kind)
     windows = OPERATORS[layer.operator].windows
+    refusal = ""
+    if sample is None:
+        refusal = "spatial sizes must be integers, since windows become explicit pads"
+    elif windows in ("fractional", "named", "regions"):
+        refusal = "the graph of this pooling is for one size, so use an integer"
     for size, axis in zip(shape[spatial], geometry.axis_names(dimensions), strict=False):
         if rank - dimensions in (1, 2) and not isinstance(size, int):
-            _check_free(kind, size, axis, dims, fixed=sample is None or windows in ("fractional", "named", "regions"))
+            _check_free(f"input_shape={dims!r} of {kind}", size, axis, refusal)
     sizes = sample or tuple(size if isinstance(size, int) else 1 for size in shape)
     order = Order(layer.layout, dimensions, batched=rank - dimensions == 2)
     axes: tuple[Axis, ...] = ()
@@ -362,22 +367,16 @@ def _stage(
     return Stage(name, layer, order, channels_first, axes, result, indices, output_size, free)
 
 
-def _check_free(kind: str, size: str | Size, axis: str, shape: Dims, *, fixed: bool) -> None:
-    """Refuse a spatial size that is known at run time only, if the graph cannot be made for any size."""
-    if fixed:
-        raise ValueError(
-            f"to_onnx: input_shape={shape!r} of {kind} has the name {str(size)!r} on axis {axis}; the graph of this "
-            "pooling is for one size, so use an integer"
-        )
-    if isinstance(size, Size) and not size.operator and not size.name.isidentifier():
-        raise ValueError(
-            f"to_onnx: input_shape={shape!r} of {kind} has the name {size.name!r} on axis {axis}; the sizes of results "
-            "are expressions in it, so use one word such as 'H'"
-        )
+def _check_free(where: str, size: str | Size, axis: str, refusal: str) -> None:
+    """Refuse a spatial size that is known at run time only, if there is a reason to."""
+    if not refusal and isinstance(size, Size) and not size.operator and not size.name.isidentifier():
+        refusal = "the sizes of results are expressions in it, so use one word such as 'H'"
+    if refusal:
+        raise ValueError(f"to_onnx: {where} has the name {str(size)!r} on axis {axis}; {refusal}")
 
 
 def _freed(layer: Layer, sample: Sequence[Axis], sizes: Sequence[int | str | Size]) -> tuple[Axis | FreeAxis, ...]:
-    """Lay windows as `sample` has them over axes of which some sizes are known at run time only; none if all are known."""
+    """Lay windows as `sample` has them where some sizes are known at run time only; none if all are known."""
     if not any(isinstance(size, Size) for size in sizes):
         return ()
     name, arguments = type(layer).__name__, layer.arguments
