@@ -51,6 +51,21 @@ EXAMPLES: dict[str, list[Layer]] = {
     "max_unpool": [pooling.MaxUnpool2d(2)],
 }
 """By row of the operator table, layers whose graphs differ."""
+FREE_SHAPE = ("N", 3, "H", "W")
+FREE_EXAMPLES: list[Layer] = [
+    pooling.MaxPool2d(3, 2, 1, ceil_mode=True),
+    pooling.MaxPool2d(3, 2, 1, return_indices=True),
+    pooling.MaxPool2d(3, 2, "same_upper"),
+    pooling.AvgPool2d(3, 2, 1, ceil_mode=True),
+    pooling.AvgPool2d(3, 2, "same_upper"),
+    pooling.AdaptiveMaxPool2d(1),
+    pooling.AdaptiveMaxPool2d(5, return_indices=True),
+    pooling.AdaptiveAvgPool2d(1),
+    pooling.AdaptiveAvgPool2d(5),
+    pooling.LPPool2d(2, 3, ceil_mode=True),
+    pooling.BlurPool2d(),
+]
+"""Layers whose graphs for sizes that are known at run time differ."""
 
 HEAD = """\
 <!-- Made by docs/make_onnx.py from the graphs that pooling.export emits. -->
@@ -68,6 +83,25 @@ graph is run in onnxruntime and compared with the layer before it is handed over
 
 """
 
+FREE_HEAD = """\
+## Sizes that are known at run time
+
+Spatial sizes may have names, as in `to_onnx(layer, ("N", 3, "H", "W"))`. What follows from a size is then worked out
+when the model runs, from `Shape`, and the sizes of results are expressions in those names. Every such model is verified
+at the smallest sizes that work, at odd and even ones and at larger ones. openvino agrees with the layers here too.
+
+- `ceil_mode` needs no arithmetic at run time: with `stride - 1` more padding at the end (less, if a window would begin
+  behind the input) the floor formula gives what the ceil formula does, for every size.
+- `"same_upper"` and `"same_lower"` with a stride become a `Pad` whose pads follow the size; with stride 1 those are
+  fixed.
+- Windows that no node has are tables of cells that the graph makes: adaptive ones, and those of sums in int64 or
+  float64.
+- Means of windows of unknown size are made in float64, those of whole planes too.
+- A graph cannot refuse an input that is too small for one window. Tables have no windows then, and the result has
+  size 0; `MaxPool` and `AveragePool` of onnxruntime raise an error, or return a result of size 0 or of one element.
+- Pooling of regions, unpooling and fractional pooling need integers.
+"""
+
 RUNTIMES = {
     "int64 and uint64": "its CPU plugin computes them in int32, so whatever needs more bits comes out wrong",
     "int32 and uint32": "maxima go through float64, which it computes in float32, and means through int64: what needs "
@@ -79,9 +113,10 @@ RUNTIMES = {
 """Where openvino does not agree with the layers, and why; everywhere else a test demands that it does."""
 
 
-def graph(layer: Layer, opset: int) -> onnx.GraphProto | str:
+def graph(layer: Layer, opset: int, shape: Any = SHAPE) -> onnx.GraphProto | str:
     """Return the graph of a layer, or the sentence that refuses it."""
-    shape: Any = (2, *SHAPE[1:]) if layer.operator == "fractional_max_pool" else SHAPE
+    if layer.operator == "fractional_max_pool":
+        shape = (2, *shape[1:])
     try:
         return to_onnx(layer, shape, dtype=np.float32, opset=opset, verify=False).graph
     except ValueError as error:
@@ -103,6 +138,23 @@ def rows(layer: Layer, emit: Callable[[Layer, int], onnx.GraphProto | str] = gra
         first, last = opsets[0], opsets[-1]
         name = f"{first} and newer" if last == OPSETS[-1] else str(first) if first == last else f"{first} to {last}"
         yield f"| {name} | {'-' if ': needs' in said else 'yes'} | {said} |\n"
+
+
+def free_graph(layer: Layer, opset: int) -> onnx.GraphProto | str:
+    """Return the graph of a layer for sizes that are known at run time, or the sentence that refuses it."""
+    return graph(layer, opset, FREE_SHAPE)
+
+
+def free_section() -> str:
+    """Write what there is to say of sizes that are known at run time."""
+    parts = [FREE_HEAD]
+    for layer in FREE_EXAMPLES:
+        found = free_graph(layer, DRAWN)
+        assert not isinstance(found, str)
+        shape = ", ".join(size.dim_param or str(size.dim_value) for size in found.output[0].type.tensor_type.shape.dim)
+        table = f"| Opset | Exported | Operators |\n|---|---|---|\n{''.join(rows(layer, free_graph))}"
+        parts.append(f"`{layer!r}` gives `({shape})`\n\n{table}")
+    return "\n".join(parts)
 
 
 def drawing(found: onnx.GraphProto) -> str:
@@ -144,7 +196,7 @@ def page() -> str:
     """Return the whole page."""
     where = "".join(f"| {what} | {why} |\n" for what, why in RUNTIMES.items())
     runtimes = f"## Where openvino does not agree\n\n| With | because |\n|---|---|\n{where}"
-    return f"{HEAD}{''.join(f'{section(name)}{chr(10)}' for name in OPERATORS)}{runtimes}"
+    return f"{HEAD}{''.join(f'{section(name)}{chr(10)}' for name in OPERATORS)}{free_section()}\n{runtimes}"
 
 
 if __name__ == "__main__":

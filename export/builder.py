@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class Graph:
         The type of each tensor, by its name.
     planes_are_fixed : bool
         Whether the nodes fit one number of maps and channels only, where these have no names.
+    known : dict
+        Tensors that are made once, by what they hold.
     """
 
     def __init__(self, opset: int, *, finite: bool = False) -> None:
@@ -56,6 +58,7 @@ class Graph:
         self.inputs: dict[str, Dims] = {}
         self.dtypes: dict[str, np.dtype[Any]] = {}
         self.planes_are_fixed = False
+        self.known: dict[Hashable, str] = {}
         self._final: dict[str, str] = {}
 
     def input(self, name: str, dtype: np.dtype[Any], shape: Dims) -> str:

@@ -20,6 +20,7 @@ from pooling.unpooling import CONVENTIONS
 
 from .builder import Dims, Graph
 from .lowering import LOWERINGS
+from .sizes import FreeAxis, Size, adaptive_axis, free_axis
 from .stages import Order, Stage
 from .verification import Placed, verify_model
 
@@ -52,8 +53,9 @@ def to_onnx(
     pool : Layer or Sequential
         What to export: any layer of this package.
     input_shape : sequence of int and str
-        Shape of the input as `pool` takes it, with or without the batch, in its layout. Batch and channels
-        may have names, such as ``"N"``, and are then free at run time; spatial sizes are integers.
+        Shape of the input as `pool` takes it, with or without the batch, in its layout. Sizes that have names, such
+        as ``"N"`` and ``"H"``, are free at run time. Regions, unpooling and fractional pooling need integers for
+        spatial sizes.
     dtype : dtype
         Of the input and the output: whatever `pool` takes, bfloat16 (ml_dtypes) included.
     opset : int, optional
@@ -113,14 +115,25 @@ def to_onnx(
       means of more than 1024 taps, in float64.
     - Norms, generalised means and blurs are worked out in float64 and rounded once.
     - The windows of fractional pooling are drawn here, unless the layer has samples, and are part of the model.
+    - Spatial sizes that have names are read from the input by Shape; what depends on them is worked out when the model
+      runs, since opset 11. ``ceil_mode`` needs none of that: with ``stride - 1`` more padding at the end, or as much as
+      lets a window begin at the last cell, there are as many windows for every size. ``"same_upper"`` and
+      ``"same_lower"`` become a Pad with pads that follow the size, adaptive windows tables of the cells that they hold.
+      Means of windows of unknown size, global ones too, are made in float64. Sizes of results are expressions, such as
+      ``(H + 1) // 2``.
+    - A graph cannot refuse an input that is too small for one window, as the layer does. Where windows are tables,
+      there are none, and the result has size 0; MaxPool and AveragePool of onnxruntime raise an error, or return a
+      result of size 0 or of one element. A mean of integers in an empty window is 0.
     - Unpooling is ScatterElements; since opset 18 the graph itself says that the last of equal indices stays. A
       negative index is refused by the runtime.
     - Windows of regions that are off the map are 0; the graph cannot refuse a box, as the layer does. Means of RoIAlign
       are those of the operator, which looks at pixels of weight 0: NaN or an infinity there spreads.
 
     Verification runs the model on ties, negatives, infinities, NaN, zeros of both signs and extreme numbers, at
-    several numbers of maps and channels where these have names. Where they have none, and planes are pooled apart, two
-    of each are enough, so that what it costs depends on the size of a plane and not on the size of the batch.
+    several numbers of maps and channels where these have names, and at several spatial sizes where these have: the
+    smallest that work, odd and even ones, and larger ones. Where batch and channels have no names, and planes are
+    pooled apart, two of each are enough, so that what it costs depends on the size of a plane and not on the size of
+    the batch.
     Maxima, indices and integers must be equal. Sums of floats may differ by what rounding allows: n taps of magnitude
     m by ``n u m``, with u the largest error of one rounding.
 
@@ -133,6 +146,8 @@ def to_onnx(
     ['Pad', 'AveragePool']
     >>> print(model.graph.doc_string)
     AvgPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, 112, 112) -> (N, 64, 56, 56)
+    >>> print(to_onnx(pooling.MaxPool2d(3, stride=2, ceil_mode=True), ("N", 64, "H", "W")).graph.doc_string)
+    MaxPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, H, W) -> (N, 64, H // 2, W // 2)
     """
     if not isinstance(pool, (Layer, Sequential)):
         raise TypeError(f"to_onnx: pool={pool!r} must be a Layer or a Sequential, not {type(pool).__name__}")
@@ -236,45 +251,101 @@ def _shown(shape: Dims) -> str:
 # Layers in their places
 
 
+SAMPLES = (64, 2**12, 2**18)
+"""What stands for sizes that are known at run time, where layers are asked what they make of arguments."""
+
+Extents = tuple[int | str | Size, ...]
+"""A shape whose names, or what is worked out from them, may stand on spatial axes."""
+
+
 def _resolved(
     pool: Layer | Sequential, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any
 ) -> list[Stage]:
     """Put every layer into its place, refusing whatever the layer itself would refuse."""
+    rank = len(shape)
+    spatial = {
+        position
+        for layer in ([pool] if isinstance(pool, Layer) else pool)
+        if rank - layer.dimensions in (1, 2)
+        for position in range(rank)[geometry.spatial_slice(rank, layer.dimensions, layer.layout, function="")]
+    }
+    free = [isinstance(size, str) and position in spatial for position, size in enumerate(shape)]
+    extents = tuple(Size("", (i,), size) if isinstance(size, str) else size for i, size in enumerate(shape))
+    for number in SAMPLES:
+        sample = tuple(
+            size if isinstance(size, int) else number if is_free else 1
+            for size, is_free in zip(shape, free, strict=True)
+        )
+        try:
+            return _chained(pool, extents, sample, dtype, indices, output_size)
+        except ValueError:
+            if number == SAMPLES[-1] or not any(free):
+                raise
+    raise AssertionError
+
+
+def _chained(
+    pool: Layer | Sequential,
+    extents: Extents,
+    sample: tuple[int, ...],
+    dtype: np.dtype[Any],
+    indices: str,
+    output_size: Any,
+) -> list[Stage]:
     stages: list[Stage] = []
     for number, layer in enumerate([pool] if isinstance(pool, Layer) else pool):
         kind = type(layer).__name__
         if layer.operator not in LOWERINGS:
             raise ValueError(f"to_onnx: {kind} cannot be exported; known are {', '.join(LOWERINGS)}")
-        if isinstance(pool, Sequential) and OPERATORS[layer.operator].windows in ("regions", "named"):
+        windows = OPERATORS[layer.operator].windows
+        if isinstance(pool, Sequential) and windows in ("regions", "named"):
             raise ValueError(
                 f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it alone"
             )
         if output_size is not None and layer.operator != "max_unpool":
             raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"
-        stage = _stage(name, layer, shape, dtype, indices, output_size)
-        shape = stage.order.shape_of_layer(stage.result)
+        stage = _stage(name, layer, extents, dtype, indices, output_size, sample)
+        if windows not in ("regions", "named"):  # which nothing follows
+            sample = layer.output_shape(sample)
+            spatial = geometry.spatial_slice(len(extents), layer.dimensions, layer.layout, function=kind)
+            pooled = [axis.output_size for axis in stage.windows] or stage.sizes
+            extents = (*extents[: spatial.start], *pooled, *extents[spatial.stop :])
         stages.append(stage)
     return stages
 
 
-def _stage(name: str, layer: Layer, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any) -> Stage:
+def _stage(
+    name: str,
+    layer: Layer,
+    shape: Extents,
+    dtype: np.dtype[Any],
+    indices: str,
+    output_size: Any,
+    sample: tuple[int, ...] | None = None,
+) -> Stage:
+    """Put a layer into its place; `sample` has numbers for the names, without which spatial sizes have none."""
     kind, rank, dimensions = type(layer).__name__, len(shape), layer.dimensions
+    dims = tuple(size if isinstance(size, int) else str(size) for size in shape)
     spatial = geometry.spatial_slice(rank, dimensions, layer.layout, function=kind)
-    for size, axis in zip(shape[spatial], geometry.axis_names(dimensions), strict=False):
-        if isinstance(size, str) and rank - dimensions in (1, 2):
-            raise ValueError(
-                f"to_onnx: input_shape={shape!r} of {kind} has the name {size!r} on axis {axis}; spatial "
-                "sizes must be integers, since windows become explicit pads"
-            )
-    sizes = tuple(1 if isinstance(size, str) else size for size in shape)
     windows = OPERATORS[layer.operator].windows
+    refusal = ""
+    if sample is None:
+        refusal = "spatial sizes must be integers, since windows become explicit pads"
+    elif windows in ("fractional", "named", "regions"):
+        refusal = "the graph of this pooling is for one size, so use an integer"
+    for size, axis in zip(shape[spatial], geometry.axis_names(dimensions), strict=False):
+        if rank - dimensions in (1, 2) and not isinstance(size, int):
+            _check_free(f"input_shape={dims!r} of {kind}", size, axis, refusal)
+    sizes = sample or tuple(size if isinstance(size, int) else 1 for size in shape)
     order = Order(layer.layout, dimensions, batched=rank - dimensions == 2)
     axes: tuple[Axis, ...] = ()
+    free: tuple[Axis | FreeAxis, ...] = ()
     nothing = np.empty(geometry.replace_spatial([0] * rank, spatial, sizes[spatial]), dtype)
+    pooled: tuple[int | str, ...]
     # Pooling no elements checks whatever depends on no size.
     if windows == "fractional":
-        layer = _with_samples(layer, shape, dtype)
+        layer = _with_samples(layer, dims, dtype)
         pooled = layer.output_shape(sizes)[spatial]
     elif windows == "named":
         pooled = layer.output_shape(sizes, output_size=output_size)[spatial]  # type: ignore[call-arg]
@@ -285,12 +356,45 @@ def _stage(name: str, layer: Layer, shape: Dims, dtype: np.dtype[Any], indices: 
         layer(nothing, *regions)
     else:
         axes = layer.axes(sizes)
+        free = _freed(layer, axes, shape[spatial])
         layer(nothing)
-        pooled = tuple(axis.output_size for axis in axes)
-    channels_first = order.shape_of_graph(shape)
+        pooled = tuple(
+            axis.output_size if isinstance(axis.output_size, int) else str(axis.output_size) for axis in free or axes
+        )
+    channels_first = order.shape_of_graph(dims)
     batch: Dims = (REGIONS,) if windows == "regions" else channels_first[:1]
     result = (*batch, channels_first[1], *pooled)
-    return Stage(name, layer, order, channels_first, axes, result, indices, output_size)
+    return Stage(name, layer, order, channels_first, axes, result, indices, output_size, free)
+
+
+def _check_free(where: str, size: str | Size, axis: str, refusal: str) -> None:
+    """Refuse a spatial size that is known at run time only, if there is a reason to."""
+    if not refusal and isinstance(size, Size) and not size.operator and not size.name.isidentifier():
+        refusal = "the sizes of results are expressions in it, so use one word such as 'H'"
+    if refusal:
+        raise ValueError(f"to_onnx: {where} has the name {str(size)!r} on axis {axis}; {refusal}")
+
+
+def _freed(layer: Layer, sample: Sequence[Axis], sizes: Sequence[int | str | Size]) -> tuple[Axis | FreeAxis, ...]:
+    """Lay windows as `sample` has them where some sizes are known at run time only; none if all are known."""
+    if not any(isinstance(size, Size) for size in sizes):
+        return ()
+    name, arguments = type(layer).__name__, layer.arguments
+    axes: list[Axis | FreeAxis] = []
+    if layer.operator.startswith("adaptive_"):
+        counts = geometry.per_axis(name, "output_size", arguments["output_size"], len(sizes), allow_none=True)
+    for number, (axis, size) in enumerate(zip(sample, sizes, strict=True)):
+        if not isinstance(size, Size):
+            axes.append(axis)
+        elif OPERATORS[layer.operator].windows == "global":
+            axes.append(adaptive_axis(size, 1))
+        elif layer.operator.startswith("adaptive_"):
+            axes.append(adaptive_axis(size, counts[number]))
+        else:
+            # Padding of the maximum in front of a blur has been added to that of the blur.
+            padding = 0 if layer.operator == "max_blur_pool" else arguments["padding"]
+            axes.append(free_axis(axis, size, padding, arguments.get("ceil_mode", False)))
+    return tuple(axes)
 
 
 def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from pooling.geometry import Axis
 from pooling.layers import Layer
 
 from .builder import Dims, Graph
+from .sizes import FreeAxis, Number
 
 __all__ = ["Order", "Stage"]
 
@@ -80,15 +81,17 @@ class Stage:
     order : Order
         How its arrays lie.
     shape : tuple of int and str
-        Shape of what it takes, as ``(N, C, *S)`` whatever the layer's layout; batch and channels may be names.
+        Shape of what it takes, as ``(N, C, *S)`` whatever the layer's layout; sizes known at run time have names.
     axes : tuple of Axis
-        Its windows; empty where no axis describes them.
+        Its windows, on some size where that is known at run time; empty where no axis describes them.
     result : tuple of int and str
         Shape of what it gives, in the same order.
     indices : str
         The convention of indices that the model gives, or takes.
     output_size : int or sequence of int, optional
         The argument of unpooling.
+    free : tuple of Axis and FreeAxis
+        Its windows, if a spatial size is known at run time only; else empty.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Stage:
     result: Dims
     indices: str
     output_size: Any
+    free: tuple[Axis | FreeAxis, ...] = ()
 
     @property
     def title(self) -> str:
@@ -113,15 +117,33 @@ class Stage:
 
     @property
     def spatial(self) -> tuple[int, ...]:
-        """Spatial sizes of what the layer takes."""
+        """Spatial sizes of what the layer takes, if they are known; see `plane`."""
         return tuple(size for size in self.shape[2:] if isinstance(size, int))
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Spatial sizes of what the layer gives."""
+        """Spatial sizes of what the layer gives, if they are known."""
         return tuple(size for size in self.result[2:] if isinstance(size, int))
 
     @property
     def cells(self) -> int:
-        """Cells of a plane."""
+        """Cells of a plane of known size."""
         return math.prod(self.spatial)
+
+    @property
+    def windows(self) -> tuple[Axis | FreeAxis, ...]:
+        """Its windows, whether sizes are known or not."""
+        return self.free or self.axes
+
+    @property
+    def plane(self) -> tuple[Number, ...]:
+        """Spatial sizes of what the layer takes, known or not."""
+        return tuple(axis.input_size for axis in self.free) or self.spatial
+
+    def at(self, shape: tuple[int, ...]) -> Stage:
+        """Return the stage where what it takes has this shape, in the order of the graph."""
+        if not self.free:
+            return self
+        axes = self.layer.axes([int(size) for size in self.order.shape_of_layer(shape)])
+        result = (*shape[:2], *(axis.output_size for axis in axes))
+        return replace(self, shape=shape, axes=axes, result=result, free=())

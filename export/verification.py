@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from pooling import geometry
 from pooling.layers import Layer
 from pooling.operators import FLOATS, OPERATORS
 from pooling.unpooling import convert_indices
@@ -37,6 +40,8 @@ KINDS = ("ties", "numbers", "extremes")
 """What the elements are that models are verified with."""
 REGIONS = 5
 """Regions that a model is verified with."""
+MORE = ((0, 0, 0), (1, 2, 3), (4, 1, 6), (11, 8, 3))
+"""By how much spatial sizes that have names exceed the smallest that work: odd and even ones, larger ones."""
 PLANES = 2
 """Batch and channels are cut to so many where planes are pooled apart and have no names."""
 
@@ -69,12 +74,11 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed])
     run = _Session(_laid_open(model, inner, placed[0].stage if free else None))
     if not placed:
         return
-    for number, kind in enumerate(KINDS):
-        first = placed[0].stage
-        sizes = tuple(_size(size, position, number, free=free) for position, size in enumerate(first.shape))
+    first, dtype = placed[0].stage, graph.dtypes["input"]
+    for number, (kind, sizes) in enumerate(_occasions([each.stage for each in placed], dtype, free=free)):
         rng = np.random.default_rng([number, len(placed)])
         arrays = dict(
-            zip(graph.inputs, _inputs(first, sizes, graph.dtypes["input"], kind, rng, finite=graph.finite), strict=True)
+            zip(graph.inputs, _inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite), strict=True)
         )
         found = arrays | run(arrays)
         for each in placed:
@@ -84,6 +88,54 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed])
             turned = last.stage.order.array_of_layer(found[graph.final(tensor)])
             if found[name].tobytes() != (turned if graph.final(tensor) != name else found[name]).tobytes():
                 raise VerificationError(f"to_onnx: {name} is not the result of {last.stage.title} in its layout")
+
+
+def _occasions(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Choose what a model is verified with: kinds of elements, and shapes in the order of the graph."""
+    first = stages[0]
+    if not any(stage.free for stage in stages):
+        for number, kind in enumerate(KINDS):
+            yield kind, tuple(_size(size, position, number, free=free) for position, size in enumerate(first.shape))
+        return
+    least = _smallest(stages, dtype)
+    for number, (kind, more) in enumerate(product(KINDS, MORE)):
+        named: dict[int | str, int] = {}
+        for position, size in enumerate(first.shape):
+            if isinstance(size, str) and size not in named:
+                beyond = more[position - 2] if position > 1 else _size(size, position, number % 3, free=free) - 1
+                named[size] = least[size] + beyond
+        if _works(stages, named, dtype):
+            sizes = enumerate(first.shape)
+            yield kind, tuple(named.get(size) or _size(size, position, 0, free=free) for position, size in sizes)
+
+
+def _smallest(stages: Sequence[Stage], dtype: np.dtype[Any]) -> dict[int | str, int]:
+    """Find, by their names, the smallest sizes on which every window finds a place."""
+    names = [size for size in stages[0].shape if isinstance(size, str)]
+    enough = 1
+    while not _works(stages, dict.fromkeys(names, enough), dtype):
+        enough *= 2
+    found: dict[int | str, int] = {}
+    for name in names:
+        others = dict.fromkeys(names, enough)
+        sizes = range(1, enough + 1)
+        found[name] = sizes[bisect_left(sizes, True, key=lambda size: _works(stages, others | {name: size}, dtype))]
+    return found
+
+
+def _works(stages: Sequence[Stage], named: Mapping[Any, int], dtype: np.dtype[Any]) -> bool:
+    """Whether layers take inputs with these sizes."""
+    order = stages[0].order
+    shape = [int(named.get(size, size)) for size in order.shape_of_layer(stages[0].shape)]
+    try:
+        for stage in stages:
+            layer = stage.layer
+            spatial = geometry.spatial_slice(len(shape), layer.dimensions, layer.layout, function="")
+            layer(np.empty([size if i in range(len(shape))[spatial] else 0 for i, size in enumerate(shape)], dtype))
+            shape = list(layer.output_shape(shape))
+    except ValueError:
+        return False
+    return True
 
 
 def _size(size: int | str, position: int, occasion: int, *, free: bool) -> int:
@@ -288,8 +340,8 @@ def _terms(stage: Stage) -> int:
     return taps_of(stage.axes)
 
 
-def _allowed(stage: Stage, x: Array, expected: Array) -> Any:
-    """Bound what rounding may change; None where nothing is rounded.
+def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = None) -> Any:
+    """Bound what rounding may change; None where nothing is rounded. `lowered` is the stage before it had sizes.
 
     A sum of n numbers, made in whatever order with roundings of relative size u, is off by at most n u / (1 - n u)
     times the sum of magnitudes (Higham, "Accuracy and Stability of Numerical Algorithms", chapter 3); both sides may
@@ -316,7 +368,9 @@ def _allowed(stage: Stage, x: Array, expected: Array) -> Any:
     divisor = arguments.get("divisor_override")
     if divisor is not None:
         arguments["divisor_override"] = abs(divisor)
-    made = working_dtype(dtype, n, divisor).name
+        # The mean of all taps loses what is less than the smallest number, before it is multiplied.
+        last = last + n * max(1 / abs(divisor) - 1, 0) * TINY[dtype.name]
+    made = working_dtype(dtype, taps_of((lowered or stage).windows), divisor).name
     gamma = _gamma(n + 5, made) + min(_gamma(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
     return last + gamma * type(layer)(**_known(layer, arguments))(magnitude)
 
@@ -332,7 +386,7 @@ def _gamma(roundings: float, dtype: str) -> float:
 
 def _compare(placed: Placed, taken: Sequence[Array], found: dict[str, Array], graph: Graph) -> None:
     """Compare what a layer gave in the graph with what it gives here."""
-    stage, layer, order = placed.stage, placed.stage.layer, placed.stage.order
+    stage, layer, order = placed.stage.at(taken[0].shape), placed.stage.layer, placed.stage.order
     convention: Any = stage.indices
     keywords = {}
     if layer.operator == "max_unpool":
@@ -343,7 +397,7 @@ def _compare(placed: Placed, taken: Sequence[Array], found: dict[str, Array], gr
     with np.errstate(all="ignore"):
         results = layer(*arrays, **keywords)
         expected = list(results) if isinstance(results, tuple) else [results]
-        bounds = [_allowed(stage, arrays[0], expected[0]), None]
+        bounds = [_allowed(stage, arrays[0], expected[0], placed.stage), None]
     if len(expected) == 2:
         torch = order.array_of_graph(expected[1])
         named = convert_indices(torch, taken[0].shape, source="torch", target=convention)

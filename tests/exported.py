@@ -230,9 +230,15 @@ def check(
     layer: Layer, shape: tuple[int | str, ...], arrays: list[Array], opset: int | None = None, **keywords: Any
 ) -> onnx.ModelProto:
     """Export without verification, let onnx judge the graph, run it, and compare with the layer."""
-    x = arrays[0]
-    model = to_onnx(layer, shape, dtype=x.dtype, opset=opset, verify=False, **keywords)
+    model = to_onnx(layer, shape, dtype=arrays[0].dtype, opset=opset, verify=False, **keywords)
     check_model(model)
+    compare(model, layer, arrays)
+    return model
+
+
+def compare(model: onnx.ModelProto, layer: Layer, arrays: list[Array]) -> None:
+    """Run a model, and compare with the layer."""
+    x = arrays[0]
     results = run_model(model, arrays)
     expected = layer(*arrays)
     if isinstance(expected, tuple):
@@ -243,4 +249,3 @@ def check(
         assert_same(results[0], expected)
     else:
         assert_close(layer, arrays, results[0], expected)
-    return model

@@ -739,18 +739,6 @@ SHAPE = (1, 1, 4, 4)
             "to_onnx: input_shape=('', 1, 4, 4) must not hold ''; give a size or a name",
         ),
         (
-            (MAX, ("N", 3, 8, "W")),
-            ValueError,
-            "to_onnx: input_shape=('N', 3, 8, 'W') of MaxPool2d has the name 'W' on axis W; spatial sizes must be "
-            "integers, since windows become explicit pads",
-        ),
-        (
-            (pooling.Sequential(MAX, pooling.MaxPool2d(2, layout="channels_last")), ("N", "C", 4, 4)),
-            ValueError,
-            "to_onnx: input_shape=('N', 'C', 2, 2) of MaxPool2d has the name 'C' on axis H; spatial sizes must be "
-            "integers, since windows become explicit pads",
-        ),
-        (
             (pooling.Sequential(MAX, pooling.MaxUnpool2d(2)), SHAPE),
             ValueError,
             "to_onnx: MaxUnpool2d takes more than one input and cannot be part of a Sequential; export it alone",

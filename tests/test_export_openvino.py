@@ -10,6 +10,7 @@ import pytest
 from pooling.operators import OPERATORS
 from tests.conftest import FLOATS, UNIT, Array, assert_same
 from tests.exported import LAYERS, full_shape, random_arrays, random_layer, to_onnx, with_samples
+from tests.test_export_symbolic import FREE, MORE, enlarged, with_names
 
 ov = pytest.importorskip("openvino")
 
@@ -62,3 +63,25 @@ def test_random_layers_equal_their_graphs_in_openvino(operator: str) -> None:
             rtol, atol = 200 * UNIT["float32"] + 4 * UNIT[dtype], 200 * UNIT["float32"]
             np.testing.assert_allclose(results[0], values, rtol=rtol, atol=atol)
     assert ran >= 8
+
+
+@pytest.mark.parametrize("operator", FREE)
+def test_models_for_maps_of_unknown_sizes_equal_their_layers_in_openvino(operator: str) -> None:
+    for seed in range(6):
+        rng = np.random.default_rng([seed, FREE.index(operator), 9])
+        layer, sizes = random_layer(rng, operator, int(rng.choice([each.dimensions for each in LAYERS[operator]])))
+        shape = full_shape(rng, layer, sizes)
+        named = with_names(rng, layer, shape)
+        model = to_onnx(layer, named, verify=False)
+        for more in MORE:
+            arrays = random_arrays(rng, layer, enlarged(layer, shape, named, more), "float32")
+            expected = layer(*arrays)
+            results = run(model, arrays)
+            values = expected[0] if isinstance(expected, tuple) else expected
+            if isinstance(expected, tuple):
+                assert_same(results[1], expected[1])
+            if OPERATORS[operator].reducer in ("greatest", "smallest", "place"):
+                assert_same(results[0], values)
+            else:
+                tolerance = 200 * UNIT["float32"]
+                np.testing.assert_allclose(results[0], values, rtol=tolerance, atol=tolerance)

@@ -2,50 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from pooling import blurring, geometry
+from pooling.geometry import Axis
 from pooling.layers import MaxPool2d
 
 from ..builder import Graph
+from ..sizes import FreeAxis, Number, free_axis, in_graph
 from ..stages import Stage
 from .extremes import max_pool
+from .windows import Axes, zero_behind
 
 __all__ = ["blur_pool", "max_blur_pool"]
 
 
 def blur_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower the blur of maps."""
-    names = ("kernel_size", "stride", "padding", "padding_mode")
-    arguments = (stage.arguments[name] for name in names)
-    blur = blurring._blur(type(stage.layer).__name__, stage.spatial, *arguments)
-    return (_blurred(graph, inputs[0], blur, stage.title),)
+    kernel, stride, padding, mode = (
+        stage.arguments[name] for name in ("kernel_size", "stride", "padding", "padding_mode")
+    )
+    sizes = [axis.input_size for axis in stage.axes]
+    blur = blurring._blur(type(stage.layer).__name__, sizes, kernel, stride, padding, mode)
+    return (_blurred(graph, inputs[0], blur, stage.windows, mode, stage.title),)
 
 
 def max_blur_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower a maximum at every pixel, and its blur."""
     name, arguments = type(stage.layer).__name__, stage.arguments
-    maxima = geometry.pool_axes(stage.spatial, arguments["kernel_size"], 1, arguments["padding"], function=name)
+    sizes = [axis.input_size for axis in stage.axes]
+    known = geometry.pool_axes(sizes, arguments["kernel_size"], 1, arguments["padding"], function=name)
+    # Windows one cell apart have pads that do not depend on the size, nor do those that a blur has by itself.
+    maxima = _freed(known, stage.plane)
     first = MaxPool2d(arguments["kernel_size"], 1, arguments["padding"], nan=arguments["nan"])
-    (greatest,) = max_pool(graph, replace(stage, layer=first, axes=maxima), inputs)
-    sizes = [axis.output_size for axis in maxima]
+    (greatest,) = max_pool(graph, replace(stage, layer=first, axes=known, free=maxima if stage.free else ()), inputs)
     kernel, stride, mode = (arguments[key] for key in ("blur_kernel_size", "stride", "padding_mode"))
-    blur = blurring._blur(name, sizes, kernel, stride, None, mode, "blur_kernel_size")
-    return (_blurred(graph, greatest, blur, stage.title),)
+    blur = blurring._blur(name, [axis.output_size for axis in known], kernel, stride, None, mode, "blur_kernel_size")
+    axes = _freed(blur.axes, [axis.output_size for axis in maxima])
+    return (_blurred(graph, greatest, blur, axes, mode, stage.title),)
 
 
-def _blurred(graph: Graph, x: str, blur: blurring.Blur, why: str) -> str:
+def _freed(axes: Sequence[Axis], sizes: Sequence[Number]) -> tuple[Axis | FreeAxis, ...]:
+    """Lay windows over axes whose sizes may be known at run time only."""
+    return tuple(
+        axis if isinstance(size, int) else free_axis(axis, size) for axis, size in zip(axes, sizes, strict=True)
+    )
+
+
+def _blurred(graph: Graph, x: str, blur: blurring.Blur, axes: Axes, mode: str, why: str) -> str:
     """Add up the weighted taps of one axis after the other."""
     dtype = graph.dtypes[x]
     x = graph.cast(x, np.float64, why="Weighted sums are made in float64 and rounded once.")
-    outside = [int(cells.min() < 0) for cells in blur.cells]
-    if any(outside):
-        x = graph("Pad", x, pads=[0] * 6 + outside, why="A zero to read in place of all padding.")
-    for number, (axis, cells, weights) in enumerate(zip(blur.axes, blur.cells, blur.weights, strict=True), start=2):
-        table = np.where(cells < 0, axis.input_size, cells)
+    if mode == "zeros":
+        x, tables = zero_behind(graph, x, axes)
+    else:
+        tables = [
+            _cells(graph, axis, mode) if isinstance(axis, FreeAxis) else cells
+            for axis, cells in zip(axes, blur.cells, strict=True)
+        ]
+    for number, (table, weights) in enumerate(zip(tables, blur.weights, strict=True), start=2):
         taps = graph("Gather", x, table, axis=number, why="The pixels under the filter along one axis.")
         column = weights.reshape(-1, *[1] * (3 - number))
         x = graph("ReduceSum", graph("Mul", taps, column, why=why), axes=[number + 1], keepdims=0)
     return graph.cast(x, dtype)
+
+
+def _cells(graph: Graph, axis: FreeAxis, mode: str) -> str:
+    """List the cell that each tap stands for, where padding mirrors or repeats the map."""
+    cells = axis.positions(graph)
+    if not axis.may_leave:
+        return cells
+    last = in_graph(graph, axis.input_size - 1)
+    if mode == "reflect":
+        behind = graph("Sub", last, graph("Abs", cells), why="Mirrored at the first pixel.")
+        return graph("Sub", last, graph("Abs", behind), why="Mirrored at the last pixel.")
+    cells = graph("Where", graph("Less", cells, np.int64(0)), np.int64(0), cells)
+    return graph("Where", graph("Less", cells, last), cells, last, why="The nearest pixel.")

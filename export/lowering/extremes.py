@@ -12,10 +12,22 @@ from numpy.typing import NDArray
 from pooling.operators import FLOATS
 
 from ..builder import Graph, Value
+from ..sizes import in_graph, product
 from ..stages import Stage
-from .indices import numbered
+from .indices import numbered, unpadded
 from .special import Ranked
-from .windows import attributes, cells_of_taps, empty, gathered, greatest, tap_axes, why_not_one_node
+from .windows import (
+    attributes,
+    cells_of_taps,
+    emptiness,
+    gathered,
+    greatest,
+    moves,
+    padded,
+    single,
+    tap_axes,
+    why_not_one_node,
+)
 
 __all__ = ["Keys", "global_max_pool", "greatest_of_taps", "max_pool", "min_pool"]
 
@@ -122,18 +134,23 @@ def min_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, 
 def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str, ...]:
     rule, indexed = stage.arguments["nan"], stage.arguments["return_indices"]
     keys = Keys(graph, x, smallest=smallest)
-    why = why_not_one_node(graph, "MaxPool", stage.axes) or _why_no_max_pool(graph, keys.tensor)
+    why = why_not_one_node(graph, "MaxPool", stage.windows) or _why_no_max_pool(graph, keys.tensor)
     index: list[str] = []
-    if why and indexed:
-        taps, cells = gathered(graph, keys.tensor, stage.axes, why), cells_of_taps(graph, stage.axes)
-        best, *index = greatest_of_taps(graph, stage, taps, tap_axes(stage.axes), keys.rule(rule), cells)
+    whole = not why
+    if single(stage.windows) and not indexed:
+        best = _pooled(graph, keys, rule, partial(_greatest_of_planes, graph, stage), stage.title)
+    elif why and indexed:
+        taps, cells = gathered(graph, keys.tensor, stage.windows, why), cells_of_taps(graph, stage.windows)
+        best, *index = greatest_of_taps(graph, stage, taps, tap_axes(stage.windows), keys.rule(rule), cells)
     elif why:
-        best = _pooled(graph, keys, rule, partial(greatest, graph, axes=stage.axes), f"{stage.title}: {why}")
+        best = _pooled(graph, keys, rule, partial(greatest, graph, axes=stage.windows), f"{stage.title}: {why}")
     else:
         best, *index = _greatest_by_node(graph, stage, keys)
-    results = [best, *(numbered(graph, stage, each, x, whole=not why) for each in index)]
-    none = empty(stage.axes)
-    if none.any():
+        if any(map(moves, stage.windows)):
+            index, whole = [unpadded(graph, stage.windows, each) for each in index], False
+    results = [best, *(numbered(graph, stage, each, x, whole=whole) for each in index)]
+    none = emptiness(graph, stage.windows)
+    if none is not None:
         nothing: tuple[Value, ...] = (keys.nothing, np.int64(-1))
         results = [
             graph("Where", none, constant, each, why="Windows without any element.")
@@ -151,12 +168,14 @@ def _why_no_max_pool(graph: Graph, keys: str) -> str:
 def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]:
     """Pool by MaxPool; its indices count over the whole tensor."""
     outputs = 2 if stage.arguments["return_indices"] else 1
-    words, why = attributes(stage.axes), stage.title
+    words, why = attributes(stage.windows), stage.title
+    lowest = partial(padded, graph, axes=stage.windows, value=-np.inf)
     if not keys.may_be_nan:
-        return graph.outputs(outputs, "MaxPool", keys.tensor, **words, why=why)
+        return graph.outputs(outputs, "MaxPool", lowest(keys.tensor), **words, why=why)
     ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
-    best, *at = graph.outputs(outputs, "MaxPool", ranked.elements, **words, why=why)
-    highest, *at_highest = graph.outputs(outputs, "MaxPool", ranked.rank, **words, why="Windows of NaN, and of -inf.")
+    best, *at = graph.outputs(outputs, "MaxPool", lowest(ranked.elements), **words, why=why)
+    rank = padded(graph, ranked.rank, stage.windows, -1)  # less than all ranks, so that no index names padding
+    highest, *at_highest = graph.outputs(outputs, "MaxPool", rank, **words, why="Windows of NaN, and of -inf.")
     value = ranked.corrected(best, highest)
     if not at:
         return (value,)
@@ -201,7 +220,7 @@ def greatest_of_taps(
     loses = graph("Less", elements, value)
     if ranked:
         loses = graph("Or", loses, graph("Less", ranked.rank, highest))
-    candidates = graph("Where", loses, np.int64(stage.cells), cells, why="No cell of the plane.")
+    candidates = graph("Where", loses, in_graph(graph, product(stage.plane)), cells, why="No cell of the plane.")
     first = graph("ReduceMin", candidates, axes=axes, keepdims=0, why="The first of equal elements.")
     return graph("Squeeze", value, axes=axes), first
 

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..builder import Graph
+from ..sizes import Number, in_graph, product
 from ..stages import Stage
+from .windows import Axes, moves
 
-__all__ = ["cells_named", "numbered"]
+__all__ = ["cells_named", "numbered", "unpadded"]
 
 
 def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> str:
@@ -29,7 +31,7 @@ def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> 
     """
     if whole and stage.indices == "onnx":
         return index
-    cells = np.int64(stage.cells)
+    cells = in_graph(graph, product(stage.plane))
     cell = index
     if whole:
         cell = graph("Mod", index, cells, why="ONNX counts over the whole tensor, the layer in each plane.")
@@ -40,8 +42,24 @@ def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> 
         return graph("Add", graph("Mul", cell, channels[1]), channels[0], why="Counted in each image, channels last.")
     first = graph("Sub", index, cell) if whole else graph("Mul", _planes(graph, stage, x), cells)
     if stage.indices == "onnx_column_major":
-        cell = _transposed(graph, cell, stage.spatial)
+        cell = _transposed(graph, cell, stage.plane)
     return graph("Add", cell, first, why="Counted over the whole tensor.")
+
+
+def unpadded(graph: Graph, axes: Axes, index: str) -> str:
+    """Count in the plane what MaxPool counts over a whole tensor, one that `padded` has padded."""
+    sizes = [axis.input_size for axis in axes]
+    outer = [axis.pad_begin + axis.input_size + axis.pad_end if moves(axis) else axis.input_size for axis in axes]
+    result = ""
+    for number, axis in enumerate(axes):
+        below, step = product(outer[number + 1 :]), product(sizes[number + 1 :])
+        along = graph("Div", index, in_graph(graph, below)) if below != 1 else index
+        along = graph("Mod", along, in_graph(graph, outer[number]))
+        if moves(axis):
+            along = graph("Sub", along, in_graph(graph, axis.pad_begin))
+        part = graph("Mul", along, in_graph(graph, step)) if step != 1 else along
+        result = graph("Add", result, part, why="Where in the plane, without the padding.") if result else part
+    return result
 
 
 def cells_named(graph: Graph, stage: Stage, index: str, x: str) -> str:
@@ -54,24 +72,23 @@ def cells_named(graph: Graph, stage: Stage, index: str, x: str) -> str:
     return _transposed(graph, cell, stage.sizes[::-1]) if stage.indices == "onnx_column_major" else cell
 
 
-def _transposed(graph: Graph, cell: str, sizes: Sequence[int]) -> str:
+def _transposed(graph: Graph, cell: str, sizes: Sequence[Number]) -> str:
     """Count row by row what is counted column by column in a plane of these sizes, or the other way round."""
     if len(sizes) == 1:
         return cell
     result = ""
     for number, size in enumerate(sizes):
-        below = math.prod(sizes[number + 1 :])
-        along = graph("Div", cell, np.int64(below)) if below > 1 else cell
-        along = graph("Mod", along, np.int64(size)) if number else along
-        step = math.prod(sizes[:number])
-        part = graph("Mul", along, np.int64(step)) if step > 1 else along
+        below, step = product(sizes[number + 1 :]), product(sizes[:number])
+        along = graph("Div", cell, in_graph(graph, below)) if below != 1 else cell
+        along = graph("Mod", along, in_graph(graph, size)) if number else along
+        part = graph("Mul", along, in_graph(graph, step)) if step != 1 else along
         result = graph("Add", result, part, why="The first spatial axis runs fastest.") if result else part
     return result
 
 
 def _planes(graph: Graph, stage: Stage, x: str) -> str:
     """Give planes their numbers, in a tensor of shape (N, C, 1, ...)."""
-    ones = [1] * len(stage.spatial)
+    ones = [1] * len(stage.plane)
     batch, channels = stage.shape[:2]
     if isinstance(batch, int) and isinstance(channels, int):
         graph.planes_are_fixed = True
@@ -85,7 +102,7 @@ def _planes(graph: Graph, stage: Stage, x: str) -> str:
 
 def _channels(graph: Graph, stage: Stage, x: str) -> tuple[str, str]:
     """Give channels their numbers, in a tensor of shape (C, 1, ...), and count them."""
-    ones = [1] * len(stage.spatial)
+    ones = [1] * len(stage.plane)
     channels = stage.shape[1]
     if isinstance(channels, int):
         graph.planes_are_fixed = True

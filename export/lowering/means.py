@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from pooling.geometry import Axis
 from pooling.operators import FLOATS
 
 from ..builder import Graph, Value
+from ..sizes import FreeAxis, folded
 from ..stages import Stage
-from .windows import Axes, attributes, summed, taps_of, why_not_one_node
+from .windows import Axes, attributes, moves, padded, single, summed, taps_of, why_not_one_node
 
 __all__ = ["MANY_TAPS", "avg_pool", "global_avg_pool", "working_dtype"]
 
@@ -26,7 +28,9 @@ HALF_RANGE = 2**32
 def avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower average pooling, sliding or adaptive."""
     (x,) = inputs
-    dtype, axes = graph.dtypes[x], stage.axes
+    dtype, axes = graph.dtypes[x], stage.windows
+    if single(axes):
+        return global_avg_pool(graph, stage, inputs)
     include = stage.arguments.get("count_include_pad", False)
     divisor = stage.arguments.get("divisor_override")
     if dtype.name not in FLOATS:
@@ -57,14 +61,19 @@ def working_dtype(dtype: np.dtype[Any], taps: int, divisor: float | None = None)
 
 
 def _mean_by_node(graph: Graph, stage: Stage, x: str, include: bool, divisor: float | None) -> str:
-    axes, words = stage.axes, attributes(stage.axes)
+    axes, words, taps = stage.windows, attributes(stage.windows), taps_of(stage.windows)
+    x = padded(graph, x, axes, 0)
     if divisor is not None:
-        taps = taps_of(axes)
         mean = graph("AveragePool", x, **words, count_include_pad=1, why="Of all taps, padding too.")
         scale = np.array(taps / float(divisor), graph.dtypes[x])
         return graph("Mul", mean, scale, why=f"{stage.title}: times {taps} taps, by the divisor.")
+    if any(map(moves, axes)) and not include:
+        mean = graph("AveragePool", x, **words, count_include_pad=1, why="Of all taps, padding too.")
+        counts = _counts(graph, axes, include, graph.dtypes[x])
+        share = graph("Div", np.array(taps, graph.dtypes[x]), counts)
+        return graph("Mul", mean, share, why=f"{stage.title}: times {taps} taps, by those in the input.")
     if include and any(axis.ceil_overhang for axis in axes):
-        begin, end = [axis.pad_begin for axis in axes], [axis.pad_end for axis in axes]
+        begin, end = ([getattr(axis, side) for axis in axes] for side in ("pad_begin", "pad_end"))
         x = graph("Pad", x, pads=[0, 0, *begin, 0, 0, *end], why="The padding that counts.")
         words["pads"] = [0] * len(axes) + [axis.ceil_overhang for axis in axes]
         why = f"{stage.title}: the pads are what ceil_mode touches beyond the padding; they do not count."
@@ -73,25 +82,36 @@ def _mean_by_node(graph: Graph, stage: Stage, x: str, include: bool, divisor: fl
 
 
 def _mean_of_gathered(graph: Graph, stage: Stage, x: str, include: bool, divisor: float | None, why: str) -> str:
-    total = summed(graph, x, stage.axes, why)
+    total = summed(graph, x, stage.windows, why)
     dtype = graph.dtypes[x]
     if divisor is not None:
         return graph("Div", total, np.array(divisor, dtype), why=stage.title)
-    return graph("Div", total, _counts(graph, stage.axes, include, dtype), why=stage.title)
+    return graph("Div", total, _counts(graph, stage.windows, include, dtype), why=stage.title)
 
 
 def _counts(graph: Graph, axes: Axes, include: bool, dtype: np.dtype[Any]) -> Value:
     """Count the elements of each window; where they differ, multiplied at run time from those of each axis."""
-    counts = [
-        axis.windows(np.arange(axis.output_size, dtype=np.int64), count_include_pad=include).divisor for axis in axes
-    ]
-    if all(count.min() == count.max() for count in counts):
-        return np.array(math.prod(int(count.max()) for count in counts), dtype)
-    columns: list[Value] = [
-        count.astype(dtype).reshape(-1, *[1] * behind)
-        for behind, count in zip(reversed(range(len(axes))), counts, strict=True)
-    ]
+    counts = [_divisors(graph, axis, include) for axis in axes]
+    if not any(isinstance(count, str) or count.min() != count.max() for count in counts):
+        return np.array(math.prod(int(count.max()) for count in counts if not isinstance(count, str)), dtype)
+    if dtype == np.int64:  # no whole number is the mean of nothing, which the graph cannot refuse
+        counts = [
+            graph("Where", graph("Less", count, np.int64(1)), np.int64(1), count)
+            if isinstance(axis, FreeAxis) and axis.may_be_empty and isinstance(count, str)
+            else count
+            for axis, count in zip(axes, counts, strict=True)
+        ]
+    columns: list[Value] = []
+    for behind, count in zip(reversed(range(len(axes))), counts, strict=True):
+        made = graph.cast(count, dtype) if isinstance(count, str) else count.astype(dtype)
+        columns.append(folded(graph, "Reshape", made, np.array([-1, *[1] * behind])) if behind else made)
     return reduce(lambda left, right: graph("Mul", left, right), columns)
+
+
+def _divisors(graph: Graph, axis: Axis | FreeAxis, include: bool) -> Value:
+    if isinstance(axis, FreeAxis):
+        return axis.divisors(graph, count_include_pad=include)
+    return axis.windows(np.arange(axis.output_size, dtype=np.int64), count_include_pad=include).divisor
 
 
 def global_avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
@@ -100,7 +120,7 @@ def global_avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tupl
     dtype = graph.dtypes[x]
     if dtype.name not in FLOATS:
         return (_whole_mean(graph, stage, x, False, None),)
-    working = working_dtype(dtype, stage.cells)
+    working = working_dtype(dtype, taps_of(stage.windows))
     x = graph.cast(x, working, why=f"Means of {dtype.name} are made in {working} and rounded once.")
     if working == np.float32:
         mean = graph("GlobalAveragePool", x, why=stage.title)
@@ -118,7 +138,7 @@ def _whole_mean(graph: Graph, stage: Stage, x: str, include: bool, divisor: floa
     """Divide sums in int64, which rounds nothing, and round the quotient as the layer does."""
     dtype = graph.dtypes[x]
     rounding = stage.arguments.get("rounding", "half_even")
-    factor, over = 1, _counts(graph, stage.axes, include, np.dtype(np.int64)) if divisor is None else ""
+    factor, over = 1, _counts(graph, stage.windows, include, np.dtype(np.int64)) if divisor is None else ""
     if divisor is not None:
         factor, denominator = _exact_factor(stage, dtype, float(divisor))
         over = np.int64(denominator)
@@ -140,7 +160,7 @@ def _exact_factor(stage: Stage, dtype: np.dtype[Any], divisor: float) -> tuple[i
     """Return the fraction by which sums are multiplied, refusing one for which int64 is not enough."""
     above, below = divisor.as_integer_ratio()
     factor, over = (below, above) if above > 0 else (-below, -above)
-    taps = taps_of(stage.axes)
+    taps = taps_of(stage.windows)
     if dtype.itemsize == 8:
         fits = abs(factor) == 1 and taps <= over < 2**29
     else:
@@ -154,9 +174,9 @@ def _exact_factor(stage: Stage, dtype: np.dtype[Any], divisor: float) -> tuple[i
 
 
 def _whole_sum(graph: Graph, stage: Stage, x: str) -> str:
-    if stage.layer.operator == "global_avg_pool":
+    if stage.layer.operator == "global_avg_pool" or single(stage.windows):
         return graph("ReduceSum", x, axes=list(range(2, len(stage.shape))), keepdims=1, why=stage.title)
-    return summed(graph, x, stage.axes, stage.title)
+    return summed(graph, x, stage.windows, stage.title)
 
 
 def _divided(graph: Graph, total: str, over: Value) -> tuple[str, str]:

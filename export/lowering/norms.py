@@ -27,12 +27,12 @@ def lp_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, .
     why = "Padding counts as 0."
     safe = dtype != np.float64 and SAFE_POWERS[0] <= p <= SAFE_POWERS[1]
     if safe or p == 1:
-        total = summed(graph, _power(graph, magnitudes, p, stage.title), stage.axes, why)
+        total = summed(graph, _power(graph, magnitudes, p, stage.title), stage.windows, why)
         return (graph.cast(_root(graph, total, p), dtype),)
-    taps, tables = zero_behind(graph, magnitudes, stage.axes)
+    taps, tables = zero_behind(graph, magnitudes, stage.windows)
     for number, table in enumerate(tables):
         taps = graph("Gather", taps, table, axis=2 + 2 * number, why=why)
-    return (graph.cast(_norm(graph, taps, tap_axes(stage.axes), p, stage.title, "ReduceSum", keep=0), dtype),)
+    return (graph.cast(_norm(graph, taps, tap_axes(stage.windows), p, stage.title, "ReduceSum", keep=0), dtype),)
 
 
 def global_lp_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,23 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 
-from ..builder import Graph
+from ..builder import Graph, Value
+from ..sizes import FreeAxis, Number, folded, in_graph, product
 
 __all__ = [
     "Axes",
     "attributes",
     "cells_of_taps",
     "dilated",
+    "emptiness",
     "empty",
     "gathered",
     "greatest",
+    "moves",
+    "padded",
     "regular",
+    "single",
     "summed",
     "tap_axes",
     "taps_of",
@@ -29,16 +35,39 @@ __all__ = [
     "zero_behind",
 ]
 
-Axes = Sequence[Axis]
+Axes = Sequence[Axis | FreeAxis]
 Table = NDArray[np.int64]
+
+MANY = 2**31
+"""Taps of a window whose size is known at run time: as many as can be."""
+
+
+def moves(axis: Axis | FreeAxis) -> bool:
+    """Whether the padding follows the size of the input; see `padded`."""
+    return isinstance(axis, FreeAxis) and axis.moves
 
 
 def _pads(axes: Axes) -> list[int]:
     """Pad so that the floor formula of ONNX gives the output size: at the end, all that ceil_mode touches."""
-    return [axis.pad_begin for axis in axes] + [axis.pad_end + axis.ceil_overhang for axis in axes]
+    pads = [axis.pad_begin for axis in axes] + [axis.pad_end + axis.ceil_overhang for axis in axes]
+    return [pad if isinstance(pad, int) else 0 for pad in pads]
 
 
-def attributes(axes: Axes) -> dict[str, list[int]]:
+def padded(graph: Graph, x: str, axes: Axes, value: float) -> str:
+    """Pad where the padding follows the size of the input, which no attribute can say."""
+    if not any(map(moves, axes)):
+        return x
+    key = ("pads", tuple(axes))
+    if key not in graph.known:
+        sides = [[side if moves(axis) else 0 for side in (axis.pad_begin, axis.pad_end)] for axis in axes]
+        numbers: list[Number] = [0, 0, *(begin for begin, _ in sides), 0, 0, *(end for _, end in sides)]
+        columns = [folded(graph, "Reshape", in_graph(graph, number), np.array([1])) for number in numbers]
+        graph.known[key] = graph("Concat", *columns, axis=0, why="The padding that follows the size.")
+    filling = np.array(value, graph.dtypes[x])
+    return graph("Pad", x, graph.known[key], filling, why="Pads that are known at run time.")
+
+
+def attributes(axes: Axes) -> dict[str, Any]:
     """Say windows in the words of MaxPool and AveragePool; the oldest opsets lack the word dilations."""
     words = {
         "kernel_shape": [axis.kernel_size for axis in axes],
@@ -60,17 +89,42 @@ def regular(axes: Axes) -> bool:
     return not any(axis.adaptive for axis in axes)
 
 
+def single(axes: Axes) -> bool:
+    """Whether one window holds the whole plane, whose size is not known."""
+    return all(axis.is_global for axis in axes) and any(isinstance(axis, FreeAxis) for axis in axes)
+
+
 def taps_of(axes: Axes) -> int:
     """Taps of a window, those outside the input too."""
-    return math.prod(axis.kernel_size for axis in axes)
+    return math.prod(axis.kernel_size if isinstance(axis.kernel_size, int) else MANY for axis in axes)
 
 
 def _counts(axis: Axis) -> Table:
     return axis.windows(np.arange(axis.output_size, dtype=np.int64)).count
 
 
-def empty(axes: Axes) -> NDArray[np.bool_]:
-    """Tell which windows have no tap in the input, as dilation makes them."""
+def _may_be_empty(axis: Axis | FreeAxis) -> bool:
+    return axis.may_be_empty if isinstance(axis, FreeAxis) else bool(_counts(axis).min() == 0)
+
+
+def emptiness(graph: Graph, axes: Axes) -> Value | None:
+    """Tell which windows have no tap in the input, or None where all have some."""
+    if not any(_may_be_empty(axis) for axis in axes):
+        return None
+    columns = []
+    for number, axis in enumerate(axes, start=1):
+        last = folded(graph, "ReduceMax", _taps(graph, axis), axes=[1], keepdims=0)
+        none = folded(graph, "Less", last, np.int64(0))
+        columns.append(_unsqueezed(graph, none, range(1, 1 + len(axes) - number)))
+    return reduce(lambda left, right: folded(graph, "Or", left, right), columns)
+
+
+def _unsqueezed(graph: Graph, x: Value, axes: Sequence[int]) -> Value:
+    return folded(graph, "Unsqueeze", x, axes=list(axes)) if axes else x
+
+
+def empty(axes: Sequence[Axis]) -> NDArray[np.bool_]:
+    """Tell which windows of known sizes have no tap in the input, as dilation makes them."""
     found: NDArray[np.bool_] = reduce(np.logical_or.outer, [_counts(axis) == 0 for axis in axes])
     return found
 
@@ -79,12 +133,14 @@ def why_not_one_node(graph: Graph, name: str, axes: Axes) -> str:
     """Say why one node of MaxPool or AveragePool cannot pool these windows, or nothing."""
     if not regular(axes):
         return f"{name} has windows of one size only."
-    kernel_sizes = [axis.kernel_size for axis in axes] * 2
+    if any(map(moves, axes)) and graph.opset < 11:
+        return f"The pads of Pad are known beforehand in opset {graph.opset}."
+    kernel_sizes = [axis.kernel_size for axis in axes if isinstance(axis.kernel_size, int)] * 2
     if any(pad >= size for pad, size in zip(_pads(axes), kernel_sizes, strict=True)):
         return "onnxruntime refuses pads that are not smaller than kernel_shape."
     if dilated(axes) and not graph.has(name, "dilations"):
         return f"{name} has no dilations in opset {graph.opset}."
-    if any(_counts(axis).min() == 0 for axis in axes):
+    if any(_may_be_empty(axis) for axis in axes):
         return "ONNX does not say what a window without any element gives."
     return ""
 
@@ -103,43 +159,66 @@ def gathered(graph: Graph, x: str, axes: Axes, why: str) -> str:
 
     What an empty window reads has no meaning.
     """
-    for number, table in enumerate(_inside(axes)):
-        x = graph("Gather", x, table, axis=2 + 2 * number, why=why)
+    for number, axis in enumerate(axes):
+        x = graph("Gather", x, _inside(graph, axis), axis=2 + 2 * number, why=why)
     return x
 
 
 def greatest(graph: Graph, x: str, axes: Axes, why: str) -> str:
     """Gather the taps axis by axis, and keep the greatest, which needs least memory."""
-    for number, table in enumerate(_inside(axes), start=2):
-        taps = graph("Gather", x, table, axis=number, why=why)
+    for number, axis in enumerate(axes, start=2):
+        taps = graph("Gather", x, _inside(graph, axis), axis=number, why=why)
         x = graph("ReduceMax", taps, axes=[number + 1], keepdims=0)
     return x
 
 
-def _inside(axes: Axes) -> list[Table]:
+def _taps(graph: Graph, axis: Axis | FreeAxis) -> Value:
+    """List the input cell under each tap of each window; -1 where none is."""
+    return axis.taps(graph) if isinstance(axis, FreeAxis) else axis.taps()
+
+
+def _may_leave(axis: Axis | FreeAxis) -> bool:
+    """Whether taps lie outside the input, or behind the end of an adaptive window."""
+    return axis.may_leave if isinstance(axis, FreeAxis) else bool((axis.taps() < 0).any())
+
+
+def _or_else(graph: Graph, taps: Value, other: Value) -> Value:
+    """Put another cell in the place of what lies outside."""
+    return folded(graph, "Where", folded(graph, "Less", taps, np.int64(0)), other, taps)
+
+
+def _inside(graph: Graph, axis: Axis | FreeAxis) -> Value:
     """List the cells that `gathered` reads."""
-    tables = []
-    for axis in axes:
-        taps = axis.taps()
-        first = np.where(taps < 0, axis.input_size, taps).min(1, keepdims=True)
-        tables.append(np.where(taps < 0, np.minimum(first, axis.input_size - 1), taps))
-    return tables
+    taps = _taps(graph, axis)
+    if not _may_leave(axis):
+        return taps
+    size = in_graph(graph, axis.input_size)
+    first = folded(graph, "ReduceMin", _or_else(graph, taps, size), axes=[1], keepdims=1)
+    if _may_be_empty(axis):
+        last = in_graph(graph, axis.input_size - 1)
+        first = folded(graph, "Where", folded(graph, "Less", first, last), first, last)
+    return _or_else(graph, taps, first)
 
 
 def cells_of_taps(graph: Graph, axes: Axes) -> str:
     """Add up where in the plane the taps lie that `gathered` reads; made at run time, since it is large."""
     cells = ""
-    for number, table in enumerate(_inside(axes)):
-        below = math.prod(axis.input_size for axis in axes[number + 1 :])
-        part = (table * below).reshape(*table.shape, *[1] * (2 * (len(axes) - number - 1)))
+    for number, axis in enumerate(axes):
+        below = product(axis.input_size for axis in axes[number + 1 :])
+        part = folded(graph, "Mul", _inside(graph, axis), in_graph(graph, below))
+        part = _unsqueezed(graph, part, range(2, 2 * (len(axes) - number)))
         cells = graph("Add", cells, part) if cells else graph("Identity", part, why="Where in the plane each tap lies.")
     return cells
 
 
-def zero_behind(graph: Graph, x: str, axes: Axes) -> tuple[str, list[Table]]:
+def zero_behind(graph: Graph, x: str, axes: Axes) -> tuple[str, list[Value]]:
     """Put a zero behind each axis that has taps outside the input, and list what taps read then."""
-    tables = [np.where(axis.taps() < 0, axis.input_size, axis.taps()) for axis in axes]
-    outside = [int(table.max() == axis.input_size) for table, axis in zip(tables, axes, strict=True)]
+    outside = [int(_may_leave(axis)) for axis in axes]
+    tables = [_taps(graph, axis) for axis in axes]
+    tables = [
+        _or_else(graph, taps, in_graph(graph, axis.input_size)) if leaves else taps
+        for axis, taps, leaves in zip(axes, tables, outside, strict=True)
+    ]
     if any(outside):
         pads = [0] * (len(axes) + 4)
         x = graph("Pad", x, pads=[*pads, *outside], why="A zero to read in place of all padding.")
