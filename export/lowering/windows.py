@@ -39,14 +39,19 @@ def _pads(axes: Axes) -> list[int]:
 
 
 def attributes(axes: Axes) -> dict[str, list[int]]:
-    """Say windows in the words of MaxPool and AveragePool; the oldest opsets lack the word dilations."""
+    """Say windows in the words of MaxPool and AveragePool; the oldest opsets lack the word dilations.
+
+    Larger than the padded input are only the stride of a single window and the dilation of a single tap, and there one
+    number is as good as another: openvino keeps 32 bits of them, and dies of 0.
+    """
+    padded = [axis.pad_begin + axis.input_size + axis.pad_end + axis.ceil_overhang for axis in axes]
     words = {
         "kernel_shape": [axis.kernel_size for axis in axes],
-        "strides": [axis.stride for axis in axes],
+        "strides": [min(axis.stride, size) for axis, size in zip(axes, padded, strict=True)],
         "pads": _pads(axes),
     }
     if dilated(axes):
-        words["dilations"] = [axis.dilation for axis in axes]
+        words["dilations"] = [min(axis.dilation, size) for axis, size in zip(axes, padded, strict=True)]
     return words
 
 
