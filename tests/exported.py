@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,18 @@ def inferred_shapes(model: onnx.ModelProto) -> list[tuple[int | str, ...]]:
         tuple(size.dim_param or size.dim_value for size in output.type.tensor_type.shape.dim)
         for output in inferred.graph.output
     ]
+
+
+def run_in_openvino(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
+    """Run a model in openvino, in float32 throughout."""
+    ov = pytest.importorskip("openvino")
+    core = ov.Core()
+    config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", config)
+    taken = {name for each in compiled.inputs for name in each.names}  # an input that no node reads is none there
+    names = [value.name for value in model.graph.input]
+    found = compiled({name: array for name, array in zip(names, arrays, strict=True) if name in taken})
+    return [np.array(found[output]) for output in compiled.outputs]
 
 
 def check_model(model: onnx.ModelProto) -> None:

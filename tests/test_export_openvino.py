@@ -9,21 +9,13 @@ import pytest
 
 from pooling.operators import OPERATORS
 from tests.conftest import FLOATS, UNIT, Array, assert_same
-from tests.exported import LAYERS, full_shape, random_arrays, random_layer, to_onnx, with_samples
+from tests.exported import LAYERS, full_shape, random_arrays, random_layer, run_in_openvino, to_onnx, with_samples
 from tests.test_export_symbolic import FREE, MORE, enlarged, with_names
 
-ov = pytest.importorskip("openvino")
+pytest.importorskip("openvino")
 
 DTYPES = ("float32", "float16", "int8", "uint8", "int16", "uint16", "bool")
 """All whose numbers float32 holds; the page says what becomes of the others."""
-
-
-def run(model: Any, arrays: list[Array]) -> list[Array]:
-    core = ov.Core()
-    config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", config)
-    found = compiled(arrays)
-    return [found[output] for output in compiled.outputs]
 
 
 def has_empty_bins(layer: Any, arrays: list[Array]) -> bool:
@@ -51,7 +43,7 @@ def test_random_layers_equal_their_graphs_in_openvino(operator: str) -> None:
             model = to_onnx(layer, shape, dtype=dtype, verify=False)
         except ValueError:
             continue  # integers have no mean of nothing, and few divisors
-        results = run(model, arrays)
+        results = run_in_openvino(model, arrays)
         ran += 1
         values = expected[0] if isinstance(expected, tuple) else expected
         if isinstance(expected, tuple):
@@ -76,7 +68,7 @@ def test_models_for_maps_of_unknown_sizes_equal_their_layers_in_openvino(operato
         for more in MORE:
             arrays = random_arrays(rng, layer, enlarged(layer, shape, named, more), "float32")
             expected = layer(*arrays)
-            results = run(model, arrays)
+            results = run_in_openvino(model, arrays)
             values = expected[0] if isinstance(expected, tuple) else expected
             if isinstance(expected, tuple):
                 assert_same(results[1], expected[1])

@@ -67,9 +67,12 @@ def cells_named(graph: Graph, stage: Stage, index: str, x: str) -> str:
     if stage.indices == "torch":
         return index
     if stage.indices == "tensorflow":
-        return graph("Div", index, _channels(graph, stage, x)[1], why="Counted in each image, channels last.")
-    cell = graph("Mod", index, np.int64(math.prod(stage.sizes)), why="Counted over the whole tensor.")
-    return _transposed(graph, cell, stage.sizes[::-1]) if stage.indices == "onnx_column_major" else cell
+        cell = graph("Div", index, _channels(graph, stage, x)[1], why="Counted in each image, channels last.")
+    else:
+        cell = graph("Mod", index, np.int64(math.prod(stage.sizes)), why="Counted over the whole tensor.")
+    if stage.indices == "onnx_column_major":
+        cell = _transposed(graph, cell, stage.sizes[::-1])
+    return graph("Where", graph("Less", index, np.int64(0)), index, cell, why="A negative index names no cell.")
 
 
 def _transposed(graph: Graph, cell: str, sizes: Sequence[Number]) -> str:

@@ -67,15 +67,26 @@ def padded(graph: Graph, x: str, axes: Axes, value: float) -> str:
     return graph("Pad", x, graph.known[key], filling, why="Pads that are known at run time.")
 
 
+def _most(axis: Axis | FreeAxis) -> int:
+    """Cells of the padded input; where its size is not known, as many as openvino can count."""
+    if isinstance(axis, FreeAxis):
+        return 2**31 - 1
+    return axis.pad_begin + axis.input_size + axis.pad_end + axis.ceil_overhang
+
+
 def attributes(axes: Axes) -> dict[str, Any]:
-    """Say windows in the words of MaxPool and AveragePool; the oldest opsets lack the word dilations."""
+    """Say windows in the words of MaxPool and AveragePool; the oldest opsets lack the word dilations.
+
+    Larger than the padded input are only the stride of a single window and the dilation of a single tap, and there one
+    number is as good as another: openvino keeps 32 bits of them, and dies of 0.
+    """
     words = {
         "kernel_shape": [axis.kernel_size for axis in axes],
-        "strides": [axis.stride for axis in axes],
+        "strides": [min(axis.stride, _most(axis)) for axis in axes],
         "pads": _pads(axes),
     }
     if dilated(axes):
-        words["dilations"] = [axis.dilation for axis in axes]
+        words["dilations"] = [min(axis.dilation, _most(axis)) for axis in axes]
     return words
 
 
