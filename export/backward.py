@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,11 @@ from pooling.geometry import Sizes
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
 
+from .arguments import check_words, checked_dtype, checked_opset, checked_shape, shown, speaking_as
 from .backward_verification import verify_backward
 from .builder import Dims, Graph
 from .lowering.gradients import BACKWARD_LOWERINGS
-from .model import _check_words, _checked_dtype, _checked_opset, _checked_shape, _inputs, _shown, _stage
+from .model import declare_inputs, stage_of
 from .stages import Stage
 
 __all__ = ["to_onnx_backward"]
@@ -112,19 +113,8 @@ def to_onnx_backward(
     >>> print(model.graph.doc_string)
     Gradient of AvgPool2d(kernel_size=2): (N, 64, 56, 56), (N, 64, 112, 112) -> (N, 64, 112, 112)
     """
-    with _speaking_as("to_onnx_backward"):
+    with speaking_as("to_onnx_backward"):
         return _model(pool, input_shape, dtype, opset, layout, indices, output_size, finite, verify)
-
-
-@contextmanager
-def _speaking_as(function: str) -> Iterator[None]:
-    """Let sentences of what is shared with `to_onnx` begin with the function that was called."""
-    try:
-        yield
-    except Exception as error:
-        if len(error.args) == 1 and isinstance(error.args[0], str):
-            error.args = (error.args[0].replace("to_onnx:", f"{function}:", 1),)
-        raise
 
 
 def _model(
@@ -142,14 +132,14 @@ def _model(
         raise TypeError(
             f"to_onnx: pool={pool!r} must be a Layer, not {type(pool).__name__}; export one layer at a time"
         )
-    kind, shape, number = type(pool).__name__, _checked_shape(input_shape), _checked_dtype(dtype)
-    opset, finite = _checked_opset(opset), geometry.flag("to_onnx", "finite", finite)
-    _check_words(pool, layout, indices)
+    kind, shape, number = type(pool).__name__, checked_shape(input_shape), checked_dtype(dtype)
+    opset, finite = checked_opset(opset), geometry.flag("to_onnx", "finite", finite)
+    check_words(pool, layout, indices)
     verify = geometry.flag("to_onnx", "verify", verify)
     _refuse_without_gradient(pool, kind, number)
     if output_size is not None and pool.operator != "max_unpool":
         raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
-    stage = _stage(f"{kind}/backward", pool, shape, number, indices, output_size)
+    stage = stage_of(f"{kind}/backward", pool, shape, number, indices, output_size)
     lowered = partial(_lowered, stage=stage, dtype=number, shape=shape, finite=finite)
     try:
         graph, values = lowered(opset)
@@ -157,7 +147,7 @@ def _model(
         raise ValueError(_with_remedy(str(error), lowered, opset)) from None
     results = {name: (value, size) for name, value, size in zip(RESULTS, values, (shape, ()), strict=False)}
     output_shape = stage.order.shape_of_layer(stage.result)
-    title = f"Gradient of {stage.title}: {_shown(output_shape)}, {_shown(shape)} -> {_shown(shape)}"
+    title = f"Gradient of {stage.title}: {shown(output_shape)}, {shown(shape)} -> {shown(shape)}"
     model = graph.model(results, title)
     onnx.checker.check_model(model, full_check=True)
     if verify:
@@ -173,7 +163,7 @@ def _lowered(
     graph.scope = stage.name
     taken = (
         graph.input("grad_output", dtype, order.shape_of_layer(stage.result)),
-        *_inputs(graph, [stage], dtype, shape),
+        *declare_inputs(graph, [stage], dtype, shape),
     )
     ordered = tuple(order.to_channels_first(graph, each) for each in taken)
     first, *others = BACKWARD_LOWERINGS[stage.layer.operator](graph, stage, ordered)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -15,20 +14,16 @@ from pooling import geometry
 from pooling.fractional import _Fractional
 from pooling.geometry import Axis, Sizes
 from pooling.layers import Layer, Sequential
-from pooling.operators import BOOL, FLOATS, INTEGERS, OPERATORS
-from pooling.unpooling import CONVENTIONS
+from pooling.operators import OPERATORS
 
+from .arguments import check_words, checked_dtype, checked_opset, checked_shape, shown
 from .builder import Dims, Graph
 from .lowering import LOWERINGS
 from .sizes import FreeAxis, Size, adaptive_axis, free_axis
 from .stages import Order, Stage
 from .verification import Placed, verify_model
 
-__all__ = ["to_onnx"]
-
-OLDEST_OPSET = 7
-DEFAULT_OPSET = 19
-"""The oldest opset in which MaxPool and AveragePool have every attribute that the graphs use."""
+__all__ = ["declare_inputs", "stage_of", "to_onnx"]
 
 REGIONS = "regions"
 """Name of the number of regions, which is free at run time."""
@@ -151,12 +146,12 @@ def to_onnx(
     """
     if not isinstance(pool, (Layer, Sequential)):
         raise TypeError(f"to_onnx: pool={pool!r} must be a Layer or a Sequential, not {type(pool).__name__}")
-    shape, number = _checked_shape(input_shape), _checked_dtype(dtype)
-    graph = Graph(_checked_opset(opset), finite=geometry.flag("to_onnx", "finite", finite))
-    _check_words(pool, layout, indices)
+    shape, number = checked_shape(input_shape), checked_dtype(dtype)
+    graph = Graph(checked_opset(opset), finite=geometry.flag("to_onnx", "finite", finite))
+    check_words(pool, layout, indices)
     verify = geometry.flag("to_onnx", "verify", verify)
     stages = _resolved(pool, shape, number, indices, output_size)
-    values = _inputs(graph, stages, number, shape)
+    values = declare_inputs(graph, stages, number, shape)
     placed = []
     for order, run in groupby(stages, lambda stage: stage.order):
         together = list(run)
@@ -173,78 +168,11 @@ def to_onnx(
     output_shape = stages[-1].order.shape_of_layer(stages[-1].result) if stages else shape
     results = {name: (value, output_shape) for name, value in zip(("output", "indices"), values, strict=False)}
     title = stages[0].title if isinstance(pool, Layer) else f"Sequential({', '.join(stage.title for stage in stages)})"
-    model = graph.model(results, f"{title}: {_shown(shape)} -> {_shown(output_shape)}")
+    model = graph.model(results, f"{title}: {shown(shape)} -> {shown(output_shape)}")
     onnx.checker.check_model(model, full_check=True)
     if verify:
         verify_model(model, graph, placed)
     return model
-
-
-def _checked_shape(shape: Any) -> Dims:
-    if isinstance(shape, str) or not isinstance(shape, Sequence):
-        raise TypeError(
-            f"to_onnx: input_shape={shape!r} must be a sequence of integers and names, not {type(shape).__name__}"
-        )
-    for entry in shape:
-        if isinstance(entry, bool) or not (isinstance(entry, str) or hasattr(entry, "__index__")):
-            raise TypeError(
-                f"to_onnx: input_shape={shape!r} must hold integers and names, not {type(entry).__name__}; "
-                "give an unknown size a name such as 'N'"
-            )
-    sizes = tuple(entry if isinstance(entry, str) else operator.index(entry) for entry in shape)
-    for size in sizes:
-        if size == "" or (isinstance(size, int) and size < 0):
-            raise ValueError(f"to_onnx: input_shape={shape!r} must not hold {size!r}; give a size or a name")
-    return sizes
-
-
-def _checked_dtype(dtype: Any) -> np.dtype[Any]:
-    try:
-        if dtype is None:  # for NumPy that would be float64
-            raise TypeError
-        if isinstance(dtype, str) and dtype == "bfloat16":
-            from ml_dtypes import bfloat16 as dtype
-        found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
-    except TypeError:
-        raise TypeError(f"to_onnx: dtype={dtype!r} is no NumPy dtype; use a name such as 'float32'") from None
-    known = FLOATS + INTEGERS + BOOL
-    if found.name not in known:
-        raise TypeError(f"to_onnx: dtype={found.name} cannot be exported; use one of {', '.join(known)}")
-    return found
-
-
-def _checked_opset(opset: Any) -> int:
-    if opset is None:
-        return DEFAULT_OPSET
-    if isinstance(opset, bool) or not hasattr(opset, "__index__"):
-        raise TypeError(f"to_onnx: opset={opset!r} must be an integer or None, not {type(opset).__name__}")
-    newest = onnx.defs.onnx_opset_version()
-    if not OLDEST_OPSET <= opset <= newest:
-        raise ValueError(
-            f"to_onnx: opset={opset} must lie between {OLDEST_OPSET} and {newest}, the newest that onnx "
-            f"{onnx.__version__} knows"
-        )
-    return operator.index(opset)
-
-
-def _check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
-    for name, word, words in (("layout", layout, geometry.LAYOUTS), ("indices", indices, CONVENTIONS)):
-        if name == "layout" and word is None:
-            continue
-        if not isinstance(word, str):
-            raise TypeError(f"to_onnx: {name}={word!r} must be a string, not {type(word).__name__}")
-        if word not in words:
-            raise ValueError(f"to_onnx: {name}={word!r} must be one of {', '.join(map(repr, words))}")
-    for layer in [pool] if isinstance(pool, Layer) else pool:
-        if layout not in (None, layer.layout):
-            raise ValueError(
-                f"to_onnx: layout={layout!r} contradicts {type(layer).__name__}, whose layout is {layer.layout!r}; "
-                f"make the layer with layout={layout!r}, or leave the argument out"
-            )
-
-
-def _shown(shape: Dims) -> str:
-    return f"({', '.join(map(str, shape))})"
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -305,7 +233,7 @@ def _chained(
         if output_size is not None and layer.operator != "max_unpool":
             raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"
-        stage = _stage(name, layer, extents, dtype, indices, output_size, sample)
+        stage = stage_of(name, layer, extents, dtype, indices, output_size, sample)
         if windows not in ("regions", "named"):  # which nothing follows
             sample = layer.output_shape(sample)
             spatial = geometry.spatial_slice(len(extents), layer.dimensions, layer.layout, function=kind)
@@ -315,7 +243,7 @@ def _chained(
     return stages
 
 
-def _stage(
+def stage_of(
     name: str,
     layer: Layer,
     shape: Extents,
@@ -419,7 +347,7 @@ def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     return type(layer)(**arguments)
 
 
-def _inputs(graph: Graph, stages: Sequence[Stage], dtype: np.dtype[Any], shape: Dims) -> tuple[str, ...]:
+def declare_inputs(graph: Graph, stages: Sequence[Stage], dtype: np.dtype[Any], shape: Dims) -> tuple[str, ...]:
     """Add the inputs of the model."""
     values = [graph.input("input", dtype, shape)]
     operator = stages[0].layer.operator if stages else ""

@@ -1,0 +1,107 @@
+"""Arguments that all exports take, checked."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnx
+
+from pooling import geometry
+from pooling.layers import Layer, Sequential
+from pooling.operators import BOOL, FLOATS, INTEGERS
+from pooling.unpooling import CONVENTIONS
+
+from .builder import Dims
+
+__all__ = ["check_words", "checked_dtype", "checked_opset", "checked_shape", "shown", "speaking_as"]
+
+OLDEST_OPSET = 7
+DEFAULT_OPSET = 19
+"""The oldest opset in which MaxPool and AveragePool have every attribute that the graphs use."""
+
+
+@contextmanager
+def speaking_as(function: str) -> Iterator[None]:
+    """Let sentences of what is shared with `to_onnx` begin with the function that was called."""
+    try:
+        yield
+    except Exception as error:
+        if len(error.args) == 1 and isinstance(error.args[0], str):
+            error.args = (error.args[0].replace("to_onnx:", f"{function}:", 1),)
+        raise
+
+
+def checked_shape(shape: Any) -> Dims:
+    """Return a shape as sizes and names."""
+    if isinstance(shape, str) or not isinstance(shape, Sequence):
+        raise TypeError(
+            f"to_onnx: input_shape={shape!r} must be a sequence of integers and names, not {type(shape).__name__}"
+        )
+    for entry in shape:
+        if isinstance(entry, bool) or not (isinstance(entry, str) or hasattr(entry, "__index__")):
+            raise TypeError(
+                f"to_onnx: input_shape={shape!r} must hold integers and names, not {type(entry).__name__}; "
+                "give an unknown size a name such as 'N'"
+            )
+    sizes = tuple(entry if isinstance(entry, str) else operator.index(entry) for entry in shape)
+    for size in sizes:
+        if size == "" or (isinstance(size, int) and size < 0):
+            raise ValueError(f"to_onnx: input_shape={shape!r} must not hold {size!r}; give a size or a name")
+    return sizes
+
+
+def checked_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return a dtype that can be exported."""
+    try:
+        if dtype is None:  # for NumPy that would be float64
+            raise TypeError
+        if isinstance(dtype, str) and dtype == "bfloat16":
+            from ml_dtypes import bfloat16 as dtype
+        found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    except TypeError:
+        raise TypeError(f"to_onnx: dtype={dtype!r} is no NumPy dtype; use a name such as 'float32'") from None
+    known = FLOATS + INTEGERS + BOOL
+    if found.name not in known:
+        raise TypeError(f"to_onnx: dtype={found.name} cannot be exported; use one of {', '.join(known)}")
+    return found
+
+
+def checked_opset(opset: Any) -> int:
+    """Return the opset, or the one that is taken where none is given."""
+    if opset is None:
+        return DEFAULT_OPSET
+    if isinstance(opset, bool) or not hasattr(opset, "__index__"):
+        raise TypeError(f"to_onnx: opset={opset!r} must be an integer or None, not {type(opset).__name__}")
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= opset <= newest:
+        raise ValueError(
+            f"to_onnx: opset={opset} must lie between {OLDEST_OPSET} and {newest}, the newest that onnx "
+            f"{onnx.__version__} knows"
+        )
+    return operator.index(opset)
+
+
+def check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
+    """Refuse a layout that is not that of the layers, and an unknown convention of indices."""
+    for name, word, words in (("layout", layout, geometry.LAYOUTS), ("indices", indices, CONVENTIONS)):
+        if name == "layout" and word is None:
+            continue
+        if not isinstance(word, str):
+            raise TypeError(f"to_onnx: {name}={word!r} must be a string, not {type(word).__name__}")
+        if word not in words:
+            raise ValueError(f"to_onnx: {name}={word!r} must be one of {', '.join(map(repr, words))}")
+    for layer in [pool] if isinstance(pool, Layer) else pool:
+        if layout not in (None, layer.layout):
+            raise ValueError(
+                f"to_onnx: layout={layout!r} contradicts {type(layer).__name__}, whose layout is {layer.layout!r}; "
+                f"make the layer with layout={layout!r}, or leave the argument out"
+            )
+
+
+def shown(shape: Dims) -> str:
+    """Write a shape with its names as they are."""
+    return f"({', '.join(map(str, shape))})"
