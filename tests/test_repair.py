@@ -669,6 +669,21 @@ def test_a_difference_of_the_whole_is_raised(monkeypatch: pytest.MonkeyPatch) ->
         make_portable(one('y = MaxPool<kernel_shape=[3,3],auto_pad="SAME_UPPER">(x)'))
 
 
+def test_a_model_into_which_a_wrong_size_was_folded_is_not_called_verified() -> None:
+    # As torch does where a module reshapes by the size that shape inference has told it.
+    model = one(
+        "p = MaxPool<kernel_shape=[3,3],strides=[3,3],pads=[1,1,1,1],ceil_mode=1>(x) "
+        "s = Constant<value=int64[2]{1,9}>() y = Reshape(p, s)",
+        "float[1,1,5,5] x",
+        "float[N,K] y",
+    )
+    result = repaired(model)
+    assert only(result).became.startswith("MaxPool(kernel_shape=[3, 3]")
+    assert not result.verified
+    assert "every rewritten node gives what the text of ONNX says" in result.why
+    assert "the repaired model does not run there" in result.why
+
+
 def test_without_proof() -> None:
     result = make_portable(one('y = MaxPool<kernel_shape=[3,3],auto_pad="SAME_UPPER">(x)'), verify=False)
     assert not result.verified
