@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.geometry import VALID, Axis
+from pooling.geometry import VALID, Axis, window_count
 
 from .builder import Graph, Value
 
@@ -292,8 +292,8 @@ def free_axis(sample: Axis, size: Size, padding: Any = 0, ceil_mode: bool = Fals
     def placed(size: Number) -> tuple[Number, Number, Number]:
         """Return the size of the output, and pads."""
         if not same:
-            return (size + (declared + overhang - reach + stride)) // stride, sample.pad_begin, sample.pad_end
-        output = (size + (stride - 1)) // stride
+            return window_count(size + (declared + overhang), reach, stride), sample.pad_begin, sample.pad_end
+        output = window_count(size, 1, stride)
         if stride == 1:
             return output, sample.pad_begin, sample.pad_end
         total = _at_least_0(reach - 1 - (size - 1) % stride)

@@ -30,6 +30,7 @@ __all__ = [
     "pool_axes",
     "receptive_field",
     "unpool_size",
+    "window_count",
 ]
 
 INT64_MAX = 2**63 - 1
@@ -338,10 +339,9 @@ def _padding_pairs(
 # From arguments to axes
 
 
-def _window_count(padded: int, effective: int, stride: int, *, up: bool) -> int:
-    """Count the window positions of a padded axis, rounding the last step up or down."""
-    steps = -(-(padded - effective) // stride) if up else (padded - effective) // stride
-    return steps + 1
+def window_count(cells: Any, effective: int, stride: int) -> Any:
+    """Count the windows that fit into so many cells: a number of them, or an expression of a graph."""
+    return (cells + (stride - effective)) // stride
 
 
 def pool_axes(
@@ -389,7 +389,7 @@ def pool_axes(
     for i, name in enumerate(names):
         size, (begin, end) = input_size[i], pairs[i]
         padded = begin + size + end
-        output = _window_count(padded, effective[i], strides[i], up=round_up)
+        output = window_count(padded + (strides[i] - 1 if round_up else 0), effective[i], strides[i])
         if round_up and (output - 1) * strides[i] >= size + begin:
             output -= 1
         if output < 1 or size < 1:
