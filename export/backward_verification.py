@@ -24,14 +24,14 @@ from .verification import (
     REGIONS,
     TINY,
     UNIT,
-    _exact,
-    _gamma,
-    _inputs,
-    _laid_open,
-    _refuse_difference,
-    _Session,
-    _size,
-    _terms,
+    Session,
+    drawn_inputs,
+    gamma_of,
+    is_exact,
+    laid_open,
+    refuse_difference,
+    run_size,
+    terms_of,
 )
 
 __all__ = ["verify_backward"]
@@ -51,12 +51,12 @@ def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage) -> None:
     """
     regions = OPERATORS[stage.layer.operator].windows == "regions"
     free = not graph.planes_are_fixed and not regions
-    run = _Session(_laid_open(model, {}, stage if free else None))
+    run = Session(laid_open(model, {}, stage if free else None))
     for number, kind in enumerate(KINDS):
-        sizes = tuple(_size(size, position, number, free=free) for position, size in enumerate(stage.shape))
+        sizes = tuple(run_size(size, position, number, free=free) for position, size in enumerate(stage.shape))
         rng = np.random.default_rng([number, 1])
         dtype = graph.dtypes["input"]
-        others = _inputs(stage, sizes, dtype, kind, rng, finite=graph.finite)
+        others = drawn_inputs(stage, sizes, dtype, kind, rng, finite=graph.finite)
         batch = len(others[1]) if regions else sizes[0]
         gradient = _gradients(stage, (batch, sizes[1], *stage.sizes), dtype, kind, rng)
         arrays = [np.ascontiguousarray(stage.order.array_of_layer(gradient)), *others]
@@ -65,7 +65,7 @@ def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage) -> None:
             expected = _expected(stage, arrays)
             bounds = _allowed(stage, arrays, expected, kind)
         for (name, wanted), bound in zip(expected.items(), bounds, strict=True):
-            _refuse_difference(stage, name, found[name], wanted, bound)
+            refuse_difference(stage, name, found[name], wanted, bound)
 
 
 def _gradients(
@@ -111,7 +111,7 @@ def _roundings(stage: Stage) -> int:
         case "fractional_max_pool":
             return math.prod(stage.sizes)
         case "max_roi_pool" | "roi_align":
-            return REGIONS * math.prod(stage.sizes) * (1 if _exact(stage.layer) else _terms(stage))
+            return REGIONS * math.prod(stage.sizes) * (1 if is_exact(stage.layer) else terms_of(stage))
         case "blur_pool" | "max_blur_pool":
             # A tap outside stands for a cell that other taps may stand for as well.
             of_maxima = math.prod(np.broadcast_to(stage.arguments["kernel_size"], 2).tolist())
@@ -129,7 +129,7 @@ def _allowed(stage: Stage, arrays: list[Array], expected: dict[str, Array], kind
     type of the result.
     """
     layer, dtype, n = stage.layer, arrays[0].dtype, _roundings(stage)
-    if _exact(layer) and (kind == "ties" or n == 1):
+    if is_exact(layer) and (kind == "ties" or n == 1):
         return [None]
     unit = UNIT[dtype.name]
     wide = np.abs(expected["grad_input"].astype(np.float64))
@@ -140,7 +140,7 @@ def _allowed(stage: Stage, arrays: list[Array], expected: dict[str, Array], kind
         doubles[1] = doubles[1] if layer.operator == "gem_pool" else np.abs(doubles[1])
         p = float(stage.arguments.get("norm_type", stage.arguments.get("p", 2)))
         steep = 1.0 if math.isinf(p) else max(1, 1 / p) * (1 + abs(p - 1))
-        gamma = 2 * _gamma((taps_of(stage.axes) + 64) * steep + n, "float64")
+        gamma = 2 * gamma_of((taps_of(stage.axes) + 64) * steep + n, "float64")
         if layer.operator != "gem_pool":
             return [last + gamma * layer.backward(*doubles)]
         magnitude, _ = gem_pool2d_backward(doubles[0], doubles[1], **stage.arguments)
@@ -148,15 +148,16 @@ def _allowed(stage: Stage, arrays: list[Array], expected: dict[str, Array], kind
         size = float(layer(doubles[1]).max(initial=0)) * float(doubles[0].sum())
         return [last + gamma * magnitude, np.asarray(gamma * 745 * size / p)]
     if layer.operator in ("blur_pool", "max_blur_pool"):
-        return [last + 2 * _gamma(n + 8, "float64") * layer.backward(*doubles)]
+        return [last + 2 * gamma_of(n + 8, "float64") * layer.backward(*doubles)]
     if layer.operator == "roi_align":
         working = "float32" if dtype.itemsize == 2 else "float64"
-        return [last + 2 * _gamma(n + 8, working) * layer.backward(*doubles, *arrays[2:])]
+        return [last + 2 * gamma_of(n + 8, working) * layer.backward(*doubles, *arrays[2:])]
     arguments = dict(stage.arguments)
     if arguments.get("divisor_override") is not None:
         arguments["divisor_override"] = abs(arguments["divisor_override"])
     held = "float64" if dtype == np.float64 else "float32"
     made = working_dtype(dtype, n).name if "avg" in layer.operator else held
     return [
-        last + (_gamma(n + 3, made) + _gamma(n + 3, held)) * type(layer)(**arguments).backward(*doubles, *arrays[2:])
+        last
+        + (gamma_of(n + 3, made) + gamma_of(n + 3, held)) * type(layer)(**arguments).backward(*doubles, *arrays[2:])
     ]

@@ -1,4 +1,8 @@
-"""A graph under construction, so that building one reads as the expression that it computes."""
+"""A graph under construction, so that building one reads as the expression that it computes.
+
+It stands on `onnx.helper` alone: the schemas that tell what an opset lacks are onnx's own, and nothing else has to be
+installed. onnxscript writes functions for one opset at a time, and these graphs exist in every opset.
+"""
 
 from __future__ import annotations
 
@@ -179,8 +183,9 @@ class Graph:
         results : mapping
             From the name that a result shall have to the tensor that holds it, and its shape.
         description : str
-            Doc string of the graph.
+            Begins the doc string of the graph, which also says why types are converted.
         """
+        casts = dict.fromkeys(node.doc_string for node in self.nodes if node.op_type == "Cast" and node.doc_string)
         self._final = {tensor: name for name, (tensor, _) in results.items()}
         for node in self.nodes:
             for tensors in (node.input, node.output):
@@ -191,7 +196,7 @@ class Graph:
             [_described(name, self.dtypes[name], shape) for name, shape in self.inputs.items()],
             [_described(name, self.dtypes[tensor], shape) for name, (tensor, shape) in results.items()],
             initializer=self.constants,
-            doc_string=description,
+            doc_string="\n".join([description, *casts]),
         )
         imports = [helper.make_opsetid("", self.opset)]
         return helper.make_model(

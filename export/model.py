@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import DTypeLike
 
 from pooling import geometry
-from pooling.fractional import _Fractional
+from pooling.fractional import FractionalCall
 from pooling.geometry import Axis, Sizes
 from pooling.layers import Layer, Sequential
 from pooling.operators import OPERATORS
@@ -338,7 +338,7 @@ def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     array = np.broadcast_to(np.zeros((), dtype), sizes)
     given, rng = arguments["_random_samples"], arguments["rng"]
     names = ("kernel_size", "output_size", "output_ratio", "layout")
-    pooling = _Fractional.of(layer.function, dimensions, array, *(arguments[name] for name in names))
+    pooling = FractionalCall.of(layer.function, dimensions, array, *(arguments[name] for name in names))
     geometry.flag(layer.function, "return_indices", arguments["return_indices"])
     samples = pooling.samples(given, rng)
     batch = sizes[0] if len(sizes) == dimensions + 2 else 1

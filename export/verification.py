@@ -25,7 +25,25 @@ from .lowering.means import working_dtype
 from .lowering.windows import taps_of
 from .stages import Stage
 
-__all__ = ["Placed", "VerificationError", "run_model", "verify_model"]
+__all__ = [
+    "KINDS",
+    "LARGEST",
+    "REGIONS",
+    "TINY",
+    "UNIT",
+    "Placed",
+    "Session",
+    "VerificationError",
+    "drawn_inputs",
+    "gamma_of",
+    "is_exact",
+    "laid_open",
+    "refuse_difference",
+    "run_model",
+    "run_size",
+    "terms_of",
+    "verify_model",
+]
 
 Array = NDArray[Any]
 
@@ -71,14 +89,14 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed])
     """
     inner = {graph.final(tensor): graph.dtypes[tensor] for each in placed for tensor in (*each.taken, *each.given)}
     free = not graph.planes_are_fixed and len({each.stage.order for each in placed}) == 1
-    run = _Session(_laid_open(model, inner, placed[0].stage if free else None))
+    run = Session(laid_open(model, inner, placed[0].stage if free else None))
     if not placed:
         return
     first, dtype = placed[0].stage, graph.dtypes["input"]
     for number, (kind, sizes) in enumerate(_occasions([each.stage for each in placed], dtype, free=free)):
         rng = np.random.default_rng([number, len(placed)])
         arrays = dict(
-            zip(graph.inputs, _inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite), strict=True)
+            zip(graph.inputs, drawn_inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite), strict=True)
         )
         found = arrays | run(arrays)
         for each in placed:
@@ -95,18 +113,21 @@ def _occasions(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> 
     first = stages[0]
     if not any(stage.free for stage in stages):
         for number, kind in enumerate(KINDS):
-            yield kind, tuple(_size(size, position, number, free=free) for position, size in enumerate(first.shape))
+            yield (
+                kind,
+                tuple(run_size(size, position, number, free=free) for position, size in enumerate(first.shape)),
+            )
         return
     least = _smallest(stages, dtype)
     for number, (kind, more) in enumerate(product(KINDS, MORE)):
         named: dict[int | str, int] = {}
         for position, size in enumerate(first.shape):
             if isinstance(size, str) and size not in named:
-                beyond = more[position - 2] if position > 1 else _size(size, position, number % 3, free=free) - 1
+                beyond = more[position - 2] if position > 1 else run_size(size, position, number % 3, free=free) - 1
                 named[size] = least[size] + beyond
         if _works(stages, named, dtype):
             sizes = enumerate(first.shape)
-            yield kind, tuple(named.get(size) or _size(size, position, 0, free=free) for position, size in sizes)
+            yield kind, tuple(named.get(size) or run_size(size, position, 0, free=free) for position, size in sizes)
 
 
 def _smallest(stages: Sequence[Stage], dtype: np.dtype[Any]) -> dict[int | str, int]:
@@ -138,7 +159,7 @@ def _works(stages: Sequence[Stage], named: Mapping[Any, int], dtype: np.dtype[An
     return True
 
 
-def _size(size: int | str, position: int, occasion: int, *, free: bool) -> int:
+def run_size(size: int | str, position: int, occasion: int, *, free: bool) -> int:
     """Choose the size of an axis: names change from one occasion to the next."""
     if isinstance(size, str):
         return ((2, 1, 3), (3, 2, 1))[position][occasion]
@@ -149,7 +170,7 @@ def _size(size: int | str, position: int, occasion: int, *, free: bool) -> int:
 # Models that show what goes on in them
 
 
-def _laid_open(model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Stage | None = None) -> onnx.ModelProto:
+def laid_open(model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Stage | None = None) -> onnx.ModelProto:
     """Copy a model with all the named tensors among its outputs, and with bfloat16, which NumPy lacks, as float32.
 
     Parameters
@@ -194,7 +215,7 @@ def _laid_open(model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: St
     return copy
 
 
-class _Session:
+class Session:
     """A model in onnxruntime."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -257,7 +278,7 @@ def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
         Its outputs, in their order.
     """
     names = [value.name for value in model.graph.input]
-    found = _Session(_laid_open(model, {}))(dict(zip(names, arrays, strict=True)))
+    found = Session(laid_open(model, {}))(dict(zip(names, arrays, strict=True)))
     return [found[value.name] for value in model.graph.output]
 
 
@@ -265,7 +286,7 @@ def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
 # What models are verified with
 
 
-def _inputs(
+def drawn_inputs(
     stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator, *, finite: bool
 ) -> list[Array]:
     """Draw the inputs of a model whose first layer takes tensors of these sizes, as the layer has them."""
@@ -309,7 +330,7 @@ def _elements(
         return np.where(rng.random(sizes) < 0.5, np.copysign(ties, rng.normal(size=sizes)), -0.0).astype(dtype)
     finite = finite or stage.layer.operator == "roi_align"
     # Sums of these do not overflow.
-    largest = LARGEST[dtype.name] / (1 if _exact(stage.layer) else 4 * _terms(stage))
+    largest = LARGEST[dtype.name] / (1 if is_exact(stage.layer) else 4 * terms_of(stage))
     if kind == "numbers":
         x = rng.normal(size=sizes)
         rare = np.array([0.0] if finite else [np.nan, np.inf, -np.inf])
@@ -327,12 +348,12 @@ def _elements(
 # What equal means
 
 
-def _exact(layer: Layer) -> bool:
+def is_exact(layer: Layer) -> bool:
     """Whether results are elements of the input."""
     return OPERATORS[layer.operator].reducer in ("greatest", "smallest", "place")
 
 
-def _terms(stage: Stage) -> int:
+def terms_of(stage: Stage) -> int:
     """Numbers that make one result, at most."""
     operator, arguments = stage.layer.operator, stage.arguments
     if operator == "roi_align":
@@ -348,22 +369,22 @@ def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = No
     be, and each rounds once more to the type of the result. A few roundings are added for factors and powers.
     """
     layer, dtype = stage.layer, x.dtype
-    if dtype.name not in FLOATS or _exact(layer):
+    if dtype.name not in FLOATS or is_exact(layer):
         return None
-    unit, n = UNIT[dtype.name], _terms(stage)
+    unit, n = UNIT[dtype.name], terms_of(stage)
     wide, magnitude = np.abs(expected.astype(np.float64)), np.abs(x.astype(np.float64))
     last = 2 * unit * wide + n * TINY[dtype.name]
     if layer.operator in ("lp_pool", "global_lp_pool", "gem_pool"):
         p = float(layer.arguments.get("norm_type", layer.arguments.get("p", 2)))
         # Roots make errors of sums smaller or larger by 1 / p; a power is off by what its logarithm is.
-        return last + 2 * _gamma((n + 64) * max(1, 1 / p), "float64") * wide
+        return last + 2 * gamma_of((n + 64) * max(1, 1 / p), "float64") * wide
     if layer.operator in ("blur_pool", "max_blur_pool"):
-        return last + 2 * _gamma(n + 8, "float64") * layer(magnitude)
+        return last + 2 * gamma_of(n + 8, "float64") * layer(magnitude)
     if layer.operator == "roi_align":
         finite = magnitude.max(initial=0)
         # A coordinate of the size of a map is off by a rounding of that size, and with it the weight of a pixel.
         held = "float64" if dtype == np.float64 else "float32"
-        return last + 2 * _gamma(n + 64 * max(stage.spatial), held) * finite * np.ones_like(wide)
+        return last + 2 * gamma_of(n + 64 * max(stage.spatial), held) * finite * np.ones_like(wide)
     arguments = dict(layer.arguments)
     divisor = arguments.get("divisor_override")
     if divisor is not None:
@@ -371,7 +392,7 @@ def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = No
         # The mean of all taps loses what is less than the smallest number, before it is multiplied.
         last = last + n * max(1 / abs(divisor) - 1, 0) * TINY[dtype.name]
     made = working_dtype(dtype, taps_of((lowered or stage).windows), divisor).name
-    gamma = _gamma(n + 5, made) + min(_gamma(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
+    gamma = gamma_of(n + 5, made) + min(gamma_of(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
     return last + gamma * type(layer)(**_known(layer, arguments))(magnitude)
 
 
@@ -379,7 +400,8 @@ def _known(layer: Layer, arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in arguments.items() if key != "rounding"}
 
 
-def _gamma(roundings: float, dtype: str) -> float:
+def gamma_of(roundings: float, dtype: str) -> float:
+    """Bound the relative error of so many roundings one after another (Higham, "Accuracy and Stability", 3.1)."""
     small = roundings * UNIT[dtype]
     return small / (1 - small) if small < 0.5 else math.inf
 
@@ -403,10 +425,11 @@ def _compare(placed: Placed, taken: Sequence[Array], found: dict[str, Array], gr
         named = convert_indices(torch, taken[0].shape, source="torch", target=convention)
         expected[1] = order.array_of_layer(named)
     for name, tensor, wanted, bound in zip(("output", "indices"), placed.given, expected, bounds, strict=False):
-        _refuse_difference(stage, name, order.array_of_layer(found[graph.final(tensor)]), wanted, bound)
+        refuse_difference(stage, name, order.array_of_layer(found[graph.final(tensor)]), wanted, bound)
 
 
-def _refuse_difference(stage: Stage, name: str, given: Array, wanted: Array, bound: Array | None) -> None:
+def refuse_difference(stage: Stage, name: str, given: Array, wanted: Array, bound: Array | None) -> None:
+    """Raise the error that shows the first element which differs by more than the bound."""
     runtime: Any = import_module("onnxruntime")
     where = f"to_onnx: {stage.title} in onnxruntime {runtime.__version__}"
     if given.dtype != wanted.dtype or given.shape != wanted.shape:

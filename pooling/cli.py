@@ -117,16 +117,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _named_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    match = re.fullmatch(r"(.+)=(\d+(?:x\d+)*)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a name and sizes, such as data=1x3x224x224")
-    return match[1], tuple(map(int, match[2].split("x")))
+    name, shape = _open_shape(text)
+    sizes = tuple(size for size in shape if size is not None)
+    if len(sizes) < len(shape):
+        raise argparse.ArgumentTypeError(f"{text!r} must have a number for every size, such as data=1x3x224x224")
+    return name, sizes
 
 
 def _open_shape(text: str) -> tuple[str, tuple[int | None, ...]]:
     match = re.fullmatch(r"(.+)=((?:\d+|\?)(?:x(?:\d+|\?))*)", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a name and sizes, such as data=?x3x224x224")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a name and sizes, such as data=1x3x224x224")
     return match[1], tuple(None if size == "?" else int(size) for size in match[2].split("x"))
 
 

@@ -34,7 +34,7 @@ Ratio = float | Sequence[float]
 
 
 @dataclass(frozen=True)
-class _Fractional:
+class FractionalCall:
     """A checked call: the array, the windows' sizes, and the shapes as adaptive pooling has them."""
 
     array: AnyArray
@@ -52,7 +52,7 @@ class _Fractional:
         output_size: Any,
         output_ratio: Any,
         layout: str,
-    ) -> _Fractional:
+    ) -> FractionalCall:
         """Check the arguments of a public function, but for the samples."""
         array = as_array(function, "input", input, OPERATORS["fractional_max_pool"].dtypes)
         _, spatial = batch_and_spatial(function, array.shape, dimensions, layout)
@@ -112,7 +112,7 @@ class _Fractional:
             # torch reads the samples of two axes in the order W, H, of three axes in the order D, H, W.
             phases = samples[:, 1 - i if dimensions == 2 else i]
             starts.append(
-                _starts(call.function, axis.name, axis.input_size, self.kernel_size[i], axis.output_size, phases)
+                window_starts(call.function, axis.name, axis.input_size, self.kernel_size[i], axis.output_size, phases)
             )
         result = result_array(call.function, out, call.output_shape, call.dtype, self.array)
         indices = np.empty(call.output_shape, np.int64) if indexed else None
@@ -133,7 +133,7 @@ class _Fractional:
         return result, indices
 
 
-def _starts(function: str, name: str, size: int, kernel: int, count: int, samples: AnyArray) -> NDArray[np.int64]:
+def window_starts(function: str, name: str, size: int, kernel: int, count: int, samples: AnyArray) -> NDArray[np.int64]:
     """Place the windows of one axis for each map, in the arithmetic of the samples' dtype, as torch does."""
     last, number = size - kernel, samples.dtype.type
     with np.errstate(over="ignore", invalid="ignore"):
@@ -239,7 +239,7 @@ def fractional_max_pool2d(
     array([ 6.,  8.,  9., 16., 18., 19., 21., 23., 24.])
     """
     function = "fractional_max_pool2d"
-    pooling = _Fractional.of(function, 2, input, kernel_size, output_size, output_ratio, layout)
+    pooling = FractionalCall.of(function, 2, input, kernel_size, output_size, output_ratio, layout)
     indexed = geometry.flag(function, "return_indices", return_indices)
     result, indices = pooling.pool(pooling.samples(_random_samples, rng), out, indexed=indexed)
     return result if indices is None else (result, indices)
@@ -333,14 +333,14 @@ def fractional_max_pool3d(
     array([ 6.,  8.,  9., 16., 18., 19., 21., 23., 24.])
     """
     function = "fractional_max_pool3d"
-    pooling = _Fractional.of(function, 3, input, kernel_size, output_size, output_ratio, layout)
+    pooling = FractionalCall.of(function, 3, input, kernel_size, output_size, output_ratio, layout)
     indexed = geometry.flag(function, "return_indices", return_indices)
     result, indices = pooling.pool(pooling.samples(_random_samples, rng), out, indexed=indexed)
     return result if indices is None else (result, indices)
 
 
 def _backward(
-    pooling: _Fractional,
+    pooling: FractionalCall,
     grad_output: ArrayLike,
     samples: ArrayLike | None,
     indices: ArrayLike | None,
@@ -419,7 +419,7 @@ def fractional_max_pool2d_backward(
     """
     function = "fractional_max_pool2d_backward"
     geometry.flag(function, "return_indices", return_indices)
-    pooling = _Fractional.of(function, 2, input, kernel_size, output_size, output_ratio, layout)
+    pooling = FractionalCall.of(function, 2, input, kernel_size, output_size, output_ratio, layout)
     return _backward(pooling, grad_output, _random_samples, indices, out)
 
 
@@ -481,7 +481,7 @@ def fractional_max_pool3d_backward(
     """
     function = "fractional_max_pool3d_backward"
     geometry.flag(function, "return_indices", return_indices)
-    pooling = _Fractional.of(function, 3, input, kernel_size, output_size, output_ratio, layout)
+    pooling = FractionalCall.of(function, 3, input, kernel_size, output_size, output_ratio, layout)
     return _backward(pooling, grad_output, _random_samples, indices, out)
 
 

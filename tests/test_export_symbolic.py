@@ -120,13 +120,13 @@ def test_models_are_verified_at_several_sizes(operator: str, monkeypatch: pytest
     seen: list[tuple[int, ...]] = []
     from pooling.export import verification
 
-    inputs = verification._inputs
+    inputs = verification.drawn_inputs
 
     def noted(*arguments: Any, **keywords: Any) -> Any:
         seen.append(arguments[1])
         return inputs(*arguments, **keywords)
 
-    monkeypatch.setattr(verification, "_inputs", noted)
+    monkeypatch.setattr(verification, "drawn_inputs", noted)
     for seed in range(6):
         rng = np.random.default_rng([seed, FREE.index(operator), 6])
         layer, sizes = random_layer(rng, operator, int(rng.choice([each.dimensions for each in LAYERS[operator]])))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pooling import geometry
-from pooling.fractional import _starts
+from pooling.fractional import window_starts
 
 from ..builder import Graph
 from ..stages import Stage
@@ -53,6 +53,6 @@ def _windows(stage: Stage) -> tuple[list[NDArray[np.int64]], tuple[int, ...]]:
     starts = []
     for i, (size, taps, count) in enumerate(zip(stage.spatial, kernel, sizes, strict=True)):
         phases = samples[:, 1 - i if dimensions == 2 else i]
-        begins = _starts(name, geometry.axis_names(dimensions)[i], size, taps, count, phases)
+        begins = window_starts(name, geometry.axis_names(dimensions)[i], size, taps, count, phases)
         starts.append(begins.reshape(*given.shape[:2], count))
     return starts, kernel

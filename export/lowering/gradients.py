@@ -32,11 +32,11 @@ from .holders import (
     weighed_up,
 )
 from .indices import cells_named
-from .means import _counts, working_dtype
-from .norms import _power, _root
+from .means import window_counts, working_dtype
+from .norms import power_of, root_of
 from .region_gradients import max_roi_pool_backward, roi_align_backward
 from .special import is_nan
-from .unpooling import _refused, _shape_of_planes
+from .unpooling import refused_indices, shape_of_planes
 from .windows import empty, tap_axes, zero_behind
 
 __all__ = ["BACKWARD_LOWERINGS"]
@@ -148,13 +148,13 @@ def max_unpool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> 
     cells = math.prod(stage.sizes)
     flat = np.array([0, 0, stage.cells])
     named = graph("Reshape", cells_named(graph, stage, indices, x), flat, why="One row of indices for each plane.")
-    named = _refused(graph, named, cells)
+    named = refused_indices(graph, named, cells)
     gradients = graph("Reshape", _wide(graph, grad), np.array([0, 0, cells]))
     taken = graph("GatherElements", gradients, named, axis=2, why=stage.title)
     numbers = graph("Expand", np.arange(stage.cells, dtype=np.int64), graph("Shape", named))
     none = graph(
         "ConstantOfShape",
-        _shape_of_planes(graph, x, cells),
+        shape_of_planes(graph, x, cells),
         value=numpy_helper.from_array(np.zeros(1, np.int64)),
     )
     words: dict[str, Any] = {"reduction": "max"} if graph.opset >= 18 else {}
@@ -180,7 +180,7 @@ def avg_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tu
     if divisor is not None and not 2.0**-126 <= abs(divisor) < 2.0**127:
         working = np.dtype(np.float64)
     grad = graph.cast(grad, working, why=f"Sums of {dtype.name} are made in {working} and rounded once.")
-    over: Value = np.array(divisor, working) if divisor is not None else _counts(graph, axes, include, working)
+    over: Value = np.array(divisor, working) if divisor is not None else window_counts(graph, axes, include, working)
     share = graph("Div", grad, over, why=f"{stage.title}: the share of each element.")
     total = added_up(graph, share, axes, "For each cell the windows that hold it.")
     return (graph.cast(total, dtype),)
@@ -256,7 +256,7 @@ def _by_ratios(graph: Graph, stage: Stage, grad: str, magnitudes: str, p: float)
     scale, root, grad = (gathered(graph, each, tables, why) for each in (scale, root, grad))
     cell = graph("Unsqueeze", magnitudes, axes=slot_axes(tables))
     ratio = graph("Div", graph("Div", cell, scale), root, why="Part of the norm, which might overflow itself.")
-    term = graph("Mul", grad, _power(graph, ratio, p - 1, stage.title))
+    term = graph("Mul", grad, power_of(graph, ratio, p - 1, stage.title))
     lacking = missing(graph, tables)
     if lacking:
         term = graph("Where", lacking, np.float64(0), term)
@@ -274,10 +274,10 @@ def gem_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tu
     lifted = graph("Where", low, eps, wide, why="max(x, eps), which leaves NaN alone.")
     scale, root = _norm_in_two(graph, lifted, [2, 3], p, "ReduceMean", stage.title)
     ratio = graph("Div", graph("Div", lifted, scale), root)
-    rate: Value = np.float64(1) if p == 1 else _power(graph, ratio, p - 1, stage.title)
+    rate: Value = np.float64(1) if p == 1 else power_of(graph, ratio, p - 1, stage.title)
     slope = graph("Mul", gradients, graph("Div", rate, count), why="The share of each element.")
     slope = graph("Where", low, np.float64(0), slope, why="What is below eps has none.")
-    entropy = graph("Mul", _power(graph, ratio, p, "With respect to p."), graph("Log", ratio))
+    entropy = graph("Mul", power_of(graph, ratio, p, "With respect to p."), graph("Log", ratio))
     entropy = graph("Where", _is_zero(graph, ratio), np.float64(0), entropy)
     total = graph("ReduceSum", entropy, axes=[2, 3], keepdims=1)
     mean = graph("Div", graph("Mul", graph("Div", graph("Mul", scale, root), np.float64(p)), total), count)
@@ -290,8 +290,8 @@ def _norm_in_two(graph: Graph, taps: str, axes: Sequence[int], p: float, combine
     largest = graph("ReduceMax", taps, axes=axes, keepdims=1)
     usual = graph("And", graph("Greater", largest, np.float64(0)), graph("Less", largest, np.float64(np.inf)))
     scale = graph("Where", usual, largest, np.float64(1), why="What is taken out: nothing of 0, infinity and NaN.")
-    powers = _power(graph, graph("Div", taps, scale), p, why)
-    return scale, _root(graph, graph(combine, powers, axes=axes, keepdims=1), p)
+    powers = power_of(graph, graph("Div", taps, scale), p, why)
+    return scale, root_of(graph, graph(combine, powers, axes=axes, keepdims=1), p)
 
 
 def _is_zero(graph: Graph, magnitudes: str) -> str:

@@ -16,7 +16,13 @@ from ..sizes import FreeAxis, folded
 from ..stages import Stage
 from .windows import Axes, attributes, moves, padded, single, summed, taps_of, why_not_one_node
 
-__all__ = ["MANY_TAPS", "avg_pool", "global_avg_pool", "working_dtype"]
+__all__ = [
+    "MANY_TAPS",
+    "avg_pool",
+    "global_avg_pool",
+    "window_counts",
+    "working_dtype",
+]
 
 MANY_TAPS = 1024
 """Of more taps than these the mean is made in float64: runtimes add up float32 one number after another."""
@@ -69,7 +75,7 @@ def _mean_by_node(graph: Graph, stage: Stage, x: str, include: bool, divisor: fl
         return graph("Mul", mean, scale, why=f"{stage.title}: times {taps} taps, by the divisor.")
     if any(map(moves, axes)) and not include:
         mean = graph("AveragePool", x, **words, count_include_pad=1, why="Of all taps, padding too.")
-        counts = _counts(graph, axes, include, graph.dtypes[x])
+        counts = window_counts(graph, axes, include, graph.dtypes[x])
         share = graph("Div", np.array(taps, graph.dtypes[x]), counts)
         return graph("Mul", mean, share, why=f"{stage.title}: times {taps} taps, by those in the input.")
     if include and any(axis.ceil_overhang for axis in axes):
@@ -86,10 +92,10 @@ def _mean_of_gathered(graph: Graph, stage: Stage, x: str, include: bool, divisor
     dtype = graph.dtypes[x]
     if divisor is not None:
         return graph("Div", total, np.array(divisor, dtype), why=stage.title)
-    return graph("Div", total, _counts(graph, stage.windows, include, dtype), why=stage.title)
+    return graph("Div", total, window_counts(graph, stage.windows, include, dtype), why=stage.title)
 
 
-def _counts(graph: Graph, axes: Axes, include: bool, dtype: np.dtype[Any]) -> Value:
+def window_counts(graph: Graph, axes: Axes, include: bool, dtype: np.dtype[Any]) -> Value:
     """Count the elements of each window; where they differ, multiplied at run time from those of each axis."""
     counts = [_divisors(graph, axis, include) for axis in axes]
     if not any(isinstance(count, str) or count.min() != count.max() for count in counts):
@@ -138,7 +144,7 @@ def _whole_mean(graph: Graph, stage: Stage, x: str, include: bool, divisor: floa
     """Divide sums in int64, which rounds nothing, and round the quotient as the layer does."""
     dtype = graph.dtypes[x]
     rounding = stage.arguments.get("rounding", "half_even")
-    factor, over = 1, _counts(graph, stage.windows, include, np.dtype(np.int64)) if divisor is None else ""
+    factor, over = 1, window_counts(graph, stage.windows, include, np.dtype(np.int64)) if divisor is None else ""
     if divisor is not None:
         factor, denominator = _exact_factor(stage, dtype, float(divisor))
         over = np.int64(denominator)

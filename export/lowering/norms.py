@@ -12,7 +12,13 @@ from ..stages import Stage
 from .special import is_nan
 from .windows import summed, tap_axes, zero_behind
 
-__all__ = ["gem_pool", "global_lp_pool", "lp_pool"]
+__all__ = [
+    "gem_pool",
+    "global_lp_pool",
+    "lp_pool",
+    "power_of",
+    "root_of",
+]
 
 SAFE_POWERS = (0.125, 6.0)
 """Powers between these of any float32, and sums of them, neither overflow nor vanish in float64."""
@@ -27,8 +33,8 @@ def lp_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, .
     why = "Padding counts as 0."
     safe = dtype != np.float64 and SAFE_POWERS[0] <= p <= SAFE_POWERS[1]
     if safe or p == 1:
-        total = summed(graph, _power(graph, magnitudes, p, stage.title), stage.windows, why)
-        return (graph.cast(_root(graph, total, p), dtype),)
+        total = summed(graph, power_of(graph, magnitudes, p, stage.title), stage.windows, why)
+        return (graph.cast(root_of(graph, total, p), dtype),)
     taps, tables = zero_behind(graph, magnitudes, stage.windows)
     for number, table in enumerate(tables):
         taps = graph("Gather", taps, table, axis=2 + 2 * number, why=why)
@@ -59,13 +65,15 @@ def _magnitudes(graph: Graph, x: str) -> str:
     return graph("Abs", graph.cast(x, np.float64, why="Powers are made in float64 and rounded once."))
 
 
-def _power(graph: Graph, x: str, p: float, why: str) -> str:
+def power_of(graph: Graph, x: str, p: float, why: str) -> str:
+    """Raise to a power."""
     if p == 1:
         return x
     return graph("Mul", x, x, why=why) if p == 2 else graph("Pow", x, np.float64(p), why=why)
 
 
-def _root(graph: Graph, x: str, p: float) -> str:
+def root_of(graph: Graph, x: str, p: float) -> str:
+    """Take the p-th root."""
     if p == 1:
         return x
     return graph("Sqrt", x) if p == 2 else graph("Pow", x, np.float64(1 / p))
@@ -86,6 +94,6 @@ def _norm(graph: Graph, taps: str, axes: Sequence[int], p: float, why: str, comb
     largest = graph("ReduceMax", taps, axes=axes, keepdims=1)
     usual = graph("And", graph("Greater", largest, np.float64(0)), graph("Less", largest, np.float64(np.inf)))
     scale = graph("Where", usual, largest, np.float64(1), why="What is taken out: nothing of 0, infinity and NaN.")
-    powers = _power(graph, graph("Div", taps, scale), p, why)
-    root = _root(graph, graph(combine, powers, axes=axes, keepdims=keep), p)
+    powers = power_of(graph, graph("Div", taps, scale), p, why)
+    root = root_of(graph, graph(combine, powers, axes=axes, keepdims=keep), p)
     return graph("Mul", root, scale if keep else graph("Squeeze", scale, axes=axes))

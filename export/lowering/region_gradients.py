@@ -12,7 +12,7 @@ from pooling import geometry
 from ..builder import Graph
 from ..stages import Stage
 from .extremes import Keys, greatest_of_taps
-from .regions import _along, _column, _cut, _interpolated, _pixels, _places, _Samples
+from .regions import BinSamples, as_column, between_pixels, cut_to_map, on_axis, pixels_of, places_of
 from .special import is_nan
 
 __all__ = ["max_roi_pool_backward", "roi_align_backward"]
@@ -22,10 +22,10 @@ def max_roi_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -
     """Lower the gradient of max pooling of regions: to the first of the greatest pixels of each window."""
     grad, x, rois = inputs
     dtype = graph.dtypes[grad]
-    rows, columns = (_cut(graph, stage, rois, axis, bins) for axis, bins in enumerate(_bins(stage)))
-    maps = graph.cast(_column(graph, rois, 0), np.int64)
+    rows, columns = (cut_to_map(graph, stage, rois, axis, bins) for axis, bins in enumerate(_bins(stage)))
+    maps = graph.cast(as_column(graph, rois, 0), np.int64)
     keys = Keys(graph, x)
-    place = _places(graph, maps, [_pixels(graph, windows) for windows in (rows, columns)], stage)
+    place = places_of(graph, maps, [pixels_of(graph, windows) for windows in (rows, columns)], stage)
     taps = graph("Gather", _by_channel(graph, keys.tensor), place, axis=1)
     index = _first_greatest(graph, stage, taps, place)
     share = _of_channels(graph, grad)
@@ -41,10 +41,10 @@ def roi_align_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> t
     half_pixel = arguments["coordinate_transformation_mode"] == "half_pixel"
     working = np.dtype(np.float32 if dtype.itemsize == 2 else np.float64)
     why = f"Sums of {dtype.name} are made in {working}; one rounding at the end."
-    axes = [_Samples(graph, stage, rois, axis, bins, half_pixel=half_pixel) for axis, bins in enumerate(_bins(stage))]
+    axes = [BinSamples(graph, stage, rois, axis, bins, half_pixel=half_pixel) for axis, bins in enumerate(_bins(stage))]
     share = graph("Unsqueeze", _of_channels(graph, graph.cast(grad, working, why=why)), axes=[4, 5])
     off, taken, count = (
-        [_along(graph, getattr(each, name), number) for number, each in enumerate(axes)]
+        [on_axis(graph, getattr(each, name), number) for number, each in enumerate(axes)]
         for name in ("off", "taken", "count")
     )
     gets = graph("And", graph("And", *taken), graph("Not", graph("Or", *off)))
@@ -52,7 +52,7 @@ def roi_align_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> t
         share = graph("Div", share, graph.cast(graph("Mul", *count), working), why=stage.title)
     else:
         wide = graph.cast(x, working, why=why)
-        samples = _interpolated(graph, stage, wide, maps, axes, lost=np.array(-np.inf, working))
+        samples = between_pixels(graph, stage, wide, maps, axes, lost=np.array(-np.inf, working))
         shape = graph("Shape", samples)
         along = [
             graph("Range", np.int64(0), graph("Gather", shape, np.int64(axis), axis=0), np.int64(1)) for axis in (4, 5)
@@ -70,7 +70,7 @@ def roi_align_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> t
         for cell, weight in _neighbours(graph, axes[1], 1, working):
             both = graph("Mul", row_weight, weight)
             part = graph("Where", graph("Greater", both, zero), graph("Mul", both, share), zero)
-            corners.append((_places(graph, maps, [row_cell, cell], stage), part))
+            corners.append((places_of(graph, maps, [row_cell, cell], stage), part))
     return (graph.cast(_added(graph, stage, x, corners), dtype),)
 
 
@@ -86,9 +86,9 @@ def _first_greatest(graph: Graph, stage: Stage, taps: str, numbers: str) -> str:
     return graph("ReduceMin", candidates, axes=[4, 5], keepdims=0, why="The first of equal elements.")
 
 
-def _neighbours(graph: Graph, samples: _Samples, axis: int, dtype: np.dtype[Any]) -> list[tuple[str, str]]:
+def _neighbours(graph: Graph, samples: BinSamples, axis: int, dtype: np.dtype[Any]) -> list[tuple[str, str]]:
     """Pair the pixels before and behind each sample with their weights."""
-    part = _along(graph, graph.cast(samples.part, dtype), axis)
+    part = on_axis(graph, graph.cast(samples.part, dtype), axis)
     rest = graph("Sub", np.ones((), dtype), part)
     return [(samples.cell, rest), (samples.next, part)]
 

@@ -15,13 +15,23 @@ from ..stages import Stage
 from .extremes import Keys, greatest_of_taps
 from .special import Ranked
 
-__all__ = ["max_roi_pool", "roi_align"]
+__all__ = [
+    "BinSamples",
+    "as_column",
+    "between_pixels",
+    "cut_to_map",
+    "max_roi_pool",
+    "on_axis",
+    "pixels_of",
+    "places_of",
+    "roi_align",
+]
 
 NO_REGIONS = 22
 """The opset from which onnxruntime has neither MaxRoiPool nor RoiAlign; MaxRoiPool of float64 it never has."""
 
 
-def _column(graph: Graph, table: str, number: int) -> str:
+def as_column(graph: Graph, table: str, number: int) -> str:
     """Take one column of a table, (R, 1)."""
     return graph("Gather", table, np.array([number]), axis=1)
 
@@ -48,8 +58,8 @@ def max_roi_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[s
     """
     x, rois = inputs
     bins = geometry.per_axis(type(stage.layer).__name__, "output_size", stage.arguments["output_size"], 2)
-    maps = _column(graph, rois, 0)
-    rows, columns = (_cut(graph, stage, rois, axis, bins[axis]) for axis in (0, 1))
+    maps = as_column(graph, rois, 0)
+    rows, columns = (cut_to_map(graph, stage, rois, axis, bins[axis]) for axis in (0, 1))
     none = graph("Or", graph("Unsqueeze", rows.none, axes=[2]), graph("Unsqueeze", columns.none, axes=[1]))
     keys = Keys(graph, x)
     if graph.dtypes[keys.tensor] == np.float32 and graph.opset < NO_REGIONS:
@@ -61,13 +71,13 @@ def max_roi_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[s
     return (keys.elements(value),)
 
 
-def _cut(graph: Graph, stage: Stage, rois: str, axis: int, bins: int) -> _Windows:
+def cut_to_map(graph: Graph, stage: Stage, rois: str, axis: int, bins: int) -> _Windows:
     """Cut boxes into windows as adaptive pooling does, and clip these to the map."""
     size = stage.spatial[axis]
     scale = np.array(stage.arguments["spatial_scale"], graph.dtypes[rois])
     ends = []
     for column in (2 - axis, 4 - axis):
-        scaled = graph.cast(graph("Mul", _column(graph, rois, column), scale), np.float64)
+        scaled = graph.cast(graph("Mul", as_column(graph, rois, column), scale), np.float64)
         nearest = graph("Floor", graph("Add", graph("Abs", scaled), np.float64(0.5)))
         pixel = graph("Mul", nearest, graph("Sign", scaled), why="Rounded, half away from zero.")
         ends.append(graph.cast(pixel, np.int64))
@@ -120,12 +130,12 @@ def _greatest_by_node(graph: Graph, x: str, regions: str, stage: Stage, bins: tu
 
 
 def _greatest_of_gathered(graph: Graph, x: str, maps: str, rows: _Windows, columns: _Windows, stage: Stage) -> str:
-    taps = _gathered(graph, x, maps, [_pixels(graph, windows) for windows in (rows, columns)], stage)
+    taps = _gathered(graph, x, maps, [pixels_of(graph, windows) for windows in (rows, columns)], stage)
     (value,) = greatest_of_taps(graph, stage, taps, [4, 5], None if graph.finite else "propagate")
     return graph("Transpose", value, perm=[1, 0, 2, 3])
 
 
-def _pixels(graph: Graph, windows: _Windows) -> str:
+def pixels_of(graph: Graph, windows: _Windows) -> str:
     """List the pixels of the windows of one axis, (R, bins, pixels)."""
     longest = _at_least_one(graph, graph("Sub", windows.last, windows.first), add=1)
     tap = graph("Range", np.int64(0), longest, np.int64(1))
@@ -146,12 +156,12 @@ def _at_least_one(graph: Graph, counts: str, add: int = 0) -> str:
 
 def _gathered(graph: Graph, x: str, maps: str, cells: list[str], stage: Stage) -> str:
     """Gather pixels of maps by their rows and columns: (C, R, bins, bins, rows, columns)."""
-    place = _places(graph, maps, cells, stage)
+    place = places_of(graph, maps, cells, stage)
     planes = graph("Transpose", x, perm=[1, 0, 2, 3])
     return graph("Gather", graph("Reshape", planes, np.array([0, -1])), place, axis=1)
 
 
-def _places(graph: Graph, maps: str, cells: list[str], stage: Stage) -> str:
+def places_of(graph: Graph, maps: str, cells: list[str], stage: Stage) -> str:
     """Say where pixels lie in a channel of all maps: (R, bins, bins, rows, columns)."""
     rows = graph("Unsqueeze", graph("Unsqueeze", cells[0], axes=[2]), axes=[4])
     columns = graph("Unsqueeze", graph("Unsqueeze", cells[1], axes=[1]), axes=[3])
@@ -180,7 +190,7 @@ def roi_align(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str,
     working = graph.dtypes[rois] if averaging else np.dtype(np.float32 if dtype.itemsize == 2 else np.float64)
     wide = graph.cast(x, working, why=f"Samples of {dtype.name} are made in {working}; one rounding at the end.")
     if not averaging or graph.opset >= NO_REGIONS:
-        axes = [_Samples(graph, stage, rois, axis, bins[axis], half_pixel=half_pixel) for axis in (0, 1)]
+        axes = [BinSamples(graph, stage, rois, axis, bins[axis], half_pixel=half_pixel) for axis in (0, 1)]
         return (graph.cast(_reduced_samples(graph, stage, wide, maps, axes, averaging=averaging), dtype),)
     words: dict[str, Any] = {
         "mode": "avg",
@@ -195,7 +205,7 @@ def roi_align(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str,
     return (graph.cast(graph("RoiAlign", wide, rois, maps, **words, why=stage.title), dtype),)
 
 
-class _Samples:
+class BinSamples:
     """Where samples lie on one axis: (R, bins, samples), in the arithmetic of the regions' type."""
 
     def __init__(self, graph: Graph, stage: Stage, rois: str, axis: int, bins: int, *, half_pixel: bool) -> None:
@@ -203,7 +213,7 @@ class _Samples:
         size, ratio = stage.spatial[axis], int(stage.arguments["sampling_ratio"])
         scale, offset = number(stage.arguments["spatial_scale"]), number(0.5 if half_pixel else 0)
         low, high = (
-            graph("Sub", graph("Mul", _column(graph, rois, column), scale), offset) for column in (1 - axis, 3 - axis)
+            graph("Sub", graph("Mul", as_column(graph, rois, column), scale), offset) for column in (1 - axis, 3 - axis)
         )
         length = graph("Sub", high, low)
         if not half_pixel:
@@ -235,14 +245,14 @@ class _Samples:
         self.next = graph("Where", graph("Greater", behind_cell, last), last, behind_cell)
 
 
-def _reduced_samples(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_Samples], *, averaging: bool) -> str:
+def _reduced_samples(graph: Graph, stage: Stage, x: str, maps: str, axes: list[BinSamples], *, averaging: bool) -> str:
     """Interpolate the samples of every bin, (C, R, bins, bins, samples, samples), and reduce them."""
     dtype = graph.dtypes[x]
     zero = np.zeros((), dtype)
-    sample = _interpolated(graph, stage, x, maps, axes, lost=zero if averaging else np.array(-np.inf, dtype))
+    sample = between_pixels(graph, stage, x, maps, axes, lost=zero if averaging else np.array(-np.inf, dtype))
     if averaging:
         total = graph("ReduceSum", sample, axes=[4, 5], keepdims=0)
-        count = [_along(graph, each.count, number) for number, each in enumerate(axes)]
+        count = [on_axis(graph, each.count, number) for number, each in enumerate(axes)]
         number = graph("Squeeze", graph("Mul", *count), axes=[3, 4])
         value = graph("Div", total, graph.cast(number, dtype), why=stage.title)
     else:
@@ -254,12 +264,12 @@ def _reduced_samples(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_
     return graph("Transpose", value, perm=[1, 0, 2, 3])
 
 
-def _interpolated(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_Samples], *, lost: NDArray[Any]) -> str:
+def between_pixels(graph: Graph, stage: Stage, x: str, maps: str, axes: list[BinSamples], *, lost: NDArray[Any]) -> str:
     """Interpolate the samples of every bin; those that it does not have are `lost`."""
     rows, columns = axes
     dtype = graph.dtypes[x]
     maps = graph("Unsqueeze", maps, axes=[1])
-    parts = [_along(graph, graph.cast(each.part, dtype), number) for number, each in enumerate(axes)]
+    parts = [on_axis(graph, graph.cast(each.part, dtype), number) for number, each in enumerate(axes)]
     corners = [
         [_gathered(graph, x, maps, [row, column], stage) for row in (rows.cell, rows.next)]
         for column in (columns.cell, columns.next)
@@ -267,13 +277,13 @@ def _interpolated(graph: Graph, stage: Stage, x: str, maps: str, axes: list[_Sam
     left, right = (_between(graph, upper, lower, parts[0]) for upper, lower in corners)
     sample = _between(graph, left, right, parts[1])
     off, taken = (
-        [_along(graph, getattr(each, name), number) for number, each in enumerate(axes)] for name in ("off", "taken")
+        [on_axis(graph, getattr(each, name), number) for number, each in enumerate(axes)] for name in ("off", "taken")
     )
     sample = graph("Where", graph("Or", *off), np.zeros((), dtype), sample, why="A sample off the map is 0.")
     return graph("Where", graph("And", *taken), sample, lost, why="Only as many samples as the bin has.")
 
 
-def _along(graph: Graph, samples: str, axis: int) -> str:
+def on_axis(graph: Graph, samples: str, axis: int) -> str:
     """Spread what is known of one axis, (R, bins, samples), over (R, bins, bins, samples, samples)."""
     first, second = ([2], [4]) if axis == 0 else ([1], [3])
     return graph("Unsqueeze", graph("Unsqueeze", samples, axes=first), axes=second)

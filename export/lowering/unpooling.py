@@ -11,7 +11,11 @@ from ..builder import Graph
 from ..stages import Stage
 from .indices import cells_named
 
-__all__ = ["max_unpool"]
+__all__ = [
+    "max_unpool",
+    "refused_indices",
+    "shape_of_planes",
+]
 
 
 def max_unpool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
@@ -29,18 +33,18 @@ def max_unpool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str
     elements = graph("Reshape", elements, flat, why="One row of elements for each plane.")
     named = cells_named(graph, stage, graph.cast(indices, np.int64), x)
     named = graph("Reshape", named, flat)
-    zeros = _shape_of_planes(graph, x, cells)
+    zeros = shape_of_planes(graph, x, cells)
     if graph.opset >= 18:
         result = _last_written(graph, stage, elements, named, zeros, cells)
     else:
         nothing = np.zeros(1, graph.dtypes[elements])
         filled = graph("ConstantOfShape", zeros, value=numpy_helper.from_array(nothing))
         scatter = "ScatterElements" if graph.opset >= 11 else "Scatter"
-        result = graph(scatter, filled, _refused(graph, named, cells), elements, axis=2, why=stage.title)
+        result = graph(scatter, filled, refused_indices(graph, named, cells), elements, axis=2, why=stage.title)
     return (graph.cast(graph("Reshape", result, np.array([0, 0, *stage.sizes])), dtype),)
 
 
-def _refused(graph: Graph, named: str, cells: int) -> str:
+def refused_indices(graph: Graph, named: str, cells: int) -> str:
     """Name a cell that does not exist in place of a negative index, which runtimes would count from the end."""
     return graph("Where", graph("Less", named, np.int64(0)), np.int64(cells), named, why="No index is negative.")
 
@@ -52,7 +56,7 @@ def _last_written(graph: Graph, stage: Stage, elements: str, named: str, zeros: 
     winner = graph(
         "ScatterElements",
         none,
-        _refused(graph, named, cells),
+        refused_indices(graph, named, cells),
         numbers_of_elements,
         axis=2,
         reduction="max",
@@ -64,10 +68,10 @@ def _last_written(graph: Graph, stage: Stage, elements: str, named: str, zeros: 
 
 def _one_zero(graph: Graph, elements: str) -> str:
     zero = numpy_helper.from_array(np.zeros(1, graph.dtypes[elements]))
-    return graph("ConstantOfShape", _shape_of_planes(graph, elements, 1), value=zero)
+    return graph("ConstantOfShape", shape_of_planes(graph, elements, 1), value=zero)
 
 
-def _shape_of_planes(graph: Graph, x: str, cells: int) -> str:
+def shape_of_planes(graph: Graph, x: str, cells: int) -> str:
     """Make the shape (N, C, cells) at run time, so that the graph fits any number of maps and channels.
 
     By Slice, through which onnx infers shapes since opset 13.
