@@ -151,11 +151,11 @@ def times_table(results: Results, threads: int) -> Table:
 def targets_table(results: Results, threads: int) -> Table:
     """Lay the targets out beside the figures."""
     table = Table(title=f"Targets, {threads} thread{'s' * (threads > 1)}", title_justify="left", show_lines=True)
-    for column in ("what", "target", "figure", "met"):
+    for column in ("what", "target", "figure", "met", "a copy of the bytes"):
         table.add_column(column)
     for finding in findings(results, threads):
         met = "" if finding.met is None else "[green]yes" if finding.met else "[red]no"
-        table.add_row(finding.target.what, finding.target.bound, finding.figure, met)
+        table.add_row(finding.target.what, finding.target.bound, finding.figure, met, finding.copy)
     return table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.cases import Case, per_axis
 from benchmarks.results import Results, geometric_mean
@@ -53,12 +53,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Finding:
-    """A target beside its figure; `met` is None where nothing was measured. `missed` are the rows that miss it."""
+    """A target beside its figure; `met` is None where nothing was measured. `missed` are the rows that miss it.
+
+    `copy` is the figure of a call that would take as long as the floor, where the target is a lead over others.
+    """
 
     target: Target
     figure: str
     met: bool | None
     missed: tuple[str, ...] = ()
+    copy: str = ""
 
 
 def _ratios(above: str, below: str, select: Callable[[Results, Case], bool]) -> Callable[[Results, int], Figures]:
@@ -257,7 +261,17 @@ def _found(target: Target, results: Results, threads: int) -> Finding:
     return Finding(target, text, not missed, missed)
 
 
+def _of_a_copy(target: Target, results: Results, threads: int) -> str:
+    """What a call that takes as long as the floor would reach."""
+    figures = target.figures(results.of_a_copy, threads)
+    if target.at_least is None or not figures:
+        return ""
+    if target.mean:
+        return f"{_number(geometric_mean(figures.values()))} {target.unit}"
+    return f"{sum(value >= target.at_least for value in figures.values())} of {len(figures)} rows"
+
+
 def findings(results: Results, threads: int) -> Iterator[Finding]:
     """Yield every target beside its figure."""
     for target in TARGETS:
-        yield _found(target, results, threads)
+        yield replace(_found(target, results, threads), copy=_of_a_copy(target, results, threads))

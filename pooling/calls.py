@@ -34,12 +34,14 @@ EXACT_ROUNDINGS = 8
 class MeanGradient(NamedTuple):
     """How the gradients of means are spread: by the loops of `plan`, which pool them if `gathers`.
 
-    Where windows have different divisors, each gradient is divided by its own of `divisors` first.
+    Where windows have different divisors, gradients are divided first: those of each cell, one for each of `inner`
+    channels, by its own of `divisors`.
     """
 
     plan: kernels.Plan
     gathers: bool
-    divisors: AnyArray | None
+    divisors: AnyArray | None = None
+    inner: int = 1
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,13 @@ class Call:
     def average_backward(self, grad_output: AnyArray, out: AnyArray | None) -> AnyArray:
         """Spread each gradient over its window."""
         assert self.mean_gradient is not None
-        plan, gathers, divisors = self.mean_gradient
+        plan, gathers, divisors, inner = self.mean_gradient
         result = result_array(self.function, out, self.input_shape, self.dtype, grad_output)
-        if divisors is not None:
-            grad_output = np.divide(grad_output, divisors, dtype=self.dtype)
         source, threads = native(grad_output), threads_for(self.nbytes)
+        if divisors is not None:
+            gradient, source = source, np.empty(self.output_shape, self.dtype)
+            kind = kernels.KINDS[self.dtype.name]
+            kernels.divide_by_place(kind, gradient, divisors, source, inner, threads)
         if gathers:
             kernels.forward(plan, kernels.REDUCERS["total"], self.gradient_kind, source, result, threads)
         else:
@@ -312,7 +316,7 @@ def _resolve(
     itemsize = dtype.itemsize
     mean_gradient = None
     if average and dtype.name in operator.gradient_dtypes:
-        mean_gradient = _mean_gradient(planned, plan, outer, inner, layout, dtype, count_include_pad, divisor)
+        mean_gradient = _mean_gradient(planned, plan, outer, inner, dtype, count_include_pad, divisor)
     return Call(
         function=function,
         operator=name,
@@ -336,7 +340,6 @@ def _mean_gradient(
     plan: kernels.Plan,
     outer: int,
     inner: int,
-    layout: str,
     dtype: np.dtype[Any],
     count_include_pad: bool,
     divisor: float | None,
@@ -349,19 +352,17 @@ def _mean_gradient(
             divisor = float(math.prod(axis.kernel_size for axis in axes))
         elif dtype.name in ("float32", "float64"):
             # Windows without elements have no cell to give anything to.
-            divisors = np.maximum(math.prod(np.ix_(*each)), 1).astype(dtype)
-            if layout == "channels_last":
-                divisors = divisors[..., None]
+            divisors = np.ascontiguousarray(np.maximum(math.prod(np.ix_(*each)), 1), dtype)
             divisor = 1.0
         else:
             # Half precision would round here; the kernel divides by what its plan says.
-            return MeanGradient(plan, False, None)
+            return MeanGradient(plan, False)
     if all(axis.stride == 1 for axis in axes) or any(axis.adaptive for axis in axes):
         axes = tuple(axis.transposed for axis in axes)
-        return MeanGradient(lay_out(axes, outer, inner, average=True, divisor_override=divisor), True, divisors)
+        return MeanGradient(lay_out(axes, outer, inner, average=True, divisor_override=divisor), True, divisors, inner)
     if divisors is not None:
         plan = lay_out(axes, outer, inner, average=True, divisor_override=divisor)
-    return MeanGradient(plan, False, divisors)
+    return MeanGradient(plan, False, divisors, inner)
 
 
 def _reducer(function: str, reducer: str, nan: Any) -> str:

@@ -40,6 +40,15 @@ cdef struct scattering_t:
     char* grad_input
 
 
+cdef struct quotients_t:
+    const leaves_t* leaves
+    const char* src
+    const char* divisors
+    char* dst
+    # Divisors, which every so many cells begin anew; values of a cell, which share one; cells altogether.
+    ptrdiff_t period, inner, cells
+
+
 cdef struct holders_t:
     # The outputs whose windows may hold an input cell; with dilation, not all of them do.
     ptrdiff_t first, stop
@@ -276,6 +285,38 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
                 out, in_row, line + width.pad_begin * leaves.storage, sums_row * width.stride * leaves.storage, in_row,
                 rows, NULL, PIECE // in_row + 1)
         plane += count
+    return -1
+
+
+cdef inline ptrdiff_t divided_together(const quotients_t* job) noexcept nogil:
+    return max(1, BLOCK // job.inner)
+
+
+cdef ptrdiff_t divide_cells(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Divide blocks begin to end of cells by the divisors of their places."""
+    cdef const quotients_t* division = <const quotients_t*> job
+    cdef const leaves_t* leaves = division.leaves
+    cdef ptrdiff_t size = leaves.value
+    cdef ptrdiff_t together = divided_together(division)
+    cdef ptrdiff_t cell = begin * together
+    cdef ptrdiff_t stop = min(end * together, division.cells)
+    cdef ptrdiff_t place, n, i
+    cdef const char* divisors
+    cdef char* out
+    while cell < stop:
+        place = cell % division.period
+        n = min(min(together, stop - cell), division.period - place)
+        divisors = division.divisors + place * size
+        out = division.dst + cell * division.inner * size
+        memcpy(out, division.src + cell * division.inner * size, n * division.inner * size)
+        if division.inner == 1:
+            leaves.divide_each(out, <const double*> divisors, <const float*> divisors, n)
+        else:
+            for i in range(n):
+                leaves.divide(
+                    out + i * division.inner * size, division.inner,
+                    (<const float*> divisors)[i] if size == sizeof(float) else (<const double*> divisors)[i])
+        cell += n
     return -1
 
 

@@ -37,9 +37,7 @@ cdef inline bint climbs_now(const plan_t* plan, const window_t* height, ptrdiff_
     return climbs_rows(plan) and height.count == axis.kernel_size and 2 * rows * axis.stride >= axis.kernel_size
 
 
-cdef inline ptrdiff_t forward_scratch(
-    const plan_t* plan, const leaves_t* leaves, const leaves_t* of_rows
-) noexcept nogil:
+cdef inline ptrdiff_t forward_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Bytes of scratch memory for one thread: combined rows, a converted one, result rows, a block, rungs."""
     cdef const axis_t* height = &plan.axes[1]
     cdef ptrdiff_t row = plan.span * plan.inner
@@ -49,8 +47,6 @@ cdef inline ptrdiff_t forward_scratch(
         rungs = ladder_cells(plan.axes[2].kernel_size, plan.band * row)
     if climbs_rows(plan):
         rungs = max(rungs, ladder_cells(height.kernel_size, rows_spanned(height, plan.band) * row))
-    if of_rows != leaves:
-        cells += plan.band * row
     return (cells + rungs) * leaves.value
 
 
@@ -126,19 +122,20 @@ cdef void reduce_row(
 
 cdef void slide_far(
     const plan_t* plan, const leaves_t* leaves, char* dst, const char* values, ptrdiff_t outputs, ptrdiff_t rows,
-    ptrdiff_t dst_row, ptrdiff_t values_row, char* memory,
+    ptrdiff_t dst_row, ptrdiff_t values_row, bint stored, char* memory,
 ) noexcept nogil:
-    """Slide long windows along rows of values."""
+    """Slide long windows along rows, of values or as they are stored."""
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t apart = axis.dilation * inner
     cdef ptrdiff_t y
     cdef ladder_t ladder
     if inner == 1 or axis.stride == 1:
-        climb_cells(&ladder, leaves, values, rows * values_row, axis.kernel_size, apart, values_row, memory)
+        climb_cells(&ladder, leaves, values, rows * values_row, axis.kernel_size, apart, values_row, memory, stored)
         join_runs(&ladder, leaves, dst, 0, outputs * inner, axis.stride if inner == 1 else 1, rows, dst_row)
         return
-    climb_cells(&ladder, leaves, values, rows * values_row, axis.kernel_size, apart, axis.stride * inner, memory)
+    climb_cells(
+        &ladder, leaves, values, rows * values_row, axis.kernel_size, apart, axis.stride * inner, memory, stored)
     for y in range(rows):
         # The outputs of a row are the rows of this call.
         join_runs(&ladder, leaves, dst + y * dst_row * leaves.value, y * values_row, inner, 1, outputs, inner)
@@ -252,10 +249,11 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef char* converted = combined + plan.band * values_row * leaves.value
     cdef char* result = converted + values_row * leaves.value
     cdef char* block = result + plan.band * plan.segment * inner * leaves.value
-    cdef char* narrow = block + BLOCK * leaves.value
-    cdef char* rungs = narrow
+    cdef char* rungs = block + BLOCK * leaves.value
     cdef bint far = climbs(axis)
+    # Combined rows are then as narrow as stored ones.
     cdef bint late = pooling.rows != leaves
+    cdef ptrdiff_t size = pooling.rows.value
     cdef row_t row = row_of(plan, begin)
     cdef ptrdiff_t task, output, outputs, cell, left, right, cells, inside, rows, y, n, o, target_row
     cdef window_t depth, height, window
@@ -263,11 +261,9 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef const char* line
     cdef char* out
     cdef char* target
-    if late:
-        rungs += plan.band * values_row * leaves.value
     if plan.segments == 1:
         # The cells of the padding are the same for every band and never written to.
-        leaves.identity(combined, plan.band * values_row, NULL)
+        pooling.rows.identity(combined, plan.band * values_row, NULL)
     for task in range(begin, end):
         output = row.segment * plan.segment
         outputs = min(plan.segment, axis.output_size - output)
@@ -304,9 +300,9 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
         else:
             if slides and plan.segments > 1 and left + right:
                 for y in range(rows):
-                    leaves.identity(combined + y * values_row * leaves.value, left * inner, NULL)
-                    leaves.identity(
-                        combined + (y * values_row + (cells - right) * inner) * leaves.value, right * inner, NULL)
+                    pooling.rows.identity(combined + y * values_row * size, left * inner, NULL)
+                    pooling.rows.identity(
+                        combined + (y * values_row + (cells - right) * inner) * size, right * inner, NULL)
             y = 0
             while y < rows:
                 # All whole windows at once, the others one by one.
@@ -316,16 +312,14 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
                 height = window_of(height_axis, row.h + y)
                 line = plane + height.first * in_row * leaves.storage
                 inside = (cells - left - right) * inner
-                if late and climbs_now(plan, &height, n):
-                    combine_rows(
-                        plan, pooling.rows, narrow, converted, line, inside, &depth, &height, n, inside, rungs)
-                    for o in range(n):
-                        leaves.load(
-                            combined + ((y + o) * values_row + left * inner) * leaves.value,
-                            narrow + o * inside * pooling.rows.value, inside)
+                if late and not climbs_now(plan, &height, n):
+                    # Not enough of them to share roundings.
+                    n = 1
+                    combine_rows(plan, leaves, converted, NULL, line, inside, &depth, &height, 1, 0, NULL)
+                    leaves.store(combined + (y * values_row + left * inner) * size, converted, inside)
                 elif slides:
                     combine_rows(
-                        plan, leaves, combined + (y * values_row + left * inner) * leaves.value, converted, line,
+                        plan, pooling.rows, combined + (y * values_row + left * inner) * size, converted, line,
                         inside, &depth, &height, n, values_row, rungs)
                 else:
                     combine_rows(
@@ -337,7 +331,7 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
                     plan, leaves, target, combined, cell, output, outputs, rows, target_row, values_row, False, block)
             elif far:
                 slide_far(
-                    plan, leaves, target, combined, outputs, rows, target_row, values_row, rungs)
+                    plan, leaves, target, combined, outputs, rows, target_row, values_row, late, rungs)
             elif slides:
                 slide(plan, leaves, target, combined, outputs, rows, target_row, values_row, False)
         if axis.has_empty:

@@ -112,7 +112,7 @@ cdef struct arrangement_t:
     ptrdiff_t tasks, nbytes
 
 
-cdef arrangement_t arrange(const plan_t* plan, const leaves_t* leaves, const leaves_t* of_rows) noexcept:
+cdef arrangement_t arrange(const plan_t* plan, const leaves_t* leaves) noexcept:
     cdef arrangement_t arrangement
     if plan.planes.stacked and plan.planes.flat and leaves.across_stored != NULL:
         arrangement.work = forward_flat
@@ -126,15 +126,14 @@ cdef arrangement_t arrange(const plan_t* plan, const leaves_t* leaves, const lea
         arrangement.tasks = plan.outer * plan.axes[0].output_size
     else:
         arrangement.work = forward_bands
-        arrangement.nbytes = forward_scratch(plan, leaves, of_rows)
+        arrangement.nbytes = forward_scratch(plan, leaves)
         arrangement.tasks = plan.outer * bands_of(plan)
     return arrangement
 
 
 def working_memory(Plan plan not None, int reducer, int kind):
     """Return the bytes that `forward` takes for each thread."""
-    cdef const leaves_t* leaves = leaves_of(&plan.plan, reducer, kind)
-    return arrange(&plan.plan, leaves, leaves_of_rows(&plan.plan, leaves, reducer, kind)).nbytes
+    return arrange(&plan.plan, leaves_of(&plan.plan, reducer, kind)).nbytes
 
 
 cdef int pool_into(
@@ -154,7 +153,7 @@ cdef int pool_into(
     job.rows = leaves_of_rows(&plan.plan, &leaves, reducer, kind)
     job.src = src
     job.dst = dst
-    arrangement = arrange(&plan.plan, &leaves, job.rows)
+    arrangement = arrange(&plan.plan, &leaves)
     share(arrangement.work, &job, arrangement.tasks, arrangement.nbytes, threads)
     return 0
 
@@ -231,6 +230,30 @@ def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrd
         share(spread_planes, &job, plan.plan.outer, sheaf_scratch(&plan.plan, &leaves), threads)
     else:
         share(spread_rows, &job, tasks, gradient_scratch(&plan.plan, &leaves), threads)
+
+
+def divide_by_place(int kind, src, divisors, dst, ptrdiff_t inner=1, ptrdiff_t threads=1):
+    """Divide `src` into `dst`: each cell of `inner` values by the divisor of its place, and the places over and over.
+
+    `kind` is one of `KINDS` whose rows hold the arrays' own dtype; `divisors` are of that dtype as well.
+    """
+    cdef const leaves_t* leaves = &GRADIENTS[kind].sum
+    cdef quotients_t job
+    cdef Buffer source = Buffer(src, src.nbytes)
+    cdef Buffer divisor = Buffer(divisors, divisors.nbytes)
+    cdef Buffer target = Buffer(dst, src.nbytes, True)
+    if leaves.load != NULL or leaves.divide_each == NULL:
+        raise ValueError("these kernels divide float32 and float64 only")
+    job.leaves = leaves
+    job.src = source.data
+    job.divisors = divisor.data
+    job.dst = target.data
+    job.period = divisor.view.len // leaves.value
+    job.inner = max(1, inner)
+    job.cells = source.view.len // leaves.value // job.inner
+    if job.cells == 0:
+        return
+    share(divide_cells, &job, ceil_divide(job.cells, divided_together(&job)), 0, threads)
 
 
 def scatter_backward(

@@ -255,7 +255,7 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
                 climb_cells(
                     &ladder, leaves, values,
                     (n + (height.kernel_size - 1) * height.dilation) * planes.width, height.kernel_size,
-                    height.dilation * planes.width, 0, rungs)
+                    height.dilation * planes.width, 0, rungs, False)
                 join_runs(&ladder, leaves, rows, 0, n * planes.width, 1, 1, 0)
             elif height.stride == 1:
                 across(
@@ -285,7 +285,7 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
             climb_cells(
                 &ladder, leaves, values,
                 (n * planes.result_columns - 1) * width.stride + (width.kernel_size - 1) * width.dilation + 1,
-                width.kernel_size, width.dilation, 0, rungs)
+                width.kernel_size, width.dilation, 0, rungs, False)
             join_runs(&ladder, leaves, target, 0, n * planes.result_columns, width.stride, 1, 0)
         else:
             across(

@@ -226,8 +226,11 @@ def test_findings_follow_from_the_numbers() -> None:
     assert every.figure.endswith(f"{rows - 1} of {rows - 1} rows meet it")
     torch = found["forward, against torch in channels_first"]
     assert (torch.met, torch.figure) == (False, f"10.00 x over {rows - 1} rows")
+    # The floor takes half of our time there, and leads by so much more.
+    assert torch.copy == "20.00 x"
     beyond = found["beyond the cache, by the floor"]
     assert beyond.met is False
+    assert beyond.copy == ""
     assert "ResNet stem, batch 32" in beyond.missed
     assert "ResNet stem, batch 1" not in beyond.missed
     assert found["beyond the cache with out=, by the floor with out="].met is True
