@@ -1,0 +1,319 @@
+"""The smallest input that still shows a difference.
+
+What differs on a whole feature map is cut down to what a person can follow with a pencil: one plane, few cells, plain
+numbers. Every step is asked of both sides again, and kept only where they differ in the same way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from pooling.export import layer_from_node
+from pooling.geometry import Axis
+
+from .answers import Answer
+from .cases import Case
+from .rules import broken_rule
+from .verdicts import Kind, Verdict, judge
+
+__all__ = ["Ask", "Smallest", "axes_of", "smallest"]
+
+Array = NDArray[Any]
+Ask = Callable[[Sequence[Case]], Sequence[tuple[Answer, Answer]]]
+"""Asks both sides for some cases; gives what is expected and what came, for each."""
+MOST_RUNS = 200
+TOGETHER = 16
+"""Cases that are asked at once: a new process for each would take longer than all runs."""
+ELEMENTS_TOGETHER = 2**22
+WITH_WINDOWS = frozenset(f"{over}{kind}Pool" for over in ("", "Global") for kind in ("Max", "Average", "Lp"))
+PLAIN = 1000
+"""Greater numbers, and smaller fractions, are not plain."""
+
+
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest case that was found to differ as another does.
+
+    Attributes
+    ----------
+    case : Case
+        Smaller than the other, or the other where nothing smaller differs.
+    expected, actual : Answer
+        What the two sides made of it.
+    verdict : Verdict
+        How they differ.
+    runs : int
+        Cases that were asked to find it.
+    """
+
+    case: Case
+    expected: Answer
+    actual: Answer
+    verdict: Verdict
+    runs: int
+
+
+def smallest(case: Case, ask: Ask, *, most_runs: int = MOST_RUNS) -> Smallest | None:
+    """Find the smallest input that shows what a case shows.
+
+    Planes are taken away, then rows and columns, then special and long numbers; attributes stay as they are. A smaller
+    case counts if its verdict is of the same kind and breaks the same rule.
+
+    Parameters
+    ----------
+    case : Case
+        A case in which the two sides differ, of a node with one input; of others only the numbers of the first change.
+    ask : callable
+        Takes some cases and returns, for each, what is expected and what came.
+    most_runs : int
+        Cases to ask at most, the first one included.
+
+    Returns
+    -------
+    Smallest or None
+        None where the two do not differ when asked again.
+
+    Raises
+    ------
+    ValueError
+        If `most_runs` is less than 1.
+    """
+    if most_runs < 1:
+        raise ValueError(f"smallest: most_runs={most_runs} must be at least 1")
+    ((expected, actual),) = ask([case])
+    found = Smallest(case, expected, actual, judge(case, expected, actual), 1)
+    if found.verdict.kind is Kind.AGREES:
+        return None
+    rule = broken_rule(case, expected, found.verdict)
+    runs, seen = 1, {_fingerprint(case)}
+    simpler = _simpler(found)
+    while runs < most_runs:
+        batch = _batch(simpler, min(TOGETHER, most_runs - runs), seen, _size(found.case))
+        if not batch:
+            break
+        answers = ask(batch)
+        runs += len(batch)
+        shown = [
+            Smallest(each, *answer, judge(each, *answer), runs) for each, answer in zip(batch, answers, strict=True)
+        ]
+        same = [
+            each
+            for each in shown
+            if each.verdict.kind is found.verdict.kind
+            and (each.expected.refusal is None) == (expected.refusal is None)
+            and (rule is None or broken_rule(each.case, each.expected, each.verdict) == rule)
+        ]
+        if same:
+            found = min(same, key=lambda each: _size(each.case))
+            simpler = _simpler(found)
+    if found.case is not case:
+        found = replace(found, case=replace(found.case, name=f"{case.name}-smallest"))
+    return replace(found, runs=runs)
+
+
+def axes_of(case: Case) -> tuple[Axis, ...] | None:
+    """Lay the windows of a case's node over its input; None where it has none, or breaks a rule of ONNX."""
+    shape = _pooled(case)[1].shape
+    if case.model.graph.node[0].op_type not in WITH_WINDOWS:
+        return None
+    opset = max(entry.version for entry in case.model.opset_import if entry.domain in ("", "ai.onnx"))
+    try:
+        layer = layer_from_node(case.model.graph.node[0], opset, shape)
+        return layer.axes(shape)
+    except (TypeError, ValueError):
+        return None
+
+
+def _batch(cases: Iterator[Case], most: int, seen: set[bytes], size: tuple[int, ...]) -> list[Case]:
+    """Take the next cases that are smaller than `size` and were not asked before."""
+    batch: list[Case] = []
+    elements = 0
+    for case in cases:
+        fingerprint = _fingerprint(case)
+        if fingerprint in seen or _size(case) >= size:
+            continue
+        seen.add(fingerprint)
+        batch.append(replace(case, name=f"{case.name.partition('~')[0]}~{len(seen)}"))
+        elements += _pooled(case)[1].size
+        if len(batch) == most or elements > ELEMENTS_TOGETHER:
+            break
+    return batch
+
+
+def _pooled(case: Case) -> tuple[str, Array]:
+    """Return the tensor that is pooled, and its name."""
+    name = str(case.model.graph.node[0].input[0])
+    return name, case.inputs[name]
+
+
+def _fingerprint(case: Case) -> bytes:
+    array = _pooled(case)[1]
+    return repr(array.shape).encode() + array.tobytes()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is smaller
+
+
+def _size(case: Case) -> tuple[int, ...]:
+    """Measure a case: by its cells, then special numbers, then how much there is to read."""
+    array = _pooled(case)[1]
+    cells = math.prod(max(size, 1) for size in array.shape)
+    special = int(np.count_nonzero(_special(array)))
+    if np.array_equal(_counted(array), array, equal_nan=array.dtype.kind == "f"):
+        return cells, special, 0
+    return cells, special, 1 + int(_effort(array).sum())
+
+
+def _special(array: Array) -> NDArray[np.bool_]:
+    """Mark what is no plain number: NaN, infinities, negative zeros, the very large and the very small."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        numbers = array.astype(np.float64)
+        magnitude = np.abs(numbers)
+        plain = (magnitude <= PLAIN) & ((magnitude >= 1 / PLAIN) | (magnitude == 0))
+    return ~plain | ((numbers == 0) & np.signbit(numbers))
+
+
+def _effort(array: Array) -> NDArray[np.int64]:
+    """Weigh how hard each plain number is to read: nothing is easier than zero."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        numbers = array.astype(np.float64)
+        fraction = numbers != np.round(numbers)
+        long = np.round(numbers, 2) != numbers
+        return (
+            (numbers != 0).astype(np.int64)
+            + (numbers != 1)
+            + (numbers < 0)
+            + (np.abs(numbers) >= 10)
+            + 2 * fraction
+            + 2 * (fraction & long)
+        )
+
+
+def _counted(array: Array) -> Array:
+    """Number the cells from 1, so that each says where it is; special numbers stay."""
+    limit = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else PLAIN
+    counted = (np.arange(array.size) % min(int(limit), PLAIN) + 1).reshape(array.shape).astype(array.dtype)
+    return np.where(_special(array), array, counted).astype(array.dtype)
+
+
+def _simpler(found: Smallest) -> Iterator[Case]:
+    """Yield cases that may be smaller, those first that would help most."""
+    name, array = _pooled(found.case)
+    if len(found.case.inputs) == 1:
+        for shape_only in (_fewer_planes, _smaller_maps):
+            for smaller in shape_only(found, array):
+                yield _with(found.case, name, smaller)
+    for plainer in _plainer(found, array):
+        yield _with(found.case, name, plainer)
+
+
+def _with(case: Case, name: str, array: Array) -> Case:
+    """Put another array into a case, and its shape into the model."""
+    inputs = {**case.inputs, name: np.ascontiguousarray(array)}
+    if array.shape == case.inputs[name].shape:
+        return replace(case, inputs=inputs)
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    for tensor in model.graph.input:
+        if tensor.name == name:
+            tensor.type.tensor_type.shape.Clear()
+            for size in array.shape:
+                tensor.type.tensor_type.shape.dim.add().dim_value = size
+    # The sizes of the result are whatever the runtime gives now.
+    for tensor in model.graph.output:
+        for dim in tensor.type.tensor_type.shape.dim:
+            dim.Clear()
+    del model.graph.value_info[:]
+    return replace(case, model=model, inputs=inputs)
+
+
+def _fewer_planes(found: Smallest, array: Array) -> Iterator[Array]:
+    """Yield single planes, that of the difference first, then halves of batch and channels."""
+    if array.ndim < 3 or array.shape[0] * array.shape[1] <= 1:
+        return
+    batch, channels = array.shape[:2]
+    where = found.verdict.where or (0, 0)
+    if len(where) >= 2 and where[0] < batch and where[1] < channels:
+        n, c = where[:2]
+        yield array[n : n + 1, c : c + 1]
+        yield array[n : n + 1]
+        yield array[:, c : c + 1]
+        # Some count over all planes, and are wrong behind the first only.
+        yield array[n : n + 1, max(c - 1, 0) : c + 1]
+        yield array[max(n - 1, 0) : n + 1, c : c + 1]
+    if array.size == 0:
+        yield array[:1, :1]
+    for axis in (0, 1):
+        middle = array.shape[axis] // 2
+        if middle:
+            yield from np.split(array, [middle], axis)
+
+
+def _smaller_maps(found: Smallest, array: Array) -> Iterator[Array]:
+    """Yield parts of all planes: what the window needs, halves, and all but one row at either end."""
+    spatial = range(2, array.ndim)
+    options: list[list[tuple[int, int]]] = []
+    axes = axes_of(found.case)
+    where = found.verdict.where or ()
+    for axis in spatial:
+        size = array.shape[axis]
+        ranges = []
+        if axes is not None and len(where) == array.ndim:
+            stride = axes[axis - 2].stride
+            window = axes[axis - 2].window(where[axis])
+            begin, end = max(window[0], 0), min(window[-1] + 1, size)
+            aligned = begin - begin % stride
+            ranges += [(begin, end), (aligned, end), (max(aligned - stride, 0), end), (aligned, size), (0, end)]
+        middle = size // 2
+        ranges += [(0, middle), (middle, size), (0, size - size // 4), (size // 4, size), (0, size - 1), (1, size)]
+        options.append([(begin, end) for begin, end in ranges if end > begin])
+    everything = [slice(None)] * 2
+    for ranges in zip(*options, strict=False):
+        yield array[(*everything, *(slice(*each) for each in ranges))]
+    for axis, ranges in zip(spatial, options, strict=True):
+        for begin, end in ranges:
+            yield array[(*[slice(None)] * axis, slice(begin, end))]
+
+
+def _plainer(found: Smallest, array: Array) -> Iterator[Array]:
+    """Yield the same map with plainer numbers: all, all that the window does not read, then parts of it."""
+    special = _special(array)
+    for fill in (_counted(array), _ranked(array), np.zeros_like(array), np.ones_like(array)):
+        yield fill
+        yield np.where(special, array, fill).astype(array.dtype)
+        if array.dtype.kind not in "iu":
+            yield np.where(special, array, np.round(array.astype(np.float64))).astype(array.dtype)
+    flat = array.ravel()
+    # Half of all special cells become plain, then a quarter, and so on down to one; the same then with all others.
+    for which in (np.flatnonzero(special), np.flatnonzero(flat != 0)):
+        for chunk in _chunks(which):
+            for number in (1, 0):
+                changed = flat.copy()
+                changed[chunk] = number
+                yield changed.reshape(array.shape)
+
+
+def _ranked(array: Array) -> Array:
+    """Number the values by their order: what is equal stays equal, what is greater stays greater."""
+    special = _special(array)
+    ordinary = array[~special].astype(np.float64)
+    ranks = np.zeros(array.shape)
+    if ordinary.size:
+        ranks[~special] = np.unique(ordinary, return_inverse=True)[1].reshape(ordinary.shape)
+    # Ranks beyond the dtype cannot occur: it has no more values than that, or enough room.
+    return np.where(special, array, ranks.astype(array.dtype)).astype(array.dtype)
+
+
+def _chunks(which: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    parts = 1
+    while parts <= which.size:
+        yield from np.array_split(which, parts)
+        parts = parts + 1 if parts == which.size else min(2 * parts, which.size)
