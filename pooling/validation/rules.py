@@ -14,9 +14,7 @@ from pooling.export.nodes import has_late_window
 from pooling.geometry import Axis
 
 if TYPE_CHECKING:
-    from .answers import Answer
-    from .cases import Case
-    from .verdicts import Verdict
+    pass
 
 __all__ = ["RULES", "Rule", "Setting", "rules_at_stake"]
 
