@@ -34,8 +34,6 @@ class Case:
     rules : tuple of str
         Keys of `pooling.validation.rules.RULES` that the case is about, the most important first; none for one that
         is about nothing but the node itself.
-    ulp : float or None
-        Steps of the last place by which a result may be off, where a rule says so and rounding could do worse.
     """
 
     name: str
@@ -43,7 +41,6 @@ class Case:
     inputs: Mapping[str, Numbers]
     data: str = ""
     rules: tuple[str, ...] = ()
-    ulp: float | None = None
 
     @property
     def node(self) -> onnx.NodeProto:
@@ -108,7 +105,6 @@ def make_case(
     data: str = "",
     rules: Sequence[str] | None = None,
     outputs: int = 1,
-    ulp: float | None = None,
     **attributes: Any,
 ) -> Case:
     """Make a case of an operator, its attributes and its numbers.
@@ -121,7 +117,7 @@ def make_case(
         What the node pools, and what else it takes.
     opset : int
         Version of the default operator set.
-    name, data, rules, ulp
+    name, data, rules
         As in `Case`; the rules at stake (`rules_at_stake`) where they are not given.
     outputs : int
         2 for the indices of a maximum.
@@ -145,4 +141,4 @@ def make_case(
     node = onnx.helper.make_node(operator, names, results, name=operator.lower(), **attributes)
     model = single_node(node, opset, dict(zip(names, arrays, strict=True)))
     about = rules_at_stake(node, opset, arrays[0].shape) if rules is None else tuple(rules)
-    return Case(name or operator.lower(), model, dict(zip(names, arrays, strict=True)), data, about, ulp)
+    return Case(name or operator.lower(), model, dict(zip(names, arrays, strict=True)), data, about)

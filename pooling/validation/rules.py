@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 
-from pooling.export import layer_from_node
 from pooling.export.nodes import has_late_window
-from pooling.geometry import Axis
+from pooling.geometry import pool_axes
+
+from .answers import Answer
+from .evidence import Cell, Evidence, Setting
+from .verdicts import Kind, Verdict
 
 if TYPE_CHECKING:
-    pass
+    from .cases import Case
 
-__all__ = ["RULES", "Rule", "Setting", "rules_at_stake"]
+__all__ = ["RULES", "Rule", "broken_rule", "rules_at_stake"]
 
 ONNX = "https://onnx.ai/onnx/operators/onnx__{}.html"
 TORCH = "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.{}.html"
@@ -28,96 +34,6 @@ LARGE = 2**31
 """Arguments from here on are not meant: they try what a runtime does with them."""
 MANY = 2**12
 """Elements of a window from which the order of a sum matters."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A pooling node on an input of some shape, without the numbers.
-
-    Attributes
-    ----------
-    node : onnx.NodeProto
-        The node.
-    opset : int
-        Version of the default operator set.
-    shape : tuple of int
-        Of its first input, ``(N, C, *S)``.
-    """
-
-    node: onnx.NodeProto
-    opset: int
-    shape: tuple[int, ...]
-
-    @property
-    def operator(self) -> str:
-        """The ONNX operator."""
-        return str(self.node.op_type)
-
-    @cached_property
-    def attributes(self) -> dict[str, Any]:
-        """The attributes that the node names."""
-        found = {entry.name: onnx.helper.get_attribute_value(entry) for entry in self.node.attribute}
-        return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
-
-    @property
-    def dimensions(self) -> int:
-        """Spatial axes."""
-        return len(self.shape) - 2
-
-    def per_axis(self, name: str, default: int) -> list[int]:
-        """Return an attribute with one integer for each spatial axis; pads have two."""
-        return list(self.attributes.get(name, [default] * self.dimensions * (2 if name == "pads" else 1)))
-
-    @cached_property
-    def axes(self) -> tuple[Axis, ...]:
-        """The windows on each spatial axis; none where they find no place."""
-        try:
-            return tuple(layer_from_node(self.node, self.opset, self.shape).axes(self.shape))
-        except (TypeError, ValueError):
-            return ()
-
-    @property
-    def ceil(self) -> bool:
-        """Whether the number of windows is rounded up."""
-        return bool(self.attributes.get("ceil_mode"))
-
-    @property
-    def auto_pad(self) -> str:
-        """How padding follows from the sizes; NOTSET where it is given."""
-        return str(self.attributes.get("auto_pad", "NOTSET"))
-
-    @property
-    def dilated(self) -> bool:
-        """Whether taps of a window lie apart."""
-        return any(axis.dilation > 1 and axis.kernel_size > 1 for axis in self.axes)
-
-    @property
-    def padded(self) -> bool:
-        """Whether any axis has padding."""
-        return any(axis.pad_begin or axis.pad_end for axis in self.axes)
-
-    @property
-    def late(self) -> bool:
-        """Whether rounding up gives a window that starts behind the input, which is no window."""
-        return self.ceil and any(has_late_window(axis) for axis in self.axes)
-
-    @property
-    def taps(self) -> int:
-        """Elements of a window that lies inside the input."""
-        count = 1
-        for axis in self.axes:
-            count *= axis.kernel_size
-        return count
-
-    @property
-    def indices(self) -> bool:
-        """Whether the node asks for indices."""
-        return self.operator == "MaxPool" and len(self.node.output) > 1 and bool(self.node.output[1])
-
-    @property
-    def has_empty_window(self) -> bool:
-        """Whether some window holds no element."""
-        return any(bool((axis.taps() < 0).all(axis=1).any()) for axis in self.axes if axis.output_size <= LARGE)
 
 
 def _never(setting: Setting) -> bool:
@@ -185,8 +101,7 @@ _TABLE = (
         "valid-with-ceil",
         "VALID leaves ceil_mode in force",
         'auto_pad="VALID" is no padding; ceil_mode=1 rounds the number of windows up as it always does.',
-        "ONNX shape inference; the formula in the text leaves the last, partial window out, "
-        + ONNX.format("MaxPool"),
+        "ONNX shape inference; the formula in the text leaves the last, partial window out, " + ONNX.format("MaxPool"),
         lambda it: it.auto_pad == "VALID" and it.ceil and any(axis.ceil_overhang for axis in it.axes),
     ),
     Rule(
@@ -309,8 +224,9 @@ _TABLE = (
     ),
     Rule(
         "average-ignores-nothing",
-        "NaN and infinities in a mean",
-        "A mean is the sum of all its elements: NaN makes it NaN, an infinity infinite, infinities of both signs NaN.",
+        "NaN and infinities in means and norms",
+        "A mean or a norm is one of all its elements: NaN makes it NaN, an infinity infinite, and the mean of "
+        "infinities of both signs is NaN.",
         f"{_of_text('AveragePool', 22)}; IEEE 754",
     ),
     Rule(
@@ -319,7 +235,7 @@ _TABLE = (
         "The mean of float32 elements of one sign is right within 4 steps of the last place, however large the window; "
         "means of float16 are accumulated in float32 and rounded once.",
         f"{OWN}: docs/accuracy.md",
-        lambda it: it.operator in MEANS and it.taps >= MANY,
+        lambda it: it.operator in MEANS and it.tap_count >= MANY,
     ),
     Rule(
         "lp-of-absolute-values",
@@ -351,6 +267,14 @@ _TABLE = (
         "every dtype of the opset",
         "An operator takes every dtype that its opset lists, and gives the same back.",
         f"{_of_text('MaxPool', 22)}, type constraints",
+    ),
+    Rule(
+        "every-operator",
+        "every pooling operator",
+        "The pooling operators of the default domain, GlobalLpPool and MaxUnpool among them, are part of every opset "
+        "that has them.",
+        _of_text("GlobalLpPool", 22),
+        lambda it: it.operator in {"GlobalLpPool", "MaxUnpool"},
     ),
     Rule(
         "defaults",
@@ -428,3 +352,304 @@ def rules_at_stake(node: onnx.NodeProto, opset: int, input_shape: Sequence[int])
     """
     setting = Setting(node, opset, tuple(input_shape))
     return tuple(key for key, rule in RULES.items() if rule.at_stake(setting))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which rule a wrong answer breaks
+
+
+def broken_rule(case: Case, expected: Answer, verdict: Verdict, actual: Answer | None = None) -> str | None:
+    """Attribute a difference to one rule, by evidence: the kind of difference, the numbers, and their windows.
+
+    What a rule is blamed for has to look as its breach would: a shape with the windows that should have been dropped,
+    an index that names the same element in another convention, NaN in every window that differs, a mean by another
+    divisor. Numbers that differ cell by cell are blamed on the rule that explains most of them, and on none if there
+    is one that none explains.
+
+    Parameters
+    ----------
+    case : Case
+        What was asked.
+    expected : Answer
+        The oracle's.
+    verdict : Verdict
+        How the answer differs from it.
+    actual : Answer, optional
+        The answer. Without it only the first element that differs is evidence.
+
+    Returns
+    -------
+    str or None
+        A key of `RULES`; None where nothing differs, or no rule explains it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pooling.validation.cases import make_case
+    >>> from pooling.validation.verdicts import judge
+    >>> case = make_case("MaxPool", np.array([[[np.nan, 2.0]]], np.float32), kernel_shape=[2])
+    >>> right, wrong = (Answer(outputs=(np.array([[[number]]], np.float32),)) for number in (np.nan, 2.0))
+    >>> broken_rule(case, right, judge(case, right, wrong), wrong)
+    'nan-propagates'
+    """
+    if verdict.kind is Kind.AGREES:
+        return None
+    evidence = Evidence.of(case, expected, verdict, actual)
+    if verdict.kind in (Kind.REFUSES, Kind.CRASHES) or expected.refusal is not None:
+        return next((key for key, shows in _OF_NO_ANSWER.items() if shows(evidence)), None)
+    whole = next((key for key, shows in _OF_WHOLE_ANSWERS.items() if shows(evidence)), None)
+    if whole is not None or not evidence.cells or (evidence.operator in WINDOWED and not evidence.axes):
+        return whole
+    blamed = Counter(
+        next((key for key, explains in _OF_CELLS.items() if explains(evidence, *cell)), None) for cell in evidence.cells
+    )
+    return None if None in blamed else blamed.most_common(1)[0][0]
+
+
+def _says(evidence: Evidence, pattern: str) -> bool:
+    return re.search(pattern, evidence.verdict.sentence, re.IGNORECASE) is not None
+
+
+_OF_NO_ANSWER: Mapping[str, Callable[[Evidence], bool]] = {
+    "overflow-is-refused": lambda it: RULES["overflow-is-refused"].at_stake(it),
+    "no-window-is-refused": lambda it: it.expected.refusal is not None and RULES["no-window-is-refused"].at_stake(it),
+    "empty-batch": lambda it: 0 in it.shape[:2],
+    "every-operator": lambda it: RULES["every-operator"].at_stake(it) and it.dtype == np.float32,
+    "every-dtype": lambda it: it.dtype != np.float32,
+    "nan-propagates": lambda it: (
+        it.operator in MAXIMA and bool(np.isnan(it.case.array).any()) and _says(it, "zero-size array to reduction")
+    ),
+    "same-output-size": lambda it: it.auto_pad.startswith("SAME") and _says(it, "negative"),
+    "valid-with-ceil": lambda it: it.auto_pad == "VALID" and it.ceil and _says(it, "ceil_mode"),
+    "asymmetric-pads": lambda it: RULES["asymmetric-pads"].at_stake(it) and _says(it, "asymmetric|same on both|begin"),
+    "pads-up-to-effective-kernel": lambda it: (
+        RULES["pads-up-to-effective-kernel"].at_stake(it) and _says(it, r"\bpads?\b|padding|pool_attributes")
+    ),
+    "dilation-in-average": lambda it: RULES["dilation-in-average"].at_stake(it) and _says(it, "dilation"),
+}
+"""What a refusal, a crash, or an answer where there is none to give shows."""
+
+
+def _sizes(it: Evidence) -> tuple[int, ...]:
+    return tuple(axis.output_size for axis in it.axes)
+
+
+def _keeps_late_windows(it: Evidence) -> bool:
+    if not it.late or it.found_shape is None or len(it.found_shape) != len(it.shape):
+        return False
+    kept = [has_late_window(axis) for axis in it.axes]
+    more = [found - axis.output_size for found, axis in zip(it.found_shape[2:], it.axes, strict=True)]
+    return any(more) and all(extra in (0, int(late)) for extra, late in zip(more, kept, strict=True))
+
+
+def _ignores_dilation(it: Evidence) -> bool:
+    """Whether the answer, as far as there is one, is that of the padding that undilated windows would need."""
+    if not (it.auto_pad.startswith("SAME") and it.dilated) or it.verdict.output != 0:
+        return False
+    bare = pool_axes(
+        it.shape[2:],
+        kernel_size=it.per_axis("kernel_shape", 1),
+        stride=it.per_axis("strides", 1),
+        padding=it.auto_pad.lower(),
+    )
+    pads = [axis.pad_begin for axis in bare] + [axis.pad_end for axis in bare]
+    other = it.answer(auto_pad=None, pads=pads, ceil_mode=None)
+    if other is None or it.found is None or it.found.ndim != other.ndim:
+        return it.verdict.kind is Kind.SHAPE and other is not None and it.found_shape == other.shape
+    shared = tuple(slice(min(sizes)) for sizes in zip(other.shape, it.found.shape, strict=True))
+    return it.alike(other[shared], it.found[shared])
+
+
+def _apart(it: Evidence) -> bool:
+    """Whether windows lie apart, so that SAME needs fewer cells than there are."""
+    return it.auto_pad.startswith("SAME") and any(axis.stride > axis.effective_kernel_size for axis in it.axes)
+
+
+def _other_pads(it: Evidence) -> bool:
+    if not RULES["asymmetric-pads"].at_stake(it):
+        return False
+    begins, ends = [axis.pad_begin for axis in it.axes], [axis.pad_end for axis in it.axes]
+    return any(it.explained_by(pads=pads) for pads in (begins + begins, ends + ends, ends + begins)) or (
+        it.verdict.kind is Kind.VALUE and it.operator in WINDOWED and it.windows_elsewhere
+    )
+
+
+def _same_elements(it: Evidence) -> bool:
+    """Whether unpooling put the elements elsewhere, and gave no others."""
+    if it.operator != "MaxUnpool":
+        return False
+    if it.found is None:
+        return True
+    return bool(np.isin(it.found[it.found != 0], it.case.array).all())
+
+
+_OF_WHOLE_ANSWERS: Mapping[str, Callable[[Evidence], bool]] = {
+    "every-dtype": lambda it: it.verdict.kind is Kind.DTYPE,
+    "empty-batch": lambda it: 0 in it.shape[:2],
+    "column-major-indices": lambda it: (
+        it.verdict.kind is Kind.SHAPE and it.verdict.output == 1 and RULES["column-major-indices"].at_stake(it)
+    ),
+    "any-rank": lambda it: it.operator.startswith("Global") and it.dimensions != 2 and it.verdict.kind is Kind.SHAPE,
+    "ceil-last-window": lambda it: it.verdict.kind is Kind.SHAPE and _keeps_late_windows(it),
+    "valid-with-ceil": lambda it: (
+        it.verdict.kind is Kind.SHAPE
+        and it.auto_pad == "VALID"
+        and it.ceil
+        and (floor := it.answer(ceil_mode=None)) is not None
+        and it.found_shape == floor.shape
+    ),
+    "same-uses-effective-kernel": _ignores_dilation,
+    "same-lower-pads-begin": lambda it: it.auto_pad == "SAME_LOWER" and it.explained_by(auto_pad="SAME_UPPER"),
+    "same-output-size": lambda it: (
+        _apart(it) and it.verdict.output == 0 and (it.verdict.kind is Kind.SHAPE or it.windows_elsewhere)
+    ),
+    "asymmetric-pads": _other_pads,
+    "dilation": lambda it: it.dilated and it.explained_by(dilations=None),
+    "unpool-indices": _same_elements,
+}
+"""What the answer as a whole shows, shapes and all, in the order in which it is asked."""
+
+
+def _has_nan(it: Evidence, cell: Cell) -> bool:
+    return it.dtype.kind not in "iub" and bool(np.isnan(it.window(cell)).any())
+
+
+def _lowest(it: Evidence) -> float:
+    """Return the least finite number of the input's dtype."""
+    if it.dtype.kind in "iu":
+        return int(np.iinfo(it.dtype).min)
+    return float(np.finfo(it.dtype).min) if it.dtype.name != "bfloat16" else -3.3895313892515355e38
+
+
+def _starts_from_the_least(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether a maximum of nothing greater than the number that the search started from was not found."""
+    window = it.window(cell)
+    if not window.size or bool((window > max(-math.inf, _lowest(it))).any()):
+        return False
+    return actual == _lowest(it) if it.verdict.output == 0 else True
+
+
+def _overlooks_nan(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    if it.operator not in MAXIMA or not _has_nan(it, cell):
+        return False
+    window = it.window(cell)
+    rest = window[~np.isnan(window)]
+    return it.verdict.output == 1 or actual in rest or actual in (_lowest(it), -math.inf) or math.isnan(actual)
+
+
+def _is_tie(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether the index names an equal of the right element, in the same window."""
+    if it.verdict.output != 1 or _has_nan(it, cell):
+        return False
+    cells, window = it.inside(cell), it.window(cell)
+    place = int(actual) - _plane(it, cell) * math.prod(it.shape[2:])
+    return place in cells and window.size > 0 and window[cells.index(place)] == window.max()
+
+
+def _plane(it: Evidence, cell: Cell) -> int:
+    return cell[0] * it.shape[1] + cell[1]
+
+
+def _names_otherwise(it: Evidence, cell: Cell, expected: int, actual: int) -> bool:
+    """Whether the index is none of the tensor, or that of the right element in the plane or with channels last."""
+    if it.verdict.output != 1 or it.attributes.get("storage_order"):
+        return False
+    size = math.prod(it.shape[2:])
+    place = expected - _plane(it, cell) * size
+    last = (cell[0] * size + place) * it.shape[1] + cell[1]
+    return not 0 <= actual < math.prod(it.shape) or actual in (place, last)
+
+
+def _other_order(it: Evidence, cell: Cell, expected: int, actual: int) -> bool:
+    """Whether the index is that of the right element in row-major order, or turned once more."""
+    if it.verdict.output != 1 or not it.attributes.get("storage_order"):
+        return False
+    spatial = it.shape[2:]
+    begin = _plane(it, cell) * math.prod(spatial)
+    place = np.unravel_index(expected - begin, spatial, order="F")
+    row_major = int(np.ravel_multi_index(place, spatial))
+    turned = int(np.ravel_multi_index(np.unravel_index(row_major, spatial, order="F"), spatial))
+    return actual - begin in (row_major, turned) or actual in (row_major, turned)
+
+
+def _other_divisor(it: Evidence, cell: Cell, expected: float, actual: float, *, declared: bool) -> bool:
+    """Whether a mean is the right sum over another count, that of a window which does or does not overhang."""
+    if it.operator != "AveragePool" or it.overhangs(cell) != declared or not math.isfinite(actual):
+        return False
+    total = math.fsum(it.window(cell))
+    return any(it.alike(total / count, actual) for count in it.counts(cell))
+
+
+def _signed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether a norm took powers of numbers with their signs."""
+    window, p = it.window(cell), it.attributes.get("p", 2)
+    if it.operator not in NORMS or not bool((window < 0).any()) or not bool(np.isfinite(window).all()):
+        return False
+    total = float((window**p).sum())
+    if total < 0 and p != 1:
+        return math.isnan(actual) or actual == 0 or it.alike(-((-total) ** (1 / p)), actual)
+    return it.alike(total ** (1 / p) if p != 1 else total, actual)
+
+
+def _overflowed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    window, p = np.abs(it.window(cell)), it.attributes.get("p", 2)
+    if it.operator not in NORMS or not window.size or not math.isfinite(expected):
+        return False
+    info = np.finfo(it.dtype)
+    with np.errstate(all="ignore"):
+        powers = window**p
+    if actual == math.inf:
+        return bool(powers.sum() > float(info.max))
+    return bool(powers.max() < float(info.tiny) / float(info.eps))
+
+
+def _rounded_sum(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether adding one number after the other explains a mean."""
+    window = it.window(cell)
+    if it.operator not in MEANS or not bool(np.isfinite(window).all()) or window.size < MANY:
+        return False
+    unit = float(np.finfo(it.dtype).eps) / 2
+    return abs(actual - expected) <= window.size * unit * float(np.abs(window).mean())
+
+
+def _takes_padding(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    if it.operator == "MaxPool":
+        return it.verdict.output == 0 and actual == 0 > expected and it.window(cell).size < it.tap_count
+    return _other_divisor(it, cell, expected, actual, declared=False)
+
+
+def _reads_behind_the_end(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether what differs are the windows that reach behind the padding: all of them, and no others."""
+    if it.found is None or it.found.shape != it.wanted.shape or it.verdict.output != 0 or not it.ceil:
+        return False
+    partial = np.zeros(it.wanted.shape[2:], bool)
+    for number, axis in enumerate(it.axes):
+        if axis.ceil_overhang:
+            partial[(slice(None),) * number + (-1,)] = True
+    differs = {where for where, _, _ in it.cells}
+    wanted = {where for where in np.ndindex(it.wanted.shape) if partial[where[2:]]}
+    return cell in wanted and differs == wanted
+
+
+_OF_CELLS: Mapping[str, Callable[[Evidence, Cell, Any, Any], bool]] = {
+    "empty-window": lambda it, cell, expected, actual: (
+        it.operator in WINDOWED and it.window(cell).size == 0 and (it.verdict.output == 1 or actual != expected)
+    ),
+    "nan-propagates": _overlooks_nan,
+    "minus-infinity-start": lambda it, *cell: it.operator in MAXIMA and _starts_from_the_least(it, *cell),
+    "average-ignores-nothing": lambda it, cell, expected, actual: (
+        it.operator in MEANS | NORMS and not bool(np.isfinite(it.window(cell)).all()) and not math.isfinite(expected)
+    ),
+    "first-of-ties": _is_tie,
+    "column-major-indices": _other_order,
+    "index-convention": _names_otherwise,
+    "divisor-counts-declared-padding": lambda it, *cell: _other_divisor(it, *cell, declared=True),
+    "padding-is-no-element": _takes_padding,
+    "lp-of-absolute-values": _signed_norm,
+    "lp-without-overflow": _overflowed_norm,
+    "accurate-sums": _rounded_sum,
+    "dilation-in-average": lambda it, *cell: RULES["dilation-in-average"].at_stake(it) and it.windows_elsewhere,
+    "dilation": lambda it, *cell: it.operator in WINDOWED and it.dilated and it.windows_elsewhere,
+    "ceil-partial-window": _reads_behind_the_end,
+}
+"""What a cell that differs shows, in the order in which it is asked."""
