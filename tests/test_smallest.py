@@ -176,7 +176,7 @@ def test_the_rule_that_is_broken_stays_the_same() -> None:
     x[0, 0, 3, 3] = x[0, 0, 0, 0] = np.nan
     case = make_case("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
 
-    def rule_of(case: Case, expected: Answer, verdict: Verdict) -> str | None:
+    def rule_of(case: Case, expected: Answer, verdict: Verdict, actual: Answer) -> str | None:
         return "far" if case.array.shape[-1] > 3 else "near"
 
     assert found(case, wrong_by(nan_lost)).case.array.shape[-1] < 4

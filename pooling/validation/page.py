@@ -41,8 +41,8 @@ p { margin: .5rem 0; max-width: 46rem; overflow-wrap: anywhere; }
 a { color: var(--link); text-underline-offset: .15em; }
 a:focus-visible, .scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 code { font: .9em/1.4 ui-monospace, "Liberation Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-.outcome { font-size: 1.125rem; padding: .75rem 1rem; border-left: .3rem solid var(--good); background: var(--good-back);
-  max-width: none; margin: 0 0 1rem; }
+.outcome { font-size: 1.125rem; padding: .75rem 1rem; border-left: .3rem solid var(--good);
+  background: var(--good-back); max-width: none; margin: 0 0 1rem; }
 .outcome.differs { border-color: var(--bad); background: var(--bad-back); }
 .outcome.refuses { border-color: var(--no); background: var(--no-back); }
 .soft { color: var(--soft); }
@@ -57,8 +57,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
 .matrix thead th { vertical-align: bottom; border-bottom: 2px solid var(--line); white-space: nowrap; }
 .matrix thead span, .matrix tbody th span { display: block; font-weight: normal; font-size: .8125rem;
   color: var(--soft); }
-.matrix tbody th { font-weight: 600; min-width: 11rem; max-width: 22rem; overflow-wrap: anywhere; position: sticky; left: 0;
-  background: var(--page); }
+.matrix tbody th { font-weight: 600; min-width: 11rem; max-width: 22rem; overflow-wrap: anywhere;
+  position: sticky; left: 0; background: var(--page); }
 .matrix tbody tr:target { background: var(--panel); }
 .mark { display: inline-block; white-space: nowrap; border-radius: .25rem; padding: .05rem .45rem; font-size: .875rem;
   color: var(--good); background: var(--good-back); margin: 0 .2rem .2rem 0; }
@@ -74,8 +74,8 @@ figure { margin: 1rem 0; padding: 1rem; background: var(--panel); border-radius:
 figcaption { font-size: .875rem; color: var(--soft); margin-top: .75rem; max-width: 46rem; }
 .grids { display: flex; flex-wrap: wrap; gap: 1.25rem 2rem; align-items: flex-start; }
 .grids > div { max-width: 100%; }
-.grid { border-collapse: separate; border-spacing: 2px; font: .8125rem/1 ui-monospace, "Liberation Mono", Menlo, Consolas,
-  monospace; font-variant-numeric: tabular-nums; }
+.grid { border-collapse: separate; border-spacing: 2px;
+  font: .8125rem/1 ui-monospace, "Liberation Mono", Menlo, Consolas, monospace; font-variant-numeric: tabular-nums; }
 .grid caption { text-align: left; font: .8125rem/1.3 system-ui, sans-serif; color: var(--soft); padding-bottom: .3rem; }
 .grid caption b { color: var(--text); }
 .grid th { font-weight: normal; color: var(--soft); padding: .1rem .25rem; text-align: center; font-size: .75rem; }

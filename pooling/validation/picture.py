@@ -147,8 +147,10 @@ def number(value: Any) -> str:
     if scalar.dtype.kind not in "f":
         # bfloat16 is of no kind that NumPy has.
         return str(value) if scalar.dtype.kind in "biu" else f"{float(value):g}"
-    short = SHORT[0] <= abs(scalar) < SHORT[1] or scalar == 0
-    return np.format_float_positional(scalar, trim="-") if short else str(scalar[()])
+    if float(scalar).is_integer() and abs(scalar) < SHORT[1] and (scalar or not np.signbit(scalar)):
+        return str(int(scalar))
+    short = SHORT[0] <= abs(float(scalar)) < SHORT[1] or scalar == 0
+    return np.format_float_positional(scalar[()], trim="-") if short else str(scalar[()])
 
 
 def _brief(value: Any) -> str:
@@ -167,11 +169,9 @@ def _first_in_one_only(wanted: Array | None, found: Array | None) -> tuple[int, 
     if 0 in (*wanted.shape[:2], *found.shape[:2]):
         return ()
     sizes = list(zip(wanted.shape, found.shape, strict=True))
-    # One axis is enough to step out of the smaller array. The other cells should be inside of the same array.
-    larger = wanted if any(mine > other for mine, other in sizes) else found
-    first = next(
-        axis for axis, (mine, other) in enumerate(sizes) if mine != other and larger.shape[axis] == max(mine, other)
-    )
+    # One step is enough to leave the other array; a second one might leave both.
+    larger = wanted.shape if any(mine > other for mine, other in sizes) else found.shape
+    first = next(axis for axis, pair in enumerate(sizes) if larger[axis] > min(pair))
     return tuple(min(pair) if axis == first else 0 for axis, pair in enumerate(sizes))
 
 

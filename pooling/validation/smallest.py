@@ -18,7 +18,8 @@ from pooling.geometry import Axis
 
 from .answers import Answer
 from .cases import Case, single_node
-from .rules import MAXIMA, MEANS, NORMS, Setting
+from .evidence import Setting
+from .rules import MAXIMA, MEANS, NORMS, broken_rule
 from .verdicts import Kind, Verdict, judge
 
 __all__ = ["Ask", "RuleOf", "Smallest", "axes_of", "smallest"]
@@ -26,8 +27,8 @@ __all__ = ["Ask", "RuleOf", "Smallest", "axes_of", "smallest"]
 Array = NDArray[Any]
 Ask = Callable[[Sequence[Case]], Sequence[tuple[Answer, Answer]]]
 """Asks both sides for some cases; gives what is expected and what came, for each."""
-RuleOf = Callable[[Case, Answer, Verdict], str | None]
-"""Says which rule a verdict breaks."""
+RuleOf = Callable[[Case, Answer, Verdict, Answer], str | None]
+"""Says which rule is broken, as `pooling.validation.rules.broken_rule` does."""
 MOST_RUNS = 300
 TOGETHER = 16
 """Cases that are asked at once: a new process for each would take longer than all runs."""
@@ -60,7 +61,7 @@ class Smallest:
 
 
 def smallest(
-    case: Case, ask: Ask, *, rule_of: RuleOf = lambda case, expected, verdict: None, most_runs: int = MOST_RUNS
+    case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: int = MOST_RUNS
 ) -> Smallest | None:
     """Find the smallest input that shows what a case shows.
 
@@ -74,7 +75,7 @@ def smallest(
     ask : callable
         Takes some cases and returns, for each, what is expected and what came.
     rule_of : callable
-        Says which rule a verdict breaks, from case, expected answer and verdict.
+        Says which rule is broken, from case, expected answer, verdict and actual answer.
     most_runs : int
         Cases to ask at most, the first one included.
 
@@ -94,7 +95,7 @@ def smallest(
     found = Smallest(case, expected, actual, judge(case, expected, actual), 1)
     if found.verdict.kind is Kind.AGREES:
         return None
-    rule = rule_of(case, expected, found.verdict)
+    rule = rule_of(case, expected, found.verdict, actual)
     runs, seen = 1, {_fingerprint(case)}
     simpler = _simpler(found)
     while runs < most_runs:
@@ -107,7 +108,7 @@ def smallest(
             for each in _judged(batch, ask(batch), runs)
             if each.verdict.kind is found.verdict.kind
             and (each.expected.refusal is None) == (expected.refusal is None)
-            and (rule is None or rule_of(each.case, each.expected, each.verdict) == rule)
+            and (rule is None or rule_of(each.case, each.expected, each.verdict, each.actual) == rule)
         ]
         if same:
             found = min(same, key=lambda each: _size(each.case))
@@ -192,7 +193,7 @@ def _effort(array: Array) -> NDArray[np.int64]:
 
 
 def _counted(array: Array) -> Array:
-    """Number the cells from 1, so that each says where it is; special numbers stay."""
+    """Count the cells from 1, so that each says where it is; special numbers stay."""
     limit = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else PLAIN
     counted = (np.arange(array.size) % min(int(limit), PLAIN) + 1).reshape(array.shape).astype(array.dtype)
     return np.where(_special(array), array, counted).astype(array.dtype)
@@ -284,7 +285,7 @@ def _plainer(array: Array) -> Iterator[Array]:
 
 
 def _ranked(array: Array) -> Array:
-    """Number the values by their order: what is equal stays equal, what is greater stays greater."""
+    """Put ranks in the place of values: what is equal stays equal, what is greater stays greater."""
     special = _special(array)
     ordinary = array[~special].astype(np.float64)
     ranks = np.zeros(array.shape)
