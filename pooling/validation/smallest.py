@@ -12,27 +12,27 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
-from pooling.export import layer_from_node
 from pooling.geometry import Axis
 
 from .answers import Answer
-from .cases import Case
-from .rules import broken_rule
+from .cases import Case, single_node
+from .evidence import Setting
+from .rules import MAXIMA, MEANS, NORMS, broken_rule
 from .verdicts import Kind, Verdict, judge
 
-__all__ = ["Ask", "Smallest", "axes_of", "smallest"]
+__all__ = ["Ask", "RuleOf", "Smallest", "axes_of", "smallest"]
 
 Array = NDArray[Any]
 Ask = Callable[[Sequence[Case]], Sequence[tuple[Answer, Answer]]]
 """Asks both sides for some cases; gives what is expected and what came, for each."""
-MOST_RUNS = 200
+RuleOf = Callable[[Case, Answer, Verdict, Answer], str | None]
+"""Says which rule is broken, as `pooling.validation.rules.broken_rule` does."""
+MOST_RUNS = 300
 TOGETHER = 16
 """Cases that are asked at once: a new process for each would take longer than all runs."""
 ELEMENTS_TOGETHER = 2**22
-WITH_WINDOWS = frozenset(f"{over}{kind}Pool" for over in ("", "Global") for kind in ("Max", "Average", "Lp"))
 PLAIN = 1000
 """Greater numbers, and smaller fractions, are not plain."""
 
@@ -60,7 +60,7 @@ class Smallest:
     runs: int
 
 
-def smallest(case: Case, ask: Ask, *, most_runs: int = MOST_RUNS) -> Smallest | None:
+def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: int = MOST_RUNS) -> Smallest | None:
     """Find the smallest input that shows what a case shows.
 
     Planes are taken away, then rows and columns, then special and long numbers; attributes stay as they are. A smaller
@@ -72,6 +72,8 @@ def smallest(case: Case, ask: Ask, *, most_runs: int = MOST_RUNS) -> Smallest | 
         A case in which the two sides differ, of a node with one input; of others only the numbers of the first change.
     ask : callable
         Takes some cases and returns, for each, what is expected and what came.
+    rule_of : callable
+        Says which rule is broken, from case, expected answer, verdict and actual answer.
     most_runs : int
         Cases to ask at most, the first one included.
 
@@ -91,24 +93,20 @@ def smallest(case: Case, ask: Ask, *, most_runs: int = MOST_RUNS) -> Smallest | 
     found = Smallest(case, expected, actual, judge(case, expected, actual), 1)
     if found.verdict.kind is Kind.AGREES:
         return None
-    rule = broken_rule(case, expected, found.verdict)
+    rule = rule_of(case, expected, found.verdict, actual)
     runs, seen = 1, {_fingerprint(case)}
     simpler = _simpler(found)
     while runs < most_runs:
         batch = _batch(simpler, min(TOGETHER, most_runs - runs), seen, _size(found.case))
         if not batch:
             break
-        answers = ask(batch)
         runs += len(batch)
-        shown = [
-            Smallest(each, *answer, judge(each, *answer), runs) for each, answer in zip(batch, answers, strict=True)
-        ]
         same = [
             each
-            for each in shown
+            for each in _judged(batch, ask(batch), runs)
             if each.verdict.kind is found.verdict.kind
             and (each.expected.refusal is None) == (expected.refusal is None)
-            and (rule is None or broken_rule(each.case, each.expected, each.verdict) == rule)
+            and (rule is None or rule_of(each.case, each.expected, each.verdict, each.actual) == rule)
         ]
         if same:
             found = min(same, key=lambda each: _size(each.case))
@@ -118,17 +116,18 @@ def smallest(case: Case, ask: Ask, *, most_runs: int = MOST_RUNS) -> Smallest | 
     return replace(found, runs=runs)
 
 
+def _judged(batch: Sequence[Case], answers: Sequence[tuple[Answer, Answer]], runs: int) -> Iterator[Smallest]:
+    """Judge what came, where there is anything to hold it against."""
+    for case, (expected, actual) in zip(batch, answers, strict=True):
+        if expected.crash is None:
+            yield Smallest(case, expected, actual, judge(case, expected, actual), runs)
+
+
 def axes_of(case: Case) -> tuple[Axis, ...] | None:
     """Lay the windows of a case's node over its input; None where it has none, or breaks a rule of ONNX."""
-    shape = _pooled(case)[1].shape
-    if case.model.graph.node[0].op_type not in WITH_WINDOWS:
+    if case.node.op_type not in MAXIMA | MEANS | NORMS:
         return None
-    opset = max(entry.version for entry in case.model.opset_import if entry.domain in ("", "ai.onnx"))
-    try:
-        layer = layer_from_node(case.model.graph.node[0], opset, shape)
-        return layer.axes(shape)
-    except (TypeError, ValueError):
-        return None
+    return Setting(case.node, case.opset, case.array.shape).axes or None
 
 
 def _batch(cases: Iterator[Case], most: int, seen: set[bytes], size: tuple[int, ...]) -> list[Case]:
@@ -141,20 +140,14 @@ def _batch(cases: Iterator[Case], most: int, seen: set[bytes], size: tuple[int, 
             continue
         seen.add(fingerprint)
         batch.append(replace(case, name=f"{case.name.partition('~')[0]}~{len(seen)}"))
-        elements += _pooled(case)[1].size
+        elements += case.array.size
         if len(batch) == most or elements > ELEMENTS_TOGETHER:
             break
     return batch
 
 
-def _pooled(case: Case) -> tuple[str, Array]:
-    """Return the tensor that is pooled, and its name."""
-    name = str(case.model.graph.node[0].input[0])
-    return name, case.inputs[name]
-
-
 def _fingerprint(case: Case) -> bytes:
-    array = _pooled(case)[1]
+    array = case.array
     return repr(array.shape).encode() + array.tobytes()
 
 
@@ -164,7 +157,7 @@ def _fingerprint(case: Case) -> bytes:
 
 def _size(case: Case) -> tuple[int, ...]:
     """Measure a case: by its cells, then special numbers, then how much there is to read."""
-    array = _pooled(case)[1]
+    array = case.array
     cells = math.prod(max(size, 1) for size in array.shape)
     special = int(np.count_nonzero(_special(array)))
     if np.array_equal(_counted(array), array, equal_nan=array.dtype.kind == "f"):
@@ -198,7 +191,7 @@ def _effort(array: Array) -> NDArray[np.int64]:
 
 
 def _counted(array: Array) -> Array:
-    """Number the cells from 1, so that each says where it is; special numbers stay."""
+    """Count the cells from 1, so that each says where it is; special numbers stay."""
     limit = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else PLAIN
     counted = (np.arange(array.size) % min(int(limit), PLAIN) + 1).reshape(array.shape).astype(array.dtype)
     return np.where(_special(array), array, counted).astype(array.dtype)
@@ -206,38 +199,26 @@ def _counted(array: Array) -> Array:
 
 def _simpler(found: Smallest) -> Iterator[Case]:
     """Yield cases that may be smaller, those first that would help most."""
-    name, array = _pooled(found.case)
+    array = found.case.array
     if len(found.case.inputs) == 1:
         for shape_only in (_fewer_planes, _smaller_maps):
             for smaller in shape_only(found, array):
-                yield _with(found.case, name, smaller)
-    for plainer in _plainer(found, array):
-        yield _with(found.case, name, plainer)
+                yield _with(found.case, smaller)
+    for plainer in _plainer(array):
+        yield _with(found.case, plainer)
 
 
-def _with(case: Case, name: str, array: Array) -> Case:
+def _with(case: Case, array: Array) -> Case:
     """Put another array into a case, and its shape into the model."""
+    name = str(case.node.input[0])
     inputs = {**case.inputs, name: np.ascontiguousarray(array)}
-    if array.shape == case.inputs[name].shape:
-        return replace(case, inputs=inputs)
-    model = onnx.ModelProto()
-    model.CopyFrom(case.model)
-    for tensor in model.graph.input:
-        if tensor.name == name:
-            tensor.type.tensor_type.shape.Clear()
-            for size in array.shape:
-                tensor.type.tensor_type.shape.dim.add().dim_value = size
-    # The sizes of the result are whatever the runtime gives now.
-    for tensor in model.graph.output:
-        for dim in tensor.type.tensor_type.shape.dim:
-            dim.Clear()
-    del model.graph.value_info[:]
-    return replace(case, model=model, inputs=inputs)
+    same_shape = array.shape == case.array.shape
+    return replace(case, inputs=inputs, model=case.model if same_shape else single_node(case.node, case.opset, inputs))
 
 
 def _fewer_planes(found: Smallest, array: Array) -> Iterator[Array]:
     """Yield single planes, that of the difference first, then halves of batch and channels."""
-    if array.ndim < 3 or array.shape[0] * array.shape[1] <= 1:
+    if array.ndim < 3 or max(array.shape[:2]) <= 1:
         return
     batch, channels = array.shape[:2]
     where = found.verdict.where or (0, 0)
@@ -283,7 +264,7 @@ def _smaller_maps(found: Smallest, array: Array) -> Iterator[Array]:
             yield array[(*[slice(None)] * axis, slice(begin, end))]
 
 
-def _plainer(found: Smallest, array: Array) -> Iterator[Array]:
+def _plainer(array: Array) -> Iterator[Array]:
     """Yield the same map with plainer numbers: all, all that the window does not read, then parts of it."""
     special = _special(array)
     for fill in (_counted(array), _ranked(array), np.zeros_like(array), np.ones_like(array)):
@@ -302,7 +283,7 @@ def _plainer(found: Smallest, array: Array) -> Iterator[Array]:
 
 
 def _ranked(array: Array) -> Array:
-    """Number the values by their order: what is equal stays equal, what is greater stays greater."""
+    """Put ranks in the place of values: what is equal stays equal, what is greater stays greater."""
     special = _special(array)
     ordinary = array[~special].astype(np.float64)
     ranks = np.zeros(array.shape)
