@@ -28,6 +28,8 @@ __all__ = ["Evidence", "Setting"]
 
 Numbers = NDArray[Any]
 Cell = tuple[int, ...]
+WITHOUT_WINDOWS = frozenset({"MaxUnpool", "MaxRoiPool", "RoiAlign"})
+"""Operators whose results are not pooled from windows that attributes place."""
 LARGE_AXIS = 2**20
 """Windows of an axis that are looked at one by one."""
 LOOKED_AT = 256
@@ -78,7 +80,9 @@ class Setting:
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        """The windows on each spatial axis; none where they find no place."""
+        """The windows on each spatial axis; none where they find no place, or the operator pools no windows."""
+        if self.operator in WITHOUT_WINDOWS:
+            return ()
         try:
             return tuple(layer_from_node(self.node, self.opset, self.shape).axes(self.shape))
         except (TypeError, ValueError):
