@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
 from pooling.validation.answers import Answer
 from pooling.validation.cases import Case, make_case
 from pooling.validation.rules import RULES, broken_rule, rules_at_stake

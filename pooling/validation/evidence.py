@@ -274,8 +274,11 @@ class Evidence(Setting):
 
     @cached_property
     def windows_elsewhere(self) -> bool:
-        """Whether each number that differs comes from a window that begins some cells away, all by the same way."""
-        if not self.cells:
+        """Whether each number that differs comes from a window that begins some cells away, all by the same way.
+
+        A single number might by chance.
+        """
+        if len(self.cells) < 2:
             return False
         reach = range(-SHIFTS, SHIFTS + 1)
         return any(
@@ -297,7 +300,7 @@ class Evidence(Setting):
             return self.alike(elements.max(), actual)
         if self.operator == "AveragePool":
             total = elements.sum()
-            return any(self.alike(total / count, actual) for count in range(1, self.tap_count + 1))
+            return any(self.alike(total / count, actual) for count in self.counts(cell) | {elements.size})
         p = self.attributes.get("p", 2)
         return self.alike((np.abs(elements) ** p).sum() ** (1 / p), actual)
 

@@ -537,6 +537,11 @@ def _least(it: Evidence) -> set[float]:
     return {float(np.finfo(name).min) for name in ("float16", "float32", "float64")} | {LEAST_BFLOAT16}
 
 
+def _finfo(it: Evidence) -> Any:
+    """Return the limits of the input's dtype; those of float32 for bfloat16, which has as large and small numbers."""
+    return np.finfo(np.float32 if it.dtype.name == "bfloat16" else it.dtype)
+
+
 def _starts_from_the_least(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
     """Whether a maximum of nothing greater than the number that the search started from was not found."""
     window = it.window(cell)
@@ -633,7 +638,9 @@ def _names_another(it: Evidence, cell: Cell, expected: int, actual: int) -> bool
 
 def _other_divisor(it: Evidence, cell: Cell, expected: float, actual: float, *, declared: bool) -> bool:
     """Whether a mean is the right sum over another count, that of a window which does or does not overhang."""
-    if it.operator != "AveragePool" or it.overhangs(cell) != declared or not math.isfinite(actual):
+    if it.operator != "AveragePool" or it.overhangs(cell) != declared:
+        return False
+    if not (math.isfinite(actual) and math.isfinite(expected)):
         return False
     total = math.fsum(it.window(cell))
     means = [total / count for count in it.counts(cell)]
@@ -659,12 +666,12 @@ def _overflowed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -
     window, p = np.abs(it.window(cell)), it.attributes.get("p", 2)
     if it.operator not in NORMS or not window.size or not math.isfinite(expected):
         return False
-    info = np.finfo(it.dtype)
+    info = _finfo(it)
     with np.errstate(all="ignore"):
         powers = window**p
     if actual == math.inf:
         return bool(powers.sum() > float(info.max))
-    return bool(powers.max() < float(info.tiny) / float(info.eps))
+    return bool(powers.max() < float(info.tiny) / float(info.eps)) and 0 <= actual <= 2 * expected
 
 
 def _rounded_sum(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
@@ -672,7 +679,7 @@ def _rounded_sum(it: Evidence, cell: Cell, expected: float, actual: float) -> bo
     window = it.window(cell)
     if it.operator not in MEANS or not bool(np.isfinite(window).all()) or window.size < MANY:
         return False
-    unit = float(np.finfo(it.dtype).eps) / 2
+    unit = float(_finfo(it).eps) / 2
     return abs(actual - expected) <= window.size * unit * float(np.abs(window).mean())
 
 
