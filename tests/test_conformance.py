@@ -274,7 +274,7 @@ def test_known_differences_name_rules_runtimes_and_threads() -> None:
         onnx.checker.check_model(case.model)
         for reference in known.upstream:
             assert address(reference).startswith("https://github.com/")
-    assert {"onnxruntime", "onnx.reference", "openvino", "torch"} == {known.runtime for known in KNOWN}
+    assert {"onnxruntime", "onnx.reference", "openvino", "torch", "tract"} == {known.runtime for known in KNOWN}
 
 
 def _check(runtime: str) -> None:
@@ -292,7 +292,7 @@ def test_known_differences_are_there_or_are_said_to_have_vanished(runtime: str) 
     _check(runtime)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+@pytest.mark.parametrize("runtime", ["openvino", "torch", "tract"])
 def test_known_differences_of_runtimes_that_are_not_always_there(runtime: str) -> None:
     if runtime not in installed():
         pytest.skip(f"{runtime} is not installed")

@@ -1,7 +1,8 @@
-"""The conformance suite as ONNX node tests, for the authors of any runtime: ``python -m pooling.validation.node_tests``.
+"""The conformance suite as ONNX node tests, for the authors of any runtime.
 
-Each test is a folder as onnx has them: ``test_NAME/model.onnx``, ``test_data_set_0/input_0.pb``, ``output_0.pb`` and a
-``data.json`` with the tolerance. ``onnx.backend.test.loader.load_model_tests`` reads them.
+``python -m pooling.validation.node_tests FOLDER`` writes them. Each test is a folder as onnx has them:
+``test_NAME/model.onnx``, ``test_data_set_0/input_0.pb``, ``output_0.pb`` and a ``data.json`` with the tolerance.
+``onnx.backend.test.loader.load_model_tests`` reads them.
 """
 
 from __future__ import annotations
