@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from .markup import Markup, tag
+from pooling.export.repair import shown_node
+
+from .files import write_whole
+from .markup import Markup, joined, tag
 from .picture import Cell, Grid, Place, draw
+from .report import Finding, ModelReport, Report, StageReport
+from .rules import RULES, rules_at_stake
 from .smallest import Smallest
 from .verdicts import Kind
 
 ADDRESS = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)]")
+ISSUE = re.compile(r"([\w.-]+)#(\d+)")
+REPOSITORIES = {
+    "jax": "jax-ml/jax",
+    "onnx": "onnx/onnx",
+    "onnxruntime": "microsoft/onnxruntime",
+    "opencv": "opencv/opencv",
+    "openvino": "openvinotoolkit/openvino",
+    "pytorch": "pytorch/pytorch",
+    "tensorflow": "tensorflow/tensorflow",
+    "tract": "sonos/tract",
+    "webnn": "webmachinelearning/webnn",
+}
+"""Where the issues are that are named by the last part of this."""
+KINDS = ("differs", "special", "crashes", "refuses")
+"""What findings count as, the most important first."""
+LABELS = {"differs": "differs", "special": "special", "crashes": "crashes", "refuses": "refuses"}
+HEADINGS = {
+    "differs": "Other answers",
+    "special": "Other answers to special numbers",
+    "crashes": "Crashes",
+    "refuses": "Refusals",
+}
+EXPLAINED = {
+    "differs": "On ordinary numbers, or on those that the model really has.",
+    "special": "On NaN, infinities and extremes, which a healthy network does not have.",
+    "crashes": "The runtime's process died, or exceeded its limits.",
+    "refuses": "The runtime says no in good order.",
+}
+MOST_OTHERS = 12
+"""Nodes that are named besides the first."""
+LONGEST_NODE = 300
+"""Signs of a node that are shown; attributes may hold any number of integers."""
 NAMED = {"expected": "\N{CHECK MARK}", "actual": "\N{MULTIPLICATION X}"}
 """Marks of the cells that two indices name."""
 
@@ -63,6 +102,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 .mark { display: inline-block; white-space: nowrap; border-radius: .25rem; padding: .05rem .45rem; font-size: .875rem;
   color: var(--good); background: var(--good-back); margin: 0 .2rem .2rem 0; }
 .mark.differs { color: var(--bad); background: var(--bad-back); font-weight: 600; }
+.mark.special { color: var(--no); background: var(--no-back); font-weight: 600; }
 .mark.refuses { color: var(--no); background: var(--no-back); }
 .mark.crashes { color: var(--dead); background: var(--dead-back); font-weight: 600; }
 .mark.none { color: var(--soft); background: none; padding-left: 0; }
@@ -76,8 +116,8 @@ figcaption { font-size: .875rem; color: var(--soft); margin-top: .75rem; max-wid
 .grids > div { max-width: 100%; }
 .grid { border-collapse: separate; border-spacing: 2px;
   font: .8125rem/1 ui-monospace, "Liberation Mono", Menlo, Consolas, monospace; font-variant-numeric: tabular-nums; }
-.grid caption { text-align: left; font: .8125rem/1.3 system-ui, sans-serif; color: var(--soft); padding-bottom: .3rem; }
-.grid caption b { color: var(--text); }
+.title { font-size: .8125rem; line-height: 1.3; color: var(--soft); margin: 0 0 .3rem; }
+.title b { color: var(--text); }
 .grid th { font-weight: normal; color: var(--soft); padding: .1rem .25rem; text-align: center; font-size: .75rem; }
 .grid td { min-width: 2.4rem; height: 2rem; padding: 0 .35rem; text-align: center; background: var(--page);
   border: 1px solid var(--line); border-radius: .2rem; white-space: nowrap; }
@@ -95,7 +135,8 @@ figcaption { font-size: .875rem; color: var(--soft); margin-top: .75rem; max-wid
 .key.beyond { border: 1px dotted var(--soft); }
 .key.differs { border: 2px solid var(--bad); background: var(--bad-back); }
 .key.right { border: 2px solid var(--good); background: var(--good-back); }
-.legend span { margin-right: 1.1rem; white-space: nowrap; }
+.legend { max-width: none; }
+.legend > span { margin-right: 1.1rem; white-space: nowrap; }
 @media (max-width: 46rem) { main, header, footer { padding-left: 1rem; padding-right: 1rem; }
   .finding { padding: .75rem .9rem; } figure { padding: .75rem; } }
 @media print { .finding { break-inside: avoid; } .scroll { overflow: visible; } }
@@ -162,6 +203,17 @@ def _linked(text: str, href: str | None) -> str:
     return text if href is None else tag("a", text, href=href)
 
 
+def references(names: Iterable[str]) -> Markup:
+    """Write issues such as ``openvino#35935`` as links."""
+    parts: list[str] = []
+    for name in names:
+        match = ISSUE.fullmatch(name)
+        known = REPOSITORIES.get(match[1]) if match else None
+        href = f"https://github.com/{known}/issues/{match[2]}" if match and known else None
+        parts += [", "] * bool(parts) + [_linked(name, href)]
+    return joined(*parts)
+
+
 def with_links(text: str) -> Markup:
     """Write a text whose addresses can be followed."""
     parts: list[str] = []
@@ -169,7 +221,7 @@ def with_links(text: str) -> Markup:
     for match in ADDRESS.finditer(text):
         parts += [text[end : match.start()], tag("a", match[0], href=match[0], rel="noreferrer")]
         end = match.end()
-    return tag("span", *parts, text[end:])
+    return joined(*parts, text[end:])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -209,13 +261,15 @@ def _difference(found: Smallest) -> str:
 
 def _grid(grid: Grid, role: str, title: str) -> Markup:
     rest = grid.title.partition(",")[2].strip()
-    shown = tag("caption", tag("b", title.partition(",")[0] if role == "input" else title), f" {rest}" if rest else "")
+    name = title.partition(",")[0] if role == "input" else title
+    shown = tag("p", tag("b", name), f" {rest}" if rest else "", class_="title")
     head = tag("tr", tag("th"), *(tag("th", str(column), scope="col") for column in grid.columns))
     rows = [
         tag("tr", tag("th", str(row), scope="row"), *(_cell(cell, role) for cell in cells))
         for row, cells in zip(grid.rows, grid.cells, strict=True)
     ]
-    return tag("div", tag("table", shown, tag("thead", head), tag("tbody", *rows), class_="grid"), class_="scroll")
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="grid", aria_label=f"{name} {rest}".strip())
+    return tag("div", shown, table, class_="scroll")
 
 
 def _cell(cell: Cell, role: str) -> Markup:
@@ -254,7 +308,224 @@ LEGEND = tag(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Findings
+
+
+def alike(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Put findings together that tell the same of a runtime: one rule broken in one way, wherever that is."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for each in findings:
+        said = each.verdict.sentence if each.counts_as in ("refuses", "crashes") else ""
+        # Without a rule, nothing says that two findings have one cause.
+        cause = each.rule or (each.path, each.node) if not said else said
+        groups.setdefault((each.runtime, each.counts_as, each.verdict.kind, cause), []).append(each)
+    return list(groups.values())
+
+
+def _finding(group: Sequence[Finding], number: int) -> Markup:
+    """Write what is wrong in one runtime: rule, picture, and what to do."""
+    found = group[0]
+    case, verdict = found.case, found.verdict
+    kind = found.counts_as
+    rule = RULES.get(found.rule or "")
+    parts: list[str] = [tag("h3", tag("span", LABELS[kind], class_=f"mark {kind}"), " ", found.sentence)]
+    if rule is not None:
+        parts += [
+            tag("p", tag("b", rule.title), ". ", rule.text),
+            tag("p", "Source: ", with_links(rule.source), class_="small soft"),
+        ]
+    if kind != "refuses":
+        shown = found.smallest or Smallest(case, found.expected, found.actual, verdict, 0)
+        parts.append(picture(shown, f"{found.runtime} {found.version}"))
+    facts = [
+        ("node", tag("code", _cut(f"{shown_node(case.node)}, opset {found.opset}"))),
+        ("model", found.path),
+        ("data", f"{case.data}; input of shape {case.array.shape}, {case.array.dtype.name}"),
+        ("extent", _extent(found)),
+        ("also at", _others(group)),
+        ("known", references(found.upstream)),
+        ("remedy", with_links(found.remedy)),
+    ]
+    parts.append(tag("dl", *(joined(tag("dt", name), tag("dd", text)) for name, text in facts if text)))
+    return tag("article", *parts, class_="finding", id=f"finding-{number}")
+
+
+def _others(group: Sequence[Finding]) -> str:
+    """Name the other nodes where the same was found."""
+    first = group[0]
+    names = [each.node if each.path == first.path else f"{each.node} of {each.path}" for each in group[1:]]
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - MOST_OTHERS} more" if len(names) > MOST_OTHERS else ""
+    return f"{', '.join(names[:MOST_OTHERS])}{more}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_NODE else f"{text[: LONGEST_NODE - 1]}…"
+
+
+def _extent(found: Finding) -> str:
+    """Say how much differs, and by how much."""
+    verdict = found.verdict
+    parts = []
+    if verdict.differing:
+        parts.append(f"{verdict.differing} of {verdict.elements} elements")
+        if verdict.absolute:
+            parts.append(f"at most {verdict.absolute:.3g} off" + (f", {verdict.ulp:.3g} ulp" if verdict.ulp else ""))
+    if found.cases > 1:
+        parts.append(f"the same in {found.cases} cases")
+    return "; ".join(parts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Models and rules
+
+
+def _model(model: ModelReport, runtimes: Mapping[str, str], numbers: Mapping[int, int]) -> Iterator[Markup]:
+    """Write what came of one model: its stages in all runtimes, and what a repair does."""
+    yield tag("h2", model.name)
+    yield tag("p", model.path, class_="small soft")
+    if model.problem:
+        yield tag("p", tag("span", "not read", class_="mark refuses"), f" {model.problem}")
+    elif not model.stages:
+        yield tag("p", "There are no pooling nodes in it.")
+    else:
+        rows = [_stage_row(stage, runtimes, numbers) for stage in model.stages]
+        yield matrix("stage", list(runtimes.items()), rows, f"stages of {model.name} in each runtime")
+    if model.repair is not None:
+        yield tag("p", f"{model.repair.sentence[:1].upper()}{model.repair.sentence[1:]}.")
+
+
+def _stage_row(stage: StageReport, runtimes: Mapping[str, str], numbers: Mapping[int, int]) -> Row:
+    before = stage.stage.shape
+    kernel = [] if stage.windows is None else [_by([axis.kernel_size for axis in stage.windows])]
+    words = " ".join([stage.stage.operator, *kernel])
+    sizes = "" if before is None else f", {_by(before)}"
+    sizes += "" if stage.output_shape is None else f" → {_by(stage.output_shape)}"
+    if stage.problem:
+        cells: list[list[Square]] = [[Square("none", "not run", title=stage.problem)]] * len(runtimes)
+        return Row(stage.stage.name, f"{words}{sizes}. Not run: {stage.problem}", cells)
+    return Row(stage.stage.name, f"{words}{sizes}", [_stage_squares(stage, name, numbers) for name in runtimes])
+
+
+def _stage_squares(stage: StageReport, runtime: str, numbers: Mapping[int, int]) -> list[Square]:
+    opinion = stage.opinions.get(runtime)
+    if opinion is None or not opinion.cases:
+        return [Square("none", "not asked")]
+    findings = [each for each in stage.findings if each.runtime == runtime]
+    if not findings:
+        return [Square("agrees", "agrees", title=_counted(opinion.cases))]
+    return list(_squares(findings, numbers))
+
+
+def _squares(findings: Sequence[Finding], numbers: Mapping[int, int]) -> Iterator[Square]:
+    """Yield one mark for each kind of finding, which leads to the first of them."""
+    for kind in KINDS:
+        some = [each for each in findings if each.counts_as == kind]
+        if some:
+            count = f" {len(some)}" if len(some) > 1 else ""
+            sentences = "; ".join(dict.fromkeys(each.verdict.sentence for each in some))
+            yield Square(kind, f"{LABELS[kind]}{count}", f"#finding-{numbers[id(some[0])]}", sentences)
+
+
+def _counted(cases: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} cases: {kind}" for kind, count in cases.items())
+
+
+def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
+    """Yield the rules that the models bring into play, with what each runtime makes of them."""
+    compared = [stage for stage in report.stages if stage.compared]
+    at_stake = {
+        id(stage): {
+            *rules_at_stake(stage.stage.node, stage.stage.opset, stage.stage.input_shape),
+            *(each.rule for each in stage.findings),
+        }
+        for stage in compared
+    }
+    for key, rule in RULES.items():
+        stages = [stage for stage in compared if key in at_stake[id(stage)]]
+        if stages:
+            squares = [list(_rule_squares(key, stages, runtime, numbers)) for runtime in report.runtimes]
+            yield Row(key, rule.text, squares)
+
+
+def _rule_squares(
+    rule: str, stages: Sequence[StageReport], runtime: str, numbers: Mapping[int, int]
+) -> Iterator[Square]:
+    broken = [each for stage in stages for each in stage.findings if each.runtime == runtime and each.rule == rule]
+    yield from _squares(broken, numbers)
+    nodes = {each.node for each in broken}
+    others = [stage.opinions.get(runtime) for stage in stages if stage.stage.name not in nodes]
+    answered = sum(opinion is not None and opinion.answered for opinion in others)
+    if answered:
+        yield Square("agrees", f"agrees {answered}" if len(stages) > 1 else "agrees")
+    elif not broken:
+        silent = [opinion for opinion in others if opinion is not None and opinion.cases]
+        yield Square("none", "no answer" if silent else "not asked")
+
+
+def _by(sizes: Iterable[int | str]) -> str:
+    return "×".join(map(str, sizes))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Pages
+
+
+def write_page(report: Report, path: str | os.PathLike[str]) -> None:
+    """Write a report as a page, whole or not at all.
+
+    The page is one file. It loads nothing and runs nothing, and shows whatever names a model has as text.
+
+    Parameters
+    ----------
+    report : Report
+        What was found.
+    path : path
+        The HTML file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; a file that was there before is still there then.
+    """
+    groups = sorted(alike(report.findings), key=lambda group: KINDS.index(group[0].counts_as))
+    numbers = {id(found): number for number, group in enumerate(groups, start=1) for found in group}
+    models = [part for model in report.models for part in _model(model, report.runtimes, numbers)]
+    rules = list(_rule_rows(report, numbers))
+    body: list[str] = [*models]
+    if rules:
+        about = "How many nodes bring a rule into play, and in which of them it is broken."
+        body += [
+            tag("h2", "Rules"),
+            tag("p", about, class_="soft"),
+            matrix("rule", list(report.runtimes.items()), rules, "rules in each runtime"),
+        ]
+    for kind in KINDS:
+        chosen = [(number, group) for number, group in enumerate(groups, start=1) if group[0].counts_as == kind]
+        if chosen:
+            body += [tag("h2", HEADINGS[kind]), tag("p", EXPLAINED[kind], class_="soft")]
+            body += [LEGEND] * (kind != "refuses")
+            body += [_finding(group, number) for number, group in chosen]
+    state = {0: "agrees", 1: "differs", 2: "refuses"}[report.exit_code]
+    header = tag(
+        "header",
+        tag("h1", "Pooling validation"),
+        tag("p", f"{report.summary()}.", class_=f"outcome {state}"),
+        tag("dl", *(joined(tag("dt", name), tag("dd", text)) for name, text in _facts(report) if text)),
+    )
+    version = report.versions.get("pooling", "")
+    footer = tag("footer", tag("p", f"Written by pooling {version}. The page needs no network and runs no script."))
+    write_whole(document("Pooling validation", header, tag("main", *body), footer), path)
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    yield "runtimes", ", ".join(f"{name} {version}" for name, version in report.runtimes.items())
+    yield "judge", f"the oracle of pooling {report.versions.get('pooling', '')}: slow, literal, in float64"
+    yield (
+        "machine",
+        ", ".join(str(part) for part in (report.machine.get("processor"), report.machine.get("system")) if part),
+    )
+    yield "date", datetime.now(UTC).strftime("%Y-%m-%d")
 
 
 def document(title: str, *body: str) -> str:

@@ -60,9 +60,7 @@ class Smallest:
     runs: int
 
 
-def smallest(
-    case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: int = MOST_RUNS
-) -> Smallest | None:
+def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: int = MOST_RUNS) -> Smallest | None:
     """Find the smallest input that shows what a case shows.
 
     Planes are taken away, then rows and columns, then special and long numbers; attributes stay as they are. A smaller
