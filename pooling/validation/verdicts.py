@@ -63,6 +63,8 @@ class Verdict:
         place and as such; None where nothing was compared, or there is no such element.
     output : int
         Which of the node's outputs differs.
+    share : float or None
+        The largest difference in units of what rounding may cause at that element; None where nothing may differ.
     """
 
     kind: Kind
@@ -75,6 +77,7 @@ class Verdict:
     ulp: float | None = None
     absolute: float | None = None
     output: int = 0
+    share: float | None = None
 
 
 def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
@@ -146,12 +149,14 @@ def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output:
     if bound is not None:
         wrong &= ~(finite & (difference <= bound))
     differing = int(np.count_nonzero(wrong))
-    absolute = ulp = None
+    absolute = ulp = share = None
     if finite.any():
         absolute = float(difference.max())
         ulp = float((difference / spacing(expected)).max()) if not integral else absolute
+        if bound is not None:
+            share = float(np.divide(difference, bound, out=np.zeros_like(difference), where=finite & (bound > 0)).max())
     if not differing:
-        return Verdict(Kind.AGREES, elements=expected.size, ulp=ulp, absolute=absolute, output=output)
+        return Verdict(Kind.AGREES, elements=expected.size, ulp=ulp, absolute=absolute, output=output, share=share)
     numbers = wrong & (lost == present)
     kind = Kind.VALUE if numbers.any() else Kind.NAN
     if output == INDICES:
@@ -169,6 +174,7 @@ def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output:
         ulp,
         absolute,
         output,
+        share,
     )
 
 

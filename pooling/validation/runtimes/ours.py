@@ -1,4 +1,4 @@
-"""This library, three times: its kernels, its oracle, and the graphs that it exports."""
+"""Three runtimes of our own: kernels, an oracle, and exported graphs."""
 
 from __future__ import annotations
 
