@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from pooling.export.repair import shown_node
 
+from .examples import alike
 from .files import write_whole
 from .markup import Markup, joined, tag
 from .picture import Cell, Grid, Place, draw
@@ -309,17 +310,6 @@ LEGEND = tag(
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Findings
-
-
-def alike(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Put findings together that tell the same of a runtime: one rule broken in one way, wherever that is."""
-    groups: dict[tuple[object, ...], list[Finding]] = {}
-    for each in findings:
-        said = each.verdict.sentence if each.counts_as in ("refuses", "crashes") else ""
-        # Without a rule, nothing says that two findings have one cause.
-        cause = each.rule or (each.path, each.node) if not said else said
-        groups.setdefault((each.runtime, each.counts_as, each.verdict.kind, cause), []).append(each)
-    return list(groups.values())
 
 
 def _finding(group: Sequence[Finding], number: int) -> Markup:
