@@ -92,9 +92,10 @@ dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; max-width: 100%; }
 .matrix { border-collapse: collapse; font-size: .9375rem; margin: .5rem 0; }
-.matrix th, .matrix td { border-bottom: 1px solid var(--line); padding: .4rem .75rem .4rem 0; text-align: left;
+.matrix th, .matrix td { border-bottom: 1px solid var(--line); padding: .4rem .6rem .4rem 0; text-align: left;
   vertical-align: top; }
-.matrix thead th { vertical-align: bottom; border-bottom: 2px solid var(--line); white-space: nowrap; }
+.matrix thead th { vertical-align: bottom; border-bottom: 2px solid var(--line); }
+.matrix thead span { max-width: 7rem; }
 .matrix thead span, .matrix tbody th span { display: block; font-weight: normal; font-size: .8125rem;
   color: var(--soft); }
 .matrix tbody th { font-weight: 600; min-width: 11rem; max-width: 22rem; overflow-wrap: anywhere;
@@ -108,6 +109,12 @@ dd { margin: 0; overflow-wrap: anywhere; }
 .mark.crashes { color: var(--dead); background: var(--dead-back); font-weight: 600; }
 .mark.none { color: var(--soft); background: none; padding-left: 0; }
 a.mark { text-decoration: underline; }
+details { margin: .75rem 0; }
+summary { cursor: pointer; color: var(--link); }
+.stacked { grid-template-columns: 1fr; gap: 0; max-width: 46rem; }
+.stacked dt { margin-top: .6rem; color: var(--text); font-weight: 600; }
+ul { margin: .5rem 0; padding-left: 1.25rem; max-width: 60rem; }
+li { margin: .2rem 0; overflow-wrap: anywhere; }
 .finding { border: 1px solid var(--line); border-radius: .5rem; padding: 1rem 1.25rem; margin: 1rem 0; }
 .finding:target { border-color: var(--link); box-shadow: 0 0 0 1px var(--link); }
 .finding h3 .mark { vertical-align: .1em; }
@@ -137,8 +144,9 @@ figcaption { font-size: .875rem; color: var(--soft); margin-top: .75rem; max-wid
 .key.differs { border: 2px solid var(--bad); background: var(--bad-back); }
 .key.right { border: 2px solid var(--good); background: var(--good-back); }
 .legend { max-width: none; }
-.legend > span { margin-right: 1.1rem; white-space: nowrap; }
-@media (max-width: 46rem) { main, header, footer { padding-left: 1rem; padding-right: 1rem; }
+.legend > span { margin-right: 1.1rem; display: inline-block; }
+@media (max-width: 46rem) { .matrix tbody th { min-width: 8rem; max-width: 11rem; }
+  main, header, footer { padding-left: 1rem; padding-right: 1rem; }
   .finding { padding: .75rem .9rem; } figure { padding: .75rem; } }
 @media print { .finding { break-inside: avoid; } .scroll { overflow: visible; } }
 """
@@ -263,7 +271,7 @@ def _difference(found: Smallest) -> str:
 def _grid(grid: Grid, role: str, title: str) -> Markup:
     rest = grid.title.partition(",")[2].strip()
     name = title.partition(",")[0] if role == "input" else title
-    shown = tag("p", tag("b", name), f" {rest}" if rest else "", class_="title")
+    shown = tag("p", tag("b", f"input {name}" if role == "input" else name), f" {rest}" if rest else "", class_="title")
     head = tag("tr", tag("th"), *(tag("th", str(column), scope="col") for column in grid.columns))
     rows = [
         tag("tr", tag("th", str(row), scope="row"), *(_cell(cell, role) for cell in cells))
@@ -291,6 +299,21 @@ def _cell(cell: Cell, role: str) -> Markup:
     text = f"{cell.text} {marks}" if marks else cell.text
     return tag("td", text, class_=" ".join(words) or None, title="; ".join(notes) or None)
 
+
+MARKS = tag(
+    "p",
+    *(
+        tag("span", tag("span", name, class_=f"mark {name}"), text)
+        for name, text in (
+            ("agrees", "equal, or within what rounding can cause"),
+            ("differs", "another answer"),
+            ("special", "another answer to NaN, infinities or extremes only"),
+            ("refuses", "no answer, in good order"),
+            ("crashes", "no answer, and no process any more"),
+        )
+    ),
+    class_="legend marks small soft",
+)
 
 LEGEND = tag(
     "p",
@@ -382,7 +405,10 @@ def _model(model: ModelReport, runtimes: Mapping[str, str], numbers: Mapping[int
         rows = [_stage_row(stage, runtimes, numbers) for stage in model.stages]
         yield matrix("stage", list(runtimes.items()), rows, f"stages of {model.name} in each runtime")
     if model.repair is not None:
-        yield tag("p", f"{model.repair.sentence[:1].upper()}{model.repair.sentence[1:]}.")
+        yield tag("p", tag("b", "Repair: "), f"{model.repair.sentence}.")
+        if model.repair.remaining:
+            sentences = [tag("li", sentence) for sentence in dict.fromkeys(model.repair.remaining)]
+            yield tag("details", tag("summary", "What remains after the repair"), tag("ul", *sentences))
 
 
 def _stage_row(stage: StageReport, runtimes: Mapping[str, str], numbers: Mapping[int, int]) -> Row:
@@ -435,7 +461,19 @@ def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
         stages = [stage for stage in compared if key in at_stake[id(stage)]]
         if stages:
             squares = [list(_rule_squares(key, stages, runtime, numbers)) for runtime in report.runtimes]
-            yield Row(key, rule.text, squares)
+            yield Row(key, rule.title, squares)
+
+
+def _words(keys: Iterable[str]) -> Markup:
+    """Write what rules say, and where they stand."""
+    entries = [
+        joined(
+            tag("dt", tag("code", key)),
+            tag("dd", RULES[key].text, tag("br"), tag("span", with_links(RULES[key].source), class_="small soft")),
+        )
+        for key in keys
+    ]
+    return tag("details", tag("summary", "What the rules say"), tag("dl", *entries, class_="stacked"))
 
 
 def _rule_squares(
@@ -443,14 +481,22 @@ def _rule_squares(
 ) -> Iterator[Square]:
     broken = [each for stage in stages for each in stage.findings if each.runtime == runtime and each.rule == rule]
     yield from _squares(broken, numbers)
-    nodes = {each.node for each in broken}
-    others = [stage.opinions.get(runtime) for stage in stages if stage.stage.name not in nodes]
-    answered = sum(opinion is not None and opinion.answered for opinion in others)
+    others = [stage for stage in stages if not any(each in broken for each in stage.findings)]
+    # What differs for no reason that was found may break this rule as well as any.
+    unclear = [stage for stage in others if any(_unclear(each, runtime) for each in stage.findings)]
+    opinions = [stage.opinions.get(runtime) for stage in others if stage not in unclear]
+    answered = sum(opinion is not None and opinion.answered for opinion in opinions)
     if answered:
         yield Square("agrees", f"agrees {answered}" if len(stages) > 1 else "agrees")
-    elif not broken:
-        silent = [opinion for opinion in others if opinion is not None and opinion.cases]
+    if unclear:
+        yield Square("none", "unclear", title="it differs there, and no rule was found to be the cause")
+    elif not broken and not answered:
+        silent = [opinion for opinion in opinions if opinion is not None and opinion.cases]
         yield Square("none", "no answer" if silent else "not asked")
+
+
+def _unclear(found: Finding, runtime: str) -> bool:
+    return found.runtime == runtime and found.rule is None and found.verdict.kind.differs
 
 
 def _by(sizes: Iterable[int | str]) -> str:
@@ -489,6 +535,7 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
             tag("h2", "Rules"),
             tag("p", about, class_="soft"),
             matrix("rule", list(report.runtimes.items()), rules, "rules in each runtime"),
+            _words(row.title for row in rules),
         ]
     for kind in KINDS:
         chosen = [(number, group) for number, group in enumerate(groups, start=1) if group[0].counts_as == kind]
@@ -502,6 +549,7 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
         tag("h1", "Pooling validation"),
         tag("p", f"{report.summary()}.", class_=f"outcome {state}"),
         tag("dl", *(joined(tag("dt", name), tag("dd", text)) for name, text in _facts(report) if text)),
+        MARKS,
     )
     version = report.versions.get("pooling", "")
     footer = tag("footer", tag("p", f"Written by pooling {version}. The page needs no network and runs no script."))
