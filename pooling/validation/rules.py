@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -16,7 +17,7 @@ from pooling.export.nodes import has_late_window
 from pooling.geometry import pool_axes
 
 from .answers import Answer
-from .evidence import Cell, Evidence, Setting
+from .evidence import Cell, Evidence, Numbers, Setting
 from .verdicts import Kind, Verdict
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ MEANS = frozenset({"AveragePool", "GlobalAveragePool"})
 NORMS = frozenset({"LpPool", "GlobalLpPool"})
 LARGE = 2**31
 """Arguments from here on are not meant: they try what a runtime does with them."""
+LEAST_BFLOAT16 = -3.3895313892515355e38
 MANY = 2**12
 """Elements of a window from which the order of a sum matters."""
 
@@ -410,18 +412,25 @@ def _says(evidence: Evidence, pattern: str) -> bool:
     return re.search(pattern, evidence.verdict.sentence, re.IGNORECASE) is not None
 
 
+_MISSING = (
+    "not[ _]?implemented|unimplemented|no registered implementation|could not find an implementation|has no [a-z]*pool"
+)
+"""How runtimes say that they have no such operator."""
+
 _OF_NO_ANSWER: Mapping[str, Callable[[Evidence], bool]] = {
     "overflow-is-refused": lambda it: RULES["overflow-is-refused"].at_stake(it),
     "no-window-is-refused": lambda it: it.expected.refusal is not None and RULES["no-window-is-refused"].at_stake(it),
     "empty-batch": lambda it: 0 in it.shape[:2],
-    "every-operator": lambda it: RULES["every-operator"].at_stake(it) and it.dtype == np.float32,
     "every-dtype": lambda it: it.dtype != np.float32,
+    "every-operator": lambda it: _says(it, _MISSING) or RULES["every-operator"].at_stake(it),
     "nan-propagates": lambda it: (
         it.operator in MAXIMA and bool(np.isnan(it.case.array).any()) and _says(it, "zero-size array to reduction")
     ),
     "same-output-size": lambda it: it.auto_pad.startswith("SAME") and _says(it, "negative"),
     "valid-with-ceil": lambda it: it.auto_pad == "VALID" and it.ceil and _says(it, "ceil_mode"),
-    "asymmetric-pads": lambda it: RULES["asymmetric-pads"].at_stake(it) and _says(it, "asymmetric|same on both|begin"),
+    "asymmetric-pads": lambda it: (
+        any(axis.pad_begin != axis.pad_end for axis in it.axes) and _says(it, "asymmetric|alike|both sides")
+    ),
     "pads-up-to-effective-kernel": lambda it: (
         RULES["pads-up-to-effective-kernel"].at_stake(it) and _says(it, r"\bpads?\b|padding|pool_attributes")
     ),
@@ -486,8 +495,11 @@ def _same_elements(it: Evidence) -> bool:
 _OF_WHOLE_ANSWERS: Mapping[str, Callable[[Evidence], bool]] = {
     "every-dtype": lambda it: it.verdict.kind is Kind.DTYPE,
     "empty-batch": lambda it: 0 in it.shape[:2],
+    "empty-window": lambda it: it.operator in WINDOWED and it.every(lambda cell, *_: it.window(cell).size == 0),
     "column-major-indices": lambda it: (
-        it.verdict.kind is Kind.SHAPE and it.verdict.output == 1 and RULES["column-major-indices"].at_stake(it)
+        it.verdict.output == 1
+        and bool(it.attributes.get("storage_order"))
+        and (it.verdict.kind is Kind.SHAPE or _same_elements_counted_otherwise(it))
     ),
     "any-rank": lambda it: it.operator.startswith("Global") and it.dimensions != 2 and it.verdict.kind is Kind.SHAPE,
     "ceil-last-window": lambda it: it.verdict.kind is Kind.SHAPE and _keeps_late_windows(it),
@@ -501,7 +513,9 @@ _OF_WHOLE_ANSWERS: Mapping[str, Callable[[Evidence], bool]] = {
     "same-uses-effective-kernel": _ignores_dilation,
     "same-lower-pads-begin": lambda it: it.auto_pad == "SAME_LOWER" and it.explained_by(auto_pad="SAME_UPPER"),
     "same-output-size": lambda it: (
-        _apart(it) and it.verdict.output == 0 and (it.verdict.kind is Kind.SHAPE or it.windows_elsewhere)
+        it.auto_pad.startswith("SAME")
+        and it.verdict.output == 0
+        and (it.verdict.kind is Kind.SHAPE or (_apart(it) and it.windows_elsewhere))
     ),
     "asymmetric-pads": _other_pads,
     "dilation": lambda it: it.dilated and it.explained_by(dilations=None),
@@ -514,19 +528,21 @@ def _has_nan(it: Evidence, cell: Cell) -> bool:
     return it.dtype.kind not in "iub" and bool(np.isnan(it.window(cell)).any())
 
 
-def _lowest(it: Evidence) -> float:
-    """Return the least finite number of the input's dtype."""
+def _least(it: Evidence) -> set[float]:
+    """Return the least finite numbers from which somebody may start, that of the input's dtype among them."""
     if it.dtype.kind in "iu":
-        return int(np.iinfo(it.dtype).min)
-    return float(np.finfo(it.dtype).min) if it.dtype.name != "bfloat16" else -3.3895313892515355e38
+        return {int(np.iinfo(it.dtype).min)}
+    return {float(np.finfo(name).min) for name in ("float16", "float32", "float64")} | {LEAST_BFLOAT16}
 
 
 def _starts_from_the_least(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
     """Whether a maximum of nothing greater than the number that the search started from was not found."""
     window = it.window(cell)
-    if not window.size or bool((window > max(-math.inf, _lowest(it))).any()):
-        return False
-    return actual == _lowest(it) if it.verdict.output == 0 else True
+    own = np.iinfo(it.dtype).min if it.dtype.kind in "iu" else -math.inf
+    if it.verdict.output == 1:
+        # Nothing was found, and the index is that of nothing.
+        return actual == 0 and bool(np.isin(window, [own, *_least(it)]).all())
+    return bool((window == own).all()) and actual in _least(it)
 
 
 def _overlooks_nan(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
@@ -534,12 +550,14 @@ def _overlooks_nan(it: Evidence, cell: Cell, expected: float, actual: float) -> 
         return False
     window = it.window(cell)
     rest = window[~np.isnan(window)]
-    return it.verdict.output == 1 or actual in rest or actual in (_lowest(it), -math.inf) or math.isnan(actual)
+    return it.verdict.output == 1 or actual in rest or actual in _least(it) | {-math.inf} or math.isnan(actual)
 
 
 def _is_tie(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
     """Whether the index names an equal of the right element, in the same window."""
     if it.verdict.output != 1 or _has_nan(it, cell):
+        return False
+    if it.attributes.get("storage_order"):
         return False
     cells, window = it.inside(cell), it.window(cell)
     place = int(actual) - _plane(it, cell) * math.prod(it.shape[2:])
@@ -560,16 +578,38 @@ def _names_otherwise(it: Evidence, cell: Cell, expected: int, actual: int) -> bo
     return not 0 <= actual < math.prod(it.shape) or actual in (place, last)
 
 
+def _orders(it: Evidence) -> list[Numbers]:
+    """Return, for each order in which the cells of a plane might be counted, the row-major place of each number.
+
+    Axes in any order, and the mistake of reading such a number once more.
+    """
+    spatial = it.shape[2:]
+    places = np.arange(math.prod(spatial)).reshape(spatial)
+    orders = [places.transpose(axes).ravel() for axes in itertools.permutations(range(len(spatial)))]
+    return [*orders, *(np.argsort(order) for order in orders)]
+
+
+def _same_elements_counted_otherwise(it: Evidence) -> bool:
+    """Whether indices name the right elements, all together, if cells are counted in some other order."""
+    if it.found is None or it.found.size != it.wanted.size:
+        return False
+    size = math.prod(it.shape[2:])
+    wanted, found = (numbers.reshape(math.prod(it.shape[:2]), -1) for numbers in (it.wanted, it.found))
+    planes = np.arange(len(wanted))[:, np.newaxis] * size
+    wanted, found = wanted - planes, found - planes
+    if not ((found >= 0) & (found < size)).all():
+        return False
+    right = np.sort(np.arange(size).reshape(it.shape[2:]).T.ravel()[wanted], axis=1)
+    return any(np.array_equal(right, np.sort(order[found], axis=1)) for order in _orders(it))
+
+
 def _other_order(it: Evidence, cell: Cell, expected: int, actual: int) -> bool:
-    """Whether the index is that of the right element in row-major order, or turned once more."""
+    """Whether the index is that of the right element if cells are counted in another order."""
     if it.verdict.output != 1 or not it.attributes.get("storage_order"):
         return False
-    spatial = it.shape[2:]
-    begin = _plane(it, cell) * math.prod(spatial)
-    place = np.unravel_index(expected - begin, spatial, order="F")
-    row_major = int(np.ravel_multi_index(place, spatial))
-    turned = int(np.ravel_multi_index(np.unravel_index(row_major, spatial, order="F"), spatial))
-    return actual - begin in (row_major, turned) or actual in (row_major, turned)
+    begin, size = _plane(it, cell) * math.prod(it.shape[2:]), math.prod(it.shape[2:])
+    place = np.arange(size).reshape(it.shape[2:]).T.ravel()[expected - begin]
+    return 0 <= actual - begin < size and any(order[actual - begin] == place for order in _orders(it))
 
 
 def _other_divisor(it: Evidence, cell: Cell, expected: float, actual: float, *, declared: bool) -> bool:
@@ -577,7 +617,8 @@ def _other_divisor(it: Evidence, cell: Cell, expected: float, actual: float, *, 
     if it.operator != "AveragePool" or it.overhangs(cell) != declared or not math.isfinite(actual):
         return False
     total = math.fsum(it.window(cell))
-    return any(it.alike(total / count, actual) for count in it.counts(cell))
+    means = [total / count for count in it.counts(cell)]
+    return any(it.alike(mean, actual) and not it.alike(mean, expected) for mean in means)
 
 
 def _signed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
@@ -650,6 +691,8 @@ _OF_CELLS: Mapping[str, Callable[[Evidence, Cell, Any, Any], bool]] = {
     "accurate-sums": _rounded_sum,
     "dilation-in-average": lambda it, *cell: RULES["dilation-in-average"].at_stake(it) and it.windows_elsewhere,
     "dilation": lambda it, *cell: it.operator in WINDOWED and it.dilated and it.windows_elsewhere,
-    "ceil-partial-window": _reads_behind_the_end,
+    "ceil-partial-window": lambda it, *cell: (
+        it.operator in WINDOWED and it.ceil and (_reads_behind_the_end(it, *cell) or it.windows_elsewhere)
+    ),
 }
 """What a cell that differs shows, in the order in which it is asked."""
