@@ -10,12 +10,13 @@ from .answers import Answer
 from .cases import Case
 from .processes import Limits, RuntimeProcess
 from .report import Finding, Report
+from .rules import broken_rule
 from .runtimes import ORACLE
-from .smallest import Ask, smallest
+from .smallest import Ask, Smallest, smallest
 
 __all__ = ["alike", "with_smallest"]
 
-CALLS_FOR_A_CRASH = 24
+CALLS_FOR_A_CRASH = 16
 """Runs of a case that ends processes: each has to be started again."""
 
 
@@ -57,7 +58,7 @@ def with_smallest(report: Report, progress: Callable[[int, int, str], None] | No
     Returns
     -------
     Report
-        With `Finding.smallest`.
+        With `Finding.smallest`, and `Finding.rule` where only the smallest input shows which one is broken.
     """
     settings = report.settings
     limits = Limits(settings["limit_seconds"], settings["limit_memory"])
@@ -76,16 +77,21 @@ def with_smallest(report: Report, progress: Callable[[int, int, str], None] | No
         replace(
             model,
             stages=[
-                replace(
-                    stage,
-                    findings=tuple(replace(each, smallest=found.get(id(each))) for each in stage.findings),
-                )
+                replace(stage, findings=tuple(_with(each, found.get(id(each))) for each in stage.findings))
                 for stage in model.stages
             ],
         )
         for model in report.models
     ]
     return replace(report, models=models)
+
+
+def _with(found: Finding, shown: Smallest | None) -> Finding:
+    """Add the smallest input to a finding, and the rule that it breaks if only this makes it clear."""
+    if shown is None:
+        return found
+    rule = found.rule or broken_rule(shown.case, shown.expected, shown.verdict, shown.actual)
+    return replace(found, smallest=shown, rule=rule)
 
 
 def _asking(oracle: RuntimeProcess, runtime: RuntimeProcess) -> Ask:
