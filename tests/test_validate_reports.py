@@ -15,11 +15,8 @@ from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import numpy as np
+import onnx
 import pytest
-
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
 from onnx import TensorProto, helper
 
 from pooling.validation import validate
@@ -27,6 +24,7 @@ from pooling.validation.examples import alike, with_smallest
 from pooling.validation.junit import write_junit
 from pooling.validation.page import references, with_links, write_page
 from pooling.validation.report import Report
+from pooling.validation.rules import RULES
 from pooling.validation.verdicts import Kind
 
 ERRING = textwrap.dedent(
@@ -258,9 +256,7 @@ def test_a_page_tells_each_finding_with_its_rule_and_its_picture(page: Page, rep
     text = page.text
     for group in alike(report.findings):
         assert " ".join(group[0].sentence.replace(HOSTILE, SHOWN).split()) in text
-    assert (
-        "With ceil_mode=1 a window that would start in the padding at the end, behind all input, is no window." in text
-    )
+    assert RULES["ceil-last-window"].text in text
     assert "https://onnx.ai/onnx/operators/onnx__MaxPool.html" in page.values("href")
     classes = Counter(word for value in page.values("class") for word in value.split())
     assert classes["finding"] == len(alike(report.findings))
@@ -304,17 +300,12 @@ def chromium() -> str | None:
 
 @pytest.mark.skipif(chromium() is None, reason="there is no chromium")
 def test_a_browser_shows_the_page(html: Path, page: Page, tmp_path: Path) -> None:
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ]
-    command = [chromium() or "", *options, f"--user-data-dir={tmp_path}", "--dump-dom", html.as_uri()]
+    switches = (
+        *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+        *("disable-background-networking", "disable-component-update", "disable-sync", f"user-data-dir={tmp_path}"),
+        "dump-dom",
+    )
+    command = [chromium() or "", *(f"--{switch}" for switch in switches), html.as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     # The browser's own reading of the page gives the same elements and texts: nothing was closed, moved or run.
     seen = Page(shown.partition("<!DOCTYPE html>")[2])
@@ -395,7 +386,7 @@ def test_junit_tells_the_sentence_the_rule_and_the_source(report: Report, tmp_pa
     (failure,) = ceil.iter("failure")
     assert failure.attrib["type"] == "ceil-last-window"
     assert failure.attrib["message"].startswith(
-        "erring:KeepsLateWindow 1.0 breaks ceil-last-window at node pool1: shape (1, 2, "
+        "erring:KeepsLateWindow 1.0 breaks ceil-last-window at node pool1: shape "
     )
     assert "Rule: With ceil_mode=1 a window that would start" in (failure.text or "")
     assert "Source: ONNX MaxPool-22" in (failure.text or "")

@@ -136,6 +136,7 @@ figcaption { font-size: .875rem; color: var(--soft); margin-top: .75rem; max-wid
   repeating-linear-gradient(135deg, var(--window) 0 5px, var(--hatch) 5px 10px); }
 .grid td.differs { border: 2px solid var(--bad); background: var(--bad-back); color: var(--bad); font-weight: 700; }
 .grid td.right { border: 2px solid var(--good); background: var(--good-back); color: var(--good); font-weight: 700; }
+.grid td.chosen { outline: 2px solid var(--window-line); outline-offset: 1px; }
 .key { display: inline-block; width: 1.1rem; height: 1rem; vertical-align: -.15rem; border-radius: .2rem;
   margin-right: .3rem; }
 .key.read { border: 2px solid var(--window-line); background: var(--window); }
@@ -265,7 +266,7 @@ def _difference(found: Smallest) -> str:
     verdict = found.verdict
     if verdict.kind is Kind.CRASHES:
         return f"The process {verdict.sentence}."
-    return f"{verdict.sentence[:1].upper()}{verdict.sentence[1:]}." if verdict.sentence else ""
+    return f"It gives {verdict.sentence}." if verdict.sentence and verdict.kind is not Kind.NAN else ""
 
 
 def _grid(grid: Grid, role: str, title: str) -> Markup:
@@ -291,6 +292,7 @@ def _cell(cell: Cell, role: str) -> Markup:
         notes.append("read by the window")
     if role != "input" and cell.differs:
         words.append("differs" if role == "actual" else "right")
+        words += ["chosen"] * cell.read
         notes.append("differs" if role == "actual" else "expected")
     notes += [f"named by the {whose} index" for whose in cell.named.split()]
     if cell.exact != cell.text:
@@ -344,7 +346,7 @@ def _finding(group: Sequence[Finding], number: int) -> Markup:
     parts: list[str] = [tag("h3", tag("span", LABELS[kind], class_=f"mark {kind}"), " ", found.sentence)]
     if rule is not None:
         parts += [
-            tag("p", tag("b", rule.title), ". ", rule.text),
+            tag("p", tag("b", rule.key), f": {rule.title}. {rule.text}"),
             tag("p", "Source: ", with_links(rule.source), class_="small soft"),
         ]
     if kind != "refuses":

@@ -147,7 +147,7 @@ def number(value: Any) -> str:
     if scalar.dtype.kind not in "f":
         # bfloat16 is of no kind that NumPy has.
         return str(value) if scalar.dtype.kind in "biu" else f"{float(value):g}"
-    if float(scalar).is_integer() and abs(scalar) < SHORT[1] and (scalar or not np.signbit(scalar)):
+    if float(scalar).is_integer() and abs(float(scalar)) < SHORT[1] and (scalar or not np.signbit(scalar)):
         return str(int(scalar))
     short = SHORT[0] <= abs(float(scalar)) < SHORT[1] or scalar == 0
     return np.format_float_positional(scalar[()], trim="-") if short else str(scalar[()])
