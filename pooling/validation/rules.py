@@ -421,8 +421,10 @@ _OF_NO_ANSWER: Mapping[str, Callable[[Evidence], bool]] = {
     "overflow-is-refused": lambda it: RULES["overflow-is-refused"].at_stake(it),
     "no-window-is-refused": lambda it: it.expected.refusal is not None and RULES["no-window-is-refused"].at_stake(it),
     "empty-batch": lambda it: 0 in it.shape[:2],
+    "unpool-indices": lambda it: it.operator == "MaxUnpool" and _says(it, "index|output_shape|inputs"),
     "every-dtype": lambda it: it.dtype != np.float32,
     "every-operator": lambda it: _says(it, _MISSING) or RULES["every-operator"].at_stake(it),
+    "any-rank": lambda it: it.dimensions != 2 and _says(it, "IndexError|spatial ax|rank|2d|dimension"),
     "nan-propagates": lambda it: (
         it.operator in MAXIMA and bool(np.isnan(it.case.array).any()) and _says(it, "zero-size array to reduction")
     ),
