@@ -12,6 +12,7 @@ from pooling.export.repair import shown_node
 
 from .examples import alike
 from .files import write_whole
+from .known import REPOSITORIES, address
 from .markup import Markup, joined, tag
 from .picture import Cell, Grid, Place, draw
 from .report import Finding, ModelReport, Report, StageReport
@@ -20,19 +21,6 @@ from .smallest import Smallest
 from .verdicts import Kind
 
 ADDRESS = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)]")
-ISSUE = re.compile(r"([\w.-]+)#(\d+)")
-REPOSITORIES = {
-    "jax": "jax-ml/jax",
-    "onnx": "onnx/onnx",
-    "onnxruntime": "microsoft/onnxruntime",
-    "opencv": "opencv/opencv",
-    "openvino": "openvinotoolkit/openvino",
-    "pytorch": "pytorch/pytorch",
-    "tensorflow": "tensorflow/tensorflow",
-    "tract": "sonos/tract",
-    "webnn": "webmachinelearning/webnn",
-}
-"""Where the issues are that are named by the last part of this."""
 KINDS = ("differs", "special", "crashes", "refuses")
 """What findings count as, the most important first."""
 LABELS = {"differs": "differs", "special": "special", "crashes": "crashes", "refuses": "refuses"}
@@ -217,10 +205,8 @@ def references(names: Iterable[str]) -> Markup:
     """Write issues such as ``openvino#35935`` as links."""
     parts: list[str] = []
     for name in names:
-        match = ISSUE.fullmatch(name)
-        known = REPOSITORIES.get(match[1]) if match else None
-        href = f"https://github.com/{known}/issues/{match[2]}" if match and known else None
-        parts += [", "] * bool(parts) + [_linked(name, href)]
+        known = name.partition("#")[0] in REPOSITORIES
+        parts += [", "] * bool(parts) + [_linked(name, address(name) if known else None)]
     return joined(*parts)
 
 
