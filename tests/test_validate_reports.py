@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -446,3 +448,54 @@ def test_files_are_written_whole_or_not_at_all(write: object, report: Report, tm
         write(report, tmp_path)
     with pytest.raises(FileNotFoundError):
         write(report, tmp_path / "nowhere" / "report")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The guide
+
+GUIDE = (Path(__file__).parent.parent / "docs" / "validate.md").read_text(encoding="utf-8")
+
+
+def test_the_examples_of_the_guide_do_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    printing, writing = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    printed = re.search(r"prints\n\n```\n(same-uses.*?)```", GUIDE, re.DOTALL)
+    assert printed is not None
+    output = io.StringIO()
+    names: dict[str, object] = {}
+    with contextlib.redirect_stdout(output):
+        exec(printing, names)  # the code under test is the guide's
+    assert output.getvalue() == printed[1]
+    exec(writing, names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "classifier.onnx",
+        *(f"pooling.{kind}" for kind in ("html", "json", "xml")),
+    ]
+
+
+def keys(value: object, path: str = "") -> Iterator[str]:
+    """Yield the names of all fields, without those that are names of runtimes, tensors or verdicts."""
+    by_name = {"runtimes", "cases", "findings", "shapes", "input_shapes", "seconds"}
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if path not in by_name:
+                yield key
+            yield from keys(part, key if path not in by_name else "")
+    elif isinstance(value, list):
+        for part in value:
+            yield from keys(part)
+
+
+def test_the_guide_says_what_every_field_of_the_json_is(report: Report) -> None:
+    described = {word for line in GUIDE.splitlines() if line.startswith("|") for word in re.findall(r"`(\w+)`", line)}
+    found = {*keys(report.as_dict())}
+    assert {"schema", "stages", "counts_as", "smallest", "limit_memory", "largest_ulp"} <= found
+    assert found - described == set()
+    assert report.as_dict()["schema"] == "pooling-validation/2"
+    assert '`"pooling-validation/2"`' in GUIDE
+
+
+def test_every_file_that_the_guide_links_to_is_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", GUIDE) if "://" not in link]
+    assert links
+    assert all((Path(__file__).parent.parent / "docs" / link).exists() for link in links)
