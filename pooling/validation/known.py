@@ -216,16 +216,16 @@ def _known(
     array: Numbers | Sequence[Numbers],
     opset: int = 22,
     *,
-    seen: Sequence[str] = (),
+    seen: Sequence[str] | None = None,
     upstream: Sequence[str] = (),
     **others: Any,
 ) -> Known:
-    versions = (*seen, *NEWEST.get(runtime, ()))
+    versions = MEASURED[runtime] if seen is None else tuple(seen)
     return Known(rule, runtime, kind, finding, _case(rule, operator, array, opset, **others), versions, tuple(upstream))
 
 
-NEWEST: Mapping[str, tuple[str, ...]] = {
-    "onnxruntime": ("1.32.0",),
+MEASURED: Mapping[str, tuple[str, ...]] = {
+    "onnxruntime": ("1.22.1", "1.32.0"),
     "onnx.reference": ("1.23.2",),
     "openvino": ("2026.4.1",),
     "torch": ("2.13.0+cpu",),
@@ -348,6 +348,7 @@ _ONNXRUNTIME = (
         kernel_shape=[2],
         strides=[5],
         auto_pad="SAME_UPPER",
+        seen=["1.32.0"],
     ),
     _known(
         "pads-up-to-effective-kernel",
