@@ -24,9 +24,10 @@ from onnx import TensorProto, helper
 from pooling.validation import validate
 from pooling.validation.examples import alike, with_smallest
 from pooling.validation.junit import write_junit
-from pooling.validation.page import references, with_links, write_page
+from pooling.validation.page import write_page
 from pooling.validation.report import Report
 from pooling.validation.rules import RULES
+from pooling.validation.sheet import references, with_links
 from pooling.validation.verdicts import Kind
 
 ERRING = textwrap.dedent(

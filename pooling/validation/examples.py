@@ -8,14 +8,21 @@ from dataclasses import replace
 
 from .answers import Answer
 from .cases import Case
+from .conformance import Conformance, Outcome
 from .processes import Limits, RuntimeProcess
 from .report import Finding, Report
 from .rules import broken_rule
 from .runtimes import ORACLE
-from .smallest import Ask, Smallest, smallest
+from .smallest import MOST_RUNS, Ask, Smallest, smallest
+from .verdicts import Kind, Verdict
 
-__all__ = ["alike", "with_smallest"]
+__all__ = ["Pair", "alike", "smallest_of_rules", "with_smallest"]
 
+Pair = tuple[str, str]
+"""A rule and a runtime."""
+
+SOON = 10.0
+"""Seconds for a case at most; none is larger than those that were answered before."""
 CALLS_FOR_A_CRASH = 16
 """Runs of a case that ends processes: each has to be started again."""
 
@@ -61,7 +68,7 @@ def with_smallest(report: Report, progress: Callable[[int, int, str], None] | No
         With `Finding.smallest`, and `Finding.rule` where only the smallest input shows which one is broken.
     """
     settings = report.settings
-    limits = Limits(settings["limit_seconds"], settings["limit_memory"])
+    limits = _soon(Limits(settings["limit_seconds"], settings["limit_memory"]))
     first = [group[0] for group in alike(report.findings) if group[0].counts_as != "refuses"]
     found = {}
     with ExitStack() as stack:
@@ -71,8 +78,7 @@ def with_smallest(report: Report, progress: Callable[[int, int, str], None] | No
             if progress is not None:
                 progress(done, len(first), f"smallest input: {each.runtime} at {each.node}")
             ask = _asking(processes[ORACLE], processes[each.runtime])
-            most = {"most_runs": CALLS_FOR_A_CRASH} if each.counts_as == "crashes" else {}
-            found[id(each)] = smallest(each.case, ask, **most)
+            found[id(each)] = smallest(each.case, ask, most_runs=_most_runs(each.verdict))
     models = [
         replace(
             model,
@@ -84,6 +90,60 @@ def with_smallest(report: Report, progress: Callable[[int, int, str], None] | No
         for model in report.models
     ]
     return replace(report, models=models)
+
+
+def smallest_of_rules(
+    report: Conformance,
+    *,
+    limits: Limits | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[Pair, Smallest]:
+    """Find the smallest input that shows how each runtime breaks each rule of the conformance suite.
+
+    Parameters
+    ----------
+    report : Conformance
+        What came out of the suite.
+    limits : Limits, optional
+        For each case.
+    progress : callable, optional
+        Called as ``progress(done, total, what)`` before each.
+
+    Returns
+    -------
+    dict of pair of str to Smallest
+        By rule and runtime, for those that differ or crash.
+    """
+    first: dict[Pair, tuple[Case, Outcome]] = {}
+    for runtime in report.outcomes:
+        for rule in report.rules:
+            wrong = [pair for pair in report.of_rule(rule, runtime) if pair[1].counts_as in ("differs", "crashes")]
+            if wrong:
+                # What breaks another rule than it is about would show that one.
+                first[rule, runtime] = next((pair for pair in wrong if pair[1].rule == rule), wrong[0])
+    found = {}
+    with ExitStack() as stack:
+        names = dict.fromkeys([ORACLE, *(runtime for _, runtime in first)])
+        processes = {name: stack.enter_context(RuntimeProcess(name, _soon(limits or Limits()))) for name in names}
+        for done, ((rule, runtime), (case, outcome)) in enumerate(first.items()):
+            if progress is not None:
+                progress(done, len(first), f"smallest input: {rule} in {runtime}")
+            ask = _asking(processes[ORACLE], processes[runtime])
+            shown = smallest(case, ask, most_runs=_most_runs(outcome.verdict))
+            if shown is not None:
+                found[rule, runtime] = shown
+    return found
+
+
+def _most_runs(verdict: Verdict) -> int:
+    """Return how often to ask: seldom where each answer takes a new process, and once where it takes a time limit."""
+    if verdict.kind is not Kind.CRASHES:
+        return MOST_RUNS
+    return CALLS_FOR_A_CRASH if verdict.sentence.startswith("died") else 1
+
+
+def _soon(limits: Limits) -> Limits:
+    return replace(limits, seconds=min(limits.seconds, SOON))
 
 
 def _with(found: Finding, shown: Smallest | None) -> Finding:

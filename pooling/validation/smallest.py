@@ -117,7 +117,7 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
         same = [
             each
             for each in _judged(batch, ask(batch), runs)
-            if each.verdict.kind is found.verdict.kind
+            if _alike(each.verdict, found.verdict)
             and (each.expected.refusal is None) == (expected.refusal is None)
             and (rule is None or rule_of(each.case, each.expected, each.verdict, each.actual) == rule)
         ]
@@ -127,6 +127,13 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
     if found.case is not case:
         found = replace(found, case=replace(found.case, name=f"{case.name}-smallest"))
     return replace(found, runs=runs)
+
+
+def _alike(verdict: Verdict, other: Verdict) -> bool:
+    """Whether two verdicts are of the same kind; crashes are if the process ends in the same way."""
+    if verdict.kind is Kind.CRASHES:
+        return verdict.sentence == other.sentence
+    return verdict.kind is other.kind
 
 
 def _judged(batch: Sequence[Case], answers: Sequence[tuple[Answer, Answer]], runs: int) -> Iterator[Smallest]:
