@@ -22,7 +22,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from pooling.validation import validate
-from pooling.validation.examples import alike, with_smallest
+from pooling.validation.conformance import run_conformance
+from pooling.validation.conformance_html import write_conformance
+from pooling.validation.examples import alike, smallest_of_rules, with_smallest
 from pooling.validation.junit import write_junit
 from pooling.validation.page import write_page
 from pooling.validation.report import Report
@@ -100,20 +102,26 @@ def pooled(path: Path, name: str, **attributes: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
+def erring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Let processes find the runtimes that err."""
+    folder = tmp_path_factory.mktemp("runtimes")
+    folder.joinpath("erring.py").write_text(ERRING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def report(erring: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Make the report of two models, one with a hostile name in it, and one file that is none."""
     folder = tmp_path_factory.mktemp("models")
-    folder.joinpath("erring.py").write_text(ERRING)
     folder.joinpath("broken.onnx").write_bytes(b"no model")
     models = [
         pooled(folder / "ceil.onnx", "pool1", pads=[1, 1, 1, 1], ceil_mode=1),
         pooled(folder / "hostile.onnx", HOSTILE),
         folder / "broken.onnx",
     ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        found = validate(models, runtimes=RUNTIMES, rounds=0, threads=1, repair=False)
-        yield with_smallest(found)
+    return with_smallest(validate(models, runtimes=RUNTIMES, rounds=0, threads=1, repair=False))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -315,6 +323,44 @@ def test_a_browser_shows_the_page(html: Path, page: Page, tmp_path: Path) -> Non
     assert seen.names == page.names
     assert seen.text == page.text
     assert seen.cells == page.cells
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The page of the conformance suite
+
+
+@pytest.fixture(scope="module")
+def table(erring: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    rules = ["ceil-last-window", "same-lower-pads-begin"]
+    found = run_conformance(["pooling", "erring:KeepsLateWindow"], rules=rules, known=False)
+    examples = smallest_of_rules(found)
+    assert [*examples] == [("ceil-last-window", "erring:KeepsLateWindow")]
+    assert examples["ceil-last-window", "erring:KeepsLateWindow"].case.array.size <= 4
+    path = tmp_path_factory.mktemp("table") / "table.html"
+    write_conformance(found, path, examples)
+    write_conformance(found, path.with_name("plain.html"))
+    assert Page(path.with_name("plain.html").read_text(encoding="utf-8")).names["figure"] == 0
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_the_truth_table_counts_cases_by_rule_and_runtime(table: Page) -> None:
+    rows = {row[0].split()[0]: [cell.split() for cell in row[1:]] for row in table.cells if row and row[0]}
+    assert [cell[0] for cell in rows["rule"]] == ["pooling", "erring:KeepsLateWindow"]
+    ours, theirs = rows["ceil-last-window"]
+    assert ours[1:] == ["agrees"]
+    counts = dict(zip(theirs[1::2], map(int, theirs[::2]), strict=True))
+    assert counts["differs"] > 0
+    assert sum(counts.values()) == int(ours[0])
+    assert {cell[1] for cell in rows["same-lower-pads-begin"]} == {"agrees"}
+
+
+def test_the_truth_table_draws_who_breaks_what(table: Page) -> None:
+    assert table.names["article"] == table.names["figure"] == 1
+    assert "erring:KeepsLateWindow 1.0 breaks ceil-last-window: shape " in table.text
+    assert RULES["ceil-last-window"].text in table.text
+    assert "pooling itself keeps every rule." in table.text
+    assert {value for value in table.values("href") if value.startswith("#")} == {f"#{table.values('id')[0]}"}
+    assert table.values("src") == []
 
 
 # ---------------------------------------------------------------------------------------------------------------------

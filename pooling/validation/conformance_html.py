@@ -14,11 +14,11 @@ from .markup import Markup, tag
 from .rules import RULES
 from .sheet import (
     LEGEND,
-    MARKS,
     Row,
     Square,
     document,
     facts,
+    marks,
     matrix,
     node_of,
     picture,
@@ -29,6 +29,8 @@ from .sheet import (
 from .smallest import Smallest
 
 __all__ = ["write_conformance"]
+
+VERBS = {"agrees": "agree", "differs": "differ", "refuses": "refuse", "crashes": "crash"}
 
 
 def write_conformance(
@@ -71,9 +73,11 @@ def write_conformance(
     for rule in report.rules:
         for runtime in report.outcomes:
             total.update(report.counts(rule, runtime))
-    answers = ", ".join(f"{total[name]} {name}" for name in OUTCOMES if total[name])
+    answers = ", ".join(f"{total[name]} {VERBS[name]}" for name in OUTCOMES if total[name])
+    own = "pooling itself breaks a rule" if report.exit_code else "pooling itself keeps every rule"
     outcome = (
-        f"{len(report.cases)} cases about {len(report.rules)} rules in {len(report.outcomes)} runtimes: {answers}."
+        f"{len(report.cases)} cases about {len(report.rules)} rules in {len(report.outcomes)} runtimes: of all answers "
+        f"{answers}; {own}."
     )
     header = tag(
         "header",
@@ -87,7 +91,7 @@ def write_conformance(
                 ("took", f"{report.seconds:.0f} s"),
             ]
         ),
-        MARKS,
+        marks(OUTCOMES),
     )
     write_whole(document("Who keeps which rule of pooling", header, tag("main", *body)), path)
 

@@ -13,11 +13,11 @@ from .report import Finding, ModelReport, Report, StageReport
 from .rules import RULES, rules_at_stake
 from .sheet import (
     LEGEND,
-    MARKS,
     Row,
     Square,
     document,
     facts,
+    marks,
     matrix,
     node_of,
     picture,
@@ -247,7 +247,7 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
         tag("h1", "Pooling validation"),
         tag("p", f"{report.summary()}.", class_=f"outcome {state}"),
         facts(_facts(report)),
-        MARKS,
+        marks(),
     )
     version = report.versions.get("pooling", "")
     footer = tag("footer", tag("p", f"Written by pooling {version}. The page needs no network and runs no script."))

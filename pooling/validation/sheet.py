@@ -19,11 +19,11 @@ from .verdicts import Kind
 
 __all__ = [
     "LEGEND",
-    "MARKS",
     "Row",
     "Square",
     "document",
     "facts",
+    "marks",
     "matrix",
     "node_of",
     "picture",
@@ -283,20 +283,20 @@ def _cell(cell: Cell, role: str) -> Markup:
     return tag("td", text, class_=" ".join(words) or None, title="; ".join(notes) or None)
 
 
-MARKS = tag(
-    "p",
-    *(
-        tag("span", tag("span", name, class_=f"mark {name}"), text)
-        for name, text in (
-            ("agrees", "equal, or within what rounding can cause"),
-            ("differs", "another answer"),
-            ("special", "another answer to NaN, infinities or extremes only"),
-            ("refuses", "no answer, in good order"),
-            ("crashes", "no answer, and no process any more"),
-        )
-    ),
-    class_="legend marks small soft",
-)
+MEANINGS = {
+    "agrees": "equal, or within what rounding can cause",
+    "differs": "another answer",
+    "special": "another answer to NaN, infinities or extremes only",
+    "refuses": "no answer, in good order",
+    "crashes": "no answer, and no process any more",
+}
+
+
+def marks(names: Iterable[str] = MEANINGS) -> Markup:
+    """Say what the marks of a matrix mean."""
+    shown = (tag("span", tag("span", name, class_=f"mark {name}"), MEANINGS[name]) for name in names)
+    return tag("p", *shown, class_="legend small soft")
+
 
 LEGEND = tag(
     "p",
