@@ -247,7 +247,7 @@ DILATED: dict[str, Any] = {"kernel_shape": [3], "dilations": [2], "auto_pad": "S
 NOTHING: dict[str, Any] = {"kernel_shape": [2], "dilations": [5], "pads": [1, 1]}
 VALID_PARTIAL: dict[str, Any] = {"kernel_shape": [3], "strides": [2], "auto_pad": "VALID", "ceil_mode": 1}
 MADE_UP = (
-    "LpPool, 6 elements, kernel 3, stride 2, VALID, ceil_mode: the last window, which has two elements, is made up to a "
+    "LpPool, 6 elements, kernel 3, stride 2, VALID, ceil_mode: the last window, of two elements, is made up to a "
     "whole kernel, 9.566 instead of 7.810"
 )
 HUGE_STRIDE: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2**62, 2**62], "ceil_mode": 1}
