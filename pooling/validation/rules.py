@@ -591,7 +591,7 @@ def _is_tie(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
         return False
     cells, window = it.inside(cell), it.window(cell)
     place = int(actual) - _plane(it, cell) * math.prod(it.shape[2:])
-    return place in cells and window.size > 0 and window[cells.index(place)] == window.max()
+    return place in cells and bool(window[cells.index(place)] == window.max())
 
 
 def _plane(it: Evidence, cell: Cell) -> int:
