@@ -314,8 +314,7 @@ def test_a_window_in_padding_is_marked_there() -> None:
     assert texts(expected) == [["0.25", "1.25*!"], ["2.75", "7"]]
     assert texts(actual) == [["0.25", "0.625*!"], ["2.75", "3.5"]]
     assert picture.window == (
-        "The window of element (0, 0, 0, 1) reads cells -1 to 0 on axis H, 1 of them outside of the input's 0 to 2 and "
-        "cells 1 to 2 on axis W."
+        "Element (0, 0, 0, 1) is computed from rows -1 to 0 (the input has rows 0 to 2) and columns 1 to 2."
     )
 
 
@@ -330,7 +329,7 @@ def test_a_window_that_is_none_is_marked_behind_the_input() -> None:
         [["2", "5", "-3.4e+38*!"]],
     ]
     assert picture.actual[0].cells[0][2].exact == "-3.4028235e+38"
-    assert "all outside of the input's 0 to 4" in picture.window
+    assert picture.window == "Element (0, 0, 2) is computed from cells 5 to 7 (the input has cells 0 to 4)."
 
 
 def test_a_window_that_is_missing_is_marked_in_what_was_expected() -> None:
@@ -347,7 +346,7 @@ def test_taps_of_a_dilated_window_lie_apart() -> None:
     case = make_case("MaxPool", normal((1, 1, 6)), kernel_shape=[2], dilations=[3])
     picture = drawn(case, wrong_by(by_whole_kernel))
     assert [cell.read for cell in picture.input[0].cells[0]] == [False, False, True, False, False, True]
-    assert "cells 2 to 5 in steps of 3 on axis L" in picture.window
+    assert "cells 2 to 5 in steps of 3." in picture.window
 
 
 def test_indices_name_cells_of_the_input() -> None:

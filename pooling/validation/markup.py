@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-__all__ = ["Markup", "printable", "tag"]
+__all__ = ["Markup", "joined", "printable", "tag"]
 
 VOID = frozenset({"br", "meta"})
 """Elements that hold nothing and have no end tag."""
@@ -44,7 +44,12 @@ def tag(name: str, /, *children: str, **attributes: str | int | None) -> Markup:
     )
     if name in VOID:
         return Markup(f"<{name}{written}>")
-    return Markup(f"<{name}{written}>{''.join(map(_escaped, children))}</{name}>")
+    return Markup(f"<{name}{written}>{joined(*children)}</{name}>")
+
+
+def joined(*children: str) -> Markup:
+    """Put texts and elements one behind the other."""
+    return Markup("".join(map(_escaped, children)))
 
 
 def _escaped(text: str) -> str:

@@ -2,271 +2,263 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
+from .examples import alike
+from .files import write_whole
 from .markup import Markup, tag
-from .picture import Cell, Grid, Place, draw
+from .report import Finding, ModelReport, Report, StageReport
+from .rules import RULES, rules_at_stake
+from .sheet import (
+    LEGEND,
+    Row,
+    Square,
+    document,
+    facts,
+    marks,
+    matrix,
+    node_of,
+    picture,
+    references,
+    rules_in_words,
+    with_links,
+)
 from .smallest import Smallest
-from .verdicts import Kind
 
-ADDRESS = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:)]")
-NAMED = {"expected": "\N{CHECK MARK}", "actual": "\N{MULTIPLICATION X}"}
-"""Marks of the cells that two indices name."""
+__all__ = ["write_page"]
 
-STYLE = """
-:root {
-  color-scheme: light dark;
-  --page: #ffffff; --panel: #f6f7f9; --line: #d9dde3; --text: #1b1f24; --soft: #57606a; --link: #0b5cad;
-  --good: #1a6b34; --good-back: #e7f4ea; --bad: #a3182b; --bad-back: #fdeaec; --no: #805400; --no-back: #fdf3dc;
-  --dead: #6a2a94; --dead-back: #f4eafa; --window: #fff0b3; --window-line: #a77b00; --hatch: #e3e6ea;
+KINDS = ("differs", "special", "crashes", "refuses")
+"""What findings count as, the most important first."""
+HEADINGS = {
+    "differs": "Other answers",
+    "special": "Other answers to special numbers",
+    "crashes": "Crashes",
+    "refuses": "Refusals",
 }
-@media (prefers-color-scheme: dark) {
-  :root {
-    --page: #14171a; --panel: #1d2125; --line: #363c43; --text: #e7eaee; --soft: #a2abb5; --link: #7db7f2;
-    --good: #7fd097; --good-back: #173222; --bad: #ff98a3; --bad-back: #421b20; --no: #ecc069; --no-back: #3a2d10;
-    --dead: #d5a6f5; --dead-back: #33203f; --window: #4b3d0c; --window-line: #d9ac3b; --hatch: #2a2f35;
-  }
+EXPLAINED = {
+    "differs": "On ordinary numbers, or on those that the model really has.",
+    "special": "On NaN, infinities and extremes, which a healthy network does not have.",
+    "crashes": "The runtime's process died, or exceeded its limits.",
+    "refuses": "The runtime says no in good order.",
 }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--text); font: 1rem/1.55 system-ui, sans-serif; }
-main, header, footer { max-width: 72rem; margin: 0 auto; padding: 0 1.25rem; }
-header { padding-top: 2rem; }
-footer { padding-top: 1rem; padding-bottom: 3rem; color: var(--soft); font-size: .875rem; }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .75rem; }
-h2 { font-size: 1.3rem; margin: 2.75rem 0 .5rem; overflow-wrap: anywhere; }
-h3 { font-size: 1.0625rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
-p { margin: .5rem 0; max-width: 46rem; overflow-wrap: anywhere; }
-a { color: var(--link); text-underline-offset: .15em; }
-a:focus-visible, .scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
-code { font: .9em/1.4 ui-monospace, "Liberation Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
-.outcome { font-size: 1.125rem; padding: .75rem 1rem; border-left: .3rem solid var(--good);
-  background: var(--good-back); max-width: none; margin: 0 0 1rem; }
-.outcome.differs { border-color: var(--bad); background: var(--bad-back); }
-.outcome.refuses { border-color: var(--no); background: var(--no-back); }
-.soft { color: var(--soft); }
-.small { font-size: .875rem; }
-dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .2rem 1rem; margin: .75rem 0; }
-dt { color: var(--soft); }
-dd { margin: 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; max-width: 100%; }
-.matrix { border-collapse: collapse; font-size: .9375rem; margin: .5rem 0; }
-.matrix th, .matrix td { border-bottom: 1px solid var(--line); padding: .4rem .75rem .4rem 0; text-align: left;
-  vertical-align: top; }
-.matrix thead th { vertical-align: bottom; border-bottom: 2px solid var(--line); white-space: nowrap; }
-.matrix thead span, .matrix tbody th span { display: block; font-weight: normal; font-size: .8125rem;
-  color: var(--soft); }
-.matrix tbody th { font-weight: 600; min-width: 11rem; max-width: 22rem; overflow-wrap: anywhere;
-  position: sticky; left: 0; background: var(--page); }
-.matrix tbody tr:target { background: var(--panel); }
-.mark { display: inline-block; white-space: nowrap; border-radius: .25rem; padding: .05rem .45rem; font-size: .875rem;
-  color: var(--good); background: var(--good-back); margin: 0 .2rem .2rem 0; }
-.mark.differs { color: var(--bad); background: var(--bad-back); font-weight: 600; }
-.mark.refuses { color: var(--no); background: var(--no-back); }
-.mark.crashes { color: var(--dead); background: var(--dead-back); font-weight: 600; }
-.mark.none { color: var(--soft); background: none; padding-left: 0; }
-a.mark { text-decoration: underline; }
-.finding { border: 1px solid var(--line); border-radius: .5rem; padding: 1rem 1.25rem; margin: 1rem 0; }
-.finding:target { border-color: var(--link); box-shadow: 0 0 0 1px var(--link); }
-.finding h3 .mark { vertical-align: .1em; }
-figure { margin: 1rem 0; padding: 1rem; background: var(--panel); border-radius: .4rem; }
-figcaption { font-size: .875rem; color: var(--soft); margin-top: .75rem; max-width: 46rem; }
-.grids { display: flex; flex-wrap: wrap; gap: 1.25rem 2rem; align-items: flex-start; }
-.grids > div { max-width: 100%; }
-.grid { border-collapse: separate; border-spacing: 2px;
-  font: .8125rem/1 ui-monospace, "Liberation Mono", Menlo, Consolas, monospace; font-variant-numeric: tabular-nums; }
-.grid caption { text-align: left; font: .8125rem/1.3 system-ui, sans-serif; color: var(--soft); padding-bottom: .3rem; }
-.grid caption b { color: var(--text); }
-.grid th { font-weight: normal; color: var(--soft); padding: .1rem .25rem; text-align: center; font-size: .75rem; }
-.grid td { min-width: 2.4rem; height: 2rem; padding: 0 .35rem; text-align: center; background: var(--page);
-  border: 1px solid var(--line); border-radius: .2rem; white-space: nowrap; }
-.grid td.padding { background: var(--hatch); border-style: dashed; }
-.grid td.beyond { background: none; border-style: dotted; }
-.grid td.read { border: 2px solid var(--window-line); background: var(--window); }
-.grid td.padding.read, .grid td.beyond.read { background:
-  repeating-linear-gradient(135deg, var(--window) 0 5px, var(--hatch) 5px 10px); }
-.grid td.differs { border: 2px solid var(--bad); background: var(--bad-back); color: var(--bad); font-weight: 700; }
-.grid td.right { border: 2px solid var(--good); background: var(--good-back); color: var(--good); font-weight: 700; }
-.key { display: inline-block; width: 1.1rem; height: 1rem; vertical-align: -.15rem; border-radius: .2rem;
-  margin-right: .3rem; }
-.key.read { border: 2px solid var(--window-line); background: var(--window); }
-.key.padding { border: 1px dashed var(--line); background: var(--hatch); }
-.key.beyond { border: 1px dotted var(--soft); }
-.key.differs { border: 2px solid var(--bad); background: var(--bad-back); }
-.key.right { border: 2px solid var(--good); background: var(--good-back); }
-.legend span { margin-right: 1.1rem; white-space: nowrap; }
-@media (max-width: 46rem) { main, header, footer { padding-left: 1rem; padding-right: 1rem; }
-  .finding { padding: .75rem .9rem; } figure { padding: .75rem; } }
-@media print { .finding { break-inside: avoid; } .scroll { overflow: visible; } }
-"""
+MOST_OTHERS = 12
+"""Nodes that are named besides the first."""
+# ---------------------------------------------------------------------------------------------------------------------
+# Findings
 
 
-@dataclass(frozen=True)
-class Square:
-    """What one runtime made of one row of a matrix.
-
-    Attributes
-    ----------
-    kind : str
-        ``"agrees"``, ``"differs"``, ``"refuses"``, ``"crashes"`` or, where nothing was asked, ``"none"``.
-    text : str
-        What stands there.
-    href : str or None
-        What it links to.
-    title : str or None
-        What is said where one points at it.
-    """
-
-    kind: str
-    text: str
-    href: str | None = None
-    title: str | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a matrix: a title, a line below it, an address, and for each column what stands there."""
-
-    title: str
-    detail: str
-    squares: Sequence[Sequence[Square]]
-    href: str | None = None
-
-
-def matrix(corner: str, columns: Sequence[tuple[str, str]], rows: Iterable[Row], label: str) -> Markup:
-    """Write a matrix as a table; `columns` are runtimes and their versions."""
-    head = tag(
-        "tr",
-        tag("th", corner, scope="col"),
-        *(tag("th", name, tag("span", version), scope="col") for name, version in columns),
-    )
-    body = [
-        tag(
-            "tr",
-            tag("th", _linked(row.title, row.href), tag("span", row.detail), scope="row"),
-            *(tag("td", *map(_mark, squares)) for squares in row.squares),
-        )
-        for row in rows
+def _finding(group: Sequence[Finding], number: int) -> Markup:
+    """Write what is wrong in one runtime: rule, picture, and what to do."""
+    found = group[0]
+    case, verdict = found.case, found.verdict
+    kind = found.counts_as
+    rule = RULES.get(found.rule or "")
+    parts: list[str] = [tag("h3", tag("span", kind, class_=f"mark {kind}"), " ", found.sentence)]
+    if rule is not None:
+        parts += [
+            tag("p", tag("b", rule.key), f": {rule.title}. {rule.text}"),
+            tag("p", "Source: ", with_links(rule.source), class_="small soft"),
+        ]
+    if kind != "refuses":
+        shown = found.smallest or Smallest(case, found.expected, found.actual, verdict, 0)
+        parts.append(picture(shown, f"{found.runtime} {found.version}"))
+    known = [
+        ("node", node_of(case.node, found.opset)),
+        ("model", found.path),
+        ("data", f"{case.data}; input of shape {case.array.shape}, {case.array.dtype.name}"),
+        ("extent", _extent(found)),
+        ("also at", _others(group)),
+        ("known", references(found.upstream)),
+        ("remedy", with_links(found.remedy)),
     ]
-    table = tag("table", tag("thead", head), tag("tbody", *body), class_="matrix")
-    return tag("div", table, class_="scroll", role="region", aria_label=label, tabindex=0)
+    parts.append(facts(known))
+    return tag("article", *parts, class_="finding", id=f"finding-{number}")
 
 
-def _mark(square: Square) -> Markup:
-    name = "span" if square.href is None else "a"
-    return tag(name, square.text, class_=f"mark {square.kind}", href=square.href, title=square.title)
+def _others(group: Sequence[Finding]) -> str:
+    """Name the other nodes where the same was found."""
+    first = group[0]
+    names = [each.node if each.path == first.path else f"{each.node} of {each.path}" for each in group[1:]]
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - MOST_OTHERS} more" if len(names) > MOST_OTHERS else ""
+    return f"{', '.join(names[:MOST_OTHERS])}{more}"
 
 
-def _linked(text: str, href: str | None) -> str:
-    return text if href is None else tag("a", text, href=href)
-
-
-def with_links(text: str) -> Markup:
-    """Write a text whose addresses can be followed."""
-    parts: list[str] = []
-    end = 0
-    for match in ADDRESS.finditer(text):
-        parts += [text[end : match.start()], tag("a", match[0], href=match[0], rel="noreferrer")]
-        end = match.end()
-    return tag("span", *parts, text[end:])
+def _extent(found: Finding) -> str:
+    """Say how much differs, and by how much."""
+    verdict = found.verdict
+    parts = []
+    if verdict.differing:
+        parts.append(f"{verdict.differing} of {verdict.elements} elements")
+        if verdict.absolute:
+            parts.append(f"at most {verdict.absolute:.3g} off" + (f", {verdict.ulp:.3g} ulp" if verdict.ulp else ""))
+    if found.cases > 1:
+        parts.append(f"the same in {found.cases} cases")
+    return "; ".join(parts)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures
+# Models and rules
 
 
-def picture(found: Smallest, theirs: str) -> Markup:
-    """Draw the smallest input that shows a difference; `theirs` is whose answer differs."""
-    drawn = draw(found.case, found.expected, found.actual, found.verdict)
-    of = _where_from(found)
-    groups = [
-        *(_grid(grid, "input", grid.title) for grid in drawn.input),
-        *(_grid(grid, "expected", f"{of}expected") for grid in drawn.expected),
-        *(_grid(grid, "actual", f"{of}{theirs}") for grid in drawn.actual),
-    ]
-    shapes = f"Input of shape {found.case.array.shape}, {found.case.array.dtype.name}."
-    marks = [cell.named for grid in drawn.input for row in grid.cells for cell in row if cell.named]
-    named = [f"{NAMED[whose]} is the cell that the {whose} index names." for whose in " ".join(marks).split()]
-    words = [shapes, drawn.window, *named, _difference(found)]
-    return tag(
-        "figure",
-        tag("div", *groups, class_="grids"),
-        tag("figcaption", " ".join(filter(None, words))),
-    )
+def _model(model: ModelReport, runtimes: Mapping[str, str], numbers: Mapping[int, int]) -> Iterator[Markup]:
+    """Write what came of one model: its stages in all runtimes, and what a repair does."""
+    yield tag("h2", model.name)
+    yield tag("p", model.path, class_="small soft")
+    if model.problem:
+        yield tag("p", tag("span", "not read", class_="mark refuses"), f" {model.problem}")
+    elif not model.stages:
+        yield tag("p", "There are no pooling nodes in it.")
+    else:
+        rows = [_stage_row(stage, runtimes, numbers) for stage in model.stages]
+        yield matrix("stage", list(runtimes.items()), rows, f"stages of {model.name} in each runtime")
+    if model.repair is not None:
+        yield tag("p", tag("b", "Repair: "), f"{model.repair.sentence}.")
+        if model.repair.remaining:
+            sentences = [tag("li", sentence) for sentence in dict.fromkeys(model.repair.remaining)]
+            yield tag("details", tag("summary", "What remains after the repair"), tag("ul", *sentences))
 
 
-def _where_from(found: Smallest) -> str:
-    return "indices, " if found.verdict.output else ""
+def _stage_row(stage: StageReport, runtimes: Mapping[str, str], numbers: Mapping[int, int]) -> Row:
+    before = stage.stage.shape
+    kernel = [] if stage.windows is None else [_by([axis.kernel_size for axis in stage.windows])]
+    words = " ".join([stage.stage.operator, *kernel])
+    sizes = "" if before is None else f", {_by(before)}"
+    sizes += "" if stage.output_shape is None else f" → {_by(stage.output_shape)}"
+    if stage.problem:
+        cells: list[list[Square]] = [[Square("none", "not run", title=stage.problem)]] * len(runtimes)
+        return Row(stage.stage.name, f"{words}{sizes}. Not run: {stage.problem}", cells)
+    return Row(stage.stage.name, f"{words}{sizes}", [_stage_squares(stage, name, numbers) for name in runtimes])
 
 
-def _difference(found: Smallest) -> str:
-    verdict = found.verdict
-    if verdict.kind is Kind.CRASHES:
-        return f"The process {verdict.sentence}."
-    return f"{verdict.sentence[:1].upper()}{verdict.sentence[1:]}." if verdict.sentence else ""
+def _stage_squares(stage: StageReport, runtime: str, numbers: Mapping[int, int]) -> list[Square]:
+    opinion = stage.opinions.get(runtime)
+    if opinion is None or not opinion.cases:
+        return [Square("none", "not asked")]
+    findings = [each for each in stage.findings if each.runtime == runtime]
+    if not findings:
+        return [Square("agrees", "agrees", title=_counted(opinion.cases))]
+    return list(_squares(findings, numbers))
 
 
-def _grid(grid: Grid, role: str, title: str) -> Markup:
-    rest = grid.title.partition(",")[2].strip()
-    shown = tag("caption", tag("b", title.partition(",")[0] if role == "input" else title), f" {rest}" if rest else "")
-    head = tag("tr", tag("th"), *(tag("th", str(column), scope="col") for column in grid.columns))
-    rows = [
-        tag("tr", tag("th", str(row), scope="row"), *(_cell(cell, role) for cell in cells))
-        for row, cells in zip(grid.rows, grid.cells, strict=True)
-    ]
-    return tag("div", tag("table", shown, tag("thead", head), tag("tbody", *rows), class_="grid"), class_="scroll")
+def _squares(findings: Sequence[Finding], numbers: Mapping[int, int]) -> Iterator[Square]:
+    """Yield one mark for each kind of finding, which leads to the first of them."""
+    for kind in KINDS:
+        some = [each for each in findings if each.counts_as == kind]
+        if some:
+            count = f" {len(some)}" if len(some) > 1 else ""
+            sentences = "; ".join(dict.fromkeys(each.verdict.sentence for each in some))
+            yield Square(kind, f"{kind}{count}", f"#finding-{numbers[id(some[0])]}", sentences)
 
 
-def _cell(cell: Cell, role: str) -> Markup:
-    words = [] if cell.place is Place.INSIDE else [cell.place.value]
-    notes = []
-    if cell.place is not Place.INSIDE:
-        notes.append("padding" if cell.place is Place.PADDING else "beyond the declared padding")
-    if role == "input" and cell.read:
-        words.append("read")
-        notes.append("read by the window")
-    if role != "input" and cell.differs:
-        words.append("differs" if role == "actual" else "right")
-        notes.append("differs" if role == "actual" else "expected")
-    notes += [f"named by the {whose} index" for whose in cell.named.split()]
-    if cell.exact != cell.text:
-        notes.insert(0, cell.exact)
-    marks = "".join(NAMED[whose] for whose in cell.named.split())
-    text = f"{cell.text} {marks}" if marks else cell.text
-    return tag("td", text, class_=" ".join(words) or None, title="; ".join(notes) or None)
+def _counted(cases: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} cases: {kind}" for kind, count in cases.items())
 
 
-LEGEND = tag(
-    "p",
-    *(
-        tag("span", tag("span", class_=f"key {name}", aria_hidden="true"), text)
-        for name, text in (
-            ("read", "read by the window that differs"),
-            ("padding", "padding"),
-            ("beyond", "beyond the declared padding"),
-            ("right", "expected"),
-            ("differs", "differs"),
-        )
-    ),
-    class_="legend small soft",
-)
+def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
+    """Yield the rules that the models bring into play, with what each runtime makes of them."""
+    compared = [stage for stage in report.stages if stage.compared]
+    at_stake = {
+        id(stage): {
+            *rules_at_stake(stage.stage.node, stage.stage.opset, stage.stage.input_shape),
+            *(each.rule for each in stage.findings),
+        }
+        for stage in compared
+    }
+    for key, rule in RULES.items():
+        stages = [stage for stage in compared if key in at_stake[id(stage)]]
+        if stages:
+            squares = [list(_rule_squares(key, stages, runtime, numbers)) for runtime in report.runtimes]
+            yield Row(key, rule.title, squares)
+
+
+def _rule_squares(
+    rule: str, stages: Sequence[StageReport], runtime: str, numbers: Mapping[int, int]
+) -> Iterator[Square]:
+    broken = [each for stage in stages for each in stage.findings if each.runtime == runtime and each.rule == rule]
+    yield from _squares(broken, numbers)
+    others = [stage for stage in stages if not any(each in broken for each in stage.findings)]
+    # What differs for no reason that was found may break this rule as well as any.
+    unclear = [stage for stage in others if any(_unclear(each, runtime) for each in stage.findings)]
+    opinions = [stage.opinions.get(runtime) for stage in others if stage not in unclear]
+    answered = sum(opinion is not None and opinion.answered for opinion in opinions)
+    if answered:
+        yield Square("agrees", f"agrees {answered}" if len(stages) > 1 else "agrees")
+    if unclear:
+        yield Square("none", "unclear", title="it differs there, and no rule was found to be the cause")
+    elif not broken and not answered:
+        silent = [opinion for opinion in opinions if opinion is not None and opinion.cases]
+        yield Square("none", "no answer" if silent else "not asked")
+
+
+def _unclear(found: Finding, runtime: str) -> bool:
+    return found.runtime == runtime and found.rule is None and found.verdict.kind.differs
+
+
+def _by(sizes: Iterable[int | str]) -> str:
+    return "×".join(map(str, sizes))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Pages
 
 
-def document(title: str, *body: str) -> str:
-    """Write a page that loads nothing: its policy forbids it."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Markup(STYLE)),
+def write_page(report: Report, path: str | os.PathLike[str]) -> None:
+    """Write a report as a page, whole or not at all.
+
+    The page is one file. It loads nothing and runs nothing, and shows whatever names a model has as text.
+
+    Parameters
+    ----------
+    report : Report
+        What was found.
+    path : path
+        The HTML file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; a file that was there before is still there then.
+    """
+    groups = sorted(alike(report.findings), key=lambda group: KINDS.index(group[0].counts_as))
+    numbers = {id(found): number for number, group in enumerate(groups, start=1) for found in group}
+    models = [part for model in report.models for part in _model(model, report.runtimes, numbers)]
+    rules = list(_rule_rows(report, numbers))
+    body: list[str] = [*models]
+    if rules:
+        about = "How many nodes bring a rule into play, and in which of them it is broken."
+        body += [
+            tag("h2", "Rules"),
+            tag("p", about, class_="soft"),
+            matrix("rule", list(report.runtimes.items()), rules, "rules in each runtime"),
+            rules_in_words(row.title for row in rules),
+        ]
+    for kind in KINDS:
+        chosen = [(number, group) for number, group in enumerate(groups, start=1) if group[0].counts_as == kind]
+        if chosen:
+            body += [tag("h2", HEADINGS[kind]), tag("p", EXPLAINED[kind], class_="soft")]
+            body += [LEGEND] * (kind != "refuses")
+            body += [_finding(group, number) for number, group in chosen]
+    state = {0: "agrees", 1: "differs", 2: "refuses"}[report.exit_code]
+    header = tag(
+        "header",
+        tag("h1", "Pooling validation"),
+        tag("p", f"{report.summary()}.", class_=f"outcome {state}"),
+        facts(_facts(report)),
+        marks(),
     )
-    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', *body), lang='en')}\n"
+    version = report.versions.get("pooling", "")
+    footer = tag("footer", tag("p", f"Written by pooling {version}. The page needs no network and runs no script."))
+    write_whole(document("Pooling validation", header, tag("main", *body), footer), path)
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    yield "runtimes", ", ".join(f"{name} {version}" for name, version in report.runtimes.items())
+    yield "judge", f"the oracle of pooling {report.versions.get('pooling', '')}: slow, literal, in float64"
+    yield (
+        "machine",
+        ", ".join(str(part) for part in (report.machine.get("processor"), report.machine.get("system")) if part),
+    )
+    yield "date", datetime.now(UTC).strftime("%Y-%m-%d")

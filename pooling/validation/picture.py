@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.geometry import Axis, axis_names
+from pooling.geometry import Axis
 
 from .answers import Answer
 from .cases import Case
@@ -147,7 +147,7 @@ def number(value: Any) -> str:
     if scalar.dtype.kind not in "f":
         # bfloat16 is of no kind that NumPy has.
         return str(value) if scalar.dtype.kind in "biu" else f"{float(value):g}"
-    if float(scalar).is_integer() and abs(scalar) < SHORT[1] and (scalar or not np.signbit(scalar)):
+    if float(scalar).is_integer() and abs(float(scalar)) < SHORT[1] and (scalar or not np.signbit(scalar)):
         return str(int(scalar))
     short = SHORT[0] <= abs(float(scalar)) < SHORT[1] or scalar == 0
     return np.format_float_positional(scalar[()], trim="-") if short else str(scalar[()])
@@ -288,16 +288,17 @@ def _shown(span: range, focus: range) -> range:
 
 
 def _sentence(where: tuple[int, ...], axes: Sequence[Axis], windows: Sequence[range]) -> str:
+    names = {1: ("cell",), 2: ("row", "column"), 3: ("slice", "row", "column")}[len(axes)]
     parts = []
-    for axis, window, letter in zip(axes, windows, axis_names(len(axes)), strict=True):
-        outside = sum(1 for cell in window if not 0 <= cell < axis.input_size)
-        cells = str(window[0]) if len(window) == 1 else f"{window[0]} to {window[-1]}"
-        if len(window) > 1 and axis.dilation > 1:
-            cells += f" in steps of {axis.dilation}"
-        part = f"{'cell' if len(window) == 1 else 'cells'} {cells} on axis {letter}"
-        if outside == len(window):
-            part += f", all outside of the input's 0 to {axis.input_size - 1}"
-        elif outside:
-            part += f", {outside} of them outside of the input's 0 to {axis.input_size - 1}"
+    for axis, window, name in zip(axes, windows, names, strict=True):
+        part = _span(name, window[0], window[-1])
+        if axis.dilation > 1 and len(window) > 1:
+            part += f" in steps of {axis.dilation}"
+        if window[0] < 0 or window[-1] >= axis.input_size:
+            part += f" (the input has {_span(name, 0, axis.input_size - 1)})"
         parts.append(part)
-    return f"The window of element {where} reads {' and '.join(parts)}."
+    return f"Element {where} is computed from {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}."
+
+
+def _span(name: str, first: int, last: int) -> str:
+    return f"{name} {first}" if first == last else f"{name}s {first} to {last}"

@@ -21,6 +21,7 @@ from .files import write_whole
 from .questions import Question
 from .race import Times
 from .rules import RULES
+from .smallest import Smallest
 from .stages import Stage
 from .verdicts import Kind, Verdict
 
@@ -59,6 +60,8 @@ class Finding:
         Where others report it: ``"openvino#35935"``.
     remedy : str
         What to do about it, as far as that was shown to help.
+    smallest : Smallest or None
+        The smallest input that shows it, where that was looked for (`pooling.validation.examples.with_smallest`).
     """
 
     path: str
@@ -75,6 +78,7 @@ class Finding:
     cases: int = 1
     upstream: tuple[str, ...] = ()
     remedy: str = ""
+    smallest: Smallest | None = None
 
     @property
     def case(self) -> Case:
@@ -132,6 +136,7 @@ class Finding:
             "elements": verdict.elements,
             "ulp": _plain(verdict.ulp),
             "absolute": _plain(verdict.absolute),
+            "smallest": self.smallest and self.smallest.as_dict(),
         }
 
 
@@ -495,7 +500,9 @@ class Report:
                   ``"value"``, ``"nan"``, ``"index"``, ``"refuses"`` or ``"crashes"``), ``counts_as``, ``sentence``,
                   ``rule``, ``rule_text``, ``source``, ``upstream``, ``remedy``, ``case``, ``data``, ``cases``,
                   ``input_shapes``, ``output``, ``where``, ``expected``, ``actual``, ``differing``, ``elements``,
-                  ``ulp``, ``absolute``
+                  ``ulp``, ``absolute``, ``smallest``
+                - ``smallest`` of a finding : null, or ``sentence``, ``runs``, ``shape``, ``dtype`` and ``input``, the
+                  numbers that were pooled as nested lists, null where there are many
                 - ``seconds`` : ``{"pooling": {"median": ..., "fastest": ...}, "onnxruntime": ...}``, empty where
                   nothing was measured
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -16,7 +17,7 @@ from pooling.export.nodes import has_late_window
 from pooling.geometry import pool_axes
 
 from .answers import Answer
-from .evidence import Cell, Evidence, Setting
+from .evidence import Cell, Evidence, Numbers, Setting
 from .verdicts import Kind, Verdict
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ WINDOWED = frozenset({"MaxPool", "AveragePool", "LpPool"})
 MAXIMA = frozenset({"MaxPool", "GlobalMaxPool"})
 MEANS = frozenset({"AveragePool", "GlobalAveragePool"})
 NORMS = frozenset({"LpPool", "GlobalLpPool"})
-LARGE = 2**31
+LARGE = 2**31 - 1
 """Arguments from here on are not meant: they try what a runtime does with them."""
+LEAST_BFLOAT16 = -3.3895313892515355e38
 MANY = 2**12
 """Elements of a window from which the order of a sum matters."""
 
@@ -196,7 +198,7 @@ _TABLE = (
         "minus-infinity-start",
         "a window of -inf is -inf",
         "A maximum starts from the window's first element: a window of nothing but -inf, with padding or without, is "
-        "-inf and not the least finite number.",
+        "-inf and not the least finite number, and the index of a window of the least integers is that of its first.",
         _of_text("MaxPool", 22),
     ),
     Rule(
@@ -240,7 +242,7 @@ _TABLE = (
     Rule(
         "lp-of-absolute-values",
         "a norm is one of absolute values",
-        "A window's norm is (sum |x|^p)^(1/p): signs do not matter, whatever p is.",
+        "A window's norm is (sum |x|^p)^(1/p): signs do not matter, whatever p is, and it is a sum and no mean.",
         _of_text("LpPool", 22),
     ),
     Rule(
@@ -265,7 +267,7 @@ _TABLE = (
     Rule(
         "every-dtype",
         "every dtype of the opset",
-        "An operator takes every dtype that its opset lists, and gives the same back.",
+        "An operator takes every dtype that its opset lists, computes no less exactly, and gives the same back.",
         f"{_of_text('MaxPool', 22)}, type constraints",
     ),
     Rule(
@@ -398,7 +400,7 @@ def broken_rule(case: Case, expected: Answer, verdict: Verdict, actual: Answer |
     if verdict.kind in (Kind.REFUSES, Kind.CRASHES) or expected.refusal is not None:
         return next((key for key, shows in _OF_NO_ANSWER.items() if shows(evidence)), None)
     whole = next((key for key, shows in _OF_WHOLE_ANSWERS.items() if shows(evidence)), None)
-    if whole is not None or not evidence.cells or (evidence.operator in WINDOWED and not evidence.axes):
+    if whole is not None or not evidence.cells or not evidence.axes:
         return whole
     blamed = Counter(
         next((key for key, explains in _OF_CELLS.items() if explains(evidence, *cell)), None) for cell in evidence.cells
@@ -410,18 +412,27 @@ def _says(evidence: Evidence, pattern: str) -> bool:
     return re.search(pattern, evidence.verdict.sentence, re.IGNORECASE) is not None
 
 
+_MISSING = (
+    "not[ _]?implemented|unimplemented|no registered implementation|could not find an implementation|has no [a-z]*pool"
+)
+"""How runtimes say that they have no such operator."""
+
 _OF_NO_ANSWER: Mapping[str, Callable[[Evidence], bool]] = {
     "overflow-is-refused": lambda it: RULES["overflow-is-refused"].at_stake(it),
     "no-window-is-refused": lambda it: it.expected.refusal is not None and RULES["no-window-is-refused"].at_stake(it),
     "empty-batch": lambda it: 0 in it.shape[:2],
-    "every-operator": lambda it: RULES["every-operator"].at_stake(it) and it.dtype == np.float32,
+    "unpool-indices": lambda it: it.operator == "MaxUnpool" and _says(it, "index|output_shape|inputs"),
     "every-dtype": lambda it: it.dtype != np.float32,
+    "every-operator": lambda it: _says(it, _MISSING) or RULES["every-operator"].at_stake(it),
+    "any-rank": lambda it: it.dimensions != 2 and _says(it, "IndexError|spatial ax|rank|2d|dimension"),
     "nan-propagates": lambda it: (
         it.operator in MAXIMA and bool(np.isnan(it.case.array).any()) and _says(it, "zero-size array to reduction")
     ),
     "same-output-size": lambda it: it.auto_pad.startswith("SAME") and _says(it, "negative"),
     "valid-with-ceil": lambda it: it.auto_pad == "VALID" and it.ceil and _says(it, "ceil_mode"),
-    "asymmetric-pads": lambda it: RULES["asymmetric-pads"].at_stake(it) and _says(it, "asymmetric|same on both|begin"),
+    "asymmetric-pads": lambda it: (
+        any(axis.pad_begin != axis.pad_end for axis in it.axes) and _says(it, "asymmetric|alike|both sides")
+    ),
     "pads-up-to-effective-kernel": lambda it: (
         RULES["pads-up-to-effective-kernel"].at_stake(it) and _says(it, r"\bpads?\b|padding|pool_attributes")
     ),
@@ -486,8 +497,11 @@ def _same_elements(it: Evidence) -> bool:
 _OF_WHOLE_ANSWERS: Mapping[str, Callable[[Evidence], bool]] = {
     "every-dtype": lambda it: it.verdict.kind is Kind.DTYPE,
     "empty-batch": lambda it: 0 in it.shape[:2],
+    "empty-window": lambda it: it.operator in WINDOWED and it.every(lambda *cell: _of_nothing(it, *cell)),
     "column-major-indices": lambda it: (
-        it.verdict.kind is Kind.SHAPE and it.verdict.output == 1 and RULES["column-major-indices"].at_stake(it)
+        it.verdict.output == 1
+        and bool(it.attributes.get("storage_order"))
+        and (it.verdict.kind is Kind.SHAPE or _same_elements_counted_otherwise(it))
     ),
     "any-rank": lambda it: it.operator.startswith("Global") and it.dimensions != 2 and it.verdict.kind is Kind.SHAPE,
     "ceil-last-window": lambda it: it.verdict.kind is Kind.SHAPE and _keeps_late_windows(it),
@@ -501,7 +515,9 @@ _OF_WHOLE_ANSWERS: Mapping[str, Callable[[Evidence], bool]] = {
     "same-uses-effective-kernel": _ignores_dilation,
     "same-lower-pads-begin": lambda it: it.auto_pad == "SAME_LOWER" and it.explained_by(auto_pad="SAME_UPPER"),
     "same-output-size": lambda it: (
-        _apart(it) and it.verdict.output == 0 and (it.verdict.kind is Kind.SHAPE or it.windows_elsewhere)
+        it.auto_pad.startswith("SAME")
+        and it.verdict.output == 0
+        and (it.verdict.kind is Kind.SHAPE or (_apart(it) and it.windows_elsewhere))
     ),
     "asymmetric-pads": _other_pads,
     "dilation": lambda it: it.dilated and it.explained_by(dilations=None),
@@ -514,19 +530,49 @@ def _has_nan(it: Evidence, cell: Cell) -> bool:
     return it.dtype.kind not in "iub" and bool(np.isnan(it.window(cell)).any())
 
 
-def _lowest(it: Evidence) -> float:
-    """Return the least finite number of the input's dtype."""
+def _least(it: Evidence) -> set[float]:
+    """Return the least finite numbers from which somebody may start, that of the input's dtype among them."""
     if it.dtype.kind in "iu":
-        return int(np.iinfo(it.dtype).min)
-    return float(np.finfo(it.dtype).min) if it.dtype.name != "bfloat16" else -3.3895313892515355e38
+        return {int(np.iinfo(it.dtype).min)}
+    return {float(np.finfo(name).min) for name in ("float16", "float32", "float64")} | {LEAST_BFLOAT16}
+
+
+def _finfo(it: Evidence) -> Any:
+    """Return the limits of the input's dtype; those of float32 for bfloat16, which has as large and small numbers."""
+    return np.finfo(np.float32 if it.dtype.name == "bfloat16" else it.dtype)
 
 
 def _starts_from_the_least(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
     """Whether a maximum of nothing greater than the number that the search started from was not found."""
     window = it.window(cell)
-    if not window.size or bool((window > max(-math.inf, _lowest(it))).any()):
+    own = np.iinfo(it.dtype).min if it.dtype.kind in "iu" else -math.inf
+    if it.verdict.output == 1:
+        # Nothing was found, and the index is that of nothing.
+        return actual == 0 and bool(np.isin(window, [own, *_least(it)]).all())
+    return bool((window == own).all()) and actual in _least(it)
+
+
+def _of_nothing(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether a window has no element, and the answer is what somebody might start from."""
+    if it.window(cell).size:
         return False
-    return actual == _lowest(it) if it.verdict.output == 0 else True
+    return it.verdict.output == 1 or not math.isfinite(actual) or actual in _least(it) | {0}
+
+
+def _ignores_some(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether a mean or a norm of numbers that are not all finite leaves out those."""
+    window = it.window(cell)
+    rest = window[np.isfinite(window)]
+    if it.operator not in MEANS | NORMS or rest.size == window.size or math.isfinite(expected):
+        return False
+    if not math.isfinite(actual) or rest.size == 0:
+        return not math.isfinite(actual) or actual == 0
+    p = 1 if it.operator in MEANS else it.attributes.get("p", 2)
+    total = float((rest if it.operator in MEANS else np.abs(rest) ** p).sum())
+    scales = [1, window.size / rest.size]
+    if it.operator in MEANS:
+        scales = [1 / count for count in range(1, it.tap_count + 1)]
+    return any(it.alike((total * scale) ** (1 / p), actual) for scale in scales)
 
 
 def _overlooks_nan(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
@@ -534,12 +580,14 @@ def _overlooks_nan(it: Evidence, cell: Cell, expected: float, actual: float) -> 
         return False
     window = it.window(cell)
     rest = window[~np.isnan(window)]
-    return it.verdict.output == 1 or actual in rest or actual in (_lowest(it), -math.inf) or math.isnan(actual)
+    return it.verdict.output == 1 or actual in rest or actual in _least(it) | {-math.inf} or math.isnan(actual)
 
 
 def _is_tie(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
     """Whether the index names an equal of the right element, in the same window."""
     if it.verdict.output != 1 or _has_nan(it, cell):
+        return False
+    if it.attributes.get("storage_order"):
         return False
     cells, window = it.inside(cell), it.window(cell)
     place = int(actual) - _plane(it, cell) * math.prod(it.shape[2:])
@@ -550,40 +598,63 @@ def _plane(it: Evidence, cell: Cell) -> int:
     return cell[0] * it.shape[1] + cell[1]
 
 
-def _names_otherwise(it: Evidence, cell: Cell, expected: int, actual: int) -> bool:
-    """Whether the index is none of the tensor, or that of the right element in the plane or with channels last."""
-    if it.verdict.output != 1 or it.attributes.get("storage_order"):
+def _orders(it: Evidence) -> list[Numbers]:
+    """Return, for each order in which the cells of a plane might be counted, the row-major place of each number.
+
+    Axes in any order, and the mistake of reading such a number once more.
+    """
+    spatial = it.shape[2:]
+    places = np.arange(math.prod(spatial)).reshape(spatial)
+    orders = [places.transpose(axes).ravel() for axes in itertools.permutations(range(len(spatial)))]
+    return [*orders, *(np.argsort(order) for order in orders)]
+
+
+def _same_elements_counted_otherwise(it: Evidence) -> bool:
+    """Whether indices name the right elements, all together, if cells are counted in some other order."""
+    if it.found is None or it.found.size != it.wanted.size:
         return False
     size = math.prod(it.shape[2:])
-    place = expected - _plane(it, cell) * size
-    last = (cell[0] * size + place) * it.shape[1] + cell[1]
-    return not 0 <= actual < math.prod(it.shape) or actual in (place, last)
-
-
-def _other_order(it: Evidence, cell: Cell, expected: int, actual: int) -> bool:
-    """Whether the index is that of the right element in row-major order, or turned once more."""
-    if it.verdict.output != 1 or not it.attributes.get("storage_order"):
+    wanted, found = (numbers.reshape(math.prod(it.shape[:2]), -1) for numbers in (it.wanted, it.found))
+    planes = np.arange(len(wanted))[:, np.newaxis] * size
+    wanted, found = wanted - planes, found - planes
+    if not ((found >= 0) & (found < size)).all():
         return False
-    spatial = it.shape[2:]
-    begin = _plane(it, cell) * math.prod(spatial)
-    place = np.unravel_index(expected - begin, spatial, order="F")
-    row_major = int(np.ravel_multi_index(place, spatial))
-    turned = int(np.ravel_multi_index(np.unravel_index(row_major, spatial, order="F"), spatial))
-    return actual - begin in (row_major, turned) or actual in (row_major, turned)
+    right = np.sort(np.arange(size).reshape(it.shape[2:]).T.ravel()[wanted], axis=1)
+    return any(np.array_equal(right, np.sort(order[found], axis=1)) for order in _orders(it))
+
+
+def _names_another(it: Evidence, cell: Cell, expected: int, actual: int) -> bool:
+    """Whether the index, counted as the node asks for, names no element of the window."""
+    if it.verdict.output != 1 or _has_nan(it, cell):
+        return False
+    size = math.prod(it.shape[2:])
+    place = actual - _plane(it, cell) * size
+    if not 0 <= place < size:
+        return True
+    if it.attributes.get("storage_order"):
+        place = int(np.arange(size).reshape(it.shape[2:]).T.ravel()[place])
+    return place not in it.inside(cell)
 
 
 def _other_divisor(it: Evidence, cell: Cell, expected: float, actual: float, *, declared: bool) -> bool:
     """Whether a mean is the right sum over another count, that of a window which does or does not overhang."""
-    if it.operator != "AveragePool" or it.overhangs(cell) != declared or not math.isfinite(actual):
+    if it.operator != "AveragePool" or it.overhangs(cell) != declared:
+        return False
+    if not (math.isfinite(actual) and math.isfinite(expected)):
         return False
     total = math.fsum(it.window(cell))
-    return any(it.alike(total / count, actual) for count in it.counts(cell))
+    means = [total / count for count in it.counts(cell)]
+    return any(it.alike(mean, actual) and not it.alike(mean, expected) for mean in means)
 
 
 def _signed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
-    """Whether a norm took powers of numbers with their signs."""
+    """Whether a norm took powers of numbers with their signs, or their mean."""
     window, p = it.window(cell), it.attributes.get("p", 2)
-    if it.operator not in NORMS or not bool((window < 0).any()) or not bool(np.isfinite(window).all()):
+    if it.operator not in NORMS or not bool(np.isfinite(window).all()):
+        return False
+    if window.size > 1 and it.alike(expected, actual * window.size ** (1 / p)):
+        return True
+    if not bool((window < 0).any()):
         return False
     total = float((window**p).sum())
     if total < 0 and p != 1:
@@ -595,12 +666,12 @@ def _overflowed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -
     window, p = np.abs(it.window(cell)), it.attributes.get("p", 2)
     if it.operator not in NORMS or not window.size or not math.isfinite(expected):
         return False
-    info = np.finfo(it.dtype)
+    info = _finfo(it)
     with np.errstate(all="ignore"):
         powers = window**p
     if actual == math.inf:
         return bool(powers.sum() > float(info.max))
-    return bool(powers.max() < float(info.tiny) / float(info.eps))
+    return bool(powers.max() < float(info.tiny) / float(info.eps)) and 0 <= actual <= 2 * expected
 
 
 def _rounded_sum(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
@@ -608,7 +679,7 @@ def _rounded_sum(it: Evidence, cell: Cell, expected: float, actual: float) -> bo
     window = it.window(cell)
     if it.operator not in MEANS or not bool(np.isfinite(window).all()) or window.size < MANY:
         return False
-    unit = float(np.finfo(it.dtype).eps) / 2
+    unit = float(_finfo(it).eps) / 2
     return abs(actual - expected) <= window.size * unit * float(np.abs(window).mean())
 
 
@@ -618,31 +689,29 @@ def _takes_padding(it: Evidence, cell: Cell, expected: float, actual: float) -> 
     return _other_divisor(it, cell, expected, actual, declared=False)
 
 
-def _reads_behind_the_end(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
-    """Whether what differs are the windows that reach behind the padding: all of them, and no others."""
-    if it.found is None or it.found.shape != it.wanted.shape or it.verdict.output != 0 or not it.ceil:
+def _made_up(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether the norm of a window that reaches behind the end is scaled up to a whole kernel."""
+    if it.operator != "LpPool" or not it.overhangs(cell):
         return False
-    partial = np.zeros(it.wanted.shape[2:], bool)
-    for number, axis in enumerate(it.axes):
-        if axis.ceil_overhang:
-            partial[(slice(None),) * number + (-1,)] = True
-    differs = {where for where, _, _ in it.cells}
-    wanted = {where for where in np.ndindex(it.wanted.shape) if partial[where[2:]]}
-    return cell in wanted and differs == wanted
+    p = it.attributes.get("p", 2)
+    return any(it.alike(expected * (it.tap_count / count) ** (1 / p), actual) for count in it.counts(cell))
+
+
+def _in_float32(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether a float64 is as exact as float32 would have it."""
+    if it.dtype != np.float64 or it.operator in MAXIMA:
+        return False
+    return abs(actual - expected) <= it.window(cell).size * 2.0**-23 * abs(expected)
 
 
 _OF_CELLS: Mapping[str, Callable[[Evidence, Cell, Any, Any], bool]] = {
-    "empty-window": lambda it, cell, expected, actual: (
-        it.operator in WINDOWED and it.window(cell).size == 0 and (it.verdict.output == 1 or actual != expected)
-    ),
+    "empty-window": lambda it, *cell: it.operator in WINDOWED and _of_nothing(it, *cell),
     "nan-propagates": _overlooks_nan,
     "minus-infinity-start": lambda it, *cell: it.operator in MAXIMA and _starts_from_the_least(it, *cell),
-    "average-ignores-nothing": lambda it, cell, expected, actual: (
-        it.operator in MEANS | NORMS and not bool(np.isfinite(it.window(cell)).all()) and not math.isfinite(expected)
-    ),
+    "average-ignores-nothing": _ignores_some,
     "first-of-ties": _is_tie,
-    "column-major-indices": _other_order,
-    "index-convention": _names_otherwise,
+    "column-major-indices": lambda it, *cell: bool(it.attributes.get("storage_order")) and _names_another(it, *cell),
+    "index-convention": lambda it, *cell: not it.attributes.get("storage_order") and _names_another(it, *cell),
     "divisor-counts-declared-padding": lambda it, *cell: _other_divisor(it, *cell, declared=True),
     "padding-is-no-element": _takes_padding,
     "lp-of-absolute-values": _signed_norm,
@@ -650,6 +719,9 @@ _OF_CELLS: Mapping[str, Callable[[Evidence, Cell, Any, Any], bool]] = {
     "accurate-sums": _rounded_sum,
     "dilation-in-average": lambda it, *cell: RULES["dilation-in-average"].at_stake(it) and it.windows_elsewhere,
     "dilation": lambda it, *cell: it.operator in WINDOWED and it.dilated and it.windows_elsewhere,
-    "ceil-partial-window": _reads_behind_the_end,
+    "ceil-partial-window": lambda it, *cell: (
+        it.operator in WINDOWED and it.ceil and (_made_up(it, *cell) or it.windows_elsewhere)
+    ),
+    "every-dtype": _in_float32,
 }
 """What a cell that differs shows, in the order in which it is asked."""

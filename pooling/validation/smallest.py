@@ -30,9 +30,11 @@ Ask = Callable[[Sequence[Case]], Sequence[tuple[Answer, Answer]]]
 RuleOf = Callable[[Case, Answer, Verdict, Answer], str | None]
 """Says which rule is broken, as `pooling.validation.rules.broken_rule` does."""
 MOST_RUNS = 300
-TOGETHER = 16
+TOGETHER = 8
 """Cases that are asked at once: a new process for each would take longer than all runs."""
 ELEMENTS_TOGETHER = 2**22
+MOST_LISTED = 1000
+"""Numbers of an input that are written out."""
 PLAIN = 1000
 """Greater numbers, and smaller fractions, are not plain."""
 
@@ -58,6 +60,17 @@ class Smallest:
     actual: Answer
     verdict: Verdict
     runs: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as what JSON knows; NaN and infinities are strings."""
+        array = self.case.array
+        return {
+            "sentence": self.verdict.sentence,
+            "runs": self.runs,
+            "shape": list(array.shape),
+            "dtype": array.dtype.name,
+            "input": _listed(array) if array.size <= MOST_LISTED else None,
+        }
 
 
 def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: int = MOST_RUNS) -> Smallest | None:
@@ -104,7 +117,7 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
         same = [
             each
             for each in _judged(batch, ask(batch), runs)
-            if each.verdict.kind is found.verdict.kind
+            if _alike(each.verdict, found.verdict)
             and (each.expected.refusal is None) == (expected.refusal is None)
             and (rule is None or rule_of(each.case, each.expected, each.verdict, each.actual) == rule)
         ]
@@ -116,11 +129,25 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
     return replace(found, runs=runs)
 
 
+def _alike(verdict: Verdict, other: Verdict) -> bool:
+    """Whether two verdicts are of the same kind; crashes are if the process ends in the same way."""
+    if verdict.kind is Kind.CRASHES:
+        return verdict.sentence == other.sentence
+    return verdict.kind is other.kind
+
+
 def _judged(batch: Sequence[Case], answers: Sequence[tuple[Answer, Answer]], runs: int) -> Iterator[Smallest]:
     """Judge what came, where there is anything to hold it against."""
     for case, (expected, actual) in zip(batch, answers, strict=True):
         if expected.crash is None:
             yield Smallest(case, expected, actual, judge(case, expected, actual), runs)
+
+
+def _listed(array: Array) -> Any:
+    if array.ndim:
+        return [_listed(part) for part in array]
+    value = array.item() if array.dtype.kind in "biuf" else float(array)
+    return value if math.isfinite(value) else str(value)
 
 
 def axes_of(case: Case) -> tuple[Axis, ...] | None:

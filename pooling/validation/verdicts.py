@@ -179,7 +179,8 @@ def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output:
 
 
 def _sentence(kind: Kind, expected: Any, actual: Any, where: tuple[int, ...], differing: int, elements: int) -> str:
-    number = f"{actual} instead of {expected}"
+    # As many digits as the dtype has; formatting would go by way of float64.
+    number = f"{actual!s} instead of {expected!s}"
     if kind is Kind.NAN:
         happened = "nan lost" if math.isnan(expected) else "nan from nowhere"
         sentence = f"{happened} at {where}: {number}"

@@ -94,5 +94,5 @@ class OnnxRuntimeRuntime(Runtime):
         for name, array in inputs.items():
             if array.dtype == dtype:
                 fed[f"{name} wide"] = fed.pop(name).astype(np.float32)
-        results = self.run(widened.SerializeToString(), fed)
+        results = OnnxRuntimeRuntime.run(self, widened.SerializeToString(), fed)
         return [result.astype(dtype) if cast else result for result, cast in zip(results, kinds, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -90,11 +91,13 @@ class Oracle(_Own):
 
 def _of_planes(define: Any, layer: Layer, array: Array) -> Any:
     """Pool each plane that there is once, and put the results to where the plane is."""
-    planes = array.reshape(1, -1, *array.shape[2:])
+    planes = array.reshape(1, math.prod(array.shape[:2]), *array.shape[2:])
     places: dict[bytes, int] = {}
     turn = [places.setdefault(plane.tobytes(), len(places)) for plane in planes[0]]
     distinct = [turn.index(number) for number in range(len(places))]
-    result = define(np.ascontiguousarray(planes[:, distinct]), **layer.arguments)
+    # Nodes know no other rule for NaN than the one that is the default.
+    arguments = {name: value for name, value in layer.arguments.items() if name != "nan"}
+    result = define(np.ascontiguousarray(planes[:, distinct]), **arguments)
 
     def everywhere(part: Array) -> Array:
         return part[:, turn].reshape(*array.shape[:2], *part.shape[2:])

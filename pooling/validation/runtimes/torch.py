@@ -85,7 +85,7 @@ def _called(
         case "GlobalAveragePool":
             return function("adaptive_avg_pool")(x, 1)
         case "GlobalLpPool":
-            return function("lp_pool")(x, float(attribute(node, "p", 2)), shape[2:])
+            return function("lp_pool")(x, float(attribute(node, "p", 2)), shape[2] if dimensions == 1 else shape[2:])
         case "MaxUnpool":
             return _unpooled(function, node, opset, shape, arrays, x)
         case "MaxRoiPool" | "RoiAlign":
@@ -107,7 +107,9 @@ def _called(
         )
     if any(padding):
         raise Refused("torch has no padding in lp_pool")
-    return function("lp_pool")(x, float(attribute(node, "p", 2)), kernel, stride, ceil_mode)
+    # lp_pool1d multiplies by its kernel size, which has to be a number.
+    size, step = (kernel[0], stride[0]) if dimensions == 1 else (kernel, stride)
+    return function("lp_pool")(x, float(attribute(node, "p", 2)), size, step, ceil_mode)
 
 
 def _unpooled(
