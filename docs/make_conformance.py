@@ -1,6 +1,6 @@
-"""Run the conformance suite in every installed runtime and write docs/conformance.md: ``python docs/make_conformance.py``.
+"""Run the conformance suite in every installed runtime and write docs/conformance.md.
 
-Takes one to three minutes.
+``python docs/make_conformance.py [FILE.json]`` takes one to three minutes.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ OUTCOMES = ("agrees", "differs", "refuses", "crashes")
 """What may become of a case; all kinds of `Verdict` that are a wrong answer differ."""
 OWN = ("pooling", "portable")
 """Runtimes that are this library's."""
-LIMITS = Limits(seconds=10)
+LIMITS = Limits(seconds=5)
+"""What a case may take; the oracle takes a fifth of a second for the largest."""
 WORKERS = 2
 """Runtimes that are asked at the same time."""
 SLOW_FIRST = ("tract", "openvino", "jax", ORACLE)
@@ -222,7 +223,7 @@ def run_conformance(
     seed : int
         Of the suite.
     limits : Limits, optional
-        For each case; 10 seconds when not given.
+        For each case; `LIMITS` when not given.
     known : bool
         Whether to look again for the known differences (`pooling.validation.known.KNOWN`) of these runtimes and rules.
     progress : callable, optional

@@ -28,6 +28,8 @@ __all__ = ["Evidence", "Setting"]
 
 Numbers = NDArray[Any]
 Cell = tuple[int, ...]
+WITHOUT_WINDOWS = frozenset({"MaxUnpool", "MaxRoiPool", "RoiAlign"})
+"""Operators whose results are not pooled from windows that attributes place."""
 LARGE_AXIS = 2**20
 """Windows of an axis that are looked at one by one."""
 LOOKED_AT = 256
@@ -78,7 +80,9 @@ class Setting:
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        """The windows on each spatial axis; none where they find no place."""
+        """The windows on each spatial axis; none where they find no place, or the operator pools no windows."""
+        if self.operator in WITHOUT_WINDOWS:
+            return ()
         try:
             return tuple(layer_from_node(self.node, self.opset, self.shape).axes(self.shape))
         except (TypeError, ValueError):
@@ -270,8 +274,11 @@ class Evidence(Setting):
 
     @cached_property
     def windows_elsewhere(self) -> bool:
-        """Whether each number that differs comes from a window that begins some cells away, all by the same way."""
-        if not self.cells:
+        """Whether each number that differs comes from a window that begins some cells away, all by the same way.
+
+        A single number might by chance.
+        """
+        if len(self.cells) < 2:
             return False
         reach = range(-SHIFTS, SHIFTS + 1)
         return any(
@@ -293,7 +300,7 @@ class Evidence(Setting):
             return self.alike(elements.max(), actual)
         if self.operator == "AveragePool":
             total = elements.sum()
-            return any(self.alike(total / count, actual) for count in range(1, self.tap_count + 1))
+            return any(self.alike(total / count, actual) for count in self.counts(cell) | {elements.size})
         p = self.attributes.get("p", 2)
         return self.alike((np.abs(elements) ** p).sum() ** (1 / p), actual)
 

@@ -229,6 +229,7 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     "onnx.reference": ("1.23.2",),
     "openvino": ("2026.4.1",),
     "torch": ("2.13.0+cpu",),
+    "tract": ("0.23.9",),
 }
 """The versions with which all entries were measured."""
 NAN, INF = float("nan"), float("inf")
@@ -244,6 +245,11 @@ PARTIAL: dict[str, Any] = {
 SQUARE: dict[str, Any] = {"kernel_shape": [2, 2]}
 DILATED: dict[str, Any] = {"kernel_shape": [3], "dilations": [2], "auto_pad": "SAME_UPPER"}
 NOTHING: dict[str, Any] = {"kernel_shape": [2], "dilations": [5], "pads": [1, 1]}
+VALID_PARTIAL: dict[str, Any] = {"kernel_shape": [3], "strides": [2], "auto_pad": "VALID", "ceil_mode": 1}
+MADE_UP = (
+    "LpPool, 6 elements, kernel 3, stride 2, VALID, ceil_mode: the last window, of two elements, is made up to a "
+    "whole kernel, 9.566 instead of 7.810"
+)
 HUGE_STRIDE: dict[str, Any] = {"kernel_shape": [2, 2], "strides": [2**62, 2**62], "ceil_mode": 1}
 ONES = np.ones((1, 1, 4, 4), np.float32)
 TENTHS = np.full((1, 1, 65536), 0.1, np.float32)
@@ -422,6 +428,16 @@ _ONNXRUNTIME = (
         LARGE,
         kernel_shape=[2],
     ),
+    _known(
+        "every-operator",
+        "onnxruntime",
+        Kind.REFUSES,
+        "AveragePool has no implementation in opset 1",
+        "AveragePool",
+        _ramp(1, 1, 2, 2),
+        1,
+        **SQUARE,
+    ),
     Known(
         "divisor-counts-declared-padding",
         "onnxruntime",
@@ -434,6 +450,17 @@ _ONNXRUNTIME = (
 )
 
 _REFERENCE = (
+    _known(
+        "same-output-size",
+        "onnx.reference",
+        Kind.SHAPE,
+        "7 elements, kernel 1, stride 3, SAME_LOWER: 2 results instead of 3",
+        "MaxPool",
+        _ramp(1, 1, 7),
+        kernel_shape=[1],
+        strides=[3],
+        auto_pad="SAME_LOWER",
+    ),
     _known(
         "index-convention",
         "onnx.reference",
@@ -635,6 +662,32 @@ _REFERENCE = (
 )
 
 _OPENVINO = (
+    _known(
+        "ceil-partial-window",
+        "openvino",
+        Kind.VALUE,
+        MADE_UP,
+        "LpPool",
+        _ramp(1, 1, 6),
+        **VALID_PARTIAL,
+    ),
+    _known(
+        "every-dtype",
+        "openvino",
+        Kind.VALUE,
+        "LpPool of float64 is as exact as float32",
+        "LpPool",
+        _ramp(1, 1, 2, 2, dtype="float64"),
+        **SQUARE,
+    ),
+    _known(
+        "empty-batch",
+        "openvino",
+        Kind.CRASHES,
+        "GlobalLpPool of no channels ends the process with SIGFPE",
+        "GlobalLpPool",
+        CHANNELLESS,
+    ),
     *(
         _known(
             "ceil-last-window",
@@ -662,19 +715,6 @@ _OPENVINO = (
             **PARTIAL,
         )
         for opset in (11, 22)
-    ),
-    _known(
-        "ceil-partial-window",
-        "openvino",
-        Kind.VALUE,
-        "LpPool, 6 elements, kernel 3, stride 2, VALID, ceil_mode: the last window is made up to a whole kernel, "
-        "9.566 instead of 7.810",
-        "LpPool",
-        _ramp(1, 1, 6),
-        kernel_shape=[3],
-        strides=[2],
-        auto_pad="VALID",
-        ceil_mode=1,
     ),
     *(
         _known(
@@ -809,6 +849,15 @@ _OPENVINO = (
 
 _TORCH = (
     _known(
+        "ceil-partial-window",
+        "torch",
+        Kind.VALUE,
+        MADE_UP,
+        "LpPool",
+        _ramp(1, 1, 6),
+        **VALID_PARTIAL,
+    ),
+    _known(
         "lp-of-absolute-values",
         "torch",
         Kind.VALUE,
@@ -906,5 +955,53 @@ _TORCH = (
     ),
 )
 
-KNOWN: tuple[Known, ...] = (*_ONNXRUNTIME, *_REFERENCE, *_OPENVINO, *_TORCH)
+_TRACT = (
+    _known(
+        "valid-with-ceil",
+        "tract",
+        Kind.SHAPE,
+        "VALID rounds down although ceil_mode is 1: [3, 5] instead of [3, 5, 6]",
+        "MaxPool",
+        _ramp(1, 1, 6),
+        **VALID_PARTIAL,
+    ),
+    _known(
+        "nan-propagates",
+        "tract",
+        Kind.NAN,
+        "the maximum of [nan, 2, 3, 4] is 4",
+        "MaxPool",
+        _holding(NAN, 0),
+        **SQUARE,
+    ),
+    _known(
+        "minus-infinity-start",
+        "tract",
+        Kind.VALUE,
+        "a window of -inf has the maximum -3.4028235e+38",
+        "MaxPool",
+        np.full((1, 1, 4, 4), -INF, np.float32),
+        strides=[2, 2],
+        **SQUARE,
+    ),
+    _known(
+        "lp-of-absolute-values",
+        "tract",
+        Kind.VALUE,
+        "GlobalLpPool takes the mean of the powers, and not their sum",
+        "GlobalLpPool",
+        _ramp(1, 1, 6),
+    ),
+    _known(
+        "no-window-is-refused",
+        "tract",
+        Kind.VALUE,
+        "one element, kernel 3: one result, where there is no window",
+        "MaxPool",
+        np.ones((1, 1, 1), np.float32),
+        kernel_shape=[3],
+    ),
+)
+
+KNOWN: tuple[Known, ...] = (*_ONNXRUNTIME, *_REFERENCE, *_OPENVINO, *_TORCH, *_TRACT)
 """What is known, by runtime."""

@@ -31,7 +31,7 @@ WINDOWED = frozenset({"MaxPool", "AveragePool", "LpPool"})
 MAXIMA = frozenset({"MaxPool", "GlobalMaxPool"})
 MEANS = frozenset({"AveragePool", "GlobalAveragePool"})
 NORMS = frozenset({"LpPool", "GlobalLpPool"})
-LARGE = 2**31
+LARGE = 2**31 - 1
 """Arguments from here on are not meant: they try what a runtime does with them."""
 LEAST_BFLOAT16 = -3.3895313892515355e38
 MANY = 2**12
@@ -198,7 +198,7 @@ _TABLE = (
         "minus-infinity-start",
         "a window of -inf is -inf",
         "A maximum starts from the window's first element: a window of nothing but -inf, with padding or without, is "
-        "-inf and not the least finite number.",
+        "-inf and not the least finite number, and the index of a window of the least integers is that of its first.",
         _of_text("MaxPool", 22),
     ),
     Rule(
@@ -242,7 +242,7 @@ _TABLE = (
     Rule(
         "lp-of-absolute-values",
         "a norm is one of absolute values",
-        "A window's norm is (sum |x|^p)^(1/p): signs do not matter, whatever p is.",
+        "A window's norm is (sum |x|^p)^(1/p): signs do not matter, whatever p is, and it is a sum and no mean.",
         _of_text("LpPool", 22),
     ),
     Rule(
@@ -267,7 +267,7 @@ _TABLE = (
     Rule(
         "every-dtype",
         "every dtype of the opset",
-        "An operator takes every dtype that its opset lists, and gives the same back.",
+        "An operator takes every dtype that its opset lists, computes no less exactly, and gives the same back.",
         f"{_of_text('MaxPool', 22)}, type constraints",
     ),
     Rule(
@@ -400,7 +400,7 @@ def broken_rule(case: Case, expected: Answer, verdict: Verdict, actual: Answer |
     if verdict.kind in (Kind.REFUSES, Kind.CRASHES) or expected.refusal is not None:
         return next((key for key, shows in _OF_NO_ANSWER.items() if shows(evidence)), None)
     whole = next((key for key, shows in _OF_WHOLE_ANSWERS.items() if shows(evidence)), None)
-    if whole is not None or not evidence.cells or (evidence.operator in WINDOWED and not evidence.axes):
+    if whole is not None or not evidence.cells or not evidence.axes:
         return whole
     blamed = Counter(
         next((key for key, explains in _OF_CELLS.items() if explains(evidence, *cell)), None) for cell in evidence.cells
@@ -497,7 +497,7 @@ def _same_elements(it: Evidence) -> bool:
 _OF_WHOLE_ANSWERS: Mapping[str, Callable[[Evidence], bool]] = {
     "every-dtype": lambda it: it.verdict.kind is Kind.DTYPE,
     "empty-batch": lambda it: 0 in it.shape[:2],
-    "empty-window": lambda it: it.operator in WINDOWED and it.every(lambda cell, *_: it.window(cell).size == 0),
+    "empty-window": lambda it: it.operator in WINDOWED and it.every(lambda *cell: _of_nothing(it, *cell)),
     "column-major-indices": lambda it: (
         it.verdict.output == 1
         and bool(it.attributes.get("storage_order"))
@@ -537,6 +537,11 @@ def _least(it: Evidence) -> set[float]:
     return {float(np.finfo(name).min) for name in ("float16", "float32", "float64")} | {LEAST_BFLOAT16}
 
 
+def _finfo(it: Evidence) -> Any:
+    """Return the limits of the input's dtype; those of float32 for bfloat16, which has as large and small numbers."""
+    return np.finfo(np.float32 if it.dtype.name == "bfloat16" else it.dtype)
+
+
 def _starts_from_the_least(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
     """Whether a maximum of nothing greater than the number that the search started from was not found."""
     window = it.window(cell)
@@ -545,6 +550,29 @@ def _starts_from_the_least(it: Evidence, cell: Cell, expected: float, actual: fl
         # Nothing was found, and the index is that of nothing.
         return actual == 0 and bool(np.isin(window, [own, *_least(it)]).all())
     return bool((window == own).all()) and actual in _least(it)
+
+
+def _of_nothing(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether a window has no element, and the answer is what somebody might start from."""
+    if it.window(cell).size:
+        return False
+    return it.verdict.output == 1 or not math.isfinite(actual) or actual in _least(it) | {0}
+
+
+def _ignores_some(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether a mean or a norm of numbers that are not all finite leaves out those."""
+    window = it.window(cell)
+    rest = window[np.isfinite(window)]
+    if it.operator not in MEANS | NORMS or rest.size == window.size or math.isfinite(expected):
+        return False
+    if not math.isfinite(actual) or rest.size == 0:
+        return not math.isfinite(actual) or actual == 0
+    p = 1 if it.operator in MEANS else it.attributes.get("p", 2)
+    total = float((rest if it.operator in MEANS else np.abs(rest) ** p).sum())
+    scales = [1, window.size / rest.size]
+    if it.operator in MEANS:
+        scales = [1 / count for count in range(1, it.tap_count + 1)]
+    return any(it.alike((total * scale) ** (1 / p), actual) for scale in scales)
 
 
 def _overlooks_nan(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
@@ -568,16 +596,6 @@ def _is_tie(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
 
 def _plane(it: Evidence, cell: Cell) -> int:
     return cell[0] * it.shape[1] + cell[1]
-
-
-def _names_otherwise(it: Evidence, cell: Cell, expected: int, actual: int) -> bool:
-    """Whether the index is none of the tensor, or that of the right element in the plane or with channels last."""
-    if it.verdict.output != 1 or it.attributes.get("storage_order"):
-        return False
-    size = math.prod(it.shape[2:])
-    place = expected - _plane(it, cell) * size
-    last = (cell[0] * size + place) * it.shape[1] + cell[1]
-    return not 0 <= actual < math.prod(it.shape) or actual in (place, last)
 
 
 def _orders(it: Evidence) -> list[Numbers]:
@@ -605,18 +623,24 @@ def _same_elements_counted_otherwise(it: Evidence) -> bool:
     return any(np.array_equal(right, np.sort(order[found], axis=1)) for order in _orders(it))
 
 
-def _other_order(it: Evidence, cell: Cell, expected: int, actual: int) -> bool:
-    """Whether the index is that of the right element if cells are counted in another order."""
-    if it.verdict.output != 1 or not it.attributes.get("storage_order"):
+def _names_another(it: Evidence, cell: Cell, expected: int, actual: int) -> bool:
+    """Whether the index, counted as the node asks for, names no element of the window."""
+    if it.verdict.output != 1 or _has_nan(it, cell):
         return False
-    begin, size = _plane(it, cell) * math.prod(it.shape[2:]), math.prod(it.shape[2:])
-    place = np.arange(size).reshape(it.shape[2:]).T.ravel()[expected - begin]
-    return 0 <= actual - begin < size and any(order[actual - begin] == place for order in _orders(it))
+    size = math.prod(it.shape[2:])
+    place = actual - _plane(it, cell) * size
+    if not 0 <= place < size:
+        return True
+    if it.attributes.get("storage_order"):
+        place = int(np.arange(size).reshape(it.shape[2:]).T.ravel()[place])
+    return place not in it.inside(cell)
 
 
 def _other_divisor(it: Evidence, cell: Cell, expected: float, actual: float, *, declared: bool) -> bool:
     """Whether a mean is the right sum over another count, that of a window which does or does not overhang."""
-    if it.operator != "AveragePool" or it.overhangs(cell) != declared or not math.isfinite(actual):
+    if it.operator != "AveragePool" or it.overhangs(cell) != declared:
+        return False
+    if not (math.isfinite(actual) and math.isfinite(expected)):
         return False
     total = math.fsum(it.window(cell))
     means = [total / count for count in it.counts(cell)]
@@ -624,9 +648,13 @@ def _other_divisor(it: Evidence, cell: Cell, expected: float, actual: float, *, 
 
 
 def _signed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
-    """Whether a norm took powers of numbers with their signs."""
+    """Whether a norm took powers of numbers with their signs, or their mean."""
     window, p = it.window(cell), it.attributes.get("p", 2)
-    if it.operator not in NORMS or not bool((window < 0).any()) or not bool(np.isfinite(window).all()):
+    if it.operator not in NORMS or not bool(np.isfinite(window).all()):
+        return False
+    if window.size > 1 and it.alike(expected, actual * window.size ** (1 / p)):
+        return True
+    if not bool((window < 0).any()):
         return False
     total = float((window**p).sum())
     if total < 0 and p != 1:
@@ -638,12 +666,12 @@ def _overflowed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -
     window, p = np.abs(it.window(cell)), it.attributes.get("p", 2)
     if it.operator not in NORMS or not window.size or not math.isfinite(expected):
         return False
-    info = np.finfo(it.dtype)
+    info = _finfo(it)
     with np.errstate(all="ignore"):
         powers = window**p
     if actual == math.inf:
         return bool(powers.sum() > float(info.max))
-    return bool(powers.max() < float(info.tiny) / float(info.eps))
+    return bool(powers.max() < float(info.tiny) / float(info.eps)) and 0 <= actual <= 2 * expected
 
 
 def _rounded_sum(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
@@ -651,7 +679,7 @@ def _rounded_sum(it: Evidence, cell: Cell, expected: float, actual: float) -> bo
     window = it.window(cell)
     if it.operator not in MEANS or not bool(np.isfinite(window).all()) or window.size < MANY:
         return False
-    unit = float(np.finfo(it.dtype).eps) / 2
+    unit = float(_finfo(it).eps) / 2
     return abs(actual - expected) <= window.size * unit * float(np.abs(window).mean())
 
 
@@ -661,31 +689,29 @@ def _takes_padding(it: Evidence, cell: Cell, expected: float, actual: float) -> 
     return _other_divisor(it, cell, expected, actual, declared=False)
 
 
-def _reads_behind_the_end(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
-    """Whether what differs are the windows that reach behind the padding: all of them, and no others."""
-    if it.found is None or it.found.shape != it.wanted.shape or it.verdict.output != 0 or not it.ceil:
+def _made_up(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether the norm of a window that reaches behind the end is scaled up to a whole kernel."""
+    if it.operator != "LpPool" or not it.overhangs(cell):
         return False
-    partial = np.zeros(it.wanted.shape[2:], bool)
-    for number, axis in enumerate(it.axes):
-        if axis.ceil_overhang:
-            partial[(slice(None),) * number + (-1,)] = True
-    differs = {where for where, _, _ in it.cells}
-    wanted = {where for where in np.ndindex(it.wanted.shape) if partial[where[2:]]}
-    return cell in wanted and differs == wanted
+    p = it.attributes.get("p", 2)
+    return any(it.alike(expected * (it.tap_count / count) ** (1 / p), actual) for count in it.counts(cell))
+
+
+def _in_float32(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    """Whether a float64 is as exact as float32 would have it."""
+    if it.dtype != np.float64 or it.operator in MAXIMA:
+        return False
+    return abs(actual - expected) <= it.window(cell).size * 2.0**-23 * abs(expected)
 
 
 _OF_CELLS: Mapping[str, Callable[[Evidence, Cell, Any, Any], bool]] = {
-    "empty-window": lambda it, cell, expected, actual: (
-        it.operator in WINDOWED and it.window(cell).size == 0 and (it.verdict.output == 1 or actual != expected)
-    ),
+    "empty-window": lambda it, *cell: it.operator in WINDOWED and _of_nothing(it, *cell),
     "nan-propagates": _overlooks_nan,
     "minus-infinity-start": lambda it, *cell: it.operator in MAXIMA and _starts_from_the_least(it, *cell),
-    "average-ignores-nothing": lambda it, cell, expected, actual: (
-        it.operator in MEANS | NORMS and not bool(np.isfinite(it.window(cell)).all()) and not math.isfinite(expected)
-    ),
+    "average-ignores-nothing": _ignores_some,
     "first-of-ties": _is_tie,
-    "column-major-indices": _other_order,
-    "index-convention": _names_otherwise,
+    "column-major-indices": lambda it, *cell: bool(it.attributes.get("storage_order")) and _names_another(it, *cell),
+    "index-convention": lambda it, *cell: not it.attributes.get("storage_order") and _names_another(it, *cell),
     "divisor-counts-declared-padding": lambda it, *cell: _other_divisor(it, *cell, declared=True),
     "padding-is-no-element": _takes_padding,
     "lp-of-absolute-values": _signed_norm,
@@ -694,7 +720,8 @@ _OF_CELLS: Mapping[str, Callable[[Evidence, Cell, Any, Any], bool]] = {
     "dilation-in-average": lambda it, *cell: RULES["dilation-in-average"].at_stake(it) and it.windows_elsewhere,
     "dilation": lambda it, *cell: it.operator in WINDOWED and it.dilated and it.windows_elsewhere,
     "ceil-partial-window": lambda it, *cell: (
-        it.operator in WINDOWED and it.ceil and (_reads_behind_the_end(it, *cell) or it.windows_elsewhere)
+        it.operator in WINDOWED and it.ceil and (_made_up(it, *cell) or it.windows_elsewhere)
     ),
+    "every-dtype": _in_float32,
 }
 """What a cell that differs shows, in the order in which it is asked."""

@@ -29,7 +29,6 @@ class OpenCv(Runtime):
         """Import OpenCV, and use so many threads."""
         cv2: Any = import_module("cv2")
         cv2.setNumThreads(threads)
-        cv2.setLogLevel(0)
 
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> Sequence[Array]:
         """Read a model from memory, and run it."""
