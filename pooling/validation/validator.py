@@ -441,6 +441,8 @@ class _Run:
         except Exception as error:  # of models that are broken in ways that onnx itself does not expect
             return Repair((), False, str(error).removeprefix("make_portable: "), len(before), len(before))
         changes = tuple(f"{change.node}: {change.rule}" for change in result.changes)
+        if not changes and not any(finding.verdict.kind.differs for finding in before):
+            return None
         if not changes:
             return Repair((), result.verified, result.why, len(before), len(before))
         concerned = {finding.runtime for finding in before}
