@@ -18,7 +18,7 @@ pytest.importorskip("onnx")
 from pooling.export import function_from_node
 from pooling.validation.answers import Answer
 from pooling.validation.cases import Case, make_case
-from pooling.validation.picture import Grid, Picture, Place, draw, number
+from pooling.validation.picture import Grid, Picture, Place, draw, number, sketch
 from pooling.validation.smallest import Ask, Smallest, smallest
 from pooling.validation.verdicts import Kind, Verdict, judge
 
@@ -409,6 +409,29 @@ def test_any_answers_can_be_drawn(expected: Answer, actual: Answer) -> None:
     picture = draw(case, expected, actual, Verdict(Kind.SHAPE))
     assert len(picture.input) == 1
     assert len(picture.expected) <= 1
+
+
+def test_a_picture_can_be_told_in_text() -> None:
+    x = np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5)
+    case = make_case("MaxPool", x, kernel_shape=[3], strides=[3], pads=[1, 1], ceil_mode=1)
+    assert sketch(drawn(case, wrong_by(late_window))).splitlines() == [
+        "input                                 expected   actual",
+        " .   1   2   3   4   5  [.] [~] [~]    2   5      2   5  (-3.4e+38)",
+    ]
+    x = np.array([[[[1, 2, 3], [4, 5, 6]], [[6, 5, 4], [3, 2, 1]]]], np.float32)
+    case = make_case("AveragePool", x, kernel_shape=[2, 2])
+    assert sketch(drawn(case, wrong_by(by_whole_kernel))).splitlines() == [
+        "input, plane (0, 0) of (1, 2)   expected, plane (0, 0) of (1, 2)   actual, plane (0, 0) of (1, 2)",
+        " 1  [2] [3]                      3  (4)                             3  (2)",
+        " 4  [5] [6]",
+    ]
+
+
+def test_windows_far_away_are_drawn() -> None:
+    case = make_case("MaxPool", normal((1, 1, 5)), kernel_shape=[2], strides=[2**62], ceil_mode=1)
+    picture = drawn(case, wrong_by(late_window))
+    assert len(picture.input[0].columns) == 12
+    assert picture.input[0].columns[-1] == 2**62 + 1
 
 
 @pytest.mark.parametrize(

@@ -21,16 +21,20 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from pooling.export import function_from_node
 from pooling.validation import validate
+from pooling.validation.answers import Answer
+from pooling.validation.cases import make_case
 from pooling.validation.conformance import run_conformance
 from pooling.validation.conformance_html import write_conformance
 from pooling.validation.examples import alike, smallest_of_rules, with_smallest
 from pooling.validation.junit import write_junit
 from pooling.validation.page import write_page
+from pooling.validation.picture import draw, sketch
 from pooling.validation.report import Report
 from pooling.validation.rules import RULES
 from pooling.validation.sheet import references, with_links
-from pooling.validation.verdicts import Kind
+from pooling.validation.verdicts import Kind, judge
 
 ERRING = textwrap.dedent(
     '''
@@ -439,6 +443,8 @@ def test_junit_tells_the_sentence_the_rule_and_the_source(report: Report, tmp_pa
     )
     assert "Rule: With ceil_mode=1 a window that would start" in (failure.text or "")
     assert "Source: ONNX MaxPool-22" in (failure.text or "")
+    assert "input  " in (failure.text or "")  # a picture, as text
+    assert "is computed from" in (failure.text or "")
     (error,) = ceil.iter("error")
     assert error.attrib["message"].endswith("it died of SIGFPE")
     # What does not count is told all the same.
@@ -540,6 +546,15 @@ def test_the_guide_says_what_every_field_of_the_json_is(report: Report) -> None:
     assert found - described == set()
     assert report.as_dict()["schema"] == "pooling-validation/2"
     assert '`"pooling-validation/2"`' in GUIDE
+
+
+def test_the_picture_of_the_guide_is_drawn_so() -> None:
+    x = np.array([[[[1, 2]]]], np.float32)
+    case = make_case("MaxPool", x, kernel_shape=[3, 3], strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1)
+    late = np.array([[[[2, np.finfo(np.float32).min]]]], np.float32)
+    expected, actual = Answer(function_from_node(case.node, 22)(x)), Answer((late,))
+    picture = sketch(draw(case, expected, actual, judge(case, expected, actual)))
+    assert f"```\n{picture}\n```" in GUIDE
 
 
 def test_every_file_that_the_guide_links_to_is_there() -> None:

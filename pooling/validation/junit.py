@@ -14,6 +14,7 @@ from xml.etree import ElementTree as Xml
 
 from .files import write_whole
 from .markup import printable
+from .picture import draw, sketch
 from .report import Finding, ModelReport, Report, StageReport
 from .rules import RULES
 
@@ -154,6 +155,10 @@ def _explained(finding: Finding) -> str:
     if rule is not None:
         lines += [f"Rule: {rule.text}", f"Source: {rule.source}"]
     lines.append(f"Data: {finding.case.data}")
+    if finding.smallest is not None:
+        shown = finding.smallest
+        picture = draw(shown.case, shown.expected, shown.actual, shown.verdict)
+        lines += ["", sketch(picture), *filter(None, [picture.window]), ""]
     if finding.upstream:
         lines.append(f"Known: {', '.join(finding.upstream)}")
     if finding.remedy:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from .cases import Case
 from .smallest import axes_of
 from .verdicts import Kind, Verdict
 
-__all__ = ["Cell", "Grid", "Picture", "Place", "draw", "number"]
+__all__ = ["Cell", "Grid", "Picture", "Place", "draw", "number", "sketch"]
 
 Array = NDArray[Any]
 MOST_CELLS = 12
@@ -141,9 +141,43 @@ def draw(case: Case, expected: Answer, actual: Answer, verdict: Verdict) -> Pict
     )
 
 
+def sketch(picture: Picture) -> str:
+    """Write a picture as text: in brackets what the window reads, in parentheses what differs.
+
+    Padding is a dot, and what lies behind the declared padding a tilde.
+
+    Parameters
+    ----------
+    picture : Picture
+        What `draw` gives.
+
+    Returns
+    -------
+    str
+        Lines, with the grids side by side.
+    """
+    blocks = []
+    for role, grids in (("input", picture.input), ("expected", picture.expected), ("actual", picture.actual)):
+        for grid in grids:
+            rows = [[_signed(cell, role) for cell in row] for row in grid.cells]
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            lines = [" ".join(map(str.rjust, row, widths)) for row in rows]
+            blocks.append([f"{role}{''.join(grid.title.partition(',')[1:])}", *lines])
+    wide = [max(map(len, block)) for block in blocks]
+    lines = ["   ".join(map(str.ljust, line, wide)).rstrip() for line in zip_longest(*blocks, fillvalue="")]
+    return "\n".join(lines)
+
+
+def _signed(cell: Cell, role: str) -> str:
+    text = {Place.INSIDE: cell.text, Place.PADDING: ".", Place.BEYOND: "~"}[cell.place]
+    if role == "input":
+        return f"[{text}]" if cell.read else f" {text} "
+    return f"({text})" if cell.differs else f" {text} "
+
+
 def number(value: Any) -> str:
     """Write a number in full, without the noise: ``4``, ``0.1``, ``nan``, ``-3.4028235e+38``."""
-    scalar = np.asarray(value)
+    scalar: Any = np.asarray(value)
     if scalar.dtype.kind not in "f":
         # bfloat16 is of no kind that NumPy has.
         return str(value) if scalar.dtype.kind in "biu" else f"{float(value):g}"
@@ -278,12 +312,13 @@ def _grids(title: str, array: Array, plane: tuple[int, ...], spans: Sequence[ran
 
 def _shown(span: range, focus: range) -> range:
     """Return a part of a long span that holds as much of the focus as there is room for."""
-    if len(span) <= MOST_CELLS:
+    # Strides may be so large that not even the lengths of these ranges fit 64 bits.
+    if span.stop - span.start <= MOST_CELLS:
         return span
-    middle = (focus[0] + focus[-1] + 1) // 2 if len(focus) else span[0]
-    if len(focus) >= MOST_CELLS:
-        middle = focus[0] + MOST_CELLS // 2
-    begin = min(max(middle - MOST_CELLS // 2, span[0]), span[-1] + 1 - MOST_CELLS)
+    middle = (focus.start + focus.stop) // 2 if focus else span.start
+    if focus.stop - focus.start >= MOST_CELLS:
+        middle = focus.start + MOST_CELLS // 2
+    begin = min(max(middle - MOST_CELLS // 2, span.start), span.stop - MOST_CELLS)
     return range(begin, begin + MOST_CELLS)
 
 

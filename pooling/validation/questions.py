@@ -19,7 +19,7 @@ from pooling.layers import Layer
 
 from .cases import Case, single_node
 from .comparison import ACCURATE_SUMS, DIGITS
-from .data import KINDS, draw
+from .data import draw
 from .rules import rules_at_stake
 from .stages import CannotRunError, Side, Stage
 
@@ -31,10 +31,10 @@ REAL = "real"
 SPECIAL = {
     "nan": "a NaN in every position of the window, and nothing but NaN",
     "infinities": "infinities among numbers, and nothing but -inf",
-    "magnitudes": "numbers close to the largest and the smallest that there are",
+    "magnitudes": "numbers close to the largest that there are, and denormals",
 }
-"""Numbers that a healthy network does not have."""
-ORDINARY_NUMBERS = "ties, negative numbers, zeros of both signs, denormals, all magnitudes"
+"""Numbers that a healthy network does not have, or that a runtime may be set to take for others: denormals for 0."""
+ORDINARY_NUMBERS = "ties, negative numbers, zeros of both signs, many magnitudes"
 NORM_NUMBERS = "ties, negative numbers, zeros of both signs"
 INTEGERS = "ties, and the least and greatest integers"
 TAPS = 60_000
@@ -135,7 +135,7 @@ def _drawn(stage: Stage, layer: Layer, seed: int | Sequence[int]) -> Iterator[Qu
     small = _small(shape)
     integral = dtype.kind in "iu"
     numbers = INTEGERS if integral else NORM_NUMBERS if stage.operator in BY_MAGNITUDE else ORDINARY_NUMBERS
-    kinds = ("ties", "normal") if stage.operator in BY_MAGNITUDE else tuple(KINDS)
+    kinds = ("normal", "ties") if stage.operator in BY_MAGNITUDE else ("wide", "ties", "normal")
     count = min(math.prod(shape[:2]), 2 * len(kinds), max(1, TAPS // max(1, _taps(axes))))
     planes = draw((1, count, *shape[2:]), dtype, seed, kinds=kinds, infinities=False)[0]
     for whole in (True, False) if small != shape else (True,):

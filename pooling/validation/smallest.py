@@ -198,7 +198,8 @@ def _special(array: Array) -> NDArray[np.bool_]:
         numbers = array.astype(np.float64)
         magnitude = np.abs(numbers)
         plain = (magnitude <= PLAIN) & ((magnitude >= 1 / PLAIN) | (magnitude == 0))
-    return ~plain | ((numbers == 0) & np.signbit(numbers))
+    special: NDArray[np.bool_] = ~plain | ((numbers == 0) & np.signbit(numbers))
+    return special
 
 
 def _effort(array: Array) -> NDArray[np.int64]:
@@ -207,14 +208,8 @@ def _effort(array: Array) -> NDArray[np.int64]:
         numbers = array.astype(np.float64)
         fraction = numbers != np.round(numbers)
         long = np.round(numbers, 2) != numbers
-        return (
-            (numbers != 0).astype(np.int64)
-            + (numbers != 1)
-            + (numbers < 0)
-            + (np.abs(numbers) >= 10)
-            + 2 * fraction
-            + 2 * (fraction & long)
-        )
+        marks = (numbers != 0, numbers != 1, numbers < 0, np.abs(numbers) >= 10, fraction, fraction, fraction & long)
+    return np.sum(marks, axis=0, dtype=np.int64)
 
 
 def _counted(array: Array) -> Array:
@@ -284,8 +279,8 @@ def _smaller_maps(found: Smallest, array: Array) -> Iterator[Array]:
         ranges += [(0, middle), (middle, size), (0, size - size // 4), (size // 4, size), (0, size - 1), (1, size)]
         options.append([(begin, end) for begin, end in ranges if end > begin])
     everything = [slice(None)] * 2
-    for ranges in zip(*options, strict=False):
-        yield array[(*everything, *(slice(*each) for each in ranges))]
+    for both in zip(*options, strict=False):
+        yield array[(*everything, *(slice(*each) for each in both))]
     for axis, ranges in zip(spatial, options, strict=True):
         for begin, end in ranges:
             yield array[(*[slice(None)] * axis, slice(begin, end))]
