@@ -275,7 +275,8 @@ def test_known_differences_name_rules_runtimes_and_threads() -> None:
         onnx.checker.check_model(case.model)
         for reference in known.upstream:
             assert address(reference).startswith("https://github.com/")
-    assert {"onnxruntime", "onnx.reference", "openvino", "torch", "tract"} == {known.runtime for known in KNOWN}
+    runtimes = {"onnxruntime", "onnx.reference", "openvino", "torch", "tract", "opencv"}
+    assert {known.runtime for known in KNOWN} == runtimes
 
 
 def _check(runtime: str) -> None:
@@ -293,7 +294,7 @@ def test_known_differences_are_there_or_are_said_to_have_vanished(runtime: str) 
     _check(runtime)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "torch", "tract"])
+@pytest.mark.parametrize("runtime", ["openvino", "torch", "tract", "opencv"])
 def test_known_differences_of_runtimes_that_are_not_always_there(runtime: str) -> None:
     if runtime not in installed():
         pytest.skip(f"{runtime} is not installed")

@@ -99,7 +99,7 @@ pooling validate --conformance
 The same cases as ONNX node tests, for a runtime that is not in the list:
 
 ```sh
-python -m pooling.validation.node_tests FOLDER
+pooling validate --conformance --node-tests FOLDER
 ```
 
 ## The matrix
