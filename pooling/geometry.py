@@ -181,6 +181,14 @@ class Axis:
         cells = (outputs * self.stride - self.pad_begin)[:, np.newaxis] + tap * self.dilation
         return np.where((cells >= 0) & (cells < self.input_size), cells, -1)
 
+    def window(self, output: int) -> range:
+        """List the cells under the taps of one window, those before and behind the input too."""
+        if self.adaptive:
+            cut = self.windows(np.array([output], dtype=np.int64))
+            return range(int(cut.first[0]), int(cut.first[0] + cut.count[0]))
+        begin = output * self.stride - self.pad_begin
+        return range(begin, begin + self.effective_kernel_size, self.dilation)
+
     def border_windows(self, *, count_include_pad: bool = False) -> Windows:
         """Cut the windows outside `interior`, in the order of their outputs."""
         begin, end = self.interior

@@ -299,10 +299,10 @@ def _written(shape: Sequence[int | None] | None) -> str:
 
 def _shown(nodes: Sequence[onnx.NodeProto]) -> str:
     """Write nodes as a person would, constants left out."""
-    return " -> ".join(_shown_node(node) for node in nodes if node.op_type != "Constant")
+    return " -> ".join(shown_node(node) for node in nodes if node.op_type != "Constant")
 
 
-def _shown_node(node: onnx.NodeProto) -> str:
+def shown_node(node: onnx.NodeProto) -> str:
     words = []
     for each in node.attribute:
         value = f"@{each.ref_attr_name}" if each.ref_attr_name else helper.get_attribute_value(each)

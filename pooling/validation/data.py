@@ -70,7 +70,14 @@ def _integers(random: Generator, shape: Sequence[int], dtype: np.dtype[Any]) -> 
     return array.reshape(shape)
 
 
-def draw(shape: Sequence[int], dtype: np.dtype[Any], seed: int | Sequence[int] = 0) -> Numbers:
+def draw(
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    seed: int | Sequence[int] = 0,
+    *,
+    kinds: Sequence[str] = tuple(KINDS),
+    infinities: bool = True,
+) -> Numbers:
     """Draw the input of a stage: ties, negative numbers, zeros of both signs, denormals, infinities, but no NaN.
 
     Planes take turns in what they hold (`KINDS`), so that a window of denormals is not drowned by larger numbers. Sums
@@ -85,6 +92,10 @@ def draw(shape: Sequence[int], dtype: np.dtype[Any], seed: int | Sequence[int] =
         One of `DTYPES`. Integers are ties in one plane and from the whole range in the next.
     seed : int or sequence of int
         The same seed draws the same numbers.
+    kinds : sequence of str
+        What planes take turns in, of `KINDS`.
+    infinities : bool
+        Whether there are any.
 
     Returns
     -------
@@ -98,13 +109,17 @@ def draw(shape: Sequence[int], dtype: np.dtype[Any], seed: int | Sequence[int] =
     ((1, 8, 16, 16), True, False)
     """
     random = np.random.default_rng(seed)
+    if dtype.name == "bfloat16":  # NumPy knows no more of it than how to convert it
+        return draw(shape, np.dtype(np.float32), seed, kinds=kinds, infinities=infinities).astype(dtype)
     if dtype.name in INTEGERS:
         return _integers(random, shape, dtype)
     planes, cells = math.prod(shape[:2]), math.prod(shape[2:])
     array = np.empty((planes, cells), dtype)
-    for turn, kind in enumerate(KINDS.values()):
-        chosen = array[turn :: len(KINDS)]
-        chosen[...] = kind(random, chosen.size, dtype).reshape(chosen.shape)
+    for turn, kind in enumerate(kinds):
+        chosen = array[turn :: len(kinds)]
+        chosen[...] = KINDS[kind](random, chosen.size, dtype).reshape(chosen.shape)
+    if not infinities:
+        return array.reshape(shape)
     infinite = array[INFINITE_PLANES - 1 :: INFINITE_PLANES]
     where = np.flatnonzero(random.integers(INFINITE_CELLS, size=infinite.size) == 0)
     rows, columns = np.divmod(where, max(cells, 1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
@@ -13,15 +15,204 @@ from typing import Any
 from pooling.geometry import Axis
 from pooling.layers import Layer
 
-from .comparison import Comparison
+from .answers import Answer
+from .cases import Case
+from .files import write_whole
+from .questions import Question
 from .race import Times
+from .rules import RULES
+from .smallest import Smallest
 from .stages import Stage
+from .verdicts import Kind, Verdict
 
-__all__ = ["ModelReport", "Report", "StageReport"]
+__all__ = ["FAIL_ON", "Finding", "ModelReport", "Opinion", "Repair", "Report", "StageReport"]
 
-SCHEMA = "pooling-validation/1"
+SCHEMA = "pooling-validation/2"
 DISTURBED = 2.0
 """A median so many times the fastest call is the work of something else on the machine."""
+FAIL_ON = ("differs", "special", "refuses", "crashes")
+"""What may make the exit code 1: answers that differ, those that differ on special numbers only, no answer at all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """That a runtime gives a stage another answer than the oracle does, or none.
+
+    Attributes
+    ----------
+    path : str
+        The model.
+    node, operator, opset
+        The stage: its name, its ONNX operator, and the version of the operator set.
+    question : Question
+        What was asked; where several cases brought out the same, the first of them.
+    runtime, version : str
+        Who answered.
+    verdict : Verdict
+        How the answer differs.
+    rule : str or None
+        Which of `pooling.validation.rules.RULES` is broken; None where that is not clear.
+    expected, actual : Answer
+        What the oracle and the runtime say.
+    cases : int
+        How many cases brought out the same.
+    upstream : tuple of str
+        Where others report it: ``"openvino#35935"``.
+    remedy : str
+        What to do about it, as far as that was shown to help.
+    smallest : Smallest or None
+        The smallest input that shows it, where that was looked for (`pooling.validation.examples.with_smallest`).
+    """
+
+    path: str
+    node: str
+    operator: str
+    opset: int
+    question: Question
+    runtime: str
+    version: str
+    verdict: Verdict
+    rule: str | None = None
+    expected: Answer = field(default_factory=Answer)
+    actual: Answer = field(default_factory=Answer)
+    cases: int = 1
+    upstream: tuple[str, ...] = ()
+    remedy: str = ""
+    smallest: Smallest | None = None
+
+    @property
+    def case(self) -> Case:
+        """What was asked."""
+        return self.question.case
+
+    @property
+    def special(self) -> bool:
+        """Whether it takes numbers that a healthy network does not have: NaN, infinities, extremes."""
+        return self.question.special
+
+    @property
+    def counts_as(self) -> str:
+        """Which of `FAIL_ON` it is."""
+        if self.verdict.kind in (Kind.REFUSES, Kind.CRASHES):
+            return str(self.verdict.kind)
+        return "special" if self.special else "differs"
+
+    @property
+    def sentence(self) -> str:
+        """The finding in a sentence."""
+        where = f"{self.runtime} {self.version}"
+        match self.verdict.kind:
+            case Kind.REFUSES:
+                return f"{where} refuses node {self.node}: {self.verdict.sentence}"
+            case Kind.CRASHES:
+                return f"{where} crashes at node {self.node}: it {self.verdict.sentence}"
+        broken = f"breaks {self.rule}" if self.rule else "differs"
+        return f"{where} {broken} at node {self.node}: {self.verdict.sentence}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the finding as what JSON knows."""
+        verdict, rule = self.verdict, RULES.get(self.rule or "")
+        return {
+            "runtime": self.runtime,
+            "version": self.version,
+            "node": self.node,
+            "kind": str(verdict.kind),
+            "counts_as": self.counts_as,
+            "sentence": self.sentence,
+            "rule": self.rule,
+            "rule_text": rule and rule.text,
+            "source": rule and rule.source,
+            "upstream": list(self.upstream),
+            "remedy": self.remedy,
+            "case": self.case.name,
+            "data": self.case.data,
+            "cases": self.cases,
+            "input_shapes": {name: list(array.shape) for name, array in self.case.inputs.items()},
+            "output": verdict.output,
+            "where": None if verdict.where is None else list(verdict.where),
+            "expected": _plain(verdict.expected),
+            "actual": _plain(verdict.actual),
+            "differing": verdict.differing,
+            "elements": verdict.elements,
+            "ulp": _plain(verdict.ulp),
+            "absolute": _plain(verdict.absolute),
+            "smallest": self.smallest and self.smallest.as_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a runtime makes of a stage.
+
+    Attributes
+    ----------
+    version : str
+        Of the runtime.
+    cases : dict of str to int
+        How many cases came out as each of `Kind`.
+    findings : dict of str to int
+        How many findings count as each of `FAIL_ON`.
+    elements : int
+        Compared with the oracle's on ordinary numbers.
+    largest_difference, largest_ulp : float
+        Of all elements where ordinary numbers came out right, absolute and in units of the last place.
+    share_of_bound : float or None
+        The largest difference in units of what rounding may cause at that element; None where nothing may differ.
+    reason : str
+        Why there was no answer, in the runtime's words.
+    """
+
+    version: str
+    cases: dict[str, int] = field(default_factory=dict)
+    findings: dict[str, int] = field(default_factory=dict)
+    elements: int = 0
+    largest_difference: float = 0.0
+    largest_ulp: float = 0.0
+    share_of_bound: float | None = None
+    reason: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The worst of its findings, or "agrees"."""
+        order = ("crashes", "differs", "special", "refuses")
+        return next((name for name in order if self.findings.get(name)), "agrees" if self.cases else "not asked")
+
+    @property
+    def answered(self) -> bool:
+        """Whether it had an answer to anything."""
+        return any(count for kind, count in self.cases.items() if kind not in (Kind.REFUSES, Kind.CRASHES))
+
+    def with_more(self, other: Opinion) -> Opinion:
+        """Add what the runtime makes of more cases."""
+        shares = [share for share in (self.share_of_bound, other.share_of_bound) if share is not None]
+        return Opinion(
+            self.version,
+            dict(Counter(self.cases) + Counter(other.cases)),
+            dict(Counter(self.findings) + Counter(other.findings)),
+            max(self.elements, other.elements),
+            max(self.largest_difference, other.largest_difference),
+            max(self.largest_ulp, other.largest_ulp),
+            max(shares, default=None),
+            self.reason or other.reason,
+        )
+
+    @classmethod
+    def of(cls, version: str, verdicts: list[tuple[Question, Verdict]], findings: list[Finding]) -> Opinion:
+        """Sum up the verdicts on a runtime's answers."""
+        ordinary = [verdict for question, verdict in verdicts if not question.special]
+        agreeing = [verdict for verdict in ordinary if verdict.kind is Kind.AGREES]
+        shares = [verdict.share for verdict in agreeing if verdict.share is not None]
+        silent = [verdict for _, verdict in verdicts if verdict.kind in (Kind.REFUSES, Kind.CRASHES)]
+        return cls(
+            version,
+            dict(Counter(str(verdict.kind) for _, verdict in verdicts)),
+            dict(Counter(finding.counts_as for finding in findings)),
+            max((verdict.elements for verdict in ordinary), default=0),
+            max((verdict.absolute or 0.0 for verdict in agreeing), default=0.0),
+            max((verdict.ulp or 0.0 for verdict in agreeing), default=0.0),
+            max(shares, default=None),
+            silent[0].sentence if silent else "",
+        )
 
 
 @dataclass(frozen=True)
@@ -34,8 +225,10 @@ class StageReport:
         The node and its place.
     layer : Layer or None
         What computes it here; None where that could not be found out.
-    comparison : Comparison or None
-        None where the stage could not be compared.
+    opinions : dict of str to Opinion
+        By runtime; empty where nobody was asked.
+    findings : tuple of Finding
+        Where they differ from the oracle.
     times : dict of str to Times
         Of ``"pooling"`` and ``"onnxruntime"``; empty where nothing was measured.
     problem : str or None
@@ -44,31 +237,90 @@ class StageReport:
 
     stage: Stage
     layer: Layer | None = None
-    comparison: Comparison | None = None
-    times: dict[str, Times] = field(default_factory=dict)
+    opinions: Mapping[str, Opinion] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    times: Mapping[str, Times] = field(default_factory=dict)
     problem: str | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether somebody's answer was held against the oracle's."""
+        return bool(self.opinions) and self.problem is None
+
+    @property
+    def differs(self) -> bool:
+        """Whether some runtime gives another answer on ordinary numbers, or on those that the model really has."""
+        return any(finding.counts_as == "differs" for finding in self.findings)
+
+    @property
+    def largest_difference(self) -> float:
+        """The largest difference that rounding explains."""
+        return max((opinion.largest_difference for opinion in self.opinions.values()), default=0.0)
+
+    @property
+    def share_of_bound(self) -> float | None:
+        """The largest difference in units of what rounding may cause at that element."""
+        shares = [each.share_of_bound for each in self.opinions.values() if each.share_of_bound is not None]
+        return max(shares, default=None)
 
     @property
     def windows(self) -> tuple[Axis, ...] | None:
         """The windows on each spatial axis, where the node says something about them and they are known."""
-        if self.layer is None or "kernel_size" not in self.layer.arguments:
+        if self.layer is None or "dilation" not in self.layer.arguments:
             return None
         return self.layer.axes(self.stage.input_shape)
 
     @property
     def output_shape(self) -> tuple[int, ...] | None:
         """The shape of the result, where the layer is known."""
-        return None if self.layer is None else self.layer.output_shape(self.stage.input_shape)
+        if self.layer is None:
+            return None
+        if self.layer.operator in ("max_roi_pool", "roi_align"):
+            return None  # as many as there are regions
+        return self.layer.output_shape(self.stage.input_shape)
 
     @property
     def speedup(self) -> float | None:
         """How many times as long onnxruntime takes."""
         return self.times["onnxruntime"].median / self.times["pooling"].median if self.times else None
 
+
+@dataclass(frozen=True)
+class Repair:
+    """What repairing a model does about its findings.
+
+    Attributes
+    ----------
+    changes : tuple of str
+        What was changed: ``"pool1: ceil_mode"``.
+    verified : bool
+        Whether the repaired model was shown to compute what the text of the standard says of the original.
+    why : str
+        How, or why not.
+    before, after : int
+        Findings on the model and on the repaired one, both by the same runtimes; special numbers do not count.
+    remaining : tuple of str
+        Sentences of those that are left.
+    """
+
+    changes: tuple[str, ...]
+    verified: bool
+    why: str
+    before: int
+    after: int
+    remaining: tuple[str, ...] = ()
+
     @property
-    def finding(self) -> str | None:
-        """What is wrong with the stage, whether it differs or could not be compared."""
-        return self.problem or (self.comparison.finding if self.comparison else None)
+    def sentence(self) -> str:
+        """What came of it."""
+        if not self.changes:
+            return f"there is nothing that pooling export --repair could change{f' ({self.why})' if self.why else ''}"
+        done = f"pooling export --repair changes {_count(len(self.changes), 'thing')}"
+        if self.after:
+            remain = "remains" if self.after == 1 else "remain"
+            return f"{done}; of {_count(self.before, 'finding')} before, {self.after} {remain}"
+        proof = "" if self.verified else f"; {self.why}"
+        return f"{done}, and all runtimes that ran it again agree on the repaired model{proof}"
 
 
 @dataclass(frozen=True)
@@ -83,11 +335,14 @@ class ModelReport:
         In the order of the nodes.
     problem : str or None
         Why the model could not be read.
+    repair : Repair or None
+        What a repair does, where there is something to repair.
     """
 
     path: str
     stages: list[StageReport]
     problem: str | None = None
+    repair: Repair | None = None
 
     @property
     def name(self) -> str:
@@ -103,14 +358,18 @@ class Report:
     ----------
     models : list of ModelReport
         In the order given.
-    versions, machine, settings : dict
-        What was compared, where, and how.
+    versions, runtimes, machine, settings : dict
+        What was compared, where, and how; `runtimes` are those that were asked, with their versions.
+    fail_on : tuple of str
+        Which of `FAIL_ON` make the exit code 1.
     """
 
     models: list[ModelReport]
     versions: dict[str, str]
+    runtimes: dict[str, str]
     machine: dict[str, Any]
     settings: dict[str, Any]
+    fail_on: tuple[str, ...] = ("differs",)
 
     @property
     def stages(self) -> list[StageReport]:
@@ -118,9 +377,14 @@ class Report:
         return [stage for model in self.models for stage in model.stages]
 
     @property
+    def findings(self) -> list[Finding]:
+        """Everything that was found, in the order of models, stages and runtimes."""
+        return [finding for stage in self.stages for finding in stage.findings]
+
+    @property
     def differing(self) -> list[StageReport]:
-        """Stages with a difference that rounding does not explain."""
-        return [stage for stage in self.stages if stage.comparison and not stage.comparison.agrees]
+        """Stages on which some runtime differs by more than rounding explains; special numbers do not count."""
+        return [stage for stage in self.stages if stage.differs]
 
     @property
     def not_run(self) -> list[StageReport]:
@@ -151,41 +415,47 @@ class Report:
 
     @property
     def problems(self) -> list[tuple[str, str]]:
-        """Where something is wrong, and what: models that were not read, stages that differ or did not run."""
+        """What could not be run, and why: models that were not read, and stages."""
         found = []
         for model in self.models:
             if model.problem:
                 found.append((model.path, model.problem))
             found += [
-                (f"{model.path}: {stage.stage.operator} {stage.stage.name}", stage.finding)
+                (f"{model.path}: {stage.stage.operator} {stage.stage.name}", stage.problem)
                 for stage in model.stages
-                if stage.finding
+                if stage.problem
             ]
         return found
 
     @property
     def exit_code(self) -> int:
-        """What a command should return: 0 all agree, 1 something differs, 2 something could not be run.
+        """What a command should return: 0 all is well, 1 something was found that counts, 2 something did not run.
 
-        A difference counts for more than what could not be run. Times do not count.
+        What counts is said by `fail_on`; it counts for more than what could not be run. Times do not count.
         """
-        if self.differing:
+        if any(finding.counts_as in self.fail_on for finding in self.findings):
             return 1
         return 2 if self.not_run or self.unread else 0
 
     def summary(self) -> str:
         """Return the outcome in one sentence."""
-        compared = [stage for stage in self.stages if stage.comparison]
-        networks = sum(any(stage.comparison for stage in model.stages) for model in self.models)
+        compared = [stage for stage in self.stages if stage.compared]
+        networks = sum(any(stage.compared for stage in model.stages) for model in self.models)
         if not compared:
             found = "nothing could be compared" if self.not_run or self.unread else "there is no pooling to compare"
             return f"{found} in {_count(len(self.models), 'model')}"
         if self.differing:
             outcome = f"{len(self.differing)} differ{'s' if len(self.differing) == 1 else ''}"
         else:
-            rounded = any(stage.comparison and stage.comparison.largest_difference for stage in compared)
+            rounded = any(stage.largest_difference for stage in compared)
             outcome = "all equal, averages up to rounding" if rounded else "all equal"
         parts = [f"{_count(len(compared), 'stage')} of {_count(networks, 'network')}: {outcome}"]
+        special = [stage for stage in compared if any(each.counts_as == "special" for each in stage.findings)]
+        if special:
+            parts.append(f"on NaN, infinities or extreme numbers {_count(len(special), 'stage')} would differ")
+        crashed = [stage for stage in compared if any(each.counts_as == "crashes" for each in stage.findings)]
+        if crashed:
+            parts.append(f"{_count(len(crashed), 'stage')} crashed a runtime")
         mean = self.geometric_mean_speedup
         if mean is not None:
             slower = sum(speedup < 1 for speedup in self.speedups)
@@ -203,37 +473,55 @@ class Report:
         Returns
         -------
         dict
-            The keys and their types stay as they are as long as ``schema`` does; new ones may be added.
+            The keys and their types stay as they are as long as ``schema`` does; new ones may be added. Numbers that
+            JSON does not have are the strings ``"nan"``, ``"inf"`` and ``"-inf"``.
 
-            - ``schema`` : ``"pooling-validation/1"``
-            - ``versions`` : of ``pooling``, ``numpy``, ``onnx``, ``onnxruntime``, ``python``
+            - ``schema`` : ``"pooling-validation/2"``
+            - ``versions`` : of ``pooling``, ``numpy``, ``onnx``, ``python``
+            - ``runtimes`` : versions of those that were asked, by name
             - ``machine`` : ``system``, ``processor``, ``cores`` (that the process may use), ``instruction_set``
-            - ``settings`` : ``threads``, ``rounds``, ``seed``, ``shapes``
+            - ``settings`` : ``threads``, ``rounds``, ``seed``, ``shapes``, ``inputs``, ``limit_seconds``,
+              ``limit_memory`` (bytes), ``fail_on``
             - ``models`` : list of
 
               - ``path``, ``problem`` (a sentence, or null)
+              - ``repair`` : null, or ``sentence``, ``changes``, ``verified``, ``why``, ``before``, ``after``,
+                ``remaining``
               - ``stages`` : list of
 
                 - ``name``, ``operator``, ``opset``
                 - ``verdict`` : ``"equal"``, ``"differs"`` or ``"not run"``; ``problem`` : a sentence, or null
                 - ``input_shape`` (sizes, names where they are not known), ``output_shape``, ``layer``: or null
-                - ``elements``, ``unexplained``, ``largest_difference`` (null where infinite), ``share_of_bound``: or
-                  null where nothing was compared
+                - ``largest_difference``, ``share_of_bound``: of the answers that agree; or null
+                - ``runtimes`` : by name, ``verdict`` (``"agrees"``, ``"differs"``, ``"special"``, ``"refuses"``,
+                  ``"crashes"`` or ``"not asked"``), ``version``, ``cases`` (numbers of cases by kind), ``findings``
+                  (numbers of findings by what they count as), ``elements``, ``largest_difference``, ``largest_ulp``,
+                  ``share_of_bound``, ``reason``
+                - ``findings`` : list of ``runtime``, ``version``, ``node``, ``kind`` (``"shape"``, ``"dtype"``,
+                  ``"value"``, ``"nan"``, ``"index"``, ``"refuses"`` or ``"crashes"``), ``counts_as``, ``sentence``,
+                  ``rule``, ``rule_text``, ``source``, ``upstream``, ``remedy``, ``case``, ``data``, ``cases``,
+                  ``input_shapes``, ``output``, ``where``, ``expected``, ``actual``, ``differing``, ``elements``,
+                  ``ulp``, ``absolute``, ``smallest``
+                - ``smallest`` of a finding : null, or ``sentence``, ``runs``, ``shape``, ``dtype`` and ``input``, the
+                  numbers that were pooled as nested lists, null where there are many
                 - ``seconds`` : ``{"pooling": {"median": ..., "fastest": ...}, "onnxruntime": ...}``, empty where
                   nothing was measured
 
-            - ``summary`` : ``stages``, ``equal``, ``differ``, ``not_run``, ``models_not_read``,
-              ``geometric_mean_speedup`` (or null), ``slower`` (stages), ``disturbed``, ``sentence``
+            - ``summary`` : ``stages``, ``equal``, ``differ``, ``not_run``, ``models_not_read``, ``findings`` (numbers
+              by what they count as), ``geometric_mean_speedup`` (or null), ``slower`` (stages), ``disturbed``,
+              ``exit_code``, ``sentence``
         """
         return {
             "schema": SCHEMA,
             "versions": self.versions,
+            "runtimes": self.runtimes,
             "machine": self.machine,
-            "settings": self.settings,
+            "settings": {**self.settings, "fail_on": list(self.fail_on)},
             "models": [
                 {
                     "path": model.path,
                     "problem": model.problem,
+                    "repair": model.repair and {"sentence": model.repair.sentence, **asdict(model.repair)},
                     "stages": [_stage_as_dict(stage) for stage in model.stages],
                 }
                 for model in self.models
@@ -244,9 +532,11 @@ class Report:
                 "differ": len(self.differing),
                 "not_run": len(self.not_run),
                 "models_not_read": len(self.unread),
+                "findings": dict(Counter(finding.counts_as for finding in self.findings)),
                 "geometric_mean_speedup": self.geometric_mean_speedup,
                 "slower": sum(speedup < 1 for speedup in self.speedups),
                 "disturbed": self.disturbed,
+                "exit_code": self.exit_code,
                 "sentence": self.summary(),
             },
         }
@@ -259,42 +549,36 @@ class Report:
         OSError
             If the file cannot be written; a file that was there before is still there then.
         """
-        text = json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n"
-        # The file behind a link is replaced, and not the link.
-        target = Path(path).resolve()
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")  # a pipe or a device; a folder raises
-            return
-        draft = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            os.replace(draft, target)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n", path)
 
 
 def _stage_as_dict(report: StageReport) -> dict[str, Any]:
-    stage, comparison = report.stage, report.comparison
-    verdict = "not run" if comparison is None else "equal" if comparison.agrees else "differs"
+    stage = report.stage
     return {
         "name": stage.name,
         "operator": stage.operator,
         "opset": stage.opset,
-        "verdict": verdict,
-        "problem": report.finding,
+        "verdict": "differs" if report.differs else "equal" if report.compared else "not run",
+        "problem": report.problem,
         "input_shape": None if stage.shape is None else list(stage.shape),
         "output_shape": None if report.output_shape is None else list(report.output_shape),
         "layer": None if report.layer is None else repr(report.layer),
-        "elements": comparison and comparison.elements,
-        "unexplained": comparison and comparison.unexplained,
-        "largest_difference": comparison and _finite(comparison.largest_difference),
-        "share_of_bound": comparison and comparison.share_of_bound,
+        "largest_difference": _plain(report.largest_difference) if report.compared else None,
+        "share_of_bound": report.share_of_bound,
+        "runtimes": {
+            name: {"verdict": opinion.verdict, **{key: _plain(value) for key, value in asdict(opinion).items()}}
+            for name, opinion in report.opinions.items()
+        },
+        "findings": [finding.as_dict() for finding in report.findings],
         "seconds": {name: asdict(times) for name, times in report.times.items()},
     }
 
 
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
+def _plain(value: Any) -> Any:
+    """Return a value as JSON knows it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _count(number: int, noun: str) -> str:

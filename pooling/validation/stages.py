@@ -5,33 +5,56 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx.inliner
 import onnx.shape_inference
+from numpy.typing import NDArray
 
-from pooling.export import layer_from_node
+from pooling.export import POOLING_OPERATORS, layer_from_node
 from pooling.layers import Layer
 
-__all__ = ["CannotRunError", "Network", "Stage", "read_network"]
+__all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "load_model", "read_network"]
 
 Dimension = int | str
 Shape = tuple[Dimension, ...]
 SMALL_TENSOR = 1024
 """Elements up to which the values of an initializer may matter to shapes: nobody reshapes to more axes than that."""
+WEIGHT = "a weight of this model"
+"""Marks what is an input in the draft only."""
 INVENTED = "unk__"
 """How names begin that shape inference gives to dimensions without one."""
-COMPARED = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
-"""The operators that are stages; those of other pooling operators would need data of their own."""
 CEIL_MODE_CLEAR = 22
 """The opset since which shape inference drops the windows of ceil_mode that start in the padding."""
 
 
 class CannotRunError(Exception):
     """Why a model or one of its stages could not be compared, in one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """An input of a node beside the one that it pools: regions, indices, sizes.
+
+    Attributes
+    ----------
+    name : str
+        The tensor.
+    shape : tuple of int or str, or None
+        As that of a `Stage`.
+    dtype : numpy.dtype or None
+        Where known.
+    value : ndarray or None
+        What it is, where the model says so itself.
+    """
+
+    name: str
+    shape: Shape | None
+    dtype: np.dtype[np.generic] | None
+    value: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +75,8 @@ class Stage:
         Of its input, where known.
     hint : str
         What to say when the shape is not known.
+    sides : tuple of Side
+        Its other inputs.
     """
 
     name: str
@@ -60,6 +85,7 @@ class Stage:
     shape: Shape | None
     dtype: np.dtype[np.generic] | None
     hint: str
+    sides: tuple[Side, ...] = ()
 
     @property
     def operator(self) -> str:
@@ -117,13 +143,23 @@ class Network:
         In the order of the nodes; empty for a model that pools nothing.
     declared : frozenset of str
         Tensors whose shape was given from outside.
+    unknown : tuple of str
+        Tensors of the main graph that stages pool, and whose shape inference does not find.
+    inputs : dict of str to (shape, dtype)
+        What the model takes; None for what is not known of it.
     """
 
     stages: tuple[Stage, ...]
     declared: frozenset[str]
+    unknown: tuple[str, ...] = ()
+    inputs: dict[str, tuple[Shape | None, np.dtype[np.generic] | None]] = field(default_factory=dict)
 
 
-def read_network(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int]] | None = None) -> Network:
+def read_network(
+    path: str | os.PathLike[str],
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    dtypes: Mapping[str, np.dtype[Any]] | None = None,
+) -> Network:
     """Find every pooling node of a model, in its subgraphs and functions too.
 
     Parameters
@@ -132,6 +168,8 @@ def read_network(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int
         An ONNX file. Tensors stored outside of it are not read.
     shapes : mapping of str to sequence of int, optional
         Shapes of tensors that the model leaves open. Names that the model does not have are ignored.
+    dtypes : mapping of str to dtype, optional
+        Of those tensors, where the model does not say so; float32 else.
 
     Returns
     -------
@@ -142,19 +180,26 @@ def read_network(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int
     CannotRunError
         If the file is no ONNX model, or `shapes` contradict it.
     """
-    model = _load(Path(path))
+    model = _lightened(load_model(path, weights=False))
     opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    declared = frozenset(name for name, shape in (shapes or {}).items() if _declare(model.graph, name, shape))
+    declared = frozenset(
+        name for name, shape in (shapes or {}).items() if _declare(model.graph, name, shape, (dtypes or {}).get(name))
+    )
     tensors = _inferred(model, opset)
-    hints = [
-        f"{tensor.name}={_written(shape)}"
+    values = _constants(model.graph)
+    inputs = {
+        tensor.name: (_shape(tensor), _dtype(tensor))
         for tensor in model.graph.input
-        if (shape := _shape(tensor)) is not None and any(isinstance(size, str) for size in shape)
+        if tensor.name not in values and not tensor.doc_string.startswith(WEIGHT)
+    }
+    hints = [
+        f"{name}={_written(shape)}"
+        for name, (shape, _) in inputs.items()
+        if shape is not None and any(isinstance(size, str) for size in shape)
     ]
     stages = []
     for node in _poolings(model.graph):
-        tensor = tensors.get(node.input[0]) if node.input else None
-        shape = None if tensor is None else _shape(tensor)
+        shape, dtype = _known(tensors, node.input[0] if node.input else "")
         example = hints[0] if hints else f"{node.input[0] if node.input else ''}={_written(shape)}"
         stages.append(
             Stage(
@@ -162,17 +207,43 @@ def read_network(path: str | os.PathLike[str], shapes: Mapping[str, Sequence[int
                 node,
                 opset,
                 shape,
-                None if tensor is None else _dtype(tensor),
+                dtype,
                 f"give it with --shape {example}, a number for each name (in Python: shapes=)",
+                tuple(Side(name, *_known(tensors, name), values.get(name)) for name in node.input[1:] if name),
             )
         )
-    return Network(tuple(stages), declared)
+    own = {name for node in model.graph.node for name in node.output}
+    asked = [(name, *_known(tensors, name)) for stage in stages for name in stage.node.input if name]
+    unknown = [name for name, shape, dtype in asked if name in own and (dtype is None or not _is_known(shape))]
+    return Network(tuple(stages), declared, tuple(dict.fromkeys(unknown)), inputs)
 
 
-def _load(path: Path) -> onnx.ModelProto:
-    """Read a model, put its functions in line and its large constants aside."""
+def _known(tensors: Mapping[str, onnx.ValueInfoProto], name: str) -> tuple[Shape | None, np.dtype[np.generic] | None]:
+    tensor = tensors.get(name)
+    return (None, None) if tensor is None else (_shape(tensor), _dtype(tensor))
+
+
+def _is_known(shape: Shape | None) -> bool:
+    return shape is not None and all(isinstance(size, int) for size in shape)
+
+
+def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProto:
+    """Read a model and put its functions in line.
+
+    Parameters
+    ----------
+    path : path
+        An ONNX file.
+    weights : bool
+        Whether to read tensors that are stored outside of it.
+
+    Raises
+    ------
+    CannotRunError
+        If it is no ONNX model.
+    """
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, load_external_data=weights)
     except OSError as error:
         raise CannotRunError(f"it cannot be read ({error.strerror or error})") from error
     except Exception as error:  # whatever the parsers of ONNX's formats raise
@@ -186,7 +257,11 @@ def _load(path: Path) -> onnx.ModelProto:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:
             raise CannotRunError(f"its functions cannot be put in line ({_first_line(error)})") from error
-    # Inference copies the model several times, and weights are all of its size. Their shapes are enough.
+    return model
+
+
+def _lightened(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Put large constants aside: inference copies a model several times, and of weights it needs the shapes only."""
     inputs = {tensor.name for tensor in model.graph.input}
     small = []
     for tensor in model.graph.initializer:
@@ -194,9 +269,31 @@ def _load(path: Path) -> onnx.ModelProto:
             small.append(tensor)
         elif tensor.name not in inputs:
             model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            model.graph.input[-1].doc_string = WEIGHT
+    large = {tensor.name for tensor in model.graph.initializer} - {tensor.name for tensor in small}
+    for info in model.graph.input:
+        if info.name in large:
+            info.doc_string = WEIGHT
     del model.graph.initializer[:]
     model.graph.initializer.extend(small)
     return model
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
+    """Return the tensors that a model says itself, as far as they are small."""
+    held = [(tensor.name, tensor) for part in graphs_of(graph) for tensor in part.initializer]
+    for part in graphs_of(graph):
+        for node in part.node:
+            if node.op_type == "Constant" and node.output:
+                held += [(node.output[0], entry.t) for entry in node.attribute if entry.HasField("t")]
+    found = {}
+    for name, tensor in held:
+        if math.prod(tensor.dims) <= SMALL_TENSOR and tensor.data_location != onnx.TensorProto.EXTERNAL:
+            try:
+                found[name] = onnx.numpy_helper.to_array(tensor)
+            except Exception:  # broken data is the business of whoever needs it
+                continue
+    return found
 
 
 def _inferred(model: onnx.ModelProto, opset: int) -> dict[str, onnx.ValueInfoProto]:
@@ -213,7 +310,7 @@ def _inferred(model: onnx.ModelProto, opset: int) -> dict[str, onnx.ValueInfoPro
             inferred = onnx.shape_inference.infer_shapes(draft, data_prop=True)
         except Exception as error:
             raise CannotRunError(f"its shapes cannot be inferred ({_first_line(error)})") from error
-        tensors = {tensor.name: tensor for graph in _graphs(inferred.graph) for tensor in _tensors(graph)}
+        tensors = {tensor.name: tensor for graph in graphs_of(inferred.graph) for tensor in _tensors(graph)}
         ceil = next((node for node in _poolings(draft.graph) if opset < CEIL_MODE_CLEAR and _ceil(node)), None)
         if ceil is None:
             return tensors
@@ -243,9 +340,9 @@ def _resolve_ceil_mode(node: onnx.NodeProto, opset: int, shape: Shape | None) ->
         node.attribute.append(onnx.helper.make_attribute("pads", pads))
 
 
-def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int]) -> bool:
+def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int], dtype: np.dtype[Any] | None = None) -> bool:
     """Fix the shape of a tensor, wherever in the graph or its subgraphs it is; tell whether it is anywhere."""
-    for part in _graphs(graph):
+    for part in graphs_of(graph):
         for tensor in _tensors(part):
             if tensor.name != name:
                 continue
@@ -257,7 +354,8 @@ def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int]) -> bool:
             tensor.CopyFrom(onnx.helper.make_tensor_value_info(name, tensor.type.tensor_type.elem_type, tuple(shape)))
             return True
         if any(name in node.output for node in part.node):
-            part.value_info.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, tuple(shape)))
+            kind = onnx.helper.np_dtype_to_tensor_dtype(dtype or np.dtype(np.float32))
+            part.value_info.append(onnx.helper.make_tensor_value_info(name, kind, tuple(shape)))
             return True
     return False
 
@@ -268,12 +366,12 @@ def _fits(shape: Sequence[int], known: Shape) -> bool:
     )
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """Yield a graph and everything inside it."""
     yield graph
     for node in graph.node:
         for inner in _subgraphs(node):
-            yield from _graphs(inner)
+            yield from graphs_of(inner)
 
 
 def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -294,7 +392,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
 def _poolings(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Yield the pooling nodes of a graph and its subgraphs, each behind those that it depends on."""
     for node in graph.node:
-        if node.op_type in COMPARED and node.domain in ("", "ai.onnx"):
+        if node.op_type in POOLING_OPERATORS and node.domain in ("", "ai.onnx"):
             yield node
         for inner in _subgraphs(node):
             yield from _poolings(inner)

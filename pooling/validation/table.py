@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .examples import alike
 from .report import Report, StageReport
 
 __all__ = ["print_report"]
@@ -17,10 +20,20 @@ NARROWEST_NAME = 6
 """What is left of stage names on a narrow terminal."""
 WIDE_GAP = 2
 FINDINGS_SHOWN = 20
+NODES_SHOWN = 3
+VERDICTS = {
+    "agrees": ("agrees", "green"),
+    "differs": ("differs", "bold red"),
+    "special": ("only on special numbers", "yellow"),
+    "refuses": ("refuses", "yellow"),
+    "crashes": ("crashes", "bold magenta"),
+    "not asked": ("not asked", "dim"),
+}
+"""What a runtime makes of a stage, as a heading, and its style."""
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print a report: what was compared where, a table of all stages, what is wrong, and a line that sums up.
+    """Print a report: who was asked, a table of all stages, what was found, and a line that sums up.
 
     Parameters
     ----------
@@ -35,6 +48,9 @@ def print_report(report: Report, console: Console) -> None:
     for model in report.models:
         if not model.stages and not model.problem:
             console.print(Text.assemble((model.name, "bold"), " has no pooling nodes"), soft_wrap=True)
+    if report.findings:
+        _print_runtimes(report, console)
+        _print_findings(report, console)
     if report.disturbed:
         note = "The times are unsteady: something else keeps the processors busy. Run again when it is done."
         console.print(Text(note, "yellow"), soft_wrap=True)
@@ -48,12 +64,57 @@ def print_report(report: Report, console: Console) -> None:
 
 def _heading(report: Report) -> Text:
     machine, versions, threads = report.machine, report.versions, report.settings["threads"]
-    return Text.assemble(
-        (f"pooling {versions['pooling']}", "bold"),
-        f" ({machine['instruction_set']}) and ",
-        (f"onnxruntime {versions['onnxruntime']}", "bold"),
-        f", {threads} thread{'' if threads == 1 else 's'} each, on {machine['processor'] or machine['system']}",
-    )
+    text = Text.assemble((f"pooling {versions['pooling']}", "bold"), f" ({machine['instruction_set']})")
+    others = [(name, version) for name, version in report.runtimes.items() if name not in ("pooling", "portable")]
+    for number, (name, version) in enumerate(others):
+        text.append(" and " if number == len(others) - 1 else ", ")
+        text.append(f"{name} {version}", "bold")
+    each = f", {threads} thread{'' if threads == 1 else 's'} each, on {machine['processor'] or machine['system']}"
+    return text.append(each)
+
+
+def _print_runtimes(report: Report, console: Console) -> None:
+    """Print how many stages each runtime agrees on, differs on, and so on."""
+    table = Table(box=None, pad_edge=False, padding=(0, WIDE_GAP, 0, 0), header_style="bold")
+    table.add_column("runtime", no_wrap=True)
+    for verdict in VERDICTS:
+        table.add_column(VERDICTS[verdict][0], justify="right")
+    for name, version in report.runtimes.items():
+        found = Counter(stage.opinions[name].verdict for stage in report.stages if name in stage.opinions)
+        label = name if version.startswith(report.versions["pooling"]) else f"{name} {version}"
+        cells = [
+            Text(str(found[key]) if found[key] else "·", VERDICTS[key][1] if found[key] else "dim") for key in VERDICTS
+        ]
+        table.add_row(Text(_plain(label)), *cells)
+    console.print(table)
+    console.print()
+
+
+def _print_findings(report: Report, console: Console) -> None:
+    """Print what was found, the same in several nodes once."""
+    order = list(VERDICTS)
+    shown = sorted(alike(report.findings), key=lambda group: order.index(group[0].counts_as))
+    for group in shown[:FINDINGS_SHOWN]:
+        first = group[0]
+        text = Text.assemble((_plain(first.sentence), VERDICTS[first.counts_as][1]))
+        several = [f"{Path(each.path).stem}: {each.node}" for each in group[1:]]
+        if several:
+            more = f" and {len(several) - NODES_SHOWN} more" if len(several) > NODES_SHOWN else ""
+            text.append(_plain(f"; also {', '.join(several[:NODES_SHOWN])}{more}"))
+        console.print(text, soft_wrap=True)
+        lines = [("on", first.case.data)] if first.counts_as in ("differs", "special") else []
+        lines += [("see", ", ".join(first.upstream))] if first.upstream else []
+        if first.remedy:
+            lines.append(("remedy", first.remedy))
+        for word, what in lines:
+            console.print(Text.assemble((f"    {word}: ", "dim"), _plain(what)), soft_wrap=True)
+    if len(shown) > FINDINGS_SHOWN:
+        console.print(Text(f"... and {len(shown) - FINDINGS_SHOWN} more; --json FILE has all"))
+    for model in report.models:
+        if model.repair is not None:
+            style = "yellow" if model.repair.after or not model.repair.changes else "green"
+            console.print(Text.assemble((f"{_plain(model.name)}: ", "bold"), (_plain(model.repair.sentence), style)))
+    console.print()
 
 
 def _print_table(report: Report, console: Console) -> None:
@@ -95,7 +156,7 @@ def _print_table(report: Report, console: Console) -> None:
                 section.add_row(*(rows[id(stage)][column] for column in shown))
             console.print(section)
     console.print()
-    if any(stage.comparison and stage.comparison.share_of_bound for stage in report.stages):
+    if any(stage.share_of_bound for stage in report.stages):
         note = "difference: the largest of all elements; behind an average's, its share of what rounding may cause"
         console.print(Text(note, "dim"), soft_wrap=True)
 
@@ -133,7 +194,7 @@ def _also(report: StageReport) -> Text:
     padded = any(axis.pad_begin or axis.pad_end for axis in report.windows)
     words = {
         f"dilation {_brief(dilation)}": max(dilation) > 1,
-        "ceil": arguments["ceil_mode"],
+        "ceil": arguments.get("ceil_mode"),
         "counts pads": arguments.get("count_include_pad") and padded,
         str(arguments["padding"]).replace("_", " "): isinstance(arguments["padding"], str),
         "indices": arguments.get("return_indices"),
@@ -150,12 +211,11 @@ def _shapes(report: StageReport) -> Text:
 
 
 def _difference(report: StageReport) -> Text:
-    comparison = report.comparison
-    if comparison is None:
+    if not report.compared:
         return Text("not run", "yellow")
-    if not comparison.agrees:
+    if report.differs:
         return Text("differs", "bold red")
-    largest, share = comparison.largest_difference, comparison.share_of_bound
+    largest, share = report.largest_difference, report.share_of_bound
     return Text.assemble(
         (f"{largest:.1e}" if largest else "0", "green"),
         (f" {share:.0%}" if largest and share is not None else "", "dim"),

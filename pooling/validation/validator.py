@@ -6,66 +6,109 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
+from numpy.typing import NDArray
 
 from pooling import dispatch
+from pooling.export import VerificationError, make_portable, save
 from pooling.geometry import INT64_MAX, per_axis_shape
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
 from pooling.threads import get_num_threads
 from pooling.threads import threads as use_threads
 
-from .comparison import Comparison, compare, error_bound, onnx_indices
-from .data import DTYPES, draw
+from .activations import Given, activations, given_inputs, measured_shapes
+from .answers import Answer
+from .cases import Case
+from .data import DTYPES
+from .known import known_differences
+from .processes import Limits, RuntimeProcess
+from .questions import REAL, WITHOUT_WINDOWS, Question, questions
 from .race import Times, race
-from .report import ModelReport, Report, StageReport
-from .runtimes import OnnxRuntime
+from .report import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
+from .rules import broken_rule
+from .runtimes import ORACLE, chosen, portable_model, runtime_of
 from .stages import CannotRunError, Network, Stage, read_network
+from .verdicts import Kind, Verdict, judge
 
 __all__ = ["validate"]
 
-Path = str | os.PathLike[str]
+Location = str | os.PathLike[str]
+Numbers = NDArray[Any]
 Progress = Callable[[int, int, str], None]
 COPIES = 8
 """Arrays of the size of input and result that are in memory at once, when float64 counts twice."""
 ROUNDS = 10
-AVERAGED = ("float32", "float64")
-"""Averages whose rounding has a bound: those that are accumulated in their own dtype."""
+OWN = frozenset({"pooling", "portable"})
+"""Runtimes that are this library."""
+PATIENCE = 10
+"""How many times as long as others the oracle may take."""
+REPAIR = "pooling export --repair"
 
 
 def validate(
-    models: Path | Sequence[Path],
+    models: Location | Sequence[Location],
     *,
+    runtimes: Sequence[str] | None = None,
+    inputs: Sequence[str] = (),
     shapes: Mapping[str, Sequence[int]] | None = None,
     threads: int | None = None,
     rounds: int = ROUNDS,
     seed: int = 0,
+    limits: Limits | None = None,
+    fail_on: Sequence[str] = ("differs",),
+    repair: bool = True,
     progress: Progress | None = None,
 ) -> Report:
-    """Compare every pooling node of some models with onnxruntime: results, and times.
+    """Ask runtimes for every pooling node of some models, and hold their answers against an oracle.
 
-    Each node becomes a model of its own, with its own attributes, its own opset and the input shape it has in its
-    network. Both sides pool the same numbers (`pooling.validation.data.draw`). Maxima and their indices must be equal;
-    averages may differ by what rounding can cause (`pooling.validation.comparison.error_bound`). Then both pool
-    ordinary numbers against the clock (`pooling.validation.race.race`).
+    Each node becomes a model of its own, with its own attributes, its own opset and the input shape that it has in its
+    network; shapes that inference does not find are found by running the model in onnxruntime. Runtimes run in
+    processes of their own, with limits on time and memory: one that crashes or hangs loses that case only.
+
+    The oracle is `pooling.reference`, which works out one window after another. Numbers are drawn so as to bring out
+    differences (`pooling.validation.questions`): ordinary ones, on which a difference counts, and special ones, NaN,
+    infinities and extremes, on which it is told. With `inputs`, the activations that the model really has at the node
+    are asked about, too. Selections must be equal; sums may differ by what rounding can cause
+    (`pooling.validation.comparison.permitted_errors`). What differs is attributed to a rule
+    (`pooling.validation.rules.RULES`), and repaired: `pooling.export.make_portable` is shown to help by asking again.
+
+    At the end the kernels of this library and onnxruntime pool ordinary numbers against the clock
+    (`pooling.validation.race.race`), if both were asked.
 
     Parameters
     ----------
     models : path or sequence of path
         ONNX files.
+    runtimes : sequence of str, optional
+        Whom to ask, of `pooling.validation.runtimes.RUNTIMES`, or ``module:Class`` for a runtime of your own; all that
+        are installed when not given.
+    inputs : sequence of str
+        What to run the models on: ``"FILE"`` or ``"NAME=FILE"`` for one of several inputs. A file of NumPy
+        (``.npy``) is taken as it is. A picture is resized to the input, and its colours become
+        ``(c - mean) / deviation`` with the usual numbers of ImageNet; this needs Pillow.
     shapes : mapping of str to sequence of int, optional
         Shapes of tensors that a model leaves open, by their names.
     threads : int, optional
-        For both sides; the default is `pooling.get_num_threads`.
+        For each runtime; the default is `pooling.get_num_threads`.
     rounds : int
         Rounds of the race, at most; 0 measures no times.
     seed : int
         Of the numbers.
+    limits : Limits, optional
+        Time and memory that a runtime may take for one case.
+    fail_on : sequence of str
+        What makes `Report.exit_code` 1: ``"differs"``, ``"special"``, ``"refuses"`` and ``"crashes"``.
+    repair : bool
+        Whether to look for a remedy.
     progress : callable, optional
         Called as ``progress(done, total, stage)`` before each stage.
 
@@ -77,20 +120,20 @@ def validate(
     Raises
     ------
     TypeError, ValueError
-        If an argument other than the models themselves is wrong, or `shapes` names a tensor that no model has.
+        If an argument other than the models themselves is wrong, `shapes` names a tensor that no model has, or a
+        runtime is not installed.
 
     Examples
     --------
     >>> import os, tempfile
-    >>> import onnx, pooling
-    >>> from pooling.validation import validate
-    >>> node = onnx.helper.make_node("MaxPool", ["x"], ["y"], "pool1", kernel_shape=[2, 2], strides=[2, 2])
-    >>> x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 8, 16, 16])
+    >>> import onnx
+    >>> node = onnx.helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
+    >>> x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, 3, 8, 8))
     >>> y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "small.onnx")
     ...     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "small", [x], [y])), path)
-    ...     report = validate(path, rounds=0)
+    ...     report = validate(path, runtimes=["pooling"], rounds=0)
     >>> report.summary()
     '1 stage of 1 network: all equal'
     """
@@ -104,96 +147,383 @@ def validate(
     for name, shape in (shapes or {}).items():
         if max(per_axis_shape("validate", shape), default=0) > INT64_MAX:
             raise ValueError(f"validate: shape {tuple(shape)} of {name!r} exceeds 64 bits; use smaller sizes")
-    with use_threads(count):
-        return _validate(paths, dict(shapes or {}), rounds, seed, progress or (lambda done, total, stage: None))
-
-
-def _validate(
-    paths: Sequence[Path], shapes: dict[str, Sequence[int]], rounds: int, seed: int, progress: Progress
-) -> Report:
-    found: list[Network | CannotRunError] = []
-    for path in paths:
-        try:
-            found.append(read_network(path, shapes))
-        except CannotRunError as error:
-            found.append(error)
-    networks = [network for network in found if isinstance(network, Network)]
-    unknown = set(shapes).difference(*(network.declared for network in networks))
-    if unknown and len(networks) == len(found):
-        raise ValueError(f"validate: no model has a tensor named {min(unknown)!r}; name an input as the model names it")
-    total = sum(len(network.stages) for network in networks)
-    done = 0
-    reports = []
-    for path, network in zip(paths, found, strict=True):
-        if isinstance(network, CannotRunError):
-            reports.append(ModelReport(os.fspath(path), [], str(network)))
-            continue
-        report = ModelReport(os.fspath(path), [])
-        for number, stage in enumerate(network.stages):
-            progress(done, total, f"{report.name} {stage.name}")
-            report.stages.append(_run(stage, rounds, (seed, number)))
-            done += 1
-        reports.append(report)
-    return Report(
-        reports,
-        _versions(),
-        _machine(),
-        {
-            "threads": get_num_threads(),
-            "rounds": rounds,
-            "seed": seed,
-            "shapes": {name: list(map(int, shape)) for name, shape in shapes.items()},
-        },
-    )
-
-
-def _run(stage: Stage, rounds: int, seed: tuple[int, int]) -> StageReport:
-    layer = None
+    for word in fail_on:
+        if word not in FAIL_ON:
+            raise ValueError(f"validate: fail_on={word!r} is none of {', '.join(FAIL_ON)}; use some of these, or none")
     try:
-        layer = stage.layer()
-        _check_dtype(stage, layer)
-        _check_memory(stage, layer)
-        runtime = OnnxRuntime(stage, get_num_threads())
-        comparison = _compare(stage, layer, runtime, seed)
-        times: dict[str, Times] = {}
-        if rounds:
-            array = np.random.default_rng(seed).standard_normal(stage.input_shape).astype(stage.dtype)
-            times = race({"pooling": lambda: layer(array), "onnxruntime": lambda: runtime(array)}, rounds)
-    except CannotRunError as error:
-        return StageReport(stage, layer, problem=str(error))
-    except (MemoryError, ValueError) as error:
-        return StageReport(stage, layer, problem=f"pooling fails on it ({error})")
-    return StageReport(stage, layer, comparison, times)
+        versions = chosen(runtimes)
+        given = given_inputs(inputs)
+    except ValueError as error:
+        raise ValueError(f"validate: {error}") from error
+    with use_threads(count), ExitStack() as stack:
+        panel = stack.enter_context(_panel(versions, limits or Limits(), get_num_threads()))
+        run = _Run(
+            panel, dict(shapes or {}), given, rounds, seed, repair, progress or (lambda done, total, stage: None)
+        )
+        reports = run.models(paths)
+        return Report(
+            reports,
+            _versions(),
+            versions,
+            _machine(),
+            {
+                "threads": get_num_threads(),
+                "rounds": rounds,
+                "seed": seed,
+                "shapes": {name: list(map(int, shape)) for name, shape in (shapes or {}).items()},
+                "inputs": list(inputs),
+                "limit_seconds": panel.limits.seconds,
+                "limit_memory": panel.limits.memory,
+            },
+            tuple(fail_on),
+        )
 
 
-def _compare(stage: Stage, layer: Layer, runtime: OnnxRuntime, seed: tuple[int, int]) -> Comparison:
-    array = draw(stage.input_shape, np.dtype(stage.dtype), seed)
-    theirs = runtime(array)
-    if OPERATORS[layer.operator].reducer == "total":
-        return compare(layer(array), theirs[0], error_bound(layer, array))
-    if not layer.arguments.get("return_indices"):
-        return compare(layer(array), theirs[0])
-    result, indices = layer(array)
-    comparison = compare(result, theirs[0])
-    if not comparison.agrees:
-        return comparison
-    storage_order = next((entry.i for entry in stage.node.attribute if entry.name == "storage_order"), 0)
-    of_indices = compare(onnx_indices(indices, stage.input_shape, storage_order), theirs[1], what="indices")
-    return comparison if of_indices.agrees else of_indices
+# ---------------------------------------------------------------------------------------------------------------------
+# Asking
+
+
+@dataclass(eq=False)
+class _Panel:
+    """The oracle and the runtimes, each in its process."""
+
+    versions: Mapping[str, str]
+    limits: Limits
+    oracle: RuntimeProcess
+    processes: Mapping[str, RuntimeProcess]
+
+    def judged(self, question: Question, gone: Container[str]) -> Iterator[tuple[str, Answer, Answer, Verdict]]:
+        """Ask everybody but those who are gone; yield who, what is expected, the answer, and what to think of it.
+
+        Raises
+        ------
+        CannotRunError
+            If the oracle has no answer.
+        """
+        case = question.case
+        model = case.model.SerializeToString()
+        expected = self.oracle.ask(model, case.inputs)
+        if not expected.given:
+            raise CannotRunError(
+                f"the oracle {expected.crash}; give a smaller shape with --shape (in Python: shapes=)"
+                if expected.crash
+                else f"the oracle refuses it ({expected.refusal})"
+            )
+        for name, process in self.processes.items():
+            slow = runtime_of(name).slow
+            # The same numbers twice: at the shape of the network for the fast, and with fewer channels for the slow.
+            if name in gone or (slow and not question.for_slow) or (not slow and question.only_for_slow):
+                continue
+            actual = process.ask(model, case.inputs)
+            yield name, expected, actual, judge(case, expected, actual)
+
+
+@contextmanager
+def _panel(versions: Mapping[str, str], limits: Limits, threads: int) -> Iterator[_Panel]:
+    with ExitStack() as stack:
+        patient = replace(limits, seconds=PATIENCE * limits.seconds)
+        oracle = stack.enter_context(RuntimeProcess(ORACLE, patient, threads))
+        processes = {name: stack.enter_context(RuntimeProcess(name, limits, threads)) for name in versions}
+        yield _Panel(versions, limits, oracle, processes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    """What came of a node, wherever it stands: nodes that are alike are asked about once."""
+
+    opinions: dict[str, Opinion]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(eq=False)
+class _Run:
+    """One call of `validate`."""
+
+    panel: _Panel
+    shapes: dict[str, Sequence[int]]
+    given: Sequence[Given]
+    rounds: int
+    seed: int
+    repair: bool
+    progress: Progress
+    known: dict[object, _Outcome] = field(default_factory=dict)
+
+    def models(self, paths: Sequence[Location]) -> list[ModelReport]:
+        """Validate some models."""
+        found: list[Network | CannotRunError] = []
+        for path in paths:
+            try:
+                found.append(self._read(path))
+            except CannotRunError as error:
+                found.append(error)
+        networks = [network for network in found if isinstance(network, Network)]
+        unknown = set(self.shapes).difference(*(network.declared for network in networks))
+        if unknown and len(networks) == len(found):
+            raise ValueError(
+                f"validate: no model has a tensor named {min(unknown)!r}; name an input as the model names it"
+            )
+        total = sum(len(network.stages) for network in networks)
+        done = 0
+        reports = []
+        for path, network in zip(paths, found, strict=True):
+            if isinstance(network, CannotRunError):
+                reports.append(ModelReport(os.fspath(path), [], str(network)))
+                continue
+            report = ModelReport(os.fspath(path), [])
+            real: Mapping[str, Numbers] | str = {}
+            if self.given and network.stages:
+                real = self._activations(path, network)
+            for stage in network.stages:
+                self.progress(done, total, f"{report.name} {stage.name}")
+                report.stages.append(self._stage(report.path, stage, real))
+                done += 1
+            reports.append(replace(report, repair=self._repaired(report) if self.repair else None))
+        return reports
+
+    def _read(self, path: Location) -> Network:
+        """Read a model; run it to find the shapes that inference does not."""
+        shapes = {**self.shapes}
+        for each in self.given:
+            name = each.name_in(read_network(path, shapes))
+            if each.array is not None:
+                shapes.setdefault(name, each.array.shape)
+        network = read_network(path, shapes)
+        if network.unknown:
+            measured = measured_shapes(path, network, self.panel.limits)
+            if measured:
+                found = {name: array.shape for name, array in measured.items()}
+                dtypes = {name: array.dtype for name, array in measured.items()}
+                network = replace(read_network(path, {**found, **shapes}, dtypes), declared=network.declared)
+        return network
+
+    def _activations(self, path: Location, network: Network) -> Mapping[str, Numbers] | str:
+        try:
+            return activations(path, network, self.given, self.panel.limits, self.seed)
+        except CannotRunError as error:
+            return str(error)
+
+    def _stage(self, path: str, stage: Stage, real: Mapping[str, Numbers] | str) -> StageReport:
+        layer = None
+        try:
+            layer = stage.layer()
+            _check_dtype(stage, layer)
+            _check_memory(stage, layer)
+            outcome = self._asked(path, stage, layer)
+            if isinstance(real, str):
+                raise CannotRunError(real)
+            if real:
+                outcome = self._asked_really(path, stage, layer, real, outcome)
+        except CannotRunError as error:
+            return StageReport(stage, layer, problem=str(error))
+        opinions, findings = outcome.opinions, outcome.findings
+        others = {name: opinion for name, opinion in opinions.items() if name not in OWN}
+        if others and not any(opinion.answered for opinion in others.values()):
+            name, opinion = next(iter(others.items()))
+            verb = "crashes on" if opinion.findings.get("crashes") else "refuses"
+            return StageReport(stage, layer, opinions, findings, problem=f"{name} {verb} it ({opinion.reason})")
+        return StageReport(stage, layer, opinions, findings, self._raced(stage, layer, opinions))
+
+    def _asked(self, path: str, stage: Stage, layer: Layer) -> _Outcome:
+        """Ask about a node, or remember what was answered to one that is alike."""
+        node = onnx.NodeProto()
+        node.CopyFrom(stage.node)
+        node.ClearField("name")
+        node.ClearField("doc_string")
+        node.input[:] = [str(bool(name)) for name in node.input]
+        node.output[:] = [str(bool(name)) for name in node.output]
+        sides = tuple((side.shape, None if side.value is None else side.value.tobytes()) for side in stage.sides)
+        key = (node.SerializeToString(deterministic=True), stage.opset, stage.input_shape, stage.dtype, sides)
+        if key not in self.known:
+            self.known[key] = self._outcome(path, stage, questions(stage, layer, self.seed))
+        outcome = self.known[key]
+        return replace(
+            outcome, findings=tuple(replace(finding, path=path, node=stage.name) for finding in outcome.findings)
+        )
+
+    def _asked_really(
+        self, path: str, stage: Stage, layer: Layer, real: Mapping[str, Numbers], outcome: _Outcome
+    ) -> _Outcome:
+        """Ask about the activations that the node has in the network, besides."""
+        names = [name for name in stage.node.input if name]
+        missing = [name for name in names if name not in real]
+        if missing:
+            raise CannotRunError(
+                f"its input {missing[0]!r} is inside of a subgraph, where activations cannot be read; "
+                "validate without --input"
+            )
+        source = ", ".join(each.source for each in self.given)
+        asked = questions(stage, layer, self.seed, {name: real[name] for name in names}, source)
+        more = self._outcome(path, stage, [question for question in asked if question.kind == REAL])
+        opinions = {name: opinion.with_more(more.opinions[name]) for name, opinion in outcome.opinions.items()}
+        return _Outcome(opinions, (*outcome.findings, *more.findings))
+
+    def _outcome(self, path: str, stage: Stage, asked: Sequence[Question]) -> _Outcome:
+        verdicts: dict[str, list[tuple[Question, Verdict]]] = {name: [] for name in self.panel.versions}
+        findings: dict[object, Finding] = {}
+        gone: set[str] = set()
+        wrong: set[str] = set()
+        for question in asked:
+            for name, expected, actual, verdict in self.panel.judged(question, gone):
+                verdicts[name].append((question, verdict))
+                # Neither the next case that hangs nor other numbers in a result of the wrong shape tell any more.
+                if verdict.kind in (Kind.CRASHES, Kind.SHAPE, Kind.DTYPE):
+                    gone.add(name)
+                if verdict.kind is Kind.AGREES:
+                    continue
+                rule = broken_rule(question.case, expected, verdict, actual)
+                if rule is None and question.special and name in wrong:
+                    continue  # the same again, in numbers that say less about it
+                if verdict.kind.differs and not question.special:
+                    wrong.add(name)
+                # What is broken on ordinary numbers is no news on special ones.
+                key = (name, rule, verdict.kind, verdict.kind.differs and rule is None and question.kind)
+                if key in findings:
+                    findings[key] = replace(findings[key], cases=findings[key].cases + 1)
+                    continue
+                version = self.panel.versions[name]
+                finding = Finding(
+                    path, stage.name, stage.operator, stage.opset, question, name, version, verdict, rule,
+                    expected, actual, upstream=_upstream(rule, name, question.case),
+                )  # fmt: skip
+                findings[key] = replace(finding, remedy=self._remedy(finding)) if self.repair else finding
+        return _Outcome(
+            {
+                name: Opinion.of(
+                    self.panel.versions[name],
+                    pairs,
+                    [finding for finding in findings.values() if finding.runtime == name],
+                )
+                for name, pairs in verdicts.items()
+            },
+            tuple(sorted(findings.values(), key=lambda finding: list(verdicts).index(finding.runtime))),
+        )
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Remedies
+
+    def _remedy(self, finding: Finding) -> str:
+        """Say what makes the runtime answer as the oracle does, after it has done so."""
+        case = finding.case
+        try:
+            repaired = make_portable(case.model, verify=False)
+            if repaired.changes:
+                verdict = self._again(finding, repaired.model, case.inputs)
+                if verdict.kind is Kind.AGREES:
+                    what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
+                    return f"{REPAIR} ({what}); {finding.runtime} was asked again and agrees"
+        except (ValueError, VerificationError):
+            pass  # the next remedy may do
+        try:
+            arrays = [case.inputs[name] for name in case.node.input if name]
+            portable = portable_model(case.model, arrays[0].shape, arrays[0].dtype)
+            names = [tensor.name for tensor in portable.graph.input]
+            if len(names) == len(arrays):
+                verdict = self._again(finding, portable, dict(zip(names, arrays, strict=True)))
+                if verdict.kind is Kind.AGREES:
+                    return (
+                        "the graph that pooling.export.to_onnx makes of this pooling; "
+                        f"{finding.runtime} was asked again and agrees"
+                    )
+        except (TypeError, ValueError, VerificationError):
+            pass
+        return ""
+
+    def _again(self, finding: Finding, model: onnx.ModelProto, inputs: Mapping[str, Numbers]) -> Verdict:
+        answer = self.panel.processes[finding.runtime].ask(model.SerializeToString(), inputs)
+        return judge(finding.case, finding.expected, answer)
+
+    def _repaired(self, report: ModelReport) -> Repair | None:
+        """Repair a model on which runtimes differ, and ask again about the result."""
+        before = _countable(report.stages)
+        if not before:
+            return None
+        try:
+            model = onnx.load(report.path, load_external_data=False)
+            given = {name: tuple(shape) for name, shape in self.shapes.items()}
+            inputs = {tensor.name for tensor in model.graph.input}
+            result = make_portable(
+                model,
+                input_shapes={name: shape for name, shape in given.items() if name in inputs},
+                folder=Path(report.path).resolve().parent,
+            )
+        except VerificationError as error:
+            return Repair((), False, str(error).removeprefix("make_portable: "), len(before), len(before))
+        except Exception as error:  # of models that are broken in ways that onnx itself does not expect
+            return Repair((), False, str(error).removeprefix("make_portable: "), len(before), len(before))
+        changes = tuple(f"{change.node}: {change.rule}" for change in result.changes)
+        if not changes and not any(finding.verdict.kind.differs for finding in before):
+            return None
+        if not changes:
+            return Repair((), result.verified, result.why, len(before), len(before))
+        concerned = {finding.runtime for finding in before}
+        panel = replace(
+            self.panel,
+            processes={name: process for name, process in self.panel.processes.items() if name in concerned},
+            versions={name: version for name, version in self.panel.versions.items() if name in concerned},
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, Path(report.path).name)
+            save(result.model, path)
+            again = _Run(panel, self.shapes, (), 0, self.seed, False, lambda done, total, stage: None)
+            try:
+                (second,) = again.models([path])
+            except ValueError as error:
+                return Repair(changes, result.verified, str(error), len(before), len(before))
+        after = _countable(second.stages)
+        left = [finding.sentence for finding in after]
+        if not left:  # where nothing ran, nothing agrees
+            left = [each.problem for each in (*second.stages, second) if each.problem]
+        return Repair(changes, result.verified, result.why, len(before), len(left), tuple(left))
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Times
+
+    def _raced(self, stage: Stage, layer: Layer, opinions: Mapping[str, Opinion]) -> dict[str, Times]:
+        """Measure times in this process, of a node that both sides were seen to survive."""
+        sides = ("pooling", "onnxruntime")
+        if (
+            not self.rounds
+            or stage.operator in WITHOUT_WINDOWS
+            or not all(
+                name in opinions and opinions[name].answered and not opinions[name].findings.get("crashes")
+                for name in sides
+            )
+        ):
+            return {}
+        from .runtimes.onnxruntime import session
+
+        array = np.random.default_rng(self.seed).standard_normal(stage.input_shape).astype(stage.dtype)
+        (question, *_) = questions(stage, layer, self.seed)
+        loaded = session(question.case.model.SerializeToString(), get_num_threads())
+        fed = {stage.node.input[0]: array}
+        try:
+            return race({"pooling": lambda: layer(array), "onnxruntime": lambda: loaded.run(None, fed)}, self.rounds)
+        except Exception as error:
+            raise CannotRunError(f"its times cannot be measured ({error})") from error
+
+
+def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
+    found = known_differences(rule, runtime, case)
+    return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
+
+
+def _countable(stages: Sequence[StageReport]) -> list[Finding]:
+    return [finding for stage in stages for finding in stage.findings if not finding.special]
 
 
 def _check_dtype(stage: Stage, layer: Layer) -> None:
     if stage.dtype is None:
         raise CannotRunError(f"the dtype of its input {stage.input_name!r} is not known")
-    operator = OPERATORS[layer.operator]
-    drawn = AVERAGED if operator.reducer == "total" else DTYPES
-    accepted = [name for name in drawn if name in operator.dtypes]
+    floats = (*DTYPES, "bfloat16")
+    accepted = [name for name in floats if name in OPERATORS[layer.operator].dtypes]
     if stage.dtype.name not in accepted:
         raise CannotRunError(f"its input has dtype {stage.dtype.name}; compared are {', '.join(accepted)}")
 
 
 def _check_memory(stage: Stage, layer: Layer) -> None:
     """Refuse what would not fit this machine, before anything is allocated."""
+    if stage.operator in WITHOUT_WINDOWS:
+        return
     shapes = (stage.input_shape, layer.output_shape(stage.input_shape))
     needed = COPIES * sum(math.prod(shape) for shape in shapes) * np.dtype(stage.dtype).itemsize
     try:
@@ -212,7 +542,6 @@ def _versions() -> dict[str, str]:
         "pooling": dispatch.config()["version"],
         "numpy": np.__version__,
         "onnx": onnx.__version__,
-        "onnxruntime": onnxruntime.__version__,
         "python": platform.python_version(),
     }
 

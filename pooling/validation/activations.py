@@ -1,0 +1,231 @@
+"""What tensors hold when a model runs: activations on a real input, and shapes that inference does not find."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from .processes import Limits, RuntimeProcess
+from .stages import CannotRunError, Network, load_model
+
+__all__ = ["Given", "activations", "given_inputs", "measured_shapes"]
+
+Numbers = NDArray[Any]
+MEAN = (0.485, 0.456, 0.406)
+DEVIATION = (0.229, 0.224, 0.225)
+"""Of the colours of ImageNet, between 0 and 1, as most networks for pictures expect them to be taken out."""
+COLOURS = 3
+LARGEST_MODEL = 2**31 - 1
+RUNTIME = "onnxruntime"
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Something to run a model on.
+
+    Attributes
+    ----------
+    source : str
+        The file, without its folder.
+    name : str
+        The input of the model; empty for the only one.
+    array : ndarray or None
+        An input as it is.
+    picture : object
+        Or a picture that has to be fitted to the input.
+    """
+
+    source: str
+    name: str
+    array: Numbers | None
+    picture: Any = None
+
+    def name_in(self, network: Network) -> str:
+        """Return the input that is meant.
+
+        Raises
+        ------
+        CannotRunError
+            If the model has no such input, or has several and none is named.
+        """
+        if self.name in network.inputs:
+            return self.name
+        inputs = ", ".join(network.inputs) or "none"
+        if self.name:
+            raise CannotRunError(f"--input {self.name}={self.source}: it has no input {self.name!r}; it has {inputs}")
+        if len(network.inputs) != 1:
+            raise CannotRunError(f"--input {self.source}: name one of its inputs ({inputs}), as in NAME={self.source}")
+        return next(iter(network.inputs))
+
+    def fitted(self, shape: Sequence[int | str] | None, dtype: np.dtype[Any] | None) -> Numbers:
+        """Return what goes into an input.
+
+        A picture is resized to the height and width of the input, bilinearly and without keeping its proportions. Its
+        colours, between 0 and 1, less the mean of ImageNet and over its deviation go to the axis of 3; an input with
+        one channel gets the mean of the colours, and one with integers the bytes.
+
+        Raises
+        ------
+        CannotRunError
+            If it does not fit.
+        """
+        if self.array is not None:
+            if dtype is not None and self.array.dtype != dtype:
+                raise CannotRunError(
+                    f"--input {self.source} has dtype {self.array.dtype.name}, and the model takes {dtype.name}"
+                )
+            return self.array
+        sizes = list(shape or ())
+        first = len(sizes) == 4 and sizes[1] in (1, COLOURS)
+        last = len(sizes) == 4 and sizes[3] in (1, COLOURS) and not first
+        if not (first or last):
+            shown = "x".join(map(str, sizes)) or "unknown"
+            raise CannotRunError(f"--input {self.source} is a picture, and the input of shape {shown} takes none")
+        height, width = sizes[2:] if first else sizes[1:3]
+        if isinstance(height, str) or isinstance(width, str):
+            raise CannotRunError(
+                f"--input {self.source} is a picture, and the size of the input is open; give it with --shape"
+            )
+        channels = sizes[1] if first else sizes[3]
+        resized = np.asarray(self.picture.resize((int(width), int(height)), resample=2), np.float32)
+        integral = dtype is not None and dtype.kind in "iu"
+        if not integral:
+            resized = (resized / 255 - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
+        if channels == 1:
+            resized = resized.mean(axis=2, keepdims=True)
+        batch = sizes[0] if isinstance(sizes[0], int) else 1
+        picture = resized.transpose(2, 0, 1) if first else resized
+        return np.repeat(picture[np.newaxis], batch, axis=0).astype(dtype or np.float32)
+
+
+def given_inputs(texts: Sequence[str]) -> list[Given]:
+    """Read what is to go into models.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        ``"FILE"`` or ``"NAME=FILE"``.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read as an array or a picture, or the Pillow that reads pictures is not installed.
+    """
+    found = []
+    for text in texts:
+        name, file = "", text
+        if not os.path.exists(text) and "=" in text:
+            name, _, file = text.rpartition("=")
+        path = Path(file)
+        if path.suffix.lower() == ".npy":
+            try:
+                array = np.load(path, allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise ValueError(f"--input {file} cannot be read ({_line(error)})") from error
+            found.append(Given(path.name, name, array))
+            continue
+        try:
+            pillow: Any = import_module("PIL.Image")
+        except ModuleNotFoundError:
+            raise ValueError(
+                f'--input {file}: pictures need Pillow, which is not installed; run pip install "pooling[pictures]", '
+                "or give an array as .npy"
+            ) from None
+        try:
+            with pillow.open(path) as picture:
+                found.append(Given(path.name, name, None, picture.convert("RGB")))
+        except Exception as error:  # decoders raise what they like
+            raise ValueError(f"--input {file} is neither .npy nor a picture ({_line(error)})") from error
+    return found
+
+
+def activations(
+    path: str | os.PathLike[str], network: Network, given: Sequence[Given], limits: Limits, seed: int
+) -> dict[str, Numbers]:
+    """Run a model in onnxruntime, and return what its pooling nodes read.
+
+    Inputs that are not given are drawn.
+
+    Raises
+    ------
+    CannotRunError
+        If the model does not run, or what is given does not fit.
+    """
+    fed = {}
+    for each in given:
+        name = each.name_in(network)
+        fed[name] = each.fitted(*network.inputs[name])
+    names = {name for stage in network.stages for name in stage.node.input if name}
+    return _run(path, network, names, fed, limits, seed)
+
+
+def measured_shapes(path: str | os.PathLike[str], network: Network, limits: Limits) -> dict[str, Numbers]:
+    """Run a model whose inputs have known shapes, and return the tensors that inference knows too little of.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Empty where the model does not run, or sizes of its inputs are open.
+    """
+    try:
+        return _run(path, network, set(network.unknown), {}, limits, 0)
+    except CannotRunError:
+        return {}
+
+
+def _run(
+    path: str | os.PathLike[str],
+    network: Network,
+    names: set[str],
+    fed: Mapping[str, Numbers],
+    limits: Limits,
+    seed: int,
+) -> dict[str, Numbers]:
+    model = load_model(path, weights=True)
+    random = np.random.default_rng(seed)
+    inputs = dict(fed)
+    for name, (shape, dtype) in network.inputs.items():
+        if name not in inputs:
+            inputs[name] = _drawn(name, shape, dtype, random)
+    own = {name for node in model.graph.node for name in node.output}
+    brought = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = {name: inputs[name] for name in names & inputs.keys()}
+    found |= {name: onnx.numpy_helper.to_array(brought[name]) for name in names & brought.keys()}
+    asked = sorted(names & own)
+    if not asked:
+        return found
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked)
+    try:
+        content = model.SerializeToString()
+    except Exception as error:  # protobuf's own, which depends on its version
+        raise CannotRunError(f"it is too large to be run ({_line(error)})") from error
+    with RuntimeProcess(RUNTIME, limits) as process:
+        answer = process.ask(content, inputs)
+    if not answer.given:
+        raise CannotRunError(f"{RUNTIME} does not run the model ({answer.crash or answer.refusal})")
+    return {**found, **dict(zip(asked, answer.outputs, strict=True))}
+
+
+def _drawn(
+    name: str, shape: Sequence[int | str] | None, dtype: np.dtype[Any] | None, random: np.random.Generator
+) -> Numbers:
+    sizes = [size for size in shape or () if isinstance(size, int)]
+    if shape is None or dtype is None or len(sizes) < len(shape):
+        raise CannotRunError(f"the shape of its input {name!r} is open; give it with --shape")
+    # Integers are counts and places in most models, of which one is the safest.
+    if dtype.kind in "iub":
+        return np.ones(sizes, dtype)
+    return random.standard_normal(sizes).astype(dtype)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,310 @@
+"""What there is to see of a wrong answer: its node, its windows, and the cells that differ."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from pooling.export import layer_from_node
+from pooling.export.nodes import has_late_window
+from pooling.geometry import Axis
+
+from .comparison import permitted_errors
+
+if TYPE_CHECKING:
+    from .answers import Answer
+    from .cases import Case
+    from .verdicts import Verdict
+
+__all__ = ["Evidence", "Setting"]
+
+Numbers = NDArray[Any]
+Cell = tuple[int, ...]
+WITHOUT_WINDOWS = frozenset({"MaxUnpool", "MaxRoiPool", "RoiAlign"})
+"""Operators whose results are not pooled from windows that attributes place."""
+LARGE_AXIS = 2**20
+"""Windows of an axis that are looked at one by one."""
+LOOKED_AT = 256
+"""Differing cells that are looked at, evenly over all of them."""
+SHIFTS = 4
+"""Cells by which windows are tried elsewhere."""
+ALIKE = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-10}
+"""Relative difference of numbers that come from the same formula."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A pooling node on an input of some shape, without the numbers.
+
+    Attributes
+    ----------
+    node : onnx.NodeProto
+        The node.
+    opset : int
+        Version of the default operator set.
+    shape : tuple of int
+        Of its first input, ``(N, C, *S)``.
+    """
+
+    node: onnx.NodeProto
+    opset: int
+    shape: tuple[int, ...]
+
+    @property
+    def operator(self) -> str:
+        """The ONNX operator."""
+        return str(self.node.op_type)
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes that the node names."""
+        found = {entry.name: onnx.helper.get_attribute_value(entry) for entry in self.node.attribute}
+        return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
+
+    @property
+    def dimensions(self) -> int:
+        """Spatial axes."""
+        return len(self.shape) - 2
+
+    def per_axis(self, name: str, default: int) -> list[int]:
+        """Return an attribute with one integer for each spatial axis; pads have two."""
+        return list(self.attributes.get(name, [default] * self.dimensions * (2 if name == "pads" else 1)))
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        """The windows on each spatial axis; none where they find no place, or the operator pools no windows."""
+        if self.operator in WITHOUT_WINDOWS:
+            return ()
+        try:
+            return tuple(layer_from_node(self.node, self.opset, self.shape).axes(self.shape))
+        except (TypeError, ValueError):
+            return ()
+
+    @property
+    def ceil(self) -> bool:
+        """Whether the number of windows is rounded up."""
+        return bool(self.attributes.get("ceil_mode"))
+
+    @property
+    def auto_pad(self) -> str:
+        """How padding follows from the sizes; NOTSET where it is given."""
+        return str(self.attributes.get("auto_pad", "NOTSET"))
+
+    @property
+    def dilated(self) -> bool:
+        """Whether taps of a window lie apart."""
+        return any(axis.dilation > 1 and axis.kernel_size > 1 for axis in self.axes)
+
+    @property
+    def padded(self) -> bool:
+        """Whether any axis has padding."""
+        return any(axis.pad_begin or axis.pad_end for axis in self.axes)
+
+    @property
+    def late(self) -> bool:
+        """Whether rounding up gives a window that starts behind the input, which is no window."""
+        return self.ceil and any(has_late_window(axis) for axis in self.axes)
+
+    @property
+    def tap_count(self) -> int:
+        """Elements of a window that lies inside the input."""
+        count = 1
+        for axis in self.axes:
+            count *= axis.kernel_size
+        return count
+
+    @property
+    def indices(self) -> bool:
+        """Whether the node asks for indices."""
+        return self.operator == "MaxPool" and len(self.node.output) > 1 and bool(self.node.output[1])
+
+    @property
+    def has_empty_window(self) -> bool:
+        """Whether some window holds no element, which padding and dilation make together."""
+        return any(
+            axis.dilation > 1
+            and axis.output_size < LARGE_AXIS
+            and bool((axis.windows(np.arange(axis.output_size)).count == 0).any())
+            for axis in self.axes
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence(Setting):
+    """A wrong answer, with all that can be asked about it.
+
+    Attributes
+    ----------
+    case : Case
+        What was asked.
+    expected : Answer
+        The oracle's.
+    verdict : Verdict
+        How the answer differs.
+    actual : Answer or None
+        The answer; without it, only the cell that the verdict names can be looked at.
+    """
+
+    case: Case
+    expected: Answer
+    verdict: Verdict
+    actual: Answer | None
+
+    @classmethod
+    def of(cls, case: Case, expected: Answer, verdict: Verdict, actual: Answer | None) -> Evidence:
+        """Collect it."""
+        return cls(case.node, case.opset, tuple(case.array.shape), case, expected, verdict, actual)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the input."""
+        return self.case.array.dtype
+
+    @cached_property
+    def wanted(self) -> Numbers:
+        """The output that differs, as the oracle has it."""
+        return self.expected.outputs[self._place]
+
+    @cached_property
+    def found(self) -> Numbers | None:
+        """The output that differs, as the runtime has it."""
+        if self.actual is None or len(self.actual.outputs) != len(self.expected.outputs):
+            return None
+        return self.actual.outputs[self._place]
+
+    @property
+    def _place(self) -> int:
+        """Where the output is among those that have a name."""
+        return sum(bool(name) for name in self.node.output[: self.verdict.output])
+
+    @cached_property
+    def found_shape(self) -> tuple[int, ...] | None:
+        """The shape of that output."""
+        if self.found is not None:
+            return tuple(self.found.shape)
+        given = self.verdict.actual
+        return given if isinstance(given, tuple) else None
+
+    @cached_property
+    def cells(self) -> tuple[tuple[Cell, Any, Any], ...]:
+        """Cells of the output that differ, with the number that is expected there and the one that was found."""
+        found, wanted = self.found, self.wanted if self.expected.outputs else None
+        if found is None or wanted is None or found.shape != wanted.shape:
+            where = self.verdict.where
+            return () if where is None else ((where, self.verdict.expected, self.verdict.actual),)
+        left, right = (
+            array.astype(np.float64) if array.dtype.kind not in "iub" else array for array in (wanted, found)
+        )
+        differs = (left != right) & ~(np.isnan(left) & np.isnan(right))
+        bounds = permitted_errors(self.case) if self.verdict.output == 0 else None
+        if bounds is not None:
+            with np.errstate(all="ignore"):
+                differs &= ~(np.isfinite(left) & np.isfinite(right) & (np.abs(left - right) <= bounds))
+        places = np.argwhere(differs)
+        chosen = places[:: max(1, len(places) // LOOKED_AT)]
+        cells = (tuple(int(i) for i in place) for place in chosen)
+        return tuple((cell, left[cell].item(), right[cell].item()) for cell in cells)
+
+    def taps(self, cell: Cell) -> list[NDArray[np.int64]]:
+        """List, for each axis, the input cells under the taps of an output cell's window; -1 where none is."""
+        return [axis.taps()[place] for axis, place in zip(self.axes, cell[2:], strict=True)]
+
+    def window(self, cell: Cell) -> Numbers:
+        """Return the elements of an output cell's window, row by row."""
+        within = [taps[taps >= 0] for taps in self.taps(cell)]
+        plane = self.case.array[cell[:2]]
+        elements: Numbers = plane[np.ix_(*within)].ravel()
+        return elements if self.dtype.kind in "iub" else elements.astype(np.float64)
+
+    def inside(self, cell: Cell) -> list[int]:
+        """List the positions of the window's elements in their plane, flat and row by row."""
+        within = [taps[taps >= 0] for taps in self.taps(cell)]
+        places: list[int] = np.ravel_multi_index(np.ix_(*within), self.shape[2:]).ravel().tolist()
+        return places
+
+    def overhangs(self, cell: Cell) -> bool:
+        """Whether an output cell's window reaches behind input and declared padding."""
+        return any(
+            axis.ceil_overhang and place == axis.output_size - 1
+            for axis, place in zip(self.axes, cell[2:], strict=True)
+        )
+
+    def counts(self, cell: Cell) -> set[int]:
+        """Return the divisors that somebody might take: elements, declared taps, all taps."""
+        numbers = {self.window(cell).size, self.tap_count}
+        for included in (False, True):
+            each = [
+                int(axis.windows(np.array([place]), count_include_pad=included).divisor[0])
+                for axis, place in zip(self.axes, cell[2:], strict=True)
+            ]
+            numbers.add(math.prod(each))
+        return numbers - {0}
+
+    def alike(self, left: Any, right: Any) -> bool:
+        """Whether numbers come from the same formula, but for rounding."""
+        tolerance = ALIKE.get(self.dtype.name, 0.0)
+        return bool(np.allclose(left, right, rtol=tolerance, atol=0, equal_nan=True))
+
+    def explained_by(self, **attributes: Any) -> bool:
+        """Whether the answer is that of the node with other attributes, None for those to be left out."""
+        if self.found is None or self.verdict.output != 0:
+            return False
+        other = self.answer(**attributes)
+        return other is not None and other.shape == self.found.shape and self.alike(other, self.found)
+
+    def answer(self, **attributes: Any) -> Numbers | None:
+        """Pool with other attributes; None where that cannot be."""
+        node = onnx.helper.make_node(
+            self.operator,
+            list(self.node.input[:1]),
+            list(self.node.output[:1]),
+            **{name: value for name, value in {**self.attributes, **attributes}.items() if value is not None},
+        )
+        try:
+            return np.asarray(layer_from_node(node, self.opset, self.shape)(self.case.array))
+        except (TypeError, ValueError):
+            return None
+
+    @cached_property
+    def windows_elsewhere(self) -> bool:
+        """Whether each number that differs comes from a window that begins some cells away, all by the same way.
+
+        A single number might by chance.
+        """
+        if len(self.cells) < 2:
+            return False
+        reach = range(-SHIFTS, SHIFTS + 1)
+        return any(
+            all(self._from_window(cell, actual, shift) for cell, _, actual in self.cells)
+            for shift in itertools.product(reach, repeat=len(self.axes))
+            if any(shift)
+        )
+
+    def _from_window(self, cell: Cell, actual: float, shift: Sequence[int]) -> bool:
+        within = []
+        for axis, place, cells in zip(self.axes, cell[2:], shift, strict=True):
+            start = place * axis.stride - axis.pad_begin + cells
+            taps = np.arange(start, start + axis.effective_kernel_size, axis.dilation)
+            within.append(taps[(taps >= 0) & (taps < axis.input_size)])
+        elements = self.case.array[cell[:2]][np.ix_(*within)].astype(np.float64)
+        if elements.size == 0:
+            return False
+        if self.operator == "MaxPool":
+            return self.alike(elements.max(), actual)
+        if self.operator == "AveragePool":
+            total = elements.sum()
+            return any(self.alike(total / count, actual) for count in self.counts(cell) | {elements.size})
+        p = self.attributes.get("p", 2)
+        return self.alike((np.abs(elements) ** p).sum() ** (1 / p), actual)
+
+    def every(self, holds: Callable[[Cell, Any, Any], bool]) -> bool:
+        """Whether something holds of every cell that differs, of which there is one at least."""
+        return bool(self.cells) and all(holds(*cell) for cell in self.cells)

@@ -1,0 +1,369 @@
+"""Runtimes in processes of their own, which may crash, hang or eat memory without taking anybody along."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .answers import Answer
+from .runtimes import Refused, runtime_of
+
+if TYPE_CHECKING:
+    from .cases import Case
+
+__all__ = ["Limits", "RuntimeProcess", "run_cases"]
+
+Array = NDArray[Any]
+GIB = 2**30
+START_SECONDS = 120.0
+"""What starting may take, which is mostly importing: not a matter of the case."""
+WATCHED_SECONDS = 0.05
+"""How often the memory of a busy process is looked at."""
+GRACE_SECONDS = 10
+"""How much longer than its limit a process lives when nobody is left to end it."""
+SENTENCE = 400
+"""Signs of a refusal that are kept."""
+READY = "ready"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a runtime may take for one case.
+
+    Attributes
+    ----------
+    seconds : float
+        From the question to the answer.
+    memory : int
+        Bytes that the process may have in memory, everything that it has imported included.
+
+    Raises
+    ------
+    ValueError
+        If one is not positive.
+    """
+
+    seconds: float = 60.0
+    memory: int = 4 * GIB
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds < float("inf"):
+            raise ValueError(f"limit_seconds={self.seconds} must be positive")
+        if self.memory <= 0:
+            raise ValueError(f"limit_memory={self.memory / GIB:g} must be positive, in GiB")
+
+
+class RuntimeProcess:
+    """One runtime in a process that answers case after case, and is started anew when a case has ended it.
+
+    Use it in a ``with`` statement; the process starts with the first case, and ends with the statement.
+
+    Parameters
+    ----------
+    runtime : str
+        One of `pooling.validation.runtimes.RUNTIMES`, or ``module:Class``.
+    limits : Limits
+        For each case.
+    threads : int
+        That the runtime may use.
+
+    Examples
+    --------
+    >>> with RuntimeProcess("pooling") as process:
+    ...     process.ask(b"no model", {}).refusal
+    'Protobuf parsing failed...'
+    """
+
+    def __init__(self, runtime: str, limits: Limits | None = None, threads: int = 1) -> None:
+        self.runtime = runtime
+        self.limits = limits or Limits()
+        self._threads = threads
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._dead: Answer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def ask(self, model: bytes, inputs: Mapping[str, Array]) -> Answer:
+        """Have the runtime run a model.
+
+        Parameters
+        ----------
+        model : bytes
+            An ONNX model.
+        inputs : mapping of str to ndarray
+            By the names of its inputs.
+
+        Returns
+        -------
+        Answer
+            A crash or an exceeded limit is an answer, too.
+        """
+        if self._dead is not None:
+            return self._dead
+        if self._process is None:
+            failed = self._start()
+            if failed is not None:
+                # What does not even start will not do so the next time.
+                self._dead = failed
+                return failed
+        assert self._folder is not None
+        assert self._process is not None
+        question, answer = (Path(self._folder.name, name) for name in ("question", "answer"))
+        answer.unlink(missing_ok=True)
+        with question.open("wb") as file:
+            _write(file, {"model": np.frombuffer(model, np.uint8), **{f"input {n}": a for n, a in inputs.items()}})
+        try:
+            self._say("run")
+        except OSError:
+            return self._crashed(None)
+        crash = self._wait(self.limits.seconds)
+        if crash is not None:
+            return crash
+        try:
+            with answer.open("rb") as file:
+                arrays, text = _read(file)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            self._end()
+            return Answer(crash=f"left an answer that cannot be read ({error})")
+        return Answer(refusal=text) if text is not None else Answer(tuple(arrays.values()))
+
+    def _start(self) -> Answer | None:
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="pooling-")
+        code = (
+            "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+            "from pooling.validation.processes import serve; serve(*sys.argv[2:])"
+        )
+        paths = json.dumps([path or os.getcwd() for path in sys.path])
+        numbers = (str(self._threads), str(int(self.limits.seconds) + GRACE_SECONDS))
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(self._threads))
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, paths, self.runtime, self._folder.name, *numbers],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **threads},
+            bufsize=0,
+        )
+        crash = self._wait(max(START_SECONDS, self.limits.seconds))
+        if crash is not None:
+            return Answer(crash=f"{crash.crash} while it was started")
+        with Path(self._folder.name, "answer").open("rb") as file:
+            _, text = _read(file)
+        return None if text == READY else Answer(refusal=text)
+
+    def _say(self, word: str) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n".encode())
+
+    def _wait(self, seconds: float) -> Answer | None:
+        """Wait for the process to say that it is done; return what went wrong."""
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        until = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while not selector.select(WATCHED_SECONDS):
+                if _memory_of(process.pid) > self.limits.memory:
+                    return self._crashed(f"exceeded {self.limits.memory / GIB:.3g} GiB")
+                if time.monotonic() > until:
+                    return self._crashed(f"exceeded {seconds:g} s")
+            return None if os.read(process.stdout.fileno(), 1) else self._crashed(None)
+
+    def _crashed(self, reason: str | None) -> Answer:
+        """End the process; without a reason, find one in how it ended."""
+        assert self._process is not None
+        if reason is None:
+            try:
+                code = self._process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                reason = "fell silent"
+            else:
+                reason = f"died of {_signal_name(-code)}" if code < 0 else f"left with exit code {code}"
+        self._end()
+        return Answer(crash=reason)
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process = None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _memory_of(process: int) -> int:
+    """Return the bytes that a process has in memory; 0 where the system does not tell."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def run_cases(
+    runtime: str,
+    cases: Sequence[Case],
+    limits: Limits | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+    threads: int = 1,
+) -> list[Answer]:
+    """Have a runtime answer one case after another.
+
+    Parameters
+    ----------
+    runtime : str
+        One of `pooling.validation.runtimes.RUNTIMES`, or ``module:Class``.
+    cases : sequence of Case
+        What to ask.
+    limits : Limits, optional
+        For each case.
+    progress : callable, optional
+        Called as ``progress(done, total, name)`` before each case.
+    threads : int
+        That the runtime may use.
+
+    Returns
+    -------
+    list of Answer
+        One for each case. A case that ends the process costs its own answer only.
+    """
+    answers = []
+    with RuntimeProcess(runtime, limits, threads) as process:
+        for done, case in enumerate(cases):
+            if progress is not None:
+                progress(done, len(cases), case.name)
+            answers.append(process.ask(case.model.SerializeToString(), case.inputs))
+    return answers
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What goes from one process to the other: names, dtypes and shapes in a line of JSON, and then the numbers
+
+
+def _write(file: IO[bytes], arrays: Mapping[str, Array], text: str | None = None) -> None:
+    head = [(name, array.dtype.name, array.shape) for name, array in arrays.items()]
+    file.write(json.dumps({"arrays": head, "text": text}).encode() + b"\n")
+    for array in arrays.values():
+        file.write(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("="), copy=False).tobytes())
+
+
+def _read(file: IO[bytes]) -> tuple[dict[str, Array], str | None]:
+    head = json.loads(file.readline())
+    arrays = {}
+    for name, dtype, shape in head["arrays"]:
+        kind = _dtype(dtype)
+        count = int(np.prod(shape, dtype=object))
+        content = file.read(count * kind.itemsize)
+        arrays[name] = np.frombuffer(content, kind, count).reshape(shape)
+    return arrays, head["text"]
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The other side
+
+
+def serve(name: str, folder: str, threads: str, seconds: str) -> None:
+    """Answer questions until there are no more; what the process of a runtime does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _no_core_dump()
+    question, answer = Path(folder, "question"), Path(folder, "answer")
+    with _own_channel() as channel:
+
+        def tell(arrays: Mapping[str, Array], text: str | None) -> None:
+            with answer.open("wb") as file:
+                _write(file, arrays, text)
+            os.write(channel, b".")
+
+        try:
+            runtime = runtime_of(name)
+            runtime.load(int(threads))
+        except Exception as error:
+            tell({}, f"it cannot be started ({_sentence(error)})")
+            return
+        tell({}, READY)
+        for _ in sys.stdin:
+            # Should whoever asked be gone, a runtime that hangs still comes to an end.
+            signal.alarm(int(seconds))
+            try:
+                with question.open("rb") as file:
+                    arrays, _ = _read(file)
+                inputs = {key.removeprefix("input "): array for key, array in arrays.items() if key != "model"}
+                outputs = runtime.run(arrays["model"].tobytes(), inputs)
+                results = {f"output {number}": np.asarray(output) for number, output in enumerate(outputs)}
+                for array in results.values():
+                    if array.dtype.hasobject:
+                        raise Refused(f"it returns elements of the type {array.dtype.name}")
+                tell(results, None)
+            except Exception as error:
+                tell({}, _sentence(error))
+            signal.alarm(0)
+
+
+@contextmanager
+def _own_channel() -> Iterator[int]:
+    """Keep what libraries print away from the one who waits for answers."""
+    channel = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield channel
+    finally:
+        os.close(channel)
+
+
+def _no_core_dump() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _sentence(error: Exception) -> str:
+    """Return what an exception says, on one line and not without end."""
+    text = " ".join(str(error).split()).rstrip(".")
+    kind = "" if isinstance(error, Refused) and text else type(error).__name__
+    sentence = ": ".join(filter(None, (kind, text)))
+    return sentence if len(sentence) <= SENTENCE else f"{sentence[: SENTENCE - 1]}…"

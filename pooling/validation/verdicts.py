@@ -1,0 +1,189 @@
+"""Whether an answer is the one that the oracle gives, and if not, how it differs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .answers import Answer
+from .comparison import permitted_errors, spacing
+
+if TYPE_CHECKING:
+    from .cases import Case
+
+__all__ = ["Kind", "Verdict", "judge"]
+
+Numbers = NDArray[Any]
+INDICES = 1
+"""Which output of a MaxPool holds indices."""
+
+
+class Kind(StrEnum):
+    """What may come out of a comparison; the first that applies is the verdict."""
+
+    AGREES = "agrees"
+    CRASHES = "crashes"
+    REFUSES = "refuses"
+    SHAPE = "shape"
+    DTYPE = "dtype"
+    VALUE = "value"
+    NAN = "nan"
+    INDEX = "index"
+
+    @property
+    def differs(self) -> bool:
+        """Whether there was an answer, and another one than the oracle's."""
+        return self not in (Kind.AGREES, Kind.CRASHES, Kind.REFUSES)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an answer compares with the oracle's.
+
+    Attributes
+    ----------
+    kind : Kind
+        What is wrong, or `Kind.AGREES`.
+    sentence : str
+        The same in words, as the end of a sentence: ``"shape (1, 1, 3, 3) instead of (1, 1, 2, 2)"``; empty where the
+        two agree.
+    where : tuple of int or None
+        The first element that differs.
+    expected, actual : object
+        That element as the oracle and as the runtime has it; shapes and dtypes where these differ.
+    differing, elements : int
+        How many elements differ, and how many were compared.
+    ulp, absolute : float or None
+        The largest difference of all elements that are finite on both sides, in units of the expected number's last
+        place and as such; None where nothing was compared, or there is no such element.
+    output : int
+        Which of the node's outputs differs.
+    share : float or None
+        The largest difference in units of what rounding may cause at that element; None where nothing may differ.
+    """
+
+    kind: Kind
+    sentence: str = ""
+    where: tuple[int, ...] | None = None
+    expected: Any = None
+    actual: Any = None
+    differing: int = 0
+    elements: int = 0
+    ulp: float | None = None
+    absolute: float | None = None
+    output: int = 0
+    share: float | None = None
+
+
+def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
+    """Hold a runtime's answer to a case against the oracle's.
+
+    Whatever is selected, a maximum, an index, has to be equal; zeros of either sign are, and so is one NaN to another.
+    Sums, norms and what is interpolated may differ by what rounding can cause
+    (`pooling.validation.comparison.permitted_errors`).
+
+    Parameters
+    ----------
+    case : Case
+        What was asked.
+    expected, actual : Answer
+        What the oracle says, and the runtime. Where the oracle refuses, a refusal is the right answer.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    ValueError
+        If the oracle itself did not live to answer.
+    """
+    if expected.crash is not None:
+        raise ValueError(f"judge: case {case.name!r}: the oracle {expected.crash}; give it a smaller case or more time")
+    if actual.crash is not None:
+        return Verdict(Kind.CRASHES, actual.crash)
+    if expected.refusal is not None:
+        if actual.refusal is not None:
+            return Verdict(Kind.AGREES)
+        shapes = ", ".join(str(output.shape) for output in actual.outputs)
+        return Verdict(Kind.VALUE, f"an answer of shape {shapes} instead of a refusal ({expected.refusal})")
+    if actual.refusal is not None:
+        return Verdict(Kind.REFUSES, actual.refusal)
+    if len(actual.outputs) != len(expected.outputs):
+        given, wanted = len(actual.outputs), len(expected.outputs)
+        sentence = f"{given} output{'' if given == 1 else 's'} instead of {wanted}"
+        return Verdict(Kind.SHAPE, sentence, expected=wanted, actual=given)
+    named = [position for position, name in enumerate(case.model.graph.node[0].output) if name]
+    bounds = permitted_errors(case)
+    verdicts = [
+        _compared(wanted, found, bounds if place == 0 else None, place)
+        for place, wanted, found in zip(named, expected.outputs, actual.outputs, strict=True)
+    ]
+    return next((verdict for verdict in verdicts if verdict.kind is not Kind.AGREES), verdicts[0])
+
+
+def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output: int) -> Verdict:
+    """Compare one output; without a bound, its elements have to be equal."""
+    if actual.shape != expected.shape:
+        sentence = f"shape {actual.shape} instead of {expected.shape}"
+        return Verdict(Kind.SHAPE, sentence, expected=expected.shape, actual=actual.shape, output=output)
+    if actual.dtype != expected.dtype:
+        names = actual.dtype.name, expected.dtype.name
+        return Verdict(
+            Kind.DTYPE, f"dtype {names[0]} instead of {names[1]}", expected=names[1], actual=names[0], output=output
+        )
+    integral = expected.dtype.kind in "iub"
+    # Differences of int64 may exceed int64, and float64 holds any other dtype.
+    left, right = (array.astype(object if integral else np.float64) for array in (expected, actual))
+    lost, present = (np.zeros(array.shape, bool) if integral else np.isnan(array) for array in (left, right))
+    same = (expected == actual) | (lost & present)
+    finite = np.ones(left.shape, bool) if integral else np.isfinite(left) & np.isfinite(right)
+    with np.errstate(all="ignore"):
+        difference = np.where(same | ~finite, 0.0, np.abs(left - right).astype(np.float64))
+    wrong = ~same
+    if bound is not None:
+        wrong &= ~(finite & (difference <= bound))
+    differing = int(np.count_nonzero(wrong))
+    absolute = ulp = share = None
+    if finite.any():
+        absolute = float(difference.max())
+        ulp = float((difference / spacing(expected)).max()) if not integral else absolute
+        if bound is not None:
+            share = float(np.divide(difference, bound, out=np.zeros_like(difference), where=finite & (bound > 0)).max())
+    if not differing:
+        return Verdict(Kind.AGREES, elements=expected.size, ulp=ulp, absolute=absolute, output=output, share=share)
+    numbers = wrong & (lost == present)
+    kind = Kind.VALUE if numbers.any() else Kind.NAN
+    if output == INDICES:
+        kind = Kind.INDEX
+    chosen = numbers if kind is Kind.VALUE else wrong
+    where = tuple(int(i) for i in np.unravel_index(int(np.argmax(chosen)), chosen.shape))
+    return Verdict(
+        kind,
+        _sentence(kind, expected[where], actual[where], where, differing, expected.size),
+        where,
+        expected[where].item(),
+        actual[where].item(),
+        differing,
+        expected.size,
+        ulp,
+        absolute,
+        output,
+        share,
+    )
+
+
+def _sentence(kind: Kind, expected: Any, actual: Any, where: tuple[int, ...], differing: int, elements: int) -> str:
+    # As many digits as the dtype has; formatting would go by way of float64.
+    number = f"{actual!s} instead of {expected!s}"
+    if kind is Kind.NAN:
+        happened = "nan lost" if math.isnan(expected) else "nan from nowhere"
+        sentence = f"{happened} at {where}: {number}"
+    else:
+        sentence = f"{'index ' if kind is Kind.INDEX else ''}{number} at {where}"
+    return sentence if differing == 1 else f"{sentence}, {differing} of {elements} elements"
