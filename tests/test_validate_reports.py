@@ -31,7 +31,8 @@ from pooling.validation.examples import alike, smallest_of_rules, with_smallest
 from pooling.validation.junit import write_junit
 from pooling.validation.page import write_page
 from pooling.validation.picture import draw, sketch
-from pooling.validation.report import Report
+from pooling.validation.questions import ORDINARY_NUMBERS
+from pooling.validation.report import FAIL_ON, Report
 from pooling.validation.rules import RULES
 from pooling.validation.sheet import references, with_links
 from pooling.validation.verdicts import Kind, judge
@@ -546,6 +547,15 @@ def test_the_guide_says_what_every_field_of_the_json_is(report: Report) -> None:
     assert found - described == set()
     assert report.as_dict()["schema"] == "pooling-validation/2"
     assert '`"pooling-validation/2"`' in GUIDE
+
+
+def test_the_guide_names_what_is_asked_and_what_comes_out() -> None:
+    assert GUIDE.count(f"    on: {ORDINARY_NUMBERS}\n") == 2
+    assert f"ordinary numbers ({ORDINARY_NUMBERS})" in GUIDE
+    rows = [line for line in GUIDE.splitlines() if line.startswith("| `")]
+    assert {*FAIL_ON, "agrees"} <= {line.split("`")[1] for line in rows}
+    for kind in Kind:
+        assert kind is Kind.AGREES or f'`"{kind}"`' in GUIDE
 
 
 def test_the_picture_of_the_guide_is_drawn_so() -> None:

@@ -39,7 +39,7 @@ HEADINGS = {
 }
 EXPLAINED = {
     "differs": "On ordinary numbers, or on those that the model really has.",
-    "special": "On NaN, infinities and extremes, which a healthy network does not have.",
+    "special": "On NaN, infinities, the largest numbers and denormals, which a healthy network does not have.",
     "crashes": "The runtime's process died, or exceeded its limits.",
     "refuses": "The runtime says no in good order.",
 }

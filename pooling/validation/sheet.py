@@ -286,7 +286,7 @@ def _cell(cell: Cell, role: str) -> Markup:
 MEANINGS = {
     "agrees": "equal, or within what rounding can cause",
     "differs": "another answer",
-    "special": "another answer to NaN, infinities or extremes only",
+    "special": "another answer only to NaN, infinities, the largest numbers or denormals",
     "refuses": "no answer, in good order",
     "crashes": "no answer, and no process any more",
 }
