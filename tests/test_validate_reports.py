@@ -278,7 +278,7 @@ def test_a_page_tells_each_finding_with_its_rule_and_its_picture(page: Page, rep
     assert classes["finding"] == len(alike(report.findings))
     assert page.names["figure"] == sum(group[0].counts_as != "refuses" for group in alike(report.findings))
     assert {"read", "padding", "beyond", "right", "differs"} <= classes.keys()
-    assert "Not read" not in text
+    assert f"also at {report.models[1].path}: {' '.join(SHOWN.split())}" in text
     assert "not read" in text  # the file that is no model
 
 

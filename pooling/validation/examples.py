@@ -23,7 +23,7 @@ Pair = tuple[str, str]
 
 SOON = 10.0
 """Seconds for a case at most; none is larger than those that were answered before."""
-CALLS_FOR_A_CRASH = 16
+CALLS_FOR_A_CRASH = 9
 """Runs of a case that ends processes: each has to be started again."""
 
 

@@ -43,7 +43,7 @@ EXPLAINED = {
     "crashes": "The runtime's process died, or exceeded its limits.",
     "refuses": "The runtime says no in good order.",
 }
-MOST_OTHERS = 12
+MOST_OTHERS = 30
 """Nodes that are named besides the first."""
 # ---------------------------------------------------------------------------------------------------------------------
 # Findings
@@ -78,12 +78,15 @@ def _finding(group: Sequence[Finding], number: int) -> Markup:
 
 
 def _others(group: Sequence[Finding]) -> str:
-    """Name the other nodes where the same was found."""
+    """Name the other nodes where the same was found, model by model."""
     first = group[0]
-    names = [each.node if each.path == first.path else f"{each.node} of {each.path}" for each in group[1:]]
-    names = list(dict.fromkeys(names))
-    more = f" and {len(names) - MOST_OTHERS} more" if len(names) > MOST_OTHERS else ""
-    return f"{', '.join(names[:MOST_OTHERS])}{more}"
+    places = list(dict.fromkeys((each.path, each.node) for each in group))[1:]
+    nodes: dict[str, list[str]] = {}
+    for path, node in places[:MOST_OTHERS]:
+        nodes.setdefault(path, []).append(node)
+    parts = [("" if path == first.path else f"{path}: ") + ", ".join(names) for path, names in nodes.items()]
+    more = [f"and {len(places) - MOST_OTHERS} more"] if len(places) > MOST_OTHERS else []
+    return "; ".join(parts + more)
 
 
 def _extent(found: Finding) -> str:
