@@ -317,7 +317,8 @@ class Repair:
             return f"there is nothing that pooling export --repair could change{f' ({self.why})' if self.why else ''}"
         done = f"pooling export --repair changes {_count(len(self.changes), 'thing')}"
         if self.after:
-            return f"{done}, and {self.after} of {_count(self.before, 'finding')} remain"
+            remain = "remains" if self.after == 1 else "remain"
+            return f"{done}; of {_count(self.before, 'finding')} before, {self.after} {remain}"
         proof = "" if self.verified else f"; {self.why}"
         return f"{done}, and all runtimes that ran it again agree on the repaired model{proof}"
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .report import Finding, Report, StageReport
+from .examples import alike
+from .report import Report, StageReport
 
 __all__ = ["print_report"]
 
@@ -91,13 +92,8 @@ def _print_runtimes(report: Report, console: Console) -> None:
 
 def _print_findings(report: Report, console: Console) -> None:
     """Print what was found, the same in several nodes once."""
-    groups: dict[object, list[Finding]] = {}
-    for finding in report.findings:
-        silent = finding.verdict.sentence if finding.counts_as == "refuses" else ""
-        kind = finding.verdict.kind
-        groups.setdefault((finding.runtime, finding.rule, kind, finding.counts_as, silent), []).append(finding)
     order = list(VERDICTS)
-    shown = sorted(groups.values(), key=lambda group: order.index(group[0].counts_as))
+    shown = sorted(alike(report.findings), key=lambda group: order.index(group[0].counts_as))
     for group in shown[:FINDINGS_SHOWN]:
         first = group[0]
         text = Text.assemble((_plain(first.sentence), VERDICTS[first.counts_as][1]))

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,9 @@ from pooling.threads import threads as use_threads
 
 from .activations import Given, activations, given_inputs, measured_shapes
 from .answers import Answer
+from .cases import Case
 from .data import DTYPES
+from .known import known_differences
 from .processes import Limits, RuntimeProcess
 from .questions import REAL, WITHOUT_WINDOWS, Question, questions
 from .race import Times, race
@@ -49,7 +51,6 @@ OWN = frozenset({"pooling", "portable"})
 """Runtimes that are this library."""
 PATIENCE = 10
 """How many times as long as others the oracle may take."""
-KNOWN: tuple[Any, ...] = ()
 REPAIR = "pooling export --repair"
 
 
@@ -191,8 +192,8 @@ class _Panel:
     oracle: RuntimeProcess
     processes: Mapping[str, RuntimeProcess]
 
-    def judged(self, question: Question) -> Iterator[tuple[str, Answer, Answer, Verdict]]:
-        """Ask everybody; yield who answered, what is expected, the answer, and what to think of it.
+    def judged(self, question: Question, gone: Container[str]) -> Iterator[tuple[str, Answer, Answer, Verdict]]:
+        """Ask everybody but those who are gone; yield who, what is expected, the answer, and what to think of it.
 
         Raises
         ------
@@ -211,7 +212,7 @@ class _Panel:
         for name, process in self.processes.items():
             slow = runtime_of(name).slow
             # The same numbers twice: at the shape of the network for the fast, and with fewer channels for the slow.
-            if (slow and not question.for_slow) or (not slow and question.only_for_slow):
+            if name in gone or (slow and not question.for_slow) or (not slow and question.only_for_slow):
                 continue
             actual = process.ask(model, case.inputs)
             yield name, expected, actual, judge(case, expected, actual)
@@ -359,12 +360,21 @@ class _Run:
     def _outcome(self, path: str, stage: Stage, asked: Sequence[Question]) -> _Outcome:
         verdicts: dict[str, list[tuple[Question, Verdict]]] = {name: [] for name in self.panel.versions}
         findings: dict[object, Finding] = {}
+        gone: set[str] = set()
+        wrong: set[str] = set()
         for question in asked:
-            for name, expected, actual, verdict in self.panel.judged(question):
+            for name, expected, actual, verdict in self.panel.judged(question, gone):
                 verdicts[name].append((question, verdict))
+                # Neither the next case that hangs nor other numbers in a result of the wrong shape teach anybody anything.
+                if verdict.kind in (Kind.CRASHES, Kind.SHAPE, Kind.DTYPE):
+                    gone.add(name)
                 if verdict.kind is Kind.AGREES:
                     continue
                 rule = broken_rule(question.case, expected, verdict, actual)
+                if rule is None and question.special and name in wrong:
+                    continue  # the same again, in numbers that say less about it
+                if verdict.kind.differs and not question.special:
+                    wrong.add(name)
                 # What is broken on ordinary numbers is no news on special ones.
                 key = (name, rule, verdict.kind, verdict.kind.differs and rule is None and question.kind)
                 if key in findings:
@@ -373,7 +383,7 @@ class _Run:
                 version = self.panel.versions[name]
                 finding = Finding(
                     path, stage.name, stage.operator, stage.opset, question, name, version, verdict, rule,
-                    expected, actual, upstream=_upstream(name, rule),
+                    expected, actual, upstream=_upstream(rule, name, question.case),
                 )  # fmt: skip
                 findings[key] = replace(finding, remedy=self._remedy(finding)) if self.repair else finding
         return _Outcome(
@@ -460,9 +470,10 @@ class _Run:
             except ValueError as error:
                 return Repair(changes, result.verified, str(error), len(before), len(before))
         after = _countable(second.stages)
-        problems = [stage.problem for stage in second.stages if stage.problem]
-        left = (*(finding.sentence for finding in after), *filter(None, problems), *filter(None, [second.problem]))
-        return Repair(changes, result.verified, result.why, len(before), len(left), left)
+        left = [finding.sentence for finding in after]
+        if not left:  # where nothing ran, nothing agrees
+            left = [each.problem for each in (*second.stages, second) if each.problem]
+        return Repair(changes, result.verified, result.why, len(before), len(left), tuple(left))
 
     # -----------------------------------------------------------------------------------------------------------------
     # Times
@@ -491,14 +502,13 @@ class _Run:
             raise CannotRunError(f"its times cannot be measured ({error})") from error
 
 
+def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
+    found = known_differences(rule, runtime, case)
+    return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
+
+
 def _countable(stages: Sequence[StageReport]) -> list[Finding]:
-    return [finding for stage in stages for finding in stage.findings if finding.counts_as != "special"]
-
-
-def _upstream(runtime: str, rule: str | None) -> tuple[str, ...]:
-    """Return where others report that a runtime breaks a rule."""
-    known = [each.upstream for each in KNOWN if (each.runtime, each.rule) == (runtime, rule)]
-    return tuple(dict.fromkeys(reference for references in known for reference in references))
+    return [finding for stage in stages for finding in stage.findings if not finding.special]
 
 
 def _check_dtype(stage: Stage, layer: Layer) -> None:
