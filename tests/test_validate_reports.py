@@ -21,6 +21,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from pooling.cli import main
 from pooling.export import function_from_node
 from pooling.validation import validate
 from pooling.validation.answers import Answer
@@ -157,6 +158,15 @@ def test_findings_that_are_alike_have_one_smallest_input(report: Report) -> None
         assert [found.smallest for found in group[1:]] == [None] * (len(group) - 1)
     lost = next(group for group in groups if group[0].rule == "nan-propagates")
     assert [found.node for found in lost] == ["pool1", HOSTILE]
+
+
+def test_the_smallest_input_shows_the_rule_where_nothing_else_did(report: Report, erring: Path) -> None:
+    model = report.models[0]
+    late = next(found for found in report.findings if found.rule == "ceil-last-window")
+    stage = replace(model.stages[0], findings=(replace(late, rule=None, smallest=None),))
+    (found,) = with_smallest(replace(report, models=[replace(model, stages=[stage])])).findings
+    assert found.rule == "ceil-last-window"
+    assert found.smallest is not None
 
 
 def test_smallest_inputs_are_in_the_json(report: Report, tmp_path: Path) -> None:
@@ -556,6 +566,14 @@ def test_the_guide_names_what_is_asked_and_what_comes_out() -> None:
     assert {*FAIL_ON, "agrees"} <= {line.split("`")[1] for line in rows}
     for kind in Kind:
         assert kind is Kind.AGREES or f'`"{kind}"`' in GUIDE
+
+
+def test_the_guide_knows_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["validate", "--help"])
+    options = {*re.findall(r"--[a-z-]+", capsys.readouterr().out)} - {"--help"}
+    assert {"--html", "--junit", "--conformance"} <= options
+    assert options - {*re.findall(r"--[a-z-]+", GUIDE)} == set()
 
 
 def test_the_picture_of_the_guide_is_drawn_so() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from .answers import Answer
 from .cases import Case
 from .conformance import Conformance, Outcome
+from .known import known_differences
 from .processes import Limits, RuntimeProcess
 from .report import Finding, Report
 from .rules import broken_rule
@@ -150,8 +151,12 @@ def _with(found: Finding, shown: Smallest | None) -> Finding:
     """Add the smallest input to a finding, and the rule that it breaks if only this makes it clear."""
     if shown is None:
         return found
-    rule = found.rule or broken_rule(shown.case, shown.expected, shown.verdict, shown.actual)
-    return replace(found, smallest=shown, rule=rule)
+    if found.rule is not None:
+        return replace(found, smallest=shown)
+    rule = broken_rule(shown.case, shown.expected, shown.verdict, shown.actual)
+    known = known_differences(rule, found.runtime, shown.case)
+    upstream = tuple(dict.fromkeys(reference for each in known for reference in each.upstream))
+    return replace(found, smallest=shown, rule=rule, upstream=upstream)
 
 
 def _asking(oracle: RuntimeProcess, runtime: RuntimeProcess) -> Ask:
