@@ -183,21 +183,23 @@ def _rule_squares(
     broken = [each for stage in stages for each in stage.findings if each.runtime == runtime and each.rule == rule]
     yield from _squares(broken, numbers)
     others = [stage for stage in stages if not any(each in broken for each in stage.findings)]
-    # What differs for no reason that was found may break this rule as well as any.
+    # What breaks another rule, or none that was found, leaves no answer that this one could be held against.
     unclear = [stage for stage in others if any(_unclear(each, runtime) for each in stage.findings)]
     opinions = [stage.opinions.get(runtime) for stage in others if stage not in unclear]
     answered = sum(opinion is not None and opinion.answered for opinion in opinions)
     if answered:
         yield Square("agrees", f"agrees {answered}" if len(stages) > 1 else "agrees")
     if unclear:
-        yield Square("none", "unclear", title="it differs there, and no rule was found to be the cause")
+        yield Square("none", "unclear", title="it differs there by another rule, or by none that was found")
     elif not broken and not answered:
         silent = [opinion for opinion in opinions if opinion is not None and opinion.cases]
         yield Square("none", "no answer" if silent else "not asked")
 
 
 def _unclear(found: Finding, runtime: str) -> bool:
-    return found.runtime == runtime and found.rule is None and found.verdict.kind.differs
+    """Whether a finding leaves it open if a rule that it does not break is kept."""
+    hides = not found.special or found.rule is None
+    return found.runtime == runtime and found.verdict.kind.differs and hides
 
 
 def _by(sizes: Iterable[int | str]) -> str:
@@ -231,7 +233,10 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
     rules = list(_rule_rows(report, numbers))
     body: list[str] = [*models]
     if rules:
-        about = "How many nodes bring a rule into play, and in which of them it is broken."
+        about = (
+            "How many nodes bring a rule into play, and in how many of them it is broken; unclear where a runtime "
+            "gives another answer for another reason."
+        )
         body += [
             tag("h2", "Rules"),
             tag("p", about, class_="soft"),
