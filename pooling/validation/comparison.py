@@ -285,7 +285,7 @@ def _interpolation_error(node: onnx.NodeProto, layer: Layer, case: Case, magnitu
     reach = max(*magnitude.shape[2:], float(np.abs(boxes).max(initial=0)) * _attribute(node, "spatial_scale", 1.0))
     place = COORDINATE_ROUNDINGS * reach * unit
     ratio = _attribute(node, "sampling_ratio", 0)
-    rows, columns = layer.arguments["output_size"]
+    rows, columns = np.broadcast_to(layer.arguments["output_size"], 2).tolist()
     # Samples per bin: as told, or one for each pixel that the bin is high and wide.
     high, wide = (ratio or np.ceil(reach / bins) for bins in (rows, columns))
     summed = _gamma(np.asarray(4 * high * wide + 4), unit)

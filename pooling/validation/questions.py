@@ -39,7 +39,7 @@ NORM_NUMBERS = "ties, negative numbers, zeros of both signs"
 INTEGERS = "ties, and the least and greatest integers"
 TAPS = 60_000
 """Elements of windows that the oracle looks at for one case, about a tenth of a second; never fewer than a plane."""
-REAL_TAPS = 500_000
+REAL_TAPS = 200_000
 CHANNELS = 16
 """Channels of cases that need no more, and of those for runtimes that are slow."""
 POSITIONS = 16

@@ -365,7 +365,7 @@ class _Run:
         for question in asked:
             for name, expected, actual, verdict in self.panel.judged(question, gone):
                 verdicts[name].append((question, verdict))
-                # Neither the next case that hangs nor other numbers in a result of the wrong shape teach anybody anything.
+                # Neither the next case that hangs nor other numbers in a result of the wrong shape tell any more.
                 if verdict.kind in (Kind.CRASHES, Kind.SHAPE, Kind.DTYPE):
                     gone.add(name)
                 if verdict.kind is Kind.AGREES:

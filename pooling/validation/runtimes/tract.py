@@ -40,5 +40,6 @@ class Tract(Runtime):
 
 def _reason(text: str) -> str:
     """Return the causes that an error lists, on one line."""
-    lines = [line.strip() for line in text.splitlines()]
-    return ": ".join(line for line in lines if line and line != "Caused by:" and "backtrace" not in line.lower())
+    lines = [line.strip() for line in text.lower().partition("stack backtrace")[0].splitlines()]
+    kept = text.splitlines()[: len(lines)]
+    return ": ".join(line.strip() for line in kept if line.strip() not in ("", "Caused by:", "Stack backtrace:"))
