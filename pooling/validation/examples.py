@@ -24,6 +24,8 @@ Pair = tuple[str, str]
 
 SOON = 10.0
 """Seconds for a case at most; none is larger than those that were answered before."""
+RUNS_FOR_A_RULE = 20
+"""Runs for a case of the conformance suite, which is small to begin with."""
 CALLS_FOR_A_CRASH = 9
 """Runs of a case that ends processes: each has to be started again."""
 
@@ -130,7 +132,7 @@ def smallest_of_rules(
             if progress is not None:
                 progress(done, len(first), f"smallest input: {rule} in {runtime}")
             ask = _asking(processes[ORACLE], processes[runtime])
-            shown = smallest(case, ask, most_runs=_most_runs(outcome.verdict))
+            shown = smallest(case, ask, most_runs=min(RUNS_FOR_A_RULE, _most_runs(outcome.verdict)))
             if shown is not None:
                 found[rule, runtime] = shown
     return found
