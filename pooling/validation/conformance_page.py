@@ -219,10 +219,16 @@ def _of_rule(report: Conformance, rule: str) -> Iterator[str]:
         yield ""
 
 
+def _size(pair: tuple[Case, Outcome]) -> tuple[bool, int, int, int]:
+    """Order examples: float32 first, then small ones, then those in new opsets."""
+    case, outcome = pair
+    return case.array.dtype.name != "float32", case.array.size, outcome.verdict.differing, -case.opset
+
+
 def _example(pairs: list[tuple[Case, Outcome]], rule: str, runtime: str) -> list[str]:
     """Describe the smallest case of those that break the rule itself, or of all."""
     typical = [pair for pair in pairs if pair[1].rule == rule] or pairs
-    case, outcome = min(typical, key=lambda pair: (pair[0].array.size, pair[1].verdict.differing))
+    case, outcome = min(typical, key=_size)
     others = len(pairs) - len([pair for pair in pairs if pair[1].rule == rule])
     sentence = outcome.verdict.sentence
     seen = _plain(sentence if len(sentence) <= LONGEST else f"{sentence[:LONGEST]}…")

@@ -413,7 +413,8 @@ def _says(evidence: Evidence, pattern: str) -> bool:
 
 
 _MISSING = (
-    "not[ _]?implemented|unimplemented|no registered implementation|could not find an implementation|has no [a-z]*pool"
+    r"not[ _]?implemented|unimplemented|no registered implementation|could not find an implementation|"
+    r"has no [a-z]*pool|'handleNode'"
 )
 """How runtimes say that they have no such operator."""
 
