@@ -70,7 +70,8 @@ class Limits:
 class RuntimeProcess:
     """One runtime in a process that answers case after case, and is started anew when a case has ended it.
 
-    Use it in a ``with`` statement; the process starts with the first case, and ends with the statement.
+    Use it in a ``with`` statement; the process starts with the first case or before it (`launch`), and ends with the
+    statement.
 
     Parameters
     ----------
@@ -95,6 +96,7 @@ class RuntimeProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._dead: Answer | None = None
+        self._ready = False
 
     def __enter__(self) -> Self:
         return self
@@ -126,8 +128,9 @@ class RuntimeProcess:
         """
         if self._dead is not None:
             return self._dead
-        if self._process is None:
-            failed = self._start()
+        self.launch()
+        if not self._ready:
+            failed = self._greeted()
             if failed is not None:
                 # What does not even start will not do so the next time.
                 self._dead = failed
@@ -153,7 +156,10 @@ class RuntimeProcess:
             return Answer(crash=f"left an answer that cannot be read ({error})")
         return Answer(refusal=text) if text is not None else Answer(tuple(arrays.values()))
 
-    def _start(self) -> Answer | None:
+    def launch(self) -> None:
+        """Start the process, and do not wait for it."""
+        if self._process is not None or self._dead is not None:
+            return
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="pooling-")
         code = (
             "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -170,12 +176,17 @@ class RuntimeProcess:
             env={**os.environ, **threads},
             bufsize=0,
         )
+
+    def _greeted(self) -> Answer | None:
+        """Wait for the process to be ready; return what went wrong."""
+        assert self._folder is not None
         crash = self._wait(max(START_SECONDS, self.limits.seconds))
         if crash is not None:
             return Answer(crash=f"{crash.crash} while it was started")
         with Path(self._folder.name, "answer").open("rb") as file:
             _, text = _read(file)
-        return None if text == READY else Answer(refusal=text)
+        self._ready = text == READY
+        return None if self._ready else Answer(refusal=text)
 
     def _say(self, word: str) -> None:
         assert self._process is not None
@@ -219,6 +230,7 @@ class RuntimeProcess:
             if pipe is not None:
                 pipe.close()
         self._process = None
+        self._ready = False
 
 
 def _signal_name(number: int) -> str:

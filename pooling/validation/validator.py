@@ -192,6 +192,11 @@ class _Panel:
     oracle: RuntimeProcess
     processes: Mapping[str, RuntimeProcess]
 
+    def launch(self) -> None:
+        """Start all processes at once: most of them take longer to import what they need than to answer."""
+        for process in (self.oracle, *self.processes.values()):
+            process.launch()
+
     def judged(self, question: Question, gone: Container[str]) -> Iterator[tuple[str, Answer, Answer, Verdict]]:
         """Ask everybody but those who are gone; yield who, what is expected, the answer, and what to think of it.
 
@@ -263,6 +268,8 @@ class _Run:
                 f"validate: no model has a tensor named {min(unknown)!r}; name an input as the model names it"
             )
         total = sum(len(network.stages) for network in networks)
+        if total:
+            self.panel.launch()
         done = 0
         reports = []
         for path, network in zip(paths, found, strict=True):
