@@ -352,7 +352,7 @@ def _node(word: str, size: str | None, found: dict[str, str]) -> tuple[str, dict
         return CONVOLUTIONS[word], attributes, arguments, None
     if word in POOLINGS:
         arguments["kernel_size"] = _numbers(size or "")
-        return _layer(POOLINGS[word], arguments)
+        return _layer(POOLINGS[word], {"norm_type": 2, **arguments} if word == "lppool" else arguments)
     if word in GLOBALS:
         return _layer(GLOBALS[word], {})
     if word in ADAPTIVE:

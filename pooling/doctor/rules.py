@@ -39,6 +39,8 @@ def outcome_of(call: Call) -> Outcome:
             return Outcome("size", [value.shape for value in values], values=values)
     rule = RULES.get(call.operator, None if call.node.layer is None else _pooled)
     missing = ""
+    if call.node.changes and rule not in (_convolution, _transposed, _pooled, _unpooled):
+        raise RuleError(f"{call.operator} has no {next(iter(call.node.changes))}; it has nothing that can be set")
     if rule is not None:
         try:
             return rule(call)
@@ -258,7 +260,12 @@ def _layer(call: Call, shape: Shape) -> Layer:
         if name not in layer.arguments:
             known = ", ".join(each for each in layer.arguments if each in ARGUMENTS)
             raise RuleError(f"{call.operator} has no {name}; it has {known or 'nothing that can be set'}")
-    return type(layer)(**{**layer.arguments, **call.node.changes}) if call.node.changes else layer
+    if not call.node.changes:
+        return layer
+    arguments = {**layer.arguments, **call.node.changes}
+    if arguments.get("stride", 1) is None and "stride" not in call.node.changes:
+        arguments["stride"] = layer.arguments["kernel_size"]  # what it is does not change with the kernel
+    return type(layer)(**arguments)
 
 
 def _pooled(call: Call) -> Outcome:
