@@ -1,9 +1,9 @@
 """Networks as their authors published them, and what others measured on them.
 
 The figures are those of Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill,
-2019), as their repository google-research/receptive_field lists them for the definitions of TF-Slim. Two things of these
-definitions matter: their padding is that of "SAME", which depends on the size, and their ResNets have the stride in the
-last unit of a block, on its 3 x 3 convolution.
+2019), as their repository google-research/receptive_field lists them for the definitions of TF-Slim. Two things of
+these definitions matter: their padding is that of "SAME", which depends on the size, and their ResNets have the stride
+in the last unit of a block, on its 3 x 3 convolution.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def mobilenet_v1() -> str:
 def resnet_v1(units: tuple[int, ...], place: str = "last 3x3") -> str:
     """Bottlenecks (He et al. 2016) with the stride where `place` says.
 
-    ``"last 3x3"`` is TF-Slim: on the 3 x 3 convolution of the last unit of a block. ``"first 1x1"`` is the paper: on the
-    first convolution of the first unit. ``"first 3x3"`` is torchvision, also known as v1.5.
+    ``"last 3x3"`` is TF-Slim: on the 3 x 3 convolution of the last unit of a block. ``"first 1x1"`` is the paper: on
+    the first convolution of the first unit. ``"first 3x3"`` is torchvision, also known as v1.5.
     """
     words, last = ["conv7x64/2p3 pool3/2psame@pool1"], "pool1"
     for block, count in enumerate(units):
@@ -189,5 +189,7 @@ ENDPOINTS: dict[str, tuple[str, dict[str, tuple[int, int, int, int, float]]]] = 
         },
     ),
 }
-"""By network: its layers, and by end-point the receptive field, the effective stride, the effective padding at inputs of
-224 and of 321 pixels, and the billions of operations up to there at 224, a multiply-add being two."""
+"""By network: its layers, and by end-point the receptive field, the effective stride, the effective padding at inputs
+of 224 and of 321 pixels, and the billions of operations up to there at 224, a multiply-add being two."""
+WITH_BIASES = {"vgg_16", "alexnet_v2", "inception_v2", "mobilenet_v1"}
+"""Where these operations hold one addition for each result of a convolution; in all, a pooling has one for each tap."""

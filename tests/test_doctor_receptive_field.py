@@ -315,7 +315,7 @@ def in_torch(torch: Any, step: Step, image: Any) -> Any:
 
 
 def impulses_through(step: Step, maps: Array) -> Array:
-    """Send impulses, (pixels, 1, cells), through a layer of one axis; what comes out is positive where they are felt."""
+    """Send impulses, (pixels, 1, cells), through a layer of one axis; what comes out is positive where they reach."""
     (kernel,), (stride,), (begin,), (end,) = step.kernel, step.stride, step.begin, step.end
     (dilation,) = step.dilation
     reach = dilation * (kernel - 1) + 1
