@@ -86,6 +86,8 @@ class Node:
         Gives the shape and type of each output, for operators without a rule of ours.
     changes : mapping
         Arguments that take the place of others.
+    known : bool
+        Whether the operator exists in this version.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Node:
     layer: Callable[[Shape], Layer] | None = None
     infer: Callable[[Sequence[Tensor | None]], Sequence[tuple[Shape | None, np.dtype[Any] | None]]] | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    known: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,7 +37,7 @@ def outcome_of(call: Call) -> Outcome:
         values = fold(call)
         if values is not None:
             return Outcome("size", [value.shape for value in values], values=values)
-    rule = RULES.get(call.operator, None if call.node.layer is None else _pooled)
+    rule = RULES.get(call.operator, None if call.node.layer is None else _pooled) if call.node.known else None
     missing = ""
     if call.node.changes and rule not in (_convolution, _transposed, _pooled, _unpooled):
         raise RuleError(f"{call.operator} has no {next(iter(call.node.changes))}; it has nothing that can be set")
@@ -865,7 +865,11 @@ def _resize(call: Call) -> Outcome:
         output, ratios = list(shape), {}
         for axis, scale in zip(axes, scales or [], strict=True):
             # In single precision, as the text of the operator and the runtimes have it.
-            output[axis] = math.floor(np.float32(shape[axis]) * scale)
+            with np.errstate(over="ignore"):
+                size = np.float32(shape[axis]) * scale
+            if not np.isfinite(size):
+                raise RuleError(f"its input {shape} would become infinite by scale {float(scale)} on axis {axis}")
+            output[axis] = math.floor(size)
             ratios[axis] = Fraction(float(scale)).limit_denominator(LARGEST_RATIO)
     if min(output, default=1) < 1:
         raise RuleError(f"its input {shape} would become {tuple(output)}; use a larger input")
