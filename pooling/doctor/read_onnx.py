@@ -137,9 +137,7 @@ def _closed(graph: Graph) -> Shape:
     title = f"{graph.name}: its input {graph.input_name!r}"
     flag = "give --input-shape {} (in Python: input_shape={})"
     if declared is None:
-        example = (1, USUAL_CHANNELS, LARGEST_OPSET = 2**31 - 1
-"""The newest that onnx can be asked for."""
-USUAL_SIZE, USUAL_SIZE)
+        example = (1, USUAL_CHANNELS, USUAL_SIZE, USUAL_SIZE)
         raise OpenShapeError(
             f"{title} has no shape in the model; {flag.format('x'.join(map(str, example)), example)}", ()
         )
