@@ -18,8 +18,9 @@ from pooling.export.reading import check_order, external_location, first_line, n
 from pooling.export.repair.scopes import default_opset, is_default, lightened, subgraphs
 from pooling.layers import Layer
 
-from .graph import Graph, Node, Shape, Tensor
+from .graph import Graph
 from .network import Network, NetworkError, OpenShapeError
+from .nodes import Node, Shape, Tensor
 from .values import SMALL
 
 __all__ = ["from_onnx"]
@@ -137,7 +138,7 @@ def _closed(graph: Graph) -> Shape:
     title = f"{graph.name}: its input {graph.input_name!r}"
     flag = "give --input-shape {} (in Python: input_shape={})"
     if declared is None:
-        example = (1, USUAL_CHANNELS, USUAL_SIZE, USUAL_SIZE)
+        example: Shape = (1, USUAL_CHANNELS, USUAL_SIZE, USUAL_SIZE)
         raise OpenShapeError(
             f"{title} has no shape in the model; {flag.format('x'.join(map(str, example)), example)}", ()
         )
@@ -401,7 +402,7 @@ def _array(where: str, tensor: onnx.TensorProto) -> NDArray[Any] | None:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or math.prod(tensor.dims) > SMALL:
         return None
     if not tensor.HasField("raw_data") and not any(len(getattr(tensor, each)) for each in STORED):
-        return np.zeros(tuple(tensor.dims), _dtype(tensor.data_type)) if 0 in tensor.dims else None
+        return np.zeros(0, _dtype(tensor.data_type)) if list(tensor.dims) == [0] else None
     try:
         return numpy_helper.to_array(tensor)
     except Exception as error:  # whatever NumPy makes of too few bytes
