@@ -126,6 +126,21 @@ def test_overhang_and_dropped_cells_are_what_the_last_window_reaches_and_leaves(
 
 
 @given(lines())
+def test_the_formula_is_what_python_evaluates_to_the_size(line: Line) -> None:
+    assume(line.starts())
+    formula, _, result = line.axis.formula.partition(" = ")
+    assert int(result) == eval(formula, {"floor": math.floor, "ceil": math.ceil}) == len(line.starts())
+    assert str(line.size) in formula
+
+
+@given(lines())
+def test_the_share_of_padding_is_the_largest_of_all_windows(line: Line) -> None:
+    assume(line.starts())
+    outside = [sum(not 0 <= tap < line.size for tap in line.taps(start)) for start in line.starts()]
+    assert line.axis.padding_share == pytest.approx(max(outside) / line.kernel)
+
+
+@given(lines())
 def test_an_axis_is_the_identity_or_global_if_its_windows_are(line: Line) -> None:
     starts = line.starts()
     assume(starts)
