@@ -127,6 +127,20 @@ class Axis:
         return max(0, self.input_size - reach)
 
     @property
+    def cut(self) -> int:
+        """Cells of `dropped` that a smaller input would not have: without those that lie between any two windows."""
+        return max(0, self.dropped - max(0, self.stride - self.effective_kernel_size))
+
+    @property
+    def unread_share(self) -> float:
+        """The share of the cells between windows that none of them reads, whatever the size of the input."""
+        if self.adaptive or self.output_size == 1:
+            return 0.0
+        # From window to window taps stand on the same cells again after so many taps.
+        different = self.stride // math.gcd(self.stride, self.dilation)
+        return 1 - min(self.kernel_size, different) / self.stride
+
+    @property
     def padding_share(self) -> float:
         """The largest share of its taps that a window has outside of the input."""
         if self.adaptive:
