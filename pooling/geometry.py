@@ -29,6 +29,7 @@ __all__ = [
     "output_shape",
     "pool_axes",
     "receptive_field",
+    "transposed_axes",
     "unpool_size",
     "window_count",
 ]
@@ -334,7 +335,13 @@ SAME_UPPER, SAME_LOWER, VALID = "same_upper", "same_lower", "valid"
 
 
 def _padding_pairs(
-    function: str, padding: Any, input_size: Sequence[int], effective: Sequence[int], stride: Sequence[int]
+    function: str,
+    padding: Any,
+    input_size: Sequence[int],
+    effective: Sequence[int],
+    stride: Sequence[int],
+    *,
+    largest: int | None = None,
 ) -> list[tuple[int, int]]:
     dimensions = len(input_size)
     if isinstance(padding, str):
@@ -370,7 +377,11 @@ def _padding_pairs(
     for pair, reach, axis in zip(pairs, effective, axis_names(dimensions), strict=True):
         if min(pair) < 0:
             raise ValueError(f"{function}: padding={padding!r} must be at least 0 on axis {axis}, not {min(pair)}")
-        if max(pair) >= reach:
+        if largest is not None and max(pair) > largest:
+            raise ValueError(
+                f"{function}: padding={padding!r} must be at most {largest} on axis {axis}, not {max(pair)}"
+            )
+        if largest is None and max(pair) >= reach:
             raise ValueError(
                 f"{function}: padding={padding!r} must be smaller than the effective kernel size {reach} on axis "
                 f"{axis}; use padding <= {reach - 1}"
@@ -396,8 +407,9 @@ def pool_axes(
     ceil_mode: Any = False,
     *,
     function: str = "output_shape",
+    empty_windows: bool = False,
 ) -> tuple[Axis, ...]:
-    """Lay the windows of a pooling over spatial axes.
+    """Lay the windows of a pooling or convolution over spatial axes.
 
     Parameters
     ----------
@@ -407,6 +419,8 @@ def pool_axes(
         As in `pooling.max_pool2d`.
     function : str
         Named in error sentences.
+    empty_windows : bool
+        Whether windows may hold padding alone, as those of a convolution may.
 
     Returns
     -------
@@ -427,7 +441,8 @@ def pool_axes(
                 f"{function}: {blame} makes the effective kernel size {effective[i]} on axis {axis}, whose input has "
                 f"{input_size[i]} cells; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
             )
-    pairs = _padding_pairs(function, padding, input_size, effective, strides)
+    largest = INT64_MAX if empty_windows else None
+    pairs = _padding_pairs(function, padding, input_size, effective, strides, largest=largest)
     axes = []
     for i, name in enumerate(names):
         size, (begin, end) = input_size[i], pairs[i]
@@ -473,6 +488,74 @@ def global_axes(input_size: Sequence[int], *, function: str = "global_axes") -> 
                 f"{function}: spatial axis {number} of the input has size 0; global pooling needs at least 1 cell"
             )
     return tuple(Axis(size, 1, size, size) for size in input_size)
+
+
+def transposed_axes(
+    input_size: Sequence[int],
+    kernel_size: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    output_padding: Any = 0,
+    output_size: Any = None,
+    *,
+    function: str = "transposed_axes",
+) -> tuple[Axis, ...]:
+    """Lay the windows that a transposed convolution undoes: they take its output, and there is one for each input cell.
+
+    Parameters
+    ----------
+    input_size : sequence of int
+        The spatial sizes of the input of the transposed convolution.
+    kernel_size, stride, padding, dilation
+        Of the convolution that is undone. ``"same_upper"`` and ``"same_lower"`` make the output `stride` times as large.
+    output_padding : int or sequence of int
+        Cells that the output has more at its end.
+    output_size : sequence of int, optional
+        What the output shall have; `padding` then follows, and only its name counts: with ``"same_upper"`` the odd cell
+        of padding is at the end, otherwise at the beginning, as in ONNX.
+    function : str
+        Named in error sentences.
+
+    Returns
+    -------
+    tuple of Axis
+        One for each spatial axis; the output of the transposed convolution is its ``input_size``.
+
+    Examples
+    --------
+    >>> [axis.input_size for axis in transposed_axes((7, 7), 4, 2, 1)]
+    [14, 14]
+    """
+    dimensions = len(input_size)
+    kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
+    strides = per_axis(function, "stride", stride, dimensions)
+    dilations = per_axis(function, "dilation", dilation, dimensions)
+    extras = per_axis(function, "output_padding", output_padding, dimensions, minimum=0)
+    effective = [step * (taps - 1) + 1 for taps, step in zip(kernels, dilations, strict=True)]
+    whole = [(size - 1) * step + reach for size, step, reach in zip(input_size, strides, effective, strict=True)]
+    named = padding if isinstance(padding, str) and padding != VALID else ""
+    wanted = None if output_size is None else per_axis(function, "output_size", output_size, dimensions)
+    if wanted is None and named:
+        wanted = tuple(size * step for size, step in zip(input_size, strides, strict=True))
+    if wanted is None:
+        pairs = _padding_pairs(function, padding, input_size, effective, strides, largest=INT64_MAX)
+        sizes = [size - sum(pair) + extra for size, pair, extra in zip(whole, pairs, extras, strict=True)]
+    else:
+        sizes, pairs = list(wanted), []
+        for size, extra, found in zip(whole, extras, sizes, strict=True):
+            total = max(size + extra - found, 0)
+            smaller, larger = total // 2, total - total // 2
+            pairs.append((smaller, larger) if named == SAME_UPPER else (larger, smaller))
+    axes = []
+    for i, name in enumerate(axis_names(dimensions)):
+        if not 1 <= sizes[i] <= INT64_MAX or input_size[i] < 1:
+            raise ValueError(
+                f"{function}: kernel_size={kernel_size!r}, stride={stride!r} and padding={padding!r} give the output "
+                f"size {sizes[i]} on axis {name}; it must be at least 1 and fit 64 bits"
+            )
+        axes.append(Axis(sizes[i], input_size[i], kernels[i], strides[i], dilations[i], *pairs[i], name=name))
+    return tuple(axes)
 
 
 def fractional_sizes(

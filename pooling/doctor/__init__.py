@@ -15,6 +15,16 @@
 
 from .examine import Examination, examine
 from .findings import Finding
-from .network import Network, NetworkError, Stage, read
+from .network import Network, NetworkError, OpenShapeError, ReceptiveField, Stage, read
 
-__all__ = ["Examination", "Finding", "Network", "NetworkError", "Stage", "examine", "read"]
+__all__ = [
+    "Examination",
+    "Finding",
+    "Network",
+    "NetworkError",
+    "OpenShapeError",
+    "ReceptiveField",
+    "Stage",
+    "examine",
+    "read",
+]

@@ -1,0 +1,344 @@
+"""A network without a size, and the walk that gives every stage its shape at one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pooling import geometry
+from pooling.geometry import Axis
+from pooling.layers import Layer
+
+from . import receptive_field
+from .network import Network, NetworkError, Stage
+from .receptive_field import UnfollowedError, View
+
+__all__ = ["Call", "Graph", "Node", "Outcome", "RuleError", "Tensor"]
+
+Shape = tuple[int, ...]
+FLOAT = np.dtype(np.float32)
+ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+"""What can be changed of a stage."""
+
+
+class RuleError(ValueError):
+    """Why a stage does not work, in a sentence that does not name it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """What is known of a tensor at one input size.
+
+    Attributes
+    ----------
+    shape : tuple of int or None
+        None where it is not known.
+    dtype : numpy.dtype or None
+        None where NumPy has no such type, or where it is not known.
+    view : View, optional
+        What it shows of the input, where it has spatial axes.
+    source : str
+        The stage that it comes from, or the network's input; empty for what no data is in: weights and sizes.
+    value : array, optional
+        Of small tensors that no data is in.
+    weights : mapping
+        By name, how many trained numbers it is made of.
+    """
+
+    shape: Shape | None
+    dtype: np.dtype[Any] | None = FLOAT
+    view: View | None = None
+    source: str = ""
+    value: NDArray[Any] | None = None
+    weights: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> Shape:
+        """The spatial sizes."""
+        return () if self.view is None or self.shape is None else tuple(self.shape[axis] for axis in self.view.axes)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One step of a network, at any size.
+
+    Attributes
+    ----------
+    name, operator : str
+        As the stage has them.
+    inputs, outputs : tuple of str
+        Names of tensors; an empty name is an input that is left out.
+    attributes : mapping
+        By their names in ONNX.
+    opset : int
+        Version of the operator.
+    layer : callable, optional
+        Gives the layer of a pooling node for the shape of its input.
+    infer : callable, optional
+        Gives the shape and type of each output, for operators without a rule of ours.
+    changes : mapping
+        Arguments that take the place of others.
+    """
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    opset: int = 0
+    layer: Callable[[Shape], Layer] | None = None
+    infer: Callable[[Sequence[Tensor | None]], Sequence[tuple[Shape | None, np.dtype[Any] | None]]] | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A node at one input size: what a rule is given."""
+
+    node: Node
+    tensors: tuple[Tensor | None, ...]
+
+    @property
+    def operator(self) -> str:
+        """The operator."""
+        return self.node.operator
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """Return the value of an attribute."""
+        return self.node.attributes.get(name, default)
+
+    def tensor(self, number: int) -> Tensor | None:
+        """Return an input, None where it is left out."""
+        return self.tensors[number] if number < len(self.tensors) else None
+
+    def shape(self, number: int) -> Shape:
+        """Return the shape of an input, which must be known."""
+        tensor = self.tensor(number)
+        if tensor is None:
+            raise RuleError(f"it has no input {number}; {self.operator} needs one")
+        if tensor.shape is None:
+            raise UnknownShapeError(self.node.inputs[number])
+        return tensor.shape
+
+    def value(self, number: int, name: str = "") -> list[int] | None:
+        """Return integers that are an input, or in early opsets an attribute; None where there are none."""
+        tensor = self.tensor(number)
+        if tensor is None:
+            given = self.attribute(name) if name else None
+            return None if given is None else list(given)
+        if tensor.value is None:
+            raise UnknownShapeError(self.node.inputs[number])
+        if tensor.value.dtype.kind not in "iu":
+            raise RuleError(f"its input {self.node.inputs[number]!r} must hold integers, not {tensor.value.dtype.name}")
+        return [int(each) for each in tensor.value.ravel()]
+
+    @property
+    def view(self) -> View | None:
+        """What the first input shows of the network's input."""
+        tensor = self.tensor(0)
+        return None if tensor is None else tensor.view
+
+
+class UnknownShapeError(Exception):
+    """A tensor whose shape or value a rule needs is not known."""
+
+    def __init__(self, tensor: str) -> None:
+        super().__init__(tensor)
+        self.tensor = tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a rule makes of a call; attributes as those of a stage."""
+
+    kind: str
+    shapes: Sequence[Shape | None]
+    view: View | None = None
+    axes: tuple[Axis, ...] = ()
+    layer: Layer | None = None
+    macs: int = 0
+    free_parameters: int = 0
+    """Trained numbers of a node whose weights follow from the size of its input."""
+    dtypes: Sequence[np.dtype[Any] | None] = ()
+    values: Sequence[NDArray[Any] | None] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network without a size.
+
+    Attributes
+    ----------
+    name, input_name : str
+        As the network has them.
+    nodes : tuple of Node
+        Each behind those that it reads from.
+    constants : mapping
+        Tensors that come with the network, by name.
+    outputs : tuple of str
+        Tensors that leave the network.
+    declared : tuple of int or str, or None
+        What the model says of the shape of its input.
+    dtype : numpy.dtype or None
+        Of the input.
+    spatial : tuple of int
+        Where the spatial axes of the input stand; empty for those behind batch and channels.
+    """
+
+    name: str
+    input_name: str
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+    declared: tuple[int | str, ...] | None = None
+    dtype: np.dtype[Any] | None = FLOAT
+    spatial: Shape = ()
+    opset: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def edited(self, changes: Mapping[str, Mapping[str, Any]]) -> Graph:
+        """Return the graph with other arguments of some nodes."""
+        for name, arguments in changes.items():
+            for argument in arguments:
+                if argument not in ARGUMENTS:
+                    raise NetworkError(
+                        f"{name}.{argument} cannot be set; what can be set of a stage is {', '.join(ARGUMENTS)}", name
+                    )
+        nodes = tuple(
+            replace(node, changes={**node.changes, **changes[node.name]}) if node.name in changes else node
+            for node in self.nodes
+        )
+        return replace(self, nodes=nodes)
+
+    def walked(self, input_shape: Shape) -> Network:
+        """Give every stage its shape."""
+        shape = self._checked(input_shape)
+        spatial = self.spatial or (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
+        view = receptive_field.pixels(spatial) if spatial else None
+        tensors = dict(self.constants)
+        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
+        stages: list[Stage] = []
+        counted: set[str] = set()
+        for node in self.nodes:
+            stage = _step(node, tensors, counted)
+            if stage is not None:
+                stages.append(stage)
+        leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
+        outputs = tuple(name for name in leaving if name and name != self.input_name)
+        return Network(self.name, self.input_name, shape, tuple(stages), outputs, self.opset, self.notes, spatial, self)
+
+    def _checked(self, input_shape: Shape) -> Shape:
+        try:
+            shape = geometry.per_axis_shape(self.name, input_shape)
+            geometry.check_total(self.name, shape, 1)
+        except TypeError:
+            raise
+        except ValueError as error:
+            raise NetworkError(str(error)) from error
+        if not shape or 0 in shape:
+            raise NetworkError(
+                f"{self.name}: input_shape={shape} must have at least one axis and no size 0; give one such as 1x3x224x224"
+            )
+        if self.declared is not None and len(shape) != len(self.declared):
+            raise NetworkError(
+                f"{self.name}: input_shape={shape} has {len(shape)} axes, but the input {self.input_name!r} of the model "
+                f"has {len(self.declared)}: {'x'.join(map(str, self.declared))}"
+            )
+        return shape
+
+
+def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | None:
+    """Work out what a node gives; return a stage where data passes through it."""
+    from .rules import outcome_of
+
+    given = tuple(tensors.get(name, Tensor(None, None)) if name else None for name in node.inputs)
+    call = Call(node, given)
+    sources = tuple(dict.fromkeys(tensor.source for tensor in given if tensor is not None and tensor.source))
+    try:
+        result = outcome_of(call)
+        if not sources or result.kind == "size":
+            _keep(node, result, tensors, given)
+            return None
+        for shape in result.shapes:
+            if shape is not None:
+                geometry.check_total(node.operator, shape, 16)
+    except (RuleError, ValueError, TypeError, OverflowError) as error:
+        sentence = str(error).removeprefix(f"{node.operator}: ")
+        raise NetworkError(f"stage {node.name!r} ({node.operator}): {sentence}", node.name) from error
+    dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
+    for number, name in enumerate(node.outputs):
+        if name:
+            shape = result.shapes[number] if number < len(result.shapes) else None
+            view = result.view if shape is not None and shape == result.shapes[0] else None
+            view = view or (_same_cells(result, shape) if shape is not None else None)
+            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name)
+    parameters = result.free_parameters
+    for tensor in given:
+        for name, number in (tensor.weights if tensor is not None else {}).items():
+            if name not in counted:
+                counted.add(name)
+                parameters += number
+    output = result.shapes[0] if result.shapes else None
+    main = next((tensor for tensor in given if tensor is not None and tensor.source), None)
+    first = given[0] if given and given[0] is not None and given[0].source else main
+    view = result.view
+    seen = None
+    if view is not None and output is not None:
+        seen = receptive_field.summary(view, [output[axis] for axis in view.axes])
+    lost = view.lost if view is not None and seen is None else ""
+    return Stage(
+        node.name,
+        node.operator,
+        result.kind,
+        sources,
+        (first.shape if first is not None else None) or (),
+        output or (),
+        result.axes,
+        result.layer,
+        seen,
+        result.macs,
+        parameters,
+        _bytes(result, dtypes),
+        view.axes if view is not None else (),
+        "; ".join(filter(None, (result.note, lost))),
+    )
+
+
+def _same_cells(result: Outcome, shape: Shape) -> View | None:
+    """Return the view of another output that has the same spatial sizes, such as a part of Split."""
+    view, first = result.view, result.shapes[0]
+    if view is None or first is None or len(shape) != len(first):
+        return None
+    return view if all(shape[axis] == first[axis] for axis in view.axes) else None
+
+
+def _bytes(result: Outcome, dtypes: Sequence[np.dtype[Any] | None]) -> int:
+    total = 0
+    for number, shape in enumerate(result.shapes[:1]):
+        dtype = dtypes[min(number, len(dtypes) - 1)] or FLOAT
+        if shape is not None:
+            size = 1
+            for each in shape:
+                size *= each
+            total += size * dtype.itemsize
+    return total
+
+
+def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:
+    """Keep what no data is in: weights, and sizes that the model works out."""
+    weights = {name: number for tensor in given if tensor is not None for name, number in tensor.weights.items()}
+    dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else None,)
+    for number, name in enumerate(node.outputs):
+        if name:
+            value = result.values[number] if number < len(result.values) else None
+            shape = result.shapes[number] if number < len(result.shapes) else None
+            dtype = value.dtype if value is not None else dtypes[min(number, len(dtypes) - 1)]
+            tensors[name] = Tensor(shape if value is None else value.shape, dtype, value=value, weights=weights)
+
+
+__all__ += ["UnfollowedError", "UnknownShapeError"]
