@@ -225,6 +225,18 @@ class Axis:
         cells = (outputs * self.stride - self.pad_begin)[:, np.newaxis] + tap * self.dilation
         return np.where((cells >= 0) & (cells < self.input_size), cells, -1)
 
+    def windows_at(self, cell: int) -> range:
+        """Return the windows of a regular axis that have a tap on a cell, as if the map had no end."""
+        place, common = cell + self.pad_begin, math.gcd(self.stride, self.dilation)
+        if place % common:
+            return range(0)
+        # The taps that meet a cell lie so far apart.
+        apart = self.stride // common
+        tap = place // common * pow(self.dilation // common, -1, apart) % apart
+        window = (place - tap * self.dilation) // self.stride
+        count = max(0, (self.kernel_size - 1 - tap) // apart + 1)
+        return range(window, window - count * (self.dilation // common), -(self.dilation // common))
+
     def border_windows(self, *, count_include_pad: bool = False) -> Windows:
         """Cut the windows outside `interior`, in the order of their outputs."""
         begin, end = self.interior
@@ -508,7 +520,8 @@ def transposed_axes(
     input_size : sequence of int
         The spatial sizes of the input of the transposed convolution.
     kernel_size, stride, padding, dilation
-        Of the convolution that is undone. ``"same_upper"`` and ``"same_lower"`` make the output `stride` times as large.
+        Of the convolution that is undone. ``"same_upper"`` and ``"same_lower"`` make the output `stride` times
+        as large.
     output_padding : int or sequence of int
         Cells that the output has more at its end.
     output_size : sequence of int, optional

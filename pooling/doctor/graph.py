@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +23,8 @@ __all__ = ["Call", "Graph", "Node", "Outcome", "RuleError", "Tensor"]
 
 Shape = tuple[int, ...]
 FLOAT = np.dtype(np.float32)
+BLAMED = re.compile(r"^(?:layer_from_node: \w+ node (?:with output )?('(?:[^'\\\\]|\\\\.)*'|\"[^\"]*\"): )?(?:\w+: )?")
+"""Who speaks in the sentences of others; ours name the stage."""
 ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 """What can be changed of a stage."""
 
@@ -200,6 +204,8 @@ class Graph:
     spatial: Shape = ()
     opset: int | None = None
     notes: tuple[str, ...] = ()
+    others: Mapping[str, tuple[tuple[int | str, ...] | None, np.dtype[Any] | None]] = field(default_factory=dict)
+    """Other inputs: what the model says of their shapes, and their types."""
 
     def edited(self, changes: Mapping[str, Mapping[str, Any]]) -> Graph:
         """Return the graph with other arguments of some nodes."""
@@ -222,6 +228,20 @@ class Graph:
         view = receptive_field.pixels(spatial) if spatial else None
         tensors = dict(self.constants)
         tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
+        named = {
+            name: size
+            for name, size in zip(self.declared or (), shape, strict=False)
+            if isinstance(name, str) and name != "?"
+        }
+        for name, (declared, dtype) in self.others.items():
+            sizes = [
+                named.get(size, 1 if place == 0 else size) if isinstance(size, str) else size
+                for place, size in enumerate(declared or ())
+            ]
+            known = tuple(size for size in sizes if isinstance(size, int))
+            tensors[name] = Tensor(
+                known if declared is not None and len(known) == len(sizes) else None, dtype, None, name
+            )
         stages: list[Stage] = []
         counted: set[str] = set()
         for node in self.nodes:
@@ -242,12 +262,13 @@ class Graph:
             raise NetworkError(str(error)) from error
         if not shape or 0 in shape:
             raise NetworkError(
-                f"{self.name}: input_shape={shape} must have at least one axis and no size 0; give one such as 1x3x224x224"
+                f"{self.name}: input_shape={shape} must have at least one axis and no size 0; give one such as "
+                "1x3x224x224"
             )
         if self.declared is not None and len(shape) != len(self.declared):
             raise NetworkError(
-                f"{self.name}: input_shape={shape} has {len(shape)} axes, but the input {self.input_name!r} of the model "
-                f"has {len(self.declared)}: {'x'.join(map(str, self.declared))}"
+                f"{self.name}: input_shape={shape} has {len(shape)} axes, but the input {self.input_name!r} of the "
+                f"model has {len(self.declared)}: {'x'.join(map(str, self.declared))}"
             )
         return shape
 
@@ -268,7 +289,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
             if shape is not None:
                 geometry.check_total(node.operator, shape, 16)
     except (RuleError, ValueError, TypeError, OverflowError) as error:
-        sentence = str(error).removeprefix(f"{node.operator}: ")
+        sentence = BLAMED.sub("", str(error))
         raise NetworkError(f"stage {node.name!r} ({node.operator}): {sentence}", node.name) from error
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
     for number, name in enumerate(node.outputs):
@@ -278,7 +299,9 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
             view = view or (_same_cells(result, shape) if shape is not None else None)
             tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name)
     parameters = result.free_parameters
-    for tensor in given:
+    # What follows are running means and variances, which are not trained.
+    trained = given[:3] if node.operator == "BatchNormalization" else given
+    for tensor in trained:
         for name, number in (tensor.weights if tensor is not None else {}).items():
             if name not in counted:
                 counted.add(name)
@@ -322,10 +345,7 @@ def _bytes(result: Outcome, dtypes: Sequence[np.dtype[Any] | None]) -> int:
     for number, shape in enumerate(result.shapes[:1]):
         dtype = dtypes[min(number, len(dtypes) - 1)] or FLOAT
         if shape is not None:
-            size = 1
-            for each in shape:
-                size *= each
-            total += size * dtype.itemsize
+            total += math.prod(shape) * dtype.itemsize
     return total
 
 
@@ -338,6 +358,8 @@ def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequen
             value = result.values[number] if number < len(result.values) else None
             shape = result.shapes[number] if number < len(result.shapes) else None
             dtype = value.dtype if value is not None else dtypes[min(number, len(dtypes) - 1)]
+            if node.operator == "ConstantOfShape" and shape and dtype is not None and dtype.kind == "f":
+                weights = {name: math.prod(shape)}  # a weight that the model makes instead of holding it
             tensors[name] = Tensor(shape if value is None else value.shape, dtype, value=value, weights=weights)
 
 

@@ -5,7 +5,7 @@ A list has one word for each layer, first layer first::
     conv7x64/2p3 pool3/2p1 conv3 conv3/2x128 conv3+conv2 avgpool2 global fc1000
 
 ===========================  ======================================================================================
-``conv3``                    convolution with a 3 x 3 kernel (3 or 3 x 3 x 3 where the input has one or three spatial axes)
+``conv3``                    convolution with a 3 x 3 kernel, 3 or 3 x 3 x 3 on one or three spatial axes
 ``dwconv3``                  depthwise: as many groups as channels
 ``deconv4/2p1``              transposed convolution
 ``pool3`` or ``maxpool3``    max pooling; ``avgpool``, ``minpool``, ``lppool``, ``blurpool``, ``maxblurpool`` alike
@@ -36,8 +36,8 @@ Behind that, in any order and without a space:
 ``@a``        name of the result; without it layers are ``conv1``, ``conv2``, ``pool1``, ... ``add1``, ``cat1``
 ============  =====================================================================================================
 
-Kernel, stride, padding and dilation take one number, or one for each axis: ``conv1,7``, ``p0,3``. Convolutions and dense
-layers have a bias.
+Kernel, stride, padding and dilation take one number, or one for each axis: ``conv1,7``, ``p0,3``. Convolutions
+and dense layers have a bias.
 """
 
 from __future__ import annotations
@@ -172,10 +172,10 @@ HEAD = re.compile(rf"(?P<word>{'|'.join(sorted(WORDS, key=len, reverse=True))})(
 REFERENCE = re.compile(r"([<+|@])([^<+|@\s]+)")
 
 ALLOWED = {
-    **dict.fromkeys(("conv",), {"stride", "padding", "dilation", "channels", "groups"}),
+    **{key: {"stride", "padding", "dilation", "channels", "groups"} for key in ("conv",)},
     "dwconv": {"stride", "padding", "dilation"},
     "deconv": {"stride", "padding", "dilation", "channels", "groups", "output_padding"},
-    **dict.fromkeys(("pool", "maxpool", "minpool", "avgpool", "lppool"), {"stride", "padding", "dilation", "ceil"}),
+    **{key: {"stride", "padding", "dilation", "ceil"} for key in ("pool", "maxpool", "minpool", "avgpool", "lppool")},
     "blurpool": {"stride", "padding"},
     "maxblurpool": {"stride", "padding"},
 }
@@ -242,7 +242,7 @@ class _Builder:
             raise NetworkError(f"{where} is not understood from {text[position:]!r} on; see the grammar of layer lists")
         if (size is None) == (word in SIZED):
             raise NetworkError(f"{where} must {'have' if size is None else 'not have'} a number behind {word}")
-        if ":" in (size or "") and word != "pad" or "," in (size or "") and word in ("fc", *BLOCKS):
+        if (":" in (size or "") and word != "pad") or ("," in (size or "") and word in ("fc", *BLOCKS)):
             raise NetworkError(
                 f"{where} has {size!r} behind {word}; give {'one number' if word in ('fc', *BLOCKS) else 'numbers'}"
             )
@@ -352,7 +352,7 @@ def _node(word: str, size: str | None, found: dict[str, str]) -> tuple[str, dict
         return CONVOLUTIONS[word], attributes, arguments, None
     if word in POOLINGS:
         arguments["kernel_size"] = _numbers(size or "")
-        return _layer(POOLINGS[word], arguments)
+        return _layer(POOLINGS[word], {"norm_type": 2, **arguments} if word == "lppool" else arguments)
     if word in GLOBALS:
         return _layer(GLOBALS[word], {})
     if word in ADAPTIVE:

@@ -9,7 +9,7 @@ those of Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Ne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -66,12 +66,15 @@ class Line:
         seen = self.phases[phase]
         return seen and (seen[0] + turns * self.step, seen[1] + turns * self.step)
 
-    def seen_from(self, cells: Iterable[int]) -> Interval | None:
-        """Return the interval that several cells see together."""
-        seen = [interval for cell in cells if (interval := self[cell])]
+    def seen_from(self, cells: range) -> Interval | None:
+        """Return the interval that evenly spaced cells see together."""
+        # Beyond one period, only those at the ends can see more.
+        period = len(self.phases)
+        ends = (*cells[:period], *cells[period:][-period:])
+        seen = [interval for cell in ends if (interval := self[cell])]
         return (min(first for first, _ in seen), max(last for _, last in seen)) if seen else None
 
-    def through(self, period: int, step: int, cells: Callable[[int], Iterable[int]]) -> Line:
+    def through(self, period: int, step: int, cells: Callable[[int], range]) -> Line:
         """Return the fields one stage further.
 
         Parameters
@@ -154,41 +157,16 @@ def windows(paths: Paths, axis: Axis) -> Paths:
 def shifted(paths: Paths, kernel_size: int, stride: int, dilation: int, begin: int) -> Paths:
     """Follow fields through windows that begin `begin` cells before the map; a negative number crops."""
 
-    def through(line: Line) -> Line:
-        def cells(output: int) -> Iterator[int]:
-            # Beyond one period only the outermost taps can see more.
-            start, several = output * stride - begin, min(kernel_size, len(line.phases))
-            for tap in range(several):
-                yield start + tap * dilation
-                yield start + (kernel_size - 1 - tap) * dilation
+    def cells(output: int) -> range:
+        start = output * stride - begin
+        return range(start, start + kernel_size * dilation, dilation)
 
-        return line.through(1, stride, cells)
-
-    return tuple(map(through, paths))
+    return tuple(line.through(1, stride, cells) for line in paths)
 
 
 def transposed(paths: Paths, axis: Axis) -> Paths:
     """Follow fields through a transposed convolution, which undoes the windows of `axis`."""
-
-    def through(line: Line) -> Line:
-        def cells(output: int) -> Iterator[int]:
-            # The taps that meet a cell lie so far apart, and so do the cells that they meet.
-            apart = axis.stride // math.gcd(axis.stride, axis.dilation)
-            place = output + axis.pad_begin
-            found = [
-                tap for tap in range(min(apart, axis.kernel_size)) if (place - tap * axis.dilation) % axis.stride == 0
-            ]
-            for tap in found:
-                last = (axis.kernel_size - 1 - tap) // apart
-                several = min(last + 1, len(line.phases))
-                for number in (*range(several), *range(last + 1 - several, last + 1)):
-                    yield (place - (tap + number * apart) * axis.dilation) // axis.stride
-
-        if axis.stride > LONGEST_PERIOD:
-            raise UnfollowedError(f"fields repeat after {axis.stride} cells only")
-        return line.through(axis.stride, 1, cells)
-
-    return tuple(map(through, paths))
+    return tuple(line.through(axis.stride, 1, axis.windows_at) for line in paths)
 
 
 def adaptive(paths: Paths, axis: Axis) -> Paths:
@@ -196,19 +174,13 @@ def adaptive(paths: Paths, axis: Axis) -> Paths:
     common = math.gcd(axis.input_size, axis.output_size)
     period, step = axis.output_size // common, axis.input_size // common
 
-    def through(line: Line) -> Line:
-        def cells(output: int) -> Iterator[int]:
-            first, stop = output * step // period, -(-(output + 1) * step // period)
-            several = min(stop - first, len(line.phases))
-            yield from range(first, first + several)
-            yield from range(stop - several, stop)
+    def cells(output: int) -> range:
+        return range(output * step // period, -(-(output + 1) * step // period))
 
-        return line.through(period, step, cells)
-
-    return tuple(map(through, paths))
+    return tuple(line.through(period, step, cells) for line in paths)
 
 
-def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Fraction], Iterable[int]]) -> Paths:
+def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Fraction], range]) -> Paths:
     """Follow fields through a resize.
 
     Parameters
@@ -221,8 +193,6 @@ def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Frac
         The cells that are read for an input coordinate.
     """
     period, step = scale.denominator, scale.numerator
-    if period > LONGEST_PERIOD:
-        raise UnfollowedError(f"fields repeat after {period} cells only")
     return tuple(line.through(period, step, lambda output: taps(output * scale + shift)) for line in paths)
 
 

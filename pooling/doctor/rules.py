@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 
 import pooling
 from pooling import geometry
-from pooling.geometry import Axis
 from pooling.layers import Layer
 
 from . import receptive_field
@@ -41,6 +39,8 @@ def outcome_of(call: Call) -> Outcome:
             return Outcome("size", [value.shape for value in values], values=values)
     rule = RULES.get(call.operator, None if call.node.layer is None else _pooled)
     missing = ""
+    if call.node.changes and rule not in (_convolution, _transposed, _pooled, _unpooled):
+        raise RuleError(f"{call.operator} has no {next(iter(call.node.changes))}; it has nothing that can be set")
     if rule is not None:
         try:
             return rule(call)
@@ -260,7 +260,12 @@ def _layer(call: Call, shape: Shape) -> Layer:
         if name not in layer.arguments:
             known = ", ".join(each for each in layer.arguments if each in ARGUMENTS)
             raise RuleError(f"{call.operator} has no {name}; it has {known or 'nothing that can be set'}")
-    return type(layer)(**{**layer.arguments, **call.node.changes}) if call.node.changes else layer
+    if not call.node.changes:
+        return layer
+    arguments = {**layer.arguments, **call.node.changes}
+    if arguments.get("stride", 1) is None and "stride" not in call.node.changes:
+        arguments["stride"] = layer.arguments["kernel_size"]  # what it is does not change with the kernel
+    return type(layer)(**arguments)
 
 
 def _pooled(call: Call) -> Outcome:
@@ -276,10 +281,8 @@ def _pooled(call: Call) -> Outcome:
         why = "the windows of fractional pooling are drawn for each map"
         return Outcome("pooling", [output, output], _lost(view, why), layer=layer)
     axes = layer.axes(shape)
-    is_global = (
-        layer.operator.startswith("global_")
-        or all(axis.is_global for axis in axes)
-        and (layer.operator.startswith(("adaptive_", "gem_")))
+    is_global = layer.operator.startswith("global_") or (
+        all(axis.is_global for axis in axes) and (layer.operator.startswith(("adaptive_", "gem_")))
     )
     view = _along(view, lambda paths, i: receptive_field.windows(paths, axes[i]))
     return Outcome("global" if is_global else "pooling", [output, output], view, axes, layer)
@@ -291,7 +294,7 @@ for _operator in ("MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAv
 
 @_rule("MaxUnpool")
 def _unpooled(call: Call) -> Outcome:
-    shape, sizes = _spatial(call)
+    shape, _ = _spatial(call)
     layer = _layer(call, shape)
     axes = layer.axes(shape)
     output = layer.output_shape(shape)
@@ -320,11 +323,11 @@ def _regions(call: Call) -> Outcome:
 
 
 _CELL_BY_CELL = """
-    Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Dropout
-    DynamicQuantizeLinear Elu Erf Exp Floor Gelu GroupNormalization HardSigmoid HardSwish Hardmax Identity
+    Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear
+    Dropout DynamicQuantizeLinear Elu Erf Exp Floor Gelu GroupNormalization HardSigmoid HardSwish Hardmax Identity
     InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Log LogSoftmax LpNormalization
-    MeanVarianceNormalization Mish Neg Not QuantizeLinear RMSNormalization Reciprocal Relu Round Selu Shrink Sigmoid Sign
-    Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu
+    MeanVarianceNormalization Mish Neg Not QuantizeLinear RMSNormalization Reciprocal Relu Round Selu Shrink Sigmoid
+    Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu
 """
 _OF_THE_WHOLE_MAP = {"GroupNormalization", "InstanceNormalization", "MeanVarianceNormalization"}
 _INTEGER_RESULT = {"QuantizeLinear": np.uint8, "DynamicQuantizeLinear": np.uint8, "IsNaN": np.bool_, "IsInf": np.bool_}
@@ -348,10 +351,14 @@ def _cell_by_cell(call: Call) -> Outcome:
     return Outcome("elementwise", [shape, shape], view, free_parameters=trained, dtypes=dtypes, note=note)
 
 
-@_rule(
-    *"Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or".split(),
-    *"PRelu Pow QLinearAdd Sub Sum Where Xor".split(),
-)
+_COMBINED = """
+    Add And BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or
+    PRelu Pow Sub Sum Where Xor
+"""
+_TRUTHS = {"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"}
+
+
+@_rule(*_COMBINED.split())
 def _combined(call: Call) -> Outcome:
     given = [(number, tensor) for number, tensor in enumerate(call.tensors) if tensor is not None]
     if not given:
@@ -360,8 +367,9 @@ def _combined(call: Call) -> Outcome:
     output = _broadcast(call, shapes)
     parts = [tensor for _, tensor in given if tensor.source]
     kind = "merge" if len(parts) > 1 else "elementwise"
-    compares = call.operator in ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor")
-    dtypes = [np.dtype(np.bool_)] if compares else [given[-1][1].dtype] if call.operator == "Where" else []
+    dtypes: list[np.dtype[Any] | None] = [given[-1][1].dtype] if call.operator == "Where" else []
+    if call.operator in _TRUTHS:
+        dtypes = [np.dtype(np.bool_)]
     return Outcome(kind, [output], _of_parts(parts, output), dtypes=dtypes)
 
 
@@ -383,8 +391,9 @@ def _broadcast(call: Call, shapes: Sequence[Shape]) -> Shape:
         if len(larger) > 1:
             told = " and ".join(map(str, dict.fromkeys(shapes)))
             raise RuleError(
-                f"its inputs have shapes {told}, which do not fit together: sizes {' and '.join(map(str, sorted(larger)))} "
-                f"meet on axis {max(map(len, shapes)) - place}; make the branches equally large"
+                f"its inputs have shapes {told}, which do not fit together: sizes "
+                f"{' and '.join(map(str, sorted(larger)))} meet on axis {max(map(len, shapes)) - place}; make the "
+                "branches equally large"
             )
         output.append(larger.pop() if larger else 1)
     return tuple(reversed(output))
@@ -444,8 +453,8 @@ def _concatenated(call: Call) -> Outcome:
                 else "their ranks differ"
             )
             raise RuleError(
-                f"its inputs have shapes {shapes[0]} and {shape}, which do not fit together along axis {axis}: {where}; "
-                "make the branches equally large"
+                f"its inputs have shapes {shapes[0]} and {shape}, which do not fit together along axis {axis}: "
+                f"{where}; make the branches equally large"
             )
     output = (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
     parts = [tensor for _, tensor in given if tensor.source]
@@ -564,8 +573,8 @@ def _reshape(call: Call) -> Outcome:
         output[output.index(-1)] = total // known
     if math.prod(output) != total:
         raise RuleError(
-            f"its input {shape} has {total} elements, but shape={wanted} asks for {_told(output, wanted, known)}; a shape "
-            "that is written into the model holds for one input size only"
+            f"its input {shape} has {total} elements, but shape={wanted} asks for {_told(output, wanted, known)}; a "
+            "shape that is written into the model holds for one input size only"
         )
     return Outcome("reshape", [tuple(output)], _moved(call.view, _matching(shape, tuple(output))))
 
@@ -833,8 +842,8 @@ def _block(call: Call) -> tuple[Shape, int]:
     return shape, block
 
 
-def _floor(place: Fraction) -> tuple[int]:
-    return (math.floor(place),)
+def _floor(place: Fraction) -> range:
+    return range(math.floor(place), math.floor(place) + 1)
 
 
 @_rule("Resize", "Upsample")
@@ -860,8 +869,8 @@ def _resize(call: Call) -> Outcome:
             ratios[axis] = Fraction(float(scale)).limit_denominator(LARGEST_RATIO)
     if min(output, default=1) < 1:
         raise RuleError(f"its input {shape} would become {tuple(output)}; use a larger input")
-    mode = _name(call, "mode", "nearest")
-    place = _name(call, "coordinate_transformation_mode", "half_pixel")
+    mode = call.attribute("mode", "nearest")
+    place = call.attribute("coordinate_transformation_mode", "half_pixel")
     if call.operator == "Upsample" or call.node.opset == 10:
         place = "asymmetric"
     view = call.view
@@ -880,10 +889,6 @@ def _resize(call: Call) -> Outcome:
 
 LARGEST_RATIO = 1024
 """Denominators of scales, which models write in single precision."""
-
-
-def _name(call: Call, name: str, default: str) -> str:
-    return str(call.attribute(name, default))
 
 
 def _target(call: Call, shape: Shape) -> tuple[list[np.float32] | None, list[int] | None, list[int]]:
@@ -937,31 +942,28 @@ def _coordinates(place: str, ratio: Fraction, size: int, output: int) -> tuple[F
     raise UnfollowedError(f"coordinate_transformation_mode is {place}")
 
 
-def _taps(call: Call, mode: str, ratio: Fraction) -> Callable[[Fraction], Iterable[int]]:
+def _taps(call: Call, mode: str, ratio: Fraction) -> Callable[[Fraction], range]:
+    """Return what gives the cells that are read for an input coordinate."""
     half = Fraction(1, 2)
     if mode == "nearest":
-        rounding = (
-            "floor"
-            if call.operator == "Upsample" or call.node.opset == 10
-            else _name(call, "nearest_mode", "round_prefer_floor")
-        )
-        match rounding:
+        old = call.operator == "Upsample" or call.node.opset == 10
+        match "floor" if old else call.attribute("nearest_mode", "round_prefer_floor"):
             case "floor":
                 return _floor
             case "ceil":
-                return lambda place: (math.ceil(place),)
+                return lambda place: _floor(Fraction(math.ceil(place)))
             case "round_prefer_ceil":
-                return lambda place: (math.floor(place + half),)
-        return lambda place: (math.ceil(place - half),)
+                return lambda place: _floor(place + half)
+        return lambda place: _floor(Fraction(math.ceil(place - half)))
     reach = Fraction(2 if mode == "cubic" else 1)
-    if call.attribute("antialias", 0) and ratio < 1:
-        reach /= ratio
+    shrinks = call.attribute("antialias", 0) and ratio < 1
 
-    def between(place: Fraction) -> Iterator[int]:
+    def between(place: Fraction) -> range:
         # What lies exactly `reach` away has weight 0; so have the neighbours of a cell that is met.
-        if place.denominator == 1 and reach <= 2:
-            return iter((int(place),))
-        return iter((math.floor(place - reach) + 1, math.ceil(place + reach) - 1))
+        if place.denominator == 1 and not shrinks:
+            return range(int(place), int(place) + 1)
+        far = reach / ratio if shrinks else reach
+        return range(math.floor(place - far) + 1, math.ceil(place + far))
 
     return between
 
