@@ -335,7 +335,7 @@ def _vanishes(case: Case) -> Iterator[Finding]:
     at = case.objects.footprints[first]
     two = _first_below(case, head, 2)
     steps = brief([cells(Fraction(size) / each) for size, each in zip(case.objects.size, at.resolved, strict=True)])
-    earlier = f" (below two cells it was since {two})" if two != first else ""
+    earlier = f" (less than two since {two})" if two != first else ""
     last = "" if first == head.stage else f"; {_covered(head.resolved)} is left at {head.stage}, which the output is read from"
     yield Finding(
         "D201",
@@ -454,7 +454,7 @@ def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
     reached = [each for each in reached if each[1] >= goal][:1] or reached[-1:]
     for written, left, cost in reached:
         price = f", for {cost:.1f} times the multiply-adds" if cost else ""
-        yield f"reduce early downsampling: {written} leaves {cells(left)} cells{price}"
+        yield f"reduce early downsampling: {written} leaves {cells(left)} cell{'' if left == 1 else 's'} there{price}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -705,7 +705,7 @@ def _pooled_away(case: Case) -> Iterator[Finding]:
         f"is read from it: this is a head for classification, and {case.task} needs to know where",
         (
             f"cut the network before this stage and put a {case.task} head on {head or 'the map before it'}",
-            "take finer maps along as well: see D201",
+            "and read small objects from finer maps as well (a feature pyramid, FPN)",
         ),
     )
 

@@ -147,6 +147,8 @@ def _print_stages(examination: Examination, console: Console, everything: bool) 
     for line in content:
         table.add_row(*(line[number] for number in widths))
     console.print(table)
+    legend = "; ".join(COLUMNS[number].legend for number in widths if COLUMNS[number].legend)
+    console.print(Text(legend, "dim"))
 
 
 def _taken(widths: dict[int, int]) -> int:
@@ -190,7 +192,7 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
         )
     measured = [each for each in examination.shifts if each.value is not None]
     if measured:
-        yield "moved by 1 px", _shifts(measured)
+        yield "shift", _shifts(measured)
 
 
 def _sizes(sizes: AxisSizes) -> str:
@@ -240,9 +242,9 @@ def _shifts(measured: Sequence[Any]) -> str:
             if each.antialiased is not None and each.remedy and each.antialiased < each.value
             else ""
         )
-        words.append(f"{plain(each.stage)} changes by {each.value:.2f}{better}")
+        words.append(f"{plain(each.stage)} {each.value:.2f}{better}")
     more = f", and {len(measured) - 3} more" if len(measured) > 3 else ""
-    return "; ".join(words) + more + "; 0 is none, 1 as much as an unrelated image"
+    return f"moved by one pixel, changes of {'; '.join(words)}{more} (0: moves along, 1: as good as another image)"
 
 
 def _print_findings(findings: Sequence[Finding], console: Console) -> None:
@@ -418,6 +420,7 @@ class Column:
     justify: Literal["left", "right"]
     cell: Callable[[Examination, Row, dict[str, str]], Text]
     wanted: int = MUST
+    legend: str = ""
 
     def heading(self, examination: Examination) -> str:
         """Return what is above the column."""
@@ -428,13 +431,13 @@ COLUMNS = (
     Column("stage", "left", _name),
     Column("windows", "left", _windows),
     Column("output", "left", _output),
-    Column("stride", "right", _step),
-    Column("sees", "right", _sees, 6),
-    Column("", "right", _cells),
-    Column("cut", "right", _lost, 7),
-    Column("pads", "right", _pads, 1),
-    Column("MACs", "right", _macs, 5),
-    Column("saves", "right", _saves, 2),
+    Column("stride", "right", _step, legend="stride: input pixels from cell to cell"),
+    Column("sees", "right", _sees, 6, "sees: receptive field, * where paths differ in centre or stride"),
+    Column("", "right", _cells, legend="px: cells that the object covers"),
+    Column("cut", "right", _lost, 7, "cut: rows x columns in no window"),
+    Column("pads", "right", _pads, 1, "pads: padding in the first window"),
+    Column("MACs", "right", _macs, 5, "MACs: multiply-adds"),
+    Column("saves", "right", _saves, 2, "saves: MACs that the smaller map saves behind"),
     Column("memory", "right", _memory, 3),
     Column("found", "left", _found, 8),
 )
