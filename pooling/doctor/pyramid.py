@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .network import ReceptiveField
-from .words import cells, plain
+from .words import by, cells, plain
 
 if TYPE_CHECKING:
     from .network import Network, Stage
@@ -105,12 +105,12 @@ class Level:
     @property
     def title(self) -> str:
         """Its size."""
-        return " × ".join(map(str, self.size))
+        return by(self.size)
 
     def _in_input(self, numbers: Sequence[float]) -> str:
         """Write a length in the input."""
         unit = "px" if len(numbers) > 1 else "sample" if numbers[0] == 1 else "samples"
-        return f"{' × '.join(map(cells, numbers))} {unit}"
+        return f"{by([cells(each) for each in numbers])} {unit}"
 
     @property
     def alone(self) -> bool:
@@ -132,11 +132,11 @@ class Level:
         """Say how many cells the object covers."""
         if self.alone:
             return "no place left"
-        covered = " × ".join(map(cells, self.footprint))
+        covered = by([cells(each) for each in self.footprint])
         covered += " cell" if set(self.footprint) == {1} else " cells"
         if self.resolved == self.footprint:
             return covered
-        return f"{covered}, {' × '.join(map(cells, self.resolved))} told apart"
+        return f"{covered}, {by([cells(each) for each in self.resolved])} told apart"
 
     @property
     def is_lost(self) -> bool:
@@ -206,7 +206,6 @@ class Pyramid:
     @property
     def verdict(self) -> str:
         """Say what becomes of the object, in one sentence."""
-        size = " × ".join(map(str, self.object_size))
         maps = [level for level in self.levels if not level.alone]
         below = {bound: next((level for level in maps if min(level.resolved) < bound), None) for bound in (2, 1)}
         turns = [
@@ -216,8 +215,8 @@ class Pyramid:
         ]
         found = " and ".join(turns) if turns else "two cells or more at every level"
         if turns and self.read_out and min(self.read_out) >= 2:
-            found += f", but {' × '.join(map(cells, self.read_out))} where the output is read"
-        return f"An object of {size} {'samples' if self.dimensions == 1 else 'pixels'} covers {found}"
+            found += f", but {by([cells(each) for each in self.read_out])} where the output is read"
+        return f"An object of {by(self.object_size)} {'samples' if self.dimensions == 1 else 'pixels'} covers {found}"
 
     @property
     def loupe(self) -> Box:
@@ -396,7 +395,9 @@ def _nearest(borders: NDArray[np.float64], place: float) -> int:
 def _dropped(network: Network, stage: Stage, plane: Box) -> Iterator[tuple[Box, str]]:
     """Find the part of the input behind the last window of a stage."""
     dimensions = len(spatial_sizes(network))
-    if not any(stage.dropped) or len(stage.dropped) != dimensions:
+    # What lies between two windows of a larger stride is left out everywhere, and not by floor division.
+    cut = tuple(axis.cut for axis in stage.axes) if any(stage.dropped) else ()
+    if not any(cut) or len(cut) != dimensions:
         return
     before = _pixels(dimensions)
     if stage.inputs[0] != network.input_name:
@@ -404,17 +405,17 @@ def _dropped(network: Network, stage: Stage, plane: Box) -> Iterator[tuple[Box, 
     words = {1: ("sample",), 2: ("row", "column"), 3: ("slice", "row", "column")}[dimensions]
     texts = [
         f"{cells} {word}{'s' * (cells > 1)}"
-        for cells, word in zip(stage.dropped, words, strict=True)
+        for cells, word in zip(cut, words, strict=True)
         if cells
     ]
     text = f"drops {', '.join(texts)}"
     shown = [*range(dimensions)][-2:]
     for number in shown:
         axis, step, offset = stage.axes[number], float(before.stride[number]), float(before.offset[number])
-        if not axis.dropped:
+        if not axis.cut:
             continue
-        begin = offset + 0.5 + (axis.input_size - axis.dropped - 0.5) * step
-        end = begin + axis.dropped * step
+        begin = offset + 0.5 + (axis.input_size - axis.cut - 0.5) * step
+        end = begin + axis.cut * step
         is_column = number == shown[-1]
         part = Box(begin, plane.top, end, plane.bottom) if is_column else Box(plane.left, begin, plane.right, end)
         inside = part.within(plane)

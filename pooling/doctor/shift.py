@@ -21,6 +21,7 @@ from pooling import geometry
 
 from .picture import Picture, built_in, fitted
 from .pyramid import spatial_sizes
+from .words import by
 
 if TYPE_CHECKING:
     from pooling.geometry import Axis
@@ -112,8 +113,8 @@ def shift_sensitivity(network: Network, image: Picture | None = None, seed: int 
         strides = tuple(axis.stride for axis in stage.axes)
         least = [cells + FEWEST_CELLS * stride for cells, stride in zip(way.reach, strides, strict=True)]
         if any(size < need for size, need in zip(picture.shape[2:], least, strict=True)):
-            size = " × ".join(map(str, picture.shape[2:]))
-            found.append(StageShift(stage.name, note=f"not measured: the picture of {size} is too small for it"))
+            note = f"not measured: the picture of {by(picture.shape[2:])} is too small for its windows"
+            found.append(StageShift(stage.name, note=note))
             continue
         key = (way.key, strides)
         if key not in measured:
