@@ -432,7 +432,9 @@ def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
     whole = sum(stage.macs for stage in body.stages)
     changes: dict[str, dict[str, int]] = {}
     reached: list[tuple[str, Footprint, float, Stage]] = []
-    for stage in [each for each in case.shrinking if each.name in way][:EARLY_STAGES]:
+    early = [each for each in case.shrinking if each.name in way][:EARLY_STAGES]
+    # A pooling first: it has no weights that would have to be trained again.
+    for stage in sorted(early, key=lambda each: each.kind != "pooling"):
         try:
             network = body.edited({**changes, stage.name: {"stride": 1}})
         except NetworkError:
