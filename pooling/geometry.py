@@ -128,6 +128,49 @@ class Axis:
         return max(0, self.input_size - reach)
 
     @property
+    def cut(self) -> int:
+        """Cells of `dropped` that a smaller input would not have: without those that lie between any two windows."""
+        return max(0, self.dropped - max(0, self.stride - self.effective_kernel_size))
+
+    @property
+    def unread_share(self) -> float:
+        """The share of the cells between windows that none of them reads, whatever the size of the input."""
+        if self.adaptive or self.output_size == 1:
+            return 0.0
+        # From window to window taps stand on the same cells again after so many taps.
+        different = self.stride // math.gcd(self.stride, self.dilation)
+        return 1 - min(self.kernel_size, different) / self.stride
+
+    @property
+    def padding_share(self) -> float:
+        """The largest share of its taps that a window has outside of the input."""
+        if self.adaptive:
+            return 0.0
+        border = self.border_windows()
+        return float(1 - border.count.min() / self.kernel_size) if border.count.size else 0.0
+
+    @property
+    def formula(self) -> str:
+        """How the output size follows from the numbers of this axis, as one would write it down.
+
+        Examples
+        --------
+        >>> pool_axes([7], 2, 2)[0].formula
+        'floor((7 - 2 + 0) / 2) + 1 = 3'
+        >>> pool_axes([7], 3, 2, 1, dilation=2)[0].formula
+        'floor((7 - 5 + 2) / 2) + 1 = 3'
+        >>> adaptive_axes([7], 3)[0].formula
+        '3 windows, each from floor(i * 7 / 3) to ceil((i + 1) * 7 / 3)'
+        """
+        if self.adaptive:
+            count, size = self.output_size, self.input_size
+            return f"{count} windows, each from floor(i * {size} / {count}) to ceil((i + 1) * {size} / {count})"
+        taps, padding = self.effective_kernel_size, self.pad_begin + self.pad_end
+        # Where ceil_mode rounds up to a window that would start behind the input, that window is dropped again.
+        rounded = "floor" if self.output_size == window_count(self.input_size + padding, taps, self.stride) else "ceil"
+        return f"{rounded}(({self.input_size} - {taps} + {padding}) / {self.stride}) + 1 = {self.output_size}"
+
+    @property
     def transposed(self) -> Axis:
         """The axis whose windows hold the outputs that an input cell belongs to."""
         if self.adaptive or self.stride > 1:

@@ -126,6 +126,44 @@ def test_overhang_and_dropped_cells_are_what_the_last_window_reaches_and_leaves(
 
 
 @given(lines())
+def test_the_formula_is_what_python_evaluates_to_the_size(line: Line) -> None:
+    assume(line.starts())
+    formula, _, result = line.axis.formula.partition(" = ")
+    assert int(result) == eval(formula, {"floor": math.floor, "ceil": math.ceil}) == len(line.starts())
+    assert str(line.size) in formula
+
+
+@given(kernel=st.integers(1, 5), stride=st.integers(1, 6), dilation=st.integers(1, 4))
+def test_the_share_of_cells_that_no_window_reads(kernel: int, stride: int, dilation: int) -> None:
+    (axis,) = geometry.pool_axes([200], kernel, stride, dilation=dilation)
+    # Away from both ends, over whole periods.
+    period = range(60, 60 + 10 * stride)
+    unread = len(set(period) - set(axis.taps().ravel().tolist()))
+    assert axis.unread_share == pytest.approx(unread / len(period))
+    assert geometry.pool_axes([kernel], kernel, stride)[0].unread_share == 0
+
+
+@given(lines())
+def test_without_the_cut_cells_there_are_as_many_windows_and_none_is_cut(line: Line) -> None:
+    assume(line.starts())
+    assert 0 <= line.axis.cut <= line.axis.dropped
+    whole = line.axis.input_size - line.axis.cut
+    assume(whole)
+    (smaller,) = geometry.pool_axes(
+        [whole], line.kernel, line.stride, [(line.begin, line.end)], line.dilation, line.ceil
+    )
+    assert smaller.cut == 0
+    assert line.ceil or smaller.output_size == line.axis.output_size
+
+
+@given(lines())
+def test_the_share_of_padding_is_the_largest_of_all_windows(line: Line) -> None:
+    assume(line.starts())
+    outside = [sum(not 0 <= tap < line.size for tap in line.taps(start)) for start in line.starts()]
+    assert line.axis.padding_share == pytest.approx(max(outside) / line.kernel)
+
+
+@given(lines())
 def test_an_axis_is_the_identity_or_global_if_its_windows_are(line: Line) -> None:
     starts = line.starts()
     assume(starts)

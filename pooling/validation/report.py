@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+from pooling.files import write_whole
 from pooling.geometry import Axis
 from pooling.layers import Layer
 
@@ -259,18 +260,7 @@ class Report:
         OSError
             If the file cannot be written; a file that was there before is still there then.
         """
-        text = json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n"
-        # The file behind a link is replaced, and not the link.
-        target = Path(path).resolve()
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")  # a pipe or a device; a folder raises
-            return
-        draft = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            draft.write_text(text, encoding="utf-8")
-            os.replace(draft, target)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
 
 
 def _stage_as_dict(report: StageReport) -> dict[str, Any]:
