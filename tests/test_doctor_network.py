@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
 import random
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,140 @@ def test_a_size_that_onnxruntime_refuses_is_refused_where_it_fails(name: str) ->
     names = list(tensors(network, proto))
     with pytest.raises(Exception, match=r"(?i)shape|dimension|reshape|gemm"):
         run(proto, (1, 3, 256, 256), names[-1:])
+
+
+def exported(module: Any, channels: int) -> Any:
+    """Export a torch module with open sizes, which fills the graph with arithmetic on shapes."""
+    torch = pytest.importorskip("torch")
+    file = io.BytesIO()
+    axes = {"image": {0: "N", 2: "H", 3: "W"}}
+    image = torch.zeros((1, channels, 32, 48))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(), (image,), file, dynamo=False, opset_version=17, input_names=["image"], dynamic_axes=axes
+        )
+    return onnx.load_model_from_string(file.getvalue())
+
+
+def torch_modules() -> dict[str, tuple[int, Any]]:
+    torch = pytest.importorskip("torch")
+    nn, f = torch.nn, torch.nn.functional
+
+    class UNet(nn.Module):  # type: ignore[misc, name-defined]
+        """Skip connections that meet at whatever size they have."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = (nn.Conv2d(*size, 3, padding=1) for size in ((3, 8), (8, 16), (16, 32)))
+            self.d, self.e = nn.Conv2d(48, 8, 3, padding=1), nn.Conv2d(16, 2, 3, padding=1)
+
+        def forward(self, x: Any) -> Any:
+            a = f.softplus(self.a(x))
+            b = f.softplus(self.b(f.avg_pool2d(a, 2)))
+            c = f.softplus(self.c(f.avg_pool2d(b, 2)))
+            d = self.d(torch.cat([f.interpolate(c, size=b.shape[2:], mode="bilinear"), b], 1))
+            return self.e(torch.cat([f.interpolate(d, size=a.shape[2:]), a], 1))
+
+    class Excited(nn.Module):  # type: ignore[misc, name-defined]
+        """Squeeze-and-excitation, then a pixel shuffle."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.c, self.f, self.g = nn.Conv2d(3, 16, 3, 2, 1), nn.Linear(16, 4), nn.Linear(4, 16)
+            self.s, self.o = nn.PixelShuffle(2), nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x: Any) -> Any:
+            c = self.c(x)
+            weights = torch.sigmoid(self.g(f.relu(self.f(c.mean((2, 3))))))
+            return self.o(self.s(c * weights.view(x.shape[0], -1, 1, 1)))
+
+    class Shuffled(nn.Module):  # type: ignore[misc, name-defined]
+        """Channels shuffled and split, global pooling, a linear layer."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.c, self.d = nn.Conv2d(4, 8, 3, padding=1, groups=2), nn.Conv2d(8, 8, 3, 2, 1)
+            self.p, self.h = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 5)
+
+        def forward(self, x: Any) -> Any:
+            c = self.c(x)
+            n, channels, h, w = c.shape
+            c = c.view(n, 2, channels // 2, h, w).transpose(1, 2).reshape(n, channels, h, w)
+            a, b = c.chunk(2, 1)
+            return self.h(torch.flatten(self.p(self.d(torch.cat([a, b * 2], 1))), 1))
+
+    class Detector(nn.Module):  # type: ignore[misc, name-defined]
+        """Two resolutions flattened into one list of boxes."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.c, self.d = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 6, 3, 2, 1)
+
+        def forward(self, x: Any) -> Any:
+            c = self.c(x)
+            maps = (c, self.d(c))
+            return torch.cat([m.permute(0, 2, 3, 1).reshape(m.shape[0], -1, 3) for m in maps], 1).softmax(-1)
+
+    return {"u-net": (3, UNet()), "excited": (3, Excited()), "shuffled": (4, Shuffled()), "detector": (3, Detector())}
+
+
+@pytest.mark.parametrize("name", ["u-net", "excited", "shuffled", "detector"])
+def test_models_that_torch_exports(name: str) -> None:
+    channels, module = torch_modules()[name]
+    proto = exported(module, channels)
+    for size in ((1, channels, 32, 48), (2, channels, 33, 47)):
+        network = read(proto, size)
+        found = tensors(network, proto)
+        assert run(proto, size, list(found)) == list(found.values())
+        assert all(stage.kind != "unknown" and not stage.note for stage in network.stages)
+
+
+def test_the_field_of_a_u_net_is_the_one_that_gradients_measure() -> None:
+    torch = pytest.importorskip("torch")
+    channels, module = torch_modules()["u-net"]
+    network = read(exported(module, channels), (1, channels, 64, 96))
+    field = network.stages[-1].receptive_field
+    assert field is not None
+    image = torch.zeros((1, channels, 64, 96), requires_grad=True)
+    output = module(image)
+    extents = []
+    for row in range(28, 36):
+        (gradient,) = torch.autograd.grad(output[0, 0, row, row + 16], image, retain_graph=True)
+        rows, columns = np.nonzero(gradient[0].abs().sum(0).numpy())
+        extents.append((rows.max() - rows.min() + 1, columns.max() - columns.min() + 1))
+    assert field.size == tuple(map(max, zip(*extents, strict=True)))
+    assert field.stride == (1, 1)
+    assert field.aligned
+    assert not network.at((1, channels, 33, 47)).stages[-1].receptive_field.aligned  # type: ignore[union-attr]
+
+
+def test_context_and_pixel_shuffle_in_a_torch_model() -> None:
+    channels, module = torch_modules()["excited"]
+    field = read(exported(module, channels), (1, channels, 32, 48)).stages[-1].receptive_field
+    assert field is not None
+    assert (field.size, field.stride, field.context) == ((5, 5), (1, 1), True)
+
+
+def test_quantized_operators() -> None:
+    zero, one = np.array(0, np.uint8), np.array(1.0, np.float32)
+    proto = model(
+        [
+            node("QuantizeLinear", "x one zero", "q"),
+            node("QLinearConv", "q one zero w one zero one zero", "c", strides=[2, 2]),
+            node("MaxPool", "c", "p", kernel_shape=[2, 2], strides=[2, 2]),
+            node("DequantizeLinear", "p one zero", "y"),
+        ],
+        zero=zero,
+        one=one,
+        w=np.ones((6, 4, 3, 3), np.uint8),
+    )
+    network = read(proto)
+    found = tensors(network, proto)
+    assert run(proto, (1, 4, 16, 16), list(found)) == list(found.values())
+    _, conv, pool, last = network.stages
+    assert (conv.macs, conv.parameters, conv.output_bytes) == (49 * 6 * 36, 216, 49 * 6)
+    assert (pool.output_bytes, last.output_bytes) == (9 * 6, 9 * 6 * 4)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
