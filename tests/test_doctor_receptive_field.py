@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import pooling
-from pooling.doctor import Network, ReceptiveField, read
+from pooling.doctor import Network, ReceptiveField, read, receptive_field
+from pooling.geometry import Axis
 from tests import published
 
 Array = NDArray[Any]
@@ -165,6 +168,41 @@ def test_absurd_numbers_cost_no_time() -> None:
     field = field_of(read(f"conv3/{2**40}p0 pool{2**20}/{2**30}p0", (1, 1, 2**62)))
     assert field.size == (2**40 * (2**20 - 1) + 3,)
     assert field.stride == (2**70,)
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda kernel, stride, dilation, begin: Axis(10**6, 10**5, kernel, stride, dilation, begin),
+            st.integers(1, 5),
+            st.integers(1, 4),
+            st.integers(1, 3),
+            st.integers(0, 4),
+        ),
+        max_size=4,
+    )
+)
+def test_the_field_is_what_the_taps_of_all_stages_reach(stages: list[Axis]) -> None:
+    def reached(output: int) -> set[int]:
+        cells = {output}
+        for axis in reversed(stages):
+            taps = range(0, axis.effective_kernel_size, axis.dilation)
+            cells = {cell * axis.stride - axis.pad_begin + tap for cell in cells for tap in taps}
+        return cells
+
+    view = receptive_field.pixels((2,))
+    assert view.paths is not None
+    (paths,) = view.paths
+    for axis in stages:
+        paths = receptive_field.windows(paths, axis)
+    (line,) = paths
+    for output in (0, 1, 5):
+        assert line[output] == (min(reached(output)), max(reached(output)))
+    assert (line.size, line.stride) == (
+        max(reached(0)) - min(reached(0)) + 1,
+        max(reached(1)) - max(reached(0)),
+    )
+    assert 2 * line.offset == min(reached(0)) + max(reached(0))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
