@@ -373,6 +373,36 @@ SINGLE: dict[str, Callable[[], Any]] = {
     "Einsum": lambda: model([node("Einsum", "x x", "y", equation="nchw,ncvw->nhv")]),
     "CumSum": lambda: model([node("CumSum", "x a", "y")], a=np.array(1)),
     "TopK": lambda: model([node("TopK", "x k", "y i")], k=ints(3)),
+    "MaxUnpool": lambda: model(
+        [
+            node("MaxPool", "x", "p i", kernel_shape=[2, 2], strides=[2, 2]),
+            node("MaxUnpool", "p i", "y", kernel_shape=[2, 2], strides=[2, 2]),
+        ],
+    ),
+    "MaxUnpool output_shape": lambda: model(
+        [
+            node("MaxPool", "x", "p i", kernel_shape=[2, 3], strides=[2, 3]),
+            node("MaxUnpool", "p i s", "y", kernel_shape=[2, 3], strides=[2, 3]),
+        ],
+        s=ints(1, 4, 16, 16),
+    ),
+    "RoiAlign": lambda: model(
+        [node("RoiAlign", "x boxes batches", "y", output_height=3, output_width=5)],
+        boxes=np.array([[0, 0, 8, 8], [1, 2, 9, 9]], np.float32),
+        batches=ints(0, 0),
+    ),
+    "MaxRoiPool": lambda: model(
+        [node("MaxRoiPool", "x boxes", "y", pooled_shape=[3, 5])], boxes=np.array([[0, 0, 0, 8, 8]], np.float32)
+    ),
+    "MatMulInteger": lambda: model(
+        [node("QuantizeLinear", "x one zero", "q"), node("MatMulInteger", "q w", "y")],
+        one=np.array(1.0, np.float32),
+        zero=np.array(0, np.uint8),
+        w=np.ones((16, 7), np.uint8),
+    ),
+    "GroupNormalization": lambda: model(
+        [node("GroupNormalization", "x w w", "y", num_groups=2)], opset=21, w=floats(4)
+    ),
     "size arithmetic": lambda: model(
         [
             node("Conv", "x w", "c", strides=[2, 2], pads=[1, 1, 1, 1]),
