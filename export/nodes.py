@@ -18,6 +18,8 @@ from pooling.arrays import as_array, dtype_name
 from pooling.geometry import Axis
 from pooling.layers import Layer
 
+from .reading import count_of, node_attributes
+
 __all__ = ["POOLING_OPERATORS", "function_from_node", "layer_from_node"]
 
 AnyArray = NDArray[Any]
@@ -246,7 +248,7 @@ class _Node:
         while given and given[-1] is None:
             given.pop()
         if not self.schema.min_input <= len(given) <= self.schema.max_input:
-            raise ValueError(f"{self.where}: {len(given)} arrays are given; {_count(self.schema, 'input')} needed")
+            raise ValueError(f"{self.where}: {len(given)} arrays are given; {count_of(self.schema, 'input')} needed")
         arrays = []
         for parameter, value in zip(self.schema.inputs, given, strict=False):
             if value is None:
@@ -379,47 +381,9 @@ def _title(node: onnx.NodeProto) -> str:
     return f"{node.op_type} node with output {node.output[0]!r}"
 
 
-def _count(schema: Any, kind: str) -> str:
-    """Say how many inputs or outputs an operator has."""
-    least, most = getattr(schema, f"min_{kind}"), getattr(schema, f"max_{kind}")
-    return f"{least} to {most} are" if least < most else "one is" if most == 1 else f"{most} are"
-
-
 def _attributes(where: str, node: onnx.NodeProto, opset: int, schema: Any) -> dict[str, Any]:
     """Return the attributes by name, after checking the node against the schema of its operator."""
-    if not schema.min_input <= len(node.input) <= schema.max_input or not all(node.input[: schema.min_input]):
-        most = schema.max_input
-        tensors = "one tensor" if most == 1 else f"{_count(schema, 'input').removesuffix(' are')} tensors"
-        raise ValueError(
-            f"{where}: inputs={list(node.input)} must be {tensors}; name "
-            f"{'exactly one' if most == 1 else 'no more and no fewer'}"
-        )
-    if not 1 <= len(node.output) <= schema.max_output:
-        most = "one" if schema.max_output == 1 else f"1 to {schema.max_output}"
-        raise ValueError(
-            f"{where}: outputs={list(node.output)} must be {most} in opset {opset}; name no more and no fewer"
-        )
-    found: dict[str, Any] = {}
-    for attribute in node.attribute:
-        known: Any = schema.attributes.get(attribute.name)
-        if known is None:
-            raise ValueError(
-                f"{where}: attribute {attribute.name!r} does not exist in opset {opset}; known are "
-                f"{', '.join(sorted(schema.attributes)) or 'none'}"
-            )
-        if attribute.ref_attr_name:
-            raise ValueError(
-                f"{where}: {attribute.name} refers to the function attribute {attribute.ref_attr_name!r}, "
-                "which has no value here; inline the function first"
-            )
-        wanted = known.type.name
-        given = onnx.AttributeProto.AttributeType.Name(attribute.type)
-        if given != wanted:
-            raise ValueError(f"{where}: {attribute.name} has type {given}; it must be {wanted}")
-        if attribute.name in found:
-            raise ValueError(f"{where}: attribute {attribute.name!r} is given twice; keep one of them")
-        value = onnx.helper.get_attribute_value(attribute)
-        found[attribute.name] = value.decode(errors="replace") if isinstance(value, bytes) else value
+    found = node_attributes(where, node, opset, schema)
     for name, rule in schema.attributes.items():
         # LpPool of opset 1 may leave it out, without saying what that would mean.
         if name not in found and (rule.required or name == "kernel_shape"):

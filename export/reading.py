@@ -11,7 +11,15 @@ import onnx.checker
 
 from .files import LARGEST
 
-__all__ = ["check_model", "check_order", "external_location", "first_line", "read_model"]
+__all__ = [
+    "check_model",
+    "check_order",
+    "count_of",
+    "external_location",
+    "first_line",
+    "node_attributes",
+    "read_model",
+]
 
 
 def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]:
@@ -74,6 +82,57 @@ def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:
         if name in known:
             raise ValueError(f"{where} writes {name!r}, which is there already; give each tensor one name")
         known.add(name)
+
+
+def count_of(schema: Any, kind: str) -> str:
+    """Say how many inputs or outputs an operator has."""
+    least, most = getattr(schema, f"min_{kind}"), getattr(schema, f"max_{kind}")
+    return f"{least} to {most} are" if least < most else "one is" if most == 1 else f"{most} are"
+
+
+def node_attributes(where: str, node: onnx.NodeProto, opset: int, schema: Any) -> dict[str, Any]:
+    """Return the attributes of a node by name, after checking it against the schema of its operator.
+
+    Raises
+    ------
+    ValueError
+        If it has too many or too few inputs or outputs, or an attribute that the operator does not have, of another
+        type or given twice. Attributes that are missing are not looked for.
+    """
+    if not schema.min_input <= len(node.input) <= schema.max_input or not all(node.input[: schema.min_input]):
+        most = schema.max_input
+        tensors = "one tensor" if most == 1 else f"{count_of(schema, 'input').removesuffix(' are')} tensors"
+        raise ValueError(
+            f"{where}: inputs={list(node.input)} must be {tensors}; name "
+            f"{'exactly one' if most == 1 else 'no more and no fewer'}"
+        )
+    if not 1 <= len(node.output) <= schema.max_output:
+        most = "one" if schema.max_output == 1 else f"1 to {schema.max_output}"
+        raise ValueError(
+            f"{where}: outputs={list(node.output)} must be {most} in opset {opset}; name no more and no fewer"
+        )
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        known: Any = schema.attributes.get(attribute.name)
+        if known is None:
+            raise ValueError(
+                f"{where}: attribute {attribute.name!r} does not exist in opset {opset}; known are "
+                f"{', '.join(sorted(schema.attributes)) or 'none'}"
+            )
+        if attribute.ref_attr_name:
+            raise ValueError(
+                f"{where}: {attribute.name} refers to the function attribute {attribute.ref_attr_name!r}, "
+                "which has no value here; inline the function first"
+            )
+        wanted = known.type.name
+        given = onnx.AttributeProto.AttributeType.Name(attribute.type)
+        if given != wanted:
+            raise ValueError(f"{where}: {attribute.name} has type {given}; it must be {wanted}")
+        if attribute.name in found:
+            raise ValueError(f"{where}: attribute {attribute.name!r} is given twice; keep one of them")
+        value = onnx.helper.get_attribute_value(attribute)
+        found[attribute.name] = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return found
 
 
 def external_location(where: str, tensor: onnx.TensorProto, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Where every window lies: the one place that turns arguments into windows, output shapes and receptive fields.
+"""Where every window lies: the one place that turns arguments into windows and output shapes.
 
 Kernels, exporter, validator and doctor all read the `Axis` objects made here; none of them computes an output size.
 Sizes are Python integers and therefore never overflow; whatever would not fit the 64-bit arithmetic of the kernels is
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 __all__ = [
     "Axis",
     "Padding",
-    "ReceptiveField",
     "Sizes",
     "adaptive_axes",
     "axis_names",
@@ -28,7 +27,7 @@ __all__ = [
     "global_axes",
     "output_shape",
     "pool_axes",
-    "receptive_field",
+    "transposed_axes",
     "unpool_size",
     "window_count",
 ]
@@ -127,6 +126,49 @@ class Axis:
         return max(0, self.input_size - reach)
 
     @property
+    def cut(self) -> int:
+        """Cells of `dropped` that a smaller input would not have: without those that lie between any two windows."""
+        return max(0, self.dropped - max(0, self.stride - self.effective_kernel_size))
+
+    @property
+    def unread_share(self) -> float:
+        """The share of the cells between windows that none of them reads, whatever the size of the input."""
+        if self.adaptive or self.output_size == 1:
+            return 0.0
+        # From window to window taps stand on the same cells again after so many taps.
+        different = self.stride // math.gcd(self.stride, self.dilation)
+        return 1 - min(self.kernel_size, different) / self.stride
+
+    @property
+    def padding_share(self) -> float:
+        """The largest share of its taps that a window has outside of the input."""
+        if self.adaptive:
+            return 0.0
+        border = self.border_windows()
+        return float(1 - border.count.min() / self.kernel_size) if border.count.size else 0.0
+
+    @property
+    def formula(self) -> str:
+        """How the output size follows from the numbers of this axis, as one would write it down.
+
+        Examples
+        --------
+        >>> pool_axes([7], 2, 2)[0].formula
+        'floor((7 - 2 + 0) / 2) + 1 = 3'
+        >>> pool_axes([7], 3, 2, 1, dilation=2)[0].formula
+        'floor((7 - 5 + 2) / 2) + 1 = 3'
+        >>> adaptive_axes([7], 3)[0].formula
+        '3 windows, each from floor(i * 7 / 3) to ceil((i + 1) * 7 / 3)'
+        """
+        if self.adaptive:
+            count, size = self.output_size, self.input_size
+            return f"{count} windows, each from floor(i * {size} / {count}) to ceil((i + 1) * {size} / {count})"
+        taps, padding = self.effective_kernel_size, self.pad_begin + self.pad_end
+        # Where ceil_mode rounds up to a window that would start behind the input, that window is dropped again.
+        rounded = "floor" if self.output_size == window_count(self.input_size + padding, taps, self.stride) else "ceil"
+        return f"{rounded}(({self.input_size} - {taps} + {padding}) / {self.stride}) + 1 = {self.output_size}"
+
+    @property
     def transposed(self) -> Axis:
         """The axis whose windows hold the outputs that an input cell belongs to."""
         if self.adaptive or self.stride > 1:
@@ -188,6 +230,18 @@ class Axis:
             return range(int(cut.first[0]), int(cut.first[0] + cut.count[0]))
         begin = output * self.stride - self.pad_begin
         return range(begin, begin + self.effective_kernel_size, self.dilation)
+
+    def windows_at(self, cell: int) -> range:
+        """Return the windows of a regular axis that have a tap on a cell, as if the map had no end."""
+        place, common = cell + self.pad_begin, math.gcd(self.stride, self.dilation)
+        if place % common:
+            return range(0)
+        # The taps that meet a cell lie so far apart.
+        apart = self.stride // common
+        tap = place // common * pow(self.dilation // common, -1, apart) % apart
+        window = (place - tap * self.dilation) // self.stride
+        count = max(0, (self.kernel_size - 1 - tap) // apart + 1)
+        return range(window, window - count * (self.dilation // common), -(self.dilation // common))
 
     def border_windows(self, *, count_include_pad: bool = False) -> Windows:
         """Cut the windows outside `interior`, in the order of their outputs."""
@@ -299,7 +353,13 @@ SAME_UPPER, SAME_LOWER, VALID = "same_upper", "same_lower", "valid"
 
 
 def _padding_pairs(
-    function: str, padding: Any, input_size: Sequence[int], effective: Sequence[int], stride: Sequence[int]
+    function: str,
+    padding: Any,
+    input_size: Sequence[int],
+    effective: Sequence[int],
+    stride: Sequence[int],
+    *,
+    largest: int | None = None,
 ) -> list[tuple[int, int]]:
     dimensions = len(input_size)
     if isinstance(padding, str):
@@ -335,7 +395,11 @@ def _padding_pairs(
     for pair, reach, axis in zip(pairs, effective, axis_names(dimensions), strict=True):
         if min(pair) < 0:
             raise ValueError(f"{function}: padding={padding!r} must be at least 0 on axis {axis}, not {min(pair)}")
-        if max(pair) >= reach:
+        if largest is not None and max(pair) > largest:
+            raise ValueError(
+                f"{function}: padding={padding!r} must be at most {largest} on axis {axis}, not {max(pair)}"
+            )
+        if largest is None and max(pair) >= reach:
             raise ValueError(
                 f"{function}: padding={padding!r} must be smaller than the effective kernel size {reach} on axis "
                 f"{axis}; use padding <= {reach - 1}"
@@ -361,8 +425,9 @@ def pool_axes(
     ceil_mode: Any = False,
     *,
     function: str = "output_shape",
+    empty_windows: bool = False,
 ) -> tuple[Axis, ...]:
-    """Lay the windows of a pooling over spatial axes.
+    """Lay the windows of a pooling or convolution over spatial axes.
 
     Parameters
     ----------
@@ -372,6 +437,8 @@ def pool_axes(
         As in `pooling.max_pool2d`.
     function : str
         Named in error sentences.
+    empty_windows : bool
+        Whether windows may hold padding alone, as those of a convolution may.
 
     Returns
     -------
@@ -392,7 +459,8 @@ def pool_axes(
                 f"{function}: {blame} makes the effective kernel size {effective[i]} on axis {axis}, whose input has "
                 f"{input_size[i]} cells; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
             )
-    pairs = _padding_pairs(function, padding, input_size, effective, strides)
+    largest = INT64_MAX if empty_windows else None
+    pairs = _padding_pairs(function, padding, input_size, effective, strides, largest=largest)
     axes = []
     for i, name in enumerate(names):
         size, (begin, end) = input_size[i], pairs[i]
@@ -438,6 +506,75 @@ def global_axes(input_size: Sequence[int], *, function: str = "global_axes") -> 
                 f"{function}: spatial axis {number} of the input has size 0; global pooling needs at least 1 cell"
             )
     return tuple(Axis(size, 1, size, size) for size in input_size)
+
+
+def transposed_axes(
+    input_size: Sequence[int],
+    kernel_size: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    output_padding: Any = 0,
+    output_size: Any = None,
+    *,
+    function: str = "transposed_axes",
+) -> tuple[Axis, ...]:
+    """Lay the windows that a transposed convolution undoes: they take its output, and there is one for each input cell.
+
+    Parameters
+    ----------
+    input_size : sequence of int
+        The spatial sizes of the input of the transposed convolution.
+    kernel_size, stride, padding, dilation
+        Of the convolution that is undone. ``"same_upper"`` and ``"same_lower"`` make the output `stride` times
+        as large.
+    output_padding : int or sequence of int
+        Cells that the output has more at its end.
+    output_size : sequence of int, optional
+        What the output shall have; `padding` then follows, and only its name counts: with ``"same_upper"`` the odd cell
+        of padding is at the end, otherwise at the beginning, as in ONNX.
+    function : str
+        Named in error sentences.
+
+    Returns
+    -------
+    tuple of Axis
+        One for each spatial axis; the output of the transposed convolution is its ``input_size``.
+
+    Examples
+    --------
+    >>> [axis.input_size for axis in transposed_axes((7, 7), 4, 2, 1)]
+    [14, 14]
+    """
+    dimensions = len(input_size)
+    kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
+    strides = per_axis(function, "stride", stride, dimensions)
+    dilations = per_axis(function, "dilation", dilation, dimensions)
+    extras = per_axis(function, "output_padding", output_padding, dimensions, minimum=0)
+    effective = [step * (taps - 1) + 1 for taps, step in zip(kernels, dilations, strict=True)]
+    whole = [(size - 1) * step + reach for size, step, reach in zip(input_size, strides, effective, strict=True)]
+    named = padding if isinstance(padding, str) and padding != VALID else ""
+    wanted = None if output_size is None else per_axis(function, "output_size", output_size, dimensions)
+    if wanted is None and named:
+        wanted = tuple(size * step for size, step in zip(input_size, strides, strict=True))
+    if wanted is None:
+        pairs = _padding_pairs(function, padding, input_size, effective, strides, largest=INT64_MAX)
+        sizes = [size - sum(pair) + extra for size, pair, extra in zip(whole, pairs, extras, strict=True)]
+    else:
+        sizes, pairs = list(wanted), []
+        for size, extra, found in zip(whole, extras, sizes, strict=True):
+            total = max(size + extra - found, 0)
+            smaller, larger = total // 2, total - total // 2
+            pairs.append((smaller, larger) if named == SAME_UPPER else (larger, smaller))
+    axes = []
+    for i, name in enumerate(axis_names(dimensions)):
+        if not 1 <= sizes[i] <= INT64_MAX or input_size[i] < 1:
+            raise ValueError(
+                f"{function}: kernel_size={kernel_size!r}, stride={stride!r} and padding={padding!r} give the output "
+                f"size {sizes[i]} on axis {name}; it must be at least 1 and fit 64 bits"
+            )
+        axes.append(Axis(sizes[i], input_size[i], kernels[i], strides[i], dilations[i], *pairs[i], name=name))
+    return tuple(axes)
 
 
 def fractional_sizes(
@@ -611,62 +748,6 @@ def spatial_slice(rank: int, dimensions: int, layout: str, *, function: str) -> 
 def replace_spatial(shape: Sequence[int], spatial: slice, sizes: Sequence[int]) -> tuple[int, ...]:
     """Put other spatial sizes into a shape."""
     return (*shape[: spatial.start], *sizes, *shape[spatial.stop :])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Stages one after another
-
-
-@dataclass(frozen=True)
-class ReceptiveField:
-    """What one cell of a stage sees of the network's input, along one axis.
-
-    Attributes
-    ----------
-    size : int
-        Input cells from the first to the last that the cell depends on.
-    stride : int
-        Effective stride: input cells between the fields of neighbouring cells.
-    start : int
-        First input cell of cell 0's field; negative where it begins in the padding.
-
-    Notes
-    -----
-    Composition follows Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (2019).
-    """
-
-    size: int = 1
-    stride: int = 1
-    start: int = 0
-
-    @property
-    def centre(self) -> float:
-        """Input coordinate of the centre of cell 0's field."""
-        return self.start + (self.size - 1) / 2
-
-    def then(self, axis: Axis) -> ReceptiveField:
-        """Return the receptive field after one more stage with the windows of `axis`."""
-        return ReceptiveField(
-            size=self.size + (axis.effective_kernel_size - 1) * self.stride,
-            stride=self.stride * axis.stride,
-            start=self.start - axis.pad_begin * self.stride,
-        )
-
-
-def receptive_field(stages: Sequence[Axis]) -> ReceptiveField:
-    """Compose the stages of one axis, first stage first.
-
-    Examples
-    --------
-    >>> stem = pool_axes([224], 7, 2, 3)[0]
-    >>> pool = pool_axes([112], 3, 2, 1)[0]
-    >>> receptive_field([stem, pool])
-    ReceptiveField(size=11, stride=4, start=-5)
-    """
-    result = ReceptiveField()
-    for axis in stages:
-        result = result.then(axis)
-    return result
 
 
 def check_total(function: str, shape: Sequence[int], itemsize: int) -> None:

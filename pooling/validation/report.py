@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+from pooling.files import write_whole
 from pooling.geometry import Axis
 from pooling.layers import Layer
 
@@ -549,7 +550,11 @@ class Report:
         OSError
             If the file cannot be written; a file that was there before is still there then.
         """
+<<<<<<< HEAD
         write_whole(json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n", path)
+=======
+        write_whole(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
+>>>>>>> 7568fb8d4e57febabb3d9554ae853697588657f6
 
 
 def _stage_as_dict(report: StageReport) -> dict[str, Any]:

@@ -1,0 +1,290 @@
+"""The examination: a network at one input size, what becomes of an object in it, and what is found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pooling.geometry import per_axis, per_axis_shape
+
+from .findings import RULES, Case, Failure, Finding, find
+from .network import Network, NetworkError, OpenShapeError, Stage, read
+from .objects import Objects, collapses, follow_object
+from .sizes import AxisSizes, input_sizes
+from .words import by
+
+if TYPE_CHECKING:
+    from .shift import StageShift
+
+__all__ = ["OBJECT_SIZE", "TASKS", "Examination", "examine"]
+
+TASKS = ("classification", "detection", "segmentation")
+OBJECT_SIZE = 8
+"""Pixels of the object that is followed when nobody says how large objects are."""
+DEFAULT_SHAPE = (1, 3, 224, 224)
+"""Of layers, as `read` has it."""
+TRIED = (224, 256, 320, 512, 640, 128, 64, 32, 1024, 16384)
+"""Spatial sizes to try where nobody says what the input is, or where that does not work."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is known of a network after an examination.
+
+    Attributes
+    ----------
+    network : Network
+        At the input size that was asked for, or at one that works if that does not.
+    object_size : tuple of int
+        Pixels of the object that was followed, for each spatial axis.
+    task : str or None
+        ``"classification"``, ``"detection"``, ``"segmentation"``, or not told.
+    objects : Objects
+        The footprint of the object at each stage, and where it is lost.
+    sizes : tuple of AxisSizes
+        Which input sizes work, and for which nothing is dropped.
+    findings : tuple of Finding
+        The gravest first; without those that were ignored.
+    failure : Failure or None
+        Where the network does not work at the input shape that was asked for: that shape, and why.
+    ignored : tuple of str
+        What findings were left out.
+    image : path or array, optional
+        What `shifts` are measured on.
+    """
+
+    network: Network
+    object_size: tuple[int, ...]
+    task: str | None
+    objects: Objects
+    sizes: tuple[AxisSizes, ...]
+    findings: tuple[Finding, ...]
+    failure: Failure | None = None
+    ignored: tuple[str, ...] = field(default=(), repr=False)
+    image: Any = field(default=None, repr=False)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of all stages."""
+        return sum(stage.macs for stage in self.network.stages)
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers of all stages."""
+        return sum(stage.parameters for stage in self.network.stages)
+
+    @property
+    def output_bytes(self) -> int:
+        """Memory of all outputs, as training keeps them."""
+        return sum(stage.output_bytes for stage in self.network.stages)
+
+    @property
+    def severity(self) -> str | None:
+        """That of the gravest finding."""
+        return self.findings[0].severity if self.findings else None
+
+    @cached_property
+    def shifts(self) -> tuple[StageShift, ...]:
+        """What a move of the image by one pixel does to each stage that downsamples: `shift_sensitivity`."""
+        from .shift import shift_sensitivity
+
+        return shift_sensitivity(self.network, self.image)
+
+    def of_stage(self, name: str) -> tuple[Finding, ...]:
+        """Return what was found at a stage."""
+        return tuple(finding for finding in self.findings if finding.stage == name)
+
+    def saves(self, stage: Stage) -> int:
+        """Multiply-adds that a stage saves behind it by making the map smaller.
+
+        What lies behind it and still is a map would cost as many times as much as the stage has fewer cells.
+        """
+        before = math.prod(axis.input_size for axis in stage.axes)
+        after = math.prod(axis.output_size for axis in stage.axes)
+        if stage.kind not in ("convolution", "pooling") or not 0 < after < before or collapses(stage):
+            return 0
+        behind, cost = {stage.name}, 0
+        for each in self.network.stages:
+            if not collapses(each) and behind.intersection(each.inputs):
+                behind.add(each.name)
+                cost += each.macs
+        return cost * (before - after) // after
+
+
+def examine(
+    source: Any,
+    input_shape: Sequence[int] | None = None,
+    *,
+    object_size: int | Sequence[int] = OBJECT_SIZE,
+    task: str | None = None,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
+    ignore: Iterable[str] = (),
+    image: Any = None,
+) -> Examination:
+    """Examine a network: shapes, receptive fields, costs, small objects, input sizes, and what is wrong with them.
+
+    Parameters
+    ----------
+    source : path, str, onnx.ModelProto, bytes, Sequential, Layer or Network
+        An ONNX model or the path of one, layers of this package, or a list of layers such as
+        ``"conv7x64/2p3@stem pool3/2p1 conv3x64"``, see `pooling.doctor.read`.
+    input_shape : sequence of int, optional
+        ``(N, C, *S)``; what is left out at the beginning is taken from the model, or 1 and 3 for layers. By default
+        what the model says, and 224 where it says nothing.
+    object_size : int or sequence of int
+        Pixels of the object to follow, for all spatial axes or for each.
+    task : {"classification", "detection", "segmentation"}, optional
+        What the network is for; some findings depend on it.
+    changes : mapping, optional
+        Arguments to change first, by the name of a stage: ``{"pool1": {"stride": 1}}``.
+    ignore : iterable of str
+        Codes of findings to leave out, or beginnings of codes.
+    image : path or array, optional
+        What to measure shift sensitivity on, and to draw behind the figure.
+
+    Returns
+    -------
+    Examination
+
+    Raises
+    ------
+    NetworkError
+        If the network cannot be read. A size that does not work is a finding and no error, as long as another does.
+    TypeError, ValueError
+        If an argument is of the wrong kind or has a wrong value.
+
+    Examples
+    --------
+    >>> from pooling.doctor import examine
+    >>> result = examine("conv7x64/2p3@stem pool3/2p1@pool conv3x128/2@down", task="detection")
+    >>> for finding in result.findings:
+    ...     print(finding.code, finding.severity, finding.stage)
+    D202 warning down
+    D501 warning pool
+    D401 note pool
+    >>> result.objects.smallest
+    (8, 8)
+    """
+    if task is not None and task not in TASKS:
+        raise ValueError(f"examine: task={task!r} must be one of {', '.join(map(repr, TASKS))}")
+    hidden = tuple(ignore) if not isinstance(ignore, str) else (ignore,)
+    for code in hidden:
+        if not isinstance(code, str):
+            raise TypeError(f"examine: ignore={ignore!r} must be codes such as 'D101', not {type(code).__name__}")
+        if not code or not any(known.startswith(code) for known in RULES):
+            raise ValueError(f"examine: ignore={ignore!r} has {code!r}, which begins no code; they are {', '.join(RULES)}")
+    network, failure, assumed = _opened(source, None if input_shape is None else _sizes(input_shape))
+    if changes:
+        network = network.edited(changes)
+    pixels = per_axis("examine", "object_size", object_size, len(network.spatial)) if network.spatial else ()
+    objects = follow_object(network, pixels)
+    shape = failure.shape if failure is not None else network.input_shape
+    sizes = input_sizes(network, [shape[axis] for axis in network.spatial])
+    network = replace(network, notes=(*network.notes, *assumed))
+    found = find(Case(network, objects, sizes, task, failure))
+    return Examination(
+        network,
+        pixels,
+        task,
+        objects,
+        sizes,
+        tuple(finding for finding in found if not finding.code.startswith(hidden)),
+        failure,
+        hidden,
+        image,
+    )
+
+
+def _sizes(shape: Any) -> tuple[int, ...]:
+    sizes = per_axis_shape("examine", shape)
+    if not sizes or 0 in sizes:
+        raise ValueError(f"examine: input_shape={shape!r} must have sizes of at least 1, such as (1, 3, 224, 224)")
+    return sizes
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A size that works
+
+
+def _opened(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Failure | None, tuple[str, ...]]:
+    """Read a network at the size asked for, or where that does not work, at the nearest that does."""
+    known, failure, assumed = _somewhere(source, shape)
+    if shape is None:
+        return known, failure, assumed
+    asked = _completed(shape, known)
+    if asked == known.input_shape:
+        return known, None, ()
+    try:
+        return known.at(asked), None, ()
+    except NetworkError as error:
+        if not error.stage:
+            raise
+        failure = Failure(asked, str(error), error.stage)
+    # Not the fault of the spatial sizes? Then no other size will do.
+    spatial = dict(zip(known.spatial, (known.input_shape[axis] for axis in known.spatial), strict=True))
+    known = known.at([spatial.get(axis, size) for axis, size in enumerate(asked)])
+    sizes = input_sizes(known, [asked[axis] for axis in known.spatial])
+    near = [each.working_near[-1] if each.working_near else each.smallest for each in sizes]
+    chosen = dict(zip(known.spatial, near * (len(known.spatial) // len(near)), strict=True))
+    try:
+        known = known.at([chosen.get(axis) or size for axis, size in enumerate(known.input_shape)])
+    except NetworkError:
+        pass  # where it is known to work
+    return known, failure, ()
+
+
+def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Failure | None, tuple[str, ...]]:
+    """Read a network at any size that works; say what failed before, and what was assumed."""
+    if isinstance(source, Network):
+        return source, None, ()
+    try:
+        return read(source, shape), None, ()
+    except OpenShapeError as error:
+        for trial in _filled(error.shape):
+            try:
+                network = read(source, trial)
+            except NetworkError:
+                continue
+            written = by(error.shape)
+            return network, None, (
+                f"the model leaves sizes of its input open ({written}); this is what happens at {by(trial)}, "
+                "another size can be given with --input-shape (in Python: input_shape=)",
+            )
+        raise
+    except NetworkError as error:
+        if shape is not None:
+            # The model may know a size that works, or what is left out of the one that was given.
+            try:
+                found = _somewhere(source, None)
+            except NetworkError:
+                raise error from None
+            if not error.stage or len(found[0].input_shape) == len(shape):
+                return found
+        asked = shape or DEFAULT_SHAPE
+        if not error.stage or len(asked) < 3:
+            raise
+        for size in TRIED:
+            try:
+                network = read(source, (*asked[:2], *(size for _ in asked[2:])))
+            except NetworkError:
+                continue
+            return network, Failure(asked, str(error), error.stage), ()
+        raise
+
+
+def _filled(shape: Sequence[int | str]) -> Iterator[tuple[int, ...]]:
+    """Yield shapes for a model that leaves sizes open."""
+    for size in TRIED:
+        usual = (1, 3, *(size for _ in shape[2:]))
+        yield tuple(known if isinstance(known, int) else other for known, other in zip(shape, usual, strict=False))
+
+
+def _completed(shape: tuple[int, ...], known: Network) -> tuple[int, ...]:
+    """Put batch and channels before sizes, and one size on all axes."""
+    missing = len(known.input_shape) - len(shape)
+    if len(shape) == 1 < len(known.spatial):
+        return (*known.input_shape[:2], *(shape * len(known.spatial)))
+    return (*known.input_shape[:missing], *shape) if missing > 0 else shape

@@ -1,0 +1,267 @@
+"""Which pixels of the input each cell of a stage sees, followed exactly through graphs with branches.
+
+On one axis, and as if maps had no borders, the field of a cell is an interval of input pixels, and the intervals of all
+cells repeat: cell ``o + P`` sees what cell ``o`` sees, moved by ``T`` pixels. So P intervals and T say everything, of
+transposed convolutions and resizes too, in integers. P is 1 for chains of convolutions and poolings, and the rules are
+those of Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill, 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from pooling.geometry import Axis
+
+from .network import ReceptiveField
+
+__all__ = ["Line", "View", "adaptive", "merged", "pixels", "resized", "shifted", "summary", "transposed", "windows"]
+
+Interval = tuple[int, int]
+LONGEST_PERIOD = 2048
+"""Cells after which fields must repeat; only resizes by odd ratios need many."""
+MOST_PATHS = 16
+"""Paths of different stride that are told apart on one axis."""
+REMEMBERED = 4096
+"""Steps whose result is kept: a network is walked at many sizes, and fields are the same at all of them."""
+
+
+class UnfollowedError(Exception):
+    """Why fields are not followed any further, as a part of a sentence."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Fields that repeat: cell ``r + q * len(phases)`` sees ``phases[r]`` moved by ``q * step`` pixels.
+
+    Attributes
+    ----------
+    phases : tuple of pairs
+        First and last pixel; None for a cell that sees nothing, as between the taps of some transposed convolutions.
+    step : int
+        Pixels from one period to the next.
+    """
+
+    phases: tuple[Interval | None, ...]
+    step: int
+
+    @property
+    def stride(self) -> Fraction:
+        """Pixels from cell to cell."""
+        return Fraction(self.step, len(self.phases))
+
+    @property
+    def offset(self) -> Fraction:
+        """Centre of cell 0, on the line through the centres of all cells."""
+        centres = [Fraction(sum(seen), 2) - cell * self.stride for cell, seen in enumerate(self.phases) if seen]
+        return sum(centres, Fraction()) / len(centres) if centres else Fraction()
+
+    @property
+    def size(self) -> int:
+        """Pixels of the largest field."""
+        return max((seen[1] - seen[0] + 1 for seen in self.phases if seen), default=0)
+
+    def __getitem__(self, cell: int) -> Interval | None:
+        turns, phase = divmod(cell, len(self.phases))
+        seen = self.phases[phase]
+        return seen and (seen[0] + turns * self.step, seen[1] + turns * self.step)
+
+    def seen_from(self, cells: range) -> Interval | None:
+        """Return the interval that evenly spaced cells see together."""
+        # Beyond one period, only those at the ends can see more.
+        period = len(self.phases)
+        ends = (*cells[:period], *cells[period:][-period:])
+        seen = [interval for cell in ends if (interval := self[cell])]
+        return (min(first for first, _ in seen), max(last for _, last in seen)) if seen else None
+
+    def through(self, period: int, step: int, cells: Callable[[int], range]) -> Line:
+        """Return the fields one stage further.
+
+        Parameters
+        ----------
+        period, step : int
+            The new cell ``o + period`` reads what the new cell ``o`` reads, `step` cells further.
+        cells : callable
+            The cells that a new cell reads.
+        """
+        turns = len(self.phases) // math.gcd(len(self.phases), step)
+        if period * turns > LONGEST_PERIOD:
+            raise UnfollowedError(f"fields repeat after {period * turns} cells only")
+        seen = tuple(self.seen_from(cells(cell)) for cell in range(period * turns))
+        return Line(seen, self.step * step * turns // len(self.phases)).shortest()
+
+    def shortest(self) -> Line:
+        """Return the same fields with the shortest period."""
+        whole = len(self.phases)
+        for period in range(1, whole // 2 + 1):
+            if whole % period or self.step * period % whole:
+                continue
+            line = Line(self.phases[:period], self.step * period // whole)
+            if all(line[cell] == seen for cell, seen in enumerate(self.phases)):
+                return line
+        return self
+
+    def together(self, other: Line) -> Line:
+        """Return the fields of cells that see what two paths of the same stride see."""
+        period = math.lcm(len(self.phases), len(other.phases))
+        if period > LONGEST_PERIOD:
+            raise UnfollowedError(f"fields repeat after {period} cells only")
+        seen = tuple(
+            (min(a[0], b[0]), max(a[1], b[1])) if a and b else a or b
+            for a, b in ((self[cell], other[cell]) for cell in range(period))
+        )
+        return Line(seen, self.step * period // len(self.phases)).shortest()
+
+
+Paths = tuple[Line, ...]
+"""What the cells of one axis see: one line, or several where paths of different strides meet."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a tensor shows of the network's input.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        Where the spatial axes stand in the shape of the tensor.
+    paths : tuple of Paths, or None
+        What is seen on each of them; None where fields are not followed any more.
+    aligned : bool
+        Whether all paths share stride and centre.
+    context : bool
+        Whether a branch shows every cell the whole input as well.
+    lost : str
+        Why fields are not followed any more.
+    """
+
+    axes: tuple[int, ...]
+    paths: tuple[Paths, ...] | None
+    aligned: bool = True
+    context: bool = False
+    lost: str = ""
+
+
+def pixels(axes: Sequence[int]) -> View:
+    """Return the view of the input itself."""
+    return View(tuple(axes), tuple((Line(((0, 0),), 1),) for _ in axes))
+
+
+def windows(paths: Paths, axis: Axis) -> Paths:
+    """Follow fields through the windows of a convolution or pooling."""
+    if axis.adaptive:
+        return adaptive(paths, axis)
+    return shifted(paths, axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def shifted(paths: Paths, kernel_size: int, stride: int, dilation: int, begin: int) -> Paths:
+    """Follow fields through windows that begin `begin` cells before the map; a negative number crops."""
+
+    def cells(output: int) -> range:
+        start = output * stride - begin
+        return range(start, start + kernel_size * dilation, dilation)
+
+    return tuple(line.through(1, stride, cells) for line in paths)
+
+
+def transposed(paths: Paths, axis: Axis) -> Paths:
+    """Follow fields through a transposed convolution, which undoes the windows of `axis`."""
+    return tuple(line.through(axis.stride, 1, axis.windows_at) for line in paths)
+
+
+def adaptive(paths: Paths, axis: Axis) -> Paths:
+    """Follow fields through adaptive windows, which fill the map evenly."""
+    common = math.gcd(axis.input_size, axis.output_size)
+    period, step = axis.output_size // common, axis.input_size // common
+
+    def cells(output: int) -> range:
+        return range(output * step // period, -(-(output + 1) * step // period))
+
+    return tuple(line.through(period, step, cells) for line in paths)
+
+
+def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Fraction], range]) -> Paths:
+    """Follow fields through a resize.
+
+    Parameters
+    ----------
+    scale : Fraction
+        Input cells for each output cell.
+    shift : Fraction
+        Input coordinate of output cell 0.
+    taps : callable
+        The cells that are read for an input coordinate.
+    """
+    period, step = scale.denominator, scale.numerator
+    return tuple(line.through(period, step, lambda output: taps(output * scale + shift)) for line in paths)
+
+
+def merged(views: Sequence[View]) -> View:
+    """Return what a stage sees that reads from several tensors with the same spatial axes."""
+    return _merged(tuple(views))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _merged(views: tuple[View, ...]) -> View:
+    first = views[0]
+    lost = next((view.lost for view in views if view.paths is None), "")
+    if any(view.paths is None for view in views):
+        return View(first.axes, None, lost=lost)
+    aligned = all(view.aligned for view in views)
+    together: list[Paths] = []
+    for number in range(len(first.axes)):
+        lines: dict[Fraction, Line] = {}
+        centres = set()
+        for view in views:
+            assert view.paths is not None
+            for line in view.paths[number]:
+                centres.add((line.stride, line.offset))
+                other = lines.get(line.stride)
+                lines[line.stride] = line if other is None or other == line else other.together(line)
+        if len(lines) > MOST_PATHS:
+            raise UnfollowedError(f"paths of {len(lines)} different strides meet")
+        aligned = aligned and len(centres) == 1
+        together.append(tuple(lines.values()))
+    return View(first.axes, tuple(together), aligned, any(view.context for view in views))
+
+
+def summary(view: View, sizes: Sequence[int]) -> ReceptiveField | None:
+    """Return a view in numbers, for a tensor with so many cells on each spatial axis."""
+    if view.paths is None or not view.axes:
+        return None
+    return _summary(view, tuple(sizes) if any(len(paths) > 1 for paths in view.paths) else None)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _summary(view: View, sizes: tuple[int, ...] | None) -> ReceptiveField:
+    """Return a view in numbers; sizes matter only where several paths meet on an axis."""
+    assert view.paths is not None
+    measured = [_size(paths, cells) for paths, cells in zip(view.paths, sizes or (1,) * len(view.paths), strict=True)]
+    # Of several paths, the one that sees most says where the stage looks.
+    widest = [max(paths, key=lambda line: line.size) for paths in view.paths]
+    return ReceptiveField(
+        tuple(measured),
+        tuple(line.stride for line in widest),
+        tuple(line.offset for line in widest),
+        view.aligned,
+        all(len(paths) == 1 and len(paths[0].phases) == 1 for paths in view.paths),
+        view.context,
+    )
+
+
+def _size(paths: Paths, cells: int) -> int:
+    """Return the largest number of pixels that a cell sees along all paths together."""
+    if len(paths) == 1:
+        return paths[0].size
+    # Strides differ, so that paths part from cell to cell: it is farthest at one of the ends.
+    period = min(math.lcm(*(len(line.phases) for line in paths)), LONGEST_PERIOD, cells)
+    sizes = [0]
+    for cell in {*range(period), *range(cells - period, cells)}:
+        seen = [interval for line in paths if (interval := line[cell])]
+        if seen:
+            sizes.append(max(last for _, last in seen) - min(first for first, _ in seen) + 1)
+    return max(sizes)

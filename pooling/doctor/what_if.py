@@ -1,0 +1,251 @@
+"""The same network with other arguments, or another one, beside the old one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .examine import Examination, examine
+from .findings import Finding
+from .network import Network, NetworkError, Stage
+from .objects import without_head
+from .words import joined
+
+__all__ = ["WhatIf", "find_stage", "parse_changes", "what_if"]
+
+ARGUMENTS = {
+    "kernel_size": ("kernel", "kernel_shape", "k"),
+    "stride": ("strides", "s"),
+    "padding": ("pads", "pad", "p"),
+    "dilation": ("dilations", "d"),
+    "ceil_mode": ("ceil", "c"),
+}
+"""What can be set, and what else it may be called."""
+WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+SHOWN = 6
+"""Stage names that an error sentence lists."""
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """Two examinations side by side.
+
+    Attributes
+    ----------
+    before, after : Examination
+    changes : mapping
+        Arguments that differ, by the name of a stage; empty where it is another network.
+    """
+
+    before: Examination
+    after: Examination
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def new(self) -> tuple[Finding, ...]:
+        """What was found only after."""
+        return _without(self.after.findings, self.before.findings)
+
+    @property
+    def gone(self) -> tuple[Finding, ...]:
+        """What was found only before."""
+        return _without(self.before.findings, self.after.findings)
+
+    @property
+    def pairs(self) -> Iterator[tuple[Stage | None, Stage | None]]:
+        """Yield the stages in order, those of the same name together."""
+        old, new = self.before.network.stages, self.after.network.stages
+        match = difflib.SequenceMatcher(None, [each.name for each in old], [each.name for each in new], autojunk=False)
+        for operation, a, b, c, d in match.get_opcodes():
+            if operation == "equal":
+                yield from zip(old[a:b], new[c:d], strict=True)
+            else:
+                yield from ((each, None) for each in old[a:b])
+                yield from ((None, each) for each in new[c:d])
+
+
+def _without(findings: Iterable[Finding], others: Iterable[Finding]) -> tuple[Finding, ...]:
+    known = {(finding.code, finding.stage, finding.severity) for finding in others}
+    return tuple(each for each in findings if (each.code, each.stage, each.severity) not in known)
+
+
+def what_if(before: Examination, other: Mapping[str, Mapping[str, Any]] | Any) -> WhatIf:
+    """Examine a network again, with other arguments, or examine another one in the same way.
+
+    Parameters
+    ----------
+    before : Examination
+        What there is.
+    other : mapping, path, str, onnx.ModelProto, Sequential or Layer
+        By the name of a stage, arguments by name, such as ``{"pool1": {"stride": 1}}``; or another network.
+
+    Returns
+    -------
+    WhatIf
+
+    Raises
+    ------
+    NetworkError
+        If the network does not work any more; the sentence says what to change as well, where that is known.
+
+    Examples
+    --------
+    >>> from pooling.doctor import examine
+    >>> before = examine("conv3x8@a pool2@b pool2@c", object_size=4)
+    >>> result = what_if(before, {"b": {"stride": 1}})
+    >>> before.objects.smallest, result.after.objects.smallest
+    ((4, 4), (2, 2))
+    >>> [finding.code for finding in result.gone]
+    ['D202', 'D401']
+    """
+    given = {"object_size": before.object_size, "task": before.task, "ignore": before.ignored, "image": before.image}
+    if not isinstance(other, Mapping):
+        return WhatIf(before, examine(other, before.network.input_shape, **given))
+    try:
+        return WhatIf(before, examine(before.network, changes=other, **given), other)
+    except NetworkError as error:
+        body = _body(before.network, error)
+        if body is None:
+            raise NetworkError(f"{error}{_remedy(before.network, other, error)}", error.stage) from error
+        # What is behind the last map wants one size of it; the question is about the maps.
+        before = examine(body, **given)
+    try:
+        return WhatIf(before, examine(body, changes=other, **given), other)
+    except NetworkError as error:
+        raise NetworkError(f"{error}{_remedy(body, other, error)}", error.stage) from error
+
+
+def _body(network: Network, error: NetworkError) -> Network | None:
+    """Return the network without its head, if it is the head that fails."""
+    try:
+        body = without_head(network)
+    except NetworkError:
+        return None
+    if not error.stage or any(stage.name == error.stage for stage in body.stages) or body.graph is None:
+        return None
+    note = f"what is behind {joined(body.outputs)} is left out, because it does not fit any more: {error}"
+    return replace(body, graph=replace(body.graph, notes=(*body.graph.notes, note)), notes=(*body.notes, note))
+
+
+def _remedy(network: Network, changes: Mapping[str, Mapping[str, Any]], error: NetworkError) -> str:
+    """Name the stages of parallel paths that have to change in the same way, if that helps."""
+    if not any(stage.name == error.stage and stage.kind == "merge" for stage in network.stages):
+        return ""
+    extended = {name: dict(arguments) for name, arguments in changes.items()}
+    for name, arguments in changes.items():
+        if "stride" not in arguments:
+            continue
+        stage = network.stage(name)
+        old = [axis.stride for axis in stage.axes]
+        sizes = {tuple(axis.output_size for axis in stage.axes)}
+        for other in network.stages:
+            same = [axis.stride for axis in other.axes] == old and {tuple(a.output_size for a in other.axes)} == sizes
+            if other.kind in ("convolution", "pooling") and same:
+                extended.setdefault(other.name, {"stride": arguments["stride"]})
+    added = [name for name in extended if name not in changes]
+    try:
+        without_head(network).edited(extended)
+    except NetworkError:
+        return ""
+    more = " ".join(f"--set '{name}.stride={extended[name]['stride']}'" for name in added)
+    return f"; the paths that meet there must change together: add {more}" if added else ""
+
+
+def parse_changes(network: Network, texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read changes as they are typed.
+
+    Parameters
+    ----------
+    network : Network
+        What is to be changed.
+    texts : sequence of str
+        Such as ``"pool1.stride=1"``, ``"conv1.padding=1x2"``, ``"pool1.padding=0:1"`` (begin and end) or
+        ``"pool1.ceil_mode=true"``. A part of a stage's name will do if no other stage has it.
+
+    Raises
+    ------
+    ValueError
+        If that is not understood.
+
+    Examples
+    --------
+    >>> from pooling.doctor import read
+    >>> parse_changes(read("conv7/2p3@stem pool3/2p1@pool1"), ["pool1.stride=1", "stem.kernel=5x3"])
+    {'pool1': {'stride': 1}, 'stem': {'kernel_size': (5, 3)}}
+    """
+    changes: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        match = re.fullmatch(r"(.+)\.(\w+)\s*=\s*(.+)", text.strip())
+        if match is None:
+            example = network.stages[0].name if network.stages else "pool1"
+            raise ValueError(f"--set {text!r} must be a stage, an argument and a value, such as {example}.stride=1")
+        stage = find_stage(network, match[1], f"--set {text!r}")
+        called = match[2].lower()
+        argument = next((name for name, others in ARGUMENTS.items() if called in (name, *others)), None)
+        if argument is None:
+            raise ValueError(
+                f"--set {text!r}: {match[2]!r} cannot be set; what can be set of a stage is {', '.join(ARGUMENTS)}"
+            )
+        changes.setdefault(stage.name, {})[argument] = _value(text, argument, match[3].strip(), len(stage.axes))
+    return changes
+
+
+def _value(text: str, argument: str, written: str, dimensions: int) -> Any:
+    if argument == "ceil_mode":
+        if written.lower() not in (*WORDS, "0", "1"):
+            raise ValueError(f"--set {text!r}: {written!r} must be true or false")
+        return WORDS.get(written.lower(), written == "1")
+    if argument == "padding" and re.fullmatch(r"[a-z_]+", written):
+        return written
+    entries = []
+    for entry in re.split(r"[x×,]", written.strip("()[]").replace(" ", "")):
+        if re.fullmatch(r"\d+", entry):
+            entries.append(int(entry))
+        elif argument == "padding" and re.fullmatch(r"\d+:\d+", entry):
+            begin, end = map(int, entry.split(":"))
+            entries.append((begin, end))
+        else:
+            raise ValueError(
+                f"--set {text!r}: {written!r} must be a number, or one for each axis, such as {argument}=2 or {argument}=2x1"
+            )
+    if len(entries) == 1 and isinstance(entries[0], int):
+        return entries[0]
+    if len(entries) == 1:
+        entries *= max(1, dimensions)
+    if any(isinstance(entry, tuple) for entry in entries):
+        return tuple(entry if isinstance(entry, tuple) else (entry, entry) for entry in entries)
+    return tuple(entries)
+
+
+def find_stage(network: Network, name: str, where: str) -> Stage:
+    """Return the stage of a name, or of a part of one that only one stage has.
+
+    Raises
+    ------
+    ValueError
+        If there is no such stage, or more than one.
+    """
+    stages = {stage.name: stage for stage in network.stages}
+    names = list(stages)
+    wanted = name.strip()
+    for found in (
+        [each for each in names if each == wanted],
+        [each for each in names if each.lower() == wanted.lower()],
+        [each for each in names if re.search(rf"(?:^|[/._:]){re.escape(wanted.lower())}(?:$|[/._:])", each.lower())],
+        [each for each in names if wanted.lower() in each.lower()],
+    ):
+        windowed = [each for each in found if stages[each].axes]
+        candidates = windowed or found
+        if len(candidates) == 1:
+            return stages[candidates[0]]
+        if candidates:
+            shown = ", ".join(candidates[:SHOWN]) + (", ..." if len(candidates) > SHOWN else "")
+            raise ValueError(f"{where}: {wanted!r} is a part of {len(candidates)} names: {shown}; write one of them in full")
+    near = difflib.get_close_matches(wanted, names, SHOWN, 0.4) or [
+        stage.name for stage in network.stages if stage.axes and any(axis.stride > 1 for axis in stage.axes)
+    ] or names
+    shown = ", ".join(near[:SHOWN]) + (", ..." if len(near) > SHOWN else "")
+    raise ValueError(f"{where}: there is no stage {wanted!r}; do you mean {shown}?")
