@@ -194,7 +194,9 @@ def _add_doctor(commands: Any) -> None:
         "--input-shape", type=_input_shape, metavar="1x3x224x224", help="shape of the input; 224 or 224x224 will do"
     )
     doctor.add_argument("--object", type=_pixels, metavar="N", help="pixels of the object to follow (default: 8)")
-    doctor.add_argument("--task", choices=("classification", "detection", "segmentation"), help="what the network is for")
+    doctor.add_argument(
+        "--task", choices=("classification", "detection", "segmentation"), help="what the network is for"
+    )
     doctor.add_argument(
         "--set",
         action="append",
