@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from pooling.files import write_whole
 from pooling.validation.conformance import run_conformance
 from pooling.validation.conformance_page import conformance_page, print_conformance
-from pooling.validation.files import write_whole
 
 PAGE = Path(__file__).with_name("conformance.md")
 WIDTH = 200
@@ -26,7 +26,7 @@ def main() -> int:
         task = bar.add_task("conformance", total=None)
         report = run_conformance(progress=lambda done, total, _: bar.update(task, completed=done, total=total))
     print_conformance(report, Console(width=None if sys.stdout.isatty() else WIDTH))
-    write_whole(conformance_page(report), PAGE)
+    write_whole(PAGE, conformance_page(report))
     if len(sys.argv) > 1:
         report.save(sys.argv[1])
     return report.exit_code

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import onnx
+
+from pooling.files import write_whole
 
 __all__ = ["save"]
 
@@ -16,9 +17,6 @@ LARGEST = 2**31 - 1
 
 def save(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     """Write a model to a file: all of it, or nothing.
-
-    The model is written to another file in the same folder, which then takes the place of `path`. So whoever reads
-    `path` finds a whole model at any time, and an error leaves there what was there.
 
     Parameters
     ----------
@@ -63,20 +61,4 @@ def save(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
             f"save: the model has {len(content)} bytes, and a file without external data holds {LARGEST}; "
             "export smaller stages"
         )
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, target.stat().st_mode if target.exists() else 0o666 & ~_umask())
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_whole(target, content)

@@ -11,6 +11,9 @@ __all__ = ["write_whole"]
 def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write a file, or leave what was there before.
 
+    The content goes into another file in the same folder, which then takes the place of `path`: whoever reads it finds
+    a whole file at any time.
+
     Parameters
     ----------
     path : path
@@ -30,7 +33,12 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
         return
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        draft.write_bytes(data)
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            draft.chmod(target.stat().st_mode)
         os.replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pooling import dispatch
+from pooling.files import write_whole
 
 from .answers import Answer
 from .cases import Case
 from .evidence import Setting
-from .files import write_whole
 from .known import KNOWN, Seen, look_again
 from .processes import Limits, run_cases
 from .rules import RULES, broken_rule
@@ -174,7 +174,7 @@ class Conformance:
         OSError
             If the file cannot be written.
         """
-        write_whole(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", path)
+        write_whole(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
 
 
 def _described(case: Case) -> dict[str, Any]:

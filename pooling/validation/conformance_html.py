@@ -6,9 +6,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from pooling.files import write_whole
+
 from .conformance import OUTCOMES, Conformance
 from .examples import Pair
-from .files import write_whole
 from .known import known_differences
 from .markup import Markup, tag
 from .rules import RULES
@@ -93,7 +94,7 @@ def write_conformance(
         ),
         marks(OUTCOMES),
     )
-    write_whole(document("Who keeps which rule of pooling", header, tag("main", *body)), path)
+    write_whole(path, document("Who keeps which rule of pooling", header, tag("main", *body)))
 
 
 def _is_broken(report: Conformance, rule: str, runtime: str) -> bool:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.etree import ElementTree as Xml
 
-from .files import write_whole
+from pooling.files import write_whole
+
 from .markup import printable
 from .picture import draw, sketch
 from .report import Finding, ModelReport, Report, StageReport
@@ -60,7 +61,7 @@ def write_junit(report: Report, path: str | os.PathLike[str]) -> None:
         root.append(_suite(report, model, number, when))
     Xml.indent(root)
     content = Xml.tostring(root, encoding="unicode")
-    write_whole(f'<?xml version="1.0" encoding="UTF-8"?>\n{content}\n', path)
+    write_whole(path, f'<?xml version="1.0" encoding="UTF-8"?>\n{content}\n')
 
 
 def _suite(report: Report, model: ModelReport, number: int, when: str) -> Xml.Element:

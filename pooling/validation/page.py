@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+from pooling.files import write_whole
+
 from .examples import alike
-from .files import write_whole
 from .markup import Markup, tag
 from .report import Finding, ModelReport, Report, StageReport
 from .rules import RULES, rules_at_stake
@@ -259,7 +260,7 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
     )
     version = report.versions.get("pooling", "")
     footer = tag("footer", tag("p", f"Written by pooling {version}. The page needs no network and runs no script."))
-    write_whole(document("Pooling validation", header, tag("main", *body), footer), path)
+    write_whole(path, document("Pooling validation", header, tag("main", *body), footer))
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:

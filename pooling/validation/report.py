@@ -18,7 +18,6 @@ from pooling.layers import Layer
 
 from .answers import Answer
 from .cases import Case
-from .files import write_whole
 from .questions import Question
 from .race import Times
 from .rules import RULES
@@ -550,11 +549,7 @@ class Report:
         OSError
             If the file cannot be written; a file that was there before is still there then.
         """
-<<<<<<< HEAD
-        write_whole(json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n", path)
-=======
         write_whole(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
->>>>>>> 7568fb8d4e57febabb3d9554ae853697588657f6
 
 
 def _stage_as_dict(report: StageReport) -> dict[str, Any]:
