@@ -1,6 +1,6 @@
 """Run the conformance suite in every installed runtime and write docs/conformance.md.
 
-``python docs/make_conformance.py [FILE.json]`` takes one to three minutes.
+``python docs/make_conformance.py [FILE.json]`` takes some minutes, and shows where it is.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from pooling.validation.conformance import Conformance, run_conformance
+from pooling.validation.conformance import run_conformance
 from pooling.validation.conformance_page import conformance_page, print_conformance
 from pooling.validation.files import write_whole
 
 PAGE = Path(__file__).with_name("conformance.md")
+WIDTH = 200
+"""Columns of the table where there is no terminal to ask."""
 
 
-def with_progress() -> Conformance:
-    """Run the suite, with a bar where there is a terminal."""
+def main() -> int:
+    """Write the page and, if a file is named, everything as JSON."""
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("conformance", total=None)
-        return run_conformance(progress=lambda done, total, _: bar.update(task, completed=done, total=total))
-
-
-if __name__ == "__main__":
-    report = with_progress()
-    print_conformance(report, Console(width=None if sys.stdout.isatty() else 200))
+        report = run_conformance(progress=lambda done, total, _: bar.update(task, completed=done, total=total))
+    print_conformance(report, Console(width=None if sys.stdout.isatty() else WIDTH))
     write_whole(conformance_page(report), PAGE)
     if len(sys.argv) > 1:
         report.save(sys.argv[1])
-    sys.exit(report.exit_code)
+    return report.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import unittest
@@ -13,6 +14,7 @@ import onnx
 import onnx.backend.test.runner
 import pytest
 from onnx.backend.test.loader import load_model_tests
+from rich.console import Console
 
 from pooling.onnx_backend import PoolingBackend
 from pooling.validation.answers import Answer
@@ -197,8 +199,7 @@ def test_json(report: Conformance, tmp_path: Path) -> None:
 
 
 def test_table_in_the_terminal(report: Conformance) -> None:
-    console_module = pytest.importorskip("rich.console")
-    console = console_module.Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=140, record=True, file=io.StringIO())
     print_conformance(report, console)
     text = console.export_text()
     for rule in SMALL:
@@ -274,7 +275,8 @@ def test_known_differences_name_rules_runtimes_and_threads() -> None:
         onnx.checker.check_model(case.model)
         for reference in known.upstream:
             assert address(reference).startswith("https://github.com/")
-    assert {"onnxruntime", "onnx.reference", "openvino", "torch", "tract"} == {known.runtime for known in KNOWN}
+    runtimes = {"onnxruntime", "onnx.reference", "openvino", "torch", "tract", "opencv"}
+    assert {known.runtime for known in KNOWN} == runtimes
 
 
 def _check(runtime: str) -> None:
@@ -292,7 +294,7 @@ def test_known_differences_are_there_or_are_said_to_have_vanished(runtime: str) 
     _check(runtime)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "torch", "tract"])
+@pytest.mark.parametrize("runtime", ["openvino", "torch", "tract", "opencv"])
 def test_known_differences_of_runtimes_that_are_not_always_there(runtime: str) -> None:
     if runtime not in installed():
         pytest.skip(f"{runtime} is not installed")

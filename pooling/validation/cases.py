@@ -45,7 +45,8 @@ class Case:
     @property
     def node(self) -> onnx.NodeProto:
         """The node."""
-        return self.model.graph.node[0]
+        node: onnx.NodeProto = self.model.graph.node[0]
+        return node
 
     @property
     def opset(self) -> int:

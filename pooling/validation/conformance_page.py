@@ -99,12 +99,12 @@ pooling validate --conformance
 The same cases as ONNX node tests, for a runtime that is not in the list:
 
 ```sh
-python -m pooling.validation.node_tests FOLDER
+pooling validate --conformance --node-tests FOLDER
 ```
 
 ## The matrix
 
-{legend}.
+{legend}. Bold where an answer is wrong or a process ends.
 """
 
 
@@ -132,6 +132,10 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def _matrix(report: Conformance) -> Iterator[str]:
     runtimes = list(report.outcomes)
     yield _row(["Rule", "Cases", *runtimes])
@@ -142,26 +146,26 @@ def _matrix(report: Conformance) -> Iterator[str]:
             parts = {name: number for name, number in report.counts(rule, runtime).items() if number}
             text = " ".join(f"{number} {SIGNS[name]}" for name, number in parts.items())
             cells.append(f"**{text}**" if {"differs", "crashes"} & parts.keys() else text)
-        yield _row([f"[{rule}](#{rule})", str(_cases(report, rule)), *(cell.replace(" ", " ") for cell in cells)])
+        yield _row([f"[{rule}](#{rule})", str(_cases(report, rule)), *map(_unbroken, cells)])
     sums = []
     for runtime in runtimes:
         total = {name: sum(report.counts(rule, runtime)[name] for rule in report.rules) for name in OUTCOMES}
         text = " ".join(f"{number} {SIGNS[name]}" for name, number in total.items() if number)
-        sums.append(text.replace(" ", " "))
+        sums.append(_unbroken(text))
     yield _row(["all", str(len(report.cases)), *sums])
 
 
 def _notes(report: Conformance) -> Iterator[str]:
-    yield "Versions: " + ", ".join(f"{name} {version}" for name, version in report.versions.items()) + "."
+    yield "- Versions: " + ", ".join(f"{name} {version}" for name, version in report.versions.items()) + "."
     yield (
-        f"Suite of seed {report.seed}, {report.seconds:.0f} seconds, {report.machine['system']}, "
+        f"- Suite of seed {report.seed} on {report.date}, {report.seconds:.0f} seconds, {report.machine['system']}, "
         f"Python {report.machine['python']}."
     )
     if "portable" in report.outcomes:
-        yield "`portable` is the graph that `pooling.export` writes for the same node, run by onnxruntime."
+        yield "- `portable` is the graph that `pooling.export` writes for the same node, run by onnxruntime."
     absent = [f"`{name}`" for name in WITHOUT_ONNX if name in report.outcomes]
     if absent:
-        yield f"{' and '.join(absent)} read no ONNX: what their functions have no argument for is a refusal."
+        yield f"- {' and '.join(absent)} read no ONNX: what their functions have no argument for is a refusal."
     yield ""
 
 
@@ -187,14 +191,19 @@ def _of_rule(report: Conformance, rule: str) -> Iterator[str]:
     yield ""
     yield f"Source: {described.source}."
     yield ""
-    keeps, rows = [], []
+    keeps, rows, others = [], [], []
     for runtime in report.outcomes:
         pairs = report.of_rule(rule, runtime)
         if all(outcome.counts_as == "agrees" for _, outcome in pairs):
             keeps.append(runtime)
-            continue
         for name in OUTCOMES[1:]:
             of_kind = [pair for pair in pairs if pair[1].counts_as == name]
+            if name == "refuses":
+                # What is refused for another reason is told where that reason is the rule.
+                count = len(of_kind)
+                of_kind = [pair for pair in of_kind if pair[1].rule == rule or not pair[1].rule]
+                if len(of_kind) < count:
+                    others.append(f"{runtime} {count - len(of_kind)}")
             if of_kind:
                 rows.append(_row([runtime, f"{len(of_kind)} {SIGNS[name]}", *_example(of_kind, rule, runtime)]))
     if keeps:
@@ -205,12 +214,21 @@ def _of_rule(report: Conformance, rule: str) -> Iterator[str]:
         yield _row(["---", "--:", "---", "---", "---"])
         yield from rows
         yield ""
+    if others:
+        yield f"Refused for want of an operator, a dtype or another rule: {', '.join(others)}."
+        yield ""
+
+
+def _size(pair: tuple[Case, Outcome]) -> tuple[bool, int, int, int]:
+    """Order examples: float32 first, then small ones, then those in new opsets."""
+    case, outcome = pair
+    return case.array.dtype.name != "float32", case.array.size, outcome.verdict.differing, -case.opset
 
 
 def _example(pairs: list[tuple[Case, Outcome]], rule: str, runtime: str) -> list[str]:
     """Describe the smallest case of those that break the rule itself, or of all."""
     typical = [pair for pair in pairs if pair[1].rule == rule] or pairs
-    case, outcome = min(typical, key=lambda pair: (pair[0].array.size, pair[1].verdict.differing))
+    case, outcome = min(typical, key=_size)
     others = len(pairs) - len([pair for pair in pairs if pair[1].rule == rule])
     sentence = outcome.verdict.sentence
     seen = _plain(sentence if len(sentence) <= LONGEST else f"{sentence[:LONGEST]}…")

@@ -224,10 +224,11 @@ class Evidence(Setting):
         elements: Numbers = plane[np.ix_(*within)].ravel()
         return elements if self.dtype.kind in "iub" else elements.astype(np.float64)
 
-    def inside(self, cell: Cell) -> list[NDArray[np.int64]]:
+    def inside(self, cell: Cell) -> list[int]:
         """List the positions of the window's elements in their plane, flat and row by row."""
         within = [taps[taps >= 0] for taps in self.taps(cell)]
-        return list(np.ravel_multi_index(np.ix_(*within), self.shape[2:]).ravel())
+        places: list[int] = np.ravel_multi_index(np.ix_(*within), self.shape[2:]).ravel().tolist()
+        return places
 
     def overhangs(self, cell: Cell) -> bool:
         """Whether an output cell's window reaches behind input and declared padding."""

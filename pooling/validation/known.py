@@ -230,6 +230,7 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     "openvino": ("2026.4.1",),
     "torch": ("2.13.0+cpu",),
     "tract": ("0.23.9",),
+    "opencv": ("5.0.0.93",),
 }
 """The versions with which all entries were measured."""
 NAN, INF = float("nan"), float("inf")
@@ -1003,5 +1004,56 @@ _TRACT = (
     ),
 )
 
-KNOWN: tuple[Known, ...] = (*_ONNXRUNTIME, *_REFERENCE, *_OPENVINO, *_TORCH, *_TRACT)
+_OPENCV = (
+    _known(
+        "ceil-last-window",
+        "opencv",
+        Kind.SHAPE,
+        "5 x 5, kernel 3, stride 3, pads 1, ceil_mode: 3 x 3 instead of [7, 10, 22, 25]",
+        "MaxPool",
+        FIVE,
+        **LATE,
+    ),
+    _known(
+        "divisor-counts-declared-padding",
+        "opencv",
+        Kind.VALUE,
+        "0 to 15 as 4 x 4, kernel 3, stride 2, pads 1: the divisor is the whole kernel, 1.111 instead of 1.667",
+        "AveragePool",
+        _ramp(1, 1, 4, 4, start=0),
+        **PARTIAL,
+    ),
+    _known(
+        "same-lower-pads-begin",
+        "opencv",
+        Kind.VALUE,
+        "SAME_LOWER gives the answer of SAME_UPPER: [2, 3, 3] instead of [1, 2, 3]",
+        "MaxPool",
+        _ramp(1, 1, 3),
+        kernel_shape=[2],
+        auto_pad="SAME_LOWER",
+    ),
+    _known(
+        "same-uses-effective-kernel",
+        "opencv",
+        Kind.VALUE,
+        "8 elements, kernel 3, dilation 2, SAME_UPPER: windows lie as padding for the undilated kernel has them",
+        "MaxPool",
+        _ramp(1, 1, 8),
+        **DILATED,
+    ),
+    _known(
+        "column-major-indices",
+        "opencv",
+        Kind.INDEX,
+        "windows of one cell of a 2 x 3 plane have the row-major indices [0, 1, 2, 3, 4, 5]",
+        "MaxPool",
+        _ramp(1, 1, 2, 3),
+        outputs=2,
+        kernel_shape=[1, 1],
+        storage_order=1,
+    ),
+)
+
+KNOWN: tuple[Known, ...] = (*_ONNXRUNTIME, *_REFERENCE, *_OPENVINO, *_TORCH, *_TRACT, *_OPENCV)
 """What is known, by runtime."""

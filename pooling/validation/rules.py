@@ -413,7 +413,8 @@ def _says(evidence: Evidence, pattern: str) -> bool:
 
 
 _MISSING = (
-    "not[ _]?implemented|unimplemented|no registered implementation|could not find an implementation|has no [a-z]*pool"
+    r"not[ _]?implemented|unimplemented|no registered implementation|could not find an implementation|"
+    r"has no [a-z]*pool|'handleNode'"
 )
 """How runtimes say that they have no such operator."""
 
@@ -569,7 +570,7 @@ def _ignores_some(it: Evidence, cell: Cell, expected: float, actual: float) -> b
         return not math.isfinite(actual) or actual == 0
     p = 1 if it.operator in MEANS else it.attributes.get("p", 2)
     total = float((rest if it.operator in MEANS else np.abs(rest) ** p).sum())
-    scales = [1, window.size / rest.size]
+    scales = [1, window.size / rest.size, it.tap_count / rest.size]
     if it.operator in MEANS:
         scales = [1 / count for count in range(1, it.tap_count + 1)]
     return any(it.alike((total * scale) ** (1 / p), actual) for scale in scales)
@@ -591,7 +592,7 @@ def _is_tie(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
         return False
     cells, window = it.inside(cell), it.window(cell)
     place = int(actual) - _plane(it, cell) * math.prod(it.shape[2:])
-    return place in cells and window.size > 0 and window[cells.index(place)] == window.max()
+    return place in cells and bool(window[cells.index(place)] == window.max())
 
 
 def _plane(it: Evidence, cell: Cell) -> int:
