@@ -21,6 +21,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from pooling.cli import main
 from pooling.export import function_from_node
 from pooling.validation import validate
 from pooling.validation.answers import Answer
@@ -31,7 +32,8 @@ from pooling.validation.examples import alike, smallest_of_rules, with_smallest
 from pooling.validation.junit import write_junit
 from pooling.validation.page import write_page
 from pooling.validation.picture import draw, sketch
-from pooling.validation.report import Report
+from pooling.validation.questions import ORDINARY_NUMBERS
+from pooling.validation.report import FAIL_ON, Report
 from pooling.validation.rules import RULES
 from pooling.validation.sheet import references, with_links
 from pooling.validation.verdicts import Kind, judge
@@ -158,6 +160,15 @@ def test_findings_that_are_alike_have_one_smallest_input(report: Report) -> None
     assert [found.node for found in lost] == ["pool1", HOSTILE]
 
 
+def test_the_smallest_input_shows_the_rule_where_nothing_else_did(report: Report, erring: Path) -> None:
+    model = report.models[0]
+    late = next(found for found in report.findings if found.rule == "ceil-last-window")
+    stage = replace(model.stages[0], findings=(replace(late, rule=None, smallest=None),))
+    (found,) = with_smallest(replace(report, models=[replace(model, stages=[stage])])).findings
+    assert found.rule == "ceil-last-window"
+    assert found.smallest is not None
+
+
 def test_smallest_inputs_are_in_the_json(report: Report, tmp_path: Path) -> None:
     report.save(tmp_path / "report.json")
     content = json.loads((tmp_path / "report.json").read_text())
@@ -264,7 +275,9 @@ def test_a_page_says_what_each_runtime_makes_of_each_stage(page: Page, report: R
 def test_a_page_says_which_rules_are_broken(page: Page) -> None:
     rows = {row[0].split()[0]: [cell.strip() for cell in row[1:]] for row in page.cells if row and row[0]}
     assert rows["ceil-last-window"] == ["agrees", "differs", "agrees", "no answer", "agrees"]
-    assert rows["nan-propagates"] == ["agrees 2", "agrees 2", "special 2", "no answer", "agrees 2"]
+    # Where the shape is wrong, nothing can be said of what is in it.
+    assert rows["window-count"][:2] == ["agrees 2", "agrees 1 unclear"]
+    assert rows["nan-propagates"] == ["agrees 2", "agrees 1 unclear", "special 2", "no answer", "agrees 2"]
 
 
 def test_a_page_tells_each_finding_with_its_rule_and_its_picture(page: Page, report: Report) -> None:
@@ -277,7 +290,7 @@ def test_a_page_tells_each_finding_with_its_rule_and_its_picture(page: Page, rep
     assert classes["finding"] == len(alike(report.findings))
     assert page.names["figure"] == sum(group[0].counts_as != "refuses" for group in alike(report.findings))
     assert {"read", "padding", "beyond", "right", "differs"} <= classes.keys()
-    assert "Not read" not in text
+    assert f"also at {report.models[1].path}: {' '.join(SHOWN.split())}" in text
     assert "not read" in text  # the file that is no model
 
 
@@ -546,6 +559,23 @@ def test_the_guide_says_what_every_field_of_the_json_is(report: Report) -> None:
     assert found - described == set()
     assert report.as_dict()["schema"] == "pooling-validation/2"
     assert '`"pooling-validation/2"`' in GUIDE
+
+
+def test_the_guide_names_what_is_asked_and_what_comes_out() -> None:
+    assert GUIDE.count(f"    on: {ORDINARY_NUMBERS}\n") == 2
+    assert f"ordinary numbers ({ORDINARY_NUMBERS})" in GUIDE
+    rows = [line for line in GUIDE.splitlines() if line.startswith("| `")]
+    assert {*FAIL_ON, "agrees"} <= {line.split("`")[1] for line in rows}
+    for kind in Kind:
+        assert kind is Kind.AGREES or f'`"{kind}"`' in GUIDE
+
+
+def test_the_guide_knows_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["validate", "--help"])
+    options = {*re.findall(r"--[a-z-]+", capsys.readouterr().out)} - {"--help"}
+    assert {"--html", "--junit", "--conformance"} <= options
+    assert options - {*re.findall(r"--[a-z-]+", GUIDE)} == set()
 
 
 def test_the_picture_of_the_guide_is_drawn_so() -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from .answers import Answer
 from .cases import Case
 from .conformance import Conformance, Outcome
+from .known import known_differences
 from .processes import Limits, RuntimeProcess
 from .report import Finding, Report
 from .rules import broken_rule
@@ -23,7 +24,9 @@ Pair = tuple[str, str]
 
 SOON = 10.0
 """Seconds for a case at most; none is larger than those that were answered before."""
-CALLS_FOR_A_CRASH = 16
+RUNS_FOR_A_RULE = 20
+"""Runs for a case of the conformance suite, which is small to begin with."""
+CALLS_FOR_A_CRASH = 9
 """Runs of a case that ends processes: each has to be started again."""
 
 
@@ -129,7 +132,7 @@ def smallest_of_rules(
             if progress is not None:
                 progress(done, len(first), f"smallest input: {rule} in {runtime}")
             ask = _asking(processes[ORACLE], processes[runtime])
-            shown = smallest(case, ask, most_runs=_most_runs(outcome.verdict))
+            shown = smallest(case, ask, most_runs=min(RUNS_FOR_A_RULE, _most_runs(outcome.verdict)))
             if shown is not None:
                 found[rule, runtime] = shown
     return found
@@ -150,8 +153,12 @@ def _with(found: Finding, shown: Smallest | None) -> Finding:
     """Add the smallest input to a finding, and the rule that it breaks if only this makes it clear."""
     if shown is None:
         return found
-    rule = found.rule or broken_rule(shown.case, shown.expected, shown.verdict, shown.actual)
-    return replace(found, smallest=shown, rule=rule)
+    if found.rule is not None:
+        return replace(found, smallest=shown)
+    rule = broken_rule(shown.case, shown.expected, shown.verdict, shown.actual)
+    known = known_differences(rule, found.runtime, shown.case)
+    upstream = tuple(dict.fromkeys(reference for each in known for reference in each.upstream))
+    return replace(found, smallest=shown, rule=rule, upstream=upstream)
 
 
 def _asking(oracle: RuntimeProcess, runtime: RuntimeProcess) -> Ask:

@@ -39,11 +39,11 @@ HEADINGS = {
 }
 EXPLAINED = {
     "differs": "On ordinary numbers, or on those that the model really has.",
-    "special": "On NaN, infinities and extremes, which a healthy network does not have.",
+    "special": "On NaN, infinities, the largest numbers and denormals, which a healthy network does not have.",
     "crashes": "The runtime's process died, or exceeded its limits.",
     "refuses": "The runtime says no in good order.",
 }
-MOST_OTHERS = 12
+MOST_OTHERS = 30
 """Nodes that are named besides the first."""
 # ---------------------------------------------------------------------------------------------------------------------
 # Findings
@@ -78,12 +78,15 @@ def _finding(group: Sequence[Finding], number: int) -> Markup:
 
 
 def _others(group: Sequence[Finding]) -> str:
-    """Name the other nodes where the same was found."""
+    """Name the other nodes where the same was found, model by model."""
     first = group[0]
-    names = [each.node if each.path == first.path else f"{each.node} of {each.path}" for each in group[1:]]
-    names = list(dict.fromkeys(names))
-    more = f" and {len(names) - MOST_OTHERS} more" if len(names) > MOST_OTHERS else ""
-    return f"{', '.join(names[:MOST_OTHERS])}{more}"
+    places = list(dict.fromkeys((each.path, each.node) for each in group))[1:]
+    nodes: dict[str, list[str]] = {}
+    for path, node in places[:MOST_OTHERS]:
+        nodes.setdefault(path, []).append(node)
+    parts = [("" if path == first.path else f"{path}: ") + ", ".join(names) for path, names in nodes.items()]
+    more = [f"and {len(places) - MOST_OTHERS} more"] if len(places) > MOST_OTHERS else []
+    return "; ".join(parts + more)
 
 
 def _extent(found: Finding) -> str:
@@ -180,21 +183,23 @@ def _rule_squares(
     broken = [each for stage in stages for each in stage.findings if each.runtime == runtime and each.rule == rule]
     yield from _squares(broken, numbers)
     others = [stage for stage in stages if not any(each in broken for each in stage.findings)]
-    # What differs for no reason that was found may break this rule as well as any.
+    # What breaks another rule, or none that was found, leaves no answer that this one could be held against.
     unclear = [stage for stage in others if any(_unclear(each, runtime) for each in stage.findings)]
     opinions = [stage.opinions.get(runtime) for stage in others if stage not in unclear]
     answered = sum(opinion is not None and opinion.answered for opinion in opinions)
     if answered:
         yield Square("agrees", f"agrees {answered}" if len(stages) > 1 else "agrees")
     if unclear:
-        yield Square("none", "unclear", title="it differs there, and no rule was found to be the cause")
+        yield Square("none", "unclear", title="it differs there by another rule, or by none that was found")
     elif not broken and not answered:
         silent = [opinion for opinion in opinions if opinion is not None and opinion.cases]
         yield Square("none", "no answer" if silent else "not asked")
 
 
 def _unclear(found: Finding, runtime: str) -> bool:
-    return found.runtime == runtime and found.rule is None and found.verdict.kind.differs
+    """Whether a finding leaves it open if a rule that it does not break is kept."""
+    hides = not found.special or found.rule is None
+    return found.runtime == runtime and found.verdict.kind.differs and hides
 
 
 def _by(sizes: Iterable[int | str]) -> str:
@@ -228,7 +233,10 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
     rules = list(_rule_rows(report, numbers))
     body: list[str] = [*models]
     if rules:
-        about = "How many nodes bring a rule into play, and in which of them it is broken."
+        about = (
+            "How many nodes bring a rule into play, and in how many of them it is broken; unclear where a runtime "
+            "gives another answer for another reason."
+        )
         body += [
             tag("h2", "Rules"),
             tag("p", about, class_="soft"),

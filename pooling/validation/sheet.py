@@ -54,7 +54,7 @@ STYLE = """
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 1rem/1.55 system-ui, sans-serif; }
-main, header, footer { max-width: 72rem; margin: 0 auto; padding: 0 1.25rem; }
+main, header, footer { max-width: 80rem; margin: 0 auto; padding: 0 1.25rem; }
 header { padding-top: 2rem; }
 footer { padding-top: 1rem; padding-bottom: 3rem; color: var(--soft); font-size: .875rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .75rem; }
@@ -286,7 +286,7 @@ def _cell(cell: Cell, role: str) -> Markup:
 MEANINGS = {
     "agrees": "equal, or within what rounding can cause",
     "differs": "another answer",
-    "special": "another answer to NaN, infinities or extremes only",
+    "special": "another answer only to NaN, infinities, the largest numbers or denormals",
     "refuses": "no answer, in good order",
     "crashes": "no answer, and no process any more",
 }

@@ -209,7 +209,8 @@ def _effort(array: Array) -> NDArray[np.int64]:
         fraction = numbers != np.round(numbers)
         long = np.round(numbers, 2) != numbers
         marks = (numbers != 0, numbers != 1, numbers < 0, np.abs(numbers) >= 10, fraction, fraction, fraction & long)
-    return np.sum(marks, axis=0, dtype=np.int64)
+    effort: NDArray[np.int64] = np.sum(marks, axis=0, dtype=np.int64)
+    return effort
 
 
 def _counted(array: Array) -> Array:
