@@ -18,7 +18,11 @@ from onnx import TensorProto, helper
 
 import pooling
 from pooling import cli
-from pooling.validation.runtimes import OnnxRuntime
+from pooling.validation.answers import Answer
+from pooling.validation.processes import RuntimeProcess
+
+QUICK = ("--runtimes", "pooling,onnxruntime")
+"""Those that are installed everywhere, and take no time to start."""
 
 
 def write_model(path: Path, shape: list[int | str]) -> str:
@@ -37,14 +41,17 @@ def model(tmp_path: Path) -> str:
 @pytest.fixture
 def wrong_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let onnxruntime get one element wrong."""
-    original: Callable[..., Any] = OnnxRuntime.__call__
+    original: Callable[..., Answer] = RuntimeProcess.ask
 
-    def call(self: OnnxRuntime, array: Any) -> Any:
-        results = [result.copy() for result in original(self, array)]
+    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Answer:
+        answer = original(self, model, inputs)
+        if self.runtime != "onnxruntime":
+            return answer
+        results = [np.array(result) for result in answer.outputs]
         results[0].flat[0] = np.float32(12345)
-        return results
+        return Answer(results)
 
-    monkeypatch.setattr(OnnxRuntime, "__call__", call)
+    monkeypatch.setattr(RuntimeProcess, "ask", ask)
 
 
 def run(*arguments: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -61,17 +68,59 @@ def run(*arguments: str, before: str = "", **environment: str) -> subprocess.Com
 
 
 def test_all_equal_is_0(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["validate", model, "--rounds", "0"]) == 0
+    assert cli.main(["validate", *QUICK, model, "--rounds", "0"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"pooling {pooling.__version__} (")
     assert any(line.split()[:3] == ["stage", "MaxPool", "2×2"] for line in lines)
-    assert lines[-1] == "1 stage of 1 network: all equal"
+    assert lines[-1].startswith("1 stage of 1 network: all equal; on NaN, infinities or extreme numbers ")
 
 
 @pytest.mark.usefixtures("wrong_runtime")
 def test_a_difference_is_1(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["validate", model, "--rounds", "0"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "1 stage of 1 network: 1 differs"
+    assert cli.main(["validate", *QUICK, model, "--rounds", "0"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 stage of 1 network: 1 differs")
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "code"), [("special", 1), ("refuses,crashes", 0), ("never", 0), ("differs,special", 1)]
+)
+def test_what_counts_can_be_chosen(model: str, fail_on: str, code: int) -> None:
+    assert cli.main(["validate", *QUICK, model, "--rounds", "0", "--fail-on", fail_on]) == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "there is no model; give MODEL.onnx, or --conformance"),
+        (["net.onnx", "--conformance"], "net.onnx: --conformance takes no models; leave out one of the two"),
+        (["--conformance", "--junit", "a.xml"], "--junit is about models; leave out --conformance"),
+        (["--conformance", "--input", "a.npy"], "--input is about models; leave out --conformance"),
+        (["net.onnx", "--node-tests", "folder"], "--node-tests folder writes the conformance suite; add --conformance"),
+        (["net.onnx", "--fail-on", "never,differs"], "--fail-on never stands alone; leave it out, or everything else"),
+        (
+            ["net.onnx", "--fail-on", "always"],
+            "fail_on='always' is none of differs, special, refuses, crashes; use some of these, or none",
+        ),
+        (["net.onnx", "--limit-seconds", "0"], "limit_seconds=0.0 must be positive"),
+        (["net.onnx", "--limit-seconds", "nan"], "limit_seconds=nan must be positive"),
+        (["net.onnx", "--limit-memory", "-1"], "limit_memory=-1 must be positive, in GiB"),
+        (["net.onnx", "--runtimes", "module:Missing"], "runtimes='module:Missing' cannot be loaded (ModuleNotFoundErr"),
+        (["net.onnx", "--input", "no.npy"], "--input no.npy cannot be read ([Errno 2] No such file or directory: "),
+    ],
+)
+def test_options_that_make_no_sense_are_2(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["validate", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"pooling validate: {sentence}")
+
+
+@pytest.mark.parametrize("kind", ["html", "junit"])
+def test_reports_are_written_as_asked(model: str, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "report"
+    assert cli.main(["validate", *QUICK, model, "--rounds", "0", f"--{kind}", str(target)]) == 0
+    assert "nan-propagates" in target.read_text(encoding="utf-8")
+    assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "report"}
 
 
 def test_slower_is_no_difference(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +129,7 @@ def test_slower_is_no_difference(model: str, monkeypatch: pytest.MonkeyPatch) ->
 
     times = {"pooling": Times(1.0, 1.0), "onnxruntime": Times(1e-6, 1e-6)}
     monkeypatch.setattr(validator, "race", lambda contestants, rounds: times)
-    assert cli.main(["validate", model]) == 0
+    assert cli.main(["validate", *QUICK, model]) == 0
 
 
 def test_a_missing_model_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,14 +139,14 @@ def test_a_missing_model_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_model_with_open_sizes_is_2_until_they_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_model(tmp_path / "open.onnx", ["N", 8, 16, 16])
-    assert cli.main(["validate", path, "--rounds", "0"]) == 2
+    assert cli.main(["validate", *QUICK, path, "--rounds", "0"]) == 2
     assert "--shape x=Nx8x16x16" in capsys.readouterr().out
-    assert cli.main(["validate", path, "--rounds", "0", "--shape", "x=2x8x16x16"]) == 0
+    assert cli.main(["validate", *QUICK, path, "--rounds", "0", "--shape", "x=2x8x16x16"]) == 0
     assert "2×8×16×16 → 8×8" in capsys.readouterr().out
 
 
 def test_a_shape_for_nobody_is_2(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["validate", model, "--shape", "data=1x8x16x16"]) == 2
+    assert cli.main(["validate", *QUICK, model, "--shape", "data=1x8x16x16"]) == 2
     assert capsys.readouterr().err == (
         "pooling validate: no model has a tensor named 'data'; name an input as the model names it\n"
     )
@@ -106,7 +155,7 @@ def test_a_shape_for_nobody_is_2(model: str, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("text", ["1x8x16x16", "x=", "x=1,8,16", "x=axb", "x=1x-8", "=1x2"])
 def test_a_shape_is_a_name_and_sizes(model: str, capsys: pytest.CaptureFixture[str], text: str) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["validate", model, "--shape", text])
+        cli.main(["validate", *QUICK, model, "--shape", text])
     assert caught.value.code == 2
     assert f"{text!r} must be a name and sizes, such as data=1x3x224x224" in capsys.readouterr().err
 
@@ -126,11 +175,11 @@ def test_names_may_hold_any_sign(tmp_path: Path) -> None:
 def test_numbers_out_of_range_are_2(
     model: str, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
-    assert cli.main(["validate", model, *arguments]) == 2
+    assert cli.main(["validate", *QUICK, model, *arguments]) == 2
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["validate"], ["unheard"], ["validate", "a.onnx", "--unheard"]])
+@pytest.mark.parametrize("arguments", [[], ["unheard"], ["validate", "a.onnx", "--unheard"]])
 def test_arguments_that_make_no_sense_are_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
@@ -140,24 +189,33 @@ def test_arguments_that_make_no_sense_are_2(arguments: list[str], capsys: pytest
 
 def test_json_is_written_beside_the_table(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "report.json"
-    assert cli.main(["validate", model, "--rounds", "0", "--seed", "4", "--threads", "1", "--json", str(target)]) == 0
+    assert (
+        cli.main(["validate", *QUICK, model, "--rounds", "0", "--seed", "4", "--threads", "1", "--json", str(target)])
+        == 0
+    )
     found = json.loads(target.read_text(encoding="utf-8"))
     assert found["summary"]["sentence"] == capsys.readouterr().out.splitlines()[-1]
-    assert found["settings"] == {"threads": 1, "rounds": 0, "seed": 4, "shapes": {}}
+    assert {name: found["settings"][name] for name in ("threads", "rounds", "seed", "shapes", "fail_on")} == {
+        "threads": 1,
+        "rounds": 0,
+        "seed": 4,
+        "shapes": {},
+        "fail_on": ["differs"],
+    }
 
 
 def test_json_into_no_folder_is_refused_before_anything_runs(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "missing" / "report.json"
-    assert cli.main(["validate", model, "--json", str(target)]) == 2
+    assert cli.main(["validate", *QUICK, model, "--json", str(target)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"pooling validate: --json {target}: there is no folder {target.parent}\n"
 
 
 def test_json_that_cannot_be_written_is_2(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["validate", model, "--rounds", "0", "--json", str(tmp_path)]) == 2
+    assert cli.main(["validate", *QUICK, model, "--rounds", "0", "--json", str(tmp_path)]) == 2
     captured = capsys.readouterr()
     assert "all equal" in captured.out
     assert captured.err == f"pooling validate: --json {tmp_path} cannot be written (Is a directory)\n"
@@ -169,14 +227,14 @@ def test_interruption_is_2_and_no_traceback(
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(OnnxRuntime, "__call__", interrupt)
-    assert cli.main(["validate", model]) == 2
+    monkeypatch.setattr(RuntimeProcess, "ask", interrupt)
+    assert cli.main(["validate", *QUICK, model]) == 2
     assert capsys.readouterr().err == "pooling validate: interrupted\n"
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "rich"])
 def test_what_is_not_installed_is_named_with_the_remedy(model: str, missing: str) -> None:
-    process = run("validate", model, before=f"sys.modules[{missing!r}] = None")
+    process = run("validate", *QUICK, model, before=f"sys.modules[{missing!r}] = None")
     assert process.returncode == 2
     assert process.stderr == (
         f'pooling validate: this needs {missing}, which is not installed; run pip install "pooling[onnx,cli]"\n'
@@ -197,7 +255,7 @@ def test_the_command_line_itself_needs_nothing_heavy() -> None:
 
 
 def test_output_into_a_pipe_is_plain_and_as_wide_as_a_page(model: str) -> None:
-    process = run("validate", model, "--rounds", "1")
+    process = run("validate", *QUICK, model, "--rounds", "1")
     assert process.returncode == 0
     assert process.stderr == ""
     assert "\x1b" not in process.stdout
@@ -205,14 +263,14 @@ def test_output_into_a_pipe_is_plain_and_as_wide_as_a_page(model: str) -> None:
 
 
 def test_columns_are_obeyed(model: str) -> None:
-    process = run("validate", model, "--rounds", "1", COLUMNS="60")
+    process = run("validate", *QUICK, model, "--rounds", "1", COLUMNS="60")
     header, _, row = process.stdout.splitlines()[2:5]
     assert max(len(header), len(row)) <= 60
     assert "onnxruntime" not in header
 
 
 def test_output_that_has_no_letters_for_it_is_still_output(model: str) -> None:
-    process = run("validate", model, "--rounds", "0", PYTHONIOENCODING="ascii")
+    process = run("validate", *QUICK, model, "--rounds", "0", PYTHONIOENCODING="ascii")
     assert process.returncode == 0
     assert "1?8?16?16 ? 8?8" in process.stdout
 
@@ -242,14 +300,19 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["validate", "--help"])
     text = capsys.readouterr().out
-    assert set(re.findall(r"--\w+", text)) >= {"--shape", "--threads", "--rounds", "--seed", "--json"}
-    assert "0 all equal, 1 something differs, 2 something could not be run" in " ".join(text.split())
+    assert set(re.findall(r"--\w+", text)) >= {
+        *("--shape", "--threads", "--rounds", "--seed", "--json", "--html", "--junit", "--runtimes", "--input"),
+        *("--conformance", "--node", "--fail", "--limit"),
+    }
+    assert "0 all is well, 1 something was found that --fail-on names, 2 something could not be run" in " ".join(
+        text.split()
+    )
 
 
 def test_several_models_are_one_report(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = write_model(tmp_path / "other.onnx", [1, 2, 6, 6])
-    assert cli.main(["validate", model, other, "--rounds", "0"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "2 stages of 2 networks: all equal"
+    assert cli.main(["validate", *QUICK, model, other, "--rounds", "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2 stages of 2 networks: all equal")
 
 
 def test_the_models_in_these_tests_are_models(model: str) -> None:

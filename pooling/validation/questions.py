@@ -294,9 +294,9 @@ def _boxes(stage: Stage, side: Side, shape: tuple[int, ...], random: np.random.G
 def _indices(stage: Stage, layer: Layer, shape: tuple[int, ...], random: np.random.Generator) -> Numbers:
     """Draw indices as a maximum would have given them, in ONNX's convention."""
     restored = layer.output_shape(shape)
-    given = [side.value for side in stage.sides if side.value is not None]
+    given = [side.value for side in stage.sides[1:] if side.value is not None]
     if given:
-        restored = tuple(given[-1].tolist())
+        restored = tuple(given[0].tolist())
     pool: Any = getattr(pooling, f"max_pool{len(shape) - 2}d")
     arguments = {name: layer.arguments[name] for name in ("kernel_size", "stride", "padding")}
     _, indices = pool(random.standard_normal(restored), **arguments, return_indices=True)
