@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /    make \1 -- /p' Makefile
 
-demo: $(VENV)/.test  ## pool every stage of nine real networks and compare with onnxruntime
+demo: $(VENV)/.test  ## ask every runtime about every pooling of nine real networks, and race onnxruntime
 	@models=$$($(BIN)/python -c "import onnx; print(onnx.__path__[0])")/backend/test/data/light && \
 	$(BIN)/pooling validate "$$models"/light_*.onnx
 

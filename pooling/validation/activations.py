@@ -95,7 +95,7 @@ class Given:
                 f"--input {self.source} is a picture, and the size of the input is open; give it with --shape"
             )
         channels = sizes[1] if first else sizes[3]
-        resized = np.asarray(self.picture.resize((int(width), int(height)), resample=2), np.float32)
+        resized: Numbers = np.asarray(self.picture.resize((int(width), int(height)), resample=2), np.float32)
         integral = dtype is not None and dtype.kind in "iu"
         if not integral:
             resized = (resized / 255 - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)

@@ -85,8 +85,8 @@ class RuntimeProcess:
     Examples
     --------
     >>> with RuntimeProcess("pooling") as process:
-    ...     process.ask(b"no model", {}).refusal
-    'Protobuf parsing failed...'
+    ...     process.ask(b"", {}).refusal
+    'the model has 0 nodes; it is asked for one at a time here'
     """
 
     def __init__(self, runtime: str, limits: Limits | None = None, threads: int = 1) -> None:
@@ -311,7 +311,8 @@ def _dtype(name: str) -> np.dtype[Any]:
     if name == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return dtype
     return np.dtype(name)
 
 

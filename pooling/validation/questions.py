@@ -280,7 +280,7 @@ def _boxes(stage: Stage, side: Side, shape: tuple[int, ...], random: np.random.G
     if side.shape is not None and side.shape and isinstance(side.shape[0], int):
         count = min(side.shape[0], MOST_REGIONS)
     height, width = shape[2:]
-    columns = [random.integers(0, max(1, shape[0]), count)]
+    columns: list[Numbers] = [random.integers(0, max(1, shape[0]), count)]
     corners = []
     for size in (width, height):
         low = random.integers(0, max(1, 2 * size), count) / 4

@@ -479,7 +479,8 @@ class _Run:
         after = _countable(second.stages)
         left = [finding.sentence for finding in after]
         if not left:  # where nothing ran, nothing agrees
-            left = [each.problem for each in (*second.stages, second) if each.problem]
+            problems = [second.problem, *(stage.problem for stage in second.stages)]
+            left = [problem for problem in problems if problem]
         return Repair(changes, result.verified, result.why, len(before), len(left), tuple(left))
 
     # -----------------------------------------------------------------------------------------------------------------
