@@ -16,7 +16,7 @@ from typing import Any
 from pooling.geometry import Axis, axis_names, window_count
 
 from .network import Network, NetworkError, Stage
-from .objects import Footprint, Objects, collapses, follow_object
+from .objects import Footprint, Objects, collapses, follow_object, without_head
 from .sizes import AxisSizes
 from .words import amount, brief, by, cells, joined, percent
 
@@ -30,6 +30,8 @@ DILATED_MEAN = 19
 """The opset since which AveragePool has dilations."""
 EARLY = 0.1
 """The share of all multiply-adds up to which a network has hardly looked at its input."""
+EARLY_STAGES = 3
+"""Stages, from the first on, whose stride is a candidate to be left out."""
 EARLY_STEPS = 4
 """An effective stride that is much for so early a place."""
 COARSE_MASK = 8
@@ -138,13 +140,6 @@ class Case:
                 found.add(each)
                 waiting += self.stages[each].inputs
         return found
-
-    def edited(self, changes: Mapping[str, Mapping[str, Any]]) -> Objects | None:
-        """Follow the object through the network with other arguments; None where it does not work any more."""
-        try:
-            return follow_object(self.network.edited(changes), self.objects.size)
-        except NetworkError:
-            return None
 
 
 @dataclass(frozen=True)
@@ -433,28 +428,32 @@ def _more_cells(case: Case, head: Footprint) -> Iterator[str]:
 def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
     """Try stride 1 in the earliest stages, alone and one after another, until the object is large enough."""
     way = case.leads_to(head.stage)
+    body = without_head(case.network)
+    whole = sum(stage.macs for stage in body.stages)
     changes: dict[str, dict[str, int]] = {}
-    reached: list[tuple[str, Fraction, float]] = []
-    for stage in case.shrinking:
-        if stage.name not in way or len(reached) == 2:
+    reached: list[tuple[str, Footprint, float, Stage]] = []
+    early = [each for each in case.shrinking if each.name in way][:EARLY_STAGES]
+    # A pooling first: it has no weights that would have to be trained again.
+    for stage in sorted(early, key=lambda each: each.kind != "pooling"):
+        try:
+            network = body.edited({**changes, stage.name: {"stride": 1}})
+        except NetworkError:
             continue
-        for trial in ({stage.name: {"stride": 1}}, {**changes, stage.name: {"stride": 1}}):
-            try:
-                network = case.network.edited(trial)
-            except NetworkError:
-                continue
-            after = follow_object(network, case.objects.size).at_heads
-            if after is None or min(after.resolved) <= min(head.resolved):
-                continue
-            changes.update(trial)
-            cost = sum(each.macs for each in network.stages) / case.macs if case.macs else 0.0
-            written = " ".join(f"--set '{name}.stride=1'" for name in trial)
-            if not any(written == each for each, _, _ in reached):
-                reached.append((written, min(after.resolved), cost))
-    reached = [each for each in reached if each[1] >= goal][:1] or reached[-1:]
-    for written, left, cost in reached:
+        after = follow_object(network, case.objects.size).at_heads
+        if after is None or min(after.resolved) <= min(head.resolved):
+            continue
+        changes[stage.name] = {"stride": 1}
+        cost = sum(each.macs for each in network.stages) / whole if whole else 0.0
+        written = " ".join(f"--set '{name}.stride=1'" for name in changes)
+        reached.append((written, after, cost, network.stage(after.stage)))
+        if min(after.resolved) >= goal:
+            break
+    # What costs least, and what is enough; if that is out of reach, how far one gets.
+    for written, after, cost, stage in reached[:1] + reached[1:][-1:]:
         price = f", for {cost:.1f} times the multiply-adds" if cost else ""
-        yield f"reduce early downsampling: {written} leaves {cells(left)} cell{'' if left == 1 else 's'} there{price}"
+        field, old = stage.receptive_field, case.stages[head.stage].receptive_field
+        sees = f", and a receptive field of {by(field.size)} instead of {by(old.size)}" if field and old else ""
+        yield f"reduce early downsampling: {written} leaves {_covered(after.resolved)} there{price}{sees}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -782,7 +781,7 @@ def _narrow(case: Case) -> Iterator[Finding]:
         f"its receptive field is {by(widest)} of {by(sizes)} pixels: no cell sees the whole image"
         + (", only the global pooling joins what they see" if whole and case.task == "classification" else ""),
         (
-            "add stages or downsampling, or dilate: each doubles what is seen",
+            "add stages, or dilate the convolutions, which see further for the same price",
             "or add the global context as a branch (pyramid pooling)",
         ),
     )

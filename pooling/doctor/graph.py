@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -226,7 +227,8 @@ class Graph:
         shape = self._checked(input_shape)
         spatial = self.spatial or (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
         view = receptive_field.pixels(spatial) if spatial else None
-        tensors = dict(self.constants)
+        settled, nodes = self._settled
+        tensors = dict(settled)
         tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
         named = {
             name: size
@@ -244,13 +246,24 @@ class Graph:
             )
         stages: list[Stage] = []
         counted: set[str] = set()
-        for node in self.nodes:
+        for node in nodes:
             stage = _step(node, tensors, counted)
             if stage is not None:
                 stages.append(stage)
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
         outputs = tuple(name for name in leaving if name and name != self.input_name)
         return Network(self.name, self.input_name, shape, tuple(stages), outputs, self.opset, self.notes, spatial, self)
+
+    @cached_property
+    def _settled(self) -> tuple[Mapping[str, Tensor], tuple[Node, ...]]:
+        """What holds at every size, worked out once: the tensors, and the nodes that are left."""
+        tensors, left = dict(self.constants), []
+        for node in self.nodes:
+            if all(name in tensors for name in node.inputs if name):
+                _step(node, tensors, set())
+            else:
+                left.append(node)
+        return tensors, tuple(left)
 
     def _checked(self, input_shape: Shape) -> Shape:
         try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from .network import Network, Stage
+from .network import Network, NetworkError, Stage
 
-__all__ = ["Footprint", "Objects", "collapses", "follow_object", "read_out"]
+__all__ = ["Footprint", "Objects", "collapses", "follow_object", "maps", "read_out", "without_head"]
 
 Cells = tuple[Fraction, ...]
 
@@ -72,18 +72,18 @@ def collapses(stage: Stage) -> bool:
     return bool(stage.axes) and all(axis.is_global for axis in stage.axes) and any(a.input_size > 1 for a in stage.axes)
 
 
-def _maps(network: Network) -> set[str]:
-    """Name the stages that are maps, the input among them."""
-    maps = {network.input_name}
+def maps(network: Network) -> set[str]:
+    """Name what still is a map: the input, and the stages behind it up to those that collapse it."""
+    found = {network.input_name}
     for stage in network.stages:
-        if not collapses(stage) and any(name in maps for name in stage.inputs):
-            maps.add(stage.name)
-    return maps
+        if not collapses(stage) and not found.isdisjoint(stage.inputs):
+            found.add(stage.name)
+    return found
 
 
 def read_out(network: Network) -> tuple[str, ...]:
     """Name the maps that the outputs of a network are read from, in the order of the stages."""
-    maps = _maps(network)
+    living = maps(network)
     stages = {stage.name: stage for stage in network.stages}
     found, seen, waiting = set(), set(), list(network.outputs)
     while waiting:
@@ -91,7 +91,7 @@ def read_out(network: Network) -> tuple[str, ...]:
         if name in seen or name not in stages:
             continue
         seen.add(name)
-        if name in maps:
+        if name in living:
             found.add(name)
         else:
             waiting += stages[name].inputs
@@ -119,13 +119,13 @@ def follow_object(network: Network, size: Sequence[int]) -> Objects:
     >>> [str(footprint.cells[0]) for footprint in objects.footprints.values()]
     ['4', '2', '1']
     """
-    maps = _maps(network)
+    living = maps(network)
     one = tuple(Fraction(1) for _ in size)
     coarsest = {network.input_name: one}
     footprints: dict[str, Footprint] = {}
     for stage in network.stages:
         field = stage.receptive_field
-        if field is None or stage.name not in maps or len(field.stride) != len(size):
+        if field is None or stage.name not in living or len(field.stride) != len(size):
             continue
         paths = [coarsest[name] for name in stage.inputs if name in coarsest]
         finest = min(paths, key=max, default=one)
@@ -143,6 +143,23 @@ def follow_object(network: Network, size: Sequence[int]) -> Objects:
         _first_below(footprints, 1),
         tuple(-(-each.numerator // each.denominator) for each in needed),
     )
+
+
+def without_head(network: Network) -> Network:
+    """Return the network up to the maps that its outputs are read from, so that it works where the head does not fit.
+
+    Raises
+    ------
+    NetworkError
+        If it has no such maps.
+    """
+    heads = read_out(network)
+    if network.graph is None or not heads:
+        raise NetworkError(f"{network.name} has no maps that outputs are read from")
+    names = [node.name for node in network.graph.nodes]
+    last = max(names.index(head) for head in heads)
+    outputs = tuple(network.graph.nodes[names.index(head)].outputs[0] for head in heads)
+    return replace(network.graph, nodes=network.graph.nodes[: last + 1], outputs=outputs).walked(network.input_shape)
 
 
 def _divided(size: Sequence[int], steps: Cells) -> Cells:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from pooling.geometry import Axis
 
@@ -24,6 +25,8 @@ LONGEST_PERIOD = 4096
 """Cells after which fields must repeat; only resizes by odd ratios need many."""
 MOST_PATHS = 16
 """Paths of different stride that are told apart on one axis."""
+REMEMBERED = 4096
+"""Steps whose result is kept: a network is walked at many sizes, and fields are the same at all of them."""
 
 
 class UnfollowedError(Exception):
@@ -154,6 +157,7 @@ def windows(paths: Paths, axis: Axis) -> Paths:
     return shifted(paths, axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def shifted(paths: Paths, kernel_size: int, stride: int, dilation: int, begin: int) -> Paths:
     """Follow fields through windows that begin `begin` cells before the map; a negative number crops."""
 
@@ -198,6 +202,11 @@ def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Frac
 
 def merged(views: Sequence[View]) -> View:
     """Return what a stage sees that reads from several tensors with the same spatial axes."""
+    return _merged(tuple(views))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _merged(views: tuple[View, ...]) -> View:
     first = views[0]
     lost = next((view.lost for view in views if view.paths is None), "")
     if any(view.paths is None for view in views):
@@ -224,7 +233,14 @@ def summary(view: View, sizes: Sequence[int]) -> ReceptiveField | None:
     """Return a view in numbers, for a tensor with so many cells on each spatial axis."""
     if view.paths is None or not view.axes:
         return None
-    measured = [_size(paths, cells) for paths, cells in zip(view.paths, sizes, strict=True)]
+    return _summary(view, tuple(sizes) if any(len(paths) > 1 for paths in view.paths) else None)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _summary(view: View, sizes: tuple[int, ...] | None) -> ReceptiveField:
+    """Return a view in numbers; sizes matter only where several paths meet on an axis."""
+    assert view.paths is not None
+    measured = [_size(paths, cells) for paths, cells in zip(view.paths, sizes or (1,) * len(view.paths), strict=True)]
     # Of several paths, the one that sees most says where the stage looks.
     widest = [max(paths, key=lambda line: line.size) for paths in view.paths]
     return ReceptiveField(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pooling.geometry import axis_names
 
 from .network import Network, NetworkError
-from .objects import collapses
+from .objects import maps
 from .words import joined
 
 __all__ = ["AxisSizes", "Pattern", "input_sizes"]
@@ -134,6 +134,7 @@ def _search(network: Network, axes: str, where: Sequence[int], given: int) -> Ax
     Behind some smallest size everything repeats with the largest effective stride, unless a dense layer or a fixed
     shape wants one size of map; then nothing works a period later.
     """
+    network = _lean(network)
     walked: dict[int, Network | NetworkError] = {}
 
     def walk(size: int) -> Network | NetworkError:
@@ -159,12 +160,16 @@ def _search(network: Network, axes: str, where: Sequence[int], given: int) -> Ax
         base = known - period * _last(lambda times: works(known - times * period), (known - 1) // period)
         smallest = next(size for size in _sample(max(1, base - period + 1), period) if works(size) or size == base)
         tried = list(_sample(known, period))
+    elif works(known - 1) or works(known + 1):
+        smallest = known - _last(lambda less: works(known - less), min(period, known) - 1)
+        largest = known + _last(lambda more: works(known + more), period - 1)
+        tried = list(_sample(smallest, largest - smallest + 1))
     else:
         tried = [size for size in _sample(max(1, known - period + 1), 2 * period - 1) if works(size)]
         smallest, largest = min(tried), max(tried)
     working = _pattern(filter(works, tried), tried, period)
     spotless = _pattern(filter(clean, tried), tried, period)
-    beyond = walk(smallest - 1) if smallest > 1 else walk(largest + 1) if largest is not None else None
+    beyond = walk(largest + 1) if largest is not None else walk(smallest - 1) if smallest > 1 else None
     failure = beyond if isinstance(beyond, NetworkError) else None
     return AxisSizes(
         axes,
@@ -180,12 +185,38 @@ def _search(network: Network, axes: str, where: Sequence[int], given: int) -> Ax
     )
 
 
+def _lean(network: Network) -> Network:
+    """Leave out what works on each cell alone: sizes are the same without it, and there is much of it."""
+    if network.graph is None:
+        return network
+    idle = {
+        stage.name
+        for stage in network.stages
+        if stage.kind == "elementwise" and len(stage.inputs) == 1 and stage.input_shape == stage.output_shape
+    }
+    stages = {stage.name for stage in network.stages}
+    carriers = {network.graph.input_name}
+    renamed: dict[str, str] = {}
+    nodes = []
+    for node in network.graph.nodes:
+        data = [name for name in node.inputs if name in carriers]
+        if node.name in stages:
+            carriers.update(node.outputs)
+        if node.name in idle and len(data) == 1 and len(node.outputs) == 1:
+            renamed[node.outputs[0]] = renamed.get(data[0], data[0])
+        else:
+            nodes.append(replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)))
+    outputs = tuple(renamed.get(name, name) for name in network.graph.outputs)
+    return replace(network.graph, nodes=tuple(nodes), outputs=outputs).walked(network.input_shape)
+
+
 def _period(network: Network) -> int:
     """Return the input size after which everything repeats: what all effective strides of maps divide."""
+    living = maps(network)
     steps = [
         step.numerator
         for stage in network.stages
-        if stage.receptive_field is not None and not collapses(stage)
+        if stage.receptive_field is not None and stage.name in living
         for step in stage.receptive_field.stride
     ]
     return min(math.lcm(*steps), LONGEST_PERIOD**2)

@@ -116,7 +116,7 @@ def print_examination(examination: Examination, console: Console, *, everything:
     console.print()
     for title, text in _facts(examination):
         _say(console, title, text)
-    _print_findings(examination.findings, console)
+    _print_findings(examination, console)
     _print_end(examination, console)
 
 
@@ -247,17 +247,19 @@ def _shifts(measured: Sequence[Any]) -> str:
     return f"moved by one pixel, changes of {'; '.join(words)}{more} (0: moves along, 1: as good as another image)"
 
 
-def _print_findings(findings: Sequence[Finding], console: Console) -> None:
+def _print_findings(examination: Examination, console: Console) -> None:
     grouped: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
+    stages = {stage.name: stage for stage in examination.network.stages}
+    for finding in examination.findings:
         grouped.setdefault((finding.code, finding.severity), []).append(finding)
     for (code, severity), group in grouped.items():
         first = group[0]
         console.print()
         where = f" at {plain(first.stage)}" if first.stage else ""
-        console.print(
-            Text.assemble((f"{code} {severity}", STYLES[severity]), (where, "bold"), f": {first.title}"),
-        )
+        stage = stages.get(first.stage)
+        what = f" ({windows(stage)}, {by(stage.output_shape[1:])})" if stage is not None and stage.axes else ""
+        console.print(Text.assemble((f"{code} {severity}", STYLES[severity]), (where, "bold"), what))
+        _indented(console, first.title, "bold")
         _indented(console, plain(first.message))
         others = list(dict.fromkeys(plain(each.stage) for each in group[1:]))
         if others and first.stage:
@@ -504,6 +506,8 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     before, after = comparison.before, comparison.after
     changes = [f"{name}.{key} = {value}" for name, each in comparison.changes.items() for key, value in each.items()]
     console.print(Text.assemble(("what if ", "bold"), plain(", ".join(changes) or after.network.name)), soft_wrap=True)
+    for note in after.network.notes:
+        console.print(Text(plain(note), "dim"))
     console.print()
     names = {**_short_names(after), **_short_names(before)}
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")

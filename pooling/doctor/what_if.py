@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .examine import Examination, examine
 from .findings import Finding
 from .network import Network, NetworkError, Stage
+from .objects import without_head
+from .words import joined
 
 __all__ = ["WhatIf", "find_stage", "parse_changes", "what_if"]
 
@@ -103,10 +105,29 @@ def what_if(before: Examination, other: Mapping[str, Mapping[str, Any]] | Any) -
     if not isinstance(other, Mapping):
         return WhatIf(before, examine(other, before.network.input_shape, **given))
     try:
-        after = examine(before.network, changes=other, **given)
+        return WhatIf(before, examine(before.network, changes=other, **given), other)
     except NetworkError as error:
-        raise NetworkError(f"{error}{_remedy(before.network, other, error)}", error.stage) from error
-    return WhatIf(before, after, other)
+        body = _body(before.network, error)
+        if body is None:
+            raise NetworkError(f"{error}{_remedy(before.network, other, error)}", error.stage) from error
+        # What is behind the last map wants one size of it; the question is about the maps.
+        before = examine(body, **given)
+    try:
+        return WhatIf(before, examine(body, changes=other, **given), other)
+    except NetworkError as error:
+        raise NetworkError(f"{error}{_remedy(body, other, error)}", error.stage) from error
+
+
+def _body(network: Network, error: NetworkError) -> Network | None:
+    """Return the network without its head, if it is the head that fails."""
+    try:
+        body = without_head(network)
+    except NetworkError:
+        return None
+    if not error.stage or any(stage.name == error.stage for stage in body.stages) or body.graph is None:
+        return None
+    note = f"what is behind {joined(body.outputs)} is left out, because it does not fit any more: {error}"
+    return replace(body, graph=replace(body.graph, notes=(*body.graph.notes, note)), notes=(*body.notes, note))
 
 
 def _remedy(network: Network, changes: Mapping[str, Mapping[str, Any]], error: NetworkError) -> str:
@@ -126,7 +147,7 @@ def _remedy(network: Network, changes: Mapping[str, Mapping[str, Any]], error: N
                 extended.setdefault(other.name, {"stride": arguments["stride"]})
     added = [name for name in extended if name not in changes]
     try:
-        network.edited(extended)
+        without_head(network).edited(extended)
     except NetworkError:
         return ""
     more = " ".join(f"--set '{name}.stride={extended[name]['stride']}'" for name in added)
@@ -207,7 +228,8 @@ def find_stage(network: Network, name: str, where: str) -> Stage:
     ValueError
         If there is no such stage, or more than one.
     """
-    names = [stage.name for stage in network.stages]
+    stages = {stage.name: stage for stage in network.stages}
+    names = list(stages)
     wanted = name.strip()
     for found in (
         [each for each in names if each == wanted],
@@ -215,10 +237,10 @@ def find_stage(network: Network, name: str, where: str) -> Stage:
         [each for each in names if re.search(rf"(?:^|[/._:]){re.escape(wanted.lower())}(?:$|[/._:])", each.lower())],
         [each for each in names if wanted.lower() in each.lower()],
     ):
-        windowed = [each for each in found if network.stage(each).axes]
+        windowed = [each for each in found if stages[each].axes]
         candidates = windowed or found
         if len(candidates) == 1:
-            return network.stage(candidates[0])
+            return stages[candidates[0]]
         if candidates:
             shown = ", ".join(candidates[:SHOWN]) + (", ..." if len(candidates) > SHOWN else "")
             raise ValueError(f"{where}: {wanted!r} is a part of {len(candidates)} names: {shown}; write one of them in full")
