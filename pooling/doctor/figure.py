@@ -316,5 +316,5 @@ class _Sheet:
         if any(level.dropped for level in self.pyramid.levels):
             signs.append(sign("dropped: in no window", DROPPED, linewidth=0, hatch=HATCH))
         style: dict[str, Any] = {"frameon": False, "fontsize": 10, "labelcolor": INK, "handlelength": 1.6}
-        place = {"loc": "lower left", "bbox_to_anchor": (0.3 / WIDTH, 0)}
-        self.figure.legend(handles=signs, ncols=len(signs), **style, **place)
+        style |= {"ncols": len(signs), "bbox_to_anchor": (0.3 / WIDTH, 0)}
+        self.figure.legend(handles=signs, loc="lower left", **style)

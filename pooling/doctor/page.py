@@ -42,9 +42,9 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 MOST_STAGES = 2000
 """Rows of the table at most."""
 MEASURED = (
-    "Measured on one picture for all stages, without padding, after Zhang, “Making Convolutional Networks Shift-Invariant "
-    "Again” (2019): the root mean square of the difference between the output of the moved input and the output moved by "
-    "1/stride of a cell by linear interpolation, divided by √2 times the standard deviation of the output."
+    "Measured on one picture for all stages, without padding, after Zhang, “Making Convolutional Networks "
+    "Shift-Invariant Again” (2019): the root mean square of the difference between the output of the moved input and the "
+    "output moved by 1/stride of a cell by linear interpolation, divided by √2 times the standard deviation of the output."
 )
 
 
@@ -233,10 +233,11 @@ def _shift_cells(shift: StageShift, longest: float) -> str:
 
 
 EXPLAINED = (
-    "<b>sees</b>: receptive field in pixels of the input. <b>stride</b>: pixels from cell to cell. <b>first centre</b>: "
-    "where cell 0 looks, pixel i has its centre at i; a ≠ says that paths to the stage do not share it. <b>object</b>: "
-    "cells that the object covers, and how many are told apart. <b>in padding</b>: the share of the taps of a border "
-    "window that lie in the padding. <b>saves</b>: multiply-adds that the stages behind would cost more without its stride."
+    "<b>sees</b>: receptive field in pixels of the input. <b>stride</b>: pixels from cell to cell. "
+    "<b>first centre</b>: where cell 0 looks, pixel i has its centre at i; a ≠ says that paths to the stage do not share "
+    "it. <b>object</b>: cells that the object covers, and how many are told apart. <b>in padding</b>: the share of the "
+    "taps of a border window that lie in the padding. <b>saves</b>: multiply-adds that the stages behind would cost more "
+    "without its stride."
 )
 COLUMNS = (
     ("stage", ""),
@@ -412,7 +413,11 @@ def _levels(examination: Examination, image: Picture | None, title: str, prefix:
     if not network.spatial:
         return
     image = image if image is not None else examination.image
-    drawn = pyramid(network, examination.objects)
+    try:
+        drawn = pyramid(network, examination.objects)
+    except ValueError as error:
+        yield f"<section><h2>{title}</h2><p class=muted>{_sentence(str(error).removeprefix('doctor: '))}</p></section>"
+        return
     picture = None if image is None else fitted(image, spatial_sizes(network))
     yield f"<section><h2>{title}</h2><p class=verdict>{_escaped(drawn.verdict)}.</p>"
     if drawn.dimensions == 3:

@@ -242,6 +242,8 @@ def _around(begin: float, end: float, side: float, size: float) -> tuple[float, 
     return first, first + side
 
 
+MOST_CELLS = 2**22
+"""On an axis."""
 MOST_LEVELS = 24
 """A picture of more levels would show nothing."""
 
@@ -278,6 +280,11 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
     objects : Objects
         What becomes of the object, as `follow_object` finds it.
 
+    Raises
+    ------
+    ValueError
+        If the network has no spatial axes, or so long ones that nobody could draw them.
+
     Examples
     --------
     >>> from pooling.doctor.network import read
@@ -291,7 +298,7 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
     """
     sizes = spatial_sizes(network)
     if not sizes:
-        raise ValueError(f"doctor: {network.name} has no spatial axes that could be drawn")
+        raise ValueError(f"doctor: {heading(network)} has no spatial axes that could be drawn")
     shown = [*enumerate(zip(sizes, objects.size, strict=True))][-2:]
     spans = [(_around(0, size, min(length, size), size), size) for _, (size, length) in shown]
     (left, right), width = spans[-1]
@@ -304,6 +311,12 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
         top, bottom = int(top), int(top) + bottom - top
     plane, box = Box(0, 0, width, height), Box(left, top, right, bottom)
 
+    largest = max((size for stage in network.stages for size in stage.output_size), default=0)
+    if max(*sizes, largest) > MOST_CELLS:
+        raise ValueError(
+            f"doctor: {heading(network)} has maps with {max(*sizes, largest)} cells on an axis, which is too many to be "
+            f"drawn; use an input with which there are at most {MOST_CELLS}"
+        )
     groups = _groups(network, len(sizes))
     levels = [_level(network, objects, group, plane, box) for group in groups[:MOST_LEVELS]]
     heads = () if objects.at_heads is None else tuple(map(float, objects.at_heads.resolved))
