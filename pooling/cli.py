@@ -137,7 +137,7 @@ def _add_doctor(commands: Any) -> None:
     doctor.add_argument(
         "--input-shape", type=_input_shape, metavar="1x3x224x224", help="shape of the input; 224 or 224x224 will do"
     )
-    doctor.add_argument("--object", type=_input_shape, metavar="N", help="pixels of the object to follow (default: 8)")
+    doctor.add_argument("--object", type=_pixels, metavar="N", help="pixels of the object to follow (default: 8)")
     doctor.add_argument("--task", choices=("classification", "detection", "segmentation"), help="what the network is for")
     doctor.add_argument(
         "--set",
@@ -178,11 +178,20 @@ def _add_doctor(commands: Any) -> None:
 
 
 def _input_shape(text: str) -> tuple[int, ...]:
-    match = re.fullmatch(r"[(\[]?\s*(\d+(?:\s*[x×X*,]\s*\d+)*)\s*[)\]]?", text)
-    sizes = tuple(map(int, re.findall(r"\d+", match[1]))) if match is not None else ()
-    if not sizes or 0 in sizes:
-        raise argparse.ArgumentTypeError(f"{text!r} must be sizes of at least 1, such as 1x3x224x224 or 224")
-    return sizes
+    return _positive(text, "sizes of at least 1, such as 1x3x224x224 or 224")
+
+
+def _pixels(text: str) -> tuple[int, ...]:
+    return _positive(text.removesuffix("px"), "a number of pixels, or one for each axis, such as 8 or 8x12")
+
+
+def _positive(text: str, what: str) -> tuple[int, ...]:
+    """Read numbers with something between them, as people write shapes."""
+    match = re.fullmatch(r"[(\[]?\s*(\d{1,18}(?:\s*[x×X*,]\s*\d{1,18})*),?\s*[)\]]?", text.strip())
+    numbers = tuple(map(int, re.findall(r"\d+", match[1]))) if match is not None else ()
+    if not numbers or 0 in numbers:
+        raise argparse.ArgumentTypeError(f"{text!r} must be {what}")
+    return numbers
 
 
 def _named_shape(text: str) -> tuple[str, tuple[int, ...]]:

@@ -255,9 +255,14 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
             )
         raise
     except NetworkError as error:
-        if shape is not None and not error.stage:
-            # Perhaps something is left out, which is taken from the model.
-            return _somewhere(source, None)
+        if shape is not None:
+            # The model may know a size that works, or what is left out of the one that was given.
+            try:
+                found = _somewhere(source, None)
+            except NetworkError:
+                raise error from None
+            if not error.stage or len(found[0].input_shape) == len(shape):
+                return found
         asked = shape or DEFAULT_SHAPE
         if not error.stage or len(asked) < 3:
             raise

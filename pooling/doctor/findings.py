@@ -218,17 +218,17 @@ def _too_small(case: Case) -> Iterator[Finding]:
     failure = case.failure
     if failure is None or _kind(case, failure) in ("merge", "dense", "reshape"):
         return
-    small = all(new <= old for new, old in zip(failure.shape, case.network.input_shape, strict=False))
-    smallest = joined(
-        [f"{each.smallest} on {each.axes}" for each in case.sizes if each.smallest is not None and len(case.sizes) > 1]
-    ) or "".join(str(each.smallest) for each in case.sizes if each.smallest)
     fixes = []
-    if smallest and small:
-        fixes.append(f"use an input of size {smallest} at least")
+    ranges = [
+        f"{each.smallest}{f' to {each.largest}' if each.largest else ' at least'}"
+        + (f" on {each.axes}" if len(case.sizes) > 1 else "")
+        for each in case.sizes
+        if each.smallest is not None
+    ]
+    if ranges and any(each.smallest is not None and each.given < each.smallest for each in case.sizes):
+        fixes.append(f"use an input of size {joined(ranges)}")
         fixes.append("or scale small images up before they enter the network")
-        early = [stage.name for stage in case.shrinking[:2]]
-        if early:
-            fixes.append(f"or leave out downsampling for small images: --set '{early[-1]}.stride=1'")
+        fixes += [f"or leave out downsampling for small images: {each}" for each in _room(case, failure.shape)]
         fixes.append("or use a global (adaptive) pooling, which takes maps of any size, in place of a fixed last one")
     yield Finding(
         "D102",
@@ -237,6 +237,23 @@ def _too_small(case: Case) -> Iterator[Finding]:
         f"the network does not work with an input of {by(failure.shape)}: {failure.sentence}",
         tuple(fixes),
     )
+
+
+def _room(case: Case, shape: Sequence[int]) -> Iterator[str]:
+    """Try which strides, the earliest first, make a small input large enough when they are left out."""
+    changes: dict[str, dict[str, int]] = {}
+    for stage in sorted(case.shrinking, key=lambda each: each.kind != "pooling")[:EARLY_STAGES]:
+        changes[stage.name] = {"stride": 1}
+        try:
+            case.network.edited(changes).at(shape)
+        except NetworkError:
+            continue
+        yield _written(changes)
+        return
+
+
+def _written(changes: Mapping[str, Mapping[str, Any]]) -> str:
+    return " ".join(f"--set '{name}.{key}={value}'" for name, each in changes.items() for key, value in each.items())
 
 
 @rule("D103", "maps that meet in an addition or concatenation have different sizes")
@@ -444,8 +461,7 @@ def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
             continue
         changes[stage.name] = {"stride": 1}
         cost = sum(each.macs for each in network.stages) / whole if whole else 0.0
-        written = " ".join(f"--set '{name}.stride=1'" for name in changes)
-        reached.append((written, after, cost, network.stage(after.stage)))
+        reached.append((_written(changes), after, cost, network.stage(after.stage)))
         if min(after.resolved) >= goal:
             break
     # What costs least, and what is enough; if that is out of reach, how far one gets.
@@ -525,19 +541,19 @@ def _auto_pad(case: Case) -> Iterator[Finding]:
 
 @rule("D303", "AveragePool has no dilations below opset 19")
 def _dilated_mean(case: Case) -> Iterator[Finding]:
-    if case.network.opset is None or case.network.opset >= DILATED_MEAN:
-        return
+    if case.network.opset is not None:
+        return  # a model that has the attribute where it does not exist is refused when it is read
     for stage in case.windowed:
         if stage.operator == "AveragePool" and any(axis.dilation > 1 for axis in stage.axes):
             yield Finding(
                 "D303",
                 "warning",
                 stage.name,
-                f"the operator got dilations in opset {DILATED_MEAN}, and this model is of opset {case.network.opset}: "
-                "onnxruntime does not load it, openvino does",
+                f"the operator got dilations in opset {DILATED_MEAN}: exported to an older one, the model is not valid; "
+                "onnxruntime refuses it, openvino does not",
                 (
                     f"export with opset {DILATED_MEAN} or newer",
-                    "or let pooling export --repair write the same mean by operators that every opset has",
+                    "or with pooling.export.to_onnx, which writes the same mean by operators that every opset has",
                 ),
             )
 
@@ -678,11 +694,24 @@ def _early(case: Case) -> Iterator[Finding]:
         f"{percent(share)} of the multiply-adds: what is smaller than {cells(steps)} pixels is gone before the network "
         "has looked at it",
         (
-            f"leave the stride out of one of them: --set '{guilty[-1].name}.stride=1'",
+            f"leave the stride out of one of them: {_written({_removable(case, guilty): {'stride': 1}})}"
+            if _removable(case, guilty)
+            else "leave the stride out of one of them",
             "or let a stage at full resolution read the image beside them, and join it later",
             "or pool later: the same stride behind the first convolutions costs more and keeps more",
         ),
     )
+
+
+def _removable(case: Case, stages: Sequence[Stage]) -> str:
+    """Name the last of some stages without whose stride the maps still fit together."""
+    for stage in reversed(stages):
+        try:
+            without_head(case.network).edited({stage.name: {"stride": 1}})
+        except NetworkError:
+            continue
+        return stage.name
+    return ""
 
 
 @rule("D502", "the map is pooled to one cell, but the task asks where things are")

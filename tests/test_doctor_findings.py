@@ -1,0 +1,292 @@
+"""Every finding: a network that has it, and one that does not; what it says, and whether its fixes help."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pooling
+from pooling.doctor import Examination, Finding, examine
+from pooling.doctor.findings import RULES, SEVERITIES
+from pooling.doctor.what_if import parse_changes, what_if
+
+GUIDE = (Path(__file__).parent.parent / "docs" / "doctor.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (D\d{3}): (.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE))
+
+
+def from_command(line: str) -> Examination:
+    """Examine what a line of the guide examines."""
+    words = shlex.split(line)
+    assert words[:2] == ["pooling", "doctor"]
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    size = options.get("--input-shape")
+    return examine(
+        options.pop("--layers"),
+        None if size is None else (1, 3, int(size), int(size)),
+        object_size=int(options.get("--object", 8)),
+        task=options.get("--task"),
+    )
+
+
+def examples(code: str) -> tuple[Examination, Examination]:
+    """Examine the two examples of a section: the one with the finding and the one without."""
+    section = SECTIONS[code]
+    source = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    if source is not None:
+        pytest.importorskip("onnx")
+        names: dict[str, Any] = {}
+        exec(source[1], names)  # the code under test is the guide's
+        return examine(names["bad"]), examine(names["good"])
+    bad, good = re.search(r"```\n(.*?)```", section, re.DOTALL)[1].splitlines()  # type: ignore[index]
+    return from_command(bad), from_command(good)
+
+
+def of(examination: Examination, code: str) -> list[Finding]:
+    return [finding for finding in examination.findings if finding.code == code]
+
+
+def found(code: str, layers: Any, shape: tuple[int, ...] = (1, 3, 32, 32), **settings: Any) -> list[Finding]:
+    return of(examine(layers, shape, **settings), code)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The guide
+
+
+def test_the_guide_has_a_section_for_every_code_and_no_other() -> None:
+    assert list(SECTIONS) == list(RULES)
+    assert [section.splitlines()[0] for section in SECTIONS.values()] == [rule.title for rule in RULES.values()]
+
+
+@pytest.mark.parametrize("code", RULES)
+def test_the_first_example_has_the_finding_and_the_second_does_not(code: str) -> None:
+    bad, good = examples(code)
+    assert of(bad, code)
+    assert not of(good, code)
+
+
+@pytest.mark.parametrize("code", RULES)
+def test_a_finding_says_where_and_why_and_what_to_do(code: str) -> None:
+    bad, _ = examples(code)
+    names = {"", *(stage.name for stage in bad.network.stages)}
+    for finding in of(bad, code):
+        assert finding.severity in SEVERITIES
+        assert finding.stage in names
+        assert finding.title == RULES[code].title
+        assert len(finding.message) > 20
+        assert not finding.message.endswith(".")
+        assert finding.fixes or code == "D902"
+
+
+def settings_in(finding: Finding) -> Iterator[list[str]]:
+    for fix in finding.fixes:
+        if changes := re.findall(r"--set '([^']+)'", fix):
+            yield changes
+
+
+@pytest.mark.parametrize("code", RULES)
+def test_every_change_that_a_fix_names_works(code: str) -> None:
+    bad, _ = examples(code)
+    for finding in of(bad, code):
+        for changes in settings_in(finding):
+            network = bad.network.edited(parse_changes(bad.network, changes))
+            if bad.failure is not None:
+                assert network.at(bad.failure.shape).input_shape == bad.failure.shape
+            else:
+                assert what_if(bad, parse_changes(bad.network, changes)).after.network == network
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sizes
+
+
+def test_what_floor_leaves_out_is_said_with_the_formula_and_the_share() -> None:
+    (finding,) = found("D101", "pool2", (1, 3, 7, 9))
+    assert finding.severity == "warning"
+    assert finding.message.startswith("floor((7 - 2 + 0) / 2) + 1 = 3 and floor((9 - 2 + 0) / 2) + 1 = 4: no window reads")
+    assert "the last row and the last column of the 7×9 map, 24 % of it" in finding.message
+    assert found("D101", "pool2", (1, 3, 8, 9))[0].message.count("the last column of the 8×9 map, 11 % of it") == 1
+
+
+def test_what_lies_between_any_two_windows_is_not_cut_off() -> None:
+    assert found("D101", "conv1/2") == []
+    assert found("D101", "conv1/2", (1, 3, 33, 33)) == []
+
+
+def test_sizes_that_a_fix_names_leave_nothing_out() -> None:
+    layers = "conv3 pool2 conv3 pool3"
+    (finding,) = [each for each in found("D101", layers, (1, 3, 50, 50)) if each.stage == "pool2"]
+    sizes = [int(size) for size in re.search(r"size (\d+) or (\d+)", finding.fixes[0]).groups()]  # type: ignore[union-attr]
+    assert sizes == [48, 54]
+    assert all(not found("D101", layers, (1, 3, size, size)) for size in sizes)
+
+
+def test_a_fixed_last_pooling_on_a_larger_map_should_be_global() -> None:
+    (finding,) = found("D101", "conv3 avgpool7", (1, 3, 8, 8))
+    assert any("global pooling" in fix for fix in finding.fixes)
+
+
+def test_too_small_an_input_names_the_smallest_that_works() -> None:
+    layers = "conv3x8 pool2 conv3 pool2 conv3 pool2 conv3 pool2"
+    result = examine(layers, (1, 3, 12, 12))
+    (finding,) = of(result, "D102")
+    assert (finding.severity, finding.stage) == ("error", "pool4")
+    assert "1×3×12×12" in finding.message
+    assert finding.fixes[0] == "use an input of size 16 at least"
+    assert result.network.input_shape == (1, 3, 16, 16)
+    assert result.failure is not None
+    assert result.failure.shape == (1, 3, 12, 12)
+    assert not found("D102", layers, (1, 3, 16, 16))
+
+
+def test_skip_connections_that_do_not_meet_name_the_sizes_where_they_do() -> None:
+    layers = "conv3x8@a pool2 conv3@b pool2 conv3 up2|b conv3x8 up2+a"
+    for size in (33, 34, 35):
+        (finding,) = found("D103", layers, (1, 3, size, size))
+        assert finding.severity == "error"
+        assert "multiples of 4" in finding.fixes[0]
+        assert "32 or 36" in finding.fixes[0]
+    assert not found("D103", layers, (1, 3, 36, 36))
+
+
+def test_a_size_that_only_a_dense_layer_refuses_is_a_fixed_size() -> None:
+    onnx = pytest.importorskip("onnx")
+    names: dict[str, Any] = {}
+    exec(re.search(r"```python\n(.*?)```", SECTIONS["D104"], re.DOTALL)[1], names)  # type: ignore[index]
+    assert isinstance(names["bad"], onnx.ModelProto)
+    (note,) = of(examine(names["bad"]), "D104")
+    assert (note.severity, note.stage) == ("note", "y")
+    assert "size 4 to 5 on H and W only" in note.message
+    (error,) = of(examine(names["bad"], (1, 1, 12, 12)), "D104")
+    assert error.severity == "error"
+    assert not of(examine(names["bad"], (1, 1, 12, 12)), "D102")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Objects
+
+LOSING = "conv3x8/2@a conv3/2@b conv3/2@c conv3/2@d"
+
+
+@pytest.mark.parametrize(
+    ("task", "severity"),
+    [("detection", "error"), ("segmentation", "error"), (None, "warning"), ("classification", "note")],
+)
+def test_how_grave_a_lost_object_is_depends_on_the_task(task: str | None, severity: str) -> None:
+    (finding,) = found("D201", LOSING, (1, 3, 64, 64), task=task)
+    assert finding.severity == severity
+
+
+def test_a_lost_object_is_lost_where_the_stride_exceeds_it() -> None:
+    (finding,) = found("D201", LOSING, (1, 3, 64, 64))
+    assert finding.stage == "d"
+    assert "0.5×0.5 cells here, where the effective stride becomes 16 (less than two since c)" in finding.message
+    (earlier,) = found("D201", LOSING, (1, 3, 64, 64), object_size=3)
+    assert earlier.stage == "b"
+    assert "0.19×0.19 cells is left at d" in earlier.message
+
+
+def test_fixes_come_in_the_order_of_practice() -> None:
+    (finding,) = found("D201", LOSING, (1, 3, 64, 64), object_size=4)
+    order = ["reduce early downsampling", "high-resolution branch", "dilate", "anti-aliased", "enlarge the image 4 times"]
+    places = [next(i for i, fix in enumerate(finding.fixes) if word in fix) for word in order]
+    assert places == sorted(places)
+    assert "read objects of this size from a (2×2 cells)" in finding.fixes[places[1]]
+
+
+def test_reduced_downsampling_leaves_what_the_fix_says() -> None:
+    bad = examine(LOSING, (1, 3, 64, 64))
+    (finding,) = of(bad, "D201")
+    assert finding.fixes[0].startswith("reduce early downsampling: --set 'a.stride=1' leaves 1×1 cells there, for 4.0 times")
+    after = what_if(bad, {"a": {"stride": 1}}).after
+    assert not of(after, "D201")
+    assert after.objects.at_heads is not None
+    assert set(after.objects.at_heads.resolved) == {1}
+
+
+def test_a_skip_connection_saves_the_object_and_upsampling_alone_does_not() -> None:
+    deep = "conv3x8@a conv3/2 conv3/2 conv3/2 conv3/2 up16"
+    assert found("D201", f"{deep}", (1, 3, 64, 64))
+    assert not found("D201", f"{deep}|a conv3", (1, 3, 64, 64))
+
+
+def test_of_several_heads_the_finest_counts() -> None:
+    onnx = pytest.importorskip("onnx")
+    text = """
+    <ir_version: 8, opset_import: ["": 18]>
+    g (float[1, 1, 64, 64] x) => (float[1, 1, 16, 16] fine, float[1, 1, 4, 4] coarse) {
+        fine = MaxPool <kernel_shape = [4, 4], strides = [4, 4]> (x)
+        coarse = MaxPool <kernel_shape = [4, 4], strides = [4, 4]> (fine)
+    }"""
+    model = onnx.parser.parse_model(text)
+    assert not {"D201", "D202"} & {finding.code for finding in examine(model).findings}
+    del model.graph.output[0]
+    assert of(examine(model), "D201")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Runtimes, aliasing and design
+
+
+def test_ceil_mode_is_a_warning_where_it_matters_and_a_note_elsewhere() -> None:
+    (dropped,) = found("D301", "pool3/3p1c", (1, 3, 5, 5))
+    (overhanging,) = found("D301", "pool3/2c", (1, 3, 8, 8))
+    (idle,) = found("D301", "pool3/2c", (1, 3, 9, 9))
+    assert [each.severity for each in (dropped, overhanging, idle)] == ["warning", "warning", "note"]
+    assert "would start behind the map" in dropped.message
+
+
+def test_ceil_mode_of_a_new_opset_is_clear() -> None:
+    onnx = pytest.importorskip("onnx")
+    text = """
+    <ir_version: 10, opset_import: ["": %d]>
+    g (float[1, 1, 5, 5] x) => (float[1, 1, n, m] y) {
+        y = MaxPool <kernel_shape = [3, 3], strides = [3, 3], pads = [1, 1, 1, 1], ceil_mode = 1> (x)
+    }"""
+    assert of(examine(onnx.parser.parse_model(text % 21)), "D301")
+    assert not of(examine(onnx.parser.parse_model(text % 22)), "D301")
+
+
+def test_cells_that_another_path_reads_are_a_note() -> None:
+    (lost,) = found("D402", "conv3x8 relu conv1/2")
+    (seen,) = found("D402", "conv3x8@a relu@r conv3/2 conv3@b conv1/2<r+b")
+    assert (lost.severity, seen.severity) == ("warning", "note")
+    assert "skip 75 % of the map" in lost.message
+    both = found("D402", "conv3x8@a relu@r conv1/2 conv3@b conv1/2<r+b")
+    assert [each.severity for each in both] == ["warning", "warning"]
+
+
+def test_layers_of_the_package_are_examined_too() -> None:
+    pool = pooling.Sequential(pooling.MaxPool2d(3, stride=2, ceil_mode=True), pooling.AdaptiveAvgPool2d(5))
+    codes = {finding.code for finding in examine(pool, (1, 8, 32, 32)).findings}
+    assert {"D301", "D304", "D401"} <= codes
+
+
+def test_early_downsampling_is_graver_when_small_objects_suffer() -> None:
+    layers = "conv3x8/2 pool2 conv3x256 conv3x256"
+    severities = [found("D501", layers, (1, 3, 64, 64), task="detection", object_size=n)[0].severity for n in (4, 16)]
+    assert severities == ["warning", "note"]
+    assert not found("D501", layers, (1, 3, 64, 64), task="classification")
+
+
+def test_squeeze_and_excitation_is_no_head() -> None:
+    layers = "conv3x8@a global conv1x8 sigmoid@gate conv3<a+gate"
+    result = examine(layers, (1, 3, 32, 32), task="detection")
+    assert not of(result, "D502")
+    assert result.objects.smallest == (1, 1)
+
+
+def test_the_gravest_come_first_and_codes_can_be_left_out() -> None:
+    layers = "conv3x8/2 pool2 conv1x256/2 conv3x256/2 global fc10"
+    result = examine(layers, (1, 3, 64, 64), task="detection")
+    order = [SEVERITIES.index(finding.severity) for finding in result.findings]
+    assert order == sorted(order, reverse=True)
+    codes = {finding.code for finding in result.findings}
+    assert {"D201", "D401", "D402", "D502"} <= codes
+    left = {finding.code for finding in examine(layers, (1, 3, 64, 64), task="detection", ignore=["D4", "D201"]).findings}
+    assert left == {code for code in codes if not code.startswith("D4")} - {"D201"}
