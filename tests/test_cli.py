@@ -161,7 +161,7 @@ def test_a_shape_is_a_name_and_sizes(model: str, capsys: pytest.CaptureFixture[s
 
 
 def test_names_may_hold_any_sign(tmp_path: Path) -> None:
-    assert cli._named_shape("gpu_0/data=x=1x3") == ("gpu_0/data=x", (1, 3))
+    assert cli.shared.named_shape("gpu_0/data=x=1x3") == ("gpu_0/data=x", (1, 3))
 
 
 @pytest.mark.parametrize(
