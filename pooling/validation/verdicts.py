@@ -154,7 +154,9 @@ def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output:
         absolute = float(difference.max())
         ulp = float((difference / spacing(expected)).max()) if not integral else absolute
         if bound is not None:
-            share = float(np.divide(difference, bound, out=np.zeros_like(difference), where=finite & (bound > 0)).max())
+            with np.errstate(over="ignore"):  # a result that is far too large
+                shares = np.divide(difference, bound, out=np.zeros_like(difference), where=finite & (bound > 0))
+            share = float(shares.max())
     if not differing:
         return Verdict(Kind.AGREES, elements=expected.size, ulp=ulp, absolute=absolute, output=output, share=share)
     numbers = wrong & (lost == present)
