@@ -1,4 +1,4 @@
-"""Where every window lies: the one place that turns arguments into windows, output shapes and receptive fields.
+"""Where every window lies: the one place that turns arguments into windows and output shapes.
 
 Kernels, exporter, validator and doctor all read the `Axis` objects made here; none of them computes an output size.
 Sizes are Python integers and therefore never overflow; whatever would not fit the 64-bit arithmetic of the kernels is
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 __all__ = [
     "Axis",
     "Padding",
-    "ReceptiveField",
     "Sizes",
     "adaptive_axes",
     "axis_names",
@@ -28,7 +27,6 @@ __all__ = [
     "global_axes",
     "output_shape",
     "pool_axes",
-    "receptive_field",
     "transposed_axes",
     "unpool_size",
     "window_count",
@@ -742,62 +740,6 @@ def spatial_slice(rank: int, dimensions: int, layout: str, *, function: str) -> 
 def replace_spatial(shape: Sequence[int], spatial: slice, sizes: Sequence[int]) -> tuple[int, ...]:
     """Put other spatial sizes into a shape."""
     return (*shape[: spatial.start], *sizes, *shape[spatial.stop :])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Stages one after another
-
-
-@dataclass(frozen=True)
-class ReceptiveField:
-    """What one cell of a stage sees of the network's input, along one axis.
-
-    Attributes
-    ----------
-    size : int
-        Input cells from the first to the last that the cell depends on.
-    stride : int
-        Effective stride: input cells between the fields of neighbouring cells.
-    start : int
-        First input cell of cell 0's field; negative where it begins in the padding.
-
-    Notes
-    -----
-    Composition follows Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (2019).
-    """
-
-    size: int = 1
-    stride: int = 1
-    start: int = 0
-
-    @property
-    def centre(self) -> float:
-        """Input coordinate of the centre of cell 0's field."""
-        return self.start + (self.size - 1) / 2
-
-    def then(self, axis: Axis) -> ReceptiveField:
-        """Return the receptive field after one more stage with the windows of `axis`."""
-        return ReceptiveField(
-            size=self.size + (axis.effective_kernel_size - 1) * self.stride,
-            stride=self.stride * axis.stride,
-            start=self.start - axis.pad_begin * self.stride,
-        )
-
-
-def receptive_field(stages: Sequence[Axis]) -> ReceptiveField:
-    """Compose the stages of one axis, first stage first.
-
-    Examples
-    --------
-    >>> stem = pool_axes([224], 7, 2, 3)[0]
-    >>> pool = pool_axes([112], 3, 2, 1)[0]
-    >>> receptive_field([stem, pool])
-    ReceptiveField(size=11, stride=4, start=-5)
-    """
-    result = ReceptiveField()
-    for axis in stages:
-        result = result.then(axis)
-    return result
 
 
 def check_total(function: str, shape: Sequence[int], itemsize: int) -> None:

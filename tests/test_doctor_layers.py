@@ -179,22 +179,22 @@ def test_a_word_that_is_none() -> None:
             "conv3p0 conv3p0",
             (1, 8, 4, 4),
             "conv2",
-            "stage 'conv2' (Conv): kernel_size=(3, 3) finds no window on axis H: the effective kernel size is 3 and the "
-            "padded input 0 + 2 + 0 = 2; the smallest input that works is 3",
+            "stage 'conv2' (Conv): kernel_size=(3, 3) finds no window on axis H: the effective kernel size is 3 and "
+            "the padded input 0 + 2 + 0 = 2; the smallest input that works is 3",
         ),
         (
             "conv3@a pool2 up2+a",
             (1, 8, 7, 7),
             "add1",
-            "stage 'add1' (Add): its inputs have shapes (1, 8, 6, 6) and (1, 8, 7, 7), which do not fit together: sizes 6 "
-            "and 7 meet on axis 3; make the branches equally large",
+            "stage 'add1' (Add): its inputs have shapes (1, 8, 6, 6) and (1, 8, 7, 7), which do not fit together: "
+            "sizes 6 and 7 meet on axis 3; make the branches equally large",
         ),
         (
             "conv3@a pool2 up2|a",
             (1, 8, 7, 7),
             "cat1",
-            "stage 'cat1' (Concat): its inputs have shapes (1, 8, 6, 6) and (1, 8, 7, 7), which do not fit together along "
-            "axis 1: sizes 6 and 7 meet on axis 2; make the branches equally large",
+            "stage 'cat1' (Concat): its inputs have shapes (1, 8, 6, 6) and (1, 8, 7, 7), which do not fit together "
+            "along axis 1: sizes 6 and 7 meet on axis 2; make the branches equally large",
         ),
         (
             "conv3g3",
@@ -359,8 +359,8 @@ def test_editing_a_convolution_keeps_its_usual_padding() -> None:
         ({"stem": {"ceil_mode": True}}, "stage 'stem' (Conv): Conv has no ceil_mode; it has kernel_size, stride, "
          "dilation, padding"),
         ({"pool": {"stride": 0}}, "stage 'pool' (MaxPool): stride=0 must be at least 1 on axis H, not 0"),
-        ({"pool": {"stride": "two"}}, "stage 'pool' (MaxPool): stride='two' must be an integer or one integer per spatial "
-         "axis, not str; write it with whole numbers"),
+        ({"pool": {"stride": "two"}}, "stage 'pool' (MaxPool): stride='two' must be an integer or one integer per "
+         "spatial axis, not str; write it with whole numbers"),
     ],
 )  # fmt: skip
 def test_errors_of_editing(changes: dict[str, dict[str, object]], sentence: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 import pooling
 from pooling import geometry
-from pooling.geometry import Axis, ReceptiveField
+from pooling.geometry import Axis
 
 LARGEST = 2**63 - 1
 
@@ -406,34 +405,50 @@ def test_unpooling_gives_back_a_size_that_pools_to_the_same(
                 geometry.unpool_size([pooled], kernel, stride, padding, other)
 
 
-# --- stages one after another -----------------------------------------------------------------------------
+# --- transposed convolutions ------------------------------------------------------------------------------
 
 
-@given(st.lists(lines(), min_size=1, max_size=4))
-def test_the_receptive_field_is_what_the_taps_of_all_stages_reach(stages: list[Line]) -> None:
-    axes = [Axis(10**6, 10**5, line.kernel, line.stride, line.dilation, line.begin) for line in stages]
-
-    def reached(output: int) -> list[int]:
-        cells = {output}
-        for line in reversed(stages):
-            cells = set(itertools.chain(*(line.taps(cell * line.stride - line.begin) for cell in cells)))
-        return sorted(cells)
-
-    field = geometry.receptive_field(axes)
-    first, second = reached(0), reached(1)
-    assert field.start == first[0]
-    assert field.size == first[-1] - first[0] + 1
-    assert field.stride == second[0] - first[0] == second[-1] - first[-1]
-    assert field.centre == (first[0] + first[-1]) / 2
+@given(lines(), st.integers(-40, 40))
+def test_windows_at_a_cell_are_those_with_a_tap_on_it(line: Line, cell: int) -> None:
+    axis = Axis(10**6, 10**5, line.kernel, line.stride, line.dilation, line.begin)
+    reach = range(-200, 200)
+    expected = [output for output in reach if cell in line.taps(output * line.stride - line.begin)]
+    assert sorted(axis.windows_at(cell)) == expected
 
 
-def test_the_receptive_field_of_no_stage_is_the_cell_itself() -> None:
-    assert geometry.receptive_field([]) == ReceptiveField(1, 1, 0)
+@given(lines(), st.integers(1, 20), st.integers(0, 5))
+def test_a_transposed_convolution_undoes_the_windows_of_its_axes(line: Line, cells: int, extra: int) -> None:
+    assume(extra < line.stride)
+    reach = line.dilation * (line.kernel - 1) + 1
+    size = (cells - 1) * line.stride + reach - line.begin - line.end + extra
+    assume(size >= 1)
+    pads = ((line.begin, line.end),)
+    (axis,) = geometry.transposed_axes([cells], line.kernel, line.stride, pads, line.dilation, extra)
+    assert (axis.input_size, axis.output_size) == (size, cells)
+    (undone,) = geometry.pool_axes([size], line.kernel, line.stride, pads, line.dilation, empty_windows=True)
+    assert undone == axis
 
 
-def test_the_receptive_field_of_a_resnet_stem() -> None:
-    """Convolution 7x7 stride 2 padding 3, then max pooling 3x3 stride 2 padding 1."""
-    stem = geometry.pool_axes([224], 7, 2, 3)[0]
-    pool = geometry.pool_axes([stem.output_size], 3, 2, 1)[0]
-    assert (stem.output_size, pool.output_size) == (112, 56)
-    assert geometry.receptive_field([stem, pool]) == ReceptiveField(size=11, stride=4, start=-5)
+def test_transposed_convolutions_that_are_told_their_output() -> None:
+    def pads(**arguments: Any) -> tuple[int, int, int]:
+        (axis,) = geometry.transposed_axes([7], 4, 2, **arguments)
+        return axis.input_size, axis.pad_begin, axis.pad_end
+
+    assert pads(output_size=[13]) == (13, 2, 1)
+    assert pads(output_size=[13], padding="same_upper") == (13, 1, 2)
+    assert pads(padding="same_upper") == (14, 1, 1)
+    assert pads(padding="valid") == (16, 0, 0)
+    assert pads(output_size=[18]) == (18, 0, 0)
+    with pytest.raises(ValueError) as error:
+        pads(padding=8)
+    assert str(error.value) == (
+        "transposed_axes: kernel_size=4, stride=2 and padding=8 give the output size 0 on axis L; it must be at "
+        "least 1 and fit 64 bits"
+    )
+
+
+def test_windows_of_padding_alone_where_they_are_allowed() -> None:
+    with pytest.raises(ValueError):
+        geometry.pool_axes([5], 1, 1, 2)
+    (axis,) = geometry.pool_axes([5], 1, 1, 2, empty_windows=True)
+    assert (axis.output_size, axis.pad_begin, axis.pad_end) == (9, 2, 2)

@@ -50,8 +50,9 @@ import pooling
 from pooling import geometry
 from pooling.layers import Layer, Sequential
 
-from .graph import Graph, Node, RuleError, Shape
+from .graph import Graph
 from .network import Network, NetworkError
+from .nodes import Node, RuleError, Shape
 
 __all__ = ["from_sequential", "from_text"]
 
@@ -105,7 +106,7 @@ def from_sequential(pool: Sequential | Layer, input_shape: Sequence[int] | None 
             f"{name}: input_shape={shape} has {len(shape)} axes; it must have {first.dimensions + 2}, or "
             f"{first.dimensions + 1} without the batch"
         )
-    nodes = []
+    nodes: list[Node] = []
     for number, layer in enumerate(layers):
         title = type(layer).__name__ if isinstance(pool, Layer) else f"{number}_{type(layer).__name__}"
         source = nodes[-1].outputs if nodes else (INPUT,)
@@ -380,7 +381,8 @@ def _layer(kind: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any], d
 
     def layer(shape: Shape) -> Layer:
         count = len(shape) - 2
-        if known.get(count) is None:
+        kind_of_layer = known.get(count)
+        if kind_of_layer is None:
             raise RuleError(f"its input has shape {shape}; there is no {kind} for {max(count, 0)} spatial axes")
         given = dict(arguments)
         if (
@@ -389,7 +391,7 @@ def _layer(kind: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any], d
             and len(given["padding"]) == 1
         ):
             given["padding"] *= count
-        result: Layer = known[count](**given)
+        result: Layer = kind_of_layer(**given)
         return result
 
     return OPERATORS.get(kind, kind), {}, {}, layer

@@ -18,8 +18,9 @@ from pooling.export.reading import check_order, external_location, first_line, n
 from pooling.export.repair.scopes import default_opset, is_default, lightened, subgraphs
 from pooling.layers import Layer
 
-from .graph import Graph, Node, Shape, Tensor
+from .graph import Graph
 from .network import Network, NetworkError, OpenShapeError
+from .nodes import Node, Shape, Tensor
 from .values import SMALL
 
 __all__ = ["from_onnx"]
@@ -28,6 +29,8 @@ Declared = tuple[int | str, ...]
 DType = np.dtype[Any] | None
 TRAINED = ("float16", "bfloat16", "float32", "float64", "int8", "uint8")
 """Types of weights; integers of other types are sizes and places."""
+LARGEST_OPSET = 2**31 - 1
+"""The newest that onnx can be asked for."""
 USUAL_SIZE, USUAL_CHANNELS = 224, 3
 """What error sentences write where a model leaves sizes open."""
 
@@ -47,8 +50,10 @@ def from_onnx(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     try:
         model, folder = read_model("read", source)
         name = str(model.graph.name) if folder is None else str(source)
+        name = name if name.isprintable() else repr(name)
         if not model.ir_version or not model.HasField("graph"):
             raise NetworkError(f"{name} is not an ONNX model (it has no graph)")
+        _check_names(model)
         for tensor in model.graph.initializer:
             if tensor.data_location == onnx.TensorProto.EXTERNAL and folder is not None:
                 external_location(f"initializer {tensor.name!r}", tensor, folder)
@@ -60,6 +65,33 @@ def from_onnx(source: Any, input_shape: Sequence[int] | None = None) -> Network:
         raise NetworkError(str(error).removeprefix("read: ")) from error
     shape = _closed(graph) if input_shape is None else tuple(input_shape)
     return graph.walked(shape)
+
+
+def _check_names(model: onnx.ModelProto) -> None:
+    """Refuse names that are no text, of which protobuf gives the bytes."""
+
+    def check(what: str, *names: Any) -> None:
+        for name in names:
+            if not isinstance(name, str):
+                raise NetworkError(f"{what} of the model is not text ({name!r}); names must be UTF-8")
+
+    check("the name", model.graph.name)
+    for function in model.functions:
+        check("a function", function.domain, function.name, *function.input, *function.output)
+    for entry in (*model.opset_import, *(each for function in model.functions for each in function.opset_import)):
+        check("a domain", entry.domain)
+    parts = [model.graph, *(inner for node in _all_nodes(model.graph.node) for _, inner in subgraphs(node))]
+    for graph in parts:
+        check("an initializer", *(each.name for each in graph.initializer))
+        check("an initializer", *(each.values.name for each in graph.sparse_initializer))
+        check("a tensor", *(each.name for each in (*graph.input, *graph.output, *graph.value_info)))
+    for node in _all_nodes([*model.graph.node, *(node for function in model.functions for node in function.node)]):
+        check("an op_type", node.op_type)
+        check("a domain", node.domain)
+        check("a name", node.name)
+        check("an output", *node.output)
+        check("an input", *node.input)
+        check("an attribute", *(name for each in node.attribute for name in (each.name, each.ref_attr_name)))
 
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -106,7 +138,7 @@ def _closed(graph: Graph) -> Shape:
     title = f"{graph.name}: its input {graph.input_name!r}"
     flag = "give --input-shape {} (in Python: input_shape={})"
     if declared is None:
-        example = (1, USUAL_CHANNELS, USUAL_SIZE, USUAL_SIZE)
+        example: Shape = (1, USUAL_CHANNELS, USUAL_SIZE, USUAL_SIZE)
         raise OpenShapeError(
             f"{title} has no shape in the model; {flag.format('x'.join(map(str, example)), example)}", ()
         )
@@ -153,8 +185,8 @@ class _Reader:
         opset = default_opset(model.opset_import)
         if opset is None:
             raise NetworkError(f"{name} imports no version of the default operator set; its opset_import must name one")
-        if opset < 1:
-            raise NetworkError(f"{name} imports opset {opset}; it must be at least 1")
+        if not 1 <= opset <= LARGEST_OPSET:
+            raise NetworkError(f"{name} imports opset {opset}; it must be from 1 to {LARGEST_OPSET}")
         self.opset = opset
         self.recorded = {
             info.name: _declared(info) for info in (*model.graph.value_info, *model.graph.output, *model.graph.input)
@@ -257,6 +289,7 @@ class _Reader:
             self.opset,
             layer,
             self._inference(node, schema),
+            known=schema is not None,
         )
 
     def _attributes(self, name: str, node: onnx.NodeProto, schema: Any) -> dict[str, Any]:
@@ -369,7 +402,7 @@ def _array(where: str, tensor: onnx.TensorProto) -> NDArray[Any] | None:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or math.prod(tensor.dims) > SMALL:
         return None
     if not tensor.HasField("raw_data") and not any(len(getattr(tensor, each)) for each in STORED):
-        return np.zeros(tuple(tensor.dims), _dtype(tensor.data_type)) if 0 in tensor.dims else None
+        return np.zeros(0, _dtype(tensor.data_type)) if list(tensor.dims) == [0] else None
     try:
         return numpy_helper.to_array(tensor)
     except Exception as error:  # whatever NumPy makes of too few bytes

@@ -21,7 +21,7 @@ from .network import ReceptiveField
 __all__ = ["Line", "View", "adaptive", "merged", "pixels", "resized", "shifted", "summary", "transposed", "windows"]
 
 Interval = tuple[int, int]
-LONGEST_PERIOD = 4096
+LONGEST_PERIOD = 2048
 """Cells after which fields must repeat; only resizes by odd ratios need many."""
 MOST_PATHS = 16
 """Paths of different stride that are told apart on one axis."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -17,9 +17,9 @@ from pooling.layers import Layer
 
 from . import receptive_field
 from .cost import convolution_macs, product_macs, transposed_macs
-from .graph import ARGUMENTS, Call, Outcome, RuleError, Shape, Tensor, UnfollowedError, UnknownShapeError
-from .receptive_field import Paths, View
-from .values import FOLDED, SMALL, fold
+from .nodes import ARGUMENTS, Call, Outcome, RuleError, Shape, Tensor, UnknownShapeError
+from .receptive_field import Paths, UnfollowedError, View
+from .values import FOLDED, SMALL, fold, slices
 
 __all__ = ["RULES", "outcome_of"]
 
@@ -37,7 +37,7 @@ def outcome_of(call: Call) -> Outcome:
         values = fold(call)
         if values is not None:
             return Outcome("size", [value.shape for value in values], values=values)
-    rule = RULES.get(call.operator, None if call.node.layer is None else _pooled)
+    rule = RULES.get(call.operator, None if call.node.layer is None else _pooled) if call.node.known else None
     missing = ""
     if call.node.changes and rule not in (_convolution, _transposed, _pooled, _unpooled):
         raise RuleError(f"{call.operator} has no {next(iter(call.node.changes))}; it has nothing that can be set")
@@ -132,7 +132,7 @@ def _arguments(call: Call, dimensions: int, kernel: Sequence[int]) -> dict[str, 
     auto_pad = call.attribute("auto_pad", "NOTSET")
     if auto_pad not in ("NOTSET", "", *AUTO_PAD):
         raise RuleError(f"auto_pad={auto_pad!r} is not a known name; use NOTSET, {', '.join(AUTO_PAD)}, or pads")
-    arguments = {
+    arguments: dict[str, Any] = {
         "kernel_size": tuple(kernel),
         "stride": _numbers(call, "strides", dimensions, 1),
         "dilation": _numbers(call, "dilations", dimensions, 1),
@@ -437,13 +437,13 @@ def _size_at(shape: Shape, output: Shape, axis: int) -> int:
     return shape[place] if place >= 0 else 1
 
 
-@_rule("Concat", "QLinearConcat")
+@_rule("Concat")
 def _concatenated(call: Call) -> Outcome:
     given = [(number, tensor) for number, tensor in enumerate(call.tensors) if tensor is not None]
     if not given:
         raise RuleError("it has no inputs")
     shapes = [call.shape(number) for number, _ in given]
-    axis = _axis(call, int(call.attribute("axis", 1)), len(shapes[0]))
+    axis = call.axis(int(call.attribute("axis", 1)), len(shapes[0]))
     for shape in shapes[1:]:
         differ = [place for place, (a, b) in enumerate(zip(shapes[0], shape, strict=False)) if place != axis and a != b]
         if len(shape) != len(shapes[0]) or differ:
@@ -534,16 +534,6 @@ def _matmul(call: Call) -> Outcome:
 # The same elements in another shape
 
 
-def _axis(call: Call, axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise RuleError(f"axis={axis} does not exist in a tensor of {rank} axes; use {-rank} to {rank - 1}")
-    return axis % rank
-
-
-def _axes(call: Call, given: Iterable[int], rank: int) -> list[int]:
-    return [_axis(call, axis, rank) for axis in given]
-
-
 def _moved(view: View | None, places: Sequence[int | None]) -> View | None:
     """Return a view whose spatial axes have other places; none where one of them is gone."""
     if view is None:
@@ -612,7 +602,7 @@ def _squeeze(call: Call) -> Outcome:
     shape, given = call.shape(0), call.value(1, "axes")
     if given is None:
         given = [axis for axis, size in enumerate(shape) if size == 1]
-    axes = _axes(call, given, len(shape))
+    axes = call.axes(given, len(shape))
     for axis in axes:
         if shape[axis] != 1:
             raise RuleError(f"axes={given} asks to drop axis {axis} of its input {shape}, whose size is not 1")
@@ -627,7 +617,7 @@ def _unsqueeze(call: Call) -> Outcome:
     if not given:
         raise RuleError("it has no axes to add")
     rank = len(shape) + len(given)
-    added = set(_axes(call, given, rank))
+    added = set(call.axes(given, rank))
     if len(added) < len(given):
         raise RuleError(f"axes={given} names an axis twice")
     places = [place for place in range(rank) if place not in added]
@@ -686,25 +676,6 @@ def _slice(call: Call) -> Outcome:
     return Outcome("slice", [output], _along(view, cropped))
 
 
-def slices(call: Call, shape: Shape) -> list[slice]:
-    """Return what a Slice keeps of each axis."""
-    starts, ends = call.value(1, "starts"), call.value(2, "ends")
-    if starts is None or ends is None:
-        raise RuleError("it has no starts or no ends")
-    axes = call.value(3, "axes")
-    axes = list(range(len(starts))) if axes is None else axes
-    steps = call.value(4)
-    steps = [1] * len(starts) if steps is None else steps
-    if not len(starts) == len(ends) == len(axes) == len(steps):
-        raise RuleError(f"starts={starts}, ends={ends}, axes={axes} and steps={steps} must be equally long")
-    parts = [slice(0, size, 1) for size in shape]
-    for start, end, axis, step in zip(starts, ends, _axes(call, axes, len(shape)), steps, strict=True):
-        if step == 0:
-            raise RuleError(f"steps={steps} must not have a 0")
-        parts[axis] = slice(start, end, step)
-    return parts
-
-
 @_rule("Pad")
 def _pad(call: Call) -> Outcome:
     shape = call.shape(0)
@@ -718,7 +689,7 @@ def _pad(call: Call) -> Outcome:
         return _padded(call, shape, [0, 0, *(pair[0] for pair in pairs)], [0, 0, *(pair[1] for pair in pairs)])
     pads = call.value(1, "pads" if call.attribute("paddings") is None else "paddings")
     axes = call.value(3)
-    places = list(range(len(shape))) if axes is None else _axes(call, axes, len(shape))
+    places = list(range(len(shape))) if axes is None else call.axes(axes, len(shape))
     if pads is None or len(pads) != 2 * len(places):
         raise RuleError(f"pads={pads} must be two numbers for each of {len(places)} axes")
     begins, ends = [0] * len(shape), [0] * len(shape)
@@ -739,7 +710,7 @@ def _padded(call: Call, shape: Shape, begins: Sequence[int], ends: Sequence[int]
 @_rule("Split")
 def _split(call: Call) -> Outcome:
     shape = call.shape(0)
-    axis = _axis(call, int(call.attribute("axis", 0)), len(shape))
+    axis = call.axis(int(call.attribute("axis", 0)), len(shape))
     count = len(call.node.outputs)
     sizes = call.value(1, "split")
     if sizes is None:
@@ -756,7 +727,7 @@ def _split(call: Call) -> Outcome:
 @_rule("Gather")
 def _gather(call: Call) -> Outcome:
     shape, indices = call.shape(0), call.shape(1)
-    axis = _axis(call, int(call.attribute("axis", 0)), len(shape))
+    axis = call.axis(int(call.attribute("axis", 0)), len(shape))
     output = (*shape[:axis], *indices, *shape[axis + 1 :])
     moved = len(indices) - 1
     places = [None if place == axis else place + moved * (place > axis) for place in range(len(shape))]
@@ -772,7 +743,7 @@ def _reduce(call: Call) -> Outcome:
     given = call.value(1, "axes")
     if given is None or (not given and not call.attribute("noop_with_empty_axes", 0)):
         given = list(range(len(shape)))
-    axes = set(_axes(call, given, len(shape)))
+    axes = set(call.axes(given, len(shape)))
     if call.attribute("keepdims", 1):
         output = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
         places: list[int | None] = list(range(len(shape)))
@@ -798,7 +769,7 @@ def _reduce(call: Call) -> Outcome:
 @_rule("ArgMax", "ArgMin")
 def _arg(call: Call) -> Outcome:
     shape = call.shape(0)
-    axis = _axis(call, int(call.attribute("axis", 0)), len(shape))
+    axis = call.axis(int(call.attribute("axis", 0)), len(shape))
     kept = [1] if call.attribute("keepdims", 1) else []
     view = call.view
     places = [place - (place > axis and not kept) for place in range(len(shape))]
@@ -865,7 +836,11 @@ def _resize(call: Call) -> Outcome:
         output, ratios = list(shape), {}
         for axis, scale in zip(axes, scales or [], strict=True):
             # In single precision, as the text of the operator and the runtimes have it.
-            output[axis] = math.floor(np.float32(shape[axis]) * scale)
+            with np.errstate(over="ignore"):
+                scaled = float(np.float32(shape[axis]) * scale)
+            if not math.isfinite(scaled):
+                raise RuleError(f"its input {shape} would become infinite by scale {float(scale)} on axis {axis}")
+            output[axis] = math.floor(scaled)
             ratios[axis] = Fraction(float(scale)).limit_denominator(LARGEST_RATIO)
     if min(output, default=1) < 1:
         raise RuleError(f"its input {shape} would become {tuple(output)}; use a larger input")
@@ -899,7 +874,7 @@ def _target(call: Call, shape: Shape) -> tuple[list[np.float32] | None, list[int
         factors = geometry.per_axis("", "factor", call.attribute("factor"), len(axes))
         return [np.float32(factor) for factor in factors], None, axes
     if call.attribute("axes") is not None:
-        axes = _axes(call, call.attribute("axes"), len(shape))
+        axes = call.axes(call.attribute("axes"), len(shape))
     number = 2 if call.operator == "Resize" and call.node.opset >= 11 else 1
     given = call.attribute("scales")
     if call.operator == "Upsample" and call.node.opset == 1:

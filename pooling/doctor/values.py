@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from .graph import Call
+from .nodes import Call, RuleError, Shape
 
-__all__ = ["FOLDED", "SMALL", "fold"]
+__all__ = ["FOLDED", "SMALL", "fold", "slices"]
 
 Array = NDArray[Any]
 SMALL = 1024
@@ -41,8 +40,6 @@ def _unsqueezed(call: Call, values: list[Array]) -> Array:
 
 
 def _sliced(call: Call, values: list[Array]) -> Array:
-    from .rules import slices
-
     return values[0][tuple(slices(call, values[0].shape))]
 
 
@@ -140,3 +137,22 @@ def fold(call: Call) -> list[Array] | None:
     except Exception:  # whatever NumPy makes of a wrong model: then the value stays unknown
         return None
     return [result] if result.size <= SMALL else None
+
+
+def slices(call: Call, shape: Shape) -> list[slice]:
+    """Return what a Slice keeps of each axis."""
+    starts, ends = call.value(1, "starts"), call.value(2, "ends")
+    if starts is None or ends is None:
+        raise RuleError("it has no starts or no ends")
+    axes = call.value(3, "axes")
+    axes = list(range(len(starts))) if axes is None else axes
+    steps = call.value(4)
+    steps = [1] * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        raise RuleError(f"starts={starts}, ends={ends}, axes={axes} and steps={steps} must be equally long")
+    parts = [slice(0, size, 1) for size in shape]
+    for start, end, axis, step in zip(starts, ends, call.axes(axes, len(shape)), steps, strict=True):
+        if step == 0:
+            raise RuleError(f"steps={steps} must not have a 0")
+        parts[axis] = slice(start, end, step)
+    return parts
