@@ -259,7 +259,7 @@ def _doctor(options: argparse.Namespace) -> int:
         if options.html is not None:
             from .doctor.page import write_page
 
-            write_page(examination, options.html, options.image)
+            write_page(examination, options.html, options.image, comparison)
         if options.figure is not None:
             from .doctor.figure import save_figure
 

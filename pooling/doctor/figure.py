@@ -14,7 +14,7 @@ import numpy as np
 from pooling.files import write_whole
 
 from .picture import Picture, fitted
-from .pyramid import Box, Level, Pyramid, averaged, pyramid, shortened, spatial_sizes
+from .pyramid import Box, Level, Pyramid, averaged, heading, pyramid, shortened, spatial_sizes
 from .words import by
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ SMALL = 8.5
 """Points of the smallest letters."""
 RESOLUTION = 150
 """Dots for an inch of a PNG."""
-VEIL = 0.72
+VEIL, DASHES, HATCH = 0.72, (0, (4, 2)), "/////"
 TALLEST = 1.25
 """A panel is so many times as high as wide at most."""
 FINEST_GRID = 3.0
@@ -81,9 +81,12 @@ def figure(examination: Examination, image: Picture | None = None) -> Figure:
     """
     network = examination.network
     drawn = pyramid(network, examination.objects)
+    image = image if image is not None else examination.image
     picture = None if image is None else fitted(image, spatial_sizes(network))
-    heading = f"{shortened(network.name, 60)}: input {by(network.input_shape)}"
-    return _Sheet(drawn, picture, heading).drawn()
+    title = f"{shortened(heading(network), 60)}: input {by(network.input_shape)}"
+    if drawn.dimensions == 3:
+        title += ", its planes of H and W"
+    return _Sheet(drawn, picture, title).drawn()
 
 
 def save_figure(examination: Examination, path: str | os.PathLike[str], image: Picture | None = None) -> None:
@@ -122,7 +125,7 @@ def save_figure(examination: Examination, path: str | os.PathLike[str], image: P
 class _Sheet:
     """One figure: where its panels lie, in inches from the top left corner, and what is drawn in them."""
 
-    def __init__(self, drawn: Pyramid, picture: NDArray[np.uint8] | None, heading: str) -> None:
+    def __init__(self, drawn: Pyramid, picture: NDArray[np.uint8] | None, title: str) -> None:
         from matplotlib.figure import Figure
 
         self.pyramid, self.picture = drawn, picture
@@ -150,12 +153,13 @@ class _Sheet:
                 (10, LETTER, captions),
             )
         ]
-        self.dropping = LINE * any(level.dropped for level in drawn.levels)
-        self.band = HEAD + 2 * (self.tall + CAPTION) + self.dropping
+        # Lines that only some levels have, under the panel of what a cell sees.
+        self.more_lines = LINE * (any(level.dropped for level in drawn.levels) + (not self.loupe_tall))
+        self.band = HEAD + 2 * (self.tall + CAPTION) + self.more_lines
         self.band += self.loupe_tall + CAPTION if self.loupe_tall else 0
         height = TOP + self.bands * (self.band + GAP) + BOTTOM
         self.figure = Figure(figsize=(WIDTH, height), facecolor="white")
-        self.text(0.3, 0.42, heading, 17, weight="bold")
+        self.text(0.3, 0.42, title, 17, weight="bold")
         self.text(0.3, 0.74, drawn.verdict, 12, color=OBJECT)
 
     def drawn(self) -> Figure:
@@ -175,24 +179,31 @@ class _Sheet:
         for number, name in enumerate(names):
             self.text(left, top + 0.36 + 0.15 * number, shortened(name, letters), SMALL, color=MUTED)
         top += HEAD
-        rows = [("map, to scale", self.tall, level.cell_text), ("what a cell sees", self.tall, level.field_text)]
-        rows += [("around the object", self.loupe_tall, level.object_text)] * bool(self.loupe_tall)
-        for number, (name, tall, caption) in enumerate(rows):
+        place = (level.object_text, OBJECT, "bold" if level.is_lost else "normal")
+        seen = [(level.field_text, FIELD, "normal")]
+        rows = [
+            ("map, to scale", self.tall, [(level.cell_text, MUTED, "normal")]),
+            ("what a cell sees", self.tall, seen),
+        ]
+        if self.loupe_tall:
+            rows.append(("around the object", self.loupe_tall, [place]))
+        else:
+            seen.append(place)
+        if level.dropped_text:
+            seen.append((level.dropped_text, DROPPED, "normal"))
+        for number, (name, tall, captions) in enumerate(rows):
             if tall < 1.1:
-                caption = f"{name}: {caption}"
+                captions[0] = (f"{name}: {captions[0][0]}", *captions[0][1:])
             elif first:
                 self.text(LEFT - 0.14, top + tall / 2, name, 9, color=MUTED, rotation=90, ha="center", va="center")
             if number == 0:
                 self.map(level, left, top)
             else:
                 self.input(level, left, top, tall, plane if number == 1 else loupe)
-            top += tall + 0.18
-            weight = "bold" if number == 2 and level.is_lost else "normal"
-            self.text(left, top, caption, self.sizes[1], color=(MUTED, FIELD, OBJECT)[number], weight=weight)
-            if number == 1 and self.dropping:
-                self.text(left, top + LINE, level.dropped_text, self.sizes[1], color=DROPPED)
-                top += LINE
-            top += CAPTION - 0.18
+            for line, (caption, colour, weight) in enumerate(captions):
+                foot = top + tall + 0.18 + LINE * line
+                self.text(left, foot, caption, self.sizes[1], color=colour, weight=weight)
+            top += tall + CAPTION + (self.more_lines if number == 1 else 0)
 
     # -- panels --------------------------------------------------------------------------------------------------
 
@@ -200,7 +211,9 @@ class _Sheet:
         """Make a panel that shows a window of the input, or of a map."""
         width, height = self.figure.get_size_inches()
         axes = self.figure.add_axes((left / width, 1 - (top + tall) / height, wide / width, tall / height))
-        axes.set(xlim=(window.left, window.right), ylim=(window.bottom, window.top), xticks=[], yticks=[], facecolor=PAPER)
+        axes.set(
+            xlim=(window.left, window.right), ylim=(window.bottom, window.top), xticks=[], yticks=[], facecolor=PAPER
+        )
         axes.set_gid(name)
         for spine in axes.spines.values():
             spine.set(color=MUTED, linewidth=0.6)
@@ -230,8 +243,8 @@ class _Sheet:
         self.gridlines(axes, level, self.wide)
         for part in level.dropped:
             self.patch(axes, part, facecolor="white", alpha=0.6)
-            self.patch(axes, part, facecolor="none", edgecolor=DROPPED, hatch="/////", linewidth=0)
-        self.frame(axes, level.field, FIELD, 1.4, linestyle=(0, (4, 2)))
+            self.patch(axes, part, facecolor="none", edgecolor=DROPPED, hatch=HATCH, linewidth=0)
+        self.frame(axes, level.field, FIELD, 1.4, linestyle=DASHES)
         self.frame(axes, level.cell, FIELD, 1.6)
         self.frame(axes, self.pyramid.object, OBJECT, 1.5)
 
@@ -291,11 +304,17 @@ class _Sheet:
         from matplotlib.lines import Line2D
         from matplotlib.patches import Patch
 
+        def sign(label: str, colour: str, **style: Any) -> Patch:
+            return Patch(facecolor="none", edgecolor=colour, label=label, **style)
+
+        seen = "its receptive field" + ("; what lies outside is pale" if self.picture is not None else "")
         signs: list[Any] = [
-            Patch(facecolor="none", edgecolor=OBJECT, linewidth=1.8, label="the object"),
-            Patch(facecolor="none", edgecolor=FIELD, linewidth=1.6, label="one cell of the map"),
-            Line2D([], [], color=FIELD, linewidth=1.4, linestyle=(0, (4, 2)), label="its receptive field; what lies outside is pale"),
+            sign("the object", OBJECT, linewidth=1.8),
+            sign("one cell of the map", FIELD, linewidth=1.6),
+            Line2D([], [], color=FIELD, linewidth=1.4, linestyle=DASHES, label=seen),
         ]
         if any(level.dropped for level in self.pyramid.levels):
-            signs.append(Patch(facecolor="none", edgecolor=DROPPED, hatch="/////", linewidth=0, label="dropped: in no window"))
-        self.figure.legend(handles=signs, loc="lower left", bbox_to_anchor=(0.3 / WIDTH, 0), ncols=len(signs), frameon=False, fontsize=10, labelcolor=INK, handlelength=1.6)
+            signs.append(sign("dropped: in no window", DROPPED, linewidth=0, hatch=HATCH))
+        style: dict[str, Any] = {"frameon": False, "fontsize": 10, "labelcolor": INK, "handlelength": 1.6}
+        style |= {"ncols": len(signs), "bbox_to_anchor": (0.3 / WIDTH, 0)}
+        self.figure.legend(handles=signs, loc="lower left", **style)

@@ -9,7 +9,8 @@ import base64
 import html
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,14 @@ from pooling.files import write_whole
 
 from .findings import SEVERITIES
 from .picture import Picture, fitted
-from .pyramid import STRIP, Box, Level, Pyramid, averaged, pyramid, spatial_sizes
-from .words import amount, brief, by, cells, memory, percent, plain
+from .pyramid import STRIP, Box, Level, Pyramid, averaged, heading, pyramid, spatial_sizes
+from .words import amount, brief, by, cells, joined, memory, percent, plain
 
 if TYPE_CHECKING:
     from .examine import Examination
     from .network import Stage
     from .shift import StageShift
+    from .what_if import WhatIf
 
 __all__ = ["page", "write_page"]
 
@@ -35,17 +37,28 @@ MOST_PIXELS = 512
 PANEL = 150
 """CSS pixels that a panel has at least; a grid is drawn where its lines are `FINEST_GRID` of them apart."""
 FINEST_GRID = 3.5
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""What a browser may load: nothing but what the page holds."""
 MOST_STAGES = 2000
 """Rows of the table at most."""
-MEASURED = "Zhang, “Making Convolutional Networks Shift-Invariant Again” (2019)"
+MEASURED = (
+    "Measured on one picture for all stages, without padding, after Zhang, “Making Convolutional Networks "
+    "Shift-Invariant Again” (2019): the root mean square of the difference between the output of the moved input and the "
+    "output moved by 1/stride of a cell by linear interpolation, divided by √2 times the standard deviation of the output."
+)
 
 
-def write_page(examination: Examination, path: str | os.PathLike[str], image: Picture | None = None) -> None:
+def write_page(
+    examination: Examination,
+    path: str | os.PathLike[str],
+    image: Picture | None = None,
+    what_if: WhatIf | None = None,
+) -> None:
     """Write `page` to a file, whole or not at all.
 
     Parameters
     ----------
-    examination, image
+    examination, image, what_if
         As `page` takes them.
     path : path
 
@@ -56,10 +69,10 @@ def write_page(examination: Examination, path: str | os.PathLike[str], image: Pi
     TypeError, ValueError
         If the picture cannot be read.
     """
-    write_whole(path, page(examination, image))
+    write_whole(path, page(examination, image, what_if))
 
 
-def page(examination: Examination, image: Picture | None = None) -> str:
+def page(examination: Examination, image: Picture | None = None, what_if: WhatIf | None = None) -> str:
     """Return an examination as a page of HTML.
 
     Parameters
@@ -68,6 +81,8 @@ def page(examination: Examination, image: Picture | None = None) -> str:
         What `examine` returns.
     image : path or array, optional
         A picture to lay under the grids, instead of the one of the examination.
+    what_if : WhatIf, optional
+        What the network is compared with.
 
     Returns
     -------
@@ -87,17 +102,18 @@ def page(examination: Examination, image: Picture | None = None) -> str:
     (True, True)
     """
     network = examination.network
-    name = _escaped(network.name)
+    name = _escaped(heading(network))
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         # Even if a name found a way through, nothing would be run or fetched.
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">",
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         f"<title>{name}: pooling doctor</title>",
         f"<style>{STYLE}</style></head><body><main>",
         *_head(examination),
-        *_levels(examination, image if image is not None else examination.image),
+        *_levels(examination, image, "Where the resolution goes"),
+        *(_what_if(what_if, image) if what_if is not None else ()),
         *_findings(examination),
         *_sizes(examination),
         *_shifts(examination),
@@ -118,7 +134,7 @@ def _escaped(text: object) -> str:
 
 def _head(examination: Examination) -> Iterator[str]:
     network = examination.network
-    yield f"<header><h1>{_escaped(network.name)}</h1>"
+    yield f"<header><h1>{_escaped(heading(network))}</h1>"
     task = f", for {_escaped(examination.task)}" if examination.task else ""
     yield f"<p class=sub>{_escaped(network.input_name)} {by(network.input_shape)}{task}</p>"
     if examination.failure is not None:
@@ -151,7 +167,8 @@ def _findings(examination: Examination) -> Iterator[str]:
     yield "<ul class=findings>"
     for (code, severity, message, fixes), stages in places.items():
         names = ", ".join(f"<span class=name>{_escaped(stage)}</span>" for stage in stages if stage)
-        yield f"<li class={severity}><p><span class=code>{code}</span> <span class=severity>{severity}</span> {names}</p>"
+        yield f"<li class={severity}><p><span class=code>{code}</span> "
+        yield f"<span class=severity>{severity}</span> {names}</p>"
         yield f"<p>{_sentence(message)}</p>"
         if fixes:
             yield "<ol>" + "".join(f"<li>{_escaped(fix)}</li>" for fix in fixes) + "</ol>"
@@ -195,10 +212,7 @@ def _shifts(examination: Examination) -> Iterator[str]:
         yield "<span class=better>anti-aliased</span></th><th>use instead</th></tr></thead><tbody>"
         for shift in measured:
             yield f"<tr><th class=name>{_escaped(shift.stage)}</th>{_shift_cells(shift, longest)}</tr>"
-        yield "</tbody></table></div><p class=small>Measured on one picture for all stages, without padding, after "
-        yield f"{MEASURED}: the root mean square of the difference between the output of the moved input and the output "
-        yield "moved by 1/stride of a cell by linear interpolation, divided by √2 times the standard deviation of the "
-        yield "output.</p>"
+        yield f"</tbody></table></div><p class=small>{MEASURED}</p>"
     silent: dict[str, list[str]] = {}
     for shift in shifts:
         if shift.value is None:
@@ -218,6 +232,13 @@ def _shift_cells(shift: StageShift, longest: float) -> str:
     return f"<td class=bars>{bars}</td><td>{instead}{note}</td>"
 
 
+EXPLAINED = (
+    "<b>sees</b>: receptive field in pixels of the input. <b>stride</b>: pixels from cell to cell. "
+    "<b>first centre</b>: where cell 0 looks, pixel i has its centre at i; a ≠ says that paths to the stage do not share "
+    "it. <b>object</b>: cells that the object covers, and how many are told apart. <b>in padding</b>: the share of the "
+    "taps of a border window that lie in the padding. <b>saves</b>: multiply-adds that the stages behind would cost more "
+    "without its stride."
+)
 COLUMNS = (
     ("stage", ""),
     ("operator", ""),
@@ -238,7 +259,7 @@ COLUMNS = (
 def _stages(examination: Examination) -> Iterator[str]:
     yield "<section><h2>Stages</h2><div class=wide><table class=stages><thead><tr>"
     yield "".join(f"<th class={kind or 'w'}>{name}</th>" for name, kind in COLUMNS) + "</tr></thead><tbody>"
-    stages = examination.network.stages
+    stages = [stage for stage in examination.network.stages if not _says_nothing(examination, stage)]
     for stage in stages[:MOST_STAGES]:
         values = _row(examination, stage)
         tags = "".join(
@@ -249,11 +270,16 @@ def _stages(examination: Examination) -> Iterator[str]:
     yield "</tbody></table></div>"
     if len(stages) > MOST_STAGES:
         yield f"<p class=muted>{len(stages) - MOST_STAGES} more stages are not shown.</p>"
-    yield "<p class=small><b>sees</b>: receptive field in pixels of the input. <b>stride</b>: pixels from cell to cell. "
-    yield "<b>first centre</b>: where cell 0 looks, pixel i has its centre at i; a ≠ says that paths to the stage do not "
-    yield "share it. <b>object</b>: cells that the object covers. <b>in padding</b>: the share of the taps of a border "
-    yield "window that lie in the padding. <b>saves</b>: multiply-adds that the stages behind would cost more without "
-    yield "its stride.</p></section>"
+    left_out = Counter(stage.operator for stage in examination.network.stages if _says_nothing(examination, stage))
+    if left_out:
+        counts = joined([f"{count} × {_escaped(operator)}" for operator, count in left_out.most_common()])
+        yield f"<p class=small>Not in the table, because they change neither shape nor receptive field: {counts}.</p>"
+    yield f"<p class=small>{EXPLAINED}</p></section>"
+
+
+def _says_nothing(examination: Examination, stage: Stage) -> bool:
+    """Whether a stage works on each element by itself, and nothing was found at it."""
+    return stage.kind == "elementwise" and not (stage.macs or stage.note or examination.of_stage(stage.name))
 
 
 def _row(examination: Examination, stage: Stage) -> list[str]:
@@ -312,12 +338,68 @@ def _row(examination: Examination, stage: Stage) -> list[str]:
     ]
 
 
+def _what_if(comparison: WhatIf, image: Picture | None) -> Iterator[str]:
+    before, after = comparison.before, comparison.after
+    changes = [f"{name}.{key} = {value}" for name, each in comparison.changes.items() for key, value in each.items()]
+    name = _escaped(", ".join(changes) or heading(after.network))
+    yield f"<section class=what-if><h2>What if {name}</h2><div class=wide><table><thead><tr><th>stage</th>"
+    yield "<th>output</th><th>sees</th><th>stride</th><th>object</th><th>multiply-adds</th></tr></thead><tbody>"
+    same = others = 0
+    for old, new in comparison.pairs:
+        first, second = (
+            None if stage is None else _compared(examination, stage)
+            for examination, stage in ((before, old), (after, new))
+        )
+        if first == second:
+            same += 1
+            continue
+        stage = new or old
+        if stage is None or not _is_landmark(comparison, stage):
+            others += 1
+            continue
+        missing = ["none"] * len(first or second or ())
+        pairs = zip(first or missing, second or missing, strict=True)
+        values = "".join(f"<td>{_arrow(*pair)}</td>" for pair in pairs)
+        yield f"<tr><th class=name>{_escaped(stage.name)}</th>{values}</tr>"
+    total = _arrow(amount(before.macs), amount(after.macs))
+    yield f"<tr><th>all</th><td></td><td></td><td></td><td></td><td>{total}</td></tr></tbody></table></div>"
+    yield f"<p class=small>{same} stages stay as they are; {others} that keep the size of their maps change as those "
+    yield f"before them do. Memory of maps: {_arrow(memory(before.output_bytes), memory(after.output_bytes))}.</p><ul>"
+    for word, findings in (("Gone", comparison.gone), ("New", comparison.new)):
+        for finding in findings:
+            stage_name = f" <span class=name>{_escaped(finding.stage)}</span>" if finding.stage else ""
+            yield f"<li>{word}: <span class=code>{finding.code}</span>{stage_name}, {_sentence(finding.title)}</li>"
+    yield "</ul></section>"
+    yield from _levels(after, image, f"The levels with {name}", "after")
+
+
+def _arrow(old: str, new: str) -> str:
+    return old if old == new else f"{old} → <strong>{new}</strong>"
+
+
+def _is_landmark(comparison: WhatIf, stage: Stage) -> bool:
+    """Whether a stage is worth a line of its own: it was changed, changes the size of its map, or is read from."""
+    return (
+        stage.name in comparison.changes
+        or stage.name in comparison.after.objects.heads
+        or any(axis.input_size != axis.output_size for axis in stage.axes)
+    )
+
+
+def _compared(examination: Examination, stage: Stage) -> list[str]:
+    """Write what a change of arguments changes."""
+    _, _, _, _, field, stride, _, covered, _, _, macs, _, _ = _row(examination, stage)
+    return [by(stage.output_shape), field, stride, covered, macs]
+
+
 def _notes(examination: Examination) -> Iterator[str]:
     network = examination.network
     notes = [_sentence(note) for note in network.notes]
-    for stage in network.stages:
-        if stage.note:
-            notes.append(f"<span class=name>{_escaped(stage.name)}</span>: {_sentence(stage.note)}")
+    notes += [
+        f"<span class=name>{_escaped(stage.name)}</span>: {_sentence(stage.note)}"
+        for stage in network.stages
+        if stage.note
+    ]
     if notes:
         yield "<section><h2>Notes</h2><ul>" + "".join(f"<li>{note}</li>" for note in notes) + "</ul></section>"
 
@@ -326,41 +408,55 @@ def _notes(examination: Examination) -> Iterator[str]:
 # What is drawn
 
 
-def _levels(examination: Examination, image: Picture | None) -> Iterator[str]:
+def _levels(examination: Examination, image: Picture | None, title: str, prefix: str = "") -> Iterator[str]:
     network = examination.network
     if not network.spatial:
         return
-    drawn = pyramid(network, examination.objects)
+    image = image if image is not None else examination.image
+    try:
+        drawn = pyramid(network, examination.objects)
+    except ValueError as error:
+        yield f"<section><h2>{title}</h2><p class=muted>{_sentence(str(error).removeprefix('doctor: '))}</p></section>"
+        return
     picture = None if image is None else fitted(image, spatial_sizes(network))
-    yield f"<section><h2>Where the resolution goes</h2><p class=verdict>{_escaped(drawn.verdict)}.</p>"
+    yield f"<section><h2>{title}</h2><p class=verdict>{_escaped(drawn.verdict)}.</p>"
+    if drawn.dimensions == 3:
+        yield "<p class=muted>Planes of H and W are drawn.</p>"
     yield "<ul class=legend><li class=object>the object</li><li class=cell>one cell of the map</li>"
     yield "<li class=field>its receptive field</li>"
     if any(level.dropped for level in drawn.levels):
         yield "<li class=dropped>dropped: in no window</li>"
     yield "</ul>"
-    yield f"<div class='levels axes{drawn.dimensions}' style='--n:{len(drawn.levels)};--parts:{5 if drawn.loupe != drawn.plane else 4}'>"
+    parts = 4 if drawn.loupe == drawn.plane else 5
+    yield f"<div class='levels axes{drawn.dimensions}' style='--n:{len(drawn.levels)};--parts:{parts}'>"
     for number, level in enumerate(drawn.levels):
-        yield from _level(drawn, level, number, picture)
+        yield from _level(drawn, level, f"{prefix}{number}", picture)
     yield "</div>"
     if drawn.left_out:
         yield f"<p class=muted>{drawn.left_out} more levels are not drawn.</p>"
     yield "</section>"
 
 
-def _level(drawn: Pyramid, level: Level, number: int, picture: NDArray[np.uint8] | None) -> Iterator[str]:
+def _level(drawn: Pyramid, level: Level, number: str, picture: NDArray[np.uint8] | None) -> Iterator[str]:
     names = _escaped(level.stages[0])
     if len(level.stages) > 1:
         names += f"<br>to {_escaped(level.stages[-1])}"
     full = _escaped(", ".join(level.stages[:50]))
-    yield f"<article><h3>{level.title}</h3><p class='name stages' title=\"{full}\">{names}</p>"
+    yield f"<article><h3>{level.title}</h3><p class='name span' title=\"{full}\">{names}</p>"
     shown = f"picture{number}" if picture is not None else None
     define = _image(drawn, level, picture, shown) if picture is not None and shown else ""
     yield _figure(_map(drawn, level, shown, define), "map, to scale", level.cell_text, "map")
     dropped = f"<br><span class=drop>{level.dropped_text}</span>" if level.dropped_text else ""
-    yield _figure(_input(drawn, level, drawn.plane, shown, f"hatch{number}"), "what a cell sees", level.field_text + dropped, "field")
+    place = "" if drawn.loupe != drawn.plane else f"<br><span class=lost>{level.object_text}</span>"
+    seen = level.field_text + place + dropped
+    yield _figure(_input(drawn, level, drawn.plane, shown, f"hatch{number}"), "what a cell sees", seen, "field")
     if drawn.loupe != drawn.plane:
-        kind = "object lost" if level.is_lost else "object"
-        yield _figure(_input(drawn, level, drawn.loupe, shown, f"stripes{number}"), "around the object", level.object_text, kind)
+        yield _figure(
+            _input(drawn, level, drawn.loupe, shown, f"stripes{number}"),
+            "around the object",
+            level.object_text,
+            "object",
+        )
     yield "</article>"
 
 
@@ -407,7 +503,8 @@ def _hatch(name: str, window: Box, aspect: float) -> str:
     return (
         f'<defs><pattern id="{name}" patternUnits="userSpaceOnUse" width="5" height="5" '
         f'patternTransform="scale({_number(across)} {_number(down)}) rotate(45)">'
-        '<rect class="hatch-ground" width="5" height="5"/><rect class="hatch-line" width="1.6" height="5"/></pattern></defs>'
+        '<rect class="hatch-ground" width="5" height="5"/><rect class="hatch-line" width="1.6" height="5"/>'
+        "</pattern></defs>"
     )
 
 
@@ -445,7 +542,9 @@ def _input(drawn: Pyramid, level: Level, window: Box, picture: str | None, hatch
     parts += _frames(level.cell, "cell", halo)
     parts += _frames(drawn.object, "object", halo)
     where = "the input" if window == drawn.plane else "the input around the object"
-    return _svg(window, _aspect(drawn, window), f"{where}: {level.cell_text}, {level.field_text}, {level.object_text}", parts)
+    return _svg(
+        window, _aspect(drawn, window), f"{where}: {level.cell_text}, {level.field_text}, {level.object_text}", parts
+    )
 
 
 def _cells(level: Level, box: Box, picture: str | None, window: Box) -> Iterator[str]:
@@ -471,12 +570,9 @@ def _grid(level: Level, window: Box, wide: float, kind: str = "") -> str:
     part = level.grid.within(window)
     if part is None:
         return ""
-    lines = [
-        f"M{_number(x)} {_number(part.top)}V{_number(part.bottom)}" for x in level.columns if part.left < x < part.right
-    ]
-    lines += [
-        f"M{_number(part.left)} {_number(y)}H{_number(part.right)}" for y in level.rows if part.top < y < part.bottom
-    ]
+    top, bottom, left, right = map(_number, (part.top, part.bottom, part.left, part.right))
+    lines = [f"M{_number(x)} {top}V{bottom}" for x in level.columns if window.left < x < window.right]
+    lines += [f"M{left} {_number(y)}H{right}" for y in level.rows if window.top < y < window.bottom]
     return f'<path class="grid {kind}" d="{"".join(lines)}"/>' if lines else ""
 
 
@@ -485,8 +581,8 @@ def _rect(box: Box, kind: str) -> str:
 
 
 def _place(box: Box) -> str:
-    values: Sequence[float] = (box.left, box.top, box.width, box.height)
-    return " ".join(f'{name}="{_number(value)}"' for name, value in zip(("x", "y", "width", "height"), values, strict=True))
+    left, top, width, height = map(_number, (box.left, box.top, box.width, box.height))
+    return f'x="{left}" y="{top}" width="{width}" height="{height}"'
 
 
 def _number(value: float) -> str:
@@ -502,8 +598,8 @@ STYLE = """
 --paper:#262c32;--seen:#1d4460;--grid:#66717c;--object:#ff9a4d;--field:#6bc1f5;--drop:#e88bb8;--veil:#14171a;
 --error:#ff8a80;--warning:#f0bd5b;--note:#b4bec8}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue",Arial,
-"DejaVu Sans",sans-serif}
+body{margin:0;background:var(--ground);color:var(--ink);
+font:16px/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue",Arial,"DejaVu Sans",sans-serif}
 main{max-width:1360px;margin:0 auto;padding:1.5rem clamp(1rem,3vw,2.5rem) 3rem}
 h1{font-size:1.9rem;line-height:1.2;margin:0;overflow-wrap:anywhere}
 h2{font-size:1.3rem;margin:0 0 .6rem}
@@ -532,9 +628,10 @@ repeat(auto-fill,minmax(clamp(var(--least),calc((100% - (var(--n) - 1)*14px)/var
 .levels.axes1{--least:240px}
 .levels article{min-width:0}
 @supports (grid-template-rows:subgrid){.levels{row-gap:0}
-.levels article{display:grid;grid-template-rows:subgrid;grid-row:span var(--parts);align-content:start;padding-bottom:1.2rem}}
-.stages{font-size:.78rem;line-height:1.3;color:var(--muted);margin:0 0 .4rem}
-article .stages{height:2.6em;overflow:hidden;overflow-wrap:normal;text-overflow:ellipsis;white-space:nowrap}
+.levels article{display:grid;grid-template-rows:subgrid;grid-row:span var(--parts);align-content:start;
+padding-bottom:1.2rem}}
+article .span{font-size:.78rem;line-height:1.3;color:var(--muted);margin:0 0 .4rem;height:2.6em;overflow:hidden;
+overflow-wrap:normal;text-overflow:ellipsis;white-space:nowrap}
 figure{margin:0 0 .7rem}
 figcaption{font-size:.79rem;font-weight:600;line-height:1.35}
 figcaption small{display:block;font-weight:400;font-size:.72rem}

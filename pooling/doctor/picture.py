@@ -59,7 +59,7 @@ def built_in(sizes: Sequence[int], seed: int = 0) -> NDArray[np.float64]:
     picture /= picture.std() or 1
     for _ in range(EDGES):
         # Boxes from a sixteenth to a quarter of a side.
-        lengths = [max(1, int(size * share)) for size, share in zip(sizes, random.uniform(1 / 16, 1 / 4, len(sizes)))]
+        lengths = [max(1, int(size * random.uniform(1 / 16, 1 / 4))) for size in sizes]
         corner = [int(random.integers(0, size)) for size in sizes]
         box = tuple(slice(start, start + length) for start, length in zip(corner, lengths, strict=True))
         picture[box] += random.normal(0, 1.5)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .network import Network, Stage
     from .objects import Objects
 
-__all__ = ["Box", "Level", "Pyramid", "averaged", "pyramid", "shortened", "spatial_sizes"]
+__all__ = ["Box", "Level", "Pyramid", "averaged", "heading", "pyramid", "shortened", "spatial_sizes"]
 
 STRIP = 6
 """A network with one axis is drawn as a strip, so many times as long as high."""
@@ -241,6 +242,8 @@ def _around(begin: float, end: float, side: float, size: float) -> tuple[float, 
     return first, first + side
 
 
+MOST_CELLS = 2**22
+"""On an axis."""
 MOST_LEVELS = 24
 """A picture of more levels would show nothing."""
 
@@ -252,6 +255,11 @@ def shortened(text: str, letters: int) -> str:
         return text
     tail = (letters - 1) // 2
     return f"{text[: letters - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def heading(network: Network) -> str:
+    """Name a network; of a file, without its folders."""
+    return PurePath(network.name).name if network.name.endswith(".onnx") else network.name
 
 
 def spatial_sizes(network: Network) -> tuple[int, ...]:
@@ -272,6 +280,11 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
     objects : Objects
         What becomes of the object, as `follow_object` finds it.
 
+    Raises
+    ------
+    ValueError
+        If the network has no spatial axes, or so long ones that nobody could draw them.
+
     Examples
     --------
     >>> from pooling.doctor.network import read
@@ -285,7 +298,7 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
     """
     sizes = spatial_sizes(network)
     if not sizes:
-        raise ValueError(f"doctor: {network.name} has no spatial axes that could be drawn")
+        raise ValueError(f"doctor: {heading(network)} has no spatial axes that could be drawn")
     shown = [*enumerate(zip(sizes, objects.size, strict=True))][-2:]
     spans = [(_around(0, size, min(length, size), size), size) for _, (size, length) in shown]
     (left, right), width = spans[-1]
@@ -298,6 +311,12 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
         top, bottom = int(top), int(top) + bottom - top
     plane, box = Box(0, 0, width, height), Box(left, top, right, bottom)
 
+    largest = max((size for stage in network.stages for size in stage.output_size), default=0)
+    if max(*sizes, largest) > MOST_CELLS:
+        raise ValueError(
+            f"doctor: {heading(network)} has maps with {max(*sizes, largest)} cells on an axis, which is too many to be "
+            f"drawn; use an input with which there are at most {MOST_CELLS}"
+        )
     groups = _groups(network, len(sizes))
     levels = [_level(network, objects, group, plane, box) for group in groups[:MOST_LEVELS]]
     heads = () if objects.at_heads is None else tuple(map(float, objects.at_heads.resolved))
@@ -338,9 +357,9 @@ def _level(network: Network, objects: Objects, group: list[Stage | None], plane:
     stages = [stage for stage in group if stage is not None]
     last, seen, size = None, _pixels(len(sizes)), sizes
     for stage in stages:
-        field = stage.receptive_field
-        if field is not None and math.prod(field.size) >= math.prod(seen.size):
-            last, seen, size = stage.name, field, stage.output_size
+        found = stage.receptive_field
+        if found is not None and math.prod(found.size) >= math.prod(seen.size):
+            last, seen, size = stage.name, found, stage.output_size
     # Of a network with one axis, rows are as good as absent.
     borders = [_borders(*each) for each in zip(sizes, size, seen.size, seen.stride, seen.offset, strict=True)][-2:]
     columns = borders[-1]
@@ -353,7 +372,7 @@ def _level(network: Network, objects: Objects, group: list[Stage | None], plane:
     reach = seen.size[-2] / 2 if len(sizes) > 1 else plane.height * 0.42
     field = Box(around[0], centre[1] - reach, around[1], centre[1] + reach)
     footprint = None if last is None else objects.footprints.get(last)
-    dropped = [found for stage in stages for found in _dropped(network, stage, plane)]
+    dropped = [part for stage in stages for part in _dropped(network, stage, plane)]
     return Level(
         stages=(network.input_name, *(stage.name for stage in stages))
         if None in group
@@ -384,7 +403,7 @@ def _borders(pixels: int, cells: int, seen: int, step: Fraction, offset: Fractio
     width = float(step) if cells > 1 else min(seen, pixels)
     if cells == 1 and width == pixels:
         return np.array([0.0, pixels])
-    return middle - width / 2 + width * np.arange(cells + 1)
+    return middle - width / 2 + width * np.arange(cells + 1, dtype=np.float64)
 
 
 def _nearest(borders: NDArray[np.float64], place: float) -> int:
@@ -403,11 +422,7 @@ def _dropped(network: Network, stage: Stage, plane: Box) -> Iterator[tuple[Box, 
     if stage.inputs[0] != network.input_name:
         before = network.stage(stage.inputs[0]).receptive_field or before
     words = {1: ("sample",), 2: ("row", "column"), 3: ("slice", "row", "column")}[dimensions]
-    texts = [
-        f"{cells} {word}{'s' * (cells > 1)}"
-        for cells, word in zip(cut, words, strict=True)
-        if cells
-    ]
+    texts = [f"{cells} {word}{'s' * (cells > 1)}" for cells, word in zip(cut, words, strict=True) if cells]
     text = f"drops {', '.join(texts)}"
     shown = [*range(dimensions)][-2:]
     for number in shown:
@@ -441,7 +456,9 @@ def averaged(level: Level, plane: Box, picture: NDArray[np.uint8]) -> NDArray[np
     height, width = picture.shape[:2]
     down = _shares(level.rows, np.linspace(plane.top, plane.bottom, height + 1))
     right = _shares(level.columns, np.linspace(plane.left, plane.right, width + 1))
-    result = np.einsum("rh,hwc,kw->rkc", down, picture.astype(np.float32), right, optimize=True)
+    # Rows first, then columns: of large pictures, this is the smaller product.
+    rows = np.tensordot(down, picture.astype(np.float32), axes=(1, 0))
+    result = np.moveaxis(np.tensordot(rows, right, axes=(1, 1)), 2, 1)
     return np.rint(result).astype(np.uint8)
 
 
@@ -449,7 +466,8 @@ def _overlaps(cells: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArra
     """Return how much of each pixel lies in each cell, both given by their borders."""
     begin = np.maximum(cells[:-1, None], pixels[None, :-1])
     end = np.minimum(cells[1:, None], pixels[None, 1:])
-    return np.maximum(end - begin, 0)
+    overlaps: NDArray[np.float64] = np.maximum(end - begin, 0)
+    return overlaps
 
 
 def _shares(cells: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -458,4 +476,5 @@ def _shares(cells: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[
     outside = overlaps.sum(axis=1) == 0
     for cell in np.flatnonzero(outside):
         overlaps[cell, 0 if cells[cell] < pixels[0] else -1] = 1
-    return (overlaps / overlaps.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: NDArray[np.float32] = (overlaps / overlaps.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares

@@ -151,9 +151,9 @@ def sensitivity(pool: Callable[[Map], Map], picture: Map, strides: Sequence[int]
     Notes
     -----
     The difference is what Zhang, "Making Convolutional Networks Shift-Invariant Again" (2019), section 3, calls the
-    deviation from shift-equivariance. His distance there is the cosine's, which a constant added to the map makes small;
-    the one here is divided by the standard deviation, which no constant changes. The moved picture shows a column that
-    was outside before, and not one from the other side.
+    deviation from shift-equivariance. The distance there is the cosine's, which a constant added to the map makes
+    small; the one here is divided by the standard deviation, which no constant changes. The moved picture shows a
+    column that was outside before, and not one from the other side.
 
     Examples
     --------
@@ -185,6 +185,13 @@ def sensitivity(pool: Callable[[Map], Map], picture: Map, strides: Sequence[int]
 
 def _cut(map: Map, axis: int, start: int, stop: int | None) -> Map:
     return map[(slice(None),) * axis + (slice(start, stop),)]
+
+
+def _sampled(map: Map, strides: Sequence[int]) -> Map:
+    """Keep every stride-th cell."""
+    for axis, stride in enumerate(strides, start=2):
+        map = map[(slice(None),) * axis + (slice(None, None, stride),)]
+    return map
 
 
 def blurred(map: Map, taps: Sequence[int], strides: Sequence[int]) -> Map:
@@ -240,7 +247,7 @@ def _way(stage: Stage) -> _Way | str:
     if all(axis.kernel_size == 1 for axis in axes):
         return _Way(
             "sampling",
-            lambda map: map[(..., *(slice(None, None, stride) for stride in strides))],
+            lambda map: _sampled(map, strides),
             lambda map: blurred(map, taps, strides),
             taps,
             f"{blur} before it, and stride 1",
