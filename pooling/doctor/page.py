@@ -43,8 +43,9 @@ MOST_STAGES = 2000
 """Rows of the table at most."""
 MEASURED = (
     "Measured on one picture for all stages, without padding, after Zhang, “Making Convolutional Networks "
-    "Shift-Invariant Again” (2019): the root mean square of the difference between the output of the moved input and the "
-    "output moved by 1/stride of a cell by linear interpolation, divided by √2 times the standard deviation of the output."
+    "Shift-Invariant Again” (2019): the root mean square of the difference between the output of the moved input and "
+    "the output moved by 1/stride of a cell by linear interpolation, divided by √2 times the standard deviation of the "
+    "output."
 )
 
 
@@ -234,10 +235,10 @@ def _shift_cells(shift: StageShift, longest: float) -> str:
 
 EXPLAINED = (
     "<b>sees</b>: receptive field in pixels of the input. <b>stride</b>: pixels from cell to cell. "
-    "<b>first centre</b>: where cell 0 looks, pixel i has its centre at i; a ≠ says that paths to the stage do not share "
-    "it. <b>object</b>: cells that the object covers, and how many are told apart. <b>in padding</b>: the share of the "
-    "taps of a border window that lie in the padding. <b>saves</b>: multiply-adds that the stages behind would cost more "
-    "without its stride."
+    "<b>first centre</b>: where cell 0 looks, pixel i has its centre at i; a ≠ says that paths to the stage do not "
+    "share it. <b>object</b>: cells that the object covers, and how many are told apart. <b>in padding</b>: the share "
+    "of the taps of a border window that lie in the padding. <b>saves</b>: multiply-adds that the stages behind would "
+    "cost more without its stride."
 )
 COLUMNS = (
     ("stage", ""),
@@ -592,7 +593,7 @@ def _number(value: float) -> str:
 # Colours of the palette of Okabe and Ito, which people with any kind of colour vision can tell apart, and one of Tol's.
 STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--muted:#59636e;--ground:#fff;--card:#f5f7f9;--line:#d6dce2;--paper:#e9edf1;
---seen:#c3def2;--grid:#8d98a3;--object:#c65200;--field:#0068a8;--drop:#882255;--veil:#fff;--error:#b3261e;
+--seen:#c3def2;--grid:#8d98a3;--object:#b84c00;--field:#0068a8;--drop:#882255;--veil:#fff;--error:#b3261e;
 --warning:#8a5a00;--note:#4a5560}
 @media (prefers-color-scheme:dark){:root{--ink:#e8ebee;--muted:#a3adb7;--ground:#14171a;--card:#1e2327;--line:#39424a;
 --paper:#262c32;--seen:#1d4460;--grid:#66717c;--object:#ff9a4d;--field:#6bc1f5;--drop:#e88bb8;--veil:#14171a;
