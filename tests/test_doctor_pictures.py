@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -663,6 +664,28 @@ from pooling.doctor.page import page
 print(len(page(examine("conv3 pool2 conv3 pool2", (1, 3, 33, 33)))))
 """
     assert int(run_python("-c", code)) > 10_000
+
+
+@pytest.mark.parametrize(("missing", "option"), [("matplotlib", "--figure"), ("PIL", "--html")])
+def test_the_command_line_says_what_is_missing(
+    missing: str,
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("rich")
+    from pooling.cli import main
+
+    monkeypatch.setitem(sys.modules, missing, None)
+    (tmp_path / "photo.png").touch()
+    arguments = ["--image", str(tmp_path / "photo.png")] if missing == "PIL" else []
+    path = tmp_path / ("figure.png" if option == "--figure" else "page.html")
+    code = main(["doctor", "--layers", "conv3 conv3", "--input-shape", "1x3x8x8", option, str(path), *arguments])
+    assert code == 2
+    sentence = f'this needs {missing}, which is not installed; run pip install "pooling[plot]"'
+    assert sentence in capsys.readouterr().err
+    assert not path.exists()
 
 
 def luminance(colour: str) -> float:

@@ -651,7 +651,7 @@ rect.edge{stroke:var(--muted);stroke-width:1}
 rect.object{stroke:var(--object);stroke-width:2}rect.thin{stroke-width:1.3}
 rect.cell{stroke:var(--field);stroke-width:2}
 rect.field{stroke:var(--field);stroke-width:2;stroke-dasharray:6 3}
-rect.halo{stroke:#fff;stroke-opacity:.8;stroke-width:4.5;stroke-dasharray:none}
+rect.halo{stroke:var(--ground);stroke-opacity:.8;stroke-width:4.5;stroke-dasharray:none}
 .findings{list-style:none;margin:0;padding:0}
 .findings>li{border-left:4px solid var(--note);background:var(--card);padding:.5rem 1rem;margin:0 0 .6rem}
 .findings>li.error{border-color:var(--error)}.findings>li.warning{border-color:var(--warning)}
