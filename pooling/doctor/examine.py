@@ -24,6 +24,8 @@ __all__ = ["OBJECT_SIZE", "TASKS", "Examination", "examine"]
 TASKS = ("classification", "detection", "segmentation")
 OBJECT_SIZE = 8
 """Pixels of the object that is followed when nobody says how large objects are."""
+COLOURS = 3
+"""Channels of an image: a shape of three numbers that begins so has no batch, rather than a batch of 3."""
 DEFAULT_SHAPE = (1, 3, 224, 224)
 """Of layers, as `read` has it."""
 TRIED = (224, 256, 320, 512, 640, 128, 64, 32, 1024, 16384)
@@ -211,11 +213,13 @@ def _sizes(shape: Any) -> tuple[int, ...]:
 
 def _opened(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Failure | None, tuple[str, ...]]:
     """Read a network at the size asked for, or where that does not work, at the nearest that does."""
-    known, failure, assumed = _somewhere(source, shape)
+    # Sizes alone, and colours before them, are completed by what is known of the network.
+    brief = shape is not None and (len(shape) < 3 or (len(shape) == 3 and shape[0] == COLOURS))
+    known, failure, assumed = _somewhere(source, None if brief else shape)
     if shape is None:
         return known, failure, assumed
     asked = _completed(shape, known)
-    if asked == known.input_shape:
+    if asked == known.input_shape and failure is None:
         return known, None, ()
     try:
         return known.at(asked), None, ()

@@ -109,6 +109,7 @@ def as_dict(examination: Examination, what_if: WhatIf | None = None) -> dict[str
     if what_if is not None:
         result["what_if"] = {
             "changes": {name: dict(arguments) for name, arguments in what_if.changes.items()},
+            "before": as_dict(what_if.before),
             "after": as_dict(what_if.after),
             "new": [_finding(finding) for finding in what_if.new],
             "gone": [_finding(finding) for finding in what_if.gone],

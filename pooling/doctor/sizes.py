@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pooling.geometry import axis_names
@@ -151,23 +151,31 @@ def _search(network: Network, axes: str, where: Sequence[int], given: int) -> Ax
 
     def clean(size: int) -> bool:
         result = walk(size)
-        return isinstance(result, Network) and not _cuts(result)
+        return isinstance(result, Network) and not _cuts(result, where)
 
     known = network.input_shape[where[0]]
-    period = _period(network)
+    period = _period(network, maps(network))
     largest = None
     if works(known + period):
-        base = known - period * _last(lambda times: works(known - times * period), (known - 1) // period)
-        smallest = next(size for size in _sample(max(1, base - period + 1), period) if works(size) or size == base)
+        # A window that holds the whole map here slides over a larger one.
+        period = _period(network, {stage.name for stage in network.stages if stage.kind != "global"})
         tried = list(_sample(known, period))
-    elif works(known - 1) or works(known + 1):
-        smallest = known - _last(lambda less: works(known - less), min(period, known) - 1)
-        largest = known + _last(lambda more: works(known + more), period - 1)
-        tried = list(_sample(smallest, largest - smallest + 1))
+        working = _pattern(filter(works, tried), tried, period)
+        base = known - period * _last(lambda times: works(known - times * period), (known - 1) // period)
+        smallest = next(
+            size
+            for size in _sample(max(1, base - period + 1), period)
+            if size == base or (size in working and works(size))
+        )
     else:
-        tried = [size for size in _sample(max(1, known - period + 1), 2 * period - 1) if works(size)]
-        smallest, largest = min(tried), max(tried)
-    working = _pattern(filter(works, tried), tried, period)
+        if works(known - 1) or works(known + 1):
+            smallest = known - _last(lambda less: works(known - less), min(period, known) - 1)
+            largest = known + _last(lambda more: works(known + more), period - 1)
+            tried = list(_sample(smallest, largest - smallest + 1))
+        else:
+            tried = [size for size in _sample(max(1, known - period + 1), 2 * period - 1) if works(size)]
+            smallest, largest = min(tried), max(tried)
+        working = _pattern(filter(works, tried), tried, period)
     spotless = _pattern(filter(clean, tried), tried, period)
     beyond = walk(largest + 1) if largest is not None else walk(smallest - 1) if smallest > 1 else None
     failure = beyond if isinstance(beyond, NetworkError) else None
@@ -210,20 +218,26 @@ def _lean(network: Network) -> Network:
     return replace(network.graph, nodes=tuple(nodes), outputs=outputs).walked(network.input_shape)
 
 
-def _period(network: Network) -> int:
-    """Return the input size after which everything repeats: what all effective strides of maps divide."""
-    living = maps(network)
+def _period(network: Network, names: Container[str]) -> int:
+    """Return the input size after which everything repeats: what the effective strides of some stages divide."""
     steps = [
         step.numerator
         for stage in network.stages
-        if stage.receptive_field is not None and stage.name in living
+        if stage.receptive_field is not None and stage.name in names and (stage.axes or stage.kind == "resize")
         for step in stage.receptive_field.stride
     ]
     return min(math.lcm(*steps), LONGEST_PERIOD**2)
 
 
-def _cuts(network: Network) -> bool:
-    return any(axis.cut for stage in network.stages if stage.kind in ("convolution", "pooling") for axis in stage.axes)
+def _cuts(network: Network, where: Sequence[int]) -> bool:
+    """Whether a window leaves out cells at the end of one of these axes of the input."""
+    return any(
+        stage.axes[number].cut
+        for stage in network.stages
+        if stage.kind in ("convolution", "pooling") and len(stage.axes) == len(network.spatial)
+        for number, axis in enumerate(network.spatial)
+        if axis in where
+    )
 
 
 def _last(holds: Callable[[int], bool], limit: int) -> int:
@@ -256,6 +270,7 @@ def _pattern(found: Iterable[int], tried: Sequence[int], period: int) -> Pattern
 
 def _near(given: int, pattern: Pattern, smallest: int, largest: int | None) -> tuple[int, ...]:
     last = largest if largest is not None else max(given, smallest) + pattern.step
-    below = (size for size in range(min(given - 1, last), max(smallest, given - pattern.step) - 1, -1) if size in pattern)
+    start = min(given - 1, last)
+    below = (size for size in range(start, max(smallest - 1, start - pattern.step), -1) if size in pattern)
     above = (size for size in range(max(given, smallest), last + 1) if size in pattern)
     return tuple(size for size in (next(below, None), next(above, None)) if size is not None)

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
@@ -101,7 +102,7 @@ def print_examination(examination: Examination, console: Console, *, everything:
     task = f", for {examination.task}" if examination.task else ""
     console.print(
         Text.assemble(
-            (plain(network.name), "bold"),
+            (plain(Path(network.name).name), "bold"),
             f" at {by(network.input_shape)}{task}",
             f", an object of {by(examination.object_size)} pixels" if examination.object_size else "",
         ),
@@ -505,7 +506,7 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     """Print two examinations side by side: what changed at which stage, and what is found no more, or now."""
     before, after = comparison.before, comparison.after
     changes = [f"{name}.{key} = {value}" for name, each in comparison.changes.items() for key, value in each.items()]
-    console.print(Text.assemble(("what if ", "bold"), plain(", ".join(changes) or after.network.name)), soft_wrap=True)
+    console.print(Text.assemble(("what if ", "bold"), plain(", ".join(changes) or Path(after.network.name).name)), soft_wrap=True)
     for note in after.network.notes:
         console.print(Text(plain(note), "dim"))
     console.print()
