@@ -618,6 +618,17 @@ def test_a_picture_is_embedded_once_for_each_level() -> None:
     assert used == [f"#{attributes['id']}" for attributes in embedded for _ in range(3)]
 
 
+def test_a_veil_covers_what_the_cell_does_not_see() -> None:
+    pytest.importorskip("PIL")
+    elements = Elements(page(examine("conv3 pool2 conv3", (1, 3, 32, 32)), np.zeros((32, 32))))
+    veils = [attributes["d"] for tag, attributes in elements.found if attributes.get("class") == "veil"]
+    # Pixel 15 sees its neighbours. Cell 7 of the next level begins at pixel 14, ends at 16 and sees 8 pixels.
+    assert veils == ["M0 0H32V32H0ZM14 14H17V17H14Z", "M0 0H32V32H0ZM11 11H19V19H11Z"]
+    assert {attributes.get("fill-rule") for _, attributes in elements.found if attributes.get("class") == "veil"} == {
+        "evenodd"
+    }
+
+
 def test_what_if_stands_beside_it(vgg: Examination) -> None:
     comparison = what_if(vgg, {"pool1": {"stride": 1, "padding": ((0, 1), (0, 1))}})
     text = Elements(page(vgg, what_if=comparison)).text
