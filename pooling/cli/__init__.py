@@ -17,7 +17,13 @@ from .shared import fail
 
 __all__ = ["main"]
 
-NEEDED = {"onnx": "onnx", "onnxruntime": "onnx", "rich": "cli", "matplotlib": "pictures", "PIL": "pictures"}
+NEEDED = {
+    "onnx": "onnx,cli",
+    "onnxruntime": "onnx,cli",
+    "rich": "onnx,cli",
+    "matplotlib": "pictures",
+    "PIL": "pictures",
+}
 """Modules that are not always there, and the extras that install them."""
 
 
@@ -47,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in NEEDED:
             raise
-        extras = ",".join(dict.fromkeys(["onnx", "cli", NEEDED[missing]]))
-        return fail(options, f'this needs {missing}, which is not installed; run pip install "pooling[{extras}]"')
+        return fail(
+            options, f'this needs {missing}, which is not installed; run pip install "pooling[{NEEDED[missing]}]"'
+        )
     except KeyboardInterrupt:
         return fail(options, "interrupted")
     return code

@@ -120,6 +120,8 @@ def _run(options: argparse.Namespace) -> int:
             comparison = what_if(examination, parse_changes(examination.network, options.changes))
         elif options.versus:
             comparison = what_if(examination, _source(options.versus))
+        if options.image is not None:
+            _ = examination.shifts  # so that a picture that cannot be used is told before anything is written
         if options.html is not None:
             from pooling.doctor.page import write_page
 
@@ -131,7 +133,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.json is not None:
             save_json(examination, options.json, comparison)
     except (NetworkError, ValueError, TypeError) as error:
-        return fail(options, str(error).removeprefix("examine: "))
+        return fail(options, str(error).removeprefix("examine: ").removeprefix("doctor: "))
     except OSError as error:
         return fail(options, f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})")
     if comparison is not None:
