@@ -10,9 +10,10 @@ BIN := $(VENV)/bin
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /    make \1 -- /p' Makefile
 
-demo: $(VENV)/.test  ## ask every runtime about every pooling of nine real networks, and race onnxruntime
+demo: $(VENV)/.test  ## validate every pooling of nine real networks, race onnxruntime, and examine one of them
 	@models=$$($(BIN)/python -c "import onnx; print(onnx.__path__[0])")/backend/test/data/light && \
-	$(BIN)/pooling validate "$$models"/light_*.onnx
+	$(BIN)/pooling validate "$$models"/light_*.onnx && \
+	$(BIN)/pooling doctor "$$models"/light_resnet50.onnx --object 8 --fail-on never
 
 test: $(VENV)/.test  ## run the tests
 	$(BIN)/python -m pytest

@@ -1,13 +1,16 @@
 """The README's examples do what the README says."""
 
 import contextlib
+import importlib
 import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PRINTING, EXPORTING = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -30,8 +33,19 @@ def test_the_graphs_are_made_and_saved(tmp_path, monkeypatch):
     assert [each.name for each in names["gradient"].graph.input] == ["grad_output", "input"]
 
 
+def test_the_doctor_says_what_the_readme_shows():
+    pytest.importorskip("onnx")
+    pytest.importorskip("rich")
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        make_doctor = importlib.import_module("make_doctor")
+    finally:
+        sys.path.pop(0)
+    between = README.split(make_doctor.BEGIN)[1].split(make_doctor.END)[0]
+    assert between.lstrip("\n") == make_doctor.shown()
+
+
 def test_every_file_that_the_readme_links_to_is_there():
-    root = Path(__file__).parent.parent
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert links
-    assert all((root / link).exists() for link in links)
+    assert all((ROOT / link).exists() for link in links)
