@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COULD_NOT_RUN = 2
-NEEDED = {"onnx", "onnxruntime", "rich"}
-"""What the extras ``onnx`` and ``cli`` install."""
+NEEDED = {"onnx": "onnx,cli", "onnxruntime": "onnx,cli", "rich": "onnx,cli", "matplotlib": "plot", "PIL": "plot"}
+"""The extras that install what is needed beside NumPy."""
 PLAIN_WIDTH = 120
 """Columns where there is no terminal to ask."""
 OTHER_FORMATS = frozenset([".h5", ".keras", ".pb", ".pt", ".pth", ".py", ".safetensors", ".tflite", ".torchscript"])
@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in NEEDED:
             raise
-        return _fail(options, f'this needs {missing}, which is not installed; run pip install "pooling[onnx,cli]"')
+        return _fail(
+            options, f'this needs {missing}, which is not installed; run pip install "pooling[{NEEDED[missing]}]"'
+        )
     except KeyboardInterrupt:
         return _fail(options, "interrupted")
     return code
@@ -138,7 +140,9 @@ def _add_doctor(commands: Any) -> None:
         "--input-shape", type=_input_shape, metavar="1x3x224x224", help="shape of the input; 224 or 224x224 will do"
     )
     doctor.add_argument("--object", type=_pixels, metavar="N", help="pixels of the object to follow (default: 8)")
-    doctor.add_argument("--task", choices=("classification", "detection", "segmentation"), help="what the network is for")
+    doctor.add_argument(
+        "--task", choices=("classification", "detection", "segmentation"), help="what the network is for"
+    )
     doctor.add_argument(
         "--set",
         action="append",
@@ -256,6 +260,8 @@ def _doctor(options: argparse.Namespace) -> int:
             comparison = what_if(examination, parse_changes(examination.network, options.changes))
         elif options.versus:
             comparison = what_if(examination, _source(options.versus))
+        if options.image is not None:
+            _ = examination.shifts  # so that a picture that cannot be used is told before anything is written
         if options.html is not None:
             from .doctor.page import write_page
 
@@ -267,7 +273,7 @@ def _doctor(options: argparse.Namespace) -> int:
         if options.json is not None:
             save_json(examination, options.json, comparison)
     except (NetworkError, ValueError, TypeError) as error:
-        return _fail(options, str(error).removeprefix("examine: "))
+        return _fail(options, str(error).removeprefix("examine: ").removeprefix("doctor: "))
     except OSError as error:
         return _fail(options, f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})")
     if comparison is not None:
