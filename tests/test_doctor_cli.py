@@ -179,7 +179,7 @@ def test_what_counts_is_what_fail_on_names(fail_on: str, codes: list[int], capsy
 
 
 def test_what_is_ignored_does_not_count(capsys: pytest.CaptureFixture[str]) -> None:
-    given = ("--layers", "conv3x8 pool2", "--input-shape", "33", "--fail-on", "note")
+    given = ("--layers", "conv3x8 pool2", "--input-shape", "33", "--object", "4", "--fail-on", "note")
     for ignored in (["--ignore", "D101,d4"], ["--ignore", "D1", "--ignore", "D401"], ["--ignore", "D"]):
         code, lines, _ = doctor(capsys, *given, *ignored)
         assert code == 0

@@ -788,8 +788,8 @@ def _heavy(case: Case) -> Iterator[Finding]:
             "D504",
             "warning" if case.task is not None else "note",
             stage.name,
-            f"{amount(stage.parameters)} of {amount(total)} weights ({percent(stage.parameters / total)}) are here, one "
-            f"for each of {by(maps[0])} cells of every channel: they learn places by heart and fix the input size",
+            f"{amount(stage.parameters)} of {amount(total)} weights ({percent(stage.parameters / total)}) are here, "
+            f"one for each of {by(maps[0])} cells of every channel: they learn places by heart and fix the input size",
             (
                 "put a global average pooling before it: as many weights as channels, and any input size",
                 "or pool the map to a small fixed size first (AdaptiveAvgPool2d)",
