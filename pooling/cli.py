@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 COULD_NOT_RUN = 2
 NEEDED = {"onnx": "onnx,cli", "onnxruntime": "onnx,cli", "rich": "onnx,cli", "matplotlib": "plot", "PIL": "plot"}
-"""The extras that install what is needed beside NumPy."""
+"""By module, the extras that install it."""
 PLAIN_WIDTH = 120
 """Columns where there is no terminal to ask."""
 OTHER_FORMATS = frozenset([".h5", ".keras", ".pb", ".pt", ".pth", ".py", ".safetensors", ".tflite", ".torchscript"])

@@ -20,6 +20,7 @@ from .words import by
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
     from numpy.typing import NDArray
 
     from .examine import Examination
@@ -33,6 +34,8 @@ OBJECT, FIELD, DROPPED = "#D55E00", "#0072B2", "#882255"  # the last one is Tol'
 INK, MUTED, GRID, PAPER, SEEN = "#1b1f24", "#5b6570", "#8d98a3", "#eef1f4", "#cfe3f3"
 """Of what is drawn where there is no picture, `SEEN` is the receptive field and `PAPER` the rest."""
 
+NO_GLYPH = "Glyph .* missing from"
+"""The font lacks letters of some languages; a name with boxes in it is better than no picture."""
 WIDTH = 13.333
 """Inches, as a slide has them."""
 LEFT, RIGHT, TOP, BOTTOM, GAP = 0.62, 0.3, 0.95, 0.35, 0.26
@@ -49,8 +52,8 @@ TALLEST = 1.25
 """A panel is so many times as high as wide at most."""
 FINEST_GRID = 3.0
 """Points from line to line of a grid that can still be seen."""
-LETTER, BOLD_LETTER = 0.6, 0.7
-"""Width of a letter on average, in font sizes."""
+LETTER, BOLD_LETTER, NARROW_LETTER = 0.6, 0.7, 0.3
+"""Width of a letter on average, in font sizes, and of a narrow one."""
 
 
 def figure(examination: Examination, image: Picture | None = None) -> Figure:
@@ -83,10 +86,12 @@ def figure(examination: Examination, image: Picture | None = None) -> Figure:
     drawn = pyramid(network, examination.objects)
     image = image if image is not None else examination.image
     picture = None if image is None else fitted(image, spatial_sizes(network))
-    title = f"{shortened(heading(network), 60)}: input {by(network.input_shape)}"
+    title = f"{heading(network)}: input {by(network.input_shape)}"
     if drawn.dimensions == 3:
         title += ", its planes of H and W"
-    return _Sheet(drawn, picture, title).drawn()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=NO_GLYPH)
+        return _Sheet(drawn, picture, title).drawn()
 
 
 def save_figure(examination: Examination, path: str | os.PathLike[str], image: Picture | None = None) -> None:
@@ -116,8 +121,7 @@ def save_figure(examination: Examination, path: str | os.PathLike[str], image: P
     content = io.BytesIO()
     dates = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}.get(kind)
     with matplotlib.rc_context({"svg.hashsalt": "pooling", "svg.fonttype": "none"}), warnings.catch_warnings():
-        # The font lacks letters of some languages; a name with boxes in it is better than no picture.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        warnings.filterwarnings("ignore", message=NO_GLYPH)
         figure(examination, image).savefig(content, format=kind, dpi=RESOLUTION, metadata=dates)
     write_whole(path, content.getvalue())
 
@@ -126,6 +130,7 @@ class _Sheet:
     """One figure: where its panels lie, in inches from the top left corner, and what is drawn in them."""
 
     def __init__(self, drawn: Pyramid, picture: NDArray[np.uint8] | None, title: str) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         self.pyramid, self.picture = drawn, picture
@@ -159,7 +164,8 @@ class _Sheet:
         self.band += self.loupe_tall + CAPTION if self.loupe_tall else 0
         height = TOP + self.bands * (self.band + GAP) + BOTTOM
         self.figure = Figure(figsize=(WIDTH, height), facecolor="white")
-        self.text(0.3, 0.42, title, 17, weight="bold")
+        self.renderer = FigureCanvasAgg(self.figure).get_renderer()  # type: ignore[no-untyped-call]
+        self.name(0.3, 0.42, title, 17, WIDTH - 0.6, weight="bold")
         self.text(0.3, 0.74, drawn.verdict, 12, color=OBJECT)
 
     def drawn(self) -> Figure:
@@ -175,9 +181,8 @@ class _Sheet:
         plane, loupe = self.pyramid.plane, self.pyramid.loupe
         self.text(left, top + 0.17, level.title, self.sizes[0], weight="bold")
         names = [level.stages[0], f"to {level.stages[-1]}"][: len(level.stages)]
-        letters = int(self.column * 72 / (LETTER * SMALL))
         for number, name in enumerate(names):
-            self.text(left, top + 0.36 + 0.15 * number, shortened(name, letters), SMALL, color=MUTED)
+            self.name(left, top + 0.36 + 0.15 * number, name, SMALL, self.column, color=MUTED)
         top += HEAD
         place = (level.object_text, OBJECT, "bold" if level.is_lost else "normal")
         seen = [(level.field_text, FIELD, "normal")]
@@ -292,12 +297,21 @@ class _Sheet:
 
     # -- words ---------------------------------------------------------------------------------------------------
 
-    def text(self, left: float, top: float, words: str, size: float, **style: Any) -> None:
+    def name(self, left: float, top: float, words: str, size: float, wide: float, **style: Any) -> None:
+        """Write a line that can be of any length, and leave out its middle where it is too long."""
+        letters = min(len(words), int(wide * 72 / (NARROW_LETTER * size)))
+        line = self.text(left, top, shortened(words, letters), size, **style)
+        # Letters differ in width: those of the last attempt say how many there is room for.
+        while (taken := line.get_window_extent(self.renderer).width / self.figure.dpi) > wide and letters > 1:
+            letters = min(letters - 1, int(letters * wide / taken))
+            line.set_text(shortened(words, letters))
+
+    def text(self, left: float, top: float, words: str, size: float, **style: Any) -> Text:
         """Write a line whose foot stands so many inches from the top."""
         width, height = self.figure.get_size_inches()
         style = {"color": INK, "va": "baseline"} | style
         # A dollar in the name of a layer is no mathematics.
-        self.figure.text(left / width, 1 - top / height, words, fontsize=size, parse_math=False, **style)
+        return self.figure.text(left / width, 1 - top / height, words, fontsize=size, parse_math=False, **style)
 
     def legend(self) -> None:
         """Explain the signs at the foot."""

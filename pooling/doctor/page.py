@@ -43,8 +43,9 @@ MOST_STAGES = 2000
 """Rows of the table at most."""
 MEASURED = (
     "Measured on one picture for all stages, without padding, after Zhang, “Making Convolutional Networks "
-    "Shift-Invariant Again” (2019): the root mean square of the difference between the output of the moved input and the "
-    "output moved by 1/stride of a cell by linear interpolation, divided by √2 times the standard deviation of the output."
+    "Shift-Invariant Again” (2019): the root mean square of the difference between the output of the moved input and "
+    "the output moved by 1/stride of a cell by linear interpolation, divided by √2 times the standard deviation of the "
+    "output."
 )
 
 
@@ -234,10 +235,10 @@ def _shift_cells(shift: StageShift, longest: float) -> str:
 
 EXPLAINED = (
     "<b>sees</b>: receptive field in pixels of the input. <b>stride</b>: pixels from cell to cell. "
-    "<b>first centre</b>: where cell 0 looks, pixel i has its centre at i; a ≠ says that paths to the stage do not share "
-    "it. <b>object</b>: cells that the object covers, and how many are told apart. <b>in padding</b>: the share of the "
-    "taps of a border window that lie in the padding. <b>saves</b>: multiply-adds that the stages behind would cost more "
-    "without its stride."
+    "<b>first centre</b>: where cell 0 looks, pixel i has its centre at i; a ≠ says that paths to the stage do not "
+    "share it. <b>object</b>: cells that the object covers, and how many are told apart. <b>in padding</b>: the share "
+    "of the taps of a border window that lie in the padding. <b>saves</b>: multiply-adds that the stages behind would "
+    "cost more without its stride."
 )
 COLUMNS = (
     ("stage", ""),
@@ -531,7 +532,9 @@ def _input(drawn: Pyramid, level: Level, window: Box, picture: str | None, hatch
         parts.append(_rect(field, "seen"))
     parts += _cells(level, drawn.object, picture, window)
     if picture is not None and window == drawn.plane:
-        parts += [_rect(veil, "veil") for veil in level.veils(drawn.plane)]
+        # One shape with a hole: between rectangles that touch, a browser leaves a bright line.
+        edges = "".join(map(_edges, (drawn.plane, field) if field is not None else (drawn.plane,)))
+        parts.append(f'<path class="veil" fill-rule="evenodd" d="{edges}"/>')
     parts.append(_grid(level, window, window.width, "over" if picture is not None else ""))
     dropped = [part for box in level.dropped if (part := box.within(window))]
     if dropped:
@@ -580,6 +583,11 @@ def _rect(box: Box, kind: str) -> str:
     return f'<rect class="{kind}" {_place(box)}/>'
 
 
+def _edges(box: Box) -> str:
+    left, top, right, bottom = map(_number, (box.left, box.top, box.right, box.bottom))
+    return f"M{left} {top}H{right}V{bottom}H{left}Z"
+
+
 def _place(box: Box) -> str:
     left, top, width, height = map(_number, (box.left, box.top, box.width, box.height))
     return f'x="{left}" y="{top}" width="{width}" height="{height}"'
@@ -592,7 +600,7 @@ def _number(value: float) -> str:
 # Colours of the palette of Okabe and Ito, which people with any kind of colour vision can tell apart, and one of Tol's.
 STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--muted:#59636e;--ground:#fff;--card:#f5f7f9;--line:#d6dce2;--paper:#e9edf1;
---seen:#c3def2;--grid:#8d98a3;--object:#c65200;--field:#0068a8;--drop:#882255;--veil:#fff;--error:#b3261e;
+--seen:#c3def2;--grid:#8d98a3;--object:#b84c00;--field:#0068a8;--drop:#882255;--veil:#fff;--error:#b3261e;
 --warning:#8a5a00;--note:#4a5560}
 @media (prefers-color-scheme:dark){:root{--ink:#e8ebee;--muted:#a3adb7;--ground:#14171a;--card:#1e2327;--line:#39424a;
 --paper:#262c32;--seen:#1d4460;--grid:#66717c;--object:#ff9a4d;--field:#6bc1f5;--drop:#e88bb8;--veil:#14171a;
@@ -650,7 +658,7 @@ rect.edge{stroke:var(--muted);stroke-width:1}
 rect.object{stroke:var(--object);stroke-width:2}rect.thin{stroke-width:1.3}
 rect.cell{stroke:var(--field);stroke-width:2}
 rect.field{stroke:var(--field);stroke-width:2;stroke-dasharray:6 3}
-rect.halo{stroke:#fff;stroke-opacity:.8;stroke-width:4.5;stroke-dasharray:none}
+rect.halo{stroke:var(--ground);stroke-opacity:.8;stroke-width:4.5;stroke-dasharray:none}
 .findings{list-style:none;margin:0;padding:0}
 .findings>li{border-left:4px solid var(--note);background:var(--card);padding:.5rem 1rem;margin:0 0 .6rem}
 .findings>li.error{border-color:var(--error)}.findings>li.warning{border-color:var(--warning)}

@@ -311,11 +311,11 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
         top, bottom = int(top), int(top) + bottom - top
     plane, box = Box(0, 0, width, height), Box(left, top, right, bottom)
 
-    largest = max((size for stage in network.stages for size in stage.output_size), default=0)
-    if max(*sizes, largest) > MOST_CELLS:
+    largest = max(0, *sizes, *(size for stage in network.stages for size in stage.output_size))
+    if largest > MOST_CELLS:
         raise ValueError(
-            f"doctor: {heading(network)} has maps with {max(*sizes, largest)} cells on an axis, which is too many to be "
-            f"drawn; use an input with which there are at most {MOST_CELLS}"
+            f"doctor: {heading(network)} has maps with {largest} cells on an axis, which is too many to be drawn; "
+            f"use an input with which there are at most {MOST_CELLS}"
         )
     groups = _groups(network, len(sizes))
     levels = [_level(network, objects, group, plane, box) for group in groups[:MOST_LEVELS]]

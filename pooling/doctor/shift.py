@@ -167,13 +167,13 @@ def sensitivity(pool: Callable[[Map], Map], picture: Map, strides: Sequence[int]
     0.0
     """
     found = []
-    for axis, stride in enumerate(strides, start=2):
-        if stride == 1:
+    for axis, step in enumerate(strides, start=2):
+        if step == 1:
             continue
         first = np.asarray(pool(_cut(picture, axis, 0, -1)), np.float64)
         moved = np.asarray(pool(_cut(picture, axis, 1, None)), np.float64)
         here, next_ = _cut(first, axis, 0, -1), _cut(first, axis, 1, None)
-        expected = here + (next_ - here) / stride
+        expected = here + (next_ - here) / step
         difference = _cut(moved, axis, 0, -1) - expected
         spread = np.stack([first, moved]).std()
         # What rounding leaves of a constant map is no pattern.
