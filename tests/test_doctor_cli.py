@@ -281,6 +281,16 @@ def test_hostile_files_end_in_a_sentence_and_leave_nothing(
     assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
+def test_a_list_of_layers_is_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "layers.txt"
+    path.write_text("conv3x8\n  pool2\n", encoding="utf-8")
+    assert doctor(capsys, "--layers", path)[1][0].startswith("layers at 1×3×224×224")
+    path.write_bytes(b"\xff\xfe")
+    code, _, errors = doctor(capsys, "--layers", path)
+    sentence = f"{path} is no text with a list of layers; a model is given as MODEL.onnx"
+    assert (code, errors) == (2, f"pooling doctor: {sentence}\n")
+
+
 def test_a_folder_that_is_not_there_is_told_before_anything_is_done(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
