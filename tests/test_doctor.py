@@ -47,7 +47,7 @@ def drops(layers: str, size: int) -> bool:
     """Whether fewer input pixels than before give the same number of cells at some stage."""
     network = read(layers, (1, 3, size))
     return any(
-        0 < axis.dropped and axis.dropped > axis.stride - axis.effective_kernel_size
+        axis.dropped > max(0, axis.stride - axis.effective_kernel_size)
         for stage in network.stages
         if stage.kind in ("convolution", "pooling")
         for axis in stage.axes
@@ -207,7 +207,11 @@ def test_open_sizes_are_assumed_and_said() -> None:
         ({"ignore": [101]}, TypeError, "examine: ignore=[101] must be codes such as 'D101', not int"),
         ({"ignore": ["E1"]}, ValueError, "examine: ignore=['E1'] has 'E1', which begins no code; they are D101, "),
         ({"object_size": 0}, ValueError, "examine: object_size=0 must be at least 1 on axis H, not 0"),
-        ({"object_size": "8"}, TypeError, "examine: object_size='8' must be an integer or one integer per spatial axis"),
+        (
+            {"object_size": "8"},
+            TypeError,
+            "examine: object_size='8' must be an integer or one integer per spatial axis",
+        ),
         ({"input_shape": (1, 3, 0, 8)}, ValueError, "examine: input_shape=(1, 3, 0, 8) must have sizes of at least 1"),
         ({"input_shape": "224"}, TypeError, "examine: input_shape='224' must be a sequence of integers"),
         ({"changes": {"pool9": {"stride": 1}}}, NetworkError, "layers: there is no stage 'pool9'"),
@@ -314,8 +318,14 @@ def test_changes_are_understood_as_people_type_them(text: str, changes: dict[str
         ("pool1=1", "--set 'pool1=1' must be a stage, an argument and a value, such as stem.stride=1"),
         ("pol1.stride=1", "--set 'pol1.stride=1': there is no stage 'pol1'; do you mean pool1"),
         ("zzz.stride=1", "--set 'zzz.stride=1': there is no stage 'zzz'; do you mean stem, pool1, left, "),
-        ("pool1.size=1", "--set 'pool1.size=1': 'size' cannot be set; what can be set of a stage is kernel_size, stride"),
-        ("pool1.stride=two", "--set 'pool1.stride=two': 'two' must be a number, or one for each axis, such as stride=2"),
+        (
+            "pool1.size=1",
+            "--set 'pool1.size=1': 'size' cannot be set; what can be set of a stage is kernel_size, stride",
+        ),
+        (
+            "pool1.stride=two",
+            "--set 'pool1.stride=two': 'two' must be a number, or one for each axis, such as stride=2",
+        ),
         ("pool1.ceil_mode=2", "--set 'pool1.ceil_mode=2': '2' must be true or false"),
         ("l.stride=1", "--set 'l.stride=1': 'l' is a part of "),
     ],

@@ -108,7 +108,9 @@ def test_every_change_that_a_fix_names_works(code: str) -> None:
 def test_what_floor_leaves_out_is_said_with_the_formula_and_the_share() -> None:
     (finding,) = found("D101", "pool2", (1, 3, 7, 9))
     assert finding.severity == "warning"
-    assert finding.message.startswith("floor((7 - 2 + 0) / 2) + 1 = 3 and floor((9 - 2 + 0) / 2) + 1 = 4: no window reads")
+    assert finding.message.startswith(
+        "floor((7 - 2 + 0) / 2) + 1 = 3 and floor((9 - 2 + 0) / 2) + 1 = 4: no window reads"
+    )
     assert "the last row and the last column of the 7×9 map, 24 % of it" in finding.message
     assert found("D101", "pool2", (1, 3, 8, 9))[0].message.count("the last column of the 8×9 map, 11 % of it") == 1
 
@@ -193,7 +195,13 @@ def test_a_lost_object_is_lost_where_the_stride_exceeds_it() -> None:
 
 def test_fixes_come_in_the_order_of_practice() -> None:
     (finding,) = found("D201", LOSING, (1, 3, 64, 64), object_size=4)
-    order = ["reduce early downsampling", "high-resolution branch", "dilate", "anti-aliased", "enlarge the image 4 times"]
+    order = [
+        "reduce early downsampling",
+        "high-resolution branch",
+        "dilate",
+        "anti-aliased",
+        "enlarge the image 4 times",
+    ]
     places = [next(i for i, fix in enumerate(finding.fixes) if word in fix) for word in order]
     assert places == sorted(places)
     assert "read objects of this size from a (2×2 cells)" in finding.fixes[places[1]]
@@ -202,7 +210,9 @@ def test_fixes_come_in_the_order_of_practice() -> None:
 def test_reduced_downsampling_leaves_what_the_fix_says() -> None:
     bad = examine(LOSING, (1, 3, 64, 64))
     (finding,) = of(bad, "D201")
-    assert finding.fixes[0].startswith("reduce early downsampling: --set 'a.stride=1' leaves 1×1 cells there, for 4.0 times")
+    assert finding.fixes[0].startswith(
+        "reduce early downsampling: --set 'a.stride=1' leaves 1×1 cells there, for 4.0 times"
+    )
     after = what_if(bad, {"a": {"stride": 1}}).after
     assert not of(after, "D201")
     assert after.objects.at_heads is not None
@@ -288,5 +298,7 @@ def test_the_gravest_come_first_and_codes_can_be_left_out() -> None:
     assert order == sorted(order, reverse=True)
     codes = {finding.code for finding in result.findings}
     assert {"D201", "D401", "D402", "D502"} <= codes
-    left = {finding.code for finding in examine(layers, (1, 3, 64, 64), task="detection", ignore=["D4", "D201"]).findings}
+    left = {
+        finding.code for finding in examine(layers, (1, 3, 64, 64), task="detection", ignore=["D4", "D201"]).findings
+    }
     assert left == {code for code in codes if not code.startswith("D4")} - {"D201"}

@@ -168,5 +168,8 @@ def _source(text: str) -> str:
     """Return a list of layers or a path as it is; a text file is read, since it must be a list."""
     path = Path(text)
     if path.suffix != ".onnx" and len(text) < LONGEST_NAME and path.is_file():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is no text with a list of layers; a model is given as MODEL.onnx") from None
     return text

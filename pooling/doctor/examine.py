@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -165,8 +166,8 @@ def examine(
     >>> for finding in result.findings:
     ...     print(finding.code, finding.severity, finding.stage)
     D202 warning down
-    D501 warning pool
     D401 note pool
+    D902 note
     >>> result.objects.smallest
     (8, 8)
     """
@@ -177,7 +178,9 @@ def examine(
         if not isinstance(code, str):
             raise TypeError(f"examine: ignore={ignore!r} must be codes such as 'D101', not {type(code).__name__}")
         if not code or not any(known.startswith(code) for known in RULES):
-            raise ValueError(f"examine: ignore={ignore!r} has {code!r}, which begins no code; they are {', '.join(RULES)}")
+            raise ValueError(
+                f"examine: ignore={ignore!r} has {code!r}, which begins no code; they are {', '.join(RULES)}"
+            )
     network, failure, assumed = _opened(source, None if input_shape is None else _sizes(input_shape))
     if changes:
         network = network.edited(changes)
@@ -222,6 +225,8 @@ def _opened(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Failur
     if asked == known.input_shape and failure is None:
         return known, None, ()
     try:
+        if known.opset is None and not isinstance(source, Network):
+            known = read(source, asked)  # quick, and without the note that no shape was given
         return known.at(asked), None, ()
     except NetworkError as error:
         if not error.stage:
@@ -233,10 +238,8 @@ def _opened(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Failur
     sizes = input_sizes(known, [asked[axis] for axis in known.spatial])
     near = [each.working_near[-1] if each.working_near else each.smallest for each in sizes]
     chosen = dict(zip(known.spatial, near * (len(known.spatial) // len(near)), strict=True))
-    try:
+    with suppress(NetworkError):  # axes may depend on each other; then it stays where it is known to work
         known = known.at([chosen.get(axis) or size for axis, size in enumerate(known.input_shape)])
-    except NetworkError:
-        pass  # where it is known to work
     return known, failure, ()
 
 
@@ -253,9 +256,13 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
             except NetworkError:
                 continue
             written = by(error.shape)
-            return network, None, (
-                f"the model leaves sizes of its input open ({written}); this is what happens at {by(trial)}, "
-                "another size can be given with --input-shape (in Python: input_shape=)",
+            return (
+                network,
+                None,
+                (
+                    f"the model leaves sizes of its input open ({written}); this is what happens at {by(trial)}, "
+                    "another size can be given with --input-shape (in Python: input_shape=)",
+                ),
             )
         raise
     except NetworkError as error:

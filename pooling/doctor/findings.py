@@ -181,7 +181,9 @@ def _cut_off(case: Case) -> Iterator[Finding]:
         cut = [axis.cut for axis in stage.axes]
         if not any(cut):
             continue
-        lost = 1 - math.prod((axis.input_size - each) / axis.input_size for axis, each in zip(stage.axes, cut, strict=True))
+        lost = 1 - math.prod(
+            (axis.input_size - each) / axis.input_size for axis, each in zip(stage.axes, cut, strict=True)
+        )
         formula = " and ".join(dict.fromkeys(axis.formula for axis, each in zip(stage.axes, cut, strict=True) if each))
         names = axis_names(len(cut))
         where = joined([f"the last {_lines(each, names[i])}" for i, each in enumerate(cut) if each])
@@ -348,7 +350,11 @@ def _vanishes(case: Case) -> Iterator[Finding]:
     two = _first_below(case, head, 2)
     steps = brief([cells(Fraction(size) / each) for size, each in zip(case.objects.size, at.resolved, strict=True)])
     earlier = f" (less than two since {two})" if two != first else ""
-    last = "" if first == head.stage else f"; {_covered(head.resolved)} is left at {head.stage}, which the output is read from"
+    last = (
+        ""
+        if first == head.stage
+        else f"; {_covered(head.resolved)} is left at {head.stage}, which the output is read from"
+    )
     yield Finding(
         "D201",
         "error" if case.localises else "warning" if case.task is None else "note",
@@ -425,8 +431,8 @@ def _more_cells(case: Case, head: Footprint) -> Iterator[str]:
     if fine:
         name, each = fine[-1]
         yield (
-            f"keep a high-resolution branch: read objects of this size from {name} ({_covered(each.resolved)}), joined with "
-            "what is upsampled from the deeper maps (a feature pyramid, FPN)"
+            f"keep a high-resolution branch: read objects of this size from {name} ({_covered(each.resolved)}), joined "
+            "with what is upsampled from the deeper maps (a feature pyramid, FPN)"
         )
     last = next((stage for stage in reversed(case.shrinking) if stage.name in way), None)
     if last is not None:
@@ -439,7 +445,7 @@ def _more_cells(case: Case, head: Footprint) -> Iterator[str]:
         "of what is small"
     )
     factor = math.ceil(goal / min(head.resolved))
-    yield f"or enlarge the image {factor} times, or cut it into tiles and enlarge these: the object has to become larger"
+    yield f"or enlarge the image {factor} times, or cut it into tiles and enlarge these, so that the object is larger"
 
 
 def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
@@ -489,11 +495,11 @@ def _ceil_mode(case: Case) -> Iterator[Finding]:
         where = f"in opset {opset}" if opset is not None else "once exported"
         if dropped:
             why = (
-                f"the window that would start behind the map counts by the text and by shape inference {where}, but not "
-                "in torch and onnxruntime; a model with both sizes in it does not load"
+                f"the window that would start behind the map counts by the text and by shape inference {where}, but "
+                "not in torch and onnxruntime; a model with both sizes in it does not load"
             )
         elif overhang:
-            why = f"the last window hangs over the edge, and runtimes divide by or fill in different numbers there {where}"
+            why = f"the last window hangs over the edge, and runtimes divide by or fill in other numbers there {where}"
         else:
             why = f"at this size it changes nothing, at others runtimes disagree {where}"
         yield Finding(
@@ -549,7 +555,7 @@ def _dilated_mean(case: Case) -> Iterator[Finding]:
                 "D303",
                 "warning",
                 stage.name,
-                f"the operator got dilations in opset {DILATED_MEAN}: exported to an older one, the model is not valid; "
+                f"the operator got dilations in opset {DILATED_MEAN}: exported to an older one, a model is not valid: "
                 "onnxruntime refuses it, openvino does not",
                 (
                     f"export with opset {DILATED_MEAN} or newer",
@@ -690,9 +696,9 @@ def _early(case: Case) -> Iterator[Finding]:
         "D501",
         "warning" if case.localises and small else "note",
         guilty[-1].name,
-        f"{names} shrink{'s' if len(guilty) == 1 else ''} the map {cells(steps)} times along each axis within the first "
-        f"{percent(share)} of the multiply-adds: what is smaller than {cells(steps)} pixels is gone before the network "
-        "has looked at it",
+        f"{names} shrink{'s' if len(guilty) == 1 else ''} the map {cells(steps)} times along each axis within the "
+        f"first {percent(share)} of the multiply-adds: what is smaller than {cells(steps)} pixels is gone before the "
+        "network has looked at it",
         (
             f"leave the stride out of one of them: {_written({_removable(case, guilty): {'stride': 1}})}"
             if _removable(case, guilty)
@@ -729,8 +735,8 @@ def _pooled_away(case: Case) -> Iterator[Finding]:
         "D502",
         "warning",
         blind[0].name,
-        f"all of the {by([axis.input_size for axis in blind[0].axes]) or 'whole'} map becomes one cell here, and every output "
-        f"is read from it: this is a head for classification, and {case.task} needs to know where",
+        f"all of the {by([axis.input_size for axis in blind[0].axes]) or 'whole'} map becomes one cell here, and "
+        f"every output is read from it: this is a head for classification, and {case.task} needs to know where",
         (
             f"cut the network before this stage and put a {case.task} head on {head or 'the map before it'}",
             "and read small objects from finer maps as well (a feature pyramid, FPN)",
@@ -761,7 +767,7 @@ def _coarse(case: Case) -> Iterator[Finding]:
         (
             "join finer maps while upsampling: skip connections, as U-Net has them",
             "or replace the last strides by dilation (as DeepLab does): the receptive field stays",
-            "or, for a last resort, a learned upsampling (transposed convolution): it invents edges, but does not see them",
+            "or, for a last resort, a learned upsampling (transposed convolution): it invents edges and sees none",
         ),
     )
 
@@ -772,17 +778,18 @@ def _heavy(case: Case) -> Iterator[Finding]:
     for stage in case.network.stages:
         if stage.kind != "dense" or not total or stage.parameters <= MOST_WEIGHTS * total:
             continue
-        before = [case.stages[name] for name in case.leads_to(stage.name) if name in case.objects.heads]
-        maps = [each.output_size for each in before if math.prod(each.output_size) > 1]
-        flattened = [sizes for sizes in maps] and not any(_averages_all(case.stages[n]) for n in case.leads_to(stage.name))
-        if not flattened:
+        way = case.leads_to(stage.name)
+        heads = [name for name in case.objects.heads if name in way]
+        maps = [sizes for name in heads if math.prod(sizes := case.stages[name].output_size) > 1]
+        behind = way.difference(*(case.leads_to(name) for name in heads))
+        if not maps or any(_averages_all(case.stages[name]) for name in behind):
             continue
         yield Finding(
             "D504",
             "warning" if case.task is not None else "note",
             stage.name,
-            f"{amount(stage.parameters)} of {amount(total)} weights ({percent(stage.parameters / total)}) are here, one for each "
-            f"of {by(maps[0])} cells of every channel: they learn places by heart and fix the input size",
+            f"{amount(stage.parameters)} of {amount(total)} weights ({percent(stage.parameters / total)}) are here, "
+            f"one for each of {by(maps[0])} cells of every channel: they learn places by heart and fix the input size",
             (
                 "put a global average pooling before it: as many weights as channels, and any input size",
                 "or pool the map to a small fixed size first (AdaptiveAvgPool2d)",

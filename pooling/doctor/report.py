@@ -60,7 +60,7 @@ def as_dict(examination: Examination, what_if: WhatIf | None = None) -> dict[str
     'floor((224 - 7 + 6) / 2) + 1 = 112'
     """
     network, objects = examination.network, examination.objects
-    result = {
+    result: dict[str, Any] = {
         "schema": SCHEMA,
         "version": __version__,
         "network": network.name,

@@ -117,9 +117,7 @@ def input_sizes(network: Network, given: Sequence[int] | None = None) -> tuple[A
     names = axis_names(len(spatial))
     if _alike(network) and len(set(asked)) == 1:
         return (_search(network, joined(names), spatial, asked[0]),)
-    return tuple(
-        _search(network, name, (axis,), size) for name, axis, size in zip(names, spatial, asked, strict=True)
-    )
+    return tuple(_search(network, name, (axis,), size) for name, axis, size in zip(names, spatial, asked, strict=True))
 
 
 def _alike(network: Network) -> bool:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -127,9 +126,7 @@ def _print_stages(examination: Examination, console: Console, everything: bool) 
     content = [[column.cell(examination, row, names) for column in COLUMNS] for row in lines]
     headings = [column.heading(examination) for column in COLUMNS]
     shown = [number for number in range(len(COLUMNS)) if any(line[number].cell_len for line in content)]
-    widths = {
-        number: max(len(headings[number]), *(line[number].cell_len for line in content), 1) for number in shown
-    }
+    widths = {number: max(len(headings[number]), *(line[number].cell_len for line in content), 1) for number in shown}
     for number in sorted(shown, key=lambda each: COLUMNS[each].wanted):
         if _taken(widths) - widths.get(0, 0) + NARROWEST_NAME > console.width and COLUMNS[number].wanted < MUST:
             del widths[number]
@@ -170,7 +167,7 @@ TITLE_WIDTH = 12
 
 def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     """Yield what holds for the whole network."""
-    network, objects = examination.network, examination.objects
+    objects = examination.objects
     cost = [f"{amount(examination.macs)} multiply-adds"] if examination.macs else []
     cost += [f"{amount(examination.parameters)} weights"] if examination.parameters else []
     yield "cost", ", ".join([*cost, f"{memory(examination.output_bytes)} of maps"])
@@ -188,8 +185,8 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
         double = tuple(2 * each for each in objects.smallest)
         yield (
             "objects",
-            f"{by(objects.size)} pixels: {' and '.join(lost) if lost else 'two cells or more everywhere'}; smallest that "
-            f"keeps a cell {by(objects.smallest)}, two cells {by(double)}",
+            f"{by(objects.size)} pixels: {' and '.join(lost) if lost else 'two cells or more everywhere'}; smallest "
+            f"that keeps a cell {by(objects.smallest)}, two cells {by(double)}",
         )
     measured = [each for each in examination.shifts if each.value is not None]
     if measured:
@@ -204,7 +201,9 @@ def _sizes(sizes: AxisSizes) -> str:
         works = f"from {sizes.smallest} on"
         if str(sizes.working) != "any":
             works += f", {sizes.working}, where the paths that meet have equal sizes"
-    clean = f"nothing is left out for {sizes.clean}" if sizes.clean.remainders else "something is left out at every size"
+    clean = (
+        f"nothing is left out for {sizes.clean}" if sizes.clean.remainders else "something is left out at every size"
+    )
     if str(sizes.clean) == "any":
         clean = "nothing is left out at any of them"
     elif sizes.clean_near and sizes.given not in sizes.clean_near:
@@ -478,20 +477,25 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
         _say(
             console,
             "  sees",
-            f"{by(field.size)} pixels of the input, every {by([cells(each) for each in field.stride])}; the centre of the "
-            f"first is at {by([cells(each) for each in field.offset])} ({aligned})",
+            f"{by(field.size)} pixels of the input, every {by([cells(each) for each in field.stride])}; the centre of "
+            f"the first is at {by([cells(each) for each in field.offset])} ({aligned})",
         )
     footprint = examination.objects.footprints.get(stage.name)
     if footprint is not None:
         shown = by([cells(each) for each in footprint.cells])
-        left = "" if footprint.cells == footprint.resolved else f", {by([cells(e) for e in footprint.resolved])} of them apart"
+        left = (
+            ""
+            if footprint.cells == footprint.resolved
+            else f", {by([cells(e) for e in footprint.resolved])} of them apart"
+        )
         _say(console, "  object", f"{by(examination.object_size)} pixels cover {shown} cells{left}")
     saved = examination.saves(stage)
     saving = f"; saves {amount(saved)} behind it" if saved else ""
     _say(
         console,
         "  cost",
-        f"{amount(stage.macs)} multiply-adds{saving}; {amount(stage.parameters)} weights; {memory(stage.output_bytes)} of map",
+        f"{amount(stage.macs)} multiply-adds{saving}; {amount(stage.parameters)} weights; "
+        f"{memory(stage.output_bytes)} of map",
     )
     if stage.note:
         _say(console, "  note", stage.note)
@@ -506,7 +510,9 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     """Print two examinations side by side: what changed at which stage, and what is found no more, or now."""
     before, after = comparison.before, comparison.after
     changes = [f"{name}.{key} = {value}" for name, each in comparison.changes.items() for key, value in each.items()]
-    console.print(Text.assemble(("what if ", "bold"), plain(", ".join(changes) or Path(after.network.name).name)), soft_wrap=True)
+    console.print(
+        Text.assemble(("what if ", "bold"), plain(", ".join(changes) or Path(after.network.name).name)), soft_wrap=True
+    )
     for note in after.network.notes:
         console.print(Text(plain(note), "dim"))
     console.print()
@@ -529,7 +535,11 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     table.add_row(Text("all", "bold"), "", "", "", "", _arrow(*total))
     console.print(table)
     console.print()
-    _say(console, "cost", f"{_ratio(before.macs, after.macs)} multiply-adds, {_ratio(before.output_bytes, after.output_bytes)} memory")
+    _say(
+        console,
+        "cost",
+        f"{_ratio(before.macs, after.macs)} multiply-adds, {_ratio(before.output_bytes, after.output_bytes)} memory",
+    )
     if before.objects.smallest and after.objects.smallest:
         smallest = f"{by(before.objects.smallest)} → {by(after.objects.smallest)} pixels"
         _say(console, "objects", f"smallest that keeps a cell: {smallest}")

@@ -200,7 +200,7 @@ def _value(text: str, argument: str, written: str, dimensions: int) -> Any:
         return WORDS.get(written.lower(), written == "1")
     if argument == "padding" and re.fullmatch(r"[a-z_]+", written):
         return written
-    entries = []
+    entries: list[int | tuple[int, int]] = []
     for entry in re.split(r"[x×,]", written.strip("()[]").replace(" ", "")):
         if re.fullmatch(r"\d+", entry):
             entries.append(int(entry))
@@ -209,7 +209,7 @@ def _value(text: str, argument: str, written: str, dimensions: int) -> Any:
             entries.append((begin, end))
         else:
             raise ValueError(
-                f"--set {text!r}: {written!r} must be a number, or one for each axis, such as {argument}=2 or {argument}=2x1"
+                f"--set {text!r}: {written!r} must be a number, or one for each axis, such as {argument}=2 or 2x1"
             )
     if len(entries) == 1 and isinstance(entries[0], int):
         return entries[0]
@@ -243,9 +243,13 @@ def find_stage(network: Network, name: str, where: str) -> Stage:
             return stages[candidates[0]]
         if candidates:
             shown = ", ".join(candidates[:SHOWN]) + (", ..." if len(candidates) > SHOWN else "")
-            raise ValueError(f"{where}: {wanted!r} is a part of {len(candidates)} names: {shown}; write one of them in full")
-    near = difflib.get_close_matches(wanted, names, SHOWN, 0.4) or [
-        stage.name for stage in network.stages if stage.axes and any(axis.stride > 1 for axis in stage.axes)
-    ] or names
+            raise ValueError(
+                f"{where}: {wanted!r} is a part of {len(candidates)} names: {shown}; write one of them in full"
+            )
+    near = (
+        difflib.get_close_matches(wanted, names, SHOWN, 0.4)
+        or [stage.name for stage in network.stages if stage.axes and any(axis.stride > 1 for axis in stage.axes)]
+        or names
+    )
     shown = ", ".join(near[:SHOWN]) + (", ..." if len(near) > SHOWN else "")
     raise ValueError(f"{where}: there is no stage {wanted!r}; do you mean {shown}?")
