@@ -1,7 +1,7 @@
 """Show the doctor at work: ``python docs/make_doctor.py``.
 
-Writes what ``pooling doctor`` says of ResNet-50 and an object of 8 pixels into README.md, draws docs/doctor.svg, and takes
-docs/doctor-page.png, a picture of the page, where there is a chromium. A test compares the README with `shown`.
+Writes what ``pooling doctor`` says of ResNet-50 and an object of 8 pixels into README.md, draws docs/doctor.svg, and
+takes docs/doctor-page.png, a picture of the page, where there is a chromium. A test compares the README with `shown`.
 """
 
 from __future__ import annotations
