@@ -16,7 +16,7 @@ demo: $(VENV)/.test  ## validate every pooling of nine real networks, race onnxr
 	$(BIN)/pooling doctor "$$models"/light_resnet50.onnx --object 8 --fail-on never
 
 test: $(VENV)/.test  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # The types are checked where the package is in one piece, as it is installed: export/ is pooling.export.
 lint: $(VENV)/.test $(VENV)/.lint  ## check style, Cython and types

@@ -27,6 +27,7 @@ def test_extras() -> None:
         "onnx",
         "cli",
         "bfloat16",
+        "pictures",
         "test",
         "lint",
         "bench",
