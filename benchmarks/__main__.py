@@ -84,15 +84,16 @@ def race(cases: Sequence[Case], libraries: Sequence[str], threads: int, rounds: 
         case; ``busy``: the most processors that each library kept busy; ``disturbed``: the most that others did;
         ``unsteady``: cases whose turns lie far apart, by library.
     """
+    # Before the workers start, which keeps processors busy for a while.
+    disturbed = measurements.load() if cases else 0.0
     workers = {library: Worker(library, threads) for library in libraries if cases}
     turns: dict[tuple[str, str], list[float]] = {}
     cannot: dict[str, dict[str, str]] = {}
     busy: dict[str, float] = {}
-    disturbed = 0.0
     with Progress(console=Console(stderr=True), disable=not workers) as progress:
         task = progress.add_task("", total=rounds * len(cases) * len(libraries))
         for round_ in range(rounds if workers else 0):
-            disturbed = max(disturbed, measurements.load())
+            disturbed = max(disturbed, measurements.load() if round_ else 0.0)
             for case in cases:
                 progress.update(task, description=f"{threads} threads, round {round_ + 1}: {case.name}")
                 for library, worker in workers.items():
