@@ -30,7 +30,7 @@ WIDTH = 100
 """Columns of the table."""
 BROWSER = (
     "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1",
-    "--window-size=1280,960",
+    "--window-size=1280,992",
 )  # fmt: skip
 
 
