@@ -190,6 +190,15 @@ def test_maximum_that_is_the_padding() -> None:
     assert blamed(case, [[[-1, 0, -2, -3]]]) is None  # no padding is in that window
 
 
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_denormals_that_are_flushed(operator: str) -> None:
+    array = -ramp(1, 1, 4) * np.float32(2.0**-140)
+    case = make_case(operator, array, kernel_shape=[2], pads=[1, 1])
+    assert blamed(case, np.zeros((1, 1, 5), np.float32)) == "denormals-are-numbers"
+    case = make_case(operator, -ramp(1, 1, 4), kernel_shape=[2])
+    assert blamed(case, np.zeros((1, 1, 3), np.float32)) is None
+
+
 @pytest.mark.parametrize("tap", range(4))
 @pytest.mark.parametrize("operator", ["MaxPool", "GlobalMaxPool"])
 def test_nan_that_is_lost(tap: int, operator: str) -> None:

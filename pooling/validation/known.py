@@ -224,6 +224,12 @@ def _known(
     return Known(rule, runtime, kind, finding, _case(rule, operator, array, opset, **others), versions, tuple(upstream))
 
 
+def _flushed(runtime: str) -> Known:
+    array = _ramp(1, 1, 2, 2, 2) * np.float32(2.0**-140)
+    finding = "means of numbers around 2**-138 are 0"
+    return _known("denormals-are-numbers", runtime, Kind.VALUE, finding, "AveragePool", array, kernel_shape=[2] * 3)
+
+
 MEASURED: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("1.22.1", "1.32.0"),
     "onnx.reference": ("1.23.2",),
@@ -231,6 +237,7 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     "torch": ("2.13.0+cpu",),
     "tract": ("0.23.9",),
     "opencv": ("5.0.0.93",),
+    "jax": ("0.10.2",),
 }
 """The versions with which all entries were measured."""
 NAN, INF = float("nan"), float("inf")
@@ -1053,7 +1060,10 @@ _OPENCV = (
         kernel_shape=[1, 1],
         storage_order=1,
     ),
+    _flushed("opencv"),
 )
 
-KNOWN: tuple[Known, ...] = (*_ONNXRUNTIME, *_REFERENCE, *_OPENVINO, *_TORCH, *_TRACT, *_OPENCV)
+_JAX = (_flushed("jax"),)
+
+KNOWN: tuple[Known, ...] = (*_ONNXRUNTIME, *_REFERENCE, *_OPENVINO, *_TORCH, *_TRACT, *_OPENCV, *_JAX)
 """What is known, by runtime."""

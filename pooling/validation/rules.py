@@ -252,6 +252,12 @@ _TABLE = (
         OWN,
     ),
     Rule(
+        "denormals-are-numbers",
+        "numbers below the smallest normal one stay",
+        "A result that is no zero is none, even below the smallest normal number of the dtype: nothing is flushed.",
+        "IEEE 754-2019, section 3.4",
+    ),
+    Rule(
         "extreme-integers",
         "maxima of integers are exact",
         "The maximum of int8 and uint8 is exact over their whole range, and padding is below the least.",
@@ -684,6 +690,10 @@ def _rounded_sum(it: Evidence, cell: Cell, expected: float, actual: float) -> bo
     return abs(actual - expected) <= window.size * unit * float(np.abs(window).mean())
 
 
+def _is_flushed(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
+    return it.verdict.output == 0 and it.dtype.kind in "fV" and actual == 0 < abs(expected) < float(_finfo(it).tiny)
+
+
 def _takes_padding(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
     if it.operator == "MaxPool":
         return it.verdict.output == 0 and actual == 0 > expected and it.window(cell).size < it.tap_count
@@ -713,6 +723,7 @@ _OF_CELLS: Mapping[str, Callable[[Evidence, Cell, Any, Any], bool]] = {
     "first-of-ties": _is_tie,
     "column-major-indices": lambda it, *cell: bool(it.attributes.get("storage_order")) and _names_another(it, *cell),
     "index-convention": lambda it, *cell: not it.attributes.get("storage_order") and _names_another(it, *cell),
+    "denormals-are-numbers": _is_flushed,
     "divisor-counts-declared-padding": lambda it, *cell: _other_divisor(it, *cell, declared=True),
     "padding-is-no-element": _takes_padding,
     "lp-of-absolute-values": _signed_norm,

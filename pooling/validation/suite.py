@@ -572,6 +572,19 @@ def _overflow_of_norms(draw: _Draw) -> Iterator[Case]:
     yield draw.case("LpPool", wide, NEWEST, "1000", kernel_shape=[8, 8])
 
 
+def _denormals(draw: _Draw) -> Iterator[Case]:
+    for name in ("float32", "float64"):
+        step = float(np.finfo(name).smallest_subnormal)
+        array = (positive(draw.random, (1, 2, 6, 6)).astype(float) * 64 * step).astype(name)
+        window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+        for operator in ("MaxPool", "AveragePool"):
+            for opset in (11, NEWEST):
+                yield draw.case(operator, array, opset, "denormals", **window)
+                yield draw.case(operator, -array, opset, "negative denormals", pads=[1, 1, 1, 1], **window)
+        for operator in GLOBAL[:2]:
+            yield draw.case(operator, array, NEWEST, "denormals")
+
+
 def _integers(draw: _Draw) -> Iterator[Case]:
     for name in ("int8", "uint8"):
         info = np.iinfo(name)
@@ -717,6 +730,7 @@ _ABOUT: Mapping[str, Callable[[_Draw], Iterator[Case]]] = {
     "accurate-sums": _accurate,
     "lp-of-absolute-values": _signs,
     "lp-without-overflow": _overflow_of_norms,
+    "denormals-are-numbers": _denormals,
     "extreme-integers": _integers,
     "any-rank": _ranks,
     "every-dtype": _dtypes,
