@@ -275,7 +275,7 @@ def test_known_differences_name_rules_runtimes_and_threads() -> None:
         onnx.checker.check_model(case.model)
         for reference in known.upstream:
             assert address(reference).startswith("https://github.com/")
-    runtimes = {"onnxruntime", "onnx.reference", "openvino", "torch", "tract", "opencv"}
+    runtimes = {"onnxruntime", "onnx.reference", "openvino", "torch", "tract", "opencv", "jax"}
     assert {known.runtime for known in KNOWN} == runtimes
 
 
