@@ -294,7 +294,7 @@ def test_known_differences_are_there_or_are_said_to_have_vanished(runtime: str) 
     _check(runtime)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "torch", "tract", "opencv"])
+@pytest.mark.parametrize("runtime", ["openvino", "torch", "tract", "opencv", "jax"])
 def test_known_differences_of_runtimes_that_are_not_always_there(runtime: str) -> None:
     if runtime not in installed():
         pytest.skip(f"{runtime} is not installed")
