@@ -1,16 +1,6 @@
 # Forward pooling that also says which element won. The taps of a window compete one after another, in row-major order;
 # the winner is remembered as its offset from the window's first tap, which fits 32 bits in all but absurd planes.
 
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-        #define pooling_prefetch(at) __builtin_prefetch(at)
-    #else
-        #define pooling_prefetch(at) ((void) (at))
-    #endif
-    """
-    void prefetch "pooling_prefetch" (const void* at) nogil
-
 ctypedef void (*take_fn)(
     void* best, void* where, const void* src, int64_t here, ptrdiff_t n, ptrdiff_t step, void* reducer
 ) noexcept nogil
@@ -26,8 +16,8 @@ cdef struct contest_t:
     contend_fn contend
     take_fn take_wide
     fill_fn identity, empty
-    # Whether offsets need 64 bits.
-    bint wide
+    # Whether offsets need 64 bits, and whether indices are streamed.
+    bint wide, streams
 
 
 cdef struct indexed_t:
@@ -41,7 +31,7 @@ cdef struct indexed_t:
 cdef inline ptrdiff_t indexed_scratch(const plan_t* plan, const contest_t* contest) noexcept nogil:
     if plan.pieces.stacked:
         return pieces_scratch(plan, contest)
-    return (plan.span * contest.value + plan.segment * (contest.value + 16)) * plan.inner + 64
+    return (plan.span * contest.value + plan.segment * (contest.value + 24)) * plan.inner + 64
 
 
 cdef inline void start_offsets(offset_t* where, const plan_t* plan, ptrdiff_t output, ptrdiff_t outputs,
@@ -136,6 +126,7 @@ cdef void contest_row(
     cdef ptrdiff_t d, h, o, n, offset, cell, touched
     cdef const char* line
     cdef taps_t taps
+    cdef int64_t* names
     cdef ptrdiff_t where_size = 8 if contest.wide else 4
     # Offsets are 8-byte aligned whatever the sizes before them.
     where = <char*> ((<size_t> where + 7) & ~<size_t> 7)
@@ -190,10 +181,13 @@ cdef void contest_row(
                     offset + window.first - origin_of(axis, output + o, &window), n, axis.stride, inner)
                 o += n
     offset = (depth_origin * height_axis.input_size + height_origin) * plane_row
+    names = <int64_t*> (where + 8 * outputs * inner) if contest.streams else index
     if contest.wide:
-        offsets_to_indices(index, <int64_t*> where, plan, output, outputs, offset)
+        offsets_to_indices(names, <int64_t*> where, plan, output, outputs, offset)
     else:
-        offsets_to_indices(index, <int32_t*> where, plan, output, outputs, offset)
+        offsets_to_indices(names, <int32_t*> where, plan, output, outputs, offset)
+    if contest.streams:
+        stream(index, names, outputs * inner * sizeof(int64_t))
     if out != NULL:
         if axis.has_empty:
             for o in range(outputs):
@@ -212,8 +206,10 @@ cdef inline ptrdiff_t phase_cells(const plan_t* plan, const contest_t* contest) 
 
 cdef inline ptrdiff_t pieces_scratch(const plan_t* plan, const contest_t* contest) noexcept nogil:
     """Bytes of scratch memory for one thread: the phases; the winners of the rows of each, and of the windows, with
-    their places; a margin."""
-    return phases_size(plan, contest) + (plan.axes[1].stride + 1) * winners_size(plan, contest) + 4 * PIECE
+    their places; a margin; a row of indices."""
+    return (
+        phases_size(plan, contest) + (plan.axes[1].stride + 1) * winners_size(plan, contest) + 4 * PIECE
+        + plan.axes[2].output_size * <ptrdiff_t> sizeof(int64_t))
 
 
 cdef inline ptrdiff_t winners_cells(const plan_t* plan) noexcept nogil:
@@ -294,13 +290,6 @@ cdef inline void leave_padding(
         place = <int32_t> (first_tap(height, first + i) * width.input_size)
         for x in range(width.output_size):
             where[i * columns + x] = max(where[i * columns + x], place + <int32_t> first_tap(width, x))
-
-
-cdef inline void fetch_ahead(const char* src, ptrdiff_t nbytes) noexcept nogil:
-    """Have memory that will be read soon brought nearer; none of it need exist."""
-    cdef ptrdiff_t at
-    for at in range(0, nbytes, 64):
-        prefetch(src + at)
 
 
 cdef void contest_straight(
@@ -421,12 +410,13 @@ cdef void contest_pieces(
     cdef int32_t* where = <int32_t*> (row_best + height.stride * cells * contest.value)
     cdef int32_t* row_where = where + cells
     cdef char* margin = <char*> (row_where + height.stride * cells) + PIECE
+    cdef int64_t* names = <int64_t*> (margin + 3 * PIECE)
     cdef ptrdiff_t out_row = width.output_size * contest.storage
     cdef ptrdiff_t result_columns = pieces.columns
     cdef ptrdiff_t result_rows = 1
     cdef ptrdiff_t lines_apart = 0
     cdef ptrdiff_t taps = 1
-    cdef ptrdiff_t d, i, p, rows, first, plane, phase
+    cdef ptrdiff_t d, i, p, rows, first, plane, phase, origin
     cdef bint straight = pieces.straight and contest.load == NULL
     cdef window_t depth
     cdef taps_t columns, lines
@@ -492,9 +482,12 @@ cdef void contest_pieces(
                             + d * depth_axis.dilation) * height.input_size
                            + (first + i + pieces.rows) * height.stride) * width.input_size * contest.storage,
                     height.stride * width.input_size * contest.storage)
-            name_places(
-                index, row_where + i * result_columns, width.output_size, width.stride,
-                (plane + i * height.stride) * width.input_size - width.pad_begin)
+            origin = (plane + i * height.stride) * width.input_size - width.pad_begin
+            if contest.streams:
+                name_places(names, row_where + i * result_columns, width.output_size, width.stride, origin)
+                stream(index, names, width.output_size * sizeof(int64_t))
+            else:
+                name_places(index, row_where + i * result_columns, width.output_size, width.stride, origin)
             index += width.output_size
         if out == NULL or best == out:
             continue
@@ -541,6 +534,7 @@ cdef ptrdiff_t contest_stacks(const void* job, char* scratch, ptrdiff_t begin, p
             plan, pooling.contest, pooling.src, pooling.dst + at * pooling.contest.storage, pooling.indices + at,
             scratch, piece, count)
         piece += count
+    finish_streams()
     return -1
 
 
@@ -560,4 +554,5 @@ cdef ptrdiff_t contest_rows(const void* job, char* scratch, ptrdiff_t begin, ptr
                 plan, contest, pooling.src, &line, pooling.dst + at * contest.storage, pooling.indices + at, scratch)
             line.h += 1
         advance(plan, &row)
+    finish_streams()
     return -1

@@ -69,6 +69,7 @@ cdef class Buffer:
             PyBuffer_Release(&self.view)
 
 
+include "memory.pxi"
 include "leaves.pxi"
 include "ladder.pxi"
 include "forward.pxi"
@@ -143,6 +144,7 @@ cdef int pool_into(
     cdef leaves_t leaves = leaves_of(&plan.plan, reducer, kind)[0]
     cdef arrangement_t arrangement
     cdef forward_t job
+    cdef ptrdiff_t moved
     if plan.written == 0:
         return 0
     if leaves.divide == NULL:
@@ -153,6 +155,9 @@ cdef int pool_into(
     job.rows = leaves_of_rows(&plan.plan, &leaves, reducer, kind)
     job.src = src
     job.dst = dst
+    moved = (plan.read + plan.written) * leaves.storage
+    job.fetches = slides_down(&plan.plan) and moved > CACHED_BYTES and not climbs_rows(&plan.plan)
+    job.streams = slides_down(&plan.plan) and moved > CACHED_RESULT_BYTES and leaves.store == NULL
     arrangement = arrange(&plan.plan, &leaves)
     share(arrangement.work, &job, arrangement.tasks, arrangement.nbytes, threads)
     return 0
@@ -193,6 +198,7 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
     if plan.written == 0:
         return
     contest.wide = plan.plan.reach > MOST_REACH
+    contest.streams = source.view.len + target.view.len + index.view.len > CACHED_BYTES
     job.plan = &plan.plan
     job.contest = &contest
     job.src = source.data
@@ -284,6 +290,7 @@ def scatter_backward(
     if plan.read == 0:
         return -1
     contest.wide = plan.plan.reach > MOST_REACH
+    contest.streams = False
     job.plan = &plan.plan
     job.leaves = &leaves
     job.contest = &contest

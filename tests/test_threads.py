@@ -112,6 +112,43 @@ def test_large_calls_on_several_threads_make_the_same_bytes() -> None:
             assert_same_bytes(pooling.avg_pool2d(x, 3, 2, 1), expected[1])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("shape", "arguments"),
+    [
+        ((44, 301, 307), (3, 2, 1)),
+        ((21, 301, 801), (2, 2)),
+        ((3, 1201, 1303), (3, 1, 1)),
+        ((3, 1301, 1301), (5, 1, 2)),
+        ((700, 87, 91), (3, 2, 1)),
+    ],
+)
+def test_what_is_too_large_for_the_cache_is_pooled_like_its_parts(
+    shape: tuple[int, int, int], arguments: tuple[int, ...], layout: str
+) -> None:
+    # Large results are written past the caches, at addresses that are odd multiples of their elements' size.
+    x = random_array((1, *shape), np.float32)
+    x[..., ::97, ::89] = np.nan
+    channels = -1 if layout == "channels_last" else 1
+    large = np.ascontiguousarray(channels_last(x)) if layout == "channels_last" else x
+    found = [
+        *pooling.max_pool2d(large, *arguments, layout=layout, return_indices=True),
+        pooling.max_pool2d(large, *arguments, layout=layout),
+        pooling.avg_pool2d(large, *arguments, layout=layout),
+        pooling.max_pool2d(large.astype("float16"), *arguments, layout=layout),
+    ]
+    for channel in {0, shape[0] // 2, shape[0] - 1}:
+        part = np.ascontiguousarray(np.take(large, [channel], axis=channels))
+        wanted = [
+            *pooling.max_pool2d(part, *arguments, layout=layout, return_indices=True),
+            pooling.max_pool2d(part, *arguments, layout=layout),
+            pooling.avg_pool2d(part, *arguments, layout=layout),
+            pooling.max_pool2d(part.astype("float16"), *arguments, layout=layout),
+        ]
+        for whole, small in zip(found, wanted, strict=True):
+            assert_same_bytes(np.ascontiguousarray(np.take(whole, [channel], axis=channels)), small)
+
+
 # --- how many --------------------------------------------------------------------------------------------------------
 
 
