@@ -13,7 +13,7 @@ from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 
 from conversions cimport (
     BFLOAT16_INFINITY, FLOAT16_INFINITY, FLOOR, HALF_EVEN, HALF_UP, NAN_ABOVE, NAN_BELOW, TRUNC, divide_integers,
@@ -23,11 +23,12 @@ from reducers cimport (
     greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
 )
 from rows cimport (
-    BLOCK, LANES, across, add_run, add_spread, along, contend, divide, divide_each, fill_empty, fill_identity,
+    BLOCK, LANES, STRIP, across, add_run, add_spread, along, contend, divide, divide_each, fill_empty, fill_identity,
     name_places, repeat, scatter, take, taps_t, weave, widen_across, widen_along, widen_group,
+    widen_windows, windows,
 )
 from types cimport (
-    bfloat16_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, stored_t, sum_t,
+    bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, stored_t, sum_t,
     uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
 )
 
@@ -74,6 +75,7 @@ include "leaves.pxi"
 include "ladder.pxi"
 include "forward.pxi"
 include "planes.pxi"
+include "strips.pxi"
 include "indexed.pxi"
 include "backward.pxi"
 include "tables.pxi"
@@ -125,6 +127,10 @@ cdef arrangement_t arrange(const plan_t* plan, const leaves_t* leaves) noexcept:
         arrangement.work = forward_planes
         arrangement.nbytes = planes_scratch(plan, leaves)
         arrangement.tasks = plan.outer * plan.axes[0].output_size
+    elif has_strips(plan, leaves):
+        arrangement.work = forward_strips
+        arrangement.nbytes = strips_scratch(plan, leaves)
+        arrangement.tasks = plan.outer * strips_of(plan)
     else:
         arrangement.work = forward_bands
         arrangement.nbytes = forward_scratch(plan, leaves)

@@ -8,6 +8,9 @@ ctypedef void (*along_fn)(
     void* dst, const void* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
     bint accumulate, void* reducer
 ) noexcept nogil
+ctypedef void (*windows_fn)(
+    void* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n, void* ends,
+    void* reducer) noexcept nogil
 ctypedef void (*fill_fn)(void* dst, ptrdiff_t n, void* reducer) noexcept nogil
 ctypedef void (*divide_fn)(void* row, ptrdiff_t n, double divisor) noexcept nogil
 ctypedef void (*divide_each_fn)(
@@ -23,6 +26,8 @@ cdef struct leaves_t:
     convert_fn store
     across_fn across, across_stored
     along_fn along, along_stored
+    # NULL where long windows are not made in strips.
+    windows_fn windows, windows_stored
     fill_fn identity, empty
     divide_fn divide
     divide_each_fn divide_each

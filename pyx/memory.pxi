@@ -6,8 +6,10 @@ cdef extern from *:
 
     #if defined(__GNUC__)
         #define pooling_prefetch(at) __builtin_prefetch(at, 0, 2)
+        #define pooling_prefetch_to_write(at) __builtin_prefetch(at, 1)
     #else
         #define pooling_prefetch(at) ((void) (at))
+        #define pooling_prefetch_to_write(at) ((void) (at))
     #endif
 
     #if defined(__SSE2__)
@@ -33,6 +35,7 @@ cdef extern from *:
     #endif
     """
     void prefetch "pooling_prefetch" (const void* at) nogil
+    void prefetch_to_write "pooling_prefetch_to_write" (const void* at) nogil
     # Copy past the caches; other threads see it after `finish_streams`.
     void stream "pooling_stream" (void* dst, const void* src, ptrdiff_t nbytes) nogil
     void finish_streams "pooling_finish_streams" () nogil
@@ -53,3 +56,10 @@ cdef inline void fetch_ahead(const char* src, ptrdiff_t nbytes) noexcept nogil:
     cdef ptrdiff_t at
     for at in range(0, nbytes, 64):
         prefetch(src + at)
+
+
+cdef inline void fetch_to_write(const char* dst, ptrdiff_t nbytes) noexcept nogil:
+    """Have memory that will be written soon brought nearer."""
+    cdef ptrdiff_t at
+    for at in range(0, nbytes + 63, 64):
+        prefetch_to_write(dst + min(at, nbytes - 1))

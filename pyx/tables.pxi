@@ -174,6 +174,11 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.along = <along_fn> along[value_t, reducer_t]
     leaves.across_stored = leaves.across
     leaves.along_stored = leaves.along
+    leaves.windows = NULL
+    # Smaller values are flipped one by one, which costs more than a ladder.
+    if reducer_t is not total and 4 <= sizeof(value_t) <= 8:
+        leaves.windows = <windows_fn> windows[value_t, reducer_t]
+    leaves.windows_stored = leaves.windows
     leaves.identity = <fill_fn> fill_identity[value_t, reducer_t]
     leaves.empty = <fill_fn> fill_empty[value_t, reducer_t]
     leaves.divide = NULL
@@ -203,6 +208,7 @@ cdef void convert(leaves_t* leaves, ptrdiff_t storage, convert_fn load, convert_
     leaves.store = store
     leaves.across_stored = NULL
     leaves.along_stored = NULL
+    leaves.windows = NULL
 
 
 cdef void enter_wide(wide_t* wide, stored_t* stored, convert_fn store, leaves_t* leaves) noexcept:
@@ -211,6 +217,10 @@ cdef void enter_wide(wide_t* wide, stored_t* stored, convert_fn store, leaves_t*
     convert(leaves, sizeof(stored_t), <convert_fn> widen[wide_t, stored_t], store)
     leaves.across_stored = <across_fn> widen_across[wide_t, stored_t]
     leaves.along_stored = <along_fn> widen_along[wide_t, stored_t]
+    # A sum of halves in float would have as many roundings as a window has rows.
+    if wide_t is not float and 4 <= sizeof(wide_t) <= 8:
+        leaves.windows = <windows_fn> windows[wide_t, total]
+        leaves.windows_stored = <windows_fn> widen_windows[wide_t, stored_t]
 
 
 cdef void enter_order(value_t* kind, int number) noexcept:

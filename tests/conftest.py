@@ -350,6 +350,9 @@ GEOMETRIES: dict[str, Geometry] = {
     "ladder_of_rows_alone": _geometry(1, 1, 40, 70, kernel_size=(16, 2), stride=(3, 1), padding=((8, 0), (0, 1))),
     "ladder_in_narrow_planes": _geometry(1, 3, 14, 14, kernel_size=9, stride=1, padding=4),
     "ladder_in_narrow_planes_stride_2": _geometry(1, 3, 15, 17, kernel_size=(8, 9), stride=2, padding=(3, 4)),
+    # Longer ones that slide by one are made in strips, from the ends of blocks of rows and the beginnings of the next.
+    "strips": _geometry(1, 1, 40, 70, kernel_size=(33, 20), stride=1, padding=(16, 9)),
+    "strips_of_several_blocks": _geometry(1, 2, 33, 90, kernel_size=(20, 21), stride=1, padding=((9, 1), (0, 20))),
     # Wider rows are pooled one band of rows at a time.
     "wide_rows_of_65_columns": _geometry(1, 2, 6, 65, kernel_size=3, stride=1, padding=1),
     "wide_rows_stride_2": _geometry(1, 2, 9, 130, kernel_size=3, stride=2, padding=1),
