@@ -2,7 +2,6 @@
 # one by one; one that does not lie in a piece, or in half precision, is first laid out as a row of floats.
 
 from reducers cimport better
-from types cimport bits_t
 
 cdef struct fractional_t:
     ptrdiff_t inner, storage

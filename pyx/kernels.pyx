@@ -28,8 +28,8 @@ from rows cimport (
     widen_windows, windows,
 )
 from types cimport (
-    bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, stored_t, sum_t,
-    uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
+    bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, stored_t,
+    sum_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
 )
 
 from numpy import empty, int64, ndarray

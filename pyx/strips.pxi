@@ -1,7 +1,7 @@
-# Long windows that slide by one in both directions. Rows are dealt in blocks of as many as a window has. A window is then
-# the end of one block and the beginning of the next, and one pass over each block combines all its ends and another all
-# its beginnings: three combinations a window, however long it is (van Herk, 1992; Gil and Werman, 1993). That goes down
-# the columns of a strip; its result is flipped, so that the same goes along rows as fast.
+# Long windows that slide by one in both directions. Rows are dealt in blocks of as many as a window has. A window is
+# then the end of one block and the beginning of the next, and one pass over each block combines all its ends and
+# another all its beginnings: three combinations a window, however long it is (van Herk, 1992; Gil and Werman, 1993).
+# That goes down the columns of a strip; its result is flipped, so that the same goes along rows as fast.
 
 cdef extern from *:
     """
@@ -64,8 +64,8 @@ cdef extern from *:
 
 
 cdef enum:
-    # Taps of windows that are made so: at least so many that it pays, for 17 x 17, 21 x 21 and 101 x 101 over 64, 64 and
-    # 8 planes take 0.9, 0.5 and 0.3 times as long as with a ladder (maximum), 1.4, 0.7 and 0.5 (mean); and at most so
+    # Taps of windows that are made so. At least so many that it pays: 17 x 17, 21 x 21 and 101 x 101 over 64, 64 and
+    # 8 planes take 0.9, 0.5 and 0.3 times as long as with a ladder (maximum), 1.4, 0.7 and 0.5 (mean). And at most so
     # many, since memory grows with them, and rounding errors of sums.
     FEWEST_TAPS = 20
     MOST_TAPS = 512
