@@ -43,8 +43,8 @@ cdef extern from *:
 
 cdef enum:
     # A call that moves more bytes than this finds no more than a share of its data in the last-level cache, which
-    # others use as well. Measured where it has 32 MiB: a maximum of 2 x 2 with its indices over 6.4, 12.8 and 25.7 MB took
-    # 0.39, 2.6 and 5.2 ms of one thread, and with streamed indices 0.42, 0.9 and 3.4.
+    # others use as well. Measured where it has 32 MiB: a maximum of 2 x 2 with its indices over 6.4, 12.8 and 25.7 MB
+    # took 0.39, 2.6 and 5.2 ms of one thread, and with streamed indices 0.42, 0.9 and 3.4.
     CACHED_BYTES = 16_000_000
     # Results of windows that slide row by row are streamed from here on: they are read again sooner than indices are.
     # 3 x 3 over 2 x 8.3 MB took 0.30 ms of two threads and streamed 0.55; over 2 x 25 MB 2.2 and 2.1, and of one thread
