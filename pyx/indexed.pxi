@@ -39,14 +39,19 @@ cdef inline void start_offsets(offset_t* where, const plan_t* plan, ptrdiff_t ou
     """Let the first valid element of each window hold its place."""
     cdef const axis_t* axis = &plan.axes[2]
     cdef window_t window
-    cdef ptrdiff_t o, c, offset
-    for o in range(outputs):
-        offset = of_row
-        if not axis.begin <= output + o < axis.end:
-            window = window_of(axis, output + o)
-            offset += window.first - origin_of(axis, output + o, &window)
+    cdef ptrdiff_t o, c
+    # All first, and then those that are not whole: a question for each took half of the time of long rows.
+    for c in range(outputs * plan.inner):
+        where[c] = <offset_t> of_row
+    o = 0
+    while o < outputs:
+        if axis.begin <= output + o < axis.end:
+            o = axis.end - output
+            continue
+        window = window_of(axis, output + o)
         for c in range(plan.inner):
-            where[o * plan.inner + c] = <offset_t> offset
+            where[o * plan.inner + c] = <offset_t> (of_row + window.first - origin_of(axis, output + o, &window))
+        o += 1
 
 
 cdef inline void offsets_to_indices(int64_t* index, const offset_t* where, const plan_t* plan, ptrdiff_t output,
