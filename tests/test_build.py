@@ -18,12 +18,12 @@ def extras_of(requirement: str) -> str:
 
 
 def test_numpy_is_the_only_dependency() -> None:
-    required = [line for line in metadata.requires("pooling") or [] if not extras_of(line)]
+    required = [line for line in metadata.requires("ndpooling") or [] if not extras_of(line)]
     assert [line.partition(">=")[0] for line in required] == ["numpy"]
 
 
 def test_extras() -> None:
-    assert set(metadata.metadata("pooling").get_all("Provides-Extra") or []) == {
+    assert set(metadata.metadata("ndpooling").get_all("Provides-Extra") or []) == {
         "onnx",
         "cli",
         "bfloat16",

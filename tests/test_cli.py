@@ -237,7 +237,7 @@ def test_what_is_not_installed_is_named_with_the_remedy(model: str, missing: str
     process = run("validate", *QUICK, model, before=f"sys.modules[{missing!r}] = None")
     assert process.returncode == 2
     assert process.stderr == (
-        f'pooling validate: this needs {missing}, which is not installed; run pip install "pooling[onnx,cli]"\n'
+        f'pooling validate: this needs {missing}, which is not installed; run pip install "ndpooling[onnx,cli]"\n'
     )
 
 

@@ -380,7 +380,7 @@ def test_typed_lists_need_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(NetworkError) as error:
         read("model.onnx")
-    assert str(error.value) == "reading ONNX models needs onnx; install it with pip install 'pooling[onnx]'"
+    assert str(error.value) == "reading ONNX models needs onnx; install it with pip install 'ndpooling[onnx]'"
 
 
 def test_what_is_no_network() -> None:

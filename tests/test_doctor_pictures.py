@@ -694,7 +694,7 @@ def test_the_command_line_says_what_is_missing(
     path = tmp_path / ("figure.png" if option == "--figure" else "page.html")
     code = main(["doctor", "--layers", "conv3 conv3", "--input-shape", "1x3x8x8", option, str(path), *arguments])
     assert code == 2
-    sentence = f'this needs {missing}, which is not installed; run pip install "pooling[pictures]"'
+    sentence = f'this needs {missing}, which is not installed; run pip install "ndpooling[pictures]"'
     assert sentence in capsys.readouterr().err
     assert not path.exists()
 

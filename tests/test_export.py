@@ -634,7 +634,7 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModuleNotFoundError) as caught:
         to_onnx(pooling.MaxPool2d(2), SHAPE)
     assert str(caught.value) == (
-        "to_onnx: verify=True runs the model in onnxruntime, which is not installed; install pooling[onnx], or use "
+        "to_onnx: verify=True runs the model in onnxruntime, which is not installed; install ndpooling[onnx], or use "
         "verify=False"
     )
 

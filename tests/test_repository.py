@@ -80,7 +80,7 @@ def test_a_name_that_does_not_exist() -> None:
 
 
 def test_version_is_the_installed_one() -> None:
-    assert pooling.__version__ == metadata.version("pooling")
+    assert pooling.__version__ == metadata.version("ndpooling")
 
 
 def test_nothing_generated_is_tracked() -> None:

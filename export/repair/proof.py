@@ -48,7 +48,7 @@ def _session(model: onnx.ModelProto, folder: Path | None = None) -> Any:
         runtime: Any = import_module("onnxruntime")
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            f"{FUNCTION}: verify=True runs the model in onnxruntime, which is not installed; install pooling[onnx], or "
+            f"{FUNCTION}: verify=True runs the model in onnxruntime, which is not installed; install ndpooling[onnx], or "
             "use verify=False",
             name="onnxruntime",
         ) from None

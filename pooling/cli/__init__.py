@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if missing not in NEEDED:
             raise
         return fail(
-            options, f'this needs {missing}, which is not installed; run pip install "pooling[{NEEDED[missing]}]"'
+            options, f'this needs {missing}, which is not installed; run pip install "ndpooling[{NEEDED[missing]}]"'
         )
     except KeyboardInterrupt:
         return fail(options, "interrupted")

@@ -306,6 +306,6 @@ def read(source: Any, input_shape: Sequence[int] | None = None) -> Network:
         from .read_onnx import from_onnx
     except ImportError as error:
         raise NetworkError(
-            f"reading ONNX models needs {error.name}; install it with pip install 'pooling[onnx]'"
+            f"reading ONNX models needs {error.name}; install it with pip install 'ndpooling[onnx]'"
         ) from error
     return from_onnx(source, shape)

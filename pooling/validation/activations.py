@@ -136,7 +136,7 @@ def given_inputs(texts: Sequence[str]) -> list[Given]:
             pillow: Any = import_module("PIL.Image")
         except ModuleNotFoundError:
             raise ValueError(
-                f'--input {file}: pictures need Pillow, which is not installed; run pip install "pooling[pictures]", '
+                f'--input {file}: pictures need Pillow, which is not installed; run pip install "ndpooling[pictures]", '
                 "or give an array as .npy"
             ) from None
         try:
