@@ -14,6 +14,10 @@ REDUCERS: dict[str, int]
 ROUNDINGS: dict[str, int]
 KINDS: dict[str, int]
 
+def keep_workers(workers: int) -> None: ...
+def count_workers() -> int: ...
+def answer_signals_in(thread: int) -> None: ...
+
 class Plan:
     def __init__(
         self,

@@ -106,7 +106,9 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
 
 cdef const leaves_t* leaves_of_rows(const plan_t* plan, const leaves_t* leaves, int reducer, int kind) noexcept:
     """Choose the leaves that combine the rows of windows."""
-    return &LEAVES[reducer][FLOAT32] if kind == FLOAT32_AS_64 and widens_late(plan) else leaves
+    if kind == FLOAT32_AS_64 and widens_late(plan):
+        return &LEAVES[reducer][FLOAT32]
+    return leaves
 
 
 cdef struct arrangement_t:
