@@ -267,7 +267,9 @@ def divide_by_place(int kind, src, divisors, dst, ptrdiff_t inner=1, ptrdiff_t t
     job.cells = source.view.len // leaves.value // job.inner
     if job.cells == 0:
         return
-    share(divide_cells, &job, ceil_divide(job.cells, divided_together(&job)), 0, threads)
+    share(
+        divide_cells, &job, ceil_divide(job.cells, divided_together(&job)), 0, threads,
+        divided_together(&job) * job.inner)
 
 
 def scatter_backward(

@@ -18,13 +18,17 @@ cdef extern from "c/signals.h" nogil:
 cdef extern from "c/signals.h":
     # Not to be called without the GIL, which it lets go.
     ptrdiff_t share_freely "pooling_share_freely" (
-        work_fn work, const void* job, ptrdiff_t tasks, char* memory, ptrdiff_t nbytes, ptrdiff_t threads) noexcept
+        work_fn work, const void* job, ptrdiff_t tasks, ptrdiff_t steps, char* memory, ptrdiff_t nbytes,
+        ptrdiff_t threads) noexcept
 
 
-cdef ptrdiff_t share(work_fn work, const void* job, ptrdiff_t tasks, ptrdiff_t nbytes, ptrdiff_t threads) except -2:
+cdef ptrdiff_t share(
+    work_fn work, const void* job, ptrdiff_t tasks, ptrdiff_t nbytes, ptrdiff_t threads, ptrdiff_t steps=0
+) except -2:
     """Do tasks 0 to `tasks` of a job on at most so many threads, each with `nbytes` of scratch memory.
 
-    A thread that finds the team at work for another does its job alone. Returns -1, or the first position at fault.
+    A task takes so many `steps`, of a nanosecond or some, or asks `stops` itself. A thread that finds the team at work
+    for another does its job alone. Returns -1, or the first position at fault.
     Raises what a signal handler raises, such as KeyboardInterrupt, with the job unfinished.
     """
     cdef ptrdiff_t fault
@@ -33,9 +37,14 @@ cdef ptrdiff_t share(work_fn work, const void* job, ptrdiff_t tasks, ptrdiff_t n
     memory = <char*> malloc(threads * seat_bytes(nbytes))
     if memory == NULL:
         raise MemoryError(f"no memory for {threads} threads to work in, {nbytes} bytes each")
-    fault = share_freely(work, job, tasks, memory, nbytes, threads)
+    fault = share_freely(work, job, tasks, steps, memory, nbytes, threads)
     free(memory)
     return fault
+
+
+cdef inline ptrdiff_t steps_of(const plan_t* plan, ptrdiff_t outputs) noexcept nogil:
+    """Steps to make so many outputs of windows tap by tap."""
+    return <ptrdiff_t> min(<double> outputs * max(plan.taps, 1.0), 1e15)
 
 
 def keep_workers(ptrdiff_t workers):

@@ -20,10 +20,12 @@ static int pooling_answer_signals(void *context) {
 
 /* As pooling_share; -2 says that an exception is set, such as KeyboardInterrupt. */
 static ptrdiff_t pooling_share_freely(
-    pooling_work_t work, const void *job, ptrdiff_t tasks, char *memory, ptrdiff_t nbytes, ptrdiff_t threads
+    pooling_work_t work, const void *job, ptrdiff_t tasks, ptrdiff_t steps, char *memory, ptrdiff_t nbytes,
+    ptrdiff_t threads
 ) {
     PyThreadState *state = PyEval_SaveThread();
-    ptrdiff_t fault = pooling_share(work, job, tasks, memory, nbytes, threads, pooling_answer_signals, &state);
+    ptrdiff_t fault = pooling_share(
+        work, job, tasks, steps, memory, nbytes, threads, pooling_answer_signals, &state);
     PyEval_RestoreThread(state);
     return fault;
 }

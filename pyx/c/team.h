@@ -92,6 +92,8 @@ typedef struct {
     /* The memory of all seats, `stride` bytes each; the owner has the first. */
     char *memory;
     ptrdiff_t stride, tasks, threads, parts;
+    /* Tasks that work is called for in one go, and steps of a task; 0 steps where work asks `pooling_stops` itself. */
+    ptrdiff_t together, steps;
     pooling_look_t look;
     void *context;
     pooling_mode_t mode;
@@ -147,9 +149,12 @@ static void pooling_look_about(pooling_run_t *run) {
 }
 
 static int pooling_stops_here(pooling_seat_t *seat) {
-    seat->steps = POOLING_STEPS;
+    int stops;
     if ((char *) seat == seat->run->memory) pooling_look_about(seat->run);
-    return pooling_load(&seat->run->stopped) != 0;
+    stops = pooling_load(&seat->run->stopped) != 0;
+    /* Whoever asks again hears it again at once. */
+    seat->steps = stops ? 0 : POOLING_STEPS;
+    return stops;
 }
 
 /* Tell whether work shall stop, from inside it: after so many steps, of a nanosecond or more, as were done since the last
@@ -167,17 +172,26 @@ static char *pooling_seated(pooling_run_t *run, ptrdiff_t number) {
     return (char *) (seat + 1);
 }
 
+/* Do tasks begin to end, as far as nobody stops it. */
+static void pooling_do_tasks(pooling_run_t *run, char *scratch, ptrdiff_t begin, ptrdiff_t end) {
+    ptrdiff_t next, fault, first;
+    for (; begin < end; begin = next) {
+        next = end - begin > run->together ? begin + run->together : end;
+        fault = run->work(run->job, scratch, begin, next);
+        first = pooling_load(&run->fault);
+        while (fault >= 0 && !(0 <= first && first <= fault) && !pooling_replace(&run->fault, &first, fault));
+        if (pooling_stops(scratch, (next - begin) * run->steps)) return;
+    }
+}
+
 /* Claim parts of the job and do them until none is left. */
 static void pooling_do_parts(pooling_run_t *run, ptrdiff_t seat) {
     char *scratch = pooling_seated(run, seat);
-    ptrdiff_t part, fault, first;
+    ptrdiff_t part;
     while (!pooling_load(&run->stopped)) {
         part = pooling_add(&run->claimed, 1) - 1;
         if (part >= run->parts) return;
-        fault = run->work(
-            run->job, scratch, run->tasks * part / run->parts, run->tasks * (part + 1) / run->parts);
-        first = pooling_load(&run->fault);
-        while (fault >= 0 && !(0 <= first && first <= fault) && !pooling_replace(&run->fault, &first, fault));
+        pooling_do_tasks(run, scratch, run->tasks * part / run->parts, run->tasks * (part + 1) / run->parts);
     }
 }
 
@@ -479,21 +493,16 @@ static ptrdiff_t pooling_count_workers(void) {
 
 #endif
 
-static void pooling_do_alone(pooling_run_t *run) {
-    ptrdiff_t fault = run->work(run->job, pooling_seated(run, 0), 0, run->tasks);
-    run->fault = fault;
-}
-
 /* Bytes of a seat whose thread works in so many. */
 static inline ptrdiff_t pooling_stride(ptrdiff_t nbytes) {
     return (ptrdiff_t) sizeof(pooling_seat_t) + ((nbytes > 1 ? nbytes : 1) + 63) / 64 * 64;
 }
 
 /* Do all tasks of a job, on at most as many threads as its memory has seats for. A thread that finds the team at work for
-   another does its job alone. Returns -1, or the first position at fault, or -2 where `look` said to stop. */
+   another does its job alone. A task takes so many steps, or asks `pooling_stops` itself. Returns -1, or the first position at fault, or -2 where `look` said to stop. */
 static ptrdiff_t pooling_share(
-    pooling_work_t work, const void *job, ptrdiff_t tasks, char *memory, ptrdiff_t nbytes, ptrdiff_t threads,
-    pooling_look_t look, void *context
+    pooling_work_t work, const void *job, ptrdiff_t tasks, ptrdiff_t steps, char *memory, ptrdiff_t nbytes,
+    ptrdiff_t threads, pooling_look_t look, void *context
 ) {
     pooling_run_t run;
     run.work = work;
@@ -503,6 +512,8 @@ static ptrdiff_t pooling_share(
     run.tasks = tasks;
     run.threads = threads;
     run.parts = tasks < threads * POOLING_PARTS_EACH ? tasks : threads * POOLING_PARTS_EACH;
+    run.steps = steps;
+    run.together = steps <= 0 ? tasks : steps < POOLING_STEPS ? POOLING_STEPS / steps : 1;
     run.look = look;
     run.context = context;
     run.next_look = 0;
@@ -520,10 +531,11 @@ static ptrdiff_t pooling_share(
             run.process = 0;
             run.orphaned = 0;
             run.stopped = 0;
-            pooling_do_alone(&run);
+            run.fault = -1;
+            pooling_do_tasks(&run, pooling_seated(&run, 0), 0, tasks);
         }
     } else if (tasks) {
-        pooling_do_alone(&run);
+        pooling_do_tasks(&run, pooling_seated(&run, 0), 0, tasks);
     }
     pooling_leave_default_mode(run.mode);
     return run.stopped ? -2 : run.fault;
