@@ -44,13 +44,16 @@ def compilers() -> dict[str, tuple[list[str], list[str]]]:
         found[cc[0]] = (cc, STRICT)
     if importlib.util.find_spec("ziglang"):
         # By itself it would compile for the very processor, whatever -march says later.
-        target = f"{os.uname().machine.replace('arm64', 'aarch64')}-{'macos' if sys.platform == 'darwin' else 'linux-gnu'}"
+        target = (
+            f"{os.uname().machine.replace('arm64', 'aarch64')}-{'macos' if sys.platform == 'darwin' else 'linux-gnu'}"
+        )
         clang = [sys.executable, "-m", "ziglang", "cc", "-target", target]
         found["clang of ziglang"] = (clang, [*STRICT[:3], "-Werror=incompatible-pointer-types-discards-qualifiers"])
     return found
 
 
 def main() -> int:
+    """Ask each compiler about each module; return the exit status."""
     refused = 0
     asked = compilers()
     if "clang of ziglang" not in asked:
@@ -86,7 +89,7 @@ def main() -> int:
                     cwd=folder,
                     check=False,
                 )
-                # zig looks for the object file that -fsyntax-only does not make, and fails; what clang says is in front.
+                # zig looks for the object file that -fsyntax-only does not make, and fails behind what clang says.
                 lines = answer.stderr.splitlines()
                 errors_said = [line for line in lines if "error:" in line and "failed to rename" not in line]
                 missing = any("failed to rename" in line for line in lines)

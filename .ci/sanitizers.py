@@ -30,6 +30,7 @@ def compiled(program: Path, source: Path, *flags: str) -> str | None:
 
 
 def main(seconds: int = 10) -> int:
+    """Run the program under each sanitizer; return the exit status."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "program")
@@ -37,7 +38,10 @@ def main(seconds: int = 10) -> int:
         empty.write_text("int main(void) { return 0; }\n")
         for name, kind in SANITIZERS.items():
             flags = (f"-fsanitize={kind}", "-fno-sanitize-recover=all")
-            if compiled(program, empty, *flags) or subprocess.run([program], capture_output=True, check=False).returncode:
+            if (
+                compiled(program, empty, *flags)
+                or subprocess.run([program], capture_output=True, check=False).returncode
+            ):
                 print(f"{name}: nothing was run, since the compiler has none that works here")
                 continue
             for calm in (False, True):

@@ -81,10 +81,11 @@ def cpu_quota(filesystem: str = "/") -> float | None:
     mounts = _read(filesystem, "proc/self/mountinfo")
     limits = []
     for line in _read(filesystem, "proc/self/cgroup").splitlines():
-        _, controllers, group = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, group = line.split(":", 2)
         if not controllers:
             for folder in _groups(mounts, "cgroup2", group):
-                limits.append(_limit(*(_read(filesystem, folder.lstrip("/"), "cpu.max").split() + ["", ""])[:2]))
+                quota, _, period = _read(filesystem, folder.lstrip("/"), "cpu.max").partition(" ")
+                limits.append(_limit(quota, period))
         elif "cpu" in controllers.split(","):
             for folder in _groups(mounts, "cgroup", group):
                 quota, period = (

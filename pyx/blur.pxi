@@ -62,7 +62,7 @@ cdef ptrdiff_t unblur_planes(const void* job, char* scratch, ptrdiff_t begin, pt
         target = blur.dst + plane * blur.inputs[0] * width
         memset(target, 0, blur.inputs[0] * width * sizeof(double))
         for h in range(blur.outputs[0]):
-            if stops(scratch, width * (blur.taps[0] + blur.taps[1])):
+            if is_stopped(scratch, width * (blur.taps[0] + blur.taps[1])):
                 return -1
             memset(row, 0, width * sizeof(double))
             for o in range(blur.outputs[1]):

@@ -198,7 +198,7 @@ cdef void combine_rows(
         join_runs(&ladder, leaves, dst, 0, n, 1, rows, dst_row)
         return
     for d in range(depth.count):
-        if stops(scratch, rows * n * height.count):
+        if is_stopped(scratch, rows * n * height.count):
             return
         if leaves.across_stored != NULL:
             leaves.across_stored(dst, src, height_step, height.count, n, 1, rows, dst_row, src_row, d > 0, NULL)
@@ -282,7 +282,7 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
     for task in range(begin, end):
         output = row.segment * plan.segment
         outputs = min(plan.segment, axis.output_size - output)
-        if stops(scratch, plan.band * (plan.span + outputs * axis.kernel_size) * inner):
+        if is_stopped(scratch, plan.band * (plan.span + outputs * axis.kernel_size) * inner):
             return -1
         rows = min(plan.band, height_axis.output_size - row.h)
         out = pooling.dst + output_offset(plan, &row) * leaves.storage

@@ -60,7 +60,7 @@ cdef void pool_maps(
         for od in range(task.output_size[0]):
             for oh in range(task.output_size[1]):
                 for ow in range(task.output_size[2]):
-                    if ow % 16 == 0 and stops(<char*> row, steps):
+                    if ow % 16 == 0 and is_stopped(<char*> row, steps):
                         return
                     first = (depth_starts[od] * height + height_starts[oh]) * width + width_starts[ow]
                     winner = first

@@ -532,7 +532,7 @@ cdef ptrdiff_t contest_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     start_pieces(plan, pooling.contest, scratch)
     while piece < end:
         count = min(plan.pieces.stacked, end - piece)
-        if stops(scratch, found_together(plan) * (
+        if is_stopped(scratch, found_together(plan) * (
             plan.axes[0].kernel_size * (plan.axes[1].kernel_size + plan.axes[2].kernel_size * plan.axes[1].stride)
         )):
             return -1
@@ -558,7 +558,7 @@ cdef ptrdiff_t contest_rows(const void* job, char* scratch, ptrdiff_t begin, ptr
     for task in range(begin, end):
         line = row
         while line.h < min(row.h + plan.band, plan.axes[1].output_size):
-            if stops(scratch, steps_of(plan, plan.segment * plan.inner)):
+            if is_stopped(scratch, steps_of(plan, plan.segment * plan.inner)):
                 return -1
             at = output_offset(plan, &line)
             contest_row(

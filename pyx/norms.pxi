@@ -176,7 +176,7 @@ cdef ptrdiff_t take_roots(const void* job, char* scratch, ptrdiff_t begin, ptrdi
                 total = sqrt(total) if norm.p == 2 else power(total, 1 / norm.p)
         elif total == total:
             at = i % outputs
-            if stops(scratch, 32 * most_taps(plan)):
+            if is_stopped(scratch, 32 * most_taps(plan)):
                 return -1
             gather(
                 plan, norm, &window, norming.src + i // outputs * inputs, at // inner // widths // heights,
@@ -209,7 +209,7 @@ cdef ptrdiff_t spread_norms(const void* job, char* scratch, ptrdiff_t begin, ptr
             for h in range(plan.axes[1].output_size):
                 for w in range(plan.axes[2].output_size):
                     for c in range(plan.inner):
-                        if stops(scratch, 64 * most_taps(plan)):
+                        if is_stopped(scratch, 64 * most_taps(plan)):
                             return -1
                         gather(plan, norm, &window, values, d, h, w, c)
                         grad = norming.grad_output[output]

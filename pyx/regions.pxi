@@ -204,7 +204,7 @@ cdef void greatest_in_windows(
     if first >= stop:
         return
     for y in range(task.rows.starts[region * task.rows.bins + bin], task.rows.stops[region * task.rows.bins + bin]):
-        if stops(<char*> winners, stop - first + bins):
+        if is_stopped(<char*> winners, stop - first + bins):
             return
         values = row_values(&task.leaves, plane, y * width, first, stop, row)
         for b in range(bins):
@@ -302,7 +302,7 @@ cdef void greatest_in_samples(
         if (rows.missing[bin] & 1) or (columns.missing[b] & 1):
             winners[2 * b] = -1
     for s in range(rows.begins[bin], rows.begins[bin + 1]):
-        if stops(<char*> rows.begins, columns.stop - columns.first + columns.begins[bins]):
+        if is_stopped(<char*> rows.begins, columns.stop - columns.first + columns.begins[bins]):
             return
         cell = rows.cells[s]
         part = rows.weights[s]
@@ -344,7 +344,7 @@ cdef void mean_of_samples(
     for x in range(columns.first, columns.stop):
         line[x] = 0
     for s in range(rows.begins[bin], rows.begins[bin + 1]):
-        if stops(<char*> rows.begins, columns.stop - columns.first):
+        if is_stopped(<char*> rows.begins, columns.stop - columns.first):
             return
         values = row_values(&task.leaves, plane, rows.cells[s] * task.columns.size, columns.first, columns.stop, row)
         weight = <real_t> rows.weights[s]

@@ -238,7 +238,7 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
         output = 0
         while output < width.output_size:
             outputs = min(strip.outputs, width.output_size - output)
-            if stops(seat, 3 * column * (outputs + taps)):
+            if is_stopped(seat, 3 * column * (outputs + taps)):
                 return -1
             live = output - width.pad_begin
             made = min(live + width.kernel_size - 1 + outputs, width.input_size)

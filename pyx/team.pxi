@@ -11,9 +11,15 @@ cdef extern from "c/signals.h" nogil:
     ptrdiff_t seat_bytes "pooling_stride" (ptrdiff_t nbytes)
     # Where a task takes longer than some milliseconds it asks now and then, telling the steps since it last asked, and
     # returns when it shall stop.
-    bint stops "pooling_stops" (char* scratch, ptrdiff_t steps)
+    bint is_stopped "pooling_stops" (char* scratch, ptrdiff_t steps)
     void keep_workers_of_team "pooling_keep_workers" (ptrdiff_t workers)
     ptrdiff_t count_workers_of_team "pooling_count_workers" ()
+
+cdef extern from "c/floating.h" nogil:
+    ctypedef struct mode_t "pooling_mode_t":
+        pass
+    mode_t enter_default_mode "pooling_enter_default_mode" ()
+    void leave_default_mode "pooling_leave_default_mode" (mode_t before)
 
 cdef extern from "c/signals.h":
     # Not to be called without the GIL, which it lets go.
@@ -27,7 +33,7 @@ cdef ptrdiff_t share(
 ) except -2:
     """Do tasks 0 to `tasks` of a job on at most so many threads, each with `nbytes` of scratch memory.
 
-    A task takes so many `steps`, of a nanosecond or some, or asks `stops` itself. A thread that finds the team at work
+    A task takes so many `steps`, of a nanosecond or some, or asks `is_stopped` itself. A thread that finds the team at work
     for another does its job alone. Returns -1, or the first position at fault.
     Raises what a signal handler raises, such as KeyboardInterrupt, with the job unfinished.
     """
@@ -62,3 +68,16 @@ def answer_signals_in(unsigned long thread):
     """Say in which thread, by its `threading.get_ident`, Python answers signals: long calls there look for them."""
     global main_thread
     main_thread = thread
+
+
+@cython.final
+cdef class DefaultMode:
+    """Inside ``with DefaultMode():`` this thread rounds to nearest and keeps subnormal numbers, as kernels do."""
+
+    cdef mode_t before
+
+    def __enter__(self):
+        self.before = enter_default_mode()
+
+    def __exit__(self, *error):
+        leave_default_mode(self.before)

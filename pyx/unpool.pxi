@@ -28,7 +28,7 @@ cdef ptrdiff_t place(
     cdef int64_t i
     memset(dst, 0, cells * inner * sizeof(bits_t))
     for x in range(pooled):
-        if x % 1024 == 0 and stops(taken, 1024 * inner):
+        if x % 1024 == 0 and is_stopped(taken, 1024 * inner):
             return -1
         for c in range(inner):
             at = x * inner + c
@@ -49,7 +49,7 @@ cdef ptrdiff_t fetch(
     cdef int64_t i
     memset(taken, 0, cells * inner)
     for x in range(pooled - 1, -1, -1):
-        if x % 1024 == 0 and stops(taken, 1024 * inner):
+        if x % 1024 == 0 and is_stopped(taken, 1024 * inner):
             return -1
         for c in range(inner):
             at = x * inner + c

@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # --- the model --------------------------------------------------------------------------------------------------------
 #
-# A state is what is shared and where everybody is; every step that another thread can see is a step of the model. Callers
-# run programs of jobs ("job", seats) and requests ("keep", workers). Two designs of the gate are told apart: "counted" is
-# that of team.h; "compared" is one that we had, whose workers compared the number inside with the seats of a job, read
-# one after the other.
+# A state is what is shared and where everybody is; every step that another thread can see is a step of the model.
+# Callers run programs of jobs ("job", seats) and requests ("keep", workers). Two designs of the gate are told apart:
+# "counted" is that of team.h; "compared" is one that we had, whose workers compared the number inside with the seats of
+# a job, read one after the other.
 
 
 class Worker(NamedTuple):
@@ -201,9 +201,8 @@ class Model:
                 yield to("end", i=caller.i + 1)
         elif caller.at == "end ring":
             yield to("end", changed(caller.i, bell=True), i=caller.i + 1)
-        elif caller.at == "join":
-            if all(worker.at == "ended" for worker in state.workers[caller.keeps : state.hired]):
-                yield to("give back", state._replace(hired=caller.keeps), keeps=0)
+        elif caller.at == "join" and all(worker.at == "ended" for worker in state.workers[caller.keeps : state.hired]):
+            yield to("give back", state._replace(hired=caller.keeps), keeps=0)
 
     def explore(self) -> int:
         """Go through all states that can come; return how many there are."""
@@ -226,7 +225,9 @@ class Model:
             steps = [step for i in range(self.most) for step in self.steps_of_worker(state, i)]
             steps += [step for i in range(len(self.programs)) for step in self.steps_of_caller(state, i)]
             if not steps:
-                if any(caller.done < len(program) for caller, program in zip(state.callers, self.programs, strict=True)):
+                if any(
+                    caller.done < len(program) for caller, program in zip(state.callers, self.programs, strict=True)
+                ):
                     self.faults.add("everybody waits")
                 if any(caller.at != "begin" for caller in state.callers):
                     self.faults.add("a caller waits for ever")
