@@ -42,7 +42,7 @@ PIECES = {
     "out": """
         out : ndarray, optional
             Where to put the result: exactly its dtype and shape, C-contiguous, writeable, apart from the
-            input in memory.""",
+            input in memory. A call that is interrupted, as by Ctrl-C, leaves it written in part.""",
     "nan": """
         nan : {{"propagate", "ignore"}}
             Whether one NaN makes its windows NaN; if ignored, only windows of nothing but NaN are.""",

@@ -33,8 +33,8 @@ cdef ptrdiff_t share(
 ) except -2:
     """Do tasks 0 to `tasks` of a job on at most so many threads, each with `nbytes` of scratch memory.
 
-    A task takes so many `steps`, of a nanosecond or some, or asks `is_stopped` itself. A thread that finds the team at work
-    for another does its job alone. Returns -1, or the first position at fault.
+    A task takes so many `steps`, of a nanosecond or some, or asks `is_stopped` itself. A thread that finds the team at
+    work for another does its job alone. Returns -1, or the first position at fault.
     Raises what a signal handler raises, such as KeyboardInterrupt, with the job unfinished.
     """
     cdef ptrdiff_t fault

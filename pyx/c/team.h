@@ -1,9 +1,9 @@
 /* A team of threads that share one job at a time.
 
-   A job is so many tasks. They are cut into parts, and whoever is free claims the next part, the calling thread first of
-   all: it never waits for a thread that has not begun. (OpenMP's parallel regions end when every thread has come; on a
-   busy machine, or one whose idle processors sleep, that took 0.1 to 60 ms a call, where this takes the time of a single
-   thread at worst.)
+   A job is so many tasks. They are cut into parts, and whoever is free claims the next part, the calling thread first
+   of all: it never waits for a thread that has not begun. (OpenMP's parallel regions end when every thread has come; on
+   a busy machine, or one whose idle processors sleep, that took 0.1 to 60 ms a call, where this takes the time of a
+   single thread at worst.)
 
    Who may change what:
    - `taken` is the process whose thread owns the team, or 0. Everything up to `gate` belongs to the owner; workers read
@@ -14,7 +14,8 @@
    - A worker sleeps after it has marked itself `asleep`; whoever takes the mark away rings its bell, or is itself.
    - `wanted` asks whoever owns the team to end workers; it is looked at again after the team has been given back.
 
-   tests/test_team.py goes through every order in which these steps can come; .ci/team_stress.c runs them under sanitizers.
+   tests/test_team.py goes through every order in which these steps can come; tests/team_stress.c runs them, in CI under
+   sanitizers.
 */
 #ifndef POOLING_TEAM_H
 #define POOLING_TEAM_H
@@ -157,8 +158,8 @@ static int pooling_stops_here(pooling_seat_t *seat) {
     return stops;
 }
 
-/* Tell whether work shall stop, from inside it: after so many steps, of a nanosecond or more, as were done since the last
-   time that this was asked. Work that stops may leave its results unfinished and return whatever it likes. */
+/* Tell whether work shall stop, from inside it: after so many steps, of a nanosecond or more, as were done since it
+   asked last. Work that stops may leave its results unfinished and return whatever it likes. */
 static inline int pooling_stops(char *scratch, ptrdiff_t steps) {
     pooling_seat_t *seat = (pooling_seat_t *) scratch - 1;
     seat->steps -= steps;
@@ -498,8 +499,9 @@ static inline ptrdiff_t pooling_stride(ptrdiff_t nbytes) {
     return (ptrdiff_t) sizeof(pooling_seat_t) + ((nbytes > 1 ? nbytes : 1) + 63) / 64 * 64;
 }
 
-/* Do all tasks of a job, on at most as many threads as its memory has seats for. A thread that finds the team at work for
-   another does its job alone. A task takes so many steps, or asks `pooling_stops` itself. Returns -1, or the first position at fault, or -2 where `look` said to stop. */
+/* Do all tasks of a job, on at most as many threads as its memory has seats for. A thread that finds the team at work
+   for another does its job alone. A task takes so many steps, or asks `pooling_stops` itself. Returns -1, or the first
+   position at fault, or -2 where `look` said to stop. */
 static ptrdiff_t pooling_share(
     pooling_work_t work, const void *job, ptrdiff_t tasks, ptrdiff_t steps, char *memory, ptrdiff_t nbytes,
     ptrdiff_t threads, pooling_look_t look, void *context
