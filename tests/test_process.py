@@ -283,7 +283,7 @@ while True:
     begin = time.perf_counter()
     expected = eval(call, names)
     lasted = time.perf_counter() - begin
-    if lasted > 0.7 or n > 300:
+    if lasted > 0.6 or n > 300:
         break
     n *= 2 if lasted > 0.2 else 4
 

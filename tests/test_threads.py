@@ -327,7 +327,7 @@ def test_a_spawned_child_has_the_default_again(run_python: Callable[..., str], t
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.CDLL(None).fork()"])
+@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.PyDLL(None).fork()"])
 def test_the_child_of_any_fork_begins_with_no_workers(run_python: Callable[..., str], fork: str) -> None:
     """Also while another thread has the team, and by a fork that Python knows nothing of."""
     code = """
