@@ -439,6 +439,10 @@ cdef void align_regions_backward_as(
                 at = ((region * task.channels + t % task.channels) * task.rows.bins + bin) * bins
                 gradient = row_values(&task.leaves, task.output, at, 0, bins, loaded)
                 if task.averaging:
+                    if is_stopped(scratch, columns.begins[bins] + (columns.stop - columns.first) * (
+                        1 + rows.begins[bin + 1] - rows.begins[bin]
+                    )):
+                        return
                     for x in range(columns.first, columns.stop):
                         line[x] = 0
                     for b in range(bins):

@@ -252,14 +252,14 @@ LONG_CALLS = {
     "indices": "pooling.max_pool2d(x, 25, 1, 12, return_indices=True)",
     "gradient of a maximum": "pooling.max_pool2d_backward(x, x, 25, 1, 12)",
     "gradient of a mean": "pooling.avg_pool2d_backward(x, x, 25, 1, 12)",
-    "lp": "pooling.lp_pool2d(x, 3.5, 3, 1, 1)",
-    "gradient of lp": "pooling.lp_pool2d_backward(x, x, 3.5, 3, 1, 1)",
+    "lp": "pooling.lp_pool2d(x, 3.5, 3, 1, padding=1)",
+    "gradient of lp": "pooling.lp_pool2d_backward(x, x, 3.5, 3, 1, padding=1)",
     "blur": "pooling.blur_pool2d(x, 7, 1)",
     "gradient of blur": "pooling.blur_pool2d_backward(x, x, 7, 1)",
-    "fractional": "pooling.fractional_max_pool2d(x, 9, output_ratio=0.9, rng=0)",
+    "fractional": "pooling.fractional_max_pool2d(x, 9, output_ratio=0.9, _random_samples=samples)",
     "unpool": "pooling.max_unpool2d(*maxima, 2)",
     "region": "pooling.max_roi_pool(x, regions, 3)",
-    "gradient of samples": "pooling.roi_align_backward(sampled, x, regions[:, 1:], regions[:, 0], 7)",
+    "gradient of samples": "pooling.roi_align_backward(sampled, x, regions[:, 1:], regions[:, 0].astype(int), 7)",
 }
 
 INTERRUPTED = """
@@ -273,6 +273,7 @@ def arrays(n):
     names["maxima"] = pooling.max_pool2d(x, 2, return_indices=True)
     # One region in four is a map.
     names["regions"] = np.tile(np.array([[0, 0, 0, 255, 255]], "f4"), (200 * n, 1))
+    names["samples"] = np.random.default_rng(0).random((n, 4, 2))
     names["sampled"] = np.ones((200 * n, 4, 7, 7), "f4")
     return names
 
