@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .system import show_config
-from .threads import get_num_threads, set_num_threads, threads
+from .workers import get_num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:
     from .blurring import *  # noqa: F403

@@ -23,7 +23,7 @@ from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .norms import rounded
 from .operators import OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "BlurPool2d",

@@ -19,7 +19,7 @@ from .dispatch import kernels
 from .geometry import Axis
 from .operators import OPERATORS, Operator
 from .plan import lay_out
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = ["Call", "Windows", "batch_and_spatial", "checked_gradient", "checked_indices", "pool", "resolve"]
 

@@ -23,7 +23,7 @@ from .functional import AnyArray, Layout
 from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .operators import OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "GeMPool2d",

@@ -19,7 +19,7 @@ from .functional import AnyArray
 from .geometry import Axis, Sizes
 from .layers import Layer
 from .operators import FLOATS, OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "MaxRoIPool",

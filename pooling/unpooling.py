@@ -19,7 +19,7 @@ from .functional import AnyArray, Layout
 from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .operators import INTEGERS, OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "MaxUnpool1d",
