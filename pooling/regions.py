@@ -537,11 +537,6 @@ class _RegionLayer(Layer):
         "coordinate_transformation_mode": "half_pixel",
     }
 
-    @property
-    def function(self) -> str:
-        """Name of the function in `pooling` that does the work."""
-        return self.operator
-
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Refuse: what windows there are, the regions of each call say."""
         raise ValueError(
