@@ -231,9 +231,7 @@ def _pool(
                 pass  # refused again below, in words that show the array as it came
             else:
                 return (moved.back(result[0]), moved.back(result[1])) if return_indices else moved.back(result)
-    if dimensions is not None:
-        names, arguments = ("dimensions", *names), (dimensions, *arguments)
-    call = _resolved(operator.name, function, array, names, arguments)
+    call = _resolved(operator.name, function, array, names, arguments, dimensions)
     if geometry.flag(function, "return_indices", return_indices):
         return call.forward_indexed(array, out)
     return call.forward(array, out)
@@ -288,7 +286,12 @@ pool = _pooling.forward
 
 
 def _resolved(
-    operator: str, function: str, array: AnyArray, names: tuple[str, ...], arguments: tuple[Any, ...]
+    operator: str,
+    function: str,
+    array: AnyArray,
+    names: tuple[str, ...],
+    arguments: tuple[Any, ...],
+    dimensions: int | None = None,
 ) -> Call:
     """Find the call with these arguments, or resolve it."""
     call: Call | None = _pooling.find(function, array, arguments)
@@ -306,14 +309,16 @@ def _resolved(
         return call
     # The one object of its kind that NumPy gives to nearly every array.
     dtype = np.dtype(array.dtype.type)
+    # What the name of a function says is no argument, and no part of its key.
+    rank = {} if "dimensions" in names else {"dimensions": dimensions}
     failure = None
     try:
-        call = _resolve(operator, function, array.shape, dtype, **dict(zip(names, values, strict=True)))
+        call = _resolve(operator, function, array.shape, dtype, **rank, **dict(zip(names, values, strict=True)))
     except (TypeError, ValueError) as error:
         failure = error
     if call is None:
         # Sentences show arguments as they were written.
-        _resolve(operator, function, array.shape, dtype, **dict(zip(names, arguments, strict=True)))
+        _resolve(operator, function, array.shape, dtype, **rank, **dict(zip(names, arguments, strict=True)))
         assert failure is not None
         raise failure
     warn_of_columns(function, array, call.axes, values[names.index("layout")])
@@ -506,7 +511,7 @@ def _choices(rank: int, layout: str) -> str:
         one = "input[None]" if layout == "channels_first" else "input[..., None]"
         return f"2 axes; for one signal ({signal}) say dimensions=1, a map without channels give as {one}, dimensions=2"
     return (
-        f"{rank} axes; it must have 4, (N, {picture}), 5, (N, {_axes(3, layout)}), or with dimensions= one more than "
+        f"{rank} {'axis' if rank == 1 else 'axes'}; it must have 4, (N, {picture}), 5, (N, {_axes(3, layout)}), or with dimensions= one more than "
         "the spatial axes, or two"
     )
 
