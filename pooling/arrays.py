@@ -46,11 +46,12 @@ def as_array(function: str, name: str, value: ArrayLike, dtypes: tuple[str, ...]
     else:
         array = _foreign(function, name, value)
     if dtypes is not None and dtype_name(array.dtype) not in dtypes:
-        remedy = f"use {', '.join(dtypes)}"
-        if array.dtype.hasobject:
-            remedy = _OBJECT_REMEDIES.get(_kind(value), "give numbers, as numpy.asarray(..., dtype=float) makes them")
-            remedy = remedy.format(name=name)
-        raise TypeError(f"{function}: {name} has dtype {array.dtype.name}, which is not accepted; {remedy}")
+        if array.dtype.hasobject and not isinstance(value, np.ndarray):
+            remedy = _OBJECT_REMEDIES.get(_kind(value), "give an array").format(name=name)
+            raise TypeError(f"{function}: {name} of type {type(value).__name__} is no array of numbers; {remedy}")
+        raise TypeError(
+            f"{function}: {name} has dtype {array.dtype.name}, which is not accepted; use {', '.join(dtypes)}"
+        )
     return array
 
 
@@ -144,7 +145,7 @@ def _of_bfloat16(function: str, name: str, tensor: Any, torch: Any) -> AnyArray:
         import ml_dtypes  # a dependency of nothing here, and NumPy's way to bfloat16
     except ImportError:
         raise TypeError(
-            f"{function}: {name} is a torch tensor of dtype torch.bfloat16, which NumPy knows by the package ml_dtypes; "
+            f"{function}: {name} is a torch tensor of torch.bfloat16, which NumPy knows by the package ml_dtypes; "
             f"run pip install ml_dtypes, or give {name}.float()"
         ) from None
     array: AnyArray = tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)

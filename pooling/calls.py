@@ -510,9 +510,10 @@ def _choices(rank: int, layout: str) -> str:
     if rank == 2:
         one = "input[None]" if layout == "channels_first" else "input[..., None]"
         return f"2 axes; for one signal ({signal}) say dimensions=1, a map without channels give as {one}, dimensions=2"
+    volume, noun = _axes(3, layout), "axis" if rank == 1 else "axes"
     return (
-        f"{rank} {'axis' if rank == 1 else 'axes'}; it must have 4, (N, {picture}), 5, (N, {_axes(3, layout)}), or with dimensions= one more than "
-        "the spatial axes, or two"
+        f"{rank} {noun}; it must have 4, (N, {picture}), 5, (N, {volume}), or with dimensions= one more than the "
+        "spatial axes, or two"
     )
 
 
