@@ -48,17 +48,20 @@ _OBJECTS = ("_random_samples", "rng")
 
 
 def _function(operator: str, dimensions: int) -> str:
-    return f"{operator}{dimensions}d" if OPERATORS[operator].dimensions else operator
+    known = OPERATORS.get(operator)
+    return operator if known is not None and not known.dimensions else f"{operator}{dimensions}d"
 
 
 def _found(layer: type[Layer], name: str) -> Any:
     """Return a function that does the work of a layer, which stands beside it or in one of two modules."""
-    for module in (sys.modules[layer.__module__], functional, gradients):
+    package = __name__.partition(".")[0]
+    own = [sys.modules[each.__module__] for each in layer.__mro__ if each.__module__.startswith(f"{package}.")]
+    for module in (*own, functional, gradients):
         if hasattr(module, name):
             function = getattr(module, name)
             # One function serves all ranks of what is global; its layers know theirs.
             return partial(function, dimensions=layer.dimensions) if name.startswith("global_") else function
-    # A layer that somebody derived elsewhere pools as its base does.
+    # Somebody's own operator, who says how it pools.
     return None
 
 
@@ -147,7 +150,7 @@ class Layer:
         name = type(self).__name__
         shape = geometry.per_axis_shape(name, input_shape)
         spatial = self._spatial(shape)
-        if OPERATORS[self.operator].windows == "global":
+        if self.operator in OPERATORS and OPERATORS[self.operator].windows == "global":
             return geometry.global_axes(shape[spatial], function=name)
         if "output_size" in self.arguments:
             return geometry.adaptive_axes(shape[spatial], self.arguments["output_size"], function=name)

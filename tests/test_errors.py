@@ -325,8 +325,8 @@ SENTENCES: list[tuple[Callable[[], Any], type[Exception], str]] = [
         lambda: pooling.avg_pool2d_backward(np.ma.zeros((1, 2, 2, 3)), X, 3),
         TypeError,
         "avg_pool2d_backward: grad_output is a masked array, whose mask would be ignored; "
-        "fill its masked elements with what must not count: grad_output.filled(numpy.nan) and nan='ignore', or for a maximum "
-        "the smallest number",
+        "fill its masked elements with what must not count: grad_output.filled(numpy.nan) and nan='ignore', or for a "
+        "maximum the smallest number",
     ),
     # adaptive sizes
     *[

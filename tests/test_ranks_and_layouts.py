@@ -1,4 +1,4 @@
-"""Which axes are which: global functions without a rank in their name, pictures that look like maps, views of memory."""
+"""Which axes are which: global functions of any rank, pictures that look like maps, views of memory."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Kernel(enum.IntEnum):
     TWO = 2
 
 
-class Order(str, enum.Enum):
+class Order(enum.StrEnum):
     LAST = "channels_last"
 
 

@@ -64,6 +64,7 @@ def test_ways_to_a_function_in_a_new_process(code: str, tmp_path: Path) -> None:
 def test_names_are_imported_from_where_they_are() -> None:
     on_demand = {module: names.split() for module, names in pooling._ON_DEMAND.items()}
     assert on_demand.pop("geometry") == ["output_shape"]
+    assert on_demand.pop("calls") == ["LayoutWarning"]
     assert on_demand == {name: importlib.import_module(f"pooling.{name}").__all__ for name in on_demand}
     assert len(pooling.__all__) == len(set(pooling.__all__))
     assert [name for name in pooling.__all__ if not hasattr(pooling, name)] == []

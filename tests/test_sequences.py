@@ -1,4 +1,4 @@
-"""One entry holds for all axes, and an empty stride is the default, in every function, layer and reader of arguments."""
+"""One entry holds for all axes, and an empty stride is the default, in every function and layer."""
 
 from __future__ import annotations
 
