@@ -80,7 +80,7 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
         ):
             raise TypeError(f"{function}: {name} is a sparse {type(value).__name__}; give {name}.{remedy}")
     # What DLPack cannot say, as the bfloat16 of JAX, an array interface may.
-    readers = [np.asarray]
+    readers: list[Any] = [np.asarray]
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array_interface__"):
         readers = [np.from_dlpack, np.asarray] if hasattr(value, "__array__") else [np.from_dlpack]
     reason = ""
