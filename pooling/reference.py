@@ -1075,14 +1075,19 @@ avg_pool1d, avg_pool2d, avg_pool3d, avg_pool1d_backward, avg_pool2d_backward, av
 
 
 def adaptive_avg_pool(
-    n: int, input: npt.ArrayLike, output_size: OptionalSizes, *, layout: str = "channels_first"
+    n: int,
+    input: npt.ArrayLike,
+    output_size: OptionalSizes,
+    *,
+    layout: str = "channels_first",
+    rounding: str = "half_even",
 ) -> WeightedSum:
-    """Average each of `output_size` windows that cover the map; integers are rounded half to even.
+    """Average each of `output_size` windows that cover the map; integers are rounded as `rounding` says.
 
     Source: torch.nn.functional.adaptive_avg_pool2d.
     """
     view = Maps(input, n, layout, AVERAGEABLE)
-    return average(view, adaptive(view.spatial, output_size))
+    return average(view, adaptive(view.spatial, output_size), rounding=rounding)
 
 
 (
@@ -1095,9 +1100,15 @@ def adaptive_avg_pool(
 ) = publish("adaptive_avg_pool{}", adaptive_avg_pool, ranks=(1, 2, 3))
 
 
-def global_avg(input: npt.ArrayLike, *, dimensions: int | None = None, layout: str = "channels_first") -> WeightedSum:
+def global_avg(
+    input: npt.ArrayLike,
+    *,
+    dimensions: int | None = None,
+    layout: str = "channels_first",
+    rounding: str = "half_even",
+) -> WeightedSum:
     """Average each map: (N, C, *S) to (N, C, 1, ..., 1). Source: ONNX GlobalAveragePool."""
-    return adaptive_avg_pool(spatial_axes(input, dimensions), input, 1, layout=layout)
+    return adaptive_avg_pool(spatial_axes(input, dimensions), input, 1, layout=layout, rounding=rounding)
 
 
 global_avg_pool, global_avg_pool_backward = publish("global_avg_pool", global_avg)
