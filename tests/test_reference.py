@@ -1412,7 +1412,7 @@ def test_cases_of_onnxruntime(case):
             "(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, "
             "divisor_override=None, *, dilation=1, layout='channels_first', rounding='half_even')",
         ),
-        ("adaptive_avg_pool2d", "(input, output_size, *, layout='channels_first')"),
+        ("adaptive_avg_pool2d", "(input, output_size, *, layout='channels_first', rounding='half_even')"),
         ("global_avg_pool_backward", "(grad_output, input, *, dimensions=None, layout='channels_first')"),
         (
             "max_unpool2d_backward",
