@@ -7,7 +7,7 @@
 
 cdef enum:
     # Lines of rows are as many cells long: rows are flipped, so that windows along them are made of lines as well.
-    LANES_TOGETHER = 64
+    LANES_TOGETHER = 128
     FEWEST_LANES = 8
     # Bytes that each of the two buffers of a thread may take unless windows are longer than that.
     LONG_BYTES = 1 << 19
@@ -277,27 +277,31 @@ cdef inline void start_queue(queue_t* queue) noexcept nogil:
         queue.pivots[i] = -1
 
 
-cdef inline void compete(
-    const queue_t* queue, ptrdiff_t best, ptrdiff_t later, char* values, int32_t* places
-) noexcept nogil:
-    """Let line `later` of the ring compete with an earlier one, in place; or, with it, for another line."""
+cdef inline void compete(const queue_t* queue, ptrdiff_t best, ptrdiff_t later, ptrdiff_t lines) noexcept nogil:
+    """Let line `later` of the ring compete with an earlier one, in place; then the two before them, and so on."""
     cdef taps_t taps
     cdef ptrdiff_t size = queue.contest.value
+    cdef ptrdiff_t apart = -queue.dilation * queue.cells
+    taps.ways = taps.row = taps.count = 1
+    taps.place = taps.way = taps.apart = 0
+    queue.contest.contend(
+        queue.values + best * queue.cells * size, queue.places + best * queue.cells,
+        queue.values + later * queue.cells * size, queue.places + later * queue.cells, &taps, 0, queue.cells, 1, lines,
+        apart, apart, True, NULL)
+
+
+cdef inline void join_lines(
+    const queue_t* queue, ptrdiff_t first, ptrdiff_t second, char* values, int32_t* places
+) noexcept nogil:
+    """Write the better of two lines."""
+    cdef taps_t taps
     taps.ways = taps.row = 1
     taps.place = taps.way = 0
-    if values == NULL:
-        taps.count = 1
-        taps.apart = 0
-        queue.contest.contend(
-            queue.values + best * queue.cells * size, queue.places + best * queue.cells,
-            queue.values + later * queue.cells * size, queue.places + later * queue.cells, &taps, 0, queue.cells, 1, 1,
-            0, 0, True, NULL)
-    else:
-        taps.count = 2
-        taps.apart = (later - best) * queue.cells
-        queue.contest.contend(
-            values, places, queue.values + best * queue.cells * size, queue.places + best * queue.cells, &taps, 0,
-            queue.cells, 1, 1, 0, 0, False, NULL)
+    taps.count = 2
+    taps.apart = (second - first) * queue.cells
+    queue.contest.contend(
+        values, places, queue.values + first * queue.cells * queue.contest.value, queue.places + first * queue.cells,
+        &taps, 0, queue.cells, 1, 1, 0, 0, False, NULL)
 
 
 cdef inline void copy_line(const queue_t* queue, ptrdiff_t line, char* values, int32_t* places) noexcept nogil:
@@ -313,25 +317,30 @@ cdef void find_window(
     cdef ptrdiff_t residue = first % queue.dilation
     cdef ptrdiff_t behind = queue.capacity + residue
     cdef ptrdiff_t size = queue.contest.value
-    cdef ptrdiff_t line
+    cdef ptrdiff_t line, lines, slot
     if queue.pivots[residue] < first:
         queue.pivots[residue] = queue.ends[residue] = last
         line = last - queue.dilation
         while line >= first:
-            compete(queue, line % queue.capacity, (line + queue.dilation) % queue.capacity, NULL, NULL)
-            line -= queue.dilation
+            # As many lines as lie before one another in the ring.
+            slot = line % queue.capacity
+            lines = 1
+            if slot + queue.dilation < queue.capacity:
+                lines = min(slot, line - first) // queue.dilation + 1
+            compete(queue, slot, (slot + queue.dilation) % queue.capacity, lines)
+            line -= lines * queue.dilation
     while queue.ends[residue] < last:
         line = (queue.ends[residue] + queue.dilation) % queue.capacity
         if queue.ends[residue] == queue.pivots[residue]:
             copy_line(
                 queue, line, queue.values + behind * queue.cells * size, queue.places + behind * queue.cells)
         else:
-            compete(queue, behind, line, NULL, NULL)
+            compete(queue, behind, line, 1)
         queue.ends[residue] += queue.dilation
     if queue.ends[residue] == queue.pivots[residue]:
         copy_line(queue, first % queue.capacity, values, places)
     else:
-        compete(queue, first % queue.capacity, behind, values, places)
+        join_lines(queue, first % queue.capacity, behind, values, places)
 
 
 cdef inline void flip_blocks(
