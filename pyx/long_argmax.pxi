@@ -1,12 +1,12 @@
 # Winners of long windows. Along each axis in turn, first of rows, then of columns, then in depth, a line is a row of
-# cells that lie side by side, and a window is made of the lines it holds in two parts: the last ones up to a pivot, whose
-# winners have been found from the pivot backwards, and those behind the pivot, whose winner goes forward with the window
-# (van Herk, 1992; for windows of any kind whose ends never go back: Tangwongsan et al., 2015, "two stacks"). So each line
-# competes twice and each window once, however long it is. The earlier of equals wins in each contest, and the axes come
-# in this order, so that the winner is the first in row-major order.
+# cells that lie side by side, and a window is made of the lines it holds in two parts: the last ones up to a pivot,
+# whose winners have been found from the pivot backwards, and those behind the pivot, whose winner goes forward with the
+# window (van Herk, 1992; for windows of any kind whose ends never go back: Tangwongsan et al., 2015, "two stacks"). So
+# each line competes twice and each window once, however long it is. The earlier of equals wins in each contest, and the
+# axes come in this order, so that the winner is the first in row-major order.
 
 cdef enum:
-    # Lines of rows are as many cells long: rows are flipped, so that windows along them are made of lines as well.
+    # Cells of a line of rows, which are flipped, so that windows along them are made of lines as well.
     LANES_TOGETHER = 128
     FEWEST_LANES = 8
     # Bytes that each of the two buffers of a thread may take unless windows are longer than that.
@@ -23,7 +23,8 @@ cdef struct queue_t:
     const contest_t* contest
     char* values
     int32_t* places
-    ptrdiff_t cells, capacity, dilation
+    # No position of the ring's axis is so large that there are more than so many residues.
+    ptrdiff_t cells, capacity, dilation, residues
     # Positions of the pivot, and of the last line behind it, of each residue.
     ptrdiff_t* pivots
     ptrdiff_t* ends
@@ -129,7 +130,7 @@ cdef long_t lay_long(const plan_t* plan, const contest_t* contest, bint finds) n
     sizes.chunks = ceil_divide(plan.inner, sizes.channels)
     sizes.rows = max(1, lanes // sizes.channels)
     sizes.pieces = 1
-    sizes.held[1] = sizes.spans[1] + sizes.rows
+    sizes.held[1] = min(sizes.spans[1], height.input_size) + sizes.rows
     cells = min(width.output_size, max(4 * sizes.spans[2] // steps, 64))
     if not sizes.one_axis:
         cells = min(cells, max(16, LONG_BYTES // (sizes.held[1] * sizes.channels * pair)))
@@ -155,7 +156,7 @@ cdef long_t lay_long(const plan_t* plan, const contest_t* contest, bint finds) n
     sizes.outputs[1] = min(height.output_size, max(4 * sizes.spans[1] // max(1, height.stride), 32))
     sizes.outputs[0] = plan.axes[0].output_size
     if sizes.deep:
-        sizes.held[0] = sizes.spans[0] + 1
+        sizes.held[0] = min(sizes.spans[0], plan.axes[0].input_size) + 1
         cells = sizes.held[0] * sizes.outputs[2] * sizes.channels * pair
         sizes.outputs[1] = max(1, min(sizes.outputs[1], max(LONG_BYTES // cells, 8)))
     else:
@@ -203,7 +204,8 @@ cdef bint has_long(const plan_t* plan, const long_t* sizes) noexcept nogil:
         outputs *= <double> plan.axes[i].output_size
         inputs *= <double> min(
             plan.axes[i].input_size, spanned(sizes, &plan.axes[i], i, plan.axes[i].output_size))
-    if outputs == 0:
+    # Rows are laid out with their padding; windows that are mostly padding have few elements anyway.
+    if outputs == 0 or sizes.spans[2] > 2 * width.input_size + STACK_CELLS:
         return False
     if taps_of_short(plan, sizes) * outputs < COST_OF_LONG * (outputs + inputs):
         return False
@@ -219,17 +221,13 @@ cdef inline ptrdiff_t long_cells(const long_t* sizes) noexcept nogil:
     return sizes.outputs[2] * sizes.channels
 
 
-cdef inline ptrdiff_t queue_bytes(ptrdiff_t lines, ptrdiff_t cells, ptrdiff_t dilation, ptrdiff_t value) noexcept nogil:
-    return (lines + dilation) * cells * (value + 4) + 2 * dilation * 8 + 4 * 64
-
-
 cdef void start_search(search_t* search, const long_t* sizes, char* scratch, ptrdiff_t* nbytes) noexcept nogil:
     """Deal out the scratch memory, or, where there is none, tell how much of it is needed."""
     cdef const plan_t* plan = search.plan
     cdef ptrdiff_t size = search.contest.value
     cdef ptrdiff_t lanes = sizes.channels * sizes.rows * sizes.pieces
     cdef ptrdiff_t cells[3]
-    cdef ptrdiff_t dilation
+    cdef ptrdiff_t dilation, residues
     cdef char* memory = scratch
     cdef queue_t* queue
     cdef int i
@@ -240,16 +238,18 @@ cdef void start_search(search_t* search, const long_t* sizes, char* scratch, ptr
     for i in range(3):
         queue = &search.queues[i]
         dilation = 1 if plan.axes[i].adaptive else plan.axes[i].dilation
+        residues = min(dilation, sizes.held[i])
         queue.contest = search.contest
         queue.cells = cells[i]
         queue.capacity = sizes.held[i]
         queue.dilation = dilation
         if (i == 0 and not sizes.deep) or (i == 1 and sizes.one_axis):
             continue
-        queue.values = carve(&memory, (queue.capacity + dilation) * queue.cells * size)
-        queue.places = <int32_t*> carve(&memory, (queue.capacity + dilation) * queue.cells * 4)
-        queue.pivots = <ptrdiff_t*> carve(&memory, dilation * <ptrdiff_t> sizeof(ptrdiff_t))
-        queue.ends = <ptrdiff_t*> carve(&memory, dilation * <ptrdiff_t> sizeof(ptrdiff_t))
+        queue.residues = residues
+        queue.values = carve(&memory, (queue.capacity + residues) * queue.cells * size)
+        queue.places = <int32_t*> carve(&memory, (queue.capacity + residues) * queue.cells * 4)
+        queue.pivots = <ptrdiff_t*> carve(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
+        queue.ends = <ptrdiff_t*> carve(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
     search.row_best = carve(&memory, long_cells(sizes) * sizes.rows * size)
     search.row_where = <int32_t*> carve(&memory, long_cells(sizes) * sizes.rows * 4)
     search.best = carve(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * size)
@@ -273,7 +273,7 @@ cdef inline ptrdiff_t long_scratch(const plan_t* plan, const contest_t* contest,
 
 cdef inline void start_queue(queue_t* queue) noexcept nogil:
     cdef ptrdiff_t i
-    for i in range(queue.dilation):
+    for i in range(queue.residues):
         queue.pivots[i] = -1
 
 
@@ -493,7 +493,7 @@ cdef void find_along(
         <char*> where, dst_row, <char*> search.row_where, lanes, channels, channels, columns, rows, channels, 4)
 
 
-cdef void put_row(
+cdef void put_winners(
     search_t* search, ptrdiff_t depth, ptrdiff_t row, const char* best, const int32_t* where, bint none, int64_t base
 ) noexcept nogil:
     """Write the values and indices of an output row of the tile; with `none`, of windows without any element."""
@@ -599,7 +599,7 @@ cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* b
             names = where + o * n
         if window.count == 0:
             if best == NULL:
-                put_row(search, output, tile.row + o, NULL, NULL, True, 0)
+                put_winners(search, output, tile.row + o, NULL, NULL, True, 0)
             else:
                 contest.identity(line, n, NULL)
                 memset(names, 0, n * 4)
@@ -612,7 +612,7 @@ cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* b
             loaded += rows
         find_window(queue, window.first, last, line, names)
         if best == NULL:
-            put_row(
+            put_winners(
                 search, output, tile.row + o, line, names, False,
                 (<int64_t> search.base_depth * axis.input_size + search.base_row) * plan.axes[2].input_size)
 
@@ -651,7 +651,7 @@ cdef void find_tile(search_t* search) noexcept nogil:
                 loaded += 1
             find_window(queue, window.first, last, search.deep_best, search.deep_where)
         for y in range(tile.rows):
-            put_row(
+            put_winners(
                 search, tile.depth + o, tile.row + y, search.deep_best + y * n * contest.value,
                 search.deep_where + y * n, window.count == 0 or window_of(height, tile.row + y).count == 0,
                 (<int64_t> search.base_depth * height.input_size + search.base_row) * plan.axes[2].input_size)
@@ -679,7 +679,7 @@ cdef void find_rows(search_t* search, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t a
             search.bases[r] = 0
         find_along(search, src, in_row, rows, search.best, search.where, n, tile.columns)
     for r in range(rows):
-        put_row(search, 0, r * apart, search.best + r * n * contest.value, search.where + r * n, False, 0)
+        put_winners(search, 0, r * apart, search.best + r * n * contest.value, search.where + r * n, False, 0)
 
 
 cdef inline ptrdiff_t long_tasks(const plan_t* plan, const long_t* sizes) noexcept nogil:
