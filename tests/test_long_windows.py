@@ -65,7 +65,7 @@ def test_long_ones_do_whatever_their_step(kernel_size: int, stride: int, dilatio
     assert method("max_pool2d", np.zeros((1, 1024, 1024, 3), np.float32), windows, "channels_last") == LONG
 
 
-@pytest.mark.parametrize("kernel_size", [48, 480, 4800, 48_000])
+@pytest.mark.parametrize("kernel_size", [64, 480, 4800, 48_000])
 def test_long_rows_do(kernel_size: int) -> None:
     assert method("max_pool1d", np.zeros((1, 1, 480_000), np.uint8), {"kernel_size": kernel_size, "stride": 1}) == LONG
 
