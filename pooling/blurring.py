@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
-from .arrays import as_array, native, result_array
+from .arrays import as_array, in_default_mode, native, result_array
 from .calls import Call, Windows, resolve
 from .describe import described
 from .dispatch import kernels
@@ -157,6 +157,7 @@ def _gradient(call: Call, grad_output: ArrayLike, shape: tuple[int, ...]) -> Any
 
 
 @described("blur_pool", 2)
+@in_default_mode
 def blur_pool2d(
     input: ArrayLike,
     kernel_size: Sizes = 3,
@@ -219,6 +220,7 @@ def blur_pool2d(
 
 
 @described("blur_pool", 2)
+@in_default_mode
 def blur_pool2d_backward(
     grad_output: ArrayLike,
     input: ArrayLike,
@@ -270,6 +272,7 @@ def blur_pool2d_backward(
 
 
 @described("max_blur_pool", 2)
+@in_default_mode
 def max_blur_pool2d(
     input: ArrayLike,
     kernel_size: Sizes = 2,
@@ -333,6 +336,7 @@ def max_blur_pool2d(
 
 
 @described("max_blur_pool", 2)
+@in_default_mode
 def max_blur_pool2d_backward(
     grad_output: ArrayLike,
     input: ArrayLike,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
-from .arrays import as_array, native, result_array
+from .arrays import as_array, in_default_mode, native, result_array
 from .dispatch import kernels
 from .geometry import Axis
 from .operators import OPERATORS, Operator
@@ -329,6 +329,7 @@ def _resolved(
     return call
 
 
+@in_default_mode
 def _resolve(
     name: str,
     function: str,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
-from .arrays import as_array, native, result_array
+from .arrays import as_array, in_default_mode, native, result_array
 from .calls import Call, Windows, batch_and_spatial, checked_gradient, checked_indices, resolve
 from .describe import described
 from .dispatch import kernels
@@ -133,6 +133,7 @@ class FractionalCall:
         return result, indices
 
 
+@in_default_mode
 def window_starts(function: str, name: str, size: int, kernel: int, count: int, samples: AnyArray) -> NDArray[np.int64]:
     """Place the windows of one axis for each map, in the arithmetic of the samples' dtype, as torch does."""
     last, number = size - kernel, samples.dtype.type

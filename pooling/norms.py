@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import geometry
-from .arrays import as_array, native, result_array
+from .arrays import as_array, in_default_mode, native, result_array
 from .calls import Call, Windows, checked_gradient, resolve
 from .describe import described
 from .dispatch import kernels
@@ -76,6 +76,7 @@ def positive_real(function: str, name: str, value: Any, *, finite: bool) -> floa
     return number
 
 
+@in_default_mode
 def _forward(call: Call, array: AnyArray, p: float, eps: float, out: AnyArray | None) -> AnyArray:
     result = result_array(call.function, out, call.output_shape, call.dtype, array)
     values = native(array).astype(np.float64, copy=False)
@@ -89,6 +90,7 @@ def _forward(call: Call, array: AnyArray, p: float, eps: float, out: AnyArray | 
     return rounded(norms, result)
 
 
+@in_default_mode
 def _backward(
     call: Call, gradient: AnyArray, array: AnyArray, p: float, eps: float, out: AnyArray | None
 ) -> tuple[AnyArray, AnyArray]:
@@ -572,6 +574,7 @@ def gem_pool2d(
 
 
 @described("gem_pool", 2)
+@in_default_mode
 def gem_pool2d_backward(
     grad_output: ArrayLike,
     input: ArrayLike,

@@ -171,6 +171,8 @@ cdef ptrdiff_t spread_rows(const void* job, char* scratch, ptrdiff_t begin, ptrd
             for oh in range(heights.first, heights.stop):
                 if not holds(height_axis, oh, h):
                     continue
+                if is_stopped(scratch, outputs * inner):
+                    return -1
                 height = window_of(height_axis, oh)
                 src = pooling.grad_output + (
                     (((rest * depth_axis.output_size + od) * height_axis.output_size + oh) * axis.output_size
@@ -243,6 +245,9 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
         count = min(stacked, end - plane)
         rows = count * height.input_size
         n = rows * sums_row
+        if is_stopped(scratch, n * (height.kernel_size + width.kernel_size + width.stride)):
+            return -1
+
         gradients = pooling.grad_output + plane * pooled * leaves.storage
         if leaves.load != NULL:
             leaves.load(converted, gradients, count * pooled)
@@ -370,6 +375,8 @@ cdef ptrdiff_t spread_tiles(const void* job, char* scratch, ptrdiff_t begin, ptr
     row = begin
     while row < end:
         rows = min(together, end - row)
+        if is_stopped(scratch, rows * cells * depths * height.kernel_size):
+            return -1
         src = pooling.grad_output + row * pooled * leaves.storage
         if leaves.load == NULL:
             leaves.across(divided, src, 0, 1, rows * pooled, 1, 1, 0, 0, False, NULL)
@@ -458,6 +465,8 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     start_pieces(plan, contest, contest_memory)
     while piece < end * per_plane:
         count = min(plan.pieces.stacked, end * per_plane - piece)
+        if is_stopped(scratch, found_size * plan.axes[0].kernel_size * (height.kernel_size + plan.axes[2].kernel_size)):
+            return -1
         contest_pieces(plan, contest, pooling.input, NULL, found, contest_memory, piece, count)
         index = found
         for p in range(piece, piece + count):
@@ -551,6 +560,8 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
                 for segment in range(plan.segments):
                     row.d, row.h, row.segment = d, h, segment
                     n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
+                    if is_stopped(scratch, 4 * n if pooling.indices != NULL else steps_of(plan, n)):
+                        return -1
                     at = output_offset(plan, &row)
                     if pooling.indices == NULL:
                         index = found

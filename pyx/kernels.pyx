@@ -108,7 +108,9 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
 
 cdef const leaves_t* leaves_of_rows(const plan_t* plan, const leaves_t* leaves, int reducer, int kind) noexcept:
     """Choose the leaves that combine the rows of windows."""
-    return &LEAVES[reducer][FLOAT32] if kind == FLOAT32_AS_64 and widens_late(plan) else leaves
+    if kind == FLOAT32_AS_64 and widens_late(plan):
+        return &LEAVES[reducer][FLOAT32]
+    return leaves
 
 
 cdef struct arrangement_t:
@@ -281,7 +283,9 @@ def divide_by_place(int kind, src, divisors, dst, ptrdiff_t inner=1, ptrdiff_t t
     job.cells = source.view.len // leaves.value // job.inner
     if job.cells == 0:
         return
-    share(divide_cells, &job, ceil_divide(job.cells, divided_together(&job)), 0, threads)
+    share(
+        divide_cells, &job, ceil_divide(job.cells, divided_together(&job)), 0, threads,
+        divided_together(&job) * job.inner)
 
 
 def scatter_backward(
