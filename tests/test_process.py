@@ -13,7 +13,7 @@ import pytest
 
 import pooling
 from pooling.dispatch import kernels
-from pooling.threads import cpu_quota  # type: ignore[attr-defined]
+from pooling.workers import cpu_quota
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 THREADS = pytest.mark.skipif(not kernels.THREADING, reason="needs threads")
@@ -430,7 +430,7 @@ def test_no_more_threads_than_processors_or_their_time(
     code = f"""
 import importlib, os
 os.sched_getaffinity = lambda process: set(range(64))
-threads = importlib.import_module("pooling.threads")
+threads = importlib.import_module("pooling.workers")
 threads.cpu_quota = lambda: {quota}
 print(threads._initial())
 """
