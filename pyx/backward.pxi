@@ -663,6 +663,8 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
                         columns = min(sizes.together, out_row - column)
                         # All tiles of a row, or one tile of a longer row.
                         for x in range(column // sizes.outputs[2], ceil_divide(column + columns, sizes.outputs[2])):
+                            if is_stopped(scratch, 16 * long_cells(&sizes)):
+                                return -1
                             cut_tile(&search, channel, x)
                             search.sink.of_cell = tile.channels
                             search.sink.of_row = columns * tile.channels

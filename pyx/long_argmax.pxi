@@ -717,6 +717,8 @@ cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     search.sink.of_row = plan.axes[2].output_size * plan.inner
     search.sink.of_depth = in_depth
     for task in range(begin, end):
+        if is_stopped(scratch, 16 * long_cells(&sizes)):
+            return -1
         rest = task
         channel = rest % sizes.chunks
         rest //= sizes.chunks
