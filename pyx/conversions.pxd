@@ -208,6 +208,24 @@ cdef inline void float_to_bfloat16(bfloat16_t* dst, const float* src, ptrdiff_t 
         dst[x].bits = <uint16_t> ((bits >> 16) | 0x40 if (bits & 0x7fffffff) > 0x7f800000 else rounded)
 
 
+cdef inline void round_to_odd(float* dst, const double* src, ptrdiff_t n) noexcept nogil:
+    """Round such that rounding once more, to half precision, is as if there had been no float between.
+
+    What is not exact becomes the one of its two neighbours that ends in a 1, which no tie does.
+    """
+    cdef ptrdiff_t x
+    cdef double back
+    cdef uint32_t bits, inexact
+    for x in range(n):
+        dst[x] = <float> src[x]
+        back = <double> dst[x]
+        bits = as_bits(dst[x])
+        inexact = (back < src[x]) | (back > src[x])
+        inexact &= ~bits & 1
+        # The magnitude grows where it was rounded down.
+        dst[x] = as_float(bits + inexact if (back < src[x]) == (src[x] > 0) else bits - inexact)
+
+
 cdef inline void saturate(integer_t* dst, const sum_t* src, ptrdiff_t n, integer_t low, integer_t high) noexcept nogil:
     """Store sums as integers of the array; only a divisor of the user's own can make one too large."""
     cdef ptrdiff_t x

@@ -84,9 +84,7 @@ def test_every_path_divides_as_the_reference(dtype: str, geometry: str, layout: 
     dtype=st.sampled_from(INTEGERS),
     rounding=st.sampled_from(ROUNDINGS),
     divisor=st.floats(allow_nan=False, allow_infinity=False).filter(bool)
-    | st.builds(
-        lambda odd, places: odd * 2.0**-places, st.integers(-(2**53), 2**53).filter(bool), st.integers(0, 140)
-    ),
+    | st.builds(lambda odd, places: odd * 2.0**-places, st.integers(-(2**53), 2**53).filter(bool), st.integers(0, 140)),
     taps=st.integers(1, 5),
     data=st.data(),
 )
