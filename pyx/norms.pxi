@@ -1,7 +1,8 @@
 # Norms and generalised means: (sum v^p)^(1/p) over a window, where v is |x|, or max(x, eps) for a mean. Everything is
 # double; arrays of narrower dtypes are converted before and rounded once afterwards.
 
-from libc.math cimport INFINITY, copysign, fabs, isinf, log, pow as power, sqrt
+from elementary cimport log_of, power, power_of
+from libc.math cimport INFINITY, copysign, fabs, isinf, sqrt
 
 
 cdef struct norm_t:
@@ -45,7 +46,8 @@ cdef norm_t norm_with(double p, double eps) noexcept:
     norm.eps = eps
     if p == 1 or isinf(p):
         norm.low = -1
-        norm.high = INFINITY
+        # Of a sum that overflowed, the mean may be there.
+        norm.high = 1.7976931348623157e308
     elif p == 2:
         norm.low = 2.0 ** -900
         norm.high = 2.0 ** 1000
@@ -75,7 +77,7 @@ cdef inline double raised(double v, double p) noexcept nogil:
         return v
     if p == 2:
         return v * v
-    return power(v, p)
+    return power_of(v, p)
 
 
 cdef inline ptrdiff_t most_taps(const plan_t* plan) noexcept nogil:
@@ -134,7 +136,7 @@ cdef void gather(
     if norm.p == 1:
         window.factor = total
     else:
-        window.factor = sqrt(total) if norm.p == 2 else power(total, 1 / norm.p)
+        window.factor = sqrt(total) if norm.p == 2 else power_of(total, 1 / norm.p)
 
 
 cdef inline ptrdiff_t elements_of(const plan_t* plan, bint output) noexcept nogil:
@@ -173,7 +175,7 @@ cdef ptrdiff_t take_roots(const void* job, char* scratch, ptrdiff_t begin, ptrdi
             total = 0 if total < 0 else total
         elif norm.low <= total <= norm.high:
             if norm.p != 1:
-                total = sqrt(total) if norm.p == 2 else power(total, 1 / norm.p)
+                total = sqrt(total) if norm.p == 2 else power_of(total, 1 / norm.p)
         elif total == total:
             at = i % outputs
             gather(
@@ -214,7 +216,7 @@ cdef ptrdiff_t spread_norms(const void* job, char* scratch, ptrdiff_t begin, ptr
                             way = slope(values[window.cells[t]], norm.eps)
                             ratio = window.values[t] / window.largest / window.factor
                             if exponents != NULL and ratio != 0:
-                                mean += raised(ratio, norm.p) * log(ratio)
+                                mean += raised(ratio, norm.p) * log_of(ratio)
                             if way == 0 or (isinf(norm.p) and t != window.first_largest):
                                 continue
                             rate = 1
@@ -224,7 +226,7 @@ cdef ptrdiff_t spread_norms(const void* job, char* scratch, ptrdiff_t begin, ptr
                                 rate /= window.count
                             target[window.cells[t]] += grad * (way * rate)
                         if exponents != NULL:
-                            exponents[output] = grad * (window.largest * window.factor / norm.p * mean / window.count)
+                            exponents[output] = grad * (window.largest * (window.factor * (mean / window.count / norm.p)))
                         output += 1
         for o in range(inputs):
             target[o] = target[o] if target[o] == target[o] else NAN
@@ -249,7 +251,7 @@ cdef ptrdiff_t raise_each(const void* job, char* scratch, ptrdiff_t begin, ptrdi
             dst[i] = lifted(src[i], eps)
     else:
         for i in range(begin, end):
-            dst[i] = power(lifted(src[i], eps), p)
+            dst[i] = power_of(lifted(src[i], eps), p)
     return -1
 
 
@@ -314,3 +316,21 @@ def norm_backward(
     if plan.read == 0:
         return
     share(spread_norms, &job, plan.plan.outer, norm_scratch(&plan.plan), threads)
+
+
+def powers(src, dst, double p):
+    """Write ``src ** p``, as the kernels work it out."""
+    cdef Buffer source = Buffer(src, dst.nbytes)
+    cdef Buffer target = Buffer(dst, dst.nbytes, True)
+    cdef ptrdiff_t i
+    for i in range(dst.size):
+        (<double*> target.data)[i] = power((<double*> source.data)[i], p)
+
+
+def logarithms(src, dst):
+    """Write the natural logarithms of `src`, as the kernels work them out."""
+    cdef Buffer source = Buffer(src, dst.nbytes)
+    cdef Buffer target = Buffer(dst, dst.nbytes, True)
+    cdef ptrdiff_t i
+    for i in range(dst.size):
+        (<double*> target.data)[i] = log_of((<double*> source.data)[i])

@@ -314,5 +314,6 @@ def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatc
     code, _, errors = doctor(capsys, *FINE, "--figure", "x.png")
     assert code == 2
     assert (
-        errors == 'pooling doctor: this needs matplotlib, which is not installed; run pip install "ndpooling[pictures]"\n'
+        errors
+        == 'pooling doctor: this needs matplotlib, which is not installed; run pip install "ndpooling[pictures]"\n'
     )
