@@ -1,8 +1,8 @@
 """Norms of windows: Lp pooling and the generalised mean, with their gradients and layers.
 
-Everything is worked out in float64, whatever the dtype, a few rows at a time, and rounded once at the end. Sums of powers
-that overflowed, or of which something may have been lost below the smallest number, are made again for that window with
-its largest value taken out, so [1e200, 1e200] has the 2-norm 1.414e200.
+Everything is worked out in float64, whatever the dtype, a few rows at a time, and rounded once at the end. Sums of
+powers that overflowed, or of which something may have been lost below the smallest number, are made again for that
+window with its largest value taken out, so [1e200, 1e200] has the 2-norm 1.414e200.
 """
 
 from __future__ import annotations
@@ -44,25 +44,6 @@ __all__ = [
     "lp_pool3d",
     "lp_pool3d_backward",
 ]
-
-
-def rounded(values: AnyArray, result: AnyArray) -> AnyArray:
-    """Store float64 values in the dtype of `result`, rounding once."""
-    if result.dtype.name == "bfloat16":
-        # By way of float32, which must keep for the second rounding on which side of a tie a value lies: what is not
-        # exact becomes the one of its two neighbours that ends in a 1.
-        with np.errstate(over="ignore"):
-            narrow = values.astype(np.float32)
-        bits = narrow.view(np.uint32)
-        inexact = (narrow != values) & (values == values) & (bits & 1 == 0)
-        up = inexact & (np.abs(narrow) < np.abs(values))
-        down = inexact & ~up
-        bits += up
-        bits -= down
-        values = narrow
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        result[...] = values.astype(result.dtype)
-    return result
 
 
 def rounded(values: AnyArray, result: AnyArray) -> AnyArray:

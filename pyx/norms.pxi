@@ -2,9 +2,9 @@
 # worked out in double, a row or some taps at a time, and rounded once when it is stored.
 #
 # Forward, the input rows of a block of windows are raised one by one, slid along, and added to the sums of all windows
-# that hold them. Sums of powers that overflowed, or of which something may have been lost below the smallest number, are
-# made again for that window with its largest value taken out, so [1e200, 1e200] has the 2-norm 1.414e200. Backward, this
-# is done for every window.
+# that hold them. Sums of powers that overflowed, or of which something may have been lost below the smallest number,
+# are made again for that window with its largest value taken out, so [1e200, 1e200] has the 2-norm 1.414e200. Backward,
+# this is done for every window.
 
 from elementary cimport log_of, power, power_of
 from libc.math cimport INFINITY, copysign, fabs, isinf, sqrt
