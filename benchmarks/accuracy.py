@@ -151,7 +151,7 @@ def main() -> int:
         'Half a unit is the best there is; "refuses" says that the library has no such mean.',
         "",
         "What is promised of a float32 mean, and of every float32 gradient that is a sum: at most 4 units of 2**-23",
-        "times the mean (the sum) of the magnitudes, for any window, any number of terms and either layout. Where terms",
+        "times the mean (the sum) of the magnitudes, for any window, number of terms and layout. Where terms",
         "cancel, the result is smaller than they are, and may have no right digit: [1e8, 1, -1e8, 1] has the mean 0.5,",
         "and 0 in float32. Half precision is rounded once more. Lp and the generalised mean are worked out in float64,",
         "with a power that is within 0.8 units in the last place, and rounded once.",
