@@ -17,7 +17,14 @@ cdef extern from *:
 
     static inline uint64_t pooling_bits_of(double d) { uint64_t bits; memcpy(&bits, &d, 8); return bits; }
     static inline double pooling_of_bits(uint64_t bits) { double d; memcpy(&d, &bits, 8); return d; }
+
+    /* By masks: of two choices that hang together, compilers make two ways through all that follows, and no vectors. */
+    static inline double pooling_choose(int condition, double a, double b) {
+        uint64_t mask = -(uint64_t) condition;
+        return pooling_of_bits((pooling_bits_of(a) & mask) | (pooling_bits_of(b) & ~mask));
+    }
     """
+    double choose "pooling_choose"(bint condition, double a, double b) noexcept nogil
     uint64_t bits_of "pooling_bits_of"(double d) noexcept nogil
     double of_bits "pooling_of_bits"(uint64_t bits) noexcept nogil
 
@@ -49,10 +56,15 @@ cdef inline pair_t sum_of(double larger, double smaller) noexcept nogil:
     return result
 
 
+cdef inline double within(double x, double most) noexcept nogil:
+    """The nearest number whose magnitude is not above `most`."""
+    return choose(x > most, most, choose(x < -most, -most, x))
+
+
 cdef inline pair_t log_pair(double x) noexcept nogil:
     """Logarithm of a finite number above 0."""
     cdef bint tiny = x < 2.2250738585072014e-308
-    cdef double scaled = x * 18014398509481984.0 if tiny else x
+    cdef double scaled = choose(tiny, x * 18014398509481984.0, x)
     cdef uint64_t bits = bits_of(scaled)
     # x = m * 2**k with m between sqrt(1/2) and sqrt(2).
     cdef double k = of_bits((bits >> 52) | <uint64_t> 0x4330000000000000) - (4503599627370496.0 + 1023.0)
@@ -60,9 +72,9 @@ cdef inline pair_t log_pair(double x) noexcept nogil:
     cdef bint large = m > 1.4142135623730951
     cdef double f, z, tail
     cdef pair_t denominator, s, square, third, all_of_it, quotient
-    k = k - 54 if tiny else k
-    k = k + 1 if large else k
-    m = 0.5 * m if large else m
+    k = choose(tiny, k - 54, k)
+    k = choose(large, k + 1, k)
+    m = choose(large, 0.5 * m, m)
     # log(m) = 2 atanh(s) = 2 s (1 + z / 3 + z**2 / 5 + ...), with s = (m - 1) / (m + 1) and z = s**2.
     f = m - 1
     denominator.high = m + 1
@@ -103,14 +115,14 @@ cdef inline pair_t log_pair(double x) noexcept nogil:
 
 cdef inline double exp_pair(double high, double low) noexcept nogil:
     """Exponential of a sum; beyond the range of double 0 or infinity."""
-    cdef double bounded = min(max(high, -800.0), 800.0)
+    cdef double bounded = within(high, 800.0)
     # Adding and subtracting 1.5 * 2**52 rounds to a whole number.
     cdef double n = (bounded * 1.4426950408889634 + 6755399441055744.0) - 6755399441055744.0
     cdef double half = (0.5 * n + 6755399441055744.0) - 6755399441055744.0
     cdef double rest = n - half
     cdef double r, tail, first, second
     cdef pair_t part, begun
-    low = low if high == bounded else 0
+    low = choose(high == bounded, low, 0)
     part = sum_of(bounded - n * 0.6931471805598903, low - n * 5.497923018708371e-14)
     r = part.high
     tail = 1.0 / 87178291200.0
@@ -136,23 +148,23 @@ cdef inline double exp_pair(double high, double low) noexcept nogil:
 
 cdef inline double log_of(double x) noexcept nogil:
     """Natural logarithm."""
-    cdef pair_t result = log_pair(x if 0 < x < INFINITY else 1.0)
+    cdef pair_t result = log_pair(choose((0 < x) & (x < INFINITY), x, 1.0))
     cdef double v = result.high + result.low
-    v = x if x == INFINITY else v
-    v = -INFINITY if x == 0 else v
-    return NAN if x < 0 or x != x else v
+    v = choose(x == INFINITY, x, v)
+    v = choose(x == 0, -INFINITY, v)
+    return choose((x < 0) | (x != x), NAN, v)
 
 
 cdef inline double power_of(double v, double y) noexcept nogil:
     """``v ** y`` for v >= 0, infinity or NaN, and a finite y that is not 0."""
-    cdef pair_t logarithm = log_pair(v if 0 < v < INFINITY else 1.0)
+    cdef pair_t logarithm = log_pair(choose((0 < v) & (v < INFINITY), v, 1.0))
     # Every larger exponent has the same effect.
-    cdef double bounded = min(max(y, -1e21), 1e21)
+    cdef double bounded = within(y, 1e21)
     cdef pair_t exponent = product(bounded, logarithm.high)
     cdef double result = exp_pair(exponent.high, exponent.low + bounded * logarithm.low)
-    result = (0.0 if y > 0 else INFINITY) if v == 0 else result
-    result = (INFINITY if y > 0 else 0.0) if v == INFINITY else result
-    return v if v != v else result
+    result = choose(v == 0, choose(y > 0, 0, INFINITY), result)
+    result = choose(v == INFINITY, choose(y > 0, INFINITY, 0), result)
+    return choose(v != v, v, result)
 
 
 cdef inline double power(double x, double y) noexcept nogil:
