@@ -33,6 +33,7 @@ __all__ = [
     "in_other_layout",
     "pool",
     "resolve",
+    "sum_kind",
     "warn_of_columns",
 ]
 
@@ -41,7 +42,16 @@ REMEMBERED = 4096
 """Call signatures to remember; the tables of one take a few hundred bytes."""
 INDEX = np.dtype(np.int64)
 EXACT_ROUNDINGS = 8
-"""Roundings that keep a float32 mean of positive data within 4 units of 2**-23; beyond them sums are float64."""
+"""Roundings that keep a float32 sum within 4 units of 2**-23 of the sum of magnitudes; beyond them it is float64."""
+HALF_ROUNDINGS = 512
+"""Roundings to float32 that do not matter where the result is rounded to half precision; beyond them as well."""
+
+
+def sum_kind(dtype: np.dtype[Any], roundings: int, *, exact: bool = True) -> int:
+    """Return what kernels call the dtype with the rows that sums with so many roundings, of exact values, need."""
+    most = {"float16": HALF_ROUNDINGS, "bfloat16": HALF_ROUNDINGS, "float32": EXACT_ROUNDINGS if exact else 0}
+    wide = "->float64" if roundings > most.get(dtype.name, roundings) else ""
+    return int(kernels.KINDS[dtype.name + wide])
 
 
 class MeanGradient(NamedTuple):
@@ -369,29 +379,33 @@ def _resolve(
     plan = lay_out(
         planned, outer, inner, average=average, count_include_pad=count_include_pad, divisor_override=divisor
     )
-    kind = dtype.name
     if average and divisor is None and dtype.kind in "iu":
         _refuse_empty_means(function, axes, count_include_pad)
-    if average and dtype.name == "float32":
-        exact_divisor = divisor is None or float(np.float32(divisor)) == divisor
-        if plan.summation_depth > EXACT_ROUNDINGS or not exact_divisor:
-            kind = "float32->float64"
-    itemsize = dtype.itemsize
+    kind = kernels.KINDS[dtype.name]
+    index_plan = plan if average else lay_out(planned, outer, inner, keep_axes=True)
+    gradient_kind = sum_kind(dtype, index_plan.overlaps - 1)
     mean_gradient = None
-    if average and dtype.name in operator.gradient_dtypes:
-        mean_gradient = _mean_gradient(planned, plan, outer, inner, dtype, count_include_pad, divisor)
+    if average:
+        exact = divisor is None or float(np.float32(divisor)) == divisor
+        kind = sum_kind(dtype, plan.summation_depth, exact=exact)
+        if dtype.name in operator.gradient_dtypes:
+            mean_gradient = _mean_gradient(planned, plan, outer, inner, dtype, count_include_pad, divisor)
+            spread, gathers, divisors, _ = mean_gradient
+            roundings = spread.summation_depth if gathers else spread.spreading_depth
+            gradient_kind = sum_kind(dtype, roundings + (divisors is not None), exact=exact)
+    itemsize = dtype.itemsize
     return Call(
         function=function,
         operator=name,
         reducer=kernels.REDUCERS[reducer],
-        kind=kernels.KINDS[kind],
-        gradient_kind=kernels.KINDS[kind],
+        kind=kind,
+        gradient_kind=gradient_kind,
         dtype=dtype,
         input_shape=shape,
         output_shape=output_shape,
         axes=axes,
         plan=plan,
-        index_plan=plan if average else lay_out(planned, outer, inner, keep_axes=True),
+        index_plan=index_plan,
         rounding=_rounding(function, rounding),
         nbytes=(math.prod(shape) + math.prod(output_shape)) * itemsize,
         mean_gradient=mean_gradient,

@@ -38,6 +38,14 @@ cdef struct scattering_t:
     const int64_t* indices
     const char* grad_output
     char* grad_input
+    # Planes are made in so many parts; whether indices that are given lie in the rows of their windows.
+    ptrdiff_t parts
+    bint local
+
+
+cdef enum:
+    # Sums that are wider than the array are made of so many bytes at a time.
+    SUMS_BYTES = 1 << 20
 
 
 cdef struct quotients_t:
@@ -430,14 +438,15 @@ cdef inline ptrdiff_t found_together(const plan_t* plan) noexcept nogil:
 
 
 cdef inline ptrdiff_t scatter_scratch(
-    const plan_t* plan, const gradient_t* leaves, const contest_t* contest
+    const plan_t* plan, const gradient_t* leaves, const contest_t* contest, ptrdiff_t parts
 ) noexcept nogil:
     """Bytes for one thread: indices found together, and where gradients are stored narrower than they are summed, their
-    gradients converted and the sums of a plane."""
+    gradients converted and the sums of a part of a plane."""
     cdef ptrdiff_t found = max(found_together(plan), plan.segment * plan.inner)
     cdef ptrdiff_t nbytes = round_up(found * 8, 64) + round_up(indexed_scratch(plan, contest), 64)
+    cdef ptrdiff_t size = plan.axes[cut_axis(plan)].input_size
     if leaves.sum.load != NULL:
-        nbytes += round_up((found + plane_cells(plan)) * leaves.sum.value, 64)
+        nbytes += round_up((found + plane_cells(plan) // size * ceil_divide(size, parts)) * leaves.sum.value, 64)
     return nbytes
 
 
@@ -493,19 +502,79 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
 
 cdef inline int cut_axis(const plan_t* plan) noexcept nogil:
     """The axis across which a plane is cut."""
-    return 0 if plan.axes[0].input_size > 1 else 1
+    if plan.axes[0].input_size > 1:
+        return 0
+    return 1 if plan.axes[1].input_size > 1 else 2
 
 
-cdef inline ptrdiff_t parts_of(const plan_t* plan, const int64_t* indices) noexcept nogil:
-    """Parts of a plane that are made apart, so that few planes are work for several threads.
+cdef inline ptrdiff_t parts_of(
+    const plan_t* plan, const gradient_t* leaves, const int64_t* indices
+) noexcept nogil:
+    """Parts of a plane that are made apart, so that few planes are work for several threads, and wide sums take little
+    memory.
 
-    Winners near a cut are found for both sides. Indices that are given may name any element, so that every part would
-    have to look at all of them.
+    Winners near a cut are found for both sides.
     """
     cdef const axis_t* axis = &plan.axes[cut_axis(plan)]
-    if indices != NULL or plan.outer >= MANY_PLANES:
-        return 1
-    return max(1, min(<ptrdiff_t> MANY_PLANES, axis.input_size // (4 * axis.kernel_size) // axis.dilation))
+    cdef ptrdiff_t parts = 1
+    if indices == NULL and plan.outer < MANY_PLANES and cut_axis(plan) < 2:
+        parts = max(1, min(<ptrdiff_t> MANY_PLANES, axis.input_size // (4 * axis.kernel_size) // axis.dilation))
+    if leaves.sum.load != NULL:
+        parts = max(parts, ceil_divide(plane_cells(plan) * leaves.sum.value, SUMS_BYTES))
+    return max(1, min(parts, axis.input_size))
+
+
+cdef inline ptrdiff_t stray(
+    const int64_t* index, ptrdiff_t n, int64_t first, int64_t stop, bint skip
+) noexcept nogil:
+    """Return the position of the first index outside, or -1; with `skip`, -1 is never outside."""
+    cdef ptrdiff_t x
+    cdef bint any_outside = False
+    for x in range(n):
+        any_outside |= <uint64_t> (index[x] - first) >= <uint64_t> (stop - first)
+    if any_outside:
+        for x in range(n):
+            if not first <= index[x] < stop and not (skip and index[x] == -1):
+                return x
+    return -1
+
+
+cdef inline bint has_empty_windows(const plan_t* plan) noexcept nogil:
+    return plan.axes[0].has_empty or plan.axes[1].has_empty or plan.axes[2].has_empty
+
+
+cdef ptrdiff_t check_indices(const void* job, char* _scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Look for the first index of output rows begin to end that names no element of its plane, or, with `local`, of
+    the rows of its window."""
+    cdef const scattering_t* pooling = <const scattering_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const axis_t* cut = &plan.axes[cut_axis(plan)]
+    cdef ptrdiff_t slab = plane_cells(plan) // plan.inner // cut.input_size
+    cdef ptrdiff_t width = plan.axes[2].output_size
+    cdef bint skip = has_empty_windows(plan)
+    cdef ptrdiff_t task, row, first, output, last, bad
+    cdef ptrdiff_t start = 0
+    cdef ptrdiff_t stop = cut.input_size
+    cdef window_t window
+    for task in range(begin, end):
+        row = task // plan.segments
+        first = task % plan.segments * plan.segment
+        last = min(first + plan.segment, width) - 1
+        if pooling.local:
+            output = first
+            if cut_axis(plan) < 2:
+                output = row % plan.axes[1].output_size
+                if cut_axis(plan) == 0:
+                    output = row // plan.axes[1].output_size % plan.axes[0].output_size
+            start = window_of(cut, output).first
+            window = window_of(cut, last if cut_axis(plan) == 2 else output)
+            stop = max(window.first + (window.count - 1) * cut.dilation + 1, start)
+        bad = stray(
+            pooling.indices + (row * width + first) * plan.inner, (last - first + 1) * plan.inner, start * slab,
+            stop * slab, skip)
+        if bad >= 0:
+            return (row * width + first) * plan.inner + bad
+    return -1
 
 
 cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -522,8 +591,8 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t elements = plane_cells(plan)
     cdef ptrdiff_t slab = elements // cut.input_size
-    cdef ptrdiff_t parts = parts_of(plan, pooling.indices)
-    cdef ptrdiff_t at, n, task, bad, part, first, cells, d, h, segment
+    cdef ptrdiff_t parts = pooling.parts
+    cdef ptrdiff_t at, n, task, bad, part, first, cells, d, h, segment, first_segment, stop_segment
     cdef int64_t* found = <int64_t*> scratch
     cdef char* contest_memory = scratch + round_up(plan.segment * inner * 8, 64)
     cdef char* converted = contest_memory + round_up(indexed_scratch(plan, contest), 64)
@@ -533,8 +602,9 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef const char* gradient
     cdef row_t row
     cdef holders_t depths, heights, held
-    cdef bint empty_windows = (
-        plan.axes[0].has_empty or plan.axes[1].has_empty or plan.axes[2].has_empty)
+    # Of planes in parts, indices have been checked before.
+    cdef bint checked = pooling.indices != NULL and parts == 1
+    cdef bint empty_windows = has_empty_windows(plan)
     for task in range(begin, end):
         row.outer = task // parts
         part = task % parts
@@ -543,12 +613,17 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
         depths.first = heights.first = 0
         depths.stop = plan.axes[0].output_size
         heights.stop = plan.axes[1].output_size
-        if parts > 1:
+        first_segment = 0
+        stop_segment = plan.segments
+        if parts > 1 and pooling.local:
             held = holders_of(cut, first, cells)
             if cut_axis(plan) == 0:
                 depths = held
-            else:
+            elif cut_axis(plan) == 1:
                 heights = held
+            else:
+                first_segment = held.first // plan.segment
+                stop_segment = ceil_divide(held.stop, plan.segment)
         first *= slab
         cells *= slab
         target = pooling.grad_input + (row.outer * elements + first) * size
@@ -557,7 +632,7 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
         memset(sums, 0, cells * leaves.sum.value)
         for d in range(depths.first, depths.stop):
             for h in range(heights.first, heights.stop):
-                for segment in range(plan.segments):
+                for segment in range(first_segment, stop_segment):
                     row.d, row.h, row.segment = d, h, segment
                     n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
                     if is_stopped(scratch, 4 * n if pooling.indices != NULL else steps_of(plan, n)):
@@ -573,8 +648,7 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
                         leaves.sum.load(converted, gradient, n)
                         gradient = converted
                     bad = leaves.scatter(
-                        sums, gradient, index, n, inner, inner, first // inner, cells // inner,
-                        pooling.indices != NULL, empty_windows)
+                        sums, gradient, index, n, inner, inner, first // inner, cells // inner, checked, empty_windows)
                     if bad >= 0:
                         return at + bad
         if leaves.sum.load != NULL:
@@ -590,13 +664,18 @@ cdef inline ptrdiff_t scatter_long_scratch(
     cdef ptrdiff_t nbytes = round_up(found_cells(plan, sizes) * 8, 64) + round_up(
         long_scratch(plan, contest, sizes), 64)
     nbytes += round_up(sizes.together * sizes.channels * leaves.sum.value, 64)
-    if leaves.sum.load != NULL:
-        nbytes += plane_cells(plan) * (sizes.rows if sizes.one_axis else 1) * leaves.sum.value
+    cdef ptrdiff_t size = plan.axes[cut_axis(plan)].input_size
+    if leaves.sum.load != NULL and sizes.one_axis:
+        nbytes += plane_cells(plan) * sizes.rows * leaves.sum.value
+    elif leaves.sum.load != NULL:
+        nbytes += plane_cells(plan) // size * ceil_divide(size, parts_of(plan, leaves, NULL)) * leaves.sum.value
     return nbytes
 
 
-cdef inline ptrdiff_t scatter_long_tasks(const plan_t* plan, const long_t* sizes) noexcept nogil:
-    return ceil_divide(plan.outer, sizes.rows) if sizes.one_axis else plan.outer * parts_of(plan, NULL)
+cdef inline ptrdiff_t scatter_long_tasks(
+    const plan_t* plan, const gradient_t* leaves, const long_t* sizes
+) noexcept nogil:
+    return ceil_divide(plan.outer, sizes.rows) if sizes.one_axis else plan.outer * parts_of(plan, leaves, NULL)
 
 
 cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -612,7 +691,7 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t elements = plane_cells(plan)
     cdef ptrdiff_t slab = elements // cut.input_size
-    cdef ptrdiff_t parts = 1 if sizes.one_axis else parts_of(plan, NULL)
+    cdef ptrdiff_t parts = 1 if sizes.one_axis else parts_of(plan, leaves, NULL)
     cdef int64_t* found = <int64_t*> scratch
     cdef char* memory = scratch + round_up(found_cells(plan, &sizes) * 8, 64)
     cdef char* converted = memory + round_up(long_scratch(plan, pooling.contest, &sizes), 64)
@@ -658,13 +737,13 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
                 while tile.row < heights.stop:
                     tile.rows = min(sizes.outputs[1], heights.stop - tile.row)
                     rows = outers if sizes.one_axis else tile.depths * tile.rows
+                    if is_stopped(scratch, 32 * rows * out_row * tile.channels):
+                        return -1
                     column = 0
                     while column < out_row:
                         columns = min(sizes.together, out_row - column)
                         # All tiles of a row, or one tile of a longer row.
                         for x in range(column // sizes.outputs[2], ceil_divide(column + columns, sizes.outputs[2])):
-                            if is_stopped(scratch, 16 * long_cells(&sizes)):
-                                return -1
                             cut_tile(&search, channel, x)
                             search.sink.of_cell = tile.channels
                             search.sink.of_row = columns * tile.channels

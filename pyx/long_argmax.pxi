@@ -699,6 +699,12 @@ cdef inline void cut_tile(search_t* search, ptrdiff_t channel, ptrdiff_t column)
     tile.columns = min(search.sizes.outputs[2], plan.axes[2].output_size - tile.column)
 
 
+cdef inline ptrdiff_t found_cells(const plan_t* plan, const long_t* sizes) noexcept nogil:
+    """Most indices that a gradient finds in one go."""
+    return sizes.together * sizes.channels * (
+        sizes.rows if sizes.one_axis else sizes.outputs[0] * sizes.outputs[1])
+
+
 cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Make tiles begin to end, with their indices."""
     cdef const indexed_t* pooling = <const indexed_t*> job
@@ -717,7 +723,7 @@ cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     search.sink.of_row = plan.axes[2].output_size * plan.inner
     search.sink.of_depth = in_depth
     for task in range(begin, end):
-        if is_stopped(scratch, 16 * long_cells(&sizes)):
+        if is_stopped(scratch, 32 * found_cells(plan, &sizes)):
             return -1
         rest = task
         channel = rest % sizes.chunks
@@ -743,9 +749,3 @@ cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptr
         else:
             find_tile(&search)
     return -1
-
-
-cdef inline ptrdiff_t found_cells(const plan_t* plan, const long_t* sizes) noexcept nogil:
-    """Most indices that a gradient finds in one go."""
-    return sizes.together * sizes.channels * (
-        sizes.rows if sizes.one_axis else sizes.outputs[0] * sizes.outputs[1])

@@ -244,6 +244,27 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
     return planes
 
 
+cdef inline ptrdiff_t tree_depth(ptrdiff_t taps) noexcept:
+    """Roundings of `across`: groups of four, added one by one; three make no full tree."""
+    return taps - 1 if taps < 4 else ceil_divide(taps, 4) + 1
+
+
+cdef ptrdiff_t most_holders(const axis_t* axis) noexcept:
+    """Windows that hold the same input cell, at most."""
+    cdef ptrdiff_t most = 1
+    cdef ptrdiff_t step = axis.stride
+    cdef ptrdiff_t other = axis.dilation
+    cdef ptrdiff_t cell
+    if axis.adaptive:
+        for cell in range(axis.input_size):
+            most = max(most, axis.covering_count[cell])
+        return most
+    # Taps that fall on one cell lie a multiple of this apart.
+    while other:
+        step, other = other, step % other
+    return max(1, min(ceil_divide(axis.kernel_size, axis.stride // step), axis.output_size))
+
+
 cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
     """Lay out the pieces of planes; `stacked` is 0 where outputs are better made row by row."""
     cdef const axis_t* height = &plan.axes[1]
@@ -444,9 +465,28 @@ cdef class Plan:
                 else:
                     depth += BLOCK // LANES + 8 + taps // BLOCK
             else:
-                # `across`: groups of four, added one by one; three make no full tree. A ladder has no longer way.
-                depth += taps - 1 if taps < 4 else ceil_divide(taps, 4) + 1
+                # A ladder has no longer way.
+                depth += tree_depth(taps)
         return depth
+
+    @property
+    def overlaps(self):
+        """Windows that hold the same input cell, at most."""
+        cdef ptrdiff_t most = 1
+        cdef int i
+        for i in range(3):
+            most *= most_holders(&self.plan.axes[i])
+        return most
+
+    @property
+    def spreading_depth(self):
+        """Roundings on the longest way from a gradient to the sum of an input cell, in the order of `spread_rows` or
+        `spread_planes`."""
+        cdef ptrdiff_t rows = most_holders(&self.plan.axes[1])
+        cdef ptrdiff_t columns = most_holders(&self.plan.axes[2])
+        if self.plan.sheaf.stacked:
+            return 1 + tree_depth(rows) + tree_depth(columns)
+        return 1 + (most_holders(&self.plan.axes[0]) * rows - 1) + (columns - 1)
 
 
 cdef struct row_t:
