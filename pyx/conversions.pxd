@@ -5,11 +5,11 @@ Half-precision values are compared as 16-bit keys that order as they do, and sum
 many bits as cannot overflow.
 """
 
-from libc.math cimport floor, floorf, rint, rintf, trunc, truncf
+from libc.math cimport fabs, floor, floorf, rint, rintf, trunc, truncf
 from reducers cimport highest
 from types cimport (
-    bfloat16_t, float16_t, int16_t, int32_t, int64_t, int128_t, integer_t, real_t, stored_t, sum_t, uint16_t, uint32_t,
-    wide_t,
+    bfloat16_t, float16_t, int16_t, int32_t, int64_t, int128_t, integer_t, pair, pair_t, real_t, stored_t, sum_t,
+    uint16_t, uint32_t, wide_t,
 )
 
 cdef extern from *:
@@ -173,7 +173,11 @@ cdef inline void key_to_half(uint16_t* dst, const int16_t* src, ptrdiff_t n) noe
 
 cdef inline wide_t widened(stored_t v, wide_t* kind) noexcept nogil:
     """Convert a stored element to what sums of it are made in; every one of its values has an equal there."""
-    if stored_t is float16_t:
+    cdef double number
+    if wide_t is pair_t:
+        number = widened(v, &number)
+        return pair(number if number == number else 0, 0 if number == number else 1)
+    elif stored_t is float16_t:
         return <wide_t> as_single(v)
     elif stored_t is bfloat16_t:
         return <wide_t> as_float(<uint32_t> v.bits << 16)
@@ -205,6 +209,23 @@ cdef inline void float_to_bfloat16(bfloat16_t* dst, const float* src, ptrdiff_t 
         bits = as_bits(src[x])
         rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
         dst[x].bits = <uint16_t> ((bits >> 16) | 0x40 if (bits & 0x7fffffff) > 0x7f800000 else rounded)
+
+
+cdef inline void double_to_odd(float* dst, const double* src, ptrdiff_t n) noexcept nogil:
+    """Narrow what is going to be rounded once more.
+
+    What float cannot hold becomes the one of its two neighbours that ends in a 1, which keeps for the second rounding
+    on which side of a tie it lies.
+    """
+    cdef ptrdiff_t x
+    cdef float near
+    cdef uint32_t bits
+    for x in range(n):
+        near = <float> src[x]
+        bits = as_bits(near)
+        if near != src[x] and src[x] == src[x] and not bits & 1:
+            bits = bits + 1 if fabs(near) < fabs(src[x]) else bits - 1
+        dst[x] = as_float(bits)
 
 
 cdef inline void saturate(integer_t* dst, const sum_t* src, ptrdiff_t n, integer_t low, integer_t high) noexcept nogil:

@@ -76,6 +76,8 @@ cdef struct plan_t:
     # Whether every window has the same divisor, and which.
     bint uniform
     double divisor
+    # Divisor of sums that leave NaN out; NaN for the numbers that they hold. The divisors above count elements then.
+    double number_divisor
     planes_t planes
     pieces_t pieces
     sheaf_t sheaf
@@ -152,6 +154,8 @@ cdef enum:
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
     SHEAF_CELLS = 1 << 16
     MANY_PLANES = 8
+    # Cells of a row beyond which adaptive windows are made in shorter segments.
+    MOST_SPAN = 1 << 14
     # At most one window of so many may look beyond the ends of a row, where windows slide along whole stacks.
     FLAT_SHARE = 3
 
@@ -318,6 +322,18 @@ cdef sheaf_t lay_sheaf(const plan_t* plan) noexcept:
     return sheaf
 
 
+cdef ptrdiff_t adaptive_span(const plan_t* plan) noexcept:
+    """Most cells from the first of a segment to its last."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t span = 1
+    cdef ptrdiff_t output
+    cdef window_t window
+    for output in range(0, axis.output_size, plan.segment):
+        window = window_of(axis, min(output + plan.segment, axis.output_size) - 1)
+        span = max(span, window.first + window.count - window_of(axis, output).first)
+    return span
+
+
 @cython.final
 cdef class Plan:
     """The loops of one pooling call: made by pooling/plan.py, read by every kernel.
@@ -333,6 +349,8 @@ cdef class Plan:
         Whether sums are divided.
     divisor_override : float
         Divisor of every window; NaN for the counts in the tables.
+    number_divisor : float
+        Divisor of sums that leave NaN out, if it is not the count of the numbers.
     """
 
     cdef plan_t plan
@@ -340,7 +358,7 @@ cdef class Plan:
     # Elements of input and output: what the buffers of a call must hold.
     cdef ptrdiff_t read, written
 
-    def __cinit__(self, outer, inner, axes, bint average=False, double divisor_override=NAN):
+    def __cinit__(self, outer, inner, axes, bint average=False, double divisor_override=NAN, double number_divisor=NAN):
         cdef plan_t* plan = &self.plan
         cdef axis_t* axis
         cdef axis_t* height
@@ -351,6 +369,7 @@ cdef class Plan:
         plan.inner = inner
         plan.average = average
         plan.divisor_override = divisor_override
+        plan.number_divisor = number_divisor
         plan.uniform = True
         plan.taps = 1
         self.tables = tuple(axes)
@@ -412,7 +431,11 @@ cdef class Plan:
         plan.segments = ceil_divide(axis.output_size, plan.segment)
         plan.span = (plan.segment - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
         if axis.adaptive:
-            plan.span = axis.input_size
+            plan.span = adaptive_span(plan)
+            while plan.segment > 1 and plan.span * max(1, plan.inner) > MOST_SPAN:
+                plan.segment = ceil_divide(plan.segment, 2)
+                plan.segments = ceil_divide(axis.output_size, plan.segment)
+                plan.span = adaptive_span(plan)
         if not climbs_rows(plan):
             plan.band = max(1, min(BAND_CELLS // max(1, plan.span * plan.inner), plan.axes[1].output_size))
         plan.band = max(1, plan.band)
@@ -446,6 +469,10 @@ cdef class Plan:
             else:
                 # `across`: groups of four, added one by one; three make no full tree. A ladder has no longer way.
                 depth += taps - 1 if taps < 4 else ceil_divide(taps, 4) + 1
+        if arrange(&self.plan, &LEAVES[4][FLOAT32]).work == forward_cores:
+            # Groups are added one by one, on both sides of the core.
+            for i in range(1, 3):
+                depth += min(2 * self.plan.axes[i].kernel_size, 2048)
         return depth
 
 
