@@ -34,6 +34,7 @@ __all__ = [
     "in_other_layout",
     "pool",
     "resolve",
+    "sum_kind",
     "warn_of_columns",
 ]
 
@@ -42,7 +43,16 @@ REMEMBERED = 4096
 """Call signatures to remember; the tables of one take a few hundred bytes."""
 INDEX = np.dtype(np.int64)
 EXACT_ROUNDINGS = 8
-"""Roundings that keep a float32 mean of positive data within 4 units of 2**-23; beyond them sums are float64."""
+"""Roundings that keep a float32 sum within 4 units of 2**-23 of the sum of magnitudes; beyond them it is float64."""
+HALF_ROUNDINGS = 512
+"""Roundings to float32 that do not matter where the result is rounded to half precision; beyond them as well."""
+
+
+def sum_kind(dtype: np.dtype[Any], roundings: int, *, exact: bool = True) -> int:
+    """Return what kernels call the dtype with the rows that sums with so many roundings, of exact values, need."""
+    most = {"float16": HALF_ROUNDINGS, "bfloat16": HALF_ROUNDINGS, "float32": EXACT_ROUNDINGS if exact else 0}
+    wide = "->float64" if roundings > most.get(dtype.name, roundings) else ""
+    return int(kernels.KINDS[dtype.name + wide])
 
 
 DIVIDED_BYTES = 1 << 20
@@ -70,8 +80,10 @@ class MeanGradient(NamedTuple):
     gathers: bool
     divides: kernels.Plan | None = None
 
-    def spread(self, kind: int, source: AnyArray, result: AnyArray, threads: int) -> None:
-        """Run the loops."""
+    def spread(self, source: AnyArray, result: AnyArray, threads: int, *, exact: bool) -> None:
+        """Run the loops, with rows as wide as their roundings ask for; `exact` are divisors that float32 holds."""
+        roundings = self.plan.summation_depth if self.gathers else self.plan.spreading_depth
+        kind = sum_kind(result.dtype, roundings + (self.divides is not None), exact=exact)
         if self.gathers:
             kernels.forward(self.plan, kernels.REDUCERS["total"], kind, source, result, threads)
         else:
@@ -187,7 +199,7 @@ class Call:
             divided = np.empty(source.shape, self.dtype)
             kernels.divide_by_place(gradient.divides, kernels.KINDS[self.dtype.name], source, divided, threads)
             source = divided
-        gradient.spread(self.gradient_kind, source, result, threads)
+        gradient.spread(source, result, threads, exact=_is_float32(self.mean_layout.divisor))
 
     def _spread_over_numbers(self, gradient: MeanGradient, source: AnyArray, array: AnyArray, result: AnyArray) -> None:
         """Spread the gradients of some maps over what is no NaN in them."""
@@ -203,7 +215,7 @@ class Call:
             with np.errstate(all="ignore"):
                 source = np.divide(source, counts, out=counts)
         spread = result if result.dtype == wide else np.empty(result.shape, wide)
-        gradient.spread(self.gradient_kind, source, spread, threads)
+        gradient.spread(source, spread, threads, exact=_is_float32(self.mean_layout.divisor))
         spread[values != values] = 0
         if spread is not result:
             with np.errstate(all="ignore"):
@@ -472,31 +484,36 @@ def _resolve(
         divisor_override=None if ignores else divisor,
         number_divisor=divisor if ignores else None,
     )
-    kind = dtype.name
     if average and divisor is None and dtype.kind in "iu":
         _refuse_empty_means(function, axes, count_include_pad)
+    kind = kernels.KINDS[dtype.name]
+    index_plan = plan if average else lay_out(planned, outer, inner, keep_axes=True)
     # Sums that leave NaN out are float64 in any case.
-    if average and dtype.name == "float32" and not ignores:
-        exact_divisor = divisor is None or float(np.float32(divisor)) == divisor
-        if plan.summation_depth > EXACT_ROUNDINGS or not exact_divisor:
-            kind = "float32->float64"
+    if average and not ignores:
+        kind = sum_kind(dtype, plan.summation_depth, exact=_is_float32(divisor))
     itemsize = dtype.itemsize
     return Call(
         function=function,
         operator=name,
         reducer=kernels.REDUCERS[reducer],
-        kind=kernels.KINDS[kind],
-        gradient_kind=kernels.KINDS["float32->float64" if ignores and dtype.name != "float64" else kind],
+        kind=kind,
+        # That of a mean is known when its gradient is planned.
+        gradient_kind=kind if average else sum_kind(dtype, index_plan.overlaps - 1),
         dtype=dtype,
         input_shape=shape,
         output_shape=output_shape,
         axes=axes,
         plan=plan,
-        index_plan=plan if average else lay_out(planned, outer, inner, keep_axes=True),
+        index_plan=index_plan,
         rounding=_rounding(function, rounding),
         nbytes=(math.prod(shape) + math.prod(output_shape)) * itemsize,
         mean_layout=MeanLayout(planned, outer, inner, count_include_pad, divisor, ignores),
     )
+
+
+def _is_float32(divisor: float | None) -> bool:
+    """Whether float32 holds a divisor; the counts of windows that are summed in it are small."""
+    return divisor is None or float(np.float32(divisor)) == divisor
 
 
 def _reducer(function: str, reducer: str, nan: Any) -> str:

@@ -598,7 +598,7 @@ def avg_pool1d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum
+    AveragePool-22. A float32 mean is within 4 units of 2**-23 times the mean of the magnitudes, for any window; a sum
     beyond the largest float32 is inf.
 
     Examples
@@ -670,7 +670,7 @@ def avg_pool2d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum
+    AveragePool-22. A float32 mean is within 4 units of 2**-23 times the mean of the magnitudes, for any window; a sum
     beyond the largest float32 is inf.
 
     Examples
@@ -744,7 +744,7 @@ def avg_pool3d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum
+    AveragePool-22. A float32 mean is within 4 units of 2**-23 times the mean of the magnitudes, for any window; a sum
     beyond the largest float32 is inf.
 
     Examples

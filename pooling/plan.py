@@ -33,7 +33,7 @@ def _table(axis: Axis, count_include_pad: bool) -> tuple[Any, ...]:
         border.first,
         border.count,
         border.divisor,
-        axis.covering() if axis.adaptive else None,
+        axis.adaptive,
     )
 
 

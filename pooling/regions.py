@@ -56,9 +56,9 @@ class _Regions:
 
     @property
     def kind(self) -> int:
-        """What kernels call the dtype; float32 is worked on as double."""
+        """What kernels call the dtype; narrower ones are worked on as double."""
         name = self.input.dtype.name
-        return int(kernels.KINDS["float32->float64" if name == "float32" else name])
+        return int(kernels.KINDS[name if name == "float64" else f"{name}->float64"])
 
     def refuse(self, bad: NDArray[np.bool_], rule: str) -> None:
         """Refuse the first region of those that are bad."""

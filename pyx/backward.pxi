@@ -38,6 +38,14 @@ cdef struct scattering_t:
     const int64_t* indices
     const char* grad_output
     char* grad_input
+    # Planes are made in so many parts; whether indices that are given lie in the rows of their windows.
+    ptrdiff_t parts
+    bint local
+
+
+cdef enum:
+    # Sums that are wider than the array are made of so many bytes at a time.
+    SUMS_BYTES = 1 << 20
 
 
 cdef struct quotients_t:
@@ -59,8 +67,10 @@ cdef inline holders_t holders_of(const axis_t* axis, ptrdiff_t cell, ptrdiff_t c
     cdef holders_t holders
     cdef ptrdiff_t last = cell + cells - 1
     if axis.adaptive:
-        holders.first = axis.covering_first[cell]
-        holders.stop = axis.covering_first[last] + axis.covering_count[last]
+        # From floor(cell * O / I) to ceil((last + 1) * O / I), as windows lie over cells.
+        holders.first = <ptrdiff_t> (<int128_t> cell * axis.output_size // axis.input_size)
+        holders.stop = <ptrdiff_t> (
+            (<int128_t> (last + 1) * axis.output_size + axis.input_size - 1) // axis.input_size)
     else:
         holders.first = max(
             ceil_divide(cell + axis.pad_begin - (axis.kernel_size - 1) * axis.dilation, axis.stride), 0)
@@ -383,8 +393,10 @@ cdef ptrdiff_t spread_long_tiles(const void* job, char* scratch, ptrdiff_t begin
     for row in range(begin, end):
         plane = row // height.output_size * plan.axes[0].kernel_size
         h = row % height.output_size * height.kernel_size
-        for x in range(0, width.output_size, together):
-            for c in range(0, inner, slice):
+        x = 0
+        while x < width.output_size:
+            c = 0
+            while c < inner:
                 count = min(together, width.output_size - x)
                 values = count if inner == 1 else min(slice, inner - c)
                 line = pooling.grad_output + ((row * width.output_size + x) * inner + c) * storage
@@ -417,6 +429,8 @@ cdef ptrdiff_t spread_long_tiles(const void* job, char* scratch, ptrdiff_t begin
                             piece = min(n, count * taps - k)
                             memcpy(out + k * storage, line, piece * storage)
                             k += piece
+                c += slice
+            x += together
     return -1
 
 
@@ -498,14 +512,15 @@ cdef inline ptrdiff_t found_together(const plan_t* plan) noexcept nogil:
 
 
 cdef inline ptrdiff_t scatter_scratch(
-    const plan_t* plan, const gradient_t* leaves, const contest_t* contest
+    const plan_t* plan, const gradient_t* leaves, const contest_t* contest, ptrdiff_t parts
 ) noexcept nogil:
     """Bytes for one thread: indices found together, and where gradients are stored narrower than they are summed, their
-    gradients converted and the sums of a plane."""
+    gradients converted and the sums of a part of a plane."""
     cdef ptrdiff_t found = max(found_together(plan), plan.segment * plan.inner)
     cdef ptrdiff_t nbytes = round_up(found * 8, 64) + round_up(indexed_scratch(plan, contest), 64)
+    cdef ptrdiff_t size = plan.axes[cut_axis(plan)].input_size
     if leaves.sum.load != NULL:
-        nbytes += round_up((found + plane_cells(plan)) * leaves.sum.value, 64)
+        nbytes += round_up((found + plane_cells(plan) // size * ceil_divide(size, parts)) * leaves.sum.value, 64)
     return nbytes
 
 
@@ -559,19 +574,79 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
 
 cdef inline int cut_axis(const plan_t* plan) noexcept nogil:
     """The axis across which a plane is cut."""
-    return 0 if plan.axes[0].input_size > 1 else 1
+    if plan.axes[0].input_size > 1:
+        return 0
+    return 1 if plan.axes[1].input_size > 1 else 2
 
 
-cdef inline ptrdiff_t parts_of(const plan_t* plan, const int64_t* indices) noexcept nogil:
-    """Parts of a plane that are made apart, so that few planes are work for several threads.
+cdef inline ptrdiff_t parts_of(
+    const plan_t* plan, const gradient_t* leaves, const int64_t* indices
+) noexcept nogil:
+    """Parts of a plane that are made apart, so that few planes are work for several threads, and wide sums take little
+    memory.
 
-    Winners near a cut are found for both sides. Indices that are given may name any element, so that every part would
-    have to look at all of them.
+    Winners near a cut are found for both sides.
     """
     cdef const axis_t* axis = &plan.axes[cut_axis(plan)]
-    if indices != NULL or plan.outer >= MANY_PLANES:
-        return 1
-    return max(1, min(<ptrdiff_t> MANY_PLANES, axis.input_size // (4 * axis.kernel_size) // axis.dilation))
+    cdef ptrdiff_t parts = 1
+    if indices == NULL and plan.outer < MANY_PLANES and cut_axis(plan) < 2:
+        parts = max(1, min(<ptrdiff_t> MANY_PLANES, axis.input_size // (4 * axis.kernel_size) // axis.dilation))
+    if leaves.sum.load != NULL:
+        parts = max(parts, ceil_divide(plane_cells(plan) * leaves.sum.value, SUMS_BYTES))
+    return max(1, min(parts, axis.input_size))
+
+
+cdef inline ptrdiff_t stray(
+    const int64_t* index, ptrdiff_t n, int64_t first, int64_t stop, bint skip
+) noexcept nogil:
+    """Return the position of the first index outside, or -1; with `skip`, -1 is never outside."""
+    cdef ptrdiff_t x
+    cdef bint any_outside = False
+    for x in range(n):
+        any_outside |= <uint64_t> (index[x] - first) >= <uint64_t> (stop - first)
+    if any_outside:
+        for x in range(n):
+            if not first <= index[x] < stop and not (skip and index[x] == -1):
+                return x
+    return -1
+
+
+cdef inline bint has_empty_windows(const plan_t* plan) noexcept nogil:
+    return plan.axes[0].has_empty or plan.axes[1].has_empty or plan.axes[2].has_empty
+
+
+cdef ptrdiff_t check_indices(const void* job, char* _scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Look for the first index of output rows begin to end that names no element of its plane, or, with `local`, of
+    the rows of its window."""
+    cdef const scattering_t* pooling = <const scattering_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const axis_t* cut = &plan.axes[cut_axis(plan)]
+    cdef ptrdiff_t slab = plane_cells(plan) // plan.inner // cut.input_size
+    cdef ptrdiff_t width = plan.axes[2].output_size
+    cdef bint skip = has_empty_windows(plan)
+    cdef ptrdiff_t task, row, first, output, last, bad
+    cdef ptrdiff_t start = 0
+    cdef ptrdiff_t stop = cut.input_size
+    cdef window_t window
+    for task in range(begin, end):
+        row = task // plan.segments
+        first = task % plan.segments * plan.segment
+        last = min(first + plan.segment, width) - 1
+        if pooling.local:
+            output = first
+            if cut_axis(plan) < 2:
+                output = row % plan.axes[1].output_size
+                if cut_axis(plan) == 0:
+                    output = row // plan.axes[1].output_size % plan.axes[0].output_size
+            start = window_of(cut, output).first
+            window = window_of(cut, last if cut_axis(plan) == 2 else output)
+            stop = max(window.first + (window.count - 1) * cut.dilation + 1, start)
+        bad = stray(
+            pooling.indices + (row * width + first) * plan.inner, (last - first + 1) * plan.inner, start * slab,
+            stop * slab, skip)
+        if bad >= 0:
+            return (row * width + first) * plan.inner + bad
+    return -1
 
 
 cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -588,8 +663,8 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t elements = plane_cells(plan)
     cdef ptrdiff_t slab = elements // cut.input_size
-    cdef ptrdiff_t parts = parts_of(plan, pooling.indices)
-    cdef ptrdiff_t at, n, task, bad, part, first, cells, d, h, segment
+    cdef ptrdiff_t parts = pooling.parts
+    cdef ptrdiff_t at, n, task, bad, part, first, cells, d, h, segment, first_segment, stop_segment
     cdef int64_t* found = <int64_t*> scratch
     cdef char* contest_memory = scratch + round_up(plan.segment * inner * 8, 64)
     cdef char* converted = contest_memory + round_up(indexed_scratch(plan, contest), 64)
@@ -599,8 +674,9 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef const char* gradient
     cdef row_t row
     cdef holders_t depths, heights, held
-    cdef bint empty_windows = (
-        plan.axes[0].has_empty or plan.axes[1].has_empty or plan.axes[2].has_empty)
+    # Of planes in parts, indices have been checked before.
+    cdef bint checked = pooling.indices != NULL and parts == 1
+    cdef bint empty_windows = has_empty_windows(plan)
     for task in range(begin, end):
         row.outer = task // parts
         part = task % parts
@@ -609,12 +685,17 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
         depths.first = heights.first = 0
         depths.stop = plan.axes[0].output_size
         heights.stop = plan.axes[1].output_size
-        if parts > 1:
+        first_segment = 0
+        stop_segment = plan.segments
+        if parts > 1 and pooling.local:
             held = holders_of(cut, first, cells)
             if cut_axis(plan) == 0:
                 depths = held
-            else:
+            elif cut_axis(plan) == 1:
                 heights = held
+            else:
+                first_segment = held.first // plan.segment
+                stop_segment = ceil_divide(held.stop, plan.segment)
         first *= slab
         cells *= slab
         target = pooling.grad_input + (row.outer * elements + first) * size
@@ -623,7 +704,7 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
         memset(sums, 0, cells * leaves.sum.value)
         for d in range(depths.first, depths.stop):
             for h in range(heights.first, heights.stop):
-                for segment in range(plan.segments):
+                for segment in range(first_segment, stop_segment):
                     row.d, row.h, row.segment = d, h, segment
                     n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
                     at = output_offset(plan, &row)
@@ -637,8 +718,7 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
                         leaves.sum.load(converted, gradient, n)
                         gradient = converted
                     bad = leaves.scatter(
-                        sums, gradient, index, n, inner, first // inner, cells // inner, pooling.indices != NULL,
-                        empty_windows)
+                        sums, gradient, index, n, inner, first // inner, cells // inner, checked, empty_windows)
                     if bad >= 0:
                         return at + bad
         if leaves.sum.load != NULL:

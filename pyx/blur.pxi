@@ -28,29 +28,6 @@ cdef void store_double(double* dst, const double* src, ptrdiff_t n) noexcept nog
     memcpy(dst, src, n * sizeof(double))
 
 
-cdef void store_half(char* dst, const double* src, ptrdiff_t n, bint brain) noexcept nogil:
-    cdef float odd[64]
-    cdef ptrdiff_t some
-    while n > 0:
-        some = min(n, 64)
-        double_to_odd(odd, src, some)
-        if brain:
-            float_to_bfloat16(<bfloat16_t*> dst, odd, some)
-        else:
-            float_to_float16(<float16_t*> dst, odd, some)
-        dst += 2 * some
-        src += some
-        n -= some
-
-
-cdef void store_float16(char* dst, const double* src, ptrdiff_t n) noexcept nogil:
-    store_half(dst, src, n, False)
-
-
-cdef void store_bfloat16(char* dst, const double* src, ptrdiff_t n) noexcept nogil:
-    store_half(dst, src, n, True)
-
-
 cdef struct extent_t:
     ptrdiff_t first, count
 
@@ -165,10 +142,10 @@ def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, 
     job.size = 2 if kind == FLOAT16 or kind == BFLOAT16 else 4 if kind == FLOAT32 else 8
     if kind == FLOAT16:
         job.load = <convert_fn> widen[double, float16_t]
-        job.store = <convert_fn> store_float16
+        job.store = <convert_fn> double_to_float16
     elif kind == BFLOAT16:
         job.load = <convert_fn> widen[double, bfloat16_t]
-        job.store = <convert_fn> store_bfloat16
+        job.store = <convert_fn> double_to_bfloat16
     elif kind == FLOAT32:
         job.load = <convert_fn> widen[double, float]
         job.store = <convert_fn> narrow_double
@@ -209,8 +186,12 @@ def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, 
     job.segment = max(1, min(job.segment, job.outputs[1]))
     job.segments = ceil_divide(job.outputs[1], job.segment)
     job.span = 1
-    for o in range(0, job.outputs[1], job.segment):
+    o = 0
+    while o < job.outputs[1]:
         job.span = max(job.span, cells_read(&job, o, min(job.segment, job.outputs[1] - o)).count)
+        o += job.segment
+    job.src = source.data
+    job.dst = target.data
     share(
         blur_rows, &job, outer * job.outputs[0] * job.segments * job.slices,
         (2 * job.span + job.segment) * job.slice * sizeof(double), threads)

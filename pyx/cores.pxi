@@ -109,14 +109,8 @@ cdef inline ptrdiff_t cores_scratch(const plan_t* plan, const leaves_t* leaves) 
 
 
 cdef inline bint needs_cores(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
-    """Whether windows are made so: the answer must not depend on threads, since sums do depend on it.
-
-    A sum of halves is made in float, where a column of many rows would have as many roundings.
-    """
-    if forward_scratch(plan, leaves) > WORKING_BYTES:
-        return True
-    return leaves.storage == 2 and leaves.load != NULL and not leaves.overlaps and leaves.value == sizeof(float) and (
-        plan.axes[1].kernel_size > 4 * CORE_ROWS)
+    """Whether windows are made so: the answer must not depend on threads, since sums do depend on it."""
+    return forward_scratch(plan, leaves) > WORKING_BYTES
 
 
 cdef ptrdiff_t share_core(

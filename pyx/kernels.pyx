@@ -17,7 +17,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from conversions cimport (
     BFLOAT16_INFINITY, FLOAT16_INFINITY, FLOOR, HALF_EVEN, HALF_UP, NAN_ABOVE, NAN_BELOW, TRUNC, divide_integers,
-    divide_integers_each, double_to_odd, float_to_bfloat16, float_to_float16, half_to_key, key_to_half, saturate,
+    divide_integers_each, float_to_bfloat16, float_to_float16, half_to_key, key_to_half, round_to_odd, saturate,
 )
 from reducers cimport (
     greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
@@ -287,6 +287,7 @@ def scatter_backward(
     cdef scattering_t job
     if leaves.scatter == NULL or contest.contend == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
+    cdef ptrdiff_t fault
     cdef Buffer source, index
     cdef Buffer gradient = Buffer(grad_output, plan.written * leaves.sum.storage)
     cdef Buffer target = Buffer(grad_input, plan.read * leaves.sum.storage, True)
@@ -307,9 +308,21 @@ def scatter_backward(
     job.contest = &contest
     job.grad_output = gradient.data
     job.grad_input = target.data
+    job.parts = parts_of(&plan.plan, &leaves, job.indices)
+    job.local = True
     cdef work_fn work = scatter_planes
-    cdef ptrdiff_t tasks = plan.plan.outer * parts_of(&plan.plan, job.indices)
-    if indices is None and plan.plan.pieces.stacked and plan.plan.outer > 1:
+    cdef bint small = leaves.sum.load == NULL or plane_cells(&plan.plan) * leaves.sum.value <= SUMS_BYTES
+    cdef ptrdiff_t rows
+    if indices is None and plan.plan.pieces.stacked and plan.plan.outer > 1 and small:
         work = scatter_stacks
-        tasks = plan.plan.outer
-    return share(work, &job, tasks, scatter_scratch(&plan.plan, &leaves, &contest), threads)
+        job.parts = 1
+    elif indices is not None and job.parts > 1:
+        # Each part reads the indices of windows that reach it; should others name it as well, all of them.
+        rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner) * plan.plan.segments
+        job.local = share(check_indices, &job, rows, 0, threads) < 0
+        if not job.local:
+            fault = share(check_indices, &job, rows, 0, threads)
+            if fault >= 0:
+                return fault
+    return share(
+        work, &job, plan.plan.outer * job.parts, scatter_scratch(&plan.plan, &leaves, &contest, job.parts), threads)

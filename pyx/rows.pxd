@@ -588,6 +588,11 @@ cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil
         for x in range(n):
             v = row[x] * reciprocal
             row[x] = v if v == v else <real_t> NAN
+    elif real_t is float and <double> d != divisor:
+        # Half precision: the divisor of a user's own, which may be 0 or infinite as float.
+        for x in range(n):
+            v = <real_t> (<double> row[x] / divisor)
+            row[x] = v if v == v else <real_t> NAN
     else:
         for x in range(n):
             v = row[x] / d

@@ -9,13 +9,15 @@ REDUCERS = {
 ROUNDINGS = {"half_even": 0, "half_up": 1, "floor": 2, "trunc": 3}
 
 cdef enum:
-    # Dtype of the arrays; what rows hold follows from it, but for float32 sums, which may also be double.
-    INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT16, BFLOAT16, FLOAT32, FLOAT64, FLOAT32_AS_64, KINDS_
+    # Dtype of the arrays; what rows hold follows from it, but for sums of narrow floats, which may also be double.
+    INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT16, BFLOAT16, FLOAT32, FLOAT64, FLOAT16_AS_64,
+    BFLOAT16_AS_64, FLOAT32_AS_64, KINDS_
 
 KINDS = {
     "int8": INT8, "int16": INT16, "int32": INT32, "int64": INT64,
     "uint8": UINT8, "uint16": UINT16, "uint32": UINT32, "uint64": UINT64, "bool": UINT8,
-    "float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32, "float64": FLOAT64, "float32->float64": FLOAT32_AS_64,
+    "float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32, "float64": FLOAT64,
+    "float16->float64": FLOAT16_AS_64, "bfloat16->float64": BFLOAT16_AS_64, "float32->float64": FLOAT32_AS_64,
 }
 
 cdef leaves_t LEAVES[7][KINDS_]
@@ -110,30 +112,42 @@ cdef void store_numbers(real_t* dst, const pair_t* src, ptrdiff_t n) noexcept no
         dst[x] = <real_t> parts[2 * x]
 
 
-cdef void store_half_numbers(char* dst, const pair_t* src, ptrdiff_t n, bint brain) noexcept nogil:
-    cdef double numbers[64]
+cdef void double_to_float16(float16_t* dst, const double* src, ptrdiff_t n) noexcept nogil:
     cdef float odd[64]
-    cdef ptrdiff_t x, some
-    while n > 0:
-        some = min(n, 64)
-        for x in range(some):
-            numbers[x] = (<const double*> src)[2 * x]
-        double_to_odd(odd, numbers, some)
-        if brain:
-            float_to_bfloat16(<bfloat16_t*> dst, odd, some)
-        else:
-            float_to_float16(<float16_t*> dst, odd, some)
-        dst += 2 * some
-        src += some
-        n -= some
+    cdef ptrdiff_t x
+    cdef ptrdiff_t count
+    for x in range(0, n, 64):
+        count = min(n - x, 64)
+        round_to_odd(odd, src + x, count)
+        float_to_float16(dst + x, odd, count)
 
 
-cdef void store_float16_numbers(char* dst, const pair_t* src, ptrdiff_t n) noexcept nogil:
-    store_half_numbers(dst, src, n, False)
+cdef void double_to_bfloat16(bfloat16_t* dst, const double* src, ptrdiff_t n) noexcept nogil:
+    cdef float odd[64]
+    cdef ptrdiff_t x
+    cdef ptrdiff_t count
+    for x in range(0, n, 64):
+        count = min(n - x, 64)
+        round_to_odd(odd, src + x, count)
+        float_to_bfloat16(dst + x, odd, count)
 
 
-cdef void store_bfloat16_numbers(char* dst, const pair_t* src, ptrdiff_t n) noexcept nogil:
-    store_half_numbers(dst, src, n, True)
+cdef void store_float16_numbers(float16_t* dst, const pair_t* src, ptrdiff_t n) noexcept nogil:
+    cdef double numbers[64]
+    cdef ptrdiff_t x, count
+    for x in range(0, n, 64):
+        count = min(n - x, 64)
+        store_numbers(numbers, src + x, count)
+        double_to_float16(dst + x, numbers, count)
+
+
+cdef void store_bfloat16_numbers(bfloat16_t* dst, const pair_t* src, ptrdiff_t n) noexcept nogil:
+    cdef double numbers[64]
+    cdef ptrdiff_t x, count
+    for x in range(0, n, 64):
+        count = min(n - x, 64)
+        store_numbers(numbers, src + x, count)
+        double_to_bfloat16(dst + x, numbers, count)
 
 
 cdef void take_as(
@@ -362,6 +376,13 @@ cdef void enter_gradient(real_t* kind, int number) noexcept:
     GRADIENTS[number].scatter = <scatter_fn> scatter[real_t]
 
 
+cdef void enter_long_halves(int number, ptrdiff_t storage, convert_fn load, convert_fn store) noexcept:
+    """Sums of so many halves that float would round too often, on the loops of double."""
+    enter(<double*> NULL, <total*> NULL, &LEAVES[4][number])
+    convert(&LEAVES[4][number], storage, load, store)
+    enter_gradient(<double*> NULL, number)
+
+
 cdef void enter_integer(integer_t* kind, int number) noexcept:
     enter_order(kind, number)
     if integer_t is int64_t or integer_t is uint64_t:
@@ -414,7 +435,8 @@ cdef void enter_all() noexcept:
     enter_gradient(<float*> NULL, FLOAT32)
     enter_gradient(<double*> NULL, FLOAT64)
     enter_gradient(<double*> NULL, FLOAT32_AS_64)
-    GRADIENTS[FLOAT32_AS_64].scatter = NULL
+    enter_long_halves(FLOAT16_AS_64, 2, <convert_fn> widen[double, float16_t], <convert_fn> double_to_float16)
+    enter_long_halves(BFLOAT16_AS_64, 2, <convert_fn> widen[double, bfloat16_t], <convert_fn> double_to_bfloat16)
 
 
 enter_all()

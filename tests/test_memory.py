@@ -156,7 +156,7 @@ CALLS = [
     ("1000 x 1000 greatest", MAP, "max_pool2d(x, 1000, 500)"),
     ("half the plane", MAP, "avg_pool2d(x, 3000, 700)"),
     ("adaptive", MAP, "adaptive_avg_pool2d(x, (3, 5))"),
-    ("global mean of rows", "x = np.ones((1, 1, 36000000), np.{dtype})", "global_avg_pool(x)"),
+    ("global mean of rows", "x = np.ones((1, 1, 36000000), np.{dtype})", "global_avg_pool(x, dimensions=1)"),
     (
         "global mean of many channels",
         "x = np.ones((2, 30, 30, 20000), np.{dtype})",
