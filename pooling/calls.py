@@ -416,7 +416,7 @@ def _resolved(
     # The one object of its kind that NumPy gives to nearly every array.
     dtype = np.dtype(array.dtype.type)
     # What the name of a function says is no argument, and no part of its key.
-    rank = {} if "dimensions" in names else {"dimensions": dimensions}
+    rank: dict[str, Any] = {} if "dimensions" in names else {"dimensions": dimensions}
     failure = None
     try:
         call = _resolve(operator, function, array.shape, dtype, **rank, **dict(zip(names, values, strict=True)))

@@ -1049,9 +1049,9 @@ def average(
         for cell, (taps, padding) in windows.items():
             numbers = [tap for tap in taps if view.numbers[plane][tap] == view.numbers[plane][tap]]
             count = len(numbers) + (padding if include else 0)
-            if divisor is not None and (count or not taps):
-                count = divisor
-            each[plane][cell] = Sum(numbers, [1] * len(numbers), count)
+            some = count > 0 or not taps
+            over = divisor if divisor is not None and some else count
+            each[plane][cell] = Sum(numbers, [1] * len(numbers), over)
     return WeightedSum(view, shape_of(sums), each, rounding)
 
 
