@@ -88,7 +88,7 @@ Peak resident memory of a process during a call, beyond input and results.
 However large maps and windows are, whatever the dtype and the layout, a forward call without indices lets each thread
 work in at most 2 MiB, and where windows of 20 to 512 cells a side slide by one over maps in channels_first, in at most
 10 MiB. The calling thread holds besides: of axes with a fixed number of windows, 24 bytes for each window of an axis,
-and for a gradient 40 for each of its cells; of blurs, 24 bytes for each tap of each window of an axis. Arrays that are
+and for a gradient 40 for each of its cells; of blurs, 36 bytes for each tap of each window of an axis. Arrays that are
 not contiguous, aligned and in the byte order of the machine are copied first.
 
 A gradient of means with strides lets each thread work in 2 MiB + 32 × (4 × effective kernel + stride + 1) × channels

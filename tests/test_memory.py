@@ -69,7 +69,7 @@ def test_a_thread_takes_no_more_however_large_windows_and_maps_are(name: str, la
 
 def test_global_operators_take_no_more() -> None:
     for operator in ("global_avg_pool", "global_max_pool"):
-        for shape in ((1, 1, 50000, 45000), (3, 50000, 45000, 3), (2, 64, 64, 2048), (1, 2, 2, 10**6)):
+        for shape in ((1, 1, 50000, 45000), (3, 50000, 45000, 5), (2, 64, 64, 2048), (1, 2, 2, 10**6)):
             for dtype in ("uint8", "float16", "float32", "int64"):
                 for layout in LAYOUTS:
                     array = np.broadcast_to(dtype_of(dtype).type(0), shape)
@@ -170,7 +170,6 @@ OF_FLOATS = [
     ("numbers in windows", MAPS, "avg_pool2d(x, 3, 2, 1, nan='ignore')"),
     ("blur", MAPS, "blur_pool2d(x)"),
     ("blur, channels last", CHANNELS, "blur_pool2d(x, layout='channels_last')"),
-    ("blur of a wide row", "x = np.ones((1, 1, 2, 12000000), np.{dtype})", "blur_pool2d(x, padding=1)"),
     ("gradient of a blur", MAPS + GRADIENT.format(call="blur_pool2d(x)"), "blur_pool2d_backward(g, x)"),
     ("gradient of a mean", MAPS + GRADIENT.format(call="avg_pool2d(x, 3, 2, 1)"), "avg_pool2d_backward(g, x, 3, 2, 1)"),
     ("gradient of the mean of a plane", MAP + "; g = x[:, :, :1, :1].copy()", "global_avg_pool_backward(g, x)"),
