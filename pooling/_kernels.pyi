@@ -30,6 +30,7 @@ class Plan:
         axes: Sequence[tuple[Any, ...]],
         average: bool = ...,
         divisor_override: float = ...,
+        number_divisor: float = ...,
     ) -> None: ...
     @property
     def summation_depth(self) -> int: ...
@@ -49,9 +50,7 @@ def method_of_indices(plan: Plan, reducer: int, kind: int) -> tuple[str, int]: .
 def average_backward(
     plan: Plan, kind: int, grad_output: AnyArray, grad_input: AnyArray, threads: int = ...
 ) -> None: ...
-def divide_by_place(
-    kind: int, src: AnyArray, divisors: AnyArray, dst: AnyArray, inner: int = ..., threads: int = ...
-) -> None: ...
+def divide_by_place(plan: Plan, kind: int, src: AnyArray, dst: AnyArray, threads: int = ...) -> None: ...
 def scatter_backward(
     plan: Plan,
     reducer: int,
@@ -80,15 +79,14 @@ def norm_backward(
 def powers(src: AnyArray, dst: AnyArray, p: float) -> None: ...
 def logarithms(src: AnyArray, dst: AnyArray) -> None: ...
 def blur(
+    kind: int,
     src: AnyArray,
     dst: AnyArray,
     outer: int,
     inner: int,
     inputs: Sequence[int],
     outputs: Sequence[int],
-    cells: Sequence[AnyArray],
-    weights: Sequence[AnyArray],
-    backward: bool,
+    tables: Sequence[tuple[AnyArray, AnyArray, AnyArray]],
     threads: int = ...,
 ) -> None: ...
 def pool_regions(

@@ -49,12 +49,12 @@ cdef enum:
 
 
 cdef struct quotients_t:
+    const plan_t* plan
     const leaves_t* leaves
     const char* src
-    const char* divisors
     char* dst
-    # Divisors, which every so many cells begin anew; values of a cell, which share one; cells altogether.
-    ptrdiff_t period, inner, cells
+    # Rows of the last axis altogether.
+    ptrdiff_t rows
 
 
 cdef struct holders_t:
@@ -67,8 +67,10 @@ cdef inline holders_t holders_of(const axis_t* axis, ptrdiff_t cell, ptrdiff_t c
     cdef holders_t holders
     cdef ptrdiff_t last = cell + cells - 1
     if axis.adaptive:
-        holders.first = axis.covering_first[cell]
-        holders.stop = axis.covering_first[last] + axis.covering_count[last]
+        # From floor(cell * O / I) to ceil((last + 1) * O / I), as windows lie over cells.
+        holders.first = <ptrdiff_t> (<int128_t> cell * axis.output_size // axis.input_size)
+        holders.stop = <ptrdiff_t> (
+            (<int128_t> (last + 1) * axis.output_size + axis.input_size - 1) // axis.input_size)
     else:
         holders.first = max(
             ceil_divide(cell + axis.pad_begin - (axis.kernel_size - 1) * axis.dilation, axis.stride), 0)
@@ -301,35 +303,40 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
     return -1
 
 
-cdef inline ptrdiff_t divided_together(const quotients_t* job) noexcept nogil:
-    return max(1, BLOCK // job.inner)
+cdef inline ptrdiff_t divided_together(const plan_t* plan) noexcept nogil:
+    """Rows that are divided as one task."""
+    return max(1, BLOCK // max(1, plan.axes[2].output_size * plan.inner))
 
 
 cdef ptrdiff_t divide_cells(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    """Divide blocks begin to end of cells by the divisors of their places."""
+    """Divide blocks begin to end of rows by the divisors of their windows; a window that counts nothing gives zeros."""
     cdef const quotients_t* division = <const quotients_t*> job
+    cdef const plan_t* plan = division.plan
     cdef const leaves_t* leaves = division.leaves
-    cdef ptrdiff_t size = leaves.value
-    cdef ptrdiff_t together = divided_together(division)
-    cdef ptrdiff_t cell = begin * together
-    cdef ptrdiff_t stop = min(end * together, division.cells)
-    cdef ptrdiff_t place, n, i
-    cdef const char* divisors
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t cells = axis.output_size * plan.inner
+    cdef ptrdiff_t together = divided_together(plan)
+    cdef ptrdiff_t row, o
+    cdef double of_rows
     cdef char* out
-    while cell < stop:
-        place = cell % division.period
-        n = min(min(together, stop - cell), division.period - place)
-        divisors = division.divisors + place * size
-        out = division.dst + cell * division.inner * size
-        memcpy(out, division.src + cell * division.inner * size, n * division.inner * size)
-        if division.inner == 1:
-            leaves.divide_each(out, <const double*> divisors, <const float*> divisors, n)
-        else:
-            for i in range(n):
-                leaves.divide(
-                    out + i * division.inner * size, division.inner,
-                    (<const float*> divisors)[i] if size == sizeof(float) else (<const double*> divisors)[i])
-        cell += n
+    for row in range(begin * together, min(end * together, division.rows)):
+        out = division.dst + row * cells * leaves.value
+        of_rows = <double> window_of(&plan.axes[1], row % plan.axes[1].output_size).divisor
+        o = row // plan.axes[1].output_size % plan.axes[0].output_size
+        of_rows *= <double> window_of(&plan.axes[0], o).divisor
+        if of_rows == 0:
+            leaves.identity(out, cells, NULL)
+            continue
+        memcpy(out, division.src + row * cells * leaves.value, cells * leaves.value)
+        divide_row(plan, leaves, out, 0, axis.output_size, of_rows)
+        o = 0
+        while o < axis.output_size and not axis.adaptive:
+            if axis.begin <= o < axis.end:
+                o = axis.end
+            else:
+                if window_of(axis, o).divisor == 0:
+                    leaves.identity(out + o * plan.inner * leaves.value, plan.inner, NULL)
+                o += 1
     return -1
 
 
@@ -355,7 +362,81 @@ cdef inline ptrdiff_t tiled_rows(const plan_t* plan) noexcept nogil:
 cdef inline ptrdiff_t tiled_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
     """Bytes for one thread: divided gradients, and rows of cells as they are summed and stored."""
     cdef ptrdiff_t cells = plan.axes[2].output_size + 2 * plan.axes[2].input_size
+    if has_long_rows(plan):
+        return 3 * BLOCK * leaves.sum.value
     return tiled_rows(plan) * cells * plan.inner * leaves.sum.value + 2 * PIECE
+
+
+cdef enum:
+    # Cells of a row that is written in pieces: whole rows would be kept twice.
+    LONG_ROW_CELLS = 1 << 14
+
+
+cdef inline bint has_long_rows(const plan_t* plan) noexcept nogil:
+    return plan.axes[2].input_size * plan.inner > LONG_ROW_CELLS
+
+
+cdef ptrdiff_t spread_long_tiles(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Do the same for long rows: a few gradients, or some values of one, at a time."""
+    cdef const spreading_t* pooling = <const spreading_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const leaves_t* leaves = &pooling.leaves.sum
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t taps = width.kernel_size
+    cdef ptrdiff_t together = max(1, BLOCK // taps) if inner == 1 else 1
+    cdef ptrdiff_t slice = min(inner, <ptrdiff_t> BLOCK)
+    cdef ptrdiff_t storage = leaves.storage
+    cdef ptrdiff_t in_row = width.input_size * inner * storage
+    cdef char* divided = scratch
+    cdef char* repeated = divided + BLOCK * leaves.value
+    cdef char* stored = repeated + BLOCK * leaves.value
+    cdef ptrdiff_t row, plane, x, c, d, h, k, count, values, n, piece
+    cdef const char* line
+    cdef char* out
+    for row in range(begin, end):
+        plane = row // height.output_size * plan.axes[0].kernel_size
+        h = row % height.output_size * height.kernel_size
+        x = 0
+        while x < width.output_size:
+            c = 0
+            while c < inner:
+                count = min(together, width.output_size - x)
+                values = count if inner == 1 else min(slice, inner - c)
+                line = pooling.grad_output + ((row * width.output_size + x) * inner + c) * storage
+                if leaves.load == NULL:
+                    leaves.across(divided, line, 0, 1, values, 1, 1, 0, 0, False, NULL)
+                else:
+                    leaves.load(divided, line, values)
+                leaves.divide(divided, values, plan.divisor)
+                line = divided
+                # Elements to write one behind the other, and how often.
+                n = values
+                if inner == 1:
+                    piece = min(taps, <ptrdiff_t> BLOCK)
+                    n = count * piece
+                    pooling.leaves.repeat(repeated, divided, count, piece)
+                    line = repeated
+                if leaves.store != NULL:
+                    leaves.store(stored, line, n)
+                    line = stored
+                for d in range(plan.axes[0].kernel_size * height.kernel_size):
+                    out = pooling.grad_input + (
+                        (plane + d // height.kernel_size) * height.input_size + h + d % height.kernel_size) * in_row
+                    out += (x * taps * inner + c) * storage
+                    if inner > 1:
+                        for k in range(taps):
+                            memcpy(out + k * inner * storage, line, n * storage)
+                    else:
+                        k = 0
+                        while k < count * taps:
+                            piece = min(n, count * taps - k)
+                            memcpy(out + k * storage, line, piece * storage)
+                            k += piece
+                c += slice
+            x += together
+    return -1
 
 
 cdef ptrdiff_t spread_tiles(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:

@@ -9,8 +9,8 @@ from libc.math cimport floor, floorf, rint, rintf, trunc, truncf
 from libc.string cimport memcpy
 from reducers cimport highest
 from types cimport (
-    bfloat16_t, float16_t, int16_t, int32_t, int64_t, int128_t, integer_t, real_t, stored_t, sum_t, uint16_t, uint32_t,
-    uint64_t, wide_t,
+    bfloat16_t, float16_t, int16_t, int32_t, int64_t, int128_t, integer_t, pair, pair_t, real_t, stored_t, sum_t,
+    uint16_t, uint32_t, uint64_t, wide_t,
 )
 
 cdef extern from *:
@@ -178,7 +178,11 @@ cdef inline void key_to_half(uint16_t* dst, const int16_t* src, ptrdiff_t n) noe
 
 cdef inline wide_t widened(stored_t v, wide_t* kind) noexcept nogil:
     """Convert a stored element to what sums of it are made in; every one of its values has an equal there."""
-    if stored_t is float16_t:
+    cdef double number
+    if wide_t is pair_t:
+        number = widened(v, &number)
+        return pair(number if number == number else 0, 0 if number == number else 1)
+    elif stored_t is float16_t:
         return <wide_t> as_single(v)
     elif stored_t is bfloat16_t:
         return <wide_t> as_float(<uint32_t> v.bits << 16)

@@ -371,6 +371,9 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
                     divide_row(
                         plan, leaves, target + y * target_row * leaves.value, output, outputs,
                         <double> (depth.divisor * height.divisor))
+            for y in range(rows if leaves.settle != NULL else 0):
+                leaves.settle(
+                    target + y * target_row * leaves.value, outputs * inner, plan.number_divisor)
         if leaves.store != NULL:
             for y in range(rows):
                 leaves.store(

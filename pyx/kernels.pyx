@@ -28,8 +28,8 @@ from rows cimport (
     widen_windows, windows,
 )
 from types cimport (
-    bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, stored_t,
-    sum_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
+    bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
+    stored_t, sum_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
 )
 
 from numpy import dtype as numpy_dtype
@@ -77,6 +77,7 @@ include "ladder.pxi"
 include "forward.pxi"
 include "planes.pxi"
 include "strips.pxi"
+include "cores.pxi"
 include "indexed.pxi"
 include "long_argmax.pxi"
 include "backward.pxi"
@@ -135,6 +136,10 @@ cdef arrangement_t arrange(const plan_t* plan, const leaves_t* leaves) noexcept:
         arrangement.work = forward_strips
         arrangement.nbytes = strips_scratch(plan, leaves)
         arrangement.tasks = plan.outer * strips_of(plan)
+    elif needs_cores(plan, leaves):
+        arrangement.work = forward_cores
+        arrangement.nbytes = cores_scratch(plan, leaves)
+        arrangement.tasks = plan.outer * cores_of(plan)
     else:
         arrangement.work = forward_bands
         arrangement.nbytes = forward_scratch(plan, leaves)
@@ -255,37 +260,36 @@ def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrd
     job.grad_input = target.data
     if is_tiled(&plan.plan):
         tasks = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
-        share(spread_tiles, &job, tasks, tiled_scratch(&plan.plan, &leaves), threads)
+        share(
+            spread_long_tiles if has_long_rows(&plan.plan) else spread_tiles, &job, tasks,
+            tiled_scratch(&plan.plan, &leaves), threads)
     elif plan.plan.sheaf.stacked:
         share(spread_planes, &job, plan.plan.outer, sheaf_scratch(&plan.plan, &leaves), threads)
     else:
         share(spread_rows, &job, tasks, gradient_scratch(&plan.plan, &leaves), threads)
 
 
-def divide_by_place(int kind, src, divisors, dst, ptrdiff_t inner=1, ptrdiff_t threads=1):
-    """Divide `src` into `dst`: each cell of `inner` values by the divisor of its place, and the places over and over.
+def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1):
+    """Divide `src`, of the size of the plan's result, into `dst`: each cell by the divisor of its window.
 
-    `kind` is one of `KINDS` whose rows hold the arrays' own dtype; `divisors` are of that dtype as well.
+    `kind` is one of `KINDS` whose rows hold the arrays' own dtype.
     """
     cdef const leaves_t* leaves = &GRADIENTS[kind].sum
     cdef quotients_t job
-    cdef Buffer source = Buffer(src, src.nbytes)
-    cdef Buffer divisor = Buffer(divisors, divisors.nbytes)
-    cdef Buffer target = Buffer(dst, src.nbytes, True)
     if leaves.load != NULL or leaves.divide_each == NULL:
         raise ValueError("these kernels divide float32 and float64 only")
+    cdef Buffer source = Buffer(src, plan.written * leaves.value)
+    cdef Buffer target = Buffer(dst, plan.written * leaves.value, True)
+    if plan.written == 0:
+        return
+    job.plan = &plan.plan
     job.leaves = leaves
     job.src = source.data
-    job.divisors = divisor.data
     job.dst = target.data
-    job.period = divisor.view.len // leaves.value
-    job.inner = max(1, inner)
-    job.cells = source.view.len // leaves.value // job.inner
-    if job.cells == 0:
-        return
+    job.rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
     share(
-        divide_cells, &job, ceil_divide(job.cells, divided_together(&job)), 0, threads,
-        divided_together(&job) * job.inner)
+        divide_cells, &job, ceil_divide(job.rows, divided_together(&plan.plan)), 0, threads,
+        divided_together(&plan.plan) * plan.plan.axes[2].output_size * plan.plan.inner)
 
 
 def scatter_backward(

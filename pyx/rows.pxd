@@ -7,7 +7,7 @@
 from libc.math cimport NAN
 from libc.string cimport memcpy
 from conversions cimport sum_eights, widened
-from types cimport float16_t, int32_t, int64_t, offset_t, real_t, stored_t, uint64_t, value_t, wide_t
+from types cimport float16_t, int32_t, int64_t, offset_t, pair_t, real_t, stored_t, uint64_t, value_t, wide_t
 from reducers cimport better, combine, empty, greatest, identity, order_t, reducer_t, smallest, total
 
 # `along` keeps this many partial results side by side. The number is part of what a float sum means: it is the same on
@@ -214,7 +214,7 @@ cdef inline wide_t widened_group(
     """Sum one to four taps of one output."""
     cdef wide_t values[4]
     cdef int tap
-    if stored_t is float:
+    if stored_t is float and wide_t is not pair_t:
         return <wide_t> tap_group(src, stride, taps, <total*> NULL)
     else:
         for tap in range(taps):
@@ -316,7 +316,7 @@ cdef inline wide_t widen_run(const stored_t* src, ptrdiff_t n, wide_t* kind) noe
     cdef wide_t lanes[LANES]
     cdef wide_t result = 0
     cdef ptrdiff_t i = 0
-    if wide_t is float or wide_t is double:
+    if wide_t is float or wide_t is double or wide_t is pair_t:
         fill_identity(lanes, LANES, <total*> NULL)
         while i + 4 * LANES <= n:
             widen_group(lanes, src + i, LANES, 4, LANES, 1, 1, 0, 0, True)
@@ -333,7 +333,7 @@ cdef inline wide_t widen_run(const stored_t* src, ptrdiff_t n, wide_t* kind) noe
             i += 4
         fold(lanes, lanes + 4, 4, <total*> NULL)
         fold(lanes, lanes + 2, 2, <total*> NULL)
-        result = lanes[0] + lanes[1]
+        result = <wide_t> (lanes[0] + lanes[1])
     # Integers may be added in any order, which is left to compilers: gcc 12 makes wrong code of lanes of 16 bits.
     for i in range(i, n):
         result = <wide_t> (result + widened(src[i], kind))
@@ -347,12 +347,20 @@ cdef inline void widen_along(
     """Sum elements as `along` sums values."""
     cdef ptrdiff_t x, i
     cdef wide_t result
+    cdef double blocks
     for x in range(n):
         result = 0
+        blocks = 0
         i = 0
         while i < taps:
-            result = combine(result, widen_run(src + x * step + i, min(taps - i, BLOCK), dst), <total*> NULL)
+            if wide_t is float:
+                # There may be more blocks than float has units.
+                blocks += <double> widen_run(src + x * step + i, min(taps - i, BLOCK), dst)
+            else:
+                result = combine(result, widen_run(src + x * step + i, min(taps - i, BLOCK), dst), <total*> NULL)
             i += BLOCK
+        if wide_t is float:
+            result = <float> blocks
         dst[x * dst_step] = combine(dst[x * dst_step], result, <total*> NULL) if accumulate else result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import threading
@@ -15,16 +14,12 @@ import numpy as np
 import pytest
 
 import pooling
-from pooling.calls import Windows, resolve
-from pooling.dispatch import kernels
 from tests.conftest import (
     LAYOUTS,
     PATHS,
     Array,
-    Geometry,
     assert_same_bytes,
     channels_last,
-    dtype_of,
     random_array,
 )
 
@@ -70,35 +65,6 @@ def test_any_number_of_threads_makes_the_same_bytes(path: str, layout: str, alwa
         with pooling.threads(count):
             for result, alone in zip(everything(), expected, strict=True):
                 assert_same_bytes(result, alone)
-
-
-LONG: dict[str, Geometry] = {
-    f"long_windows_of_{taps}_and_{channels}_channels": Geometry(
-        (1, channels, 1080, 1920), {"kernel_size": taps, "stride": stride, "padding": taps // 2}
-    )
-    for taps, stride in ((13, 1), (31, 1), (31, 7), (101, 2))
-    for channels in (1, 3, 64)
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("geometry", (PATHS | LONG).values(), ids=PATHS | LONG)
-def test_a_thread_works_in_as_much_memory_as_the_page_of_benchmarks_says(geometry: Geometry, layout: str) -> None:
-    batch, channels, *spatial = geometry.shape
-    shape = geometry.shape if layout == "channels_first" else (batch, *spatial, channels)
-    for dtype in ("float32", "float64", "int64", "float16", "uint8"):
-        for family in ("max_pool", "avg_pool"):
-            function = geometry.function(family)
-            array = np.broadcast_to(dtype_of(dtype).type(0), shape)
-            try:
-                call = resolve(function[:-2], function, geometry.dimensions, array, Windows(**geometry.windows), layout)
-            except ValueError:  # integers have no mean of nothing
-                assert dtype in ("int64", "uint8")
-                continue
-            taps = math.prod(axis.kernel_size for axis in call.axes)
-            wide = 2 if dtype == "int64" and family == "avg_pool" else 1
-            bound = wide * 64 * (8192 + 16 * taps * (channels if layout == "channels_last" else 1))
-            assert 0 < kernels.working_memory(call.plan, call.reducer, call.kind) < bound
 
 
 def test_large_calls_on_several_threads_make_the_same_bytes() -> None:
