@@ -10,6 +10,10 @@ ctypedef ptrdiff_t (*scatter_fn)(
     void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
     ptrdiff_t first, ptrdiff_t cells, bint checked, bint skip
 ) noexcept nogil
+ctypedef void (*scatter_runs_fn)(
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
+    ptrdiff_t first, ptrdiff_t cells
+) noexcept nogil
 
 
 cdef struct gradient_t:
@@ -20,6 +24,7 @@ cdef struct gradient_t:
     add_run_fn add_run
     weave_fn weave
     scatter_fn scatter
+    scatter_runs_fn scatter_runs
 
 
 cdef struct spreading_t:
@@ -46,6 +51,10 @@ cdef struct scattering_t:
 cdef enum:
     # Sums that are wider than the array are made of so many bytes at a time.
     SUMS_BYTES = 1 << 20
+    LONG_SUMS_BYTES = 1 << 22
+    # Most channels, and fewest steps in a window, where gradients are summed in runs.
+    RUN_CHANNELS = 8
+    RUN_OVERLAP = 10
 
 
 cdef struct quotients_t:
@@ -588,11 +597,11 @@ cdef inline int cut_axis(const plan_t* plan) noexcept nogil:
     return 1 if plan.axes[1].input_size > 1 else 2
 
 
-cdef inline ptrdiff_t parts_of(
-    const plan_t* plan, const gradient_t* leaves, const int64_t* indices
+cdef inline ptrdiff_t parts_within(
+    const plan_t* plan, const gradient_t* leaves, const int64_t* indices, ptrdiff_t nbytes
 ) noexcept nogil:
-    """Parts of a plane that are made apart, so that few planes are work for several threads, and wide sums take little
-    memory.
+    """Parts of a plane that are made apart, so that few planes are work for several threads, and wide sums take no more
+    than so many bytes.
 
     Winners near a cut are found for both sides.
     """
@@ -601,8 +610,19 @@ cdef inline ptrdiff_t parts_of(
     if indices == NULL and plan.outer < MANY_PLANES and cut_axis(plan) < 2:
         parts = max(1, min(<ptrdiff_t> MANY_PLANES, axis.input_size // (4 * axis.kernel_size) // axis.dilation))
     if leaves.sum.load != NULL:
-        parts = max(parts, ceil_divide(plane_cells(plan) * leaves.sum.value, SUMS_BYTES))
+        parts = max(parts, ceil_divide(plane_cells(plan) * leaves.sum.value, nbytes))
     return max(1, min(parts, axis.input_size))
+
+
+cdef inline ptrdiff_t parts_of(
+    const plan_t* plan, const gradient_t* leaves, const int64_t* indices
+) noexcept nogil:
+    return parts_within(plan, leaves, indices, SUMS_BYTES)
+
+
+cdef inline ptrdiff_t long_parts(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
+    """Fewer parts for long windows, of which many are found for both sides of a cut."""
+    return parts_within(plan, leaves, NULL, LONG_SUMS_BYTES)
 
 
 cdef inline ptrdiff_t stray(
@@ -749,14 +769,14 @@ cdef inline ptrdiff_t scatter_long_scratch(
     if leaves.sum.load != NULL and sizes.one_axis:
         nbytes += plane_cells(plan) * sizes.rows * leaves.sum.value
     elif leaves.sum.load != NULL:
-        nbytes += plane_cells(plan) // size * ceil_divide(size, parts_of(plan, leaves, NULL)) * leaves.sum.value
+        nbytes += plane_cells(plan) // size * ceil_divide(size, long_parts(plan, leaves)) * leaves.sum.value
     return nbytes
 
 
 cdef inline ptrdiff_t scatter_long_tasks(
     const plan_t* plan, const gradient_t* leaves, const long_t* sizes
 ) noexcept nogil:
-    return ceil_divide(plan.outer, sizes.rows) if sizes.one_axis else plan.outer * parts_of(plan, leaves, NULL)
+    return ceil_divide(plan.outer, sizes.rows) if sizes.one_axis else plan.outer * long_parts(plan, leaves)
 
 
 cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -772,7 +792,7 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t elements = plane_cells(plan)
     cdef ptrdiff_t slab = elements // cut.input_size
-    cdef ptrdiff_t parts = 1 if sizes.one_axis else parts_of(plan, leaves, NULL)
+    cdef ptrdiff_t parts = 1 if sizes.one_axis else long_parts(plan, leaves)
     cdef int64_t* found = <int64_t*> scratch
     cdef char* memory = scratch + round_up(found_cells(plan, &sizes) * 8, 64)
     cdef char* converted = memory + round_up(long_scratch(plan, pooling.contest, &sizes), 64)
@@ -789,6 +809,8 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     search.contest = pooling.contest
     search.src = pooling.input
     start_search(&search, &sizes, memory, &nbytes)
+    # Neighbours then share their winner more often than not, and cells of one channel lie near each other.
+    cdef bint in_runs = sizes.channels <= RUN_CHANNELS and sizes.spans[2] >= RUN_OVERLAP * plan.axes[2].stride
     for task in range(begin, end):
         outer = task * sizes.rows if sizes.one_axis else task // parts
         outers = min(sizes.rows, plan.outer - outer) if sizes.one_axis else 1
@@ -857,9 +879,14 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
                                         gradient + x * inner * size,
                                         n if tile.channels == inner else tile.channels)
                                 gradient = converted
-                            leaves.scatter(
-                                sums + (at + tile.channel) * leaves.sum.value, gradient, index, n, inner,
-                                tile.channels, first // inner, cells // inner, False, False)
+                            if in_runs:
+                                leaves.scatter_runs(
+                                    sums + (at + tile.channel) * leaves.sum.value, gradient, index, n, inner,
+                                    tile.channels, first // inner, cells // inner)
+                            else:
+                                leaves.scatter(
+                                    sums + (at + tile.channel) * leaves.sum.value, gradient, index, n, inner,
+                                    tile.channels, first // inner, cells // inner, False, False)
                             index += n
                         column += columns
                     tile.row += tile.rows
