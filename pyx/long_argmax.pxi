@@ -5,11 +5,13 @@
 # each line competes twice and each window once, however long it is. The earlier of equals wins in each contest, and the
 # axes come in this order, so that the winner is the first in row-major order.
 #
-# Along rows of a few hundred cells or less in a window it is faster still to leave the cells as they lie: the winners of
-# runs of up to three cells compete in threes, which may overlap, and become winners of longer runs, up to whole windows.
+# Along rows whose windows span no more than some thousand cells it is faster still to leave cells as they lie: the
+# winners of runs of up to three cells compete in threes, which may overlap, and become winners of longer runs, up to
+# whole windows.
 #
-# Values of 8 bits become keys of 32 then: the value, turned so that the greatest wins, and below it the complement of the
-# place. The greatest key is the first of the greatest values, and a contest a plain maximum.
+# Values of 8 bits become keys of 32 then: the value, turned so that the greatest wins, and below it the complement of
+# the place. The greatest key is the first of the greatest values, and a contest a plain maximum.
+
 
 cdef enum:
     # Cells of a line of rows, which are flipped, so that windows along them are made of lines as well.
@@ -32,8 +34,13 @@ cdef enum:
     COST_OF_LEVEL = 1
     COST_OF_RING = 4
     COST_OF_OUTPUT = 4
-    # What a tap of short windows takes more than one of neighbours where windows lie more than two cells apart.
-    COST_OF_STEP = 6
+    # Cells of a row that take as long as the calls for a row.
+    CELLS_OF_CALLS = 64
+    # What a tap of short windows takes more than one of neighbours where windows lie more than two cells apart: of
+    # values of 8 bits, which are moved one by one; of 16 bits, which are converted besides; and of others.
+    COST_OF_STEP_8 = 8
+    COST_OF_STEP_16 = 16
+    COST_OF_STEP = 2
 
 
 cdef struct queue_t:
@@ -59,6 +66,8 @@ cdef struct long_t:
     ptrdiff_t held[3]
     # Outputs of a row that a gradient finds in one go.
     ptrdiff_t together
+    # Bytes of a value as it is stored.
+    ptrdiff_t storage
     # Rows that are flipped together; in one dimension, pieces of one row instead (`pieces` is then their number).
     ptrdiff_t rows, pieces
     # Whether rows are all there is to be pooled, whether windows have a depth, and whether rows are pooled at all.
@@ -140,6 +149,7 @@ cdef long_t lay_long(const plan_t* plan, const contest_t* contest, bint finds) n
     cdef long_t sizes
     cdef int i
     memset(&sizes, 0, sizeof(sizes))
+    sizes.storage = contest.storage
     for i in range(3):
         sizes.spans[i] = span_of(&plan.axes[i])
     sizes.one_axis = plan.axes[0].input_size * height.input_size == 1 and not (
@@ -242,7 +252,7 @@ cdef double cost_of_short(const plan_t* plan, const long_t* sizes, double output
     cdef double kh = <double> sizes.spans[1] if height.adaptive else <double> height.kernel_size
     cdef double kw = <double> sizes.spans[2] if plan.axes[2].adaptive else <double> plan.axes[2].kernel_size
     if plan.inner == 1 and not plan.axes[2].adaptive and not plan.apart and stride > 2:
-        kw *= COST_OF_STEP
+        kw *= COST_OF_STEP_8 if sizes.storage == 1 else COST_OF_STEP_16 if sizes.storage == 2 else COST_OF_STEP
     if plan.pieces.stacked and not plan.pieces.adaptive:
         return outputs * kd * (kh + kw * <double> (height.stride * plan.pieces.phase_rows) / <double> plan.pieces.rows)
     if plan.pieces.adaptive:
@@ -254,7 +264,8 @@ cdef double cost_of_long(const plan_t* plan, const long_t* sizes, double inputs,
     """The same of long windows."""
     cdef const axis_t* width = &plan.axes[2]
     cdef ptrdiff_t taps = width.kernel_size
-    cdef double levels = 1
+    # Keys are made first, and halves converted.
+    cdef double levels = 1 if sizes.storage > 2 else 2
     if not sizes.in_runs:
         return COST_OF_LONG * (outputs + inputs)
     while taps > 3:
@@ -262,6 +273,7 @@ cdef double cost_of_long(const plan_t* plan, const long_t* sizes, double inputs,
         levels += 1
     if not sizes.one_axis:
         levels += <double> COST_OF_RING / COST_OF_LEVEL * <double> width.output_size / <double> width.input_size
+    inputs += inputs / <double> width.input_size / <double> plan.inner * CELLS_OF_CALLS
     return COST_OF_LEVEL * levels * inputs + COST_OF_OUTPUT * outputs
 
 

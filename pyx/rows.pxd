@@ -711,7 +711,7 @@ cdef inline void scatter_runs(
     """Do as `scatter` where neighbours often name the same cell: an addition in memory waits for the one before it."""
     cdef ptrdiff_t x, c
     cdef int64_t named, i
-    cdef real_t total
+    cdef real_t amount
     for c in range(channels):
         x = c
         while x < n:
@@ -720,8 +720,8 @@ cdef inline void scatter_runs(
             if not <uint64_t> i < <uint64_t> cells:
                 x += channels
                 continue
-            total = dst[i * inner + c]
+            amount = dst[i * inner + c]
             while x < n and index[x] == named:
-                total += src[x]
+                amount += src[x]
                 x += channels
-            dst[i * inner + c] = total
+            dst[i * inner + c] = amount

@@ -49,7 +49,7 @@ def test_geometries_named_after_long_windows_take_their_path(path: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
-@pytest.mark.parametrize("kernel_size", [1, 2, 3, 5])
+@pytest.mark.parametrize("kernel_size", [1, 2, 3])
 def test_short_windows_do_not(kernel_size: int, dtype: str) -> None:
     x = np.zeros((1, 2, 96, 96), dtype)
     assert method("max_pool2d", x, {"kernel_size": kernel_size, "stride": 1}) != LONG
