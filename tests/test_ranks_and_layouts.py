@@ -189,11 +189,16 @@ def test_a_view_of_the_other_layout_is_pooled_as_it_lies(dimensions: int, batche
 
             result, expected = pool(view, **arguments, layout=layout), pool(base, **arguments, layout=other)
             assert_same_bytes(np.ascontiguousarray(result), np.ascontiguousarray(seen(expected)))
-            exact = getattr(reference, function)(np.ascontiguousarray(view), **arguments, layout=layout)
-            np.testing.assert_allclose(result, exact, rtol=2.0**-20, atol=2.0**-22)
+            wide = np.ascontiguousarray(view, np.float64)
+            exact = getattr(reference, function)(wide, **arguments, layout=layout)
+            # Sums of floats may differ between the layouts, each within the bound of all means.
+            bound = 0.0
+            if "avg" in function:
+                bound = 4 * 2.0**-23 * getattr(reference, function)(np.abs(wide), **arguments, layout=layout)
+            assert (np.abs(result - exact) <= bound).all()
             out = np.empty_like(result, order="C")
             assert pool(view, **arguments, layout=layout, out=out) is out
-            np.testing.assert_allclose(out, exact, rtol=2.0**-20, atol=2.0**-22)
+            assert (np.abs(out - exact) <= bound).all()
             grad = random_array(expected.shape, np.float32, 1)
             gradient = back(seen(grad), view, **arguments, layout=layout)
             assert_same_bytes(
