@@ -83,9 +83,19 @@ The last column is what a call would reach that takes just as long as the floor:
 stay in the cache from call to call, and of the rows it leaves out no library can be far ahead.
 """
 MEMORY = """\
-Peak resident memory of a process during a call, beyond input and results. A forward call without indices lets each
-thread work in less than 64 × (8192 + 16 × taps of a window × channels) bytes, however large the input; of means of
-64-bit integers in twice as much. In channels_first there is one channel, and of adaptive windows the largest counts.
+Peak resident memory of a process during a call, beyond input and results.
+
+However large maps and windows are, whatever the dtype and the layout, a forward call without indices lets each thread
+work in at most 2 MiB, and where windows of 20 to 512 cells a side slide by one over maps in channels_first, in at most
+10 MiB. The calling thread holds besides: of axes with a fixed number of windows, 24 bytes for each window of an axis,
+and for a gradient 40 for each of its cells; of blurs, 36 bytes for each tap of each window of an axis. Arrays that are
+not contiguous, aligned and in the byte order of the machine are copied first.
+
+A gradient of means with strides lets each thread work in 2 MiB + 32 × (4 × effective kernel + stride + 1) × channels
+bytes, with one channel in channels_first; of an adaptive mean in half precision in 24 bytes for each value of a row.
+Gradients of means whose windows count different numbers of elements, or leave NaN out, and the maxima of
+`max_blur_pool2d` are made of as many maps at a time as take 1 MiB, or of a single one: what is held besides is of the
+size of these maps, in float32 at least (maxima of the gradient in float64). In channels_last a map has all channels.
 """
 
 

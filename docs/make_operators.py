@@ -5,8 +5,10 @@ A test compares the page with what this module makes, so a row that is added or 
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
+import pooling
 from pooling.operators import BOOL, FLOATS, INTEGERS, OPERATORS, Operator
 
 PAGE = Path(__file__).with_name("operators.md")
@@ -20,7 +22,17 @@ Each function has a gradient, `<function>_backward`, which takes the gradient of
 What an operator means to the letter is written in `pooling/reference.py`.
 
 """
-COLUMNS = ("Operator", "Functions", "dtypes", "dtypes of gradients", "Layouts", "ONNX operators", "Indices", "Result")
+COLUMNS = (
+    "Operator",
+    "Functions",
+    "dtypes",
+    "dtypes of gradients",
+    "Layouts",
+    "ONNX operators",
+    "Indices",
+    "Can skip NaN",
+    "Result",
+)
 
 
 def dtypes(names: tuple[str, ...]) -> str:
@@ -39,6 +51,11 @@ def code(name: str) -> str:
     return f"`{name}`"
 
 
+def skips_nan(operator: Operator) -> bool:
+    """Whether the functions take ``nan="ignore"``."""
+    return all("nan" in inspect.signature(getattr(pooling, name)).parameters for name in operator.functions)
+
+
 def row(operator: Operator) -> str:
     """Return the line of one operator."""
     cells = (
@@ -49,6 +66,7 @@ def row(operator: Operator) -> str:
         ", ".join(operator.layouts),
         ", ".join(operator.onnx),
         "yes" if operator.indices else "no",
+        "yes" if skips_nan(operator) else "no",
         operator.summary,
     )
     return f"| {' | '.join(cells)} |\n"

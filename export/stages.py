@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 from pooling.layers import Layer
+from pooling.operators import OPERATORS
 
 from .builder import Dims, Graph
 from .sizes import FreeAxis, Number
@@ -103,6 +104,13 @@ class Stage:
     indices: str
     output_size: Any
     free: tuple[Axis | FreeAxis, ...] = ()
+
+    def __post_init__(self) -> None:
+        if OPERATORS[self.layer.operator].average and self.arguments.get("nan") == "ignore":
+            raise ValueError(
+                f"{self.title}: nan='ignore' cannot be exported, because AveragePool of ONNX knows no such means; "
+                "export the layer with nan='propagate', or replace NaN in front of the model"
+            )
 
     @property
     def title(self) -> str:

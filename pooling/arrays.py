@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["as_array", "native", "result_array"]
+from .dispatch import kernels
+
+__all__ = ["as_array", "in_default_mode", "native", "result_array"]
 
 AnyArray = NDArray[Any]
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def in_default_mode(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Let a function calculate with NumPy in the floating-point mode in which kernels do.
+
+    A library of the program may have told this thread to flush subnormal numbers to zero, or to round otherwise.
+    """
+
+    @wraps(function)
+    def calculate(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Result:
+        with kernels.DefaultMode():
+            return function(*arguments, **keywords)
+
+    return calculate
 
 
 def as_array(function: str, name: str, value: ArrayLike, dtypes: tuple[str, ...] | None = None) -> AnyArray:

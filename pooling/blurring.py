@@ -6,7 +6,7 @@ Weighted sums are float64, whatever the dtype, and rounded once at the end.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
-from .arrays import as_array, native, result_array
+from .arrays import as_array, in_default_mode, native, result_array
 from .calls import Call, Windows, resolve
 from .describe import described
 from .dispatch import kernels
@@ -34,8 +34,12 @@ __all__ = [
     "max_blur_pool2d_backward",
 ]
 
+Table = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+"""Where the cells of each result begin in the other two arrays, those cells, and their weights."""
 PaddingMode = Literal["reflect", "replicate", "zeros"]
 PADDING_MODES = ("reflect", "replicate", "zeros")
+MAXIMA_BYTES = 1 << 20
+"""Maxima that are kept between the steps of `max_blur_pool2d`, unless one map is larger."""
 LONGEST_FILTER = 1024
 """Longest row of binomial weights whose ends float64 can still hold: 2**-1023."""
 
@@ -46,6 +50,21 @@ class Blur(NamedTuple):
     axes: tuple[Axis, ...]
     cells: list[NDArray[np.int64]]
     weights: list[NDArray[np.float64]]
+
+    def tables(self, *, backward: bool) -> list[Table]:
+        """List for each axis of what each result is made, or backward each gradient of the input."""
+        made = []
+        for axis, cells, weights in zip(self.axes, self.cells, self.weights, strict=True):
+            there = cells >= 0
+            outputs = np.broadcast_to(np.arange(axis.output_size, dtype=np.int64)[:, None], cells.shape)[there]
+            shares = np.broadcast_to(weights, cells.shape)[there]
+            made_of, makes, count = cells[there], outputs, axis.output_size
+            if backward:
+                order = np.argsort(made_of, kind="stable")
+                made_of, makes, shares, count = outputs[order], made_of[order], shares[order], axis.input_size
+            starts = np.searchsorted(makes, np.arange(count + 1, dtype=np.int64)).astype(np.int64)
+            made.append((starts, np.ascontiguousarray(made_of), np.ascontiguousarray(shares)))
+        return made
 
 
 def _padding_mode(function: str, padding_mode: Any) -> str:
@@ -111,23 +130,36 @@ def _blur(
 
 
 def _run(call: Call, blur: Blur, source: AnyArray, target: AnyArray, layout: str, *, backward: bool) -> None:
-    """Blur one float64 array into another, or the gradient back."""
+    """Blur one array into another of its dtype, or the gradient back."""
     shape = call.input_shape
     channels = shape[-1] if layout == "channels_last" else shape[-3]
-    batch = shape[0] if len(shape) == 4 else 1
+    batch = source.shape[0] if source.ndim == 4 else 1
     outer, inner = (batch, channels) if layout == "channels_last" else (batch * channels, 1)
+    sizes = [axis.input_size for axis in blur.axes], [axis.output_size for axis in blur.axes]
     kernels.blur(
+        kernels.KINDS[source.dtype.name],
         source,
         target,
         outer,
         inner,
-        [axis.input_size for axis in blur.axes],
-        [axis.output_size for axis in blur.axes],
-        blur.cells,
-        blur.weights,
-        backward,
+        *(sizes[::-1] if backward else sizes),
+        blur.tables(backward=backward),
         threads_for(source.nbytes + target.nbytes),
     )
+
+
+def _few_maps(layout: str, *arrays: AnyArray) -> Iterator[tuple[AnyArray, ...]]:
+    """Cut arrays of the same maps, as views of four axes, so that what is kept of a part between two steps is small.
+
+    Parts are as large as `MAXIMA_BYTES` in float64, or a single map, in channels_last of all channels.
+    """
+    first = layout == "channels_first"
+    count = math.prod(arrays[0].shape[: -2 if first else -3])
+    maps = [array.reshape(count, *((1, *array.shape[-2:]) if first else array.shape[-3:])) for array in arrays]
+    most = max(array[:1].size for array in maps)
+    few = max(1, MAXIMA_BYTES // (8 * max(1, most)))
+    for begin in range(0, len(maps[0]), few):
+        yield tuple(array[begin : begin + few] for array in maps)
 
 
 def _blurred_shape(shape: tuple[int, ...], layout: str, axes: Sequence[Axis], function: str) -> tuple[int, ...]:
@@ -157,6 +189,7 @@ def _gradient(call: Call, grad_output: ArrayLike, shape: tuple[int, ...]) -> Any
 
 
 @described("blur_pool", 2)
+@in_default_mode
 def blur_pool2d(
     input: ArrayLike,
     kernel_size: Sizes = 3,
@@ -213,12 +246,12 @@ def blur_pool2d(
     blur = _blur(function, _sizes(call), kernel_size, stride, padding, padding_mode)
     shape = _blurred_shape(array.shape, layout, blur.axes, function)
     result = result_array(function, out, shape, call.dtype, array)
-    sums = np.empty(shape)
-    _run(call, blur, native(array).astype(np.float64, copy=False), sums, layout, backward=False)
-    return rounded(sums, result)
+    _run(call, blur, native(array), result, layout, backward=False)
+    return result
 
 
 @described("blur_pool", 2)
+@in_default_mode
 def blur_pool2d_backward(
     grad_output: ArrayLike,
     input: ArrayLike,
@@ -264,12 +297,12 @@ def blur_pool2d_backward(
     blur = _blur(function, _sizes(call), kernel_size, stride, padding, padding_mode)
     gradient = _gradient(call, grad_output, _blurred_shape(array.shape, layout, blur.axes, function))
     result = result_array(function, out, array.shape, call.dtype, array, gradient)
-    sums = np.empty(array.shape)
-    _run(call, blur, native(gradient).astype(np.float64, copy=False), sums, layout, backward=True)
-    return rounded(sums, result)
+    _run(call, blur, native(gradient), result, layout, backward=True)
+    return result
 
 
 @described("max_blur_pool", 2)
+@in_default_mode
 def max_blur_pool2d(
     input: ArrayLike,
     kernel_size: Sizes = 2,
@@ -323,16 +356,19 @@ def max_blur_pool2d(
     """
     function = "max_blur_pool2d"
     array = as_array(function, "input", input, OPERATORS["max_blur_pool"].dtypes)
-    call = resolve("max_pool", function, 2, array, Windows(kernel_size, 1, padding), layout, nan=nan)
+    windows = Windows(kernel_size, 1, padding)
+    call = resolve("max_pool", function, 2, array, windows, layout, nan=nan)
     blur = _blur(function, _sizes(call), blur_kernel_size, stride, None, padding_mode, "blur_kernel_size")
     shape = _blurred_shape(array.shape, layout, blur.axes, function)
     result = result_array(function, out, shape, call.dtype, array)
-    sums = np.empty(shape)
-    _run(call, blur, call.forward(array, None).astype(np.float64, copy=False), sums, layout, backward=False)
-    return rounded(sums, result)
+    for some, made in _few_maps(layout, native(array), result):
+        few = resolve("max_pool", function, 2, some, windows, layout, nan=nan)
+        _run(few, blur, few.forward(some, None), made, layout, backward=False)
+    return result
 
 
 @described("max_blur_pool", 2)
+@in_default_mode
 def max_blur_pool2d_backward(
     grad_output: ArrayLike,
     input: ArrayLike,
@@ -380,16 +416,19 @@ def max_blur_pool2d_backward(
     """
     function = "max_blur_pool2d_backward"
     array = as_array(function, "input", input, OPERATORS["max_blur_pool"].gradient_dtypes)
-    call = resolve("max_pool", function, 2, array, Windows(kernel_size, 1, padding), layout, nan=nan)
+    windows = Windows(kernel_size, 1, padding)
+    call = resolve("max_pool", function, 2, array, windows, layout, nan=nan)
     blur = _blur(function, _sizes(call), blur_kernel_size, stride, None, padding_mode, "blur_kernel_size")
     gradient = _gradient(call, grad_output, _blurred_shape(array.shape, layout, blur.axes, function))
     result = result_array(function, out, array.shape, call.dtype, array, gradient)
-    # All of it in float64, whose maxima stand where those of the input do, so that there is one rounding.
-    wide = native(array).astype(np.float64, copy=False)
-    wide_call = resolve("max_pool", function, 2, wide, Windows(kernel_size, 1, padding), layout, nan=nan)
-    of_maxima = np.empty(wide_call.output_shape)
-    _run(wide_call, blur, native(gradient).astype(np.float64, copy=False), of_maxima, layout, backward=True)
-    return rounded(wide_call.scatter_backward(of_maxima, wide, None, None), result)
+    for some, grads, made in _few_maps(layout, native(array), native(gradient), result):
+        # All of it in float64, whose maxima stand where those of the input do, so that there is one rounding.
+        wide = some.astype(np.float64, copy=False)
+        few = resolve("max_pool", function, 2, wide, windows, layout, nan=nan)
+        of_maxima = np.empty(few.output_shape)
+        _run(few, blur, grads.astype(np.float64, copy=False), of_maxima, layout, backward=True)
+        rounded(few.scatter_backward(of_maxima, wide, None, None), made)
+    return result
 
 
 class _BlurLayer(Layer):

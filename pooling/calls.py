@@ -10,13 +10,14 @@ import math
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
-from .arrays import as_array, native, result_array
+from .arrays import as_array, in_default_mode, native, result_array
 from .dispatch import kernels
 from .geometry import Axis
 from .operators import OPERATORS, Operator
@@ -33,6 +34,7 @@ __all__ = [
     "in_other_layout",
     "pool",
     "resolve",
+    "sum_kind",
     "warn_of_columns",
 ]
 
@@ -41,20 +43,51 @@ REMEMBERED = 4096
 """Call signatures to remember; the tables of one take a few hundred bytes."""
 INDEX = np.dtype(np.int64)
 EXACT_ROUNDINGS = 8
-"""Roundings that keep a float32 mean of positive data within 4 units of 2**-23; beyond them sums are float64."""
+"""Roundings that keep a float32 sum within 4 units of 2**-23 of the sum of magnitudes; beyond them it is float64."""
+HALF_ROUNDINGS = 512
+"""Roundings to float32 that do not matter where the result is rounded to half precision; beyond them as well."""
+
+
+def sum_kind(dtype: np.dtype[Any], roundings: int, *, exact: bool = True) -> int:
+    """Return what kernels call the dtype with the rows that sums with so many roundings, of exact values, need."""
+    most = {"float16": HALF_ROUNDINGS, "bfloat16": HALF_ROUNDINGS, "float32": EXACT_ROUNDINGS if exact else 0}
+    wide = "->float64" if roundings > most.get(dtype.name, roundings) else ""
+    return int(kernels.KINDS[dtype.name + wide])
+
+
+DIVIDED_BYTES = 1 << 20
+"""Gradients of windows with different divisors that are divided together, unless a single map is larger."""
+
+
+class MeanLayout(NamedTuple):
+    """What the gradient of a mean is planned from when it is first asked for."""
+
+    axes: tuple[Axis, ...]
+    outer: int
+    inner: int
+    count_include_pad: bool
+    divisor: float | None
+    ignores_nan: bool
 
 
 class MeanGradient(NamedTuple):
     """How the gradients of means are spread: by the loops of `plan`, which pool them if `gathers`.
 
-    Where windows have different divisors, gradients are divided first: those of each cell, one for each of `inner`
-    channels, by its own of `divisors`.
+    Where windows have different divisors, gradients are divided first, by those of the windows of `divides`.
     """
 
     plan: kernels.Plan
     gathers: bool
-    divisors: AnyArray | None = None
-    inner: int = 1
+    divides: kernels.Plan | None = None
+
+    def spread(self, source: AnyArray, result: AnyArray, threads: int, *, exact: bool) -> None:
+        """Run the loops, with rows as wide as their roundings ask for; `exact` are divisors that float32 holds."""
+        roundings = self.plan.summation_depth if self.gathers else self.plan.spreading_depth
+        kind = sum_kind(result.dtype, roundings + (self.divides is not None), exact=exact)
+        if self.gathers:
+            kernels.forward(self.plan, kernels.REDUCERS["total"], kind, source, result, threads)
+        else:
+            kernels.average_backward(self.plan, kind, source, result, threads)
 
 
 @dataclass(frozen=True)
@@ -74,7 +107,7 @@ class Call:
     index_plan: kernels.Plan
     rounding: int
     nbytes: int
-    mean_gradient: MeanGradient | None
+    mean_layout: MeanLayout
 
     def forward(self, array: AnyArray, out: AnyArray | None) -> AnyArray:
         """Pool an array of the resolved shape and dtype."""
@@ -99,21 +132,94 @@ class Call:
         )
         return result, indices
 
-    def average_backward(self, grad_output: AnyArray, out: AnyArray | None) -> AnyArray:
+    @cached_property
+    def mean_gradient(self) -> tuple[int, MeanGradient, MeanGradient]:
+        """Maps whose gradients are made together, the plan of so many, and the plan of those that are left."""
+        together, rest = self.mean_layout.outer, 0
+        gradient = self._mean_gradient(together)
+        if together > 1 and (gradient.divides is not None or self.mean_layout.ignores_nan):
+            # Counted by what is made of them besides, in float32 at least.
+            cells = max(math.prod(self.input_shape), math.prod(self.output_shape)) // together
+            together = min(together, max(1, DIVIDED_BYTES // max(1, cells * max(4, self.dtype.itemsize))))
+            rest = self.mean_layout.outer % together
+            gradient = self._mean_gradient(together)
+        return together, gradient, self._mean_gradient(rest) if rest else gradient
+
+    def _mean_gradient(self, outer: int) -> MeanGradient:
+        """Plan the gradient of means: where windows move by one, or have no one step, it is a pooling of gradients."""
+        axes, _, inner, count_include_pad, divisor, ignores_nan = self.mean_layout
+        plan = self.plan
+        if outer != self.mean_layout.outer:
+            plan = lay_out(axes, outer, inner, average=True, count_include_pad=count_include_pad)
+        divides = None
+        if divisor is None and ignores_nan:
+            divides, divisor = plan, 1.0
+        elif divisor is None:
+            borders = [axis.border_windows(count_include_pad=count_include_pad).divisor for axis in axes]
+            if all((numbers == axis.kernel_size).all() for numbers, axis in zip(borders, axes, strict=True)):
+                divisor = float(math.prod(axis.kernel_size for axis in axes))
+            elif self.dtype.name in ("float32", "float64"):
+                divides, divisor = plan, 1.0
+            else:
+                # Half precision would round here; the kernel divides by what its plan says.
+                return MeanGradient(plan, False)
+        if all(axis.stride == 1 for axis in axes) or any(axis.adaptive for axis in axes):
+            axes = tuple(axis.transposed for axis in axes)
+            return MeanGradient(lay_out(axes, outer, inner, average=True, divisor_override=divisor), True, divides)
+        return MeanGradient(lay_out(axes, outer, inner, average=True, divisor_override=divisor), False, divides)
+
+    def average_backward(self, grad_output: AnyArray, array: AnyArray, out: AnyArray | None) -> AnyArray:
         """Spread each gradient over its window."""
-        assert self.mean_gradient is not None
-        plan, gathers, divisors, inner = self.mean_gradient
-        result = result_array(self.function, out, self.input_shape, self.dtype, grad_output)
-        source, threads = native(grad_output), threads_for(self.nbytes)
-        if divisors is not None:
-            gradient, source = source, np.empty(self.output_shape, self.dtype)
-            kind = kernels.KINDS[self.dtype.name]
-            kernels.divide_by_place(kind, gradient, divisors, source, inner, threads)
-        if gathers:
-            kernels.forward(plan, kernels.REDUCERS["total"], self.gradient_kind, source, result, threads)
+        ignores = self.mean_layout.ignores_nan
+        inputs = (grad_output, array) if ignores else (grad_output,)
+        result = result_array(self.function, out, self.input_shape, self.dtype, *inputs)
+        source = native(grad_output)
+        together, gradient, rest = self.mean_gradient
+        outer = self.mean_layout.outer
+        if 0 in self.input_shape or 0 in self.output_shape:
+            result[...] = 0
+        elif together == outer and not ignores:
+            self._spread(gradient, source, result)
         else:
-            kernels.average_backward(plan, self.gradient_kind, source, result, threads)
+            sources, results = source.reshape(outer, -1), result.reshape(outer, -1)
+            arrays = native(array).reshape(outer, -1) if ignores else None
+            for begin in range(0, outer, together):
+                few = slice(begin, begin + together)
+                planned = gradient if begin + together <= outer else rest
+                if arrays is None:
+                    self._spread(planned, sources[few], results[few])
+                else:
+                    self._spread_over_numbers(planned, sources[few], arrays[few], results[few])
         return result
+
+    def _spread(self, gradient: MeanGradient, source: AnyArray, result: AnyArray) -> None:
+        """Spread the gradients of some maps."""
+        threads = threads_for(source.nbytes + result.nbytes)
+        if gradient.divides is not None:
+            divided = np.empty(source.shape, self.dtype)
+            kernels.divide_by_place(gradient.divides, kernels.KINDS[self.dtype.name], source, divided, threads)
+            source = divided
+        gradient.spread(source, result, threads, exact=_is_float32(self.mean_layout.divisor))
+
+    def _spread_over_numbers(self, gradient: MeanGradient, source: AnyArray, array: AnyArray, result: AnyArray) -> None:
+        """Spread the gradients of some maps over what is no NaN in them."""
+        wide = np.dtype(np.float64 if self.dtype.name == "float64" else np.float32)
+        values, source = array.astype(wide, copy=False), source.astype(wide, copy=False)
+        threads = threads_for(values.nbytes + source.nbytes)
+        if gradient.divides is not None:
+            counts = np.empty(source.shape, wide)
+            kind, reducer = kernels.KINDS[wide.name], kernels.REDUCERS["count_number"]
+            kernels.forward(gradient.divides, reducer, kind, values, counts, threads)
+            # A window without numbers has nobody to give anything to.
+            np.maximum(counts, 1, out=counts)
+            with np.errstate(all="ignore"):
+                source = np.divide(source, counts, out=counts)
+        spread = result if result.dtype == wide else np.empty(result.shape, wide)
+        gradient.spread(source, spread, threads, exact=_is_float32(self.mean_layout.divisor))
+        spread[values != values] = 0
+        if spread is not result:
+            with np.errstate(all="ignore"):
+                result[...] = spread.astype(self.dtype)
 
     def scatter_backward(
         self, grad_output: AnyArray, array: AnyArray, indices: AnyArray | None, out: AnyArray | None
@@ -194,7 +300,7 @@ def _accepted(operator: Operator) -> tuple[str, ...]:
     if not operator.average:
         return (*names, "nan")
     divisors = ("count_include_pad", "divisor_override") if operator.windows == "sliding" else ()
-    return (*names, *divisors, "rounding")
+    return (*names, *divisors, "rounding", "nan")
 
 
 FUNCTIONS = {
@@ -329,6 +435,7 @@ def _resolved(
     return call
 
 
+@in_default_mode
 def _resolve(
     name: str,
     function: str,
@@ -349,6 +456,10 @@ def _resolve(
     count_include_pad = geometry.flag(function, "count_include_pad", count_include_pad)
     divisor = _divisor(function, divisor_override)
     reducer = _reducer(function, operator.reducer, nan)
+    if average and dtype.kind in "iu":
+        # Integers have no NaN to leave out.
+        reducer = operator.reducer
+    ignores = average and reducer != operator.reducer
     batched, spatial = batch_and_spatial(function, shape, dimensions, layout)
     planned: tuple[Axis, ...]
     if operator.windows == "global":
@@ -366,65 +477,44 @@ def _resolve(
     batch = shape[0] if batched else 1
     outer, inner = (batch * channels, 1) if layout == "channels_first" else (batch, channels)
     plan = lay_out(
-        planned, outer, inner, average=average, count_include_pad=count_include_pad, divisor_override=divisor
+        planned,
+        outer,
+        inner,
+        average=average,
+        count_include_pad=count_include_pad,
+        divisor_override=None if ignores else divisor,
+        number_divisor=divisor if ignores else None,
     )
-    kind = dtype.name
     if average and divisor is None and dtype.kind in "iu":
         _refuse_empty_means(function, axes, count_include_pad)
-    if average and dtype.name == "float32":
-        exact_divisor = divisor is None or float(np.float32(divisor)) == divisor
-        if plan.summation_depth > EXACT_ROUNDINGS or not exact_divisor:
-            kind = "float32->float64"
+    kind = kernels.KINDS[dtype.name]
+    index_plan = plan if average else lay_out(planned, outer, inner, keep_axes=True)
+    # Sums that leave NaN out are float64 in any case.
+    if average and not ignores:
+        kind = sum_kind(dtype, plan.summation_depth, exact=_is_float32(divisor))
     itemsize = dtype.itemsize
-    mean_gradient = None
-    if average and dtype.name in operator.gradient_dtypes:
-        mean_gradient = _mean_gradient(planned, plan, outer, inner, dtype, count_include_pad, divisor)
     return Call(
         function=function,
         operator=name,
         reducer=kernels.REDUCERS[reducer],
-        kind=kernels.KINDS[kind],
-        gradient_kind=kernels.KINDS[kind],
+        kind=kind,
+        # That of a mean is known when its gradient is planned.
+        gradient_kind=kind if average else sum_kind(dtype, index_plan.overlaps - 1),
         dtype=dtype,
         input_shape=shape,
         output_shape=output_shape,
         axes=axes,
         plan=plan,
-        index_plan=plan if average else lay_out(planned, outer, inner, keep_axes=True),
+        index_plan=index_plan,
         rounding=_rounding(function, rounding),
         nbytes=(math.prod(shape) + math.prod(output_shape)) * itemsize,
-        mean_gradient=mean_gradient,
+        mean_layout=MeanLayout(planned, outer, inner, count_include_pad, divisor, ignores),
     )
 
 
-def _mean_gradient(
-    axes: tuple[Axis, ...],
-    plan: kernels.Plan,
-    outer: int,
-    inner: int,
-    dtype: np.dtype[Any],
-    count_include_pad: bool,
-    divisor: float | None,
-) -> MeanGradient:
-    """Plan the gradient of means: where windows move by one, or have no one step, it is a pooling of gradients."""
-    divisors = None
-    if divisor is None:
-        each = [axis.windows(np.arange(axis.output_size), count_include_pad=count_include_pad).divisor for axis in axes]
-        if all((numbers == axis.kernel_size).all() for numbers, axis in zip(each, axes, strict=True)):
-            divisor = float(math.prod(axis.kernel_size for axis in axes))
-        elif dtype.name in ("float32", "float64"):
-            # Windows without elements have no cell to give anything to.
-            divisors = np.ascontiguousarray(np.maximum(math.prod(np.ix_(*each)), 1), dtype)
-            divisor = 1.0
-        else:
-            # Half precision would round here; the kernel divides by what its plan says.
-            return MeanGradient(plan, False)
-    if all(axis.stride == 1 for axis in axes) or any(axis.adaptive for axis in axes):
-        axes = tuple(axis.transposed for axis in axes)
-        return MeanGradient(lay_out(axes, outer, inner, average=True, divisor_override=divisor), True, divisors, inner)
-    if divisors is not None:
-        plan = lay_out(axes, outer, inner, average=True, divisor_override=divisor)
-    return MeanGradient(plan, False, divisors, inner)
+def _is_float32(divisor: float | None) -> bool:
+    """Whether float32 holds a divisor; the counts of windows that are summed in it are small."""
+    return divisor is None or float(np.float32(divisor)) == divisor
 
 
 def _reducer(function: str, reducer: str, nan: Any) -> str:

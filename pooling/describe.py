@@ -50,7 +50,8 @@ PIECES = {
     "out": """
         out : ndarray or torch.Tensor, optional
             Where to put the result: exactly its dtype and shape, C-contiguous, writeable, apart from the
-            input in memory. What is returned is an array of that memory.""",
+            input in memory. What is returned is an array of that memory. A call that is interrupted, as by Ctrl-C,
+            leaves it written in part.""",
     "nan": """
         nan : {{"propagate", "ignore"}}
             Whether one NaN makes its windows NaN; if ignored, only windows of nothing but NaN are.""",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NoReturn, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
-from .arrays import as_array, native, result_array
-from .calls import Call, Windows, batch_and_spatial, checked_gradient, checked_indices, resolve
+from .arrays import as_array, in_default_mode, native, result_array
+from .calls import Call, Windows, batch_and_spatial, checked_gradient, checked_indices, resolve, sum_kind
 from .describe import described
 from .dispatch import kernels
 from .functional import AnyArray, Indexed, Layout
@@ -61,6 +61,9 @@ class FractionalCall:
         )
         # Adaptive pooling makes a result of the same shape, and its gradient goes where indices say as well.
         call = resolve("adaptive_max_pool", function, dimensions, array, Windows(output_size=sizes), layout)
+        # How many windows hold a cell is another matter.
+        overlaps = math.prod(min(taps, size) for taps, size in zip(kernel, sizes, strict=True))
+        call = replace(call, gradient_kind=sum_kind(call.dtype, overlaps - 1))
         return cls(array, spatial, kernel, call)
 
     @property
@@ -133,6 +136,7 @@ class FractionalCall:
         return result, indices
 
 
+@in_default_mode
 def window_starts(function: str, name: str, size: int, kernel: int, count: int, samples: AnyArray) -> NDArray[np.int64]:
     """Place the windows of one axis for each map, in the arithmetic of the samples' dtype, as torch does."""
     last, number = size - kernel, samples.dtype.type

@@ -566,6 +566,7 @@ def avg_pool1d(
     divisor_override: float | None = None,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -580,6 +581,7 @@ def avg_pool1d(
     divisor_override : float, optional
         Divide every sum by this number instead; finite and not zero.
     {layout}
+    {nan}
     {rounding}
     {out}
 
@@ -596,7 +598,7 @@ def avg_pool1d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum
+    AveragePool-22. A float32 mean is within 4 units of 2**-23 times the mean of the magnitudes, for any window; a sum
     beyond the largest float32 is inf.
 
     Examples
@@ -620,6 +622,7 @@ def avg_pool1d(
         count_include_pad,
         divisor_override,
         rounding,
+        nan,
     )
 
 
@@ -635,6 +638,7 @@ def avg_pool2d(
     *,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -649,6 +653,7 @@ def avg_pool2d(
     divisor_override : float, optional
         Divide every sum by this number instead; finite and not zero.
     {layout}
+    {nan}
     {rounding}
     {out}
 
@@ -665,7 +670,7 @@ def avg_pool2d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum
+    AveragePool-22. A float32 mean is within 4 units of 2**-23 times the mean of the magnitudes, for any window; a sum
     beyond the largest float32 is inf.
 
     Examples
@@ -691,6 +696,7 @@ def avg_pool2d(
         count_include_pad,
         divisor_override,
         rounding,
+        nan,
     )
 
 
@@ -706,6 +712,7 @@ def avg_pool3d(
     *,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -720,6 +727,7 @@ def avg_pool3d(
     divisor_override : float, optional
         Divide every sum by this number instead; finite and not zero.
     {layout}
+    {nan}
     {rounding}
     {out}
 
@@ -736,7 +744,7 @@ def avg_pool3d(
     Notes
     -----
     Equals ``torch.nn.functional.avg_pool{n}d`` and, with ``count_include_pad=False`` as ONNX has it by default,
-    AveragePool-22. On positive float32 data the relative error stays below 4 units of 2**-23 for any window; a sum
+    AveragePool-22. A float32 mean is within 4 units of 2**-23 times the mean of the magnitudes, for any window; a sum
     beyond the largest float32 is inf.
 
     Examples
@@ -760,6 +768,7 @@ def avg_pool3d(
         count_include_pad,
         divisor_override,
         rounding,
+        nan,
     )
 
 
@@ -811,6 +820,7 @@ def global_avg_pool(
     *,
     dimensions: int | None = None,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -821,6 +831,7 @@ def global_avg_pool(
     {any_rank}
     {dimensions}
     {layout}
+    {nan}
     {rounding}
     {out}
 
@@ -844,7 +855,7 @@ def global_avg_pool(
     >>> pooling.global_avg_pool(np.arange(4.0).reshape(1, 1, 2, 2))
     array([[[[1.5]]]])
     """
-    return pool("global_avg_pool", input, out, False, dimensions, layout, rounding)
+    return pool("global_avg_pool", input, out, False, dimensions, layout, rounding, nan)
 
 
 @described("adaptive_avg_pool", 1)
@@ -853,6 +864,7 @@ def adaptive_avg_pool1d(
     output_size: AdaptiveSize,
     *,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -866,6 +878,7 @@ def adaptive_avg_pool1d(
     output_size : int, None or sequence of them
         Number of windows, for all axes or for each; None keeps an axis as it is.
     {layout}
+    {nan}
     {rounding}
     {out}
 
@@ -889,7 +902,7 @@ def adaptive_avg_pool1d(
     >>> pooling.adaptive_avg_pool1d(np.arange(7.0).reshape(1, 1, 7), 3).ravel()
     array([1., 3., 5.])
     """
-    return pool("adaptive_avg_pool1d", input, out, False, output_size, layout, rounding)
+    return pool("adaptive_avg_pool1d", input, out, False, output_size, layout, rounding, nan)
 
 
 @described("adaptive_avg_pool", 2)
@@ -898,6 +911,7 @@ def adaptive_avg_pool2d(
     output_size: AdaptiveSize,
     *,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -911,6 +925,7 @@ def adaptive_avg_pool2d(
     output_size : int, None or sequence of them
         Number of windows, for all axes or for each; None keeps an axis as it is.
     {layout}
+    {nan}
     {rounding}
     {out}
 
@@ -934,7 +949,7 @@ def adaptive_avg_pool2d(
     >>> pooling.adaptive_avg_pool2d(np.arange(7.0).reshape(1, 1, 1, 7), (1, 3)).ravel()
     array([1., 3., 5.])
     """
-    return pool("adaptive_avg_pool2d", input, out, False, output_size, layout, rounding)
+    return pool("adaptive_avg_pool2d", input, out, False, output_size, layout, rounding, nan)
 
 
 @described("adaptive_avg_pool", 3)
@@ -943,6 +958,7 @@ def adaptive_avg_pool3d(
     output_size: AdaptiveSize,
     *,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -956,6 +972,7 @@ def adaptive_avg_pool3d(
     output_size : int, None or sequence of them
         Number of windows, for all axes or for each; None keeps an axis as it is.
     {layout}
+    {nan}
     {rounding}
     {out}
 
@@ -979,7 +996,7 @@ def adaptive_avg_pool3d(
     >>> pooling.adaptive_avg_pool3d(np.arange(7.0).reshape(1, 1, 1, 1, 7), (1, 1, 3)).ravel()
     array([1., 3., 5.])
     """
-    return pool("adaptive_avg_pool3d", input, out, False, output_size, layout, rounding)
+    return pool("adaptive_avg_pool3d", input, out, False, output_size, layout, rounding, nan)
 
 
 @described("adaptive_max_pool", 1)

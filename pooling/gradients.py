@@ -75,9 +75,9 @@ def _spread(
     gradient = checked_gradient(call, grad_output)
     moved = in_other_layout(gradient, dimensions, layout) if out is None else None
     if moved is None:
-        return call.average_backward(gradient, out)
+        return call.average_backward(gradient, array, out)
     call = resolve(operator, function, dimensions, moved.view(array), windows, moved.layout, **divisors)
-    return moved.back(call.average_backward(moved.array, out))
+    return moved.back(call.average_backward(moved.array, moved.view(array), out))
 
 
 @described("max_pool", 1)
@@ -465,6 +465,7 @@ def avg_pool1d_backward(
     divisor_override: float | None = None,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -474,13 +475,15 @@ def avg_pool1d_backward(
     ----------
     grad_output : array_like
         Gradient with respect to the result: its shape, and the input's dtype.
-    {input} Only shape and dtype matter here.
+    {input} Only shape and dtype matter here, unless NaN is ignored.
     {windows}
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean.
     divisor_override : float, optional
         Divisor of every sum.
     {layout}
+    nan : {"propagate", "ignore"}
+        As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
     rounding : str
         Has no effect; here so that the forward call's arguments can be passed on.
     {out}
@@ -516,6 +519,7 @@ def avg_pool1d_backward(
         windows,
         layout,
         out,
+        nan=nan,
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
         rounding=rounding,
@@ -535,6 +539,7 @@ def avg_pool2d_backward(
     *,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -544,13 +549,15 @@ def avg_pool2d_backward(
     ----------
     grad_output : array_like
         Gradient with respect to the result: its shape, and the input's dtype.
-    {input} Only shape and dtype matter here.
+    {input} Only shape and dtype matter here, unless NaN is ignored.
     {windows}
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean.
     divisor_override : float, optional
         Divisor of every sum.
     {layout}
+    nan : {"propagate", "ignore"}
+        As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
     rounding : str
         Has no effect; here so that the forward call's arguments can be passed on.
     {out}
@@ -586,6 +593,7 @@ def avg_pool2d_backward(
         windows,
         layout,
         out,
+        nan=nan,
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
         rounding=rounding,
@@ -605,6 +613,7 @@ def avg_pool3d_backward(
     *,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -614,13 +623,15 @@ def avg_pool3d_backward(
     ----------
     grad_output : array_like
         Gradient with respect to the result: its shape, and the input's dtype.
-    {input} Only shape and dtype matter here.
+    {input} Only shape and dtype matter here, unless NaN is ignored.
     {windows}
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean.
     divisor_override : float, optional
         Divisor of every sum.
     {layout}
+    nan : {"propagate", "ignore"}
+        As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
     rounding : str
         Has no effect; here so that the forward call's arguments can be passed on.
     {out}
@@ -656,6 +667,7 @@ def avg_pool3d_backward(
         windows,
         layout,
         out,
+        nan=nan,
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
         rounding=rounding,
@@ -728,6 +740,7 @@ def global_avg_pool_backward(
     *,
     dimensions: int | None = None,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -740,6 +753,8 @@ def global_avg_pool_backward(
     {any_rank}
     {dimensions}
     {layout}
+    nan : {"propagate", "ignore"}
+        As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
     rounding : str
         Has no effect; here so that the forward call's arguments can be passed on.
     {out}
@@ -773,6 +788,7 @@ def global_avg_pool_backward(
         Windows(),
         layout,
         out,
+        nan=nan,
         rounding=rounding,
     )
 
@@ -784,6 +800,7 @@ def adaptive_avg_pool1d_backward(
     output_size: AdaptiveSize,
     *,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -797,6 +814,8 @@ def adaptive_avg_pool1d_backward(
     output_size : int, None or sequence of them
         As in the forward call.
     {layout}
+    nan : {"propagate", "ignore"}
+        As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
     rounding : str
         Has no effect; here so that the forward call's arguments can be passed on.
     {out}
@@ -831,6 +850,7 @@ def adaptive_avg_pool1d_backward(
         windows,
         layout,
         out,
+        nan=nan,
         rounding=rounding,
     )
 
@@ -842,6 +862,7 @@ def adaptive_avg_pool2d_backward(
     output_size: AdaptiveSize,
     *,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -855,6 +876,8 @@ def adaptive_avg_pool2d_backward(
     output_size : int, None or sequence of them
         As in the forward call.
     {layout}
+    nan : {"propagate", "ignore"}
+        As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
     rounding : str
         Has no effect; here so that the forward call's arguments can be passed on.
     {out}
@@ -889,6 +912,7 @@ def adaptive_avg_pool2d_backward(
         windows,
         layout,
         out,
+        nan=nan,
         rounding=rounding,
     )
 
@@ -900,6 +924,7 @@ def adaptive_avg_pool3d_backward(
     output_size: AdaptiveSize,
     *,
     layout: Layout = "channels_first",
+    nan: NanRule = "propagate",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -913,6 +938,8 @@ def adaptive_avg_pool3d_backward(
     output_size : int, None or sequence of them
         As in the forward call.
     {layout}
+    nan : {"propagate", "ignore"}
+        As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
     rounding : str
         Has no effect; here so that the forward call's arguments can be passed on.
     {out}
@@ -948,6 +975,7 @@ def adaptive_avg_pool3d_backward(
         windows,
         layout,
         out,
+        nan=nan,
         rounding=rounding,
     )
 

@@ -268,9 +268,14 @@ class _AdaptiveAvgPool(Layer):
     operator = "adaptive_avg_pool"
 
     def __init__(
-        self, output_size: AdaptiveSize, *, layout: Layout = "channels_first", rounding: Rounding = "half_even"
+        self,
+        output_size: AdaptiveSize,
+        *,
+        layout: Layout = "channels_first",
+        nan: NanRule = "propagate",
+        rounding: Rounding = "half_even",
     ) -> None:
-        self.arguments = {"output_size": output_size, "layout": layout, "rounding": rounding}
+        self.arguments = {"output_size": output_size, "layout": layout, "nan": nan, "rounding": rounding}
 
 
 class _AvgPool(Layer):
@@ -287,6 +292,7 @@ class _AvgPool(Layer):
         *,
         dilation: Sizes = 1,
         layout: Layout = "channels_first",
+        nan: NanRule = "propagate",
         rounding: Rounding = "half_even",
     ) -> None:
         self.arguments = {
@@ -298,6 +304,7 @@ class _AvgPool(Layer):
             "divisor_override": divisor_override,
             "dilation": dilation,
             "layout": layout,
+            "nan": nan,
             "rounding": rounding,
         }
 
@@ -312,8 +319,10 @@ class _GlobalMaxPool(Layer):
 class _GlobalAvgPool(Layer):
     operator = "global_avg_pool"
 
-    def __init__(self, *, layout: Layout = "channels_first", rounding: Rounding = "half_even") -> None:
-        self.arguments = {"layout": layout, "rounding": rounding}
+    def __init__(
+        self, *, layout: Layout = "channels_first", nan: NanRule = "propagate", rounding: Rounding = "half_even"
+    ) -> None:
+        self.arguments = {"layout": layout, "nan": nan, "rounding": rounding}
 
 
 class MaxPool1d(_MaxPool):

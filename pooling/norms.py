@@ -1,8 +1,8 @@
 """Norms of windows: Lp pooling and the generalised mean, with their gradients and layers.
 
-Everything is worked out in float64, whatever the dtype, and rounded once at the end. Sums of powers that overflowed, or
-of which something may have been lost below the smallest number, are made again for that window with its largest value
-taken out, so [1e200, 1e200] has the 2-norm 1.414e200.
+Everything is worked out in float64, whatever the dtype, a few rows at a time, and rounded once at the end. Sums of
+powers that overflowed, or of which something may have been lost below the smallest number, are made again for that
+window with its largest value taken out, so [1e200, 1e200] has the 2-norm 1.414e200.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import geometry
-from .arrays import as_array, native, result_array
+from .arrays import as_array, in_default_mode, native, result_array
 from .calls import Call, Windows, checked_gradient, resolve
 from .describe import described
 from .dispatch import kernels
@@ -76,38 +76,38 @@ def positive_real(function: str, name: str, value: Any, *, finite: bool) -> floa
     return number
 
 
+def _kind(call: Call) -> int:
+    """Return what kernels call the dtype with rows of double."""
+    name = call.dtype.name
+    return int(kernels.KINDS[name if name == "float64" else f"{name}->float64"])
+
+
+@in_default_mode
 def _forward(call: Call, array: AnyArray, p: float, eps: float, out: AnyArray | None) -> AnyArray:
     result = result_array(call.function, out, call.output_shape, call.dtype, array)
-    values = native(array).astype(np.float64, copy=False)
-    powers = np.empty(values.shape)
-    norms = np.empty(call.output_shape)
-    kind, threads = kernels.KINDS["float64"], threads_for(2 * values.nbytes)
-    kernels.raise_to(values, powers, p, eps, threads)
-    reducer = kernels.REDUCERS["greatest" if math.isinf(p) else "total"]
-    kernels.forward(call.plan, reducer, kind, powers, norms, threads)
-    kernels.norm_forward(call.index_plan, values, norms, p, eps, threads)
-    return rounded(norms, result)
+    kernels.norm_forward(call.index_plan, _kind(call), native(array), result, p, eps, threads_for(2 * call.nbytes))
+    return result
 
 
+@in_default_mode
 def _backward(
     call: Call, gradient: AnyArray, array: AnyArray, p: float, eps: float, out: AnyArray | None
 ) -> tuple[AnyArray, AnyArray]:
-    """Return the gradient of the input, and for each window that of the exponent."""
+    """Return the gradient of the input, and for each window of a mean that of the exponent."""
     result = result_array(call.function, out, call.input_shape, call.dtype, array, gradient)
-    values = native(array).astype(np.float64, copy=False)
-    exponents = np.empty(call.output_shape)
-    gradients = np.empty(call.input_shape)
+    exponents = np.empty(call.output_shape if eps else 0)
     kernels.norm_backward(
         call.index_plan,
-        values,
-        native(gradient).astype(np.float64, copy=False),
-        gradients,
+        _kind(call),
+        native(array),
+        native(gradient),
+        result,
         exponents if eps else None,
         p,
         eps,
-        threads_for(2 * values.nbytes),
+        threads_for(4 * call.nbytes),
     )
-    return rounded(gradients, result), exponents
+    return result, exponents
 
 
 def _lp_call(

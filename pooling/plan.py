@@ -33,7 +33,7 @@ def _table(axis: Axis, count_include_pad: bool) -> tuple[Any, ...]:
         border.first,
         border.count,
         border.divisor,
-        axis.covering() if axis.adaptive else None,
+        axis.adaptive,
     )
 
 
@@ -46,6 +46,7 @@ def lay_out(
     average: bool = False,
     count_include_pad: bool = False,
     divisor_override: float | None = None,
+    number_divisor: float | None = None,
 ) -> kernels.Plan:
     """Make the plan of a pooling.
 
@@ -59,6 +60,8 @@ def lay_out(
         Whether axes that are not pooled must stay, because an index counts their cells.
     average, count_include_pad, divisor_override
         What sums are divided by.
+    number_divisor : float, optional
+        What sums that leave NaN out are divided by, if not by the count of the numbers in them.
 
     Returns
     -------
@@ -104,4 +107,5 @@ def lay_out(
         [_table(axis, count_include_pad) for axis in kept],
         average,
         math.nan if divisor_override is None else divisor_override,
+        math.nan if number_divisor is None else number_divisor,
     )

@@ -1024,20 +1024,35 @@ def average(
     axes: Sequence[Axis],
     count_include_pad: bool = True,
     divisor_override: float | None = None,
+    nan: str = "propagate",
     rounding: str = "half_even",
 ) -> WeightedSum:
-    """Average each window over its counted taps: those in the input, and in the declared padding if asked."""
+    """Average each window over its counted taps: those in the input, and in the declared padding if asked.
+
+    With `nan` "ignore", taps that are NaN neither add nor count; a window is NaN if they were all that counted.
+    """
     include = flag("count_include_pad", count_include_pad)
     divisor = None if divisor_override is None else real("divisor_override", divisor_override)
     if divisor is not None and (divisor == 0 or special(divisor)):
         raise ValueError(f"divisor_override={divisor_override!r} must be finite and not 0")
+    ignore = choice("nan", nan, ["propagate", "ignore"]) == "ignore"
+    windows = grid(axes)
     sums = {}
-    for cell, (taps, padding) in grid(axes).items():
+    for cell, (taps, padding) in windows.items():
         count = len(taps) + (padding if include else 0)
         if count == 0 and divisor is None and view.dtype.name not in FLOATS:
             raise ValueError(f"the window of output cell {cell} has nothing to count, and {view.dtype} no NaN")
         sums[cell] = Sum(taps, [1] * len(taps), count if divisor is None else divisor)
-    return WeightedSum(view, shape_of(sums), view.everywhere(sums), rounding)
+    each = view.everywhere(sums)
+    for plane in view.planes() if ignore else ():
+        each[plane] = {}
+        for cell, (taps, padding) in windows.items():
+            numbers = [tap for tap in taps if view.numbers[plane][tap] == view.numbers[plane][tap]]
+            count = len(numbers) + (padding if include else 0)
+            some = count > 0 or not taps
+            over = divisor if divisor is not None and some else count
+            each[plane][cell] = Sum(numbers, [1] * len(numbers), over)
+    return WeightedSum(view, shape_of(sums), each, rounding)
 
 
 def avg_pool(
@@ -1052,6 +1067,7 @@ def avg_pool(
     *,
     dilation: Sizes = 1,
     layout: str = "channels_first",
+    nan: str = "propagate",
     rounding: str = "half_even",
 ) -> WeightedSum:
     """Average each window.
@@ -1060,13 +1076,14 @@ def avg_pool(
     but never a tap beyond it, where `ceil_mode` reaches. `divisor_override`, any finite number but 0, takes
     the place of that count everywhere. A window with nothing to count is NaN, and a ValueError for integers.
     Takes floats and integers; integers are rounded as `rounding` says: "half_even", "half_up" (towards +inf),
-    "floor" or "trunc".
+    "floor" or "trunc". With `nan` "ignore" what is NaN is left out of the sum and of the count, and has no
+    gradient.
 
     Sources: torch.nn.functional.avg_pool2d, ONNX AveragePool.
     """
     view = Maps(input, n, layout, AVERAGEABLE)
     axes = sliding(view.spatial, kernel_size, stride, padding, dilation, ceil_mode)
-    return average(view, axes, count_include_pad, divisor_override, rounding)
+    return average(view, axes, count_include_pad, divisor_override, rounding, nan)
 
 
 avg_pool1d, avg_pool2d, avg_pool3d, avg_pool1d_backward, avg_pool2d_backward, avg_pool3d_backward = publish(
@@ -1080,6 +1097,7 @@ def adaptive_avg_pool(
     output_size: OptionalSizes,
     *,
     layout: str = "channels_first",
+    nan: str = "propagate",
     rounding: str = "half_even",
 ) -> WeightedSum:
     """Average each of `output_size` windows that cover the map; integers are rounded as `rounding` says.
@@ -1087,7 +1105,7 @@ def adaptive_avg_pool(
     Source: torch.nn.functional.adaptive_avg_pool2d.
     """
     view = Maps(input, n, layout, AVERAGEABLE)
-    return average(view, adaptive(view.spatial, output_size), rounding=rounding)
+    return average(view, adaptive(view.spatial, output_size), rounding=rounding, nan=nan)
 
 
 (
@@ -1105,10 +1123,11 @@ def global_avg(
     *,
     dimensions: int | None = None,
     layout: str = "channels_first",
+    nan: str = "propagate",
     rounding: str = "half_even",
 ) -> WeightedSum:
     """Average each map: (N, C, *S) to (N, C, 1, ..., 1). Source: ONNX GlobalAveragePool."""
-    return adaptive_avg_pool(spatial_axes(input, dimensions), input, 1, layout=layout, rounding=rounding)
+    return adaptive_avg_pool(spatial_axes(input, dimensions), input, 1, layout=layout, rounding=rounding, nan=nan)
 
 
 global_avg_pool, global_avg_pool_backward = publish("global_avg_pool", global_avg)

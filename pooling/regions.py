@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
-from .arrays import as_array, native, result_array
+from .arrays import as_array, in_default_mode, native, result_array
 from .describe import described
 from .dispatch import kernels
 from .functional import AnyArray
@@ -56,9 +56,9 @@ class _Regions:
 
     @property
     def kind(self) -> int:
-        """What kernels call the dtype; float32 is worked on as double."""
+        """What kernels call the dtype; narrower ones are worked on as double."""
         name = self.input.dtype.name
-        return int(kernels.KINDS["float32->float64" if name == "float32" else name])
+        return int(kernels.KINDS[name if name == "float64" else f"{name}->float64"])
 
     def refuse(self, bad: NDArray[np.bool_], rule: str) -> None:
         """Refuse the first region of those that are bad."""
@@ -94,6 +94,7 @@ def _listed(box: AnyArray) -> str:
     return f"[{', '.join(f'{float(end):.9g}' for end in box)}]"
 
 
+@in_default_mode
 def _checked(
     function: str,
     row: str,
@@ -169,6 +170,7 @@ def _choice(function: str, name: str, value: object, words: Sequence[str]) -> st
 Table = tuple[NDArray[Any], ...]
 
 
+@in_default_mode
 def _windows(regions: _Regions, axis: int) -> Table:
     """Cut boxes into windows as adaptive pooling does, and clip these to the map: starts and stops."""
     size, bins = regions.spatial[axis], regions.output_size[axis]
@@ -192,6 +194,7 @@ def _windows(regions: _Regions, axis: int) -> Table:
     return tuple(np.clip(edge, 0, size).astype(np.int64, order="C") for edge in (starts, stops))
 
 
+@in_default_mode
 def _samples(regions: _Regions, axis: int, ratio: int, half_pixel: bool) -> Table:
     """Find where samples lie along one axis: the first coordinate, the extent of a bin and the samples in it.
 

@@ -7,8 +7,8 @@ ctypedef void (*add_run_fn)(void* dst, const void* src, ptrdiff_t n) noexcept no
 ctypedef void (*weave_fn)(
     void* dst, const void* src, ptrdiff_t apart, ptrdiff_t n, ptrdiff_t ways) noexcept nogil
 ctypedef ptrdiff_t (*scatter_fn)(
-    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t first, ptrdiff_t cells,
-    bint checked, bint skip
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
+    ptrdiff_t first, ptrdiff_t cells, bint checked, bint skip
 ) noexcept nogil
 
 
@@ -38,15 +38,23 @@ cdef struct scattering_t:
     const int64_t* indices
     const char* grad_output
     char* grad_input
+    # Planes are made in so many parts; whether indices that are given lie in the rows of their windows.
+    ptrdiff_t parts
+    bint local
+
+
+cdef enum:
+    # Sums that are wider than the array are made of so many bytes at a time.
+    SUMS_BYTES = 1 << 20
 
 
 cdef struct quotients_t:
+    const plan_t* plan
     const leaves_t* leaves
     const char* src
-    const char* divisors
     char* dst
-    # Divisors, which every so many cells begin anew; values of a cell, which share one; cells altogether.
-    ptrdiff_t period, inner, cells
+    # Rows of the last axis altogether.
+    ptrdiff_t rows
 
 
 cdef struct holders_t:
@@ -59,8 +67,10 @@ cdef inline holders_t holders_of(const axis_t* axis, ptrdiff_t cell, ptrdiff_t c
     cdef holders_t holders
     cdef ptrdiff_t last = cell + cells - 1
     if axis.adaptive:
-        holders.first = axis.covering_first[cell]
-        holders.stop = axis.covering_first[last] + axis.covering_count[last]
+        # From floor(cell * O / I) to ceil((last + 1) * O / I), as windows lie over cells.
+        holders.first = <ptrdiff_t> (<int128_t> cell * axis.output_size // axis.input_size)
+        holders.stop = <ptrdiff_t> (
+            (<int128_t> (last + 1) * axis.output_size + axis.input_size - 1) // axis.input_size)
     else:
         holders.first = max(
             ceil_divide(cell + axis.pad_begin - (axis.kernel_size - 1) * axis.dilation, axis.stride), 0)
@@ -171,6 +181,8 @@ cdef ptrdiff_t spread_rows(const void* job, char* scratch, ptrdiff_t begin, ptrd
             for oh in range(heights.first, heights.stop):
                 if not holds(height_axis, oh, h):
                     continue
+                if is_stopped(scratch, outputs * inner):
+                    return -1
                 height = window_of(height_axis, oh)
                 src = pooling.grad_output + (
                     (((rest * depth_axis.output_size + od) * height_axis.output_size + oh) * axis.output_size
@@ -243,6 +255,9 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
         count = min(stacked, end - plane)
         rows = count * height.input_size
         n = rows * sums_row
+        if is_stopped(scratch, n * (height.kernel_size + width.kernel_size + width.stride)):
+            return -1
+
         gradients = pooling.grad_output + plane * pooled * leaves.storage
         if leaves.load != NULL:
             leaves.load(converted, gradients, count * pooled)
@@ -288,35 +303,40 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
     return -1
 
 
-cdef inline ptrdiff_t divided_together(const quotients_t* job) noexcept nogil:
-    return max(1, BLOCK // job.inner)
+cdef inline ptrdiff_t divided_together(const plan_t* plan) noexcept nogil:
+    """Rows that are divided as one task."""
+    return max(1, BLOCK // max(1, plan.axes[2].output_size * plan.inner))
 
 
 cdef ptrdiff_t divide_cells(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    """Divide blocks begin to end of cells by the divisors of their places."""
+    """Divide blocks begin to end of rows by the divisors of their windows; a window that counts nothing gives zeros."""
     cdef const quotients_t* division = <const quotients_t*> job
+    cdef const plan_t* plan = division.plan
     cdef const leaves_t* leaves = division.leaves
-    cdef ptrdiff_t size = leaves.value
-    cdef ptrdiff_t together = divided_together(division)
-    cdef ptrdiff_t cell = begin * together
-    cdef ptrdiff_t stop = min(end * together, division.cells)
-    cdef ptrdiff_t place, n, i
-    cdef const char* divisors
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t cells = axis.output_size * plan.inner
+    cdef ptrdiff_t together = divided_together(plan)
+    cdef ptrdiff_t row, o
+    cdef double of_rows
     cdef char* out
-    while cell < stop:
-        place = cell % division.period
-        n = min(min(together, stop - cell), division.period - place)
-        divisors = division.divisors + place * size
-        out = division.dst + cell * division.inner * size
-        memcpy(out, division.src + cell * division.inner * size, n * division.inner * size)
-        if division.inner == 1:
-            leaves.divide_each(out, <const double*> divisors, <const float*> divisors, n)
-        else:
-            for i in range(n):
-                leaves.divide(
-                    out + i * division.inner * size, division.inner,
-                    (<const float*> divisors)[i] if size == sizeof(float) else (<const double*> divisors)[i])
-        cell += n
+    for row in range(begin * together, min(end * together, division.rows)):
+        out = division.dst + row * cells * leaves.value
+        of_rows = <double> window_of(&plan.axes[1], row % plan.axes[1].output_size).divisor
+        o = row // plan.axes[1].output_size % plan.axes[0].output_size
+        of_rows *= <double> window_of(&plan.axes[0], o).divisor
+        if of_rows == 0:
+            leaves.identity(out, cells, NULL)
+            continue
+        memcpy(out, division.src + row * cells * leaves.value, cells * leaves.value)
+        divide_row(plan, leaves, out, 0, axis.output_size, of_rows)
+        o = 0
+        while o < axis.output_size and not axis.adaptive:
+            if axis.begin <= o < axis.end:
+                o = axis.end
+            else:
+                if window_of(axis, o).divisor == 0:
+                    leaves.identity(out + o * plan.inner * leaves.value, plan.inner, NULL)
+                o += 1
     return -1
 
 
@@ -342,7 +362,81 @@ cdef inline ptrdiff_t tiled_rows(const plan_t* plan) noexcept nogil:
 cdef inline ptrdiff_t tiled_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
     """Bytes for one thread: divided gradients, and rows of cells as they are summed and stored."""
     cdef ptrdiff_t cells = plan.axes[2].output_size + 2 * plan.axes[2].input_size
+    if has_long_rows(plan):
+        return 3 * BLOCK * leaves.sum.value
     return tiled_rows(plan) * cells * plan.inner * leaves.sum.value + 2 * PIECE
+
+
+cdef enum:
+    # Cells of a row that is written in pieces: whole rows would be kept twice.
+    LONG_ROW_CELLS = 1 << 14
+
+
+cdef inline bint has_long_rows(const plan_t* plan) noexcept nogil:
+    return plan.axes[2].input_size * plan.inner > LONG_ROW_CELLS
+
+
+cdef ptrdiff_t spread_long_tiles(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Do the same for long rows: a few gradients, or some values of one, at a time."""
+    cdef const spreading_t* pooling = <const spreading_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const leaves_t* leaves = &pooling.leaves.sum
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t taps = width.kernel_size
+    cdef ptrdiff_t together = max(1, BLOCK // taps) if inner == 1 else 1
+    cdef ptrdiff_t slice = min(inner, <ptrdiff_t> BLOCK)
+    cdef ptrdiff_t storage = leaves.storage
+    cdef ptrdiff_t in_row = width.input_size * inner * storage
+    cdef char* divided = scratch
+    cdef char* repeated = divided + BLOCK * leaves.value
+    cdef char* stored = repeated + BLOCK * leaves.value
+    cdef ptrdiff_t row, plane, x, c, d, h, k, count, values, n, piece
+    cdef const char* line
+    cdef char* out
+    for row in range(begin, end):
+        plane = row // height.output_size * plan.axes[0].kernel_size
+        h = row % height.output_size * height.kernel_size
+        x = 0
+        while x < width.output_size:
+            c = 0
+            while c < inner:
+                count = min(together, width.output_size - x)
+                values = count if inner == 1 else min(slice, inner - c)
+                line = pooling.grad_output + ((row * width.output_size + x) * inner + c) * storage
+                if leaves.load == NULL:
+                    leaves.across(divided, line, 0, 1, values, 1, 1, 0, 0, False, NULL)
+                else:
+                    leaves.load(divided, line, values)
+                leaves.divide(divided, values, plan.divisor)
+                line = divided
+                # Elements to write one behind the other, and how often.
+                n = values
+                if inner == 1:
+                    piece = min(taps, <ptrdiff_t> BLOCK)
+                    n = count * piece
+                    pooling.leaves.repeat(repeated, divided, count, piece)
+                    line = repeated
+                if leaves.store != NULL:
+                    leaves.store(stored, line, n)
+                    line = stored
+                for d in range(plan.axes[0].kernel_size * height.kernel_size):
+                    out = pooling.grad_input + (
+                        (plane + d // height.kernel_size) * height.input_size + h + d % height.kernel_size) * in_row
+                    out += (x * taps * inner + c) * storage
+                    if inner > 1:
+                        for k in range(taps):
+                            memcpy(out + k * inner * storage, line, n * storage)
+                    else:
+                        k = 0
+                        while k < count * taps:
+                            piece = min(n, count * taps - k)
+                            memcpy(out + k * storage, line, piece * storage)
+                            k += piece
+                c += slice
+            x += together
+    return -1
 
 
 cdef ptrdiff_t spread_tiles(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -370,6 +464,8 @@ cdef ptrdiff_t spread_tiles(const void* job, char* scratch, ptrdiff_t begin, ptr
     row = begin
     while row < end:
         rows = min(together, end - row)
+        if is_stopped(scratch, rows * cells * depths * height.kernel_size):
+            return -1
         src = pooling.grad_output + row * pooled * leaves.storage
         if leaves.load == NULL:
             leaves.across(divided, src, 0, 1, rows * pooled, 1, 1, 0, 0, False, NULL)
@@ -423,14 +519,15 @@ cdef inline ptrdiff_t found_together(const plan_t* plan) noexcept nogil:
 
 
 cdef inline ptrdiff_t scatter_scratch(
-    const plan_t* plan, const gradient_t* leaves, const contest_t* contest
+    const plan_t* plan, const gradient_t* leaves, const contest_t* contest, ptrdiff_t parts
 ) noexcept nogil:
     """Bytes for one thread: indices found together, and where gradients are stored narrower than they are summed, their
-    gradients converted and the sums of a plane."""
+    gradients converted and the sums of a part of a plane."""
     cdef ptrdiff_t found = max(found_together(plan), plan.segment * plan.inner)
     cdef ptrdiff_t nbytes = round_up(found * 8, 64) + round_up(indexed_scratch(plan, contest), 64)
+    cdef ptrdiff_t size = plan.axes[cut_axis(plan)].input_size
     if leaves.sum.load != NULL:
-        nbytes += round_up((found + plane_cells(plan)) * leaves.sum.value, 64)
+        nbytes += round_up((found + plane_cells(plan) // size * ceil_divide(size, parts)) * leaves.sum.value, 64)
     return nbytes
 
 
@@ -458,6 +555,8 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     start_pieces(plan, contest, contest_memory)
     while piece < end * per_plane:
         count = min(plan.pieces.stacked, end * per_plane - piece)
+        if is_stopped(scratch, found_size * plan.axes[0].kernel_size * (height.kernel_size + plan.axes[2].kernel_size)):
+            return -1
         contest_pieces(plan, contest, pooling.input, NULL, found, contest_memory, piece, count)
         index = found
         for p in range(piece, piece + count):
@@ -473,7 +572,7 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
             if leaves.sum.load != NULL:
                 leaves.sum.load(converted, gradient, n)
                 values = converted
-            leaves.scatter(sums, values, index, n, 1, 0, elements, False, False)
+            leaves.scatter(sums, values, index, n, 1, 1, 0, elements, False, False)
             if leaves.sum.load != NULL and p % per_plane == per_plane - 1:
                 leaves.sum.store(pooling.grad_input + plane * elements * size, sums, elements)
             gradient += n * size
@@ -484,19 +583,79 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
 
 cdef inline int cut_axis(const plan_t* plan) noexcept nogil:
     """The axis across which a plane is cut."""
-    return 0 if plan.axes[0].input_size > 1 else 1
+    if plan.axes[0].input_size > 1:
+        return 0
+    return 1 if plan.axes[1].input_size > 1 else 2
 
 
-cdef inline ptrdiff_t parts_of(const plan_t* plan, const int64_t* indices) noexcept nogil:
-    """Parts of a plane that are made apart, so that few planes are work for several threads.
+cdef inline ptrdiff_t parts_of(
+    const plan_t* plan, const gradient_t* leaves, const int64_t* indices
+) noexcept nogil:
+    """Parts of a plane that are made apart, so that few planes are work for several threads, and wide sums take little
+    memory.
 
-    Winners near a cut are found for both sides. Indices that are given may name any element, so that every part would
-    have to look at all of them.
+    Winners near a cut are found for both sides.
     """
     cdef const axis_t* axis = &plan.axes[cut_axis(plan)]
-    if indices != NULL or plan.outer >= MANY_PLANES:
-        return 1
-    return max(1, min(<ptrdiff_t> MANY_PLANES, axis.input_size // (4 * axis.kernel_size) // axis.dilation))
+    cdef ptrdiff_t parts = 1
+    if indices == NULL and plan.outer < MANY_PLANES and cut_axis(plan) < 2:
+        parts = max(1, min(<ptrdiff_t> MANY_PLANES, axis.input_size // (4 * axis.kernel_size) // axis.dilation))
+    if leaves.sum.load != NULL:
+        parts = max(parts, ceil_divide(plane_cells(plan) * leaves.sum.value, SUMS_BYTES))
+    return max(1, min(parts, axis.input_size))
+
+
+cdef inline ptrdiff_t stray(
+    const int64_t* index, ptrdiff_t n, int64_t first, int64_t stop, bint skip
+) noexcept nogil:
+    """Return the position of the first index outside, or -1; with `skip`, -1 is never outside."""
+    cdef ptrdiff_t x
+    cdef bint any_outside = False
+    for x in range(n):
+        any_outside |= <uint64_t> (index[x] - first) >= <uint64_t> (stop - first)
+    if any_outside:
+        for x in range(n):
+            if not first <= index[x] < stop and not (skip and index[x] == -1):
+                return x
+    return -1
+
+
+cdef inline bint has_empty_windows(const plan_t* plan) noexcept nogil:
+    return plan.axes[0].has_empty or plan.axes[1].has_empty or plan.axes[2].has_empty
+
+
+cdef ptrdiff_t check_indices(const void* job, char* _scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Look for the first index of output rows begin to end that names no element of its plane, or, with `local`, of
+    the rows of its window."""
+    cdef const scattering_t* pooling = <const scattering_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const axis_t* cut = &plan.axes[cut_axis(plan)]
+    cdef ptrdiff_t slab = plane_cells(plan) // plan.inner // cut.input_size
+    cdef ptrdiff_t width = plan.axes[2].output_size
+    cdef bint skip = has_empty_windows(plan)
+    cdef ptrdiff_t task, row, first, output, last, bad
+    cdef ptrdiff_t start = 0
+    cdef ptrdiff_t stop = cut.input_size
+    cdef window_t window
+    for task in range(begin, end):
+        row = task // plan.segments
+        first = task % plan.segments * plan.segment
+        last = min(first + plan.segment, width) - 1
+        if pooling.local:
+            output = first
+            if cut_axis(plan) < 2:
+                output = row % plan.axes[1].output_size
+                if cut_axis(plan) == 0:
+                    output = row // plan.axes[1].output_size % plan.axes[0].output_size
+            start = window_of(cut, output).first
+            window = window_of(cut, last if cut_axis(plan) == 2 else output)
+            stop = max(window.first + (window.count - 1) * cut.dilation + 1, start)
+        bad = stray(
+            pooling.indices + (row * width + first) * plan.inner, (last - first + 1) * plan.inner, start * slab,
+            stop * slab, skip)
+        if bad >= 0:
+            return (row * width + first) * plan.inner + bad
+    return -1
 
 
 cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -513,8 +672,8 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t elements = plane_cells(plan)
     cdef ptrdiff_t slab = elements // cut.input_size
-    cdef ptrdiff_t parts = parts_of(plan, pooling.indices)
-    cdef ptrdiff_t at, n, task, bad, part, first, cells, d, h, segment
+    cdef ptrdiff_t parts = pooling.parts
+    cdef ptrdiff_t at, n, task, bad, part, first, cells, d, h, segment, first_segment, stop_segment
     cdef int64_t* found = <int64_t*> scratch
     cdef char* contest_memory = scratch + round_up(plan.segment * inner * 8, 64)
     cdef char* converted = contest_memory + round_up(indexed_scratch(plan, contest), 64)
@@ -524,10 +683,115 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     cdef const char* gradient
     cdef row_t row
     cdef holders_t depths, heights, held
-    cdef bint empty_windows = (
-        plan.axes[0].has_empty or plan.axes[1].has_empty or plan.axes[2].has_empty)
+    # Of planes in parts, indices have been checked before.
+    cdef bint checked = pooling.indices != NULL and parts == 1
+    cdef bint empty_windows = has_empty_windows(plan)
     for task in range(begin, end):
         row.outer = task // parts
+        part = task % parts
+        first = part * cut.input_size // parts
+        cells = (part + 1) * cut.input_size // parts - first
+        depths.first = heights.first = 0
+        depths.stop = plan.axes[0].output_size
+        heights.stop = plan.axes[1].output_size
+        first_segment = 0
+        stop_segment = plan.segments
+        if parts > 1 and pooling.local:
+            held = holders_of(cut, first, cells)
+            if cut_axis(plan) == 0:
+                depths = held
+            elif cut_axis(plan) == 1:
+                heights = held
+            else:
+                first_segment = held.first // plan.segment
+                stop_segment = ceil_divide(held.stop, plan.segment)
+        first *= slab
+        cells *= slab
+        target = pooling.grad_input + (row.outer * elements + first) * size
+        if leaves.sum.load == NULL:
+            sums = target
+        memset(sums, 0, cells * leaves.sum.value)
+        for d in range(depths.first, depths.stop):
+            for h in range(heights.first, heights.stop):
+                for segment in range(first_segment, stop_segment):
+                    row.d, row.h, row.segment = d, h, segment
+                    n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
+                    if is_stopped(scratch, 4 * n if pooling.indices != NULL else steps_of(plan, n)):
+                        return -1
+                    at = output_offset(plan, &row)
+                    if pooling.indices == NULL:
+                        index = found
+                        contest_row(plan, contest, pooling.input, &row, NULL, found, contest_memory)
+                    else:
+                        index = pooling.indices + at
+                    gradient = pooling.grad_output + at * size
+                    if leaves.sum.load != NULL:
+                        leaves.sum.load(converted, gradient, n)
+                        gradient = converted
+                    bad = leaves.scatter(
+                        sums, gradient, index, n, inner, inner, first // inner, cells // inner, checked, empty_windows)
+                    if bad >= 0:
+                        return at + bad
+        if leaves.sum.load != NULL:
+            leaves.sum.store(target, sums, cells)
+    return -1
+
+
+cdef inline ptrdiff_t scatter_long_scratch(
+    const plan_t* plan, const gradient_t* leaves, const contest_t* contest, const long_t* sizes
+) noexcept nogil:
+    """Bytes for one thread: indices found together; what finding them takes; a row of gradients; and, where gradients
+    are stored narrower than they are summed, the sums of planes."""
+    cdef ptrdiff_t nbytes = round_up(found_cells(plan, sizes) * 8, 64) + round_up(
+        long_scratch(plan, contest, sizes), 64)
+    nbytes += round_up(sizes.together * sizes.channels * leaves.sum.value, 64)
+    cdef ptrdiff_t size = plan.axes[cut_axis(plan)].input_size
+    if leaves.sum.load != NULL and sizes.one_axis:
+        nbytes += plane_cells(plan) * sizes.rows * leaves.sum.value
+    elif leaves.sum.load != NULL:
+        nbytes += plane_cells(plan) // size * ceil_divide(size, parts_of(plan, leaves, NULL)) * leaves.sum.value
+    return nbytes
+
+
+cdef inline ptrdiff_t scatter_long_tasks(
+    const plan_t* plan, const gradient_t* leaves, const long_t* sizes
+) noexcept nogil:
+    return ceil_divide(plan.outer, sizes.rows) if sizes.one_axis else plan.outer * parts_of(plan, leaves, NULL)
+
+
+cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Find the winners of long windows again, for parts begin to end of planes, and send the gradients there."""
+    cdef const scattering_t* pooling = <const scattering_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const gradient_t* leaves = pooling.leaves
+    cdef const axis_t* cut = &plan.axes[cut_axis(plan)]
+    cdef long_t sizes = lay_long(plan, pooling.contest, True)
+    cdef search_t search
+    cdef tile_t* tile = &search.tile
+    cdef ptrdiff_t size = leaves.sum.storage
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t elements = plane_cells(plan)
+    cdef ptrdiff_t slab = elements // cut.input_size
+    cdef ptrdiff_t parts = 1 if sizes.one_axis else parts_of(plan, leaves, NULL)
+    cdef int64_t* found = <int64_t*> scratch
+    cdef char* memory = scratch + round_up(found_cells(plan, &sizes) * 8, 64)
+    cdef char* converted = memory + round_up(long_scratch(plan, pooling.contest, &sizes), 64)
+    cdef char* own_sums = converted + round_up(sizes.together * sizes.channels * leaves.sum.value, 64)
+    cdef ptrdiff_t out_row = plan.axes[2].output_size
+    cdef ptrdiff_t task, part, first, cells, outers, outer, channel, column, columns, nbytes, r, d, h, x, n, at, rows
+    cdef char* sums
+    cdef char* target
+    cdef const char* gradient
+    cdef const int64_t* index
+    cdef holders_t depths, heights, held
+    memset(&search, 0, sizeof(search))
+    search.plan = plan
+    search.contest = pooling.contest
+    search.src = pooling.input
+    start_search(&search, &sizes, memory, &nbytes)
+    for task in range(begin, end):
+        outer = task * sizes.rows if sizes.one_axis else task // parts
+        outers = min(sizes.rows, plan.outer - outer) if sizes.one_axis else 1
         part = task % parts
         first = part * cut.input_size // parts
         cells = (part + 1) * cut.input_size // parts - first
@@ -542,30 +806,71 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
                 heights = held
         first *= slab
         cells *= slab
-        target = pooling.grad_input + (row.outer * elements + first) * size
-        if leaves.sum.load == NULL:
-            sums = target
-        memset(sums, 0, cells * leaves.sum.value)
-        for d in range(depths.first, depths.stop):
-            for h in range(heights.first, heights.stop):
-                for segment in range(plan.segments):
-                    row.d, row.h, row.segment = d, h, segment
-                    n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
-                    at = output_offset(plan, &row)
-                    if pooling.indices == NULL:
+        target = pooling.grad_input + (outer * elements + first) * size
+        sums = target if leaves.sum.load == NULL else own_sums
+        memset(sums, 0, outers * cells * leaves.sum.value)
+        tile.outer = outer
+        for channel in range(sizes.chunks):
+            tile.depth = depths.first
+            while tile.depth < depths.stop:
+                tile.depths = min(sizes.outputs[0], depths.stop - tile.depth)
+                tile.row = heights.first
+                while tile.row < heights.stop:
+                    tile.rows = min(sizes.outputs[1], heights.stop - tile.row)
+                    rows = outers if sizes.one_axis else tile.depths * tile.rows
+                    if is_stopped(scratch, 32 * rows * out_row * tile.channels):
+                        return -1
+                    column = 0
+                    while column < out_row:
+                        columns = min(sizes.together, out_row - column)
+                        # All tiles of a row, or one tile of a longer row.
+                        for x in range(column // sizes.outputs[2], ceil_divide(column + columns, sizes.outputs[2])):
+                            cut_tile(&search, channel, x)
+                            search.sink.of_cell = tile.channels
+                            search.sink.of_row = columns * tile.channels
+                            search.sink.of_depth = tile.rows * search.sink.of_row
+                            if sizes.one_axis:
+                                search.sink.indices = found - column * tile.channels
+                                find_rows(&search, outer, outers, 1)
+                            else:
+                                search.sink.indices = found - (
+                                    tile.depth * search.sink.of_depth + tile.row * search.sink.of_row
+                                    + column * tile.channels)
+                                find_tile(&search)
+                        n = columns * tile.channels
                         index = found
-                        contest_row(plan, contest, pooling.input, &row, NULL, found, contest_memory)
-                    else:
-                        index = pooling.indices + at
-                    gradient = pooling.grad_output + at * size
-                    if leaves.sum.load != NULL:
-                        leaves.sum.load(converted, gradient, n)
-                        gradient = converted
-                    bad = leaves.scatter(
-                        sums, gradient, index, n, inner, first // inner, cells // inner, pooling.indices != NULL,
-                        empty_windows)
-                    if bad >= 0:
-                        return at + bad
+                        for r in range(rows):
+                            d = tile.depth + r // tile.rows
+                            h = tile.row + r % tile.rows
+                            at = 0
+                            if sizes.one_axis:
+                                at = r * cells
+                                d = r
+                                h = 0
+                            gradient = pooling.grad_output + (
+                                (((outer * plan.axes[0].output_size + d) * plan.axes[1].output_size + h) * out_row
+                                 + column) * inner + tile.channel) * size
+                            if leaves.sum.load != NULL or tile.channels < inner:
+                                for x in range(1 if tile.channels == inner else columns):
+                                    copy_gradients(
+                                        leaves, converted + x * tile.channels * leaves.sum.value,
+                                        gradient + x * inner * size,
+                                        n if tile.channels == inner else tile.channels)
+                                gradient = converted
+                            leaves.scatter(
+                                sums + (at + tile.channel) * leaves.sum.value, gradient, index, n, inner,
+                                tile.channels, first // inner, cells // inner, False, False)
+                            index += n
+                        column += columns
+                    tile.row += tile.rows
+                tile.depth += tile.depths
         if leaves.sum.load != NULL:
-            leaves.sum.store(target, sums, cells)
+            leaves.sum.store(target, sums, outers * cells)
     return -1
+
+
+cdef inline void copy_gradients(const gradient_t* leaves, char* dst, const char* src, ptrdiff_t n) noexcept nogil:
+    if leaves.sum.load != NULL:
+        leaves.sum.load(dst, src, n)
+    else:
+        memcpy(dst, src, n * leaves.sum.value)

@@ -6,10 +6,11 @@ many bits as cannot overflow.
 """
 
 from libc.math cimport floor, floorf, rint, rintf, trunc, truncf
+from libc.string cimport memcpy
 from reducers cimport highest
 from types cimport (
-    bfloat16_t, float16_t, int16_t, int32_t, int64_t, int128_t, integer_t, real_t, stored_t, sum_t, uint16_t, uint32_t,
-    wide_t,
+    bfloat16_t, float16_t, int16_t, int32_t, int64_t, int128_t, integer_t, pair, pair_t, real_t, stored_t, sum_t,
+    uint16_t, uint32_t, uint64_t, wide_t,
 )
 
 cdef extern from *:
@@ -87,6 +88,7 @@ cdef extern from *:
        wider ones the conversion took more time than the pooling. */
     #if defined(__GNUC__)
     typedef int16_t pooling_sixteen_t __attribute__((vector_size(32)));
+    typedef uint16_t pooling_sixteen_bits_t __attribute__((vector_size(32)));
 
     static inline ptrdiff_t pooling_to_keys(
         int16_t *dst, const uint16_t *src, ptrdiff_t n, int16_t infinity, int16_t nan_key
@@ -108,10 +110,13 @@ cdef extern from *:
         ptrdiff_t x;
         for (x = 0; x + 16 <= n; x += 16) {
             pooling_sixteen_t key, sign, nan;
+            pooling_sixteen_bits_t magnitude;
             memcpy(&key, src + x, 32);
             sign = key >> 15;
             nan = key == nan_key;
-            key = ((((key ^ sign) - sign) | (sign & INT16_MIN)) & ~nan) | (nan & 0x7fff);
+            /* Without signs, since the magnitude of the least key is none of a signed number. */
+            magnitude = (pooling_sixteen_bits_t) (key ^ sign) - (pooling_sixteen_bits_t) sign;
+            key = (((pooling_sixteen_t) magnitude | (sign & INT16_MIN)) & ~nan) | (nan & 0x7fff);
             memcpy(dst + x, &key, 32);
         }
         return x;
@@ -173,7 +178,11 @@ cdef inline void key_to_half(uint16_t* dst, const int16_t* src, ptrdiff_t n) noe
 
 cdef inline wide_t widened(stored_t v, wide_t* kind) noexcept nogil:
     """Convert a stored element to what sums of it are made in; every one of its values has an equal there."""
-    if stored_t is float16_t:
+    cdef double number
+    if wide_t is pair_t:
+        number = widened(v, &number)
+        return pair(number if number == number else 0, 0 if number == number else 1)
+    elif stored_t is float16_t:
         return <wide_t> as_single(v)
     elif stored_t is bfloat16_t:
         return <wide_t> as_float(<uint32_t> v.bits << 16)
@@ -205,6 +214,24 @@ cdef inline void float_to_bfloat16(bfloat16_t* dst, const float* src, ptrdiff_t 
         bits = as_bits(src[x])
         rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
         dst[x].bits = <uint16_t> ((bits >> 16) | 0x40 if (bits & 0x7fffffff) > 0x7f800000 else rounded)
+
+
+cdef inline void round_to_odd(float* dst, const double* src, ptrdiff_t n) noexcept nogil:
+    """Round such that rounding once more, to half precision, is as if there had been no float between.
+
+    What is not exact becomes the one of its two neighbours that ends in a 1, which no tie does.
+    """
+    cdef ptrdiff_t x
+    cdef double back
+    cdef uint32_t bits, inexact
+    for x in range(n):
+        dst[x] = <float> src[x]
+        back = <double> dst[x]
+        bits = as_bits(dst[x])
+        inexact = (back < src[x]) | (back > src[x])
+        inexact &= ~bits & 1
+        # The magnitude grows where it was rounded down.
+        dst[x] = as_float(bits + inexact if (back < src[x]) == (src[x] > 0) else bits - inexact)
 
 
 cdef inline void saturate(integer_t* dst, const sum_t* src, ptrdiff_t n, integer_t low, integer_t high) noexcept nogil:
@@ -269,12 +296,13 @@ cdef inline real_t real_quotient(real_t a, real_t b, const rounding_t rounding) 
 
 
 cdef inline void divide_integers(sum_t* row, ptrdiff_t n, double divisor, const rounding_t rounding) noexcept nogil:
-    """Divide sums in place, exactly for every divisor with up to 40 binary places."""
+    """Divide sums in place, exactly for every finite divisor but 0."""
     cdef ptrdiff_t x
     cdef sum_t d
-    cdef int128_t wide, scaled
+    cdef int128_t wide, scaled, most, limit
     cdef int128_t sign = -1 if divisor < 0 else 1
-    cdef int128_t limit = highest(row)
+    cdef uint64_t bits, odd
+    cdef int exponent
     cdef int places = 0
     if 1 <= divisor <= 9007199254740992.0 and divisor == <double> <int64_t> divisor:
         d = <sum_t> <int64_t> divisor
@@ -286,19 +314,57 @@ cdef inline void divide_integers(sum_t* row, ptrdiff_t n, double divisor, const 
             else:
                 row[x] = quotient(row[x], d, rounding)
         return
-    divisor *= <double> sign
-    while divisor != <double> <int64_t> divisor and places < 40 and divisor < 4503599627370496.0:
-        divisor *= 2
-        places += 1
-    wide = <int128_t> divisor if divisor < 1e36 else <int128_t> 1e36
-    wide = wide if wide > 0 else 1
+    # The divisor is sign * odd * 2**exponent.
+    memcpy(&bits, &divisor, sizeof(bits))
+    exponent = <int> (bits >> 52 & 0x7ff)
+    odd = bits & ((<uint64_t> 1 << 52) - 1)
+    if exponent:
+        odd |= <uint64_t> 1 << 52
+    exponent = max(exponent, 1) - 1075
+    while odd & 1 == 0:
+        odd >>= 1
+        exponent += 1
+    wide = <int128_t> odd
+    while exponent > 0 and wide < <int128_t> 1 << 120:
+        # No sum has more than 112 bits: of a quotient by what is larger still, only the sign matters.
+        wide <<= 1
+        exponent -= 1
+    if exponent < 0:
+        places = -exponent
+    if sizeof(sum_t) < 8 and places <= 63 - 8 * <int> sizeof(sum_t) and wide < <int128_t> 1 << 62:
+        divide_scaled(row, n, <int64_t> sign, <int64_t> wide, places, rounding)
+        return
+    # Sums whose scaled value would not fit have quotients above 2**73, and no dtype holds those.
+    most = <int128_t> 1 << (126 - min(places, 126))
+    if places > 126:
+        most = 0
+        places = 0
+    limit = (<int128_t> 1 << 100) if sizeof(sum_t) > 8 else <int128_t> highest(row)
     for x in range(n):
-        scaled = quotient(sign * <int128_t> row[x] * (<int128_t> 1 << places), wide, rounding)
-        # What the sums cannot hold is stored saturated anyway.
-        if sizeof(sum_t) <= 8:
+        scaled = sign * <int128_t> row[x]
+        if scaled > most:
+            scaled = limit
+        elif scaled < -most:
+            scaled = -limit
+        else:
+            scaled = quotient(scaled * (<int128_t> 1 << places), wide, rounding)
+            # What sums cannot hold, no result can.
             scaled = limit if scaled > limit else scaled
             scaled = -limit if scaled < -limit else scaled
         row[x] = <sum_t> scaled
+
+
+cdef inline void divide_scaled(
+    sum_t* row, ptrdiff_t n, int64_t sign, int64_t divisor, const int places, const rounding_t rounding
+) noexcept nogil:
+    """Divide by sign * divisor / 2**places where 64 bits hold all that it takes."""
+    cdef ptrdiff_t x
+    cdef int64_t q
+    cdef int64_t limit = <int64_t> highest(row)
+    for x in range(n):
+        q = quotient(sign * <int64_t> row[x] * (<int64_t> 1 << places), divisor, rounding)
+        q = limit if q > limit else q
+        row[x] = <sum_t> (-limit if q < -limit else q)
 
 
 cdef inline void divide_integers_each(

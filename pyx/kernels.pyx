@@ -17,7 +17,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from conversions cimport (
     BFLOAT16_INFINITY, FLOAT16_INFINITY, FLOOR, HALF_EVEN, HALF_UP, NAN_ABOVE, NAN_BELOW, TRUNC, divide_integers,
-    divide_integers_each, float_to_bfloat16, float_to_float16, half_to_key, key_to_half, saturate,
+    divide_integers_each, float_to_bfloat16, float_to_float16, half_to_key, key_to_half, round_to_odd, saturate,
 )
 from reducers cimport (
     greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
@@ -28,8 +28,8 @@ from rows cimport (
     widen_windows, windows,
 )
 from types cimport (
-    bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, real_t, stored_t,
-    sum_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
+    bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
+    stored_t, sum_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
 )
 
 from numpy import dtype as numpy_dtype
@@ -77,7 +77,9 @@ include "ladder.pxi"
 include "forward.pxi"
 include "planes.pxi"
 include "strips.pxi"
+include "cores.pxi"
 include "indexed.pxi"
+include "long_argmax.pxi"
 include "backward.pxi"
 include "tables.pxi"
 include "norms.pxi"
@@ -107,7 +109,9 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
 
 cdef const leaves_t* leaves_of_rows(const plan_t* plan, const leaves_t* leaves, int reducer, int kind) noexcept:
     """Choose the leaves that combine the rows of windows."""
-    return &LEAVES[reducer][FLOAT32] if kind == FLOAT32_AS_64 and widens_late(plan) else leaves
+    if kind == FLOAT32_AS_64 and widens_late(plan):
+        return &LEAVES[reducer][FLOAT32]
+    return leaves
 
 
 cdef struct arrangement_t:
@@ -132,6 +136,10 @@ cdef arrangement_t arrange(const plan_t* plan, const leaves_t* leaves) noexcept:
         arrangement.work = forward_strips
         arrangement.nbytes = strips_scratch(plan, leaves)
         arrangement.tasks = plan.outer * strips_of(plan)
+    elif needs_cores(plan, leaves):
+        arrangement.work = forward_cores
+        arrangement.nbytes = cores_scratch(plan, leaves)
+        arrangement.tasks = plan.outer * cores_of(plan)
     else:
         arrangement.work = forward_bands
         arrangement.nbytes = forward_scratch(plan, leaves)
@@ -212,10 +220,24 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
     job.dst = target.data
     job.indices = <int64_t*> index.data
     cdef ptrdiff_t nbytes = indexed_scratch(&plan.plan, &contest)
-    if plan.plan.pieces.stacked:
+    cdef long_t sizes = lay_long(&plan.plan, &contest, False)
+    if has_long(&plan.plan, &sizes):
+        nbytes = long_scratch(&plan.plan, &contest, &sizes)
+        share(contest_long, &job, long_tasks(&plan.plan, &sizes), nbytes, threads)
+    elif plan.plan.pieces.stacked:
         share(contest_stacks, &job, pieces_of(&plan.plan), nbytes, threads)
     else:
         share(contest_rows, &job, plan.plan.outer * bands_of(&plan.plan), nbytes, threads)
+
+
+def method_of_indices(Plan plan not None, int reducer, int kind):
+    """Return how `forward_indexed` finds winners, and the bytes that it takes for each thread."""
+    cdef contest_t contest = CONTESTS[reducer][kind]
+    cdef long_t sizes = lay_long(&plan.plan, &contest, False)
+    contest.wide = plan.plan.reach > MOST_REACH
+    if has_long(&plan.plan, &sizes):
+        return "long windows", long_scratch(&plan.plan, &contest, &sizes)
+    return "pieces" if plan.plan.pieces.stacked else "rows", indexed_scratch(&plan.plan, &contest)
 
 
 def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
@@ -238,35 +260,36 @@ def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrd
     job.grad_input = target.data
     if is_tiled(&plan.plan):
         tasks = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
-        share(spread_tiles, &job, tasks, tiled_scratch(&plan.plan, &leaves), threads)
+        share(
+            spread_long_tiles if has_long_rows(&plan.plan) else spread_tiles, &job, tasks,
+            tiled_scratch(&plan.plan, &leaves), threads)
     elif plan.plan.sheaf.stacked:
         share(spread_planes, &job, plan.plan.outer, sheaf_scratch(&plan.plan, &leaves), threads)
     else:
         share(spread_rows, &job, tasks, gradient_scratch(&plan.plan, &leaves), threads)
 
 
-def divide_by_place(int kind, src, divisors, dst, ptrdiff_t inner=1, ptrdiff_t threads=1):
-    """Divide `src` into `dst`: each cell of `inner` values by the divisor of its place, and the places over and over.
+def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1):
+    """Divide `src`, of the size of the plan's result, into `dst`: each cell by the divisor of its window.
 
-    `kind` is one of `KINDS` whose rows hold the arrays' own dtype; `divisors` are of that dtype as well.
+    `kind` is one of `KINDS` whose rows hold the arrays' own dtype.
     """
     cdef const leaves_t* leaves = &GRADIENTS[kind].sum
     cdef quotients_t job
-    cdef Buffer source = Buffer(src, src.nbytes)
-    cdef Buffer divisor = Buffer(divisors, divisors.nbytes)
-    cdef Buffer target = Buffer(dst, src.nbytes, True)
     if leaves.load != NULL or leaves.divide_each == NULL:
         raise ValueError("these kernels divide float32 and float64 only")
+    cdef Buffer source = Buffer(src, plan.written * leaves.value)
+    cdef Buffer target = Buffer(dst, plan.written * leaves.value, True)
+    if plan.written == 0:
+        return
+    job.plan = &plan.plan
     job.leaves = leaves
     job.src = source.data
-    job.divisors = divisor.data
     job.dst = target.data
-    job.period = divisor.view.len // leaves.value
-    job.inner = max(1, inner)
-    job.cells = source.view.len // leaves.value // job.inner
-    if job.cells == 0:
-        return
-    share(divide_cells, &job, ceil_divide(job.cells, divided_together(&job)), 0, threads)
+    job.rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
+    share(
+        divide_cells, &job, ceil_divide(job.rows, divided_together(&plan.plan)), 0, threads,
+        divided_together(&plan.plan) * plan.plan.axes[2].output_size * plan.plan.inner)
 
 
 def scatter_backward(
@@ -283,6 +306,7 @@ def scatter_backward(
     cdef scattering_t job
     if leaves.scatter == NULL or contest.contend == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
+    cdef ptrdiff_t fault
     cdef Buffer source, index
     cdef Buffer gradient = Buffer(grad_output, plan.written * leaves.sum.storage)
     cdef Buffer target = Buffer(grad_input, plan.read * leaves.sum.storage, True)
@@ -303,9 +327,27 @@ def scatter_backward(
     job.contest = &contest
     job.grad_output = gradient.data
     job.grad_input = target.data
+    job.parts = parts_of(&plan.plan, &leaves, job.indices)
+    job.local = True
     cdef work_fn work = scatter_planes
-    cdef ptrdiff_t tasks = plan.plan.outer * parts_of(&plan.plan, job.indices)
-    if indices is None and plan.plan.pieces.stacked and plan.plan.outer > 1:
+    cdef bint small = leaves.sum.load == NULL or plane_cells(&plan.plan) * leaves.sum.value <= SUMS_BYTES
+    cdef ptrdiff_t rows
+    if indices is None and plan.plan.pieces.stacked and plan.plan.outer > 1 and small:
         work = scatter_stacks
-        tasks = plan.plan.outer
-    return share(work, &job, tasks, scatter_scratch(&plan.plan, &leaves, &contest), threads)
+        job.parts = 1
+    elif indices is not None and job.parts > 1:
+        # Each part reads the indices of windows that reach it; should others name it as well, all of them.
+        rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner) * plan.plan.segments
+        job.local = share(check_indices, &job, rows, 0, threads) < 0
+        if not job.local:
+            fault = share(check_indices, &job, rows, 0, threads)
+            if fault >= 0:
+                return fault
+    cdef ptrdiff_t tasks = plan.plan.outer * job.parts
+    cdef ptrdiff_t nbytes = scatter_scratch(&plan.plan, &leaves, &contest, job.parts)
+    cdef long_t sizes = lay_long(&plan.plan, &contest, True)
+    if indices is None and has_long(&plan.plan, &sizes):
+        work = scatter_long
+        tasks = scatter_long_tasks(&plan.plan, &leaves, &sizes)
+        nbytes = scatter_long_scratch(&plan.plan, &leaves, &contest, &sizes)
+    return share(work, &job, tasks, nbytes, threads)

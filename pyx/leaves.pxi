@@ -31,5 +31,7 @@ cdef struct leaves_t:
     fill_fn identity, empty
     divide_fn divide
     divide_each_fn divide_each
+    # Makes means of what the division left, where more than that is to be known of windows; otherwise NULL.
+    divide_fn settle
     # Whether an element may be combined twice: not in a sum.
     bint overlaps

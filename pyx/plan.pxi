@@ -9,10 +9,8 @@ cdef struct axis_t:
     const int64_t *first
     const int64_t *count
     const int64_t *divisor
-    # Of an adaptive axis only: the outputs whose windows hold an input cell.
+    # Whether windows follow from the sizes; the tables then have all of them.
     bint adaptive
-    const int64_t *covering_first
-    const int64_t *covering_count
     # Whether some window holds no element, and whether all have the kernel's size as their divisor.
     bint has_empty, whole_divisor
 
@@ -76,6 +74,8 @@ cdef struct plan_t:
     # Whether every window has the same divisor, and which.
     bint uniform
     double divisor
+    # Divisor of sums that leave NaN out; NaN for the numbers that they hold. The divisors above count elements then.
+    double number_divisor
     planes_t planes
     pieces_t pieces
     sheaf_t sheaf
@@ -152,6 +152,8 @@ cdef enum:
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
     SHEAF_CELLS = 1 << 16
     MANY_PLANES = 8
+    # Cells of a row beyond which adaptive windows are made in shorter segments.
+    MOST_SPAN = 1 << 14
     # At most one window of so many may look beyond the ends of a row, where windows slide along whole stacks.
     FLAT_SHARE = 3
 
@@ -244,6 +246,27 @@ cdef planes_t stack_planes(const plan_t* plan) except *:
     return planes
 
 
+cdef inline ptrdiff_t tree_depth(ptrdiff_t taps) noexcept:
+    """Roundings of `across`: groups of four, added one by one; three make no full tree."""
+    return taps - 1 if taps < 4 else ceil_divide(taps, 4) + 1
+
+
+cdef ptrdiff_t most_holders(const axis_t* axis) noexcept:
+    """Windows that hold the same input cell, at most."""
+    cdef ptrdiff_t most = 1
+    cdef ptrdiff_t step = axis.stride
+    cdef ptrdiff_t other = axis.dilation
+    if axis.adaptive:
+        if axis.input_size == 0 or axis.input_size % max(1, axis.output_size) == 0:
+            return 1
+        # Windows that only touch a cell lie on both sides of those inside it.
+        return ceil_divide(axis.output_size, axis.input_size) + (axis.output_size % axis.input_size > 0)
+    # Taps that fall on one cell lie a multiple of this apart.
+    while other:
+        step, other = other, step % other
+    return max(1, min(ceil_divide(axis.kernel_size, axis.stride // step), axis.output_size))
+
+
 cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
     """Lay out the pieces of planes; `stacked` is 0 where outputs are better made row by row."""
     cdef const axis_t* height = &plan.axes[1]
@@ -318,6 +341,19 @@ cdef sheaf_t lay_sheaf(const plan_t* plan) noexcept:
     return sheaf
 
 
+cdef ptrdiff_t adaptive_span(const plan_t* plan) noexcept:
+    """Most cells from the first of a segment to its last."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t span = 1
+    cdef ptrdiff_t output = 0
+    cdef window_t window
+    while output < axis.output_size:
+        window = window_of(axis, min(output + plan.segment, axis.output_size) - 1)
+        span = max(span, window.first + window.count - window_of(axis, output).first)
+        output += plan.segment
+    return span
+
+
 @cython.final
 cdef class Plan:
     """The loops of one pooling call: made by pooling/plan.py, read by every kernel.
@@ -328,11 +364,13 @@ cdef class Plan:
         Elements before and behind the window axes.
     axes : sequence of 3 tuples
         ``(input_size, output_size, kernel_size, stride, dilation, pad_begin, begin, end, first, count, divisor,
-        covering)``, where the three tables are int64 arrays and `covering` is a pair of them or None.
+        adaptive)``, where the three tables are int64 arrays.
     average : bool
         Whether sums are divided.
     divisor_override : float
         Divisor of every window; NaN for the counts in the tables.
+    number_divisor : float
+        Divisor of sums that leave NaN out, if it is not the count of the numbers.
     """
 
     cdef plan_t plan
@@ -340,7 +378,7 @@ cdef class Plan:
     # Elements of input and output: what the buffers of a call must hold.
     cdef ptrdiff_t read, written
 
-    def __cinit__(self, outer, inner, axes, bint average=False, double divisor_override=NAN):
+    def __cinit__(self, outer, inner, axes, bint average=False, double divisor_override=NAN, double number_divisor=NAN):
         cdef plan_t* plan = &self.plan
         cdef axis_t* axis
         cdef axis_t* height
@@ -351,6 +389,7 @@ cdef class Plan:
         plan.inner = inner
         plan.average = average
         plan.divisor_override = divisor_override
+        plan.number_divisor = number_divisor
         plan.uniform = True
         plan.taps = 1
         self.tables = tuple(axes)
@@ -359,8 +398,7 @@ cdef class Plan:
         for i in range(3):
             axis = &plan.axes[i]
             (axis.input_size, axis.output_size, axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin,
-             axis.begin, axis.end, first, count, divisor, covering) = axes[i]
-            axis.adaptive = covering is not None
+             axis.begin, axis.end, first, count, divisor, axis.adaptive) = axes[i]
             # The dilation of a single tap and the stride of a single window mean nothing, and may be too large to
             # calculate with.
             if axis.kernel_size == 1:
@@ -380,11 +418,6 @@ cdef class Plan:
                 axis.divisor = &table[0]
                 for o in range(table.shape[0]):
                     axis.whole_divisor &= table[o] == axis.kernel_size
-            if axis.adaptive:
-                table = covering[0]
-                axis.covering_first = &table[0]
-                table = covering[1]
-                axis.covering_count = &table[0]
             plan.taps *= <double> axis.kernel_size
             plan.uniform &= axis.whole_divisor
             self.read *= axis.input_size
@@ -412,7 +445,11 @@ cdef class Plan:
         plan.segments = ceil_divide(axis.output_size, plan.segment)
         plan.span = (plan.segment - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
         if axis.adaptive:
-            plan.span = axis.input_size
+            plan.span = adaptive_span(plan)
+            while plan.segment > 1 and plan.span * max(1, plan.inner) > MOST_SPAN:
+                plan.segment = ceil_divide(plan.segment, 2)
+                plan.segments = ceil_divide(axis.output_size, plan.segment)
+                plan.span = adaptive_span(plan)
         if not climbs_rows(plan):
             plan.band = max(1, min(BAND_CELLS // max(1, plan.span * plan.inner), plan.axes[1].output_size))
         plan.band = max(1, plan.band)
@@ -444,9 +481,32 @@ cdef class Plan:
                 else:
                     depth += BLOCK // LANES + 8 + taps // BLOCK
             else:
-                # `across`: groups of four, added one by one; three make no full tree. A ladder has no longer way.
-                depth += taps - 1 if taps < 4 else ceil_divide(taps, 4) + 1
+                # A ladder has no longer way.
+                depth += tree_depth(taps)
+        if arrange(&self.plan, &LEAVES[4][FLOAT32]).work == forward_cores:
+            # Groups are added one by one, on both sides of the core.
+            for i in range(1, 3):
+                depth += min(2 * self.plan.axes[i].kernel_size, 2048)
         return depth
+
+    @property
+    def overlaps(self):
+        """Windows that hold the same input cell, at most."""
+        cdef ptrdiff_t most = 1
+        cdef int i
+        for i in range(3):
+            most *= most_holders(&self.plan.axes[i])
+        return most
+
+    @property
+    def spreading_depth(self):
+        """Roundings on the longest way from a gradient to the sum of an input cell, in the order of `spread_rows` or
+        `spread_planes`."""
+        cdef ptrdiff_t rows = most_holders(&self.plan.axes[1])
+        cdef ptrdiff_t columns = most_holders(&self.plan.axes[2])
+        if self.plan.sheaf.stacked:
+            return 1 + tree_depth(rows) + tree_depth(columns)
+        return 1 + (most_holders(&self.plan.axes[0]) * rows - 1) + (columns - 1)
 
 
 cdef struct row_t:

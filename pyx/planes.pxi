@@ -230,6 +230,8 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
     plane = begin
     while plane < end:
         count = min(planes.stacked, end - plane)
+        if is_stopped(scratch, cells * (depth_axis.kernel_size + height.kernel_size + width.kernel_size)):
+            return -1
         values = src + plane * in_plane if direct else stack
         if planes.gather:
             gather_planes(plan, leaves, rows, pooling.src, plane, count, margin)
@@ -298,6 +300,8 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
                 for p in range(count):
                     leaves.divide_each(
                         target + p * result_plane * leaves.value, planes.divisors, planes.divisors32, result_plane)
+            if leaves.settle != NULL:
+                leaves.settle(target, n * planes.result_columns, plan.number_divisor)
         line = result
         if leaves.store != NULL:
             # As a whole, in long loops; rows are copied out afterwards.
@@ -341,6 +345,8 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
     plane = begin
     while plane < end:
         count = min(planes.stacked, end - plane)
+        if is_stopped(scratch, planes.stacked * planes.height * row * (height.kernel_size + width.kernel_size)):
+            return -1
         rows = count * planes.height
         src = pooling.src + plane * planes.height * row * leaves.storage
         out = pooling.dst + plane * cells * leaves.storage
@@ -380,6 +386,8 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
                     target + p * cells * leaves.value, planes.divisors, planes.divisors32, cells)
         if plan.average and plan.uniform:
             leaves.divide(target, count * cells, plan.divisor)
+        if plan.average and leaves.settle != NULL:
+            leaves.settle(target, count * cells, plan.number_divisor)
         if leaves.store != NULL:
             leaves.store(out, result, count * cells)
         plane += count

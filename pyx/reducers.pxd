@@ -5,7 +5,7 @@ Reducers are named by empty tag types, so that the choice is made when a leaf is
 """
 
 from libc.math cimport INFINITY, NAN
-from types cimport int64_t, value_t
+from types cimport int64_t, pair_t, value_t
 
 
 ctypedef struct greatest:
@@ -40,7 +40,7 @@ ctypedef fused reducer_t:
 
 cdef inline value_t lowest(value_t* kind) noexcept nogil:
     """Least value of the type; of a type wider than 64 bits, the least of those."""
-    if value_t is float or value_t is double:
+    if value_t is float or value_t is double or value_t is pair_t:
         return <value_t> -INFINITY
     elif <value_t> -1 > 0:
         return 0
@@ -50,7 +50,7 @@ cdef inline value_t lowest(value_t* kind) noexcept nogil:
 
 cdef inline value_t highest(value_t* kind) noexcept nogil:
     """Greatest value of the type; of a type wider than 64 bits, the greatest of those."""
-    if value_t is float or value_t is double:
+    if value_t is float or value_t is double or value_t is pair_t:
         return <value_t> INFINITY
     elif <value_t> -1 > 0:
         return <value_t> -1
@@ -87,6 +87,8 @@ cdef inline value_t combine(value_t a, value_t b, reducer_t* reducer) noexcept n
     cdef value_t m
     if reducer_t is total:
         return <value_t> (a + b)
+    elif value_t is pair_t:
+        return a
     elif reducer_t is greatest:
         m = b if b > a else a
         if value_t is float or value_t is double:
@@ -115,7 +117,9 @@ cdef inline value_t combine(value_t a, value_t b, reducer_t* reducer) noexcept n
 
 cdef inline bint better(value_t best, value_t v, order_t* reducer) noexcept nogil:
     """Whether a later value replaces the best so far, so that the first of equals keeps its place."""
-    if order_t is greatest:
+    if value_t is pair_t:
+        return False
+    elif order_t is greatest:
         if value_t is float or value_t is double:
             return (not v <= best) & (best == best)
         else:

@@ -1,8 +1,7 @@
 # Regions of interest: the greatest element of each window of a region, and means or greatest of interpolated samples.
 #
 # Forward, regions and channels are independent; backward, maps and channels are, and each gathers the gradients of
-# its regions in their order. So no number of threads changes a bit. Rows of float are worked on as double, half
-# precision as float.
+# its regions in their order. So no number of threads changes a bit. All rows are double.
 
 cdef struct bins_t:
     # One axis of the regions.
@@ -157,23 +156,23 @@ cdef void lay_samples(const bins_t* axis, ptrdiff_t region, bint averaging, grid
     grid.begins[axis.bins] = n
 
 
-cdef inline const real_t* row_values(
-    const leaves_t* leaves, const char* plane, ptrdiff_t at, ptrdiff_t first, ptrdiff_t stop, real_t* row
+cdef inline const double* row_values(
+    const leaves_t* leaves, const char* plane, ptrdiff_t at, ptrdiff_t first, ptrdiff_t stop, double* row
 ) noexcept nogil:
     """Return a row that starts `at` elements into a plane, readable from column `first` to `stop`."""
     if leaves.load == NULL:
-        return <const real_t*> plane + at
+        return <const double*> plane + at
     leaves.load(row + first, plane + (at + first) * leaves.storage, stop - first)
     return row
 
 
-cdef inline void put_row(const leaves_t* leaves, char* dst, real_t* row, ptrdiff_t n) noexcept nogil:
+cdef inline void put_row(const leaves_t* leaves, char* dst, double* row, ptrdiff_t n) noexcept nogil:
     """Round a row to what arrays store; every NaN is made the same one."""
     cdef ptrdiff_t x
     for x in range(n):
-        row[x] = row[x] if row[x] == row[x] else <real_t> NAN
+        row[x] = row[x] if row[x] == row[x] else NAN
     if leaves.store == NULL:
-        memcpy(dst, row, n * sizeof(real_t))
+        memcpy(dst, row, n * sizeof(double))
     else:
         leaves.store(dst, row, n)
 
@@ -181,7 +180,7 @@ cdef inline void put_row(const leaves_t* leaves, char* dst, real_t* row, ptrdiff
 # --- the greatest element of each window -------------------------------------------------------------------------
 
 cdef void greatest_in_windows(
-    const regions_t* task, ptrdiff_t region, ptrdiff_t bin, const char* plane, real_t* row, real_t* best,
+    const regions_t* task, ptrdiff_t region, ptrdiff_t bin, const char* plane, double* row, double* best,
     int64_t* winners,
 ) noexcept nogil:
     """Find the greatest element of each window in one row of windows, and where in the plane it is, or -1."""
@@ -192,8 +191,8 @@ cdef void greatest_in_windows(
     cdef ptrdiff_t first = width
     cdef ptrdiff_t stop = 0
     cdef ptrdiff_t x, y, b
-    cdef const real_t* values
-    cdef real_t value, greatest_value
+    cdef const double* values
+    cdef double value, greatest_value
     cdef int64_t winner
     for b in range(bins):
         best[b] = 0
@@ -204,6 +203,8 @@ cdef void greatest_in_windows(
     if first >= stop:
         return
     for y in range(task.rows.starts[region * task.rows.bins + bin], task.rows.stops[region * task.rows.bins + bin]):
+        if is_stopped(<char*> winners, stop - first + bins):
+            return
         values = row_values(&task.leaves, plane, y * width, first, stop, row)
         for b in range(bins):
             greatest_value = best[b]
@@ -217,14 +218,13 @@ cdef void greatest_in_windows(
             winners[b] = winner
 
 
-cdef void pool_regions_as(
-    real_t* kind, const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end
-) noexcept nogil:
+cdef ptrdiff_t pool_forward(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    cdef const regions_t* task = <const regions_t*> job
     cdef ptrdiff_t cells = task.rows.size * task.columns.size
     cdef ptrdiff_t bins = task.columns.bins
     cdef int64_t* winners = <int64_t*> scratch
-    cdef real_t* best = <real_t*> (scratch + bins * 8)
-    cdef real_t* row = best + bins
+    cdef double* best = <double*> (scratch + bins * 8)
+    cdef double* row = best + bins
     cdef ptrdiff_t t, region, bin
     cdef const char* plane
     for t in range(begin, end):
@@ -233,23 +233,23 @@ cdef void pool_regions_as(
         for bin in range(task.rows.bins):
             greatest_in_windows(task, region, bin, plane, row, best, winners)
             put_row(&task.leaves, task.output + (t * task.rows.bins + bin) * bins * task.leaves.storage, best, bins)
+    return -1
 
 
-cdef void pool_regions_backward_as(
-    real_t* kind, const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end
-) noexcept nogil:
+cdef ptrdiff_t pool_backward(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    cdef const regions_t* task = <const regions_t*> job
     cdef ptrdiff_t cells = task.rows.size * task.columns.size
     cdef ptrdiff_t bins = task.columns.bins
     cdef int64_t* winners = <int64_t*> scratch
-    cdef real_t* best = <real_t*> (scratch + bins * 8)
-    cdef real_t* row = best + bins
-    cdef real_t* sums = row + max(task.columns.size, bins)
+    cdef double* best = <double*> (scratch + bins * 8)
+    cdef double* row = best + bins
+    cdef double* sums = row + max(task.columns.size, bins)
     cdef ptrdiff_t t, region, bin, b, at
     cdef const char* plane
-    cdef const real_t* gradient
+    cdef const double* gradient
     for t in range(begin, end):
         plane = task.input + t * cells * task.leaves.storage
-        memset(sums, 0, cells * sizeof(real_t))
+        memset(sums, 0, cells * sizeof(double))
         for region in range(task.regions):
             if task.maps[region] != t // task.channels:
                 continue
@@ -261,24 +261,25 @@ cdef void pool_regions_backward_as(
                     if winners[b] >= 0:
                         sums[winners[b]] += gradient[b]
         put_row(&task.leaves, task.grad_input + t * cells * task.leaves.storage, sums, cells)
+    return -1
 
 
 # --- samples between the pixels -----------------------------------------------------------------------------------
 
-cdef inline real_t between(real_t a, real_t b, double part) noexcept nogil:
+cdef inline double between(double a, double b, double part) noexcept nogil:
     """Interpolate. Equal numbers give that number, so that ties stay ties; what has no weight is not looked at."""
     if part == 0 or a == b:
         return a
-    return <real_t> (1 - part) * a + <real_t> part * b
+    return (1 - part) * a + part * b
 
 
-cdef inline bint beats(real_t value, real_t best, bint any_before) noexcept nogil:
+cdef inline bint beats(double value, double best, bint any_before) noexcept nogil:
     return not any_before or value > best or (value != value and best == best)
 
 
 cdef void greatest_in_samples(
-    const regions_t* task, const grid_t* rows, const grid_t* columns, ptrdiff_t bin, const char* plane, real_t* upper,
-    real_t* lower, real_t* line, real_t* best, int64_t* winners,
+    const regions_t* task, const grid_t* rows, const grid_t* columns, ptrdiff_t bin, const char* plane, double* upper,
+    double* lower, double* line, double* best, int64_t* winners,
 ) noexcept nogil:
     """Find the greatest sample in each of a row of bins; winners are two numbers a bin: of the samples on each axis.
 
@@ -288,10 +289,10 @@ cdef void greatest_in_samples(
     cdef ptrdiff_t width = task.columns.size
     cdef ptrdiff_t s, i, x, b, cell
     cdef bint found
-    cdef const real_t* above
-    cdef const real_t* below
+    cdef const double* above
+    cdef const double* below
     cdef double part
-    cdef real_t value
+    cdef double value
     cdef bint first_row = True
     for b in range(bins):
         best[b] = 0
@@ -300,6 +301,8 @@ cdef void greatest_in_samples(
         if (rows.missing[bin] & 1) or (columns.missing[b] & 1):
             winners[2 * b] = -1
     for s in range(rows.begins[bin], rows.begins[bin + 1]):
+        if is_stopped(<char*> rows.begins, columns.stop - columns.first + columns.begins[bins]):
+            return
         cell = rows.cells[s]
         part = rows.weights[s]
         above = row_values(&task.leaves, plane, cell * width, columns.first, columns.stop, upper)
@@ -316,7 +319,7 @@ cdef void greatest_in_samples(
                     best[b] = value
                     winners[2 * b] = s
                     winners[2 * b + 1] = i
-            if first_row and (columns.missing[b] & 2) and beats(<real_t> 0, best[b], winners[2 * b] != -2):
+            if first_row and (columns.missing[b] & 2) and beats(0, best[b], winners[2 * b] != -2):
                 best[b] = 0
                 winners[2 * b] = -1
         first_row = False
@@ -324,30 +327,32 @@ cdef void greatest_in_samples(
         for b in range(bins):
             # A bin without samples along the row has none at all.
             found = winners[2 * b] != -2
-            if found and beats(<real_t> 0, best[b], True):
+            if found and beats(0, best[b], True):
                 best[b] = 0
                 winners[2 * b] = -1
 
 
 cdef void mean_of_samples(
-    const regions_t* task, const grid_t* rows, const grid_t* columns, ptrdiff_t bin, const char* plane, real_t* row,
-    real_t* line, real_t* means,
+    const regions_t* task, const grid_t* rows, const grid_t* columns, ptrdiff_t bin, const char* plane, double* row,
+    double* line, double* means,
 ) noexcept nogil:
     """Add rows by their weights, then pixels of the sum by theirs."""
     cdef ptrdiff_t s, i, x, b
-    cdef const real_t* values
-    cdef real_t weight, total_value
+    cdef const double* values
+    cdef double weight, total_value
     for x in range(columns.first, columns.stop):
         line[x] = 0
     for s in range(rows.begins[bin], rows.begins[bin + 1]):
+        if is_stopped(<char*> rows.begins, columns.stop - columns.first):
+            return
         values = row_values(&task.leaves, plane, rows.cells[s] * task.columns.size, columns.first, columns.stop, row)
-        weight = <real_t> rows.weights[s]
+        weight = rows.weights[s]
         for x in range(columns.first, columns.stop):
             line[x] += weight * values[x]
     for b in range(task.columns.bins):
         total_value = 0
         for i in range(columns.begins[b], columns.begins[b + 1]):
-            total_value += <real_t> columns.weights[i] * line[columns.cells[i]]
+            total_value += columns.weights[i] * line[columns.cells[i]]
         means[b] = total_value
 
 
@@ -359,19 +364,18 @@ cdef inline ptrdiff_t align_scratch(const regions_t* task, bint backward) noexce
         grid_scratch(&task.rows) + grid_scratch(&task.columns) + task.columns.bins * 16 + reals * task.leaves.value)
 
 
-cdef void align_regions_as(
-    real_t* kind, const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end
-) noexcept nogil:
+cdef ptrdiff_t align_forward(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    cdef const regions_t* task = <const regions_t*> job
     cdef ptrdiff_t cells = task.rows.size * task.columns.size
     cdef ptrdiff_t width = task.columns.size
     cdef ptrdiff_t bins = task.columns.bins
     cdef grid_t rows = grid_at(&task.rows, scratch)
     cdef grid_t columns = grid_at(&task.columns, scratch + grid_scratch(&task.rows))
     cdef int64_t* winners = <int64_t*> (scratch + grid_scratch(&task.rows) + grid_scratch(&task.columns))
-    cdef real_t* upper = <real_t*> (winners + 2 * bins)
-    cdef real_t* lower = upper + width
-    cdef real_t* line = lower + width
-    cdef real_t* best = line + width
+    cdef double* upper = <double*> (winners + 2 * bins)
+    cdef double* lower = upper + width
+    cdef double* line = lower + width
+    cdef double* best = line + width
     cdef ptrdiff_t t, region, bin
     cdef ptrdiff_t laid = -1
     cdef const char* plane
@@ -388,42 +392,42 @@ cdef void align_regions_as(
             else:
                 greatest_in_samples(task, &rows, &columns, bin, plane, upper, lower, line, best, winners)
             put_row(&task.leaves, task.output + (t * task.rows.bins + bin) * bins * task.leaves.storage, best, bins)
+    return -1
 
 
 cdef inline void add_corners(
-    real_t* sums, ptrdiff_t width, ptrdiff_t y, double below, ptrdiff_t x, double right, real_t gradient
+    double* sums, ptrdiff_t width, ptrdiff_t y, double below, ptrdiff_t x, double right, double gradient
 ) noexcept nogil:
     """Add the gradient of a sample to the pixels around it."""
     cdef ptrdiff_t at = y * width + x
-    sums[at] += <real_t> ((1 - below) * (1 - right)) * gradient
+    sums[at] += ((1 - below) * (1 - right)) * gradient
     if right > 0:
-        sums[at + 1] += <real_t> ((1 - below) * right) * gradient
+        sums[at + 1] += ((1 - below) * right) * gradient
     if below > 0:
-        sums[at + width] += <real_t> (below * (1 - right)) * gradient
+        sums[at + width] += (below * (1 - right)) * gradient
         if right > 0:
-            sums[at + width + 1] += <real_t> (below * right) * gradient
+            sums[at + width + 1] += (below * right) * gradient
 
 
-cdef void align_regions_backward_as(
-    real_t* kind, const regions_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end
-) noexcept nogil:
+cdef ptrdiff_t align_backward(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    cdef const regions_t* task = <const regions_t*> job
     cdef ptrdiff_t cells = task.rows.size * task.columns.size
     cdef ptrdiff_t width = task.columns.size
     cdef ptrdiff_t bins = task.columns.bins
     cdef grid_t rows = grid_at(&task.rows, scratch)
     cdef grid_t columns = grid_at(&task.columns, scratch + grid_scratch(&task.rows))
     cdef int64_t* winners = <int64_t*> (scratch + grid_scratch(&task.rows) + grid_scratch(&task.columns))
-    cdef real_t* upper = <real_t*> (winners + 2 * bins)
-    cdef real_t* lower = upper + width
-    cdef real_t* line = lower + width
-    cdef real_t* best = line + width
-    cdef real_t* loaded = best + bins
-    cdef real_t* sums = loaded + bins
+    cdef double* upper = <double*> (winners + 2 * bins)
+    cdef double* lower = upper + width
+    cdef double* line = lower + width
+    cdef double* best = line + width
+    cdef double* loaded = best + bins
+    cdef double* sums = loaded + bins
     cdef ptrdiff_t t, region, bin, b, i, s, x, at
-    cdef const real_t* gradient
-    cdef real_t weight
+    cdef const double* gradient
+    cdef double weight
     for t in range(begin, end):
-        memset(sums, 0, cells * sizeof(real_t))
+        memset(sums, 0, cells * sizeof(double))
         for region in range(task.regions):
             if task.maps[region] != t // task.channels:
                 continue
@@ -433,13 +437,17 @@ cdef void align_regions_backward_as(
                 at = ((region * task.channels + t % task.channels) * task.rows.bins + bin) * bins
                 gradient = row_values(&task.leaves, task.output, at, 0, bins, loaded)
                 if task.averaging:
+                    if is_stopped(scratch, columns.begins[bins] + (columns.stop - columns.first) * (
+                        1 + rows.begins[bin + 1] - rows.begins[bin]
+                    )):
+                        return
                     for x in range(columns.first, columns.stop):
                         line[x] = 0
                     for b in range(bins):
                         for i in range(columns.begins[b], columns.begins[b + 1]):
-                            line[columns.cells[i]] += <real_t> columns.weights[i] * gradient[b]
+                            line[columns.cells[i]] += columns.weights[i] * gradient[b]
                     for s in range(rows.begins[bin], rows.begins[bin + 1]):
-                        weight = <real_t> rows.weights[s]
+                        weight = rows.weights[s]
                         at = rows.cells[s] * width
                         for x in range(columns.first, columns.stop):
                             sums[at + x] += weight * line[x]
@@ -455,49 +463,10 @@ cdef void align_regions_backward_as(
                             sums, width, rows.cells[s], rows.weights[s], columns.cells[i], columns.weights[i],
                             gradient[b])
         put_row(&task.leaves, task.grad_input + t * cells * task.leaves.storage, sums, cells)
+    return -1
 
 
 # --- entry points -------------------------------------------------------------------------------------------------
-
-cdef ptrdiff_t pool_float(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    pool_regions_as(<float*> NULL, <const regions_t*> job, scratch, begin, end)
-    return -1
-
-
-cdef ptrdiff_t pool_double(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    pool_regions_as(<double*> NULL, <const regions_t*> job, scratch, begin, end)
-    return -1
-
-
-cdef ptrdiff_t pool_backward_float(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    pool_regions_backward_as(<float*> NULL, <const regions_t*> job, scratch, begin, end)
-    return -1
-
-
-cdef ptrdiff_t pool_backward_double(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    pool_regions_backward_as(<double*> NULL, <const regions_t*> job, scratch, begin, end)
-    return -1
-
-
-cdef ptrdiff_t align_float(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    align_regions_as(<float*> NULL, <const regions_t*> job, scratch, begin, end)
-    return -1
-
-
-cdef ptrdiff_t align_double(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    align_regions_as(<double*> NULL, <const regions_t*> job, scratch, begin, end)
-    return -1
-
-
-cdef ptrdiff_t align_backward_float(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    align_regions_backward_as(<float*> NULL, <const regions_t*> job, scratch, begin, end)
-    return -1
-
-
-cdef ptrdiff_t align_backward_double(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    align_regions_backward_as(<double*> NULL, <const regions_t*> job, scratch, begin, end)
-    return -1
-
 
 def pool_regions(
     int kind, input_shape, result_shape, input, output, maps, rows, columns, grad_input=None, ptrdiff_t threads=1
@@ -533,11 +502,10 @@ def pool_regions(
     task.columns.starts = <const int64_t*> lefts.data
     task.columns.stops = <const int64_t*> rights.data
     reals = task.columns.bins + max(task.columns.size, task.columns.bins)
-    cdef bint single = task.leaves.value == sizeof(float)
-    cdef work_fn run = pool_float if single else pool_double
+    cdef work_fn run = pool_forward
     if grad_input is not None:
         reals += task.rows.size * task.columns.size
-        run = pool_backward_float if single else pool_backward_double
+        run = pool_backward
     run_regions(&task, run, input, output, maps, grad_input, task.columns.bins * 8 + reals * task.leaves.value, threads)
 
 
@@ -578,10 +546,7 @@ def align_regions(
         # Each sample lies between two pixels, and pixels are merged.
         task.rows.capacity = min(2 * task.rows.capacity, task.rows.size)
         task.columns.capacity = min(2 * task.columns.capacity, task.columns.size)
-    cdef bint narrow = task.leaves.value == sizeof(float)
-    cdef work_fn run = align_float if narrow else align_double
-    if grad_input is not None:
-        run = align_backward_float if narrow else align_backward_double
+    cdef work_fn run = align_forward if grad_input is None else align_backward
     run_regions(&task, run, input, output, maps, grad_input, align_scratch(&task, grad_input is not None), threads)
 
 
@@ -590,7 +555,7 @@ cdef int region_shapes(regions_t* task, int kind, input_shape, result_shape) exc
     task.batches, task.channels, task.rows.size, task.columns.size = input_shape
     task.regions, _, task.rows.bins, task.columns.bins = result_shape
     task.leaves = LEAVES[4][kind]
-    if GRADIENTS[kind].add_run == NULL:
+    if GRADIENTS[kind].add_run == NULL or task.leaves.value != sizeof(double):
         raise ValueError("these kernels do not know regions of this dtype")
     return 0
 

@@ -7,7 +7,7 @@
 from libc.math cimport NAN
 from libc.string cimport memcpy
 from conversions cimport sum_eights, widened
-from types cimport float16_t, int32_t, int64_t, offset_t, real_t, stored_t, uint64_t, value_t, wide_t
+from types cimport float16_t, int32_t, int64_t, offset_t, pair_t, real_t, stored_t, uint64_t, value_t, wide_t
 from reducers cimport better, combine, empty, greatest, identity, order_t, reducer_t, smallest, total
 
 # `along` keeps this many partial results side by side. The number is part of what a float sum means: it is the same on
@@ -214,7 +214,7 @@ cdef inline wide_t widened_group(
     """Sum one to four taps of one output."""
     cdef wide_t values[4]
     cdef int tap
-    if stored_t is float:
+    if stored_t is float and wide_t is not pair_t:
         return <wide_t> tap_group(src, stride, taps, <total*> NULL)
     else:
         for tap in range(taps):
@@ -316,7 +316,7 @@ cdef inline wide_t widen_run(const stored_t* src, ptrdiff_t n, wide_t* kind) noe
     cdef wide_t lanes[LANES]
     cdef wide_t result = 0
     cdef ptrdiff_t i = 0
-    if wide_t is float or wide_t is double:
+    if wide_t is float or wide_t is double or wide_t is pair_t:
         fill_identity(lanes, LANES, <total*> NULL)
         while i + 4 * LANES <= n:
             widen_group(lanes, src + i, LANES, 4, LANES, 1, 1, 0, 0, True)
@@ -333,7 +333,7 @@ cdef inline wide_t widen_run(const stored_t* src, ptrdiff_t n, wide_t* kind) noe
             i += 4
         fold(lanes, lanes + 4, 4, <total*> NULL)
         fold(lanes, lanes + 2, 2, <total*> NULL)
-        result = lanes[0] + lanes[1]
+        result = <wide_t> (lanes[0] + lanes[1])
     # Integers may be added in any order, which is left to compilers: gcc 12 makes wrong code of lanes of 16 bits.
     for i in range(i, n):
         result = <wide_t> (result + widened(src[i], kind))
@@ -347,12 +347,20 @@ cdef inline void widen_along(
     """Sum elements as `along` sums values."""
     cdef ptrdiff_t x, i
     cdef wide_t result
+    cdef double blocks
     for x in range(n):
         result = 0
+        blocks = 0
         i = 0
         while i < taps:
-            result = combine(result, widen_run(src + x * step + i, min(taps - i, BLOCK), dst), <total*> NULL)
+            if wide_t is float:
+                # There may be more blocks than float has units.
+                blocks += <double> widen_run(src + x * step + i, min(taps - i, BLOCK), dst)
+            else:
+                result = combine(result, widen_run(src + x * step + i, min(taps - i, BLOCK), dst), <total*> NULL)
             i += BLOCK
+        if wide_t is float:
+            result = <float> blocks
         dst[x * dst_step] = combine(dst[x * dst_step], result, <total*> NULL) if accumulate else result
 
 
@@ -580,6 +588,11 @@ cdef inline void divide(real_t* row, ptrdiff_t n, double divisor) noexcept nogil
         for x in range(n):
             v = row[x] * reciprocal
             row[x] = v if v == v else <real_t> NAN
+    elif real_t is float and <double> d != divisor:
+        # Half precision: the divisor of a user's own, which may be 0 or infinite as float.
+        for x in range(n):
+            v = <real_t> (<double> row[x] / divisor)
+            row[x] = v if v == v else <real_t> NAN
     else:
         for x in range(n):
             v = row[x] / d
@@ -663,10 +676,10 @@ cdef inline void add_run(real_t* dst, const real_t* src, ptrdiff_t n) noexcept n
 
 
 cdef inline ptrdiff_t scatter(
-    real_t* dst, const real_t* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t first,
-    ptrdiff_t cells, bint checked, bint skip,
+    real_t* dst, const real_t* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
+    ptrdiff_t first, ptrdiff_t cells, bint checked, bint skip,
 ) noexcept nogil:
-    """``dst[index[x] - first, c] += src[x, c]`` for cells from `first` on.
+    """``dst[index[x, c] - first, c] += src[x, c]`` for cells from `first` on, and for so many of `inner` channels.
 
     If indices are to be checked, return the position of the first that names none of these cells, or -1. With `skip`,
     -1 is an index too: that of a window without any element, which has no gradient.
@@ -681,11 +694,11 @@ cdef inline ptrdiff_t scatter(
             elif checked and not (skip and index[x] == -1) and bad < 0:
                 bad = x
     else:
-        for x in range(n // inner):
-            for c in range(inner):
-                i = index[x * inner + c] - first
+        for x in range(n // channels):
+            for c in range(channels):
+                i = index[x * channels + c] - first
                 if <uint64_t> i < <uint64_t> cells:
-                    dst[i * inner + c] += src[x * inner + c]
-                elif checked and not (skip and index[x * inner + c] == -1) and bad < 0:
-                    bad = x * inner + c
+                    dst[i * inner + c] += src[x * channels + c]
+                elif checked and not (skip and index[x * channels + c] == -1) and bad < 0:
+                    bad = x * channels + c
     return bad

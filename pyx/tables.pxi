@@ -1,20 +1,26 @@
 # One table tells which leaves serve which reducer and dtype; a combination that is not in it does not exist.
 
-REDUCERS = {"greatest": 0, "greatest_number": 1, "smallest": 2, "smallest_number": 3, "total": 4}
+REDUCERS = {
+    "greatest": 0, "greatest_number": 1, "smallest": 2, "smallest_number": 3, "total": 4,
+    # Sums of what is no NaN, and how many of these there are.
+    "total_number": 5, "count_number": 6,
+}
 
 ROUNDINGS = {"half_even": 0, "half_up": 1, "floor": 2, "trunc": 3}
 
 cdef enum:
-    # Dtype of the arrays; what rows hold follows from it, but for float32 sums, which may also be double.
-    INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT16, BFLOAT16, FLOAT32, FLOAT64, FLOAT32_AS_64, KINDS_
+    # Dtype of the arrays; what rows hold follows from it, but for sums of narrow floats, which may also be double.
+    INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT16, BFLOAT16, FLOAT32, FLOAT64, FLOAT16_AS_64,
+    BFLOAT16_AS_64, FLOAT32_AS_64, KINDS_
 
 KINDS = {
     "int8": INT8, "int16": INT16, "int32": INT32, "int64": INT64,
     "uint8": UINT8, "uint16": UINT16, "uint32": UINT32, "uint64": UINT64, "bool": UINT8,
-    "float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32, "float64": FLOAT64, "float32->float64": FLOAT32_AS_64,
+    "float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32, "float64": FLOAT64,
+    "float16->float64": FLOAT16_AS_64, "bfloat16->float64": BFLOAT16_AS_64, "float32->float64": FLOAT32_AS_64,
 }
 
-cdef leaves_t LEAVES[5][KINDS_]
+cdef leaves_t LEAVES[7][KINDS_]
 # Sums of so few small integers that 16 bits can hold them, and 32.
 cdef leaves_t SHORT_SUMS[2][KINDS_]
 cdef contest_t CONTESTS[5][KINDS_]
@@ -52,6 +58,96 @@ cdef void narrow_double(float* dst, const double* src, ptrdiff_t n) noexcept nog
     cdef ptrdiff_t x
     for x in range(n):
         dst[x] = <float> src[x]
+
+
+# Means of what is no NaN: a division subtracts the NaN from the elements that count, which leaves the numbers.
+
+cdef inline double numbers_among(double elements, double missing) noexcept nogil:
+    """How many elements are numbers; -1 for none of none."""
+    return -1 if elements == 0 and missing == 0 else elements - missing
+
+
+cdef void count_numbers(pair_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    cdef double* parts = <double*> row
+    cdef ptrdiff_t x
+    for x in range(n):
+        parts[2 * x + 1] = numbers_among(divisor, parts[2 * x + 1])
+
+
+cdef void count_numbers_each(
+    pair_t* row, const double* divisors64, const float* divisors32, ptrdiff_t n
+) noexcept nogil:
+    cdef double* parts = <double*> row
+    cdef ptrdiff_t x
+    for x in range(n):
+        parts[2 * x + 1] = numbers_among(divisors64[x], parts[2 * x + 1])
+
+
+cdef void settle_means(pair_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    """Divide by the numbers, or by a divisor that is no NaN."""
+    cdef double* parts = <double*> row
+    cdef ptrdiff_t x
+    cdef double v
+    if divisor == divisor:
+        for x in range(n):
+            v = parts[2 * x] / divisor
+            parts[2 * x] = v if v == v and parts[2 * x + 1] != 0 else NAN
+    else:
+        for x in range(n):
+            v = parts[2 * x] / parts[2 * x + 1]
+            parts[2 * x] = v if v == v and parts[2 * x + 1] > 0 else NAN
+
+
+cdef void settle_counts(pair_t* row, ptrdiff_t n, double divisor) noexcept nogil:
+    cdef double* parts = <double*> row
+    cdef ptrdiff_t x
+    for x in range(n):
+        parts[2 * x] = max(parts[2 * x + 1], 0)
+
+
+cdef void store_numbers(real_t* dst, const pair_t* src, ptrdiff_t n) noexcept nogil:
+    cdef const double* parts = <const double*> src
+    cdef ptrdiff_t x
+    for x in range(n):
+        dst[x] = <real_t> parts[2 * x]
+
+
+cdef void double_to_float16(float16_t* dst, const double* src, ptrdiff_t n) noexcept nogil:
+    cdef float odd[64]
+    cdef ptrdiff_t x
+    cdef ptrdiff_t count
+    for x in range(0, n, 64):
+        count = min(n - x, 64)
+        round_to_odd(odd, src + x, count)
+        float_to_float16(dst + x, odd, count)
+
+
+cdef void double_to_bfloat16(bfloat16_t* dst, const double* src, ptrdiff_t n) noexcept nogil:
+    cdef float odd[64]
+    cdef ptrdiff_t x
+    cdef ptrdiff_t count
+    for x in range(0, n, 64):
+        count = min(n - x, 64)
+        round_to_odd(odd, src + x, count)
+        float_to_bfloat16(dst + x, odd, count)
+
+
+cdef void store_float16_numbers(float16_t* dst, const pair_t* src, ptrdiff_t n) noexcept nogil:
+    cdef double numbers[64]
+    cdef ptrdiff_t x, count
+    for x in range(0, n, 64):
+        count = min(n - x, 64)
+        store_numbers(numbers, src + x, count)
+        double_to_float16(dst + x, numbers, count)
+
+
+cdef void store_bfloat16_numbers(bfloat16_t* dst, const pair_t* src, ptrdiff_t n) noexcept nogil:
+    cdef double numbers[64]
+    cdef ptrdiff_t x, count
+    for x in range(0, n, 64):
+        count = min(n - x, 64)
+        store_numbers(numbers, src + x, count)
+        double_to_bfloat16(dst + x, numbers, count)
 
 
 cdef void take_as(
@@ -183,6 +279,7 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.empty = <fill_fn> fill_empty[value_t, reducer_t]
     leaves.divide = NULL
     leaves.divide_each = NULL
+    leaves.settle = NULL
     leaves.overlaps = reducer_t is not total
     if reducer_t is total:
         if value_t is float or value_t is double:
@@ -221,6 +318,17 @@ cdef void enter_wide(wide_t* wide, stored_t* stored, convert_fn store, leaves_t*
     if wide_t is not float and 4 <= sizeof(wide_t) <= 8:
         leaves.windows = <windows_fn> windows[wide_t, total]
         leaves.windows_stored = <windows_fn> widen_windows[wide_t, stored_t]
+
+
+cdef void enter_numbers(stored_t* stored, convert_fn store, int number) noexcept:
+    """Sum what is no NaN, and count it."""
+    enter_wide(<pair_t*> NULL, stored, store, &LEAVES[5][number])
+    LEAVES[5][number].divide = <divide_fn> count_numbers
+    LEAVES[5][number].divide_each = <divide_each_fn> count_numbers_each
+    LEAVES[5][number].settle = <divide_fn> settle_means
+    if stored_t is float or stored_t is double:
+        LEAVES[6][number] = LEAVES[5][number]
+        LEAVES[6][number].settle = <divide_fn> settle_counts
 
 
 cdef void enter_order(value_t* kind, int number) noexcept:
@@ -268,6 +376,13 @@ cdef void enter_gradient(real_t* kind, int number) noexcept:
     GRADIENTS[number].scatter = <scatter_fn> scatter[real_t]
 
 
+cdef void enter_long_halves(int number, ptrdiff_t storage, convert_fn load, convert_fn store) noexcept:
+    """Sums of so many halves that float would round too often, on the loops of double."""
+    enter(<double*> NULL, <total*> NULL, &LEAVES[4][number])
+    convert(&LEAVES[4][number], storage, load, store)
+    enter_gradient(<double*> NULL, number)
+
+
 cdef void enter_integer(integer_t* kind, int number) noexcept:
     enter_order(kind, number)
     if integer_t is int64_t or integer_t is uint64_t:
@@ -311,12 +426,17 @@ cdef void enter_all() noexcept:
     enter(<double*> NULL, <total*> NULL, &LEAVES[4][FLOAT64])
     enter_wide(<double*> NULL, <float*> NULL, <convert_fn> narrow_double, &LEAVES[4][FLOAT32_AS_64])
     LEAVES[4][FLOAT32_AS_64].divide = <divide_fn> scale_double
+    enter_numbers(<float16_t*> NULL, <convert_fn> store_float16_numbers, FLOAT16)
+    enter_numbers(<bfloat16_t*> NULL, <convert_fn> store_bfloat16_numbers, BFLOAT16)
+    enter_numbers(<float*> NULL, <convert_fn> store_numbers[float], FLOAT32)
+    enter_numbers(<double*> NULL, <convert_fn> store_numbers[double], FLOAT64)
     enter_gradient(<float*> NULL, FLOAT16)
     enter_gradient(<float*> NULL, BFLOAT16)
     enter_gradient(<float*> NULL, FLOAT32)
     enter_gradient(<double*> NULL, FLOAT64)
     enter_gradient(<double*> NULL, FLOAT32_AS_64)
-    GRADIENTS[FLOAT32_AS_64].scatter = NULL
+    enter_long_halves(FLOAT16_AS_64, 2, <convert_fn> widen[double, float16_t], <convert_fn> double_to_float16)
+    enter_long_halves(BFLOAT16_AS_64, 2, <convert_fn> widen[double, bfloat16_t], <convert_fn> double_to_bfloat16)
 
 
 enter_all()

@@ -11,12 +11,23 @@ cdef extern from *:
     #if defined(__SIZEOF_INT128__)
         typedef __int128 pooling_int128_t;
     #else
-        typedef long long pooling_int128_t;
+        #error "pooling sums 64-bit integers in 128 bits: compile it for a 64-bit system, with gcc or clang (CC=clang)"
     #endif
 
     /* Types of their own, which tell the two from each other and from integers. */
     typedef struct { uint16_t bits; } pooling_float16_t;
     typedef struct { uint16_t bits; } pooling_bfloat16_t;
+
+    /* A sum of numbers, and how many NaN were left out of it. That addition works part by part is what complex numbers
+       are taken for. */
+    typedef double _Complex pooling_pair_t;
+
+    static inline pooling_pair_t pooling_pair(double number, double missing) {
+        pooling_pair_t pair;
+        ((double *) &pair)[0] = number;
+        ((double *) &pair)[1] = missing;
+        return pair;
+    }
     """
     # Cython need not know its size.
     ctypedef long long int128_t "pooling_int128_t"
@@ -24,6 +35,9 @@ cdef extern from *:
         uint16_t bits
     ctypedef struct bfloat16_t "pooling_bfloat16_t":
         uint16_t bits
+    # Nothing but sums is made of these.
+    ctypedef long double pair_t "pooling_pair_t"
+    pair_t pair "pooling_pair"(double number, double missing) noexcept nogil
 
 # What a row holds while windows are reduced.
 ctypedef fused value_t:
@@ -38,6 +52,7 @@ ctypedef fused value_t:
     int128_t
     float
     double
+    pair_t
 
 # What sums of floating-point values, and gradients, are accumulated in.
 ctypedef fused real_t:
@@ -79,6 +94,7 @@ ctypedef fused stored_t:
     float16_t
     bfloat16_t
     float
+    double
 
 ctypedef fused wide_t:
     int16_t
@@ -87,6 +103,7 @@ ctypedef fused wide_t:
     int128_t
     float
     double
+    pair_t
 
 # Elements that are only moved, by their size.
 ctypedef fused bits_t:

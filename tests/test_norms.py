@@ -565,3 +565,36 @@ def test_layers_show_themselves_and_stand_in_a_sequence() -> None:
     assert stages.backward(y, x).shape == x.shape
     layer = pooling.GeMPool2d()
     assert layer.exponent_gradient(y, x) == pooling.gem_pool2d_backward(y, x)[1]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("p", [1.0, 1.0000001, 0.9999999, 2.0, 0.5, 3.0, 60.0])
+def test_a_generalised_mean_overflows_only_with_its_elements(dtype: str, p: float) -> None:
+    largest = {"float16": 60000.0, "bfloat16": 2.0**127, "float32": 2.0**127, "float64": 1e308}[dtype]
+    x = np.full((1, 1, 3, 4), largest, dtype_of(dtype))
+    result = pooling.gem_pool2d(x, p=p).astype(np.float64).item()
+    assert abs(result / largest - 1) <= 2 * UNIT[dtype] + 1e-15
+    gradient, exponent_gradient = pooling.gem_pool2d_backward(np.ones((1, 1, 1, 1), x.dtype), x, p=p)
+    np.testing.assert_allclose(gradient.astype(np.float64), 1 / 12, rtol=2 * UNIT[dtype] + 1e-14)
+    assert abs(exponent_gradient) <= 1e-14 * largest
+    x[0, 0, 0, 0] = 0
+    gradient, exponent_gradient = pooling.gem_pool2d_backward(np.ones((1, 1, 1, 1), x.dtype), x, p=p)
+    # Of smaller numbers the slope is as much smaller; that of the largest ones overflows in the reference.
+    expected, slope = reference.gem_pool2d_backward(
+        np.ones((1, 1, 1, 1)), x.astype(np.float64) / 1024, p=p, eps=1e-6 / 1024
+    )
+    np.testing.assert_allclose(gradient.astype(np.float64), expected, rtol=4 * UNIT[dtype] + 1e-13)
+    np.testing.assert_allclose(exponent_gradient / 1024, slope, rtol=1e-12)
+
+
+@pytest.mark.parametrize("p", [1, 1.5, INF])
+def test_norms_of_numbers_whose_sum_overflows(p: float) -> None:
+    x = np.array([1e308, -1e308, 1e308, 0]).reshape(1, 1, 4)
+    expected = {1: INF, 1.5: INF, INF: 1e308}[p]
+    assert pooling.lp_pool1d(x, p, 4).item() == expected
+    assert pooling.global_lp_pool(x / 4, p, dimensions=1).item() == pytest.approx(
+        {1: 7.5e307, 1.5: 3 ** (1 / 1.5) * 2.5e307}.get(p, 2.5e307)
+    )
+    gradient = pooling.lp_pool1d_backward(np.ones((1, 1, 1)), x / 4, p, 4).ravel()
+    rate = 1 if p == 1 else 3 ** (-1 / 3)
+    np.testing.assert_allclose(gradient, [1, 0, 0, 0] if p == INF else [rate, -rate, rate, 0], rtol=1e-14)

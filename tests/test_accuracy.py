@@ -1,0 +1,87 @@
+"""What README promises of float32 means: a bound by the mean of the magnitudes, whatever the signs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import pooling
+from tests.conftest import LAYOUTS, Array, channels_last
+
+UNITS = 4 * 2.0**-23
+
+
+def windows_of(x: Array, k: int, stride: int) -> Array:
+    return np.lib.stride_tricks.sliding_window_view(x.ravel(), k)[::stride].astype(np.float64)
+
+
+def check(x: Array, k: int, stride: int = 1) -> None:
+    """Means of windows of a row, in both layouts, against exact sums."""
+    windows = windows_of(x, k, stride)
+    truth = np.array([math.fsum(window) / k for window in windows])
+    magnitudes = np.array([math.fsum(np.abs(window)) / k for window in windows])
+    for layout in LAYOUTS:
+        row: Any = x.reshape(1, 1, -1)
+        row = row if layout == "channels_first" else channels_last(row)
+        result = pooling.avg_pool1d(row, k, stride, layout=layout).ravel()
+        assert result.dtype == np.float32
+        # Half of the smallest denormal where there are no finer ones.
+        assert (np.abs(result.astype(np.float64) - truth) <= UNITS * magnitudes + 2.0**-150).all()
+
+
+@given(
+    x=hnp.arrays(
+        np.float32,
+        st.integers(1, 60),
+        elements=st.floats(-(2.0**100), 2.0**100, width=32) | st.sampled_from([1.0, -1.0, 1e8, -1e8, 2.0**-30]),
+    ),
+    data=st.data(),
+)
+def test_any_numbers(x: Array, data: st.DataObject) -> None:
+    check(x, data.draw(st.integers(1, x.size)), data.draw(st.integers(1, 3)))
+
+
+@pytest.mark.parametrize("k", [2, 3, 5, 8, 9, 16, 17, 31, 100, 1023, 4097, 20_000])
+@pytest.mark.parametrize("kind", ["positive", "normal", "cancelling", "one large"])
+def test_windows_of_every_length(kind: str, k: int) -> None:
+    random = np.random.default_rng(k)
+    x = random.standard_normal(min(3 * k, 25_000) + 40).astype(np.float32)
+    if kind == "positive":
+        x = np.abs(x)
+    elif kind == "cancelling":
+        x[1::2] = -x[0 : x.size - x.size % 2 : 2] * np.float32(1 + 2.0**-20)
+    elif kind == "one large":
+        x[x.size // 2] = 1e9
+        x[x.size // 2 + 1] = -1e9
+    check(x, k, max(1, k // 50))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 40, 41), (2, 1, 9, 30, 31)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_planes_and_volumes(shape: tuple[int, ...], layout: str) -> None:
+    """In float64 they are summed as well, which rounds 2**29 times less."""
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    x = x if layout == "channels_first" else channels_last(x)
+    function = getattr(pooling, f"avg_pool{len(shape) - 2}d")
+    for k, stride in ((2, 2), (3, 1), (3, 2), (7, 3), (9, 1)):
+        truth, magnitudes = (function(v, k, stride, layout=layout) for v in (x.astype("f8"), np.abs(x.astype("f8"))))
+        result = function(x, k, stride, layout=layout)
+        assert (np.abs(result - truth) <= UNITS * magnitudes).all()
+
+
+def test_what_cancels_keeps_no_digits() -> None:
+    """The promise says so: relative to the result, the error has no bound."""
+    x = np.array([1e8, 1, -1e8, 1], np.float32)
+    check(x, 4)
+    assert pooling.avg_pool1d(x[None, None], 4).item() == 0
+
+
+def test_readme_pages_and_docstrings_promise_the_same() -> None:
+    for function in (pooling.avg_pool1d, pooling.avg_pool2d, pooling.avg_pool3d):
+        assert "within 4 units of 2**-23 times the mean of the magnitudes" in " ".join((function.__doc__ or "").split())

@@ -1,0 +1,323 @@
+"""What a call takes beside its input and its result: as docs/benchmarks.md says under "Memory"."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pooling
+from pooling.calls import Windows, resolve
+from pooling.dispatch import kernels
+from pooling.operators import OPERATORS
+from tests.conftest import LAYOUTS, PATHS, Geometry, dtype_of
+
+A_THREAD = 2 << 20
+"""Bytes that a forward call without indices takes for each thread."""
+A_STRIP = 10 << 20
+"""The same where windows of 20 to 512 cells a side slide by one."""
+WINDOWS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
+    "whole planes": ("avg_pool", (50000, 45000), {"kernel_size": (50000, 45000)}),
+    "all but the border of a plane": ("avg_pool", (50000, 45000), {"kernel_size": (49000, 44000)}),
+    "1000 x 1000": ("avg_pool", (8192, 8192), {"kernel_size": 1000, "stride": 1}),
+    "1000 x 1000, apart": ("avg_pool", (8192, 8192), {"kernel_size": 1000}),
+    "513 x 513, padded": ("avg_pool", (2160, 3840), {"kernel_size": 513, "stride": 1, "padding": 256}),
+    "1000 x 1000, dilated": ("avg_pool", (8192, 8192), {"kernel_size": 1000, "stride": 1, "dilation": 2}),
+    "3 x 3, far dilated": ("avg_pool", (8192, 8192), {"kernel_size": 3, "stride": 1, "dilation": 3000}),
+    "columns": ("avg_pool", (2**20, 64), {"kernel_size": (2**19, 1), "stride": 1}),
+    "one long row": ("avg_pool", (2**28,), {"kernel_size": 3, "stride": 2}),
+    "half of a long row": ("avg_pool", (2**28,), {"kernel_size": 2**27, "stride": 2**12}),
+    "quarters of a long row, dilated": ("avg_pool", (2**28,), {"kernel_size": 2**24, "stride": 2**12, "dilation": 4}),
+    "thirds of a long row": ("adaptive_avg_pool", (2**28,), {"output_size": 3}),
+    "a thousandth of a long row": ("adaptive_avg_pool", (2**28,), {"output_size": 1000}),
+    "nearly the whole row": ("adaptive_avg_pool", (2**20,), {"output_size": 2**20 - 1}),
+    "wide adaptive planes": ("adaptive_avg_pool", (5000, 2**18), {"output_size": (7, 9)}),
+    "volumes": ("avg_pool", (512, 512, 512), {"kernel_size": 200, "stride": 1}),
+    "long rows, slid": ("avg_pool", (64, 2**20), {"kernel_size": (20, 31), "stride": 1}),
+    "strips": ("avg_pool", (2160, 3840), {"kernel_size": 512, "stride": 1}),
+}
+
+
+def plan_bytes(operator: str, shape: tuple[int, ...], arguments: dict[str, Any], **call: Any) -> int:
+    dimensions = len(shape) - 2
+    function = f"{operator}{dimensions}d"
+    array = np.broadcast_to(dtype_of(call.pop("dtype")).type(0), shape)
+    made = resolve(operator, function, dimensions, array, Windows(**arguments), **call)
+    return int(kernels.working_memory(made.plan, made.reducer, made.kind))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 64, 100_003])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", WINDOWS)
+def test_a_thread_takes_no_more_however_large_windows_and_maps_are(name: str, layout: str, channels: int) -> None:
+    operator, spatial, arguments = WINDOWS[name]
+    shape = (1, channels, *spatial) if layout == "channels_first" else (1, *spatial, channels)
+    if math.prod(shape) * 8 > 2**62:
+        pytest.skip("an array of this shape has no place in memory")
+    for dtype in ("uint8", "int64", "float16", "float32", "float64"):
+        for rule in ("propagate", "ignore"):
+            for kind in (operator, operator.replace("avg", "max")):
+                nbytes = plan_bytes(kind, shape, arguments, dtype=dtype, layout=layout, nan=rule)
+                assert 0 < nbytes <= (A_STRIP if name == "strips" else A_THREAD), (kind, dtype, rule)
+
+
+def test_global_operators_take_no_more() -> None:
+    for operator in ("global_avg_pool", "global_max_pool"):
+        for shape in ((1, 1, 50000, 45000), (3, 50000, 45000, 5), (2, 64, 64, 2048), (1, 2, 2, 10**6)):
+            for dtype in ("uint8", "float16", "float32", "int64"):
+                for layout in LAYOUTS:
+                    array = np.broadcast_to(dtype_of(dtype).type(0), shape)
+                    call = resolve(operator, operator, 2, array, Windows(), layout)
+                    assert 0 < kernels.working_memory(call.plan, call.reducer, call.kind) <= A_THREAD
+
+
+# --- windows as networks have them ---------------------------------------------------------------------------
+
+LONG: dict[str, Geometry] = {
+    f"long_windows_of_{taps}_and_{channels}_channels": Geometry(
+        (1, channels, 1080, 1920), {"kernel_size": taps, "stride": stride, "padding": taps // 2}
+    )
+    for taps, stride in ((13, 1), (31, 1), (31, 7), (101, 2))
+    for channels in (1, 3, 64)
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("geometry", (PATHS | LONG).values(), ids=PATHS | LONG)
+def test_a_thread_works_in_as_much_memory_as_the_page_says(geometry: Geometry, layout: str) -> None:
+    batch, channels, *spatial = geometry.shape
+    shape = geometry.shape if layout == "channels_first" else (batch, *spatial, channels)
+    for dtype in ("float32", "float64", "int64", "float16", "uint8"):
+        for family in ("max_pool", "avg_pool"):
+            function = geometry.function(family)
+            array = np.broadcast_to(dtype_of(dtype).type(0), shape)
+            try:
+                call = resolve(function[:-2], function, geometry.dimensions, array, Windows(**geometry.windows), layout)
+            except ValueError:  # integers have no mean of nothing
+                assert dtype in ("int64", "uint8")
+                continue
+            assert 0 < kernels.working_memory(call.plan, call.reducer, call.kind) <= A_THREAD
+
+
+# --- what processes say -------------------------------------------------------------------------------------
+
+MEASURE = """
+import json, sys
+import numpy as np
+import pooling
+from pooling import *
+
+def peak():
+    with open("/proc/self/status") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return int(lines["VmHWM"].split()[0]) << 10, int(lines["VmRSS"].split()[0]) << 10
+
+def reset():
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+def results(made):
+    return sum(part.nbytes for part in made) if isinstance(made, tuple) else made.nbytes
+
+pooling.set_num_threads(2)
+small = np.zeros((1, 1, 8, 8), np.float32)
+max_pool2d(small, 2), avg_pool2d(small, 2), blur_pool2d(small)
+found = {}
+for name, prepare, call in json.loads(sys.argv[1]):
+    names = dict(globals())
+    exec(prepare, names)
+    names["made"] = None
+    try:
+        reset()
+    except OSError:
+        found = None
+        break
+    before = peak()[1]
+    exec("made = " + call, names)
+    found[name] = peak()[0] - before - results(names["made"])
+    names.clear()
+print(json.dumps(found))
+"""
+MAP = "x = np.ones((1, 1, 6000, 6000), np.{dtype})"
+MAPS = "x = np.ones((12, 2, 1000, 1000), np.{dtype})"
+CHANNELS = "x = np.ones((12, 1000, 1000, 3), np.{dtype})"
+GRADIENT = "; g = np.ones({call}.shape, x.dtype)"
+CALLS = [
+    ("global mean", MAP, "global_avg_pool(x)"),
+    ("global maximum", MAP, "global_max_pool(x)"),
+    ("mean of the plane", MAP, "avg_pool2d(x, 6000)"),
+    ("1000 x 1000", MAP, "avg_pool2d(x, 1000, 500)"),
+    ("1000 x 1000 greatest", MAP, "max_pool2d(x, 1000, 500)"),
+    ("half the plane", MAP, "avg_pool2d(x, 3000, 700)"),
+    ("adaptive", MAP, "adaptive_avg_pool2d(x, (3, 5))"),
+    ("global mean of rows", "x = np.ones((1, 1, 36000000), np.{dtype})", "global_avg_pool(x, dimensions=1)"),
+    (
+        "global mean of many channels",
+        "x = np.ones((2, 30, 30, 20000), np.{dtype})",
+        "global_avg_pool(x, layout='channels_last')",
+    ),
+    ("global mean, channels last", CHANNELS, "global_avg_pool(x, layout='channels_last')"),
+    ("3 x 3", MAPS, "avg_pool2d(x, 3, 2, 1, count_include_pad=False)"),
+]
+OF_FLOATS = [
+    ("numbers of the plane", MAP, "global_avg_pool(x, nan='ignore')"),
+    ("numbers in windows", MAPS, "avg_pool2d(x, 3, 2, 1, nan='ignore')"),
+    ("blur", MAPS, "blur_pool2d(x)"),
+    ("blur, channels last", CHANNELS, "blur_pool2d(x, layout='channels_last')"),
+    ("gradient of a blur", MAPS + GRADIENT.format(call="blur_pool2d(x)"), "blur_pool2d_backward(g, x)"),
+    ("gradient of a mean", MAPS + GRADIENT.format(call="avg_pool2d(x, 3, 2, 1)"), "avg_pool2d_backward(g, x, 3, 2, 1)"),
+    ("gradient of the mean of a plane", MAP + "; g = x[:, :, :1, :1].copy()", "global_avg_pool_backward(g, x)"),
+]
+OF_WIDE_FLOATS = [
+    (
+        "gradient of a mean without padding",
+        "x = np.ones((12, 32, 250, 250), np.{dtype})" + GRADIENT.format(call="avg_pool2d(x, 3, 1, 1)"),
+        "avg_pool2d_backward(g, x, 3, 1, 1, count_include_pad=False)",
+    ),
+    (
+        "gradient of the numbers",
+        "x = np.ones((12, 32, 250, 250), np.{dtype})" + GRADIENT.format(call="avg_pool2d(x, 3, 1, 1)"),
+        "avg_pool2d_backward(g, x, 3, 1, 1, nan='ignore')",
+    ),
+    ("blurred maxima", "x = np.ones((12, 32, 250, 250), np.{dtype})", "max_blur_pool2d(x)"),
+    (
+        "adaptive gradient",
+        "x = np.ones((12, 32, 250, 250), np.{dtype})" + GRADIENT.format(call="adaptive_avg_pool2d(x, 100)"),
+        "adaptive_avg_pool2d_backward(g, x, 100)",
+    ),
+]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process can be reset on Linux only")
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float16", "float32", "float64"])
+def test_what_a_process_takes_does_not_grow_with_maps_and_windows(dtype: str, run_python: Callable[..., str]) -> None:
+    calls = CALLS + (OF_FLOATS if dtype.startswith("float") else [])
+    calls += OF_WIDE_FLOATS if dtype in ("float32", "float64") else []
+    asked = [(name, prepare.format(dtype=dtype), call) for name, prepare, call in calls]
+    found = json.loads(run_python("-c", MEASURE, json.dumps(asked)))
+    if found is None:
+        pytest.skip("this system lets no process reset its peak")
+    # Two threads; 2 MiB for gradients that are made a few maps at a time; and what the allocator keeps.
+    allowed = 2 * A_THREAD + (8 << 20)
+    assert {name: nbytes >> 10 for name, nbytes in found.items() if nbytes > allowed} == {}
+
+
+def test_what_is_remembered_of_calls_is_small() -> None:
+    x = np.zeros((1, 1, 1080, 1930), np.float32)
+    pooling.avg_pool2d(x[..., :1900], 3, 1, 1, count_include_pad=False)
+    tracemalloc.start()
+    try:
+        for width in range(1901, 1911):
+            part = x[..., :width]
+            made = pooling.avg_pool2d(part, 3, 1, 1, count_include_pad=False)
+            pooling.avg_pool2d_backward(made, part, 3, 1, 1, count_include_pad=False)
+            pooling.adaptive_avg_pool2d(part, 500)
+        del made, part
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    # Tables of the axes, of adaptive ones with some numbers for each window and cell.
+    assert kept < 4 << 20
+
+
+def test_sums_of_large_windows_are_exact_for_integers() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 256, (1, 1, 3000, 3100), np.uint8)
+    exact = x.sum(dtype=np.int64)
+    assert pooling.global_avg_pool(x, rounding="floor").item() == exact // x.size
+    assert pooling.avg_pool2d(x, (3000, 3100), divisor_override=float(2**26), rounding="floor").item() == exact >> 26
+    signed = (x.astype(np.int64) - 100) * 2**50
+    for kernel, stride, padding in ((1500, 700, 0), (1500, (1, 800), 700)):
+        made = pooling.avg_pool2d(signed[:, :, :, :2600], kernel, stride, padding, rounding="floor")
+        rows = np.zeros((3001, 2601), object)
+        rows[1:, 1:] = np.cumsum(np.cumsum(x[0, 0, :, :2600].astype(np.int64) - 100, 0), 1).astype(object)
+        steps = np.broadcast_to(stride, 2)
+        for o in [(0, 0), (made.shape[2] - 1, made.shape[3] - 1), (made.shape[2] // 2, 1)]:
+            top, left = (max(i * s - padding, 0) for i, s in zip(o, steps, strict=True))
+            bottom, right = (
+                min(i * s - padding + kernel, size) for i, s, size in zip(o, steps, (3000, 2600), strict=True)
+            )
+            total = rows[bottom, right] - rows[top, right] - rows[bottom, left] + rows[top, left]
+            assert made[0, 0][o] == (total * 2**50) // kernel**2
+
+
+LARGE: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    ((1, 2, 1100, 1200), {"kernel_size": (1000, 900), "stride": (7, 13), "padding": (400, 300)}),
+    ((1, 1, 1300, 1250), {"kernel_size": (1100, 1040), "stride": 1, "dilation": 1}),
+    ((1, 1, 2100, 1900), {"kernel_size": (500, 600), "stride": (3, 1), "dilation": (2, 3)}),
+    ((1, 3, 700000), {"kernel_size": 300000, "stride": 1001, "padding": 100000}),
+    ((1, 1, 400000), {"kernel_size": 100000, "stride": 200, "dilation": 3}),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("shape", "arguments"), LARGE)
+def test_large_windows_are_right(shape: tuple[int, ...], arguments: dict[str, Any], layout: str) -> None:
+    """Means and maxima, axis by axis."""
+    dimensions = len(shape) - 2
+    rng = np.random.default_rng(7)
+    x = rng.integers(-50, 50, shape)
+    axes = resolve(
+        "avg_pool", f"avg_pool{dimensions}d", dimensions, x.astype(np.float64), Windows(**arguments), "channels_first"
+    ).axes
+
+    def along(reduce: Callable[..., Any], values: Any) -> Any:
+        for position, axis in enumerate(axes, start=2):
+            moved = np.moveaxis(values, position, 0)
+            rows = []
+            for o in range(axis.output_size):
+                taps = axis.window(o)
+                first = taps.start + -min(taps.start, 0) // axis.dilation * axis.dilation
+                first += axis.dilation if first < 0 else 0
+                rows.append(reduce(moved[first : taps.stop : axis.dilation], axis=0))
+            values = np.moveaxis(np.array(rows), 0, position)
+        return values
+
+    total = along(np.sum, x.astype(np.int64))
+    counts = along(np.sum, np.ones((1, 1, *shape[2:]), np.int64))
+    for dtype in ("float32", "float64", "int32", "float16", "uint8"):
+        values = x.astype(dtype) if dtype != "uint8" else (x + 50).astype(dtype)
+        given = np.ascontiguousarray(np.moveaxis(values, 1, -1)) if layout == "channels_last" else values
+        function = getattr(pooling, f"avg_pool{dimensions}d")
+        for threads in (1, 2):
+            with pooling.threads(threads):
+                options = {"rounding": "floor"} if dtype[0] in "iu" else {"nan": "ignore"}
+                made = function(given, **arguments, count_include_pad=False, layout=layout, **options)
+            made = np.moveaxis(made, -1, 1) if layout == "channels_last" else made
+            expected = total / counts if dtype != "uint8" else total / counts + 50
+            if dtype[0] in "iu":
+                sums = total if dtype != "uint8" else total + 50 * counts
+                assert (made == sums // counts).all()
+            else:
+                slack = {"float16": 2.0**-10, "float32": 2.0**-22, "float64": 2.0**-45}[dtype]
+                assert (np.abs(made - expected) <= slack * np.abs(expected) + 50 * slack * 2.0**-10).all()
+    spiked = np.zeros(shape, np.float32)
+    spiked.reshape(-1)[::90001] = rng.normal(size=len(spiked.reshape(-1)[::90001]))
+    given = np.ascontiguousarray(np.moveaxis(spiked, 1, -1)) if layout == "channels_last" else spiked
+    made = getattr(pooling, f"max_pool{dimensions}d")(given, **arguments, layout=layout)
+    made = np.moveaxis(made, -1, 1) if layout == "channels_last" else made
+    greatest = along(np.max, spiked)
+    assert (made == greatest).all()
+
+
+def test_every_operator_is_asked() -> None:
+    """Of those that are not, docs/benchmarks.md says what they take."""
+    asked = " ".join(call for _, _, call in CALLS + OF_FLOATS + OF_WIDE_FLOATS)
+    left = {name for name in OPERATORS if f"{name}2d(" not in asked and f"{name}(" not in asked}
+    assert left == {
+        "min_pool",
+        "adaptive_max_pool",
+        "lp_pool",
+        "global_lp_pool",
+        "gem_pool",
+        "max_roi_pool",
+        "roi_align",
+        "fractional_max_pool",
+        "max_unpool",
+    }
