@@ -440,7 +440,7 @@ cdef ptrdiff_t align_backward(const void* job, char* scratch, ptrdiff_t begin, p
                     if is_stopped(scratch, columns.begins[bins] + (columns.stop - columns.first) * (
                         1 + rows.begins[bin + 1] - rows.begins[bin]
                     )):
-                        return
+                        return -1
                     for x in range(columns.first, columns.stop):
                         line[x] = 0
                     for b in range(bins):
