@@ -122,6 +122,15 @@ def _of_tensor(function: str, name: str, tensor: Any, torch: Any, instead: str |
 
     One to be written to must not be a copy: `instead` says then what to give.
     """
+    # Most tensors are of this kind, and asking the others costs more than looking at them below.
+    if type(tensor) is torch.Tensor and not tensor.requires_grad and tensor.dtype is not torch.bfloat16:
+        try:
+            array: AnyArray = tensor.numpy()
+        except Exception:
+            pass  # read below, or refused in words
+        else:
+            if _is_whole(tensor, array):
+                return array
     # What a subclass overrides must not answer for its elements.
     with torch._C.DisableTorchFunctionSubclass():
         fault = _fault_of_tensor(name, tensor, torch, instead)
@@ -129,9 +138,8 @@ def _of_tensor(function: str, name: str, tensor: Any, torch: Any, instead: str |
             try:
                 tensor = tensor.as_subclass(torch.Tensor).detach().resolve_conj().resolve_neg()
                 halves = tensor.dtype == torch.bfloat16
-                array: AnyArray = (tensor.view(torch.int16) if halves else tensor).numpy()
-                # Of memory that was given back, NumPy would make an array of anything.
-                if array.size and tensor.untyped_storage().nbytes() < _reach(tensor):
+                array = (tensor.view(torch.int16) if halves else tensor).numpy()
+                if not _is_whole(tensor, array):
                     fault = "whose memory was freed", "one that holds its elements"
             except TypeError:
                 remedy = f"{name}.real or {name}.abs()" if tensor.is_complex() else f"{name}.float()"
@@ -178,10 +186,15 @@ def _fault_of_tensor(name: str, tensor: Any, torch: Any, instead: str | None) ->
     return None
 
 
-def _reach(tensor: Any) -> int:
-    """Bytes from the beginning of a tensor's storage to the end of its last element."""
-    steps = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
-    return int(tensor.storage_offset() + steps + 1) * int(tensor.element_size())
+def _is_whole(tensor: Any, array: AnyArray) -> bool:
+    """Tell whether a tensor has memory for its elements: NumPy makes an array of anything where that was freed."""
+    if array.size == 0:
+        return True
+    span = array.nbytes
+    if not array.flags.c_contiguous:
+        span = array.itemsize + sum((size - 1) * step for size, step in zip(array.shape, array.strides, strict=True))
+    whole: bool = tensor.storage_offset() * array.itemsize + span <= tensor.untyped_storage().nbytes()
+    return whole
 
 
 _names: dict[np.dtype[Any], str] = {}
