@@ -608,7 +608,11 @@ def _choices(rank: int, layout: str) -> str:
 
 
 class LayoutWarning(UserWarning):
-    """Says that an array looks as if its channels were last, though it is pooled as if they were first."""
+    """Says that an array looks as if its channels were last, though it is pooled as if they were first.
+
+    Shown with the first call of each function, shape, dtype and set of arguments, at the line that calls. Where the
+    filters of `warnings` make it an error, the call pools nothing and is not remembered: the next one is refused, too.
+    """
 
 
 COLOURED = 32

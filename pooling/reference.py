@@ -1024,6 +1024,7 @@ def average(
     axes: Sequence[Axis],
     count_include_pad: bool = True,
     divisor_override: float | None = None,
+    *,
     nan: str = "propagate",
     rounding: str = "half_even",
 ) -> WeightedSum:

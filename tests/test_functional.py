@@ -363,7 +363,7 @@ def test_ignored_nan_leaves_the_others_and_only_nan_leaves_nan(layout: str) -> N
 def test_a_window_of_minus_infinity_is_minus_infinity(padding: int) -> None:
     x = np.full((1, 2, 4, 4), -INF, np.float32)
     assert (pooling.max_pool2d(x, 2, padding=padding) == -INF).all()
-    assert (pooling.global_max_pool(x, dimensions=1) == -INF).all()
+    assert (pooling.global_max_pool(x) == -INF).all()
 
 
 def test_the_index_of_a_tie_is_the_first_in_row_major_order() -> None:
