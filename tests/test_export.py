@@ -172,7 +172,7 @@ def check_drawn(layer: Layer, dtype: str, opset: int | None, **keywords: Any) ->
     """Check a layer with a map of 9 x 8."""
     rng = np.random.default_rng(1)
     shape = (2, 9, 8, 3) if layer.layout == "channels_last" else (2, 3, 9, 8)
-    finite = keywords.get("finite", False)
+    finite = keywords.get("special_values") == "finite"
     arrays = [rng.normal(size=shape).astype(dtype)] if finite else random_arrays(rng, layer, shape, dtype)
     return check(layer, shape, arrays, opset, **keywords)
 
@@ -210,13 +210,13 @@ def check_drawn(layer: Layer, dtype: str, opset: int | None, **keywords: Any) ->
 def test_graph_of_one_layer_for_finite_numbers(
     layer: Layer, dtype: str, opset: int | None, expected: list[str]
 ) -> None:
-    assert operators(check_drawn(layer, dtype, opset, finite=True)) == expected
+    assert operators(check_drawn(layer, dtype, opset, special_values="finite")) == expected
 
 
 def test_layers_of_one_layout_share_their_transposes() -> None:
     layers = [pooling.MaxPool2d(2, layout="channels_last"), pooling.AvgPool2d(2, layout="channels_last")]
     pool = pooling.Sequential(*layers, pooling.GlobalMaxPool2d())
-    model = to_onnx(pool, (1, 8, 9, 3), finite=True)
+    model = to_onnx(pool, (1, 8, 9, 3))
     assert operators(model) == ["Transpose", "MaxPool", "AveragePool", "Transpose", "GlobalMaxPool"]
 
 
@@ -338,7 +338,7 @@ def test_unbatched_with_a_name_for_the_channels() -> None:
 
 def test_names_and_doc_strings() -> None:
     pool = pooling.Sequential(pooling.AvgPool2d(3, 2, 1, ceil_mode=True), pooling.MaxPool2d(2, return_indices=True))
-    model = to_onnx(pool, ("N", 3, 8, 8), finite=True)
+    model = to_onnx(pool, ("N", 3, 8, 8))
     assert [(node.name, node.doc_string) for node in model.graph.node] == [
         ("0_AvgPool2d/Pad", "The padding that counts."),
         (
@@ -622,7 +622,7 @@ def test_a_result_in_the_wrong_layout_is_seen(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setitem(lowering.LOWERINGS, "max_pool", swapped)
     with pytest.raises(VerificationError, match="at output"):
-        to_onnx(pooling.MaxPool2d(2), (1, 3, 8, 8), finite=True)
+        to_onnx(pooling.MaxPool2d(2), (1, 3, 8, 8))
 
 
 def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:

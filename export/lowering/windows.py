@@ -145,12 +145,12 @@ def why_not_one_node(graph: Graph, name: str, axes: Axes) -> str:
     if not regular(axes):
         return f"{name} has windows of one size only."
     if any(map(moves, axes)) and graph.opset < 11:
-        return f"The pads of Pad are known beforehand in opset {graph.opset}."
+        return graph.detour(f"The pads of Pad are known beforehand in opset {graph.opset}.")
     kernel_sizes = [axis.kernel_size for axis in axes if isinstance(axis.kernel_size, int)] * 2
     if any(pad >= size for pad, size in zip(_pads(axes), kernel_sizes, strict=True)):
         return "onnxruntime refuses pads that are not smaller than kernel_shape."
     if dilated(axes) and not graph.has(name, "dilations"):
-        return f"{name} has no dilations in opset {graph.opset}."
+        return graph.detour(f"{name} has no dilations in opset {graph.opset}.")
     if any(_may_be_empty(axis) for axis in axes):
         return "ONNX does not say what a window without any element gives."
     return ""
