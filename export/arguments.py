@@ -48,11 +48,12 @@ def speaking_as(function: str) -> Iterator[None]:
 def refuse_foreign(pool: Any, kinds: str) -> NoReturn:
     """Refuse what is no layer of this package; for a module of torch, say which layer takes its place."""
     kind = type(pool)
-    sentence = f"to_onnx: pool={pool!r} must be {kinds} of this package, not {kind.__module__}.{kind.__qualname__}"
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    sentence = f"to_onnx: pool={pool!r} must be {kinds} of this package, not {name}"
     ours = getattr(pooling, kind.__name__, None)
     if kind.__module__.startswith("torch.") and isinstance(ours, type) and issubclass(ours, (Layer, Sequential)):
         raise TypeError(f"{sentence}; use pooling.{kind.__name__} with the same arguments")
-    raise TypeError(f"{sentence}; see pooling.__all__ for the layers")
+    raise TypeError(f"{sentence}; use a layer such as pooling.MaxPool2d(2)")
 
 
 def checked_shape(shape: Any) -> Dims:

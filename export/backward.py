@@ -72,8 +72,8 @@ def to_onnx_backward(
     output_size : int or sequence of int, optional
         The size that unpooling restores, as in the call of the layer.
     special_values : {"finite", "exact"}
-        As in `to_onnx`: with ``"finite"`` the index of a maximum is found by one pooling, and what NaN in ``input`` does
-        is up to the runtime; with ``"exact"`` the gradient goes to the first NaN, as in `pool`, by a longer graph.
+        As in `to_onnx`: with ``"finite"`` the index of a maximum is found by one pooling, and what NaN in ``input``
+        does is up to the runtime; with ``"exact"`` the gradient goes to the first NaN, as in `pool`, by a longer graph.
     verify : bool
         Whether to run the finished model in onnxruntime and to compare it with ``pool.backward``.
 

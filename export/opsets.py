@@ -12,7 +12,7 @@ from .builder import Graph
 __all__ = ["LOWEST_DEFAULT", "lower_plainly"]
 
 LOWEST_DEFAULT = 13
-"""Below this opset runtimes have fewer types, and axes of reductions stand elsewhere; every deployed runtime reads it."""
+"""Below this opset runtimes lack bfloat16 and more; every deployed runtime reads it."""
 
 
 def lower_plainly(opset: int | None, lower: Callable[[Graph], None], *, finite: bool) -> Graph:

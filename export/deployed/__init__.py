@@ -1,7 +1,7 @@
 """What released runtimes make of the forms in which poolings are written: a table, measured, and its reader.
 
-``table.json`` is written by ``python -m pooling.export.deployed.measure``, which asks wheels of older and newer releases
-that it installs side by side into folders. `to_onnx` and `make_portable` choose the form of a node by it.
+``table.json`` is written by ``python -m pooling.export.deployed.measure``, which asks wheels of older and newer
+releases that it installs side by side into folders. `to_onnx` and `make_portable` choose the form of a node by it.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class Table:
         Every answer; a runtime that does not read an opset has none there.
     newest_opsets : dict
         By runtime and release, the newest opset that it reads.
+    opsets : dict
+        By runtime, the opsets that were measured: those that bring other versions of the operators that are written.
 
     Examples
     --------
@@ -78,6 +80,7 @@ class Table:
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.newest_opsets: dict[str, dict[str, int]] = content["newest_opsets"]
+        self.opsets: dict[str, list[int]] = content["opsets"]
         self.rows = tuple(
             Row(
                 form,
@@ -122,7 +125,15 @@ class Table:
         KeyError
             If the form was not measured.
         """
-        return [row for row in self._by_form[form] if opset in row.opsets and runtime in (None, row.runtime)]
+        return [
+            row
+            for row in self._by_form[form]
+            if runtime in (None, row.runtime) and self._measured(row.runtime, opset) in row.opsets
+        ]
+
+    def _measured(self, runtime: str, opset: int) -> int:
+        """Return the opset whose operators an opset has."""
+        return max((number for number in self.opsets[runtime] if number <= opset), default=0)
 
     def is_right(self, form: str, opset: int, runtime: str = "onnxruntime") -> bool:
         """Tell whether every release that reads the opset gives the right result, at every level."""

@@ -31,8 +31,8 @@ from pooling.validation.runtimes.base import Refused
 from pooling.validation.runtimes.onnxruntime import OnnxRuntimeRuntime, reason
 from pooling.validation.runtimes.openvino import OpenVino
 
-from . import ANSWERS
 from ..verification import LEVELS, Opened, Verification, VerificationError, narrowed, widened
+from . import ANSWERS
 from .probes import Probe, form_probes, layer_probes
 
 __all__ = ["Answers", "ask", "folder_of", "install", "main", "opened_in"]
@@ -53,9 +53,10 @@ BEFORE_NUMPY_2 = {"onnxruntime": (1, 19), "openvino": (2024, 4)}
 """Releases before these were built for NumPy 1."""
 NUMPY_1 = "numpy==1.26.4"
 OPSETS = {
-    "onnxruntime": tuple(range(7, onnx.defs.onnx_opset_version() + 1)),
+    "onnxruntime": (7, 8, 10, 11, 12, 13, 16, 18, 19, 21, 22, 23, 24, 25),
     "openvino": (11, 13, 16, 19, 22),  # it takes long to compile a model
 }
+"""Opsets that bring other versions of the operators that are written; what is between is as the one before."""
 SEVERITY = {"right": 0, "refused": 1, "shape": 2, "numbers": 3}
 LIMITS = Limits(seconds=60)
 
@@ -220,7 +221,7 @@ def _made(kind: str, number: int, opset: int) -> tuple[onnx.ModelProto, Verifica
 def _newest_opset(process: RuntimeProcess) -> int:
     """Find the newest opset that a runtime reads."""
     newest = 0
-    for opset in OPSETS["onnxruntime"]:
+    for opset in range(7, onnx.defs.onnx_opset_version() + 1):
         value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
         graph = helper.make_graph(
             [helper.make_node("Abs", ["x"], ["y"])],
@@ -244,7 +245,7 @@ def measure(
     folders = _folders(runtime, version, root)
     answers: Answers = {}
     newest = 0
-    for (name, level), _ in ADAPTERS.items():
+    for name, level in ADAPTERS:
         if name != runtime:
             continue
         with _process(runtime, level, folders) as process:
@@ -288,8 +289,10 @@ def content_of(measured: Iterable[tuple[str, str, int, Answers]]) -> dict[str, A
                     key = (runtime, word, numbers, tuple(names))
                     versions, _ = tables[kind].setdefault(form, {}).setdefault(key, ([], next(details)))
                     versions.append(version)
+    opsets = {runtime: list(numbers) for runtime, numbers in OPSETS.items()}
     return {
         "newest_opsets": newest,
+        "opsets": opsets,
         **{
             kind: {
                 form: [
@@ -308,6 +311,27 @@ def content_of(measured: Iterable[tuple[str, str, int, Answers]]) -> dict[str, A
             for kind, forms in tables.items()
         },
     }
+
+
+def merged(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what a part of the questions gave into a table; what a release answered to a form takes the old place."""
+    result: dict[str, Any] = {"newest_opsets": {}, "opsets": after["opsets"], **{kind: {} for kind in PROBES}}
+    for table in (before, after):
+        for runtime, opsets in table.get("newest_opsets", {}).items():
+            known = result["newest_opsets"].setdefault(runtime, {})
+            known.update(opsets)
+            result["newest_opsets"][runtime] = dict(sorted(known.items(), key=lambda pair: _numbers(pair[0])))
+    for kind in PROBES:
+        forms = {**before.get(kind, {}), **after[kind]}
+        for form in sorted(forms):
+            new = {(row["runtime"], version) for row in after[kind].get(form, []) for version in row["versions"]}
+            kept = []
+            for row in before.get(kind, {}).get(form, []):
+                versions = [version for version in row["versions"] if (row["runtime"], version) not in new]
+                if versions:
+                    kept.append({**row, "versions": versions})
+            result[kind][form] = [*kept, *after[kind].get(form, [])]
+    return result
 
 
 def _written(numbers: Sequence[int]) -> str:
@@ -342,12 +366,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for runtime, version in releases:
         print(f"installing {runtime} {version}", file=sys.stderr)
         _folders(runtime, version, options.folder)
+    partial_run = bool(options.forms or wanted or opsets or options.kinds != ",".join(PROBES))
+    before = json.loads(options.output.read_text(encoding="utf-8")) if partial_run and options.output.exists() else {}
     measured: list[tuple[str, str, int, Answers]] = []
     for kind in PROBES:
         if kind in options.kinds.split(","):
             ask_all = partial(measure, kind, root=options.folder.resolve(), opsets=opsets, pattern=options.forms)
             measured += _progress(kind, ask_all, releases, options.jobs)
-            content = content_of(measured)
+            content = merged(before, content_of(measured))
             options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,11 @@ WINDOWS: tuple[tuple[int, int, Any], ...] = (
     (4, 2, "same_lower"),
 )
 """Kernels, strides and padding of means."""
-SIZES = (6, 7, 9)
+BLOCKS = 16
+"""Channels that onnxruntime puts together, so that pooling behind a convolution has kernels of its own."""
+FEW = 5
+"""Layers that a form is asked about, of all that have it."""
+SIZES = (7, 8)
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,17 @@ class Probe:
 def averages() -> Iterator[tuple[Layer, tuple[int | str, ...]]]:
     """List layers whose means need one form or another, and shapes."""
     for kernel, stride, padding in WINDOWS:
+        # Open sizes are verified at a dozen of them.
         for counted in (True, False):
             for ceil in (False, True) if not isinstance(padding, str) else (False,):
                 layer = pooling.AvgPool2d(kernel, stride, padding, ceil_mode=ceil, count_include_pad=counted)
-                for size in SIZES:
-                    yield layer, (*FIXED, size, size)
+                yield layer, (*FIXED, *SIZES)
+                yield layer, (1, BLOCKS, 7, 7)
                 yield layer, OPEN
         yield pooling.AvgPool2d(kernel, stride, padding, divisor_override=3), (*FIXED, 7, 8)
+        yield pooling.AvgPool2d(kernel, stride, padding, divisor_override=3), OPEN
     for padding in (0, 1, [(0, 2)] * 2, [(1, 0)] * 2):
+        yield pooling.AvgPool2d(3, 2, padding, dilation=2, divisor_override=3), (*FIXED, 9, 10)
         for counted in (True, False):
             for ceil in (False, True):
                 layer = pooling.AvgPool2d(3, 2, padding, dilation=2, ceil_mode=ceil, count_include_pad=counted)
@@ -80,32 +87,82 @@ def averages() -> Iterator[tuple[Layer, tuple[int | str, ...]]]:
 
 
 def form_probes() -> Iterator[Probe]:
-    """List the forms in which a mean can be written, each on every layer that has it."""
+    """List the forms in which means and maxima can be written, each on some of the layers that have it."""
+    by_form: dict[str, list[Probe]] = {}
+    for probe in _all_form_probes():
+        by_form.setdefault(probe.form, []).append(probe)
+    for probes in by_form.values():
+        yield from (probes[place * len(probes) // FEW] for place in range(FEW)) if len(probes) > FEW else probes
+
+
+def _all_form_probes() -> Iterator[Probe]:
     for layer, shape in averages():
         (stage,) = resolved(layer, shape, np.dtype(np.float32), "torch", None)
         graph = Graph(onnx.defs.onnx_opset_version(), finite=True)
-        for form in [] if why_not_one_node(graph, "AveragePool", stage.windows) else _forms(graph, stage):
-            yield Probe(form.name, partial(_model_of_form, form.name, stage))
+        if why_not_one_node(graph, "AveragePool", stage.windows):
+            continue
+        for number, form in enumerate(_forms(graph, stage)):
+            yield Probe(form.name, partial(_model_of_form, number, stage, False))
+            if shape[1] == BLOCKS:
+                yield Probe(f"{form.name}, behind a convolution", partial(_model_of_form, number, stage, True))
+    yield from maxima()
 
 
 def _forms(graph: Graph, stage: Stage) -> list[Form]:
     include, divisor = stage.arguments["count_include_pad"], stage.arguments["divisor_override"]
     forms = forms_of_average(graph, stage, include, divisor)
     if include and divisor is None and not stage.free:
+        overhangs = any(axis.ceil_overhang for axis in stage.axes)
         forms += [
-            Form("Pad, AveragePool", partial(_behind_zeros, graph, stage, by="Pad")),
-            Form("Concat of zeros, AveragePool", partial(_behind_zeros, graph, stage, by="Concat")),
             Form("Conv with a group for each channel", partial(_convolved, graph, stage)),
+            *(
+                Form(f"{first}{', uncounted asymmetric pads' if overhangs else ''}", write)
+                for first, write in (
+                    ("Pad, AveragePool", partial(_behind_zeros, graph, stage, by="Pad")),
+                    ("Concat of zeros, AveragePool", partial(_behind_zeros, graph, stage, by="Concat")),
+                )
+            ),
         ]
-    return [_named_for_overhang(form, stage) for form in forms]
+    return forms
 
 
-def _named_for_overhang(form: Form, stage: Stage) -> Form:
-    """Tell apart what goes on to pool with padding that does not count."""
-    overhangs = any(axis.ceil_overhang for axis in stage.windows)
-    if overhangs and form.name in ("Pad, AveragePool", "Concat of zeros, AveragePool"):
-        return Form(f"{form.name}, uncounted asymmetric pads", form.write)
-    return form
+TYPES_OF_MAXIMA = ("float16", "float32", "float64", "int8", "uint8", "int32", "uint32", "int64", "uint64")
+
+
+def maxima() -> Iterator[Probe]:
+    """List maxima of every type as the node itself."""
+    for dtype in TYPES_OF_MAXIMA:
+        for layer in (
+            pooling.MaxPool2d(3, 2, 1),
+            pooling.MaxPool2d(3, 2, [(0, 1), (2, 1)]),
+            pooling.MaxPool2d(2, 1, dilation=3),
+            pooling.MaxPool1d(3, 2, 1),
+            pooling.GlobalMaxPool2d(),
+        ):
+            shape = (2, 3, 9, 8)[: layer.dimensions + 2]
+            (stage,) = resolved(layer, shape, np.dtype(dtype), "torch", None)
+            node = "GlobalMaxPool" if layer.operator == "global_max_pool" else "MaxPool"
+            yield Probe(f"{node} of {dtype}", partial(_model_of_maximum, node, stage, np.dtype(dtype)))
+            if node == "MaxPool":
+                name = f"MaxPool with Indices of {dtype}"
+                indexed = replace(
+                    stage, layer=type(layer)(**layer.arguments | {"return_indices": True}), indices="onnx"
+                )
+                yield Probe(name, partial(_model_of_maximum, node, indexed, np.dtype(dtype)))
+
+
+def _model_of_maximum(
+    node: str, stage: Stage, dtype: np.dtype[Any], opset: int
+) -> tuple[onnx.ModelProto, Verification]:
+    graph = Graph(opset, finite=True)
+    graph.scope = stage.name
+    taken = declare_inputs(graph, [stage], dtype, stage.shape)
+    words = attributes(stage.axes) if node == "MaxPool" else {}
+    indexed = stage.arguments.get("return_indices", False)
+    given = graph.outputs(2 if indexed else 1, node, *taken, **words)
+    results = {name: (value, stage.result) for name, value in zip(("output", "indices"), given, strict=False)}
+    model = graph.model(results, node)
+    return model, partial(verify_model, model, graph, [Placed(stage, taken, given)])
 
 
 def _behind_zeros(graph: Graph, stage: Stage, x: str, *, by: str) -> str:
@@ -137,13 +194,16 @@ def _convolved(graph: Graph, stage: Stage, x: str) -> str:
     return graph("Div", total, window_counts(graph, stage.axes, True, np.dtype(np.float32)))
 
 
-def _model_of_form(name: str, stage: Stage, opset: int) -> tuple[onnx.ModelProto, Verification]:
+def _model_of_form(number: int, stage: Stage, convolved: bool, opset: int) -> tuple[onnx.ModelProto, Verification]:
     graph = Graph(opset, finite=True)
     graph.scope = stage.name
     (taken,) = declare_inputs(graph, [stage], np.dtype(np.float32), stage.shape)
-    form = next(form for form in _forms(graph, stage) if form.name == name)
+    if convolved:  # where onnxruntime changes the layout, and has other kernels
+        graph.planes_are_fixed = True
+        taken = graph("Conv", taken, np.eye(int(stage.shape[1]), dtype=np.float32)[..., np.newaxis, np.newaxis])
+    form = _forms(graph, stage)[number]
     given = form.write(taken)
-    model = graph.model({"output": (given, stage.result)}, name)
+    model = graph.model({"output": (given, stage.result)}, form.name)
     return model, partial(verify_model, model, graph, [Placed(stage, (taken,), (given,))])
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pooling.operators import FLOATS
 
+from .. import deployed
 from ..builder import Graph, Value
 from ..sizes import in_graph, product
 from ..stages import Stage
@@ -46,6 +47,9 @@ class Keys:
         The tensor.
     smallest : bool
         Whether the order is the other way round.
+    node : str
+        What pools the keys, if that is one node; see `pooling.export.deployed`. Where every runtime pools elements of
+        this type by it, they are their own keys.
 
     Attributes
     ----------
@@ -55,12 +59,14 @@ class Keys:
         Whether there may be NaN, or windows of -inf, among them.
     """
 
-    def __init__(self, graph: Graph, x: str, *, smallest: bool = False) -> None:
+    def __init__(self, graph: Graph, x: str, *, smallest: bool = False, node: str = "") -> None:
         self.graph = graph
         self.dtype = graph.dtypes[x]
         self.smallest = smallest
         self.may_be_nan = self.dtype.name in FLOATS and not graph.finite
-        if self.dtype == np.uint64:
+        if node and not smallest and not self.may_be_nan and _pools(graph, node, self.dtype):
+            self.tensor = x
+        elif self.dtype == np.uint64:
             self.tensor = self._from_uint64(x)
         elif self.dtype in (np.int64, np.float64):
             self.tensor = x
@@ -133,11 +139,15 @@ def min_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, 
 
 def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str, ...]:
     rule, indexed = stage.arguments["nan"], stage.arguments["return_indices"]
-    keys = Keys(graph, x, smallest=smallest)
-    why = why_not_one_node(graph, "MaxPool", stage.windows) or _why_no_max_pool(graph, keys.tensor)
+    why = why_not_one_node(graph, "MaxPool", stage.windows)
+    whole_plane = single(stage.windows) and not indexed
+    node = "GlobalMaxPool" if whole_plane else "MaxPool with Indices" if indexed else "MaxPool"
+    plain = whole_plane or not (why or any(map(moves, stage.windows)))
+    keys = Keys(graph, x, smallest=smallest, node=node if plain else "")
+    why = why or _why_no_max_pool(graph, keys.tensor)
     index: list[str] = []
     whole = not why
-    if single(stage.windows) and not indexed:
+    if whole_plane:
         best = _pooled(graph, keys, rule, partial(_greatest_of_planes, graph, stage), stage.title)
     elif why and indexed:
         taps, cells = gathered(graph, keys.tensor, stage.windows, why), cells_of_taps(graph, stage.windows)
@@ -157,6 +167,15 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
             for each, constant in zip(results, nothing, strict=False)
         ]
     return (keys.elements(results[0]), *results[1:])
+
+
+def _pools(graph: Graph, node: str, dtype: np.dtype[Any]) -> bool:
+    """Whether ONNX has a node for a type, and every released runtime that reads the opset computes it rightly."""
+    form = f"{node} of {dtype.name}"
+    return form in deployed.table().forms and all(
+        deployed.table().rows_of(form, graph.opset, runtime) and deployed.is_right(form, graph.opset, runtime)
+        for runtime in ("onnxruntime", "openvino")
+    )
 
 
 def _why_no_max_pool(graph: Graph, keys: str) -> str:
@@ -227,7 +246,7 @@ def greatest_of_taps(
 
 def global_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower global max pooling."""
-    keys = Keys(graph, inputs[0])
+    keys = Keys(graph, inputs[0], node="GlobalMaxPool")
     pool = partial(_greatest_of_planes, graph, stage)
     return (keys.elements(_pooled(graph, keys, stage.arguments["nan"], pool, stage.title)),)
 
@@ -243,7 +262,7 @@ def _pooled(graph: Graph, keys: Keys, nan: str, pool: Callable[..., str], why: s
 
 
 def _greatest_of_planes(graph: Graph, stage: Stage, x: str, why: str) -> str:
-    if graph.dtypes[x] == np.float32:
+    if graph.dtypes[x] == np.float32 or _pools(graph, "GlobalMaxPool", graph.dtypes[x]):
         return graph("GlobalMaxPool", x, why=why)
     spatial = list(range(2, len(stage.shape)))
     why = f"{why} onnxruntime has no GlobalMaxPool of {graph.dtypes[x]}."

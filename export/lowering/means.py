@@ -71,7 +71,7 @@ class Form:
     Attributes
     ----------
     name : str
-        In the table of what released runtimes make of it; see `pooling.export.deployed`.
+        Of its AveragePool, in the table of what released runtimes make of it; see `pooling.export.deployed`.
     write : callable
         Adds the nodes that pool a tensor.
     """
@@ -122,15 +122,15 @@ def forms_of_average(graph: Graph, stage: Stage, include: bool, divisor: float |
     follows = any(map(moves, axes))  # whose padding becomes part of the input
     forms = []
     if divisor is not None:
-        forms.append(Form(f"{name(counted=True)}, times a number", times_number))
+        forms.append(Form(name(counted=True), times_number))
     elif not include and not follows:
         forms.append(Form(name(counted=False), of_those_in_input))
     elif include and not any(axis.ceil_overhang for axis in axes):
         forms.append(Form(name(counted=True), of_all))
     if (include or divisor is not None) and not follows and any(words["pads"]):
-        forms.append(Form(f"{name(counted=False)}, times shares", partial(times_shares, counted=False)))
+        forms.append(Form(name(counted=False), partial(times_shares, counted=False)))
     if follows and not forms:
-        forms.append(Form(f"{name(counted=True)}, times shares", partial(times_shares, counted=True)))
+        forms.append(Form(name(counted=True), partial(times_shares, counted=True)))
     return forms
 
 
