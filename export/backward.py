@@ -166,14 +166,9 @@ def backward_model(
     if output_size is not None and pool.operator != "max_unpool":
         raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
     stage = stage_of(f"{kind}/backward", pool, shape, number, indices, output_size)
-    values: tuple[str, ...] = ()
-
-    def lower(graph: Graph) -> None:
-        nonlocal values
-        values = _lowered(graph, stage, number, shape)
-
+    lower = partial(_lowered, stage=stage, dtype=number, shape=shape)
     try:
-        graph = lower_plainly(version, lower, finite=finite)
+        graph, values = lower_plainly(version, lower, finite=finite)
     except ValueError as error:
         raise ValueError(_with_remedy(str(error), lower, version or LOWEST_DEFAULT)) from None
     results = {name: (value, size) for name, value, size in zip(RESULTS, values, (shape, ()), strict=False)}
@@ -199,7 +194,7 @@ def _lowered(graph: Graph, stage: Stage, dtype: np.dtype[Any], shape: Dims) -> t
     return values
 
 
-def _with_remedy(sentence: str, lower: Callable[[Graph], None], opset: int) -> str:
+def _with_remedy(sentence: str, lower: Callable[[Graph], object], opset: int) -> str:
     """Name the first opset in which nothing is lacking, where one operator after the other would be."""
     reason, lacks, _ = sentence.partition("; use opset >=")
     for newer in range(opset + 1, onnx.defs.onnx_opset_version() + 1) if lacks else ():

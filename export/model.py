@@ -190,15 +190,8 @@ def forward_model(
     version, finite = checked_opset(opset), is_finite_only(special_values)
     check_words(pool, layout, indices)
     stages = resolved(pool, shape, number, indices, output_size)
-    values: tuple[str, ...] = ()
-    placed: list[Placed] = []
-
-    def lower(graph: Graph) -> None:
-        nonlocal values
-        placed.clear()
-        values = _lowered(graph, stages, shape, number, placed)
-
-    graph = lower_plainly(version, lower, finite=finite)
+    lower = partial(_lowered, stages=stages, shape=shape, dtype=number)
+    graph, (values, placed) = lower_plainly(version, lower, finite=finite)
     output_shape = stages[-1].order.shape_of_layer(stages[-1].result) if stages else shape
     results = {name: (value, output_shape) for name, value in zip(("output", "indices"), values, strict=False)}
     title = stages[0].title if isinstance(pool, Layer) else f"Sequential({', '.join(stage.title for stage in stages)})"
@@ -208,9 +201,10 @@ def forward_model(
 
 
 def _lowered(
-    graph: Graph, stages: Sequence[Stage], shape: Dims, dtype: np.dtype[Any], placed: list[Placed]
-) -> tuple[str, ...]:
-    """Add the nodes of layers one after another, and name the results; `placed` gets the tensors of each layer."""
+    graph: Graph, stages: Sequence[Stage], shape: Dims, dtype: np.dtype[Any]
+) -> tuple[tuple[str, ...], list[Placed]]:
+    """Add the nodes of layers one after another; name the results, and the tensors of each layer."""
+    placed: list[Placed] = []
     values = declare_inputs(graph, stages, dtype, shape)
     for order, run in groupby(stages, lambda stage: stage.order):
         together = list(run)
@@ -224,7 +218,7 @@ def _lowered(
     if not stages:
         graph.scope = "Sequential"
         values = (graph("Identity", "input"),)
-    return values
+    return values, placed
 
 
 # ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import onnx
 
@@ -11,11 +12,13 @@ from .builder import Graph
 
 __all__ = ["LOWEST_DEFAULT", "lower_plainly"]
 
+T = TypeVar("T")
+
 LOWEST_DEFAULT = 13
 """Below this opset runtimes lack bfloat16 and more; every deployed runtime reads it."""
 
 
-def lower_plainly(opset: int | None, lower: Callable[[Graph], None], *, finite: bool) -> Graph:
+def lower_plainly(opset: int | None, lower: Callable[[Graph], T], *, finite: bool) -> tuple[Graph, T]:
     """Lower into the opset that is asked for or else the lowest from 13 on that needs no detour.
 
     Where every opset that all deployed runtimes read needs one, it is the lowest that says the pooling at all.
@@ -31,29 +34,30 @@ def lower_plainly(opset: int | None, lower: Callable[[Graph], None], *, finite: 
 
     Returns
     -------
-    Graph
+    graph : Graph
         With the nodes.
+    found
+        What `lower` returned.
     """
     if opset is not None:
         graph = Graph(opset, finite=finite)
-        lower(graph)
-        return graph
+        return graph, lower(graph)
     common = deployed.newest_common_opset("onnxruntime")
-    longest: Graph | None = None
+    oldest: tuple[Graph, T] | None = None
     refusal: ValueError | None = None
     for version in range(LOWEST_DEFAULT, onnx.defs.onnx_opset_version() + 1):
-        if version > common and longest is not None:
+        if version > common and oldest is not None:
             break
         graph = Graph(version, finite=finite)
         try:
-            lower(graph)
+            found = lower(graph)
         except ValueError as error:
             refusal = error
             continue
         if not graph.detours:
-            return graph
-        longest = longest or graph
-    if longest is None:
+            return graph, found
+        oldest = oldest or (graph, found)
+    if oldest is None:
         assert refusal is not None
         raise refusal
-    return longest
+    return oldest

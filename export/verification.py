@@ -395,9 +395,12 @@ def _elements(
     else:
         far = np.array([-largest, largest, -largest / 2, TINY[dtype.name], 0.0, -0.0, 1.0])
         x = rng.choice(far, sizes)
+        # Windows of nothing but the least element, from which somebody may start.
+        least = [-largest, -largest, 0.0] if finite else [-np.inf, -largest, np.nan]
         if not finite:
             x = np.where(rng.random(sizes) < 0.1, rng.choice(np.array([np.nan, np.inf, -np.inf]), sizes), x)
-            x[:, :1] = rng.choice(np.array([-np.inf, np.nan, -largest]), sizes, p=[0.8, 0.1, 0.1])[:, :1]
+        x[:, :1] = rng.choice(np.array(least), sizes, p=[0.8, 0.1, 0.1])[:, :1]
+        x[:, 1:2] = -largest
     return x.astype(dtype)
 
 

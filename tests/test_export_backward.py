@@ -123,7 +123,8 @@ def check(
 ) -> onnx.ModelProto:
     """Export without verification, let onnx judge the graph, run it, and compare with the layer."""
     dtype = arrays[0].dtype
-    model = to_onnx_backward(layer, shape, dtype=dtype, opset=opset, verify=False, **keywords)
+    words = {"dtype": dtype, "opset": opset, "special_values": "exact", **keywords}
+    model = to_onnx_backward(layer, shape, verify=False, **words)
     check_model(model)
     results = run_model(model, arrays)
     expected = gradient_of(layer, *arrays)

@@ -37,7 +37,8 @@ def run(runtime: str, model: onnx.ModelProto, *arrays: Array) -> list[Array]:
 
 def exported(layer: Layer, *arrays: Array, **keywords: Any) -> onnx.ModelProto:
     """Export a layer for an input, and let onnx judge the model."""
-    model = to_onnx(layer, arrays[0].shape, dtype=arrays[0].dtype, **keywords)
+    words = {"dtype": arrays[0].dtype, "special_values": "exact", **keywords}
+    model = to_onnx(layer, arrays[0].shape, **words)
     check_model(model)
     return model
 

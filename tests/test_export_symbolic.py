@@ -83,7 +83,7 @@ def exported(
 ) -> tuple[onnx.ModelProto | None, str]:
     """Return a model that nothing has verified, or the sentence that refuses it."""
     try:
-        return to_onnx(layer, shape, dtype=dtype, opset=opset, verify=False), ""
+        return to_onnx(layer, shape, dtype=dtype, opset=opset, special_values="exact", verify=False), ""
     except ValueError as error:
         return None, str(error)
 

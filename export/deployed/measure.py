@@ -57,6 +57,8 @@ OPSETS = {
     "openvino": (11, 13, 16, 19, 22),  # it takes long to compile a model
 }
 """Opsets that bring other versions of the operators that are written; what is between is as the one before."""
+OPSETS_OF_LAYERS = (7, 11, 13, 16, 18, 19, 21, 22, 25)
+"""Of these, the ones that layers are asked about, of which there are many."""
 SEVERITY = {"right": 0, "refused": 1, "shape": 2, "numbers": 3}
 LIMITS = Limits(seconds=60)
 
@@ -254,6 +256,8 @@ def measure(
                 if not re.search(pattern, probe.form):
                     continue
                 for opset in opsets or OPSETS[runtime]:
+                    if kind == "layers" and not opsets and opset not in OPSETS_OF_LAYERS:
+                        continue
                     made = _made(kind, number, opset) if opset <= newest else None
                     if made is None:
                         continue

@@ -15,12 +15,13 @@ from .. import deployed
 from ..builder import Graph, Value
 from ..sizes import in_graph, product
 from ..stages import Stage
-from .indices import numbered, unpadded
+from .indices import in_plane, numbered, unpadded
 from .special import Ranked
 from .windows import (
     attributes,
     cells_of_taps,
     emptiness,
+    first_cells,
     gathered,
     greatest,
     moves,
@@ -81,6 +82,19 @@ class Keys:
     def rule(self, nan: str) -> str | None:
         """Return what becomes of NaN, or None where there is none."""
         return nan if self.may_be_nan else None
+
+    @property
+    def least(self) -> NDArray[Any]:
+        """The least finite key of its type."""
+        dtype = self.graph.dtypes[self.tensor]
+        return np.array(np.finfo(dtype).min, dtype)
+
+    @property
+    def lose_their_place(self) -> bool:
+        """Whether some onnxruntime does not say where the least key stands, and elements may be as little."""
+        dtype = self.graph.dtypes[self.tensor]
+        form = f"MaxPool with Indices of {dtype}"
+        return self.dtype in (np.float32, np.float64) and not deployed.is_right(form, self.graph.opset)
 
     def elements(self, keys: str) -> str:
         """Turn keys back into elements."""
@@ -158,6 +172,8 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
         best, *index = _greatest_by_node(graph, stage, keys)
         if any(map(moves, stage.windows)):
             index, whole = [unpadded(graph, stage.windows, each) for each in index], False
+    if index and not why and not keys.may_be_nan and keys.lose_their_place:
+        index, whole = [_first_of_least(graph, stage, keys, best, index[0], whole=whole)], False
     results = [best, *(numbered(graph, stage, each, x, whole=whole) for each in index)]
     none = emptiness(graph, stage.windows)
     if none is not None:
@@ -167,6 +183,14 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
             for each, constant in zip(results, nothing, strict=False)
         ]
     return (keys.elements(results[0]), *results[1:])
+
+
+def _first_of_least(graph: Graph, stage: Stage, keys: Keys, best: str, index: str, *, whole: bool) -> str:
+    """Name the first cell of windows of nothing but the least number, where some onnxruntime names another."""
+    cell = in_plane(graph, stage, index) if whole else index
+    some = graph("Greater", best, keys.least)
+    why = "Some onnxruntime names no cell of a window of nothing but the least number."
+    return graph("Where", some, cell, first_cells(graph, stage.windows), why=why)
 
 
 def _pools(graph: Graph, node: str, dtype: np.dtype[Any]) -> bool:
@@ -198,8 +222,11 @@ def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]
     value = ranked.corrected(best, highest)
     if not at:
         return (value,)
+    ordinary = ranked.ordinary(highest)
+    if keys.lose_their_place:  # where all numbers are the least, the first number is the first of them
+        ordinary = graph("And", ordinary, graph("Greater", best, keys.least))
     why = "The first NaN, the first -inf or the first of the greatest numbers."
-    return value, graph("Where", ranked.ordinary(highest), at[0], at_highest[0], why=why)
+    return value, graph("Where", ordinary, at[0], at_highest[0], why=why)
 
 
 def greatest_of_taps(

@@ -48,7 +48,10 @@ def avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, 
     dtype, axes = graph.dtypes[x], stage.windows
     if single(axes):
         return global_avg_pool(graph, stage, inputs)
-    include = stage.arguments.get("count_include_pad", False)
+    # Without padding there is none that counts; what ceil_mode touches never does.
+    include = stage.arguments.get("count_include_pad", False) and any(
+        axis.pad_begin != 0 or axis.pad_end != 0 for axis in axes
+    )
     divisor = stage.arguments.get("divisor_override")
     if dtype.name not in FLOATS:
         return (_whole_mean(graph, stage, x, include, divisor),)
