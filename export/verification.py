@@ -142,9 +142,9 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
     first, dtype = placed[0].stage, graph.dtypes["input"]
     for number, (kind, sizes) in enumerate(_occasions([each.stage for each in placed], dtype, free=free)):
         rng = np.random.default_rng([number, len(placed)])
-        arrays = dict(
-            zip(graph.inputs, drawn_inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite), strict=True)
-        )
+        later = [each.stage for each in placed[1:]]
+        drawn = drawn_inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite, later=later)
+        arrays = dict(zip(graph.inputs, drawn, strict=True))
         found = arrays | run(arrays)
         for each in placed:
             _compare(each, [found[graph.final(tensor)] for tensor in each.taken], found, graph)
@@ -344,11 +344,26 @@ def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
 
 
 def drawn_inputs(
-    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator, *, finite: bool
+    stage: Stage,
+    sizes: tuple[int, ...],
+    dtype: np.dtype[Any],
+    kind: str,
+    rng: np.random.Generator,
+    *,
+    finite: bool,
+    later: Sequence[Stage] = (),
 ) -> list[Array]:
-    """Draw the inputs of a model whose first layer takes tensors of these sizes, as the layer has them."""
+    """Draw the inputs of a model whose first layer takes tensors of these sizes, as the layer has them.
+
+    The layers that come `later` add up numbers, too, none of which shall overflow; nor shall infinity come about
+    between layers of a graph for finite numbers.
+    """
     operator, order = stage.layer.operator, stage.order
-    arrays = [order.array_of_layer(_elements(stage, sizes, dtype, kind, rng, finite=finite))]
+    added = [1 if is_exact(stage.layer) else 4 * terms_of(stage)]
+    added += [4 * max(math.prod(sizes[2:]), terms_of(each)) for each in later if not is_exact(each.layer)]
+    largest = LARGEST.get(dtype.name, 1.0)
+    largest = (math.sqrt(largest) if finite and later else largest) / max(added)
+    arrays = [order.array_of_layer(_elements(stage, sizes, dtype, kind, rng, largest, finite=finite))]
     coordinates = np.float64 if dtype == np.float64 else np.float32
     if operator == "max_unpool":
         given = (*sizes[:2], *stage.sizes)
@@ -373,8 +388,16 @@ def _boxes(spatial: tuple[int, ...], count: int, rng: np.random.Generator) -> Ar
 
 
 def _elements(
-    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator, *, finite: bool
+    stage: Stage,
+    sizes: tuple[int, ...],
+    dtype: np.dtype[Any],
+    kind: str,
+    rng: np.random.Generator,
+    largest: float,
+    *,
+    finite: bool,
 ) -> Array:
+    """Draw elements, none but infinities above the largest."""
     if dtype == np.bool_:
         return rng.random(sizes) < 0.3
     ties = rng.integers(0 if dtype.kind == "u" else -3, 4, sizes)
@@ -382,12 +405,12 @@ def _elements(
         limits = np.iinfo(dtype)
         wide = rng.integers(limits.min, limits.max, sizes, dtype=dtype, endpoint=True)
         ends = np.array([limits.min, limits.max, limits.max - 1, 0], dtype)
-        return {"ties": ties.astype(dtype), "numbers": wide, "extremes": rng.choice(ends, sizes)}[kind]
+        extremes = rng.choice(ends, sizes)
+        extremes[:, 1:2] = limits.min
+        return {"ties": ties.astype(dtype), "numbers": wide, "extremes": extremes}[kind]
     if kind == "ties":
         return np.where(rng.random(sizes) < 0.5, np.copysign(ties, rng.normal(size=sizes)), -0.0).astype(dtype)
     finite = finite or stage.layer.operator == "roi_align"
-    # Sums of these do not overflow.
-    largest = LARGEST[dtype.name] / (1 if is_exact(stage.layer) else 4 * terms_of(stage))
     if kind == "numbers":
         x = rng.normal(size=sizes)
         rare = np.array([0.0] if finite else [np.nan, np.inf, -np.inf])

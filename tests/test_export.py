@@ -137,7 +137,7 @@ CORRECTION = ["Less", "Where", "Greater", "Where"]
             "Gather", "Add",
         ]),
         (pooling.MaxPool2d(3, 2, 1, return_indices=True), "float64", None, [
-            *RANKS, "MaxPool", "MaxPool", *CORRECTION, "Cast", "Equal", "Where", "Mod",
+            *RANKS, "MaxPool", "MaxPool", *CORRECTION, "Cast", "Equal", "Greater", "And", "Where", "Mod",
         ]),
         (pooling.MaxPool2d(2, nan="ignore"), "float32", None, [
             "IsNaN", "Cast", "Where", "Greater", "Cast", "Add", "Sub", "MaxPool", "MaxPool", "Less", "Where", "Less",
@@ -145,7 +145,8 @@ CORRECTION = ["Less", "Where", "Greater", "Where"]
         ]),
         (pooling.MinPool2d(2), "float32", None, ["Neg", *RANKS, "MaxPool", "MaxPool", *CORRECTION, "Neg"]),
         (pooling.GlobalMaxPool2d(), "float32", None, [*RANKS, "GlobalMaxPool", "GlobalMaxPool", *CORRECTION]),
-        (pooling.MaxPool2d(2), "int8", None, ["Cast", "MaxPool", "Cast"]),
+        (pooling.MaxPool2d(2), "int8", None, ["MaxPool"]),
+        (pooling.MaxPool2d(2), "int8", 11, ["Cast", "MaxPool", "Cast"]),
         (pooling.MaxPool2d(2), "bool", None, ["Cast", "MaxPool", "Cast"]),
         (pooling.MaxPool2d(2), "int64", None, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
         (pooling.AvgPool2d(2), "float16", None, ["Cast", "AveragePool", "Cast"]),
@@ -183,7 +184,7 @@ def check_drawn(layer: Layer, dtype: str, opset: int | None, **keywords: Any) ->
     [
         (pooling.MaxPool2d(3, 2, 1), "float32", None, ["MaxPool"]),
         (pooling.MaxPool2d(3, 2, 1, ceil_mode=True), "float32", 7, ["MaxPool"]),
-        (pooling.MaxPool2d(3, 2, 1, return_indices=True), "float64", None, ["MaxPool", "Mod"]),
+        (pooling.MaxPool2d(3, 2, 1, return_indices=True), "float64", None, ["MaxPool", "Mod", "Greater", "Where"]),
         (pooling.MaxPool2d(3, dilation=2), "float32", 9, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
         (pooling.MaxPool2d(3, dilation=2), "float32", 10, ["MaxPool"]),
         (pooling.MaxPool2d(**WIDE), "float32", None, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
@@ -348,8 +349,15 @@ def test_names_and_doc_strings() -> None:
         ),
         ("1_MaxPool2d/MaxPool", "MaxPool2d(kernel_size=2, return_indices=True)"),
         ("1_MaxPool2d/Mod", "ONNX counts over the whole tensor, the layer in each plane."),
+        ("1_MaxPool2d/Greater", ""),
+        ("1_MaxPool2d/Where", "Some onnxruntime names no cell of a window of nothing but the least number."),
     ]
-    assert [constant.name for constant in model.graph.initializer] == ["0_AvgPool2d/Mul/B", "1_MaxPool2d/Mod/B"]
+    assert [constant.name for constant in model.graph.initializer] == [
+        "0_AvgPool2d/Mul/B",
+        "1_MaxPool2d/Mod/B",
+        "1_MaxPool2d/Greater/B",
+        "1_MaxPool2d/Where/Y",
+    ]
     assert [each.name for each in model.graph.input] == ["input"]
     assert [each.name for each in model.graph.output] == ["output", "indices"]
     assert model.graph.doc_string == f"{pool!r}: (N, 3, 8, 8) -> (N, 3, 2, 2)"
@@ -790,8 +798,8 @@ def test_a_module_of_torch_gets_the_layer_that_takes_its_place() -> None:
         with pytest.raises(TypeError) as caught:
             export(nn.MaxPool2d(2), SHAPE)
         assert str(caught.value) == (
-            f"{export.__name__}: pool=MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False) must be "
-            f"a Layer{' or a Sequential' if export is to_onnx else ''} of this package, not "
+            f"{export.__name__}: pool=MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False) must "
+            f"be a Layer{' or a Sequential' if export is to_onnx else ''} of this package, not "
             "torch.nn.modules.pooling.MaxPool2d; use pooling.MaxPool2d with the same arguments"
         )
 

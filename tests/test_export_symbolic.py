@@ -133,7 +133,7 @@ def test_models_are_verified_at_several_sizes(operator: str, monkeypatch: pytest
         named = with_names(rng, layer, full_shape(rng, layer, sizes))
         seen.clear()
         to_onnx(layer, named, dtype=str(rng.choice(["float32", "float16"])))
-        assert len(seen) == 12
+        assert len(seen) == 2 * 12  # with and without graph optimisation
         spatial = [sizes[2:] for sizes in seen]
         assert len(set(spatial)) >= 2
         assert any({sizes[axis] % 2 for sizes in spatial} == {0, 1} for axis in range(layer.dimensions))
@@ -257,15 +257,15 @@ NAMED = ("N", "C", "H", "W")
         (pooling.MaxPool2d(3, 2, 1, ceil_mode=True), ["MaxPool"], ("(H + 2) // 2", "(W + 2) // 2")),
         (pooling.MaxPool2d(3, 3, 1, ceil_mode=True), ["MaxPool"], ("(H + 3) // 3", "(W + 3) // 3")),
         (pooling.MaxPool2d(3, 1, "same_lower", 2), ["MaxPool"], ("H", "W")),
-        (pooling.AvgPool2d(2, ceil_mode=True), ["Pad", "AveragePool"], ("(H + 1) // 2", "(W + 1) // 2")),
+        (pooling.AvgPool2d(2, ceil_mode=True), ["AveragePool"], ("(H + 1) // 2", "(W + 1) // 2")),
         (pooling.AvgPool2d(3, 2, 1, True, False), ["AveragePool"], ("(H + 2) // 2", "(W + 2) // 2")),
         (pooling.AvgPool2d(2, ceil_mode=True, divisor_override=3), ["AveragePool", "Mul"], (
             "(H + 1) // 2", "(W + 1) // 2",
         )),
         (pooling.AdaptiveMaxPool2d((None, 1)), ["Shape", "Gather"], ("H", 1)),
         (pooling.AdaptiveMaxPool2d(1), ["GlobalMaxPool"], (1, 1)),
-        (pooling.AdaptiveAvgPool2d(1), ["Cast", "ReduceMean", "Cast"], (1, 1)),
-        (pooling.GlobalAvgPool2d(), ["Cast", "ReduceMean", "Cast"], (1, 1)),
+        (pooling.AdaptiveAvgPool2d(1), ["GlobalAveragePool"], (1, 1)),
+        (pooling.GlobalAvgPool2d(), ["GlobalAveragePool"], (1, 1)),
         (pooling.MaxPool2d(3, 2, return_indices=True), ["MaxPool", "Shape", "Gather", "Gather", "Mul", "Mod"], (
             "(H - 1) // 2", "(W - 1) // 2",
         )),

@@ -94,6 +94,7 @@ class Table:
             for form, rows in {**content["forms"], **content["layers"]}.items()
             for row in rows
         )
+        self._kinds = {kind: tuple(content[kind]) for kind in ("forms", "layers")}
         self._by_form: dict[str, list[Row]] = {}
         for row in self.rows:
             self._by_form.setdefault(row.form, []).append(row)
@@ -102,6 +103,10 @@ class Table:
     def forms(self) -> tuple[str, ...]:
         """The forms that were measured."""
         return tuple(self._by_form)
+
+    def forms_of(self, kind: str) -> tuple[str, ...]:
+        """Return the forms of a kind: ``"forms"`` of nodes, or ``"layers"`` as they are exported."""
+        return self._kinds[kind]
 
     def rows_of(self, form: str, opset: int, runtime: str | None = None) -> list[Row]:
         """Return what is known of a form in an opset, of one runtime or of all.

@@ -35,7 +35,18 @@ from ..verification import LEVELS, Opened, Verification, VerificationError, narr
 from . import ANSWERS
 from .probes import Probe, form_probes, layer_probes
 
-__all__ = ["Answers", "ask", "folder_of", "install", "main", "opened_in"]
+__all__ = [
+    "Answers",
+    "ask",
+    "content_of",
+    "folder_of",
+    "install",
+    "main",
+    "merged",
+    "newest_opset",
+    "opened_in",
+    "processes",
+]
 
 Array = NDArray[Any]
 Answers = dict[tuple[str, str, str, int], tuple[str, str]]
@@ -164,7 +175,8 @@ ADAPTERS = {
 
 
 @contextmanager
-def _process(runtime: str, level: str, folders: Sequence[str]) -> Iterator[RuntimeProcess]:
+def processes(runtime: str, level: str, folders: Sequence[str]) -> Iterator[RuntimeProcess]:
+    """Start the process of a release in these folders, or of the one that is installed, at a level of `LEVELS`."""
     # Where this is the command, the module has another name.
     name = f"pooling.export.deployed.measure:{ADAPTERS[runtime, level].__name__}"
     with RuntimeProcess(name, LIMITS, folders=folders) as process:
@@ -220,7 +232,7 @@ def _made(kind: str, number: int, opset: int) -> tuple[onnx.ModelProto, Verifica
         return None
 
 
-def _newest_opset(process: RuntimeProcess) -> int:
+def newest_opset(process: RuntimeProcess) -> int:
     """Find the newest opset that a runtime reads."""
     newest = 0
     for opset in range(7, onnx.defs.onnx_opset_version() + 1):
@@ -250,8 +262,8 @@ def measure(
     for name, level in ADAPTERS:
         if name != runtime:
             continue
-        with _process(runtime, level, folders) as process:
-            newest = _newest_opset(process)
+        with processes(runtime, level, folders) as process:
+            newest = newest_opset(process)
             for number, probe in enumerate(_probes(kind)):
                 if not re.search(pattern, probe.form):
                     continue
