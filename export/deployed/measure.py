@@ -41,6 +41,7 @@ __all__ = [
     "content_of",
     "folder_of",
     "install",
+    "made_in",
     "main",
     "merged",
     "newest_opset",
@@ -68,8 +69,9 @@ OPSETS = {
     "openvino": (11, 13, 16, 19, 22),  # it takes long to compile a model
 }
 """Opsets that bring other versions of the operators that are written; what is between is as the one before."""
-OPSETS_OF_LAYERS = (7, 11, 13, 16, 18, 19, 21, 22, 25)
-"""Of these, the ones that layers are asked about, of which there are many."""
+OPSETS_OF_LAYERS = (7, 13, 16, 18, 19, 22)
+RELEASES_OF_LAYERS = ("1.17.3", "1.19.2", "1.21.1", "1.23.2", "1.26.0", "1.28.0", "1.32.0", "2024.6.0", "2026.4.1")
+"""Opsets and releases in which all layers are asked about, of which there are many: those where forms change."""
 SEVERITY = {"right": 0, "refused": 1, "shape": 2, "numbers": 3}
 LIMITS = Limits(seconds=60)
 
@@ -225,10 +227,13 @@ def _probes(kind: str) -> list[Probe]:
 
 
 @cache
-def _made(kind: str, number: int, opset: int) -> tuple[onnx.ModelProto, Verification] | None:
+def made_in(probe: Probe, opset: int) -> tuple[onnx.ModelProto, Verification] | None:
+    """Make the model of a probe in an opset, and what verifies it; None where the opset lacks what it takes."""
     try:
-        return _probes(kind)[number].make(opset)
-    except ValueError:
+        return probe.make(opset)
+    except ValueError as error:
+        if " lacks " not in str(error):
+            raise
         return None
 
 
@@ -264,13 +269,13 @@ def measure(
             continue
         with processes(runtime, level, folders) as process:
             newest = newest_opset(process)
-            for number, probe in enumerate(_probes(kind)):
+            for probe in _probes(kind):
                 if not re.search(pattern, probe.form):
                     continue
                 for opset in opsets or OPSETS[runtime]:
                     if kind == "layers" and not opsets and opset not in OPSETS_OF_LAYERS:
                         continue
-                    made = _made(kind, number, opset) if opset <= newest else None
+                    made = made_in(probe, opset) if opset <= newest else None
                     if made is None:
                         continue
                     key = kind, probe.form, level, opset
@@ -388,7 +393,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for kind in PROBES:
         if kind in options.kinds.split(","):
             ask_all = partial(measure, kind, root=options.folder.resolve(), opsets=opsets, pattern=options.forms)
-            measured += _progress(kind, ask_all, releases, options.jobs)
+            asked = [each for each in releases if kind == "forms" or wanted or each[1] in RELEASES_OF_LAYERS]
+            measured += _progress(kind, ask_all, asked, options.jobs)
             content = merged(before, content_of(measured))
             options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
