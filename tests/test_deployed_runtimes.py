@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,10 @@ def test_rows_of_several_releases() -> None:
         ("right", ["1.20.0"]),
     ]
     json.dumps(content)
+
+
+def test_the_page_is_made_from_the_table() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    made = runpy.run_path(str(docs / "make_deployed_runtimes.py"))
+    content = (docs / "deployed-runtimes.md").read_text(encoding="utf-8")
+    assert content == made["page"](), "run `python docs/make_deployed_runtimes.py`"
