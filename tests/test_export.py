@@ -917,3 +917,82 @@ def test_random_windows_are_of_every_kind() -> None:
                 if reached
             )
     assert kinds == {"asymmetric", "dilated", "overhang", "dropped", "gap", "wide"}
+
+
+# --- the default opset -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected", "backward"),
+    [
+        (pooling.MaxPool2d(3, 2, 1), 13, 16),
+        (pooling.MaxPool2d(3, dilation=2), 13, 16),
+        (pooling.AvgPool2d(3, 2, 1), 13, 13),
+        (pooling.AvgPool2d(3, 2, "same"), 13, 13),
+        (pooling.AvgPool2d(3, 2, 1, ceil_mode=True), 13, 13),
+        (pooling.AvgPool2d(3, dilation=2), 19, 13),
+        (pooling.GlobalAvgPool2d(), 13, 13),
+        (pooling.BlurPool2d(), 13, 13),
+        (pooling.MaxUnpool2d(2), 18, 18),
+        (pooling.RoIAlign(2), 16, 16),
+        (pooling.RoIAlign(2, coordinate_transformation_mode="output_half_pixel"), 13, 16),
+    ],
+    ids=repr,
+)
+def test_the_default_opset_is_the_lowest_that_needs_no_detour(layer: Layer, expected: int, backward: int) -> None:
+    for export, opset in ((to_onnx, expected), (to_onnx_backward, backward)):
+        model = export(layer, (1, 3, 9, 9), verify=False)
+        assert [entry.version for entry in model.opset_import] == [opset]
+        # The oldest runtime that reads the opset reads the format, too.
+        assert model.ir_version == onnx.helper.find_min_ir_version_for(model.opset_import)
+
+
+def test_the_default_opset_of_several_layers_suits_all() -> None:
+    pool = pooling.Sequential(pooling.MaxPool2d(2), pooling.AvgPool2d(2, dilation=2), pooling.GlobalMaxPool2d())
+    model = to_onnx(pool, (1, 3, 12, 12))
+    assert model.opset_import[0].version == 19
+    assert operators(model) == ["MaxPool", "AveragePool", "GlobalMaxPool"]
+
+
+# --- verification, continued -----------------------------------------------------------------------------------------
+
+
+def test_models_are_verified_with_and_without_graph_optimisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = []
+    session = onnxruntime.InferenceSession
+
+    def noted(model: bytes, options: Any, **keywords: Any) -> Any:
+        levels.append(options.graph_optimization_level)
+        return session(model, options, **keywords)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    to_onnx(pooling.MaxPool2d(2), SHAPE)
+    to_onnx_backward(pooling.AvgPool2d(2), SHAPE)
+    level = onnxruntime.GraphOptimizationLevel
+    assert levels == [level.ORT_ENABLE_ALL, level.ORT_DISABLE_ALL] * 2
+
+
+def test_an_error_without_text_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any, **keywords: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", full)
+    with pytest.raises(VerificationError, match=r"does not run this model \(MemoryError\); use another opset"):
+        to_onnx(pooling.MaxPool2d(2), SHAPE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [pooling.MaxPool1d, pooling.MinPool1d])
+def test_the_first_of_the_least_numbers_is_named(kind: type[Layer], dtype: str) -> None:
+    """Before 1.29 onnxruntime names no cell of the window; here that shows in the graph."""
+    least = np.finfo(dtype).min * (1 if kind is pooling.MaxPool1d else -1)
+    x = np.array([[[0, 1, 2], [least, least, least]]], dtype)
+    for special_values in ("finite", "exact"):
+        for indices, expected in (("torch", [0, 1]), ("onnx", [3, 4])):
+            layer = kind(2, 1, return_indices=True)  # type: ignore[call-arg]
+            model = to_onnx(layer, x.shape, dtype=dtype, indices=indices, special_values=special_values)
+            assert run(model, x)[1][0, 1].tolist() == expected
+            assert "Greater" in operators(model)
+    model = to_onnx(pooling.MaxPool2d(2, padding=1, return_indices=True), (1, 1, "H", "W"), dtype=dtype)
+    lowest = np.full((1, 1, 4, 3), np.finfo(dtype).min, dtype)
+    assert run(model, lowest)[1].ravel().tolist() == [0, 1, 3, 4, 9, 10]

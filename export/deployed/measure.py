@@ -351,8 +351,18 @@ def merged(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any
                 versions = [version for version in row["versions"] if (row["runtime"], version) not in new]
                 if versions:
                     kept.append({**row, "versions": versions})
-            result[kind][form] = [*kept, *after[kind].get(form, [])]
+            result[kind][form] = _together([*kept, *after[kind].get(form, [])])
     return result
+
+
+def _together(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Make one row of those that differ in their releases only."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        key = json.dumps([row[name] for name in ("runtime", "answer", "opsets", "levels")])
+        known = found.setdefault(key, {**row, "versions": []})
+        known["versions"] = sorted({*known["versions"], *row["versions"]}, key=_numbers)
+    return list(found.values())
 
 
 def _written(numbers: Sequence[int]) -> str:

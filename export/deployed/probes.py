@@ -341,7 +341,7 @@ def _title(layer: Layer | Sequential) -> str:
 
 def _exported(
     model: Callable[..., tuple[onnx.ModelProto, Verification]],
-    layer: Layer,
+    layer: Layer | Sequential,
     shape: tuple[int | str, ...],
     dtype: str,
     special: str,

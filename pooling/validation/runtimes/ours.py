@@ -143,8 +143,8 @@ def portable_model(model: onnx.ModelProto, shape: Sequence[int], dtype: np.dtype
     """
     node = model.graph.node[0]
     layer = layer_from_node(node, opset_of(model), shape)
-    words = {"dtype": dtype, "indices": _convention(node), "special_values": "exact"}
-    return to_onnx(layer, tuple(shape), verify=False, **words)
+    indices = _convention(node)
+    return to_onnx(layer, tuple(shape), dtype=dtype, indices=indices, special_values="exact", verify=False)
 
 
 class Portable(OnnxRuntimeRuntime):
