@@ -84,7 +84,7 @@ graph is run in onnxruntime and compared with the layer before it is handed over
   AveragePool of opset 19 is several times slower in onnxruntime where channels are open
   ([measured](export-cost.md)).
 - float16, bfloat16 and integers stand between two Casts to a type that holds them exactly, unless runtimes pool them as
-  they are; bfloat16 exists since opset 13. int64 and uint64 are reduced as int64; onnxruntime before 1.20 has no
+  they are; bfloat16 exists since opset 13. int64 and uint64 are reduced as int64; onnxruntime 1.19 has no
   arithmetic of uint64. Means of integers are sums in int64, a division and a rounding.
 - Layers of `channels_last` stand between two Transposes.
 

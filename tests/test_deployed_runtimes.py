@@ -51,7 +51,7 @@ def test_every_exported_form_is_right(level: str, folder: str) -> None:
                 elif answer != "right":
                     wrong.append(f"{probe.form} in opset {opset}: {answer}, {detail}")
     assert wrong == []
-    # Releases before 1.20 have no arithmetic of uint64.
+    # onnxruntime 1.19 and older have no arithmetic of uint64.
     assert [each for each in refused if ", uint64 " not in each] == []
     assert right > 700
 
