@@ -98,6 +98,11 @@ def right(kind: str, runtime: str) -> str:
     return "".join(f"- {form}\n" for form in table().forms_of(kind) if form in asked - wrong)
 
 
+def is_gradient(form: str) -> bool:
+    """Whether a layer is asked about its gradient."""
+    return form.startswith("Gradient of ")
+
+
 def section(kind: str, runtime: str) -> str:
     """Write what one runtime makes of the forms of one kind."""
     head = "| Form | Releases | Opsets | What comes |\n|---|---|---|---|\n"
@@ -122,7 +127,7 @@ def page() -> str:
             releases = tuple(version for version in table().newest_opsets[runtime] if version in asked)
             where = f"{', '.join(releases[:-1])} and {releases[-1]}" if len(releases) > 1 else releases[0]
             parts.append(
-                f"\nOf {len(found)} layers, gradients and types, asked about in {runtime} {where}, not right are:\n\n"
+                f"\nOf {len(found)} layers{', gradients' if any(map(is_gradient, found)) else ''} and types, asked about in {runtime} {where}, not right are:\n\n"
                 f"{section('layers', runtime)}"
             )
     return "".join(parts)

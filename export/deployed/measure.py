@@ -165,7 +165,9 @@ class CompiledOnce(OpenVino):
             settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": self.threads}
             self._compiled = core.compile_model(core.read_model(model), "CPU", settings)
             self._model = model
-        results = self._compiled(list(inputs.values()))
+        # An input that no node reads, as that which gives a gradient its shape, is none there.
+        read = {name for each in self._compiled.inputs for name in each.names}
+        results = self._compiled({name: array for name, array in inputs.items() if name in read})
         return [np.array(results[number]) for number in range(len(results))]
 
 
