@@ -126,8 +126,9 @@ def page() -> str:
             asked = {version for row in table().rows if row.form in found for version in row.versions}
             releases = tuple(version for version in table().newest_opsets[runtime] if version in asked)
             where = f"{', '.join(releases[:-1])} and {releases[-1]}" if len(releases) > 1 else releases[0]
+            what = "layers, gradients and types" if any(map(is_gradient, found)) else "layers and types"
             parts.append(
-                f"\nOf {len(found)} layers{', gradients' if any(map(is_gradient, found)) else ''} and types, asked about in {runtime} {where}, not right are:\n\n"
+                f"\nOf {len(found)} {what}, asked about in {runtime} {where}, not right are:\n\n"
                 f"{section('layers', runtime)}"
             )
     return "".join(parts)
