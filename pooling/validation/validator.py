@@ -428,7 +428,7 @@ class _Run:
                 verdict = self._again(finding, portable, dict(zip(names, arrays, strict=True)))
                 if verdict.kind is Kind.AGREES:
                     return (
-                        "the graph that pooling.export.to_onnx makes of this pooling; "
+                        "the graph that pooling.export.to_onnx makes of this pooling with special_values='exact'; "
                         f"{finding.runtime} was asked again and agrees"
                     )
         except (TypeError, ValueError, VerificationError):
