@@ -20,20 +20,26 @@ import onnx
 from onnx import helper
 
 from ..nodes import POOLING_OPERATORS
-from ..reading import check_model, check_order, external_location
+from ..reading import (
+    check_calls,
+    check_model,
+    check_order,
+    default_opset,
+    external_location,
+    is_default,
+    opset_of,
+    subgraphs,
+)
 from .proof import Unproven, compare_models, prove_rewrite, same_shapes_in_runs, why_not_run
 from .rules import FUNCTION, Rewrite, UnsettledError, explicit_windows, is_misread, rules
 from .scopes import (
     Names,
     Scope,
     Tensor,
-    default_opset,
     inferred,
-    is_default,
     lightened,
     pooled_tensors,
     scopes,
-    subgraphs,
     tensors_of,
     uses,
 )
@@ -213,6 +219,9 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
         raise ValueError(
             f"{FUNCTION}: the model imports no version of the default operator set; its opset_import must name one"
         )
+    if default_opset(model.opset_import) is not None:
+        opset_of(FUNCTION, model)
+    check_calls(FUNCTION, model)
     newest = onnx.defs.onnx_opset_version()
     for scope in scopes(model):
         if scope.opset is not None and scope.opset > newest:

@@ -19,8 +19,9 @@ from ..builder import Graph
 from ..lowering.indices import numbered
 from ..lowering.means import MANY_TAPS, avg_pool
 from ..nodes import AUTO_PAD, checked_attributes, function_from_node, layer_from_node
+from ..reading import is_default
 from ..stages import Order, Stage
-from .scopes import Names, Scope, Tensor, attribute, constant, is_default
+from .scopes import Names, Scope, Tensor, attribute, constant
 
 __all__ = ["WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread", "rules"]
 

@@ -337,12 +337,18 @@ class ModelReport:
         Why the model could not be read.
     repair : Repair or None
         What a repair does, where there is something to repair.
+    notes : tuple of str
+        What was taken for sizes that the model leaves open, and the like.
+    unasked : tuple of str
+        What was not looked at, and why.
     """
 
     path: str
     stages: list[StageReport]
     problem: str | None = None
     repair: Repair | None = None
+    notes: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -397,6 +403,11 @@ class Report:
         return [model for model in self.models if model.problem]
 
     @property
+    def unasked(self) -> list[str]:
+        """What was not looked at, in all models."""
+        return [what for model in self.models for what in model.unasked]
+
+    @property
     def speedups(self) -> list[float]:
         """How many times as long onnxruntime takes, for each stage that was timed."""
         return [stage.speedup for stage in self.stages if stage.speedup is not None]
@@ -420,6 +431,7 @@ class Report:
         for model in self.models:
             if model.problem:
                 found.append((model.path, model.problem))
+            found += [(model.path, what) for what in model.unasked]
             found += [
                 (f"{model.path}: {stage.stage.operator} {stage.stage.name}", stage.problem)
                 for stage in model.stages
@@ -435,14 +447,15 @@ class Report:
         """
         if any(finding.counts_as in self.fail_on for finding in self.findings):
             return 1
-        return 2 if self.not_run or self.unread else 0
+        return 2 if self.not_run or self.unread or self.unasked else 0
 
     def summary(self) -> str:
         """Return the outcome in one sentence."""
         compared = [stage for stage in self.stages if stage.compared]
         networks = sum(any(stage.compared for stage in model.stages) for model in self.models)
         if not compared:
-            found = "nothing could be compared" if self.not_run or self.unread else "there is no pooling to compare"
+            missing = self.not_run or self.unread or self.unasked
+            found = "nothing could be compared" if missing else "there is no pooling to compare"
             return f"{found} in {_count(len(self.models), 'model')}"
         if self.differing:
             outcome = f"{len(self.differing)} differ{'s' if len(self.differing) == 1 else ''}"
@@ -465,6 +478,8 @@ class Report:
         missing += [_count(len(self.unread), "model")] if self.unread else []
         if missing:
             parts.append(f"{' and '.join(missing)} could not be run")
+        if self.unasked:
+            parts.append("not everything was looked at")
         return "; ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
@@ -484,7 +499,7 @@ class Report:
               ``limit_memory`` (bytes), ``fail_on``
             - ``models`` : list of
 
-              - ``path``, ``problem`` (a sentence, or null)
+              - ``path``, ``problem`` (a sentence, or null), ``notes`` and ``unasked`` (lists of sentences)
               - ``repair`` : null, or ``sentence``, ``changes``, ``verified``, ``why``, ``before``, ``after``,
                 ``remaining``
               - ``stages`` : list of
@@ -521,6 +536,8 @@ class Report:
                 {
                     "path": model.path,
                     "problem": model.problem,
+                    "notes": list(model.notes),
+                    "unasked": list(model.unasked),
                     "repair": model.repair and {"sentence": model.repair.sentence, **asdict(model.repair)},
                     "stages": [_stage_as_dict(stage) for stage in model.stages],
                 }

@@ -52,6 +52,7 @@ OWN = frozenset({"pooling", "portable"})
 PATIENCE = 10
 """How many times as long as others the oracle may take."""
 REPAIR = "pooling export --repair"
+FOREIGN_SHOWN = 5
 
 
 def validate(
@@ -276,7 +277,7 @@ class _Run:
             if isinstance(network, CannotRunError):
                 reports.append(ModelReport(os.fspath(path), [], str(network)))
                 continue
-            report = ModelReport(os.fspath(path), [])
+            report = ModelReport(os.fspath(path), [], notes=network.notes, unasked=_unasked(network))
             real: Mapping[str, Numbers] | str = {}
             if self.given and network.stages:
                 real = self._activations(path, network)
@@ -300,7 +301,14 @@ class _Run:
             if measured:
                 found = {name: array.shape for name, array in measured.items()}
                 dtypes = {name: array.dtype for name, array in measured.items()}
-                network = replace(read_network(path, {**found, **shapes}, dtypes), declared=network.declared)
+                again = read_network(path, {**found, **shapes}, dtypes)
+                network = replace(again, declared=network.declared, notes=network.notes)
+        if network.unknown:
+            # What the model says itself may be wrong, and is better than nothing.
+            trusted = read_network(path, shapes, recorded=True)
+            if len(trusted.unknown) < len(network.unknown):
+                note = "shapes that could not be found otherwise are those that the model records"
+                network = replace(trusted, declared=network.declared, notes=(*trusted.notes, note))
         return network
 
     def _activations(self, path: Location, network: Network) -> Mapping[str, Numbers] | str:
@@ -316,12 +324,16 @@ class _Run:
             _check_dtype(stage, layer)
             _check_memory(stage, layer)
             outcome = self._asked(path, stage, layer)
-            if isinstance(real, str):
-                raise CannotRunError(real)
-            if real:
-                outcome = self._asked_really(path, stage, layer, real, outcome)
         except CannotRunError as error:
             return StageReport(stage, layer, problem=str(error))
+        if self.given:
+            try:
+                if isinstance(real, str):
+                    raise CannotRunError(real)
+                outcome = self._asked_really(path, stage, layer, real, outcome)
+            except CannotRunError as error:
+                # What was found on drawn numbers stays found.
+                return StageReport(stage, layer, outcome.opinions, outcome.findings, problem=str(error))
         opinions, findings = outcome.opinions, outcome.findings
         others = {name: opinion for name, opinion in opinions.items() if name not in OWN}
         if others and not any(opinion.answered for opinion in others.values()):
@@ -513,6 +525,16 @@ class _Run:
 def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
     found = known_differences(rule, runtime, case)
     return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
+
+
+def _unasked(network: Network) -> tuple[str, ...]:
+    """Say which nodes pool that nobody can be asked about."""
+    if not network.foreign:
+        return ()
+    were = "nodes of other operator sets were" if len(network.foreign) > 1 else "node of other operator sets was"
+    shown = ", ".join(network.foreign[:FOREIGN_SHOWN])
+    more = f" and {len(network.foreign) - FOREIGN_SHOWN} more" if len(network.foreign) > FOREIGN_SHOWN else ""
+    return (f"{len(network.foreign)} pooling {were} not asked: {shown}{more}",)
 
 
 def _countable(stages: Sequence[StageReport]) -> list[Finding]:
