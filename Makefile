@@ -10,10 +10,17 @@ BIN := $(VENV)/bin
 help:  ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /    make \1 -- /p' Makefile
 
-demo: $(VENV)/.test  ## validate every pooling of nine real networks, race onnxruntime, and examine one of them
+# Where the tests are set up, their build serves; else only what the demo needs is installed, and one level is compiled.
+demo: $(if $(wildcard $(VENV)/.test),$(VENV)/.test,$(VENV)/.onnx,cli)  ## validate every pooling of nine real networks, race onnxruntime, and examine one of them
 	@models=$$($(BIN)/python -c "import onnx; print(onnx.__path__[0])")/backend/test/data/light && \
 	$(BIN)/pooling validate "$$models"/light_*.onnx && \
-	$(BIN)/pooling doctor "$$models"/light_resnet50.onnx --object 8 --fail-on never
+	$(BIN)/pooling doctor "$$models"/light_resnet50.onnx --object 8 --fail-on never && \
+	printf '%s\n' '' \
+	    'The networks above are in' "  $$models" 'The command is $(BIN)/pooling. What to try next:' \
+	    '  $(BIN)/pooling validate YOUR_MODEL.onnx --html result.html' \
+	    '  $(BIN)/pooling doctor YOUR_MODEL.onnx --object 8 --html page.html' \
+	    '  $(BIN)/python -c "import pooling; help(pooling.max_pool2d)"' \
+	    'docs/guide.md is the guide to the Python functions; `. $(BIN)/activate` puts both on the PATH.'
 
 test: $(VENV)/.test  ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -36,10 +43,35 @@ clean:  ## remove everything that was built, .venv as well
 	rm -rf $(VENV) build dist *.egg-info pooling/*.so .*_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# .venv/.<extra> says that the package was built and installed with that extra.
-$(VENV)/.%: pyproject.toml setup.py $(wildcard pyx/*) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+# .venv/.<extras> says that the package was built and installed with those extras. The demo alone does with the level
+# that this machine runs. pip shows nothing of a build, so setup.py writes what it does to a file that is shown.
+$(VENV)/.onnx,cli: export POOLING_LEVELS ?= native
+$(VENV)/.%: pyproject.toml setup.py $(wildcard pyx/* pyx/c/*) | $(BIN)/python
+	@echo "make: installs what [$*] needs, then compiles the kernels, which takes a minute or two for each level"
+	@mkdir -p build && : > build/progress
+	@tail -f build/progress & watch=$$!; \
+	POOLING_PROGRESS=$(CURDIR)/build/progress \
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off --editable ".[$*]"; \
+	status=$$?; sleep 1; kill $$watch; exit $$status
 	@touch $@
 
 $(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON) here; install Python 3.11 or newer, or name it: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c "$$CHECK"
 	$(PYTHON) -m venv $(VENV)
+
+# What would fail after minutes is told in the first second. Any Python reads this.
+define CHECK
+import os, sys
+version = ".".join(map(str, sys.version_info[:3]))
+if sys.version_info < (3, 11):
+    sys.exit("make: $(PYTHON) is Python %s, and 3.11 or newer is needed; name another: make $(MAKECMDGOALS) PYTHON=python3.12" % version)
+import shutil, sysconfig
+compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+if shutil.which(compiler) is None:
+    sys.exit("make: the kernels are compiled here, and there is no C compiler %s; install one (Debian and Ubuntu: apt install gcc; Fedora: dnf install gcc; macOS: xcode-select --install) or name another: make $(MAKECMDGOALS) CC=clang" % compiler)
+header = os.path.join(sysconfig.get_path("include"), "Python.h")
+if not os.path.exists(header):
+    sys.exit("make: %s is missing; install the headers of Python %s (Debian and Ubuntu: apt install python3-dev; Fedora: dnf install python3-devel)" % (header, version))
+endef
+export CHECK

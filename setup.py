@@ -11,12 +11,17 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from Cython import __version__ as cython_version
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError
+from setuptools.errors import BaseError, CCompilerError, CompileError
 
 PYX = Path("pyx")
 BUILD = Path("build", sys.implementation.cache_tag)
@@ -57,15 +62,75 @@ def extension(name: str, source: str, **macros: str) -> Extension:
         f"pooling.{name}",
         [str(PYX / source)],
         depends=shared,
+        include_dirs=[str(PYX)],
         define_macros=[(macro, f'"{value}"') for macro, value in macros.items()],
     )
 
 
+def module_of(level: str) -> str:
+    """Return the name of the kernel module of one level."""
+    return f"_kernels_{level.replace('-', '_')}"
+
+
 def kernels(level: str) -> Extension:
     """Describe the kernel module of one level."""
-    module = extension(f"_kernels_{level.replace('-', '_')}", "kernels.pyx", POOLING_LEVEL=level)
+    module = extension(module_of(level), "kernels.pyx", POOLING_LEVEL=level)
     module.extra_compile_args = LEVELS[level]
     return module
+
+
+def chosen_levels(supported: Callable[[], list[str]]) -> list[str]:
+    """Return the levels to build: all, or those that POOLING_LEVELS names.
+
+    Parameters
+    ----------
+    supported : callable
+        Tells which levels the processor runs, for ``POOLING_LEVELS=native``: the best of them alone.
+    """
+    named = os.environ.get("POOLING_LEVELS", "").replace(",", " ").split()
+    if not named:
+        return list(LEVELS)
+    if named == ["native"]:
+        runs = [level for level in LEVELS if level in supported()]
+        if not runs:
+            raise BaseError(f"POOLING_LEVELS=native: this processor runs none of {', '.join(LEVELS)}; name one of them")
+        return runs[-1:]
+    unknown = [name for name in named if name not in LEVELS]
+    if unknown:
+        raise BaseError(
+            f"POOLING_LEVELS={os.environ['POOLING_LEVELS']!r}: {unknown[0]!r} is no level of this processor family; "
+            f"use native, or some of {', '.join(LEVELS)}"
+        )
+    return [level for level in LEVELS if level in named]
+
+
+def say(sentence: str) -> None:
+    """Print what is going on; pip keeps that to itself, so the Makefile names a file that it shows."""
+    print(sentence, flush=True)
+    if path := os.environ.get("POOLING_PROGRESS"):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"  {sentence}\n")
+
+
+@contextmanager
+def progress(step: str) -> Iterator[None]:
+    """Say that a step begins, every ten seconds that it goes on, and how long it took."""
+    begin = time.monotonic()
+    done = threading.Event()
+
+    def remind() -> None:
+        while not done.wait(10):
+            say(f"{step}: {time.monotonic() - begin:.0f} s")
+
+    say(f"{step} ...")
+    reminder = threading.Thread(target=remind, daemon=True)
+    reminder.start()
+    try:
+        yield
+    finally:
+        done.set()
+        reminder.join()
+    say(f"{step}: done in {time.monotonic() - begin:.0f} s")
 
 
 class BuildKernels(build_ext):
@@ -80,10 +145,58 @@ class BuildKernels(build_ext):
         self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self) -> None:
+        self.check_compiler()
+        levels = chosen_levels(self.supported_levels)
+        left_out = {f"pooling.{module_of(level)}" for level in LEVELS if level not in levels}
+        # In place: the commands that look for the finished modules hold the same list.
+        self.extensions[:] = [ext for ext in self.extensions if ext.name not in left_out]
+        for ext in self.extensions:
+            if ext.name == "pooling._cpu":
+                ext.define_macros = [("POOLING_LEVELS", f'"{" ".join(levels)}"')]
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         for ext in self.extensions:
             ext.extra_compile_args = FLAGS[kind] + ext.extra_compile_args
         super().build_extensions()
+
+    def check_compiler(self) -> None:
+        """Compile one line, so that a missing compiler is told of before Cython has worked for half a minute."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "empty.c")
+            source.write_text("#include <Python.h>\n")
+            try:
+                self.compiler.compile([str(source)], output_dir=folder, include_dirs=self.include_dirs)
+            except (CCompilerError, BaseError, OSError) as error:
+                command = " ".join(getattr(self.compiler, "compiler_so", ["cl"])[:1])
+                raise CompileError(
+                    f"the kernels are compiled here, and {command} cannot compile a file that includes Python.h "
+                    f"({str(error).splitlines()[0]}); install a C compiler and the headers of Python "
+                    "(Debian and Ubuntu: apt install gcc python3-dev; Fedora: dnf install gcc python3-devel; "
+                    "macOS: xcode-select --install), or name another compiler with CC=..."
+                ) from error
+
+    def supported_levels(self) -> list[str]:
+        """Ask the processor, as pooling._cpu does, which is not there yet."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "levels.c")
+            source.write_text(
+                """
+                #include <stdio.h>
+                #include "c/cpu.h"
+                int main(void) {
+                    pooling_init_cpu();
+                    puts("generic");
+                    if (pooling_runs_v2()) puts("x86-64-v2");
+                    if (pooling_runs_v3()) puts("x86-64-v3");
+                    return 0;
+                }
+                """
+            )
+            objects = self.compiler.compile([str(source)], output_dir=folder, include_dirs=[str(PYX)])
+            self.compiler.link_executable(objects, "levels", output_dir=folder)
+            program = next(
+                path for path in Path(folder).iterdir() if path.stem == "levels" and path.suffix in ("", ".exe")
+            )
+            return subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout.split()
 
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name))
@@ -94,13 +207,16 @@ class BuildKernels(build_ext):
             source = BUILD / f"{ext.name}.c"
             source.parent.mkdir(parents=True, exist_ok=True)
             cython = [sys.executable, "-m", "cython", "--module-name", ext.name, "-I", str(PYX)]
+            title = ext.name.removeprefix("pooling._").replace("_", " ", 1)
             try:
-                subprocess.run([*cython, "-o", str(source), *ext.sources], check=True)
+                with progress(f"Cython translates {title}"):
+                    subprocess.run([*cython, "-o", str(source), *ext.sources], check=True)
             except subprocess.CalledProcessError as error:
                 raise CompileError(f"Cython could not translate {ext.sources[0]} for {ext.name}") from error
             ext.sources = [str(source)]
             self.force = True
-            super().build_extension(ext)
+            with progress(f"the C compiler compiles {title}"):
+                super().build_extension(ext)
             shutil.copy2(target, kept)
             stamp.write_text(digest)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -224,7 +224,7 @@ class Session:
         except ModuleNotFoundError:
             raise ModuleNotFoundError(
                 "to_onnx: verify=True runs the model in onnxruntime, which is not installed; "
-                "install ndpooling[onnx], or use verify=False"
+                "run pip install 'ndpooling[onnx]', or use verify=False"
             ) from None
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = 1

@@ -4,40 +4,7 @@
 This module is compiled without instruction-set flags, so importing it is always safe.
 """
 
-cdef extern from *:
-    """
-    #if defined(__x86_64__) && defined(__GNUC__)
-        #if !defined(__clang__) && __GNUC__ >= 12
-            #define pooling_runs_v2() __builtin_cpu_supports("x86-64-v2")
-            #define pooling_runs_v3() __builtin_cpu_supports("x86-64-v3")
-        #else
-            /* Other compilers do not know the levels by name; these features tell them apart. */
-            #define pooling_runs_v2() \\
-                (__builtin_cpu_supports("ssse3") && __builtin_cpu_supports("sse4.2") \\
-                 && __builtin_cpu_supports("popcnt"))
-            #define pooling_runs_v3() \\
-                (pooling_runs_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") \\
-                 && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
-        #endif
-        #define pooling_init_cpu() __builtin_cpu_init()
-    #else
-        #define pooling_runs_v2() 0
-        #define pooling_runs_v3() 0
-        #define pooling_init_cpu() ((void)0)
-    #endif
-
-    #define POOLING_STRING(x) POOLING_STRING_(x)
-    #define POOLING_STRING_(x) #x
-    #if defined(__clang__)
-        #define POOLING_COMPILER "clang " __clang_version__
-    #elif defined(__GNUC__)
-        #define POOLING_COMPILER "gcc " __VERSION__
-    #elif defined(_MSC_VER)
-        #define POOLING_COMPILER "msvc " POOLING_STRING(_MSC_VER)
-    #else
-        #define POOLING_COMPILER "unknown"
-    #endif
-    """
+cdef extern from "c/cpu.h":
     void init_cpu "pooling_init_cpu"() noexcept
     bint runs_v2 "pooling_runs_v2"() noexcept
     bint runs_v3 "pooling_runs_v3"() noexcept

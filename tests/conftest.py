@@ -496,3 +496,27 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         return process.stdout
 
     return run
+
+
+# --- what was skipped -------------------------------------------------------------------------------------
+
+
+def skips_by_reason(reports: list[Any]) -> dict[str, int]:
+    """Count the skipped tests of each reason, most first."""
+    reasons: dict[str, int] = {}
+    for report in reports:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        # "could not import 'torch': No module named 'torch'" of one, "... is not installed" of another.
+        if missing := re.match(r"could not import '([\w.]+)'", reason):
+            reason = f"{missing[1].partition('.')[0]} is not installed"
+        reasons[reason] = reasons.get(reason, 0) + 1
+    return dict(sorted(reasons.items(), key=lambda item: -item[1]))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say why tests were skipped, in one line a reason."""
+    if reports := terminalreporter.stats.get("skipped"):
+        terminalreporter.section("skipped")
+        for reason, count in skips_by_reason(reports).items():
+            terminalreporter.write_line(f"{count:6} {reason}")

@@ -313,6 +313,5 @@ def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     code, _, errors = doctor(capsys, *FINE, "--figure", "x.png")
     assert code == 2
-    assert (
-        errors == 'pooling doctor: this needs matplotlib, which is not installed; run pip install "ndpooling[pictures]"\n'
-    )
+    remedy = 'run pip install "ndpooling[pictures]"'
+    assert errors == f"pooling doctor: this needs matplotlib, which is not installed; {remedy}\n"

@@ -634,8 +634,8 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModuleNotFoundError) as caught:
         to_onnx(pooling.MaxPool2d(2), SHAPE)
     assert str(caught.value) == (
-        "to_onnx: verify=True runs the model in onnxruntime, which is not installed; install ndpooling[onnx], or use "
-        "verify=False"
+        "to_onnx: verify=True runs the model in onnxruntime, which is not installed; "
+        "run pip install 'ndpooling[onnx]', or use verify=False"
     )
 
 

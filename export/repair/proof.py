@@ -48,8 +48,8 @@ def _session(model: onnx.ModelProto, folder: Path | None = None) -> Any:
         runtime: Any = import_module("onnxruntime")
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            f"{FUNCTION}: verify=True runs the model in onnxruntime, which is not installed; install ndpooling[onnx], or "
-            "use verify=False",
+            f"{FUNCTION}: verify=True runs the model in onnxruntime, which is not installed; "
+            "run pip install 'ndpooling[onnx]', or use verify=False",
             name="onnxruntime",
         ) from None
     options = runtime.SessionOptions()
