@@ -62,6 +62,8 @@ class Finding:
         What to do about it, as far as that was shown to help.
     smallest : Smallest or None
         The smallest input that shows it, where that was looked for (`pooling.validation.examples.with_smallest`).
+    fusion : str
+        Where the node alone comes out right, what it is fused with; the verdict is on what comes of them together then.
     """
 
     path: str
@@ -79,6 +81,7 @@ class Finding:
     upstream: tuple[str, ...] = ()
     remedy: str = ""
     smallest: Smallest | None = None
+    fusion: str = ""
 
     @property
     def case(self) -> Case:
@@ -106,6 +109,8 @@ class Finding:
                 return f"{where} refuses node {self.node}: {self.verdict.sentence}"
             case Kind.CRASHES:
                 return f"{where} crashes at node {self.node}: it {self.verdict.sentence}"
+        if self.fusion:
+            return f"{where} fuses node {self.node} with {self.fusion} and differs: {self.verdict.sentence}"
         broken = f"breaks {self.rule}" if self.rule else "differs"
         return f"{where} {broken} at node {self.node}: {self.verdict.sentence}"
 
@@ -137,6 +142,7 @@ class Finding:
             "ulp": _plain(verdict.ulp),
             "absolute": _plain(verdict.absolute),
             "smallest": self.smallest and self.smallest.as_dict(),
+            "fusion": self.fusion,
         }
 
 
@@ -516,7 +522,7 @@ class Report:
                   ``"value"``, ``"nan"``, ``"index"``, ``"refuses"`` or ``"crashes"``), ``counts_as``, ``sentence``,
                   ``rule``, ``rule_text``, ``source``, ``upstream``, ``remedy``, ``case``, ``data``, ``cases``,
                   ``input_shapes``, ``output``, ``where``, ``expected``, ``actual``, ``differing``, ``elements``,
-                  ``ulp``, ``absolute``, ``smallest``
+                  ``ulp``, ``absolute``, ``smallest``, ``fusion`` (what the node is fused with, or empty)
                 - ``smallest`` of a finding : null, or ``sentence``, ``runs``, ``shape``, ``dtype`` and ``input``, the
                   numbers that were pooled as nested lists, null where there are many
                 - ``seconds`` : ``{"pooling": {"median": ..., "fastest": ...}, "onnxruntime": ...}``, empty where

@@ -21,7 +21,7 @@ from pooling.export.repair.scopes import SMALL_TENSOR, lightened
 from pooling.layers import Layer
 from pooling.open_sizes import filled, hinted_sizes, known_size, spread
 
-__all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "load_model", "read_network"]
+__all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "known_tensor", "load_model", "read_network"]
 
 Dimension = int | str
 Shape = tuple[Dimension, ...]
@@ -150,6 +150,10 @@ class Network:
     foreign : tuple of str
         Nodes that pool by their name, and are of no operator set that is known here: ``"gap (NhwcMaxPool of
         com.microsoft)"``.
+    model : onnx.ModelProto or None
+        The model with its functions in line.
+    tensors : mapping
+        What is known of its tensors, by name.
     """
 
     stages: tuple[Stage, ...]
@@ -158,6 +162,8 @@ class Network:
     inputs: dict[str, tuple[Shape | None, np.dtype[np.generic] | None]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+    model: onnx.ModelProto | None = field(default=None, repr=False)
+    tensors: Mapping[str, onnx.ValueInfoProto] = field(default_factory=dict, repr=False)
 
 
 def read_network(
@@ -238,7 +244,16 @@ def read_network(
         {tensor.name: (_shape(tensor), _dtype(tensor)) for tensor in inputs},
         notes,
         tuple(_foreign(model.graph)),
+        whole,
+        tensors,
     )
+
+
+def known_tensor(network: Network, name: str) -> tuple[tuple[int, ...] | None, np.dtype[np.generic] | None]:
+    """Return the shape of a tensor where every size of it is known, and its dtype."""
+    shape, dtype = _known(network.tensors, name)
+    sizes = tuple(size for size in shape or () if isinstance(size, int))
+    return (sizes if shape is not None and len(sizes) == len(shape) else None), dtype
 
 
 def _closed(
