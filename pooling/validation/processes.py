@@ -81,6 +81,8 @@ class RuntimeProcess:
         For each case.
     threads : int
         That the runtime may use.
+    folders : sequence of str
+        Where packages are looked for first, such as another release of the runtime.
 
     Examples
     --------
@@ -89,8 +91,11 @@ class RuntimeProcess:
     'the model has 0 nodes; it is asked for one at a time here'
     """
 
-    def __init__(self, runtime: str, limits: Limits | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, runtime: str, limits: Limits | None = None, threads: int = 1, folders: Sequence[str] = ()
+    ) -> None:
         self.runtime = runtime
+        self._folders = folders
         self.limits = limits or Limits()
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
@@ -165,7 +170,7 @@ class RuntimeProcess:
             "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
             "from pooling.validation.processes import serve; serve(*sys.argv[2:])"
         )
-        paths = json.dumps([path or os.getcwd() for path in sys.path])
+        paths = json.dumps([*self._folders, *(path or os.getcwd() for path in sys.path)])
         numbers = (str(self._threads), str(int(self.limits.seconds) + GRACE_SECONDS))
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(self._threads))
         self._process = subprocess.Popen(
