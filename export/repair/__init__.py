@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ..nodes import POOLING_OPERATORS
+from ..nodes import POOLING_OPERATORS, layer_from_node
 from ..reading import (
     check_calls,
     check_model,
@@ -47,6 +47,8 @@ from .scopes import (
 __all__ = ["Change", "Left", "Repaired", "make_portable"]
 
 Shape = Sequence[int | None]
+USUAL_SIZE = 2
+"""Batch and channels where they are open: no rule depends on them."""
 
 
 @dataclass(frozen=True)
@@ -368,7 +370,7 @@ class _Repair:
         self._verify = verify
         self._excluded = excluded
         self._claims: list[_Claim] = []
-        self._unproven = self._here = ""
+        self._unproven = self._here = self._contradiction = ""
         self._seen: frozenset[str] = frozenset()
 
     def rewrite(self, original: onnx.ModelProto, folder: Path | None) -> None:
@@ -446,6 +448,8 @@ class _Repair:
         before: list[onnx.NodeProto] = []
         after: list[onnx.NodeProto] = []
         opset = scope.opset or 1
+        if not self._contradiction and node.op_type in POOLING_OPERATORS:
+            self._contradiction = _contradiction(node, x, opset)
         try:
             if any(each.ref_attr_name for each in node.attribute):
                 if node.op_type not in POOLING_OPERATORS:
@@ -631,6 +635,8 @@ class _Repair:
             runs, how = how_it_runs(self.model, self.shapes, folder)
             if runs:
                 return True, True, f"nothing was changed, and the model runs in {how}"
+            if self._contradiction:
+                how = f"{self._contradiction}; it says {how!r}"
             return False, runs, f"nothing was changed, and {_not_run(runs, how)}"
         nodes = "every rewritten node gives what the text of ONNX says" if self._claims else "no node was rewritten"
         if self._here:
@@ -651,6 +657,18 @@ class _Repair:
         if self._unproven:
             return False, runs, f"{whole}; {self._unproven}"
         return bool(runs), runs, f"{nodes}; {whole}"
+
+
+def _contradiction(node: onnx.NodeProto, x: Tensor, opset: int) -> str:
+    """Say which rule of ONNX a pooling breaks for an input of this shape, as far as that is known."""
+    if x.shape is None or any(each.ref_attr_name for each in node.attribute):
+        return ""
+    try:
+        layer_from_node(node, opset, tuple(USUAL_SIZE if size is None else size for size in x.shape))
+    except (TypeError, ValueError) as error:
+        # Of sizes that are open, those are not to blame that were taken for them.
+        return str(error).removeprefix("layer_from_node: ") if None not in x.shape[2:] else ""
+    return ""
 
 
 def _not_run(runs: bool | None, reason: str) -> str:
