@@ -803,8 +803,16 @@ def test_verified_is_said_of_models_alone_that_ran() -> None:
             "float[1,3,8,8] x",
             "padding=((-1, 0), (-1, 0)) must be at least 0",
         ),
-        ("y = MaxPool<kernel_shape=[4611686018427387904,2]>(x)", "float[1,3,8,8] x", "kernel_shape="),
-        ("y = MaxPool<kernel_shape=[1,3,3],strides=[1,1,1]>(x)", "float[1,64,24,94] x", "3 spatial axes"),
+        (
+            "y = MaxPool<kernel_shape=[4611686018427387904,2]>(x)",
+            "float[1,3,8,8] x",
+            "kernel_size=(4611686018427387904, 2)",
+        ),
+        (
+            "y = MaxPool<kernel_shape=[1,3,3],strides=[1,1,1]>(x)",
+            "float[1,64,24,94] x",
+            "must have one integer per spatial axis, 2 and not 3",
+        ),
         ("y = MaxPool<kernel_shape=[9,9],strides=[1,1],pads=[4,4,4,4]>(x)", "float[3,16,16] x", "batch"),
         ("y = GlobalAveragePool(x)", "float[2,8] x", "batch, channels and one to three spatial axes"),
     ):

@@ -667,7 +667,11 @@ def _contradiction(node: onnx.NodeProto, x: Tensor, opset: int) -> str:
         layer_from_node(node, opset, tuple(USUAL_SIZE if size is None else size for size in x.shape))
     except (TypeError, ValueError) as error:
         # Of sizes that are open, those are not to blame that were taken for them.
-        return str(error).removeprefix("layer_from_node: ") if None not in x.shape[2:] else ""
+        said = str(error).removeprefix("layer_from_node: ") if None not in x.shape[2:] else ""
+        kernel = next((each.ints for each in node.attribute if each.name == "kernel_shape"), ())
+        if said and len(kernel) == len(x.shape) - 1:
+            said += f"; ONNX pools batches, and {node.input[0]!r} has no batch axis: put an Unsqueeze in front"
+        return said
     return ""
 
 
