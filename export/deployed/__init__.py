@@ -22,6 +22,7 @@ __all__ = [
     "newest_common_opset",
     "table",
     "versions_of",
+    "wrong_in",
 ]
 
 ANSWERS = ("right", "numbers", "shape", "refused")
@@ -177,6 +178,22 @@ def is_right(form: str, opset: int, runtime: str = "onnxruntime") -> bool:
         If the form was not measured.
     """
     return table().is_right(form, opset, runtime)
+
+
+def wrong_in(form: str, opset: int, runtime: str = "onnxruntime") -> str:
+    """Say which releases of a runtime compute a form wrongly in an opset, from the first to the last.
+
+    Examples
+    --------
+    >>> wrong_in("AveragePool, counted asymmetric pads", 19)
+    'onnxruntime 1.21.1 to 1.24.4'
+    """
+    versions = [
+        version
+        for version in versions_of(runtime)
+        if any(row.answer != "right" and version in row.versions for row in table().rows_of(form, opset, runtime))
+    ]
+    return f"{runtime} {versions[0]}{f' to {versions[-1]}' if len(versions) > 1 else ''}" if versions else ""
 
 
 def newest_common_opset(runtime: str = "onnxruntime") -> int:

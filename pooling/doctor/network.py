@@ -54,11 +54,14 @@ class OpenShapeError(NetworkError):
     ----------
     shape : tuple of int or str
         What the model says; a str names a size that is open.
+    hints : sequence of tuple of int
+        Spatial sizes that the metadata of the model speak of.
     """
 
-    def __init__(self, sentence: str, shape: tuple[int | str, ...]) -> None:
+    def __init__(self, sentence: str, shape: tuple[int | str, ...], hints: Sequence[tuple[int, ...]] = ()) -> None:
         super().__init__(sentence)
         self.shape = shape
+        self.hints = hints
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def alike(findings: Iterable[Finding]) -> list[list[Finding]]:
         silent = each.counts_as in ("refuses", "crashes")
         # Without a rule, nothing says that two findings have one cause; nodes that are alike give equal sentences.
         cause = each.verdict.sentence if silent or each.rule is None else each.rule
-        groups.setdefault((each.runtime, each.counts_as, each.verdict.kind, cause), []).append(each)
+        groups.setdefault((each.runtime, each.counts_as, each.verdict.kind, cause, each.fusion), []).append(each)
     return list(groups.values())
 
 
@@ -72,7 +72,7 @@ def with_smallest(report: Report, progress: Callable[[int, int, str], None] | No
     """
     settings = report.settings
     limits = _soon(Limits(settings["limit_seconds"], settings["limit_memory"]))
-    first = [group[0] for group in alike(report.findings) if group[0].counts_as != "refuses"]
+    first = [group[0] for group in alike(report.findings) if group[0].counts_as != "refuses" and not group[0].fusion]
     found = {}
     with ExitStack() as stack:
         names = dict.fromkeys([ORACLE, *(each.runtime for each in first)])

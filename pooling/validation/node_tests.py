@@ -22,6 +22,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from pooling.export.reading import CEIL_MODE_CLEAR
+
 from .cases import Case
 from .comparison import permitted_errors
 from .evidence import Setting
@@ -30,8 +32,6 @@ from .suite import conformance_suite
 
 __all__ = ["NodeTest", "main", "node_tests", "write_node_tests"]
 
-CEIL_MODE_CLEAR = 22
-"""The opset since which the text drops windows of ceil_mode that start behind the input."""
 LEEWAY = 1.01
 """By how much a relative tolerance is rounded up."""
 

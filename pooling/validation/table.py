@@ -46,7 +46,9 @@ def print_report(report: Report, console: Console) -> None:
     console.print()
     _print_table(report, console)
     for model in report.models:
-        if not model.stages and not model.problem:
+        for note in model.notes:
+            console.print(Text.assemble((_plain(model.name), "bold"), _plain(f": {note}")), soft_wrap=True)
+        if not model.stages and not model.problem and not model.unasked:
             console.print(Text.assemble((model.name, "bold"), " has no pooling nodes"), soft_wrap=True)
     if report.findings:
         _print_runtimes(report, console)

@@ -19,6 +19,7 @@ class OpenVino(Runtime):
     name = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
     module = "openvino"
+    whole = True
     threads = 1
 
     def load(self, threads: int) -> None:
