@@ -489,7 +489,7 @@ class _Run:
         names = [
             name
             for name in self.panel.processes
-            if runtime_of(name).whole
+            if getattr(runtime_of(name), "whole", False)
             and name in report.opinions
             and report.opinions[name].answered
             and not any(report.opinions[name].findings.get(word) for word in ("differs", "crashes"))
