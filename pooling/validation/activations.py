@@ -181,18 +181,26 @@ def fed_inputs(network: Network, given: Sequence[Given], seed: int) -> dict[str,
     return fed
 
 
-def measured_shapes(path: str | os.PathLike[str], network: Network, process: RuntimeProcess) -> dict[str, Numbers]:
+def measured_shapes(
+    path: str | os.PathLike[str], network: Network, process: RuntimeProcess
+) -> tuple[dict[str, Numbers], str]:
     """Run a model whose inputs have known shapes, and return the tensors that inference knows too little of.
 
     Returns
     -------
-    dict of str to ndarray
+    found : dict of str to ndarray
         Empty where the model does not run, or sizes of its inputs are open.
+    reason : str
+        Why it does not run, in the runtime's words.
     """
     try:
-        return _run(path, network, set(network.unknown), fed_inputs(network, (), 0), process)
+        inputs = fed_inputs(network, (), 0)
     except CannotRunError:
-        return {}
+        return {}, ""
+    try:
+        return _run(path, network, set(network.unknown), inputs, process), ""
+    except CannotRunError as error:
+        return {}, str(error)
 
 
 def _run(

@@ -349,14 +349,17 @@ class _Run:
 
     def _read(self, path: Location) -> Network:
         """Read a model; run it to find the shapes that inference does not."""
-        shapes = {**self.shapes}
-        for each in self.given:
-            name = each.name_in(read_network(path, shapes))
-            if each.array is not None:
-                shapes.setdefault(name, each.array.shape)
+        shapes, sources = {**self.shapes}, {}
         network = read_network(path, shapes)
+        for each in self.given:
+            name = each.name_in(network)
+            if each.array is not None and name not in shapes:
+                shapes[name], sources[name] = each.array.shape, f"--input {each.source}"
+        if sources:
+            network = read_network(path, shapes, sources=sources)
+        reason = ""
         if network.unknown and self.panel.helpers:
-            measured = measured_shapes(path, network, self.panel.helpers[PLAIN])
+            measured, reason = measured_shapes(path, network, self.panel.helpers[PLAIN])
             if measured:
                 found = {name: array.shape for name, array in measured.items()}
                 dtypes = {name: array.dtype for name, array in measured.items()}
@@ -368,6 +371,12 @@ class _Run:
             if len(trusted.unknown) < len(network.unknown):
                 note = "shapes that could not be found otherwise are those that the model records"
                 network = replace(trusted, declared=network.declared, notes=(*trusted.notes, note))
+        if reason:
+            # What the runtime says helps more than the question for a shape.
+            stages = (
+                replace(each, hint=reason) if each.input_name in network.unknown else each for each in network.stages
+            )
+            network = replace(network, stages=tuple(stages))
         return network
 
     def _activations(self, path: Location, network: Network) -> Mapping[str, Numbers] | str:
