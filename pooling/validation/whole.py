@@ -292,7 +292,7 @@ class _Cut:
         if math.prod(shape) > LARGEST:
             return False
         if dtype.kind in "iu" and dtype.itemsize == 1:
-            info = np.iinfo(dtype)
+            info = np.iinfo(np.int8 if dtype.kind == "i" else np.uint8)
             array = self.random.integers(info.min, int(info.max) + 1, shape)
         else:
             array = self.random.integers(-4, 5, shape)
