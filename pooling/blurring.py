@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
-from .arrays import as_array, native, result_array
+from .arrays import as_array, in_default_mode, native, result_array
 from .calls import Call, Windows, resolve
 from .describe import described
 from .dispatch import kernels
@@ -23,7 +23,7 @@ from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .norms import rounded
 from .operators import OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "BlurPool2d",
@@ -157,6 +157,7 @@ def _gradient(call: Call, grad_output: ArrayLike, shape: tuple[int, ...]) -> Any
 
 
 @described("blur_pool", 2)
+@in_default_mode
 def blur_pool2d(
     input: ArrayLike,
     kernel_size: Sizes = 3,
@@ -219,6 +220,7 @@ def blur_pool2d(
 
 
 @described("blur_pool", 2)
+@in_default_mode
 def blur_pool2d_backward(
     grad_output: ArrayLike,
     input: ArrayLike,
@@ -270,6 +272,7 @@ def blur_pool2d_backward(
 
 
 @described("max_blur_pool", 2)
+@in_default_mode
 def max_blur_pool2d(
     input: ArrayLike,
     kernel_size: Sizes = 2,
@@ -333,6 +336,7 @@ def max_blur_pool2d(
 
 
 @described("max_blur_pool", 2)
+@in_default_mode
 def max_blur_pool2d_backward(
     grad_output: ArrayLike,
     input: ArrayLike,
@@ -393,22 +397,11 @@ def max_blur_pool2d_backward(
 
 
 class _BlurLayer(Layer):
-    """What layers of this module share: their functions stand here."""
-
     _defaults = Layer._defaults | {
         "stride": 2,
         "blur_kernel_size": 3,
         "padding_mode": "reflect",
     }
-
-    def __call__(self, input: ArrayLike) -> AnyArray:
-        result: AnyArray = globals()[self.function](input, **self.arguments)
-        return result
-
-    def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
-        """Return the gradient with respect to `input`; ``out=`` may be given."""
-        result: AnyArray = globals()[f"{self.function}_backward"](grad_output, input, **self.arguments, **keywords)
-        return result
 
 
 class BlurPool2d(_BlurLayer):

@@ -14,12 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.external_data_helper
 from numpy.typing import ArrayLike, NDArray
-from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from pooling.arrays import as_array
+from pooling.extras import explained
+
+try:
+    import onnx
+    import onnx.external_data_helper
+    from onnx.backend.base import Backend, BackendRep, namedtupledict
+except ModuleNotFoundError as error:
+    raise explained(error, "pooling.onnx_backend", "onnx") from error
+
 from pooling.export import function_from_node
 from pooling.export.reading import (
     check_model,

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
-from .arrays import as_array, native, result_array
+from .arrays import as_array, in_default_mode, native, result_array
 from .describe import described
 from .dispatch import kernels
 from .functional import AnyArray
 from .geometry import Axis, Sizes
 from .layers import Layer
 from .operators import FLOATS, OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "MaxRoIPool",
@@ -94,6 +94,7 @@ def _listed(box: AnyArray) -> str:
     return f"[{', '.join(f'{float(end):.9g}' for end in box)}]"
 
 
+@in_default_mode
 def _checked(
     function: str,
     row: str,
@@ -169,6 +170,7 @@ def _choice(function: str, name: str, value: object, words: Sequence[str]) -> st
 Table = tuple[NDArray[Any], ...]
 
 
+@in_default_mode
 def _windows(regions: _Regions, axis: int) -> Table:
     """Cut boxes into windows as adaptive pooling does, and clip these to the map: starts and stops."""
     size, bins = regions.spatial[axis], regions.output_size[axis]
@@ -192,6 +194,7 @@ def _windows(regions: _Regions, axis: int) -> Table:
     return tuple(np.clip(edge, 0, size).astype(np.int64, order="C") for edge in (starts, stops))
 
 
+@in_default_mode
 def _samples(regions: _Regions, axis: int, ratio: int, half_pixel: bool) -> Table:
     """Find where samples lie along one axis: the first coordinate, the extent of a bin and the samples in it.
 
@@ -536,11 +539,6 @@ class _RegionLayer(Layer):
         "mode": "avg",
         "coordinate_transformation_mode": "half_pixel",
     }
-
-    @property
-    def function(self) -> str:
-        """Name of the function in `pooling` that does the work."""
-        return self.operator
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Refuse: what windows there are, the regions of each call say."""

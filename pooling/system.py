@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import dispatch
-from .threads import get_num_threads
+from .workers import get_num_threads
 
 __all__ = ["show_config"]
 

@@ -7,8 +7,8 @@ ctypedef void (*add_run_fn)(void* dst, const void* src, ptrdiff_t n) noexcept no
 ctypedef void (*weave_fn)(
     void* dst, const void* src, ptrdiff_t apart, ptrdiff_t n, ptrdiff_t ways) noexcept nogil
 ctypedef ptrdiff_t (*scatter_fn)(
-    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t first, ptrdiff_t cells,
-    bint checked, bint skip
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
+    ptrdiff_t first, ptrdiff_t cells, bint checked, bint skip
 ) noexcept nogil
 
 
@@ -171,6 +171,8 @@ cdef ptrdiff_t spread_rows(const void* job, char* scratch, ptrdiff_t begin, ptrd
             for oh in range(heights.first, heights.stop):
                 if not holds(height_axis, oh, h):
                     continue
+                if is_stopped(scratch, outputs * inner):
+                    return -1
                 height = window_of(height_axis, oh)
                 src = pooling.grad_output + (
                     (((rest * depth_axis.output_size + od) * height_axis.output_size + oh) * axis.output_size
@@ -243,6 +245,9 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
         count = min(stacked, end - plane)
         rows = count * height.input_size
         n = rows * sums_row
+        if is_stopped(scratch, n * (height.kernel_size + width.kernel_size + width.stride)):
+            return -1
+
         gradients = pooling.grad_output + plane * pooled * leaves.storage
         if leaves.load != NULL:
             leaves.load(converted, gradients, count * pooled)
@@ -370,6 +375,8 @@ cdef ptrdiff_t spread_tiles(const void* job, char* scratch, ptrdiff_t begin, ptr
     row = begin
     while row < end:
         rows = min(together, end - row)
+        if is_stopped(scratch, rows * cells * depths * height.kernel_size):
+            return -1
         src = pooling.grad_output + row * pooled * leaves.storage
         if leaves.load == NULL:
             leaves.across(divided, src, 0, 1, rows * pooled, 1, 1, 0, 0, False, NULL)
@@ -458,6 +465,8 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     start_pieces(plan, contest, contest_memory)
     while piece < end * per_plane:
         count = min(plan.pieces.stacked, end * per_plane - piece)
+        if is_stopped(scratch, found_size * plan.axes[0].kernel_size * (height.kernel_size + plan.axes[2].kernel_size)):
+            return -1
         contest_pieces(plan, contest, pooling.input, NULL, found, contest_memory, piece, count)
         index = found
         for p in range(piece, piece + count):
@@ -473,7 +482,7 @@ cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, p
             if leaves.sum.load != NULL:
                 leaves.sum.load(converted, gradient, n)
                 values = converted
-            leaves.scatter(sums, values, index, n, 1, 0, elements, False, False)
+            leaves.scatter(sums, values, index, n, 1, 1, 0, elements, False, False)
             if leaves.sum.load != NULL and p % per_plane == per_plane - 1:
                 leaves.sum.store(pooling.grad_input + plane * elements * size, sums, elements)
             gradient += n * size
@@ -551,6 +560,8 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
                 for segment in range(plan.segments):
                     row.d, row.h, row.segment = d, h, segment
                     n = min(plan.segment, plan.axes[2].output_size - row.segment * plan.segment) * inner
+                    if is_stopped(scratch, 4 * n if pooling.indices != NULL else steps_of(plan, n)):
+                        return -1
                     at = output_offset(plan, &row)
                     if pooling.indices == NULL:
                         index = found
@@ -562,10 +573,142 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
                         leaves.sum.load(converted, gradient, n)
                         gradient = converted
                     bad = leaves.scatter(
-                        sums, gradient, index, n, inner, first // inner, cells // inner, pooling.indices != NULL,
-                        empty_windows)
+                        sums, gradient, index, n, inner, inner, first // inner, cells // inner,
+                        pooling.indices != NULL, empty_windows)
                     if bad >= 0:
                         return at + bad
         if leaves.sum.load != NULL:
             leaves.sum.store(target, sums, cells)
     return -1
+
+
+cdef inline ptrdiff_t scatter_long_scratch(
+    const plan_t* plan, const gradient_t* leaves, const contest_t* contest, const long_t* sizes
+) noexcept nogil:
+    """Bytes for one thread: indices found together; what finding them takes; a row of gradients; and, where gradients
+    are stored narrower than they are summed, the sums of planes."""
+    cdef ptrdiff_t nbytes = round_up(found_cells(plan, sizes) * 8, 64) + round_up(
+        long_scratch(plan, contest, sizes), 64)
+    nbytes += round_up(sizes.together * sizes.channels * leaves.sum.value, 64)
+    if leaves.sum.load != NULL:
+        nbytes += plane_cells(plan) * (sizes.rows if sizes.one_axis else 1) * leaves.sum.value
+    return nbytes
+
+
+cdef inline ptrdiff_t scatter_long_tasks(const plan_t* plan, const long_t* sizes) noexcept nogil:
+    return ceil_divide(plan.outer, sizes.rows) if sizes.one_axis else plan.outer * parts_of(plan, NULL)
+
+
+cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Find the winners of long windows again, for parts begin to end of planes, and send the gradients there."""
+    cdef const scattering_t* pooling = <const scattering_t*> job
+    cdef const plan_t* plan = pooling.plan
+    cdef const gradient_t* leaves = pooling.leaves
+    cdef const axis_t* cut = &plan.axes[cut_axis(plan)]
+    cdef long_t sizes = lay_long(plan, pooling.contest, True)
+    cdef search_t search
+    cdef tile_t* tile = &search.tile
+    cdef ptrdiff_t size = leaves.sum.storage
+    cdef ptrdiff_t inner = plan.inner
+    cdef ptrdiff_t elements = plane_cells(plan)
+    cdef ptrdiff_t slab = elements // cut.input_size
+    cdef ptrdiff_t parts = 1 if sizes.one_axis else parts_of(plan, NULL)
+    cdef int64_t* found = <int64_t*> scratch
+    cdef char* memory = scratch + round_up(found_cells(plan, &sizes) * 8, 64)
+    cdef char* converted = memory + round_up(long_scratch(plan, pooling.contest, &sizes), 64)
+    cdef char* own_sums = converted + round_up(sizes.together * sizes.channels * leaves.sum.value, 64)
+    cdef ptrdiff_t out_row = plan.axes[2].output_size
+    cdef ptrdiff_t task, part, first, cells, outers, outer, channel, column, columns, nbytes, r, d, h, x, n, at, rows
+    cdef char* sums
+    cdef char* target
+    cdef const char* gradient
+    cdef const int64_t* index
+    cdef holders_t depths, heights, held
+    memset(&search, 0, sizeof(search))
+    search.plan = plan
+    search.contest = pooling.contest
+    search.src = pooling.input
+    start_search(&search, &sizes, memory, &nbytes)
+    for task in range(begin, end):
+        outer = task * sizes.rows if sizes.one_axis else task // parts
+        outers = min(sizes.rows, plan.outer - outer) if sizes.one_axis else 1
+        part = task % parts
+        first = part * cut.input_size // parts
+        cells = (part + 1) * cut.input_size // parts - first
+        depths.first = heights.first = 0
+        depths.stop = plan.axes[0].output_size
+        heights.stop = plan.axes[1].output_size
+        if parts > 1:
+            held = holders_of(cut, first, cells)
+            if cut_axis(plan) == 0:
+                depths = held
+            else:
+                heights = held
+        first *= slab
+        cells *= slab
+        target = pooling.grad_input + (outer * elements + first) * size
+        sums = target if leaves.sum.load == NULL else own_sums
+        memset(sums, 0, outers * cells * leaves.sum.value)
+        tile.outer = outer
+        for channel in range(sizes.chunks):
+            tile.depth = depths.first
+            while tile.depth < depths.stop:
+                tile.depths = min(sizes.outputs[0], depths.stop - tile.depth)
+                tile.row = heights.first
+                while tile.row < heights.stop:
+                    tile.rows = min(sizes.outputs[1], heights.stop - tile.row)
+                    rows = outers if sizes.one_axis else tile.depths * tile.rows
+                    column = 0
+                    while column < out_row:
+                        columns = min(sizes.together, out_row - column)
+                        # All tiles of a row, or one tile of a longer row.
+                        for x in range(column // sizes.outputs[2], ceil_divide(column + columns, sizes.outputs[2])):
+                            cut_tile(&search, channel, x)
+                            search.sink.of_cell = tile.channels
+                            search.sink.of_row = columns * tile.channels
+                            search.sink.of_depth = tile.rows * search.sink.of_row
+                            if sizes.one_axis:
+                                search.sink.indices = found - column * tile.channels
+                                find_rows(&search, outer, outers, 1)
+                            else:
+                                search.sink.indices = found - (
+                                    tile.depth * search.sink.of_depth + tile.row * search.sink.of_row
+                                    + column * tile.channels)
+                                find_tile(&search)
+                        n = columns * tile.channels
+                        index = found
+                        for r in range(rows):
+                            d = tile.depth + r // tile.rows
+                            h = tile.row + r % tile.rows
+                            at = 0
+                            if sizes.one_axis:
+                                at = r * cells
+                                d = r
+                                h = 0
+                            gradient = pooling.grad_output + (
+                                (((outer * plan.axes[0].output_size + d) * plan.axes[1].output_size + h) * out_row
+                                 + column) * inner + tile.channel) * size
+                            if leaves.sum.load != NULL or tile.channels < inner:
+                                for x in range(1 if tile.channels == inner else columns):
+                                    copy_gradients(
+                                        leaves, converted + x * tile.channels * leaves.sum.value,
+                                        gradient + x * inner * size,
+                                        n if tile.channels == inner else tile.channels)
+                                gradient = converted
+                            leaves.scatter(
+                                sums + (at + tile.channel) * leaves.sum.value, gradient, index, n, inner,
+                                tile.channels, first // inner, cells // inner, False, False)
+                            index += n
+                        column += columns
+                    tile.row += tile.rows
+                tile.depth += tile.depths
+        if leaves.sum.load != NULL:
+            leaves.sum.store(target, sums, outers * cells)
+    return -1
+
+
+cdef inline void copy_gradients(const gradient_t* leaves, char* dst, const char* src, ptrdiff_t n) noexcept nogil:
+    if leaves.sum.load != NULL:
+        leaves.sum.load(dst, src, n)
+    else:
+        memcpy(dst, src, n * leaves.sum.value)

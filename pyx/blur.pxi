@@ -62,6 +62,8 @@ cdef ptrdiff_t unblur_planes(const void* job, char* scratch, ptrdiff_t begin, pt
         target = blur.dst + plane * blur.inputs[0] * width
         memset(target, 0, blur.inputs[0] * width * sizeof(double))
         for h in range(blur.outputs[0]):
+            if is_stopped(scratch, width * (blur.taps[0] + blur.taps[1])):
+                return -1
             memset(row, 0, width * sizeof(double))
             for o in range(blur.outputs[1]):
                 for t in range(blur.taps[1]):
@@ -127,4 +129,5 @@ def blur(
     job.dst = <double*> target.data
     share(
         unblur_planes if backward else blur_rows, &job, outer if backward else outer * job.outputs[0],
-        job.inputs[1] * inner * sizeof(double), threads)
+        job.inputs[1] * inner * sizeof(double), threads,
+        0 if backward else job.inputs[1] * inner * (job.taps[0] + job.taps[1]))

@@ -87,6 +87,7 @@ cdef extern from *:
        wider ones the conversion took more time than the pooling. */
     #if defined(__GNUC__)
     typedef int16_t pooling_sixteen_t __attribute__((vector_size(32)));
+    typedef uint16_t pooling_sixteen_bits_t __attribute__((vector_size(32)));
 
     static inline ptrdiff_t pooling_to_keys(
         int16_t *dst, const uint16_t *src, ptrdiff_t n, int16_t infinity, int16_t nan_key
@@ -108,10 +109,13 @@ cdef extern from *:
         ptrdiff_t x;
         for (x = 0; x + 16 <= n; x += 16) {
             pooling_sixteen_t key, sign, nan;
+            pooling_sixteen_bits_t magnitude;
             memcpy(&key, src + x, 32);
             sign = key >> 15;
             nan = key == nan_key;
-            key = ((((key ^ sign) - sign) | (sign & INT16_MIN)) & ~nan) | (nan & 0x7fff);
+            /* Without signs, since the magnitude of the least key is none of a signed number. */
+            magnitude = (pooling_sixteen_bits_t) (key ^ sign) - (pooling_sixteen_bits_t) sign;
+            key = (((pooling_sixteen_t) magnitude | (sign & INT16_MIN)) & ~nan) | (nan & 0x7fff);
             memcpy(dst + x, &key, 32);
         }
         return x;

@@ -179,7 +179,7 @@ cdef void slide(
 
 cdef void combine_rows(
     const plan_t* plan, const leaves_t* leaves, char* dst, char* converted, const char* src, ptrdiff_t n,
-    const window_t* depth, const window_t* height, ptrdiff_t rows, ptrdiff_t dst_row, char* memory,
+    const window_t* depth, const window_t* height, ptrdiff_t rows, ptrdiff_t dst_row, char* memory, char* scratch,
 ) noexcept nogil:
     """Combine the rows of `rows` windows; `src` points at n stored elements of the first row of the first window."""
     cdef ptrdiff_t row = plan.axes[2].input_size * plan.inner
@@ -198,6 +198,8 @@ cdef void combine_rows(
         join_runs(&ladder, leaves, dst, 0, n, 1, rows, dst_row)
         return
     for d in range(depth.count):
+        if is_stopped(scratch, rows * n * height.count):
+            return
         if leaves.across_stored != NULL:
             leaves.across_stored(dst, src, height_step, height.count, n, 1, rows, dst_row, src_row, d > 0, NULL)
         else:
@@ -280,6 +282,8 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
     for task in range(begin, end):
         output = row.segment * plan.segment
         outputs = min(plan.segment, axis.output_size - output)
+        if is_stopped(scratch, plan.band * (plan.span + outputs * axis.kernel_size) * inner):
+            return -1
         rows = min(plan.band, height_axis.output_size - row.h)
         out = pooling.dst + output_offset(plan, &row) * leaves.storage
         target = out if direct else result
@@ -333,16 +337,17 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
                 if late and not climbs_now(plan, &height, n):
                     # Not enough of them to share roundings.
                     n = 1
-                    combine_rows(plan, leaves, converted, NULL, line, inside, &depth, &height, 1, 0, NULL)
+                    combine_rows(
+                        plan, leaves, converted, NULL, line, inside, &depth, &height, 1, 0, NULL, scratch)
                     leaves.store(combined + (y * values_row + left * inner) * size, converted, inside)
                 elif slides:
                     combine_rows(
                         plan, pooling.rows, combined + (y * values_row + left * inner) * size, converted, line,
-                        inside, &depth, &height, n, values_row, rungs)
+                        inside, &depth, &height, n, values_row, rungs, scratch)
                 else:
                     combine_rows(
                         plan, leaves, target + y * target_row * leaves.value, converted, line, cells * inner, &depth,
-                        &height, n, target_row, rungs)
+                        &height, n, target_row, rungs, scratch)
                 y += n
             if runs:
                 reduce_runs(

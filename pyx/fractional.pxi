@@ -31,6 +31,7 @@ cdef void pool_maps(
     cdef ptrdiff_t width = task.input_size[2]
     cdef ptrdiff_t cells = task.input_size[0] * height * width
     cdef ptrdiff_t outputs = task.output_size[0] * task.output_size[1] * task.output_size[2]
+    cdef ptrdiff_t steps = 32 * task.kernel_size[0] * task.kernel_size[1] * task.kernel_size[2]
     cdef ptrdiff_t plane, x, od, oh, ow, d, h, at, first, winner, out
     cdef const int64_t* depth_starts
     cdef const int64_t* height_starts
@@ -59,6 +60,8 @@ cdef void pool_maps(
         for od in range(task.output_size[0]):
             for oh in range(task.output_size[1]):
                 for ow in range(task.output_size[2]):
+                    if ow % 16 == 0 and is_stopped(<char*> row, steps):
+                        return
                     first = (depth_starts[od] * height + height_starts[oh]) * width + width_starts[ow]
                     winner = first
                     best = line[first]

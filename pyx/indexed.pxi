@@ -532,6 +532,10 @@ cdef ptrdiff_t contest_stacks(const void* job, char* scratch, ptrdiff_t begin, p
     start_pieces(plan, pooling.contest, scratch)
     while piece < end:
         count = min(plan.pieces.stacked, end - piece)
+        if is_stopped(scratch, found_together(plan) * (
+            plan.axes[0].kernel_size * (plan.axes[1].kernel_size + plan.axes[2].kernel_size * plan.axes[1].stride)
+        )):
+            return -1
         at = (
             piece // plan.pieces.bands * plan.axes[1].output_size + piece % plan.pieces.bands * plan.pieces.rows
         ) * plan.axes[2].output_size
@@ -554,6 +558,8 @@ cdef ptrdiff_t contest_rows(const void* job, char* scratch, ptrdiff_t begin, ptr
     for task in range(begin, end):
         line = row
         while line.h < min(row.h + plan.band, plan.axes[1].output_size):
+            if is_stopped(scratch, steps_of(plan, plan.segment * plan.inner)):
+                return -1
             at = output_offset(plan, &line)
             contest_row(
                 plan, contest, pooling.src, &line, pooling.dst + at * contest.storage, pooling.indices + at, scratch)

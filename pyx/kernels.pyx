@@ -32,6 +32,7 @@ from types cimport (
     sum_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
 )
 
+from numpy import dtype as numpy_dtype
 from numpy import empty, int64, ndarray
 
 cdef extern from *:
@@ -77,6 +78,7 @@ include "forward.pxi"
 include "planes.pxi"
 include "strips.pxi"
 include "indexed.pxi"
+include "long_argmax.pxi"
 include "backward.pxi"
 include "tables.pxi"
 include "norms.pxi"
@@ -106,7 +108,9 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
 
 cdef const leaves_t* leaves_of_rows(const plan_t* plan, const leaves_t* leaves, int reducer, int kind) noexcept:
     """Choose the leaves that combine the rows of windows."""
-    return &LEAVES[reducer][FLOAT32] if kind == FLOAT32_AS_64 and widens_late(plan) else leaves
+    if kind == FLOAT32_AS_64 and widens_late(plan):
+        return &LEAVES[reducer][FLOAT32]
+    return leaves
 
 
 cdef struct arrangement_t:
@@ -211,10 +215,24 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
     job.dst = target.data
     job.indices = <int64_t*> index.data
     cdef ptrdiff_t nbytes = indexed_scratch(&plan.plan, &contest)
-    if plan.plan.pieces.stacked:
+    cdef long_t sizes = lay_long(&plan.plan, &contest, False)
+    if has_long(&plan.plan, &sizes):
+        nbytes = long_scratch(&plan.plan, &contest, &sizes)
+        share(contest_long, &job, long_tasks(&plan.plan, &sizes), nbytes, threads)
+    elif plan.plan.pieces.stacked:
         share(contest_stacks, &job, pieces_of(&plan.plan), nbytes, threads)
     else:
         share(contest_rows, &job, plan.plan.outer * bands_of(&plan.plan), nbytes, threads)
+
+
+def method_of_indices(Plan plan not None, int reducer, int kind):
+    """Return how `forward_indexed` finds winners, and the bytes that it takes for each thread."""
+    cdef contest_t contest = CONTESTS[reducer][kind]
+    cdef long_t sizes = lay_long(&plan.plan, &contest, False)
+    contest.wide = plan.plan.reach > MOST_REACH
+    if has_long(&plan.plan, &sizes):
+        return "long windows", long_scratch(&plan.plan, &contest, &sizes)
+    return "pieces" if plan.plan.pieces.stacked else "rows", indexed_scratch(&plan.plan, &contest)
 
 
 def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
@@ -265,7 +283,9 @@ def divide_by_place(int kind, src, divisors, dst, ptrdiff_t inner=1, ptrdiff_t t
     job.cells = source.view.len // leaves.value // job.inner
     if job.cells == 0:
         return
-    share(divide_cells, &job, ceil_divide(job.cells, divided_together(&job)), 0, threads)
+    share(
+        divide_cells, &job, ceil_divide(job.cells, divided_together(&job)), 0, threads,
+        divided_together(&job) * job.inner)
 
 
 def scatter_backward(
@@ -307,4 +327,10 @@ def scatter_backward(
     if indices is None and plan.plan.pieces.stacked and plan.plan.outer > 1:
         work = scatter_stacks
         tasks = plan.plan.outer
-    return share(work, &job, tasks, scatter_scratch(&plan.plan, &leaves, &contest), threads)
+    cdef ptrdiff_t nbytes = scatter_scratch(&plan.plan, &leaves, &contest)
+    cdef long_t sizes = lay_long(&plan.plan, &contest, True)
+    if indices is None and has_long(&plan.plan, &sizes):
+        work = scatter_long
+        tasks = scatter_long_tasks(&plan.plan, &sizes)
+        nbytes = scatter_long_scratch(&plan.plan, &leaves, &contest, &sizes)
+    return share(work, &job, tasks, nbytes, threads)

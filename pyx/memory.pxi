@@ -15,7 +15,9 @@ cdef extern from *:
     #if defined(__SSE2__)
         #include <emmintrin.h>
 
-        static void pooling_stream(char* dst, const char* src, ptrdiff_t n) {
+        static void pooling_stream(void* to, const void* from, ptrdiff_t n) {
+            char* dst = (char*) to;
+            const char* src = (const char*) from;
             ptrdiff_t head = (16 - (ptrdiff_t) ((size_t) dst & 15)) & 15;
             if (n < 64) {
                 memcpy(dst, src, (size_t) n);

@@ -176,6 +176,8 @@ cdef ptrdiff_t take_roots(const void* job, char* scratch, ptrdiff_t begin, ptrdi
                 total = sqrt(total) if norm.p == 2 else power(total, 1 / norm.p)
         elif total == total:
             at = i % outputs
+            if is_stopped(scratch, 32 * most_taps(plan)):
+                return -1
             gather(
                 plan, norm, &window, norming.src + i // outputs * inputs, at // inner // widths // heights,
                 at // inner // widths % heights, at // inner % widths, at % inner)
@@ -207,6 +209,8 @@ cdef ptrdiff_t spread_norms(const void* job, char* scratch, ptrdiff_t begin, ptr
             for h in range(plan.axes[1].output_size):
                 for w in range(plan.axes[2].output_size):
                     for c in range(plan.inner):
+                        if is_stopped(scratch, 64 * most_taps(plan)):
+                            return -1
                         gather(plan, norm, &window, values, d, h, w, c)
                         grad = norming.grad_output[output]
                         mean = 0
@@ -262,7 +266,7 @@ def raise_to(src, dst, double p, double eps=0, ptrdiff_t threads=1):
     job.dst = <double*> target.data
     job.p = p
     job.eps = eps
-    share(raise_each, &job, dst.size, 0, threads)
+    share(raise_each, &job, dst.size, 0, threads, 32)
 
 
 def norm_forward(Plan plan not None, src, dst, double p, double eps=0, ptrdiff_t threads=1):
@@ -289,7 +293,7 @@ def norm_forward(Plan plan not None, src, dst, double p, double eps=0, ptrdiff_t
     job.norm = &norm
     job.src = <double*> source.data
     job.dst = <double*> target.data
-    share(take_roots, &job, plan.written, norm_scratch(&plan.plan), threads)
+    share(take_roots, &job, plan.written, norm_scratch(&plan.plan), threads, 64)
 
 
 def norm_backward(

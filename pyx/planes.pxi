@@ -230,6 +230,8 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
     plane = begin
     while plane < end:
         count = min(planes.stacked, end - plane)
+        if is_stopped(scratch, cells * (depth_axis.kernel_size + height.kernel_size + width.kernel_size)):
+            return -1
         values = src + plane * in_plane if direct else stack
         if planes.gather:
             gather_planes(plan, leaves, rows, pooling.src, plane, count, margin)
@@ -341,6 +343,8 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
     plane = begin
     while plane < end:
         count = min(planes.stacked, end - plane)
+        if is_stopped(scratch, planes.stacked * planes.height * row * (height.kernel_size + width.kernel_size)):
+            return -1
         rows = count * planes.height
         src = pooling.src + plane * planes.height * row * leaves.storage
         out = pooling.dst + plane * cells * leaves.storage

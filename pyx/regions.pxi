@@ -204,6 +204,8 @@ cdef void greatest_in_windows(
     if first >= stop:
         return
     for y in range(task.rows.starts[region * task.rows.bins + bin], task.rows.stops[region * task.rows.bins + bin]):
+        if is_stopped(<char*> winners, stop - first + bins):
+            return
         values = row_values(&task.leaves, plane, y * width, first, stop, row)
         for b in range(bins):
             greatest_value = best[b]
@@ -300,6 +302,8 @@ cdef void greatest_in_samples(
         if (rows.missing[bin] & 1) or (columns.missing[b] & 1):
             winners[2 * b] = -1
     for s in range(rows.begins[bin], rows.begins[bin + 1]):
+        if is_stopped(<char*> rows.begins, columns.stop - columns.first + columns.begins[bins]):
+            return
         cell = rows.cells[s]
         part = rows.weights[s]
         above = row_values(&task.leaves, plane, cell * width, columns.first, columns.stop, upper)
@@ -340,6 +344,8 @@ cdef void mean_of_samples(
     for x in range(columns.first, columns.stop):
         line[x] = 0
     for s in range(rows.begins[bin], rows.begins[bin + 1]):
+        if is_stopped(<char*> rows.begins, columns.stop - columns.first):
+            return
         values = row_values(&task.leaves, plane, rows.cells[s] * task.columns.size, columns.first, columns.stop, row)
         weight = <real_t> rows.weights[s]
         for x in range(columns.first, columns.stop):

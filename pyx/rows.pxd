@@ -663,10 +663,10 @@ cdef inline void add_run(real_t* dst, const real_t* src, ptrdiff_t n) noexcept n
 
 
 cdef inline ptrdiff_t scatter(
-    real_t* dst, const real_t* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t first,
-    ptrdiff_t cells, bint checked, bint skip,
+    real_t* dst, const real_t* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
+    ptrdiff_t first, ptrdiff_t cells, bint checked, bint skip,
 ) noexcept nogil:
-    """``dst[index[x] - first, c] += src[x, c]`` for cells from `first` on.
+    """``dst[index[x, c] - first, c] += src[x, c]`` for cells from `first` on, and for so many of `inner` channels.
 
     If indices are to be checked, return the position of the first that names none of these cells, or -1. With `skip`,
     -1 is an index too: that of a window without any element, which has no gradient.
@@ -681,11 +681,11 @@ cdef inline ptrdiff_t scatter(
             elif checked and not (skip and index[x] == -1) and bad < 0:
                 bad = x
     else:
-        for x in range(n // inner):
-            for c in range(inner):
-                i = index[x * inner + c] - first
+        for x in range(n // channels):
+            for c in range(channels):
+                i = index[x * channels + c] - first
                 if <uint64_t> i < <uint64_t> cells:
-                    dst[i * inner + c] += src[x * inner + c]
-                elif checked and not (skip and index[x * inner + c] == -1) and bad < 0:
-                    bad = x * inner + c
+                    dst[i * inner + c] += src[x * channels + c]
+                elif checked and not (skip and index[x * channels + c] == -1) and bad < 0:
+                    bad = x * channels + c
     return bad

@@ -214,6 +214,7 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
     cdef ptrdiff_t out_row = width.output_size * leaves.storage
     cdef ptrdiff_t strips = strips_of(plan)
     cdef ptrdiff_t taps = max(height.kernel_size, width.kernel_size)
+    cdef char* seat = scratch
     cdef char* down = carve(&scratch, column * STRIP * size)
     cdef char* flipped = carve(&scratch, column * strip.kept * size)
     cdef char* pooled = carve(&scratch, column * strip.outputs * size)
@@ -237,6 +238,8 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
         output = 0
         while output < width.output_size:
             outputs = min(strip.outputs, width.output_size - output)
+            if is_stopped(seat, 3 * column * (outputs + taps)):
+                return -1
             live = output - width.pad_begin
             made = min(live + width.kernel_size - 1 + outputs, width.input_size)
             if live > first and made + STRIP - first > strip.kept:

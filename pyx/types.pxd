@@ -11,7 +11,7 @@ cdef extern from *:
     #if defined(__SIZEOF_INT128__)
         typedef __int128 pooling_int128_t;
     #else
-        typedef long long pooling_int128_t;
+        #error "pooling sums 64-bit integers in 128 bits: compile it for a 64-bit system, with gcc or clang (CC=clang)"
     #endif
 
     /* Types of their own, which tell the two from each other and from integers. */

@@ -20,7 +20,7 @@ cdef struct unpool_t:
 
 
 cdef ptrdiff_t place(
-    bits_t* dst, const bits_t* src, const int64_t* index, char* _taken, ptrdiff_t pooled, ptrdiff_t cells,
+    bits_t* dst, const bits_t* src, const int64_t* index, char* taken, ptrdiff_t pooled, ptrdiff_t cells,
     ptrdiff_t inner,
 ) noexcept nogil:
     """``dst[index[x, c], c] = src[x, c]`` among zeros; return the position of the first index outside, or -1."""
@@ -28,6 +28,8 @@ cdef ptrdiff_t place(
     cdef int64_t i
     memset(dst, 0, cells * inner * sizeof(bits_t))
     for x in range(pooled):
+        if x % 1024 == 0 and is_stopped(taken, 1024 * inner):
+            return -1
         for c in range(inner):
             at = x * inner + c
             i = index[at]
@@ -47,6 +49,8 @@ cdef ptrdiff_t fetch(
     cdef int64_t i
     memset(taken, 0, cells * inner)
     for x in range(pooled - 1, -1, -1):
+        if x % 1024 == 0 and is_stopped(taken, 1024 * inner):
+            return -1
         for c in range(inner):
             at = x * inner + c
             i = index[at]

@@ -353,6 +353,16 @@ GEOMETRIES: dict[str, Geometry] = {
     # Longer ones that slide by one are made in strips, from the ends of blocks of rows and the beginnings of the next.
     "strips": _geometry(1, 1, 40, 70, kernel_size=(33, 20), stride=1, padding=(16, 9)),
     "strips_of_several_blocks": _geometry(1, 2, 33, 90, kernel_size=(20, 21), stride=1, padding=((9, 1), (0, 20))),
+    # Winners of long windows are found in two parts, with lines of cells in the place of single ones.
+    "long_windows_dilated": _geometry(1, 1, 40, 46, kernel_size=(18, 24), dilation=2, padding=(17, 23), stride=1),
+    "long_windows_with_strides": _geometry(
+        1, 1, 60, 90, kernel_size=(30, 28), stride=(2, 3), padding=((9, 0), (0, 27))
+    ),
+    "long_windows_in_depth": _geometry(
+        1, 1, 12, 13, 30, kernel_size=(5, 7, 9), stride=1, padding=((2, 0), (3, 3), (4, 4))
+    ),
+    "long_windows_of_one_row": _geometry(1, 1, 900, kernel_size=120, stride=1, padding=((60, 7),)),
+    "long_windows_of_many_rows": _geometry(2, 20, 150, kernel_size=70, stride=1, padding=30),
     # Wider rows are pooled one band of rows at a time.
     "wide_rows_of_65_columns": _geometry(1, 2, 6, 65, kernel_size=3, stride=1, padding=1),
     "wide_rows_stride_2": _geometry(1, 2, 9, 130, kernel_size=3, stride=2, padding=1),
@@ -462,8 +472,7 @@ def channels_last(array: Array) -> Array:
 @pytest.fixture
 def always_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls use several threads however small they are."""
-    # pooling.threads is the function, the module of that name is behind it.
-    monkeypatch.setattr(importlib.import_module("pooling.threads"), "SERIAL_BYTES", 0)
+    monkeypatch.setattr(importlib.import_module("pooling.workers"), "SERIAL_BYTES", 0)
 
 
 # --- other interpreters ----------------------------------------------------------------------------------------

@@ -311,11 +311,12 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_child_forked_after_a_parallel_call_works_serially(run_python: Callable[..., str], tmp_path: Any) -> None:
+def test_a_child_forked_after_a_parallel_call_has_threads_of_its_own(
+    run_python: Callable[..., str], tmp_path: Any
+) -> None:
     script = tmp_path / "forking.py"
     script.write_text(FORKING.replace("{method}", "fork"))
-    parallel = "2" if has_threading() else "1"
-    assert run_python(str(script)).split() == ["1"] * 4 + [parallel] * 2
+    assert run_python(str(script)).split() == ["2" if has_threading() else "1"] * 6
 
 
 def test_a_spawned_child_has_the_default_again(run_python: Callable[..., str], tmp_path: Any) -> None:
@@ -326,22 +327,40 @@ def test_a_spawned_child_has_the_default_again(run_python: Callable[..., str], t
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_block_around_a_fork_does_not_reach_into_the_child(run_python: Callable[..., str]) -> None:
+@pytest.mark.parametrize("fork", ["os.fork()", "ctypes.PyDLL(None).fork()"])
+def test_the_child_of_any_fork_begins_with_no_workers(run_python: Callable[..., str], fork: str) -> None:
+    """Also while another thread has the team, and by a fork that Python knows nothing of."""
     code = """
-import os, sys
+import ctypes, os, sys, threading
 import numpy as np
 import pooling
-x = np.ones((4, 16, 112, 112), np.float32)
-with pooling.threads(2):
-    pooling.max_pool2d(x, 2)
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        assert pooling.max_pool2d(x, 2).all()
-        os._exit(pooling.get_num_threads())
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+from pooling.dispatch import kernels
+x = np.random.default_rng(0).standard_normal((4, 16, 112, 112)).astype(np.float32)
+expected = pooling.max_pool2d(x, 3, 1, 1).tobytes()
+done = False
+def others():
+    while not done:
+        pooling.max_pool2d(x, 3, 1, 1)
+with pooling.threads(3):
+    other = threading.Thread(target=others)
+    other.start()
+    codes = []
+    for _ in range(20):
+        pooling.max_pool2d(x, 3, 1, 1)
+        child = FORK
+        if child == 0:
+            right = kernels.count_workers() == 0 and pooling.get_num_threads() == 3
+            for _ in range(3):
+                right &= pooling.max_pool2d(x, 3, 1, 1).tobytes() == expected
+            right &= kernels.count_workers() == 2
+            os._exit(0 if right else 1)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    done = True
+    other.join()
+    assert pooling.max_pool2d(x, 3, 1, 1).tobytes() == expected
+print(codes == [0] * 20, kernels.count_workers())
 """
-    assert run_python("-c", code) == "1\n"
+    assert run_python("-c", code.replace("FORK", fork)) == ("True 2\n" if has_threading() else "False 0\n")
 
 
 def has_threading() -> bool:

@@ -24,8 +24,8 @@ from pooling.export import VerificationError, function_from_node, make_portable,
 from pooling.geometry import INT64_MAX, per_axis_shape
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
-from pooling.threads import get_num_threads
-from pooling.threads import threads as use_threads
+from pooling.workers import get_num_threads
+from pooling.workers import threads as use_threads
 
 from .activations import Given, activations, fed_inputs, given_inputs, measured_shapes, serialised
 from .answers import Answer

@@ -1,0 +1,546 @@
+/* A team of threads that share one job at a time.
+
+   A job is so many tasks. They are cut into parts, and whoever is free claims the next part, the calling thread first
+   of all: it never waits for a thread that has not begun. (OpenMP's parallel regions end when every thread has come; on
+   a busy machine, or one whose idle processors sleep, that took 0.1 to 60 ms a call, where this takes the time of a
+   single thread at worst.)
+
+   Who may change what:
+   - `taken` is the process whose thread owns the team, or 0. Everything up to `gate` belongs to the owner; workers read
+     `run` while they are inside.
+   - `gate` is one word, so that what a worker compares and swaps belongs to one job: the job's turn, whether its owner
+     sleeps until all have left, the seats that are free, and the workers inside. Seats are counted down and never given
+     back: two threads have no seat in common, and the turn makes the word of an earlier job another word.
+   - A worker sleeps after it has marked itself `asleep`; whoever takes the mark away rings its bell, or is itself.
+   - `wanted` asks whoever owns the team to end workers; it is looked at again after the team has been given back.
+
+   tests/test_team.py goes through every order in which these steps can come; tests/team_stress.c runs them, in CI under
+   sanitizers.
+*/
+#ifndef POOLING_TEAM_H
+#define POOLING_TEAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "floating.h"
+
+/* All orders are sequentially consistent: a job has few of these operations. */
+#if defined(__GNUC__)
+    #define pooling_load(at) __atomic_load_n(at, __ATOMIC_SEQ_CST)
+    #define pooling_store(at, value) __atomic_store_n(at, value, __ATOMIC_SEQ_CST)
+    #define pooling_add(at, value) __atomic_add_fetch(at, value, __ATOMIC_SEQ_CST)
+    #define pooling_swap(at, value) __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST)
+    #define pooling_replace(at, old, value) \
+        __atomic_compare_exchange_n(at, old, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
+#else
+    /* No other thread is ever started. */
+    #define pooling_load(at) (*(at))
+    #define pooling_add(at, value) (*(at) += (value))
+    #define pooling_store(at, value) (*(at) = (value))
+    #define pooling_replace(at, old, value) (*(at) == *(old) ? (*(at) = (value), 1) : (*(old) = *(at), 0))
+#endif
+
+#if defined(__GNUC__) && (defined(__unix__) || defined(__APPLE__))
+    #define POOLING_TEAM 1
+    #include <errno.h>
+    #include <pthread.h>
+    #include <signal.h>
+    #include <time.h>
+    #include <unistd.h>
+    #if defined(__linux__)
+        #include <sched.h>
+    #endif
+#else
+    #define POOLING_TEAM 0
+    #include <time.h>
+#endif
+
+#if defined(__GNUC__) && defined(__x86_64__)
+    #define pooling_pause() __builtin_ia32_pause()
+#elif defined(__GNUC__) && defined(__aarch64__)
+    #define pooling_pause() __asm__ __volatile__("yield")
+#else
+    #define pooling_pause() ((void) 0)
+#endif
+
+/* Where a stress test lets a thread lose its processor. */
+#ifndef POOLING_LINGER
+    #define POOLING_LINGER(where) ((void) 0)
+#endif
+
+#define POOLING_MOST_THREADS 1024
+/* Turns of a waiting thread's loop before it sleeps: about as long as waking it would take. */
+#define POOLING_SPINS 2000
+/* Parts for each thread: the last ones even out what one thread did faster than another. */
+#define POOLING_PARTS_EACH 4
+/* Steps of work, each of a nanosecond to some tens, after which a thread looks whether it shall go on. */
+#define POOLING_STEPS (1 << 20)
+/* Milliseconds of a job after which its owner looks at signals, and from one look to the next. */
+#define POOLING_LOOK_MS 50
+
+/* Do tasks begin to end of a job; the scratch memory is this thread's own. Returns -1, or the position of the first
+   element at fault. */
+typedef ptrdiff_t (*pooling_work_t)(const void *job, char *scratch, ptrdiff_t begin, ptrdiff_t end);
+
+/* Looks at what the program wants, out of the default floating-point mode; returns whether to stop. */
+typedef int (*pooling_look_t)(void *context);
+
+typedef struct {
+    pooling_work_t work;
+    const void *job;
+    /* The memory of all seats, `stride` bytes each; the owner has the first. */
+    char *memory;
+    ptrdiff_t stride, tasks, threads, parts;
+    /* Tasks that work is called for in one go, and steps of a task; 0 steps where work asks `pooling_stops` itself. */
+    ptrdiff_t together, steps;
+    pooling_look_t look;
+    void *context;
+    pooling_mode_t mode;
+    int64_t next_look;
+    ptrdiff_t process;
+    int orphaned;
+    /* Shared: parts claimed, the first element at fault, and whether to stop. */
+    ptrdiff_t claimed;
+    ptrdiff_t fault;
+    ptrdiff_t stopped;
+} pooling_run_t;
+
+/* Stands before the scratch memory of a seat. */
+typedef struct {
+    pooling_run_t *run;
+    ptrdiff_t steps;
+    char apart[64 - sizeof(void *) - sizeof(ptrdiff_t)];
+} pooling_seat_t;
+
+static int64_t pooling_milliseconds(void) {
+#if POOLING_TEAM
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+#else
+    return (int64_t) clock() * 1000 / CLOCKS_PER_SEC;
+#endif
+}
+
+#if POOLING_TEAM
+    #define pooling_process() ((ptrdiff_t) getpid())
+#else
+    #define pooling_process() ((ptrdiff_t) 1)
+#endif
+
+/* Let the program act, as the owner of a job, where the last look is long ago. What it does may be anything: fork, or
+   another call, which finds the team taken. */
+static void pooling_look_about(pooling_run_t *run) {
+    int64_t now = pooling_milliseconds();
+    int stop;
+    if (run->look == NULL || pooling_load(&run->stopped)) return;
+    if (run->next_look == 0) run->next_look = now + POOLING_LOOK_MS;
+    if (now < run->next_look) return;
+    pooling_leave_default_mode(run->mode);
+    stop = run->look(run->context);
+    run->mode = pooling_enter_default_mode();
+    run->next_look = pooling_milliseconds() + POOLING_LOOK_MS;
+    if (run->process && run->process != pooling_process()) {
+        /* The program forked, and this is the child: nobody else is at work here. */
+        run->orphaned = 1;
+    }
+    if (stop || run->orphaned) pooling_store(&run->stopped, stop ? 2 : 1);
+}
+
+static int pooling_stops_here(pooling_seat_t *seat) {
+    int stops;
+    if ((char *) seat == seat->run->memory) pooling_look_about(seat->run);
+    stops = pooling_load(&seat->run->stopped) != 0;
+    /* Whoever asks again hears it again at once. */
+    seat->steps = stops ? 0 : POOLING_STEPS;
+    return stops;
+}
+
+/* Tell whether work shall stop, from inside it: after so many steps, of a nanosecond or more, as were done since it
+   asked last. Work that stops may leave its results unfinished and return whatever it likes. */
+static inline int pooling_stops(char *scratch, ptrdiff_t steps) {
+    pooling_seat_t *seat = (pooling_seat_t *) scratch - 1;
+    seat->steps -= steps;
+    return seat->steps < 0 && pooling_stops_here(seat);
+}
+
+static char *pooling_seated(pooling_run_t *run, ptrdiff_t number) {
+    pooling_seat_t *seat = (pooling_seat_t *) (run->memory + number * run->stride);
+    seat->run = run;
+    seat->steps = POOLING_STEPS;
+    return (char *) (seat + 1);
+}
+
+/* Do tasks begin to end, as far as nobody stops it. */
+static void pooling_do_tasks(pooling_run_t *run, char *scratch, ptrdiff_t begin, ptrdiff_t end) {
+    ptrdiff_t next, fault, first;
+    for (; begin < end; begin = next) {
+        next = end - begin > run->together ? begin + run->together : end;
+        fault = run->work(run->job, scratch, begin, next);
+        first = pooling_load(&run->fault);
+        while (fault >= 0 && !(0 <= first && first <= fault) && !pooling_replace(&run->fault, &first, fault));
+        if (pooling_stops(scratch, (next - begin) * run->steps)) return;
+    }
+}
+
+/* Claim parts of the job and do them until none is left. */
+static void pooling_do_parts(pooling_run_t *run, ptrdiff_t seat) {
+    char *scratch = pooling_seated(run, seat);
+    ptrdiff_t part;
+    while (!pooling_load(&run->stopped)) {
+        part = pooling_add(&run->claimed, 1) - 1;
+        if (part >= run->parts) return;
+        pooling_do_tasks(run, scratch, run->tasks * part / run->parts, run->tasks * (part + 1) / run->parts);
+    }
+}
+
+#if POOLING_TEAM
+
+/* The gate. A turn has 38 bits: they come again after as many jobs as take a month. */
+#define POOLING_INSIDE ((uint64_t) 1)
+#define POOLING_FREE ((uint64_t) 1 << 12)
+#define POOLING_AWAITED ((uint64_t) 1 << 24)
+#define POOLING_TURN ((uint64_t) 1 << 26)
+#define pooling_inside_of(gate) ((gate) & (POOLING_FREE - 1))
+#define pooling_free_of(gate) ((gate) / POOLING_FREE & 4095)
+#define pooling_turn_of(gate) ((gate) / POOLING_TURN)
+
+typedef struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t rings;
+    int rung;
+} pooling_bell_t;
+
+#define POOLING_BELL {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+static const pooling_bell_t pooling_new_bell = POOLING_BELL;
+
+static void pooling_ring(pooling_bell_t *bell) {
+    pthread_mutex_lock(&bell->mutex);
+    bell->rung = 1;
+    pthread_mutex_unlock(&bell->mutex);
+    pthread_cond_signal(&bell->rings);
+}
+
+/* Wait until the bell rings, at most so many milliseconds unless 0; return whether it did. */
+static int pooling_hear(pooling_bell_t *bell, long milliseconds) {
+    struct timespec until;
+    int rung, late = 0;
+    if (milliseconds) {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += milliseconds * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+    }
+    pthread_mutex_lock(&bell->mutex);
+    while (!bell->rung && !late)
+        late = milliseconds ? pthread_cond_timedwait(&bell->rings, &bell->mutex, &until) == ETIMEDOUT
+                            : (pthread_cond_wait(&bell->rings, &bell->mutex), 0);
+    rung = bell->rung;
+    bell->rung = 0;
+    pthread_mutex_unlock(&bell->mutex);
+    return rung;
+}
+
+typedef struct {
+    pooling_bell_t bell;
+    pthread_t thread;
+    ptrdiff_t asleep;
+    ptrdiff_t leaves;
+    /* The processor on which it went to sleep, or -1. */
+    ptrdiff_t processor;
+    /* Workers do not share a cache line. */
+    char apart[64];
+} pooling_worker_t;
+
+static struct {
+    ptrdiff_t taken;
+    /* 1 more than the workers that may stay, or 0 where nobody asked for less. */
+    ptrdiff_t wanted;
+    /* The process in which the workers live: a forked child has this memory, and none of them. */
+    ptrdiff_t home;
+    ptrdiff_t workers;
+    pooling_run_t *run;
+    pooling_bell_t all_left;
+#if defined(__linux__)
+    /* Where the workers may run, if `placed`: where the last caller may. */
+    int placed;
+    cpu_set_t processors;
+#endif
+    char apart[64];
+    uint64_t gate;
+    char apart_too[64];
+    pooling_worker_t worker[POOLING_MOST_THREADS - 1];
+} pooling_team = {.all_left = POOLING_BELL};
+
+/* --- workers --- */
+
+static int pooling_processor(void) {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/* Wait for another turn than the last one seen, after a while asleep; return it. */
+static uint64_t pooling_await_turn(pooling_worker_t *worker, uint64_t seen) {
+    ptrdiff_t spins = 0;
+    uint64_t turn;
+    while ((turn = pooling_turn_of(pooling_load(&pooling_team.gate))) == seen) {
+        if (++spins < POOLING_SPINS) {
+            pooling_pause();
+            continue;
+        }
+        spins = 0;
+        pooling_store(&worker->processor, (ptrdiff_t) pooling_processor());
+        pooling_store(&worker->asleep, 1);
+        POOLING_LINGER(1);
+        if (pooling_turn_of(pooling_load(&pooling_team.gate)) == seen || !pooling_swap(&worker->asleep, 0))
+            pooling_hear(&worker->bell, 0);
+    }
+    return turn;
+}
+
+/* Take part in the job, if it has a free seat. */
+static void pooling_enter(void) {
+    uint64_t gate = pooling_load(&pooling_team.gate);
+    while (pooling_free_of(gate)) {
+        POOLING_LINGER(0);
+        if (!pooling_replace(&pooling_team.gate, &gate, gate - POOLING_FREE + POOLING_INSIDE)) continue;
+        pooling_do_parts(pooling_team.run, (ptrdiff_t) pooling_free_of(gate));
+        POOLING_LINGER(2);
+        gate = pooling_add(&pooling_team.gate, -POOLING_INSIDE);
+        if (gate & POOLING_AWAITED && !pooling_inside_of(gate)) pooling_ring(&pooling_team.all_left);
+        return;
+    }
+}
+
+static void *pooling_serve(void *argument) {
+    pooling_worker_t *worker = (pooling_worker_t *) argument;
+    uint64_t seen = 0;
+    pooling_enter_default_mode();
+    for (;;) {
+        seen = pooling_await_turn(worker, seen);
+        if (pooling_load(&worker->leaves)) return NULL;
+        pooling_enter();
+    }
+}
+
+/* --- the owner --- */
+
+/* Start workers until there are so many; fewer, where the system has no more. */
+static void pooling_hire(ptrdiff_t workers) {
+    pooling_worker_t *worker;
+    sigset_t ours, before;
+    if (pooling_team.workers >= workers) return;
+    /* Signals are for the program's own threads: a worker would take those that they block, and wait for. Faults go to
+       the thread at fault alone, and must reach a handler. */
+    sigfillset(&ours);
+    sigdelset(&ours, SIGSEGV);
+    sigdelset(&ours, SIGBUS);
+    sigdelset(&ours, SIGFPE);
+    sigdelset(&ours, SIGILL);
+    pthread_sigmask(SIG_SETMASK, &ours, &before);
+    while (pooling_team.workers < workers) {
+        worker = &pooling_team.worker[pooling_team.workers];
+        worker->bell = pooling_new_bell;
+        worker->asleep = 0;
+        worker->leaves = 0;
+        if (pthread_create(&worker->thread, NULL, pooling_serve, worker)) break;
+        pooling_add(&pooling_team.workers, 1);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void pooling_place(pooling_worker_t *worker, int here) {
+#if defined(__linux__)
+    cpu_set_t processors = pooling_team.processors;
+    if (here >= 0) CPU_CLR(here, &processors);
+    pthread_setaffinity_np(worker->thread, sizeof processors, &processors);
+#endif
+}
+
+/* Have the workers, hired by whomever, run where the caller of this job may, as threads of its own would. */
+static void pooling_place_all(void) {
+#if defined(__linux__)
+    cpu_set_t processors;
+    ptrdiff_t i;
+    if (sched_getaffinity(0, sizeof processors, &processors)) {
+        pooling_team.placed = 0;
+        return;
+    }
+    if (pooling_team.placed && CPU_EQUAL(&processors, &pooling_team.processors)) return;
+    pooling_team.processors = processors;
+    pooling_team.placed = 1;
+    for (i = 0; i < pooling_team.workers; i++) pooling_place(&pooling_team.worker[i], -1);
+#endif
+}
+
+static void pooling_wake(pooling_worker_t *worker) {
+    int here = -1;
+    if (!pooling_load(&worker->asleep) || !pooling_swap(&worker->asleep, 0)) return;
+#if defined(__linux__)
+    /* Linux may leave a thread on the processor where it slept though its waker runs there now and another one is idle:
+       on a virtual machine idle processors look as if they were taken. The two would take turns, never share. So that
+       processor is forbidden for the moment of waking. */
+    here = pooling_processor();
+    if (!pooling_team.placed || here != pooling_load(&worker->processor) || here < 0 || here >= CPU_SETSIZE ||
+        !CPU_ISSET(here, &pooling_team.processors) || CPU_COUNT(&pooling_team.processors) == 1)
+        here = -1;
+#endif
+    if (here >= 0) pooling_place(worker, here);
+    pooling_ring(&worker->bell);
+    if (here >= 0) pooling_place(worker, -1);
+}
+
+/* End workers until there are no more than so many; no job is open. */
+static void pooling_dismiss(ptrdiff_t workers) {
+    ptrdiff_t i;
+    if (pooling_team.workers <= workers) return;
+    for (i = workers; i < pooling_team.workers; i++) pooling_store(&pooling_team.worker[i].leaves, 1);
+    pooling_store(
+        &pooling_team.gate, (pooling_turn_of(pooling_load(&pooling_team.gate)) + 1) * POOLING_TURN);
+    for (i = workers; i < pooling_team.workers; i++) pooling_wake(&pooling_team.worker[i]);
+    for (i = workers; i < pooling_team.workers; i++) pthread_join(pooling_team.worker[i].thread, NULL);
+    pooling_store(&pooling_team.workers, workers);
+}
+
+/* Forget the workers of another process, of which this one has a copy. */
+static void pooling_forget(void) {
+    pooling_store(&pooling_team.workers, 0);
+    pooling_team.all_left = pooling_new_bell;
+    pooling_store(
+        &pooling_team.gate, (pooling_turn_of(pooling_load(&pooling_team.gate)) + 1) * POOLING_TURN);
+#if defined(__linux__)
+    pooling_team.placed = 0;
+#endif
+    pooling_store(&pooling_team.home, pooling_process());
+}
+
+/* Become the owner of the team, unless another thread of this process is. */
+static int pooling_take(void) {
+    ptrdiff_t process = pooling_process();
+    ptrdiff_t taken = pooling_load(&pooling_team.taken);
+    /* What is neither free nor ours was taken in the process that this one was forked from. */
+    if (taken == process || !pooling_replace(&pooling_team.taken, &taken, process)) return 0;
+    if (pooling_team.home != process) pooling_forget();
+    return 1;
+}
+
+static void pooling_give_back(void) {
+    ptrdiff_t wanted;
+    for (;;) {
+        pooling_store(&pooling_team.taken, 0);
+        POOLING_LINGER(3);
+        /* Whoever asks while the team is taken leaves it to the owner, who may have looked before. */
+        if (!pooling_load(&pooling_team.wanted) || !pooling_take()) return;
+        wanted = pooling_swap(&pooling_team.wanted, 0);
+        if (wanted) pooling_dismiss(wanted - 1);
+    }
+}
+
+/* Do a job as the owner of the team. */
+static void pooling_do_together(pooling_run_t *run) {
+    ptrdiff_t seats = run->threads - 1;
+    ptrdiff_t i, spins = 0;
+    uint64_t gate;
+    run->process = pooling_team.home;
+    pooling_place_all();
+    pooling_hire(seats);
+    pooling_team.run = run;
+    gate = pooling_turn_of(pooling_load(&pooling_team.gate)) + 1;
+    pooling_store(&pooling_team.gate, gate * POOLING_TURN + (uint64_t) seats * POOLING_FREE);
+    for (i = 0; i < seats && i < pooling_team.workers; i++) pooling_wake(&pooling_team.worker[i]);
+    pooling_do_parts(run, 0);
+    POOLING_LINGER(4);
+    /* From here on nobody enters. */
+    gate = pooling_load(&pooling_team.gate);
+    while (!pooling_replace(&pooling_team.gate, &gate, gate - pooling_free_of(gate) * POOLING_FREE));
+    gate = pooling_load(&pooling_team.gate);
+    while (pooling_inside_of(gate) && !run->orphaned) {
+        if (++spins < POOLING_SPINS) {
+            pooling_pause();
+            gate = pooling_load(&pooling_team.gate);
+        } else if (pooling_replace(&pooling_team.gate, &gate, gate | POOLING_AWAITED)) {
+            while (!pooling_hear(&pooling_team.all_left, POOLING_LOOK_MS)) {
+                pooling_look_about(run);
+                if (run->orphaned) break;
+            }
+            gate = 0;
+        }
+    }
+    if (run->orphaned) pooling_forget();
+}
+
+/* Let no more workers than so many stay: at once, or when the job of another thread is done. */
+static void pooling_keep_workers(ptrdiff_t workers) {
+    pooling_store(&pooling_team.wanted, workers + 1);
+    if (pooling_take()) pooling_give_back();
+}
+
+static ptrdiff_t pooling_count_workers(void) {
+    return pooling_load(&pooling_team.home) == pooling_process() ? pooling_load(&pooling_team.workers) : 0;
+}
+
+#else
+
+#define pooling_take() 0
+#define pooling_give_back() ((void) 0)
+#define pooling_do_together(run) ((void) (run))
+#define pooling_keep_workers(workers) ((void) (workers))
+#define pooling_count_workers() 0
+
+#endif
+
+/* Bytes of a seat whose thread works in so many. */
+static inline ptrdiff_t pooling_stride(ptrdiff_t nbytes) {
+    return (ptrdiff_t) sizeof(pooling_seat_t) + ((nbytes > 1 ? nbytes : 1) + 63) / 64 * 64;
+}
+
+/* Do all tasks of a job, on at most as many threads as its memory has seats for. A thread that finds the team at work
+   for another does its job alone. A task takes so many steps, or asks `pooling_stops` itself. Returns -1, or the first
+   position at fault, or -2 where `look` said to stop. */
+static ptrdiff_t pooling_share(
+    pooling_work_t work, const void *job, ptrdiff_t tasks, ptrdiff_t steps, char *memory, ptrdiff_t nbytes,
+    ptrdiff_t threads, pooling_look_t look, void *context
+) {
+    pooling_run_t run;
+    run.work = work;
+    run.job = job;
+    run.memory = memory;
+    run.stride = pooling_stride(nbytes);
+    run.tasks = tasks;
+    run.threads = threads;
+    run.parts = tasks < threads * POOLING_PARTS_EACH ? tasks : threads * POOLING_PARTS_EACH;
+    run.steps = steps;
+    run.together = steps <= 0 ? tasks : steps < POOLING_STEPS ? POOLING_STEPS / steps : 1;
+    run.look = look;
+    run.context = context;
+    run.next_look = 0;
+    run.process = 0;
+    run.orphaned = 0;
+    run.claimed = 0;
+    run.fault = -1;
+    run.stopped = 0;
+    run.mode = pooling_enter_default_mode();
+    if (threads > 1 && pooling_take()) {
+        pooling_do_together(&run);
+        pooling_give_back();
+        if (run.orphaned && run.stopped != 2) {
+            /* The workers stayed with the parent, and with them the parts that they had claimed. */
+            run.process = 0;
+            run.orphaned = 0;
+            run.stopped = 0;
+            run.fault = -1;
+            pooling_do_tasks(&run, pooling_seated(&run, 0), 0, tasks);
+        }
+    } else if (tasks) {
+        pooling_do_tasks(&run, pooling_seated(&run, 0), 0, tasks);
+    }
+    pooling_leave_default_mode(run.mode);
+    return run.stopped ? -2 : run.fault;
+}
+
+#endif

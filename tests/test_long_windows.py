@@ -1,0 +1,183 @@
+"""Maxima and minima with indices of long windows, and their gradients: whatever the kernel, the first winner wins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import pooling
+from pooling import reference
+from pooling.calls import Windows, resolve
+from pooling.dispatch import kernels
+from tests.conftest import (
+    FLOATS,
+    INTEGERS,
+    LAYOUTS,
+    PATHS,
+    Array,
+    assert_same,
+    assert_same_bytes,
+    channels_last,
+    dtype_of,
+    random_array,
+)
+
+LONG = "long windows"
+LARGEST = {1: 90, 2: 14, 3: 7}
+"""Largest kernel_size that is drawn, by dimensions: the reference takes a step for each tap."""
+
+
+def method(function: str, x: Array, windows: dict[str, Any], layout: str = "channels_first") -> str:
+    """Name the method by which a call finds its winners."""
+    dimensions = int(function[-2])
+    call = resolve(function[:-2], function, dimensions, x, Windows(**windows), layout)
+    name: str
+    name, _ = kernels.method_of_indices(call.index_plan, call.reducer, call.kind)
+    return name
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path.startswith(("long_windows", "strips"))])
+def test_geometries_named_after_long_windows_take_their_path(path: str) -> None:
+    geometry = PATHS[path]
+    x = random_array(geometry.shape, np.float32)
+    assert method(geometry.function("max_pool"), x, geometry.windows) == LONG
+    assert method(geometry.function("max_pool"), channels_last(x), geometry.windows, "channels_last") == LONG
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 5])
+def test_short_windows_do_not(kernel_size: int, dtype: str) -> None:
+    x = np.zeros((1, 2, 96, 96), dtype)
+    assert method("max_pool2d", x, {"kernel_size": kernel_size, "stride": 1}) != LONG
+
+
+@pytest.mark.parametrize("kernel_size", [15, 63, 255])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_long_ones_do_whatever_their_step(kernel_size: int, stride: int, dilation: int) -> None:
+    x = np.zeros((1, 1, 1024, 1024), np.float32)
+    windows = {"kernel_size": kernel_size, "stride": stride, "dilation": dilation}
+    assert method("max_pool2d", x, windows) == LONG
+    assert method("max_pool2d", np.zeros((1, 1024, 1024, 3), np.float32), windows, "channels_last") == LONG
+
+
+@pytest.mark.parametrize("kernel_size", [64, 480, 4800, 48_000])
+def test_long_rows_do(kernel_size: int) -> None:
+    assert method("max_pool1d", np.zeros((1, 1, 480_000), np.uint8), {"kernel_size": kernel_size, "stride": 1}) == LONG
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> tuple[str, Array, dict[str, Any]]:
+    """Draw calls with long windows, over arrays of few distinct values."""
+    dimensions = draw(st.integers(1, 3))
+    sizes, kernel, stride, dilation, padding = [], [], [], [], []
+    for _ in range(dimensions):
+        taps = draw(st.integers(1, LARGEST[dimensions]))
+        apart = draw(st.sampled_from([1, 1, 1, 2, 3]))
+        span = (taps - 1) * apart + 1
+        kernel.append(taps)
+        dilation.append(apart)
+        stride.append(draw(st.sampled_from([1, 1, 1, 2])))
+        padding.append((draw(st.integers(0, span)), draw(st.integers(0, span))))
+        sizes.append(draw(st.integers(1, 2 * LARGEST[dimensions])))
+    windows = {
+        "kernel_size": tuple(kernel),
+        "stride": tuple(stride),
+        "dilation": tuple(dilation),
+        "padding": tuple(padding),
+        "ceil_mode": draw(st.booleans()),
+    }
+    layout = draw(st.sampled_from(LAYOUTS))
+    dtype = dtype_of(draw(st.sampled_from((*FLOATS, *INTEGERS, "bool"))))
+    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 3)), *sizes)
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    x = random.integers(0, draw(st.sampled_from([1, 2, 3, 100])), shape, endpoint=True).astype(dtype)
+    if dtype.name in FLOATS:
+        x = np.where(random.random(shape) < 0.5, x, -x).astype(dtype)
+        for value in (np.nan, np.inf, -np.inf):
+            x[random.random(shape) < draw(st.sampled_from([0, 0, 0.02, 0.9]))] = value
+    function = f"{draw(st.sampled_from(['max_pool', 'min_pool']))}{dimensions}d"
+    if layout == "channels_last":
+        x = channels_last(x)
+    keywords = {**windows, "layout": layout}
+    if dtype.name in FLOATS:
+        keywords["nan"] = draw(st.sampled_from(["propagate", "ignore"]))
+    try:
+        found = method(function, x, windows, layout)
+    except ValueError:
+        found = ""  # no window fits
+    assume(found == LONG)
+    return function, x, keywords
+
+
+@given(calls())
+def test_against_the_reference(call: tuple[str, Array, dict[str, Any]]) -> None:
+    function, x, keywords = call
+    expected, found = getattr(reference, function)(x, **keywords, return_indices=True)
+    values, indices = getattr(pooling, function)(x, **keywords, return_indices=True)
+    np.testing.assert_array_equal(indices, found)
+    assert_same(values, expected)
+    assert_same(getattr(pooling, function)(x, **keywords), values)
+
+
+@given(calls())
+def test_the_gradient_goes_to_the_winners_in_the_order_of_the_outputs(call: tuple[str, Array, dict[str, Any]]) -> None:
+    function, x, keywords = call
+    if x.dtype.name not in FLOATS:
+        x = x.astype(np.float32)
+    values, indices = getattr(pooling, function)(x, **keywords, return_indices=True)
+    grad = random_array(values.shape, x.dtype)
+    backward = getattr(pooling, f"{function}_backward")
+    assert_same_bytes(backward(grad, x, **keywords), backward(grad, x, **keywords, indices=indices))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+@pytest.mark.usefixtures("always_parallel")
+def test_tiles_and_strips_by_any_number_of_threads(dtype: str, layout: str) -> None:
+    """Planes of several tiles each way; against the method for short windows, one plane of rows at a time."""
+    shape, kernel = (2, 3, 300, 340), (40, 33)
+    x = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+    lay = np.copy if layout == "channels_first" else channels_last
+    with pooling.threads(1):
+        values, indices = pooling.max_pool2d(lay(x), kernel, 1, layout=layout, return_indices=True)
+    # The first winner of each row of a window, and the first of these.
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, (2, 3))[:, :, ::13, ::17]
+    flat = windows.reshape(*windows.shape[:4], -1)
+    first = flat.argmax(-1)
+    rows, columns = np.indices(windows.shape[2:4])
+    place = (13 * rows + first // kernel[1]) * shape[3] + 17 * columns + first % kernel[1]
+    back = (lambda a: a) if layout == "channels_first" else (lambda a: np.moveaxis(a, -1, 1))
+    np.testing.assert_array_equal(back(indices)[:, :, ::13, ::17], place)
+    np.testing.assert_array_equal(back(values)[:, :, ::13, ::17], flat.max(-1))
+    gradient = None
+    for count in (1, 2, 3, 7):
+        with pooling.threads(count):
+            again = pooling.max_pool2d(lay(x), kernel, 1, layout=layout, return_indices=True)
+            assert_same_bytes(again[0], values)
+            assert_same_bytes(again[1], indices)
+            if dtype != "uint8":
+                grad = random_array(values.shape, dtype)
+                result = pooling.max_pool2d_backward(grad, lay(x), kernel, 1, layout=layout)
+                gradient = result if gradient is None else gradient
+                assert_same_bytes(result, gradient)
+    if gradient is not None:
+        assert_same_bytes(
+            gradient, pooling.max_pool2d_backward(grad, lay(x), kernel, 1, layout=layout, indices=indices)
+        )
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.nan])
+def test_padding_never_wins_over_elements_as_good(value: float) -> None:
+    """The identity stands where rows have no cells; a window of nothing else has the first element as its winner."""
+    x = np.full((1, 1, 700), value, np.float32)
+    values, indices = pooling.max_pool1d(x, 90, 1, 45, return_indices=True)
+    np.testing.assert_array_equal(values, value)
+    np.testing.assert_array_equal(indices[0, 0], np.maximum(np.arange(701) - 45, 0))
+    values, indices = pooling.max_pool1d(x, 90, 1, 45, nan="ignore", return_indices=True)
+    np.testing.assert_array_equal(values, value)
+    np.testing.assert_array_equal(indices[0, 0], np.maximum(np.arange(701) - 45, 0))

@@ -1,0 +1,438 @@
+"""What calls leave to the program around them: its signals, processors, floating-point mode and threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import pooling
+from pooling.dispatch import kernels
+from pooling.workers import cpu_quota
+
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+THREADS = pytest.mark.skipif(not kernels.THREADING, reason="needs threads")
+SIGNALS = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
+
+# --- workers ----------------------------------------------------------------------------------------------------------
+
+
+@LINUX
+@THREADS
+def test_workers_leave_signals_to_the_threads_of_the_program(run_python: Callable[..., str]) -> None:
+    code = """
+import os, signal
+import numpy as np
+import pooling
+with pooling.threads(4):
+    pooling.max_pool2d(np.zeros((2, 64, 224, 224), "f4"), 3, 2, 1)
+faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}  # those of the very thread
+ours = signal.valid_signals() - faults - {signal.SIGKILL, signal.SIGSTOP}
+before = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+assert not before  # the caller's own mask is as it was
+for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGRTMIN + 3):
+    os.kill(os.getpid(), number)
+    assert signal.sigwait({number}) == number
+print(pooling.dispatch.kernels.count_workers())
+"""
+    assert run_python("-c", code, OPENBLAS_NUM_THREADS="1") == "3\n"
+
+
+AFFINITY = """
+import os, threading, time
+import numpy as np
+import pooling
+x = np.random.default_rng(0).random((2, 64, 224, 224)).astype("f4")
+everywhere = os.sched_getaffinity(0)
+before = set(os.listdir("/proc/self/task"))
+
+def call(times=5):
+    with pooling.threads(3):
+        for _ in range(times):
+            time.sleep(0.002)
+            pooling.max_pool2d(x, 3, 2, 1)
+
+def masks():
+    return [os.sched_getaffinity(int(task)) for task in set(os.listdir("/proc/self/task")) - before]
+
+def all_may_run_on(processors):
+    return len(masks()) == 2 and all(mask == processors for mask in masks())
+"""
+
+
+@LINUX
+@THREADS
+def test_workers_run_where_their_caller_may(run_python: Callable[..., str]) -> None:
+    code = (
+        AFFINITY
+        + """
+first = {min(everywhere)}
+os.sched_setaffinity(0, first)
+call()
+assert all_may_run_on(first), masks()  # as threads of its own would
+os.sched_setaffinity(0, everywhere)
+call(20)
+assert all_may_run_on(everywhere), masks()
+for processor in sorted(everywhere) * 3:
+    os.sched_setaffinity(0, {processor})
+    call(1)
+    assert all_may_run_on({processor}), masks()
+    os.sched_setaffinity(0, everywhere)
+    call(1)
+    assert all_may_run_on(everywhere), masks()
+# The whole process is moved, as by `taskset -ap`.
+for task in os.listdir("/proc/self/task"):
+    os.sched_setaffinity(int(task), first)
+call()
+assert all_may_run_on(first), masks()
+for task in os.listdir("/proc/self/task"):
+    os.sched_setaffinity(int(task), everywhere)
+call()
+assert all_may_run_on(everywhere), masks()
+print("right")
+"""
+    )
+    assert run_python("-c", code, OPENBLAS_NUM_THREADS="1") == "right\n"
+
+
+@LINUX
+@THREADS
+def test_callers_that_may_run_on_different_processors_take_turns(run_python: Callable[..., str]) -> None:
+    code = (
+        AFFINITY
+        + """
+turn = threading.Semaphore(0), threading.Semaphore(0)
+seen = []
+
+def pinned():
+    before.add(str(threading.get_native_id()))
+    os.sched_setaffinity(0, {max(everywhere)})
+    for _ in range(5):
+        turn[0].acquire()
+        call(1)
+        seen.append(all_may_run_on({max(everywhere)}))
+        turn[1].release()
+
+other = threading.Thread(target=pinned)
+other.start()
+for _ in range(5):
+    turn[0].release()
+    turn[1].acquire()
+    call(1)
+    seen.append(all_may_run_on(everywhere))
+other.join()
+print(seen == [True] * 10)
+"""
+    )
+    assert run_python("-c", code, OPENBLAS_NUM_THREADS="1") == "True\n"
+
+
+@THREADS
+def test_workers_end_when_the_number_of_threads_is_lowered(run_python: Callable[..., str]) -> None:
+    code = """
+import numpy as np
+import pooling
+from pooling.dispatch import kernels
+x = np.zeros((8, 64, 112, 112), np.float32)
+counts = []
+for number in (8, 4, 1, 2):
+    pooling.set_num_threads(number)
+    counts.append(kernels.count_workers())
+    pooling.max_pool2d(x, 3, 2, 1)
+    counts.append(kernels.count_workers())
+print(counts)
+"""
+    assert run_python("-c", code) == "[0, 7, 3, 3, 0, 0, 0, 1]\n"
+
+
+# --- the floating-point mode ------------------------------------------------------------------------------------------
+
+MODES = {
+    # Control bits of MXCSR, which glibc keeps at byte 28 of a fenv_t.
+    "flush to zero": 0x8040,
+    "round down": 0x2000,
+    "round up": 0x4000,
+    "round to zero": 0x6000,
+}
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64") or sys.platform != "linux", reason="knows glibc on x86"
+)
+@pytest.mark.parametrize("level", pooling.dispatch.available_levels())
+@pytest.mark.parametrize("mode", MODES)
+def test_bits_do_not_depend_on_the_floating_point_mode_of_the_caller(
+    run_python: Callable[..., str], mode: str, level: str
+) -> None:
+    code = """
+import ctypes, sys
+import numpy as np
+import pooling
+libm = ctypes.CDLL("libm.so.6")
+
+def set_mode(bits):
+    state = (ctypes.c_uint32 * 8)()
+    libm.fegetenv(state)
+    state[7] = state[7] & ~0xe040 | bits
+    libm.fesetenv(state)
+
+def mode():
+    state = (ctypes.c_uint32 * 8)()
+    libm.fegetenv(state)
+    return state[7] & 0xe040
+
+rng = np.random.default_rng(0)
+arrays = {
+    "float32": (rng.random((4, 16, 56, 56)) * 1e-39).astype("f4"),
+    "float64": rng.random((2, 16, 56, 56)) * 1e-310,
+    "float16": (rng.random((4, 16, 56, 56)) * 6e-5).astype("f2"),
+    "larger": rng.random((4, 16, 56, 56)).astype("f4"),
+    "integers": rng.integers(-9, 9, (4, 16, 56, 56), np.int16),
+}
+rois = (np.arange(40).reshape(10, 4) % 23 * [1.7, 1.3, 2.1, 2.3]).astype("f4")
+
+def everything():
+    for name, x in arrays.items():
+        grad = np.ascontiguousarray(x[:, :, ::2, ::2])
+        yield name, "max", pooling.max_pool2d(x, 3, 2, 1)
+        if name == "integers":
+            yield name, "avg", pooling.avg_pool2d(x, 3, 2, 1, rounding="half_up")
+            continue
+        yield name, "avg", pooling.avg_pool2d(x, 3, 2, 1)
+        yield name, "avg, other divisors", pooling.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+        yield name, "adaptive", pooling.adaptive_avg_pool2d(x, 5)
+        yield name, "global", pooling.global_avg_pool(x)
+        yield name, "long", pooling.avg_pool2d(x, 33, 1, 16)
+        yield name, "gradient", pooling.avg_pool2d_backward(grad, x, 3, 2, 1)
+        yield name, "gradient", pooling.avg_pool2d_backward(grad, x, 3, 2, 1, count_include_pad=False)
+        yield name, "gradient", pooling.max_pool2d_backward(grad, x, 3, 2, 1)
+        yield name, "lp", pooling.lp_pool2d(x, 2, 3, 2, padding=1)
+        yield name, "lp", pooling.lp_pool2d_backward(grad, x, 2, 3, 2, padding=1)
+        yield name, "gem", pooling.gem_pool2d(x)
+        yield name, "gem gradient", pooling.gem_pool2d_backward(np.ones((len(x), 16, 1, 1), x.dtype), x)[0]
+        yield name, "blur", pooling.blur_pool2d(x, 3, 2)
+        yield name, "blur gradient", pooling.blur_pool2d_backward(grad, x, 3, 2)
+        yield name, "max blur", pooling.max_blur_pool2d(x, 2)
+        yield name, "align", pooling.roi_align(x, rois, np.arange(10) % 2, 5, sampling_ratio=2)
+        yield name, "fractional", pooling.fractional_max_pool2d(
+            x, 2, output_ratio=0.7, _random_samples=samples[:len(x)])
+
+samples = rng.random((4, 16, 2))
+expected = [array.tobytes() for *_, array in everything()]
+with pooling.threads(3):
+    pooling.avg_pool2d(arrays["float32"], 3)
+set_mode(int(sys.argv[1]))
+for count in (1, 2, 2, 3):
+    with pooling.threads(count):
+        for (name, operator, array), before in zip(everything(), expected):
+            assert array.tobytes() == before, (name, operator, count)
+            assert mode() == int(sys.argv[1]), (name, operator)
+# Workers that were hired by a thread in that mode.
+pooling.set_num_threads(1)
+with pooling.threads(2):
+    for (name, operator, array), before in zip(everything(), expected):
+        assert array.tobytes() == before, (name, operator, "hired")
+print("the same")
+"""
+    assert run_python("-c", code, str(MODES[mode]), POOLING_MAX_ISA=level) == "the same\n"
+
+
+# --- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+# Each takes x of (n, 4, 256, 256); n is made so large that the call takes a while.
+LONG_CALLS = {
+    "huge windows": "pooling.max_pool2d(x, 101, 1, 50, nan='ignore')",
+    "means": "pooling.avg_pool2d(x, 25, 1, 12)",
+    "channels last": "pooling.max_pool2d(x, 9, 1, 4, layout='channels_last')",
+    "indices": "pooling.max_pool2d(x, 25, 1, 12, return_indices=True)",
+    "gradient of a maximum": "pooling.max_pool2d_backward(x, x, 25, 1, 12)",
+    "gradient of a mean": "pooling.avg_pool2d_backward(x, x, 25, 1, 12)",
+    "lp": "pooling.lp_pool2d(x, 3.5, 3, 1, 1)",
+    "gradient of lp": "pooling.lp_pool2d_backward(x, x, 3.5, 3, 1, 1)",
+    "blur": "pooling.blur_pool2d(x, 7, 1)",
+    "gradient of blur": "pooling.blur_pool2d_backward(x, x, 7, 1)",
+    "fractional": "pooling.fractional_max_pool2d(x, 9, output_ratio=0.9, rng=0)",
+    "unpool": "pooling.max_unpool2d(*maxima, 2)",
+    "region": "pooling.max_roi_pool(x, regions, 3)",
+    "gradient of samples": "pooling.roi_align_backward(sampled, x, regions[:, 1:], regions[:, 0], 7)",
+}
+
+INTERRUPTED = """
+import signal, sys, time
+import numpy as np
+import pooling
+
+def arrays(n):
+    x = np.random.default_rng(0).random((n, 4, 256, 256)).astype("f4")
+    names = {"x": x, "pooling": pooling}
+    names["maxima"] = pooling.max_pool2d(x, 2, return_indices=True)
+    # One region in four is a map.
+    names["regions"] = np.tile(np.array([[0, 0, 0, 255, 255]], "f4"), (200 * n, 1))
+    names["sampled"] = np.ones((200 * n, 4, 7, 7), "f4")
+    return names
+
+call = compile(sys.argv[1], "call", "eval")
+n = 1
+while True:
+    names = arrays(n)
+    begin = time.perf_counter()
+    expected = eval(call, names)
+    lasted = time.perf_counter() - begin
+    if lasted > 0.6 or n > 300:
+        break
+    n *= 2 if lasted > 0.2 else 4
+
+class Stopped(Exception):
+    pass
+
+answered = 0
+def answer(*_):
+    # Signals that nobody looks at during the call are one when it is over.
+    global answered
+    answered += 1
+    small = np.arange(16.0).reshape(1, 1, 4, 4)
+    assert pooling.max_pool2d(small, 2).tolist() == [[[[5, 7], [13, 15]]]]
+    if answered == 3:
+        raise Stopped
+
+signal.signal(signal.SIGALRM, answer)
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+try:
+    eval(call, names)
+    print("never stopped: answered", answered, "signals in a call that takes", lasted, "s")
+except Stopped:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    again = eval(call, names)
+    if not isinstance(again, tuple):
+        again, expected = (again,), (expected,)
+    for one, other in zip(again, expected):
+        assert one.tobytes() == other.tobytes()
+    print("stopped")
+finally:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+@SIGNALS
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name", LONG_CALLS)
+def test_a_long_call_answers_signals_and_the_next_is_right(
+    run_python: Callable[..., str], name: str, count: int
+) -> None:
+    answer = run_python("-c", INTERRUPTED, LONG_CALLS[name], POOLING_NUM_THREADS=str(count), timeout=300)
+    assert answer == "stopped\n"
+
+
+@SIGNALS
+def test_ctrl_c_leaves_the_rest_of_a_result_unwritten(run_python: Callable[..., str]) -> None:
+    code = """
+import os, signal, threading
+import numpy as np
+import pooling
+x = np.zeros((64, 64, 256, 256), "u1")
+out = np.full((64, 64, 256, 256), 7, "u1")
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    while True:
+        out[:] = 7
+        pooling.max_pool2d(x, 201, 1, 100, out=out, return_indices=False)
+except KeyboardInterrupt:
+    pass
+print(pooling.max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2).tolist())
+"""
+    assert run_python("-c", code) == "[[[[5.0, 7.0], [13.0, 15.0]]]]\n"
+
+
+@SIGNALS
+@THREADS
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_handler_may_fork_during_a_call(run_python: Callable[..., str]) -> None:
+    """The child goes on with the call, and has none of the workers that do parts of it."""
+    code = """
+import os, signal, sys
+import numpy as np
+import pooling
+x = np.random.default_rng(0).random((8, 16, 256, 256)).astype("f4")
+expected = pooling.max_pool2d_backward(x, x, 9, 1, 4).tobytes()
+child = None
+def fork(*_):
+    global child
+    if child is None:
+        child = os.fork()
+signal.signal(signal.SIGALRM, fork)
+pooling.set_num_threads(2)
+while child is None:
+    signal.setitimer(signal.ITIMER_REAL, 0.08)
+    right = pooling.max_pool2d_backward(x, x, 9, 1, 4).tobytes() == expected
+if child == 0:
+    os._exit(0 if right else 1)
+print(right, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run_python("-c", code) == "True 0\n"
+
+
+# --- processors -------------------------------------------------------------------------------------------------------
+
+MOUNTS = {
+    "2": "30 23 0:26 {root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n",
+    "1": "31 23 0:27 {root} /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
+    "32 23 0:28 {root} /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "root", "group", "files", "expected"),
+    [
+        ("2", "/", "0::/", {"cpu.max": "200000 100000\n"}, 2),
+        ("2", "/", "0::/", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("2", "/", "0::/", {"cpu.max": "max 100000\n"}, None),
+        ("2", "/", "0::/", {}, None),
+        ("2", "/", "0::/", {"cpu.max": "nonsense"}, None),
+        ("2", "/", "0::/a/b", {"cpu.max": "max 100000", "a/cpu.max": "300000 100000", "a/b/cpu.max": "max 1"}, 3),
+        ("2", "/", "0::/a/b", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "50000 100000"}, 0.5),
+        ("2", "/docker/7", "0::/docker/7", {"cpu.max": "400000 100000"}, 4),
+        # The group as the host names it, where only the own one is mounted.
+        ("2", "/", "0::/../other", {"cpu.max": "400000 100000"}, 4),
+        ("1", "/", "4:cpu,cpuacct:/", {"cpu.cfs_quota_us": "250000\n", "cpu.cfs_period_us": "100000\n"}, 2.5),
+        ("1", "/", "4:cpu,cpuacct:/", {"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, None),
+        ("1", "/k", "4:cpu,cpuacct:/k/p", {"p/cpu.cfs_quota_us": "100000", "p/cpu.cfs_period_us": "100000"}, 1),
+        ("1", "/", "5:memory:/", {"cpu.cfs_quota_us": "100000", "cpu.cfs_period_us": "100000"}, None),
+    ],
+)
+def test_the_quota_of_a_container_is_read(
+    tmp_path: Path, version: str, root: str, group: str, files: dict[str, str], expected: float | None
+) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mountinfo").write_text(MOUNTS[version].format(root=root))
+    (tmp_path / "proc/self/cgroup").write_text(group + "\n")
+    folder = tmp_path / ("sys/fs/cgroup" if version == "2" else "sys/fs/cgroup/cpu,cpuacct")
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    assert cpu_quota(str(tmp_path)) == expected
+
+
+def test_without_control_groups_there_is_no_quota(tmp_path: Path) -> None:
+    assert cpu_quota(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(None, 64), (2, 2), (1.5, 2), (0.1, 1), (100, 64)])
+def test_no_more_threads_than_processors_or_their_time(
+    run_python: Callable[..., str], quota: float | None, expected: int
+) -> None:
+    code = f"""
+import importlib, os
+os.sched_getaffinity = lambda process: set(range(64))
+threads = importlib.import_module("pooling.workers")
+threads.cpu_quota = lambda: {quota}
+print(threads._initial())
+"""
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("needs affinity masks")
+    assert run_python("-c", code) == f"{expected}\n"
