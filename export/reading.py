@@ -295,9 +295,9 @@ def check_calls(function: str, model: onnx.ModelProto) -> None:
             nodes = sum(1 for _ in all_nodes(body.node)) + sum(sizes[each][0] for each in calls[name])
             sizes[name] = nodes, body.ByteSize() + sum(sizes[each][1] for each in calls[name])
     if len(sizes) < len(functions):
-        domain, name, _ = min(each for each in functions if each not in sizes)
+        domain, title, _ = min(each for each in functions if each not in sizes)
         raise ValueError(
-            f"{function}: the function {domain}::{name} of the model calls itself; ONNX knows no recursion"
+            f"{function}: the function {domain}::{title} of the model calls itself; ONNX knows no recursion"
         )
     nodes = content = 0
     for node in all_nodes(model.graph.node):

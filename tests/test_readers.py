@@ -121,8 +121,9 @@ def test_all_readers_have_one_reading(made: onnx.ModelProto, reading: str, tmp_p
     [
         pytest.param(
             calling([pool(ceil_mode=1)], [("", 17)], [("", 22)]),
-            "the function own::Block is of version 22 of the operator set ai.onnx, the model of version 17, and MaxPool "
-            "differs between them; convert the model to one version first, with onnx.version_converter for example",
+            "the function own::Block is of version 22 of the operator set ai.onnx, the model of version 17, "
+            "and MaxPool differs between them; convert the model to one version first, with "
+            "onnx.version_converter for example",
             id="ceil_mode",
         ),
         pytest.param(
@@ -134,8 +135,9 @@ def test_all_readers_have_one_reading(made: onnx.ModelProto, reading: str, tmp_p
                 [("", 17)],
                 [("", 11)],
             ),
-            "the function own::Block is of version 11 of the operator set ai.onnx, the model of version 17, and Softmax "
-            "differs between them; convert the model to one version first, with onnx.version_converter for example",
+            "the function own::Block is of version 11 of the operator set ai.onnx, the model of version 17, "
+            "and Softmax differs between them; convert the model to one version first, with "
+            "onnx.version_converter for example",
             id="Softmax",
         ),
         pytest.param(

@@ -1003,6 +1003,34 @@ def test_times_that_vary_are_pointed_out() -> None:
     assert not report_of(timed(1e-4, 2e-4, fastest=0.9)).disturbed
     assert report_of(timed(1e-4, 2e-4, fastest=0.1)).disturbed
     assert "times are unsteady" in printed(report_of(timed(1e-4, 2e-4, fastest=0.1)), 120)
+    assert "faster" not in report_of(timed(1e-4, 2e-4, fastest=0.1)).summary()
+
+
+def test_what_is_known_when_it_is_stopped_is_kept(save: Save) -> None:
+    """As by Ctrl-C, in the middle of the second of three stages."""
+
+    def stop(done: int, total: int, what: str) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    nodes = [pool(result="a"), pool(source="a", result="b"), pool(source="b")]
+    report = validate(save(nodes), rounds=0, progress=stop)
+    assert len(report.stages) == 1
+    assert report.interrupted
+    assert report.exit_code == 2
+    assert report.models[0].unasked == ("it was stopped before 2 of 3 stages were looked at",)
+    assert report.summary().startswith("1 stage of 1 network: all equal")
+    assert report.summary().endswith("; not everything was looked at")
+    assert report.as_dict()["summary"]["interrupted"] is True
+
+
+def test_special_numbers_take_a_line_for_each_rule(save: Save) -> None:
+    report = validate(save([pool(result="a"), pool(source="a")]), rounds=0)
+    assert {each.counts_as for each in report.findings} == {"special"}
+    lines = [line for line in printed(report).splitlines() if "nan-propagates" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("    nan-propagates: onnxruntime ")
+    assert "; 2 nodes" in lines[0]
 
 
 def printed(report: Report, width: int = 120) -> str:
@@ -1034,22 +1062,22 @@ def light_timed(light: Report) -> Report:
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_the_table_of_the_real_networks_fits(light_timed: Report, width: int) -> None:
     lines = printed(light_timed, width).splitlines()
-    table = lines[2 : lines.index("", 3)]
+    table = lines[3 : lines.index("", 4)]
     assert len(table) == 1 + 9 + len(light_timed.stages)
     assert max(map(len, table)) <= width
     assert not any("…" in line for line in table)
-    assert lines[-1] == light_timed.summary()
+    assert lines[1] == light_timed.summary()  # the verdict first
 
 
 def test_the_table_shows_what_each_stage_is(light_timed: Report) -> None:
     lines = printed(light_timed, 120).splitlines()
-    assert words(lines[2]) == "stage operator stride pads input → output difference pooling onnxruntime speed"
-    assert words(lines[4]) == "n3 MaxPool 3×3 2 0 1×96×54×54 → 26×26 0 1,234 µs 3,000 µs 2.4×"
+    assert words(lines[3]) == "stage operator stride pads input → output difference pooling onnxruntime speed"
+    assert words(lines[5]) == "n3 MaxPool 3×3 2 0 1×96×54×54 → 26×26 0 1,234 µs 3,000 µs 2.4×"
     assert any("  0 0 1 1  " in line for line in lines)
 
 
 def test_columns_with_nothing_to_say_are_left_out(light: Report) -> None:
-    header = printed(light, 120).splitlines()[2]
+    header = printed(light, 120).splitlines()[3]
     assert words(header) == "stage operator stride pads input → output difference"
 
 
@@ -1082,8 +1110,8 @@ def test_the_table_says_what_is_wrong_below(save: Save, altered: Any, tmp_path: 
     assert f"{path}: MaxPool lost: the shape of its input 'z' is not known;" in text
     assert "nothing has no pooling nodes" in text
     assert f"{tmp_path / 'missing.onnx'}: it cannot be read (No such file or directory)" in text
-    assert text.splitlines()[-1].startswith("1 stage of 1 network: 1 differs; ")
-    assert text.splitlines()[-1].endswith("; 1 stage and 1 model could not be run")
+    assert text.splitlines()[1].startswith("1 stage of 1 network: 1 differs; ")
+    assert text.splitlines()[1].endswith("; 1 stage and 1 model could not be run")
 
 
 def test_a_name_cannot_play_tricks_with_the_terminal(save: Save) -> None:
@@ -1103,7 +1131,7 @@ def test_the_json_has_the_documented_structure(save: Save, tmp_path: Path) -> No
     path = save([pool(result="a"), pool("AveragePool", source="a", name="mean"), pool(source="z", result="lost")])
     validate([path, tmp_path / "missing.onnx"], rounds=1, threads=1, seed=3).save(tmp_path / "report.json")
     found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert list(found) == ["schema", "versions", "runtimes", "machine", "settings", "models", "summary"]
+    assert list(found) == ["schema", "versions", "runtimes", "machine", "settings", "notes", "models", "summary"]
     assert found["schema"] == "pooling-validation/2"
     assert list(found["versions"]) == ["pooling", "numpy", "onnx", "python"]
     assert list(found["runtimes"]) == list(RUNTIMES)
@@ -1198,3 +1226,24 @@ def test_a_device_is_written_to_and_not_replaced() -> None:
 def test_reading_a_model_reports_its_problem_as_an_exception(tmp_path: Path) -> None:
     with pytest.raises(CannotRunError, match="No such file"):
         read_network(tmp_path / "missing.onnx")
+
+
+def test_an_input_that_does_not_fit_is_blamed_itself(save: Save, tmp_path: Path) -> None:
+    np.save(tmp_path / "wide.npy", np.ones((1, 4, 8, 8), np.float32))
+    path = save([pool()], ("N", 3, "H", "W"))
+    assert problem_of(path, inputs=[str(tmp_path / "wide.npy")]) == (
+        "--input wide.npy of shape 1x4x8x8 contradicts the model, where x is Nx3xHxW"
+    )
+
+
+def test_a_model_that_does_not_run_says_why_in_the_words_of_the_runtime(save: Save) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "s"], ["r"]),
+        helper.make_node("Expand", ["r", "n"], ["e"]),
+        pool(source="e", name="stage"),
+    ]
+    size = helper.make_tensor("s", TensorProto.INT64, (4,), [1, 3, 5, 5])
+    path = save(nodes, inputs=[tensor("n", (4,), TensorProto.INT64)], constants=[size])
+    sentence = problem_of(path)
+    assert "onnxruntime does not run the model (" in sentence
+    assert "--shape" not in sentence

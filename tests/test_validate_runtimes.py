@@ -489,3 +489,11 @@ def test_operators_with_more_inputs_are_asked_about(save: Save, operator: str) -
     assert report.problems == []
     assert report.findings == []
     assert {each.verdict for each in report.stages[0].opinions.values()} == {"agrees"}
+
+
+def test_a_limit_of_memory_that_has_no_effect_says_so(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save([helper.make_node("GlobalMaxPool", ["x"], ["y"])])
+    assert validate(path, runtimes=["pooling"], rounds=0).notes == ()
+    monkeypatch.setattr("pooling.validation.processes._memory_of", lambda process: 0)
+    (note,) = validate(path, runtimes=["pooling"], rounds=0).notes
+    assert note.endswith("the limit on it (--limit-memory) has no effect")

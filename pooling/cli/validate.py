@@ -125,7 +125,6 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 def _validate_models(options: argparse.Namespace) -> int:
     from pooling.validation import validate
-    from pooling.validation.examples import with_smallest
     from pooling.validation.junit import write_junit
     from pooling.validation.page import write_page
     from pooling.validation.table import print_report
@@ -144,11 +143,10 @@ def _validate_models(options: argparse.Namespace) -> int:
             inputs=options.inputs,
             shapes=dict(options.shape),
             threads=options.threads,
+            smallest=any(getattr(options, kind) is not None for kind in FILES),
             progress=progress,
             **given,
         )
-        if any(getattr(options, kind) is not None for kind in FILES):
-            report = with_smallest(report, progress)
     print_report(report, stdout())
     return write_files(
         options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 """Of the colours of ImageNet, between 0 and 1, as most networks for pictures expect them to be taken out."""
 COLOURS = 3
+LARGEST_INPUT = 2**28
+"""Elements of an input that is drawn."""
 RUNTIME = "onnxruntime"
 
 
@@ -181,18 +184,26 @@ def fed_inputs(network: Network, given: Sequence[Given], seed: int) -> dict[str,
     return fed
 
 
-def measured_shapes(path: str | os.PathLike[str], network: Network, process: RuntimeProcess) -> dict[str, Numbers]:
+def measured_shapes(
+    path: str | os.PathLike[str], network: Network, process: RuntimeProcess
+) -> tuple[dict[str, Numbers], str]:
     """Run a model whose inputs have known shapes, and return the tensors that inference knows too little of.
 
     Returns
     -------
-    dict of str to ndarray
+    found : dict of str to ndarray
         Empty where the model does not run, or sizes of its inputs are open.
+    reason : str
+        Why it does not run, in the runtime's words.
     """
     try:
-        return _run(path, network, set(network.unknown), fed_inputs(network, (), 0), process)
+        inputs = fed_inputs(network, (), 0)
     except CannotRunError:
-        return {}
+        return {}, ""
+    try:
+        return _run(path, network, set(network.unknown), inputs, process), ""
+    except CannotRunError as error:
+        return {}, str(error)
 
 
 def _run(
@@ -239,6 +250,10 @@ def _drawn(
     sizes = [size for size in shape or () if isinstance(size, int)]
     if shape is None or dtype is None or len(sizes) < len(shape):
         raise CannotRunError(f"the shape of its input {name!r} is open; give it with --shape")
+    if math.prod(sizes) > LARGEST_INPUT:
+        raise CannotRunError(
+            f"its input {name!r} has {math.prod(sizes):,} elements, too many to run it on drawn numbers"
+        )
     # Integers are counts and places in most models, of which one is the safest.
     if dtype.kind in "iub":
         return np.ones(sizes, dtype)

@@ -34,7 +34,7 @@ SUMMED = frozenset({"AveragePool", "GlobalAveragePool"})
 """Operators whose results may be much smaller than what they are made of."""
 LARGE_AXIS = 2**20
 """Windows of an axis that are looked at one by one."""
-LOOKED_AT = 256
+LOOKED_AT = 64
 """Differing cells that are looked at, evenly over all of them."""
 SHIFTS = 4
 """Cells by which windows are tried elsewhere."""
@@ -165,10 +165,19 @@ class Evidence(Setting):
         """Collect it."""
         return cls(case.node, case.opset, tuple(case.array.shape), case, expected, verdict, actual)
 
-    @property
+    @cached_property
+    def array(self) -> Numbers:
+        """The input."""
+        return self.case.array
+
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Of the input."""
-        return self.case.array.dtype
+        return self.array.dtype
+
+    @cached_property
+    def _cells_of_windows(self) -> list[NDArray[np.int64]]:
+        return [axis.taps() for axis in self.axes]
 
     @cached_property
     def wanted(self) -> Numbers:
@@ -217,12 +226,12 @@ class Evidence(Setting):
 
     def taps(self, cell: Cell) -> list[NDArray[np.int64]]:
         """List, for each axis, the input cells under the taps of an output cell's window; -1 where none is."""
-        return [axis.taps()[place] for axis, place in zip(self.axes, cell[2:], strict=True)]
+        return [taps[place] for taps, place in zip(self._cells_of_windows, cell[2:], strict=True)]
 
     def window(self, cell: Cell) -> Numbers:
         """Return the elements of an output cell's window, row by row."""
         within = [taps[taps >= 0] for taps in self.taps(cell)]
-        plane = self.case.array[cell[:2]]
+        plane = self.array[cell[:2]]
         elements: Numbers = plane[np.ix_(*within)].ravel()
         return elements if self.dtype.kind in "iub" else elements.astype(np.float64)
 

@@ -25,7 +25,7 @@ from .runtimes import Refused, runtime_of
 if TYPE_CHECKING:
     from .cases import Case
 
-__all__ = ["Limits", "RuntimeProcess", "run_cases"]
+__all__ = ["Limits", "RuntimeProcess", "memory_is_watched", "run_cases"]
 
 Array = NDArray[Any]
 GIB = 2**30
@@ -49,7 +49,8 @@ class Limits:
     seconds : float
         From the question to the answer.
     memory : int
-        Bytes that the process may have in memory, everything that it has imported included.
+        Bytes that the process may have in memory, everything that it has imported included. Without effect where the
+        system does not tell (`memory_is_watched`), as macOS does not.
 
     Raises
     ------
@@ -252,6 +253,11 @@ def _memory_of(process: int) -> int:
     except (OSError, ValueError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def memory_is_watched() -> bool:
+    """Whether the system tells what memory a process has, without which its limit has no effect."""
+    return _memory_of(os.getpid()) > 0
 
 
 def run_cases(

@@ -374,6 +374,10 @@ class Report:
         What was compared, where, and how; `runtimes` are those that were asked, with their versions.
     fail_on : tuple of str
         Which of `FAIL_ON` make the exit code 1.
+    interrupted : bool
+        Whether somebody stopped it before everything was looked at.
+    notes : tuple of str
+        What a reader should know of all of it.
     """
 
     models: list[ModelReport]
@@ -382,6 +386,8 @@ class Report:
     machine: dict[str, Any]
     settings: dict[str, Any]
     fail_on: tuple[str, ...] = ("differs",)
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def stages(self) -> list[StageReport]:
@@ -451,6 +457,8 @@ class Report:
 
         What counts is said by `fail_on`; it counts for more than what could not be run. Times do not count.
         """
+        if self.interrupted:
+            return 2
         if any(finding.counts_as in self.fail_on for finding in self.findings):
             return 1
         return 2 if self.not_run or self.unread or self.unasked else 0
@@ -476,7 +484,7 @@ class Report:
         if crashed:
             parts.append(f"{_count(len(crashed), 'stage')} crashed a runtime")
         mean = self.geometric_mean_speedup
-        if mean is not None:
+        if mean is not None and not self.disturbed:
             slower = sum(speedup < 1 for speedup in self.speedups)
             pace = f"{mean:.1f}x faster" if mean >= 1 else f"{1 / mean:.1f}x slower"
             parts.append(f"{pace} than onnxruntime in the geometric mean, {slower if slower else 'none'} slower")
@@ -503,6 +511,7 @@ class Report:
             - ``machine`` : ``system``, ``processor``, ``cores`` (that the process may use), ``instruction_set``
             - ``settings`` : ``threads``, ``rounds``, ``seed``, ``shapes``, ``inputs``, ``limit_seconds``,
               ``limit_memory`` (bytes), ``fail_on``
+            - ``notes`` : list of sentences
             - ``models`` : list of
 
               - ``path``, ``problem`` (a sentence, or null), ``notes`` and ``unasked`` (lists of sentences)
@@ -530,7 +539,7 @@ class Report:
 
             - ``summary`` : ``stages``, ``equal``, ``differ``, ``not_run``, ``models_not_read``, ``findings`` (numbers
               by what they count as), ``geometric_mean_speedup`` (or null), ``slower`` (stages), ``disturbed``,
-              ``exit_code``, ``sentence``
+              ``exit_code``, ``interrupted``, ``sentence``
         """
         return {
             "schema": SCHEMA,
@@ -538,6 +547,7 @@ class Report:
             "runtimes": self.runtimes,
             "machine": self.machine,
             "settings": {**self.settings, "fail_on": list(self.fail_on)},
+            "notes": list(self.notes),
             "models": [
                 {
                     "path": model.path,
@@ -560,6 +570,7 @@ class Report:
                 "slower": sum(speedup < 1 for speedup in self.speedups),
                 "disturbed": self.disturbed,
                 "exit_code": self.exit_code,
+                "interrupted": self.interrupted,
                 "sentence": self.summary(),
             },
         }

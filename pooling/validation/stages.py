@@ -172,6 +172,7 @@ def read_network(
     dtypes: Mapping[str, np.dtype[Any]] | None = None,
     *,
     recorded: bool = False,
+    sources: Mapping[str, str] | None = None,
 ) -> Network:
     """Find every pooling node of a model, in its subgraphs and functions too.
 
@@ -187,6 +188,8 @@ def read_network(
         Of those tensors, where the model does not say so; float32 else.
     recorded : bool
         Whether to believe what the model records of tensors that its nodes give, where inference does not find it.
+    sources : mapping of str to str, optional
+        By the names of tensors, who gives their shape, for error sentences; ``--shape`` when not told.
 
     Returns
     -------
@@ -204,7 +207,9 @@ def read_network(
     weights = {tensor.name for tensor in whole.graph.initializer}
     inputs = [tensor for tensor in model.graph.input if tensor.name not in weights]
     declared = frozenset(
-        name for name, shape in (shapes or {}).items() if _declare(model.graph, name, shape, (dtypes or {}).get(name))
+        name
+        for name, shape in (shapes or {}).items()
+        if _declare(model.graph, name, shape, (dtypes or {}).get(name), (sources or {}).get(name))
     )
     hints = hinted_sizes({each.key: each.value for each in whole.metadata_props})
     poolings = [*_poolings(model.graph)]
@@ -462,7 +467,13 @@ LARGE = 2**20
 """A size on which the windows of any pooling find a place."""
 
 
-def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int], dtype: np.dtype[Any] | None = None) -> bool:
+def _declare(
+    graph: onnx.GraphProto,
+    name: str,
+    shape: Sequence[int],
+    dtype: np.dtype[Any] | None = None,
+    source: str | None = None,
+) -> bool:
     """Fix the shape of a tensor, wherever in the graph or its subgraphs it is; tell whether it is anywhere."""
     for part in graphs_of(graph):
         for tensor in _tensors(part):
@@ -470,8 +481,9 @@ def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int], dtype: np.
                 continue
             known = _shape(tensor)
             if known is not None and not _fits(shape, known):
+                given = f"{source} of shape " if source else f"--shape {name}="
                 raise CannotRunError(
-                    f"--shape {name}={_written(tuple(shape))} contradicts the model, where {name} is {_written(known)}"
+                    f"{given}{_written(tuple(shape))} contradicts the model, where {name} is {_written(known)}"
                 )
             tensor.CopyFrom(onnx.helper.make_tensor_value_info(name, tensor.type.tensor_type.elem_type, tuple(shape)))
             return True

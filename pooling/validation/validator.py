@@ -8,7 +8,8 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling import dispatch
-from pooling.export import VerificationError, make_portable, save
+from pooling.export import VerificationError, function_from_node, make_portable, save
 from pooling.geometry import INT64_MAX, per_axis_shape
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
@@ -31,7 +32,7 @@ from .answers import Answer
 from .cases import Case, single_node
 from .data import DTYPES
 from .known import known_differences
-from .processes import Limits, RuntimeProcess
+from .processes import Limits, RuntimeProcess, memory_is_watched
 from .questions import ORDINARY, REAL, WITHOUT_WINDOWS, Question, questions
 from .race import Times, race
 from .report import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
@@ -55,6 +56,7 @@ PATIENCE = 10
 """How many times as long as others the oracle may take."""
 REPAIR = "pooling export --repair"
 FOREIGN_SHOWN = 5
+NO_MEMORY = "this system does not tell what memory a process has: the limit on it (--limit-memory) has no effect"
 DEPTH = 100.0
 """How many times the rounding of one layer a whole model may have."""
 PLAIN, FUSIONS = (f"pooling.validation.runtimes.onnxruntime:{name}" for name in ("Unoptimised", "Fusions"))
@@ -72,6 +74,7 @@ def validate(
     limits: Limits | None = None,
     fail_on: Sequence[str] = ("differs",),
     repair: bool = True,
+    smallest: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Ask runtimes for every pooling node of some models, and hold their answers against an oracle.
@@ -115,13 +118,16 @@ def validate(
         What makes `Report.exit_code` 1: ``"differs"``, ``"special"``, ``"refuses"`` and ``"crashes"``.
     repair : bool
         Whether to look for a remedy.
+    smallest : bool
+        Whether to look for the smallest input that shows each finding (`pooling.validation.examples.with_smallest`).
     progress : callable, optional
         Called as ``progress(done, total, stage)`` before each stage.
 
     Returns
     -------
     Report
-        Models that cannot be read and stages that cannot be run are in it, and do not raise.
+        Models that cannot be read and stages that cannot be run are in it, and do not raise. A KeyboardInterrupt does
+        not either, once the models are read: the report has what was known by then, and `Report.interrupted`.
 
     Raises
     ------
@@ -167,7 +173,7 @@ def validate(
             panel, dict(shapes or {}), given, rounds, seed, repair, progress or (lambda done, total, stage: None)
         )
         reports = run.models(paths)
-        return Report(
+        report = Report(
             reports,
             _versions(),
             versions,
@@ -182,7 +188,14 @@ def validate(
                 "limit_memory": panel.limits.memory,
             },
             tuple(fail_on),
+            run.interrupted,
+            () if memory_is_watched() else (NO_MEMORY,),
         )
+        if smallest and not run.interrupted:
+            from .examples import with_smallest
+
+            report = with_smallest(report, progress, {ORACLE: panel.oracle, **panel.processes})
+        return report
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -197,6 +210,8 @@ class _Panel:
     limits: Limits
     oracle: RuntimeProcess
     processes: Mapping[str, RuntimeProcess]
+    pool: ThreadPoolExecutor
+    """Waits for them, for all at the same time."""
     helpers: Mapping[str, RuntimeProcess]
     """onnxruntime without its optimiser, and what tells what the optimiser does; started when they are needed."""
 
@@ -215,32 +230,38 @@ class _Panel:
         """
         case = question.case
         model = case.model.SerializeToString()
+        asked = {}
+        for name, process in self.processes.items():
+            slow = runtime_of(name).slow
+            # The same numbers twice: at the shape of the network for the fast, and with fewer channels for the slow.
+            if name in gone or (slow and not question.for_slow) or (not slow and question.only_for_slow):
+                continue
+            asked[name] = self.pool.submit(process.ask, model, case.inputs)
         expected = self.oracle.ask(model, case.inputs)
+        answers = {name: answer.result() for name, answer in asked.items()}
         if not expected.given:
             raise CannotRunError(
                 f"the oracle {expected.crash}; give a smaller shape with --shape (in Python: shapes=)"
                 if expected.crash
                 else f"the oracle refuses it ({expected.refusal})"
             )
-        for name, process in self.processes.items():
-            slow = runtime_of(name).slow
-            # The same numbers twice: at the shape of the network for the fast, and with fewer channels for the slow.
-            if name in gone or (slow and not question.for_slow) or (not slow and question.only_for_slow):
-                continue
-            actual = process.ask(model, case.inputs)
+        for name, actual in answers.items():
             yield name, expected, actual, judge(case, expected, actual)
 
 
 @contextmanager
 def _panel(versions: Mapping[str, str], limits: Limits, threads: int) -> Iterator[_Panel]:
     with ExitStack() as stack:
+        pool = ThreadPoolExecutor(len(versions) + 1)
+        # Processes end first, so that nobody waits for an answer when it is stopped.
+        stack.callback(pool.shutdown)
         patient = replace(limits, seconds=PATIENCE * limits.seconds)
         oracle = stack.enter_context(RuntimeProcess(ORACLE, patient, threads))
         processes = {name: stack.enter_context(RuntimeProcess(name, limits, threads)) for name in versions}
         helpers = {}
         if "onnxruntime" in installed():
             helpers = {name: stack.enter_context(RuntimeProcess(name, limits, threads)) for name in (PLAIN, FUSIONS)}
-        yield _Panel(versions, limits, oracle, processes, helpers)
+        yield _Panel(versions, limits, oracle, processes, pool, helpers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,6 +285,7 @@ class _Run:
     progress: Progress
     known: dict[object, _Outcome] = field(default_factory=dict)
     fused: dict[bytes, tuple[Finding, ...]] = field(default_factory=dict)
+    interrupted: bool = False
 
     def models(self, paths: Sequence[Location]) -> list[ModelReport]:
         """Validate some models."""
@@ -282,13 +304,39 @@ class _Run:
         total = sum(len(network.stages) for network in networks)
         if total:
             self.panel.launch()
+        self.progress(0, total, "starting runtimes")
+        reports: list[ModelReport] = []
+        try:
+            self._all(zip(paths, found, strict=True), total, reports)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self._note_what_is_missing(paths, found, reports)
+        return reports
+
+    def _note_what_is_missing(
+        self, paths: Sequence[Location], found: Sequence[Network | CannotRunError], reports: list[ModelReport]
+    ) -> None:
+        """Say, after somebody has stopped it, which stages were not looked at."""
+        for number, (path, network) in enumerate(zip(paths, found, strict=True)):
+            if number == len(reports):
+                problem = str(network) if isinstance(network, CannotRunError) else None
+                reports.append(ModelReport(os.fspath(path), [], problem))
+            missing = 0 if isinstance(network, CannotRunError) else len(network.stages) - len(reports[number].stages)
+            if missing:
+                what = f"it was stopped before {missing} of {len(network.stages)} stages were looked at"  # type: ignore[union-attr]
+                reports[number] = replace(reports[number], unasked=(*reports[number].unasked, what))
+
+    def _all(
+        self, models: Iterable[tuple[Location, Network | CannotRunError]], total: int, reports: list[ModelReport]
+    ) -> None:
+        """Validate models that were read; what is known of one is in `reports` from its beginning on."""
         done = 0
-        reports = []
-        for path, network in zip(paths, found, strict=True):
+        for path, network in models:
             if isinstance(network, CannotRunError):
                 reports.append(ModelReport(os.fspath(path), [], str(network)))
                 continue
             report = ModelReport(os.fspath(path), [], notes=network.notes, unasked=_unasked(network))
+            reports.append(report)
             real: Mapping[str, Numbers] | str = {}
             if self.given and network.stages:
                 real = self._activations(path, network)
@@ -296,20 +344,22 @@ class _Run:
                 self.progress(done, total, f"{report.name} {stage.name}")
                 report.stages.append(self._among_others(network, report.path, self._stage(report.path, stage, real)))
                 done += 1
-            report = self._whole(path, network, report)
-            reports.append(replace(report, repair=self._repaired(report) if self.repair else None))
-        return reports
+            reports[-1] = report = self._whole(path, network, report)
+            reports[-1] = replace(report, repair=self._repaired(report) if self.repair else None)
 
     def _read(self, path: Location) -> Network:
         """Read a model; run it to find the shapes that inference does not."""
-        shapes = {**self.shapes}
-        for each in self.given:
-            name = each.name_in(read_network(path, shapes))
-            if each.array is not None:
-                shapes.setdefault(name, each.array.shape)
+        shapes, sources = {**self.shapes}, {}
         network = read_network(path, shapes)
+        for each in self.given:
+            name = each.name_in(network)
+            if each.array is not None and name not in shapes:
+                shapes[name], sources[name] = each.array.shape, f"--input {each.source}"
+        if sources:
+            network = read_network(path, shapes, sources=sources)
+        reason = ""
         if network.unknown and self.panel.helpers:
-            measured = measured_shapes(path, network, self.panel.helpers[PLAIN])
+            measured, reason = measured_shapes(path, network, self.panel.helpers[PLAIN])
             if measured:
                 found = {name: array.shape for name, array in measured.items()}
                 dtypes = {name: array.dtype for name, array in measured.items()}
@@ -321,6 +371,12 @@ class _Run:
             if len(trusted.unknown) < len(network.unknown):
                 note = "shapes that could not be found otherwise are those that the model records"
                 network = replace(trusted, declared=network.declared, notes=(*trusted.notes, note))
+        if reason:
+            # What the runtime says helps more than the question for a shape.
+            stages = (
+                replace(each, hint=reason) if each.input_name in network.unknown else each for each in network.stages
+            )
+            network = replace(network, stages=tuple(stages))
         return network
 
     def _activations(self, path: Location, network: Network) -> Mapping[str, Numbers] | str:
@@ -442,7 +498,7 @@ class _Run:
         names = [
             name
             for name in self.panel.processes
-            if runtime_of(name).whole
+            if getattr(runtime_of(name), "whole", False)
             and name in report.opinions
             and report.opinions[name].answered
             and not any(report.opinions[name].findings.get(word) for word in ("differs", "crashes"))
@@ -492,7 +548,7 @@ class _Run:
 
     def _whole(self, path: Location, network: Network, report: ModelReport) -> ModelReport:
         """Run the model itself with onnxruntime's optimiser on and off, and look at what its poolings give."""
-        if not ({"onnxruntime"} <= self.panel.processes.keys() and self.panel.helpers and report.stages):
+        if "onnxruntime" not in self.panel.processes or not any(stage.compared for stage in report.stages):
             return report
         if any(each.fusion for stage in report.stages for each in stage.findings):
             return report  # it is known already what the optimiser does
@@ -529,7 +585,7 @@ class _Run:
             return replace(report, notes=(*report.notes, f"the model was not run as a whole ({error})"))
 
     def _put_together(self, piece: Neighbourhood) -> tuple[Question, list[Numbers]] | None:
-        """Work out what has to come out of a piece, its pooling by the oracle; None where that cannot be."""
+        """Work out what has to come out of a piece, node by node; None where that cannot be."""
         plain = self.panel.helpers[PLAIN]
         found = dict(piece.inputs)
         if piece.before:
@@ -545,10 +601,11 @@ class _Run:
             {source: found[source]},
             f"what {piece.around} and the pooling make of whole numbers together",
         )
-        pooled = self.panel.oracle.ask(case.model.SerializeToString(), case.inputs)
-        if not pooled.given:
+        try:
+            pooled = function_from_node(piece.node, piece.opset)(found[source])
+        except (TypeError, ValueError):
             return None
-        found |= dict(zip((name for name in piece.node.output if name), pooled.outputs, strict=True))
+        found |= dict(zip((name for name in piece.node.output if name), pooled, strict=False))
         if piece.behind:
             last = piece.last(found)
             answer = plain.ask(last.SerializeToString(), piece.fed(found))
