@@ -760,7 +760,7 @@ def test_an_input_of_unknown_rank() -> None:
 
 
 def command(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    code = f"import sys\nfrom pooling.cli import main\nsys.exit(main(['export', *{[*map(str, arguments)]!r}]))"
+    code = f"import sys\nfrom pooling.cli import main\nsys.exit(main(['repair', *{[*map(str, arguments)]!r}]))"
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -774,10 +774,10 @@ def command(*arguments: object, folder: Path | None = None) -> subprocess.Comple
 def test_the_command_repairs_a_file(tmp_path: Path) -> None:
     path, output, found = tmp_path / "net.onnx", tmp_path / "out.onnx", tmp_path / "found.json"
     onnx.save(classifier(), path)
-    shown = command("--repair", path)
+    shown = command(path)
     assert shown.returncode == 0
     assert "nothing was written" in shown.stdout
-    done = command("--repair", path, "-o", output, "--json", found)
+    done = command(path, "-o", output, "--json", found)
     assert done.returncode == 0, done.stderr
     assert "ceil_mode" in done.stdout
     assert "net.onnx: 3 changes, verified" in done.stdout
@@ -786,7 +786,7 @@ def test_the_command_repairs_a_file(tmp_path: Path) -> None:
     assert content["verified"]
     assert len(content["changes"]) == 3
     assert content["left"] == []
-    again = command("--repair", output)
+    again = command(output)
     assert again.returncode == 0
     assert "0 changes, verified" in again.stdout
 
@@ -794,18 +794,18 @@ def test_the_command_repairs_a_file(tmp_path: Path) -> None:
 def test_what_is_left_is_exit_code_1(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     onnx.save(one('y = MaxPool<kernel_shape=[3,3],strides=[2,2],auto_pad="SAME_UPPER">(x)', "float[N,3,H,W] x"), path)
-    done = command("--repair", path)
+    done = command(path)
     assert done.returncode == 1
     assert "left: y" in done.stdout
-    assert command("--repair", path, "--shape", "x=?x3x20x20").returncode == 0
+    assert command(path, "--shape", "x=?x3x20x20").returncode == 0
 
 
 def refused(tmp_path: Path, path: Path, sentence: str, output: Path | None = None) -> None:
     output = output or tmp_path / "out.onnx"
     before = sorted(tmp_path.rglob("*"))
-    done = command("--repair", path, "-o", output)
+    done = command(path, "-o", output)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert done.stderr.startswith("pooling export: ")
+    assert done.stderr.startswith("pooling repair: ")
     assert done.stderr.count("\n") == 1
     assert sentence in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
@@ -840,7 +840,7 @@ def test_data_of_their_own_stays_where_it_is(tmp_path: Path) -> None:
     path, output = tmp_path / "net.onnx", tmp_path / "out.onnx"
     with_external_data(path, "weights.bin")
     data = (tmp_path / "weights.bin").read_bytes()
-    done = command("--repair", path, "-o", output)
+    done = command(path, "-o", output)
     assert done.returncode == 0, done.stderr
     assert "the repaired model runs" in done.stdout
     assert (tmp_path / "weights.bin").read_bytes() == data

@@ -1,4 +1,4 @@
-"""What ``pooling export --repair`` does: from file to file, with a report for people. Needs ``rich``."""
+"""What ``pooling repair`` does: from file to file, with a report for people. Needs ``rich``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import onnx
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from pooling.files import write_whole
 
 from ..files import save
 from ..reading import read_model
@@ -91,7 +93,7 @@ class RepairReport:
             "changes": [asdict(change) for change in result.changes] if result else [],
             "left": [asdict(each) for each in result.left] if result else [],
         }
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[int | None]]) -> RepairReport:

@@ -51,7 +51,7 @@ OWN = frozenset({"pooling", "portable"})
 """Runtimes that are this library."""
 PATIENCE = 10
 """How many times as long as others the oracle may take."""
-REPAIR = "pooling export --repair"
+REPAIR = "pooling repair"
 
 
 def validate(
