@@ -307,9 +307,10 @@ def test_a_stopped_command_leaves_nothing_behind(folder: Path, number: signal.Si
     scratch = tmp_path_factory.mktemp("scratch")
     (folder / "sleeping.py").write_text(
         "import os, time, pathlib\n"
-        "class Runtime:\n"
-        "    name, version = 'sleeping', '1'\n"
-        "    def load(self, threads): pass\n"
+        "from pooling.validation.runtimes.base import Runtime as Base\n"
+        "class Runtime(Base):\n"
+        "    name = 'sleeping'\n"
+        "    def version(self): return '1'\n"
         "    def run(self, model, inputs):\n"
         "        child = os.fork()\n"
         "        if child == 0:\n"
@@ -320,7 +321,7 @@ def test_a_stopped_command_leaves_nothing_behind(folder: Path, number: signal.Si
     environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": str(folder)}
     arguments = ("validate", "m.onnx", "--rounds", "0", "--runtimes", "sleeping:Runtime")
     with start(*arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        pids = wait_for_pids(folder / "pids")
+        pids = wait_for_pids(folder / "pids", process)
         assert list(scratch.iterdir()) != []
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
@@ -335,9 +336,10 @@ def test_processes_notice_when_the_command_is_killed(folder: Path, tmp_path_fact
     """The process of a runtime, which is busy without looking at anything, and what it forked."""
     test_code = (
         "import os, pathlib\n"
-        "class Runtime:\n"
-        "    name, version = 'busy', '1'\n"
-        "    def load(self, threads): pass\n"
+        "from pooling.validation.runtimes.base import Runtime as Base\n"
+        "class Runtime(Base):\n"
+        "    name = 'busy'\n"
+        "    def version(self): return '1'\n"
         "    def run(self, model, inputs):\n"
         "        child = os.fork()\n"
         "        if child:\n"
@@ -348,17 +350,17 @@ def test_processes_notice_when_the_command_is_killed(folder: Path, tmp_path_fact
     environment = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("scratch")), "PYTHONPATH": str(folder)}
     arguments = ("validate", "m.onnx", "--rounds", "0", "--runtimes", "busy:Runtime")
     with start(*arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        pids = wait_for_pids(folder / "pids")
+        pids = wait_for_pids(folder / "pids", process)
         process.kill()
     assert_all_gone(pids)
 
 
-def wait_for_pids(path: Path) -> list[int]:
-    for _ in range(1200):
+def wait_for_pids(path: Path, process: subprocess.Popen[str]) -> list[int]:
+    while process.poll() is None:
         if path.exists() and len(numbers := path.read_text().split()) == 2:
             return [int(number) for number in numbers]
         time.sleep(0.05)
-    raise AssertionError("the runtime was not started")
+    raise AssertionError(f"the runtime was not started: {process.communicate()}")
 
 
 def assert_all_gone(pids: list[int]) -> None:
