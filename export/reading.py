@@ -10,6 +10,7 @@ import onnx
 import onnx.checker
 
 from .files import LARGEST
+from .limits import check_growth
 
 __all__ = [
     "check_model",
@@ -37,9 +38,10 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
     TypeError
         If `model` is nothing that could be a model.
     ValueError
-        If it cannot be read, is none, or is larger than 2 GB.
+        If it cannot be read, is none, is larger than 2 GB, or would be too large with its functions in line.
     """
     if isinstance(model, onnx.ModelProto):
+        check_growth(function, model)
         return model, None
     if isinstance(model, bytes):
         return _parsed(function, model, "the model"), None
@@ -62,11 +64,13 @@ def _parsed(function: str, content: bytes, name: str) -> onnx.ModelProto:
     if len(content) > LARGEST:
         raise ValueError(f"{function}: {name} is larger than 2 GB, the most that a protobuf message can hold")
     try:
-        return onnx.load_model_from_string(content)
+        model = onnx.load_model_from_string(content)
     except Exception as error:  # whatever the parser raises
         raise ValueError(
             f"{function}: {name} is not an ONNX model, or only a part of one ({first_line(error)})"
         ) from error
+    check_growth(function, model)
+    return model
 
 
 def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:

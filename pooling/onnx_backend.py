@@ -22,6 +22,7 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from pooling.arrays import as_array
 from pooling.export import function_from_node
+from pooling.export.limits import check_growth
 from pooling.export.reading import check_model, check_order, external_location, first_line, read_model
 
 __all__ = ["PoolingBackend", "PreparedModel", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
@@ -303,6 +304,7 @@ def _translated(
             "exactly one"
         )
     if model.functions:
+        check_growth(NAME, model)
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:

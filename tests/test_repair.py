@@ -823,7 +823,7 @@ def test_files_that_the_command_refuses(tmp_path: Path) -> None:
     onnx.save(one("y = MaxPool<ceil_mode=1>(x)"), path)
     refused(tmp_path, path, "kernel_shape is missing")
     onnx.save(classifier(), path)
-    refused(tmp_path, path, "lies in a folder that does not exist", tmp_path / "nowhere" / "out.onnx")
+    refused(tmp_path, path, "there is no folder", tmp_path / "nowhere" / "out.onnx")
 
 
 def with_external_data(path: Path, location: str) -> None:

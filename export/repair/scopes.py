@@ -15,6 +15,7 @@ import onnx.shape_inference
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from ..limits import check_growth, too_large
 from ..reading import first_line
 
 __all__ = [
@@ -215,9 +216,11 @@ def constant(scope: Scope, tensor: str) -> NDArray[Any] | None:
         return numpy_helper.to_array(weights[tensor])
     result = [onnx.ValueInfoProto(name=tensor)]
     graph = helper.make_graph(nodes, "constant", [], result, initializer=list(weights.values()))
-    imports = [helper.make_opsetid("", scope.opset or 1)]
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", scope.opset or 1)])
+    if too_large(model):
+        return None
     try:
-        (value,) = onnx.reference.ReferenceEvaluator(helper.make_model(graph, opset_imports=imports)).run(None, {})
+        (value,) = onnx.reference.ReferenceEvaluator(model).run(None, {})
     except Exception:  # whatever the evaluator raises: then the value stays unknown
         return None
     return np.asarray(value)
@@ -347,6 +350,7 @@ def pooled_tensors(
             if is_default(entry.domain) and opset is not None:
                 entry.version = opset
     if draft.functions:
+        check_growth(function, draft)
         try:
             draft = onnx.inliner.inline_local_functions(draft)
         except Exception as error:

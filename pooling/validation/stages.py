@@ -15,6 +15,7 @@ import onnx.shape_inference
 from numpy.typing import NDArray
 
 from pooling.export import POOLING_OPERATORS, layer_from_node
+from pooling.export.limits import check_growth
 from pooling.layers import Layer
 
 __all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "load_model", "read_network"]
@@ -253,6 +254,10 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
     if not any(entry.domain in ("", "ai.onnx") for entry in model.opset_import):
         raise CannotRunError("it imports no version of the default operator set; its opset_import must name one")
     if model.functions:
+        try:
+            check_growth("validate", model)
+        except ValueError as error:
+            raise CannotRunError(str(error).removeprefix("validate: ")) from error
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:
