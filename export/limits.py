@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import onnx
+import onnx.numpy_helper
 import onnx.shape_inference
 
 __all__ = ["DEEPEST_CALL", "MOST_BYTES", "MOST_ELEMENTS", "MOST_NODES", "check_growth", "too_large"]
@@ -42,8 +44,12 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
     ------
     ValueError
         If it would have more than `MOST_NODES` nodes or `MOST_BYTES` bytes, or functions call each other more than
-        `DEEPEST_CALL` deep, or in a circle.
+        `DEEPEST_CALL` deep, or in a circle; or if a Range of constants has more than `MOST_ELEMENTS` elements, which
+        onnx writes down one by one when it infers shapes.
     """
+    _check_ranges(
+        function, [*_nodes(model.graph.node), *(n for each in model.functions for n in _nodes(each.node))], model
+    )
     if not model.functions:
         return
     bodies = {(_domain(each.domain), each.name, _overload(each)): each for each in model.functions}
@@ -80,6 +86,34 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
         raise ValueError(
             f"{function}: the functions of the model call each other {depth} deep; at most {DEEPEST_CALL} are read"
         )
+
+
+def _check_ranges(function: str, nodes: Iterable[onnx.NodeProto], model: onnx.ModelProto) -> None:
+    nodes = list(nodes)
+    ranges = [node for node in nodes if node.op_type == "Range" and not _domain(node.domain) and len(node.input) == 3]
+    if not ranges:
+        return
+    values: dict[str, float] = {}
+    graphs = [model.graph, *(a.g for node in nodes for a in node.attribute if a.HasField("g"))]
+    held = [(tensor.name, tensor) for graph in graphs for tensor in graph.initializer]
+    for node in nodes:
+        if node.op_type == "Constant" and node.output:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    held.append((node.output[0], attribute.t))
+                elif attribute.HasField("i") or attribute.HasField("f"):
+                    values[node.output[0]] = attribute.i or attribute.f
+    for name, tensor in held:
+        if math.prod(tensor.dims) == 1 and tensor.data_location != tensor.EXTERNAL:
+            with suppress(Exception):  # broken data is the business of whoever needs it
+                values[name] = onnx.numpy_helper.to_array(tensor).item()
+    for node in ranges:
+        start, stop, step = (values.get(name) for name in node.input)
+        if stop is not None and step and abs(stop - (start or 0)) / abs(step) > MOST_ELEMENTS:
+            raise ValueError(
+                f"{function}: the Range {node.output[0]!r} has more than {MOST_ELEMENTS} elements, which no pooling "
+                "needs to know one by one; leave it out, or make it an input"
+            )
 
 
 def too_large(model: onnx.ModelProto) -> bool:

@@ -303,8 +303,8 @@ def _translated(
             f"{NAME}: the model imports {len(opsets)} versions of the default operator set; its opset_import must name "
             "exactly one"
         )
+    check_growth(NAME, model)
     if model.functions:
-        check_growth(NAME, model)
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:

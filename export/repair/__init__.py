@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from ..limits import check_growth
 from ..nodes import POOLING_OPERATORS
 from ..reading import check_model, check_order, external_location
 from .proof import Unproven, compare_models, prove_rewrite, same_shapes_in_runs, why_not_run
@@ -185,6 +186,7 @@ def make_portable(
     if not isinstance(verify, bool):
         raise TypeError(f"{FUNCTION}: verify={verify!r} must be a bool, not {type(verify).__name__}")
     place = None if folder is None else Path(folder)
+    check_growth(FUNCTION, model)
     _check(model, place)
     shapes = _checked_shapes(model, input_shapes)
     work = onnx.ModelProto()

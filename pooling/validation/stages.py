@@ -253,11 +253,11 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
         raise CannotRunError("it is not an ONNX model (it has no graph)")
     if not any(entry.domain in ("", "ai.onnx") for entry in model.opset_import):
         raise CannotRunError("it imports no version of the default operator set; its opset_import must name one")
+    try:
+        check_growth("validate", model)
+    except ValueError as error:
+        raise CannotRunError(str(error).removeprefix("validate: ")) from error
     if model.functions:
-        try:
-            check_growth("validate", model)
-        except ValueError as error:
-            raise CannotRunError(str(error).removeprefix("validate: ")) from error
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:
