@@ -1,4 +1,4 @@
-"""Small models that would become large, or run for ever: refused by size before anything is expanded, in all readers."""
+"""Small models that would become large, or run for ever: refused by size before anything is expanded."""
 
 from __future__ import annotations
 
@@ -141,16 +141,17 @@ CONSTANTS = {
     "ConstantOfShape": f"s = Constant <value_ints = [{HUGE}]> () c = ConstantOfShape (s)",
     "Expand": f"s = Constant <value_ints = [{HUGE}]> () o = Constant <value_float = 1.0> () c = Expand (o, s)",
     "Tile": f"s = Constant <value_ints = [{HUGE}]> () o = Constant <value_floats = [1.0]> () c = Tile (o, s)",
-    "Range": "a = Constant <value_int = 0> () b = Constant <value_int = 1099511627776> () d = Constant <value_int = 1> ()"
-    " i = Range (a, b, d) c = Cast <to = 1> (i)",
+    "Range": "a = Constant <value_int = 0> () b = Constant <value_int = 1099511627776> ()"
+    " d = Constant <value_int = 1> () i = Range (a, b, d) c = Cast <to = 1> (i)",
     "OneHot": f"i = Constant <value_ints = [0]> () d = Constant <value_int = {HUGE}> ()"
     " v = Constant <value_floats = [0.0, 1.0]> () c = OneHot (i, d, v)",
-    "outer sum": "s = Constant <value_ints = [1048576]> () a = ConstantOfShape (s) p = Constant <value_ints = [-1, 1]> ()"
-    " b = Reshape (a, p) c = Add (a, b)",
+    "outer sum": "s = Constant <value_ints = [1048576]> () a = ConstantOfShape (s)"
+    " p = Constant <value_ints = [-1, 1]> () b = Reshape (a, p) c = Add (a, b)",
     "Pad": f"s = Constant <value_ints = [0, {HUGE}]> () o = Constant <value_floats = [1.0]> () c = Pad (o, s)",
 }
 LOOP = f"""n = Constant <value_int = {1 << 60}> () t = Cast <to = 9> (n)
-c = Loop (n, t, o) <body = body (int64 i, bool k, float a) => (bool l, float b) {{ l = Identity (k) b = Identity (a) }}>"""
+c = Loop (n, t, o)
+<body = body (int64 i, bool k, float a) => (bool l, float b) {{ l = Identity (k) b = Identity (a) }}>"""
 
 
 def model_of(text: str) -> onnx.ModelProto:

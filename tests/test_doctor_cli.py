@@ -335,9 +335,7 @@ def test_a_quantity_is_one_number_in_terminal_page_and_json(
     monkeypatch.setenv("COLUMNS", "200")
     files = {kind: tmp_path / f"d.{kind}" for kind in ("json", "html")}
     options = [part for kind, path in files.items() for part in (f"--{kind}", path)]
-    _, lines, _ = doctor(
-        capsys, "--layers", layers, "--input-shape", shape, "--all", "--fail-on", "never", *options
-    )
+    _, lines, _ = doctor(capsys, "--layers", layers, "--input-shape", shape, "--all", "--fail-on", "never", *options)
     html = files["html"].read_text(encoding="utf-8")
     table = html[html.index("<table class=stages>") :].partition("</table>")[0]
     for stage in json.loads(files["json"].read_text(encoding="utf-8"))["stages"]:

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pooling.export import Change, Repaired, VerificationError, function_from_node, make_portable
 from pooling.export.repair import proof
-from pooling.export.repair.scopes import scopes
+from pooling.export.repair.scopes import scopes_of
 from pooling.validation import validate
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -47,7 +47,7 @@ def repaired(model: onnx.ModelProto, **arguments: Any) -> Repaired:
     assert [each.name for each in result.model.graph.output] == [each.name for each in model.graph.output]
     assert list(result.model.graph.initializer) == list(model.graph.initializer)
     left = {(each.path, each.node) for each in result.left}
-    for scope in scopes(result.model):
+    for scope in scopes_of(result.model):
         for node in scope.container.node:
             if (scope.path, node.name or node.output[0]) not in left and node.op_type in WINDOWED:
                 words = {each.name: helper.get_attribute_value(each) for each in node.attribute}

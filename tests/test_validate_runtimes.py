@@ -265,9 +265,7 @@ def test_the_known_differences_of_onnxruntime_are_named_with_remedies(save: Save
     repair = report.models[0].repair
     assert repair is not None
     assert (repair.before, repair.after, repair.changes) == (1, 0, ("pool1: auto_pad",))
-    assert repair.sentence.startswith(
-        "pooling repair changes 1 thing, and all runtimes that ran it again agree"
-    )
+    assert repair.sentence.startswith("pooling repair changes 1 thing, and all runtimes that ran it again agree")
 
 
 def test_nan_is_found_on_special_numbers_and_does_not_count(save: Save) -> None:

@@ -23,7 +23,7 @@ from ..limits import check_growth
 from ..nodes import POOLING_OPERATORS
 from ..reading import check_model, check_order, external_location
 from .proof import Unproven, compare_models, prove_rewrite, same_shapes_in_runs, why_not_run
-from .rules import FUNCTION, Rewrite, UnsettledError, explicit_windows, is_misread, rules
+from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread
 from .scopes import (
     Names,
     Scope,
@@ -33,7 +33,7 @@ from .scopes import (
     is_default,
     lightened,
     pooled_tensors,
-    scopes,
+    scopes_of,
     subgraphs,
     tensors_of,
     uses,
@@ -216,7 +216,7 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
             f"{FUNCTION}: the model imports no version of the default operator set; its opset_import must name one"
         )
     newest = onnx.defs.onnx_opset_version()
-    for scope in scopes(model):
+    for scope in scopes_of(model):
         if scope.opset is not None and scope.opset > newest:
             raise ValueError(
                 f"{FUNCTION}: {scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is "
@@ -375,7 +375,7 @@ class _Repair:
         """Apply the rules to every node of every graph and function."""
         nodes = [
             node
-            for scope in scopes(self.model)
+            for scope in scopes_of(self.model)
             for node in scope.container.node
             if is_default(node.domain) and (node.op_type in POOLING_OPERATORS or node.op_type == "ReduceMean")
         ]
@@ -384,12 +384,12 @@ class _Repair:
         found = pooled_tensors(FUNCTION, self.model, nodes, measured or {}, explicit_windows)
         known = {id(node): each for node, each in zip(nodes, found, strict=True)}
         # The scopes are a list before the first of them changes: the graphs inside of nodes stay the same objects.
-        for scope in list(scopes(self.model)):
+        for scope in list(scopes_of(self.model)):
             counts = uses(scope.container)
             for node in list(scope.container.node):
                 if id(node) in known:
                     self._rewrite(scope, node, *known[id(node)], counts)
-        order = {scope.path: number for number, scope in enumerate(scopes(self.model))}
+        order = {scope.path: number for number, scope in enumerate(scopes_of(self.model))}
         self.changes.sort(key=lambda change: order.get(change.path, -1))
 
     def _rewrite(
@@ -411,7 +411,7 @@ class _Repair:
                     )
                 del current.attribute[:]
                 current.attribute.extend(called.attribute)
-            for rule in rules:
+            for rule in REWRITES:
                 rewrite = rule(scope, current, x, self._names, counts)
                 if rewrite is None:
                     continue
@@ -512,7 +512,7 @@ class _Repair:
         if any("ceil_mode=1" in each.was for each in self.left):
             return  # shape inference may have another rule than runtimes, and what is recorded may be right
         right = inferred(FUNCTION, lightened(self.model))
-        for scope, clean in zip(scopes(self.model), scopes(right), strict=True):
+        for scope, clean in zip(scopes_of(self.model), scopes_of(right), strict=True):
             if not isinstance(scope.container, onnx.GraphProto) or not isinstance(clean.container, onnx.GraphProto):
                 continue
             found = tensors_of(clean.container)

@@ -19,7 +19,7 @@ from ..reading import read_model
 from ..verification import VerificationError
 from . import Repaired, make_portable
 from .rules import FUNCTION
-from .scopes import scopes
+from .scopes import scopes_of
 
 __all__ = ["RepairReport", "repair_file"]
 
@@ -140,7 +140,7 @@ def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:
         raise ValueError(f"-o {output} lies in a folder that does not exist; make it first")
     outside = any(
         tensor.data_location == onnx.TensorProto.EXTERNAL
-        for scope in scopes(model)
+        for scope in scopes_of(model)
         if isinstance(scope.container, onnx.GraphProto)
         for tensor in scope.container.initializer
     )

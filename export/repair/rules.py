@@ -22,7 +22,7 @@ from ..nodes import AUTO_PAD, checked_attributes, function_from_node, layer_from
 from ..stages import Order, Stage
 from .scopes import Names, Scope, Tensor, attribute, constant, is_default
 
-__all__ = ["WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread", "rules"]
+__all__ = ["REWRITES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread"]
 
 FUNCTION = "make_portable"
 WINDOWED = ("MaxPool", "AveragePool", "LpPool")
@@ -740,7 +740,7 @@ def check(scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: d
     return None
 
 
-rules: tuple[Rule, ...] = (
+REWRITES: tuple[Rule, ...] = (
     check,
     resolve_windows,
     count_row_by_row,

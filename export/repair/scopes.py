@@ -29,7 +29,7 @@ __all__ = [
     "is_default",
     "lightened",
     "pooled_tensors",
-    "scopes",
+    "scopes_of",
     "subgraphs",
     "tensors_of",
     "uses",
@@ -147,7 +147,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
             yield f"{each.name}[{number}]", graph
 
 
-def scopes(model: onnx.ModelProto) -> Iterator[Scope]:
+def scopes_of(model: onnx.ModelProto) -> Iterator[Scope]:
     """Yield the graph of a model and those inside of it, each behind the one around it, then its functions."""
 
     def within(scope: Scope) -> Iterator[Scope]:
@@ -191,7 +191,7 @@ class Names:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._used: set[str] = set()
-        for scope in scopes(model):
+        for scope in scopes_of(model):
             self._used.update(scope.inputs)
             for node in scope.container.node:
                 self._used.update((node.name, *node.input, *node.output))
@@ -286,7 +286,7 @@ def lightened(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.initializer.append(each)
         elif each.name not in inputs:
             graph.input.append(helper.make_tensor_value_info(each.name, each.data_type, each.dims))
-    for scope in scopes(light):
+    for scope in scopes_of(light):
         if isinstance(scope.container, onnx.GraphProto):
             foreign = {name for node in scope.container.node if not is_default(node.domain) for name in node.output}
             kept = [each for each in scope.container.value_info if each.name in foreign]

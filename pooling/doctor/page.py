@@ -25,7 +25,7 @@ from .pyramid import STRIP, Box, Level, Pyramid, averaged, heading, pyramid, spa
 from .words import amount, brief, by, cells, joined, memory, percent, plain
 
 if TYPE_CHECKING:
-    from .examine import Examination
+    from .examination import Examination
     from .network import Stage
     from .shift import StageShift
     from .what_if import WhatIf

@@ -11,7 +11,7 @@ from pooling._version import __version__
 from pooling.files import write_whole
 from pooling.geometry import Axis
 
-from .examine import Examination
+from .examination import Examination
 from .findings import SEVERITIES, Finding
 from .network import ReceptiveField, Stage
 from .sizes import AxisSizes, Pattern

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pooling.geometry import axis_names
 
-from .examine import Examination
+from .examination import Examination
 from .findings import Finding
 from .network import Stage
 from .objects import collapses
