@@ -113,7 +113,7 @@ class Stage:
     @property
     def arguments(self) -> dict[str, Any]:
         """The layer's arguments."""
-        return self.layer.arguments
+        return dict(self.layer.arguments)
 
     @property
     def spatial(self) -> tuple[int, ...]:

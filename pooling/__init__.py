@@ -1,7 +1,8 @@
 """Pooling on CPUs: NumPy arrays in, NumPy arrays out, forward and backward.
 
 The functions follow torch.nn.functional in names, order and defaults. ``pooling.export`` builds the same poolings as
-ONNX graphs, ``pooling.validation`` compares runtimes; both are imported on their own, since they need onnx.
+ONNX graphs, ``pooling.validation`` compares runtimes, ``pooling.doctor`` examines networks; these need onnx, and are
+imported when they are asked for.
 """
 
 from importlib import import_module
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .system import show_config
-from .threads import get_num_threads, set_num_threads, threads
+from .workers import get_num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:
     from .blurring import *  # noqa: F403
+    from .calls import LayoutWarning as LayoutWarning
     from .fractional import *  # noqa: F403
     from .functional import *  # noqa: F403
     from .geometry import output_shape as output_shape
@@ -55,8 +57,12 @@ _ON_DEMAND = {
         max_unpool2d_backward max_unpool3d max_unpool3d_backward
     """,
     "geometry": "output_shape",
+    "calls": "LayoutWarning",
 }
 """What each module makes public, beside what is imported above: the module is imported when a name is asked for."""
+
+_MODULES = {"cli", "doctor", "export", "onnx_backend", "operators", "reference", "validation"}
+"""Modules with names of their own, imported when they are asked for."""
 
 _MODULE_OF = {name: module for module, names in _ON_DEMAND.items() for name in names.split()}
 
@@ -66,7 +72,7 @@ if not TYPE_CHECKING:  # to a type checker a module with __getattr__ has every n
 
     def __getattr__(name: str) -> object:
         """Import what is asked for the first time (PEP 562); from then on it is an attribute like any other."""
-        if name in _ON_DEMAND:
+        if name in _ON_DEMAND or name in _MODULES:
             return import_module(f"{__name__}.{name}")
         if name not in _MODULE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -74,4 +80,4 @@ if not TYPE_CHECKING:  # to a type checker a module with __getattr__ has every n
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, *_ON_DEMAND})
+        return sorted({*globals(), *__all__, *_ON_DEMAND, *_MODULES})

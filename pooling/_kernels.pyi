@@ -128,9 +128,7 @@ def fractional_max(
 
 class Forward:
     call: Any
-    def __init__(
-        self, call: Any, native: Callable[[AnyArray], AnyArray], threads_for: Callable[[int], int]
-    ) -> None: ...
+    def __init__(self, call: Any, threads_for: Callable[[int], int]) -> None: ...
 
 def signature(function: str, array: AnyArray, arguments: tuple[Any, ...]) -> tuple[Any, ...]: ...
 

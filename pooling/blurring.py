@@ -23,7 +23,7 @@ from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .norms import rounded
 from .operators import OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "BlurPool2d",
@@ -393,22 +393,11 @@ def max_blur_pool2d_backward(
 
 
 class _BlurLayer(Layer):
-    """What layers of this module share: their functions stand here."""
-
     _defaults = Layer._defaults | {
         "stride": 2,
         "blur_kernel_size": 3,
         "padding_mode": "reflect",
     }
-
-    def __call__(self, input: ArrayLike) -> AnyArray:
-        result: AnyArray = globals()[self.function](input, **self.arguments)
-        return result
-
-    def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
-        """Return the gradient with respect to `input`; ``out=`` may be given."""
-        result: AnyArray = globals()[f"{self.function}_backward"](grad_output, input, **self.arguments, **keywords)
-        return result
 
 
 class BlurPool2d(_BlurLayer):

@@ -7,6 +7,8 @@ signature does little more than run its kernel. What such a call does is compile
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,9 +21,20 @@ from .dispatch import kernels
 from .geometry import Axis
 from .operators import OPERATORS, Operator
 from .plan import lay_out
-from .threads import threads_for
+from .workers import threads_for
 
-__all__ = ["Call", "Windows", "batch_and_spatial", "checked_gradient", "checked_indices", "pool", "resolve"]
+__all__ = [
+    "Call",
+    "LayoutWarning",
+    "Windows",
+    "batch_and_spatial",
+    "checked_gradient",
+    "checked_indices",
+    "in_other_layout",
+    "pool",
+    "resolve",
+    "warn_of_columns",
+]
 
 AnyArray = NDArray[Any]
 REMEMBERED = 4096
@@ -160,27 +173,28 @@ def resolve(
     operator, function : str
         Row of the operator table, and the name for error sentences.
     dimensions : int or None
-        Spatial axes; None for an operator that takes them all.
+        Spatial axes; of a global operator, what its argument of that name says.
     array : ndarray
         The input.
     windows : Windows
         Arguments about windows; of a global operator, none.
     """
-    arguments = (*windows, layout, nan, count_include_pad, divisor_override, rounding)
-    return _resolved(operator, function, dimensions, array, ARGUMENTS, arguments)
+    arguments = (dimensions, *windows, layout, nan, count_include_pad, divisor_override, rounding)
+    return _resolved(operator, function, array, ARGUMENTS, arguments)
 
 
-ARGUMENTS = (*Windows._fields, "layout", "nan", "count_include_pad", "divisor_override", "rounding")
-"""Everything that a call may say about its windows and what they make, as `resolve` takes it."""
+ARGUMENTS = ("dimensions", *Windows._fields, "layout", "nan", "count_include_pad", "divisor_override", "rounding")
+"""Everything that a call may say about its windows and what they make, in the order of `_resolved`."""
 
 
 def _accepted(operator: Operator) -> tuple[str, ...]:
     """Names of the arguments that a function passes to `pool`, in that order."""
-    windows = {"sliding": Windows._fields[:5], "adaptive": ("output_size",), "global": ()}[operator.windows]
+    windows = {"sliding": Windows._fields[:5], "adaptive": ("output_size",), "global": ("dimensions",)}
+    names = (*windows[operator.windows], "layout")
     if not operator.average:
-        return (*windows, "layout", "nan")
+        return (*names, "nan")
     divisors = ("count_include_pad", "divisor_override") if operator.windows == "sliding" else ()
-    return (*windows, "layout", *divisors, "rounding")
+    return (*names, *divisors, "rounding")
 
 
 FUNCTIONS = {
@@ -198,10 +212,71 @@ def _pool(
     """Pool the first time with these arguments, or arrays that take more care."""
     operator, dimensions, names = FUNCTIONS[function]
     array = as_array(function, "input", input, operator.dtypes)
-    call = _resolved(operator.name, function, dimensions, array, names, arguments)
+    if out is None and not array.flags.c_contiguous:
+        place = names.index("layout")
+        given = arguments[names.index("dimensions")] if dimensions is None else dimensions
+        moved = in_other_layout(array, given, arguments[place])
+        if moved is not None:
+            try:
+                result = pool(
+                    function,
+                    moved.array,
+                    None,
+                    return_indices,
+                    *arguments[:place],
+                    moved.layout,
+                    *arguments[place + 1 :],
+                )
+            except (TypeError, ValueError):
+                pass  # refused again below, in words that show the array as it came
+            else:
+                return (moved.back(result[0]), moved.back(result[1])) if return_indices else moved.back(result)
+    call = _resolved(operator.name, function, array, names, arguments, dimensions)
     if geometry.flag(function, "return_indices", return_indices):
         return call.forward_indexed(array, out)
     return call.forward(array, out)
+
+
+class Moved(NamedTuple):
+    """A view of an array in the other layout, in which it is contiguous."""
+
+    array: AnyArray
+    layout: str
+    axes: tuple[int, ...]
+
+    def view(self, other: AnyArray) -> AnyArray:
+        """See another array of the same layout and rank as this one is seen."""
+        return other.transpose(self.axes)
+
+    def back(self, result: AnyArray) -> AnyArray:
+        """See what came of it in the layout that was asked for."""
+        return result.transpose(np.argsort(self.axes))
+
+
+def in_other_layout(array: AnyArray, dimensions: Any, layout: Any) -> Moved | None:
+    """View an array as it lies in memory, where that is the other layout, as torch's channels_last is.
+
+    Pooled so, it need not be copied first.
+    """
+    rank = array.ndim
+    if dimensions is None:
+        dimensions = rank - 2 if rank in (4, 5) else 0
+    flags = array.flags
+    if type(dimensions) is not int or type(layout) is not str or dimensions < 1 or rank - dimensions not in (1, 2):
+        return None
+    if flags.c_contiguous or not flags.aligned or not array.dtype.isnative:
+        return None
+    first, axes = rank - dimensions - 1, list(range(rank))
+    if layout == "channels_first":
+        axes.append(axes.pop(first))
+        other = "channels_last"
+    elif layout == "channels_last":
+        axes.insert(first, axes.pop())
+        other = "channels_first"
+    else:
+        return None
+    moved = array.transpose(axes)
+    return Moved(moved, other, tuple(axes)) if moved.flags.c_contiguous else None
 
 
 _known: dict[tuple[Any, ...], kernels.Forward] = {}
@@ -213,67 +288,54 @@ pool = _pooling.forward
 def _resolved(
     operator: str,
     function: str,
-    dimensions: int | None,
     array: AnyArray,
     names: tuple[str, ...],
     arguments: tuple[Any, ...],
+    dimensions: int | None = None,
 ) -> Call:
     """Find the call with these arguments, or resolve it."""
     call: Call | None = _pooling.find(function, array, arguments)
     if call is not None:
         return call
-    key = _signature(function, array, names, arguments)
+    # Read once: what is remembered is what was checked, however often an object changes its mind.
+    values = tuple([geometry.plain(value) for value in arguments])
+    try:
+        key = kernels.signature(function, array, values)
+    except TypeError:
+        key = None  # something in it is no argument, which resolving refuses
     earlier = None if key is None else _known.get(key)
     if earlier is not None:
         call = earlier.call
         return call
     # The one object of its kind that NumPy gives to nearly every array.
     dtype = np.dtype(array.dtype.type)
-    call = _resolve(operator, function, dimensions, array.shape, dtype, **dict(zip(names, arguments, strict=True)))
+    # What the name of a function says is no argument, and no part of its key.
+    rank: dict[str, Any] = {} if "dimensions" in names else {"dimensions": dimensions}
+    failure = None
+    try:
+        call = _resolve(operator, function, array.shape, dtype, **rank, **dict(zip(names, values, strict=True)))
+    except (TypeError, ValueError) as error:
+        failure = error
+    if call is None:
+        # Sentences show arguments as they were written.
+        _resolve(operator, function, array.shape, dtype, **rank, **dict(zip(names, arguments, strict=True)))
+        assert failure is not None
+        raise failure
+    warn_of_columns(function, array, call.axes, values[names.index("layout")])
     if key is not None:
         if len(_known) >= REMEMBERED:
             _known.clear()
-        _known[key] = kernels.Forward(call, native, threads_for)
+        _known[key] = kernels.Forward(call, threads_for)
     return call
-
-
-def _signature(
-    function: str, array: AnyArray, names: tuple[str, ...], arguments: tuple[Any, ...]
-) -> tuple[Any, ...] | None:
-    """Return what a call is remembered by, if it can be."""
-    try:
-        for name, value in zip(names, arguments, strict=True):
-            if name in Windows._fields:
-                _refuse_mutable(value)
-    except TypeError:
-        arguments = tuple(
-            geometry.frozen(function, name, value) if name in Windows._fields else value
-            for name, value in zip(names, arguments, strict=True)
-        )
-    try:
-        return kernels.signature(function, array, arguments)
-    except TypeError:
-        # Something that cannot be hashed is no good argument; resolving says which one.
-        return None
-
-
-def _refuse_mutable(value: Any) -> None:
-    """Raise TypeError for what may change while it is remembered."""
-    if type(value) is tuple:
-        # Python's own hash would end the process for tuples that are very deep.
-        for entry in value:
-            _refuse_mutable(entry)
-    else:
-        hash(value)
 
 
 def _resolve(
     name: str,
     function: str,
-    dimensions: int | None,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     *,
+    dimensions: Any,
     layout: str,
     nan: Any = "propagate",
     count_include_pad: Any = False,
@@ -404,25 +466,88 @@ def _divisor(function: str, divisor_override: Any) -> float | None:
     return divisor
 
 
-def batch_and_spatial(function: str, shape: tuple[int, ...], dimensions: int | None, layout: str) -> tuple[bool, slice]:
-    """Tell whether a shape has a batch axis, and where its spatial axes are."""
+def batch_and_spatial(function: str, shape: tuple[int, ...], dimensions: Any, layout: str) -> tuple[bool, slice]:
+    """Tell whether a shape has a batch axis, and where its spatial axes are.
+
+    Where a name does not say how many these are, `dimensions` does. If that is None, four axes are a batch of maps and
+    five one of volumes; three axes could be a map as well as a batch of signals, and are refused.
+    """
     rank = len(shape)
     if dimensions is None:
-        if not 3 <= rank <= 5:
-            raise ValueError(
-                f"{function}: input of shape {shape} has {rank} axes; it must have a batch, a channel and one to three "
-                "spatial axes"
-            )
-        return True, geometry.spatial_slice(rank, rank - 2, layout, function=function)
+        geometry.spatial_slice(rank, 0, layout, function=function)
+        if rank not in (4, 5):
+            raise ValueError(f"{function}: input of shape {shape} has {_choices(rank, layout)}")
+        dimensions = rank - 2
+    if type(dimensions) is not int or not 1 <= dimensions <= 3:
+        kind = ValueError if type(dimensions) is int else TypeError
+        raise kind(f"{function}: dimensions={dimensions!r} must be 1, 2 or 3, the number of spatial axes, or None")
     spatial = geometry.spatial_slice(rank, dimensions, layout, function=function)
     if rank - dimensions not in (1, 2):
-        names = ", ".join(geometry.axis_names(dimensions))
-        form = f"C, {names}" if layout == "channels_first" else f"{names}, C"
+        form = _axes(dimensions, layout)
+        one = "input[None]" if layout == "channels_first" else "input[..., None]"
+        back = "result[0]" if layout == "channels_first" else "result[..., 0]"
+        remedy = f"; a single map without channels goes in as {one} and comes out as {back}" * (rank == dimensions)
         raise ValueError(
-            f"{function}: input of shape {shape} has {rank} axes; it must have {dimensions + 2}, (N, {form}), "
-            f"or {dimensions + 1} without the batch, ({form})"
+            f"{function}: input of shape {shape} has {rank} {'axis' if rank == 1 else 'axes'}; it must have "
+            f"{dimensions + 2}, (N, {form}), or {dimensions + 1} without the batch, ({form}){remedy}"
         )
     return rank - dimensions == 2, spatial
+
+
+def _axes(dimensions: int, layout: str) -> str:
+    names = ", ".join(geometry.axis_names(dimensions))
+    return f"C, {names}" if layout == "channels_first" else f"{names}, C"
+
+
+def _choices(rank: int, layout: str) -> str:
+    """Say what an array of that many axes can be, and what to write."""
+    signal, picture = _axes(1, layout), _axes(2, layout)
+    if rank == 3:
+        return (
+            f"3 axes, which may be one map ({picture}) or a batch of signals (N, {signal}); say dimensions=2 or "
+            "dimensions=1"
+        )
+    if rank == 2:
+        one = "input[None]" if layout == "channels_first" else "input[..., None]"
+        return f"2 axes; for one signal ({signal}) say dimensions=1, a map without channels give as {one}, dimensions=2"
+    volume, noun = _axes(3, layout), "axis" if rank == 1 else "axes"
+    return (
+        f"{rank} {noun}; it must have 4, (N, {picture}), 5, (N, {volume}), or with dimensions= one more than the "
+        "spatial axes, or two"
+    )
+
+
+class LayoutWarning(UserWarning):
+    """Says that an array looks as if its channels were last, though it is pooled as if they were first."""
+
+
+COLOURED = 32
+"""Cells on two axes from which on three cells on a third behind them are taken for colours."""
+
+
+def warn_of_columns(function: str, array: AnyArray, axes: tuple[Axis, ...], layout: str) -> None:
+    """Warn of a picture (H, W, 3) or (N, H, W, 3) that is taken for maps of three columns.
+
+    Both axes in front of the colours must be large, and neither more than four times the other, as is true of pictures.
+    Four columns count for integers only: maps of floats that narrow are common behind networks for sound.
+    """
+    if layout != "channels_first" or len(axes) < 2:
+        return
+    height, width, colours = array.shape[-3:]
+    if colours != 3 and not (colours == 4 and array.dtype.kind in "iu"):
+        return
+    if min(height, width) < COLOURED or max(height, width) > 4 * min(height, width):
+        return
+    # Where the package was called from.
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pooling":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(
+        f"{function}: input of shape {array.shape} is read with its channels first, so that its last axis is "
+        f'{colours} columns; if these are colours, say layout="channels_last"',
+        LayoutWarning,
+        stacklevel=level,
+    )
 
 
 def checked_gradient(call: Call, grad_output: ArrayLike) -> AnyArray:

@@ -22,11 +22,19 @@ PIECES = {
         input : array_like
             Array of shape ``({first})``, or ``({last})`` with ``layout="channels_last"``; the batch axis may be left
             out. dtype {dtypes}. Any strides; never modified.""",
+    "any_rank": """
+        input : array_like
+            Array of shape ``(N, C, *S)`` or, without the batch, ``(C, *S)``; with ``layout="channels_last"``
+            ``(N, *S, C)`` or ``(*S, C)``. dtype {dtypes}. Any strides; never modified.""",
+    "dimensions": """
+        dimensions : {{1, 2, 3}}, optional
+            Number of spatial axes. By default 2 for four axes, ``(N, C, H, W)``, and 3 for five; three axes may be
+            ``(C, H, W)`` or ``(N, C, L)``, so for them it must be said.""",
     "windows": """
         kernel_size : int or sequence of int
-            Cells of a window, for all axes or for each.
+            Cells of a window, for all axes or for each; a sequence of one entry is for all axes, here and below.
         stride : int or sequence of int, optional
-            Cells from one window to the next; by default `kernel_size`.
+            Cells from one window to the next; by default, which ``()`` is too, `kernel_size`.
         padding : int, sequence of int, sequence of (begin, end) pairs, or str
             Cells around the input that hold no element; each side smaller than the effective kernel. ``"valid"`` is no
             padding, ``"same_upper"`` (or ``"same"``) and ``"same_lower"`` give ``ceil(input / stride)`` outputs, with
@@ -40,9 +48,9 @@ PIECES = {
         layout : {{"channels_first", "channels_last"}}
             Order of the axes, of the result too.""",
     "out": """
-        out : ndarray, optional
+        out : ndarray or torch.Tensor, optional
             Where to put the result: exactly its dtype and shape, C-contiguous, writeable, apart from the
-            input in memory.""",
+            input in memory. What is returned is an array of that memory.""",
     "nan": """
         nan : {{"propagate", "ignore"}}
             Whether one NaN makes its windows NaN; if ignored, only windows of nothing but NaN are.""",
@@ -69,7 +77,6 @@ def described(family: str, dimensions: int | None = None) -> Callable[[Function]
             "last": last,
             "n": dimensions,
             "dtypes": ", ".join(operator.dtypes),
-            "ones": ", ".join(["1", "1"] + ["4"] * (dimensions or 2)),
         }
         for name, piece in PIECES.items():
             text = text.replace("{" + name + "}", cleandoc(piece).format(**values))

@@ -19,7 +19,7 @@ from .functional import AnyArray, Indexed, Layout
 from .geometry import Sizes
 from .layers import Layer
 from .operators import FLOATS, OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "FractionalMaxPool2d",
@@ -491,7 +491,6 @@ def fractional_max_pool3d_backward(
 
 class _FractionalMaxPool(Layer):
     operator = "fractional_max_pool"
-    _functions: ClassVar[tuple[Any, Any]]
     _defaults: ClassVar[dict[str, Any]] = {
         **Layer._defaults,
         "output_size": None,
@@ -523,8 +522,7 @@ class _FractionalMaxPool(Layer):
 
     def __call__(self, input: ArrayLike) -> AnyArray | Indexed:
         """Pool an array; with ``return_indices``, return the indices as well."""
-        forward, _ = self._functions
-        result: AnyArray | Indexed = forward(input, **self.arguments)
+        result: AnyArray | Indexed = type(self)._pool(input, **self._arguments)
         return result
 
     def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
@@ -537,9 +535,8 @@ class _FractionalMaxPool(Layer):
         **keywords
             ``indices=`` of the forward call, which a layer without samples needs; ``out=``.
         """
-        _, backward = self._functions
         arguments = {name: value for name, value in self.arguments.items() if name != "rng"}
-        gradient: AnyArray = backward(grad_output, input, **arguments, **keywords)
+        gradient: AnyArray = type(self)._backward(grad_output, input, **arguments, **keywords)
         return gradient
 
     def axes(self, input_shape: Sequence[int]) -> NoReturn:
@@ -563,15 +560,6 @@ class _FractionalMaxPool(Layer):
         optional = name in ("output_size", "_random_samples")
         return value is not None if optional else super()._tells(name, value)
 
-    def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other) or not isinstance(other, _FractionalMaxPool):
-            return super().__eq__(other)
-        mine, others = dict(self.arguments), dict(other.arguments)
-        samples = mine.pop("_random_samples"), others.pop("_random_samples")
-        return mine == others and np.array_equal(*samples)
-
-    __hash__ = None
-
 
 class FractionalMaxPool2d(_FractionalMaxPool):
     """Layer of `pooling.fractional_max_pool2d`, with the arguments of ``torch.nn.FractionalMaxPool2d`` and more.
@@ -583,7 +571,6 @@ class FractionalMaxPool2d(_FractionalMaxPool):
     """
 
     dimensions = 2
-    _functions = fractional_max_pool2d, fractional_max_pool2d_backward
 
 
 class FractionalMaxPool3d(_FractionalMaxPool):
@@ -596,4 +583,3 @@ class FractionalMaxPool3d(_FractionalMaxPool):
     """
 
     dimensions = 3
-    _functions = fractional_max_pool3d, fractional_max_pool3d_backward

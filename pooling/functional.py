@@ -767,6 +767,7 @@ def avg_pool3d(
 def global_max_pool(
     input: ArrayLike,
     *,
+    dimensions: int | None = None,
     layout: Layout = "channels_first",
     nan: NanRule = "propagate",
     out: AnyArray | None = None,
@@ -775,7 +776,8 @@ def global_max_pool(
 
     Parameters
     ----------
-    {input} One to three spatial axes; here the batch axis must be there.
+    {any_rank}
+    {dimensions}
     {layout}
     {nan}
     {out}
@@ -783,7 +785,7 @@ def global_max_pool(
     Returns
     -------
     ndarray
-        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``.
+        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
 
     Raises
     ------
@@ -800,13 +802,14 @@ def global_max_pool(
     >>> pooling.global_max_pool(np.arange(4.0).reshape(1, 1, 2, 2))
     array([[[[3.]]]])
     """
-    return pool("global_max_pool", input, out, False, layout, nan)
+    return pool("global_max_pool", input, out, False, dimensions, layout, nan)
 
 
 @described("global_avg_pool")
 def global_avg_pool(
     input: ArrayLike,
     *,
+    dimensions: int | None = None,
     layout: Layout = "channels_first",
     rounding: Rounding = "half_even",
     out: AnyArray | None = None,
@@ -815,7 +818,8 @@ def global_avg_pool(
 
     Parameters
     ----------
-    {input} One to three spatial axes; here the batch axis must be there.
+    {any_rank}
+    {dimensions}
     {layout}
     {rounding}
     {out}
@@ -823,7 +827,7 @@ def global_avg_pool(
     Returns
     -------
     ndarray
-        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``.
+        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
 
     Raises
     ------
@@ -840,7 +844,7 @@ def global_avg_pool(
     >>> pooling.global_avg_pool(np.arange(4.0).reshape(1, 1, 2, 2))
     array([[[[1.5]]]])
     """
-    return pool("global_avg_pool", input, out, False, layout, rounding)
+    return pool("global_avg_pool", input, out, False, dimensions, layout, rounding)
 
 
 @described("adaptive_avg_pool", 1)

@@ -280,10 +280,30 @@ def integer(function: str, name: str, value: Any, argument: object) -> int:
         ) from None
 
 
+def _entries(function: str, name: str, value: Any, dimensions: int, noun: str) -> list[Any]:
+    """Return one entry for each axis: all of a sequence, or its only one, or the value itself, as often."""
+    entries = list(value) if _is_sequence(value) else [value]
+    if len(entries) not in (1, dimensions):
+        raise ValueError(
+            f"{function}: {name}={value!r} must have one entry per spatial axis, {dimensions} and not "
+            f"{len(entries)}; give one {noun} for all axes or {dimensions} of them"
+        )
+    return entries * dimensions if len(entries) == 1 else entries
+
+
+def _strides(function: str, stride: Any, kernel_size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the stride on each axis: by default, which is None or an empty sequence as in torch, the kernel size."""
+    if stride is None or (_is_sequence(stride) and not len(stride)):
+        return kernel_size
+    return per_axis(function, "stride", stride, len(kernel_size))
+
+
 def per_axis(
     function: str, name: str, value: Any, dimensions: int, *, minimum: int = 1, allow_none: bool = False
 ) -> tuple[Any, ...]:
     """Spread an argument over the axes: an int holds for all of them, a sequence gives one int per axis.
+
+    A sequence of one entry holds for all axes too, as in torch.
 
     Raises
     ------
@@ -292,15 +312,7 @@ def per_axis(
     ValueError
         For a sequence of another length, or an integer below `minimum` or beyond 64 bits.
     """
-    if _is_sequence(value):
-        entries = list(value)
-        if len(entries) != dimensions:
-            raise ValueError(
-                f"{function}: {name}={value!r} must have one entry per spatial axis, {dimensions} and not "
-                f"{len(entries)}; give one integer for all axes or {dimensions} of them"
-            )
-    else:
-        entries = [value] * dimensions
+    entries = _entries(function, name, value, dimensions, "integer")
     numbers = [None if entry is None and allow_none else integer(function, name, entry, value) for entry in entries]
     for number, axis in zip(numbers, axis_names(dimensions), strict=True):
         if number is not None and not minimum <= number <= INT64_MAX:
@@ -309,23 +321,26 @@ def per_axis(
     return tuple(numbers)
 
 
-def frozen(function: str, name: str, value: Any, argument: Any = None) -> Any:
-    """Make an argument hashable, so that it can be part of a call's signature.
+def plain(value: Any, depth: int = 2) -> Any:
+    """Read an argument once, into values that do not change: what is checked is then what is remembered and used.
 
-    Entries are checked here, because ``(True, 2)`` and ``(1, 2)`` would be the same signature. `argument` is the whole
-    that `value` is a part of.
+    Whatever counts as an integer becomes an int, and words, floats, bools and sequences become the plain ones. What is
+    no argument at all comes back as it is, to be refused where the argument is checked.
     """
-    if not _is_sequence(value):
+    if value is None or type(value) in (int, str, bool, float):
         return value
-    whole = value if argument is None else argument
-    return tuple(
-        frozen(function, name, entry, whole)
-        if _is_sequence(entry)
-        else entry
-        if entry is None
-        else integer(function, name, entry, whole)
-        for entry in value
-    )
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value)
+    if _is_sequence(value):
+        return tuple([plain(entry, depth - 1) for entry in value]) if depth else value
+    try:
+        return operator.index(value)
+    except TypeError:
+        return value
 
 
 def real(function: str, name: str, value: Any, kinds: str = "a number", argument: Any = None) -> float:
@@ -376,7 +391,7 @@ def _padding_pairs(
             pairs.append((larger, smaller) if name == SAME_LOWER else (smaller, larger))
         return pairs
     if _is_sequence(padding) and len(padding) and all(_is_sequence(entry) for entry in padding):
-        if len(padding) != dimensions or any(len(entry) != 2 for entry in padding):
+        if len(padding) not in (1, dimensions) or any(len(entry) != 2 for entry in padding):
             raise ValueError(
                 f"{function}: padding={padding!r} must have one (begin, end) pair per spatial axis, "
                 f"{dimensions} in all; give an integer, one per axis or one pair per axis"
@@ -385,6 +400,7 @@ def _padding_pairs(
             (integer(function, "padding", begin, padding), integer(function, "padding", end, padding))
             for begin, end in padding
         ]
+        pairs = pairs * dimensions if len(pairs) == 1 else pairs
     elif _is_sequence(padding) and len(padding) == 2 * dimensions and dimensions == 1:
         raise ValueError(
             f"{function}: padding={padding!r} must have one entry per spatial axis, 1 and not 2; "
@@ -447,7 +463,7 @@ def pool_axes(
     """
     dimensions = len(input_size)
     kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
-    strides = kernels if stride is None else per_axis(function, "stride", stride, dimensions)
+    strides = _strides(function, stride, kernels)
     dilations = per_axis(function, "dilation", dilation, dimensions)
     round_up = flag(function, "ceil_mode", ceil_mode)
     names = axis_names(dimensions)
@@ -610,13 +626,7 @@ def fractional_sizes(
 
 
 def _ratios(function: str, output_ratio: Any, dimensions: int) -> list[float]:
-    several = isinstance(output_ratio, (tuple, list)) or (isinstance(output_ratio, np.ndarray) and output_ratio.ndim)
-    ratios = list(output_ratio) if several else [output_ratio] * dimensions
-    if len(ratios) != dimensions:
-        raise ValueError(
-            f"{function}: output_ratio={output_ratio!r} must have one entry per spatial axis, {dimensions} and not "
-            f"{len(ratios)}; give one number for all axes or {dimensions} of them"
-        )
+    ratios = _entries(function, "output_ratio", output_ratio, dimensions, "number")
     for ratio in ratios:
         if not 0 < real(function, "output_ratio", ratio, "a number or one number per spatial axis", output_ratio) < 1:
             raise ValueError(
@@ -636,36 +646,37 @@ def unpool_size(
 ) -> tuple[int, ...]:
     """Size of the map that a pooling came from: ``(O - 1) * stride - pad_begin - pad_end + kernel_size``.
 
-    `output_size` chooses another size less than one stride away, as in torch.
+    `output_size` names any other: where elements go is for their indices to say.
     """
     dimensions = len(pooled_size)
     kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
-    strides = kernels if stride is None else per_axis(function, "stride", stride, dimensions)
-    if isinstance(padding, str) and padding != VALID:
+    strides = _strides(function, stride, kernels)
+    if isinstance(padding, str) and padding != VALID and output_size is None:
         raise ValueError(
-            f"{function}: padding={padding!r} would follow from the size that is looked for; use 'valid' or numbers"
+            f"{function}: padding={padding!r} would follow from the size that is looked for; use 'valid' or numbers, "
+            "or say the size as output_size"
         )
-    pairs = _padding_pairs(function, padding, pooled_size, kernels, strides)
+    # A dilated pooling may have more padding than its kernel has taps.
+    largest = None if output_size is None else INT64_MAX
+    pairs = _padding_pairs(function, padding, pooled_size, kernels, strides, largest=largest)
     names = axis_names(dimensions)
-    default = [
-        (size - 1) * step - sum(pair) + taps
-        for size, step, pair, taps in zip(pooled_size, strides, pairs, kernels, strict=True)
-    ]
-    chosen = default if output_size is None else per_axis(function, "output_size", output_size, dimensions)
+    if output_size is None:
+        chosen = tuple(
+            (size - 1) * step - sum(pair) + taps
+            for size, step, pair, taps in zip(pooled_size, strides, pairs, kernels, strict=True)
+        )
+        blame = f"kernel_size={kernel_size!r}, stride={stride!r} and padding={padding!r} give"
+    else:
+        chosen = per_axis(function, "output_size", output_size, dimensions)
+        blame = f"output_size={output_size!r} gives"
     for i, name in enumerate(names):
         if pooled_size[i] < 1:
             raise ValueError(f"{function}: the input has size 0 on axis {name}; it must have at least 1 cell")
-        if output_size is not None and not default[i] - strides[i] < chosen[i] < default[i] + strides[i]:
-            raise ValueError(
-                f"{function}: output_size={output_size!r} must lie between {default[i] - strides[i] + 1} and "
-                f"{default[i] + strides[i] - 1} on axis {name}, less than one stride from the default {default[i]}"
-            )
         if not 1 <= chosen[i] <= INT64_MAX:
             raise ValueError(
-                f"{function}: kernel_size={kernel_size!r}, stride={stride!r} and padding={padding!r} give the output "
-                f"size {chosen[i]} on axis {name}; it must be at least 1 and fit 64 bits"
+                f"{function}: {blame} the output size {chosen[i]} on axis {name}; it must be at least 1 and fit 64 bits"
             )
-    return tuple(chosen)
+    return chosen
 
 
 def output_shape(
@@ -683,8 +694,8 @@ def output_shape(
     Parameters
     ----------
     input_shape : sequence of int
-        ``(N, C, *S)``, or ``(N, *S, C)`` with ``layout="channels_last"``. A sequence given as `kernel_size` fixes the
-        number of spatial axes, so that an unbatched ``(C, *S)`` is understood as well.
+        ``(N, C, *S)``, or ``(N, *S, C)`` with ``layout="channels_last"``. A sequence of two or three given as
+        `kernel_size` fixes the number of spatial axes, so that an unbatched ``(C, *S)`` is understood as well.
     kernel_size, stride, padding, dilation, ceil_mode, layout
         As in `pooling.max_pool2d`.
 
@@ -706,11 +717,13 @@ def output_shape(
     (1, 1, 3, 3)
     """
     shape = per_axis_shape("output_shape", input_shape)
-    dimensions = len(kernel_size) if _is_sequence(kernel_size) else len(shape) - 2
+    dimensions = len(shape) - 2
+    if _is_sequence(kernel_size) and (len(kernel_size) > 1 or len(shape) == 2):
+        dimensions = len(kernel_size)
     if not 1 <= dimensions <= 3 or len(shape) - dimensions not in (1, 2):
         raise ValueError(
             f"output_shape: input_shape={input_shape!r} has {len(shape)} axes; with kernel_size={kernel_size!r} it "
-            "must have 1 to 3 spatial ones, channels, and a batch unless kernel_size is a sequence"
+            "must have 1 to 3 spatial ones, channels, and a batch unless kernel_size has an entry for each spatial axis"
         )
     spatial = spatial_slice(len(shape), dimensions, layout, function="output_shape")
     axes = pool_axes(shape[spatial], kernel_size, stride, padding, dilation, ceil_mode)

@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike
 
 from . import geometry
 from .arrays import as_array
-from .calls import Windows, checked_gradient, checked_indices, resolve
+from .calls import Windows, checked_gradient, checked_indices, in_other_layout, resolve
 from .describe import described
-from .functional import AdaptiveSize, AnyArray, Layout, NanRule
+from .functional import AdaptiveSize, AnyArray, Layout, NanRule, Rounding
 from .geometry import Padding, Sizes
 from .operators import OPERATORS
 
@@ -49,8 +49,14 @@ def _scatter(
 ) -> AnyArray:
     array = as_array(function, "input", input, OPERATORS[operator].gradient_dtypes)
     call = resolve(operator, function, dimensions, array, windows, layout, nan=nan)
-    gradient = checked_gradient(call, grad_output)
-    return call.scatter_backward(gradient, array, checked_indices(call, indices), out)
+    gradient, named = checked_gradient(call, grad_output), checked_indices(call, indices)
+    moved = in_other_layout(gradient, dimensions, layout) if out is None else None
+    if moved is None:
+        return call.scatter_backward(gradient, array, named, out)
+    array = moved.view(array)
+    call = resolve(operator, function, dimensions, array, windows, moved.layout, nan=nan)
+    named = None if named is None else moved.view(named)
+    return moved.back(call.scatter_backward(moved.array, array, named, out))
 
 
 def _spread(
@@ -66,7 +72,12 @@ def _spread(
 ) -> AnyArray:
     array = as_array(function, "input", input, OPERATORS[operator].gradient_dtypes)
     call = resolve(operator, function, dimensions, array, windows, layout, **divisors)
-    return call.average_backward(checked_gradient(call, grad_output), out)
+    gradient = checked_gradient(call, grad_output)
+    moved = in_other_layout(gradient, dimensions, layout) if out is None else None
+    if moved is None:
+        return call.average_backward(gradient, out)
+    call = resolve(operator, function, dimensions, moved.view(array), windows, moved.layout, **divisors)
+    return moved.back(call.average_backward(moved.array, out))
 
 
 @described("max_pool", 1)
@@ -454,6 +465,7 @@ def avg_pool1d_backward(
     divisor_override: float | None = None,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Gradient of `pooling.avg_pool1d` with respect to its input.
@@ -469,6 +481,8 @@ def avg_pool1d_backward(
     divisor_override : float, optional
         Divisor of every sum.
     {layout}
+    rounding : str
+        Has no effect; here so that the forward call's arguments can be passed on.
     {out}
 
     Returns
@@ -504,6 +518,7 @@ def avg_pool1d_backward(
         out,
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
+        rounding=rounding,
     )
 
 
@@ -520,6 +535,7 @@ def avg_pool2d_backward(
     *,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Gradient of `pooling.avg_pool2d` with respect to its input.
@@ -535,6 +551,8 @@ def avg_pool2d_backward(
     divisor_override : float, optional
         Divisor of every sum.
     {layout}
+    rounding : str
+        Has no effect; here so that the forward call's arguments can be passed on.
     {out}
 
     Returns
@@ -570,6 +588,7 @@ def avg_pool2d_backward(
         out,
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
+        rounding=rounding,
     )
 
 
@@ -586,6 +605,7 @@ def avg_pool3d_backward(
     *,
     dilation: Sizes = 1,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Gradient of `pooling.avg_pool3d` with respect to its input.
@@ -601,6 +621,8 @@ def avg_pool3d_backward(
     divisor_override : float, optional
         Divisor of every sum.
     {layout}
+    rounding : str
+        Has no effect; here so that the forward call's arguments can be passed on.
     {out}
 
     Returns
@@ -636,6 +658,7 @@ def avg_pool3d_backward(
         out,
         count_include_pad=count_include_pad,
         divisor_override=divisor_override,
+        rounding=rounding,
     )
 
 
@@ -645,6 +668,7 @@ def global_max_pool_backward(
     input: ArrayLike,
     *,
     indices: ArrayLike | None = None,
+    dimensions: int | None = None,
     layout: Layout = "channels_first",
     nan: NanRule = "propagate",
     out: AnyArray | None = None,
@@ -655,9 +679,10 @@ def global_max_pool_backward(
     ----------
     grad_output : array_like
         Gradient with respect to the result, shape ``(N, C, 1, ..., 1)``, with the input's dtype.
-    {input}
+    {any_rank}
     indices : array_like of int64, optional
         Position of each result in its plane; without them they are found again in `input`.
+    {dimensions}
     {layout}
     {nan}
     {out}
@@ -685,7 +710,7 @@ def global_max_pool_backward(
     return _scatter(
         "global_max_pool",
         "global_max_pool_backward",
-        None,
+        dimensions,
         grad_output,
         input,
         Windows(),
@@ -701,7 +726,9 @@ def global_avg_pool_backward(
     grad_output: ArrayLike,
     input: ArrayLike,
     *,
+    dimensions: int | None = None,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Gradient of `pooling.global_avg_pool` with respect to its input.
@@ -710,8 +737,11 @@ def global_avg_pool_backward(
     ----------
     grad_output : array_like
         Gradient with respect to the result, shape ``(N, C, 1, ..., 1)``, with the input's dtype.
-    {input}
+    {any_rank}
+    {dimensions}
     {layout}
+    rounding : str
+        Has no effect; here so that the forward call's arguments can be passed on.
     {out}
 
     Returns
@@ -734,7 +764,17 @@ def global_avg_pool_backward(
     >>> pooling.global_avg_pool_backward(np.full((1, 1, 1, 1), 8.0), np.arange(4.0).reshape(1, 1, 2, 2)).ravel()
     array([2., 2., 2., 2.])
     """
-    return _spread("global_avg_pool", "global_avg_pool_backward", None, grad_output, input, Windows(), layout, out)
+    return _spread(
+        "global_avg_pool",
+        "global_avg_pool_backward",
+        dimensions,
+        grad_output,
+        input,
+        Windows(),
+        layout,
+        out,
+        rounding=rounding,
+    )
 
 
 @described("adaptive_avg_pool", 1)
@@ -744,6 +784,7 @@ def adaptive_avg_pool1d_backward(
     output_size: AdaptiveSize,
     *,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Gradient of `pooling.adaptive_avg_pool1d` with respect to its input.
@@ -756,6 +797,8 @@ def adaptive_avg_pool1d_backward(
     output_size : int, None or sequence of them
         As in the forward call.
     {layout}
+    rounding : str
+        Has no effect; here so that the forward call's arguments can be passed on.
     {out}
 
     Returns
@@ -779,7 +822,17 @@ def adaptive_avg_pool1d_backward(
     array([0.5, 1. , 1. , 0.5])
     """
     windows = Windows(output_size=output_size)
-    return _spread("adaptive_avg_pool", "adaptive_avg_pool1d_backward", 1, grad_output, input, windows, layout, out)
+    return _spread(
+        "adaptive_avg_pool",
+        "adaptive_avg_pool1d_backward",
+        1,
+        grad_output,
+        input,
+        windows,
+        layout,
+        out,
+        rounding=rounding,
+    )
 
 
 @described("adaptive_avg_pool", 2)
@@ -789,6 +842,7 @@ def adaptive_avg_pool2d_backward(
     output_size: AdaptiveSize,
     *,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Gradient of `pooling.adaptive_avg_pool2d` with respect to its input.
@@ -801,6 +855,8 @@ def adaptive_avg_pool2d_backward(
     output_size : int, None or sequence of them
         As in the forward call.
     {layout}
+    rounding : str
+        Has no effect; here so that the forward call's arguments can be passed on.
     {out}
 
     Returns
@@ -824,7 +880,17 @@ def adaptive_avg_pool2d_backward(
     array([0.5, 1. , 1. , 0.5])
     """
     windows = Windows(output_size=output_size)
-    return _spread("adaptive_avg_pool", "adaptive_avg_pool2d_backward", 2, grad_output, input, windows, layout, out)
+    return _spread(
+        "adaptive_avg_pool",
+        "adaptive_avg_pool2d_backward",
+        2,
+        grad_output,
+        input,
+        windows,
+        layout,
+        out,
+        rounding=rounding,
+    )
 
 
 @described("adaptive_avg_pool", 3)
@@ -834,6 +900,7 @@ def adaptive_avg_pool3d_backward(
     output_size: AdaptiveSize,
     *,
     layout: Layout = "channels_first",
+    rounding: Rounding = "half_even",
     out: AnyArray | None = None,
 ) -> AnyArray:
     """Gradient of `pooling.adaptive_avg_pool3d` with respect to its input.
@@ -846,6 +913,8 @@ def adaptive_avg_pool3d_backward(
     output_size : int, None or sequence of them
         As in the forward call.
     {layout}
+    rounding : str
+        Has no effect; here so that the forward call's arguments can be passed on.
     {out}
 
     Returns
@@ -870,7 +939,17 @@ def adaptive_avg_pool3d_backward(
     array([0.5, 1. , 1. , 0.5])
     """
     windows = Windows(output_size=output_size)
-    return _spread("adaptive_avg_pool", "adaptive_avg_pool3d_backward", 3, grad_output, input, windows, layout, out)
+    return _spread(
+        "adaptive_avg_pool",
+        "adaptive_avg_pool3d_backward",
+        3,
+        grad_output,
+        input,
+        windows,
+        layout,
+        out,
+        rounding=rounding,
+    )
 
 
 @described("adaptive_max_pool", 1)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import functional, geometry, gradients
-from .functional import AdaptiveSize, AnyArray, Indexed, Layout, NanRule
+from .functional import AdaptiveSize, AnyArray, Indexed, Layout, NanRule, Rounding
 from .geometry import Axis, Padding, Sizes
+from .operators import OPERATORS
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -39,12 +43,45 @@ __all__ = [
 ]
 
 
+_OBJECTS = ("_random_samples", "rng")
+"""Arguments that are no plain values."""
+
+
 def _function(operator: str, dimensions: int) -> str:
-    return operator if operator.startswith("global_") else f"{operator}{dimensions}d"
+    known = OPERATORS.get(operator)
+    return operator if known is not None and not known.dimensions else f"{operator}{dimensions}d"
+
+
+def _found(layer: type[Layer], name: str) -> Any:
+    """Return a function that does the work of a layer, which stands beside it or in one of two modules."""
+    package = __name__.partition(".")[0]
+    own = [sys.modules[each.__module__] for each in layer.__mro__ if each.__module__.startswith(f"{package}.")]
+    for module in (*own, functional, gradients):
+        if hasattr(module, name):
+            function = getattr(module, name)
+            # One function serves all ranks of what is global; its layers know theirs.
+            return partial(function, dimensions=layer.dimensions) if name.startswith("global_") else function
+    # Somebody's own operator, who says how it pools.
+    return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two arguments are equal, arrays and states of generators too."""
+    if isinstance(one, np.random.Generator) and isinstance(other, np.random.Generator):
+        return type(one.bit_generator) is type(other.bit_generator) and _same(
+            one.bit_generator.state, other.bit_generator.state
+        )
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if hasattr(one, "shape") or hasattr(other, "shape"):
+        return one is other or bool(np.array_equal(np.asarray(one), np.asarray(other)))
+    return bool(one == other)
 
 
 class Layer:
     """What every pooling layer can do: pool, send gradients back, and tell shapes without pooling.
+
+    Layers are values: two of one class with the same arguments are equal.
 
     Attributes
     ----------
@@ -52,14 +89,15 @@ class Layer:
         Row of the operator table.
     dimensions : int
         Spatial axes.
-    arguments : dict
-        Keyword arguments of the function that does the work; what `repr` shows.
+    arguments : mapping
+        Keyword arguments of the function that does the work, read once, when the layer is made; what `repr` shows.
     """
 
     operator: ClassVar[str]
     dimensions: ClassVar[int]
-    arguments: dict[str, Any]
+    _arguments: dict[str, Any]
     _pool: ClassVar[Any]
+    _backward: ClassVar[Any]
 
     @property
     def function(self) -> str:
@@ -69,20 +107,30 @@ class Layer:
     @property
     def layout(self) -> str:
         """Order of the axes."""
-        return str(self.arguments.get("layout", "channels_first"))
+        return str(self._arguments.get("layout", "channels_first"))
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """Keyword arguments of the function that does the work."""
+        return MappingProxyType(self._arguments)
+
+    @arguments.setter
+    def arguments(self, arguments: Mapping[str, Any]) -> None:
+        self._arguments = {
+            name: value if name in _OBJECTS else geometry.plain(value) for name, value in arguments.items()
+        }
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         # Looked up once: doing so for each call takes half as long as pooling a small map.
         super().__init_subclass__(**keywords)
         if hasattr(cls, "operator") and hasattr(cls, "dimensions"):
-            # Layers of other modules pool by themselves.
-            cls._pool = getattr(functional, _function(cls.operator, cls.dimensions), None)
+            name = _function(cls.operator, cls.dimensions)
+            cls._pool = _found(cls, name)
+            cls._backward = _found(cls, f"{name}_backward")
 
     def __call__(self, input: ArrayLike) -> Any:
         """Pool an array."""
-        if self._is_unbatched_global(input):
-            return type(self)._pool(np.asarray(input)[None], **self.arguments)[0]
-        return type(self)._pool(input, **self.arguments)
+        return type(self)._pool(input, **self._arguments)
 
     def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
         """Return the gradient with respect to `input`.
@@ -94,30 +142,15 @@ class Layer:
         **keywords
             ``indices=`` of the forward call for a maximum, ``out=``.
         """
-        backward = getattr(gradients, f"{self.function}_backward")
-        if self._is_unbatched_global(input):
-            batch = (np.asarray(array)[None] for array in (grad_output, input))
-            unbatched: AnyArray = backward(*batch, **self.arguments, **keywords)[0]
-            return unbatched
-        gradient: AnyArray = backward(grad_output, input, **self.arguments, **keywords)
+        gradient: AnyArray = type(self)._backward(grad_output, input, **self._arguments, **keywords)
         return gradient
-
-    def _is_unbatched_global(self, input: ArrayLike) -> bool:
-        """Whether `input` has no batch axis, which a global function cannot see: it takes any number of axes."""
-        if not self.operator.startswith("global_"):
-            return False
-        shape = input.shape if isinstance(input, np.ndarray) else np.shape(input)
-        if len(shape) == self.dimensions + 2 and self.arguments.get("layout") in geometry.LAYOUTS:
-            return False
-        self._spatial(shape)
-        return len(shape) == self.dimensions + 1
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Return the windows on each spatial axis for an input of this shape."""
         name = type(self).__name__
         shape = geometry.per_axis_shape(name, input_shape)
         spatial = self._spatial(shape)
-        if self.operator.startswith("global_"):
+        if self.operator in OPERATORS and OPERATORS[self.operator].windows == "global":
             return geometry.global_axes(shape[spatial], function=name)
         if "output_size" in self.arguments:
             return geometry.adaptive_axes(shape[spatial], self.arguments["output_size"], function=name)
@@ -162,14 +195,18 @@ class Layer:
         "divisor_override": None,
         "layout": "channels_first",
         "nan": "propagate",
+        "rounding": "half_even",
     }
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Layer):
             return NotImplemented
-        return type(self) is type(other) and self.arguments == other.arguments
+        mine, others = self._arguments, other._arguments
+        return type(self) is type(other) and mine.keys() == others.keys() and _same(mine, others)
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        values = [(name, value) for name, value in self._arguments.items() if name not in _OBJECTS]
+        return hash((type(self), *values))
 
 
 class _MaxPool(Layer):
@@ -200,7 +237,7 @@ class _MaxPool(Layer):
 
     def __call__(self, input: ArrayLike) -> AnyArray | Indexed:
         """Pool an array; with ``return_indices``, return the indices as well."""
-        result: AnyArray | Indexed = type(self)._pool(input, **self.arguments)
+        result: AnyArray | Indexed = type(self)._pool(input, **self._arguments)
         return result
 
 
@@ -230,8 +267,10 @@ class _AdaptiveMaxPool(Layer):
 class _AdaptiveAvgPool(Layer):
     operator = "adaptive_avg_pool"
 
-    def __init__(self, output_size: AdaptiveSize, *, layout: Layout = "channels_first") -> None:
-        self.arguments = {"output_size": output_size, "layout": layout}
+    def __init__(
+        self, output_size: AdaptiveSize, *, layout: Layout = "channels_first", rounding: Rounding = "half_even"
+    ) -> None:
+        self.arguments = {"output_size": output_size, "layout": layout, "rounding": rounding}
 
 
 class _AvgPool(Layer):
@@ -248,6 +287,7 @@ class _AvgPool(Layer):
         *,
         dilation: Sizes = 1,
         layout: Layout = "channels_first",
+        rounding: Rounding = "half_even",
     ) -> None:
         self.arguments = {
             "kernel_size": kernel_size,
@@ -258,6 +298,7 @@ class _AvgPool(Layer):
             "divisor_override": divisor_override,
             "dilation": dilation,
             "layout": layout,
+            "rounding": rounding,
         }
 
 
@@ -271,8 +312,8 @@ class _GlobalMaxPool(Layer):
 class _GlobalAvgPool(Layer):
     operator = "global_avg_pool"
 
-    def __init__(self, *, layout: Layout = "channels_first") -> None:
-        self.arguments = {"layout": layout}
+    def __init__(self, *, layout: Layout = "channels_first", rounding: Rounding = "half_even") -> None:
+        self.arguments = {"layout": layout, "rounding": rounding}
 
 
 class MaxPool1d(_MaxPool):
@@ -589,6 +630,12 @@ class Sequential:
 
     def __getitem__(self, position: int) -> Layer:
         return self.layers[position]
+
+    def __eq__(self, other: object) -> bool:
+        return self.layers == other.layers if isinstance(other, Sequential) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.layers)
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"

@@ -8,7 +8,6 @@ taken out, so [1e200, 1e200] has the 2-norm 1.414e200.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,10 @@ from .calls import Call, Windows, checked_gradient, resolve
 from .describe import described
 from .dispatch import kernels
 from .functional import AnyArray, Layout
-from .geometry import Axis, Padding, Sizes
+from .geometry import Padding, Sizes
 from .layers import Layer
 from .operators import OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "GeMPool2d",
@@ -119,7 +118,8 @@ def _lp_call(
     layout: str,
 ) -> tuple[AnyArray, Call]:
     # A norm sees the windows that a maximum sees: padding holds nothing, and nothing counts as 0.
-    name, twin = ("global_lp_pool", "global_max_pool") if dimensions is None else ("lp_pool", "max_pool")
+    whole = function.startswith("global_")
+    name, twin = ("global_lp_pool", "global_max_pool") if whole else ("lp_pool", "max_pool")
     array = as_array(function, "input", input, OPERATORS[name].dtypes)
     return array, resolve(twin, function, dimensions, array, windows, layout)
 
@@ -437,22 +437,28 @@ def lp_pool3d_backward(
 
 @described("global_lp_pool")
 def global_lp_pool(
-    input: ArrayLike, p: float = 2, *, layout: Layout = "channels_first", out: AnyArray | None = None
+    input: ArrayLike,
+    p: float = 2,
+    *,
+    dimensions: int | None = None,
+    layout: Layout = "channels_first",
+    out: AnyArray | None = None,
 ) -> AnyArray:
     """Norm of each channel, over all spatial axes: ``(sum |x|^p)^(1/p)``.
 
     Parameters
     ----------
-    {input} Any number of spatial axes; here the batch axis must be there.
+    {any_rank}
     p : float
         The exponent: any number above 0, or infinity for the largest magnitude.
+    {dimensions}
     {layout}
     {out}
 
     Returns
     -------
     ndarray
-        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``.
+        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
 
     Raises
     ------
@@ -466,10 +472,10 @@ def global_lp_pool(
     --------
     >>> import numpy as np
     >>> import pooling
-    >>> pooling.global_lp_pool(np.array([[[3.0, -4.0]]]))
-    array([[[5.]]])
+    >>> pooling.global_lp_pool(np.array([[[[3.0, -4.0]]]]))
+    array([[[[5.]]]])
     """
-    array, call = _lp_call("global_lp_pool", None, input, Windows(), layout)
+    array, call = _lp_call("global_lp_pool", dimensions, input, Windows(), layout)
     return _forward(call, array, positive_real("global_lp_pool", "p", p, finite=False), 0, out)
 
 
@@ -479,6 +485,7 @@ def global_lp_pool_backward(
     input: ArrayLike,
     p: float = 2,
     *,
+    dimensions: int | None = None,
     layout: Layout = "channels_first",
     out: AnyArray | None = None,
 ) -> AnyArray:
@@ -488,9 +495,10 @@ def global_lp_pool_backward(
     ----------
     grad_output : array_like
         Gradient with respect to the result: its shape, and the input's dtype.
-    {input}
+    {any_rank}
     p : float
         The exponent of the forward call.
+    {dimensions}
     {layout}
     {out}
 
@@ -507,10 +515,10 @@ def global_lp_pool_backward(
     --------
     >>> import numpy as np
     >>> import pooling
-    >>> pooling.global_lp_pool_backward(np.ones((1, 1, 1)), np.array([[[3.0, -4.0]]]))
+    >>> pooling.global_lp_pool_backward(np.ones((1, 1, 1)), np.array([[[3.0, -4.0]]]), dimensions=2)
     array([[[ 0.6, -0.8]]])
     """
-    array, call = _lp_call("global_lp_pool_backward", None, input, Windows(), layout)
+    array, call = _lp_call("global_lp_pool_backward", dimensions, input, Windows(), layout)
     exponent = positive_real("global_lp_pool_backward", "p", p, finite=False)
     return _backward(call, checked_gradient(call, grad_output), array, exponent, 0, out)[0]
 
@@ -619,28 +627,8 @@ def gem_pool2d_backward(
 
 
 class _NormLayer(Layer):
-    """What layers of this module share: their functions stand here."""
-
     # An exponent is always shown.
     _defaults = Layer._defaults | {"norm_type": None, "p": None, "eps": 1e-6}
-
-    def __call__(self, input: ArrayLike) -> AnyArray:
-        array = as_array(type(self).__name__, "input", input)
-        unbatched = self._is_unbatched_global(array)
-        result: AnyArray = globals()[self.function](array[None] if unbatched else array, **self.arguments)
-        return result[0] if unbatched else result
-
-    def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
-        """Return the gradient with respect to `input`; ``out=`` may be given."""
-        name = type(self).__name__
-        arrays = [as_array(name, "grad_output", grad_output), as_array(name, "input", input)]
-        unbatched = self._is_unbatched_global(arrays[1])
-        if unbatched:
-            arrays = [array[None] for array in arrays]
-            if keywords.get("out") is not None:
-                keywords["out"] = keywords["out"][None]
-        result: AnyArray = globals()[f"{self.function}_backward"](*arrays, **self.arguments, **keywords)
-        return result[0] if unbatched else result
 
 
 class _LPPool(_NormLayer):
@@ -769,11 +757,6 @@ class GeMPool2d(_NormLayer):
 
     def __init__(self, p: float = 3.0, eps: float = 1e-6, *, layout: Layout = "channels_first") -> None:
         self.arguments = {"p": p, "eps": eps, "layout": layout}
-
-    def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
-        """Return the one window on each spatial axis for an input of this shape."""
-        shape = geometry.per_axis_shape("GeMPool2d", input_shape)
-        return geometry.global_axes(shape[self._spatial(shape)], function="GeMPool2d")
 
     def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
         """Return the gradient with respect to `input`; ``out=`` may be given."""

@@ -14,13 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.external_data_helper
-import onnx.inliner
 from numpy.typing import ArrayLike, NDArray
-from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from pooling.arrays import as_array
+from pooling.extras import explained
+
+try:
+    import onnx
+    import onnx.external_data_helper
+    import onnx.inliner
+    from onnx.backend.base import Backend, BackendRep, namedtupledict
+except ModuleNotFoundError as error:
+    raise explained(error, "pooling.onnx_backend", "onnx") from error
+
 from pooling.export import function_from_node
 from pooling.export.limits import check_growth
 from pooling.export.reading import check_model, check_order, external_location, first_line, read_model

@@ -144,12 +144,19 @@ def integer(name: str, value: object, at_least: int) -> int:
 
 
 def per_axis(name: str, value: object, n: int, at_least: int = 1) -> list[int]:
-    """Accept one integer for all axes, or a tuple or list of one for each."""
-    if not isinstance(value, tuple | list):
-        return [integer(name, value, at_least)] * n
-    if len(value) != n:
-        raise ValueError(f"{name}={value!r} must have {n} entries, not {len(value)}")
-    return [integer(name, entry, at_least) for entry in value]
+    """Accept one integer for all axes, or a tuple or list of one for each; one of a single entry is for all."""
+    entries = list(value) if isinstance(value, tuple | list) else [value]
+    if len(entries) not in (1, n):
+        raise ValueError(f"{name}={value!r} must have {n} entries, not {len(entries)}")
+    numbers = [integer(name, entry, at_least) for entry in entries]
+    return numbers if len(numbers) == n else numbers * n
+
+
+def strided(stride: Sizes | None, kernel: list[int]) -> list[int]:
+    """Accept a stride for each axis; None, and an empty sequence as in torch, are the kernel size."""
+    if stride is None or (isinstance(stride, tuple | list) and not stride):
+        return kernel
+    return per_axis("stride", stride, len(kernel))
 
 
 def real(name: str, value: object) -> int | float:
@@ -271,11 +278,18 @@ class Maps:
         return self.restore(result)
 
 
-def spatial_axes(array: npt.ArrayLike) -> int:
-    """Count the spatial axes of a batched array."""
-    n = np.ndim(array) - 2
-    if n not in (1, 2, 3):
-        raise ValueError(f"input of shape {np.shape(array)} must have 3 to 5 axes: N, C, and 1 to 3 spatial ones")
+def spatial_axes(array: npt.ArrayLike, dimensions: int | None) -> int:
+    """Count the spatial axes: `dimensions` says how many, else four axes are (N, C, H, W) and five (N, C, D, H, W).
+
+    Three axes are a map without a batch as well as a batch of signals, so they are nothing without `dimensions`.
+    """
+    if dimensions is None:
+        if np.ndim(array) not in (4, 5):
+            raise ValueError(f"input of shape {np.shape(array)} needs dimensions=: 1, 2 or 3 spatial axes")
+        return np.ndim(array) - 2
+    n = integer("dimensions", dimensions, 1)
+    if n > 3:
+        raise ValueError(f"dimensions={dimensions!r} must be 1, 2 or 3")
     return n
 
 
@@ -324,7 +338,7 @@ def sliding(
     """
     n = len(sizes)
     kernel = per_axis("kernel_size", kernel_size, n)
-    steps = kernel if stride is None else per_axis("stride", stride, n)
+    steps = strided(stride, kernel)
     gaps = per_axis("dilation", dilation, n)
     ceil = flag("ceil_mode", ceil_mode)
     effective = [gap * (k - 1) + 1 for gap, k in zip(gaps, kernel, strict=True)]
@@ -369,9 +383,10 @@ def pads(padding: Padding, sizes: Cell, effective: list[int], steps: list[int]) 
         return pairs
     entries = padding if isinstance(padding, tuple | list) else ()
     if entries and all(isinstance(entry, tuple | list) for entry in entries):
-        if len(entries) != n:
+        if len(entries) not in (1, n) or any(len(entry) != 2 for entry in entries):
             raise ValueError(f"padding={padding!r} must have one pair for each of the {n} spatial axes")
         pairs = [(begin, end) for begin, end in (per_axis("padding", entry, 2, 0) for entry in entries)]
+        pairs = pairs if len(pairs) == n else pairs * n
     else:
         pairs = [(pad, pad) for pad in per_axis("padding", padding, n, at_least=0)]
     for axis, (pair, kernel) in enumerate(zip(pairs, effective, strict=True)):
@@ -389,7 +404,8 @@ def adaptive(sizes: Cell, output_size: OptionalSizes) -> list[Axis]:
     None keeps the axis as it is.
     """
     n = len(sizes)
-    wanted = output_size if isinstance(output_size, tuple | list) else [output_size] * n
+    wanted = list(output_size) if isinstance(output_size, tuple | list) else [output_size]
+    wanted = wanted * n if len(wanted) == 1 else wanted
     if len(wanted) != n:
         raise ValueError(f"output_size={output_size!r} must have {n} entries, not {len(wanted)}")
     if 0 in sizes:
@@ -649,9 +665,9 @@ def adaptive_max_pool(
 ) = publish("adaptive_max_pool{}", adaptive_max_pool, ranks=(1, 2, 3))
 
 
-def global_max(input: npt.ArrayLike, *, layout: str = "channels_first") -> Selection:
+def global_max(input: npt.ArrayLike, *, dimensions: int | None = None, layout: str = "channels_first") -> Selection:
     """Take the largest element of each map: (N, C, *S) to (N, C, 1, ..., 1). Source: ONNX GlobalMaxPool."""
-    return adaptive_max_pool(spatial_axes(input), input, 1, layout=layout)
+    return adaptive_max_pool(spatial_axes(input, dimensions), input, 1, layout=layout)
 
 
 global_max_pool, global_max_pool_backward = publish("global_max_pool", global_max)
@@ -682,7 +698,8 @@ def fractional_max_pool(
     if (output_size is None) == (output_ratio is None):
         raise ValueError(f"output_size={output_size!r} and output_ratio={output_ratio!r}: give one of them")
     if output_ratio is not None:
-        ratios = output_ratio if isinstance(output_ratio, tuple | list) else [output_ratio] * n
+        ratios = list(output_ratio) if isinstance(output_ratio, tuple | list) else [output_ratio]
+        ratios = ratios * n if len(ratios) == 1 else ratios
         if len(ratios) != n or not all(0 < real("output_ratio", ratio) < 1 for ratio in ratios):
             raise ValueError(f"output_ratio={output_ratio!r} must be between 0 and 1 on each of {n} axes")
         output_size = [int(size * ratio) for size, ratio in zip(view.spatial, ratios, strict=True)]
@@ -860,31 +877,30 @@ def max_unpool(
 ) -> Placement:
     """Put each element where `indices`, flat in the plane of the output, says; everything else is 0.
 
-    An axis of the output has (I - 1) * S - begin - end + K cells, or `output_size`, which must be less than
-    one stride away from that. Where an index occurs twice, the last element in row-major order stays. An
-    index outside the plane is a ValueError, and so is -1. Takes floats and integers.
+    An axis of the output has (I - 1) * S - begin - end + K cells, or as many as `output_size` says, which may be
+    the whole shape of what was pooled. Where an index occurs twice, the last element in row-major order stays.
+    An index outside the plane is a ValueError, and so is -1. Takes floats and integers.
 
     Sources: torch.nn.functional.max_unpool2d, ONNX MaxUnpool.
     """
     view = Maps(input, n, layout, FLOATS.keys() | INTEGERS)
     kernel = per_axis("kernel_size", kernel_size, n)
-    steps = kernel if stride is None else per_axis("stride", stride, n)
-    if isinstance(padding, str):
-        choice("padding", padding, ["valid"])  # "same" would need the very size that is looked for
-    if isinstance(output_size, tuple | list) and len(output_size) == n + 2:
-        output_size = output_size[1:-1] if view.channels_last else output_size[2:]
-    wanted = None if output_size is None else per_axis("output_size", output_size, n)
-    shape: Cell = ()
-    for axis, (begin, end) in enumerate(pads(padding, view.spatial, kernel, steps)):
-        size, step = view.spatial[axis], steps[axis]
-        usual = (size - 1) * step - begin - end + kernel[axis]
-        given = usual if wanted is None else wanted[axis]
-        if size == 0 or not max(1, usual - step + 1) <= given <= min(usual + step - 1, INT64_MAX):
-            raise ValueError(
-                f"output_size={output_size!r} asks for {given} on axis {axis_name(axis, n)}, which must be "
-                f"positive and less than one stride ({step}) away from {usual}, as the input has size {size}"
-            )
-        shape += (given,)
+    steps = strided(stride, kernel)
+    if isinstance(output_size, tuple | list) and len(output_size) > n:
+        if len(output_size) not in (n + 2, n + view.batched + 1):
+            raise ValueError(f"output_size={output_size!r} must have {n} entries, or be a whole shape")
+        output_size = output_size[:-1] if view.channels_last else output_size
+        output_size = output_size[-n:]
+    if output_size is None:
+        if isinstance(padding, str):
+            choice("padding", padding, ["valid"])  # "same" would need the very size that is looked for
+        each = zip(view.spatial, steps, pads(padding, view.spatial, kernel, steps), kernel, strict=True)
+        shape = tuple((size - 1) * step - begin - end + k for size, step, (begin, end), k in each)
+    else:
+        shape = tuple(per_axis("output_size", output_size, n))
+    for axis, (size, given) in enumerate(zip(view.spatial, shape, strict=True)):
+        if size == 0 or not 1 <= given <= INT64_MAX:
+            raise ValueError(f"an input of size {size} cannot become {given} cells on axis {axis_name(axis, n)}")
     named = view.partner("indices", indices, view.spatial, np.int64)
     last = {p: {cell_at(index, shape): cell for cell, index in np.ndenumerate(named[p])} for p in view.planes()}
     return Placement(view, shape, last)
@@ -1059,14 +1075,19 @@ avg_pool1d, avg_pool2d, avg_pool3d, avg_pool1d_backward, avg_pool2d_backward, av
 
 
 def adaptive_avg_pool(
-    n: int, input: npt.ArrayLike, output_size: OptionalSizes, *, layout: str = "channels_first"
+    n: int,
+    input: npt.ArrayLike,
+    output_size: OptionalSizes,
+    *,
+    layout: str = "channels_first",
+    rounding: str = "half_even",
 ) -> WeightedSum:
-    """Average each of `output_size` windows that cover the map; integers are rounded half to even.
+    """Average each of `output_size` windows that cover the map; integers are rounded as `rounding` says.
 
     Source: torch.nn.functional.adaptive_avg_pool2d.
     """
     view = Maps(input, n, layout, AVERAGEABLE)
-    return average(view, adaptive(view.spatial, output_size))
+    return average(view, adaptive(view.spatial, output_size), rounding=rounding)
 
 
 (
@@ -1079,9 +1100,15 @@ def adaptive_avg_pool(
 ) = publish("adaptive_avg_pool{}", adaptive_avg_pool, ranks=(1, 2, 3))
 
 
-def global_avg(input: npt.ArrayLike, *, layout: str = "channels_first") -> WeightedSum:
+def global_avg(
+    input: npt.ArrayLike,
+    *,
+    dimensions: int | None = None,
+    layout: str = "channels_first",
+    rounding: str = "half_even",
+) -> WeightedSum:
     """Average each map: (N, C, *S) to (N, C, 1, ..., 1). Source: ONNX GlobalAveragePool."""
-    return adaptive_avg_pool(spatial_axes(input), input, 1, layout=layout)
+    return adaptive_avg_pool(spatial_axes(input, dimensions), input, 1, layout=layout, rounding=rounding)
 
 
 global_avg_pool, global_avg_pool_backward = publish("global_avg_pool", global_avg)
@@ -1385,9 +1412,11 @@ lp_pool1d, lp_pool2d, lp_pool3d, lp_pool1d_backward, lp_pool2d_backward, lp_pool
 )
 
 
-def global_lp(input: npt.ArrayLike, p: float = 2, *, layout: str = "channels_first") -> PowerMean:
+def global_lp(
+    input: npt.ArrayLike, p: float = 2, *, dimensions: int | None = None, layout: str = "channels_first"
+) -> PowerMean:
     """Take the p-norm of each map: (N, C, *S) to (N, C, 1, ..., 1). Source: ONNX GlobalLpPool."""
-    view = Maps(input, spatial_axes(input), layout, FLOATS)
+    view = Maps(input, spatial_axes(input, dimensions), layout, FLOATS)
     return PowerMean(view, grid(adaptive(view.spatial, 1)), positive("p", p, finite=False), absolute)
 
 

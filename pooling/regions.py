@@ -19,7 +19,7 @@ from .functional import AnyArray
 from .geometry import Axis, Sizes
 from .layers import Layer
 from .operators import FLOATS, OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "MaxRoIPool",
@@ -536,11 +536,6 @@ class _RegionLayer(Layer):
         "mode": "avg",
         "coordinate_transformation_mode": "half_pixel",
     }
-
-    @property
-    def function(self) -> str:
-        """Name of the function in `pooling` that does the work."""
-        return self.operator
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Refuse: what windows there are, the regions of each call say."""

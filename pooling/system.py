@@ -9,7 +9,7 @@ import sysconfig
 from importlib import metadata
 
 from . import dispatch
-from .threads import get_num_threads
+from .workers import get_num_threads
 
 __all__ = ["show_config"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,7 @@ from .functional import AnyArray, Layout
 from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .operators import INTEGERS, OPERATORS
-from .threads import threads_for
+from .workers import threads_for
 
 __all__ = [
     "MaxUnpool1d",
@@ -69,7 +69,7 @@ class _Unpooling:
             kernel_size,
             stride,
             padding,
-            _spatial_part(output_size, dimensions, layout),
+            _spatial_part(output_size, array.ndim, dimensions, layout),
             function=function,
         )
         output_shape = geometry.replace_spatial(array.shape, spatial, sizes)
@@ -128,10 +128,11 @@ class _Unpooling:
         return result
 
 
-def _spatial_part(output_size: Any, dimensions: int, layout: str) -> Any:
-    """Cut the spatial sizes out of a whole shape with batch and channels, which torch takes as well."""
-    if isinstance(output_size, (tuple, list)) and len(output_size) == dimensions + 2:
-        return output_size[1:-1] if layout == "channels_last" else output_size[2:]
+def _spatial_part(output_size: Any, rank: int, dimensions: int, layout: str) -> Any:
+    """Cut the spatial sizes out of a whole shape: with batch and channels, as torch takes it, or that of the input."""
+    several = isinstance(output_size, (tuple, list)) or (isinstance(output_size, np.ndarray) and output_size.ndim == 1)
+    if several and len(output_size) > dimensions and len(output_size) in (rank, dimensions + 2):
+        return output_size[geometry.spatial_slice(len(output_size), dimensions, layout, function="max_unpool")]
     return output_size
 
 
@@ -158,10 +159,12 @@ def max_unpool1d(
         For each element its position in the plane of the output, flat in row-major order; see
         `pooling.convert_indices` for other conventions.
     kernel_size, stride, padding
-        As the pooling had them; ``"valid"`` is no padding, and ``"same"`` would need the size that is looked for.
+        As the pooling had them; ``"valid"`` is no padding, and ``"same"`` needs `output_size`. Where that is given,
+        they change nothing.
     output_size : int or sequence of int, optional
-        Size of the output, or its whole shape; by default ``(I - 1) * stride - padding + kernel_size`` on each axis,
-        from which another must be less than one stride away.
+        Size of the map that was pooled, or its whole shape, of which only the spatial sizes count; by default
+        ``(I - 1) * stride - padding + kernel_size`` on each axis. After a dilated, fractional or adaptive pooling it
+        must be given.
     {layout}
     {out}
 
@@ -226,10 +229,12 @@ def max_unpool2d(
         For each element its position in the plane of the output, flat in row-major order; see
         `pooling.convert_indices` for other conventions.
     kernel_size, stride, padding
-        As the pooling had them; ``"valid"`` is no padding, and ``"same"`` would need the size that is looked for.
+        As the pooling had them; ``"valid"`` is no padding, and ``"same"`` needs `output_size`. Where that is given,
+        they change nothing.
     output_size : int or sequence of int, optional
-        Size of the output, or its whole shape; by default ``(I - 1) * stride - padding + kernel_size`` on each axis,
-        from which another must be less than one stride away.
+        Size of the map that was pooled, or its whole shape, of which only the spatial sizes count; by default
+        ``(I - 1) * stride - padding + kernel_size`` on each axis. After a dilated, fractional or adaptive pooling it
+        must be given.
     {layout}
     {out}
 
@@ -294,10 +299,12 @@ def max_unpool3d(
         For each element its position in the plane of the output, flat in row-major order; see
         `pooling.convert_indices` for other conventions.
     kernel_size, stride, padding
-        As the pooling had them; ``"valid"`` is no padding, and ``"same"`` would need the size that is looked for.
+        As the pooling had them; ``"valid"`` is no padding, and ``"same"`` needs `output_size`. Where that is given,
+        they change nothing.
     output_size : int or sequence of int, optional
-        Size of the output, or its whole shape; by default ``(I - 1) * stride - padding + kernel_size`` on each axis,
-        from which another must be less than one stride away.
+        Size of the map that was pooled, or its whole shape, of which only the spatial sizes count; by default
+        ``(I - 1) * stride - padding + kernel_size`` on each axis. After a dilated, fractional or adaptive pooling it
+        must be given.
     {layout}
     {out}
 
@@ -672,7 +679,6 @@ def convert_indices(
 
 class _MaxUnpool(Layer):
     operator = "max_unpool"
-    _functions: ClassVar[tuple[Any, Any]]
 
     def __init__(
         self,
@@ -688,9 +694,8 @@ class _MaxUnpool(Layer):
         self, input: ArrayLike, indices: ArrayLike | None = None, output_size: Sizes | None = None
     ) -> AnyArray:
         """Put the elements of `input` to where `indices` say."""
-        forward, _ = self._functions
         indices = self._needed(indices)
-        result: AnyArray = forward(input, indices, output_size=output_size, **self.arguments)
+        result: AnyArray = type(self)._pool(input, indices, output_size=output_size, **self._arguments)
         return result
 
     def backward(
@@ -712,10 +717,9 @@ class _MaxUnpool(Layer):
         **keywords
             ``out=``.
         """
-        _, backward = self._functions
         indices = self._needed(indices)
-        gradient: AnyArray = backward(
-            grad_output, input, indices, output_size=output_size, **self.arguments, **keywords
+        gradient: AnyArray = type(self)._backward(
+            grad_output, input, indices, output_size=output_size, **self._arguments, **keywords
         )
         return gradient
 
@@ -746,7 +750,7 @@ class _MaxUnpool(Layer):
             self.arguments["kernel_size"],
             self.arguments["stride"],
             self.arguments["padding"],
-            _spatial_part(output_size, self.dimensions, self.layout),
+            _spatial_part(output_size, len(shape), self.dimensions, self.layout),
             function=name,
         )
         return geometry.replace_spatial(shape, spatial, sizes)
@@ -764,7 +768,6 @@ class MaxUnpool1d(_MaxUnpool):
     """
 
     dimensions = 1
-    _functions = max_unpool1d, max_unpool1d_backward
 
 
 class MaxUnpool2d(_MaxUnpool):
@@ -779,7 +782,6 @@ class MaxUnpool2d(_MaxUnpool):
     """
 
     dimensions = 2
-    _functions = max_unpool2d, max_unpool2d_backward
 
 
 class MaxUnpool3d(_MaxUnpool):
@@ -794,4 +796,3 @@ class MaxUnpool3d(_MaxUnpool):
     """
 
     dimensions = 3
-    _functions = max_unpool3d, max_unpool3d_backward

@@ -1,8 +1,13 @@
 # Calls like earlier ones, from the arguments of a public function to its kernel. What is not as usual goes to Python
-# (pooling/calls.py): arguments that are new, what is no plain ndarray, and an `out` that may have to be refused.
+# (pooling/calls.py): arguments that are new or not plain, what is no plain ndarray or does not lie in memory as kernels
+# read it, and an `out` that may have to be refused.
 
 cdef object TRUE = object()
 cdef object FALSE = object()
+
+
+# The types themselves: what is derived from them may say something else each time it is asked.
+cdef frozenset NUMPY_INTEGERS = frozenset([numpy_dtype(code).type for code in "bBhHiIlLqQ"])
 
 
 cdef bint all_integers(entries):
@@ -13,9 +18,10 @@ cdef bint all_integers(entries):
 
 
 cdef object token(value, ptrdiff_t depth):
-    """Return what stands for an argument in a signature: the same only for equal arguments of the same types.
+    """Return what stands for an argument in a signature: the same only for arguments that mean the same.
 
-    Raises TypeError for what may change while it is remembered, and for tuples that are deeper than any good argument.
+    Raises TypeError for everything but plain values, which nobody can change while they are remembered: integers,
+    numbers, words, None, and tuples and lists of them that are no deeper than those of any good argument.
     """
     kind = type(value)
     if kind is int or kind is str or value is None:
@@ -23,16 +29,16 @@ cdef object token(value, ptrdiff_t depth):
     if kind is bool:
         # For a dictionary True is 1.
         return TRUE if value else FALSE
-    if kind is tuple:
-        if all_integers(<tuple> value):
-            return value
-        if depth == 2:
-            raise TypeError("no argument is a tuple of tuples of tuples")
-        return tuple([token(entry, depth + 1) for entry in <tuple> value])
-    if kind is list and all_integers(<list> value):
-        return tuple(<list> value)
-    hash(value)
-    return kind, value
+    if (kind is tuple or kind is list) and depth < 2:
+        if all_integers(value):
+            return tuple(value)
+        return tuple([token(entry, depth + 1) for entry in value])
+    if kind is float:
+        # For a dictionary 1.0 is 1, too.
+        return kind, value
+    if kind in NUMPY_INTEGERS:
+        return int(value)
+    raise TypeError("no plain value")
 
 
 cdef tuple signed(function, shape, dtype, tuple arguments):
@@ -77,8 +83,6 @@ cdef class Forward:
     Parameters
     ----------
     call : pooling.calls.Call
-    native : callable
-        Makes a copy of an array that kernels can read.
     threads_for : callable
         Tells how many threads a call uses that moves so many bytes.
     """
@@ -86,10 +90,10 @@ cdef class Forward:
     cdef readonly object call
     cdef Plan plan, index_plan
     cdef int reducer, kind, rounding
-    cdef object output_shape, dtype, native, threads_for, nbytes, nbytes_indexed
+    cdef object output_shape, dtype, threads_for, nbytes, nbytes_indexed
     cdef ptrdiff_t read, written, alignment
 
-    def __cinit__(self, call, native, threads_for):
+    def __cinit__(self, call, threads_for):
         self.call = call
         self.plan = call.plan
         self.index_plan = call.index_plan
@@ -98,7 +102,6 @@ cdef class Forward:
         self.rounding = call.rounding
         self.output_shape = call.output_shape
         self.dtype = call.dtype
-        self.native = native
         self.threads_for = threads_for
         self.read = self.plan.read * <ptrdiff_t> self.dtype.itemsize
         self.written = self.plan.written * <ptrdiff_t> self.dtype.itemsize
@@ -107,17 +110,15 @@ cdef class Forward:
         self.nbytes_indexed = call.nbytes + 8 * self.plan.written
 
     cdef object run(self, array, dtype, out, bint indexed):
-        """Pool an ndarray of the resolved shape; return None, having done nothing, where Python must look at `out`."""
+        """Pool an ndarray of the resolved shape; return None, having done nothing, where Python must look at it."""
         cdef memory_t source, target
         cdef bint ready = (dtype is self.dtype or dtype == self.dtype) and lies_ready(
             array, self.read, self.alignment, &source)
+        if not ready:
+            return None
         if out is None:
             result = empty(self.output_shape, self.dtype)
-            if not ready:
-                array = self.native(array)
-                if not lies_ready(array, self.read, self.alignment, &source):
-                    return None
-        elif ready and type(out) is ndarray and out.dtype is self.dtype and out.shape == self.output_shape:
+        elif type(out) is ndarray and out.dtype is self.dtype and out.shape == self.output_shape:
             result = out
         else:
             return None

@@ -32,6 +32,7 @@ from types cimport (
     sum_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
 )
 
+from numpy import dtype as numpy_dtype
 from numpy import empty, int64, ndarray
 
 cdef extern from *:

@@ -462,8 +462,7 @@ def channels_last(array: Array) -> Array:
 @pytest.fixture
 def always_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls use several threads however small they are."""
-    # pooling.threads is the function, the module of that name is behind it.
-    monkeypatch.setattr(importlib.import_module("pooling.threads"), "SERIAL_BYTES", 0)
+    monkeypatch.setattr(importlib.import_module("pooling.workers"), "SERIAL_BYTES", 0)
 
 
 # --- other interpreters ----------------------------------------------------------------------------------------

@@ -156,7 +156,11 @@ def test_a_torch_tensor_is_read_as_an_array(call: Call) -> None:
     tensors = [torch.from_numpy(array.copy()) for array in arrays]
     assert_same_bytes(call(*tensors), call(*arrays))
     strided = [tensor.to(memory_format=torch.channels_last) for tensor in tensors]
-    assert_same_bytes(call(*strided), call(*arrays))
+    if "avg" in call.function:
+        # Sums in the other layout may be rounded otherwise.
+        np.testing.assert_allclose(call(*strided), call(*arrays), rtol=2.0**-20, atol=2.0**-22)
+    else:
+        assert_same_bytes(np.ascontiguousarray(call(*strided)), call(*arrays))
     for tensor, array in zip(tensors, arrays, strict=True):
         np.testing.assert_array_equal(tensor.numpy(), array)
 
@@ -195,8 +199,10 @@ def test_a_tensor_that_needs_its_gradient_is_refused_in_words() -> None:
     x = torch.zeros((1, 1, 4), requires_grad=True)
     with pytest.raises(TypeError) as error:
         pooling.max_pool1d(x, 2)
-    assert str(error.value).startswith("max_pool1d: input of type Tensor cannot be read as an array on the CPU (")
-    assert str(error.value).endswith("); pass a NumPy array")
+    assert str(error.value) == (
+        "max_pool1d: input is a torch tensor that requires a gradient, which no array carries on; give input.detach(), "
+        "or call inside torch.no_grad(); the functions *_backward give gradients"
+    )
     assert pooling.max_pool1d(x.detach(), 2).shape == (1, 1, 2)
 
 
@@ -272,7 +278,11 @@ def unaligned(shape: tuple[int, ...]) -> Array:
 
 # For each fault: out for a result of some shape, the error, and what its sentence says behind the function's name.
 FAULTY: dict[str, tuple[Callable[[tuple[int, ...]], Any], type[Exception], str]] = {
-    "list": (lambda shape: np.empty(shape).tolist(), TypeError, "out must be a NumPy array, not list"),
+    "list": (
+        lambda shape: np.empty(shape).tolist(),
+        TypeError,
+        "out must be a NumPy array or a torch tensor, not list",
+    ),
     "float64": (
         lambda shape: np.empty(shape, np.float64),
         TypeError,

@@ -85,12 +85,6 @@ SIZES: list[tuple[str, Any, type[Exception], str]] = [
             (name, ((1, 0), 2), TypeError, f"{WHOLE}, not tuple; write it with whole numbers"),
             (
                 name,
-                (2,),
-                ValueError,
-                "must have one entry per spatial axis, 2 and not 1; give one integer for all axes or 2 of them",
-            ),
-            (
-                name,
                 [2, 2, 2],
                 ValueError,
                 "must have one entry per spatial axis, 2 and not 3; give one integer for all axes or 2 of them",
@@ -102,6 +96,8 @@ SIZES: list[tuple[str, Any, type[Exception], str]] = [
                 "must have one entry per spatial axis, 2 and not 0; give one integer for all axes or 2 of them",
             ),
         )
+        # An empty stride is the default.
+        if not (entry[0] == "stride" and isinstance(entry[1], tuple) and entry[1] == ())
     ],
     ("kernel_size", None, TypeError, f"{WHOLE}, not NoneType; write it with whole numbers"),
     ("dilation", None, TypeError, f"{WHOLE}, not NoneType; write it with whole numbers"),
@@ -124,7 +120,7 @@ SIZES: list[tuple[str, Any, type[Exception], str]] = [
             "must have one (begin, end) pair per spatial axis, 2 in all; "
             "give an integer, one per axis or one pair per axis",
         )
-        for pairs in (((1, 2, 0), (1, 1)), [(1, 1)], [[1], [1]])
+        for pairs in (((1, 2, 0), (1, 1)), [(1, 1)] * 3, [[1], [1]])
     ],
     (
         "padding",
@@ -252,7 +248,8 @@ SENTENCES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: pooling.max_pool1d(np.zeros(3, np.float32), 1),
         ValueError,
-        "max_pool1d: input of shape (3,) has 1 axes; it must have 3, (N, C, L), or 2 without the batch, (C, L)",
+        "max_pool1d: input of shape (3,) has 1 axis; it must have 3, (N, C, L), or 2 without the batch, (C, L); "
+        "a single map without channels goes in as input[None] and comes out as result[0]",
     ),
     (
         lambda: pooling.avg_pool3d(np.zeros((1,) * 6, np.float32), 1, layout="channels_last"),
@@ -264,29 +261,72 @@ SENTENCES: list[tuple[Callable[[], Any], type[Exception], str]] = [
         lambda: pooling.avg_pool2d_backward(GRAD, np.zeros((1, 2), np.float32), 1),
         ValueError,
         "avg_pool2d_backward: input of shape (1, 2) has 2 axes; it must have 4, (N, C, H, W), "
-        "or 3 without the batch, (C, H, W)",
+        "or 3 without the batch, (C, H, W); a single map without channels goes in as input[None] and comes out as "
+        "result[0]",
+    ),
+    (
+        lambda: pooling.avg_pool2d(np.zeros((480, 640), np.uint8), 16, layout="channels_last"),
+        ValueError,
+        "avg_pool2d: input of shape (480, 640) has 2 axes; it must have 4, (N, H, W, C), or 3 without the batch, "
+        "(H, W, C); a single map without channels goes in as input[..., None] and comes out as result[..., 0]",
     ),
     *[
         (
             lambda shape=shape: pooling.global_avg_pool(np.zeros(shape, np.float32)),
             ValueError,
-            f"global_avg_pool: input of shape {shape} has {len(shape)} axes; "
-            "it must have a batch, a channel and one to three spatial axes",
+            f"global_avg_pool: input of shape {shape} has {len(shape)} {'axis' if len(shape) == 1 else 'axes'}; it "
+            "must have 4, (N, C, H, W), 5, (N, C, D, H, W), or with dimensions= one more than the spatial axes, or two",
         )
-        for shape in ((), (3,), (2, 3), (1, 2, 3, 4, 5, 6))
+        for shape in ((), (3,), (1, 2, 3, 4, 5, 6))
     ],
+    (
+        lambda: pooling.global_max_pool(np.zeros((2, 3), np.float32)),
+        ValueError,
+        "global_max_pool: input of shape (2, 3) has 2 axes; for one signal (C, L) say dimensions=1, a map without "
+        "channels give as input[None], dimensions=2",
+    ),
+    (
+        lambda: pooling.global_lp_pool(np.zeros((3, 8, 8), np.float32)),
+        ValueError,
+        "global_lp_pool: input of shape (3, 8, 8) has 3 axes, which may be one map (C, H, W) or a batch of signals "
+        "(N, C, L); say dimensions=2 or dimensions=1",
+    ),
+    (
+        lambda: pooling.global_avg_pool_backward(GRAD, np.zeros((8, 8, 3), np.float32), layout="channels_last"),
+        ValueError,
+        "global_avg_pool_backward: input of shape (8, 8, 3) has 3 axes, which may be one map (H, W, C) or a batch of "
+        "signals (N, L, C); say dimensions=2 or dimensions=1",
+    ),
+    (
+        lambda: pooling.global_avg_pool(X, dimensions=4),
+        ValueError,
+        "global_avg_pool: dimensions=4 must be 1, 2 or 3, the number of spatial axes, or None",
+    ),
+    (
+        lambda: pooling.global_avg_pool(X, dimensions=True),
+        TypeError,
+        "global_avg_pool: dimensions=True must be 1, 2 or 3, the number of spatial axes, or None",
+    ),
+    (
+        lambda: pooling.global_avg_pool(X, dimensions=1),
+        ValueError,
+        "global_avg_pool: input of shape (1, 2, 8, 9) has 4 axes; it must have 3, (N, C, L), or 2 without the batch, "
+        "(C, L)",
+    ),
     # what is no array
     (
         lambda: pooling.max_pool2d(np.ma.zeros((1, 2, 8, 9)), 3),
         TypeError,
         "max_pool2d: input is a masked array, whose mask would be ignored; "
-        "fill the masked elements first, for example with input.filled(...)",
+        "fill its masked elements with what must not count: input.filled(numpy.nan) and nan='ignore', or for a maximum "
+        "the smallest number",
     ),
     (
         lambda: pooling.avg_pool2d_backward(np.ma.zeros((1, 2, 2, 3)), X, 3),
         TypeError,
         "avg_pool2d_backward: grad_output is a masked array, whose mask would be ignored; "
-        "fill the masked elements first, for example with grad_output.filled(...)",
+        "fill its masked elements with what must not count: grad_output.filled(numpy.nan) and nan='ignore', or for a "
+        "maximum the smallest number",
     ),
     # adaptive sizes
     *[
@@ -479,9 +519,15 @@ SENTENCES: list[tuple[Callable[[], Any], type[Exception], str]] = [
             lambda shape=shape, kernel=kernel: pooling.output_shape(shape, kernel),
             ValueError,
             f"output_shape: input_shape={shape} has {len(shape)} axes; with kernel_size={kernel} it must have 1 to 3 "
-            "spatial ones, channels, and a batch unless kernel_size is a sequence",
+            "spatial ones, channels, and a batch unless kernel_size has an entry for each spatial axis",
         )
-        for shape, kernel in (((), 2), ((1, 2), 2), ((1, 2, 3, 4), (2,)), ((1, 2, 3, 4, 5, 6), 2), ((1, 2, 3, 4), ()))
+        for shape, kernel in (
+            ((), 2),
+            ((1, 2), 2),
+            ((1, 2), (2, 2)),
+            ((1, 2, 3, 4, 5, 6), 2),
+            ((2, 3, 4, 5, 6), (2, 2)),
+        )
     ],
     (
         lambda: pooling.output_shape((1, 2, 8, 8), 2, layout="NCHW"),

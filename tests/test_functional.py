@@ -80,8 +80,8 @@ def adaptive_arguments(dimensions: int) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"output_size": st.integers(0, 9) | st.none() | st.tuples(*[one] * dimensions)})
 
 
-def no_arguments(dimensions: int) -> st.SearchStrategy[dict[str, Any]]:
-    return st.just({})
+def rank_alone(dimensions: int) -> st.SearchStrategy[dict[str, Any]]:
+    return st.just({"dimensions": dimensions})
 
 
 ARGUMENTS: dict[str, Callable[[int], st.SearchStrategy[dict[str, Any]]]] = {
@@ -90,8 +90,8 @@ ARGUMENTS: dict[str, Callable[[int], st.SearchStrategy[dict[str, Any]]]] = {
     "avg_pool": average_arguments,
     "adaptive_max_pool": adaptive_arguments,
     "adaptive_avg_pool": adaptive_arguments,
-    "global_max_pool": no_arguments,
-    "global_avg_pool": no_arguments,
+    "global_max_pool": rank_alone,
+    "global_avg_pool": rank_alone,
 }
 
 
@@ -301,7 +301,7 @@ def test_ones_over_a_large_window_average_to_exactly_one(layout: str) -> None:
 
 def test_a_constant_averages_to_itself_over_four_million_elements() -> None:
     constant = np.full((1, 1, 2**22), 0.1, np.float32)
-    assert pooling.global_avg_pool(constant).item() == np.float32(0.1)
+    assert pooling.global_avg_pool(constant, dimensions=1).item() == np.float32(0.1)
     assert pooling.avg_pool1d(constant, 2**22).item() == np.float32(0.1)
 
 
@@ -309,7 +309,8 @@ def test_a_constant_averages_to_itself_over_four_million_elements() -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_global_average_of_positive_float32_is_within_4_units(layout: str, size: int) -> None:
     x = positive_array((2, 3, size), np.float32)
-    result = pooling.global_avg_pool(x if layout == "channels_first" else channels_last(x), layout=layout)
+    given = x if layout == "channels_first" else channels_last(x)
+    result = pooling.global_avg_pool(given, dimensions=1, layout=layout)
     exact = np.array([[math.fsum(channel.tolist()) / size for channel in image] for image in x])
     error = np.abs(result.reshape(exact.shape) - exact) / exact
     np.testing.assert_array_less(error, 4 * 2.0**-23 * (1 + 2.0**-20))
@@ -343,7 +344,7 @@ def test_nan_propagates_from_every_place_in_a_window_and_its_index_is_the_first(
         assert indices.item() == place
         x[0, 0, place + 1 :] = INF
         assert np.isnan(pooling.max_pool1d(x, size)).all(), place
-        assert np.isnan(pooling.global_max_pool(x)).all(), place
+        assert np.isnan(pooling.global_max_pool(x, dimensions=1)).all(), place
         assert np.isnan(pooling.avg_pool1d(x, size)).all(), place
 
 
@@ -355,14 +356,14 @@ def test_ignored_nan_leaves_the_others_and_only_nan_leaves_nan(layout: str) -> N
     np.testing.assert_array_equal(values.ravel(), [1, -INF, NAN])
     np.testing.assert_array_equal(indices.ravel(), [1, 2, 4])
     np.testing.assert_array_equal(pooling.max_pool1d(x, 2, nan="ignore", layout=layout), values)
-    assert pooling.global_max_pool(x, nan="ignore", layout=layout).item() == 1
+    assert pooling.global_max_pool(x, dimensions=1, nan="ignore", layout=layout).item() == 1
 
 
 @pytest.mark.parametrize("padding", [0, 1])
 def test_a_window_of_minus_infinity_is_minus_infinity(padding: int) -> None:
     x = np.full((1, 2, 4, 4), -INF, np.float32)
     assert (pooling.max_pool2d(x, 2, padding=padding) == -INF).all()
-    assert (pooling.global_max_pool(x) == -INF).all()
+    assert (pooling.global_max_pool(x, dimensions=1) == -INF).all()
 
 
 def test_the_index_of_a_tie_is_the_first_in_row_major_order() -> None:
@@ -441,7 +442,7 @@ def test_an_average_of_the_largest_integers_is_that_integer(dtype: str, taps: in
     for extreme in (np.iinfo(dtype).max, np.iinfo(dtype).min):
         x = np.full((1, 1, taps), extreme, dtype)
         assert pooling.avg_pool1d(x, taps).item() == extreme
-        assert pooling.global_avg_pool(x).item() == extreme
+        assert pooling.global_avg_pool(x, dimensions=1).item() == extreme
         assert pooling.adaptive_avg_pool1d(x, 1).item() == extreme
 
 
@@ -465,7 +466,7 @@ def test_integer_averages_are_rounded_as_asked(rounding: str, expected: list[int
         assert pooling.avg_pool1d(x, 4).ravel().tolist() == expected
         assert pooling.adaptive_avg_pool1d(x, sums.size).ravel().tolist() == expected
     shares = x.reshape(1, sums.size, 4)
-    assert pooling.global_avg_pool(shares, rounding=rounding).ravel().tolist() == expected
+    assert pooling.global_avg_pool(shares, dimensions=1, rounding=rounding).ravel().tolist() == expected
 
 
 def quotients(sums: Array, divisor: int, rounding: str) -> Array:

@@ -323,14 +323,16 @@ def test_the_gradient_of_a_tie_goes_to_the_first_and_that_of_nan_to_the_first_na
         x = np.array([[values]], np.float64)
         expected = [7.0 if at == place else 0.0 for at in range(3)]
         assert pooling.max_pool1d_backward(grad, x, 3).ravel().tolist() == expected
-        assert pooling.global_max_pool_backward(grad, x).ravel().tolist() == expected
+        assert pooling.global_max_pool_backward(grad, x, dimensions=1).ravel().tolist() == expected
 
 
 def test_the_gradient_skips_nan_as_the_forward_call_did() -> None:
     x = np.array([[[NAN, 1.0, NAN, NAN]]])
     result = pooling.max_pool1d_backward(np.array([[[5.0, 6.0]]]), x, 2, nan="ignore")
     assert result.ravel().tolist() == [0, 5, 6, 0]
-    assert pooling.global_max_pool_backward(np.full((1, 1, 1), 5.0), x, nan="ignore").ravel().tolist() == [
+    assert pooling.global_max_pool_backward(
+        np.full((1, 1, 1), 5.0), x, dimensions=1, nan="ignore"
+    ).ravel().tolist() == [
         0,
         5,
         0,

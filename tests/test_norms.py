@@ -223,7 +223,7 @@ def test_the_norm_by_every_path(path: str, p: float) -> None:
 def test_the_norm_of_two(values: list[float], p: float, dtype: str, expected: float) -> None:
     x = np.array([[values]], dtype_of(dtype))
     rounding = UNIT[dtype] * (3 if dtype == "bfloat16" else 2)
-    for result in (pooling.lp_pool1d(x, p, 2), pooling.global_lp_pool(x, p)):
+    for result in (pooling.lp_pool1d(x, p, 2), pooling.global_lp_pool(x, p, dimensions=1)):
         np.testing.assert_allclose(result.astype(np.float64).item(), expected, rtol=rounding + 4e-15)
 
 
@@ -514,7 +514,7 @@ def test_bad_gradients_ranks_and_layouts() -> None:
         lambda: pooling.lp_pool2d(x, 2, 0),
         lambda: pooling.lp_pool2d(x, 2, 2, padding=2),
         lambda: pooling.lp_pool2d(x, 2, 2, dilation=2**62),
-        lambda: pooling.global_lp_pool(np.ones((1, 1, 0))),
+        lambda: pooling.global_lp_pool(np.ones((1, 1, 0)), dimensions=1),
         lambda: pooling.gem_pool2d(np.ones((1, 1, 0, 4))),
     ):
         with pytest.raises(ValueError):
@@ -537,7 +537,7 @@ def test_layers_do_what_their_functions_do(dimensions: int, batched: bool, layou
     ]
     results = [
         getattr(pooling, f"lp_pool{dimensions}d")(x, 3, 2, padding=1, layout=layout),
-        pooling.global_lp_pool(x, 3, layout=layout),
+        pooling.global_lp_pool(x, 3, dimensions=dimensions, layout=layout),
     ]
     if dimensions == 2:
         layers.append(pooling.GeMPool2d(layout=layout))

@@ -420,7 +420,7 @@ def test_average_is_correctly_rounded(dtype):
 def test_average_of_ones_is_one_and_of_the_largest_number_does_not_overflow(dtype):
     assert ref.global_avg_pool(np.ones((1, 1, 300, 300), dtype)).item() == 1
     largest = np.finfo(dtype).max
-    assert ref.global_avg_pool(np.full((1, 1, 8), largest, dtype)).item() == largest
+    assert ref.global_avg_pool(np.full((1, 1, 8), largest, dtype), dimensions=1).item() == largest
 
 
 @pytest.mark.parametrize(
@@ -444,7 +444,7 @@ def test_integer_average_rounds_as_asked(rounding, expected):
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integer_average_cannot_overflow(dtype):
     info = np.iinfo(dtype)
-    assert ref.global_avg_pool(np.full((1, 1, 9), info.max, dtype)).item() == info.max
+    assert ref.global_avg_pool(np.full((1, 1, 9), info.max, dtype), dimensions=1).item() == info.max
     assert ref.avg_pool1d(np.full((1, 4), info.min, dtype), 4).item() == info.min
 
 
@@ -481,7 +481,7 @@ def test_unpool_inverts_the_textbook_pool():
     np.testing.assert_array_equal(ref.max_unpool2d(output, indices, 2)[0], expected)
 
 
-def test_unpool_output_size_is_less_than_one_stride_from_the_usual_one():
+def test_unpool_output_size_is_any_that_holds_the_indices():
     x, indices = line(1, 2), line(0, 3, dtype=np.int64)
     equal(ref.max_unpool1d(x, indices, 2), 1, 0, 0, 2)
     equal(ref.max_unpool1d(x, indices, 2, output_size=[5]), 1, 0, 0, 2, 0)
@@ -492,10 +492,14 @@ def test_unpool_output_size_is_less_than_one_stride_from_the_usual_one():
         x[None].swapaxes(1, 2), indices[None].swapaxes(1, 2), 2, output_size=(1, 5, 1), layout="channels_last"
     )
     assert last.shape == (1, 5, 1)
-    for size in (2, 6, 0, -1, [4, 4], 2**63):
+    equal(ref.max_unpool1d(x, indices, 2, output_size=7), 1, 0, 0, 2, 0, 0, 0)
+    equal(ref.max_unpool1d(x, indices, 2, output_size=[1, 7]), 1, 0, 0, 2, 0, 0, 0)
+    with pytest.raises(ValueError, match="indices has 3"):
+        ref.max_unpool1d(x, indices, 2, output_size=2)
+    for size in (0, -1, [4, 4, 4, 4], 2**63):
         with pytest.raises(ValueError, match="output_size"):
             ref.max_unpool1d(x, indices, 2, output_size=size)
-    with pytest.raises(ValueError, match="output_size=None asks for"):
+    with pytest.raises(ValueError, match="cannot become"):
         ref.max_unpool1d(line(1, 2, 3), line(0, 1, 2, dtype=np.int64), 2, 2**62)
     with pytest.raises(ValueError, match="padding"):
         ref.max_unpool1d(x, indices, 2, padding="same")
@@ -1070,18 +1074,20 @@ def test_empty_batch_or_channels(name, args, n, empty):
 def test_global_pools(name, n):
     x = distinct((2, 3, *RANKS[n]))
     pool, backward = getattr(ref, name), getattr(ref, f"{name}_backward")
-    y = pool(x)
+    y = pool(x, dimensions=n)
     assert y.shape == (2, 3) + (1,) * n
     axes = tuple(range(2, n + 2))
     whole = {"max": x.max, "avg": x.mean}.get(name.split("_")[1], lambda axes, keepdims: None)(axes, keepdims=True)
     if whole is None:
         whole = np.sqrt((x**2).sum(axes, keepdims=True))
     np.testing.assert_allclose(y, whole, rtol=1e-14)
-    assert pool(np.moveaxis(x, 1, -1), layout="channels_last").shape == (2,) + (1,) * n + (3,)
-    assert backward(y, x).shape == x.shape
+    assert pool(np.moveaxis(x, 1, -1), dimensions=n, layout="channels_last").shape == (2,) + (1,) * n + (3,)
+    assert backward(y, x, dimensions=n).shape == x.shape
     for wrong in (x[0, 0, ..., 0] if n == 1 else np.zeros(3), np.zeros((2,) * 6)):
         with pytest.raises(ValueError, match="axes"):
             pool(wrong)
+        with pytest.raises(ValueError, match="axes"):
+            pool(wrong, dimensions=n)
 
 
 @pytest.mark.parametrize(("name", "args", "n"), with_ranks(CASES))
@@ -1340,7 +1346,7 @@ def replay(case):
     op, family = case["op"], case["op"].removeprefix("Global")
     name = {"MaxPool": "max_pool", "AveragePool": "avg_pool", "LpPool": "lp_pool", "MaxUnpool": "max_unpool"}[family]
     if op != family:
-        return [getattr(ref, f"global_{name}")(x, **given)]
+        return [getattr(ref, f"global_{name}")(x, dimensions=x.ndim - 2, **given)]
     kernel = given.pop("kernel_shape")
     function = getattr(ref, f"{name}{len(kernel)}d")
     ends = given.pop("pads", [0] * 2 * len(kernel))
@@ -1406,8 +1412,8 @@ def test_cases_of_onnxruntime(case):
             "(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, "
             "divisor_override=None, *, dilation=1, layout='channels_first', rounding='half_even')",
         ),
-        ("adaptive_avg_pool2d", "(input, output_size, *, layout='channels_first')"),
-        ("global_avg_pool_backward", "(grad_output, input, *, layout='channels_first')"),
+        ("adaptive_avg_pool2d", "(input, output_size, *, layout='channels_first', rounding='half_even')"),
+        ("global_avg_pool_backward", "(grad_output, input, *, dimensions=None, layout='channels_first')"),
         (
             "max_unpool2d_backward",
             "(grad_output, input, indices, kernel_size, stride=None, padding=0, output_size=None, *, "

@@ -17,14 +17,19 @@ of their own are asked about it. Needs ``onnx``; other runtimes are asked where 
     table        what came out, for people (needs ``rich``)
 """
 
-from .answers import Answer
-from .cases import Case
-from .processes import Limits, run_cases
-from .report import Finding, ModelReport, Opinion, Repair, Report, StageReport
-from .rules import RULES
-from .runtimes import RUNTIMES
-from .validator import validate
-from .verdicts import Kind, Verdict, judge
+from pooling.extras import explained
+
+try:
+    from .answers import Answer
+    from .cases import Case
+    from .processes import Limits, run_cases
+    from .report import Finding, ModelReport, Opinion, Repair, Report, StageReport
+    from .rules import RULES
+    from .runtimes import RUNTIMES
+    from .validator import validate
+    from .verdicts import Kind, Verdict, judge
+except ModuleNotFoundError as error:
+    raise explained(error, "pooling.validation", "onnx") from error
 
 __all__ = [
     "RULES",

@@ -22,8 +22,8 @@ from pooling.export import VerificationError, make_portable, save
 from pooling.geometry import INT64_MAX, per_axis_shape
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
-from pooling.threads import get_num_threads
-from pooling.threads import threads as use_threads
+from pooling.workers import get_num_threads
+from pooling.workers import threads as use_threads
 
 from .activations import Given, activations, given_inputs, measured_shapes
 from .answers import Answer

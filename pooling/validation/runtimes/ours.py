@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -84,6 +85,8 @@ class Oracle(_Own):
             if node.op_type == "MaxUnpool":
                 return (_unpooled(layer, node, opset, arrays),)
             define = getattr(reference, layer.function)
+            if layer.function.startswith("global_"):
+                define = partial(define, dimensions=layer.dimensions)
             if node.op_type in PER_PLANE:
                 return _answer(node, shape, _of_planes(define, layer, arrays[0]))
             return _answer(node, shape, define(*arrays, **layer.arguments))
