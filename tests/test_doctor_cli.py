@@ -351,3 +351,14 @@ def test_a_quantity_is_one_number_in_terminal_page_and_json(
         ):
             assert value in row
             assert value in shown
+
+
+def test_names_that_begin_alike_differ_at_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    stages = [f"a/long/way/of/features/features.{number}/Conv" for number in range(6)]
+    layers = " ".join(f"conv3x{8 + number}/2p1@{name}" for number, name in enumerate(stages))
+    _, lines, _ = doctor(capsys, "--layers", f"{layers} conv3@other", "--input-shape", "256", "--fail-on", "never")
+    shown = [line.split()[0] for line in lines if "…" in line and " Conv " in line]
+    assert len(shown) == len(set(shown)) == len(stages)

@@ -21,7 +21,7 @@ from .objects import collapses
 from .report import summary
 from .sizes import AxisSizes
 from .what_if import WhatIf
-from .words import amount, brief, by, cells, joined, memory, percent, plain
+from .words import amount, brief, by, cells, joined, memory, percent, plain, shortened
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
@@ -142,6 +142,8 @@ def _print_stages(examination: Examination, console: Console, everything: bool) 
             overflow="ellipsis",
         )
     for line in content:
+        if 0 in widths:
+            line[0] = Text(shortened(line[0].plain, widths[0]), line[0].style)
         table.add_row(*(line[number] for number in widths))
     console.print(table)
     legend = "; ".join(COLUMNS[number].legend for number in widths if COLUMNS[number].legend)
