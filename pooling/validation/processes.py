@@ -213,7 +213,10 @@ class RuntimeProcess:
         numbers = (str(self._threads), str(int(self.limits.seconds) + GRACE_SECONDS))
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(self._threads))
         # Its other end is in this process alone and closes with it, however it ends.
-        reading, self._lifeline = os.pipe()
+        near, self._lifeline = os.pipe()
+        # Where this process has no standard streams, the pipe would get their numbers.
+        reading = fcntl.fcntl(near, fcntl.F_DUPFD_CLOEXEC, 3)
+        os.close(near)
         _running.add(self)
         try:
             self._process = subprocess.Popen(
