@@ -16,10 +16,10 @@ import onnx.checker
 import onnx.inliner
 
 from .files import LARGEST
+from .limits import check_growth
 
 __all__ = [
     "all_nodes",
-    "check_calls",
     "check_model",
     "check_order",
     "count_of",
@@ -36,8 +36,6 @@ __all__ = [
 
 FunctionName = tuple[str, str, str]
 """Domain, name and overload."""
-MOST_NODES = 1_000_000
-"""Nodes that a model may have with its functions in line; large networks have some ten thousand."""
 OTHERWISE = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 """Operators that changed their meaning from one version to another, and no attribute: since opset 13."""
 CEIL_MODE_CLEAR = 22
@@ -59,9 +57,10 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
     TypeError
         If `model` is nothing that could be a model.
     ValueError
-        If it cannot be read, is none, or is larger than 2 GB.
+        If it cannot be read, is none, is larger than 2 GB, or would be too large with its functions in line.
     """
     if isinstance(model, onnx.ModelProto):
+        check_growth(function, model)
         return model, None
     if isinstance(model, bytes):
         return _parsed(function, model, "the model"), None
@@ -84,11 +83,13 @@ def _parsed(function: str, content: bytes, name: str) -> onnx.ModelProto:
     if len(content) > LARGEST:
         raise ValueError(f"{function}: {name} is larger than 2 GB, the most that a protobuf message can hold")
     try:
-        return onnx.load_model_from_string(content)
+        model = onnx.load_model_from_string(content)
     except Exception as error:  # whatever the parser raises
         raise ValueError(
             f"{function}: {name} is not an ONNX model, or only a part of one ({first_line(error)})"
         ) from error
+    check_growth(function, model)
+    return model
 
 
 def is_default(domain: str) -> bool:
@@ -159,14 +160,14 @@ def inlined(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
     Raises
     ------
     ValueError
-        If a function calls itself, functions call each other so often that the model would have more than `MOST_NODES`
-        nodes or 2 GB, or a function has nodes of a version in which they mean something else.
+        If the model would be too large with its functions in line (see `pooling.export.limits`), or a function has
+        nodes of a version in which they mean something else.
     """
+    check_growth(function, model)
     if not model.functions:
         return model
     if default_opset(model.opset_import) is not None:
         opset_of(function, model)
-    check_calls(function, model)
     light = _aligned(function, model)
     own = {each.name for each in light.graph.input}
     light.graph.input.extend(
@@ -281,35 +282,6 @@ def _call(node: onnx.NodeProto) -> FunctionName:
     return node.domain, node.op_type, getattr(node, "overload", "")
 
 
-def check_calls(function: str, model: onnx.ModelProto) -> None:
-    """Refuse functions that call themselves, or each other so often that no machine could hold the result."""
-    functions = {_name(each): each for each in model.functions}
-    calls = {
-        name: [_call(node) for node in all_nodes(each.node) if _call(node) in functions]
-        for name, each in functions.items()
-    }
-    sizes: dict[FunctionName, tuple[int, int]] = {}
-    while ready := [name for name in calls if name not in sizes and all(each in sizes for each in calls[name])]:
-        for name in ready:
-            body = functions[name]
-            nodes = sum(1 for _ in all_nodes(body.node)) + sum(sizes[each][0] for each in calls[name])
-            sizes[name] = nodes, body.ByteSize() + sum(sizes[each][1] for each in calls[name])
-    if len(sizes) < len(functions):
-        domain, title, _ = min(each for each in functions if each not in sizes)
-        raise ValueError(
-            f"{function}: the function {domain}::{title} of the model calls itself; ONNX knows no recursion"
-        )
-    nodes = content = 0
-    for node in all_nodes(model.graph.node):
-        more, longer = sizes.get(_call(node), (1, 0))
-        nodes, content = nodes + more, content + longer
-    if nodes > MOST_NODES or content > LARGEST:
-        raise ValueError(
-            f"{function}: the functions of the model call each other so often that it would have {nodes:,} nodes and "
-            f"{content / 2**30:,.3g} GiB with all of them in line; at most {MOST_NODES:,} nodes and 2 GiB are read"
-        )
-
-
 def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:
     """Check that a node reads what is there, and writes what is not; its outputs are there afterwards."""
     where = f"{function}: {node.op_type} node {node.name or next(iter(node.output), '')!r}"
@@ -411,7 +383,7 @@ def check_model(function: str, model: onnx.ModelProto) -> None:
     del bare.graph.initializer[:]
     if bare.functions:
         # The checker refuses functions of another version even where their nodes mean the same.
-        check_calls(function, bare)
+        check_growth(function, bare)
         light = _aligned(function, bare)
         for name in ("functions", "opset_import"):
             bare.ClearField(name)

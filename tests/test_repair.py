@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pooling.export import Change, Repaired, VerificationError, function_from_node, make_portable
 from pooling.export.deployed import form_of_average, is_right
 from pooling.export.repair import proof
-from pooling.export.repair.scopes import scopes
+from pooling.export.repair.scopes import scopes_of
 from pooling.validation import validate
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -49,7 +49,7 @@ def repaired(model: onnx.ModelProto, **arguments: Any) -> Repaired:
     kept = {each.name for each in result.model.graph.initializer}
     assert list(result.model.graph.initializer) == [each for each in model.graph.initializer if each.name in kept]
     left = {(each.path, each.node) for each in result.left}
-    for scope in scopes(result.model):
+    for scope in scopes_of(result.model):
         for node in scope.container.node:
             if (scope.path, node.name or node.output[0]) not in left and node.op_type in WINDOWED:
                 words = {each.name: helper.get_attribute_value(each) for each in node.attribute}
@@ -940,7 +940,7 @@ def test_an_input_of_unknown_rank() -> None:
 
 
 def command(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    code = f"import sys\nfrom pooling.cli import main\nsys.exit(main(['export', *{[*map(str, arguments)]!r}]))"
+    code = f"import sys\nfrom pooling.cli import main\nsys.exit(main(['repair', *{[*map(str, arguments)]!r}]))"
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -954,10 +954,10 @@ def command(*arguments: object, folder: Path | None = None) -> subprocess.Comple
 def test_the_command_repairs_a_file(tmp_path: Path) -> None:
     path, output, found = tmp_path / "net.onnx", tmp_path / "out.onnx", tmp_path / "found.json"
     onnx.save(classifier(), path)
-    shown = command("--repair", path)
+    shown = command(path)
     assert shown.returncode == 0
     assert "nothing was written" in shown.stdout
-    done = command("--repair", path, "-o", output, "--json", found)
+    done = command(path, "-o", output, "--json", found)
     assert done.returncode == 0, done.stderr
     assert "ceil_mode" in done.stdout
     assert "net.onnx: 3 changes, verified" in done.stdout
@@ -966,7 +966,7 @@ def test_the_command_repairs_a_file(tmp_path: Path) -> None:
     assert content["verified"]
     assert len(content["changes"]) == 3
     assert content["left"] == []
-    again = command("--repair", output)
+    again = command(output)
     assert again.returncode == 0
     assert "0 changes, verified" in again.stdout
 
@@ -974,18 +974,18 @@ def test_the_command_repairs_a_file(tmp_path: Path) -> None:
 def test_what_is_left_is_exit_code_1(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     onnx.save(one('y = MaxPool<kernel_shape=[3,3],strides=[2,2],auto_pad="SAME_UPPER">(x)', "float[N,3,H,W] x"), path)
-    done = command("--repair", path)
+    done = command(path)
     assert done.returncode == 1
     assert "left: y" in done.stdout
-    assert command("--repair", path, "--shape", "x=?x3x20x20").returncode == 0
+    assert command(path, "--shape", "x=?x3x20x20").returncode == 0
 
 
 def refused(tmp_path: Path, path: Path, sentence: str, output: Path | None = None) -> None:
     output = output or tmp_path / "out.onnx"
     before = sorted(tmp_path.rglob("*"))
-    done = command("--repair", path, "-o", output)
+    done = command(path, "-o", output)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert done.stderr.startswith("pooling export: ")
+    assert done.stderr.startswith("pooling repair: ")
     assert done.stderr.count("\n") == 1
     assert sentence in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
@@ -1003,7 +1003,7 @@ def test_files_that_the_command_refuses(tmp_path: Path) -> None:
     onnx.save(one("y = MaxPool<ceil_mode=1>(x)"), path)
     refused(tmp_path, path, "kernel_shape is missing")
     onnx.save(classifier(), path)
-    refused(tmp_path, path, "lies in a folder that does not exist", tmp_path / "nowhere" / "out.onnx")
+    refused(tmp_path, path, "there is no folder", tmp_path / "nowhere" / "out.onnx")
 
 
 def with_external_data(path: Path, location: str) -> None:
@@ -1020,7 +1020,7 @@ def test_data_of_their_own_stays_where_it_is(tmp_path: Path) -> None:
     path, output = tmp_path / "net.onnx", tmp_path / "out.onnx"
     with_external_data(path, "weights.bin")
     data = (tmp_path / "weights.bin").read_bytes()
-    done = command("--repair", path, "-o", output)
+    done = command(path, "-o", output)
     assert done.returncode == 0, done.stderr
     assert "the repaired model runs" in done.stdout
     assert (tmp_path / "weights.bin").read_bytes() == data

@@ -260,14 +260,12 @@ def test_the_known_differences_of_onnxruntime_are_named_with_remedies(save: Save
         f"onnxruntime {version} breaks same-uses-effective-kernel at node pool1: shape (1, 1, 6) instead of (1, 1, 8)"
     )
     assert finding.upstream == ("onnxruntime#20582",)
-    assert finding.remedy == "pooling export --repair (auto_pad); onnxruntime was asked again and agrees"
+    assert finding.remedy == "pooling repair (auto_pad); onnxruntime was asked again and agrees"
     assert report.exit_code == 1
     repair = report.models[0].repair
     assert repair is not None
     assert (repair.before, repair.after, repair.changes) == (1, 0, ("pool1: auto_pad",))
-    assert repair.sentence.startswith(
-        "pooling export --repair changes 1 thing, and all runtimes that ran it again agree"
-    )
+    assert repair.sentence.startswith("pooling repair changes 1 thing, and all runtimes that ran it again agree")
 
 
 def test_nan_is_found_on_special_numbers_and_does_not_count(save: Save) -> None:

@@ -64,7 +64,7 @@ def test_a_fusion_that_is_wrong_is_found_and_named(tmp_path: Path) -> None:
     assert report.exit_code == 1
     assert finding.fusion == "DequantizeLinear, QuantizeLinear to QLinearAveragePool of com.microsoft"
     assert finding.node == "pool"
-    assert finding.remedy.startswith("pooling export --repair (ceil_mode)")
+    assert finding.remedy.startswith("pooling repair (ceil_mode)")
     assert "fuses node pool with DequantizeLinear, QuantizeLinear to QLinearAveragePool" in finding.sentence
     assert report.as_dict()["models"][0]["stages"][0]["findings"][-1]["fusion"] == finding.fusion
     write_page(with_smallest(report), tmp_path / "page.html")

@@ -19,9 +19,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from ..limits import check_growth
 from ..nodes import POOLING_OPERATORS, layer_from_node
 from ..reading import (
-    check_calls,
     check_model,
     check_order,
     default_opset,
@@ -31,7 +31,7 @@ from ..reading import (
     subgraphs,
 )
 from .proof import ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
-from .rules import FUNCTION, RULES, Rewrite, UnsettledError, explicit_windows, is_misread
+from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread
 from .scopes import (
     Names,
     Scope,
@@ -39,7 +39,7 @@ from .scopes import (
     inferred,
     lightened,
     pooled_tensors,
-    scopes,
+    scopes_of,
     tensors_of,
     uses,
 )
@@ -200,6 +200,7 @@ def make_portable(
     if not isinstance(verify, bool):
         raise TypeError(f"{FUNCTION}: verify={verify!r} must be a bool, not {type(verify).__name__}")
     place = None if folder is None else Path(folder)
+    check_growth(FUNCTION, model)
     _check(model, place)
     shapes = _checked_shapes(model, input_shapes)
     excluded: frozenset[_Name] = frozenset()
@@ -230,9 +231,8 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
         )
     if default_opset(model.opset_import) is not None:
         opset_of(FUNCTION, model)
-    check_calls(FUNCTION, model)
     newest = onnx.defs.onnx_opset_version()
-    for scope in scopes(model):
+    for scope in scopes_of(model):
         if scope.opset is not None and scope.opset > newest:
             raise ValueError(
                 f"{FUNCTION}: {scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is "
@@ -422,7 +422,7 @@ class _Repair:
         """Apply the rules to every node of every graph and function."""
         nodes = [
             node
-            for scope in scopes(self.model)
+            for scope in scopes_of(self.model)
             for node in scope.container.node
             if is_default(node.domain) and (node.op_type in POOLING_OPERATORS or node.op_type == "ReduceMean")
         ]
@@ -431,12 +431,12 @@ class _Repair:
         found = pooled_tensors(FUNCTION, self.model, nodes, measured or {}, explicit_windows)
         known = {id(node): each for node, each in zip(nodes, found, strict=True)}
         # The scopes are a list before the first of them changes: the graphs inside of nodes stay the same objects.
-        for scope in list(scopes(self.model)):
+        for scope in list(scopes_of(self.model)):
             counts = uses(scope.container)
             for node in list(scope.container.node):
                 if id(node) in known:
                     self._rewrite(scope, node, *known[id(node)], counts)
-        order = {scope.path: number for number, scope in enumerate(scopes(self.model))}
+        order = {scope.path: number for number, scope in enumerate(scopes_of(self.model))}
         self.changes.sort(key=lambda change: order.get(change.path, -1))
 
     def _rewrite(
@@ -460,7 +460,7 @@ class _Repair:
                     )
                 del current.attribute[:]
                 current.attribute.extend(called.attribute)
-            for rule in RULES:
+            for rule in REWRITES:
                 rewrite = rule(scope, current, x, self._names, counts)
                 if rewrite is None:
                     continue
@@ -585,7 +585,7 @@ class _Repair:
         if any("ceil_mode=1" in each.was for each in self.left):
             return  # shape inference may have another rule than runtimes, and what is recorded may be right
         right = inferred(FUNCTION, lightened(self.model))
-        for scope, clean in zip(scopes(self.model), scopes(right), strict=True):
+        for scope, clean in zip(scopes_of(self.model), scopes_of(right), strict=True):
             if not isinstance(scope.container, onnx.GraphProto) or not isinstance(clean.container, onnx.GraphProto):
                 continue
             found = tensors_of(clean.container)
@@ -620,7 +620,7 @@ class _Repair:
     def remove_unread(self, before: set[tuple[str, str]]) -> None:
         """Take out initializers that only nodes have read which are gone; runtimes warn of them."""
         gone = _unread(self.model) - before
-        for scope in scopes(self.model):
+        for scope in scopes_of(self.model):
             if isinstance(scope.container, onnx.GraphProto):
                 kept = [each for each in scope.container.initializer if (scope.path, each.name) not in gone]
                 if len(kept) < len(scope.container.initializer):
@@ -684,7 +684,7 @@ def _not_run(runs: bool | None, reason: str) -> str:
 def _unread(model: onnx.ModelProto) -> set[tuple[str, str]]:
     """Find the initializers that nobody reads: where they are, and their names."""
     found = set()
-    for scope in scopes(model):
+    for scope in scopes_of(model):
         if isinstance(scope.container, onnx.GraphProto):
             counts = uses(scope.container)
             taken = {each.name for each in scope.container.input}

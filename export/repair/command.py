@@ -1,4 +1,4 @@
-"""What ``pooling export --repair`` does: from file to file, with a report for people. Needs ``rich``."""
+"""What ``pooling repair`` does: from file to file, with a report for people. Needs ``rich``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pooling.files import write_whole
+
 from ..files import save
 from ..reading import read_model
 from ..verification import VerificationError
 from . import Repaired, make_portable
 from .rules import FUNCTION
-from .scopes import scopes
+from .scopes import scopes_of
 
 __all__ = ["RepairReport", "repair_file"]
 
@@ -97,7 +99,7 @@ class RepairReport:
             "left": [asdict(each) for each in result.left] if result else [],
             "omitted": [asdict(each) for each in result.omitted] if result else [],
         }
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[int | None]]) -> RepairReport:
@@ -146,7 +148,7 @@ def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:
         raise ValueError(f"-o {output} lies in a folder that does not exist; make it first")
     outside = any(
         tensor.data_location == onnx.TensorProto.EXTERNAL
-        for scope in scopes(model)
+        for scope in scopes_of(model)
         if isinstance(scope.container, onnx.GraphProto)
         for tensor in scope.container.initializer
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from itertools import islice
@@ -30,6 +31,8 @@ OCCASIONS = ((2, 3, (0, 1, 2)), (1, 2, (1, 0, 3)), (3, 1, (2, 3, 1)))
 """Batch, channels, and cells added to the smallest spatial sizes, for what is not known."""
 USUAL_SIZES = ((2, 32), (1, 47), (2, 224), (1, 299))
 """Batch and every other size, for models with sizes that have names only."""
+LONGEST_RUN = 60.0
+"""Seconds after which a run is given up."""
 ROUNDINGS = 16
 """Roundings besides one for each tap."""
 
@@ -81,10 +84,19 @@ def _session(model: onnx.ModelProto, folder: Path | None = None, level: str = LE
 
 
 def _run(session: Any, arrays: Mapping[str, Array]) -> list[Any]:
+    options = import_module("onnxruntime").RunOptions()
+    options.log_severity_level = 4
+    # A Loop of a few bytes may run for ever.
+    timer = threading.Timer(LONGEST_RUN, setattr, (options, "terminate", True))
+    timer.start()
     try:
-        results: list[Any] = session.run(None, dict(arrays))
+        results: list[Any] = session.run(None, dict(arrays), options)
     except Exception as error:  # whatever the runtime raises
+        if options.terminate:
+            raise Unproven(f"a run takes more than {LONGEST_RUN:g} s", loads=True) from error
         raise Unproven(_reason(error), loads=True) from error
+    finally:
+        timer.cancel()
     return results
 
 

@@ -24,7 +24,7 @@ from ..reading import is_default
 from ..stages import Order, Stage
 from .scopes import Names, Scope, Tensor, attribute, constant
 
-__all__ = ["RULES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread"]
+__all__ = ["REWRITES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread"]
 
 FUNCTION = "make_portable"
 WINDOWED = ("MaxPool", "AveragePool", "LpPool")
@@ -873,7 +873,7 @@ def check(scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: d
     return None
 
 
-RULES: tuple[Rule, ...] = (
+REWRITES: tuple[Rule, ...] = (
     check,
     resolve_windows,
     count_row_by_row,

@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 from pooling.open_sizes import known_size, open_below_one
 
+from ..limits import too_large
 from ..reading import default_opset, first_line, inlined, is_default, subgraphs
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
     "constant",
     "lightened",
     "pooled_tensors",
-    "scopes",
+    "scopes_of",
     "tensors_of",
     "uses",
 ]
@@ -123,7 +124,7 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     return default if found is None else helper.get_attribute_value(found)
 
 
-def scopes(model: onnx.ModelProto) -> Iterator[Scope]:
+def scopes_of(model: onnx.ModelProto) -> Iterator[Scope]:
     """Yield the graph of a model and those inside of it, each behind the one around it, then its functions."""
 
     def within(scope: Scope) -> Iterator[Scope]:
@@ -168,7 +169,7 @@ class Names:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._used: set[str] = set()
-        for scope in scopes(model):
+        for scope in scopes_of(model):
             self._used.update(scope.inputs)
             for node in scope.container.node:
                 self._used.update((node.name, *node.input, *node.output))
@@ -193,9 +194,11 @@ def constant(scope: Scope, tensor: str) -> NDArray[Any] | None:
         return numpy_helper.to_array(weights[tensor])
     result = [onnx.ValueInfoProto(name=tensor)]
     graph = helper.make_graph(nodes, "constant", [], result, initializer=list(weights.values()))
-    imports = [helper.make_opsetid("", scope.opset or 1)]
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", scope.opset or 1)])
+    if too_large(model):
+        return None
     try:
-        (value,) = onnx.reference.ReferenceEvaluator(helper.make_model(graph, opset_imports=imports)).run(None, {})
+        (value,) = onnx.reference.ReferenceEvaluator(model).run(None, {})
     except Exception:  # whatever the evaluator raises: then the value stays unknown
         return None
     return np.asarray(value)
@@ -261,7 +264,7 @@ def lightened(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.initializer.append(each)
         elif each.name not in inputs:
             graph.input.append(helper.make_tensor_value_info(each.name, each.data_type, each.dims))
-    for scope in scopes(light):
+    for scope in scopes_of(light):
         if isinstance(scope.container, onnx.GraphProto):
             open_below_one(scope.container)
             foreign = {name for node in scope.container.node if not is_default(node.domain) for name in node.output}

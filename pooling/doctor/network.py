@@ -154,6 +154,13 @@ class Stage:
         return tuple(axis.dropped for axis in self.axes)
 
     @property
+    def padding_share(self) -> float:
+        """The largest share of its taps that a window has in the padding, on the axis that has most."""
+        if self.kind not in ("convolution", "pooling", "global"):
+            return 0.0
+        return max((axis.padding_share for axis in self.axes), default=0.0)
+
+    @property
     def output_size(self) -> tuple[int, ...]:
         """Spatial sizes of the output."""
         return tuple(self.output_shape[axis] for axis in self.spatial)

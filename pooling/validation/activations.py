@@ -130,7 +130,7 @@ def given_inputs(texts: Sequence[str]) -> list[Given]:
         if path.suffix.lower() == ".npy":
             try:
                 array = np.load(path, allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
+            except (OSError, ValueError, EOFError, MemoryError) as error:
                 raise ValueError(f"--input {file} cannot be read ({_line(error)})") from error
             found.append(Given(path.name, name, array))
             continue

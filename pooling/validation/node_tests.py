@@ -139,7 +139,7 @@ def write_node_tests(folder: str | os.PathLike[str], cases: Iterable[Case] | Non
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"write_node_tests: {target} is there already and not an empty folder; name a new one")
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    draft = Path(tempfile.mkdtemp(prefix=".pooling-", dir=target.parent))
     try:
         count = 0
         for test in node_tests(cases):

@@ -320,8 +320,8 @@ class Repair:
     def sentence(self) -> str:
         """What came of it."""
         if not self.changes:
-            return f"there is nothing that pooling export --repair could change{f' ({self.why})' if self.why else ''}"
-        done = f"pooling export --repair changes {_count(len(self.changes), 'thing')}"
+            return f"there is nothing that pooling repair could change{f' ({self.why})' if self.why else ''}"
+        done = f"pooling repair changes {_count(len(self.changes), 'thing')}"
         if self.after:
             remain = "remains" if self.after == 1 else "remain"
             return f"{done}; of {_count(self.before, 'finding')} before, {self.after} {remain}"

@@ -54,7 +54,7 @@ OWN = frozenset({"pooling", "portable"})
 """Runtimes that are this library."""
 PATIENCE = 10
 """How many times as long as others the oracle may take."""
-REPAIR = "pooling export --repair"
+REPAIR = "pooling repair"
 FOREIGN_SHOWN = 5
 NO_MEMORY = "this system does not tell what memory a process has: the limit on it (--limit-memory) has no effect"
 DEPTH = 100.0
