@@ -146,7 +146,7 @@ def maxima() -> Iterator[Probe]:
             if node == "MaxPool":
                 name = f"MaxPool with Indices of {dtype}"
                 indexed = replace(
-                    stage, layer=type(layer)(**layer.arguments | {"return_indices": True}), indices="onnx"
+                    stage, layer=type(layer)(**{**layer.arguments, "return_indices": True}), indices="onnx"
                 )
                 yield Probe(name, partial(_model_of_maximum, node, indexed, np.dtype(dtype)))
 

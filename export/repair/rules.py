@@ -462,25 +462,26 @@ def _zeros_around(
     """
     if x.dtype is None:
         raise UnsettledError(f"the type of {tensor!r} is not known, which the zeros around it must have")
+    dtype = x.dtype
     count = len(pads) // 2
-    shape = (None,) * (count + 2) if x.shape is None else x.shape
+    sizes: list[int | None] = [None] * (count + 2) if x.shape is None else list(x.shape)
     graph = Graph(opset)
     graph.scope = _title(node)
-    result = graph.input(tensor, x.dtype, ())
-    sizes = list(shape)
+    result = graph.input(tensor, dtype, ())
 
     def zeros(axis: int, number: int) -> NDArray[Any] | str:
-        block = [size for place, size in enumerate(sizes) if place != axis]
-        if None not in block and math.prod(block) * number <= MANY_TAPS:
-            return np.zeros([number if place == axis else size for place, size in enumerate(sizes)], x.dtype)
+        known = [number if place == axis else size for place, size in enumerate(sizes)]
+        block = [size for size in known if size is not None]
+        if len(block) == len(known) and math.prod(block) <= MANY_TAPS:
+            return np.zeros(block, dtype)
         of_result = graph("Shape", result)
-        cut = [
+        cut: list[NDArray[Any] | str] = [
             graph("Slice", of_result, starts=[begin], ends=[end], axes=[0])
             for begin, end in ((0, axis), (axis + 1, count + 2))
             if begin < end
         ]
         cut.insert(1, np.array([number], np.int64))
-        zero = onnx.numpy_helper.from_array(np.zeros(1, x.dtype))
+        zero = onnx.numpy_helper.from_array(np.zeros(1, dtype))
         return graph("ConstantOfShape", graph("Concat", *cut, axis=0), value=zero)
 
     try:
@@ -488,7 +489,8 @@ def _zeros_around(
             blocks = [zeros(axis, begin)] * (begin > 0) + [result] + [zeros(axis, end)] * (end > 0)
             if len(blocks) > 1:
                 result = graph("Concat", *blocks, axis=axis)
-                sizes[axis] = None if sizes[axis] is None else sizes[axis] + begin + end
+                size = sizes[axis]
+                sizes[axis] = None if size is None else size + begin + end
     except ValueError as error:
         raise UnsettledError(_why(error)) from None
     nodes, renamed = _free_standing(graph, node, names, {})
