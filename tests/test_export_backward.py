@@ -123,7 +123,8 @@ def check(
 ) -> onnx.ModelProto:
     """Export without verification, let onnx judge the graph, run it, and compare with the layer."""
     dtype = arrays[0].dtype
-    model = to_onnx_backward(layer, shape, dtype=dtype, opset=opset, verify=False, **keywords)
+    words = {"dtype": dtype, "opset": opset, "special_values": "exact", **keywords}
+    model = to_onnx_backward(layer, shape, verify=False, **words)
     check_model(model)
     results = run_model(model, arrays)
     expected = gradient_of(layer, *arrays)
@@ -276,9 +277,9 @@ def test_torch_autograd_agrees_for_fractional_pooling_and_unpooling() -> None:
 def test_the_first_of_equal_elements_gets_the_gradient(opset: int | None) -> None:
     x = np.array([[[2, 5, 5, 1, np.nan, 7, np.nan, 0]]], np.float32)
     gradient = np.array([[[1, 2, 4, 8]]], np.float32)
-    model = to_onnx_backward(pooling.MaxPool1d(3, 2, 1), x.shape, opset=opset)
+    model = to_onnx_backward(pooling.MaxPool1d(3, 2, 1), x.shape, opset=opset, special_values="exact")
     assert run_model(model, [gradient, x])[0].ravel().tolist() == [0, 3, 0, 0, 4, 0, 8, 0]
-    model = to_onnx_backward(pooling.MaxPool1d(3, 2, 1, nan="ignore"), x.shape, opset=opset)
+    model = to_onnx_backward(pooling.MaxPool1d(3, 2, 1, nan="ignore"), x.shape, opset=opset, special_values="exact")
     assert run_model(model, [gradient, x])[0].ravel().tolist() == [0, 3, 0, 0, 0, 12, 0, 0]
 
 
@@ -383,14 +384,14 @@ def test_graph_of_one_layer(layer: Layer, expected: list[str]) -> None:
 
 
 def test_a_promise_of_finite_numbers_leaves_one_pooling() -> None:
-    model = to_onnx_backward(pooling.MaxPool2d(3, 2, 1), ("N", "C", 9, 8), finite=True)
+    model = to_onnx_backward(pooling.MaxPool2d(3, 2, 1), ("N", "C", 9, 8))
     assert operators(model).count("MaxPool") == 1
     assert "IsNaN" not in operators(model)
     for operator in BACKWARD_LOWERINGS:
         rng = np.random.default_rng(4)
         layer, sizes = random_layer(rng, operator, dimensions_of(operator)[0])
         shape = full_shape(rng, layer, sizes)
-        to_onnx_backward(fixed(rng, layer, shape), shape, finite=True)
+        to_onnx_backward(fixed(rng, layer, shape), shape)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
