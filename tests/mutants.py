@@ -36,7 +36,7 @@ class Mutant(NamedTuple):
     path : str
         The file.
     line : str
-        A piece of it that stands there once, with the expression that changes in ``[[`` and ``]]``.
+        A piece of it that stands there once, with the expression that changes in ``«`` and ``»``.
     instead : str
         The expression that takes its place.
     tests : str
@@ -50,7 +50,514 @@ class Mutant(NamedTuple):
     tests: str = ""
 
 
-MUTANTS: tuple[Mutant, ...] = ()
+MUTANTS: tuple[Mutant, ...] = (
+    # --- where windows lie ---
+    Mutant(
+        "ceil_mode keeps a window that begins where the input ends",
+        "pooling/geometry.py",
+        "«(output - 1) * strides[i] >= size + begin»",
+        "(output - 1) * strides[i] > size + begin",
+        "test_geometry",
+    ),
+    Mutant(
+        "same_lower pads as same_upper does",
+        "pooling/geometry.py",
+        "pairs.append(«(larger, smaller) if name == SAME_LOWER else (smaller, larger)»)",
+        "(smaller, larger)",
+        "test_geometry",
+    ),
+    Mutant(
+        "what ceil_mode adds counts as padding",
+        "pooling/geometry.py",
+        "padded_end = «self.input_size + self.pad_end»",
+        "self.input_size + self.pad_end + self.ceil_overhang",
+        "test_geometry test_reference",
+    ),
+    Mutant(
+        "the first whole window is rounded down",
+        "pooling/geometry.py",
+        "begin = min(«-(-self.pad_begin // self.stride)», self.output_size)",
+        "self.pad_begin // self.stride",
+        "test_geometry",
+    ),
+    Mutant(
+        "adaptive windows end at a floor",
+        "pooling/geometry.py",
+        "stop = («-(-((exact + 1) * self.input_size) // self.output_size)»)",
+        "(exact + 1) * self.input_size // self.output_size",
+        "test_geometry",
+    ),
+    Mutant(
+        "the first tap inside the input forgets the dilation",
+        "pooling/geometry.py",
+        "Windows(output, «start + skipped * self.dilation», count, divisor)",
+        "start + skipped",
+        "test_geometry test_functional",
+    ),
+    Mutant(
+        "the stride is 1 by default",
+        "pooling/geometry.py",
+        'not len(stride)):\n        return «kernel_size»',
+        "(1,) * len(kernel_size)",
+        "test_geometry",
+    ),
+    Mutant(
+        "padding may be as large as the window",
+        "pooling/geometry.py",
+        "largest is None and «max(pair) >= reach»",
+        "max(pair) > reach",
+        "test_geometry",
+    ),
+    Mutant(
+        "a window that begins at a cell does not hold it",
+        "pooling/geometry.py",
+        "last = np.searchsorted(windows.first, cells, side=«\"right\"»)",
+        '"left"',
+        "test_gradients",
+    ),
+    # --- what is chosen for them ---
+    Mutant(
+        "eight times as many roundings to float32",
+        "pooling/calls.py",
+        "EXACT_ROUNDINGS = «8»",
+        "64",
+        "test_accuracy",
+    ),
+    Mutant(
+        "a view in the other layout takes the wrong axis for channels",
+        "pooling/calls.py",
+        "first, axes = «rank - dimensions - 1», list(range(rank))",
+        "rank - dimensions",
+        "test_arrays",
+    ),
+    Mutant(
+        "a window that holds everything forgets padding that counts",
+        "pooling/plan.py",
+        "«int(cut.divisor[0]) if len(cut.divisor) else axis.kernel_size»",
+        "axis.input_size",
+        "test_functional test_reference",
+    ),
+    Mutant(
+        "windows behind the whole ones are looked up in the wrong place",
+        "pyx/plan.pxi",
+        "output if output < axis.begin else output - «(axis.end - axis.begin)»",
+        "axis.end",
+        "test_functional",
+    ),
+    Mutant(
+        "the last row under a band is left out",
+        "pyx/plan.pxi",
+        "return min(«(outputs - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1», axis.input_size)",
+        "(outputs - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation",
+        "test_functional",
+    ),
+    Mutant(
+        "planes whose last column is dropped count as a stack",
+        "pyx/plan.pxi",
+        "height.input_size % height.stride == 0 and «width.input_size % width.stride == 0»",
+        "True",
+        "test_functional",
+    ),
+    Mutant(
+        "pieces have no rows for the dilation",
+        "pyx/plan.pxi",
+        "more = «(height.kernel_size - 1) * height.dilation // height.stride»",
+        "(height.kernel_size - 1) // height.stride",
+        "test_functional",
+    ),
+    # --- forward ---
+    Mutant(
+        "a row is read one cell too far",
+        "pyx/forward.pxi",
+        "right = min(max(«cell + cells - axis.input_size», 0), cells - left)",
+        "cell + cells - axis.input_size - 1",
+        "test_functional",
+    ),
+    Mutant(
+        "windows at borders are divided by the whole kernel",
+        "pyx/forward.pxi",
+        "leaves.divide(row, n * plan.inner, of_rows * <double> «window.divisor»)",
+        "axis.kernel_size",
+        "test_functional",
+    ),
+    Mutant(
+        "windows between channels slide by one",
+        "pyx/forward.pxi",
+        "inner, «axis.stride * inner», False, NULL)",
+        "inner",
+        "test_functional",
+    ),
+    Mutant(
+        "the dilation of the depth is dropped",
+        "pyx/forward.pxi",
+        "depth_step = «plan.axes[0].dilation * plan.axes[1].input_size * row»",
+        "plan.axes[1].input_size * row",
+        "test_functional",
+    ),
+    Mutant(
+        "the second plane of a window replaces the first",
+        "pyx/forward.pxi",
+        "leaves.across_stored(dst, src, height_step, height.count, n, 1, rows, dst_row, src_row, «d > 0», NULL)",
+        "d > 1",
+        "test_functional",
+    ),
+    Mutant(
+        "the last window of a stack is not made",
+        "pyx/planes.pxi",
+        "rows * row - width.begin - («row - width.end»), 1, 1",
+        "row - width.end + 1",
+        "test_functional",
+    ),
+    Mutant(
+        "padding of rows and columns is mixed up",
+        "pyx/planes.pxi",
+        "dst += («plan.axes[1].pad_begin * planes.width + plan.axes[2].pad_begin») * leaves.value",
+        "plan.axes[2].pad_begin * planes.width + plan.axes[1].pad_begin",
+        "test_functional",
+    ),
+    Mutant(
+        "the last row is overrun",
+        "pyx/planes.pxi",
+        "exact = min(«exact», rows)",
+        "max(exact - 1, 0)",
+        "test_arrays",
+    ),
+    Mutant(
+        "vectors reach behind the last plane",
+        "pyx/planes.pxi",
+        "followed = min(«plan.outer - plane - ceil_divide(8, in_plane)», count)",
+        "plan.outer - plane",
+        "test_arrays",
+    ),
+    Mutant(
+        "the last strip of one column is dropped",
+        "pyx/strips.pxi",
+        "while «stop < made»:",
+        "stop < made - 1",
+        "test_functional",
+    ),
+    Mutant(
+        "one column too few is kept",
+        "pyx/strips.pxi",
+        "max(«stop - live», 0) * column * size)",
+        "stop - live - 1",
+        "test_functional",
+    ),
+    Mutant(
+        "every part of a row is divided as its first",
+        "pyx/strips.pxi",
+        "of_column = <double> window_of(&plan.axes[2], «output + o»).divisor",
+        "o",
+        "test_functional",
+    ),
+    Mutant(
+        "the last run of a ladder lies one tap too early",
+        "pyx/ladder.pxi",
+        "src += («ladder.taps - power») * rung.apart * rung.size",
+        "ladder.taps - power - 1",
+        "test_functional",
+    ),
+    Mutant(
+        "rungs of rows forget the dilation",
+        "pyx/ladder.pxi",
+        "rung.apart = «axis.dilation * n»",
+        "n",
+        "test_functional",
+    ),
+    Mutant(
+        "dilated neighbours share a core",
+        "pyx/cores.pxi",
+        "lattice.apart = «axis.dilation // common_divisor(axis.dilation, axis.stride)»",
+        "1",
+        "test_long_windows test_memory",
+    ),
+    Mutant(
+        "all windows of a tile are divided as the first",
+        "pyx/cores.pxi",
+        "of_rows * <double> window_of(width, «columns.output + j * columns.apart»).divisor",
+        "columns.output",
+        "test_long_windows test_memory",
+    ),
+    # --- winners ---
+    Mutant(
+        "the first element behind the padding is counted without dilation",
+        "pyx/indexed.pxi",
+        "return max(ceil_divide(axis.pad_begin - output * axis.stride, axis.dilation), 0) * «axis.dilation»",
+        "1",
+        "test_functional",
+    ),
+    Mutant(
+        "the last row of a phase is left out",
+        "pyx/indexed.pxi",
+        "end = min(max(ceil_divide(«height.input_size - top - phase», height.stride), begin), pieces.phase_rows)",
+        "height.input_size - top - phase - 1",
+        "test_functional",
+    ),
+    Mutant(
+        "indices count from the first element and not from the first tap",
+        "pyx/indexed.pxi",
+        "offset = (depth_origin * height_axis.input_size + «height_origin») * plane_row",
+        "height.first",
+        "test_functional",
+    ),
+    Mutant(
+        "rows of winners are as long as rows of the result",
+        "pyx/indexed.pxi",
+        "taps.place = «height.dilation * width.input_size»",
+        "height.dilation * width.output_size",
+        "test_functional",
+    ),
+    Mutant(
+        "the first line of a long window does not compete",
+        "pyx/long_argmax.pxi",
+        "while «line >= first»:",
+        "line > first",
+        "test_long_windows",
+    ),
+    Mutant(
+        "the last cell of a long row is padding",
+        "pyx/long_argmax.pxi",
+        "end = max(min(cells, «input_size - origin»), begin)",
+        "input_size - origin - 1",
+        "test_long_windows",
+    ),
+    Mutant(
+        "the last of equals wins",
+        "pyx/reducers.pxd",
+        "return «(not v <= best) & (best == best)»",
+        "(not v < best) & (best == best)",
+        "test_functional",
+    ),
+    Mutant(
+        "a later NaN does not win",
+        "pyx/reducers.pxd",
+        "elif reducer_t is greatest:\n        m = b if b > a else a\n        if value_t is float or value_t is double:\n"
+        "            return «m if b == b else b»",
+        "m",
+        "test_functional",
+    ),
+    Mutant(
+        "the last of equal smallest integers wins",
+        "pyx/reducers.pxd",
+        "return (not v >= best) & (best == best)\n        else:\n            return «v < best»",
+        "v <= best",
+        "test_functional",
+    ),
+    Mutant(
+        "a window of nothing but NaN is infinite where NaN is ignored",
+        "pyx/reducers.pxd",
+        "return «<value_t> NAN»",
+        "empty(kind, reducer)",
+        "test_functional",
+    ),
+    # --- rows ---
+    Mutant(
+        "a strip of one cell is dropped",
+        "pyx/rows.pxd",
+        "if «x < n»:\n        windows_block(",
+        "x + 1 < n",
+        "test_functional",
+    ),
+    Mutant(
+        "a strip of one cell is dropped where sums are wider",
+        "pyx/rows.pxd",
+        "if «x < n»:\n        widen_windows_block(",
+        "x + 1 < n",
+        "test_functional",
+    ),
+    Mutant(
+        "the last value of a run is left out",
+        "pyx/rows.pxd",
+        "while «i < n»:\n        result = combine(result, src[i], reducer)",
+        "i < n - 1",
+        "test_functional",
+    ),
+    Mutant(
+        "the last block of a run is a whole one",
+        "pyx/rows.pxd",
+        "result = combine(result, run(src + x * step + i, «min(taps - i, BLOCK)», reducer), reducer)",
+        "BLOCK",
+        "test_functional",
+    ),
+    Mutant(
+        "means keep the sign of a NaN",
+        "pyx/rows.pxd",
+        "v = row[x] / d\n            row[x] = «v if v == v else <real_t> NAN»",
+        "v",
+        "test_nan_means test_functional",
+    ),
+    Mutant(
+        "float16 rounds halves up",
+        "pyx/conversions.pxd",
+        "normal = (magnitude - <uint32_t> 0x37fff001 + («(magnitude >> 13) & 1»)) >> 13",
+        "1",
+        "test_functional",
+    ),
+    Mutant(
+        "bfloat16 rounds halves down",
+        "pyx/conversions.pxd",
+        "rounded = (bits + 0x7fff + («(bits >> 16) & 1»)) >> 16",
+        "0",
+        "test_functional",
+    ),
+    Mutant(
+        "integers that are too large wrap",
+        "pyx/conversions.pxd",
+        "v = «most if v > most else v»",
+        "v",
+        "test_integer_means",
+    ),
+    Mutant(
+        "halves of whole numbers are rounded up",
+        "pyx/conversions.pxd",
+        "return q + 1 if r > b - r or («r == b - r and q & 1») else q",
+        "r == b - r",
+        "test_integer_means",
+    ),
+    Mutant(
+        "half_up rounds halves down",
+        "pyx/conversions.pxd",
+        "rounding == HALF_UP and «q - whole >= <real_t> 0.5»",
+        "q - whole > <real_t> 0.5",
+        "test_integer_means",
+    ),
+    Mutant(
+        "quotients below 0 are rounded towards 0",
+        "pyx/conversions.pxd",
+        "if «r < 0»:",
+        "False",
+        "test_integer_means",
+    ),
+    Mutant(
+        "logarithms use one part of log(2)",
+        "pyx/elementary.pxd",
+        "quotient.low += all_of_it.low + «k * 5.497923018708371e-14»",
+        "0.0",
+        "test_elementary",
+    ),
+    # --- backward ---
+    Mutant(
+        "the last window that holds a cell gives it nothing",
+        "pyx/backward.pxi",
+        "holders.stop = min((last + axis.pad_begin) // axis.stride + «1», axis.output_size)",
+        "0",
+        "test_gradients",
+    ),
+    Mutant(
+        "cells between dilated taps get a gradient",
+        "pyx/backward.pxi",
+        "return axis.adaptive or «(cell + axis.pad_begin - output * axis.stride) % axis.dilation == 0»",
+        "True",
+        "test_gradients",
+    ),
+    Mutant(
+        "too few bytes are cleared",
+        "pyx/backward.pxi",
+        "memset(sums, 0, «cells * leaves.sum.value»)",
+        "cells",
+        "test_gradients",
+    ),
+    Mutant(
+        "windows tile a row whose last cells none of them holds",
+        "pyx/backward.pxi",
+        "or «axis.input_size % axis.stride» or axis.input_size // axis.stride",
+        "0",
+        "test_gradients",
+    ),
+    Mutant(
+        "gradients are not moved by the padding",
+        "pyx/backward.pxi",
+        "out, in_row, line + «width.pad_begin * leaves.storage»,",
+        "0",
+        "test_gradients",
+    ),
+    # --- families ---
+    Mutant(
+        "the last of equal magnitudes gets the gradient of the infinite norm",
+        "pyx/norms.pxi",
+        "if result.first_largest < 0 or «v > result.largest» or",
+        "v >= result.largest",
+        "test_norms",
+    ),
+    Mutant(
+        "generalised means are divided by the channels too",
+        "pyx/norms.pxi",
+        "count = «elements_of(plan, False) // plan.inner»",
+        "elements_of(plan, False)",
+        "test_norms",
+    ),
+    Mutant(
+        "2-norms that overflow are taken as they are",
+        "pyx/norms.pxi",
+        "norm.high = «2.0 ** 1000»",
+        "INFINITY",
+        "test_norms",
+    ),
+    Mutant(
+        "blurs keep the sign of a NaN",
+        "pyx/blur.pxi",
+        "out[c] = «out[c] if out[c] == out[c] else NAN»",
+        "out[c]",
+        "test_blurring",
+    ),
+    Mutant(
+        "too few sums of rows are cleared",
+        "pyx/blur.pxi",
+        "memset(row, 0, «n * sizeof(double)»)",
+        "n",
+        "test_blurring",
+    ),
+    Mutant(
+        "the last of equal elements of a region gets the gradient",
+        "pyx/regions.pxi",
+        "if winner < 0 or «value > greatest_value» or",
+        "value >= greatest_value",
+        "test_regions",
+    ),
+    Mutant(
+        "samples on the far border are off the map",
+        "pyx/regions.pxi",
+        "or («with_bound and at == bound»):",
+        "False",
+        "test_regions",
+    ),
+    Mutant(
+        "rows begin where columns of another map do",
+        "pyx/fractional.pxi",
+        "height_starts = task.starts[1] + plane * «task.output_size[1]»",
+        "task.output_size[2]",
+        "test_fractional",
+    ),
+    Mutant(
+        "only one channel is cleared",
+        "pyx/unpool.pxi",
+        "memset(dst, 0, «cells * inner * sizeof(bits_t)»)",
+        "cells * sizeof(bits_t)",
+        "test_unpooling",
+    ),
+    Mutant(
+        "elements that were overwritten get a gradient",
+        "pyx/unpool.pxi",
+        "dst[at] = «0 if taken[to] else src[to]»",
+        "src[to]",
+        "test_unpooling",
+    ),
+    # --- the team ---
+    Mutant(
+        "one seat too many",
+        "pyx/c/team.h",
+        "ptrdiff_t seats = «run->threads - 1»;",
+        "run->threads",
+        "test_team test_threads",
+    ),
+    Mutant(
+        "one part too many is claimed",
+        "pyx/c/team.h",
+        "if («part >= run->parts») return;",
+        "part > run->parts",
+        "test_threads test_team",
+    ),
+)
 
 TESTS = (
     "test_functional",
@@ -89,14 +596,18 @@ IN_PYTHON = 'import os as _os\n\n_MUTANT = int(_os.environ.get("POOLING_MUTANT",
 
 def edited(text: str, number: int, mutant: Mutant) -> str:
     """Put one edit into a file, behind the question whether it is asked for."""
-    begin, middle, end = mutant.line.replace("]]", "[[").split("[[")
+    begin, middle, end = mutant.line.replace("»", "«").split("«")
     whole = f"{begin}{middle}{end}"
     if text.count(whole) != 1:
         raise SystemExit(
             f"mutants: {whole!r} stands {text.count(whole)} times in {mutant.path}, and must stand there once"
         )
-    asked = f"MUTANT() == {number}" if mutant.path.startswith("pyx/") else f"_MUTANT == {number}"
-    return text.replace(whole, f"{begin}(({mutant.instead}) if {asked} else ({middle})){end}")
+    if mutant.path.endswith(".h"):
+        either = f"(pooling_mutant() == {number} ? ({mutant.instead}) : ({middle}))"
+    else:
+        asked = "MUTANT()" if mutant.path.startswith("pyx/") else "_MUTANT"
+        either = f"(({mutant.instead}) if {asked} == {number} else ({middle}))"
+    return text.replace(whole, f"{begin}{either}{end}")
 
 
 def with_question(path: str, text: str) -> str:
