@@ -30,7 +30,7 @@ from ..reading import (
     opset_of,
     subgraphs,
 )
-from .proof import ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
+from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
 from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread
 from .scopes import (
     Names,
@@ -631,6 +631,12 @@ class _Repair:
 
     def proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, bool | None, str]:
         """Compare the model with its original; say whether that succeeded, whether the model runs, and how."""
+        try:
+            return self._proven(original, folder)
+        except GivenUp as error:
+            return False, None, f"the model was not run to its end ({error})"
+
+    def _proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, bool | None, str]:
         if not self.changes:
             runs, how = how_it_runs(self.model, self.shapes, folder)
             if runs:
