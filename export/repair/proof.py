@@ -435,7 +435,13 @@ def _occasions(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]
 def same_shapes_in_runs(
     model: onnx.ModelProto, tensors: Sequence[str], shapes: Mapping[str, Sequence[int | None]], folder: Path | None
 ) -> dict[str, tuple[int, ...]]:
-    """Run a model whose inputs have no open sizes, and return the shapes of tensors that are the same each time."""
+    """Run a model whose inputs have no open sizes, and return the shapes of tensors that are the same each time.
+
+    Raises
+    ------
+    GivenUp
+        If a run takes longer than `LONGEST_RUN`.
+    """
     open_model = onnx.ModelProto()
     open_model.CopyFrom(model)
     del open_model.graph.output[:]
@@ -443,6 +449,8 @@ def same_shapes_in_runs(
     try:
         session = _session(open_model, folder)
         found = [[each.shape for each in _run(session, arrays)] for arrays in islice(_occasions(model, shapes), 2)]
+    except GivenUp:
+        raise
     except (Unproven, ModuleNotFoundError, AttributeError):
         return {}
     if len(found) < 2:
