@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from onnx import TensorProto, helper, parser
 
 from pooling import cli
 from pooling.export.limits import DEEPEST_CALL, MOST_BYTES, MOST_NODES, check_growth, too_large
-from pooling.export.repair import make_portable
+from pooling.export.repair import make_portable, proof
 from pooling.onnx_backend import PoolingBackend
 
 OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
@@ -222,8 +223,19 @@ def test_a_huge_constant_is_not_worked_out(name: str) -> None:
 
 
 def test_a_run_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pooling.export.repair.proof.LONGEST_RUN", 0.2)
+    monkeypatch.setattr(proof, "LONGEST_RUN", 0.2)
+    given_up, run = [], proof._run
+
+    def watched(*arguments: Any) -> list[Any]:
+        try:
+            return run(*arguments)
+        except proof.GivenUp as error:
+            given_up.append(error)
+            raise
+
+    monkeypatch.setattr(proof, "_run", watched)
     result = make_portable(BOMBS["Loop"]())
+    assert len(given_up) == 1  # nobody waits for other inputs
     assert not result.verified
     assert "a run takes more than 0.2 s" in result.why
 

@@ -30,7 +30,7 @@ from ..reading import (
     opset_of,
     subgraphs,
 )
-from .proof import ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
+from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
 from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread
 from .scopes import (
     Names,
@@ -370,7 +370,7 @@ class _Repair:
         self._verify = verify
         self._excluded = excluded
         self._claims: list[_Claim] = []
-        self._unproven = self._here = self._contradiction = ""
+        self._unproven = self._here = self._contradiction = self._given_up = ""
         self._seen: frozenset[str] = frozenset()
 
     def rewrite(self, original: onnx.ModelProto, folder: Path | None) -> None:
@@ -380,7 +380,10 @@ class _Repair:
         self.rewrite_nodes()
         settled = not any(None in shape for shape in self.input_shapes().values())
         if self.open and settled and not self.misread:
-            self.measure(same_shapes_in_runs(original, self.open, self.shapes, folder))
+            try:
+                self.measure(same_shapes_in_runs(original, self.open, self.shapes, folder))
+            except GivenUp as error:
+                self._given_up = str(error)
         if self.left:
             self.refuse_unknown_ranks()
         self.correct_recorded_shapes()
@@ -631,6 +634,14 @@ class _Repair:
 
     def proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, bool | None, str]:
         """Compare the model with its original; say whether that succeeded, whether the model runs, and how."""
+        if not self._given_up:
+            try:
+                return self._proven(original, folder)
+            except GivenUp as error:
+                self._given_up = str(error)
+        return False, None, f"the model was not run to its end ({self._given_up})"
+
+    def _proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, bool | None, str]:
         if not self.changes:
             runs, how = how_it_runs(self.model, self.shapes, folder)
             if runs:

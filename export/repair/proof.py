@@ -21,7 +21,15 @@ from ..verification import VerificationError
 from .rules import WINDOWED, Rewrite
 from .scopes import Tensor
 
-__all__ = ["ModelsDiffer", "Unproven", "compare_models", "how_it_runs", "prove_rewrite", "same_shapes_in_runs"]
+__all__ = [
+    "GivenUp",
+    "ModelsDiffer",
+    "Unproven",
+    "compare_models",
+    "how_it_runs",
+    "prove_rewrite",
+    "same_shapes_in_runs",
+]
 
 Array = NDArray[Any]
 FUNCTION = "make_portable"
@@ -54,6 +62,10 @@ class Unproven(Exception):
     def __init__(self, reason: str, *, loads: bool = False) -> None:
         super().__init__(reason)
         self.loads = loads
+
+
+class GivenUp(Unproven):
+    """A run takes too long; other inputs would be no faster, and nobody waits for each."""
 
 
 class ModelsDiffer(VerificationError):
@@ -93,7 +105,7 @@ def _run(session: Any, arrays: Mapping[str, Array]) -> list[Any]:
         results: list[Any] = session.run(None, dict(arrays), options)
     except Exception as error:  # whatever the runtime raises
         if options.terminate:
-            raise Unproven(f"a run takes more than {LONGEST_RUN:g} s", loads=True) from error
+            raise GivenUp(f"a run takes more than {LONGEST_RUN:g} s", loads=True) from error
         raise Unproven(_reason(error), loads=True) from error
     finally:
         timer.cancel()
@@ -265,6 +277,8 @@ def compare_models(
     ------
     Unproven
         If the original does not run.
+    GivenUp
+        If a run of one of them takes longer than `LONGEST_RUN`.
     ModelsDiffer
         If a result differs, or if only the original runs.
     """
@@ -279,12 +293,16 @@ def compare_models(
     for arrays in _occasions(original, shapes):
         try:
             wanted = _run(before, arrays)
+        except GivenUp:
+            raise
         except Unproven as error:
             reason = str(error)
             continue
         try:
             after = after or [_session(repaired, folder, level) for level in LEVELS]
             found = [_run(session, arrays) for session in after]
+        except GivenUp:
+            raise
         except Unproven as error:
             raise ModelsDiffer(
                 f"{FUNCTION}: onnxruntime runs the original, but not the repaired model ({error})"
@@ -321,6 +339,11 @@ def how_it_runs(
         Whether it runs; None where it is loaded, but nothing that was tried fits its inputs.
     str
         What ran it, or why it does not run.
+
+    Raises
+    ------
+    GivenUp
+        If a run takes longer than `LONGEST_RUN`.
     """
     reason, loads = "its inputs are no tensors of numbers", True
     settled = True
@@ -330,11 +353,15 @@ def how_it_runs(
             settled = not _open_inputs(model, shapes)
             try:
                 _run(session, arrays)
+            except GivenUp:
+                raise
             except Unproven as error:
                 reason = str(error)
             else:
                 return True, "onnxruntime"
         settled = settled and reason != "its inputs are no tensors of numbers"
+    except GivenUp:
+        raise
     except Unproven as error:
         reason, loads = str(error), error.loads
     if _runs_here(model, shapes):
@@ -408,7 +435,13 @@ def _occasions(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]
 def same_shapes_in_runs(
     model: onnx.ModelProto, tensors: Sequence[str], shapes: Mapping[str, Sequence[int | None]], folder: Path | None
 ) -> dict[str, tuple[int, ...]]:
-    """Run a model whose inputs have no open sizes, and return the shapes of tensors that are the same each time."""
+    """Run a model whose inputs have no open sizes, and return the shapes of tensors that are the same each time.
+
+    Raises
+    ------
+    GivenUp
+        If a run takes longer than `LONGEST_RUN`.
+    """
     open_model = onnx.ModelProto()
     open_model.CopyFrom(model)
     del open_model.graph.output[:]
@@ -416,6 +449,8 @@ def same_shapes_in_runs(
     try:
         session = _session(open_model, folder)
         found = [[each.shape for each in _run(session, arrays)] for arrays in islice(_occasions(model, shapes), 2)]
+    except GivenUp:
+        raise
     except (Unproven, ModuleNotFoundError, AttributeError):
         return {}
     if len(found) < 2:

@@ -165,7 +165,7 @@ def _validate_models(options: argparse.Namespace) -> int:
         report.exit_code,
     )
     print_report(report, stdout())
-    return code
+    return fail(options, "interrupted") if report.interrupted else code
 
 
 def _conformance(options: argparse.Namespace) -> int:
