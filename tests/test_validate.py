@@ -29,6 +29,7 @@ from pooling.validation.processes import RuntimeProcess
 from pooling.validation.questions import questions
 from pooling.validation.stages import CannotRunError, Stage, read_network
 from pooling.validation.table import print_report
+from pooling.validation.validator import FUSIONS, PLAIN
 
 LIGHT = sorted(Path(onnx.__path__[0], "backend", "test", "data", "light").glob("light_*.onnx"))
 Save = Callable[..., Path]
@@ -581,7 +582,8 @@ def test_progress_is_told_before_every_stage(save: Save) -> None:
     told: list[tuple[int, int, str]] = []
     path = save([pool(result="a"), pool(source="a", name="last")])
     validate([path, path], rounds=0, progress=lambda *step: told.append(step))
-    assert told == [(0, 4, "model a"), (1, 4, "model last"), (2, 4, "model a"), (3, 4, "model last")]
+    stages = [(0, 4, "model a"), (1, 4, "model last"), (2, 4, "model a"), (3, 4, "model last")]
+    assert told == [(0, 4, "starting runtimes"), *stages]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -599,7 +601,9 @@ def test_every_runtime_gets_the_same_number_of_threads(
     before = pooling.get_num_threads()
     report = validate(save([pool()]), rounds=0, threads=threads)
     expected = threads if pooling.dispatch.config()["threading"] else 1
-    assert seen == dict.fromkeys(["oracle", *RUNTIMES], expected)
+    # Besides, onnxruntime without its optimiser, and what it makes of a graph.
+    helpers = [PLAIN, FUSIONS]
+    assert seen == dict.fromkeys(["oracle", *RUNTIMES, *helpers], expected)
     assert report.settings["threads"] == expected
     assert pooling.get_num_threads() == before
 
@@ -857,7 +861,8 @@ def test_indices_are_compared_where_the_node_asks_for_them(
     assert validate(path, rounds=0).exit_code == 0
 
     def shift(results: list[Any]) -> None:
-        results[1].flat[7] += 1
+        if len(results) == 2:  # as a whole the model gives no indices
+            results[1].flat[7] += 1
 
     altered(shift)
     report = validate(path, rounds=0)
@@ -1200,7 +1205,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_else(
     target = tmp_path / "report.json"
     target.write_text("old")
 
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **keywords: object) -> None:
         raise OSError("no")
 
     monkeypatch.setattr(os, "replace", fail)

@@ -490,7 +490,7 @@ def test_operators_with_more_inputs_are_asked_about(save: Save, operator: str) -
 
 
 def test_a_limit_of_memory_that_has_no_effect_says_so(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save([helper.make_node("GlobalMaxPool", ["x"], ["y"])])
+    path = save([helper.make_node("GlobalMaxPool", ["x"], ["y"])], (1, 3, 8, 8))
     assert validate(path, runtimes=["pooling"], rounds=0).notes == ()
     monkeypatch.setattr("pooling.validation.processes._memory_of", lambda process: 0)
     (note,) = validate(path, runtimes=["pooling"], rounds=0).notes

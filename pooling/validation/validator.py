@@ -121,7 +121,7 @@ def validate(
     smallest : bool
         Whether to look for the smallest input that shows each finding (`pooling.validation.examples.with_smallest`).
     progress : callable, optional
-        Called as ``progress(done, total, stage)`` before each stage.
+        Called as ``progress(done, total, stage)`` before each stage, and first of all while runtimes start.
 
     Returns
     -------
