@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import pooling
-from tests.conftest import LAYOUTS, Array, channels_last
+from tests.conftest import HALVES, LAYOUTS, Array, assert_same_bytes, channels_last, dtype_of
 
 UNITS = 4 * 2.0**-23
 
@@ -93,6 +93,20 @@ def test_planes_and_volumes(shape: tuple[int, ...], layout: str) -> None:
         truth, magnitudes = (function(v, k, stride, layout=layout) for v in (x.astype("f8"), np.abs(x.astype("f8"))))
         result = function(x, k, stride, layout=layout)
         assert (np.abs(result - truth) <= UNITS * magnitudes).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", HALVES)
+def test_halves_are_rounded_once_and_ties_to_even(dtype: str, layout: str) -> None:
+    """The mean of any two neighbours lies in the middle between them."""
+    x = np.arange(1 << 16, dtype=np.uint16).view(dtype_of(dtype))
+    # The sum of two larger ones would be beyond float32.
+    with np.errstate(invalid="ignore"):
+        x = x[np.abs(x.astype(np.float64)) < 2.0**127].reshape(2, 1, -1)
+    wide = x.astype(np.float64)
+    expected = ((wide[..., 1:] + wide[..., :-1]) / 2).astype(dtype_of(dtype))
+    result = pooling.avg_pool1d(x if layout == "channels_first" else channels_last(x), 2, 1, layout=layout)
+    assert_same_bytes(result if layout == "channels_first" else np.moveaxis(result, -1, 1), expected)
 
 
 def test_what_cancels_keeps_no_digits() -> None:
