@@ -353,6 +353,9 @@ GEOMETRIES: dict[str, Geometry] = {
     # Longer ones that slide by one are made in strips, from the ends of blocks of rows and the beginnings of the next.
     "strips": _geometry(1, 1, 40, 70, kernel_size=(33, 20), stride=1, padding=(16, 9)),
     "strips_of_several_blocks": _geometry(1, 2, 33, 90, kernel_size=(20, 21), stride=1, padding=((9, 1), (0, 20))),
+    # Strips are 64 cells wide, and the last one may have a single cell.
+    "strips_of_65_columns": _geometry(1, 1, 40, 65, kernel_size=(33, 20), stride=1, padding=(16, 9)),
+    "strips_of_257_columns": _geometry(1, 1, 33, 257, kernel_size=(20, 21), stride=1, padding=((9, 1), (10, 10))),
     # Winners of long windows are found in two parts, with lines of cells in the place of single ones.
     "long_windows_dilated": _geometry(1, 1, 40, 46, kernel_size=(18, 24), dilation=2, padding=(17, 23), stride=1),
     "long_windows_with_strides": _geometry(

@@ -220,6 +220,18 @@ def test_maximum_and_minimum_by_every_path(path: str, nan: str) -> None:
             assert_best("min_pool", path, dtype, -x, -values, found, nan=nan)
 
 
+@pytest.mark.parametrize("path", [path for path, geometry in PATHS.items() if "padding" in geometry.windows])
+def test_padding_never_wins_over_elements_as_good(path: str) -> None:
+    """In a window of nothing but the least value, the first element wins."""
+    for least, dtypes in ((-INF, ("float16", "float32")), (0.0, ("uint8", "bool"))):
+        x, for_all = PATHS[path].make(np.full, least)
+        values, found = maxima(path, x)
+        values[found < 0] = least
+        x, values, found = map(for_all, (x, values, found))
+        for dtype in dtypes:
+            assert_best("max_pool", path, dtype, x, values, found)
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_maximum_and_minimum_of_integers_and_bool_by_every_path(path: str) -> None:
     """A window without an element is the smallest number for a maximum, the largest for a minimum."""
