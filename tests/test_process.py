@@ -285,10 +285,10 @@ while True:
     begin = time.perf_counter()
     expected = eval(call, names)
     lasted = time.perf_counter() - begin
-    if lasted > 0.6 or n > 300:
+    if lasted > 0.3 or n > 300:
         break
     n *= 2 if lasted > 0.2 else 4
-if lasted < 0.6:
+if lasted < 0.3:
     print("short")
     sys.exit()
 
@@ -302,7 +302,7 @@ def answer(*_):
     answered += 1
     small = np.arange(16.0).reshape(1, 1, 4, 4)
     assert pooling.max_pool2d(small, 2).tolist() == [[[[5, 7], [13, 15]]]]
-    if answered == 3:
+    if answered == 2:
         raise Stopped
 
 signal.signal(signal.SIGALRM, answer)
