@@ -658,6 +658,8 @@ class _Repair:
         else:
             try:
                 compare_models(original, self.model, self.shapes, folder, exact=exact)
+            except GivenUp:
+                raise
             except Unproven as error:
                 whole = str(error)
             else:
