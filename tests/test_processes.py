@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import selectors
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from pooling.validation.processes import RuntimeProcess, quiet_environment
+from pooling.validation.processes import Limits, RuntimeProcess, quiet_environment
 
 HOME = """
 import os, pathlib, sys
@@ -62,3 +65,21 @@ def test_importing_openvino_forks_nothing_writes_nothing_and_asks_nobody(tmp_pat
     )
     assert done.stdout == "False True\n"
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_who_waits_for_an_answer_notices_that_the_process_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe that is closed under a thread that waits on it may tell it nothing."""
+
+    class Silent(selectors.DefaultSelector):
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            time.sleep(0.01)
+            return []
+
+    monkeypatch.setattr(selectors, "DefaultSelector", Silent)
+    with RuntimeProcess("pooling", Limits(seconds=600)) as process, ThreadPoolExecutor(1) as pool:
+        process.launch()
+        waiting = pool.submit(process._wait, 20.0)
+        process.close()
+        answer = waiting.result()
+        assert answer is not None
+        assert answer.crash == "was stopped"

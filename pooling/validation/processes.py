@@ -48,6 +48,7 @@ GRACE_SECONDS = 10
 SENTENCE = 400
 """Signs of a refusal that are kept."""
 READY = "ready"
+STOPPED = "was stopped"
 _running: weakref.WeakSet[RuntimeProcess] = weakref.WeakSet()
 
 
@@ -145,6 +146,7 @@ class RuntimeProcess:
         self._dead: Answer | None = None
         self._ready = False
         self._lifeline: int | None = None
+        self._ending = threading.RLock()
 
     def __enter__(self) -> Self:
         return self
@@ -257,24 +259,33 @@ class RuntimeProcess:
     def _wait(self, seconds: float) -> Answer | None:
         """Wait for the process to say that it is done; return what went wrong."""
         process = self._process
-        assert process is not None
+        if process is None:
+            return Answer(crash=STOPPED)
         assert process.stdout is not None
         until = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not selector.select(WATCHED_SECONDS):
+                if self._process is not process:  # ended by another thread, and its pipe says nothing any more
+                    return Answer(crash=STOPPED)
                 if _memory_of(process.pid) > self.limits.memory:
                     return self._crashed(f"exceeded {self.limits.memory / GIB:.3g} GiB")
                 if time.monotonic() > until:
                     return self._crashed(f"exceeded {seconds:g} s")
-            return None if os.read(process.stdout.fileno(), 1) else self._crashed(None)
+            try:
+                answered = os.read(process.stdout.fileno(), 1)
+            except (OSError, ValueError):  # closed by another thread
+                return Answer(crash=STOPPED)
+            return None if answered else self._crashed(None)
 
     def _crashed(self, reason: str | None) -> Answer:
         """End the process; without a reason, find one in how it ended."""
-        assert self._process is not None
+        process = self._process
+        if process is None:
+            return Answer(crash=STOPPED)
         if reason is None:
             try:
-                code = self._process.wait(GRACE_SECONDS)
+                code = process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 reason = "fell silent"
             else:
@@ -283,21 +294,22 @@ class RuntimeProcess:
         return Answer(crash=reason)
 
     def _end(self) -> None:
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
-        if self._process is None:
-            return
-        # A group keeps its number for as long as anybody is in it.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._process = None
-        self._ready = False
+        # A thread that waits for an answer may end it at the same time as whoever closes it.
+        with self._ending:
+            if self._lifeline is not None:
+                os.close(self._lifeline)
+                self._lifeline = None
+            process, self._process, self._ready = self._process, None, False
+            if process is None:
+                return
+            # A group keeps its number for as long as anybody is in it.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
 
 
 @atexit.register
