@@ -123,7 +123,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pooling/geometry.py",
         'last = np.searchsorted(windows.first, cells, side=«"right"»)',
         '"left"',
-        f"{GRADIENTS}",
+        f"{GRADIENTS}[adaptive_windows_of_two_sizes-counting_padding]",
     ),
     # --- what is chosen for them ---
     Mutant(
