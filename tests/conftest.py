@@ -409,6 +409,7 @@ GEOMETRIES: dict[str, Geometry] = {
     "depth_padded": _geometry(1, 2, 5, 6, 7, kernel_size=3, stride=2, padding=1),
     "depth_of_wide_rows": _geometry(1, 2, 4, 5, 70, kernel_size=(2, 3, 3), stride=(1, 2, 1), padding=(1, 0, 1)),
     "depth_dilated_ceil": _geometry(1, 2, 6, 7, 8, kernel_size=2, stride=2, dilation=(3, 2, 1), ceil_mode=True),
+    "depth_dilated_of_wide_rows": _geometry(1, 2, 6, 3, 70, kernel_size=(3, 2, 2), stride=1, dilation=(2, 1, 1)),
     "depth_alone": _geometry(1, 2, 6, 3, 4, kernel_size=(3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0)),
     "depth_and_width": _geometry(1, 2, 6, 3, 70, kernel_size=(3, 1, 2), stride=(2, 1, 2), padding=(1, 0, 1)),
     "depth_of_one_plane_out": _geometry(2, 2, 3, 6, 6, kernel_size=(3, 2, 2)),

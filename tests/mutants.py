@@ -202,7 +202,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/forward.pxi",
         "depth_step = «plan.axes[0].dilation * plan.axes[1].input_size * row»",
         "plan.axes[1].input_size * row",
-        f"{MAXIMA}[windows_without_elements_on_depth-propagate] {MAXIMA}[depth_dilated_ceil-propagate] {MAXIMA}",
+        f"{MAXIMA}[depth_dilated_of_wide_rows-propagate]",
     ),
     Mutant(
         "the second plane of a window replaces the first",
