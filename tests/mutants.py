@@ -322,14 +322,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/long_argmax.pxi",
         "while «line >= first»:",
         "line > first",
-        "test_long_windows::test_against_the_reference",
+        f"{MAXIMA}[long_windows_dilated-propagate] {MAXIMA}[long_windows_of_one_row-propagate]",
     ),
     Mutant(
         "the last cell of a long row is padding",
         "pyx/long_argmax.pxi",
         "end = max(min(cells, «input_size - origin»), begin)",
         "input_size - origin - 1",
-        "test_long_windows::test_against_the_reference",
+        f"{MAXIMA}[long_windows_of_many_rows-propagate]",
     ),
     Mutant(
         "the last of equals wins",
