@@ -109,21 +109,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "pooling/geometry.py",
         "not len(stride)):\n        return «kernel_size»",
         "(1,) * len(kernel_size)",
-        "test_geometry::test_none_keeps_an_axis_and_one_makes_it_global test_geometry",
+        f"{AVERAGES}[narrow_planes_as_they_lie-counting_padding]",
     ),
     Mutant(
         "padding may be as large as the window",
         "pooling/geometry.py",
         "largest is None and «max(pair) >= reach»",
         "max(pair) > reach",
-        "test_geometry",
+        "test_functional::test_any_call_answers_as_the_reference[max_pool1d-float32] test_errors",
     ),
     Mutant(
         "a window that begins at a cell does not hold it",
         "pooling/geometry.py",
         'last = np.searchsorted(windows.first, cells, side=«"right"»)',
         '"left"',
-        f"{GRADIENTS}",
+        f"{GRADIENTS}[adaptive_windows_of_two_sizes-counting_padding]",
     ),
     # --- what is chosen for them ---
     Mutant(
@@ -166,7 +166,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/plan.pxi",
         "height.input_size % height.stride == 0 and «width.input_size % width.stride == 0»",
         "True",
-        f"{AVERAGES}[narrow_planes_whose_last_column_is_dropped-counting_padding]",
+        f"{AVERAGES}[narrow_planes_whose_last_column_alone_is_dropped-counting_padding]",
     ),
     Mutant(
         "pieces have no rows for the dilation",
@@ -202,7 +202,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/forward.pxi",
         "depth_step = «plan.axes[0].dilation * plan.axes[1].input_size * row»",
         "plan.axes[1].input_size * row",
-        f"{MAXIMA}[windows_without_elements_on_depth-propagate] {MAXIMA}[depth_dilated_ceil-propagate] {MAXIMA}",
+        f"{MAXIMA}[depth_dilated_of_wide_rows-propagate]",
     ),
     Mutant(
         "the second plane of a window replaces the first",
@@ -223,7 +223,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/planes.pxi",
         "dst += («plan.axes[1].pad_begin * planes.width + plan.axes[2].pad_begin») * leaves.value",
         "plan.axes[2].pad_begin * planes.width + plan.axes[1].pad_begin",
-        f"{AVERAGES}[narrow_planes_asymmetric-counting_padding]",
+        f"{AVERAGES}[narrow_planes_padded_on_one_side-counting_padding]",
     ),
     Mutant(
         "the last row is overrun",
@@ -322,14 +322,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/long_argmax.pxi",
         "while «line >= first»:",
         "line > first",
-        "test_long_windows::test_against_the_reference",
+        f"{MAXIMA}[long_windows_dilated-propagate] {MAXIMA}[long_windows_of_one_row-propagate]",
     ),
     Mutant(
         "the last cell of a long row is padding",
         "pyx/long_argmax.pxi",
         "end = max(min(cells, «input_size - origin»), begin)",
         "input_size - origin - 1",
-        "test_long_windows::test_against_the_reference",
+        f"{MAXIMA}[long_windows_of_many_rows-propagate]",
     ),
     Mutant(
         "the last of equals wins",
