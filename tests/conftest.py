@@ -8,6 +8,7 @@ import math
 import mmap
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,11 @@ from numpy.typing import NDArray
 
 import pooling
 from pooling.operators import OPERATORS
+
+# What runs in the background of a shell ignores Ctrl-C, and so would all that it starts.
+for _number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 # The same examples every time, on every machine: a test that fails once fails again.
 settings.register_profile(
