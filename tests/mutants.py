@@ -366,7 +366,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/rows.pxd",
         "if «x < n»:\n        windows_block(",
         "x + 1 < n",
-        f"{AVERAGES}[strips_of_65_columns-counting_padding] {MAXIMA}[strips_of_65_columns-propagate]",
+        "test_functional::test_every_column_of_long_windows_counts",
     ),
     Mutant(
         "a strip of one cell is dropped where sums are wider",

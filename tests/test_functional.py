@@ -232,6 +232,17 @@ def test_padding_never_wins_over_elements_as_good(path: str) -> None:
             assert_best("max_pool", path, dtype, x, values, found)
 
 
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
+@pytest.mark.parametrize("width", [64, 65, 66, 129, 257])
+def test_every_column_of_long_windows_counts(width: int, dtype: str) -> None:
+    """Among random numbers the largest of a long window is seldom in its last column, and here it always is."""
+    x = np.broadcast_to(np.arange(width), (1, 1, 40, width)).astype(dtype)
+    highest = np.minimum(np.arange(width + 18 - 19) + 10, width - 1)
+    result = pooling.max_pool2d(x, (33, 20), 1, (16, 9))
+    assert_same(result, np.broadcast_to(highest, result.shape).astype(dtype))
+    assert_same(pooling.min_pool2d(-x, (33, 20), 1, (16, 9)), -result)
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_maximum_and_minimum_of_integers_and_bool_by_every_path(path: str) -> None:
     """A window without an element is the smallest number for a maximum, the largest for a minimum."""
