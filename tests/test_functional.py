@@ -243,6 +243,16 @@ def test_every_column_of_long_windows_counts(width: int, dtype: str) -> None:
     assert_same(pooling.min_pool2d(-x, (33, 20), 1, (16, 9)), -result)
 
 
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+@pytest.mark.parametrize("kernel_size", [31, 4095, 4096, 4097, 5000, 8192])
+def test_long_runs_end_where_they_should(kernel_size: int, dtype: str) -> None:
+    x = np.arange(11000).astype(dtype).reshape(1, 1, -1)
+    for values, sign in ((x, 1), (-x, -1)):
+        pool = pooling.max_pool1d if sign > 0 else pooling.min_pool1d
+        expected = sign * (np.arange(0, 11001 - kernel_size, 2999) + kernel_size - 1)
+        np.testing.assert_array_equal(pool(values, kernel_size, 2999)[0, 0], expected)
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_maximum_and_minimum_of_integers_and_bool_by_every_path(path: str) -> None:
     """A window without an element is the smallest number for a maximum, the largest for a minimum."""
