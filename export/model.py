@@ -150,7 +150,7 @@ def to_onnx(
     >>> from pooling.export import to_onnx
     >>> model = to_onnx(pooling.AvgPool2d(3, stride=2, ceil_mode=True), ("N", 64, 112, 112))
     >>> [node.op_type for node in model.graph.node]
-    ['AveragePool', 'Mul']
+    ['AveragePool']
     >>> print(model.graph.doc_string)
     AvgPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, 112, 112) -> (N, 64, 56, 56)
     >>> print(to_onnx(pooling.MaxPool2d(3, stride=2, ceil_mode=True), ("N", 64, "H", "W")).graph.doc_string)

@@ -514,7 +514,8 @@ def _resolve(
 
 def _is_float32(divisor: float | None) -> bool:
     """Whether float32 holds a divisor; the counts of windows that are summed in it are small."""
-    return divisor is None or float(np.float32(divisor)) == divisor
+    with np.errstate(over="ignore", under="ignore"):
+        return divisor is None or float(np.float32(divisor)) == divisor
 
 
 def _reducer(function: str, reducer: str, nan: Any) -> str:

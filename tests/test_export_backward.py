@@ -284,13 +284,18 @@ def test_the_first_of_equal_elements_gets_the_gradient(opset: int | None) -> Non
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_scattered_is_equal_to_the_bit(dtype: str) -> None:
+def test_what_is_scattered_is_equal_but_for_sums_of_many_terms(dtype: str) -> None:
     rng = np.random.default_rng(6)
     for layer in (pooling.MaxPool2d(5, 1, 2), pooling.AdaptiveMaxPool2d((9, 40))):
         x = rng.integers(0, 50, (2, 3, 33, 27)).astype(dtype)
         gradient = rng.normal(size=layer.output_shape(x.shape)).astype(dtype)
         found = run_model(to_onnx_backward(layer, x.shape, dtype=dtype), [gradient, x])[0]
-        assert_same(found, layer.backward(gradient, x))
+        if dtype == "float64":
+            assert_same(found, layer.backward(gradient, x))
+        else:
+            # The kernels sum more than eight float32 in float64; a graph adds up to 25 of them one by one.
+            bound = 25 * 2.0**-24 * layer.backward(np.abs(gradient), x).astype(np.float64)
+            assert (np.abs(found.astype(np.float64) - layer.backward(gradient, x)) <= bound).all()
 
 
 def test_windows_without_any_element_have_no_gradient() -> None:

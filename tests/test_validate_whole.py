@@ -15,6 +15,7 @@ from pooling.validation import Answer, Report, validate
 from pooling.validation.examples import with_smallest
 from pooling.validation.page import write_page
 from pooling.validation.processes import RuntimeProcess
+from pooling.validation.runtimes import installed
 from pooling.validation.stages import read_network
 from pooling.validation.whole import difference, neighbourhood
 
@@ -91,7 +92,7 @@ def test_a_convolution_before_a_pooling_changes_the_layout_and_nothing_else(tmp_
     assert [node.op_type for node in piece.model.graph.node] == ["Conv", "Relu", "MaxPool", "Transpose"]
     assert piece.outputs == ("y",)
     assert set(np.unique(piece.constants["w"])) == {-1, 0, 1}  # sums of whole numbers are exact
-    report = asked(path, runtimes=["onnxruntime", "openvino"])
+    report = asked(path, runtimes=[name for name in ("onnxruntime", "openvino") if name in installed()])
     assert [each for each in report.findings if each.counts_as == "differs"] == []
 
 

@@ -75,8 +75,8 @@ class Table:
     Examples
     --------
     >>> from pooling.export.deployed import table
-    >>> [row.answer for row in table().rows_of("AveragePool, counted asymmetric pads", 13)]
-    ['right', 'right']
+    >>> {row.answer for row in table().rows_of("AveragePool, counted asymmetric pads", 13)}
+    {'right'}
     """
 
     def __init__(self, content: dict[str, Any]) -> None:
