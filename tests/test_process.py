@@ -302,7 +302,7 @@ def answer(*_):
     answered += 1
     small = np.arange(16.0).reshape(1, 1, 4, 4)
     assert pooling.max_pool2d(small, 2).tolist() == [[[[5, 7], [13, 15]]]]
-    if answered >= 2:  # handlers may be nested
+    if answered == 2:  # handlers may be nested; signals that are left over when the call ends raise nothing
         raise Stopped
 
 signal.signal(signal.SIGALRM, answer)
