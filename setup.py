@@ -239,7 +239,7 @@ setup(
         *(f"pooling.{name}" for name in find_packages(include=["export", "export.*"])),
     ],
     package_dir={"pooling.export": "export"},
-    package_data={"pooling": ["py.typed", "*.pyi"]},
+    package_data={"pooling": ["py.typed", "*.pyi"], "pooling.export.deployed": ["table.json"]},
     ext_modules=[extension("_cpu", "cpu.pyx", POOLING_LEVELS=" ".join(LEVELS)), *map(kernels, LEVELS)],
     cmdclass={"build_ext": BuildKernels},
 )

@@ -118,8 +118,9 @@ def with_onnxruntime(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def with_openvino(x: np.ndarray, k: int) -> np.ndarray:
-    import openvino
+    from pooling.validation.runtimes.openvino import import_openvino
 
+    openvino = import_openvino()
     core = openvino.Core()
     hints = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(_model(x, k)), "CPU", hints)

@@ -283,7 +283,9 @@ def with_onnxruntime_binding(case: Case, threads: int) -> Call:
 
 
 def with_openvino(case: Case, threads: int) -> Call:
-    import openvino
+    from pooling.validation.runtimes.openvino import import_openvino
+
+    openvino = import_openvino()
     from openvino import opset8 as nodes
 
     core = openvino.Core()

@@ -21,7 +21,6 @@ from pooling.operators import OPERATORS
 
 PAGE = Path(__file__).with_name("onnx.md")
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
-DRAWN = 19
 SHAPE = ("N", 3, 9, 8)
 EXAMPLES: dict[str, list[Layer]] = {
     "max_pool": [
@@ -75,10 +74,18 @@ HEAD = """\
 What `pooling.export.to_onnx` emits, by operator and opset, for float32 and an input of shape `(N, 3, 9, 8)`. Every
 graph is run in onnxruntime and compared with the layer before it is handed over.
 
-- A maximum comes with a second pooling, of ranks, because runtimes disagree about NaN and about windows of -inf.
-  `to_onnx(..., finite=True)` promises that there are none, and leaves it out: `MaxPool` is then one node.
-- float16, bfloat16 and integers stand between two Casts to a type that holds them exactly; bfloat16 exists since opset
-  13. int64 and uint64 are reduced as int64. Means of integers are sums in int64, a division and a rounding.
+- By default a graph is the operator itself, one node where ONNX has one, and right for finite numbers. What becomes
+  of NaN and of windows of -inf is up to the runtime. `special_values="exact"` adds a second pooling, of ranks, so that
+  they come out as here in every runtime; [what that costs](export-cost.md).
+- The form that is written is right in every onnxruntime from 1.17 on that reads the opset
+  ([how that is known](deployed-runtimes.md)).
+- The default opset is the lowest from 13 on that says the layer without a detour: 13 for most, 16 where gradients are
+  scattered and for RoIAlign of half pixels, 18 for unpooling, 19 for dilated means. Older runtimes read it, and
+  AveragePool of opset 19 is several times slower in onnxruntime where channels are open
+  ([measured](export-cost.md)).
+- float16, bfloat16 and integers stand between two Casts to a type that holds them exactly, unless runtimes pool them as
+  they are; bfloat16 exists since opset 13. int64 and uint64 are reduced as int64; onnxruntime 1.19 has no
+  arithmetic of uint64. Means of integers are sums in int64, a division and a rounding.
 - Layers of `channels_last` stand between two Transposes.
 
 """
@@ -96,7 +103,9 @@ at the smallest sizes that work, at odd and even ones and at larger ones. openvi
   fixed.
 - Windows that no node has are tables of cells that the graph makes: adaptive ones, and those of sums in int64 or
   float64.
-- Means of windows of unknown size are made in float64, those of whole planes too.
+- Means of adaptive windows of unknown size are made in float64. Those of whole planes are GlobalAveragePool, in
+  float32, which loses accuracy on planes of more than some ten thousand cells; of planes of known size that are so
+  large the mean is made in float64.
 - A graph cannot refuse an input that is too small for one window. Tables have no windows then, and the result has
   size 0; `MaxPool` and `AveragePool` of onnxruntime raise an error, or return a result of size 0 or of one element.
 - Pooling of regions, unpooling and fractional pooling need integers.
@@ -113,25 +122,29 @@ RUNTIMES = {
 """Where openvino does not agree with the layers, and why; everywhere else a test demands that it does."""
 
 
-def graph(layer: Layer, opset: int, shape: Any = SHAPE) -> onnx.GraphProto | str:
-    """Return the graph of a layer, or the sentence that refuses it."""
+Emitted = onnx.ModelProto | str
+"""A model, or the sentence that refuses it."""
+
+
+def model(layer: Layer, opset: int | None, shape: Any = SHAPE) -> Emitted:
+    """Return the model of a layer, or the sentence that refuses it."""
     if layer.operator == "fractional_max_pool":
         shape = (2, *shape[1:])
     try:
-        return to_onnx(layer, shape, dtype=np.float32, opset=opset, verify=False).graph
+        return to_onnx(layer, shape, dtype=np.float32, opset=opset, verify=False)
     except ValueError as error:
         return str(error)
 
 
-def counted(found: onnx.GraphProto | str) -> str:
-    """Name the operators of a graph, with their numbers."""
+def counted(found: Emitted) -> str:
+    """Name the operators of a model, with their numbers."""
     if isinstance(found, str):
         return found.partition(" lacks ")[2].replace(", which this pooling needs; use", ": needs")
-    numbers = Counter(node.op_type for node in found.node)
+    numbers = Counter(node.op_type for node in found.graph.node)
     return ", ".join(f"{name} x {number}" if number > 1 else name for name, number in numbers.items())
 
 
-def rows(layer: Layer, emit: Callable[[Layer, int], onnx.GraphProto | str] = graph) -> Iterator[str]:
+def rows(layer: Layer, emit: Callable[[Layer, int | None], Emitted] = model) -> Iterator[str]:
     """Make a line for each run of opsets that have the same graph."""
     for said, run in groupby(OPSETS, lambda opset: counted(emit(layer, opset))):
         opsets = list(run)
@@ -140,19 +153,21 @@ def rows(layer: Layer, emit: Callable[[Layer, int], onnx.GraphProto | str] = gra
         yield f"| {name} | {'-' if ': needs' in said else 'yes'} | {said} |\n"
 
 
-def free_graph(layer: Layer, opset: int) -> onnx.GraphProto | str:
-    """Return the graph of a layer for sizes that are known at run time, or the sentence that refuses it."""
-    return graph(layer, opset, FREE_SHAPE)
+def free_model(layer: Layer, opset: int | None) -> Emitted:
+    """Return the model of a layer for sizes that are known at run time, or the sentence that refuses it."""
+    return model(layer, opset, FREE_SHAPE)
 
 
 def free_section() -> str:
     """Write what there is to say of sizes that are known at run time."""
     parts = [FREE_HEAD]
     for layer in FREE_EXAMPLES:
-        found = free_graph(layer, DRAWN)
+        found = free_model(layer, None)
         assert not isinstance(found, str)
-        shape = ", ".join(size.dim_param or str(size.dim_value) for size in found.output[0].type.tensor_type.shape.dim)
-        table = f"| Opset | Exported | Operators |\n|---|---|---|\n{''.join(rows(layer, free_graph))}"
+        shape = ", ".join(
+            size.dim_param or str(size.dim_value) for size in found.graph.output[0].type.tensor_type.shape.dim
+        )
+        table = f"| Opset | Exported | Operators |\n|---|---|---|\n{''.join(rows(layer, free_model))}"
         parts.append(f"`{layer!r}` gives `({shape})`\n\n{table}")
     return "\n".join(parts)
 
@@ -179,16 +194,17 @@ def section(name: str) -> str:
     return "\n".join(parts)
 
 
-def example(
-    layer: Layer, emit: Callable[[Layer, int], onnx.GraphProto | str] = graph, drawn: float = float("inf")
-) -> str:
-    """Show what is emitted for a layer, in words for every opset, and drawn for one if it has so few nodes."""
-    found = emit(layer, DRAWN)
+def example(layer: Layer, emit: Callable[[Layer, int | None], Emitted] = model, drawn: float = float("inf")) -> str:
+    """Show what is emitted for a layer, in words for every opset; drawn for the default one if it has so few nodes."""
+    found = emit(layer, None)
     assert not isinstance(found, str)
     table = f"| Opset | Exported | Operators |\n|---|---|---|\n{''.join(rows(layer, emit))}"
-    if len(found.node) > drawn:
+    opset = found.opset_import[0].version
+    if len(found.graph.node) > drawn:
         return f"`{layer!r}`\n\n{table}"
-    details = f"<details><summary>The graph in opset {DRAWN}</summary>\n\n{drawing(found)}\n</details>\n"
+    details = (
+        f"<details><summary>The graph in opset {opset}, the default</summary>\n\n{drawing(found.graph)}\n</details>\n"
+    )
     return f"`{layer!r}`\n\n{table}\n{details}"
 
 

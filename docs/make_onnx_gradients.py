@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from make_onnx import SHAPE, example
+from make_onnx import SHAPE, Emitted, example
 
 import pooling
 from pooling.export import to_onnx_backward
@@ -52,9 +51,9 @@ HEAD = f"""\
 layer before it is handed over.
 
 - **Maxima.** The index of each window is found again, as in the graph of the forward pass: the first of equal
-  elements, the first NaN. Since opset 16 `ScatterElements` adds the gradients where the indices say. Before, each cell
-  gathers from the windows that hold it, by tables that follow from the geometry, and keeps the gradients whose index is
-  its own.
+  elements and, with `special_values="exact"`, the first NaN. Since opset 16 `ScatterElements` adds the gradients where
+  the indices say. Before, each cell gathers from the windows that hold it, by tables that follow from the geometry, and
+  keeps the gradients whose index is its own.
 - **Means.** The gradients are divided as the means are, and added up over the windows that hold a cell, axis by axis:
   `Gather` and `ReduceSum`, and `Gather` alone where windows do not overlap. `input` gives its shape only.
 - **Norms.** With n the norm of a window, a cell gets `sign(x) * (|x| / n)^(p - 1)` of the gradient of every window that
@@ -76,14 +75,14 @@ are exported one by one.
 """
 
 
-def graph(layer: Layer, opset: int) -> onnx.GraphProto | str:
-    """Return the graph of a layer's gradient, or the sentence that refuses it."""
+def model(layer: Layer, opset: int | None) -> Emitted:
+    """Return the model of a layer's gradient, or the sentence that refuses it."""
     shape: Any = SHAPE
     if layer.operator == "fractional_max_pool":
         shape = (2, *SHAPE[1:])
         layer = type(layer)(**layer.arguments | {"_random_samples": SAMPLES})
     try:
-        return to_onnx_backward(layer, shape, dtype=np.float32, opset=opset, verify=False).graph
+        return to_onnx_backward(layer, shape, dtype=np.float32, opset=opset, verify=False)
     except ValueError as error:
         return str(error)
 
@@ -92,7 +91,7 @@ def page() -> str:
     """Return the whole page."""
     sections = []
     for name in OPERATORS:
-        parts = [f"## {name}\n", *(example(layer, graph, DRAWN_NODES) for layer in EXAMPLES[name])]
+        parts = [f"## {name}\n", *(example(layer, model, DRAWN_NODES) for layer in EXAMPLES[name])]
         sections.append("\n".join(parts))
     return HEAD + "\n".join(sections)
 

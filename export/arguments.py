@@ -5,11 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
 
+import pooling
 from pooling import geometry
 from pooling.layers import Layer, Sequential
 from pooling.operators import BOOL, FLOATS, INTEGERS
@@ -17,11 +18,20 @@ from pooling.unpooling import CONVENTIONS
 
 from .builder import Dims
 
-__all__ = ["check_words", "checked_dtype", "checked_opset", "checked_shape", "shown", "speaking_as"]
+__all__ = [
+    "check_words",
+    "checked_dtype",
+    "checked_opset",
+    "checked_shape",
+    "is_finite_only",
+    "refuse_foreign",
+    "shown",
+    "speaking_as",
+]
 
 OLDEST_OPSET = 7
-DEFAULT_OPSET = 19
-"""The oldest opset in which MaxPool and AveragePool have every attribute that the graphs use."""
+SPECIAL_VALUES = ("finite", "exact")
+"""What a graph says of NaN and infinities: nothing, or what the layer does with them."""
 
 
 @contextmanager
@@ -33,6 +43,17 @@ def speaking_as(function: str) -> Iterator[None]:
         if len(error.args) == 1 and isinstance(error.args[0], str):
             error.args = (error.args[0].replace("to_onnx:", f"{function}:", 1),)
         raise
+
+
+def refuse_foreign(pool: Any, kinds: str) -> NoReturn:
+    """Refuse what is no layer of this package; for a module of torch, say which layer takes its place."""
+    kind = type(pool)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    sentence = f"to_onnx: pool={pool!r} must be {kinds} of this package, not {name}"
+    ours = getattr(pooling, kind.__name__, None)
+    if kind.__module__.startswith("torch.") and isinstance(ours, type) and issubclass(ours, (Layer, Sequential)):
+        raise TypeError(f"{sentence}; use pooling.{kind.__name__} with the same arguments")
+    raise TypeError(f"{sentence}; use a layer such as pooling.MaxPool2d(2)")
 
 
 def checked_shape(shape: Any) -> Dims:
@@ -70,10 +91,10 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
     return found
 
 
-def checked_opset(opset: Any) -> int:
-    """Return the opset, or the one that is taken where none is given."""
+def checked_opset(opset: Any) -> int | None:
+    """Return the opset, or None where it is left to the lowering; see `plain_opset`."""
     if opset is None:
-        return DEFAULT_OPSET
+        return None
     if isinstance(opset, bool) or not hasattr(opset, "__index__"):
         raise TypeError(f"to_onnx: opset={opset!r} must be an integer or None, not {type(opset).__name__}")
     newest = onnx.defs.onnx_opset_version()
@@ -83,6 +104,18 @@ def checked_opset(opset: Any) -> int:
             f"{onnx.__version__} knows"
         )
     return operator.index(opset)
+
+
+def is_finite_only(special_values: Any) -> bool:
+    """Tell whether a graph is for finite numbers only, by the argument that says so."""
+    if not isinstance(special_values, str):
+        raise TypeError(
+            f"to_onnx: special_values={special_values!r} must be a string, not {type(special_values).__name__}"
+        )
+    if special_values not in SPECIAL_VALUES:
+        words = ", ".join(map(repr, SPECIAL_VALUES))
+        raise ValueError(f"to_onnx: special_values={special_values!r} must be one of {words}")
+    return special_values == "finite"
 
 
 def check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:

@@ -13,17 +13,28 @@ from numpy.typing import DTypeLike
 
 from pooling import geometry
 from pooling.geometry import Sizes
-from pooling.layers import Layer
+from pooling.layers import Layer, Sequential
 from pooling.operators import OPERATORS
 
-from .arguments import check_words, checked_dtype, checked_opset, checked_shape, shown, speaking_as
+from .arguments import (
+    check_words,
+    checked_dtype,
+    checked_opset,
+    checked_shape,
+    is_finite_only,
+    refuse_foreign,
+    shown,
+    speaking_as,
+)
 from .backward_verification import verify_backward
 from .builder import Dims, Graph
 from .lowering.gradients import BACKWARD_LOWERINGS
 from .model import declare_inputs, stage_of
+from .opsets import LOWEST_DEFAULT, lower_plainly
 from .stages import Stage
+from .verification import Verification, in_this_runtime
 
-__all__ = ["to_onnx_backward"]
+__all__ = ["backward_model", "to_onnx_backward"]
 
 RESULTS = ("grad_input", "grad_p")
 
@@ -37,7 +48,7 @@ def to_onnx_backward(
     layout: str | None = None,
     indices: str = "torch",
     output_size: Sizes | None = None,
-    finite: bool = False,
+    special_values: str = "finite",
     verify: bool = True,
 ) -> onnx.ModelProto:
     """Return an ONNX model that computes the gradient of a layer with respect to its input.
@@ -60,9 +71,9 @@ def to_onnx_backward(
         How the indices that unpooling takes count elements; see `pooling.convert_indices`.
     output_size : int or sequence of int, optional
         The size that unpooling restores, as in the call of the layer.
-    finite : bool
-        Promises that no maximum ever meets NaN or an infinity in ``input``, as in `to_onnx`: its index is then found by
-        one pooling and not by two.
+    special_values : {"finite", "exact"}
+        As in `to_onnx`: with ``"finite"`` the index of a maximum is found by one pooling, and what NaN in ``input``
+        does is up to the runtime; with ``"exact"`` the gradient goes to the first NaN, as in `pool`, by a longer graph.
     verify : bool
         Whether to run the finished model in onnxruntime and to compare it with ``pool.backward``.
 
@@ -114,52 +125,63 @@ def to_onnx_backward(
     Gradient of AvgPool2d(kernel_size=2): (N, 64, 56, 56), (N, 64, 112, 112) -> (N, 64, 112, 112)
     """
     with speaking_as("to_onnx_backward"):
-        return _model(pool, input_shape, dtype, opset, layout, indices, output_size, finite, verify)
+        verify = geometry.flag("to_onnx", "verify", verify)
+        model, verified = backward_model(
+            pool,
+            input_shape,
+            dtype=dtype,
+            opset=opset,
+            layout=layout,
+            indices=indices,
+            output_size=output_size,
+            special_values=special_values,
+        )
+        if verify:
+            in_this_runtime(verified)
+        return model
 
 
-def _model(
+def backward_model(
     pool: Any,
     input_shape: Any,
-    dtype: Any,
-    opset: Any,
-    layout: Any,
-    indices: Any,
-    output_size: Any,
-    finite: Any,
-    verify: Any,
-) -> onnx.ModelProto:
+    *,
+    dtype: Any = np.float32,
+    opset: Any = None,
+    layout: Any = None,
+    indices: Any = "torch",
+    output_size: Any = None,
+    special_values: Any = "finite",
+) -> tuple[onnx.ModelProto, Verification]:
+    """Make the model that `to_onnx_backward` returns, and what verifies it in a runtime."""
     if not isinstance(pool, Layer):
-        raise TypeError(
-            f"to_onnx: pool={pool!r} must be a Layer, not {type(pool).__name__}; export one layer at a time"
-        )
+        if isinstance(pool, Sequential):
+            raise TypeError(
+                f"to_onnx: pool={pool!r} must be a Layer, not {type(pool).__name__}; export one layer at a time"
+            )
+        refuse_foreign(pool, "a Layer")
     kind, shape, number = type(pool).__name__, checked_shape(input_shape), checked_dtype(dtype)
-    opset, finite = checked_opset(opset), geometry.flag("to_onnx", "finite", finite)
+    version, finite = checked_opset(opset), is_finite_only(special_values)
     check_words(pool, layout, indices)
-    verify = geometry.flag("to_onnx", "verify", verify)
     _refuse_without_gradient(pool, kind, number)
     if output_size is not None and pool.operator != "max_unpool":
         raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
     stage = stage_of(f"{kind}/backward", pool, shape, number, indices, output_size)
-    lowered = partial(_lowered, stage=stage, dtype=number, shape=shape, finite=finite)
+    lower = partial(_lowered, stage=stage, dtype=number, shape=shape)
     try:
-        graph, values = lowered(opset)
+        graph, values = lower_plainly(version, lower, finite=finite)
     except ValueError as error:
-        raise ValueError(_with_remedy(str(error), lowered, opset)) from None
+        raise ValueError(_with_remedy(str(error), lower, version or LOWEST_DEFAULT)) from None
     results = {name: (value, size) for name, value, size in zip(RESULTS, values, (shape, ()), strict=False)}
     output_shape = stage.order.shape_of_layer(stage.result)
     title = f"Gradient of {stage.title}: {shown(output_shape)}, {shown(shape)} -> {shown(shape)}"
     model = graph.model(results, title)
     onnx.checker.check_model(model, full_check=True)
-    if verify:
-        verify_backward(model, graph, stage)
-    return model
+    return model, partial(verify_backward, model, graph, stage)
 
 
-def _lowered(
-    opset: int, *, stage: Stage, dtype: np.dtype[Any], shape: Dims, finite: bool
-) -> tuple[Graph, tuple[str, ...]]:
-    """Lower the gradient of a layer in an opset, and name the results."""
-    graph, order = Graph(opset, finite=finite), stage.order
+def _lowered(graph: Graph, stage: Stage, dtype: np.dtype[Any], shape: Dims) -> tuple[str, ...]:
+    """Add the gradient of a layer, and name the results."""
+    order = stage.order
     graph.scope = stage.name
     taken = (
         graph.input("grad_output", dtype, order.shape_of_layer(stage.result)),
@@ -169,15 +191,15 @@ def _lowered(
     first, *others = BACKWARD_LOWERINGS[stage.layer.operator](graph, stage, ordered)
     values = (order.from_channels_first(graph, first), *others)
     _prune(graph, values)
-    return graph, values
+    return values
 
 
-def _with_remedy(sentence: str, lowered: Callable[[int], object], opset: int) -> str:
+def _with_remedy(sentence: str, lower: Callable[[Graph], object], opset: int) -> str:
     """Name the first opset in which nothing is lacking, where one operator after the other would be."""
     reason, lacks, _ = sentence.partition("; use opset >=")
     for newer in range(opset + 1, onnx.defs.onnx_opset_version() + 1) if lacks else ():
         with suppress(ValueError):
-            lowered(newer)
+            lower(Graph(newer))
             return f"{reason}{lacks} {newer}"
     return sentence
 

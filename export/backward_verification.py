@@ -24,7 +24,7 @@ from .verification import (
     REGIONS,
     TINY,
     UNIT,
-    Session,
+    Opened,
     drawn_inputs,
     gamma_of,
     is_exact,
@@ -39,19 +39,17 @@ __all__ = ["verify_backward"]
 Array = NDArray[Any]
 
 
-def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage) -> None:
-    """Run a model in onnxruntime, and compare it with the gradient of its layer.
+def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage, runtime: Opened) -> None:
+    """Run a model in a runtime, and compare it with the gradient of its layer.
 
     Raises
     ------
     VerificationError
         If anything differs, or the model does not run.
-    ModuleNotFoundError
-        If onnxruntime is not installed.
     """
     regions = OPERATORS[stage.layer.operator].windows == "regions"
     free = not graph.planes_are_fixed and not regions
-    run = Session(laid_open(model, {}, stage if free else None))
+    run = runtime(laid_open(model, {}, stage if free else None))
     for number, kind in enumerate(KINDS):
         sizes = tuple(run_size(size, position, number, free=free) for position, size in enumerate(stage.shape))
         rng = np.random.default_rng([number, 1])

@@ -51,6 +51,8 @@ class Graph:
         Whether the nodes fit one number of maps and channels only, where these have no names.
     known : dict
         Tensors that are made once, by what they hold.
+    detours : list of str
+        Why nodes say more than the pooling does: what this operator set, or a runtime that reads it, lacks.
     """
 
     def __init__(self, opset: int, *, finite: bool = False) -> None:
@@ -63,6 +65,7 @@ class Graph:
         self.dtypes: dict[str, np.dtype[Any]] = {}
         self.planes_are_fixed = False
         self.known: dict[Hashable, str] = {}
+        self.detours: list[str] = []
         self._final: dict[str, str] = {}
 
     def input(self, name: str, dtype: np.dtype[Any], shape: Dims) -> str:
@@ -163,6 +166,11 @@ class Graph:
             return helper.tensor_dtype_to_np_dtype(attributes["value"].data_type)
         (only,) = formal.types
         return np.dtype(np.bool_) if only == "tensor(bool)" else np.dtype(np.int64)
+
+    def detour(self, why: str) -> str:
+        """Record why nodes say more than the pooling does, and return it."""
+        self.detours.append(why)
+        return why
 
     def has(self, operator: str, attribute: str) -> bool:
         """Whether this opset has the operator with the attribute."""

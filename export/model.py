@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -16,14 +17,23 @@ from pooling.geometry import Axis, Sizes
 from pooling.layers import Layer, Sequential
 from pooling.operators import OPERATORS
 
-from .arguments import check_words, checked_dtype, checked_opset, checked_shape, shown
+from .arguments import (
+    check_words,
+    checked_dtype,
+    checked_opset,
+    checked_shape,
+    is_finite_only,
+    refuse_foreign,
+    shown,
+)
 from .builder import Dims, Graph
 from .lowering import LOWERINGS
+from .opsets import lower_plainly
 from .sizes import FreeAxis, Size, adaptive_axis, free_axis
 from .stages import Order, Stage
-from .verification import Placed, verify_model
+from .verification import Placed, Verification, in_this_runtime, verify_model
 
-__all__ = ["declare_inputs", "stage_of", "to_onnx"]
+__all__ = ["declare_inputs", "forward_model", "resolved", "stage_of", "to_onnx"]
 
 REGIONS = "regions"
 """Name of the number of regions, which is free at run time."""
@@ -38,7 +48,7 @@ def to_onnx(
     layout: str | None = None,
     indices: str = "torch",
     output_size: Sizes | None = None,
-    finite: bool = False,
+    special_values: str = "finite",
     verify: bool = True,
 ) -> onnx.ModelProto:
     """Return an ONNX model that computes what a layer, or several one after another, compute.
@@ -54,8 +64,8 @@ def to_onnx(
     dtype : dtype
         Of the input and the output: whatever `pool` takes, bfloat16 (ml_dtypes) included.
     opset : int, optional
-        Version of the ONNX operator set, from 7 to the newest that the onnx package knows; by default 19, the
-        oldest whose MaxPool and AveragePool have every attribute, so that older runtimes read the model too.
+        Version of the ONNX operator set, from 7 to the newest that the onnx package knows; by default the lowest from
+        13 on that says the layers without a detour, so that older runtimes read the model too.
     layout : {"channels_first", "channels_last"}, optional
         The layout of `pool`, which decides; another is refused. For the reader of the call.
     indices : {"torch", "onnx", "onnx_column_major", "tensorflow"}
@@ -63,9 +73,12 @@ def to_onnx(
         `pooling.convert_indices`.
     output_size : int or sequence of int, optional
         The size that unpooling restores, as in the call of the layer.
-    finite : bool
-        Promises that no maximum ever meets NaN or an infinity; it is then one node, where one node can say it, and
-        runs several times faster. Without the promise a model does with them what `pool` does.
+    special_values : {"finite", "exact"}
+        What the graph is for. ``"finite"``: finite numbers, and one node where ONNX has one. What becomes of NaN and of
+        windows of -inf is then up to the runtime: in onnxruntime NaN may be lost in a maximum, depending on where in
+        the window it stands, and a window of nothing but -inf gives the least finite number; averages keep NaN.
+        ``"exact"``: NaN and infinities come out as `pool` gives them in every runtime, by a longer graph that takes
+        many times as long.
     verify : bool
         Whether to run the finished model in onnxruntime and to compare it with `pool`.
 
@@ -95,15 +108,14 @@ def to_onnx(
     resolved to explicit pads. MaxPool, AveragePool, GlobalMaxPool, GlobalAveragePool, MaxRoiPool and RoiAlign do the
     work where they can; around them or in their place:
 
-    - What becomes of NaN in a maximum is up to the runtime, and onnxruntime returns the lowest finite number for a
-      window of nothing but -inf. So elements are ranked, a second MaxPool finds the highest rank of every window, and
+    - With ``special_values="exact"`` elements are ranked, a second MaxPool finds the highest rank of every window, and
       what it says is added: NaN, -inf or nothing. `nan` of the layer is kept, and indices are those of the layer.
-      `finite` leaves all that out.
     - Types that onnxruntime does not pool are converted to one that holds all of their numbers, int64 and uint64 are
       reduced as int64. Means of float16 and bfloat16 are made in float32 and rounded once; those of integers in int64,
       which rounds nothing, and the quotient is rounded as the layer does.
-    - ``ceil_mode`` with ``count_include_pad`` becomes a Pad with zeros and an AveragePool that leaves out the
-      cells that only ``ceil_mode`` touches.
+    - Where a released onnxruntime computes a node wrongly, another form is written; `pooling.export.deployed` has the
+      table. So ``ceil_mode`` with ``count_include_pad`` becomes an AveragePool that leaves out all padding, and a Mul
+      by the share of the taps that count.
     - ``divisor_override`` becomes an AveragePool over all taps, and a Mul by their number over the divisor.
     - Windows that no MaxPool or AveragePool has are read by Gather, and reduced: adaptive ones of several sizes,
       padding of `kernel_size` or more, which onnxruntime refuses, and dilation in opsets that lack the word. So are
@@ -138,21 +150,62 @@ def to_onnx(
     >>> from pooling.export import to_onnx
     >>> model = to_onnx(pooling.AvgPool2d(3, stride=2, ceil_mode=True), ("N", 64, 112, 112))
     >>> [node.op_type for node in model.graph.node]
-    ['Pad', 'AveragePool']
+    ['AveragePool']
     >>> print(model.graph.doc_string)
     AvgPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, 112, 112) -> (N, 64, 56, 56)
     >>> print(to_onnx(pooling.MaxPool2d(3, stride=2, ceil_mode=True), ("N", 64, "H", "W")).graph.doc_string)
     MaxPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, H, W) -> (N, 64, H // 2, W // 2)
     """
-    if not isinstance(pool, (Layer, Sequential)):
-        raise TypeError(f"to_onnx: pool={pool!r} must be a Layer or a Sequential, not {type(pool).__name__}")
-    shape, number = checked_shape(input_shape), checked_dtype(dtype)
-    graph = Graph(checked_opset(opset), finite=geometry.flag("to_onnx", "finite", finite))
-    check_words(pool, layout, indices)
     verify = geometry.flag("to_onnx", "verify", verify)
-    stages = _resolved(pool, shape, number, indices, output_size)
-    values = declare_inputs(graph, stages, number, shape)
-    placed = []
+    model, verified = forward_model(
+        pool,
+        input_shape,
+        dtype=dtype,
+        opset=opset,
+        layout=layout,
+        indices=indices,
+        output_size=output_size,
+        special_values=special_values,
+    )
+    if verify:
+        in_this_runtime(verified)
+    return model
+
+
+def forward_model(
+    pool: Any,
+    input_shape: Any,
+    *,
+    dtype: Any = np.float32,
+    opset: Any = None,
+    layout: Any = None,
+    indices: Any = "torch",
+    output_size: Any = None,
+    special_values: Any = "finite",
+) -> tuple[onnx.ModelProto, Verification]:
+    """Make the model that `to_onnx` returns, and what verifies it in a runtime."""
+    if not isinstance(pool, (Layer, Sequential)):
+        refuse_foreign(pool, "a Layer or a Sequential")
+    shape, number = checked_shape(input_shape), checked_dtype(dtype)
+    version, finite = checked_opset(opset), is_finite_only(special_values)
+    check_words(pool, layout, indices)
+    stages = resolved(pool, shape, number, indices, output_size)
+    lower = partial(_lowered, stages=stages, shape=shape, dtype=number)
+    graph, (values, placed) = lower_plainly(version, lower, finite=finite)
+    output_shape = stages[-1].order.shape_of_layer(stages[-1].result) if stages else shape
+    results = {name: (value, output_shape) for name, value in zip(("output", "indices"), values, strict=False)}
+    title = stages[0].title if isinstance(pool, Layer) else f"Sequential({', '.join(stage.title for stage in stages)})"
+    model = graph.model(results, f"{title}: {shown(shape)} -> {shown(output_shape)}")
+    onnx.checker.check_model(model, full_check=True)
+    return model, partial(verify_model, model, graph, placed)
+
+
+def _lowered(
+    graph: Graph, stages: Sequence[Stage], shape: Dims, dtype: np.dtype[Any]
+) -> tuple[tuple[str, ...], list[Placed]]:
+    """Add the nodes of layers one after another; name the results, and the tensors of each layer."""
+    placed: list[Placed] = []
+    values = declare_inputs(graph, stages, dtype, shape)
     for order, run in groupby(stages, lambda stage: stage.order):
         together = list(run)
         graph.scope = together[0].name
@@ -165,14 +218,7 @@ def to_onnx(
     if not stages:
         graph.scope = "Sequential"
         values = (graph("Identity", "input"),)
-    output_shape = stages[-1].order.shape_of_layer(stages[-1].result) if stages else shape
-    results = {name: (value, output_shape) for name, value in zip(("output", "indices"), values, strict=False)}
-    title = stages[0].title if isinstance(pool, Layer) else f"Sequential({', '.join(stage.title for stage in stages)})"
-    model = graph.model(results, f"{title}: {shown(shape)} -> {shown(output_shape)}")
-    onnx.checker.check_model(model, full_check=True)
-    if verify:
-        verify_model(model, graph, placed)
-    return model
+    return values, placed
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -186,7 +232,7 @@ Extents = tuple[int | str | Size, ...]
 """A shape whose names, or what is worked out from them, may stand on spatial axes."""
 
 
-def _resolved(
+def resolved(
     pool: Layer | Sequential, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any
 ) -> list[Stage]:
     """Put every layer into its place, refusing whatever the layer itself would refuse."""

@@ -18,7 +18,7 @@ from pooling.arrays import as_array, dtype_name
 from pooling.geometry import Axis
 from pooling.layers import Layer
 
-from .reading import count_of, node_attributes
+from .reading import CEIL_MODE_CLEAR, count_of, node_attributes
 
 __all__ = ["POOLING_OPERATORS", "function_from_node", "layer_from_node"]
 
@@ -41,8 +41,6 @@ POOLING_OPERATORS: frozenset[str] = frozenset(LAYERS)
 """The ONNX operators that `layer_from_node` and `function_from_node` read."""
 
 AUTO_PAD = {"SAME_UPPER": geometry.SAME_UPPER, "SAME_LOWER": geometry.SAME_LOWER, "VALID": geometry.VALID}
-CEIL_MODE_CLEAR = 22
-"""The opset since which windows of ceil_mode that start behind the input are no windows."""
 REMEMBERED = 64
 """Shapes for which a node keeps its layer."""
 HALF_PIXEL = 16
@@ -85,7 +83,8 @@ def layer_from_node(node: onnx.NodeProto, opset: int, input_shape: Sequence[int]
     - ``ceil_mode=1`` never keeps a window that starts behind the input and its beginning padding, in any
       opset; the text says so since opset 22, and most runtimes have always done so.
     - ``auto_pad="VALID"`` leaves ``ceil_mode`` in force, as ONNX shape inference has it.
-    - ``auto_pad`` and ``pads`` together are accepted only where they say the same.
+    - Beside ``auto_pad``, ``pads`` mean nothing, as in onnxruntime; the text forbids the two together, but its checker
+      does not.
     - LpPool of opset 1 may leave out ``kernel_shape``, which then has no meaning; it is refused.
 
     Examples
@@ -428,12 +427,8 @@ def _windows(where: str, attributes: dict[str, Any], input_size: Sequence[int]) 
     auto_pad = attributes.get("auto_pad", "NOTSET")
     if auto_pad == "NOTSET":
         return arguments
-    named = {**arguments, "padding": AUTO_PAD[auto_pad]}
-    if "pads" in attributes:
-        resolved = geometry.pool_axes(input_size, **named, function=where)
-        if arguments["padding"] != tuple((axis.pad_begin, axis.pad_end) for axis in resolved):
-            raise ValueError(f"{where}: auto_pad={auto_pad!r} and pads={list(pads)} contradict each other; keep one")
-    return named
+    # Many exporters write pads of nothing but zeros beside it.
+    return {**arguments, "padding": AUTO_PAD[auto_pad]}
 
 
 def _per_axis(

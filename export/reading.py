@@ -1,25 +1,45 @@
-"""Models that others wrote, read with care: what is wrong with one is said in a sentence."""
+"""Models that others wrote, read with care: what is wrong with one is said in a sentence.
+
+Everybody who reads a model, the validator, the doctor, the repair and the backend, asks here which version of ONNX's
+own operators its nodes are of (`opset_of`), and for its functions put in line (`inlined`).
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx.checker
+import onnx.inliner
 
 from .files import LARGEST
+from .limits import check_growth
 
 __all__ = [
+    "all_nodes",
     "check_model",
     "check_order",
     "count_of",
+    "default_opset",
     "external_location",
     "first_line",
+    "inlined",
+    "is_default",
     "node_attributes",
+    "opset_of",
     "read_model",
+    "subgraphs",
 ]
+
+FunctionName = tuple[str, str, str]
+"""Domain, name and overload."""
+OTHERWISE = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
+"""Operators that changed their meaning from one version to another, and no attribute: since opset 13."""
+CEIL_MODE_CLEAR = 22
+"""The opset since which windows of ceil_mode that start behind the input are no windows."""
 
 
 def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]:
@@ -37,9 +57,10 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
     TypeError
         If `model` is nothing that could be a model.
     ValueError
-        If it cannot be read, is none, or is larger than 2 GB.
+        If it cannot be read, is none, is larger than 2 GB, or would be too large with its functions in line.
     """
     if isinstance(model, onnx.ModelProto):
+        check_growth(function, model)
         return model, None
     if isinstance(model, bytes):
         return _parsed(function, model, "the model"), None
@@ -62,11 +83,203 @@ def _parsed(function: str, content: bytes, name: str) -> onnx.ModelProto:
     if len(content) > LARGEST:
         raise ValueError(f"{function}: {name} is larger than 2 GB, the most that a protobuf message can hold")
     try:
-        return onnx.load_model_from_string(content)
+        model = onnx.load_model_from_string(content)
     except Exception as error:  # whatever the parser raises
         raise ValueError(
             f"{function}: {name} is not an ONNX model, or only a part of one ({first_line(error)})"
         ) from error
+    check_growth(function, model)
+    return model
+
+
+def is_default(domain: str) -> bool:
+    """Whether a domain is that of ONNX's own operators."""
+    return domain in ("", "ai.onnx")
+
+
+def default_opset(imports: Sequence[onnx.OperatorSetIdProto]) -> int | None:
+    """Return the version of the default operator set, or None; of several entries the last, as onnxruntime does."""
+    return _versions(imports).get("")
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """Yield the graphs inside of a node, with the names of their attributes."""
+    for each in node.attribute:
+        if each.HasField("g"):
+            yield each.name, each.g
+        for number, graph in enumerate(each.graphs):
+            yield f"{each.name}[{number}]", graph
+
+
+def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Yield nodes, and those of the graphs inside of them."""
+    for node in nodes:
+        yield node
+        for _, inner in subgraphs(node):
+            yield from all_nodes(inner.node)
+
+
+def opset_of(function: str, model: onnx.ModelProto) -> int:
+    """Return the version of the default operator set that the nodes of a model are of.
+
+    Raises
+    ------
+    ValueError
+        If the model imports none, or several between which one of its nodes differs.
+    """
+    versions = list(dict.fromkeys(int(each.version) for each in model.opset_import if is_default(each.domain)))
+    if not versions:
+        raise ValueError(
+            f"{function}: the model imports no version of the default operator set; its opset_import must name one"
+        )
+    opset = default_opset(model.opset_import)
+    assert opset is not None
+    for other in versions:
+        node = _other_meaning(model.graph.node, other, opset)
+        if node is not None:
+            raise ValueError(
+                f"{function}: the model imports the default operator set in versions {other} and {opset}, and "
+                f"{node.op_type} differs between them; its opset_import must name exactly one"
+            )
+    return opset
+
+
+def inlined(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
+    """Put the functions of a model in line; without functions, return the model itself.
+
+    A function may import another version of an operator set than the model does. Its nodes are taken over if they mean
+    the same in both, as ONNX's checker has it, and also where a version has changed nothing but types.
+
+    Parameters
+    ----------
+    function : str
+        Named in error sentences.
+    model : onnx.ModelProto
+        The model, which stays as it is; its weights are not copied on the way.
+
+    Raises
+    ------
+    ValueError
+        If the model would be too large with its functions in line (see `pooling.export.limits`), or a function has
+        nodes of a version in which they mean something else.
+    """
+    check_growth(function, model)
+    if not model.functions:
+        return model
+    if default_opset(model.opset_import) is not None:
+        opset_of(function, model)
+    light = _aligned(function, model)
+    own = {each.name for each in light.graph.input}
+    light.graph.input.extend(
+        onnx.helper.make_tensor_value_info(each.name, each.data_type, each.dims)
+        for each in model.graph.initializer
+        if each.name not in own
+    )
+    names = {_name(each) for each in model.functions}
+    try:
+        result = onnx.inliner.inline_local_functions(light)
+    except Exception as error:  # whatever the inliner raises
+        raise ValueError(
+            f"{function}: the functions of the model cannot be put in line ({first_line(error)})"
+        ) from error
+    left = next((node for node in all_nodes(result.graph.node) if _call(node) in names), None)
+    if left is not None:
+        raise ValueError(
+            f"{function}: the function {left.domain}::{left.op_type} of the model cannot be put in line; convert the "
+            "model to one version of each operator set first"
+        )
+    del result.functions[:]
+    inputs = [each for each in result.graph.input if each.name in own]
+    del result.graph.input[:]
+    result.graph.input.extend(inputs)
+    result.graph.initializer.extend(model.graph.initializer)
+    return result
+
+
+def _aligned(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a model but for its weights, with functions that import what the model imports.
+
+    Raises
+    ------
+    ValueError
+        If nodes of a function would mean something else.
+    """
+    light = onnx.ModelProto(ir_version=model.ir_version)
+    light.opset_import.extend(model.opset_import)
+    light.functions.extend(model.functions)
+    for name in ("name", "node", "input", "output", "value_info", "sparse_initializer"):
+        value = getattr(model.graph, name)
+        if isinstance(value, str):
+            light.graph.name = value
+        else:
+            getattr(light.graph, name).extend(value)
+    versions = _versions(light.opset_import)
+    for called in light.functions:
+        own = _versions(called.opset_import)
+        for domain, version in own.items():
+            wanted = versions.setdefault(domain, version)
+            node = None
+            if not domain:
+                node = _other_meaning(called.node, version, wanted)
+            elif wanted != version and domain not in {each.domain for each in model.functions}:
+                node = next((each for each in all_nodes(called.node) if each.domain == domain), None)
+            if node is not None:
+                raise ValueError(
+                    f"{function}: the function {called.domain}::{called.name} is of version {version} of the operator "
+                    f"set {domain or 'ai.onnx'}, the model of version {wanted}, and {node.op_type} differs between "
+                    "them; convert the model to one version first, with onnx.version_converter for example"
+                )
+        del called.opset_import[:]
+        called.opset_import.extend(onnx.helper.make_opsetid(domain, versions[domain]) for domain in own)
+    del light.opset_import[:]
+    light.opset_import.extend(onnx.helper.make_opsetid(*each) for each in versions.items())
+    return light
+
+
+def _versions(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
+    """Return the versions that are imported, by domain; of several entries the last."""
+    return {"" if is_default(each.domain) else str(each.domain): int(each.version) for each in imports}
+
+
+def _other_meaning(nodes: Iterable[onnx.NodeProto], version: int, other: int) -> onnx.NodeProto | None:
+    """Return the first node of the default domain that may mean something else in another version of it."""
+    if version == other:
+        return None
+    for node in all_nodes(nodes):
+        if is_default(node.domain) and not _means_the_same(node, version, other):
+            return node
+    return None
+
+
+def _means_the_same(node: onnx.NodeProto, version: int, other: int) -> bool:
+    try:
+        first: Any = onnx.defs.get_schema(node.op_type, version, "")
+        second: Any = onnx.defs.get_schema(node.op_type, other, "")
+    except onnx.defs.SchemaError:
+        return False
+    if first.since_version == second.since_version:
+        return True
+    ceil = any(each.name == "ceil_mode" and each.i for each in node.attribute)
+    if node.op_type in OTHERWISE or (ceil and (version < CEIL_MODE_CLEAR) != (other < CEIL_MODE_CLEAR)):
+        return False
+    return _signature(first) == _signature(second)
+
+
+def _signature(schema: Any) -> tuple[object, ...]:
+    """Return what a node of an operator may say: attributes, their types and defaults, and numbers of tensors."""
+    attributes = {
+        name: (each.type.name, each.required, each.default_value.SerializeToString(deterministic=True))
+        for name, each in schema.attributes.items()
+    }
+    return attributes, schema.min_input, schema.max_input, schema.min_output, schema.max_output
+
+
+def _name(called: onnx.FunctionProto) -> FunctionName:
+    return called.domain, called.name, getattr(called, "overload", "")
+
+
+def _call(node: onnx.NodeProto) -> FunctionName:
+    return node.domain, node.op_type, getattr(node, "overload", "")
 
 
 def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:
@@ -168,6 +381,13 @@ def check_model(function: str, model: onnx.ModelProto) -> None:
         if tensor.name not in inputs
     )
     del bare.graph.initializer[:]
+    if bare.functions:
+        # The checker refuses functions of another version even where their nodes mean the same.
+        check_growth(function, bare)
+        light = _aligned(function, bare)
+        for name in ("functions", "opset_import"):
+            bare.ClearField(name)
+            getattr(bare, name).extend(getattr(light, name))
     try:
         onnx.checker.check_model(bare)
     except Exception as error:

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from itertools import product
 from typing import Any
@@ -21,28 +22,35 @@ from pooling.operators import FLOATS, OPERATORS
 from pooling.unpooling import convert_indices
 
 from .builder import Graph
-from .lowering.means import working_dtype
+from .lowering.means import known_taps, working_dtype
 from .lowering.windows import taps_of
+from .reading import first_line
 from .stages import Stage
 
 __all__ = [
     "KINDS",
     "LARGEST",
+    "LEVELS",
     "REGIONS",
     "TINY",
     "UNIT",
+    "Opened",
     "Placed",
     "Session",
+    "Verification",
     "VerificationError",
     "drawn_inputs",
     "gamma_of",
+    "in_this_runtime",
     "is_exact",
     "laid_open",
+    "narrowed",
     "refuse_difference",
     "run_model",
     "run_size",
     "terms_of",
     "verify_model",
+    "widened",
 ]
 
 Array = NDArray[Any]
@@ -60,12 +68,29 @@ REGIONS = 5
 """Regions that a model is verified with."""
 MORE = ((0, 0, 0), (1, 2, 3), (4, 1, 6), (11, 8, 3))
 """By how much spatial sizes that have names exceed the smallest that work: odd and even ones, larger ones."""
+AS_FLOAT32 = " as float32"
+"""What names of bfloat16 outputs end with where they are widened."""
 PLANES = 2
 """Batch and channels are cut to so many where planes are pooled apart and have no names."""
 
 
 class VerificationError(RuntimeError):
-    """A model does not run in onnxruntime, or does not give there what its layer gives."""
+    """A model does not run in onnxruntime, or does not give there what its layer gives.
+
+    Parameters
+    ----------
+    message : str
+        The sentence.
+    fault : {"refused", "shape", "numbers"}
+        Whether the runtime does not run the model, gives another shape or type, or other numbers.
+    detail : str
+        What the runtime says, gives, or by how much it is off.
+    """
+
+    def __init__(self, message: str, fault: str = "numbers", detail: str = "") -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -77,8 +102,18 @@ class Placed:
     given: tuple[str, ...]
 
 
-def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed]) -> None:
-    """Run a model in onnxruntime, and compare what every layer makes of its input there with what it makes here.
+Run = Callable[[dict[str, Array]], dict[str, Array]]
+"""A model in a runtime: from its inputs by name to its outputs by name."""
+Opened = Callable[[onnx.ModelProto], Run]
+"""A runtime, which loads a model; raises VerificationError where it does not, and where it does not run it."""
+Verification = Callable[[Opened], None]
+"""What compares one model in a runtime with its layer; raises VerificationError where it differs."""
+LEVELS = {"default": "ORT_ENABLE_ALL", "disabled": "ORT_DISABLE_ALL"}
+"""The levels of graph optimisation that models are verified at, as onnxruntime calls them."""
+
+
+def in_this_runtime(verification: Verification) -> None:
+    """Verify a model in the onnxruntime that is installed, with and without its graph optimisation.
 
     Raises
     ------
@@ -87,17 +122,29 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed])
     ModuleNotFoundError
         If onnxruntime is not installed.
     """
+    for level in LEVELS:
+        verification(partial(Session, level=level))
+
+
+def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed], runtime: Opened) -> None:
+    """Run a model in a runtime, and compare what every layer makes of its input there with what it makes here.
+
+    Raises
+    ------
+    VerificationError
+        If anything differs, or the model does not run.
+    """
     inner = {graph.final(tensor): graph.dtypes[tensor] for each in placed for tensor in (*each.taken, *each.given)}
     free = not graph.planes_are_fixed and len({each.stage.order for each in placed}) == 1
-    run = Session(laid_open(model, inner, placed[0].stage if free else None))
+    run = runtime(laid_open(model, inner, placed[0].stage if free else None))
     if not placed:
         return
     first, dtype = placed[0].stage, graph.dtypes["input"]
     for number, (kind, sizes) in enumerate(_occasions([each.stage for each in placed], dtype, free=free)):
         rng = np.random.default_rng([number, len(placed)])
-        arrays = dict(
-            zip(graph.inputs, drawn_inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite), strict=True)
-        )
+        later = [each.stage for each in placed[1:]]
+        drawn = drawn_inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite, later=later)
+        arrays = dict(zip(graph.inputs, drawn, strict=True))
         found = arrays | run(arrays)
         for each in placed:
             _compare(each, [found[graph.final(tensor)] for tensor in each.taken], found, graph)
@@ -209,16 +256,16 @@ def laid_open(model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Sta
         if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
             graph.node.append(
-                helper.make_node("Cast", [value.name], [f"{value.name} as float32"], to=TensorProto.FLOAT)
+                helper.make_node("Cast", [value.name], [f"{value.name}{AS_FLOAT32}"], to=TensorProto.FLOAT)
             )
-            value.name = f"{value.name} as float32"
+            value.name = f"{value.name}{AS_FLOAT32}"
     return copy
 
 
 class Session:
-    """A model in onnxruntime."""
+    """A model in onnxruntime, at a level of graph optimisation out of `LEVELS`."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, level: str = "default") -> None:
         try:
             self._runtime: Any = import_module("onnxruntime")
         except ModuleNotFoundError:
@@ -228,6 +275,7 @@ class Session:
             ) from None
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.graph_optimization_level = getattr(self._runtime.GraphOptimizationLevel, LEVELS[level])
         options.log_severity_level = 4  # what is wrong becomes an exception
         providers = ["CPUExecutionProvider"]
         self._session = self._tried(
@@ -237,29 +285,38 @@ class Session:
     def __call__(self, arrays: dict[str, Array]) -> dict[str, Array]:
         """Run the model; bfloat16 comes and goes."""
         names = [value.name for value in self._session.get_outputs()]
-        narrow = next((array.dtype for array in arrays.values() if array.dtype.name == "bfloat16"), None)
-        fed = {
-            name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array
-            for name, array in arrays.items()
-        }
+        fed, narrow = widened(arrays)
         results = self._tried(lambda: self._session.run(names, fed))
-        found = {}
-        for name, result in zip(names, results, strict=True):
-            if name.endswith(" as float32"):
-                found[name.removesuffix(" as float32")] = result.astype(narrow)
-            else:
-                found[name] = result
-        return found
+        return narrowed(dict(zip(names, results, strict=True)), narrow)
 
     def _tried(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
         except Exception as error:  # whatever the runtime raises
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise VerificationError(
                 f"to_onnx: onnxruntime {self._runtime.__version__} does not run this model ({reason}); "
-                "use another opset or dtype, or verify=False"
+                "use another opset or dtype, or verify=False",
+                "refused",
+                reason,
             ) from error
+
+
+def widened(arrays: Mapping[str, Array]) -> tuple[dict[str, Array], np.dtype[Any] | None]:
+    """Make what a model that was laid open takes: bfloat16 as float32; also return the bfloat16 there was."""
+    narrow = next((array.dtype for array in arrays.values() if array.dtype.name == "bfloat16"), None)
+    fed = {
+        name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array for name, array in arrays.items()
+    }
+    return fed, narrow
+
+
+def narrowed(found: Mapping[str, Array], narrow: np.dtype[Any] | None) -> dict[str, Array]:
+    """Turn what such a model gives back to bfloat16."""
+    return {
+        name.removesuffix(AS_FLOAT32): array.astype(narrow) if name.endswith(AS_FLOAT32) else array
+        for name, array in found.items()
+    }
 
 
 def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
@@ -287,11 +344,26 @@ def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
 
 
 def drawn_inputs(
-    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator, *, finite: bool
+    stage: Stage,
+    sizes: tuple[int, ...],
+    dtype: np.dtype[Any],
+    kind: str,
+    rng: np.random.Generator,
+    *,
+    finite: bool,
+    later: Sequence[Stage] = (),
 ) -> list[Array]:
-    """Draw the inputs of a model whose first layer takes tensors of these sizes, as the layer has them."""
+    """Draw the inputs of a model whose first layer takes tensors of these sizes, as the layer has them.
+
+    The layers that come `later` add up numbers, too, none of which shall overflow; nor shall infinity come about
+    between layers of a graph for finite numbers.
+    """
     operator, order = stage.layer.operator, stage.order
-    arrays = [order.array_of_layer(_elements(stage, sizes, dtype, kind, rng, finite=finite))]
+    added = [1 if is_exact(stage.layer) else 4 * terms_of(stage)]
+    added += [4 * max(math.prod(sizes[2:]), terms_of(each)) for each in later if not is_exact(each.layer)]
+    largest = LARGEST.get(dtype.name, 1.0)
+    largest = (math.sqrt(largest) if finite and later else largest) / max(added)
+    arrays = [order.array_of_layer(_elements(stage, sizes, dtype, kind, rng, largest, finite=finite))]
     coordinates = np.float64 if dtype == np.float64 else np.float32
     if operator == "max_unpool":
         given = (*sizes[:2], *stage.sizes)
@@ -316,8 +388,16 @@ def _boxes(spatial: tuple[int, ...], count: int, rng: np.random.Generator) -> Ar
 
 
 def _elements(
-    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator, *, finite: bool
+    stage: Stage,
+    sizes: tuple[int, ...],
+    dtype: np.dtype[Any],
+    kind: str,
+    rng: np.random.Generator,
+    largest: float,
+    *,
+    finite: bool,
 ) -> Array:
+    """Draw elements, none but infinities above the largest."""
     if dtype == np.bool_:
         return rng.random(sizes) < 0.3
     ties = rng.integers(0 if dtype.kind == "u" else -3, 4, sizes)
@@ -325,12 +405,12 @@ def _elements(
         limits = np.iinfo(dtype)
         wide = rng.integers(limits.min, limits.max, sizes, dtype=dtype, endpoint=True)
         ends = np.array([limits.min, limits.max, limits.max - 1, 0], dtype)
-        return {"ties": ties.astype(dtype), "numbers": wide, "extremes": rng.choice(ends, sizes)}[kind]
+        extremes = rng.choice(ends, sizes)
+        extremes[:, 1:2] = limits.min
+        return {"ties": ties.astype(dtype), "numbers": wide, "extremes": extremes}[kind]
     if kind == "ties":
         return np.where(rng.random(sizes) < 0.5, np.copysign(ties, rng.normal(size=sizes)), -0.0).astype(dtype)
     finite = finite or stage.layer.operator == "roi_align"
-    # Sums of these do not overflow.
-    largest = LARGEST[dtype.name] / (1 if is_exact(stage.layer) else 4 * terms_of(stage))
     if kind == "numbers":
         x = rng.normal(size=sizes)
         rare = np.array([0.0] if finite else [np.nan, np.inf, -np.inf])
@@ -338,9 +418,12 @@ def _elements(
     else:
         far = np.array([-largest, largest, -largest / 2, TINY[dtype.name], 0.0, -0.0, 1.0])
         x = rng.choice(far, sizes)
+        # Windows of nothing but the least element, from which somebody may start.
+        least = [-largest, -largest, 0.0] if finite else [-np.inf, -largest, np.nan]
         if not finite:
             x = np.where(rng.random(sizes) < 0.1, rng.choice(np.array([np.nan, np.inf, -np.inf]), sizes), x)
-            x[:, :1] = rng.choice(np.array([-np.inf, np.nan, -largest]), sizes, p=[0.8, 0.1, 0.1])[:, :1]
+        x[:, :1] = rng.choice(np.array(least), sizes, p=[0.8, 0.1, 0.1])[:, :1]
+        x[:, 1:2] = -largest
     return x.astype(dtype)
 
 
@@ -391,7 +474,7 @@ def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = No
         arguments["divisor_override"] = abs(divisor)
         # The mean of all taps loses what is less than the smallest number, before it is multiplied.
         last = last + n * max(1 / abs(divisor) - 1, 0) * TINY[dtype.name]
-    made = working_dtype(dtype, taps_of((lowered or stage).windows), divisor).name
+    made = working_dtype(dtype, known_taps((lowered or stage).windows), divisor).name
     gamma = gamma_of(n + 5, made) + min(gamma_of(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
     return last + gamma * type(layer)(**_known(layer, arguments))(magnitude)
 
@@ -430,11 +513,12 @@ def _compare(placed: Placed, taken: Sequence[Array], found: dict[str, Array], gr
 
 def refuse_difference(stage: Stage, name: str, given: Array, wanted: Array, bound: Array | None) -> None:
     """Raise the error that shows the first element which differs by more than the bound."""
-    runtime: Any = import_module("onnxruntime")
-    where = f"to_onnx: {stage.title} in onnxruntime {runtime.__version__}"
+    where = f"to_onnx: {stage.title} in {_this_runtime()}"
     if given.dtype != wanted.dtype or given.shape != wanted.shape:
         raise VerificationError(
-            f"{where} gives {name} of {given.dtype} {given.shape}, and pooling gives {wanted.dtype} {wanted.shape}"
+            f"{where} gives {name} of {given.dtype} {given.shape}, and pooling gives {wanted.dtype} {wanted.shape}",
+            "shape",
+            f"{name} of {given.dtype} {given.shape} instead of {wanted.dtype} {wanted.shape}",
         )
     rule = OPERATORS[stage.layer.operator].summary.rstrip(".").lower()
     same = (given == wanted) | ((given != given) & (wanted != wanted))
@@ -448,5 +532,18 @@ def refuse_difference(stage: Stage, name: str, given: Array, wanted: Array, boun
     nan = stage.arguments.get("nan")
     raise VerificationError(
         f"{where} gives {given[position]} at {name}{list(position)}, and pooling gives {wanted[position]}; {must} "
-        f"({rule}{f', nan={nan!r}' if nan else ''}); use another opset, or verify=False to have the model as it is"
+        f"({rule}{f', nan={nan!r}' if nan else ''}); use another opset, or verify=False to have the model as it is",
+        "numbers",
+        _largest_difference(given, wanted),
     )
+
+
+def _largest_difference(given: Array, wanted: Array) -> str:
+    with np.errstate(all="ignore"):
+        difference = np.abs(given.astype(np.float64) - wanted.astype(np.float64))
+    return f"up to {np.nanmax(difference, initial=0):.3g}" if np.isfinite(difference).all() else "NaN or infinity"
+
+
+def _this_runtime() -> str:
+    runtime: Any = import_module("onnxruntime")
+    return f"onnxruntime {runtime.__version__}"

@@ -66,10 +66,10 @@ def as_array(function: str, name: str, value: ArrayLike, dtypes: tuple[str, ...]
         raise TypeError(f"{function}: {name} is None; give an array of numbers")
     else:
         array = _foreign(function, name, value)
+    if array.dtype.hasobject and not isinstance(value, np.ndarray):
+        remedy = _OBJECT_REMEDIES.get(_kind(value), "give an array").format(name=name)
+        raise TypeError(f"{function}: {name} of type {type(value).__name__} is no array of numbers; {remedy}")
     if dtypes is not None and dtype_name(array.dtype) not in dtypes:
-        if array.dtype.hasobject and not isinstance(value, np.ndarray):
-            remedy = _OBJECT_REMEDIES.get(_kind(value), "give an array").format(name=name)
-            raise TypeError(f"{function}: {name} of type {type(value).__name__} is no array of numbers; {remedy}")
         raise TypeError(
             f"{function}: {name} has dtype {array.dtype.name}, which is not accepted; use {', '.join(dtypes)}"
         )
@@ -93,13 +93,9 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return _of_tensor(function, name, value, torch)
-    for package, remedy in (("scipy", "toarray()"), ("sparse", "todense()")):
-        if (
-            type(value).__module__.partition(".")[0] == package
-            and hasattr(value, remedy[:-2])
-            and hasattr(value, "nnz")
-        ):
-            raise TypeError(f"{function}: {name} is a sparse {type(value).__name__}; give {name}.{remedy}")
+    for remedy in ("toarray", "todense"):
+        if hasattr(type(value), remedy):
+            raise TypeError(f"{function}: {name} is a sparse {type(value).__name__}; give {name}.{remedy}()")
     # What DLPack cannot say, as the bfloat16 of JAX, an array interface may.
     readers: list[Any] = [np.asarray]
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array_interface__"):
@@ -113,64 +109,92 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
             failure = error
         else:
             return array
+    jax = sys.modules.get("jax")
+    traced = jax is not None and isinstance(value, jax.core.Tracer)
+    remedy = "call outside of jax.jit, jax.grad and jax.vmap" if traced else "pass a NumPy array"
     raise TypeError(
-        f"{function}: {name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason}); "
-        "pass a NumPy array"
+        f"{function}: {name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason}); {remedy}"
     ) from failure
 
 
-def _of_tensor(function: str, name: str, tensor: Any, torch: Any) -> AnyArray:
-    """View a torch tensor as an array of the same memory, or say what to write instead."""
+def _of_tensor(function: str, name: str, tensor: Any, torch: Any, instead: str | None = None) -> AnyArray:
+    """View a torch tensor as an array of the same memory, or say what to write instead.
 
-    def refused(what: str, remedy: str) -> TypeError:
-        return TypeError(f"{function}: {name} is a torch tensor {what}; give {remedy}")
+    One to be written to must not be a copy: `instead` says then what to give.
+    """
+    # Most tensors are of this kind, and asking the others costs more than looking at them below.
+    if type(tensor) is torch.Tensor and not tensor.requires_grad and tensor.dtype is not torch.bfloat16:
+        try:
+            array: AnyArray = tensor.numpy()
+        except Exception:
+            pass  # read below, or refused in words
+        else:
+            if _is_whole(tensor, array):
+                return array
+    # What a subclass overrides must not answer for its elements.
+    with torch._C.DisableTorchFunctionSubclass():
+        fault = _fault_of_tensor(name, tensor, torch, instead)
+        if fault is None:
+            try:
+                tensor = tensor.as_subclass(torch.Tensor).detach().resolve_conj().resolve_neg()
+                halves = tensor.dtype == torch.bfloat16
+                array = (tensor.view(torch.int16) if halves else tensor).numpy()
+                if not _is_whole(tensor, array):
+                    fault = "whose memory was freed", "one that holds its elements"
+            except TypeError:
+                remedy = f"{name}.real or {name}.abs()" if tensor.is_complex() else f"{name}.float()"
+                fault = f"of dtype {tensor.dtype}, which NumPy does not have", instead or remedy
+            except Exception as error:
+                reason = str(error).split("\n")[0].strip(" .")
+                fault = f"that no array can be made of ({reason})", "one outside of torch.func and torch.compile"
+    if fault is not None:
+        raise TypeError(f"{function}: {name} is a torch tensor {fault[0]}; give {fault[1]}")
+    if halves:
+        try:
+            import ml_dtypes  # a dependency of nothing here, and NumPy's way to bfloat16
+        except ImportError:
+            raise TypeError(
+                f"{function}: {name} is a torch tensor of torch.bfloat16, which NumPy knows by the package ml_dtypes; "
+                f"run pip install ml_dtypes, or give {instead or f'{name}.float()'}"
+            ) from None
+        array = array.view(ml_dtypes.bfloat16)
+    return array
 
-    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        raise refused(
-            f"of the subclass {type(tensor).__name__}, which keeps its elements in its own way", "a plain one"
-        )
+
+def _fault_of_tensor(name: str, tensor: Any, torch: Any, instead: str | None) -> tuple[str, str] | None:
+    """Say why no array can view the elements of a tensor, and what to give."""
     if tensor.is_nested:
-        raise refused("of nested ones", f"one of {name}.unbind() at a time")
+        return "of nested ones", instead or f"one of {name}.unbind() at a time"
+    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        what = f"of the subclass {type(tensor).__name__}, which keeps its elements in its own way"
+        return what, instead or "a plain one"
     if tensor.layout != torch.strided:
-        raise refused(f"with the layout {tensor.layout}", f"{name}.to_dense()")
+        return f"with the layout {tensor.layout}", instead or f"{name}.to_dense()"
     if tensor.is_meta:
-        raise refused("on the meta device, which holds no elements", "one on the CPU")
+        return "on the meta device, which holds no elements", instead or "one on the CPU"
     if tensor.device.type != "cpu":
-        raise refused(f"on the device {tensor.device}", f"{name}.cpu()")
+        return f"on the device {tensor.device}", instead or f"{name}.cpu()"
     if tensor.is_quantized:
-        raise refused("of quantised numbers", f"{name}.dequantize(), or {name}.int_repr()")
+        return "of quantised numbers", instead or f"{name}.dequantize(), or {name}.int_repr()"
+    if instead and (tensor.is_neg() or tensor.is_conj()):
+        return "that keeps its elements with another sign", instead
     if tensor.requires_grad and torch.is_grad_enabled():
-        raise refused(
+        return (
             "that requires a gradient, which no array carries on",
             f"{name}.detach(), or call inside torch.no_grad(); the functions *_backward give gradients",
         )
-    try:
-        tensor = tensor.as_subclass(torch.Tensor).detach().resolve_conj().resolve_neg()
-        if tensor.dtype == torch.bfloat16:
-            return _of_bfloat16(function, name, tensor, torch)
-        array: AnyArray = tensor.numpy()
-    except TypeError as error:
-        if str(error).startswith(f"{function}: "):
-            raise
-        raise refused(f"of dtype {tensor.dtype}, which NumPy does not have", f"{name}.float()") from error
-    except Exception as error:
-        reason = str(error).split("\n")[0].rstrip(".")
-        raise refused(
-            f"that no array can be made of ({reason})", "one outside of torch.func and torch.compile"
-        ) from error
-    return array
+    return None
 
 
-def _of_bfloat16(function: str, name: str, tensor: Any, torch: Any) -> AnyArray:
-    try:
-        import ml_dtypes  # a dependency of nothing here, and NumPy's way to bfloat16
-    except ImportError:
-        raise TypeError(
-            f"{function}: {name} is a torch tensor of torch.bfloat16, which NumPy knows by the package ml_dtypes; "
-            f"run pip install ml_dtypes, or give {name}.float()"
-        ) from None
-    array: AnyArray = tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    return array
+def _is_whole(tensor: Any, array: AnyArray) -> bool:
+    """Tell whether a tensor has memory for its elements: NumPy makes an array of anything where that was freed."""
+    if array.size == 0:
+        return True
+    span = array.nbytes
+    if not array.flags.c_contiguous:
+        span = array.itemsize + sum((size - 1) * step for size, step in zip(array.shape, array.strides, strict=True))
+    whole: bool = tensor.storage_offset() * array.itemsize + span <= tensor.untyped_storage().nbytes()
+    return whole
 
 
 _names: dict[np.dtype[Any], str] = {}
@@ -210,12 +234,11 @@ def result_array(
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(out, torch.Tensor):
             raise TypeError(f"{function}: out must be a NumPy array or a torch tensor, not {type(out).__name__}")
-        if out.is_neg() or out.is_conj():
-            # Its elements are kept with another sign, so a view of them is a copy.
-            raise TypeError(f"{function}: out is a torch tensor with its negative bit set; give torch.empty_like(out)")
-        out = _of_tensor(function, "out", out, torch)
+        out = _of_tensor(function, "out", out, torch, f"torch.empty({shape}, dtype=torch.{dtype.name})")
     if out.dtype != dtype or not out.dtype.isnative:
-        raise TypeError(f"{function}: out has dtype {out.dtype.str}, the result {dtype.str}; give out that dtype")
+        # The string of what NumPy has from elsewhere, as bfloat16, says how long it is and no more.
+        given, wanted = (each.name if each.kind == "V" else each.str for each in (out.dtype, dtype))
+        raise TypeError(f"{function}: out has dtype {given}, the result {wanted}; give out that dtype")
     if out.shape != shape:
         raise ValueError(f"{function}: out has shape {out.shape}, the result {shape}; give out that shape")
     flags = out.flags

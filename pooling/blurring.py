@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
+from .annotations import AnyArray, Layout, NanRule
 from .arrays import as_array, in_default_mode, native, result_array
 from .calls import Call, Windows, resolve
 from .describe import described
 from .dispatch import kernels
-from .functional import AnyArray, Layout, NanRule
 from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .norms import rounded

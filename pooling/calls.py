@@ -514,7 +514,8 @@ def _resolve(
 
 def _is_float32(divisor: float | None) -> bool:
     """Whether float32 holds a divisor; the counts of windows that are summed in it are small."""
-    return divisor is None or float(np.float32(divisor)) == divisor
+    with np.errstate(over="ignore", under="ignore"):
+        return divisor is None or float(np.float32(divisor)) == divisor
 
 
 def _reducer(function: str, reducer: str, nan: Any) -> str:
@@ -608,7 +609,11 @@ def _choices(rank: int, layout: str) -> str:
 
 
 class LayoutWarning(UserWarning):
-    """Says that an array looks as if its channels were last, though it is pooled as if they were first."""
+    """Says that an array looks as if its channels were last, though it is pooled as if they were first.
+
+    Shown with the first call of each function, shape, dtype and set of arguments, at the line that calls. Where the
+    filters of `warnings` make it an error, the call pools nothing and is not remembered: the next one is refused, too.
+    """
 
 
 COLOURED = 32

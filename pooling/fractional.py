@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NoReturn, overload
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
+from .annotations import AnyArray, Indexed, Layout, Ratio, fractional
 from .arrays import as_array, in_default_mode, native, result_array
 from .calls import Call, Windows, batch_and_spatial, checked_gradient, checked_indices, resolve, sum_kind
 from .describe import described
 from .dispatch import kernels
-from .functional import AnyArray, Indexed, Layout
 from .geometry import Sizes
 from .layers import Layer
 from .operators import FLOATS, OPERATORS
@@ -29,8 +29,6 @@ __all__ = [
     "fractional_max_pool3d",
     "fractional_max_pool3d_backward",
 ]
-
-Ratio = float | Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -155,36 +153,7 @@ def window_starts(function: str, name: str, size: int, kernel: int, count: int, 
     return starts
 
 
-@overload
-def fractional_max_pool2d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    output_size: Sizes | None = None,
-    output_ratio: Ratio | None = None,
-    return_indices: Literal[False] = False,
-    _random_samples: ArrayLike | None = None,
-    *,
-    layout: Layout = "channels_first",
-    rng: np.random.Generator | None = None,
-    out: AnyArray | None = None,
-) -> AnyArray: ...
-
-
-@overload
-def fractional_max_pool2d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    output_size: Sizes | None = None,
-    output_ratio: Ratio | None = None,
-    *,
-    return_indices: Literal[True],
-    _random_samples: ArrayLike | None = None,
-    layout: Layout = "channels_first",
-    rng: np.random.Generator | None = None,
-    out: AnyArray | None = None,
-) -> Indexed: ...
-
-
+@fractional
 @described("fractional_max_pool", 2)
 def fractional_max_pool2d(
     input: ArrayLike,
@@ -249,36 +218,7 @@ def fractional_max_pool2d(
     return result if indices is None else (result, indices)
 
 
-@overload
-def fractional_max_pool3d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    output_size: Sizes | None = None,
-    output_ratio: Ratio | None = None,
-    return_indices: Literal[False] = False,
-    _random_samples: ArrayLike | None = None,
-    *,
-    layout: Layout = "channels_first",
-    rng: np.random.Generator | None = None,
-    out: AnyArray | None = None,
-) -> AnyArray: ...
-
-
-@overload
-def fractional_max_pool3d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    output_size: Sizes | None = None,
-    output_ratio: Ratio | None = None,
-    *,
-    return_indices: Literal[True],
-    _random_samples: ArrayLike | None = None,
-    layout: Layout = "channels_first",
-    rng: np.random.Generator | None = None,
-    out: AnyArray | None = None,
-) -> Indexed: ...
-
-
+@fractional
 @described("fractional_max_pool", 3)
 def fractional_max_pool3d(
     input: ArrayLike,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, overload
+from numpy.typing import ArrayLike
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
+from .annotations import AdaptiveSize, AnyArray, Indexed, Layout, NanRule, Rounding, adaptive, sliding
 from .calls import pool
 from .describe import described
 from .geometry import Padding, Sizes
@@ -32,46 +29,8 @@ __all__ = [
     "min_pool3d",
 ]
 
-Layout = Literal["channels_first", "channels_last"]
-NanRule = Literal["propagate", "ignore"]
-Rounding = Literal["half_even", "half_up", "floor", "trunc"]
-AdaptiveSize = int | Sequence[int | None] | None
-AnyArray = NDArray[Any]
-Indexed = tuple[AnyArray, NDArray[np.int64]]
 
-
-@overload
-def max_pool1d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: Literal[False] = False,
-    *,
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> AnyArray: ...
-
-
-@overload
-def max_pool1d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    *,
-    return_indices: Literal[True],
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> Indexed: ...
-
-
+@sliding
 @described("max_pool", 1)
 def max_pool1d(
     input: ArrayLike,
@@ -125,38 +84,7 @@ def max_pool1d(
     )
 
 
-@overload
-def max_pool2d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: Literal[False] = False,
-    *,
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> AnyArray: ...
-
-
-@overload
-def max_pool2d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    *,
-    return_indices: Literal[True],
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> Indexed: ...
-
-
+@sliding
 @described("max_pool", 2)
 def max_pool2d(
     input: ArrayLike,
@@ -212,38 +140,7 @@ def max_pool2d(
     )
 
 
-@overload
-def max_pool3d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: Literal[False] = False,
-    *,
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> AnyArray: ...
-
-
-@overload
-def max_pool3d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    *,
-    return_indices: Literal[True],
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> Indexed: ...
-
-
+@sliding
 @described("max_pool", 3)
 def max_pool3d(
     input: ArrayLike,
@@ -297,38 +194,7 @@ def max_pool3d(
     )
 
 
-@overload
-def min_pool1d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: Literal[False] = False,
-    *,
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> AnyArray: ...
-
-
-@overload
-def min_pool1d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    *,
-    return_indices: Literal[True],
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> Indexed: ...
-
-
+@sliding
 @described("min_pool", 1)
 def min_pool1d(
     input: ArrayLike,
@@ -382,38 +248,7 @@ def min_pool1d(
     )
 
 
-@overload
-def min_pool2d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: Literal[False] = False,
-    *,
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> AnyArray: ...
-
-
-@overload
-def min_pool2d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    *,
-    return_indices: Literal[True],
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> Indexed: ...
-
-
+@sliding
 @described("min_pool", 2)
 def min_pool2d(
     input: ArrayLike,
@@ -469,38 +304,7 @@ def min_pool2d(
     )
 
 
-@overload
-def min_pool3d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    return_indices: Literal[False] = False,
-    *,
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> AnyArray: ...
-
-
-@overload
-def min_pool3d(
-    input: ArrayLike,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    ceil_mode: bool = False,
-    *,
-    return_indices: Literal[True],
-    layout: Layout = "channels_first",
-    nan: NanRule = "propagate",
-    out: AnyArray | None = None,
-) -> Indexed: ...
-
-
+@sliding
 @described("min_pool", 3)
 def min_pool3d(
     input: ArrayLike,
@@ -999,6 +803,7 @@ def adaptive_avg_pool3d(
     return pool("adaptive_avg_pool3d", input, out, False, output_size, layout, rounding, nan)
 
 
+@adaptive
 @described("adaptive_max_pool", 1)
 def adaptive_max_pool1d(
     input: ArrayLike,
@@ -1047,6 +852,7 @@ def adaptive_max_pool1d(
     return pool("adaptive_max_pool1d", input, out, return_indices, output_size, layout, nan)
 
 
+@adaptive
 @described("adaptive_max_pool", 2)
 def adaptive_max_pool2d(
     input: ArrayLike,
@@ -1095,6 +901,7 @@ def adaptive_max_pool2d(
     return pool("adaptive_max_pool2d", input, out, return_indices, output_size, layout, nan)
 
 
+@adaptive
 @described("adaptive_max_pool", 3)
 def adaptive_max_pool3d(
     input: ArrayLike,

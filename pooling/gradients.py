@@ -7,10 +7,10 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from . import geometry
+from .annotations import AdaptiveSize, AnyArray, Layout, NanRule, Rounding
 from .arrays import as_array
 from .calls import Windows, checked_gradient, checked_indices, in_other_layout, resolve
 from .describe import described
-from .functional import AdaptiveSize, AnyArray, Layout, NanRule, Rounding
 from .geometry import Padding, Sizes
 from .operators import OPERATORS
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import functional, geometry, gradients
-from .functional import AdaptiveSize, AnyArray, Indexed, Layout, NanRule, Rounding
+from .annotations import AdaptiveSize, AnyArray, Indexed, Layout, NanRule, Rounding
 from .geometry import Axis, Padding, Sizes
 from .operators import OPERATORS
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import geometry
+from .annotations import AnyArray, Layout
 from .arrays import as_array, in_default_mode, native, result_array
 from .calls import Call, Windows, checked_gradient, resolve
 from .describe import described
 from .dispatch import kernels
-from .functional import AnyArray, Layout
 from .geometry import Padding, Sizes
 from .layers import Layer
 from .operators import OPERATORS

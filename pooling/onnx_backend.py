@@ -22,13 +22,21 @@ from pooling.extras import explained
 try:
     import onnx
     import onnx.external_data_helper
-    import onnx.inliner
     from onnx.backend.base import Backend, BackendRep, namedtupledict
 except ModuleNotFoundError as error:
     raise explained(error, "pooling.onnx_backend", "onnx") from error
 
 from pooling.export import function_from_node
-from pooling.export.reading import check_model, check_order, external_location, first_line, read_model
+from pooling.export.reading import (
+    check_model,
+    check_order,
+    external_location,
+    first_line,
+    inlined,
+    opset_of,
+    read_model,
+)
+from pooling.open_sizes import known_size
 
 __all__ = ["PoolingBackend", "PreparedModel", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
 
@@ -284,7 +292,7 @@ def _check_declared(name: str, declared: Any, array: AnyArray) -> None:
     if array.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{NAME}: input {name!r} has dtype {array.dtype.name}; the model takes {dtype.name}")
     if declared.HasField("shape"):
-        sizes = [size.dim_value if size.HasField("dim_value") else None for size in declared.shape.dim]
+        sizes = [known_size(size) for size in declared.shape.dim]
         if len(sizes) != array.ndim or any(
             size not in (None, given) for size, given in zip(sizes, array.shape, strict=True)
         ):
@@ -302,19 +310,8 @@ def _translated(
     """Translate a model to the parts of a `PreparedModel`."""
     if not model.HasField("graph"):
         raise ValueError(f"{NAME}: the model has no graph; it is empty, or only a part of one")
-    opsets = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    if len(opsets) != 1:
-        raise ValueError(
-            f"{NAME}: the model imports {len(opsets)} versions of the default operator set; its opset_import must name "
-            "exactly one"
-        )
-    if model.functions:
-        try:
-            model = onnx.inliner.inline_local_functions(model)
-        except Exception as error:
-            raise ValueError(
-                f"{NAME}: the functions of the model cannot be put in line ({first_line(error)})"
-            ) from error
+    model = inlined(NAME, model)
+    opset = opset_of(NAME, model)
     graph = model.graph
     constants = _constants(graph, folder)
     inputs = {tensor.name: tensor for tensor in graph.input if tensor.name not in constants}
@@ -335,7 +332,7 @@ def _translated(
     steps = []
     known = {*inputs, *constants}
     for node in graph.node:
-        step = _Step.of(node, opsets[0])
+        step = _Step.of(node, opset)
         check_order(NAME, node, known)
         steps.append(step)
     outputs = tuple(str(tensor.name) for tensor in graph.output)

@@ -1024,6 +1024,7 @@ def average(
     axes: Sequence[Axis],
     count_include_pad: bool = True,
     divisor_override: float | None = None,
+    *,
     nan: str = "propagate",
     rounding: str = "half_even",
 ) -> WeightedSum:
@@ -1083,7 +1084,7 @@ def avg_pool(
     """
     view = Maps(input, n, layout, AVERAGEABLE)
     axes = sliding(view.spatial, kernel_size, stride, padding, dilation, ceil_mode)
-    return average(view, axes, count_include_pad, divisor_override, rounding, nan)
+    return average(view, axes, count_include_pad, divisor_override, nan=nan, rounding=rounding)
 
 
 avg_pool1d, avg_pool2d, avg_pool3d, avg_pool1d_backward, avg_pool2d_backward, avg_pool3d_backward = publish(

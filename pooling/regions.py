@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
+from .annotations import AnyArray
 from .arrays import as_array, in_default_mode, native, result_array
 from .describe import described
 from .dispatch import kernels
-from .functional import AnyArray
 from .geometry import Axis, Sizes
 from .layers import Layer
 from .operators import FLOATS, OPERATORS

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import geometry
+from .annotations import AnyArray, Layout
 from .arrays import as_array, native, result_array
 from .calls import batch_and_spatial
 from .describe import described
 from .dispatch import kernels
-from .functional import AnyArray, Layout
 from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .operators import INTEGERS, OPERATORS

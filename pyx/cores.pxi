@@ -152,8 +152,9 @@ cdef inline ptrdiff_t group_end(const groups_t* groups, ptrdiff_t group) noexcep
 
 
 cdef bint combine_region(
-    char* seat, const plan_t* plan, const leaves_t* leaves, const tiling_t* tiling, char* dst, ptrdiff_t regions, const char* src,
-    ptrdiff_t rows, ptrdiff_t row_step, const groups_t* columns, ptrdiff_t width, char* values, char* loaded,
+    char* seat, const plan_t* plan, const leaves_t* leaves, const tiling_t* tiling, char* dst, ptrdiff_t regions,
+    const char* src, ptrdiff_t rows, ptrdiff_t row_step, const groups_t* columns, ptrdiff_t width, char* values,
+    char* loaded,
 ) noexcept nogil:
     """Add the cells of some rows to each group of columns.
 

@@ -1000,6 +1000,8 @@ cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     cdef tile_t* tile = &search.tile
     cdef ptrdiff_t task, rest, rows, at, nbytes, channel
     cdef ptrdiff_t in_depth = plan.axes[1].output_size * plan.axes[2].output_size * plan.inner
+    cdef ptrdiff_t steps = 32 * sizes.channels * sizes.outputs[2] * (
+        sizes.rows if sizes.one_axis else sizes.outputs[0] * sizes.outputs[1])
     memset(&search, 0, sizeof(search))
     search.plan = plan
     search.contest = pooling.contest
@@ -1009,7 +1011,7 @@ cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     search.sink.of_row = plan.axes[2].output_size * plan.inner
     search.sink.of_depth = in_depth
     for task in range(begin, end):
-        if is_stopped(scratch, 32 * found_cells(plan, &sizes)):
+        if is_stopped(scratch, steps):
             return -1
         rest = task
         channel = rest % sizes.chunks

@@ -8,6 +8,7 @@ import math
 import mmap
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,11 @@ from numpy.typing import NDArray
 
 import pooling
 from pooling.operators import OPERATORS
+
+# What runs in the background of a shell ignores Ctrl-C, and so would all that it starts.
+for _number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 # The same examples every time, on every machine: a test that fails once fails again.
 settings.register_profile(
@@ -323,8 +329,10 @@ GEOMETRIES: dict[str, Geometry] = {
     "narrow_planes_as_they_lie": _geometry(2, 20, 8, 8, kernel_size=2),
     "narrow_planes_with_gaps_between_windows": _geometry(2, 20, 8, 8, kernel_size=2, stride=4),
     "narrow_planes_whose_last_column_is_dropped": _geometry(2, 20, 7, 9, kernel_size=2),
+    "narrow_planes_whose_last_column_alone_is_dropped": _geometry(2, 20, 8, 9, kernel_size=2),
     "narrow_planes_ceil": _geometry(2, 9, 8, 8, kernel_size=3, stride=2, ceil_mode=True),
     "narrow_planes_asymmetric": _geometry(2, 5, 6, 11, kernel_size=(3, 4), stride=1, padding=((2, 0), (0, 3))),
+    "narrow_planes_padded_on_one_side": _geometry(2, 5, 6, 11, kernel_size=3, stride=1, padding=((2, 0), (0, 1))),
     "narrow_planes_dilated": _geometry(2, 5, 9, 12, kernel_size=3, dilation=2, padding=2),
     "narrow_planes_one_cell_wide": _geometry(2, 40, 9, 1, kernel_size=(3, 1), stride=(2, 1), padding=(1, 0)),
     "narrow_planes_one_cell_high": _geometry(2, 40, 1, 9, kernel_size=(1, 3), stride=(1, 2), padding=(0, 1)),
@@ -353,6 +361,9 @@ GEOMETRIES: dict[str, Geometry] = {
     # Longer ones that slide by one are made in strips, from the ends of blocks of rows and the beginnings of the next.
     "strips": _geometry(1, 1, 40, 70, kernel_size=(33, 20), stride=1, padding=(16, 9)),
     "strips_of_several_blocks": _geometry(1, 2, 33, 90, kernel_size=(20, 21), stride=1, padding=((9, 1), (0, 20))),
+    # Strips are 64 cells wide, and the last one may have a single cell.
+    "strips_of_65_columns": _geometry(1, 1, 40, 65, kernel_size=(33, 20), stride=1, padding=(16, 9)),
+    "strips_of_257_columns": _geometry(1, 1, 33, 257, kernel_size=(20, 21), stride=1, padding=((9, 1), (10, 10))),
     # Winners of long windows are found in two parts, with lines of cells in the place of single ones.
     "long_windows_dilated": _geometry(1, 1, 40, 46, kernel_size=(18, 24), dilation=2, padding=(17, 23), stride=1),
     "long_windows_with_strides": _geometry(
@@ -404,6 +415,7 @@ GEOMETRIES: dict[str, Geometry] = {
     "depth_padded": _geometry(1, 2, 5, 6, 7, kernel_size=3, stride=2, padding=1),
     "depth_of_wide_rows": _geometry(1, 2, 4, 5, 70, kernel_size=(2, 3, 3), stride=(1, 2, 1), padding=(1, 0, 1)),
     "depth_dilated_ceil": _geometry(1, 2, 6, 7, 8, kernel_size=2, stride=2, dilation=(3, 2, 1), ceil_mode=True),
+    "depth_dilated_of_wide_rows": _geometry(1, 2, 6, 3, 70, kernel_size=(3, 2, 2), stride=1, dilation=(2, 1, 1)),
     "depth_alone": _geometry(1, 2, 6, 3, 4, kernel_size=(3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0)),
     "depth_and_width": _geometry(1, 2, 6, 3, 70, kernel_size=(3, 1, 2), stride=(2, 1, 2), padding=(1, 0, 1)),
     "depth_of_one_plane_out": _geometry(2, 2, 3, 6, 6, kernel_size=(3, 2, 2)),

@@ -240,10 +240,16 @@ def assert_close(layer: Layer, arrays: list[Array], result: Array, expected: Arr
 
 
 def check(
-    layer: Layer, shape: tuple[int | str, ...], arrays: list[Array], opset: int | None = None, **keywords: Any
+    layer: Layer,
+    shape: tuple[int | str, ...],
+    arrays: list[Array],
+    opset: int | None = None,
+    special_values: str = "exact",
+    **keywords: Any,
 ) -> onnx.ModelProto:
     """Export without verification, let onnx judge the graph, run it, and compare with the layer."""
-    model = to_onnx(layer, shape, dtype=arrays[0].dtype, opset=opset, verify=False, **keywords)
+    words = {"dtype": arrays[0].dtype, "opset": opset, "special_values": special_values, **keywords}
+    model = to_onnx(layer, shape, verify=False, **words)
     check_model(model)
     compare(model, layer, arrays)
     return model

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import pooling
-from tests.conftest import LAYOUTS, Array, channels_last
+from tests.conftest import HALVES, LAYOUTS, Array, assert_same_bytes, channels_last, dtype_of
 
 UNITS = 4 * 2.0**-23
 
@@ -62,6 +62,26 @@ def test_windows_of_every_length(kind: str, k: int) -> None:
     check(x, k, max(1, k // 50))
 
 
+@pytest.mark.parametrize("together", [1, 4, 16])
+@pytest.mark.parametrize("along", ["rows", "columns"])
+def test_roundings_that_all_go_one_way(along: str, together: int) -> None:
+    """Beside each large number `together` others make not quite half of its last place, and every addition of them is
+    rounded down: what a sum in float32 loses grows with its roundings, and random numbers would not show it."""
+    for k in (*range(2, 80), 100, 127, 128, 129, 200, 255, 256, 257, 300, 500):
+        for stride in {1, k // 2, k}:
+            x = np.full(3 * k, 0.99 * 2.0**-24 / together, np.float32)
+            x[:: max(k, 2)] = 1
+            if along == "rows":
+                check(x, k, stride)
+                continue
+            windows = windows_of(x, k, stride)
+            truth = np.array([math.fsum(window) / k for window in windows])
+            for layout in LAYOUTS:
+                shape = (1, 1, -1, 1) if layout == "channels_first" else (1, -1, 1, 1)
+                result = pooling.avg_pool2d(x.reshape(shape), (k, 1), (stride, 1), layout=layout).ravel()
+                assert (np.abs(result.astype(np.float64) - truth) <= UNITS * truth).all(), (k, stride)
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 40, 41), (2, 1, 9, 30, 31)])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_planes_and_volumes(shape: tuple[int, ...], layout: str) -> None:
@@ -73,6 +93,20 @@ def test_planes_and_volumes(shape: tuple[int, ...], layout: str) -> None:
         truth, magnitudes = (function(v, k, stride, layout=layout) for v in (x.astype("f8"), np.abs(x.astype("f8"))))
         result = function(x, k, stride, layout=layout)
         assert (np.abs(result - truth) <= UNITS * magnitudes).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", HALVES)
+def test_halves_are_rounded_once_and_ties_to_even(dtype: str, layout: str) -> None:
+    """The mean of any two neighbours lies in the middle between them."""
+    x = np.arange(1 << 16, dtype=np.uint16).view(dtype_of(dtype))
+    # The sum of two larger ones would be beyond float32.
+    with np.errstate(invalid="ignore"):
+        x = x[np.abs(x.astype(np.float64)) < 2.0**127].reshape(2, 1, -1)
+    wide = x.astype(np.float64)
+    expected = ((wide[..., 1:] + wide[..., :-1]) / 2).astype(dtype_of(dtype))
+    result = pooling.avg_pool1d(x if layout == "channels_first" else channels_last(x), 2, 1, layout=layout)
+    assert_same_bytes(result if layout == "channels_first" else np.moveaxis(result, -1, 1), expected)
 
 
 def test_what_cancels_keeps_no_digits() -> None:

@@ -165,6 +165,29 @@ def test_nan_and_infinities_spread_over_their_windows_only() -> None:
     assert np.isnan(pooling.blur_pool2d(x, (1, 3), 1)).ravel().tolist() == [False] * 4 + [True] * 2 + [False] * 3
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_nan_is_the_same_one(function: str, dtype: str, layout: str) -> None:
+    """Whatever its sign, forward and backward: which of two NaN an addition keeps is up to the compiler."""
+    x = random_array((2, 3, 8, 9), dtype)
+    call, backward = getattr(pooling, function), getattr(pooling, f"{function}_backward")
+
+    def with_nan(array: Array, sign: float) -> Array:
+        array = array.copy()
+        array[0, 0, 0, 0] = array[-1, -1, -1] = dtype_of(dtype).type(math.copysign(NAN, sign))
+        return array
+
+    assert with_nan(x, 1).tobytes() != with_nan(x, -1).tobytes()
+    positive, negative = (call(with_nan(x, sign), layout=layout) for sign in (1, -1))
+    assert np.isnan(positive.astype(np.float64)).any()
+    assert_same_bytes(negative, positive)
+    grad = random_array(positive.shape, dtype, 1)
+    positive, negative = (backward(with_nan(grad, sign), x, layout=layout) for sign in (1, -1))
+    assert np.isnan(positive.astype(np.float64)).any()
+    assert_same_bytes(negative, positive)
+
+
 def test_ignored_nan_leaves_the_others() -> None:
     x = np.array([[[[NAN, 1.0, 2.0, NAN]]]])
     windows: dict[str, Any] = {"kernel_size": (1, 2), "stride": 1, "blur_kernel_size": 1}

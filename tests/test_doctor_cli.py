@@ -315,3 +315,50 @@ def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatc
     assert code == 2
     remedy = 'run pip install "ndpooling[pictures]"'
     assert errors == f"pooling doctor: this needs matplotlib, which is not installed; {remedy}\n"
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        "conv3x8/2p1 conv3x8/2p1",
+        "conv7x64/2p3@stem pool3/2p1@pool1 conv3x128/2@res3 global fc10",
+        "conv5x4p2 avgpool3/2p1 conv1x8 dwconv3/2p1",
+        "pool2 pool2",
+    ],
+)
+@pytest.mark.parametrize("shape", ["64", "33x48"])
+def test_a_quantity_is_one_number_in_terminal_page_and_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, layers: str, shape: str
+) -> None:
+    from pooling.doctor.words import amount, memory, percent
+
+    monkeypatch.setenv("COLUMNS", "200")
+    files = {kind: tmp_path / f"d.{kind}" for kind in ("json", "html")}
+    options = [part for kind, path in files.items() for part in (f"--{kind}", path)]
+    _, lines, _ = doctor(capsys, "--layers", layers, "--input-shape", shape, "--all", "--fail-on", "never", *options)
+    html = files["html"].read_text(encoding="utf-8")
+    table = html[html.index("<table class=stages>") :].partition("</table>")[0]
+    for stage in json.loads(files["json"].read_text(encoding="utf-8"))["stages"]:
+        row = next(line for line in lines if line.split()[:1] == [stage["name"]])
+        (cells,) = re.findall(rf"<tr[^>]*><th class=name>{stage['name']}</th>(.*?)</tr>", table)
+        shown = re.sub("<[^>]*>", " ", cells)
+        assert stage["padding_share"] == max((w["padding_share"] for w in stage["windows"]), default=0)
+        for value in (
+            percent(stage["padding_share"]) if stage["padding_share"] else "",
+            amount(stage["macs"]) if stage["macs"] else "",
+            memory(stage["output_bytes"]),
+            "×".join(map(str, stage["output_shape"][1:])),
+        ):
+            assert value in row
+            assert value in shown
+
+
+def test_names_that_begin_alike_differ_at_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    stages = [f"a/long/way/of/features/features.{number}/Conv" for number in range(6)]
+    layers = " ".join(f"conv3x{8 + number}/2p1@{name}" for number, name in enumerate(stages))
+    _, lines, _ = doctor(capsys, "--layers", f"{layers} conv3@other", "--input-shape", "256", "--fail-on", "never")
+    shown = [line.split()[0] for line in lines if "…" in line and " Conv " in line]
+    assert len(shown) == len(set(shown)) == len(stages)

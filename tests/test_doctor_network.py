@@ -895,7 +895,7 @@ HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
     "a sequence as input": (sequence_input, "g has no input that is a tensor; it takes sequence"),
     "no opset": (
         without_imports,
-        "g imports no version of the default operator set; its opset_import must name one",
+        "the model imports no version of the default operator set; its opset_import must name one",
     ),
     "opset 0": (
         lambda: model([node("Relu", "x", "y")], opset=0),

@@ -30,7 +30,7 @@ from tests.exported import (
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from pooling.export import VerificationError, lowering, save, to_onnx  # noqa: E402
+from pooling.export import VerificationError, lowering, save, to_onnx, to_onnx_backward  # noqa: E402
 from pooling.export import verification as verifying  # noqa: E402
 from pooling.export.builder import Graph  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
@@ -86,7 +86,7 @@ def test_random_layers_equal_their_graphs_in_onnxruntime(operator: str) -> None:
 def why_refused(layer: Layer, shape: tuple[int, ...], dtype: np.dtype[Any], opset: int | None) -> str:
     """Return the sentence that refuses an export, or nothing."""
     try:
-        to_onnx(layer, shape, dtype=dtype, opset=opset, verify=False)
+        to_onnx(layer, shape, dtype=dtype, opset=opset, special_values="exact", verify=False)
     except ValueError as error:
         return str(error)
     return ""
@@ -106,7 +106,7 @@ def test_random_sequences_are_verified(dimensions: int) -> None:
                 continue
             layer, sizes = random_layer(rng, str(operator), dimensions)
             if "return_indices" in layer.arguments:
-                layer.arguments["return_indices"] = False
+                layer = type(layer)(**{**layer.arguments, "return_indices": False})
             shape = shape or full_shape(rng, layer, [size + 8 for size in sizes])
             try:
                 pooling.Sequential(*layers, layer).output_shape(shape)
@@ -115,7 +115,8 @@ def test_random_sequences_are_verified(dimensions: int) -> None:
             layers.append(layer)
         stages += len(layers)
         if layers:
-            check_model(to_onnx(pooling.Sequential(*layers), shape, dtype=dtype))
+            special_values = str(rng.choice(["finite", "exact"]))
+            check_model(to_onnx(pooling.Sequential(*layers), shape, dtype=dtype, special_values=special_values))
     assert stages > 25
 
 
@@ -136,7 +137,7 @@ CORRECTION = ["Less", "Where", "Greater", "Where"]
             "Gather", "Add",
         ]),
         (pooling.MaxPool2d(3, 2, 1, return_indices=True), "float64", None, [
-            *RANKS, "MaxPool", "MaxPool", *CORRECTION, "Cast", "Equal", "Where", "Mod",
+            *RANKS, "MaxPool", "MaxPool", *CORRECTION, "Cast", "Equal", "Greater", "And", "Where", "Mod",
         ]),
         (pooling.MaxPool2d(2, nan="ignore"), "float32", None, [
             "IsNaN", "Cast", "Where", "Greater", "Cast", "Add", "Sub", "MaxPool", "MaxPool", "Less", "Where", "Less",
@@ -144,7 +145,8 @@ CORRECTION = ["Less", "Where", "Greater", "Where"]
         ]),
         (pooling.MinPool2d(2), "float32", None, ["Neg", *RANKS, "MaxPool", "MaxPool", *CORRECTION, "Neg"]),
         (pooling.GlobalMaxPool2d(), "float32", None, [*RANKS, "GlobalMaxPool", "GlobalMaxPool", *CORRECTION]),
-        (pooling.MaxPool2d(2), "int8", None, ["Cast", "MaxPool", "Cast"]),
+        (pooling.MaxPool2d(2), "int8", None, ["MaxPool"]),
+        (pooling.MaxPool2d(2), "int8", 11, ["Cast", "MaxPool", "Cast"]),
         (pooling.MaxPool2d(2), "bool", None, ["Cast", "MaxPool", "Cast"]),
         (pooling.MaxPool2d(2), "int64", None, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
         (pooling.AvgPool2d(2), "float16", None, ["Cast", "AveragePool", "Cast"]),
@@ -172,7 +174,7 @@ def check_drawn(layer: Layer, dtype: str, opset: int | None, **keywords: Any) ->
     """Check a layer with a map of 9 x 8."""
     rng = np.random.default_rng(1)
     shape = (2, 9, 8, 3) if layer.layout == "channels_last" else (2, 3, 9, 8)
-    finite = keywords.get("finite", False)
+    finite = keywords.get("special_values") == "finite"
     arrays = [rng.normal(size=shape).astype(dtype)] if finite else random_arrays(rng, layer, shape, dtype)
     return check(layer, shape, arrays, opset, **keywords)
 
@@ -182,14 +184,14 @@ def check_drawn(layer: Layer, dtype: str, opset: int | None, **keywords: Any) ->
     [
         (pooling.MaxPool2d(3, 2, 1), "float32", None, ["MaxPool"]),
         (pooling.MaxPool2d(3, 2, 1, ceil_mode=True), "float32", 7, ["MaxPool"]),
-        (pooling.MaxPool2d(3, 2, 1, return_indices=True), "float64", None, ["MaxPool", "Mod"]),
+        (pooling.MaxPool2d(3, 2, 1, return_indices=True), "float64", None, ["MaxPool", "Mod", "Greater", "Where"]),
         (pooling.MaxPool2d(3, dilation=2), "float32", 9, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
         (pooling.MaxPool2d(3, dilation=2), "float32", 10, ["MaxPool"]),
         (pooling.MaxPool2d(**WIDE), "float32", None, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
         (pooling.AdaptiveMaxPool2d(3), "float32", None, ["Gather", "ReduceMax", "Gather", "ReduceMax"]),
         (pooling.AdaptiveMaxPool2d((3, 4)), "float32", None, ["MaxPool"]),
         (pooling.AvgPool2d(3, 2, 1), "float32", 7, ["AveragePool"]),
-        (pooling.AvgPool2d(3, 2, 1, True), "float32", None, ["Pad", "AveragePool"]),
+        (pooling.AvgPool2d(3, 2, 1, True), "float32", None, ["AveragePool", "Mul"]),
         (pooling.AvgPool2d(3, 2, 1, True, False), "float32", None, ["AveragePool"]),
         (pooling.AvgPool2d(3, divisor_override=5), "float32", None, ["AveragePool", "Mul"]),
         (pooling.AvgPool2d(3, dilation=2), "float32", 18, GATHERED_MEAN),
@@ -210,13 +212,13 @@ def check_drawn(layer: Layer, dtype: str, opset: int | None, **keywords: Any) ->
 def test_graph_of_one_layer_for_finite_numbers(
     layer: Layer, dtype: str, opset: int | None, expected: list[str]
 ) -> None:
-    assert operators(check_drawn(layer, dtype, opset, finite=True)) == expected
+    assert operators(check_drawn(layer, dtype, opset, special_values="finite")) == expected
 
 
 def test_layers_of_one_layout_share_their_transposes() -> None:
     layers = [pooling.MaxPool2d(2, layout="channels_last"), pooling.AvgPool2d(2, layout="channels_last")]
     pool = pooling.Sequential(*layers, pooling.GlobalMaxPool2d())
-    model = to_onnx(pool, (1, 8, 9, 3), finite=True)
+    model = to_onnx(pool, (1, 8, 9, 3))
     assert operators(model) == ["Transpose", "MaxPool", "AveragePool", "Transpose", "GlobalMaxPool"]
 
 
@@ -338,18 +340,24 @@ def test_unbatched_with_a_name_for_the_channels() -> None:
 
 def test_names_and_doc_strings() -> None:
     pool = pooling.Sequential(pooling.AvgPool2d(3, 2, 1, ceil_mode=True), pooling.MaxPool2d(2, return_indices=True))
-    model = to_onnx(pool, ("N", 3, 8, 8), finite=True)
+    model = to_onnx(pool, ("N", 3, 8, 8))
     assert [(node.name, node.doc_string) for node in model.graph.node] == [
-        ("0_AvgPool2d/Pad", "The padding that counts."),
+        ("0_AvgPool2d/AveragePool", "Of the taps in the input."),
         (
-            "0_AvgPool2d/AveragePool",
-            "AvgPool2d(kernel_size=3, stride=2, padding=1, ceil_mode=True): the pads are what ceil_mode touches beyond "
-            "the padding; they do not count.",
+            "0_AvgPool2d/Mul",
+            "AvgPool2d(kernel_size=3, stride=2, padding=1, ceil_mode=True): times these taps, by those that it counts.",
         ),
         ("1_MaxPool2d/MaxPool", "MaxPool2d(kernel_size=2, return_indices=True)"),
         ("1_MaxPool2d/Mod", "ONNX counts over the whole tensor, the layer in each plane."),
+        ("1_MaxPool2d/Greater", ""),
+        ("1_MaxPool2d/Where", "Some onnxruntime names no cell of a window of nothing but the least number."),
     ]
-    assert [constant.name for constant in model.graph.initializer] == ["0_AvgPool2d/Pad/pads", "1_MaxPool2d/Mod/B"]
+    assert [constant.name for constant in model.graph.initializer] == [
+        "0_AvgPool2d/Mul/B",
+        "1_MaxPool2d/Mod/B",
+        "1_MaxPool2d/Greater/B",
+        "1_MaxPool2d/Where/Y",
+    ]
     assert [each.name for each in model.graph.input] == ["input"]
     assert [each.name for each in model.graph.output] == ["output", "indices"]
     assert model.graph.doc_string == f"{pool!r}: (N, 3, 8, 8) -> (N, 3, 2, 2)"
@@ -403,7 +411,8 @@ def test_the_page_of_graphs_is_made_from_the_graphs(made: Any) -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_graphs_hold_the_operators_of_their_row(operator: str, made: Any) -> None:
-    graphs = [operators_of(made.graph(layer, made.DRAWN)) for layer in made.EXAMPLES[operator]]
+    models = [made.model(layer, None) for layer in made.EXAMPLES[operator]]
+    graphs = [operators_of(model.graph) for model in models if isinstance(model, onnx.ModelProto)]
     assert any(set(OPERATORS[operator].onnx) <= graph for graph in graphs)
 
 
@@ -420,7 +429,7 @@ def test_nan_reaches_every_window_that_holds_it(corner: tuple[int, int], opset: 
     # A plain MaxPool keeps 0, 0, 0 or 1024 of these, depending on the corner.
     x = np.zeros((4, 1, 32, 32), np.float32)
     x[:, :, corner[0] :: 2, corner[1] :: 2] = np.nan
-    (result,) = run(to_onnx(pooling.MaxPool2d(2), x.shape, opset=opset), x)
+    (result,) = run(to_onnx(pooling.MaxPool2d(2), x.shape, opset=opset, special_values="exact"), x)
     assert np.isnan(result).all()
 
 
@@ -433,7 +442,8 @@ def test_the_first_of_what_is_no_number_is_named(kind: type[Layer], nan: str, dt
     x = np.array(rows).reshape(1, 1, -1).astype(dtype_of(dtype))
     layer = kind(3, return_indices=True, nan=nan)  # type: ignore[call-arg]
     for name in ("torch", "onnx"):
-        model = to_onnx(layer, ("N", "C", x.shape[2]), dtype=x.dtype, indices=name, opset=13)
+        words = {"dtype": x.dtype, "indices": name, "opset": 13}
+        model = to_onnx(layer, ("N", "C", x.shape[2]), special_values="exact", **words)
         for result, expected in zip(run(model, x), layer(x), strict=True):
             assert_same(result, expected)
 
@@ -448,21 +458,14 @@ def test_extreme_integers_stay_exact(kind: type[Layer], dtype: str) -> None:
     assert_same(run(to_onnx(layer, x.shape, dtype=dtype), x)[0], layer(x))
 
 
-class RoundedMean(pooling.AvgPool1d):
-    """A layer with the argument that the functions have."""
-
-    _defaults = {**pooling.AvgPool1d._defaults, "rounding": "half_even"}  # noqa: RUF012
-
-
 @pytest.mark.parametrize("rounding", ["half_even", "half_up", "floor", "trunc"])
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
-def test_integer_means_are_rounded_as_told(dtype: str, rounding: str) -> None:
+def test_integer_means_are_rounded_as_told(dtype: str, rounding: Any) -> None:
     rng = np.random.default_rng(1)
     low = 0 if dtype.startswith("u") else -9
     x = rng.integers(low, 9, (2, 3, 40)).astype(dtype)
     for divisor in (None, 8, -6) if dtype == "int8" else (None, 8):
-        layer = RoundedMean(4, divisor_override=divisor)
-        layer.arguments["rounding"] = rounding
+        layer = pooling.AvgPool1d(4, divisor_override=divisor, rounding=rounding)
         assert_same(run(to_onnx(layer, x.shape, dtype=dtype), x)[0], layer(x))
 
 
@@ -602,7 +605,7 @@ def test_the_first_difference_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(lowering.LOWERINGS, "max_pool", plain)
     with pytest.raises(VerificationError, match=r"at output\[\d, \d, \d, \d\], and pooling gives .*nan='propagate'"):
-        to_onnx(pooling.MaxPool2d(2), ("N", 3, 8, 8))
+        to_onnx(pooling.MaxPool2d(2), ("N", 3, 8, 8), special_values="exact")
 
 
 def test_a_sum_that_is_too_far_off_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -622,7 +625,7 @@ def test_a_result_in_the_wrong_layout_is_seen(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setitem(lowering.LOWERINGS, "max_pool", swapped)
     with pytest.raises(VerificationError, match="at output"):
-        to_onnx(pooling.MaxPool2d(2), (1, 3, 8, 8), finite=True)
+        to_onnx(pooling.MaxPool2d(2), (1, 3, 8, 8))
 
 
 def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -708,7 +711,12 @@ SHAPE = (1, 1, 4, 4)
 @pytest.mark.parametrize(
     ("arguments", "error", "sentence"),
     [
-        ((2, SHAPE), TypeError, "to_onnx: pool=2 must be a Layer or a Sequential, not int"),
+        (
+            (2, SHAPE),
+            TypeError,
+            "to_onnx: pool=2 must be a Layer or a Sequential of this package, not int; use a layer such as "
+            "pooling.MaxPool2d(2)",
+        ),
         (
             (Unknown(2), SHAPE),
             ValueError,
@@ -778,6 +786,18 @@ def test_errors(arguments: Any, error: type[Exception], sentence: str) -> None:
     assert str(caught.value) == sentence
 
 
+def test_a_module_of_torch_gets_the_layer_that_takes_its_place() -> None:
+    nn = pytest.importorskip("torch.nn")
+    for export in (to_onnx, to_onnx_backward):
+        with pytest.raises(TypeError) as caught:
+            export(nn.MaxPool2d(2), SHAPE)
+        assert str(caught.value) == (
+            f"{export.__name__}: pool=MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False) must "
+            f"be a Layer{' or a Sequential' if export is to_onnx else ''} of this package, not "
+            "torch.nn.modules.pooling.MaxPool2d; use pooling.MaxPool2d with the same arguments"
+        )
+
+
 @pytest.mark.parametrize(
     ("layer", "keywords", "error", "sentence"),
     [
@@ -834,7 +854,8 @@ def test_errors(arguments: Any, error: type[Exception], sentence: str) -> None:
             "to_onnx: indices='numpy' must be one of 'torch', 'onnx', 'onnx_column_major', 'tensorflow'",
         ),
         (MAX, {"verify": 1}, TypeError, "to_onnx: verify=1 must be True or False, not int"),
-        (MAX, {"finite": None}, TypeError, "to_onnx: finite=None must be True or False, not NoneType"),
+        (MAX, {"special_values": None}, TypeError, "to_onnx: special_values=None must be a string, not NoneType"),
+        (MAX, {"special_values": "all"}, ValueError, "to_onnx: special_values='all' must be one of 'finite', 'exact'"),
         (
             MAX,
             {"output_size": 4},
@@ -890,3 +911,82 @@ def test_random_windows_are_of_every_kind() -> None:
                 if reached
             )
     assert kinds == {"asymmetric", "dilated", "overhang", "dropped", "gap", "wide"}
+
+
+# --- the default opset -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected", "backward"),
+    [
+        (pooling.MaxPool2d(3, 2, 1), 13, 16),
+        (pooling.MaxPool2d(3, dilation=2), 13, 16),
+        (pooling.AvgPool2d(3, 2, 1), 13, 13),
+        (pooling.AvgPool2d(3, 2, "same"), 13, 13),
+        (pooling.AvgPool2d(3, 2, 1, ceil_mode=True), 13, 13),
+        (pooling.AvgPool2d(3, dilation=2), 19, 13),
+        (pooling.GlobalAvgPool2d(), 13, 13),
+        (pooling.BlurPool2d(), 13, 13),
+        (pooling.MaxUnpool2d(2), 18, 18),
+        (pooling.RoIAlign(2), 16, 16),
+        (pooling.RoIAlign(2, coordinate_transformation_mode="output_half_pixel"), 13, 16),
+    ],
+    ids=repr,
+)
+def test_the_default_opset_is_the_lowest_that_needs_no_detour(layer: Layer, expected: int, backward: int) -> None:
+    for export, opset in ((to_onnx, expected), (to_onnx_backward, backward)):
+        model = export(layer, (1, 3, 9, 9), verify=False)
+        assert [entry.version for entry in model.opset_import] == [opset]
+        # The oldest runtime that reads the opset reads the format, too.
+        assert model.ir_version == onnx.helper.find_min_ir_version_for(model.opset_import)
+
+
+def test_the_default_opset_of_several_layers_suits_all() -> None:
+    pool = pooling.Sequential(pooling.MaxPool2d(2), pooling.AvgPool2d(2, dilation=2), pooling.GlobalMaxPool2d())
+    model = to_onnx(pool, (1, 3, 12, 12))
+    assert model.opset_import[0].version == 19
+    assert operators(model) == ["MaxPool", "AveragePool", "GlobalMaxPool"]
+
+
+# --- verification, continued -----------------------------------------------------------------------------------------
+
+
+def test_models_are_verified_with_and_without_graph_optimisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = []
+    session = onnxruntime.InferenceSession
+
+    def noted(model: bytes, options: Any, **keywords: Any) -> Any:
+        levels.append(options.graph_optimization_level)
+        return session(model, options, **keywords)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    to_onnx(pooling.MaxPool2d(2), SHAPE)
+    to_onnx_backward(pooling.AvgPool2d(2), SHAPE)
+    level = onnxruntime.GraphOptimizationLevel
+    assert levels == [level.ORT_ENABLE_ALL, level.ORT_DISABLE_ALL] * 2
+
+
+def test_an_error_without_text_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any, **keywords: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", full)
+    with pytest.raises(VerificationError, match=r"does not run this model \(MemoryError\); use another opset"):
+        to_onnx(pooling.MaxPool2d(2), SHAPE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [pooling.MaxPool1d, pooling.MinPool1d])
+def test_the_first_of_the_least_numbers_is_named(kind: type[Layer], dtype: str) -> None:
+    """Before 1.29 onnxruntime names no cell of the window; here that shows in the graph."""
+    least = np.finfo(dtype).min * (1 if kind is pooling.MaxPool1d else -1)
+    x = np.array([[[0, 1, 2], [least, least, least]]], dtype)
+    for special_values in ("finite", "exact"):
+        for indices, expected in (("torch", [0, 1]), ("onnx", [3, 4])):
+            layer = kind(2, 1, return_indices=True)  # type: ignore[call-arg]
+            model = to_onnx(layer, x.shape, dtype=dtype, indices=indices, special_values=special_values)
+            assert run(model, x)[1][0, 1].tolist() == expected
+            assert "Greater" in operators(model)
+    model = to_onnx(pooling.MaxPool2d(2, padding=1, return_indices=True), (1, 1, "H", "W"), dtype=dtype)
+    lowest = np.full((1, 1, 4, 3), np.finfo(dtype).min, dtype)
+    assert run(model, lowest)[1].ravel().tolist() == [0, 1, 3, 4, 9, 10]

@@ -123,7 +123,8 @@ def check(
 ) -> onnx.ModelProto:
     """Export without verification, let onnx judge the graph, run it, and compare with the layer."""
     dtype = arrays[0].dtype
-    model = to_onnx_backward(layer, shape, dtype=dtype, opset=opset, verify=False, **keywords)
+    words = {"dtype": dtype, "opset": opset, "special_values": "exact", **keywords}
+    model = to_onnx_backward(layer, shape, verify=False, **words)
     check_model(model)
     results = run_model(model, arrays)
     expected = gradient_of(layer, *arrays)
@@ -276,20 +277,25 @@ def test_torch_autograd_agrees_for_fractional_pooling_and_unpooling() -> None:
 def test_the_first_of_equal_elements_gets_the_gradient(opset: int | None) -> None:
     x = np.array([[[2, 5, 5, 1, np.nan, 7, np.nan, 0]]], np.float32)
     gradient = np.array([[[1, 2, 4, 8]]], np.float32)
-    model = to_onnx_backward(pooling.MaxPool1d(3, 2, 1), x.shape, opset=opset)
+    model = to_onnx_backward(pooling.MaxPool1d(3, 2, 1), x.shape, opset=opset, special_values="exact")
     assert run_model(model, [gradient, x])[0].ravel().tolist() == [0, 3, 0, 0, 4, 0, 8, 0]
-    model = to_onnx_backward(pooling.MaxPool1d(3, 2, 1, nan="ignore"), x.shape, opset=opset)
+    model = to_onnx_backward(pooling.MaxPool1d(3, 2, 1, nan="ignore"), x.shape, opset=opset, special_values="exact")
     assert run_model(model, [gradient, x])[0].ravel().tolist() == [0, 3, 0, 0, 0, 12, 0, 0]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_scattered_is_equal_to_the_bit(dtype: str) -> None:
+def test_what_is_scattered_is_equal_but_for_sums_of_many_terms(dtype: str) -> None:
     rng = np.random.default_rng(6)
     for layer in (pooling.MaxPool2d(5, 1, 2), pooling.AdaptiveMaxPool2d((9, 40))):
         x = rng.integers(0, 50, (2, 3, 33, 27)).astype(dtype)
         gradient = rng.normal(size=layer.output_shape(x.shape)).astype(dtype)
         found = run_model(to_onnx_backward(layer, x.shape, dtype=dtype), [gradient, x])[0]
-        assert_same(found, layer.backward(gradient, x))
+        if dtype == "float64":
+            assert_same(found, layer.backward(gradient, x))
+        else:
+            # The kernels sum more than eight float32 in float64; a graph adds up to 25 of them one by one.
+            bound = 25 * 2.0**-24 * layer.backward(np.abs(gradient), x).astype(np.float64)
+            assert (np.abs(found.astype(np.float64) - layer.backward(gradient, x)) <= bound).all()
 
 
 def test_windows_without_any_element_have_no_gradient() -> None:
@@ -383,14 +389,14 @@ def test_graph_of_one_layer(layer: Layer, expected: list[str]) -> None:
 
 
 def test_a_promise_of_finite_numbers_leaves_one_pooling() -> None:
-    model = to_onnx_backward(pooling.MaxPool2d(3, 2, 1), ("N", "C", 9, 8), finite=True)
+    model = to_onnx_backward(pooling.MaxPool2d(3, 2, 1), ("N", "C", 9, 8))
     assert operators(model).count("MaxPool") == 1
     assert "IsNaN" not in operators(model)
     for operator in BACKWARD_LOWERINGS:
         rng = np.random.default_rng(4)
         layer, sizes = random_layer(rng, operator, dimensions_of(operator)[0])
         shape = full_shape(rng, layer, sizes)
-        to_onnx_backward(fixed(rng, layer, shape), shape, finite=True)
+        to_onnx_backward(fixed(rng, layer, shape), shape)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -220,6 +220,39 @@ def test_maximum_and_minimum_by_every_path(path: str, nan: str) -> None:
             assert_best("min_pool", path, dtype, -x, -values, found, nan=nan)
 
 
+@pytest.mark.parametrize("path", [path for path, geometry in PATHS.items() if "padding" in geometry.windows])
+def test_padding_never_wins_over_elements_as_good(path: str) -> None:
+    """In a window of nothing but the least value, the first element wins."""
+    for least, dtypes in ((-INF, ("float16", "float32")), (0.0, ("uint8", "bool"))):
+        x, for_all = PATHS[path].make(np.full, least)
+        values, found = maxima(path, x)
+        values[found < 0] = least
+        x, values, found = map(for_all, (x, values, found))
+        for dtype in dtypes:
+            assert_best("max_pool", path, dtype, x, values, found)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
+@pytest.mark.parametrize("width", [64, 65, 66, 129, 257])
+def test_every_column_of_long_windows_counts(width: int, dtype: str) -> None:
+    """Among random numbers the largest of a long window is seldom in its last column, and here it always is."""
+    x = np.broadcast_to(np.arange(width), (1, 1, 40, width)).astype(dtype)
+    highest = np.minimum(np.arange(width + 18 - 19) + 10, width - 1)
+    result = pooling.max_pool2d(x, (33, 20), 1, (16, 9))
+    assert_same(result, np.broadcast_to(highest, result.shape).astype(dtype))
+    assert_same(pooling.min_pool2d(-x, (33, 20), 1, (16, 9)), -result)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+@pytest.mark.parametrize("kernel_size", [31, 4095, 4096, 4097, 5000, 8192])
+def test_long_runs_end_where_they_should(kernel_size: int, dtype: str) -> None:
+    x = np.arange(11000).astype(dtype).reshape(1, 1, -1)
+    for values, sign in ((x, 1), (-x, -1)):
+        pool = pooling.max_pool1d if sign > 0 else pooling.min_pool1d
+        expected = sign * (np.arange(0, 11001 - kernel_size, 2999) + kernel_size - 1)
+        np.testing.assert_array_equal(pool(values, kernel_size, 2999)[0, 0], expected)
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_maximum_and_minimum_of_integers_and_bool_by_every_path(path: str) -> None:
     """A window without an element is the smallest number for a maximum, the largest for a minimum."""
@@ -363,7 +396,7 @@ def test_ignored_nan_leaves_the_others_and_only_nan_leaves_nan(layout: str) -> N
 def test_a_window_of_minus_infinity_is_minus_infinity(padding: int) -> None:
     x = np.full((1, 2, 4, 4), -INF, np.float32)
     assert (pooling.max_pool2d(x, 2, padding=padding) == -INF).all()
-    assert (pooling.global_max_pool(x, dimensions=1) == -INF).all()
+    assert (pooling.global_max_pool(x) == -INF).all()
 
 
 def test_the_index_of_a_tie_is_the_first_in_row_major_order() -> None:

@@ -234,7 +234,7 @@ DIFFERENTIATED: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
     ("adaptive_avg_pool3d", (2, 4, 5, 3), {"output_size": (3, None, 2)}),
     ("global_max_pool", (2, 3, 4, 5), {}),
     ("global_avg_pool", (2, 3, 4, 5), {}),
-    ("global_max_pool", (2, 3, 7), {}),
+    ("global_max_pool", (2, 3, 7), {"dimensions": 1}),
     ("global_avg_pool", (2, 2, 3, 2, 4), {}),
 ]
 

@@ -52,7 +52,8 @@ def results(path: str) -> Iterator[tuple[str, Array]]:
             elif "padding" in geometry.windows:
                 yield f"{title} values, padding not counted", forward(x, **arguments, count_include_pad=False)
         for call in ("global_max_pool", "global_avg_pool"):
-            yield f"{path} {name} {layout} {make.__name__} {call}", getattr(pooling, call)(x, layout=layout)
+            result = getattr(pooling, call)(x, dimensions=geometry.dimensions, layout=layout)
+            yield f"{path} {name} {layout} {make.__name__} {call}", result
     for name in ("int8", "uint8", "uint16", "int32", "int64"):
         x = random_array(geometry.shape, name)
         for family in FAMILIES[: 2 if geometry.adaptive else 3]:

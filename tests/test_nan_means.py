@@ -104,6 +104,23 @@ def test_a_satellite_tile_is_numpys_nanmean() -> None:
     assert repr(layer) == "AvgPool2d(kernel_size=4, nan='ignore')"
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("function", "shape", "arguments"), CASES)
+def test_every_nan_is_the_same_one(
+    function: str, shape: tuple[int, ...], arguments: dict[str, Any], dtype: str, layout: str
+) -> None:
+    """Whatever its sign, which an addition keeps or not as the compiler likes."""
+    positive = in_layout(with_nan(shape, dtype, 0.1), layout)
+    negative = positive.copy()
+    negative[np.isnan(positive.astype(np.float64))] = dtype_of(dtype).type(np.copysign(np.nan, -1))
+    assert positive.tobytes() != negative.tobytes()
+    call = getattr(pooling, function)
+    for rule in ("propagate", "ignore"):
+        result = call(positive, **arguments, layout=layout, nan=rule)
+        assert_same_bytes(call(negative, **arguments, layout=layout, nan=rule), result)
+
+
 def test_padding_that_counts_is_a_number() -> None:
     x = np.full((1, 1, 2), np.nan, np.float32)
     assert pooling.avg_pool1d(x, 2, 1, 1, nan="ignore").ravel().tolist()[::2] == [0, 0]

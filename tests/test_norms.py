@@ -318,7 +318,7 @@ def test_rounding_to_bfloat16_is_not_done_twice() -> None:
         ("lp_pool2d", (1, 2, 6, 5), {"norm_type": 2.5, "kernel_size": (2, 3), "ceil_mode": True}),
         ("lp_pool3d", (1, 2, 4, 3, 3), {"norm_type": 4, "kernel_size": 2, "stride": 1}),
         ("global_lp_pool", (2, 3, 4, 3), {"p": 3}),
-        ("global_lp_pool", (2, 3, 7), {"p": INF}),
+        ("global_lp_pool", (2, 3, 7), {"p": INF, "dimensions": 1}),
         ("gem_pool2d", (2, 3, 4, 3), {"p": 3.0, "eps": 0.3}),
         ("gem_pool2d", (1, 2, 3, 3), {"p": 0.7, "eps": 1e-6}),
     ],

@@ -657,7 +657,7 @@ def test_fractional_by_ratio_and_by_generator():
         ({"output_ratio": 1.0}, ValueError),
         ({"output_ratio": 0.01}, ValueError),
         ({"output_ratio": NAN}, ValueError),
-        ({"output_ratio": (0.5,)}, ValueError),
+        ({"output_ratio": (0.5, 0.5, 0.5)}, ValueError),
         ({"output_ratio": ()}, ValueError),
         ({"output_ratio": "half"}, TypeError),
         ({"output_size": 3, "_random_samples": np.full((1, 1, 2), NAN)}, ValueError),
@@ -1115,9 +1115,7 @@ def test_the_input_is_left_alone():
         (0, ValueError),
         (-1, ValueError),
         ((2, 0), ValueError),
-        ((2,), ValueError),
         ((2, 2, 2), ValueError),
-        ([], ValueError),
         (2**63, ValueError),
         (2.0, TypeError),
         (True, TypeError),
@@ -1133,10 +1131,41 @@ def test_bad_sizes(pool, argument, value, error):
 
 
 @pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        ("max_pool2d", {"kernel_size": ()}),
+        ("avg_pool2d", {"kernel_size": []}),
+        ("max_pool2d", {"kernel_size": 2, "dilation": ()}),
+        ("adaptive_max_pool2d", {"output_size": ()}),
+    ],
+)
+def test_empty_sizes(function, arguments):
+    with pytest.raises(ValueError, match=list(arguments)[-1]):
+        getattr(ref, function)(np.ones((1, 1, 8, 8)), **arguments)
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_one_entry_holds_for_all_axes_and_an_empty_stride_is_the_default(kind):
+    x = np.random.default_rng(0).standard_normal((1, 2, 8, 9))
+    for pool in (ref.max_pool2d, ref.avg_pool2d):
+        np.testing.assert_array_equal(
+            pool(x, kind([3]), kind([2]), kind([1]), dilation=kind([2])), pool(x, (3, 3), (2, 2), (1, 1), dilation=2)
+        )
+        np.testing.assert_array_equal(pool(x, 2, kind([])), pool(x, 2, 2))
+        np.testing.assert_array_equal(pool(x, 3, 1, kind([(2, 1)])), pool(x, 3, 1, ((2, 1), (2, 1))))
+    np.testing.assert_array_equal(ref.adaptive_max_pool2d(x, kind([3])), ref.adaptive_max_pool2d(x, (3, 3)))
+    samples = np.full((1, 2, 2), 0.3)
+    np.testing.assert_array_equal(
+        ref.fractional_max_pool2d(x, kind([2]), output_ratio=kind([0.5]), _random_samples=samples),
+        ref.fractional_max_pool2d(x, 2, output_ratio=(0.5, 0.5), _random_samples=samples),
+    )
+
+
+@pytest.mark.parametrize(
     ("value", "error"),
     [
         (-1, ValueError),
-        (((0, 0),), ValueError),
+        ((), ValueError),
         (((0, 0), (0,)), ValueError),
         (((0, -1), (0, 0)), ValueError),
         ((0, 0, 0), ValueError),
@@ -1151,7 +1180,7 @@ def test_bad_padding(value, error):
         ref.max_pool2d(np.ones((1, 1, 8, 8)), 3, padding=value)
 
 
-@pytest.mark.parametrize("size", [0, -1, (2,), (2, 0), (2, 2, 2), 2**31, 2**63])
+@pytest.mark.parametrize("size", [0, -1, (), (2, 0), (2, 2, 2), 2**31, 2**63])
 def test_bad_output_size(size):
     with pytest.raises(ValueError, match="output_size"):
         ref.adaptive_avg_pool2d(np.ones((1, 1, 8, 8)), size)
@@ -1350,7 +1379,10 @@ def replay(case):
     kernel = given.pop("kernel_shape")
     function = getattr(ref, f"{name}{len(kernel)}d")
     ends = given.pop("pads", [0] * 2 * len(kernel))
-    half = len(ends) // 2
+    if len(ends) != 2 * len(kernel):
+        # ONNX wants both ends for each axis, where the reference takes one pair for all of them.
+        raise ValueError(f"pads={ends} for {len(kernel)} axes")
+    half = len(kernel)
     arguments = {
         "kernel_size": kernel,
         "stride": given.pop("strides", [1] * len(kernel)),
@@ -1410,10 +1442,16 @@ def test_cases_of_onnxruntime(case):
         (
             "avg_pool1d",
             "(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, "
-            "divisor_override=None, *, dilation=1, layout='channels_first', rounding='half_even')",
+            "divisor_override=None, *, dilation=1, layout='channels_first', nan='propagate', rounding='half_even')",
         ),
-        ("adaptive_avg_pool2d", "(input, output_size, *, layout='channels_first', rounding='half_even')"),
-        ("global_avg_pool_backward", "(grad_output, input, *, dimensions=None, layout='channels_first')"),
+        (
+            "adaptive_avg_pool2d",
+            "(input, output_size, *, layout='channels_first', nan='propagate', rounding='half_even')",
+        ),
+        (
+            "global_avg_pool_backward",
+            "(grad_output, input, *, dimensions=None, layout='channels_first', nan='propagate')",
+        ),
         (
             "max_unpool2d_backward",
             "(grad_output, input, indices, kernel_size, stride=None, padding=0, output_size=None, *, "

@@ -90,7 +90,8 @@ def test_nothing_generated_is_tracked() -> None:
         pytest.skip("not a git checkout")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     generated = {".c", ".cpp", ".html", ".o", ".pyc", ".pyd", ".so", ".whl"}
-    assert [name for name in tracked.splitlines() if Path(name).suffix in generated] == []
+    written_by_hand = {"tests/team_stress.c"}
+    assert [name for name in set(tracked.splitlines()) - written_by_hand if Path(name).suffix in generated] == []
 
 
 def divisions_by_stride(source: str) -> Iterator[int]:

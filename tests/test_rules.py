@@ -10,6 +10,7 @@ import pytest
 
 from pooling.validation.answers import Answer
 from pooling.validation.cases import Case, make_case
+from pooling.validation.data import draw
 from pooling.validation.rules import RULES, broken_rule, rules_at_stake
 from pooling.validation.runtimes import RUNTIMES
 from pooling.validation.suite import conformance_suite
@@ -418,3 +419,16 @@ def test_numbers_out_of_the_blue_are_blamed_on_no_rule(rule: str) -> None:
         assert broken_rule(case, expected, verdict, actual) is None, (case.name, verdict.sentence)
         seen += 1
     assert seen >= 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_rule_does_not_depend_on_the_numbers(seed: int) -> None:
+    """Windows without dilation, which numbers that cancel must not hide."""
+    attributes: dict[str, Any] = {"kernel_shape": [3, 3], "strides": [2, 2], "dilations": [2, 2]}
+    array = draw((1, 3, 9, 9), np.dtype(np.float32), seed, kinds=("wide", "ties", "normal"), infinities=False)
+    case = make_case("AveragePool", array, 19, auto_pad="SAME_UPPER", **attributes)
+    padded = {**attributes, "pads": [1, 1, 1, 1]}  # as undilated windows need them
+    (answer,) = oracle(make_case("AveragePool", array, 19, **padded)).outputs
+    (magnitude,) = oracle(make_case("AveragePool", np.abs(array), 19, **padded)).outputs
+    # Another order of additions: each result is off by what rounding its elements may cause.
+    assert blamed(case, answer + magnitude * 4e-7) == "same-uses-effective-kernel"

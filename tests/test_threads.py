@@ -57,7 +57,8 @@ def test_any_number_of_threads_makes_the_same_bytes(path: str, layout: str, alwa
             else:
                 values, indices = forward(x, **arguments, return_indices=True)
                 found += [values, indices, backward(grad, x, **arguments, indices=indices)]
-        return [*found, pooling.global_max_pool(x, layout=layout), pooling.global_avg_pool(x, layout=layout)]
+        rank: dict[str, Any] = {"dimensions": geometry.dimensions, "layout": layout}
+        return [*found, pooling.global_max_pool(x, **rank), pooling.global_avg_pool(x, **rank)]
 
     with pooling.threads(1):
         expected = everything()

@@ -442,3 +442,75 @@ def test_a_layer_answers_as_its_function(dimensions: int, layout: str) -> None:
     assert_same_bytes(layer.backward(grad, x, indices), back)
     with pytest.raises(TypeError, match="indices=None does not say where elements go"):
         layer(x)
+
+
+# --- what other poolings than plain ones made ------------------------------------------------------------------------
+
+
+def spread(shape: tuple[int, ...], values: Array, indices: Array, layout: str, dimensions: int) -> Array:
+    """Each value where its index says, plane by plane; everything else 0."""
+    first = np.moveaxis(values, -1, -1 - dimensions) if layout == "channels_last" else values
+    at = np.moveaxis(indices, -1, -1 - dimensions) if layout == "channels_last" else indices
+    sizes = shape[-dimensions:] if layout == "channels_first" else shape[-1 - dimensions : -1]
+    result = np.zeros((*first.shape[:-dimensions], math.prod(sizes)), values.dtype)
+    for place in np.ndindex(first.shape):
+        result[(*place[:-dimensions], int(at[place]))] = first[place]
+    result = result.reshape(*first.shape[:-dimensions], *sizes)
+    return np.moveaxis(result, -1 - dimensions, -1) if layout == "channels_last" else result
+
+
+POOLINGS: dict[str, tuple[int, tuple[int, ...], str, tuple[Any, ...], dict[str, Any]]] = {
+    "dilated": (2, (2, 2, 3, 6), "max_pool2d", (3,), {"dilation": (1, 2)}),
+    "dilated_at_steps": (2, (1, 1, 9, 9), "max_pool2d", (2, 2), {"dilation": 3}),
+    "dilated_and_padded": (2, (1, 2, 9, 8), "max_pool2d", (2, 3, 2), {"dilation": 4}),
+    "dilated_signal": (1, (2, 3, 11), "max_pool1d", (3,), {"dilation": 2}),
+    "dilated_volume": (3, (1, 2, 5, 6, 7), "max_pool3d", (2,), {"dilation": (1, 2, 3)}),
+    "minimum": (2, (1, 2, 7, 7), "min_pool2d", (2, 3), {"dilation": 2}),
+    "overlapping": (2, (1, 2, 7, 7), "max_pool2d", (3, 1, 1), {}),
+    "rounded_up": (2, (1, 2, 8, 8), "max_pool2d", (3, 2), {"ceil_mode": True}),
+    "same": (2, (1, 2, 7, 8), "max_pool2d", (3, 2, "same_upper"), {}),
+    "adaptive": (2, (2, 2, 7, 5), "adaptive_max_pool2d", ((3, 2),), {}),
+    "adaptive_volume": (3, (1, 2, 5, 4, 3), "adaptive_max_pool3d", ((2, 3, 1),), {}),
+    "fractional": (2, (1, 2, 8, 8), "fractional_max_pool2d", (2, 5), {}),
+    "fractional_volume": (3, (1, 1, 6, 7, 5), "fractional_max_pool3d", (2, 3), {}),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("name", POOLINGS)
+def test_indices_alone_say_where_values_go(name: str, batched: bool, layout: Any) -> None:
+    """Whatever made them: `output_size`, whole or of the plane, is the size of what was pooled."""
+    n, shape, function, arguments, keywords = POOLINGS[name]
+    x = random_array(shape, np.float32)
+    x = x if layout == "channels_first" else channels_last(x)
+    x = x if batched else x[0]
+    if function.startswith("fractional"):
+        keywords = keywords | {"rng": np.random.default_rng(0)}
+    values, indices = getattr(pooling, function)(x, *arguments, **keywords, return_indices=True, layout=layout)
+    kernel = arguments[0] if function.startswith(("max", "min")) else 2
+    expected = spread(x.shape, values, indices, layout, n)
+    # Every index names an element of what was pooled.
+    assert set(expected[expected != 0]) <= set(x.ravel())
+    unpool, back = (getattr(pooling, f"max_unpool{n}d{end}") for end in ("", "_backward"))
+    layer = getattr(pooling, f"MaxUnpool{n}d")(kernel, layout=layout)
+    grad = random_array(x.shape, np.float32, 1)
+    for size in (x.shape, spatial_of(x, n, layout), list(x.shape), np.array(x.shape)):
+        result = unpool(values, indices, kernel, output_size=size, layout=layout)
+        assert_same_bytes(result, np.ascontiguousarray(expected))
+        assert_same_bytes(layer(values, indices, size), result)
+        assert layer.output_shape(values.shape, size) == x.shape
+        gradient = back(grad, values, indices, kernel, output_size=size, layout=layout)
+        exact = getattr(reference, f"max_unpool{n}d_backward")(
+            grad, values, indices, kernel, output_size=spatial_of(x, n, layout), layout=layout
+        )
+        np.testing.assert_array_equal(gradient, exact)
+
+
+def test_a_value_that_two_windows_share_is_written_once() -> None:
+    x = np.array([[[1.0, 5.0, 2.0, 3.0]]])
+    values, indices = pooling.max_pool1d(x, 2, 1, dilation=2, return_indices=True)
+    assert (values.tolist(), indices.tolist()) == ([[[2, 5]]], [[[2, 1]]])
+    assert pooling.max_unpool1d(values, indices, 2, 1, output_size=x.shape).tolist() == [[[0, 5, 2, 0]]]
+    values, indices = pooling.max_pool1d(x, 3, 1, return_indices=True)
+    assert pooling.max_unpool1d(values, indices, 3, 1, output_size=(4,)).tolist() == [[[0, 5, 0, 0]]]

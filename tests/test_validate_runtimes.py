@@ -260,14 +260,12 @@ def test_the_known_differences_of_onnxruntime_are_named_with_remedies(save: Save
         f"onnxruntime {version} breaks same-uses-effective-kernel at node pool1: shape (1, 1, 6) instead of (1, 1, 8)"
     )
     assert finding.upstream == ("onnxruntime#20582",)
-    assert finding.remedy == "pooling export --repair (auto_pad); onnxruntime was asked again and agrees"
+    assert finding.remedy == "pooling repair (auto_pad); onnxruntime was asked again and agrees"
     assert report.exit_code == 1
     repair = report.models[0].repair
     assert repair is not None
     assert (repair.before, repair.after, repair.changes) == (1, 0, ("pool1: auto_pad",))
-    assert repair.sentence.startswith(
-        "pooling export --repair changes 1 thing, and all runtimes that ran it again agree"
-    )
+    assert repair.sentence.startswith("pooling repair changes 1 thing, and all runtimes that ran it again agree")
 
 
 def test_nan_is_found_on_special_numbers_and_does_not_count(save: Save) -> None:
@@ -489,3 +487,11 @@ def test_operators_with_more_inputs_are_asked_about(save: Save, operator: str) -
     assert report.problems == []
     assert report.findings == []
     assert {each.verdict for each in report.stages[0].opinions.values()} == {"agrees"}
+
+
+def test_a_limit_of_memory_that_has_no_effect_says_so(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save([helper.make_node("GlobalMaxPool", ["x"], ["y"])], (1, 3, 8, 8))
+    assert validate(path, runtimes=["pooling"], rounds=0).notes == ()
+    monkeypatch.setattr("pooling.validation.processes._memory_of", lambda process: 0)
+    (note,) = validate(path, runtimes=["pooling"], rounds=0).notes
+    assert note.endswith("the limit on it (--limit-memory) has no effect")

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from pooling.operators import FLOATS
 
+from .. import deployed
 from ..builder import Graph, Value
 from ..sizes import in_graph, product
 from ..stages import Stage
-from .indices import numbered, unpadded
+from .indices import in_plane, numbered, unpadded
 from .special import Ranked
 from .windows import (
     attributes,
     cells_of_taps,
     emptiness,
+    first_cells,
     gathered,
     greatest,
     moves,
@@ -46,6 +48,9 @@ class Keys:
         The tensor.
     smallest : bool
         Whether the order is the other way round.
+    node : str
+        What pools the keys, if that is one node; see `pooling.export.deployed`. Where every runtime pools elements of
+        this type by it, they are their own keys.
 
     Attributes
     ----------
@@ -55,12 +60,14 @@ class Keys:
         Whether there may be NaN, or windows of -inf, among them.
     """
 
-    def __init__(self, graph: Graph, x: str, *, smallest: bool = False) -> None:
+    def __init__(self, graph: Graph, x: str, *, smallest: bool = False, node: str = "") -> None:
         self.graph = graph
         self.dtype = graph.dtypes[x]
         self.smallest = smallest
         self.may_be_nan = self.dtype.name in FLOATS and not graph.finite
-        if self.dtype == np.uint64:
+        if node and not smallest and not self.may_be_nan and _pools(graph, node, self.dtype):
+            self.tensor = x
+        elif self.dtype == np.uint64:
             self.tensor = self._from_uint64(x)
         elif self.dtype in (np.int64, np.float64):
             self.tensor = x
@@ -75,6 +82,19 @@ class Keys:
     def rule(self, nan: str) -> str | None:
         """Return what becomes of NaN, or None where there is none."""
         return nan if self.may_be_nan else None
+
+    @property
+    def least(self) -> NDArray[Any]:
+        """The least finite key of its type."""
+        dtype = self.graph.dtypes[self.tensor]
+        return np.array(np.finfo(dtype).min, dtype)
+
+    @property
+    def lose_their_place(self) -> bool:
+        """Whether some onnxruntime does not say where the least key stands, and elements may be as little."""
+        dtype = self.graph.dtypes[self.tensor]
+        form = f"MaxPool with Indices of {dtype}"
+        return self.dtype in (np.float32, np.float64) and not deployed.is_right(form, self.graph.opset)
 
     def elements(self, keys: str) -> str:
         """Turn keys back into elements."""
@@ -133,11 +153,15 @@ def min_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, 
 
 def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str, ...]:
     rule, indexed = stage.arguments["nan"], stage.arguments["return_indices"]
-    keys = Keys(graph, x, smallest=smallest)
-    why = why_not_one_node(graph, "MaxPool", stage.windows) or _why_no_max_pool(graph, keys.tensor)
+    why = why_not_one_node(graph, "MaxPool", stage.windows)
+    whole_plane = single(stage.windows) and not indexed
+    node = "GlobalMaxPool" if whole_plane else "MaxPool with Indices" if indexed else "MaxPool"
+    plain = whole_plane or not (why or any(map(moves, stage.windows)))
+    keys = Keys(graph, x, smallest=smallest, node=node if plain else "")
+    why = why or _why_no_max_pool(graph, keys.tensor)
     index: list[str] = []
     whole = not why
-    if single(stage.windows) and not indexed:
+    if whole_plane:
         best = _pooled(graph, keys, rule, partial(_greatest_of_planes, graph, stage), stage.title)
     elif why and indexed:
         taps, cells = gathered(graph, keys.tensor, stage.windows, why), cells_of_taps(graph, stage.windows)
@@ -148,6 +172,8 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
         best, *index = _greatest_by_node(graph, stage, keys)
         if any(map(moves, stage.windows)):
             index, whole = [unpadded(graph, stage.windows, each) for each in index], False
+    if index and not why and not keys.may_be_nan and keys.lose_their_place:
+        index, whole = [_first_of_least(graph, stage, keys, best, index[0], whole=whole)], False
     results = [best, *(numbered(graph, stage, each, x, whole=whole) for each in index)]
     none = emptiness(graph, stage.windows)
     if none is not None:
@@ -157,6 +183,23 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
             for each, constant in zip(results, nothing, strict=False)
         ]
     return (keys.elements(results[0]), *results[1:])
+
+
+def _first_of_least(graph: Graph, stage: Stage, keys: Keys, best: str, index: str, *, whole: bool) -> str:
+    """Name the first cell of windows of nothing but the least number, where some onnxruntime names another."""
+    cell = in_plane(graph, stage, index) if whole else index
+    some = graph("Greater", best, keys.least)
+    why = "Some onnxruntime names no cell of a window of nothing but the least number."
+    return graph("Where", some, cell, first_cells(graph, stage.windows), why=why)
+
+
+def _pools(graph: Graph, node: str, dtype: np.dtype[Any]) -> bool:
+    """Whether ONNX has a node for a type, and every released runtime that reads the opset computes it rightly."""
+    form = f"{node} of {dtype.name}"
+    return form in deployed.table().forms and all(
+        deployed.table().rows_of(form, graph.opset, runtime) and deployed.is_right(form, graph.opset, runtime)
+        for runtime in ("onnxruntime", "openvino")
+    )
 
 
 def _why_no_max_pool(graph: Graph, keys: str) -> str:
@@ -179,8 +222,11 @@ def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]
     value = ranked.corrected(best, highest)
     if not at:
         return (value,)
+    ordinary = ranked.ordinary(highest)
+    if keys.lose_their_place:  # where all numbers are the least, the first number is the first of them
+        ordinary = graph("And", ordinary, graph("Greater", best, keys.least))
     why = "The first NaN, the first -inf or the first of the greatest numbers."
-    return value, graph("Where", ranked.ordinary(highest), at[0], at_highest[0], why=why)
+    return value, graph("Where", ordinary, at[0], at_highest[0], why=why)
 
 
 def greatest_of_taps(
@@ -227,7 +273,7 @@ def greatest_of_taps(
 
 def global_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower global max pooling."""
-    keys = Keys(graph, inputs[0])
+    keys = Keys(graph, inputs[0], node="GlobalMaxPool")
     pool = partial(_greatest_of_planes, graph, stage)
     return (keys.elements(_pooled(graph, keys, stage.arguments["nan"], pool, stage.title)),)
 
@@ -243,7 +289,7 @@ def _pooled(graph: Graph, keys: Keys, nan: str, pool: Callable[..., str], why: s
 
 
 def _greatest_of_planes(graph: Graph, stage: Stage, x: str, why: str) -> str:
-    if graph.dtypes[x] == np.float32:
+    if graph.dtypes[x] == np.float32 or _pools(graph, "GlobalMaxPool", graph.dtypes[x]):
         return graph("GlobalMaxPool", x, why=why)
     spatial = list(range(2, len(stage.shape)))
     why = f"{why} onnxruntime has no GlobalMaxPool of {graph.dtypes[x]}."

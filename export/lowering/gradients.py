@@ -36,7 +36,7 @@ from .means import window_counts, working_dtype
 from .norms import power_of, root_of
 from .region_gradients import max_roi_pool_backward, roi_align_backward
 from .special import is_nan
-from .unpooling import refused_indices, shape_of_planes
+from .unpooling import refused_indices, says_which_stays, shape_of_planes
 from .windows import empty, tap_axes, zero_behind
 
 __all__ = ["BACKWARD_LOWERINGS"]
@@ -95,6 +95,7 @@ def _sent(graph: Graph, stage: Stage, x: str, grad: str, index: str) -> str:
     """Give each cell of `x` the gradients of the windows that name it."""
     why = f"{stage.title}: to the element that the index names."
     if not graph.has("ScatterElements", "reduction"):
+        graph.detour(f"ScatterElements adds nothing up in opset {graph.opset}.")
         return _gathered_from_holders(graph, stage, grad, index, why)
     if empty(stage.axes).any():
         none = graph("Less", index, np.int64(0))
@@ -157,7 +158,7 @@ def max_unpool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> 
         shape_of_planes(graph, x, cells),
         value=numpy_helper.from_array(np.zeros(1, np.int64)),
     )
-    words: dict[str, Any] = {"reduction": "max"} if graph.opset >= 18 else {}
+    words: dict[str, Any] = {"reduction": "max"} if says_which_stays(graph) else {}
     why = "Which element each cell got: the last of those that name it."
     winner = graph("ScatterElements", none, named, numbers, axis=2, why=why, **words)
     last = graph("Equal", graph("GatherElements", winner, named, axis=2), numbers)

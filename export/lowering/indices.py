@@ -12,7 +12,7 @@ from ..sizes import Number, in_graph, product
 from ..stages import Stage
 from .windows import Axes, moves
 
-__all__ = ["cells_named", "numbered", "unpadded"]
+__all__ = ["cells_named", "in_plane", "numbered", "unpadded"]
 
 
 def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> str:
@@ -32,9 +32,7 @@ def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> 
     if whole and stage.indices == "onnx":
         return index
     cells = in_graph(graph, product(stage.plane))
-    cell = index
-    if whole:
-        cell = graph("Mod", index, cells, why="ONNX counts over the whole tensor, the layer in each plane.")
+    cell = in_plane(graph, stage, index) if whole else index
     if stage.indices == "torch":
         return cell
     if stage.indices == "tensorflow":
@@ -44,6 +42,12 @@ def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> 
     if stage.indices == "onnx_column_major":
         cell = _transposed(graph, cell, stage.plane)
     return graph("Add", cell, first, why="Counted over the whole tensor.")
+
+
+def in_plane(graph: Graph, stage: Stage, index: str) -> str:
+    """Count in the plane what MaxPool counts over the whole tensor."""
+    cells = in_graph(graph, product(stage.plane))
+    return graph("Mod", index, cells, why="ONNX counts over the whole tensor, the layer in each plane.")
 
 
 def unpadded(graph: Graph, axes: Axes, index: str) -> str:

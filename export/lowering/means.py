@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import math
-from functools import reduce
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 from pooling.operators import FLOATS
 
+from .. import deployed
 from ..builder import Graph, Value
+from ..deployed import form_of_average
 from ..sizes import FreeAxis, folded
 from ..stages import Stage
-from .windows import Axes, attributes, moves, padded, single, summed, taps_of, why_not_one_node
+from .windows import Axes, attributes, dilated, moves, padded, single, summed, taps_of, why_not_one_node
 
 __all__ = [
     "MANY_TAPS",
+    "Form",
     "avg_pool",
+    "forms_of_average",
     "global_avg_pool",
+    "known_taps",
     "window_counts",
     "working_dtype",
 ]
 
-MANY_TAPS = 1024
+MANY_TAPS = 2**16
 """Of more taps than these the mean is made in float64: runtimes add up float32 one number after another."""
+
+LARGEST_MAP = 2**16
+"""Windows of a plane whose shares are written into the model; of more, they are multiplied when it runs."""
 
 HALF_RANGE = 2**32
 """What an int64 is divided by, so that sums of both parts fit int64."""
@@ -37,20 +48,119 @@ def avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, 
     dtype, axes = graph.dtypes[x], stage.windows
     if single(axes):
         return global_avg_pool(graph, stage, inputs)
-    include = stage.arguments.get("count_include_pad", False)
+    # Without padding there is none that counts; what ceil_mode touches never does.
+    include = stage.arguments.get("count_include_pad", False) and any(
+        axis.pad_begin != 0 or axis.pad_end != 0 for axis in axes
+    )
     divisor = stage.arguments.get("divisor_override")
     if dtype.name not in FLOATS:
         return (_whole_mean(graph, stage, x, include, divisor),)
-    working = working_dtype(dtype, taps_of(axes), divisor)
+    working = working_dtype(dtype, known_taps(axes), divisor)
     why = why_not_one_node(graph, "AveragePool", axes)
     if working == np.float64:
         why = f"onnxruntime has no AveragePool of {working}."
     x = graph.cast(x, working, why=f"Means of {dtype.name} are made in {working} and rounded once.")
-    if why:
-        mean = _mean_of_gathered(graph, stage, x, include, divisor, why)
-    else:
-        mean = _mean_by_node(graph, stage, x, include, divisor)
-    return (graph.cast(mean, dtype),)
+    form = None if why else _chosen(graph, forms_of_average(graph, stage, include, divisor))
+    if form is not None:
+        return (graph.cast(form.write(x), dtype),)
+    why = why or f"Some onnxruntime computes AveragePool of these windows wrongly in opset {graph.opset}."
+    return (graph.cast(_mean_of_gathered(graph, stage, x, include, divisor, why), dtype),)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to write the mean of windows.
+
+    Attributes
+    ----------
+    name : str
+        Of its AveragePool, in the table of what released runtimes make of it; see `pooling.export.deployed`.
+    write : callable
+        Adds the nodes that pool a tensor.
+    """
+
+    name: str
+    write: Callable[[str], str]
+
+
+def _chosen(graph: Graph, forms: Sequence[Form]) -> Form | None:
+    """Choose the first form that every released onnxruntime computes rightly in this opset."""
+    for form in forms:
+        if deployed.is_right(form.name, graph.opset):
+            return form
+        graph.detour(f"Some onnxruntime computes this wrongly in opset {graph.opset}: {form.name}.")
+    return None
+
+
+def forms_of_average(graph: Graph, stage: Stage, include: bool, divisor: float | None) -> list[Form]:
+    """List the ways to write a mean as one AveragePool, the shortest first.
+
+    The node divides by the taps in the input or, with ``count_include_pad``, by all; a Mul makes of that what the
+    layer divides by.
+    """
+    axes, words = stage.windows, attributes(stage.windows)
+    name = partial(form_of_average, words["pads"], dilated=dilated(axes))
+
+    def mean(x: str, *, counted: bool, why: str) -> str:
+        return graph("AveragePool", padded(graph, x, axes, 0), **words, count_include_pad=int(counted), why=why)
+
+    def of_those_in_input(x: str) -> str:
+        return mean(x, counted=False, why=stage.title)
+
+    def of_all(x: str) -> str:
+        return mean(x, counted=True, why=stage.title)
+
+    def times_number(x: str) -> str:
+        assert divisor is not None
+        scale = np.array(taps_of(axes) / float(divisor), graph.dtypes[x])
+        product = mean(x, counted=True, why="Of all taps, padding too.")
+        return graph("Mul", product, scale, why=f"{stage.title}: times {taps_of(axes)} taps, by the divisor.")
+
+    def times_shares(x: str, *, counted: bool) -> str:
+        why = "Of all taps, padding too." if counted else "Of the taps in the input."
+        shares = _shares(graph, stage, counted, include, divisor, graph.dtypes[x])
+        product = mean(x, counted=counted, why=why)
+        return graph("Mul", product, shares, why=f"{stage.title}: times these taps, by those that it counts.")
+
+    follows = any(map(moves, axes))  # whose padding becomes part of the input
+    forms = []
+    if divisor is not None:
+        forms.append(Form(name(counted=True), times_number))
+    elif not include and not follows:
+        forms.append(Form(name(counted=False), of_those_in_input))
+    elif include and not any(axis.ceil_overhang for axis in axes):
+        forms.append(Form(name(counted=True), of_all))
+    if (include or divisor is not None) and not follows and any(words["pads"]):
+        forms.append(Form(name(counted=False), partial(times_shares, counted=False)))
+    if follows and not forms:
+        forms.append(Form(name(counted=True), partial(times_shares, counted=True)))
+    return forms
+
+
+def _shares(
+    graph: Graph, stage: Stage, all_taps: bool, include: bool, divisor: float | None, dtype: np.dtype[Any]
+) -> Value:
+    """Divide all taps of each window, or those in the input, by those that the layer counts."""
+    axes = stage.windows
+    if not stage.free and math.prod(axis.output_size for axis in stage.axes) <= LARGEST_MAP:
+        above = taps_of(axes) if all_taps else _map(stage.axes, False)
+        below = _map(stage.axes, include) if divisor is None else float(divisor)
+        shares: NDArray[Any] = np.asarray(above / below, dtype)
+        return shares[..., :1] if (shares == shares[..., :1]).all() else shares
+    number = np.array(taps_of(axes), dtype) if all_taps else window_counts(graph, axes, False, dtype)
+    over = window_counts(graph, axes, include, dtype) if divisor is None else np.array(divisor, dtype)
+    return graph("Div", number, over, why="Which share of them counts.")
+
+
+def _map(axes: Sequence[Axis], include: bool) -> NDArray[Any]:
+    """Count the elements of each window of known sizes."""
+    counts = [axis.windows(np.arange(axis.output_size), count_include_pad=include).divisor for axis in axes]
+    return reduce(np.multiply.outer, counts).astype(np.float64)
+
+
+def known_taps(axes: Axes) -> int:
+    """Count the taps of a window; 1 for a plane of unknown size, which is left to GlobalAveragePool."""
+    return 1 if single(axes) else taps_of(axes)
 
 
 def working_dtype(dtype: np.dtype[Any], taps: int, divisor: float | None = None) -> np.dtype[Any]:
@@ -64,27 +174,6 @@ def working_dtype(dtype: np.dtype[Any], taps: int, divisor: float | None = None)
         if not held:
             return np.dtype(np.float64)
     return np.dtype(np.float32)
-
-
-def _mean_by_node(graph: Graph, stage: Stage, x: str, include: bool, divisor: float | None) -> str:
-    axes, words, taps = stage.windows, attributes(stage.windows), taps_of(stage.windows)
-    x = padded(graph, x, axes, 0)
-    if divisor is not None:
-        mean = graph("AveragePool", x, **words, count_include_pad=1, why="Of all taps, padding too.")
-        scale = np.array(taps / float(divisor), graph.dtypes[x])
-        return graph("Mul", mean, scale, why=f"{stage.title}: times {taps} taps, by the divisor.")
-    if any(map(moves, axes)) and not include:
-        mean = graph("AveragePool", x, **words, count_include_pad=1, why="Of all taps, padding too.")
-        counts = window_counts(graph, axes, include, graph.dtypes[x])
-        share = graph("Div", np.array(taps, graph.dtypes[x]), counts)
-        return graph("Mul", mean, share, why=f"{stage.title}: times {taps} taps, by those in the input.")
-    if include and any(axis.ceil_overhang for axis in axes):
-        begin, end = ([getattr(axis, side) for axis in axes] for side in ("pad_begin", "pad_end"))
-        x = graph("Pad", x, pads=[0, 0, *begin, 0, 0, *end], why="The padding that counts.")
-        words["pads"] = [0] * len(axes) + [axis.ceil_overhang for axis in axes]
-        why = f"{stage.title}: the pads are what ceil_mode touches beyond the padding; they do not count."
-        return graph("AveragePool", x, **words, count_include_pad=0, why=why)
-    return graph("AveragePool", x, **words, count_include_pad=int(include), why=stage.title)
 
 
 def _mean_of_gathered(graph: Graph, stage: Stage, x: str, include: bool, divisor: float | None, why: str) -> str:
@@ -126,7 +215,7 @@ def global_avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tupl
     dtype = graph.dtypes[x]
     if dtype.name not in FLOATS:
         return (_whole_mean(graph, stage, x, False, None),)
-    working = working_dtype(dtype, taps_of(stage.windows))
+    working = working_dtype(dtype, known_taps(stage.windows))
     x = graph.cast(x, working, why=f"Means of {dtype.name} are made in {working} and rounded once.")
     if working == np.float32:
         mean = graph("GlobalAveragePool", x, why=stage.title)

@@ -14,6 +14,7 @@ from .indices import cells_named
 __all__ = [
     "max_unpool",
     "refused_indices",
+    "says_which_stays",
     "shape_of_planes",
 ]
 
@@ -34,7 +35,7 @@ def max_unpool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str
     named = cells_named(graph, stage, graph.cast(indices, np.int64), x)
     named = graph("Reshape", named, flat)
     zeros = shape_of_planes(graph, x, cells)
-    if graph.opset >= 18:
+    if says_which_stays(graph):
         result = _last_written(graph, stage, elements, named, zeros, cells)
     else:
         nothing = np.zeros(1, graph.dtypes[elements])
@@ -42,6 +43,14 @@ def max_unpool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str
         scatter = "ScatterElements" if graph.opset >= 11 else "Scatter"
         result = graph(scatter, filled, refused_indices(graph, named, cells), elements, axis=2, why=stage.title)
     return (graph.cast(graph("Reshape", result, np.array([0, 0, *stage.sizes])), dtype),)
+
+
+def says_which_stays(graph: Graph) -> bool:
+    """Whether the opset can say which of several writes to one cell stays."""
+    if graph.opset >= 18:
+        return True
+    graph.detour(f"The order of writes is up to the runtime in opset {graph.opset}.")
+    return False
 
 
 def refused_indices(graph: Graph, named: str, cells: int) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "dilated",
     "emptiness",
     "empty",
+    "first_cells",
     "gathered",
     "greatest",
     "moves",
@@ -145,12 +146,12 @@ def why_not_one_node(graph: Graph, name: str, axes: Axes) -> str:
     if not regular(axes):
         return f"{name} has windows of one size only."
     if any(map(moves, axes)) and graph.opset < 11:
-        return f"The pads of Pad are known beforehand in opset {graph.opset}."
+        return graph.detour(f"The pads of Pad are known beforehand in opset {graph.opset}.")
     kernel_sizes = [axis.kernel_size for axis in axes if isinstance(axis.kernel_size, int)] * 2
     if any(pad >= size for pad, size in zip(_pads(axes), kernel_sizes, strict=True)):
         return "onnxruntime refuses pads that are not smaller than kernel_shape."
     if dilated(axes) and not graph.has(name, "dilations"):
-        return f"{name} has no dilations in opset {graph.opset}."
+        return graph.detour(f"{name} has no dilations in opset {graph.opset}.")
     if any(_may_be_empty(axis) for axis in axes):
         return "ONNX does not say what a window without any element gives."
     return ""
@@ -220,6 +221,19 @@ def cells_of_taps(graph: Graph, axes: Axes) -> str:
         part = _unsqueezed(graph, part, range(2, 2 * (len(axes) - number)))
         cells = graph("Add", cells, part) if cells else graph("Identity", part, why="Where in the plane each tap lies.")
     return cells
+
+
+def first_cells(graph: Graph, axes: Axes) -> Value:
+    """Say where in the plane the first tap of each window lies that is in the input."""
+    result: Value = np.int64(0)
+    for number, axis in enumerate(axes):
+        taps = _taps(graph, axis)
+        inside = _or_else(graph, taps, in_graph(graph, axis.input_size)) if _may_leave(axis) else taps
+        first = folded(graph, "ReduceMin", inside, axes=[1], keepdims=0)
+        below = in_graph(graph, product(axis.input_size for axis in axes[number + 1 :]))
+        part = _unsqueezed(graph, folded(graph, "Mul", first, below), range(1, len(axes) - number))
+        result = folded(graph, "Add", result, part) if number else part
+    return result
 
 
 def zero_behind(graph: Graph, x: str, axes: Axes) -> tuple[str, list[Value]]:

@@ -19,21 +19,27 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ..nodes import POOLING_OPERATORS
-from ..reading import check_model, check_order, external_location
-from .proof import Unproven, compare_models, prove_rewrite, same_shapes_in_runs, why_not_run
-from .rules import FUNCTION, Rewrite, UnsettledError, explicit_windows, is_misread, rules
+from ..limits import check_growth
+from ..nodes import POOLING_OPERATORS, layer_from_node
+from ..reading import (
+    check_model,
+    check_order,
+    default_opset,
+    external_location,
+    is_default,
+    opset_of,
+    subgraphs,
+)
+from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
+from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread
 from .scopes import (
     Names,
     Scope,
     Tensor,
-    default_opset,
     inferred,
-    is_default,
     lightened,
     pooled_tensors,
-    scopes,
-    subgraphs,
+    scopes_of,
     tensors_of,
     uses,
 )
@@ -41,6 +47,8 @@ from .scopes import (
 __all__ = ["Change", "Left", "Repaired", "make_portable"]
 
 Shape = Sequence[int | None]
+USUAL_SIZE = 2
+"""Batch and channels where they are open: no rule depends on them."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,8 @@ class Change:
     was, became : str
         Before and after.
     rule : str
-        What was applied: ``auto_pad``, ``ceil_mode``, ``dilations``, ``pads``, ``storage_order``, ``pad``, ``mean``,
-        ``global_norm``, ``recorded_shape`` or ``input_shapes``.
+        What was applied: ``auto_pad``, ``ceil_mode``, ``count_include_pad``, ``dilations``, ``pads``,
+        ``storage_order``, ``pad``, ``mean``, ``global_norm``, ``recorded_shape`` or ``input_shapes``.
     reason : str
         What was wrong, in one or more sentences.
     source : str
@@ -106,8 +114,13 @@ class Repaired:
         In the order of the model, recorded shapes at the end.
     left : tuple of Left
         What runtimes may still disagree about.
+    omitted : tuple of Left
+        Rewrites that would have been a convenience, of nodes that are right as they stand, and that the installed
+        onnxruntime does not compute as the text has it.
     verified : bool
-        Whether the repaired model was shown to compute what the original computes.
+        Whether the repaired model was loaded and run, and shown to compute what the original computes.
+    runs : bool or None
+        Whether the repaired model was loaded and run; False where nothing loads it, None where that is not known.
     why : str
         How that was shown, or why it was not.
     """
@@ -115,7 +128,9 @@ class Repaired:
     model: onnx.ModelProto = field(repr=False)
     changes: tuple[Change, ...]
     left: tuple[Left, ...]
+    omitted: tuple[Left, ...]
     verified: bool
+    runs: bool | None
     why: str
 
     def __iter__(self) -> Iterator[Any]:
@@ -147,8 +162,8 @@ def make_portable(
     Returns
     -------
     Repaired
-        Unpacks as the model and the changes. Names of inputs and outputs are those of the original, and so are all
-        initializers.
+        Unpacks as the model and the changes. Names of inputs and outputs are those of the original, and so are the
+        initializers; those that nobody reads any more are gone.
 
     Raises
     ------
@@ -185,24 +200,25 @@ def make_portable(
     if not isinstance(verify, bool):
         raise TypeError(f"{FUNCTION}: verify={verify!r} must be a bool, not {type(verify).__name__}")
     place = None if folder is None else Path(folder)
+    check_growth(FUNCTION, model)
     _check(model, place)
     shapes = _checked_shapes(model, input_shapes)
-    work = onnx.ModelProto()
-    work.CopyFrom(model)
-    repair = _Repair(work, shapes)
-    repair.declare_inputs()
-    repair.rewrite_nodes()
-    settled = not any(None in shape for shape in repair.input_shapes().values())
-    if repair.open and settled and not repair.misread:
-        repair.measure(same_shapes_in_runs(model, repair.open, shapes, place))
-    if repair.left:
-        repair.refuse_unknown_ranks()
-    repair.correct_recorded_shapes()
-    changes = tuple(repair.changes)
-    if changes:
-        _check_result(model, work, repair.left)
-    verified, why = repair.proven(model, place) if verify else (False, "verify=False")
-    return Repaired(work, changes, tuple(repair.left), verified, why)
+    excluded: frozenset[_Name] = frozenset()
+    while True:
+        work = onnx.ModelProto()
+        work.CopyFrom(model)
+        repair = _Repair(work, shapes, verify, excluded)
+        repair.rewrite(model, place)
+        try:
+            verified, runs, why = repair.proven(model, place) if verify else (False, None, "verify=False")
+        except ModelsDiffer:
+            # A convenience is no reason to refuse everything else.
+            optional = repair.optional
+            if not optional:
+                raise
+            excluded |= {optional[-1]}
+            continue
+        return Repaired(work, tuple(repair.changes), tuple(repair.left), tuple(repair.omitted), verified, runs, why)
 
 
 def _check(model: onnx.ModelProto, folder: Path | None) -> None:
@@ -213,8 +229,10 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
         raise ValueError(
             f"{FUNCTION}: the model imports no version of the default operator set; its opset_import must name one"
         )
+    if default_opset(model.opset_import) is not None:
+        opset_of(FUNCTION, model)
     newest = onnx.defs.onnx_opset_version()
-    for scope in scopes(model):
+    for scope in scopes_of(model):
         if scope.opset is not None and scope.opset > newest:
             raise ValueError(
                 f"{FUNCTION}: {scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is "
@@ -324,20 +342,54 @@ class _Claim:
     opset: int
 
 
+_Name = tuple[str, str, str]
+"""Of a rewrite: where the node is, which it is, and the rule."""
+
+
 class _Repair:
     """A model that is being repaired, in place."""
 
-    def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, tuple[int | None, ...]]) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        shapes: Mapping[str, tuple[int | None, ...]],
+        verify: bool,
+        excluded: frozenset[_Name],
+    ) -> None:
         self.model = model
         self.shapes = shapes
         self.changes: list[Change] = []
         self.left: list[Left] = []
+        self.omitted: list[Left] = []
+        self.optional: list[_Name] = []
+        """The rewrites that can be left out."""
         self.open: list[str] = []
         self.misread = ""
         """Why onnxruntime cannot be asked what the original computes."""
         self._names = Names(model)
+        self._verify = verify
+        self._excluded = excluded
         self._claims: list[_Claim] = []
+        self._unproven = self._here = self._contradiction = self._given_up = ""
         self._seen: frozenset[str] = frozenset()
+
+    def rewrite(self, original: onnx.ModelProto, folder: Path | None) -> None:
+        """Do all of it but the proof of the whole."""
+        brought = _unread(self.model)
+        self.declare_inputs()
+        self.rewrite_nodes()
+        settled = not any(None in shape for shape in self.input_shapes().values())
+        if self.open and settled and not self.misread:
+            try:
+                self.measure(same_shapes_in_runs(original, self.open, self.shapes, folder))
+            except GivenUp as error:
+                self._given_up = str(error)
+        if self.left:
+            self.refuse_unknown_ranks()
+        self.correct_recorded_shapes()
+        self.remove_unread(brought)
+        if self.changes:
+            _check_result(original, self.model, self.left)
 
     # ---- shapes of inputs
 
@@ -373,7 +425,7 @@ class _Repair:
         """Apply the rules to every node of every graph and function."""
         nodes = [
             node
-            for scope in scopes(self.model)
+            for scope in scopes_of(self.model)
             for node in scope.container.node
             if is_default(node.domain) and (node.op_type in POOLING_OPERATORS or node.op_type == "ReduceMean")
         ]
@@ -382,12 +434,12 @@ class _Repair:
         found = pooled_tensors(FUNCTION, self.model, nodes, measured or {}, explicit_windows)
         known = {id(node): each for node, each in zip(nodes, found, strict=True)}
         # The scopes are a list before the first of them changes: the graphs inside of nodes stay the same objects.
-        for scope in list(scopes(self.model)):
+        for scope in list(scopes_of(self.model)):
             counts = uses(scope.container)
             for node in list(scope.container.node):
                 if id(node) in known:
                     self._rewrite(scope, node, *known[id(node)], counts)
-        order = {scope.path: number for number, scope in enumerate(scopes(self.model))}
+        order = {scope.path: number for number, scope in enumerate(scopes_of(self.model))}
         self.changes.sort(key=lambda change: order.get(change.path, -1))
 
     def _rewrite(
@@ -399,6 +451,8 @@ class _Repair:
         before: list[onnx.NodeProto] = []
         after: list[onnx.NodeProto] = []
         opset = scope.opset or 1
+        if not self._contradiction and node.op_type in POOLING_OPERATORS:
+            self._contradiction = _contradiction(node, x, opset)
         try:
             if any(each.ref_attr_name for each in node.attribute):
                 if node.op_type not in POOLING_OPERATORS:
@@ -409,13 +463,23 @@ class _Repair:
                     )
                 del current.attribute[:]
                 current.attribute.extend(called.attribute)
-            for rule in rules:
+            for rule in REWRITES:
                 rewrite = rule(scope, current, x, self._names, counts)
                 if rewrite is None:
                     continue
                 was = _shown((*rewrite.absorbed, current))
                 taken = _grown(x, [-more for more in rewrite.grown])
-                self._claims.append(_Claim(rewrite, current, taken, opset))
+                claim = _Claim(rewrite, current, taken, opset)
+                name = (scope.path, title, rewrite.rule)
+                difference = "the whole model differs with it" if name in self._excluded else self._differs(claim)
+                if difference and rewrite.optional:
+                    self.omitted.append(Left(title, scope.path, was, f"{rewrite.rule} was left out: {difference}"))
+                    continue
+                if difference:
+                    raise UnsettledError(f"what would take its place is computed wrongly here: {difference}")
+                self._claims.append(claim)
+                if rewrite.optional:
+                    self.optional.append(name)
                 if rewrite.by_text:
                     self.misread = self.misread or f"runtimes get {title!r} wrong: {rewrite.reason.rstrip('.')}"
                 position = next(
@@ -457,6 +521,20 @@ class _Repair:
             scope.container.node.insert(place + 1, each)
         for each in reversed(before):
             scope.container.node.insert(place, each)
+
+    def _differs(self, claim: _Claim) -> str:
+        """Prove a rewrite by itself; say how it differs from the text of ONNX in onnxruntime, or nothing."""
+        if not self._verify:
+            return ""
+        imports = [helper.make_opsetid("", claim.opset)]
+        try:
+            self._here = prove_rewrite(claim.rewrite, claim.node, claim.x, imports) or self._here
+        except Unproven as error:
+            what = f"{_title(claim.node)!r}: onnxruntime does not run what takes its place ({error})"
+            self._unproven = self._unproven or what
+        except ModelsDiffer as error:
+            return str(error).removeprefix(f"{FUNCTION}: ")
+        return ""
 
     def _leave(self, scope: Scope, node: onnx.NodeProto, reason: str) -> None:
         remedy = ""
@@ -510,7 +588,7 @@ class _Repair:
         if any("ceil_mode=1" in each.was for each in self.left):
             return  # shape inference may have another rule than runtimes, and what is recorded may be right
         right = inferred(FUNCTION, lightened(self.model))
-        for scope, clean in zip(scopes(self.model), scopes(right), strict=True):
+        for scope, clean in zip(scopes_of(self.model), scopes_of(right), strict=True):
             if not isinstance(scope.container, onnx.GraphProto) or not isinstance(clean.container, onnx.GraphProto):
                 continue
             found = tensors_of(clean.container)
@@ -542,40 +620,93 @@ class _Repair:
                     )
                 )
 
+    def remove_unread(self, before: set[tuple[str, str]]) -> None:
+        """Take out initializers that only nodes have read which are gone; runtimes warn of them."""
+        gone = _unread(self.model) - before
+        for scope in scopes_of(self.model):
+            if isinstance(scope.container, onnx.GraphProto):
+                kept = [each for each in scope.container.initializer if (scope.path, each.name) not in gone]
+                if len(kept) < len(scope.container.initializer):
+                    del scope.container.initializer[:]
+                    scope.container.initializer.extend(kept)
+
     # ---- proofs
 
-    def proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, str]:
-        """Compare the model with its original; say whether that succeeded, and how."""
-        if not self.changes:
-            return True, "nothing was changed"
-        unproven = here = ""
-        for claim in self._claims:
-            imports = [helper.make_opsetid("", claim.opset)]
+    def proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, bool | None, str]:
+        """Compare the model with its original; say whether that succeeded, whether the model runs, and how."""
+        if not self._given_up:
             try:
-                here = prove_rewrite(claim.rewrite, claim.node, claim.x, imports) or here
-            except Unproven as error:
-                unproven = (
-                    unproven or f"{_title(claim.node)!r}: onnxruntime does not run what takes its place ({error})"
-                )
+                return self._proven(original, folder)
+            except GivenUp as error:
+                self._given_up = str(error)
+        return False, None, f"the model was not run to its end ({self._given_up})"
+
+    def _proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, bool | None, str]:
+        if not self.changes:
+            runs, how = how_it_runs(self.model, self.shapes, folder)
+            if runs:
+                return True, True, f"nothing was changed, and the model runs in {how}"
+            if self._contradiction:
+                how = f"{self._contradiction}; it says {how!r}"
+            return False, runs, f"nothing was changed, and {_not_run(runs, how)}"
         nodes = "every rewritten node gives what the text of ONNX says" if self._claims else "no node was rewritten"
-        if here:
-            nodes += f" as pooling.onnx_backend runs it, which stands in for onnxruntime ({here})"
+        if self._here:
+            nodes += f" as pooling.onnx_backend runs it, which stands in for onnxruntime ({self._here})"
+        exact = all(claim.rewrite.exact for claim in self._claims)
         if self.misread:
             whole = f"the original was not compared, since {self.misread}"
         else:
-            exact = all(claim.rewrite.exact for claim in self._claims)
             try:
                 compare_models(original, self.model, self.shapes, folder, exact=exact)
+            except GivenUp:
+                raise
             except Unproven as error:
                 whole = str(error)
             else:
-                return True, "onnxruntime gives the same for the original and the repaired model"
-        failure = why_not_run(self.model, self.shapes, folder)
-        whole += f"; the repaired model does not run there ({failure})" if failure else "; the repaired model runs"
-        if unproven:
-            return False, f"{whole}; {unproven}"
-        # What stands in for onnxruntime has shown all that can be shown of a type which that lacks.
-        return bool(here or not failure), f"{nodes}; {whole}"
+                same = "the same" if exact else "the same up to rounding"
+                return True, True, f"onnxruntime gives {same} for the original and the repaired model"
+        runs, how = how_it_runs(self.model, self.shapes, folder)
+        whole += f"; the repaired model runs in {how}" if runs else f"; {_not_run(runs, how)}"
+        if self._unproven:
+            return False, runs, f"{whole}; {self._unproven}"
+        return bool(runs), runs, f"{nodes}; {whole}"
+
+
+def _contradiction(node: onnx.NodeProto, x: Tensor, opset: int) -> str:
+    """Say which rule of ONNX a pooling breaks for an input of this shape, as far as that is known."""
+    if x.shape is None or any(each.ref_attr_name for each in node.attribute):
+        return ""
+    try:
+        layer_from_node(node, opset, tuple(USUAL_SIZE if size is None else size for size in x.shape))
+    except (TypeError, ValueError) as error:
+        # Of sizes that are open, those are not to blame that were taken for them.
+        said = str(error).removeprefix("layer_from_node: ") if None not in x.shape[2:] else ""
+        kernel = next((each.ints for each in node.attribute if each.name == "kernel_shape"), ())
+        if said and len(kernel) == len(x.shape) - 1:
+            said += f"; ONNX pools batches, and {node.input[0]!r} has no batch axis: put an Unsqueeze in front"
+        return said
+    return ""
+
+
+def _not_run(runs: bool | None, reason: str) -> str:
+    if runs is None:
+        return f"no input that was tried runs in onnxruntime ({reason}); give its sizes as input_shapes"
+    return f"onnxruntime does not run it ({reason})"
+
+
+def _unread(model: onnx.ModelProto) -> set[tuple[str, str]]:
+    """Find the initializers that nobody reads: where they are, and their names."""
+    found = set()
+    for scope in scopes_of(model):
+        if isinstance(scope.container, onnx.GraphProto):
+            counts = uses(scope.container)
+            taken = {each.name for each in scope.container.input}
+            found |= {
+                (scope.path, each.name)
+                for each in scope.container.initializer
+                if each.name not in taken and not counts.get(each.name, 0)
+            }
+    return found
 
 
 def _grown(x: Tensor, cells: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What ``pooling export --repair`` does: from file to file, with a report for people. Needs ``rich``."""
+"""What ``pooling repair`` does: from file to file, with a report for people. Needs ``rich``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pooling.files import write_whole
+
 from ..files import save
 from ..reading import read_model
 from ..verification import VerificationError
 from . import Repaired, make_portable
 from .rules import FUNCTION
-from .scopes import scopes
+from .scopes import scopes_of
 
 __all__ = ["RepairReport", "repair_file"]
 
@@ -45,7 +47,9 @@ class RepairReport:
 
     @property
     def exit_code(self) -> int:
-        """0 where everything was repaired and proven, else 1."""
+        """0 where everything was repaired and proven, 2 where nothing loads the model, else 1."""
+        if self.result is not None and self.result.runs is False:
+            return 2
         return 0 if self.result is not None and self.result.verified and not self.result.left else 1
 
     def print(self, console: Console) -> None:
@@ -67,6 +71,8 @@ class RepairReport:
             self._say(console, rule, f"{reason} ({source})" if source else reason, "bold")
         for each in result.left:
             self._say(console, f"left: {each.node}", f"{each.was}: {each.reason}", "bold yellow")
+        for each in result.omitted:
+            self._say(console, f"left out: {each.node}", f"{each.was}: {each.reason}", "bold")
         changed = f"{len(result.changes)} change{'' if len(result.changes) == 1 else 's'}"
         proof = "verified" if result.verified else "not verified"
         style = "bold green" if self.exit_code == 0 else "bold yellow"
@@ -87,11 +93,13 @@ class RepairReport:
             "model": str(self.path),
             "output": None if self.written is None else str(self.written),
             "verified": result is not None and result.verified,
+            "runs": None if result is None else result.runs,
             "why": self.difference if result is None else result.why,
             "changes": [asdict(change) for change in result.changes] if result else [],
             "left": [asdict(each) for each in result.left] if result else [],
+            "omitted": [asdict(each) for each in result.omitted] if result else [],
         }
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[int | None]]) -> RepairReport:
@@ -121,11 +129,13 @@ def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[i
             result = make_portable(model, input_shapes=shapes, folder=folder)
         except VerificationError as error:
             return RepairReport(path, None, _plain(error), None)
-        if output is not None:
-            save(result.model, output)
+        # A model that nothing loads, and in which nothing was changed, is not written again as if it were repaired.
+        written = output if result.changes or result.runs is not False else None
+        if written is not None:
+            save(result.model, written)
     except ValueError as error:
         raise ValueError(_plain(error)) from error
-    return RepairReport(path, result, "", output)
+    return RepairReport(path, result, "", written)
 
 
 def _plain(error: Exception) -> str:
@@ -138,7 +148,7 @@ def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:
         raise ValueError(f"-o {output} lies in a folder that does not exist; make it first")
     outside = any(
         tensor.data_location == onnx.TensorProto.EXTERNAL
-        for scope in scopes(model)
+        for scope in scopes_of(model)
         if isinstance(scope.container, onnx.GraphProto)
         for tensor in scope.container.initializer
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from itertools import islice
@@ -20,7 +21,15 @@ from ..verification import VerificationError
 from .rules import WINDOWED, Rewrite
 from .scopes import Tensor
 
-__all__ = ["ModelsDiffer", "Unproven", "compare_models", "prove_rewrite", "same_shapes_in_runs", "why_not_run"]
+__all__ = [
+    "GivenUp",
+    "ModelsDiffer",
+    "Unproven",
+    "compare_models",
+    "how_it_runs",
+    "prove_rewrite",
+    "same_shapes_in_runs",
+]
 
 Array = NDArray[Any]
 FUNCTION = "make_portable"
@@ -30,20 +39,41 @@ OCCASIONS = ((2, 3, (0, 1, 2)), (1, 2, (1, 0, 3)), (3, 1, (2, 3, 1)))
 """Batch, channels, and cells added to the smallest spatial sizes, for what is not known."""
 USUAL_SIZES = ((2, 32), (1, 47), (2, 224), (1, 299))
 """Batch and every other size, for models with sizes that have names only."""
+LONGEST_RUN = 60.0
+"""Seconds after which a run is given up."""
 ROUNDINGS = 16
 """Roundings besides one for each tap."""
 
 
+OPTIMISED = " where onnxruntime optimises the model"
+LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL")
+"""Levels of graph optimisation at which a model has to be right: as its nodes say, and as it is loaded by default."""
+
+
 class Unproven(Exception):
-    """Why something could not be compared, in a part of a sentence."""
+    """Why something could not be compared, in a part of a sentence.
+
+    Attributes
+    ----------
+    loads : bool
+        Whether the model was at least loaded.
+    """
+
+    def __init__(self, reason: str, *, loads: bool = False) -> None:
+        super().__init__(reason)
+        self.loads = loads
+
+
+class GivenUp(Unproven):
+    """A run takes too long; other inputs would be no faster, and nobody waits for each."""
 
 
 class ModelsDiffer(VerificationError):
     """A repaired model gives something else than its original."""
 
 
-def _session(model: onnx.ModelProto, folder: Path | None = None) -> Any:
-    """Load a model in onnxruntime, without any rewriting by the runtime itself."""
+def _session(model: onnx.ModelProto, folder: Path | None = None, level: str = LEVELS[0]) -> Any:
+    """Load a model in onnxruntime; at the first of the levels it rewrites nothing itself."""
     try:
         runtime: Any = import_module("onnxruntime")
     except ModuleNotFoundError:
@@ -55,7 +85,7 @@ def _session(model: onnx.ModelProto, folder: Path | None = None) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, level)
     if folder is not None:
         key = "session.model_external_initializers_file_folder_path"
         options.add_session_config_entry(key, os.fspath(folder.resolve()))
@@ -66,10 +96,19 @@ def _session(model: onnx.ModelProto, folder: Path | None = None) -> Any:
 
 
 def _run(session: Any, arrays: Mapping[str, Array]) -> list[Any]:
+    options = import_module("onnxruntime").RunOptions()
+    options.log_severity_level = 4
+    # A Loop of a few bytes may run for ever.
+    timer = threading.Timer(LONGEST_RUN, setattr, (options, "terminate", True))
+    timer.start()
     try:
-        results: list[Any] = session.run(None, dict(arrays))
+        results: list[Any] = session.run(None, dict(arrays), options)
     except Exception as error:  # whatever the runtime raises
-        raise Unproven(_reason(error)) from error
+        if options.terminate:
+            raise GivenUp(f"a run takes more than {LONGEST_RUN:g} s", loads=True) from error
+        raise Unproven(_reason(error), loads=True) from error
+    finally:
+        timer.cancel()
     return results
 
 
@@ -110,37 +149,45 @@ def prove_rewrite(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, imports: Se
     )
     model = helper.make_model(graph, opset_imports=imports)
     model.ir_version = min(model.ir_version, 10)
-    answer, reason = _answering(model, rewrite, dtype)
+    answers, reason = _answering(model, rewrite, dtype)
     for number, shape in enumerate(_shapes(rewrite, node, x, rank)):
         array = _drawn(shape, dtype, number)
         if rewrite.not_negative:
             array = np.abs(array)
-        wanted, found = rewrite.reference(array), answer(array)
-        for name, ours, theirs in zip(outputs, wanted, found, strict=True):
-            bound = 0.0 if rewrite.exact else _bound(node, array)
-            difference = _difference(ours, theirs, bound)
-            if difference:
-                raise ModelsDiffer(
-                    f"{FUNCTION}: {node.op_type} node {node.name or node.output[0]!r} of an input of shape {shape}: "
-                    f"{name!r} {difference}"
-                )
+        wanted = rewrite.reference(array)
+        for level, answer in answers.items():
+            for name, ours, theirs in zip(outputs, wanted, answer(array), strict=True):
+                bound = 0.0 if rewrite.exact else _bound(node, array)
+                difference = _difference(ours, theirs, bound)
+                if difference:
+                    raise ModelsDiffer(
+                        f"{FUNCTION}: {node.op_type} node {node.name or node.output[0]!r} of an input of shape "
+                        f"{shape}: {name!r} {difference}{level}"
+                    )
     return reason
 
 
 def _answering(
     model: onnx.ModelProto, rewrite: Rewrite, dtype: np.dtype[Any]
-) -> tuple[Callable[[Array], Sequence[Array]], str]:
-    """Return what runs the new nodes: onnxruntime or, for a single pooling of a type that it lacks, this package."""
+) -> tuple[dict[str, Callable[[Array], Sequence[Array]]], str]:
+    """Return what runs the new nodes: onnxruntime, with its optimiser off and on, each by what a sentence adds of it.
+
+    A single pooling of a type that it lacks is run by this package.
+    """
     try:
         if dtype.name == "bfloat16":
             raise Unproven("onnxruntime takes no bfloat16 from NumPy")
-        session = _session(model)
+        sessions = [_session(model, level=level) for level in LEVELS]
     except Unproven as error:
         node = rewrite.nodes[-1]
         if len(rewrite.nodes) > 1 or node.op_type not in WINDOWED:
             raise
-        return function_from_node(node, model.opset_import[0].version, function=FUNCTION), str(error)
-    return lambda array: _run(session, {rewrite.input: array}), ""
+        return {"": function_from_node(node, model.opset_import[0].version, function=FUNCTION)}, str(error)
+
+    def running(session: Any) -> Callable[[Array], Sequence[Array]]:
+        return lambda array: _run(session, {rewrite.input: array})
+
+    return dict(zip(("", OPTIMISED), map(running, sessions), strict=True)), ""
 
 
 def _kernel(node: onnx.NodeProto) -> list[int]:
@@ -230,6 +277,8 @@ def compare_models(
     ------
     Unproven
         If the original does not run.
+    GivenUp
+        If a run of one of them takes longer than `LONGEST_RUN`.
     ModelsDiffer
         If a result differs, or if only the original runs.
     """
@@ -239,46 +288,104 @@ def compare_models(
         raise Unproven(f"onnxruntime does not load the original ({error})") from error
     reason = ""
     runs = 0
-    after = None
+    after: list[Any] = []
+    optimised: Any = None
     for arrays in _occasions(original, shapes):
         try:
             wanted = _run(before, arrays)
+        except GivenUp:
+            raise
         except Unproven as error:
             reason = str(error)
             continue
         try:
-            after = after or _session(repaired, folder)
-            found = _run(after, arrays)
+            after = after or [_session(repaired, folder, level) for level in LEVELS]
+            found = [_run(session, arrays) for session in after]
+        except GivenUp:
+            raise
         except Unproven as error:
             raise ModelsDiffer(
                 f"{FUNCTION}: onnxruntime runs the original, but not the repaired model ({error})"
             ) from error
-        for output, ours, theirs in zip(repaired.graph.output, wanted, found, strict=True):
-            difference = _deep_difference(ours, theirs, exact=exact)
+        for place, output in enumerate(repaired.graph.output):
+            difference = _deep_difference(wanted[place], found[0][place], exact=exact)
             if difference:
                 raise ModelsDiffer(f"{FUNCTION}: output {output.name!r} of the repaired model {difference}")
+            difference = _deep_difference(wanted[place], found[1][place], exact=False)
+            if difference:
+                # What the optimiser does to other nodes, it does to the original as well.
+                optimised = optimised or _session(original, folder, LEVELS[1])
+                if _deep_difference(_run(optimised, arrays)[place], found[1][place], exact=False):
+                    raise ModelsDiffer(
+                        f"{FUNCTION}: output {output.name!r} of the repaired model {difference}{OPTIMISED}"
+                    )
         runs += 1
         if runs == 2:
             break
     if not runs:
-        raise Unproven(f"onnxruntime does not run the original ({reason or 'its inputs are no tensors of numbers'})")
+        raise Unproven(
+            f"onnxruntime does not run the original ({reason or 'its inputs are no tensors of numbers'})", loads=True
+        )
 
 
-def why_not_run(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]], folder: Path | None) -> str:
-    """Say why onnxruntime does not run a model, or nothing."""
-    reason = "its inputs are no tensors of numbers"
+def how_it_runs(
+    model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]], folder: Path | None
+) -> tuple[bool | None, str]:
+    """Load a model and run it, in onnxruntime or, of pooling nodes alone, here.
+
+    Returns
+    -------
+    bool or None
+        Whether it runs; None where it is loaded, but nothing that was tried fits its inputs.
+    str
+        What ran it, or why it does not run.
+
+    Raises
+    ------
+    GivenUp
+        If a run takes longer than `LONGEST_RUN`.
+    """
+    reason, loads = "its inputs are no tensors of numbers", True
+    settled = True
     try:
         session = _session(model, folder)
         for arrays in _occasions(model, shapes):
+            settled = not _open_inputs(model, shapes)
             try:
                 _run(session, arrays)
+            except GivenUp:
+                raise
             except Unproven as error:
                 reason = str(error)
             else:
-                return ""
+                return True, "onnxruntime"
+        settled = settled and reason != "its inputs are no tensors of numbers"
+    except GivenUp:
+        raise
     except Unproven as error:
-        reason = str(error)
-    return reason
+        reason, loads = str(error), error.loads
+    if _runs_here(model, shapes):
+        return True, f"pooling.onnx_backend, for onnxruntime does not ({reason})"
+    return (False if settled or not loads else None), reason
+
+
+def _open_inputs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> bool:
+    """Whether some size of an input is the choice of whoever runs the model."""
+    brought = {each.name for each in model.graph.initializer}
+    known = [shapes.get(each.name) or Tensor.of(each).shape for each in model.graph.input if each.name not in brought]
+    return any(shape is None or None in shape for shape in known)
+
+
+def _runs_here(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> bool:
+    """Whether this package runs a model, which then consists of pooling nodes alone."""
+    from pooling import onnx_backend
+
+    try:
+        prepared = onnx_backend.prepare(model)
+        prepared.run(list(next(_occasions(model, shapes)).values()))
+    except Exception:  # whatever it lacks, it says so in some way
+        return False
+    return True
 
 
 def _deep_difference(wanted: Any, found: Any, *, exact: bool) -> str:
@@ -328,7 +435,13 @@ def _occasions(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]
 def same_shapes_in_runs(
     model: onnx.ModelProto, tensors: Sequence[str], shapes: Mapping[str, Sequence[int | None]], folder: Path | None
 ) -> dict[str, tuple[int, ...]]:
-    """Run a model whose inputs have no open sizes, and return the shapes of tensors that are the same each time."""
+    """Run a model whose inputs have no open sizes, and return the shapes of tensors that are the same each time.
+
+    Raises
+    ------
+    GivenUp
+        If a run takes longer than `LONGEST_RUN`.
+    """
     open_model = onnx.ModelProto()
     open_model.CopyFrom(model)
     del open_model.graph.output[:]
@@ -336,6 +449,8 @@ def same_shapes_in_runs(
     try:
         session = _session(open_model, folder)
         found = [[each.shape for each in _run(session, arrays)] for arrays in islice(_occasions(model, shapes), 2)]
+    except GivenUp:
+        raise
     except (Unproven, ModuleNotFoundError, AttributeError):
         return {}
     if len(found) < 2:

@@ -16,13 +16,15 @@ from pooling import geometry
 from pooling.geometry import Axis
 
 from ..builder import Graph
+from ..deployed import form_of_average, is_right, wrong_in
 from ..lowering.indices import numbered
 from ..lowering.means import MANY_TAPS, avg_pool
 from ..nodes import AUTO_PAD, checked_attributes, function_from_node, layer_from_node
+from ..reading import is_default
 from ..stages import Order, Stage
-from .scopes import Names, Scope, Tensor, attribute, constant, is_default
+from .scopes import Names, Scope, Tensor, attribute, constant
 
-__all__ = ["WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread", "rules"]
+__all__ = ["REWRITES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread"]
 
 FUNCTION = "make_portable"
 WINDOWED = ("MaxPool", "AveragePool", "LpPool")
@@ -38,6 +40,7 @@ COUNT_SOURCES = "pytorch/pytorch#183528, microsoft/onnxruntime#16203, openvinoto
 SAME_SOURCES = "microsoft/onnxruntime#20582, apache/tvm#20404"
 HOLLOW_SOURCES = "microsoft/onnxruntime#15446"
 PADS_SOURCES = "microsoft/onnxruntime#801"
+PAD_SOURCES = "pytorch/pytorch#71362"
 VALID_SOURCES = "microsoft/onnxruntime#10083"
 
 
@@ -75,6 +78,8 @@ class Rewrite:
         Whether the tensor holds no negative numbers.
     padded : tuple of int
         By how many cells what the new pooling takes is larger than that tensor.
+    optional : bool
+        Whether the node is right as it stands, so that the rewrite can be left out.
     """
 
     rule: str
@@ -89,6 +94,7 @@ class Rewrite:
     grown: tuple[int, ...] = ()
     not_negative: bool = False
     padded: tuple[int, ...] = ()
+    optional: bool = False
 
 
 Rule = Callable[[Scope, onnx.NodeProto, Tensor, Names, dict[str, int]], Rewrite | None]
@@ -296,7 +302,10 @@ def resolve_windows(
     refused = any(max(pads) >= size for pads, size in zip(windows.pads, windows.kernel, strict=True))
     hollow = node.op_type == "MaxPool" and windows.hollow(x.shape, where)
     known = x.shape is not None and None not in x.shape[2:]
-    if not (windows.auto_pad != "NOTSET" or windows.ceil_mode or windows.new or refused or (hollow and known)):
+    explicit = windows.auto_pad == "NOTSET" and not windows.ceil_mode
+    declared = [begin for begin, _ in windows.pads] + [end for _, end in windows.pads]
+    misdivided = explicit and not _divides_rightly(node, declared, windows, windows.counted, opset)
+    if not (not explicit or windows.new or refused or (hollow and known) or misdivided):
         return None
     if hollow and len(windows.kernel) != 2:
         raise UnsettledError(
@@ -315,6 +324,10 @@ def resolve_windows(
             sources.append(source)
 
     by_text = False
+    if misdivided:
+        form = form_of_average(declared, counted=windows.counted, dilated=windows.dilated)
+        because("count_include_pad", f"{wrong_in(form, opset)} divides such means by other numbers in opset {opset}.")
+        by_text = True
     if windows.auto_pad != "NOTSET":
         by_text = windows.misread
         if windows.auto_pad.startswith("SAME") and windows.dilated:
@@ -356,6 +369,16 @@ def resolve_windows(
     wide = any(pad >= size for pad, size in zip(over, windows.kernel, strict=True))
     gathers = gathers or (node.op_type == "AveragePool" and late and (wide or not windows.counted))
     pad_first = ((late or hollow) and not gathers) or (windows.counted and any(over) and any([*begin, *end]))
+    average = node.op_type == "AveragePool"
+    counted = windows.counted and not any(over)
+    # What is right in every released runtime, where the node alone is not.
+    lowered = gathers or (
+        average
+        and known
+        and not late
+        and (pad_first or not _divides_rightly(node, [*begin, *all_end], windows, counted, opset))
+    )
+    pad_first = pad_first or not _divides_rightly(node, [*begin, *all_end], windows, counted, opset)
     if late:
         because("pads", "onnxruntime refuses pads that are not smaller than kernel_shape.", PADS_SOURCES)
         by_text = True
@@ -366,8 +389,8 @@ def resolve_windows(
     padded: tuple[int, ...] = ()
     if gathers and windows.large:
         raise UnsettledError("its pads are not smaller than its windows, which are dilated; convert it to opset 19")
-    if gathers:
-        nodes = _gathered_mean(node, windows, x, opset, names)
+    if lowered:
+        nodes = _lowered_mean(node, x, opset, names)
     elif pad_first:
         if node.op_type == "MaxPool" and _outputs(node) > 1:
             raise UnsettledError("its pads must become a node of their own, where its Indices would count otherwise")
@@ -378,7 +401,8 @@ def resolve_windows(
         attributes: dict[str, Any] = {"pads": pooled}
         if windows.counted:
             attributes["count_include_pad"] = 0
-        pad, tensor = _pad_node(node, first, x, opset, names)
+        around = _zeros_around if average else _pad_node
+        pad, tensor = around(node, node.input[0], first, x, opset, names)
         last = _copied(node, dropped, **attributes)
         last.input[0] = tensor
         nodes = (*pad, last)
@@ -422,28 +446,76 @@ def _large_sides(windows: _Windows, node: onnx.NodeProto) -> tuple[tuple[_Side, 
     return tuple(_Side(begin, end, 0) for begin, end in windows.pads), reference
 
 
-def _pad_node(
-    node: onnx.NodeProto, pads: Sequence[int], x: Tensor, opset: int, names: Names
+def _divides_rightly(node: onnx.NodeProto, pads: Sequence[int], windows: _Windows, counted: bool, opset: int) -> bool:
+    """Whether every released onnxruntime divides a mean with these explicit pads by the right numbers."""
+    return node.op_type != "AveragePool" or is_right(
+        form_of_average(pads, counted=counted, dilated=windows.dilated), opset
+    )
+
+
+def _zeros_around(
+    node: onnx.NodeProto, tensor: str, pads: Sequence[int], x: Tensor, opset: int, names: Names
 ) -> tuple[tuple[onnx.NodeProto, ...], str]:
-    """Make a Pad with what padding is for a pooling, and name its result."""
-    fill: float = -math.inf if node.op_type == "MaxPool" else 0.0
+    """Put zeros around a tensor by Concat, and name the result.
+
+    Of a Pad in front of a mean some releases of onnxruntime make one wrong node when they optimise the model.
+    """
     if x.dtype is None:
-        raise UnsettledError(f"the type of {node.input[0]!r} is not known, which its padding must have")
+        raise UnsettledError(f"the type of {tensor!r} is not known, which the zeros around it must have")
+    dtype = x.dtype
+    count = len(pads) // 2
+    sizes: list[int | None] = [None] * (count + 2) if x.shape is None else list(x.shape)
+    graph = Graph(opset)
+    graph.scope = _title(node)
+    result = graph.input(tensor, dtype, ())
+
+    def zeros(axis: int, number: int) -> NDArray[Any] | str:
+        known = [number if place == axis else size for place, size in enumerate(sizes)]
+        block = [size for size in known if size is not None]
+        if len(block) == len(known) and math.prod(block) <= MANY_TAPS:
+            return np.zeros(block, dtype)
+        of_result = graph("Shape", result)
+        cut: list[NDArray[Any] | str] = [
+            graph("Slice", of_result, starts=[begin], ends=[end], axes=[0])
+            for begin, end in ((0, axis), (axis + 1, count + 2))
+            if begin < end
+        ]
+        cut.insert(1, np.array([number], np.int64))
+        zero = onnx.numpy_helper.from_array(np.zeros(1, dtype))
+        return graph("ConstantOfShape", graph("Concat", *cut, axis=0), value=zero)
+
+    try:
+        for axis, (begin, end) in enumerate(zip(pads[:count], pads[count:], strict=True), start=2):
+            blocks = [zeros(axis, begin)] * (begin > 0) + [result] + [zeros(axis, end)] * (end > 0)
+            if len(blocks) > 1:
+                result = graph("Concat", *blocks, axis=axis)
+                size = sizes[axis]
+                sizes[axis] = None if size is None else size + begin + end
+    except ValueError as error:
+        raise UnsettledError(_why(error)) from None
+    nodes, renamed = _free_standing(graph, node, names, {})
+    return nodes, renamed[result]
+
+
+def _pad_node(
+    node: onnx.NodeProto, tensor: str, pads: Sequence[int], x: Tensor, opset: int, names: Names
+) -> tuple[tuple[onnx.NodeProto, ...], str]:
+    """Make a Pad with what padding is for a maximum or a norm, and name its result."""
+    if x.dtype is None:
+        raise UnsettledError(f"the type of {tensor!r} is not known, which its padding must have")
     half = len(pads) // 2
     spread = [0, 0, *pads[:half], 0, 0, *pads[half:]]
     graph = Graph(opset)
     graph.scope = _title(node)
-    graph.input(node.input[0], x.dtype, ())
-    value: dict[str, Any] = {}
-    if node.op_type == "MaxPool":
-        lowest = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else fill
-        value = {"value": float(fill)} if opset < 11 else {}
-        inputs = (np.array(spread, np.int64), np.array(lowest, x.dtype))
+    graph.input(tensor, x.dtype, ())
     try:
-        if opset >= 11 and node.op_type == "MaxPool":
-            result = graph("Pad", node.input[0], *inputs, mode="constant")
+        if node.op_type != "MaxPool":
+            result = graph("Pad", tensor, pads=spread, mode="constant")
+        elif opset < 11:
+            result = graph("Pad", tensor, pads=spread, mode="constant", value=-math.inf)
         else:
-            result = graph("Pad", node.input[0], pads=spread, mode="constant", **value)
+            lowest: float = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -math.inf
+            result = graph("Pad", tensor, np.array(spread, np.int64), np.array(lowest, x.dtype), mode="constant")
     except ValueError as error:
         raise UnsettledError(_why(error)) from None
     nodes, renamed = _free_standing(graph, node, names, {})
@@ -501,14 +573,12 @@ def _sized(node: onnx.NodeProto, x: Tensor) -> tuple[np.dtype[Any], tuple[int | 
     return x.dtype, (*named, *spatial), (1, 1, *spatial)
 
 
-def _gathered_mean(
-    node: onnx.NodeProto, windows: _Windows, x: Tensor, opset: int, names: Names
-) -> tuple[onnx.NodeProto, ...]:
-    """Gather the taps of windows, add them up and divide."""
+def _lowered_mean(node: onnx.NodeProto, x: Tensor, opset: int, names: Names) -> tuple[onnx.NodeProto, ...]:
+    """Write a mean as `to_onnx` does: the shortest form that every released runtime computes rightly."""
     dtype, shape, sizes = _sized(node, x)
     layer = layer_from_node(node, NEWEST, sizes)
     stage = _stage(node, layer, sizes, "onnx")
-    graph = Graph(opset)
+    graph = Graph(opset, finite=True)
     graph.scope = _title(node)
     graph.input(node.input[0], dtype, shape)
     try:
@@ -585,52 +655,116 @@ def fold_pad(scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts
     if opset < 7 or any(each.ref_attr_name for each in (*pad.attribute, *node.attribute)):
         return None
     windows = _Windows.of(node, opset)
-    own = [pad for pads in windows.pads for pad in pads]
     plain = windows.auto_pad == "NOTSET" and not windows.ceil_mode and not windows.new
     found = _padding(scope, pad, len(windows.kernel))
     if not plain or found is None:
         return None
     spatial, value = found
     total = tuple((begin + more[0], end + more[1]) for (begin, end), more in zip(windows.pads, spatial, strict=True))
+    if node.op_type == "AveragePool" and value == 0:
+        return _fold_zeros(scope, node, pad, x, names, windows, spatial, total)
     if any(max(pads) >= size for pads, size in zip(total, windows.kernel, strict=True)):
         return None
     flat = [begin for begin, _ in total] + [end for _, end in total]
     before = scope.producer(pad.input[0])
-    if node.op_type == "AveragePool":
-        if value != 0 or (any(own) and not windows.counted):
-            return None
-        attributes = {"pads": flat, "count_include_pad": 1}
-        reason = "A Pad with zeros is padding that counts, which the operator has itself since opset 7."
-    else:
-        # Of -inf alone onnxruntime makes -3.4e38 where there are pads, so -inf must not come about.
-        real = x.dtype is not None and x.dtype.kind == "f"
-        if before is None or not real or value > 0 or windows.dilated or not _gives_no_negative(scope, before):
-            return None
-        attributes = {"pads": flat}
-        reason = (
-            f"Its input comes from {before.op_type}, so the {value:g} of the Pad never wins against an element: it is "
-            "padding, which the operator has itself."
-        )
-    folded = _copied(node, (), **attributes)
+    # Of -inf alone onnxruntime makes -3.4e38 where there are pads, so -inf must not come about.
+    real = x.dtype is not None and x.dtype.kind == "f"
+    if node.op_type != "MaxPool" or value > 0 or windows.dilated:
+        return None
+    if before is None or not real or not _gives_no_negative(scope, before):
+        return None
+    reason = (
+        f"Its input comes from {before.op_type}, so the {value:g} of the Pad never wins against an element: it is "
+        "padding, which the operator has itself."
+    )
+    folded = _copied(node, (), pads=flat)
     folded.input[0] = pad.input[0]
+    return Rewrite(
+        "pad",
+        reason,
+        PAD_SOURCES,
+        (folded,),
+        _behind_pad(node, spatial, value),
+        exact=True,
+        absorbed=(pad,),
+        input=pad.input[0],
+        grown=tuple(map(sum, spatial)),
+        not_negative=True,
+        optional=True,
+    )
+
+
+def _behind_pad(node: onnx.NodeProto, spatial: Sequence[tuple[int, int]], value: float) -> Callable[..., Arrays]:
+    """Answer a node behind a Pad as the text has both."""
     pooled = _as_text_has_it(node)
     widths = [(0, 0), (0, 0), *spatial]
+    return lambda array: pooled(np.pad(array, widths, constant_values=value))
 
-    def reference(array: NDArray[Any]) -> Arrays:
-        return pooled(np.pad(array, widths, constant_values=value))
 
+def _fold_zeros(
+    scope: Scope,
+    node: onnx.NodeProto,
+    pad: onnx.NodeProto,
+    x: Tensor,
+    names: Names,
+    windows: _Windows,
+    spatial: Sequence[tuple[int, int]],
+    total: Sequence[tuple[int, int]],
+) -> Rewrite | None:
+    """Let a mean count a Pad with zeros as padding; where no node says that rightly everywhere, use another form."""
+    opset = scope.opset or 1
+    own = any(map(any, windows.pads))
+    counts = windows.counted or not own
+    within = all(max(pads) < size for pads, size in zip(spatial, windows.kernel, strict=True))
+    fits = counts and all(max(pads) < size for pads, size in zip(total, windows.kernel, strict=True))
+    flat = [begin for begin, _ in total] + [end for _, end in total]
+    grown = tuple(map(sum, spatial))
+    before = (
+        x
+        if x.shape is None
+        else Tensor(
+            x.dtype,
+            (
+                *x.shape[:2],
+                *(None if size is None else size - more for size, more in zip(x.shape[2:], grown, strict=True)),
+            ),
+        )
+    )
+    merged = _copied(node, (), pads=flat, count_include_pad=1)
+    merged.input[0] = pad.input[0]
+    nodes: tuple[onnx.NodeProto, ...]
+    reason = "A Pad with zeros is padding that counts, which the operator has itself since opset 7."
+    if fits and _divides_rightly(node, flat, windows, True, opset):
+        nodes = (merged,)
+    elif within and is_right("Pad, AveragePool", opset):
+        return None
+    else:
+        reason = f"{wrong_in('Pad, AveragePool', opset)} makes one node of a Pad and a mean, which divides wrongly."
+        if not within:
+            # Measured with one Pad of three cells before windows of two, in releases 1.17.3 to 1.32.0.
+            reason = (
+                "onnxruntime 1.25.1 to 1.31.1 makes one node of a mean and a Pad wider than windows, and refuses it."
+            )
+        if fits and before.shape is not None and None not in before.shape[2:]:
+            nodes = _lowered_mean(merged, before, opset, names)
+        else:
+            sides = [begin for begin, _ in spatial] + [end for _, end in spatial]
+            zeros, tensor = _zeros_around(node, pad.input[0], sides, before, opset, names)
+            last = _copied(node)
+            last.input[0] = tensor
+            nodes = (*zeros, last)
     # Padding and pooling are one loop or two, with sums in the same order or not.
     return Rewrite(
         "pad",
         reason,
-        "pytorch/pytorch#71362",
-        (folded,),
-        reference,
-        exact=node.op_type == "MaxPool",
+        PAD_SOURCES,
+        nodes,
+        _behind_pad(node, spatial, 0.0),
+        exact=False,
         absorbed=(pad,),
         input=pad.input[0],
-        grown=tuple(sum(pads) for pads in spatial),
-        not_negative=node.op_type == "MaxPool",
+        grown=grown,
+        optional=True,
     )
 
 
@@ -692,6 +826,7 @@ def name_global_mean(
         lambda array: (array.mean(spatial, np.float64, keepdims=True).astype(array.dtype),),
         exact=False,
         input=node.input[0],
+        optional=True,
     )
 
 
@@ -740,7 +875,7 @@ def check(scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: d
     return None
 
 
-rules: tuple[Rule, ...] = (
+REWRITES: tuple[Rule, ...] = (
     check,
     resolve_windows,
     count_row_by_row,

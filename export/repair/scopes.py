@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.inliner
 import onnx.reference
 import onnx.shape_inference
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from ..reading import first_line
+from pooling.open_sizes import known_size, open_below_one
+
+from ..limits import too_large
+from ..reading import default_opset, first_line, inlined, is_default, subgraphs
 
 __all__ = [
     "Container",
@@ -24,12 +26,9 @@ __all__ = [
     "Tensor",
     "attribute",
     "constant",
-    "default_opset",
-    "is_default",
     "lightened",
     "pooled_tensors",
-    "scopes",
-    "subgraphs",
+    "scopes_of",
     "tensors_of",
     "uses",
 ]
@@ -37,8 +36,6 @@ __all__ = [
 Container = onnx.GraphProto | onnx.FunctionProto
 SMALL_TENSOR = 1024
 """Elements up to which the values of an initializer may matter to shapes, pads and axes."""
-CEIL_MODE_CLEAR = 22
-"""The opset since which shape inference drops the windows of ceil_mode that start behind the input."""
 MARK = "pooling.repair:"
 """How the doc strings begin that let a node be found again where its function was put in line."""
 FOLDED = frozenset({"Add", "Cast", "Concat", "Constant", "ConstantOfShape", "Gather", "Identity", "Mul"}) | frozenset(
@@ -74,7 +71,7 @@ class Tensor:
             dtype = None
         if not kind.HasField("shape"):
             return cls(dtype, None)
-        return cls(dtype, tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim))
+        return cls(dtype, tuple(map(known_size, kind.shape.dim)))
 
 
 UNKNOWN = Tensor(None, None)
@@ -121,32 +118,13 @@ class Scope:
         return next((node for node in self.container.node if tensor in node.output), None)
 
 
-def is_default(domain: str) -> bool:
-    """Whether a domain is that of ONNX's own operators."""
-    return domain in ("", "ai.onnx")
-
-
-def default_opset(imports: Sequence[onnx.OperatorSetIdProto]) -> int | None:
-    """Return the version of the default operator set, or None."""
-    return max((entry.version for entry in imports if is_default(entry.domain)), default=None)
-
-
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """Return the value of an attribute."""
     found = next((each for each in node.attribute if each.name == name), None)
     return default if found is None else helper.get_attribute_value(found)
 
 
-def subgraphs(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
-    """Yield the graphs inside of a node, with the names of their attributes."""
-    for each in node.attribute:
-        if each.HasField("g"):
-            yield each.name, each.g
-        for number, graph in enumerate(each.graphs):
-            yield f"{each.name}[{number}]", graph
-
-
-def scopes(model: onnx.ModelProto) -> Iterator[Scope]:
+def scopes_of(model: onnx.ModelProto) -> Iterator[Scope]:
     """Yield the graph of a model and those inside of it, each behind the one around it, then its functions."""
 
     def within(scope: Scope) -> Iterator[Scope]:
@@ -165,7 +143,8 @@ def tensors_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
     """Return what a graph says of its tensors."""
     found = {each.name: Tensor.of(each) for each in (*graph.input, *graph.value_info, *graph.output)}
     for each in graph.initializer:
-        found[each.name] = Tensor.of(helper.make_tensor_value_info(each.name, each.data_type, each.dims))
+        kind = Tensor.of(helper.make_tensor_value_info(each.name, each.data_type, None))
+        found[each.name] = Tensor(kind.dtype, tuple(each.dims))
     return found
 
 
@@ -190,7 +169,7 @@ class Names:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self._used: set[str] = set()
-        for scope in scopes(model):
+        for scope in scopes_of(model):
             self._used.update(scope.inputs)
             for node in scope.container.node:
                 self._used.update((node.name, *node.input, *node.output))
@@ -215,9 +194,11 @@ def constant(scope: Scope, tensor: str) -> NDArray[Any] | None:
         return numpy_helper.to_array(weights[tensor])
     result = [onnx.ValueInfoProto(name=tensor)]
     graph = helper.make_graph(nodes, "constant", [], result, initializer=list(weights.values()))
-    imports = [helper.make_opsetid("", scope.opset or 1)]
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", scope.opset or 1)])
+    if too_large(model):
+        return None
     try:
-        (value,) = onnx.reference.ReferenceEvaluator(helper.make_model(graph, opset_imports=imports)).run(None, {})
+        (value,) = onnx.reference.ReferenceEvaluator(model).run(None, {})
     except Exception:  # whatever the evaluator raises: then the value stays unknown
         return None
     return np.asarray(value)
@@ -283,8 +264,9 @@ def lightened(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.initializer.append(each)
         elif each.name not in inputs:
             graph.input.append(helper.make_tensor_value_info(each.name, each.data_type, each.dims))
-    for scope in scopes(light):
+    for scope in scopes_of(light):
         if isinstance(scope.container, onnx.GraphProto):
+            open_below_one(scope.container)
             foreign = {name for node in scope.container.node if not is_default(node.domain) for name in node.output}
             kept = [each for each in scope.container.value_info if each.name in foreign]
             del scope.container.value_info[:]
@@ -341,18 +323,8 @@ def pooled_tensors(
             node.ClearField("doc_string")
         else:
             node.doc_string = text
+    draft = inlined(function, draft)
     opset = default_opset(draft.opset_import)
-    for each in draft.functions:
-        for entry in each.opset_import:  # a function of another version would not be put in line
-            if is_default(entry.domain) and opset is not None:
-                entry.version = opset
-    if draft.functions:
-        try:
-            draft = onnx.inliner.inline_local_functions(draft)
-        except Exception as error:
-            raise ValueError(
-                f"{function}: the functions of the model cannot be put in line ({first_line(error)})"
-            ) from error
     for name, shape in declared.items():
         _declare(draft.graph, name, shape)
     original = []

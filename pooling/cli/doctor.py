@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .shared import fail, no_folder, stdout
+from .shared import add_force, check_files, fail, output_file, stdout, write_files
+
+if TYPE_CHECKING:
+    from pooling.doctor import Examination
+    from pooling.doctor.what_if import WhatIf
 
 __all__ = ["add"]
 
@@ -54,9 +58,9 @@ def add(commands: Any) -> None:
         metavar="STAGE",
         help="show all of a stage, with the formula of its size; can be given several times",
     )
-    doctor.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found to FILE")
-    doctor.add_argument("--html", type=Path, metavar="FILE", help="write one page with everything to FILE")
-    doctor.add_argument("--figure", type=Path, metavar="FILE.png|svg", help="draw the pyramid of maps into FILE")
+    doctor.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was found to FILE")
+    doctor.add_argument("--html", type=output_file, metavar="FILE", help="write one page with everything to FILE")
+    doctor.add_argument("--figure", type=output_file, metavar="FILE.png|svg", help="draw the pyramid of maps into FILE")
     doctor.add_argument("--image", type=Path, metavar="FILE", help="a picture to draw and to measure shifts on")
     doctor.add_argument(
         "--fail-on",
@@ -72,6 +76,7 @@ def add(commands: Any) -> None:
         metavar="CODE",
         help="leave out findings, such as D101, or D4 for all of them; can be given several times",
     )
+    add_force(doctor)
     doctor.set_defaults(run=_run)
 
 
@@ -95,11 +100,11 @@ def _positive(text: str, what: str) -> tuple[int, ...]:
 def _run(options: argparse.Namespace) -> int:
     from pooling.doctor import NetworkError, examine
     from pooling.doctor.findings import SEVERITIES
-    from pooling.doctor.report import save_json
     from pooling.doctor.table import explain, print_examination, print_what_if
     from pooling.doctor.what_if import find_stage, parse_changes, what_if
 
-    wrong = no_folder(options, "json", "html", "figure")
+    others = [options.model, options.versus]
+    wrong = check_files(options, ("json", "html", "figure"), [options.layers, options.image], others)
     if wrong:
         return fail(options, wrong)
     if options.changes and options.versus:
@@ -122,16 +127,7 @@ def _run(options: argparse.Namespace) -> int:
             comparison = what_if(examination, _source(options.versus))
         if options.image is not None:
             _ = examination.shifts  # so that a picture that cannot be used is told before anything is written
-        if options.html is not None:
-            from pooling.doctor.page import write_page
-
-            write_page(examination, options.html, options.image, comparison)
-        if options.figure is not None:
-            from pooling.doctor.figure import save_figure
-
-            save_figure(examination, options.figure, options.image)
-        if options.json is not None:
-            save_json(examination, options.json, comparison)
+        failed = _write(options, examination, comparison)
     except (NetworkError, ValueError, TypeError) as error:
         return fail(options, str(error).removeprefix("examine: ").removeprefix("doctor: "))
     except OSError as error:
@@ -142,10 +138,31 @@ def _run(options: argparse.Namespace) -> int:
         explain(examination, stage, console)
     if not stages and comparison is None:
         print_examination(examination, console, everything=options.all)
+    if failed:
+        return failed
     judged = examination if comparison is None else comparison.after
     if options.fail_on == "never" or judged.severity is None:
         return 0
     return int(SEVERITIES.index(judged.severity) >= SEVERITIES.index(options.fail_on))
+
+
+def _write(options: argparse.Namespace, examination: Examination, comparison: WhatIf | None) -> int:
+    """Write the files that are asked for; returns 2 if one of them cannot be, else 0."""
+    from pooling.doctor.page import write_page
+    from pooling.doctor.report import save_json
+
+    def draw(path: Path) -> None:
+        from pooling.doctor.figure import save_figure
+
+        save_figure(examination, path, options.image)
+
+    writers = {
+        "html": lambda path: write_page(examination, path, options.image, comparison),
+        "json": lambda path: save_json(examination, path, comparison),
+        # The last: it alone needs what may not be installed.
+        "figure": draw,
+    }
+    return write_files(options, writers, 0)
 
 
 def _network(options: argparse.Namespace) -> str:

@@ -1,33 +1,90 @@
-"""What the commands have in common: what they read, where they print, and how they fail."""
+"""What the commands have in common: what they read, where they write and print, and how they fail."""
 
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["fail", "named_shape", "names", "no_folder", "open_shape", "progress_bar", "stdout", "write_files"]
+__all__ = [
+    "COULD_NOT_RUN",
+    "OutputError",
+    "add_force",
+    "check_files",
+    "fail",
+    "named_shape",
+    "names",
+    "open_shape",
+    "output_file",
+    "printable",
+    "progress_bar",
+    "stdout",
+    "write_files",
+    "write_out",
+]
 
 COULD_NOT_RUN = 2
 WIDEST_TASK = 48
 """Columns for what is being done."""
 PLAIN_WIDTH = 120
 """Columns where there is no terminal to ask."""
+LONGEST_SENTENCE = 2000
+"""Signs of an error that are shown: names in it come out of files, and have no limit there."""
+ASCII = {
+    sign: plain
+    for plain, signs in {
+        "x": "×✗",
+        ">": "→≥",
+        "<": "≤←",
+        ".": "…·",
+        "-": "–—─━═",
+        "~": "±≈",
+        "|": "│┃║",
+        "#": "█■▪",
+        "*": "●",
+        "v": "✓",
+        "u": "µμ",
+        "'": "‘’",
+        '"': "“”",
+        " ": "\u00a0",
+    }.items()
+    for sign in signs
+}
+"""What is written where an encoding has no such sign: one for one, so that tables stay straight."""
+
+
+class OutputError(Exception):
+    """Standard output cannot be written; the cause is the error of the system."""
 
 
 def fail(options: argparse.Namespace, sentence: str) -> int:
     """Say why a command could not be run; returns the exit code for that."""
-    print(f"pooling {options.command}: {sentence}", file=sys.stderr)
+    with suppress(OSError, ValueError):  # nobody is listening
+        print(f"{' '.join(filter(None, ('pooling', options.command)))}: {printable(sentence)}", file=sys.stderr)
     return COULD_NOT_RUN
+
+
+def printable(text: str) -> str:
+    """Write signs that would move the cursor, or the text around them, as Python would in a literal."""
+    shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    if len(shown) <= LONGEST_SENTENCE:
+        return shown
+    return f"{shown[: LONGEST_SENTENCE // 2]} [...] {shown[-LONGEST_SENTENCE // 2 :]}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arguments
 
 
 def names(text: str) -> list[str]:
@@ -49,31 +106,140 @@ def named_shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 def open_shape(text: str) -> tuple[str, tuple[int | None, ...]]:
     """Read a name and a shape in which sizes may be left open."""
-    match = re.fullmatch(r"(.+)=((?:\d+|\?)(?:x(?:\d+|\?))*)", text)
+    match = re.fullmatch(r"(.+)=((?:\d{1,18}|\?)(?:x(?:\d{1,18}|\?))*)", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} must be a name and sizes, such as data=1x3x224x224")
     return match[1], tuple(None if size == "?" else int(size) for size in match[2].split("x"))
 
 
-def no_folder(options: argparse.Namespace, *kinds: str) -> str:
-    """Say which of the files that shall be written would lie in a folder that does not exist."""
-    for kind in kinds:
-        path = getattr(options, kind)
-        if path is not None and not path.resolve().parent.is_dir():
-            return f"--{kind} {path}: there is no folder {path.parent}"
+def output_file(text: str) -> Path:
+    """Read the name of a file to write."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the file is empty; give one, or leave the option out")
+    if text == "-":
+        raise argparse.ArgumentTypeError("'-' is no file; write /dev/stdout, or ./- for a file of that name")
+    return Path(text)
+
+
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Add the option that lets a file that is read be written."""
+    parser.add_argument("--force", action="store_true", help="write over a file that is read, such as the model itself")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+
+
+def check_files(
+    options: argparse.Namespace, outputs: Iterable[str], read: Iterable[object], models: Iterable[object] = ()
+) -> str:
+    """Say which of the files that shall be written cannot, or must not, be.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        Those of the command.
+    outputs : iterable of str
+        The options that name files to write.
+    read : iterable
+        Files that the command reads; None and what is no file are passed over.
+    models : iterable
+        The same, of ONNX models: the files of their data are read as well.
+
+    Returns
+    -------
+    str
+        A sentence if a folder does not exist, two outputs are one file, or an output is a file that is read and
+        there is no ``--force``; else nothing.
+    """
+    written: list[tuple[str, Path]] = []
+    for name in outputs:
+        path = getattr(options, name)
+        if path is None:
+            continue
+        shown = f"{'-o' if name == 'output' else f'--{name}'} {path}"
+        if not Path(os.path.abspath(path)).parent.is_dir():
+            return f"{shown}: there is no folder {path.parent}"
+        for other, before in written:
+            if _same_output(path, before):
+                return f"{shown} is the same file as {other}; give each output a file of its own"
+        written.append((shown, path))
+    # Only what is there can be written over, and models with much data take time to read.
+    present = [(shown, path) for shown, path in written if os.path.isfile(path)]
+    if not present or options.force:
+        return ""
+    models = [path for path in models if path is not None]
+    inputs: list[tuple[str, Path]] = [(str(path), Path(str(path))) for path in (*models, *read) if path is not None]
+    for shown, path in present:
+        for what, source in inputs:
+            if _same_file(path, source):
+                return f"{shown} is {what}, which is read; name another file, or add --force to write over it"
+    for model in models:
+        for source in _data_files(Path(str(model))):
+            for shown, path in present:
+                if _same_file(path, source):
+                    return f"{shown} holds data of {model}; name another file, or add --force to write over it"
     return ""
 
 
-def write_files(options: argparse.Namespace, writers: dict[str, Callable[[Path], object]], exit_code: int) -> int:
-    """Write the files that are asked for."""
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
+
+
+def _same_output(one: Path, other: Path) -> bool:
+    """Whether two outputs are one file, or would be one on systems that do not tell a from A."""
+    if _same_file(one, other):
+        # Devices take any number of outputs.
+        return os.path.isfile(one)
+    keys = [unicodedata.normalize("NFC", os.path.realpath(path)).casefold() for path in (one, other)]
+    return keys[0] == keys[1] and not (os.path.exists(one) and os.path.exists(other))
+
+
+def _data_files(model: Path) -> Iterator[Path]:
+    """Yield the files beside a model where its tensors are; what cannot be read is told by whoever reads it next."""
+    try:
+        import onnx
+
+        content = onnx.load(model, load_external_data=False)
+    except Exception:
+        return
+
+    def tensors(nodes: Iterable[Any], graphs: list[Any]) -> Iterator[Any]:
+        for graph in graphs:
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            yield from tensors(graph.node, [])
+        for node in nodes:
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
+                yield from tensors((), [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])])
+
+    inside = [node for function in content.functions for node in function.node]
+    for tensor in tensors(inside, [content.graph]):
+        if tensor.data_location == tensor.EXTERNAL:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    yield model.parent / entry.value
+
+
+def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Path], object]], exit_code: int) -> int:
+    """Write the files that are asked for, all that can be."""
     for kind, write in writers.items():
         path = getattr(options, kind)
         if path is not None:
             try:
                 write(path)
             except OSError as error:
-                return fail(options, f"--{kind} {path} cannot be written ({error.strerror})")
+                exit_code = fail(options, f"--{kind} {path} cannot be written ({error.strerror or error})")
     return exit_code
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The terminal
 
 
 @contextmanager
@@ -89,7 +255,7 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
         console=Console(stderr=True),
         auto_refresh=False,
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=sys.stderr is None or not sys.stderr.isatty(),
     )
     with bar:
         task = bar.add_task("reading models", total=None)
@@ -102,11 +268,55 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
         yield tell
 
 
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(ASCII.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("pooling.ascii", _in_ascii)
+
+
+class _Output:
+    """Standard output for rich: no spaces at the ends of lines in a pipe, and its failures are told from others."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._piped = not stream.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(re.sub(r" +(?=\n)", "", text) if self._piped else text)
+        except OSError as error:
+            raise OutputError from error
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise OutputError from error
+
+
+def write_out(text: str) -> None:
+    """Write to standard output."""
+    if sys.stdout is not None:
+        _Output(sys.stdout).write(text)
+
+
 def stdout() -> Console:
     """Make a console that fits the terminal, or a page where there is none, and that prints in any encoding."""
     from rich.console import Console
 
+    if sys.stdout is None:
+        return Console(file=io.StringIO(), width=PLAIN_WIDTH)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        sys.stdout.reconfigure(errors="pooling.ascii")
     fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=PLAIN_WIDTH if fixed else None)
+    return Console(
+        file=_Output(sys.stdout),  # type: ignore[arg-type]
+        width=PLAIN_WIDTH if fixed else None,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+    )

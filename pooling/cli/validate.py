@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .shared import fail, named_shape, names, no_folder, progress_bar, stdout, write_files
+from .shared import add_force, check_files, fail, named_shape, names, output_file, progress_bar, stdout, write_files
 
 __all__ = ["add"]
 
@@ -78,20 +78,28 @@ def add(commands: Any) -> None:
         help="what makes the exit code 1: differs (the default), special (differs on NaN, infinities or extreme "
         "numbers only), refuses, crashes; or never",
     )
-    validate.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found to FILE")
-    validate.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures of what was found")
-    validate.add_argument("--junit", type=Path, metavar="FILE", help="write what CI systems read")
+    validate.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was found to FILE")
+    validate.add_argument(
+        "--html", type=output_file, metavar="FILE", help="write a page with pictures of what was found"
+    )
+    validate.add_argument("--junit", type=output_file, metavar="FILE", help="write what CI systems read")
+    add_force(validate)
     validate.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    wrong = _wrong_combination(options) or no_folder(options, *FILES)
+    wrong = _wrong_combination(options) or check_files(options, FILES, _input_files(options), options.models)
     if wrong:
         return fail(options, wrong)
     try:
         return _conformance(options) if options.conformance else _validate_models(options)
     except ValueError as error:
         return fail(options, str(error).removeprefix("validate: ").removeprefix("write_node_tests: "))
+
+
+def _input_files(options: argparse.Namespace) -> list[str]:
+    """Return the files that ``--input`` may mean: ``FILE`` or ``NAME=FILE``."""
+    return [file for text in options.inputs for file in (text, text.rpartition("=")[2])]
 
 
 def _wrong_combination(options: argparse.Namespace) -> str:
@@ -125,7 +133,6 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 def _validate_models(options: argparse.Namespace) -> int:
     from pooling.validation import validate
-    from pooling.validation.examples import with_smallest
     from pooling.validation.junit import write_junit
     from pooling.validation.page import write_page
     from pooling.validation.table import print_report
@@ -144,13 +151,11 @@ def _validate_models(options: argparse.Namespace) -> int:
             inputs=options.inputs,
             shapes=dict(options.shape),
             threads=options.threads,
+            smallest=any(getattr(options, kind) is not None for kind in FILES),
             progress=progress,
             **given,
         )
-        if any(getattr(options, kind) is not None for kind in FILES):
-            report = with_smallest(report, progress)
-    print_report(report, stdout())
-    return write_files(
+    code = write_files(
         options,
         {
             "json": report.save,
@@ -159,6 +164,8 @@ def _validate_models(options: argparse.Namespace) -> int:
         },
         report.exit_code,
     )
+    print_report(report, stdout())
+    return fail(options, "interrupted") if report.interrupted else code
 
 
 def _conformance(options: argparse.Namespace) -> int:
@@ -181,9 +188,10 @@ def _conformance(options: argparse.Namespace) -> int:
     with progress_bar() as progress:
         report = run_conformance(progress=progress, **given)
         examples = {} if options.html is None else smallest_of_rules(report, progress=progress)
-    print_conformance(report, stdout())
-    return write_files(
+    code = write_files(
         options,
         {"json": report.save, "html": lambda path: write_conformance(report, path, examples)},
         report.exit_code,
     )
+    print_conformance(report, stdout())
+    return code

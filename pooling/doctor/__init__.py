@@ -4,7 +4,7 @@
     receptive_field  what a cell sees, cost what it costs
     sizes, objects   which input sizes work, how many cells a small object has
     findings         the rules, each with a code
-    examine          all of it together
+    examination      all of it together
     what_if          the same network with other arguments, side by side
     report, table    what came out, as JSON and for people (needs ``rich``)
     figure, page     what came out, as a picture and as one HTML page
@@ -13,7 +13,7 @@
 ``pooling doctor`` is the same on the command line.
 """
 
-from .examine import Examination, examine
+from .examination import Examination, examine
 from .findings import Finding
 from .network import Network, NetworkError, OpenShapeError, ReceptiveField, Stage, read
 

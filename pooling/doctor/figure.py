@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from numpy.typing import NDArray
 
-    from .examine import Examination
+    from .examination import Examination
 
 __all__ = ["FORMATS", "figure", "save_figure"]
 

@@ -508,7 +508,7 @@ def _ceil_mode(case: Case) -> Iterator[Finding]:
             stage.name,
             f"ceil_mode is set: {why}",
             (
-                "write explicit pads instead: pooling export --repair MODEL.onnx -o OUT.onnx does, and proves it",
+                "write explicit pads instead: pooling repair MODEL.onnx -o OUT.onnx does, and proves it",
                 "or use an input size for which nothing is rounded, and leave ceil_mode out",
                 f"or export with opset {NEWEST} or newer",
             ),
@@ -541,7 +541,7 @@ def _auto_pad(case: Case) -> Iterator[Finding]:
             "warning",
             stage.name,
             f"auto_pad is {str(padding).upper()}: {why}",
-            ("write explicit pads instead: pooling export --repair MODEL.onnx -o OUT.onnx does, and proves it",),
+            ("write explicit pads instead: pooling repair MODEL.onnx -o OUT.onnx does, and proves it",),
         )
 
 

@@ -54,11 +54,14 @@ class OpenShapeError(NetworkError):
     ----------
     shape : tuple of int or str
         What the model says; a str names a size that is open.
+    hints : sequence of tuple of int
+        Spatial sizes that the metadata of the model speak of.
     """
 
-    def __init__(self, sentence: str, shape: tuple[int | str, ...]) -> None:
+    def __init__(self, sentence: str, shape: tuple[int | str, ...], hints: Sequence[tuple[int, ...]] = ()) -> None:
         super().__init__(sentence)
         self.shape = shape
+        self.hints = hints
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,13 @@ class Stage:
         if self.kind not in ("convolution", "pooling", "global"):
             return ()
         return tuple(axis.dropped for axis in self.axes)
+
+    @property
+    def padding_share(self) -> float:
+        """The largest share of its taps that a window has in the padding, on the axis that has most."""
+        if self.kind not in ("convolution", "pooling", "global"):
+            return 0.0
+        return max((axis.padding_share for axis in self.axes), default=0.0)
 
     @property
     def output_size(self) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from .pyramid import STRIP, Box, Level, Pyramid, averaged, heading, pyramid, spa
 from .words import amount, brief, by, cells, joined, memory, percent, plain
 
 if TYPE_CHECKING:
-    from .examine import Examination
+    from .examination import Examination
     from .network import Stage
     from .shift import StageShift
     from .what_if import WhatIf
@@ -321,7 +321,6 @@ def _row(examination: Examination, stage: Stage) -> list[str]:
     if any(cut):
         shares = [axis.cut / axis.input_size for axis in axes]
         dropped = f"<span class=drop>{by(cut)}</span> <span class=muted>{percent(max(shares))}</span>"
-    padding = max((axis.padding_share for axis in axes), default=0) if forward else 0
     return [
         _escaped(stage.name),
         _escaped(stage.operator),
@@ -332,7 +331,7 @@ def _row(examination: Examination, stage: Stage) -> list[str]:
         centre,
         covered,
         dropped,
-        percent(padding) if padding else "",
+        percent(stage.padding_share) if stage.padding_share else "",
         amount(stage.macs) if stage.macs else "",
         amount(saved) if (saved := examination.saves(stage)) else "",
         memory(stage.output_bytes) if stage.output_bytes else "",

@@ -8,15 +8,25 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.inliner
 import onnx.shape_inference
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from pooling.export import POOLING_OPERATORS, layer_from_node
-from pooling.export.reading import check_order, external_location, first_line, node_attributes, read_model
-from pooling.export.repair.scopes import default_opset, is_default, lightened, subgraphs
+from pooling.export.reading import (
+    all_nodes,
+    check_order,
+    external_location,
+    first_line,
+    inlined,
+    is_default,
+    node_attributes,
+    opset_of,
+    read_model,
+    subgraphs,
+)
 from pooling.layers import Layer
+from pooling.open_sizes import filled, hinted_sizes, known_size
 
 from .graph import Graph
 from .network import Network, NetworkError, OpenShapeError
@@ -31,8 +41,8 @@ TRAINED = ("float16", "bfloat16", "float32", "float64", "int8", "uint8")
 """Types of weights; integers of other types are sizes and places."""
 LARGEST_OPSET = 2**31 - 1
 """The newest that onnx can be asked for."""
-USUAL_SIZE, USUAL_CHANNELS = 224, 3
-"""What error sentences write where a model leaves sizes open."""
+USUAL = ("N", "C", "H", "W")
+"""What is most likely where a model says nothing of its input."""
 
 
 def from_onnx(source: Any, input_shape: Sequence[int] | None = None) -> Network:
@@ -57,13 +67,14 @@ def from_onnx(source: Any, input_shape: Sequence[int] | None = None) -> Network:
         for tensor in model.graph.initializer:
             if tensor.data_location == onnx.TensorProto.EXTERNAL and folder is not None:
                 external_location(f"initializer {tensor.name!r}", tensor, folder)
-        model = _inlined(model)
+        hints = hinted_sizes({each.key: each.value for each in model.metadata_props})
+        model = inlined("read", model)
         graph = _Reader(name or "model", model, input_shape).graph()
     except NetworkError:
         raise
     except ValueError as error:
         raise NetworkError(str(error).removeprefix("read: ")) from error
-    shape = _closed(graph) if input_shape is None else tuple(input_shape)
+    shape = _closed(graph, hints) if input_shape is None else tuple(input_shape)
     return graph.walked(shape)
 
 
@@ -80,12 +91,12 @@ def _check_names(model: onnx.ModelProto) -> None:
         check("a function", function.domain, function.name, *function.input, *function.output)
     for entry in (*model.opset_import, *(each for function in model.functions for each in function.opset_import)):
         check("a domain", entry.domain)
-    parts = [model.graph, *(inner for node in _all_nodes(model.graph.node) for _, inner in subgraphs(node))]
+    parts = [model.graph, *(inner for node in all_nodes(model.graph.node) for _, inner in subgraphs(node))]
     for graph in parts:
         check("an initializer", *(each.name for each in graph.initializer))
         check("an initializer", *(each.values.name for each in graph.sparse_initializer))
         check("a tensor", *(each.name for each in (*graph.input, *graph.output, *graph.value_info)))
-    for node in _all_nodes([*model.graph.node, *(node for function in model.functions for node in function.node)]):
+    for node in all_nodes([*model.graph.node, *(node for function in model.functions for node in function.node)]):
         check("an op_type", node.op_type)
         check("a domain", node.domain)
         check("a name", node.name)
@@ -94,65 +105,25 @@ def _check_names(model: onnx.ModelProto) -> None:
         check("an attribute", *(name for each in node.attribute for name in (each.name, each.ref_attr_name)))
 
 
-def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Put the functions of a model in line."""
-    if not model.functions:
-        return model
-    _check_calls(model)
-    light = lightened(model)
-    kept = {tensor.name for tensor in light.graph.initializer}
-    try:
-        light = onnx.inliner.inline_local_functions(light)
-    except Exception as error:  # whatever the inliner raises
-        raise NetworkError(f"the functions of the model cannot be put in line ({first_line(error)})") from error
-    # Large weights have become inputs; their shapes are what matters.
-    bare = [onnx.TensorProto(name=t.name, data_type=t.data_type, dims=t.dims) for t in model.graph.initializer]
-    light.graph.initializer.extend(tensor for tensor in bare if tensor.name not in kept)
-    return light
-
-
-def _check_calls(model: onnx.ModelProto) -> None:
-    """Refuse functions that call themselves, which would never be in line."""
-    calls: dict[tuple[str, str], set[tuple[str, str]]] = {
-        (function.domain, function.name): {(node.domain, node.op_type) for node in _all_nodes(function.node)}
-        for function in model.functions
-    }
-    open_calls = {name: called & calls.keys() for name, called in calls.items()}
-    while leaves := {name for name, called in open_calls.items() if not called}:
-        open_calls = {name: called - leaves for name, called in open_calls.items() if name not in leaves}
-    if open_calls:
-        domain, name = min(open_calls)
-        raise NetworkError(f"the function {domain}::{name} of the model calls itself; ONNX knows no recursion")
-
-
-def _all_nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    for node in nodes:
-        yield node
-        for _, inner in subgraphs(node):
-            yield from _all_nodes(inner.node)
-
-
-def _closed(graph: Graph) -> Shape:
+def _closed(graph: Graph, hints: Sequence[tuple[int, ...]]) -> Shape:
     """Return the input shape that a model declares; a batch that it leaves open is 1."""
     declared = graph.declared
     title = f"{graph.name}: its input {graph.input_name!r}"
     flag = "give --input-shape {} (in Python: input_shape={})"
     if declared is None:
-        example: Shape = (1, USUAL_CHANNELS, USUAL_SIZE, USUAL_SIZE)
+        example = next(filled(USUAL))
         raise OpenShapeError(
-            f"{title} has no shape in the model; {flag.format('x'.join(map(str, example)), example)}", ()
+            f"{title} has no shape in the model; {flag.format('x'.join(map(str, example)), example)}", (), hints
         )
-    sizes = [1 if place == 0 and isinstance(size, str) else size for place, size in enumerate(declared)]
+    sizes = (*(1 if isinstance(size, str) else size for size in declared[:1]), *declared[1:])
     if any(isinstance(size, str) for size in sizes):
-        channels = len(sizes) - 1 if graph.spatial and graph.spatial[0] == 1 else 1
-        example = tuple(
-            size if isinstance(size, int) else USUAL_CHANNELS if place == channels else USUAL_SIZE
-            for place, size in enumerate(sizes)
-        )
+        last = bool(graph.spatial) and graph.spatial[0] == 1
+        example = next(filled(sizes, hints, channels_last=last))
         raise OpenShapeError(
             f"{title} leaves sizes open in {'x'.join(map(str, declared))}; "
             f"{flag.format('x'.join(map(str, example)), example)}",
             declared,
+            hints,
         )
     return tuple(size for size in sizes if isinstance(size, int))
 
@@ -162,10 +133,7 @@ def _declared(info: onnx.ValueInfoProto) -> Declared | None:
     kind = info.type.tensor_type
     if not kind.HasField("shape"):
         return None
-    return tuple(
-        int(size.dim_value) if size.HasField("dim_value") and size.dim_value > 0 else size.dim_param or "?"
-        for size in kind.shape.dim
-    )
+    return tuple(known_size(size) or size.dim_param or "?" for size in kind.shape.dim)
 
 
 def _dtype(elem_type: int) -> DType:
@@ -182,9 +150,7 @@ class _Reader:
         self.name = name
         self.model = model
         self.rank = None if input_shape is None else len(input_shape)
-        opset = default_opset(model.opset_import)
-        if opset is None:
-            raise NetworkError(f"{name} imports no version of the default operator set; its opset_import must name one")
+        opset = opset_of("read", model)
         if not 1 <= opset <= LARGEST_OPSET:
             raise NetworkError(f"{name} imports opset {opset}; it must be from 1 to {LARGEST_OPSET}")
         self.opset = opset

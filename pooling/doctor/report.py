@@ -11,7 +11,7 @@ from pooling._version import __version__
 from pooling.files import write_whole
 from pooling.geometry import Axis
 
-from .examine import Examination
+from .examination import Examination
 from .findings import SEVERITIES, Finding
 from .network import ReceptiveField, Stage
 from .sizes import AxisSizes, Pattern
@@ -140,6 +140,7 @@ def _stage(examination: Examination, stage: Stage) -> dict[str, Any]:
         "output_shape": list(stage.output_shape),
         "layer": None if stage.layer is None else repr(stage.layer),
         "ceil_mode": bool(stage.layer is not None and stage.layer.arguments.get("ceil_mode")),
+        "padding_share": stage.padding_share,
         "windows": [_axis(axis, forward) for axis in stage.axes],
         "receptive_field": None if stage.receptive_field is None else _field(stage.receptive_field),
         "object_cells": None if footprint is None else _numbers(footprint.cells),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,14 @@ from rich.text import Text
 
 from pooling.geometry import axis_names
 
-from .examine import Examination
+from .examination import Examination
 from .findings import Finding
 from .network import Stage
 from .objects import collapses
 from .report import summary
 from .sizes import AxisSizes
 from .what_if import WhatIf
-from .words import amount, brief, by, cells, joined, memory, percent, plain
+from .words import amount, brief, by, cells, joined, memory, percent, plain, shortened
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
@@ -143,6 +142,8 @@ def _print_stages(examination: Examination, console: Console, everything: bool) 
             overflow="ellipsis",
         )
     for line in content:
+        if 0 in widths:
+            line[0] = Text(shortened(line[0].plain, widths[0]), line[0].style)
         table.add_row(*(line[number] for number in widths))
     console.print(table)
     legend = "; ".join(COLUMNS[number].legend for number in widths if COLUMNS[number].legend)
@@ -376,15 +377,8 @@ def _lost(examination: Examination, row: Row, names: dict[str, str]) -> Text:
 
 
 def _pads(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    share = max((padding_share(stage) for stage in row.stages), default=0.0)
+    share = max((stage.padding_share for stage in row.stages), default=0.0)
     return Text(percent(share) if share else "", "" if len(row.stages) == 1 else "dim")
-
-
-def padding_share(stage: Stage) -> float:
-    """Return the largest share of padding that a window of a stage holds, which is the one in a corner."""
-    if stage.kind not in ("convolution", "pooling"):
-        return 0.0
-    return 1 - math.prod(1 - axis.padding_share for axis in stage.axes)
 
 
 def _macs(examination: Examination, row: Row, names: dict[str, str]) -> Text:
@@ -437,7 +431,7 @@ COLUMNS = (
     Column("sees", "right", _sees, 6, "sees: receptive field, * where paths differ in centre or stride"),
     Column("", "right", _cells, legend="px: cells that the object covers"),
     Column("cut", "right", _lost, 7, "cut: rows x columns in no window"),
-    Column("pads", "right", _pads, 1, "pads: padding in the first window"),
+    Column("pads", "right", _pads, 1, "pads: padding in the first or last window"),
     Column("MACs", "right", _macs, 5, "MACs: multiply-adds"),
     Column("saves", "right", _saves, 2, "saves: MACs that the smaller map saves behind"),
     Column("memory", "right", _memory, 3),

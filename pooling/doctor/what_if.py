@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .examine import Examination, examine
+from .examination import Examination, examine
 from .findings import Finding
 from .network import Network, NetworkError, Stage
 from .objects import without_head

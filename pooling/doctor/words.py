@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-__all__ = ["amount", "brief", "by", "cells", "joined", "memory", "percent", "plain"]
+__all__ = ["amount", "brief", "by", "cells", "joined", "memory", "percent", "plain", "shortened"]
 
 
 def by(sizes: Sequence[object]) -> str:
@@ -101,3 +101,17 @@ def joined(words: Sequence[str], last: str = "and") -> str:
 def plain(text: str) -> str:
     """Replace what would move the cursor: names come out of files that anybody may have written."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def shortened(name: str, width: int) -> str:
+    """Cut a name in the middle: names of stages begin alike, and differ at their ends.
+
+    Examples
+    --------
+    >>> shortened("features/features.12/conv/Conv", 16), shortened("conv1", 16)
+    ('featu…/conv/Conv', 'conv1')
+    """
+    if len(name) <= width or width < 3:
+        return name
+    end = (2 * width) // 3
+    return f"{name[: width - 1 - end]}…{name[-end:]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +14,18 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from .processes import Limits, RuntimeProcess
+from .processes import RuntimeProcess
 from .stages import CannotRunError, Network, load_model
 
-__all__ = ["Given", "activations", "given_inputs", "measured_shapes"]
+__all__ = ["Given", "activations", "fed_inputs", "given_inputs", "measured_shapes", "serialised"]
 
 Numbers = NDArray[Any]
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 """Of the colours of ImageNet, between 0 and 1, as most networks for pictures expect them to be taken out."""
 COLOURS = 3
-LARGEST_MODEL = 2**31 - 1
+LARGEST_INPUT = 2**28
+"""Elements of an input that is drawn."""
 RUNTIME = "onnxruntime"
 
 
@@ -128,7 +130,7 @@ def given_inputs(texts: Sequence[str]) -> list[Given]:
         if path.suffix.lower() == ".npy":
             try:
                 array = np.load(path, allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
+            except (OSError, ValueError, EOFError, MemoryError) as error:
                 raise ValueError(f"--input {file} cannot be read ({_line(error)})") from error
             found.append(Given(path.name, name, array))
             continue
@@ -148,9 +150,9 @@ def given_inputs(texts: Sequence[str]) -> list[Given]:
 
 
 def activations(
-    path: str | os.PathLike[str], network: Network, given: Sequence[Given], limits: Limits, seed: int
+    path: str | os.PathLike[str], network: Network, given: Sequence[Given], process: RuntimeProcess, seed: int
 ) -> dict[str, Numbers]:
-    """Run a model in onnxruntime, and return what its pooling nodes read.
+    """Run a model in a runtime, and return what its pooling nodes read.
 
     Inputs that are not given are drawn.
 
@@ -159,42 +161,59 @@ def activations(
     CannotRunError
         If the model does not run, or what is given does not fit.
     """
+    names = {name for stage in network.stages for name in stage.node.input if name}
+    return _run(path, network, names, fed_inputs(network, given, seed), process)
+
+
+def fed_inputs(network: Network, given: Sequence[Given], seed: int) -> dict[str, Numbers]:
+    """Return what goes into a model: what is given, and drawn numbers.
+
+    Raises
+    ------
+    CannotRunError
+        If what is given does not fit, or the shape of an input is not known.
+    """
     fed = {}
     for each in given:
         name = each.name_in(network)
         fed[name] = each.fitted(*network.inputs[name])
-    names = {name for stage in network.stages for name in stage.node.input if name}
-    return _run(path, network, names, fed, limits, seed)
+    random = np.random.default_rng(seed)
+    for name, (shape, dtype) in network.inputs.items():
+        if name not in fed:
+            fed[name] = _drawn(name, shape, dtype, random)
+    return fed
 
 
-def measured_shapes(path: str | os.PathLike[str], network: Network, limits: Limits) -> dict[str, Numbers]:
+def measured_shapes(
+    path: str | os.PathLike[str], network: Network, process: RuntimeProcess
+) -> tuple[dict[str, Numbers], str]:
     """Run a model whose inputs have known shapes, and return the tensors that inference knows too little of.
 
     Returns
     -------
-    dict of str to ndarray
+    found : dict of str to ndarray
         Empty where the model does not run, or sizes of its inputs are open.
+    reason : str
+        Why it does not run, in the runtime's words.
     """
     try:
-        return _run(path, network, set(network.unknown), {}, limits, 0)
+        inputs = fed_inputs(network, (), 0)
     except CannotRunError:
-        return {}
+        return {}, ""
+    try:
+        return _run(path, network, set(network.unknown), inputs, process), ""
+    except CannotRunError as error:
+        return {}, str(error)
 
 
 def _run(
     path: str | os.PathLike[str],
     network: Network,
     names: set[str],
-    fed: Mapping[str, Numbers],
-    limits: Limits,
-    seed: int,
+    inputs: Mapping[str, Numbers],
+    process: RuntimeProcess,
 ) -> dict[str, Numbers]:
     model = load_model(path, weights=True)
-    random = np.random.default_rng(seed)
-    inputs = dict(fed)
-    for name, (shape, dtype) in network.inputs.items():
-        if name not in inputs:
-            inputs[name] = _drawn(name, shape, dtype, random)
     own = {name for node in model.graph.node for name in node.output}
     brought = {tensor.name: tensor for tensor in model.graph.initializer}
     found = {name: inputs[name] for name in names & inputs.keys()}
@@ -204,15 +223,25 @@ def _run(
         return found
     del model.graph.output[:]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked)
-    try:
-        content = model.SerializeToString()
-    except Exception as error:  # protobuf's own, which depends on its version
-        raise CannotRunError(f"it is too large to be run ({_line(error)})") from error
-    with RuntimeProcess(RUNTIME, limits) as process:
-        answer = process.ask(content, inputs)
+    answer = process.ask(serialised(model), inputs)
     if not answer.given:
         raise CannotRunError(f"{RUNTIME} does not run the model ({answer.crash or answer.refusal})")
     return {**found, **dict(zip(asked, answer.outputs, strict=True))}
+
+
+def serialised(model: onnx.ModelProto) -> bytes:
+    """Return a model as bytes.
+
+    Raises
+    ------
+    CannotRunError
+        If it is too large for that.
+    """
+    try:
+        content: bytes = model.SerializeToString()
+    except Exception as error:  # protobuf's own, which depends on its version
+        raise CannotRunError(f"it is too large to be run ({_line(error)})") from error
+    return content
 
 
 def _drawn(
@@ -221,6 +250,10 @@ def _drawn(
     sizes = [size for size in shape or () if isinstance(size, int)]
     if shape is None or dtype is None or len(sizes) < len(shape):
         raise CannotRunError(f"the shape of its input {name!r} is open; give it with --shape")
+    if math.prod(sizes) > LARGEST_INPUT:
+        raise CannotRunError(
+            f"its input {name!r} has {math.prod(sizes):,} elements, too many to run it on drawn numbers"
+        )
     # Integers are counts and places in most models, of which one is the safest.
     if dtype.kind in "iub":
         return np.ones(sizes, dtype)

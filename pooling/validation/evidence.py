@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,9 +30,11 @@ Numbers = NDArray[Any]
 Cell = tuple[int, ...]
 WITHOUT_WINDOWS = frozenset({"MaxUnpool", "MaxRoiPool", "RoiAlign"})
 """Operators whose results are not pooled from windows that attributes place."""
+SUMMED = frozenset({"AveragePool", "GlobalAveragePool"})
+"""Operators whose results may be much smaller than what they are made of."""
 LARGE_AXIS = 2**20
 """Windows of an axis that are looked at one by one."""
-LOOKED_AT = 256
+LOOKED_AT = 64
 """Differing cells that are looked at, evenly over all of them."""
 SHIFTS = 4
 """Cells by which windows are tried elsewhere."""
@@ -163,10 +165,19 @@ class Evidence(Setting):
         """Collect it."""
         return cls(case.node, case.opset, tuple(case.array.shape), case, expected, verdict, actual)
 
-    @property
+    @cached_property
+    def array(self) -> Numbers:
+        """The input."""
+        return self.case.array
+
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Of the input."""
-        return self.case.array.dtype
+        return self.array.dtype
+
+    @cached_property
+    def _cells_of_windows(self) -> list[NDArray[np.int64]]:
+        return [axis.taps() for axis in self.axes]
 
     @cached_property
     def wanted(self) -> Numbers:
@@ -215,12 +226,12 @@ class Evidence(Setting):
 
     def taps(self, cell: Cell) -> list[NDArray[np.int64]]:
         """List, for each axis, the input cells under the taps of an output cell's window; -1 where none is."""
-        return [axis.taps()[place] for axis, place in zip(self.axes, cell[2:], strict=True)]
+        return [taps[place] for taps, place in zip(self._cells_of_windows, cell[2:], strict=True)]
 
     def window(self, cell: Cell) -> Numbers:
         """Return the elements of an output cell's window, row by row."""
         within = [taps[taps >= 0] for taps in self.taps(cell)]
-        plane = self.case.array[cell[:2]]
+        plane = self.array[cell[:2]]
         elements: Numbers = plane[np.ix_(*within)].ravel()
         return elements if self.dtype.kind in "iub" else elements.astype(np.float64)
 
@@ -248,20 +259,39 @@ class Evidence(Setting):
             numbers.add(math.prod(each))
         return numbers - {0}
 
-    def alike(self, left: Any, right: Any) -> bool:
-        """Whether numbers come from the same formula, but for rounding."""
+    def alike(self, left: Any, right: Any, magnitude: Any = 0.0) -> bool:
+        """Whether numbers come from the same formula, but for rounding.
+
+        Rounding is a matter of the numbers that were added, whose `magnitude` may be larger than that of their sum.
+        """
         tolerance = ALIKE.get(self.dtype.name, 0.0)
-        return bool(np.allclose(left, right, rtol=tolerance, atol=0, equal_nan=True))
+        left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
+        with np.errstate(invalid="ignore"):
+            near = np.isfinite(left) & np.isfinite(right)
+            near &= np.abs(left - right) <= tolerance * np.maximum(np.abs(right), magnitude)
+        return bool((near | (left == right) | (np.isnan(left) & np.isnan(right))).all())
 
     def explained_by(self, **attributes: Any) -> bool:
         """Whether the answer is that of the node with other attributes, None for those to be left out."""
         if self.found is None or self.verdict.output != 0:
             return False
         other = self.answer(**attributes)
-        return other is not None and other.shape == self.found.shape and self.alike(other, self.found)
+        if other is None or other.shape != self.found.shape:
+            return False
+        return self.alike(other, self.found, self.magnitude(**attributes))
+
+    def magnitude(self, **attributes: Any) -> Numbers:
+        """Return the mean of the absolute values in each window; of operators whose sums do not cancel, 0."""
+        if self.operator not in SUMMED:
+            return np.zeros(())
+        answer = self._pooled(np.abs(self.case.array), attributes)
+        return np.zeros(()) if answer is None else np.nan_to_num(answer.astype(np.float64), posinf=0.0)
 
     def answer(self, **attributes: Any) -> Numbers | None:
         """Pool with other attributes; None where that cannot be."""
+        return self._pooled(self.case.array, attributes)
+
+    def _pooled(self, array: Numbers, attributes: Mapping[str, Any]) -> Numbers | None:
         node = onnx.helper.make_node(
             self.operator,
             list(self.node.input[:1]),
@@ -269,7 +299,7 @@ class Evidence(Setting):
             **{name: value for name, value in {**self.attributes, **attributes}.items() if value is not None},
         )
         try:
-            return np.asarray(layer_from_node(node, self.opset, self.shape)(self.case.array))
+            return np.asarray(layer_from_node(node, self.opset, self.shape)(array))
         except (TypeError, ValueError):
             return None
 
@@ -300,8 +330,9 @@ class Evidence(Setting):
         if self.operator == "MaxPool":
             return self.alike(elements.max(), actual)
         if self.operator == "AveragePool":
-            total = elements.sum()
-            return any(self.alike(total / count, actual) for count in self.counts(cell) | {elements.size})
+            total, magnitude = elements.sum(), np.abs(elements).sum()
+            counts = self.counts(cell) | {elements.size}
+            return any(self.alike(total / count, actual, magnitude / count) for count in counts)
         p = self.attributes.get("p", 2)
         return self.alike((np.abs(elements) ** p).sum() ** (1 / p), actual)
 

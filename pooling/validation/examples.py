@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from .answers import Answer
@@ -48,11 +48,15 @@ def alike(findings: Iterable[Finding]) -> list[list[Finding]]:
         silent = each.counts_as in ("refuses", "crashes")
         # Without a rule, nothing says that two findings have one cause; nodes that are alike give equal sentences.
         cause = each.verdict.sentence if silent or each.rule is None else each.rule
-        groups.setdefault((each.runtime, each.counts_as, each.verdict.kind, cause), []).append(each)
+        groups.setdefault((each.runtime, each.counts_as, each.verdict.kind, cause, each.fusion), []).append(each)
     return list(groups.values())
 
 
-def with_smallest(report: Report, progress: Callable[[int, int, str], None] | None = None) -> Report:
+def with_smallest(
+    report: Report,
+    progress: Callable[[int, int, str], None] | None = None,
+    processes: Mapping[str, RuntimeProcess] | None = None,
+) -> Report:
     """Find the smallest input that shows each finding; of findings that are `alike`, for the first.
 
     Runtimes are asked again, in processes of their own and with the limits of the report. Refusals have no input to
@@ -64,6 +68,8 @@ def with_smallest(report: Report, progress: Callable[[int, int, str], None] | No
         What was found.
     progress : callable, optional
         Called as ``progress(done, total, what)`` before each.
+    processes : mapping of str to RuntimeProcess, optional
+        Runtimes that are there already, by name, the oracle among them; started when not given.
 
     Returns
     -------
@@ -72,11 +78,14 @@ def with_smallest(report: Report, progress: Callable[[int, int, str], None] | No
     """
     settings = report.settings
     limits = _soon(Limits(settings["limit_seconds"], settings["limit_memory"]))
-    first = [group[0] for group in alike(report.findings) if group[0].counts_as != "refuses"]
+    first = [group[0] for group in alike(report.findings) if group[0].counts_as != "refuses" and not group[0].fusion]
     found = {}
     with ExitStack() as stack:
         names = dict.fromkeys([ORACLE, *(each.runtime for each in first)])
-        processes = {name: stack.enter_context(RuntimeProcess(name, limits, settings["threads"])) for name in names}
+        if processes is None:
+            processes = {name: stack.enter_context(RuntimeProcess(name, limits, settings["threads"])) for name in names}
+        for name in names:
+            stack.enter_context(_limited(processes[name], limits))
         for done, each in enumerate(first):
             if progress is not None:
                 progress(done, len(first), f"smallest input: {each.runtime} at {each.node}")
@@ -136,6 +145,16 @@ def smallest_of_rules(
             if shown is not None:
                 found[rule, runtime] = shown
     return found
+
+
+@contextmanager
+def _limited(process: RuntimeProcess, limits: Limits) -> Iterator[None]:
+    """Give a process other limits for a while."""
+    usual, process.limits = process.limits, limits
+    try:
+        yield
+    finally:
+        process.limits = usual
 
 
 def _most_runs(verdict: Verdict) -> int:

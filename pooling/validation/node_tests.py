@@ -22,6 +22,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from pooling.export.reading import CEIL_MODE_CLEAR
+
 from .cases import Case
 from .comparison import permitted_errors
 from .evidence import Setting
@@ -30,8 +32,6 @@ from .suite import conformance_suite
 
 __all__ = ["NodeTest", "main", "node_tests", "write_node_tests"]
 
-CEIL_MODE_CLEAR = 22
-"""The opset since which the text drops windows of ceil_mode that start behind the input."""
 LEEWAY = 1.01
 """By how much a relative tolerance is rounded up."""
 
@@ -139,7 +139,7 @@ def write_node_tests(folder: str | os.PathLike[str], cases: Iterable[Case] | Non
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"write_node_tests: {target} is there already and not an empty folder; name a new one")
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    draft = Path(tempfile.mkdtemp(prefix=".pooling-", dir=target.parent))
     try:
         count = 0
         for test in node_tests(cases):

@@ -62,7 +62,7 @@ def _finding(group: Sequence[Finding], number: int) -> Markup:
             tag("p", tag("b", rule.key), f": {rule.title}. {rule.text}"),
             tag("p", "Source: ", with_links(rule.source), class_="small soft"),
         ]
-    if kind != "refuses":
+    if kind != "refuses" and not found.fusion:
         shown = found.smallest or Smallest(case, found.expected, found.actual, verdict, 0)
         parts.append(picture(shown, f"{found.runtime} {found.version}"))
     known = [
@@ -114,10 +114,12 @@ def _model(model: ModelReport, runtimes: Mapping[str, str], numbers: Mapping[int
     if model.problem:
         yield tag("p", tag("span", "not read", class_="mark refuses"), f" {model.problem}")
     elif not model.stages:
-        yield tag("p", "There are no pooling nodes in it.")
+        yield tag("p", "There are no pooling nodes in it." if not model.unasked else "Nothing in it was compared.")
     else:
         rows = [_stage_row(stage, runtimes, numbers) for stage in model.stages]
         yield matrix("stage", list(runtimes.items()), rows, f"stages of {model.name} in each runtime")
+    for what in (*model.notes, *model.unasked):
+        yield tag("p", what, class_="small")
     if model.repair is not None:
         yield tag("p", tag("b", "Repair: "), f"{model.repair.sentence}.")
         if model.repair.remaining:

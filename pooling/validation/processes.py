@@ -1,17 +1,27 @@
-"""Runtimes in processes of their own, which may crash, hang or eat memory without taking anybody along."""
+"""Runtimes in processes of their own, which may crash, hang or eat memory without taking anybody along.
+
+Each process leads a session of its own, so that it ends together with everything that it has forked: with `close`, when
+this process ends, and also when this process is killed. It gets a home folder of its own, which is removed with it,
+since some runtimes write into it or report to their makers when they are imported.
+"""
 
 from __future__ import annotations
 
+import atexit
+import fcntl
 import json
 import os
 import selectors
 import signal
+import site
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -25,7 +35,7 @@ from .runtimes import Refused, runtime_of
 if TYPE_CHECKING:
     from .cases import Case
 
-__all__ = ["Limits", "RuntimeProcess", "run_cases"]
+__all__ = ["Limits", "RuntimeProcess", "memory_is_watched", "quiet_environment", "run_cases"]
 
 Array = NDArray[Any]
 GIB = 2**30
@@ -38,6 +48,38 @@ GRACE_SECONDS = 10
 SENTENCE = 400
 """Signs of a refusal that are kept."""
 READY = "ready"
+STOPPED = "was stopped"
+_running: weakref.WeakSet[RuntimeProcess] = weakref.WeakSet()
+
+
+def quiet_environment(home: str | os.PathLike[str]) -> dict[str, str]:
+    """Return an environment in which importing a runtime leaves no trace and tells nobody.
+
+    Importing openvino forks, writes to ``~/intel`` and asks for an address of Google Analytics, unless it believes to
+    be in a CI job, which is the switch that its telemetry package has (``opt_in_checker.py``).
+
+    Parameters
+    ----------
+    home : path
+        A folder that takes the place of the home folder.
+
+    Returns
+    -------
+    dict of str to str
+        For ``env`` of `subprocess.Popen`.
+    """
+    folder = os.fspath(home)
+    return {
+        **os.environ,
+        "HOME": folder,
+        "XDG_CACHE_HOME": os.path.join(folder, ".cache"),
+        "XDG_CONFIG_HOME": os.path.join(folder, ".config"),
+        "XDG_DATA_HOME": os.path.join(folder, ".local", "share"),
+        "XDG_STATE_HOME": os.path.join(folder, ".local", "state"),
+        "PYTHONUSERBASE": site.getuserbase(),  # what is installed for this user stays so
+        "CI": "true",
+        "DO_NOT_TRACK": "1",
+    }
 
 
 @dataclass(frozen=True)
@@ -49,7 +91,8 @@ class Limits:
     seconds : float
         From the question to the answer.
     memory : int
-        Bytes that the process may have in memory, everything that it has imported included.
+        Bytes that the process may have in memory, everything that it has imported included. Without effect where the
+        system does not tell (`memory_is_watched`), as macOS does not.
 
     Raises
     ------
@@ -81,6 +124,8 @@ class RuntimeProcess:
         For each case.
     threads : int
         That the runtime may use.
+    folders : sequence of str
+        Where packages are looked for first, such as another release of the runtime.
 
     Examples
     --------
@@ -89,14 +134,19 @@ class RuntimeProcess:
     'the model has 0 nodes; it is asked for one at a time here'
     """
 
-    def __init__(self, runtime: str, limits: Limits | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, runtime: str, limits: Limits | None = None, threads: int = 1, folders: Sequence[str] = ()
+    ) -> None:
         self.runtime = runtime
+        self._folders = folders
         self.limits = limits or Limits()
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._dead: Answer | None = None
         self._ready = False
+        self._lifeline: int | None = None
+        self._ending = threading.RLock()
 
     def __enter__(self) -> Self:
         return self
@@ -161,21 +211,34 @@ class RuntimeProcess:
         if self._process is not None or self._dead is not None:
             return
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="pooling-")
+        home = Path(self._folder.name, "home")
+        home.mkdir(mode=0o700, exist_ok=True)
         code = (
             "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
             "from pooling.validation.processes import serve; serve(*sys.argv[2:])"
         )
-        paths = json.dumps([path or os.getcwd() for path in sys.path])
+        paths = json.dumps([*self._folders, *(path or os.getcwd() for path in sys.path)])
         numbers = (str(self._threads), str(int(self.limits.seconds) + GRACE_SECONDS))
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(self._threads))
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, paths, self.runtime, self._folder.name, *numbers],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **threads},
-            bufsize=0,
-        )
+        # Its other end is in this process alone and closes with it, however it ends.
+        near, self._lifeline = os.pipe()
+        # Where this process has no standard streams, the pipe would get their numbers.
+        reading = fcntl.fcntl(near, fcntl.F_DUPFD_CLOEXEC, 3)
+        os.close(near)
+        _running.add(self)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code, paths, self.runtime, self._folder.name, *numbers, str(reading)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**quiet_environment(home), **threads},
+                bufsize=0,
+                pass_fds=(reading,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(reading)
 
     def _greeted(self) -> Answer | None:
         """Wait for the process to be ready; return what went wrong."""
@@ -196,24 +259,33 @@ class RuntimeProcess:
     def _wait(self, seconds: float) -> Answer | None:
         """Wait for the process to say that it is done; return what went wrong."""
         process = self._process
-        assert process is not None
+        if process is None:
+            return Answer(crash=STOPPED)
         assert process.stdout is not None
         until = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not selector.select(WATCHED_SECONDS):
+                if self._process is not process:  # ended by another thread, and its pipe says nothing any more
+                    return Answer(crash=STOPPED)
                 if _memory_of(process.pid) > self.limits.memory:
                     return self._crashed(f"exceeded {self.limits.memory / GIB:.3g} GiB")
                 if time.monotonic() > until:
                     return self._crashed(f"exceeded {seconds:g} s")
-            return None if os.read(process.stdout.fileno(), 1) else self._crashed(None)
+            try:
+                answered = os.read(process.stdout.fileno(), 1)
+            except (OSError, ValueError):  # closed by another thread
+                return Answer(crash=STOPPED)
+            return None if answered else self._crashed(None)
 
     def _crashed(self, reason: str | None) -> Answer:
         """End the process; without a reason, find one in how it ended."""
-        assert self._process is not None
+        process = self._process
+        if process is None:
+            return Answer(crash=STOPPED)
         if reason is None:
             try:
-                code = self._process.wait(GRACE_SECONDS)
+                code = process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 reason = "fell silent"
             else:
@@ -222,15 +294,29 @@ class RuntimeProcess:
         return Answer(crash=reason)
 
     def _end(self) -> None:
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._process = None
-        self._ready = False
+        # A thread that waits for an answer may end it at the same time as whoever closes it.
+        with self._ending:
+            if self._lifeline is not None:
+                os.close(self._lifeline)
+                self._lifeline = None
+            process, self._process, self._ready = self._process, None, False
+            if process is None:
+                return
+            # A group keeps its number for as long as anybody is in it.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End what nobody has closed."""
+    for process in list(_running):
+        process.close()
 
 
 def _signal_name(number: int) -> str:
@@ -247,6 +333,11 @@ def _memory_of(process: int) -> int:
     except (OSError, ValueError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def memory_is_watched() -> bool:
+    """Whether the system tells what memory a process has, without which its limit has no effect."""
+    return _memory_of(os.getpid()) > 0
 
 
 def run_cases(
@@ -320,9 +411,10 @@ def _dtype(name: str) -> np.dtype[Any]:
 # The other side
 
 
-def serve(name: str, folder: str, threads: str, seconds: str) -> None:
+def serve(name: str, folder: str, threads: str, seconds: str, lifeline: str) -> None:
     """Answer questions until there are no more; what the process of a runtime does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with(int(lifeline))
     _no_core_dump()
     question, answer = Path(folder, "question"), Path(folder, "answer")
     with _own_channel() as channel:
@@ -355,6 +447,24 @@ def serve(name: str, folder: str, threads: str, seconds: str) -> None:
             except Exception as error:
                 tell({}, _sentence(error))
             signal.alarm(0)
+
+
+def _end_with(lifeline: int) -> None:
+    """Have the whole session killed when the other end of a pipe closes, whatever it is doing then.
+
+    On Linux the system itself does so, also where a call into a library lets no thread of Python run.
+    """
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+    def watch() -> None:
+        os.read(lifeline, 1)  # nothing ever comes, but the end
+        os.killpg(0, signal.SIGKILL)
+
+    # Also notices an end that came before the system was told.
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

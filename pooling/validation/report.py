@@ -62,6 +62,8 @@ class Finding:
         What to do about it, as far as that was shown to help.
     smallest : Smallest or None
         The smallest input that shows it, where that was looked for (`pooling.validation.examples.with_smallest`).
+    fusion : str
+        Where the node alone comes out right, what it is fused with; the verdict is on what comes of them together then.
     """
 
     path: str
@@ -79,6 +81,7 @@ class Finding:
     upstream: tuple[str, ...] = ()
     remedy: str = ""
     smallest: Smallest | None = None
+    fusion: str = ""
 
     @property
     def case(self) -> Case:
@@ -106,6 +109,8 @@ class Finding:
                 return f"{where} refuses node {self.node}: {self.verdict.sentence}"
             case Kind.CRASHES:
                 return f"{where} crashes at node {self.node}: it {self.verdict.sentence}"
+        if self.fusion:
+            return f"{where} fuses node {self.node} with {self.fusion} and differs: {self.verdict.sentence}"
         broken = f"breaks {self.rule}" if self.rule else "differs"
         return f"{where} {broken} at node {self.node}: {self.verdict.sentence}"
 
@@ -137,6 +142,7 @@ class Finding:
             "ulp": _plain(verdict.ulp),
             "absolute": _plain(verdict.absolute),
             "smallest": self.smallest and self.smallest.as_dict(),
+            "fusion": self.fusion,
         }
 
 
@@ -314,8 +320,8 @@ class Repair:
     def sentence(self) -> str:
         """What came of it."""
         if not self.changes:
-            return f"there is nothing that pooling export --repair could change{f' ({self.why})' if self.why else ''}"
-        done = f"pooling export --repair changes {_count(len(self.changes), 'thing')}"
+            return f"there is nothing that pooling repair could change{f' ({self.why})' if self.why else ''}"
+        done = f"pooling repair changes {_count(len(self.changes), 'thing')}"
         if self.after:
             remain = "remains" if self.after == 1 else "remain"
             return f"{done}; of {_count(self.before, 'finding')} before, {self.after} {remain}"
@@ -337,12 +343,18 @@ class ModelReport:
         Why the model could not be read.
     repair : Repair or None
         What a repair does, where there is something to repair.
+    notes : tuple of str
+        What was taken for sizes that the model leaves open, and the like.
+    unasked : tuple of str
+        What was not looked at, and why.
     """
 
     path: str
     stages: list[StageReport]
     problem: str | None = None
     repair: Repair | None = None
+    notes: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -362,6 +374,10 @@ class Report:
         What was compared, where, and how; `runtimes` are those that were asked, with their versions.
     fail_on : tuple of str
         Which of `FAIL_ON` make the exit code 1.
+    interrupted : bool
+        Whether somebody stopped it before everything was looked at.
+    notes : tuple of str
+        What a reader should know of all of it.
     """
 
     models: list[ModelReport]
@@ -370,6 +386,8 @@ class Report:
     machine: dict[str, Any]
     settings: dict[str, Any]
     fail_on: tuple[str, ...] = ("differs",)
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def stages(self) -> list[StageReport]:
@@ -397,6 +415,11 @@ class Report:
         return [model for model in self.models if model.problem]
 
     @property
+    def unasked(self) -> list[str]:
+        """What was not looked at, in all models."""
+        return [what for model in self.models for what in model.unasked]
+
+    @property
     def speedups(self) -> list[float]:
         """How many times as long onnxruntime takes, for each stage that was timed."""
         return [stage.speedup for stage in self.stages if stage.speedup is not None]
@@ -420,6 +443,7 @@ class Report:
         for model in self.models:
             if model.problem:
                 found.append((model.path, model.problem))
+            found += [(model.path, what) for what in model.unasked]
             found += [
                 (f"{model.path}: {stage.stage.operator} {stage.stage.name}", stage.problem)
                 for stage in model.stages
@@ -433,16 +457,19 @@ class Report:
 
         What counts is said by `fail_on`; it counts for more than what could not be run. Times do not count.
         """
+        if self.interrupted:
+            return 2
         if any(finding.counts_as in self.fail_on for finding in self.findings):
             return 1
-        return 2 if self.not_run or self.unread else 0
+        return 2 if self.not_run or self.unread or self.unasked else 0
 
     def summary(self) -> str:
         """Return the outcome in one sentence."""
         compared = [stage for stage in self.stages if stage.compared]
         networks = sum(any(stage.compared for stage in model.stages) for model in self.models)
         if not compared:
-            found = "nothing could be compared" if self.not_run or self.unread else "there is no pooling to compare"
+            missing = self.not_run or self.unread or self.unasked
+            found = "nothing could be compared" if missing else "there is no pooling to compare"
             return f"{found} in {_count(len(self.models), 'model')}"
         if self.differing:
             outcome = f"{len(self.differing)} differ{'s' if len(self.differing) == 1 else ''}"
@@ -457,7 +484,7 @@ class Report:
         if crashed:
             parts.append(f"{_count(len(crashed), 'stage')} crashed a runtime")
         mean = self.geometric_mean_speedup
-        if mean is not None:
+        if mean is not None and not self.disturbed:
             slower = sum(speedup < 1 for speedup in self.speedups)
             pace = f"{mean:.1f}x faster" if mean >= 1 else f"{1 / mean:.1f}x slower"
             parts.append(f"{pace} than onnxruntime in the geometric mean, {slower if slower else 'none'} slower")
@@ -465,6 +492,8 @@ class Report:
         missing += [_count(len(self.unread), "model")] if self.unread else []
         if missing:
             parts.append(f"{' and '.join(missing)} could not be run")
+        if self.unasked:
+            parts.append("not everything was looked at")
         return "; ".join(parts)
 
     def as_dict(self) -> dict[str, Any]:
@@ -482,9 +511,10 @@ class Report:
             - ``machine`` : ``system``, ``processor``, ``cores`` (that the process may use), ``instruction_set``
             - ``settings`` : ``threads``, ``rounds``, ``seed``, ``shapes``, ``inputs``, ``limit_seconds``,
               ``limit_memory`` (bytes), ``fail_on``
+            - ``notes`` : list of sentences
             - ``models`` : list of
 
-              - ``path``, ``problem`` (a sentence, or null)
+              - ``path``, ``problem`` (a sentence, or null), ``notes`` and ``unasked`` (lists of sentences)
               - ``repair`` : null, or ``sentence``, ``changes``, ``verified``, ``why``, ``before``, ``after``,
                 ``remaining``
               - ``stages`` : list of
@@ -501,7 +531,7 @@ class Report:
                   ``"value"``, ``"nan"``, ``"index"``, ``"refuses"`` or ``"crashes"``), ``counts_as``, ``sentence``,
                   ``rule``, ``rule_text``, ``source``, ``upstream``, ``remedy``, ``case``, ``data``, ``cases``,
                   ``input_shapes``, ``output``, ``where``, ``expected``, ``actual``, ``differing``, ``elements``,
-                  ``ulp``, ``absolute``, ``smallest``
+                  ``ulp``, ``absolute``, ``smallest``, ``fusion`` (what the node is fused with, or empty)
                 - ``smallest`` of a finding : null, or ``sentence``, ``runs``, ``shape``, ``dtype`` and ``input``, the
                   numbers that were pooled as nested lists, null where there are many
                 - ``seconds`` : ``{"pooling": {"median": ..., "fastest": ...}, "onnxruntime": ...}``, empty where
@@ -509,7 +539,7 @@ class Report:
 
             - ``summary`` : ``stages``, ``equal``, ``differ``, ``not_run``, ``models_not_read``, ``findings`` (numbers
               by what they count as), ``geometric_mean_speedup`` (or null), ``slower`` (stages), ``disturbed``,
-              ``exit_code``, ``sentence``
+              ``exit_code``, ``interrupted``, ``sentence``
         """
         return {
             "schema": SCHEMA,
@@ -517,10 +547,13 @@ class Report:
             "runtimes": self.runtimes,
             "machine": self.machine,
             "settings": {**self.settings, "fail_on": list(self.fail_on)},
+            "notes": list(self.notes),
             "models": [
                 {
                     "path": model.path,
                     "problem": model.problem,
+                    "notes": list(model.notes),
+                    "unasked": list(model.unasked),
                     "repair": model.repair and {"sentence": model.repair.sentence, **asdict(model.repair)},
                     "stages": [_stage_as_dict(stage) for stage in model.stages],
                 }
@@ -537,6 +570,7 @@ class Report:
                 "slower": sum(speedup < 1 for speedup in self.speedups),
                 "disturbed": self.disturbed,
                 "exit_code": self.exit_code,
+                "interrupted": self.interrupted,
                 "sentence": self.summary(),
             },
         }

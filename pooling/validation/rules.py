@@ -471,11 +471,13 @@ def _ignores_dilation(it: Evidence) -> bool:
         padding=it.auto_pad.lower(),
     )
     pads = [axis.pad_begin for axis in bare] + [axis.pad_end for axis in bare]
-    other = it.answer(auto_pad=None, pads=pads, ceil_mode=None)
+    changes: dict[str, Any] = {"auto_pad": None, "pads": pads, "ceil_mode": None}
+    other = it.answer(**changes)
     if other is None or it.found is None or it.found.ndim != other.ndim:
         return it.verdict.kind is Kind.SHAPE and other is not None and it.found_shape == other.shape
     shared = tuple(slice(min(sizes)) for sizes in zip(other.shape, it.found.shape, strict=True))
-    return it.alike(other[shared], it.found[shared])
+    magnitude = it.magnitude(**changes)
+    return it.alike(other[shared], it.found[shared], magnitude[shared] if magnitude.ndim else magnitude)
 
 
 def _apart(it: Evidence) -> bool:
@@ -579,7 +581,8 @@ def _ignores_some(it: Evidence, cell: Cell, expected: float, actual: float) -> b
     scales = [1, window.size / rest.size, it.tap_count / rest.size]
     if it.operator in MEANS:
         scales = [1 / count for count in range(1, it.tap_count + 1)]
-    return any(it.alike((total * scale) ** (1 / p), actual) for scale in scales)
+    size = float(np.abs(rest).sum()) if it.operator in MEANS else 0.0
+    return any(it.alike((total * scale) ** (1 / p), actual, size * scale) for scale in scales)
 
 
 def _overlooks_nan(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
@@ -649,9 +652,10 @@ def _other_divisor(it: Evidence, cell: Cell, expected: float, actual: float, *, 
         return False
     if not (math.isfinite(actual) and math.isfinite(expected)):
         return False
-    total = math.fsum(it.window(cell))
-    means = [total / count for count in it.counts(cell)]
-    return any(it.alike(mean, actual) and not it.alike(mean, expected) for mean in means)
+    window = it.window(cell)
+    total, magnitude = math.fsum(window), math.fsum(np.abs(window))
+    means = [(total / count, magnitude / count) for count in it.counts(cell)]
+    return any(it.alike(mean, actual, size) and not it.alike(mean, expected, size) for mean, size in means)
 
 
 def _signed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:
@@ -666,7 +670,9 @@ def _signed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -> bo
     total = float((window**p).sum())
     if total < 0 and p != 1:
         return math.isnan(actual) or actual == 0 or it.alike(-((-total) ** (1 / p)), actual)
-    return it.alike(total ** (1 / p) if p != 1 else total, actual)
+    if p == 1:
+        return it.alike(total, actual, float(np.abs(window).sum()))
+    return it.alike(total ** (1 / p), actual)
 
 
 def _overflowed_norm(it: Evidence, cell: Cell, expected: float, actual: float) -> bool:

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
-import onnx.inliner
 import onnx.shape_inference
 from numpy.typing import NDArray
 
 from pooling.export import POOLING_OPERATORS, layer_from_node
+from pooling.export.nodes import has_late_window
+from pooling.export.reading import CEIL_MODE_CLEAR, default_opset, inlined, is_default, opset_of
+from pooling.export.repair.scopes import SMALL_TENSOR, lightened
 from pooling.layers import Layer
+from pooling.open_sizes import filled, hinted_sizes, known_size, spread
 
-__all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "load_model", "read_network"]
+__all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "known_tensor", "load_model", "read_network"]
 
 Dimension = int | str
 Shape = tuple[Dimension, ...]
-SMALL_TENSOR = 1024
-"""Elements up to which the values of an initializer may matter to shapes: nobody reshapes to more axes than that."""
-WEIGHT = "a weight of this model"
-"""Marks what is an input in the draft only."""
 INVENTED = "unk__"
 """How names begin that shape inference gives to dimensions without one."""
-CEIL_MODE_CLEAR = 22
-"""The opset since which shape inference drops the windows of ceil_mode that start in the padding."""
 
 
 class CannotRunError(Exception):
@@ -147,20 +145,38 @@ class Network:
         Tensors of the main graph that stages pool, and whose shape inference does not find.
     inputs : dict of str to (shape, dtype)
         What the model takes; None for what is not known of it.
+    notes : tuple of str
+        What was taken for sizes that the model leaves open.
+    foreign : tuple of str
+        Nodes that pool by their name, and are of no operator set that is known here: ``"gap (NhwcMaxPool of
+        com.microsoft)"``.
+    model : onnx.ModelProto or None
+        The model with its functions in line.
+    tensors : mapping
+        What is known of its tensors, by name.
     """
 
     stages: tuple[Stage, ...]
     declared: frozenset[str]
     unknown: tuple[str, ...] = ()
     inputs: dict[str, tuple[Shape | None, np.dtype[np.generic] | None]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    model: onnx.ModelProto | None = field(default=None, repr=False)
+    tensors: Mapping[str, onnx.ValueInfoProto] = field(default_factory=dict, repr=False)
 
 
 def read_network(
     path: str | os.PathLike[str],
     shapes: Mapping[str, Sequence[int]] | None = None,
     dtypes: Mapping[str, np.dtype[Any]] | None = None,
+    *,
+    recorded: bool = False,
+    sources: Mapping[str, str] | None = None,
 ) -> Network:
     """Find every pooling node of a model, in its subgraphs and functions too.
+
+    Sizes that inputs leave open are chosen (`pooling.open_sizes`): the first with which the model works.
 
     Parameters
     ----------
@@ -170,6 +186,10 @@ def read_network(
         Shapes of tensors that the model leaves open. Names that the model does not have are ignored.
     dtypes : mapping of str to dtype, optional
         Of those tensors, where the model does not say so; float32 else.
+    recorded : bool
+        Whether to believe what the model records of tensors that its nodes give, where inference does not find it.
+    sources : mapping of str to str, optional
+        By the names of tensors, who gives their shape, for error sentences; ``--shape`` when not told.
 
     Returns
     -------
@@ -180,27 +200,34 @@ def read_network(
     CannotRunError
         If the file is no ONNX model, or `shapes` contradict it.
     """
-    model = _lightened(load_model(path, weights=False))
-    opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    declared = frozenset(
-        name for name, shape in (shapes or {}).items() if _declare(model.graph, name, shape, (dtypes or {}).get(name))
-    )
-    tensors = _inferred(model, opset)
+    whole = load_model(path, weights=False)
+    model = lightened(whole)
+    opset = default_opset(model.opset_import) or 0
     values = _constants(model.graph)
-    inputs = {
-        tensor.name: (_shape(tensor), _dtype(tensor))
-        for tensor in model.graph.input
-        if tensor.name not in values and not tensor.doc_string.startswith(WEIGHT)
-    }
-    hints = [
-        f"{name}={_written(shape)}"
-        for name, (shape, _) in inputs.items()
-        if shape is not None and any(isinstance(size, str) for size in shape)
+    weights = {tensor.name for tensor in whole.graph.initializer}
+    inputs = [tensor for tensor in model.graph.input if tensor.name not in weights]
+    declared = frozenset(
+        name
+        for name, shape in (shapes or {}).items()
+        if _declare(model.graph, name, shape, (dtypes or {}).get(name), (sources or {}).get(name))
+    )
+    hints = hinted_sizes({each.key: each.value for each in whole.metadata_props})
+    poolings = [*_poolings(model.graph)]
+    tensors, notes = _closed(model, inputs, opset, hints) if poolings else ({}, ())
+    if recorded:
+        for part in graphs_of(whole.graph):
+            for tensor in (*part.value_info, *part.output):
+                if not _is_known(_known(tensors, tensor.name)[0]) and _is_known(_shape(tensor)):
+                    tensors[tensor.name] = tensor
+    flags = [
+        f"{tensor.name}={_written(shape)}"
+        for tensor in inputs
+        if (shape := _shape(tensor)) is not None and any(isinstance(size, str) for size in shape)
     ]
     stages = []
-    for node in _poolings(model.graph):
+    for node in poolings:
         shape, dtype = _known(tensors, node.input[0] if node.input else "")
-        example = hints[0] if hints else f"{node.input[0] if node.input else ''}={_written(shape)}"
+        example = flags[0] if flags else f"{node.input[0] if node.input else ''}={_written(shape)}"
         stages.append(
             Stage(
                 node.name or (node.output[0] if node.output else ""),
@@ -215,7 +242,110 @@ def read_network(
     own = {name for node in model.graph.node for name in node.output}
     asked = [(name, *_known(tensors, name)) for stage in stages for name in stage.node.input if name]
     unknown = [name for name, shape, dtype in asked if name in own and (dtype is None or not _is_known(shape))]
-    return Network(tuple(stages), declared, tuple(dict.fromkeys(unknown)), inputs)
+    return Network(
+        tuple(stages),
+        declared,
+        tuple(dict.fromkeys(unknown)),
+        {tensor.name: (_shape(tensor), _dtype(tensor)) for tensor in inputs},
+        notes,
+        tuple(_foreign(model.graph)),
+        whole,
+        tensors,
+    )
+
+
+def known_tensor(network: Network, name: str) -> tuple[tuple[int, ...] | None, np.dtype[np.generic] | None]:
+    """Return the shape of a tensor where every size of it is known, and its dtype."""
+    shape, dtype = _known(network.tensors, name)
+    sizes = tuple(size for size in shape or () if isinstance(size, int))
+    return (sizes if shape is not None and len(sizes) == len(shape) else None), dtype
+
+
+def _closed(
+    model: onnx.ModelProto, inputs: Sequence[onnx.ValueInfoProto], opset: int, hints: Sequence[tuple[int, ...]]
+) -> tuple[dict[str, onnx.ValueInfoProto], tuple[str, ...]]:
+    """Choose sizes for inputs that leave them open, in place; return the types of all tensors, and what was chosen."""
+    shapes = {tensor.name: _shape(tensor) for tensor in inputs if tensor.type.HasField("tensor_type")}
+    opened = {
+        name: shape for name, shape in shapes.items() if shape is not None and any(isinstance(s, str) for s in shape)
+    }
+    if not opened:
+        return _inferred(model, opset), ()
+    # The first that can be an image; the others follow it in what has the same name.
+    main = min(opened, key=lambda name: RANKS.index(len(opened[name])) if len(opened[name]) in RANKS else len(RANKS))
+    last = len(opened[main]) == 4 and opened[main][3] in (1, 3) and opened[main][1] not in (1, 3)
+    best, found = -1, None
+    for trial in filled(opened[main], hints, channels_last=last):
+        taken = {main: trial}
+        for name, shape in opened.items():
+            if name != main:
+                taken[name] = next(filled(spread(opened[main], trial, shape), hints))
+        for tensor in inputs:
+            if tensor.name in taken:
+                kind = tensor.type.tensor_type.elem_type
+                tensor.CopyFrom(onnx.helper.make_tensor_value_info(tensor.name, kind, taken[tensor.name]))
+        tensors = _inferred(model, opset)
+        works = _works(model, opset, tensors)
+        if works > best:
+            best, found = works, (taken, tensors)
+        if works == WORKS:
+            break
+        if all(isinstance(size, int) for size in opened[main][1:]):
+            break  # but for the batch there is nothing to choose
+    assert found is not None
+    taken, tensors = found
+    for tensor in inputs:
+        if tensor.name in taken:
+            kind = tensor.type.tensor_type.elem_type
+            tensor.CopyFrom(onnx.helper.make_tensor_value_info(tensor.name, kind, taken[tensor.name]))
+    return tensors, tuple(_note(name, opened[name], taken[name]) for name in opened)
+
+
+RANKS = (4, 5, 3, 2)
+"""Axes of an input, the likeliest for an image first."""
+
+
+WORKS = 2
+
+
+def _works(model: onnx.ModelProto, opset: int, tensors: Mapping[str, onnx.ValueInfoProto]) -> int:
+    """Say whether windows find their places, and, better, whether nothing contradicts the shapes either."""
+    for node in _poolings(model.graph):
+        shape, _ = _known(tensors, node.input[0] if node.input else "")
+        sizes = tuple(size for size in shape or () if isinstance(size, int))
+        if shape is not None and len(sizes) == len(shape):
+            try:
+                layer_from_node(node, opset, sizes)
+            except ValueError:
+                return 0
+    try:
+        onnx.shape_inference.infer_shapes(_corrected(model, opset, tensors), strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return 1
+    return WORKS
+
+
+def _note(name: str, shape: Shape, taken: Sequence[int]) -> str:
+    """Say what was taken for the open sizes of an input."""
+    if all(isinstance(size, int) for size in shape[1:]):
+        return f"the batch of {name!r} is open and taken as 1"
+    return (
+        f"the input {name!r} leaves sizes open ({_written(shape)}) and is taken as {_written(tuple(taken))}; give "
+        f"another with --shape {name}={_written(tuple(taken))} (in Python: shapes=)"
+    )
+
+
+def _foreign(graph: onnx.GraphProto) -> Iterator[str]:
+    """Name the nodes of other operator sets that pool, by what their operators are called."""
+    for part in graphs_of(graph):
+        for node in part.node:
+            if not is_default(node.domain) and POOLS.search(node.op_type):
+                name = node.name or next(iter(node.output), "")
+                yield f"{name} ({node.op_type} of {node.domain})"
+
+
+POOLS = re.compile(r"[Pp]ool|RoiAlign|ROIAlign")
+"""What operators that pool have in their names."""
 
 
 def _known(tensors: Mapping[str, onnx.ValueInfoProto], name: str) -> tuple[Shape | None, np.dtype[np.generic] | None]:
@@ -250,32 +380,11 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
         raise CannotRunError(f"it is not an ONNX model ({_first_line(error)})") from error
     if not model.ir_version or not model.HasField("graph"):
         raise CannotRunError("it is not an ONNX model (it has no graph)")
-    if not any(entry.domain in ("", "ai.onnx") for entry in model.opset_import):
-        raise CannotRunError("it imports no version of the default operator set; its opset_import must name one")
-    if model.functions:
-        try:
-            model = onnx.inliner.inline_local_functions(model)
-        except Exception as error:
-            raise CannotRunError(f"its functions cannot be put in line ({_first_line(error)})") from error
-    return model
-
-
-def _lightened(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Put large constants aside: inference copies a model several times, and of weights it needs the shapes only."""
-    inputs = {tensor.name for tensor in model.graph.input}
-    small = []
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= SMALL_TENSOR:
-            small.append(tensor)
-        elif tensor.name not in inputs:
-            model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-            model.graph.input[-1].doc_string = WEIGHT
-    large = {tensor.name for tensor in model.graph.initializer} - {tensor.name for tensor in small}
-    for info in model.graph.input:
-        if info.name in large:
-            info.doc_string = WEIGHT
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(small)
+    try:
+        model = inlined("validate", model)
+        opset_of("validate", model)
+    except ValueError as error:
+        raise CannotRunError(str(error).removeprefix("validate: ")) from error
     return model
 
 
@@ -299,48 +408,72 @@ def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
 def _inferred(model: onnx.ModelProto, opset: int) -> dict[str, onnx.ValueInfoProto]:
     """Infer the type of every tensor.
 
-    Shape inference keeps windows of ceil_mode that start in the padding, below opset 22; no runtime that matters does.
-    So each such node is given the pads that make plain division come to the right size, first node first, since what
-    is behind it has a wrong shape until then.
+    Shape inference keeps windows of ceil_mode that start behind the input, below opset 22, and prefers pads to
+    auto_pad; no runtime that matters does. Such a node is given the pads that make plain division come to the right
+    size, first node first, since what is behind it has a wrong shape until then.
     """
     draft = onnx.ModelProto()
     draft.CopyFrom(model)
+    nodes = [*_poolings(draft.graph)]
+    settled = 0
     while True:
         try:
             inferred = onnx.shape_inference.infer_shapes(draft, data_prop=True)
         except Exception as error:
             raise CannotRunError(f"its shapes cannot be inferred ({_first_line(error)})") from error
         tensors = {tensor.name: tensor for graph in graphs_of(inferred.graph) for tensor in _tensors(graph)}
-        ceil = next((node for node in _poolings(draft.graph) if opset < CEIL_MODE_CLEAR and _ceil(node)), None)
-        if ceil is None:
+        changed = False
+        while settled < len(nodes) and not changed:
+            changed = _make_plain(nodes[settled], opset, tensors)
+            settled += 1
+        if not changed:
             return tensors
-        tensor = tensors.get(ceil.input[0]) if ceil.input else None
-        _resolve_ceil_mode(ceil, opset, None if tensor is None else _shape(tensor))
 
 
-def _ceil(node: onnx.NodeProto) -> bool:
-    return any(attribute.name == "ceil_mode" and attribute.i for attribute in node.attribute)
+def _corrected(model: onnx.ModelProto, opset: int, tensors: Mapping[str, onnx.ValueInfoProto]) -> onnx.ModelProto:
+    """Copy a model, with nodes for which shape inference is right."""
+    draft = onnx.ModelProto()
+    draft.CopyFrom(model)
+    for node in _poolings(draft.graph):
+        _make_plain(node, opset, tensors)
+    return draft
 
 
-def _resolve_ceil_mode(node: onnx.NodeProto, opset: int, shape: Shape | None) -> None:
-    """Replace ceil_mode by pads; where that cannot be, by nothing, since the stage will be refused anyway."""
-    pads = None
-    sizes = tuple(size for size in shape or () if isinstance(size, int))
-    if shape is not None and len(sizes) == len(shape):
-        try:
-            axes = layer_from_node(node, opset, sizes).axes(sizes)
-        except ValueError:
-            axes = ()
-        pads = [axis.pad_begin for axis in axes] + [axis.pad_end + axis.ceil_overhang for axis in axes]
-    dropped = ("ceil_mode", "pads", "auto_pad") if pads else ("ceil_mode",)
-    kept = [attribute for attribute in node.attribute if attribute.name not in dropped]
+def _make_plain(node: onnx.NodeProto, opset: int, tensors: Mapping[str, onnx.ValueInfoProto]) -> bool:
+    """Replace what shape inference reads otherwise by pads; tell whether there was anything to replace."""
+    given = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    ceil = opset < CEIL_MODE_CLEAR and bool(given.get("ceil_mode"))
+    both = "pads" in given and given.get("auto_pad", b"NOTSET") != b"NOTSET"
+    shape, _ = _known(tensors, node.input[0] if node.input else "")
+    if not (ceil or both) or shape is None:
+        return False
+    # Batch and channels do not matter here, nor does it what is taken for a size that is not known.
+    sizes = [1, 1, *(size if isinstance(size, int) else LARGE for size in shape[2:])]
+    try:
+        axes = layer_from_node(node, opset, sizes).axes(tuple(sizes))
+    except ValueError:
+        return False  # the stage will be refused
+    if not both and not any(has_late_window(axis) for axis in axes):
+        return False
+    kept = [each for each in node.attribute if each.name not in ("ceil_mode", "pads", "auto_pad")]
     del node.attribute[:]
     node.attribute.extend(kept)
-    if pads:
-        node.attribute.append(onnx.helper.make_attribute("pads", pads))
+    pads = [axis.pad_begin for axis in axes] + [axis.pad_end + axis.ceil_overhang for axis in axes]
+    node.attribute.append(onnx.helper.make_attribute("pads", pads))
+    return True
 
 
-def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int], dtype: np.dtype[Any] | None = None) -> bool:
+LARGE = 2**20
+"""A size on which the windows of any pooling find a place."""
+
+
+def _declare(
+    graph: onnx.GraphProto,
+    name: str,
+    shape: Sequence[int],
+    dtype: np.dtype[Any] | None = None,
+    source: str | None = None,
+) -> bool:
     """Fix the shape of a tensor, wherever in the graph or its subgraphs it is; tell whether it is anywhere."""
     for part in graphs_of(graph):
         for tensor in _tensors(part):
@@ -348,8 +481,9 @@ def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int], dtype: np.
                 continue
             known = _shape(tensor)
             if known is not None and not _fits(shape, known):
+                given = f"{source} of shape " if source else f"--shape {name}="
                 raise CannotRunError(
-                    f"--shape {name}={_written(tuple(shape))} contradicts the model, where {name} is {_written(known)}"
+                    f"{given}{_written(tuple(shape))} contradicts the model, where {name} is {_written(known)}"
                 )
             tensor.CopyFrom(onnx.helper.make_tensor_value_info(name, tensor.type.tensor_type.elem_type, tuple(shape)))
             return True
@@ -406,7 +540,7 @@ def _shape(tensor: onnx.ValueInfoProto) -> Shape | None:
     for axis, size in enumerate(kind.shape.dim):
         named = size.dim_param and not size.dim_param.startswith(INVENTED)
         unknown = size.dim_param if named else f"d{axis}"
-        shape.append(size.dim_value if size.HasField("dim_value") else unknown)
+        shape.append(known_size(size) or unknown)
     return tuple(shape)
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from .examples import alike
-from .report import Report, StageReport
+from .report import Finding, Report, StageReport
 
 __all__ = ["print_report"]
 
@@ -43,10 +44,14 @@ def print_report(report: Report, console: Console) -> None:
         Where to; the table fits 120 columns, 100 with shorter names, and 80 with less in it.
     """
     console.print(_heading(report), soft_wrap=True)
+    style = {0: "bold green", 1: "bold red", 2: "bold yellow"}[report.exit_code]
+    _say(console, Text(report.summary(), style))
     console.print()
     _print_table(report, console)
     for model in report.models:
-        if not model.stages and not model.problem:
+        for note in model.notes:
+            _say(console, Text.assemble((_plain(model.name), "bold"), _plain(f": {note}")))
+        if not model.stages and not model.problem and not model.unasked:
             console.print(Text.assemble((model.name, "bold"), " has no pooling nodes"), soft_wrap=True)
     if report.findings:
         _print_runtimes(report, console)
@@ -54,12 +59,20 @@ def print_report(report: Report, console: Console) -> None:
     if report.disturbed:
         note = "The times are unsteady: something else keeps the processors busy. Run again when it is done."
         console.print(Text(note, "yellow"), soft_wrap=True)
+    for note in report.notes:
+        _say(console, Text(note, "yellow"))
     for where, what in report.problems[:FINDINGS_SHOWN]:
-        console.print(Text.assemble((_plain(where), "bold"), _plain(f": {what}")), soft_wrap=True)
+        _say(console, Text.assemble((_plain(where), "bold"), _plain(f": {what}")))
     if len(report.problems) > FINDINGS_SHOWN:
         console.print(Text(f"... and {len(report.problems) - FINDINGS_SHOWN} more"))
-    style = {0: "bold green", 1: "bold red", 2: "bold yellow"}[report.exit_code]
-    console.print(Text(report.summary(), style), soft_wrap=True)
+
+
+def _say(console: Console, text: Text, indent: int = 0) -> None:
+    """Print a text: in as many lines as a terminal needs, and in one where a program may read it."""
+    if console.is_terminal:
+        console.print(Padding(text, (0, 0, 0, indent)))
+    else:
+        console.print(Text(" " * indent) + text, soft_wrap=True)
 
 
 def _heading(report: Report) -> Text:
@@ -91,9 +104,11 @@ def _print_runtimes(report: Report, console: Console) -> None:
 
 
 def _print_findings(report: Report, console: Console) -> None:
-    """Print what was found, the same in several nodes once."""
+    """Print what was found, the same in several nodes once; of numbers that no healthy network has, only the rules."""
     order = list(VERDICTS)
-    shown = sorted(alike(report.findings), key=lambda group: order.index(group[0].counts_as))
+    everything = sorted(alike(report.findings), key=lambda group: order.index(group[0].counts_as))
+    counted = "special" in report.fail_on
+    shown = [group for group in everything if counted or group[0].counts_as != "special"]
     for group in shown[:FINDINGS_SHOWN]:
         first = group[0]
         text = Text.assemble((_plain(first.sentence), VERDICTS[first.counts_as][1]))
@@ -101,20 +116,38 @@ def _print_findings(report: Report, console: Console) -> None:
         if several:
             more = f" and {len(several) - NODES_SHOWN} more" if len(several) > NODES_SHOWN else ""
             text.append(_plain(f"; also {', '.join(several[:NODES_SHOWN])}{more}"))
-        console.print(text, soft_wrap=True)
+        _say(console, text)
         lines = [("on", first.case.data)] if first.counts_as in ("differs", "special") else []
         lines += [("see", ", ".join(first.upstream))] if first.upstream else []
         if first.remedy:
             lines.append(("remedy", first.remedy))
         for word, what in lines:
-            console.print(Text.assemble((f"    {word}: ", "dim"), _plain(what)), soft_wrap=True)
+            _say(console, Text.assemble((f"{word}: ", "dim"), _plain(what)), 4)
     if len(shown) > FINDINGS_SHOWN:
         console.print(Text(f"... and {len(shown) - FINDINGS_SHOWN} more; --json FILE has all"))
+    rest = [group for group in everything if group[0].counts_as == "special"]
+    if rest and not counted:
+        _print_special(rest, console)
     for model in report.models:
         if model.repair is not None:
             style = "yellow" if model.repair.after or not model.repair.changes else "green"
-            console.print(Text.assemble((f"{_plain(model.name)}: ", "bold"), (_plain(model.repair.sentence), style)))
+            _say(console, Text.assemble((f"{_plain(model.name)}: ", "bold"), (_plain(model.repair.sentence), style)))
     console.print()
+
+
+def _print_special(groups: Sequence[Sequence[Finding]], console: Console) -> None:
+    """Print, one line for each rule, who breaks it on NaN, infinities or extreme numbers."""
+    _say(console, Text("on NaN, infinities or extreme numbers only (--html FILE shows them):", VERDICTS["special"][1]))
+    rules: dict[str, list[Finding]] = {}
+    for group in groups:
+        rules.setdefault(group[0].rule or "other differences", []).extend(group)
+    for rule, findings in rules.items():
+        names = dict.fromkeys(f"{each.runtime} {each.version}" for each in findings)
+        nodes = len({(each.path, each.node) for each in findings})
+        upstream = dict.fromkeys(reference for each in findings for reference in each.upstream)
+        told = f"{', '.join(names)}; {nodes} node{'' if nodes == 1 else 's'}"
+        told += f"; see {', '.join(upstream)}" if upstream else ""
+        _say(console, Text.assemble((f"{rule}: ", "dim"), _plain(told)), 4)
 
 
 def _print_table(report: Report, console: Console) -> None:

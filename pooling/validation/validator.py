@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,26 +20,27 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling import dispatch
-from pooling.export import VerificationError, make_portable, save
+from pooling.export import VerificationError, function_from_node, make_portable, save
 from pooling.geometry import INT64_MAX, per_axis_shape
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
 from pooling.workers import get_num_threads
 from pooling.workers import threads as use_threads
 
-from .activations import Given, activations, given_inputs, measured_shapes
+from .activations import Given, activations, fed_inputs, given_inputs, measured_shapes, serialised
 from .answers import Answer
-from .cases import Case
+from .cases import Case, single_node
 from .data import DTYPES
 from .known import known_differences
-from .processes import Limits, RuntimeProcess
-from .questions import REAL, WITHOUT_WINDOWS, Question, questions
+from .processes import Limits, RuntimeProcess, memory_is_watched
+from .questions import ORDINARY, REAL, WITHOUT_WINDOWS, Question, questions
 from .race import Times, race
 from .report import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
 from .rules import broken_rule
-from .runtimes import ORACLE, chosen, portable_model, runtime_of
-from .stages import CannotRunError, Network, Stage, read_network
+from .runtimes import ORACLE, chosen, installed, portable_model, runtime_of
+from .stages import CannotRunError, Network, Stage, load_model, read_network
 from .verdicts import Kind, Verdict, judge
+from .whole import Neighbourhood, difference, neighbourhood
 
 __all__ = ["validate"]
 
@@ -51,7 +54,12 @@ OWN = frozenset({"pooling", "portable"})
 """Runtimes that are this library."""
 PATIENCE = 10
 """How many times as long as others the oracle may take."""
-REPAIR = "pooling export --repair"
+REPAIR = "pooling repair"
+FOREIGN_SHOWN = 5
+NO_MEMORY = "this system does not tell what memory a process has: the limit on it (--limit-memory) has no effect"
+DEPTH = 100.0
+"""How many times the rounding of one layer a whole model may have."""
+PLAIN, FUSIONS = (f"pooling.validation.runtimes.onnxruntime:{name}" for name in ("Unoptimised", "Fusions"))
 
 
 def validate(
@@ -66,6 +74,7 @@ def validate(
     limits: Limits | None = None,
     fail_on: Sequence[str] = ("differs",),
     repair: bool = True,
+    smallest: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Ask runtimes for every pooling node of some models, and hold their answers against an oracle.
@@ -109,13 +118,16 @@ def validate(
         What makes `Report.exit_code` 1: ``"differs"``, ``"special"``, ``"refuses"`` and ``"crashes"``.
     repair : bool
         Whether to look for a remedy.
+    smallest : bool
+        Whether to look for the smallest input that shows each finding (`pooling.validation.examples.with_smallest`).
     progress : callable, optional
-        Called as ``progress(done, total, stage)`` before each stage.
+        Called as ``progress(done, total, stage)`` before each stage, and first of all while runtimes start.
 
     Returns
     -------
     Report
-        Models that cannot be read and stages that cannot be run are in it, and do not raise.
+        Models that cannot be read and stages that cannot be run are in it, and do not raise. A KeyboardInterrupt does
+        not either, once the models are read: the report has what was known by then, and `Report.interrupted`.
 
     Raises
     ------
@@ -161,7 +173,7 @@ def validate(
             panel, dict(shapes or {}), given, rounds, seed, repair, progress or (lambda done, total, stage: None)
         )
         reports = run.models(paths)
-        return Report(
+        report = Report(
             reports,
             _versions(),
             versions,
@@ -176,7 +188,14 @@ def validate(
                 "limit_memory": panel.limits.memory,
             },
             tuple(fail_on),
+            run.interrupted,
+            () if memory_is_watched() else (NO_MEMORY,),
         )
+        if smallest and not run.interrupted:
+            from .examples import with_smallest
+
+            report = with_smallest(report, progress, {ORACLE: panel.oracle, **panel.processes})
+        return report
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -191,6 +210,10 @@ class _Panel:
     limits: Limits
     oracle: RuntimeProcess
     processes: Mapping[str, RuntimeProcess]
+    pool: ThreadPoolExecutor
+    """Waits for them, for all at the same time."""
+    helpers: Mapping[str, RuntimeProcess]
+    """onnxruntime without its optimiser, and what tells what the optimiser does; started when they are needed."""
 
     def launch(self) -> None:
         """Start all processes at once: most of them take longer to import what they need than to answer."""
@@ -207,29 +230,38 @@ class _Panel:
         """
         case = question.case
         model = case.model.SerializeToString()
+        asked = {}
+        for name, process in self.processes.items():
+            slow = runtime_of(name).slow
+            # The same numbers twice: at the shape of the network for the fast, and with fewer channels for the slow.
+            if name in gone or (slow and not question.for_slow) or (not slow and question.only_for_slow):
+                continue
+            asked[name] = self.pool.submit(process.ask, model, case.inputs)
         expected = self.oracle.ask(model, case.inputs)
+        answers = {name: answer.result() for name, answer in asked.items()}
         if not expected.given:
             raise CannotRunError(
                 f"the oracle {expected.crash}; give a smaller shape with --shape (in Python: shapes=)"
                 if expected.crash
                 else f"the oracle refuses it ({expected.refusal})"
             )
-        for name, process in self.processes.items():
-            slow = runtime_of(name).slow
-            # The same numbers twice: at the shape of the network for the fast, and with fewer channels for the slow.
-            if name in gone or (slow and not question.for_slow) or (not slow and question.only_for_slow):
-                continue
-            actual = process.ask(model, case.inputs)
+        for name, actual in answers.items():
             yield name, expected, actual, judge(case, expected, actual)
 
 
 @contextmanager
 def _panel(versions: Mapping[str, str], limits: Limits, threads: int) -> Iterator[_Panel]:
     with ExitStack() as stack:
+        pool = ThreadPoolExecutor(len(versions) + 1)
+        # Processes end first, so that nobody waits for an answer when it is stopped.
+        stack.callback(pool.shutdown)
         patient = replace(limits, seconds=PATIENCE * limits.seconds)
         oracle = stack.enter_context(RuntimeProcess(ORACLE, patient, threads))
         processes = {name: stack.enter_context(RuntimeProcess(name, limits, threads)) for name in versions}
-        yield _Panel(versions, limits, oracle, processes)
+        helpers = {}
+        if "onnxruntime" in installed():
+            helpers = {name: stack.enter_context(RuntimeProcess(name, limits, threads)) for name in (PLAIN, FUSIONS)}
+        yield _Panel(versions, limits, oracle, processes, pool, helpers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,6 +284,8 @@ class _Run:
     repair: bool
     progress: Progress
     known: dict[object, _Outcome] = field(default_factory=dict)
+    fused: dict[bytes, tuple[Finding, ...]] = field(default_factory=dict)
+    interrupted: bool = False
 
     def models(self, paths: Sequence[Location]) -> list[ModelReport]:
         """Validate some models."""
@@ -270,42 +304,86 @@ class _Run:
         total = sum(len(network.stages) for network in networks)
         if total:
             self.panel.launch()
+        self.progress(0, total, "starting runtimes")
+        reports: list[ModelReport] = []
+        try:
+            self._all(zip(paths, found, strict=True), total, reports)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self._note_what_is_missing(paths, found, reports)
+        return reports
+
+    def _note_what_is_missing(
+        self, paths: Sequence[Location], found: Sequence[Network | CannotRunError], reports: list[ModelReport]
+    ) -> None:
+        """Say, after somebody has stopped it, which stages were not looked at."""
+        for number, (path, network) in enumerate(zip(paths, found, strict=True)):
+            if number == len(reports):
+                problem = str(network) if isinstance(network, CannotRunError) else None
+                reports.append(ModelReport(os.fspath(path), [], problem))
+            missing = 0 if isinstance(network, CannotRunError) else len(network.stages) - len(reports[number].stages)
+            if missing:
+                what = f"it was stopped before {missing} of {len(network.stages)} stages were looked at"  # type: ignore[union-attr]
+                reports[number] = replace(reports[number], unasked=(*reports[number].unasked, what))
+
+    def _all(
+        self, models: Iterable[tuple[Location, Network | CannotRunError]], total: int, reports: list[ModelReport]
+    ) -> None:
+        """Validate models that were read; what is known of one is in `reports` from its beginning on."""
         done = 0
-        reports = []
-        for path, network in zip(paths, found, strict=True):
+        for path, network in models:
             if isinstance(network, CannotRunError):
                 reports.append(ModelReport(os.fspath(path), [], str(network)))
                 continue
-            report = ModelReport(os.fspath(path), [])
+            report = ModelReport(os.fspath(path), [], notes=network.notes, unasked=_unasked(network))
+            reports.append(report)
             real: Mapping[str, Numbers] | str = {}
             if self.given and network.stages:
                 real = self._activations(path, network)
             for stage in network.stages:
                 self.progress(done, total, f"{report.name} {stage.name}")
-                report.stages.append(self._stage(report.path, stage, real))
+                report.stages.append(self._among_others(network, report.path, self._stage(report.path, stage, real)))
                 done += 1
-            reports.append(replace(report, repair=self._repaired(report) if self.repair else None))
-        return reports
+            reports[-1] = report = self._whole(path, network, report)
+            reports[-1] = replace(report, repair=self._repaired(report) if self.repair else None)
 
     def _read(self, path: Location) -> Network:
         """Read a model; run it to find the shapes that inference does not."""
-        shapes = {**self.shapes}
-        for each in self.given:
-            name = each.name_in(read_network(path, shapes))
-            if each.array is not None:
-                shapes.setdefault(name, each.array.shape)
+        shapes, sources = {**self.shapes}, {}
         network = read_network(path, shapes)
-        if network.unknown:
-            measured = measured_shapes(path, network, self.panel.limits)
+        for each in self.given:
+            name = each.name_in(network)
+            if each.array is not None and name not in shapes:
+                shapes[name], sources[name] = each.array.shape, f"--input {each.source}"
+        if sources:
+            network = read_network(path, shapes, sources=sources)
+        reason = ""
+        if network.unknown and self.panel.helpers:
+            measured, reason = measured_shapes(path, network, self.panel.helpers[PLAIN])
             if measured:
                 found = {name: array.shape for name, array in measured.items()}
                 dtypes = {name: array.dtype for name, array in measured.items()}
-                network = replace(read_network(path, {**found, **shapes}, dtypes), declared=network.declared)
+                again = read_network(path, {**found, **shapes}, dtypes)
+                network = replace(again, declared=network.declared, notes=network.notes)
+        if network.unknown:
+            # What the model says itself may be wrong, and is better than nothing.
+            trusted = read_network(path, shapes, recorded=True)
+            if len(trusted.unknown) < len(network.unknown):
+                note = "shapes that could not be found otherwise are those that the model records"
+                network = replace(trusted, declared=network.declared, notes=(*trusted.notes, note))
+        if reason:
+            # What the runtime says helps more than the question for a shape.
+            stages = (
+                replace(each, hint=reason) if each.input_name in network.unknown else each for each in network.stages
+            )
+            network = replace(network, stages=tuple(stages))
         return network
 
     def _activations(self, path: Location, network: Network) -> Mapping[str, Numbers] | str:
+        if not self.panel.helpers:
+            return "--input runs the model in onnxruntime, which is not installed"
         try:
-            return activations(path, network, self.given, self.panel.limits, self.seed)
+            return activations(path, network, self.given, self.panel.helpers[PLAIN], self.seed)
         except CannotRunError as error:
             return str(error)
 
@@ -316,12 +394,16 @@ class _Run:
             _check_dtype(stage, layer)
             _check_memory(stage, layer)
             outcome = self._asked(path, stage, layer)
-            if isinstance(real, str):
-                raise CannotRunError(real)
-            if real:
-                outcome = self._asked_really(path, stage, layer, real, outcome)
         except CannotRunError as error:
             return StageReport(stage, layer, problem=str(error))
+        if self.given:
+            try:
+                if isinstance(real, str):
+                    raise CannotRunError(real)
+                outcome = self._asked_really(path, stage, layer, real, outcome)
+            except CannotRunError as error:
+                # What was found on drawn numbers stays found.
+                return StageReport(stage, layer, outcome.opinions, outcome.findings, problem=str(error))
         opinions, findings = outcome.opinions, outcome.findings
         others = {name: opinion for name, opinion in opinions.items() if name not in OWN}
         if others and not any(opinion.answered for opinion in others.values()):
@@ -406,6 +488,159 @@ class _Run:
         )
 
     # -----------------------------------------------------------------------------------------------------------------
+    # Among others
+
+    def _among_others(self, network: Network, path: str, report: StageReport) -> StageReport:
+        """Ask about a node together with what runtimes may fuse it with."""
+        if not report.compared or not self.panel.helpers:
+            return report
+        # What is wrong by itself needs no fusion to be wrong.
+        names = [
+            name
+            for name in self.panel.processes
+            if getattr(runtime_of(name), "whole", False)
+            and name in report.opinions
+            and report.opinions[name].answered
+            and not any(report.opinions[name].findings.get(word) for word in ("differs", "crashes"))
+        ]
+        piece = neighbourhood(network, report.stage, self.seed) if names else None
+        if piece is None:
+            return report
+        key = piece.key + repr(names).encode()
+        if key not in self.fused:
+            self.fused[key] = tuple(self._fused(path, report, piece, names))
+        found = tuple(replace(each, path=path, node=report.stage.name) for each in self.fused[key])
+        if not found:
+            return report
+        opinions = dict(report.opinions)
+        for each in found:
+            more = Opinion(each.version, {str(each.verdict.kind): 1}, {each.counts_as: 1})
+            opinions[each.runtime] = opinions[each.runtime].with_more(more)
+        return replace(report, opinions=opinions, findings=(*report.findings, *found))
+
+    def _fused(self, path: str, report: StageReport, piece: Neighbourhood, names: Sequence[str]) -> Iterator[Finding]:
+        expected = self._put_together(piece)
+        if expected is None:
+            return
+        pooled, wanted = expected
+        content = piece.model.SerializeToString()
+        stage = report.stage
+        plain: str | None = None
+        for name in names:
+            answer = self.panel.processes[name].ask(content, piece.inputs)
+            if not answer.given:
+                continue  # it is asked about the node alone, and this is no question about poolings
+            sentence, where = difference(wanted, answer.outputs)
+            if not sentence:
+                continue
+            if plain is None:
+                alone = self.panel.helpers[PLAIN].ask(content, piece.inputs)
+                plain = difference(wanted, alone.outputs)[0] if alone.given else "nothing"
+            if plain:
+                return  # the pieces do not come to what the whole is even without an optimiser
+            with_what = self._fusion(name, piece, content)
+            kind = Kind.SHAPE if where is None else Kind.VALUE
+            yield Finding(
+                path, stage.name, stage.operator, stage.opset, pooled, name, self.panel.versions[name],
+                Verdict(kind, sentence, where), None, Answer(tuple(wanted)), answer,
+                fusion=with_what, remedy=self._unfused(name, piece, wanted) if self.repair else "",
+            )  # fmt: skip
+
+    def _whole(self, path: Location, network: Network, report: ModelReport) -> ModelReport:
+        """Run the model itself with onnxruntime's optimiser on and off, and look at what its poolings give."""
+        if "onnxruntime" not in self.panel.processes or not any(stage.compared for stage in report.stages):
+            return report
+        if any(each.fusion for stage in report.stages for each in stage.findings):
+            return report  # it is known already what the optimiser does
+        try:
+            model = load_model(path, weights=True)
+            inputs = fed_inputs(network, self.given, self.seed)
+            outputs = [each.name for each in model.graph.output]
+            own = {name for node in model.graph.node for name in node.output}
+            pooled = [each.stage.node.output[0] for each in report.stages if each.compared and each.stage.node.output]
+            exposed = [name for name in dict.fromkeys(pooled) if name in own and name not in outputs]
+            process, plain = self.panel.processes["onnxruntime"], self.panel.helpers[PLAIN]
+            off = plain.ask(_with_outputs(model, exposed), inputs)
+            on = process.ask(_with_outputs(model, []), inputs)
+            if off.given and on.given:
+                wanted = off.outputs[: len(outputs)]
+                sentence, _ = difference(wanted, on.outputs, DEPTH)
+                if not sentence:
+                    return report
+                for stage in report.stages:
+                    name = next(iter(stage.stage.node.output), "")
+                    if name in exposed:
+                        # With its result laid open, a pooling cannot be fused with what reads it.
+                        alone = process.ask(_with_outputs(model, [name]), inputs)
+                        if alone.given and not difference(wanted, alone.outputs[: len(outputs)], DEPTH)[0]:
+                            return _blamed(report, stage, self.panel.versions["onnxruntime"], sentence, wanted, on)
+                note = f"with its optimiser on, onnxruntime gives another output ({sentence}), by no pooling's fault"
+                return replace(report, notes=(*report.notes, note))
+            if off.given:
+                note = f"onnxruntime runs the model with its optimiser off only ({on.crash or on.refusal})"
+                return replace(report, unasked=(*report.unasked, note))
+            note = f"onnxruntime does not run the model as a whole ({off.crash or off.refusal})"
+            return replace(report, notes=(*report.notes, note))
+        except CannotRunError as error:
+            return replace(report, notes=(*report.notes, f"the model was not run as a whole ({error})"))
+
+    def _put_together(self, piece: Neighbourhood) -> tuple[Question, list[Numbers]] | None:
+        """Work out what has to come out of a piece, node by node; None where that cannot be."""
+        plain = self.panel.helpers[PLAIN]
+        found = dict(piece.inputs)
+        if piece.before:
+            first = piece.first
+            answer = plain.ask(first.SerializeToString(), piece.inputs)
+            if not answer.given:
+                return None
+            found |= dict(zip((each.name for each in first.graph.output), answer.outputs, strict=True))
+        source = piece.node.input[0]
+        case = Case(
+            "among-others",
+            single_node(piece.node, piece.opset, {source: found[source]}),
+            {source: found[source]},
+            f"what {piece.around} and the pooling make of whole numbers together",
+        )
+        try:
+            pooled = function_from_node(piece.node, piece.opset)(found[source])
+        except (TypeError, ValueError):
+            return None
+        found |= dict(zip((name for name in piece.node.output if name), pooled, strict=False))
+        if piece.behind:
+            last = piece.last(found)
+            answer = plain.ask(last.SerializeToString(), piece.fed(found))
+            if not answer.given:
+                return None
+            found |= dict(zip((each.name for each in last.graph.output), answer.outputs, strict=True))
+        return Question(case, ORDINARY, True), [found[name] for name in piece.outputs]
+
+    def _fusion(self, name: str, piece: Neighbourhood, content: bytes) -> str:
+        """Say what the pooling is fused with, and what has taken its place where the runtime tells."""
+        if name != "onnxruntime":
+            return piece.around
+        answer = self.panel.helpers[FUSIONS].ask(content, piece.inputs)
+        if not answer.given:
+            return piece.around
+        before = {node.op_type for node in (*piece.before, piece.node, *piece.behind)}
+        new = [each for each in json.loads(answer.outputs[0].tobytes()) if each not in before]
+        made = next((each for each in new if "Pool" in each), ", ".join(dict.fromkeys(new)))
+        return f"{piece.around} to {made}" if made else piece.around
+
+    def _unfused(self, name: str, piece: Neighbourhood, wanted: Sequence[Numbers]) -> str:
+        """Say what makes the runtime come out right, after it has done so."""
+        try:
+            repaired = make_portable(piece.model, verify=False)
+        except (ValueError, VerificationError):
+            return ""
+        if not repaired.changes:
+            return ""
+        answer = self.panel.processes[name].ask(repaired.model.SerializeToString(), piece.inputs)
+        if not answer.given or difference(wanted, answer.outputs)[0]:
+            return ""
+        what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
+        return f"{REPAIR} ({what}); {name} was asked again and agrees"
+
+    # -----------------------------------------------------------------------------------------------------------------
     # Remedies
 
     def _remedy(self, finding: Finding) -> str:
@@ -428,7 +663,7 @@ class _Run:
                 verdict = self._again(finding, portable, dict(zip(names, arrays, strict=True)))
                 if verdict.kind is Kind.AGREES:
                     return (
-                        "the graph that pooling.export.to_onnx makes of this pooling; "
+                        "the graph that pooling.export.to_onnx makes of this pooling with special_values='exact'; "
                         f"{finding.runtime} was asked again and agrees"
                     )
         except (TypeError, ValueError, VerificationError):
@@ -513,6 +748,47 @@ class _Run:
 def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
     found = known_differences(rule, runtime, case)
     return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
+
+
+def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
+    """Return a model that gives more tensors."""
+    count = len(model.graph.output)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    try:
+        return serialised(model)
+    finally:
+        del model.graph.output[count:]
+
+
+def _blamed(
+    report: ModelReport, stage: StageReport, version: str, sentence: str, wanted: Sequence[Numbers], answer: Answer
+) -> ModelReport:
+    """Add a finding on a pooling without whose fusion the whole model comes out as it should."""
+    place = stage.stage
+    shape, dtype = place.input_shape, place.dtype or np.dtype(np.float32)
+    case = Case(
+        "whole", single_node(place.node, place.opset, {place.input_name: np.zeros(shape, dtype)}),
+        {place.input_name: np.zeros(shape, dtype)}, "the whole model on drawn numbers, optimiser on and off",
+    )  # fmt: skip
+    finding = Finding(
+        report.path, place.name, place.operator, place.opset, Question(case, ORDINARY, True), "onnxruntime", version,
+        Verdict(Kind.VALUE, f"an output of the model is {sentence}"), None, Answer(tuple(wanted)), answer,
+        fusion="nodes behind it",
+    )  # fmt: skip
+    opinions = dict(stage.opinions)
+    opinions["onnxruntime"] = opinions["onnxruntime"].with_more(Opinion(version, {"value": 1}, {"differs": 1}))
+    changed = replace(stage, opinions=opinions, findings=(*stage.findings, finding))
+    return replace(report, stages=[changed if each is stage else each for each in report.stages])
+
+
+def _unasked(network: Network) -> tuple[str, ...]:
+    """Say which nodes pool that nobody can be asked about."""
+    if not network.foreign:
+        return ()
+    were = "nodes of other operator sets were" if len(network.foreign) > 1 else "node of other operator sets was"
+    shown = ", ".join(network.foreign[:FOREIGN_SHOWN])
+    more = f" and {len(network.foreign) - FOREIGN_SHOWN} more" if len(network.foreign) > FOREIGN_SHOWN else ""
+    return (f"{len(network.foreign)} pooling {were} not asked: {shown}{more}",)
 
 
 def _countable(stages: Sequence[StageReport]) -> list[Finding]:

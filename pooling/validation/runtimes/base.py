@@ -35,12 +35,15 @@ class Runtime(ABC):
         What has to be imported; empty where this is no module.
     slow : bool
         Whether it takes seconds for maps on which others take milliseconds; such a runtime gets fewer channels.
+    whole : bool
+        Whether it takes models of many nodes, and optimises them.
     """
 
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = ()
     module: ClassVar[str] = ""
     slow: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
 
     def version(self) -> str | None:
         """Return the installed version, or None where it is not installed; imports nothing."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
@@ -17,7 +20,9 @@ FATAL = 4
 """Severity from which onnxruntime may write to stderr; errors arrive as exceptions anyway."""
 
 
-def session(model: bytes, threads: int, folder: str | None = None) -> Any:
+def session(
+    model: bytes, threads: int, folder: str | None = None, *, optimised: bool = True, written: str | None = None
+) -> Any:
     """Load a model.
 
     Parameters
@@ -28,6 +33,10 @@ def session(model: bytes, threads: int, folder: str | None = None) -> Any:
         Threads for one call.
     folder : str, optional
         Where data outside of the model lies.
+    optimised : bool
+        Whether the graph may be optimised.
+    written : str, optional
+        A file for the graph that comes of it.
     """
     onnxruntime: Any = import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
@@ -36,6 +45,10 @@ def session(model: bytes, threads: int, folder: str | None = None) -> Any:
     options.log_severity_level = FATAL
     # Waiting threads spin by default, for tens of milliseconds. Two are enough to stay awake from call to call.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "2000")
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if written is not None:
+        options.optimized_model_filepath = written
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -53,7 +66,9 @@ class OnnxRuntimeRuntime(Runtime):
     name = "onnxruntime"
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnxruntime-gpu")
     module = "onnxruntime"
+    whole = True
     threads = 1
+    optimised: ClassVar[bool] = True
 
     def load(self, threads: int) -> None:
         """Import onnxruntime, and use so many threads."""
@@ -65,7 +80,7 @@ class OnnxRuntimeRuntime(Runtime):
         if any(array.dtype.name == "bfloat16" for array in inputs.values()):
             return self._of_bfloat16(model, inputs)
         try:
-            results: Sequence[Array] = session(model, self.threads).run(None, dict(inputs))
+            results: Sequence[Array] = session(model, self.threads, optimised=self.optimised).run(None, dict(inputs))
         except Exception as error:  # its exceptions have no public base class
             raise Refused(reason(error)) from error
         return results
@@ -96,3 +111,22 @@ class OnnxRuntimeRuntime(Runtime):
                 fed[f"{name} wide"] = fed.pop(name).astype(np.float32)
         results = OnnxRuntimeRuntime.run(self, widened.SerializeToString(), fed)
         return [result.astype(dtype) if cast else result for result, cast in zip(results, kinds, strict=True)]
+
+
+class Unoptimised(OnnxRuntimeRuntime):
+    """onnxruntime with its graph optimisations off, so that every node is computed by itself."""
+
+    optimised: ClassVar[bool] = False
+
+
+class Fusions(OnnxRuntimeRuntime):
+    """Tells which operators are in the graph that onnxruntime makes of a model, as the bytes of a JSON text."""
+
+    def run(self, model: bytes, inputs: Mapping[str, Array]) -> Sequence[Array]:
+        """Optimise a model."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "optimised.onnx")
+            session(model, self.threads, written=path)
+            nodes = onnx.load(path).graph.node
+        names = [f"{node.op_type} of {node.domain}" if node.domain else node.op_type for node in nodes]
+        return [np.frombuffer(json.dumps(names).encode(), np.uint8)]

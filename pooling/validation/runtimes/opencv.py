@@ -24,6 +24,7 @@ class OpenCv(Runtime):
         "opencv-contrib-python",
     )
     module = "cv2"
+    whole = True
 
     def load(self, threads: int) -> None:
         """Import OpenCV, and use so many threads."""

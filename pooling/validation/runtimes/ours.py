@@ -146,7 +146,8 @@ def portable_model(model: onnx.ModelProto, shape: Sequence[int], dtype: np.dtype
     """
     node = model.graph.node[0]
     layer = layer_from_node(node, opset_of(model), shape)
-    return to_onnx(layer, tuple(shape), dtype=dtype, indices=_convention(node), verify=False)
+    indices = _convention(node)
+    return to_onnx(layer, tuple(shape), dtype=dtype, indices=indices, special_values="exact", verify=False)
 
 
 class Portable(OnnxRuntimeRuntime):

@@ -21,6 +21,7 @@ class Tract(Runtime):
     name = "tract"
     packages: ClassVar[tuple[str, ...]] = ("tract",)
     module = "tract"
+    whole = True
 
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> Sequence[Array]:
         """Load a model, which takes a file, and run it."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pooling.geometry import per_axis, per_axis_shape
+from pooling.open_sizes import TRIED, filled
 
 from .findings import RULES, Case, Failure, Finding, find
 from .network import Network, NetworkError, OpenShapeError, Stage, read
@@ -29,8 +30,6 @@ COLOURS = 3
 """Channels of an image: a shape of three numbers that begins so has no batch, rather than a batch of 3."""
 DEFAULT_SHAPE = (1, 3, 224, 224)
 """Of layers, as `read` has it."""
-TRIED = (224, 256, 320, 512, 640, 128, 64, 32, 1024, 16384)
-"""Spatial sizes to try where nobody says what the input is, or where that does not work."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +249,7 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
     try:
         return read(source, shape), None, ()
     except OpenShapeError as error:
-        for trial in _filled(error.shape):
+        for trial in filled(error.shape, error.hints):
             try:
                 network = read(source, trial)
             except NetworkError:
@@ -284,13 +283,6 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
                 continue
             return network, Failure(asked, str(error), error.stage), ()
         raise
-
-
-def _filled(shape: Sequence[int | str]) -> Iterator[tuple[int, ...]]:
-    """Yield shapes for a model that leaves sizes open."""
-    for size in TRIED:
-        usual = (1, 3, *(size for _ in shape[2:]))
-        yield tuple(known if isinstance(known, int) else other for known, other in zip(shape, usual, strict=False))
 
 
 def _completed(shape: tuple[int, ...], known: Network) -> tuple[int, ...]:

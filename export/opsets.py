@@ -1,0 +1,63 @@
+"""The opset that a graph is written in where none is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import onnx
+
+from . import deployed
+from .builder import Graph
+
+__all__ = ["LOWEST_DEFAULT", "lower_plainly"]
+
+T = TypeVar("T")
+
+LOWEST_DEFAULT = 13
+"""Below this opset runtimes lack bfloat16 and more; every deployed runtime reads it."""
+
+
+def lower_plainly(opset: int | None, lower: Callable[[Graph], T], *, finite: bool) -> tuple[Graph, T]:
+    """Lower into the opset that is asked for or else the lowest from 13 on that needs no detour.
+
+    Where every opset that all deployed runtimes read needs one, it is the lowest that says the pooling at all.
+
+    Parameters
+    ----------
+    opset : int, optional
+        The opset that was asked for.
+    lower : callable
+        Adds the nodes to an empty graph. Raises ValueError where the opset lacks something.
+    finite : bool
+        For the graph.
+
+    Returns
+    -------
+    graph : Graph
+        With the nodes.
+    found
+        What `lower` returned.
+    """
+    if opset is not None:
+        graph = Graph(opset, finite=finite)
+        return graph, lower(graph)
+    common = deployed.newest_common_opset("onnxruntime")
+    oldest: tuple[Graph, T] | None = None
+    refusal: ValueError | None = None
+    for version in range(LOWEST_DEFAULT, onnx.defs.onnx_opset_version() + 1):
+        if version > common and oldest is not None:
+            break
+        graph = Graph(version, finite=finite)
+        try:
+            found = lower(graph)
+        except ValueError as error:
+            refusal = error
+            continue
+        if not graph.detours:
+            return graph, found
+        oldest = oldest or (graph, found)
+    if oldest is None:
+        assert refusal is not None
+        raise refusal
+    return oldest

@@ -1,0 +1,53 @@
+"""``pooling repair``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .shared import add_force, check_files, fail, open_shape, output_file, stdout, write_files
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to those that there are."""
+    repair = commands.add_parser(
+        "repair",
+        help="repair the pooling nodes of an ONNX model, so that all runtimes agree",
+        description="Repair the pooling nodes of an ONNX model, so that all runtimes agree on them, and prove it.",
+        epilog="Exit code: 0 all is well, 1 something is left, differs or could not be proven, 2 it could not be run.",
+    )
+    repair.add_argument("model", type=Path, metavar="MODEL.onnx", help="the model, which stays as it is")
+    repair.add_argument(
+        "-o", "--output", type=output_file, metavar="OUT.onnx", help="where to write the result (default: show it only)"
+    )
+    repair.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        type=open_shape,
+        metavar="NAME=?x3x224x224",
+        help="shape of an input that the model leaves open, ? for what shall stay open; can be given several times",
+    )
+    repair.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was changed to FILE")
+    add_force(repair)
+    repair.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from pooling.export.repair.command import repair_file
+
+    wrong = check_files(options, ("output", "json"), (), [options.model])
+    if wrong:
+        return fail(options, wrong)
+    try:
+        report = repair_file(options.model, options.output, dict(options.shape))
+    except OSError as error:
+        return fail(options, f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})")
+    except ValueError as error:
+        return fail(options, str(error))
+    code = write_files(options, {"json": report.save}, report.exit_code)
+    report.print(stdout())
+    return code

@@ -1,0 +1,66 @@
+"""What type checkers see of the functions that return indices if asked to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CALLS = """
+from typing import Any, assert_type
+import numpy as np
+from numpy.typing import NDArray
+import pooling
+
+Array = NDArray[Any]
+Indexed = tuple[NDArray[Any], NDArray[np.int64]]
+x = np.ones((1, 1, 4, 4))
+flag = bool(x[0, 0, 0, 0])
+assert_type(pooling.max_pool2d(x, 2), Array)
+assert_type(pooling.max_pool2d(x, 2, 2, 0, 1, False), Array)
+assert_type(pooling.max_pool2d(x, 2, 2, 0, 1, False, False), Array)
+assert_type(pooling.max_pool2d(x, 2, 2, 0, 1, False, True), Indexed)
+assert_type(pooling.min_pool3d(x, 2, 2, 0, 1, False, True), Indexed)
+assert_type(pooling.max_pool1d(x, 2, return_indices=True), Indexed)
+assert_type(pooling.max_pool2d(x, 2, return_indices=flag), Array | Indexed)
+assert_type(pooling.max_pool2d(x, 2, 2, 0, 1, False, flag, nan="ignore"), Array | Indexed)
+assert_type(pooling.adaptive_max_pool2d(x, 2), Array)
+assert_type(pooling.adaptive_max_pool2d(x, (2, None), True), Indexed)
+assert_type(pooling.adaptive_max_pool1d(x, 2, return_indices=True, layout="channels_last"), Indexed)
+assert_type(pooling.adaptive_max_pool3d(x, 2, flag), Array | Indexed)
+assert_type(pooling.fractional_max_pool2d(x, 2, 2), Array)
+assert_type(pooling.fractional_max_pool2d(x, 2, 2, return_indices=True), Indexed)
+assert_type(pooling.fractional_max_pool2d(x, 2, 2, None, True), Indexed)
+assert_type(pooling.fractional_max_pool3d(x, 2, 2, return_indices=flag), Array | Indexed)
+"""
+REFUSED = """
+import numpy as np
+import pooling
+
+x = np.ones((1, 1, 4, 4))
+pooling.max_pool2d(x, 2, layout="NHWC")
+pooling.max_pool2d(x)
+pooling.adaptive_max_pool2d(x, 2, 3)
+pooling.avg_pool2d(x, 2, rounding="up")
+"""
+
+
+def checked(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    pytest.importorskip("mypy")
+    (folder / "pooling").symlink_to(Path(__file__).parent.parent / "pooling", target_is_directory=True)
+    (folder / "calls.py").write_text(source)
+    options = ["--strict", "--follow-imports", "silent", "--python-executable", sys.executable, "--no-error-summary"]
+    command = [sys.executable, "-m", "mypy", *options, "--cache-dir", str(folder / "cache"), "calls.py"]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder)
+
+
+def test_the_flag_decides_what_comes_back_by_name_and_by_place(tmp_path: Path) -> None:
+    done = checked(CALLS, tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_wrong_calls_are_seen(tmp_path: Path) -> None:
+    done = checked(REFUSED, tmp_path)
+    assert {int(line.split(":")[1]) for line in done.stdout.splitlines() if " error: " in line} == {6, 7, 8, 9}
