@@ -808,6 +808,7 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     search.plan = plan
     search.contest = pooling.contest
     search.src = pooling.input
+    search.scratch = scratch
     start_search(&search, &sizes, memory, &nbytes)
     # Neighbours then share their winner more often than not, and cells of one channel lie near each other.
     cdef bint in_runs = sizes.channels <= RUN_CHANNELS and sizes.spans[2] >= RUN_OVERLAP * plan.axes[2].stride
@@ -859,6 +860,9 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
                                     tile.depth * search.sink.of_depth + tile.row * search.sink.of_row
                                     + column * tile.channels)
                                 find_tile(&search)
+                        # A search that stopped has left some indices unwritten.
+                        if is_stopped(scratch, 1):
+                            return -1
                         n = columns * tile.channels
                         index = found
                         for r in range(rows):

@@ -108,6 +108,8 @@ cdef struct search_t:
     ptrdiff_t bases_channels
     # Input plane and row from which places count.
     ptrdiff_t base_depth, base_row
+    # What `is_stopped` is asked with.
+    char* scratch
 
 
 cdef inline ptrdiff_t span_of(const axis_t* axis) noexcept nogil:
@@ -861,7 +863,7 @@ cdef inline void store_cells(const contest_t* contest, char* dst, const char* sr
 
 cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* best, int32_t* where) noexcept nogil:
     """Find the winners down an input plane for the rows of the tile: into lines, or, with `best` NULL, into the sink
-    as output plane `output`."""
+    as output plane `output`. Leave it unfinished when the job shall stop."""
     cdef const plan_t* plan = search.plan
     cdef const contest_t* contest = search.contest
     cdef const axis_t* axis = &plan.axes[1]
@@ -892,6 +894,8 @@ cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* b
         loaded = max(loaded, reached_by(axis, tile.row + o))
         while loaded <= last:
             rows = min(min(search.sizes.rows, axis.input_size - loaded), queue.capacity - loaded % queue.capacity)
+            if is_stopped(search.scratch, 32 * rows * n):
+                return
             load_lines(search, depth, loaded, rows)
             loaded += rows
         find_window(queue, window.first, last, line, names)
@@ -1006,6 +1010,7 @@ cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     search.plan = plan
     search.contest = pooling.contest
     search.src = pooling.src
+    search.scratch = scratch
     start_search(&search, &sizes, scratch, &nbytes)
     search.sink.of_cell = plan.inner
     search.sink.of_row = plan.axes[2].output_size * plan.inner
