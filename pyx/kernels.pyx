@@ -292,7 +292,7 @@ def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1)
     job.dst = target.data
     job.rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
     share(
-        divide_cells, &job, ceil_divide(job.rows, divided_together(&plan.plan)), 0, threads,
+        divide_cells, &job, ceil_divide(job.rows, divided_together(&plan.plan)), sizeof(divisors_t), threads,
         divided_together(&plan.plan) * plan.plan.axes[2].output_size * plan.plan.inner)
 
 

@@ -27,15 +27,16 @@ cdef enum:
     LONG_BYTES = 1 << 19
     # Indices that a gradient finds in one go: 1 MiB.
     FOUND_CELLS = 1 << 17
-    # What these windows take for each of their inputs and outputs, in contests of a tap of short ones: where rows are
-    # flipped; or where they are made of runs, for each level of these, for each cell that is put into the ring of
-    # columns, and for each output.
+    # What these windows take for each of their inputs and outputs, in contests of a tap of short ones, where rows are
+    # flipped.
     COST_OF_LONG = 24
-    COST_OF_LEVEL = 1
-    COST_OF_RING = 4
-    COST_OF_OUTPUT = 4
-    # Cells of a row that take as long as the calls for a row.
-    CELLS_OF_CALLS = 64
+    # The same where rows are made of runs: for each cell of a row, padding included, at each level, of keys half that
+    # of one level; for a cell that is put into the ring of columns; for the calls for a row. What is converted costs
+    # some levels more. Fitted to 300 calls on planes of 10 to 80 cells a side.
+    COST_OF_LEVEL = 2
+    LEVELS_TO_CONVERT = 2
+    COST_OF_RING = 2
+    COST_OF_ROW = 450
     # What a tap of short windows takes more than one of neighbours where windows lie more than two cells apart: of
     # values of 8 bits, which are moved one by one; of 16 bits, which are converted besides; and of others.
     COST_OF_STEP_8 = 8
@@ -266,17 +267,19 @@ cdef double cost_of_long(const plan_t* plan, const long_t* sizes, double inputs,
     """The same of long windows."""
     cdef const axis_t* width = &plan.axes[2]
     cdef ptrdiff_t taps = width.kernel_size
-    # Keys are made first, and halves converted.
-    cdef double levels = 1 if sizes.storage > 2 else 2
+    cdef double level = COST_OF_LEVEL if sizes.storage > 1 else COST_OF_LEVEL / 4.0
+    cdef double levels = 1 if sizes.storage > 2 else 1 + LEVELS_TO_CONVERT
+    cdef double rows = inputs / <double> width.input_size / <double> sizes.channels
+    cdef double cells = <double> ((width.output_size - 1) * width.stride + sizes.spans[2])
     if not sizes.in_runs:
         return COST_OF_LONG * (outputs + inputs)
     while taps > 3:
         taps = run_below(taps)
         levels += 1
+    cells *= level * levels
     if not sizes.one_axis:
-        levels += <double> COST_OF_RING / COST_OF_LEVEL * <double> width.output_size / <double> width.input_size
-    inputs += inputs / <double> width.input_size / <double> plan.inner * CELLS_OF_CALLS
-    return COST_OF_LEVEL * levels * inputs + COST_OF_OUTPUT * outputs
+        cells += COST_OF_RING * <double> width.output_size
+    return rows * (cells * <double> sizes.channels + COST_OF_ROW) + outputs
 
 
 cdef bint has_long(const plan_t* plan, const long_t* sizes) noexcept nogil:
