@@ -1,8 +1,8 @@
 """Run compiled code under sanitizers: the thread team, and the kernels.
 
-The team runs under ThreadSanitizer and AddressSanitizer, with threads that lose their processor anywhere; the program is
-tests/team_stress.c, which includes the team as the kernels do, without Python. The kernels are compiled again for the
-lowest level with AddressSanitizer and UndefinedBehaviorSanitizer, and the tests of the array functions run on them.
+The team runs under ThreadSanitizer and AddressSanitizer, with threads that lose their processor anywhere; the program
+is tests/team_stress.c, which includes the team as the kernels do, without Python. The kernels are compiled again for
+the lowest level with AddressSanitizer and UndefinedBehaviorSanitizer, and the tests of the array functions run on them.
 Where the compiler has no sanitizer that is said in a sentence, and is no failure.
 
 Usage: python .ci/sanitizers.py team [seconds], or python .ci/sanitizers.py kernels [tests ...]; exit status 1 when a

@@ -87,9 +87,10 @@ Peak resident memory of a process during a call, beyond input and results.
 
 However large maps and windows are, whatever the dtype and the layout, a forward call without indices lets each thread
 work in at most 16 MiB: most do with 1 MiB, and more are taken by windows of 10 and more cells a side over many channels
-in channels_last, or of 20 to 512 cells a side that slide by one in channels_first. The calling thread holds besides: of axes with a fixed number of windows, 24 bytes for each window of an axis,
-and for a gradient 40 for each of its cells; of blurs, 36 bytes for each tap of each window of an axis. Arrays that are
-not contiguous, aligned and in the byte order of the machine are copied first.
+in channels_last, or of 20 to 512 cells a side that slide by one in channels_first. The calling thread holds besides: of
+axes with a fixed number of windows, 24 bytes for each window of an axis, and for a gradient 40 for each of its cells;
+of blurs, 36 bytes for each tap of each window of an axis. Arrays that are not contiguous, aligned and in the byte order
+of the machine are copied first.
 
 A gradient of means with strides lets each thread work in 2 MiB + 32 × (4 × effective kernel + stride + 1) × channels
 bytes, with one channel in channels_first; of an adaptive mean in half precision in 24 bytes for each value of a row.

@@ -201,7 +201,8 @@ def test_what_a_process_takes_does_not_grow_with_maps_and_windows(dtype: str, ru
     found = json.loads(run_python("-c", MEASURE, json.dumps(asked)))
     if found is None:
         pytest.skip("this system lets no process reset its peak")
-    # 2 MiB for each of two threads, since few channels take no more; 2 MiB for gradients that are made a few maps at a time; and what the allocator keeps.
+    # 2 MiB for each of two threads, since few channels take no more; 2 MiB for gradients that are made a few maps at
+    # a time; and what the allocator keeps.
     allowed = 2 * (2 << 20) + (8 << 20)
     assert {name: nbytes >> 10 for name, nbytes in found.items() if nbytes > allowed} == {}
 
