@@ -56,8 +56,10 @@ def sum_kind(dtype: np.dtype[Any], roundings: int, *, exact: bool = True) -> int
 
 
 DIVIDED_BYTES = 1 << 20
-"""Gradients of windows with different divisors that are divided together; of a larger map, as many rows as take these
-bytes, or four windows of them where they are more."""
+"""Gradients of windows with different divisors that are divided together, unless a single map is larger."""
+SLAB_BYTES = 1 << 22
+"""The same of a single map, unless 16 times the extent of a window on the axis that is cut is more: windows that reach
+across a cut are divided twice."""
 
 
 class MeanLayout(NamedTuple):
@@ -150,14 +152,14 @@ class Call:
         ):
             return ()
         row = math.prod(self.output_shape) // self.mean_layout.outer // axis.output_size
-        cells = max(1, DIVIDED_BYTES // max(1, row * max(4, self.dtype.itemsize)))
+        cells = max(1, SLAB_BYTES // max(1, row * max(4, self.dtype.itemsize)))
         if ignores:
             read = math.prod(self.input_shape) // self.mean_layout.outer // axis.input_size
-            cells = min(cells, max(1, DIVIDED_BYTES // max(1, read * max(4, self.dtype.itemsize))))
+            cells = min(cells, max(1, SLAB_BYTES // max(1, read * max(4, self.dtype.itemsize))))
         else:
             # Counted are the gradients that come in.
             cells = cells * axis.input_size // axis.output_size if axis.adaptive else cells * axis.stride
-        cells = max(cells, 4 * axis.effective_kernel_size)
+        cells = max(cells, 16 * axis.effective_kernel_size)
         cells += -cells % axis.stride
         if cells >= axis.input_size:
             return ()
