@@ -54,6 +54,8 @@ cdef enum:
     # Most channels, and fewest steps in a window, where gradients are summed in runs.
     RUN_CHANNELS = 8
     RUN_OVERLAP = 10
+    # Cells, or outputs if these are more, that gradients of adaptive windows are made of at a time.
+    ADAPTIVE_CELLS = 1 << 16
 
 
 cdef struct quotients_t:
@@ -93,7 +95,10 @@ cdef inline bint holds(const axis_t* axis, ptrdiff_t output, ptrdiff_t cell) noe
 cdef inline ptrdiff_t gradient_segment(const plan_t* plan) noexcept nogil:
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t cells = max(4096 // max(1, plan.inner), 4 * (axis.kernel_size - 1) * axis.dilation)
-    return axis.input_size if axis.adaptive else max(1, min(cells, axis.input_size))
+    if axis.adaptive:
+        # Windows hold few neighbours of a segment, so that long segments save little, and rows of networks are whole.
+        cells = ADAPTIVE_CELLS // max(1, plan.inner) // max(1, ceil_divide(axis.output_size, axis.input_size))
+    return max(1, min(cells, axis.input_size))
 
 
 cdef inline ptrdiff_t gradient_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
@@ -101,9 +106,10 @@ cdef inline ptrdiff_t gradient_scratch(const plan_t* plan, const gradient_t* lea
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t cells = gradient_segment(plan)
     cdef ptrdiff_t margin = 0 if axis.adaptive else (axis.kernel_size - 1) * axis.dilation + axis.stride
-    cdef ptrdiff_t outputs = min(axis.output_size, (cells + margin) // axis.stride + 2)
+    cdef ptrdiff_t outputs = (cells + margin) // axis.stride + 2
     if axis.adaptive:
-        outputs = axis.output_size
+        outputs = <ptrdiff_t> (<int128_t> cells * axis.output_size // axis.input_size) + 3
+    outputs = min(outputs, axis.output_size)
     return (2 * outputs + cells + 2 * margin) * plan.inner * leaves.sum.value
 
 

@@ -33,7 +33,7 @@ from types cimport (
 )
 
 from numpy import dtype as numpy_dtype
-from numpy import empty, int64, ndarray
+from numpy import bincount, empty, int64, ndarray
 
 cdef extern from *:
     """
