@@ -101,7 +101,7 @@ float64). In channels_last a map has all channels. Of a single map such a gradie
 first spatial axis that is longer than 1: each takes 4 MiB, or 16 effective kernels of rows if that is more, and the
 kernel that reaches across its end.
 
-Gradients of maxima in half precision are summed in float32, 1 MiB of them at a time (or a row of the first axis that is
+Gradients of maxima in half precision are summed in float32, 4 MiB of them at a time (or a row of the first axis that is
 cut); where a large map has few windows, at most 16 bytes for each of those and 1 MiB together, their winners are kept.
 A region takes each thread 24 bytes for each pixel of a row and 32 for each column of bins, and `roi_align` on each axis
 16 bytes for each bin and each sample of a bin that lies on the map (means twice as many samples, but no more than the

@@ -41,8 +41,10 @@ cdef void pool_maps(
     cdef ptrdiff_t width = task.input_size[2]
     cdef ptrdiff_t cells = task.input_size[0] * height * width
     cdef ptrdiff_t outputs = task.output_size[0] * task.output_size[1] * task.output_size[2]
-    cdef ptrdiff_t steps = 32 * task.kernel_size[0] * task.kernel_size[1] * task.kernel_size[2]
-    cdef ptrdiff_t plane, x, od, oh, ow, d, h, at, first, winner, out
+    cdef ptrdiff_t steps = 2 * task.kernel_size[0] * task.kernel_size[1] * task.kernel_size[2]
+    # Outputs of a row between two looks at signals.
+    cdef ptrdiff_t together = max(1, (1 << 16) // steps)
+    cdef ptrdiff_t plane, x, od, oh, ow, d, h, at, first, winner, out, part, stop
     cdef const int64_t* depth_starts
     cdef const int64_t* height_starts
     cdef const int64_t* width_starts
@@ -69,23 +71,27 @@ cdef void pool_maps(
         out = plane // inner * outputs * inner + plane % inner
         for od in range(task.output_size[0]):
             for oh in range(task.output_size[1]):
-                for ow in range(task.output_size[2]):
-                    if ow % 16 == 0 and is_stopped(<char*> row, steps):
+                part = 0
+                while part < task.output_size[2]:
+                    stop = min(part + together, task.output_size[2])
+                    if is_stopped(<char*> row, (stop - part) * steps):
                         return
-                    first = (depth_starts[od] * height + height_starts[oh]) * width + width_starts[ow]
-                    winner = first
-                    best = line[first]
-                    for d in range(task.kernel_size[0]):
-                        for h in range(task.kernel_size[1]):
-                            at = first + (d * height + h) * width
-                            for x in range(at, at + task.kernel_size[2]):
-                                if better(best, line[x], <greatest*> NULL):
-                                    best = line[x]
-                                    winner = x
-                    dst[out] = map[winner * inner]
-                    if task.indices != NULL:
-                        task.indices[out] = winner
-                    out += inner
+                    for ow in range(part, stop):
+                        first = (depth_starts[od] * height + height_starts[oh]) * width + width_starts[ow]
+                        winner = first
+                        best = line[first]
+                        for d in range(task.kernel_size[0]):
+                            for h in range(task.kernel_size[1]):
+                                at = first + (d * height + h) * width
+                                for x in range(at, at + task.kernel_size[2]):
+                                    if better(best, line[x], <greatest*> NULL):
+                                        best = line[x]
+                                        winner = x
+                        dst[out] = map[winner * inner]
+                        if task.indices != NULL:
+                            task.indices[out] = winner
+                        out += inner
+                    part = stop
 
 
 cdef inline void lay_row(real_t* row, const bits_t* src, const fractional_t* task) noexcept nogil:
