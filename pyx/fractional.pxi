@@ -2,7 +2,7 @@
 # one by one; one that does not lie in a piece, or in half precision, is first laid out as a row of floats, and a large
 # one of these a few rows at a time.
 
-from reducers cimport better
+from reducers cimport better, combine
 
 cdef enum:
     # Larger maps are copied some rows at a time.
@@ -52,6 +52,7 @@ cdef void pool_maps(
     cdef const bits_t* map
     cdef const real_t* line
     cdef real_t best
+    cdef ptrdiff_t wins
     for plane in range(begin, end):
         map = src + plane // inner * cells * inner + plane % inner
         line = <const real_t*> map
@@ -84,9 +85,10 @@ cdef void pool_maps(
                             for h in range(task.kernel_size[1]):
                                 at = first + (d * height + h) * width
                                 for x in range(at, at + task.kernel_size[2]):
-                                    if better(best, line[x], <greatest*> NULL):
-                                        best = line[x]
-                                        winner = x
+                                    # Without a branch, since nobody can guess which of two numbers is greater.
+                                    wins = -<ptrdiff_t> better(best, line[x], <greatest*> NULL)
+                                    winner ^= (winner ^ x) & wins
+                                    best = combine(best, line[x], <greatest*> NULL)
                         dst[out] = map[winner * inner]
                         if task.indices != NULL:
                             task.indices[out] = winner

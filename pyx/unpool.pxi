@@ -9,6 +9,11 @@ ctypedef ptrdiff_t (*unpool_fn)(
 ) noexcept nogil
 
 
+cdef enum:
+    # Cells between two looks at signals.
+    TOGETHER = 4096
+
+
 cdef struct unpool_t:
     unpool_fn run
     char* dst
@@ -24,19 +29,24 @@ cdef ptrdiff_t place(
     ptrdiff_t inner,
 ) noexcept nogil:
     """``dst[index[x, c], c] = src[x, c]`` among zeros; return the position of the first index outside, or -1."""
-    cdef ptrdiff_t x, c, at, bad = -1
+    cdef ptrdiff_t x, c, at, stop
+    cdef ptrdiff_t bad = -1
+    cdef ptrdiff_t first = 0
     cdef int64_t i
     memset(dst, 0, cells * inner * sizeof(bits_t))
-    for x in range(pooled):
-        if x % 1024 == 0 and is_stopped(taken, 1024 * inner):
+    while first < pooled:
+        if is_stopped(taken, TOGETHER * inner):
             return -1
-        for c in range(inner):
-            at = x * inner + c
-            i = index[at]
-            if <uint64_t> i < <uint64_t> cells:
-                dst[i * inner + c] = src[at]
-            elif bad < 0:
-                bad = at
+        stop = min(first + TOGETHER, pooled)
+        for x in range(first, stop):
+            for c in range(inner):
+                at = x * inner + c
+                i = index[at]
+                if <uint64_t> i < <uint64_t> cells:
+                    dst[i * inner + c] = src[at]
+                elif bad < 0:
+                    bad = at
+        first = stop
     return bad
 
 
@@ -45,21 +55,26 @@ cdef ptrdiff_t fetch(
     ptrdiff_t inner,
 ) noexcept nogil:
     """``dst[x, c] = src[index[x, c], c]`` for the last x that names a cell, 0 for those before; return as `place`."""
-    cdef ptrdiff_t x, c, at, to, bad = -1
+    cdef ptrdiff_t x, c, at, to, first
+    cdef ptrdiff_t bad = -1
+    cdef ptrdiff_t stop = pooled
     cdef int64_t i
     memset(taken, 0, cells * inner)
-    for x in range(pooled - 1, -1, -1):
-        if x % 1024 == 0 and is_stopped(taken, 1024 * inner):
+    while stop > 0:
+        if is_stopped(taken, TOGETHER * inner):
             return -1
-        for c in range(inner):
-            at = x * inner + c
-            i = index[at]
-            if <uint64_t> i < <uint64_t> cells:
-                to = i * inner + c
-                dst[at] = 0 if taken[to] else src[to]
-                taken[to] = 1
-            elif bad < 0 or at < bad:
-                bad = at
+        first = max(stop - TOGETHER, 0)
+        for x in range(stop - 1, first - 1, -1):
+            for c in range(inner):
+                at = x * inner + c
+                i = index[at]
+                if <uint64_t> i < <uint64_t> cells:
+                    to = i * inner + c
+                    dst[at] = 0 if taken[to] else src[to]
+                    taken[to] = 1
+                elif bad < 0 or at < bad:
+                    bad = at
+        stop = first
     return bad
 
 
