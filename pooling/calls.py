@@ -10,7 +10,7 @@ import math
 import sys
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +48,7 @@ HALF_ROUNDINGS = 512
 """Roundings to float32 that do not matter where the result is rounded to half precision; beyond them as well."""
 
 
+@lru_cache(1024)
 def sum_kind(dtype: np.dtype[Any], roundings: int, *, exact: bool = True) -> int:
     """Return what kernels call the dtype with the rows that sums with so many roundings, of exact values, need."""
     most = {"float16": HALF_ROUNDINGS, "bfloat16": HALF_ROUNDINGS, "float32": EXACT_ROUNDINGS if exact else 0}
@@ -609,6 +610,7 @@ def _resolve(
     )
 
 
+@lru_cache(1024)
 def _is_float32(divisor: float | None) -> bool:
     """Whether float32 holds a divisor; the counts of windows that are summed in it are small."""
     with np.errstate(over="ignore", under="ignore"):
