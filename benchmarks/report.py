@@ -105,8 +105,8 @@ Gradients of maxima in half precision are summed in float32, 4 MiB of them at a 
 cut); where a large map has few windows, at most 16 bytes for each of those and 1 MiB together, their winners are kept.
 A region takes each thread 24 bytes for each pixel of a row and 32 for each column of bins, and `roi_align` on each axis
 16 bytes for each bin and each sample of a bin that lies on the map (means twice as many samples, but no more than the
-axis has pixels). Gradients of regions are summed where they stay in float64, else in 1 MiB, or in a row if that is
-more; of maps of more than 131,072 pixels those of maxima keep 24 bytes for each window of the regions on one map.
+axis has pixels). Gradients of regions are summed where they stay in float64, else in 4 MiB, or in a row if that is
+more; of maps of more than 524,288 pixels those of maxima keep 24 bytes for each window of the regions on one map.
 Fractional poolings of half precision, or in channels_last, work in 1 MiB, or in a row of float32 (float64) if that is
 more, and 16 bytes for each window of a row; the gradient of `max_unpool` in a byte for each cell of a map.
 """

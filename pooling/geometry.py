@@ -169,7 +169,7 @@ class Axis:
         rounded = "floor" if self.output_size == window_count(self.input_size + padding, taps, self.stride) else "ceil"
         return f"{rounded}(({self.input_size} - {taps} + {padding}) / {self.stride}) + 1 = {self.output_size}"
 
-    @property
+    @cached_property
     def transposed(self) -> Axis:
         """The axis whose windows hold the outputs that an input cell belongs to."""
         if self.adaptive or self.stride > 1:

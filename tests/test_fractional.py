@@ -354,3 +354,39 @@ def test_a_layer_answers_as_its_function(dimensions: int, function: str, layout:
     with pytest.raises(ValueError, match="each map has windows of its own"):
         layer.axes(x.shape)
     assert repr(make(2, output_ratio=0.5)) == f"FractionalMaxPool{dimensions}d(kernel_size=2, output_ratio=0.5)"
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel_size", "output_size"),
+    [
+        ((1, 2, 700, 800), (2, 3), (400, 350)),
+        ((1, 1, 3, 300_000), (2, 2), (2, 90_000)),
+        ((1, 1, 300_000, 2), (3, 1), (100_000, 2)),
+        # Windows of more rows than are held.
+        ((1, 1, 900, 700), (400, 7), (3, 300)),
+        ((1, 1, 70, 80, 90), (2, 3, 2), (40, 30, 50)),
+        ((1, 1, 300, 40, 50), (200, 20, 3), (4, 5, 30)),
+    ],
+)
+def test_large_maps_that_are_copied_a_few_rows_at_a_time(
+    shape: tuple[int, ...], kernel_size: tuple[int, ...], output_size: tuple[int, ...]
+) -> None:
+    """Maps of float64 in channels_first are read where they lie."""
+    rng = np.random.default_rng(3)
+    x = (rng.normal(size=shape) * 3).round()  # with equal elements
+    x[rng.random(shape) < 1e-4] = np.nan
+    samples = rng.random((1, shape[1], len(kernel_size)))
+    function = getattr(pooling, f"fractional_max_pool{len(kernel_size)}d")
+    keywords = {"output_size": output_size, "_random_samples": samples, "return_indices": True}
+    expected, places = function(x, kernel_size, **keywords)
+    for dtype in ("float16", "float32", "float64"):
+        for layout in ("channels_first", "channels_last"):
+            given = x.astype(dtype)
+            if layout == "channels_last":
+                given = np.ascontiguousarray(np.moveaxis(given, 1, -1))
+            for threads in (1, 2):
+                with pooling.threads(threads):
+                    made = function(given, kernel_size, layout=layout, **keywords)
+                made = [np.moveaxis(part, -1, 1) if layout == "channels_last" else part for part in made]
+                np.testing.assert_array_equal(made[0].astype(np.float64), expected)
+                np.testing.assert_array_equal(made[1], places)

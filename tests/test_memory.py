@@ -452,3 +452,73 @@ def test_every_operator_is_asked() -> None:
     assert left == {"lp_pool", "global_lp_pool", "gem_pool"}
     left = {name for name in OPERATORS if f"{name}2d_backward(" not in asked and f"{name}_backward(" not in asked}
     assert left == {"lp_pool", "global_lp_pool", "gem_pool", "min_pool", "max_blur_pool"}
+
+
+SLABS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "strides": ((167, 5), {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
+    "one by one": ((151, 6), {"kernel_size": 4, "stride": 1, "padding": 2, "count_include_pad": False}),
+    "a part of a window": ((140, 7), {"kernel_size": 3, "stride": 3, "ceil_mode": True}),
+    "gaps": ((163, 7), {"kernel_size": 2, "stride": 5, "padding": 1, "count_include_pad": False}),
+    "dilated": ((222, 7), {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 3, "count_include_pad": False}),
+    "a row": ((301,), {"kernel_size": 5, "stride": 2, "padding": 2, "ceil_mode": True}),
+    "a row of a plane": ((1, 303), {"kernel_size": (1, 5), "stride": 2, "padding": (0, 2), "count_include_pad": False}),
+    "volumes": ((110, 3, 4), {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
+    "adaptive": ((190, 5), {"output_size": (43, 3)}),
+    "adaptive, more": ((171, 5), {"output_size": (250, 3)}),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", SLABS)
+def test_gradients_of_maps_made_in_slabs_are_right(name: str, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooling.calls, "DIVIDED_BYTES", 1)
+    monkeypatch.setattr(pooling.calls, "SLAB_BYTES", 1)
+    # Calls that are known have been planned as others are.
+    monkeypatch.setattr(pooling.calls, "_known", {})
+    spatial, arguments = SLABS[name]
+    function = f"{'adaptive_' * ('output_size' in arguments)}avg_pool{len(spatial)}d"
+    rng = np.random.default_rng(11)
+    for rule in ("propagate", "ignore"):
+        # Of numbers that every dtype holds.
+        x = rng.normal(size=(2, 1, *spatial)).astype(np.float16)
+        x[rng.random(x.shape) < 0.1] = np.nan if rule == "ignore" else 0
+        if layout == "channels_last":
+            x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+        keywords = {**arguments, "layout": layout, "nan": rule}
+        g = rng.random(getattr(pooling, function)(x, **keywords).shape).astype(np.float16)
+        backward = getattr(pooling, f"{function}_backward")
+        expected = getattr(pooling.reference, f"{function}_backward")(g.astype(float), x.astype(float), **keywords)
+        for dtype, allowed in (("float64", 1e-13), ("float32", 1e-5), ("float16", 4e-3)):
+            results = []
+            for threads in (1, 2):
+                with pooling.threads(threads):
+                    results.append(backward(g.astype(dtype), x.astype(dtype), **keywords))
+            assert results[0].tobytes() == results[1].tobytes()
+            np.testing.assert_allclose(results[0].astype(np.float64), expected, allowed, allowed / 8)
+    assert any(len(known.call.slabs) > 1 for known in pooling.calls._known.values())
+
+
+def test_adaptive_gradients_of_long_rows_in_half_precision_are_right() -> None:
+    rng = np.random.default_rng(2)
+    for shape, size in (
+        ((1, 2, 2, 150_000), (3, 40_001)),
+        ((1, 1, 2, 70_000), (1, 3)),
+        ((1, 1, 2, 40_000), (2, 90_000)),
+    ):
+        g = rng.random((*shape[:2], *size)).astype(np.float16)
+        exact = pooling.adaptive_avg_pool2d_backward(g.astype(np.float64), np.zeros(shape), size)
+        results = []
+        for threads in (1, 2):
+            with pooling.threads(threads):
+                results.append(pooling.adaptive_avg_pool2d_backward(g, np.zeros(shape, np.float16), size))
+        assert results[0].tobytes() == results[1].tobytes()
+        np.testing.assert_allclose(results[0].astype(np.float64), exact, 2.0**-10, 2.0**-24)
+
+
+def test_winners_of_few_windows_are_found_before_gradients_are_sent() -> None:
+    rng = np.random.default_rng(4)
+    for shape, arguments in (((1, 1, 700, 900), (300, 100)), ((1, 1, 650, 1000), ((650, 1000), 1))):
+        x = rng.normal(size=shape).astype(np.float16)
+        g = rng.integers(-9, 9, pooling.max_pool2d(x, *arguments).shape).astype(np.float16)
+        exact = pooling.max_pool2d_backward(g.astype(np.float64), x.astype(np.float64), *arguments)
+        assert (pooling.max_pool2d_backward(g, x, *arguments) == exact).all()

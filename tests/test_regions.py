@@ -651,3 +651,43 @@ def test_bad_numbers_are_refused_or_right_as_the_reference_has_it(argument: str,
             pooling.roi_align(X, BOX, HERE, **keywords)
     else:
         assert_same(pooling.roi_align(X, BOX, HERE, **keywords), kind)
+
+
+# --- large maps ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("shape", [(2, 2, 900, 700), (1, 1, 3, 600_000), (1, 2, 600_000, 2)])
+def test_gradients_of_large_maps_are_those_of_float64_rounded(shape: tuple[int, ...], dtype: str) -> None:
+    """Sums are float64, kept for a strip of rows at a time; arrays of float64 are summed as a whole."""
+    rng = np.random.default_rng(5)
+    batch, channels, height, width = shape
+    x = (rng.normal(size=shape) * 3).round()  # with equal elements
+    x[rng.random(shape) < 0.01] = NAN
+    corners = rng.random((24, 2, 2)) * [width - 1, height - 1]
+    corners[0] = [[0, 0], [width, height]]
+    corners[1] = [[0, height / 2], [width, height / 2 + 1]]
+    boxes = corners.reshape(24, 4).astype(np.float32)
+    where = rng.integers(0, batch, 24)
+    ordered = np.concatenate([where[:, np.newaxis], np.sort(corners, 1).reshape(24, 4)], 1).astype(np.float32)
+    narrow, g = x.astype(dtype), rng.normal(size=(24, channels, 5, 4)).astype(dtype)
+
+    def made(function: Callable[..., Array], *args: Any, **keywords: Any) -> None:
+        exact = function(g.astype(np.float64), narrow.astype(np.float64), *args, **keywords)
+        for threads in (1, 2):
+            with pooling.threads(threads):
+                assert_same(function(g, narrow, *args, **keywords), exact.astype(dtype))
+
+    for ratio in (0, 2) if max(shape) < 1000 else (3,):
+        for mode in MODES:
+            for transformation in TRANSFORMATIONS:
+                made(
+                    pooling.roi_align_backward,
+                    boxes,
+                    where,
+                    (5, 4),
+                    sampling_ratio=ratio,
+                    mode=mode,
+                    coordinate_transformation_mode=transformation,
+                )
+    made(pooling.max_roi_pool_backward, ordered, (5, 4))
