@@ -19,13 +19,13 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ..limits import check_growth
 from ..nodes import POOLING_OPERATORS, layer_from_node
 from ..reading import (
+    check_external,
     check_model,
     check_order,
+    check_size,
     default_opset,
-    external_location,
     is_default,
     opset_of,
     subgraphs,
@@ -200,7 +200,7 @@ def make_portable(
     if not isinstance(verify, bool):
         raise TypeError(f"{FUNCTION}: verify={verify!r} must be a bool, not {type(verify).__name__}")
     place = None if folder is None else Path(folder)
-    check_growth(FUNCTION, model)
+    check_size(FUNCTION, model)
     _check(model, place)
     shapes = _checked_shapes(model, input_shapes)
     excluded: frozenset[_Name] = frozenset()
@@ -252,10 +252,8 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
         for name in scope.outputs:
             if name and name not in known:
                 raise ValueError(f"{FUNCTION}: the output {name!r} of {scope.path} comes from no node")
-        if folder is not None and isinstance(scope.container, onnx.GraphProto):
-            for tensor in scope.container.initializer:
-                if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                    external_location(f"{FUNCTION}: initializer {tensor.name!r}", tensor, folder)
+    if folder is not None:
+        check_external(FUNCTION, model, folder)
 
 
 def _check_result(model: onnx.ModelProto, work: onnx.ModelProto, left: Sequence[Left]) -> None:
