@@ -323,7 +323,7 @@ class _Total:
         size = elements * _item_size(elem_type)
         if size > MOST_MADE:
             raise ValueError(
-                f"{self.function}: {what} of the model would have {_many(elements)} elements, "
+                f"{self.function}: {what} would have {_many(elements)} elements, "
                 f"{_many(size)} bytes; what a model makes itself may have {MOST_MADE}"
             )
         return size
