@@ -103,7 +103,9 @@ class RepairReport:
         write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
-def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[int | None]]) -> RepairReport:
+def repair_file(
+    path: Path, output: Path | None, shapes: Mapping[str, Sequence[int | None]], special_values: str = "finite"
+) -> RepairReport:
     """Repair a model and write it.
 
     Parameters
@@ -114,6 +116,8 @@ def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[i
         Where to write the repaired model; None to write nothing.
     shapes : mapping
         The `input_shapes` of `make_portable`.
+    special_values : {"finite", "exact"}
+        As in `make_portable`.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[i
         if output is not None:
             _check_output(model, path, output)
         try:
-            result = make_portable(model, input_shapes=shapes, folder=folder)
+            result = make_portable(model, input_shapes=shapes, folder=folder, special_values=special_values)
         except VerificationError as error:
             return RepairReport(path, None, _plain(error), None)
         # A model that nothing loads, and in which nothing was changed, is not written again as if it were repaired.
