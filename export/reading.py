@@ -376,7 +376,7 @@ def external_location(where: str, tensor: onnx.TensorProto, folder: Path) -> str
         business of those who need no data.
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
+    location = str(entries.get("location", ""))
     root = folder.resolve()
     try:
         inside = bool(location) and (root / location).resolve().is_relative_to(root)
