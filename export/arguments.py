@@ -106,15 +106,15 @@ def checked_opset(opset: Any) -> int | None:
     return operator.index(opset)
 
 
-def is_finite_only(special_values: Any) -> bool:
+def is_finite_only(special_values: Any, function: str = "to_onnx") -> bool:
     """Tell whether a graph is for finite numbers only, by the argument that says so."""
     if not isinstance(special_values, str):
         raise TypeError(
-            f"to_onnx: special_values={special_values!r} must be a string, not {type(special_values).__name__}"
+            f"{function}: special_values={special_values!r} must be a string, not {type(special_values).__name__}"
         )
     if special_values not in SPECIAL_VALUES:
         words = ", ".join(map(repr, SPECIAL_VALUES))
-        raise ValueError(f"to_onnx: special_values={special_values!r} must be one of {words}")
+        raise ValueError(f"{function}: special_values={special_values!r} must be one of {words}")
     return special_values == "finite"
 
 

@@ -1,16 +1,12 @@
-"""What a model may grow to: counted before its functions are put in line, and before its constants are worked out."""
+"""What a model may grow to: counted before its functions are put in line, and before anything is worked out."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
 import onnx
-import onnx.numpy_helper
-import onnx.shape_inference
 
-__all__ = ["DEEPEST_CALL", "MOST_BYTES", "MOST_ELEMENTS", "MOST_NODES", "check_growth", "too_large"]
+__all__ = ["DEEPEST_CALL", "DEEPEST_GRAPH", "MOST_BYTES", "MOST_NODES", "check_growth"]
 
 MOST_NODES = 200_000
 """Nodes that a model may have when its functions are in line; large language models have some 20,000."""
@@ -18,9 +14,8 @@ MOST_BYTES = 2**30
 """Bytes that these nodes may have, constants in them included."""
 DEEPEST_CALL = 100
 """Functions that may call each other in a row, which is the limit of onnx's own inliner."""
-
-MOST_ELEMENTS = 2**22
-"""Elements that any tensor may have on the way to a constant."""
+DEEPEST_GRAPH = 32
+"""Graphs that may lie in nodes of each other; protobuf reads no file with more."""
 
 Key = tuple[str, str, str]
 Size = tuple[int, int, int]
@@ -44,12 +39,14 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
     ------
     ValueError
         If it would have more than `MOST_NODES` nodes or `MOST_BYTES` bytes, or functions call each other more than
-        `DEEPEST_CALL` deep, or in a circle; or if a Range of constants has more than `MOST_ELEMENTS` elements, which
-        onnx writes down one by one when it infers shapes.
+        `DEEPEST_CALL` deep, or in a circle; or if graphs lie in nodes of each other more than `DEEPEST_GRAPH` deep.
     """
-    _check_ranges(
-        function, [*_nodes(model.graph.node), *(n for each in model.functions for n in _nodes(each.node))], model
-    )
+    for nodes in (model.graph.node, *(each.node for each in model.functions)):
+        if _deepest(nodes) > DEEPEST_GRAPH:
+            raise ValueError(
+                f"{function}: graphs of the model lie inside of each other more than {DEEPEST_GRAPH} deep, which no "
+                "file can hold"
+            )
     if not model.functions:
         return
     bodies = {(_domain(each.domain), each.name, _overload(each)): each for each in model.functions}
@@ -86,69 +83,6 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
         raise ValueError(
             f"{function}: the functions of the model call each other {depth} deep; at most {DEEPEST_CALL} are read"
         )
-
-
-def _check_ranges(function: str, nodes: Iterable[onnx.NodeProto], model: onnx.ModelProto) -> None:
-    nodes = list(nodes)
-    ranges = [node for node in nodes if node.op_type == "Range" and not _domain(node.domain) and len(node.input) == 3]
-    if not ranges:
-        return
-    values: dict[str, float] = {}
-    graphs = [model.graph, *(a.g for node in nodes for a in node.attribute if a.HasField("g"))]
-    held = [(tensor.name, tensor) for graph in graphs for tensor in graph.initializer]
-    for node in nodes:
-        if node.op_type == "Constant" and node.output:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    held.append((node.output[0], attribute.t))
-                elif attribute.HasField("i") or attribute.HasField("f"):
-                    values[node.output[0]] = attribute.i or attribute.f
-    for name, tensor in held:
-        if math.prod(tensor.dims) == 1 and tensor.data_location != tensor.EXTERNAL:
-            with suppress(Exception):  # broken data is the business of whoever needs it
-                values[name] = onnx.numpy_helper.to_array(tensor).item()
-    for node in ranges:
-        start, stop, step = (values.get(name) for name in node.input)
-        if stop is not None and step and abs(stop - (start or 0)) / abs(step) > MOST_ELEMENTS:
-            raise ValueError(
-                f"{function}: the Range {node.output[0]!r} has more than {MOST_ELEMENTS} elements, which no pooling "
-                "needs to know one by one; leave it out, or make it an input"
-            )
-
-
-def too_large(model: onnx.ModelProto) -> bool:
-    """Whether working out a model that has no inputs may take much memory or time.
-
-    So it may where a tensor on the way has more than `MOST_ELEMENTS` elements, or a number of them that onnx does not
-    infer, and where a graph in a node may be run any number of times: a few bytes of ConstantOfShape, Expand, Tile,
-    Range, OneHot, Pad, Resize or Loop are enough.
-    """
-    held = [(tensor.dims, tensor.name) for tensor in model.graph.initializer]
-    held += [(tensor.dims, tensor.values.name) for tensor in model.graph.sparse_initializer]
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g") or attribute.graphs or attribute.sparse_tensors:
-                return True
-            if attribute.HasField("sparse_tensor"):
-                held.append((attribute.sparse_tensor.dims, ""))
-    if any(math.prod(dims) > MOST_ELEMENTS for dims, _ in held):
-        return True
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:  # whatever onnx raises of a wrong model
-        return True
-    known = {
-        info.name: info.type.tensor_type.shape
-        for info in (*inferred.graph.value_info, *inferred.graph.output)
-        if info.type.tensor_type.HasField("shape")
-    }
-    for node in model.graph.node:
-        for name in filter(None, node.output):
-            if name not in known or not all(size.HasField("dim_value") for size in known[name].dim):
-                return True
-            if math.prod(size.dim_value for size in known[name].dim) > MOST_ELEMENTS:
-                return True
-    return False
 
 
 def _size(nodes: Iterable[onnx.NodeProto], size: int, calls: Iterable[Key], sizes: dict[Key, Size]) -> Size:
@@ -189,3 +123,20 @@ def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
             if attribute.HasField("g"):
                 left.append(iter(attribute.g.node))
             left.extend(iter(graph.node) for graph in attribute.graphs)
+
+
+def _deepest(nodes: Iterable[onnx.NodeProto]) -> int:
+    """Count how many graphs lie in nodes of each other, up to one more than there may be."""
+    level, depth = [*nodes], 0
+    while depth <= DEEPEST_GRAPH:
+        level = [
+            node
+            for each in level
+            for attribute in each.attribute
+            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
+            for node in graph.node
+        ]
+        if not level:
+            return depth
+        depth += 1
+    return depth

@@ -15,13 +15,16 @@ import onnx
 import onnx.checker
 import onnx.inliner
 
+from .constants import check_made, tensors_of
 from .files import LARGEST
 from .limits import check_growth
 
 __all__ = [
     "all_nodes",
+    "check_external",
     "check_model",
     "check_order",
+    "check_size",
     "count_of",
     "default_opset",
     "external_location",
@@ -57,10 +60,11 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
     TypeError
         If `model` is nothing that could be a model.
     ValueError
-        If it cannot be read, is none, is larger than 2 GB, or would be too large with its functions in line.
+        If it cannot be read, is none, is larger than 2 GB, has data outside of its folder or behind the end of a file,
+        or would be too large: with its functions in line, or by what it makes of nothing.
     """
     if isinstance(model, onnx.ModelProto):
-        check_growth(function, model)
+        check_size(function, model)
         return model, None
     if isinstance(model, bytes):
         return _parsed(function, model, "the model"), None
@@ -76,7 +80,9 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{function}: {path} cannot be read ({error.strerror or error})") from error
-    return _parsed(function, content, path.name), path.parent
+    result = _parsed(function, content, path.name)
+    check_external(function, result, path.parent)
+    return result, path.parent
 
 
 def _parsed(function: str, content: bytes, name: str) -> onnx.ModelProto:
@@ -88,8 +94,20 @@ def _parsed(function: str, content: bytes, name: str) -> onnx.ModelProto:
         raise ValueError(
             f"{function}: {name} is not an ONNX model, or only a part of one ({first_line(error)})"
         ) from error
-    check_growth(function, model)
+    check_size(function, model)
     return model
+
+
+def check_size(function: str, model: onnx.ModelProto) -> None:
+    """Refuse a model that would become too large: by its functions, or by what it makes of nothing.
+
+    Raises
+    ------
+    ValueError
+        As `pooling.export.limits.check_growth` and `pooling.export.constants.check_made` do.
+    """
+    check_growth(function, model)
+    check_made(function, model)
 
 
 def is_default(domain: str) -> bool:
@@ -349,18 +367,50 @@ def node_attributes(where: str, node: onnx.NodeProto, opset: int, schema: Any) -
 
 
 def external_location(where: str, tensor: onnx.TensorProto, folder: Path) -> str:
-    """Return the file that holds the data of a tensor, which must lie in the model's folder."""
-    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    """Return the file that holds the data of a tensor, which must lie in the model's folder and hold all of it.
+
+    Raises
+    ------
+    ValueError
+        If it lies elsewhere, or is shorter than what the tensor says of it. A file that is missing is none of the
+        business of those who need no data.
+    """
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = str(entries.get("location", ""))
     root = folder.resolve()
     try:
         inside = bool(location) and (root / location).resolve().is_relative_to(root)
+        held = (root / location).stat().st_size if inside and (root / location).is_file() else None
     except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
         inside = False
+    shown = repr(location if len(location) <= LONGEST_NAME else f"{location[:LONGEST_NAME]}...")
     if not inside:
+        raise ValueError(f"{where} has its data in {shown}, which is not in the folder of the model; move it there")
+    begin, length = (_whole_number(f"{where}: {key} of its data in {shown}", entries.get(key)) for key in SPANS)
+    if held is not None and begin + length > held:
         raise ValueError(
-            f"{where} has its data in {location!r}, which is not in the folder of the model; move it there"
+            f"{where} has its data in {shown} up to byte {begin + length}, but the file has {held}; get the whole file"
         )
     return location
+
+
+LONGEST_NAME = 200
+"""Signs of a file's name that a sentence shows."""
+SPANS = ("offset", "length")
+"""What else a tensor says of where its data lies."""
+
+
+def _whole_number(where: str, text: str | None) -> int:
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ValueError(f"{where} is {text[:LONGEST_NAME]!r}; it must be a number of bytes")
+    return int(text or 0)
+
+
+def check_external(function: str, model: onnx.ModelProto, folder: Path) -> None:
+    """Check where all data of a model lies that it keeps in files of its own; see `external_location`."""
+    for what, tensor in tensors_of(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            external_location(f"{function}: {what}", tensor, folder)
 
 
 def check_model(function: str, model: onnx.ModelProto) -> None:

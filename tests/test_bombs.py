@@ -17,7 +17,8 @@ import pytest
 from onnx import TensorProto, helper, parser
 
 from pooling import cli
-from pooling.export.limits import DEEPEST_CALL, MOST_BYTES, MOST_NODES, check_growth, too_large
+from pooling.export.constants import too_large
+from pooling.export.limits import DEEPEST_CALL, MOST_BYTES, MOST_NODES, check_growth
 from pooling.export.repair import make_portable, proof
 from pooling.onnx_backend import PoolingBackend
 
@@ -248,3 +249,248 @@ def test_an_array_that_claims_more_than_its_file_has(tmp_path: Path, capsys: pyt
     assert cli.main([*arguments, "--input", str(tmp_path / "claim.npy")]) == 2
     assert "claim.npy cannot be read" in capsys.readouterr().err
     assert os.path.getsize(tmp_path / "claim.npy") < 200
+
+
+COUNT = {
+    "literal": f"b = Constant <value = int64 {{{HUGE}}}> ()",
+    "a product": f"e = Constant <value_int = {HUGE >> 4}> () f = Constant <value_int = 16> () b = Mul (e, f)",
+    "a sum": f"e = Constant <value_int = {HUGE}> () b = Add (e, e)",
+    "a difference": f"e = Constant <value_int = {HUGE}> () f = Neg (e) b = Sub (e, f)",
+    "a cast": f"e = Constant <value_float = {float(HUGE)}> () b = Cast <to = 7> (e)",
+    "a power": "e = Constant <value_int = 2> () f = Constant <value_int = 40> () b = Pow (e, f)",
+    "an element": f"e = Constant <value_ints = [1, {HUGE}]> () f = Constant <value_int = 1> () b = Gather (e, f)",
+    "a size": "s = Constant <value_ints = [30000, 30000]> () e = ConstantOfShape (s) b = Size (e)",
+    "sizes": "s = Constant <value_ints = [30000, 30000]> () r = ReduceProd <keepdims = 0> (s) b = Identity (r)",
+    "a choice": f"k = Constant <value_int = 5> () e = Constant <value_int = {HUGE}> () t = Cast <to = 9> (k)"
+    " b = Where (t, e, k)",
+}
+"""How a huge number comes about."""
+ENLARGED = {
+    "Range": "a = Constant <value_int = 0> () d = Constant <value_int = 1> () i = Range (a, b, d)"
+    " c = Cast <to = 1> (i)",
+    "Range of float": "a = Constant <value_float = 0.0> () d = Constant <value_float = 0.5> () l = Cast <to = 1> (b)"
+    " c = Range (a, l, d)",
+    "ConstantOfShape": "p = Constant <value_ints = [2, -1]> () q = Concat <axis = 0> (w, w) c = ConstantOfShape (q)",
+    "Expand of the input": "p = Concat <axis = 0> (w, o, o, o, o) c = Expand (x, p)",
+    "Tile of the input": "p = Concat <axis = 0> (w, o, o, o) c = Tile (x, p)",
+    "Pad of the input": "z = Constant <value_ints = [0, 0, 0, 0, 0, 0, 0]> () p = Concat <axis = 0> (z, w)"
+    " c = Pad (x, p)",
+}
+ONES = "o = Constant <value_ints = [1]> () w = Reshape (b, o)"
+
+
+@pytest.fixture
+def said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[onnx.ModelProto], set[str]]:
+    """Have every reader refuse a model, each with exit code 2 or a ValueError; return their sentences."""
+
+    def sentences(model: onnx.ModelProto) -> set[str]:
+        path = tmp_path / "bomb.onnx"
+        path.write_bytes(model.SerializeToString())
+        found = set()
+        for command in (["doctor"], ["repair"], ["validate", "--rounds", "0", "--runtimes", "pooling"]):
+            assert cli.main([*command, str(path)]) == 2
+            shown = capsys.readouterr()
+            found.add(" ".join((shown.out + shown.err).split()))
+        for read in (make_portable, PoolingBackend.prepare):
+            with pytest.raises(ValueError) as caught:
+                read(model)
+            found.add(str(caught.value))
+        return found
+
+    return sentences
+
+
+@pytest.mark.parametrize("count", COUNT)
+@pytest.mark.parametrize("name", ENLARGED)
+def test_sizes_that_other_nodes_work_out_are_refused_by_every_reader(
+    name: str, count: str, said: Callable[[onnx.ModelProto], set[str]]
+) -> None:
+    if count in ("a size", "sizes") and not name.startswith("Range"):
+        pytest.skip("900 million elements of one byte are no bomb")
+    text = f"{COUNT[count]} {ONES} {ENLARGED[name]} m = ReduceMax <keepdims = 0> (c) v = Add (x, m) {POOL} (v)"
+    sentence = " has more than 4194304 elements" if name.startswith("Range") else " would have about 2**"
+    for each in said(model_of(text)):
+        assert sentence in each
+        assert len(each) < 400
+
+
+def in_branch(text: str) -> onnx.ModelProto:
+    """The same in a branch of an If."""
+    model = model_of(f"k = Constant <value_int = 1> () t = Cast <to = 9> (k) {text} {POOL} (x)")
+    nodes = [each for each in model.graph.node if each.op_type not in ("MaxPool",)]
+    pool = model.graph.node[-1]
+    inner = helper.make_graph(nodes[2:], "then", [], [helper.make_empty_tensor_value_info("c")])
+    other = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["e"])], "else", [], [helper.make_empty_tensor_value_info("e")]
+    )
+    choose = helper.make_node("If", ["t"], ["z"], then_branch=inner, else_branch=other)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[:2], choose, pool])
+    return model
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_are_refused_by_size_wherever_they_are(
+    name: str, said: Callable[[onnx.ModelProto], set[str]]
+) -> None:
+    whole = behind(CONSTANTS[name], used=f"z = Add (x, m) {POOL} (z)")
+    for model in (whole, in_branch(CONSTANTS[name]), in_function(CONSTANTS[name])):
+        for each in said(model):
+            assert "has more than 4194304 elements" in each or "would have about 2**" in each
+
+
+def in_function(text: str) -> onnx.ModelProto:
+    """The same in a function."""
+    model = behind(text, used="result = Add (x, m)")
+    body = helper.make_function("f", "Made", ["x"], ["result"], model.graph.node, OPSETS)
+    model = model_of(f"{POOL} (z)")
+    model.graph.node.insert(0, helper.make_node("Made", ["x"], ["z"], domain="f"))
+    model.opset_import.append(OPSETS[1])
+    model.functions.append(body)
+    return model
+
+
+def test_doubling_and_many_constants_are_counted(said: Callable[[onnx.ModelProto], set[str]]) -> None:
+    doubled = "c0 = Constant <value_floats = [1.0, 2.0]> ()"
+    doubled += "".join(f" c{n + 1} = Concat <axis = 0> (c{n}, c{n})" for n in range(40))
+    many = f"s = Constant <value_ints = [{1 << 28}]> ()" + "".join(f" c{n} = ConstantOfShape (s)" for n in range(5))
+    for text, sentence in ((doubled, "would have about 2**3"), (many, "what the model makes of nothing would have")):
+        for each in said(model_of(f"{text} {POOL} (x)")):
+            assert sentence in each
+
+
+def sparse(dims: list[int]) -> onnx.SparseTensorProto:
+    values = helper.make_tensor("s", TensorProto.FLOAT, [1], [1.0])
+    return helper.make_sparse_tensor(values, helper.make_tensor("i", TensorProto.INT64, [1], [0]), dims)
+
+
+@pytest.mark.parametrize("dims", [[HUGE], [1 << 20, 1 << 20], [(1 << 63) - 1] * 6])
+@pytest.mark.parametrize("place", ["initializer", "Constant", "a tensor without data"])
+def test_sparse_tensors_are_refused_by_the_size_that_they_stand_for(
+    place: str, dims: list[int], said: Callable[[onnx.ModelProto], set[str]]
+) -> None:
+    model = model_of(f"m = ReduceMax <keepdims = 0> (s) v = Add (x, m) {POOL} (v)")
+    if place == "initializer":
+        model.graph.sparse_initializer.append(sparse(dims))
+    elif place == "Constant":
+        model.graph.node.insert(0, helper.make_node("Constant", [], ["s"], sparse_value=sparse(dims)))
+    else:
+        model.graph.initializer.append(TensorProto(name="s", data_type=TensorProto.FLOAT, dims=dims))
+    for each in said(model):
+        assert "'s' would have about 2**" in each
+
+
+def test_small_sparse_tensors_are_no_bomb() -> None:
+    model = model_of(f"m = ReduceMax <keepdims = 0> (s) v = Add (x, m) {POOL} (v)")
+    model.graph.sparse_initializer.append(sparse([64]))
+    assert make_portable(model).changes
+
+
+def nested(depth: int) -> onnx.ModelProto:
+    """Ifs in branches of each other."""
+    body = [helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[1, 1])]
+    result = [helper.make_empty_tensor_value_info("y")]
+    other = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "e", [], result)
+    model = model_of(f"k = Constant <value_int = 1> () c = Cast <to = 9> (k) {POOL} (x)")
+    del model.graph.node[2:]
+    node = model.graph.node.add()
+    for _ in range(depth):
+        node.op_type = "If"
+        node.input.append("c")
+        node.output.append("y")
+        node.attribute.append(helper.make_attribute("else_branch", other))
+        attribute = node.attribute.add()
+        attribute.name, attribute.type = "then_branch", onnx.AttributeProto.GRAPH
+        attribute.g.name = "t"
+        attribute.g.output.append(result[0])
+        node = attribute.g.node.add()
+    node.CopyFrom(body[0])
+    return model
+
+
+def message(field: int, content: bytes) -> bytes:
+    """Write a message as a field of another, in the format of protobuf."""
+    size, length = len(content), b""
+    while size > 127:
+        length, size = length + bytes([size % 128 + 128]), size // 128
+    return bytes([field << 3 | 2]) + length + bytes([size]) + content
+
+
+def test_graphs_deep_inside_of_each_other_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In memory they can be as deep as anybody likes; protobuf reads no file with more than 32."""
+    for depth in (33, 100, 2000):
+        for read in (make_portable, PoolingBackend.prepare):
+            with pytest.raises(ValueError, match="graphs of the model lie inside of each other more than 32 deep"):
+                read(nested(depth))
+    # What protobuf itself would not write: each message is its length and what is in it.
+    content = b""
+    for _ in range(5000):
+        for field in (6, 5, 1):  # a graph of an attribute, an attribute of a node, a node of a graph
+            content = message(field, content)
+    path = tmp_path / "deep.onnx"
+    path.write_bytes(b"\x08\x08" + message(7, content))
+    for command in (["doctor"], ["repair"], ["validate", "--rounds", "0", "--runtimes", "pooling"]):
+        assert cli.main([*command, str(path)]) == 2
+        shown = capsys.readouterr()
+        assert "is not an ONNX model" in " ".join((shown.out + shown.err).split())
+
+
+def test_graphs_as_deep_as_files_hold_are_read(tmp_path: Path) -> None:
+    model = nested(32)
+    assert onnx.load_model_from_string(model.SerializeToString()) == model
+    assert not make_portable(model, verify=False).changes
+
+
+@pytest.mark.parametrize(
+    ("location", "entries", "sentence"),
+    [
+        ("../weights", {}, "'../weights', which is not in the folder of the model"),
+        ("/etc/passwd", {}, "'/etc/passwd', which is not in the folder of the model"),
+        ("a/../../weights", {}, "which is not in the folder of the model"),
+        ("link", {}, "'link', which is not in the folder of the model"),
+        ("w" * 100_000, {}, "www...', which is not in the folder of the model"),
+        ("w\0eights", {}, "which is not in the folder of the model"),
+        ("", {}, "'', which is not in the folder of the model"),
+        ("weights", {"offset": "4096"}, "'weights' up to byte 4096, but the file has 16; get the whole file"),
+        ("weights", {"offset": "8", "length": "16"}, "up to byte 24, but the file has 16"),
+        ("weights", {"length": "999999999999"}, "up to byte 999999999999, but the file has 16"),
+        ("weights", {"offset": "-8"}, "offset of its data in 'weights' is '-8'; it must be a number of bytes"),
+        ("weights", {"length": "much"}, "length of its data in 'weights' is 'much'; it must be a number of bytes"),
+        ("weights", {"length": "9" * 50}, "it must be a number of bytes"),
+    ],
+)
+@pytest.mark.parametrize("place", ["initializer", "Constant", "sparse"])
+def test_data_outside_of_the_model_is_refused_where_it_cannot_be(
+    place: str,
+    location: str,
+    entries: dict[str, str],
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "weights").write_bytes(bytes(16))
+    (folder / "weights").write_bytes(bytes(16))
+    (folder / "link").symlink_to(tmp_path / "weights")
+    tensor = TensorProto(name="s", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": location, **entries}.items():
+        tensor.external_data.add(key=key, value=value)
+    model = model_of(f"m = ReduceMax <keepdims = 0> (s) v = Add (x, m) {POOL} (v)")
+    if place == "initializer":
+        model.graph.initializer.append(tensor)
+    elif place == "Constant":
+        model.graph.node.insert(0, helper.make_node("Constant", [], ["s"], value=tensor))
+    else:
+        held = sparse([4])
+        held.values.CopyFrom(tensor)
+        model.graph.sparse_initializer.append(held)
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    for command in (["doctor"], ["repair"], ["validate", "--rounds", "0", "--runtimes", "pooling"]):
+        assert cli.main([*command, str(path)]) == 2
+        shown = capsys.readouterr()
+        assert sentence in " ".join((shown.out + shown.err).split())
+    with pytest.raises(ValueError) as caught:
+        PoolingBackend.prepare(path)
+    assert sentence in str(caught.value)

@@ -282,6 +282,68 @@ def test_signs_in_names_stay_signs(folder: Path, name: str, command: str) -> Non
     assert err.replace("\n", "").isprintable()
 
 
+TRICK = "a\x1b]0;t\x07\x1b[2J\nforged\rb\u202e\x9b1A[bold]"
+TRICKY = {
+    "is repaired": "pool = MaxPool <kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1> (x)",
+    "is left": "s = Shape (x) pool = MaxPool <kernel_shape = [2, 2], strides = [4, 4], ceil_mode = 1> (x)",
+    "is foreign": 'p = other.MaxPoolLike <words = "trick"> (x) pool = AveragePool <kernel_shape = [3, 3]> (p)',
+    "reads nothing": "pool = MaxPool <kernel_shape = [3, 3]> (nowhere)",
+    "has no such attribute": "pool = MaxPool <kernel_shape = [3, 3], trick = 1> (x)",
+    "has no such word": 'pool = MaxPool <kernel_shape = [3, 3], auto_pad = "trick"> (x)',
+    "has a norm": "pool = GlobalLpPool <p = 7> (x)",
+    "is too large": f"s = Constant <value_ints = [{1 << 40}]> () c = ConstantOfShape (s) pool = Add (x, c)",
+}
+
+
+def tricky(text: str) -> onnx.ModelProto:
+    """A model whose every name plays tricks with the terminal."""
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": 17, "other": 1]> g (float[1, 3, H, W] x) => (float[N, C, H, W] pool) '
+        f"{{ {text} }}"
+    )
+
+    def named(name: str) -> str:
+        return f"{name}{TRICK}" if name else name
+
+    model.graph.name = named(model.graph.name)
+    for info in (*model.graph.input, *model.graph.output):
+        info.name = named(info.name)
+        for size in info.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = named(size.dim_param)
+    for entry in model.opset_import:
+        entry.domain = named(entry.domain)
+    for node in model.graph.node:
+        node.name, node.domain = named(f"n{node.output[0]}"), named(node.domain)
+        node.input[:], node.output[:] = map(named, node.input), map(named, node.output)
+        if node.domain:
+            node.op_type = named(node.op_type)
+        for each in node.attribute:
+            each.name = each.name.replace("trick", TRICK)
+            each.s = each.s.replace(b"trick", TRICK.encode())
+    return model
+
+
+@pytest.mark.parametrize("case", TRICKY)
+@pytest.mark.parametrize("command", [*COMMANDS, "doctor --all", "doctor --set"])
+def test_names_cannot_play_tricks_with_the_terminal(
+    case: str, command: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "m.onnx").write_bytes(tricky(TRICKY[case]).SerializeToString())
+    (folder / f"{TRICK}.onnx").write_bytes((folder / "m.onnx").read_bytes())
+    word, *more = command.split()
+    more = [*more, f"npool{TRICK}.stride=1"] if "--set" in more else more
+    size = ["--input-shape", "1x3x9x9"] if word == "doctor" else ["--shape", f"x{TRICK}=1x3x9x9"]
+    for name in ("m.onnx", f"{TRICK}.onnx"):
+        for sizes in ([], size):
+            cli.main([word, name, *COMMANDS[word][2:], *more, *sizes])
+            shown = capsys.readouterr()
+            for stream in (shown.out, shown.err):
+                assert stream.replace("\n", "").isprintable(), ascii(stream)
+                assert not any(line.lstrip().startswith("forged") for line in stream.splitlines())
+            assert shown.out + shown.err
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_lines_in_a_pipe_end_where_they_end(folder: Path, command: str) -> None:
     _, out, _ = run(*COMMANDS[command])

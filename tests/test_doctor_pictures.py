@@ -515,7 +515,8 @@ def test_the_page_needs_nothing_else(any_examination: Examination) -> None:
 
 
 def test_the_page_tells_every_number(any_examination: Examination) -> None:
-    from pooling.doctor.words import by, plain
+    from pooling.doctor.words import by
+    from pooling.signs import printable
 
     text = Elements(page(any_examination)).text
     found = pyramid_of(any_examination)
@@ -526,13 +527,13 @@ def test_the_page_tells_every_number(any_examination: Examination) -> None:
     for stage in any_examination.network.stages:
         if stage.kind == "elementwise":
             continue
-        assert plain(" ".join(stage.name.split())) in " ".join(text.split()) or "\n" in stage.name
+        assert printable(" ".join(stage.name.split())) in " ".join(text.split()) or "\n" in stage.name
         assert by(stage.output_shape) in text
         if stage.kind in ("convolution", "pooling"):
             assert all(axis.formula in text for axis in stage.axes if axis.output_size != axis.input_size)
     for finding in any_examination.findings:
         assert finding.code in text
-        assert all(plain(fix).split()[0] in text for fix in finding.fixes)
+        assert all(printable(fix).split()[0] in text for fix in finding.fixes)
     for shift in any_examination.shifts:
         assert (shift.note if shift.value is None else f"{shift.value:.3f} {shift.antialiased:.3f}") in text
     for sizes in any_examination.sizes:

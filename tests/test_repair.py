@@ -20,6 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from pooling import cli
 from pooling.export import Change, Repaired, VerificationError, function_from_node, make_portable
 from pooling.export.deployed import form_of_average, is_right
 from pooling.export.repair import proof
@@ -1055,3 +1056,146 @@ def test_the_page_names_every_rule() -> None:
     named = set(re.findall(r'(?:because\(|Rewrite\(\s*)"(\w+)"', source)) | {"recorded_shape", "input_shapes"}
     assert named >= {"auto_pad", "ceil_mode", "pads", "pad", "mean", "storage_order", "global_norm"}
     assert [rule for rule in named if f"| `{rule}` |" not in page] == []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# NaN and infinities
+
+MAXIMA = {
+    "pads": "y = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (x)",
+    "ceil_mode": "y = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1], ceil_mode = 1> (x)",
+    "dilations": "y = MaxPool <kernel_shape = [2, 2], dilations = [3, 2]> (x)",
+    "planes": "y = GlobalMaxPool (x)",
+    "indices": "y, i = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (x)",
+    "padding alone": "y = MaxPool <kernel_shape = [2, 2], pads = [2, 2, 0, 0]> (x)",
+}
+
+
+def maxima(name: str, dtype: str, shape: str, opset: int) -> onnx.ModelProto:
+    model = one(MAXIMA[name], f"{dtype}[{shape}] x", f"{dtype}[N,K,A,B] y", opset)
+    if name == "indices":
+        model.graph.output.append(helper.make_tensor_value_info("i", TensorProto.INT64, ["N", "K", "A", "B"]))
+    return model
+
+
+def special_array(seed: int, dtype: str) -> Array:
+    rng = np.random.default_rng(seed)
+    numbers = {"float": np.float32, "double": np.float64, "float16": np.float16}[dtype]
+    least = np.finfo(numbers).min
+    rare = np.array([np.nan, -np.inf, np.inf, -0.0, 0.0, least], numbers)
+    x = rng.integers(-2, 3, (6, 3, 12, 12)).astype(numbers)
+    for plane, share in zip(x, (0, 0.2, 0.5, 0.8, 0.97, 1), strict=True):
+        cells = rng.random(plane.shape) < share
+        plane[cells] = rare[rng.integers(0, 2, int(cells.sum()))]
+        cells = rng.random(plane.shape) < share / 8
+        plane[cells] = rare[rng.integers(0, len(rare), int(cells.sum()))]
+    return x
+
+
+def same(found: Array, wanted: Array) -> bool:
+    return found.dtype == wanted.dtype and bool(((found == wanted) | (np.isnan(found) & np.isnan(wanted))).all())
+
+
+def by_text(model: onnx.ModelProto, x: Array) -> list[Array]:
+    """What the oracle says of the one node of a model; pads that layers refuse are -inf around the input."""
+    node = onnx.NodeProto()
+    node.CopyFrom(model.graph.node[0])
+    words = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    if words.get("pads") == [2, 2, 0, 0]:
+        kept = [each for each in node.attribute if each.name != "pads"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        x = np.pad(x, ((0, 0), (0, 0), (2, 0), (2, 0)), constant_values=-np.inf)
+    return [np.asarray(each) for each in function_from_node(node, NEWEST)(x)]
+
+
+def at_level(model: onnx.ModelProto, x: Array, level: str) -> list[Array]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return list(session.run(None, {"x": x}))
+
+
+@pytest.mark.parametrize("opset", [9, 13, 22])
+@pytest.mark.parametrize("dtype", ["float", "double", "float16"])
+@pytest.mark.parametrize("name", MAXIMA)
+def test_special_values_come_out_as_the_text_has_them(name: str, dtype: str, opset: int) -> None:
+    if name == "dilations" and opset < 10:
+        pytest.skip("no dilations there")
+    for shape in ("N,3,12,12", "N,3,H,W"):
+        model = maxima(name, dtype, shape, opset)
+        result = repaired(model, special_values="exact")
+        assert result.verified
+        assert not result.left
+        assert result.changes[-1].rule == "special_values"
+        assert make_portable(result.model, special_values="exact").changes == ()
+        for seed in range(3):
+            x = special_array(seed, dtype)
+            for level in proof.LEVELS:
+                for found, wanted in zip(at_level(result.model, x, level), by_text(model, x), strict=True):
+                    assert same(found, wanted)
+
+
+@pytest.mark.parametrize("name", ["pads", "planes", "indices"])
+def test_without_the_word_special_values_are_up_to_the_runtime(name: str) -> None:
+    """What is held above can fail: the node as it stands loses NaN or -inf."""
+    model = maxima(name, "float", "N,3,12,12", 13)
+    result = repaired(model)
+    assert result.model == model
+    wrong = [
+        not same(found, wanted)
+        for seed in range(3)
+        for found, wanted in zip(
+            run(model, special_array(seed, "float")), by_text(model, special_array(seed, "float")), strict=True
+        )
+    ]
+    assert any(wrong)
+
+
+@pytest.mark.parametrize("name", MAXIMA)
+def test_special_values_in_openvino(name: str) -> None:
+    openvino = pytest.importorskip("openvino")
+    model = maxima(name, "float", "6,3,12,12", 13)
+    result = make_portable(model, special_values="exact")
+    core = openvino.Core()
+    read = core.read_model(result.model.SerializeToString())
+    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for seed in range(3):
+        x = special_array(seed, "float")
+        x[np.isposinf(x)] = 1
+        found = compiled([x])
+        for number, wanted in enumerate(by_text(model, x)):
+            assert same(np.asarray(found[number]), wanted)
+
+
+def test_special_values_of_regions_are_left() -> None:
+    text = "y = MaxRoiPool <pooled_shape = [2, 2]> (x, r)"
+    result = make_portable(one(text, "float[1,3,12,12] x, float[2,5] r"), special_values="exact")
+    assert "what becomes of NaN in its regions is up to the runtime" in result.left[0].reason
+
+
+def test_a_wrong_form_of_special_values_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rewrite is proven on NaN and infinities: what loses them is not written."""
+    from pooling.export.lowering.special import Ranked
+
+    monkeypatch.setattr(Ranked, "corrected", lambda self, greatest, highest: self._graph("Identity", greatest))
+    result = make_portable(maxima("pads", "float", "N,3,12,12", 13), special_values="exact")
+    assert not result.changes
+    assert "what would take its place is computed wrongly here" in result.left[0].reason
+
+
+@pytest.mark.parametrize(("word", "error"), [("all", ValueError), (True, TypeError), (None, TypeError)])
+def test_special_values_is_a_word(word: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^make_portable: special_values="):
+        make_portable(maxima("pads", "float", "N,3,12,12", 13), special_values=word)
+
+
+def test_special_values_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(maxima("pads", "float", "N,3,12,12", 13), tmp_path / "m.onnx")
+    output = tmp_path / "out.onnx"
+    assert cli.main(["repair", str(tmp_path / "m.onnx"), "-o", str(output), "--special-values", "exact"]) == 0
+    assert "special_values" in capsys.readouterr().out
+    assert operators(onnx.load(output)).count("MaxPool") == 2
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["repair", str(tmp_path / "m.onnx"), "--special-values", "some"])

@@ -95,7 +95,7 @@ ERRING = textwrap.dedent(
 )
 RUNTIMES = ["pooling", *(f"erring:{name}" for name in ("KeepsLateWindow", "LosesNan", "Refuses", "Dies"))]
 HOSTILE = "<script>alert('x')</script>\"&\x01\x1b[31m\u202e]]>"
-SHOWN = "<script>alert('x')</script>\"&\ufffd\ufffd[31m\ufffd]]>"
+SHOWN = "<script>alert('x')</script>\"&\\x01\\x1b[31m\\u202e]]>"
 
 
 def pooled(path: Path, name: str, **attributes: object) -> Path:

@@ -31,7 +31,7 @@ from .windows import (
     why_not_one_node,
 )
 
-__all__ = ["Keys", "global_max_pool", "greatest_of_taps", "max_pool", "min_pool"]
+__all__ = ["HIGHEST", "Keys", "global_max_pool", "greatest_of_taps", "max_pool", "min_pool", "ranked_maxima"]
 
 HALF_RANGE = 2**32
 """What an uint64 is divided by, to be worked on in two parts that int64 holds."""
@@ -215,10 +215,51 @@ def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]
     lowest = partial(padded, graph, axes=stage.windows, value=-np.inf)
     if not keys.may_be_nan:
         return graph.outputs(outputs, "MaxPool", lowest(keys.tensor), **words, why=why)
+
+    def pooled(x: str, why: str) -> tuple[str, ...]:
+        return graph.outputs(outputs, "MaxPool", x, **words, why=why)
+
+    def rank(x: str) -> str:
+        return padded(graph, x, stage.windows, -1)  # less than all ranks, so that no index names padding
+
     ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
-    best, *at = graph.outputs(outputs, "MaxPool", lowest(ranked.elements), **words, why=why)
-    rank = padded(graph, ranked.rank, stage.windows, -1)  # less than all ranks, so that no index names padding
-    highest, *at_highest = graph.outputs(outputs, "MaxPool", rank, **words, why="Windows of NaN, and of -inf.")
+    return ranked_maxima(graph, keys, ranked, partial(pooled, why=why), (lowest, rank))
+
+
+HIGHEST = "Windows of NaN, and of -inf."
+"""Why there is a second pooling."""
+
+
+def ranked_maxima(
+    graph: Graph,
+    keys: Keys,
+    ranked: Ranked,
+    pooled: Callable[..., tuple[str, ...]],
+    prepared: tuple[Callable[[str], str], Callable[[str], str]] = (str, str),
+) -> tuple[str, ...]:
+    """Pool elements and their ranks by one node each, and correct the one by the other.
+
+    Parameters
+    ----------
+    graph : Graph
+        Where nodes go.
+    keys : Keys
+        The elements.
+    ranked : Ranked
+        The same with their ranks.
+    pooled : callable
+        Adds the node, which may give indices as well; takes a tensor, and `why` it is pooled.
+    prepared : tuple of callable
+        What is to be done to elements, and to ranks, before they are pooled.
+
+    Returns
+    -------
+    tuple of str
+        The values and, if the node gives them, the indices.
+    """
+    lowest, rank = prepared
+    best, *at = pooled(lowest(ranked.elements))
+    highest, *at_highest = pooled(rank(ranked.rank), why=HIGHEST)
     value = ranked.corrected(best, highest)
     if not at:
         return (value,)

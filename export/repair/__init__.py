@@ -19,19 +19,20 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ..limits import check_growth
+from ..arguments import is_finite_only
 from ..nodes import POOLING_OPERATORS, layer_from_node
 from ..reading import (
+    check_external,
     check_model,
     check_order,
+    check_size,
     default_opset,
-    external_location,
     is_default,
     opset_of,
     subgraphs,
 )
 from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
-from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread
+from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread, settle_special
 from .scopes import (
     Names,
     Scope,
@@ -66,7 +67,8 @@ class Change:
         Before and after.
     rule : str
         What was applied: ``auto_pad``, ``ceil_mode``, ``count_include_pad``, ``dilations``, ``pads``,
-        ``storage_order``, ``pad``, ``mean``, ``global_norm``, ``recorded_shape`` or ``input_shapes``.
+        ``storage_order``, ``pad``, ``mean``, ``global_norm``, ``special_values``, ``recorded_shape`` or
+        ``input_shapes``.
     reason : str
         What was wrong, in one or more sentences.
     source : str
@@ -143,6 +145,7 @@ def make_portable(
     *,
     input_shapes: Mapping[str, Shape] | None = None,
     folder: str | os.PathLike[str] | None = None,
+    special_values: str = "finite",
     verify: bool = True,
 ) -> Repaired:
     """Rewrite the pooling nodes of a model so that every runtime gives the same shapes and numbers.
@@ -156,6 +159,11 @@ def make_portable(
         inputs of these sizes only.
     folder : path, optional
         Where the data of the model lies that it keeps in files of its own. They are read by onnxruntime only.
+    special_values : {"finite", "exact"}
+        What the repaired model is for, as in `to_onnx`. ``"finite"``: finite numbers; what becomes of NaN and of
+        windows of -inf in a maximum is up to the runtime. ``"exact"``: every MaxPool and GlobalMaxPool of floats gives
+        NaN and -inf as the text of ONNX has them in every runtime, by a longer graph that takes many times as long.
+        Averages and norms keep NaN as they stand.
     verify : bool
         Whether to compare the repaired model with the original, which takes onnxruntime.
 
@@ -181,7 +189,8 @@ def make_portable(
     What a node computes is what the text of ONNX says; ``ceil_mode`` is understood as since opset 22 in any opset, so
     that windows which start behind the input are dropped. Every node that changes is compared with that text, and the
     whole model with the original, wherever onnxruntime runs that: on numbers with ties and negative ones, but without
-    infinities and NaN, on which runtimes disagree anyway.
+    infinities and NaN, on which runtimes disagree anyway. What ``special_values="exact"`` makes of a node is compared
+    on these as well.
 
     Examples
     --------
@@ -199,15 +208,16 @@ def make_portable(
         raise TypeError(f"{FUNCTION}: model must be an onnx.ModelProto, not {type(model).__name__}")
     if not isinstance(verify, bool):
         raise TypeError(f"{FUNCTION}: verify={verify!r} must be a bool, not {type(verify).__name__}")
+    exact = not is_finite_only(special_values, FUNCTION)
     place = None if folder is None else Path(folder)
-    check_growth(FUNCTION, model)
+    check_size(FUNCTION, model)
     _check(model, place)
     shapes = _checked_shapes(model, input_shapes)
     excluded: frozenset[_Name] = frozenset()
     while True:
         work = onnx.ModelProto()
         work.CopyFrom(model)
-        repair = _Repair(work, shapes, verify, excluded)
+        repair = _Repair(work, shapes, verify, excluded, exact)
         repair.rewrite(model, place)
         try:
             verified, runs, why = repair.proven(model, place) if verify else (False, None, "verify=False")
@@ -252,10 +262,8 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
         for name in scope.outputs:
             if name and name not in known:
                 raise ValueError(f"{FUNCTION}: the output {name!r} of {scope.path} comes from no node")
-        if folder is not None and isinstance(scope.container, onnx.GraphProto):
-            for tensor in scope.container.initializer:
-                if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                    external_location(f"{FUNCTION}: initializer {tensor.name!r}", tensor, folder)
+    if folder is not None:
+        check_external(FUNCTION, model, folder)
 
 
 def _check_result(model: onnx.ModelProto, work: onnx.ModelProto, left: Sequence[Left]) -> None:
@@ -355,6 +363,7 @@ class _Repair:
         shapes: Mapping[str, tuple[int | None, ...]],
         verify: bool,
         excluded: frozenset[_Name],
+        exact: bool,
     ) -> None:
         self.model = model
         self.shapes = shapes
@@ -369,6 +378,7 @@ class _Repair:
         self._names = Names(model)
         self._verify = verify
         self._excluded = excluded
+        self._rules = (*REWRITES, settle_special) if exact else REWRITES
         self._claims: list[_Claim] = []
         self._unproven = self._here = self._contradiction = self._given_up = ""
         self._seen: frozenset[str] = frozenset()
@@ -463,7 +473,7 @@ class _Repair:
                     )
                 del current.attribute[:]
                 current.attribute.extend(called.attribute)
-            for rule in REWRITES:
+            for rule in self._rules:
                 rewrite = rule(scope, current, x, self._names, counts)
                 if rewrite is None:
                     continue

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pooling.files import write_whole
+from pooling.signs import printable
 
 from ..files import save
 from ..reading import read_model
@@ -64,7 +65,7 @@ class RepairReport:
                 table.add_column(title, overflow="fold")
             for change in result.changes:
                 name = change.node if change.path == "graph" else f"{change.path}: {change.node}"
-                table.add_row(*map(Text, (name, change.rule, change.was, change.became)))
+                table.add_row(*(Text(printable(each)) for each in (name, change.rule, change.was, change.became)))
             console.print(table)
         reasons = dict.fromkeys((change.rule, change.reason, change.source) for change in result.changes)
         for rule, reason, source in reasons:
@@ -78,13 +79,13 @@ class RepairReport:
         style = "bold green" if self.exit_code == 0 else "bold yellow"
         self._say(console, f"{self.path.name}: {changed}, {proof}", result.why, style)
         if self.written is not None:
-            console.print(Text(f"written to {self.written}"), soft_wrap=True)
+            console.print(Text(printable(f"written to {self.written}")), soft_wrap=True)
         elif result.changes:
             console.print(Text("nothing was written; -o OUT.onnx writes the repaired model"), soft_wrap=True)
 
     @staticmethod
     def _say(console: Console, title: str, text: str, style: str) -> None:
-        console.print(Text.assemble((title, style), f": {text}"), soft_wrap=True)
+        console.print(Text.assemble((printable(title), style), f": {printable(text)}"), soft_wrap=True)
 
     def save(self, path: Path) -> None:
         """Write everything as JSON."""
@@ -102,7 +103,9 @@ class RepairReport:
         write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
-def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[int | None]]) -> RepairReport:
+def repair_file(
+    path: Path, output: Path | None, shapes: Mapping[str, Sequence[int | None]], special_values: str = "finite"
+) -> RepairReport:
     """Repair a model and write it.
 
     Parameters
@@ -113,6 +116,8 @@ def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[i
         Where to write the repaired model; None to write nothing.
     shapes : mapping
         The `input_shapes` of `make_portable`.
+    special_values : {"finite", "exact"}
+        As in `make_portable`.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def repair_file(path: Path, output: Path | None, shapes: Mapping[str, Sequence[i
         if output is not None:
             _check_output(model, path, output)
         try:
-            result = make_portable(model, input_shapes=shapes, folder=folder)
+            result = make_portable(model, input_shapes=shapes, folder=folder, special_values=special_values)
         except VerificationError as error:
             return RepairReport(path, None, _plain(error), None)
         # A model that nothing loads, and in which nothing was changed, is not written again as if it were repaired.

@@ -154,6 +154,8 @@ def prove_rewrite(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, imports: Se
         array = _drawn(shape, dtype, number)
         if rewrite.not_negative:
             array = np.abs(array)
+        if rewrite.special:
+            array = _with_special_values(array, number)
         wanted = rewrite.reference(array)
         for level, answer in answers.items():
             for name, ours, theirs in zip(outputs, wanted, answer(array), strict=True):
@@ -228,6 +230,24 @@ def _drawn(shape: Sequence[int], dtype: np.dtype[Any], seed: int) -> Array:
     wide = shape[0] if shape else 1
     turn = np.arange(wide).reshape(-1, *[1] * (len(shape) - 1)) if shape else np.array(seed)
     return np.where((turn + seed) % 2 == 0, ties, numbers).astype(dtype)
+
+
+def _with_special_values(array: Array, seed: int) -> Array:
+    """Put in NaN, infinities, zeros of both signs and extreme numbers: single ones, and rows that fill windows."""
+    result, rng = array.copy(), np.random.default_rng([seed, 1, *array.shape])
+    largest = 3.0e38 if array.dtype.name == "bfloat16" else float(np.finfo(array.dtype).max)
+    rare = np.array([np.nan, -np.inf, np.inf, -0.0, 0.0, -largest, largest]).astype(array.dtype)
+    single = rng.random(array.shape) < 0.3
+    result[single] = rare[rng.integers(0, len(rare), int(single.sum()))]
+    planes = result.reshape(-1, *array.shape[2:])
+    for number, plane in enumerate(planes):
+        if number % 3 == 1 or len(planes) < 3:  # windows of nothing but -inf, of the least number, of NaN and -inf
+            cells = rng.random(plane.shape)
+            plane[cells < 0.9] = rare[[1, 5][(number + seed) % 2]]
+            plane[cells < 0.04] = rare[0]
+        elif number % 3 == 2:
+            plane[...] = rare[[0, 1][(number + seed) % 2]]
+    return planes.reshape(array.shape)
 
 
 def _bound(node: onnx.NodeProto, array: Array) -> float:

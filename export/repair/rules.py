@@ -17,14 +17,16 @@ from pooling.geometry import Axis
 
 from ..builder import Graph
 from ..deployed import form_of_average, is_right, wrong_in
+from ..lowering.extremes import HIGHEST, Keys, global_max_pool, ranked_maxima
 from ..lowering.indices import numbered
 from ..lowering.means import MANY_TAPS, avg_pool
+from ..lowering.special import Ranked
 from ..nodes import AUTO_PAD, checked_attributes, function_from_node, layer_from_node
 from ..reading import is_default
 from ..stages import Order, Stage
 from .scopes import Names, Scope, Tensor, attribute, constant
 
-__all__ = ["REWRITES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread"]
+__all__ = ["REWRITES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread", "settle_special"]
 
 FUNCTION = "make_portable"
 WINDOWED = ("MaxPool", "AveragePool", "LpPool")
@@ -80,6 +82,8 @@ class Rewrite:
         By how many cells what the new pooling takes is larger than that tensor.
     optional : bool
         Whether the node is right as it stands, so that the rewrite can be left out.
+    special : bool
+        Whether the nodes are right for NaN and infinities as well.
     """
 
     rule: str
@@ -95,6 +99,7 @@ class Rewrite:
     not_negative: bool = False
     padded: tuple[int, ...] = ()
     optional: bool = False
+    special: bool = False
 
 
 Rule = Callable[[Scope, onnx.NodeProto, Tensor, Names, dict[str, int]], Rewrite | None]
@@ -859,6 +864,62 @@ def reduce_global_norm(
         exact=False,
         by_text=True,
         input=node.input[0],
+    )
+
+
+SPECIAL = (
+    "Of NaN, and of windows of -inf, runtimes make what they like; a second pooling, of ranks, says where they belong."
+)
+SPECIAL_SOURCES = "microsoft/onnxruntime#15446"
+
+
+def settle_special(
+    scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: dict[str, int]
+) -> Rewrite | None:
+    """Write a maximum so that NaN and -inf come out as the text has them in every runtime, as `to_onnx` does."""
+    regions = node.op_type == "MaxRoiPool" or (node.op_type == "RoiAlign" and attribute(node, "mode", b"avg") == b"max")
+    if regions:
+        raise UnsettledError(
+            "what becomes of NaN in its regions is up to the runtime; export it by to_onnx with special_values='exact'"
+        )
+    if node.op_type not in ("MaxPool", "GlobalMaxPool") or {SPECIAL, HIGHEST} & {*node.doc_string.splitlines()}:
+        return None
+    opset = scope.opset or 1
+    if x.dtype is None:
+        raise UnsettledError(f"the type of {node.input[0]!r} is not known")
+    if x.dtype.kind in "iub":
+        return None
+    if x.shape is None:
+        raise UnsettledError(f"the rank of {node.input[0]!r} is not known")
+    graph = Graph(opset)
+    graph.scope = _title(node)
+    graph.input(node.input[0], x.dtype, ())
+    outputs = _outputs(node)
+    words = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    try:
+        if node.op_type == "GlobalMaxPool":
+            sizes = (1,) * len(x.shape)
+            stage = _stage(node, layer_from_node(node, NEWEST, sizes), sizes, "onnx")
+            found = global_max_pool(graph, stage, (node.input[0],))
+        else:
+            keys = Keys(graph, node.input[0])
+
+            def pooled(tensor: str, why: str = "") -> tuple[str, ...]:
+                return graph.outputs(outputs, "MaxPool", tensor, **words, why=why)
+
+            best, *index = ranked_maxima(graph, keys, Ranked(graph, keys.tensor, "propagate"), pooled)
+            found = (keys.elements(best), *index)
+    except ValueError as error:
+        raise UnsettledError(_why(error)) from None
+    return Rewrite(
+        "special_values",
+        SPECIAL,
+        SPECIAL_SOURCES,
+        _free_standing(graph, node, names, dict(zip(found, node.output, strict=False)))[0],
+        _as_text_has_it(node),
+        exact=True,
+        input=node.input[0],
+        special=True,
     )
 
 

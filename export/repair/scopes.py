@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.reference
-import onnx.shape_inference
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from pooling.open_sizes import known_size, open_below_one
 
-from ..limits import too_large
+from .. import constants
+from ..constants import SMALL_TENSOR, Part, infer_shapes
 from ..reading import default_opset, first_line, inlined, is_default, subgraphs
 
 __all__ = [
@@ -34,16 +33,8 @@ __all__ = [
 ]
 
 Container = onnx.GraphProto | onnx.FunctionProto
-SMALL_TENSOR = 1024
-"""Elements up to which the values of an initializer may matter to shapes, pads and axes."""
 MARK = "pooling.repair:"
 """How the doc strings begin that let a node be found again where its function was put in line."""
-FOLDED = frozenset({"Add", "Cast", "Concat", "Constant", "ConstantOfShape", "Gather", "Identity", "Mul"}) | frozenset(
-    {"Reshape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze"}
-)
-"""Operators that exporters make constants with, such as the pads of Pad."""
-MOST_NODES = 40
-"""Nodes that one constant may be made of."""
 
 
 @dataclass(frozen=True)
@@ -186,55 +177,11 @@ class Names:
 
 def constant(scope: Scope, tensor: str) -> NDArray[Any] | None:
     """Return a tensor whose value is the same in every run, or None; large ones and those in other files count not."""
-    nodes: list[onnx.NodeProto] = []
-    weights: dict[str, onnx.TensorProto] = {}
-    if not _collect(scope, tensor, nodes, weights):
-        return None
-    if not nodes:
-        return numpy_helper.to_array(weights[tensor])
-    result = [onnx.ValueInfoProto(name=tensor)]
-    graph = helper.make_graph(nodes, "constant", [], result, initializer=list(weights.values()))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", scope.opset or 1)])
-    if too_large(model):
-        return None
-    try:
-        (value,) = onnx.reference.ReferenceEvaluator(model).run(None, {})
-    except Exception:  # whatever the evaluator raises: then the value stays unknown
-        return None
-    return np.asarray(value)
 
+    def part(scope: Scope) -> Part:
+        return Part.of(scope.container, scope.opset or 1, None if scope.outer is None else part(scope.outer))
 
-def _collect(scope: Scope, tensor: str, nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> bool:
-    """Collect what a constant is made of, each node behind those that it reads from; tell whether that can be."""
-    within: Scope | None = scope
-    while within is not None and tensor not in within.inputs and within.producer(tensor) is None:
-        within = within.outer
-    if within is None:
-        return False
-    node = within.producer(tensor)
-    if node is None:
-        held = _weight(within.container, tensor)
-        if held is not None:
-            weights[tensor] = held
-        return held is not None
-    if any(tensor in each.output for each in nodes):
-        return True
-    refers = any(each.ref_attr_name for each in node.attribute)
-    if node.op_type not in FOLDED or not is_default(node.domain) or refers or len(nodes) == MOST_NODES:
-        return False
-    if not all(_collect(within, name, nodes, weights) for name in node.input if name):
-        return False
-    nodes.append(node)
-    return True
-
-
-def _weight(container: Container, name: str) -> onnx.TensorProto | None:
-    if isinstance(container, onnx.FunctionProto) or name in {each.name for each in container.input}:
-        return None
-    held: onnx.TensorProto | None = next((each for each in container.initializer if each.name == name), None)
-    if held is None or held.data_location == onnx.TensorProto.EXTERNAL or math.prod(held.dims) > SMALL_TENSOR:
-        return None
-    return held
+    return constants.constant(part(scope), tensor)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -280,7 +227,7 @@ def lightened(model: onnx.ModelProto) -> onnx.ModelProto:
 def inferred(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
     """Infer the shapes of a model."""
     try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+        return infer_shapes(model)
     except Exception as error:
         raise ValueError(f"{function}: the shapes of the model cannot be inferred ({first_line(error)})") from error
 

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from pooling._version import __version__
 
 from . import doctor, repair, validate
-from .shared import COULD_NOT_RUN, OutputError, fail, printable, write_out
+from .shared import COULD_NOT_RUN, OutputError, fail, sentence_of, write_out
 
 __all__ = ["main"]
 
@@ -149,7 +149,7 @@ def _unforeseen(options: argparse.Namespace, error: Exception) -> int:
     """Say in one sentence what nobody foresaw, and keep the traceback in a file."""
     text = "".join(traceback.format_exception(error))
     reason = " ".join(str(error).split())
-    reason = printable(reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}...")
+    reason = sentence_of(reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}...")
     kind = type(error).__name__
     said = f"{kind} ({reason})" if reason else kind
     head = f"pooling {__version__}, Python {sys.version}\narguments: {sys.argv[1:]!r}\n\n"
@@ -166,7 +166,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong without printing signs that arguments bring along."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
+        super().error(sentence_of(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # The original hides that a disk is full.

@@ -31,6 +31,13 @@ def add(commands: Any) -> None:
         metavar="NAME=?x3x224x224",
         help="shape of an input that the model leaves open, ? for what shall stay open; can be given several times",
     )
+    repair.add_argument(
+        "--special-values",
+        choices=("finite", "exact"),
+        default="finite",
+        help="exact: NaN and -inf come out of maxima the same in every runtime, by a longer and slower graph "
+        "(default: finite, where they are up to the runtime)",
+    )
     repair.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was changed to FILE")
     add_force(repair)
     repair.set_defaults(run=_run)
@@ -43,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
     if wrong:
         return fail(options, wrong)
     try:
-        report = repair_file(options.model, options.output, dict(options.shape))
+        report = repair_file(options.model, options.output, dict(options.shape), options.special_values)
     except OSError as error:
         return fail(options, f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})")
     except ValueError as error:

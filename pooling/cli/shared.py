@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pooling.signs import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,8 +29,8 @@ __all__ = [
     "names",
     "open_shape",
     "output_file",
-    "printable",
     "progress_bar",
+    "sentence_of",
     "stdout",
     "write_files",
     "write_out",
@@ -71,13 +73,13 @@ class OutputError(Exception):
 def fail(options: argparse.Namespace, sentence: str) -> int:
     """Say why a command could not be run; returns the exit code for that."""
     with suppress(OSError, ValueError):  # nobody is listening
-        print(f"{' '.join(filter(None, ('pooling', options.command)))}: {printable(sentence)}", file=sys.stderr)
+        print(f"{' '.join(filter(None, ('pooling', options.command)))}: {sentence_of(sentence)}", file=sys.stderr)
     return COULD_NOT_RUN
 
 
-def printable(text: str) -> str:
-    """Write signs that would move the cursor, or the text around them, as Python would in a literal."""
-    shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+def sentence_of(text: str) -> str:
+    """Make a sentence fit to be shown: what is in it may come out of files, and have no limit there."""
+    shown = printable(text)
     if len(shown) <= LONGEST_SENTENCE:
         return shown
     return f"{shown[: LONGEST_SENTENCE // 2]} [...] {shown[-LONGEST_SENTENCE // 2 :]}"
@@ -106,7 +108,7 @@ def named_shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 def open_shape(text: str) -> tuple[str, tuple[int | None, ...]]:
     """Read a name and a shape in which sizes may be left open."""
-    match = re.fullmatch(r"(.+)=((?:\d{1,18}|\?)(?:x(?:\d{1,18}|\?))*)", text)
+    match = re.fullmatch(r"(.+)=((?:\d{1,18}|\?)(?:x(?:\d{1,18}|\?))*)", text, re.DOTALL)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} must be a name and sizes, such as data=1x3x224x224")
     return match[1], tuple(None if size == "?" else int(size) for size in match[2].split("x"))
@@ -261,9 +263,7 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
         task = bar.add_task("reading models", total=None)
 
         def tell(done: int, total: int, what: str) -> None:
-            # Names come out of files that anybody may have written.
-            shown = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in what)
-            bar.update(task, completed=done, total=total, description=shown[:WIDEST_TASK], refresh=True)
+            bar.update(task, completed=done, total=total, description=printable(what)[:WIDEST_TASK], refresh=True)
 
         yield tell
 

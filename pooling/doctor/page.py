@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from pooling._version import __version__
 from pooling.files import write_whole
+from pooling.signs import printable
 
 from .findings import SEVERITIES
 from .picture import Picture, fitted
 from .pyramid import STRIP, Box, Level, Pyramid, averaged, heading, pyramid, spatial_sizes
-from .words import amount, brief, by, cells, joined, memory, percent, plain
+from .words import amount, brief, by, cells, joined, memory, percent
 
 if TYPE_CHECKING:
     from .examination import Examination
@@ -126,7 +127,7 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
 
 
 def _escaped(text: object) -> str:
-    return html.escape(plain(str(text)))
+    return html.escape(printable(str(text)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.signs import printable
+
 from .network import ReceptiveField
-from .words import by, cells, plain
+from .words import by, cells
 
 if TYPE_CHECKING:
     from .network import Network, Stage
@@ -250,7 +252,7 @@ MOST_LEVELS = 24
 
 def shortened(text: str, letters: int) -> str:
     """Leave out the middle of a text that is too long, and what no reader can see."""
-    text = plain(text)
+    text = printable(text)
     if len(text) <= letters:
         return text
     tail = (letters - 1) // 2

@@ -16,7 +16,6 @@ from pooling.export import POOLING_OPERATORS, layer_from_node
 from pooling.export.reading import (
     all_nodes,
     check_order,
-    external_location,
     first_line,
     inlined,
     is_default,
@@ -64,9 +63,6 @@ def from_onnx(source: Any, input_shape: Sequence[int] | None = None) -> Network:
         if not model.ir_version or not model.HasField("graph"):
             raise NetworkError(f"{name} is not an ONNX model (it has no graph)")
         _check_names(model)
-        for tensor in model.graph.initializer:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL and folder is not None:
-                external_location(f"initializer {tensor.name!r}", tensor, folder)
         hints = hinted_sizes({each.key: each.value for each in model.metadata_props})
         model = inlined("read", model)
         graph = _Reader(name or "model", model, input_shape).graph()

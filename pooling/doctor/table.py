@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pooling.geometry import axis_names
+from pooling.signs import printable
 
 from .examination import Examination
 from .findings import Finding
@@ -21,7 +22,7 @@ from .objects import collapses
 from .report import summary
 from .sizes import AxisSizes
 from .what_if import WhatIf
-from .words import amount, brief, by, cells, joined, memory, percent, plain, shortened
+from .words import amount, brief, by, cells, joined, memory, percent, shortened
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
@@ -100,7 +101,7 @@ def print_examination(examination: Examination, console: Console, *, everything:
     task = f", for {examination.task}" if examination.task else ""
     console.print(
         Text.assemble(
-            (plain(Path(network.name).name), "bold"),
+            (printable(Path(network.name).name), "bold"),
             f" at {by(network.input_shape)}{task}",
             f", an object of {by(examination.object_size)} pixels" if examination.object_size else "",
         ),
@@ -159,7 +160,7 @@ def _say(console: Console, title: str, text: str, style: str = "bold") -> None:
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(width=TITLE_WIDTH, no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row(Text(title, style), Text(plain(text)))
+    table.add_row(Text(title, style), Text(printable(text)))
     console.print(table)
 
 
@@ -179,7 +180,7 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
         yield "read from", _heads(examination)
     if objects.smallest:
         lost = [
-            f"below {words} from {plain(name)} on"
+            f"below {words} from {printable(name)} on"
             for words, name in (("two cells", objects.below_two), ("one", objects.below_one))
             if name is not None
         ]
@@ -219,7 +220,7 @@ def _heads(examination: Examination) -> str:
         stage = examination.network.stage(name)
         field = stage.receptive_field
         step = f", 1/{brief([cells(each) for each in field.stride])} of the input" if field is not None else ""
-        shown.append(f"{plain(name)} ({by(stage.output_size)}{step})")
+        shown.append(f"{printable(name)} ({by(stage.output_size)}{step})")
     more = f"{len(objects.heads) - len(shown)} more and " if len(objects.heads) > len(shown) else ""
     whole = [
         stage.name
@@ -229,7 +230,7 @@ def _heads(examination: Examination) -> str:
     if any(name in examination.network.outputs for name in objects.heads):
         how = "the resolution is preserved up to the output"
     elif whole:
-        how = f"then pooled to one cell by {plain(whole[-1])}: where things are is lost there"
+        how = f"then pooled to one cell by {printable(whole[-1])}: where things are is lost there"
     else:
         how = "then flattened or put through a dense layer"
     return f"{more}{joined(shown)}; {how}"
@@ -243,7 +244,7 @@ def _shifts(measured: Sequence[Any]) -> str:
             if each.antialiased is not None and each.remedy and each.antialiased < each.value
             else ""
         )
-        words.append(f"{plain(each.stage)} {each.value:.2f}{better}")
+        words.append(f"{printable(each.stage)} {each.value:.2f}{better}")
     more = f", and {len(measured) - 3} more" if len(measured) > 3 else ""
     return f"moved by one pixel, changes of {'; '.join(words)}{more} (0: moves along, 1: as good as another image)"
 
@@ -256,21 +257,21 @@ def _print_findings(examination: Examination, console: Console) -> None:
     for (code, severity), group in grouped.items():
         first = group[0]
         console.print()
-        where = f" at {plain(first.stage)}" if first.stage else ""
+        where = f" at {printable(first.stage)}" if first.stage else ""
         stage = stages.get(first.stage)
         what = f" ({windows(stage)}, {by(stage.output_shape[1:])})" if stage is not None and stage.axes else ""
         console.print(Text.assemble((f"{code} {severity}", STYLES[severity]), (where, "bold"), what))
         _indented(console, first.title, "bold")
-        _indented(console, plain(first.message))
-        others = list(dict.fromkeys(plain(each.stage) for each in group[1:]))
+        _indented(console, printable(first.message))
+        others = list(dict.fromkeys(printable(each.stage) for each in group[1:]))
         if others and first.stage:
             rest = f" and {len(others) - 5} more" if len(others) > 5 else ""
             _indented(console, f"also at {', '.join(others[:5])}{rest}", "dim")
         elif others:
             for each in group[1:]:
-                _indented(console, plain(each.message))
+                _indented(console, printable(each.message))
         for fix in first.fixes:
-            _indented(console, plain(fix), bullet="→ ")
+            _indented(console, printable(fix), bullet="→ ")
 
 
 def _indented(console: Console, text: str, style: str = "", bullet: str = "") -> None:
@@ -300,7 +301,7 @@ def _short_names(examination: Examination) -> dict[str, str]:
         first, last = min(names), max(names)
         common = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(map(len, names)))
         prefix = first[: first.rfind("/", 0, common) + 1]
-    return {name: plain(name.removeprefix(prefix)) for name in names}
+    return {name: printable(name.removeprefix(prefix)) for name in names}
 
 
 def _name(examination: Examination, row: Row, names: dict[str, str]) -> Text:
@@ -313,13 +314,13 @@ def _name(examination: Examination, row: Row, names: dict[str, str]) -> Text:
 def _windows(examination: Examination, row: Row, names: dict[str, str]) -> Text:
     if len(row.stages) > 1:
         counts = Counter(stage.operator for stage in row.stages if stage.kind not in ("elementwise", "reshape"))
-        return Text(", ".join(f"{count} {plain(name)}" for name, count in counts.most_common(2)), "dim")
+        return Text(", ".join(f"{count} {printable(name)}" for name, count in counts.most_common(2)), "dim")
     return Text(windows(row.last))
 
 
 def windows(stage: Stage) -> str:
     """Write an operator and its windows in brief, as in lists of layers: ``MaxPool 3 /2 p1``."""
-    words = [plain(stage.operator)]
+    words = [printable(stage.operator)]
     if stage.axes and not all(axis.is_global for axis in stage.axes):
         adaptive = any(axis.adaptive for axis in stage.axes)
         words.append("uneven" if adaptive else brief([axis.kernel_size for axis in stage.axes]))
@@ -445,7 +446,7 @@ COLUMNS = (
 
 def explain(examination: Examination, stage: Stage, console: Console) -> None:
     """Print all that is known of a stage, with the formula of its size."""
-    console.print(Text.assemble((plain(stage.name), "bold"), f": {windows(stage)}"))
+    console.print(Text.assemble((printable(stage.name), "bold"), f": {windows(stage)}"))
     if stage.layer is not None:
         _say(console, "  layer", repr(stage.layer))
     _say(console, "  shape", f"{by(stage.input_shape)} → {by(stage.output_shape)}")
@@ -505,10 +506,11 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     before, after = comparison.before, comparison.after
     changes = [f"{name}.{key} = {value}" for name, each in comparison.changes.items() for key, value in each.items()]
     console.print(
-        Text.assemble(("what if ", "bold"), plain(", ".join(changes) or Path(after.network.name).name)), soft_wrap=True
+        Text.assemble(("what if ", "bold"), printable(", ".join(changes) or Path(after.network.name).name)),
+        soft_wrap=True,
     )
     for note in after.network.notes:
-        console.print(Text(plain(note), "dim"))
+        console.print(Text(printable(note), "dim"))
     console.print()
     names = {**_short_names(after), **_short_names(before)}
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")

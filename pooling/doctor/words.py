@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-__all__ = ["amount", "brief", "by", "cells", "joined", "memory", "percent", "plain", "shortened"]
+__all__ = ["amount", "brief", "by", "cells", "joined", "memory", "percent", "shortened"]
 
 
 def by(sizes: Sequence[object]) -> str:
@@ -96,11 +96,6 @@ def joined(words: Sequence[str], last: str = "and") -> str:
     ('H', 'H and W', 'D, H and W')
     """
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
-
-
-def plain(text: str) -> str:
-    """Replace what would move the cursor: names come out of files that anybody may have written."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def shortened(name: str, width: int) -> str:

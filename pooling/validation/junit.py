@@ -14,7 +14,7 @@ from xml.etree import ElementTree as Xml
 
 from pooling.files import write_whole
 
-from .markup import printable
+from .markup import lines
 from .picture import draw, sketch
 from .report import Finding, ModelReport, Report, StageReport
 from .rules import RULES
@@ -83,21 +83,21 @@ def _suite(report: Report, model: ModelReport, number: int, when: str) -> Xml.El
     )
     properties = Xml.SubElement(suite, "properties")
     for key, value in {**report.versions, **{f"runtime {key}": text for key, text in report.runtimes.items()}}.items():
-        Xml.SubElement(properties, "property", name=_text(key), value=printable(value))
+        Xml.SubElement(properties, "property", name=_text(key), value=lines(value))
     for entry in entries:
         # Runtimes are not held against the clock here, but a time has to be there.
         case = Xml.SubElement(suite, "testcase", classname=_text(model.name), name=_text(entry.name), time="0")
         if entry.outcome:
-            told = Xml.SubElement(case, entry.outcome, type=entry.kind, message=printable(entry.message))
-            told.text = printable(entry.text) or None
-    Xml.SubElement(suite, "system-out").text = printable(_output(report, model)) or None
-    Xml.SubElement(suite, "system-err").text = printable(model.problem or "") or None
+            told = Xml.SubElement(case, entry.outcome, type=entry.kind, message=lines(entry.message))
+            told.text = lines(entry.text) or None
+    Xml.SubElement(suite, "system-out").text = lines(_output(report, model)) or None
+    Xml.SubElement(suite, "system-err").text = lines(model.problem or "") or None
     return suite
 
 
 def _text(name: str) -> str:
     """Return a name that is no empty token."""
-    return printable(name).strip() or "?"
+    return lines(name).strip() or "?"
 
 
 def _unique(entries: Iterator[Entry]) -> Iterator[Entry]:

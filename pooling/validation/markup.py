@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 
-__all__ = ["Markup", "joined", "printable", "tag"]
+from pooling.signs import printable
+
+__all__ = ["Markup", "joined", "lines", "tag"]
 
 VOID = frozenset({"br", "meta"})
 """Elements that hold nothing and have no end tag."""
@@ -38,7 +40,7 @@ def tag(name: str, /, *children: str, **attributes: str | int | None) -> Markup:
     '<p class="note">a &lt; b<br></p>'
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(printable(str(value)))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(lines(str(value)))}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -53,9 +55,9 @@ def joined(*children: str) -> Markup:
 
 
 def _escaped(text: str) -> str:
-    return text if isinstance(text, Markup) else html.escape(printable(text), quote=False)
+    return text if isinstance(text, Markup) else html.escape(lines(text), quote=False)
 
 
-def printable(text: str) -> str:
-    """Replace what is no sign to read, such as control characters and those that turn the direction of a line."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
+def lines(text: str) -> str:
+    """Make text of several lines fit to be shown."""
+    return printable(text, keep="\n")

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,18 @@ import onnx.shape_inference
 from numpy.typing import NDArray
 
 from pooling.export import POOLING_OPERATORS, layer_from_node
+from pooling.export.constants import SMALL_TENSOR, infer_shapes
 from pooling.export.nodes import has_late_window
-from pooling.export.reading import CEIL_MODE_CLEAR, default_opset, inlined, is_default, opset_of
-from pooling.export.repair.scopes import SMALL_TENSOR, lightened
+from pooling.export.reading import (
+    CEIL_MODE_CLEAR,
+    check_external,
+    check_size,
+    default_opset,
+    inlined,
+    is_default,
+    opset_of,
+)
+from pooling.export.repair.scopes import lightened
 from pooling.layers import Layer
 from pooling.open_sizes import filled, hinted_sizes, known_size, spread
 
@@ -319,7 +329,7 @@ def _works(model: onnx.ModelProto, opset: int, tensors: Mapping[str, onnx.ValueI
             except ValueError:
                 return 0
     try:
-        onnx.shape_inference.infer_shapes(_corrected(model, opset, tensors), strict_mode=True, data_prop=True)
+        infer_shapes(_corrected(model, opset, tensors), strict=True)
     except onnx.shape_inference.InferenceError:
         return 1
     return WORKS
@@ -372,8 +382,9 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
     CannotRunError
         If it is no ONNX model.
     """
+    folder = Path(path).parent
     try:
-        model = onnx.load(path, load_external_data=weights)
+        model = onnx.load(path, load_external_data=False)
     except OSError as error:
         raise CannotRunError(f"it cannot be read ({error.strerror or error})") from error
     except Exception as error:  # whatever the parsers of ONNX's formats raise
@@ -381,10 +392,17 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
     if not model.ir_version or not model.HasField("graph"):
         raise CannotRunError("it is not an ONNX model (it has no graph)")
     try:
+        check_size("validate", model)
+        check_external("validate", model, folder)
         model = inlined("validate", model)
         opset_of("validate", model)
     except ValueError as error:
         raise CannotRunError(str(error).removeprefix("validate: ")) from error
+    if weights:
+        try:
+            onnx.load_external_data_for_model(model, os.fspath(folder.resolve()))
+        except Exception as error:  # whatever onnx raises of files that are not there
+            raise CannotRunError(f"its data cannot be read ({_first_line(error)})") from error
     return model
 
 
@@ -418,7 +436,7 @@ def _inferred(model: onnx.ModelProto, opset: int) -> dict[str, onnx.ValueInfoPro
     settled = 0
     while True:
         try:
-            inferred = onnx.shape_inference.infer_shapes(draft, data_prop=True)
+            inferred = infer_shapes(draft)
         except Exception as error:
             raise CannotRunError(f"its shapes cannot be inferred ({_first_line(error)})") from error
         tensors = {tensor.name: tensor for graph in graphs_of(inferred.graph) for tensor in _tensors(graph)}

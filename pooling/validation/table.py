@@ -12,6 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from pooling.signs import printable
+
 from .examples import alike
 from .report import Finding, Report, StageReport
 
@@ -50,9 +52,9 @@ def print_report(report: Report, console: Console) -> None:
     _print_table(report, console)
     for model in report.models:
         for note in model.notes:
-            _say(console, Text.assemble((_plain(model.name), "bold"), _plain(f": {note}")))
+            _say(console, Text.assemble((printable(model.name), "bold"), printable(f": {note}")))
         if not model.stages and not model.problem and not model.unasked:
-            console.print(Text.assemble((model.name, "bold"), " has no pooling nodes"), soft_wrap=True)
+            console.print(Text.assemble((printable(model.name), "bold"), " has no pooling nodes"), soft_wrap=True)
     if report.findings:
         _print_runtimes(report, console)
         _print_findings(report, console)
@@ -60,9 +62,9 @@ def print_report(report: Report, console: Console) -> None:
         note = "The times are unsteady: something else keeps the processors busy. Run again when it is done."
         console.print(Text(note, "yellow"), soft_wrap=True)
     for note in report.notes:
-        _say(console, Text(note, "yellow"))
+        _say(console, Text(printable(note), "yellow"))
     for where, what in report.problems[:FINDINGS_SHOWN]:
-        _say(console, Text.assemble((_plain(where), "bold"), _plain(f": {what}")))
+        _say(console, Text.assemble((printable(where), "bold"), printable(f": {what}")))
     if len(report.problems) > FINDINGS_SHOWN:
         console.print(Text(f"... and {len(report.problems) - FINDINGS_SHOWN} more"))
 
@@ -98,7 +100,7 @@ def _print_runtimes(report: Report, console: Console) -> None:
         cells = [
             Text(str(found[key]) if found[key] else "·", VERDICTS[key][1] if found[key] else "dim") for key in VERDICTS
         ]
-        table.add_row(Text(_plain(label)), *cells)
+        table.add_row(Text(printable(label)), *cells)
     console.print(table)
     console.print()
 
@@ -111,18 +113,18 @@ def _print_findings(report: Report, console: Console) -> None:
     shown = [group for group in everything if counted or group[0].counts_as != "special"]
     for group in shown[:FINDINGS_SHOWN]:
         first = group[0]
-        text = Text.assemble((_plain(first.sentence), VERDICTS[first.counts_as][1]))
+        text = Text.assemble((printable(first.sentence), VERDICTS[first.counts_as][1]))
         several = [f"{Path(each.path).stem}: {each.node}" for each in group[1:]]
         if several:
             more = f" and {len(several) - NODES_SHOWN} more" if len(several) > NODES_SHOWN else ""
-            text.append(_plain(f"; also {', '.join(several[:NODES_SHOWN])}{more}"))
+            text.append(printable(f"; also {', '.join(several[:NODES_SHOWN])}{more}"))
         _say(console, text)
         lines = [("on", first.case.data)] if first.counts_as in ("differs", "special") else []
         lines += [("see", ", ".join(first.upstream))] if first.upstream else []
         if first.remedy:
             lines.append(("remedy", first.remedy))
         for word, what in lines:
-            _say(console, Text.assemble((f"{word}: ", "dim"), _plain(what)), 4)
+            _say(console, Text.assemble((f"{word}: ", "dim"), printable(what)), 4)
     if len(shown) > FINDINGS_SHOWN:
         console.print(Text(f"... and {len(shown) - FINDINGS_SHOWN} more; --json FILE has all"))
     rest = [group for group in everything if group[0].counts_as == "special"]
@@ -131,7 +133,10 @@ def _print_findings(report: Report, console: Console) -> None:
     for model in report.models:
         if model.repair is not None:
             style = "yellow" if model.repair.after or not model.repair.changes else "green"
-            _say(console, Text.assemble((f"{_plain(model.name)}: ", "bold"), (_plain(model.repair.sentence), style)))
+            _say(
+                console,
+                Text.assemble((f"{printable(model.name)}: ", "bold"), (printable(model.repair.sentence), style)),
+            )
     console.print()
 
 
@@ -147,7 +152,7 @@ def _print_special(groups: Sequence[Sequence[Finding]], console: Console) -> Non
         upstream = dict.fromkeys(reference for each in findings for reference in each.upstream)
         told = f"{', '.join(names)}; {nodes} node{'' if nodes == 1 else 's'}"
         told += f"; see {', '.join(upstream)}" if upstream else ""
-        _say(console, Text.assemble((f"{rule}: ", "dim"), _plain(told)), 4)
+        _say(console, Text.assemble((f"{rule}: ", "dim"), printable(told)), 4)
 
 
 def _print_table(report: Report, console: Console) -> None:
@@ -183,7 +188,7 @@ def _print_table(report: Report, console: Console) -> None:
     console.print(table(header=True))
     for model in report.models:
         if model.stages:
-            console.print(Text(model.name, "bold cyan", overflow="ellipsis", no_wrap=True))
+            console.print(Text(printable(model.name), "bold cyan", overflow="ellipsis", no_wrap=True))
             section = table()
             for stage in model.stages:
                 section.add_row(*(rows[id(stage)][column] for column in shown))
@@ -270,7 +275,7 @@ def _speed(report: StageReport) -> Text:
 
 
 COLUMNS: tuple[tuple[str, Literal["left", "right"], Callable[[StageReport], Text]], ...] = (
-    ("stage", "left", lambda report: Text(f"  {_plain(report.stage.name)}")),
+    ("stage", "left", lambda report: Text(f"  {printable(report.stage.name)}")),
     ("operator", "left", _operator),
     ("stride", "left", _stride),
     ("pads", "left", _pads),
@@ -283,11 +288,6 @@ COLUMNS: tuple[tuple[str, Literal["left", "right"], Callable[[StageReport], Text
 )
 HEADINGS = [heading for heading, _, _ in COLUMNS]
 LEAST_WANTED = [HEADINGS.index(heading) for heading in ("onnxruntime", "pads", "stride", "")]
-
-
-def _plain(text: str) -> str:
-    """Replace what would move the cursor: names come out of files that anybody may have written."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def _by(sizes: Sequence[int | str]) -> str:
