@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -248,6 +249,38 @@ def test_interruption_is_2_and_no_traceback(
     said = capsys.readouterr()
     assert said.err == "pooling validate: interrupted\n"
     assert "it was stopped before 1 of 1 stages were looked at" in " ".join(said.out.split())
+
+
+@pytest.mark.parametrize("imported", ["pooling", "numpy", "pooling.cli"])
+def test_an_interrupt_while_the_command_is_imported_leaves_no_traceback(imported: str) -> None:
+    code = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {imported!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from _ndpooling import main
+main()
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
+    assert process.returncode == -signal.SIGINT  # 130 to a shell
+    assert process.stderr == ""
+
+
+@pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])
+def test_the_command_itself_handles_interrupts_as_before(handler: str) -> None:
+    code = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.{handler})
+sys.argv = ["pooling", "info"]
+from _ndpooling import main
+main()
+print(signal.getsignal(signal.SIGINT) is signal.{handler})
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert process.stdout.splitlines()[-1] == "True"
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "rich"])
