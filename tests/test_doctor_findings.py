@@ -300,7 +300,9 @@ def test_cells_that_another_path_reads_are_a_note() -> None:
 
 
 def test_layers_of_the_package_are_examined_too() -> None:
-    pool = pooling.Sequential(pooling.AvgPool2d(3, stride=2, ceil_mode=True), pooling.MaxPool2d(2), pooling.AdaptiveAvgPool2d(5))
+    pool = pooling.Sequential(
+        pooling.AvgPool2d(3, stride=2, ceil_mode=True), pooling.MaxPool2d(2), pooling.AdaptiveAvgPool2d(5)
+    )
     codes = {finding.code for finding in examine(pool, (1, 8, 32, 32)).findings}
     assert {"D301", "D304", "D401"} <= codes
 
