@@ -37,6 +37,7 @@ from pooling.validation.report import FAIL_ON, Report
 from pooling.validation.rules import RULES
 from pooling.validation.sheet import references, with_links
 from pooling.validation.verdicts import Kind, judge
+from tests.schemas import check
 
 ERRING = textwrap.dedent(
     '''
@@ -559,6 +560,13 @@ def test_the_guide_says_what_every_field_of_the_json_is(report: Report) -> None:
     assert found - described == set()
     assert report.as_dict()["schema"] == "pooling-validation/2"
     assert '`"pooling-validation/2"`' in GUIDE
+
+
+def test_json_is_as_the_schema_describes_it(report: Report) -> None:
+    written = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    check("validate", written)
+    found = [finding for model in written["models"] for stage in model["stages"] for finding in stage["findings"]]
+    assert any(finding["smallest"] for finding in found)
 
 
 def test_the_guide_names_what_is_asked_and_what_comes_out() -> None:
