@@ -16,6 +16,7 @@ __all__ = [
     "SettingsRecord",
     "SmallestRecord",
     "StageRecord",
+    "StageVerdict",
     "SummaryRecord",
     "TimesRecord",
     "VersionsRecord",
@@ -24,6 +25,7 @@ __all__ = [
 Number = float | Literal["nan", "inf", "-inf"]
 """A number; JSON has no NaN and no infinities."""
 Counted = Literal["differs", "special", "refuses", "crashes"]
+StageVerdict = Literal["equal", "differs", "not run"]
 KindWord = Literal["shape", "dtype", "value", "nan", "index", "refuses", "crashes"]
 
 
@@ -96,7 +98,7 @@ class StageRecord(TypedDict):
     name: Annotated[str, "the node's name, its output's where it has none"]
     operator: Annotated[str, "the ONNX operator"]
     opset: Annotated[int, "version of the operator set"]
-    verdict: Literal["equal", "differs", "not run"]
+    verdict: StageVerdict
     problem: Annotated[str | None, "why it could not be compared"]
     input_shape: Annotated[list[int | str] | None, "sizes, names where they are not known"]
     output_shape: list[int] | None

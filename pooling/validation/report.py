@@ -30,6 +30,7 @@ from .records import (
     ReportRecord,
     SettingsRecord,
     StageRecord,
+    StageVerdict,
     TimesRecord,
     VersionsRecord,
 )
@@ -262,9 +263,16 @@ class StageReport:
     problem: str | None = None
 
     @property
+    def verdict(self) -> StageVerdict:
+        """What came of it, in a word: a runtime that differs counts for more than what could not be asked besides."""
+        if self.differs:
+            return "differs"
+        return "not run" if self.problem is not None or not self.opinions else "equal"
+
+    @property
     def compared(self) -> bool:
         """Whether somebody's answer was held against the oracle's."""
-        return bool(self.opinions) and self.problem is None
+        return self.verdict != "not run"
 
     @property
     def differs(self) -> bool:
@@ -420,7 +428,7 @@ class Report:
     @property
     def not_run(self) -> list[StageReport]:
         """Stages that could not be compared."""
-        return [stage for stage in self.stages if stage.problem]
+        return [stage for stage in self.stages if not stage.compared]
 
     @property
     def unread(self) -> list[ModelReport]:
@@ -474,7 +482,7 @@ class Report:
             return 2
         if any(finding.counts_as in self.fail_on for finding in self.findings):
             return 1
-        return 2 if self.not_run or self.unread or self.unasked else 0
+        return 2 if any(stage.problem for stage in self.stages) or self.unread or self.unasked else 0
 
     def summary(self) -> str:
         """Return the outcome in one sentence."""
@@ -539,7 +547,7 @@ class Report:
             ],
             "summary": {
                 "stages": len(self.stages),
-                "equal": len(self.stages) - len(self.differing) - len(self.not_run),
+                "equal": sum(stage.verdict == "equal" for stage in self.stages),
                 "differ": len(self.differing),
                 "not_run": len(self.not_run),
                 "models_not_read": len(self.unread),
@@ -574,13 +582,13 @@ def _stage_as_dict(report: StageReport) -> StageRecord:
         "name": stage.name,
         "operator": stage.operator,
         "opset": stage.opset,
-        "verdict": "differs" if report.differs else "equal" if report.compared else "not run",
+        "verdict": report.verdict,
         "problem": report.problem,
         "input_shape": None if stage.shape is None else list(stage.shape),
         "output_shape": None if report.output_shape is None else list(report.output_shape),
         "layer": None if report.layer is None else repr(report.layer),
         "largest_difference": _plain(report.largest_difference) if report.compared else None,
-        "share_of_bound": report.share_of_bound,
+        "share_of_bound": report.share_of_bound if report.compared else None,
         "runtimes": {
             name: cast(
                 OpinionRecord,

@@ -244,10 +244,8 @@ def _shapes(report: StageReport) -> Text:
 
 
 def _difference(report: StageReport) -> Text:
-    if not report.compared:
-        return Text("not run", "yellow")
-    if report.differs:
-        return Text("differs", "bold red")
+    if report.verdict != "equal":
+        return Text(report.verdict, "bold red" if report.differs else "yellow")
     largest, share = report.largest_difference, report.share_of_bound
     return Text.assemble(
         (f"{largest:.1e}" if largest else "0", "green"),
