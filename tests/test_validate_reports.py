@@ -565,6 +565,21 @@ def test_the_guide_says_what_every_field_of_the_json_is(report: Report) -> None:
     assert '`"pooling-validation/2"`' in GUIDE
 
 
+def test_names_of_files_move_no_cursor(report: Report) -> None:
+    name = "c\x1b[31m\r\x9b2J\u202e"
+    models = [
+        replace(model, path=f"{name}.onnx", notes=(f"input {name}",), unasked=(f"node {name}",))
+        for model in report.models
+    ]
+    models.append(replace(models[0], stages=[], unasked=()))
+    console = Console(file=io.StringIO(), width=200)
+    print_report(replace(report, models=models), console)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert shown.count("c\N{REPLACEMENT CHARACTER}[31m") > 5
+    assert [sign for sign in shown if not sign.isprintable() and sign != "\n"] == []
+
+
 @pytest.mark.parametrize("changed", ["as it is", "not run", "not run in full", "refused by all others", "timed"])
 def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, changed: str, tmp_path: Path) -> None:
     ceil, *others = report.models

@@ -62,7 +62,7 @@ def _finding(group: Sequence[Finding], number: int) -> Markup:
             tag("p", tag("b", rule.key), f": {rule.title}. {rule.text}"),
             tag("p", "Source: ", with_links(rule.source), class_="small soft"),
         ]
-    if kind != "refuses" and not found.fusion:
+    if kind != "refuses" and found.alone:
         shown = found.smallest or Smallest(case, found.expected, found.actual, verdict, 0)
         parts.append(picture(shown, f"{found.runtime} {found.version}"))
     known = [
@@ -164,7 +164,7 @@ def _counted(cases: Mapping[str, int]) -> str:
 
 def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
     """Yield the rules that the models bring into play, with what each runtime makes of them."""
-    compared = [stage for stage in report.stages if stage.compared]
+    compared = [stage for stage in report.stages if stage.compared and stage.stage.node.domain in ("", "ai.onnx")]
     at_stake = {
         id(stage): {
             *rules_at_stake(stage.stage.node, stage.stage.opset, stage.stage.input_shape),

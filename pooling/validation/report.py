@@ -108,6 +108,11 @@ class Finding:
         return self.question.special
 
     @property
+    def alone(self) -> bool:
+        """Whether it is about one node of ONNX itself, whose input can be made smaller and be drawn."""
+        return not self.fusion and self.case.node.domain in ("", "ai.onnx")
+
+    @property
     def counts_as(self) -> str:
         """Which of `FAIL_ON` it is."""
         if self.verdict.kind in (Kind.REFUSES, Kind.CRASHES):

@@ -52,7 +52,7 @@ def print_report(report: Report, console: Console) -> None:
         for note in model.notes:
             _say(console, Text.assemble((_plain(model.name), "bold"), _plain(f": {note}")))
         if not model.stages and not model.problem and not model.unasked:
-            console.print(Text.assemble((model.name, "bold"), " has no pooling nodes"), soft_wrap=True)
+            console.print(Text.assemble((_plain(model.name), "bold"), " has no pooling nodes"), soft_wrap=True)
     if report.findings:
         _print_runtimes(report, console)
         _print_findings(report, console)
@@ -183,7 +183,7 @@ def _print_table(report: Report, console: Console) -> None:
     console.print(table(header=True))
     for model in report.models:
         if model.stages:
-            console.print(Text(model.name, "bold cyan", overflow="ellipsis", no_wrap=True))
+            console.print(Text(_plain(model.name), "bold cyan", overflow="ellipsis", no_wrap=True))
             section = table()
             for stage in model.stages:
                 section.add_row(*(rows[id(stage)][column] for column in shown))
@@ -240,7 +240,10 @@ def _shapes(report: StageReport) -> Text:
     if report.stage.shape is None:
         return Text("?")
     before = _by(report.stage.shape)
-    return Text(before if report.output_shape is None else f"{before} → {_by(report.output_shape[2:])}")
+    if report.output_shape is None or report.layer is None:
+        return Text(before)
+    spatial = slice(1, -1) if report.layer.layout == "channels_last" else slice(2, None)
+    return Text(f"{before} → {_by(report.output_shape[spatial])}")
 
 
 def _difference(report: StageReport) -> Text:
