@@ -365,12 +365,12 @@ def test_pads_beside_auto_pad_mean_nothing(save: Save) -> None:
 
 
 def test_poolings_of_other_operator_sets_are_never_passed_over(save: Save) -> None:
-    node = helper.make_node("NhwcMaxPool", ["x"], ["y"], "pooled", domain="com.microsoft", kernel_shape=[2, 2])
+    node = helper.make_node("MaxpoolWithMask", ["x"], ["y"], "pooled", domain="com.microsoft", kernel_shape=[2, 2])
     report = validate(save([node], domains=["com.microsoft"]), rounds=0)
     assert report.exit_code == 2
     ((_, what),) = report.problems
-    assert what == "1 pooling node of other operator sets was not asked: pooled (NhwcMaxPool of com.microsoft)"
-    assert "not asked: pooled (NhwcMaxPool of com.microsoft)" in printed(report)
+    assert what == "1 pooling node of other operator sets was not asked: pooled (MaxpoolWithMask of com.microsoft)"
+    assert "not asked: pooled (MaxpoolWithMask of com.microsoft)" in printed(report)
     assert report.summary() == "nothing could be compared in 1 model"
 
 
