@@ -1,22 +1,33 @@
-"""Run the thread team under ThreadSanitizer and AddressSanitizer, with threads that lose their processor anywhere.
+"""Run compiled code under sanitizers: the thread team, and the kernels.
 
-The program is tests/team_stress.c, which includes the team as the kernels do, without Python. Where the compiler has no
-sanitizer that is said in a sentence, and is no failure.
+The team runs under ThreadSanitizer and AddressSanitizer, with threads that lose their processor anywhere; the program
+is tests/team_stress.c, which includes the team as the kernels do, without Python. The kernels are compiled again for
+the lowest level with AddressSanitizer and UndefinedBehaviorSanitizer, and the tests of the array functions run on them.
+Where the compiler has no sanitizer that is said in a sentence, and is no failure.
 
-Usage: python .ci/sanitizers.py [seconds]; exit status 1 when a sanitizer, or the program itself, finds something.
+Usage: python .ci/sanitizers.py team [seconds], or python .ci/sanitizers.py kernels [tests ...]; exit status 1 when a
+sanitizer, or a program or a test itself, finds something.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SANITIZERS = {"ThreadSanitizer": "thread", "AddressSanitizer": "address,undefined"}
+TEAM = {"ThreadSanitizer": "thread", "AddressSanitizer": "address,undefined"}
+KERNELS = "address,undefined"
+LEVEL = "x86-64-v2" if os.uname().machine == "x86_64" else "generic"
+TESTS = (
+    *("functional", "gradients", "gradient_accuracy", "long_windows", "integer_means", "nan_means", "levels", "arrays"),
+    *("fractional", "unpooling", "regions", "norms", "blurring", "elementary", "threads"),
+)
+"""Files of tests whose calls take every path of the kernels."""
 
 
 def compiled(program: Path, source: Path, *flags: str) -> str | None:
@@ -29,19 +40,22 @@ def compiled(program: Path, source: Path, *flags: str) -> str | None:
     return answer.stderr if answer.returncode else None
 
 
-def main(seconds: int = 10) -> int:
+def works(kind: str, folder: Path) -> bool:
+    """Whether the compiler makes programs with a sanitizer, and these run."""
+    program, empty = folder / "program", folder / "empty.c"
+    empty.write_text("int main(void) { return 0; }\n")
+    said = compiled(program, empty, f"-fsanitize={kind}", "-fno-sanitize-recover=all")
+    return not said and not subprocess.run([program], capture_output=True, check=False).returncode
+
+
+def team(seconds: int = 10) -> int:
     """Run the program under each sanitizer; return the exit status."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "program")
-        empty = Path(folder, "empty.c")
-        empty.write_text("int main(void) { return 0; }\n")
-        for name, kind in SANITIZERS.items():
+        for name, kind in TEAM.items():
             flags = (f"-fsanitize={kind}", "-fno-sanitize-recover=all")
-            if (
-                compiled(program, empty, *flags)
-                or subprocess.run([program], capture_output=True, check=False).returncode
-            ):
+            if not works(kind, Path(folder)):
                 print(f"{name}: nothing was run, since the compiler has none that works here")
                 continue
             for calm in (False, True):
@@ -62,5 +76,55 @@ def main(seconds: int = 10) -> int:
     return 1 if failed else 0
 
 
+def copied(tree: Path) -> None:
+    """Copy what the tests of the array functions need; modules are compiled with the sanitizers, and not inlined."""
+    skipped = shutil.ignore_patterns("*.so", "__pycache__")
+    for name in ("pooling", "export", "pyx", "tests", "benchmarks", "docs"):
+        shutil.copytree(ROOT / name, tree / name, ignore=skipped)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "Makefile", "CHANGELOG.md"):
+        shutil.copy2(ROOT / name, tree)
+    (tree / "pooling" / "export").symlink_to(tree / "export")
+    setup = tree / "setup.py"
+    text = setup.read_text().replace("inline __attribute__((always_inline))", "inline")
+    flags = f'"-O1", "-fno-omit-frame-pointer", "-fsanitize={KERNELS}"'
+    assert text.count('"-O3"') == 1
+    setup.write_text(text.replace('"-O3"', flags))
+
+
+def kernels(*tests: str) -> int:
+    """Run tests on kernels with sanitizers; return the exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        if not works(KERNELS, Path(folder)):
+            print("kernels: nothing was run, since the compiler has no sanitizer that works here")
+            return 0
+        tree = Path(folder, "tree")
+        copied(tree)
+        compiler = [*shlex.split(os.environ.get("CC", "cc"))]
+        # The sanitizer has to be there before Python asks for memory.
+        runtime = subprocess.run(
+            [*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        environment = {**os.environ, "POOLING_LEVELS": LEVEL, "LDFLAGS": f"-fsanitize={KERNELS}"}
+        subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=tree, env=environment, check=True)
+        environment |= {
+            "LD_PRELOAD": runtime,
+            "PYTHONPATH": str(tree),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:log_path={folder}/found",
+            "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={folder}/found",
+        }
+        asked = tests or tuple(f"tests/test_{name}.py" for name in TESTS)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"]
+        status = subprocess.run([*command, *asked], cwd=tree, env=environment, check=False).returncode
+        found = sorted(Path(folder).glob("found*"))
+        for report in found:
+            print(report.read_text(errors="replace")[:8000])
+        print(f"kernels: {len(found)} processes found something; exit status of the tests {status}")
+        return 1 if found or status else 0
+
+
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:2])))
+    what, *more = sys.argv[1:] or ["team"]
+    if what not in ("team", "kernels"):
+        sys.exit(f"sanitizers: {what!r} is neither 'team' nor 'kernels'")
+    sys.exit(team(*map(int, more)) if what == "team" else kernels(*more))

@@ -25,7 +25,7 @@ from benchmarks.results import Results, geometric_mean
 from benchmarks.targets import findings
 from benchmarks.worker import LIBRARIES, version
 
-__all__ = ["main", "parser", "race"]
+__all__ = ["Worker", "main", "parser", "race"]
 
 REST = 0.03
 """Seconds between two turns, in which the threads of the last one go to sleep."""
@@ -37,15 +37,24 @@ IMPORT_TIME, MEMORY = "import time", "memory beyond input and output"
 
 
 class Worker:
-    """A library in a process of its own; it is started again if a call ends it."""
+    """A library in a process of its own; it is started again if a call ends it.
 
-    def __init__(self, library: str, threads: int) -> None:
-        self.command = [sys.executable, "-m", "benchmarks.worker", library, str(threads)]
+    `python` and `folder` are the interpreter and the checkout whose `benchmarks.worker` runs, if not the present ones.
+    """
+
+    def __init__(self, library: str, threads: int, python: str = sys.executable, folder: Path | None = None) -> None:
+        self.command = [python, "-m", "benchmarks.worker", library, str(threads)]
+        self.folder = folder
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=self.folder,
         )
 
     def ask(self, case: Case) -> dict[str, Any]:

@@ -86,16 +86,29 @@ MEMORY = """\
 Peak resident memory of a process during a call, beyond input and results.
 
 However large maps and windows are, whatever the dtype and the layout, a forward call without indices lets each thread
-work in at most 2 MiB, and where windows of 20 to 512 cells a side slide by one over maps in channels_first, in at most
-10 MiB. The calling thread holds besides: of axes with a fixed number of windows, 24 bytes for each window of an axis,
-and for a gradient 40 for each of its cells; of blurs, 36 bytes for each tap of each window of an axis. Arrays that are
-not contiguous, aligned and in the byte order of the machine are copied first.
+work in at most 16 MiB: most do with 1 MiB, and more are taken by windows of 10 and more cells a side over many channels
+in channels_last, or of 20 to 512 cells a side that slide by one in channels_first. The calling thread holds besides: of
+axes with a fixed number of windows, 24 bytes for each window of an axis, and for a gradient 40 for each of its cells;
+of blurs, 36 bytes for each tap of each window of an axis. Arrays that are not contiguous, aligned and in the byte order
+of the machine are copied first.
 
 A gradient of means with strides lets each thread work in 2 MiB + 32 × (4 × effective kernel + stride + 1) × channels
-bytes, with one channel in channels_first; of an adaptive mean in half precision in 24 bytes for each value of a row.
-Gradients of means whose windows count different numbers of elements, or leave NaN out, and the maxima of
-`max_blur_pool2d` are made of as many maps at a time as take 1 MiB, or of a single one: what is held besides is of the
-size of these maps, in float32 at least (maxima of the gradient in float64). In channels_last a map has all channels.
+bytes, with one channel in channels_first; of an adaptive mean in half precision in 768 KiB + (8 × output size / input
+size + 36) × channels bytes, sizes of the last axis. Gradients of means whose windows count different numbers of
+elements, or leave NaN out, and the maxima of `max_blur_pool2d` are made of as many maps at a time as take 1 MiB, or of
+a single one: what is held besides is of the size of these maps, in float32 at least (maxima of the gradient in
+float64). In channels_last a map has all channels. Of a single map such a gradient of means is made in parts of its
+first spatial axis that is longer than 1: each takes 4 MiB, or 16 effective kernels of rows if that is more, and the
+kernel that reaches across its end.
+
+Gradients of maxima in half precision are summed in float32, 4 MiB of them at a time (or a row of the first axis that is
+cut); where a large map has few windows, at most 16 bytes for each of those and 1 MiB together, their winners are kept.
+A region takes each thread 24 bytes for each pixel of a row and 32 for each column of bins, and `roi_align` on each axis
+16 bytes for each bin and each sample of a bin that lies on the map (means twice as many samples, but no more than the
+axis has pixels). Gradients of regions are summed where they stay in float64, else in 1 MiB, or in a row if that is
+more; of maps of more than 131,072 pixels those of maxima keep 24 bytes for each window of the regions on one map.
+Fractional poolings of half precision, or in channels_last, work in 1 MiB, or in a row of float32 (float64) if that is
+more, and 16 bytes for each window of a row; the gradient of `max_unpool` in a byte for each cell of a map.
 """
 
 

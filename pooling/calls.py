@@ -10,7 +10,7 @@ import math
 import sys
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import geometry
 from .arrays import as_array, in_default_mode, native, result_array
 from .dispatch import kernels
-from .geometry import Axis
+from .geometry import Axis, Slab
 from .operators import OPERATORS, Operator
 from .plan import lay_out
 from .workers import threads_for
@@ -48,6 +48,7 @@ HALF_ROUNDINGS = 512
 """Roundings to float32 that do not matter where the result is rounded to half precision; beyond them as well."""
 
 
+@lru_cache(1024)
 def sum_kind(dtype: np.dtype[Any], roundings: int, *, exact: bool = True) -> int:
     """Return what kernels call the dtype with the rows that sums with so many roundings, of exact values, need."""
     most = {"float16": HALF_ROUNDINGS, "bfloat16": HALF_ROUNDINGS, "float32": EXACT_ROUNDINGS if exact else 0}
@@ -57,6 +58,9 @@ def sum_kind(dtype: np.dtype[Any], roundings: int, *, exact: bool = True) -> int
 
 DIVIDED_BYTES = 1 << 20
 """Gradients of windows with different divisors that are divided together, unless a single map is larger."""
+SLAB_BYTES = 1 << 22
+"""The same of a single map, unless 16 times the extent of a window on the axis that is cut is more: windows that reach
+across a cut are divided twice."""
 
 
 class MeanLayout(NamedTuple):
@@ -132,6 +136,53 @@ class Call:
         )
         return result, indices
 
+    @property
+    def cut_axis(self) -> int:
+        """The axis across which a single map is cut where its gradients are not divided as a whole: the first long."""
+        return next((i for i, axis in enumerate(self.axes) if axis.input_size > 1), 0)
+
+    @cached_property
+    def slabs(self) -> tuple[Slab, ...]:
+        """The parts of a map whose gradients are made together; none where all of it is."""
+        axis = self.axes[self.cut_axis]
+        ignores = self.mean_layout.ignores_nan
+        if (
+            self.mean_layout.outer == 0
+            or self.mean_gradient[0] > 1
+            or (self.mean_gradient[1].divides is None and not ignores)
+        ):
+            return ()
+        row = math.prod(self.output_shape) // self.mean_layout.outer // axis.output_size
+        cells = max(1, SLAB_BYTES // max(1, row * max(4, self.dtype.itemsize)))
+        if ignores:
+            read = math.prod(self.input_shape) // self.mean_layout.outer // axis.input_size
+            cells = min(cells, max(1, SLAB_BYTES // max(1, read * max(4, self.dtype.itemsize))))
+        else:
+            # Counted are the gradients that come in.
+            cells = cells * axis.input_size // axis.output_size if axis.adaptive else cells * axis.stride
+        cells = max(cells, 16 * axis.effective_kernel_size)
+        cells += -cells % axis.stride
+        if cells >= axis.input_size:
+            return ()
+        return tuple(axis.slabs(cells))
+
+    def _slab_gradient(self, slab: Slab, planned: dict[tuple[Axis, Axis], MeanGradient]) -> MeanGradient:
+        """Plan the gradient of a slab; those between the ends of a map are alike."""
+        key = slab.counted, slab.spread
+        if slab.counted.placed is not None or key not in planned:
+            axes, _, inner, count_include_pad, divisor, _ignores_nan = self.mean_layout
+            before, behind = axes[: self.cut_axis], axes[self.cut_axis + 1 :]
+            counts = lay_out(
+                (*before, slab.counted, *behind), 1, inner, average=True, count_include_pad=count_include_pad
+            )
+            planned[key] = self._spreading(
+                (*before, slab.spread, *behind),
+                1,
+                1.0 if divisor is None else divisor,
+                counts if divisor is None else None,
+            )
+        return planned[key]
+
     @cached_property
     def mean_gradient(self) -> tuple[int, MeanGradient, MeanGradient]:
         """Maps whose gradients are made together, the plan of so many, and the plan of those that are left."""
@@ -163,10 +214,17 @@ class Call:
             else:
                 # Half precision would round here; the kernel divides by what its plan says.
                 return MeanGradient(plan, False)
-        if all(axis.stride == 1 for axis in axes) or any(axis.adaptive for axis in axes):
+        return self._spreading(axes, outer, divisor, divides)
+
+    def _spreading(
+        self, axes: tuple[Axis, ...], outer: int, divisor: float, divides: kernels.Plan | None
+    ) -> MeanGradient:
+        """Plan how gradients that are divided by one number are spread over these axes."""
+        gathers = all(axis.stride == 1 for axis in axes) or any(axis.adaptive for axis in axes)
+        if gathers:
             axes = tuple(axis.transposed for axis in axes)
-            return MeanGradient(lay_out(axes, outer, inner, average=True, divisor_override=divisor), True, divides)
-        return MeanGradient(lay_out(axes, outer, inner, average=True, divisor_override=divisor), False, divides)
+        plan = lay_out(axes, outer, self.mean_layout.inner, average=True, divisor_override=divisor)
+        return MeanGradient(plan, gathers, divides)
 
     def average_backward(self, grad_output: AnyArray, array: AnyArray, out: AnyArray | None) -> AnyArray:
         """Spread each gradient over its window."""
@@ -178,6 +236,8 @@ class Call:
         outer = self.mean_layout.outer
         if 0 in self.input_shape or 0 in self.output_shape:
             result[...] = 0
+        elif self.slabs:
+            self._spread_slabs(source, native(array) if ignores else None, result)
         elif together == outer and not ignores:
             self._spread(gradient, source, result)
         else:
@@ -192,6 +252,25 @@ class Call:
                     self._spread_over_numbers(planned, sources[few], arrays[few], results[few])
         return result
 
+    def _spread_slabs(self, source: AnyArray, array: AnyArray | None, result: AnyArray) -> None:
+        """Spread the gradients of maps that are each made in parts."""
+        axis = self.axes[self.cut_axis]
+        outer = self.mean_layout.outer
+        sources = source.reshape(outer, axis.output_size, -1)
+        results = result.reshape(outer, axis.input_size, -1)
+        arrays = None if array is None else array.reshape(results.shape)
+        planned: dict[tuple[Axis, Axis], MeanGradient] = {}
+        for one in range(outer):
+            for slab in self.slabs:
+                given, made = sources[one, slab.outputs], results[one, slab.cells]
+                if not len(given):
+                    made[...] = 0
+                elif arrays is None:
+                    self._spread(self._slab_gradient(slab, planned), given, made)
+                else:
+                    gradient = self._slab_gradient(slab, planned)
+                    self._spread_over_numbers(gradient, given, arrays[one, slab.read], made, arrays[one, slab.cells])
+
     def _spread(self, gradient: MeanGradient, source: AnyArray, result: AnyArray) -> None:
         """Spread the gradients of some maps."""
         threads = threads_for(source.nbytes + result.nbytes)
@@ -201,8 +280,15 @@ class Call:
             source = divided
         gradient.spread(source, result, threads, exact=_is_float32(self.mean_layout.divisor))
 
-    def _spread_over_numbers(self, gradient: MeanGradient, source: AnyArray, array: AnyArray, result: AnyArray) -> None:
-        """Spread the gradients of some maps over what is no NaN in them."""
+    def _spread_over_numbers(
+        self,
+        gradient: MeanGradient,
+        source: AnyArray,
+        array: AnyArray,
+        result: AnyArray,
+        receiving: AnyArray | None = None,
+    ) -> None:
+        """Spread the gradients of the windows of `array` over the numbers of all of it, or of what is `receiving`."""
         wide = np.dtype(np.float64 if self.dtype.name == "float64" else np.float32)
         values, source = array.astype(wide, copy=False), source.astype(wide, copy=False)
         threads = threads_for(values.nbytes + source.nbytes)
@@ -216,10 +302,20 @@ class Call:
                 source = np.divide(source, counts, out=counts)
         spread = result if result.dtype == wide else np.empty(result.shape, wide)
         gradient.spread(source, spread, threads, exact=_is_float32(self.mean_layout.divisor))
-        spread[values != values] = 0
+        receiving = values if receiving is None else receiving
+        spread[receiving != receiving] = 0
         if spread is not result:
             with np.errstate(all="ignore"):
                 result[...] = spread.astype(self.dtype)
+
+    @cached_property
+    def finds_first(self) -> bool:
+        """Whether winners are found before gradients are summed, in wider numbers and a part of a map at a time.
+
+        There are few then, and maps are large: each part would look for them again, or take memory for all of it.
+        """
+        cells, outputs = (math.prod(axis.input_size for axis in self.axes), math.prod(self.output_shape))
+        return self.dtype.itemsize < 4 and 4 * cells > DIVIDED_BYTES >= 16 * outputs
 
     def scatter_backward(
         self, grad_output: AnyArray, array: AnyArray, indices: AnyArray | None, out: AnyArray | None
@@ -227,6 +323,8 @@ class Call:
         """Send each gradient to the element that its index names."""
         inputs = (grad_output, array) if indices is None else (grad_output, array, indices)
         result = result_array(self.function, out, self.input_shape, self.dtype, *inputs)
+        if indices is None and self.finds_first:
+            _, indices = self.forward_indexed(array, None)
         bad = kernels.scatter_backward(
             self.index_plan,
             self.reducer,
@@ -512,6 +610,7 @@ def _resolve(
     )
 
 
+@lru_cache(1024)
 def _is_float32(divisor: float | None) -> bool:
     """Whether float32 holds a divisor; the counts of windows that are summed in it are small."""
     with np.errstate(over="ignore", under="ignore"):

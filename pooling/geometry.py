@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ __all__ = [
     "Axis",
     "Padding",
     "Sizes",
+    "Slab",
     "adaptive_axes",
     "axis_names",
     "fractional_sizes",
@@ -249,6 +250,48 @@ class Axis:
         border = np.concatenate((np.arange(begin), np.arange(end, self.output_size))).astype(np.int64)
         return self.windows(border, count_include_pad=count_include_pad)
 
+    def slabs(self, cells: int) -> Iterator[Slab]:
+        """Cut the axis where windows begin into slabs of so many cells; the outer ones may have fewer.
+
+        `cells` is a multiple of the stride and no shorter than a window.
+        """
+        first, count = self.covering() if self.adaptive else (None, None)
+        for place in range(-self.pad_begin, self.input_size, cells):
+            begin, end = max(place, 0), min(place + cells, self.input_size)
+            if first is not None and count is not None:
+                outputs = slice(int(first[begin]), int(first[end - 1] + count[end - 1]))
+                windows = self.windows(np.arange(outputs.start, outputs.stop, dtype=np.int64))
+                read = slice(int(windows.first[0]), int(windows.first[-1] + windows.count[-1]))
+                yield Slab(
+                    slice(begin, end),
+                    outputs,
+                    read,
+                    self._placed(read, windows.first, windows.count),
+                    self._placed(slice(begin, end), windows.first, windows.count),
+                )
+                continue
+            span = self.effective_kernel_size
+            start = max(-(-(begin + self.pad_begin - span + 1) // self.stride), 0)
+            stop = max(min((end - 1 + self.pad_begin) // self.stride + 1, self.output_size), start)
+            outputs = slice(start, stop)
+            at = start * self.stride - self.pad_begin
+            read = slice(max(at, 0), max(min(at + (stop - start - 1) * self.stride + span, self.input_size), at, 0))
+            yield Slab(
+                slice(begin, end),
+                outputs,
+                read,
+                replace(self, input_size=read.stop - read.start, output_size=stop - start, pad_begin=read.start - at),
+                replace(self, input_size=end - begin, output_size=stop - start, pad_begin=begin - at, pad_end=0),
+            )
+
+    def _placed(self, cells: slice, first: NDArray[np.int64], count: NDArray[np.int64]) -> Axis:
+        """Adaptive windows as they lie over some cells, cut to them."""
+        begin = np.maximum(first, cells.start)
+        counts = np.minimum(first + count, cells.stop) - begin
+        return Axis(
+            cells.stop - cells.start, len(first), int(counts.max()), adaptive=True, placed=(begin - cells.start, counts)
+        )
+
     def covering(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For each input cell: the first window that holds it, and how many do; of an axis without dilation."""
         assert self.dilation == 1
@@ -257,6 +300,18 @@ class Axis:
         first = np.searchsorted(windows.first + windows.count, cells, side="right")
         last = np.searchsorted(windows.first, cells, side="right")
         return first.astype(np.int64), (last - first).astype(np.int64)
+
+
+class Slab(NamedTuple):
+    """Neighbouring cells of an axis, the windows that hold some of them, and the cells that these windows read."""
+
+    cells: slice
+    outputs: slice
+    read: slice
+    counted: Axis
+    """These windows over all cells that they read."""
+    spread: Axis
+    """The same over the cells of the slab alone."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

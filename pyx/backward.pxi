@@ -10,6 +10,10 @@ ctypedef ptrdiff_t (*scatter_fn)(
     void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
     ptrdiff_t first, ptrdiff_t cells, bint checked, bint skip
 ) noexcept nogil
+ctypedef void (*scatter_runs_fn)(
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
+    ptrdiff_t first, ptrdiff_t cells
+) noexcept nogil
 
 
 cdef struct gradient_t:
@@ -20,6 +24,7 @@ cdef struct gradient_t:
     add_run_fn add_run
     weave_fn weave
     scatter_fn scatter
+    scatter_runs_fn scatter_runs
 
 
 cdef struct spreading_t:
@@ -45,7 +50,12 @@ cdef struct scattering_t:
 
 cdef enum:
     # Sums that are wider than the array are made of so many bytes at a time.
-    SUMS_BYTES = 1 << 20
+    SUMS_BYTES = 1 << 22
+    # Most channels, and fewest steps in a window, where gradients are summed in runs.
+    RUN_CHANNELS = 8
+    RUN_OVERLAP = 10
+    # Cells, or outputs if these are more, that gradients of adaptive windows are made of at a time.
+    ADAPTIVE_CELLS = 1 << 16
 
 
 cdef struct quotients_t:
@@ -85,7 +95,10 @@ cdef inline bint holds(const axis_t* axis, ptrdiff_t output, ptrdiff_t cell) noe
 cdef inline ptrdiff_t gradient_segment(const plan_t* plan) noexcept nogil:
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t cells = max(4096 // max(1, plan.inner), 4 * (axis.kernel_size - 1) * axis.dilation)
-    return axis.input_size if axis.adaptive else max(1, min(cells, axis.input_size))
+    if axis.adaptive:
+        # Windows hold few neighbours of a segment, so that long segments save little, and rows of networks are whole.
+        cells = ADAPTIVE_CELLS // max(1, plan.inner) // max(1, ceil_divide(axis.output_size, axis.input_size))
+    return max(1, min(cells, axis.input_size))
 
 
 cdef inline ptrdiff_t gradient_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
@@ -93,9 +106,10 @@ cdef inline ptrdiff_t gradient_scratch(const plan_t* plan, const gradient_t* lea
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t cells = gradient_segment(plan)
     cdef ptrdiff_t margin = 0 if axis.adaptive else (axis.kernel_size - 1) * axis.dilation + axis.stride
-    cdef ptrdiff_t outputs = min(axis.output_size, (cells + margin) // axis.stride + 2)
+    cdef ptrdiff_t outputs = (cells + margin) // axis.stride + 2
     if axis.adaptive:
-        outputs = axis.output_size
+        outputs = <ptrdiff_t> (<int128_t> cells * axis.output_size // axis.input_size) + 3
+    outputs = min(outputs, axis.output_size)
     return (2 * outputs + cells + 2 * margin) * plan.inner * leaves.sum.value
 
 
@@ -303,9 +317,78 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
     return -1
 
 
+cdef enum:
+    # Divisors that are laid out: of a plane, or of a row where planes are larger.
+    DIVISORS = 4096
+
+
+cdef struct divisors_t:
+    bint any_empty
+    double each[4096]
+    float each32[4096]
+
+
 cdef inline ptrdiff_t divided_together(const plan_t* plan) noexcept nogil:
     """Rows that are divided as one task."""
     return max(1, BLOCK // max(1, plan.axes[2].output_size * plan.inner))
+
+
+cdef inline double divisor_of_row(const plan_t* plan, ptrdiff_t row) noexcept nogil:
+    """Taps that count of the windows of a row, on the first two axes."""
+    cdef ptrdiff_t height = plan.axes[1].output_size
+    return <double> window_of(&plan.axes[1], row % height).divisor * <double> (
+        window_of(&plan.axes[0], row // height % plan.axes[0].output_size).divisor)
+
+
+cdef void lay_divisors(const plan_t* plan, divisors_t* divisors, ptrdiff_t row, ptrdiff_t rows) noexcept nogil:
+    """Lay out the divisors of some rows."""
+    cdef ptrdiff_t width = plan.axes[2].output_size
+    cdef ptrdiff_t r, o
+    cdef double of_row, divisor
+    divisors.any_empty = False
+    for r in range(rows):
+        of_row = divisor_of_row(plan, row + r)
+        for o in range(width):
+            divisor = of_row * <double> window_of(&plan.axes[2], o).divisor
+            divisors.any_empty |= divisor == 0
+            divisors.each[r * width + o] = divisor
+            divisors.each32[r * width + o] = <float> divisor
+
+
+cdef void divide_places(
+    const quotients_t* division, divisors_t* divisors, ptrdiff_t row, ptrdiff_t stop
+) noexcept nogil:
+    """Divide rows that are no longer than divisors are laid out for, each cell by that of its window."""
+    cdef const plan_t* plan = division.plan
+    cdef const leaves_t* leaves = division.leaves
+    cdef ptrdiff_t width = plan.axes[2].output_size
+    cdef ptrdiff_t rows = plan.axes[0].output_size * plan.axes[1].output_size
+    cdef bint whole = rows * width <= DIVISORS
+    cdef ptrdiff_t at, n, x
+    cdef double of_row
+    cdef double laid = -1
+    cdef char* out
+    if whole:
+        lay_divisors(plan, divisors, 0, rows)
+    while row < stop:
+        n = 1
+        at = 0
+        if whole:
+            at = row % rows
+            n = min(rows - at, stop - row)
+        else:
+            of_row = divisor_of_row(plan, row)
+            if of_row != laid:
+                lay_divisors(plan, divisors, row, 1)
+                laid = of_row
+        out = division.dst + row * width * leaves.value
+        memcpy(out, division.src + row * width * leaves.value, n * width * leaves.value)
+        leaves.divide_each(out, divisors.each + at * width, divisors.each32 + at * width, n * width)
+        if divisors.any_empty:
+            for x in range(n * width):
+                if divisors.each[at * width + x] == 0:
+                    leaves.identity(out + x * leaves.value, 1, NULL)
+        row += n
 
 
 cdef ptrdiff_t divide_cells(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -319,11 +402,12 @@ cdef ptrdiff_t divide_cells(const void* job, char* scratch, ptrdiff_t begin, ptr
     cdef ptrdiff_t row, o
     cdef double of_rows
     cdef char* out
+    if plan.inner == 1 and axis.output_size <= DIVISORS:
+        divide_places(division, <divisors_t*> scratch, begin * together, min(end * together, division.rows))
+        return -1
     for row in range(begin * together, min(end * together, division.rows)):
         out = division.dst + row * cells * leaves.value
-        of_rows = <double> window_of(&plan.axes[1], row % plan.axes[1].output_size).divisor
-        o = row // plan.axes[1].output_size % plan.axes[0].output_size
-        of_rows *= <double> window_of(&plan.axes[0], o).divisor
+        of_rows = divisor_of_row(plan, row)
         if of_rows == 0:
             leaves.identity(out, cells, NULL)
             continue
@@ -591,8 +675,8 @@ cdef inline int cut_axis(const plan_t* plan) noexcept nogil:
 cdef inline ptrdiff_t parts_of(
     const plan_t* plan, const gradient_t* leaves, const int64_t* indices
 ) noexcept nogil:
-    """Parts of a plane that are made apart, so that few planes are work for several threads, and wide sums take little
-    memory.
+    """Parts of a plane that are made apart, so that few planes are work for several threads, and wide sums take no more
+    than so many bytes.
 
     Winners near a cut are found for both sides.
     """
@@ -686,6 +770,9 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     # Of planes in parts, indices have been checked before.
     cdef bint checked = pooling.indices != NULL and parts == 1
     cdef bint empty_windows = has_empty_windows(plan)
+    # Neighbours then share their winner more often than not.
+    cdef bint in_runs = not checked and inner <= RUN_CHANNELS and span_of(&plan.axes[2]) >= (
+        RUN_OVERLAP * plan.axes[2].stride)
     for task in range(begin, end):
         row.outer = task // parts
         part = task % parts
@@ -728,6 +815,10 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
                     if leaves.sum.load != NULL:
                         leaves.sum.load(converted, gradient, n)
                         gradient = converted
+                    if in_runs:
+                        leaves.scatter_runs(
+                            sums, gradient, index, n, inner, inner, first // inner, cells // inner)
+                        continue
                     bad = leaves.scatter(
                         sums, gradient, index, n, inner, inner, first // inner, cells // inner, checked, empty_windows)
                     if bad >= 0:
@@ -788,7 +879,10 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     search.plan = plan
     search.contest = pooling.contest
     search.src = pooling.input
+    search.scratch = scratch
     start_search(&search, &sizes, memory, &nbytes)
+    # Neighbours then share their winner more often than not, and cells of one channel lie near each other.
+    cdef bint in_runs = sizes.channels <= RUN_CHANNELS and sizes.spans[2] >= RUN_OVERLAP * plan.axes[2].stride
     for task in range(begin, end):
         outer = task * sizes.rows if sizes.one_axis else task // parts
         outers = min(sizes.rows, plan.outer - outer) if sizes.one_axis else 1
@@ -837,6 +931,9 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
                                     tile.depth * search.sink.of_depth + tile.row * search.sink.of_row
                                     + column * tile.channels)
                                 find_tile(&search)
+                        # A search that stopped has left some indices unwritten.
+                        if is_stopped(scratch, 1):
+                            return -1
                         n = columns * tile.channels
                         index = found
                         for r in range(rows):
@@ -857,9 +954,14 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
                                         gradient + x * inner * size,
                                         n if tile.channels == inner else tile.channels)
                                 gradient = converted
-                            leaves.scatter(
-                                sums + (at + tile.channel) * leaves.sum.value, gradient, index, n, inner,
-                                tile.channels, first // inner, cells // inner, False, False)
+                            if in_runs:
+                                leaves.scatter_runs(
+                                    sums + (at + tile.channel) * leaves.sum.value, gradient, index, n, inner,
+                                    tile.channels, first // inner, cells // inner)
+                            else:
+                                leaves.scatter(
+                                    sums + (at + tile.channel) * leaves.sum.value, gradient, index, n, inner,
+                                    tile.channels, first // inner, cells // inner, False, False)
                             index += n
                         column += columns
                     tile.row += tile.rows

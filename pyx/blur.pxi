@@ -59,7 +59,7 @@ cdef ptrdiff_t blur_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdif
     cdef const double* taps
     cdef const char* line
     cdef char* target
-    cdef double weight
+    cdef double weight, total
     for task in range(begin, end):
         slice = task % blur.slices * blur.slice
         rest = task // blur.slices
@@ -87,7 +87,12 @@ cdef ptrdiff_t blur_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdif
                     blur.load(loaded + x * values, line + x * blur.inner * blur.size, values)
             for x in range(n):
                 row[x] += weight * loaded[x]
-        for o in range(outputs):
+        for o in range(outputs if values == 1 else 0):
+            total = 0
+            for k in range(blur.starts[1][output + o], blur.starts[1][output + o + 1]):
+                total += blur.weights[1][k] * row[blur.cells[1][k] - extent.first]
+            made[o] = total if total == total else NAN
+        for o in range(outputs if values > 1 else 0):
             out = made + o * values
             for c in range(values):
                 out[c] = 0

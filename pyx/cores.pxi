@@ -5,9 +5,9 @@
 # windows.
 
 cdef enum:
-    # Most bytes that a thread works in before windows are made of cores. Strips may take more: their windows have up
-    # to 512 taps a side, and are several times slower in any other way.
-    WORKING_BYTES = 1 << 21
+    # Most bytes that a thread works in before windows are made of cores, which for windows of 9 to 31 taps over many
+    # channels take twice as long as bands do.
+    WORKING_BYTES = 1 << 24
     # Outputs of a tile along an axis, and altogether: with 64 x 64 of them, 1000 x 1000 taps cost some 300 each.
     TILE_SIDE = 64
     TILE_OUTPUTS = 4096

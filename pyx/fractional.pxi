@@ -1,7 +1,13 @@
 # Fractional max pooling: each map has windows of its own, all of one size, whose starts come as tables. Maps are pooled
-# one by one; one that does not lie in a piece, or in half precision, is first laid out as a row of floats.
+# one by one; one that does not lie in a piece, or in half precision, is first laid out as a row of floats, and a large
+# one of these a few rows at a time.
 
 from reducers cimport better
+
+cdef enum:
+    # Larger maps are copied some rows at a time.
+    MAP_BYTES = 1 << 20
+
 
 cdef struct fractional_t:
     ptrdiff_t inner, storage
@@ -13,6 +19,10 @@ cdef struct fractional_t:
     # Of half precision only.
     convert_fn load
     bint copied
+    # Of a large map that is copied, so many rows are held at a time, else 0; with `keeps` all those of a window, so
+    # that the next windows need only rows that are new.
+    ptrdiff_t slots
+    bint keeps
     const char* src
     char* dst
     # NULL where nobody asks for them.
@@ -31,8 +41,10 @@ cdef void pool_maps(
     cdef ptrdiff_t width = task.input_size[2]
     cdef ptrdiff_t cells = task.input_size[0] * height * width
     cdef ptrdiff_t outputs = task.output_size[0] * task.output_size[1] * task.output_size[2]
-    cdef ptrdiff_t steps = 32 * task.kernel_size[0] * task.kernel_size[1] * task.kernel_size[2]
-    cdef ptrdiff_t plane, x, od, oh, ow, d, h, at, first, winner, out
+    cdef ptrdiff_t steps = 2 * task.kernel_size[0] * task.kernel_size[1] * task.kernel_size[2]
+    # Outputs of a row between two looks at signals.
+    cdef ptrdiff_t together = max(1, (1 << 16) // steps)
+    cdef ptrdiff_t plane, x, od, oh, ow, d, h, at, first, winner, out, part, stop
     cdef const int64_t* depth_starts
     cdef const int64_t* height_starts
     cdef const int64_t* width_starts
@@ -59,40 +71,147 @@ cdef void pool_maps(
         out = plane // inner * outputs * inner + plane % inner
         for od in range(task.output_size[0]):
             for oh in range(task.output_size[1]):
-                for ow in range(task.output_size[2]):
-                    if ow % 16 == 0 and is_stopped(<char*> row, steps):
+                part = 0
+                while part < task.output_size[2]:
+                    stop = min(part + together, task.output_size[2])
+                    if is_stopped(<char*> row, (stop - part) * steps):
                         return
-                    first = (depth_starts[od] * height + height_starts[oh]) * width + width_starts[ow]
-                    winner = first
-                    best = line[first]
-                    for d in range(task.kernel_size[0]):
-                        for h in range(task.kernel_size[1]):
-                            at = first + (d * height + h) * width
-                            for x in range(at, at + task.kernel_size[2]):
+                    for ow in range(part, stop):
+                        first = (depth_starts[od] * height + height_starts[oh]) * width + width_starts[ow]
+                        winner = first
+                        best = line[first]
+                        for d in range(task.kernel_size[0]):
+                            for h in range(task.kernel_size[1]):
+                                at = first + (d * height + h) * width
+                                for x in range(at, at + task.kernel_size[2]):
+                                    if better(best, line[x], <greatest*> NULL):
+                                        best = line[x]
+                                        winner = x
+                        dst[out] = map[winner * inner]
+                        if task.indices != NULL:
+                            task.indices[out] = winner
+                        out += inner
+                    part = stop
+
+
+cdef inline void lay_row(real_t* row, const bits_t* src, const fractional_t* task) noexcept nogil:
+    """Copy a row of a map whose cells lie `inner` apart, as floats."""
+    cdef ptrdiff_t inner = task.inner
+    cdef const real_t* line = <const real_t*> src
+    cdef ptrdiff_t x
+    if task.load != NULL and inner == 1:
+        task.load(row, src, task.input_size[2])
+    elif task.load != NULL:
+        for x in range(task.input_size[2]):
+            task.load(row + x, src + x * inner, 1)
+    else:
+        for x in range(task.input_size[2]):
+            row[x] = line[x * inner]
+
+
+cdef void pool_large_maps(
+    real_t* best_values, bits_t* dst, const fractional_t* task, char* scratch, ptrdiff_t begin, ptrdiff_t end
+) noexcept nogil:
+    """Do the same with some rows of a map at a time: windows of more rows go on from what was greatest before."""
+    cdef ptrdiff_t inner = task.inner
+    cdef ptrdiff_t height = task.input_size[1]
+    cdef ptrdiff_t width = task.input_size[2]
+    cdef ptrdiff_t cells = task.input_size[0] * height * width
+    cdef ptrdiff_t columns = task.output_size[2]
+    cdef ptrdiff_t outputs = task.output_size[0] * task.output_size[1] * columns
+    cdef ptrdiff_t down = task.kernel_size[1]
+    cdef ptrdiff_t along = task.kernel_size[2]
+    cdef ptrdiff_t rows = task.kernel_size[0] * down
+    cdef ptrdiff_t slots = task.slots
+    cdef int64_t* winners = <int64_t*> scratch
+    cdef real_t* held = best_values + columns
+    cdef ptrdiff_t plane, od, oh, ow, r, y, at, first, count, slot, begin_held, end_held, winner, out, x, d0, h0
+    cdef const int64_t* starts
+    cdef const bits_t* map
+    cdef const real_t* line
+    cdef real_t best
+    for plane in range(begin, end):
+        map = <const bits_t*> task.src + plane // inner * cells * inner + plane % inner
+        starts = task.starts[2] + plane * columns
+        out = plane // inner * outputs * inner + plane % inner
+        for od in range(task.output_size[0]):
+            d0 = task.starts[0][plane * task.output_size[0] + od]
+            begin_held = end_held = 0
+            for oh in range(task.output_size[1]):
+                h0 = task.starts[1][plane * task.output_size[1] + oh]
+                first = 0
+                while first < rows:
+                    count = min(slots, rows - first)
+                    for r in range(first, first + count):
+                        y = h0 + r % down
+                        if task.keeps and begin_held <= y < end_held:
+                            continue
+                        if is_stopped(scratch, 4 * width):
+                            return
+                        slot = y % slots if task.keeps else r - first
+                        lay_row(held + slot * width, map + ((d0 + r // down) * height + y) * width * inner, task)
+                    for ow in range(columns):
+                        if ow % 16 == 0 and is_stopped(scratch, 32 * count * along):
+                            return
+                        if first:
+                            best = best_values[ow]
+                            winner = winners[ow]
+                        else:
+                            slot = h0 % slots if task.keeps else 0
+                            best = held[slot * width + starts[ow]]
+                            winner = (d0 * height + h0) * width + starts[ow]
+                        slot = h0 % slots if task.keeps else 0
+                        for r in range(first, first + count):
+                            line = held + slot * width
+                            at = ((d0 + r // down) * height + h0 + r % down) * width
+                            for x in range(starts[ow], starts[ow] + along):
                                 if better(best, line[x], <greatest*> NULL):
                                     best = line[x]
-                                    winner = x
-                    dst[out] = map[winner * inner]
+                                    winner = at + x
+                            slot = 0 if slot + 1 == slots else slot + 1
+                        best_values[ow] = best
+                        winners[ow] = winner
+                    first += count
+                begin_held, end_held = h0, h0 + down
+                for ow in range(columns):
+                    dst[out] = map[winners[ow] * inner]
                     if task.indices != NULL:
-                        task.indices[out] = winner
+                        task.indices[out] = winners[ow]
                     out += inner
+
+
+cdef inline ptrdiff_t large_scratch(const fractional_t* task, ptrdiff_t size) noexcept nogil:
+    """Bytes for one thread: the greatest of a row of windows, where they lie, and the rows that are held."""
+    return task.output_size[2] * (8 + size) + task.slots * task.input_size[2] * size
 
 
 cdef ptrdiff_t fractional_half(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     cdef const fractional_t* task = <const fractional_t*> job
-    pool_maps(<float*> scratch, <uint16_t*> task.dst, task, begin, end)
+    if task.slots:
+        pool_large_maps(
+            <float*> (scratch + task.output_size[2] * 8), <uint16_t*> task.dst, task, scratch, begin, end)
+    else:
+        pool_maps(<float*> scratch, <uint16_t*> task.dst, task, begin, end)
     return -1
 
 
 cdef ptrdiff_t fractional_float(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     cdef const fractional_t* task = <const fractional_t*> job
-    pool_maps(<float*> scratch, <uint32_t*> task.dst, task, begin, end)
+    if task.slots:
+        pool_large_maps(
+            <float*> (scratch + task.output_size[2] * 8), <uint32_t*> task.dst, task, scratch, begin, end)
+    else:
+        pool_maps(<float*> scratch, <uint32_t*> task.dst, task, begin, end)
     return -1
 
 
 cdef ptrdiff_t fractional_double(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     cdef const fractional_t* task = <const fractional_t*> job
-    pool_maps(<double*> scratch, <uint64_t*> task.dst, task, begin, end)
+    if task.slots:
+        pool_large_maps(
+            <double*> (scratch + task.output_size[2] * 8), <uint64_t*> task.dst, task, scratch, begin, end)
+    else:
+        pool_maps(<double*> scratch, <uint64_t*> task.dst, task, begin, end)
     return -1
 
 
@@ -121,6 +240,7 @@ def fractional_max(
     cdef const int64_t[:, ::1] table
     cdef ptrdiff_t i, t, o, last
     cdef ptrdiff_t maps = outer * inner
+    cdef ptrdiff_t size, rows, nbytes
     cdef ptrdiff_t read = maps, written = maps
     if kind == FLOAT16 or kind == BFLOAT16:
         work = fractional_half
@@ -162,5 +282,14 @@ def fractional_max(
         return
     task.src = source.data
     task.dst = target.data
-    # An element of a row of floats is at most as wide as a double.
-    share(work, &task, maps, read // maps * 8 if task.copied else 0, threads)
+    # Bytes of an element of a row of floats.
+    size = max(4, task.storage)
+    nbytes = read // maps * size if task.copied else 0
+    task.slots = 0
+    task.keeps = False
+    if nbytes > MAP_BYTES:
+        rows = task.kernel_size[0] * task.kernel_size[1]
+        task.slots = max(1, min(rows, <ptrdiff_t> MAP_BYTES // (task.input_size[2] * size)))
+        task.keeps = task.kernel_size[0] == 1 and task.slots == rows
+        nbytes = large_scratch(&task, size)
+    share(work, &task, maps, nbytes, threads)

@@ -18,6 +18,9 @@ cdef struct contest_t:
     fill_fn identity, empty
     # Whether offsets need 64 bits, and whether indices are streamed.
     bint wide, streams
+    # Whether values are held in keys, of which long windows are made, and by what they are turned in them.
+    bint keyed
+    uint8_t turn
 
 
 cdef struct indexed_t:
@@ -31,7 +34,9 @@ cdef struct indexed_t:
 cdef inline ptrdiff_t indexed_scratch(const plan_t* plan, const contest_t* contest) noexcept nogil:
     if plan.pieces.stacked:
         return pieces_scratch(plan, contest)
-    return (plan.span * contest.value + plan.segment * (contest.value + 24)) * plan.inner + 64
+    return (
+        (plan.span * contest.value + plan.segment * (contest.value + 24)) * plan.inner
+        + (contest.value + <ptrdiff_t> sizeof(int32_t)) * CONTEST_LANES + 64)
 
 
 cdef inline void start_offsets(offset_t* where, const plan_t* plan, ptrdiff_t output, ptrdiff_t outputs,
@@ -107,6 +112,78 @@ cdef inline void contend_run(
                 src + (o * stride + t * taps.apart) * inner * contest.value, here + t * taps.place, n, step, NULL)
 
 
+cdef void contest_apart(
+    const plan_t* plan, const contest_t* contest, const char* src, const row_t* row, char* out, int64_t* index,
+    char* scratch,
+) noexcept nogil:
+    """Do as `contest_row` with windows that lie apart, one after another: every so many taps compete among themselves,
+    and the winners of that in the end.
+
+    A tap at a time, windows of 512 x 512 took forty times as long as the maximum alone.
+    """
+    cdef const axis_t* depth_axis = &plan.axes[0]
+    cdef const axis_t* height_axis = &plan.axes[1]
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t size = contest.value
+    cdef int32_t* where = <int32_t*> scratch
+    cdef char* best = scratch + CONTEST_LANES * sizeof(int32_t)
+    cdef char* results = best + CONTEST_LANES * size
+    cdef char* converted = results + plan.segment * size
+    cdef window_t depth = window_of(depth_axis, row.d)
+    cdef window_t height = window_of(height_axis, row.h)
+    cdef window_t window
+    cdef ptrdiff_t output = row.segment * plan.segment
+    cdef ptrdiff_t outputs = min(plan.segment, axis.output_size - output)
+    cdef ptrdiff_t o, d, h, i, lanes, steps, tail, cell, first, here
+    cdef const char* line
+    cdef taps_t one, taps
+    one.ways = one.row = one.count = 1
+    one.way = one.apart = one.place = 0
+    taps = one
+    for o in range(outputs):
+        window = window_of(axis, output + o)
+        if depth.count == 0 or height.count == 0 or window.count == 0:
+            contest.empty(results + o * size, 1, NULL)
+            index[o] = -1
+            continue
+        lanes = min(<ptrdiff_t> CONTEST_LANES, window.count)
+        steps = window.count // lanes
+        tail = window.count - steps * lanes
+        taps.count = steps
+        taps.apart = taps.place = lanes
+        first = (depth.first * height_axis.input_size + height.first) * axis.input_size + window.first
+        for d in range(depth.count):
+            for h in range(height.count):
+                cell = ((depth.first + d * depth_axis.dilation) * height_axis.input_size
+                        + height.first + h * height_axis.dilation) * axis.input_size + window.first
+                line = src + (
+                    row.outer * depth_axis.input_size * height_axis.input_size * axis.input_size + cell
+                ) * contest.storage
+                if contest.load != NULL:
+                    contest.load(converted, line, window.count)
+                    line = converted
+                here = cell - first
+                contest.contend(best, where, line, NULL, &taps, here, lanes, 1, 1, 0, 0, d + h > 0, NULL)
+                if tail:
+                    contest.contend(
+                        best, where, line + steps * lanes * size, NULL, &one, here + steps * lanes, tail, 1, 1, 0, 0,
+                        True, NULL)
+        for i in range(lanes):
+            where[i] += <int32_t> i
+        # The first of equals wins: of two, the one with the lower place goes first.
+        for i in range(1, lanes):
+            if where[i] < where[0]:
+                contest.contend(best + i * size, where + i, best, where, &one, 0, 1, 1, 1, 0, 0, True, NULL)
+                memcpy(best, best + i * size, size)
+                where[0] = where[i]
+            else:
+                contest.contend(best, where, best + i * size, where + i, &one, 0, 1, 1, 1, 0, 0, True, NULL)
+        memcpy(results + o * size, best, size)
+        index[o] = first + where[0]
+    if out != NULL:
+        store_row(contest, out, results, outputs)
+
+
 cdef void contest_row(
     const plan_t* plan, const contest_t* contest, const char* src, const row_t* row, char* out, int64_t* index,
     char* scratch,
@@ -133,6 +210,9 @@ cdef void contest_row(
     cdef taps_t taps
     cdef int64_t* names
     cdef ptrdiff_t where_size = 8 if contest.wide else 4
+    if plan.apart and not contest.wide:
+        contest_apart(plan, contest, src, row, out, index, scratch)
+        return
     # Offsets are 8-byte aligned whatever the sizes before them.
     where = <char*> ((<size_t> where + 7) & ~<size_t> 7)
     if depth.count == 0 or height.count == 0:

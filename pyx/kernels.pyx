@@ -24,7 +24,7 @@ from reducers cimport (
 )
 from rows cimport (
     BLOCK, LANES, STRIP, across, add_run, add_spread, along, contend, divide, divide_each, fill_empty, fill_identity,
-    name_places, repeat, scatter, take, taps_t, weave, widen_across, widen_along, widen_group,
+    name_places, repeat, scatter, scatter_runs, take, taps_t, weave, widen_across, widen_along, widen_group,
     widen_windows, windows,
 )
 from types cimport (
@@ -33,7 +33,7 @@ from types cimport (
 )
 
 from numpy import dtype as numpy_dtype
-from numpy import empty, int64, ndarray
+from numpy import bincount, empty, int64, ndarray
 
 cdef extern from *:
     """
@@ -220,9 +220,11 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
     job.dst = target.data
     job.indices = <int64_t*> index.data
     cdef ptrdiff_t nbytes = indexed_scratch(&plan.plan, &contest)
-    cdef long_t sizes = lay_long(&plan.plan, &contest, False)
+    cdef contest_t of_long = contest_of_long(&plan.plan, &contest)
+    cdef long_t sizes = lay_long(&plan.plan, &of_long, False)
     if has_long(&plan.plan, &sizes):
-        nbytes = long_scratch(&plan.plan, &contest, &sizes)
+        nbytes = long_scratch(&plan.plan, &of_long, &sizes)
+        job.contest = &of_long
         share(contest_long, &job, long_tasks(&plan.plan, &sizes), nbytes, threads)
     elif plan.plan.pieces.stacked:
         share(contest_stacks, &job, pieces_of(&plan.plan), nbytes, threads)
@@ -233,11 +235,13 @@ def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices
 def method_of_indices(Plan plan not None, int reducer, int kind):
     """Return how `forward_indexed` finds winners, and the bytes that it takes for each thread."""
     cdef contest_t contest = CONTESTS[reducer][kind]
-    cdef long_t sizes = lay_long(&plan.plan, &contest, False)
+    cdef contest_t of_long = contest_of_long(&plan.plan, &contest)
+    cdef long_t sizes = lay_long(&plan.plan, &of_long, False)
     contest.wide = plan.plan.reach > MOST_REACH
     if has_long(&plan.plan, &sizes):
-        return "long windows", long_scratch(&plan.plan, &contest, &sizes)
-    return "pieces" if plan.plan.pieces.stacked else "rows", indexed_scratch(&plan.plan, &contest)
+        return "long windows", long_scratch(&plan.plan, &of_long, &sizes)
+    method = "pieces" if plan.plan.pieces.stacked else "windows apart" if plan.plan.apart else "rows"
+    return method, indexed_scratch(&plan.plan, &contest)
 
 
 def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
@@ -288,7 +292,7 @@ def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1)
     job.dst = target.data
     job.rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
     share(
-        divide_cells, &job, ceil_divide(job.rows, divided_together(&plan.plan)), 0, threads,
+        divide_cells, &job, ceil_divide(job.rows, divided_together(&plan.plan)), sizeof(divisors_t), threads,
         divided_together(&plan.plan) * plan.plan.axes[2].output_size * plan.plan.inner)
 
 

@@ -4,17 +4,44 @@
 # window (van Herk, 1992; for windows of any kind whose ends never go back: Tangwongsan et al., 2015, "two stacks"). So
 # each line competes twice and each window once, however long it is. The earlier of equals wins in each contest, and the
 # axes come in this order, so that the winner is the first in row-major order.
+#
+# Along rows whose windows span no more than some thousand cells it is faster still to leave cells as they lie: the
+# winners of runs of up to three cells compete in threes, which may overlap, and become winners of longer runs, up to
+# whole windows.
+#
+# Values of 8 bits become keys of 32 then: the value, turned so that the greatest wins, and below it the complement of
+# the place. The greatest key is the first of the greatest values, and a contest a plain maximum.
+
 
 cdef enum:
     # Cells of a line of rows, which are flipped, so that windows along them are made of lines as well.
     LANES_TOGETHER = 128
     FEWEST_LANES = 8
+    # Cells that windows may span to be made of runs, most levels of runs, and the fewest cells of a tile of them.
+    MOST_OF_RUNS = 8192
+    MOST_LEVELS = 16
+    RUN_CELLS = 1024
+    # The place in a key; that of padding, which has lost to all others, is this one.
+    KEY_PLACE = (1 << 24) - 1
     # Bytes that each of the two buffers of a thread may take unless windows are longer than that.
     LONG_BYTES = 1 << 19
     # Indices that a gradient finds in one go: 1 MiB.
     FOUND_CELLS = 1 << 17
-    # What these windows take for each of their inputs and outputs, in contests of a tap of short ones.
+    # What these windows take for each of their inputs and outputs, in contests of a tap of short ones, where rows are
+    # flipped.
     COST_OF_LONG = 24
+    # The same where rows are made of runs: for each cell of a row, padding included, at each level, of keys half that
+    # of one level; for a cell that is put into the ring of columns; for the calls for a row. What is converted costs
+    # some levels more. Fitted to 300 calls on planes of 10 to 80 cells a side.
+    COST_OF_LEVEL = 2
+    LEVELS_TO_CONVERT = 2
+    COST_OF_RING = 2
+    COST_OF_ROW = 450
+    # What a tap of short windows takes more than one of neighbours where windows lie more than two cells apart: of
+    # values of 8 bits, which are moved one by one; of 16 bits, which are converted besides; and of others.
+    COST_OF_STEP_8 = 8
+    COST_OF_STEP_16 = 16
+    COST_OF_STEP = 2
 
 
 cdef struct queue_t:
@@ -40,10 +67,14 @@ cdef struct long_t:
     ptrdiff_t held[3]
     # Outputs of a row that a gradient finds in one go.
     ptrdiff_t together
+    # Bytes of a value as it is stored.
+    ptrdiff_t storage
     # Rows that are flipped together; in one dimension, pieces of one row instead (`pieces` is then their number).
     ptrdiff_t rows, pieces
     # Whether rows are all there is to be pooled, whether windows have a depth, and whether rows are pooled at all.
     bint one_axis, deep, along
+    # Whether rows are made of runs, one row after another.
+    bint in_runs
 
 
 cdef struct sink_t:
@@ -73,9 +104,13 @@ cdef struct search_t:
     char* deep_best
     int32_t* deep_where
     char* loaded
+    # Places of the first cells of rows, or, with runs, of the windows of a tile from its first on.
     int32_t* bases
+    ptrdiff_t bases_channels
     # Input plane and row from which places count.
     ptrdiff_t base_depth, base_row
+    # What `is_stopped` is asked with.
+    char* scratch
 
 
 cdef inline ptrdiff_t span_of(const axis_t* axis) noexcept nogil:
@@ -117,6 +152,7 @@ cdef long_t lay_long(const plan_t* plan, const contest_t* contest, bint finds) n
     cdef long_t sizes
     cdef int i
     memset(&sizes, 0, sizeof(sizes))
+    sizes.storage = contest.storage
     for i in range(3):
         sizes.spans[i] = span_of(&plan.axes[i])
     sizes.one_axis = plan.axes[0].input_size * height.input_size == 1 and not (
@@ -128,16 +164,18 @@ cdef long_t lay_long(const plan_t* plan, const contest_t* contest, bint finds) n
         <ptrdiff_t> LANES_TOGETHER, max(<ptrdiff_t> FEWEST_LANES, LONG_BYTES // (2 * sizes.spans[2] * pair)))
     sizes.channels = min(plan.inner, lanes)
     sizes.chunks = ceil_divide(plan.inner, sizes.channels)
-    sizes.rows = max(1, lanes // sizes.channels)
+    sizes.in_runs = sizes.along and not width.adaptive and sizes.spans[2] * sizes.channels <= MOST_OF_RUNS
+    sizes.rows = 1 if sizes.in_runs else max(1, lanes // sizes.channels)
     sizes.pieces = 1
     sizes.held[1] = min(sizes.spans[1], height.input_size) + sizes.rows
-    cells = min(width.output_size, max(4 * sizes.spans[2] // steps, 64))
+    cells = min(width.output_size, max(
+        4 * sizes.spans[2] // steps, RUN_CELLS // sizes.channels // steps if sizes.in_runs else 0, 64))
     if not sizes.one_axis:
         cells = min(cells, max(16, LONG_BYTES // (sizes.held[1] * sizes.channels * pair)))
     cells = min(cells, max(16, LONG_BYTES // (sizes.rows * sizes.channels * pair) // steps))
     if finds:
         cells = min(cells, FOUND_CELLS // sizes.channels)
-    if sizes.one_axis and plan.inner == 1 and not width.adaptive and (
+    if not sizes.in_runs and sizes.one_axis and plan.inner == 1 and not width.adaptive and (
         plan.outer < lanes // 4 or (finds and width.output_size * steps > 2 * FEWEST_LANES * sizes.spans[2])
     ):
         # A piece is at least a window long, since the next one begins with as many cells again.
@@ -179,26 +217,76 @@ cdef long_t lay_long(const plan_t* plan, const contest_t* contest, bint finds) n
     return sizes
 
 
-cdef double taps_of_short(const plan_t* plan, const long_t* sizes) noexcept nogil:
-    """Contests of a window where every tap competes."""
+cdef inline double most_places(const plan_t* plan, const long_t* sizes) noexcept nogil:
+    """More than the places within a tile count to."""
     cdef const axis_t* height = &plan.axes[1]
+    cdef ptrdiff_t rows = spanned(sizes, height, 1, sizes.outputs[1])
+    if sizes.deep:
+        rows = plan.axes[0].input_size * min(height.input_size, 1 << 30)
+    return <double> (rows + 1) * <double> (plan.axes[2].input_size + 2 * sizes.held[2])
+
+
+cdef contest_t contest_of_long(const plan_t* plan, const contest_t* contest) noexcept nogil:
+    """The contest that long windows are made by: one of keys, where there are such."""
+    cdef contest_t keyed = contest[0]
+    cdef long_t sizes
+    if contest.value == 1 and contest.storage == 1:
+        keyed.keyed = True
+        keyed.value = sizeof(uint32_t)
+        # Turned by it, the value that loses to all others is 0.
+        contest.identity(&keyed.turn, 1, NULL)
+        sizes = lay_long(plan, &keyed, False)
+        if sizes.in_runs and most_places(plan, &sizes) < <double> KEY_PLACE:
+            return keyed
+    return contest[0]
+
+
+cdef inline ptrdiff_t run_below(ptrdiff_t taps) noexcept nogil:
+    """Length of the runs of which three, evenly apart, make one of so many taps."""
+    cdef ptrdiff_t run = ceil_divide(taps, 3)
+    return run + (taps - run) % 2
+
+
+cdef double cost_of_short(const plan_t* plan, const long_t* sizes, double outputs) noexcept nogil:
+    """Contests where every tap competes."""
+    cdef const axis_t* height = &plan.axes[1]
+    cdef ptrdiff_t stride = plan.axes[2].stride
     cdef double kd = <double> sizes.spans[0] if plan.axes[0].adaptive else <double> plan.axes[0].kernel_size
     cdef double kh = <double> sizes.spans[1] if height.adaptive else <double> height.kernel_size
     cdef double kw = <double> sizes.spans[2] if plan.axes[2].adaptive else <double> plan.axes[2].kernel_size
+    if plan.inner == 1 and not plan.axes[2].adaptive and not plan.apart and stride > 2:
+        kw *= COST_OF_STEP_8 if sizes.storage == 1 else COST_OF_STEP_16 if sizes.storage == 2 else COST_OF_STEP
     if plan.pieces.stacked and not plan.pieces.adaptive:
-        return kd * (kh + kw * <double> (height.stride * plan.pieces.phase_rows) / <double> plan.pieces.rows)
+        return outputs * kd * (kh + kw * <double> (height.stride * plan.pieces.phase_rows) / <double> plan.pieces.rows)
     if plan.pieces.adaptive:
-        return kd * (kh + kw * <double> height.input_size / <double> height.output_size)
-    return kd * kh * kw
+        return outputs * kd * (kh + kw * <double> height.input_size / <double> height.output_size)
+    return outputs * kd * kh * kw
+
+
+cdef double cost_of_long(const plan_t* plan, const long_t* sizes, double inputs, double outputs) noexcept nogil:
+    """The same of long windows."""
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t taps = width.kernel_size
+    cdef double level = COST_OF_LEVEL if sizes.storage > 1 else COST_OF_LEVEL / 4.0
+    cdef double levels = 1 if sizes.storage > 2 else 1 + LEVELS_TO_CONVERT
+    cdef double rows = inputs / <double> width.input_size / <double> sizes.channels
+    cdef double cells = <double> ((width.output_size - 1) * width.stride + sizes.spans[2])
+    if not sizes.in_runs:
+        return COST_OF_LONG * (outputs + inputs)
+    while taps > 3:
+        taps = run_below(taps)
+        levels += 1
+    cells *= level * levels
+    if not sizes.one_axis:
+        cells += COST_OF_RING * <double> width.output_size
+    return rows * (cells * <double> sizes.channels + COST_OF_ROW) + outputs
 
 
 cdef bint has_long(const plan_t* plan, const long_t* sizes) noexcept nogil:
     """Whether windows are so long, and overlap so much, that they are made so."""
-    cdef const axis_t* height = &plan.axes[1]
     cdef const axis_t* width = &plan.axes[2]
     cdef double outputs = 1
     cdef double inputs = 1
-    cdef ptrdiff_t rows
     cdef int i
     for i in range(3):
         outputs *= <double> plan.axes[i].output_size
@@ -207,13 +295,10 @@ cdef bint has_long(const plan_t* plan, const long_t* sizes) noexcept nogil:
     # Rows are laid out with their padding; windows that are mostly padding have few elements anyway.
     if outputs == 0 or sizes.spans[2] > 2 * width.input_size + STACK_CELLS:
         return False
-    if taps_of_short(plan, sizes) * outputs < COST_OF_LONG * (outputs + inputs):
+    if cost_of_short(plan, sizes, outputs) < cost_of_long(plan, sizes, inputs, outputs):
         return False
     # Places within a tile take 32 bits.
-    rows = spanned(sizes, height, 1, sizes.outputs[1])
-    if sizes.deep:
-        rows = plan.axes[0].input_size * min(height.input_size, 1 << 30)
-    return <double> (rows + 1) * <double> (width.input_size + 2 * sizes.held[2]) < 2e9 and (
+    return most_places(plan, sizes) < 2e9 and (
         <double> sizes.pieces * <double> sizes.outputs[2] * <double> width.stride < 1e9)
 
 
@@ -250,15 +335,19 @@ cdef void start_search(search_t* search, const long_t* sizes, char* scratch, ptr
         queue.places = <int32_t*> carve(&memory, (queue.capacity + residues) * queue.cells * 4)
         queue.pivots = <ptrdiff_t*> carve(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
         queue.ends = <ptrdiff_t*> carve(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
-    search.row_best = carve(&memory, long_cells(sizes) * sizes.rows * size)
-    search.row_where = <int32_t*> carve(&memory, long_cells(sizes) * sizes.rows * 4)
+    # With runs, a buffer like the ring of columns, with which it takes turns.
+    cells[0] = max(long_cells(sizes) * sizes.rows, sizes.held[2] * lanes if sizes.in_runs else 0)
+    search.row_best = carve(&memory, cells[0] * size)
+    search.row_where = <int32_t*> carve(&memory, cells[0] * 4)
     search.best = carve(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * size)
     search.where = <int32_t*> carve(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * 4)
     if sizes.deep:
+        cells[0] = sizes.outputs[1] * long_cells(sizes)
         search.deep_best = carve(&memory, cells[0] * size)
         search.deep_where = <int32_t*> carve(&memory, cells[0] * 4)
     search.loaded = carve(&memory, max(sizes.held[2] * lanes, long_cells(sizes)) * size)
-    search.bases = <int32_t*> carve(&memory, lanes * 4)
+    search.bases = <int32_t*> carve(&memory, max(lanes, long_cells(sizes)) * 4)
+    search.bases_channels = 0
     nbytes[0] = memory - scratch + 128
 
 
@@ -277,11 +366,78 @@ cdef inline void start_queue(queue_t* queue) noexcept nogil:
         queue.pivots[i] = -1
 
 
+cdef inline void highest_keys(
+    uint32_t* dst, const uint32_t* src, ptrdiff_t n, ptrdiff_t apart, ptrdiff_t count
+) noexcept nogil:
+    """Find the greatest of one, two or three keys that lie `apart`."""
+    cdef ptrdiff_t x
+    if count == 1:
+        memcpy(dst, src, n * sizeof(uint32_t))
+    elif count == 2:
+        for x in range(n):
+            dst[x] = max(src[x], src[x + apart])
+    else:
+        for x in range(n):
+            dst[x] = max(max(src[x], src[x + apart]), src[x + 2 * apart])
+
+
+cdef inline void raise_keys(uint32_t* best, const uint32_t* later, ptrdiff_t n) noexcept nogil:
+    cdef ptrdiff_t x
+    for x in range(n):
+        best[x] = max(best[x], later[x])
+
+
+cdef inline void make_keys(
+    uint32_t* keys, const uint8_t* src, ptrdiff_t cells, ptrdiff_t channels, uint8_t turn, int32_t place
+) noexcept nogil:
+    """Make the keys of cells in a row; `place` is that of the first."""
+    cdef uint32_t first = <uint32_t> (KEY_PLACE - place)
+    cdef ptrdiff_t x, c
+    if channels == 1:
+        for x in range(cells):
+            keys[x] = (<uint32_t> (src[x] ^ turn) << 24) | (first - <uint32_t> x)
+        return
+    for x in range(cells):
+        for c in range(channels):
+            keys[x * channels + c] = (<uint32_t> (src[x * channels + c] ^ turn) << 24) | (first - <uint32_t> x)
+
+
+cdef inline void split_keys(
+    uint8_t* values, int32_t* places, const uint32_t* keys, ptrdiff_t n, uint8_t turn
+) noexcept nogil:
+    cdef ptrdiff_t x
+    for x in range(n):
+        values[x] = <uint8_t> (keys[x] >> 24) ^ turn
+    for x in range(n):
+        places[x] = KEY_PLACE - <int32_t> (keys[x] & KEY_PLACE)
+
+
+cdef inline void fill_none(const contest_t* contest, char* values, ptrdiff_t n) noexcept nogil:
+    """Write values that lose to all others."""
+    if contest.keyed:
+        memset(values, 0, n * sizeof(uint32_t))
+    else:
+        contest.identity(values, n, NULL)
+
+
+cdef inline void clear_line(const contest_t* contest, char* values, int32_t* places, ptrdiff_t n) noexcept nogil:
+    """Let nothing have won."""
+    fill_none(contest, values, n)
+    memset(places, 0, n * sizeof(int32_t))
+
+
 cdef inline void compete(const queue_t* queue, ptrdiff_t best, ptrdiff_t later, ptrdiff_t lines) noexcept nogil:
     """Let line `later` of the ring compete with an earlier one, in place; then the two before them, and so on."""
     cdef taps_t taps
     cdef ptrdiff_t size = queue.contest.value
     cdef ptrdiff_t apart = -queue.dilation * queue.cells
+    cdef ptrdiff_t line
+    if queue.contest.keyed:
+        for line in range(lines):
+            raise_keys(
+                <uint32_t*> queue.values + best * queue.cells + line * apart,
+                <uint32_t*> queue.values + later * queue.cells + line * apart, queue.cells)
+        return
     taps.ways = taps.row = taps.count = 1
     taps.place = taps.way = taps.apart = 0
     queue.contest.contend(
@@ -295,6 +451,11 @@ cdef inline void join_lines(
 ) noexcept nogil:
     """Write the better of two lines."""
     cdef taps_t taps
+    if queue.contest.keyed:
+        highest_keys(
+            <uint32_t*> values, <uint32_t*> queue.values + first * queue.cells, queue.cells,
+            (second - first) * queue.cells, 2)
+        return
     taps.ways = taps.row = 1
     taps.place = taps.way = 0
     taps.count = 2
@@ -307,7 +468,8 @@ cdef inline void join_lines(
 cdef inline void copy_line(const queue_t* queue, ptrdiff_t line, char* values, int32_t* places) noexcept nogil:
     cdef ptrdiff_t size = queue.contest.value
     memcpy(values, queue.values + line * queue.cells * size, queue.cells * size)
-    memcpy(places, queue.places + line * queue.cells, queue.cells * 4)
+    if not queue.contest.keyed:
+        memcpy(places, queue.places + line * queue.cells, queue.cells * 4)
 
 
 cdef void find_window(
@@ -493,6 +655,122 @@ cdef void find_along(
         <char*> where, dst_row, <char*> search.row_where, lanes, channels, channels, columns, rows, channels, 4)
 
 
+cdef inline void pick_cells(
+    char* dst, const char* src, ptrdiff_t n, ptrdiff_t apart, ptrdiff_t block, ptrdiff_t size
+) noexcept nogil:
+    """Copy n blocks of elements that lie `apart`."""
+    cdef ptrdiff_t x
+    if block == 1 and size == 4:
+        for x in range(n):
+            (<int32_t*> dst)[x] = (<const int32_t*> src)[x * apart]
+    elif block == 1 and size == 1:
+        for x in range(n):
+            dst[x] = src[x * apart]
+    else:
+        for x in range(n):
+            memcpy(dst + x * block * size, src + x * apart * size, block * size)
+
+
+cdef inline void load_run(search_t* search, char* dst, const char* src, ptrdiff_t cells, int32_t place) noexcept nogil:
+    """Load cells of a row, of which the first has this place."""
+    cdef const contest_t* contest = search.contest
+    cdef ptrdiff_t channels = search.tile.channels
+    cdef ptrdiff_t inner = search.plan.inner
+    cdef ptrdiff_t x
+    # All in one go, or the channels of the tile cell by cell.
+    cdef ptrdiff_t together = cells if channels == inner else 1
+    for x in range(cells // max(together, 1)):
+        if contest.keyed:
+            make_keys(
+                <uint32_t*> dst + x * channels, <const uint8_t*> src + x * inner, together, channels, contest.turn,
+                place + <int32_t> x)
+        else:
+            store_cells(
+                contest, dst + x * channels * contest.value, src + x * inner * contest.storage, together * channels)
+
+
+cdef void find_in_runs(
+    search_t* search, const char* src, char* best, int32_t* where, int32_t place
+) noexcept nogil:
+    """Find the winners along a row of the tile; `place` is that of the first cell of the row."""
+    cdef const plan_t* plan = search.plan
+    cdef const contest_t* contest = search.contest
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t channels = search.tile.channels
+    cdef ptrdiff_t columns = search.tile.columns
+    cdef ptrdiff_t size = contest.value
+    cdef ptrdiff_t dilation = axis.dilation
+    cdef ptrdiff_t origin = search.tile.column * axis.stride - axis.pad_begin
+    cdef ptrdiff_t cells = (columns - 1) * axis.stride + search.sizes.spans[2]
+    cdef ptrdiff_t begin = min(max(-origin, 0), cells)
+    cdef ptrdiff_t end = max(min(cells, axis.input_size - origin), begin)
+    cdef ptrdiff_t runs[MOST_LEVELS]
+    cdef ptrdiff_t levels = 1
+    cdef ptrdiff_t x, c, n, level
+    cdef const char* line = src + origin * plan.inner * contest.storage
+    cdef const int32_t* names = NULL
+    cdef char* values
+    cdef int32_t* places
+    cdef int32_t first
+    cdef window_t window
+    cdef taps_t taps
+    runs[0] = axis.kernel_size
+    while runs[levels - 1] > 3:
+        runs[levels] = run_below(runs[levels - 1])
+        levels += 1
+    if contest.keyed or begin > 0 or end < cells or contest.load != NULL or channels < plan.inner:
+        line = src + (origin + begin) * plan.inner * contest.storage
+        fill_none(contest, search.loaded, begin * channels)
+        fill_none(contest, search.loaded + end * channels * size, (cells - end) * channels)
+        load_run(
+            search, search.loaded + begin * channels * size, line, end - begin, place + <int32_t> (origin + begin))
+        line = search.loaded
+    taps.ways = 1
+    taps.way = 0
+    taps.row = channels
+    for level in range(levels - 1, -1, -1):
+        # The two buffers take turns; the last winners go where they shall be, unless only some of them are asked for.
+        values = search.queues[2].values if level % 2 else search.row_best
+        places = search.queues[2].places if level % 2 else search.row_where
+        if level == 0 and axis.stride == 1:
+            values = best
+            places = where
+        taps.count = runs[level]
+        taps.apart = dilation
+        if level < levels - 1:
+            taps.count = 3
+            taps.apart = (runs[level] - runs[level + 1]) // 2 * dilation
+        taps.place = taps.apart
+        n = (cells - (runs[level] - 1) * dilation) * channels
+        if contest.keyed:
+            highest_keys(<uint32_t*> values, <const uint32_t*> line, n, taps.apart * channels, taps.count)
+        else:
+            contest.contend(values, places, line, names, &taps, 0, n, 1, 1, 0, 0, False, NULL)
+        line = values
+        names = places
+    if axis.stride > 1:
+        pick_cells(best, line, columns, axis.stride * channels, channels, size)
+    if contest.keyed:
+        return
+    if axis.stride > 1:
+        pick_cells(<char*> where, <const char*> names, columns, axis.stride * channels, channels, 4)
+    if search.bases_channels != channels:
+        search.bases_channels = channels
+        for x in range(search.sizes.outputs[2]):
+            for c in range(channels):
+                search.bases[x * channels + c] = <int32_t> (x * axis.stride)
+    first = place + <int32_t> origin
+    for x in range(columns * channels):
+        where[x] += search.bases[x] + first
+    # Where padding has won, nothing was better than it: all elements are equal to it, and the first wins.
+    for x in range(columns):
+        if (search.tile.column + x) * axis.stride >= axis.pad_begin:
+            break
+        window = window_of(axis, search.tile.column + x)
+        for c in range(channels):
+            where[x * channels + c] = max(where[x * channels + c], place + <int32_t> window.first)
+
+
 cdef void put_winners(
     search_t* search, ptrdiff_t depth, ptrdiff_t row, const char* best, const int32_t* where, bint none, int64_t base
 ) noexcept nogil:
@@ -507,14 +785,20 @@ cdef void put_winners(
     cdef ptrdiff_t run = n if sink.of_cell == channels else channels
     cdef ptrdiff_t x, c
     cdef char* line = search.loaded
+    cdef ptrdiff_t size = contest.storage if contest.keyed else contest.value
+    if contest.keyed and not none:
+        split_keys(<uint8_t*> line, search.row_where, <const uint32_t*> best, n, contest.turn)
+        best = line
+        where = search.row_where
     if none:
         contest.empty(line, n, NULL)
         best = line
     elif plan.axes[2].has_empty and sink.values != NULL:
-        memcpy(line, best, n * contest.value)
+        if best != line:
+            memcpy(line, best, n * size)
         for x in range(tile.columns):
             if window_of(&plan.axes[2], tile.column + x).count == 0:
-                contest.empty(line + x * channels * contest.value, channels, NULL)
+                contest.empty(line + x * channels * size, channels, NULL)
         best = line
     for x in range(n // run):
         if none:
@@ -522,7 +806,10 @@ cdef void put_winners(
         else:
             name_places(sink.indices + at, where + x * run, run, 0, base)
         if sink.values != NULL:
-            store_row(contest, sink.values + at * contest.storage, best + x * run * contest.value, run)
+            if contest.store != NULL:
+                contest.store(sink.values + at * contest.storage, best + x * run * size, run)
+            else:
+                memcpy(sink.values + at * size, best + x * run * size, run * size)
         at += sink.of_cell
     if plan.axes[2].has_empty:
         at = depth * sink.of_depth + row * sink.of_row + tile.column * sink.of_cell
@@ -547,6 +834,9 @@ cdef void load_lines(search_t* search, ptrdiff_t depth, ptrdiff_t row, ptrdiff_t
         ((tile.outer * plan.axes[0].input_size + depth) * plan.axes[1].input_size + row) * in_row + tile.channel
     ) * contest.storage
     place = ((depth - search.base_depth) * plan.axes[1].input_size + row - search.base_row) * plan.axes[2].input_size
+    if search.sizes.in_runs:
+        find_in_runs(search, src, queue.values + slot * n * size, queue.places + slot * n, <int32_t> place)
+        return
     if search.sizes.along:
         for r in range(rows):
             search.bases[r] = <int32_t> (place + r * plan.axes[2].input_size)
@@ -576,7 +866,7 @@ cdef inline void store_cells(const contest_t* contest, char* dst, const char* sr
 
 cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* best, int32_t* where) noexcept nogil:
     """Find the winners down an input plane for the rows of the tile: into lines, or, with `best` NULL, into the sink
-    as output plane `output`."""
+    as output plane `output`. Leave it unfinished when the job shall stop."""
     cdef const plan_t* plan = search.plan
     cdef const contest_t* contest = search.contest
     cdef const axis_t* axis = &plan.axes[1]
@@ -601,13 +891,14 @@ cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* b
             if best == NULL:
                 put_winners(search, output, tile.row + o, NULL, NULL, True, 0)
             else:
-                contest.identity(line, n, NULL)
-                memset(names, 0, n * 4)
+                clear_line(contest, line, names, n)
             continue
         last = window.first + (window.count - 1) * queue.dilation
         loaded = max(loaded, reached_by(axis, tile.row + o))
         while loaded <= last:
             rows = min(min(search.sizes.rows, axis.input_size - loaded), queue.capacity - loaded % queue.capacity)
+            if is_stopped(search.scratch, 32 * rows * n):
+                return
             load_lines(search, depth, loaded, rows)
             loaded += rows
         find_window(queue, window.first, last, line, names)
@@ -669,7 +960,9 @@ cdef void find_rows(search_t* search, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t a
     cdef ptrdiff_t columns = ceil_divide(tile.columns, pieces)
     cdef ptrdiff_t stride = plan.axes[2].stride
     cdef const char* src = search.src + (row * in_row + tile.channel) * contest.storage
-    if pieces > 1:
+    if search.sizes.in_runs:
+        find_in_runs(search, src, search.best, search.where, 0)
+    elif pieces > 1:
         pieces = ceil_divide(tile.columns, columns)
         for r in range(pieces):
             search.bases[r] = <int32_t> (r * columns * stride)
@@ -720,6 +1013,7 @@ cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     search.plan = plan
     search.contest = pooling.contest
     search.src = pooling.src
+    search.scratch = scratch
     start_search(&search, &sizes, scratch, &nbytes)
     search.sink.of_cell = plan.inner
     search.sink.of_row = plan.axes[2].output_size * plan.inner

@@ -79,6 +79,8 @@ cdef struct plan_t:
     planes_t planes
     pieces_t pieces
     sheaf_t sheaf
+    # Whether the winners of windows are found one window after another.
+    bint apart
 
 
 cdef inline window_t window_of(const axis_t* axis, ptrdiff_t output) noexcept nogil:
@@ -149,6 +151,8 @@ cdef enum:
     # Beyond this reach places of winners take 64 bits. A place and the way to it through a segment, which may be four
     # times as long, are added in 32.
     MOST_REACH = 1 << 28
+    # Contests that are held side by side within a wide window.
+    CONTEST_LANES = 64
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
     SHEAF_CELLS = 1 << 16
     MANY_PLANES = 8
@@ -267,6 +271,15 @@ cdef ptrdiff_t most_holders(const axis_t* axis) noexcept:
     return max(1, min(ceil_divide(axis.kernel_size, axis.stride // step), axis.output_size))
 
 
+cdef bint lie_apart(const plan_t* plan) noexcept:
+    """Whether windows are many contest lanes wide, and overlap so little that their winners are found one by one."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t taps = axis.input_size // max(1, axis.output_size) if axis.adaptive else axis.kernel_size
+    return (
+        plan.inner == 1 and axis.dilation == 1 and plan.reach <= MOST_REACH and taps >= 2 * CONTEST_LANES
+        and taps <= axis.input_size and taps * axis.output_size <= 4 * axis.input_size)
+
+
 cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
     """Lay out the pieces of planes; `stacked` is 0 where outputs are better made row by row."""
     cdef const axis_t* height = &plan.axes[1]
@@ -275,6 +288,8 @@ cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
     cdef pieces_t pieces
     cdef int i
     memset(&pieces, 0, sizeof(pieces))
+    if plan.apart:
+        return pieces
     pieces.adaptive = (
         (height.adaptive or width.adaptive) and plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1
         and plan.inner == 1 and 0 < height.input_size * max(width.input_size, width.output_size) <= 2 * STACK_CELLS)
@@ -458,6 +473,7 @@ cdef class Plan:
             plan.uniform = True
             plan.divisor = divisor_override
         plan.planes = stack_planes(plan)
+        plan.apart = lie_apart(plan)
         plan.pieces = lay_pieces(plan)
         plan.sheaf = lay_sheaf(plan)
 

@@ -5,7 +5,7 @@ Reducers are named by empty tag types, so that the choice is made when a leaf is
 """
 
 from libc.math cimport INFINITY, NAN
-from types cimport int64_t, pair_t, value_t
+from types cimport int32_t, int64_t, pair_t, uint32_t, uint64_t, value_t
 
 
 ctypedef struct greatest:
@@ -86,7 +86,13 @@ cdef inline value_t combine(value_t a, value_t b, reducer_t* reducer) noexcept n
     """Combine an earlier value with a later one. Written as selects, which compilers turn into vector code."""
     cdef value_t m
     if reducer_t is total:
-        return <value_t> (a + b)
+        # Of what lies behind the rows of a strip sums are made that nobody reads; they may wrap.
+        if value_t is int32_t:
+            return <int32_t> (<uint32_t> a + <uint32_t> b)
+        elif value_t is int64_t:
+            return <int64_t> (<uint64_t> a + <uint64_t> b)
+        else:
+            return <value_t> (a + b)
     elif value_t is pair_t:
         return a
     elif reducer_t is greatest:

@@ -1,7 +1,8 @@
 # Regions of interest: the greatest element of each window of a region, and means or greatest of interpolated samples.
 #
 # Forward, regions and channels are independent; backward, maps and channels are, and each gathers the gradients of
-# its regions in their order. So no number of threads changes a bit. All rows are double.
+# its regions in their order. So no number of threads changes a bit. All rows are double, and so are the sums of
+# gradients: of a map that is stored narrower they are made a strip of rows at a time.
 
 cdef struct bins_t:
     # One axis of the regions.
@@ -31,12 +32,20 @@ cdef struct grid_t:
     ptrdiff_t first, stop
 
 
+cdef struct winner_t:
+    # The pixel in its plane, or -1, and what part of the way a sample lies from there to the next row and column.
+    ptrdiff_t at
+    double below, right
+
+
 cdef struct regions_t:
     ptrdiff_t batches, channels, regions
     const int64_t* maps
     bins_t rows, columns
     leaves_t leaves
     bint averaging
+    # Rows of a map whose gradients are summed together; and, where that is not all of them, the most windows of a map.
+    ptrdiff_t strip, windows
     # The input is not read by the gradient of a mean; backward, `output` holds the gradient that came in.
     const char* input
     char* output
@@ -74,11 +83,19 @@ cdef inline ptrdiff_t samples_until(
     return low
 
 
+cdef inline bint is_on_map(const bins_t* axis, ptrdiff_t region, ptrdiff_t bin, ptrdiff_t i) noexcept nogil:
+    return axis.count[region] > 0 and -1.0 <= coordinate(axis, region, bin, i) <= <double> axis.size
+
+
 cdef inline ptrdiff_t first_on_map(const bins_t* axis, ptrdiff_t region, ptrdiff_t bin) noexcept nogil:
+    if is_on_map(axis, region, bin, 0):
+        return 0
     return samples_until(axis, region, bin, <double> axis.size if axis.step[region] < 0 else -1.0, False)
 
 
 cdef inline ptrdiff_t behind_map(const bins_t* axis, ptrdiff_t region, ptrdiff_t bin) noexcept nogil:
+    if is_on_map(axis, region, bin, axis.count[region] - 1):
+        return axis.count[region]
     return samples_until(axis, region, bin, -1.0 if axis.step[region] < 0 else <double> axis.size, True)
 
 
@@ -108,8 +125,22 @@ cdef inline grid_t grid_at(const bins_t* axis, char* scratch) noexcept nogil:
     return grid
 
 
-cdef void lay_samples(const bins_t* axis, ptrdiff_t region, bint averaging, grid_t* grid) noexcept nogil:
-    """Find the samples of a region on one axis that lie on the map."""
+cdef inline bint comes_near(const bins_t* axis, ptrdiff_t region, ptrdiff_t low, ptrdiff_t high) noexcept nogil:
+    """Whether samples of a region may touch pixels `low` to `high`: False is certain, however coordinates round."""
+    cdef double begin = coordinate(axis, region, 0, 0)
+    cdef double end = coordinate(axis, region, axis.bins - 1, max(axis.count[region], 1) - 1)
+    cdef double slack = 3 + 1e-6 * <double> axis.size
+    return axis.count[region] > 0 and not (
+        max(begin, end) < <double> low - slack or min(begin, end) > <double> high + slack)
+
+
+cdef void lay_samples(
+    const bins_t* axis, ptrdiff_t region, bint averaging, ptrdiff_t low, ptrdiff_t high, grid_t* grid
+) noexcept nogil:
+    """Find the samples of a region on one axis that touch pixels `low` to `high` of the map.
+
+    Pixels just outside may be laid as well, with a part of their weights.
+    """
     cdef ptrdiff_t count = axis.count[region]
     cdef ptrdiff_t bin, i, j, begin, end, cell, used
     cdef ptrdiff_t n = 0
@@ -121,6 +152,14 @@ cdef void lay_samples(const bins_t* axis, ptrdiff_t region, bint averaging, grid
         begin = first_on_map(axis, region, bin)
         end = behind_map(axis, region, bin)
         grid.missing[bin] = (begin > 0) + 2 * (end < count)
+        if low > 0 and axis.step[region] < 0:
+            end = min(end, samples_until(axis, region, bin, <double> low - 1, False))
+        elif low > 0:
+            begin = max(begin, samples_until(axis, region, bin, <double> low - 1, True))
+        if high < axis.size and axis.step[region] < 0:
+            begin = max(begin, samples_until(axis, region, bin, <double> high, True))
+        elif high < axis.size:
+            end = min(end, samples_until(axis, region, bin, <double> high, False))
         for j in range(begin, end):
             # Averaging, always towards higher pixels, so that equal pixels meet.
             i = begin + end - 1 - j if averaging and axis.step[region] < 0 else j
@@ -171,10 +210,87 @@ cdef inline void put_row(const leaves_t* leaves, char* dst, double* row, ptrdiff
     cdef ptrdiff_t x
     for x in range(n):
         row[x] = row[x] if row[x] == row[x] else NAN
-    if leaves.store == NULL:
-        memcpy(dst, row, n * sizeof(double))
-    else:
+    if leaves.store != NULL:
         leaves.store(dst, row, n)
+    elif dst != <char*> row:
+        memcpy(dst, row, n * sizeof(double))
+
+
+# --- gradients of the greatest -----------------------------------------------------------------------------------
+
+cdef inline ptrdiff_t strip_rows(const regions_t* task) noexcept nogil:
+    """Rows whose gradients are summed together. Double are summed where they stay."""
+    if task.leaves.load == NULL:
+        return task.rows.size
+    return max(1, min(task.rows.size, SUMS_BYTES // <ptrdiff_t> sizeof(double) // max(1, task.columns.size)))
+
+
+cdef inline ptrdiff_t sums_scratch(const regions_t* task, bint keep) noexcept nogil:
+    """Bytes for the sums of a strip, and for winners: those of a row of windows, or of all where they are kept."""
+    cdef ptrdiff_t nbytes = 0 if task.leaves.load == NULL else task.strip * task.columns.size * 8
+    if keep:
+        nbytes += max(task.columns.bins, task.windows) * <ptrdiff_t> sizeof(winner_t)
+    return nbytes
+
+
+cdef inline void add_corners(
+    double* sums, ptrdiff_t width, ptrdiff_t begin, ptrdiff_t end, const winner_t* winner, double gradient
+) noexcept nogil:
+    """Add the gradient of a sample to the pixels around it, as far as they are the pixels `begin` to `end`."""
+    cdef double below = winner.below
+    cdef double right = winner.right
+    cdef ptrdiff_t at = winner.at
+    if begin <= at < end:
+        sums[at - begin] += ((1 - below) * (1 - right)) * gradient
+        if right > 0:
+            sums[at - begin + 1] += ((1 - below) * right) * gradient
+    at += width
+    if below > 0 and begin <= at < end:
+        sums[at - begin] += (below * (1 - right)) * gradient
+        if right > 0:
+            sums[at - begin + 1] += (below * right) * gradient
+
+
+cdef inline void send_row(
+    const regions_t* task, double* sums, ptrdiff_t begin, ptrdiff_t end, const winner_t* winners, ptrdiff_t region,
+    ptrdiff_t channel, ptrdiff_t bin, double* loaded,
+) noexcept nogil:
+    """Send the gradients of a row of windows to their winners among the pixels `begin` to `end`."""
+    cdef ptrdiff_t bins = task.columns.bins
+    cdef ptrdiff_t b
+    cdef ptrdiff_t at = ((region * task.channels + channel) * task.rows.bins + bin) * bins
+    cdef const double* gradient = row_values(&task.leaves, task.output, at, 0, bins, loaded)
+    for b in range(bins):
+        if winners[b].at >= 0:
+            add_corners(sums, task.columns.size, begin, end, &winners[b], gradient[b])
+
+
+cdef ptrdiff_t send_kept(
+    const regions_t* task, ptrdiff_t t, const winner_t* winners, double* sums, double* loaded, char* scratch
+) noexcept nogil:
+    """Send the gradients of one plane to winners that have been found for all of it, a strip at a time."""
+    cdef ptrdiff_t width = task.columns.size
+    cdef ptrdiff_t first = 0
+    cdef ptrdiff_t rows, region, bin
+    cdef const winner_t* row
+    while first < task.rows.size:
+        rows = min(task.strip, task.rows.size - first)
+        memset(sums, 0, rows * width * sizeof(double))
+        row = winners
+        for region in range(task.regions):
+            if task.maps[region] != t // task.channels:
+                continue
+            if is_stopped(scratch, 4 * task.rows.bins * task.columns.bins):
+                return -1
+            for bin in range(task.rows.bins):
+                send_row(
+                    task, sums, first * width, (first + rows) * width, row, region, t % task.channels, bin, loaded)
+                row += task.columns.bins
+        put_row(
+            &task.leaves, task.grad_input + (t * task.rows.size + first) * width * task.leaves.storage, sums,
+            rows * width)
+        first += rows
+    return -1
 
 
 # --- the greatest element of each window -------------------------------------------------------------------------
@@ -240,27 +356,38 @@ cdef ptrdiff_t pool_backward(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef const regions_t* task = <const regions_t*> job
     cdef ptrdiff_t cells = task.rows.size * task.columns.size
     cdef ptrdiff_t bins = task.columns.bins
-    cdef int64_t* winners = <int64_t*> scratch
+    cdef bint cut = task.strip < task.rows.size
+    cdef int64_t* places = <int64_t*> scratch
     cdef double* best = <double*> (scratch + bins * 8)
     cdef double* row = best + bins
-    cdef double* sums = row + max(task.columns.size, bins)
-    cdef ptrdiff_t t, region, bin, b, at
+    cdef winner_t* winners = <winner_t*> (row + max(task.columns.size, bins))
+    cdef double* sums = <double*> (winners + max(bins, task.windows))
+    cdef winner_t* found
+    cdef ptrdiff_t t, region, bin, b
     cdef const char* plane
-    cdef const double* gradient
     for t in range(begin, end):
         plane = task.input + t * cells * task.leaves.storage
-        memset(sums, 0, cells * sizeof(double))
+        if task.leaves.load == NULL:
+            sums = <double*> (task.grad_input + t * cells * task.leaves.storage)
+        if not cut:
+            memset(sums, 0, cells * sizeof(double))
+        found = winners
         for region in range(task.regions):
             if task.maps[region] != t // task.channels:
                 continue
             for bin in range(task.rows.bins):
-                greatest_in_windows(task, region, bin, plane, row, best, winners)
-                at = ((region * task.channels + t % task.channels) * task.rows.bins + bin) * bins
-                gradient = row_values(&task.leaves, task.output, at, 0, bins, row)
+                greatest_in_windows(task, region, bin, plane, row, best, places)
                 for b in range(bins):
-                    if winners[b] >= 0:
-                        sums[winners[b]] += gradient[b]
-        put_row(&task.leaves, task.grad_input + t * cells * task.leaves.storage, sums, cells)
+                    found[b].at = places[b]
+                    found[b].below = found[b].right = 0
+                if cut:
+                    found += bins
+                else:
+                    send_row(task, sums, 0, cells, found, region, t % task.channels, bin, row)
+        if cut:
+            send_kept(task, t, winners, sums, row, scratch)
+        else:
+            put_row(&task.leaves, task.grad_input + t * cells * task.leaves.storage, sums, cells)
     return -1
 
 
@@ -358,10 +485,11 @@ cdef void mean_of_samples(
 
 cdef inline ptrdiff_t align_scratch(const regions_t* task, bint backward) noexcept nogil:
     cdef ptrdiff_t reals = 3 * task.columns.size + 2 * task.columns.bins
-    if backward:
-        reals += task.rows.size * task.columns.size
-    return (
+    cdef ptrdiff_t nbytes = (
         grid_scratch(&task.rows) + grid_scratch(&task.columns) + task.columns.bins * 16 + reals * task.leaves.value)
+    if backward:
+        nbytes += sums_scratch(task, not task.averaging)
+    return nbytes
 
 
 cdef ptrdiff_t align_forward(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -382,8 +510,8 @@ cdef ptrdiff_t align_forward(const void* job, char* scratch, ptrdiff_t begin, pt
     for t in range(begin, end):
         region = t // task.channels
         if region != laid:
-            lay_samples(&task.rows, region, task.averaging, &rows)
-            lay_samples(&task.columns, region, task.averaging, &columns)
+            lay_samples(&task.rows, region, task.averaging, 0, task.rows.size, &rows)
+            lay_samples(&task.columns, region, task.averaging, 0, width, &columns)
             laid = region
         plane = task.input + (task.maps[region] * task.channels + t % task.channels) * cells * task.leaves.storage
         for bin in range(task.rows.bins):
@@ -395,74 +523,113 @@ cdef ptrdiff_t align_forward(const void* job, char* scratch, ptrdiff_t begin, pt
     return -1
 
 
-cdef inline void add_corners(
-    double* sums, ptrdiff_t width, ptrdiff_t y, double below, ptrdiff_t x, double right, double gradient
-) noexcept nogil:
-    """Add the gradient of a sample to the pixels around it."""
-    cdef ptrdiff_t at = y * width + x
-    sums[at] += ((1 - below) * (1 - right)) * gradient
-    if right > 0:
-        sums[at + 1] += ((1 - below) * right) * gradient
-    if below > 0:
-        sums[at + width] += (below * (1 - right)) * gradient
-        if right > 0:
-            sums[at + width + 1] += (below * right) * gradient
-
-
-cdef ptrdiff_t align_backward(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+cdef ptrdiff_t mean_backward(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     cdef const regions_t* task = <const regions_t*> job
-    cdef ptrdiff_t cells = task.rows.size * task.columns.size
     cdef ptrdiff_t width = task.columns.size
     cdef ptrdiff_t bins = task.columns.bins
     cdef grid_t rows = grid_at(&task.rows, scratch)
     cdef grid_t columns = grid_at(&task.columns, scratch + grid_scratch(&task.rows))
-    cdef int64_t* winners = <int64_t*> (scratch + grid_scratch(&task.rows) + grid_scratch(&task.columns))
-    cdef double* upper = <double*> (winners + 2 * bins)
-    cdef double* lower = upper + width
-    cdef double* line = lower + width
-    cdef double* best = line + width
-    cdef double* loaded = best + bins
+    cdef double* line = <double*> (scratch + grid_scratch(&task.rows) + grid_scratch(&task.columns))
+    cdef double* loaded = line + width
     cdef double* sums = loaded + bins
-    cdef ptrdiff_t t, region, bin, b, i, s, x, at
+    cdef ptrdiff_t t, first, stop, region, bin, b, i, s, x, at, rest
+    cdef char* target
     cdef const double* gradient
     cdef double weight
     for t in range(begin, end):
-        memset(sums, 0, cells * sizeof(double))
-        for region in range(task.regions):
-            if task.maps[region] != t // task.channels:
-                continue
-            lay_samples(&task.rows, region, task.averaging, &rows)
-            lay_samples(&task.columns, region, task.averaging, &columns)
-            for bin in range(task.rows.bins):
-                at = ((region * task.channels + t % task.channels) * task.rows.bins + bin) * bins
-                gradient = row_values(&task.leaves, task.output, at, 0, bins, loaded)
-                if task.averaging:
+        first = 0
+        while first < task.rows.size:
+            stop = min(first + task.strip, task.rows.size)
+            target = task.grad_input + (t * task.rows.size + first) * width * task.leaves.storage
+            if task.leaves.load == NULL:
+                sums = <double*> target
+            memset(sums, 0, (stop - first) * width * sizeof(double))
+            rest = 0
+            for region in range(task.regions):
+                rest += 1
+                if task.maps[region] != t // task.channels or not comes_near(&task.rows, region, first, stop):
+                    continue
+                lay_samples(&task.rows, region, True, first, stop, &rows)
+                if rows.begins[task.rows.bins] == 0:
+                    continue
+                lay_samples(&task.columns, region, True, 0, width, &columns)
+                for bin in range(task.rows.bins):
+                    if rows.begins[bin] == rows.begins[bin + 1]:
+                        continue
                     if is_stopped(scratch, columns.begins[bins] + (columns.stop - columns.first) * (
                         1 + rows.begins[bin + 1] - rows.begins[bin]
                     )):
                         return -1
+                    at = ((region * task.channels + t % task.channels) * task.rows.bins + bin) * bins
+                    gradient = row_values(&task.leaves, task.output, at, 0, bins, loaded)
                     for x in range(columns.first, columns.stop):
                         line[x] = 0
                     for b in range(bins):
                         for i in range(columns.begins[b], columns.begins[b + 1]):
                             line[columns.cells[i]] += columns.weights[i] * gradient[b]
                     for s in range(rows.begins[bin], rows.begins[bin + 1]):
+                        if not first <= rows.cells[s] < stop:
+                            continue
                         weight = rows.weights[s]
-                        at = rows.cells[s] * width
+                        at = (rows.cells[s] - first) * width
                         for x in range(columns.first, columns.stop):
                             sums[at + x] += weight * line[x]
-                    continue
+            if is_stopped(scratch, 8 * rest):
+                return -1
+            put_row(&task.leaves, target, sums, (stop - first) * width)
+            first = stop
+    return -1
+
+
+cdef ptrdiff_t greatest_backward(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    cdef const regions_t* task = <const regions_t*> job
+    cdef ptrdiff_t cells = task.rows.size * task.columns.size
+    cdef ptrdiff_t width = task.columns.size
+    cdef ptrdiff_t bins = task.columns.bins
+    cdef bint cut = task.strip < task.rows.size
+    cdef grid_t rows = grid_at(&task.rows, scratch)
+    cdef grid_t columns = grid_at(&task.columns, scratch + grid_scratch(&task.rows))
+    cdef int64_t* samples = <int64_t*> (scratch + grid_scratch(&task.rows) + grid_scratch(&task.columns))
+    cdef double* upper = <double*> (samples + 2 * bins)
+    cdef double* lower = upper + width
+    cdef double* line = lower + width
+    cdef double* best = line + width
+    cdef double* loaded = best + bins
+    cdef winner_t* winners = <winner_t*> (loaded + bins)
+    cdef double* sums = <double*> (winners + max(bins, task.windows))
+    cdef winner_t* found
+    cdef ptrdiff_t t, region, bin, b, s, i
+    for t in range(begin, end):
+        if task.leaves.load == NULL:
+            sums = <double*> (task.grad_input + t * cells * task.leaves.storage)
+        if not cut:
+            memset(sums, 0, cells * sizeof(double))
+        found = winners
+        for region in range(task.regions):
+            if task.maps[region] != t // task.channels:
+                continue
+            lay_samples(&task.rows, region, False, 0, task.rows.size, &rows)
+            lay_samples(&task.columns, region, False, 0, width, &columns)
+            for bin in range(task.rows.bins):
                 greatest_in_samples(
                     task, &rows, &columns, bin, task.input + t * cells * task.leaves.storage, upper, lower, line, best,
-                    winners)
+                    samples)
                 for b in range(bins):
-                    if winners[2 * b] >= 0:
-                        s = winners[2 * b]
-                        i = winners[2 * b + 1]
-                        add_corners(
-                            sums, width, rows.cells[s], rows.weights[s], columns.cells[i], columns.weights[i],
-                            gradient[b])
-        put_row(&task.leaves, task.grad_input + t * cells * task.leaves.storage, sums, cells)
+                    found[b].at = -1
+                    if samples[2 * b] >= 0:
+                        s = samples[2 * b]
+                        i = samples[2 * b + 1]
+                        found[b].at = rows.cells[s] * width + columns.cells[i]
+                        found[b].below = rows.weights[s]
+                        found[b].right = columns.weights[i]
+                if cut:
+                    found += bins
+                else:
+                    send_row(task, sums, 0, cells, found, region, t % task.channels, bin, loaded)
+        if cut:
+            send_kept(task, t, winners, sums, loaded, scratch)
+        else:
+            put_row(&task.leaves, task.grad_input + t * cells * task.leaves.storage, sums, cells)
     return -1
 
 
@@ -491,8 +658,8 @@ def pool_regions(
         At most this many.
     """
     cdef regions_t task
-    cdef ptrdiff_t reals
-    region_shapes(&task, kind, input_shape, result_shape)
+    cdef ptrdiff_t nbytes
+    region_shapes(&task, kind, input_shape, result_shape, maps)
     cdef Buffer tops = Buffer(rows[0], task.regions * task.rows.bins * 8)
     cdef Buffer bottoms = Buffer(rows[1], task.regions * task.rows.bins * 8)
     cdef Buffer lefts = Buffer(columns[0], task.regions * task.columns.bins * 8)
@@ -501,12 +668,12 @@ def pool_regions(
     task.rows.stops = <const int64_t*> bottoms.data
     task.columns.starts = <const int64_t*> lefts.data
     task.columns.stops = <const int64_t*> rights.data
-    reals = task.columns.bins + max(task.columns.size, task.columns.bins)
+    nbytes = (2 * task.columns.bins + max(task.columns.size, task.columns.bins)) * 8
     cdef work_fn run = pool_forward
     if grad_input is not None:
-        reals += task.rows.size * task.columns.size
+        nbytes += sums_scratch(&task, True)
         run = pool_backward
-    run_regions(&task, run, input, output, maps, grad_input, task.columns.bins * 8 + reals * task.leaves.value, threads)
+    run_regions(&task, run, input, output, maps, grad_input, nbytes, threads)
 
 
 def align_regions(
@@ -525,7 +692,7 @@ def align_regions(
         Whether means are taken; then the input of a gradient is not read.
     """
     cdef regions_t task
-    region_shapes(&task, kind, input_shape, result_shape)
+    region_shapes(&task, kind, input_shape, result_shape, maps)
     task.averaging = averaging
     cdef Buffer tops = Buffer(rows[0], task.regions * 8)
     cdef Buffer heights = Buffer(rows[1], task.regions * 8)
@@ -546,17 +713,22 @@ def align_regions(
         # Each sample lies between two pixels, and pixels are merged.
         task.rows.capacity = min(2 * task.rows.capacity, task.rows.size)
         task.columns.capacity = min(2 * task.columns.capacity, task.columns.size)
-    cdef work_fn run = align_forward if grad_input is None else align_backward
+    cdef work_fn run = align_forward
+    if grad_input is not None:
+        run = mean_backward if averaging else greatest_backward
     run_regions(&task, run, input, output, maps, grad_input, align_scratch(&task, grad_input is not None), threads)
 
 
-cdef int region_shapes(regions_t* task, int kind, input_shape, result_shape) except -1:
+cdef int region_shapes(regions_t* task, int kind, input_shape, result_shape, maps) except -1:
     memset(task, 0, sizeof(regions_t))
     task.batches, task.channels, task.rows.size, task.columns.size = input_shape
     task.regions, _, task.rows.bins, task.columns.bins = result_shape
     task.leaves = LEAVES[4][kind]
     if GRADIENTS[kind].add_run == NULL or task.leaves.value != sizeof(double):
         raise ValueError("these kernels do not know regions of this dtype")
+    task.strip = strip_rows(task)
+    if task.strip < task.rows.size:
+        task.windows = <ptrdiff_t> bincount(maps, minlength=1).max() * task.rows.bins * task.columns.bins
     return 0
 
 

@@ -374,6 +374,7 @@ cdef void enter_gradient(real_t* kind, int number) noexcept:
     GRADIENTS[number].add_run = <add_run_fn> add_run[real_t]
     GRADIENTS[number].weave = <weave_fn> weave[real_t]
     GRADIENTS[number].scatter = <scatter_fn> scatter[real_t]
+    GRADIENTS[number].scatter_runs = <scatter_runs_fn> scatter_runs[real_t]
 
 
 cdef void enter_long_halves(int number, ptrdiff_t storage, convert_fn load, convert_fn store) noexcept:
