@@ -238,8 +238,9 @@ setup(
         *find_packages(include=["pooling", "pooling.*"]),
         *(f"pooling.{name}" for name in find_packages(include=["export", "export.*"])),
     ],
+    py_modules=["_ndpooling"],
     package_dir={"pooling.export": "export"},
-    package_data={"pooling": ["py.typed", "*.pyi"], "pooling.export.deployed": ["table.json"]},
+    package_data={"pooling": ["py.typed", "*.pyi", "schemas/*.json"], "pooling.export.deployed": ["table.json"]},
     ext_modules=[extension("_cpu", "cpu.pyx", POOLING_LEVELS=" ".join(LEVELS)), *map(kernels, LEVELS)],
     cmdclass={"build_ext": BuildKernels},
 )

@@ -21,6 +21,7 @@ from .limits import check_growth
 
 __all__ = [
     "all_nodes",
+    "check_element_type",
     "check_external",
     "check_model",
     "check_order",
@@ -313,6 +314,14 @@ def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:
         if name in known:
             raise ValueError(f"{where} writes {name!r}, which is there already; give each tensor one name")
         known.add(name)
+
+
+def check_element_type(what: str, elem_type: int) -> None:
+    """Refuse numbers that stand for no element type, before they turn up where somebody expects its name."""
+    if elem_type == onnx.TensorProto.UNDEFINED:
+        raise ValueError(f"{what} has no element type; give it one")
+    if elem_type not in onnx.TensorProto.DataType.values():
+        raise ValueError(f"{what} has the element type {elem_type}, which onnx {onnx.__version__} does not know")
 
 
 def count_of(schema: Any, kind: str) -> str:

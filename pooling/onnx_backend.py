@@ -28,6 +28,7 @@ except ModuleNotFoundError as error:
 
 from pooling.export import function_from_node
 from pooling.export.reading import (
+    check_element_type,
     check_model,
     check_order,
     external_location,
@@ -324,11 +325,7 @@ def _translated(
                     f"{NAME}: the {kind} {tensor.name!r} of the model has no shape, so not even its rank is known; "
                     "give it one, with names for sizes that are not known"
                 )
-            if tensor.type.tensor_type.elem_type not in onnx.TensorProto.DataType.values()[1:]:
-                raise ValueError(
-                    f"{NAME}: the {kind} {tensor.name!r} of the model has the element type "
-                    f"{tensor.type.tensor_type.elem_type}, which onnx {onnx.__version__} does not know"
-                )
+            check_element_type(f"{NAME}: the {kind} {tensor.name!r} of the model", tensor.type.tensor_type.elem_type)
     steps = []
     known = {*inputs, *constants}
     for node in graph.node:
@@ -350,6 +347,7 @@ def _constants(graph: onnx.GraphProto, folder: Path | None) -> dict[str, AnyArra
     constants = {}
     for tensor in graph.initializer:
         where = f"{NAME}: initializer {tensor.name!r}"
+        check_element_type(where, tensor.data_type)
         held = tensor
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             held = _loaded(where, tensor, folder)

@@ -38,7 +38,7 @@ def test_extras() -> None:
 
 def test_console_script() -> None:
     (script,) = metadata.entry_points(group="console_scripts", name="pooling")
-    assert script.value == "pooling.cli:main"
+    assert script.value == "_ndpooling:main"
 
 
 def test_type_information_is_installed() -> None:

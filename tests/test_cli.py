@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -248,6 +250,80 @@ def test_interruption_is_2_and_no_traceback(
     said = capsys.readouterr()
     assert said.err == "pooling validate: interrupted\n"
     assert "it was stopped before 1 of 1 stages were looked at" in " ".join(said.out.split())
+
+
+@pytest.mark.parametrize("attributes", [{}, {"ceil_mode": 1}, {"auto_pad": "SAME_UPPER"}, {"auto_pad": "NO_SUCH"}])
+def test_a_repair_is_the_same_in_terminal_and_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, attributes: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    names = ["x", "a", "b"]
+    nodes = [
+        helper.make_node("MaxPool", [source], [result], f"n{result}", kernel_shape=[3, 3], strides=[2, 2], **attributes)
+        for source, result in itertools.pairwise(names)
+    ]
+    x, b = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2, *size])
+        for name, size in (("x", (16, 14)), ("b", (None, None)))
+    )
+    path, out = tmp_path / "net.onnx", tmp_path / "out.json"
+    imports = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [b]), opset_imports=imports, ir_version=8), path)
+    code = cli.main(["repair", str(path), "-o", str(tmp_path / "fixed.onnx"), "--json", str(out)])
+    said = capsys.readouterr()
+    if not out.exists():  # refused
+        assert (code, said.out) == (2, "")
+        assert said.err.count("\n") == 1
+        return
+    written = json.loads(out.read_text(encoding="utf-8"))
+    lines = said.out.splitlines()
+    count = len(written["changes"])
+    assert (count > 0) == bool(attributes)
+    proof = "verified" if written["verified"] else "not verified"
+    told = f"net.onnx: {count} change{'' if count == 1 else 's'}, {proof}: {written['why']}"
+    assert told in lines
+    rows = [line.split() for line in lines if line.split()[:1] in (["na"], ["nb"])]
+    assert [row[:2] for row in rows] == [[each["node"], each["rule"]] for each in written["changes"]]
+    for each, row in zip(written["changes"], rows, strict=True):
+        assert " ".join(f"{each['was']} {each['became']}".split()) == " ".join(row[2:])
+    for kind, key in (("left", "left"), ("left out", "omitted")):
+        assert [f"{kind}: {each['node']}: {each['was']}: {each['reason']}" for each in written[key]] == [
+            line for line in lines if line.startswith(f"{kind}: ")
+        ]
+    assert (f"written to {written['output']}" in lines) == (written["output"] is not None)
+    assert (code == 0) == (written["verified"] and not written["left"])
+
+
+@pytest.mark.parametrize("imported", ["pooling", "numpy", "pooling.cli"])
+def test_an_interrupt_while_the_command_is_imported_leaves_no_traceback(imported: str) -> None:
+    code = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {imported!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from _ndpooling import main
+main()
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
+    assert process.returncode == -signal.SIGINT  # 130 to a shell
+    assert process.stderr == ""
+
+
+@pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])
+def test_the_command_itself_handles_interrupts_as_before(handler: str) -> None:
+    code = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.{handler})
+sys.argv = ["pooling", "info"]
+from _ndpooling import main
+main()
+print(signal.getsignal(signal.SIGINT) is signal.{handler})
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert process.stdout.splitlines()[-1] == "True"
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "rich"])

@@ -17,8 +17,8 @@ from pooling.doctor.objects import follow_object, without_head
 from pooling.doctor.report import as_dict, save_json
 from pooling.doctor.sizes import AxisSizes, Pattern, input_sizes
 from pooling.doctor.what_if import find_stage, parse_changes, what_if
+from tests.schemas import check
 
-SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "doctor.schema.json").read_text(encoding="utf-8"))
 UNET = "conv3x8@a pool2 conv3@b pool2 conv3 up2|b conv3x8 up2+a"
 RESNET = (
     "conv7x16/2p3@stem pool3/2p1@pool1 conv3@a conv3+a@block conv3x32/2@left conv3@b conv1x32/2<block+b@joined "
@@ -346,35 +346,6 @@ def test_a_part_of_a_name_will_do_if_only_one_stage_with_windows_has_it() -> Non
 # JSON
 
 
-def check(value: Any, schema: dict[str, Any], path: str = "report") -> None:
-    """Check a value against the part of JSON Schema that the schema uses; unlike it, refuse keys that are not there."""
-    if "$ref" in schema:
-        check(value, SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], path)
-    elif "anyOf" in schema:
-        failures = []
-        for each in schema["anyOf"]:
-            try:
-                return check(value, each, path)
-            except AssertionError as error:
-                failures.append(str(error))
-        raise AssertionError("; ".join(failures))
-    elif "enum" in schema or "const" in schema:
-        assert value in schema.get("enum", [schema.get("const")]), path
-    else:
-        kinds = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
-        kinds |= {"object": dict, "array": list}
-        assert isinstance(value, kinds[schema["type"]]), f"{path} is {value!r} and no {schema['type']}"
-        assert isinstance(value, bool) == (schema["type"] == "boolean"), path
-        for name in schema.get("required", []):
-            assert name in value, f"{path} has no {name}"
-        if "properties" in schema:
-            for name, each in value.items():
-                check(each, schema["properties"][name], f"{path}.{name}")
-        for number, each in enumerate(value if schema["type"] == "array" else []):
-            check(each, schema["items"], f"{path}[{number}]")
-    return None
-
-
 @pytest.mark.parametrize(
     ("layers", "shape"),
     [
@@ -389,13 +360,13 @@ def test_json_is_as_the_schema_describes_it(layers: str, shape: tuple[int, ...])
     if len(shape) != 4:
         layers = layers.replace("blurpool3/2", "")
     report = as_dict(examine(layers, shape, task="detection"))
-    check(json.loads(json.dumps(report, allow_nan=False)), {"$ref": "#/$defs/report"})
+    check("doctor", json.loads(json.dumps(report, allow_nan=False)))
 
 
 def test_json_of_a_comparison_is_as_the_schema_describes_it() -> None:
     before = examine(RESNET, (1, 3, 64, 64))
     report = as_dict(before, what_if(before, {"pool1": {"stride": (1, 1)}}))
-    check(json.loads(json.dumps(report)), {"$ref": "#/$defs/report"})
+    check("doctor", json.loads(json.dumps(report)))
     assert report["what_if"]["after"]["stages"][1]["output_shape"] == [1, 16, 32, 32]
 
 

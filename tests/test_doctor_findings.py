@@ -169,6 +169,24 @@ def test_a_size_that_only_a_dense_layer_refuses_is_a_fixed_size() -> None:
     assert not of(examine(names["bad"], (1, 1, 12, 12)), "D102")
 
 
+def test_what_one_stage_asks_of_both_axes_is_said_once() -> None:
+    onnx = pytest.importorskip("onnx")
+    text = """
+    <ir_version: 8, opset_import: ["": 17]>
+    fixed (float[1, 8, 8, WIDTH] x) => (float[1, 64] y) <int64[2] shape = {1, 64}> {
+        pooled = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1], strides = [STRIDES]> (x)
+        y = Reshape (pooled, shape)
+    }"""
+
+    def message(width: int, strides: str) -> str:
+        model = onnx.parser.parse_model(text.replace("WIDTH", str(width)).replace("STRIDES", strides))
+        (finding,) = of(examine(model), "D104")
+        return finding.message
+
+    assert "inputs of size 5 to 8 on H and 13 to 16 on W only: stage 'y' (Reshape)" in message(16, "4, 4")
+    assert "inputs of size 5 to 8 on H and 7 to 8 on W only: stage 'y' (Reshape)" in message(8, "4, 2")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Objects
 
@@ -244,11 +262,21 @@ def test_of_several_heads_the_finest_counts() -> None:
 
 
 def test_ceil_mode_is_a_warning_where_it_matters_and_a_note_elsewhere() -> None:
-    (dropped,) = found("D301", "pool3/3p1c", (1, 3, 5, 5))
-    (overhanging,) = found("D301", "pool3/2c", (1, 3, 8, 8))
-    (idle,) = found("D301", "pool3/2c", (1, 3, 9, 9))
+    (dropped,) = found("D301", "avgpool3/3p1c", (1, 3, 5, 5))
+    (overhanging,) = found("D301", "avgpool3/2c", (1, 3, 8, 8))
+    (idle,) = found("D301", "avgpool3/2c", (1, 3, 9, 9))
     assert [each.severity for each in (dropped, overhanging, idle)] == ["warning", "warning", "note"]
     assert "would start behind the map" in dropped.message
+    assert "runtimes divide by" in overhanging.message
+
+
+def test_ceil_mode_of_a_maximum_matters_only_where_a_window_may_start_behind_the_map() -> None:
+    (dropped,) = found("D301", "pool3/3p1c", (1, 3, 5, 5))
+    (idle,) = found("D301", "pool3/3p1c", (1, 3, 6, 6))
+    assert [each.severity for each in (dropped, idle)] == ["warning", "note"]
+    assert "would start behind the map" in dropped.message
+    for size in (7, 8, 9, 56, 112):
+        assert not found("D301", "pool3/2c", (1, 3, size, size))
 
 
 def test_ceil_mode_of_a_new_opset_is_clear() -> None:
@@ -272,7 +300,9 @@ def test_cells_that_another_path_reads_are_a_note() -> None:
 
 
 def test_layers_of_the_package_are_examined_too() -> None:
-    pool = pooling.Sequential(pooling.MaxPool2d(3, stride=2, ceil_mode=True), pooling.AdaptiveAvgPool2d(5))
+    pool = pooling.Sequential(
+        pooling.AvgPool2d(3, stride=2, ceil_mode=True), pooling.MaxPool2d(2), pooling.AdaptiveAvgPool2d(5)
+    )
     codes = {finding.code for finding in examine(pool, (1, 8, 32, 32)).findings}
     assert {"D301", "D304", "D401"} <= codes
 

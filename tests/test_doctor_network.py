@@ -919,6 +919,18 @@ HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: initialized(TensorProto(name="w", data_type=FLOAT, dims=[4, 4, 3, 3], raw_data=b"1234")),
         "initializer 'w' cannot be read",
     ),
+    "a weight of no element type": (
+        lambda: initialized(TensorProto(name="w", data_type=77, dims=[4, 4, 3, 3], raw_data=b"1234")),
+        f"initializer 'w' has the element type 77, which onnx {onnx.__version__} does not know",
+    ),
+    "a constant of no element type": (
+        lambda: model([node("Constant", "", "c", value=TensorProto(data_type=77)), node("Add", "x c", "y")]),
+        f"stage 'c' (Constant): value has the element type 77, which onnx {onnx.__version__} does not know",
+    ),
+    "a cast to no element type": (
+        lambda: model([node("Cast", "x", "y", to=77)]),
+        f"stage 'y' (Cast): to has the element type 77, which onnx {onnx.__version__} does not know",
+    ),
     "reshape to nothing that fits": (
         lambda: model([node("Reshape", "x s", "y")], s=ints(7, -1)),
         "stage 'y' (Reshape): its input (1, 4, 16, 16) has 1024 elements, but shape=[7, -1] asks for a "

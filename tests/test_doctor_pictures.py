@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -784,3 +785,26 @@ def test_a_browser_shows_the_page(tmp_path: Path) -> None:
     light = dict(re.findall(r"--(\w+):(#\w+)", re.findall(r":root\{(.*?)\}", STYLE, re.DOTALL)[0]))
     for name in ("object", "field", "drop"):
         assert pixels(light[name]) > 100, name
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_table_of_stages_fits_a_page_of_1200_pixels(tmp_path: Path) -> None:
+    way = "model/features/denseblock/denselayer"
+    layers = f"conv7x64/2p3@{way}_0/conv_0 pool3/2p1@{way}_0/pool_0 conv3x128@{way}_1/conv_1 conv3x256/2@{'l' * 70}"
+    path = tmp_path / "page.html"
+    write_page(examine(layers, (1, 3, 222, 333)), path)
+    text = path.read_text(encoding="utf-8")
+    assert "denselayer_<wbr>0/<wbr>conv_<wbr>0</th>" in text
+    measured = "[...document.querySelectorAll('.wide')].map(each => each.scrollWidth - each.clientWidth)"
+    narrowest = "Math.min(...[...document.querySelectorAll('th.name')].map(each => each.clientWidth))"
+    text = re.sub(r"<meta http-equiv=.*?>", "", text)  # which lets no script run
+    path.write_text(f"{text}<script>document.title = JSON.stringify([{measured}, {narrowest}])</script>")
+    assert CHROMIUM is not None
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-quic", "--dump-dom"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,1600", path.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    hidden, width = json.loads(re.findall("<title>(.*?)</title>", dom)[0])
+    assert len(hidden) == 3  # input sizes, shifts, stages
+    assert set(hidden) == {0}
+    assert width >= 140

@@ -324,7 +324,9 @@ def test_initializers_that_cannot_be_read(tensor: str) -> None:
     else:
         rois.dims[0] = -4 if tensor == "negative" else 2**40
     node = helper.make_node("MaxRoiPool", ["x", "rois"], ["y"], pooled_shape=[2, 2])
-    assert refused(model(node, initializer=[rois])).startswith("onnx_backend: initializer 'rois' cannot be read (")
+    told = f"has the element type 99, which onnx {onnx.__version__} does not know"
+    sentence = told if tensor == "untyped" else "cannot be read ("
+    assert refused(model(node, initializer=[rois])).startswith(f"onnx_backend: initializer 'rois' {sentence}")
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from pooling.validation.questions import questions
 from pooling.validation.stages import CannotRunError, Stage, read_network
 from pooling.validation.table import print_report
 from pooling.validation.validator import FUSIONS, PLAIN
+from tests.schemas import check
 
 LIGHT = sorted(Path(onnx.__path__[0], "backend", "test", "data", "light").glob("light_*.onnx"))
 Save = Callable[..., Path]
@@ -364,12 +365,12 @@ def test_pads_beside_auto_pad_mean_nothing(save: Save) -> None:
 
 
 def test_poolings_of_other_operator_sets_are_never_passed_over(save: Save) -> None:
-    node = helper.make_node("NhwcMaxPool", ["x"], ["y"], "pooled", domain="com.microsoft", kernel_shape=[2, 2])
+    node = helper.make_node("MaxpoolWithMask", ["x"], ["y"], "pooled", domain="com.microsoft", kernel_shape=[2, 2])
     report = validate(save([node], domains=["com.microsoft"]), rounds=0)
     assert report.exit_code == 2
     ((_, what),) = report.problems
-    assert what == "1 pooling node of other operator sets was not asked: pooled (NhwcMaxPool of com.microsoft)"
-    assert "not asked: pooled (NhwcMaxPool of com.microsoft)" in printed(report)
+    assert what == "1 pooling node of other operator sets was not asked: pooled (MaxpoolWithMask of com.microsoft)"
+    assert "not asked: pooled (MaxpoolWithMask of com.microsoft)" in printed(report)
     assert report.summary() == "nothing could be compared in 1 model"
 
 
@@ -1136,6 +1137,7 @@ def test_the_json_has_the_documented_structure(save: Save, tmp_path: Path) -> No
     path = save([pool(result="a"), pool("AveragePool", source="a", name="mean"), pool(source="z", result="lost")])
     validate([path, tmp_path / "missing.onnx"], rounds=1, threads=1, seed=3).save(tmp_path / "report.json")
     found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    check("validate", found)
     assert list(found) == ["schema", "versions", "runtimes", "machine", "settings", "notes", "models", "summary"]
     assert found["schema"] == "pooling-validation/2"
     assert list(found["versions"]) == ["pooling", "numpy", "onnx", "python"]

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from rich.console import Console
 
 from pooling.cli import main
 from pooling.export import function_from_node
@@ -33,10 +34,13 @@ from pooling.validation.junit import write_junit
 from pooling.validation.page import write_page
 from pooling.validation.picture import draw, sketch
 from pooling.validation.questions import ORDINARY_NUMBERS
+from pooling.validation.race import Times
 from pooling.validation.report import FAIL_ON, Report
 from pooling.validation.rules import RULES
 from pooling.validation.sheet import references, with_links
+from pooling.validation.table import VERDICTS, print_report
 from pooling.validation.verdicts import Kind, judge
+from tests.schemas import check
 
 ERRING = textwrap.dedent(
     '''
@@ -559,6 +563,97 @@ def test_the_guide_says_what_every_field_of_the_json_is(report: Report) -> None:
     assert found - described == set()
     assert report.as_dict()["schema"] == "pooling-validation/2"
     assert '`"pooling-validation/2"`' in GUIDE
+
+
+def test_names_of_files_move_no_cursor(report: Report) -> None:
+    name = "c\x1b[31m\r\x9b2J\u202e"
+    models = [
+        replace(model, path=f"{name}.onnx", notes=(f"input {name}",), unasked=(f"node {name}",))
+        for model in report.models
+    ]
+    models.append(replace(models[0], stages=[], unasked=()))
+    console = Console(file=io.StringIO(), width=200)
+    print_report(replace(report, models=models), console)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert shown.count("c\N{REPLACEMENT CHARACTER}[31m") > 5
+    assert [sign for sign in shown if not sign.isprintable() and sign != "\n"] == []
+
+
+@pytest.mark.parametrize("changed", ["as it is", "not run", "not run in full", "refused by all others", "timed"])
+def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, changed: str, tmp_path: Path) -> None:
+    ceil, *others = report.models
+    (stage,) = ceil.stages
+    if changed == "not run":
+        stage = replace(stage, opinions={}, findings=(), problem="the oracle refuses it (as it likes)")
+    elif changed == "not run in full":
+        stage = replace(stage, problem="its activations are not known")
+    elif changed == "refused by all others":
+        kept = tuple(each for each in stage.findings if each.verdict.kind is Kind.REFUSES)
+        agreeing = replace(stage.opinions["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
+        opinions = {name: opinion for name, opinion in stage.opinions.items() if opinion.verdict == "refuses"}
+        stage = replace(stage, findings=kept, opinions={"pooling": agreeing, **opinions}, problem="all refuse it")
+    elif changed == "timed":
+        times = {"pooling": Times(20.4e-6, 19e-6), "onnxruntime": Times(50.2e-6, 48e-6)}
+        agreeing = replace(stage.opinions["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
+        stage = replace(stage, opinions={"pooling": agreeing}, findings=(), times=times)
+    report = replace(report, models=[replace(ceil, stages=[stage]), *others])
+    write_page(report, tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    console = Console(file=io.StringIO(), width=300)
+    print_report(report, console)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    written = report.as_dict()
+    stages = [each for model in written["models"] for each in model["stages"]]
+    summary = written["summary"]
+    assert summary["stages"] == len(stages) == summary["equal"] + summary["differ"] + summary["not_run"]
+    for verdict, key in (("equal", "equal"), ("differs", "differ"), ("not run", "not_run")):
+        assert sum(each["verdict"] == verdict for each in stages) == summary[key]  # type: ignore[literal-required]
+    assert summary["sentence"] == report.summary() == lines[1]
+    assert f"{summary['sentence']}." in page.text
+    if summary["differ"]:
+        assert f": {summary['differ']} differ" in summary["sentence"]
+    if summary["not_run"]:
+        assert f"{summary['not_run']} stage" in summary["sentence"]
+    # What each runtime makes of each stage, and how many findings there are.
+    for name, each in zip(("pool1", SHOWN), stages, strict=True):
+        runtimes = each["runtimes"]
+        (row,) = [row for row in page.cells if row[0].startswith(name[:20])]
+        (line,) = [line for line in lines if line.split()[:1] == [name[:20]] or line.strip().startswith(name[:20])][:1]
+        assert each["verdict"] == "equal" or f" {each['verdict']} " in f"{line} "
+        if each["verdict"] == "equal" and each["largest_difference"]:
+            share = float(each["share_of_bound"] or 0)
+            assert f" {float(each['largest_difference']):.1e} {share:.0%} " in f"{line} "
+        if each["seconds"]:
+            both = [each["seconds"][runtime]["median"] for runtime in ("pooling", "onnxruntime")]
+            shown = " ".join(f"{seconds * 1e6:.0f} µs" for seconds in both)
+            assert " ".join(line.split()).endswith(f"{shown} {both[1] / both[0]:.1f}×")
+            assert summary["geometric_mean_speedup"] == pytest.approx(both[1] / both[0])
+            assert f"{summary['geometric_mean_speedup']:.1f}x faster" in summary["sentence"]
+        for runtime, cell in zip(report.runtimes, row[1:], strict=True):
+            opinion = runtimes.get(runtime)
+            if opinion is None or not opinion["cases"]:
+                assert cell.strip() in ("not run", "not asked")
+                continue
+            found = opinion["findings"]
+            told = [f"{kind} {count}" if count > 1 else kind for kind, count in found.items() if count]
+            assert sorted(told or ["agrees"]) == sorted(re.findall(r"[a-z]+(?: \d+)?", cell))
+            assert sum(found.values()) == sum(finding["runtime"] == runtime for finding in each["findings"])
+    # The table of the runtimes counts the same verdicts.
+    if report.findings:
+        (start,) = [number for number, line in enumerate(lines) if line.startswith("runtime ")]
+        for runtime, line in zip(report.runtimes, lines[start + 1 :], strict=False):
+            verdicts = Counter(each["runtimes"][runtime]["verdict"] for each in stages if runtime in each["runtimes"])
+            shown = [int(cell) if cell != "·" else 0 for cell in line.split()[-len(VERDICTS) :]]
+            assert dict(zip(VERDICTS, shown, strict=True)) == {name: verdicts[name] for name in VERDICTS}
+
+
+def test_json_is_as_the_schema_describes_it(report: Report) -> None:
+    written = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    check("validate", written)
+    found = [finding for model in written["models"] for stage in model["stages"] for finding in stage["findings"]]
+    assert any(finding["smallest"] for finding in found)
 
 
 def test_the_guide_names_what_is_asked_and_what_comes_out() -> None:

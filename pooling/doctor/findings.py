@@ -286,17 +286,25 @@ def _kind(case: Case, failure: Failure) -> str:
 
 @rule("D104", "the input size is fixed")
 def _fixed(case: Case) -> Iterator[Finding]:
+    fixed: dict[str, list[AxisSizes]] = {}
     for each in case.sizes:
-        if not each.largest:
-            continue
-        span = str(each.smallest) if each.smallest == each.largest else f"{each.smallest} to {each.largest}"
-        dense = bool(each.obstacle_stage) and _kind(case, Failure((), "", each.obstacle_stage)) in ("dense", "reshape")
+        if each.largest:
+            fixed.setdefault(each.obstacle_stage or each.obstacle, []).append(each)
+    for axes in fixed.values():
+        # What one stage asks of several axes is one thing to know.
+        spans: dict[str, list[str]] = {}
+        for each in axes:
+            span = str(each.smallest) if each.smallest == each.largest else f"{each.smallest} to {each.largest}"
+            spans.setdefault(span, []).append(each.axes)
+        sizes = joined([f"{span} on {joined(names)}" for span, names in spans.items()])
+        stage = axes[0].obstacle_stage
+        dense = bool(stage) and _kind(case, Failure((), "", stage)) in ("dense", "reshape")
         wrong = case.failure is not None and _kind(case, case.failure) in ("dense", "reshape")
         yield Finding(
             "D104",
             "error" if wrong else "note",
-            each.obstacle_stage,
-            f"the network works with inputs of size {span} on {each.axes} only: {each.obstacle}",
+            stage,
+            f"the network works with inputs of size {sizes} only: {axes[0].obstacle}",
             (
                 "scale or cut every image to that size",
                 "or put a global pooling before the dense layer, and train it again"
@@ -492,6 +500,11 @@ def _ceil_mode(case: Case) -> Iterator[Finding]:
             continue
         dropped = any(_rounded_up(axis) > axis.output_size for axis in stage.axes)
         overhang = any(axis.ceil_overhang for axis in stage.axes)
+        if stage.layer.operator in MAXIMA:
+            # A maximum divides by nothing: what hangs over the edge adds nothing, whoever computes it.
+            overhang = False
+            if not any(_may_drop(axis) for axis in stage.axes):
+                continue
         where = f"in opset {opset}" if opset is not None else "once exported"
         if dropped:
             why = (
@@ -513,6 +526,14 @@ def _ceil_mode(case: Case) -> Iterator[Finding]:
                 f"or export with opset {NEWEST} or newer",
             ),
         )
+
+
+MAXIMA = frozenset({"max_pool", "min_pool"})
+
+
+def _may_drop(axis: Axis) -> bool:
+    """Whether there are input sizes for which a last window would start behind the map."""
+    return not axis.adaptive and axis.effective_kernel_size < axis.pad_end + axis.stride
 
 
 def _rounded_up(axis: Axis) -> int:

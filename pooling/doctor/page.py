@@ -9,6 +9,7 @@ import base64
 import html
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -130,6 +131,11 @@ def _escaped(text: object) -> str:
     return html.escape(printable(str(text)))
 
 
+def _breakable(name: str) -> str:
+    """Let a name go on in the next line behind what separates its parts, and not within a word."""
+    return "<wbr>".join(_escaped(part) for part in re.findall(r"[^/._:]*[/._:]+|[^/._:]+", name))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What is said
 
@@ -213,7 +219,7 @@ def _shifts(examination: Examination) -> Iterator[str]:
         yield "<div class=wide><table class=shift><thead><tr><th>stage</th><th><span class=now>now</span> and "
         yield "<span class=better>anti-aliased</span></th><th>use instead</th></tr></thead><tbody>"
         for shift in measured:
-            yield f"<tr><th class=name>{_escaped(shift.stage)}</th>{_shift_cells(shift, longest)}</tr>"
+            yield f"<tr><th class=name>{_breakable(shift.stage)}</th>{_shift_cells(shift, longest)}</tr>"
         yield f"</tbody></table></div><p class=small>{MEASURED}</p>"
     silent: dict[str, list[str]] = {}
     for shift in shifts:
@@ -259,14 +265,15 @@ COLUMNS = (
 
 
 def _stages(examination: Examination) -> Iterator[str]:
-    yield "<section><h2>Stages</h2><div class=wide><table class=stages><thead><tr>"
-    yield "".join(f"<th class={kind or 'w'}>{name}</th>" for name, kind in COLUMNS) + "</tr></thead><tbody>"
     stages = [stage for stage in examination.network.stages if not _says_nothing(examination, stage)]
-    for stage in stages[:MOST_STAGES]:
-        values = _row(examination, stage)
-        tags = "".join(
-            f"<td class={kind or 'w'}>{value}</td>" for (_, kind), value in zip(COLUMNS[1:], values[1:], strict=True)
-        )
+    rows = [_row(examination, stage) for stage in stages[:MOST_STAGES]]
+    # What no row has anything to say about would push the last columns out of sight.
+    shown = [place for place in range(len(COLUMNS)) if place == 0 or any(row[place] for row in rows)]
+    yield "<section><h2>Stages</h2><div class=wide><table class=stages><thead><tr>"
+    yield "".join(f"<th class={COLUMNS[place][1] or 'w'}>{COLUMNS[place][0]}</th>" for place in shown)
+    yield "</tr></thead><tbody>"
+    for stage, values in zip(stages, rows, strict=False):
+        tags = "".join(f"<td class={COLUMNS[place][1] or 'w'}>{values[place]}</td>" for place in shown[1:])
         gravest = next((finding.severity for finding in examination.of_stage(stage.name)), "")
         yield f'<tr class="{gravest}"><th class=name>{values[0]}</th>{tags}</tr>'
     yield "</tbody></table></div>"
@@ -323,8 +330,8 @@ def _row(examination: Examination, stage: Stage) -> list[str]:
         shares = [axis.cut / axis.input_size for axis in axes]
         dropped = f"<span class=drop>{by(cut)}</span> <span class=muted>{percent(max(shares))}</span>"
     return [
-        _escaped(stage.name),
-        _escaped(stage.operator),
+        _breakable(stage.name),
+        _breakable(stage.operator),
         window,
         output,
         field,
@@ -361,7 +368,7 @@ def _what_if(comparison: WhatIf, image: Picture | None) -> Iterator[str]:
         missing = ["none"] * len(first or second or ())
         pairs = zip(first or missing, second or missing, strict=True)
         values = "".join(f"<td>{_arrow(*pair)}</td>" for pair in pairs)
-        yield f"<tr><th class=name>{_escaped(stage.name)}</th>{values}</tr>"
+        yield f"<tr><th class=name>{_breakable(stage.name)}</th>{values}</tr>"
     total = _arrow(amount(before.macs), amount(after.macs))
     yield f"<tr><th>all</th><td></td><td></td><td></td><td></td><td>{total}</td></tr></tbody></table></div>"
     yield f"<p class=small>{same} stages stay as they are; {others} that keep the size of their maps change as those "
@@ -671,9 +678,10 @@ rect.halo{stroke:var(--ground);stroke-opacity:.8;stroke-width:4.5;stroke-dasharr
 table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.28rem .7rem .28rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 tbody th{font-weight:600;white-space:nowrap}
-thead th{color:var(--muted);font-weight:600;white-space:nowrap}
+thead th{color:var(--muted);font-weight:600;vertical-align:bottom}
 .n{text-align:right}td{white-space:nowrap}
-tbody .name{white-space:normal;min-width:7rem;max-width:16rem}
+tbody .name{white-space:normal;min-width:9rem;max-width:16rem}
+.stages td:nth-child(2),.formula{white-space:normal}
 tr.error>th{color:var(--error)}tr.warning>th{color:var(--warning)}
 .formula{color:var(--muted);font-size:.78rem}
 .lost{color:var(--object)}

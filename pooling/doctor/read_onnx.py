@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 from pooling.export import POOLING_OPERATORS, layer_from_node
 from pooling.export.reading import (
     all_nodes,
+    check_element_type,
     check_order,
     first_line,
     inlined,
@@ -161,12 +162,16 @@ class _Reader:
         for tensor in graph.initializer:
             self.constants[tensor.name] = _constant(tensor, tensor.name)
         for sparse in graph.sparse_initializer:
+            check_element_type(f"initializer {sparse.values.name!r}", sparse.values.data_type)
             self.constants[sparse.values.name] = Tensor(
                 tuple(sparse.dims),
                 _dtype(sparse.values.data_type),
                 weights={sparse.values.name: len(sparse.values.dims)},
             )
         inputs = [info for info in graph.input if info.name not in self.constants]
+        for info in inputs:
+            if info.type.tensor_type.elem_type:  # none at all is float32
+                check_element_type(f"input {info.name!r}", info.type.tensor_type.elem_type)
         main = self._main(inputs)
         others = {
             info.name: (_declared(info), _dtype(info.type.tensor_type.elem_type)) for info in inputs if info is not main
@@ -264,6 +269,7 @@ class _Reader:
             if isinstance(value, onnx.TensorProto):
                 found[each] = _array(f"{where}: {each}", value)
         if "to" in found:
+            check_element_type(f"{where}: to", found["to"])
             found["dtype"] = _dtype(found["to"])
         return found
 
@@ -359,6 +365,7 @@ def _weight(name: str, shape: Shape, dtype: DType, value: NDArray[Any] | None) -
 
 def _array(where: str, tensor: onnx.TensorProto) -> NDArray[Any] | None:
     """Return the values of a small tensor, None for a large one or one in another file."""
+    check_element_type(where, tensor.data_type)
     if min(tensor.dims, default=0) < 0:
         raise NetworkError(f"{where} has shape {list(tensor.dims)}; sizes must not be negative")
     if tensor.data_location == onnx.TensorProto.EXTERNAL or math.prod(tensor.dims) > SMALL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from fractions import Fraction
-from typing import Any
+from typing import Literal, cast
 
 from pooling._version import __version__
 from pooling.files import write_whole
@@ -14,12 +14,23 @@ from pooling.geometry import Axis
 from .examination import Examination
 from .findings import SEVERITIES, Finding
 from .network import ReceptiveField, Stage
+from .records import (
+    FieldRecord,
+    FindingRecord,
+    PatternRecord,
+    ReportRecord,
+    Severity,
+    SizesRecord,
+    StageRecord,
+    Task,
+    WindowRecord,
+)
 from .sizes import AxisSizes, Pattern
 from .what_if import WhatIf
 
 __all__ = ["SCHEMA", "as_dict", "save_json", "summary"]
 
-SCHEMA = "pooling-doctor/1"
+SCHEMA: Literal["pooling-doctor/1"] = "pooling-doctor/1"
 
 
 def summary(examination: Examination) -> str:
@@ -36,7 +47,7 @@ def summary(examination: Examination) -> str:
     return ", ".join(words)
 
 
-def as_dict(examination: Examination, what_if: WhatIf | None = None) -> dict[str, Any]:
+def as_dict(examination: Examination, what_if: WhatIf | None = None) -> ReportRecord:
     """Return everything as what JSON knows.
 
     Parameters
@@ -49,8 +60,9 @@ def as_dict(examination: Examination, what_if: WhatIf | None = None) -> dict[str
     Returns
     -------
     dict
-        As ``docs/doctor.schema.json`` describes it. Keys and their types stay as they are as long as ``schema`` does;
-        new ones may be added. Numbers that may be fractions, such as effective strides, are floats.
+        As `pooling.doctor.records` describes it, and ``schemas/doctor.schema.json`` in the package. Keys and their
+        types stay as they are as long as ``schema`` does; new ones may be added. Numbers that may be fractions, such
+        as effective strides, are floats.
 
     Examples
     --------
@@ -60,7 +72,7 @@ def as_dict(examination: Examination, what_if: WhatIf | None = None) -> dict[str
     'floor((224 - 7 + 6) / 2) + 1 = 112'
     """
     network, objects = examination.network, examination.objects
-    result: dict[str, Any] = {
+    result: ReportRecord = {
         "schema": SCHEMA,
         "version": __version__,
         "network": network.name,
@@ -73,7 +85,7 @@ def as_dict(examination: Examination, what_if: WhatIf | None = None) -> dict[str
             "stage": examination.failure.stage,
             "sentence": examination.failure.sentence,
         },
-        "task": examination.task,
+        "task": cast("Task | None", examination.task),
         "stages": [_stage(examination, stage) for stage in network.stages],
         "outputs": list(network.outputs),
         "sizes": [_sizes(each) for each in examination.sizes],
@@ -128,7 +140,7 @@ def save_json(examination: Examination, path: str | os.PathLike[str], what_if: W
     write_whole(path, json.dumps(as_dict(examination, what_if), indent=2, allow_nan=False) + "\n")
 
 
-def _stage(examination: Examination, stage: Stage) -> dict[str, Any]:
+def _stage(examination: Examination, stage: Stage) -> StageRecord:
     footprint = examination.objects.footprints.get(stage.name)
     forward = stage.kind in ("convolution", "pooling", "global")
     return {
@@ -154,7 +166,7 @@ def _stage(examination: Examination, stage: Stage) -> dict[str, Any]:
     }
 
 
-def _axis(axis: Axis, forward: bool) -> dict[str, Any]:
+def _axis(axis: Axis, forward: bool) -> WindowRecord:
     return {
         "input_size": axis.input_size,
         "output_size": axis.output_size,
@@ -170,7 +182,7 @@ def _axis(axis: Axis, forward: bool) -> dict[str, Any]:
     }
 
 
-def _field(field: ReceptiveField) -> dict[str, Any]:
+def _field(field: ReceptiveField) -> FieldRecord:
     return {
         "size": list(field.size),
         "stride": _numbers(field.stride),
@@ -181,7 +193,7 @@ def _field(field: ReceptiveField) -> dict[str, Any]:
     }
 
 
-def _sizes(sizes: AxisSizes) -> dict[str, Any]:
+def _sizes(sizes: AxisSizes) -> SizesRecord:
     return {
         "axes": sizes.axes,
         "given": sizes.given,
@@ -195,14 +207,14 @@ def _sizes(sizes: AxisSizes) -> dict[str, Any]:
     }
 
 
-def _pattern(pattern: Pattern) -> dict[str, Any]:
+def _pattern(pattern: Pattern) -> PatternRecord:
     return {"step": pattern.step, "remainders": list(pattern.remainders), "words": str(pattern)}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding) -> FindingRecord:
     return {
         "code": finding.code,
-        "severity": finding.severity,
+        "severity": cast(Severity, finding.severity),
         "stage": finding.stage,
         "title": finding.title,
         "message": finding.message,

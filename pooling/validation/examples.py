@@ -78,7 +78,7 @@ def with_smallest(
     """
     settings = report.settings
     limits = _soon(Limits(settings["limit_seconds"], settings["limit_memory"]))
-    first = [group[0] for group in alike(report.findings) if group[0].counts_as != "refuses" and not group[0].fusion]
+    first = [group[0] for group in alike(report.findings) if group[0].counts_as != "refuses" and group[0].alone]
     found = {}
     with ExitStack() as stack:
         names = dict.fromkeys([ORACLE, *(each.runtime for each in first)])

@@ -62,7 +62,7 @@ def _finding(group: Sequence[Finding], number: int) -> Markup:
             tag("p", tag("b", rule.key), f": {rule.title}. {rule.text}"),
             tag("p", "Source: ", with_links(rule.source), class_="small soft"),
         ]
-    if kind != "refuses" and not found.fusion:
+    if kind != "refuses" and found.alone:
         shown = found.smallest or Smallest(case, found.expected, found.actual, verdict, 0)
         parts.append(picture(shown, f"{found.runtime} {found.version}"))
     known = [
@@ -134,15 +134,14 @@ def _stage_row(stage: StageReport, runtimes: Mapping[str, str], numbers: Mapping
     sizes = "" if before is None else f", {_by(before)}"
     sizes += "" if stage.output_shape is None else f" → {_by(stage.output_shape)}"
     if stage.problem:
-        cells: list[list[Square]] = [[Square("none", "not run", title=stage.problem)]] * len(runtimes)
-        return Row(stage.stage.name, f"{words}{sizes}. Not run: {stage.problem}", cells)
+        sizes += f". {'Not run' if not stage.compared else 'Not run in full'}: {stage.problem}"
     return Row(stage.stage.name, f"{words}{sizes}", [_stage_squares(stage, name, numbers) for name in runtimes])
 
 
 def _stage_squares(stage: StageReport, runtime: str, numbers: Mapping[int, int]) -> list[Square]:
     opinion = stage.opinions.get(runtime)
     if opinion is None or not opinion.cases:
-        return [Square("none", "not asked")]
+        return [Square("none", "not asked" if stage.compared else "not run", title=stage.problem or "")]
     findings = [each for each in stage.findings if each.runtime == runtime]
     if not findings:
         return [Square("agrees", "agrees", title=_counted(opinion.cases))]
@@ -165,7 +164,7 @@ def _counted(cases: Mapping[str, int]) -> str:
 
 def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
     """Yield the rules that the models bring into play, with what each runtime makes of them."""
-    compared = [stage for stage in report.stages if stage.compared]
+    compared = [stage for stage in report.stages if stage.compared and stage.stage.node.domain in ("", "ai.onnx")]
     at_stake = {
         id(stage): {
             *rules_at_stake(stage.stage.node, stage.stage.opset, stage.stage.input_shape),

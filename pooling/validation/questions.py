@@ -23,7 +23,7 @@ from .data import draw
 from .rules import rules_at_stake
 from .stages import CannotRunError, Side, Stage
 
-__all__ = ["ORDINARY", "REAL", "SPECIAL", "Question", "questions"]
+__all__ = ["ORDINARY", "REAL", "SPECIAL", "TAPS", "Question", "questions", "taps"]
 
 Numbers = NDArray[Any]
 ORDINARY = "ordinary"
@@ -136,7 +136,7 @@ def _drawn(stage: Stage, layer: Layer, seed: int | Sequence[int]) -> Iterator[Qu
     integral = dtype.kind in "iu"
     numbers = INTEGERS if integral else NORM_NUMBERS if stage.operator in BY_MAGNITUDE else ORDINARY_NUMBERS
     kinds = ("normal", "ties") if stage.operator in BY_MAGNITUDE else ("wide", "ties", "normal")
-    count = min(math.prod(shape[:2]), 2 * len(kinds), max(1, TAPS // max(1, _taps(axes))))
+    count = min(math.prod(shape[:2]), 2 * len(kinds), max(1, TAPS // max(1, taps(axes))))
     planes = draw((1, count, *shape[2:]), dtype, seed, kinds=kinds, infinities=False)[0]
     for whole in (True, False) if small != shape else (True,):
         array = _spread(planes, shape if whole else small)
@@ -174,7 +174,8 @@ def _small(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (1, min(shape[1], CHANNELS), *shape[2:])
 
 
-def _taps(axes: Sequence[Axis]) -> int:
+def taps(axes: Sequence[Axis]) -> int:
+    """Count the elements of all windows of a plane."""
     return math.prod(axis.output_size * axis.kernel_size for axis in axes)
 
 
@@ -311,7 +312,7 @@ def _fewer_channels(stage: Stage, layer: Layer, real: Mapping[str, Numbers]) -> 
     if stage.operator in WITHOUT_WINDOWS:
         return arrays
     array = arrays[stage.node.input[0]]
-    work = max(1, array.shape[0]) * max(1, _taps(layer.axes(array.shape)))
+    work = max(1, array.shape[0]) * max(1, taps(layer.axes(array.shape)))
     kept = min(array.shape[1], max(1, REAL_TAPS // work))
     chosen = np.linspace(0, array.shape[1] - 1, kept).astype(int)
     arrays[stage.node.input[0]] = np.ascontiguousarray(array[:, chosen])

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any
+from typing import Any, Literal, cast
 
 from pooling.files import write_whole
 from pooling.geometry import Axis
@@ -20,6 +20,20 @@ from .answers import Answer
 from .cases import Case
 from .questions import Question
 from .race import Times
+from .records import (
+    Counted,
+    FindingRecord,
+    KindWord,
+    MachineRecord,
+    OpinionRecord,
+    RepairRecord,
+    ReportRecord,
+    SettingsRecord,
+    StageRecord,
+    StageVerdict,
+    TimesRecord,
+    VersionsRecord,
+)
 from .rules import RULES
 from .smallest import Smallest
 from .stages import Stage
@@ -27,7 +41,7 @@ from .verdicts import Kind, Verdict
 
 __all__ = ["FAIL_ON", "Finding", "ModelReport", "Opinion", "Repair", "Report", "StageReport"]
 
-SCHEMA = "pooling-validation/2"
+SCHEMA: Literal["pooling-validation/2"] = "pooling-validation/2"
 DISTURBED = 2.0
 """A median so many times the fastest call is the work of something else on the machine."""
 FAIL_ON = ("differs", "special", "refuses", "crashes")
@@ -94,6 +108,11 @@ class Finding:
         return self.question.special
 
     @property
+    def alone(self) -> bool:
+        """Whether it is about one node of ONNX itself, whose input can be made smaller and be drawn."""
+        return not self.fusion and self.case.node.domain in ("", "ai.onnx")
+
+    @property
     def counts_as(self) -> str:
         """Which of `FAIL_ON` it is."""
         if self.verdict.kind in (Kind.REFUSES, Kind.CRASHES):
@@ -114,19 +133,19 @@ class Finding:
         broken = f"breaks {self.rule}" if self.rule else "differs"
         return f"{where} {broken} at node {self.node}: {self.verdict.sentence}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> FindingRecord:
         """Return the finding as what JSON knows."""
         verdict, rule = self.verdict, RULES.get(self.rule or "")
         return {
             "runtime": self.runtime,
             "version": self.version,
             "node": self.node,
-            "kind": str(verdict.kind),
-            "counts_as": self.counts_as,
+            "kind": cast(KindWord, str(verdict.kind)),
+            "counts_as": cast(Counted, self.counts_as),
             "sentence": self.sentence,
             "rule": self.rule,
-            "rule_text": rule and rule.text,
-            "source": rule and rule.source,
+            "rule_text": rule.text if rule else None,
+            "source": rule.source if rule else None,
             "upstream": list(self.upstream),
             "remedy": self.remedy,
             "case": self.case.name,
@@ -141,7 +160,7 @@ class Finding:
             "elements": verdict.elements,
             "ulp": _plain(verdict.ulp),
             "absolute": _plain(verdict.absolute),
-            "smallest": self.smallest and self.smallest.as_dict(),
+            "smallest": None if self.smallest is None else self.smallest.as_dict(),
             "fusion": self.fusion,
         }
 
@@ -249,9 +268,16 @@ class StageReport:
     problem: str | None = None
 
     @property
+    def verdict(self) -> StageVerdict:
+        """What came of it, in a word: a runtime that differs counts for more than what could not be asked besides."""
+        if self.differs:
+            return "differs"
+        return "not run" if self.problem is not None or not self.opinions else "equal"
+
+    @property
     def compared(self) -> bool:
         """Whether somebody's answer was held against the oracle's."""
-        return bool(self.opinions) and self.problem is None
+        return self.verdict != "not run"
 
     @property
     def differs(self) -> bool:
@@ -407,7 +433,7 @@ class Report:
     @property
     def not_run(self) -> list[StageReport]:
         """Stages that could not be compared."""
-        return [stage for stage in self.stages if stage.problem]
+        return [stage for stage in self.stages if not stage.compared]
 
     @property
     def unread(self) -> list[ModelReport]:
@@ -461,7 +487,7 @@ class Report:
             return 2
         if any(finding.counts_as in self.fail_on for finding in self.findings):
             return 1
-        return 2 if self.not_run or self.unread or self.unasked else 0
+        return 2 if any(stage.problem for stage in self.stages) or self.unread or self.unasked else 0
 
     def summary(self) -> str:
         """Return the outcome in one sentence."""
@@ -496,57 +522,22 @@ class Report:
             parts.append("not everything was looked at")
         return "; ".join(parts)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ReportRecord:
         """Return everything as what JSON knows.
 
         Returns
         -------
         dict
-            The keys and their types stay as they are as long as ``schema`` does; new ones may be added. Numbers that
-            JSON does not have are the strings ``"nan"``, ``"inf"`` and ``"-inf"``.
-
-            - ``schema`` : ``"pooling-validation/2"``
-            - ``versions`` : of ``pooling``, ``numpy``, ``onnx``, ``python``
-            - ``runtimes`` : versions of those that were asked, by name
-            - ``machine`` : ``system``, ``processor``, ``cores`` (that the process may use), ``instruction_set``
-            - ``settings`` : ``threads``, ``rounds``, ``seed``, ``shapes``, ``inputs``, ``limit_seconds``,
-              ``limit_memory`` (bytes), ``fail_on``
-            - ``notes`` : list of sentences
-            - ``models`` : list of
-
-              - ``path``, ``problem`` (a sentence, or null), ``notes`` and ``unasked`` (lists of sentences)
-              - ``repair`` : null, or ``sentence``, ``changes``, ``verified``, ``why``, ``before``, ``after``,
-                ``remaining``
-              - ``stages`` : list of
-
-                - ``name``, ``operator``, ``opset``
-                - ``verdict`` : ``"equal"``, ``"differs"`` or ``"not run"``; ``problem`` : a sentence, or null
-                - ``input_shape`` (sizes, names where they are not known), ``output_shape``, ``layer``: or null
-                - ``largest_difference``, ``share_of_bound``: of the answers that agree; or null
-                - ``runtimes`` : by name, ``verdict`` (``"agrees"``, ``"differs"``, ``"special"``, ``"refuses"``,
-                  ``"crashes"`` or ``"not asked"``), ``version``, ``cases`` (numbers of cases by kind), ``findings``
-                  (numbers of findings by what they count as), ``elements``, ``largest_difference``, ``largest_ulp``,
-                  ``share_of_bound``, ``reason``
-                - ``findings`` : list of ``runtime``, ``version``, ``node``, ``kind`` (``"shape"``, ``"dtype"``,
-                  ``"value"``, ``"nan"``, ``"index"``, ``"refuses"`` or ``"crashes"``), ``counts_as``, ``sentence``,
-                  ``rule``, ``rule_text``, ``source``, ``upstream``, ``remedy``, ``case``, ``data``, ``cases``,
-                  ``input_shapes``, ``output``, ``where``, ``expected``, ``actual``, ``differing``, ``elements``,
-                  ``ulp``, ``absolute``, ``smallest``, ``fusion`` (what the node is fused with, or empty)
-                - ``smallest`` of a finding : null, or ``sentence``, ``runs``, ``shape``, ``dtype`` and ``input``, the
-                  numbers that were pooled as nested lists, null where there are many
-                - ``seconds`` : ``{"pooling": {"median": ..., "fastest": ...}, "onnxruntime": ...}``, empty where
-                  nothing was measured
-
-            - ``summary`` : ``stages``, ``equal``, ``differ``, ``not_run``, ``models_not_read``, ``findings`` (numbers
-              by what they count as), ``geometric_mean_speedup`` (or null), ``slower`` (stages), ``disturbed``,
-              ``exit_code``, ``interrupted``, ``sentence``
+            As `pooling.validation.records` describes it, and ``schemas/validate.schema.json`` in the package. Keys and
+            their types stay as they are as long as ``schema`` does; new ones may be added. Numbers that JSON does not
+            have are the strings ``"nan"``, ``"inf"`` and ``"-inf"``.
         """
         return {
             "schema": SCHEMA,
-            "versions": self.versions,
+            "versions": cast(VersionsRecord, self.versions),
             "runtimes": self.runtimes,
-            "machine": self.machine,
-            "settings": {**self.settings, "fail_on": list(self.fail_on)},
+            "machine": cast(MachineRecord, self.machine),
+            "settings": cast(SettingsRecord, {**self.settings, "fail_on": list(self.fail_on)}),
             "notes": list(self.notes),
             "models": [
                 {
@@ -554,14 +545,14 @@ class Report:
                     "problem": model.problem,
                     "notes": list(model.notes),
                     "unasked": list(model.unasked),
-                    "repair": model.repair and {"sentence": model.repair.sentence, **asdict(model.repair)},
+                    "repair": None if model.repair is None else _repair_as_dict(model.repair),
                     "stages": [_stage_as_dict(stage) for stage in model.stages],
                 }
                 for model in self.models
             ],
             "summary": {
                 "stages": len(self.stages),
-                "equal": len(self.stages) - len(self.differing) - len(self.not_run),
+                "equal": sum(stage.verdict == "equal" for stage in self.stages),
                 "differ": len(self.differing),
                 "not_run": len(self.not_run),
                 "models_not_read": len(self.unread),
@@ -586,25 +577,32 @@ class Report:
         write_whole(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
 
 
-def _stage_as_dict(report: StageReport) -> dict[str, Any]:
+def _repair_as_dict(repair: Repair) -> RepairRecord:
+    return cast(RepairRecord, {"sentence": repair.sentence, **asdict(repair)})
+
+
+def _stage_as_dict(report: StageReport) -> StageRecord:
     stage = report.stage
     return {
         "name": stage.name,
         "operator": stage.operator,
         "opset": stage.opset,
-        "verdict": "differs" if report.differs else "equal" if report.compared else "not run",
+        "verdict": report.verdict,
         "problem": report.problem,
         "input_shape": None if stage.shape is None else list(stage.shape),
         "output_shape": None if report.output_shape is None else list(report.output_shape),
         "layer": None if report.layer is None else repr(report.layer),
         "largest_difference": _plain(report.largest_difference) if report.compared else None,
-        "share_of_bound": report.share_of_bound,
+        "share_of_bound": report.share_of_bound if report.compared else None,
         "runtimes": {
-            name: {"verdict": opinion.verdict, **{key: _plain(value) for key, value in asdict(opinion).items()}}
+            name: cast(
+                OpinionRecord,
+                {"verdict": opinion.verdict, **{key: _plain(value) for key, value in asdict(opinion).items()}},
+            )
             for name, opinion in report.opinions.items()
         },
         "findings": [finding.as_dict() for finding in report.findings],
-        "seconds": {name: asdict(times) for name, times in report.times.items()},
+        "seconds": {name: cast(TimesRecord, asdict(times)) for name, times in report.times.items()},
     }
 
 

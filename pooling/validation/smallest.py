@@ -19,6 +19,7 @@ from pooling.geometry import Axis
 from .answers import Answer
 from .cases import Case, single_node
 from .evidence import Setting
+from .records import SmallestRecord
 from .rules import MAXIMA, MEANS, NORMS, broken_rule
 from .verdicts import Kind, Verdict, judge
 
@@ -61,7 +62,7 @@ class Smallest:
     verdict: Verdict
     runs: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SmallestRecord:
         """Return it as what JSON knows; NaN and infinities are strings."""
         array = self.case.array
         return {

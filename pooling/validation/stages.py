@@ -31,6 +31,8 @@ from pooling.export.repair.scopes import lightened
 from pooling.layers import Layer
 from pooling.open_sizes import filled, hinted_sizes, known_size, spread
 
+from .contrib import is_contrib, layer_of_contrib
+
 __all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "known_tensor", "load_model", "read_network"]
 
 Dimension = int | str
@@ -132,6 +134,8 @@ class Stage:
             If the shape is not known, or the node breaks a rule of ONNX.
         """
         try:
+            if is_contrib(self.node):
+                return layer_of_contrib(self.node, self.input_shape)
             return layer_from_node(self.node, self.opset, self.input_shape)
         except ValueError as error:
             # The report names the node already.
@@ -148,7 +152,7 @@ class Network:
     Attributes
     ----------
     stages : tuple of Stage
-        In the order of the nodes; empty for a model that pools nothing.
+        In the order of the nodes, those of com.microsoft behind the others; empty for a model that pools nothing.
     declared : frozenset of str
         Tensors whose shape was given from outside.
     unknown : tuple of str
@@ -223,7 +227,8 @@ def read_network(
     )
     hints = hinted_sizes({each.key: each.value for each in whole.metadata_props})
     poolings = [*_poolings(model.graph)]
-    tensors, notes = _closed(model, inputs, opset, hints) if poolings else ({}, ())
+    contrib = [node for part in graphs_of(model.graph) for node in part.node if is_contrib(node)]
+    tensors, notes = _closed(model, inputs, opset, hints) if poolings or contrib else ({}, ())
     if recorded:
         for part in graphs_of(whole.graph):
             for tensor in (*part.value_info, *part.output):
@@ -235,7 +240,7 @@ def read_network(
         if (shape := _shape(tensor)) is not None and any(isinstance(size, str) for size in shape)
     ]
     stages = []
-    for node in poolings:
+    for node in (*poolings, *contrib):
         shape, dtype = _known(tensors, node.input[0] if node.input else "")
         example = flags[0] if flags else f"{node.input[0] if node.input else ''}={_written(shape)}"
         stages.append(
@@ -349,7 +354,7 @@ def _foreign(graph: onnx.GraphProto) -> Iterator[str]:
     """Name the nodes of other operator sets that pool, by what their operators are called."""
     for part in graphs_of(graph):
         for node in part.node:
-            if not is_default(node.domain) and POOLS.search(node.op_type):
+            if not is_default(node.domain) and not is_contrib(node) and POOLS.search(node.op_type):
                 name = node.name or next(iter(node.output), "")
                 yield f"{name} ({node.op_type} of {node.domain})"
 

@@ -245,14 +245,15 @@ def _shapes(report: StageReport) -> Text:
     if report.stage.shape is None:
         return Text("?")
     before = _by(report.stage.shape)
-    return Text(before if report.output_shape is None else f"{before} → {_by(report.output_shape[2:])}")
+    if report.output_shape is None or report.layer is None:
+        return Text(before)
+    spatial = slice(1, -1) if report.layer.layout == "channels_last" else slice(2, None)
+    return Text(f"{before} → {_by(report.output_shape[spatial])}")
 
 
 def _difference(report: StageReport) -> Text:
-    if not report.compared:
-        return Text("not run", "yellow")
-    if report.differs:
-        return Text("differs", "bold red")
+    if report.verdict != "equal":
+        return Text(report.verdict, "bold red" if report.differs else "yellow")
     largest, share = report.largest_difference, report.share_of_bound
     return Text.assemble(
         (f"{largest:.1e}" if largest else "0", "green"),

@@ -30,10 +30,11 @@ from pooling.workers import threads as use_threads
 from .activations import Given, activations, fed_inputs, given_inputs, measured_shapes, serialised
 from .answers import Answer
 from .cases import Case, single_node
+from .contrib import ask_about, is_contrib
 from .data import DTYPES
 from .known import known_differences
 from .processes import Limits, RuntimeProcess, memory_is_watched
-from .questions import ORDINARY, REAL, WITHOUT_WINDOWS, Question, questions
+from .questions import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, Question, questions, taps
 from .race import Times, race
 from .report import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
 from .rules import broken_rule
@@ -393,6 +394,8 @@ class _Run:
             layer = stage.layer()
             _check_dtype(stage, layer)
             _check_memory(stage, layer)
+            if is_contrib(stage.node):
+                return self._contrib(path, stage, layer)
             outcome = self._asked(path, stage, layer)
         except CannotRunError as error:
             return StageReport(stage, layer, problem=str(error))
@@ -411,6 +414,52 @@ class _Run:
             verb = "crashes on" if opinion.findings.get("crashes") else "refuses"
             return StageReport(stage, layer, opinions, findings, problem=f"{name} {verb} it ({opinion.reason})")
         return StageReport(stage, layer, opinions, findings, self._raced(stage, layer, opinions))
+
+    def _contrib(self, path: str, stage: Stage, layer: Layer) -> StageReport:
+        """Ask onnxruntime about an operator of its own, with its optimiser on and off."""
+        name = "onnxruntime"
+        if name not in self.panel.processes or PLAIN not in self.panel.helpers:
+            raise CannotRunError(
+                f"{stage.operator} of {stage.node.domain} is an operator of {name}, which is not asked"
+            )
+        try:
+            asked = ask_about(stage, self.seed, max(1, TAPS // max(1, taps(layer.axes(stage.input_shape)))))
+        except ValueError as error:
+            raise CannotRunError(str(error)) from error
+        exact = self.panel.oracle.ask(asked.twin.model.SerializeToString(), asked.twin.inputs)
+        if not exact.given:
+            raise CannotRunError(f"the oracle gives no answer ({exact.crash or exact.refusal})")
+        expected = asked.expected(exact)
+        question, version = Question(asked.case, ORDINARY, True), self.panel.versions[name]
+        verdicts, findings = [], list[Finding]()
+        for process, how in ((self.panel.processes[name], ""), (self.panel.helpers[PLAIN], " with its optimiser off")):
+            answer = process.ask(asked.case.model.SerializeToString(), asked.fed)
+            verdict = asked.judged(expected, answer)
+            verdicts.append((question, verdict))
+            if verdict.kind is Kind.AGREES:
+                continue
+            if findings and findings[0].verdict == verdict:
+                findings[0] = replace(findings[0], cases=2)
+                continue
+            verdict = replace(verdict, sentence=f"{verdict.sentence}{how}")
+            findings.append(
+                Finding(
+                    path,
+                    stage.name,
+                    stage.operator,
+                    stage.opset,
+                    question,
+                    name,
+                    version,
+                    verdict,
+                    expected=Answer((asked.rounded(expected),)),
+                    actual=answer,
+                )
+            )
+        opinion = Opinion.of(version, verdicts, findings)
+        silent = not opinion.answered
+        problem = f"{name} {'crashes on' if opinion.findings.get('crashes') else 'refuses'} it ({opinion.reason})"
+        return StageReport(stage, layer, {name: opinion}, tuple(findings), problem=problem if silent else None)
 
     def _asked(self, path: str, stage: Stage, layer: Layer) -> _Outcome:
         """Ask about a node, or remember what was answered to one that is alike."""

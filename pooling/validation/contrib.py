@@ -1,0 +1,203 @@
+"""Poolings of the operator set com.microsoft, which onnxruntime's tools write into models and no one else has.
+
+What is expected of them is put together from ONNX's own operators: a quantised average is that of the numbers which the
+elements stand for, divided by the scale of the result, rounded half to even and saturated
+(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md). ``MaxpoolWithMask`` is documented as
+internal, and stays unasked.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from pooling.export import layer_from_node
+from pooling.layers import Layer
+
+from .answers import Answer
+from .cases import Case, single_node
+from .verdicts import Kind, Verdict
+
+if TYPE_CHECKING:
+    from .stages import Stage
+
+__all__ = ["Asked", "ask_about", "is_contrib", "layer_of_contrib"]
+
+Numbers = NDArray[Any]
+DOMAIN = "com.microsoft"
+QUANTISED = {"QLinearAveragePool": "AveragePool", "QLinearGlobalAveragePool": "GlobalAveragePool"}
+TWINS = {**QUANTISED, "NhwcMaxPool": "MaxPool"}
+"""Operators of ONNX that do the same to numbers; `NhwcMaxPool` and `channels_last` only store them otherwise."""
+OPSET = 22
+"""Its windows are those of onnxruntime."""
+ALMOST = 1e-3
+"""How far, in steps of a quantised result, a sum in float32 may be off before it is rounded."""
+
+
+def is_contrib(node: onnx.NodeProto) -> bool:
+    """Whether a node is a pooling of com.microsoft that is asked about."""
+    return node.domain == DOMAIN and node.op_type in TWINS
+
+
+def layer_of_contrib(node: onnx.NodeProto, shape: Sequence[int]) -> Layer:
+    """Return the layer that pools as a node of com.microsoft does.
+
+    Raises
+    ------
+    ValueError
+        If the node breaks a rule.
+    """
+    last = _channels_last(node)
+    layer = layer_from_node(_twin(node), OPSET, _first(shape) if last else tuple(shape))
+    return type(layer)(**{**layer.arguments, "layout": "channels_last"}) if last else layer
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is asked about a node of com.microsoft, and of the oracle in its place.
+
+    Attributes
+    ----------
+    case : Case
+        The node, on integers of the whole range.
+    twin : Case
+        The operator of ONNX, on the numbers that they stand for, channels first.
+    scale, zero
+        Of the result.
+    """
+
+    case: Case
+    twin: Case
+    scale: float
+    zero: int
+
+    @property
+    def fed(self) -> dict[str, Numbers]:
+        """What the model of `case` takes; it has the scales itself."""
+        return {each.name: self.case.inputs[each.name] for each in self.case.model.graph.input}
+
+    def expected(self, answer: Answer) -> Numbers:
+        """Return what has to come out, before it is rounded, from what the oracle says of `twin`."""
+        (pooled,) = answer.outputs
+        node = self.case.node
+        if _channels_last(node):
+            pooled = np.moveaxis(pooled, 1, -1)
+        if node.op_type not in QUANTISED:
+            return pooled
+        bounds = np.iinfo(self.case.array.dtype)
+        return np.clip(pooled / self.scale + self.zero, bounds.min, bounds.max)
+
+    def rounded(self, expected: Numbers) -> Numbers:
+        """Return what has to come out, half to even."""
+        # As QuantizeLinear has it: rounded before the zero point is added.
+        return (np.rint(expected.astype(np.float64) - self.zero) + self.zero).astype(self.case.array.dtype)
+
+    def judged(self, expected: Numbers, answer: Answer) -> Verdict:
+        """Hold an answer against what has to come out."""
+        if answer.crash is not None:
+            return Verdict(Kind.CRASHES, answer.crash)
+        if answer.refusal is not None:
+            return Verdict(Kind.REFUSES, answer.refusal)
+        wanted, found = self.rounded(expected), answer.outputs[0]
+        if found.shape != wanted.shape:
+            sentence = f"shape {found.shape} instead of {wanted.shape}"
+            return Verdict(Kind.SHAPE, sentence, expected=wanted.shape, actual=found.shape)
+        if found.dtype != wanted.dtype:
+            sentence = f"dtype {found.dtype.name} instead of {wanted.dtype.name}"
+            return Verdict(Kind.DTYPE, sentence, expected=wanted.dtype.name, actual=found.dtype.name)
+        # Of two neighbours either will do where rounding in float32 may decide between them.
+        wrong = (found != wanted) & (np.abs(found.astype(np.float64) - expected) > 0.5 + ALMOST)
+        off = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
+        if not wrong.any():
+            return Verdict(Kind.AGREES, elements=found.size, ulp=off, absolute=off)
+        where = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+        count = int(np.count_nonzero(wrong))
+        extent = "" if count == 1 else f", {count} of {wrong.size} elements"
+        return Verdict(
+            Kind.VALUE, f"{found[where]!s} instead of {wanted[where]!s} at {where}{extent}", where,
+            wanted[where].item(), found[where].item(), count, found.size, off, off,
+        )  # fmt: skip
+
+
+def ask_about(stage: Stage, seed: int, planes: int) -> Asked:
+    """Make the question about a stage, with so many different planes, which take turns.
+
+    Raises
+    ------
+    ValueError
+        If a scale or a zero point is known only when the model runs.
+    """
+    node, shape = stage.node, stage.input_shape
+    dtype: np.dtype[Any] = np.dtype(stage.dtype)
+    if dtype.name not in ("int8", "uint8"):
+        raise ValueError(f"its input has dtype {dtype.name}; compared are int8, uint8")
+    bounds = np.iinfo(dtype)
+    last = _channels_last(node)
+    first = _first(shape) if last else shape
+    count = math.prod(first[:2])
+    drawn = np.random.default_rng(seed).integers(bounds.min, int(bounds.max) + 1, (min(count, planes), *first[2:]))
+    array = drawn[np.arange(count) % max(1, len(drawn))].reshape(first).astype(dtype)
+    array = np.ascontiguousarray(np.moveaxis(array, 1, -1) if last else array)
+    constants: dict[str, Numbers] = {}
+    scales = [1.0, 0.0, 1.0, 0.0]
+    if node.op_type in QUANTISED:
+        values = {side.name: side.value for side in stage.sides}
+        for place, name in enumerate(list(node.input)[1:5]):
+            if not name:  # a zero point may be left out
+                continue
+            value = values.get(name)
+            if value is None or value.size != 1:
+                raise ValueError(f"its {PARAMETERS[place]} {name!r} is known only when the model runs")
+            constants[name] = value
+            scales[place] = float(value.reshape(-1)[0])
+    numbers = array
+    if node.op_type in QUANTISED:
+        numbers = (array.astype(np.float64) - scales[1]) * scales[0]
+    if last:
+        numbers = np.moveaxis(numbers, -1, 1)
+    source = node.input[0]
+    twin = _twin(node)
+    name = re.sub(r"[^\w.-]+", "-", f"{stage.name}-contrib")
+    inputs = {source: array, **constants}
+    case = Case(name, _alone(stage, array, constants), inputs, "integers of the whole range")
+    second = Case(case.name, single_node(twin, OPSET, {"x": numbers}), {"x": np.ascontiguousarray(numbers)}, case.data)
+    return Asked(case, second, scales[2], int(scales[3]))
+
+
+PARAMETERS = ("x_scale", "x_zero_point", "y_scale", "y_zero_point")
+
+
+def _channels_last(node: onnx.NodeProto) -> bool:
+    return node.op_type == "NhwcMaxPool" or any(each.name == "channels_last" and each.i for each in node.attribute)
+
+
+def _first(shape: Sequence[int]) -> tuple[int, ...]:
+    return (shape[0], shape[-1], *shape[1:-1])
+
+
+def _twin(node: onnx.NodeProto) -> onnx.NodeProto:
+    made = onnx.helper.make_node(TWINS[node.op_type], ["x"], ["y"], node.name)
+    made.attribute.extend(each for each in node.attribute if each.name != "channels_last")
+    return made
+
+
+def _alone(stage: Stage, array: Numbers, constants: Mapping[str, Numbers]) -> onnx.ModelProto:
+    """Make a model of the node alone, with the scales that it has."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    graph = onnx.helper.make_graph(
+        [stage.node],
+        "pooling",
+        [onnx.helper.make_tensor_value_info(stage.node.input[0], kind, array.shape)],
+        [onnx.helper.make_tensor_value_info(stage.node.output[0], kind, [None] * array.ndim)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    imports = [onnx.helper.make_opsetid("", stage.opset), onnx.helper.make_opsetid(DOMAIN, 1)]
+    version = onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True)
+    return onnx.helper.make_model(graph, opset_imports=imports, ir_version=version, producer_name="pooling")
