@@ -329,7 +329,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/long_argmax.pxi",
         "end = max(min(cells, «input_size - origin»), begin)",
         "input_size - origin - 1",
-        f"{MAXIMA}[long_windows_of_many_rows-propagate]",
+        "test_long_windows::test_ends_of_rows_whose_windows_are_too_wide_for_runs test_long_windows",
     ),
     Mutant(
         "the last of equals wins",

@@ -240,3 +240,17 @@ def test_wide_adaptive_windows(output_size: int, dtype: str) -> None:
     best, indices = pooling.adaptive_max_pool2d(x, output_size, return_indices=True)
     np.testing.assert_array_equal(indices, found)
     assert_same(best, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+@pytest.mark.parametrize("padding", [0, (100, 300), (4500, 4500)])
+@pytest.mark.parametrize("place", [0, -1])
+def test_ends_of_rows_whose_windows_are_too_wide_for_runs(place: int, padding: Any, dtype: str) -> None:
+    windows: dict[str, Any] = {"kernel_size": 9001, "stride": 150, "padding": (padding,) if padding else 0}
+    x = np.random.default_rng(0).integers(0, 50, (1, 1, 20_000)).astype(dtype)
+    x[..., place] = 100
+    assert method("max_pool1d", x, windows) == LONG
+    expected, found = reference.max_pool1d(x, **windows, return_indices=True)
+    best, indices = pooling.max_pool1d(x, **windows, return_indices=True)
+    np.testing.assert_array_equal(indices, found)
+    assert_same(best, expected)
