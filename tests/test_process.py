@@ -257,7 +257,14 @@ LONG_CALLS = {
         "pooling.avg_pool2d(x.reshape(n, 256, 256, 4), 101, 1, 50, layout='channels_last', nan='ignore')",
     ),
     "indices": (X, "pooling.adaptive_max_pool2d(x, 100, return_indices=True)"),
-    "gradient of a maximum": (X, "pooling.max_pool2d_backward(x, x, 25, 1, 12)"),
+    "gradient of a maximum": (
+        X + "; g = np.ones((n, 4, 100, 100), np.float32)",
+        "pooling.adaptive_max_pool2d_backward(g, x, 100)",
+    ),
+    "gradient of long windows": (
+        X,
+        "pooling.max_pool1d_backward(x.reshape(1, 1, -1), x.reshape(1, 1, -1), 9001, 1, 4500)",
+    ),
     "gradient of a mean": (
         X + "; g = np.ones((n, 4, 128, 128), np.float32)",
         "pooling.avg_pool2d_backward(g, x, 63, 2, 31)",
