@@ -912,8 +912,6 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
                 while tile.row < heights.stop:
                     tile.rows = min(sizes.outputs[1], heights.stop - tile.row)
                     rows = outers if sizes.one_axis else tile.depths * tile.rows
-                    if is_stopped(scratch, 32 * rows * out_row * tile.channels):
-                        return -1
                     column = 0
                     while column < out_row:
                         columns = min(sizes.together, out_row - column)
@@ -932,7 +930,7 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
                                     + column * tile.channels)
                                 find_tile(&search)
                         # A search that stopped has left some indices unwritten.
-                        if is_stopped(scratch, 1):
+                        if is_stopped(scratch, 32 * rows * columns * tile.channels):
                             return -1
                         n = columns * tile.channels
                         index = found
