@@ -256,14 +256,16 @@ class Call:
         """Spread the gradients of maps that are each made in parts."""
         axis = self.axes[self.cut_axis]
         outer = self.mean_layout.outer
-        sources = source.reshape(outer, axis.output_size, -1)
+        # Axes before the one that is cut have one cell each, and may have several outputs all the same.
+        before = math.prod(axis.output_size for axis in self.axes[: self.cut_axis])
+        sources = source.reshape(outer, before, axis.output_size, -1)
         results = result.reshape(outer, axis.input_size, -1)
         arrays = None if array is None else array.reshape(results.shape)
         planned: dict[tuple[Axis, Axis], MeanGradient] = {}
         for one in range(outer):
             for slab in self.slabs:
-                given, made = sources[one, slab.outputs], results[one, slab.cells]
-                if not len(given):
+                given, made = np.ascontiguousarray(sources[one, :, slab.outputs]), results[one, slab.cells]
+                if not given.size:
                     made[...] = 0
                 elif arrays is None:
                     self._spread(self._slab_gradient(slab, planned), given, made)

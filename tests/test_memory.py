@@ -462,6 +462,12 @@ SLABS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "dilated": ((222, 7), {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 3, "count_include_pad": False}),
     "a row": ((301,), {"kernel_size": 5, "stride": 2, "padding": 2, "ceil_mode": True}),
     "a row of a plane": ((1, 303), {"kernel_size": (1, 5), "stride": 2, "padding": (0, 2), "count_include_pad": False}),
+    "rows of one cell": ((1, 152), {"kernel_size": (2, 5), "stride": (1, 2), "padding": (1, 2), "ceil_mode": True}),
+    "planes and rows of one cell": (
+        (1, 1, 131),
+        {"kernel_size": (2, 1, 3), "padding": (1, 0, 1), "stride": 1, "count_include_pad": False},
+    ),
+    "rows of one cell, adaptive": ((1, 190), {"output_size": (3, 43)}),
     "volumes": ((110, 3, 4), {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
     "adaptive": ((190, 5), {"output_size": (43, 3)}),
     "adaptive, more": ((171, 5), {"output_size": (250, 3)}),
