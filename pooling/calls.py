@@ -153,10 +153,12 @@ class Call:
         ):
             return ()
         row = math.prod(self.output_shape) // self.mean_layout.outer // axis.output_size
-        cells = max(1, SLAB_BYTES // max(1, row * max(4, self.dtype.itemsize)))
+        # Among numbers there are the array, the counts and both gradients at once.
+        nbytes = SLAB_BYTES // 4 if ignores else SLAB_BYTES
+        cells = max(1, nbytes // max(1, row * max(4, self.dtype.itemsize)))
         if ignores:
             read = math.prod(self.input_shape) // self.mean_layout.outer // axis.input_size
-            cells = min(cells, max(1, SLAB_BYTES // max(1, read * max(4, self.dtype.itemsize))))
+            cells = min(cells, max(1, nbytes // max(1, read * max(4, self.dtype.itemsize))))
         else:
             # Counted are the gradients that come in.
             cells = cells * axis.input_size // axis.output_size if axis.adaptive else cells * axis.stride
