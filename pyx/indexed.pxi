@@ -36,7 +36,17 @@ cdef inline ptrdiff_t indexed_scratch(const plan_t* plan, const contest_t* conte
         return pieces_scratch(plan, contest)
     return (
         (plan.span * contest.value + plan.segment * (contest.value + 24)) * plan.inner
-        + (contest.value + <ptrdiff_t> sizeof(int32_t)) * CONTEST_LANES + 64)
+        + (contest.value + <ptrdiff_t> sizeof(int32_t)) * CONTEST_LANES + 64
+        + (2 * plan.segment * plan.inner * contest.value if picks_taps(plan, contest) else 0))
+
+
+cdef inline bint picks_taps(const plan_t* plan, const contest_t* contest) noexcept nogil:
+    """Whether the taps of neighbouring windows are laid side by side before they compete.
+
+    Pixels of few channels that lie apart are no work for vectors: 2 x 2 over RGB took 23 times as long as the maximum.
+    """
+    return 1 < plan.inner <= FEW_CHANNELS and plan.axes[2].stride > 1 and not plan.axes[2].adaptive and (
+        not contest.wide)
 
 
 cdef inline void start_offsets(offset_t* where, const plan_t* plan, ptrdiff_t output, ptrdiff_t outputs,
@@ -59,13 +69,34 @@ cdef inline void start_offsets(offset_t* where, const plan_t* plan, ptrdiff_t ou
         o += 1
 
 
+cdef inline void name_pixels(
+    int64_t* index, const int32_t* where, ptrdiff_t n, ptrdiff_t step, ptrdiff_t base, const ptrdiff_t inner
+) noexcept nogil:
+    """Do as `name_places` with pixels of `inner` channels."""
+    cdef ptrdiff_t o, c
+    for o in range(n):
+        for c in range(inner):
+            index[o * inner + c] = base + where[o * inner + c]
+        base += step
+
+
 cdef inline void offsets_to_indices(int64_t* index, const offset_t* where, const plan_t* plan, ptrdiff_t output,
                                     ptrdiff_t outputs, ptrdiff_t of_row) noexcept nogil:
     cdef const axis_t* axis = &plan.axes[2]
     cdef window_t window
     cdef ptrdiff_t o, c, base
-    if offset_t is int32_t and plan.inner == 1 and not axis.adaptive:
-        name_places(index, where, outputs, axis.stride, of_row + output * axis.stride - axis.pad_begin)
+    if offset_t is int32_t and plan.inner <= FEW_CHANNELS and not axis.adaptive:
+        base = of_row + output * axis.stride - axis.pad_begin
+        if plan.inner == 1:
+            name_places(index, where, outputs, axis.stride, base)
+        elif plan.inner == 2:
+            name_pixels(index, where, outputs, axis.stride, base, 2)
+        elif plan.inner == 3:
+            name_pixels(index, where, outputs, axis.stride, base, 3)
+        elif plan.inner == 4:
+            name_pixels(index, where, outputs, axis.stride, base, 4)
+        else:
+            name_pixels(index, where, outputs, axis.stride, base, plan.inner)
     else:
         for o in range(outputs):
             window = window_of(axis, output + o)
@@ -110,6 +141,55 @@ cdef inline void contend_run(
             contest.take_wide(
                 best + o * inner * contest.value, where + o * inner * sizeof(int64_t),
                 src + (o * stride + t * taps.apart) * inner * contest.value, here + t * taps.place, n, step, NULL)
+
+
+cdef inline void pick_blocks(
+    char* dst, const char* src, ptrdiff_t n, ptrdiff_t apart, ptrdiff_t size, const ptrdiff_t block
+) noexcept nogil:
+    """Copy with every pixel what lies behind it, up to a block; the next pixel is then written over that."""
+    cdef ptrdiff_t x
+    for x in range(n - 1):
+        memcpy(dst + x * size, src + x * apart * size, block)
+    memcpy(dst + (n - 1) * size, src + (n - 1) * apart * size, size)
+
+
+cdef inline void pick_pixels(char* dst, const char* src, ptrdiff_t n, ptrdiff_t apart, ptrdiff_t size) noexcept nogil:
+    """Copy n pixels of so many bytes, of which there are `apart`, two at least, from one to the next."""
+    # The constants make moves of copies.
+    if size <= 2:
+        pick_blocks(dst, src, n, apart, size, 2)
+    elif size <= 4:
+        pick_blocks(dst, src, n, apart, size, 4)
+    elif size <= 8:
+        pick_blocks(dst, src, n, apart, size, 8)
+    elif size <= 16:
+        pick_blocks(dst, src, n, apart, size, 16)
+    elif size <= 32:
+        pick_blocks(dst, src, n, apart, size, 32)
+    elif size <= 64:
+        pick_blocks(dst, src, n, apart, size, 64)
+    else:
+        pick_blocks(dst, src, n, apart, size, size)
+
+
+cdef inline void contend_picked(
+    const contest_t* contest, char* best, char* where, const char* src, const taps_t* taps, int64_t here,
+    ptrdiff_t outputs, ptrdiff_t stride, ptrdiff_t inner, char* picked,
+) noexcept nogil:
+    """Do as `contend_run`, with two taps at a time laid side by side in `picked`."""
+    cdef ptrdiff_t n = outputs * inner
+    cdef ptrdiff_t size = inner * contest.value
+    cdef ptrdiff_t t = 0
+    cdef ptrdiff_t i
+    cdef taps_t few = taps[0]
+    few.apart = 1
+    few.row = n
+    while t < taps.count:
+        few.count = min(<ptrdiff_t> 2, taps.count - t)
+        for i in range(few.count):
+            pick_pixels(picked + i * outputs * size, src + (t + i) * taps.apart * size, outputs, stride, size)
+        contest.contend(best, where, picked, NULL, &few, here + t * taps.place, n, 1, 1, n, n, True, NULL)
+        t += few.count
 
 
 cdef void contest_apart(
@@ -215,6 +295,8 @@ cdef void contest_row(
         return
     # Offsets are 8-byte aligned whatever the sizes before them.
     where = <char*> ((<size_t> where + 7) & ~<size_t> 7)
+    cdef bint picks = picks_taps(plan, contest)
+    cdef char* picked = where + 16 * plan.segment * inner
     if depth.count == 0 or height.count == 0:
         if out != NULL:
             contest.empty(best, outputs * inner, NULL)
@@ -260,6 +342,13 @@ cdef void contest_row(
                 if axis.begin <= output + o < axis.end:
                     n = min(outputs, axis.end - output) - o
                 taps.count = window.count
+                if n > 1 and picks:
+                    contend_picked(
+                        contest, best + o * inner * contest.value, where + o * inner * where_size,
+                        line + (window.first - cell) * inner * contest.value, &taps,
+                        offset + window.first - origin_of(axis, output + o, &window), n, axis.stride, inner, picked)
+                    o += n
+                    continue
                 contend_run(
                     contest, best + o * inner * contest.value, where + o * inner * where_size,
                     line + (window.first - cell) * inner * contest.value, &taps,

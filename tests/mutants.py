@@ -311,6 +311,27 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{MAXIMA}[wide_rows_of_65_columns-propagate] {MAXIMA}",
     ),
     Mutant(
+        "the second of two taps side by side is the first",
+        "pyx/indexed.pxi",
+        "pick_pixels(picked + i * outputs * size, src + («t + i») * taps.apart * size, outputs, stride, size)",
+        "t",
+        "test_functional::test_winners_among_pixels_of_few_channels_are_those_of_planes",
+    ),
+    Mutant(
+        "the last pixel takes with it what lies behind it",
+        "pyx/indexed.pxi",
+        "memcpy(dst + (n - 1) * size, src + (n - 1) * apart * size, «size»)",
+        "block",
+        "test_functional::test_winners_among_pixels_of_few_channels_are_those_of_planes",
+    ),
+    Mutant(
+        "pixels of several channels are named as if there were one",
+        "pyx/indexed.pxi",
+        "index[o * inner + c] = base + where[«o * inner + c»]",
+        "o * inner",
+        "test_functional::test_winners_among_pixels_of_few_channels_are_those_of_planes",
+    ),
+    Mutant(
         "rows of winners are as long as rows of the result",
         "pyx/indexed.pxi",
         "taps.place = «height.dilation * width.input_size»",
