@@ -49,6 +49,18 @@ cdef inline bint picks_taps(const plan_t* plan, const contest_t* contest) noexce
         not contest.wide)
 
 
+cdef inline bint pads_rows(
+    const plan_t* plan, const contest_t* contest, ptrdiff_t output, ptrdiff_t outputs
+) noexcept nogil:
+    """Whether so many windows of a row that are cut off at its ends are laid out with their padding.
+
+    One by one, 2 x 8 over 28 x 8 pixels of three channels took 130 times as long as the maximum.
+    """
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t whole = max(min(axis.end, output + outputs) - max(axis.begin, output), 0)
+    return plan.inner <= FEW_CHANNELS and not axis.adaptive and not contest.wide and 8 * (outputs - whole) > outputs
+
+
 cdef inline void start_offsets(offset_t* where, const plan_t* plan, ptrdiff_t output, ptrdiff_t outputs,
                                ptrdiff_t of_row) noexcept nogil:
     """Let the first valid element of each window hold its place."""
@@ -296,6 +308,8 @@ cdef void contest_row(
     # Offsets are 8-byte aligned whatever the sizes before them.
     where = <char*> ((<size_t> where + 7) & ~<size_t> 7)
     cdef bint picks = picks_taps(plan, contest)
+    cdef ptrdiff_t here
+    cdef const char* first
     cdef char* picked = where + 16 * plan.segment * inner
     if depth.count == 0 or height.count == 0:
         if out != NULL:
@@ -324,13 +338,26 @@ cdef void contest_row(
         touched = min(
             (output + outputs - 1) * axis.stride - axis.pad_begin + (axis.kernel_size - 1) * axis.dilation + 1,
             axis.input_size) - cell
+    cdef ptrdiff_t front = 0
+    cdef bint padded = pads_rows(plan, contest, output, outputs)
+    if padded:
+        # Padding is no better than the best so far, which is the same and in the place of an element.
+        touched = max(touched, 0)
+        front = cell + axis.pad_begin - output * axis.stride
+        n = (outputs - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
+        front = min(front, n)
+        contest.identity(converted, front * inner, NULL)
+        contest.identity(converted + (front + touched) * inner * contest.value, (n - front - touched) * inner, NULL)
     for d in range(depth.count):
         for h in range(height.count):
             line = src + (
                 ((row.outer * depth_axis.input_size + depth.first + d * depth_axis.dilation) * height_axis.input_size
                  + height.first + h * height_axis.dilation) * in_row + cell * inner) * contest.storage
             if contest.load != NULL:
-                contest.load(converted, line, touched * inner)
+                contest.load(converted + front * inner * contest.value, line, touched * inner)
+                line = converted
+            elif padded:
+                memcpy(converted + front * inner * contest.value, line, touched * inner * contest.value)
                 line = converted
             offset = ((depth.first + d * depth_axis.dilation - depth_origin) * height_axis.input_size
                       + height.first + h * height_axis.dilation - height_origin) * plane_row
@@ -339,20 +366,24 @@ cdef void contest_row(
                 # Whole windows together, others one by one.
                 window = window_of(axis, output + o)
                 n = 1
-                if axis.begin <= output + o < axis.end:
-                    n = min(outputs, axis.end - output) - o
+                here = offset + window.first - origin_of(axis, output + o, &window)
+                first = line + (window.first - cell) * inner * contest.value
                 taps.count = window.count
+                if padded:
+                    n = outputs
+                    here = offset
+                    first = line
+                    taps.count = axis.kernel_size
+                elif axis.begin <= output + o < axis.end:
+                    n = min(outputs, axis.end - output) - o
                 if n > 1 and picks:
                     contend_picked(
-                        contest, best + o * inner * contest.value, where + o * inner * where_size,
-                        line + (window.first - cell) * inner * contest.value, &taps,
-                        offset + window.first - origin_of(axis, output + o, &window), n, axis.stride, inner, picked)
-                    o += n
-                    continue
-                contend_run(
-                    contest, best + o * inner * contest.value, where + o * inner * where_size,
-                    line + (window.first - cell) * inner * contest.value, &taps,
-                    offset + window.first - origin_of(axis, output + o, &window), n, axis.stride, inner)
+                        contest, best + o * inner * contest.value, where + o * inner * where_size, first, &taps, here,
+                        n, axis.stride, inner, picked)
+                else:
+                    contend_run(
+                        contest, best + o * inner * contest.value, where + o * inner * where_size, first, &taps, here,
+                        n, axis.stride, inner)
                 o += n
     offset = (depth_origin * height_axis.input_size + height_origin) * plane_row
     names = <int64_t*> (where + 8 * outputs * inner) if contest.streams else index

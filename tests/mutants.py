@@ -325,6 +325,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "test_functional::test_winners_among_pixels_of_few_channels_are_those_of_planes",
     ),
     Mutant(
+        "behind the last pixel of a row lies what was there before, not padding",
+        "pyx/indexed.pxi",
+        "contest.identity(converted + (front + touched) * inner * contest.value, «(n - front - touched) * inner», NULL)",
+        "0",
+        "test_functional::test_winners_among_pixels_of_few_channels_are_those_of_planes",
+    ),
+    Mutant(
         "pixels of several channels are named as if there were one",
         "pyx/indexed.pxi",
         "index[o * inner + c] = base + where[«o * inner + c»]",
