@@ -327,7 +327,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "behind the last pixel of a row lies what was there before, not padding",
         "pyx/indexed.pxi",
-        "contest.identity(converted + (front + touched) * inner * contest.value, «(n - front - touched) * inner», NULL)",
+        "(front + touched) * inner * contest.value, «(n - front - touched) * inner», NULL)",
         "0",
         "test_functional::test_winners_among_pixels_of_few_channels_are_those_of_planes",
     ),
