@@ -98,8 +98,8 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
             raise TypeError(f"{function}: {name} is a sparse {type(value).__name__}; give {name}.{remedy}()")
     # What DLPack cannot say, as the bfloat16 of JAX, an array interface may.
     readers: list[Any] = [np.asarray]
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array_interface__"):
-        readers = [np.from_dlpack, np.asarray] if hasattr(value, "__array__") else [np.from_dlpack]
+    if _offers(value, "__dlpack__") and not _offers(value, "__array_interface__"):
+        readers = [np.from_dlpack, np.asarray] if _offers(value, "__array__") else [np.from_dlpack]
     reason = ""
     for reader in readers:
         try:
@@ -115,6 +115,14 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
     raise TypeError(
         f"{function}: {name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason}); {remedy}"
     ) from failure
+
+
+def _offers(value: Any, name: str) -> bool:
+    """Tell whether an object has an attribute, whatever it does when it is asked."""
+    try:
+        return hasattr(value, name)
+    except Exception:
+        return False
 
 
 def _of_tensor(function: str, name: str, tensor: Any, torch: Any, instead: str | None = None) -> AnyArray:

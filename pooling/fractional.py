@@ -19,6 +19,7 @@ from .dispatch import kernels
 from .geometry import Sizes
 from .layers import Layer
 from .operators import FLOATS, OPERATORS
+from .signs import short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -79,7 +80,7 @@ class FractionalCall:
         function, dimensions = self.call.function, len(self.kernel_size)
         if rng is not None and not isinstance(rng, np.random.Generator):
             raise TypeError(
-                f"{function}: rng={rng!r} must be a numpy.random.Generator, not {type(rng).__name__}; "
+                f"{function}: rng={short_repr(rng)} must be a numpy.random.Generator, not {type(rng).__name__}; "
                 "use numpy.random.default_rng(seed)"
             )
         batched = self.array.ndim == dimensions + 2

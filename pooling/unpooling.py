@@ -19,6 +19,7 @@ from .dispatch import kernels
 from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .operators import INTEGERS, OPERATORS
+from .signs import short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -130,9 +131,9 @@ class _Unpooling:
 
 def _spatial_part(output_size: Any, rank: int, dimensions: int, layout: str) -> Any:
     """Cut the spatial sizes out of a whole shape: with batch and channels, as torch takes it, or that of the input."""
-    several = isinstance(output_size, (tuple, list)) or (isinstance(output_size, np.ndarray) and output_size.ndim == 1)
-    if several and len(output_size) > dimensions and len(output_size) in (rank, dimensions + 2):
-        return output_size[geometry.spatial_slice(len(output_size), dimensions, layout, function="max_unpool")]
+    several = geometry.sequence(output_size) or []
+    if len(several) > dimensions and len(several) in (rank, dimensions + 2):
+        return several[geometry.spatial_slice(len(output_size), dimensions, layout, function="max_unpool")]
     return output_size
 
 
@@ -563,14 +564,6 @@ def _numbering(convention: str, planes: NDArray[np.int64], channels: int, cells:
     return planes * cells, 1, "F" if convention == "onnx_column_major" else "C"
 
 
-def _convention(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"convert_indices: {name}={value!r} must be a string, not {type(value).__name__}")
-    if value not in CONVENTIONS:
-        raise ValueError(f"convert_indices: {name}={value!r} must be one of {', '.join(map(repr, CONVENTIONS))}")
-    return value
-
-
 def convert_indices(
     indices: ArrayLike,
     input_shape: Sequence[int],
@@ -628,13 +621,15 @@ def convert_indices(
     array([10, 14, 11, 15])
     """
     function = "convert_indices"
-    source, target = _convention("source", source), _convention("target", target)  # type: ignore[assignment]
+    source = geometry.word(function, "source", source, CONVENTIONS)  # type: ignore[assignment]
+    target = geometry.word(function, "target", target, CONVENTIONS)  # type: ignore[assignment]
     array = as_array(function, "indices", indices, INTEGERS)
     shape = geometry.per_axis_shape(function, input_shape)
     spatial = geometry.spatial_slice(len(shape), len(shape) - 2, layout, function=function)
     if not 3 <= len(shape) <= 5:
         raise ValueError(
-            f"{function}: input_shape={input_shape!r} has {len(shape)} axes; it must have a batch, a channel and one "
+            f"{function}: input_shape={short_repr(input_shape)} has {len(shape)} axes; it must have a batch, a "
+            "channel and one "
             "to three spatial axes"
         )
     outputs = array.shape[spatial] if array.ndim == len(shape) else ()
@@ -644,7 +639,7 @@ def convert_indices(
             "channels must be the same"
         )
     geometry.check_total(function, shape, 8)
-    sizes = shape[spatial]
+    sizes, layout = shape[spatial], geometry.plain(layout)
     cells = math.prod(sizes)
     batch, channels = shape[0], shape[-1] if layout == "channels_last" else shape[1]
     planes = np.arange(batch * channels, dtype=np.int64).reshape(

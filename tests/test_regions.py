@@ -615,7 +615,11 @@ SENTENCES: dict[str, tuple[Callable[[], Array], type[Exception], str]] = {
         ValueError,
         "roi_align: coordinate_transformation_mode='asymmetric' must be 'half_pixel' or 'output_half_pixel'",
     ),
-    "mode_of_another_kind": (lambda: align(mode=1), TypeError, "roi_align: mode=1 must be a string, not int"),
+    "mode_of_another_kind": (
+        lambda: align(mode=1),
+        TypeError,
+        "roi_align: mode=1 must be a string, not int; use 'avg' or 'max'",
+    ),
     "gradient_dtype": (
         lambda: pooling.roi_align_backward(np.zeros((1, 1, 2, 2), np.float32), X, BOX, HERE, 2),
         TypeError,
