@@ -331,7 +331,7 @@ def fractional_max_pool2d_backward(
         As in the forward call.
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`, which takes the
         samples of the forward call.
     {layout}
@@ -393,7 +393,7 @@ def fractional_max_pool3d_backward(
         As in the forward call.
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`, which takes the
         samples of the forward call.
     {layout}

@@ -269,6 +269,13 @@ class Maps:
             raise ValueError(f"{name} has shape {array.shape} but must have {wanted}")
         return self.canonical(array)
 
+    def indices(self, indices: npt.ArrayLike, spatial: Cell) -> Array:
+        """View indices, which may have any dtype of integers, as maps."""
+        array = np.asarray(indices)
+        if array.dtype.name not in INTEGERS:
+            raise TypeError(f"indices has dtype {array.dtype} but must have one of {', '.join(sorted(INTEGERS))}")
+        return self.partner("indices", array, spatial, array.dtype)
+
     def gradients(self, grad_output: npt.ArrayLike, spatial: Cell) -> Array:
         """View the gradient of the output as maps of exact numbers."""
         if self.dtype.name not in FLOATS:
@@ -535,7 +542,7 @@ def cell_at(index: int, spatial: Cell) -> Cell:
     """Turn an index, flat in the spatial plane, into a cell."""
     if not 0 <= index < math.prod(spatial):
         raise ValueError(f"indices has {index}, which must lie between 0 and {math.prod(spatial) - 1}")
-    return tuple(int(i) for i in np.unravel_index(index, spatial))
+    return tuple(int(i) for i in np.unravel_index(int(index), spatial))
 
 
 def worst(dtype: np.dtype[Any], better: Better) -> float | int | bool:
@@ -600,7 +607,7 @@ class Selection:
         """Send each gradient back to the element that was copied, or to the one that `indices` names."""
         view, grads = self.view, self.view.gradients(grad_output, self.shape)
         if indices is not None:
-            found = self.named(view.partner("indices", indices, self.shape, np.int64))
+            found = self.named(view.indices(indices, self.shape))
         elif self.repeatable:
             found = self.routes()
         else:
@@ -914,7 +921,7 @@ def max_unpool(
     for axis, (size, given) in enumerate(zip(view.spatial, shape, strict=True)):
         if size == 0 or not 1 <= given <= INT64_MAX:
             raise ValueError(f"an input of size {size} cannot become {given} cells on axis {axis_name(axis, n)}")
-    named = view.partner("indices", indices, view.spatial, np.int64)
+    named = view.indices(indices, view.spatial)
     last = {p: {cell_at(index, shape): cell for cell, index in np.ndenumerate(named[p])} for p in view.planes()}
     return Placement(view, shape, last)
 
@@ -953,7 +960,7 @@ def convert_indices(
     `layout` is that of `indices` and of `input_shape`, both with a batch axis.
     """
     sizes = [integer("input_shape", size, 0) for size in input_shape]
-    view = Maps(indices, len(sizes) - 2, layout, {"int64"})
+    view = Maps(indices, len(sizes) - 2, layout, INTEGERS)
     shape = (sizes[0], sizes[-1], *sizes[1:-1]) if view.channels_last else tuple(sizes)
     if view.n not in (1, 2, 3) or not view.batched or view.maps.shape[:2] != shape[:2]:
         raise ValueError(
@@ -961,7 +968,7 @@ def convert_indices(
         )
     read = CONVENTIONS[choice("source", source, CONVENTIONS)]
     write = CONVENTIONS[choice("target", target, CONVENTIONS)]
-    result = view.zeros(view.spatial)
+    result = view.zeros(view.spatial, np.int64)
     for plane in view.planes():
         table = {-1: -1}
         for cell in np.ndindex(shape[2:]):

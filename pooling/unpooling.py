@@ -369,7 +369,7 @@ def max_unpool1d_backward(
     grad_output : array_like
         Gradient with respect to the result: its shape, and the input's dtype.
     input : array_like
-        What was unpooled; only its shape and dtype matter, which must be one of floats.
+        What was unpooled; only its shape and dtype matter. dtype {dtypes}.
     indices, kernel_size, stride, padding, output_size
         As in the forward call.
     {layout}
@@ -436,7 +436,7 @@ def max_unpool2d_backward(
     grad_output : array_like
         Gradient with respect to the result: its shape, and the input's dtype.
     input : array_like
-        What was unpooled; only its shape and dtype matter, which must be one of floats.
+        What was unpooled; only its shape and dtype matter. dtype {dtypes}.
     indices, kernel_size, stride, padding, output_size
         As in the forward call.
     {layout}
@@ -503,7 +503,7 @@ def max_unpool3d_backward(
     grad_output : array_like
         Gradient with respect to the result: its shape, and the input's dtype.
     input : array_like
-        What was unpooled; only its shape and dtype matter, which must be one of floats.
+        What was unpooled; only its shape and dtype matter. dtype {dtypes}.
     indices, kernel_size, stride, padding, output_size
         As in the forward call.
     {layout}

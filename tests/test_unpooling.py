@@ -222,7 +222,18 @@ def test_an_empty_batch_or_no_channels_make_an_empty_result(dimensions: int, lay
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i8"])
 def test_indices_of_every_integer_dtype_are_understood(dtype: str) -> None:
     x, indices = random_array((1, 2, 3)), np.array([[[0, 5, 2], [4, 4, 1]]])
-    assert_same_bytes(pooling.max_unpool1d(x, indices.astype(dtype), 2), pooling.max_unpool1d(x, indices, 2))
+    given = indices.astype(dtype)
+    for place in (pooling, reference):
+        assert_same_bytes(place.max_unpool1d(x, given, 2), pooling.max_unpool1d(x, indices, 2))
+        back = place.max_unpool1d_backward(random_array((1, 2, 6)), x, given, 2)
+        assert_same_bytes(back, pooling.max_unpool1d_backward(random_array((1, 2, 6)), x, indices, 2))
+        pooled = random_array((1, 2, 6))
+        _, found = pooling.max_pool1d(pooled, 2, return_indices=True)
+        gradient = place.max_pool1d_backward(x, pooled, 2, indices=found.astype(dtype))
+        assert_same_bytes(gradient, pooling.max_pool1d_backward(x, pooled, 2, indices=found))
+        converted = place.convert_indices(given, (1, 2, 6), source="torch", target="tensorflow")
+        assert converted.dtype == np.int64
+        np.testing.assert_array_equal(converted, [[[0, 10, 4], [9, 9, 3]]])
 
 
 @pytest.mark.parametrize("at_end", [True, False])
