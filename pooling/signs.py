@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
 
-__all__ = ["printable", "short_repr", "shortened"]
+__all__ = ["printable", "short_repr", "shortened", "shortened_apart"]
 
 LONGEST_REPR = 100
 """Signs of a value in a sentence, at most; what is longer is described."""
@@ -54,6 +56,36 @@ def shortened(name: str, width: int) -> str:
         return name
     end = (2 * width) // 3
     return f"{name[: width - 1 - end]}…{name[-end:]}"
+
+
+def shortened_apart(names: Iterable[str], width: int) -> dict[str, str]:
+    """Cut names so that those that differ still do: where the middle has the difference, some of it stays.
+
+    Examples
+    --------
+    >>> cut = shortened_apart(["stem/pool", "block/branch1/conv/pool", "block/branch2/conv/pool"], 16)
+    >>> list(cut.values())
+    ['stem/pool', '…anch1/c…nv/pool', '…anch2/c…nv/pool']
+    """
+    found: dict[str, str] = {}
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        found[name] = shortened(name, width)
+        alike.setdefault(found[name], []).append(name)
+    for several in alike.values():
+        if len(several) > 1:
+            first = len(commonprefix(several))  # noqa: RUF071 - signs, not folders
+            # Ends that differ as well are worth their place.
+            ways = [[_with_piece(name, width, first, end) for name in several] for end in ((width - 2) // 2, 0)]
+            found |= zip(several, max(ways, key=lambda way: len(set(way))), strict=True)
+    return found
+
+
+def _with_piece(name: str, width: int, place: int, end: int) -> str:
+    """Keep of a name a piece around some place, and its end."""
+    length = max(1, width - 2 - end)
+    begin = max(0, min(place - (length + 1) // 2, len(name) - end - length - 1))
+    return f"{'…' * (begin > 0)}{name[begin : begin + length]}…{name[len(name) - end :]}"
 
 
 def short_repr(value: Any) -> str:

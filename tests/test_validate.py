@@ -307,6 +307,53 @@ def test_an_open_batch_is_1_and_says_so(save: Save) -> None:
     assert report.models[0].notes == ()
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize(
+    ("operator", "shape", "axes", "is_pooling"),
+    [
+        ("ReduceMean", (1, 3, 8, 8), [2, 3], True),
+        ("ReduceMean", (1, 3, 8, 8), [-1, -2], True),
+        ("ReduceMax", (1, 3, 8, 8), [2, -1], True),
+        ("ReduceMean", (1, 3, 4, 8, 8), [2, 3, 4], True),
+        ("ReduceMean", (1, 3, 4, 8, 8), [-2, -1], False),
+        ("ReduceMean", (1, 3, 8, 8), [3], False),
+        ("ReduceMean", (1, 3, 8, 8), [1, 2, 3], False),
+        ("ReduceMean", (1, 3, 8), [2], False),
+        ("ReduceMean", (1, 3, 8), [1, 2], False),
+        ("ReduceMean", (1, 3, 8, 8), None, False),
+        ("ReduceSum", (1, 3, 8, 8), [2, 3], False),
+    ],
+)
+@pytest.mark.parametrize("pools", [True, False])
+def test_a_global_pooling_that_is_a_reduction_is_counted_and_not_asked(
+    save: Save, operator: str, shape: tuple[int, ...], axes: list[int] | None, opset: int, is_pooling: bool, pools: bool
+) -> None:
+    if operator == "ReduceSum" and opset < 18:
+        pytest.skip("axes of ReduceSum are an input from opset 13 on")
+    named = {} if axes is None or opset >= 18 else {"axes": axes}
+    inputs = ["p" if pools else "x"] + (["a"] if axes is not None and opset >= 18 else [])
+    node = helper.make_node(operator, inputs, ["y"], name="gap", **named)
+    constants = [] if axes is None else [helper.make_tensor("a", TensorProto.INT64, [len(axes)], axes)]
+    nodes = [pool(result="p", kernel_shape=[2] * (len(shape) - 2), name="pool"), node] if pools else [node]
+    report = validate(save(nodes, shape, constants=constants, opset=opset), rounds=0)
+    note = f"1 global pooling is written as a reduction, and no runtime was asked about it: gap ({operator})"
+    # Without pooling nodes nothing is known of shapes.
+    expected = (note,) if is_pooling or (not pools and axes == [-2, -1] and operator == "ReduceMean") else ()
+    assert report.models[0].notes == expected
+    assert report.exit_code == 0
+    assert (f"model: {note}" in printed(report, 200)) == bool(expected)
+
+
+def test_many_reductions_are_counted_in_one_note(save: Save) -> None:
+    nodes = [pool(result="p", name="pool")]
+    nodes += [helper.make_node("ReduceMean", ["p"], [f"m{i}"], axes=[2, 3], name=f"gap{i}") for i in range(4)]
+    nodes.append(helper.make_node("Sum", [f"m{i}" for i in range(4)], ["y"]))
+    assert validate(save(nodes, opset=13), rounds=0).models[0].notes == (
+        "4 global poolings are written as a reduction, and no runtime was asked about them: gap0 (ReduceMean), "
+        "gap1 (ReduceMean), gap2 (ReduceMean) and 1 more",
+    )
+
+
 def test_other_open_sizes_are_those_that_work_and_the_sentence_has_the_flag(save: Save) -> None:
     """A Gemm behind the pooling takes 320 x 320 only, and batch and channels are open too."""
     nodes = [
@@ -1047,6 +1094,22 @@ def printed(report: Report, width: int = 120) -> str:
 
 def words(line: str) -> str:
     return " ".join(line.split())
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_names_that_differ_look_different_on_a_narrow_terminal(save: Save, width: int) -> None:
+    names = [
+        f"features/block{block}/a_long_name_of_a_module/{end}"
+        for block in (1, 2)
+        for end in ("pool1", "pool2", "another_module/pool2")
+    ]
+    tensors = ["x", *(f"t{i}" for i in range(5)), "y"]
+    path = save([pool(source=a, result=b, name=name) for name, a, b in zip(names, tensors, tensors[1:], strict=False)])
+    lines = printed(validate(path, rounds=0), width).splitlines()
+    shown = [line.split()[0] for line in lines if " MaxPool " in line]
+    assert len(shown) == len(set(shown)) == len(names)
+    for name, cut in zip(names, shown, strict=True):
+        assert name.endswith(cut.rpartition("…")[2])
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from pooling.signs import shortened
-
-__all__ = ["amount", "brief", "by", "cells", "joined", "memory", "percent", "shortened"]
+__all__ = ["amount", "brief", "by", "cells", "joined", "memory", "percent"]
 
 
 def by(sizes: Sequence[object]) -> str:

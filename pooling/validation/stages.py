@@ -160,7 +160,7 @@ class Network:
     inputs : dict of str to (shape, dtype)
         What the model takes; None for what is not known of it.
     notes : tuple of str
-        What was taken for sizes that the model leaves open.
+        What was taken for sizes that the model leaves open, and which global poolings are no pooling nodes.
     foreign : tuple of str
         Nodes that pool by their name, and are of no operator set that is known here: ``"gap (NhwcMaxPool of
         com.microsoft)"``.
@@ -262,7 +262,7 @@ def read_network(
         declared,
         tuple(dict.fromkeys(unknown)),
         {tensor.name: (_shape(tensor), _dtype(tensor)) for tensor in inputs},
-        notes,
+        (*notes, *_of_reductions(model.graph, tensors, values)),
         tuple(_foreign(model.graph)),
         whole,
         tensors,
@@ -357,6 +357,43 @@ def _foreign(graph: onnx.GraphProto) -> Iterator[str]:
             if not is_default(node.domain) and not is_contrib(node) and POOLS.search(node.op_type):
                 name = node.name or next(iter(node.output), "")
                 yield f"{name} ({node.op_type} of {node.domain})"
+
+
+def _of_reductions(
+    graph: onnx.GraphProto, tensors: Mapping[str, onnx.ValueInfoProto], values: Mapping[str, NDArray[Any]]
+) -> list[str]:
+    """Say which global poolings are written as reductions, which are no pooling nodes and have no oracle here."""
+    found = [
+        f"{node.name or next(iter(node.output), '')} ({node.op_type})"
+        for part in graphs_of(graph)
+        for node in part.node
+        if node.op_type in ("ReduceMean", "ReduceMax")
+        and is_default(node.domain)
+        and _reduces_maps(node, _known(tensors, node.input[0] if node.input else "")[0], values)
+    ]
+    if not found:
+        return []
+    more = f" and {len(found) - REDUCTIONS_SHOWN} more" if len(found) > REDUCTIONS_SHOWN else ""
+    what = "global pooling is" if len(found) == 1 else "global poolings are"
+    return [
+        f"{len(found)} {what} written as a reduction, and no runtime was asked about "
+        f"{'it' if len(found) == 1 else 'them'}: {', '.join(found[:REDUCTIONS_SHOWN])}{more}"
+    ]
+
+
+REDUCTIONS_SHOWN = 3
+"""Reductions that a note names."""
+
+
+def _reduces_maps(node: onnx.NodeProto, shape: Shape | None, values: Mapping[str, NDArray[Any]]) -> bool:
+    """Tell whether a reduction is over all spatial axes of maps or volumes; without a shape, by what axes it names."""
+    given: Any = next((list(each.ints) for each in node.attribute if each.name == "axes"), None)
+    if given is None and len(node.input) > 1 and node.input[1] in values:
+        given = values[node.input[1]].ravel().tolist()
+    if not given or (shape is not None and len(shape) not in (4, 5)):
+        return False
+    ranks = (4, 5) if shape is None else (len(shape),)
+    return any({axis % rank for axis in given} == set(range(2, rank)) for rank in ranks)
 
 
 POOLS = re.compile(r"[Pp]ool|RoiAlign|ROIAlign")

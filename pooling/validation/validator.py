@@ -697,15 +697,16 @@ class _Run:
     def _remedy(self, finding: Finding) -> str:
         """Say what makes the runtime answer as the oracle does, after it has done so."""
         case = finding.case
-        try:
-            repaired = make_portable(case.model, verify=False)
-            if repaired.changes:
-                verdict = self._again(finding, repaired.model, case.inputs)
-                if verdict.kind is Kind.AGREES:
-                    what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
-                    return f"{REPAIR} ({what}); {finding.runtime} was asked again and agrees"
-        except (ValueError, VerificationError):
-            pass  # the next remedy may do
+        for option, special_values in (("", "finite"), (" --special-values exact", "exact")):
+            try:
+                repaired = make_portable(case.model, verify=False, special_values=special_values)
+                if repaired.changes:
+                    verdict = self._again(finding, repaired.model, case.inputs)
+                    if verdict.kind is Kind.AGREES:
+                        what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
+                        return f"{REPAIR}{option} ({what}); {finding.runtime} was asked again and agrees"
+            except (ValueError, VerificationError):
+                continue  # the next remedy may do
         try:
             arrays = [case.inputs[name] for name in case.node.input if name]
             portable = portable_model(case.model, arrays[0].shape, arrays[0].dtype)
