@@ -244,9 +244,8 @@ def result_array(
             raise TypeError(f"{function}: out must be a NumPy array or a torch tensor, not {type(out).__name__}")
         out = _of_tensor(function, "out", out, torch, f"torch.empty({shape}, dtype=torch.{dtype.name})")
     if out.dtype != dtype or not out.dtype.isnative:
-        # The string of what NumPy has from elsewhere, as bfloat16, says how long it is and no more.
-        given, wanted = (each.name if each.kind == "V" else each.str for each in (out.dtype, dtype))
-        raise TypeError(f"{function}: out has dtype {given}, the result {wanted}; give out that dtype")
+        given = out.dtype.name if out.dtype.isnative else f"{out.dtype.name} with its bytes swapped"
+        raise TypeError(f"{function}: out has dtype {given}, the result {dtype.name}; give out that dtype")
     if out.shape != shape:
         raise ValueError(f"{function}: out has shape {out.shape}, the result {shape}; give out that shape")
     flags = out.flags

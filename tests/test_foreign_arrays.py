@@ -316,7 +316,7 @@ def test_out_of_bfloat16_for_another_result_is_refused_in_words(torch: Any) -> N
     pytest.importorskip("ml_dtypes")
     out = torch.zeros((1, 1, 2, 2), dtype=torch.bfloat16)
     refused(
-        "max_pool2d: out has dtype bfloat16, the result <f4; give out that dtype",
+        "max_pool2d: out has dtype bfloat16, the result float32; give out that dtype",
         lambda: pooling.max_pool2d(X, 2, out=out),
     )
 

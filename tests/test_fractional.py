@@ -286,7 +286,12 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ),
     ((X, 2, 3), {"return_indices": 1}, TypeError, "return_indices=1 must be True or False, not int"),
     ((X, 2, 3), {"layout": "NHWC"}, ValueError, "layout='NHWC' must be 'channels_first' or 'channels_last'"),
-    ((X, 2, 3), {"out": np.empty((1, 1, 3, 3))}, TypeError, "out has dtype <f8, the result <f4; give out that dtype"),
+    (
+        (X, 2, 3),
+        {"out": np.empty((1, 1, 3, 3))},
+        TypeError,
+        "out has dtype float64, the result float32; give out that dtype",
+    ),
     ((X.astype(np.int32), 2, 3), {}, TypeError, "input has dtype int32, which is not accepted; use float16, bfloat16,"),
     ((X[0, 0], 2, 3), {}, ValueError, "input of shape (5, 5) has 2 axes; it must have 4, (N, C, H, W), or 3 without"),
     ((X[..., :0], 2, 3), {}, ValueError, "output_size=3 asks for 3 windows of size 2 on axis W of size 0"),

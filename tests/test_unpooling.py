@@ -300,7 +300,12 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((X, AT, 2**63 - 1), {}, ValueError, "stride=None and padding=0 give the output size"),
     ((X, AT, 2**62, 2**40), {}, ValueError, "the result would have shape"),
     ((X, AT, 2), {"layout": "NCHW"}, ValueError, "layout='NCHW' must be 'channels_first' or 'channels_last'"),
-    ((X, AT, 2), {"out": np.empty((1, 1, 4, 4))}, TypeError, "out has dtype <f8, the result <f4; give out that dtype"),
+    (
+        (X, AT, 2),
+        {"out": np.empty((1, 1, 4, 4))},
+        TypeError,
+        "out has dtype float64, the result float32; give out that dtype",
+    ),
     (
         (X, AT, 2),
         {"out": np.empty((1, 1, 4, 5), "f4")},

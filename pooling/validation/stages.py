@@ -523,6 +523,24 @@ def _make_plain(node: onnx.NodeProto, opset: int, tensors: Mapping[str, onnx.Val
     return True
 
 
+def _made_to_fit(shape: Sequence[int], known: Shape) -> str:
+    """Say what makes an array of some shape fit: a batch axis, channels where the model has them, or fewer images."""
+    rank = len(known)
+    if rank > 2 and len(shape) in (rank, rank - 1):
+        batch = "[None]" * (len(shape) < rank)
+        whole = [1, *shape] if batch else list(shape)
+        first, last = [0, rank - 1, *range(1, rank - 1)], [0, *range(2, rank), 1]
+        for order in (list(range(rank)), first, last):
+            moved = "" if order == sorted(order) else f".transpose({', '.join(map(str, order))})"
+            sizes = [whole[axis] for axis in order]
+            if _fits(sizes, known):
+                return f"{batch}{moved}"
+            one = known[0]
+            if isinstance(one, int) and sizes[0] > one and _fits([one, *sizes[1:]], known):
+                return f"[:{one}]{moved}"
+    return ""
+
+
 LARGE = 2**20
 """A size on which the windows of any pooling find a place."""
 
@@ -542,8 +560,11 @@ def _declare(
             known = _shape(tensor)
             if known is not None and not _fits(shape, known):
                 given = f"{source} of shape " if source else f"--shape {name}="
+                how = _made_to_fit(shape, known) if source else ""
+                remedy = f"; give array{how}, saved with numpy.save" if how else ""
                 raise CannotRunError(
-                    f"{given}{_written(tuple(shape))} contradicts the model, where {name} is {_written(known)}"
+                    f"{given}{_written(tuple(shape)) or '()'} contradicts the model, where {name} is "
+                    f"{_written(known)}{remedy}"
                 )
             tensor.CopyFrom(onnx.helper.make_tensor_value_info(name, tensor.type.tensor_type.elem_type, tuple(shape)))
             return True
