@@ -23,7 +23,7 @@ from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .norms import rounded
 from .operators import OPERATORS
-from .signs import short_repr
+from .signs import counted, short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -101,7 +101,7 @@ def _blur(
         side = max(axis.pad_begin, axis.pad_end)
         if mode == "reflect" and side >= axis.input_size:
             raise ValueError(
-                f"{function}: padding of {side} cells cannot be mirrored on axis {axis.name} of size "
+                f"{function}: padding of {counted(side, 'cell')} cannot be mirrored on axis {axis.name} of size "
                 f"{axis.input_size}; use padding <= {axis.input_size - 1} or padding_mode='replicate'"
             )
         last = axis.input_size - 1

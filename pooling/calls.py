@@ -22,7 +22,7 @@ from .dispatch import kernels
 from .geometry import Axis, Slab
 from .operators import OPERATORS, Operator
 from .plan import lay_out
-from .signs import short_repr
+from .signs import counted, short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -342,7 +342,7 @@ class Call:
             cells = math.prod(axis.input_size for axis in self.axes)
             raise ValueError(
                 f"{self.function}: indices{list(position)} is {indices[position]}, but a plane of the input has "
-                f"{cells} elements; give the indices that the forward call returned for this input shape"
+                f"{counted(cells, 'element')}; give the indices that the forward call returned for this input shape"
             )
         return result
 
@@ -676,7 +676,7 @@ def batch_and_spatial(function: str, shape: tuple[int, ...], dimensions: Any, la
         back = "result[0]" if layout == "channels_first" else "result[..., 0]"
         remedy = f"; a single map without channels goes in as {one} and comes out as {back}" * (rank == dimensions)
         raise ValueError(
-            f"{function}: input of shape {shape} has {rank} {'axis' if rank == 1 else 'axes'}; it must have "
+            f"{function}: input of shape {shape} has {counted(rank, 'axis', 'axes')}; it must have "
             f"{dimensions + 2}, (N, {form}), or {dimensions + 1} without the batch, ({form}){remedy}"
         )
     return rank - dimensions == 2, spatial

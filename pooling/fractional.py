@@ -19,7 +19,7 @@ from .dispatch import kernels
 from .geometry import Sizes
 from .layers import Layer
 from .operators import FLOATS, OPERATORS
-from .signs import short_repr
+from .signs import counted, short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -146,7 +146,8 @@ def window_starts(function: str, name: str, size: int, kernel: int, count: int, 
         begins = phases * step
     if not (np.isfinite(places).all() and np.isfinite(begins).all()):
         raise ValueError(
-            f"{function}: _random_samples of dtype {samples.dtype.name} cannot count the {size} cells of axis {name}; "
+            f"{function}: _random_samples of dtype {samples.dtype.name} cannot count the {counted(size, 'cell')} of "
+            f"axis {name}; "
             "use float32 or float64"
         )
     starts = np.full((len(samples), count), last, np.int64)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .signs import short_repr
+from .signs import counted, short_repr
 
 __all__ = [
     "Axis",
@@ -620,7 +620,7 @@ def pool_axes(
             )
             raise ValueError(
                 f"{function}: {blame} makes the effective kernel size {effective[i]} on axis {axis}, whose input has "
-                f"{input_size[i]} cells; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
+                f"{counted(input_size[i], 'cell')}; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
             )
     largest = INT64_MAX if empty_windows else None
     pairs = _padding_pairs(function, padding, input_size, effective, strides, largest=largest)
@@ -769,7 +769,8 @@ def fractional_sizes(
             )
         if count + taps - 1 > size:
             raise ValueError(
-                f"{function}: {shown} asks for {count} windows of size {taps} on axis {name} of size {size}; "
+                f"{function}: {shown} asks for {counted(count, 'window')} of size {taps} on axis {name} of size "
+                f"{size}; "
                 f"that needs an input of at least {count + taps - 1}"
             )
     return kernel, sizes
@@ -877,7 +878,7 @@ def output_shape(
         dimensions = len(entries)
     if not 1 <= dimensions <= 3 or len(shape) - dimensions not in (1, 2):
         raise ValueError(
-            f"output_shape: input_shape={short_repr(input_shape)} has {len(shape)} axes; with "
+            f"output_shape: input_shape={short_repr(input_shape)} has {counted(len(shape), 'axis', 'axes')}; with "
             f"kernel_size={short_repr(kernel_size)} it "
             "must have 1 to 3 spatial ones, channels, and a batch unless kernel_size has an entry for each spatial axis"
         )

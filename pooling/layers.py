@@ -18,7 +18,7 @@ from .annotations import AdaptiveSize, AnyArray, Indexed, Layout, NanRule, Round
 from .arrays import as_array
 from .geometry import Axis, Padding, Sizes
 from .operators import OPERATORS
-from .signs import short_repr
+from .signs import counted, short_repr
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -199,7 +199,8 @@ class Layer:
         name = type(self).__name__
         if len(shape) - self.dimensions not in (1, 2):
             raise ValueError(
-                f"{name}: input_shape={short_repr(shape)} has {len(shape)} axes; it must have {self.dimensions + 2}, "
+                f"{name}: input_shape={short_repr(shape)} has {counted(len(shape), 'axis', 'axes')}; it must have "
+                f"{self.dimensions + 2}, "
                 "or "
                 f"{self.dimensions + 1} without the batch"
             )

@@ -18,7 +18,7 @@ from .dispatch import kernels
 from .geometry import Axis, Sizes
 from .layers import Layer, same
 from .operators import FLOATS, OPERATORS
-from .signs import short_repr
+from .signs import counted, short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -136,7 +136,7 @@ def _checked(
             raise TypeError(f"{function}: batch_indices has dtype {maps.dtype.name}, which is not accepted; use int64")
         if maps.shape != boxes.shape[:1]:
             raise ValueError(
-                f"{function}: batch_indices has shape {maps.shape}, but rois has {len(boxes)} rows; "
+                f"{function}: batch_indices has shape {maps.shape}, but rois has {counted(len(boxes), 'row')}; "
                 "give one index for each row"
             )
     missing = np.less(maps, 0) | np.greater_equal(maps, len(array)) | (maps != np.floor(maps))
@@ -144,7 +144,8 @@ def _checked(
         r = int(missing.argmax())
         place = f"{name}[{r}]" if name == "batch_indices" else f"rois[{r}, 0]"
         raise ValueError(
-            f"{function}: {place} is {maps[r]}, but the input has {len(array)} maps; give a whole number from 0 up to "
+            f"{function}: {place} is {maps[r]}, but the input has {counted(len(array), 'map')}; give a whole number "
+            "from 0 up to "
             "the last of them"
         )
     chosen = maps.astype(np.int64, order="C")
@@ -544,7 +545,10 @@ class _RegionLayer(Layer):
         name = type(self).__name__
         shape = geometry.per_axis_shape(name, input_shape)
         if len(shape) != 4:
-            raise ValueError(f"{name}: input_shape={short_repr(shape)} has {len(shape)} axes; it must be (N, C, H, W)")
+            raise ValueError(
+                f"{name}: input_shape={short_repr(shape)} has {counted(len(shape), 'axis', 'axes')}; it must be (N, "
+                "C, H, W)"
+            )
         (count,) = geometry.per_axis(name, "regions", regions, 1, minimum=0)
         return (count, shape[1], *geometry.per_axis(name, "output_size", self.arguments["output_size"], 2))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["printable", "short_repr", "shortened", "shortened_apart"]
+__all__ = ["counted", "printable", "short_repr", "shortened", "shortened_apart"]
 
 LONGEST_REPR = 100
 """Signs of a value in a sentence, at most; what is longer is described."""
@@ -42,6 +42,17 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(
         sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape").decode() for sign in text
     )
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Write a number of things.
+
+    Examples
+    --------
+    >>> counted(1, "map"), counted(2, "map"), counted(0, "axis", "axes")
+    ('1 map', '2 maps', '0 axes')
+    """
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def shortened(name: str, width: int) -> str:

@@ -19,7 +19,7 @@ from .dispatch import kernels
 from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .operators import INTEGERS, OPERATORS
-from .signs import short_repr
+from .signs import counted, short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -124,7 +124,8 @@ class _Unpooling:
             position = tuple(int(i) for i in np.unravel_index(bad, shape))
             raise ValueError(
                 f"{self.function}: indices{list(position)} is {self.indices[position]}, but a plane of the output has "
-                f"{cells} elements; give the indices of the pooling, and the size of its input as output_size"
+                f"{counted(cells, 'element')}; give the indices of the pooling, and the size of its input as "
+                "output_size"
             )
         return result
 
@@ -628,7 +629,8 @@ def convert_indices(
     spatial = geometry.spatial_slice(len(shape), len(shape) - 2, layout, function=function)
     if not 3 <= len(shape) <= 5:
         raise ValueError(
-            f"{function}: input_shape={short_repr(input_shape)} has {len(shape)} axes; it must have a batch, a "
+            f"{function}: input_shape={short_repr(input_shape)} has {counted(len(shape), 'axis', 'axes')}; it must "
+            "have a batch, a "
             "channel and one "
             "to three spatial axes"
         )

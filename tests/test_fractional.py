@@ -242,7 +242,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
         ValueError,
         "output_size=5 asks for 5 windows of size 2 on axis H of size 5; that needs an input of",
     ),
-    ((X, 6, 1), {}, ValueError, "output_size=1 asks for 1 windows of size 6 on axis H of size 5"),
+    ((X, 6, 1), {}, ValueError, "output_size=1 asks for 1 window of size 6 on axis H of size 5"),
     ((X, 2, 2**31), {}, ValueError, "output_size=2147483648 asks for 2147483648 windows of size 2 on axis H of size 5"),
     ((X, 2, 0), {}, ValueError, "output_size=0 must be at least 1 on axis H, not 0"),
     ((X, 2, True), {}, TypeError, "output_size=True must be an integer or one integer per spatial axis, not bool"),

@@ -549,18 +549,17 @@ SENTENCES: dict[str, tuple[Callable[[], Array], type[Exception], str]] = {
     "no_such_map": (
         lambda: align(n=np.array([1])),
         ValueError,
-        "roi_align: batch_indices[0] is 1, but the input has 1 maps; give a whole number from 0 up to the last of them",
+        "roi_align: batch_indices[0] is 1, but the input has 1 map; give a whole number from 0 up to the last of them",
     ),
     "negative_map": (
         lambda: align(n=np.array([-1])),
         ValueError,
-        "roi_align: batch_indices[0] is -1, but the input has 1 maps; give a whole number from 0 up to the last of "
-        "them",
+        "roi_align: batch_indices[0] is -1, but the input has 1 map; give a whole number from 0 up to the last of them",
     ),
     "half_a_map": (
         lambda: largest([0.5, 0, 0, 1, 1]),
         ValueError,
-        "max_roi_pool: rois[0, 0] is 0.5, but the input has 1 maps; give a whole number from 0 up to the last of them",
+        "max_roi_pool: rois[0, 0] is 0.5, but the input has 1 map; give a whole number from 0 up to the last of them",
     ),
     "maps_that_are_floats": (
         lambda: align(n=np.zeros(1)),
@@ -570,7 +569,7 @@ SENTENCES: dict[str, tuple[Callable[[], Array], type[Exception], str]] = {
     "too_few_maps": (
         lambda: align(n=np.zeros(0, int)),
         ValueError,
-        "roi_align: batch_indices has shape (0,), but rois has 1 rows; give one index for each row",
+        "roi_align: batch_indices has shape (0,), but rois has 1 row; give one index for each row",
     ),
     "output_size": (
         lambda: align(size=(2, 0)),
