@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,12 @@ import pooling
 from pooling.operators import OPERATORS
 from pooling.signs import LONGEST_REPR, short_repr
 
+ROOT = Path(__file__).parent.parent
+SOURCES = [
+    *sorted((ROOT / "pooling").glob("*.py")),
+    *(ROOT / "export" / f"{n}.py" for n in ("arguments", "model", "backward")),
+]
+"""What public functions and layers are made of."""
 LONGEST = 700
 """Signs of a sentence, at most: it may show several values, and list all dtypes."""
 
@@ -390,3 +398,43 @@ WRITTEN: list[tuple[Any, str]] = [
 
 def test_how_values_are_written() -> None:
     assert [short_repr(value) for value, _ in WRITTEN] == [text for _, text in WRITTEN]
+
+
+def shown_as_they_are(source: str) -> list[str]:
+    """List the values that sentences of errors show by their repr."""
+    return [
+        ast.unparse(value.value)
+        for statement in ast.walk(ast.parse(source))
+        if isinstance(statement, ast.Raise)
+        for value in ast.walk(statement)
+        if isinstance(value, ast.FormattedValue) and value.conversion == ord("r")
+    ]
+
+
+KNOWN_WORDS = set(
+    [
+        "__name__",
+        "built[0]",
+        "cap",
+        "dtype.name",
+        "layer.layout",
+        "layout",
+        "location",
+        "name",
+        "nearest",
+        "source",
+        "str(size)",
+        "tensor.name",
+        "text",
+    ]
+)
+"""What is a short word wherever it stands in a sentence: of this library, of the environment, or a name in a model."""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[path.name for path in SOURCES])
+def test_no_sentence_shows_an_argument_by_its_repr(path: Path) -> None:
+    assert [each for each in shown_as_they_are(path.read_text(encoding="utf-8")) if each not in KNOWN_WORDS] == []
+
+
+def test_an_argument_that_is_shown_by_its_repr_is_found() -> None:
+    assert shown_as_they_are('raise ValueError(f"pool: size={size!r} must be {rule}")') == ["size"]
