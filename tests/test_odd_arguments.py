@@ -411,23 +411,21 @@ def shown_as_they_are(source: str) -> list[str]:
     ]
 
 
-KNOWN_WORDS = set(
-    [
-        "__name__",
-        "built[0]",
-        "cap",
-        "dtype.name",
-        "layer.layout",
-        "layout",
-        "location",
-        "name",
-        "nearest",
-        "source",
-        "str(size)",
-        "tensor.name",
-        "text",
-    ]
-)
+KNOWN_WORDS = {
+    "__name__",
+    "built[0]",
+    "cap",
+    "dtype.name",
+    "layer.layout",
+    "layout",
+    "location",
+    "name",
+    "nearest",
+    "source",
+    "str(size)",
+    "tensor.name",
+    "text",
+}
 """What is a short word wherever it stands in a sentence: of this library, of the environment, or a name in a model."""
 
 
