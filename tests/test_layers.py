@@ -214,8 +214,8 @@ def test_a_layer_names_itself_where_a_shape_is_wrong(kind: str, dimensions: int)
     with pytest.raises(ValueError) as error:
         layer.output_shape((3,) * dimensions)
     assert str(error.value) == (
-        f"{name}: input_shape={(3,) * dimensions} has {dimensions} {'axis' if dimensions == 1 else 'axes'}; it must have "
-        f"{dimensions + 2}, or {dimensions + 1} without the batch"
+        f"{name}: input_shape={(3,) * dimensions} has {dimensions} {'axis' if dimensions == 1 else 'axes'}; it must "
+        f"have {dimensions + 2}, or {dimensions + 1} without the batch"
     )
     with pytest.raises(TypeError) as error:
         layer.output_shape(7)  # type: ignore[arg-type]
