@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pooling
-from pooling.doctor import Examination, Finding, examine
+from pooling.doctor import Examination, Finding, examine, read
 from pooling.doctor.findings import RULES, SEVERITIES
 from pooling.doctor.what_if import parse_changes, what_if
 
@@ -305,6 +305,18 @@ def test_layers_of_the_package_are_examined_too() -> None:
     )
     codes = {finding.code for finding in examine(pool, (1, 8, 32, 32)).findings}
     assert {"D301", "D304", "D401"} <= codes
+
+
+@pytest.mark.parametrize(("size", "average"), [(32, "avgpool2"), (33, "avgpool2c")])
+def test_an_average_before_a_stride_keeps_the_size(size: int, average: str) -> None:
+    (finding,) = found("D402", "conv3x8 conv1/2@down", (1, 3, size, size))
+    rounded = " and ceil_mode=1" if average.endswith("c") else ""
+    assert f"an AveragePool of 2 with stride 2{rounded}, then this stage with stride 1 (as ResNet-D" in finding.fixes[1]
+    before, after = (
+        read(layers, (1, 3, size, size)).stage("down").output_shape
+        for layers in ("conv3x8 conv1/2@down", f"conv3x8 {average} conv1@down")
+    )
+    assert before == after
 
 
 def test_early_downsampling_is_graver_when_small_objects_suffer() -> None:
