@@ -90,6 +90,39 @@ def test_what_counts_can_be_chosen(model: str, fail_on: str, code: int) -> None:
     assert cli.main(["validate", *QUICK, model, "--rounds", "0", "--fail-on", fail_on]) == code
 
 
+@pytest.mark.parametrize("behind", ["", "Relu", "GlobalAveragePool"])
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool", "LpPool"])
+def test_every_command_says_the_same_of_windows_that_find_no_place(
+    operator: str, behind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # onnxruntime runs this, and gives a map without cells.
+    nodes = [helper.make_node(operator, ["x"], ["p"], "stage", kernel_shape=[3, 3])]
+    nodes += [helper.make_node(behind, ["p"], ["q"], "behind")] if behind else []
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
+        for name, dims in (("x", [1, 3, 2, 2]), (nodes[-1].output[0], None))
+    )
+    graph = helper.make_graph(nodes, "small", [x], [y])
+    model, out = tmp_path / "small.onnx", tmp_path / "out.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
+    why = (
+        "kernel_size=(3, 3) finds no window on axis H: the effective kernel size is 3 and the padded input 0 + 2 + 0 = "
+        "2; the smallest input that works is 3"
+    )
+    for command in (
+        ["validate", *QUICK, "--rounds", "0", str(model)],
+        ["repair", str(model), "-o", str(out)],
+        ["doctor", str(model)],
+    ):
+        assert cli.main(command) == 2, command
+        captured = capsys.readouterr()
+        said = " ".join((captured.out + captured.err).split())
+        assert why in said, command
+        assert "224" not in said
+        assert ", verified" not in said
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pooling
-from pooling.doctor import Examination, Finding, examine, read
+from pooling.doctor import Examination, Finding, NetworkError, examine, read
 from pooling.doctor.findings import RULES, SEVERITIES
 from pooling.doctor.what_if import parse_changes, what_if
 
@@ -317,6 +317,23 @@ def test_an_average_before_a_stride_keeps_the_size(size: int, average: str) -> N
         for layers in ("conv3x8 conv1/2@down", f"conv3x8 {average} conv1@down")
     )
     assert before == after
+
+
+def test_a_model_is_examined_at_no_size_but_its_own_unless_asked() -> None:
+    onnx = pytest.importorskip("onnx")
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[{size}] x) => (float[A, B, C, D] y) {{
+        y = MaxPool <kernel_shape = [3, 3]> (x) }}"""
+    small = onnx.parser.parse_model(text.format(size="N, 3, 2, 2"))
+    with pytest.raises(NetworkError, match="does not work with an input of 1×3×2×2, which is the size that it decl"):
+        examine(small)
+    assert examine(small, (1, 3, 8, 8)).failure is None
+    result = examine(small, (1, 3, 2, 2))
+    assert result.failure is not None
+    assert result.failure.shape == (1, 3, 2, 2)
+    assert [finding.severity for finding in of(result, "D102")] == ["error"]
+    # One size that is fixed is too small, whatever the other is.
+    with pytest.raises(NetworkError, match=r"finds no window on axis H.*0 \+ 2 \+ 0 = 2"):
+        examine(onnx.parser.parse_model(text.format(size="N, 3, 2, W")))
 
 
 def test_early_downsampling_is_graver_when_small_objects_suffer() -> None:

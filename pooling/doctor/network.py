@@ -40,11 +40,14 @@ class NetworkError(ValueError):
     ----------
     stage : str
         The stage where it fails; empty where no stage is to blame.
+    shape : tuple of int or str
+        The input shape at which that stage fails; empty where no stage is to blame.
     """
 
-    def __init__(self, sentence: str, stage: str = "") -> None:
+    def __init__(self, sentence: str, stage: str = "", shape: tuple[int | str, ...] = ()) -> None:
         super().__init__(sentence)
         self.stage = stage
+        self.shape = shape
 
 
 class OpenShapeError(NetworkError):
@@ -59,8 +62,7 @@ class OpenShapeError(NetworkError):
     """
 
     def __init__(self, sentence: str, shape: tuple[int | str, ...], hints: Sequence[tuple[int, ...]] = ()) -> None:
-        super().__init__(sentence)
-        self.shape = shape
+        super().__init__(sentence, shape=shape)
         self.hints = hints
 
 
