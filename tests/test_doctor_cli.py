@@ -119,7 +119,40 @@ def test_what_if_shows_both_networks(capsys: pytest.CaptureFixture[str]) -> None
     assert code == 0
     (row,) = [line for line in lines if line.startswith("pool1")]
     assert row.split()[:7] == ["pool1", "56×56", "→", "112×112", "4", "→", "2"]
-    assert any(line.startswith("gone") and "D201" in line for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert "milder D201 warning at res4 becomes D202 note at res4: an object of 8×8 pixels covers 1×1 cells" in text
+    assert "no longer D401 note at pool1: a strided maximum aliases" in text
+
+
+@pytest.mark.parametrize(
+    ("layers", "change", "cost"),
+    [
+        ("conv3x8@a pool2@b", ("--set", "b.padding=1"), "cost the same multiply-adds, 1.03 times the memory"),
+        ("pool2@a pool2@b", ("--set", "b.stride=1"), "cost 1.50 times the memory"),
+        ("conv3x8@a pool2@b", ("--versus", "conv3x8@a pool2@b"), "cost the same multiply-adds, the same memory"),
+        ("conv3x8@a pool2@b", ("--versus", "pool2@b"), "cost 0 times the multiply-adds"),
+        ("pool2@b", ("--versus", "conv3x8@a pool2@b"), "cost multiply-adds where there was none"),
+    ],
+)
+def test_what_a_change_costs_is_said_where_it_is_something(
+    layers: str, change: tuple[str, str], cost: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, lines, _ = doctor(capsys, "--layers", layers, "--input-shape", "32", *change)
+    (said,) = [" ".join(line.split()) for line in lines if line.startswith("cost")]
+    assert said.startswith(cost)
+
+
+def test_what_was_assumed_is_neither_gone_nor_new(capsys: pytest.CaptureFixture[str]) -> None:
+    _, lines, _ = doctor(capsys, "--layers", "conv3x8@a pool2@b", "--versus", "conv3x8@a conv3@c pool2@b")
+    text = " ".join(" ".join(lines).split())
+    assert "no input shape was given; 1x3x224x224 is assumed" in text
+    assert "D902" not in text
+    assert " : " not in text
+    assert lines[0] == "what if the other list of layers took its place"
+    assert "findings the same" in text
+    # A stage that is in one of them only says nothing where it has nothing to say.
+    (row,) = [line for line in lines if line.split()[:1] == ["c"]]
+    assert row.split().count("none") == row.split().count("→")
 
 
 def test_another_list_of_layers_is_shown_beside(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

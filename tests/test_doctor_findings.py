@@ -336,6 +336,16 @@ def test_a_model_is_examined_at_no_size_but_its_own_unless_asked() -> None:
         examine(onnx.parser.parse_model(text.format(size="N, 3, 2, W")))
 
 
+def test_a_price_of_once_is_not_told() -> None:
+    # Nothing but the last map is computed, so that a stride before it costs nothing worth telling.
+    (finding,) = found("D201", "conv1x512@a pool2@b conv1x1/4@c pool2@d", (1, 3, 64, 64), object_size=4)
+    reduce = [fix for fix in finding.fixes if fix.startswith("reduce")]
+    assert reduce
+    assert not any(" 1.0 times" in fix for fix in reduce), reduce
+    same = [re.search(r"field of (\S+) instead of (\S+)", fix) for fix in reduce]
+    assert all(match is None or match[1] != match[2] for match in same)
+
+
 def test_early_downsampling_is_graver_when_small_objects_suffer() -> None:
     layers = "conv3x8/2 pool2 conv3x256 conv3x256"
     severities = [found("D501", layers, (1, 3, 64, 64), task="detection", object_size=n)[0].severity for n in (4, 16)]

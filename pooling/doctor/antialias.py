@@ -60,12 +60,12 @@ def replacement(stage: Stage) -> Replacement:
     Examples
     --------
     >>> from pooling.doctor import read
-    >>> network = read("pool3/2p1@a pool3/2p1d2@b avgpool2@c conv1/2@d")
+    >>> network = read("pool3/2p1@a avgpool2@b pool3/2p1d2@c conv1/2@d")
     >>> for name in "abcd":
     ...     print(replacement(network.stage(name)).words)
     MaxBlurPool2d(3, stride=2, padding=1)
-    stride=1, and BlurPool2d(3, stride=2) behind it
     BlurPool2d(3, stride=2)
+    stride=1, and BlurPool2d(3, stride=2) behind it
     BlurPool2d(3, stride=2) before it, and stride=1
     """
     axes = stage.axes

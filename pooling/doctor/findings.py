@@ -481,9 +481,11 @@ def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
             break
     # What costs least, and what is enough; if that is out of reach, how far one gets.
     for written, after, cost, stage in reached[:1] + reached[1:][-1:]:
-        price = f", for {cost:.1f} times the multiply-adds" if cost else ""
+        price = f", for {cost:.1f} times the multiply-adds" if cost and round(cost, 1) != 1 else ""
         field, old = stage.receptive_field, case.stages[head.stage].receptive_field
-        sees = f", and a receptive field of {by(field.size)} instead of {by(old.size)}" if field and old else ""
+        sees = ""
+        if field is not None and old is not None and field.size != old.size:
+            sees = f", and a receptive field of {by(field.size)} instead of {by(old.size)}"
         yield f"reduce early downsampling: {written} leaves {_covered(after.resolved)} there{price}{sees}"
 
 

@@ -348,8 +348,7 @@ def _row(examination: Examination, stage: Stage) -> list[str]:
 
 def _what_if(comparison: WhatIf, image: Picture | None) -> Iterator[str]:
     before, after = comparison.before, comparison.after
-    changes = [f"{name}.{key} = {value}" for name, each in comparison.changes.items() for key, value in each.items()]
-    name = _escaped(", ".join(changes) or heading(after.network))
+    name = _escaped(comparison.heading)
     yield f"<section class=what-if><h2>What if {name}</h2><div class=wide><table><thead><tr><th>stage</th>"
     yield "<th>output</th><th>sees</th><th>stride</th><th>object</th><th>multiply-adds</th></tr></thead><tbody>"
     same = others = 0
@@ -373,12 +372,10 @@ def _what_if(comparison: WhatIf, image: Picture | None) -> Iterator[str]:
     yield f"<tr><th>all</th><td></td><td></td><td></td><td></td><td>{total}</td></tr></tbody></table></div>"
     yield f"<p class=small>{same} stages stay as they are; {others} that keep the size of their maps change as those "
     yield f"before them do. Memory of maps: {_arrow(memory(before.output_bytes), memory(after.output_bytes))}.</p><ul>"
-    for word, findings in (("Gone", comparison.gone), ("New", comparison.new)):
-        for finding in findings:
-            stage_name = f" <span class=name>{_escaped(finding.stage)}</span>" if finding.stage else ""
-            yield f"<li>{word}: <span class=code>{finding.code}</span>{stage_name}, {_sentence(finding.title)}</li>"
+    for word, sentence in comparison.turns:
+        yield f"<li><strong>{word.capitalize()}:</strong> {_sentence(sentence)}</li>"
     yield "</ul></section>"
-    yield from _levels(after, image, f"The levels with {name}", "after")
+    yield from _levels(after, image, "The levels after the change", "after")
 
 
 def _arrow(old: str, new: str) -> str:
