@@ -69,6 +69,27 @@ def run(*arguments: str, before: str = "", **environment: str) -> subprocess.Com
     )
 
 
+def test_each_command_says_what_it_has_written(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, options in (
+        (["validate", *QUICK, model, "--rounds", "0"], ("--json", "--html", "--junit")),
+        (["repair", model], ("-o", "--json")),
+        (["doctor", model], ("--html", "--json")),
+        (["validate", "--conformance", "--runtimes", "pooling"], ("--json",)),
+    ):
+        files = [tmp_path / f"{number}{option.strip('-')}" for number, option in enumerate(options)]
+        given = [word for pair in zip(options, map(str, files), strict=True) for word in pair]
+        cli.main([*command, *given])
+        lines = capsys.readouterr().out.splitlines()
+        assert sorted(lines[-len(files) :]) == sorted(f"written to {path}" for path in files)
+        assert all(path.is_file() for path in files)
+        # And nothing of the kind where nothing was asked for.
+        if "--conformance" not in command:
+            cli.main(command)
+            assert "written to" not in capsys.readouterr().out
+        assert cli.main(["doctor", model, "--json", os.devnull]) in (0, 1)
+        assert "written to" not in capsys.readouterr().out
+
+
 def test_all_equal_is_0(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["validate", *QUICK, model, "--rounds", "0"]) == 0
     lines = capsys.readouterr().out.splitlines()

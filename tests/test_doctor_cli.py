@@ -242,7 +242,10 @@ def test_everything_is_written_as_json(capsys: pytest.CaptureFixture[str], tmp_p
 def test_a_page_and_a_figure_are_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     page, figure = tmp_path / "report.html", tmp_path / "pyramid.svg"
-    assert doctor(capsys, "--layers", LAYERS, "--html", page, "--figure", figure)[0] == 0
+    data = tmp_path / "report.json"
+    code, lines, _ = doctor(capsys, "--layers", LAYERS, "--html", page, "--figure", figure, "--json", data)
+    assert code == 0
+    assert lines[-3:] == [f"written to {path}" for path in (page, data, figure)]
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert "<svg" in figure.read_text(encoding="utf-8")
 
@@ -334,6 +337,19 @@ def test_a_folder_that_is_not_there_is_told_before_anything_is_done(
         assert errors == f"pooling doctor: {option} {path}: there is no folder {path.parent}\n"
 
 
+@pytest.mark.parametrize(
+    ("layers", "shape", "figure"), [("conv3", "1x1x64", "x.bmp"), ("conv3", "1x1x100000000", "x.svg")]
+)
+def test_a_figure_that_cannot_be_drawn_leaves_no_other_file(
+    layers: str, shape: str, figure: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    files = ("--html", tmp_path / "page.html", "--json", tmp_path / "report.json", "--figure", tmp_path / figure)
+    code, lines, errors = doctor(capsys, "--layers", layers, "--input-shape", shape, *files)
+    assert (code, lines, len(errors.splitlines())) == (2, [], 1)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_file_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = tmp_path / "locked"
@@ -342,10 +358,14 @@ def test_a_file_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_p
     shutil.rmtree(folder)
 
 
-def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named_before_anything_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    code, _, errors = doctor(capsys, *FINE, "--figure", "x.png")
-    assert code == 2
+    files = [f"--{kind}={tmp_path / kind}.svg" for kind in ("html", "json", "figure")]
+    code, lines, errors = doctor(capsys, *FINE, *files)
+    assert (code, lines) == (2, [])
+    assert list(tmp_path.iterdir()) == []
     remedy = 'run pip install "ndpooling[pictures]"'
     assert errors == f"pooling doctor: this needs matplotlib, which is not installed; {remedy}\n"
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .examination import Examination
 
-__all__ = ["FORMATS", "figure", "save_figure"]
+__all__ = ["FORMATS", "figure", "figure_file", "save_figure"]
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -113,6 +113,11 @@ def save_figure(examination: Examination, path: str | os.PathLike[str], image: P
     TypeError, ValueError
         If the ending or the picture is none that is known, or the network has no spatial axes.
     """
+    write_whole(path, figure_file(examination, path, image))
+
+
+def figure_file(examination: Examination, path: str | os.PathLike[str], image: Picture | None = None) -> bytes:
+    """Return what `save_figure` writes, which may fail for more reasons than writing it."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise ValueError(f"doctor: figure={os.fspath(path)!r} must end in .png, .svg or .pdf")
@@ -123,7 +128,7 @@ def save_figure(examination: Examination, path: str | os.PathLike[str], image: P
     with matplotlib.rc_context({"svg.hashsalt": "pooling", "svg.fonttype": "none"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=NO_GLYPH)
         figure(examination, image).savefig(content, format=kind, dpi=RESOLUTION, metadata=dates)
-    write_whole(path, content.getvalue())
+    return content.getvalue()
 
 
 class _Sheet:
