@@ -827,6 +827,32 @@ def test_verified_is_said_of_models_alone_that_ran() -> None:
         assert said in result.why, result.why
 
 
+CHANGED = 'p = AveragePool<kernel_shape=[2,2],auto_pad="SAME_UPPER">(x) '
+
+
+@pytest.mark.parametrize("before", ["p = Relu(x) ", CHANGED], ids=["unchanged", "changed"])
+def test_a_map_without_cells_is_not_called_verified(before: str) -> None:
+    # onnxruntime runs both, and gives a map without cells.
+    model = one(before + "y = MaxPool<kernel_shape=[7,7]>(p)", "float[1,3,6,6] x")
+    with pytest.raises(ValueError, match=r"^make_portable: MaxPool .*finds no window on axis H.* that works is 7$"):
+        make_portable(model)
+
+
+@pytest.mark.parametrize("before", ["p = Relu(x) ", CHANGED], ids=["unchanged", "changed"])
+def test_open_sizes_without_windows_prove_nothing(before: str) -> None:
+    # No size that is tried has a window of 400 cells; of 100, two have.
+    for kernel, proven in ((400, False), (100, True)):
+        result = repaired(one(f"{before}y = MaxPool<kernel_shape=[{kernel},{kernel}]>(p)", "float[N,3,H,H] x"))
+        assert result.verified is proven
+        assert ("finds no window on axis H: the effective kernel size is 400" in result.why) is not proven
+        assert result.runs is (True if proven else None)
+
+
+def test_an_empty_batch_has_no_cells_and_is_right() -> None:
+    result = repaired(one("y = MaxPool<kernel_shape=[2,2]>(x)", "float[0,3,8,8] x"))
+    assert result.verified
+
+
 def test_a_model_that_fits_no_usual_size_is_loaded_and_not_called_verified() -> None:
     result = make_portable(
         one("s = Constant<value=int64[2]{1,7}>() r = Reshape(x, s) y = Identity(r)", "float[N] x", "float[A,B] y")

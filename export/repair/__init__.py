@@ -664,7 +664,8 @@ class _Repair:
 
     def _proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, bool | None, str]:
         if not self.changes:
-            runs, how = how_it_runs(self.model, self.shapes, folder)
+            runs, how = how_it_runs(self.model, self.shapes, folder, misfit)
+            self._refuse_misfit(runs)
             if runs:
                 return True, True, f"nothing was changed, and the model runs in {how}"
             if self._contradiction:
@@ -678,19 +679,50 @@ class _Repair:
             whole = f"the original was not compared, since {self.misread}"
         else:
             try:
-                compare_models(original, self.model, self.shapes, folder, exact=exact)
+                compare_models(original, self.model, self.shapes, folder, misfit, exact=exact)
             except GivenUp:
                 raise
             except Unproven as error:
                 whole = str(error)
             else:
+                self._refuse_misfit(True)
                 same = "the same" if exact else "the same up to rounding"
                 return True, True, f"onnxruntime gives {same} for the original and the repaired model"
-        runs, how = how_it_runs(self.model, self.shapes, folder)
+        runs, how = how_it_runs(self.model, self.shapes, folder, misfit)
+        self._refuse_misfit(runs)
         whole += f"; the repaired model runs in {how}" if runs else f"; {_not_run(runs, how)}"
         if self._unproven:
             return False, runs, f"{whole}; {self._unproven}"
         return bool(runs), runs, f"{nodes}; {whole}"
+
+    def _refuse_misfit(self, runs: bool | None) -> None:
+        """Refuse a model that onnxruntime runs, although its poolings find no window: it makes maps without cells."""
+        # What was changed may have been what was wrong.
+        said = (misfit(self.model, {}) if self.changes else self._contradiction) if runs else ""
+        if said:
+            raise ValueError(f"{FUNCTION}: {said}")
+
+
+def misfit(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> str:
+    """Say which pooling breaks a rule of ONNX when a model has inputs of these shapes, or nothing.
+
+    Of a window that finds no place, onnxruntime makes a map without cells, and goes on.
+    """
+    found = [
+        (node, scope.opset or 1)
+        for scope in scopes_of(model)
+        for node in scope.container.node
+        if is_default(node.domain) and node.op_type in POOLING_OPERATORS
+    ]
+    try:
+        known = pooled_tensors(FUNCTION, model, [node for node, _ in found], shapes, explicit_windows)
+    except ValueError:  # shapes cannot be inferred, so that nothing is known
+        return ""
+    for (node, opset), (x, called) in zip(found, known, strict=True):
+        said = _contradiction(called if called is not None else node, x, opset)
+        if said:
+            return said
+    return ""
 
 
 def _contradiction(node: onnx.NodeProto, x: Tensor, opset: int) -> str:

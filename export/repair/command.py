@@ -78,9 +78,7 @@ class RepairReport:
         proof = "verified" if result.verified else "not verified"
         style = "bold green" if self.exit_code == 0 else "bold yellow"
         self._say(console, f"{self.path.name}: {changed}, {proof}", result.why, style)
-        if self.written is not None:
-            console.print(Text(printable(f"written to {self.written}")), soft_wrap=True)
-        elif result.changes:
+        if self.written is None and result.changes:
             console.print(Text("nothing was written; -o OUT.onnx writes the repaired model"), soft_wrap=True)
 
     @staticmethod

@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+Misfit = Callable[[onnx.ModelProto, Mapping[str, Sequence[int]]], str]
+"""Says which pooling breaks a rule of ONNX when a model has inputs of some shapes."""
 FUNCTION = "make_portable"
 MANY_PLANES = 3
 """Channels and batches of which planes are compared; what is done to one is done to all."""
@@ -288,10 +290,13 @@ def compare_models(
     repaired: onnx.ModelProto,
     shapes: Mapping[str, Sequence[int | None]],
     folder: Path | None,
+    misfit: Misfit,
     *,
     exact: bool,
 ) -> None:
     """Run a model and what has become of it on the same numbers.
+
+    Where sizes are open, inputs for which `misfit` has something to say are passed over.
 
     Raises
     ------
@@ -311,6 +316,10 @@ def compare_models(
     after: list[Any] = []
     optimised: Any = None
     for arrays in _occasions(original, shapes):
+        wrong = _misfits(original, shapes, arrays, misfit)
+        if wrong:
+            reason = wrong
+            continue
         try:
             wanted = _run(before, arrays)
         except GivenUp:
@@ -349,9 +358,11 @@ def compare_models(
 
 
 def how_it_runs(
-    model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]], folder: Path | None
+    model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]], folder: Path | None, misfit: Misfit
 ) -> tuple[bool | None, str]:
     """Load a model and run it, in onnxruntime or, of pooling nodes alone, here.
+
+    Where sizes are open, inputs for which `misfit` has something to say are passed over.
 
     Returns
     -------
@@ -371,6 +382,10 @@ def how_it_runs(
         session = _session(model, folder)
         for arrays in _occasions(model, shapes):
             settled = not _open_inputs(model, shapes)
+            wrong = _misfits(model, shapes, arrays, misfit)
+            if wrong:
+                reason = wrong
+                continue
             try:
                 _run(session, arrays)
             except GivenUp:
@@ -387,6 +402,18 @@ def how_it_runs(
     if _runs_here(model, shapes):
         return True, f"pooling.onnx_backend, for onnxruntime does not ({reason})"
     return (False if settled or not loads else None), reason
+
+
+def _misfits(
+    model: onnx.ModelProto,
+    shapes: Mapping[str, Sequence[int | None]],
+    arrays: Mapping[str, Array],
+    misfit: Misfit,
+) -> str:
+    """Say why sizes that were chosen for open ones do not fit; of a model without any, its repair knows."""
+    if not _open_inputs(model, shapes):
+        return ""
+    return misfit(model, {name: array.shape for name, array in arrays.items()})
 
 
 def _open_inputs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "names",
     "open_shape",
     "output_file",
+    "print_written",
     "progress_bar",
     "sentence_of",
     "stdout",
@@ -229,7 +230,8 @@ def _data_files(model: Path) -> Iterator[Path]:
 
 
 def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Path], object]], exit_code: int) -> int:
-    """Write the files that are asked for, all that can be."""
+    """Write the files that are asked for, all that can be; `print_written` says which these are."""
+    options.written = []
     for kind, write in writers.items():
         path = getattr(options, kind)
         if path is not None:
@@ -237,7 +239,18 @@ def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Pat
                 write(path)
             except OSError as error:
                 exit_code = fail(options, f"--{kind} {path} cannot be written ({error.strerror or error})")
+            else:
+                options.written.append(path)
     return exit_code
+
+
+def print_written(options: argparse.Namespace, console: Console) -> None:
+    """Say which files were written, below everything else; of a device, who reads it knows."""
+    from rich.text import Text
+
+    for path in options.written:
+        if os.path.isfile(path):
+            console.print(Text(printable(f"written to {path}")), soft_wrap=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
