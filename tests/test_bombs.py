@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -239,6 +240,25 @@ def test_a_run_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(given_up) == 1  # nobody waits for other inputs
     assert not result.verified
     assert "a run takes more than 0.2 s" in result.why
+
+
+def test_a_run_that_was_stopped_for_a_while_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Options:
+        terminate = False
+
+    waited: list[float] = []
+
+    class Never(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout or 0)
+            assert not options.terminate
+            return False
+
+    options, used = Options(), iter([100.0, 100.0, 130.0, 160.0])
+    monkeypatch.setattr(proof.time, "process_time", lambda: next(used))
+    proof._terminate_late(options, Never())
+    assert options.terminate
+    assert waited == [60.0, 60.0, 30.0]  # in the first nothing was worked out
 
 
 def test_an_array_that_claims_more_than_its_file_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
