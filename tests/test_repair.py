@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import math
@@ -26,6 +27,7 @@ from pooling.export.deployed import form_of_average, is_right
 from pooling.export.repair import proof
 from pooling.export.repair.scopes import scopes_of
 from pooling.validation import validate
+from tests.schemas import check
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -964,12 +966,44 @@ def test_the_command_repairs_a_file(tmp_path: Path) -> None:
     assert "net.onnx: 3 changes, verified" in done.stdout
     assert onnx.load(output) == make_portable(classifier()).model
     content = json.loads(found.read_text())
+    check("repair", content)
+    assert content["schema"] == "pooling-repair/1"
     assert content["verified"]
     assert len(content["changes"]) == 3
     assert content["left"] == []
     again = command(output)
     assert again.returncode == 0
     assert "0 changes, verified" in again.stdout
+
+
+def test_json_of_every_outcome_is_as_the_schema_describes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, found = tmp_path / "net.onnx", tmp_path / "found.json"
+    contents = []
+
+    def repair(text: str, x: str, code: int) -> None:
+        onnx.save(one(text, x), path)
+        assert cli.main(["repair", str(path), "--json", str(found)]) == code
+        contents.append(json.loads(found.read_text()))
+        check("repair", contents[-1])
+        assert contents[-1]["exit_code"] == code
+
+    ceil = "y = MaxPool<kernel_shape=[2,2],strides=[2,2],ceil_mode=1>(x)"
+    repair(ceil, "float[1,2,7,7] x", 0)
+    repair('y = MaxPool<kernel_shape=[3,3],strides=[2,2],auto_pad="SAME_UPPER">(x)', "float[N,3,H,W] x", 1)
+    repair("y = MaxPool<kernel_shape=[2,2],strides=[0,2]>(x)", "float[1,2,7,7] x", 2)
+
+    def differs(*arguments: object, **words: object) -> None:
+        raise VerificationError("make_portable: output 'y' of the repaired model differs")
+
+    monkeypatch.setattr(importlib.import_module("pooling.export.repair.command"), "make_portable", differs)
+    repair(ceil, "float[1,2,7,7] x", 1)
+    capsys.readouterr()
+    assert [each["runs"] for each in contents] == [True, True, False, None]
+    assert [bool(each["left"]) for each in contents] == [False, True, False, False]
+    assert contents[-1]["why"] == "output 'y' of the repaired model differs"
+    assert {change["rule"] for each in contents for change in each["changes"]} == {"ceil_mode"}
 
 
 def test_what_is_left_is_exit_code_1(tmp_path: Path) -> None:

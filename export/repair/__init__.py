@@ -32,6 +32,7 @@ from ..reading import (
     subgraphs,
 )
 from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
+from .records import RuleName
 from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread, settle_special
 from .scopes import (
     Names,
@@ -79,7 +80,7 @@ class Change:
     path: str
     was: str
     became: str
-    rule: str
+    rule: RuleName
     reason: str
     source: str
 

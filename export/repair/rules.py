@@ -16,7 +16,7 @@ from pooling import geometry
 from pooling.geometry import Axis
 
 from ..builder import Graph
-from ..deployed import form_of_average, is_right, wrong_in
+from ..deployed import form_behind_zeros, form_of_average, is_right, wrong_in
 from ..lowering.extremes import HIGHEST, Keys, global_max_pool, ranked_maxima
 from ..lowering.indices import numbered
 from ..lowering.means import MANY_TAPS, avg_pool
@@ -24,6 +24,7 @@ from ..lowering.special import Ranked
 from ..nodes import AUTO_PAD, checked_attributes, function_from_node, layer_from_node
 from ..reading import is_default
 from ..stages import Order, Stage
+from .records import RuleName
 from .scopes import Names, Scope, Tensor, attribute, constant
 
 __all__ = ["REWRITES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread", "settle_special"]
@@ -86,7 +87,7 @@ class Rewrite:
         Whether the nodes are right for NaN and infinities as well.
     """
 
-    rule: str
+    rule: RuleName
     reason: str
     source: str
     nodes: tuple[onnx.NodeProto, ...]
@@ -133,6 +134,10 @@ def _as_text_has_it(node: onnx.NodeProto) -> Callable[..., Arrays]:
 # Windows
 
 
+ADDED_LATER: tuple[RuleName, ...] = ("ceil_mode", "dilations")
+"""Attributes that operators did not have from the beginning."""
+
+
 @dataclass(frozen=True)
 class _Side:
     """Pads of one axis: declared, and what ceil_mode touches beyond them."""
@@ -153,14 +158,14 @@ class _Windows:
     auto_pad: str
     ceil_mode: bool
     counted: bool
-    new: tuple[str, ...]
+    new: tuple[RuleName, ...]
     """Attributes that the operator has in later opsets only."""
 
     @classmethod
     def of(cls, node: onnx.NodeProto, opset: int) -> _Windows:
         words = {each.name for each in node.attribute}
         schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
-        new = tuple(sorted((words & {"ceil_mode", "dilations"}) - set(schema.attributes)))
+        new = tuple(name for name in ADDED_LATER if name in words - set(schema.attributes))
         found = checked_attributes(FUNCTION, node, NEWEST if new else opset)
         count = len(found["kernel_shape"])
         pads = tuple(found.get("pads", (0,) * 2 * count))
@@ -319,11 +324,10 @@ def resolve_windows(
         )
     reasons: list[str] = []
     sources: list[str] = []
-    rule = ""
+    broken: list[RuleName] = []
 
-    def because(name: str, reason: str, source: str = "") -> None:
-        nonlocal rule
-        rule = rule or name
+    def because(name: RuleName, reason: str, source: str = "") -> None:
+        broken.append(name)
         reasons.append(reason)
         if source and source not in sources:
             sources.append(source)
@@ -421,7 +425,7 @@ def resolve_windows(
         nodes = (_copied(node, dropped, **attributes),)
     exact = node.op_type == "MaxPool"
     return Rewrite(
-        rule,
+        broken[0],
         " ".join(reasons),
         ", ".join(sources),
         nodes,
@@ -720,9 +724,12 @@ def _fold_zeros(
     opset = scope.opset or 1
     own = any(map(any, windows.pads))
     counts = windows.counted or not own
-    within = all(max(pads) < size for pads, size in zip(spatial, windows.kernel, strict=True))
-    fits = counts and all(max(pads) < size for pads, size in zip(total, windows.kernel, strict=True))
+    held = all(max(pads) < size for pads, size in zip(total, windows.kernel, strict=True))
+    fits = counts and held
     flat = [begin for begin, _ in total] + [end for _, end in total]
+    declared = [begin for begin, _ in windows.pads] + [end for _, end in windows.pads]
+    average = form_of_average(declared, counted=windows.counted, dilated=windows.dilated)
+    form = form_behind_zeros(average, wider=not held)
     grown = tuple(map(sum, spatial))
     before = (
         x
@@ -741,15 +748,10 @@ def _fold_zeros(
     reason = "A Pad with zeros is padding that counts, which the operator has itself since opset 7."
     if fits and _divides_rightly(node, flat, windows, True, opset):
         nodes = (merged,)
-    elif within and is_right("Pad, AveragePool", opset):
+    elif is_right(form, opset):
         return None
     else:
-        reason = f"{wrong_in('Pad, AveragePool', opset)} makes one node of a Pad and a mean, which divides wrongly."
-        if not within:
-            # Measured with one Pad of three cells before windows of two, in releases 1.17.3 to 1.32.0.
-            reason = (
-                "onnxruntime 1.25.1 to 1.31.1 makes one node of a mean and a Pad wider than windows, and refuses it."
-            )
+        reason = f"{wrong_in(form, opset)} makes one node of a Pad and a mean, and divides wrongly or refuses it."
         if fits and before.shape is not None and None not in before.shape[2:]:
             nodes = _lowered_mean(merged, before, opset, names)
         else:
