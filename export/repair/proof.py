@@ -169,7 +169,10 @@ def prove_rewrite(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, imports: Se
             array = np.abs(array)
         if rewrite.special:
             array = _with_special_values(array, number)
-        wanted = rewrite.reference(array)
+        try:
+            wanted = rewrite.reference(array)
+        except ValueError as error:  # windows find no place in it
+            raise Unproven(str(error).removeprefix(f"{FUNCTION}: ")) from error
         for level, answer in answers.items():
             for name, ours, theirs in zip(outputs, wanted, answer(array), strict=True):
                 bound = 0.0 if rewrite.exact else _bound(node, array)
@@ -210,7 +213,7 @@ def _kernel(node: onnx.NodeProto) -> list[int]:
 
 
 def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, rank: int) -> Iterator[tuple[int, ...]]:
-    """Yield shapes of the tensor that is pooled: several where sizes are not known."""
+    """Yield shapes of the tensor that a rewrite takes: several where sizes are not known."""
     known = x.shape if x.shape is not None else (None,) * rank
     grown = rewrite.grown or (0,) * (rank - 2)
     kernel = _kernel(node) if len(_kernel(node)) == rank - 2 else [1] * (rank - 2)
@@ -224,7 +227,7 @@ def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, rank: int) -> Ite
             for size, other in zip(known[:2], (batch, channels), strict=True)
         ]
         spatial = [
-            size - more if size is not None else max(low - more, 1) + added[axis]
+            size if size is not None else max(low - more, 1) + added[axis]
             for axis, (size, low, more) in enumerate(zip(known[2:], least, grown, strict=True))
         ]
         yield (*planes, *spatial)
@@ -342,6 +345,8 @@ def compare_models(
             ) from error
         for place, output in enumerate(repaired.graph.output):
             difference = _deep_difference(wanted[place], found[0][place], exact=exact)
+            if difference and _deep_difference(wanted[place], _run(before, arrays)[place], exact=exact):
+                raise Unproven(f"the original gives other numbers each time, as its output {output.name!r} does")
             if difference:
                 raise ModelsDiffer(f"{FUNCTION}: output {output.name!r} of the repaired model {difference}")
             difference = _deep_difference(wanted[place], found[1][place], exact=False)

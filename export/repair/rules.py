@@ -204,9 +204,12 @@ class _Windows:
         if len(known) < len(sizes):
             return ()
         padding = AUTO_PAD.get(self.auto_pad, self.pads)
-        return geometry.pool_axes(
-            known, self.kernel, self.stride, padding, self.dilation, self.ceil_mode, function=where
-        )
+        try:
+            return geometry.pool_axes(
+                known, self.kernel, self.stride, padding, self.dilation, self.ceil_mode, function=where
+            )
+        except ValueError as error:
+            raise _unplaced(where, error) from error
 
     @property
     def misread(self) -> bool:
@@ -233,9 +236,12 @@ class _Windows:
         begin, end = self.pads[number]
         if size is not None:
             padding = AUTO_PAD.get(self.auto_pad, ((begin, end),))
-            (axis,) = geometry.pool_axes(
-                (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=where
-            )
+            try:
+                (axis,) = geometry.pool_axes(
+                    (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=where
+                )
+            except ValueError as error:
+                raise _unplaced(where, error) from error
             return _Side(axis.pad_begin, axis.pad_end, axis.ceil_overhang)
         if self.auto_pad.startswith("SAME"):
             if stride > 1 and effective > 1:
@@ -269,6 +275,11 @@ class _Windows:
                 axis = geometry.axis_names(len(self.kernel))[number]
                 raise UnsettledError(f"{error} of {tensor!r} on axis {axis}, which is not known") from None
         return tuple(found)
+
+
+def _unplaced(where: str, error: ValueError) -> UnsettledError:
+    """Say that windows find no place in an input, of which runtimes make nothing, something or an error."""
+    return UnsettledError(str(error).removeprefix(f"{where}: "))
 
 
 def explicit_windows(node: onnx.NodeProto, opset: int, shape: Sequence[int | None] | None) -> onnx.NodeProto | None:
@@ -495,7 +506,11 @@ def _zeros_around(
 
     try:
         for axis, (begin, end) in enumerate(zip(pads[:count], pads[count:], strict=True), start=2):
-            blocks = [zeros(axis, begin)] * (begin > 0) + [result] + [zeros(axis, end)] * (end > 0)
+            blocks: list[NDArray[Any] | str] = [result]
+            if begin:
+                blocks.insert(0, zeros(axis, begin))
+            if end:
+                blocks.append(zeros(axis, end) if end != begin else blocks[0])
             if len(blocks) > 1:
                 result = graph("Concat", *blocks, axis=axis)
                 size = sizes[axis]
@@ -532,7 +547,7 @@ def _pad_node(
 
 
 def _why(error: Exception) -> str:
-    return str(error).removeprefix("to_onnx: ")
+    return str(error).removeprefix("to_onnx: ").removeprefix("layer_from_node: ")
 
 
 def _free_standing(
@@ -585,12 +600,11 @@ def _sized(node: onnx.NodeProto, x: Tensor) -> tuple[np.dtype[Any], tuple[int | 
 def _lowered_mean(node: onnx.NodeProto, x: Tensor, opset: int, names: Names) -> tuple[onnx.NodeProto, ...]:
     """Write a mean as `to_onnx` does: the shortest form that every released runtime computes rightly."""
     dtype, shape, sizes = _sized(node, x)
-    layer = layer_from_node(node, NEWEST, sizes)
-    stage = _stage(node, layer, sizes, "onnx")
     graph = Graph(opset, finite=True)
     graph.scope = _title(node)
     graph.input(node.input[0], dtype, shape)
     try:
+        stage = _stage(node, layer_from_node(node, NEWEST, sizes), sizes, "onnx")
         (result,) = avg_pool(graph, stage, (node.input[0],))
     except ValueError as error:
         raise UnsettledError(_why(error)) from None
@@ -631,17 +645,9 @@ def count_row_by_row(
     plain.output[1] = names.new(f"{_title(node)}/Indices")
     graph.input(node.input[0], dtype, shape)
     graph.input(plain.output[1], np.dtype(np.int64), shape)
-    stage = Stage(
-        _title(node),
-        layer_from_node(node, NEWEST, sizes),
-        Order("channels_first", len(sizes) - 2, True),
-        sizes,
-        (),
-        sizes,
-        "onnx_column_major",
-        None,
-    )
     try:
+        layer, order = layer_from_node(node, NEWEST, sizes), Order("channels_first", len(sizes) - 2, True)
+        stage = Stage(_title(node), layer, order, sizes, (), sizes, "onnx_column_major", None)
         result = numbered(graph, stage, plain.output[1], node.input[0], whole=True)
     except ValueError as error:
         raise UnsettledError(_why(error)) from None
