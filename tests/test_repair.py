@@ -25,8 +25,9 @@ from pooling import cli
 from pooling.export import Change, Repaired, VerificationError, function_from_node, make_portable
 from pooling.export.deployed import form_of_average, is_right
 from pooling.export.repair import proof
-from pooling.export.repair.scopes import scopes_of, uses
+from pooling.export.repair.scopes import scopes_of
 from pooling.validation import validate
+from tests.exported import leftovers
 from tests.schemas import check
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -75,26 +76,6 @@ def run(model: onnx.ModelProto, *arrays: Array) -> list[Array]:
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     return list(session.run(None, dict(zip(names, arrays, strict=True))))
-
-
-def leftovers(model: onnx.ModelProto) -> set[tuple[str, ...]]:
-    """Find what nobody reads: nodes, initializers, and records of tensors that are not there."""
-    found: set[tuple[str, ...]] = set()
-    for scope in scopes_of(model):
-        read = uses(scope.container)
-        written = {name for node in scope.container.node for name in node.output}
-        found |= {
-            (scope.path, node.op_type, *node.output)
-            for node in scope.container.node
-            if not any(read.get(name, 0) for name in node.output if name)
-        }
-        if isinstance(scope.container, onnx.GraphProto):
-            taken = {each.name for each in scope.container.input}
-            brought = {each.name for each in scope.container.initializer}
-            found |= {(scope.path, "initializer", name) for name in brought - taken if not read.get(name, 0)}
-            recorded = {each.name for each in scope.container.value_info}
-            found |= {(scope.path, "value_info", name) for name in recorded - written - brought - taken}
-    return found
 
 
 def only(result: Repaired) -> Change:
@@ -1065,6 +1046,11 @@ def test_bad_nodes(sentence: str) -> None:
     assert sentence in words
     assert words.startswith("make_portable: ")
     assert "\n" not in words
+
+
+def test_a_map_without_a_batch_is_told_what_it_lacks() -> None:
+    with pytest.raises(ValueError, match="its input 'x' has 1; ONNX pools batches, and it has no batch axis: put an"):
+        make_portable(one("y = MaxPool<kernel_shape=[2,2],ceil_mode=1>(x)", "float[3,9,9] x", "float[C,H,W] y"))
 
 
 def test_bad_models() -> None:

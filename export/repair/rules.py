@@ -260,9 +260,12 @@ class _Windows:
         """Find the pads of all axes."""
         sizes = (None,) * len(self.kernel) if shape is None else tuple(shape[2:])
         if shape is not None and len(sizes) != len(self.kernel):
+            remedy = "give one integer per spatial axis"
+            if len(self.kernel) == len(shape) - 1:
+                remedy = "ONNX pools batches, and it has no batch axis: put an Unsqueeze in front"
             raise ValueError(
                 f"{where}: kernel_shape={list(self.kernel)} is for {len(self.kernel)} spatial axes, but its input "
-                f"{tensor!r} has {max(len(shape) - 2, 0)}; give one integer per spatial axis"
+                f"{tensor!r} has {max(len(shape) - 2, 0)}; {remedy}"
             )
         axes = self.axes(sizes, where)
         if axes:
