@@ -239,7 +239,8 @@ class RuntimeProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**quiet_environment(home), **threads},
+                # What the words on the pipes are written in is no choice of the user's.
+                env={**quiet_environment(home), **threads, "PYTHONIOENCODING": "utf-8"},
                 bufsize=0,
                 pass_fds=(reading,),
                 start_new_session=True,
