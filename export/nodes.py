@@ -24,6 +24,9 @@ __all__ = ["POOLING_OPERATORS", "function_from_node", "layer_from_node"]
 
 AnyArray = NDArray[Any]
 
+LARGEST_OPSET = 2**31 - 1
+"""What onnx looks up; files hold larger numbers."""
+
 # By operator, the layer for each number of spatial axes.
 LAYERS: dict[str, dict[int, type[Layer]]] = {
     "MaxPool": {1: pooling.MaxPool1d, 2: pooling.MaxPool2d, 3: pooling.MaxPool3d},
@@ -382,7 +385,7 @@ def _read(function: str, node: Any, opset: Any) -> _Node:
     if opset < 1:
         raise ValueError(f"{where}: opset={opset} must be at least 1; read it from the model's opset_import")
     try:
-        schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
+        schema: Any = onnx.defs.get_schema(node.op_type, min(opset, LARGEST_OPSET), "")
     except onnx.defs.SchemaError:
         raise ValueError(f"{where}: {node.op_type} does not exist in opset {opset}; import a newer opset") from None
     attributes = _attributes(where, node, opset, schema)

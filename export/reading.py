@@ -299,7 +299,7 @@ def _means_the_same(node: onnx.NodeProto, version: int, other: int) -> bool:
     try:
         first: Any = onnx.defs.get_schema(node.op_type, version, "")
         second: Any = onnx.defs.get_schema(node.op_type, other, "")
-    except onnx.defs.SchemaError:
+    except (onnx.defs.SchemaError, TypeError):  # the number does not fit where onnx looks it up
         return False
     if first.since_version == second.since_version:
         return True

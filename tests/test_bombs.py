@@ -514,3 +514,55 @@ def test_data_outside_of_the_model_is_refused_where_it_cannot_be(
     with pytest.raises(ValueError) as caught:
         PoolingBackend.prepare(path)
     assert sentence in str(caught.value)
+
+
+WIDE = {
+    "windows": ('y = MaxPool<kernel_shape=[2147483648,2],auto_pad="SAME_UPPER">(x)', "float[1,2,H,W] x"),
+    "pads": ("y = AveragePool<kernel_shape=[2,2],pads=[1000000000,0,0,0],count_include_pad=1>(x)", "float[1,2,7,7] x"),
+    "Pad": (
+        "n = Constant<value=int64[8]{0,0,1000000000,1000000000,0,0,0,0}>() p = Pad(x, n) "
+        "y = AveragePool<kernel_shape=[2,2]>(p)",
+        "float[1,2,7,7] x",
+    ),
+    "size": ("y = MaxPool<kernel_shape=[2,2],strides=[2,2],ceil_mode=1>(x)", "float[1,2,2147483648,2147483647] x"),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_a_rewrite_of_more_than_memory_holds_is_not_compared(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some bytes of a model ask for any number of elements; none of them is made to prove a rewrite by itself."""
+    most, draw = [0], proof._drawn
+
+    def drawn(shape: tuple[int, ...], *rest: Any) -> Any:
+        most[0] = max(most[0], int(np.prod(shape, dtype=object)))
+        return draw(shape, *rest)
+
+    def whole(*arguments: Any, **words: Any) -> None:
+        raise proof.Unproven("it is not run here")
+
+    monkeypatch.setattr(proof, "_drawn", drawn)
+    for each in ("compare_models", "how_it_runs"):
+        monkeypatch.setattr(
+            f"pooling.export.repair.{each}", whole if each[0] == "c" else lambda *_: (False, "not here")
+        )
+    text, x = WIDE[name]
+    model = parser.parse_model(f'<ir_version: 8, opset_import: ["": 18]> g ({x}) => (float[N,C,A,B] y) {{ {text} }}')
+    result = make_portable(model)
+    assert not result.verified
+    assert most[0] <= proof.MOST_ELEMENTS
+    assert f"at most {proof.MOST_ELEMENTS} are compared" in result.why or not result.changes
+
+
+@pytest.mark.parametrize("opset", [-(2**63), -1, 0, 2**31, 2**62])
+def test_opsets_that_are_none(opset: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = model_of(f"{POOL} (x)")
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid("", opset))
+    for read in (make_portable, PoolingBackend.prepare):
+        with pytest.raises(ValueError, match=r"opset|version"):
+            read(model)
+    onnx.save(model, tmp_path / "m.onnx")
+    for command in (("repair",), ("validate", "--rounds", "0", "--runtimes", "pooling")):
+        assert cli.main([command[0], str(tmp_path / "m.onnx"), *command[1:]]) == 2
+        said = capsys.readouterr()
+        assert "unforeseen" not in said.err + said.out

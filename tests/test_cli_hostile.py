@@ -363,6 +363,29 @@ def test_ascii_is_enough(folder: Path, command: str) -> None:
 # Signals
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("size", ["0", "-3", "abc", "", "²", "9" * 40])
+def test_sizes_of_terminals_that_are_none(folder: Path, command: str, size: str) -> None:
+    plain = run(*COMMANDS[command], env={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")})
+    code, out, err = run(*COMMANDS[command], env={**os.environ, "COLUMNS": size, "LINES": size})
+    assert (code, err) == (plain[0], "")
+    assert len(out) > 100
+    if not size.startswith("9"):
+        lines = [[re.sub(r"\d[\d.]*", "", line) for line in text.splitlines()] for text in (out, plain[1])]
+        assert lines[0] == lines[1]  # but for times
+
+
+def test_links_in_a_circle_are_no_place_to_write_to(folder: Path) -> None:
+    os.symlink("b.onnx", "a.onnx")
+    os.symlink("a.onnx", "b.onnx")
+    for option in ("-o", "--json"):
+        code, _, err = run("repair", "m.onnx", option, "a.onnx")
+        assert code == 2
+        assert err.count("\n") == 1
+        assert "Too many levels of symbolic links" in err
+    assert run("repair", "a.onnx")[0] == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_stopped_command_leaves_nothing_behind(folder: Path, number: signal.Signals, tmp_path_factory: Any) -> None:
     """The runtime never answers, so that the command is stopped while its processes and folders are there."""

@@ -245,6 +245,8 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
         opset_of(FUNCTION, model)
     newest = onnx.defs.onnx_opset_version()
     for scope in scopes_of(model):
+        if scope.opset is not None and scope.opset < 1:
+            raise ValueError(f"{FUNCTION}: {scope.path} is of opset {scope.opset}, and there is none before 1")
         if scope.opset is not None and scope.opset > newest:
             raise ValueError(
                 f"{FUNCTION}: {scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is "
@@ -551,7 +553,7 @@ class _Repair:
         try:
             self._here = prove_rewrite(claim.rewrite, claim.node, claim.x, imports) or self._here
         except Unproven as error:
-            what = f"{_title(claim.node)!r}: onnxruntime does not run what takes its place ({error})"
+            what = f"{_title(claim.node)!r}: what takes its place was not run ({error})"
             self._unproven = self._unproven or what
         except ModelsDiffer as error:
             return str(error).removeprefix(f"{FUNCTION}: ")

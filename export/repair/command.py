@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -166,7 +167,9 @@ def _plain(error: Exception) -> str:
 
 def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:
     """Refuse a place where the result cannot be written, or would not find its data."""
-    if not output.resolve().parent.is_dir():
+    # Path.resolve raises where links lead in a circle, which is told when the file is written.
+    place = Path(os.path.realpath(output)).parent
+    if not place.is_dir():
         raise ValueError(f"-o {output} lies in a folder that does not exist; make it first")
     outside = any(
         tensor.data_location == onnx.TensorProto.EXTERNAL
@@ -174,7 +177,7 @@ def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:
         if isinstance(scope.container, onnx.GraphProto)
         for tensor in scope.container.initializer
     )
-    if outside and output.resolve().parent != path.resolve().parent:
+    if outside and place != Path(os.path.realpath(path)).parent:
         raise ValueError(
             f"-o {output} lies in another folder than {path.name}, which has data in files of their own; write it to "
             f"{path.parent / output.name}"

@@ -42,6 +42,8 @@ USUAL_SIZES = ((2, 32), (1, 47), (2, 224), (1, 299))
 """Batch and every other size, for models with sizes that have names only."""
 LONGEST_RUN = 60.0
 """Seconds after which a run is given up; those in which this process was stopped or got no processor do not count."""
+MOST_ELEMENTS = 2**26
+"""Elements of an array for which a rewrite is proven by itself; a few bytes of a model may ask for any number."""
 ROUNDINGS = 16
 """Roundings besides one for each tap."""
 
@@ -230,6 +232,13 @@ def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, rank: int) -> Ite
             size if size is not None else max(low - more, 1) + added[axis]
             for axis, (size, low, more) in enumerate(zip(known[2:], least, grown, strict=True))
         ]
+        pads = words.get("pads", [])
+        sides = [sum(pads[axis :: rank - 2]) if len(pads) == 2 * (rank - 2) else 0 for axis in range(rank - 2)]
+        around = math.prod(max(sum(each), 1) for each in zip(spatial, grown, sides, strict=True))
+        if around > MOST_ELEMENTS:
+            raise Unproven(f"with its padding its input has {around} elements; at most {MOST_ELEMENTS} are compared")
+        if math.prod(planes) * around > MOST_ELEMENTS:
+            planes = [min(size, 1) for size in planes]
         yield (*planes, *spatial)
 
 

@@ -7,6 +7,7 @@ import codecs
 import io
 import os
 import re
+import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,6 +40,8 @@ __all__ = [
 COULD_NOT_RUN = 2
 WIDEST_TASK = 48
 """Columns for what is being done."""
+WIDEST_PAGE = 10_000
+"""Columns that tables may have."""
 PLAIN_WIDTH = 120
 """Columns where there is no terminal to ask."""
 LONGEST_SENTENCE = 2000
@@ -254,7 +257,7 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
     # A thread that redraws the bar while times are measured would be measured as well.
     bar = Progress(
         *columns,
-        console=Console(stderr=True),
+        console=Console(stderr=True, **_size()),
         auto_refresh=False,
         transient=True,
         disable=sys.stderr is None or not sys.stderr.isatty(),
@@ -266,6 +269,15 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
             bar.update(task, completed=done, total=total, description=printable(what)[:WIDEST_TASK], refresh=True)
 
         yield tell
+
+
+def _size() -> dict[str, int]:
+    """Return width and height of the terminal, or of a page where there is none.
+
+    Left to itself, rich prints nothing where ``COLUMNS`` is 0, and fails where it, or ``LINES``, is a digit like ².
+    """
+    found = shutil.get_terminal_size((PLAIN_WIDTH, 24))
+    return {"width": min(found.columns, WIDEST_PAGE), "height": found.lines}
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
@@ -311,12 +323,11 @@ def stdout() -> Console:
     from rich.console import Console
 
     if sys.stdout is None:
-        return Console(file=io.StringIO(), width=PLAIN_WIDTH)
+        return Console(file=io.StringIO(), **_size())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="pooling.ascii")
-    fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(
         file=_Output(sys.stdout),  # type: ignore[arg-type]
-        width=PLAIN_WIDTH if fixed else None,
+        **_size(),
         color_system=None if os.environ.get("NO_COLOR") else "auto",
     )
