@@ -254,10 +254,11 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    width, height = _size()
     # A thread that redraws the bar while times are measured would be measured as well.
     bar = Progress(
         *columns,
-        console=Console(stderr=True, **_size()),
+        console=Console(stderr=True, width=width, height=height),
         auto_refresh=False,
         transient=True,
         disable=sys.stderr is None or not sys.stderr.isatty(),
@@ -271,13 +272,13 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
         yield tell
 
 
-def _size() -> dict[str, int]:
+def _size() -> tuple[int, int]:
     """Return width and height of the terminal, or of a page where there is none.
 
     Left to itself, rich prints nothing where ``COLUMNS`` is 0, and fails where it, or ``LINES``, is a digit like ².
     """
     found = shutil.get_terminal_size((PLAIN_WIDTH, 24))
-    return {"width": min(found.columns, WIDEST_PAGE), "height": found.lines}
+    return min(found.columns, WIDEST_PAGE), found.lines
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
@@ -322,12 +323,14 @@ def stdout() -> Console:
     """Make a console that fits the terminal, or a page where there is none, and that prints in any encoding."""
     from rich.console import Console
 
+    width, height = _size()
     if sys.stdout is None:
-        return Console(file=io.StringIO(), **_size())
+        return Console(file=io.StringIO(), width=width, height=height)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="pooling.ascii")
     return Console(
         file=_Output(sys.stdout),  # type: ignore[arg-type]
-        **_size(),
+        width=width,
+        height=height,
         color_system=None if os.environ.get("NO_COLOR") else "auto",
     )
