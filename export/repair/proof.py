@@ -44,6 +44,8 @@ LONGEST_RUN = 60.0
 """Seconds after which a run is given up; those in which this process was stopped or got no processor do not count."""
 MOST_ELEMENTS = 2**26
 """Elements of an array for which a rewrite is proven by itself; a few bytes of a model may ask for any number."""
+LONGEST_NODE = 5.0
+"""Seconds that an interrupt waits for the node that is running; a run ends between two of them."""
 ROUNDINGS = 16
 """Roundings besides one for each tap."""
 
@@ -99,26 +101,40 @@ def _session(model: onnx.ModelProto, folder: Path | None = None, level: str = LE
 
 
 def _run(session: Any, arrays: Mapping[str, Array]) -> list[Any]:
+    """Run a model in a thread of its own: signals are answered by this one, and none is while it is in a library."""
     options = import_module("onnxruntime").RunOptions()
     options.log_severity_level = 4
-    # A Loop of a few bytes may run for ever.
+    results: list[Any] = []
+    failures: list[Exception] = []
     done = threading.Event()
-    watch = threading.Thread(target=_terminate_late, args=(options, done), daemon=True)
-    watch.start()
+
+    def work() -> None:
+        try:
+            results.extend(session.run(None, dict(arrays), options))
+        except Exception as error:  # whatever the runtime raises
+            failures.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
     try:
-        results: list[Any] = session.run(None, dict(arrays), options)
-    except Exception as error:  # whatever the runtime raises
-        if options.terminate:
-            raise GivenUp(f"a run takes more than {LONGEST_RUN:g} s", loads=True) from error
-        raise Unproven(_reason(error), loads=True) from error
-    finally:
-        done.set()
-        watch.join()
+        # A Loop of a few bytes may run for ever.
+        _terminate_late(options, done)
+        thread.join()
+    except BaseException:  # an interrupt
+        options.terminate = True
+        thread.join(LONGEST_NODE)
+        raise
+    if failures and options.terminate:
+        raise GivenUp(f"a run takes more than {LONGEST_RUN:g} s", loads=True) from failures[0]
+    if failures:
+        raise Unproven(_reason(failures[0]), loads=True) from failures[0]
     return results
 
 
 def _terminate_late(options: Any, done: threading.Event) -> None:
-    """End a run that takes too long, by the clock and by the time of processors."""
+    """Wait for a run, and end it when it takes too long, by the clock and by the time of processors."""
     used, left = time.process_time(), LONGEST_RUN
     while left > 0:
         if done.wait(left):
