@@ -444,9 +444,9 @@ def _behind(part: Part, own: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodePr
         if home is None:
             continue
         node = home.producers.get(name)
-        if node is None:
+        if name in home.weights:  # also where a node of a wrong model gives the same name
             weights[name] = home.weights[name]
-        elif id(node) not in found:
+        elif node is not None and id(node) not in found:
             found.add(id(node))
             nodes.append(node)
             waiting += [(home, each) for each in node.input if each]

@@ -566,3 +566,30 @@ def test_opsets_that_are_none(opset: int, tmp_path: Path, capsys: pytest.Capture
         assert cli.main([command[0], str(tmp_path / "m.onnx"), *command[1:]]) == 2
         said = capsys.readouterr()
         assert "unforeseen" not in said.err + said.out
+
+
+def test_a_name_that_is_a_weight_and_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What makes a model invalid is told in a sentence, whoever looks at it first."""
+    model = model_of(f"a = Relu (x) {POOL} (a)")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 3, 8, 8), np.float32), "a"))
+    with pytest.raises(ValueError, match="writes 'a', which is there already"):
+        make_portable(model)
+    onnx.save(model, tmp_path / "m.onnx")
+    for command in (("repair",), ("validate", "--rounds", "0", "--runtimes", "pooling")):
+        cli.main([command[0], str(tmp_path / "m.onnx"), *command[1:]])
+        said = capsys.readouterr()
+        assert "unforeseen" not in said.err + said.out
+
+
+@pytest.mark.parametrize("size", [2**31 - 1, 2**62])
+def test_an_input_of_more_than_memory_holds_is_not_drawn(
+    size: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = model_of(f"{POOL} (x)")
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = size
+    result = make_portable(model)
+    assert not result.verified
+    assert f"its input 'x' has {3 * 8 * size} elements; at most {proof.MOST_DRAWN} are drawn" in result.why
+    onnx.save(model, tmp_path / "m.onnx")
+    assert cli.main(["repair", str(tmp_path / "m.onnx")]) in (1, 2)
+    assert "unforeseen" not in capsys.readouterr().err

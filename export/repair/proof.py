@@ -46,6 +46,8 @@ MOST_ELEMENTS = 2**26
 """Elements of an array for which a rewrite is proven by itself; a few bytes of a model may ask for any number."""
 LONGEST_NODE = 5.0
 """Seconds that an interrupt waits for the node that is running; a run ends between two of them."""
+MOST_DRAWN = 2**28
+"""Elements of an input with which a whole model is run."""
 ROUNDINGS = 16
 """Roundings besides one for each tap."""
 
@@ -491,6 +493,11 @@ def _occasions(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]
                     name = dims[axis].dim_param if axis < len(dims) else ""
                     known = named.setdefault(name, usual) if name else usual
                 shape.append(known)
+            if math.prod(shape) > MOST_DRAWN:
+                raise Unproven(
+                    f"its input {each.name!r} has {math.prod(shape)} elements; at most {MOST_DRAWN} are drawn",
+                    loads=True,
+                )
             arrays[each.name] = _drawn(shape, tensor.dtype, number)
         yield arrays
 
