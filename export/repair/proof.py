@@ -44,8 +44,6 @@ LONGEST_RUN = 60.0
 """Seconds after which a run is given up; those in which this process was stopped or got no processor do not count."""
 MOST_ELEMENTS = 2**26
 """Elements of an array for which a rewrite is proven by itself; a few bytes of a model may ask for any number."""
-LONGEST_NODE = 5.0
-"""Seconds that an interrupt waits for the node that is running; a run ends between two of them."""
 MOST_DRAWN = 2**28
 """Elements of an input with which a whole model is run."""
 ROUNDINGS = 16
@@ -126,7 +124,7 @@ def _run(session: Any, arrays: Mapping[str, Array]) -> list[Any]:
         thread.join()
     except BaseException:  # an interrupt
         options.terminate = True
-        thread.join(LONGEST_NODE)
+        thread.join()  # to the end of the node that is running; a thread in a library must not outlive Python
         raise
     if failures and options.terminate:
         raise GivenUp(f"a run takes more than {LONGEST_RUN:g} s", loads=True) from failures[0]
