@@ -366,6 +366,48 @@ main()
     assert process.stderr == ""
 
 
+INTERRUPTS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, getattr(signal, os.environ["HANDLER"]))
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["IMPORTED"]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+"""
+"""A sitecustomize that interrupts Python at an import."""
+
+
+@pytest.mark.parametrize("how", [["-m", "pooling"], ["-mpooling"], ["-bm", "pooling"], ["-Xutf8", "-bmpooling"]])
+@pytest.mark.parametrize("imported", ["pooling._version", "numpy", "pooling.cli"])
+def test_an_interrupt_while_python_m_is_imported_leaves_no_traceback(
+    tmp_path: Path, how: list[str], imported: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTS)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "IMPORTED": imported, "HANDLER": "default_int_handler"}
+    process = subprocess.run(
+        [sys.executable, *how, "info"], env=environment, capture_output=True, check=False, text=True
+    )
+    assert process.returncode == -signal.SIGINT
+    assert (process.stdout, process.stderr) == ("", "")
+    environment["HANDLER"] = "SIG_IGN"  # as nohup has it
+    process = subprocess.run(
+        [sys.executable, *how, "info"], env=environment, capture_output=True, check=True, text=True
+    )
+    assert process.stdout.startswith("pooling ")
+    assert process.stderr == ""
+
+
+def test_programs_that_import_the_package_keep_their_interrupts(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text("import signal, pooling\nprint(signal.getsignal(signal.SIGINT).__name__)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for how in (["-m", "theirs"], ["-m", "theirs", "-m", "pooling"], ["-c", "import theirs"]):
+        process = subprocess.run(
+            [sys.executable, *how], env=environment, capture_output=True, check=True, text=True, cwd=tmp_path
+        )
+        assert process.stdout == "default_int_handler\n"
+
+
 @pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])
 def test_the_command_itself_handles_interrupts_as_before(handler: str) -> None:
     code = f"""

@@ -22,7 +22,7 @@ from onnx import helper
 from pooling.signs import short_repr
 
 from ..arguments import is_finite_only
-from ..nodes import POOLING_OPERATORS, layer_from_node
+from ..nodes import POOLING_OPERATORS, layer_from_node, why_not_dtype
 from ..reading import (
     check_external,
     check_model,
@@ -34,8 +34,10 @@ from ..reading import (
     subgraphs,
 )
 from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
+from .records import RuleName
 from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread, settle_special
 from .scopes import (
+    Container,
     Names,
     Scope,
     Tensor,
@@ -81,7 +83,7 @@ class Change:
     path: str
     was: str
     became: str
-    rule: str
+    rule: RuleName
     reason: str
     source: str
 
@@ -182,7 +184,7 @@ def make_portable(
     ValueError
         If the model is not valid, or `input_shapes` contradict it.
     VerificationError
-        If the repaired model gives something else than the original.
+        If the repaired model gives something else than the original, and does so without any rewritten node.
     ModuleNotFoundError
         If `verify` is set and onnxruntime is not installed.
 
@@ -224,11 +226,11 @@ def make_portable(
         try:
             verified, runs, why = repair.proven(model, place) if verify else (False, None, "verify=False")
         except ModelsDiffer:
-            # A convenience is no reason to refuse everything else.
-            optional = repair.optional
-            if not optional:
+            # One rewrite is no reason to refuse everything else, a convenience least of all.
+            applied = repair.optional or repair.applied
+            if not applied:
                 raise
-            excluded |= {optional[-1]}
+            excluded |= {applied[-1]}
             continue
         return Repaired(work, tuple(repair.changes), tuple(repair.left), tuple(repair.omitted), verified, runs, why)
 
@@ -245,6 +247,8 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
         opset_of(FUNCTION, model)
     newest = onnx.defs.onnx_opset_version()
     for scope in scopes_of(model):
+        if scope.opset is not None and scope.opset < 1:
+            raise ValueError(f"{FUNCTION}: {scope.path} is of opset {scope.opset}, and there is none before 1")
         if scope.opset is not None and scope.opset > newest:
             raise ValueError(
                 f"{FUNCTION}: {scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is "
@@ -361,6 +365,8 @@ class _Claim:
     opset: int
 
 
+_Unread = tuple[int, str, tuple[str, ...]]
+"""Of what nobody reads: the number of its scope, what it is, and which tensors it would give."""
 _Name = tuple[str, str, str]
 """Of a rewrite: where the node is, which it is, and the rule."""
 
@@ -382,7 +388,9 @@ class _Repair:
         self.left: list[Left] = []
         self.omitted: list[Left] = []
         self.optional: list[_Name] = []
-        """The rewrites that can be left out."""
+        """The rewrites that are a convenience."""
+        self.applied: list[_Name] = []
+        """All rewrites."""
         self.open: list[str] = []
         self.misread = ""
         """Why onnxruntime cannot be asked what the original computes."""
@@ -471,6 +479,7 @@ class _Repair:
         current.CopyFrom(node)
         before: list[onnx.NodeProto] = []
         after: list[onnx.NodeProto] = []
+        absorbed: list[onnx.NodeProto] = []
         opset = scope.opset or 1
         if not self._contradiction and node.op_type in POOLING_OPERATORS:
             self._contradiction = _contradiction(node, x, opset)
@@ -484,6 +493,9 @@ class _Repair:
                     )
                 del current.attribute[:]
                 current.attribute.extend(called.attribute)
+            refusal = "" if x.dtype is None else why_not_dtype(current, opset, x.dtype)
+            if refusal:
+                raise UnsettledError(f"{refusal}, and no runtime has to take it")
             for rule in self._rules:
                 rewrite = rule(scope, current, x, self._names, counts)
                 if rewrite is None:
@@ -499,6 +511,7 @@ class _Repair:
                 if difference:
                     raise UnsettledError(f"what would take its place is computed wrongly here: {difference}")
                 self._claims.append(claim)
+                self.applied.append(name)
                 if rewrite.optional:
                     self.optional.append(name)
                 if rewrite.by_text:
@@ -527,10 +540,8 @@ class _Repair:
                     )
                 )
                 current, x = following, _grown(taken, rewrite.padded)
-                # First the node, so that nobody seems to read nothing any more.
                 node.CopyFrom(current)
-                for each in rewrite.absorbed:
-                    self._remove(scope, each)
+                absorbed += rewrite.absorbed
                 if current.op_type not in POOLING_OPERATORS:
                     break
         except UnsettledError as error:
@@ -542,6 +553,8 @@ class _Repair:
             scope.container.node.insert(place + 1, each)
         for each in reversed(before):
             scope.container.node.insert(place, each)
+        for each in absorbed:
+            del scope.container.node[_place(scope, each)]
 
     def _differs(self, claim: _Claim) -> str:
         """Prove a rewrite by itself; say how it differs from the text of ONNX in onnxruntime, or nothing."""
@@ -551,7 +564,7 @@ class _Repair:
         try:
             self._here = prove_rewrite(claim.rewrite, claim.node, claim.x, imports) or self._here
         except Unproven as error:
-            what = f"{_title(claim.node)!r}: onnxruntime does not run what takes its place ({error})"
+            what = f"{_title(claim.node)!r}: what takes its place was not run ({error})"
             self._unproven = self._unproven or what
         except ModelsDiffer as error:
             return str(error).removeprefix(f"{FUNCTION}: ")
@@ -565,25 +578,6 @@ class _Repair:
                 remedy = f"; give input_shapes={{{open_inputs[0]!r}: (sizes)}}"
             self.open += [name for name in node.input[:1] if scope.path == "graph"]
         self.left.append(Left(_title(node), scope.path, _shown((node,)), f"{reason}{remedy}"))
-
-    def _remove(self, scope: Scope, node: onnx.NodeProto) -> None:
-        """Take a node out whose results nobody reads any more, and then what only it has read."""
-        place = _place(scope, node)
-        read = list(filter(None, node.input))
-        gone = set(node.output)
-        del scope.container.node[place]
-        if isinstance(scope.container, onnx.GraphProto):
-            kept = [each for each in scope.container.value_info if each.name not in gone]
-            if len(kept) < len(scope.container.value_info):
-                del scope.container.value_info[:]
-                scope.container.value_info.extend(kept)
-        for name in read:
-            producer = scope.producer(name)
-            if producer is None or any(True for _ in subgraphs(producer)):
-                continue
-            counts = uses(scope.container)
-            if not any(counts.get(output, 0) for output in producer.output if output):
-                self._remove(scope, producer)
 
     def measure(self, measured: Mapping[str, tuple[int, ...]]) -> None:
         """Try the nodes again that were left, with shapes that were seen when the model ran."""
@@ -641,15 +635,17 @@ class _Repair:
                     )
                 )
 
-    def remove_unread(self, before: set[tuple[str, str]]) -> None:
-        """Take out initializers that only nodes have read which are gone; runtimes warn of them."""
-        gone = _unread(self.model) - before
-        for scope in scopes_of(self.model):
-            if isinstance(scope.container, onnx.GraphProto):
-                kept = [each for each in scope.container.initializer if (scope.path, each.name) not in gone]
-                if len(kept) < len(scope.container.initializer):
-                    del scope.container.initializer[:]
-                    scope.container.initializer.extend(kept)
+    def remove_unread(self, before: set[_Unread]) -> None:
+        """Take out what only nodes have read that are gone, and what is recorded of it; runtimes warn of some."""
+        while True:
+            gone = _unread(self.model) - before
+            if not gone:
+                return
+            for number, scope in enumerate(scopes_of(self.model)):
+                for kind, messages, names in _kinds(scope.container):
+                    for place in reversed(range(len(messages))):
+                        if (number, kind, names[place]) in gone:
+                            del messages[place]
 
     # ---- proofs
 
@@ -747,18 +743,36 @@ def _not_run(runs: bool | None, reason: str) -> str:
     return f"onnxruntime does not run it ({reason})"
 
 
-def _unread(model: onnx.ModelProto) -> set[tuple[str, str]]:
-    """Find the initializers that nobody reads: where they are, and their names."""
-    found = set()
-    for scope in scopes_of(model):
-        if isinstance(scope.container, onnx.GraphProto):
-            counts = uses(scope.container)
-            taken = {each.name for each in scope.container.input}
-            found |= {
-                (scope.path, each.name)
-                for each in scope.container.initializer
-                if each.name not in taken and not counts.get(each.name, 0)
-            }
+def _kinds(container: Container) -> list[tuple[str, Any, list[tuple[str, ...]]]]:
+    """Return nodes, initializers and records of tensors, with the tensors that each is about."""
+    nodes, infos = container.node, container.value_info
+    kinds = [
+        ("node", nodes, [(*node.output,) for node in nodes]),
+        ("recorded", infos, [(each.name,) for each in infos]),
+    ]
+    if isinstance(container, onnx.GraphProto):
+        kinds.append(("initializer", container.initializer, [(each.name,) for each in container.initializer]))
+    return kinds
+
+
+def _unread(model: onnx.ModelProto) -> set[_Unread]:
+    """Find the nodes and initializers that nobody reads, and records of tensors that are not there.
+
+    Nodes with graphs inside stay, so that the scopes of a model keep their numbers.
+    """
+    found: set[_Unread] = set()
+    for number, scope in enumerate(scopes_of(model)):
+        counts, function = uses(scope.container), isinstance(scope.container, onnx.FunctionProto)
+        taken = {*scope.inputs} if function else {each.name for each in scope.container.input}
+        there = {*scope.inputs, *(name for node in scope.container.node for name in node.output)}
+        unread = {
+            "node": {(*node.output,) for node in scope.container.node if not any(True for _ in subgraphs(node))},
+            "initializer": {(name,) for name in {*scope.inputs} - taken},
+            "recorded": {(each.name,) for each in scope.container.value_info if each.name not in there},
+        }
+        for kind in ("node", "initializer"):
+            unread[kind] = {names for names in unread[kind] if not any(counts.get(each, 0) for each in names if each)}
+        found |= {(number, kind, names) for kind, all_names in unread.items() for names in all_names}
     return found
 
 

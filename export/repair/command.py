@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, cast
 
 import onnx
 from rich.console import Console
@@ -19,10 +21,14 @@ from ..files import save
 from ..reading import read_model
 from ..verification import VerificationError
 from . import Repaired, make_portable
+from .records import ChangeRecord, LeftRecord, ReportRecord
 from .rules import FUNCTION
 from .scopes import scopes_of
 
 __all__ = ["RepairReport", "repair_file"]
+
+SCHEMA: Literal["pooling-repair/1"] = "pooling-repair/1"
+"""Name and version of what is written as JSON."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +91,32 @@ class RepairReport:
     def _say(console: Console, title: str, text: str, style: str) -> None:
         console.print(Text.assemble((printable(title), style), f": {printable(text)}"), soft_wrap=True)
 
-    def save(self, path: Path) -> None:
-        """Write everything as JSON."""
+    def as_dict(self) -> ReportRecord:
+        """Return everything as what JSON knows.
+
+        Returns
+        -------
+        dict
+            As `pooling.export.repair.records` describes it, and ``schemas/repair.schema.json`` in the package. Keys
+            and their types stay as they are as long as ``schema`` does; new ones may be added.
+        """
         result = self.result
-        content = {
+        return {
+            "schema": SCHEMA,
             "model": str(self.path),
             "output": None if self.written is None else str(self.written),
             "verified": result is not None and result.verified,
             "runs": None if result is None else result.runs,
             "why": self.difference if result is None else result.why,
-            "changes": [asdict(change) for change in result.changes] if result else [],
-            "left": [asdict(each) for each in result.left] if result else [],
-            "omitted": [asdict(each) for each in result.omitted] if result else [],
+            "changes": [cast(ChangeRecord, asdict(change)) for change in result.changes] if result else [],
+            "left": [cast(LeftRecord, asdict(each)) for each in result.left] if result else [],
+            "omitted": [cast(LeftRecord, asdict(each)) for each in result.omitted] if result else [],
+            "exit_code": self.exit_code,
         }
-        write_whole(path, json.dumps(content, indent=2) + "\n")
+
+    def save(self, path: Path) -> None:
+        """Write `as_dict` to a JSON file, whole or not at all."""
+        write_whole(path, json.dumps(self.as_dict(), indent=2) + "\n")
 
 
 def repair_file(
@@ -147,7 +165,9 @@ def _plain(error: Exception) -> str:
 
 def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:
     """Refuse a place where the result cannot be written, or would not find its data."""
-    if not output.resolve().parent.is_dir():
+    # Path.resolve raises where links lead in a circle, which is told when the file is written.
+    place = Path(os.path.realpath(output)).parent
+    if not place.is_dir():
         raise ValueError(f"-o {output} lies in a folder that does not exist; make it first")
     outside = any(
         tensor.data_location == onnx.TensorProto.EXTERNAL
@@ -155,7 +175,7 @@ def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:
         if isinstance(scope.container, onnx.GraphProto)
         for tensor in scope.container.initializer
     )
-    if outside and output.resolve().parent != path.resolve().parent:
+    if outside and place != Path(os.path.realpath(path)).parent:
         raise ValueError(
             f"-o {output} lies in another folder than {path.name}, which has data in files of their own; write it to "
             f"{path.parent / output.name}"
