@@ -129,6 +129,8 @@ class Repaired:
         Whether the repaired model was loaded and run; False where nothing loads it, None where that is not known.
     why : str
         How that was shown, or why it was not.
+    misfit : str
+        The pooling whose windows find no place, so that onnxruntime makes a map without cells; mostly "".
     """
 
     model: onnx.ModelProto = field(repr=False)
@@ -138,6 +140,7 @@ class Repaired:
     verified: bool
     runs: bool | None
     why: str
+    misfit: str = ""
 
     def __iter__(self) -> Iterator[Any]:
         yield self.model
@@ -225,6 +228,7 @@ def make_portable(
         repair.rewrite(model, place)
         try:
             verified, runs, why = repair.proven(model, place) if verify else (False, None, "verify=False")
+            said = repair.misfit(runs)
         except ModelsDiffer:
             # One rewrite is no reason to refuse everything else, a convenience least of all.
             applied = repair.optional or repair.applied
@@ -232,7 +236,10 @@ def make_portable(
                 raise
             excluded |= {applied[-1]}
             continue
-        return Repaired(work, tuple(repair.changes), tuple(repair.left), tuple(repair.omitted), verified, runs, why)
+        if said:
+            verified, why = False, said
+        parts = tuple(repair.changes), tuple(repair.left), tuple(repair.omitted)
+        return Repaired(work, *parts, verified, runs, why, said)
 
 
 def _check(model: onnx.ModelProto, folder: Path | None) -> None:
@@ -661,7 +668,6 @@ class _Repair:
     def _proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, bool | None, str]:
         if not self.changes:
             runs, how = how_it_runs(self.model, self.shapes, folder, misfit)
-            self._refuse_misfit(runs)
             if runs:
                 return True, True, f"nothing was changed, and the model runs in {how}"
             if self._contradiction:
@@ -681,22 +687,18 @@ class _Repair:
             except Unproven as error:
                 whole = str(error)
             else:
-                self._refuse_misfit(True)
                 same = "the same" if exact else "the same up to rounding"
                 return True, True, f"onnxruntime gives {same} for the original and the repaired model"
         runs, how = how_it_runs(self.model, self.shapes, folder, misfit)
-        self._refuse_misfit(runs)
         whole += f"; the repaired model runs in {how}" if runs else f"; {_not_run(runs, how)}"
         if self._unproven:
             return False, runs, f"{whole}; {self._unproven}"
         return bool(runs), runs, f"{nodes}; {whole}"
 
-    def _refuse_misfit(self, runs: bool | None) -> None:
-        """Refuse a model that onnxruntime runs, although its poolings find no window: it makes maps without cells."""
+    def misfit(self, runs: bool | None) -> str:
+        """Name the pooling that finds no window in a model that onnxruntime runs all the same."""
         # What was changed may have been what was wrong.
-        said = (misfit(self.model, {}) if self.changes else self._contradiction) if runs else ""
-        if said:
-            raise ValueError(f"{FUNCTION}: {said}")
+        return (misfit(self.model, {}) if self.changes else self._contradiction) if runs else ""
 
 
 def misfit(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> str:

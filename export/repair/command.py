@@ -54,8 +54,8 @@ class RepairReport:
 
     @property
     def exit_code(self) -> int:
-        """0 where everything was repaired and proven, 2 where nothing loads the model, else 1."""
-        if self.result is not None and self.result.runs is False:
+        """0 where all was repaired and proven, 2 where nothing loads the model or a window finds no place, else 1."""
+        if self.result is not None and (self.result.runs is False or self.result.misfit):
             return 2
         return 0 if self.result is not None and self.result.verified and not self.result.left else 1
 
@@ -150,8 +150,8 @@ def repair_file(
             result = make_portable(model, input_shapes=shapes, folder=folder, special_values=special_values)
         except VerificationError as error:
             return RepairReport(path, None, _plain(error), None)
-        # A model that nothing loads, and in which nothing was changed, is not written again as if it were repaired.
-        written = output if result.changes or result.runs is not False else None
+        # A model that nothing loads, or that makes maps without cells, is not written unchanged as if it were repaired.
+        written = output if result.changes or not (result.runs is False or result.misfit) else None
         if written is not None:
             save(result.model, written)
     except ValueError as error:
