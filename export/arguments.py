@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 
 import pooling
-from pooling import geometry
-from pooling.layers import Layer, Sequential
+from pooling.families.unpooling import CONVENTIONS
+from pooling.layer import Layer, Sequential
+from pooling.maps import LAYOUTS
 from pooling.operators import BOOL, FLOATS, INTEGERS
-from pooling.unpooling import CONVENTIONS
 
 from .builder import Dims
 
@@ -120,7 +120,7 @@ def is_finite_only(special_values: Any, function: str = "to_onnx") -> bool:
 
 def check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
     """Refuse a layout that is not that of the layers, and an unknown convention of indices."""
-    for name, word, words in (("layout", layout, geometry.LAYOUTS), ("indices", indices, CONVENTIONS)):
+    for name, word, words in (("layout", layout, LAYOUTS), ("indices", indices, CONVENTIONS)):
         if name == "layout" and word is None:
             continue
         if not isinstance(word, str):

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 import pooling
 from pooling import geometry
+from pooling.arguments import per_axis_shape
 from pooling.arrays import as_array, dtype_name
 from pooling.geometry import Axis
-from pooling.layers import Layer
+from pooling.layer import Layer
 
 from .reading import CEIL_MODE_CLEAR, count_of, node_attributes
 
@@ -97,7 +98,7 @@ def layer_from_node(node: onnx.NodeProto, opset: int, input_shape: Sequence[int]
     >>> layer_from_node(node, 9, (1, 64, 112, 112))
     MaxPool2d(kernel_size=3, stride=2, padding=((0, 1), (0, 1)))
     """
-    shape = geometry.per_axis_shape("layer_from_node", input_shape)
+    shape = per_axis_shape("layer_from_node", input_shape)
     return _read("layer_from_node", node, opset).layer(shape)
 
 

@@ -8,7 +8,6 @@ refused here, before any array is allocated.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,34 +16,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import INT64_MAX, axis_names, flag, integer, is_sequence, per_axis
+
 __all__ = [
     "Axis",
-    "Padding",
-    "Sizes",
     "Slab",
     "adaptive_axes",
-    "axis_names",
-    "fractional_sizes",
     "global_axes",
-    "output_shape",
+    "padding_pairs",
     "pool_axes",
+    "strides_of",
     "transposed_axes",
-    "unpool_size",
     "window_count",
 ]
 
-INT64_MAX = 2**63 - 1
 LONG_WINDOW = 2**24
 """A longer window must find a quarter of itself in the input, because memory is laid out for whole windows."""
-
-Sizes = int | Sequence[int]
-Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
-"""What the public functions take as `kernel_size`, `stride`, `dilation`, and as `padding`."""
-
-
-def axis_names(dimensions: int) -> str:
-    """Name the spatial axes as the field does: ``"L"``, ``"HW"`` or ``"DHW"``."""
-    return {1: "L", 2: "HW", 3: "DHW"}[dimensions]
 
 
 @dataclass(frozen=True)
@@ -314,115 +301,17 @@ class Slab(NamedTuple):
     """The same over the cells of the slab alone."""
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Arguments
-
-
-def _is_sequence(value: object) -> bool:
-    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
-
-
-def integer(function: str, name: str, value: Any, argument: object) -> int:
-    """Return one entry of an argument as an int; a bool is no integer here."""
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(
-            f"{function}: {name}={argument!r} must be an integer or one integer per spatial axis, "
-            f"not {type(value).__name__}; write it with whole numbers"
-        ) from None
-
-
-def _entries(function: str, name: str, value: Any, dimensions: int, noun: str) -> list[Any]:
-    """Return one entry for each axis: all of a sequence, or its only one, or the value itself, as often."""
-    entries = list(value) if _is_sequence(value) else [value]
-    if len(entries) not in (1, dimensions):
-        raise ValueError(
-            f"{function}: {name}={value!r} must have one entry per spatial axis, {dimensions} and not "
-            f"{len(entries)}; give one {noun} for all axes or {dimensions} of them"
-        )
-    return entries * dimensions if len(entries) == 1 else entries
-
-
-def _strides(function: str, stride: Any, kernel_size: tuple[int, ...]) -> tuple[int, ...]:
+def strides_of(function: str, stride: Any, kernel_size: tuple[int, ...]) -> tuple[int, ...]:
     """Return the stride on each axis: by default, which is None or an empty sequence as in torch, the kernel size."""
-    if stride is None or (_is_sequence(stride) and not len(stride)):
+    if stride is None or (is_sequence(stride) and not len(stride)):
         return kernel_size
     return per_axis(function, "stride", stride, len(kernel_size))
-
-
-def per_axis(
-    function: str, name: str, value: Any, dimensions: int, *, minimum: int = 1, allow_none: bool = False
-) -> tuple[Any, ...]:
-    """Spread an argument over the axes: an int holds for all of them, a sequence gives one int per axis.
-
-    A sequence of one entry holds for all axes too, as in torch.
-
-    Raises
-    ------
-    TypeError
-        For anything but integers and sequences of them; a bool is no integer here.
-    ValueError
-        For a sequence of another length, or an integer below `minimum` or beyond 64 bits.
-    """
-    entries = _entries(function, name, value, dimensions, "integer")
-    numbers = [None if entry is None and allow_none else integer(function, name, entry, value) for entry in entries]
-    for number, axis in zip(numbers, axis_names(dimensions), strict=True):
-        if number is not None and not minimum <= number <= INT64_MAX:
-            bound = f"at least {minimum}" if number < minimum else "at most 2**63 - 1"
-            raise ValueError(f"{function}: {name}={value!r} must be {bound} on axis {axis}, not {number}")
-    return tuple(numbers)
-
-
-def plain(value: Any, depth: int = 2) -> Any:
-    """Read an argument once, into values that do not change: what is checked is then what is remembered and used.
-
-    Whatever counts as an integer becomes an int, and words, floats, bools and sequences become the plain ones. What is
-    no argument at all comes back as it is, to be refused where the argument is checked.
-    """
-    if value is None or type(value) in (int, str, bool, float):
-        return value
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value)
-    if _is_sequence(value):
-        return tuple([plain(entry, depth - 1) for entry in value]) if depth else value
-    try:
-        return operator.index(value)
-    except TypeError:
-        return value
-
-
-def real(function: str, name: str, value: Any, kinds: str = "a number", argument: Any = None) -> float:
-    """Return a real argument, refusing bool; NaN for an integer beyond all floats, which callers refuse as a value.
-
-    `argument` is the whole that `value` is a part of.
-    """
-    shown = value if argument is None else argument
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{function}: {name}={shown!r} must be {kinds}, not {type(value).__name__}")
-    try:
-        return float(value)
-    except OverflowError:
-        return math.nan
-
-
-def flag(function: str, name: str, value: object) -> bool:
-    """Return a yes-or-no argument, refusing everything but bool."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{function}: {name}={value!r} must be True or False, not {type(value).__name__}")
-    return bool(value)
 
 
 SAME_UPPER, SAME_LOWER, VALID = "same_upper", "same_lower", "valid"
 
 
-def _padding_pairs(
+def padding_pairs(
     function: str,
     padding: Any,
     input_size: Sequence[int],
@@ -431,6 +320,7 @@ def _padding_pairs(
     *,
     largest: int | None = None,
 ) -> list[tuple[int, int]]:
+    """Read the padding at the beginning and end of each axis; `largest` is less than an effective kernel by default."""
     dimensions = len(input_size)
     if isinstance(padding, str):
         name = SAME_UPPER if padding == "same" else padding
@@ -445,7 +335,7 @@ def _padding_pairs(
             smaller, larger = total // 2, total - total // 2
             pairs.append((larger, smaller) if name == SAME_LOWER else (smaller, larger))
         return pairs
-    if _is_sequence(padding) and len(padding) and all(_is_sequence(entry) for entry in padding):
+    if is_sequence(padding) and len(padding) and all(is_sequence(entry) for entry in padding):
         if len(padding) not in (1, dimensions) or any(len(entry) != 2 for entry in padding):
             raise ValueError(
                 f"{function}: padding={padding!r} must have one (begin, end) pair per spatial axis, "
@@ -456,7 +346,7 @@ def _padding_pairs(
             for begin, end in padding
         ]
         pairs = pairs * dimensions if len(pairs) == 1 else pairs
-    elif _is_sequence(padding) and len(padding) == 2 * dimensions and dimensions == 1:
+    elif is_sequence(padding) and len(padding) == 2 * dimensions and dimensions == 1:
         raise ValueError(
             f"{function}: padding={padding!r} must have one entry per spatial axis, 1 and not 2; "
             f"write a (begin, end) pair as padding=[{padding!r}]"
@@ -518,7 +408,7 @@ def pool_axes(
     """
     dimensions = len(input_size)
     kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
-    strides = _strides(function, stride, kernels)
+    strides = strides_of(function, stride, kernels)
     dilations = per_axis(function, "dilation", dilation, dimensions)
     round_up = flag(function, "ceil_mode", ceil_mode)
     names = axis_names(dimensions)
@@ -531,7 +421,7 @@ def pool_axes(
                 f"{input_size[i]} cells; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
             )
     largest = INT64_MAX if empty_windows else None
-    pairs = _padding_pairs(function, padding, input_size, effective, strides, largest=largest)
+    pairs = padding_pairs(function, padding, input_size, effective, strides, largest=largest)
     axes = []
     for i, name in enumerate(names):
         size, (begin, end) = input_size[i], pairs[i]
@@ -629,7 +519,7 @@ def transposed_axes(
     if wanted is None and named:
         wanted = tuple(size * step for size, step in zip(input_size, strides, strict=True))
     if wanted is None:
-        pairs = _padding_pairs(function, padding, input_size, effective, strides, largest=INT64_MAX)
+        pairs = padding_pairs(function, padding, input_size, effective, strides, largest=INT64_MAX)
         sizes = [size - sum(pair) + extra for size, pair, extra in zip(whole, pairs, extras, strict=True)]
     else:
         sizes, pairs = list(wanted), []
@@ -646,183 +536,3 @@ def transposed_axes(
             )
         axes.append(Axis(sizes[i], input_size[i], kernels[i], strides[i], dilations[i], *pairs[i], name=name))
     return tuple(axes)
-
-
-def fractional_sizes(
-    function: str, spatial: tuple[int, ...], kernel_size: Any, output_size: Any, output_ratio: Any
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the sizes of windows and output of fractional pooling, one for each axis."""
-    dimensions = len(spatial)
-    names = axis_names(dimensions)
-    kernel = per_axis(function, "kernel_size", kernel_size, dimensions)
-    if (output_size is None) == (output_ratio is None):
-        raise ValueError(
-            f"{function}: output_size={output_size!r} and output_ratio={output_ratio!r} must not both be "
-            f"{'missing' if output_size is None else 'there'}; give one of them"
-        )
-    if output_ratio is not None:
-        ratios = _ratios(function, output_ratio, dimensions)
-        sizes = tuple(int(size * ratio) for size, ratio in zip(spatial, ratios, strict=True))
-        shown = f"output_ratio={output_ratio!r}"
-    else:
-        sizes = per_axis(function, "output_size", output_size, dimensions)
-        shown = f"output_size={output_size!r}"
-    for size, taps, count, name in zip(spatial, kernel, sizes, names, strict=True):
-        if count < 1:
-            raise ValueError(
-                f"{function}: {shown} leaves no window on axis {name} of size {size}; use a larger ratio or input"
-            )
-        if count + taps - 1 > size:
-            raise ValueError(
-                f"{function}: {shown} asks for {count} windows of size {taps} on axis {name} of size {size}; "
-                f"that needs an input of at least {count + taps - 1}"
-            )
-    return kernel, sizes
-
-
-def _ratios(function: str, output_ratio: Any, dimensions: int) -> list[float]:
-    ratios = _entries(function, "output_ratio", output_ratio, dimensions, "number")
-    for ratio in ratios:
-        if not 0 < real(function, "output_ratio", ratio, "a number or one number per spatial axis", output_ratio) < 1:
-            raise ValueError(
-                f"{function}: output_ratio={output_ratio!r} must be greater than 0 and less than 1, not {ratio!r}"
-            )
-    return [float(ratio) for ratio in ratios]
-
-
-def unpool_size(
-    pooled_size: Sequence[int],
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    output_size: Any = None,
-    *,
-    function: str = "max_unpool",
-) -> tuple[int, ...]:
-    """Size of the map that a pooling came from: ``(O - 1) * stride - pad_begin - pad_end + kernel_size``.
-
-    `output_size` names any other: where elements go is for their indices to say.
-    """
-    dimensions = len(pooled_size)
-    kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
-    strides = _strides(function, stride, kernels)
-    if isinstance(padding, str) and padding != VALID and output_size is None:
-        raise ValueError(
-            f"{function}: padding={padding!r} would follow from the size that is looked for; use 'valid' or numbers, "
-            "or say the size as output_size"
-        )
-    # A dilated pooling may have more padding than its kernel has taps.
-    largest = None if output_size is None else INT64_MAX
-    pairs = _padding_pairs(function, padding, pooled_size, kernels, strides, largest=largest)
-    names = axis_names(dimensions)
-    if output_size is None:
-        chosen = tuple(
-            (size - 1) * step - sum(pair) + taps
-            for size, step, pair, taps in zip(pooled_size, strides, pairs, kernels, strict=True)
-        )
-        blame = f"kernel_size={kernel_size!r}, stride={stride!r} and padding={padding!r} give"
-    else:
-        chosen = per_axis(function, "output_size", output_size, dimensions)
-        blame = f"output_size={output_size!r} gives"
-    for i, name in enumerate(names):
-        if pooled_size[i] < 1:
-            raise ValueError(f"{function}: the input has size 0 on axis {name}; it must have at least 1 cell")
-        if not 1 <= chosen[i] <= INT64_MAX:
-            raise ValueError(
-                f"{function}: {blame} the output size {chosen[i]} on axis {name}; it must be at least 1 and fit 64 bits"
-            )
-    return chosen
-
-
-def output_shape(
-    input_shape: Sequence[int],
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    *,
-    layout: str = "channels_first",
-) -> tuple[int, ...]:
-    """Shape that max or average pooling gives to an array of `input_shape`, without pooling anything.
-
-    Parameters
-    ----------
-    input_shape : sequence of int
-        ``(N, C, *S)``, or ``(N, *S, C)`` with ``layout="channels_last"``. A sequence of two or three given as
-        `kernel_size` fixes the number of spatial axes, so that an unbatched ``(C, *S)`` is understood as well.
-    kernel_size, stride, padding, dilation, ceil_mode, layout
-        As in `pooling.max_pool2d`.
-
-    Returns
-    -------
-    tuple of int
-
-    Raises
-    ------
-    TypeError, ValueError
-        As the pooling itself would.
-
-    Examples
-    --------
-    >>> import pooling
-    >>> pooling.output_shape((1, 64, 112, 112), 3, stride=2, padding=1)
-    (1, 64, 56, 56)
-    >>> pooling.output_shape((1, 1, 7, 7), 2)
-    (1, 1, 3, 3)
-    """
-    shape = per_axis_shape("output_shape", input_shape)
-    dimensions = len(shape) - 2
-    if _is_sequence(kernel_size) and (len(kernel_size) > 1 or len(shape) == 2):
-        dimensions = len(kernel_size)
-    if not 1 <= dimensions <= 3 or len(shape) - dimensions not in (1, 2):
-        raise ValueError(
-            f"output_shape: input_shape={input_shape!r} has {len(shape)} axes; with kernel_size={kernel_size!r} it "
-            "must have 1 to 3 spatial ones, channels, and a batch unless kernel_size has an entry for each spatial axis"
-        )
-    spatial = spatial_slice(len(shape), dimensions, layout, function="output_shape")
-    axes = pool_axes(shape[spatial], kernel_size, stride, padding, dilation, ceil_mode)
-    return replace_spatial(shape, spatial, [axis.output_size for axis in axes])
-
-
-def per_axis_shape(function: str, shape: Any) -> tuple[int, ...]:
-    """Check a shape given by the user."""
-    sizes = []
-    for entry in shape if _is_sequence(shape) else [shape]:
-        if not _is_sequence(shape) or isinstance(entry, (bool, np.bool_)) or not hasattr(entry, "__index__"):
-            raise TypeError(
-                f"{function}: input_shape={shape!r} must be a sequence of integers; "
-                f"{entry!r} is of type {type(entry).__name__}"
-            )
-        sizes.append(operator.index(entry))
-    if min(sizes, default=0) < 0:
-        raise ValueError(f"{function}: input_shape={shape!r} must not have negative sizes")
-    return tuple(sizes)
-
-
-LAYOUTS = ("channels_first", "channels_last")
-
-
-def spatial_slice(rank: int, dimensions: int, layout: str, *, function: str) -> slice:
-    """Where the spatial axes stand in a shape of `rank` axes."""
-    if layout not in LAYOUTS:
-        if not isinstance(layout, str):
-            raise TypeError(f"{function}: layout={layout!r} must be a string, not {type(layout).__name__}")
-        raise ValueError(f"{function}: layout={layout!r} must be 'channels_first' or 'channels_last'")
-    end = rank if layout == "channels_first" else rank - 1
-    return slice(end - dimensions, end)
-
-
-def replace_spatial(shape: Sequence[int], spatial: slice, sizes: Sequence[int]) -> tuple[int, ...]:
-    """Put other spatial sizes into a shape."""
-    return (*shape[: spatial.start], *sizes, *shape[spatial.stop :])
-
-
-def check_total(function: str, shape: Sequence[int], itemsize: int) -> None:
-    """Refuse a result that no 64-bit address space can hold."""
-    # Zero-size axes do not excuse absurd others: NumPy multiplies the sizes that are not zero, and so do we.
-    if math.prod(size for size in shape if size) * itemsize > INT64_MAX:
-        raise ValueError(
-            f"{function}: the result would have shape {tuple(shape)} with {itemsize} bytes an element, more than 64 "
-            "bits can address; use smaller sizes"
-        )

@@ -135,7 +135,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a view in the other layout takes the wrong axis for channels",
-        "pooling/calls.py",
+        "pooling/maps.py",
         "first, axes = «rank - dimensions - 1», list(range(rank))",
         "rank - dimensions",
         "test_arrays test_ranks_and_layouts",

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import pooling
 from pooling import reference
-from pooling.calls import Windows, resolve
 from pooling.dispatch import kernels
 from tests.conftest import (
     FLOATS,
@@ -24,6 +23,7 @@ from tests.conftest import (
     channels_last,
     dtype_of,
     random_array,
+    resolved_call,
 )
 
 LONG = "long windows"
@@ -33,8 +33,7 @@ LARGEST = {1: 90, 2: 14, 3: 7}
 
 def method(function: str, x: Array, windows: dict[str, Any], layout: str = "channels_first") -> str:
     """Name the method by which a call finds its winners."""
-    dimensions = int(function[-2])
-    call = resolve(function[:-2], function, dimensions, x, Windows(**windows), layout)
+    call = resolved_call(function, x, **windows, layout=layout)
     name: str
     name, _ = kernels.method_of_indices(call.index_plan, call.reducer, call.kind)
     return name

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pooling
-from pooling.layers import Layer
+from pooling.layer import Layer
 from tests.conftest import UNIT, Array, assert_same, assert_within
 
 onnx = pytest.importorskip("onnx")

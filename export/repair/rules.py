@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from pooling import geometry
+from pooling.arguments import axis_names
 from pooling.geometry import Axis
 
 from ..builder import Graph
@@ -261,7 +262,7 @@ class _Windows:
             try:
                 found.append(self.side(number, size, where))
             except UnsettledError as error:
-                axis = geometry.axis_names(len(self.kernel))[number]
+                axis = axis_names(len(self.kernel))[number]
                 raise UnsettledError(f"{error} of {tensor!r} on axis {axis}, which is not known") from None
         return tuple(found)
 

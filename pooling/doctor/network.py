@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from pooling.geometry import Axis
-from pooling.layers import Layer, Sequential
+from pooling.layer import Layer, Sequential
 
 if TYPE_CHECKING:
     from .graph import Graph

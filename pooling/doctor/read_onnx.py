@@ -25,7 +25,7 @@ from pooling.export.reading import (
     read_model,
     subgraphs,
 )
-from pooling.layers import Layer
+from pooling.layer import Layer
 from pooling.open_sizes import filled, hinted_sizes, known_size
 
 from .graph import Graph

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pooling
-from pooling import geometry
+from pooling.arguments import per_axis
 
 from .picture import Picture, built_in, fitted
 from .pyramid import spatial_sizes
@@ -270,7 +270,7 @@ def _pooling(
     if operator == "max_blur_pool":
         # The axes of this layer are those of both steps together.
         whole = kernel
-        kernel = geometry.per_axis("doctor", "kernel_size", layer.arguments["kernel_size"], len(axes))
+        kernel = per_axis("doctor", "kernel_size", layer.arguments["kernel_size"], len(axes))
         own = tuple(both - first + 1 for both, first in zip(whole, kernel, strict=True))
         maxima = partial(pooling.max_pool2d, kernel_size=kernel, stride=1)
         return _already_blurred(("max", kernel, own), lambda map: blurred(maxima(map), own, strides), whole)

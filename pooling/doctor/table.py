@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pooling.geometry import axis_names
+from pooling.arguments import axis_names
 from pooling.signs import printable
 
 from .examination import Examination

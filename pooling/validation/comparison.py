@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling.export import layer_from_node
-from pooling.layers import Layer
+from pooling.layer import Layer
 
 if TYPE_CHECKING:
     from .cases import Case

@@ -19,7 +19,7 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling.export import layer_from_node
-from pooling.layers import Layer
+from pooling.layer import Layer
 
 from .answers import Answer
 from .cases import Case, single_node

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import pooling
 from pooling.export.nodes import checked_attributes
 from pooling.geometry import Axis
-from pooling.layers import Layer
+from pooling.layer import Layer
 
 from .cases import Case, single_node
 from .comparison import ACCURATE_SUMS, DIGITS

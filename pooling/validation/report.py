@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from pooling.files import write_whole
 from pooling.geometry import Axis
-from pooling.layers import Layer
+from pooling.layer import Layer
 
 from .answers import Answer
 from .cases import Case

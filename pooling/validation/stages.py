@@ -28,7 +28,7 @@ from pooling.export.reading import (
     opset_of,
 )
 from pooling.export.repair.scopes import lightened
-from pooling.layers import Layer
+from pooling.layer import Layer
 from pooling.open_sizes import filled, hinted_sizes, known_size, spread
 
 from .contrib import is_contrib, layer_of_contrib

@@ -20,9 +20,9 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling import dispatch
+from pooling.arguments import INT64_MAX, per_axis_shape
 from pooling.export import VerificationError, function_from_node, make_portable, save
-from pooling.geometry import INT64_MAX, per_axis_shape
-from pooling.layers import Layer
+from pooling.layer import Layer
 from pooling.operators import OPERATORS
 from pooling.workers import get_num_threads
 from pooling.workers import threads as use_threads

@@ -14,7 +14,7 @@ import pooling
 from pooling import reference
 from pooling._version import __version__
 from pooling.export import function_from_node, layer_from_node, to_onnx
-from pooling.layers import Layer
+from pooling.layer import Layer
 
 from .base import Array, Refused, Runtime, only_node, opset_of, present
 from .onnxruntime import OnnxRuntimeRuntime

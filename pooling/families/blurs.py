@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import geometry
-from .annotations import AnyArray, Layout, NanRule
-from .arrays import as_array, in_default_mode, native, result_array
-from .calls import Call, Windows, resolve
-from .describe import described
-from .dispatch import kernels
-from .geometry import Axis, Padding, Sizes
-from .layers import Layer
-from .norms import rounded
-from .operators import OPERATORS
-from .workers import threads_for
+from .. import geometry
+from ..annotations import AnyArray, Layout, NanRule, Padding, Sizes
+from ..arguments import axis_names, choice, per_axis, per_axis_shape
+from ..arrays import as_array, in_default_mode, native, rounded
+from ..calls import FUNCTIONS, Call, Function, reducer_named, resolved
+from ..dispatch import kernels
+from ..geometry import Axis
+from ..layer import Layer
+from ..maps import Maps
+from ..operators import OPERATORS
+from ..ranks import described
+from ..workers import threads_for
+from .extremes import Extreme
 
 __all__ = [
     "BlurPool2d",
@@ -45,11 +47,33 @@ LONGEST_FILTER = 1024
 
 
 class Blur(NamedTuple):
-    """A blur of maps of a certain size: its windows, the cell that each tap stands for, and the weights of the taps."""
+    """A blur of maps of a certain size: its windows, and what padding holds."""
 
     axes: tuple[Axis, ...]
-    cells: list[NDArray[np.int64]]
-    weights: list[NDArray[np.float64]]
+    padding_mode: str
+
+    @property
+    def cells(self) -> list[NDArray[np.int64]]:
+        """For each axis the cell that each tap of each window stands for; -1 for a zero."""
+        found = []
+        for axis in self.axes:
+            last = axis.input_size - 1
+            starts = np.arange(axis.output_size, dtype=np.int64) * axis.stride - axis.pad_begin
+            at = starts[:, None] + np.arange(axis.kernel_size)
+            if self.padding_mode == "reflect":
+                at = last - np.abs(last - np.abs(at))
+            elif self.padding_mode == "replicate":
+                at = np.clip(at, 0, last)
+            else:
+                at = np.where((at < 0) | (at > last), -1, at)
+            found.append(np.ascontiguousarray(at))
+        return found
+
+    @property
+    def weights(self) -> list[NDArray[np.float64]]:
+        """For each axis the weights of its taps."""
+        orders = [axis.kernel_size - 1 for axis in self.axes]
+        return [np.array([math.comb(order, tap) / 2**order for tap in range(order + 1)]) for order in orders]
 
     def tables(self, *, backward: bool) -> list[Table]:
         """List for each axis of what each result is made, or backward each gradient of the input."""
@@ -67,24 +91,12 @@ class Blur(NamedTuple):
         return made
 
 
-def _padding_mode(function: str, padding_mode: Any) -> str:
-    if not isinstance(padding_mode, str):
-        raise TypeError(
-            f"{function}: padding_mode={padding_mode!r} must be a string, not {type(padding_mode).__name__}"
-        )
-    if padding_mode not in PADDING_MODES:
-        raise ValueError(
-            f"{function}: padding_mode={padding_mode!r} must be one of {', '.join(map(repr, PADDING_MODES))}"
-        )
-    return padding_mode
-
-
 def _blur_axes(
     function: str, sizes: Sequence[int], kernel_size: Any, stride: Any, padding: Any, name: str = "kernel_size"
 ) -> tuple[Axis, ...]:
     """Lay the windows; without a padding, so that they are centred on every stride-th pixel."""
-    kernel = geometry.per_axis(function, name, kernel_size, len(sizes))
-    for taps, axis in zip(kernel, geometry.axis_names(len(sizes)), strict=True):
+    kernel = per_axis(function, name, kernel_size, len(sizes))
+    for taps, axis in zip(kernel, axis_names(len(sizes)), strict=True):
         if taps > LONGEST_FILTER:
             raise ValueError(
                 f"{function}: {name}={kernel_size!r} must be at most {LONGEST_FILTER} on axis {axis}, not {taps}; "
@@ -95,7 +107,7 @@ def _blur_axes(
     return geometry.pool_axes(sizes, kernel, stride, padding, function=function)
 
 
-def _blur(
+def blur_of(
     function: str,
     sizes: Sequence[int],
     kernel_size: Any,
@@ -104,9 +116,9 @@ def _blur(
     padding_mode: Any,
     name: str = "kernel_size",
 ) -> Blur:
-    mode = _padding_mode(function, padding_mode)
+    """Lay the windows of a blur over maps, and list the cells and weights of their taps."""
+    mode = choice(function, "padding_mode", padding_mode, PADDING_MODES)
     axes = _blur_axes(function, sizes, kernel_size, stride, padding, name)
-    cells, weights = [], []
     for axis in axes:
         side = max(axis.pad_begin, axis.pad_end)
         if mode == "reflect" and side >= axis.input_size:
@@ -114,78 +126,91 @@ def _blur(
                 f"{function}: padding of {side} cells cannot be mirrored on axis {axis.name} of size "
                 f"{axis.input_size}; use padding <= {axis.input_size - 1} or padding_mode='replicate'"
             )
-        last = axis.input_size - 1
-        starts = np.arange(axis.output_size, dtype=np.int64) * axis.stride - axis.pad_begin
-        at = starts[:, None] + np.arange(axis.kernel_size)
-        if mode == "reflect":
-            at = last - np.abs(last - np.abs(at))
-        elif mode == "replicate":
-            at = np.clip(at, 0, last)
-        else:
-            at = np.where((at < 0) | (at > last), -1, at)
-        cells.append(np.ascontiguousarray(at))
-        order = axis.kernel_size - 1
-        weights.append(np.array([math.comb(order, tap) / 2**order for tap in range(axis.kernel_size)]))
-    return Blur(axes, cells, weights)
+    return Blur(axes, mode)
 
 
-def _run(call: Call, blur: Blur, source: AnyArray, target: AnyArray, layout: str, *, backward: bool) -> None:
+@dataclass(frozen=True)
+class BlurCall(Call):
+    """A call that blurs maps."""
+
+    blur: Blur
+
+    @classmethod
+    def of(
+        cls, function: str, shape: tuple[int, ...], dtype: np.dtype[Any], *, layout: Any = None, **blur_arguments: Any
+    ) -> Self:
+        """Resolve a call."""
+        maps = Maps.of(function, shape, 2, layout)
+        blur = blur_of(function, maps.sizes, **blur_arguments)
+        made = maps.restored(function, [axis.output_size for axis in blur.axes])
+        return cls(function, dtype, maps, blur.axes, made, blur)
+
+
+@dataclass(frozen=True)
+class MaxBlurCall(Call):
+    """A call that blurs the maxima of maps."""
+
+    blur: Blur
+    maxima: Extreme
+
+    @classmethod
+    def of(cls, function: str, shape: tuple[int, ...], dtype: np.dtype[Any], **arguments: Any) -> Self:
+        """Resolve a call: `kernel_size` and `padding` are of the maxima, and the stride is of their blur."""
+        reducer = kernels.REDUCERS[reducer_named(function, "greatest", arguments["nan"])]
+        maps = Maps.of(function, shape, 2, arguments["layout"])
+        axes = geometry.pool_axes(maps.sizes, arguments["kernel_size"], 1, arguments["padding"], function=function)
+        sizes = [axis.output_size for axis in axes]
+        maxima = Extreme(function, dtype, maps, axes, maps.restored(function, sizes), reducer)
+        kernel, stride, mode = (arguments[name] for name in ("blur_kernel_size", "stride", "padding_mode"))
+        blur = blur_of(function, sizes, kernel, stride, None, mode, "blur_kernel_size")
+        made = maps.restored(function, [axis.output_size for axis in blur.axes])
+        return cls(function, dtype, maps, axes, made, blur, maxima)
+
+
+for _name, _arguments in (
+    ("blur_pool", ("kernel_size", "stride", "padding", "padding_mode", "layout")),
+    ("max_blur_pool", ("kernel_size", "stride", "padding", "blur_kernel_size", "padding_mode", "layout", "nan")),
+):
+    for _suffix in ("", "_backward"):
+        FUNCTIONS[f"{_name}2d{_suffix}"] = Function(OPERATORS[_name], 2, _arguments)
+
+
+def _run(maps: Maps, blur: Blur, source: AnyArray, target: AnyArray, *, backward: bool) -> None:
     """Blur one array into another of its dtype, or the gradient back."""
-    shape = call.input_shape
-    channels = shape[-1] if layout == "channels_last" else shape[-3]
-    batch = source.shape[0] if source.ndim == 4 else 1
-    outer, inner = (batch, channels) if layout == "channels_last" else (batch * channels, 1)
     sizes = [axis.input_size for axis in blur.axes], [axis.output_size for axis in blur.axes]
     kernels.blur(
         kernels.KINDS[source.dtype.name],
         source,
         target,
-        outer,
-        inner,
+        maps.outer,
+        maps.inner,
         *(sizes[::-1] if backward else sizes),
         blur.tables(backward=backward),
         threads_for(source.nbytes + target.nbytes),
     )
 
 
-def _few_maps(layout: str, *arrays: AnyArray) -> Iterator[tuple[AnyArray, ...]]:
+def _few_maps(maps: Maps, *arrays: AnyArray) -> Iterator[tuple[AnyArray, ...]]:
     """Cut arrays of the same maps, as views of four axes, so that what is kept of a part between two steps is small.
 
     Parts are as large as `MAXIMA_BYTES` in float64, or a single map, in channels_last of all channels.
     """
-    first = layout == "channels_first"
+    first = not maps.inner_axes
     count = math.prod(arrays[0].shape[: -2 if first else -3])
-    maps = [array.reshape(count, *((1, *array.shape[-2:]) if first else array.shape[-3:])) for array in arrays]
-    most = max(array[:1].size for array in maps)
+    views = [array.reshape(count, *((1, *array.shape[-2:]) if first else array.shape[-3:])) for array in arrays]
+    most = max(array[:1].size for array in views)
     few = max(1, MAXIMA_BYTES // (8 * max(1, most)))
-    for begin in range(0, len(maps[0]), few):
-        yield tuple(array[begin : begin + few] for array in maps)
+    for begin in range(0, len(views[0]), few):
+        yield tuple(array[begin : begin + few] for array in views)
 
 
-def _blurred_shape(shape: tuple[int, ...], layout: str, axes: Sequence[Axis], function: str) -> tuple[int, ...]:
-    spatial = geometry.spatial_slice(len(shape), 2, layout, function=function)
-    result = geometry.replace_spatial(shape, spatial, [axis.output_size for axis in axes])
-    geometry.check_total(function, result, 8)
-    return result
+Kind = TypeVar("Kind", bound=Call)
 
 
-def _sizes(call: Call) -> list[int]:
-    return [axis.output_size for axis in call.axes]
-
-
-def _gradient(call: Call, grad_output: ArrayLike, shape: tuple[int, ...]) -> AnyArray:
-    gradient = as_array(call.function, "grad_output", grad_output)
-    if gradient.dtype.newbyteorder("=") != call.dtype:
-        raise TypeError(
-            f"{call.function}: grad_output has dtype {gradient.dtype.name}, the input {call.dtype.name}; "
-            "give both the same"
-        )
-    if gradient.shape != shape:
-        raise ValueError(
-            f"{call.function}: grad_output has shape {gradient.shape}, but the forward call returns {shape} "
-            f"for input {call.input_shape}"
-        )
-    return gradient
+def _call(kind: type[Kind], function: str, input: ArrayLike, *arguments: Any) -> tuple[AnyArray, Kind]:
+    """Check the input, and find or resolve the call of a function that is given these arguments."""
+    array = as_array(function, "input", input, FUNCTIONS[function].operator.dtypes)
+    return array, resolved(kind, function, array, arguments)
 
 
 @described("blur_pool", 2)
@@ -240,13 +265,9 @@ def blur_pool2d(
     >>> pooling.blur_pool2d(np.array([[[[0.0, 0.0, 4.0, 0.0]]]]), (1, 3))
     array([[[[0., 2.]]]])
     """
-    function = "blur_pool2d"
-    array = as_array(function, "input", input, OPERATORS["blur_pool"].dtypes)
-    call = resolve("max_pool", function, 2, array, Windows(1, 1), layout)
-    blur = _blur(function, _sizes(call), kernel_size, stride, padding, padding_mode)
-    shape = _blurred_shape(array.shape, layout, blur.axes, function)
-    result = result_array(function, out, shape, call.dtype, array)
-    _run(call, blur, native(array), result, layout, backward=False)
+    array, call = _call(BlurCall, "blur_pool2d", input, kernel_size, stride, padding, padding_mode, layout)
+    result = call.result(out, array)
+    _run(call.maps, call.blur, native(array), result, backward=False)
     return result
 
 
@@ -291,13 +312,10 @@ def blur_pool2d_backward(
     >>> pooling.blur_pool2d_backward(np.array([[[[0.0, 4.0]]]]), np.zeros((1, 1, 1, 4)), (1, 3))
     array([[[[0., 1., 2., 1.]]]])
     """
-    function = "blur_pool2d_backward"
-    array = as_array(function, "input", input, OPERATORS["blur_pool"].gradient_dtypes)
-    call = resolve("max_pool", function, 2, array, Windows(1, 1), layout)
-    blur = _blur(function, _sizes(call), kernel_size, stride, padding, padding_mode)
-    gradient = _gradient(call, grad_output, _blurred_shape(array.shape, layout, blur.axes, function))
-    result = result_array(function, out, array.shape, call.dtype, array, gradient)
-    _run(call, blur, native(gradient), result, layout, backward=True)
+    array, call = _call(BlurCall, "blur_pool2d_backward", input, kernel_size, stride, padding, padding_mode, layout)
+    gradient = call.gradient(grad_output)
+    result = call.input_gradient(out, array, gradient)
+    _run(call.maps, call.blur, native(gradient), result, backward=True)
     return result
 
 
@@ -355,15 +373,12 @@ def max_blur_pool2d(
     array([[[[2., 5.]]]])
     """
     function = "max_blur_pool2d"
-    array = as_array(function, "input", input, OPERATORS["max_blur_pool"].dtypes)
-    windows = Windows(kernel_size, 1, padding)
-    call = resolve("max_pool", function, 2, array, windows, layout, nan=nan)
-    blur = _blur(function, _sizes(call), blur_kernel_size, stride, None, padding_mode, "blur_kernel_size")
-    shape = _blurred_shape(array.shape, layout, blur.axes, function)
-    result = result_array(function, out, shape, call.dtype, array)
-    for some, made in _few_maps(layout, native(array), result):
-        few = resolve("max_pool", function, 2, some, windows, layout, nan=nan)
-        _run(few, blur, few.forward(some, None), made, layout, backward=False)
+    arguments = kernel_size, stride, padding, blur_kernel_size, padding_mode, layout, nan
+    array, call = _call(MaxBlurCall, function, input, *arguments)
+    result = call.result(out, array)
+    for some, made in _few_maps(call.maps, native(array), result):
+        few = resolved(MaxBlurCall, function, some, arguments)
+        _run(few.maps, few.blur, few.maxima.forward(some), made, backward=False)
     return result
 
 
@@ -415,20 +430,22 @@ def max_blur_pool2d_backward(
     array([[[[2., 0., 8., 0., 2.]]]])
     """
     function = "max_blur_pool2d_backward"
-    array = as_array(function, "input", input, OPERATORS["max_blur_pool"].gradient_dtypes)
-    windows = Windows(kernel_size, 1, padding)
-    call = resolve("max_pool", function, 2, array, windows, layout, nan=nan)
-    blur = _blur(function, _sizes(call), blur_kernel_size, stride, None, padding_mode, "blur_kernel_size")
-    gradient = _gradient(call, grad_output, _blurred_shape(array.shape, layout, blur.axes, function))
-    result = result_array(function, out, array.shape, call.dtype, array, gradient)
-    for some, grads, made in _few_maps(layout, native(array), native(gradient), result):
+    arguments = kernel_size, stride, padding, blur_kernel_size, padding_mode, layout, nan
+    array, call = _call(MaxBlurCall, function, input, *arguments)
+    gradient = call.gradient(grad_output)
+    result = call.input_gradient(out, array, gradient)
+    for some, grads, made in _few_maps(call.maps, native(array), native(gradient), result):
         # All of it in float64, whose maxima stand where those of the input do, so that there is one rounding.
         wide = some.astype(np.float64, copy=False)
-        few = resolve("max_pool", function, 2, wide, windows, layout, nan=nan)
-        of_maxima = np.empty(few.output_shape)
-        _run(few, blur, grads.astype(np.float64, copy=False), of_maxima, layout, backward=True)
-        rounded(few.scatter_backward(of_maxima, wide, None, None), made)
+        few = resolved(MaxBlurCall, function, wide, arguments)
+        of_maxima = np.empty(few.maxima.output_shape)
+        _run(few.maps, few.blur, grads.astype(np.float64, copy=False), of_maxima, backward=True)
+        rounded(few.maxima.backward(of_maxima, wide, None, None), made)
     return result
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Layers
 
 
 class _BlurLayer(Layer):
@@ -473,9 +490,9 @@ class BlurPool2d(_BlurLayer):
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Return the windows on each spatial axis for an input of this shape."""
-        shape = geometry.per_axis_shape("BlurPool2d", input_shape)
+        shape = per_axis_shape("BlurPool2d", input_shape)
         names = ("kernel_size", "stride", "padding", "padding_mode")
-        return _blur("BlurPool2d", shape[self._spatial(shape)], *(self.arguments[name] for name in names)).axes
+        return blur_of("BlurPool2d", shape[self._spatial(shape)], *(self.arguments[name] for name in names)).axes
 
 
 class MaxBlurPool2d(_BlurLayer):
@@ -516,13 +533,13 @@ class MaxBlurPool2d(_BlurLayer):
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Return the windows of both steps together on each spatial axis: what one result depends on."""
         name = "MaxBlurPool2d"
-        shape = geometry.per_axis_shape(name, input_shape)
+        shape = per_axis_shape(name, input_shape)
         maxima = geometry.pool_axes(
             shape[self._spatial(shape)], self.arguments["kernel_size"], 1, self.arguments["padding"], function=name
         )
         sizes = [axis.output_size for axis in maxima]
         kernel, stride, mode = (self.arguments[key] for key in ("blur_kernel_size", "stride", "padding_mode"))
-        blurred = _blur(name, sizes, kernel, stride, None, mode, "blur_kernel_size").axes
+        blurred = blur_of(name, sizes, kernel, stride, None, mode, "blur_kernel_size").axes
         return tuple(
             replace(
                 second,

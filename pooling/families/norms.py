@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import geometry
-from .annotations import AnyArray, Layout
-from .arrays import as_array, in_default_mode, native, result_array
-from .calls import Call, Windows, checked_gradient, resolve
-from .describe import described
-from .dispatch import kernels
-from .geometry import Padding, Sizes
-from .layers import Layer
-from .operators import OPERATORS
-from .workers import threads_for
+from ..annotations import AnyArray, Layout, Padding, Sizes
+from ..arguments import real
+from ..arrays import as_array, in_default_mode, native
+from ..calls import FUNCTIONS, Call, double_kind, resolved
+from ..dispatch import kernels
+from ..layer import Layer
+from ..ranks import described, ranked
+from ..workers import threads_for
 
 __all__ = [
     "GeMPool2d",
@@ -45,28 +43,9 @@ __all__ = [
 ]
 
 
-def rounded(values: AnyArray, result: AnyArray) -> AnyArray:
-    """Store float64 values in the dtype of `result`, rounding once."""
-    if result.dtype.name == "bfloat16":
-        # By way of float32, which must keep for the second rounding on which side of a tie a value lies: what is not
-        # exact becomes the one of its two neighbours that ends in a 1.
-        with np.errstate(over="ignore"):
-            narrow = values.astype(np.float32)
-        bits = narrow.view(np.uint32)
-        inexact = (narrow != values) & (values == values) & (bits & 1 == 0)
-        up = inexact & (np.abs(narrow) < np.abs(values))
-        down = inexact & ~up
-        bits += up
-        bits -= down
-        values = narrow
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        result[...] = values.astype(result.dtype)
-    return result
-
-
-def positive_real(function: str, name: str, value: Any, *, finite: bool) -> float:
+def _positive(function: str, name: str, value: Any, *, finite: bool = False) -> float:
     """Return an exponent or the like: a real number above 0, no bool and no NaN."""
-    number = geometry.real(function, name, value, "a real number")
+    number = real(function, name, value, "a real number")
     if not number > 0 or (finite and math.isinf(number)):
         rule = "a finite number above 0" if finite else "above 0"
         raise ValueError(
@@ -76,16 +55,12 @@ def positive_real(function: str, name: str, value: Any, *, finite: bool) -> floa
     return number
 
 
-def _kind(call: Call) -> int:
-    """Return what kernels call the dtype with rows of double."""
-    name = call.dtype.name
-    return int(kernels.KINDS[name if name == "float64" else f"{name}->float64"])
-
-
 @in_default_mode
 def _forward(call: Call, array: AnyArray, p: float, eps: float, out: AnyArray | None) -> AnyArray:
-    result = result_array(call.function, out, call.output_shape, call.dtype, array)
-    kernels.norm_forward(call.index_plan, _kind(call), native(array), result, p, eps, threads_for(2 * call.nbytes))
+    result = call.result(out, array)
+    kernels.norm_forward(
+        call.index_plan, double_kind(call.dtype), native(array), result, p, eps, threads_for(2 * call.nbytes)
+    )
     return result
 
 
@@ -94,11 +69,11 @@ def _backward(
     call: Call, gradient: AnyArray, array: AnyArray, p: float, eps: float, out: AnyArray | None
 ) -> tuple[AnyArray, AnyArray]:
     """Return the gradient of the input, and for each window of a mean that of the exponent."""
-    result = result_array(call.function, out, call.input_shape, call.dtype, array, gradient)
+    result = call.input_gradient(out, array, gradient)
     exponents = np.empty(call.output_shape if eps else 0)
     kernels.norm_backward(
         call.index_plan,
-        _kind(call),
+        double_kind(call.dtype),
         native(array),
         native(gradient),
         result,
@@ -110,27 +85,13 @@ def _backward(
     return result, exponents
 
 
-def _lp_call(
-    function: str,
-    dimensions: int | None,
-    input: ArrayLike,
-    windows: Windows,
-    layout: str,
-) -> tuple[AnyArray, Call]:
-    # A norm sees the windows that a maximum sees: padding holds nothing, and nothing counts as 0.
-    whole = function.startswith("global_")
-    name, twin = ("global_lp_pool", "global_max_pool") if whole else ("lp_pool", "max_pool")
-    array = as_array(function, "input", input, OPERATORS[name].dtypes)
-    return array, resolve(twin, function, dimensions, array, windows, layout)
+def _call(function: str, input: ArrayLike, *arguments: Any) -> tuple[AnyArray, Call]:
+    """Check the input, and find or resolve the call of a function that is given these arguments."""
+    array = as_array(function, "input", input, FUNCTIONS[function].operator.dtypes)
+    return array, resolved(Call, function, array, arguments)
 
 
-def _gem_call(function: str, input: ArrayLike, layout: str) -> tuple[AnyArray, Call]:
-    array = as_array(function, "input", input, OPERATORS["gem_pool"].dtypes)
-    return array, resolve("global_max_pool", function, 2, array, Windows(), layout)
-
-
-@described("lp_pool", 1)
-def lp_pool1d(
+def _lp_pool(
     input: ArrayLike,
     norm_type: float,
     kernel_size: Sizes,
@@ -142,7 +103,7 @@ def lp_pool1d(
     layout: Layout = "channels_first",
     out: AnyArray | None = None,
 ) -> AnyArray:
-    """Norm of each window along one axis: ``(sum |x|^p)^(1/p)``.
+    """Norm of each window {windows_of}: ``(sum |x|^p)^(1/p)``.
 
     Parameters
     ----------
@@ -171,113 +132,14 @@ def lp_pool1d(
     --------
     >>> import numpy as np
     >>> import pooling
-    >>> pooling.lp_pool1d(np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 4), 2, 2).ravel()
+    >>> pooling.{function}(np.array([3.0, -4.0, 0.0, 2.0]).reshape{row 4}, 2, {along 2}).ravel()
     array([5., 2.])
     """
-    array, call = _lp_call("lp_pool1d", 1, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
-    return _forward(call, array, positive_real("lp_pool1d", "norm_type", norm_type, finite=False), 0, out)
+    array, call = _call("{function}", input, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    return _forward(call, array, _positive("{function}", "norm_type", norm_type), 0, out)
 
 
-@described("lp_pool", 2)
-def lp_pool2d(
-    input: ArrayLike,
-    norm_type: float,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    ceil_mode: bool = False,
-    *,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    layout: Layout = "channels_first",
-    out: AnyArray | None = None,
-) -> AnyArray:
-    """Norm of each window of a map: ``(sum |x|^p)^(1/p)``.
-
-    Parameters
-    ----------
-    {input}
-    norm_type : float
-        The exponent p: any number above 0, or infinity for the largest magnitude.
-    {windows}
-    {layout}
-    {out}
-
-    Returns
-    -------
-    ndarray
-        The result, in the dtype of the input.
-
-    Raises
-    ------
-    {errors}
-
-    Notes
-    -----
-    ONNX LpPool-22. ``torch.nn.functional.lp_pool{n}d`` leaves the absolute value out, so it differs where p is odd or
-    no integer, and it has no padding. Padding counts as 0; a window that holds NaN is NaN.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
-    >>> pooling.lp_pool2d(np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 1, 4), 2, (1, 2)).ravel()
-    array([5., 2.])
-    """
-    array, call = _lp_call("lp_pool2d", 2, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
-    return _forward(call, array, positive_real("lp_pool2d", "norm_type", norm_type, finite=False), 0, out)
-
-
-@described("lp_pool", 3)
-def lp_pool3d(
-    input: ArrayLike,
-    norm_type: float,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    ceil_mode: bool = False,
-    *,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    layout: Layout = "channels_first",
-    out: AnyArray | None = None,
-) -> AnyArray:
-    """Norm of each window of a volume: ``(sum |x|^p)^(1/p)``.
-
-    Parameters
-    ----------
-    {input}
-    norm_type : float
-        The exponent p: any number above 0, or infinity for the largest magnitude.
-    {windows}
-    {layout}
-    {out}
-
-    Returns
-    -------
-    ndarray
-        The result, in the dtype of the input.
-
-    Raises
-    ------
-    {errors}
-
-    Notes
-    -----
-    ONNX LpPool-22. ``torch.nn.functional.lp_pool{n}d`` leaves the absolute value out, so it differs where p is odd or
-    no integer, and it has no padding. Padding counts as 0; a window that holds NaN is NaN.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
-    >>> pooling.lp_pool3d(np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 1, 1, 4), 2, (1, 1, 2)).ravel()
-    array([5., 2.])
-    """
-    array, call = _lp_call("lp_pool3d", 3, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
-    return _forward(call, array, positive_real("lp_pool3d", "norm_type", norm_type, finite=False), 0, out)
-
-
-@described("lp_pool", 1)
-def lp_pool1d_backward(
+def _lp_pool_backward(
     grad_output: ArrayLike,
     input: ArrayLike,
     norm_type: float,
@@ -290,15 +152,14 @@ def lp_pool1d_backward(
     layout: Layout = "channels_first",
     out: AnyArray | None = None,
 ) -> AnyArray:
-    """Gradient of `pooling.lp_pool1d` with respect to its input: ``sign(x) (|x| / y)^(p - 1)`` for each norm y.
+    """Gradient of `pooling.{forward}` with respect to its input: ``sign(x) (|x| / y)^(p - 1)`` for each norm y.
 
     It is 0 where x is 0, and so everywhere in a window of zeros. For an infinite p it goes to the first of the largest
     magnitudes.
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
+    {grad_output}
     {input}
     norm_type : float
         The exponent of the forward call.
@@ -319,120 +180,17 @@ def lp_pool1d_backward(
     --------
     >>> import numpy as np
     >>> import pooling
-    >>> x = np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 4)
-    >>> pooling.lp_pool1d_backward(np.ones((1, 1, 2)), x, 2, 2).ravel()
+    >>> x = np.array([3.0, -4.0, 0.0, 2.0]).reshape{row 4}
+    >>> pooling.{function}(np.ones({row 2}), x, 2, {along 2}).ravel()
     array([ 0.6, -0.8,  0. ,  1. ])
     """
-    function = "lp_pool1d_backward"
-    array, call = _lp_call(function, 1, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
-    p = positive_real(function, "norm_type", norm_type, finite=False)
-    return _backward(call, checked_gradient(call, grad_output), array, p, 0, out)[0]
+    array, call = _call("{function}", input, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    p = _positive("{function}", "norm_type", norm_type)
+    return _backward(call, call.gradient(grad_output), array, p, 0, out)[0]
 
 
-@described("lp_pool", 2)
-def lp_pool2d_backward(
-    grad_output: ArrayLike,
-    input: ArrayLike,
-    norm_type: float,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    ceil_mode: bool = False,
-    *,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    layout: Layout = "channels_first",
-    out: AnyArray | None = None,
-) -> AnyArray:
-    """Gradient of `pooling.lp_pool2d` with respect to its input: ``sign(x) (|x| / y)^(p - 1)`` for each norm y.
-
-    It is 0 where x is 0, and so everywhere in a window of zeros. For an infinite p it goes to the first of the largest
-    magnitudes.
-
-    Parameters
-    ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    {input}
-    norm_type : float
-        The exponent of the forward call.
-    {windows}
-    {layout}
-    {out}
-
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
-    >>> x = np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 1, 4)
-    >>> pooling.lp_pool2d_backward(np.ones((1, 1, 1, 2)), x, 2, (1, 2)).ravel()
-    array([ 0.6, -0.8,  0. ,  1. ])
-    """
-    function = "lp_pool2d_backward"
-    array, call = _lp_call(function, 2, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
-    p = positive_real(function, "norm_type", norm_type, finite=False)
-    return _backward(call, checked_gradient(call, grad_output), array, p, 0, out)[0]
-
-
-@described("lp_pool", 3)
-def lp_pool3d_backward(
-    grad_output: ArrayLike,
-    input: ArrayLike,
-    norm_type: float,
-    kernel_size: Sizes,
-    stride: Sizes | None = None,
-    ceil_mode: bool = False,
-    *,
-    padding: Padding = 0,
-    dilation: Sizes = 1,
-    layout: Layout = "channels_first",
-    out: AnyArray | None = None,
-) -> AnyArray:
-    """Gradient of `pooling.lp_pool3d` with respect to its input: ``sign(x) (|x| / y)^(p - 1)`` for each norm y.
-
-    It is 0 where x is 0, and so everywhere in a window of zeros. For an infinite p it goes to the first of the largest
-    magnitudes.
-
-    Parameters
-    ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    {input}
-    norm_type : float
-        The exponent of the forward call.
-    {windows}
-    {layout}
-    {out}
-
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
-    >>> x = np.array([3.0, -4.0, 0.0, 2.0]).reshape(1, 1, 1, 1, 4)
-    >>> pooling.lp_pool3d_backward(np.ones((1, 1, 1, 1, 2)), x, 2, (1, 1, 2)).ravel()
-    array([ 0.6, -0.8,  0. ,  1. ])
-    """
-    function = "lp_pool3d_backward"
-    array, call = _lp_call(function, 3, input, Windows(kernel_size, stride, padding, dilation, ceil_mode), layout)
-    p = positive_real(function, "norm_type", norm_type, finite=False)
-    return _backward(call, checked_gradient(call, grad_output), array, p, 0, out)[0]
+lp_pool1d, lp_pool2d, lp_pool3d = ranked(_lp_pool, "lp_pool")
+lp_pool1d_backward, lp_pool2d_backward, lp_pool3d_backward = ranked(_lp_pool_backward, "lp_pool", "_backward")
 
 
 @described("global_lp_pool")
@@ -475,8 +233,8 @@ def global_lp_pool(
     >>> pooling.global_lp_pool(np.array([[[[3.0, -4.0]]]]))
     array([[[[5.]]]])
     """
-    array, call = _lp_call("global_lp_pool", dimensions, input, Windows(), layout)
-    return _forward(call, array, positive_real("global_lp_pool", "p", p, finite=False), 0, out)
+    array, call = _call("global_lp_pool", input, dimensions, layout)
+    return _forward(call, array, _positive("global_lp_pool", "p", p), 0, out)
 
 
 @described("global_lp_pool")
@@ -518,9 +276,9 @@ def global_lp_pool_backward(
     >>> pooling.global_lp_pool_backward(np.ones((1, 1, 1)), np.array([[[3.0, -4.0]]]), dimensions=2)
     array([[[ 0.6, -0.8]]])
     """
-    array, call = _lp_call("global_lp_pool_backward", dimensions, input, Windows(), layout)
-    exponent = positive_real("global_lp_pool_backward", "p", p, finite=False)
-    return _backward(call, checked_gradient(call, grad_output), array, exponent, 0, out)[0]
+    array, call = _call("global_lp_pool_backward", input, dimensions, layout)
+    exponent = _positive("global_lp_pool_backward", "p", p)
+    return _backward(call, call.gradient(grad_output), array, exponent, 0, out)[0]
 
 
 @described("gem_pool", 2)
@@ -566,9 +324,9 @@ def gem_pool2d(
     >>> pooling.gem_pool2d(np.array([[[[1.0, 7.0]]]]), p=2.0)
     array([[[[5.]]]])
     """
-    array, call = _gem_call("gem_pool2d", input, layout)
-    exponent = positive_real("gem_pool2d", "p", p, finite=True)
-    return _forward(call, array, exponent, positive_real("gem_pool2d", "eps", eps, finite=True), out)
+    array, call = _call("gem_pool2d", input, layout)
+    exponent = _positive("gem_pool2d", "p", p, finite=True)
+    return _forward(call, array, exponent, _positive("gem_pool2d", "eps", eps, finite=True), out)
 
 
 @described("gem_pool", 2)
@@ -615,15 +373,19 @@ def gem_pool2d_backward(
     >>> round(exponent_gradient, 4)
     0.7439
     """
-    array, call = _gem_call("gem_pool2d_backward", input, layout)
-    exponent = positive_real("gem_pool2d_backward", "p", p, finite=True)
-    smallest = positive_real("gem_pool2d_backward", "eps", eps, finite=True)
-    gradient = checked_gradient(call, grad_output)
+    array, call = _call("gem_pool2d_backward", input, layout)
+    exponent = _positive("gem_pool2d_backward", "p", p, finite=True)
+    smallest = _positive("gem_pool2d_backward", "eps", eps, finite=True)
+    gradient = call.gradient(grad_output)
     result, exponents = _backward(call, gradient, array, exponent, smallest, out)
     with np.errstate(all="ignore"):
         total = float(exponents.sum())
     # The exact sum is the same in any order.
     return result, math.fsum(exponents.ravel().tolist()) if math.isfinite(total) else total
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Layers
 
 
 class _NormLayer(Layer):

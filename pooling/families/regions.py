@@ -11,15 +11,17 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import geometry
-from .annotations import AnyArray
-from .arrays import as_array, in_default_mode, native, result_array
-from .describe import described
-from .dispatch import kernels
-from .geometry import Axis, Sizes
-from .layers import Layer
-from .operators import FLOATS, OPERATORS
-from .workers import threads_for
+from ..annotations import AnyArray, Sizes
+from ..arguments import choice, per_axis, per_axis_shape, real
+from ..arrays import as_array, in_default_mode, native, result_array
+from ..calls import double_kind
+from ..dispatch import kernels
+from ..geometry import Axis
+from ..layer import Layer
+from ..maps import check_total, checked_gradient
+from ..operators import FLOATS, OPERATORS
+from ..ranks import described
+from ..workers import threads_for
 
 __all__ = [
     "MaxRoIPool",
@@ -55,10 +57,8 @@ class _Regions:
         return (len(self.boxes), self.input.shape[1], *self.output_size)
 
     @property
-    def kind(self) -> int:
-        """What kernels call the dtype; narrower ones are worked on as double."""
-        name = self.input.dtype.name
-        return int(kernels.KINDS[name if name == "float64" else f"{name}->float64"])
+    def dtype(self) -> np.dtype[Any]:
+        return self.input.dtype.newbyteorder("=")
 
     def refuse(self, bad: NDArray[np.bool_], rule: str) -> None:
         """Refuse the first region of those that are bad."""
@@ -67,27 +67,14 @@ class _Regions:
             raise ValueError(f"{self.function}: rois[{r}] scaled is {_listed(self.boxes[r])}, {rule}")
 
     def result(self, out: AnyArray | None, *others: AnyArray) -> AnyArray:
-        dtype = self.input.dtype.newbyteorder("=")
-        return result_array(self.function, out, self.shape, dtype, self.input, *others)
+        return result_array(self.function, out, self.shape, self.dtype, self.input, *others)
 
     def gradient(self, grad_output: ArrayLike) -> AnyArray:
         """Check the gradient that came back from behind the pooling."""
-        gradient = as_array(self.function, "grad_output", grad_output)
-        if gradient.dtype.newbyteorder("=") != self.input.dtype.newbyteorder("="):
-            raise TypeError(
-                f"{self.function}: grad_output has dtype {gradient.dtype.name}, the input {self.input.dtype.name}; "
-                "give both the same"
-            )
-        if gradient.shape != self.shape:
-            raise ValueError(
-                f"{self.function}: grad_output has shape {gradient.shape}, but the forward call returns {self.shape} "
-                f"for input {self.input.shape}"
-            )
-        return gradient
+        return checked_gradient(self.function, grad_output, self.dtype, self.shape, self.input.shape)
 
     def input_gradient(self, out: AnyArray | None, *others: AnyArray) -> AnyArray:
-        dtype = self.input.dtype.newbyteorder("=")
-        return result_array(self.function, out, self.input.shape, dtype, self.input, *others)
+        return result_array(self.function, out, self.input.shape, self.dtype, self.input, *others)
 
 
 def _listed(box: AnyArray) -> str:
@@ -112,8 +99,8 @@ def _checked(
         raise ValueError(f"{function}: input of shape {array.shape} must be (N, C, H, W) with H and W at least 1")
     if regions.ndim != 2 or regions.shape[1] != columns:
         raise ValueError(f"{function}: rois has shape {regions.shape}; it must have {columns} columns: {form}")
-    output = geometry.per_axis(function, "output_size", output_size, 2)
-    geometry.check_total(function, (len(regions), array.shape[1], *output), 8)
+    output = per_axis(function, "output_size", output_size, 2)
+    check_total(function, (len(regions), array.shape[1], *output), 8)
     scale = _positive(function, "spatial_scale", spatial_scale)
     # Coordinates keep the precision in which they come, but have that of float32 at least.
     boxes: AnyArray = regions.astype(np.float64 if regions.dtype.name == "float64" else np.float32)
@@ -153,18 +140,10 @@ def _checked(
 
 
 def _positive(function: str, name: str, value: object) -> float:
-    number = geometry.real(function, name, value)
+    number = real(function, name, value)
     if not 0 < number < math.inf:
         raise ValueError(f"{function}: {name}={value!r} must be positive and finite")
     return number
-
-
-def _choice(function: str, name: str, value: object, words: Sequence[str]) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{function}: {name}={value!r} must be a string, not {type(value).__name__}")
-    if value not in words:
-        raise ValueError(f"{function}: {name}={value!r} must be {' or '.join(map(repr, words))}")
-    return value
 
 
 Table = tuple[NDArray[Any], ...]
@@ -231,7 +210,7 @@ def _max_regions(regions: _Regions, output: AnyArray, grad_input: AnyArray | Non
         changed.fill(0)
         return
     kernels.pool_regions(
-        regions.kind,
+        double_kind(regions.dtype),
         regions.input.shape,
         regions.shape,
         native(regions.input),
@@ -372,9 +351,9 @@ def _align(
             f"{function}: sampling_ratio={sampling_ratio!r} must be between 0 and {LARGEST_RATIO}; "
             "use 0 to take about one sample for each pixel"
         )
-    averaging = _choice(function, "mode", mode, ("avg", "max")) == "avg"
+    averaging = choice(function, "mode", mode, ("avg", "max")) == "avg"
     words = ("half_pixel", "output_half_pixel")
-    half_pixel = _choice(function, "coordinate_transformation_mode", transformation, words) == "half_pixel"
+    half_pixel = choice(function, "coordinate_transformation_mode", transformation, words) == "half_pixel"
     rows, columns = (_samples(regions, axis, ratio, half_pixel) for axis in (0, 1))
     if gradient is None:
         result = pooled = regions.result(out, *others)
@@ -384,7 +363,7 @@ def _align(
         result.fill(0)
         return result
     kernels.align_regions(
-        regions.kind,
+        double_kind(regions.dtype),
         regions.input.shape,
         regions.shape,
         native(regions.input),
@@ -549,11 +528,11 @@ class _RegionLayer(Layer):
     def output_shape(self, input_shape: Sequence[int], regions: int = 1) -> tuple[int, ...]:
         """Return the shape of the result for an input of this shape and so many regions."""
         name = type(self).__name__
-        shape = geometry.per_axis_shape(name, input_shape)
+        shape = per_axis_shape(name, input_shape)
         if len(shape) != 4:
             raise ValueError(f"{name}: input_shape={shape} has {len(shape)} axes; it must be (N, C, H, W)")
-        (count,) = geometry.per_axis(name, "regions", regions, 1, minimum=0)
-        return (count, shape[1], *geometry.per_axis(name, "output_size", self.arguments["output_size"], 2))
+        (count,) = per_axis(name, "regions", regions, 1, minimum=0)
+        return (count, shape[1], *per_axis(name, "output_size", self.arguments["output_size"], 2))
 
     def _tells(self, name: str, value: Any) -> bool:
         return name not in self._defaults or value != self._defaults[name]
