@@ -85,9 +85,10 @@ stay in the cache from call to call, and of the rows it leaves out no library ca
 MEMORY = """\
 Peak resident memory of a process during a call, beyond input and results.
 
-However large maps and windows are, whatever the dtype and the layout, a forward call without indices lets each thread
-work in at most 16 MiB: most do with 1 MiB, and more are taken by windows of 10 and more cells a side over many channels
-in channels_last, or of 20 to 512 cells a side that slide by one in channels_first. The calling thread holds besides: of
+However large maps and windows are, whatever the dtype and the layout, a forward call without indices, fractional
+poolings and regions apart, lets each thread work in at most 16 MiB: most do with 1 MiB, and more are taken by windows of
+10 and more cells a side over many channels in channels_last, or of 20 to 512 cells a side that slide by one in
+channels_first. The calling thread holds besides: of
 axes with a fixed number of windows, 24 bytes for each window of an axis, and for a gradient 40 for each of its cells;
 of blurs, 36 bytes for each tap of each window of an axis. Arrays that are not contiguous, aligned and in the byte order
 of the machine are copied first.
@@ -101,8 +102,10 @@ float64). In channels_last a map has all channels. Of a single map such a gradie
 first spatial axis that is longer than 1: each takes 4 MiB, or 16 effective kernels of rows if that is more, and the
 kernel that reaches across its end.
 
-Gradients of maxima in half precision are summed in float32, 4 MiB of them at a time (or a row of the first axis that is
-cut); where a large map has few windows, at most 16 bytes for each of those and 1 MiB together, their winners are kept.
+Winners, asked for as indices or by a gradient, are searched in 4 MiB a thread, or in 320 bytes for each cell that the
+longest axis of a window reaches over if that is more. Gradients of maxima are summed in float32 for half precision, and
+in float64 for float32 where nine and more windows hold a cell, 4 MiB of them at a time (or a row of the first axis that
+is cut; on maps of one axis 32 bytes for each cell and channel that a window reaches over); where a large map has few windows, at most 16 bytes for each of those and 1 MiB together, their winners are kept.
 A region takes each thread 24 bytes for each pixel of a row and 32 for each column of bins, and `roi_align` on each axis
 16 bytes for each bin and each sample of a bin that lies on the map (means twice as many samples, but no more than the
 axis has pixels). Gradients of regions are summed where they stay in float64, else in 4 MiB, or in a row if that is

@@ -828,6 +828,21 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     return -1
 
 
+cdef inline ptrdiff_t parts_of_long(
+    const plan_t* plan, const gradient_t* leaves, const long_t* sizes
+) noexcept nogil:
+    """Parts of a plane that are made apart. Those of a row are much longer than a window, since the windows that reach
+    across a cut are searched for both sides."""
+    cdef ptrdiff_t cell
+    if not sizes.one_axis:
+        return parts_of(plan, leaves, NULL)
+    if leaves.sum.load == NULL or sizes.rows > 1:
+        return 1
+    cell = plan.inner * leaves.sum.value
+    return max(1, ceil_divide(
+        plane_cells(plan) * leaves.sum.value, max(<ptrdiff_t> SUMS_BYTES, 4 * sizes.spans[2] * cell)))
+
+
 cdef inline ptrdiff_t scatter_long_scratch(
     const plan_t* plan, const gradient_t* leaves, const contest_t* contest, const long_t* sizes
 ) noexcept nogil:
@@ -837,17 +852,16 @@ cdef inline ptrdiff_t scatter_long_scratch(
         long_scratch(plan, contest, sizes), 64)
     nbytes += round_up(sizes.together * sizes.channels * leaves.sum.value, 64)
     cdef ptrdiff_t size = plan.axes[cut_axis(plan)].input_size
-    if leaves.sum.load != NULL and sizes.one_axis:
-        nbytes += plane_cells(plan) * sizes.rows * leaves.sum.value
-    elif leaves.sum.load != NULL:
-        nbytes += plane_cells(plan) // size * ceil_divide(size, parts_of(plan, leaves, NULL)) * leaves.sum.value
+    if leaves.sum.load != NULL:
+        nbytes += (plane_cells(plan) // size * ceil_divide(size, parts_of_long(plan, leaves, sizes))
+                   * (sizes.rows if sizes.one_axis else 1) * leaves.sum.value)
     return nbytes
 
 
 cdef inline ptrdiff_t scatter_long_tasks(
     const plan_t* plan, const gradient_t* leaves, const long_t* sizes
 ) noexcept nogil:
-    return ceil_divide(plan.outer, sizes.rows) if sizes.one_axis else plan.outer * parts_of(plan, leaves, NULL)
+    return ceil_divide(plan.outer, sizes.rows if sizes.one_axis else 1) * parts_of_long(plan, leaves, sizes)
 
 
 cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
@@ -863,13 +877,14 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     cdef ptrdiff_t inner = plan.inner
     cdef ptrdiff_t elements = plane_cells(plan)
     cdef ptrdiff_t slab = elements // cut.input_size
-    cdef ptrdiff_t parts = 1 if sizes.one_axis else parts_of(plan, leaves, NULL)
+    cdef ptrdiff_t parts = parts_of_long(plan, leaves, &sizes)
     cdef int64_t* found = <int64_t*> scratch
     cdef char* memory = scratch + round_up(found_cells(plan, &sizes) * 8, 64)
     cdef char* converted = memory + round_up(long_scratch(plan, pooling.contest, &sizes), 64)
     cdef char* own_sums = converted + round_up(sizes.together * sizes.channels * leaves.sum.value, 64)
     cdef ptrdiff_t out_row = plan.axes[2].output_size
     cdef ptrdiff_t task, part, first, cells, outers, outer, channel, column, columns, nbytes, r, d, h, x, n, at, rows
+    cdef ptrdiff_t first_column, stop_column
     cdef char* sums
     cdef char* target
     cdef const char* gradient
@@ -884,7 +899,7 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     # Neighbours then share their winner more often than not, and cells of one channel lie near each other.
     cdef bint in_runs = sizes.channels <= RUN_CHANNELS and sizes.spans[2] >= RUN_OVERLAP * plan.axes[2].stride
     for task in range(begin, end):
-        outer = task * sizes.rows if sizes.one_axis else task // parts
+        outer = task // parts * (sizes.rows if sizes.one_axis else 1)
         outers = min(sizes.rows, plan.outer - outer) if sizes.one_axis else 1
         part = task % parts
         first = part * cut.input_size // parts
@@ -892,12 +907,17 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
         depths.first = heights.first = 0
         depths.stop = plan.axes[0].output_size
         heights.stop = plan.axes[1].output_size
+        first_column = 0
+        stop_column = out_row
         if parts > 1:
             held = holders_of(cut, first, cells)
             if cut_axis(plan) == 0:
                 depths = held
-            else:
+            elif cut_axis(plan) == 1:
                 heights = held
+            else:
+                first_column = held.first // sizes.together * sizes.together
+                stop_column = held.stop
         first *= slab
         cells *= slab
         target = pooling.grad_input + (outer * elements + first) * size
@@ -912,8 +932,8 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
                 while tile.row < heights.stop:
                     tile.rows = min(sizes.outputs[1], heights.stop - tile.row)
                     rows = outers if sizes.one_axis else tile.depths * tile.rows
-                    column = 0
-                    while column < out_row:
+                    column = first_column
+                    while column < stop_column:
                         columns = min(sizes.together, out_row - column)
                         # All tiles of a row, or one tile of a longer row.
                         for x in range(column // sizes.outputs[2], ceil_divide(column + columns, sizes.outputs[2])):

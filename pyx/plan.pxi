@@ -151,6 +151,8 @@ cdef enum:
     # Beyond this reach places of winners take 64 bits. A place and the way to it through a segment, which may be four
     # times as long, are added in 32.
     MOST_REACH = 1 << 28
+    # Channels of a pixel whose taps compete pixel by pixel: from twice as many on they fill vectors.
+    FEW_CHANNELS = 32
     # Contests that are held side by side within a wide window.
     CONTEST_LANES = 64
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.

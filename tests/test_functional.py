@@ -705,6 +705,22 @@ def test_no_kernel_reads_or_writes_beyond_its_arrays(guarded: Callable[..., Arra
                 assert_same_bytes(back(gradient, x, indices=indices, out=target), back(gradient.copy(), values))
 
 
+@pytest.mark.parametrize("at_end", [True, False], ids=["at_the_end", "at_the_beginning"])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
+def test_winners_among_pixels_of_few_channels_are_those_of_planes(
+    guarded: Callable[..., Array], dtype: str, at_end: bool
+) -> None:
+    for channels in (1, 2, 3, 4, 5, 7, 8, 9, 17, 31, 32, 33):
+        planes = small_array((2, channels, 5, 11), channels).astype(dtype)
+        x = guarded((2, 5, 11, channels), dtype, at_end=at_end)
+        x[...] = channels_last(planes)
+        for arguments in ((2, 2), (3, 2, 1), (2, (1, 3), 1), ((1, 4), (2, 5)), (3, (3, 2), 1, 2), (1, 2)):
+            expected, named = pooling.max_pool2d(planes, *arguments, ceil_mode=True, return_indices=True)
+            made, found = pooling.max_pool2d(x, *arguments, ceil_mode=True, layout="channels_last", return_indices=True)
+            np.testing.assert_array_equal(made, channels_last(expected))
+            np.testing.assert_array_equal(found, channels_last(named))
+
+
 def test_the_guard_is_no_ordinary_memory(guarded: Callable[..., Array]) -> None:
     """The arrays of these tests really do touch the end of a page."""
     x = guarded((3,), np.float32)

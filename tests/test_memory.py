@@ -210,6 +210,11 @@ OF_ALL_FLOATS = [
         "max_pool2d_backward(g, x, 61, 3, 30)",
     ),
     (
+        "gradient of maxima of a long row",
+        "x = np.ones((1, 1, 3000000), np.{dtype}); g = max_pool1d(x, 5001, 2)",
+        "max_pool1d_backward(g, x, 5001, 2)",
+    ),
+    (
         "gradient of maxima at indices",
         LARGE_MAP + "; g, i = max_pool2d(x, 3, 2, 1, return_indices=True)",
         "max_pool2d_backward(g, x, 3, 2, 1, indices=i)",
@@ -347,6 +352,36 @@ def test_what_a_process_takes_does_not_grow_with_maps_and_windows(dtype: str, ru
     assert {name: nbytes >> 10 for name, nbytes in found.items() if nbytes > allowed} == {}
 
 
+LONG_ROWS = "x = np.random.default_rng(0).normal(size={shape}).astype(np.{dtype})"
+LONGEST = {
+    "a row": ((1, 1, 700_000), "max_pool1d", "100000, 1", 100_000, 1),
+    "a row, strides": ((1, 1, 700_000), "max_pool1d", "100000, 700", 100_000, 1),
+    "rows of a map": ((1, 1, 9, 300_000), "max_pool2d", "(5, 60000), (1, 3)", 60_000, 1),
+    "a row, channels last": ((1, 200_000, 20), "max_pool1d", "30000, 1, layout='channels_last'", 30_000, 20),
+}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process can be reset on Linux only")
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
+def test_searches_of_winners_take_what_is_documented_for_each_tap(dtype: str, run_python: Callable[..., str]) -> None:
+    allowed, asked = {}, []
+    for name, (shape, function, arguments, taps, channels) in LONGEST.items():
+        prepare = LONG_ROWS.format(shape=shape, dtype=dtype)
+        calls = {"indices": f"{function}(x, {arguments}, return_indices=True)"}
+        if dtype != "uint8":
+            prepare += f"; g = {function}(x, {arguments})"
+            calls["gradient"] = f"{function}_backward(g, x, {arguments})"
+        for what, call in calls.items():
+            asked.append((f"{what} of {name}", prepare, call))
+            # For each of two threads; and what the allocator keeps.
+            searched, summed = max(4 << 20, 320 * taps), max(4 << 20, 32 * taps * channels)
+            allowed[f"{what} of {name}"] = 2 * (searched + (summed if what == "gradient" else 0)) + (2 << 20)
+    found = json.loads(run_python("-c", MEASURE, json.dumps(asked), MALLOC_MMAP_THRESHOLD_="65536", timeout=300))
+    if found is None:
+        pytest.skip("this system lets no process reset its peak")
+    assert {name: nbytes for name, nbytes in found.items() if nbytes > allowed[name]} == {}
+
+
 def test_what_is_remembered_of_calls_is_small() -> None:
     x = np.zeros((1, 1, 1080, 1930), np.float32)
     pooling.avg_pool2d(x[..., :1900], 3, 1, 1, count_include_pad=False)
@@ -461,6 +496,12 @@ SLABS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "dilated": ((222, 7), {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 3, "count_include_pad": False}),
     "a row": ((301,), {"kernel_size": 5, "stride": 2, "padding": 2, "ceil_mode": True}),
     "a row of a plane": ((1, 303), {"kernel_size": (1, 5), "stride": 2, "padding": (0, 2), "count_include_pad": False}),
+    "rows of one cell": ((1, 152), {"kernel_size": (2, 5), "stride": (1, 2), "padding": (1, 2), "ceil_mode": True}),
+    "planes and rows of one cell": (
+        (1, 1, 131),
+        {"kernel_size": (2, 1, 3), "padding": (1, 0, 1), "stride": 1, "count_include_pad": False},
+    ),
+    "rows of one cell, adaptive": ((1, 190), {"output_size": (3, 43)}),
     "volumes": ((110, 3, 4), {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}),
     "adaptive": ((190, 5), {"output_size": (43, 3)}),
     "adaptive, more": ((171, 5), {"output_size": (250, 3)}),

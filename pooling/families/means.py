@@ -151,10 +151,12 @@ class Mean(Call):
         ):
             return ()
         row = math.prod(self.output_shape) // self.maps.outer // axis.output_size
-        cells = max(1, SLAB_BYTES // max(1, row * max(4, self.dtype.itemsize)))
+        # Among numbers there are the array, the counts and both gradients at once.
+        nbytes = SLAB_BYTES // 4 if self.ignores_nan else SLAB_BYTES
+        cells = max(1, nbytes // max(1, row * max(4, self.dtype.itemsize)))
         if self.ignores_nan:
             read = math.prod(self.maps.shape) // self.maps.outer // axis.input_size
-            cells = min(cells, max(1, SLAB_BYTES // max(1, read * max(4, self.dtype.itemsize))))
+            cells = min(cells, max(1, nbytes // max(1, read * max(4, self.dtype.itemsize))))
         else:
             # Counted are the gradients that come in.
             cells = cells * axis.input_size // axis.output_size if axis.adaptive else cells * axis.stride
@@ -246,14 +248,16 @@ class Mean(Call):
         """Spread the gradients of maps that are each made in parts."""
         axis = self.planned[self.cut_axis]
         outer = self.maps.outer
-        sources = source.reshape(outer, axis.output_size, -1)
+        # Axes before the one that is cut have one cell each, and may have several outputs all the same.
+        before = math.prod(axis.output_size for axis in self.planned[: self.cut_axis])
+        sources = source.reshape(outer, before, axis.output_size, -1)
         results = result.reshape(outer, axis.input_size, -1)
         arrays = None if array is None else array.reshape(results.shape)
         planned: dict[tuple[Axis, Axis], MeanGradient] = {}
         for one in range(outer):
             for slab in self.slabs:
-                given, made = sources[one, slab.outputs], results[one, slab.cells]
-                if not len(given):
+                given, made = np.ascontiguousarray(sources[one, :, slab.outputs]), results[one, slab.cells]
+                if not given.size:
                     made[...] = 0
                 elif arrays is None:
                     self._spread(self._slab_gradient(slab, planned), given, made)
