@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -490,8 +490,52 @@ def _avg_pool_backward(
     )
 
 
-# torch's function of one axis has no divisor, so here it must be named.
+class AvgPool1dFunction(Protocol):
+    """`_avg_pool` of one axis: torch's has no divisor, so here it must be named."""
+
+    def __call__(
+        self,
+        input: ArrayLike,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        *,
+        divisor_override: float | None = None,
+        dilation: Sizes = 1,
+        layout: Layout = "channels_first",
+        nan: NanRule = "propagate",
+        rounding: Rounding = "half_even",
+        out: AnyArray | None = None,
+    ) -> AnyArray: ...
+
+
+class AvgPool1dGradient(Protocol):
+    """`_avg_pool_backward` of one axis, likewise."""
+
+    def __call__(
+        self,
+        grad_output: ArrayLike,
+        input: ArrayLike,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Padding = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        *,
+        divisor_override: float | None = None,
+        dilation: Sizes = 1,
+        layout: Layout = "channels_first",
+        nan: NanRule = "propagate",
+        rounding: Rounding = "half_even",
+        out: AnyArray | None = None,
+    ) -> AnyArray: ...
+
+
 NAMED = {1: "divisor_override"}
+avg_pool1d: AvgPool1dFunction
+avg_pool1d_backward: AvgPool1dGradient
 
 avg_pool1d, avg_pool2d, avg_pool3d = ranked(
     _avg_pool,
