@@ -13,7 +13,8 @@ from numpy.typing import DTypeLike
 
 from pooling.annotations import Sizes
 from pooling.arguments import axis_names, flag, per_axis
-from pooling.families.fractional import fractional_call
+from pooling.calls import called
+from pooling.families.fractional import FractionalCall
 from pooling.geometry import Axis
 from pooling.layer import Layer, Sequential
 from pooling.maps import replace_spatial, spatial_slice
@@ -386,7 +387,7 @@ def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     array = np.broadcast_to(np.zeros((), dtype), sizes)
     given, rng = arguments["_random_samples"], arguments["rng"]
     names = ("kernel_size", "output_size", "output_ratio", "layout")
-    _, call = fractional_call(layer.function, array, *(arguments[name] for name in names))
+    _, call = called(FractionalCall, layer.function, array, *(arguments[name] for name in names))
     flag(layer.function, "return_indices", arguments["return_indices"])
     samples = call.samples(given, rng)
     batch = sizes[0] if len(sizes) == dimensions + 2 else 1

@@ -82,14 +82,23 @@ def reducer_named(function: str, reducer: str, nan: Any) -> str:
 
 
 class Function(NamedTuple):
-    """A public function with windows, or its gradient: row of the table, spatial axes, and names of what it hands on.
+    """A public function or its gradient, and what it hands on.
 
-    The arguments are handed on in the order of the names. `dimensions` is None for a function of any rank, which hands
-    them on as well.
+    Attributes
+    ----------
+    operator : Operator
+        Row of the table.
+    dimensions : int or None
+        Spatial axes; None for a function of any rank, which hands them on.
+    dtypes : tuple of str
+        What it accepts.
+    names : tuple of str
+        Its arguments that tell a call from others, in the order in which it hands them on.
     """
 
     operator: Operator
     dimensions: int | None
+    dtypes: tuple[str, ...]
     names: tuple[str, ...]
 
     def moved(self, arguments: tuple[Any, ...], layout: str) -> tuple[Any, ...]:
@@ -117,14 +126,22 @@ def _names(operator: Operator) -> tuple[str, ...]:
     return (*names, "nan") if operator.reducer in ("greatest", "smallest") else names
 
 
+def functions_of(operator: Operator, names: tuple[str, ...]) -> dict[str, Function]:
+    """Return the functions of a row of the table, and their gradients, which hand on the arguments of these names."""
+    return {
+        name + suffix: Function(operator, dimensions, dtypes, names)
+        for name, dimensions in zip(operator.functions, operator.dimensions or (None,), strict=True)
+        for suffix, dtypes in (("", operator.dtypes), ("_backward", operator.gradient_dtypes))
+    }
+
+
 FUNCTIONS = {
-    name + suffix: Function(operator, dimensions, _names(operator))
+    name: function
     for operator in OPERATORS.values()
     if operator.windows in ("sliding", "adaptive", "global") and operator.reducer != "blur"
-    for name, dimensions in zip(operator.functions, operator.dimensions or (None,), strict=True)
-    for suffix in ("", "_backward")
+    for name, function in functions_of(operator, _names(operator)).items()
 }
-"""Of each function that has calls to remember, what it hands on."""
+"""All functions that are known; families whose arguments are others add their own."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -236,6 +253,12 @@ def resolved(kind: type[Kind], function: str, array: AnyArray, arguments: tuple[
     return _found(kind, function, array, arguments)[2]
 
 
+def called(kind: type[Kind], function: str, input: ArrayLike, *arguments: Any) -> tuple[AnyArray, Kind]:
+    """Check the input of a function, and find or resolve its call with these arguments."""
+    array = as_array(function, "input", input, FUNCTIONS[function].dtypes)
+    return array, resolved(kind, function, array, arguments)
+
+
 def _found(
     kind: type[Kind], function: str, array: AnyArray, arguments: tuple[Any, ...]
 ) -> tuple[tuple[Any, ...], tuple[Any, ...], Kind]:
@@ -300,7 +323,7 @@ def entry(kind: type[Call]) -> kernels.Pooling:
     ) -> Any:
         """Pool the first time with these arguments, or arrays that take more care."""
         row = FUNCTIONS[function]
-        array = as_array(function, "input", input, row.operator.dtypes)
+        array = as_array(function, "input", input, row.dtypes)
         moved = row.other_layout(array, arguments) if out is None else None
         if moved is not None:
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from .. import geometry
 from ..annotations import AnyArray, Layout, NanRule, Padding, Sizes
 from ..arguments import axis_names, choice, per_axis, per_axis_shape
-from ..arrays import as_array, in_default_mode, native, rounded
-from ..calls import FUNCTIONS, Call, Function, reducer_named, resolved
+from ..arrays import in_default_mode, native, rounded
+from ..calls import FUNCTIONS, Call, called, functions_of, reducer_named, resolved
 from ..dispatch import kernels
 from ..geometry import Axis
 from ..layer import Layer
@@ -167,12 +167,12 @@ class MaxBlurCall(Call):
         return cls(function, dtype, maps, axes, made, blur, maxima)
 
 
-for _name, _arguments in (
-    ("blur_pool", ("kernel_size", "stride", "padding", "padding_mode", "layout")),
-    ("max_blur_pool", ("kernel_size", "stride", "padding", "blur_kernel_size", "padding_mode", "layout", "nan")),
-):
-    for _suffix in ("", "_backward"):
-        FUNCTIONS[f"{_name}2d{_suffix}"] = Function(OPERATORS[_name], 2, _arguments)
+FUNCTIONS |= functions_of(
+    OPERATORS["blur_pool"], ("kernel_size", "stride", "padding", "padding_mode", "layout")
+) | functions_of(
+    OPERATORS["max_blur_pool"],
+    ("kernel_size", "stride", "padding", "blur_kernel_size", "padding_mode", "layout", "nan"),
+)
 
 
 def _run(maps: Maps, blur: Blur, source: AnyArray, target: AnyArray, *, backward: bool) -> None:
@@ -202,15 +202,6 @@ def _few_maps(maps: Maps, *arrays: AnyArray) -> Iterator[tuple[AnyArray, ...]]:
     few = max(1, MAXIMA_BYTES // (8 * max(1, most)))
     for begin in range(0, len(views[0]), few):
         yield tuple(array[begin : begin + few] for array in views)
-
-
-Kind = TypeVar("Kind", bound=Call)
-
-
-def _call(kind: type[Kind], function: str, input: ArrayLike, *arguments: Any) -> tuple[AnyArray, Kind]:
-    """Check the input, and find or resolve the call of a function that is given these arguments."""
-    array = as_array(function, "input", input, FUNCTIONS[function].operator.dtypes)
-    return array, resolved(kind, function, array, arguments)
 
 
 @described("blur_pool", 2)
@@ -265,7 +256,7 @@ def blur_pool2d(
     >>> pooling.blur_pool2d(np.array([[[[0.0, 0.0, 4.0, 0.0]]]]), (1, 3))
     array([[[[0., 2.]]]])
     """
-    array, call = _call(BlurCall, "blur_pool2d", input, kernel_size, stride, padding, padding_mode, layout)
+    array, call = called(BlurCall, "blur_pool2d", input, kernel_size, stride, padding, padding_mode, layout)
     result = call.result(out, array)
     _run(call.maps, call.blur, native(array), result, backward=False)
     return result
@@ -312,7 +303,7 @@ def blur_pool2d_backward(
     >>> pooling.blur_pool2d_backward(np.array([[[[0.0, 4.0]]]]), np.zeros((1, 1, 1, 4)), (1, 3))
     array([[[[0., 1., 2., 1.]]]])
     """
-    array, call = _call(BlurCall, "blur_pool2d_backward", input, kernel_size, stride, padding, padding_mode, layout)
+    array, call = called(BlurCall, "blur_pool2d_backward", input, kernel_size, stride, padding, padding_mode, layout)
     gradient = call.gradient(grad_output)
     result = call.input_gradient(out, array, gradient)
     _run(call.maps, call.blur, native(gradient), result, backward=True)
@@ -374,7 +365,7 @@ def max_blur_pool2d(
     """
     function = "max_blur_pool2d"
     arguments = kernel_size, stride, padding, blur_kernel_size, padding_mode, layout, nan
-    array, call = _call(MaxBlurCall, function, input, *arguments)
+    array, call = called(MaxBlurCall, function, input, *arguments)
     result = call.result(out, array)
     for some, made in _few_maps(call.maps, native(array), result):
         few = resolved(MaxBlurCall, function, some, arguments)
@@ -431,7 +422,7 @@ def max_blur_pool2d_backward(
     """
     function = "max_blur_pool2d_backward"
     arguments = kernel_size, stride, padding, blur_kernel_size, padding_mode, layout, nan
-    array, call = _call(MaxBlurCall, function, input, *arguments)
+    array, call = called(MaxBlurCall, function, input, *arguments)
     gradient = call.gradient(grad_output)
     result = call.input_gradient(out, array, gradient)
     for some, grads, made in _few_maps(call.maps, native(array), native(gradient), result):

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ..annotations import AdaptiveSize, AnyArray, Indexed, Layout, NanRule, Padding, Sizes
 from ..arguments import INT64_MAX, flag
 from ..arrays import as_array, native
-from ..calls import FUNCTIONS, Call, entry, placed, reducer_named, resolved, sum_kind
+from ..calls import FUNCTIONS, Call, called, entry, placed, reducer_named, resolved, sum_kind
 from ..dispatch import kernels
 from ..layer import Layer
 from ..plan import lay_out
@@ -171,8 +171,7 @@ def _backward(
 ) -> AnyArray:
     """Return the gradient of a function that is given these arguments."""
     row = FUNCTIONS[function]
-    array = as_array(function, "input", input, row.operator.gradient_dtypes)
-    call = resolved(Extreme, function, array, arguments)
+    array, call = called(Extreme, function, input, *arguments)
     gradient, named = call.gradient(grad_output), call.indices(indices)
     moved = row.other_layout(gradient, arguments) if out is None else None
     if moved is None:

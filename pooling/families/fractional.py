@@ -15,7 +15,7 @@ from .. import geometry
 from ..annotations import AnyArray, Indexed, Layout, Ratio, Sizes
 from ..arguments import axis_names, entries, flag, per_axis, per_axis_shape, real
 from ..arrays import as_array, in_default_mode, native
-from ..calls import FUNCTIONS, Function, resolved, sum_kind
+from ..calls import FUNCTIONS, called, functions_of, sum_kind
 from ..dispatch import kernels
 from ..layer import Layer
 from ..maps import Maps, replace_spatial
@@ -176,17 +176,7 @@ class FractionalCall(Extreme):
         return result, indices
 
 
-for _name, _dimensions in zip(OPERATORS["fractional_max_pool"].functions, (2, 3), strict=True):
-    for _suffix in ("", "_backward"):
-        FUNCTIONS[_name + _suffix] = Function(
-            OPERATORS["fractional_max_pool"], _dimensions, ("kernel_size", "output_size", "output_ratio", "layout")
-        )
-
-
-def fractional_call(function: str, input: ArrayLike, *arguments: Any) -> tuple[AnyArray, FractionalCall]:
-    """Check the input, and find or resolve the call of a function that is given these arguments."""
-    array = as_array(function, "input", input, FUNCTIONS[function].operator.dtypes)
-    return array, resolved(FractionalCall, function, array, arguments)
+FUNCTIONS |= functions_of(OPERATORS["fractional_max_pool"], ("kernel_size", "output_size", "output_ratio", "layout"))
 
 
 class _Fractional(Protocol):
@@ -330,7 +320,7 @@ def _fractional_max_pool(
     >>> pooling.{function}(x, {taps}, {counts}, _random_samples=np.full((1, 1, {n}), 0.4)).ravel()
     array([ 6.,  8.,  9., 16., 18., 19., 21., 23., 24.])
     """
-    array, call = fractional_call("{function}", input, kernel_size, output_size, output_ratio, layout)
+    array, call = called(FractionalCall, "{function}", input, kernel_size, output_size, output_ratio, layout)
     indexed = flag("{function}", "return_indices", return_indices)
     result, indices = call.pool(array, call.samples(_random_samples, rng), out, indexed=indexed)
     return result if indices is None else (result, indices)
@@ -388,7 +378,7 @@ def _fractional_max_pool_backward(
     array([0., 1., 0., 1.])
     """
     flag("{function}", "return_indices", return_indices)
-    array, call = fractional_call("{function}", input, kernel_size, output_size, output_ratio, layout)
+    array, call = called(FractionalCall, "{function}", input, kernel_size, output_size, output_ratio, layout)
     gradient, named = call.gradient(grad_output), call.indices(indices)
     if _random_samples is not None:
         phases = call.samples(_random_samples, None)

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from ..annotations import AdaptiveSize, AnyArray, Layout, NanRule, Padding, Rounding, Sizes
 from ..arguments import choice, flag, real
-from ..arrays import as_array, native
-from ..calls import FUNCTIONS, Call, entry, is_float32, placed, reducer_named, resolved, sum_kind
+from ..arrays import native
+from ..calls import FUNCTIONS, Call, called, entry, is_float32, placed, reducer_named, resolved, sum_kind
 from ..dispatch import kernels
 from ..geometry import Axis, Slab
 from ..layer import Layer
@@ -335,8 +335,7 @@ def _backward(
 ) -> AnyArray:
     """Return the gradient of a function that is given these arguments."""
     row = FUNCTIONS[function]
-    array = as_array(function, "input", input, row.operator.gradient_dtypes)
-    call = resolved(Mean, function, array, arguments)
+    array, call = called(Mean, function, input, *arguments)
     gradient = call.gradient(grad_output)
     moved = row.other_layout(gradient, arguments) if out is None else None
     if moved is None:

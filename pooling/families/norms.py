@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from ..annotations import AnyArray, Layout, Padding, Sizes
 from ..arguments import real
-from ..arrays import as_array, in_default_mode, native
-from ..calls import FUNCTIONS, Call, double_kind, resolved
+from ..arrays import in_default_mode, native
+from ..calls import Call, called, double_kind
 from ..dispatch import kernels
 from ..layer import Layer
 from ..ranks import described, ranked
@@ -85,12 +85,6 @@ def _backward(
     return result, exponents
 
 
-def _call(function: str, input: ArrayLike, *arguments: Any) -> tuple[AnyArray, Call]:
-    """Check the input, and find or resolve the call of a function that is given these arguments."""
-    array = as_array(function, "input", input, FUNCTIONS[function].operator.dtypes)
-    return array, resolved(Call, function, array, arguments)
-
-
 def _lp_pool(
     input: ArrayLike,
     norm_type: float,
@@ -135,7 +129,7 @@ def _lp_pool(
     >>> pooling.{function}(np.array([3.0, -4.0, 0.0, 2.0]).reshape{row 4}, 2, {along 2}).ravel()
     array([5., 2.])
     """
-    array, call = _call("{function}", input, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    array, call = called(Call, "{function}", input, kernel_size, stride, padding, dilation, ceil_mode, layout)
     return _forward(call, array, _positive("{function}", "norm_type", norm_type), 0, out)
 
 
@@ -184,7 +178,7 @@ def _lp_pool_backward(
     >>> pooling.{function}(np.ones({row 2}), x, 2, {along 2}).ravel()
     array([ 0.6, -0.8,  0. ,  1. ])
     """
-    array, call = _call("{function}", input, kernel_size, stride, padding, dilation, ceil_mode, layout)
+    array, call = called(Call, "{function}", input, kernel_size, stride, padding, dilation, ceil_mode, layout)
     p = _positive("{function}", "norm_type", norm_type)
     return _backward(call, call.gradient(grad_output), array, p, 0, out)[0]
 
@@ -233,7 +227,7 @@ def global_lp_pool(
     >>> pooling.global_lp_pool(np.array([[[[3.0, -4.0]]]]))
     array([[[[5.]]]])
     """
-    array, call = _call("global_lp_pool", input, dimensions, layout)
+    array, call = called(Call, "global_lp_pool", input, dimensions, layout)
     return _forward(call, array, _positive("global_lp_pool", "p", p), 0, out)
 
 
@@ -276,7 +270,7 @@ def global_lp_pool_backward(
     >>> pooling.global_lp_pool_backward(np.ones((1, 1, 1)), np.array([[[3.0, -4.0]]]), dimensions=2)
     array([[[ 0.6, -0.8]]])
     """
-    array, call = _call("global_lp_pool_backward", input, dimensions, layout)
+    array, call = called(Call, "global_lp_pool_backward", input, dimensions, layout)
     exponent = _positive("global_lp_pool_backward", "p", p)
     return _backward(call, call.gradient(grad_output), array, exponent, 0, out)[0]
 
@@ -324,7 +318,7 @@ def gem_pool2d(
     >>> pooling.gem_pool2d(np.array([[[[1.0, 7.0]]]]), p=2.0)
     array([[[[5.]]]])
     """
-    array, call = _call("gem_pool2d", input, layout)
+    array, call = called(Call, "gem_pool2d", input, layout)
     exponent = _positive("gem_pool2d", "p", p, finite=True)
     return _forward(call, array, exponent, _positive("gem_pool2d", "eps", eps, finite=True), out)
 
@@ -373,7 +367,7 @@ def gem_pool2d_backward(
     >>> round(exponent_gradient, 4)
     0.7439
     """
-    array, call = _call("gem_pool2d_backward", input, layout)
+    array, call = called(Call, "gem_pool2d_backward", input, layout)
     exponent = _positive("gem_pool2d_backward", "p", p, finite=True)
     smallest = _positive("gem_pool2d_backward", "eps", eps, finite=True)
     gradient = call.gradient(grad_output)

@@ -13,6 +13,7 @@ from .. import geometry
 from ..annotations import AnyArray, Layout, Padding, Sizes
 from ..arguments import INT64_MAX, axis_names, choice, per_axis, per_axis_shape
 from ..arrays import as_array, native, result_array
+from ..calls import FUNCTIONS, functions_of
 from ..dispatch import kernels
 from ..geometry import VALID, Axis, padding_pairs, strides_of
 from ..layer import Layer
@@ -102,7 +103,6 @@ class _Unpooling(NamedTuple):
     def of(
         cls,
         function: str,
-        dtypes: tuple[str, ...],
         input: ArrayLike,
         indices: ArrayLike,
         kernel_size: Any,
@@ -112,10 +112,10 @@ class _Unpooling(NamedTuple):
         layout: Any,
     ) -> _Unpooling:
         """Check the arguments of a public function."""
-        dimensions = RANKS[function]
-        array = as_array(function, "input", input, dtypes)
-        maps = Maps.of(function, array.shape, dimensions, layout)
-        wanted = _spatial_part(output_size, array.ndim, dimensions, layout)
+        row = FUNCTIONS[function]
+        array = as_array(function, "input", input, row.dtypes)
+        maps = Maps.of(function, array.shape, row.dimensions, layout)
+        wanted = _spatial_part(output_size, array.ndim, len(maps.sizes), layout)
         sizes = unpool_size(maps.sizes, kernel_size, stride, padding, wanted, function=function)
         output_shape = maps.restored(function, sizes)
         named = as_array(function, "indices", indices, INTEGERS)
@@ -155,12 +155,7 @@ class _Unpooling(NamedTuple):
         return result
 
 
-RANKS = {
-    name + suffix: dimensions
-    for name, dimensions in zip(OPERATORS["max_unpool"].functions, OPERATORS["max_unpool"].dimensions, strict=True)
-    for suffix in ("", "_backward")
-}
-"""Of each function its number of spatial axes."""
+FUNCTIONS |= functions_of(OPERATORS["max_unpool"], ())
 
 
 def _max_unpool(
@@ -217,8 +212,7 @@ def _max_unpool(
     >>> pooling.{function}(values, indices, {along 2}).ravel()
     array([0., 3., 2., 0.])
     """
-    dtypes = OPERATORS["max_unpool"].dtypes
-    call = _Unpooling.of("{function}", dtypes, input, indices, kernel_size, stride, padding, output_size, layout)
+    call = _Unpooling.of("{function}", input, indices, kernel_size, stride, padding, output_size, layout)
     result = result_array(call.function, out, call.output_shape, call.dtype, call.array, call.indices)
     return call.run(call.array, result, backward=False)
 
@@ -272,8 +266,7 @@ def _max_unpool_backward(
     >>> pooling.{function}(np.arange(4.0).reshape{row 4}, x, indices, {along 2}).ravel()
     array([0., 3.])
     """
-    dtypes = OPERATORS["max_unpool"].gradient_dtypes
-    call = _Unpooling.of("{function}", dtypes, input, indices, kernel_size, stride, padding, output_size, layout)
+    call = _Unpooling.of("{function}", input, indices, kernel_size, stride, padding, output_size, layout)
     gradient = checked_gradient(call.function, grad_output, call.dtype, call.output_shape, call.maps.shape)
     result = result_array(call.function, out, call.maps.shape, call.dtype, gradient, call.indices)
     return call.run(gradient, result, backward=True)
