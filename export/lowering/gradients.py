@@ -15,7 +15,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from pooling import geometry
-from pooling.families import extremes as families
+from pooling.families import extremes
 from pooling.families.blurs import Blur, blur_of
 from pooling.layer import Layer
 
@@ -69,7 +69,7 @@ def min_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tu
 
 def global_max_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower the gradient of global max pooling."""
-    kind = getattr(families, f"AdaptiveMaxPool{len(stage.spatial)}d")
+    kind = getattr(extremes, f"AdaptiveMaxPool{len(stage.spatial)}d")
     whole = replace(stage, layer=kind(1, nan=stage.arguments["nan"]))
     return (_to_winners(graph, whole, inputs, max_pool),)
 
@@ -202,7 +202,7 @@ def max_blur_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) 
     grad, x = inputs
     name, arguments = type(stage.layer).__name__, stage.arguments
     maxima = geometry.pool_axes(stage.spatial, arguments["kernel_size"], 1, arguments["padding"], function=name)
-    first = families.MaxPool2d(arguments["kernel_size"], 1, arguments["padding"], nan=arguments["nan"])
+    first = extremes.MaxPool2d(arguments["kernel_size"], 1, arguments["padding"], nan=arguments["nan"])
     sizes = [axis.output_size for axis in maxima]
     kernel, stride, mode = (arguments[key] for key in ("blur_kernel_size", "stride", "padding_mode"))
     blur = blur_of(name, sizes, kernel, stride, None, mode, "blur_kernel_size")
@@ -234,7 +234,7 @@ def lp_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tup
     wide, gradients = (graph.cast(each, np.float64, why=why) for each in (x, grad))
     magnitudes = graph("Abs", wide)
     if math.isinf(p):
-        kind = getattr(families, f"MaxPool{len(stage.spatial)}d")
+        kind = getattr(extremes, f"MaxPool{len(stage.spatial)}d")
         largest = replace(stage, layer=kind(1))  # the windows are those of `axes`
         total = _sent(graph, stage, x, gradients, _indices(graph, largest, magnitudes, max_pool))
     elif p == 1:

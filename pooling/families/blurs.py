@@ -116,7 +116,7 @@ def blur_of(
     padding_mode: Any,
     name: str = "kernel_size",
 ) -> Blur:
-    """Lay the windows of a blur over maps, and list the cells and weights of their taps."""
+    """Lay the windows of a blur over maps of this size."""
     mode = choice(function, "padding_mode", padding_mode, PADDING_MODES)
     axes = _blur_axes(function, sizes, kernel_size, stride, padding, name)
     for axis in axes:
