@@ -6,6 +6,7 @@ finds the winners again, of arrays that exist already.
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,7 @@ def page() -> str:
 
 def main() -> None:
     """Measure, and write the page."""
+    argparse.ArgumentParser(prog="python -m benchmarks.long_windows", description=__doc__).parse_args()
     PAGE.write_text(page())
 
 

@@ -70,7 +70,9 @@ NOTES = """\
   timed (of indices the shape: conventions differ).
 - Times include the allocation of the result. `pooling out=` and `onnxruntime IO binding` write into memory that is
   there already, and are compared with each other.
-- `floor` copies the bytes that the row must move: input once, result once, indices and gradients likewise.
+- `floor` copies the bytes that the row must move: input once, result once, indices and gradients likewise. It is a
+  measure and no bound: a copy stores every byte that it reads, if only into a block that stays in the cache, and a
+  pooling only its result, so `pooling / floor` may be below 1; far above 1, work takes the time, and not memory.
 - `torch channels_last` has its data in that memory format, also in the rows of channels_first.
 - Each library runs in a process of its own; all take turns, round by round, while the others sleep. A call that takes
   longer than half a second has one turn.
@@ -86,12 +88,11 @@ MEMORY = """\
 Peak resident memory of a process during a call, beyond input and results.
 
 However large maps and windows are, whatever the dtype and the layout, a forward call without indices, fractional
-poolings and regions apart, lets each thread work in at most 16 MiB: most do with 1 MiB, and more are taken by windows of
-10 and more cells a side over many channels in channels_last, or of 20 to 512 cells a side that slide by one in
-channels_first. The calling thread holds besides: of
-axes with a fixed number of windows, 24 bytes for each window of an axis, and for a gradient 40 for each of its cells;
-of blurs, 36 bytes for each tap of each window of an axis. Arrays that are not contiguous, aligned and in the byte order
-of the machine are copied first.
+poolings and regions apart, lets each thread work in at most 16 MiB: most do with 1 MiB, and more are taken by windows
+of 10 and more cells a side over many channels in channels_last, or of 20 to 512 cells a side that slide by one in
+channels_first. The calling thread holds besides: of axes with a fixed number of windows, 24 bytes for each window of an
+axis, and for a gradient 40 for each of its cells; of blurs, 36 bytes for each tap of each window of an axis. Arrays
+that are not contiguous, aligned and in the byte order of the machine are copied first.
 
 A gradient of means with strides lets each thread work in 2 MiB + 32 × (4 × effective kernel + stride + 1) × channels
 bytes, with one channel in channels_first; of an adaptive mean in half precision in 768 KiB + (8 × output size / input
@@ -105,13 +106,14 @@ kernel that reaches across its end.
 Winners, asked for as indices or by a gradient, are searched in 4 MiB a thread, or in 320 bytes for each cell that the
 longest axis of a window reaches over if that is more. Gradients of maxima are summed in float32 for half precision, and
 in float64 for float32 where nine and more windows hold a cell, 4 MiB of them at a time (or a row of the first axis that
-is cut; on maps of one axis 32 bytes for each cell and channel that a window reaches over); where a large map has few windows, at most 16 bytes for each of those and 1 MiB together, their winners are kept.
-A region takes each thread 24 bytes for each pixel of a row and 32 for each column of bins, and `roi_align` on each axis
-16 bytes for each bin and each sample of a bin that lies on the map (means twice as many samples, but no more than the
-axis has pixels). Gradients of regions are summed where they stay in float64, else in 4 MiB, or in a row if that is
-more; of maps of more than 524,288 pixels those of maxima keep 24 bytes for each window of the regions on one map.
-Fractional poolings of half precision, or in channels_last, work in 1 MiB, or in a row of float32 (float64) if that is
-more, and 16 bytes for each window of a row; the gradient of `max_unpool` in a byte for each cell of a map.
+is cut; on maps of one axis 32 bytes for each cell and channel that a window reaches over); where a large map has few
+windows, at most 16 bytes for each of those and 1 MiB together, their winners are kept. A region takes each thread 24
+bytes for each pixel of a row and 32 for each column of bins, and `roi_align` on each axis 16 bytes for each bin and
+each sample of a bin that lies on the map (means twice as many samples, but no more than the axis has pixels). Gradients
+of regions are summed where they stay in float64, else in 4 MiB, or in a row if that is more; of maps of more than
+524,288 pixels those of maxima keep 24 bytes for each window of the regions on one map. Fractional poolings of half
+precision, or in channels_last, work in 1 MiB, or in a row of float32 (float64) if that is more, and 16 bytes for each
+window of a row; the gradient of `max_unpool` in a byte for each cell of a map.
 """
 
 

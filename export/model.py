@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -16,9 +17,10 @@ from pooling.arguments import axis_names, flag, per_axis
 from pooling.calls import called
 from pooling.families.fractional import FractionalCall
 from pooling.geometry import Axis
-from pooling.layer import Layer, Sequential
+from pooling.layer import Layer, Sequential, in_sequence
 from pooling.maps import replace_spatial, spatial_slice
 from pooling.operators import OPERATORS
+from pooling.signs import short_repr
 
 from .arguments import (
     check_words,
@@ -244,7 +246,7 @@ def resolved(
         position
         for layer in ([pool] if isinstance(pool, Layer) else pool)
         if rank - layer.dimensions in (1, 2)
-        for position in range(rank)[spatial_slice(rank, layer.dimensions, layer.layout, function="")]
+        for position in range(rank)[spatial_slice(rank, layer.dimensions, layer.layout, function=type(layer).__name__)]
     }
     free = [isinstance(size, str) and position in spatial for position, size in enumerate(shape)]
     extents = tuple(Size("", (i,), size) if isinstance(size, str) else size for i, size in enumerate(shape))
@@ -280,9 +282,12 @@ def _chained(
                 f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it alone"
             )
         if output_size is not None and layer.operator != "max_unpool":
-            raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
+            raise ValueError(
+                f"to_onnx: output_size={short_repr(output_size)} is for unpooling only; leave it out for {kind}"
+            )
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"
-        stage = stage_of(name, layer, extents, dtype, indices, output_size, sample)
+        with nullcontext() if isinstance(pool, Layer) else in_sequence(number, layer, "to_onnx"):
+            stage = stage_of(name, layer, extents, dtype, indices, output_size, sample)
         if windows not in ("regions", "named"):  # which nothing follows
             sample = layer.output_shape(sample)
             spatial = spatial_slice(len(extents), layer.dimensions, layer.layout, function=kind)
@@ -303,6 +308,8 @@ def stage_of(
 ) -> Stage:
     """Put a layer into its place; `sample` has numbers for the names, without which spatial sizes have none."""
     kind, rank, dimensions = type(layer).__name__, len(shape), layer.dimensions
+    if rank - dimensions not in (1, 2):
+        layer.output_shape(sample or (1,) * rank)  # refuses it
     dims = tuple(size if isinstance(size, int) else str(size) for size in shape)
     spatial = spatial_slice(rank, dimensions, layer.layout, function=kind)
     windows = OPERATORS[layer.operator].windows
@@ -380,7 +387,8 @@ def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     sizes = [size for size in shape if isinstance(size, int)]
     if len(sizes) < len(shape):
         raise ValueError(
-            f"to_onnx: input_shape={shape!r} of {kind} has names; every map has windows of its own, which become part "
+            f"to_onnx: input_shape={short_repr(shape)} of {kind} has names; every map has windows of its own, which "
+            "become part "
             "of the model, so batch and channels must be integers"
         )
     arguments = dict(layer.arguments)

@@ -18,6 +18,7 @@ from pooling.arguments import per_axis_shape
 from pooling.arrays import as_array, dtype_name
 from pooling.geometry import Axis
 from pooling.layer import Layer
+from pooling.signs import short_repr
 
 from .reading import CEIL_MODE_CLEAR, count_of, node_attributes
 
@@ -190,7 +191,9 @@ class _Node:
             wanted = "3 to 5: batch, channels and one to three spatial axes"
             if len(known) == 1:
                 wanted = "4: batch, channels, height and width"
-            raise ValueError(f"{self.where}: input_shape={shape} has {len(shape)} axes; it must have {wanted}")
+            raise ValueError(
+                f"{self.where}: input_shape={short_repr(shape)} has {len(shape)} axes; it must have {wanted}"
+            )
         arguments = self._arguments(shape[2:])
         return known[len(shape) - 2](**{name: _brief(value) for name, value in arguments.items()})
 
@@ -359,7 +362,7 @@ def _read(function: str, node: Any, opset: Any) -> _Node:
     if not isinstance(node, onnx.NodeProto):
         raise TypeError(f"{function}: node must be an onnx.NodeProto, not {type(node).__name__}")
     if isinstance(opset, bool) or not isinstance(opset, int):
-        raise TypeError(f"{function}: opset={opset!r} must be an integer, not {type(opset).__name__}")
+        raise TypeError(f"{function}: opset={short_repr(opset)} must be an integer, not {type(opset).__name__}")
     where = f"{function}: {_title(node)}"
     if node.op_type not in POOLING_OPERATORS or node.domain not in ("", "ai.onnx"):
         domain = f" of domain {node.domain!r}" if node.domain else ""

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
+from .signs import short_repr
+
 __all__ = [
     "INT64_MAX",
     "axis_names",
-    "choice",
     "entries",
     "flag",
     "integer",
-    "is_sequence",
+    "nearest_word",
     "per_axis",
     "per_axis_shape",
     "plain",
     "real",
+    "sequence",
+    "whole",
+    "word",
 ]
 
 INT64_MAX = 2**63 - 1
+LONGEST_WORD = 40
+"""Signs of a misspelled word that are looked at."""
 
 
 def axis_names(dimensions: int) -> str:
@@ -31,30 +39,79 @@ def axis_names(dimensions: int) -> str:
     return {1: "L", 2: "HW", 3: "DHW"}[dimensions]
 
 
-def is_sequence(value: object) -> bool:
-    """Tell whether an argument may have an entry for each axis."""
-    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+def sequence(value: Any) -> list[Any] | None:
+    """Read a sequence; None for what is none, or cannot be read."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0):
+        with suppress(Exception):  # of somebody's own kind of list
+            return list(value)
+    return None
+
+
+def whole(value: Any) -> int | None:
+    """Return what counts as an integer as an int, and None for everything else; a bool is no integer here."""
+    if not isinstance(value, (bool, np.bool_)):
+        with suppress(Exception):  # TypeError of what is no integer, and anything of somebody's own kind of one
+            return operator.index(value)
+    return None
 
 
 def integer(function: str, name: str, value: Any, argument: object) -> int:
-    """Return one entry of an argument as an int; a bool is no integer here."""
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
+    """Return one entry of an argument as an int."""
+    number = whole(value)
+    if number is None:
         raise TypeError(
-            f"{function}: {name}={argument!r} must be an integer or one integer per spatial axis, "
+            f"{function}: {name}={short_repr(argument)} must be an integer or one integer per spatial axis, "
             f"not {type(value).__name__}; write it with whole numbers"
-        ) from None
+        )
+    return number
+
+
+OTHER_WORDS = {
+    **dict.fromkeys(("first", "ncl", "ncw", "nchw", "ncdhw", "chw", "contiguous_format"), "channels_first"),
+    **dict.fromkeys(("last", "nlc", "nwc", "nhwc", "ndhwc", "hwc"), "channels_last"),
+}
+"""What other libraries call the layouts, in small letters."""
+
+
+def nearest_word(value: str, words: Iterable[str]) -> str:
+    """Find the word that was meant, by its spelling or as other libraries call it; empty if there is none."""
+    known = {word.lower(): word for word in words}
+    spelled = value[:LONGEST_WORD].strip().lower().replace("-", "_").replace(" ", "_")
+    spelled = OTHER_WORDS.get(spelled, spelled)
+    return next((known[each] for each in get_close_matches(spelled, known, 1, 0.8)), "")
+
+
+def word(function: str, name: str, value: Any, words: Sequence[str], rule: str = "") -> str:
+    """Return an argument that is one of some words.
+
+    Raises
+    ------
+    TypeError
+        For what is no string.
+    ValueError
+        For any other string, with the word that was meant; `rule` takes the place of the list of words.
+    """
+    quoted = list(map(repr, words))
+    listed = " or ".join(quoted) if len(quoted) < 3 else f"one of {', '.join(quoted)}"
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{function}: {name}={short_repr(value)} must be a string, not {type(value).__name__}; use {listed}"
+        )
+    plain_word = str.__str__(value)
+    if plain_word not in words:
+        nearest = nearest_word(plain_word, words)
+        meant = f"; for {short_repr(value)} write {nearest!r}" if nearest else ""
+        raise ValueError(f"{function}: {name}={short_repr(value)} {rule or f'must be {listed}'}{meant}")
+    return plain_word
 
 
 def entries(function: str, name: str, value: Any, dimensions: int, noun: str) -> list[Any]:
     """Return one entry for each axis: all of a sequence, or its only one, or the value itself, as often."""
-    found = list(value) if is_sequence(value) else [value]
+    several = sequence(value)
+    found = [value] if several is None else several
     if len(found) not in (1, dimensions):
         raise ValueError(
-            f"{function}: {name}={value!r} must have one entry per spatial axis, {dimensions} and not "
+            f"{function}: {name}={short_repr(value)} must have one entry per spatial axis, {dimensions} and not "
             f"{len(found)}; give one {noun} for all axes or {dimensions} of them"
         )
     return found * dimensions if len(found) == 1 else found
@@ -81,7 +138,9 @@ def per_axis(
     for number, axis in zip(numbers, axis_names(dimensions), strict=True):
         if number is not None and not minimum <= number <= INT64_MAX:
             bound = f"at least {minimum}" if number < minimum else "at most 2**63 - 1"
-            raise ValueError(f"{function}: {name}={value!r} must be {bound} on axis {axis}, not {number}")
+            raise ValueError(
+                f"{function}: {name}={short_repr(value)} must be {bound} on axis {axis}, not {short_repr(number)}"
+            )
     return tuple(numbers)
 
 
@@ -98,13 +157,22 @@ def plain(value: Any, depth: int = 2) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, (float, np.floating)):
-        return float(value)
-    if is_sequence(value):
-        return tuple([plain(entry, depth - 1) for entry in value]) if depth else value
+        return _float(value, value)
+    several = sequence(value)
+    if several is not None:
+        return tuple([plain(entry, depth - 1) for entry in several]) if depth else value
+    number = whole(value)
+    return value if number is None else number
+
+
+def _float(value: Any, otherwise: Any) -> Any:
+    """Return a number as a float, and something else where it does not let itself be read."""
     try:
-        return operator.index(value)
-    except TypeError:
-        return value
+        return float(value)
+    except OverflowError:
+        return math.nan
+    except Exception:  # of somebody's own kind of number
+        return otherwise
 
 
 def real(function: str, name: str, value: Any, kinds: str = "a number", argument: Any = None) -> float:
@@ -112,43 +180,36 @@ def real(function: str, name: str, value: Any, kinds: str = "a number", argument
 
     `argument` is the whole that `value` is a part of.
     """
-    shown = value if argument is None else argument
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{function}: {name}={shown!r} must be {kinds}, not {type(value).__name__}")
-    try:
-        return float(value)
-    except OverflowError:
-        return math.nan
+    number = None
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        number = _float(value, None)
+    if number is None:
+        shown = short_repr(value if argument is None else argument)
+        raise TypeError(f"{function}: {name}={shown} must be {kinds}, not {type(value).__name__}")
+    return float(number)
 
 
 def flag(function: str, name: str, value: object) -> bool:
     """Return a yes-or-no argument, refusing everything but bool."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{function}: {name}={value!r} must be True or False, not {type(value).__name__}")
+        raise TypeError(f"{function}: {name}={short_repr(value)} must be True or False, not {type(value).__name__}")
     return bool(value)
 
 
-def choice(function: str, name: str, value: Any, words: Sequence[str]) -> str:
-    """Return an argument that is one of these words."""
-    if not isinstance(value, str):
-        raise TypeError(f"{function}: {name}={value!r} must be a string, not {type(value).__name__}")
-    if value not in words:
-        shown = [repr(word) for word in words]
-        rule = " or ".join(shown) if len(words) == 2 else f"one of {', '.join(shown)}"
-        raise ValueError(f"{function}: {name}={value!r} must be {rule}")
-    return value
-
-
-def per_axis_shape(function: str, shape: Any) -> tuple[int, ...]:
+def per_axis_shape(function: str, shape: Any, name: str = "input_shape") -> tuple[int, ...]:
     """Check a shape given by the user."""
+    several = sequence(shape)
     sizes = []
-    for entry in shape if is_sequence(shape) else [shape]:
-        if not is_sequence(shape) or isinstance(entry, (bool, np.bool_)) or not hasattr(entry, "__index__"):
+    for entry in [shape] if several is None else several:
+        size = None if several is None else whole(entry)
+        if size is None:
             raise TypeError(
-                f"{function}: input_shape={shape!r} must be a sequence of integers; "
-                f"{entry!r} is of type {type(entry).__name__}"
+                f"{function}: {name}={short_repr(shape)} must be a sequence of integers; "
+                f"{short_repr(entry)} is of type {type(entry).__name__}"
             )
-        sizes.append(operator.index(entry))
+        sizes.append(size)
     if min(sizes, default=0) < 0:
-        raise ValueError(f"{function}: input_shape={shape!r} must not have negative sizes")
+        raise ValueError(f"{function}: {name}={short_repr(shape)} must not have negative sizes")
+    if max(sizes, default=0) > INT64_MAX:
+        raise ValueError(f"{function}: {name}={short_repr(shape)} must not have sizes beyond 2**63 - 1")
     return tuple(sizes)

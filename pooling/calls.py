@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from . import geometry
 from .annotations import AnyArray
-from .arguments import flag, plain
+from .arguments import flag, plain, word
 from .arrays import as_array, native, result_array
 from .dispatch import kernels
 from .geometry import Axis
@@ -71,10 +71,8 @@ def is_float32(divisor: float | None) -> bool:
 
 def reducer_named(function: str, reducer: str, nan: Any) -> str:
     """Return the reducer that treats NaN as this argument says."""
-    if nan not in ("propagate", "ignore"):
-        kind = ValueError if isinstance(nan, str) else TypeError
-        raise kind(f"{function}: nan={nan!r} must be 'propagate' or 'ignore'")
-    return f"{reducer}_number" if nan == "ignore" else reducer
+    ignores = word(function, "nan", nan, ("propagate", "ignore")) == "ignore"
+    return f"{reducer}_number" if ignores else reducer
 
 
 # ---------------------------------------------------------------------------------------------------------------------

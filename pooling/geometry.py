@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import INT64_MAX, axis_names, flag, integer, is_sequence, per_axis
+from .arguments import INT64_MAX, axis_names, flag, integer, per_axis, sequence, whole, word
+from .signs import counted, short_repr
 
 __all__ = [
     "Axis",
@@ -303,12 +304,28 @@ class Slab(NamedTuple):
 
 def strides_of(function: str, stride: Any, kernel_size: tuple[int, ...]) -> tuple[int, ...]:
     """Return the stride on each axis: by default, which is None or an empty sequence as in torch, the kernel size."""
-    if stride is None or (is_sequence(stride) and not len(stride)):
+    if stride is None or sequence(stride) == []:
         return kernel_size
     return per_axis(function, "stride", stride, len(kernel_size))
 
 
 SAME_UPPER, SAME_LOWER, VALID = "same_upper", "same_lower", "valid"
+
+
+def _paired(flat: list[int | None]) -> str:
+    """Say how pads in a row are written as pairs, which ONNX and torch put into the row in different orders."""
+    half = len(flat) // 2
+    onnx = list(zip(flat[:half], flat[half:], strict=True))
+    torch = list(zip(flat[::2], flat[1::2], strict=True))[::-1]
+    if half == 1:
+        return f"write a (begin, end) pair as padding=[{short_repr(onnx[0])}]"
+    written = [short_repr(tuple(pairs)) for pairs in (onnx, torch)]
+    if onnx == torch:
+        return f"write a (begin, end) pair for each axis, padding={written[0]}"
+    return (
+        f"write a (begin, end) pair for each axis: padding={written[0]} if the order is that of ONNX, all begins "
+        f"before all ends, or {written[1]} if it is that of torch.nn.functional.pad, the last axis first"
+    )
 
 
 def padding_pairs(
@@ -323,46 +340,52 @@ def padding_pairs(
     """Read the padding at the beginning and end of each axis; `largest` is less than an effective kernel by default."""
     dimensions = len(input_size)
     if isinstance(padding, str):
-        name = SAME_UPPER if padding == "same" else padding
-        if name not in (VALID, SAME_UPPER, SAME_LOWER):
-            raise ValueError(
-                f"{function}: padding={padding!r} is not a known name; "
-                "use 'valid', 'same_upper' (or 'same'), 'same_lower', or numbers"
-            )
+        name = word(
+            function,
+            "padding",
+            padding,
+            (VALID, SAME_UPPER, "same", SAME_LOWER),
+            "is not a known name; use 'valid', 'same_upper' (or 'same'), 'same_lower', or numbers",
+        )
         pairs = []
         for size, reach, step in zip(input_size, effective, stride, strict=True):
             total = 0 if name == VALID else max((-(-size // step) - 1) * step + reach - size, 0)
             smaller, larger = total // 2, total - total // 2
             pairs.append((larger, smaller) if name == SAME_LOWER else (smaller, larger))
         return pairs
-    if is_sequence(padding) and len(padding) and all(is_sequence(entry) for entry in padding):
-        if len(padding) not in (1, dimensions) or any(len(entry) != 2 for entry in padding):
+    several = sequence(padding)
+    nested = [] if several is None else [entry for entry in map(sequence, several) if entry is not None]
+    if several and len(nested) == len(several):
+        if len(nested) not in (1, dimensions) or any(len(entry) != 2 for entry in nested):
             raise ValueError(
-                f"{function}: padding={padding!r} must have one (begin, end) pair per spatial axis, "
+                f"{function}: padding={short_repr(padding)} must have one (begin, end) pair per spatial axis, "
                 f"{dimensions} in all; give an integer, one per axis or one pair per axis"
             )
         pairs = [
             (integer(function, "padding", begin, padding), integer(function, "padding", end, padding))
-            for begin, end in padding
+            for begin, end in nested
         ]
         pairs = pairs * dimensions if len(pairs) == 1 else pairs
-    elif is_sequence(padding) and len(padding) == 2 * dimensions and dimensions == 1:
+    elif several is not None and len(several) == 2 * dimensions and None not in (flat := list(map(whole, several))):
         raise ValueError(
-            f"{function}: padding={padding!r} must have one entry per spatial axis, 1 and not 2; "
-            f"write a (begin, end) pair as padding=[{padding!r}]"
+            f"{function}: padding={short_repr(padding)} must have one entry per spatial axis, {dimensions} and not "
+            f"{len(several)}; {_paired(flat)}"
         )
     else:
         pairs = [(each, each) for each in per_axis(function, "padding", padding, dimensions, minimum=0)]
     for pair, reach, axis in zip(pairs, effective, axis_names(dimensions), strict=True):
         if min(pair) < 0:
-            raise ValueError(f"{function}: padding={padding!r} must be at least 0 on axis {axis}, not {min(pair)}")
+            raise ValueError(
+                f"{function}: padding={short_repr(padding)} must be at least 0 on axis {axis}, not {min(pair)}"
+            )
         if largest is not None and max(pair) > largest:
             raise ValueError(
-                f"{function}: padding={padding!r} must be at most {largest} on axis {axis}, not {max(pair)}"
+                f"{function}: padding={short_repr(padding)} must be at most {largest} on axis {axis}, not {max(pair)}"
             )
         if largest is None and max(pair) >= reach:
             raise ValueError(
-                f"{function}: padding={padding!r} must be smaller than the effective kernel size {reach} on axis "
+                f"{function}: padding={short_repr(padding)} must be smaller than the effective kernel size {reach} "
+                "on axis "
                 f"{axis}; use padding <= {reach - 1}"
             )
     return pairs
@@ -415,10 +438,12 @@ def pool_axes(
     effective = [step * (taps - 1) + 1 for taps, step in zip(kernels, dilations, strict=True)]
     for i, axis in enumerate(names):
         if effective[i] > max(LONG_WINDOW, 4 * input_size[i]):
-            blame = f"kernel_size={kernel_size!r}" + (f" with dilation={dilation!r}" if dilations[i] > 1 else "")
+            blame = f"kernel_size={short_repr(kernel_size)}" + (
+                f" with dilation={short_repr(dilation)}" if dilations[i] > 1 else ""
+            )
             raise ValueError(
                 f"{function}: {blame} makes the effective kernel size {effective[i]} on axis {axis}, whose input has "
-                f"{input_size[i]} cells; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
+                f"{counted(input_size[i], 'cell')}; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
             )
     largest = INT64_MAX if empty_windows else None
     pairs = padding_pairs(function, padding, input_size, effective, strides, largest=largest)
@@ -430,10 +455,11 @@ def pool_axes(
         if round_up and (output - 1) * strides[i] >= size + begin:
             output -= 1
         if output < 1 or size < 1:
-            dilated = f" with dilation={dilation!r}" if dilations[i] > 1 else ""
+            dilated = f" with dilation={short_repr(dilation)}" if dilations[i] > 1 else ""
             smallest = effective[i] - begin - end - (strides[i] - 1 if round_up else 0)
             raise ValueError(
-                f"{function}: kernel_size={kernel_size!r}{dilated} finds no window on axis {name}: the effective "
+                f"{function}: kernel_size={short_repr(kernel_size)}{dilated} finds no window on axis {name}: the "
+                "effective "
                 f"kernel size is {effective[i]} and the padded input {begin} + {size} + {end} = {padded}; "
                 f"the smallest input that works is {max(1, smallest)}"
             )
@@ -531,7 +557,8 @@ def transposed_axes(
     for i, name in enumerate(axis_names(dimensions)):
         if not 1 <= sizes[i] <= INT64_MAX or input_size[i] < 1:
             raise ValueError(
-                f"{function}: kernel_size={kernel_size!r}, stride={stride!r} and padding={padding!r} give the output "
+                f"{function}: kernel_size={short_repr(kernel_size)}, stride={short_repr(stride)} and "
+                f"padding={short_repr(padding)} give the output "
                 f"size {sizes[i]} on axis {name}; it must be at least 1 and fit 64 bits"
             )
         axes.append(Axis(sizes[i], input_size[i], kernels[i], strides[i], dilations[i], *pairs[i], name=name))

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .annotations import AnyArray
-from .arguments import INT64_MAX, axis_names, choice, is_sequence, per_axis_shape
+from .arguments import INT64_MAX, axis_names, per_axis_shape, sequence, word
 from .arrays import as_array
 from .geometry import Axis, pool_axes
+from .signs import counted, short_repr
 
 __all__ = [
     "LAYOUTS",
@@ -58,14 +59,17 @@ class Maps(NamedTuple):
         batch of maps and five one of volumes; three axes could be a map as well as a batch of signals, and are refused.
         """
         rank = len(shape)
+        layout = word(function, "layout", layout, LAYOUTS)
         if dimensions is None:
-            spatial_slice(rank, 0, layout, function=function)
             if rank not in (4, 5):
                 raise ValueError(f"{function}: input of shape {shape} has {_choices(rank, layout)}")
             dimensions = rank - 2
         if type(dimensions) is not int or not 1 <= dimensions <= 3:
             kind = ValueError if type(dimensions) is int else TypeError
-            raise kind(f"{function}: dimensions={dimensions!r} must be 1, 2 or 3, the number of spatial axes, or None")
+            raise kind(
+                f"{function}: dimensions={short_repr(dimensions)} must be 1, 2 or 3, the number of spatial axes, or "
+                "None"
+            )
         spatial = spatial_slice(rank, dimensions, layout, function=function)
         if rank - dimensions not in (1, 2):
             form = _axes(dimensions, layout)
@@ -73,7 +77,7 @@ class Maps(NamedTuple):
             back = "result[0]" if layout == "channels_first" else "result[..., 0]"
             remedy = f"; a single map without channels goes in as {one} and comes out as {back}" * (rank == dimensions)
             raise ValueError(
-                f"{function}: input of shape {shape} has {rank} {'axis' if rank == 1 else 'axes'}; it must have "
+                f"{function}: input of shape {shape} has {counted(rank, 'axis', 'axes')}; it must have "
                 f"{dimensions + 2}, (N, {form}), or {dimensions + 1} without the batch, ({form}){remedy}"
             )
         return cls(shape, spatial, rank - dimensions == 2)
@@ -140,7 +144,7 @@ def _choices(rank: int, layout: str) -> str:
 
 def spatial_slice(rank: int, dimensions: int, layout: str, *, function: str) -> slice:
     """Where the spatial axes stand in a shape of `rank` axes."""
-    end = rank if choice(function, "layout", layout, LAYOUTS) == "channels_first" else rank - 1
+    end = rank if word(function, "layout", layout, LAYOUTS) == "channels_first" else rank - 1
     return slice(end - dimensions, end)
 
 
@@ -298,11 +302,13 @@ def output_shape(
     """
     shape = per_axis_shape("output_shape", input_shape)
     dimensions = len(shape) - 2
-    if is_sequence(kernel_size) and (len(kernel_size) > 1 or len(shape) == 2):
-        dimensions = len(kernel_size)
+    entries = sequence(kernel_size)
+    if entries is not None and (len(entries) > 1 or len(shape) == 2):
+        dimensions = len(entries)
     if not 1 <= dimensions <= 3 or len(shape) - dimensions not in (1, 2):
         raise ValueError(
-            f"output_shape: input_shape={input_shape!r} has {len(shape)} axes; with kernel_size={kernel_size!r} it "
+            f"output_shape: input_shape={short_repr(input_shape)} has {counted(len(shape), 'axis', 'axes')}; with "
+            f"kernel_size={short_repr(kernel_size)} it "
             "must have 1 to 3 spatial ones, channels, and a batch unless kernel_size has an entry for each spatial axis"
         )
     spatial = spatial_slice(len(shape), dimensions, layout, function="output_shape")

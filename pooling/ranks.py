@@ -73,7 +73,7 @@ PIECES = {
     "forward_indices": """
         return_indices : bool
             Has no effect; here so that the forward call's arguments can be passed on.
-        indices : array_like of int64, optional
+        indices : array_like of integers, optional
             What the forward call returned as indices; without them they are found again in `input`.""",
     "shared_nan": """
         nan : {{"propagate", "ignore"}}
@@ -103,7 +103,9 @@ def _filled(text: str, operator: str, dimensions: int | None, words: Mapping[str
     ``{along 2}``, an argument for it.
     """
     first, last = SHAPES[dimensions]
-    values = {"first": first, "last": last, "dtypes": ", ".join(OPERATORS[operator].dtypes)}
+    row = OPERATORS[operator]
+    dtypes = row.gradient_dtypes if words["function"].endswith("_backward") else row.dtypes
+    values = {"first": first, "last": last, "dtypes": ", ".join(dtypes)}
     for name, word in words.items():
         text = text.replace("{" + name + "}", cleandoc(word) if word.startswith("\n") else word)
     for name, piece in PIECES.items():
@@ -121,7 +123,8 @@ def described(operator: str, dimensions: int | None = None) -> Callable[[Functio
     """Fill the placeholders in the docstring of a function that is the only one of its row in the operator table."""
 
     def fill(function: Function) -> Function:
-        function.__doc__ = _filled(cleandoc(function.__doc__ or ""), operator, dimensions, {})
+        words = {"function": function.__name__}
+        function.__doc__ = _filled(cleandoc(function.__doc__ or ""), operator, dimensions, words)
         return function
 
     return fill

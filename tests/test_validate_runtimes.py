@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from rich.console import Console
 
 import pooling
 from pooling.validation import Answer, Case, Kind, Limits, judge, run_cases, validate
@@ -21,6 +23,7 @@ from pooling.validation.processes import RuntimeProcess
 from pooling.validation.questions import SPECIAL, questions
 from pooling.validation.runtimes import RUNTIMES, chosen, installed, runtime_of
 from pooling.validation.stages import read_network
+from pooling.validation.table import print_report
 
 QUICK = ("pooling", "onnxruntime")
 
@@ -272,7 +275,15 @@ def test_nan_is_found_on_special_numbers_and_does_not_count(save: Save) -> None:
     report = validate(save([max_pool(kernel_shape=[2, 2])], [1, 1, 4, 4]), runtimes=QUICK, rounds=0)
     assert ("onnxruntime", "nan-propagates", "special") in found(report)
     assert all(each.counts_as == "special" for each in report.findings)
-    assert all("pooling.export.to_onnx" in each.remedy for each in report.findings)
+    remedy = "pooling repair --special-values exact"
+    assert {each.remedy for each in report.findings} == {
+        f"{remedy} (special_values); onnxruntime was asked again and agrees"
+    }
+    console = Console(file=io.StringIO(), width=200)
+    print_report(report, console)
+    assert isinstance(console.file, io.StringIO)
+    (line,) = [line for line in console.file.getvalue().splitlines() if "nan-propagates" in line]
+    assert line.endswith(f"1 node; remedy: {remedy} (special_values)")
     assert report.exit_code == 0
 
 

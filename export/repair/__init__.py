@@ -19,6 +19,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from pooling.signs import short_repr
+
 from ..arguments import is_finite_only
 from ..nodes import POOLING_OPERATORS, layer_from_node
 from ..reading import (
@@ -207,7 +209,7 @@ def make_portable(
     if not isinstance(model, onnx.ModelProto):
         raise TypeError(f"{FUNCTION}: model must be an onnx.ModelProto, not {type(model).__name__}")
     if not isinstance(verify, bool):
-        raise TypeError(f"{FUNCTION}: verify={verify!r} must be a bool, not {type(verify).__name__}")
+        raise TypeError(f"{FUNCTION}: verify={short_repr(verify)} must be a bool, not {type(verify).__name__}")
     exact = not is_finite_only(special_values, FUNCTION)
     place = None if folder is None else Path(folder)
     check_size(FUNCTION, model)
@@ -287,22 +289,30 @@ def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int 
     if shapes is None:
         return {}
     if not isinstance(shapes, Mapping):
-        raise TypeError(f"{FUNCTION}: input_shapes={shapes!r} must be a mapping, not {type(shapes).__name__}")
+        raise TypeError(f"{FUNCTION}: input_shapes={short_repr(shapes)} must be a mapping, not {type(shapes).__name__}")
     inputs = {each.name: Tensor.of(each).shape for each in model.graph.input}
     found: dict[str, tuple[int | None, ...]] = {}
     for name, shape in shapes.items():
         if name not in inputs:
             raise ValueError(
-                f"{FUNCTION}: input_shapes has {name!r}, which the model does not take; it takes "
+                f"{FUNCTION}: input_shapes has {short_repr(name)}, which the model does not take; it takes "
                 f"{', '.join(map(repr, inputs))}"
             )
         if isinstance(shape, str) or not isinstance(shape, Sequence):
-            raise TypeError(f"{FUNCTION}: input_shapes[{name!r}]={shape!r} must be a sequence of integers and None")
+            raise TypeError(
+                f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must be a sequence of integers "
+                "and None"
+            )
         for size in shape:
             if size is not None and (isinstance(size, bool) or not isinstance(size, (int, np.integer))):
-                raise TypeError(f"{FUNCTION}: input_shapes[{name!r}]={shape!r} must hold integers and None")
+                raise TypeError(
+                    f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must hold integers and None"
+                )
             if size is not None and size < 0:
-                raise ValueError(f"{FUNCTION}: input_shapes[{name!r}]={shape!r} must not hold {size}; give a size")
+                raise ValueError(
+                    f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must not hold "
+                    f"{short_repr(size)}; give a size"
+                )
         found[name] = tuple(None if size is None else int(size) for size in shape)
         declared = inputs[name]
         fits = declared is None or (
@@ -311,7 +321,8 @@ def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int 
         )
         if not fits:
             raise ValueError(
-                f"{FUNCTION}: input_shapes[{name!r}]={tuple(shape)} contradicts the model, which takes "
+                f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(tuple(shape))} contradicts the model, "
+                "which takes "
                 f"{_written(declared)}"
             )
     return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pooling.arguments import per_axis, per_axis_shape
 from pooling.open_sizes import TRIED, filled
+from pooling.signs import short_repr
 
 from .findings import RULES, Case, Failure, Finding, find
 from .network import Network, NetworkError, OpenShapeError, Stage, read
@@ -171,14 +172,17 @@ def examine(
     (8, 8)
     """
     if task is not None and task not in TASKS:
-        raise ValueError(f"examine: task={task!r} must be one of {', '.join(map(repr, TASKS))}")
+        raise ValueError(f"examine: task={short_repr(task)} must be one of {', '.join(map(repr, TASKS))}")
     hidden = tuple(ignore) if not isinstance(ignore, str) else (ignore,)
     for code in hidden:
         if not isinstance(code, str):
-            raise TypeError(f"examine: ignore={ignore!r} must be codes such as 'D101', not {type(code).__name__}")
+            raise TypeError(
+                f"examine: ignore={short_repr(ignore)} must be codes such as 'D101', not {type(code).__name__}"
+            )
         if not code or not any(known.startswith(code) for known in RULES):
             raise ValueError(
-                f"examine: ignore={ignore!r} has {code!r}, which begins no code; they are {', '.join(RULES)}"
+                f"examine: ignore={short_repr(ignore)} has {short_repr(code)}, which begins no code; they are "
+                f"{', '.join(RULES)}"
             )
     network, failure, assumed = _opened(source, None if input_shape is None else _sizes(input_shape))
     if changes:
@@ -205,7 +209,9 @@ def examine(
 def _sizes(shape: Any) -> tuple[int, ...]:
     sizes = per_axis_shape("examine", shape)
     if not sizes or 0 in sizes:
-        raise ValueError(f"examine: input_shape={shape!r} must have sizes of at least 1, such as (1, 3, 224, 224)")
+        raise ValueError(
+            f"examine: input_shape={short_repr(shape)} must have sizes of at least 1, such as (1, 3, 224, 224)"
+        )
     return sizes
 
 

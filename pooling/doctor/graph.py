@@ -13,6 +13,7 @@ import numpy as np
 
 from pooling.arguments import per_axis_shape
 from pooling.maps import check_total
+from pooling.signs import short_repr
 
 from . import receptive_field
 from .network import Network, NetworkError, Stage
@@ -129,12 +130,14 @@ class Graph:
             raise NetworkError(str(error)) from error
         if not shape or 0 in shape:
             raise NetworkError(
-                f"{self.name}: input_shape={shape} must have at least one axis and no size 0; give one such as "
+                f"{self.name}: input_shape={short_repr(shape)} must have at least one axis and no size 0; give one "
+                "such as "
                 "1x3x224x224"
             )
         if self.declared is not None and len(shape) != len(self.declared):
             raise NetworkError(
-                f"{self.name}: input_shape={shape} has {len(shape)} axes, but the input {self.input_name!r} of the "
+                f"{self.name}: input_shape={short_repr(shape)} has {len(shape)} axes, but the input "
+                f"{self.input_name!r} of the "
                 f"model has {len(self.declared)}: {'x'.join(map(str, self.declared))}"
             )
         return shape

@@ -49,6 +49,7 @@ from typing import Any
 import pooling
 from pooling.layer import Layer, Sequential
 from pooling.maps import spatial_slice
+from pooling.signs import short_repr
 
 from .graph import Graph
 from .network import Network, NetworkError
@@ -103,7 +104,7 @@ def from_sequential(pool: Sequential | Layer, input_shape: Sequence[int] | None 
         raise NetworkError(str(error)) from error
     if len(shape) - first.dimensions not in (1, 2):
         raise NetworkError(
-            f"{name}: input_shape={shape} has {len(shape)} axes; it must have {first.dimensions + 2}, or "
+            f"{name}: input_shape={short_repr(shape)} has {len(shape)} axes; it must have {first.dimensions + 2}, or "
             f"{first.dimensions + 1} without the batch"
         )
     nodes: list[Node] = []

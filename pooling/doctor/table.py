@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pooling.arguments import axis_names
-from pooling.signs import printable
+from pooling.signs import printable, shortened_apart
 
 from .examination import Examination
 from .findings import Finding
@@ -22,7 +22,7 @@ from .objects import collapses
 from .report import summary
 from .sizes import AxisSizes
 from .what_if import WhatIf
-from .words import amount, brief, by, cells, joined, memory, percent, shortened
+from .words import amount, brief, by, cells, joined, memory, percent
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
@@ -142,9 +142,9 @@ def _print_stages(examination: Examination, console: Console, everything: bool) 
             no_wrap=True,
             overflow="ellipsis",
         )
+    cut = shortened_apart((line[0].plain for line in content), widths.get(0, 0))
     for line in content:
-        if 0 in widths:
-            line[0] = Text(shortened(line[0].plain, widths[0]), line[0].style)
+        line[0] = Text(cut[line[0].plain], line[0].style)
         table.add_row(*(line[number] for number in widths))
     console.print(table)
     legend = "; ".join(COLUMNS[number].legend for number in widths if COLUMNS[number].legend)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-__all__ = ["amount", "brief", "by", "cells", "joined", "memory", "percent", "shortened"]
+__all__ = ["amount", "brief", "by", "cells", "joined", "memory", "percent"]
 
 
 def by(sizes: Sequence[object]) -> str:
@@ -96,17 +96,3 @@ def joined(words: Sequence[str], last: str = "and") -> str:
     ('H', 'H and W', 'D, H and W')
     """
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
-
-
-def shortened(name: str, width: int) -> str:
-    """Cut a name in the middle: names of stages begin alike, and differ at their ends.
-
-    Examples
-    --------
-    >>> shortened("features/features.12/conv/Conv", 16), shortened("conv1", 16)
-    ('featu…/conv/Conv', 'conv1')
-    """
-    if len(name) <= width or width < 3:
-        return name
-    end = (2 * width) // 3
-    return f"{name[: width - 1 - end]}…{name[-end:]}"

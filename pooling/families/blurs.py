@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import geometry
 from ..annotations import AnyArray, Layout, NanRule, Padding, Sizes
-from ..arguments import axis_names, choice, per_axis, per_axis_shape
+from ..arguments import axis_names, per_axis, per_axis_shape, word
 from ..arrays import in_default_mode, native, rounded
 from ..calls import FUNCTIONS, Call, called, functions_of, reducer_named, resolved
 from ..dispatch import kernels
@@ -24,6 +24,7 @@ from ..layer import Layer
 from ..maps import Maps
 from ..operators import OPERATORS
 from ..ranks import described
+from ..signs import counted, short_repr
 from ..workers import threads_for
 from .extremes import Extreme
 
@@ -99,8 +100,8 @@ def _blur_axes(
     for taps, axis in zip(kernel, axis_names(len(sizes)), strict=True):
         if taps > LONGEST_FILTER:
             raise ValueError(
-                f"{function}: {name}={kernel_size!r} must be at most {LONGEST_FILTER} on axis {axis}, not {taps}; "
-                "the outermost weights of a longer filter are too small for float64"
+                f"{function}: {name}={short_repr(kernel_size)} must be at most {LONGEST_FILTER} on axis {axis}, not "
+                f"{taps}; the outermost weights of a longer filter are too small for float64"
             )
     if padding is None:
         padding = [((taps - 1) // 2, taps // 2) for taps in kernel]
@@ -117,13 +118,13 @@ def blur_of(
     name: str = "kernel_size",
 ) -> Blur:
     """Lay the windows of a blur over maps of this size."""
-    mode = choice(function, "padding_mode", padding_mode, PADDING_MODES)
+    mode = word(function, "padding_mode", padding_mode, PADDING_MODES)
     axes = _blur_axes(function, sizes, kernel_size, stride, padding, name)
     for axis in axes:
         side = max(axis.pad_begin, axis.pad_end)
         if mode == "reflect" and side >= axis.input_size:
             raise ValueError(
-                f"{function}: padding of {side} cells cannot be mirrored on axis {axis.name} of size "
+                f"{function}: padding of {counted(side, 'cell')} cannot be mirrored on axis {axis.name} of size "
                 f"{axis.input_size}; use padding <= {axis.input_size - 1} or padding_mode='replicate'"
             )
     return Blur(axes, mode)

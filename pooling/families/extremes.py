@@ -18,6 +18,7 @@ from ..dispatch import kernels
 from ..layer import Layer
 from ..plan import lay_out
 from ..ranks import described, ranked
+from ..signs import counted
 from ..workers import threads_for
 
 __all__ = [
@@ -152,8 +153,8 @@ class Extreme(Call):
             position = tuple(int(i) for i in np.unravel_index(bad, indices.shape))
             raise ValueError(
                 f"{self.function}: indices{list(position)} is {indices[position]}, but a plane of the input has "
-                f"{math.prod(self.maps.sizes)} elements; give the indices that the forward call returned for this "
-                "input shape"
+                f"{counted(math.prod(self.maps.sizes), 'element')}; give the indices that the forward call returned "
+                "for this input shape"
             )
         return result
 
@@ -680,7 +681,7 @@ def global_max_pool_backward(
     grad_output : array_like
         Gradient with respect to the result, shape ``(N, C, 1, ..., 1)``, with the input's dtype.
     {any_rank}
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         Position of each result in its plane; without them they are found again in `input`.
     {dimensions}
     {layout}

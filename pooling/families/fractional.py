@@ -21,6 +21,7 @@ from ..layer import Layer
 from ..maps import Maps, replace_spatial
 from ..operators import FLOATS, OPERATORS
 from ..ranks import ranked
+from ..signs import counted, short_repr
 from ..workers import threads_for
 from .extremes import Extreme
 
@@ -43,16 +44,17 @@ def fractional_sizes(
     kernel = per_axis(function, "kernel_size", kernel_size, dimensions)
     if (output_size is None) == (output_ratio is None):
         raise ValueError(
-            f"{function}: output_size={output_size!r} and output_ratio={output_ratio!r} must not both be "
+            f"{function}: output_size={short_repr(output_size)} and output_ratio={short_repr(output_ratio)} must not "
+            "both be "
             f"{'missing' if output_size is None else 'there'}; give one of them"
         )
     if output_ratio is not None:
         ratios = _ratios(function, output_ratio, dimensions)
         sizes = tuple(int(size * ratio) for size, ratio in zip(spatial, ratios, strict=True))
-        shown = f"output_ratio={output_ratio!r}"
+        shown = f"output_ratio={short_repr(output_ratio)}"
     else:
         sizes = per_axis(function, "output_size", output_size, dimensions)
-        shown = f"output_size={output_size!r}"
+        shown = f"output_size={short_repr(output_size)}"
     for size, taps, count, name in zip(spatial, kernel, sizes, names, strict=True):
         if count < 1:
             raise ValueError(
@@ -60,7 +62,8 @@ def fractional_sizes(
             )
         if count + taps - 1 > size:
             raise ValueError(
-                f"{function}: {shown} asks for {count} windows of size {taps} on axis {name} of size {size}; "
+                f"{function}: {shown} asks for {counted(count, 'window')} of size {taps} on axis {name} of size "
+                f"{size}; "
                 f"that needs an input of at least {count + taps - 1}"
             )
     return kernel, sizes
@@ -71,7 +74,8 @@ def _ratios(function: str, output_ratio: Any, dimensions: int) -> list[float]:
     for ratio in ratios:
         if not 0 < real(function, "output_ratio", ratio, "a number or one number per spatial axis", output_ratio) < 1:
             raise ValueError(
-                f"{function}: output_ratio={output_ratio!r} must be greater than 0 and less than 1, not {ratio!r}"
+                f"{function}: output_ratio={short_repr(output_ratio)} must be greater than 0 and less than 1, not "
+                f"{short_repr(ratio)}"
             )
     return [float(ratio) for ratio in ratios]
 
@@ -87,8 +91,8 @@ def window_starts(function: str, name: str, size: int, kernel: int, count: int, 
         begins = phases * step
     if not (np.isfinite(places).all() and np.isfinite(begins).all()):
         raise ValueError(
-            f"{function}: _random_samples of dtype {samples.dtype.name} cannot count the {size} cells of axis {name}; "
-            "use float32 or float64"
+            f"{function}: _random_samples of dtype {samples.dtype.name} cannot count the {counted(size, 'cell')} of "
+            f"axis {name}; use float32 or float64"
         )
     starts = np.full((len(samples), count), last, np.int64)
     np.minimum(places.astype(np.int64) - begins.astype(np.int64), last, out=starts[:, :-1])
@@ -124,7 +128,7 @@ class FractionalCall(Extreme):
         function, dimensions = self.function, len(self.kernel_size)
         if rng is not None and not isinstance(rng, np.random.Generator):
             raise TypeError(
-                f"{function}: rng={rng!r} must be a numpy.random.Generator, not {type(rng).__name__}; "
+                f"{function}: rng={short_repr(rng)} must be a numpy.random.Generator, not {type(rng).__name__}; "
                 "use numpy.random.default_rng(seed)"
             )
         shape = (self.maps.batch, self.maps.channels, dimensions)
@@ -349,7 +353,7 @@ def _fractional_max_pool_backward(
         As in the forward call.
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`, which takes the
         samples of the forward call.
     {layout}

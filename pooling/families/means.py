@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..annotations import AdaptiveSize, AnyArray, Layout, NanRule, Padding, Rounding, Sizes
-from ..arguments import choice, flag, real
+from ..arguments import flag, real, word
 from ..arrays import native
 from ..calls import FUNCTIONS, Call, called, entry, is_float32, placed, reducer_named, resolved, sum_kind
 from ..dispatch import kernels
@@ -19,6 +19,7 @@ from ..geometry import Axis, Slab
 from ..layer import Layer
 from ..plan import lay_out
 from ..ranks import described, ranked
+from ..signs import short_repr
 from ..workers import threads_for
 
 __all__ = [
@@ -107,7 +108,7 @@ class Mean(Call):
         call = placed(function, shape, dtype, **arguments)
         if integers and divisor is None:
             _refuse_empty_means(function, call.axes, include)
-        rounds = kernels.ROUNDINGS[choice(function, "rounding", rounding, tuple(kernels.ROUNDINGS))]
+        rounds = kernels.ROUNDINGS[word(function, "rounding", rounding, tuple(kernels.ROUNDINGS))]
         return cls(*call, include, divisor, reducer != "total", kernels.REDUCERS[reducer], rounds)
 
     @cached_property
@@ -321,7 +322,7 @@ def _divisor(function: str, divisor_override: Any) -> float | None:
     divisor = real(function, "divisor_override", divisor_override, "a number or None")
     if divisor == 0 or not math.isfinite(divisor):
         raise ValueError(
-            f"{function}: divisor_override={divisor_override!r} must be finite and not zero; "
+            f"{function}: divisor_override={short_repr(divisor_override)} must be finite and not zero; "
             "use None for the number of elements"
         )
     return divisor

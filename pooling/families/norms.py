@@ -20,6 +20,7 @@ from ..calls import Call, called, double_kind
 from ..dispatch import kernels
 from ..layer import Layer
 from ..ranks import described, ranked
+from ..signs import short_repr
 from ..workers import threads_for
 
 __all__ = [
@@ -49,7 +50,7 @@ def _positive(function: str, name: str, value: Any, *, finite: bool = False) -> 
     if not number > 0 or (finite and math.isinf(number)):
         rule = "a finite number above 0" if finite else "above 0"
         raise ValueError(
-            f"{function}: {name}={value!r} must be {rule}; "
+            f"{function}: {name}={short_repr(value)} must be {rule}; "
             + (f"use a float like {name}=3.0" if finite else "use 1, 2 or another power, or math.inf for the maximum")
         )
     return number

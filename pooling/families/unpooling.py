@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import geometry
 from ..annotations import AnyArray, Layout, Padding, Sizes
-from ..arguments import INT64_MAX, axis_names, choice, per_axis, per_axis_shape
+from ..arguments import INT64_MAX, axis_names, per_axis, per_axis_shape, plain, sequence, word
 from ..arrays import as_array, native, result_array
 from ..calls import FUNCTIONS, functions_of
 from ..dispatch import kernels
@@ -20,6 +20,7 @@ from ..layer import Layer
 from ..maps import Maps, check_total, checked_gradient, replace_spatial, spatial_slice
 from ..operators import INTEGERS, OPERATORS
 from ..ranks import ranked
+from ..signs import counted, short_repr
 from ..workers import threads_for
 
 __all__ = [
@@ -56,7 +57,8 @@ def unpool_size(
     strides = strides_of(function, stride, kernels)
     if isinstance(padding, str) and padding != VALID and output_size is None:
         raise ValueError(
-            f"{function}: padding={padding!r} would follow from the size that is looked for; use 'valid' or numbers, "
+            f"{function}: padding={short_repr(padding)} would follow from the size that is looked for; use 'valid' "
+            "or numbers, "
             "or say the size as output_size"
         )
     # A dilated pooling may have more padding than its kernel has taps.
@@ -68,10 +70,12 @@ def unpool_size(
             (size - 1) * step - sum(pair) + taps
             for size, step, pair, taps in zip(pooled_size, strides, pairs, kernels, strict=True)
         )
-        blame = f"kernel_size={kernel_size!r}, stride={stride!r} and padding={padding!r} give"
+        blame = (
+            f"kernel_size={short_repr(kernel_size)}, stride={short_repr(stride)} and padding={short_repr(padding)} give"
+        )
     else:
         chosen = per_axis(function, "output_size", output_size, dimensions)
-        blame = f"output_size={output_size!r} gives"
+        blame = f"output_size={short_repr(output_size)} gives"
     for i, name in enumerate(names):
         if pooled_size[i] < 1:
             raise ValueError(f"{function}: the input has size 0 on axis {name}; it must have at least 1 cell")
@@ -84,9 +88,9 @@ def unpool_size(
 
 def _spatial_part(output_size: Any, rank: int, dimensions: int, layout: str) -> Any:
     """Cut the spatial sizes out of a whole shape: with batch and channels, as torch takes it, or that of the input."""
-    several = isinstance(output_size, (tuple, list)) or (isinstance(output_size, np.ndarray) and output_size.ndim == 1)
-    if several and len(output_size) > dimensions and len(output_size) in (rank, dimensions + 2):
-        return output_size[spatial_slice(len(output_size), dimensions, layout, function="max_unpool")]
+    several = sequence(output_size) or []
+    if len(several) > dimensions and len(several) in (rank, dimensions + 2):
+        return several[spatial_slice(len(several), dimensions, layout, function="max_unpool")]
     return output_size
 
 
@@ -150,7 +154,8 @@ class _Unpooling(NamedTuple):
             position = tuple(int(i) for i in np.unravel_index(bad, maps.shape))
             raise ValueError(
                 f"{self.function}: indices{list(position)} is {self.indices[position]}, but a plane of the output has "
-                f"{cells} elements; give the indices of the pooling, and the size of its input as output_size"
+                f"{counted(cells, 'element')}; give the indices of the pooling, and the size of its input as "
+                "output_size"
             )
         return result
 
@@ -237,7 +242,7 @@ def _max_unpool_backward(
     ----------
     {grad_output}
     input : array_like
-        What was unpooled; only its shape and dtype matter, which must be one of floats.
+        What was unpooled; only its shape and dtype matter. dtype {dtypes}.
     indices, kernel_size, stride, padding, output_size
         As in the forward call.
     {layout}
@@ -351,15 +356,15 @@ def convert_indices(
     array([10, 14, 11, 15])
     """
     function = "convert_indices"
-    for name, word in (("source", source), ("target", target)):
-        choice(function, name, word, CONVENTIONS)
+    source = word(function, "source", source, CONVENTIONS)  # type: ignore[assignment]
+    target = word(function, "target", target, CONVENTIONS)  # type: ignore[assignment]
     array = as_array(function, "indices", indices, INTEGERS)
     shape = per_axis_shape(function, input_shape)
     spatial = spatial_slice(len(shape), len(shape) - 2, layout, function=function)
     if not 3 <= len(shape) <= 5:
         raise ValueError(
-            f"{function}: input_shape={input_shape!r} has {len(shape)} axes; it must have a batch, a channel and one "
-            "to three spatial axes"
+            f"{function}: input_shape={short_repr(input_shape)} has {counted(len(shape), 'axis', 'axes')}; it must "
+            "have a batch, a channel and one to three spatial axes"
         )
     outputs = array.shape[spatial] if array.ndim == len(shape) else ()
     if array.shape != replace_spatial(shape, spatial, outputs):
@@ -368,7 +373,7 @@ def convert_indices(
             "channels must be the same"
         )
     check_total(function, shape, 8)
-    sizes = shape[spatial]
+    sizes, layout = shape[spatial], plain(layout)
     cells = math.prod(sizes)
     batch, channels = shape[0], shape[-1] if layout == "channels_last" else shape[1]
     planes = np.arange(batch * channels, dtype=np.int64).reshape(

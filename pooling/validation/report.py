@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 from pooling.files import write_whole
 from pooling.geometry import Axis
 from pooling.layer import Layer
+from pooling.signs import counted
 
 from .answers import Answer
 from .cases import Case
@@ -347,10 +348,10 @@ class Repair:
         """What came of it."""
         if not self.changes:
             return f"there is nothing that pooling repair could change{f' ({self.why})' if self.why else ''}"
-        done = f"pooling repair changes {_count(len(self.changes), 'thing')}"
+        done = f"pooling repair changes {counted(len(self.changes), 'thing')}"
         if self.after:
             remain = "remains" if self.after == 1 else "remain"
-            return f"{done}; of {_count(self.before, 'finding')} before, {self.after} {remain}"
+            return f"{done}; of {counted(self.before, 'finding')} before, {self.after} {remain}"
         proof = "" if self.verified else f"; {self.why}"
         return f"{done}, and all runtimes that ran it again agree on the repaired model{proof}"
 
@@ -496,26 +497,26 @@ class Report:
         if not compared:
             missing = self.not_run or self.unread or self.unasked
             found = "nothing could be compared" if missing else "there is no pooling to compare"
-            return f"{found} in {_count(len(self.models), 'model')}"
+            return f"{found} in {counted(len(self.models), 'model')}"
         if self.differing:
             outcome = f"{len(self.differing)} differ{'s' if len(self.differing) == 1 else ''}"
         else:
             rounded = any(stage.largest_difference for stage in compared)
             outcome = "all equal, averages up to rounding" if rounded else "all equal"
-        parts = [f"{_count(len(compared), 'stage')} of {_count(networks, 'network')}: {outcome}"]
+        parts = [f"{counted(len(compared), 'stage')} of {counted(networks, 'network')}: {outcome}"]
         special = [stage for stage in compared if any(each.counts_as == "special" for each in stage.findings)]
         if special:
-            parts.append(f"on NaN, infinities or extreme numbers {_count(len(special), 'stage')} would differ")
+            parts.append(f"on NaN, infinities or extreme numbers {counted(len(special), 'stage')} would differ")
         crashed = [stage for stage in compared if any(each.counts_as == "crashes" for each in stage.findings)]
         if crashed:
-            parts.append(f"{_count(len(crashed), 'stage')} crashed a runtime")
+            parts.append(f"{counted(len(crashed), 'stage')} crashed a runtime")
         mean = self.geometric_mean_speedup
         if mean is not None and not self.disturbed:
             slower = sum(speedup < 1 for speedup in self.speedups)
             pace = f"{mean:.1f}x faster" if mean >= 1 else f"{1 / mean:.1f}x slower"
             parts.append(f"{pace} than onnxruntime in the geometric mean, {slower if slower else 'none'} slower")
-        missing = [_count(len(self.not_run), "stage")] if self.not_run else []
-        missing += [_count(len(self.unread), "model")] if self.unread else []
+        missing = [counted(len(self.not_run), "stage")] if self.not_run else []
+        missing += [counted(len(self.unread), "model")] if self.unread else []
         if missing:
             parts.append(f"{' and '.join(missing)} could not be run")
         if self.unasked:
@@ -611,7 +612,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -20,10 +20,11 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling import dispatch
-from pooling.arguments import INT64_MAX, per_axis_shape
+from pooling.arguments import per_axis_shape
 from pooling.export import VerificationError, function_from_node, make_portable, save
 from pooling.layer import Layer
 from pooling.operators import OPERATORS
+from pooling.signs import short_repr
 from pooling.workers import get_num_threads
 from pooling.workers import threads as use_threads
 
@@ -154,15 +155,16 @@ def validate(
     count = get_num_threads() if threads is None else threads
     for name, number, least in (("threads", count, 1), ("rounds", rounds, 0), ("seed", seed, 0)):
         if isinstance(number, bool) or not isinstance(number, int):
-            raise TypeError(f"validate: {name}={number!r} must be an integer, not {type(number).__name__}")
+            raise TypeError(f"validate: {name}={short_repr(number)} must be an integer, not {type(number).__name__}")
         if number < least:
             raise ValueError(f"validate: {name}={number} must be at least {least}")
     for name, shape in (shapes or {}).items():
-        if max(per_axis_shape("validate", shape), default=0) > INT64_MAX:
-            raise ValueError(f"validate: shape {tuple(shape)} of {name!r} exceeds 64 bits; use smaller sizes")
+        per_axis_shape("validate", shape, f"shapes[{short_repr(name)}]")
     for word in fail_on:
         if word not in FAIL_ON:
-            raise ValueError(f"validate: fail_on={word!r} is none of {', '.join(FAIL_ON)}; use some of these, or none")
+            raise ValueError(
+                f"validate: fail_on={short_repr(word)} is none of {', '.join(FAIL_ON)}; use some of these, or none"
+            )
     try:
         versions = chosen(runtimes)
         given = given_inputs(inputs)
@@ -300,7 +302,7 @@ class _Run:
         unknown = set(self.shapes).difference(*(network.declared for network in networks))
         if unknown and len(networks) == len(found):
             raise ValueError(
-                f"validate: no model has a tensor named {min(unknown)!r}; name an input as the model names it"
+                f"validate: no model has a tensor named {short_repr(min(unknown))}; name an input as the model names it"
             )
         total = sum(len(network.stages) for network in networks)
         if total:
@@ -695,15 +697,16 @@ class _Run:
     def _remedy(self, finding: Finding) -> str:
         """Say what makes the runtime answer as the oracle does, after it has done so."""
         case = finding.case
-        try:
-            repaired = make_portable(case.model, verify=False)
-            if repaired.changes:
-                verdict = self._again(finding, repaired.model, case.inputs)
-                if verdict.kind is Kind.AGREES:
-                    what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
-                    return f"{REPAIR} ({what}); {finding.runtime} was asked again and agrees"
-        except (ValueError, VerificationError):
-            pass  # the next remedy may do
+        for option, special_values in (("", "finite"), (" --special-values exact", "exact")):
+            try:
+                repaired = make_portable(case.model, verify=False, special_values=special_values)
+                if repaired.changes:
+                    verdict = self._again(finding, repaired.model, case.inputs)
+                    if verdict.kind is Kind.AGREES:
+                        what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
+                        return f"{REPAIR}{option} ({what}); {finding.runtime} was asked again and agrees"
+            except (ValueError, VerificationError):
+                continue  # the next remedy may do
         try:
             arrays = [case.inputs[name] for name in case.node.input if name]
             portable = portable_model(case.model, arrays[0].shape, arrays[0].dtype)
