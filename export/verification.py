@@ -39,6 +39,7 @@ __all__ = [
     "Session",
     "Verification",
     "VerificationError",
+    "compare_placed",
     "drawn_inputs",
     "gamma_of",
     "in_this_runtime",
@@ -147,7 +148,7 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
         arrays = dict(zip(graph.inputs, drawn, strict=True))
         found = arrays | run(arrays)
         for each in placed:
-            _compare(each, [found[graph.final(tensor)] for tensor in each.taken], found, graph)
+            compare_placed(each, [found[graph.final(tensor)] for tensor in each.taken], found, graph)
         last = placed[-1]
         for name, tensor in zip(("output", "indices"), last.given, strict=False):
             turned = last.stage.order.array_of_layer(found[graph.final(tensor)])
@@ -489,7 +490,7 @@ def gamma_of(roundings: float, dtype: str) -> float:
     return small / (1 - small) if small < 0.5 else math.inf
 
 
-def _compare(placed: Placed, taken: Sequence[Array], found: dict[str, Array], graph: Graph) -> None:
+def compare_placed(placed: Placed, taken: Sequence[Array], found: dict[str, Array], graph: Graph) -> None:
     """Compare what a layer gave in the graph with what it gives here."""
     stage, layer, order = placed.stage.at(taken[0].shape), placed.stage.layer, placed.stage.order
     convention: Any = stage.indices

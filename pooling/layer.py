@@ -229,6 +229,19 @@ def in_sequence(position: int, layer: Layer, function: str = "Sequential") -> It
         raise kind(f"{function}: layer {position}, {short_repr(layer)}: {sentence}") from error
 
 
+def is_of_torch(value: object) -> bool:
+    """Whether a value is of a class of torch, or of one that inherits from it; without importing torch."""
+    return any(each.__module__.partition(".")[0] == "torch" for each in type(value).__mro__)
+
+
+def kind_of(value: object) -> str:
+    """Name the class of a value in a sentence; of torch, which has classes of the same names, with that."""
+    return f"{type(value).__name__}{' of torch' if is_of_torch(value) else ''}"
+
+
+EXPORT = "write a network of torch to a file with torch.onnx.export, and give that file to pooling.doctor"
+
+
 class Sequential:
     """Layers one after another.
 
@@ -249,8 +262,8 @@ class Sequential:
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(
-                    f"Sequential: layer {position} is of type {type(layer).__name__}; give pooling layers, one "
-                    "argument each"
+                    f"Sequential: layer {position} is a {kind_of(layer)}; give pooling layers of this package, one "
+                    f"argument each{f'; or {EXPORT}' if is_of_torch(layer) else ''}"
                 )
             if layer.arguments.get("return_indices") and position < len(layers) - 1:
                 raise ValueError(

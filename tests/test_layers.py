@@ -266,7 +266,7 @@ def test_the_last_layer_of_a_sequence_may_return_indices() -> None:
 def test_a_sequence_of_what_does_not_fit_is_refused_in_words() -> None:
     with pytest.raises(TypeError) as kind:
         pooling.Sequential(pooling.MaxPool2d(2), [pooling.MaxPool2d(2)])  # type: ignore[arg-type]
-    assert str(kind.value) == "Sequential: layer 1 is of type list; give pooling layers, one argument each"
+    assert str(kind.value) == "Sequential: layer 1 is a list; give pooling layers of this package, one argument each"
     with pytest.raises(ValueError) as value:
         pooling.Sequential(pooling.MaxPool2d(2, return_indices=True), pooling.AvgPool2d(2))
     assert str(value.value) == (
@@ -339,3 +339,18 @@ def test_every_layer_is_public_and_tested_here() -> None:
     assert here <= concrete
     assert not {name for name in elsewhere if name.startswith(tuple(EXAMPLES))}
     assert concrete <= set(pooling.__all__)
+
+
+def test_a_layer_of_torch_is_named_with_what_to_do() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Own(torch.nn.Module):  # type: ignore[name-defined,misc]
+        pass
+
+    for layer, kind in ((torch.nn.ReLU(), "ReLU"), (torch.nn.MaxPool2d(2), "MaxPool2d"), (Own(), "Own")):
+        with pytest.raises(TypeError) as error:
+            pooling.Sequential(pooling.MaxPool2d(2), layer)
+        assert str(error.value) == (
+            f"Sequential: layer 1 is a {kind} of torch; give pooling layers of this package, one argument each; or "
+            "write a network of torch to a file with torch.onnx.export, and give that file to pooling.doctor"
+        )

@@ -155,7 +155,8 @@ def examine(
     Raises
     ------
     NetworkError
-        If the network cannot be read. A size that does not work is a finding and no error, as long as another does.
+        If the network cannot be read, or does not work at the only size that a model takes. A size that was asked for
+        and does not work is a finding and no error, as long as another does.
     TypeError, ValueError
         If an argument is of the wrong kind or has a wrong value.
 
@@ -225,6 +226,14 @@ def _opened(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Failur
     brief = shape is not None and (len(shape) < 3 or (len(shape) == 3 and shape[0] == COLOURS))
     known, failure, assumed = _somewhere(source, None if brief else shape)
     if shape is None:
+        if failure is not None and known.opset is not None:
+            # Who has a model of one size asks about no other.
+            raise NetworkError(
+                f"{known.name} does not work with an input of {by(failure.shape)}, which is the size that it declares: "
+                f"{failure.sentence} (--input-shape examines it at another size; in Python: input_shape=)",
+                failure.stage,
+                failure.shape,
+            )
         return known, failure, assumed
     asked = _completed(shape, known)
     if asked == known.input_shape and failure is None:
@@ -255,10 +264,12 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
     try:
         return read(source, shape), None, ()
     except OpenShapeError as error:
+        reason: NetworkError = error
         for trial in filled(error.shape, error.hints):
             try:
                 network = read(source, trial)
-            except NetworkError:
+            except NetworkError as failed:
+                reason = failed if reason is error and failed.stage else reason
                 continue
             written = by(error.shape)
             return (
@@ -269,7 +280,7 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
                     "another size can be given with --input-shape (in Python: input_shape=)",
                 ),
             )
-        raise
+        raise reason from None
     except NetworkError as error:
         if shape is not None:
             # The model may know a size that works, or what is left out of the one that was given.
@@ -279,7 +290,7 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
                 raise error from None
             if not error.stage or len(found[0].input_shape) == len(shape):
                 return found
-        asked = shape or DEFAULT_SHAPE
+        asked = shape or tuple(size for size in error.shape if isinstance(size, int)) or DEFAULT_SHAPE
         if not error.stage or len(asked) < 3:
             raise
         for size in TRIED:

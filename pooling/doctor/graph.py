@@ -102,7 +102,11 @@ class Graph:
         stages: list[Stage] = []
         counted: set[str] = set()
         for node in nodes:
-            stage = _step(node, tensors, counted)
+            try:
+                stage = _step(node, tensors, counted)
+            except NetworkError as error:
+                error.shape = shape
+                raise
             if stage is not None:
                 stages.append(stage)
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)

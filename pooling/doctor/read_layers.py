@@ -182,6 +182,11 @@ ALLOWED = {
     "maxblurpool": {"stride", "padding"},
 }
 """What may stand behind a word, beside references."""
+EXAMPLE = (
+    "write a layer as conv7x64/2p3@stem or pool3/2p1c: a word and its kernel, then xchannels, /stride, ppadding, "
+    "ddilation, c for ceil_mode, and last @name, +name or |name"
+)
+"""How a layer is written, in one line for error sentences."""
 SIZED = {*CONVOLUTIONS, *POOLINGS, *ADAPTIVE, *RESIZES, *BLOCKS, "pad", "fc"}
 """Words that need a number."""
 
@@ -226,7 +231,9 @@ class _Builder:
     def add(self, text: str, where: str) -> None:
         head = HEAD.match(text)
         if head is None:
-            raise NetworkError(f"{where} is no layer; known are {', '.join(WORDS)}, and there is no model of that name")
+            raise NetworkError(
+                f"{where} is no layer; known are {', '.join(WORDS)}, and there is no model of that name; {EXAMPLE}"
+            )
         word, size = head["word"], head["size"]
         found, position = {}, head.end()
         while part := PARTS.match(text, position):
@@ -241,7 +248,7 @@ class _Builder:
             position = part.end()
         references = REFERENCE.findall(text[position:])
         if "".join(sign + name for sign, name in references) != text[position:]:
-            raise NetworkError(f"{where} is not understood from {text[position:]!r} on; see the grammar of layer lists")
+            raise NetworkError(f"{where} is not understood from {text[position:]!r} on; {EXAMPLE}")
         if (size is None) == (word in SIZED):
             raise NetworkError(f"{where} must {'have' if size is None else 'not have'} a number behind {word}")
         if (":" in (size or "") and word != "pad") or ("," in (size or "") and word in ("fc", *BLOCKS)):

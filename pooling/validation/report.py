@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
@@ -318,6 +318,21 @@ class StageReport:
         return self.times["onnxruntime"].median / self.times["pooling"].median if self.times else None
 
 
+def also_at(group: Sequence[Finding], most: int) -> str:
+    """Name the other nodes where the same was found as by the first finding, model by model, so many at most.
+
+    Several cases may show the same of one node, which is one place.
+    """
+    first = group[0]
+    places = list(dict.fromkeys((each.path, each.node) for each in group))[1:]
+    nodes: dict[str, list[str]] = {}
+    for path, node in places[:most]:
+        nodes.setdefault(path, []).append(node)
+    parts = [("" if path == first.path else f"{path}: ") + ", ".join(names) for path, names in nodes.items()]
+    more = f" and {len(places) - most} more" if len(places) > most else ""
+    return f"{'; '.join(parts)}{more}"
+
+
 @dataclass(frozen=True)
 class Repair:
     """What repairing a model does about its findings.
@@ -331,7 +346,8 @@ class Repair:
     why : str
         How, or why not.
     before, after : int
-        Findings on the model and on the repaired one, both by the same runtimes; special numbers do not count.
+        Findings on the model and on the repaired one, both by the same runtimes; special numbers do not count, and
+        what several cases show of one node is one finding.
     remaining : tuple of str
         Sentences of those that are left.
     """
@@ -351,7 +367,9 @@ class Repair:
         done = f"pooling repair changes {counted(len(self.changes), 'thing')}"
         if self.after:
             remain = "remains" if self.after == 1 else "remain"
-            return f"{done}; of {counted(self.before, 'finding')} before, {self.after} {remain}"
+            told = f": {self.remaining[0]}" if self.remaining else ""
+            told += f", and {len(self.remaining) - 1} more" if len(self.remaining) > 1 else ""
+            return f"{done}; {self.after} of {counted(self.before, 'finding')} {remain}{told}"
         proof = "" if self.verified else f"; {self.why}"
         return f"{done}, and all runtimes that ran it again agree on the repaired model{proof}"
 
@@ -507,6 +525,11 @@ class Report:
         special = [stage for stage in compared if any(each.counts_as == "special" for each in stage.findings)]
         if special:
             parts.append(f"on NaN, infinities or extreme numbers {counted(len(special), 'stage')} would differ")
+        refused = [stage for stage in compared if any(each.counts_as == "refuses" for each in stage.findings)]
+        if refused:
+            parts.append(
+                f"{counted(len(refused), 'stage')} {'is' if len(refused) == 1 else 'are'} refused by a runtime"
+            )
         crashed = [stage for stage in compared if any(each.counts_as == "crashes" for each in stage.findings)]
         if crashed:
             parts.append(f"{counted(len(crashed), 'stage')} crashed a runtime")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
@@ -15,7 +14,7 @@ from rich.text import Text
 from pooling.signs import printable, shortened_apart
 
 from .examples import alike
-from .report import Finding, Report, StageReport
+from .report import Finding, Report, StageReport, also_at
 
 __all__ = ["print_report"]
 
@@ -118,12 +117,10 @@ def _print_findings(report: Report, console: Console) -> None:
     for group in shown[:FINDINGS_SHOWN]:
         first = group[0]
         text = Text.assemble((printable(first.sentence), VERDICTS[first.counts_as][1]))
-        several = [f"{Path(each.path).stem}: {each.node}" for each in group[1:]]
-        if several:
-            more = f" and {len(several) - NODES_SHOWN} more" if len(several) > NODES_SHOWN else ""
-            text.append(printable(f"; also {', '.join(several[:NODES_SHOWN])}{more}"))
         _say(console, text)
-        lines = [("on", first.case.data)] if first.counts_as in ("differs", "special") else []
+        others = also_at(group, NODES_SHOWN)
+        lines = [("also at", others)] if others else []
+        lines += [("on", first.case.data)] if first.counts_as in ("differs", "special") else []
         lines += [("see", ", ".join(first.upstream))] if first.upstream else []
         if first.remedy:
             lines.append(("remedy", first.remedy))

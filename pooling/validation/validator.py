@@ -731,6 +731,7 @@ class _Run:
         before = _countable(report.stages)
         if not before:
             return None
+        count = len({finding.sentence for finding in before})
         try:
             model = onnx.load(report.path, load_external_data=False)
             given = {name: tuple(shape) for name, shape in self.shapes.items()}
@@ -741,14 +742,14 @@ class _Run:
                 folder=Path(report.path).resolve().parent,
             )
         except VerificationError as error:
-            return Repair((), False, str(error).removeprefix("make_portable: "), len(before), len(before))
+            return Repair((), False, str(error).removeprefix("make_portable: "), count, count)
         except Exception as error:  # of models that are broken in ways that onnx itself does not expect
-            return Repair((), False, str(error).removeprefix("make_portable: "), len(before), len(before))
+            return Repair((), False, str(error).removeprefix("make_portable: "), count, count)
         changes = tuple(f"{change.node}: {change.rule}" for change in result.changes)
         if not changes and not any(finding.verdict.kind.differs for finding in before):
             return None
         if not changes:
-            return Repair((), result.verified, result.why, len(before), len(before))
+            return Repair((), result.verified, result.why, count, count)
         concerned = {finding.runtime for finding in before}
         panel = replace(
             self.panel,
@@ -762,13 +763,13 @@ class _Run:
             try:
                 (second,) = again.models([path])
             except ValueError as error:
-                return Repair(changes, result.verified, str(error), len(before), len(before))
+                return Repair(changes, result.verified, str(error), count, count)
         after = _countable(second.stages)
-        left = [finding.sentence for finding in after]
+        left = list(dict.fromkeys(finding.sentence for finding in after))
         if not left:  # where nothing ran, nothing agrees
             problems = [second.problem, *(stage.problem for stage in second.stages)]
             left = [problem for problem in problems if problem]
-        return Repair(changes, result.verified, result.why, len(before), len(left), tuple(left))
+        return Repair(changes, result.verified, result.why, count, len(left), tuple(left))
 
     # -----------------------------------------------------------------------------------------------------------------
     # Times
