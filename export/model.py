@@ -82,8 +82,8 @@ def to_onnx(
         What the graph is for. ``"finite"``: finite numbers, and one node where ONNX has one. What becomes of NaN and of
         windows of -inf is then up to the runtime: in onnxruntime NaN may be lost in a maximum, depending on where in
         the window it stands, and a window of nothing but -inf gives the least finite number; averages keep NaN.
-        ``"exact"``: NaN and infinities come out as `pool` gives them in every runtime, by a longer graph that takes
-        many times as long.
+        ``"exact"``: NaN and infinities come out as `pool` gives them in every runtime, and means of many numbers as
+        accurate, by a longer graph that takes many times as long.
     verify : bool
         Whether to run the finished model in onnxruntime and to compare it with `pool`.
 
@@ -124,7 +124,7 @@ def to_onnx(
     - ``divisor_override`` becomes an AveragePool over all taps, and a Mul by their number over the divisor.
     - Windows that no MaxPool or AveragePool has are read by Gather, and reduced: adaptive ones of several sizes,
       padding of `kernel_size` or more, which onnxruntime refuses, and dilation in opsets that lack the word. So are
-      means of more than 1024 taps, in float64.
+      means of more than 65,536 taps, with ``special_values="exact"`` of more than 1024, in float64.
     - Norms, generalised means and blurs are worked out in float64 and rounded once.
     - The windows of fractional pooling are drawn here, unless the layer has samples, and are part of the model.
     - Spatial sizes that have names are read from the input by Shape; what depends on them is worked out when the model

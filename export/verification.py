@@ -445,12 +445,13 @@ def terms_of(stage: Stage) -> int:
     return taps_of(stage.axes)
 
 
-def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = None) -> Any:
-    """Bound what rounding may change; None where nothing is rounded. `lowered` is the stage before it had sizes.
+def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = None, *, finite: bool) -> Any:
+    """Bound what rounding may change; None where nothing is rounded.
 
-    A sum of n numbers, made in whatever order with roundings of relative size u, is off by at most n u / (1 - n u)
-    times the sum of magnitudes (Higham, "Accuracy and Stability of Numerical Algorithms", chapter 3); both sides may
-    be, and each rounds once more to the type of the result. A few roundings are added for factors and powers.
+    `lowered` is the stage before it had sizes, `finite` what the graph is for. A sum of n numbers, made in whatever
+    order with roundings of relative size u, is off by at most n u / (1 - n u) times the sum of magnitudes (Higham,
+    "Accuracy and Stability of Numerical Algorithms", chapter 3); both sides may be, and each rounds once more to the
+    type of the result. A few roundings are added for factors and powers.
     """
     layer, dtype = stage.layer, x.dtype
     if dtype.name not in FLOATS or is_exact(layer):
@@ -475,7 +476,7 @@ def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = No
         arguments["divisor_override"] = abs(divisor)
         # The mean of all taps loses what is less than the smallest number, before it is multiplied.
         last = last + n * max(1 / abs(divisor) - 1, 0) * TINY[dtype.name]
-    made = working_dtype(dtype, known_taps((lowered or stage).windows), divisor).name
+    made = working_dtype(dtype, known_taps((lowered or stage).windows), divisor, finite=finite).name
     gamma = gamma_of(n + 5, made) + min(gamma_of(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
     return last + gamma * type(layer)(**_known(layer, arguments))(magnitude)
 
@@ -503,7 +504,7 @@ def compare_placed(placed: Placed, taken: Sequence[Array], found: dict[str, Arra
     with np.errstate(all="ignore"):
         results = layer(*arrays, **keywords)
         expected = list(results) if isinstance(results, tuple) else [results]
-        bounds = [_allowed(stage, arrays[0], expected[0], placed.stage), None]
+        bounds = [_allowed(stage, arrays[0], expected[0], placed.stage, finite=graph.finite), None]
     if len(expected) == 2:
         torch = order.array_of_graph(expected[1])
         named = convert_indices(torch, taken[0].shape, source="torch", target=convention)

@@ -644,8 +644,8 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_verification_costs_what_a_few_planes_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    compare = verifying._compare
-    monkeypatch.setattr(verifying, "_compare", lambda placed, taken, *rest: (seen.append(taken[0].shape), compare(placed, taken, *rest)))  # fmt: skip  # noqa: E501
+    compare = verifying.compare_placed
+    monkeypatch.setattr(verifying, "compare_placed", lambda placed, taken, *rest: (seen.append(taken[0].shape), compare(placed, taken, *rest)))  # fmt: skip  # noqa: E501
     to_onnx(pooling.MaxPool2d(2, return_indices=True), (64, 512, 6, 6))
     to_onnx(pooling.MaxPool2d(2, return_indices=True), ("N", 512, 6, 6))
     assert set(seen) == {(2, 2, 6, 6), (1, 2, 6, 6), (3, 2, 6, 6)}
