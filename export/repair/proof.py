@@ -108,9 +108,14 @@ def _run(session: Any, arrays: Mapping[str, Array]) -> list[Any]:
     options.log_severity_level = 4
     results: list[Any] = []
     failures: list[Exception] = []
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
+    gate = threading.Lock()
 
     def work() -> None:
+        with gate:
+            if options.terminate:
+                return
+            begun.set()
         try:
             results.extend(session.run(None, dict(arrays), options))
         except Exception as error:  # whatever the runtime raises
@@ -119,14 +124,16 @@ def _run(session: Any, arrays: Mapping[str, Array]) -> list[Any]:
             done.set()
 
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
     try:
+        thread.start()
         # A Loop of a few bytes may run for ever.
         _terminate_late(options, done)
         thread.join()
-    except BaseException:  # an interrupt
-        options.terminate = True
-        thread.join()  # to the end of the node that is running; a thread in a library must not outlive Python
+    except BaseException:  # an interrupt, perhaps while the thread starts
+        with gate:
+            options.terminate = True
+        if begun.is_set():
+            done.wait()  # to the end of the node that is running; a thread in a library must not outlive Python
         raise
     if failures and options.terminate:
         raise GivenUp(f"a run takes more than {LONGEST_RUN:g} s", loads=True) from failures[0]
