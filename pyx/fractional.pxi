@@ -86,9 +86,9 @@ cdef void pool_maps(
                                 at = first + (d * height + h) * width
                                 for x in range(at, at + task.kernel_size[2]):
                                     # Without a branch, since nobody can guess which of two numbers is greater.
-                                    wins = -<ptrdiff_t> better(best, line[x], <greatest*> NULL)
+                                    wins = -<ptrdiff_t> better(best, line[x], GREATEST)
                                     winner ^= (winner ^ x) & wins
-                                    best = combine(best, line[x], <greatest*> NULL)
+                                    best = combine(best, line[x], GREATEST)
                         dst[out] = map[winner * inner]
                         if task.indices != NULL:
                             task.indices[out] = winner
@@ -167,7 +167,7 @@ cdef void pool_large_maps(
                             line = held + slot * width
                             at = ((d0 + r // down) * height + h0 + r % down) * width
                             for x in range(starts[ow], starts[ow] + along):
-                                if better(best, line[x], <greatest*> NULL):
+                                if better(best, line[x], GREATEST):
                                     best = line[x]
                                     winner = at + x
                             slot = 0 if slot + 1 == slots else slot + 1

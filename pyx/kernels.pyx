@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: emit_code_comments=False
 """All kernels, compiled once for every instruction-set level.
 
 Arrays come in as contiguous buffers whose meaning a `Plan` tells; every check of arguments has been made in Python, but
@@ -20,7 +21,8 @@ from conversions cimport (
     divide_integers_each, float_to_bfloat16, float_to_float16, half_to_key, key_to_half, round_to_odd, saturate,
 )
 from reducers cimport (
-    greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
+    COUNT_NUMBER, GREATEST, GREATEST_NUMBER, REDUCERS_, SMALLEST, SMALLEST_NUMBER, TOTAL, TOTAL_NUMBER, better, combine,
+    greatest, greatest_number, highest, lowest, number_of, order_t, reducer_t, smallest, smallest_number, total,
 )
 from rows cimport (
     BLOCK, LANES, STRIP, across, add_run, add_spread, along, contend, divide, divide_each, fill_empty, fill_identity,
@@ -100,7 +102,7 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
     """Choose the leaves of a forward call: sums of integers are made in as few bits as can hold them."""
     cdef const leaves_t* leaves
     cdef int width
-    for width in range(2 if reducer == 4 else 0):
+    for width in range(2 if reducer == TOTAL else 0):
         leaves = &SHORT_SUMS[width][kind]
         if leaves.across != NULL and plan.taps <= <double> (<int64_t> 1 << 8 * (leaves.value - leaves.storage) - 1):
             return leaves

@@ -610,8 +610,8 @@ cdef int norming_with(norming_t* job, Plan plan, int kind, norm_t* norm) except 
         raise ValueError("these kernels know no norms of this dtype")
     job.plan = &plan.plan
     job.norm = norm
-    job.stored = &LEAVES[4][kind]
-    job.rows = &LEAVES[0 if isinf(norm.p) else 4][FLOAT64]
+    job.stored = &LEAVES[TOTAL][kind]
+    job.rows = &LEAVES[GREATEST if isinf(norm.p) else TOTAL][FLOAT64]
     return 0
 
 

@@ -501,7 +501,7 @@ cdef class Plan:
             else:
                 # A ladder has no longer way.
                 depth += tree_depth(taps)
-        if arrange(&self.plan, &LEAVES[4][FLOAT32]).work == forward_cores:
+        if arrange(&self.plan, &LEAVES[TOTAL][FLOAT32]).work == forward_cores:
             # Groups are added one by one, on both sides of the core.
             for i in range(1, 3):
                 depth += min(2 * self.plan.axes[i].kernel_size, 2048)

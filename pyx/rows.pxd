@@ -8,7 +8,7 @@ from libc.math cimport NAN
 from libc.string cimport memcpy
 from conversions cimport sum_eights, widened
 from types cimport float16_t, int32_t, int64_t, offset_t, pair_t, real_t, stored_t, uint64_t, value_t, wide_t
-from reducers cimport better, combine, empty, greatest, identity, order_t, reducer_t, smallest, total
+from reducers cimport GREATEST, SMALLEST, TOTAL, better, combine, empty, identity
 
 # `along` keeps this many partial results side by side. The number is part of what a float sum means: it is the same on
 # every instruction set, however many of them one register holds.
@@ -20,7 +20,7 @@ cdef enum:
 
 
 cdef inline value_t tap_group(
-    const value_t* src, ptrdiff_t stride, const int taps, reducer_t* reducer
+    const value_t* src, ptrdiff_t stride, const int taps, const int reducer
 ) noexcept nogil:
     """Combine one to four taps of one output."""
     if taps == 1:
@@ -36,7 +36,7 @@ cdef inline value_t tap_group(
 
 cdef inline void across_group(
     value_t* dst, const value_t* src, ptrdiff_t stride, const int taps, const ptrdiff_t n, const ptrdiff_t step,
-    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, const bint accumulate, reducer_t* reducer,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, const bint accumulate, const int reducer,
 ) noexcept nogil:
     cdef ptrdiff_t x, _y
     for _y in range(rows):
@@ -51,7 +51,7 @@ cdef inline void across_group(
 
 cdef inline void across_step(
     value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, const ptrdiff_t n, const ptrdiff_t step,
-    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, const int reducer,
 ) noexcept nogil:
     # The constants let the compiler make one straight vector loop for each line.
     if not accumulate:
@@ -81,7 +81,7 @@ cdef inline void across_step(
 
 cdef inline void across(
     value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step,
-    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
+    ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, const int reducer,
 ) noexcept nogil:
     """``dst[x] = src[x * step] . src[x * step + stride] . ...`` over `taps` taps, for x below n, in each of `rows`."""
     if n == 1:
@@ -94,7 +94,7 @@ cdef inline void across(
         across_step(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, reducer)
 
 
-cdef inline void fold(value_t* lanes, const value_t* src, const ptrdiff_t width, reducer_t* reducer) noexcept nogil:
+cdef inline void fold(value_t* lanes, const value_t* src, const ptrdiff_t width, const int reducer) noexcept nogil:
     """Combine `width` neighbours into as many lanes."""
     cdef ptrdiff_t lane
     for lane in range(width):
@@ -102,7 +102,7 @@ cdef inline void fold(value_t* lanes, const value_t* src, const ptrdiff_t width,
 
 
 cdef inline void join_cells(
-    value_t* dst, const value_t* first, const value_t* second, const ptrdiff_t n, reducer_t* reducer
+    value_t* dst, const value_t* first, const value_t* second, const ptrdiff_t n, const int reducer
 ) noexcept nogil:
     cdef ptrdiff_t x
     for x in range(n):
@@ -111,7 +111,7 @@ cdef inline void join_cells(
 
 cdef inline void windows_block(
     value_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t x,
-    const ptrdiff_t n, value_t* ends, reducer_t* reducer,
+    const ptrdiff_t n, value_t* ends, const int reducer,
 ) noexcept nogil:
     cdef const value_t* beginning = (<const value_t*> rows[taps - 1]) + x
     cdef value_t* joined = ends + taps * STRIP
@@ -133,7 +133,7 @@ cdef inline void windows_block(
 
 cdef inline void windows(
     value_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n, value_t* ends,
-    reducer_t* reducer,
+    const int reducer,
 ) noexcept nogil:
     """``dst[i * dst_row + x] = rows[i][x] . rows[i + 1][x] . ...`` over `taps` rows, for i below `outputs`, x below n.
 
@@ -148,7 +148,7 @@ cdef inline void windows(
         windows_block(dst + x, dst_row, rows, taps, outputs, x, n - x, ends, reducer)
 
 
-cdef inline value_t run(const value_t* src, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
+cdef inline value_t run(const value_t* src, ptrdiff_t n, const int reducer) noexcept nogil:
     """Reduce n >= 1 neighbouring values."""
     cdef value_t lanes[LANES]
     cdef value_t result
@@ -183,7 +183,7 @@ cdef inline value_t run(const value_t* src, ptrdiff_t n, reducer_t* reducer) noe
 
 cdef inline void along(
     value_t* dst, const value_t* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
-    bint accumulate, reducer_t* reducer,
+    bint accumulate, const int reducer,
 ) noexcept nogil:
     """``dst[x * dst_step]`` = all of ``src[x * step : x * step + taps]``, for x below n; in blocks, which keeps sums
     accurate."""
@@ -198,7 +198,7 @@ cdef inline void along(
         dst[x * dst_step] = combine(dst[x * dst_step], result, reducer) if accumulate else result
 
 
-cdef inline void fill_identity(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
+cdef inline void fill_identity(value_t* dst, ptrdiff_t n, const int reducer) noexcept nogil:
     cdef ptrdiff_t x
     for x in range(n):
         dst[x] = identity(dst, reducer)
@@ -215,11 +215,11 @@ cdef inline wide_t widened_group(
     cdef wide_t values[4]
     cdef int tap
     if stored_t is float and wide_t is not pair_t:
-        return <wide_t> tap_group(src, stride, taps, <total*> NULL)
+        return <wide_t> tap_group(src, stride, taps, TOTAL)
     else:
         for tap in range(taps):
             values[tap] = widened(src[tap * stride], kind)
-        return tap_group(values, 1, taps, <total*> NULL)
+        return tap_group(values, 1, taps, TOTAL)
 
 
 cdef inline void widen_group(
@@ -287,7 +287,7 @@ cdef inline void widen_windows_block(
     cdef wide_t* joined = ends + taps * STRIP
     cdef wide_t* end = ends + (taps - 1) * STRIP
     cdef ptrdiff_t i
-    fill_identity(joined, n, <total*> NULL)
+    fill_identity(joined, n, TOTAL)
     widen_cells(end, (<const stored_t*> rows[taps - 1]) + x, joined, n)
     for i in range(taps - 2, -1, -1):
         end = ends + i * STRIP
@@ -295,7 +295,7 @@ cdef inline void widen_windows_block(
     memcpy(dst, end, n * sizeof(wide_t))
     for i in range(1, outputs):
         widen_cells(joined, (<const stored_t*> rows[taps - 1 + i]) + x, joined, n)
-        join_cells(dst + i * dst_row, ends + i * STRIP, joined, n, <total*> NULL)
+        join_cells(dst + i * dst_row, ends + i * STRIP, joined, n, TOTAL)
 
 
 cdef inline void widen_windows(
@@ -317,7 +317,7 @@ cdef inline wide_t widen_run(const stored_t* src, ptrdiff_t n, wide_t* kind) noe
     cdef wide_t result = 0
     cdef ptrdiff_t i = 0
     if wide_t is float or wide_t is double or wide_t is pair_t:
-        fill_identity(lanes, LANES, <total*> NULL)
+        fill_identity(lanes, LANES, TOTAL)
         while i + 4 * LANES <= n:
             widen_group(lanes, src + i, LANES, 4, LANES, 1, 1, 0, 0, True)
             i += 4 * LANES
@@ -327,12 +327,12 @@ cdef inline wide_t widen_run(const stored_t* src, ptrdiff_t n, wide_t* kind) noe
         if n - i >= 8:
             widen_group(lanes, src + i, 0, 1, 8, 1, 1, 0, 0, True)
             i += 8
-        fold(lanes, lanes + 8, 8, <total*> NULL)
+        fold(lanes, lanes + 8, 8, TOTAL)
         if n - i >= 4:
             widen_group(lanes, src + i, 0, 1, 4, 1, 1, 0, 0, True)
             i += 4
-        fold(lanes, lanes + 4, 4, <total*> NULL)
-        fold(lanes, lanes + 2, 2, <total*> NULL)
+        fold(lanes, lanes + 4, 4, TOTAL)
+        fold(lanes, lanes + 2, 2, TOTAL)
         result = <wide_t> (lanes[0] + lanes[1])
     # Integers may be added in any order, which is left to compilers: gcc 12 makes wrong code of lanes of 16 bits.
     for i in range(i, n):
@@ -357,14 +357,14 @@ cdef inline void widen_along(
                 # There may be more blocks than float has units.
                 blocks += <double> widen_run(src + x * step + i, min(taps - i, BLOCK), dst)
             else:
-                result = combine(result, widen_run(src + x * step + i, min(taps - i, BLOCK), dst), <total*> NULL)
+                result = combine(result, widen_run(src + x * step + i, min(taps - i, BLOCK), dst), TOTAL)
             i += BLOCK
         if wide_t is float:
             result = <float> blocks
-        dst[x * dst_step] = combine(dst[x * dst_step], result, <total*> NULL) if accumulate else result
+        dst[x * dst_step] = combine(dst[x * dst_step], result, TOTAL) if accumulate else result
 
 
-cdef inline void fill_empty(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
+cdef inline void fill_empty(value_t* dst, ptrdiff_t n, const int reducer) noexcept nogil:
     cdef ptrdiff_t x
     for x in range(n):
         dst[x] = empty(dst, reducer)
@@ -372,7 +372,7 @@ cdef inline void fill_empty(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexc
 
 cdef inline void take_step(
     value_t* best, offset_t* where, const value_t* src, offset_t here, ptrdiff_t n, const ptrdiff_t step,
-    order_t* reducer,
+    const int reducer,
 ) noexcept nogil:
     cdef ptrdiff_t x
     cdef value_t v, b
@@ -389,7 +389,7 @@ cdef inline void take_step(
 
 cdef inline void take(
     value_t* best, offset_t* where, const value_t* src, offset_t here, ptrdiff_t n, ptrdiff_t step,
-    order_t* reducer,
+    const int reducer,
 ) noexcept nogil:
     """Let tap `here` of n windows compete with the best so far."""
     if step == 1:
@@ -407,29 +407,12 @@ cdef struct taps_t:
     ptrdiff_t ways, way, row
 
 
-# Who meets in a contest: cells of the input, so far apart, or winners of earlier contests, which are neighbours. Of one
-# function for all of them the compiler would not make a copy for each.
-
-ctypedef struct adjacent:
-    char unused
-
-ctypedef struct alternate:
-    char unused
-
-ctypedef struct spread:
-    char unused
-
-ctypedef struct winners:
-    char unused
-
-ctypedef fused contenders_t:
-    adjacent
-    alternate
-    spread
-    winners
+# Who meets in a contest: cells of the input, so far apart, or winners of earlier contests, which are neighbours.
+cdef enum:
+    ADJACENT, ALTERNATE, SPREAD, WINNERS
 
 
-cdef inline void challenge(value_t* best, int32_t* where, value_t v, int32_t place, order_t* reducer) noexcept nogil:
+cdef inline void challenge(value_t* best, int32_t* where, value_t v, int32_t place, const int reducer) noexcept nogil:
     """Let a later value compete with the best of earlier ones."""
     cdef bint taken = better(best[0], v, reducer)
     best[0] = v if taken else best[0]
@@ -439,7 +422,7 @@ cdef inline void challenge(value_t* best, int32_t* where, value_t v, int32_t pla
 cdef inline void contend_group(
     value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, ptrdiff_t first,
     const int group, int32_t here, ptrdiff_t n, ptrdiff_t any_step, ptrdiff_t rows, ptrdiff_t dst_row,
-    ptrdiff_t src_row, const bint accumulate, order_t* reducer, contenders_t* contenders,
+    ptrdiff_t src_row, const bint accumulate, const int reducer, const int contenders,
 ) noexcept nogil:
     """Let two or three compete: so many taps, and the best so far before them if they accumulate. Or write down one."""
     cdef const value_t* tap[3]
@@ -452,8 +435,8 @@ cdef inline void contend_group(
     cdef int32_t w, of_second, of_third
     cdef int begin = 0 if accumulate else 1
     cdef int rivals = group - begin
-    cdef bint placed = contenders_t is winners
-    cdef ptrdiff_t step = 2 if contenders_t is alternate else any_step if contenders_t is spread else 1
+    cdef bint placed = contenders == WINNERS
+    cdef ptrdiff_t step = 2 if contenders == ALTERNATE else any_step if contenders == SPREAD else 1
     for t in range(group):
         row = (first + t) * taps.apart
         # Divisions would cost as much as a short loop.
@@ -477,7 +460,7 @@ cdef inline void contend_group(
                 of_third = name[begin + 1] + of_tap[begin + 1][x] if placed else name[begin + 1]
             # The value that `better` tests for NaN must be fresh from memory: of others gcc keeps the answer from the
             # contest before, as a flag, and then has no vector code.
-            if order_t is greatest or order_t is smallest:
+            if reducer == GREATEST or reducer == SMALLEST:
                 if rivals > 1:
                     challenge(&second, &of_second, third, of_third, reducer)
                 if rivals > 0:
@@ -499,13 +482,13 @@ cdef inline void contend_group(
 cdef inline void contend_groups(
     value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, int32_t here,
     ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
-    order_t* reducer, contenders_t* contenders,
+    const int reducer, const int contenders,
 ) noexcept nogil:
     # The constants let the compiler make one straight vector loop for each line. Of winners that may lie where places
     # do, as bytes and 32-bit integers may for all it knows, it does so for two only; loops over three were scalar and
     # took three times as long.
     cdef ptrdiff_t t = 0
-    cdef bint two = contenders_t is winners and (
+    cdef bint two = contenders == WINNERS and (
         sizeof(value_t) == 1 or (sizeof(value_t) == 4 and value_t is not float))
     if not accumulate:
         if taps.count == 1:
@@ -532,7 +515,7 @@ cdef inline void contend_groups(
 cdef inline void contend(
     value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, int32_t here,
     ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
-    order_t* reducer,
+    const int reducer,
 ) noexcept nogil:
     """Find the first of the best taps of n windows, in each of `rows`, and its place: `here` for the first tap.
 
@@ -540,18 +523,16 @@ cdef inline void contend(
     """
     if places != NULL:
         contend_groups(
-            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, <winners*> NULL)
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, WINNERS)
     elif step == 1:
         contend_groups(
-            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer,
-            <adjacent*> NULL)
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, ADJACENT)
     elif step == 2:
         contend_groups(
-            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer,
-            <alternate*> NULL)
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, ALTERNATE)
     else:
         contend_groups(
-            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, <spread*> NULL)
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, SPREAD)
 
 
 cdef inline void name_steps(

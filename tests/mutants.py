@@ -369,15 +369,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a later NaN does not win",
         "pyx/reducers.pxd",
-        "elif reducer_t is greatest:\n        m = b if b > a else a\n"
-        "        if value_t is float or value_t is double:\n            return «m if b == b else b»",
+        "if reducer == GREATEST or reducer == SMALLEST:\n                return «m if b == b else b»",
         "m",
         f"{MAXIMA}[narrow_planes_padded-propagate]",
     ),
     Mutant(
         "the last of equal smallest integers wins",
         "pyx/reducers.pxd",
-        "return (not v >= best) & (best == best)\n        else:\n            return «v < best»",
+        "return v > best\n        return «v < best»",
         "v <= best",
         f"{INTEGERS}[narrow_planes_padded]",
     ),
