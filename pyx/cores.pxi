@@ -4,18 +4,6 @@
 # core with the last groups before it and the first behind it. The memory is that of the groups, however large the
 # windows.
 
-cdef enum:
-    # Most bytes that a thread works in before windows are made of cores, which for windows of 9 to 31 taps over many
-    # channels take twice as long as bands do.
-    WORKING_BYTES = 1 << 24
-    # Outputs of a tile along an axis, and altogether: with 64 x 64 of them, 1000 x 1000 taps cost some 300 each.
-    TILE_SIDE = 64
-    TILE_OUTPUTS = 4096
-    # Cells of a row that are combined at a time, and rows before the result is added to what there is. The rows
-    # keep sums accurate: one by one a million of them would be a million roundings.
-    CORE_CELLS = 2048
-    CORE_ROWS = 1024
-
 
 cdef struct lattice_t:
     # How the outputs of an axis fall into tiles of up to `side`. With dilation, only windows `apart` outputs from one

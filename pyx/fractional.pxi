@@ -2,11 +2,6 @@
 # one by one; one that does not lie in a piece, or in half precision, is first laid out as a row of floats, and a large
 # one of these a few rows at a time.
 
-from reducers cimport better, combine
-
-cdef enum:
-    # Larger maps are copied some rows at a time.
-    MAP_BYTES = 1 << 20
 
 
 cdef struct fractional_t:

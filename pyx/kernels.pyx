@@ -16,18 +16,30 @@ from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
+from across cimport (
+    across, along, fill_empty, fill_identity, widen_across, widen_along, widen_group, widen_windows, windows,
+)
+from argmax cimport argmax_across, argmax_tap, name_places, taps_t
 from conversions cimport (
-    BFLOAT16_INFINITY, FLOAT16_INFINITY, FLOOR, HALF_EVEN, HALF_UP, NAN_ABOVE, NAN_BELOW, TRUNC, divide_integers,
-    divide_integers_each, float_to_bfloat16, float_to_float16, half_to_key, key_to_half, round_to_odd, saturate,
+    BFLOAT16_INFINITY, FLOAT16_INFINITY, NAN_ABOVE, NAN_BELOW, float_to_bfloat16, float_to_float16, half_to_key,
+    key_to_half, round_to_odd, saturate,
+)
+from division cimport (
+    FLOOR, HALF_EVEN, HALF_UP, TRUNC, divide, divide_each, divide_integers, divide_integers_each,
 )
 from reducers cimport (
     COUNT_NUMBER, GREATEST, GREATEST_NUMBER, REDUCERS_, SMALLEST, SMALLEST_NUMBER, TOTAL, TOTAL_NUMBER, better, combine,
     greatest, greatest_number, highest, lowest, number_of, order_t, reducer_t, smallest, smallest_number, total,
 )
-from rows cimport (
-    BLOCK, LANES, STRIP, across, add_run, add_spread, along, contend, divide, divide_each, fill_empty, fill_identity,
-    name_places, repeat, scatter, scatter_runs, take, taps_t, weave, widen_across, widen_along, widen_group,
-    widen_windows, windows,
+from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, weave
+from tuning cimport (
+    ADAPTIVE_CELLS, ARGMAX_LANES, BAND_CELLS, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES,
+    CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
+    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FLAT_SHARE,
+    FOUND_CELLS, LADDER_CELLS, LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG, LONG_BYTES, LONG_ROW_CELLS,
+    MANY_PLANES, MAP_BYTES, MOST_LEVELS, MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_SPAN, MOST_TAPS, NARROW, PIECE,
+    ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP, SHEAF_CELLS, STACK_CELLS, STRAIGHT, STRIP,
+    SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER, WORKING_BYTES,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
@@ -37,12 +49,7 @@ from types cimport (
 from numpy import dtype as numpy_dtype
 from numpy import bincount, empty, int64, ndarray
 
-cdef extern from *:
-    """
-    #ifndef POOLING_LEVEL
-        #define POOLING_LEVEL "unknown"
-    #endif
-    """
+cdef extern from "c/level.h":
     const char* POOLING_LEVEL
 
 LEVEL = (<bytes> POOLING_LEVEL).decode("ascii")
@@ -76,18 +83,21 @@ cdef class Buffer:
 include "memory.pxi"
 include "leaves.pxi"
 include "ladder.pxi"
-include "forward.pxi"
-include "planes.pxi"
+include "bands.pxi"
+include "stacks.pxi"
+include "flat.pxi"
 include "strips.pxi"
 include "cores.pxi"
-include "indexed.pxi"
-include "long_argmax.pxi"
-include "backward.pxi"
+include "argmax_rows.pxi"
+include "argmax_stacks.pxi"
+include "argmax_long.pxi"
+include "spread.pxi"
+include "scatter.pxi"
 include "tables.pxi"
 include "norms.pxi"
-include "blur.pxi"
+include "blurs.pxi"
 include "regions.pxi"
-include "unpool.pxi"
+include "unpooling.pxi"
 include "fractional.pxi"
 include "calls.pxi"
 
@@ -205,45 +215,45 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
 
 def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
     """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
-    cdef contest_t contest = CONTESTS[reducer][kind]
+    cdef argmax_t argmax = ARGMAX[reducer][kind]
     cdef indexed_t job
-    if contest.contend == NULL:
+    if argmax.across == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
-    cdef Buffer source = Buffer(src, plan.read * contest.storage)
-    cdef Buffer target = Buffer(dst, plan.written * contest.storage, True)
+    cdef Buffer source = Buffer(src, plan.read * argmax.storage)
+    cdef Buffer target = Buffer(dst, plan.written * argmax.storage, True)
     cdef Buffer index = Buffer(indices, plan.written * 8, True)
     if plan.written == 0:
         return
-    contest.wide = plan.plan.reach > MOST_REACH
-    contest.streams = source.view.len + target.view.len + index.view.len > CACHED_BYTES
+    argmax.wide = plan.plan.reach > MOST_REACH
+    argmax.streams = source.view.len + target.view.len + index.view.len > CACHED_BYTES
     job.plan = &plan.plan
-    job.contest = &contest
+    job.argmax = &argmax
     job.src = source.data
     job.dst = target.data
     job.indices = <int64_t*> index.data
-    cdef ptrdiff_t nbytes = indexed_scratch(&plan.plan, &contest)
-    cdef contest_t of_long = contest_of_long(&plan.plan, &contest)
+    cdef ptrdiff_t nbytes = indexed_scratch(&plan.plan, &argmax)
+    cdef argmax_t of_long = argmax_of_long(&plan.plan, &argmax)
     cdef long_t sizes = lay_long(&plan.plan, &of_long, False)
     if has_long(&plan.plan, &sizes):
         nbytes = long_scratch(&plan.plan, &of_long, &sizes)
-        job.contest = &of_long
-        share(contest_long, &job, long_tasks(&plan.plan, &sizes), nbytes, threads)
+        job.argmax = &of_long
+        share(argmax_long, &job, long_tasks(&plan.plan, &sizes), nbytes, threads)
     elif plan.plan.pieces.stacked:
-        share(contest_stacks, &job, pieces_of(&plan.plan), nbytes, threads)
+        share(argmax_stacks, &job, pieces_of(&plan.plan), nbytes, threads)
     else:
-        share(contest_rows, &job, plan.plan.outer * bands_of(&plan.plan), nbytes, threads)
+        share(argmax_rows, &job, plan.plan.outer * bands_of(&plan.plan), nbytes, threads)
 
 
 def method_of_indices(Plan plan not None, int reducer, int kind):
     """Return how `forward_indexed` finds winners, and the bytes that it takes for each thread."""
-    cdef contest_t contest = CONTESTS[reducer][kind]
-    cdef contest_t of_long = contest_of_long(&plan.plan, &contest)
+    cdef argmax_t argmax = ARGMAX[reducer][kind]
+    cdef argmax_t of_long = argmax_of_long(&plan.plan, &argmax)
     cdef long_t sizes = lay_long(&plan.plan, &of_long, False)
-    contest.wide = plan.plan.reach > MOST_REACH
+    argmax.wide = plan.plan.reach > MOST_REACH
     if has_long(&plan.plan, &sizes):
         return "long windows", long_scratch(&plan.plan, &of_long, &sizes)
     method = "pieces" if plan.plan.pieces.stacked else "windows apart" if plan.plan.apart else "rows"
-    return method, indexed_scratch(&plan.plan, &contest)
+    return method, indexed_scratch(&plan.plan, &argmax)
 
 
 def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
@@ -308,9 +318,9 @@ def scatter_backward(
     `indices` of the first that names no element of its plane, or -1 when all do.
     """
     cdef gradient_t leaves = GRADIENTS[gradient_kind]
-    cdef contest_t contest = CONTESTS[reducer][kind]
+    cdef argmax_t argmax = ARGMAX[reducer][kind]
     cdef scattering_t job
-    if leaves.scatter == NULL or contest.contend == NULL:
+    if leaves.scatter == NULL or argmax.across == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
     cdef ptrdiff_t fault
     cdef Buffer source, index
@@ -319,18 +329,18 @@ def scatter_backward(
     job.input = NULL
     job.indices = NULL
     if indices is None:
-        source = Buffer(src, plan.read * contest.storage)
+        source = Buffer(src, plan.read * argmax.storage)
         job.input = source.data
     else:
         index = Buffer(indices, plan.written * 8)
         job.indices = <int64_t*> index.data
     if plan.read == 0:
         return -1
-    contest.wide = plan.plan.reach > MOST_REACH
-    contest.streams = False
+    argmax.wide = plan.plan.reach > MOST_REACH
+    argmax.streams = False
     job.plan = &plan.plan
     job.leaves = &leaves
-    job.contest = &contest
+    job.argmax = &argmax
     job.grad_output = gradient.data
     job.grad_input = target.data
     job.parts = parts_of(&plan.plan, &leaves, job.indices)
@@ -350,10 +360,10 @@ def scatter_backward(
             if fault >= 0:
                 return fault
     cdef ptrdiff_t tasks = plan.plan.outer * job.parts
-    cdef ptrdiff_t nbytes = scatter_scratch(&plan.plan, &leaves, &contest, job.parts)
-    cdef long_t sizes = lay_long(&plan.plan, &contest, True)
+    cdef ptrdiff_t nbytes = scatter_scratch(&plan.plan, &leaves, &argmax, job.parts)
+    cdef long_t sizes = lay_long(&plan.plan, &argmax, True)
     if indices is None and has_long(&plan.plan, &sizes):
         work = scatter_long
         tasks = scatter_long_tasks(&plan.plan, &leaves, &sizes)
-        nbytes = scatter_long_scratch(&plan.plan, &leaves, &contest, &sizes)
+        nbytes = scatter_long_scratch(&plan.plan, &leaves, &argmax, &sizes)
     return share(work, &job, tasks, nbytes, threads)

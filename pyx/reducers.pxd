@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""A reducer is a policy: an identity, and a way to combine two values. The leaves in rows.pxd know no more of it.
+"""A reducer is a policy: an identity, and a way to combine two values. The leaves know no more of it.
 
 It is a number, and in every leaf that a table holds a constant: all functions here are inlined, so the choice is made
-when the leaf is compiled and costs nothing later. Tables name their leaves by tag types, of which Cython makes a function
-each; were the tags handed on, all that leaves call would be written out once a reducer, 300,000 lines of C.
+when the leaf is compiled and costs nothing later. Tables name their leaves by tag types, of which Cython makes a
+function each; were the tags handed on, all that leaves call would be written out once a reducer, 300,000 lines of C.
 """
 
 from libc.math cimport INFINITY, NAN

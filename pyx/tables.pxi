@@ -22,7 +22,7 @@ KINDS = {
 cdef leaves_t LEAVES[REDUCERS_][KINDS_]
 # Sums of so few small integers that 16 bits can hold them, and 32.
 cdef leaves_t SHORT_SUMS[2][KINDS_]
-cdef contest_t CONTESTS[TOTAL + 1][KINDS_]
+cdef argmax_t ARGMAX[TOTAL + 1][KINDS_]
 cdef gradient_t GRADIENTS[KINDS_]
 # Division of integer sums by rounding: of 16, 32, 64 and 128 bits.
 cdef divide_fn DIVIDE[4][4]
@@ -34,7 +34,7 @@ cdef inline int width_of(ptrdiff_t size) noexcept:
     return (size > 2) + (size > 4) + (size > 8)
 
 
-# The leaves of rows.pxd and conversions.pxd under the signatures that the nests call.
+# The leaves under the signatures that the nests call.
 
 cdef void widen(wide_t* dst, const stored_t* src, ptrdiff_t n) noexcept nogil:
     widen_group(dst, src, 0, 1, n, 1, 1, 0, 0, False)
@@ -178,18 +178,18 @@ cdef void empty_as(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil
     fill_empty(dst, n, number_of(reducer))
 
 
-cdef void take_as(
+cdef void argmax_tap_as(
     value_t* best, int64_t* where, const value_t* src, int64_t here, ptrdiff_t n, ptrdiff_t step, order_t* reducer
 ) noexcept nogil:
-    take(best, where, src, here, n, step, number_of(reducer))
+    argmax_tap(best, where, src, here, n, step, number_of(reducer))
 
 
-cdef void contend_as(
+cdef void argmax_as(
     value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, int64_t here,
     ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
     order_t* reducer,
 ) noexcept nogil:
-    contend(
+    argmax_across(
         best, where, src, places, taps, <int32_t> here, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
 
 
@@ -315,15 +315,15 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
             leaves.divide_each = <divide_each_fn> divide_each[value_t]
 
 
-cdef void enter_contest(value_t* kind, order_t* reducer, contest_t* contest) noexcept:
-    contest.storage = sizeof(value_t)
-    contest.value = sizeof(value_t)
-    contest.load = NULL
-    contest.store = NULL
-    contest.contend = <contend_fn> contend_as[value_t, order_t]
-    contest.take_wide = <take_fn> take_as[value_t, order_t]
-    contest.identity = <fill_fn> identity_as[value_t, order_t]
-    contest.empty = <fill_fn> empty_as[value_t, order_t]
+cdef void enter_argmax(value_t* kind, order_t* reducer, argmax_t* argmax) noexcept:
+    argmax.storage = sizeof(value_t)
+    argmax.value = sizeof(value_t)
+    argmax.load = NULL
+    argmax.store = NULL
+    argmax.across = <argmax_fn> argmax_as[value_t, order_t]
+    argmax.take_wide = <take_fn> argmax_tap_as[value_t, order_t]
+    argmax.identity = <fill_fn> identity_as[value_t, order_t]
+    argmax.empty = <fill_fn> empty_as[value_t, order_t]
 
 
 cdef void convert(leaves_t* leaves, ptrdiff_t storage, convert_fn load, convert_fn store) noexcept:
@@ -362,20 +362,20 @@ cdef void enter_numbers(stored_t* stored, convert_fn store, int number) noexcept
 cdef void enter_order(value_t* kind, int number) noexcept:
     enter(kind, <greatest*> NULL, &LEAVES[GREATEST][number])
     enter(kind, <smallest*> NULL, &LEAVES[SMALLEST][number])
-    enter_contest(kind, <greatest*> NULL, &CONTESTS[GREATEST][number])
-    enter_contest(kind, <smallest*> NULL, &CONTESTS[SMALLEST][number])
+    enter_argmax(kind, <greatest*> NULL, &ARGMAX[GREATEST][number])
+    enter_argmax(kind, <smallest*> NULL, &ARGMAX[SMALLEST][number])
     if value_t is float or value_t is double:
         enter(kind, <greatest_number*> NULL, &LEAVES[GREATEST_NUMBER][number])
         enter(kind, <smallest_number*> NULL, &LEAVES[SMALLEST_NUMBER][number])
-        enter_contest(kind, <greatest_number*> NULL, &CONTESTS[GREATEST_NUMBER][number])
-        enter_contest(kind, <smallest_number*> NULL, &CONTESTS[SMALLEST_NUMBER][number])
+        enter_argmax(kind, <greatest_number*> NULL, &ARGMAX[GREATEST_NUMBER][number])
+        enter_argmax(kind, <smallest_number*> NULL, &ARGMAX[SMALLEST_NUMBER][number])
     else:
         # Integers, and the keys that stand for halves, have no NaN to skip: one leaf serves both, which spares
         # the compiler a quarter of its work.
         LEAVES[GREATEST_NUMBER][number] = LEAVES[GREATEST][number]
         LEAVES[SMALLEST_NUMBER][number] = LEAVES[SMALLEST][number]
-        CONTESTS[GREATEST_NUMBER][number] = CONTESTS[GREATEST][number]
-        CONTESTS[SMALLEST_NUMBER][number] = CONTESTS[SMALLEST][number]
+        ARGMAX[GREATEST_NUMBER][number] = ARGMAX[GREATEST][number]
+        ARGMAX[SMALLEST_NUMBER][number] = ARGMAX[SMALLEST][number]
 
 
 cdef void enter_half(
@@ -389,9 +389,9 @@ cdef void enter_half(
             &LEAVES[reducer][number], 2, nan_above if reducer == GREATEST or reducer == SMALLEST_NUMBER else nan_below,
             <convert_fn> key_to_half)
         LEAVES[reducer][number].empty = none_greatest if reducer <= GREATEST_NUMBER else none_smallest
-        CONTESTS[reducer][number].load = LEAVES[reducer][number].load
-        CONTESTS[reducer][number].store = LEAVES[reducer][number].store
-        CONTESTS[reducer][number].empty = LEAVES[reducer][number].empty
+        ARGMAX[reducer][number].load = LEAVES[reducer][number].load
+        ARGMAX[reducer][number].store = LEAVES[reducer][number].store
+        ARGMAX[reducer][number].empty = LEAVES[reducer][number].empty
 
 
 cdef void enter_gradient(real_t* kind, int number) noexcept:
@@ -427,7 +427,7 @@ cdef void enter_integer(integer_t* kind, int number) noexcept:
 cdef void enter_all() noexcept:
     memset(LEAVES, 0, sizeof(LEAVES))
     memset(SHORT_SUMS, 0, sizeof(SHORT_SUMS))
-    memset(CONTESTS, 0, sizeof(CONTESTS))
+    memset(ARGMAX, 0, sizeof(ARGMAX))
     memset(GRADIENTS, 0, sizeof(GRADIENTS))
     enter_integer(<int8_t*> NULL, INT8)
     enter_integer(<int16_t*> NULL, INT16)

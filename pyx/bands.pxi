@@ -12,12 +12,6 @@ cdef struct forward_t:
     bint fetches, streams
 
 
-cdef enum:
-    # Roundings to float of a sum over the rows of a window: with the one of the result, as many as a sum in float may
-    # have (pooling/calls.py).
-    ROUNDINGS_OF_ROWS = 7
-
-
 cdef inline bint widens_late(const plan_t* plan) noexcept nogil:
     """Whether sums over rows may be in float where those over windows have to be in double.
 
