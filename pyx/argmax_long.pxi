@@ -1025,3 +1025,15 @@ cdef ptrdiff_t argmax_long(const void* job, char* scratch, ptrdiff_t begin, ptrd
         else:
             find_tile(&search)
     return -1
+
+
+cdef bint argmax_long_fits(const call_t* call) noexcept nogil:
+    return has_long(call.plan, call.sizes)
+
+
+cdef ptrdiff_t argmax_long_tasks(const call_t* call) noexcept nogil:
+    return long_tasks(call.plan, call.sizes)
+
+
+cdef ptrdiff_t argmax_long_bytes(const call_t* call) noexcept nogil:
+    return long_scratch(call.plan, call.keyed, call.sizes)

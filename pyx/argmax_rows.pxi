@@ -400,3 +400,15 @@ cdef ptrdiff_t argmax_rows(const void* job, char* scratch, ptrdiff_t begin, ptrd
         advance(plan, &row)
     finish_streams()
     return -1
+
+
+cdef bint argmax_apart_fits(const call_t* call) noexcept nogil:
+    return call.plan.apart
+
+
+cdef ptrdiff_t argmax_rows_tasks(const call_t* call) noexcept nogil:
+    return call.plan.outer * bands_of(call.plan)
+
+
+cdef ptrdiff_t argmax_rows_bytes(const call_t* call) noexcept nogil:
+    return indexed_scratch(call.plan, call.argmax)

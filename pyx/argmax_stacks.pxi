@@ -346,3 +346,15 @@ cdef ptrdiff_t argmax_stacks(const void* job, char* scratch, ptrdiff_t begin, pt
         piece += count
     finish_streams()
     return -1
+
+
+cdef bint argmax_stacks_fits(const call_t* call) noexcept nogil:
+    return call.plan.pieces.stacked
+
+
+cdef ptrdiff_t argmax_stacks_tasks(const call_t* call) noexcept nogil:
+    return pieces_of(call.plan)
+
+
+cdef ptrdiff_t argmax_stacks_bytes(const call_t* call) noexcept nogil:
+    return indexed_scratch(call.plan, call.argmax)

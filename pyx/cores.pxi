@@ -98,7 +98,7 @@ cdef inline ptrdiff_t cores_scratch(const plan_t* plan, const leaves_t* leaves) 
 
 cdef inline bint needs_cores(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Whether windows are made so: the answer must not depend on threads, since sums do depend on it."""
-    return forward_scratch(plan, leaves) > WORKING_BYTES
+    return bands_scratch(plan, leaves) > WORKING_BYTES
 
 
 cdef ptrdiff_t share_core(
@@ -392,3 +392,15 @@ cdef void place_tile(
             for j in range(columns):
                 memcpy(dst + i * dst_row + j * dst_column, src, nbytes)
                 src += nbytes
+
+
+cdef bint cores_fits(const call_t* call) noexcept nogil:
+    return needs_cores(call.plan, call.leaves)
+
+
+cdef ptrdiff_t cores_tasks(const call_t* call) noexcept nogil:
+    return call.plan.outer * cores_of(call.plan)
+
+
+cdef ptrdiff_t cores_bytes(const call_t* call) noexcept nogil:
+    return cores_scratch(call.plan, call.leaves)

@@ -75,3 +75,15 @@ cdef ptrdiff_t forward_flat(const void* job, char* scratch, ptrdiff_t begin, ptr
             leaves.store(out, result, count * cells)
         plane += count
     return -1
+
+
+cdef bint flat_fits(const call_t* call) noexcept nogil:
+    return call.plan.planes.stacked and call.plan.planes.flat and call.leaves.across_stored != NULL
+
+
+cdef ptrdiff_t flat_tasks(const call_t* call) noexcept nogil:
+    return call.plan.outer
+
+
+cdef ptrdiff_t flat_bytes(const call_t* call) noexcept nogil:
+    return flat_scratch(call.plan, call.leaves)

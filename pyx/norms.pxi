@@ -664,7 +664,7 @@ def norm_backward(
         job.exponents = <double*> each.data
     if plan.read == 0:
         return
-    job.parts = parts_of(&plan.plan, &GRADIENTS[kind], NULL)
+    job.parts = parts_of(&plan.plan, &GRADIENTS[kind], False)
     cdef measured_t* kept = NULL
     try:
         if job.exponents != NULL or (job.parts > 1 and plan.written <= MOST_NORMS):

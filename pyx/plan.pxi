@@ -450,6 +450,7 @@ cdef class Plan:
     @property
     def summation_depth(self):
         """Roundings on the longest way from an element of a window to its average, in the order of these kernels."""
+        cdef call_t call = forward_call(&self.plan, &LEAVES[TOTAL][FLOAT32])
         cdef ptrdiff_t depth = 1
         cdef ptrdiff_t i, taps, rest
         for i in range(3):
@@ -466,7 +467,7 @@ cdef class Plan:
             else:
                 # A ladder has no longer way.
                 depth += tree_depth(taps)
-        if arrange(&self.plan, &LEAVES[TOTAL][FLOAT32]).work == forward_cores:
+        if choose(FORWARD, &call).work == forward_cores:
             # Groups are added one by one, on both sides of the core.
             for i in range(1, 3):
                 depth += min(2 * self.plan.axes[i].kernel_size, 2048)
@@ -532,6 +533,11 @@ cdef inline ptrdiff_t bands_of(const plan_t* plan) noexcept nogil:
 cdef inline ptrdiff_t pieces_of(const plan_t* plan) noexcept nogil:
     """Number of pieces in all."""
     return plan.outer * plan.axes[0].output_size * plan.pieces.bands
+
+
+cdef inline ptrdiff_t rows_of_output(const plan_t* plan) noexcept nogil:
+    """Number of output rows in all."""
+    return plan.outer * plan.axes[0].output_size * plan.axes[1].output_size
 
 
 cdef inline ptrdiff_t output_offset(const plan_t* plan, const row_t* row) noexcept nogil:

@@ -101,9 +101,7 @@ cdef inline int cut_axis(const plan_t* plan) noexcept nogil:
     return 1 if plan.axes[1].input_size > 1 else 2
 
 
-cdef inline ptrdiff_t parts_of(
-    const plan_t* plan, const gradient_t* leaves, const int64_t* indices
-) noexcept nogil:
+cdef inline ptrdiff_t parts_of(const plan_t* plan, const gradient_t* leaves, bint given) noexcept nogil:
     """Parts of a plane that are made apart, so that few planes are work for several threads, and wide sums take no more
     than so many bytes.
 
@@ -111,7 +109,7 @@ cdef inline ptrdiff_t parts_of(
     """
     cdef const axis_t* axis = &plan.axes[cut_axis(plan)]
     cdef ptrdiff_t parts = 1
-    if indices == NULL and plan.outer < MANY_PLANES and cut_axis(plan) < 2:
+    if not given and plan.outer < MANY_PLANES and cut_axis(plan) < 2:
         parts = max(1, min(<ptrdiff_t> MANY_PLANES, axis.input_size // (4 * axis.kernel_size) // axis.dilation))
     if leaves.sum.load != NULL:
         parts = max(parts, ceil_divide(plane_cells(plan) * leaves.sum.value, SUMS_BYTES))
@@ -264,7 +262,7 @@ cdef inline ptrdiff_t parts_of_long(
     across a cut are searched for both sides."""
     cdef ptrdiff_t cell
     if not sizes.one_axis:
-        return parts_of(plan, leaves, NULL)
+        return parts_of(plan, leaves, False)
     if leaves.sum.load == NULL or sizes.rows > 1:
         return 1
     cell = plan.inner * leaves.sum.value
@@ -423,3 +421,37 @@ cdef inline void copy_gradients(const gradient_t* leaves, char* dst, const char*
         leaves.sum.load(dst, src, n)
     else:
         memcpy(dst, src, n * leaves.sum.value)
+
+
+cdef bint scatter_long_fits(const call_t* call) noexcept nogil:
+    return call.finds and has_long(call.plan, call.sizes)
+
+
+cdef ptrdiff_t scatter_long_tasks_of(const call_t* call) noexcept nogil:
+    return scatter_long_tasks(call.plan, call.gradient, call.sizes)
+
+
+cdef ptrdiff_t scatter_long_bytes(const call_t* call) noexcept nogil:
+    return scatter_long_scratch(call.plan, call.gradient, call.argmax, call.sizes)
+
+
+cdef bint scatter_stacks_fits(const call_t* call) noexcept nogil:
+    cdef const leaves_t* sum = &call.gradient.sum
+    return call.finds and call.plan.pieces.stacked and call.plan.outer > 1 and (
+        sum.load == NULL or plane_cells(call.plan) * sum.value <= SUMS_BYTES)
+
+
+cdef ptrdiff_t scatter_stacks_tasks(const call_t* call) noexcept nogil:
+    return call.plan.outer
+
+
+cdef ptrdiff_t scatter_stacks_bytes(const call_t* call) noexcept nogil:
+    return scatter_scratch(call.plan, call.gradient, call.argmax, 1)
+
+
+cdef ptrdiff_t scatter_planes_tasks(const call_t* call) noexcept nogil:
+    return call.plan.outer * call.parts
+
+
+cdef ptrdiff_t scatter_planes_bytes(const call_t* call) noexcept nogil:
+    return scatter_scratch(call.plan, call.gradient, call.argmax, call.parts)

@@ -523,3 +523,42 @@ cdef ptrdiff_t spread_tiles(const void* job, char* scratch, ptrdiff_t begin, ptr
                 copy_rows(out, nbytes, line + y * nbytes, 0, nbytes, height.kernel_size, NULL, exact)
         row += rows
     return -1
+
+
+cdef bint spread_long_tiles_fits(const call_t* call) noexcept nogil:
+    return is_tiled(call.plan) and has_long_rows(call.plan)
+
+
+cdef bint spread_tiles_fits(const call_t* call) noexcept nogil:
+    return is_tiled(call.plan)
+
+
+cdef ptrdiff_t spread_tiles_tasks(const call_t* call) noexcept nogil:
+    return rows_of_output(call.plan)
+
+
+cdef ptrdiff_t spread_tiles_bytes(const call_t* call) noexcept nogil:
+    return tiled_scratch(call.plan, call.gradient)
+
+
+cdef bint spread_planes_fits(const call_t* call) noexcept nogil:
+    return call.plan.sheaf.stacked
+
+
+cdef ptrdiff_t spread_planes_tasks(const call_t* call) noexcept nogil:
+    return call.plan.outer
+
+
+cdef ptrdiff_t spread_planes_bytes(const call_t* call) noexcept nogil:
+    return sheaf_scratch(call.plan, call.gradient)
+
+
+cdef ptrdiff_t spread_rows_tasks(const call_t* call) noexcept nogil:
+    cdef const axis_t* axis = &call.plan.axes[2]
+    return (
+        call.plan.outer * call.plan.axes[0].input_size * call.plan.axes[1].input_size
+        * ceil_divide(axis.input_size, gradient_segment(call.plan)))
+
+
+cdef ptrdiff_t spread_rows_bytes(const call_t* call) noexcept nogil:
+    return gradient_scratch(call.plan, call.gradient)

@@ -53,7 +53,7 @@ cdef inline ptrdiff_t planes_slack(const plan_t* plan) noexcept nogil:
         + (plan.axes[2].kernel_size - 1) * plan.axes[2].dilation + plan.planes.width + 2 * PIECE)
 
 
-cdef inline ptrdiff_t planes_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
+cdef inline ptrdiff_t stacks_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Bytes of scratch memory for one thread: the stack, its combined rows and its result."""
     cdef const planes_t* planes = &plan.planes
     cdef ptrdiff_t cells = planes.stacked * planes.height * planes.width + planes_slack(plan)
@@ -179,7 +179,7 @@ cdef void gather_planes(
             planes.width, 0, False, NULL)
 
 
-cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+cdef ptrdiff_t forward_stacks(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Pool planes begin to end; a plane is one output of the depth axis."""
     cdef const forward_t* pooling = <const forward_t*> job
     cdef const plan_t* plan = pooling.plan
@@ -312,3 +312,17 @@ cdef ptrdiff_t forward_planes(const void* job, char* scratch, ptrdiff_t begin, p
                 out += out_plane
         plane += count
     return -1
+
+
+cdef bint stacks_fits(const call_t* call) noexcept nogil:
+    cdef const plan_t* plan = call.plan
+    return plan.planes.stacked and not plan.planes.flat and (
+        call.leaves.across_stored != NULL or (plan.axes[0].kernel_size == 1 and not plan.planes.gather))
+
+
+cdef ptrdiff_t stacks_tasks(const call_t* call) noexcept nogil:
+    return call.plan.outer * call.plan.axes[0].output_size
+
+
+cdef ptrdiff_t stacks_bytes(const call_t* call) noexcept nogil:
+    return stacks_scratch(call.plan, call.leaves)

@@ -221,3 +221,15 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
                 outputs, rows, leaves.storage)
             output += outputs
     return -1
+
+
+cdef bint strips_fits(const call_t* call) noexcept nogil:
+    return has_strips(call.plan, call.leaves)
+
+
+cdef ptrdiff_t strips_tasks(const call_t* call) noexcept nogil:
+    return call.plan.outer * strips_of(call.plan)
+
+
+cdef ptrdiff_t strips_bytes(const call_t* call) noexcept nogil:
+    return strips_scratch(call.plan, call.leaves)
