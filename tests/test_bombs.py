@@ -190,7 +190,7 @@ def spent(path: Path, *arguments: str) -> tuple[int, str, float, int]:
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=little, cwd=path.parent
     ) as process:
         try:
-            said, _ = process.communicate(timeout=100)
+            said, _ = process.communicate(timeout=900)
         except subprocess.TimeoutExpired:
             process.kill()
             raise

@@ -442,7 +442,7 @@ def test_a_stopped_command_leaves_nothing_behind(folder: Path, number: signal.Si
         pids = wait_for_pids(folder / "pids", process)
         assert list(scratch.iterdir()) != []
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
     assert process.returncode == 2
     said = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
     assert err == f"pooling validate: {said}\n"
