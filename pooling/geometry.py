@@ -98,6 +98,12 @@ class Axis:
             and (self.dilation == 1 or self.kernel_size == 1)
         )
 
+    def padding_of(self, kernel_size: int) -> tuple[int, int]:
+        """Return the padding with which as many windows of another size have the same centres."""
+        begin = self.pad_begin - (self.effective_kernel_size - kernel_size) // 2
+        span = (self.output_size - 1) * self.stride + kernel_size
+        return begin, max(0, span - self.input_size - begin)
+
     @property
     def ceil_overhang(self) -> int:
         """Cells beyond input and declared padding that the last window touches (``ceil_mode`` only)."""

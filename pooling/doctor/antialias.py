@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pooling
+from pooling.geometry import window_count
 
 if TYPE_CHECKING:
     from pooling.geometry import Axis
@@ -85,7 +86,10 @@ def replacement(stage: Stage) -> Replacement:
         return _blur(stage, _laid(axes, taps), taps, extra)
     # At stride 1 a window that ceil_mode lets hang over the edge is one of more padding.
     pads = tuple((axis.pad_begin, axis.pad_end + axis.ceil_overhang) for axis in axes)
-    maxima = [axis.input_size + sum(pad) - axis.effective_kernel_size + 1 for axis, pad in zip(axes, pads, strict=True)]
+    maxima = [
+        window_count(axis.input_size + sum(pad), axis.effective_kernel_size, 1)
+        for axis, pad in zip(axes, pads, strict=True)
+    ]
     if operator == "max_pool" and len(axes) == 2 and all(axis.dilation == 1 for axis in axes):
         assert stage.layer is not None
         arguments: dict[str, Any] = {"stride": _brief(strides)}
@@ -123,12 +127,7 @@ def _mirrored(padding: Sequence[int], sizes: Sequence[int]) -> dict[str, Any]:
 
 def _laid(axes: Sequence[Axis], taps: Sequence[int]) -> Pairs:
     """Return the padding with which a blur has as many windows as a stage, and centred alike."""
-    pads = []
-    for axis, size in zip(axes, taps, strict=True):
-        begin = axis.pad_begin - (axis.effective_kernel_size - size) // 2
-        span = (axis.output_size - 1) * axis.stride + size
-        pads.append((begin, max(0, span - axis.input_size - begin)))
-    return tuple(pads)
+    return tuple(axis.padding_of(size) for axis, size in zip(axes, taps, strict=True))
 
 
 def _blur(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pooling.files import write_whole
+from pooling.signs import printable, shortened
 
 from .picture import Picture, fitted
-from .pyramid import Box, Level, Pyramid, averaged, heading, pyramid, shortened, spatial_sizes
+from .pyramid import Box, Level, Pyramid, averaged, heading, pyramid, spatial_sizes
 from .words import by
 
 if TYPE_CHECKING:
@@ -309,11 +310,12 @@ class _Sheet:
 
     def name(self, left: float, top: float, words: str, size: float, wide: float, **style: Any) -> None:
         """Write a line that can be of any length, and leave out its middle where it is too long."""
+        words = printable(words)
         letters = min(len(words), int(wide * 72 / (NARROW_LETTER * size)))
         line = self.text(left, top, shortened(words, letters), size, **style)
         # Letters differ in width: those of the last attempt say how many there is room for.
-        while (taken := line.get_window_extent(self.renderer).width / self.figure.dpi) > wide and letters > 1:
-            letters = min(letters - 1, int(letters * wide / taken))
+        while (taken := line.get_window_extent(self.renderer).width / self.figure.dpi) > wide and letters > 3:
+            letters = max(3, min(letters - 1, int(letters * wide / taken)))
             line.set_text(shortened(words, letters))
 
     def text(self, left: float, top: float, words: str, size: float, **style: Any) -> Text:

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.signs import printable
-
 from .network import ReceptiveField
 from .words import by, cells
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from .network import Network, Stage
     from .objects import Objects
 
-__all__ = ["Box", "Level", "Pyramid", "averaged", "heading", "pyramid", "shortened", "spatial_sizes"]
+__all__ = ["Box", "Level", "Pyramid", "averaged", "heading", "pyramid", "spatial_sizes"]
 
 STRIP = 6
 """A network with one axis is drawn as a strip, so many times as long as high."""
@@ -262,15 +260,6 @@ MOST_CELLS = 2**22
 """On an axis."""
 MOST_LEVELS = 24
 """A picture of more levels would show nothing."""
-
-
-def shortened(text: str, letters: int) -> str:
-    """Leave out the middle of a text that is too long, and what no reader can see."""
-    text = printable(text)
-    if len(text) <= letters:
-        return text
-    tail = (letters - 1) // 2
-    return f"{text[: letters - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def heading(network: Network) -> str:
