@@ -44,6 +44,8 @@ CASES = (
     Case("float32, 1024x1024, stride 16", PLANE, "float32", (15, 31, 63, 127), stride=16),
     Case("float32, 1024x1024, dilation 3", PLANE, "float32", KERNELS, dilation=3),
     Case("float32, 512x512x3, channels_last", (1, 512, 512, 3), "float32", KERNELS, layout="channels_last"),
+    Case("float32, 512x512x3, channels_last, stride 2", (1, 512, 512, 3), "float32", (2, 3, 5), 2, 1, "channels_last"),
+    Case("uint8, 512x512x3, channels_last, stride 2", (1, 512, 512, 3), "uint8", (2, 3, 5), 2, 1, "channels_last"),
     Case("float32, 112x112x64, channels_last", (1, 112, 112, 64), "float32", KERNELS[:5], layout="channels_last"),
     Case("float32, 480000 in one row", ROW, "float32", (3, 48, 480, 4800, 48_000)),
 )
