@@ -31,8 +31,8 @@ lint: $(VENV)/.test $(VENV)/.lint  ## check style, Cython and types
 	$(BIN)/ruff format --check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint pyx  # it calls pycodestyle by name
 	rm -rf build/typed && mkdir -p build/typed
-	cp -R pooling build/typed/pooling && cp -R export build/typed/pooling/export
-	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p pooling
+	cp -R pooling _ndpooling.py build/typed && cp -R export build/typed/pooling/export
+	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p pooling -m _ndpooling
 
 bench: $(VENV)/.bench  ## race against other libraries, and hold the figures against the targets
 	@mkdir -p build

@@ -70,7 +70,9 @@ NOTES = """\
   timed (of indices the shape: conventions differ).
 - Times include the allocation of the result. `pooling out=` and `onnxruntime IO binding` write into memory that is
   there already, and are compared with each other.
-- `floor` copies the bytes that the row must move: input once, result once, indices and gradients likewise.
+- `floor` copies the bytes that the row must move: input once, result once, indices and gradients likewise. It is a
+  measure and no bound: a copy stores every byte that it reads, if only into a block that stays in the cache, and a
+  pooling only its result, so `pooling / floor` may be below 1; far above 1, work takes the time, and not memory.
 - `torch channels_last` has its data in that memory format, also in the rows of channels_first.
 - Each library runs in a process of its own; all take turns, round by round, while the others sleep. A call that takes
   longer than half a second has one turn.

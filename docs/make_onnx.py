@@ -105,7 +105,7 @@ at the smallest sizes that work, at odd and even ones and at larger ones. openvi
   float64.
 - Means of adaptive windows of unknown size are made in float64. Those of whole planes are GlobalAveragePool, in
   float32, which loses accuracy on planes of more than some ten thousand cells; of planes of known size that are so
-  large the mean is made in float64.
+  large, with `special_values="exact"` of more than 1024 cells, the mean is made in float64.
 - A graph cannot refuse an input that is too small for one window. Tables have no windows then, and the result has
   size 0; `MaxPool` and `AveragePool` of onnxruntime raise an error, or return a result of size 0 or of one element.
 - Pooling of regions, unpooling and fractional pooling need integers.

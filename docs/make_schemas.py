@@ -12,15 +12,18 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_type
 
 import pooling
 from pooling.doctor import records as doctor
+from pooling.export.repair import records as repair
 from pooling.json_schema import SIMPLE, fields, json_schema, records
 from pooling.validation import records as validate
 
 SCHEMAS = {
     "doctor": ("pooling-doctor/1", doctor.ReportRecord),
+    "repair": ("pooling-repair/1", repair.ReportRecord),
     "validate": ("pooling-validation/2", validate.ReportRecord),
 }
 FOLDER = Path(pooling.__file__).with_name("schemas")
-PAGE = Path(__file__).with_name("validate.md")
+PAGES = {command: Path(__file__).with_name(f"{command}.md") for command in ("repair", "validate")}
+"""Guides with tables of all that is written."""
 BEGIN, END = "<!-- made by docs/make_schemas.py: begin -->\n", "<!-- made by docs/make_schemas.py: end -->\n"
 
 
@@ -65,14 +68,15 @@ def _held(kind: Any) -> str:
     return "anything" if kind is Any else SIMPLE[kind]
 
 
-def page(text: str) -> str:
-    """Renew the tables in the guide."""
+def page(command: str, text: str) -> str:
+    """Renew the tables in the guide of a command."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{tables(validate.ReportRecord)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{tables(SCHEMAS[command][1])}\n{END}{after}"
 
 
 if __name__ == "__main__":
     for each in SCHEMAS:
         path(each).write_text(schema(each), encoding="utf-8")
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for each, guide in PAGES.items():
+        guide.write_text(page(each, guide.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,6 +14,7 @@ import pooling
 from pooling import geometry
 from pooling.layers import Layer, Sequential
 from pooling.operators import BOOL, FLOATS, INTEGERS
+from pooling.signs import short_repr
 from pooling.unpooling import CONVENTIONS
 
 from .builder import Dims
@@ -49,7 +50,7 @@ def refuse_foreign(pool: Any, kinds: str) -> NoReturn:
     """Refuse what is no layer of this package; for a module of torch, say which layer takes its place."""
     kind = type(pool)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    sentence = f"to_onnx: pool={pool!r} must be {kinds} of this package, not {name}"
+    sentence = f"to_onnx: pool={short_repr(pool)} must be {kinds} of this package, not {name}"
     ours = getattr(pooling, kind.__name__, None)
     if kind.__module__.startswith("torch.") and isinstance(ours, type) and issubclass(ours, (Layer, Sequential)):
         raise TypeError(f"{sentence}; use pooling.{kind.__name__} with the same arguments")
@@ -58,20 +59,29 @@ def refuse_foreign(pool: Any, kinds: str) -> NoReturn:
 
 def checked_shape(shape: Any) -> Dims:
     """Return a shape as sizes and names."""
-    if isinstance(shape, str) or not isinstance(shape, Sequence):
+    entries = None
+    if isinstance(shape, Sequence) and not isinstance(shape, (str, bytes)):
+        with suppress(Exception):  # of somebody's own kind of sequence
+            entries = list(shape)
+    if entries is None:
         raise TypeError(
-            f"to_onnx: input_shape={shape!r} must be a sequence of integers and names, not {type(shape).__name__}"
+            f"to_onnx: input_shape={short_repr(shape)} must be a sequence of integers and names, not "
+            f"{type(shape).__name__}"
         )
-    for entry in shape:
-        if isinstance(entry, bool) or not (isinstance(entry, str) or hasattr(entry, "__index__")):
+    for entry in entries:
+        if not isinstance(entry, str) and geometry.whole(entry) is None:
             raise TypeError(
-                f"to_onnx: input_shape={shape!r} must hold integers and names, not {type(entry).__name__}; "
+                f"to_onnx: input_shape={short_repr(shape)} must hold integers and names, not {type(entry).__name__}; "
                 "give an unknown size a name such as 'N'"
             )
-    sizes = tuple(entry if isinstance(entry, str) else operator.index(entry) for entry in shape)
+    sizes = tuple(str.__str__(entry) if isinstance(entry, str) else operator.index(entry) for entry in entries)
     for size in sizes:
         if size == "" or (isinstance(size, int) and size < 0):
-            raise ValueError(f"to_onnx: input_shape={shape!r} must not hold {size!r}; give a size or a name")
+            raise ValueError(
+                f"to_onnx: input_shape={short_repr(shape)} must not hold {short_repr(size)}; give a size or a name"
+            )
+        if isinstance(size, int) and size > geometry.INT64_MAX:
+            raise ValueError(f"to_onnx: input_shape={short_repr(shape)} must not have sizes beyond 2**63 - 1")
     return sizes
 
 
@@ -83,8 +93,8 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
         if isinstance(dtype, str) and dtype == "bfloat16":
             from ml_dtypes import bfloat16 as dtype
         found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
-    except TypeError:
-        raise TypeError(f"to_onnx: dtype={dtype!r} is no NumPy dtype; use a name such as 'float32'") from None
+    except Exception:  # of whatever is no dtype
+        raise TypeError(f"to_onnx: dtype={short_repr(dtype)} is no NumPy dtype; use a name such as 'float32'") from None
     known = FLOATS + INTEGERS + BOOL
     if found.name not in known:
         raise TypeError(f"to_onnx: dtype={found.name} cannot be exported; use one of {', '.join(known)}")
@@ -95,27 +105,21 @@ def checked_opset(opset: Any) -> int | None:
     """Return the opset, or None where it is left to the lowering; see `plain_opset`."""
     if opset is None:
         return None
-    if isinstance(opset, bool) or not hasattr(opset, "__index__"):
-        raise TypeError(f"to_onnx: opset={opset!r} must be an integer or None, not {type(opset).__name__}")
+    number = geometry.whole(opset)
+    if number is None:
+        raise TypeError(f"to_onnx: opset={short_repr(opset)} must be an integer or None, not {type(opset).__name__}")
     newest = onnx.defs.onnx_opset_version()
-    if not OLDEST_OPSET <= opset <= newest:
+    if not OLDEST_OPSET <= number <= newest:
         raise ValueError(
-            f"to_onnx: opset={opset} must lie between {OLDEST_OPSET} and {newest}, the newest that onnx "
+            f"to_onnx: opset={short_repr(opset)} must lie between {OLDEST_OPSET} and {newest}, the newest that onnx "
             f"{onnx.__version__} knows"
         )
-    return operator.index(opset)
+    return number
 
 
 def is_finite_only(special_values: Any, function: str = "to_onnx") -> bool:
     """Tell whether a graph is for finite numbers only, by the argument that says so."""
-    if not isinstance(special_values, str):
-        raise TypeError(
-            f"{function}: special_values={special_values!r} must be a string, not {type(special_values).__name__}"
-        )
-    if special_values not in SPECIAL_VALUES:
-        words = ", ".join(map(repr, SPECIAL_VALUES))
-        raise ValueError(f"{function}: special_values={special_values!r} must be one of {words}")
-    return special_values == "finite"
+    return geometry.word(function, "special_values", special_values, SPECIAL_VALUES) == "finite"
 
 
 def check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
@@ -123,15 +127,15 @@ def check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
     for name, word, words in (("layout", layout, geometry.LAYOUTS), ("indices", indices, CONVENTIONS)):
         if name == "layout" and word is None:
             continue
-        if not isinstance(word, str):
-            raise TypeError(f"to_onnx: {name}={word!r} must be a string, not {type(word).__name__}")
-        if word not in words:
-            raise ValueError(f"to_onnx: {name}={word!r} must be one of {', '.join(map(repr, words))}")
+        geometry.word("to_onnx", name, word, words)
     for layer in [pool] if isinstance(pool, Layer) else pool:
-        if layout not in (None, layer.layout):
+        own = layer.arguments.get("layout", geometry.LAYOUTS[0])
+        geometry.word(type(layer).__name__, "layout", own, geometry.LAYOUTS)
+        if layout is not None and geometry.plain(layout) != layer.layout:
             raise ValueError(
-                f"to_onnx: layout={layout!r} contradicts {type(layer).__name__}, whose layout is {layer.layout!r}; "
-                f"make the layer with layout={layout!r}, or leave the argument out"
+                f"to_onnx: layout={short_repr(layout)} contradicts {type(layer).__name__}, whose layout is "
+                f"{layer.layout!r}; "
+                f"make the layer with layout={short_repr(layout)}, or leave the argument out"
             )
 
 

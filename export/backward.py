@@ -15,6 +15,7 @@ from pooling import geometry
 from pooling.geometry import Sizes
 from pooling.layers import Layer, Sequential
 from pooling.operators import OPERATORS
+from pooling.signs import short_repr
 
 from .arguments import (
     check_words,
@@ -156,7 +157,8 @@ def backward_model(
     if not isinstance(pool, Layer):
         if isinstance(pool, Sequential):
             raise TypeError(
-                f"to_onnx: pool={pool!r} must be a Layer, not {type(pool).__name__}; export one layer at a time"
+                f"to_onnx: pool={short_repr(pool)} must be a Layer, not {type(pool).__name__}; export one layer at a "
+                "time"
             )
         refuse_foreign(pool, "a Layer")
     kind, shape, number = type(pool).__name__, checked_shape(input_shape), checked_dtype(dtype)
@@ -164,7 +166,9 @@ def backward_model(
     check_words(pool, layout, indices)
     _refuse_without_gradient(pool, kind, number)
     if output_size is not None and pool.operator != "max_unpool":
-        raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
+        raise ValueError(
+            f"to_onnx: output_size={short_repr(output_size)} is for unpooling only; leave it out for {kind}"
+        )
     stage = stage_of(f"{kind}/backward", pool, shape, number, indices, output_size)
     lower = partial(_lowered, stage=stage, dtype=number, shape=shape)
     try:

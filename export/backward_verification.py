@@ -61,7 +61,7 @@ def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage, runtime:
         found = run(dict(zip(graph.inputs, arrays, strict=True)))
         with np.errstate(all="ignore"):
             expected = _expected(stage, arrays)
-            bounds = _allowed(stage, arrays, expected, kind)
+            bounds = _allowed(stage, arrays, expected, kind, finite=graph.finite)
         for (name, wanted), bound in zip(expected.items(), bounds, strict=True):
             refuse_difference(stage, name, found[name], wanted, bound)
 
@@ -119,7 +119,9 @@ def _roundings(stage: Stage) -> int:
             return math.prod(holders(axis).shape[1] for axis in stage.axes)
 
 
-def _allowed(stage: Stage, arrays: list[Array], expected: dict[str, Array], kind: str) -> list[Array | None]:
+def _allowed(
+    stage: Stage, arrays: list[Array], expected: dict[str, Array], kind: str, *, finite: bool
+) -> list[Array | None]:
     """Bound what rounding may change; None where nothing is rounded.
 
     A sum of n numbers is off by at most n u / (1 - n u) times the sum of magnitudes, whatever its order (Higham,
@@ -154,7 +156,7 @@ def _allowed(stage: Stage, arrays: list[Array], expected: dict[str, Array], kind
     if arguments.get("divisor_override") is not None:
         arguments["divisor_override"] = abs(arguments["divisor_override"])
     held = "float64" if dtype == np.float64 else "float32"
-    made = working_dtype(dtype, n).name if "avg" in layer.operator else held
+    made = working_dtype(dtype, n, finite=finite).name if "avg" in layer.operator else held
     return [
         last
         + (gamma_of(n + 3, made) + gamma_of(n + 3, held)) * type(layer)(**arguments).backward(*doubles, *arrays[2:])

@@ -29,6 +29,7 @@ __all__ = [
     "infer_shapes",
     "tensors_of",
     "too_large",
+    "with_one_domain",
 ]
 
 Container = onnx.GraphProto | onnx.FunctionProto
@@ -72,6 +73,8 @@ STORED = ("raw_data", "float_data", "int32_data", "string_data", "int64_data", "
 """Where a tensor of a file may hold its values."""
 MOST_AXES = 64
 """Axes of a tensor, of which onnx knows no limit, but runtimes do."""
+ALIAS = "ai.onnx"
+"""What runtimes call the domain of ONNX's own operators as well."""
 LONGEST_ROW = 2**18
 """Elements of a row that onnx may write down one by one while it infers shapes."""
 RANGE = "pooling: the Range "
@@ -225,6 +228,7 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelP
     Concat, some 100 bytes for each. What it learns of such a Range is its rank alone, which is all that it says here;
     where rows become longer than `LONGEST_ROW`, no data is propagated.
     """
+    model = with_one_domain(model)
     propagated = _longest_row(model) <= LONGEST_ROW
     ranges = [node for node in _all_nodes(model) if _is_range(node)]
     if not ranges:
@@ -251,6 +255,19 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelP
         if node.doc_string in hidden:
             node.CopyFrom(hidden[node.doc_string])
     return inferred
+
+
+def with_one_domain(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Write the domain of ONNX's own operators as onnx knows it, which to runtimes has two names."""
+    imports = [each for part in (model, *model.functions) for each in part.opset_import]
+    if not any(each.domain == ALIAS for each in (*imports, *_all_nodes(model))):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for each in (*(each for part in (copy, *copy.functions) for each in part.opset_import), *_all_nodes(copy)):
+        if each.domain == ALIAS:
+            each.domain = ""
+    return copy
 
 
 def _longest_row(model: onnx.ModelProto) -> int:
@@ -427,9 +444,9 @@ def _behind(part: Part, own: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodePr
         if home is None:
             continue
         node = home.producers.get(name)
-        if node is None:
+        if name in home.weights:  # also where a node of a wrong model gives the same name
             weights[name] = home.weights[name]
-        elif id(node) not in found:
+        elif node is not None and id(node) not in found:
             found.add(id(node))
             nodes.append(node)
             waiting += [(home, each) for each in node.input if each]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -14,8 +15,9 @@ from numpy.typing import DTypeLike
 from pooling import geometry
 from pooling.fractional import FractionalCall
 from pooling.geometry import Axis, Sizes
-from pooling.layers import Layer, Sequential
+from pooling.layers import Layer, Sequential, in_sequence
 from pooling.operators import OPERATORS
+from pooling.signs import short_repr
 
 from .arguments import (
     check_words,
@@ -77,8 +79,8 @@ def to_onnx(
         What the graph is for. ``"finite"``: finite numbers, and one node where ONNX has one. What becomes of NaN and of
         windows of -inf is then up to the runtime: in onnxruntime NaN may be lost in a maximum, depending on where in
         the window it stands, and a window of nothing but -inf gives the least finite number; averages keep NaN.
-        ``"exact"``: NaN and infinities come out as `pool` gives them in every runtime, by a longer graph that takes
-        many times as long.
+        ``"exact"``: NaN and infinities come out as `pool` gives them in every runtime, and means of many numbers as
+        accurate, by a longer graph that takes many times as long.
     verify : bool
         Whether to run the finished model in onnxruntime and to compare it with `pool`.
 
@@ -119,7 +121,7 @@ def to_onnx(
     - ``divisor_override`` becomes an AveragePool over all taps, and a Mul by their number over the divisor.
     - Windows that no MaxPool or AveragePool has are read by Gather, and reduced: adaptive ones of several sizes,
       padding of `kernel_size` or more, which onnxruntime refuses, and dilation in opsets that lack the word. So are
-      means of more than 1024 taps, in float64.
+      means of more than 65,536 taps, with ``special_values="exact"`` of more than 1024, in float64.
     - Norms, generalised means and blurs are worked out in float64 and rounded once.
     - The windows of fractional pooling are drawn here, unless the layer has samples, and are part of the model.
     - Spatial sizes that have names are read from the input by Shape; what depends on them is worked out when the model
@@ -241,7 +243,9 @@ def resolved(
         position
         for layer in ([pool] if isinstance(pool, Layer) else pool)
         if rank - layer.dimensions in (1, 2)
-        for position in range(rank)[geometry.spatial_slice(rank, layer.dimensions, layer.layout, function="")]
+        for position in range(rank)[
+            geometry.spatial_slice(rank, layer.dimensions, layer.layout, function=type(layer).__name__)
+        ]
     }
     free = [isinstance(size, str) and position in spatial for position, size in enumerate(shape)]
     extents = tuple(Size("", (i,), size) if isinstance(size, str) else size for i, size in enumerate(shape))
@@ -277,9 +281,12 @@ def _chained(
                 f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it alone"
             )
         if output_size is not None and layer.operator != "max_unpool":
-            raise ValueError(f"to_onnx: output_size={output_size!r} is for unpooling only; leave it out for {kind}")
+            raise ValueError(
+                f"to_onnx: output_size={short_repr(output_size)} is for unpooling only; leave it out for {kind}"
+            )
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"
-        stage = stage_of(name, layer, extents, dtype, indices, output_size, sample)
+        with nullcontext() if isinstance(pool, Layer) else in_sequence(number, layer, "to_onnx"):
+            stage = stage_of(name, layer, extents, dtype, indices, output_size, sample)
         if windows not in ("regions", "named"):  # which nothing follows
             sample = layer.output_shape(sample)
             spatial = geometry.spatial_slice(len(extents), layer.dimensions, layer.layout, function=kind)
@@ -300,6 +307,8 @@ def stage_of(
 ) -> Stage:
     """Put a layer into its place; `sample` has numbers for the names, without which spatial sizes have none."""
     kind, rank, dimensions = type(layer).__name__, len(shape), layer.dimensions
+    if rank - dimensions not in (1, 2):
+        layer.output_shape(sample or (1,) * rank)  # refuses it
     dims = tuple(size if isinstance(size, int) else str(size) for size in shape)
     spatial = geometry.spatial_slice(rank, dimensions, layer.layout, function=kind)
     windows = OPERATORS[layer.operator].windows
@@ -377,7 +386,8 @@ def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     sizes = [size for size in shape if isinstance(size, int)]
     if len(sizes) < len(shape):
         raise ValueError(
-            f"to_onnx: input_shape={shape!r} of {kind} has names; every map has windows of its own, which become part "
+            f"to_onnx: input_shape={short_repr(shape)} of {kind} has names; every map has windows of its own, which "
+            "become part "
             "of the model, so batch and channels must be integers"
         )
     arguments = dict(layer.arguments)

@@ -17,12 +17,16 @@ from pooling import geometry
 from pooling.arrays import as_array, dtype_name
 from pooling.geometry import Axis
 from pooling.layers import Layer
+from pooling.signs import short_repr
 
 from .reading import CEIL_MODE_CLEAR, count_of, node_attributes
 
 __all__ = ["POOLING_OPERATORS", "function_from_node", "layer_from_node"]
 
 AnyArray = NDArray[Any]
+
+LARGEST_OPSET = 2**31 - 1
+"""What onnx looks up; files hold larger numbers."""
 
 # By operator, the layer for each number of spatial axes.
 LAYERS: dict[str, dict[int, type[Layer]]] = {
@@ -167,6 +171,25 @@ def checked_attributes(function: str, node: onnx.NodeProto, opset: int) -> dict[
     return _read(function, node, opset).attributes
 
 
+def why_not_dtype(node: onnx.NodeProto, opset: int, dtype: np.dtype[Any]) -> str:
+    """Say that ONNX has no such node for a first input of this dtype, or nothing; other operators take any."""
+    if node.op_type not in POOLING_OPERATORS:
+        return ""
+    try:
+        schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return ""
+    return _refused_dtype(schema.inputs[0], dtype, opset)
+
+
+def _refused_dtype(parameter: Any, dtype: np.dtype[Any], opset: int) -> str:
+    name = dtype_name(dtype)
+    if f"tensor({ONNX_NAMES.get(name, name)})" in parameter.types:
+        return ""
+    known = sorted(str(each).removeprefix("tensor(").rstrip(")") for each in parameter.types)
+    return f"{parameter.name} has dtype {dtype.name}, which is not accepted in opset {opset}; use {', '.join(known)}"
+
+
 @dataclass(frozen=True, eq=False)
 class _Node:
     """A node that keeps the rules of its operator, whatever arrays may come."""
@@ -189,7 +212,9 @@ class _Node:
             wanted = "3 to 5: batch, channels and one to three spatial axes"
             if len(known) == 1:
                 wanted = "4: batch, channels, height and width"
-            raise ValueError(f"{self.where}: input_shape={shape} has {len(shape)} axes; it must have {wanted}")
+            raise ValueError(
+                f"{self.where}: input_shape={short_repr(shape)} has {len(shape)} axes; it must have {wanted}"
+            )
         arguments = self._arguments(shape[2:])
         return known[len(shape) - 2](**{name: _brief(value) for name, value in arguments.items()})
 
@@ -253,12 +278,9 @@ class _Node:
             if value is None:
                 raise ValueError(f"{self.where}: the input {parameter.name} is missing; only the last may be left out")
             array = as_array(self.where, parameter.name, value)
-            if f"tensor({ONNX_NAMES.get(dtype_name(array.dtype), dtype_name(array.dtype))})" not in parameter.types:
-                known = sorted(str(name).removeprefix("tensor(").rstrip(")") for name in parameter.types)
-                raise TypeError(
-                    f"{self.where}: {parameter.name} has dtype {array.dtype.name}, which is not accepted in opset "
-                    f"{self.opset}; use {', '.join(known)}"
-                )
+            refusal = _refused_dtype(parameter, array.dtype, self.opset)
+            if refusal:
+                raise TypeError(f"{self.where}: {refusal}")
             arrays.append(array)
         return arrays
 
@@ -358,7 +380,7 @@ def _read(function: str, node: Any, opset: Any) -> _Node:
     if not isinstance(node, onnx.NodeProto):
         raise TypeError(f"{function}: node must be an onnx.NodeProto, not {type(node).__name__}")
     if isinstance(opset, bool) or not isinstance(opset, int):
-        raise TypeError(f"{function}: opset={opset!r} must be an integer, not {type(opset).__name__}")
+        raise TypeError(f"{function}: opset={short_repr(opset)} must be an integer, not {type(opset).__name__}")
     where = f"{function}: {_title(node)}"
     if node.op_type not in POOLING_OPERATORS or node.domain not in ("", "ai.onnx"):
         domain = f" of domain {node.domain!r}" if node.domain else ""
@@ -366,7 +388,7 @@ def _read(function: str, node: Any, opset: Any) -> _Node:
     if opset < 1:
         raise ValueError(f"{where}: opset={opset} must be at least 1; read it from the model's opset_import")
     try:
-        schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
+        schema: Any = onnx.defs.get_schema(node.op_type, min(opset, LARGEST_OPSET), "")
     except onnx.defs.SchemaError:
         raise ValueError(f"{where}: {node.op_type} does not exist in opset {opset}; import a newer opset") from None
     attributes = _attributes(where, node, opset, schema)

@@ -15,7 +15,7 @@ import onnx
 import onnx.checker
 import onnx.inliner
 
-from .constants import check_made, tensors_of
+from .constants import check_made, tensors_of, with_one_domain
 from .files import LARGEST
 from .limits import check_growth
 
@@ -105,10 +105,20 @@ def check_size(function: str, model: onnx.ModelProto) -> None:
     Raises
     ------
     ValueError
-        As `pooling.export.limits.check_growth` and `pooling.export.constants.check_made` do.
+        As `pooling.export.limits.check_growth` and `pooling.export.constants.check_made` do; or if a function of it has
+        the name of a pooling operator.
     """
     check_growth(function, model)
     check_made(function, model)
+    from .nodes import POOLING_OPERATORS  # which reads models by what is here
+
+    names = [each.name for each in model.functions if is_default(each.domain)]
+    hidden = next((name for name in names if name in POOLING_OPERATORS), "")
+    if hidden:
+        raise ValueError(
+            f"{function}: the model has a function {hidden} in the domain of ONNX's own operators, and runtimes do not "
+            f"agree which of the two a node {hidden} is; give the function another name"
+        )
 
 
 def is_default(domain: str) -> bool:
@@ -252,7 +262,22 @@ def _aligned(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
         called.opset_import.extend(onnx.helper.make_opsetid(domain, versions[domain]) for domain in own)
     del light.opset_import[:]
     light.opset_import.extend(onnx.helper.make_opsetid(*each) for each in versions.items())
+    _give_defaults(light)
     return light
+
+
+def _give_defaults(model: onnx.ModelProto) -> None:
+    """Write the attributes that functions have by default into the calls that leave them out.
+
+    ONNX's inliner knows nothing of them, and drops what refers to them.
+    """
+    defaults = {_name(each): list(each.attribute_proto) for each in model.functions if each.attribute_proto}
+    if not defaults:
+        return
+    for nodes in (model.graph.node, *(each.node for each in model.functions)):
+        for node in all_nodes(nodes):
+            given = {each.name for each in node.attribute}
+            node.attribute.extend(each for each in defaults.get(_call(node), ()) if each.name not in given)
 
 
 def _versions(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
@@ -274,7 +299,7 @@ def _means_the_same(node: onnx.NodeProto, version: int, other: int) -> bool:
     try:
         first: Any = onnx.defs.get_schema(node.op_type, version, "")
         second: Any = onnx.defs.get_schema(node.op_type, other, "")
-    except onnx.defs.SchemaError:
+    except (onnx.defs.SchemaError, TypeError):  # the number does not fit where onnx looks it up
         return False
     if first.since_version == second.since_version:
         return True
@@ -440,6 +465,7 @@ def check_model(function: str, model: onnx.ModelProto) -> None:
         if tensor.name not in inputs
     )
     del bare.graph.initializer[:]
+    bare = with_one_domain(bare)
     if bare.functions:
         # The checker refuses functions of another version even where their nodes mean the same.
         check_growth(function, bare)

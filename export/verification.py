@@ -39,6 +39,7 @@ __all__ = [
     "Session",
     "Verification",
     "VerificationError",
+    "compare_placed",
     "drawn_inputs",
     "gamma_of",
     "in_this_runtime",
@@ -147,7 +148,7 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
         arrays = dict(zip(graph.inputs, drawn, strict=True))
         found = arrays | run(arrays)
         for each in placed:
-            _compare(each, [found[graph.final(tensor)] for tensor in each.taken], found, graph)
+            compare_placed(each, [found[graph.final(tensor)] for tensor in each.taken], found, graph)
         last = placed[-1]
         for name, tensor in zip(("output", "indices"), last.given, strict=False):
             turned = last.stage.order.array_of_layer(found[graph.final(tensor)])
@@ -444,12 +445,13 @@ def terms_of(stage: Stage) -> int:
     return taps_of(stage.axes)
 
 
-def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = None) -> Any:
-    """Bound what rounding may change; None where nothing is rounded. `lowered` is the stage before it had sizes.
+def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = None, *, finite: bool) -> Any:
+    """Bound what rounding may change; None where nothing is rounded.
 
-    A sum of n numbers, made in whatever order with roundings of relative size u, is off by at most n u / (1 - n u)
-    times the sum of magnitudes (Higham, "Accuracy and Stability of Numerical Algorithms", chapter 3); both sides may
-    be, and each rounds once more to the type of the result. A few roundings are added for factors and powers.
+    `lowered` is the stage before it had sizes, `finite` what the graph is for. A sum of n numbers, made in whatever
+    order with roundings of relative size u, is off by at most n u / (1 - n u) times the sum of magnitudes (Higham,
+    "Accuracy and Stability of Numerical Algorithms", chapter 3); both sides may be, and each rounds once more to the
+    type of the result. A few roundings are added for factors and powers.
     """
     layer, dtype = stage.layer, x.dtype
     if dtype.name not in FLOATS or is_exact(layer):
@@ -474,7 +476,7 @@ def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = No
         arguments["divisor_override"] = abs(divisor)
         # The mean of all taps loses what is less than the smallest number, before it is multiplied.
         last = last + n * max(1 / abs(divisor) - 1, 0) * TINY[dtype.name]
-    made = working_dtype(dtype, known_taps((lowered or stage).windows), divisor).name
+    made = working_dtype(dtype, known_taps((lowered or stage).windows), divisor, finite=finite).name
     gamma = gamma_of(n + 5, made) + min(gamma_of(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
     return last + gamma * type(layer)(**_known(layer, arguments))(magnitude)
 
@@ -489,7 +491,7 @@ def gamma_of(roundings: float, dtype: str) -> float:
     return small / (1 - small) if small < 0.5 else math.inf
 
 
-def _compare(placed: Placed, taken: Sequence[Array], found: dict[str, Array], graph: Graph) -> None:
+def compare_placed(placed: Placed, taken: Sequence[Array], found: dict[str, Array], graph: Graph) -> None:
     """Compare what a layer gave in the graph with what it gives here."""
     stage, layer, order = placed.stage.at(taken[0].shape), placed.stage.layer, placed.stage.order
     convention: Any = stage.indices
@@ -502,7 +504,7 @@ def _compare(placed: Placed, taken: Sequence[Array], found: dict[str, Array], gr
     with np.errstate(all="ignore"):
         results = layer(*arrays, **keywords)
         expected = list(results) if isinstance(results, tuple) else [results]
-        bounds = [_allowed(stage, arrays[0], expected[0], placed.stage), None]
+        bounds = [_allowed(stage, arrays[0], expected[0], placed.stage, finite=graph.finite), None]
     if len(expected) == 2:
         torch = order.array_of_graph(expected[1])
         named = convert_indices(torch, taken[0].shape, source="torch", target=convention)

@@ -5,8 +5,15 @@ ONNX graphs, ``pooling.validation`` compares runtimes, ``pooling.doctor`` examin
 imported when they are asked for.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+if getattr(sys, "argv", [])[:1] == ["-m"]:  # a program that starts, and may have to end while NumPy is imported
+    import _ndpooling
+
+    if _ndpooling.starts_package():
+        _ndpooling.default_interrupts()
 
 from ._version import __version__
 from .system import show_config

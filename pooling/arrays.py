@@ -98,8 +98,8 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
             raise TypeError(f"{function}: {name} is a sparse {type(value).__name__}; give {name}.{remedy}()")
     # What DLPack cannot say, as the bfloat16 of JAX, an array interface may.
     readers: list[Any] = [np.asarray]
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array_interface__"):
-        readers = [np.from_dlpack, np.asarray] if hasattr(value, "__array__") else [np.from_dlpack]
+    if _offers(value, "__dlpack__") and not _offers(value, "__array_interface__"):
+        readers = [np.from_dlpack, np.asarray] if _offers(value, "__array__") else [np.from_dlpack]
     reason = ""
     for reader in readers:
         try:
@@ -115,6 +115,14 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
     raise TypeError(
         f"{function}: {name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason}); {remedy}"
     ) from failure
+
+
+def _offers(value: Any, name: str) -> bool:
+    """Tell whether an object has an attribute, whatever it does when it is asked."""
+    try:
+        return hasattr(value, name)
+    except Exception:
+        return False
 
 
 def _of_tensor(function: str, name: str, tensor: Any, torch: Any, instead: str | None = None) -> AnyArray:
@@ -236,9 +244,8 @@ def result_array(
             raise TypeError(f"{function}: out must be a NumPy array or a torch tensor, not {type(out).__name__}")
         out = _of_tensor(function, "out", out, torch, f"torch.empty({shape}, dtype=torch.{dtype.name})")
     if out.dtype != dtype or not out.dtype.isnative:
-        # The string of what NumPy has from elsewhere, as bfloat16, says how long it is and no more.
-        given, wanted = (each.name if each.kind == "V" else each.str for each in (out.dtype, dtype))
-        raise TypeError(f"{function}: out has dtype {given}, the result {wanted}; give out that dtype")
+        given = out.dtype.name if out.dtype.isnative else f"{out.dtype.name} with its bytes swapped"
+        raise TypeError(f"{function}: out has dtype {given}, the result {dtype.name}; give out that dtype")
     if out.shape != shape:
         raise ValueError(f"{function}: out has shape {out.shape}, the result {shape}; give out that shape")
     flags = out.flags

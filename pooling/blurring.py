@@ -23,6 +23,7 @@ from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .norms import rounded
 from .operators import OPERATORS
+from .signs import counted, short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -67,18 +68,6 @@ class Blur(NamedTuple):
         return made
 
 
-def _padding_mode(function: str, padding_mode: Any) -> str:
-    if not isinstance(padding_mode, str):
-        raise TypeError(
-            f"{function}: padding_mode={padding_mode!r} must be a string, not {type(padding_mode).__name__}"
-        )
-    if padding_mode not in PADDING_MODES:
-        raise ValueError(
-            f"{function}: padding_mode={padding_mode!r} must be one of {', '.join(map(repr, PADDING_MODES))}"
-        )
-    return padding_mode
-
-
 def _blur_axes(
     function: str, sizes: Sequence[int], kernel_size: Any, stride: Any, padding: Any, name: str = "kernel_size"
 ) -> tuple[Axis, ...]:
@@ -87,7 +76,8 @@ def _blur_axes(
     for taps, axis in zip(kernel, geometry.axis_names(len(sizes)), strict=True):
         if taps > LONGEST_FILTER:
             raise ValueError(
-                f"{function}: {name}={kernel_size!r} must be at most {LONGEST_FILTER} on axis {axis}, not {taps}; "
+                f"{function}: {name}={short_repr(kernel_size)} must be at most {LONGEST_FILTER} on axis {axis}, not "
+                f"{taps}; "
                 "the outermost weights of a longer filter are too small for float64"
             )
     if padding is None:
@@ -104,14 +94,14 @@ def _blur(
     padding_mode: Any,
     name: str = "kernel_size",
 ) -> Blur:
-    mode = _padding_mode(function, padding_mode)
+    mode = geometry.word(function, "padding_mode", padding_mode, PADDING_MODES)
     axes = _blur_axes(function, sizes, kernel_size, stride, padding, name)
     cells, weights = [], []
     for axis in axes:
         side = max(axis.pad_begin, axis.pad_end)
         if mode == "reflect" and side >= axis.input_size:
             raise ValueError(
-                f"{function}: padding of {side} cells cannot be mirrored on axis {axis.name} of size "
+                f"{function}: padding of {counted(side, 'cell')} cannot be mirrored on axis {axis.name} of size "
                 f"{axis.input_size}; use padding <= {axis.input_size - 1} or padding_mode='replicate'"
             )
         last = axis.input_size - 1
@@ -131,7 +121,7 @@ def _blur(
 
 def _run(call: Call, blur: Blur, source: AnyArray, target: AnyArray, layout: str, *, backward: bool) -> None:
     """Blur one array into another of its dtype, or the gradient back."""
-    shape = call.input_shape
+    shape, layout = call.input_shape, geometry.plain(layout)
     channels = shape[-1] if layout == "channels_last" else shape[-3]
     batch = source.shape[0] if source.ndim == 4 else 1
     outer, inner = (batch, channels) if layout == "channels_last" else (batch * channels, 1)
@@ -153,7 +143,7 @@ def _few_maps(layout: str, *arrays: AnyArray) -> Iterator[tuple[AnyArray, ...]]:
 
     Parts are as large as `MAXIMA_BYTES` in float64, or a single map, in channels_last of all channels.
     """
-    first = layout == "channels_first"
+    first = geometry.plain(layout) == "channels_first"
     count = math.prod(arrays[0].shape[: -2 if first else -3])
     maps = [array.reshape(count, *((1, *array.shape[-2:]) if first else array.shape[-3:])) for array in arrays]
     most = max(array[:1].size for array in maps)

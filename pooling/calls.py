@@ -22,6 +22,7 @@ from .dispatch import kernels
 from .geometry import Axis, Slab
 from .operators import OPERATORS, Operator
 from .plan import lay_out
+from .signs import counted, short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -345,7 +346,7 @@ class Call:
             cells = math.prod(axis.input_size for axis in self.axes)
             raise ValueError(
                 f"{self.function}: indices{list(position)} is {indices[position]}, but a plane of the input has "
-                f"{cells} elements; give the indices that the forward call returned for this input shape"
+                f"{counted(cells, 'element')}; give the indices that the forward call returned for this input shape"
             )
         return result
 
@@ -622,18 +623,12 @@ def _is_float32(divisor: float | None) -> bool:
 
 
 def _reducer(function: str, reducer: str, nan: Any) -> str:
-    if nan not in ("propagate", "ignore"):
-        kind = ValueError if isinstance(nan, str) else TypeError
-        raise kind(f"{function}: nan={nan!r} must be 'propagate' or 'ignore'")
-    return f"{reducer}_number" if nan == "ignore" else reducer
+    ignores = geometry.word(function, "nan", nan, ("propagate", "ignore")) == "ignore"
+    return f"{reducer}_number" if ignores else reducer
 
 
 def _rounding(function: str, rounding: Any) -> int:
-    if not isinstance(rounding, str):
-        raise TypeError(f"{function}: rounding={rounding!r} must be a string, not {type(rounding).__name__}")
-    if rounding not in kernels.ROUNDINGS:
-        raise ValueError(f"{function}: rounding={rounding!r} must be one of {', '.join(map(repr, kernels.ROUNDINGS))}")
-    return int(kernels.ROUNDINGS[rounding])
+    return int(kernels.ROUNDINGS[geometry.word(function, "rounding", rounding, tuple(kernels.ROUNDINGS))])
 
 
 def _refuse_empty_means(function: str, axes: tuple[Axis, ...], count_include_pad: bool) -> None:
@@ -654,7 +649,7 @@ def _divisor(function: str, divisor_override: Any) -> float | None:
     divisor = geometry.real(function, "divisor_override", divisor_override, "a number or None")
     if divisor == 0 or not math.isfinite(divisor):
         raise ValueError(
-            f"{function}: divisor_override={divisor_override!r} must be finite and not zero; "
+            f"{function}: divisor_override={short_repr(divisor_override)} must be finite and not zero; "
             "use None for the number of elements"
         )
     return divisor
@@ -667,6 +662,7 @@ def batch_and_spatial(function: str, shape: tuple[int, ...], dimensions: Any, la
     five one of volumes; three axes could be a map as well as a batch of signals, and are refused.
     """
     rank = len(shape)
+    layout = geometry.word(function, "layout", layout, geometry.LAYOUTS)
     if dimensions is None:
         geometry.spatial_slice(rank, 0, layout, function=function)
         if rank not in (4, 5):
@@ -674,7 +670,9 @@ def batch_and_spatial(function: str, shape: tuple[int, ...], dimensions: Any, la
         dimensions = rank - 2
     if type(dimensions) is not int or not 1 <= dimensions <= 3:
         kind = ValueError if type(dimensions) is int else TypeError
-        raise kind(f"{function}: dimensions={dimensions!r} must be 1, 2 or 3, the number of spatial axes, or None")
+        raise kind(
+            f"{function}: dimensions={short_repr(dimensions)} must be 1, 2 or 3, the number of spatial axes, or None"
+        )
     spatial = geometry.spatial_slice(rank, dimensions, layout, function=function)
     if rank - dimensions not in (1, 2):
         form = _axes(dimensions, layout)
@@ -682,7 +680,7 @@ def batch_and_spatial(function: str, shape: tuple[int, ...], dimensions: Any, la
         back = "result[0]" if layout == "channels_first" else "result[..., 0]"
         remedy = f"; a single map without channels goes in as {one} and comes out as {back}" * (rank == dimensions)
         raise ValueError(
-            f"{function}: input of shape {shape} has {rank} {'axis' if rank == 1 else 'axes'}; it must have "
+            f"{function}: input of shape {shape} has {counted(rank, 'axis', 'axes')}; it must have "
             f"{dimensions + 2}, (N, {form}), or {dimensions + 1} without the batch, ({form}){remedy}"
         )
     return rank - dimensions == 2, spatial

@@ -77,7 +77,9 @@ def described(family: str, dimensions: int | None = None) -> Callable[[Function]
             "first": first,
             "last": last,
             "n": dimensions,
-            "dtypes": ", ".join(operator.dtypes),
+            "dtypes": ", ".join(
+                operator.gradient_dtypes if function.__name__.endswith("_backward") else operator.dtypes
+            ),
         }
         for name, piece in PIECES.items():
             text = text.replace("{" + name + "}", cleandoc(piece).format(**values))

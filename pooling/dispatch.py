@@ -68,8 +68,10 @@ def load(level: str) -> ModuleType:
     True
     """
     if level not in available_levels():
+        from .signs import short_repr  # when it is needed: `import pooling` shall be quick
+
         raise ValueError(
-            f"load: level={level!r} must be a level that was built and that this processor runs; "
+            f"load: level={short_repr(level)} must be a level that was built and that this processor runs; "
             f"use {_alternatives(available_levels())}"
         )
     return _import_compiled(f"_kernels_{level.replace('-', '_')}")

@@ -19,6 +19,7 @@ from .dispatch import kernels
 from .geometry import Sizes
 from .layers import Layer
 from .operators import FLOATS, OPERATORS
+from .signs import counted, short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -79,7 +80,7 @@ class FractionalCall:
         function, dimensions = self.call.function, len(self.kernel_size)
         if rng is not None and not isinstance(rng, np.random.Generator):
             raise TypeError(
-                f"{function}: rng={rng!r} must be a numpy.random.Generator, not {type(rng).__name__}; "
+                f"{function}: rng={short_repr(rng)} must be a numpy.random.Generator, not {type(rng).__name__}; "
                 "use numpy.random.default_rng(seed)"
             )
         batched = self.array.ndim == dimensions + 2
@@ -145,7 +146,8 @@ def window_starts(function: str, name: str, size: int, kernel: int, count: int, 
         begins = phases * step
     if not (np.isfinite(places).all() and np.isfinite(begins).all()):
         raise ValueError(
-            f"{function}: _random_samples of dtype {samples.dtype.name} cannot count the {size} cells of axis {name}; "
+            f"{function}: _random_samples of dtype {samples.dtype.name} cannot count the {counted(size, 'cell')} of "
+            f"axis {name}; "
             "use float32 or float64"
         )
     starts = np.full((len(samples), count), last, np.int64)
@@ -330,7 +332,7 @@ def fractional_max_pool2d_backward(
         As in the forward call.
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`, which takes the
         samples of the forward call.
     {layout}
@@ -392,7 +394,7 @@ def fractional_max_pool3d_backward(
         As in the forward call.
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`, which takes the
         samples of the forward call.
     {layout}

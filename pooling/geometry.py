@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .signs import counted, short_repr
 
 __all__ = [
     "Axis",
@@ -36,6 +40,9 @@ __all__ = [
 INT64_MAX = 2**63 - 1
 LONG_WINDOW = 2**24
 """A longer window must find a quarter of itself in the input, because memory is laid out for whole windows."""
+
+LONGEST_WORD = 40
+"""Signs of a misspelled word that are looked at."""
 
 Sizes = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
@@ -318,29 +325,79 @@ class Slab(NamedTuple):
 # Arguments
 
 
-def _is_sequence(value: object) -> bool:
-    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+def sequence(value: Any) -> list[Any] | None:
+    """Read a sequence; None for what is none, or cannot be read."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0):
+        with suppress(Exception):  # of somebody's own kind of list
+            return list(value)
+    return None
+
+
+def whole(value: Any) -> int | None:
+    """Return what counts as an integer as an int, and None for everything else; a bool is no integer here."""
+    if not isinstance(value, (bool, np.bool_)):
+        with suppress(Exception):  # TypeError of what is no integer, and anything of somebody's own kind of one
+            return operator.index(value)
+    return None
 
 
 def integer(function: str, name: str, value: Any, argument: object) -> int:
-    """Return one entry of an argument as an int; a bool is no integer here."""
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
+    """Return one entry of an argument as an int."""
+    number = whole(value)
+    if number is None:
         raise TypeError(
-            f"{function}: {name}={argument!r} must be an integer or one integer per spatial axis, "
+            f"{function}: {name}={short_repr(argument)} must be an integer or one integer per spatial axis, "
             f"not {type(value).__name__}; write it with whole numbers"
-        ) from None
+        )
+    return number
+
+
+OTHER_WORDS = {
+    **dict.fromkeys(("first", "ncl", "ncw", "nchw", "ncdhw", "chw", "contiguous_format"), "channels_first"),
+    **dict.fromkeys(("last", "nlc", "nwc", "nhwc", "ndhwc", "hwc"), "channels_last"),
+}
+"""What other libraries call the layouts, in small letters."""
+
+
+def nearest_word(value: str, words: Iterable[str]) -> str:
+    """Find the word that was meant, by its spelling or as other libraries call it; empty if there is none."""
+    known = {word.lower(): word for word in words}
+    spelled = value[:LONGEST_WORD].strip().lower().replace("-", "_").replace(" ", "_")
+    spelled = OTHER_WORDS.get(spelled, spelled)
+    return next((known[each] for each in get_close_matches(spelled, known, 1, 0.8)), "")
+
+
+def word(function: str, name: str, value: Any, words: Sequence[str], rule: str = "") -> str:
+    """Return an argument that is one of some words.
+
+    Raises
+    ------
+    TypeError
+        For what is no string.
+    ValueError
+        For any other string, with the word that was meant; `rule` takes the place of the list of words.
+    """
+    quoted = list(map(repr, words))
+    listed = " or ".join(quoted) if len(quoted) < 3 else f"one of {', '.join(quoted)}"
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{function}: {name}={short_repr(value)} must be a string, not {type(value).__name__}; use {listed}"
+        )
+    plain_word = str.__str__(value)
+    if plain_word not in words:
+        nearest = nearest_word(plain_word, words)
+        meant = f"; for {short_repr(value)} write {nearest!r}" if nearest else ""
+        raise ValueError(f"{function}: {name}={short_repr(value)} {rule or f'must be {listed}'}{meant}")
+    return plain_word
 
 
 def _entries(function: str, name: str, value: Any, dimensions: int, noun: str) -> list[Any]:
     """Return one entry for each axis: all of a sequence, or its only one, or the value itself, as often."""
-    entries = list(value) if _is_sequence(value) else [value]
+    several = sequence(value)
+    entries = [value] if several is None else several
     if len(entries) not in (1, dimensions):
         raise ValueError(
-            f"{function}: {name}={value!r} must have one entry per spatial axis, {dimensions} and not "
+            f"{function}: {name}={short_repr(value)} must have one entry per spatial axis, {dimensions} and not "
             f"{len(entries)}; give one {noun} for all axes or {dimensions} of them"
         )
     return entries * dimensions if len(entries) == 1 else entries
@@ -348,7 +405,7 @@ def _entries(function: str, name: str, value: Any, dimensions: int, noun: str) -
 
 def _strides(function: str, stride: Any, kernel_size: tuple[int, ...]) -> tuple[int, ...]:
     """Return the stride on each axis: by default, which is None or an empty sequence as in torch, the kernel size."""
-    if stride is None or (_is_sequence(stride) and not len(stride)):
+    if stride is None or sequence(stride) == []:
         return kernel_size
     return per_axis(function, "stride", stride, len(kernel_size))
 
@@ -372,7 +429,9 @@ def per_axis(
     for number, axis in zip(numbers, axis_names(dimensions), strict=True):
         if number is not None and not minimum <= number <= INT64_MAX:
             bound = f"at least {minimum}" if number < minimum else "at most 2**63 - 1"
-            raise ValueError(f"{function}: {name}={value!r} must be {bound} on axis {axis}, not {number}")
+            raise ValueError(
+                f"{function}: {name}={short_repr(value)} must be {bound} on axis {axis}, not {short_repr(number)}"
+            )
     return tuple(numbers)
 
 
@@ -389,13 +448,22 @@ def plain(value: Any, depth: int = 2) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, (float, np.floating)):
-        return float(value)
-    if _is_sequence(value):
-        return tuple([plain(entry, depth - 1) for entry in value]) if depth else value
+        return _float(value, value)
+    entries = sequence(value)
+    if entries is not None:
+        return tuple([plain(entry, depth - 1) for entry in entries]) if depth else value
+    number = whole(value)
+    return value if number is None else number
+
+
+def _float(value: Any, otherwise: Any) -> Any:
+    """Return a number as a float, and something else where it does not let itself be read."""
     try:
-        return operator.index(value)
-    except TypeError:
-        return value
+        return float(value)
+    except OverflowError:
+        return math.nan
+    except Exception:  # of somebody's own kind of number
+        return otherwise
 
 
 def real(function: str, name: str, value: Any, kinds: str = "a number", argument: Any = None) -> float:
@@ -403,23 +471,39 @@ def real(function: str, name: str, value: Any, kinds: str = "a number", argument
 
     `argument` is the whole that `value` is a part of.
     """
-    shown = value if argument is None else argument
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{function}: {name}={shown!r} must be {kinds}, not {type(value).__name__}")
-    try:
-        return float(value)
-    except OverflowError:
-        return math.nan
+    number = None
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        number = _float(value, None)
+    if number is None:
+        shown = short_repr(value if argument is None else argument)
+        raise TypeError(f"{function}: {name}={shown} must be {kinds}, not {type(value).__name__}")
+    return float(number)
 
 
 def flag(function: str, name: str, value: object) -> bool:
     """Return a yes-or-no argument, refusing everything but bool."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{function}: {name}={value!r} must be True or False, not {type(value).__name__}")
+        raise TypeError(f"{function}: {name}={short_repr(value)} must be True or False, not {type(value).__name__}")
     return bool(value)
 
 
 SAME_UPPER, SAME_LOWER, VALID = "same_upper", "same_lower", "valid"
+
+
+def _paired(flat: list[int | None]) -> str:
+    """Say how pads in a row are written as pairs, which ONNX and torch put into the row in different orders."""
+    half = len(flat) // 2
+    onnx = list(zip(flat[:half], flat[half:], strict=True))
+    torch = list(zip(flat[::2], flat[1::2], strict=True))[::-1]
+    if half == 1:
+        return f"write a (begin, end) pair as padding=[{short_repr(onnx[0])}]"
+    written = [short_repr(tuple(pairs)) for pairs in (onnx, torch)]
+    if onnx == torch:
+        return f"write a (begin, end) pair for each axis, padding={written[0]}"
+    return (
+        f"write a (begin, end) pair for each axis: padding={written[0]} if the order is that of ONNX, all begins "
+        f"before all ends, or {written[1]} if it is that of torch.nn.functional.pad, the last axis first"
+    )
 
 
 def _padding_pairs(
@@ -433,46 +517,52 @@ def _padding_pairs(
 ) -> list[tuple[int, int]]:
     dimensions = len(input_size)
     if isinstance(padding, str):
-        name = SAME_UPPER if padding == "same" else padding
-        if name not in (VALID, SAME_UPPER, SAME_LOWER):
-            raise ValueError(
-                f"{function}: padding={padding!r} is not a known name; "
-                "use 'valid', 'same_upper' (or 'same'), 'same_lower', or numbers"
-            )
+        name = word(
+            function,
+            "padding",
+            padding,
+            (VALID, SAME_UPPER, "same", SAME_LOWER),
+            "is not a known name; use 'valid', 'same_upper' (or 'same'), 'same_lower', or numbers",
+        )
         pairs = []
         for size, reach, step in zip(input_size, effective, stride, strict=True):
             total = 0 if name == VALID else max((-(-size // step) - 1) * step + reach - size, 0)
             smaller, larger = total // 2, total - total // 2
             pairs.append((larger, smaller) if name == SAME_LOWER else (smaller, larger))
         return pairs
-    if _is_sequence(padding) and len(padding) and all(_is_sequence(entry) for entry in padding):
-        if len(padding) not in (1, dimensions) or any(len(entry) != 2 for entry in padding):
+    several = sequence(padding)
+    nested = [] if several is None else [entry for entry in map(sequence, several) if entry is not None]
+    if several and len(nested) == len(several):
+        if len(nested) not in (1, dimensions) or any(len(entry) != 2 for entry in nested):
             raise ValueError(
-                f"{function}: padding={padding!r} must have one (begin, end) pair per spatial axis, "
+                f"{function}: padding={short_repr(padding)} must have one (begin, end) pair per spatial axis, "
                 f"{dimensions} in all; give an integer, one per axis or one pair per axis"
             )
         pairs = [
             (integer(function, "padding", begin, padding), integer(function, "padding", end, padding))
-            for begin, end in padding
+            for begin, end in nested
         ]
         pairs = pairs * dimensions if len(pairs) == 1 else pairs
-    elif _is_sequence(padding) and len(padding) == 2 * dimensions and dimensions == 1:
+    elif several is not None and len(several) == 2 * dimensions and None not in (flat := list(map(whole, several))):
         raise ValueError(
-            f"{function}: padding={padding!r} must have one entry per spatial axis, 1 and not 2; "
-            f"write a (begin, end) pair as padding=[{padding!r}]"
+            f"{function}: padding={short_repr(padding)} must have one entry per spatial axis, {dimensions} and not "
+            f"{len(several)}; {_paired(flat)}"
         )
     else:
         pairs = [(each, each) for each in per_axis(function, "padding", padding, dimensions, minimum=0)]
     for pair, reach, axis in zip(pairs, effective, axis_names(dimensions), strict=True):
         if min(pair) < 0:
-            raise ValueError(f"{function}: padding={padding!r} must be at least 0 on axis {axis}, not {min(pair)}")
+            raise ValueError(
+                f"{function}: padding={short_repr(padding)} must be at least 0 on axis {axis}, not {min(pair)}"
+            )
         if largest is not None and max(pair) > largest:
             raise ValueError(
-                f"{function}: padding={padding!r} must be at most {largest} on axis {axis}, not {max(pair)}"
+                f"{function}: padding={short_repr(padding)} must be at most {largest} on axis {axis}, not {max(pair)}"
             )
         if largest is None and max(pair) >= reach:
             raise ValueError(
-                f"{function}: padding={padding!r} must be smaller than the effective kernel size {reach} on axis "
+                f"{function}: padding={short_repr(padding)} must be smaller than the effective kernel size {reach} "
+                "on axis "
                 f"{axis}; use padding <= {reach - 1}"
             )
     return pairs
@@ -525,10 +615,12 @@ def pool_axes(
     effective = [step * (taps - 1) + 1 for taps, step in zip(kernels, dilations, strict=True)]
     for i, axis in enumerate(names):
         if effective[i] > max(LONG_WINDOW, 4 * input_size[i]):
-            blame = f"kernel_size={kernel_size!r}" + (f" with dilation={dilation!r}" if dilations[i] > 1 else "")
+            blame = f"kernel_size={short_repr(kernel_size)}" + (
+                f" with dilation={short_repr(dilation)}" if dilations[i] > 1 else ""
+            )
             raise ValueError(
                 f"{function}: {blame} makes the effective kernel size {effective[i]} on axis {axis}, whose input has "
-                f"{input_size[i]} cells; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
+                f"{counted(input_size[i], 'cell')}; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
             )
     largest = INT64_MAX if empty_windows else None
     pairs = _padding_pairs(function, padding, input_size, effective, strides, largest=largest)
@@ -540,10 +632,11 @@ def pool_axes(
         if round_up and (output - 1) * strides[i] >= size + begin:
             output -= 1
         if output < 1 or size < 1:
-            dilated = f" with dilation={dilation!r}" if dilations[i] > 1 else ""
+            dilated = f" with dilation={short_repr(dilation)}" if dilations[i] > 1 else ""
             smallest = effective[i] - begin - end - (strides[i] - 1 if round_up else 0)
             raise ValueError(
-                f"{function}: kernel_size={kernel_size!r}{dilated} finds no window on axis {name}: the effective "
+                f"{function}: kernel_size={short_repr(kernel_size)}{dilated} finds no window on axis {name}: the "
+                "effective "
                 f"kernel size is {effective[i]} and the padded input {begin} + {size} + {end} = {padded}; "
                 f"the smallest input that works is {max(1, smallest)}"
             )
@@ -641,7 +734,8 @@ def transposed_axes(
     for i, name in enumerate(axis_names(dimensions)):
         if not 1 <= sizes[i] <= INT64_MAX or input_size[i] < 1:
             raise ValueError(
-                f"{function}: kernel_size={kernel_size!r}, stride={stride!r} and padding={padding!r} give the output "
+                f"{function}: kernel_size={short_repr(kernel_size)}, stride={short_repr(stride)} and "
+                f"padding={short_repr(padding)} give the output "
                 f"size {sizes[i]} on axis {name}; it must be at least 1 and fit 64 bits"
             )
         axes.append(Axis(sizes[i], input_size[i], kernels[i], strides[i], dilations[i], *pairs[i], name=name))
@@ -657,16 +751,17 @@ def fractional_sizes(
     kernel = per_axis(function, "kernel_size", kernel_size, dimensions)
     if (output_size is None) == (output_ratio is None):
         raise ValueError(
-            f"{function}: output_size={output_size!r} and output_ratio={output_ratio!r} must not both be "
+            f"{function}: output_size={short_repr(output_size)} and output_ratio={short_repr(output_ratio)} must not "
+            "both be "
             f"{'missing' if output_size is None else 'there'}; give one of them"
         )
     if output_ratio is not None:
         ratios = _ratios(function, output_ratio, dimensions)
         sizes = tuple(int(size * ratio) for size, ratio in zip(spatial, ratios, strict=True))
-        shown = f"output_ratio={output_ratio!r}"
+        shown = f"output_ratio={short_repr(output_ratio)}"
     else:
         sizes = per_axis(function, "output_size", output_size, dimensions)
-        shown = f"output_size={output_size!r}"
+        shown = f"output_size={short_repr(output_size)}"
     for size, taps, count, name in zip(spatial, kernel, sizes, names, strict=True):
         if count < 1:
             raise ValueError(
@@ -674,7 +769,8 @@ def fractional_sizes(
             )
         if count + taps - 1 > size:
             raise ValueError(
-                f"{function}: {shown} asks for {count} windows of size {taps} on axis {name} of size {size}; "
+                f"{function}: {shown} asks for {counted(count, 'window')} of size {taps} on axis {name} of size "
+                f"{size}; "
                 f"that needs an input of at least {count + taps - 1}"
             )
     return kernel, sizes
@@ -685,7 +781,8 @@ def _ratios(function: str, output_ratio: Any, dimensions: int) -> list[float]:
     for ratio in ratios:
         if not 0 < real(function, "output_ratio", ratio, "a number or one number per spatial axis", output_ratio) < 1:
             raise ValueError(
-                f"{function}: output_ratio={output_ratio!r} must be greater than 0 and less than 1, not {ratio!r}"
+                f"{function}: output_ratio={short_repr(output_ratio)} must be greater than 0 and less than 1, not "
+                f"{short_repr(ratio)}"
             )
     return [float(ratio) for ratio in ratios]
 
@@ -708,7 +805,8 @@ def unpool_size(
     strides = _strides(function, stride, kernels)
     if isinstance(padding, str) and padding != VALID and output_size is None:
         raise ValueError(
-            f"{function}: padding={padding!r} would follow from the size that is looked for; use 'valid' or numbers, "
+            f"{function}: padding={short_repr(padding)} would follow from the size that is looked for; use 'valid' "
+            "or numbers, "
             "or say the size as output_size"
         )
     # A dilated pooling may have more padding than its kernel has taps.
@@ -720,10 +818,12 @@ def unpool_size(
             (size - 1) * step - sum(pair) + taps
             for size, step, pair, taps in zip(pooled_size, strides, pairs, kernels, strict=True)
         )
-        blame = f"kernel_size={kernel_size!r}, stride={stride!r} and padding={padding!r} give"
+        blame = (
+            f"kernel_size={short_repr(kernel_size)}, stride={short_repr(stride)} and padding={short_repr(padding)} give"
+        )
     else:
         chosen = per_axis(function, "output_size", output_size, dimensions)
-        blame = f"output_size={output_size!r} gives"
+        blame = f"output_size={short_repr(output_size)} gives"
     for i, name in enumerate(names):
         if pooled_size[i] < 1:
             raise ValueError(f"{function}: the input has size 0 on axis {name}; it must have at least 1 cell")
@@ -773,11 +873,13 @@ def output_shape(
     """
     shape = per_axis_shape("output_shape", input_shape)
     dimensions = len(shape) - 2
-    if _is_sequence(kernel_size) and (len(kernel_size) > 1 or len(shape) == 2):
-        dimensions = len(kernel_size)
+    entries = sequence(kernel_size)
+    if entries is not None and (len(entries) > 1 or len(shape) == 2):
+        dimensions = len(entries)
     if not 1 <= dimensions <= 3 or len(shape) - dimensions not in (1, 2):
         raise ValueError(
-            f"output_shape: input_shape={input_shape!r} has {len(shape)} axes; with kernel_size={kernel_size!r} it "
+            f"output_shape: input_shape={short_repr(input_shape)} has {counted(len(shape), 'axis', 'axes')}; with "
+            f"kernel_size={short_repr(kernel_size)} it "
             "must have 1 to 3 spatial ones, channels, and a batch unless kernel_size has an entry for each spatial axis"
         )
     spatial = spatial_slice(len(shape), dimensions, layout, function="output_shape")
@@ -785,18 +887,22 @@ def output_shape(
     return replace_spatial(shape, spatial, [axis.output_size for axis in axes])
 
 
-def per_axis_shape(function: str, shape: Any) -> tuple[int, ...]:
+def per_axis_shape(function: str, shape: Any, name: str = "input_shape") -> tuple[int, ...]:
     """Check a shape given by the user."""
+    entries = sequence(shape)
     sizes = []
-    for entry in shape if _is_sequence(shape) else [shape]:
-        if not _is_sequence(shape) or isinstance(entry, (bool, np.bool_)) or not hasattr(entry, "__index__"):
+    for entry in [shape] if entries is None else entries:
+        size = None if entries is None else whole(entry)
+        if size is None:
             raise TypeError(
-                f"{function}: input_shape={shape!r} must be a sequence of integers; "
-                f"{entry!r} is of type {type(entry).__name__}"
+                f"{function}: {name}={short_repr(shape)} must be a sequence of integers; "
+                f"{short_repr(entry)} is of type {type(entry).__name__}"
             )
-        sizes.append(operator.index(entry))
+        sizes.append(size)
     if min(sizes, default=0) < 0:
-        raise ValueError(f"{function}: input_shape={shape!r} must not have negative sizes")
+        raise ValueError(f"{function}: {name}={short_repr(shape)} must not have negative sizes")
+    if max(sizes, default=0) > INT64_MAX:
+        raise ValueError(f"{function}: {name}={short_repr(shape)} must not have sizes beyond 2**63 - 1")
     return tuple(sizes)
 
 
@@ -805,10 +911,7 @@ LAYOUTS = ("channels_first", "channels_last")
 
 def spatial_slice(rank: int, dimensions: int, layout: str, *, function: str) -> slice:
     """Where the spatial axes stand in a shape of `rank` axes."""
-    if layout not in LAYOUTS:
-        if not isinstance(layout, str):
-            raise TypeError(f"{function}: layout={layout!r} must be a string, not {type(layout).__name__}")
-        raise ValueError(f"{function}: layout={layout!r} must be 'channels_first' or 'channels_last'")
+    layout = word(function, "layout", layout, LAYOUTS)
     end = rank if layout == "channels_first" else rank - 1
     return slice(end - dimensions, end)
 

@@ -108,7 +108,7 @@ def max_pool1d_backward(
     {windows}
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`.
     {layout}
     {nan}
@@ -170,7 +170,7 @@ def max_pool2d_backward(
     {windows}
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`.
     {layout}
     {nan}
@@ -232,7 +232,7 @@ def max_pool3d_backward(
     {windows}
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`.
     {layout}
     {nan}
@@ -294,7 +294,7 @@ def min_pool1d_backward(
     {windows}
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`.
     {layout}
     {nan}
@@ -356,7 +356,7 @@ def min_pool2d_backward(
     {windows}
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`.
     {layout}
     {nan}
@@ -418,7 +418,7 @@ def min_pool3d_backward(
     {windows}
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`.
     {layout}
     {nan}
@@ -692,7 +692,7 @@ def global_max_pool_backward(
     grad_output : array_like
         Gradient with respect to the result, shape ``(N, C, 1, ..., 1)``, with the input's dtype.
     {any_rank}
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         Position of each result in its plane; without them they are found again in `input`.
     {dimensions}
     {layout}
@@ -1003,7 +1003,7 @@ def adaptive_max_pool1d_backward(
         As in the forward call.
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`.
     {layout}
     {nan}
@@ -1059,7 +1059,7 @@ def adaptive_max_pool2d_backward(
         As in the forward call.
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`.
     {layout}
     {nan}
@@ -1115,7 +1115,7 @@ def adaptive_max_pool3d_backward(
         As in the forward call.
     return_indices : bool
         Has no effect; here so that the forward call's arguments can be passed on.
-    indices : array_like of int64, optional
+    indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`.
     {layout}
     {nan}

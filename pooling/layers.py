@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial, wraps
+from inspect import signature
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -13,8 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import functional, geometry, gradients
 from .annotations import AdaptiveSize, AnyArray, Indexed, Layout, NanRule, Rounding
+from .arrays import as_array
 from .geometry import Axis, Padding, Sizes
 from .operators import OPERATORS
+from .signs import counted, short_repr
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -65,17 +69,41 @@ def _found(layer: type[Layer], name: str) -> Any:
     return None
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
     """Tell whether two arguments are equal, arrays and states of generators too."""
     if isinstance(one, np.random.Generator) and isinstance(other, np.random.Generator):
-        return type(one.bit_generator) is type(other.bit_generator) and _same(
+        return type(one.bit_generator) is type(other.bit_generator) and same(
             one.bit_generator.state, other.bit_generator.state
         )
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
-    if hasattr(one, "shape") or hasattr(other, "shape"):
-        return one is other or bool(np.array_equal(np.asarray(one), np.asarray(other)))
-    return bool(one == other)
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    try:
+        if hasattr(one, "shape") or hasattr(other, "shape"):
+            return one is other or bool(np.array_equal(np.asarray(one), np.asarray(other)))
+        return bool(one == other)
+    except Exception:  # of a comparison that somebody else wrote
+        return one is other
+
+
+def _explained(make: Callable[..., None]) -> Callable[..., None]:
+    """Let a layer that cannot be made say its own name, and which argument was meant."""
+
+    @wraps(make)
+    def make_or_explain(self: Layer, *arguments: Any, **keywords: Any) -> None:
+        try:
+            make(self, *arguments, **keywords)
+        except TypeError as error:
+            known = signature(make)
+            try:
+                known.bind(self, *arguments, **keywords)
+            except TypeError as refusal:
+                unknown = next((name for name in keywords if name not in known.parameters), "")
+                nearest = geometry.nearest_word(unknown, list(known.parameters)[1:])
+                meant = f"; do you mean {nearest}?" if nearest else ""
+                raise TypeError(f"{type(self).__name__}: {refusal}{meant}") from error
+            raise
+
+    return make_or_explain
 
 
 class Layer:
@@ -107,7 +135,8 @@ class Layer:
     @property
     def layout(self) -> str:
         """Order of the axes."""
-        return str(self._arguments.get("layout", "channels_first"))
+        layout = self._arguments.get("layout", "channels_first")
+        return layout if isinstance(layout, str) else short_repr(layout)
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -123,6 +152,8 @@ class Layer:
     def __init_subclass__(cls, **keywords: Any) -> None:
         # Looked up once: doing so for each call takes half as long as pooling a small map.
         super().__init_subclass__(**keywords)
+        if "__init__" in cls.__dict__ and cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            cls.__init__ = _explained(cls.__init__)  # type: ignore[method-assign]
         if hasattr(cls, "operator") and hasattr(cls, "dimensions"):
             name = _function(cls.operator, cls.dimensions)
             cls._pool = _found(cls, name)
@@ -168,10 +199,13 @@ class Layer:
         name = type(self).__name__
         if len(shape) - self.dimensions not in (1, 2):
             raise ValueError(
-                f"{name}: input_shape={shape} has {len(shape)} axes; it must have {self.dimensions + 2}, or "
+                f"{name}: input_shape={short_repr(shape)} has {counted(len(shape), 'axis', 'axes')}; it must have "
+                f"{self.dimensions + 2}, "
+                "or "
                 f"{self.dimensions + 1} without the batch"
             )
-        return geometry.spatial_slice(len(shape), self.dimensions, self.layout, function=name)
+        layout = self._arguments.get("layout", "channels_first")
+        return geometry.spatial_slice(len(shape), self.dimensions, layout, function=name)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items() if self._tells(name, value))
@@ -182,7 +216,7 @@ class Layer:
         return (
             name in ("kernel_size", "output_size")
             or type(value) is not type(self._defaults[name])
-            or value != self._defaults[name]
+            or not same(value, self._defaults[name])
         )
 
     _defaults: ClassVar[dict[str, Any]] = {
@@ -202,7 +236,7 @@ class Layer:
         if not isinstance(other, Layer):
             return NotImplemented
         mine, others = self._arguments, other._arguments
-        return type(self) is type(other) and mine.keys() == others.keys() and _same(mine, others)
+        return type(self) is type(other) and mine.keys() == others.keys() and same(mine, others)
 
     def __hash__(self) -> int:
         values = [(name, value) for name, value in self._arguments.items() if name not in _OBJECTS]
@@ -579,6 +613,30 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     dimensions = 3
 
 
+@contextmanager
+def in_sequence(position: int, layer: Layer, function: str = "Sequential") -> Iterator[None]:
+    """Let sentences name the layer of a `Sequential` that they are about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        sentence = str(error).removeprefix(f"{function}: ")
+        raise kind(f"{function}: layer {position}, {short_repr(layer)}: {sentence}") from error
+
+
+def is_of_torch(value: object) -> bool:
+    """Whether a value is of a class of torch, or of one that inherits from it; without importing torch."""
+    return any(each.__module__.partition(".")[0] == "torch" for each in type(value).__mro__)
+
+
+def kind_of(value: object) -> str:
+    """Name the class of a value in a sentence; of torch, which has classes of the same names, with that."""
+    return f"{type(value).__name__}{' of torch' if is_of_torch(value) else ''}"
+
+
+EXPORT = "write a network of torch to a file with torch.onnx.export, and give that file to pooling.doctor"
+
+
 class Sequential:
     """Layers one after another.
 
@@ -598,7 +656,8 @@ class Sequential:
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(
-                    f"Sequential: layer {position} is a {type(layer).__name__}; give pooling layers, one argument each"
+                    f"Sequential: layer {position} is a {kind_of(layer)}; give pooling layers of this package, one "
+                    f"argument each{f'; or {EXPORT}' if is_of_torch(layer) else ''}"
                 )
             if layer.arguments.get("return_indices") and position < len(layers) - 1:
                 raise ValueError(
@@ -610,25 +669,29 @@ class Sequential:
     def __call__(self, input: ArrayLike) -> Any:
         """Pool an array with each layer in turn."""
         result: Any = input
-        for layer in self.layers:
-            result = layer(result)
+        for position, layer in enumerate(self.layers):
+            with in_sequence(position, layer):
+                result = layer(result)
         return result
 
     def backward(self, grad_output: ArrayLike, input: ArrayLike) -> AnyArray:
         """Return the gradient with respect to `input`, running the layers forward once more."""
         inputs: list[Any] = [input]
-        for layer in self.layers[:-1]:
-            inputs.append(layer(inputs[-1]))
-        gradient: NDArray[Any] = np.asarray(grad_output)
-        for layer, pooled in zip(reversed(self.layers), reversed(inputs), strict=False):
-            gradient = layer.backward(gradient, pooled)
+        for position, layer in enumerate(self.layers[:-1]):
+            with in_sequence(position, layer):
+                inputs.append(layer(inputs[-1]))
+        gradient: NDArray[Any] = as_array("Sequential", "grad_output", grad_output)
+        for position, layer in reversed(list(enumerate(self.layers))):
+            with in_sequence(position, layer):
+                gradient = layer.backward(gradient, inputs[position])
         return gradient
 
     def output_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the result for an input of this shape."""
         shape = geometry.per_axis_shape("Sequential", input_shape)
-        for layer in self.layers:
-            shape = layer.output_shape(shape)
+        for position, layer in enumerate(self.layers):
+            with in_sequence(position, layer):
+                shape = layer.output_shape(shape)
         return shape
 
     def __iter__(self) -> Iterator[Layer]:

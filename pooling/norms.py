@@ -22,6 +22,7 @@ from .dispatch import kernels
 from .geometry import Padding, Sizes
 from .layers import Layer
 from .operators import OPERATORS
+from .signs import short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -70,7 +71,7 @@ def positive_real(function: str, name: str, value: Any, *, finite: bool) -> floa
     if not number > 0 or (finite and math.isinf(number)):
         rule = "a finite number above 0" if finite else "above 0"
         raise ValueError(
-            f"{function}: {name}={value!r} must be {rule}; "
+            f"{function}: {name}={short_repr(value)} must be {rule}; "
             + (f"use a float like {name}=3.0" if finite else "use 1, 2 or another power, or math.inf for the maximum")
         )
     return number

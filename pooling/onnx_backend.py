@@ -39,6 +39,8 @@ from pooling.export.reading import (
 )
 from pooling.open_sizes import known_size
 
+from .signs import short_repr
+
 __all__ = ["PoolingBackend", "PreparedModel", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
 
 AnyArray = NDArray[Any]
@@ -120,7 +122,7 @@ class PoolingBackend(Backend):
             If it is no valid model, has a node that is no pooling operator, or `device` is not the CPU.
         """
         if not cls.supports_device(device):
-            raise ValueError(f"{NAME}: device={device!r} is not supported; use 'CPU'")
+            raise ValueError(f"{NAME}: device={short_repr(device)} is not supported; use 'CPU'")
         proto, folder = read_model(NAME, model)
         return PreparedModel(*_translated(proto, folder))
 
@@ -184,7 +186,7 @@ class PoolingBackend(Backend):
             As `prepare` and `PreparedModel.run` would.
         """
         if not cls.supports_device(device):
-            raise ValueError(f"{NAME}: device={device!r} is not supported; use 'CPU'")
+            raise ValueError(f"{NAME}: device={short_repr(device)} is not supported; use 'CPU'")
         opset = kwargs.get("opset_version", onnx.defs.onnx_opset_version())
         step = _Step.of(node, opset)
         names = [name for name in step.inputs if name]

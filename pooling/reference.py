@@ -134,12 +134,21 @@ def stored(value: Number, dtype: np.dtype[Any], rounding: str = "half_even") -> 
 # Arguments
 
 
+def short_repr(value: object) -> str:
+    """Write a value as Python does, or only say its type where that is more than a short line."""
+    try:
+        text = repr(value)
+    except Exception:  # of a number of very many digits, or of anybody's own
+        text = ""
+    return text if text and "\n" not in text and len(text) <= 100 else f"<{type(value).__name__} object>"
+
+
 def integer(name: str, value: object, at_least: int) -> int:
     """Accept a Python or NumPy integer, no bool, from `at_least` to the largest int64."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}={value!r} must be an integer, not {type(value).__name__}")
+        raise TypeError(f"{name}={short_repr(value)} must be an integer, not {type(value).__name__}")
     if not at_least <= value <= INT64_MAX:
-        raise ValueError(f"{name}={value!r} must lie between {at_least} and {INT64_MAX}")
+        raise ValueError(f"{name}={short_repr(value)} must lie between {at_least} and {INT64_MAX}")
     return int(value)
 
 
@@ -147,7 +156,7 @@ def per_axis(name: str, value: object, n: int, at_least: int = 1) -> list[int]:
     """Accept one integer for all axes, or a tuple or list of one for each; one of a single entry is for all."""
     entries = list(value) if isinstance(value, tuple | list) else [value]
     if len(entries) not in (1, n):
-        raise ValueError(f"{name}={value!r} must have {n} entries, not {len(entries)}")
+        raise ValueError(f"{name}={short_repr(value)} must have {n} entries, not {len(entries)}")
     numbers = [integer(name, entry, at_least) for entry in entries]
     return numbers if len(numbers) == n else numbers * n
 
@@ -162,10 +171,10 @@ def strided(stride: Sizes | None, kernel: list[int]) -> list[int]:
 def real(name: str, value: object) -> int | float:
     """Accept a Python or NumPy real number, no bool and no NaN."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{name}={value!r} must be a real number, not {type(value).__name__}")
+        raise TypeError(f"{name}={short_repr(value)} must be a real number, not {type(value).__name__}")
     number = int(value) if isinstance(value, int | np.integer) else float(value)
     if number != number or LARGEST < abs(number) < INF:
-        raise ValueError(f"{name}={value!r} must be a number that float64 can hold")
+        raise ValueError(f"{name}={short_repr(value)} must be a number that float64 can hold")
     return number
 
 
@@ -173,23 +182,23 @@ def positive(name: str, value: object, *, finite: bool = True) -> float:
     """Accept a positive real number."""
     number = real(name, value)
     if number <= 0 or (finite and math.isinf(number)):
-        raise ValueError(f"{name}={value!r} must be positive{' and finite' if finite else ''}")
+        raise ValueError(f"{name}={short_repr(value)} must be positive{' and finite' if finite else ''}")
     return float(number)
 
 
 def flag(name: str, value: object) -> bool:
     """Accept a bool."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}={value!r} must be a bool, not {type(value).__name__}")
+        raise TypeError(f"{name}={short_repr(value)} must be a bool, not {type(value).__name__}")
     return bool(value)
 
 
 def choice(name: str, value: object, options: Collection[str]) -> str:
     """Accept one of a few words."""
     if not isinstance(value, str):
-        raise TypeError(f"{name}={value!r} must be one of {sorted(options)}, not {type(value).__name__}")
+        raise TypeError(f"{name}={short_repr(value)} must be one of {sorted(options)}, not {type(value).__name__}")
     if value not in options:
-        raise ValueError(f"{name}={value!r} must be one of {sorted(options)}")
+        raise ValueError(f"{name}={short_repr(value)} must be one of {sorted(options)}")
     return value
 
 
@@ -260,6 +269,13 @@ class Maps:
             raise ValueError(f"{name} has shape {array.shape} but must have {wanted}")
         return self.canonical(array)
 
+    def indices(self, indices: npt.ArrayLike, spatial: Cell) -> Array:
+        """View indices, which may have any dtype of integers, as maps."""
+        array = np.asarray(indices)
+        if array.dtype.name not in INTEGERS:
+            raise TypeError(f"indices has dtype {array.dtype} but must have one of {', '.join(sorted(INTEGERS))}")
+        return self.partner("indices", array, spatial, array.dtype)
+
     def gradients(self, grad_output: npt.ArrayLike, spatial: Cell) -> Array:
         """View the gradient of the output as maps of exact numbers."""
         if self.dtype.name not in FLOATS:
@@ -289,7 +305,7 @@ def spatial_axes(array: npt.ArrayLike, dimensions: int | None) -> int:
         return np.ndim(array) - 2
     n = integer("dimensions", dimensions, 1)
     if n > 3:
-        raise ValueError(f"dimensions={dimensions!r} must be 1, 2 or 3")
+        raise ValueError(f"dimensions={short_repr(dimensions)} must be 1, 2 or 3")
     return n
 
 
@@ -343,18 +359,20 @@ def sliding(
     ceil = flag("ceil_mode", ceil_mode)
     effective = [gap * (k - 1) + 1 for gap, k in zip(gaps, kernel, strict=True)]
     if max(effective) > INT64_MAX:
-        raise ValueError(f"dilation={dilation!r} makes an effective kernel of {max(effective)}, beyond int64")
+        raise ValueError(f"dilation={short_repr(dilation)} makes an effective kernel of {max(effective)}, beyond int64")
     axes = []
     for axis, (begin, end) in enumerate(pads(padding, sizes, effective, steps)):
         size, step, where = sizes[axis], steps[axis], axis_name(axis, n)
         if size + begin + end > INT64_MAX:
-            raise ValueError(f"padding={padding!r} makes {size + begin + end} cells on axis {where}, beyond int64")
+            raise ValueError(
+                f"padding={short_repr(padding)} makes {size + begin + end} cells on axis {where}, beyond int64"
+            )
         room = size + begin + end - effective[axis]  # how far the first window can move
         count = (-(-room // step) if ceil else room // step) + 1
         if size == 0 or count < 1:
             least = max(1, size - room - (step - 1 if ceil else 0))
             raise ValueError(
-                f"kernel_size={kernel_size!r} has no place on axis {where} of size {size}; "
+                f"kernel_size={short_repr(kernel_size)} has no place on axis {where} of size {size}; "
                 f"it needs an input of at least {least}"
             )
         starts = [-begin + o * step for o in range(count)]
@@ -384,7 +402,7 @@ def pads(padding: Padding, sizes: Cell, effective: list[int], steps: list[int]) 
     entries = padding if isinstance(padding, tuple | list) else ()
     if entries and all(isinstance(entry, tuple | list) for entry in entries):
         if len(entries) not in (1, n) or any(len(entry) != 2 for entry in entries):
-            raise ValueError(f"padding={padding!r} must have one pair for each of the {n} spatial axes")
+            raise ValueError(f"padding={short_repr(padding)} must have one pair for each of the {n} spatial axes")
         pairs = [(begin, end) for begin, end in (per_axis("padding", entry, 2, 0) for entry in entries)]
         pairs = pairs if len(pairs) == n else pairs * n
     else:
@@ -392,7 +410,7 @@ def pads(padding: Padding, sizes: Cell, effective: list[int], steps: list[int]) 
     for axis, (pair, kernel) in enumerate(zip(pairs, effective, strict=True)):
         if max(pair) >= kernel:
             raise ValueError(
-                f"padding={padding!r} must be smaller than the effective kernel size {kernel} on axis "
+                f"padding={short_repr(padding)} must be smaller than the effective kernel size {kernel} on axis "
                 f"{axis_name(axis, n)}; use padding <= {kernel - 1}"
             )
     return pairs
@@ -407,12 +425,12 @@ def adaptive(sizes: Cell, output_size: OptionalSizes) -> list[Axis]:
     wanted = list(output_size) if isinstance(output_size, tuple | list) else [output_size]
     wanted = wanted * n if len(wanted) == 1 else wanted
     if len(wanted) != n:
-        raise ValueError(f"output_size={output_size!r} must have {n} entries, not {len(wanted)}")
+        raise ValueError(f"output_size={short_repr(output_size)} must have {n} entries, not {len(wanted)}")
     if 0 in sizes:
         raise ValueError(f"input has size 0 on axis {axis_name(sizes.index(0), n)}; it needs at least 1")
     counts = [i if o is None else integer("output_size", o, 1) for i, o in zip(sizes, wanted, strict=True)]
     if math.prod(counts) > INT64_MAX // 8:
-        raise ValueError(f"output_size={output_size!r} makes {math.prod(counts)} elements, beyond any memory")
+        raise ValueError(f"output_size={short_repr(output_size)} makes {math.prod(counts)} elements, beyond any memory")
     return [
         Axis(size, 0, 0, [range(o * size // count, -(-(o + 1) * size // count)) for o in range(count)])
         for size, count in zip(sizes, counts, strict=True)
@@ -524,7 +542,7 @@ def cell_at(index: int, spatial: Cell) -> Cell:
     """Turn an index, flat in the spatial plane, into a cell."""
     if not 0 <= index < math.prod(spatial):
         raise ValueError(f"indices has {index}, which must lie between 0 and {math.prod(spatial) - 1}")
-    return tuple(int(i) for i in np.unravel_index(index, spatial))
+    return tuple(int(i) for i in np.unravel_index(int(index), spatial))
 
 
 def worst(dtype: np.dtype[Any], better: Better) -> float | int | bool:
@@ -589,7 +607,7 @@ class Selection:
         """Send each gradient back to the element that was copied, or to the one that `indices` names."""
         view, grads = self.view, self.view.gradients(grad_output, self.shape)
         if indices is not None:
-            found = self.named(view.partner("indices", indices, self.shape, np.int64))
+            found = self.named(view.indices(indices, self.shape))
         elif self.repeatable:
             found = self.routes()
         else:
@@ -696,12 +714,14 @@ def fractional_max_pool(
     view = Maps(input, n, layout, FLOATS)
     kernel = per_axis("kernel_size", kernel_size, n)
     if (output_size is None) == (output_ratio is None):
-        raise ValueError(f"output_size={output_size!r} and output_ratio={output_ratio!r}: give one of them")
+        raise ValueError(
+            f"output_size={short_repr(output_size)} and output_ratio={short_repr(output_ratio)}: give one of them"
+        )
     if output_ratio is not None:
         ratios = list(output_ratio) if isinstance(output_ratio, tuple | list) else [output_ratio]
         ratios = ratios * n if len(ratios) == 1 else ratios
         if len(ratios) != n or not all(0 < real("output_ratio", ratio) < 1 for ratio in ratios):
-            raise ValueError(f"output_ratio={output_ratio!r} must be between 0 and 1 on each of {n} axes")
+            raise ValueError(f"output_ratio={short_repr(output_ratio)} must be between 0 and 1 on each of {n} axes")
         output_size = [int(size * ratio) for size, ratio in zip(view.spatial, ratios, strict=True)]
     shape = tuple(per_axis("output_size", output_size, n))
     for axis, (size, k, count) in enumerate(zip(view.spatial, kernel, shape, strict=True)):
@@ -888,7 +908,7 @@ def max_unpool(
     steps = strided(stride, kernel)
     if isinstance(output_size, tuple | list) and len(output_size) > n:
         if len(output_size) not in (n + 2, n + view.batched + 1):
-            raise ValueError(f"output_size={output_size!r} must have {n} entries, or be a whole shape")
+            raise ValueError(f"output_size={short_repr(output_size)} must have {n} entries, or be a whole shape")
         output_size = output_size[:-1] if view.channels_last else output_size
         output_size = output_size[-n:]
     if output_size is None:
@@ -901,7 +921,7 @@ def max_unpool(
     for axis, (size, given) in enumerate(zip(view.spatial, shape, strict=True)):
         if size == 0 or not 1 <= given <= INT64_MAX:
             raise ValueError(f"an input of size {size} cannot become {given} cells on axis {axis_name(axis, n)}")
-    named = view.partner("indices", indices, view.spatial, np.int64)
+    named = view.indices(indices, view.spatial)
     last = {p: {cell_at(index, shape): cell for cell, index in np.ndenumerate(named[p])} for p in view.planes()}
     return Placement(view, shape, last)
 
@@ -940,13 +960,15 @@ def convert_indices(
     `layout` is that of `indices` and of `input_shape`, both with a batch axis.
     """
     sizes = [integer("input_shape", size, 0) for size in input_shape]
-    view = Maps(indices, len(sizes) - 2, layout, {"int64"})
+    view = Maps(indices, len(sizes) - 2, layout, INTEGERS)
     shape = (sizes[0], sizes[-1], *sizes[1:-1]) if view.channels_last else tuple(sizes)
     if view.n not in (1, 2, 3) or not view.batched or view.maps.shape[:2] != shape[:2]:
-        raise ValueError(f"indices of shape {np.shape(indices)} cannot come from an input of shape {input_shape!r}")
+        raise ValueError(
+            f"indices of shape {np.shape(indices)} cannot come from an input of shape {short_repr(input_shape)}"
+        )
     read = CONVENTIONS[choice("source", source, CONVENTIONS)]
     write = CONVENTIONS[choice("target", target, CONVENTIONS)]
-    result = view.zeros(view.spatial)
+    result = view.zeros(view.spatial, np.int64)
     for plane in view.planes():
         table = {-1: -1}
         for cell in np.ndindex(shape[2:]):
@@ -1035,7 +1057,7 @@ def average(
     include = flag("count_include_pad", count_include_pad)
     divisor = None if divisor_override is None else real("divisor_override", divisor_override)
     if divisor is not None and (divisor == 0 or special(divisor)):
-        raise ValueError(f"divisor_override={divisor_override!r} must be finite and not 0")
+        raise ValueError(f"divisor_override={short_repr(divisor_override)} must be finite and not 0")
     ignore = choice("nan", nan, ["propagate", "ignore"]) == "ignore"
     windows = grid(axes)
     sums = {}
@@ -1166,7 +1188,9 @@ def binomial(sizes: Cell, kernel_size: Sizes, stride: Sizes | None, padding: Pad
     seen = []  # for each axis and output position: the pixels that its taps stand for, and their weights
     for axis, k in zip(axes, kernel, strict=True):
         if padding_mode == "reflect" and max(axis.begin, axis.end) >= axis.size:
-            raise ValueError(f"padding={padding!r} cannot be mirrored on an axis of size {axis.size}; use 'replicate'")
+            raise ValueError(
+                f"padding={short_repr(padding)} cannot be mirrored on an axis of size {axis.size}; use 'replicate'"
+            )
         row = [math.comb(k - 1, tap) for tap in range(k)]
         taps = [[border(at, axis.size, padding_mode) for at in window] for window in axis.windows]
         seen.append([[(at, w) for at, w in zip(some, row, strict=True) if at is not None] for some in taps])

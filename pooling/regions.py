@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -17,8 +16,9 @@ from .arrays import as_array, in_default_mode, native, result_array
 from .describe import described
 from .dispatch import kernels
 from .geometry import Axis, Sizes
-from .layers import Layer
+from .layers import Layer, same
 from .operators import FLOATS, OPERATORS
+from .signs import counted, short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -127,7 +127,7 @@ def _checked(
         r = int(bad.argmax())
         raise ValueError(
             f"{function}: rois[{r}] is {_listed(regions[r])}; a box must be finite, and so must its extent, also "
-            f"times spatial_scale={spatial_scale!r} in {boxes.dtype.name}"
+            f"times spatial_scale={short_repr(spatial_scale)} in {boxes.dtype.name}"
         )
     if batch_indices is not None:
         name = "batch_indices"
@@ -136,7 +136,7 @@ def _checked(
             raise TypeError(f"{function}: batch_indices has dtype {maps.dtype.name}, which is not accepted; use int64")
         if maps.shape != boxes.shape[:1]:
             raise ValueError(
-                f"{function}: batch_indices has shape {maps.shape}, but rois has {len(boxes)} rows; "
+                f"{function}: batch_indices has shape {maps.shape}, but rois has {counted(len(boxes), 'row')}; "
                 "give one index for each row"
             )
     missing = np.less(maps, 0) | np.greater_equal(maps, len(array)) | (maps != np.floor(maps))
@@ -144,7 +144,8 @@ def _checked(
         r = int(missing.argmax())
         place = f"{name}[{r}]" if name == "batch_indices" else f"rois[{r}, 0]"
         raise ValueError(
-            f"{function}: {place} is {maps[r]}, but the input has {len(array)} maps; give a whole number from 0 up to "
+            f"{function}: {place} is {maps[r]}, but the input has {counted(len(array), 'map')}; give a whole number "
+            "from 0 up to "
             "the last of them"
         )
     chosen = maps.astype(np.int64, order="C")
@@ -155,16 +156,8 @@ def _checked(
 def _positive(function: str, name: str, value: object) -> float:
     number = geometry.real(function, name, value)
     if not 0 < number < math.inf:
-        raise ValueError(f"{function}: {name}={value!r} must be positive and finite")
+        raise ValueError(f"{function}: {name}={short_repr(value)} must be positive and finite")
     return number
-
-
-def _choice(function: str, name: str, value: object, words: Sequence[str]) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{function}: {name}={value!r} must be a string, not {type(value).__name__}")
-    if value not in words:
-        raise ValueError(f"{function}: {name}={value!r} must be {' or '.join(map(repr, words))}")
-    return value
 
 
 Table = tuple[NDArray[Any], ...]
@@ -363,18 +356,18 @@ def _align(
     *others: AnyArray,
 ) -> AnyArray:
     function = regions.function
-    if isinstance(sampling_ratio, (bool, np.bool_)) or not hasattr(sampling_ratio, "__index__"):
+    ratio = geometry.whole(sampling_ratio)
+    if ratio is None:
         kind = type(sampling_ratio).__name__
-        raise TypeError(f"{function}: sampling_ratio={sampling_ratio!r} must be an integer, not {kind}")
-    ratio = operator.index(sampling_ratio)
+        raise TypeError(f"{function}: sampling_ratio={short_repr(sampling_ratio)} must be an integer, not {kind}")
     if not 0 <= ratio <= LARGEST_RATIO:
         raise ValueError(
-            f"{function}: sampling_ratio={sampling_ratio!r} must be between 0 and {LARGEST_RATIO}; "
+            f"{function}: sampling_ratio={short_repr(sampling_ratio)} must be between 0 and {LARGEST_RATIO}; "
             "use 0 to take about one sample for each pixel"
         )
-    averaging = _choice(function, "mode", mode, ("avg", "max")) == "avg"
+    averaging = geometry.word(function, "mode", mode, ("avg", "max")) == "avg"
     words = ("half_pixel", "output_half_pixel")
-    half_pixel = _choice(function, "coordinate_transformation_mode", transformation, words) == "half_pixel"
+    half_pixel = geometry.word(function, "coordinate_transformation_mode", transformation, words) == "half_pixel"
     rows, columns = (_samples(regions, axis, ratio, half_pixel) for axis in (0, 1))
     if gradient is None:
         result = pooled = regions.result(out, *others)
@@ -543,7 +536,8 @@ class _RegionLayer(Layer):
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Refuse: what windows there are, the regions of each call say."""
         raise ValueError(
-            f"{type(self).__name__}: windows follow from the regions of a call, not from input_shape={input_shape!r}"
+            f"{type(self).__name__}: windows follow from the regions of a call, not from "
+            f"input_shape={short_repr(input_shape)}"
         )
 
     def output_shape(self, input_shape: Sequence[int], regions: int = 1) -> tuple[int, ...]:
@@ -551,12 +545,15 @@ class _RegionLayer(Layer):
         name = type(self).__name__
         shape = geometry.per_axis_shape(name, input_shape)
         if len(shape) != 4:
-            raise ValueError(f"{name}: input_shape={shape} has {len(shape)} axes; it must be (N, C, H, W)")
+            raise ValueError(
+                f"{name}: input_shape={short_repr(shape)} has {counted(len(shape), 'axis', 'axes')}; it must be (N, "
+                "C, H, W)"
+            )
         (count,) = geometry.per_axis(name, "regions", regions, 1, minimum=0)
         return (count, shape[1], *geometry.per_axis(name, "output_size", self.arguments["output_size"], 2))
 
     def _tells(self, name: str, value: Any) -> bool:
-        return name not in self._defaults or value != self._defaults[name]
+        return name not in self._defaults or not same(value, self._defaults[name])
 
 
 class MaxRoIPool(_RegionLayer):

@@ -19,6 +19,7 @@ from .dispatch import kernels
 from .geometry import Axis, Padding, Sizes
 from .layers import Layer
 from .operators import INTEGERS, OPERATORS
+from .signs import counted, short_repr
 from .workers import threads_for
 
 __all__ = [
@@ -123,16 +124,17 @@ class _Unpooling:
             position = tuple(int(i) for i in np.unravel_index(bad, shape))
             raise ValueError(
                 f"{self.function}: indices{list(position)} is {self.indices[position]}, but a plane of the output has "
-                f"{cells} elements; give the indices of the pooling, and the size of its input as output_size"
+                f"{counted(cells, 'element')}; give the indices of the pooling, and the size of its input as "
+                "output_size"
             )
         return result
 
 
 def _spatial_part(output_size: Any, rank: int, dimensions: int, layout: str) -> Any:
     """Cut the spatial sizes out of a whole shape: with batch and channels, as torch takes it, or that of the input."""
-    several = isinstance(output_size, (tuple, list)) or (isinstance(output_size, np.ndarray) and output_size.ndim == 1)
-    if several and len(output_size) > dimensions and len(output_size) in (rank, dimensions + 2):
-        return output_size[geometry.spatial_slice(len(output_size), dimensions, layout, function="max_unpool")]
+    several = geometry.sequence(output_size) or []
+    if len(several) > dimensions and len(several) in (rank, dimensions + 2):
+        return several[geometry.spatial_slice(len(output_size), dimensions, layout, function="max_unpool")]
     return output_size
 
 
@@ -368,7 +370,7 @@ def max_unpool1d_backward(
     grad_output : array_like
         Gradient with respect to the result: its shape, and the input's dtype.
     input : array_like
-        What was unpooled; only its shape and dtype matter, which must be one of floats.
+        What was unpooled; only its shape and dtype matter. dtype {dtypes}.
     indices, kernel_size, stride, padding, output_size
         As in the forward call.
     {layout}
@@ -435,7 +437,7 @@ def max_unpool2d_backward(
     grad_output : array_like
         Gradient with respect to the result: its shape, and the input's dtype.
     input : array_like
-        What was unpooled; only its shape and dtype matter, which must be one of floats.
+        What was unpooled; only its shape and dtype matter. dtype {dtypes}.
     indices, kernel_size, stride, padding, output_size
         As in the forward call.
     {layout}
@@ -502,7 +504,7 @@ def max_unpool3d_backward(
     grad_output : array_like
         Gradient with respect to the result: its shape, and the input's dtype.
     input : array_like
-        What was unpooled; only its shape and dtype matter, which must be one of floats.
+        What was unpooled; only its shape and dtype matter. dtype {dtypes}.
     indices, kernel_size, stride, padding, output_size
         As in the forward call.
     {layout}
@@ -563,14 +565,6 @@ def _numbering(convention: str, planes: NDArray[np.int64], channels: int, cells:
     return planes * cells, 1, "F" if convention == "onnx_column_major" else "C"
 
 
-def _convention(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"convert_indices: {name}={value!r} must be a string, not {type(value).__name__}")
-    if value not in CONVENTIONS:
-        raise ValueError(f"convert_indices: {name}={value!r} must be one of {', '.join(map(repr, CONVENTIONS))}")
-    return value
-
-
 def convert_indices(
     indices: ArrayLike,
     input_shape: Sequence[int],
@@ -628,13 +622,16 @@ def convert_indices(
     array([10, 14, 11, 15])
     """
     function = "convert_indices"
-    source, target = _convention("source", source), _convention("target", target)  # type: ignore[assignment]
+    source = geometry.word(function, "source", source, CONVENTIONS)  # type: ignore[assignment]
+    target = geometry.word(function, "target", target, CONVENTIONS)  # type: ignore[assignment]
     array = as_array(function, "indices", indices, INTEGERS)
     shape = geometry.per_axis_shape(function, input_shape)
     spatial = geometry.spatial_slice(len(shape), len(shape) - 2, layout, function=function)
     if not 3 <= len(shape) <= 5:
         raise ValueError(
-            f"{function}: input_shape={input_shape!r} has {len(shape)} axes; it must have a batch, a channel and one "
+            f"{function}: input_shape={short_repr(input_shape)} has {counted(len(shape), 'axis', 'axes')}; it must "
+            "have a batch, a "
+            "channel and one "
             "to three spatial axes"
         )
     outputs = array.shape[spatial] if array.ndim == len(shape) else ()
@@ -644,7 +641,7 @@ def convert_indices(
             "channels must be the same"
         )
     geometry.check_total(function, shape, 8)
-    sizes = shape[spatial]
+    sizes, layout = shape[spatial], geometry.plain(layout)
     cells = math.prod(sizes)
     batch, channels = shape[0], shape[-1] if layout == "channels_last" else shape[1]
     planes = np.arange(batch * channels, dtype=np.int64).reshape(

@@ -18,12 +18,16 @@ SERIAL_BYTES = 1 << 17
 
 
 def _checked(function: str, count: object) -> int:
-    if isinstance(count, bool) or not hasattr(count, "__index__"):
-        raise TypeError(f"{function}: n={count!r} must be an integer, not {type(count).__name__}")
-    number = count.__index__()
+    # Imported when they are needed: `import pooling` shall be quick.
+    from .geometry import whole
+    from .signs import short_repr
+
+    number = whole(count)
+    if number is None:
+        raise TypeError(f"{function}: n={short_repr(count)} must be an integer, not {type(count).__name__}")
     if not 1 <= number <= 1024:
         raise ValueError(
-            f"{function}: n={count!r} must be between 1 and 1024; use get_num_threads() to see the default"
+            f"{function}: n={short_repr(count)} must be between 1 and 1024; use get_num_threads() to see the default"
         )
     return int(number)
 

@@ -19,6 +19,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import to_onnx  # noqa: E402
+from pooling.export.repair.scopes import scopes_of, uses  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
@@ -268,3 +269,23 @@ def compare(model: onnx.ModelProto, layer: Layer, arrays: list[Array]) -> None:
         assert_same(results[0], expected)
     else:
         assert_close(layer, arrays, results[0], expected)
+
+
+def leftovers(model: onnx.ModelProto) -> set[tuple[str, ...]]:
+    """Find what nobody reads: nodes, initializers, and records of tensors that are not there."""
+    found: set[tuple[str, ...]] = set()
+    for scope in scopes_of(model):
+        read = uses(scope.container)
+        written = {name for node in scope.container.node for name in node.output}
+        found |= {
+            (scope.path, node.op_type, *node.output)
+            for node in scope.container.node
+            if not any(read.get(name, 0) for name in node.output if name)
+        }
+        if isinstance(scope.container, onnx.GraphProto):
+            taken = {each.name for each in scope.container.input}
+            brought = {each.name for each in scope.container.initializer}
+            found |= {(scope.path, "initializer", name) for name in brought - taken if not read.get(name, 0)}
+            recorded = {each.name for each in scope.container.value_info}
+            found |= {(scope.path, "value_info", name) for name in recorded - written - brought - taken}
+    return found

@@ -60,6 +60,16 @@ class Hanging(_Misbehaving):
         return ()
 
 
+class Stopped(_Misbehaving):
+    """Stops itself, until somebody has it continue."""
+
+    name = "stopped"
+
+    def misbehave(self) -> Sequence[Array]:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return [np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5)]
+
+
 class Eating(_Misbehaving):
     name = "eating"
 

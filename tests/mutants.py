@@ -107,7 +107,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the stride is 1 by default",
         "pooling/geometry.py",
-        "not len(stride)):\n        return «kernel_size»",
+        "sequence(stride) == []:\n        return «kernel_size»",
         "(1,) * len(kernel_size)",
         f"{AVERAGES}[narrow_planes_as_they_lie-counting_padding]",
     ),

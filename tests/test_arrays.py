@@ -301,17 +301,17 @@ FAULTY: dict[str, tuple[Callable[[tuple[int, ...]], Any], type[Exception], str]]
     "float64": (
         lambda shape: np.empty(shape, np.float64),
         TypeError,
-        "out has dtype <f8, the result <f4; give out that dtype",
+        "out has dtype float64, the result float32; give out that dtype",
     ),
     "integers": (
         lambda shape: np.empty(shape, np.int32),
         TypeError,
-        "out has dtype <i4, the result <f4; give out that dtype",
+        "out has dtype int32, the result float32; give out that dtype",
     ),
     "big_endian": (
         lambda shape: np.empty(shape, ">f4"),
         TypeError,
-        "out has dtype >f4, the result <f4; give out that dtype",
+        "out has dtype float32 with its bytes swapped, the result float32; give out that dtype",
     ),
     "more_axes": (
         lambda shape: np.empty((1, *shape), np.float32),

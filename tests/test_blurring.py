@@ -334,7 +334,11 @@ def test_out_is_filled_and_returned(dtype: str, function: str) -> None:
             ValueError,
             "padding_mode='mirror' must be one of 'reflect', 'replicate', 'zeros'",
         ),
-        ({"padding_mode": 0}, TypeError, "padding_mode=0 must be a string, not int"),
+        (
+            {"padding_mode": 0},
+            TypeError,
+            "padding_mode=0 must be a string, not int; use one of 'reflect', 'replicate', 'zeros'",
+        ),
         (
             {"kernel_size": 1025},
             ValueError,
@@ -359,7 +363,11 @@ def test_out_is_filled_and_returned(dtype: str, function: str) -> None:
             "padding=3 must be smaller than the effective kernel size 3 on axis H; use padding <= 2",
         ),
         ({"stride": 0}, ValueError, "stride=0 must be at least 1 on axis H, not 0"),
-        ({"layout": "NCHW"}, ValueError, "layout='NCHW' must be 'channels_first' or 'channels_last'"),
+        (
+            {"layout": "NCHW"},
+            ValueError,
+            "layout='NCHW' must be 'channels_first' or 'channels_last'; for 'NCHW' write 'channels_first'",
+        ),
     ],
 )
 def test_bad_arguments(keywords: dict[str, Any], kind: type[Exception], sentence: str) -> None:

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -239,6 +240,25 @@ def test_a_run_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(given_up) == 1  # nobody waits for other inputs
     assert not result.verified
     assert "a run takes more than 0.2 s" in result.why
+
+
+def test_a_run_that_was_stopped_for_a_while_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Options:
+        terminate = False
+
+    waited: list[float] = []
+
+    class Never(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout or 0)
+            assert not options.terminate
+            return False
+
+    options, used = Options(), iter([100.0, 100.0, 130.0, 160.0])
+    monkeypatch.setattr(proof.time, "process_time", lambda: next(used))
+    proof._terminate_late(options, Never())
+    assert options.terminate
+    assert waited == [60.0, 60.0, 30.0]  # in the first nothing was worked out
 
 
 def test_an_array_that_claims_more_than_its_file_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -494,3 +514,82 @@ def test_data_outside_of_the_model_is_refused_where_it_cannot_be(
     with pytest.raises(ValueError) as caught:
         PoolingBackend.prepare(path)
     assert sentence in str(caught.value)
+
+
+WIDE = {
+    "windows": ('y = MaxPool<kernel_shape=[2147483648,2],auto_pad="SAME_UPPER">(x)', "float[1,2,H,W] x"),
+    "pads": ("y = AveragePool<kernel_shape=[2,2],pads=[1000000000,0,0,0],count_include_pad=1>(x)", "float[1,2,7,7] x"),
+    "Pad": (
+        "n = Constant<value=int64[8]{0,0,1000000000,1000000000,0,0,0,0}>() p = Pad(x, n) "
+        "y = AveragePool<kernel_shape=[2,2]>(p)",
+        "float[1,2,7,7] x",
+    ),
+    "size": ("y = MaxPool<kernel_shape=[2,2],strides=[2,2],ceil_mode=1>(x)", "float[1,2,2147483648,2147483647] x"),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_a_rewrite_of_more_than_memory_holds_is_not_compared(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some bytes of a model ask for any number of elements; none of them is made to prove a rewrite by itself."""
+    most, draw = [0], proof._drawn
+
+    def drawn(shape: tuple[int, ...], *rest: Any) -> Any:
+        most[0] = max(most[0], int(np.prod(shape, dtype=object)))
+        return draw(shape, *rest)
+
+    def whole(*arguments: Any, **words: Any) -> None:
+        raise proof.Unproven("it is not run here")
+
+    monkeypatch.setattr(proof, "_drawn", drawn)
+    for each in ("compare_models", "how_it_runs"):
+        monkeypatch.setattr(
+            f"pooling.export.repair.{each}", whole if each[0] == "c" else lambda *_: (False, "not here")
+        )
+    text, x = WIDE[name]
+    model = parser.parse_model(f'<ir_version: 8, opset_import: ["": 18]> g ({x}) => (float[N,C,A,B] y) {{ {text} }}')
+    result = make_portable(model)
+    assert not result.verified
+    assert most[0] <= proof.MOST_ELEMENTS
+    assert f"at most {proof.MOST_ELEMENTS} are compared" in result.why or not result.changes
+
+
+@pytest.mark.parametrize("opset", [-(2**63), -1, 0, 2**31, 2**62])
+def test_opsets_that_are_none(opset: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = model_of(f"{POOL} (x)")
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid("", opset))
+    for read in (make_portable, PoolingBackend.prepare):
+        with pytest.raises(ValueError, match=r"opset|version"):
+            read(model)
+    onnx.save(model, tmp_path / "m.onnx")
+    for command in (("repair",), ("validate", "--rounds", "0", "--runtimes", "pooling,onnxruntime")):
+        assert cli.main([command[0], str(tmp_path / "m.onnx"), *command[1:]]) == 2
+        said = capsys.readouterr()
+        assert "unforeseen" not in said.err + said.out
+
+
+def test_a_name_that_is_a_weight_and_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What makes a model invalid is told in a sentence, whoever looks at it first."""
+    model = model_of(f"a = Relu (x) {POOL} (a)")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 3, 8, 8), np.float32), "a"))
+    with pytest.raises(ValueError, match="writes 'a', which is there already"):
+        make_portable(model)
+    onnx.save(model, tmp_path / "m.onnx")
+    for command in (("repair",), ("validate", "--rounds", "0", "--runtimes", "pooling")):
+        cli.main([command[0], str(tmp_path / "m.onnx"), *command[1:]])
+        said = capsys.readouterr()
+        assert "unforeseen" not in said.err + said.out
+
+
+@pytest.mark.parametrize("size", [2**31 - 1, 2**62])
+def test_an_input_of_more_than_memory_holds_is_not_drawn(
+    size: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = model_of(f"{POOL} (x)")
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = size
+    result = make_portable(model)
+    assert not result.verified
+    assert f"its input 'x' has {3 * 8 * size} elements; at most {proof.MOST_DRAWN} are drawn" in result.why
+    onnx.save(model, tmp_path / "m.onnx")
+    assert cli.main(["repair", str(tmp_path / "m.onnx")]) in (1, 2)
+    assert "unforeseen" not in capsys.readouterr().err

@@ -69,6 +69,27 @@ def run(*arguments: str, before: str = "", **environment: str) -> subprocess.Com
     )
 
 
+def test_each_command_says_what_it_has_written(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, options in (
+        (["validate", *QUICK, model, "--rounds", "0"], ("--json", "--html", "--junit")),
+        (["repair", model], ("-o", "--json")),
+        (["doctor", model], ("--html", "--json")),
+        (["validate", "--conformance", "--runtimes", "pooling"], ("--json",)),
+    ):
+        files = [tmp_path / f"{number}{option.strip('-')}" for number, option in enumerate(options)]
+        given = [word for pair in zip(options, map(str, files), strict=True) for word in pair]
+        cli.main([*command, *given])
+        lines = capsys.readouterr().out.splitlines()
+        assert sorted(lines[-len(files) :]) == sorted(f"written to {path}" for path in files)
+        assert all(path.is_file() for path in files)
+        # And nothing of the kind where nothing was asked for.
+        if "--conformance" not in command:
+            cli.main(command)
+            assert "written to" not in capsys.readouterr().out
+        assert cli.main(["doctor", model, "--json", os.devnull]) in (0, 1)
+        assert "written to" not in capsys.readouterr().out
+
+
 def test_all_equal_is_0(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["validate", *QUICK, model, "--rounds", "0"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -88,6 +109,39 @@ def test_a_difference_is_1(model: str, capsys: pytest.CaptureFixture[str]) -> No
 )
 def test_what_counts_can_be_chosen(model: str, fail_on: str, code: int) -> None:
     assert cli.main(["validate", *QUICK, model, "--rounds", "0", "--fail-on", fail_on]) == code
+
+
+@pytest.mark.parametrize("behind", ["", "Relu", "GlobalAveragePool"])
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool", "LpPool"])
+def test_every_command_says_the_same_of_windows_that_find_no_place(
+    operator: str, behind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # onnxruntime runs this, and gives a map without cells.
+    nodes = [helper.make_node(operator, ["x"], ["p"], "stage", kernel_shape=[3, 3])]
+    nodes += [helper.make_node(behind, ["p"], ["q"], "behind")] if behind else []
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
+        for name, dims in (("x", [1, 3, 2, 2]), (nodes[-1].output[0], None))
+    )
+    graph = helper.make_graph(nodes, "small", [x], [y])
+    model, out = tmp_path / "small.onnx", tmp_path / "out.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
+    why = (
+        "kernel_size=(3, 3) finds no window on axis H: the effective kernel size is 3 and the padded input 0 + 2 + 0 = "
+        "2; the smallest input that works is 3"
+    )
+    for command in (
+        ["validate", *QUICK, "--rounds", "0", str(model)],
+        ["repair", str(model), "-o", str(out)],
+        ["doctor", str(model)],
+    ):
+        assert cli.main(command) == 2, command
+        captured = capsys.readouterr()
+        said = " ".join((captured.out + captured.err).split())
+        assert why in said, command
+        assert "224" not in said
+        assert ", verified" not in said
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -310,6 +364,48 @@ main()
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
     assert process.returncode == -signal.SIGINT  # 130 to a shell
     assert process.stderr == ""
+
+
+INTERRUPTS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, getattr(signal, os.environ["HANDLER"]))
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["IMPORTED"]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+"""
+"""A sitecustomize that interrupts Python at an import."""
+
+
+@pytest.mark.parametrize("how", [["-m", "pooling"], ["-mpooling"], ["-bm", "pooling"], ["-Xutf8", "-bmpooling"]])
+@pytest.mark.parametrize("imported", ["pooling._version", "numpy", "pooling.cli"])
+def test_an_interrupt_while_python_m_is_imported_leaves_no_traceback(
+    tmp_path: Path, how: list[str], imported: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTS)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "IMPORTED": imported, "HANDLER": "default_int_handler"}
+    process = subprocess.run(
+        [sys.executable, *how, "info"], env=environment, capture_output=True, check=False, text=True
+    )
+    assert process.returncode == -signal.SIGINT
+    assert (process.stdout, process.stderr) == ("", "")
+    environment["HANDLER"] = "SIG_IGN"  # as nohup has it
+    process = subprocess.run(
+        [sys.executable, *how, "info"], env=environment, capture_output=True, check=True, text=True
+    )
+    assert process.stdout.startswith("pooling ")
+    assert process.stderr == ""
+
+
+def test_programs_that_import_the_package_keep_their_interrupts(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text("import signal, pooling\nprint(signal.getsignal(signal.SIGINT).__name__)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for how in (["-m", "theirs"], ["-m", "theirs", "-m", "pooling"], ["-c", "import theirs"]):
+        process = subprocess.run(
+            [sys.executable, *how], env=environment, capture_output=True, check=True, text=True, cwd=tmp_path
+        )
+        assert process.stdout == "default_int_handler\n"
 
 
 @pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])

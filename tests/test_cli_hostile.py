@@ -363,6 +363,62 @@ def test_ascii_is_enough(folder: Path, command: str) -> None:
 # Signals
 
 
+ENDLESS = """<ir_version: 8, opset_import: ["": 17]> g (float[1,2,7,7] x) => (float[N,C,H,W] y) {
+    m = Constant<value=int64 {9223372036854775807}>() c = Constant<value=bool {1}>()
+    z = Loop(m, c, x) <body = b (int64 i, bool k, float[1,2,7,7] v) => (bool l, float[1,2,7,7] w) {
+        l = Identity(k) w = Relu(v)
+    }>
+    y = MaxPool<kernel_shape=[2,2],strides=[2,2],ceil_mode=1>(z)
+}"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_repair_is_stopped_while_the_model_runs(folder: Path, number: signal.Signals) -> None:
+    pytest.importorskip("onnxruntime")
+    onnx.save(onnx.parser.parse_model(ENDLESS), folder / "endless.onnx")
+    before = contents(folder)
+    # The handler is told of the run, so that nothing depends on how long importing takes; a run would take a minute.
+    told = (
+        "import pooling.export.repair.proof as proof\n"
+        "late = proof._terminate_late\n"
+        "proof.LONGEST_RUN = 100000.0\n"
+        "proof._terminate_late = lambda *words: (print('runs', flush=True), late(*words))"
+    )
+    with start(
+        "repair", "endless.onnx", "-o", "out.onnx", before=told, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "runs\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=300)
+    said = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+    assert (process.returncode, err) == (2, f"pooling repair: {said}\n")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("size", ["0", "-3", "abc", "", "²", "9" * 40])
+def test_sizes_of_terminals_that_are_none(folder: Path, command: str, size: str) -> None:
+    plain = run(*COMMANDS[command], env={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")})
+    code, out, err = run(*COMMANDS[command], env={**os.environ, "COLUMNS": size, "LINES": size})
+    assert (code, err) == (plain[0], "")
+    assert len(out) > 100
+    if not size.startswith("9"):
+        lines = [[re.sub(r"\d[\d.]*", "", line) for line in text.splitlines()] for text in (out, plain[1])]
+        assert lines[0] == lines[1]  # but for times
+
+
+def test_links_in_a_circle_are_no_place_to_write_to(folder: Path) -> None:
+    os.symlink("b.onnx", "a.onnx")
+    os.symlink("a.onnx", "b.onnx")
+    for option in ("-o", "--json"):
+        code, _, err = run("repair", "m.onnx", option, "a.onnx")
+        assert code == 2
+        assert err.count("\n") == 1
+        assert "Too many levels of symbolic links" in err
+    assert run("repair", "a.onnx")[0] == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_stopped_command_leaves_nothing_behind(folder: Path, number: signal.Signals, tmp_path_factory: Any) -> None:
     """The runtime never answers, so that the command is stopped while its processes and folders are there."""

@@ -24,7 +24,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from pooling.export import VerificationError, deployed, function_from_node, make_portable, to_onnx  # noqa: E402
-from pooling.export.deployed import measure  # noqa: E402
+from pooling.export.deployed import measure, wrong_in  # noqa: E402
 from pooling.export.deployed.measure import ask, content_of, made_in, merged, newest_opset, processes  # noqa: E402
 from pooling.export.deployed.probes import layer_probes  # noqa: E402
 from pooling.export.model import forward_model  # noqa: E402
@@ -108,12 +108,24 @@ POOLING = {
     "mean behind zeros around": "AveragePool<kernel_shape=[3,3],strides=[2,2]>",
     "mean behind more zeros than a window": "AveragePool<kernel_shape=[2,2]>",
     "mean with padding of its own behind zeros": "AveragePool<kernel_shape=[3,3],pads=[0,0,1,1]>",
+    "mean with padding that counts behind zeros": "AveragePool<kernel_shape=[3,3],pads=[0,1,1,0],count_include_pad=1>",
+    "mean with padding behind more zeros than a window": (
+        "AveragePool<kernel_shape=[3,3],strides=[2,2],pads=[1,0,0,1],count_include_pad=1>"
+    ),
+    "mean with padding that, with zeros before it, is more than a window": (
+        "AveragePool<kernel_shape=[3,3],strides=[2,2],pads=[1,1,1,1],count_include_pad=1>"
+    ),
+    "mean with uncounted padding behind more zeros than a window": "AveragePool<kernel_shape=[3,3],pads=[1,1,1,1]>",
 }
 ZEROS = {
     "mean behind zeros at the end": (0, 0, 1, 1),
     "mean behind zeros around": (1, 1, 1, 1),
     "mean behind more zeros than a window": (3, 1, 1, 1),
     "mean with padding of its own behind zeros": (1, 1, 1, 1),
+    "mean with padding that counts behind zeros": (1, 1, 1, 1),
+    "mean with padding behind more zeros than a window": (3, 0, 4, 3),
+    "mean with padding that, with zeros before it, is more than a window": (2, 2, 2, 2),
+    "mean with uncounted padding behind more zeros than a window": (3, 0, 4, 3),
 }
 """Pads of a Pad in front of the node: top, left, bottom, right."""
 
@@ -140,6 +152,15 @@ def answer_of(name: str, x: NDArray[Any]) -> NDArray[Any]:
         node = onnx.helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2])
     (answer,) = function_from_node(node, 22)(np.pad(x, around, constant_values=fill))
     return np.asarray(answer)
+
+
+@pytest.mark.parametrize("opset", [13, 19, 22])
+def test_which_releases_are_named_for_wide_zeros_is_what_was_measured(opset: int) -> None:
+    name = "mean behind more zeros than a window"
+    (change,) = make_portable(with_pooling(name, opset=opset, known=True)).changes
+    measured = wrong_in("Pad wider than windows, AveragePool", opset)
+    assert change.rule == "pad"
+    assert change.reason == f"{measured} makes one node of a Pad and a mean, and divides wrongly or refuses it."
 
 
 @cache
@@ -204,7 +225,13 @@ def test_what_is_known_of_means() -> None:
         "1.22.1": both,
     }
     assert wrong("Pad, AveragePool, uncounted asymmetric pads", 13) == {"1.19.2": ("default",), "1.20.1": ("default",)}
+    # Of zeros wider than windows the optimisers make a node that is refused.
+    wide = "Pad wider than windows, AveragePool"
+    assert [wrong_in(wide, opset) for opset in (13, 19)] == ["onnxruntime 1.19.2 to 1.31.1"] * 2
+    assert [wrong_in(wide, opset) for opset in (21, 22, 25)] == ["onnxruntime 1.25.1 to 1.31.1"] * 3
+    assert {row.levels for row in table.rows_of(wide, 22, "onnxruntime") if row.answer == "refused"} == {("default",)}
     for opset in range(11, 23):
+        assert deployed.is_right("Concat of zeros wider than windows, AveragePool", opset)
         assert wrong("AveragePool, uncounted asymmetric pads", opset) == {}
         assert wrong("Conv with a group for each channel", opset) == {}
         assert wrong("Concat of zeros, AveragePool", opset) == {}

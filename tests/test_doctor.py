@@ -259,6 +259,23 @@ def test_what_if_shows_both_networks_with_what_is_gone_and_new() -> None:
     assert [(a and a.name, b and b.name) for a, b in result.pairs] == [(s.name, s.name) for s in before.network.stages]
 
 
+@pytest.mark.parametrize(
+    ("stride", "size", "words"),
+    [
+        (1, 8, ["milder: D201 warning at d becomes D202 note at d: an object of 8×8 pixels covers 1×1 cells at d"]),
+        (1, 16, ["no longer: D202 note at d: the object is smaller than two cells at the last stage"]),
+        (4, 16, ["graver: D202 note at d becomes D201 warning at d: an object of 16×16 pixels covers 0.5×0.5 cells"]),
+        (4, 32, ["new: D202 note at d: an object of 32×32 pixels covers 1×1 cells at d, which the output is read"]),
+    ],
+)
+def test_what_becomes_of_a_finding_is_said_in_a_sentence(stride: int, size: int, words: list[str]) -> None:
+    layers = "conv3x8/2@a conv3/2@b conv3/2@c conv3/2@d"
+    before = examine(layers, (1, 3, 256, 256), object_size=size, ignore=["D1", "D203", "D4", "D5"])
+    turns = [f"{word}: {sentence}" for word, sentence in what_if(before, {"a": {"stride": stride}}).turns]
+    assert len(turns) == len(words)
+    assert all(turn.startswith(word) for turn, word in zip(turns, words, strict=True)), turns
+
+
 def test_another_network_is_compared_by_the_names_of_its_stages() -> None:
     before = examine("conv3x8@a pool2@b conv3@c", (1, 3, 32, 32))
     result = what_if(before, "conv3x8@a conv3/2@d conv3@c")

@@ -119,7 +119,40 @@ def test_what_if_shows_both_networks(capsys: pytest.CaptureFixture[str]) -> None
     assert code == 0
     (row,) = [line for line in lines if line.startswith("pool1")]
     assert row.split()[:7] == ["pool1", "56×56", "→", "112×112", "4", "→", "2"]
-    assert any(line.startswith("gone") and "D201" in line for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert "milder D201 warning at res4 becomes D202 note at res4: an object of 8×8 pixels covers 1×1 cells" in text
+    assert "no longer D401 note at pool1: a strided maximum aliases" in text
+
+
+@pytest.mark.parametrize(
+    ("layers", "change", "cost"),
+    [
+        ("conv3x8@a pool2@b", ("--set", "b.padding=1"), "cost the same multiply-adds, 1.03 times the memory"),
+        ("pool2@a pool2@b", ("--set", "b.stride=1"), "cost 1.50 times the memory"),
+        ("conv3x8@a pool2@b", ("--versus", "conv3x8@a pool2@b"), "cost the same multiply-adds, the same memory"),
+        ("conv3x8@a pool2@b", ("--versus", "pool2@b"), "cost 0 times the multiply-adds"),
+        ("pool2@b", ("--versus", "conv3x8@a pool2@b"), "cost multiply-adds where there was none"),
+    ],
+)
+def test_what_a_change_costs_is_said_where_it_is_something(
+    layers: str, change: tuple[str, str], cost: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, lines, _ = doctor(capsys, "--layers", layers, "--input-shape", "32", *change)
+    (said,) = [" ".join(line.split()) for line in lines if line.startswith("cost")]
+    assert said.startswith(cost)
+
+
+def test_what_was_assumed_is_neither_gone_nor_new(capsys: pytest.CaptureFixture[str]) -> None:
+    _, lines, _ = doctor(capsys, "--layers", "conv3x8@a pool2@b", "--versus", "conv3x8@a conv3@c pool2@b")
+    text = " ".join(" ".join(lines).split())
+    assert "no input shape was given; 1x3x224x224 is assumed" in text
+    assert "D902" not in text
+    assert " : " not in text
+    assert lines[0] == "what if the other list of layers took its place"
+    assert "findings the same" in text
+    # A stage that is in one of them only says nothing where it has nothing to say.
+    (row,) = [line for line in lines if line.split()[:1] == ["c"]]
+    assert row.split().count("none") == row.split().count("→")
 
 
 def test_another_list_of_layers_is_shown_beside(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -209,7 +242,10 @@ def test_everything_is_written_as_json(capsys: pytest.CaptureFixture[str], tmp_p
 def test_a_page_and_a_figure_are_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     page, figure = tmp_path / "report.html", tmp_path / "pyramid.svg"
-    assert doctor(capsys, "--layers", LAYERS, "--html", page, "--figure", figure)[0] == 0
+    data = tmp_path / "report.json"
+    code, lines, _ = doctor(capsys, "--layers", LAYERS, "--html", page, "--figure", figure, "--json", data)
+    assert code == 0
+    assert lines[-3:] == [f"written to {path}" for path in (page, data, figure)]
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert "<svg" in figure.read_text(encoding="utf-8")
 
@@ -301,6 +337,19 @@ def test_a_folder_that_is_not_there_is_told_before_anything_is_done(
         assert errors == f"pooling doctor: {option} {path}: there is no folder {path.parent}\n"
 
 
+@pytest.mark.parametrize(
+    ("layers", "shape", "figure"), [("conv3", "1x1x64", "x.bmp"), ("conv3", "1x1x100000000", "x.svg")]
+)
+def test_a_figure_that_cannot_be_drawn_leaves_no_other_file(
+    layers: str, shape: str, figure: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    files = ("--html", tmp_path / "page.html", "--json", tmp_path / "report.json", "--figure", tmp_path / figure)
+    code, lines, errors = doctor(capsys, "--layers", layers, "--input-shape", shape, *files)
+    assert (code, lines, len(errors.splitlines())) == (2, [], 1)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_file_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = tmp_path / "locked"
@@ -309,10 +358,14 @@ def test_a_file_that_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_p
     shutil.rmtree(folder)
 
 
-def test_a_missing_extra_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named_before_anything_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    code, _, errors = doctor(capsys, *FINE, "--figure", "x.png")
-    assert code == 2
+    files = [f"--{kind}={tmp_path / kind}.svg" for kind in ("html", "json", "figure")]
+    code, lines, errors = doctor(capsys, *FINE, *files)
+    assert (code, lines) == (2, [])
+    assert list(tmp_path.iterdir()) == []
     remedy = 'run pip install "ndpooling[pictures]"'
     assert errors == f"pooling doctor: this needs matplotlib, which is not installed; {remedy}\n"
 

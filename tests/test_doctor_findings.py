@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import pooling
-from pooling.doctor import Examination, Finding, examine
+from pooling.doctor import Examination, Finding, NetworkError, examine, read
 from pooling.doctor.findings import RULES, SEVERITIES
 from pooling.doctor.what_if import parse_changes, what_if
 
@@ -305,6 +305,45 @@ def test_layers_of_the_package_are_examined_too() -> None:
     )
     codes = {finding.code for finding in examine(pool, (1, 8, 32, 32)).findings}
     assert {"D301", "D304", "D401"} <= codes
+
+
+@pytest.mark.parametrize(("size", "average"), [(32, "avgpool2"), (33, "avgpool2c")])
+def test_an_average_before_a_stride_keeps_the_size(size: int, average: str) -> None:
+    (finding,) = found("D402", "conv3x8 conv1/2@down", (1, 3, size, size))
+    rounded = " and ceil_mode=1" if average.endswith("c") else ""
+    assert f"an AveragePool of 2 with stride 2{rounded}, then this stage with stride 1 (as ResNet-D" in finding.fixes[1]
+    before, after = (
+        read(layers, (1, 3, size, size)).stage("down").output_shape
+        for layers in ("conv3x8 conv1/2@down", f"conv3x8 {average} conv1@down")
+    )
+    assert before == after
+
+
+def test_a_model_is_examined_at_no_size_but_its_own_unless_asked() -> None:
+    onnx = pytest.importorskip("onnx")
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[{size}] x) => (float[A, B, C, D] y) {{
+        y = MaxPool <kernel_shape = [3, 3]> (x) }}"""
+    small = onnx.parser.parse_model(text.format(size="N, 3, 2, 2"))
+    with pytest.raises(NetworkError, match="does not work with an input of 1×3×2×2, which is the size that it decl"):
+        examine(small)
+    assert examine(small, (1, 3, 8, 8)).failure is None
+    result = examine(small, (1, 3, 2, 2))
+    assert result.failure is not None
+    assert result.failure.shape == (1, 3, 2, 2)
+    assert [finding.severity for finding in of(result, "D102")] == ["error"]
+    # One size that is fixed is too small, whatever the other is.
+    with pytest.raises(NetworkError, match=r"finds no window on axis H.*0 \+ 2 \+ 0 = 2"):
+        examine(onnx.parser.parse_model(text.format(size="N, 3, 2, W")))
+
+
+def test_a_price_of_once_is_not_told() -> None:
+    # Nothing but the last map is computed, so that a stride before it costs nothing worth telling.
+    (finding,) = found("D201", "conv1x512@a pool2@b conv1x1/4@c pool2@d", (1, 3, 64, 64), object_size=4)
+    reduce = [fix for fix in finding.fixes if fix.startswith("reduce")]
+    assert reduce
+    assert not any(" 1.0 times" in fix for fix in reduce), reduce
+    same = [re.search(r"field of (\S+) instead of (\S+)", fix) for fix in reduce]
+    assert all(match is None or match[1] != match[2] for match in same)
 
 
 def test_early_downsampling_is_graver_when_small_objects_suffer() -> None:

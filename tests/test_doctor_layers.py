@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import pooling
 from pooling.doctor import Network, NetworkError, read
+from pooling.doctor.read_layers import EXAMPLE
 
 
 def shapes(text: str, input_shape: tuple[int, ...] = (1, 8, 32, 32)) -> list[tuple[int, ...]]:
@@ -139,7 +142,10 @@ def test_layers_have_their_layer() -> None:
         ("conv3/2/2", "layers: 'conv3/2/2' (word 1) gives its stride twice; keep one"),
         ("conv3c", "layers: 'conv3c' (word 1) gives a ceil, which conv does not have; leave out 'c'"),
         ("pool3x4", "layers: 'pool3x4' (word 1) gives a channels, which pool does not have; leave out 'x4'"),
-        ("pool3?", "layers: 'pool3?' (word 1) is not understood from '?' on; see the grammar of layer lists"),
+        (
+            "pool3?",
+            f"layers: 'pool3?' (word 1) is not understood from '?' on; {EXAMPLE}",
+        ),
         (
             "conv3+a",
             "layers: 'conv3+a' (word 1) refers to 'a', which no layer before it has as its name; write @a there",
@@ -383,7 +389,49 @@ def test_typed_lists_need_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(error.value) == "reading ONNX models needs onnx; install it with pip install 'ndpooling[onnx]'"
 
 
-def test_what_is_no_network() -> None:
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        (3, "source is of type int; give the path of an ONNX model, its bytes or an onnx.ModelProto, a pooling.Seq"),
+        ([], "source is of type list; give the path of an ONNX model"),
+        (
+            [pooling.MaxPool2d(2)],
+            "source is of type list; put its layers into a pooling.Sequential: Seq",
+        ),
+        (
+            [pooling.MaxPool2d(2), 3],
+            "source is of type list, whose layer 1 is of type int; give the path of an ONNX m",
+        ),
+    ],
+)
+def test_what_is_no_network(source: object, sentence: str) -> None:
     with pytest.raises(TypeError) as error:
-        read(3)
-    assert "not int" in str(error.value)
+        read(source)
+    assert str(error.value).startswith(f"read: {sentence}")
+
+
+def test_a_network_of_torch_is_told_the_way() -> None:
+    torch = pytest.importorskip("torch")
+    way = (
+        "; write a network of torch to a file with torch.onnx.export, and give that file to pooling.doctor, or give a "
+        "pooling.Sequential of pooling layers"
+    )
+    both = (torch.nn.MaxPool2d(2), torch.nn.ReLU())
+    for source, kind in (
+        (torch.nn.Sequential(*both), "Sequential of torch, whose layer 0 is of type MaxPool2d of torch"),
+        (both[0], "MaxPool2d of torch"),
+        ([pooling.MaxPool2d(2), both[1]], "list, whose layer 1 is of type ReLU of torch"),
+        (torch.zeros(()), "Tensor of torch"),
+    ):
+        with pytest.raises(TypeError) as error:
+            read(source)
+        assert str(error.value) == f"read: source is of type {kind}{way}"
+
+
+@pytest.mark.parametrize("text", ["conv3!", "poool2", "conv3/2q", "conv3x8 pool2 3"])
+def test_a_word_that_is_not_understood_shows_one_that_is(text: str) -> None:
+    with pytest.raises(NetworkError) as error:
+        read(text)
+    shown = re.search(r"; write a layer as (\S+) or (\S+): a word and its kernel", str(error.value))
+    assert shown is not None
+    assert [stage.name for stage in read(" ".join(shown.groups())).stages] == ["stem", "pool1"]

@@ -636,7 +636,7 @@ def test_what_if_stands_beside_it(vgg: Examination) -> None:
     text = Elements(page(vgg, what_if=comparison)).text
     assert "What if pool1.stride = 1" in text
     assert "pool1 1×3×113×113 → 1×3×227×227" in text
-    assert "Gone: D101 pool1" in text
+    assert "No longer: D101 warning at pool1: floor division leaves rows or columns out of every window." in text
     after = pyramid_of(comparison.after)
     assert f"{after.verdict}." in text
 
@@ -808,3 +808,46 @@ def test_the_table_of_stages_fits_a_page_of_1200_pixels(tmp_path: Path) -> None:
     assert len(hidden) == 3  # input sizes, shifts, stages
     assert set(hidden) == {0}
     assert width >= 140
+
+
+# --- what is easily overlooked --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["resnet", "vgg", "unet"])
+def test_the_marked_cell_of_a_coarse_level_holds_the_object(name: str) -> None:
+    found = pyramid_of(NETWORKS[name]())
+    coarse = [level for level in found.levels if min(level.stride) > found.object.width and not level.alone]
+    assert coarse or name == "unet"
+    for level in coarse:
+        inside = found.object.within(level.cell)
+        assert inside is not None
+        # More than a corner of it: where borders of cells do not meet, not all of it on each level.
+        assert inside.width * inside.height > 0.5 * found.object.width * found.object.height
+    left, right = found.object.left, found.plane.right - found.object.right
+    assert abs(left - right) <= 2 * max((max(level.stride) for level in coarse), default=1)
+
+
+@pytest.mark.parametrize(
+    ("layers", "fine"),
+    [
+        ("conv3 pool2", True),
+        ("conv3 pool2 pool2 pool2", False),
+        ("conv3@a pool2 pool2 pool2 up8+a", True),
+    ],
+)
+def test_good_news_have_a_colour_of_their_own(layers: str, fine: bool) -> None:
+    examination = examine(layers, (1, 3, 64, 64))
+    assert pyramid_of(examination).is_fine is fine
+    elements = Elements(page(examination))
+    (verdict,) = [one for _, one in elements.found if "verdict" in (one.get("class") or "").split()]
+    assert verdict["class"].split() == ["verdict", *["fine"] * fine]
+
+
+def test_a_map_too_small_to_be_seen_is_pointed_out() -> None:
+    examination = examine("conv3 pool2 pool32 global", (1, 3, 128, 128))
+    drawn = pyramid_of(examination)
+    tiny = [level.size for level in drawn.levels if drawn.is_tiny(level)]
+    assert tiny == [(2, 2), (1, 1)]  # of 128: 64 is half of it
+    elements = Elements(page(examination))
+    assert sum(one.get("class") == "tiny" for _, one in elements.found) == len(tiny)
+    assert elements.text.count("map, to scale (the dot)") == len(tiny)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import pooling
 from pooling.doctor import Network, examine, read
+from pooling.doctor.antialias import replacement
 from pooling.doctor.picture import built_in, fitted
 from pooling.doctor.shift import StageShift, blurred, sensitivity, shift_sensitivity
 from tests.conftest import Array
@@ -185,9 +187,9 @@ def test_the_numbers_that_are_shown() -> None:
     assert [round(each.value or 0, 3) for each in found] == [0.152, 0.129, 0.099]
     assert [round(each.antialiased or 0, 3) for each in found] == [0.055, 0.045, 0.064]
     assert [each.remedy for each in found] == [
-        "max_blur_pool2d(2, stride=2)",
-        "max_blur_pool2d(3, stride=2)",
-        "blur_pool2d(3, stride=2)",
+        "MaxBlurPool2d(2, stride=2)",
+        "MaxBlurPool2d(3, stride=2, padding=1)",
+        "BlurPool2d(3, stride=2)",
     ]
 
 
@@ -196,13 +198,106 @@ def test_the_numbers_that_are_shown() -> None:
     [pooling.MaxPool2d(2), pooling.MaxPool2d(3, (2, 1)), pooling.AvgPool2d(3, 2), pooling.AvgPool2d(4)],
     ids=repr,
 )
-def test_the_remedy_can_be_called(layer: pooling.Layer) -> None:
+def test_the_remedy_changes_less(layer: pooling.Layer) -> None:
     found = only(network_of(layer))
-    name, arguments = found.remedy.removesuffix(")").split("(", 1)
+    remedy = typed(found.remedy)
     picture = built_in((96, 96))[np.newaxis, np.newaxis]
-    remedy = eval(f"lambda map: {name}(map, {arguments})", {name: getattr(pooling, name)})
     strides = [axis.stride for axis in layer.axes((1, 1, 96, 96))]
     assert sensitivity(remedy, picture, strides) < sensitivity(layer, picture, strides)
+
+
+# --- what to use instead ------------------------------------------------------------------------------------
+
+
+def typed(words: str) -> pooling.Layer:
+    """Make the layer that some words name, from what is written there and nothing else."""
+    (call,) = re.findall(r"\w*BlurPool2d\(.*?\)(?= before| behind|$)", words)
+    layer = eval(call, {name: getattr(pooling, name) for name in ("BlurPool2d", "MaxBlurPool2d")})
+    assert isinstance(layer, pooling.Layer)
+    return layer
+
+
+def advised_shape(layer: pooling.Layer, words: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the output shape when one does what the words say with a layer."""
+    blur, arguments = typed(words), {**layer.arguments, "stride": 1}
+    if words.endswith(" behind it"):
+        padding = re.search(r"^stride=1 and padding=(.*), and ", words)
+        if padding is not None:
+            arguments["padding"] = eval(padding[1])
+        return blur.output_shape(type(layer)(**arguments).output_shape(shape))
+    if " before it, and stride=1" in words:
+        return type(layer)(**arguments).output_shape(blur.output_shape(shape))
+    return blur.output_shape(shape)
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "words"),
+    [
+        (pooling.MaxPool2d(3, 2, 1), 112, "MaxBlurPool2d(3, stride=2, padding=1)"),
+        (pooling.MaxPool2d(2), 112, "MaxBlurPool2d(2, stride=2)"),
+        (pooling.MaxPool2d(2, ceil_mode=True), 7, "MaxBlurPool2d(2, stride=2, padding=((0, 1), (0, 1)))"),
+        (pooling.MaxPool2d(2, ceil_mode=True), 8, "MaxBlurPool2d(2, stride=2)"),
+        (pooling.MaxPool2d(3), 112, "MaxBlurPool2d(3, stride=3, blur_kernel_size=5)"),
+        (pooling.MaxPool2d((3, 2), (2, 1)), 112, "MaxBlurPool2d((3, 2), stride=(2, 1), blur_kernel_size=(3, 1))"),
+        (pooling.MaxPool2d(3, 2, "same"), 112, "MaxBlurPool2d(3, stride=2, padding=((0, 1), (0, 1)))"),
+        (pooling.MaxPool2d(3, 2, 1, dilation=2), 112, "stride=1, and BlurPool2d(3, stride=2) behind it"),
+        (
+            pooling.MinPool2d(3, 2, ceil_mode=True),
+            112,
+            "stride=1 and padding=((0, 1), (0, 1)), and BlurPool2d(3, stride=2) behind it",
+        ),
+        (pooling.AvgPool2d(2), 113, "BlurPool2d(3, stride=2, padding=((1, 0), (1, 0)))"),
+        (pooling.AvgPool2d(3, 2, 1), 112, "BlurPool2d(5, stride=2)"),
+        (pooling.MaxPool2d(1, 2), 113, "BlurPool2d(3, stride=2) before it, and stride=1"),
+    ],
+    ids=repr,
+)
+def test_both_sentences_name_one_layer(layer: pooling.Layer, size: int, words: str) -> None:
+    shape = (1, 3, size, size)
+    examination = examine(pooling.Sequential(layer), shape)
+    (shift,) = examination.shifts
+    assert shift.remedy == words
+    assert advised_shape(layer, words, shape) == layer.output_shape(shape)
+    said = [fix for finding in examination.findings if finding.code == "D401" for fix in finding.fixes]
+    if isinstance(layer, pooling.MaxPool2d) and layer != pooling.MaxPool2d(1, 2):
+        assert said[0] == f"blur between the maximum and the stride (no weights, same output size): {words}"
+
+
+@st.composite
+def strided(draw: st.DrawFn) -> tuple[pooling.Layer, tuple[int, ...]]:
+    """Draw a pooling with a stride, and a shape that it can pool."""
+    two = st.tuples
+    kernel, stride = (draw(two(*[st.integers(1, most)] * 2)) for most in (6, 4))
+    dilation = draw(st.sampled_from([1, 1, 2]))
+    reach = [dilation * (taps - 1) + 1 for taps in kernel]
+    padding = draw(two(*[two(*[st.integers(0, cells - 1)] * 2) for cells in reach]))
+    sizes = [draw(st.integers(max(1, cells - sum(pad)), 40)) for cells, pad in zip(reach, padding, strict=True)]
+    layout = draw(st.sampled_from(["channels_first", "channels_last"]))
+    kind = draw(st.sampled_from([pooling.MaxPool2d, pooling.AvgPool2d, pooling.MinPool2d]))
+    layer = kind(kernel, stride, padding, dilation=dilation, ceil_mode=draw(st.booleans()), layout=layout)
+    return layer, (1, 3, *sizes) if layout == "channels_first" else (1, *sizes, 3)
+
+
+@given(strided())
+def test_what_is_advised_has_the_same_output_size(drawn: tuple[pooling.Layer, tuple[int, ...]]) -> None:
+    layer, shape = drawn
+    (stage,) = read(pooling.Sequential(layer), shape).stages
+    found = replacement(stage)
+    assert found.same_size
+    assert typed(found.words) == found.layer
+    assert advised_shape(layer, found.words, shape) == layer.output_shape(shape)
+    # And it pools: no padding that cannot be mirrored, no argument that is none.
+    if " it" not in found.words:
+        assert typed(found.words)(np.zeros(shape, np.float32)).shape == layer.output_shape(shape)
+
+
+@pytest.mark.parametrize("layers", ["conv1/600", "avgpool60/2", "pool600/600"])
+def test_a_blur_with_more_taps_than_there_are_is_not_measured_and_promised(layers: str) -> None:
+    examination = examine(layers, (1, 3, 4096))
+    (shift,) = examination.shifts
+    assert (shift.value, shift.remedy) == (None, "")
+    assert re.search(r"would have \d+ taps, and a blur has at most 1024$", shift.note)
+    assert not any("same output size" in fix for finding in examination.findings for fix in finding.fixes)
 
 
 def test_what_blurs_already_has_no_remedy() -> None:
@@ -225,7 +320,7 @@ def test_only_stages_that_downsample_are_measured() -> None:
     assert found["c"].note == "not measured: what a convolution aliases depends on its weights"
     # One tap takes every second pixel, as a pooling with one tap does.
     assert found["d"].value == only(network_of(pooling.MaxPool2d(1, 2))).value
-    assert found["d"].remedy == "blur_pool2d(3, stride=2) before it, and stride 1"
+    assert found["d"].remedy == "BlurPool2d(3, stride=2) before it, and stride=1"
 
 
 def test_windows_that_are_not_evenly_spaced() -> None:
@@ -244,7 +339,7 @@ def test_other_numbers_of_axes(layer: pooling.Layer, shape: tuple[int, ...]) -> 
     assert found.value is not None
     assert found.antialiased is not None
     assert 0 < found.antialiased < found.value < 1
-    assert found.remedy == "stride 1, and a binomial blur of 3 taps at stride 2 behind it"
+    assert found.remedy == "stride=1, and a binomial blur of 3 taps at stride 2 behind it"
 
 
 def test_one_measurement_serves_equal_stages() -> None:

@@ -108,10 +108,34 @@ SIZES: list[tuple[str, Any, type[Exception], str]] = [
             "padding",
             word,
             ValueError,
-            "is not a known name; use 'valid', 'same_upper' (or 'same'), 'same_lower', or numbers",
+            f"is not a known name; use 'valid', 'same_upper' (or 'same'), 'same_lower', or numbers{meant}",
         )
-        for word in ("SAME", "Valid", "same_uper", "", "2")
+        for word, meant in (
+            ("SAME", "; for 'SAME' write 'same'"),
+            ("SAME_LOWER", "; for 'SAME_LOWER' write 'same_lower'"),
+            ("Valid", "; for 'Valid' write 'valid'"),
+            ("same-upper", "; for 'same-upper' write 'same_upper'"),
+            ("same_uper", "; for 'same_uper' write 'same_upper'"),
+            ("mirror", ""),
+            ("", ""),
+            ("2", ""),
+        )
     ],
+    (
+        "padding",
+        (1, 1, 1, 1),
+        ValueError,
+        "must have one entry per spatial axis, 2 and not 4; write a (begin, end) pair for each axis, "
+        "padding=((1, 1), (1, 1))",
+    ),
+    (
+        "padding",
+        [1, 2, 3, 4],
+        ValueError,
+        "must have one entry per spatial axis, 2 and not 4; write a (begin, end) pair for each axis: "
+        "padding=((1, 3), (2, 4)) if the order is that of ONNX, all begins before all ends, or ((3, 4), (1, 2)) if it "
+        "is that of torch.nn.functional.pad, the last axis first",
+    ),
     *[
         (
             "padding",
@@ -361,38 +385,46 @@ SENTENCES: list[tuple[Callable[[], Any], type[Exception], str]] = [
         (
             lambda rounding=rounding: pooling.avg_pool2d(X, 3, rounding=rounding),
             ValueError,
-            f"avg_pool2d: rounding={rounding!r} must be one of 'half_even', 'half_up', 'floor', 'trunc'",
+            f"avg_pool2d: rounding={rounding!r} must be one of 'half_even', 'half_up', 'floor', 'trunc'{meant}",
         )
-        for rounding in ("nearest", "", "HALF_UP")
+        for rounding, meant in (("nearest", ""), ("", ""), ("HALF_UP", "; for 'HALF_UP' write 'half_up'"))
     ],
     (
         lambda: pooling.global_avg_pool(X, rounding=None),  # type: ignore[arg-type]
         TypeError,
-        "global_avg_pool: rounding=None must be a string, not NoneType",
+        "global_avg_pool: rounding=None must be a string, not NoneType; use one of 'half_even', 'half_up', 'floor', "
+        "'trunc'",
     ),
     # words and flags
     *[
         (
             lambda layout=layout: pooling.max_pool2d(X, 3, layout=layout),
             ValueError,
-            f"max_pool2d: layout={layout!r} must be 'channels_first' or 'channels_last'",
+            f"max_pool2d: layout={layout!r} must be 'channels_first' or 'channels_last'{meant}",
         )
-        for layout in ("NCHW", "channels-last", "Channels_first", "")
+        for layout, meant in (
+            ("NCHW", "; for 'NCHW' write 'channels_first'"),
+            ("nhwc", "; for 'nhwc' write 'channels_last'"),
+            ("channels-last", "; for 'channels-last' write 'channels_last'"),
+            ("Channels_first", "; for 'Channels_first' write 'channels_first'"),
+            ("", ""),
+            ("strided", ""),
+        )
     ],
     (
         lambda: pooling.global_avg_pool(X, layout="NHWC"),  # type: ignore[arg-type]
         ValueError,
-        "global_avg_pool: layout='NHWC' must be 'channels_first' or 'channels_last'",
+        "global_avg_pool: layout='NHWC' must be 'channels_first' or 'channels_last'; for 'NHWC' write 'channels_last'",
     ),
     (
         lambda: pooling.max_pool2d(X, 3, layout=None),  # type: ignore[call-overload]
         TypeError,
-        "max_pool2d: layout=None must be a string, not NoneType",
+        "max_pool2d: layout=None must be a string, not NoneType; use 'channels_first' or 'channels_last'",
     ),
     (
         lambda: pooling.max_pool2d(X, 3, layout=["channels_first"]),  # type: ignore[call-overload]
         TypeError,
-        "max_pool2d: layout=['channels_first'] must be a string, not list",
+        "max_pool2d: layout=['channels_first'] must be a string, not list; use 'channels_first' or 'channels_last'",
     ),
     (
         lambda: pooling.max_pool2d(X, 3, nan="skip"),  # type: ignore[call-overload]
@@ -402,7 +434,7 @@ SENTENCES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: pooling.global_max_pool(X, nan=None),  # type: ignore[arg-type]
         TypeError,
-        "global_max_pool: nan=None must be 'propagate' or 'ignore'",
+        "global_max_pool: nan=None must be a string, not NoneType; use 'propagate' or 'ignore'",
     ),
     (
         lambda: pooling.max_pool2d(X, 3, ceil_mode=1),  # type: ignore[call-overload]
@@ -432,8 +464,14 @@ SENTENCES: list[tuple[Callable[[], Any], type[Exception], str]] = [
             f"avg_pool2d: divisor_override={divisor!r} must be finite and not zero; "
             "use None for the number of elements",
         )
-        for divisor in (0, -0.0, float("nan"), float("inf"), np.float32(0), 10**400)
+        for divisor in (0, -0.0, float("nan"), float("inf"), np.float32(0))
     ],
+    (
+        lambda: pooling.avg_pool2d(X, 3, divisor_override=10**400),
+        ValueError,
+        "avg_pool2d: divisor_override=<int of 1329 bits> must be finite and not zero; use None for the number of "
+        "elements",
+    ),
     *[
         (
             lambda divisor=divisor: pooling.avg_pool1d_backward(ROW, ROW, 1, divisor_override=divisor),
@@ -532,7 +570,7 @@ SENTENCES: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: pooling.output_shape((1, 2, 8, 8), 2, layout="NCHW"),
         ValueError,
-        "output_shape: layout='NCHW' must be 'channels_first' or 'channels_last'",
+        "output_shape: layout='NCHW' must be 'channels_first' or 'channels_last'; for 'NCHW' write 'channels_first'",
     ),
     # threads
     *[
@@ -737,5 +775,6 @@ def test_a_very_deep_argument_does_not_end_the_process() -> None:
     deep: tuple[Any, ...] = (2,)
     for _ in range(100_000):
         deep = (deep,)
-    with pytest.raises(RecursionError):
-        pooling.max_pool2d(X, deep)
+    assert sentence_of(TypeError, lambda: pooling.max_pool2d(X, deep)) == (
+        f"max_pool2d: kernel_size=(((<tuple of 1 entry>,),),) {WHOLE}, not tuple; write it with whole numbers"
+    )

@@ -644,8 +644,8 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_verification_costs_what_a_few_planes_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    compare = verifying._compare
-    monkeypatch.setattr(verifying, "_compare", lambda placed, taken, *rest: (seen.append(taken[0].shape), compare(placed, taken, *rest)))  # fmt: skip  # noqa: E501
+    compare = verifying.compare_placed
+    monkeypatch.setattr(verifying, "compare_placed", lambda placed, taken, *rest: (seen.append(taken[0].shape), compare(placed, taken, *rest)))  # fmt: skip  # noqa: E501
     to_onnx(pooling.MaxPool2d(2, return_indices=True), (64, 512, 6, 6))
     to_onnx(pooling.MaxPool2d(2, return_indices=True), ("N", 512, 6, 6))
     assert set(seen) == {(2, 2, 6, 6), (1, 2, 6, 6), (3, 2, 6, 6)}
@@ -846,7 +846,12 @@ def test_a_module_of_torch_gets_the_layer_that_takes_its_place() -> None:
             "to_onnx: layout='channels_last' contradicts MaxPool2d, whose layout is 'channels_first'; make the layer "
             "with layout='channels_last', or leave the argument out",
         ),
-        (MAX, {"layout": 1}, TypeError, "to_onnx: layout=1 must be a string, not int"),
+        (
+            MAX,
+            {"layout": 1},
+            TypeError,
+            "to_onnx: layout=1 must be a string, not int; use 'channels_first' or 'channels_last'",
+        ),
         (
             MAX,
             {"indices": "numpy"},
@@ -854,8 +859,13 @@ def test_a_module_of_torch_gets_the_layer_that_takes_its_place() -> None:
             "to_onnx: indices='numpy' must be one of 'torch', 'onnx', 'onnx_column_major', 'tensorflow'",
         ),
         (MAX, {"verify": 1}, TypeError, "to_onnx: verify=1 must be True or False, not int"),
-        (MAX, {"special_values": None}, TypeError, "to_onnx: special_values=None must be a string, not NoneType"),
-        (MAX, {"special_values": "all"}, ValueError, "to_onnx: special_values='all' must be one of 'finite', 'exact'"),
+        (
+            MAX,
+            {"special_values": None},
+            TypeError,
+            "to_onnx: special_values=None must be a string, not NoneType; use 'finite' or 'exact'",
+        ),
+        (MAX, {"special_values": "all"}, ValueError, "to_onnx: special_values='all' must be 'finite' or 'exact'"),
         (
             MAX,
             {"output_size": 4},

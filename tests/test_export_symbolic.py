@@ -443,8 +443,9 @@ MAX = pooling.MaxPool2d(2)
             pooling.Sequential(MAX, pooling.FractionalMaxPool2d(2, 2)),
             (2, 3, 8, "W"),
             {},
-            "to_onnx: input_shape=(2, 3, 4, 'W // 2') of FractionalMaxPool2d has the name 'W // 2' on axis W; the "
-            "graph of this pooling is for one size, so use an integer",
+            "to_onnx: layer 1, FractionalMaxPool2d(kernel_size=2, output_size=2): input_shape=(2, 3, 4, 'W // 2') of "
+            "FractionalMaxPool2d has the name 'W // 2' on axis W; the graph of this pooling is for one size, so use "
+            "an integer",
         ),
         (
             pooling.MaxPool2d(3, 2, "same_upper"),

@@ -214,8 +214,8 @@ def test_a_layer_names_itself_where_a_shape_is_wrong(kind: str, dimensions: int)
     with pytest.raises(ValueError) as error:
         layer.output_shape((3,) * dimensions)
     assert str(error.value) == (
-        f"{name}: input_shape={(3,) * dimensions} has {dimensions} axes; it must have {dimensions + 2}, or "
-        f"{dimensions + 1} without the batch"
+        f"{name}: input_shape={(3,) * dimensions} has {dimensions} {'axis' if dimensions == 1 else 'axes'}; it must "
+        f"have {dimensions + 2}, or {dimensions + 1} without the batch"
     )
     with pytest.raises(TypeError) as error:
         layer.output_shape(7)  # type: ignore[arg-type]
@@ -265,13 +265,70 @@ def test_the_last_layer_of_a_sequence_may_return_indices() -> None:
 def test_a_sequence_of_what_does_not_fit_is_refused_in_words() -> None:
     with pytest.raises(TypeError) as kind:
         pooling.Sequential(pooling.MaxPool2d(2), [pooling.MaxPool2d(2)])  # type: ignore[arg-type]
-    assert str(kind.value) == "Sequential: layer 1 is a list; give pooling layers, one argument each"
+    assert str(kind.value) == "Sequential: layer 1 is a list; give pooling layers of this package, one argument each"
     with pytest.raises(ValueError) as value:
         pooling.Sequential(pooling.MaxPool2d(2, return_indices=True), pooling.AvgPool2d(2))
     assert str(value.value) == (
         "Sequential: layer 0 has return_indices=True, but layer 1 takes one array; "
         "only the last layer may return indices"
     )
+
+
+def test_a_sequence_says_which_layer_refuses() -> None:
+    stages = pooling.Sequential(pooling.MaxPool2d(2), pooling.AvgPool2d(9), pooling.MaxPool2d(2))
+    x = np.zeros((1, 1, 8, 8), np.float32)
+    rest = (
+        "kernel_size=9 finds no window on axis H: the effective kernel size is 9 and the padded input 0 + 4 + 0 = 4; "
+        "the smallest input that works is 9"
+    )
+    where = "Sequential: layer 1, AvgPool2d(kernel_size=9)"
+    for call, sentence in (
+        (lambda: stages(x), f"{where}: avg_pool2d: {rest}"),
+        (lambda: stages.backward(x, x), f"{where}: avg_pool2d: {rest}"),
+        (lambda: stages.output_shape(x.shape), f"{where}: AvgPool2d: {rest}"),
+    ):
+        with pytest.raises(ValueError) as error:
+            call()
+        assert str(error.value) == sentence
+    with pytest.raises(TypeError) as kind:
+        pooling.Sequential(pooling.MaxPool2d(2), pooling.AvgPool2d("2"))(x)  # type: ignore[arg-type]
+    assert str(kind.value).startswith(
+        "Sequential: layer 1, AvgPool2d(kernel_size='2'): avg_pool2d: kernel_size='2' must"
+    )
+    with pytest.raises(ValueError) as first:
+        stages.backward(np.zeros((1, 1, 3, 3), np.float32), np.zeros((1, 1, 36, 36), np.float32))
+    assert str(first.value).startswith(
+        "Sequential: layer 2, MaxPool2d(kernel_size=2): max_pool2d_backward: grad_output "
+    )
+
+
+ALL_LAYERS = [
+    name
+    for name, kind in ((name, getattr(pooling, name)) for name in pooling.__all__)
+    if isinstance(kind, type) and issubclass(kind, pooling.Layer) and kind is not pooling.Layer
+]
+
+
+@pytest.mark.parametrize("name", ALL_LAYERS)
+def test_a_layer_that_cannot_be_made_says_its_own_name_and_what_was_meant(name: str) -> None:
+    kind = getattr(pooling, name)
+    parameters = inspect.signature(kind).parameters
+    needed = [each.name for each in parameters.values() if each.default is each.empty]
+    good = dict.fromkeys(needed, 2)
+    for parameter in set(parameters) - {"p"}:  # which nothing is similar to
+        misspelled = parameter[:-1] if len(parameter) > 3 else f"{parameter}s"
+        with pytest.raises(TypeError) as error:
+            kind(**good, **{misspelled: 2})
+        assert str(error.value) == (
+            f"{name}: got an unexpected keyword argument {misspelled!r}; do you mean {parameter}?"
+        )
+    with pytest.raises(TypeError) as error:
+        kind(**good, something_else=1)
+    assert str(error.value) == f"{name}: got an unexpected keyword argument 'something_else'"
+    if needed:
+        with pytest.raises(TypeError) as error:
+            kind()
+        assert str(error.value) == f"{name}: missing a required argument: {needed[0]!r}"
 
 
 def test_every_layer_is_public_and_tested_here() -> None:
@@ -281,3 +338,18 @@ def test_every_layer_is_public_and_tested_here() -> None:
     assert here <= concrete
     assert not {name for name in elsewhere if name.startswith(tuple(EXAMPLES))}
     assert concrete <= set(pooling.__all__)
+
+
+def test_a_layer_of_torch_is_named_with_what_to_do() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Own(torch.nn.Module):  # type: ignore[name-defined,misc]
+        pass
+
+    for layer, kind in ((torch.nn.ReLU(), "ReLU"), (torch.nn.MaxPool2d(2), "MaxPool2d"), (Own(), "Own")):
+        with pytest.raises(TypeError) as error:
+            pooling.Sequential(pooling.MaxPool2d(2), layer)
+        assert str(error.value) == (
+            f"Sequential: layer 1 is a {kind} of torch; give pooling layers of this package, one argument each; or "
+            "write a network of torch to a file with torch.onnx.export, and give that file to pooling.doctor"
+        )

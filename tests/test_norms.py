@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import pooling
 from pooling import reference
 from pooling.norms import rounded
+from pooling.signs import short_repr
 from tests.conftest import (
     FLOATS,
     GEOMETRIES,
@@ -460,7 +461,7 @@ def test_bad_exponents(value: Any, kind: type[Exception], ending: str) -> None:
         for called, arguments in ((function, (x,)), (f"{function}_backward", (y, x))):
             with pytest.raises(kind) as error:
                 getattr(pooling, called)(*arguments, **keywords)
-            assert str(error.value) == f"{called}: {name}={value!r} {ending}"
+            assert str(error.value) == f"{called}: {name}={short_repr(value)} {ending}"
 
 
 @pytest.mark.parametrize("name", ["p", "eps"])
@@ -472,7 +473,7 @@ def test_bad_arguments_of_a_generalised_mean(name: str, value: Any) -> None:
         pooling.gem_pool2d(x, **{name: value})
     kind = type(value).__name__
     rule = f"a finite number above 0; use a float like {name}=3.0" if number else f"a real number, not {kind}"
-    assert str(error.value) == f"gem_pool2d: {name}={value!r} must be {rule}"
+    assert str(error.value) == f"gem_pool2d: {name}={short_repr(value)} must be {rule}"
     with pytest.raises(ValueError if number else TypeError):
         pooling.gem_pool2d_backward(np.ones((1, 1, 1, 1)), x, **{name: value})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -187,6 +188,14 @@ def sample(function: str, dtype: np.dtype[Any]) -> dict[str, Any]:
     return taken
 
 
+def documented(function: str) -> list[str]:
+    """List the dtypes of the input that the documentation of a function names."""
+    text = " ".join((getattr(pooling, function).__doc__ or "").partition("\ninput : ")[2].split())
+    found = re.search(rf"\bdtype ((?:{'|'.join(DTYPES)}|, )+)\.", text)
+    assert found is not None, function
+    return found[1].split(", ")
+
+
 CALLS = [
     pytest.param(operator, function, dtype, id=f"{function}-{dtype}")
     for operator in OPERATORS.values()
@@ -198,6 +207,8 @@ CALLS = [
 @pytest.mark.parametrize(("operator", "function", "dtype"), CALLS)
 def test_a_function_accepts_the_dtypes_of_its_row_and_no_other(operator: Operator, function: str, dtype: str) -> None:
     arguments = sample(function, dtype_of(dtype))
+    assert (dtype in documented(function)) == (dtype in operator.dtypes)
+    assert (dtype in documented(f"{function}_backward")) == (dtype in operator.gradient_dtypes)
     for place in (pooling, reference):
         pool, backward = getattr(place, function), getattr(place, f"{function}_backward")
         if dtype not in operator.dtypes:

@@ -83,3 +83,12 @@ def test_who_waits_for_an_answer_notices_that_the_process_is_closed(monkeypatch:
         answer = waiting.result()
         assert answer is not None
         assert answer.crash == "was stopped"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32:replace", "cp037"])
+def test_the_encoding_of_the_terminal_is_not_that_of_the_processes(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    with RuntimeProcess("pooling") as process:
+        assert process.ask(b"", {}).refusal == "the model has 0 nodes; it is asked for one at a time here"

@@ -196,3 +196,47 @@ def test_open_sizes() -> None:
         (640,),
         (20, 30),
     ]
+
+
+def by_default(value: int, **given: int) -> onnx.ModelProto:
+    """Make a function whose attribute has a default, called by one in which the call has an attribute or none."""
+    inner = pool()
+    inner.attribute.append(onnx.AttributeProto(name="ceil_mode", ref_attr_name="up", type=onnx.AttributeProto.INT))
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid(OWN, 1)]
+    block = helper.make_function(OWN, "Block", ["a"], ["b"], [inner], imports)
+    block.attribute_proto.append(helper.make_attribute("up", value))
+    call = helper.make_node("Block", ["a"], ["b"], "block", domain=OWN, **given)
+    around = helper.make_function(OWN, "Around", ["a"], ["b"], [call], imports)
+    return model([helper.make_node("Around", ["a"], ["b"], domain=OWN)], [("", 17), (OWN, 1)], [block, around])
+
+
+@pytest.mark.parametrize(
+    ("made", "reading"), [(by_default(1), 5), (by_default(0), 4), (by_default(1, up=0), 4), (by_default(0, up=1), 5)]
+)
+def test_attributes_that_functions_have_by_default(made: onnx.ModelProto, reading: int, tmp_path: Path) -> None:
+    """onnxruntime gives a call that leaves the attribute out the value that the function has for it."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    made.ir_version = 9
+    session = onnxruntime.InferenceSession(made.SerializeToString())
+    (found,) = session.run(None, {"a": np.zeros((1, 3, 9, 9), np.float32)})
+    assert found.shape == (1, 3, reading, reading)
+    assert set(readings(made, tmp_path).values()) == {f"(1, 3, {reading}, {reading})"}
+    changes = make_portable(made).changes
+    assert [change.rule for change in changes] == (["ceil_mode"] if reading == 5 else [])
+
+
+def test_nodes_may_name_the_domain_of_onnx(tmp_path: Path) -> None:
+    """onnxruntime runs them; to the checker of ONNX that domain has an empty name only."""
+    node = pool(ceil_mode=1)
+    node.domain = "ai.onnx"
+    assert set(readings(model([node], [("", 17)]), tmp_path).values()) == {"(1, 3, 5, 5)"}
+
+
+@pytest.mark.parametrize("domain", ["", "ai.onnx"])
+def test_a_function_that_hides_a_pooling_operator_is_refused(domain: str, tmp_path: Path) -> None:
+    body = [helper.make_node("Relu", ["a"], ["b"])]
+    hiding = helper.make_function(domain, "MaxPool", ["a"], ["b"], body, [helper.make_opsetid("", 17)])
+    found = readings(model([pool()], [("", 17)], [hiding]), tmp_path)
+    assert len(found) == 4
+    for sentence in found.values():
+        assert "has a function MaxPool in the domain of ONNX's own operators" in sentence

@@ -590,7 +590,9 @@ def test_an_index_of_another_convention_is_refused():
     with pytest.raises(ValueError, match="source"):
         ref.convert_indices(indices, x.shape, source="keras", target="torch")
     with pytest.raises(TypeError, match="dtype"):
-        ref.convert_indices(indices.astype(np.int32), x.shape, source="torch", target="onnx")
+        ref.convert_indices(indices.astype(np.float32), x.shape, source="torch", target="onnx")
+    with pytest.raises(ValueError, match="outside map"):
+        ref.convert_indices(np.full((1, 1, 2), 2**64 - 1, np.uint64), (1, 1, 9), source="torch", target="onnx")
     for shape in ((2, 4, 4), (2, 3, 4, 4), (4, 4)):
         with pytest.raises(ValueError, match=r"indices of shape|must have"):
             ref.convert_indices(indices, shape, source="torch", target="onnx")
@@ -1239,7 +1241,9 @@ def test_bad_gradients_and_indices():
         ref.avg_pool1d_backward(np.ones((1, 2), np.float32), x, 2)
     with pytest.raises(ValueError, match="indices has shape"):
         ref.max_pool1d_backward(np.ones((1, 2)), x, 2, indices=np.zeros((1, 3), np.int64))
-    for dtype in (np.int32, np.uint64, float):
+    with pytest.raises(ValueError, match="must lie between"):
+        ref.max_pool1d_backward(np.ones((1, 2)), x, 2, indices=np.full((1, 2), 2**64 - 1, np.uint64))
+    for dtype in (bool, np.float32, float):
         with pytest.raises(TypeError, match="indices has dtype"):
             ref.max_pool1d_backward(np.ones((1, 2)), x, 2, indices=np.zeros((1, 2), dtype))
 

@@ -549,18 +549,17 @@ SENTENCES: dict[str, tuple[Callable[[], Array], type[Exception], str]] = {
     "no_such_map": (
         lambda: align(n=np.array([1])),
         ValueError,
-        "roi_align: batch_indices[0] is 1, but the input has 1 maps; give a whole number from 0 up to the last of them",
+        "roi_align: batch_indices[0] is 1, but the input has 1 map; give a whole number from 0 up to the last of them",
     ),
     "negative_map": (
         lambda: align(n=np.array([-1])),
         ValueError,
-        "roi_align: batch_indices[0] is -1, but the input has 1 maps; give a whole number from 0 up to the last of "
-        "them",
+        "roi_align: batch_indices[0] is -1, but the input has 1 map; give a whole number from 0 up to the last of them",
     ),
     "half_a_map": (
         lambda: largest([0.5, 0, 0, 1, 1]),
         ValueError,
-        "max_roi_pool: rois[0, 0] is 0.5, but the input has 1 maps; give a whole number from 0 up to the last of them",
+        "max_roi_pool: rois[0, 0] is 0.5, but the input has 1 map; give a whole number from 0 up to the last of them",
     ),
     "maps_that_are_floats": (
         lambda: align(n=np.zeros(1)),
@@ -570,7 +569,7 @@ SENTENCES: dict[str, tuple[Callable[[], Array], type[Exception], str]] = {
     "too_few_maps": (
         lambda: align(n=np.zeros(0, int)),
         ValueError,
-        "roi_align: batch_indices has shape (0,), but rois has 1 rows; give one index for each row",
+        "roi_align: batch_indices has shape (0,), but rois has 1 row; give one index for each row",
     ),
     "output_size": (
         lambda: align(size=(2, 0)),
@@ -615,7 +614,11 @@ SENTENCES: dict[str, tuple[Callable[[], Array], type[Exception], str]] = {
         ValueError,
         "roi_align: coordinate_transformation_mode='asymmetric' must be 'half_pixel' or 'output_half_pixel'",
     ),
-    "mode_of_another_kind": (lambda: align(mode=1), TypeError, "roi_align: mode=1 must be a string, not int"),
+    "mode_of_another_kind": (
+        lambda: align(mode=1),
+        TypeError,
+        "roi_align: mode=1 must be a string, not int; use 'avg' or 'max'",
+    ),
     "gradient_dtype": (
         lambda: pooling.roi_align_backward(np.zeros((1, 1, 2, 2), np.float32), X, BOX, HERE, 2),
         TypeError,

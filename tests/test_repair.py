@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import math
@@ -26,6 +27,8 @@ from pooling.export.deployed import form_of_average, is_right
 from pooling.export.repair import proof
 from pooling.export.repair.scopes import scopes_of
 from pooling.validation import validate
+from tests.exported import leftovers
+from tests.schemas import check
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -57,6 +60,7 @@ def repaired(model: onnx.ModelProto, **arguments: Any) -> Repaired:
                 assert words.get("auto_pad", b"NOTSET") == b"NOTSET"
                 assert not words.get("ceil_mode")
                 assert not words.get("storage_order")
+    assert leftovers(result.model) <= leftovers(model)
     again = make_portable(result.model, verify=False)
     assert again.changes == ()
     assert again.model == result.model
@@ -431,6 +435,78 @@ def test_zeros_that_are_no_padding_of_the_node_are_put_there_by_concat(
     assert result.verified, result.why
 
 
+@pytest.mark.parametrize("opset", [9, 13, 19])
+@pytest.mark.parametrize("x", ["float[1,3,12,12] x", "float[N,C,H,W] x"])
+@pytest.mark.parametrize("reader", ["", "q = Neg(p)"])
+def test_what_a_pad_has_read_is_still_there_for_what_takes_its_place(opset: int, x: str, reader: str) -> None:
+    """Zeros put there by Concat read what the Pad has read, and nobody else may."""
+    if opset == 9:
+        pad = 'p = Pad<pads=[0,0,4,2,0,0,1,2],mode="constant">(r)'
+    else:
+        pad = "n = Constant<value=int64[8]{0,0,4,2,0,0,1,2}>() p = Pad(r, n)"
+    body = f"r = Abs(x) {pad} {reader} y = AveragePool<kernel_shape=[4,4],strides=[1,2]>(p)"
+    result = repaired(one(body, x, opset=opset))
+    assert [each.rule for each in result.changes] == ([] if reader else ["pad"])
+    assert operators(result.model)[0] == "Abs"
+    assert result.verified, result.why
+
+
+def test_a_folded_pad_is_proven_at_the_size_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    draw = proof._drawn
+    monkeypatch.setattr(proof, "_drawn", lambda shape, *rest: (drawn.append((*shape,)), draw(shape, *rest))[1])
+    text = "n = Constant<value=int64[6]{0,0,4,0,0,1}>() p = Pad(r, n) y = AveragePool<kernel_shape=[2]>(p)"
+    result = repaired(one(f"r = Relu(x) {text}", "float[2,1,1] x", "float[N,C,L] y"))
+    assert only(result).rule == "pad"  # a size that is less by the zeros once more would be negative
+    assert result.verified
+    assert {*drawn} == {(2, 1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("node", "dtype", "opset"),
+    [
+        ("AveragePool<kernel_shape=[2,2],ceil_mode=1>", "int8", 18),
+        ('AveragePool<kernel_shape=[2,2],auto_pad="SAME_UPPER">', "uint8", 22),
+        ('LpPool<kernel_shape=[2,2],auto_pad="VALID">', "int32", 18),
+        ("MaxPool<kernel_shape=[2,2],strides=[2,2],ceil_mode=1>", "int8", 11),
+        ('MaxPool<kernel_shape=[2,2],auto_pad="SAME_UPPER">', "int64", 22),
+        ("GlobalLpPool", "int32", 18),
+        ("GlobalMaxPool", "bool", 18),
+    ],
+)
+def test_a_type_that_an_operator_does_not_take_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], node: str, dtype: str, opset: int
+) -> None:
+    model = one(f"y = {node}(x)", f"{dtype}[1,2,7,7] x", f"{dtype}[N,C,H,W] y", opset=opset)
+    result = make_portable(model)
+    assert result.changes == ()
+    assert not result.verified
+    assert f"X has dtype {dtype}, which is not accepted in opset {opset}; use " in result.left[0].reason
+    onnx.save(model, tmp_path / "net.onnx")
+    assert cli.main(["repair", str(tmp_path / "net.onnx")]) == 2
+    assert "unforeseen" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "AveragePool<kernel_shape=[4,4],ceil_mode=1>",
+        'MaxPool<kernel_shape=[2,2],dilations=[3,3],auto_pad="VALID">',
+        'LpPool<kernel_shape=[4,4],auto_pad="VALID">',
+        "AveragePool<kernel_shape=[4,4],count_include_pad=1,ceil_mode=1,pads=[0,0,0,0]>",
+    ],
+)
+def test_windows_that_find_no_place_are_left_and_the_rest_is_repaired(node: str) -> None:
+    """onnxruntime gives an empty array, as the formula of ONNX for the size has it."""
+    model = one(f"m = MaxPool<kernel_shape=[3,3],strides=[3,3],ceil_mode=1>(x) y = {node}(m)", "float[1,2,7,7] x")
+    result = make_portable(model)
+    assert [each.rule for each in result.changes] == ["ceil_mode"]
+    assert [each.node for each in result.left] == ["y"]
+    assert "finds no window on axis H" in result.left[0].reason
+    assert run(result.model, np.ones((1, 2, 7, 7), np.float32))[0].size == 0
+    assert "finds no window on axis H" in result.misfit
+
+
 def operators(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
@@ -780,20 +856,99 @@ def test_a_convenience_with_which_the_whole_differs_is_left_out(monkeypatch: pyt
     assert result.verified
 
 
-def test_a_difference_of_the_whole_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def spoil(monkeypatch: pytest.MonkeyPatch, spoiled: str) -> None:
+    """Have what is loaded compute something else, where its first node has, or has not, a word."""
     monkeypatch.setattr("pooling.export.repair.prove_rewrite", lambda *_: "")
     original = proof._session
-    made = []
 
     def other(model: onnx.ModelProto, folder: Any = None, level: str = proof.LEVELS[0]) -> Any:
-        made.append(model)
-        if len(made) == 2:
+        if spoiled in str(model.graph.node[0]):
             model.graph.node[0].op_type = "AveragePool"
         return original(model, folder, level)
 
     monkeypatch.setattr(proof, "_session", other)
+
+
+def test_a_rewrite_with_which_the_whole_differs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, "pads")
+    model = one('y = MaxPool<kernel_shape=[3,3],auto_pad="SAME_UPPER">(x)')
+    result = make_portable(model)
+    assert result.model == model
+    assert result.changes == ()
+    assert (
+        result.left[0].reason == "what would take its place is computed wrongly here: the whole model differs with it"
+    )
+
+
+def test_a_difference_of_what_is_no_rewrite_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, "SPOILED")
+    model = one("y = MaxPool<kernel_shape=[3,3]>(x)", "float[N,3,H,W] x")
+    renamed = onnx.ModelProto()
+    renamed.CopyFrom(model)
+    renamed.graph.node[0].doc_string = "SPOILED"
     with pytest.raises(VerificationError, match="output 'y' of the repaired model is"):
-        make_portable(one('y = MaxPool<kernel_shape=[3,3],auto_pad="SAME_UPPER">(x)'))
+        proof.compare_models(model, renamed, {}, None, lambda model, shapes: "", exact=True)
+
+
+def test_infinities_that_the_model_itself_makes_leave_one_rewrite_out() -> None:
+    """Of windows of -inf alone onnxruntime makes -3.4e38 where there are pads, and a Pad makes such windows here."""
+    model = one(
+        "m = MaxPool<kernel_shape=[2,2],strides=[2,2],ceil_mode=1>(x) "
+        'p = Pad<pads=[0,0,1,4,0,0,2,1],mode="constant",value=-1.0>(m) '
+        "[last] y = MaxPool<kernel_shape=[3,2],strides=[3,2],ceil_mode=1,storage_order=1>(p)",
+        "float[2,2,9,7] x",
+        opset=10,
+    )
+    pad = next(node for node in model.graph.node if node.op_type == "Pad")
+    next(each for each in pad.attribute if each.name == "value").f = -math.inf
+    result = make_portable(model)
+    assert [(each.node, each.rule) for each in result.changes] == [("m", "ceil_mode"), ("last", "ceil_mode")]
+    assert [each.node for each in result.left] == ["last"]
+    assert "the whole model differs with it" in result.left[0].reason
+    assert result.verified
+    x = np.random.default_rng(0).standard_normal((2, 2, 9, 7)).astype(np.float32)
+    np.testing.assert_array_equal(run(result.model, x)[0], run(model, x)[0])
+
+
+def test_a_model_that_draws_numbers_is_not_said_to_differ() -> None:
+    """What onnxruntime draws depends on how many nodes there are before."""
+    mean = "AveragePool<kernel_shape=[3,3],strides=[2,2],pads=[1,1,1,1],count_include_pad=1,ceil_mode=1>"
+    result = repaired(one(f"p = {mean}(x) n = RandomNormalLike(p) y = Add(p, n)", "float[2,3,10,10] x"))
+    assert only(result).rule == "ceil_mode"
+    assert result.verified  # node by node
+    assert "the original gives other numbers each time, as its output 'y' does" in result.why
+    assert "the repaired model runs in onnxruntime" in result.why
+
+
+def test_only_what_became_unread_goes() -> None:
+    """What was there before stays, and graphs inside of nodes of the same name do not share what they have."""
+    text = """
+    dead = Relu(x)
+    a = Constant<value=int64[2]{2,3}>()
+    m = ReduceMean<keepdims=1>(x, a)
+    [same] z = If(c) <
+        then_branch = g () => (float[N,C,A,B] t) {
+            v = Constant<value=int64[2]{2,3}>()
+            t = ReduceMean<keepdims=1>(x, v)
+        },
+        else_branch = h () => (float[N,C,A,B] e) { e = Identity(m) }
+    >
+    [same] y = If(c) <
+        then_branch = g () => (float[N,C,A,B] t) { v = Constant<value=float{2.0}>() t = Mul(m, v) },
+        else_branch = h () => (float[N,C,A,B] e) { e = Identity(z) }
+    >
+    """
+    model = one(text, "float[1,3,12,12] x, bool c")
+    result = repaired(model)
+    assert [each.rule for each in result.changes] == ["mean", "mean"]
+    assert operators(result.model) == ["Relu", "GlobalAveragePool", "If", "If"]
+    inner = [
+        [node.op_type for node in graph.node]
+        for node in result.model.graph.node
+        for graph in (each.g for each in node.attribute)
+        if graph.name == "g"
+    ]
+    assert inner == [["GlobalAveragePool"], ["Constant", "Mul"]]
 
 
 def test_verified_is_said_of_models_alone_that_ran() -> None:
@@ -825,6 +980,36 @@ def test_verified_is_said_of_models_alone_that_ran() -> None:
         assert result.runs is False
         assert result.why.startswith("nothing was changed, and onnxruntime does not run it (")
         assert said in result.why, result.why
+
+
+CHANGED = 'p = AveragePool<kernel_shape=[2,2],auto_pad="SAME_UPPER">(x) '
+
+
+@pytest.mark.parametrize("before", ["p = Relu(x) ", CHANGED], ids=["unchanged", "changed"])
+def test_a_map_without_cells_is_not_called_verified(before: str) -> None:
+    # onnxruntime runs both, and gives a map without cells.
+    model = one(before + "y = MaxPool<kernel_shape=[7,7]>(p)", "float[1,3,6,6] x")
+    result = make_portable(model)
+    assert not result.verified
+    assert result.runs
+    assert len(result.changes) == (before == CHANGED)
+    assert re.fullmatch("MaxPool .*finds no window on axis H.* that works is 7", result.why)
+    assert result.misfit == result.why
+
+
+@pytest.mark.parametrize("before", ["p = Relu(x) ", CHANGED], ids=["unchanged", "changed"])
+def test_open_sizes_without_windows_prove_nothing(before: str) -> None:
+    # No size that is tried has a window of 400 cells; of 100, two have.
+    for kernel, proven in ((400, False), (100, True)):
+        result = repaired(one(f"{before}y = MaxPool<kernel_shape=[{kernel},{kernel}]>(p)", "float[N,3,H,H] x"))
+        assert result.verified is proven
+        assert ("finds no window on axis H: the effective kernel size is 400" in result.why) is not proven
+        assert result.runs is (True if proven else None)
+
+
+def test_an_empty_batch_has_no_cells_and_is_right() -> None:
+    result = repaired(one("y = MaxPool<kernel_shape=[2,2]>(x)", "float[0,3,8,8] x"))
+    assert result.verified
 
 
 def test_a_model_that_fits_no_usual_size_is_loaded_and_not_called_verified() -> None:
@@ -881,7 +1066,6 @@ BAD = {
     ),
     "auto_pad='SAME' is not a known name": 'y = MaxPool<kernel_shape=[2,2],auto_pad="SAME">(x)',
     "kernel_shape=[2] is for 1 spatial axes, but its input 'x' has 2": "y = MaxPool<kernel_shape=[2],ceil_mode=1>(x)",
-    "finds no window on axis H": 'y = MaxPool<kernel_shape=[20,20],auto_pad="VALID">(x)',
 }
 
 
@@ -893,6 +1077,11 @@ def test_bad_nodes(sentence: str) -> None:
     assert sentence in words
     assert words.startswith("make_portable: ")
     assert "\n" not in words
+
+
+def test_a_map_without_a_batch_is_told_what_it_lacks() -> None:
+    with pytest.raises(ValueError, match="its input 'x' has 1; ONNX pools batches, and it has no batch axis: put an"):
+        make_portable(one("y = MaxPool<kernel_shape=[2,2],ceil_mode=1>(x)", "float[3,9,9] x", "float[C,H,W] y"))
 
 
 def test_bad_models() -> None:
@@ -964,12 +1153,44 @@ def test_the_command_repairs_a_file(tmp_path: Path) -> None:
     assert "net.onnx: 3 changes, verified" in done.stdout
     assert onnx.load(output) == make_portable(classifier()).model
     content = json.loads(found.read_text())
+    check("repair", content)
+    assert content["schema"] == "pooling-repair/1"
     assert content["verified"]
     assert len(content["changes"]) == 3
     assert content["left"] == []
     again = command(output)
     assert again.returncode == 0
     assert "0 changes, verified" in again.stdout
+
+
+def test_json_of_every_outcome_is_as_the_schema_describes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, found = tmp_path / "net.onnx", tmp_path / "found.json"
+    contents = []
+
+    def repair(text: str, x: str, code: int) -> None:
+        onnx.save(one(text, x), path)
+        assert cli.main(["repair", str(path), "--json", str(found)]) == code
+        contents.append(json.loads(found.read_text()))
+        check("repair", contents[-1])
+        assert contents[-1]["exit_code"] == code
+
+    ceil = "y = MaxPool<kernel_shape=[2,2],strides=[2,2],ceil_mode=1>(x)"
+    repair(ceil, "float[1,2,7,7] x", 0)
+    repair('y = MaxPool<kernel_shape=[3,3],strides=[2,2],auto_pad="SAME_UPPER">(x)', "float[N,3,H,W] x", 1)
+    repair("y = MaxPool<kernel_shape=[2,2],strides=[0,2]>(x)", "float[1,2,7,7] x", 2)
+
+    def differs(*arguments: object, **words: object) -> None:
+        raise VerificationError("make_portable: output 'y' of the repaired model differs")
+
+    monkeypatch.setattr(importlib.import_module("pooling.export.repair.command"), "make_portable", differs)
+    repair(ceil, "float[1,2,7,7] x", 1)
+    capsys.readouterr()
+    assert [each["runs"] for each in contents] == [True, True, False, None]
+    assert [bool(each["left"]) for each in contents] == [False, True, False, False]
+    assert contents[-1]["why"] == "output 'y' of the repaired model differs"
+    assert {change["rule"] for each in contents for change in each["changes"]} == {"ceil_mode"}
 
 
 def test_what_is_left_is_exit_code_1(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, get_args
@@ -11,6 +12,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
+from pooling.export.repair import records as repair_records
 from pooling.json_schema import json_schema
 from pooling.validation import records
 from pooling.validation.report import FAIL_ON
@@ -31,12 +33,15 @@ def made() -> ModuleType:
 
 
 def test_the_files_are_those_that_the_records_make(made: ModuleType) -> None:
-    for command in ("doctor", "validate"):
+    assert {*made.SCHEMAS} == {path.name.partition(".")[0] for path in made.FOLDER.iterdir()}
+    for command in made.SCHEMAS:
         assert made.path(command).read_text(encoding="utf-8") == made.schema(command)
         assert schema_of(command)["title"].startswith("pooling-")
-    text = made.PAGE.read_text(encoding="utf-8")
-    assert made.page(text) == text
-    assert "| `limit_memory` | integer | of a case, in bytes |" in text
+    said = {"validate": "| `limit_memory` | integer | of a case, in bytes |", "repair": "| `was` | string | before |"}
+    for command, path in made.PAGES.items():
+        text = path.read_text(encoding="utf-8")
+        assert made.page(command, text) == text
+        assert said[command] in text
 
 
 class Leaf(TypedDict):
@@ -77,5 +82,8 @@ def test_a_schema_describes_every_record_once() -> None:
 
 
 def test_words_in_the_schema_are_those_of_the_library() -> None:
+    guide = (DOCS / "repair.md").read_text(encoding="utf-8").partition("## What is rewritten")[2]
+    rules = re.findall(r"^\| `(\w+)` \|", guide.partition("## What is proven")[0], re.MULTILINE)
+    assert {*get_args(repair_records.RuleName)} == {*rules}
     assert {*get_args(records.Counted)} == {*FAIL_ON}
     assert {*get_args(records.KindWord)} == {str(kind) for kind in Kind if kind is not Kind.AGREES}

@@ -222,7 +222,18 @@ def test_an_empty_batch_or_no_channels_make_an_empty_result(dimensions: int, lay
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i8"])
 def test_indices_of_every_integer_dtype_are_understood(dtype: str) -> None:
     x, indices = random_array((1, 2, 3)), np.array([[[0, 5, 2], [4, 4, 1]]])
-    assert_same_bytes(pooling.max_unpool1d(x, indices.astype(dtype), 2), pooling.max_unpool1d(x, indices, 2))
+    given = indices.astype(dtype)
+    for place in (pooling, reference):
+        assert_same_bytes(place.max_unpool1d(x, given, 2), pooling.max_unpool1d(x, indices, 2))
+        back = place.max_unpool1d_backward(random_array((1, 2, 6)), x, given, 2)
+        assert_same_bytes(back, pooling.max_unpool1d_backward(random_array((1, 2, 6)), x, indices, 2))
+        pooled = random_array((1, 2, 6))
+        _, found = pooling.max_pool1d(pooled, 2, return_indices=True)
+        gradient = place.max_pool1d_backward(x, pooled, 2, indices=found.astype(dtype))
+        assert_same_bytes(gradient, pooling.max_pool1d_backward(x, pooled, 2, indices=found))
+        converted = place.convert_indices(given, (1, 2, 6), source="torch", target="tensorflow")
+        assert converted.dtype == np.int64
+        np.testing.assert_array_equal(converted, [[[0, 10, 4], [9, 9, 3]]])
 
 
 @pytest.mark.parametrize("at_end", [True, False])
@@ -289,7 +300,12 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ((X, AT, 2**63 - 1), {}, ValueError, "stride=None and padding=0 give the output size"),
     ((X, AT, 2**62, 2**40), {}, ValueError, "the result would have shape"),
     ((X, AT, 2), {"layout": "NCHW"}, ValueError, "layout='NCHW' must be 'channels_first' or 'channels_last'"),
-    ((X, AT, 2), {"out": np.empty((1, 1, 4, 4))}, TypeError, "out has dtype <f8, the result <f4; give out that dtype"),
+    (
+        (X, AT, 2),
+        {"out": np.empty((1, 1, 4, 4))},
+        TypeError,
+        "out has dtype float64, the result float32; give out that dtype",
+    ),
     (
         (X, AT, 2),
         {"out": np.empty((1, 1, 4, 5), "f4")},

@@ -35,7 +35,7 @@ from pooling.validation.page import write_page
 from pooling.validation.picture import draw, sketch
 from pooling.validation.questions import ORDINARY_NUMBERS
 from pooling.validation.race import Times
-from pooling.validation.report import FAIL_ON, Report
+from pooling.validation.report import FAIL_ON, Repair, Report, also_at
 from pooling.validation.rules import RULES
 from pooling.validation.sheet import references, with_links
 from pooling.validation.table import VERDICTS, print_report
@@ -296,6 +296,34 @@ def test_a_page_tells_each_finding_with_its_rule_and_its_picture(page: Page, rep
     assert {"read", "padding", "beyond", "right", "differs"} <= classes.keys()
     assert f"also at {report.models[1].path}: {' '.join(SHOWN.split())}" in text
     assert "not read" in text  # the file that is no model
+
+
+def test_where_else_a_finding_is_names_each_node_once(report: Report) -> None:
+    group = max(alike(report.findings), key=len)
+    first = group[0]
+    # Several cases that show the same of one node are one place, and not another.
+    assert also_at([first, first, replace(first)], 3) == ""
+    other, elsewhere = replace(first, node="other"), replace(first, node="far", path="b.onnx")
+    assert also_at([first, other, first, other, elsewhere], 3) == "other; b.onnx: far"
+    assert also_at([first, other, elsewhere], 1) == "other and 1 more"
+
+
+@pytest.mark.parametrize(
+    ("left", "sentence"),
+    [
+        ((), "pooling repair changes 1 thing, and all runtimes that ran it again agree on the repaired model"),
+        (("a refuses p",), "pooling repair changes 1 thing; 1 of 2 findings remains: a refuses p"),
+        (("a refuses p", "b"), "pooling repair changes 1 thing; 2 of 2 findings remain: a refuses p, and 1 more"),
+    ],
+)
+def test_what_is_left_after_a_repair_is_named(left: tuple[str, ...], sentence: str) -> None:
+    assert Repair(("p: ceil_mode",), True, "proven", 2, len(left), left).sentence == sentence
+
+
+def test_the_summary_tells_of_stages_that_a_runtime_refuses(report: Report) -> None:
+    refused = [each for each in report.stages if any(one.counts_as == "refuses" for one in each.findings)]
+    assert refused
+    assert f"{len(refused)} stage{'s are' if len(refused) > 1 else ' is'} refused by a runtime" in report.summary()
 
 
 def test_names_of_models_are_text_on_a_page(html: Path, page: Page) -> None:

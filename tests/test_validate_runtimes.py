@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +16,17 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from rich.console import Console
 
 import pooling
-from pooling.validation import Answer, Case, Kind, Limits, judge, run_cases, validate
+from pooling.validation import Answer, Case, Kind, Limits, judge, processes, run_cases, validate
 from pooling.validation.cases import make_case
 from pooling.validation.data import draw
-from pooling.validation.processes import RuntimeProcess
+from pooling.validation.processes import RuntimeProcess, _use_of
 from pooling.validation.questions import SPECIAL, questions
 from pooling.validation.runtimes import RUNTIMES, chosen, installed, runtime_of
 from pooling.validation.stages import read_network
+from pooling.validation.table import print_report
 
 QUICK = ("pooling", "onnxruntime")
 
@@ -62,6 +68,49 @@ def test_a_runtime_that_ends_loses_that_case_only(runtime: str, crash: str) -> N
     assert not second.given
     for answer in (first, third):
         np.testing.assert_array_equal(answer.outputs[0], RIGHT)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
+def test_time_in_which_a_process_is_stopped_does_not_count() -> None:
+    bad = case_named("bad")
+    with RuntimeProcess("misbehaving:Stopped", Limits(seconds=0.5)) as process, ThreadPoolExecutor(1) as pool:
+        process.launch()
+        number = process._process.pid  # type: ignore[union-attr]
+        waiting = pool.submit(process.ask, bad.model.SerializeToString(), bad.inputs)
+        while _use_of(number)[0] != "T":  # type: ignore[index]
+            assert not waiting.done()
+            time.sleep(0.01)
+        time.sleep(1.5)
+        assert not waiting.done()
+        os.kill(number, signal.SIGCONT)
+        answer = waiting.result()
+        assert answer.crash is None
+        np.testing.assert_array_equal(answer.outputs[0], RIGHT)
+
+
+@pytest.mark.parametrize(
+    ("looks", "had"),
+    [
+        ([(0.5, "S", 0.0)], 0.5),  # it waits, and may wait for ever
+        ([(0.5, "D", 0.0)], 0.5),
+        ([(0.5, "R", 0.2)], 0.2),  # it got that much of a processor
+        ([(0.5, "R", 2.0)], 0.5),  # of several
+        ([(100.0, "T", 0.0), (100.0, "t", 0.0)], 0.0),
+        ([(0.5, "S", 0.0), (100.0, "T", 0.0), (0.5, "R", 0.25)], 0.75),
+        ([(100.0, "S", 0.25)], 0.25),  # who asks was stopped, too
+        ([(0.5, None, 0.0), (100.0, None, 0.0)], 100.5),  # the system does not tell
+    ],
+)
+def test_what_time_counts(monkeypatch: pytest.MonkeyPatch, looks: list[Any], had: float) -> None:
+    now = used = 0.0
+    state: str | None = "S"
+    monkeypatch.setattr(processes.time, "monotonic", lambda: now)
+    monkeypatch.setattr(processes, "_use_of", lambda number: None if state is None else (state, used))
+    clock = processes._Clock(1)
+    for passed, state, got in looks:  # noqa: B007
+        now, used = now + passed, used + got
+        seconds = clock.seconds()
+    assert seconds == had
 
 
 def test_a_refusal_is_one_line_and_the_process_goes_on() -> None:
@@ -272,7 +321,15 @@ def test_nan_is_found_on_special_numbers_and_does_not_count(save: Save) -> None:
     report = validate(save([max_pool(kernel_shape=[2, 2])], [1, 1, 4, 4]), runtimes=QUICK, rounds=0)
     assert ("onnxruntime", "nan-propagates", "special") in found(report)
     assert all(each.counts_as == "special" for each in report.findings)
-    assert all("pooling.export.to_onnx" in each.remedy for each in report.findings)
+    remedy = "pooling repair --special-values exact"
+    assert {each.remedy for each in report.findings} == {
+        f"{remedy} (special_values); onnxruntime was asked again and agrees"
+    }
+    console = Console(file=io.StringIO(), width=200)
+    print_report(report, console)
+    assert isinstance(console.file, io.StringIO)
+    (line,) = [line for line in console.file.getvalue().splitlines() if "nan-propagates" in line]
+    assert line.endswith(f"1 node; remedy: {remedy} (special_values)")
     assert report.exit_code == 0
 
 

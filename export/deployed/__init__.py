@@ -17,6 +17,7 @@ __all__ = [
     "ANSWERS",
     "Row",
     "Table",
+    "form_behind_zeros",
     "form_of_average",
     "is_right",
     "newest_common_opset",
@@ -233,6 +234,31 @@ def form_of_average(pads: Sequence[int], *, counted: bool, dilated: bool) -> str
         return name
     kind = "symmetric" if list(pads[:half]) == list(pads[half:]) else "asymmetric"
     return f"{name}, {'counted' if counted else 'uncounted'} {kind} pads"
+
+
+def form_behind_zeros(average: str, *, by: str = "Pad", wider: bool = False) -> str:
+    """Name the form of an AveragePool of what has zeros around it.
+
+    Parameters
+    ----------
+    average : str
+        The form of the AveragePool itself; see `form_of_average`.
+    by : str
+        What puts the zeros there, ``"Pad"`` or ``"Concat of zeros"``.
+    wider : bool
+        Whether there are, with the node's own padding, as many of them on a side as the kernel has taps, or more: no
+        AveragePool has so much padding.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> form_behind_zeros("AveragePool", wider=True)
+    'Pad wider than windows, AveragePool'
+    """
+    return f"{by}{' wider than windows' if wider else ''}, {average}"
 
 
 def _numbers(text: str) -> Iterator[int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from pooling.layers import Layer, Sequential
 from ..backward import backward_model
 from ..builder import Graph
 from ..lowering.means import Form, forms_of_average
-from ..lowering.windows import attributes, why_not_one_node
+from ..lowering.windows import attributes, dilated, why_not_one_node
 from ..model import declare_inputs, forward_model, resolved
 from ..stages import Stage
-from ..verification import Placed, Verification, verify_model
+from ..verification import KINDS, Opened, Placed, Verification, compare_placed, drawn_inputs, verify_model
+from . import form_behind_zeros, form_of_average
 
 __all__ = ["Probe", "form_probes", "layer_probes"]
 
@@ -36,6 +38,18 @@ WINDOWS: tuple[tuple[int, int, Any], ...] = (
     (4, 2, "same_lower"),
 )
 """Kernels, strides and padding of means."""
+OWN_PADDING: tuple[tuple[int | list[tuple[int, int]], bool], ...] = (
+    (0, False),
+    (1, True),
+    (1, False),
+    ([(0, 1), (1, 0)], True),
+    ([(0, 1), (1, 0)], False),
+)
+"""Padding of a mean behind zeros, and whether it counts."""
+ZEROS = {False: ([(1, 1), (1, 1)], [(0, 1), (1, 0)]), True: ([(3, 3), (3, 3)], [(0, 5), (2, 3)])}
+"""Zeros around what windows of three lie on, and whether they are wider, with which no AveragePool has such padding."""
+ZEROS_BY = {"Pad": "Pad", "Concat": "Concat of zeros"}
+"""What puts zeros around a tensor, and what it is called in the names of forms."""
 BLOCKS = 16
 """Channels that onnxruntime puts together, so that pooling behind a convolution has kernels of its own."""
 FEW = 5
@@ -105,22 +119,37 @@ def _all_form_probes() -> Iterator[Probe]:
             yield Probe(form.name, partial(_model_of_form, number, stage, False))
             if shape[1] == BLOCKS:
                 yield Probe(f"{form.name}, behind a convolution", partial(_model_of_form, number, stage, True))
+    yield from means_behind_zeros()
     yield from maxima()
+
+
+def means_behind_zeros() -> Iterator[Probe]:
+    """List means of what has zeros around it, which optimisers make one node of, with or without padding of their own.
+
+    No layer has so much padding, so the mean is compared with its layer on an array that has the zeros already.
+    """
+    for (wider, wholes), (padding, counted), dilation in product(ZEROS.items(), OWN_PADDING, (1, 2)):
+        layer = pooling.AvgPool2d(3, 2, padding, dilation=dilation, count_include_pad=counted)
+        for sides in wholes:
+            shape = (*FIXED, *(size + begin + end for size, (begin, end) in zip(SIZES, sides, strict=True)))
+            (stage,) = resolved(layer, shape, np.dtype(np.float32), "torch", None)
+            name = form_of_average(attributes(stage.axes)["pads"], counted=counted, dilated=dilation > 1)
+            for by, what in ZEROS_BY.items():
+                make = partial(_model_behind_zeros, stage, sides, counted, by)
+                yield Probe(form_behind_zeros(name, by=what, wider=wider), make)
 
 
 def _forms(graph: Graph, stage: Stage) -> list[Form]:
     include, divisor = stage.arguments["count_include_pad"], stage.arguments["divisor_override"]
     forms = forms_of_average(graph, stage, include, divisor)
     if include and divisor is None and not stage.free:
-        overhangs = any(axis.ceil_overhang for axis in stage.axes)
+        pads = [0] * len(stage.axes) + [axis.ceil_overhang for axis in stage.axes]
+        name = form_of_average(pads, counted=False, dilated=dilated(stage.axes))
         forms += [
             Form("Conv with a group for each channel", partial(_convolved, graph, stage)),
             *(
-                Form(f"{first}{', uncounted asymmetric pads' if overhangs else ''}", write)
-                for first, write in (
-                    ("Pad, AveragePool", partial(_behind_zeros, graph, stage, by="Pad")),
-                    ("Concat of zeros, AveragePool", partial(_behind_zeros, graph, stage, by="Concat")),
-                )
+                Form(form_behind_zeros(name, by=what), partial(_behind_zeros, graph, stage, by=by))
+                for by, what in ZEROS_BY.items()
             ),
         ]
     return forms
@@ -168,18 +197,45 @@ def _model_of_maximum(
 def _behind_zeros(graph: Graph, stage: Stage, x: str, *, by: str) -> str:
     """Put the padding that counts into the tensor, and leave to the node what ceil_mode touches."""
     axes = stage.axes
-    sides = [(axis.pad_begin, axis.pad_end) for axis in axes]
+    x = _with_zeros(graph, x, stage.shape, [(axis.pad_begin, axis.pad_end) for axis in axes], by)
+    words = attributes(axes) | {"pads": [0] * len(axes) + [axis.ceil_overhang for axis in axes]}
+    return graph("AveragePool", x, **words, count_include_pad=0)
+
+
+def _with_zeros(graph: Graph, x: str, sizes: Sequence[int | str], sides: Sequence[tuple[int, int]], by: str) -> str:
     if by == "Pad":
         x = graph("Pad", x, pads=[0, 0, *(b for b, _ in sides), 0, 0, *(e for _, e in sides)])
     else:
         graph.planes_are_fixed = True
-        shape = [int(size) for size in stage.shape]
+        shape = [int(size) for size in sizes]
         for number, (begin, end) in enumerate(sides, start=2):
             blocks = [np.zeros((*shape[:number], pad, *shape[number + 1 :]), np.float32) for pad in (begin, end)]
             x = graph("Concat", blocks[0], x, blocks[1], axis=number)
             shape[number] += begin + end
-    words = attributes(axes) | {"pads": [0] * len(axes) + [axis.ceil_overhang for axis in axes]}
-    return graph("AveragePool", x, **words, count_include_pad=0)
+    return x
+
+
+def _model_behind_zeros(
+    stage: Stage, sides: Sequence[tuple[int, int]], counted: bool, by: str, opset: int
+) -> tuple[onnx.ModelProto, Verification]:
+    graph = Graph(opset, finite=True)
+    graph.scope = stage.name
+    shape = (*FIXED, *SIZES)
+    (taken,) = declare_inputs(graph, [stage], np.dtype(np.float32), shape)
+    x = _with_zeros(graph, taken, shape, sides, by)
+    given = graph("AveragePool", x, **attributes(stage.axes), count_include_pad=int(counted))
+    model = graph.model({"output": (given, stage.result)}, "zeros and a mean")
+    return model, partial(_verify_behind_zeros, model, graph, Placed(stage, (taken,), (given,)), sides)
+
+
+def _verify_behind_zeros(
+    model: onnx.ModelProto, graph: Graph, placed: Placed, sides: Sequence[tuple[int, int]], runtime: Opened
+) -> None:
+    run = runtime(model)
+    for number, kind in enumerate(KINDS):
+        shape, rng = (*FIXED, *SIZES), np.random.default_rng(number)
+        (x,) = drawn_inputs(placed.stage, shape, np.dtype(np.float32), kind, rng, finite=True)
+        compare_placed(placed, [np.pad(x, [(0, 0), (0, 0), *sides])], run({"input": x}), graph)
 
 
 def _convolved(graph: Graph, stage: Stage, x: str) -> str:

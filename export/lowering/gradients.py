@@ -177,7 +177,7 @@ def avg_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tu
     include = stage.arguments.get("count_include_pad", False)
     divisor = stage.arguments.get("divisor_override")
     windows = math.prod(holders(axis).shape[1] for axis in axes)
-    working = working_dtype(dtype, windows)
+    working = working_dtype(dtype, windows, finite=graph.finite)
     if divisor is not None and not 2.0**-126 <= abs(divisor) < 2.0**127:
         working = np.dtype(np.float64)
     grad = graph.cast(grad, working, why=f"Sums of {dtype.name} are made in {working} and rounded once.")

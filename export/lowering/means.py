@@ -35,6 +35,9 @@ __all__ = [
 MANY_TAPS = 2**16
 """Of more taps than these the mean is made in float64: runtimes add up float32 one number after another."""
 
+MANY_TAPS_EXACT = 1024
+"""The same of graphs that give in every runtime what the layers give, at any price."""
+
 LARGEST_MAP = 2**16
 """Windows of a plane whose shares are written into the model; of more, they are multiplied when it runs."""
 
@@ -55,7 +58,7 @@ def avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, 
     divisor = stage.arguments.get("divisor_override")
     if dtype.name not in FLOATS:
         return (_whole_mean(graph, stage, x, include, divisor),)
-    working = working_dtype(dtype, known_taps(axes), divisor)
+    working = working_dtype(dtype, known_taps(axes), divisor, finite=graph.finite)
     why = why_not_one_node(graph, "AveragePool", axes)
     if working == np.float64:
         why = f"onnxruntime has no AveragePool of {working}."
@@ -163,9 +166,9 @@ def known_taps(axes: Axes) -> int:
     return 1 if single(axes) else taps_of(axes)
 
 
-def working_dtype(dtype: np.dtype[Any], taps: int, divisor: float | None = None) -> np.dtype[Any]:
+def working_dtype(dtype: np.dtype[Any], taps: int, divisor: float | None = None, *, finite: bool) -> np.dtype[Any]:
     """Return the type in which a mean of floats is made: float32 unless that is not enough."""
-    if dtype == np.float64 or taps > MANY_TAPS:
+    if dtype == np.float64 or taps > (MANY_TAPS if finite else MANY_TAPS_EXACT):
         return np.dtype(np.float64)
     if divisor is not None:
         with np.errstate(over="ignore", under="ignore"):
@@ -215,7 +218,7 @@ def global_avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tupl
     dtype = graph.dtypes[x]
     if dtype.name not in FLOATS:
         return (_whole_mean(graph, stage, x, False, None),)
-    working = working_dtype(dtype, known_taps(stage.windows))
+    working = working_dtype(dtype, known_taps(stage.windows), finite=graph.finite)
     x = graph.cast(x, working, why=f"Means of {dtype.name} are made in {working} and rounded once.")
     if working == np.float32:
         mean = graph("GlobalAveragePool", x, why=stage.title)

@@ -19,8 +19,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from pooling.signs import short_repr
+
 from ..arguments import is_finite_only
-from ..nodes import POOLING_OPERATORS, layer_from_node
+from ..nodes import POOLING_OPERATORS, layer_from_node, why_not_dtype
 from ..reading import (
     check_external,
     check_model,
@@ -32,8 +34,10 @@ from ..reading import (
     subgraphs,
 )
 from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
+from .records import RuleName
 from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread, settle_special
 from .scopes import (
+    Container,
     Names,
     Scope,
     Tensor,
@@ -79,7 +83,7 @@ class Change:
     path: str
     was: str
     became: str
-    rule: str
+    rule: RuleName
     reason: str
     source: str
 
@@ -125,6 +129,8 @@ class Repaired:
         Whether the repaired model was loaded and run; False where nothing loads it, None where that is not known.
     why : str
         How that was shown, or why it was not.
+    misfit : str
+        The pooling whose windows find no place, so that onnxruntime makes a map without cells; mostly "".
     """
 
     model: onnx.ModelProto = field(repr=False)
@@ -134,6 +140,7 @@ class Repaired:
     verified: bool
     runs: bool | None
     why: str
+    misfit: str = ""
 
     def __iter__(self) -> Iterator[Any]:
         yield self.model
@@ -180,7 +187,7 @@ def make_portable(
     ValueError
         If the model is not valid, or `input_shapes` contradict it.
     VerificationError
-        If the repaired model gives something else than the original.
+        If the repaired model gives something else than the original, and does so without any rewritten node.
     ModuleNotFoundError
         If `verify` is set and onnxruntime is not installed.
 
@@ -207,7 +214,7 @@ def make_portable(
     if not isinstance(model, onnx.ModelProto):
         raise TypeError(f"{FUNCTION}: model must be an onnx.ModelProto, not {type(model).__name__}")
     if not isinstance(verify, bool):
-        raise TypeError(f"{FUNCTION}: verify={verify!r} must be a bool, not {type(verify).__name__}")
+        raise TypeError(f"{FUNCTION}: verify={short_repr(verify)} must be a bool, not {type(verify).__name__}")
     exact = not is_finite_only(special_values, FUNCTION)
     place = None if folder is None else Path(folder)
     check_size(FUNCTION, model)
@@ -221,14 +228,18 @@ def make_portable(
         repair.rewrite(model, place)
         try:
             verified, runs, why = repair.proven(model, place) if verify else (False, None, "verify=False")
+            said = repair.misfit(runs)
         except ModelsDiffer:
-            # A convenience is no reason to refuse everything else.
-            optional = repair.optional
-            if not optional:
+            # One rewrite is no reason to refuse everything else, a convenience least of all.
+            applied = repair.optional or repair.applied
+            if not applied:
                 raise
-            excluded |= {optional[-1]}
+            excluded |= {applied[-1]}
             continue
-        return Repaired(work, tuple(repair.changes), tuple(repair.left), tuple(repair.omitted), verified, runs, why)
+        if said:
+            verified, why = False, said
+        parts = tuple(repair.changes), tuple(repair.left), tuple(repair.omitted)
+        return Repaired(work, *parts, verified, runs, why, said)
 
 
 def _check(model: onnx.ModelProto, folder: Path | None) -> None:
@@ -243,6 +254,8 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
         opset_of(FUNCTION, model)
     newest = onnx.defs.onnx_opset_version()
     for scope in scopes_of(model):
+        if scope.opset is not None and scope.opset < 1:
+            raise ValueError(f"{FUNCTION}: {scope.path} is of opset {scope.opset}, and there is none before 1")
         if scope.opset is not None and scope.opset > newest:
             raise ValueError(
                 f"{FUNCTION}: {scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is "
@@ -287,22 +300,30 @@ def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int 
     if shapes is None:
         return {}
     if not isinstance(shapes, Mapping):
-        raise TypeError(f"{FUNCTION}: input_shapes={shapes!r} must be a mapping, not {type(shapes).__name__}")
+        raise TypeError(f"{FUNCTION}: input_shapes={short_repr(shapes)} must be a mapping, not {type(shapes).__name__}")
     inputs = {each.name: Tensor.of(each).shape for each in model.graph.input}
     found: dict[str, tuple[int | None, ...]] = {}
     for name, shape in shapes.items():
         if name not in inputs:
             raise ValueError(
-                f"{FUNCTION}: input_shapes has {name!r}, which the model does not take; it takes "
+                f"{FUNCTION}: input_shapes has {short_repr(name)}, which the model does not take; it takes "
                 f"{', '.join(map(repr, inputs))}"
             )
         if isinstance(shape, str) or not isinstance(shape, Sequence):
-            raise TypeError(f"{FUNCTION}: input_shapes[{name!r}]={shape!r} must be a sequence of integers and None")
+            raise TypeError(
+                f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must be a sequence of integers "
+                "and None"
+            )
         for size in shape:
             if size is not None and (isinstance(size, bool) or not isinstance(size, (int, np.integer))):
-                raise TypeError(f"{FUNCTION}: input_shapes[{name!r}]={shape!r} must hold integers and None")
+                raise TypeError(
+                    f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must hold integers and None"
+                )
             if size is not None and size < 0:
-                raise ValueError(f"{FUNCTION}: input_shapes[{name!r}]={shape!r} must not hold {size}; give a size")
+                raise ValueError(
+                    f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must not hold "
+                    f"{short_repr(size)}; give a size"
+                )
         found[name] = tuple(None if size is None else int(size) for size in shape)
         declared = inputs[name]
         fits = declared is None or (
@@ -311,7 +332,8 @@ def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int 
         )
         if not fits:
             raise ValueError(
-                f"{FUNCTION}: input_shapes[{name!r}]={tuple(shape)} contradicts the model, which takes "
+                f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(tuple(shape))} contradicts the model, "
+                "which takes "
                 f"{_written(declared)}"
             )
     return found
@@ -350,6 +372,8 @@ class _Claim:
     opset: int
 
 
+_Unread = tuple[int, str, tuple[str, ...]]
+"""Of what nobody reads: the number of its scope, what it is, and which tensors it would give."""
 _Name = tuple[str, str, str]
 """Of a rewrite: where the node is, which it is, and the rule."""
 
@@ -371,7 +395,9 @@ class _Repair:
         self.left: list[Left] = []
         self.omitted: list[Left] = []
         self.optional: list[_Name] = []
-        """The rewrites that can be left out."""
+        """The rewrites that are a convenience."""
+        self.applied: list[_Name] = []
+        """All rewrites."""
         self.open: list[str] = []
         self.misread = ""
         """Why onnxruntime cannot be asked what the original computes."""
@@ -460,6 +486,7 @@ class _Repair:
         current.CopyFrom(node)
         before: list[onnx.NodeProto] = []
         after: list[onnx.NodeProto] = []
+        absorbed: list[onnx.NodeProto] = []
         opset = scope.opset or 1
         if not self._contradiction and node.op_type in POOLING_OPERATORS:
             self._contradiction = _contradiction(node, x, opset)
@@ -473,6 +500,9 @@ class _Repair:
                     )
                 del current.attribute[:]
                 current.attribute.extend(called.attribute)
+            refusal = "" if x.dtype is None else why_not_dtype(current, opset, x.dtype)
+            if refusal:
+                raise UnsettledError(f"{refusal}, and no runtime has to take it")
             for rule in self._rules:
                 rewrite = rule(scope, current, x, self._names, counts)
                 if rewrite is None:
@@ -488,6 +518,7 @@ class _Repair:
                 if difference:
                     raise UnsettledError(f"what would take its place is computed wrongly here: {difference}")
                 self._claims.append(claim)
+                self.applied.append(name)
                 if rewrite.optional:
                     self.optional.append(name)
                 if rewrite.by_text:
@@ -516,10 +547,8 @@ class _Repair:
                     )
                 )
                 current, x = following, _grown(taken, rewrite.padded)
-                # First the node, so that nobody seems to read nothing any more.
                 node.CopyFrom(current)
-                for each in rewrite.absorbed:
-                    self._remove(scope, each)
+                absorbed += rewrite.absorbed
                 if current.op_type not in POOLING_OPERATORS:
                     break
         except UnsettledError as error:
@@ -531,6 +560,8 @@ class _Repair:
             scope.container.node.insert(place + 1, each)
         for each in reversed(before):
             scope.container.node.insert(place, each)
+        for each in absorbed:
+            del scope.container.node[_place(scope, each)]
 
     def _differs(self, claim: _Claim) -> str:
         """Prove a rewrite by itself; say how it differs from the text of ONNX in onnxruntime, or nothing."""
@@ -540,7 +571,7 @@ class _Repair:
         try:
             self._here = prove_rewrite(claim.rewrite, claim.node, claim.x, imports) or self._here
         except Unproven as error:
-            what = f"{_title(claim.node)!r}: onnxruntime does not run what takes its place ({error})"
+            what = f"{_title(claim.node)!r}: what takes its place was not run ({error})"
             self._unproven = self._unproven or what
         except ModelsDiffer as error:
             return str(error).removeprefix(f"{FUNCTION}: ")
@@ -554,25 +585,6 @@ class _Repair:
                 remedy = f"; give input_shapes={{{open_inputs[0]!r}: (sizes)}}"
             self.open += [name for name in node.input[:1] if scope.path == "graph"]
         self.left.append(Left(_title(node), scope.path, _shown((node,)), f"{reason}{remedy}"))
-
-    def _remove(self, scope: Scope, node: onnx.NodeProto) -> None:
-        """Take a node out whose results nobody reads any more, and then what only it has read."""
-        place = _place(scope, node)
-        read = list(filter(None, node.input))
-        gone = set(node.output)
-        del scope.container.node[place]
-        if isinstance(scope.container, onnx.GraphProto):
-            kept = [each for each in scope.container.value_info if each.name not in gone]
-            if len(kept) < len(scope.container.value_info):
-                del scope.container.value_info[:]
-                scope.container.value_info.extend(kept)
-        for name in read:
-            producer = scope.producer(name)
-            if producer is None or any(True for _ in subgraphs(producer)):
-                continue
-            counts = uses(scope.container)
-            if not any(counts.get(output, 0) for output in producer.output if output):
-                self._remove(scope, producer)
 
     def measure(self, measured: Mapping[str, tuple[int, ...]]) -> None:
         """Try the nodes again that were left, with shapes that were seen when the model ran."""
@@ -630,15 +642,17 @@ class _Repair:
                     )
                 )
 
-    def remove_unread(self, before: set[tuple[str, str]]) -> None:
-        """Take out initializers that only nodes have read which are gone; runtimes warn of them."""
-        gone = _unread(self.model) - before
-        for scope in scopes_of(self.model):
-            if isinstance(scope.container, onnx.GraphProto):
-                kept = [each for each in scope.container.initializer if (scope.path, each.name) not in gone]
-                if len(kept) < len(scope.container.initializer):
-                    del scope.container.initializer[:]
-                    scope.container.initializer.extend(kept)
+    def remove_unread(self, before: set[_Unread]) -> None:
+        """Take out what only nodes have read that are gone, and what is recorded of it; runtimes warn of some."""
+        while True:
+            gone = _unread(self.model) - before
+            if not gone:
+                return
+            for number, scope in enumerate(scopes_of(self.model)):
+                for kind, messages, names in _kinds(scope.container):
+                    for place in reversed(range(len(messages))):
+                        if (number, kind, names[place]) in gone:
+                            del messages[place]
 
     # ---- proofs
 
@@ -653,7 +667,7 @@ class _Repair:
 
     def _proven(self, original: onnx.ModelProto, folder: Path | None) -> tuple[bool, bool | None, str]:
         if not self.changes:
-            runs, how = how_it_runs(self.model, self.shapes, folder)
+            runs, how = how_it_runs(self.model, self.shapes, folder, misfit)
             if runs:
                 return True, True, f"nothing was changed, and the model runs in {how}"
             if self._contradiction:
@@ -667,7 +681,7 @@ class _Repair:
             whole = f"the original was not compared, since {self.misread}"
         else:
             try:
-                compare_models(original, self.model, self.shapes, folder, exact=exact)
+                compare_models(original, self.model, self.shapes, folder, misfit, exact=exact)
             except GivenUp:
                 raise
             except Unproven as error:
@@ -675,11 +689,38 @@ class _Repair:
             else:
                 same = "the same" if exact else "the same up to rounding"
                 return True, True, f"onnxruntime gives {same} for the original and the repaired model"
-        runs, how = how_it_runs(self.model, self.shapes, folder)
+        runs, how = how_it_runs(self.model, self.shapes, folder, misfit)
         whole += f"; the repaired model runs in {how}" if runs else f"; {_not_run(runs, how)}"
         if self._unproven:
             return False, runs, f"{whole}; {self._unproven}"
         return bool(runs), runs, f"{nodes}; {whole}"
+
+    def misfit(self, runs: bool | None) -> str:
+        """Name the pooling that finds no window in a model that onnxruntime runs all the same."""
+        # What was changed may have been what was wrong.
+        return (misfit(self.model, {}) if self.changes else self._contradiction) if runs else ""
+
+
+def misfit(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> str:
+    """Say which pooling breaks a rule of ONNX when a model has inputs of these shapes, or nothing.
+
+    Of a window that finds no place, onnxruntime makes a map without cells, and goes on.
+    """
+    found = [
+        (node, scope.opset or 1)
+        for scope in scopes_of(model)
+        for node in scope.container.node
+        if is_default(node.domain) and node.op_type in POOLING_OPERATORS
+    ]
+    try:
+        known = pooled_tensors(FUNCTION, model, [node for node, _ in found], shapes, explicit_windows)
+    except ValueError:  # shapes cannot be inferred, so that nothing is known
+        return ""
+    for (node, opset), (x, called) in zip(found, known, strict=True):
+        said = _contradiction(called if called is not None else node, x, opset)
+        if said:
+            return said
+    return ""
 
 
 def _contradiction(node: onnx.NodeProto, x: Tensor, opset: int) -> str:
@@ -704,18 +745,36 @@ def _not_run(runs: bool | None, reason: str) -> str:
     return f"onnxruntime does not run it ({reason})"
 
 
-def _unread(model: onnx.ModelProto) -> set[tuple[str, str]]:
-    """Find the initializers that nobody reads: where they are, and their names."""
-    found = set()
-    for scope in scopes_of(model):
-        if isinstance(scope.container, onnx.GraphProto):
-            counts = uses(scope.container)
-            taken = {each.name for each in scope.container.input}
-            found |= {
-                (scope.path, each.name)
-                for each in scope.container.initializer
-                if each.name not in taken and not counts.get(each.name, 0)
-            }
+def _kinds(container: Container) -> list[tuple[str, Any, list[tuple[str, ...]]]]:
+    """Return nodes, initializers and records of tensors, with the tensors that each is about."""
+    nodes, infos = container.node, container.value_info
+    kinds = [
+        ("node", nodes, [(*node.output,) for node in nodes]),
+        ("recorded", infos, [(each.name,) for each in infos]),
+    ]
+    if isinstance(container, onnx.GraphProto):
+        kinds.append(("initializer", container.initializer, [(each.name,) for each in container.initializer]))
+    return kinds
+
+
+def _unread(model: onnx.ModelProto) -> set[_Unread]:
+    """Find the nodes and initializers that nobody reads, and records of tensors that are not there.
+
+    Nodes with graphs inside stay, so that the scopes of a model keep their numbers.
+    """
+    found: set[_Unread] = set()
+    for number, scope in enumerate(scopes_of(model)):
+        counts, function = uses(scope.container), isinstance(scope.container, onnx.FunctionProto)
+        taken = {*scope.inputs} if function else {each.name for each in scope.container.input}
+        there = {*scope.inputs, *(name for node in scope.container.node for name in node.output)}
+        unread = {
+            "node": {(*node.output,) for node in scope.container.node if not any(True for _ in subgraphs(node))},
+            "initializer": {(name,) for name in {*scope.inputs} - taken},
+            "recorded": {(each.name,) for each in scope.container.value_info if each.name not in there},
+        }
+        for kind in ("node", "initializer"):
+            unread[kind] = {names for names in unread[kind] if not any(counts.get(each, 0) for each in names if each)}
+        found |= {(number, kind, names) for kind, all_names in unread.items() for names in all_names}
     return found
 
 

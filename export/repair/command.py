@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, cast
 
 import onnx
 from rich.console import Console
@@ -19,10 +21,14 @@ from ..files import save
 from ..reading import read_model
 from ..verification import VerificationError
 from . import Repaired, make_portable
+from .records import ChangeRecord, LeftRecord, ReportRecord
 from .rules import FUNCTION
 from .scopes import scopes_of
 
 __all__ = ["RepairReport", "repair_file"]
+
+SCHEMA: Literal["pooling-repair/1"] = "pooling-repair/1"
+"""Name and version of what is written as JSON."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ class RepairReport:
 
     @property
     def exit_code(self) -> int:
-        """0 where everything was repaired and proven, 2 where nothing loads the model, else 1."""
-        if self.result is not None and self.result.runs is False:
+        """0 where all was repaired and proven, 2 where nothing loads the model or a window finds no place, else 1."""
+        if self.result is not None and (self.result.runs is False or self.result.misfit):
             return 2
         return 0 if self.result is not None and self.result.verified and not self.result.left else 1
 
@@ -78,29 +84,39 @@ class RepairReport:
         proof = "verified" if result.verified else "not verified"
         style = "bold green" if self.exit_code == 0 else "bold yellow"
         self._say(console, f"{self.path.name}: {changed}, {proof}", result.why, style)
-        if self.written is not None:
-            console.print(Text(printable(f"written to {self.written}")), soft_wrap=True)
-        elif result.changes:
+        if self.written is None and result.changes:
             console.print(Text("nothing was written; -o OUT.onnx writes the repaired model"), soft_wrap=True)
 
     @staticmethod
     def _say(console: Console, title: str, text: str, style: str) -> None:
         console.print(Text.assemble((printable(title), style), f": {printable(text)}"), soft_wrap=True)
 
-    def save(self, path: Path) -> None:
-        """Write everything as JSON."""
+    def as_dict(self) -> ReportRecord:
+        """Return everything as what JSON knows.
+
+        Returns
+        -------
+        dict
+            As `pooling.export.repair.records` describes it, and ``schemas/repair.schema.json`` in the package. Keys
+            and their types stay as they are as long as ``schema`` does; new ones may be added.
+        """
         result = self.result
-        content = {
+        return {
+            "schema": SCHEMA,
             "model": str(self.path),
             "output": None if self.written is None else str(self.written),
             "verified": result is not None and result.verified,
             "runs": None if result is None else result.runs,
             "why": self.difference if result is None else result.why,
-            "changes": [asdict(change) for change in result.changes] if result else [],
-            "left": [asdict(each) for each in result.left] if result else [],
-            "omitted": [asdict(each) for each in result.omitted] if result else [],
+            "changes": [cast(ChangeRecord, asdict(change)) for change in result.changes] if result else [],
+            "left": [cast(LeftRecord, asdict(each)) for each in result.left] if result else [],
+            "omitted": [cast(LeftRecord, asdict(each)) for each in result.omitted] if result else [],
+            "exit_code": self.exit_code,
         }
-        write_whole(path, json.dumps(content, indent=2) + "\n")
+
+    def save(self, path: Path) -> None:
+        """Write `as_dict` to a JSON file, whole or not at all."""
+        write_whole(path, json.dumps(self.as_dict(), indent=2) + "\n")
 
 
 def repair_file(
@@ -134,8 +150,8 @@ def repair_file(
             result = make_portable(model, input_shapes=shapes, folder=folder, special_values=special_values)
         except VerificationError as error:
             return RepairReport(path, None, _plain(error), None)
-        # A model that nothing loads, and in which nothing was changed, is not written again as if it were repaired.
-        written = output if result.changes or result.runs is not False else None
+        # A model that nothing loads, or that makes maps without cells, is not written unchanged as if it were repaired.
+        written = output if result.changes or not (result.runs is False or result.misfit) else None
         if written is not None:
             save(result.model, written)
     except ValueError as error:
@@ -149,7 +165,9 @@ def _plain(error: Exception) -> str:
 
 def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:
     """Refuse a place where the result cannot be written, or would not find its data."""
-    if not output.resolve().parent.is_dir():
+    # Path.resolve raises where links lead in a circle, which is told when the file is written.
+    place = Path(os.path.realpath(output)).parent
+    if not place.is_dir():
         raise ValueError(f"-o {output} lies in a folder that does not exist; make it first")
     outside = any(
         tensor.data_location == onnx.TensorProto.EXTERNAL
@@ -157,7 +175,7 @@ def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:
         if isinstance(scope.container, onnx.GraphProto)
         for tensor in scope.container.initializer
     )
-    if outside and output.resolve().parent != path.resolve().parent:
+    if outside and place != Path(os.path.realpath(path)).parent:
         raise ValueError(
             f"-o {output} lies in another folder than {path.name}, which has data in files of their own; write it to "
             f"{path.parent / output.name}"

@@ -16,7 +16,7 @@ from pooling import geometry
 from pooling.geometry import Axis
 
 from ..builder import Graph
-from ..deployed import form_of_average, is_right, wrong_in
+from ..deployed import form_behind_zeros, form_of_average, is_right, wrong_in
 from ..lowering.extremes import HIGHEST, Keys, global_max_pool, ranked_maxima
 from ..lowering.indices import numbered
 from ..lowering.means import MANY_TAPS, avg_pool
@@ -24,6 +24,7 @@ from ..lowering.special import Ranked
 from ..nodes import AUTO_PAD, checked_attributes, function_from_node, layer_from_node
 from ..reading import is_default
 from ..stages import Order, Stage
+from .records import RuleName
 from .scopes import Names, Scope, Tensor, attribute, constant
 
 __all__ = ["REWRITES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread", "settle_special"]
@@ -86,7 +87,7 @@ class Rewrite:
         Whether the nodes are right for NaN and infinities as well.
     """
 
-    rule: str
+    rule: RuleName
     reason: str
     source: str
     nodes: tuple[onnx.NodeProto, ...]
@@ -133,6 +134,10 @@ def _as_text_has_it(node: onnx.NodeProto) -> Callable[..., Arrays]:
 # Windows
 
 
+ADDED_LATER: tuple[RuleName, ...] = ("ceil_mode", "dilations")
+"""Attributes that operators did not have from the beginning."""
+
+
 @dataclass(frozen=True)
 class _Side:
     """Pads of one axis: declared, and what ceil_mode touches beyond them."""
@@ -153,14 +158,14 @@ class _Windows:
     auto_pad: str
     ceil_mode: bool
     counted: bool
-    new: tuple[str, ...]
+    new: tuple[RuleName, ...]
     """Attributes that the operator has in later opsets only."""
 
     @classmethod
     def of(cls, node: onnx.NodeProto, opset: int) -> _Windows:
         words = {each.name for each in node.attribute}
         schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
-        new = tuple(sorted((words & {"ceil_mode", "dilations"}) - set(schema.attributes)))
+        new = tuple(name for name in ADDED_LATER if name in words - set(schema.attributes))
         found = checked_attributes(FUNCTION, node, NEWEST if new else opset)
         count = len(found["kernel_shape"])
         pads = tuple(found.get("pads", (0,) * 2 * count))
@@ -199,9 +204,12 @@ class _Windows:
         if len(known) < len(sizes):
             return ()
         padding = AUTO_PAD.get(self.auto_pad, self.pads)
-        return geometry.pool_axes(
-            known, self.kernel, self.stride, padding, self.dilation, self.ceil_mode, function=where
-        )
+        try:
+            return geometry.pool_axes(
+                known, self.kernel, self.stride, padding, self.dilation, self.ceil_mode, function=where
+            )
+        except ValueError as error:
+            raise _unplaced(where, error) from error
 
     @property
     def misread(self) -> bool:
@@ -228,9 +236,12 @@ class _Windows:
         begin, end = self.pads[number]
         if size is not None:
             padding = AUTO_PAD.get(self.auto_pad, ((begin, end),))
-            (axis,) = geometry.pool_axes(
-                (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=where
-            )
+            try:
+                (axis,) = geometry.pool_axes(
+                    (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=where
+                )
+            except ValueError as error:
+                raise _unplaced(where, error) from error
             return _Side(axis.pad_begin, axis.pad_end, axis.ceil_overhang)
         if self.auto_pad.startswith("SAME"):
             if stride > 1 and effective > 1:
@@ -249,9 +260,12 @@ class _Windows:
         """Find the pads of all axes."""
         sizes = (None,) * len(self.kernel) if shape is None else tuple(shape[2:])
         if shape is not None and len(sizes) != len(self.kernel):
+            remedy = "give one integer per spatial axis"
+            if len(self.kernel) == len(shape) - 1:
+                remedy = "ONNX pools batches, and it has no batch axis: put an Unsqueeze in front"
             raise ValueError(
                 f"{where}: kernel_shape={list(self.kernel)} is for {len(self.kernel)} spatial axes, but its input "
-                f"{tensor!r} has {max(len(shape) - 2, 0)}; give one integer per spatial axis"
+                f"{tensor!r} has {max(len(shape) - 2, 0)}; {remedy}"
             )
         axes = self.axes(sizes, where)
         if axes:
@@ -264,6 +278,11 @@ class _Windows:
                 axis = geometry.axis_names(len(self.kernel))[number]
                 raise UnsettledError(f"{error} of {tensor!r} on axis {axis}, which is not known") from None
         return tuple(found)
+
+
+def _unplaced(where: str, error: ValueError) -> UnsettledError:
+    """Say that windows find no place in an input, of which runtimes make nothing, something or an error."""
+    return UnsettledError(str(error).removeprefix(f"{where}: "))
 
 
 def explicit_windows(node: onnx.NodeProto, opset: int, shape: Sequence[int | None] | None) -> onnx.NodeProto | None:
@@ -319,11 +338,10 @@ def resolve_windows(
         )
     reasons: list[str] = []
     sources: list[str] = []
-    rule = ""
+    broken: list[RuleName] = []
 
-    def because(name: str, reason: str, source: str = "") -> None:
-        nonlocal rule
-        rule = rule or name
+    def because(name: RuleName, reason: str, source: str = "") -> None:
+        broken.append(name)
         reasons.append(reason)
         if source and source not in sources:
             sources.append(source)
@@ -421,7 +439,7 @@ def resolve_windows(
         nodes = (_copied(node, dropped, **attributes),)
     exact = node.op_type == "MaxPool"
     return Rewrite(
-        rule,
+        broken[0],
         " ".join(reasons),
         ", ".join(sources),
         nodes,
@@ -491,7 +509,11 @@ def _zeros_around(
 
     try:
         for axis, (begin, end) in enumerate(zip(pads[:count], pads[count:], strict=True), start=2):
-            blocks = [zeros(axis, begin)] * (begin > 0) + [result] + [zeros(axis, end)] * (end > 0)
+            blocks: list[NDArray[Any] | str] = [result]
+            if begin:
+                blocks.insert(0, zeros(axis, begin))
+            if end:
+                blocks.append(zeros(axis, end) if end != begin else blocks[0])
             if len(blocks) > 1:
                 result = graph("Concat", *blocks, axis=axis)
                 size = sizes[axis]
@@ -528,7 +550,7 @@ def _pad_node(
 
 
 def _why(error: Exception) -> str:
-    return str(error).removeprefix("to_onnx: ")
+    return str(error).removeprefix("to_onnx: ").removeprefix("layer_from_node: ")
 
 
 def _free_standing(
@@ -581,12 +603,11 @@ def _sized(node: onnx.NodeProto, x: Tensor) -> tuple[np.dtype[Any], tuple[int | 
 def _lowered_mean(node: onnx.NodeProto, x: Tensor, opset: int, names: Names) -> tuple[onnx.NodeProto, ...]:
     """Write a mean as `to_onnx` does: the shortest form that every released runtime computes rightly."""
     dtype, shape, sizes = _sized(node, x)
-    layer = layer_from_node(node, NEWEST, sizes)
-    stage = _stage(node, layer, sizes, "onnx")
     graph = Graph(opset, finite=True)
     graph.scope = _title(node)
     graph.input(node.input[0], dtype, shape)
     try:
+        stage = _stage(node, layer_from_node(node, NEWEST, sizes), sizes, "onnx")
         (result,) = avg_pool(graph, stage, (node.input[0],))
     except ValueError as error:
         raise UnsettledError(_why(error)) from None
@@ -627,17 +648,9 @@ def count_row_by_row(
     plain.output[1] = names.new(f"{_title(node)}/Indices")
     graph.input(node.input[0], dtype, shape)
     graph.input(plain.output[1], np.dtype(np.int64), shape)
-    stage = Stage(
-        _title(node),
-        layer_from_node(node, NEWEST, sizes),
-        Order("channels_first", len(sizes) - 2, True),
-        sizes,
-        (),
-        sizes,
-        "onnx_column_major",
-        None,
-    )
     try:
+        layer, order = layer_from_node(node, NEWEST, sizes), Order("channels_first", len(sizes) - 2, True)
+        stage = Stage(_title(node), layer, order, sizes, (), sizes, "onnx_column_major", None)
         result = numbered(graph, stage, plain.output[1], node.input[0], whole=True)
     except ValueError as error:
         raise UnsettledError(_why(error)) from None
@@ -720,9 +733,12 @@ def _fold_zeros(
     opset = scope.opset or 1
     own = any(map(any, windows.pads))
     counts = windows.counted or not own
-    within = all(max(pads) < size for pads, size in zip(spatial, windows.kernel, strict=True))
-    fits = counts and all(max(pads) < size for pads, size in zip(total, windows.kernel, strict=True))
+    held = all(max(pads) < size for pads, size in zip(total, windows.kernel, strict=True))
+    fits = counts and held
     flat = [begin for begin, _ in total] + [end for _, end in total]
+    declared = [begin for begin, _ in windows.pads] + [end for _, end in windows.pads]
+    average = form_of_average(declared, counted=windows.counted, dilated=windows.dilated)
+    form = form_behind_zeros(average, wider=not held)
     grown = tuple(map(sum, spatial))
     before = (
         x
@@ -741,15 +757,10 @@ def _fold_zeros(
     reason = "A Pad with zeros is padding that counts, which the operator has itself since opset 7."
     if fits and _divides_rightly(node, flat, windows, True, opset):
         nodes = (merged,)
-    elif within and is_right("Pad, AveragePool", opset):
+    elif is_right(form, opset):
         return None
     else:
-        reason = f"{wrong_in('Pad, AveragePool', opset)} makes one node of a Pad and a mean, which divides wrongly."
-        if not within:
-            # Measured with one Pad of three cells before windows of two, in releases 1.17.3 to 1.32.0.
-            reason = (
-                "onnxruntime 1.25.1 to 1.31.1 makes one node of a mean and a Pad wider than windows, and refuses it."
-            )
+        reason = f"{wrong_in(form, opset)} makes one node of a Pad and a mean, and divides wrongly or refuses it."
         if fits and before.shape is not None and None not in before.shape[2:]:
             nodes = _lowered_mean(merged, before, opset, names)
         else:

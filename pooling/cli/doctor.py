@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .shared import add_force, check_files, fail, output_file, stdout, write_files
+from .shared import add_force, check_files, fail, output_file, print_written, stdout, write_files
 
 if TYPE_CHECKING:
     from pooling.doctor import Examination
@@ -138,6 +138,7 @@ def _run(options: argparse.Namespace) -> int:
         explain(examination, stage, console)
     if not stages and comparison is None:
         print_examination(examination, console, everything=options.all)
+    print_written(options, console)
     if failed:
         return failed
     judged = examination if comparison is None else comparison.after
@@ -148,19 +149,22 @@ def _run(options: argparse.Namespace) -> int:
 
 def _write(options: argparse.Namespace, examination: Examination, comparison: WhatIf | None) -> int:
     """Write the files that are asked for; returns 2 if one of them cannot be, else 0."""
-    from pooling.doctor.page import write_page
+    from pooling.doctor.page import page
     from pooling.doctor.report import save_json
+    from pooling.files import write_whole
 
-    def draw(path: Path) -> None:
-        from pooling.doctor.figure import save_figure
+    # All that may be impossible comes before the first file, so that nothing is left half done.
+    drawn, html = b"", ""
+    if options.figure is not None:
+        from pooling.doctor.figure import figure_file
 
-        save_figure(examination, path, options.image)
-
+        drawn = figure_file(examination, options.figure, options.image)
+    if options.html is not None:
+        html = page(examination, options.image, comparison)
     writers = {
-        "html": lambda path: write_page(examination, path, options.image, comparison),
+        "html": lambda path: write_whole(path, html),
         "json": lambda path: save_json(examination, path, comparison),
-        # The last: it alone needs what may not be installed.
-        "figure": draw,
+        "figure": lambda path: write_whole(path, drawn),
     }
     return write_files(options, writers, 0)
 

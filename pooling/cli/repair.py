@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .shared import add_force, check_files, fail, open_shape, output_file, stdout, write_files
+from .shared import add_force, check_files, fail, open_shape, output_file, print_written, stdout, write_files
 
 __all__ = ["add"]
 
@@ -56,5 +56,8 @@ def _run(options: argparse.Namespace) -> int:
     except ValueError as error:
         return fail(options, str(error))
     code = write_files(options, {"json": report.save}, report.exit_code)
-    report.print(stdout())
+    console = stdout()
+    report.print(console)
+    options.written[:0] = [] if report.written is None else [report.written]
+    print_written(options, console)
     return code

@@ -7,6 +7,7 @@ import codecs
 import io
 import os
 import re
+import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ __all__ = [
     "names",
     "open_shape",
     "output_file",
+    "print_written",
     "progress_bar",
     "sentence_of",
     "stdout",
@@ -39,6 +41,8 @@ __all__ = [
 COULD_NOT_RUN = 2
 WIDEST_TASK = 48
 """Columns for what is being done."""
+WIDEST_PAGE = 10_000
+"""Columns that tables may have."""
 PLAIN_WIDTH = 120
 """Columns where there is no terminal to ask."""
 LONGEST_SENTENCE = 2000
@@ -229,7 +233,8 @@ def _data_files(model: Path) -> Iterator[Path]:
 
 
 def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Path], object]], exit_code: int) -> int:
-    """Write the files that are asked for, all that can be."""
+    """Write the files that are asked for, all that can be; `print_written` says which these are."""
+    options.written = []
     for kind, write in writers.items():
         path = getattr(options, kind)
         if path is not None:
@@ -237,7 +242,18 @@ def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Pat
                 write(path)
             except OSError as error:
                 exit_code = fail(options, f"--{kind} {path} cannot be written ({error.strerror or error})")
+            else:
+                options.written.append(path)
     return exit_code
+
+
+def print_written(options: argparse.Namespace, console: Console) -> None:
+    """Say which files were written, below everything else; of a device, who reads it knows."""
+    from rich.text import Text
+
+    for path in options.written:
+        if os.path.isfile(path):
+            console.print(Text(printable(f"written to {path}")), soft_wrap=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -251,10 +267,11 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    width, height = _size()
     # A thread that redraws the bar while times are measured would be measured as well.
     bar = Progress(
         *columns,
-        console=Console(stderr=True),
+        console=Console(stderr=True, width=width, height=height),
         auto_refresh=False,
         transient=True,
         disable=sys.stderr is None or not sys.stderr.isatty(),
@@ -266,6 +283,15 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
             bar.update(task, completed=done, total=total, description=printable(what)[:WIDEST_TASK], refresh=True)
 
         yield tell
+
+
+def _size() -> tuple[int, int]:
+    """Return width and height of the terminal, or of a page where there is none.
+
+    Left to itself, rich prints nothing where ``COLUMNS`` is 0, and fails where it, or ``LINES``, is a digit like ².
+    """
+    found = shutil.get_terminal_size((PLAIN_WIDTH, 24))
+    return min(found.columns, WIDEST_PAGE), found.lines
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
@@ -310,13 +336,14 @@ def stdout() -> Console:
     """Make a console that fits the terminal, or a page where there is none, and that prints in any encoding."""
     from rich.console import Console
 
+    width, height = _size()
     if sys.stdout is None:
-        return Console(file=io.StringIO(), width=PLAIN_WIDTH)
+        return Console(file=io.StringIO(), width=width, height=height)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="pooling.ascii")
-    fixed = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(
         file=_Output(sys.stdout),  # type: ignore[arg-type]
-        width=PLAIN_WIDTH if fixed else None,
+        width=width,
+        height=height,
         color_system=None if os.environ.get("NO_COLOR") else "auto",
     )

@@ -7,7 +7,18 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .shared import add_force, check_files, fail, named_shape, names, output_file, progress_bar, stdout, write_files
+from .shared import (
+    add_force,
+    check_files,
+    fail,
+    named_shape,
+    names,
+    output_file,
+    print_written,
+    progress_bar,
+    stdout,
+    write_files,
+)
 
 __all__ = ["add"]
 
@@ -164,7 +175,9 @@ def _validate_models(options: argparse.Namespace) -> int:
         },
         report.exit_code,
     )
-    print_report(report, stdout())
+    console = stdout()
+    print_report(report, console)
+    print_written(options, console)
     return fail(options, "interrupted") if report.interrupted else code
 
 
@@ -193,5 +206,7 @@ def _conformance(options: argparse.Namespace) -> int:
         {"json": report.save, "html": lambda path: write_conformance(report, path, examples)},
         report.exit_code,
     )
-    print_conformance(report, stdout())
+    console = stdout()
+    print_conformance(report, console)
+    print_written(options, console)
     return code

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pooling.geometry import per_axis, per_axis_shape
 from pooling.open_sizes import TRIED, filled
+from pooling.signs import short_repr
 
 from .findings import RULES, Case, Failure, Finding, find
 from .network import Network, NetworkError, OpenShapeError, Stage, read
@@ -154,7 +155,8 @@ def examine(
     Raises
     ------
     NetworkError
-        If the network cannot be read. A size that does not work is a finding and no error, as long as another does.
+        If the network cannot be read, or does not work at the only size that a model takes. A size that was asked for
+        and does not work is a finding and no error, as long as another does.
     TypeError, ValueError
         If an argument is of the wrong kind or has a wrong value.
 
@@ -171,14 +173,17 @@ def examine(
     (8, 8)
     """
     if task is not None and task not in TASKS:
-        raise ValueError(f"examine: task={task!r} must be one of {', '.join(map(repr, TASKS))}")
+        raise ValueError(f"examine: task={short_repr(task)} must be one of {', '.join(map(repr, TASKS))}")
     hidden = tuple(ignore) if not isinstance(ignore, str) else (ignore,)
     for code in hidden:
         if not isinstance(code, str):
-            raise TypeError(f"examine: ignore={ignore!r} must be codes such as 'D101', not {type(code).__name__}")
+            raise TypeError(
+                f"examine: ignore={short_repr(ignore)} must be codes such as 'D101', not {type(code).__name__}"
+            )
         if not code or not any(known.startswith(code) for known in RULES):
             raise ValueError(
-                f"examine: ignore={ignore!r} has {code!r}, which begins no code; they are {', '.join(RULES)}"
+                f"examine: ignore={short_repr(ignore)} has {short_repr(code)}, which begins no code; they are "
+                f"{', '.join(RULES)}"
             )
     network, failure, assumed = _opened(source, None if input_shape is None else _sizes(input_shape))
     if changes:
@@ -205,7 +210,9 @@ def examine(
 def _sizes(shape: Any) -> tuple[int, ...]:
     sizes = per_axis_shape("examine", shape)
     if not sizes or 0 in sizes:
-        raise ValueError(f"examine: input_shape={shape!r} must have sizes of at least 1, such as (1, 3, 224, 224)")
+        raise ValueError(
+            f"examine: input_shape={short_repr(shape)} must have sizes of at least 1, such as (1, 3, 224, 224)"
+        )
     return sizes
 
 
@@ -219,6 +226,14 @@ def _opened(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Failur
     brief = shape is not None and (len(shape) < 3 or (len(shape) == 3 and shape[0] == COLOURS))
     known, failure, assumed = _somewhere(source, None if brief else shape)
     if shape is None:
+        if failure is not None and known.opset is not None:
+            # Who has a model of one size asks about no other.
+            raise NetworkError(
+                f"{known.name} does not work with an input of {by(failure.shape)}, which is the size that it declares: "
+                f"{failure.sentence} (--input-shape examines it at another size; in Python: input_shape=)",
+                failure.stage,
+                failure.shape,
+            )
         return known, failure, assumed
     asked = _completed(shape, known)
     if asked == known.input_shape and failure is None:
@@ -249,10 +264,12 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
     try:
         return read(source, shape), None, ()
     except OpenShapeError as error:
+        reason: NetworkError = error
         for trial in filled(error.shape, error.hints):
             try:
                 network = read(source, trial)
-            except NetworkError:
+            except NetworkError as failed:
+                reason = failed if reason is error and failed.stage else reason
                 continue
             written = by(error.shape)
             return (
@@ -263,7 +280,7 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
                     "another size can be given with --input-shape (in Python: input_shape=)",
                 ),
             )
-        raise
+        raise reason from None
     except NetworkError as error:
         if shape is not None:
             # The model may know a size that works, or what is left out of the one that was given.
@@ -273,7 +290,7 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
                 raise error from None
             if not error.stage or len(found[0].input_shape) == len(shape):
                 return found
-        asked = shape or DEFAULT_SHAPE
+        asked = shape or tuple(size for size in error.shape if isinstance(size, int)) or DEFAULT_SHAPE
         if not error.stage or len(asked) < 3:
             raise
         for size in TRIED:

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
     from .examination import Examination
 
-__all__ = ["FORMATS", "figure", "save_figure"]
+__all__ = ["FORMATS", "figure", "figure_file", "save_figure"]
 
 FORMATS = ("png", "svg", "pdf")
 
 # Of the palette of Okabe and Ito, which people with any kind of colour vision can tell apart.
 OBJECT, FIELD, DROPPED = "#D55E00", "#0072B2", "#882255"  # the last one is Tol's
+FINE = "#00694f"
+"""Of good news; a darker green of the palette, so that letters can be read."""
 INK, MUTED, GRID, PAPER, SEEN = "#1b1f24", "#5b6570", "#8d98a3", "#eef1f4", "#cfe3f3"
 """Of what is drawn where there is no picture, `SEEN` is the receptive field and `PAPER` the rest."""
 
@@ -113,6 +115,11 @@ def save_figure(examination: Examination, path: str | os.PathLike[str], image: P
     TypeError, ValueError
         If the ending or the picture is none that is known, or the network has no spatial axes.
     """
+    write_whole(path, figure_file(examination, path, image))
+
+
+def figure_file(examination: Examination, path: str | os.PathLike[str], image: Picture | None = None) -> bytes:
+    """Return what `save_figure` writes, which may fail for more reasons than writing it."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise ValueError(f"doctor: figure={os.fspath(path)!r} must end in .png, .svg or .pdf")
@@ -123,7 +130,7 @@ def save_figure(examination: Examination, path: str | os.PathLike[str], image: P
     with matplotlib.rc_context({"svg.hashsalt": "pooling", "svg.fonttype": "none"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=NO_GLYPH)
         figure(examination, image).savefig(content, format=kind, dpi=RESOLUTION, metadata=dates)
-    write_whole(path, content.getvalue())
+    return content.getvalue()
 
 
 class _Sheet:
@@ -166,7 +173,7 @@ class _Sheet:
         self.figure = Figure(figsize=(WIDTH, height), facecolor="white")
         self.renderer = FigureCanvasAgg(self.figure).get_renderer()  # type: ignore[no-untyped-call]
         self.name(0.3, 0.42, title, 17, WIDTH - 0.6, weight="bold")
-        self.text(0.3, 0.74, drawn.verdict, 12, color=OBJECT)
+        self.text(0.3, 0.74, drawn.verdict, 12, color=FINE if drawn.is_fine else OBJECT)
 
     def drawn(self) -> Figure:
         """Draw all levels."""
@@ -234,6 +241,9 @@ class _Sheet:
         self.fill(axes, level)
         self.frame(axes, self.pyramid.object, OBJECT, 1.0)
         self.gridlines(axes, level, columns * scale)
+        if self.pyramid.is_tiny(level):
+            for spine in axes.spines.values():
+                spine.set(color=INK, linewidth=3)
 
     def input(self, level: Level, left: float, top: float, tall: float, window: Box) -> None:
         """Draw a window of the input, with all that the level has to do with it."""

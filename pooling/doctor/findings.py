@@ -15,6 +15,7 @@ from typing import Any
 
 from pooling.geometry import Axis, axis_names, window_count
 
+from .antialias import replacement
 from .network import Network, NetworkError, Stage
 from .objects import Footprint, Objects, collapses, follow_object, without_head
 from .sizes import AxisSizes
@@ -480,9 +481,11 @@ def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
             break
     # What costs least, and what is enough; if that is out of reach, how far one gets.
     for written, after, cost, stage in reached[:1] + reached[1:][-1:]:
-        price = f", for {cost:.1f} times the multiply-adds" if cost else ""
+        price = f", for {cost:.1f} times the multiply-adds" if cost and round(cost, 1) != 1 else ""
         field, old = stage.receptive_field, case.stages[head.stage].receptive_field
-        sees = f", and a receptive field of {by(field.size)} instead of {by(old.size)}" if field and old else ""
+        sees = ""
+        if field is not None and old is not None and field.size != old.size:
+            sees = f", and a receptive field of {by(field.size)} instead of {by(old.size)}"
         yield f"reduce early downsampling: {written} leaves {_covered(after.resolved)} there{price}{sees}"
 
 
@@ -631,8 +634,8 @@ def _aliases(case: Case) -> Iterator[Finding]:
     for stage in case.shrinking:
         if stage.operator != "MaxPool":
             continue
-        kernel, step = (brief([getattr(axis, name) for axis in stage.axes]) for name in ("kernel_size", "stride"))
-        call = f"MaxBlurPool2d({kernel}, stride={step})" if len(stage.axes) == 2 else "a blur before the stride"
+        instead = replacement(stage)
+        kept = ", same output size" if instead.same_size else ""
         yield Finding(
             "D401",
             "note",
@@ -640,7 +643,7 @@ def _aliases(case: Case) -> Iterator[Finding]:
             f"a maximum lets every detail through, and only each {_ordinal(stage.axes)} of them is kept: the result "
             "changes when the image moves by one pixel",
             (
-                f"use {call} instead, which blurs between the maximum and the stride (no weights, same output size)",
+                f"blur between the maximum and the stride (no weights{kept}): {instead.words}",
                 "or a strided convolution, which can learn to blur",
             ),
         )
@@ -667,6 +670,9 @@ def _gaps(case: Case) -> Iterator[Finding]:
             if read_elsewhere
             else "no other stage reads them either: they were computed for nothing, and what they show is lost"
         )
+        # Of an odd size, floor division would leave the average one cell short of what this stage gives now.
+        uneven = any(axis.input_size % axis.stride for axis in stage.axes)
+        rounded = " and ceil_mode=1" if uneven and all(axis.kernel_size == 1 for axis in stage.axes) else ""
         yield Finding(
             "D402",
             "note" if read_elsewhere else "warning",
@@ -674,8 +680,8 @@ def _gaps(case: Case) -> Iterator[Finding]:
             f"{windows} at stride {step} skip {percent(unread)} of the map; {consequence}",
             (
                 "move the stride into the next convolution with a kernel of 3 (as ResNet v1.5 does)",
-                f"or average before it: an AveragePool of {step} with stride {step}, then this stage with stride 1 "
-                "(as ResNet-D does on shortcuts)",
+                f"or average before it: an AveragePool of {step} with stride {step}{rounded}, then this stage with "
+                "stride 1 (as ResNet-D does on shortcuts)",
             ),
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pooling import geometry
+from pooling.signs import short_repr
 
 from . import receptive_field
 from .network import Network, NetworkError, Stage
@@ -100,7 +101,11 @@ class Graph:
         stages: list[Stage] = []
         counted: set[str] = set()
         for node in nodes:
-            stage = _step(node, tensors, counted)
+            try:
+                stage = _step(node, tensors, counted)
+            except NetworkError as error:
+                error.shape = shape
+                raise
             if stage is not None:
                 stages.append(stage)
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
@@ -128,12 +133,14 @@ class Graph:
             raise NetworkError(str(error)) from error
         if not shape or 0 in shape:
             raise NetworkError(
-                f"{self.name}: input_shape={shape} must have at least one axis and no size 0; give one such as "
+                f"{self.name}: input_shape={short_repr(shape)} must have at least one axis and no size 0; give one "
+                "such as "
                 "1x3x224x224"
             )
         if self.declared is not None and len(shape) != len(self.declared):
             raise NetworkError(
-                f"{self.name}: input_shape={shape} has {len(shape)} axes, but the input {self.input_name!r} of the "
+                f"{self.name}: input_shape={short_repr(shape)} has {len(shape)} axes, but the input "
+                f"{self.input_name!r} of the "
                 f"model has {len(self.declared)}: {'x'.join(map(str, self.declared))}"
             )
         return shape

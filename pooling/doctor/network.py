@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from pooling.geometry import Axis
-from pooling.layers import Layer, Sequential
+from pooling.layers import EXPORT, Layer, Sequential, is_of_torch, kind_of
 
 if TYPE_CHECKING:
     from .graph import Graph
@@ -40,11 +40,14 @@ class NetworkError(ValueError):
     ----------
     stage : str
         The stage where it fails; empty where no stage is to blame.
+    shape : tuple of int or str
+        The input shape at which that stage fails; empty where no stage is to blame.
     """
 
-    def __init__(self, sentence: str, stage: str = "") -> None:
+    def __init__(self, sentence: str, stage: str = "", shape: tuple[int | str, ...] = ()) -> None:
         super().__init__(sentence)
         self.stage = stage
+        self.shape = shape
 
 
 class OpenShapeError(NetworkError):
@@ -59,8 +62,7 @@ class OpenShapeError(NetworkError):
     """
 
     def __init__(self, sentence: str, shape: tuple[int | str, ...], hints: Sequence[tuple[int, ...]] = ()) -> None:
-        super().__init__(sentence)
-        self.shape = shape
+        super().__init__(sentence, shape=shape)
         self.hints = hints
 
 
@@ -267,6 +269,23 @@ def _names(stages: Sequence[Stage]) -> str:
     return f"its stages are {shown}{', ...' if len(stages) > SHOWN_NAMES else ''}" if stages else "it has no stages"
 
 
+def _wrong_source(source: Any) -> str:
+    """Say what to give instead of what is no network; of layers in a row, which one is none of this package."""
+    in_a_row = isinstance(source, (list, tuple)) or (is_of_torch(source) and type(source).__name__ == "Sequential")
+    parts = list(source) if in_a_row else []
+    found = next((place for place, each in enumerate(parts) if not isinstance(each, Layer)), None)
+    which = "" if found is None else f", whose layer {found} is of type {kind_of(parts[found])}"
+    said = f"source is of type {kind_of(source)}{which}; "
+    if is_of_torch(source) or any(map(is_of_torch, parts)):
+        return said + f"{EXPORT}, or give a pooling.Sequential of pooling layers"
+    if parts and found is None:
+        return said + "put its layers into a pooling.Sequential: Sequential(*layers)"
+    return said + (
+        "give the path of an ONNX model, its bytes or an onnx.ModelProto, a pooling.Sequential, or a list of layers as "
+        'text, such as "conv3x64 pool2"'
+    )
+
+
 SHOWN_NAMES = 12
 """Stages that an error sentence lists."""
 
@@ -312,6 +331,8 @@ def read(source: Any, input_shape: Sequence[int] | None = None) -> Network:
         from .read_layers import from_text
 
         return from_text(source, shape)
+    if not isinstance(source, (str, bytes, os.PathLike)) and type(source).__name__ != "ModelProto":
+        raise TypeError(f"read: {_wrong_source(source)}")
     try:
         from .read_onnx import from_onnx
     except ImportError as error:

@@ -348,8 +348,7 @@ def _row(examination: Examination, stage: Stage) -> list[str]:
 
 def _what_if(comparison: WhatIf, image: Picture | None) -> Iterator[str]:
     before, after = comparison.before, comparison.after
-    changes = [f"{name}.{key} = {value}" for name, each in comparison.changes.items() for key, value in each.items()]
-    name = _escaped(", ".join(changes) or heading(after.network))
+    name = _escaped(comparison.heading)
     yield f"<section class=what-if><h2>What if {name}</h2><div class=wide><table><thead><tr><th>stage</th>"
     yield "<th>output</th><th>sees</th><th>stride</th><th>object</th><th>multiply-adds</th></tr></thead><tbody>"
     same = others = 0
@@ -373,12 +372,10 @@ def _what_if(comparison: WhatIf, image: Picture | None) -> Iterator[str]:
     yield f"<tr><th>all</th><td></td><td></td><td></td><td></td><td>{total}</td></tr></tbody></table></div>"
     yield f"<p class=small>{same} stages stay as they are; {others} that keep the size of their maps change as those "
     yield f"before them do. Memory of maps: {_arrow(memory(before.output_bytes), memory(after.output_bytes))}.</p><ul>"
-    for word, findings in (("Gone", comparison.gone), ("New", comparison.new)):
-        for finding in findings:
-            stage_name = f" <span class=name>{_escaped(finding.stage)}</span>" if finding.stage else ""
-            yield f"<li>{word}: <span class=code>{finding.code}</span>{stage_name}, {_sentence(finding.title)}</li>"
+    for word, sentence in comparison.turns:
+        yield f"<li><strong>{word.capitalize()}:</strong> {_sentence(sentence)}</li>"
     yield "</ul></section>"
-    yield from _levels(after, image, f"The levels with {name}", "after")
+    yield from _levels(after, image, "The levels after the change", "after")
 
 
 def _arrow(old: str, new: str) -> str:
@@ -427,7 +424,7 @@ def _levels(examination: Examination, image: Picture | None, title: str, prefix:
         yield f"<section><h2>{title}</h2><p class=muted>{_sentence(str(error).removeprefix('doctor: '))}</p></section>"
         return
     picture = None if image is None else fitted(image, spatial_sizes(network))
-    yield f"<section><h2>{title}</h2><p class=verdict>{_escaped(drawn.verdict)}.</p>"
+    yield f"<section><h2>{title}</h2><p class='verdict{' fine' * drawn.is_fine}'>{_escaped(drawn.verdict)}.</p>"
     if drawn.dimensions == 3:
         yield "<p class=muted>Planes of H and W are drawn.</p>"
     yield "<ul class=legend><li class=object>the object</li><li class=cell>one cell of the map</li>"
@@ -453,7 +450,9 @@ def _level(drawn: Pyramid, level: Level, number: str, picture: NDArray[np.uint8]
     yield f"<article><h3>{level.title}</h3><p class='name span' title=\"{full}\">{names}</p>"
     shown = f"picture{number}" if picture is not None else None
     define = _image(drawn, level, picture, shown) if picture is not None and shown else ""
-    yield _figure(_map(drawn, level, shown, define), "map, to scale", level.cell_text, "map")
+    yield _figure(
+        _map(drawn, level, shown, define), f"map, to scale{' (the dot)' * drawn.is_tiny(level)}", level.cell_text, "map"
+    )
     dropped = f"<br><span class=drop>{level.dropped_text}</span>" if level.dropped_text else ""
     place = "" if drawn.loupe != drawn.plane else f"<br><span class=lost>{level.object_text}</span>"
     seen = level.field_text + place + dropped
@@ -528,6 +527,8 @@ def _map(drawn: Pyramid, level: Level, picture: str | None, define: str) -> str:
     parts = [define, _rect(grid, "paper")]
     parts += _cells(level, drawn.object, picture, grid)
     parts += [_grid(level, grid, wide), _rect(grid, "edge"), _rect(drawn.object, "object thin")]
+    if drawn.is_tiny(level):
+        parts.append(_rect(grid, "tiny"))
     return _svg(window, _aspect(drawn, window), f"map of {level.title} cells", parts, kind="bare")
 
 
@@ -608,10 +609,10 @@ def _number(value: float) -> str:
 STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--muted:#59636e;--ground:#fff;--card:#f5f7f9;--line:#d6dce2;--paper:#e9edf1;
 --seen:#c3def2;--grid:#8d98a3;--object:#b84c00;--field:#0068a8;--drop:#882255;--veil:#fff;--error:#b3261e;
---warning:#8a5a00;--note:#4a5560}
+--warning:#8a5a00;--note:#4a5560;--fine:#00694f}
 @media (prefers-color-scheme:dark){:root{--ink:#e8ebee;--muted:#a3adb7;--ground:#14171a;--card:#1e2327;--line:#39424a;
 --paper:#262c32;--seen:#1d4460;--grid:#66717c;--object:#ff9a4d;--field:#6bc1f5;--drop:#e88bb8;--veil:#14171a;
---error:#ff8a80;--warning:#f0bd5b;--note:#b4bec8}}
+--error:#ff8a80;--warning:#f0bd5b;--note:#b4bec8;--fine:#56c9a0}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--ground);color:var(--ink);
 font:16px/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue",Arial,"DejaVu Sans",sans-serif}
@@ -630,6 +631,7 @@ p{margin:.3rem 0 .6rem;max-width:75ch}
 .facts dd{margin:0;font-size:1.35rem;font-weight:600;white-space:nowrap}
 .facts dt{color:var(--muted);font-size:.85rem}
 .verdict{font-size:1.15rem;font-weight:600;color:var(--object)}
+.verdict.fine{color:var(--fine)}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.3rem 1.6rem;margin:0 0 1rem;padding:0;font-size:.9rem}
 .legend li::before{content:"";display:inline-block;width:1.5em;height:.95em;margin-right:.5em;vertical-align:-.1em;
 border:2.5px solid}
@@ -661,6 +663,7 @@ svg rect,svg path{vector-effect:non-scaling-stroke}
 .grid.over{stroke:#000;stroke-opacity:.4}
 .hatch-ground{fill:var(--ground);fill-opacity:.6}.hatch-line{fill:var(--drop)}
 rect.edge,rect.object,rect.cell,rect.field{fill:none}
+rect.tiny{fill:var(--ink);stroke:var(--ink);stroke-width:6;stroke-linejoin:round}svg.bare{overflow:visible}
 rect.edge{stroke:var(--muted);stroke-width:1}
 rect.object{stroke:var(--object);stroke-width:2}rect.thin{stroke-width:1.3}
 rect.cell{stroke:var(--field);stroke-width:2}

@@ -183,7 +183,8 @@ class Pyramid:
     plane : Box
         The input; of one with three axes, the last two of them.
     object : Box
-        The object, in the middle of it.
+        The object: near the middle, where one cell holds it on each level whose cells are as large, if there is such a
+        place.
     object_size : tuple of int
         Pixels of the object on each spatial axis.
     levels : tuple of Level
@@ -222,6 +223,17 @@ class Pyramid:
         return f"An object of {by(self.object_size)} {'samples' if self.dimensions == 1 else 'pixels'} covers {found}"
 
     @property
+    def is_fine(self) -> bool:
+        """Whether the object has two cells or more wherever that matters: where the output is read, or everywhere."""
+        if self.read_out:
+            return min(self.read_out) >= 2
+        return all(min(level.resolved) >= 2 for level in self.levels if not level.alone)
+
+    def is_tiny(self, level: Level) -> bool:
+        """Whether a map drawn to scale is so small that it has to be pointed out."""
+        return level.plane[1] < LEAST_MAP * max(each.plane[1] for each in self.levels)
+
+    @property
     def loupe(self) -> Box:
         """The part of the input around the object that is shown enlarged; the whole where that is hardly more."""
         size = max(self.object.width, self.object.height if self.dimensions > 1 else 0)
@@ -244,6 +256,8 @@ def _around(begin: float, end: float, side: float, size: float) -> tuple[float, 
     return first, first + side
 
 
+LEAST_MAP = 0.05
+"""The share of the widest map's width below which a map would be overlooked."""
 MOST_CELLS = 2**22
 """On an axis."""
 MOST_LEVELS = 24
@@ -321,8 +335,41 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
         )
     groups = _groups(network, len(sizes))
     levels = [_level(network, objects, group, plane, box) for group in groups[:MOST_LEVELS]]
+    placed = _placed(levels, plane, box, len(sizes))
+    if placed != box:
+        box = placed
+        levels = [_level(network, objects, group, plane, box) for group in groups[:MOST_LEVELS]]
     heads = () if objects.at_heads is None else tuple(map(float, objects.at_heads.resolved))
     return Pyramid(plane, box, objects.size, tuple(levels), heads, len(groups) - len(levels))
+
+
+def _placed(levels: Sequence[Level], plane: Box, box: Box, dimensions: int) -> Box:
+    """Move the object so that on coarse levels it lies in one cell and not on a border, the least that does that."""
+    left = _settled([level.columns for level in levels], box.left, box.width, plane.right)
+    top = box.top
+    if dimensions > 1:
+        top = _settled([level.rows for level in levels], box.top, box.height, plane.bottom)
+    return Box(left, top, left + box.width, top + box.height)
+
+
+def _settled(borders: Sequence[NDArray[np.float64]], begin: float, length: float, size: float) -> float:
+    coarse = [each for each in borders if len(each) > 2 and each[1] - each[0] >= length]
+
+    def held(first: float) -> float:
+        """Return how much of the object lies in the cell of its middle, on all of these levels together."""
+        total = 0.0
+        for each in coarse:
+            cell = int(np.clip(np.searchsorted(each, first + length / 2) - 1, 0, len(each) - 2))
+            total += max(0.0, min(each[cell + 1], first + length) - max(each[cell], first))
+        return total
+
+    reach = min(int(max((each[1] - each[0] for each in coarse), default=0)), MOST_MOVED)
+    places = [begin + shift for shift in range(-reach, reach + 1) if 0 <= begin + shift <= size - length]
+    return min(places, key=lambda place: (-held(place), abs(place - begin)), default=begin)
+
+
+MOST_MOVED = 512
+"""Pixels that the object is moved at most."""
 
 
 def _groups(network: Network, dimensions: int) -> list[list[Stage | None]]:

@@ -49,6 +49,7 @@ from typing import Any
 import pooling
 from pooling import geometry
 from pooling.layers import Layer, Sequential
+from pooling.signs import short_repr
 
 from .graph import Graph
 from .network import Network, NetworkError
@@ -103,7 +104,7 @@ def from_sequential(pool: Sequential | Layer, input_shape: Sequence[int] | None 
         raise NetworkError(str(error)) from error
     if len(shape) - first.dimensions not in (1, 2):
         raise NetworkError(
-            f"{name}: input_shape={shape} has {len(shape)} axes; it must have {first.dimensions + 2}, or "
+            f"{name}: input_shape={short_repr(shape)} has {len(shape)} axes; it must have {first.dimensions + 2}, or "
             f"{first.dimensions + 1} without the batch"
         )
     nodes: list[Node] = []
@@ -181,6 +182,11 @@ ALLOWED = {
     "maxblurpool": {"stride", "padding"},
 }
 """What may stand behind a word, beside references."""
+EXAMPLE = (
+    "write a layer as conv7x64/2p3@stem or pool3/2p1c: a word and its kernel, then xchannels, /stride, ppadding, "
+    "ddilation, c for ceil_mode, and last @name, +name or |name"
+)
+"""How a layer is written, in one line for error sentences."""
 SIZED = {*CONVOLUTIONS, *POOLINGS, *ADAPTIVE, *RESIZES, *BLOCKS, "pad", "fc"}
 """Words that need a number."""
 
@@ -225,7 +231,9 @@ class _Builder:
     def add(self, text: str, where: str) -> None:
         head = HEAD.match(text)
         if head is None:
-            raise NetworkError(f"{where} is no layer; known are {', '.join(WORDS)}, and there is no model of that name")
+            raise NetworkError(
+                f"{where} is no layer; known are {', '.join(WORDS)}, and there is no model of that name; {EXAMPLE}"
+            )
         word, size = head["word"], head["size"]
         found, position = {}, head.end()
         while part := PARTS.match(text, position):
@@ -240,7 +248,7 @@ class _Builder:
             position = part.end()
         references = REFERENCE.findall(text[position:])
         if "".join(sign + name for sign, name in references) != text[position:]:
-            raise NetworkError(f"{where} is not understood from {text[position:]!r} on; see the grammar of layer lists")
+            raise NetworkError(f"{where} is not understood from {text[position:]!r} on; {EXAMPLE}")
         if (size is None) == (word in SIZED):
             raise NetworkError(f"{where} must {'have' if size is None else 'not have'} a number behind {word}")
         if (":" in (size or "") and word != "pad") or ("," in (size or "") and word in ("fc", *BLOCKS)):

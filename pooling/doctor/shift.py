@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 import pooling
 from pooling import geometry
+from pooling.blurring import LONGEST_FILTER
 
+from .antialias import blur_taps, replacement
 from .picture import Picture, built_in, fitted
 from .pyramid import spatial_sizes
 from .words import by
 
 if TYPE_CHECKING:
-    from pooling.geometry import Axis
-
     from .network import Network, Stage
 
 __all__ = ["StageShift", "blurred", "sensitivity", "shift_sensitivity"]
@@ -227,42 +227,29 @@ def _downsamples(stage: Stage) -> bool:
     )
 
 
-def _shown(numbers: Sequence[int]) -> str:
-    return str(numbers[0]) if len(set(numbers)) == 1 else str(tuple(numbers))
-
-
-def _blur_pool(taps: tuple[int, ...], strides: tuple[int, ...]) -> str:
-    if len(taps) == 2:
-        return f"blur_pool2d({_shown(taps)}, stride={_shown(strides)})"
-    return f"a binomial blur of {_shown(taps)} taps at stride {_shown(strides)}"
-
-
 def _way(stage: Stage) -> _Way | str:
     """Return what the stage does to a map, or the reason why that cannot be told."""
     axes = stage.axes
     strides = tuple(axis.stride for axis in axes)
-    # The shortest blur that a stride needs: 3 taps for 2, as in the paper.
-    taps = tuple(2 * stride - 1 for stride in strides)
-    blur = _blur_pool(taps, strides)
     if all(axis.kernel_size == 1 for axis in axes):
-        return _Way(
+        taps = blur_taps(axes, "")
+        return _too_long(taps) or _Way(
             "sampling",
             lambda map: _sampled(map, strides),
             lambda map: blurred(map, taps, strides),
             taps,
-            f"{blur} before it, and stride 1",
+            replacement(stage).words,
             "one tap: takes every stride-th pixel",
         )
     if stage.kind != "pooling":
         return "not measured: what a convolution aliases depends on its weights"
     if stage.layer is None or any(axis.adaptive for axis in axes):
         return "not measured: its windows are not evenly spaced"
-    return _pooling(stage.layer, axes, strides, taps, blur)
+    return _pooling(stage, stage.layer, strides)
 
 
-def _pooling(
-    layer: pooling.Layer, axes: Sequence[Axis], strides: tuple[int, ...], taps: tuple[int, ...], blur: str
-) -> _Way | str:
+def _pooling(stage: Stage, layer: pooling.Layer, strides: tuple[int, ...]) -> _Way | str:
+    axes = stage.axes
     operator = layer.operator.removeprefix("adaptive_")
     kernel = tuple(axis.kernel_size for axis in axes)
     if operator == "blur_pool":
@@ -284,24 +271,27 @@ def _pooling(
         arguments["norm_type"] = layer.arguments["norm_type"]
     pool = partial(getattr(pooling, f"{operator}{len(axes)}d"), **arguments)
     key = (operator, *arguments.values())
+    taps, remedy = blur_taps(axes, operator), replacement(stage).words
     if operator == "avg_pool":
-        # The blur takes the place of the average and is as wide, measured by variance: (k**2 - 1) / 12 of k equal
-        # weights, (n - 1) / 4 of n binomial ones. An odd number of taps leaves the centre where it is.
-        taps = tuple(max(size, 2 * -(-(cells**2 - 1) // 6) + 1) for size, cells in zip(taps, kernel, strict=True))
-        pool_now = partial(pool, stride=strides)
-        return _Way(key, pool_now, lambda map: blurred(map, taps, strides), taps, _blur_pool(taps, strides))
-    remedy = f"stride 1, and {blur} behind it"
-    if operator == "max_pool" and len(axes) == 2 and "dilation" not in arguments:
-        blur_taps = "" if set(taps) == {3} else f", blur_kernel_size={_shown(taps)}"
-        remedy = f"max_blur_pool2d({_shown(kernel)}, stride={_shown(strides)}{blur_taps})"
+        # The blur takes the place of the average.
+        return _too_long(taps) or _Way(
+            key, partial(pool, stride=strides), lambda map: blurred(map, taps, strides), taps, remedy
+        )
     reach = tuple(axis.effective_kernel_size + size - 1 for axis, size in zip(axes, taps, strict=True))
-    return _Way(
+    return _too_long(taps) or _Way(
         key,
         partial(pool, stride=strides),
         lambda map: blurred(pool(map, stride=1), taps, strides),
         reach,
         remedy,
     )
+
+
+def _too_long(taps: Sequence[int]) -> str:
+    """Say why a blur cannot be measured, if it cannot."""
+    if max(taps) <= LONGEST_FILTER:
+        return ""
+    return f"not measured: its blur would have {max(taps)} taps, and a blur has at most {LONGEST_FILTER}"
 
 
 def _already_blurred(key: Any, pool: Callable[[Map], Map], reach: tuple[int, ...]) -> _Way:

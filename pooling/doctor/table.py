@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pooling.geometry import axis_names
-from pooling.signs import printable
+from pooling.signs import printable, shortened_apart
 
 from .examination import Examination
 from .findings import Finding
@@ -22,7 +23,7 @@ from .objects import collapses
 from .report import summary
 from .sizes import AxisSizes
 from .what_if import WhatIf
-from .words import amount, brief, by, cells, joined, memory, percent, shortened
+from .words import amount, brief, by, cells, joined, memory, percent, times
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
@@ -142,9 +143,9 @@ def _print_stages(examination: Examination, console: Console, everything: bool) 
             no_wrap=True,
             overflow="ellipsis",
         )
+    cut = shortened_apart((line[0].plain for line in content), widths.get(0, 0))
     for line in content:
-        if 0 in widths:
-            line[0] = Text(shortened(line[0].plain, widths[0]), line[0].style)
+        line[0] = Text(cut[line[0].plain], line[0].style)
         table.add_row(*(line[number] for number in widths))
     console.print(table)
     legend = "; ".join(COLUMNS[number].legend for number in widths if COLUMNS[number].legend)
@@ -219,7 +220,7 @@ def _heads(examination: Examination) -> str:
     for name in objects.heads[-4:]:
         stage = examination.network.stage(name)
         field = stage.receptive_field
-        step = f", 1/{brief([cells(each) for each in field.stride])} of the input" if field is not None else ""
+        step = "" if field is None else f", {_fineness(field.stride)}"
         shown.append(f"{printable(name)} ({by(stage.output_size)}{step})")
     more = f"{len(objects.heads) - len(shown)} more and " if len(objects.heads) > len(shown) else ""
     whole = [
@@ -234,6 +235,12 @@ def _heads(examination: Examination) -> str:
     else:
         how = "then flattened or put through a dense layer"
     return f"{more}{joined(shown)}; {how}"
+
+
+def _fineness(stride: Sequence[Fraction]) -> str:
+    if max(stride) <= 1:
+        return "as fine as the input" if min(stride) == 1 else "finer than the input"
+    return f"1/{brief([cells(each) for each in stride])} of the input"
 
 
 def _shifts(measured: Sequence[Any]) -> str:
@@ -504,12 +511,8 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
 def print_what_if(comparison: WhatIf, console: Console) -> None:
     """Print two examinations side by side: what changed at which stage, and what is found no more, or now."""
     before, after = comparison.before, comparison.after
-    changes = [f"{name}.{key} = {value}" for name, each in comparison.changes.items() for key, value in each.items()]
-    console.print(
-        Text.assemble(("what if ", "bold"), printable(", ".join(changes) or Path(after.network.name).name)),
-        soft_wrap=True,
-    )
-    for note in after.network.notes:
+    console.print(Text.assemble(("what if ", "bold"), printable(comparison.heading)), soft_wrap=True)
+    for note in comparison.notes:
         console.print(Text(printable(note), "dim"))
     console.print()
     names = {**_short_names(after), **_short_names(before)}
@@ -531,18 +534,17 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     table.add_row(Text("all", "bold"), "", "", "", "", _arrow(*total))
     console.print(table)
     console.print()
-    _say(
-        console,
-        "cost",
-        f"{_ratio(before.macs, after.macs)} multiply-adds, {_ratio(before.output_bytes, after.output_bytes)} memory",
-    )
+    cost = [times(before.output_bytes, after.output_bytes, "memory")]
+    if before.macs or after.macs:
+        cost.insert(0, times(before.macs, after.macs, "multiply-adds"))
+    _say(console, "cost", ", ".join(cost))
     if before.objects.smallest and after.objects.smallest:
-        smallest = f"{by(before.objects.smallest)} → {by(after.objects.smallest)} pixels"
+        smallest = f"{' → '.join(dict.fromkeys(map(by, (before.objects.smallest, after.objects.smallest))))} pixels"
         _say(console, "objects", f"smallest that keeps a cell: {smallest}")
-    for title, found, style in (("gone", comparison.gone, "bold green"), ("new", comparison.new, "bold yellow")):
-        for finding in found:
-            _say(console, title, f"{finding.code} {finding.severity} {finding.stage}: {finding.title}", style)
-    if not comparison.gone and not comparison.new:
+    turns = comparison.turns
+    for title, sentence in turns:
+        _say(console, title, sentence, "bold green" if title in ("milder", "no longer") else "bold yellow")
+    if not turns:
         _say(console, "findings", "the same")
     console.print()
 
@@ -562,14 +564,10 @@ def _pair(
 ) -> Text:
     first = cell(before, Row((old,)), names) if old is not None else Text("none", "dim")
     second = cell(after, Row((new,)), names) if new is not None else Text("none", "dim")
+    if (old is None or new is None) and not (first.plain and second.plain):
+        return Text()  # the one stage that there is has nothing to say
     return _arrow(first, second)
 
 
 def _arrow(first: Text, second: Text) -> Text:
     return first if first.plain == second.plain else Text.assemble(first, (" → ", "bold"), second)
-
-
-def _ratio(old: int, new: int) -> str:
-    if not old or old == new:
-        return "1 times the"
-    return f"{new / old:.2f} times the"

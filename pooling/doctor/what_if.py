@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .examination import Examination, examine
-from .findings import Finding
+from .findings import SEVERITIES, Finding
 from .network import Network, NetworkError, Stage
 from .objects import without_head
+from .pyramid import heading
 from .words import joined
 
 __all__ = ["WhatIf", "find_stage", "parse_changes", "what_if"]
@@ -25,6 +26,7 @@ ARGUMENTS = {
 }
 """What can be set, and what else it may be called."""
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+ASSUMED = "D902"
 SHOWN = 6
 """Stage names that an error sentence lists."""
 
@@ -55,6 +57,40 @@ class WhatIf:
         return _without(self.before.findings, self.after.findings)
 
     @property
+    def heading(self) -> str:
+        """What is asked, behind "what if"."""
+        changes = [f"{name}.{key} = {value}" for name, each in self.changes.items() for key, value in each.items()]
+        if changes:
+            return ", ".join(changes)
+        network = self.after.network
+        other = "the other list of layers" if network.name == "layers" else heading(network)
+        return f"{other} took its place"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed of both networks, or of the one after the change."""
+        return tuple(dict.fromkeys((*self.before.network.notes, *self.after.network.notes)))
+
+    @property
+    def turns(self) -> tuple[tuple[str, str], ...]:
+        """What becomes of the findings: a word for each, and a sentence."""
+        gone, new = list(self.gone), list(self.new)
+        turns = []
+        for old in self.gone:
+            now = next((each for each in new if _subject(each) == _subject(old)), None)
+            if now is not None:
+                gone.remove(old)
+                new.remove(now)
+                lighter = SEVERITIES.index(now.severity) < SEVERITIES.index(old.severity) or (
+                    now.severity == old.severity and now.code > old.code
+                )
+                sentence = f"{_named(old)} becomes {_named(now)}: {now.message}"
+                turns.append(("milder" if lighter else "graver", sentence))
+        turns += [("no longer", f"{_named(each)}: {each.title}") for each in gone]
+        turns += [("new", f"{_named(each)}: {each.message}") for each in new]
+        return tuple(turns)
+
+    @property
     def pairs(self) -> Iterator[tuple[Stage | None, Stage | None]]:
         """Yield the stages in order, those of the same name together."""
         old, new = self.before.network.stages, self.after.network.stages
@@ -67,9 +103,27 @@ class WhatIf:
                 yield from ((None, each) for each in new[c:d])
 
 
+SAME_SUBJECT = {"D202": "D201"}
+"""Two degrees of one thing: the object has less than one cell, or less than two."""
+
+
+def _subject(finding: Finding) -> tuple[str, str]:
+    """Tell what a finding is about; where an object gets too small is another stage with other strides."""
+    code = SAME_SUBJECT.get(finding.code, finding.code)
+    return code, "" if code == "D201" else finding.stage
+
+
+def _named(finding: Finding) -> str:
+    place = f" at {finding.stage}" if finding.stage else ""
+    return f"{finding.code} {finding.severity}{place}"
+
+
 def _without(findings: Iterable[Finding], others: Iterable[Finding]) -> tuple[Finding, ...]:
     known = {(finding.code, finding.stage, finding.severity) for finding in others}
-    return tuple(each for each in findings if (each.code, each.stage, each.severity) not in known)
+    # What was assumed is told of both, and becomes neither better nor worse.
+    return tuple(
+        each for each in findings if (each.code, each.stage, each.severity) not in known and each.code != ASSUMED
+    )
 
 
 def what_if(before: Examination, other: Mapping[str, Mapping[str, Any]] | Any) -> WhatIf:

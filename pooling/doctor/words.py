@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-__all__ = ["amount", "brief", "by", "cells", "joined", "memory", "percent", "shortened"]
+__all__ = ["amount", "brief", "by", "cells", "joined", "memory", "percent", "times"]
 
 
 def by(sizes: Sequence[object]) -> str:
@@ -87,6 +87,24 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 0.95 or value == 0 else f"{value:.1g} %"
 
 
+def times(old: int, new: int, what: str) -> str:
+    """Say how much of something there is after a change, beside what there was.
+
+    Examples
+    --------
+    >>> times(10, 25, "memory"), times(10, 10, "memory"), times(1000, 1001, "memory"), times(0, 8, "memory")
+    ('2.50 times the memory', 'the same memory', 'nearly the same memory', 'memory where there was none')
+    """
+    if old == new:
+        return f"the same {what}"
+    if not old:
+        return f"{what} where there was none"
+    ratio = new / old
+    if round(ratio, 2) == 1:
+        return f"nearly the same {what}"
+    return f"{ratio:.2f} times the {what}" if ratio >= 0.095 else f"{ratio:.2g} times the {what}"
+
+
 def joined(words: Sequence[str], last: str = "and") -> str:
     """Write words one after another.
 
@@ -96,17 +114,3 @@ def joined(words: Sequence[str], last: str = "and") -> str:
     ('H', 'H and W', 'D, H and W')
     """
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
-
-
-def shortened(name: str, width: int) -> str:
-    """Cut a name in the middle: names of stages begin alike, and differ at their ends.
-
-    Examples
-    --------
-    >>> shortened("features/features.12/conv/Conv", 16), shortened("conv1", 16)
-    ('featu…/conv/Conv', 'conv1')
-    """
-    if len(name) <= width or width < 3:
-        return name
-    end = (2 * width) // 3
-    return f"{name[: width - 1 - end]}…{name[-end:]}"

@@ -80,11 +80,13 @@ class Given:
             If it does not fit.
         """
         if self.array is not None:
-            if dtype is not None and self.array.dtype != dtype:
+            array = self.array.astype(self.array.dtype.newbyteorder("="), copy=False)
+            if dtype is not None and array.dtype != dtype:
                 raise CannotRunError(
-                    f"--input {self.source} has dtype {self.array.dtype.name}, and the model takes {dtype.name}"
+                    f"--input {self.source} has dtype {array.dtype.name}, and the model takes {dtype.name}; give "
+                    f"array.astype(np.{dtype.name}), saved with numpy.save"
                 )
-            return self.array
+            return array
         sizes = list(shape or ())
         first = len(sizes) == 4 and sizes[1] in (1, COLOURS)
         last = len(sizes) == 4 and sizes[3] in (1, COLOURS) and not first

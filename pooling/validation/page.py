@@ -10,7 +10,7 @@ from pooling.files import write_whole
 
 from .examples import alike
 from .markup import Markup, tag
-from .report import Finding, ModelReport, Report, StageReport
+from .report import Finding, ModelReport, Report, StageReport, also_at
 from .rules import RULES, rules_at_stake
 from .sheet import (
     LEGEND,
@@ -70,24 +70,12 @@ def _finding(group: Sequence[Finding], number: int) -> Markup:
         ("model", found.path),
         ("data", f"{case.data}; input of shape {case.array.shape}, {case.array.dtype.name}"),
         ("extent", _extent(found)),
-        ("also at", _others(group)),
+        ("also at", also_at(group, MOST_OTHERS)),
         ("known", references(found.upstream)),
         ("remedy", with_links(found.remedy)),
     ]
     parts.append(facts(known))
     return tag("article", *parts, class_="finding", id=f"finding-{number}")
-
-
-def _others(group: Sequence[Finding]) -> str:
-    """Name the other nodes where the same was found, model by model."""
-    first = group[0]
-    places = list(dict.fromkeys((each.path, each.node) for each in group))[1:]
-    nodes: dict[str, list[str]] = {}
-    for path, node in places[:MOST_OTHERS]:
-        nodes.setdefault(path, []).append(node)
-    parts = [("" if path == first.path else f"{path}: ") + ", ".join(names) for path, names in nodes.items()]
-    more = [f"and {len(places) - MOST_OTHERS} more"] if len(places) > MOST_OTHERS else []
-    return "; ".join(parts + more)
 
 
 def _extent(found: Finding) -> str:

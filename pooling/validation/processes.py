@@ -43,10 +43,16 @@ START_SECONDS = 120.0
 """What starting may take, which is mostly importing: not a matter of the case."""
 WATCHED_SECONDS = 0.05
 """How often the memory of a busy process is looked at."""
+LATE_SECONDS = 1.0
+"""After so long, whoever looks was kept from it."""
+RUNNING, STATES_OF_STOPPED = "R", ("T", "t")
+"""What Linux calls a process that computes or would, and one that is stopped."""
 GRACE_SECONDS = 10
-"""How much longer than its limit a process lives when nobody is left to end it."""
+"""How much longer than its limit a process lives when nobody is left to end it, where the system does not."""
 SENTENCE = 400
 """Signs of a refusal that are kept."""
+ENDED_BY_SYSTEM = hasattr(fcntl, "F_SETSIG")
+"""Whether the system itself ends the processes with this one."""
 READY = "ready"
 STOPPED = "was stopped"
 _running: weakref.WeakSet[RuntimeProcess] = weakref.WeakSet()
@@ -89,7 +95,8 @@ class Limits:
     Attributes
     ----------
     seconds : float
-        From the question to the answer.
+        From the question to the answer. Where the system tells (Linux), time in which the process is stopped does not
+        count, nor that in which it would compute and gets no processor; time in which it waits does.
     memory : int
         Bytes that the process may have in memory, everything that it has imported included. Without effect where the
         system does not tell (`memory_is_watched`), as macOS does not.
@@ -232,7 +239,8 @@ class RuntimeProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**quiet_environment(home), **threads},
+                # What the words on the pipes are written in is no choice of the user's.
+                env={**quiet_environment(home), **threads, "PYTHONIOENCODING": "utf-8"},
                 bufsize=0,
                 pass_fds=(reading,),
                 start_new_session=True,
@@ -262,7 +270,7 @@ class RuntimeProcess:
         if process is None:
             return Answer(crash=STOPPED)
         assert process.stdout is not None
-        until = time.monotonic() + seconds
+        clock = _Clock(process.pid)
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not selector.select(WATCHED_SECONDS):
@@ -270,7 +278,7 @@ class RuntimeProcess:
                     return Answer(crash=STOPPED)
                 if _memory_of(process.pid) > self.limits.memory:
                     return self._crashed(f"exceeded {self.limits.memory / GIB:.3g} GiB")
-                if time.monotonic() > until:
+                if clock.seconds() > seconds:
                     return self._crashed(f"exceeded {seconds:g} s")
             try:
                 answered = os.read(process.stdout.fileno(), 1)
@@ -324,6 +332,53 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+class _Clock:
+    """The time that a process has had since it was asked.
+
+    Not while it was stopped, and of time in which it would compute, what it got of a processor: a machine that is busy
+    or a person who stops a command for a while makes nothing slow.
+
+    Parameters
+    ----------
+    process : int
+        Its number.
+    """
+
+    def __init__(self, process: int) -> None:
+        self._process = process
+        self._had = 0.0
+        self._looked = time.monotonic()
+        known = _use_of(process)
+        self._used = known[1] if known else 0.0
+
+    def seconds(self) -> float:
+        """Look at the process, and return what it has had; to be called often."""
+        now = time.monotonic()
+        passed, self._looked = now - self._looked, now
+        known = _use_of(self._process)
+        if known is None:
+            self._had += passed
+            return self._had
+        state, used = known
+        got, self._used = used - self._used, used
+        # Who looks late was stopped or got no processor either, and does not know what was between.
+        if state == RUNNING or passed > LATE_SECONDS:
+            passed = min(passed, got)
+        if state not in STATES_OF_STOPPED:
+            self._had += passed
+        return self._had
+
+
+def _use_of(process: int) -> tuple[str, float] | None:
+    """Return what a process is doing, and the seconds of processors that it has used; None where nobody tells."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        fields = text.rpartition(")")[2].split()  # its name may hold anything
+        return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _memory_of(process: int) -> int:
@@ -433,7 +488,7 @@ def serve(name: str, folder: str, threads: str, seconds: str, lifeline: str) -> 
         tell({}, READY)
         for _ in sys.stdin:
             # Should whoever asked be gone, a runtime that hangs still comes to an end.
-            signal.alarm(int(seconds))
+            signal.alarm(0 if ENDED_BY_SYSTEM else int(seconds))
             try:
                 with question.open("rb") as file:
                     arrays, _ = _read(file)
@@ -454,7 +509,7 @@ def _end_with(lifeline: int) -> None:
 
     On Linux the system itself does so, also where a call into a library lets no thread of Python run.
     """
-    if hasattr(fcntl, "F_SETSIG"):
+    if ENDED_BY_SYSTEM:
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)

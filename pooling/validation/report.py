@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 from pooling.files import write_whole
 from pooling.geometry import Axis
 from pooling.layers import Layer
+from pooling.signs import counted
 
 from .answers import Answer
 from .cases import Case
@@ -317,6 +318,21 @@ class StageReport:
         return self.times["onnxruntime"].median / self.times["pooling"].median if self.times else None
 
 
+def also_at(group: Sequence[Finding], most: int) -> str:
+    """Name the other nodes where the same was found as by the first finding, model by model, so many at most.
+
+    Several cases may show the same of one node, which is one place.
+    """
+    first = group[0]
+    places = list(dict.fromkeys((each.path, each.node) for each in group))[1:]
+    nodes: dict[str, list[str]] = {}
+    for path, node in places[:most]:
+        nodes.setdefault(path, []).append(node)
+    parts = [("" if path == first.path else f"{path}: ") + ", ".join(names) for path, names in nodes.items()]
+    more = f" and {len(places) - most} more" if len(places) > most else ""
+    return f"{'; '.join(parts)}{more}"
+
+
 @dataclass(frozen=True)
 class Repair:
     """What repairing a model does about its findings.
@@ -330,7 +346,8 @@ class Repair:
     why : str
         How, or why not.
     before, after : int
-        Findings on the model and on the repaired one, both by the same runtimes; special numbers do not count.
+        Findings on the model and on the repaired one, both by the same runtimes; special numbers do not count, and
+        what several cases show of one node is one finding.
     remaining : tuple of str
         Sentences of those that are left.
     """
@@ -347,10 +364,12 @@ class Repair:
         """What came of it."""
         if not self.changes:
             return f"there is nothing that pooling repair could change{f' ({self.why})' if self.why else ''}"
-        done = f"pooling repair changes {_count(len(self.changes), 'thing')}"
+        done = f"pooling repair changes {counted(len(self.changes), 'thing')}"
         if self.after:
             remain = "remains" if self.after == 1 else "remain"
-            return f"{done}; of {_count(self.before, 'finding')} before, {self.after} {remain}"
+            told = f": {self.remaining[0]}" if self.remaining else ""
+            told += f", and {len(self.remaining) - 1} more" if len(self.remaining) > 1 else ""
+            return f"{done}; {self.after} of {counted(self.before, 'finding')} {remain}{told}"
         proof = "" if self.verified else f"; {self.why}"
         return f"{done}, and all runtimes that ran it again agree on the repaired model{proof}"
 
@@ -496,26 +515,31 @@ class Report:
         if not compared:
             missing = self.not_run or self.unread or self.unasked
             found = "nothing could be compared" if missing else "there is no pooling to compare"
-            return f"{found} in {_count(len(self.models), 'model')}"
+            return f"{found} in {counted(len(self.models), 'model')}"
         if self.differing:
             outcome = f"{len(self.differing)} differ{'s' if len(self.differing) == 1 else ''}"
         else:
             rounded = any(stage.largest_difference for stage in compared)
             outcome = "all equal, averages up to rounding" if rounded else "all equal"
-        parts = [f"{_count(len(compared), 'stage')} of {_count(networks, 'network')}: {outcome}"]
+        parts = [f"{counted(len(compared), 'stage')} of {counted(networks, 'network')}: {outcome}"]
         special = [stage for stage in compared if any(each.counts_as == "special" for each in stage.findings)]
         if special:
-            parts.append(f"on NaN, infinities or extreme numbers {_count(len(special), 'stage')} would differ")
+            parts.append(f"on NaN, infinities or extreme numbers {counted(len(special), 'stage')} would differ")
+        refused = [stage for stage in compared if any(each.counts_as == "refuses" for each in stage.findings)]
+        if refused:
+            parts.append(
+                f"{counted(len(refused), 'stage')} {'is' if len(refused) == 1 else 'are'} refused by a runtime"
+            )
         crashed = [stage for stage in compared if any(each.counts_as == "crashes" for each in stage.findings)]
         if crashed:
-            parts.append(f"{_count(len(crashed), 'stage')} crashed a runtime")
+            parts.append(f"{counted(len(crashed), 'stage')} crashed a runtime")
         mean = self.geometric_mean_speedup
         if mean is not None and not self.disturbed:
             slower = sum(speedup < 1 for speedup in self.speedups)
             pace = f"{mean:.1f}x faster" if mean >= 1 else f"{1 / mean:.1f}x slower"
             parts.append(f"{pace} than onnxruntime in the geometric mean, {slower if slower else 'none'} slower")
-        missing = [_count(len(self.not_run), "stage")] if self.not_run else []
-        missing += [_count(len(self.unread), "model")] if self.unread else []
+        missing = [counted(len(self.not_run), "stage")] if self.not_run else []
+        missing += [counted(len(self.unread), "model")] if self.unread else []
         if missing:
             parts.append(f"{' and '.join(missing)} could not be run")
         if self.unasked:
@@ -611,7 +635,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -160,7 +160,7 @@ class Network:
     inputs : dict of str to (shape, dtype)
         What the model takes; None for what is not known of it.
     notes : tuple of str
-        What was taken for sizes that the model leaves open.
+        What was taken for sizes that the model leaves open, and which global poolings are no pooling nodes.
     foreign : tuple of str
         Nodes that pool by their name, and are of no operator set that is known here: ``"gap (NhwcMaxPool of
         com.microsoft)"``.
@@ -262,7 +262,7 @@ def read_network(
         declared,
         tuple(dict.fromkeys(unknown)),
         {tensor.name: (_shape(tensor), _dtype(tensor)) for tensor in inputs},
-        notes,
+        (*notes, *_of_reductions(model.graph, tensors, values)),
         tuple(_foreign(model.graph)),
         whole,
         tensors,
@@ -357,6 +357,43 @@ def _foreign(graph: onnx.GraphProto) -> Iterator[str]:
             if not is_default(node.domain) and not is_contrib(node) and POOLS.search(node.op_type):
                 name = node.name or next(iter(node.output), "")
                 yield f"{name} ({node.op_type} of {node.domain})"
+
+
+def _of_reductions(
+    graph: onnx.GraphProto, tensors: Mapping[str, onnx.ValueInfoProto], values: Mapping[str, NDArray[Any]]
+) -> list[str]:
+    """Say which global poolings are written as reductions, which are no pooling nodes and have no oracle here."""
+    found = [
+        f"{node.name or next(iter(node.output), '')} ({node.op_type})"
+        for part in graphs_of(graph)
+        for node in part.node
+        if node.op_type in ("ReduceMean", "ReduceMax")
+        and is_default(node.domain)
+        and _reduces_maps(node, _known(tensors, node.input[0] if node.input else "")[0], values)
+    ]
+    if not found:
+        return []
+    more = f" and {len(found) - REDUCTIONS_SHOWN} more" if len(found) > REDUCTIONS_SHOWN else ""
+    what = "global pooling is" if len(found) == 1 else "global poolings are"
+    return [
+        f"{len(found)} {what} written as a reduction, and no runtime was asked about "
+        f"{'it' if len(found) == 1 else 'them'}: {', '.join(found[:REDUCTIONS_SHOWN])}{more}"
+    ]
+
+
+REDUCTIONS_SHOWN = 3
+"""Reductions that a note names."""
+
+
+def _reduces_maps(node: onnx.NodeProto, shape: Shape | None, values: Mapping[str, NDArray[Any]]) -> bool:
+    """Tell whether a reduction is over all spatial axes of maps or volumes; without a shape, by what axes it names."""
+    given: Any = next((list(each.ints) for each in node.attribute if each.name == "axes"), None)
+    if given is None and len(node.input) > 1 and node.input[1] in values:
+        given = values[node.input[1]].ravel().tolist()
+    if not given or (shape is not None and len(shape) not in (4, 5)):
+        return False
+    ranks = (4, 5) if shape is None else (len(shape),)
+    return any({axis % rank for axis in given} == set(range(2, rank)) for rank in ranks)
 
 
 POOLS = re.compile(r"[Pp]ool|RoiAlign|ROIAlign")
@@ -486,6 +523,24 @@ def _make_plain(node: onnx.NodeProto, opset: int, tensors: Mapping[str, onnx.Val
     return True
 
 
+def _made_to_fit(shape: Sequence[int], known: Shape) -> str:
+    """Say what makes an array of some shape fit: a batch axis, channels where the model has them, or fewer images."""
+    rank = len(known)
+    if rank > 2 and len(shape) in (rank, rank - 1):
+        batch = "[None]" * (len(shape) < rank)
+        whole = [1, *shape] if batch else list(shape)
+        first, last = [0, rank - 1, *range(1, rank - 1)], [0, *range(2, rank), 1]
+        for order in (list(range(rank)), first, last):
+            moved = "" if order == sorted(order) else f".transpose({', '.join(map(str, order))})"
+            sizes = [whole[axis] for axis in order]
+            if _fits(sizes, known):
+                return f"{batch}{moved}"
+            one = known[0]
+            if isinstance(one, int) and sizes[0] > one and _fits([one, *sizes[1:]], known):
+                return f"[:{one}]{moved}"
+    return ""
+
+
 LARGE = 2**20
 """A size on which the windows of any pooling find a place."""
 
@@ -505,8 +560,11 @@ def _declare(
             known = _shape(tensor)
             if known is not None and not _fits(shape, known):
                 given = f"{source} of shape " if source else f"--shape {name}="
+                how = _made_to_fit(shape, known) if source else ""
+                remedy = f"; give array{how}, saved with numpy.save" if how else ""
                 raise CannotRunError(
-                    f"{given}{_written(tuple(shape))} contradicts the model, where {name} is {_written(known)}"
+                    f"{given}{_written(tuple(shape)) or '()'} contradicts the model, where {name} is "
+                    f"{_written(known)}{remedy}"
                 )
             tensor.CopyFrom(onnx.helper.make_tensor_value_info(name, tensor.type.tensor_type.elem_type, tuple(shape)))
             return True

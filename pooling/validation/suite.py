@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from pooling.signs import short_repr
+
 from .cases import Case, make_case
 from .evidence import Setting
 from .rules import RULES
@@ -101,7 +103,7 @@ def conformance_suite(seed: int = 0, rules: Iterable[str] | None = None) -> tupl
     wanted = list(RULES if rules is None else rules)
     for key in wanted:
         if key not in RULES:
-            raise ValueError(f"conformance_suite: rules={key!r} is not known; use one of {', '.join(RULES)}")
+            raise ValueError(f"conformance_suite: rules={short_repr(key)} is not known; use one of {', '.join(RULES)}")
     return tuple(case for key in wanted for case in _Draw(key, np.random.default_rng((seed, _number(key)))).cases())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
@@ -12,16 +11,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pooling.signs import printable
+from pooling.signs import printable, shortened_apart
 
 from .examples import alike
-from .report import Finding, Report, StageReport
+from .report import Finding, Report, StageReport, also_at
 
 __all__ = ["print_report"]
 
 NARROWEST_NAME = 6
 """What is left of stage names on a narrow terminal."""
 WIDE_GAP = 2
+INDENT = "  "
+"""What stands in front of a stage's name, below that of its model."""
 FINDINGS_SHOWN = 20
 NODES_SHOWN = 3
 VERDICTS = {
@@ -55,6 +56,8 @@ def print_report(report: Report, console: Console) -> None:
             _say(console, Text.assemble((printable(model.name), "bold"), printable(f": {note}")))
         if not model.stages and not model.problem and not model.unasked:
             console.print(Text.assemble((printable(model.name), "bold"), " has no pooling nodes"), soft_wrap=True)
+    if any(model.notes for model in report.models):
+        console.print()
     if report.findings:
         _print_runtimes(report, console)
         _print_findings(report, console)
@@ -114,12 +117,10 @@ def _print_findings(report: Report, console: Console) -> None:
     for group in shown[:FINDINGS_SHOWN]:
         first = group[0]
         text = Text.assemble((printable(first.sentence), VERDICTS[first.counts_as][1]))
-        several = [f"{Path(each.path).stem}: {each.node}" for each in group[1:]]
-        if several:
-            more = f" and {len(several) - NODES_SHOWN} more" if len(several) > NODES_SHOWN else ""
-            text.append(printable(f"; also {', '.join(several[:NODES_SHOWN])}{more}"))
         _say(console, text)
-        lines = [("on", first.case.data)] if first.counts_as in ("differs", "special") else []
+        others = also_at(group, NODES_SHOWN)
+        lines = [("also at", others)] if others else []
+        lines += [("on", first.case.data)] if first.counts_as in ("differs", "special") else []
         lines += [("see", ", ".join(first.upstream))] if first.upstream else []
         if first.remedy:
             lines.append(("remedy", first.remedy))
@@ -152,6 +153,9 @@ def _print_special(groups: Sequence[Sequence[Finding]], console: Console) -> Non
         upstream = dict.fromkeys(reference for each in findings for reference in each.upstream)
         told = f"{', '.join(names)}; {nodes} node{'' if nodes == 1 else 's'}"
         told += f"; see {', '.join(upstream)}" if upstream else ""
+        # What comes behind the semicolon, that it helped, goes without saying here.
+        remedies = dict.fromkeys(each.remedy.partition("; ")[0] for each in findings if each.remedy)
+        told += f"; remedy: {' or '.join(remedies)}" if remedies else ""
         _say(console, Text.assemble((f"{rule}: ", "dim"), printable(told)), 4)
 
 
@@ -190,7 +194,10 @@ def _print_table(report: Report, console: Console) -> None:
         if model.stages:
             console.print(Text(printable(model.name), "bold cyan", overflow="ellipsis", no_wrap=True))
             section = table()
-            for stage in model.stages:
+            names = [rows[id(stage)][0].plain.strip() for stage in model.stages]
+            cut = shortened_apart(names, widths[0] - len(INDENT))
+            for name, stage in zip(names, model.stages, strict=True):
+                rows[id(stage)][0] = Text(INDENT + cut[name])
                 section.add_row(*(rows[id(stage)][column] for column in shown))
             console.print(section)
     console.print()
@@ -276,7 +283,7 @@ def _speed(report: StageReport) -> Text:
 
 
 COLUMNS: tuple[tuple[str, Literal["left", "right"], Callable[[StageReport], Text]], ...] = (
-    ("stage", "left", lambda report: Text(f"  {printable(report.stage.name)}")),
+    ("stage", "left", lambda report: Text(INDENT + printable(report.stage.name))),
     ("operator", "left", _operator),
     ("stride", "left", _stride),
     ("pads", "left", _pads),

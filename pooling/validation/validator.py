@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from pooling import dispatch
 from pooling.export import VerificationError, function_from_node, make_portable, save
-from pooling.geometry import INT64_MAX, per_axis_shape
+from pooling.geometry import per_axis_shape
 from pooling.layers import Layer
 from pooling.operators import OPERATORS
+from pooling.signs import short_repr
 from pooling.workers import get_num_threads
 from pooling.workers import threads as use_threads
 
@@ -154,15 +155,16 @@ def validate(
     count = get_num_threads() if threads is None else threads
     for name, number, least in (("threads", count, 1), ("rounds", rounds, 0), ("seed", seed, 0)):
         if isinstance(number, bool) or not isinstance(number, int):
-            raise TypeError(f"validate: {name}={number!r} must be an integer, not {type(number).__name__}")
+            raise TypeError(f"validate: {name}={short_repr(number)} must be an integer, not {type(number).__name__}")
         if number < least:
             raise ValueError(f"validate: {name}={number} must be at least {least}")
     for name, shape in (shapes or {}).items():
-        if max(per_axis_shape("validate", shape), default=0) > INT64_MAX:
-            raise ValueError(f"validate: shape {tuple(shape)} of {name!r} exceeds 64 bits; use smaller sizes")
+        per_axis_shape("validate", shape, f"shapes[{short_repr(name)}]")
     for word in fail_on:
         if word not in FAIL_ON:
-            raise ValueError(f"validate: fail_on={word!r} is none of {', '.join(FAIL_ON)}; use some of these, or none")
+            raise ValueError(
+                f"validate: fail_on={short_repr(word)} is none of {', '.join(FAIL_ON)}; use some of these, or none"
+            )
     try:
         versions = chosen(runtimes)
         given = given_inputs(inputs)
@@ -300,7 +302,7 @@ class _Run:
         unknown = set(self.shapes).difference(*(network.declared for network in networks))
         if unknown and len(networks) == len(found):
             raise ValueError(
-                f"validate: no model has a tensor named {min(unknown)!r}; name an input as the model names it"
+                f"validate: no model has a tensor named {short_repr(min(unknown))}; name an input as the model names it"
             )
         total = sum(len(network.stages) for network in networks)
         if total:
@@ -695,15 +697,16 @@ class _Run:
     def _remedy(self, finding: Finding) -> str:
         """Say what makes the runtime answer as the oracle does, after it has done so."""
         case = finding.case
-        try:
-            repaired = make_portable(case.model, verify=False)
-            if repaired.changes:
-                verdict = self._again(finding, repaired.model, case.inputs)
-                if verdict.kind is Kind.AGREES:
-                    what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
-                    return f"{REPAIR} ({what}); {finding.runtime} was asked again and agrees"
-        except (ValueError, VerificationError):
-            pass  # the next remedy may do
+        for option, special_values in (("", "finite"), (" --special-values exact", "exact")):
+            try:
+                repaired = make_portable(case.model, verify=False, special_values=special_values)
+                if repaired.changes:
+                    verdict = self._again(finding, repaired.model, case.inputs)
+                    if verdict.kind is Kind.AGREES:
+                        what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
+                        return f"{REPAIR}{option} ({what}); {finding.runtime} was asked again and agrees"
+            except (ValueError, VerificationError):
+                continue  # the next remedy may do
         try:
             arrays = [case.inputs[name] for name in case.node.input if name]
             portable = portable_model(case.model, arrays[0].shape, arrays[0].dtype)
@@ -728,6 +731,7 @@ class _Run:
         before = _countable(report.stages)
         if not before:
             return None
+        count = len({finding.sentence for finding in before})
         try:
             model = onnx.load(report.path, load_external_data=False)
             given = {name: tuple(shape) for name, shape in self.shapes.items()}
@@ -738,14 +742,14 @@ class _Run:
                 folder=Path(report.path).resolve().parent,
             )
         except VerificationError as error:
-            return Repair((), False, str(error).removeprefix("make_portable: "), len(before), len(before))
+            return Repair((), False, str(error).removeprefix("make_portable: "), count, count)
         except Exception as error:  # of models that are broken in ways that onnx itself does not expect
-            return Repair((), False, str(error).removeprefix("make_portable: "), len(before), len(before))
+            return Repair((), False, str(error).removeprefix("make_portable: "), count, count)
         changes = tuple(f"{change.node}: {change.rule}" for change in result.changes)
         if not changes and not any(finding.verdict.kind.differs for finding in before):
             return None
         if not changes:
-            return Repair((), result.verified, result.why, len(before), len(before))
+            return Repair((), result.verified, result.why, count, count)
         concerned = {finding.runtime for finding in before}
         panel = replace(
             self.panel,
@@ -759,13 +763,13 @@ class _Run:
             try:
                 (second,) = again.models([path])
             except ValueError as error:
-                return Repair(changes, result.verified, str(error), len(before), len(before))
+                return Repair(changes, result.verified, str(error), count, count)
         after = _countable(second.stages)
-        left = [finding.sentence for finding in after]
+        left = list(dict.fromkeys(finding.sentence for finding in after))
         if not left:  # where nothing ran, nothing agrees
             problems = [second.problem, *(stage.problem for stage in second.stages)]
             left = [problem for problem in problems if problem]
-        return Repair(changes, result.verified, result.why, len(before), len(left), tuple(left))
+        return Repair(changes, result.verified, result.why, count, len(left), tuple(left))
 
     # -----------------------------------------------------------------------------------------------------------------
     # Times

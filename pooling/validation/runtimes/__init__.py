@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping
 
+from pooling.signs import short_repr
+
 from .base import Refused, Runtime
 from .jax import Jax
 from .onnx_reference import OnnxReference
@@ -54,11 +56,13 @@ def runtime_of(name: str) -> Runtime:
         return RUNTIMES[name]
     module, _, kind = name.partition(":")
     if not kind:
-        raise ValueError(f"runtimes={name!r} is none of {', '.join(RUNTIMES)}; use one of these, or module:Class")
+        raise ValueError(
+            f"runtimes={short_repr(name)} is none of {', '.join(RUNTIMES)}; use one of these, or module:Class"
+        )
     try:
         found: Runtime = getattr(importlib.import_module(module), kind)()
     except Exception as error:
-        raise ValueError(f"runtimes={name!r} cannot be loaded ({type(error).__name__}: {error})") from error
+        raise ValueError(f"runtimes={short_repr(name)} cannot be loaded ({type(error).__name__}: {error})") from error
     return found
 
 
@@ -89,7 +93,9 @@ def chosen(names: Iterable[str] | None) -> dict[str, str]:
         version = runtime_of(name).version()
         if version is None:
             packages = runtime_of(name).packages
-            raise ValueError(f"runtimes={name!r} is not installed; run pip install {packages[0] if packages else name}")
+            raise ValueError(
+                f"runtimes={short_repr(name)} is not installed; run pip install {packages[0] if packages else name}"
+            )
         if name != ORACLE:
             found[name] = version
     return found
