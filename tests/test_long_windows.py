@@ -26,16 +26,16 @@ from tests.conftest import (
     resolved_call,
 )
 
-LONG = "long windows"
+LONG = "argmax_long"
 LARGEST = {1: 90, 2: 14, 3: 7}
 """Largest kernel_size that is drawn, by dimensions: the reference takes a step for each tap."""
 
 
 def method(function: str, x: Array, windows: dict[str, Any], layout: str = "channels_first") -> str:
-    """Name the method by which a call finds its winners."""
+    """Name the strategy by which a call finds its winners."""
     call = resolved_call(function, x, **windows, layout=layout)
     name: str
-    name, _ = kernels.method_of_indices(call.index_plan, call.reducer, call.kind)
+    name, _ = kernels.strategy_of(call.index_plan, "indices", call.reducer, call.kind)
     return name
 
 
@@ -220,7 +220,7 @@ def test_wide_windows_that_lie_apart(windows: dict[str, Any], dtype: str, functi
         if dtype in FLOATS:
             keywords["nan"] = nan
             x[random.random(x.shape) < share] = np.nan
-        assert method(function, x, windows) == "windows apart"
+        assert method(function, x, windows) == "argmax_apart"
         expected, found = getattr(reference, function)(x, **keywords, return_indices=True)
         best, indices = getattr(pooling, function)(x, **keywords, return_indices=True)
         np.testing.assert_array_equal(indices, found)

@@ -43,12 +43,17 @@ WINDOWS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
 }
 
 
+def forward_bytes(call: calls.Call) -> int:
+    """Bytes of each thread of a forward call."""
+    return int(kernels.strategy_of(call.plan, "forward", call.reducer, call.kind)[1])
+
+
 def plan_bytes(operator: str, shape: tuple[int, ...], arguments: dict[str, Any], **call: Any) -> int:
     dimensions = len(shape) - 2
     function = f"{operator}{dimensions}d"
     array = np.broadcast_to(dtype_of(call.pop("dtype")).type(0), shape)
     made = resolved_call(function, array, count_include_pad=False, **arguments, **call)
-    return int(kernels.working_memory(made.plan, made.reducer, made.kind))
+    return forward_bytes(made)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 64, 100_003])
@@ -73,7 +78,7 @@ def test_global_operators_take_no_more() -> None:
                 for layout in LAYOUTS:
                     array = np.broadcast_to(dtype_of(dtype).type(0), shape)
                     call = resolved_call(operator, array, dimensions=2, layout=layout)
-                    assert 0 < kernels.working_memory(call.plan, call.reducer, call.kind) <= A_THREAD
+                    assert 0 < forward_bytes(call) <= A_THREAD
 
 
 # --- windows as networks have them ---------------------------------------------------------------------------
@@ -101,7 +106,7 @@ def test_a_thread_works_in_as_much_memory_as_the_page_says(geometry: Geometry, l
             except ValueError:  # integers have no mean of nothing
                 assert dtype in ("int64", "uint8")
                 continue
-            assert 0 < kernels.working_memory(call.plan, call.reducer, call.kind) <= A_THREAD
+            assert 0 < forward_bytes(call) <= A_THREAD
 
 
 # --- what processes say -------------------------------------------------------------------------------------

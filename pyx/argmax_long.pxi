@@ -2,56 +2,26 @@
 # cells that lie side by side, and a window is made of the lines it holds in two parts: the last ones up to a pivot,
 # whose winners have been found from the pivot backwards, and those behind the pivot, whose winner goes forward with the
 # window (van Herk, 1992; for windows of any kind whose ends never go back: Tangwongsan et al., 2015, "two stacks"). So
-# each line competes twice and each window once, however long it is. The earlier of equals wins in each contest, and the
-# axes come in this order, so that the winner is the first in row-major order.
+# each line competes twice and each window once, however long it is. The earlier of equals wins in each comparison, and
+# the axes come in this order, so that the winner is the first in row-major order.
 #
 # Along rows whose windows span no more than some thousand cells it is faster still to leave cells as they lie: the
 # winners of runs of up to three cells compete in threes, which may overlap, and become winners of longer runs, up to
 # whole windows.
 #
 # Values of 8 bits become keys of 32 then: the value, turned so that the greatest wins, and below it the complement of
-# the place. The greatest key is the first of the greatest values, and a contest a plain maximum.
+# the place. The greatest key is the first of the greatest values, and a comparison a plain maximum.
 
 
 cdef enum:
-    # Cells of a line of rows, which are flipped, so that windows along them are made of lines as well.
-    LANES_TOGETHER = 128
-    FEWEST_LANES = 8
-    # Cells that windows may span to be made of runs, most levels of runs, and the fewest cells of a tile of them.
-    MOST_OF_RUNS = 8192
-    MOST_LEVELS = 16
-    RUN_CELLS = 1024
     # The place in a key; that of padding, which has lost to all others, is this one.
     KEY_PLACE = (1 << 24) - 1
-    # Bytes that each of the two buffers of a thread may take unless windows are longer than that.
-    LONG_BYTES = 1 << 19
-    # Indices that a gradient finds in one go: 1 MiB.
-    FOUND_CELLS = 1 << 17
-    # What these windows take for each of their inputs and outputs, in contests of a tap of short ones, where rows are
-    # flipped.
-    COST_OF_LONG = 24
-    # The same where rows are made of runs: for each cell of a row, padding included, at each level, of keys half that
-    # of one level; for a cell that is put into the ring of columns; for the calls for a row. What is converted costs
-    # some levels more. Fitted to 300 calls on planes of 10 to 80 cells a side.
-    COST_OF_LEVEL = 2
-    LEVELS_TO_CONVERT = 2
-    COST_OF_RING = 2
-    COST_OF_ROW = 450
-    # What a tap of short windows takes more than one of neighbours where windows lie more than two cells apart: of
-    # values of 8 bits, which are moved one by one; of 16 bits, which are converted besides; and of others.
-    COST_OF_STEP_8 = 8
-    COST_OF_STEP_16 = 16
-    COST_OF_STEP = 2
-    # Where windows are made a row at a time: of neighbours, whose taps are read again and again; and of halves, whose
-    # rows are converted for each window. Fitted to 2589 calls on maps of 7 to 1024 cells a side.
-    COST_OF_OVERLAP = 3
-    COST_OF_HALVES = 2
 
 
 cdef struct queue_t:
     # The last lines of an axis, in a ring, with the places of their cells; behind them a line for each residue of the
     # dilation, which holds the winners behind the pivot.
-    const contest_t* contest
+    const argmax_t* argmax
     char* values
     int32_t* places
     # No position of the ring's axis is so large that there are more than so many residues.
@@ -94,7 +64,7 @@ cdef struct tile_t:
 
 cdef struct search_t:
     const plan_t* plan
-    const contest_t* contest
+    const argmax_t* argmax
     const char* src
     long_t sizes
     queue_t queues[3]
@@ -147,16 +117,16 @@ cdef inline ptrdiff_t spanned(const long_t* sizes, const axis_t* axis, int which
     return (outputs - 1) * axis.stride + sizes.spans[which]
 
 
-cdef long_t lay_long(const plan_t* plan, const contest_t* contest, bint finds) noexcept nogil:
+cdef long_t lay_long(const plan_t* plan, const argmax_t* argmax, bint finds) noexcept nogil:
     """Lay out the tiles; those of a gradient, which `finds`, have whole rows in the order of the outputs."""
     cdef const axis_t* width = &plan.axes[2]
     cdef const axis_t* height = &plan.axes[1]
-    cdef ptrdiff_t pair = contest.value + <ptrdiff_t> sizeof(int32_t)
+    cdef ptrdiff_t pair = argmax.value + <ptrdiff_t> sizeof(int32_t)
     cdef ptrdiff_t lanes, steps, cells
     cdef long_t sizes
     cdef int i
     memset(&sizes, 0, sizeof(sizes))
-    sizes.storage = contest.storage
+    sizes.storage = argmax.storage
     for i in range(3):
         sizes.spans[i] = span_of(&plan.axes[i])
     sizes.one_axis = plan.axes[0].input_size * height.input_size == 1 and not (
@@ -230,19 +200,19 @@ cdef inline double most_places(const plan_t* plan, const long_t* sizes) noexcept
     return <double> (rows + 1) * <double> (plan.axes[2].input_size + 2 * sizes.held[2])
 
 
-cdef contest_t contest_of_long(const plan_t* plan, const contest_t* contest) noexcept nogil:
-    """The contest that long windows are made by: one of keys, where there are such."""
-    cdef contest_t keyed = contest[0]
+cdef argmax_t argmax_of_long(const plan_t* plan, const argmax_t* argmax) noexcept nogil:
+    """The leaves that long windows are made by: those of keys, where there are such."""
+    cdef argmax_t keyed = argmax[0]
     cdef long_t sizes
-    if contest.value == 1 and contest.storage == 1:
+    if argmax.value == 1 and argmax.storage == 1:
         keyed.keyed = True
         keyed.value = sizeof(uint32_t)
         # Turned by it, the value that loses to all others is 0.
-        contest.identity(&keyed.turn, 1, NULL)
+        argmax.identity(&keyed.turn, 1, NULL)
         sizes = lay_long(plan, &keyed, False)
         if sizes.in_runs and most_places(plan, &sizes) < <double> KEY_PLACE:
             return keyed
-    return contest[0]
+    return argmax[0]
 
 
 cdef inline ptrdiff_t run_below(ptrdiff_t taps) noexcept nogil:
@@ -252,7 +222,7 @@ cdef inline ptrdiff_t run_below(ptrdiff_t taps) noexcept nogil:
 
 
 cdef double cost_of_short(const plan_t* plan, const long_t* sizes, double outputs) noexcept nogil:
-    """Contests where every tap competes."""
+    """Comparisons where every tap competes."""
     cdef const axis_t* height = &plan.axes[1]
     cdef ptrdiff_t stride = plan.axes[2].stride
     cdef double kd = <double> sizes.spans[0] if plan.axes[0].adaptive else <double> plan.axes[0].kernel_size
@@ -319,7 +289,7 @@ cdef inline ptrdiff_t long_cells(const long_t* sizes) noexcept nogil:
 cdef void start_search(search_t* search, const long_t* sizes, char* scratch, ptrdiff_t* nbytes) noexcept nogil:
     """Deal out the scratch memory, or, where there is none, tell how much of it is needed."""
     cdef const plan_t* plan = search.plan
-    cdef ptrdiff_t size = search.contest.value
+    cdef ptrdiff_t size = search.argmax.value
     cdef ptrdiff_t lanes = sizes.channels * sizes.rows * sizes.pieces
     cdef ptrdiff_t cells[3]
     cdef ptrdiff_t dilation, residues
@@ -334,7 +304,7 @@ cdef void start_search(search_t* search, const long_t* sizes, char* scratch, ptr
         queue = &search.queues[i]
         dilation = 1 if plan.axes[i].adaptive else plan.axes[i].dilation
         residues = min(dilation, sizes.held[i])
-        queue.contest = search.contest
+        queue.argmax = search.argmax
         queue.cells = cells[i]
         queue.capacity = sizes.held[i]
         queue.dilation = dilation
@@ -361,11 +331,11 @@ cdef void start_search(search_t* search, const long_t* sizes, char* scratch, ptr
     nbytes[0] = memory - scratch + 128
 
 
-cdef inline ptrdiff_t long_scratch(const plan_t* plan, const contest_t* contest, const long_t* sizes) noexcept nogil:
+cdef inline ptrdiff_t long_scratch(const plan_t* plan, const argmax_t* argmax, const long_t* sizes) noexcept nogil:
     cdef search_t search
     cdef ptrdiff_t nbytes
     search.plan = plan
-    search.contest = contest
+    search.argmax = argmax
     start_search(&search, sizes, NULL, &nbytes)
     return nbytes
 
@@ -422,27 +392,27 @@ cdef inline void split_keys(
         places[x] = KEY_PLACE - <int32_t> (keys[x] & KEY_PLACE)
 
 
-cdef inline void fill_none(const contest_t* contest, char* values, ptrdiff_t n) noexcept nogil:
+cdef inline void fill_none(const argmax_t* argmax, char* values, ptrdiff_t n) noexcept nogil:
     """Write values that lose to all others."""
-    if contest.keyed:
+    if argmax.keyed:
         memset(values, 0, n * sizeof(uint32_t))
     else:
-        contest.identity(values, n, NULL)
+        argmax.identity(values, n, NULL)
 
 
-cdef inline void clear_line(const contest_t* contest, char* values, int32_t* places, ptrdiff_t n) noexcept nogil:
+cdef inline void clear_line(const argmax_t* argmax, char* values, int32_t* places, ptrdiff_t n) noexcept nogil:
     """Let nothing have won."""
-    fill_none(contest, values, n)
+    fill_none(argmax, values, n)
     memset(places, 0, n * sizeof(int32_t))
 
 
 cdef inline void compete(const queue_t* queue, ptrdiff_t best, ptrdiff_t later, ptrdiff_t lines) noexcept nogil:
     """Let line `later` of the ring compete with an earlier one, in place; then the two before them, and so on."""
     cdef taps_t taps
-    cdef ptrdiff_t size = queue.contest.value
+    cdef ptrdiff_t size = queue.argmax.value
     cdef ptrdiff_t apart = -queue.dilation * queue.cells
     cdef ptrdiff_t line
-    if queue.contest.keyed:
+    if queue.argmax.keyed:
         for line in range(lines):
             raise_keys(
                 <uint32_t*> queue.values + best * queue.cells + line * apart,
@@ -450,7 +420,7 @@ cdef inline void compete(const queue_t* queue, ptrdiff_t best, ptrdiff_t later, 
         return
     taps.ways = taps.row = taps.count = 1
     taps.place = taps.way = taps.apart = 0
-    queue.contest.contend(
+    queue.argmax.across(
         queue.values + best * queue.cells * size, queue.places + best * queue.cells,
         queue.values + later * queue.cells * size, queue.places + later * queue.cells, &taps, 0, queue.cells, 1, lines,
         apart, apart, True, NULL)
@@ -461,7 +431,7 @@ cdef inline void join_lines(
 ) noexcept nogil:
     """Write the better of two lines."""
     cdef taps_t taps
-    if queue.contest.keyed:
+    if queue.argmax.keyed:
         highest_keys(
             <uint32_t*> values, <uint32_t*> queue.values + first * queue.cells, queue.cells,
             (second - first) * queue.cells, 2)
@@ -470,15 +440,15 @@ cdef inline void join_lines(
     taps.place = taps.way = 0
     taps.count = 2
     taps.apart = (second - first) * queue.cells
-    queue.contest.contend(
-        values, places, queue.values + first * queue.cells * queue.contest.value, queue.places + first * queue.cells,
+    queue.argmax.across(
+        values, places, queue.values + first * queue.cells * queue.argmax.value, queue.places + first * queue.cells,
         &taps, 0, queue.cells, 1, 1, 0, 0, False, NULL)
 
 
 cdef inline void copy_line(const queue_t* queue, ptrdiff_t line, char* values, int32_t* places) noexcept nogil:
-    cdef ptrdiff_t size = queue.contest.value
+    cdef ptrdiff_t size = queue.argmax.value
     memcpy(values, queue.values + line * queue.cells * size, queue.cells * size)
-    if not queue.contest.keyed:
+    if not queue.argmax.keyed:
         memcpy(places, queue.places + line * queue.cells, queue.cells * 4)
 
 
@@ -488,7 +458,7 @@ cdef void find_window(
     """Find the winners of the lines from `first` to `last`, which come no earlier than those of the window before."""
     cdef ptrdiff_t residue = first % queue.dilation
     cdef ptrdiff_t behind = queue.capacity + residue
-    cdef ptrdiff_t size = queue.contest.value
+    cdef ptrdiff_t size = queue.argmax.value
     cdef ptrdiff_t line, lines, slot
     if queue.pivots[residue] < first:
         queue.pivots[residue] = queue.ends[residue] = last
@@ -546,12 +516,12 @@ cdef void load_rows(
 ) noexcept nogil:
     """Flip `cells` cells of some rows from cell `origin` on into the ring, or such pieces of one row."""
     cdef const plan_t* plan = search.plan
-    cdef const contest_t* contest = search.contest
+    cdef const argmax_t* argmax = search.argmax
     cdef queue_t* queue = &search.queues[2]
     cdef ptrdiff_t channels = search.tile.channels
     cdef ptrdiff_t lanes = queue.cells
     cdef ptrdiff_t inner = plan.inner
-    cdef ptrdiff_t size = contest.value
+    cdef ptrdiff_t size = argmax.value
     cdef ptrdiff_t begin, end, r, x, whole_begin, whole_end
     cdef ptrdiff_t input_size = plan.axes[2].input_size
     cdef char* dst = queue.values
@@ -559,24 +529,24 @@ cdef void load_rows(
         begin = min(max(-origin, 0), cells)
         end = max(min(cells, input_size - origin), begin)
         if begin:
-            contest.identity(dst, begin * lanes, NULL)
+            argmax.identity(dst, begin * lanes, NULL)
         if end < cells:
-            contest.identity(dst + end * lanes * size, (cells - end) * lanes, NULL)
-        src += (origin + begin) * inner * contest.storage
+            argmax.identity(dst + end * lanes * size, (cells - end) * lanes, NULL)
+        src += (origin + begin) * inner * argmax.storage
         dst += begin * lanes * size
-        if contest.load == NULL:
+        if argmax.load == NULL:
             flip_blocks(dst, lanes, src, src_row, inner, channels, rows, end - begin, channels, size)
             return
         for r in range(rows):
             if channels == inner:
-                contest.load(
-                    search.loaded + r * (end - begin) * channels * size, src + r * src_row * contest.storage,
+                argmax.load(
+                    search.loaded + r * (end - begin) * channels * size, src + r * src_row * argmax.storage,
                     (end - begin) * channels)
             else:
                 for x in range(end - begin):
-                    contest.load(
+                    argmax.load(
                         search.loaded + (r * (end - begin) + x) * channels * size,
-                        src + (r * src_row + x * inner) * contest.storage, channels)
+                        src + (r * src_row + x * inner) * argmax.storage, channels)
         flip_blocks(
             dst, lanes, search.loaded, (end - begin) * channels, channels, channels, rows, end - begin, channels, size)
         return
@@ -586,19 +556,19 @@ cdef void load_rows(
     while whole_end < rows and origin + whole_end * src_row + cells <= input_size:
         whole_end += 1
     for r in range(rows):
-        if whole_begin <= r < whole_end and contest.load == NULL:
+        if whole_begin <= r < whole_end and argmax.load == NULL:
             continue
         begin = min(max(-(origin + r * src_row), 0), cells)
         end = max(min(cells, input_size - origin - r * src_row), begin)
-        contest.identity(search.loaded, cells, NULL)
-        if contest.load != NULL:
-            contest.load(
-                search.loaded + begin * size, src + (origin + r * src_row + begin) * contest.storage, end - begin)
+        argmax.identity(search.loaded, cells, NULL)
+        if argmax.load != NULL:
+            argmax.load(
+                search.loaded + begin * size, src + (origin + r * src_row + begin) * argmax.storage, end - begin)
         else:
             memcpy(
                 search.loaded + begin * size, src + (origin + r * src_row + begin) * size, (end - begin) * size)
         flip(dst + r * size, lanes, search.loaded, cells, 1, cells, size)
-    if contest.load == NULL and whole_end > whole_begin:
+    if argmax.load == NULL and whole_end > whole_begin:
         flip(
             dst + whole_begin * size, lanes, src + (origin + whole_begin * src_row) * size, src_row,
             whole_end - whole_begin, cells, size)
@@ -610,12 +580,12 @@ cdef void find_along(
 ) noexcept nogil:
     """Find the winners along some rows, or pieces of one row; `bases` has the place of the first cell of each."""
     cdef const plan_t* plan = search.plan
-    cdef const contest_t* contest = search.contest
+    cdef const argmax_t* argmax = search.argmax
     cdef const axis_t* axis = &plan.axes[2]
     cdef queue_t* queue = &search.queues[2]
     cdef ptrdiff_t channels = search.tile.channels
     cdef ptrdiff_t lanes = rows * channels
-    cdef ptrdiff_t size = contest.value
+    cdef ptrdiff_t size = argmax.value
     cdef ptrdiff_t output = search.tile.column
     cdef ptrdiff_t origin, cells, o, x, r, first, last
     cdef window_t window
@@ -644,7 +614,7 @@ cdef void find_along(
             first = o * axis.stride
             last = first + search.sizes.spans[2] - 1
         if last < first:
-            contest.identity(search.row_best + o * lanes * size, lanes, NULL)
+            argmax.identity(search.row_best + o * lanes * size, lanes, NULL)
             memset(search.row_where + o * lanes, 0, lanes * 4)
             continue
         find_window(queue, first, last, search.row_best + o * lanes * size, search.row_where + o * lanes)
@@ -683,20 +653,20 @@ cdef inline void pick_cells(
 
 cdef inline void load_run(search_t* search, char* dst, const char* src, ptrdiff_t cells, int32_t place) noexcept nogil:
     """Load cells of a row, of which the first has this place."""
-    cdef const contest_t* contest = search.contest
+    cdef const argmax_t* argmax = search.argmax
     cdef ptrdiff_t channels = search.tile.channels
     cdef ptrdiff_t inner = search.plan.inner
     cdef ptrdiff_t x
     # All in one go, or the channels of the tile cell by cell.
     cdef ptrdiff_t together = cells if channels == inner else 1
     for x in range(cells // max(together, 1)):
-        if contest.keyed:
+        if argmax.keyed:
             make_keys(
-                <uint32_t*> dst + x * channels, <const uint8_t*> src + x * inner, together, channels, contest.turn,
+                <uint32_t*> dst + x * channels, <const uint8_t*> src + x * inner, together, channels, argmax.turn,
                 place + <int32_t> x)
         else:
             store_cells(
-                contest, dst + x * channels * contest.value, src + x * inner * contest.storage, together * channels)
+                argmax, dst + x * channels * argmax.value, src + x * inner * argmax.storage, together * channels)
 
 
 cdef void find_in_runs(
@@ -704,11 +674,11 @@ cdef void find_in_runs(
 ) noexcept nogil:
     """Find the winners along a row of the tile; `place` is that of the first cell of the row."""
     cdef const plan_t* plan = search.plan
-    cdef const contest_t* contest = search.contest
+    cdef const argmax_t* argmax = search.argmax
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t channels = search.tile.channels
     cdef ptrdiff_t columns = search.tile.columns
-    cdef ptrdiff_t size = contest.value
+    cdef ptrdiff_t size = argmax.value
     cdef ptrdiff_t dilation = axis.dilation
     cdef ptrdiff_t origin = search.tile.column * axis.stride - axis.pad_begin
     cdef ptrdiff_t cells = (columns - 1) * axis.stride + search.sizes.spans[2]
@@ -717,7 +687,7 @@ cdef void find_in_runs(
     cdef ptrdiff_t runs[MOST_LEVELS]
     cdef ptrdiff_t levels = 1
     cdef ptrdiff_t x, c, n, level
-    cdef const char* line = src + origin * plan.inner * contest.storage
+    cdef const char* line = src + origin * plan.inner * argmax.storage
     cdef const int32_t* names = NULL
     cdef char* values
     cdef int32_t* places
@@ -728,10 +698,10 @@ cdef void find_in_runs(
     while runs[levels - 1] > 3:
         runs[levels] = run_below(runs[levels - 1])
         levels += 1
-    if contest.keyed or begin > 0 or end < cells or contest.load != NULL or channels < plan.inner:
-        line = src + (origin + begin) * plan.inner * contest.storage
-        fill_none(contest, search.loaded, begin * channels)
-        fill_none(contest, search.loaded + end * channels * size, (cells - end) * channels)
+    if argmax.keyed or begin > 0 or end < cells or argmax.load != NULL or channels < plan.inner:
+        line = src + (origin + begin) * plan.inner * argmax.storage
+        fill_none(argmax, search.loaded, begin * channels)
+        fill_none(argmax, search.loaded + end * channels * size, (cells - end) * channels)
         load_run(
             search, search.loaded + begin * channels * size, line, end - begin, place + <int32_t> (origin + begin))
         line = search.loaded
@@ -752,15 +722,15 @@ cdef void find_in_runs(
             taps.apart = (runs[level] - runs[level + 1]) // 2 * dilation
         taps.place = taps.apart
         n = (cells - (runs[level] - 1) * dilation) * channels
-        if contest.keyed:
+        if argmax.keyed:
             highest_keys(<uint32_t*> values, <const uint32_t*> line, n, taps.apart * channels, taps.count)
         else:
-            contest.contend(values, places, line, names, &taps, 0, n, 1, 1, 0, 0, False, NULL)
+            argmax.across(values, places, line, names, &taps, 0, n, 1, 1, 0, 0, False, NULL)
         line = values
         names = places
     if axis.stride > 1:
         pick_cells(best, line, columns, axis.stride * channels, channels, size)
-    if contest.keyed:
+    if argmax.keyed:
         return
     if axis.stride > 1:
         pick_cells(<char*> where, <const char*> names, columns, axis.stride * channels, channels, 4)
@@ -786,7 +756,7 @@ cdef void put_winners(
 ) noexcept nogil:
     """Write the values and indices of an output row of the tile; with `none`, of windows without any element."""
     cdef const plan_t* plan = search.plan
-    cdef const contest_t* contest = search.contest
+    cdef const argmax_t* argmax = search.argmax
     cdef const tile_t* tile = &search.tile
     cdef const sink_t* sink = &search.sink
     cdef ptrdiff_t channels = tile.channels
@@ -795,20 +765,20 @@ cdef void put_winners(
     cdef ptrdiff_t run = n if sink.of_cell == channels else channels
     cdef ptrdiff_t x, c
     cdef char* line = search.loaded
-    cdef ptrdiff_t size = contest.storage if contest.keyed else contest.value
-    if contest.keyed and not none:
-        split_keys(<uint8_t*> line, search.row_where, <const uint32_t*> best, n, contest.turn)
+    cdef ptrdiff_t size = argmax.storage if argmax.keyed else argmax.value
+    if argmax.keyed and not none:
+        split_keys(<uint8_t*> line, search.row_where, <const uint32_t*> best, n, argmax.turn)
         best = line
         where = search.row_where
     if none:
-        contest.empty(line, n, NULL)
+        argmax.empty(line, n, NULL)
         best = line
     elif plan.axes[2].has_empty and sink.values != NULL:
         if best != line:
             memcpy(line, best, n * size)
         for x in range(tile.columns):
             if window_of(&plan.axes[2], tile.column + x).count == 0:
-                contest.empty(line + x * channels * size, channels, NULL)
+                argmax.empty(line + x * channels * size, channels, NULL)
         best = line
     for x in range(n // run):
         if none:
@@ -816,8 +786,8 @@ cdef void put_winners(
         else:
             name_places(sink.indices + at, where + x * run, run, 0, base)
         if sink.values != NULL:
-            if contest.store != NULL:
-                contest.store(sink.values + at * contest.storage, best + x * run * size, run)
+            if argmax.store != NULL:
+                argmax.store(sink.values + at * argmax.storage, best + x * run * size, run)
             else:
                 memcpy(sink.values + at * size, best + x * run * size, run * size)
         at += sink.of_cell
@@ -832,17 +802,17 @@ cdef void put_winners(
 cdef void load_lines(search_t* search, ptrdiff_t depth, ptrdiff_t row, ptrdiff_t rows) noexcept nogil:
     """Find the winners along some input rows, and put them into the ring of rows, where they lie side by side."""
     cdef const plan_t* plan = search.plan
-    cdef const contest_t* contest = search.contest
+    cdef const argmax_t* argmax = search.argmax
     cdef const tile_t* tile = &search.tile
     cdef queue_t* queue = &search.queues[1]
     cdef ptrdiff_t in_row = plan.axes[2].input_size * plan.inner
     cdef ptrdiff_t slot = row % queue.capacity
-    cdef ptrdiff_t size = contest.value
+    cdef ptrdiff_t size = argmax.value
     cdef ptrdiff_t n = queue.cells
     cdef ptrdiff_t r, x, c, place
     cdef const char* src = search.src + (
         ((tile.outer * plan.axes[0].input_size + depth) * plan.axes[1].input_size + row) * in_row + tile.channel
-    ) * contest.storage
+    ) * argmax.storage
     place = ((depth - search.base_depth) * plan.axes[1].input_size + row - search.base_row) * plan.axes[2].input_size
     if search.sizes.in_runs:
         find_in_runs(search, src, queue.values + slot * n * size, queue.places + slot * n, <int32_t> place)
@@ -860,25 +830,25 @@ cdef void load_lines(search_t* search, ptrdiff_t depth, ptrdiff_t row, ptrdiff_t
                     place + r * plan.axes[2].input_size + tile.column + x)
             if plan.inner > 1:
                 store_cells(
-                    contest, queue.values + ((slot + r) * n + x * tile.channels) * size,
-                    src + (r * in_row + (tile.column + x) * plan.inner) * contest.storage, tile.channels)
+                    argmax, queue.values + ((slot + r) * n + x * tile.channels) * size,
+                    src + (r * in_row + (tile.column + x) * plan.inner) * argmax.storage, tile.channels)
         if plan.inner == 1:
             store_cells(
-                contest, queue.values + (slot + r) * n * size, src + (r * in_row + tile.column) * contest.storage, n)
+                argmax, queue.values + (slot + r) * n * size, src + (r * in_row + tile.column) * argmax.storage, n)
 
 
-cdef inline void store_cells(const contest_t* contest, char* dst, const char* src, ptrdiff_t n) noexcept nogil:
-    if contest.load != NULL:
-        contest.load(dst, src, n)
+cdef inline void store_cells(const argmax_t* argmax, char* dst, const char* src, ptrdiff_t n) noexcept nogil:
+    if argmax.load != NULL:
+        argmax.load(dst, src, n)
     else:
-        memcpy(dst, src, n * contest.value)
+        memcpy(dst, src, n * argmax.value)
 
 
 cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* best, int32_t* where) noexcept nogil:
     """Find the winners down an input plane for the rows of the tile: into lines, or, with `best` NULL, into the sink
     as output plane `output`. Leave it unfinished when the job shall stop."""
     cdef const plan_t* plan = search.plan
-    cdef const contest_t* contest = search.contest
+    cdef const argmax_t* argmax = search.argmax
     cdef const axis_t* axis = &plan.axes[1]
     cdef const tile_t* tile = &search.tile
     cdef queue_t* queue = &search.queues[1]
@@ -895,13 +865,13 @@ cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* b
         line = search.best
         names = search.where
         if best != NULL:
-            line = best + o * n * contest.value
+            line = best + o * n * argmax.value
             names = where + o * n
         if window.count == 0:
             if best == NULL:
                 put_winners(search, output, tile.row + o, NULL, NULL, True, 0)
             else:
-                clear_line(contest, line, names, n)
+                clear_line(argmax, line, names, n)
             continue
         last = window.first + (window.count - 1) * queue.dilation
         loaded = max(loaded, reached_by(axis, tile.row + o))
@@ -921,7 +891,7 @@ cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* b
 cdef void find_tile(search_t* search) noexcept nogil:
     """Find the winners of a tile."""
     cdef const plan_t* plan = search.plan
-    cdef const contest_t* contest = search.contest
+    cdef const argmax_t* argmax = search.argmax
     cdef const axis_t* axis = &plan.axes[0]
     cdef const axis_t* height = &plan.axes[1]
     cdef const tile_t* tile = &search.tile
@@ -947,13 +917,13 @@ cdef void find_tile(search_t* search) noexcept nogil:
             while loaded <= last:
                 slot = loaded % queue.capacity
                 find_down(
-                    search, loaded, 0, queue.values + slot * queue.cells * contest.value,
+                    search, loaded, 0, queue.values + slot * queue.cells * argmax.value,
                     queue.places + slot * queue.cells)
                 loaded += 1
             find_window(queue, window.first, last, search.deep_best, search.deep_where)
         for y in range(tile.rows):
             put_winners(
-                search, tile.depth + o, tile.row + y, search.deep_best + y * n * contest.value,
+                search, tile.depth + o, tile.row + y, search.deep_best + y * n * argmax.value,
                 search.deep_where + y * n, window.count == 0 or window_of(height, tile.row + y).count == 0,
                 (<int64_t> search.base_depth * height.input_size + search.base_row) * plan.axes[2].input_size)
 
@@ -961,7 +931,7 @@ cdef void find_tile(search_t* search) noexcept nogil:
 cdef void find_rows(search_t* search, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t apart) noexcept nogil:
     """Find the winners of a tile of some rows in which all is that there is to be pooled; results lie `apart`."""
     cdef const plan_t* plan = search.plan
-    cdef const contest_t* contest = search.contest
+    cdef const argmax_t* argmax = search.argmax
     cdef tile_t* tile = &search.tile
     cdef ptrdiff_t in_row = plan.axes[2].input_size * plan.inner
     cdef ptrdiff_t n = tile.columns * tile.channels
@@ -969,7 +939,7 @@ cdef void find_rows(search_t* search, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t a
     cdef ptrdiff_t pieces = search.sizes.pieces
     cdef ptrdiff_t columns = ceil_divide(tile.columns, pieces)
     cdef ptrdiff_t stride = plan.axes[2].stride
-    cdef const char* src = search.src + (row * in_row + tile.channel) * contest.storage
+    cdef const char* src = search.src + (row * in_row + tile.channel) * argmax.storage
     if search.sizes.in_runs:
         find_in_runs(search, src, search.best, search.where, 0)
     elif pieces > 1:
@@ -982,7 +952,7 @@ cdef void find_rows(search_t* search, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t a
             search.bases[r] = 0
         find_along(search, src, in_row, rows, search.best, search.where, n, tile.columns)
     for r in range(rows):
-        put_winners(search, 0, r * apart, search.best + r * n * contest.value, search.where + r * n, False, 0)
+        put_winners(search, 0, r * apart, search.best + r * n * argmax.value, search.where + r * n, False, 0)
 
 
 cdef inline ptrdiff_t long_tasks(const plan_t* plan, const long_t* sizes) noexcept nogil:
@@ -1008,11 +978,11 @@ cdef inline ptrdiff_t found_cells(const plan_t* plan, const long_t* sizes) noexc
         sizes.rows if sizes.one_axis else sizes.outputs[0] * sizes.outputs[1])
 
 
-cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+cdef ptrdiff_t argmax_long(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     """Make tiles begin to end, with their indices."""
     cdef const indexed_t* pooling = <const indexed_t*> job
     cdef const plan_t* plan = pooling.plan
-    cdef long_t sizes = lay_long(plan, pooling.contest, False)
+    cdef long_t sizes = lay_long(plan, pooling.argmax, False)
     cdef search_t search
     cdef tile_t* tile = &search.tile
     cdef ptrdiff_t task, rest, rows, at, nbytes, channel
@@ -1021,7 +991,7 @@ cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptr
         sizes.rows if sizes.one_axis else sizes.outputs[0] * sizes.outputs[1])
     memset(&search, 0, sizeof(search))
     search.plan = plan
-    search.contest = pooling.contest
+    search.argmax = pooling.argmax
     search.src = pooling.src
     search.scratch = scratch
     start_search(&search, &sizes, scratch, &nbytes)
@@ -1047,7 +1017,7 @@ cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptr
             tile.depths = min(sizes.outputs[0], plan.axes[0].output_size - tile.depth)
             tile.outer = rest // sizes.tiles[0]
             at = tile.outer * plan.axes[0].output_size * in_depth + tile.channel
-        search.sink.values = pooling.dst + at * search.contest.storage
+        search.sink.values = pooling.dst + at * search.argmax.storage
         search.sink.indices = pooling.indices + at
         if sizes.one_axis:
             rows = min(sizes.rows, plan.outer - tile.outer)
@@ -1055,3 +1025,15 @@ cdef ptrdiff_t contest_long(const void* job, char* scratch, ptrdiff_t begin, ptr
         else:
             find_tile(&search)
     return -1
+
+
+cdef bint argmax_long_fits(const call_t* call) noexcept nogil:
+    return has_long(call.plan, call.sizes)
+
+
+cdef ptrdiff_t argmax_long_tasks(const call_t* call) noexcept nogil:
+    return long_tasks(call.plan, call.sizes)
+
+
+cdef ptrdiff_t argmax_long_bytes(const call_t* call) noexcept nogil:
+    return long_scratch(call.plan, call.keyed, call.sizes)

@@ -12,12 +12,6 @@ cdef struct forward_t:
     bint fetches, streams
 
 
-cdef enum:
-    # Roundings to float of a sum over the rows of a window: with the one of the result, as many as a sum in float may
-    # have (pooling/calls.py).
-    ROUNDINGS_OF_ROWS = 7
-
-
 cdef inline bint widens_late(const plan_t* plan) noexcept nogil:
     """Whether sums over rows may be in float where those over windows have to be in double.
 
@@ -49,7 +43,7 @@ cdef inline bint climbs_now(const plan_t* plan, const window_t* height, ptrdiff_
     return climbs_rows(plan) and height.count == axis.kernel_size and 2 * rows * axis.stride >= axis.kernel_size
 
 
-cdef inline ptrdiff_t forward_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
+cdef inline ptrdiff_t bands_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Bytes of scratch memory for one thread: combined rows, a converted one, result rows, a block, rungs."""
     cdef const axis_t* height = &plan.axes[1]
     cdef ptrdiff_t row = plan.span * plan.inner
@@ -386,3 +380,11 @@ cdef ptrdiff_t forward_bands(const void* job, char* scratch, ptrdiff_t begin, pt
         advance(plan, &row)
     finish_streams()
     return -1
+
+
+cdef ptrdiff_t bands_tasks(const call_t* call) noexcept nogil:
+    return call.plan.outer * bands_of(call.plan)
+
+
+cdef ptrdiff_t bands_bytes(const call_t* call) noexcept nogil:
+    return bands_scratch(call.plan, call.leaves)

@@ -2,16 +2,10 @@
 # element is a number of bytes. The indices of one outer element name cells of one output map (of `inner` maps that lie
 # side by side in channels_last) and no two threads share a map, so that the last write in row-major order stays.
 
-from types cimport bits_t
 
 ctypedef ptrdiff_t (*unpool_fn)(
     void* dst, const void* src, const int64_t* index, char* taken, ptrdiff_t pooled, ptrdiff_t cells, ptrdiff_t inner
 ) noexcept nogil
-
-
-cdef enum:
-    # Cells between two looks at signals.
-    TOGETHER = 4096
 
 
 cdef struct unpool_t:

@@ -2,10 +2,6 @@
 # weights, padding included, so that the loops know no borders; the gradient is the same with the tables turned round.
 # Sums are double whatever arrays hold, as in norms.pxi.
 
-cdef enum:
-    # Cells of a segment of a row, and values of a cell that are made together.
-    BLUR_CELLS = 2048
-
 
 cdef struct blur_t:
     # Along H and along W: sizes of what is read and of what is made; of result o, the places in the other two tables
