@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import pooling
-from pooling.calls import Call
 from pooling.dispatch import available_levels, kernels, load
 from tests.conftest import LAYOUTS, PATHS, Geometry, resolved_call
 
@@ -57,12 +56,11 @@ OTHERS = {
 """Whatever no short test of every path takes; tests of long windows and of memory run such calls."""
 
 
-def resolved(geometry: Geometry, family: str, layout: str, dtype: str = "float32") -> Call:
+def resolved(geometry: Geometry, family: str, layout: str, dtype: str = "float32") -> Any:
     batch, channels, *spatial = geometry.shape
     shape = geometry.shape if layout == "channels_first" else (batch, *spatial, channels)
     array = np.broadcast_to(np.dtype(dtype).type(0), shape)
-    call: Call = resolved_call(geometry.function(family), array, **geometry.windows, layout=layout)
-    return call
+    return resolved_call(geometry.function(family), array, **geometry.windows, layout=layout)
 
 
 def strategies(geometry: Geometry, layout: str) -> dict[str, set[str]]:
@@ -75,7 +73,7 @@ def strategies(geometry: Geometry, layout: str) -> dict[str, set[str]]:
             for name in ("indices", "gradient"):
                 found[name].add(kernels.strategy_of(call.index_plan, name, call.reducer, call.kind)[0])
             continue
-        for gradient in call.mean_gradient[1:]:
+        for gradient in call.gradients[1:]:
             if not gradient.gathers:
                 name = kernels.strategy_of(gradient.plan, "mean_gradient", call.reducer, call.kind)[0]
                 found["mean_gradient"].add(name)
