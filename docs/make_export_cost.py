@@ -17,7 +17,7 @@ import onnxruntime
 
 import pooling
 from pooling.export import to_onnx, to_onnx_backward
-from pooling.layers import Layer
+from pooling.layer import Layer
 
 PAGE = Path(__file__).with_name("export-cost.md")
 ROUNDS = 25

@@ -16,7 +16,7 @@ import onnx
 
 import pooling
 from pooling.export import to_onnx
-from pooling.layers import Layer
+from pooling.layer import Layer
 from pooling.operators import OPERATORS
 
 PAGE = Path(__file__).with_name("onnx.md")

@@ -13,7 +13,7 @@ from make_onnx import SHAPE, Emitted, example
 
 import pooling
 from pooling.export import to_onnx_backward
-from pooling.layers import Layer
+from pooling.layer import Layer
 from pooling.operators import OPERATORS
 
 PAGE = Path(__file__).with_name("onnx-gradients.md")

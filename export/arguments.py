@@ -11,11 +11,12 @@ import numpy as np
 import onnx
 
 import pooling
-from pooling import geometry
-from pooling.layers import Layer, Sequential
+from pooling.arguments import INT64_MAX, plain, whole, word
+from pooling.families.unpooling import CONVENTIONS
+from pooling.layer import Layer, Sequential
+from pooling.maps import LAYOUTS
 from pooling.operators import BOOL, FLOATS, INTEGERS
 from pooling.signs import short_repr
-from pooling.unpooling import CONVENTIONS
 
 from .builder import Dims
 
@@ -69,7 +70,7 @@ def checked_shape(shape: Any) -> Dims:
             f"{type(shape).__name__}"
         )
     for entry in entries:
-        if not isinstance(entry, str) and geometry.whole(entry) is None:
+        if not isinstance(entry, str) and whole(entry) is None:
             raise TypeError(
                 f"to_onnx: input_shape={short_repr(shape)} must hold integers and names, not {type(entry).__name__}; "
                 "give an unknown size a name such as 'N'"
@@ -80,7 +81,7 @@ def checked_shape(shape: Any) -> Dims:
             raise ValueError(
                 f"to_onnx: input_shape={short_repr(shape)} must not hold {short_repr(size)}; give a size or a name"
             )
-        if isinstance(size, int) and size > geometry.INT64_MAX:
+        if isinstance(size, int) and size > INT64_MAX:
             raise ValueError(f"to_onnx: input_shape={short_repr(shape)} must not have sizes beyond 2**63 - 1")
     return sizes
 
@@ -105,7 +106,7 @@ def checked_opset(opset: Any) -> int | None:
     """Return the opset, or None where it is left to the lowering; see `plain_opset`."""
     if opset is None:
         return None
-    number = geometry.whole(opset)
+    number = whole(opset)
     if number is None:
         raise TypeError(f"to_onnx: opset={short_repr(opset)} must be an integer or None, not {type(opset).__name__}")
     newest = onnx.defs.onnx_opset_version()
@@ -119,19 +120,18 @@ def checked_opset(opset: Any) -> int | None:
 
 def is_finite_only(special_values: Any, function: str = "to_onnx") -> bool:
     """Tell whether a graph is for finite numbers only, by the argument that says so."""
-    return geometry.word(function, "special_values", special_values, SPECIAL_VALUES) == "finite"
+    return word(function, "special_values", special_values, SPECIAL_VALUES) == "finite"
 
 
 def check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
     """Refuse a layout that is not that of the layers, and an unknown convention of indices."""
-    for name, word, words in (("layout", layout, geometry.LAYOUTS), ("indices", indices, CONVENTIONS)):
-        if name == "layout" and word is None:
-            continue
-        geometry.word("to_onnx", name, word, words)
+    if layout is not None:
+        word("to_onnx", "layout", layout, LAYOUTS)
+    word("to_onnx", "indices", indices, CONVENTIONS)
     for layer in [pool] if isinstance(pool, Layer) else pool:
-        own = layer.arguments.get("layout", geometry.LAYOUTS[0])
-        geometry.word(type(layer).__name__, "layout", own, geometry.LAYOUTS)
-        if layout is not None and geometry.plain(layout) != layer.layout:
+        own = layer.arguments.get("layout", LAYOUTS[0])
+        word(type(layer).__name__, "layout", own, LAYOUTS)
+        if layout is not None and plain(layout) != layer.layout:
             raise ValueError(
                 f"to_onnx: layout={short_repr(layout)} contradicts {type(layer).__name__}, whose layout is "
                 f"{layer.layout!r}; "

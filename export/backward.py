@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 from numpy.typing import DTypeLike
 
-from pooling import geometry
-from pooling.geometry import Sizes
-from pooling.layers import Layer, Sequential
+from pooling.annotations import Sizes
+from pooling.arguments import flag
+from pooling.layer import Layer, Sequential
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 
@@ -126,7 +126,7 @@ def to_onnx_backward(
     Gradient of AvgPool2d(kernel_size=2): (N, 64, 56, 56), (N, 64, 112, 112) -> (N, 64, 112, 112)
     """
     with speaking_as("to_onnx_backward"):
-        verify = geometry.flag("to_onnx", "verify", verify)
+        verify = flag("to_onnx", "verify", verify)
         model, verified = backward_model(
             pool,
             input_shape,

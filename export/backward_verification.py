@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pooling.norms import gem_pool2d_backward
+from pooling.families.norms import gem_pool2d_backward
+from pooling.families.unpooling import convert_indices
 from pooling.operators import OPERATORS
-from pooling.unpooling import convert_indices
 
 from .builder import Graph
 from .lowering.holders import holders

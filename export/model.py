@@ -12,10 +12,13 @@ import numpy as np
 import onnx
 from numpy.typing import DTypeLike
 
-from pooling import geometry
-from pooling.fractional import FractionalCall
-from pooling.geometry import Axis, Sizes
-from pooling.layers import Layer, Sequential, in_sequence
+from pooling.annotations import Sizes
+from pooling.arguments import axis_names, flag, per_axis
+from pooling.calls import called
+from pooling.families.fractional import FractionalCall
+from pooling.geometry import Axis
+from pooling.layer import Layer, Sequential, in_sequence
+from pooling.maps import replace_spatial, spatial_slice
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 
@@ -158,7 +161,7 @@ def to_onnx(
     >>> print(to_onnx(pooling.MaxPool2d(3, stride=2, ceil_mode=True), ("N", 64, "H", "W")).graph.doc_string)
     MaxPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, H, W) -> (N, 64, H // 2, W // 2)
     """
-    verify = geometry.flag("to_onnx", "verify", verify)
+    verify = flag("to_onnx", "verify", verify)
     model, verified = forward_model(
         pool,
         input_shape,
@@ -243,9 +246,7 @@ def resolved(
         position
         for layer in ([pool] if isinstance(pool, Layer) else pool)
         if rank - layer.dimensions in (1, 2)
-        for position in range(rank)[
-            geometry.spatial_slice(rank, layer.dimensions, layer.layout, function=type(layer).__name__)
-        ]
+        for position in range(rank)[spatial_slice(rank, layer.dimensions, layer.layout, function=type(layer).__name__)]
     }
     free = [isinstance(size, str) and position in spatial for position, size in enumerate(shape)]
     extents = tuple(Size("", (i,), size) if isinstance(size, str) else size for i, size in enumerate(shape))
@@ -289,7 +290,7 @@ def _chained(
             stage = stage_of(name, layer, extents, dtype, indices, output_size, sample)
         if windows not in ("regions", "named"):  # which nothing follows
             sample = layer.output_shape(sample)
-            spatial = geometry.spatial_slice(len(extents), layer.dimensions, layer.layout, function=kind)
+            spatial = spatial_slice(len(extents), layer.dimensions, layer.layout, function=kind)
             pooled = [axis.output_size for axis in stage.windows] or stage.sizes
             extents = (*extents[: spatial.start], *pooled, *extents[spatial.stop :])
         stages.append(stage)
@@ -310,21 +311,21 @@ def stage_of(
     if rank - dimensions not in (1, 2):
         layer.output_shape(sample or (1,) * rank)  # refuses it
     dims = tuple(size if isinstance(size, int) else str(size) for size in shape)
-    spatial = geometry.spatial_slice(rank, dimensions, layer.layout, function=kind)
+    spatial = spatial_slice(rank, dimensions, layer.layout, function=kind)
     windows = OPERATORS[layer.operator].windows
     refusal = ""
     if sample is None:
         refusal = "spatial sizes must be integers, since windows become explicit pads"
     elif windows in ("fractional", "named", "regions"):
         refusal = "the graph of this pooling is for one size, so use an integer"
-    for size, axis in zip(shape[spatial], geometry.axis_names(dimensions), strict=False):
+    for size, axis in zip(shape[spatial], axis_names(dimensions), strict=False):
         if rank - dimensions in (1, 2) and not isinstance(size, int):
             _check_free(f"input_shape={dims!r} of {kind}", size, axis, refusal)
     sizes = sample or tuple(size if isinstance(size, int) else 1 for size in shape)
     order = Order(layer.layout, dimensions, batched=rank - dimensions == 2)
     axes: tuple[Axis, ...] = ()
     free: tuple[Axis | FreeAxis, ...] = ()
-    nothing = np.empty(geometry.replace_spatial([0] * rank, spatial, sizes[spatial]), dtype)
+    nothing = np.empty(replace_spatial([0] * rank, spatial, sizes[spatial]), dtype)
     pooled: tuple[int | str, ...]
     # Pooling no elements checks whatever depends on no size.
     if windows == "fractional":
@@ -365,7 +366,7 @@ def _freed(layer: Layer, sample: Sequence[Axis], sizes: Sequence[int | str | Siz
     name, arguments = type(layer).__name__, layer.arguments
     axes: list[Axis | FreeAxis] = []
     if layer.operator.startswith("adaptive_"):
-        counts = geometry.per_axis(name, "output_size", arguments["output_size"], len(sizes), allow_none=True)
+        counts = per_axis(name, "output_size", arguments["output_size"], len(sizes), allow_none=True)
     for number, (axis, size) in enumerate(zip(sample, sizes, strict=True)):
         if not isinstance(size, Size):
             axes.append(axis)
@@ -394,9 +395,9 @@ def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     array = np.broadcast_to(np.zeros((), dtype), sizes)
     given, rng = arguments["_random_samples"], arguments["rng"]
     names = ("kernel_size", "output_size", "output_ratio", "layout")
-    pooling = FractionalCall.of(layer.function, dimensions, array, *(arguments[name] for name in names))
-    geometry.flag(layer.function, "return_indices", arguments["return_indices"])
-    samples = pooling.samples(given, rng)
+    _, call = called(FractionalCall, layer.function, array, *(arguments[name] for name in names))
+    flag(layer.function, "return_indices", arguments["return_indices"])
+    samples = call.samples(given, rng)
     batch = sizes[0] if len(sizes) == dimensions + 2 else 1
     arguments["_random_samples"] = samples.reshape(batch, len(samples) // max(batch, 1), dimensions)
     arguments["rng"] = None

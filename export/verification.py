@@ -16,15 +16,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from pooling import geometry
-from pooling.layers import Layer
+from pooling.families.unpooling import convert_indices
+from pooling.layer import Layer
+from pooling.maps import spatial_slice
 from pooling.operators import FLOATS, OPERATORS
-from pooling.unpooling import convert_indices
+from pooling.signs import first_line
 
 from .builder import Graph
 from .lowering.means import known_taps, working_dtype
 from .lowering.windows import taps_of
-from .reading import first_line
 from .stages import Stage
 
 __all__ = [
@@ -199,7 +199,7 @@ def _works(stages: Sequence[Stage], named: Mapping[Any, int], dtype: np.dtype[An
     try:
         for stage in stages:
             layer = stage.layer
-            spatial = geometry.spatial_slice(len(shape), layer.dimensions, layer.layout, function="")
+            spatial = spatial_slice(len(shape), layer.dimensions, layer.layout, function="")
             layer(np.empty([size if i in range(len(shape))[spatial] else 0 for i, size in enumerate(shape)], dtype))
             shape = list(layer.output_shape(shape))
     except ValueError:

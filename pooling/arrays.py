@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .dispatch import kernels
 
-__all__ = ["as_array", "in_default_mode", "native", "result_array"]
+__all__ = ["as_array", "in_default_mode", "native", "result_array", "rounded"]
 
 AnyArray = NDArray[Any]
 
@@ -259,3 +259,22 @@ def result_array(
         if np.may_share_memory(out, array):
             raise ValueError(f"{function}: out overlaps an input in memory; give out memory of its own")
     return out
+
+
+def rounded(values: AnyArray, result: AnyArray) -> AnyArray:
+    """Store float64 values in the dtype of `result`, rounding once."""
+    if result.dtype.name == "bfloat16":
+        # By way of float32, which must keep for the second rounding on which side of a tie a value lies: what is not
+        # exact becomes the one of its two neighbours that ends in a 1.
+        with np.errstate(over="ignore"):
+            narrow = values.astype(np.float32)
+        bits = narrow.view(np.uint32)
+        inexact = (narrow != values) & (values == values) & (bits & 1 == 0)
+        up = inexact & (np.abs(narrow) < np.abs(values))
+        down = inexact & ~up
+        bits += up
+        bits -= down
+        values = narrow
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        result[...] = values.astype(result.dtype)
+    return result

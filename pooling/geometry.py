@@ -8,50 +8,31 @@ refused here, before any array is allocated.
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import INT64_MAX, axis_names, flag, integer, per_axis, sequence, whole, word
 from .signs import counted, short_repr
 
 __all__ = [
     "Axis",
-    "Padding",
-    "Sizes",
     "Slab",
     "adaptive_axes",
-    "axis_names",
-    "fractional_sizes",
     "global_axes",
-    "output_shape",
+    "padding_pairs",
     "pool_axes",
+    "strides_of",
     "transposed_axes",
-    "unpool_size",
     "window_count",
 ]
 
-INT64_MAX = 2**63 - 1
 LONG_WINDOW = 2**24
 """A longer window must find a quarter of itself in the input, because memory is laid out for whole windows."""
-
-LONGEST_WORD = 40
-"""Signs of a misspelled word that are looked at."""
-
-Sizes = int | Sequence[int]
-Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
-"""What the public functions take as `kernel_size`, `stride`, `dilation`, and as `padding`."""
-
-
-def axis_names(dimensions: int) -> str:
-    """Name the spatial axes as the field does: ``"L"``, ``"HW"`` or ``"DHW"``."""
-    return {1: "L", 2: "HW", 3: "DHW"}[dimensions]
 
 
 @dataclass(frozen=True)
@@ -327,170 +308,11 @@ class Slab(NamedTuple):
     """The same over the cells of the slab alone."""
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Arguments
-
-
-def sequence(value: Any) -> list[Any] | None:
-    """Read a sequence; None for what is none, or cannot be read."""
-    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0):
-        with suppress(Exception):  # of somebody's own kind of list
-            return list(value)
-    return None
-
-
-def whole(value: Any) -> int | None:
-    """Return what counts as an integer as an int, and None for everything else; a bool is no integer here."""
-    if not isinstance(value, (bool, np.bool_)):
-        with suppress(Exception):  # TypeError of what is no integer, and anything of somebody's own kind of one
-            return operator.index(value)
-    return None
-
-
-def integer(function: str, name: str, value: Any, argument: object) -> int:
-    """Return one entry of an argument as an int."""
-    number = whole(value)
-    if number is None:
-        raise TypeError(
-            f"{function}: {name}={short_repr(argument)} must be an integer or one integer per spatial axis, "
-            f"not {type(value).__name__}; write it with whole numbers"
-        )
-    return number
-
-
-OTHER_WORDS = {
-    **dict.fromkeys(("first", "ncl", "ncw", "nchw", "ncdhw", "chw", "contiguous_format"), "channels_first"),
-    **dict.fromkeys(("last", "nlc", "nwc", "nhwc", "ndhwc", "hwc"), "channels_last"),
-}
-"""What other libraries call the layouts, in small letters."""
-
-
-def nearest_word(value: str, words: Iterable[str]) -> str:
-    """Find the word that was meant, by its spelling or as other libraries call it; empty if there is none."""
-    known = {word.lower(): word for word in words}
-    spelled = value[:LONGEST_WORD].strip().lower().replace("-", "_").replace(" ", "_")
-    spelled = OTHER_WORDS.get(spelled, spelled)
-    return next((known[each] for each in get_close_matches(spelled, known, 1, 0.8)), "")
-
-
-def word(function: str, name: str, value: Any, words: Sequence[str], rule: str = "") -> str:
-    """Return an argument that is one of some words.
-
-    Raises
-    ------
-    TypeError
-        For what is no string.
-    ValueError
-        For any other string, with the word that was meant; `rule` takes the place of the list of words.
-    """
-    quoted = list(map(repr, words))
-    listed = " or ".join(quoted) if len(quoted) < 3 else f"one of {', '.join(quoted)}"
-    if not isinstance(value, str):
-        raise TypeError(
-            f"{function}: {name}={short_repr(value)} must be a string, not {type(value).__name__}; use {listed}"
-        )
-    plain_word = str.__str__(value)
-    if plain_word not in words:
-        nearest = nearest_word(plain_word, words)
-        meant = f"; for {short_repr(value)} write {nearest!r}" if nearest else ""
-        raise ValueError(f"{function}: {name}={short_repr(value)} {rule or f'must be {listed}'}{meant}")
-    return plain_word
-
-
-def _entries(function: str, name: str, value: Any, dimensions: int, noun: str) -> list[Any]:
-    """Return one entry for each axis: all of a sequence, or its only one, or the value itself, as often."""
-    several = sequence(value)
-    entries = [value] if several is None else several
-    if len(entries) not in (1, dimensions):
-        raise ValueError(
-            f"{function}: {name}={short_repr(value)} must have one entry per spatial axis, {dimensions} and not "
-            f"{len(entries)}; give one {noun} for all axes or {dimensions} of them"
-        )
-    return entries * dimensions if len(entries) == 1 else entries
-
-
-def _strides(function: str, stride: Any, kernel_size: tuple[int, ...]) -> tuple[int, ...]:
+def strides_of(function: str, stride: Any, kernel_size: tuple[int, ...]) -> tuple[int, ...]:
     """Return the stride on each axis: by default, which is None or an empty sequence as in torch, the kernel size."""
     if stride is None or sequence(stride) == []:
         return kernel_size
     return per_axis(function, "stride", stride, len(kernel_size))
-
-
-def per_axis(
-    function: str, name: str, value: Any, dimensions: int, *, minimum: int = 1, allow_none: bool = False
-) -> tuple[Any, ...]:
-    """Spread an argument over the axes: an int holds for all of them, a sequence gives one int per axis.
-
-    A sequence of one entry holds for all axes too, as in torch.
-
-    Raises
-    ------
-    TypeError
-        For anything but integers and sequences of them; a bool is no integer here.
-    ValueError
-        For a sequence of another length, or an integer below `minimum` or beyond 64 bits.
-    """
-    entries = _entries(function, name, value, dimensions, "integer")
-    numbers = [None if entry is None and allow_none else integer(function, name, entry, value) for entry in entries]
-    for number, axis in zip(numbers, axis_names(dimensions), strict=True):
-        if number is not None and not minimum <= number <= INT64_MAX:
-            bound = f"at least {minimum}" if number < minimum else "at most 2**63 - 1"
-            raise ValueError(
-                f"{function}: {name}={short_repr(value)} must be {bound} on axis {axis}, not {short_repr(number)}"
-            )
-    return tuple(numbers)
-
-
-def plain(value: Any, depth: int = 2) -> Any:
-    """Read an argument once, into values that do not change: what is checked is then what is remembered and used.
-
-    Whatever counts as an integer becomes an int, and words, floats, bools and sequences become the plain ones. What is
-    no argument at all comes back as it is, to be refused where the argument is checked.
-    """
-    if value is None or type(value) in (int, str, bool, float):
-        return value
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, (float, np.floating)):
-        return _float(value, value)
-    entries = sequence(value)
-    if entries is not None:
-        return tuple([plain(entry, depth - 1) for entry in entries]) if depth else value
-    number = whole(value)
-    return value if number is None else number
-
-
-def _float(value: Any, otherwise: Any) -> Any:
-    """Return a number as a float, and something else where it does not let itself be read."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.nan
-    except Exception:  # of somebody's own kind of number
-        return otherwise
-
-
-def real(function: str, name: str, value: Any, kinds: str = "a number", argument: Any = None) -> float:
-    """Return a real argument, refusing bool; NaN for an integer beyond all floats, which callers refuse as a value.
-
-    `argument` is the whole that `value` is a part of.
-    """
-    number = None
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        number = _float(value, None)
-    if number is None:
-        shown = short_repr(value if argument is None else argument)
-        raise TypeError(f"{function}: {name}={shown} must be {kinds}, not {type(value).__name__}")
-    return float(number)
-
-
-def flag(function: str, name: str, value: object) -> bool:
-    """Return a yes-or-no argument, refusing everything but bool."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{function}: {name}={short_repr(value)} must be True or False, not {type(value).__name__}")
-    return bool(value)
 
 
 SAME_UPPER, SAME_LOWER, VALID = "same_upper", "same_lower", "valid"
@@ -512,7 +334,7 @@ def _paired(flat: list[int | None]) -> str:
     )
 
 
-def _padding_pairs(
+def padding_pairs(
     function: str,
     padding: Any,
     input_size: Sequence[int],
@@ -521,6 +343,7 @@ def _padding_pairs(
     *,
     largest: int | None = None,
 ) -> list[tuple[int, int]]:
+    """Read the padding at the beginning and end of each axis; `largest` is less than an effective kernel by default."""
     dimensions = len(input_size)
     if isinstance(padding, str):
         name = word(
@@ -614,7 +437,7 @@ def pool_axes(
     """
     dimensions = len(input_size)
     kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
-    strides = _strides(function, stride, kernels)
+    strides = strides_of(function, stride, kernels)
     dilations = per_axis(function, "dilation", dilation, dimensions)
     round_up = flag(function, "ceil_mode", ceil_mode)
     names = axis_names(dimensions)
@@ -629,7 +452,7 @@ def pool_axes(
                 f"{counted(input_size[i], 'cell')}; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
             )
     largest = INT64_MAX if empty_windows else None
-    pairs = _padding_pairs(function, padding, input_size, effective, strides, largest=largest)
+    pairs = padding_pairs(function, padding, input_size, effective, strides, largest=largest)
     axes = []
     for i, name in enumerate(names):
         size, (begin, end) = input_size[i], pairs[i]
@@ -728,7 +551,7 @@ def transposed_axes(
     if wanted is None and named:
         wanted = tuple(size * step for size, step in zip(input_size, strides, strict=True))
     if wanted is None:
-        pairs = _padding_pairs(function, padding, input_size, effective, strides, largest=INT64_MAX)
+        pairs = padding_pairs(function, padding, input_size, effective, strides, largest=INT64_MAX)
         sizes = [size - sum(pair) + extra for size, pair, extra in zip(whole, pairs, extras, strict=True)]
     else:
         sizes, pairs = list(wanted), []
@@ -746,192 +569,3 @@ def transposed_axes(
             )
         axes.append(Axis(sizes[i], input_size[i], kernels[i], strides[i], dilations[i], *pairs[i], name=name))
     return tuple(axes)
-
-
-def fractional_sizes(
-    function: str, spatial: tuple[int, ...], kernel_size: Any, output_size: Any, output_ratio: Any
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the sizes of windows and output of fractional pooling, one for each axis."""
-    dimensions = len(spatial)
-    names = axis_names(dimensions)
-    kernel = per_axis(function, "kernel_size", kernel_size, dimensions)
-    if (output_size is None) == (output_ratio is None):
-        raise ValueError(
-            f"{function}: output_size={short_repr(output_size)} and output_ratio={short_repr(output_ratio)} must not "
-            "both be "
-            f"{'missing' if output_size is None else 'there'}; give one of them"
-        )
-    if output_ratio is not None:
-        ratios = _ratios(function, output_ratio, dimensions)
-        sizes = tuple(int(size * ratio) for size, ratio in zip(spatial, ratios, strict=True))
-        shown = f"output_ratio={short_repr(output_ratio)}"
-    else:
-        sizes = per_axis(function, "output_size", output_size, dimensions)
-        shown = f"output_size={short_repr(output_size)}"
-    for size, taps, count, name in zip(spatial, kernel, sizes, names, strict=True):
-        if count < 1:
-            raise ValueError(
-                f"{function}: {shown} leaves no window on axis {name} of size {size}; use a larger ratio or input"
-            )
-        if count + taps - 1 > size:
-            raise ValueError(
-                f"{function}: {shown} asks for {counted(count, 'window')} of size {taps} on axis {name} of size "
-                f"{size}; "
-                f"that needs an input of at least {count + taps - 1}"
-            )
-    return kernel, sizes
-
-
-def _ratios(function: str, output_ratio: Any, dimensions: int) -> list[float]:
-    ratios = _entries(function, "output_ratio", output_ratio, dimensions, "number")
-    for ratio in ratios:
-        if not 0 < real(function, "output_ratio", ratio, "a number or one number per spatial axis", output_ratio) < 1:
-            raise ValueError(
-                f"{function}: output_ratio={short_repr(output_ratio)} must be greater than 0 and less than 1, not "
-                f"{short_repr(ratio)}"
-            )
-    return [float(ratio) for ratio in ratios]
-
-
-def unpool_size(
-    pooled_size: Sequence[int],
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    output_size: Any = None,
-    *,
-    function: str = "max_unpool",
-) -> tuple[int, ...]:
-    """Size of the map that a pooling came from: ``(O - 1) * stride - pad_begin - pad_end + kernel_size``.
-
-    `output_size` names any other: where elements go is for their indices to say.
-    """
-    dimensions = len(pooled_size)
-    kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
-    strides = _strides(function, stride, kernels)
-    if isinstance(padding, str) and padding != VALID and output_size is None:
-        raise ValueError(
-            f"{function}: padding={short_repr(padding)} would follow from the size that is looked for; use 'valid' "
-            "or numbers, "
-            "or say the size as output_size"
-        )
-    # A dilated pooling may have more padding than its kernel has taps.
-    largest = None if output_size is None else INT64_MAX
-    pairs = _padding_pairs(function, padding, pooled_size, kernels, strides, largest=largest)
-    names = axis_names(dimensions)
-    if output_size is None:
-        chosen = tuple(
-            (size - 1) * step - sum(pair) + taps
-            for size, step, pair, taps in zip(pooled_size, strides, pairs, kernels, strict=True)
-        )
-        blame = (
-            f"kernel_size={short_repr(kernel_size)}, stride={short_repr(stride)} and padding={short_repr(padding)} give"
-        )
-    else:
-        chosen = per_axis(function, "output_size", output_size, dimensions)
-        blame = f"output_size={short_repr(output_size)} gives"
-    for i, name in enumerate(names):
-        if pooled_size[i] < 1:
-            raise ValueError(f"{function}: the input has size 0 on axis {name}; it must have at least 1 cell")
-        if not 1 <= chosen[i] <= INT64_MAX:
-            raise ValueError(
-                f"{function}: {blame} the output size {chosen[i]} on axis {name}; it must be at least 1 and fit 64 bits"
-            )
-    return chosen
-
-
-def output_shape(
-    input_shape: Sequence[int],
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    *,
-    layout: str = "channels_first",
-) -> tuple[int, ...]:
-    """Shape that max or average pooling gives to an array of `input_shape`, without pooling anything.
-
-    Parameters
-    ----------
-    input_shape : sequence of int
-        ``(N, C, *S)``, or ``(N, *S, C)`` with ``layout="channels_last"``. A sequence of two or three given as
-        `kernel_size` fixes the number of spatial axes, so that an unbatched ``(C, *S)`` is understood as well.
-    kernel_size, stride, padding, dilation, ceil_mode, layout
-        As in `pooling.max_pool2d`.
-
-    Returns
-    -------
-    tuple of int
-
-    Raises
-    ------
-    TypeError, ValueError
-        As the pooling itself would.
-
-    Examples
-    --------
-    >>> import pooling
-    >>> pooling.output_shape((1, 64, 112, 112), 3, stride=2, padding=1)
-    (1, 64, 56, 56)
-    >>> pooling.output_shape((1, 1, 7, 7), 2)
-    (1, 1, 3, 3)
-    """
-    shape = per_axis_shape("output_shape", input_shape)
-    dimensions = len(shape) - 2
-    entries = sequence(kernel_size)
-    if entries is not None and (len(entries) > 1 or len(shape) == 2):
-        dimensions = len(entries)
-    if not 1 <= dimensions <= 3 or len(shape) - dimensions not in (1, 2):
-        raise ValueError(
-            f"output_shape: input_shape={short_repr(input_shape)} has {counted(len(shape), 'axis', 'axes')}; with "
-            f"kernel_size={short_repr(kernel_size)} it "
-            "must have 1 to 3 spatial ones, channels, and a batch unless kernel_size has an entry for each spatial axis"
-        )
-    spatial = spatial_slice(len(shape), dimensions, layout, function="output_shape")
-    axes = pool_axes(shape[spatial], kernel_size, stride, padding, dilation, ceil_mode)
-    return replace_spatial(shape, spatial, [axis.output_size for axis in axes])
-
-
-def per_axis_shape(function: str, shape: Any, name: str = "input_shape") -> tuple[int, ...]:
-    """Check a shape given by the user."""
-    entries = sequence(shape)
-    sizes = []
-    for entry in [shape] if entries is None else entries:
-        size = None if entries is None else whole(entry)
-        if size is None:
-            raise TypeError(
-                f"{function}: {name}={short_repr(shape)} must be a sequence of integers; "
-                f"{short_repr(entry)} is of type {type(entry).__name__}"
-            )
-        sizes.append(size)
-    if min(sizes, default=0) < 0:
-        raise ValueError(f"{function}: {name}={short_repr(shape)} must not have negative sizes")
-    if max(sizes, default=0) > INT64_MAX:
-        raise ValueError(f"{function}: {name}={short_repr(shape)} must not have sizes beyond 2**63 - 1")
-    return tuple(sizes)
-
-
-LAYOUTS = ("channels_first", "channels_last")
-
-
-def spatial_slice(rank: int, dimensions: int, layout: str, *, function: str) -> slice:
-    """Where the spatial axes stand in a shape of `rank` axes."""
-    layout = word(function, "layout", layout, LAYOUTS)
-    end = rank if layout == "channels_first" else rank - 1
-    return slice(end - dimensions, end)
-
-
-def replace_spatial(shape: Sequence[int], spatial: slice, sizes: Sequence[int]) -> tuple[int, ...]:
-    """Put other spatial sizes into a shape."""
-    return (*shape[: spatial.start], *sizes, *shape[spatial.stop :])
-
-
-def check_total(function: str, shape: Sequence[int], itemsize: int) -> None:
-    """Refuse a result that no 64-bit address space can hold."""
-    # Zero-size axes do not excuse absurd others: NumPy multiplies the sizes that are not zero, and so do we.
-    if math.prod(size for size in shape if size) * itemsize > INT64_MAX:
-        raise ValueError(
-            f"{function}: the result would have shape {tuple(shape)} with {itemsize} bytes an element, more than 64 "
-            "bits can address; use smaller sizes"
-        )

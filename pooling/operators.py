@@ -23,6 +23,8 @@ class Operator:
     ----------
     name : str
         Name of the function without its dimensions.
+    family : str
+        File of `pooling.families` that has its functions and layers.
     dimensions : tuple of int
         Numbers of spatial axes that exist as functions of their own (``max_pool2d``); empty where one function serves
         all.
@@ -42,6 +44,7 @@ class Operator:
     """
 
     name: str
+    family: str
     dimensions: tuple[int, ...]
     windows: Literal["sliding", "adaptive", "global", "regions", "fractional", "named"]
     reducer: str
@@ -72,7 +75,9 @@ def _extreme(
 ) -> Operator:
     dimensions = () if windows == "global" else (1, 2, 3)
     dtypes = FLOATS + INTEGERS + BOOL
-    return Operator(name, dimensions, windows, reducer, dtypes, FLOATS, (onnx,), windows != "global", summary)
+    return Operator(
+        name, "extremes", dimensions, windows, reducer, dtypes, FLOATS, (onnx,), windows != "global", summary
+    )
 
 
 def _float(
@@ -83,16 +88,17 @@ def _float(
     onnx: tuple[str, ...],
     summary: str,
 ) -> Operator:
-    return Operator(name, dimensions, windows, reducer, FLOATS, FLOATS, onnx, False, summary)
+    family = "blurs" if reducer == "blur" else "norms"
+    return Operator(name, family, dimensions, windows, reducer, FLOATS, FLOATS, onnx, False, summary)
 
 
 def _mean(name: str, windows: Literal["sliding", "adaptive", "global"], onnx: str, summary: str) -> Operator:
     dimensions = () if windows == "global" else (1, 2, 3)
-    return Operator(name, dimensions, windows, "total", FLOATS + INTEGERS, FLOATS, (onnx,), False, summary)
+    return Operator(name, "means", dimensions, windows, "total", FLOATS + INTEGERS, FLOATS, (onnx,), False, summary)
 
 
 def _regions(name: str, reducer: str, onnx: str, summary: str) -> Operator:
-    return Operator(name, (), "regions", reducer, FLOATS, FLOATS, (onnx,), False, summary)
+    return Operator(name, "regions", (), "regions", reducer, FLOATS, FLOATS, (onnx,), False, summary)
 
 
 OPERATORS: dict[str, Operator] = {
@@ -136,6 +142,7 @@ OPERATORS: dict[str, Operator] = {
         _regions("roi_align", "samples", "RoiAlign", "Mean, or greatest, of bilinear samples in regions of interest."),
         Operator(
             "fractional_max_pool",
+            "fractional",
             (2, 3),
             "fractional",
             "greatest",
@@ -147,6 +154,7 @@ OPERATORS: dict[str, Operator] = {
         ),
         Operator(
             "max_unpool",
+            "unpooling",
             (1, 2, 3),
             "named",
             "place",

@@ -19,7 +19,7 @@ SERIAL_BYTES = 1 << 17
 
 def _checked(function: str, count: object) -> int:
     # Imported when they are needed: `import pooling` shall be quick.
-    from .geometry import whole
+    from .arguments import whole
     from .signs import short_repr
 
     number = whole(count)

@@ -4,18 +4,6 @@
 # core with the last groups before it and the first behind it. The memory is that of the groups, however large the
 # windows.
 
-cdef enum:
-    # Most bytes that a thread works in before windows are made of cores, which for windows of 9 to 31 taps over many
-    # channels take twice as long as bands do.
-    WORKING_BYTES = 1 << 24
-    # Outputs of a tile along an axis, and altogether: with 64 x 64 of them, 1000 x 1000 taps cost some 300 each.
-    TILE_SIDE = 64
-    TILE_OUTPUTS = 4096
-    # Cells of a row that are combined at a time, and rows before the result is added to what there is. The rows
-    # keep sums accurate: one by one a million of them would be a million roundings.
-    CORE_CELLS = 2048
-    CORE_ROWS = 1024
-
 
 cdef struct lattice_t:
     # How the outputs of an axis fall into tiles of up to `side`. With dilation, only windows `apart` outputs from one
@@ -110,7 +98,7 @@ cdef inline ptrdiff_t cores_scratch(const plan_t* plan, const leaves_t* leaves) 
 
 cdef inline bint needs_cores(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
     """Whether windows are made so: the answer must not depend on threads, since sums do depend on it."""
-    return forward_scratch(plan, leaves) > WORKING_BYTES
+    return bands_scratch(plan, leaves) > WORKING_BYTES
 
 
 cdef ptrdiff_t share_core(
@@ -404,3 +392,15 @@ cdef void place_tile(
             for j in range(columns):
                 memcpy(dst + i * dst_row + j * dst_column, src, nbytes)
                 src += nbytes
+
+
+cdef bint cores_fits(const call_t* call) noexcept nogil:
+    return needs_cores(call.plan, call.leaves)
+
+
+cdef ptrdiff_t cores_tasks(const call_t* call) noexcept nogil:
+    return call.plan.outer * cores_of(call.plan)
+
+
+cdef ptrdiff_t cores_bytes(const call_t* call) noexcept nogil:
+    return cores_scratch(call.plan, call.leaves)

@@ -10,20 +10,7 @@ sums of two doubles with a relative error below 2**-63, powers are within 0.8 un
 from libc.math cimport INFINITY, NAN, fabs
 from types cimport uint64_t
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <string.h>
-
-    static inline uint64_t pooling_bits_of(double d) { uint64_t bits; memcpy(&bits, &d, 8); return bits; }
-    static inline double pooling_of_bits(uint64_t bits) { double d; memcpy(&d, &bits, 8); return d; }
-
-    /* By masks: of two choices that hang together, compilers make two ways through all that follows, and no vectors. */
-    static inline double pooling_choose(int condition, double a, double b) {
-        uint64_t mask = -(uint64_t) condition;
-        return pooling_of_bits((pooling_bits_of(a) & mask) | (pooling_bits_of(b) & ~mask));
-    }
-    """
+cdef extern from "c/bits.h":
     double choose "pooling_choose"(bint condition, double a, double b) noexcept nogil
     uint64_t bits_of "pooling_bits_of"(double d) noexcept nogil
     double of_bits "pooling_of_bits"(uint64_t bits) noexcept nogil

@@ -2,12 +2,6 @@
 # one by one; one that does not lie in a piece, or in half precision, is first laid out as a row of floats, and a large
 # one of these a few rows at a time.
 
-from reducers cimport better, combine
-
-cdef enum:
-    # Larger maps are copied some rows at a time.
-    MAP_BYTES = 1 << 20
-
 
 cdef struct fractional_t:
     ptrdiff_t inner, storage
@@ -86,9 +80,9 @@ cdef void pool_maps(
                                 at = first + (d * height + h) * width
                                 for x in range(at, at + task.kernel_size[2]):
                                     # Without a branch, since nobody can guess which of two numbers is greater.
-                                    wins = -<ptrdiff_t> better(best, line[x], <greatest*> NULL)
+                                    wins = -<ptrdiff_t> better(best, line[x], GREATEST)
                                     winner ^= (winner ^ x) & wins
-                                    best = combine(best, line[x], <greatest*> NULL)
+                                    best = combine(best, line[x], GREATEST)
                         dst[out] = map[winner * inner]
                         if task.indices != NULL:
                             task.indices[out] = winner
@@ -167,7 +161,7 @@ cdef void pool_large_maps(
                             line = held + slot * width
                             at = ((d0 + r // down) * height + h0 + r % down) * width
                             for x in range(starts[ow], starts[ow] + along):
-                                if better(best, line[x], <greatest*> NULL):
+                                if better(best, line[x], GREATEST):
                                     best = line[x]
                                     winner = at + x
                             slot = 0 if slot + 1 == slots else slot + 1

@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: emit_code_comments=False
 """All kernels, compiled once for every instruction-set level.
 
 Arrays come in as contiguous buffers whose meaning a `Plan` tells; every check of arguments has been made in Python, but
@@ -15,17 +16,30 @@ from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
 
+from across cimport (
+    across, along, fill_empty, fill_identity, widen_across, widen_along, widen_group, widen_windows, windows,
+)
+from argmax cimport argmax_across, argmax_tap, name_places, taps_t
 from conversions cimport (
-    BFLOAT16_INFINITY, FLOAT16_INFINITY, FLOOR, HALF_EVEN, HALF_UP, NAN_ABOVE, NAN_BELOW, TRUNC, divide_integers,
-    divide_integers_each, float_to_bfloat16, float_to_float16, half_to_key, key_to_half, round_to_odd, saturate,
+    BFLOAT16_INFINITY, FLOAT16_INFINITY, NAN_ABOVE, NAN_BELOW, float_to_bfloat16, float_to_float16, half_to_key,
+    key_to_half, round_to_odd, saturate,
+)
+from division cimport (
+    FLOOR, HALF_EVEN, HALF_UP, TRUNC, divide, divide_each, divide_integers, divide_integers_each,
 )
 from reducers cimport (
-    greatest, greatest_number, highest, lowest, order_t, reducer_t, smallest, smallest_number, total,
+    COUNT_NUMBER, GREATEST, GREATEST_NUMBER, REDUCERS_, SMALLEST, SMALLEST_NUMBER, TOTAL, TOTAL_NUMBER, better, combine,
+    greatest, greatest_number, highest, lowest, number_of, order_t, reducer_t, smallest, smallest_number, total,
 )
-from rows cimport (
-    BLOCK, LANES, STRIP, across, add_run, add_spread, along, contend, divide, divide_each, fill_empty, fill_identity,
-    name_places, repeat, scatter, scatter_runs, take, taps_t, weave, widen_across, widen_along, widen_group,
-    widen_windows, windows,
+from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, weave
+from tuning cimport (
+    ADAPTIVE_CELLS, ARGMAX_LANES, BAND_CELLS, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES,
+    CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
+    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FLAT_SHARE,
+    FOUND_CELLS, LADDER_CELLS, LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG, LONG_BYTES, LONG_ROW_CELLS,
+    MANY_PLANES, MAP_BYTES, MOST_LEVELS, MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_SPAN, MOST_TAPS, NARROW, PIECE,
+    ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP, SHEAF_CELLS, STACK_CELLS, STRAIGHT, STRIP,
+    SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER, WORKING_BYTES,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
@@ -35,12 +49,7 @@ from types cimport (
 from numpy import dtype as numpy_dtype
 from numpy import bincount, empty, int64, ndarray
 
-cdef extern from *:
-    """
-    #ifndef POOLING_LEVEL
-        #define POOLING_LEVEL "unknown"
-    #endif
-    """
+cdef extern from "c/level.h":
     const char* POOLING_LEVEL
 
 LEVEL = (<bytes> POOLING_LEVEL).decode("ascii")
@@ -73,19 +82,24 @@ cdef class Buffer:
 
 include "memory.pxi"
 include "leaves.pxi"
+include "strategy.pxi"
 include "ladder.pxi"
-include "forward.pxi"
-include "planes.pxi"
+include "bands.pxi"
+include "stacks.pxi"
+include "flat.pxi"
 include "strips.pxi"
 include "cores.pxi"
-include "indexed.pxi"
-include "long_argmax.pxi"
-include "backward.pxi"
+include "argmax_rows.pxi"
+include "argmax_stacks.pxi"
+include "argmax_long.pxi"
+include "spread.pxi"
+include "scatter.pxi"
+include "strategies.pxi"
 include "tables.pxi"
 include "norms.pxi"
-include "blur.pxi"
+include "blurs.pxi"
 include "regions.pxi"
-include "unpool.pxi"
+include "unpooling.pxi"
 include "fractional.pxi"
 include "calls.pxi"
 
@@ -100,11 +114,28 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
     """Choose the leaves of a forward call: sums of integers are made in as few bits as can hold them."""
     cdef const leaves_t* leaves
     cdef int width
-    for width in range(2 if reducer == 4 else 0):
+    for width in range(2 if reducer == TOTAL else 0):
         leaves = &SHORT_SUMS[width][kind]
         if leaves.across != NULL and plan.taps <= <double> (<int64_t> 1 << 8 * (leaves.value - leaves.storage) - 1):
             return leaves
     return leaves_for(reducer, kind)
+
+
+cdef argmax_t argmax_of(const plan_t* plan, int reducer, int kind) except *:
+    """Return the leaves that find indices."""
+    cdef argmax_t argmax
+    if not 0 <= reducer <= TOTAL or ARGMAX[reducer][kind].across == NULL:
+        raise ValueError("these kernels do not know this reducer for this dtype")
+    argmax = ARGMAX[reducer][kind]
+    argmax.wide = plan.reach > MOST_REACH
+    argmax.streams = False
+    return argmax
+
+
+cdef const gradient_t* gradient_of(int kind) except NULL:
+    if GRADIENTS[kind].scatter == NULL:
+        raise ValueError("these kernels know no gradient for this dtype")
+    return &GRADIENTS[kind]
 
 
 cdef const leaves_t* leaves_of_rows(const plan_t* plan, const leaves_t* leaves, int reducer, int kind) noexcept:
@@ -114,50 +145,13 @@ cdef const leaves_t* leaves_of_rows(const plan_t* plan, const leaves_t* leaves, 
     return leaves
 
 
-cdef struct arrangement_t:
-    # What a forward call does, into how many tasks it falls, and the bytes that a thread works in.
-    work_fn work
-    ptrdiff_t tasks, nbytes
-
-
-cdef arrangement_t arrange(const plan_t* plan, const leaves_t* leaves) noexcept:
-    cdef arrangement_t arrangement
-    if plan.planes.stacked and plan.planes.flat and leaves.across_stored != NULL:
-        arrangement.work = forward_flat
-        arrangement.nbytes = flat_scratch(plan, leaves)
-        arrangement.tasks = plan.outer
-    elif plan.planes.stacked and not plan.planes.flat and (
-        leaves.across_stored != NULL or (plan.axes[0].kernel_size == 1 and not plan.planes.gather)
-    ):
-        arrangement.work = forward_planes
-        arrangement.nbytes = planes_scratch(plan, leaves)
-        arrangement.tasks = plan.outer * plan.axes[0].output_size
-    elif has_strips(plan, leaves):
-        arrangement.work = forward_strips
-        arrangement.nbytes = strips_scratch(plan, leaves)
-        arrangement.tasks = plan.outer * strips_of(plan)
-    elif needs_cores(plan, leaves):
-        arrangement.work = forward_cores
-        arrangement.nbytes = cores_scratch(plan, leaves)
-        arrangement.tasks = plan.outer * cores_of(plan)
-    else:
-        arrangement.work = forward_bands
-        arrangement.nbytes = forward_scratch(plan, leaves)
-        arrangement.tasks = plan.outer * bands_of(plan)
-    return arrangement
-
-
-def working_memory(Plan plan not None, int reducer, int kind):
-    """Return the bytes that `forward` takes for each thread."""
-    return arrange(&plan.plan, leaves_of(&plan.plan, reducer, kind)).nbytes
-
-
 cdef int pool_into(
     Plan plan, int reducer, int kind, int rounding, const char* src, char* dst, ptrdiff_t threads
 ) except -1:
     """Pool memory that has been checked."""
     cdef leaves_t leaves = leaves_of(&plan.plan, reducer, kind)[0]
-    cdef arrangement_t arrangement
+    cdef call_t call
+    cdef const strategy_t* strategy
     cdef forward_t job
     cdef ptrdiff_t moved
     if plan.written == 0:
@@ -173,8 +167,9 @@ cdef int pool_into(
     moved = (plan.read + plan.written) * leaves.storage
     job.fetches = slides_down(&plan.plan) and moved > CACHED_BYTES and not climbs_rows(&plan.plan)
     job.streams = slides_down(&plan.plan) and moved > CACHED_RESULT_BYTES and leaves.store == NULL
-    arrangement = arrange(&plan.plan, &leaves)
-    share(arrangement.work, &job, arrangement.tasks, arrangement.nbytes, threads)
+    call = forward_call(&plan.plan, &leaves)
+    strategy = choose(FORWARD, &call)
+    share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
     return 0
 
 
@@ -203,74 +198,43 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
 
 def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
     """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
-    cdef contest_t contest = CONTESTS[reducer][kind]
+    cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
     cdef indexed_t job
-    if contest.contend == NULL:
-        raise ValueError("these kernels do not know this reducer for this dtype")
-    cdef Buffer source = Buffer(src, plan.read * contest.storage)
-    cdef Buffer target = Buffer(dst, plan.written * contest.storage, True)
+    cdef Buffer source = Buffer(src, plan.read * argmax.storage)
+    cdef Buffer target = Buffer(dst, plan.written * argmax.storage, True)
     cdef Buffer index = Buffer(indices, plan.written * 8, True)
     if plan.written == 0:
         return
-    contest.wide = plan.plan.reach > MOST_REACH
-    contest.streams = source.view.len + target.view.len + index.view.len > CACHED_BYTES
+    argmax.streams = source.view.len + target.view.len + index.view.len > CACHED_BYTES
     job.plan = &plan.plan
-    job.contest = &contest
+    job.argmax = &argmax
     job.src = source.data
     job.dst = target.data
     job.indices = <int64_t*> index.data
-    cdef ptrdiff_t nbytes = indexed_scratch(&plan.plan, &contest)
-    cdef contest_t of_long = contest_of_long(&plan.plan, &contest)
-    cdef long_t sizes = lay_long(&plan.plan, &of_long, False)
-    if has_long(&plan.plan, &sizes):
-        nbytes = long_scratch(&plan.plan, &of_long, &sizes)
-        job.contest = &of_long
-        share(contest_long, &job, long_tasks(&plan.plan, &sizes), nbytes, threads)
-    elif plan.plan.pieces.stacked:
-        share(contest_stacks, &job, pieces_of(&plan.plan), nbytes, threads)
-    else:
-        share(contest_rows, &job, plan.plan.outer * bands_of(&plan.plan), nbytes, threads)
-
-
-def method_of_indices(Plan plan not None, int reducer, int kind):
-    """Return how `forward_indexed` finds winners, and the bytes that it takes for each thread."""
-    cdef contest_t contest = CONTESTS[reducer][kind]
-    cdef contest_t of_long = contest_of_long(&plan.plan, &contest)
-    cdef long_t sizes = lay_long(&plan.plan, &of_long, False)
-    contest.wide = plan.plan.reach > MOST_REACH
-    if has_long(&plan.plan, &sizes):
-        return "long windows", long_scratch(&plan.plan, &of_long, &sizes)
-    method = "pieces" if plan.plan.pieces.stacked else "windows apart" if plan.plan.apart else "rows"
-    return method, indexed_scratch(&plan.plan, &contest)
+    cdef argmax_t keyed = argmax_of_long(&plan.plan, &argmax)
+    cdef long_t sizes = lay_long(&plan.plan, &keyed, False)
+    cdef call_t call = argmax_call(&plan.plan, &argmax, &keyed, &sizes)
+    cdef const strategy_t* strategy = choose(INDICES, &call)
+    if strategy.work == argmax_long:
+        job.argmax = &keyed
+    share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
 
 
 def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
     """Write the gradient of an average, or of a sum, into `grad_input`; arguments as in `forward`."""
-    cdef gradient_t leaves = GRADIENTS[kind]
+    cdef gradient_t leaves = gradient_of(kind)[0]
     cdef spreading_t job
-    cdef ptrdiff_t tasks, segment
-    if leaves.add_run == NULL:
-        raise ValueError("these kernels know no gradient for this dtype")
     cdef Buffer source = Buffer(grad_output, plan.written * leaves.sum.storage)
     cdef Buffer target = Buffer(grad_input, plan.read * leaves.sum.storage, True)
     if plan.read == 0:
         return
-    segment = gradient_segment(&plan.plan)
-    tasks = plan.read // (plan.plan.axes[2].input_size * plan.plan.inner) * ceil_divide(
-        plan.plan.axes[2].input_size, segment)
     job.plan = &plan.plan
     job.leaves = &leaves
     job.grad_output = source.data
     job.grad_input = target.data
-    if is_tiled(&plan.plan):
-        tasks = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
-        share(
-            spread_long_tiles if has_long_rows(&plan.plan) else spread_tiles, &job, tasks,
-            tiled_scratch(&plan.plan, &leaves), threads)
-    elif plan.plan.sheaf.stacked:
-        share(spread_planes, &job, plan.plan.outer, sheaf_scratch(&plan.plan, &leaves), threads)
-    else:
-        share(spread_rows, &job, tasks, gradient_scratch(&plan.plan, &leaves), threads)
+    cdef call_t call = mean_gradient_call(&plan.plan, &leaves)
+    cdef const strategy_t* strategy = choose(MEANS, &call)
+    share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
 
 
 def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1):
@@ -305,11 +269,9 @@ def scatter_backward(
     `indices` are those of the forward call; where it is None they are found again in `src`. Returns the position in
     `indices` of the first that names no element of its plane, or -1 when all do.
     """
-    cdef gradient_t leaves = GRADIENTS[gradient_kind]
-    cdef contest_t contest = CONTESTS[reducer][kind]
+    cdef gradient_t leaves = gradient_of(gradient_kind)[0]
+    cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
     cdef scattering_t job
-    if leaves.scatter == NULL or contest.contend == NULL:
-        raise ValueError("these kernels know no gradient for this dtype")
     cdef ptrdiff_t fault
     cdef Buffer source, index
     cdef Buffer gradient = Buffer(grad_output, plan.written * leaves.sum.storage)
@@ -317,41 +279,30 @@ def scatter_backward(
     job.input = NULL
     job.indices = NULL
     if indices is None:
-        source = Buffer(src, plan.read * contest.storage)
+        source = Buffer(src, plan.read * argmax.storage)
         job.input = source.data
     else:
         index = Buffer(indices, plan.written * 8)
         job.indices = <int64_t*> index.data
     if plan.read == 0:
         return -1
-    contest.wide = plan.plan.reach > MOST_REACH
-    contest.streams = False
     job.plan = &plan.plan
     job.leaves = &leaves
-    job.contest = &contest
+    job.argmax = &argmax
     job.grad_output = gradient.data
     job.grad_input = target.data
-    job.parts = parts_of(&plan.plan, &leaves, job.indices)
+    job.parts = parts_of(&plan.plan, &leaves, job.indices != NULL)
     job.local = True
-    cdef work_fn work = scatter_planes
-    cdef bint small = leaves.sum.load == NULL or plane_cells(&plan.plan) * leaves.sum.value <= SUMS_BYTES
     cdef ptrdiff_t rows
-    if indices is None and plan.plan.pieces.stacked and plan.plan.outer > 1 and small:
-        work = scatter_stacks
-        job.parts = 1
-    elif indices is not None and job.parts > 1:
+    if indices is not None and job.parts > 1:
         # Each part reads the indices of windows that reach it; should others name it as well, all of them.
-        rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner) * plan.plan.segments
+        rows = rows_of_output(&plan.plan) * plan.plan.segments
         job.local = share(check_indices, &job, rows, 0, threads) < 0
         if not job.local:
             fault = share(check_indices, &job, rows, 0, threads)
             if fault >= 0:
                 return fault
-    cdef ptrdiff_t tasks = plan.plan.outer * job.parts
-    cdef ptrdiff_t nbytes = scatter_scratch(&plan.plan, &leaves, &contest, job.parts)
-    cdef long_t sizes = lay_long(&plan.plan, &contest, True)
-    if indices is None and has_long(&plan.plan, &sizes):
-        work = scatter_long
-        tasks = scatter_long_tasks(&plan.plan, &leaves, &sizes)
-        nbytes = scatter_long_scratch(&plan.plan, &leaves, &contest, &sizes)
-    return share(work, &job, tasks, nbytes, threads)
+    cdef long_t sizes = lay_long(&plan.plan, &argmax, True)
+    cdef call_t call = gradient_call(&plan.plan, &argmax, &leaves, &sizes, indices is None, job.parts)
+    cdef const strategy_t* strategy = choose(SCATTERED, &call)
+    return share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)

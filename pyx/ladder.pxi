@@ -2,10 +2,6 @@
 # neighbours of the rung below, so that rung r holds runs of 4**r taps, and a window of any length is a few such runs:
 # overlapping ones where an element may count twice, side by side in a sum.
 
-cdef enum:
-    # Rungs above the elements themselves: enough for 4**31 taps.
-    RUNGS = 32
-
 
 cdef struct rung_t:
     const char* data

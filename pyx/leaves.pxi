@@ -1,4 +1,4 @@
-# The leaves of rows.pxd and conversions.pxd, as the loop nests call them: by bytes, without types.
+# The leaves of across, argmax, scatter, conversions and division, as the loop nests call them: by bytes, without types.
 
 ctypedef void (*convert_fn)(void* dst, const void* src, ptrdiff_t n) noexcept nogil
 ctypedef void (*across_fn)(
@@ -35,3 +35,51 @@ cdef struct leaves_t:
     divide_fn settle
     # Whether an element may be combined twice: not in a sum.
     bint overlaps
+
+
+ctypedef void (*take_fn)(
+    void* best, void* where, const void* src, int64_t here, ptrdiff_t n, ptrdiff_t step, void* reducer
+) noexcept nogil
+ctypedef void (*argmax_fn)(
+    void* best, void* where, const void* src, const void* places, const taps_t* taps, int64_t here, ptrdiff_t n,
+    ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, void* reducer
+) noexcept nogil
+
+
+cdef struct argmax_t:
+    ptrdiff_t storage, value
+    convert_fn load, store
+    argmax_fn across
+    take_fn take_wide
+    fill_fn identity, empty
+    # Whether offsets need 64 bits, and whether indices are streamed.
+    bint wide, streams
+    # Whether values are held in keys, of which long windows are made, and by what they are turned in them.
+    bint keyed
+    uint8_t turn
+
+
+ctypedef void (*add_spread_fn)(void* dst, const void* src, ptrdiff_t n, ptrdiff_t step) noexcept nogil
+ctypedef void (*repeat_fn)(void* dst, const void* src, ptrdiff_t n, ptrdiff_t times) noexcept nogil
+ctypedef void (*add_run_fn)(void* dst, const void* src, ptrdiff_t n) noexcept nogil
+ctypedef void (*weave_fn)(
+    void* dst, const void* src, ptrdiff_t apart, ptrdiff_t n, ptrdiff_t ways) noexcept nogil
+ctypedef ptrdiff_t (*scatter_fn)(
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
+    ptrdiff_t first, ptrdiff_t cells, bint checked, bint skip
+) noexcept nogil
+ctypedef void (*scatter_runs_fn)(
+    void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
+    ptrdiff_t first, ptrdiff_t cells
+) noexcept nogil
+
+
+cdef struct gradient_t:
+    # The leaves of a sum, and those that only gradients need.
+    leaves_t sum
+    add_spread_fn add_spread
+    repeat_fn repeat
+    add_run_fn add_run
+    weave_fn weave
+    scatter_fn scatter
+    scatter_runs_fn scatter_runs

@@ -9,14 +9,6 @@
 from elementary cimport log_of, power, power_of
 from libc.math cimport INFINITY, copysign, fabs, isinf, sqrt
 
-cdef enum:
-    # Taps of a window that are worked on together, and cells of a row under windows that do not overlap.
-    TAPS = 1024
-    # Sums of a block of windows: half of the first-level cache.
-    BLOCK_SUMS = 1 << 11
-    # Norms that are kept while gradients are made, of windows that reach into several parts of a plane.
-    MOST_NORMS = 1 << 15
-
 
 cdef struct norm_t:
     double p
@@ -354,7 +346,7 @@ cdef ptrdiff_t forward_norms(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef bint long_windows = reads_once(plan)
     cdef ptrdiff_t task, rest, od, oh, first_d, first_h, stop_d, stop_h, output, outputs, n, d, h, cell, left, right, at
     cdef ptrdiff_t held
-    cdef holders_t ds, hs
+    cdef covering_t ds, hs
     cdef const char* plane
     for task in range(begin, end):
         output = task % plan.segments * plan.segment
@@ -379,7 +371,7 @@ cdef ptrdiff_t forward_norms(const void* job, char* scratch, ptrdiff_t begin, pt
             # The cells of the padding stay.
             rows.identity(row, held * inner, NULL)
         for d in range(depth_axis.input_size):
-            ds = holders_of(depth_axis, d, 1)
+            ds = windows_covering(depth_axis, d, 1)
             ds.first = max(ds.first, first_d)
             ds.stop = min(ds.stop, stop_d)
             if ds.first >= ds.stop:
@@ -389,7 +381,7 @@ cdef ptrdiff_t forward_norms(const void* job, char* scratch, ptrdiff_t begin, pt
                 min(height_axis.input_size, (stop_h - 1) * height_axis.stride - height_axis.pad_begin
                     + (height_axis.kernel_size - 1) * height_axis.dilation + 1)
             ):
-                hs = holders_of(height_axis, h, 1)
+                hs = windows_covering(height_axis, h, 1)
                 hs.first = max(hs.first, first_h)
                 hs.stop = min(hs.stop, stop_h)
                 while hs.first < hs.stop and not holds(height_axis, hs.first, h):
@@ -525,7 +517,7 @@ cdef ptrdiff_t spread_norms(const void* job, char* scratch, ptrdiff_t begin, ptr
     cdef int64_t* cells = <int64_t*> (values + 3 * TAPS)
     cdef double* sums = <double*> (cells + TAPS)
     cdef ptrdiff_t task, outer, part, first, stop, base, d, h, w, c, n, t, output
-    cdef holders_t held[3]
+    cdef covering_t held[3]
     cdef cursor_t cursor
     cdef measured_t measured
     cdef const char* plane
@@ -542,7 +534,7 @@ cdef ptrdiff_t spread_norms(const void* job, char* scratch, ptrdiff_t begin, ptr
         for i in range(3):
             held[i].first = 0
             held[i].stop = plan.axes[i].output_size
-        held[cut_at] = holders_of(cut, first, stop - first)
+        held[cut_at] = windows_covering(cut, first, stop - first)
         plane = norming.src + outer * inputs * stored.storage
         target = norming.dst + (outer * inputs + base) * stored.storage
         if stored.store == NULL:
@@ -610,8 +602,8 @@ cdef int norming_with(norming_t* job, Plan plan, int kind, norm_t* norm) except 
         raise ValueError("these kernels know no norms of this dtype")
     job.plan = &plan.plan
     job.norm = norm
-    job.stored = &LEAVES[4][kind]
-    job.rows = &LEAVES[0 if isinf(norm.p) else 4][FLOAT64]
+    job.stored = &LEAVES[TOTAL][kind]
+    job.rows = &LEAVES[GREATEST if isinf(norm.p) else TOTAL][FLOAT64]
     return 0
 
 
@@ -672,7 +664,7 @@ def norm_backward(
         job.exponents = <double*> each.data
     if plan.read == 0:
         return
-    job.parts = parts_of(&plan.plan, &GRADIENTS[kind], NULL)
+    job.parts = parts_of(&plan.plan, &GRADIENTS[kind], False)
     cdef measured_t* kept = NULL
     try:
         if job.exponents != NULL or (job.parts > 1 and plan.written <= MOST_NORMS):

@@ -114,17 +114,6 @@ cdef inline bint slides_along(const axis_t* axis, ptrdiff_t inner) noexcept nogi
         axis.adaptive or (axis.kernel_size >= LANES and 2 * axis.stride >= axis.kernel_size))
 
 
-cdef enum:
-    # Cells of a band of windows. For 3 x 3 s2 over 112 x 112 x 64 x 32, 4096, 2048, 1024 and 512 took 6.6, 4.7, 4.1 and
-    # 4.0 ms of two threads; for 2 x 2 over 224 x 224 x 64 x 16, 26, 17, 25 and 28.
-    BAND_CELLS = 1 << 11
-    # Taps of windows that are worth a ladder.
-    LONG = 8
-    # Cells of a band of such windows. For 31 x 31 over 1080 x 1920, 4096, 8192 and 32768 took 2.4, 1.7 to 2.6 and
-    # 2.8 ms (maximum), 5.6, 4.5 and 5.7 to 8.9 ms (mean).
-    LADDER_CELLS = 1 << 13
-
-
 cdef inline bint climbs(const axis_t* axis) noexcept nogil:
     """Whether windows overlap enough for the rungs to be shared."""
     return not axis.adaptive and axis.kernel_size >= LONG and axis.kernel_size >= 3 * axis.stride
@@ -138,30 +127,6 @@ cdef inline bint climbs_rows(const plan_t* plan) noexcept nogil:
 cdef inline ptrdiff_t rows_spanned(const axis_t* axis, ptrdiff_t outputs) noexcept nogil:
     """Rows from the first tap of the first of so many whole windows to the last tap of the last."""
     return min((outputs - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1, axis.input_size)
-
-
-cdef enum:
-    # Widest row, and most cells, of a plane that is stacked with others: beyond them a row on its own is long enough to
-    # hide what it costs to begin it.
-    NARROW = 64
-    STACK_CELLS = 2048
-    # Fewest whole windows of a row that is no longer laid out with its padding where winners are asked for. With 3 x 3
-    # over rows of 48 cells that took 90 us and not 83, over rows of 64 cells 82 and not 136.
-    STRAIGHT = 32
-    # Beyond this reach places of winners take 64 bits. A place and the way to it through a segment, which may be four
-    # times as long, are added in 32.
-    MOST_REACH = 1 << 28
-    # Channels of a pixel whose taps compete pixel by pixel: from twice as many on they fill vectors.
-    FEW_CHANNELS = 32
-    # Contests that are held side by side within a wide window.
-    CONTEST_LANES = 64
-    # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
-    SHEAF_CELLS = 1 << 16
-    MANY_PLANES = 8
-    # Cells of a row beyond which adaptive windows are made in shorter segments.
-    MOST_SPAN = 1 << 14
-    # At most one window of so many may look beyond the ends of a row, where windows slide along whole stacks.
-    FLAT_SHARE = 3
 
 
 cdef inline ptrdiff_t round_up(ptrdiff_t a, ptrdiff_t b) noexcept nogil:
@@ -257,7 +222,7 @@ cdef inline ptrdiff_t tree_depth(ptrdiff_t taps) noexcept:
     return taps - 1 if taps < 4 else ceil_divide(taps, 4) + 1
 
 
-cdef ptrdiff_t most_holders(const axis_t* axis) noexcept:
+cdef ptrdiff_t most_covering(const axis_t* axis) noexcept:
     """Windows that hold the same input cell, at most."""
     cdef ptrdiff_t most = 1
     cdef ptrdiff_t step = axis.stride
@@ -274,11 +239,11 @@ cdef ptrdiff_t most_holders(const axis_t* axis) noexcept:
 
 
 cdef bint lie_apart(const plan_t* plan) noexcept:
-    """Whether windows are many contest lanes wide, and overlap so little that their winners are found one by one."""
+    """Whether windows are many lanes of comparisons wide and overlap so little that winners are found one by one."""
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t taps = axis.input_size // max(1, axis.output_size) if axis.adaptive else axis.kernel_size
     return (
-        plan.inner == 1 and axis.dilation == 1 and plan.reach <= MOST_REACH and taps >= 2 * CONTEST_LANES
+        plan.inner == 1 and axis.dilation == 1 and plan.reach <= MOST_REACH and taps >= 2 * ARGMAX_LANES
         and taps <= axis.input_size and taps * axis.output_size <= 4 * axis.input_size)
 
 
@@ -485,6 +450,7 @@ cdef class Plan:
     @property
     def summation_depth(self):
         """Roundings on the longest way from an element of a window to its average, in the order of these kernels."""
+        cdef call_t call = forward_call(&self.plan, &LEAVES[TOTAL][FLOAT32])
         cdef ptrdiff_t depth = 1
         cdef ptrdiff_t i, taps, rest
         for i in range(3):
@@ -501,7 +467,7 @@ cdef class Plan:
             else:
                 # A ladder has no longer way.
                 depth += tree_depth(taps)
-        if arrange(&self.plan, &LEAVES[4][FLOAT32]).work == forward_cores:
+        if choose(FORWARD, &call).work == forward_cores:
             # Groups are added one by one, on both sides of the core.
             for i in range(1, 3):
                 depth += min(2 * self.plan.axes[i].kernel_size, 2048)
@@ -513,18 +479,18 @@ cdef class Plan:
         cdef ptrdiff_t most = 1
         cdef int i
         for i in range(3):
-            most *= most_holders(&self.plan.axes[i])
+            most *= most_covering(&self.plan.axes[i])
         return most
 
     @property
     def spreading_depth(self):
         """Roundings on the longest way from a gradient to the sum of an input cell, in the order of `spread_rows` or
         `spread_planes`."""
-        cdef ptrdiff_t rows = most_holders(&self.plan.axes[1])
-        cdef ptrdiff_t columns = most_holders(&self.plan.axes[2])
+        cdef ptrdiff_t rows = most_covering(&self.plan.axes[1])
+        cdef ptrdiff_t columns = most_covering(&self.plan.axes[2])
         if self.plan.sheaf.stacked:
             return 1 + tree_depth(rows) + tree_depth(columns)
-        return 1 + (most_holders(&self.plan.axes[0]) * rows - 1) + (columns - 1)
+        return 1 + (most_covering(&self.plan.axes[0]) * rows - 1) + (columns - 1)
 
 
 cdef struct row_t:
@@ -567,6 +533,11 @@ cdef inline ptrdiff_t bands_of(const plan_t* plan) noexcept nogil:
 cdef inline ptrdiff_t pieces_of(const plan_t* plan) noexcept nogil:
     """Number of pieces in all."""
     return plan.outer * plan.axes[0].output_size * plan.pieces.bands
+
+
+cdef inline ptrdiff_t rows_of_output(const plan_t* plan) noexcept nogil:
+    """Number of output rows in all."""
+    return plan.outer * plan.axes[0].output_size * plan.axes[1].output_size
 
 
 cdef inline ptrdiff_t output_offset(const plan_t* plan, const row_t* row) noexcept nogil:

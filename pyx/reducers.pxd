@@ -1,11 +1,20 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""A reducer is a policy: an identity, and a way to combine two values. The leaves in rows.pxd know no more of it.
+"""A reducer is a policy: an identity, and a way to combine two values. The leaves know no more of it.
 
-Reducers are named by empty tag types, so that the choice is made when a leaf is compiled and costs nothing later.
+It is a number, and in every leaf that a table holds a constant: all functions here are inlined, so the choice is made
+when the leaf is compiled and costs nothing later. Tables name their leaves by tag types, of which Cython makes a
+function each; were the tags handed on, all that leaves call would be written out once a reducer, 300,000 lines of C.
 """
 
 from libc.math cimport INFINITY, NAN
 from types cimport int32_t, int64_t, pair_t, uint32_t, uint64_t, value_t
+
+
+# As the tables count them; `*_number` skip NaN, the others let it through.
+cdef enum:
+    GREATEST, GREATEST_NUMBER, SMALLEST, SMALLEST_NUMBER, TOTAL
+    # Sums of what is no NaN, and how many of these there are.
+    TOTAL_NUMBER, COUNT_NUMBER, REDUCERS_
 
 
 ctypedef struct greatest:
@@ -23,7 +32,6 @@ ctypedef struct smallest_number:
 ctypedef struct total:
     char unused
 
-# The order reducers; `*_number` skip NaN, the others let it through.
 ctypedef fused order_t:
     greatest
     greatest_number
@@ -36,6 +44,19 @@ ctypedef fused reducer_t:
     smallest
     smallest_number
     total
+
+
+cdef inline int number_of(reducer_t* tag) noexcept nogil:
+    if reducer_t is greatest:
+        return GREATEST
+    elif reducer_t is greatest_number:
+        return GREATEST_NUMBER
+    elif reducer_t is smallest:
+        return SMALLEST
+    elif reducer_t is smallest_number:
+        return SMALLEST_NUMBER
+    else:
+        return TOTAL
 
 
 cdef inline value_t lowest(value_t* kind) noexcept nogil:
@@ -58,90 +79,63 @@ cdef inline value_t highest(value_t* kind) noexcept nogil:
         return <value_t> ((((<int64_t> 1) << min(8 * <int> sizeof(value_t) - 2, 62)) - 1) * 2 + 1)
 
 
-cdef inline value_t empty(value_t* kind, reducer_t* reducer) noexcept nogil:
+cdef inline value_t empty(value_t* kind, const int reducer) noexcept nogil:
     """Result of a window without any element."""
-    if reducer_t is total:
+    if reducer == TOTAL:
         return 0
-    elif reducer_t is greatest or reducer_t is greatest_number:
-        return lowest(kind)
-    else:
-        return highest(kind)
+    return lowest(kind) if reducer == GREATEST or reducer == GREATEST_NUMBER else highest(kind)
 
 
-cdef inline value_t identity(value_t* kind, reducer_t* reducer) noexcept nogil:
+cdef inline value_t identity(value_t* kind, const int reducer) noexcept nogil:
     """Value that padding holds: combined with anything, it leaves that thing.
 
     For the reducers that skip NaN it is NaN itself: then a window of nothing but NaN stays NaN.
     """
-    if reducer_t is greatest_number or reducer_t is smallest_number:
-        if value_t is float or value_t is double:
+    if value_t is float or value_t is double:
+        if reducer == GREATEST_NUMBER or reducer == SMALLEST_NUMBER:
             return <value_t> NAN
-        else:
-            return empty(kind, reducer)
-    else:
-        return empty(kind, reducer)
+    return empty(kind, reducer)
 
 
-cdef inline value_t combine(value_t a, value_t b, reducer_t* reducer) noexcept nogil:
+cdef inline value_t combine(value_t a, value_t b, const int reducer) noexcept nogil:
     """Combine an earlier value with a later one. Written as selects, which compilers turn into vector code."""
     cdef value_t m
-    if reducer_t is total:
-        # Of what lies behind the rows of a strip sums are made that nobody reads; they may wrap.
-        if value_t is int32_t:
-            return <int32_t> (<uint32_t> a + <uint32_t> b)
-        elif value_t is int64_t:
-            return <int64_t> (<uint64_t> a + <uint64_t> b)
-        else:
-            return <value_t> (a + b)
-    elif value_t is pair_t:
-        return a
-    elif reducer_t is greatest:
-        m = b if b > a else a
-        if value_t is float or value_t is double:
-            return m if b == b else b
-        else:
-            return m
-    elif reducer_t is smallest:
-        m = b if b < a else a
-        if value_t is float or value_t is double:
-            return m if b == b else b
-        else:
-            return m
-    elif reducer_t is greatest_number:
-        m = b if b > a else a
-        if value_t is float or value_t is double:
-            return m if a == a else b
-        else:
-            return m
+    if value_t is pair_t:
+        return <value_t> (a + b)
     else:
-        m = b if b < a else a
+        if reducer == TOTAL:
+            # Of what lies behind the rows of a strip sums are made that nobody reads; they may wrap.
+            if value_t is int32_t:
+                return <int32_t> (<uint32_t> a + <uint32_t> b)
+            elif value_t is int64_t:
+                return <int64_t> (<uint64_t> a + <uint64_t> b)
+            else:
+                return <value_t> (a + b)
+        if reducer == GREATEST or reducer == GREATEST_NUMBER:
+            m = b if b > a else a
+        else:
+            m = b if b < a else a
         if value_t is float or value_t is double:
+            if reducer == GREATEST or reducer == SMALLEST:
+                return m if b == b else b
             return m if a == a else b
         else:
             return m
 
 
-cdef inline bint better(value_t best, value_t v, order_t* reducer) noexcept nogil:
+cdef inline bint better(value_t best, value_t v, const int reducer) noexcept nogil:
     """Whether a later value replaces the best so far, so that the first of equals keeps its place."""
     if value_t is pair_t:
         return False
-    elif order_t is greatest:
-        if value_t is float or value_t is double:
+    elif value_t is float or value_t is double:
+        if reducer == GREATEST:
             return (not v <= best) & (best == best)
-        else:
-            return v > best
-    elif order_t is smallest:
-        if value_t is float or value_t is double:
+        if reducer == SMALLEST:
             return (not v >= best) & (best == best)
-        else:
-            return v < best
-    elif order_t is greatest_number:
-        if value_t is float or value_t is double:
+        if reducer == GREATEST_NUMBER:
             return (not v <= best) & (v == v)
-        else:
-            return v > best
+        return (not v >= best) & (v == v)
     else:
-        if value_t is float or value_t is double:
-            return (not v >= best) & (v == v)
-        else:
-            return v < best
+        if reducer == GREATEST or reducer == GREATEST_NUMBER:
+            return v > best
+        return v < best

@@ -723,7 +723,7 @@ cdef int region_shapes(regions_t* task, int kind, input_shape, result_shape, map
     memset(task, 0, sizeof(regions_t))
     task.batches, task.channels, task.rows.size, task.columns.size = input_shape
     task.regions, _, task.rows.bins, task.columns.bins = result_shape
-    task.leaves = LEAVES[4][kind]
+    task.leaves = LEAVES[TOTAL][kind]
     if GRADIENTS[kind].add_run == NULL or task.leaves.value != sizeof(double):
         raise ValueError("these kernels do not know regions of this dtype")
     task.strip = strip_rows(task)

@@ -1,9 +1,8 @@
 # One table tells which leaves serve which reducer and dtype; a combination that is not in it does not exist.
 
 REDUCERS = {
-    "greatest": 0, "greatest_number": 1, "smallest": 2, "smallest_number": 3, "total": 4,
-    # Sums of what is no NaN, and how many of these there are.
-    "total_number": 5, "count_number": 6,
+    "greatest": GREATEST, "greatest_number": GREATEST_NUMBER, "smallest": SMALLEST, "smallest_number": SMALLEST_NUMBER,
+    "total": TOTAL, "total_number": TOTAL_NUMBER, "count_number": COUNT_NUMBER,
 }
 
 ROUNDINGS = {"half_even": 0, "half_up": 1, "floor": 2, "trunc": 3}
@@ -20,10 +19,10 @@ KINDS = {
     "float16->float64": FLOAT16_AS_64, "bfloat16->float64": BFLOAT16_AS_64, "float32->float64": FLOAT32_AS_64,
 }
 
-cdef leaves_t LEAVES[7][KINDS_]
+cdef leaves_t LEAVES[REDUCERS_][KINDS_]
 # Sums of so few small integers that 16 bits can hold them, and 32.
 cdef leaves_t SHORT_SUMS[2][KINDS_]
-cdef contest_t CONTESTS[5][KINDS_]
+cdef argmax_t ARGMAX[TOTAL + 1][KINDS_]
 cdef gradient_t GRADIENTS[KINDS_]
 # Division of integer sums by rounding: of 16, 32, 64 and 128 bits.
 cdef divide_fn DIVIDE[4][4]
@@ -35,7 +34,7 @@ cdef inline int width_of(ptrdiff_t size) noexcept:
     return (size > 2) + (size > 4) + (size > 8)
 
 
-# The leaves of rows.pxd and conversions.pxd under the signatures that the nests call.
+# The leaves under the signatures that the nests call.
 
 cdef void widen(wide_t* dst, const stored_t* src, ptrdiff_t n) noexcept nogil:
     widen_group(dst, src, 0, 1, n, 1, 1, 0, 0, False)
@@ -150,19 +149,48 @@ cdef void store_bfloat16_numbers(bfloat16_t* dst, const pair_t* src, ptrdiff_t n
         double_to_bfloat16(dst + x, numbers, count)
 
 
-cdef void take_as(
+cdef void across_as(
+    value_t* dst, const value_t* src, ptrdiff_t stride, ptrdiff_t taps, ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows,
+    ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate, reducer_t* reducer,
+) noexcept nogil:
+    across(dst, src, stride, taps, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
+
+
+cdef void along_as(
+    value_t* dst, const value_t* src, ptrdiff_t n, ptrdiff_t step, ptrdiff_t taps, ptrdiff_t dst_step,
+    bint accumulate, reducer_t* reducer,
+) noexcept nogil:
+    along(dst, src, n, step, taps, dst_step, accumulate, number_of(reducer))
+
+
+cdef void windows_as(
+    value_t* dst, ptrdiff_t dst_row, const void** rows, ptrdiff_t taps, ptrdiff_t outputs, ptrdiff_t n, value_t* ends,
+    reducer_t* reducer,
+) noexcept nogil:
+    windows(dst, dst_row, rows, taps, outputs, n, ends, number_of(reducer))
+
+
+cdef void identity_as(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
+    fill_identity(dst, n, number_of(reducer))
+
+
+cdef void empty_as(value_t* dst, ptrdiff_t n, reducer_t* reducer) noexcept nogil:
+    fill_empty(dst, n, number_of(reducer))
+
+
+cdef void argmax_tap_as(
     value_t* best, int64_t* where, const value_t* src, int64_t here, ptrdiff_t n, ptrdiff_t step, order_t* reducer
 ) noexcept nogil:
-    take(best, where, src, here, n, step, reducer)
+    argmax_tap(best, where, src, here, n, step, number_of(reducer))
 
 
-cdef void contend_as(
+cdef void argmax_as(
     value_t* best, int32_t* where, const value_t* src, const int32_t* places, const taps_t* taps, int64_t here,
     ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
     order_t* reducer,
 ) noexcept nogil:
-    contend(
-        best, where, src, places, taps, <int32_t> here, n, step, rows, dst_row, src_row, accumulate, reducer)
+    argmax_across(
+        best, where, src, places, taps, <int32_t> here, n, step, rows, dst_row, src_row, accumulate, number_of(reducer))
 
 
 cdef void load_float16_nan_above(int16_t* dst, const uint16_t* src, ptrdiff_t n) noexcept nogil:
@@ -266,17 +294,17 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
     leaves.value = sizeof(value_t)
     leaves.load = NULL
     leaves.store = NULL
-    leaves.across = <across_fn> across[value_t, reducer_t]
-    leaves.along = <along_fn> along[value_t, reducer_t]
+    leaves.across = <across_fn> across_as[value_t, reducer_t]
+    leaves.along = <along_fn> along_as[value_t, reducer_t]
     leaves.across_stored = leaves.across
     leaves.along_stored = leaves.along
     leaves.windows = NULL
     # Smaller values are flipped one by one, which costs more than a ladder.
     if reducer_t is not total and 4 <= sizeof(value_t) <= 8:
-        leaves.windows = <windows_fn> windows[value_t, reducer_t]
+        leaves.windows = <windows_fn> windows_as[value_t, reducer_t]
     leaves.windows_stored = leaves.windows
-    leaves.identity = <fill_fn> fill_identity[value_t, reducer_t]
-    leaves.empty = <fill_fn> fill_empty[value_t, reducer_t]
+    leaves.identity = <fill_fn> identity_as[value_t, reducer_t]
+    leaves.empty = <fill_fn> empty_as[value_t, reducer_t]
     leaves.divide = NULL
     leaves.divide_each = NULL
     leaves.settle = NULL
@@ -287,15 +315,15 @@ cdef void enter(value_t* kind, reducer_t* reducer, leaves_t* leaves) noexcept:
             leaves.divide_each = <divide_each_fn> divide_each[value_t]
 
 
-cdef void enter_contest(value_t* kind, order_t* reducer, contest_t* contest) noexcept:
-    contest.storage = sizeof(value_t)
-    contest.value = sizeof(value_t)
-    contest.load = NULL
-    contest.store = NULL
-    contest.contend = <contend_fn> contend_as[value_t, order_t]
-    contest.take_wide = <take_fn> take_as[value_t, order_t]
-    contest.identity = <fill_fn> fill_identity[value_t, order_t]
-    contest.empty = <fill_fn> fill_empty[value_t, order_t]
+cdef void enter_argmax(value_t* kind, order_t* reducer, argmax_t* argmax) noexcept:
+    argmax.storage = sizeof(value_t)
+    argmax.value = sizeof(value_t)
+    argmax.load = NULL
+    argmax.store = NULL
+    argmax.across = <argmax_fn> argmax_as[value_t, order_t]
+    argmax.take_wide = <take_fn> argmax_tap_as[value_t, order_t]
+    argmax.identity = <fill_fn> identity_as[value_t, order_t]
+    argmax.empty = <fill_fn> empty_as[value_t, order_t]
 
 
 cdef void convert(leaves_t* leaves, ptrdiff_t storage, convert_fn load, convert_fn store) noexcept:
@@ -316,38 +344,38 @@ cdef void enter_wide(wide_t* wide, stored_t* stored, convert_fn store, leaves_t*
     leaves.along_stored = <along_fn> widen_along[wide_t, stored_t]
     # A sum of halves in float would have as many roundings as a window has rows.
     if wide_t is not float and 4 <= sizeof(wide_t) <= 8:
-        leaves.windows = <windows_fn> windows[wide_t, total]
+        leaves.windows = <windows_fn> windows_as[wide_t, total]
         leaves.windows_stored = <windows_fn> widen_windows[wide_t, stored_t]
 
 
 cdef void enter_numbers(stored_t* stored, convert_fn store, int number) noexcept:
     """Sum what is no NaN, and count it."""
-    enter_wide(<pair_t*> NULL, stored, store, &LEAVES[5][number])
-    LEAVES[5][number].divide = <divide_fn> count_numbers
-    LEAVES[5][number].divide_each = <divide_each_fn> count_numbers_each
-    LEAVES[5][number].settle = <divide_fn> settle_means
+    enter_wide(<pair_t*> NULL, stored, store, &LEAVES[TOTAL_NUMBER][number])
+    LEAVES[TOTAL_NUMBER][number].divide = <divide_fn> count_numbers
+    LEAVES[TOTAL_NUMBER][number].divide_each = <divide_each_fn> count_numbers_each
+    LEAVES[TOTAL_NUMBER][number].settle = <divide_fn> settle_means
     if stored_t is float or stored_t is double:
-        LEAVES[6][number] = LEAVES[5][number]
-        LEAVES[6][number].settle = <divide_fn> settle_counts
+        LEAVES[COUNT_NUMBER][number] = LEAVES[TOTAL_NUMBER][number]
+        LEAVES[COUNT_NUMBER][number].settle = <divide_fn> settle_counts
 
 
 cdef void enter_order(value_t* kind, int number) noexcept:
-    enter(kind, <greatest*> NULL, &LEAVES[0][number])
-    enter(kind, <smallest*> NULL, &LEAVES[2][number])
-    enter_contest(kind, <greatest*> NULL, &CONTESTS[0][number])
-    enter_contest(kind, <smallest*> NULL, &CONTESTS[2][number])
+    enter(kind, <greatest*> NULL, &LEAVES[GREATEST][number])
+    enter(kind, <smallest*> NULL, &LEAVES[SMALLEST][number])
+    enter_argmax(kind, <greatest*> NULL, &ARGMAX[GREATEST][number])
+    enter_argmax(kind, <smallest*> NULL, &ARGMAX[SMALLEST][number])
     if value_t is float or value_t is double:
-        enter(kind, <greatest_number*> NULL, &LEAVES[1][number])
-        enter(kind, <smallest_number*> NULL, &LEAVES[3][number])
-        enter_contest(kind, <greatest_number*> NULL, &CONTESTS[1][number])
-        enter_contest(kind, <smallest_number*> NULL, &CONTESTS[3][number])
+        enter(kind, <greatest_number*> NULL, &LEAVES[GREATEST_NUMBER][number])
+        enter(kind, <smallest_number*> NULL, &LEAVES[SMALLEST_NUMBER][number])
+        enter_argmax(kind, <greatest_number*> NULL, &ARGMAX[GREATEST_NUMBER][number])
+        enter_argmax(kind, <smallest_number*> NULL, &ARGMAX[SMALLEST_NUMBER][number])
     else:
         # Integers, and the keys that stand for halves, have no NaN to skip: one leaf serves both, which spares
         # the compiler a quarter of its work.
-        LEAVES[1][number] = LEAVES[0][number]
-        LEAVES[3][number] = LEAVES[2][number]
-        CONTESTS[1][number] = CONTESTS[0][number]
-        CONTESTS[3][number] = CONTESTS[2][number]
+        LEAVES[GREATEST_NUMBER][number] = LEAVES[GREATEST][number]
+        LEAVES[SMALLEST_NUMBER][number] = LEAVES[SMALLEST][number]
+        ARGMAX[GREATEST_NUMBER][number] = ARGMAX[GREATEST][number]
+        ARGMAX[SMALLEST_NUMBER][number] = ARGMAX[SMALLEST][number]
 
 
 cdef void enter_half(
@@ -355,20 +383,20 @@ cdef void enter_half(
 ) noexcept:
     cdef int reducer
     enter_order(<int16_t*> NULL, number)
-    for reducer in range(4):
+    for reducer in range(TOTAL):
         # NaN wins where it propagates, and loses where it is skipped.
         convert(
-            &LEAVES[reducer][number], 2, nan_above if reducer == 0 or reducer == 3 else nan_below,
+            &LEAVES[reducer][number], 2, nan_above if reducer == GREATEST or reducer == SMALLEST_NUMBER else nan_below,
             <convert_fn> key_to_half)
-        LEAVES[reducer][number].empty = none_greatest if reducer < 2 else none_smallest
-        CONTESTS[reducer][number].load = LEAVES[reducer][number].load
-        CONTESTS[reducer][number].store = LEAVES[reducer][number].store
-        CONTESTS[reducer][number].empty = LEAVES[reducer][number].empty
+        LEAVES[reducer][number].empty = none_greatest if reducer <= GREATEST_NUMBER else none_smallest
+        ARGMAX[reducer][number].load = LEAVES[reducer][number].load
+        ARGMAX[reducer][number].store = LEAVES[reducer][number].store
+        ARGMAX[reducer][number].empty = LEAVES[reducer][number].empty
 
 
 cdef void enter_gradient(real_t* kind, int number) noexcept:
     """Gradients of the sums that are in the table already."""
-    GRADIENTS[number].sum = LEAVES[4][number]
+    GRADIENTS[number].sum = LEAVES[TOTAL][number]
     GRADIENTS[number].add_spread = <add_spread_fn> add_spread[real_t]
     GRADIENTS[number].repeat = <repeat_fn> repeat[real_t]
     GRADIENTS[number].add_run = <add_run_fn> add_run[real_t]
@@ -379,17 +407,17 @@ cdef void enter_gradient(real_t* kind, int number) noexcept:
 
 cdef void enter_long_halves(int number, ptrdiff_t storage, convert_fn load, convert_fn store) noexcept:
     """Sums of so many halves that float would round too often, on the loops of double."""
-    enter(<double*> NULL, <total*> NULL, &LEAVES[4][number])
-    convert(&LEAVES[4][number], storage, load, store)
+    enter(<double*> NULL, <total*> NULL, &LEAVES[TOTAL][number])
+    convert(&LEAVES[TOTAL][number], storage, load, store)
     enter_gradient(<double*> NULL, number)
 
 
 cdef void enter_integer(integer_t* kind, int number) noexcept:
     enter_order(kind, number)
     if integer_t is int64_t or integer_t is uint64_t:
-        enter_wide(<int128_t*> NULL, kind, <convert_fn> store_integers[integer_t, int128_t], &LEAVES[4][number])
+        enter_wide(<int128_t*> NULL, kind, <convert_fn> store_integers[integer_t, int128_t], &LEAVES[TOTAL][number])
     else:
-        enter_wide(<int64_t*> NULL, kind, <convert_fn> store_integers[integer_t, int64_t], &LEAVES[4][number])
+        enter_wide(<int64_t*> NULL, kind, <convert_fn> store_integers[integer_t, int64_t], &LEAVES[TOTAL][number])
     if sizeof(integer_t) < 4:
         enter_wide(<int32_t*> NULL, kind, <convert_fn> store_integers[integer_t, int32_t], &SHORT_SUMS[1][number])
     if sizeof(integer_t) < 2:
@@ -399,7 +427,7 @@ cdef void enter_integer(integer_t* kind, int number) noexcept:
 cdef void enter_all() noexcept:
     memset(LEAVES, 0, sizeof(LEAVES))
     memset(SHORT_SUMS, 0, sizeof(SHORT_SUMS))
-    memset(CONTESTS, 0, sizeof(CONTESTS))
+    memset(ARGMAX, 0, sizeof(ARGMAX))
     memset(GRADIENTS, 0, sizeof(GRADIENTS))
     enter_integer(<int8_t*> NULL, INT8)
     enter_integer(<int16_t*> NULL, INT16)
@@ -421,12 +449,12 @@ cdef void enter_all() noexcept:
         <fill_fn> bfloat16_none_greatest, <fill_fn> bfloat16_none_smallest)
     enter_order(<float*> NULL, FLOAT32)
     enter_order(<double*> NULL, FLOAT64)
-    enter_wide(<float*> NULL, <float16_t*> NULL, <convert_fn> float_to_float16, &LEAVES[4][FLOAT16])
-    enter_wide(<float*> NULL, <bfloat16_t*> NULL, <convert_fn> float_to_bfloat16, &LEAVES[4][BFLOAT16])
-    enter(<float*> NULL, <total*> NULL, &LEAVES[4][FLOAT32])
-    enter(<double*> NULL, <total*> NULL, &LEAVES[4][FLOAT64])
-    enter_wide(<double*> NULL, <float*> NULL, <convert_fn> narrow_double, &LEAVES[4][FLOAT32_AS_64])
-    LEAVES[4][FLOAT32_AS_64].divide = <divide_fn> scale_double
+    enter_wide(<float*> NULL, <float16_t*> NULL, <convert_fn> float_to_float16, &LEAVES[TOTAL][FLOAT16])
+    enter_wide(<float*> NULL, <bfloat16_t*> NULL, <convert_fn> float_to_bfloat16, &LEAVES[TOTAL][BFLOAT16])
+    enter(<float*> NULL, <total*> NULL, &LEAVES[TOTAL][FLOAT32])
+    enter(<double*> NULL, <total*> NULL, &LEAVES[TOTAL][FLOAT64])
+    enter_wide(<double*> NULL, <float*> NULL, <convert_fn> narrow_double, &LEAVES[TOTAL][FLOAT32_AS_64])
+    LEAVES[TOTAL][FLOAT32_AS_64].divide = <divide_fn> scale_double
     enter_numbers(<float16_t*> NULL, <convert_fn> store_float16_numbers, FLOAT16)
     enter_numbers(<bfloat16_t*> NULL, <convert_fn> store_bfloat16_numbers, BFLOAT16)
     enter_numbers(<float*> NULL, <convert_fn> store_numbers[float], FLOAT32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import inspect
 import math
 import mmap
 import os
@@ -23,6 +24,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 import pooling
+from pooling import calls
+from pooling.families.extremes import Extreme
+from pooling.families.means import Mean
 from pooling.operators import OPERATORS
 
 # What runs in the background of a shell ignores Ctrl-C, and so would all that it starts.
@@ -541,3 +545,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("skipped")
         for reason, count in skips_by_reason(reports).items():
             terminalreporter.write_line(f"{count:6} {reason}")
+
+
+def resolved_call(function: str, array: Array, **arguments: Any) -> Any:
+    """Resolve the call of a public function of extremes or means; it need not have all of the arguments."""
+    row = calls.FUNCTIONS[function]
+    kind: type[calls.Call] = Mean if row.operator.average else Extreme
+    parameters = inspect.signature(getattr(pooling, function)).parameters
+    return calls.resolved(
+        kind, function, array, tuple(arguments.get(name, parameters[name].default) for name in row.names)
+    )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pooling
-from pooling.layers import Layer
+from pooling.layer import Layer
 from pooling.operators import OPERATORS
 from tests.conftest import FLOATS, TINY, UNIT, Array, assert_same, assert_within, dtype_of
 
@@ -19,8 +19,8 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import to_onnx  # noqa: E402
-from pooling.export.repair.scopes import scopes_of, uses  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
+from pooling.onnx_models.graph import scopes_of, uses  # noqa: E402
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 LAYERS = {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pooling
-from pooling.layers import Layer
+from pooling.layer import Layer
 from pooling.operators import OPERATORS
 from tests.conftest import FLOATS, UNIT, Array, assert_same, dtype_of
 from tests.exported import (

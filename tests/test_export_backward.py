@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pooling
-from pooling.layers import Layer
+from pooling.layer import Layer
 from pooling.operators import OPERATORS
 from tests.conftest import FLOATS, TINY, UNIT, Array, assert_same, assert_within, dtype_of
 

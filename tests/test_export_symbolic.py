@@ -9,7 +9,7 @@ import pytest
 
 import pooling
 from pooling import geometry
-from pooling.layers import Layer
+from pooling.layer import Layer
 from pooling.operators import OPERATORS
 from tests.conftest import FLOATS, Array, assert_same
 from tests.exported import (

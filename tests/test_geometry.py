@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import pooling
 from pooling import geometry
+from pooling.families.unpooling import unpool_size
 from pooling.geometry import Axis
 
 LARGEST = 2**63 - 1
@@ -394,11 +395,11 @@ def test_unpooling_gives_back_a_size_that_pools_to_the_same(
 ) -> None:
     padding = data.draw(st.integers(0, kernel - 1))
     assume((pooled - 1) * stride - 2 * padding + kernel >= 1)
-    (size,) = geometry.unpool_size([pooled], kernel, stride, padding)
+    (size,) = unpool_size([pooled], kernel, stride, padding)
     assert size == (pooled - 1) * stride - 2 * padding + kernel
     assert geometry.pool_axes([size], kernel, stride, padding)[0].output_size == pooled
     for other in range(1, size + 2 * stride):
-        assert geometry.unpool_size([pooled], kernel, stride, padding, other) == (other,)
+        assert unpool_size([pooled], kernel, stride, padding, other) == (other,)
 
 
 # --- transposed convolutions ------------------------------------------------------------------------------

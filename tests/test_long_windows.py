@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 import pooling
 from pooling import reference
-from pooling.calls import Windows, resolve
 from pooling.dispatch import kernels
 from tests.conftest import (
     FLOATS,
@@ -24,19 +23,19 @@ from tests.conftest import (
     channels_last,
     dtype_of,
     random_array,
+    resolved_call,
 )
 
-LONG = "long windows"
+LONG = "argmax_long"
 LARGEST = {1: 90, 2: 14, 3: 7}
 """Largest kernel_size that is drawn, by dimensions: the reference takes a step for each tap."""
 
 
 def method(function: str, x: Array, windows: dict[str, Any], layout: str = "channels_first") -> str:
-    """Name the method by which a call finds its winners."""
-    dimensions = int(function[-2])
-    call = resolve(function[:-2], function, dimensions, x, Windows(**windows), layout)
+    """Name the strategy by which a call finds its winners."""
+    call = resolved_call(function, x, **windows, layout=layout)
     name: str
-    name, _ = kernels.method_of_indices(call.index_plan, call.reducer, call.kind)
+    name, _ = kernels.strategy_of(call.index_plan, "indices", call.reducer, call.kind)
     return name
 
 
@@ -221,7 +220,7 @@ def test_wide_windows_that_lie_apart(windows: dict[str, Any], dtype: str, functi
         if dtype in FLOATS:
             keywords["nan"] = nan
             x[random.random(x.shape) < share] = np.nan
-        assert method(function, x, windows) == "windows apart"
+        assert method(function, x, windows) == "argmax_apart"
         expected, found = getattr(reference, function)(x, **keywords, return_indices=True)
         best, indices = getattr(pooling, function)(x, **keywords, return_indices=True)
         np.testing.assert_array_equal(indices, found)

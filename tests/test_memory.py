@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import pooling
-from pooling.calls import Windows, resolve
+from pooling import calls
 from pooling.dispatch import kernels
+from pooling.families import means
 from pooling.operators import OPERATORS
-from tests.conftest import LAYOUTS, PATHS, Geometry, dtype_of
+from tests.conftest import LAYOUTS, PATHS, Geometry, dtype_of, resolved_call
 
 A_THREAD = 16 << 20
 """Bytes that a forward call without indices takes for each thread."""
@@ -42,12 +43,17 @@ WINDOWS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
 }
 
 
+def forward_bytes(call: calls.Call) -> int:
+    """Bytes of each thread of a forward call."""
+    return int(kernels.strategy_of(call.plan, "forward", call.reducer, call.kind)[1])
+
+
 def plan_bytes(operator: str, shape: tuple[int, ...], arguments: dict[str, Any], **call: Any) -> int:
     dimensions = len(shape) - 2
     function = f"{operator}{dimensions}d"
     array = np.broadcast_to(dtype_of(call.pop("dtype")).type(0), shape)
-    made = resolve(operator, function, dimensions, array, Windows(**arguments), **call)
-    return int(kernels.working_memory(made.plan, made.reducer, made.kind))
+    made = resolved_call(function, array, count_include_pad=False, **arguments, **call)
+    return forward_bytes(made)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 64, 100_003])
@@ -71,8 +77,8 @@ def test_global_operators_take_no_more() -> None:
             for dtype in ("uint8", "float16", "float32", "int64"):
                 for layout in LAYOUTS:
                     array = np.broadcast_to(dtype_of(dtype).type(0), shape)
-                    call = resolve(operator, operator, 2, array, Windows(), layout)
-                    assert 0 < kernels.working_memory(call.plan, call.reducer, call.kind) <= A_THREAD
+                    call = resolved_call(operator, array, dimensions=2, layout=layout)
+                    assert 0 < forward_bytes(call) <= A_THREAD
 
 
 # --- windows as networks have them ---------------------------------------------------------------------------
@@ -96,11 +102,11 @@ def test_a_thread_works_in_as_much_memory_as_the_page_says(geometry: Geometry, l
             function = geometry.function(family)
             array = np.broadcast_to(dtype_of(dtype).type(0), shape)
             try:
-                call = resolve(function[:-2], function, geometry.dimensions, array, Windows(**geometry.windows), layout)
+                call = resolved_call(function, array, count_include_pad=False, **geometry.windows, layout=layout)
             except ValueError:  # integers have no mean of nothing
                 assert dtype in ("int64", "uint8")
                 continue
-            assert 0 < kernels.working_memory(call.plan, call.reducer, call.kind) <= A_THREAD
+            assert 0 < forward_bytes(call) <= A_THREAD
 
 
 # --- what processes say -------------------------------------------------------------------------------------
@@ -436,9 +442,7 @@ def test_large_windows_are_right(shape: tuple[int, ...], arguments: dict[str, An
     dimensions = len(shape) - 2
     rng = np.random.default_rng(7)
     x = rng.integers(-50, 50, shape)
-    axes = resolve(
-        "avg_pool", f"avg_pool{dimensions}d", dimensions, x.astype(np.float64), Windows(**arguments), "channels_first"
-    ).axes
+    axes = resolved_call(f"avg_pool{dimensions}d", x.astype(np.float64), **arguments).axes
 
     def along(reduce: Callable[..., Any], values: Any) -> Any:
         for position, axis in enumerate(axes, start=2):
@@ -512,10 +516,10 @@ SLABS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", SLABS)
 def test_gradients_of_maps_made_in_slabs_are_right(name: str, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooling.calls, "DIVIDED_BYTES", 1)
-    monkeypatch.setattr(pooling.calls, "SLAB_BYTES", 1)
+    monkeypatch.setattr(means, "DIVIDED_BYTES", 1)
+    monkeypatch.setattr(means, "SLAB_BYTES", 1)
     # Calls that are known have been planned as others are.
-    monkeypatch.setattr(pooling.calls, "_known", {})
+    calls.forget()
     spatial, arguments = SLABS[name]
     function = f"{'adaptive_' * ('output_size' in arguments)}avg_pool{len(spatial)}d"
     rng = np.random.default_rng(11)
@@ -536,7 +540,8 @@ def test_gradients_of_maps_made_in_slabs_are_right(name: str, layout: str, monke
                     results.append(backward(g.astype(dtype), x.astype(dtype), **keywords))
             assert results[0].tobytes() == results[1].tobytes()
             np.testing.assert_allclose(results[0].astype(np.float64), expected, allowed, allowed / 8)
-    assert any(len(known.call.slabs) > 1 for known in pooling.calls._known.values())
+    assert any(len(call.slabs) > 1 for call in calls._known.values())
+    calls.forget()
 
 
 def test_adaptive_gradients_of_long_rows_in_half_precision_are_right() -> None:

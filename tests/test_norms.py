@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import pooling
 from pooling import reference
-from pooling.norms import rounded
+from pooling.arrays import rounded
 from pooling.signs import short_repr
 from tests.conftest import (
     FLOATS,

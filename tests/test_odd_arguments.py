@@ -19,6 +19,7 @@ from pooling.signs import LONGEST_REPR, short_repr
 ROOT = Path(__file__).parent.parent
 SOURCES = [
     *sorted((ROOT / "pooling").glob("*.py")),
+    *sorted((ROOT / "pooling" / "families").glob("*.py")),
     *(ROOT / "export" / f"{n}.py" for n in ("arguments", "model", "backward")),
 ]
 """What public functions and layers are made of."""

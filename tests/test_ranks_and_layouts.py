@@ -95,7 +95,7 @@ POOLS = {
 
 def warned(function: str, shape: tuple[int, ...], dtype: Any, *arguments: Any, **keywords: Any) -> list[str]:
     """The warnings of a call with these arguments, which is not remembered from before."""
-    pooling.calls._known.clear()
+    pooling.calls.forget()
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         getattr(pooling, function)(np.ones(shape, dtype), *arguments, **keywords)
@@ -151,13 +151,14 @@ def test_a_film_is_warned_of_too() -> None:
 def test_a_warning_made_an_error_leaves_nothing_behind(function: str) -> None:
     x = np.ones((40, 40, 3), np.float32)
     pool, arguments = getattr(pooling, function), POOLS[function]
-    pooling.calls._known.clear()
+    pooling.calls.forget()
     with warnings.catch_warnings():
         warnings.simplefilter("error", pooling.LayoutWarning)
         for _ in range(2):
             with pytest.raises(pooling.LayoutWarning):
                 pool(x, *arguments)
             assert not pooling.calls._known
+            assert not pooling.calls._forward
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         results = [pool(x, *arguments) for _ in range(3)]
@@ -170,7 +171,7 @@ def test_a_warning_made_an_error_leaves_nothing_behind(function: str) -> None:
 
 def test_a_warning_made_an_error_leaves_out_alone() -> None:
     x, out = np.ones((40, 40, 3), np.float32), np.full((40, 20, 1), 7, np.float32)
-    pooling.calls._known.clear()
+    pooling.calls.forget()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(pooling.LayoutWarning):
@@ -196,7 +197,7 @@ def test_a_warning_names_the_line_that_called() -> None:
         lambda: pooling.max_blur_pool2d(x),
     ]
     for call in calls:
-        pooling.calls._known.clear()
+        pooling.calls.forget()
         with pytest.warns(pooling.LayoutWarning) as found:
             call()
         lines = [(Path(each.filename), each.lineno) for each in found]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import pooling
-from pooling import geometry
+from pooling.arguments import plain
 from pooling.dispatch import kernels
 
 X = np.arange(32, dtype=np.float32).reshape(1, 2, 4, 4)
@@ -174,13 +174,13 @@ def test_plain_reads_an_argument_once() -> None:
         def __len__(self) -> int:
             return 10**9
 
-    assert geometry.plain(Sequence([Kernel.TWO, np.int8(3)])) == (2, 3)
-    assert type(geometry.plain(Kernel.TWO)) is int
-    assert type(geometry.plain(Order.LAST)) is str
-    assert type(geometry.plain(np.float64(0.5))) is float
-    assert geometry.plain(np.True_) is True
+    assert plain(Sequence([Kernel.TWO, np.int8(3)])) == (2, 3)
+    assert type(plain(Kernel.TWO)) is int
+    assert type(plain(Order.LAST)) is str
+    assert type(plain(np.float64(0.5))) is float
+    assert plain(np.True_) is True
     deep: list[Any] = []
     deep.append(deep)
-    assert isinstance(geometry.plain(deep), tuple)
+    assert isinstance(plain(deep), tuple)
     with pytest.raises(TypeError):
         pooling.max_pool2d(X, deep)

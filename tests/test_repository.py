@@ -39,17 +39,17 @@ def test_importing_pooling_imports_no_function_before_it_is_asked_for(tmp_path: 
     assert own == {f"pooling{name}" for name in ("", "._cpu", "._version", ".dispatch", ".system", ".workers")}
     assert {"ast", "copy", "dataclasses", "enum", "inspect", "numpy.typing"}.isdisjoint(added)
     used = in_new_process(f"{imports}; pooling.max_pool2d; print(*set(sys.modules) - after)", tmp_path)
-    assert "pooling.functional" in used
-    assert {"pooling.layers", "pooling.gradients", "pooling.norms", "pooling.regions"}.isdisjoint(used)
+    assert "pooling.families.extremes" in used
+    assert {f"pooling.families.{name}" for name in ("means", "norms", "blurs", "regions")}.isdisjoint(used)
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "print(pooling.max_pool2d.__name__)",
-        "print(pooling.functional.max_pool2d.__name__)",
-        "import pooling.functional; print(pooling.functional.max_pool2d.__name__)",
-        "from pooling import functional; print(functional.max_pool2d.__name__)",
+        "from pooling.families.extremes import max_pool2d; print(max_pool2d.__name__)",
+        "import pooling.families.extremes; print(pooling.families.extremes.max_pool2d.__name__)",
+        "from pooling.families import extremes; print(extremes.max_pool2d.__name__)",
         "from pooling import max_pool2d; print(max_pool2d.__name__)",
         "from pooling import *; print(max_pool2d.__name__)",
         "pooling.max_pool2d; print(*{'max_pool2d'} & vars(pooling).keys())",
@@ -63,12 +63,11 @@ def test_ways_to_a_function_in_a_new_process(code: str, tmp_path: Path) -> None:
 
 def test_names_are_imported_from_where_they_are() -> None:
     on_demand = {module: names.split() for module, names in pooling._ON_DEMAND.items()}
-    assert on_demand.pop("geometry") == ["output_shape"]
-    assert on_demand.pop("calls") == ["LayoutWarning"]
+    assert on_demand.pop("maps") == ["LayoutWarning", "output_shape"]
     assert on_demand == {name: importlib.import_module(f"pooling.{name}").__all__ for name in on_demand}
     assert len(pooling.__all__) == len(set(pooling.__all__))
     assert [name for name in pooling.__all__ if not hasattr(pooling, name)] == []
-    assert {*pooling.__all__, *pooling._ON_DEMAND} <= set(dir(pooling))
+    assert {*pooling.__all__, "families", "layer", "maps"} <= set(dir(pooling))
     # A module of that name would take the place of the function as soon as it is imported, or be hidden by it.
     modules = {module.name for module in pkgutil.iter_modules(pooling.__path__)}
     assert modules.isdisjoint({*pooling._MODULE_OF, "get_num_threads", "set_num_threads", "show_config", "threads"})

@@ -10,6 +10,7 @@ import pytest
 
 import pooling
 from pooling import geometry, reference
+from pooling.families.unpooling import unpool_size
 from tests.conftest import assert_same_bytes, random_array
 
 SIZE = {1: (9,), 2: (9, 10), 3: (7, 6, 5)}
@@ -98,7 +99,7 @@ def test_shapes_are_told_the_same() -> None:
     assert pooling.output_shape((16, 100), (2,)) == (16, 50)
     assert pooling.output_shape((64, 112, 112), (2, 2)) == (64, 56, 56)
     assert pooling.output_shape((8, 16, 100), (2,)) == (8, 16, 50)
-    assert geometry.unpool_size((3, 4), (2,), (), (0,)) == (6, 8)
+    assert unpool_size((3, 4), (2,), (), (0,)) == (6, 8)
     (first, second) = geometry.transposed_axes((7, 7), (4,), (2,), (1,))
     assert first.input_size == second.input_size == 14
     x = np.arange(8.0).reshape(1, 1, 2, 4)

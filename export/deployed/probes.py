@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 import pooling
-from pooling.layers import Layer, Sequential
+from pooling.layer import Layer, Sequential
 
 from ..backward import backward_model
 from ..builder import Graph

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from pooling import blurring, geometry
+from pooling import geometry
+from pooling.families.blurs import Blur, blur_of
+from pooling.families.extremes import MaxPool2d
 from pooling.geometry import Axis
-from pooling.layers import MaxPool2d
 
 from ..builder import Graph
 from ..sizes import FreeAxis, Number, free_axis, in_graph
@@ -26,7 +27,7 @@ def blur_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str,
         stage.arguments[name] for name in ("kernel_size", "stride", "padding", "padding_mode")
     )
     sizes = [axis.input_size for axis in stage.axes]
-    blur = blurring._blur(type(stage.layer).__name__, sizes, kernel, stride, padding, mode)
+    blur = blur_of(type(stage.layer).__name__, sizes, kernel, stride, padding, mode)
     return (_blurred(graph, inputs[0], blur, stage.windows, mode, stage.title),)
 
 
@@ -40,7 +41,7 @@ def max_blur_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[
     first = MaxPool2d(arguments["kernel_size"], 1, arguments["padding"], nan=arguments["nan"])
     (greatest,) = max_pool(graph, replace(stage, layer=first, axes=known, free=maxima if stage.free else ()), inputs)
     kernel, stride, mode = (arguments[key] for key in ("blur_kernel_size", "stride", "padding_mode"))
-    blur = blurring._blur(name, [axis.output_size for axis in known], kernel, stride, None, mode, "blur_kernel_size")
+    blur = blur_of(name, [axis.output_size for axis in known], kernel, stride, None, mode, "blur_kernel_size")
     axes = _freed(blur.axes, [axis.output_size for axis in maxima])
     return (_blurred(graph, greatest, blur, axes, mode, stage.title),)
 
@@ -52,7 +53,7 @@ def _freed(axes: Sequence[Axis], sizes: Sequence[Number]) -> tuple[Axis | FreeAx
     )
 
 
-def _blurred(graph: Graph, x: str, blur: blurring.Blur, axes: Axes, mode: str, why: str) -> str:
+def _blurred(graph: Graph, x: str, blur: Blur, axes: Axes, mode: str, why: str) -> str:
     """Add up the weighted taps of one axis after the other."""
     dtype = graph.dtypes[x]
     x = graph.cast(x, np.float64, why="Weighted sums are made in float64 and rounded once.")

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling import geometry
-from pooling.fractional import window_starts
+from pooling.arguments import axis_names
+from pooling.families.fractional import fractional_sizes, window_starts
 
 from ..builder import Graph
 from ..stages import Stage
@@ -47,12 +47,12 @@ def _windows(stage: Stage) -> tuple[list[NDArray[np.int64]], tuple[int, ...]]:
     """Return where windows begin on each axis, (N, C, windows), and their sizes."""
     name, dimensions = type(stage.layer).__name__, len(stage.spatial)
     arguments = (stage.arguments[key] for key in ("kernel_size", "output_size", "output_ratio"))
-    kernel, sizes = geometry.fractional_sizes(name, stage.spatial, *arguments)
+    kernel, sizes = fractional_sizes(name, stage.spatial, *arguments)
     given = np.asarray(stage.arguments["_random_samples"])
     samples = given.reshape(-1, dimensions)
     starts = []
     for i, (size, taps, count) in enumerate(zip(stage.spatial, kernel, sizes, strict=True)):
         phases = samples[:, 1 - i if dimensions == 2 else i]
-        begins = window_starts(name, geometry.axis_names(dimensions)[i], size, taps, count, phases)
+        begins = window_starts(name, axis_names(dimensions)[i], size, taps, count, phases)
         starts.append(begins.reshape(*given.shape[:2], count))
     return starts, kernel

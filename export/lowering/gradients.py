@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from onnx import numpy_helper
 
-from pooling import blurring, geometry, layers
-from pooling.layers import Layer
+from pooling import geometry
+from pooling.families import extremes
+from pooling.families.blurs import Blur, blur_of
+from pooling.layer import Layer
 
 from ..builder import Graph, Value
 from ..stages import Stage
@@ -67,7 +69,7 @@ def min_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tu
 
 def global_max_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower the gradient of global max pooling."""
-    kind = getattr(layers, f"AdaptiveMaxPool{len(stage.spatial)}d")
+    kind = getattr(extremes, f"AdaptiveMaxPool{len(stage.spatial)}d")
     whole = replace(stage, layer=kind(1, nan=stage.arguments["nan"]))
     return (_to_winners(graph, whole, inputs, max_pool),)
 
@@ -191,7 +193,7 @@ def blur_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> t
     """Lower the gradient of the blur of maps."""
     names = ("kernel_size", "stride", "padding", "padding_mode")
     arguments = (stage.arguments[name] for name in names)
-    blur = blurring._blur(type(stage.layer).__name__, stage.spatial, *arguments)
+    blur = blur_of(type(stage.layer).__name__, stage.spatial, *arguments)
     return (graph.cast(_unblurred(graph, inputs[0], blur, stage.title), graph.dtypes[inputs[0]]),)
 
 
@@ -200,17 +202,17 @@ def max_blur_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) 
     grad, x = inputs
     name, arguments = type(stage.layer).__name__, stage.arguments
     maxima = geometry.pool_axes(stage.spatial, arguments["kernel_size"], 1, arguments["padding"], function=name)
-    first = layers.MaxPool2d(arguments["kernel_size"], 1, arguments["padding"], nan=arguments["nan"])
+    first = extremes.MaxPool2d(arguments["kernel_size"], 1, arguments["padding"], nan=arguments["nan"])
     sizes = [axis.output_size for axis in maxima]
     kernel, stride, mode = (arguments[key] for key in ("blur_kernel_size", "stride", "padding_mode"))
-    blur = blurring._blur(name, sizes, kernel, stride, None, mode, "blur_kernel_size")
+    blur = blur_of(name, sizes, kernel, stride, None, mode, "blur_kernel_size")
     of_maxima = _unblurred(graph, grad, blur, stage.title)
     pooled = replace(stage, layer=first, axes=maxima, result=(*stage.result[:2], *sizes))
     index = _indices(graph, pooled, x, max_pool)
     return (graph.cast(_sent(graph, pooled, x, of_maxima, index), graph.dtypes[grad]),)
 
 
-def _unblurred(graph: Graph, grad: str, blur: blurring.Blur, why: str) -> str:
+def _unblurred(graph: Graph, grad: str, blur: Blur, why: str) -> str:
     grad = graph.cast(grad, np.float64, why="Weighted sums are made in float64 and rounded once.")
     tables = []
     for axis, cells, weights in zip(blur.axes, blur.cells, blur.weights, strict=True):
@@ -232,7 +234,7 @@ def lp_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tup
     wide, gradients = (graph.cast(each, np.float64, why=why) for each in (x, grad))
     magnitudes = graph("Abs", wide)
     if math.isinf(p):
-        kind = getattr(layers, f"MaxPool{len(stage.spatial)}d")
+        kind = getattr(extremes, f"MaxPool{len(stage.spatial)}d")
         largest = replace(stage, layer=kind(1))  # the windows are those of `axes`
         total = _sent(graph, stage, x, gradients, _indices(graph, largest, magnitudes, max_pool))
     elif p == 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pooling import geometry
+from pooling.arguments import per_axis
 
 from ..builder import Graph
 from ..stages import Stage
@@ -75,7 +75,7 @@ def roi_align_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> t
 
 
 def _bins(stage: Stage) -> tuple[int, ...]:
-    return geometry.per_axis(type(stage.layer).__name__, "output_size", stage.arguments["output_size"], 2)
+    return per_axis(type(stage.layer).__name__, "output_size", stage.arguments["output_size"], 2)
 
 
 def _first_greatest(graph: Graph, stage: Stage, taps: str, numbers: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling import geometry
+from pooling.arguments import per_axis
 
 from ..builder import Graph
 from ..stages import Stage
@@ -57,7 +57,7 @@ def max_roi_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[s
     are gathered.
     """
     x, rois = inputs
-    bins = geometry.per_axis(type(stage.layer).__name__, "output_size", stage.arguments["output_size"], 2)
+    bins = per_axis(type(stage.layer).__name__, "output_size", stage.arguments["output_size"], 2)
     maps = as_column(graph, rois, 0)
     rows, columns = (cut_to_map(graph, stage, rois, axis, bins[axis]) for axis in (0, 1))
     none = graph("Or", graph("Unsqueeze", rows.none, axes=[2]), graph("Unsqueeze", columns.none, axes=[1]))
@@ -183,7 +183,7 @@ def roi_align(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str,
     """
     x, rois, maps = inputs
     arguments, dtype = stage.arguments, graph.dtypes[x]
-    bins = geometry.per_axis(type(stage.layer).__name__, "output_size", arguments["output_size"], 2)
+    bins = per_axis(type(stage.layer).__name__, "output_size", arguments["output_size"], 2)
     half_pixel = arguments["coordinate_transformation_mode"] == "half_pixel"
     averaging = arguments["mode"] == "avg"
     # Means are worked on as wide as coordinates are; the greatest sample as the layer does, to have the same ties.

@@ -14,7 +14,7 @@ from pooling.geometry import window_count
 
 if TYPE_CHECKING:
     from pooling.geometry import Axis
-    from pooling.layers import Layer
+    from pooling.layer import Layer
 
     from .network import Stage
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pooling.geometry import per_axis, per_axis_shape
+from pooling.arguments import per_axis, per_axis_shape
 from pooling.open_sizes import TRIED, filled
 from pooling.signs import short_repr
 

@@ -13,7 +13,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from pooling.geometry import Axis, axis_names, window_count
+from pooling.arguments import axis_names
+from pooling.geometry import Axis, window_count
 
 from .antialias import replacement
 from .network import Network, NetworkError, Stage

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pooling import geometry
+from pooling.arguments import per_axis_shape
+from pooling.maps import check_total
 from pooling.signs import short_repr
 
 from . import receptive_field
@@ -125,8 +126,8 @@ class Graph:
 
     def _checked(self, input_shape: Shape) -> Shape:
         try:
-            shape = geometry.per_axis_shape(self.name, input_shape)
-            geometry.check_total(self.name, shape, 1)
+            shape = per_axis_shape(self.name, input_shape)
+            check_total(self.name, shape, 1)
         except TypeError:
             raise
         except ValueError as error:
@@ -158,7 +159,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
             return None
         for shape in result.shapes:
             if shape is not None:
-                geometry.check_total(node.operator, shape, 16)
+                check_total(node.operator, shape, 16)
     except (RuleError, ValueError, TypeError, OverflowError) as error:
         sentence = BLAMED.sub("", str(error))
         raise NetworkError(f"stage {node.name!r} ({node.operator}): {sentence}", node.name) from error

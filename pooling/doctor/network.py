@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from pooling.geometry import Axis
-from pooling.layers import EXPORT, Layer, Sequential, is_of_torch, kind_of
+from pooling.layer import EXPORT, Layer, Sequential, is_of_torch, kind_of
 
 if TYPE_CHECKING:
     from .graph import Graph

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pooling.geometry import Axis
-from pooling.layers import Layer
+from pooling.layer import Layer
 
 from .receptive_field import View
 

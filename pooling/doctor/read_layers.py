@@ -47,8 +47,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pooling
-from pooling import geometry
-from pooling.layers import Layer, Sequential
+from pooling.layer import Layer, Sequential
+from pooling.maps import spatial_slice
 from pooling.signs import short_repr
 
 from .graph import Graph
@@ -99,7 +99,7 @@ def from_sequential(pool: Sequential | Layer, input_shape: Sequence[int] | None 
         usual = (usual[0], *usual[2:], usual[1])
     shape = usual if input_shape is None else tuple(input_shape)
     try:
-        spatial = geometry.spatial_slice(len(shape), first.dimensions, first.layout, function=name)
+        spatial = spatial_slice(len(shape), first.dimensions, first.layout, function=name)
     except ValueError as error:
         raise NetworkError(str(error)) from error
     if len(shape) - first.dimensions not in (1, 2):

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 import pooling
 from pooling import geometry
-from pooling.layers import Layer
+from pooling.arguments import per_axis
+from pooling.layer import Layer
+from pooling.maps import spatial_slice
 
 from . import receptive_field
 from .cost import convolution_macs, product_macs, transposed_macs
@@ -143,7 +145,7 @@ def _arguments(call: Call, dimensions: int, kernel: Sequence[int]) -> dict[str, 
             raise RuleError(f"{call.operator} has no {name}; it has {', '.join(arguments)}")
         arguments[name] = value
     for name in ("kernel_size", "dilation"):
-        arguments[name] = geometry.per_axis(call.operator, name, arguments[name], dimensions)
+        arguments[name] = per_axis(call.operator, name, arguments[name], dimensions)
     if is_typed(call) and call.operator == "Conv" and "padding" not in call.node.changes:
         taps = zip(arguments["kernel_size"], arguments["dilation"], strict=True)
         arguments["padding"] = tuple(dilation * (kernel - 1) // 2 for kernel, dilation in taps)
@@ -272,7 +274,7 @@ def _pooled(call: Call) -> Outcome:
     shape = call.shape(0)
     layer = _layer(call, shape)
     output = layer.output_shape(shape)
-    spatial = geometry.spatial_slice(len(shape), layer.dimensions, layer.layout, function=call.operator)
+    spatial = spatial_slice(len(shape), layer.dimensions, layer.layout, function=call.operator)
     places = tuple(range(len(shape))[spatial])
     view = call.view
     if view is not None and view.axes != places:
@@ -871,7 +873,7 @@ def _target(call: Call, shape: Shape) -> tuple[list[np.float32] | None, list[int
     axes = list(range(len(shape)))
     if call.attribute("factor") is not None:
         axes = axes[2:]
-        factors = geometry.per_axis("", "factor", call.attribute("factor"), len(axes))
+        factors = per_axis("", "factor", call.attribute("factor"), len(axes))
         return [np.float32(factor) for factor in factors], None, axes
     if call.attribute("axes") is not None:
         axes = call.axes(call.attribute("axes"), len(shape))

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pooling
-from pooling import geometry
-from pooling.blurring import LONGEST_FILTER
+from pooling.arguments import per_axis
+from pooling.families.blurs import LONGEST_FILTER
 
 from .antialias import blur_taps, replacement
 from .picture import Picture, built_in, fitted
@@ -257,7 +257,7 @@ def _pooling(stage: Stage, layer: pooling.Layer, strides: tuple[int, ...]) -> _W
     if operator == "max_blur_pool":
         # The axes of this layer are those of both steps together.
         whole = kernel
-        kernel = geometry.per_axis("doctor", "kernel_size", layer.arguments["kernel_size"], len(axes))
+        kernel = per_axis("doctor", "kernel_size", layer.arguments["kernel_size"], len(axes))
         own = tuple(both - first + 1 for both, first in zip(whole, kernel, strict=True))
         maxima = partial(pooling.max_pool2d, kernel_size=kernel, stride=1)
         return _already_blurred(("max", kernel, own), lambda map: blurred(maxima(map), own, strides), whole)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pooling.geometry import axis_names
+from pooling.arguments import axis_names
 
 from .network import Network, NetworkError
 from .objects import maps

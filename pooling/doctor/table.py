@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pooling.geometry import axis_names
+from pooling.arguments import axis_names
 from pooling.signs import printable, shortened_apart
 
 from .examination import Examination

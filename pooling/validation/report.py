@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from pooling.files import write_whole
 from pooling.geometry import Axis
-from pooling.layers import Layer
+from pooling.layer import Layer
 from pooling.signs import counted
 
 from .answers import Answer

@@ -20,9 +20,10 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling import dispatch
-from pooling.export import VerificationError, function_from_node, make_portable, save
-from pooling.geometry import per_axis_shape
-from pooling.layers import Layer
+from pooling.arguments import per_axis_shape
+from pooling.export import VerificationError, make_portable, save
+from pooling.layer import Layer
+from pooling.onnx_models import function_from_node
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 from pooling.workers import get_num_threads

@@ -1,0 +1,215 @@
+"""What arguments are checked by: sizes for each axis, numbers, flags and words, each refused in one sentence."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from .signs import short_repr
+
+__all__ = [
+    "INT64_MAX",
+    "axis_names",
+    "entries",
+    "flag",
+    "integer",
+    "nearest_word",
+    "per_axis",
+    "per_axis_shape",
+    "plain",
+    "real",
+    "sequence",
+    "whole",
+    "word",
+]
+
+INT64_MAX = 2**63 - 1
+LONGEST_WORD = 40
+"""Signs of a misspelled word that are looked at."""
+
+
+def axis_names(dimensions: int) -> str:
+    """Name the spatial axes as the field does: ``"L"``, ``"HW"`` or ``"DHW"``."""
+    return {1: "L", 2: "HW", 3: "DHW"}[dimensions]
+
+
+def sequence(value: Any) -> list[Any] | None:
+    """Read a sequence; None for what is none, or cannot be read."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0):
+        with suppress(Exception):  # of somebody's own kind of list
+            return list(value)
+    return None
+
+
+def whole(value: Any) -> int | None:
+    """Return what counts as an integer as an int, and None for everything else; a bool is no integer here."""
+    if not isinstance(value, (bool, np.bool_)):
+        with suppress(Exception):  # TypeError of what is no integer, and anything of somebody's own kind of one
+            return operator.index(value)
+    return None
+
+
+def integer(function: str, name: str, value: Any, argument: object) -> int:
+    """Return one entry of an argument as an int."""
+    number = whole(value)
+    if number is None:
+        raise TypeError(
+            f"{function}: {name}={short_repr(argument)} must be an integer or one integer per spatial axis, "
+            f"not {type(value).__name__}; write it with whole numbers"
+        )
+    return number
+
+
+OTHER_WORDS = {
+    **dict.fromkeys(("first", "ncl", "ncw", "nchw", "ncdhw", "chw", "contiguous_format"), "channels_first"),
+    **dict.fromkeys(("last", "nlc", "nwc", "nhwc", "ndhwc", "hwc"), "channels_last"),
+}
+"""What other libraries call the layouts, in small letters."""
+
+
+def nearest_word(value: str, words: Iterable[str]) -> str:
+    """Find the word that was meant, by its spelling or as other libraries call it; empty if there is none."""
+    known = {word.lower(): word for word in words}
+    spelled = value[:LONGEST_WORD].strip().lower().replace("-", "_").replace(" ", "_")
+    spelled = OTHER_WORDS.get(spelled, spelled)
+    return next((known[each] for each in get_close_matches(spelled, known, 1, 0.8)), "")
+
+
+def word(function: str, name: str, value: Any, words: Sequence[str], rule: str = "") -> str:
+    """Return an argument that is one of some words.
+
+    Raises
+    ------
+    TypeError
+        For what is no string.
+    ValueError
+        For any other string, with the word that was meant; `rule` takes the place of the list of words.
+    """
+    quoted = list(map(repr, words))
+    listed = " or ".join(quoted) if len(quoted) < 3 else f"one of {', '.join(quoted)}"
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{function}: {name}={short_repr(value)} must be a string, not {type(value).__name__}; use {listed}"
+        )
+    plain_word = str.__str__(value)
+    if plain_word not in words:
+        nearest = nearest_word(plain_word, words)
+        meant = f"; for {short_repr(value)} write {nearest!r}" if nearest else ""
+        raise ValueError(f"{function}: {name}={short_repr(value)} {rule or f'must be {listed}'}{meant}")
+    return plain_word
+
+
+def entries(function: str, name: str, value: Any, dimensions: int, noun: str) -> list[Any]:
+    """Return one entry for each axis: all of a sequence, or its only one, or the value itself, as often."""
+    several = sequence(value)
+    found = [value] if several is None else several
+    if len(found) not in (1, dimensions):
+        raise ValueError(
+            f"{function}: {name}={short_repr(value)} must have one entry per spatial axis, {dimensions} and not "
+            f"{len(found)}; give one {noun} for all axes or {dimensions} of them"
+        )
+    return found * dimensions if len(found) == 1 else found
+
+
+def per_axis(
+    function: str, name: str, value: Any, dimensions: int, *, minimum: int = 1, allow_none: bool = False
+) -> tuple[Any, ...]:
+    """Spread an argument over the axes: an int holds for all of them, a sequence gives one int per axis.
+
+    A sequence of one entry holds for all axes too, as in torch.
+
+    Raises
+    ------
+    TypeError
+        For anything but integers and sequences of them; a bool is no integer here.
+    ValueError
+        For a sequence of another length, or an integer below `minimum` or beyond 64 bits.
+    """
+    numbers = [
+        None if entry is None and allow_none else integer(function, name, entry, value)
+        for entry in entries(function, name, value, dimensions, "integer")
+    ]
+    for number, axis in zip(numbers, axis_names(dimensions), strict=True):
+        if number is not None and not minimum <= number <= INT64_MAX:
+            bound = f"at least {minimum}" if number < minimum else "at most 2**63 - 1"
+            raise ValueError(
+                f"{function}: {name}={short_repr(value)} must be {bound} on axis {axis}, not {short_repr(number)}"
+            )
+    return tuple(numbers)
+
+
+def plain(value: Any, depth: int = 2) -> Any:
+    """Read an argument once, into values that do not change: what is checked is then what is remembered and used.
+
+    Whatever counts as an integer becomes an int, and words, floats, bools and sequences become the plain ones. What is
+    no argument at all comes back as it is, to be refused where the argument is checked.
+    """
+    if value is None or type(value) in (int, str, bool, float):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, (float, np.floating)):
+        return _float(value, value)
+    several = sequence(value)
+    if several is not None:
+        return tuple([plain(entry, depth - 1) for entry in several]) if depth else value
+    number = whole(value)
+    return value if number is None else number
+
+
+def _float(value: Any, otherwise: Any) -> Any:
+    """Return a number as a float, and something else where it does not let itself be read."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+    except Exception:  # of somebody's own kind of number
+        return otherwise
+
+
+def real(function: str, name: str, value: Any, kinds: str = "a number", argument: Any = None) -> float:
+    """Return a real argument, refusing bool; NaN for an integer beyond all floats, which callers refuse as a value.
+
+    `argument` is the whole that `value` is a part of.
+    """
+    number = None
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        number = _float(value, None)
+    if number is None:
+        shown = short_repr(value if argument is None else argument)
+        raise TypeError(f"{function}: {name}={shown} must be {kinds}, not {type(value).__name__}")
+    return float(number)
+
+
+def flag(function: str, name: str, value: object) -> bool:
+    """Return a yes-or-no argument, refusing everything but bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{function}: {name}={short_repr(value)} must be True or False, not {type(value).__name__}")
+    return bool(value)
+
+
+def per_axis_shape(function: str, shape: Any, name: str = "input_shape") -> tuple[int, ...]:
+    """Check a shape given by the user."""
+    several = sequence(shape)
+    sizes = []
+    for entry in [shape] if several is None else several:
+        size = None if several is None else whole(entry)
+        if size is None:
+            raise TypeError(
+                f"{function}: {name}={short_repr(shape)} must be a sequence of integers; "
+                f"{short_repr(entry)} is of type {type(entry).__name__}"
+            )
+        sizes.append(size)
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"{function}: {name}={short_repr(shape)} must not have negative sizes")
+    if max(sizes, default=0) > INT64_MAX:
+        raise ValueError(f"{function}: {name}={short_repr(shape)} must not have sizes beyond 2**63 - 1")
+    return tuple(sizes)

@@ -1,0 +1,201 @@
+# Binomial blurring: a weighted sum along each of two axes. Tables say of which cells each result is made and with which
+# weights, padding included, so that the loops know no borders; the gradient is the same with the tables turned round.
+# Sums are double whatever arrays hold, as in norms.pxi.
+
+
+cdef struct blur_t:
+    # Along H and along W: sizes of what is read and of what is made; of result o, the places in the other two tables
+    # from starts[o] to starts[o + 1], which hold cells and their weights.
+    ptrdiff_t inputs[2]
+    ptrdiff_t outputs[2]
+    const int64_t* starts[2]
+    const int64_t* cells[2]
+    const double* weights[2]
+    # Values of a cell, those made together and in how many parts; results of a row made together, and in how many
+    # parts; most cells that one of these parts reads.
+    ptrdiff_t inner, slice, slices, segment, segments, span
+    convert_fn load, store
+    ptrdiff_t size
+    const char* src
+    char* dst
+
+
+cdef void store_double(double* dst, const double* src, ptrdiff_t n) noexcept nogil:
+    memcpy(dst, src, n * sizeof(double))
+
+
+cdef struct extent_t:
+    ptrdiff_t first, count
+
+
+cdef extent_t cells_read(const blur_t* blur, ptrdiff_t output, ptrdiff_t outputs) noexcept nogil:
+    """Cells of a row, from the first to the last, of which some neighbouring results are made."""
+    cdef extent_t extent
+    cdef ptrdiff_t k
+    cdef ptrdiff_t first = blur.inputs[1]
+    cdef ptrdiff_t last = -1
+    for k in range(blur.starts[1][output], blur.starts[1][output + outputs]):
+        first = min(first, <ptrdiff_t> blur.cells[1][k])
+        last = max(last, <ptrdiff_t> blur.cells[1][k])
+    extent.first = first
+    extent.count = max(last + 1 - first, 0)
+    return extent
+
+
+cdef ptrdiff_t blur_rows(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
+    """Make parts begin to end of rows: combine the rows of each window, then slide along the result."""
+    cdef const blur_t* blur = <const blur_t*> job
+    cdef ptrdiff_t width = blur.inputs[1] * blur.inner
+    cdef double* row = <double*> scratch
+    cdef double* loaded = row + blur.span * blur.slice
+    cdef double* made = loaded + blur.span * blur.slice
+    cdef ptrdiff_t task, rest, segment, slice, values, output, outputs, y, k, o, x, c, n
+    cdef extent_t extent
+    cdef double* out
+    cdef const double* taps
+    cdef const char* line
+    cdef char* target
+    cdef double weight, total
+    for task in range(begin, end):
+        slice = task % blur.slices * blur.slice
+        rest = task // blur.slices
+        segment = rest % blur.segments
+        rest //= blur.segments
+        y = rest % blur.outputs[0]
+        values = min(blur.slice, blur.inner - slice)
+        output = segment * blur.segment
+        outputs = min(blur.segment, blur.outputs[1] - output)
+        extent = cells_read(blur, output, outputs)
+        n = extent.count * values
+        if is_stopped(scratch, n * (blur.starts[0][y + 1] - blur.starts[0][y]) + values * (
+                blur.starts[1][output + outputs] - blur.starts[1][output])):
+            return -1
+        memset(row, 0, n * sizeof(double))
+        for k in range(blur.starts[0][y], blur.starts[0][y + 1]):
+            weight = blur.weights[0][k]
+            line = blur.src + (
+                (rest // blur.outputs[0] * blur.inputs[0] + blur.cells[0][k]) * width + extent.first * blur.inner
+                + slice) * blur.size
+            if values == blur.inner:
+                blur.load(loaded, line, n)
+            else:
+                for x in range(extent.count):
+                    blur.load(loaded + x * values, line + x * blur.inner * blur.size, values)
+            for x in range(n):
+                row[x] += weight * loaded[x]
+        for o in range(outputs if values == 1 else 0):
+            total = 0
+            for k in range(blur.starts[1][output + o], blur.starts[1][output + o + 1]):
+                total += blur.weights[1][k] * row[blur.cells[1][k] - extent.first]
+            made[o] = total if total == total else NAN
+        for o in range(outputs if values > 1 else 0):
+            out = made + o * values
+            for c in range(values):
+                out[c] = 0
+            for k in range(blur.starts[1][output + o], blur.starts[1][output + o + 1]):
+                weight = blur.weights[1][k]
+                taps = row + (blur.cells[1][k] - extent.first) * values
+                for c in range(values):
+                    out[c] += weight * taps[c]
+            for c in range(values):
+                # Every NaN is the same one.
+                out[c] = out[c] if out[c] == out[c] else NAN
+        target = blur.dst + ((rest * blur.outputs[1] + output) * blur.inner + slice) * blur.size
+        if values == blur.inner:
+            blur.store(target, made, outputs * values)
+        else:
+            for o in range(outputs):
+                blur.store(target + o * blur.inner * blur.size, made + o * values, values)
+    return -1
+
+
+cdef const int64_t* table_of(Buffer table, ptrdiff_t count, ptrdiff_t below) except NULL:
+    """Return whole numbers from 0 to below `below`."""
+    cdef const int64_t* numbers = <const int64_t*> table.data
+    cdef ptrdiff_t i
+    for i in range(count):
+        if not 0 <= numbers[i] < below:
+            raise ValueError("a table of a blur names a cell that is not there")
+    return numbers
+
+
+def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, tables, ptrdiff_t threads=1):
+    """Blur `src` into `dst`, or with other tables the gradient of the result into that of the input.
+
+    Parameters
+    ----------
+    kind : int
+        One of `KINDS`, of floats: the dtype of both arrays.
+    src, dst : buffer
+        Arrays of ``outer * inner`` maps.
+    outer, inner : int
+        Elements before and behind the two axes.
+    inputs, outputs : pair of int
+        Sizes of the two axes, of `src` and of `dst`.
+    tables : pair of tuples of ndarray
+        For each axis: int64 of shape (output + 1,), where the cells of each result begin in the other two; int64
+        cells; and their float64 weights.
+    threads : int
+        At most this many.
+    """
+    cdef blur_t job
+    cdef list buffers = []
+    cdef Buffer table
+    cdef ptrdiff_t o, count, most
+    cdef int i
+    job.size = 2 if kind == FLOAT16 or kind == BFLOAT16 else 4 if kind == FLOAT32 else 8
+    if kind == FLOAT16:
+        job.load = <convert_fn> widen[double, float16_t]
+        job.store = <convert_fn> double_to_float16
+    elif kind == BFLOAT16:
+        job.load = <convert_fn> widen[double, bfloat16_t]
+        job.store = <convert_fn> double_to_bfloat16
+    elif kind == FLOAT32:
+        job.load = <convert_fn> widen[double, float]
+        job.store = <convert_fn> narrow_double
+    elif kind == FLOAT64:
+        job.load = <convert_fn> store_double
+        job.store = <convert_fn> store_double
+    else:
+        raise ValueError("these kernels blur floats only")
+    job.inner = inner
+    most = 1
+    for i in range(2):
+        job.inputs[i] = inputs[i]
+        job.outputs[i] = outputs[i]
+        starts, cells, weights = tables[i]
+        count = len(cells)
+        table = Buffer(starts, (job.outputs[i] + 1) * sizeof(int64_t))
+        job.starts[i] = table_of(table, job.outputs[i] + 1, count + 1)
+        buffers.append(table)
+        for o in range(job.outputs[i]):
+            if job.starts[i][o + 1] < job.starts[i][o]:
+                raise ValueError("the table of a blur does not ascend")
+            if i:
+                most = max(most, job.starts[i][o + 1] - job.starts[i][o])
+        table = Buffer(cells, count * sizeof(int64_t))
+        job.cells[i] = table_of(table, count, job.inputs[i])
+        buffers.append(table)
+        table = Buffer(weights, count * sizeof(double))
+        job.weights[i] = <double*> table.data
+        buffers.append(table)
+    cdef Buffer source = Buffer(src, outer * inner * job.inputs[0] * job.inputs[1] * job.size)
+    cdef Buffer target = Buffer(dst, outer * inner * job.outputs[0] * job.outputs[1] * job.size, True)
+    if target.view.len == 0:
+        return
+    job.slice = min(inner, max(<ptrdiff_t> 16, BLUR_CELLS // most))
+    job.slices = ceil_divide(inner, job.slice)
+    # As many results as read a segment's worth of cells, or are one themselves.
+    job.segment = BLUR_CELLS // job.slice * job.outputs[1] // max(job.inputs[1], job.outputs[1])
+    job.segment = max(1, min(job.segment, job.outputs[1]))
+    job.segments = ceil_divide(job.outputs[1], job.segment)
+    job.span = 1
+    o = 0
+    while o < job.outputs[1]:
+        job.span = max(job.span, cells_read(&job, o, min(job.segment, job.outputs[1] - o)).count)
+        o += job.segment
+    job.src = source.data
+    job.dst = target.data
+    share(
+        blur_rows, &job, outer * job.outputs[0] * job.segments * job.slices,
+        (2 * job.span + job.segment) * job.slice * sizeof(double), threads)

@@ -1,0 +1,142 @@
+# cython: language_level=3
+"""Every block size and threshold of the kernels, in one table. docs/tuning.md has the figures behind them.
+
+They are the same for all levels, on purpose: the order in which sums are added depends on some of them, and results
+must not depend on the processor. What makes up the meaning of a result stands first.
+"""
+
+cdef enum:
+    # --- part of what a sum of floats means ---
+    # Partial results that `along` keeps side by side, however many of them a register holds, and cells of a block.
+    LANES = 16
+    BLOCK = 4096
+    # Roundings to float of a sum over the rows of a window: with the one of the result, as many as a sum in float may
+    # have (pooling/calls.py).
+    ROUNDINGS_OF_ROWS = 7
+
+    # --- caches ---
+    # A call that moves more bytes than this finds no more than a share of its data in the last-level cache, which
+    # others use as well; indices are streamed then.
+    CACHED_BYTES = 16_000_000
+    # Results of windows that slide row by row are streamed from here on: they are read again sooner than indices are.
+    CACHED_RESULT_BYTES = 32_000_000
+
+    # --- bands ---
+    # Cells of a band of windows.
+    BAND_CELLS = 1 << 11
+    # Cells of a row beyond which adaptive windows are made in shorter segments.
+    MOST_SPAN = 1 << 14
+
+    # --- ladder ---
+    # Taps of windows that are worth a ladder, and cells of a band of such windows.
+    LONG = 8
+    LADDER_CELLS = 1 << 13
+    # Rungs above the elements themselves: enough for 4**31 taps.
+    RUNGS = 32
+
+    # --- stacks and flat ---
+    # Widest row, and most cells, of a plane that is stacked with others: beyond them a row on its own is long enough to
+    # hide what it costs to begin it.
+    NARROW = 64
+    STACK_CELLS = 2048
+    # Rows are copied in pieces of this many bytes, which compilers turn into one load and one store; a piece may reach
+    # beyond its row into cells that are written later.
+    PIECE = 32
+    # At most one window of so many may look beyond the ends of a row, where windows slide along whole stacks.
+    FLAT_SHARE = 3
+
+    # --- strips ---
+    # Cells of a strip of long windows that are made in one go.
+    STRIP = 64
+    # Taps of windows that are made in strips: at least so many that it pays, and at most so many, since memory grows
+    # with them, and rounding errors of sums.
+    FEWEST_TAPS = 20
+    MOST_TAPS = 512
+
+    # --- cores ---
+    # Most bytes that a thread works in before windows are made of cores, which for windows of 9 to 31 taps over many
+    # channels take twice as long as bands do.
+    WORKING_BYTES = 1 << 24
+    # Outputs of a tile along an axis, and altogether: with 64 x 64 of them, 1000 x 1000 taps cost some 300 each.
+    TILE_SIDE = 64
+    TILE_OUTPUTS = 4096
+    # Cells of a row that are combined at a time, and rows before the result is added to what there is. The rows
+    # keep sums accurate: one by one a million of them would be a million roundings.
+    CORE_CELLS = 2048
+    CORE_ROWS = 1024
+
+    # --- argmax ---
+    # Beyond this reach places of winners take 64 bits. A place and the way to it through a segment, which may be four
+    # times as long, are added in 32.
+    MOST_REACH = 1 << 28
+    # Fewest whole windows of a row that is no longer laid out with its padding where winners are asked for.
+    STRAIGHT = 32
+    # Channels of a pixel whose taps compete pixel by pixel: from twice as many on they fill vectors.
+    FEW_CHANNELS = 32
+    # Winners that are held side by side within a wide window.
+    ARGMAX_LANES = 64
+
+    # --- argmax of long windows ---
+    # Cells of a line of rows, which are flipped, so that windows along them are made of lines as well.
+    LANES_TOGETHER = 128
+    FEWEST_LANES = 8
+    # Cells that windows may span to be made of runs, most levels of runs, and the fewest cells of a tile of them.
+    MOST_OF_RUNS = 8192
+    MOST_LEVELS = 16
+    RUN_CELLS = 1024
+    # Bytes that each of the two buffers of a thread may take unless windows are longer than that.
+    LONG_BYTES = 1 << 19
+    # Indices that a gradient finds in one go: 1 MiB.
+    FOUND_CELLS = 1 << 17
+    # What these windows take for each of their inputs and outputs, in comparisons of a tap of short ones, where rows
+    # are flipped.
+    COST_OF_LONG = 24
+    # The same where rows are made of runs: for each cell of a row, padding included, at each level, of keys half that
+    # of one level; for a cell that is put into the ring of columns; for the calls for a row. What is converted costs
+    # some levels more.
+    COST_OF_LEVEL = 2
+    LEVELS_TO_CONVERT = 2
+    COST_OF_RING = 2
+    COST_OF_ROW = 450
+    # What a tap of short windows takes more than one of neighbours where windows lie more than two cells apart: of
+    # values of 8 bits, which are moved one by one; of 16 bits, which are converted besides; and of others.
+    COST_OF_STEP_8 = 8
+    COST_OF_STEP_16 = 16
+    COST_OF_STEP = 2
+    # Where windows are made a row at a time: of neighbours, whose taps are read again and again; and of halves, whose
+    # rows are converted for each window.
+    COST_OF_OVERLAP = 3
+    COST_OF_HALVES = 2
+
+    # --- gradients ---
+    # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
+    SHEAF_CELLS = 1 << 16
+    # Fewest planes of such a call: threads do not share a plane.
+    MANY_PLANES = 8
+    # Sums that are wider than the array are made of so many bytes at a time.
+    SUMS_BYTES = 1 << 22
+    # Most channels, and fewest steps in a window, where gradients are summed in runs.
+    RUN_CHANNELS = 8
+    RUN_OVERLAP = 10
+    # Cells, or outputs if these are more, that gradients of adaptive windows are made of at a time.
+    ADAPTIVE_CELLS = 1 << 16
+    # Divisors that are laid out: of a plane, or of a row where planes are larger.
+    DIVISORS = 4096
+    # Cells of a row that is written in pieces: whole rows would be kept twice.
+    LONG_ROW_CELLS = 1 << 14
+
+    # --- norms ---
+    # Taps of a window that are worked on together, and cells of a row under windows that do not overlap.
+    TAPS = 1024
+    # Sums of a block of windows: half of the first-level cache.
+    BLOCK_SUMS = 1 << 11
+    # Norms that are kept while gradients are made, of windows that reach into several parts of a plane.
+    MOST_NORMS = 1 << 15
+
+    # --- blurs, fractional pooling, unpooling ---
+    # Cells of a segment of a row, and values of a cell that are made together.
+    BLUR_CELLS = 2048
+    # Larger maps are copied some rows at a time.
+    MAP_BYTES = 1 << 20
+    # Cells between two looks at signals.
+    TOGETHER = 4096
