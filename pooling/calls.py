@@ -3,7 +3,7 @@
 A call is resolved once for each signature (function, shape and dtype of the input, and arguments): its windows are laid
 and its loops planned, each plan when it is first needed. A second call with the same signature does little more than
 run its kernel. What such a forward call does is compiled: `entry` gives a family the way in (`Pooling.forward` in
-pyx/calls.pxi), which comes back here with what it does not know, or must not run as it is.
+pyx/core.pyx), which comes back here with what it does not know, or must not run as it is.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ Kind = TypeVar("Kind", bound=Call)
 
 _known: dict[tuple[Any, ...], Any] = {}
 """Calls by their signatures."""
-_forward: dict[tuple[Any, ...], kernels.Forward] = {}
+_forward: dict[tuple[Any, ...], Any] = {}
 """Those that came in by an `entry`, as it runs them."""
 
 

@@ -29,7 +29,10 @@ def _import_compiled(name: str) -> ModuleType:
     return import_module(f"{__package__}.{name}")
 
 
-_core = _import_compiled("_core")
+if TYPE_CHECKING:
+    from . import _core
+else:
+    _core = _import_compiled("_core")
 
 
 def available_levels() -> tuple[str, ...]:

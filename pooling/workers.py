@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from . import _core
 from .dispatch import kernels
 
 __all__ = ["get_num_threads", "set_num_threads", "threads", "threads_for"]
@@ -166,7 +167,7 @@ def get_num_threads() -> int:
 
     A forked child process has the number of its parent.
     """
-    if not kernels.THREADING:
+    if not _core.THREADING:
         return 1
     return _in_context.get() or _default
 

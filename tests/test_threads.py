@@ -347,7 +347,7 @@ def test_show_config_tells_the_number_of_threads(capsys: pytest.CaptureFixture[s
 def test_a_build_without_atomic_operations_runs_on_one_thread_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pooling.dispatch.kernels, "THREADING", False)
+    monkeypatch.setattr(pooling.dispatch._core, "THREADING", False)
     with pooling.threads(3):
         assert pooling.get_num_threads() == 1
         pooling.show_config()
