@@ -121,7 +121,7 @@ def machine() -> dict[str, object]:
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "kernels": dispatch.config()["level"],
+        "kernels": dispatch.level,
     }
 
 

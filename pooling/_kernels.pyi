@@ -5,15 +5,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ._core import THREADING as THREADING
-from ._core import DefaultMode as DefaultMode
-from ._core import Forward as AnyForward
-from ._core import Plan as Plan
-from ._core import Pooling as Pooling
-from ._core import answer_signals_in as answer_signals_in
-from ._core import count_workers as count_workers
-from ._core import keep_workers as keep_workers
-from ._core import signature as signature
+from ._core import Plan
+from ._core import Runner as AnyRunner
 
 AnyArray = NDArray[Any]
 
@@ -124,4 +117,4 @@ def fractional_max(
     threads: int = ...,
 ) -> None: ...
 
-class Forward(AnyForward): ...
+class Runner(AnyRunner): ...

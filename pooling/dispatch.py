@@ -10,13 +10,9 @@ import os
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy
-
-from ._version import __version__
-
-__all__ = ["available_levels", "config", "kernels", "level", "load"]
+__all__ = ["available_levels", "kernels", "level", "load"]
 
 
 def _import_compiled(name: str) -> ModuleType:
@@ -98,26 +94,6 @@ def _choose(cap: str | None) -> str:
 
 def _alternatives(levels: tuple[str, ...]) -> str:
     return " or ".join(repr(level) for level in levels)
-
-
-def config() -> dict[str, Any]:
-    """Return what `pooling.show_config` shows.
-
-    Returns
-    -------
-    dict
-        ``version``, ``level`` (in use), ``levels_built``, ``levels_supported`` (by the processor),
-        ``threading``, ``compiler``, ``numpy``. The number of threads is for the caller to add.
-    """
-    return {
-        "version": __version__,
-        "level": level,
-        "levels_built": _core.built_levels(),
-        "levels_supported": _core.supported_levels(),
-        "threading": _core.THREADING,
-        "compiler": _core.compiler(),
-        "numpy": numpy.__version__,
-    }
 
 
 level: str = _choose(os.environ.get("POOLING_MAX_ISA"))

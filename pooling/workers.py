@@ -7,15 +7,10 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 from . import _core
-from .dispatch import kernels
 
-__all__ = ["get_num_threads", "set_num_threads", "threads", "threads_for"]
-
-SERIAL_BYTES = 1 << 17
-"""Calls that move fewer bytes run on one thread: waking another costs more than it saves (see `make bench`)."""
+__all__ = ["get_num_threads", "set_num_threads", "threads"]
 
 
 def _checked(function: str, count: object) -> int:
@@ -118,12 +113,11 @@ def _initial() -> int:
 
 def _after_fork_in_child() -> None:
     # The thread that forked is the main thread of the child.
-    kernels.answer_signals_in(threading.main_thread().ident or 0)
+    _core.answer_signals_in(threading.main_thread().ident or 0)
 
 
-_default = _initial()
-_in_context: ContextVar[int | None] = ContextVar("pooling_threads", default=None)
-kernels.answer_signals_in(threading.main_thread().ident or 0)
+_core.set_default_threads(_initial())
+_core.answer_signals_in(threading.main_thread().ident or 0)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
@@ -152,9 +146,9 @@ def set_num_threads(n: int) -> None:
     1
     >>> pooling.set_num_threads(before)
     """
-    global _default
-    _default = _checked("set_num_threads", n)
-    kernels.keep_workers(_default - 1)
+    number = _checked("set_num_threads", n)
+    _core.set_default_threads(number)
+    _core.keep_workers(number - 1)
 
 
 def get_num_threads() -> int:
@@ -167,9 +161,7 @@ def get_num_threads() -> int:
 
     A forked child process has the number of its parent.
     """
-    if not _core.THREADING:
-        return 1
-    return _in_context.get() or _default
+    return _core.get_num_threads()
 
 
 @contextmanager
@@ -183,13 +175,8 @@ def threads(n: int) -> Iterator[None]:
     ...     pooling.get_num_threads()
     1
     """
-    token = _in_context.set(_checked("threads", n))
+    token = _core.THREADS_HERE.set(_checked("threads", n))
     try:
         yield
     finally:
-        _in_context.reset(token)
-
-
-def threads_for(nbytes: int) -> int:
-    """Return the number of threads for a call that moves so many bytes."""
-    return 1 if nbytes < SERIAL_BYTES else get_num_threads()
+        _core.THREADS_HERE.reset(token)

@@ -16,9 +16,12 @@ from libc.string cimport memset
 
 from tuning cimport (
     ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LANES, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
-    SHEAF_CELLS, STACK_CELLS, STRAIGHT,
+    SERIAL_BYTES, SHEAF_CELLS, STACK_CELLS, STRAIGHT,
 )
 from types cimport int64_t
+
+from contextvars import ContextVar
+from math import prod
 
 from numpy import dtype as numpy_dtype
 from numpy import empty, int64, ndarray
@@ -97,6 +100,40 @@ cdef ptrdiff_t share(
     return fault
 
 
+# --- how many threads a call uses ---
+
+THREADING = bool(POOLING_TEAM)
+cdef ptrdiff_t default_threads = 1
+cdef ptrdiff_t serial_bytes = SERIAL_BYTES
+# The number inside of a `pooling.threads` block.
+THREADS_HERE = ContextVar("pooling_threads", default=None)
+
+
+def set_default_threads(ptrdiff_t threads):
+    """Set the number of threads for whoever asks for no other."""
+    global default_threads
+    default_threads = threads
+
+
+def set_serial_bytes(ptrdiff_t nbytes):
+    """Let calls run on one thread that move fewer bytes than this; return what it was before."""
+    global serial_bytes
+    before, serial_bytes = serial_bytes, nbytes
+    return before
+
+
+cpdef ptrdiff_t get_num_threads() except -1:
+    """Return the number of threads that a large call would use here and now."""
+    if not THREADING:
+        return 1
+    return THREADS_HERE.get() or default_threads
+
+
+cpdef ptrdiff_t threads_for(ptrdiff_t nbytes) except -1:
+    """Return the number of threads for a call that moves so many bytes."""
+    return 1 if nbytes < serial_bytes else get_num_threads()
+
+
 def keep_workers(ptrdiff_t workers):
     """End the threads that wait for work, beyond so many: at once, or when the present call of another is done."""
     with nogil:
@@ -125,9 +162,6 @@ cdef class DefaultMode:
 
     def __exit__(self, *error):
         leave_default_mode(self.before)
-
-THREADING = bool(POOLING_TEAM)
-
 
 # --- buffers ---
 
@@ -538,34 +572,34 @@ cdef object token(value, ptrdiff_t depth):
     raise TypeError("no plain value")
 
 
-cdef tuple signed(function, shape, dtype, tuple arguments):
+cpdef tuple signature(function, array, tuple arguments):
+    """Return the key of a call: function, shape and dtype of the input, and arguments."""
     cdef Py_ssize_t i
     cdef tuple key = PyTuple_New(len(arguments) + 3)
     for i in range(len(arguments) + 3):
-        value = function if i == 0 else shape if i == 1 else dtype if i == 2 else token(arguments[i - 3], 0)
+        value = function if i == 0 else array.shape if i == 1 else array.dtype if i == 2 else token(arguments[i - 3], 0)
         Py_INCREF(value)
         PyTuple_SET_ITEM(key, i, value)
     return key
 
 
-def signature(function, array, tuple arguments not None):
-    """Return the key of a call: function, shape and dtype of the input, and arguments."""
-    return signed(function, array.shape, array.dtype, arguments)
+cdef bint lies_ready(array, ptrdiff_t nbytes, ptrdiff_t alignment, tuple shape, memory_t* memory) except -1:
+    """Tell where the elements of an ndarray lie, and whether kernels can read them as they do.
 
-
-cdef struct memory_t:
-    char* begin
-    char* end
-    bint writable
-
-
-cdef bint lies_ready(array, ptrdiff_t nbytes, ptrdiff_t alignment, memory_t* memory) except -1:
-    """Tell where the elements of an ndarray lie, and whether kernels can read them as they do."""
+    Its shape is looked at unless `shape` is None.
+    """
     cdef Py_buffer view
     cdef bint ready
+    cdef Py_ssize_t i, size
     # NumPy takes no note of who looks at an array; its memory stays as long as the array does.
     PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
-    ready = view.len == nbytes and <size_t> view.buf % alignment == 0 and PyBuffer_IsContiguous(&view, b"C")
+    ready = view.len == nbytes and PyBuffer_IsContiguous(&view, b"C") and (
+        nbytes == 0 or <size_t> view.buf % alignment == 0)
+    if ready and shape is not None:
+        ready = view.ndim == len(shape)
+        for i in range(view.ndim if ready else 0):
+            size = shape[i]
+            ready &= view.shape[i] == size
     memory.begin = <char*> view.buf
     memory.end = memory.begin + view.len
     memory.writable = not view.readonly
@@ -573,101 +607,184 @@ cdef bint lies_ready(array, ptrdiff_t nbytes, ptrdiff_t alignment, memory_t* mem
     return ready
 
 
-cdef class Forward:
-    """A resolved forward call; each level has a class of its own, which knows its kernels.
+cdef inline bint meet(const memory_t* one, const memory_t* other) noexcept:
+    """Whether two pieces of memory have a byte in common."""
+    return one.begin < other.end and other.begin < one.end
+
+
+cdef object INDEX = numpy_dtype(int64)
+
+
+# What makes gradients.
+cdef dict WAYS = {"scatter": SCATTERS, "spread": SPREADS, "gather": GATHERS}
+
+
+cdef class Runner:
+    """Runs a resolved call; each level has a class of its own, which knows its kernels.
+
+    Plans are asked of the call, which lays them, when they are first run.
 
     Parameters
     ----------
     call : pooling.calls.Call
-    threads_for : callable
-        Tells how many threads a call uses that moves so many bytes.
     """
 
-    def __cinit__(self, call, threads_for):
+    def __cinit__(self, call):
+        cdef ptrdiff_t itemsize
         self.call = call
-        self.plan = call.plan
-        self.index_plan = call.index_plan
-        self.reducer = call.reducer
-        self.kind = call.kind
-        self.rounding = call.rounding
-        self.output_shape = call.output_shape
         self.dtype = call.dtype
-        self.threads_for = threads_for
-        self.read = self.plan.read * <ptrdiff_t> self.dtype.itemsize
-        self.written = self.plan.written * <ptrdiff_t> self.dtype.itemsize
+        self.input_shape = call.maps.shape
+        self.output_shape = call.output_shape
+        itemsize = self.dtype.itemsize
         self.alignment = self.dtype.alignment
-        self.nbytes = call.nbytes
-        self.nbytes_indexed = call.nbytes + 8 * self.plan.written
+        self.read = itemsize * <ptrdiff_t> prod(self.input_shape)
+        self.indexed = 8 * <ptrdiff_t> prod(self.output_shape)
+        self.written = self.indexed // 8 * itemsize
 
     cdef int pool(self, const char* src, char* dst, ptrdiff_t threads) except -1:
         raise NotImplementedError
 
-    cdef int pool_indexed(self, array, result, indices, ptrdiff_t threads) except -1:
+    cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
         raise NotImplementedError
 
-    cdef object run(self, array, dtype, out, bint indexed):
-        """Pool an ndarray of the resolved shape; return None, having done nothing, where Python must look at it."""
-        cdef memory_t source, target
-        cdef bint ready = (dtype is self.dtype or dtype == self.dtype) and lies_ready(
-            array, self.read, self.alignment, &source)
-        if not ready:
-            return None
+    cdef ptrdiff_t send_back(
+        self, const char* src, const int64_t* indices, const char* gradient, char* dst, ptrdiff_t threads
+    ) except -2:
+        raise NotImplementedError
+
+    cdef bint is_native(self, array):
+        dtype = array.dtype
+        return dtype is self.dtype or dtype == self.dtype
+
+    cdef object target(self, out, tuple shape, ptrdiff_t nbytes, memory_t* memory):
+        """Allocate a result, or return `out` if it can be one; None where Python must look at it."""
         if out is None:
-            result = empty(self.output_shape, self.dtype)
-        elif type(out) is ndarray and out.dtype is self.dtype and out.shape == self.output_shape:
-            result = out
-        else:
+            out = empty(shape, self.dtype)
+            shape = None
+        elif type(out) is not ndarray or not self.is_native(out):
             return None
-        if not lies_ready(result, self.written, self.alignment, &target) or not target.writable or (
-            target.begin < source.end and source.begin < target.end
+        return out if lies_ready(out, nbytes, self.alignment, shape, memory) and memory.writable else None
+
+    cpdef object forward(self, array, out, bint indexed):
+        """Pool an ndarray of the resolved shape; return None, having done nothing, where Python must look at it."""
+        cdef memory_t source, target, places
+        if not self.is_native(array) or not lies_ready(array, self.read, self.alignment, None, &source):
+            return None
+        result = self.target(out, self.output_shape, self.written, &target)
+        if result is None or (out is not None and meet(&source, &target)):
+            return None
+        if not indexed:
+            if self.plan is None:
+                plan, self.reducer, self.kind, self.rounding = self.call.loops
+                self.plan = plan
+            self.pool(source.begin, target.begin, threads_for(self.read + self.written))
+            return result
+        if self.index_plan is None:
+            plan, self.reducer, self.kind = self.call.index_loops
+            self.index_plan = plan
+        indices = empty(self.output_shape, INDEX)
+        lies_ready(indices, self.indexed, 8, None, &places)
+        self.find(
+            source.begin, target.begin, <int64_t*> places.begin, threads_for(self.read + self.written + self.indexed))
+        return result, indices
+
+    cpdef object backward(self, grad_output, array, indices, out):
+        """Return the gradient of the input, or None, having done nothing, where Python must look at what it is given.
+
+        The `array` may be None if it is not read: where there are indices, and for means.
+        """
+        cdef memory_t gradient, source, places, target
+        cdef const int64_t* given = NULL
+        cdef ptrdiff_t bad
+        if self.gradient_plan is None:
+            if self.in_parts:
+                return None
+            loops = self.call.gradient_loops
+            if loops is None:
+                self.in_parts = True
+                return None
+            way, plan, self.reducer, self.kind, self.gradient_kind = loops
+            self.way = WAYS[way]
+            self.finds_first = self.way == SCATTERS and self.call.finds_first
+            # Last, since another thread takes it for all of them.
+            self.gradient_plan = plan
+        if not self.is_native(grad_output) or not lies_ready(
+            grad_output, self.written, self.alignment, self.output_shape, &gradient
         ):
             return None
-        if indexed:
-            indices = empty(self.output_shape, int64)
-            self.pool_indexed(array, result, indices, self.threads_for(self.nbytes_indexed))
-            return result, indices
-        self.pool(source.begin, target.begin, self.threads_for(self.nbytes))
+        source.begin = source.end = places.begin = places.end = NULL
+        if self.way == SCATTERS:
+            if indices is None and (array is None or self.finds_first):
+                return None
+            if array is not None and (
+                not self.is_native(array) or not lies_ready(array, self.read, self.alignment, None, &source)
+            ):
+                return None
+            if indices is not None:
+                if type(indices) is not ndarray or indices.dtype is not INDEX or not lies_ready(
+                    indices, self.indexed, 8, self.output_shape, &places
+                ):
+                    return None
+                given = <const int64_t*> places.begin
+        result = self.target(out, self.input_shape, self.read, &target)
+        if result is None or (out is not None and (
+            meet(&gradient, &target) or meet(&source, &target) or meet(&places, &target)
+        )):
+            return None
+        bad = self.send_back(
+            source.begin, given, gradient.begin, target.begin,
+            threads_for((2 if self.way == SCATTERS else 1) * (self.read + self.written)))
+        if bad >= 0:
+            self.call.refuse_index(indices, bad)
         return result
 
 
 @cython.final
-cdef class Pooling:
+cdef class Entry:
     """What the public functions do.
 
     Parameters
     ----------
     known : dict
-        The `Forward` of each earlier call by its `signature`.
-    otherwise : callable
+        The `Runner` of each earlier call by its `signature`.
+    forward_otherwise : callable
         Takes ``(function, input, out, return_indices, arguments)`` where `forward` finds no call or cannot run it.
+    backward_otherwise : callable
+        Takes ``(function, grad_output, input, indices, out, arguments)`` where `backward` does not.
     """
 
     cdef dict known
-    cdef object otherwise
+    cdef object forward_otherwise, backward_otherwise
 
-    def __cinit__(self, dict known not None, otherwise):
+    def __cinit__(self, dict known not None, forward_otherwise, backward_otherwise):
         self.known = known
-        self.otherwise = otherwise
+        self.forward_otherwise = forward_otherwise
+        self.backward_otherwise = backward_otherwise
 
-    cdef Forward earlier(self, function, input, dtype, tuple arguments):
+    cdef Runner earlier(self, function, input, tuple arguments):
         try:
-            return self.known.get(signed(function, input.shape, dtype, arguments))
+            return self.known.get(signature(function, input, arguments))
         except TypeError:
             return None
 
-    def find(self, function, array, tuple arguments not None):
-        """Return an earlier call with the same arguments, or None."""
-        cdef Forward earlier = self.earlier(function, array, array.dtype, arguments)
-        return None if earlier is None else earlier.call
-
     def forward(self, function, input, out, return_indices, *arguments):
         """Pool like an earlier call; `arguments` are those of the function that tell its windows and what they make."""
-        cdef Forward earlier
+        cdef Runner earlier
         if type(input) is ndarray and type(return_indices) is bool:
-            dtype = input.dtype
-            earlier = self.earlier(function, input, dtype, arguments)
+            earlier = self.earlier(function, input, arguments)
             if earlier is not None:
-                result = earlier.run(input, dtype, out, return_indices)
+                result = earlier.forward(input, out, return_indices)
                 if result is not None:
                     return result
-        return self.otherwise(function, input, out, return_indices, arguments)
+        return self.forward_otherwise(function, input, out, return_indices, arguments)
+
+    def backward(self, function, grad_output, input, indices, out, *arguments):
+        """Return the gradient of such a call; `indices` are those that the forward call returned, or None."""
+        cdef Runner earlier
+        if type(input) is ndarray and type(grad_output) is ndarray:
+            earlier = self.earlier(function, input, arguments)
+            if earlier is not None:
+                result = earlier.backward(grad_output, input, indices, out)
+                if result is not None:
+                    return result
+        return self.backward_otherwise(function, grad_output, input, indices, out, arguments)

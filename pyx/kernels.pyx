@@ -26,7 +26,7 @@ from pooling._core cimport (
     advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, ladder_cells,
     needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, round_up, row_of,
     row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung, window_of, window_t, work_fn,
-    Forward as AnyForward,
+    GATHERS, Runner as AnyRunner, SPREADS,
 )
 from reducers cimport (
     COUNT_NUMBER, GREATEST, GREATEST_NUMBER, REDUCERS_, SMALLEST, SMALLEST_NUMBER, TOTAL, TOTAL_NUMBER, better, combine,
@@ -48,14 +48,10 @@ from types cimport (
 
 from numpy import bincount
 
-from pooling._core import THREADING, DefaultMode, Pooling, answer_signals_in, count_workers, keep_workers, signature
-
 cdef extern from "c/level.h":
     const char* POOLING_LEVEL
 
 LEVEL = (<bytes> POOLING_LEVEL).decode("ascii")
-# The type itself, which a cimport does not make a name of this module.
-globals()["Plan"] = Plan
 
 include "memory.pxi"
 include "leaves.pxi"
@@ -172,45 +168,67 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
     pool_into(plan, reducer, kind, rounding, source.data, target.data, threads)
 
 
-def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
-    """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
+cdef int find_into(
+    Plan plan, int reducer, int kind, const char* src, char* dst, int64_t* indices, ptrdiff_t threads
+) except -1:
+    """Pool memory that has been checked, and find the indices."""
     cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
+    cdef argmax_t keyed
+    cdef long_t sizes
+    cdef call_t call
+    cdef const strategy_t* strategy
     cdef indexed_t job
-    cdef Buffer source = Buffer(src, plan.read * argmax.storage)
-    cdef Buffer target = Buffer(dst, plan.written * argmax.storage, True)
-    cdef Buffer index = Buffer(indices, plan.written * 8, True)
     if plan.written == 0:
-        return
-    argmax.streams = source.view.len + target.view.len + index.view.len > CACHED_BYTES
+        return 0
+    argmax.streams = plan.read * argmax.storage + plan.written * (argmax.storage + 8) > CACHED_BYTES
     job.plan = &plan.plan
     job.argmax = &argmax
-    job.src = source.data
-    job.dst = target.data
-    job.indices = <int64_t*> index.data
-    cdef argmax_t keyed = argmax_of_long(&plan.plan, &argmax)
-    cdef long_t sizes = lay_long(&plan.plan, &keyed, False)
-    cdef call_t call = argmax_call(&plan.plan, &argmax, &keyed, &sizes)
-    cdef const strategy_t* strategy = choose(INDICES, &call)
+    job.src = src
+    job.dst = dst
+    job.indices = indices
+    keyed = argmax_of_long(&plan.plan, &argmax)
+    sizes = lay_long(&plan.plan, &keyed, False)
+    call = argmax_call(&plan.plan, &argmax, &keyed, &sizes)
+    strategy = choose(INDICES, &call)
     if strategy.work == argmax_long:
         job.argmax = &keyed
     share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
+    return 0
+
+
+def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
+    """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
+    cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
+    cdef Buffer source = Buffer(src, plan.read * argmax.storage)
+    cdef Buffer target = Buffer(dst, plan.written * argmax.storage, True)
+    cdef Buffer index = Buffer(indices, plan.written * 8, True)
+    find_into(plan, reducer, kind, source.data, target.data, <int64_t*> index.data, threads)
+
+
+cdef int spread_into(Plan plan, int kind, const char* grad_output, char* grad_input, ptrdiff_t threads) except -1:
+    """Spread gradients over memory that has been checked."""
+    cdef gradient_t leaves = gradient_of(kind)[0]
+    cdef call_t call
+    cdef const strategy_t* strategy
+    cdef spreading_t job
+    if plan.read == 0:
+        return 0
+    job.plan = &plan.plan
+    job.leaves = &leaves
+    job.grad_output = grad_output
+    job.grad_input = grad_input
+    call = mean_gradient_call(&plan.plan, &leaves)
+    strategy = choose(MEANS, &call)
+    share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
+    return 0
 
 
 def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
     """Write the gradient of an average, or of a sum, into `grad_input`; arguments as in `forward`."""
-    cdef gradient_t leaves = gradient_of(kind)[0]
-    cdef spreading_t job
+    cdef const gradient_t* leaves = gradient_of(kind)
     cdef Buffer source = Buffer(grad_output, plan.written * leaves.sum.storage)
     cdef Buffer target = Buffer(grad_input, plan.read * leaves.sum.storage, True)
-    if plan.read == 0:
-        return
-    job.plan = &plan.plan
-    job.leaves = &leaves
-    job.grad_output = source.data
-    job.grad_input = target.data
-    cdef call_t call = mean_gradient_call(&plan.plan, &leaves)
-    cdef const strategy_t* strategy = choose(MEANS, &call)
-    share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
+    spread_into(plan, kind, source.data, target.data, threads)
 
 
 def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1):
@@ -236,6 +254,43 @@ def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1)
         divided_together(&plan.plan) * plan.plan.axes[2].output_size * plan.plan.inner)
 
 
+cdef ptrdiff_t scatter_into(
+    Plan plan, int reducer, int kind, int gradient_kind, const char* src, const int64_t* indices,
+    const char* grad_output, char* grad_input, ptrdiff_t threads,
+) except -2:
+    """Send gradients to elements of memory that has been checked; `indices` may be NULL, or else `src`."""
+    cdef gradient_t leaves = gradient_of(gradient_kind)[0]
+    cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
+    cdef ptrdiff_t fault, rows
+    cdef long_t sizes
+    cdef call_t call
+    cdef const strategy_t* strategy
+    cdef scattering_t job
+    if plan.read == 0:
+        return -1
+    job.plan = &plan.plan
+    job.leaves = &leaves
+    job.argmax = &argmax
+    job.input = src
+    job.indices = indices
+    job.grad_output = grad_output
+    job.grad_input = grad_input
+    job.parts = parts_of(&plan.plan, &leaves, indices != NULL)
+    job.local = True
+    if indices != NULL and job.parts > 1:
+        # Each part reads the indices of windows that reach it; should others name it as well, all of them.
+        rows = rows_of_output(&plan.plan) * plan.plan.segments
+        job.local = share(check_indices, &job, rows, 0, threads) < 0
+        if not job.local:
+            fault = share(check_indices, &job, rows, 0, threads)
+            if fault >= 0:
+                return fault
+    sizes = lay_long(&plan.plan, &argmax, True)
+    call = gradient_call(&plan.plan, &argmax, &leaves, &sizes, indices == NULL, job.parts)
+    strategy = choose(SCATTERED, &call)
+    return share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
+
+
 def scatter_backward(
     Plan plan not None, int reducer, int kind, int gradient_kind, src, indices, grad_output, grad_input,
     ptrdiff_t threads=1,
@@ -245,52 +300,39 @@ def scatter_backward(
     `indices` are those of the forward call; where it is None they are found again in `src`. Returns the position in
     `indices` of the first that names no element of its plane, or -1 when all do.
     """
-    cdef gradient_t leaves = gradient_of(gradient_kind)[0]
-    cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
-    cdef scattering_t job
-    cdef ptrdiff_t fault
+    cdef ptrdiff_t storage = gradient_of(gradient_kind).sum.storage
     cdef Buffer source, index
-    cdef Buffer gradient = Buffer(grad_output, plan.written * leaves.sum.storage)
-    cdef Buffer target = Buffer(grad_input, plan.read * leaves.sum.storage, True)
-    job.input = NULL
-    job.indices = NULL
+    cdef Buffer gradient = Buffer(grad_output, plan.written * storage)
+    cdef Buffer target = Buffer(grad_input, plan.read * storage, True)
+    cdef const char* read = NULL
+    cdef const int64_t* given = NULL
     if indices is None:
-        source = Buffer(src, plan.read * argmax.storage)
-        job.input = source.data
+        source = Buffer(src, plan.read * argmax_of(&plan.plan, reducer, kind).storage)
+        read = source.data
     else:
         index = Buffer(indices, plan.written * 8)
-        job.indices = <int64_t*> index.data
-    if plan.read == 0:
-        return -1
-    job.plan = &plan.plan
-    job.leaves = &leaves
-    job.argmax = &argmax
-    job.grad_output = gradient.data
-    job.grad_input = target.data
-    job.parts = parts_of(&plan.plan, &leaves, job.indices != NULL)
-    job.local = True
-    cdef ptrdiff_t rows
-    if indices is not None and job.parts > 1:
-        # Each part reads the indices of windows that reach it; should others name it as well, all of them.
-        rows = rows_of_output(&plan.plan) * plan.plan.segments
-        job.local = share(check_indices, &job, rows, 0, threads) < 0
-        if not job.local:
-            fault = share(check_indices, &job, rows, 0, threads)
-            if fault >= 0:
-                return fault
-    cdef long_t sizes = lay_long(&plan.plan, &argmax, True)
-    cdef call_t call = gradient_call(&plan.plan, &argmax, &leaves, &sizes, indices is None, job.parts)
-    cdef const strategy_t* strategy = choose(SCATTERED, &call)
-    return share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
+        given = <const int64_t*> index.data
+    return scatter_into(plan, reducer, kind, gradient_kind, read, given, gradient.data, target.data, threads)
 
 
 @cython.final
-cdef class Forward(AnyForward):
-    """A resolved forward call to the kernels of this level."""
+cdef class Runner(AnyRunner):
+    """Runs a resolved call with the kernels of this level."""
 
     cdef int pool(self, const char* src, char* dst, ptrdiff_t threads) except -1:
         return pool_into(self.plan, self.reducer, self.kind, self.rounding, src, dst, threads)
 
-    cdef int pool_indexed(self, array, result, indices, ptrdiff_t threads) except -1:
-        forward_indexed(self.index_plan, self.reducer, self.kind, array, result, indices, threads)
-        return 0
+    cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
+        return find_into(self.index_plan, self.reducer, self.kind, src, dst, indices, threads)
+
+    cdef ptrdiff_t send_back(
+        self, const char* src, const int64_t* indices, const char* gradient, char* dst, ptrdiff_t threads
+    ) except -2:
+        if self.way == GATHERS:
+            pool_into(self.gradient_plan, TOTAL, self.gradient_kind, 0, gradient, dst, threads)
+        elif self.way == SPREADS:
+            spread_into(self.gradient_plan, self.gradient_kind, gradient, dst, threads)
+        else:
+            return scatter_into(
+                self.gradient_plan, self.reducer, self.kind, self.gradient_kind, src, indices, gradient, dst, threads)
+        return -1

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 import numpy
 import pytest
 
+import pooling
 from pooling import dispatch
+from pooling.config import config
 
 V2, V3 = "x86-64-v2", "x86-64-v3"
 BUILT = dispatch._core.built_levels()
@@ -141,8 +143,19 @@ def test_missing_build(present: tuple[str, ...], tmp_path: Path) -> None:
 
 
 def test_config() -> None:
-    config = dispatch.config()
-    assert config["level"] == dispatch.level
-    assert config["levels_built"] == BUILT
-    assert isinstance(config["threading"], bool)
-    assert config["compiler"].split()[0] in {"gcc", "clang", "msvc", "unknown"}
+    shown = config()
+    assert shown["level"] == dispatch.level
+    assert shown["levels_built"] == BUILT
+    assert isinstance(shown["threading"], bool)
+    assert shown["threads"] == pooling.get_num_threads()
+    assert shown["strategies"] == dispatch.kernels.STRATEGIES
+    assert shown["compiler"].split()[0] in {"gcc", "clang", "msvc", "unknown"}
+
+
+def test_show_config_tells_versions_and_strategies(capsys: pytest.CaptureFixture[str]) -> None:
+    pooling.show_config()
+    text = capsys.readouterr().out
+    for version in (pooling.__version__, numpy.__version__, ".".join(map(str, sys.version_info[:3])), dispatch.level):
+        assert version in text
+    for kind, strategies in dispatch.kernels.STRATEGIES.items():
+        assert f"    {kind.replace('_', ' ')}: {', '.join(strategies)}\n" in text

@@ -85,7 +85,7 @@ def test_info_names_another_distribution_and_the_remedy(
 def test_info_says_when_the_package_is_the_other_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pooling.system import show_config
+    from pooling.config import show_config
 
     theirs = ModuleType("pooling")
     theirs.__file__ = str(tmp_path / "pooling" / "__init__.py")

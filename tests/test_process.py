@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import pooling
-from pooling.dispatch import kernels
+from pooling import _core
 from pooling.workers import cpu_quota
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-THREADS = pytest.mark.skipif(not kernels.THREADING, reason="needs threads")
+THREADS = pytest.mark.skipif(not _core.THREADING, reason="needs threads")
 SIGNALS = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
 
 # --- workers ----------------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ assert not before  # the caller's own mask is as it was
 for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGRTMIN + 3):
     os.kill(os.getpid(), number)
     assert signal.sigwait({number}) == number
-print(pooling.dispatch.kernels.count_workers())
+print(pooling._core.count_workers())
 """
     assert run_python("-c", code, OPENBLAS_NUM_THREADS="1") == "3\n"
 
@@ -137,14 +137,14 @@ def test_workers_end_when_the_number_of_threads_is_lowered(run_python: Callable[
     code = """
 import numpy as np
 import pooling
-from pooling.dispatch import kernels
+from pooling import _core
 x = np.zeros((8, 64, 112, 112), np.float32)
 counts = []
 for number in (8, 4, 1, 2):
     pooling.set_num_threads(number)
-    counts.append(kernels.count_workers())
+    counts.append(_core.count_workers())
     pooling.max_pool2d(x, 3, 2, 1)
-    counts.append(kernels.count_workers())
+    counts.append(_core.count_workers())
 print(counts)
 """
     assert run_python("-c", code) == "[0, 7, 3, 3, 0, 0, 0, 1]\n"

@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in (validate, repair, doctor):
         command.add(commands)
-    info = commands.add_parser("info", help="show the version, the instruction sets and the threads")
+    info = commands.add_parser("info", help="show versions, instruction sets, threads and strategies")
     info.set_defaults(run=_info)
     parser.set_defaults(run=lambda options: _help(parser))
     return parser
@@ -194,7 +194,7 @@ def _help(parser: argparse.ArgumentParser) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from pooling.system import show_config
+    from pooling.config import show_config
 
     text = io.StringIO()
     with redirect_stdout(text):

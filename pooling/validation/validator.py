@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling import dispatch
+from pooling._version import __version__
 from pooling.arguments import per_axis_shape
 from pooling.export import VerificationError, function_from_node, make_portable, save
 from pooling.layer import Layer
@@ -876,7 +877,7 @@ def _check_memory(stage: Stage, layer: Layer) -> None:
 
 def _versions() -> dict[str, str]:
     return {
-        "pooling": dispatch.config()["version"],
+        "pooling": __version__,
         "numpy": np.__version__,
         "onnx": onnx.__version__,
         "python": platform.python_version(),

@@ -257,6 +257,12 @@ cdef ptrdiff_t share(
 ) except -2
 
 
+cdef struct memory_t:
+    char* begin
+    char* end
+    bint writable
+
+
 cdef class Buffer:
     cdef Py_buffer view
     cdef bint held
@@ -270,12 +276,27 @@ cdef class Plan:
     cdef ptrdiff_t read, written
 
 
-cdef class Forward:
+# Whether gradients are sent to single elements, spread over windows, or pooled.
+cdef enum:
+    SCATTERS, SPREADS, GATHERS
+
+
+cdef class Runner:
     cdef readonly object call
-    cdef Plan plan, index_plan
-    cdef int reducer, kind, rounding
-    cdef object output_shape, dtype, threads_for, nbytes, nbytes_indexed
-    cdef ptrdiff_t read, written, alignment
+    cdef object dtype
+    cdef tuple input_shape, output_shape
+    # Bytes of the input, of the result, and of its indices.
+    cdef ptrdiff_t read, written, indexed, alignment
+    cdef Plan plan, index_plan, gradient_plan
+    cdef int reducer, kind, rounding, gradient_kind, way
+    # Whether gradients are made by Python, a part at a time, and whether winners are found before they are made.
+    cdef bint in_parts, finds_first
     cdef int pool(self, const char* src, char* dst, ptrdiff_t threads) except -1
-    cdef int pool_indexed(self, array, result, indices, ptrdiff_t threads) except -1
-    cdef object run(self, array, dtype, out, bint indexed)
+    cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1
+    cdef ptrdiff_t send_back(
+        self, const char* src, const int64_t* indices, const char* gradient, char* dst, ptrdiff_t threads
+    ) except -2
+    cdef bint is_native(self, array)
+    cdef object target(self, out, tuple shape, ptrdiff_t nbytes, memory_t* memory)
+    cpdef object forward(self, array, out, bint indexed)
+    cpdef object backward(self, grad_output, array, indices, out)

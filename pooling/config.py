@@ -7,15 +7,48 @@ import shutil
 import sys
 import sysconfig
 from importlib import metadata
+from typing import Any
 
-from . import dispatch
+import numpy
+
+from . import _core
+from ._version import __version__
+from .dispatch import kernels, level
 from .workers import get_num_threads
 
-__all__ = ["show_config"]
+__all__ = ["config", "show_config"]
+
+DISTRIBUTION, PACKAGE = "ndpooling", "pooling"
+REMEDY = f"pip uninstall {PACKAGE} {DISTRIBUTION}, and install {DISTRIBUTION} again"
+
+
+def config() -> dict[str, Any]:
+    """Return what `pooling.show_config` shows.
+
+    Returns
+    -------
+    dict
+        ``version``, ``level`` (in use), ``levels_built``, ``levels_supported`` (by the processor), ``threading``
+        (whether calls share work among threads), ``threads`` (how many a large call uses), ``strategies`` (the ways to
+        run a call in the order in which they are tried, by the kind of the call), ``compiler``, ``python`` and
+        ``numpy`` (versions).
+    """
+    return {
+        "version": __version__,
+        "level": level,
+        "levels_built": _core.built_levels(),
+        "levels_supported": _core.supported_levels(),
+        "threading": _core.THREADING,
+        "threads": get_num_threads(),
+        "strategies": kernels.STRATEGIES,
+        "compiler": _core.compiler(),
+        "python": sys.version.split()[0],
+        "numpy": numpy.__version__,
+    }
 
 
 def show_config() -> None:
-    """Print the version, the instruction-set levels, the number of threads, and what is in the way of this package.
+    """Print versions, instruction-set levels, threads and strategies, and what is in the way of this package.
 
     PyPI has a distribution ``pooling`` of somebody else, which installs a package of the same name as this library,
     whose distribution is called ``ndpooling``.
@@ -26,27 +59,27 @@ def show_config() -> None:
     >>> pooling.show_config()  # doctest: +ELLIPSIS
     pooling ...
     """
-    config = dispatch.config()
-    threads = str(get_num_threads())
-    if not config["threading"]:
+    shown = config()
+    threads = str(shown["threads"])
+    if not shown["threading"]:
         threads += " (always: the compiler of this build has no atomic operations)"
     rows = {
-        "kernels": f"{config['level']} (built: {', '.join(config['levels_built'])}; "
-        f"this processor runs: {', '.join(config['levels_supported'])})",
+        "kernels": f"{shown['level']} (built: {', '.join(shown['levels_built'])}; "
+        f"this processor runs: {', '.join(shown['levels_supported'])})",
         "threads": threads,
-        "compiler": config["compiler"],
-        "NumPy": config["numpy"],
+        "compiler": shown["compiler"],
+        "Python": shown["python"],
+        "NumPy": shown["numpy"],
     }
-    print(f"pooling {config['version']}")
+    print(f"pooling {shown['version']}")
     for name, value in rows.items():
         print(f"  {name + ':':<10} {value}")
+    print("  strategies, of which a call takes the first that fits:")
+    for name, strategies in shown["strategies"].items():
+        print(f"    {name.replace('_', ' ')}: {', '.join(strategies)}")
     for sentence in (_other_distributions(), _other_package(), _other_command()):
         if sentence:
             print(f"  warning:   {sentence}")
-
-
-DISTRIBUTION, PACKAGE = "ndpooling", "pooling"
-REMEDY = f"pip uninstall {PACKAGE} {DISTRIBUTION}, and install {DISTRIBUTION} again"
 
 
 def _other_distributions() -> str:
