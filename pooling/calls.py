@@ -2,8 +2,8 @@
 
 A call is resolved once for each signature (function, shape and dtype of the input, and arguments): its windows are laid
 and its loops planned, each plan when it is first run. What a public function does is compiled (`Entry` in
-pyx/core.pyx): it finds the `Runner` of the call by its signature, and that runs a kernel. A call that is new, and arrays
-that kernels cannot read as they lie, come back here, are resolved and copied, and then are run by the same `Runner`.
+pyx/core.pyx): it finds the `Runner` of the call by its signature, and that runs a kernel. Calls that are new, and
+arrays that kernels cannot read as they lie, come back here, are resolved and copied, and run by the same `Runner`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from . import _core, geometry
 from .annotations import AnyArray
 from .arguments import flag, plain, word
-from .arrays import as_array, native, result_array
+from .arrays import as_array, native, plain_array, result_array
 from .dispatch import kernels
 from .geometry import Axis
 from .maps import Maps, Moved, checked_gradient, in_other_layout, warn_of_columns
@@ -203,7 +203,7 @@ class Call:
         return self.axes
 
     @cached_property
-    def index_plan(self) -> kernels.Plan:
+    def index_plan(self) -> _core.Plan:
         """The loops over all axes, so that indices count their cells."""
         return lay_out(self.planned, self.maps.outer, self.maps.inner, keep_axes=True)
 

@@ -613,6 +613,8 @@ cdef inline bint meet(const memory_t* one, const memory_t* other) noexcept:
 
 
 cdef object INDEX = numpy_dtype(int64)
+cdef type NDARRAY = ndarray
+cdef object EMPTY = empty
 
 
 # What makes gradients.
@@ -652,6 +654,9 @@ cdef class Runner:
     ) except -2:
         raise NotImplementedError
 
+    cdef int divide(self, const char* src, char* dst, ptrdiff_t threads) except -1:
+        raise NotImplementedError
+
     cdef bint is_native(self, array):
         dtype = array.dtype
         return dtype is self.dtype or dtype == self.dtype
@@ -659,9 +664,9 @@ cdef class Runner:
     cdef object target(self, out, tuple shape, ptrdiff_t nbytes, memory_t* memory):
         """Allocate a result, or return `out` if it can be one; None where Python must look at it."""
         if out is None:
-            out = empty(shape, self.dtype)
+            out = EMPTY(shape, self.dtype)
             shape = None
-        elif type(out) is not ndarray or not self.is_native(out):
+        elif type(out) is not NDARRAY or not self.is_native(out):
             return None
         return out if lies_ready(out, nbytes, self.alignment, shape, memory) and memory.writable else None
 
@@ -682,7 +687,7 @@ cdef class Runner:
         if self.index_plan is None:
             plan, self.reducer, self.kind = self.call.index_loops
             self.index_plan = plan
-        indices = empty(self.output_shape, INDEX)
+        indices = EMPTY(self.output_shape, INDEX)
         lies_ready(indices, self.indexed, 8, None, &places)
         self.find(
             source.begin, target.begin, <int64_t*> places.begin, threads_for(self.read + self.written + self.indexed))
@@ -695,7 +700,7 @@ cdef class Runner:
         """
         cdef memory_t gradient, source, places, target
         cdef const int64_t* given = NULL
-        cdef ptrdiff_t bad
+        cdef ptrdiff_t bad, threads
         if self.gradient_plan is None:
             if self.in_parts:
                 return None
@@ -703,7 +708,7 @@ cdef class Runner:
             if loops is None:
                 self.in_parts = True
                 return None
-            way, plan, self.reducer, self.kind, self.gradient_kind = loops
+            way, plan, self.reducer, self.kind, self.gradient_kind, self.divides = loops
             self.way = WAYS[way]
             self.finds_first = self.way == SCATTERS and self.call.finds_first
             # Last, since another thread takes it for all of them.
@@ -721,7 +726,7 @@ cdef class Runner:
             ):
                 return None
             if indices is not None:
-                if type(indices) is not ndarray or indices.dtype is not INDEX or not lies_ready(
+                if type(indices) is not NDARRAY or indices.dtype is not INDEX or not lies_ready(
                     indices, self.indexed, 8, self.output_shape, &places
                 ):
                     return None
@@ -731,9 +736,12 @@ cdef class Runner:
             meet(&gradient, &target) or meet(&source, &target) or meet(&places, &target)
         )):
             return None
-        bad = self.send_back(
-            source.begin, given, gradient.begin, target.begin,
-            threads_for((2 if self.way == SCATTERS else 1) * (self.read + self.written)))
+        threads = threads_for((2 if self.way == SCATTERS else 1) * (self.read + self.written))
+        if self.divides is not None:
+            divided = self.target(None, self.output_shape, self.written, &source)
+            self.divide(gradient.begin, source.begin, threads)
+            gradient = source
+        bad = self.send_back(source.begin, given, gradient.begin, target.begin, threads)
         if bad >= 0:
             self.call.refuse_index(indices, bad)
         return result
@@ -770,7 +778,7 @@ cdef class Entry:
     def forward(self, function, input, out, return_indices, *arguments):
         """Pool like an earlier call; `arguments` are those of the function that tell its windows and what they make."""
         cdef Runner earlier
-        if type(input) is ndarray and type(return_indices) is bool:
+        if type(input) is NDARRAY and type(return_indices) is bool:
             earlier = self.earlier(function, input, arguments)
             if earlier is not None:
                 result = earlier.forward(input, out, return_indices)
@@ -781,7 +789,7 @@ cdef class Entry:
     def backward(self, function, grad_output, input, indices, out, *arguments):
         """Return the gradient of such a call; `indices` are those that the forward call returned, or None."""
         cdef Runner earlier
-        if type(input) is ndarray and type(grad_output) is ndarray:
+        if type(input) is NDARRAY and type(grad_output) is NDARRAY:
             earlier = self.earlier(function, input, arguments)
             if earlier is not None:
                 result = earlier.backward(grad_output, input, indices, out)

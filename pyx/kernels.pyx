@@ -231,27 +231,33 @@ def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrd
     spread_into(plan, kind, source.data, target.data, threads)
 
 
+cdef int divide_into(Plan plan, int kind, const char* src, char* dst, ptrdiff_t threads) except -1:
+    """Divide memory that has been checked."""
+    cdef const leaves_t* leaves = &GRADIENTS[kind].sum
+    cdef quotients_t job
+    if leaves.load != NULL or leaves.divide_each == NULL:
+        raise ValueError("these kernels divide float32 and float64 only")
+    if plan.written == 0:
+        return 0
+    job.plan = &plan.plan
+    job.leaves = leaves
+    job.src = src
+    job.dst = dst
+    job.rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
+    share(
+        divide_cells, &job, ceil_divide(job.rows, divided_together(&plan.plan)), sizeof(divisors_t), threads,
+        divided_together(&plan.plan) * plan.plan.axes[2].output_size * plan.plan.inner)
+    return 0
+
+
 def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1):
     """Divide `src`, of the size of the plan's result, into `dst`: each cell by the divisor of its window.
 
     `kind` is one of `KINDS` whose rows hold the arrays' own dtype.
     """
-    cdef const leaves_t* leaves = &GRADIENTS[kind].sum
-    cdef quotients_t job
-    if leaves.load != NULL or leaves.divide_each == NULL:
-        raise ValueError("these kernels divide float32 and float64 only")
-    cdef Buffer source = Buffer(src, plan.written * leaves.value)
-    cdef Buffer target = Buffer(dst, plan.written * leaves.value, True)
-    if plan.written == 0:
-        return
-    job.plan = &plan.plan
-    job.leaves = leaves
-    job.src = source.data
-    job.dst = target.data
-    job.rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
-    share(
-        divide_cells, &job, ceil_divide(job.rows, divided_together(&plan.plan)), sizeof(divisors_t), threads,
-        divided_together(&plan.plan) * plan.plan.axes[2].output_size * plan.plan.inner)
+    cdef Buffer source = Buffer(src, plan.written * GRADIENTS[kind].sum.value)
+    cdef Buffer target = Buffer(dst, plan.written * GRADIENTS[kind].sum.value, True)
+    divide_into(plan, kind, source.data, target.data, threads)
 
 
 cdef ptrdiff_t scatter_into(
@@ -324,6 +330,9 @@ cdef class Runner(AnyRunner):
 
     cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
         return find_into(self.index_plan, self.reducer, self.kind, src, dst, indices, threads)
+
+    cdef int divide(self, const char* src, char* dst, ptrdiff_t threads) except -1:
+        return divide_into(self.divides, self.kind, src, dst, threads)
 
     cdef ptrdiff_t send_back(
         self, const char* src, const int64_t* indices, const char* gradient, char* dst, ptrdiff_t threads

@@ -101,9 +101,9 @@ class Extreme(Call):
         return self.index_plan, self.reducer, self.kind
 
     @property
-    def gradient_loops(self) -> tuple[str, Plan, int, int, int]:
+    def gradient_loops(self) -> tuple[str, Plan, int, int, int, None]:
         """How gradients are made, plan, reducer, and kinds of the input and of the gradient."""
-        return "scatter", self.index_plan, self.reducer, self.kind, self.gradient_kind
+        return "scatter", self.index_plan, self.reducer, self.kind, self.gradient_kind, None
 
     @cached_property
     def finds_first(self) -> bool:

@@ -66,9 +66,7 @@ class MeanGradient(NamedTuple):
     divides: Plan | None = None
 
     def kind(self, dtype: np.dtype[Any], *, exact: bool) -> int:
-        """Return what kernels call the dtype with rows as wide as the roundings ask for; `exact` are divisors that
-        float32 holds.
-        """
+        """Return what kernels call the dtype with rows as wide as roundings ask for; float32 holds `exact` divisors."""
         roundings = self.plan.summation_depth if self.gathers else self.plan.spreading_depth
         return sum_kind(dtype, roundings + (self.divides is not None), exact=exact)
 
@@ -136,13 +134,17 @@ class Mean(Call):
         return self.plan, self.reducer, self.kind, self.rounding
 
     @property
-    def gradient_loops(self) -> tuple[str, Plan, int, int, int] | None:
-        """How gradients are made, plan, reducer, and kind; None where that takes several runs of kernels."""
-        if not self.in_one_run:
+    def gradient_loops(self) -> tuple[str, Plan, int, int, int, Plan | None] | None:
+        """How gradients are made, plan, reducer, kinds of gradients and of their sums, and what divides them first.
+
+        None where they are made of some maps at a time.
+        """
+        if not self.made_at_once:
             return None
         gradient, _ = self.gradients
+        way = "gather" if gradient.gathers else "spread"
         kind = gradient.kind(self.dtype, exact=is_float32(self.divisor))
-        return "gather" if gradient.gathers else "spread", gradient.plan, self.reducer, kind, kind
+        return way, gradient.plan, self.reducer, kernels.KINDS[self.dtype.name], kind, gradient.divides
 
     @cached_property
     def kind(self) -> int:
@@ -224,10 +226,11 @@ class Mean(Call):
         return gradient, self._gradient(rest) if rest else gradient
 
     @property
-    def in_one_run(self) -> bool:
-        """Whether all gradients come of one run of kernels."""
-        empty = 0 in self.maps.shape or 0 in self.output_shape
-        return not (empty or self.ignores_nan or self.divides_first)
+    def made_at_once(self) -> bool:
+        """Whether the gradients of all maps are made together, by kernels alone."""
+        if self.ignores_nan or 0 in self.maps.shape or 0 in self.output_shape:
+            return False
+        return self.together == self.maps.outer and not self.slabs
 
     def _gradient(self, outer: int) -> MeanGradient:
         """Plan the gradient of means: where windows move by one, or have no one step, it is a pooling of gradients."""
@@ -235,9 +238,9 @@ class Mean(Call):
         if divisor is not None:
             return self._spreading(self.planned, outer, divisor, None)
         divides = self._counts(self.planned, outer)
-        return (
-            self._spreading(self.planned, outer, 1.0, divides) if self.divides_first else MeanGradient(divides, False)
-        )
+        if not self.divides_first:
+            return MeanGradient(divides, False)
+        return self._spreading(self.planned, outer, 1.0, divides)
 
     def _counts(self, axes: tuple[Axis, ...], outer: int) -> Plan:
         """Plan how sums over the windows of these axes are divided by their own counts."""
@@ -260,7 +263,7 @@ class Mean(Call):
         source = native(grad_output)
         if 0 in self.maps.shape or 0 in self.output_shape:
             result[...] = 0
-        elif self.in_one_run:
+        elif self.made_at_once:
             made = self.runner.backward(source, None, None, plain_array(result, self.dtype))
             assert made is not None
         elif self.slabs:

@@ -287,7 +287,7 @@ cdef class Runner:
     cdef tuple input_shape, output_shape
     # Bytes of the input, of the result, and of its indices.
     cdef ptrdiff_t read, written, indexed, alignment
-    cdef Plan plan, index_plan, gradient_plan
+    cdef Plan plan, index_plan, gradient_plan, divides
     cdef int reducer, kind, rounding, gradient_kind, way
     # Whether gradients are made by Python, a part at a time, and whether winners are found before they are made.
     cdef bint in_parts, finds_first
@@ -296,6 +296,7 @@ cdef class Runner:
     cdef ptrdiff_t send_back(
         self, const char* src, const int64_t* indices, const char* gradient, char* dst, ptrdiff_t threads
     ) except -2
+    cdef int divide(self, const char* src, char* dst, ptrdiff_t threads) except -1
     cdef bint is_native(self, array)
     cdef object target(self, out, tuple shape, ptrdiff_t nbytes, memory_t* memory)
     cpdef object forward(self, array, out, bint indexed)
