@@ -17,16 +17,16 @@ from onnx.backend.test.loader import load_model_tests
 from rich.console import Console
 
 from pooling.onnx_backend import PoolingBackend
-from pooling.validation.answers import Answer
-from pooling.validation.cases import Case
-from pooling.validation.conformance import OUTCOMES, Conformance, run_conformance
+from pooling.validation.conformance.node_tests import main, node_tests, write_node_tests
+from pooling.validation.conformance.run import OUTCOMES, Conformance, run_conformance
 from pooling.validation.conformance_page import conformance_page, print_conformance
-from pooling.validation.evidence import Setting
-from pooling.validation.known import KNOWN, Known, Seen, address, known_differences, look_again
-from pooling.validation.node_tests import main, node_tests, write_node_tests
+from pooling.validation.inputs.case import Case
+from pooling.validation.known_issues import KNOWN, Known, Seen, address, known_differences, look_again
 from pooling.validation.rules import RULES, broken_rule
-from pooling.validation.runtimes import RUNTIMES, installed
-from pooling.validation.suite import BRINGS, CONTESTED, conformance_suite
+from pooling.validation.rules.evidence import Setting
+from pooling.validation.rules.suite import BRINGS, CONTESTED, conformance_suite
+from pooling.validation.runners import RUNTIMES, installed
+from pooling.validation.runners.results import Answer
 from pooling.validation.verdicts import Kind, Verdict, judge
 
 ROOT = Path(__file__).parent.parent
@@ -381,7 +381,7 @@ def test_node_tests_are_written_whole_or_not_at_all(
 ) -> None:
     folder = tmp_path / "tests"
     cases = conformance_suite(rules=["valid-with-ceil"])
-    monkeypatch.setattr("pooling.validation.node_tests.conformance_suite", lambda: cases)
+    monkeypatch.setattr("pooling.validation.conformance.node_tests.conformance_suite", lambda: cases)
     assert main([str(folder)]) == 0
     assert capsys.readouterr().out == f"{len(cases)} tests in {folder}\n"
     before = sorted(path.name for path in folder.iterdir())
@@ -389,7 +389,7 @@ def test_node_tests_are_written_whole_or_not_at_all(
     assert "is there already and not an empty folder" in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == before
     with monkeypatch.context() as broken:
-        broken.setattr("pooling.validation.node_tests._write", mock.Mock(side_effect=OSError("disk full")))
+        broken.setattr("pooling.validation.conformance.node_tests._write", mock.Mock(side_effect=OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             write_node_tests(tmp_path / "others", cases)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tests"]

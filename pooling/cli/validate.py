@@ -182,11 +182,11 @@ def _validate_models(options: argparse.Namespace) -> int:
 
 
 def _conformance(options: argparse.Namespace) -> int:
-    from pooling.validation.conformance import run_conformance
+    from pooling.validation.conformance.node_tests import write_node_tests
+    from pooling.validation.conformance.run import run_conformance
     from pooling.validation.conformance_html import write_conformance
     from pooling.validation.conformance_page import print_conformance
-    from pooling.validation.examples import smallest_of_rules
-    from pooling.validation.node_tests import write_node_tests
+    from pooling.validation.reduce_findings import smallest_of_rules
 
     if options.node_tests is not None:
         try:

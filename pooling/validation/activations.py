@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from .processes import RuntimeProcess
+from .runners.processes import RuntimeProcess
 from .stages import CannotRunError, Network, load_model
 
 __all__ = ["Given", "activations", "fed_inputs", "given_inputs", "measured_shapes", "serialised"]

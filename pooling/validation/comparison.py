@@ -13,7 +13,7 @@ from pooling.export import layer_from_node
 from pooling.layer import Layer
 
 if TYPE_CHECKING:
-    from .cases import Case
+    from .inputs.case import Case
 
 __all__ = ["ACCURATE_SUMS", "DIGITS", "permitted_errors", "spacing"]
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 
 from pooling.files import write_whole
 
-from .conformance import OUTCOMES, Conformance
-from .examples import Pair
-from .known import known_differences
+from .conformance.run import OUTCOMES, Conformance
+from .known_issues import known_differences
 from .markup import Markup, tag
+from .reduce import Smallest
+from .reduce_findings import Pair
 from .rules import RULES
 from .sheet import (
     LEGEND,
@@ -27,7 +28,6 @@ from .sheet import (
     rules_in_words,
     with_links,
 )
-from .smallest import Smallest
 
 __all__ = ["write_conformance"]
 
@@ -46,7 +46,7 @@ def write_conformance(
     path : path
         The HTML file.
     examples : mapping of pair of str to Smallest, optional
-        By rule and runtime, what to draw (`pooling.validation.examples.smallest_of_rules`).
+        By rule and runtime, what to draw (`pooling.validation.reduce_findings.smallest_of_rules`).
 
     Raises
     ------

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from pooling.files import write_whole
 
-from .examples import alike
 from .markup import Markup, tag
+from .reduce import Smallest
+from .reduce_findings import alike
 from .report import Finding, ModelReport, Report, StageReport, also_at
 from .rules import RULES, rules_at_stake
 from .sheet import (
@@ -26,7 +27,6 @@ from .sheet import (
     rules_in_words,
     with_links,
 )
-from .smallest import Smallest
 
 __all__ = ["write_page"]
 

@@ -10,11 +10,11 @@ import onnx
 
 from pooling.export.repair import shown_node
 
-from .known import REPOSITORIES, address
+from .known_issues import REPOSITORIES, address
 from .markup import Markup, joined, tag
 from .picture import Cell, Grid, Place, draw
+from .reduce import Smallest
 from .rules import RULES
-from .smallest import Smallest
 from .verdicts import Kind
 
 __all__ = [

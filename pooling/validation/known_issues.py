@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .answers import Answer
-from .cases import Case, make_case
-from .processes import Limits, run_cases
+from .inputs.case import Case, make_case
 from .rules import broken_rule
-from .runtimes import installed
+from .runners import installed
+from .runners.processes import Limits, run_cases
+from .runners.results import Answer
 from .verdicts import Kind, Verdict, judge
 
 __all__ = ["KNOWN", "Known", "Seen", "address", "known_differences", "look_again"]
@@ -40,7 +40,7 @@ class Known:
     rule : str
         The key of the rule that is broken, of `pooling.validation.rules.RULES`.
     runtime : str
-        Who breaks it, a key of `pooling.validation.runtimes.RUNTIMES`.
+        Who breaks it, a key of `pooling.validation.runners.RUNTIMES`.
     kind : Kind
         How: `Kind.REFUSES` for what it does not take, `Kind.CRASHES` where it ends the process.
     finding : str
@@ -126,7 +126,7 @@ def known_differences(rule: str | None, runtime: str, case: Case | None = None) 
     rule : str or None
         A key of `pooling.validation.rules.RULES`; nothing is known about None.
     runtime : str
-        A key of `pooling.validation.runtimes.RUNTIMES`.
+        A key of `pooling.validation.runners.RUNTIMES`.
     case : Case, optional
         What was asked.
     """

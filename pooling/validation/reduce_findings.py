@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from .answers import Answer
-from .cases import Case
-from .conformance import Conformance, Outcome
-from .known import known_differences
-from .processes import Limits, RuntimeProcess
+from .conformance.run import Conformance, Outcome
+from .inputs.case import Case
+from .known_issues import known_differences
+from .reduce import MOST_RUNS, Ask, Smallest, smallest
 from .report import Finding, Report
 from .rules import broken_rule
-from .runtimes import ORACLE
-from .smallest import MOST_RUNS, Ask, Smallest, smallest
+from .runners import ORACLE
+from .runners.processes import Limits, RuntimeProcess
+from .runners.results import Answer
 from .verdicts import Kind, Verdict
 
 __all__ = ["Pair", "alike", "smallest_of_rules", "with_smallest"]

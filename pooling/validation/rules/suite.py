@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from pooling.signs import short_repr
 
-from .cases import Case, make_case
+from ..inputs.case import Case, make_case
+from . import RULES
 from .evidence import Setting
-from .rules import RULES
 
 __all__ = ["conformance_suite"]
 

@@ -18,15 +18,15 @@ from typing import Any
 from pooling import dispatch
 from pooling.files import write_whole
 
-from .answers import Answer
-from .cases import Case
-from .evidence import Setting
-from .known import KNOWN, Seen, look_again
-from .processes import Limits, run_cases
-from .rules import RULES, broken_rule
-from .runtimes import ORACLE, chosen
-from .suite import conformance_suite
-from .verdicts import Kind, Verdict, judge
+from ..inputs.case import Case
+from ..known_issues import KNOWN, Seen, look_again
+from ..rules import RULES, broken_rule
+from ..rules.evidence import Setting
+from ..rules.suite import conformance_suite
+from ..runners import ORACLE, chosen
+from ..runners.processes import Limits, run_cases
+from ..runners.results import Answer
+from ..verdicts import Kind, Verdict, judge
 
 __all__ = ["OUTCOMES", "Conformance", "Outcome", "run_conformance"]
 
@@ -217,7 +217,7 @@ def run_conformance(
     Parameters
     ----------
     runtimes : iterable of str, optional
-        Keys of `pooling.validation.runtimes.RUNTIMES`; all that are installed when not given.
+        Keys of `pooling.validation.runners.RUNTIMES`; all that are installed when not given.
     rules : iterable of str, optional
         Keys of `pooling.validation.rules.RULES` whose cases are run; all of them when not given.
     seed : int
@@ -225,7 +225,7 @@ def run_conformance(
     limits : Limits, optional
         For each case; `LIMITS` when not given.
     known : bool
-        Whether to look again for the known differences (`pooling.validation.known.KNOWN`) of these runtimes and rules.
+        Whether to look again for what is known of these runtimes and rules (`pooling.validation.known_issues.KNOWN`).
     progress : callable, optional
         Called as ``progress(done, total, what)`` before each case, by one thread at a time.
 

@@ -16,12 +16,12 @@ import onnx
 from pooling.export.nodes import has_late_window
 from pooling.geometry import pool_axes
 
-from .answers import Answer
+from ..runners.results import Answer
+from ..verdicts import Kind, Verdict
 from .evidence import Cell, Evidence, Numbers, Setting
-from .verdicts import Kind, Verdict
 
 if TYPE_CHECKING:
-    from .cases import Case
+    from ..inputs.case import Case
 
 __all__ = ["RULES", "Rule", "broken_rule", "rules_at_stake"]
 
@@ -393,7 +393,7 @@ def broken_rule(case: Case, expected: Answer, verdict: Verdict, actual: Answer |
     Examples
     --------
     >>> import numpy as np
-    >>> from pooling.validation.cases import make_case
+    >>> from pooling.validation.inputs.case import make_case
     >>> from pooling.validation.verdicts import judge
     >>> case = make_case("MaxPool", np.array([[[np.nan, 2.0]]], np.float32), kernel_shape=[2])
     >>> right, wrong = (Answer(outputs=(np.array([[[number]]], np.float32),)) for number in (np.nan, 2.0))

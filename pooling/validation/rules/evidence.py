@@ -17,12 +17,12 @@ from pooling.export import layer_from_node
 from pooling.export.nodes import has_late_window
 from pooling.geometry import Axis
 
-from .comparison import permitted_errors
+from ..comparison import permitted_errors
 
 if TYPE_CHECKING:
-    from .answers import Answer
-    from .cases import Case
-    from .verdicts import Verdict
+    from ..inputs.case import Case
+    from ..runners.results import Answer
+    from ..verdicts import Verdict
 
 __all__ = ["Evidence", "Setting"]
 
