@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pooling.validation.conformance.suite import conformance_suite
 from pooling.validation.data import draw
 from pooling.validation.inputs.case import Case, make_case
 from pooling.validation.rules import RULES, broken_rule, rules_at_stake
-from pooling.validation.rules.suite import conformance_suite
 from pooling.validation.runners import RUNTIMES
 from pooling.validation.runners.results import Answer
 from pooling.validation.verdicts import Kind, judge

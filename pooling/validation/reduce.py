@@ -18,8 +18,8 @@ from pooling.geometry import Axis
 
 from .inputs.case import Case, single_node
 from .records import SmallestRecord
-from .rules import MAXIMA, MEANS, NORMS, broken_rule
-from .rules.evidence import Setting
+from .rules import broken_rule
+from .rules.evidence import MAXIMA, MEANS, NORMS, Setting
 from .runners.results import Answer
 from .verdicts import Kind, Verdict, judge
 

@@ -34,7 +34,7 @@ from .contrib import ask_about, is_contrib
 from .data import DTYPES
 from .inputs.case import Case, single_node
 from .inputs.test_inputs import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, Question, questions, taps
-from .known_issues import known_differences
+from .known_issues import issues_of
 from .report import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
 from .rules import broken_rule
 from .runners import ORACLE, chosen, installed, portable_model, runtime_of
@@ -800,7 +800,7 @@ class _Run:
 
 
 def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
-    found = known_differences(rule, runtime, case)
+    found = issues_of(rule, runtime, case)
     return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
 
 

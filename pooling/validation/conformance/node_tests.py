@@ -27,8 +27,8 @@ from pooling.export.reading import CEIL_MODE_CLEAR
 from ..comparison import permitted_errors
 from ..inputs.case import Case
 from ..rules.evidence import Setting
-from ..rules.suite import conformance_suite
 from ..runners import ORACLE, RUNTIMES
+from .suite import conformance_suite
 
 __all__ = ["NodeTest", "main", "node_tests", "write_node_tests"]
 
@@ -131,7 +131,7 @@ def write_node_tests(folder: str | os.PathLike[str], cases: Iterable[Case] | Non
     Examples
     --------
     >>> import tempfile
-    >>> from pooling.validation.rules.suite import conformance_suite
+    >>> from pooling.validation.conformance.suite import conformance_suite
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_node_tests(folder, conformance_suite(rules=["column-major-indices"]))
     18
