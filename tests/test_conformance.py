@@ -16,7 +16,7 @@ import pytest
 from onnx.backend.test.loader import load_model_tests
 from rich.console import Console
 
-from pooling.onnx_backend import PoolingBackend
+from pooling.onnx_models.backend import PoolingBackend
 from pooling.validation.conformance.node_tests import main, node_tests, write_node_tests
 from pooling.validation.conformance.run import OUTCOMES, Conformance, run_conformance
 from pooling.validation.conformance.suite import conformance_suite

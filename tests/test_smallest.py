@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("onnx")
 
-from pooling.export import function_from_node
+from pooling.onnx_models import function_from_node
 from pooling.validation.inputs.case import Case, make_case
 from pooling.validation.picture import Grid, Picture, Place, draw, number, sketch
 from pooling.validation.reduce import Ask, Smallest, smallest

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pooling.export.nodes import has_late_window
+from pooling.onnx_models.nodes import has_late_window
 
 from ..inputs.case import Case
 from ..verdicts import Kind
