@@ -192,8 +192,8 @@ def _problem(entry: Mapping[str, Any], measured: Mapping[str, Any], repositories
     if not versions or not all(isinstance(each, str) and each for each in versions):
         return f"versions={versions!r} must name one at least; give them here or in measured"
     for each in entry.get("upstream", ()):
-        project, _, number = str(each).partition("#")
-        if project not in repositories or not number.isdecimal():
+        project, _, issue = str(each).partition("#")
+        if project not in repositories or not issue.isdecimal():
             return f'upstream={each!r} must be "project#number" with a project of {", ".join(repositories)}'
     return next(filter(None, map(_wrong_input, entry["inputs"])), None if entry["inputs"] else "inputs has no entry")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ def _divisors(draw: Samples) -> Iterator[Case]:
     for opset in (10, 11, 19, 22):
         window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
         yield draw.case("AveragePool", first, opset, "0 to 15", ceil_mode=1, count_include_pad=1, **window)
-    counted = {"padded": True, "ceil_mode": 1, "count_include_pad": 1}
+    counted: dict[str, Any] = {"padded": True, "ceil_mode": 1, "count_include_pad": 1}
     yield from draw.plain_everywhere(["AveragePool"], needs=["ceil_mode", "count_include_pad"], repeat=2, **counted)
 
 

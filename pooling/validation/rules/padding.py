@@ -56,7 +56,7 @@ def _is_widely_padded(setting: Setting) -> bool:
 def _large_pads(draw: Samples) -> Iterator[Case]:
     yield from draw.plain_everywhere(dimensions=(1, 2), padded=True)
     # More than the kernel has taps, and less than it reaches.
-    beyond = {"padded": True, "dilated": True, "beyond_taps": True, "suits": _is_padded_beyond_taps}
+    beyond: dict[str, Any] = {"padded": True, "dilated": True, "beyond_taps": True, "suits": _is_padded_beyond_taps}
     yield from draw.plain_everywhere(needs=["dilations"], dimensions=(1, 2), **beyond)
 
 
