@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import pooling
 from pooling.doctor import Network, NetworkError, examine, read
 from pooling.doctor.objects import follow_object, without_head
-from pooling.doctor.report import as_dict, save_json
+from pooling.doctor.report.json import as_dict, save_json
 from pooling.doctor.sizes import AxisSizes, Pattern, input_sizes
 from pooling.doctor.what_if import find_stage, parse_changes, what_if
 from tests.schemas import check

@@ -27,8 +27,8 @@ from pooling.validation.comparison import permitted_errors, spacing
 from pooling.validation.data import DTYPES, KINDS, draw
 from pooling.validation.processes import RuntimeProcess
 from pooling.validation.questions import questions
+from pooling.validation.report.table import print_report
 from pooling.validation.stages import CannotRunError, Stage, read_network
-from pooling.validation.table import print_report
 from pooling.validation.validator import FUSIONS, PLAIN
 from tests.schemas import check
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pooling.arguments import per_axis, per_axis_shape
 from pooling.open_sizes import TRIED, filled
+from pooling.reporting.formats import by
 from pooling.signs import short_repr
 
 from .findings import RULES, Case, Failure, Finding, find
 from .network import Network, NetworkError, OpenShapeError, Stage, read
 from .objects import Objects, collapses, follow_object
 from .sizes import AxisSizes, input_sizes
-from .words import by
 
 if TYPE_CHECKING:
     from .shift import StageShift

@@ -15,12 +15,12 @@ from typing import Any
 
 from pooling.arguments import axis_names
 from pooling.geometry import Axis, window_count
+from pooling.reporting.formats import amount, brief, by, cells, joined, percent
 
 from .antialias import replacement
 from .network import Network, NetworkError, Stage
 from .objects import Footprint, Objects, collapses, follow_object, without_head
 from .sizes import AxisSizes
-from .words import amount, brief, by, cells, joined, percent
 
 __all__ = ["RULES", "SEVERITIES", "Case", "Failure", "Finding", "Rule", "find"]
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from pooling.geometry import Axis
@@ -219,6 +220,16 @@ class Network:
     notes: tuple[str, ...] = ()
     spatial: tuple[int, ...] = ()
     graph: Graph | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def title(self) -> str:
+        """Its name; of a file, without its folders."""
+        return PurePath(self.name).name if self.name.endswith(".onnx") else self.name
+
+    @property
+    def spatial_sizes(self) -> tuple[int, ...]:
+        """The spatial sizes of its input."""
+        return tuple(self.input_shape[axis] for axis in self.spatial)
 
     def stage(self, name: str) -> Stage:
         """Return the stage of that name.

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 import pooling
 from pooling.arguments import per_axis
 from pooling.families.blurs import LONGEST_FILTER
+from pooling.reporting.formats import by
 
 from .antialias import blur_taps, replacement
 from .picture import Picture, built_in, fitted
-from .pyramid import spatial_sizes
-from .words import by
 
 if TYPE_CHECKING:
     from .network import Network, Stage
@@ -96,7 +95,7 @@ def shift_sensitivity(network: Network, image: Picture | None = None, seed: int 
     """
     pictures: dict[int, Map] = {}
     if image is not None:
-        pictures[2] = np.moveaxis(fitted(image, spatial_sizes(network)), 2, 0)[np.newaxis] / 255.0
+        pictures[2] = np.moveaxis(fitted(image, network.spatial_sizes), 2, 0)[np.newaxis] / 255.0
     measured: dict[Any, tuple[float, float]] = {}
     found = []
     for stage in network.stages:

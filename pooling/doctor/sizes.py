@@ -7,10 +7,10 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pooling.arguments import axis_names
+from pooling.reporting.formats import joined
 
 from .network import Network, NetworkError
 from .objects import maps
-from .words import joined
 
 __all__ = ["AxisSizes", "Pattern", "input_sizes"]
 

@@ -37,7 +37,7 @@ from .known import known_differences
 from .processes import Limits, RuntimeProcess, memory_is_watched
 from .questions import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, Question, questions, taps
 from .race import Times, race
-from .report import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
+from .report.model import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
 from .rules import broken_rule
 from .runtimes import ORACLE, chosen, installed, portable_model, runtime_of
 from .stages import CannotRunError, Network, Stage, load_model, read_network

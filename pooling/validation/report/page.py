@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from pooling.files import write_whole
 
-from .examples import alike
+from ..examples import alike
+from ..rules import RULES, rules_at_stake
+from ..smallest import Smallest
 from .markup import Markup, tag
-from .report import Finding, ModelReport, Report, StageReport, also_at
-from .rules import RULES, rules_at_stake
+from .model import Finding, ModelReport, Report, StageReport, also_at
 from .sheet import (
     LEGEND,
     Row,
@@ -26,7 +27,6 @@ from .sheet import (
     rules_in_words,
     with_links,
 )
-from .smallest import Smallest
 
 __all__ = ["write_page"]
 

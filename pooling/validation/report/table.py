@@ -13,8 +13,8 @@ from rich.text import Text
 
 from pooling.signs import printable, shortened_apart
 
-from .examples import alike
-from .report import Finding, Report, StageReport, also_at
+from ..examples import alike
+from .model import Finding, Report, StageReport, also_at
 
 __all__ = ["print_report"]
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pooling.files import write_whole
+from pooling.reporting.formats import by
 from pooling.signs import printable, shortened
 
-from .picture import Picture, fitted
-from .pyramid import Box, Level, Pyramid, averaged, heading, pyramid, spatial_sizes
-from .words import by
+from ..picture import Picture, fitted
+from .pyramid import Box, Level, Pyramid, averaged, pyramid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from numpy.typing import NDArray
 
-    from .examination import Examination
+    from ..examination import Examination
 
 __all__ = ["FORMATS", "figure", "figure_file", "save_figure"]
 
@@ -88,8 +88,8 @@ def figure(examination: Examination, image: Picture | None = None) -> Figure:
     network = examination.network
     drawn = pyramid(network, examination.objects)
     image = image if image is not None else examination.image
-    picture = None if image is None else fitted(image, spatial_sizes(network))
-    title = f"{heading(network)}: input {by(network.input_shape)}"
+    picture = None if image is None else fitted(image, network.spatial_sizes)
+    title = f"{network.title}: input {by(network.input_shape)}"
     if drawn.dimensions == 3:
         title += ", its planes of H and W"
     with warnings.catch_warnings():

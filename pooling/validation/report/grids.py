@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 
-from .answers import Answer
-from .cases import Case
-from .smallest import axes_of
-from .verdicts import Kind, Verdict
+from ..answers import Answer
+from ..cases import Case
+from ..smallest import axes_of
+from ..verdicts import Kind, Verdict
 
 __all__ = ["Cell", "Grid", "Picture", "Place", "draw", "number", "sketch"]
 

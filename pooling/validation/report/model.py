@@ -17,10 +17,14 @@ from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.signs import counted
 
-from .answers import Answer
-from .cases import Case
-from .questions import Question
-from .race import Times
+from ..answers import Answer
+from ..cases import Case
+from ..questions import Question
+from ..race import Times
+from ..rules import RULES
+from ..smallest import Smallest
+from ..stages import Stage
+from ..verdicts import Kind, Verdict
 from .records import (
     Counted,
     FindingRecord,
@@ -35,10 +39,6 @@ from .records import (
     TimesRecord,
     VersionsRecord,
 )
-from .rules import RULES
-from .smallest import Smallest
-from .stages import Stage
-from .verdicts import Kind, Verdict
 
 __all__ = ["FAIL_ON", "Finding", "ModelReport", "Opinion", "Repair", "Report", "StageReport"]
 

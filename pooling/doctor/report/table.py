@@ -14,16 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from pooling.arguments import axis_names
+from pooling.reporting.formats import amount, brief, by, cells, joined, memory, percent, times
 from pooling.signs import printable, shortened_apart
 
-from .examination import Examination
-from .findings import Finding
-from .network import Stage
-from .objects import collapses
-from .report import summary
-from .sizes import AxisSizes
-from .what_if import WhatIf
-from .words import amount, brief, by, cells, joined, memory, percent, times
+from ..examination import Examination
+from ..findings import Finding
+from ..network import Stage
+from ..objects import collapses
+from ..sizes import AxisSizes
+from ..what_if import WhatIf
+from .json import summary
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 

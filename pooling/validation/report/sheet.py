@@ -10,12 +10,12 @@ import onnx
 
 from pooling.export.repair import shown_node
 
-from .known import REPOSITORIES, address
+from ..known import REPOSITORIES, address
+from ..rules import RULES
+from ..smallest import Smallest
+from ..verdicts import Kind
+from .grids import Cell, Grid, Place, draw
 from .markup import Markup, joined, tag
-from .picture import Cell, Grid, Place, draw
-from .rules import RULES
-from .smallest import Smallest
-from .verdicts import Kind
 
 __all__ = [
     "LEGEND",

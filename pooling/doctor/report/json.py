@@ -11,9 +11,11 @@ from pooling._version import __version__
 from pooling.files import write_whole
 from pooling.geometry import Axis
 
-from .examination import Examination
-from .findings import SEVERITIES, Finding
-from .network import ReceptiveField, Stage
+from ..examination import Examination
+from ..findings import SEVERITIES, Finding
+from ..network import ReceptiveField, Stage
+from ..sizes import AxisSizes, Pattern
+from ..what_if import WhatIf
 from .records import (
     FieldRecord,
     FindingRecord,
@@ -25,8 +27,6 @@ from .records import (
     Task,
     WindowRecord,
 )
-from .sizes import AxisSizes, Pattern
-from .what_if import WhatIf
 
 __all__ = ["SCHEMA", "as_dict", "save_json", "summary"]
 

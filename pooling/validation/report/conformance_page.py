@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 
 from pooling.files import write_whole
 
-from .conformance import OUTCOMES, Conformance
-from .examples import Pair
-from .known import known_differences
+from ..conformance import OUTCOMES, Conformance
+from ..examples import Pair
+from ..known import known_differences
+from ..rules import RULES
+from ..smallest import Smallest
 from .markup import Markup, tag
-from .rules import RULES
 from .sheet import (
     LEGEND,
     Row,
@@ -27,7 +28,6 @@ from .sheet import (
     rules_in_words,
     with_links,
 )
-from .smallest import Smallest
 
 __all__ = ["write_conformance"]
 

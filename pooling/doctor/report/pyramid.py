@@ -10,20 +10,20 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .network import ReceptiveField
-from .words import by, cells
+from pooling.reporting.formats import by, cells
+
+from ..network import ReceptiveField
 
 if TYPE_CHECKING:
-    from .network import Network, Stage
-    from .objects import Objects
+    from ..network import Network, Stage
+    from ..objects import Objects
 
-__all__ = ["Box", "Level", "Pyramid", "averaged", "heading", "pyramid", "spatial_sizes"]
+__all__ = ["Box", "Level", "Pyramid", "averaged", "pyramid"]
 
 STRIP = 6
 """A network with one axis is drawn as a strip, so many times as long as high."""
@@ -262,16 +262,6 @@ MOST_LEVELS = 24
 """A picture of more levels would show nothing."""
 
 
-def heading(network: Network) -> str:
-    """Name a network; of a file, without its folders."""
-    return PurePath(network.name).name if network.name.endswith(".onnx") else network.name
-
-
-def spatial_sizes(network: Network) -> tuple[int, ...]:
-    """Return the spatial sizes of a network's input."""
-    return tuple(network.input_shape[axis] for axis in network.spatial)
-
-
 def pyramid(network: Network, objects: Objects) -> Pyramid:
     """Find the levels of a network.
 
@@ -301,9 +291,9 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
     (16, 16) (4.0, 4.0) (8, 8)
     (8, 8) (2.0, 2.0) (18, 18)
     """
-    sizes = spatial_sizes(network)
+    sizes = network.spatial_sizes
     if not sizes:
-        raise ValueError(f"doctor: {heading(network)} has no spatial axes that could be drawn")
+        raise ValueError(f"doctor: {network.title} has no spatial axes that could be drawn")
     shown = [*enumerate(zip(sizes, objects.size, strict=True))][-2:]
     spans = [(_around(0, size, min(length, size), size), size) for _, (size, length) in shown]
     (left, right), width = spans[-1]
@@ -319,7 +309,7 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
     largest = max(0, *sizes, *(size for stage in network.stages for size in stage.output_size))
     if largest > MOST_CELLS:
         raise ValueError(
-            f"doctor: {heading(network)} has maps with {largest} cells on an axis, which is too many to be drawn; "
+            f"doctor: {network.title} has maps with {largest} cells on an axis, which is too many to be drawn; "
             f"use an input with which there are at most {MOST_CELLS}"
         )
     groups = _groups(network, len(sizes))
@@ -363,7 +353,7 @@ MOST_MOVED = 512
 
 def _groups(network: Network, dimensions: int) -> list[list[Stage | None]]:
     """Sort the stages into levels; None stands for the input."""
-    start: tuple[tuple[int, ...], tuple[Fraction, ...]] = (spatial_sizes(network), (Fraction(1),) * dimensions)
+    start: tuple[tuple[int, ...], tuple[Fraction, ...]] = (network.spatial_sizes, (Fraction(1),) * dimensions)
     keys = [start]
     groups: list[list[Stage | None]] = [[None]]
     level_of = {network.input_name: 0}
@@ -391,7 +381,7 @@ def _groups(network: Network, dimensions: int) -> list[list[Stage | None]]:
 
 
 def _level(network: Network, objects: Objects, group: list[Stage | None], plane: Box, box: Box) -> Level:
-    sizes = spatial_sizes(network)
+    sizes = network.spatial_sizes
     stages = [stage for stage in group if stage is not None]
     last, seen, size = None, _pixels(len(sizes)), sizes
     for stage in stages:
@@ -451,7 +441,7 @@ def _nearest(borders: NDArray[np.float64], place: float) -> int:
 
 def _dropped(network: Network, stage: Stage, plane: Box) -> Iterator[tuple[Box, str]]:
     """Find the part of the input behind the last window of a stage."""
-    dimensions = len(spatial_sizes(network))
+    dimensions = len(network.spatial_sizes)
     # What lies between two windows of a larger stride is left out everywhere, and not by floor division.
     cut = tuple(axis.cut for axis in stage.axes) if any(stage.dropped) else ()
     if not any(cut) or len(cut) != dimensions:

@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 
 from pooling._version import __version__
 from pooling.files import write_whole
+from pooling.reporting.formats import amount, brief, by, cells, joined, memory, percent
 from pooling.signs import printable
 
-from .findings import SEVERITIES
-from .picture import Picture, fitted
-from .pyramid import STRIP, Box, Level, Pyramid, averaged, heading, pyramid, spatial_sizes
-from .words import amount, brief, by, cells, joined, memory, percent
+from ..findings import SEVERITIES
+from ..picture import Picture, fitted
+from .pyramid import STRIP, Box, Level, Pyramid, averaged, pyramid
 
 if TYPE_CHECKING:
-    from .examination import Examination
-    from .network import Stage
-    from .shift import StageShift
-    from .what_if import WhatIf
+    from ..examination import Examination
+    from ..network import Stage
+    from ..shift import StageShift
+    from ..what_if import WhatIf
 
 __all__ = ["page", "write_page"]
 
@@ -105,7 +105,7 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
     (True, True)
     """
     network = examination.network
-    name = _escaped(heading(network))
+    name = _escaped(network.title)
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -142,7 +142,7 @@ def _breakable(name: str) -> str:
 
 def _head(examination: Examination) -> Iterator[str]:
     network = examination.network
-    yield f"<header><h1>{_escaped(heading(network))}</h1>"
+    yield f"<header><h1>{_escaped(network.title)}</h1>"
     task = f", for {_escaped(examination.task)}" if examination.task else ""
     yield f"<p class=sub>{_escaped(network.input_name)} {by(network.input_shape)}{task}</p>"
     if examination.failure is not None:
@@ -423,7 +423,7 @@ def _levels(examination: Examination, image: Picture | None, title: str, prefix:
     except ValueError as error:
         yield f"<section><h2>{title}</h2><p class=muted>{_sentence(str(error).removeprefix('doctor: '))}</p></section>"
         return
-    picture = None if image is None else fitted(image, spatial_sizes(network))
+    picture = None if image is None else fitted(image, network.spatial_sizes)
     yield f"<section><h2>{title}</h2><p class='verdict{' fine' * drawn.is_fine}'>{_escaped(drawn.verdict)}.</p>"
     if drawn.dimensions == 3:
         yield "<p class=muted>Planes of H and W are drawn.</p>"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .cases import Case
-from .conformance import OUTCOMES, Conformance, Outcome
-from .evidence import Setting
-from .known import address, known_differences
-from .rules import RULES
+from ..cases import Case
+from ..conformance import OUTCOMES, Conformance, Outcome
+from ..evidence import Setting
+from ..known import address, known_differences
+from ..rules import RULES
 
 if TYPE_CHECKING:
     from rich.console import Console

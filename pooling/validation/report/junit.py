@@ -14,10 +14,10 @@ from xml.etree import ElementTree as Xml
 
 from pooling.files import write_whole
 
+from ..rules import RULES
+from .grids import draw, sketch
 from .markup import lines
-from .picture import draw, sketch
-from .report import Finding, ModelReport, Report, StageReport
-from .rules import RULES
+from .model import Finding, ModelReport, Report, StageReport
 
 __all__ = ["write_junit"]
 
