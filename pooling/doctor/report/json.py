@@ -11,10 +11,11 @@ from pooling._version import __version__
 from pooling.files import write_whole
 from pooling.geometry import Axis
 
+from ..analysis.input_sizes import AxisSizes, Pattern
 from ..examination import Examination
-from ..findings import SEVERITIES, Finding
-from ..network import ReceptiveField, Stage
-from ..sizes import AxisSizes, Pattern
+from ..lint import SEVERITIES, Finding
+from ..network import Stage
+from ..receptive_field import ReceptiveField
 from ..what_if import WhatIf
 from .records import (
     FieldRecord,
@@ -109,9 +110,9 @@ def as_dict(examination: Examination, what_if: WhatIf | None = None) -> ReportRe
         "findings": [_finding(finding) for finding in examination.findings],
         "ignored": list(examination.ignored),
         "summary": {
-            "macs": examination.macs,
-            "parameters": examination.parameters,
-            "output_bytes": examination.output_bytes,
+            "macs": examination.network.macs,
+            "parameters": examination.network.parameters,
+            "output_bytes": examination.network.output_bytes,
             "errors": sum(finding.severity == "error" for finding in examination.findings),
             "warnings": sum(finding.severity == "warning" for finding in examination.findings),
             "notes": sum(finding.severity == "note" for finding in examination.findings),
@@ -158,7 +159,7 @@ def _stage(examination: Examination, stage: Stage) -> StageRecord:
         "object_cells": None if footprint is None else _numbers(footprint.cells),
         "object_cells_resolved": None if footprint is None else _numbers(footprint.resolved),
         "macs": stage.macs,
-        "macs_saved_behind": examination.saves(stage),
+        "macs_saved_behind": examination.macs_saved(stage),
         "parameters": stage.parameters,
         "output_bytes": stage.output_bytes,
         "findings": [finding.code for finding in examination.of_stage(stage.name)],

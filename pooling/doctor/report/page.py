@@ -22,14 +22,14 @@ from pooling.files import write_whole
 from pooling.reporting.formats import amount, brief, by, cells, joined, memory, percent
 from pooling.signs import printable
 
-from ..findings import SEVERITIES
-from ..picture import Picture, fitted
+from ..analysis.picture import Picture, fitted
+from ..lint import SEVERITIES
 from .pyramid import STRIP, Box, Level, Pyramid, averaged, pyramid
 
 if TYPE_CHECKING:
+    from ..analysis.shift import StageShift
     from ..examination import Examination
     from ..network import Stage
-    from ..shift import StageShift
     from ..what_if import WhatIf
 
 __all__ = ["page", "write_page"]
@@ -151,9 +151,9 @@ def _head(examination: Examination) -> Iterator[str]:
         yield f"{_escaped(examination.failure.sentence)}. What follows is about {shown}.</p>"
     counts = {each: sum(finding.severity == each for finding in examination.findings) for each in SEVERITIES}
     facts = [
-        (amount(examination.macs), "multiply-adds"),
-        (amount(examination.parameters), "parameters"),
-        (memory(examination.output_bytes), "of maps"),
+        (amount(examination.network.macs), "multiply-adds"),
+        (amount(examination.network.parameters), "parameters"),
+        (memory(examination.network.output_bytes), "of maps"),
         *((str(counts[each]), each + "s" * (counts[each] != 1)) for each in reversed(SEVERITIES)),
     ]
     yield "<dl class=facts>"
@@ -341,7 +341,7 @@ def _row(examination: Examination, stage: Stage) -> list[str]:
         dropped,
         percent(stage.padding_share) if stage.padding_share else "",
         amount(stage.macs) if stage.macs else "",
-        amount(saved) if (saved := examination.saves(stage)) else "",
+        amount(saved) if (saved := examination.macs_saved(stage)) else "",
         memory(stage.output_bytes) if stage.output_bytes else "",
     ]
 
@@ -368,10 +368,11 @@ def _what_if(comparison: WhatIf, image: Picture | None) -> Iterator[str]:
         pairs = zip(first or missing, second or missing, strict=True)
         values = "".join(f"<td>{_arrow(*pair)}</td>" for pair in pairs)
         yield f"<tr><th class=name>{_breakable(stage.name)}</th>{values}</tr>"
-    total = _arrow(amount(before.macs), amount(after.macs))
+    total = _arrow(amount(before.network.macs), amount(after.network.macs))
     yield f"<tr><th>all</th><td></td><td></td><td></td><td></td><td>{total}</td></tr></tbody></table></div>"
     yield f"<p class=small>{same} stages stay as they are; {others} that keep the size of their maps change as those "
-    yield f"before them do. Memory of maps: {_arrow(memory(before.output_bytes), memory(after.output_bytes))}.</p><ul>"
+    maps = _arrow(memory(before.network.output_bytes), memory(after.network.output_bytes))
+    yield f"before them do. Memory of maps: {maps}.</p><ul>"
     for word, sentence in comparison.turns:
         yield f"<li><strong>{word.capitalize()}:</strong> {_sentence(sentence)}</li>"
     yield "</ul></section>"

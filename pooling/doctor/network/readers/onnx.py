@@ -28,10 +28,10 @@ from pooling.export.reading import (
 from pooling.layer import Layer
 from pooling.open_sizes import filled, hinted_sizes, known_size
 
-from .graph import Graph
-from .network import Network, NetworkError, OpenShapeError
-from .nodes import Node, Shape, Tensor
-from .values import SMALL
+from ...operators import SMALL
+from ...operators.nodes import Node, Shape, Tensor
+from ..graph import Graph
+from ..network import Network, NetworkError, OpenShapeError
 
 __all__ = ["from_onnx"]
 
