@@ -20,9 +20,9 @@ from pooling.onnx_models.backend import PoolingBackend
 from pooling.validation.conformance.node_tests import main, node_tests, write_node_tests
 from pooling.validation.conformance.run import OUTCOMES, Conformance, run_conformance
 from pooling.validation.conformance.suite import conformance_suite
-from pooling.validation.conformance_page import conformance_page, print_conformance
 from pooling.validation.inputs.case import Case
 from pooling.validation.known_issues import KNOWN_ISSUES, KnownIssue, Recheck, address, issues_of, recheck_known_issues
+from pooling.validation.report.conformance_markdown import conformance_page, print_conformance
 from pooling.validation.rules import RULES, broken_rule
 from pooling.validation.rules.evidence import Setting
 from pooling.validation.runners import RUNTIMES, installed

@@ -17,8 +17,8 @@ pytest.importorskip("onnx")
 
 from pooling.onnx_models import function_from_node
 from pooling.validation.inputs.case import Case, make_case
-from pooling.validation.picture import Grid, Picture, Place, draw, number, sketch
 from pooling.validation.reduce import Ask, Smallest, smallest
+from pooling.validation.report.grids import Grid, Picture, Place, draw, number, sketch
 from pooling.validation.runners.results import Answer
 from pooling.validation.verdicts import Kind, Verdict, judge
 

@@ -26,9 +26,9 @@ from pooling.validation.comparison import permitted_errors, spacing
 from pooling.validation.data import DTYPES, KINDS, draw
 from pooling.validation.inputs.case import make_case
 from pooling.validation.inputs.test_inputs import questions
+from pooling.validation.report.table import print_report
 from pooling.validation.runners.processes import RuntimeProcess
 from pooling.validation.stages import CannotRunError, Stage, read_network
-from pooling.validation.table import print_report
 from pooling.validation.validator import FUSIONS, PLAIN
 from tests.schemas import check
 

@@ -23,10 +23,10 @@ from pooling.validation import Answer, Case, Kind, Limits, judge, run_cases, val
 from pooling.validation.data import draw
 from pooling.validation.inputs.case import make_case
 from pooling.validation.inputs.test_inputs import SPECIAL, questions
+from pooling.validation.report.table import print_report
 from pooling.validation.runners import RUNTIMES, chosen, installed, processes, runtime_of
 from pooling.validation.runners.processes import RuntimeProcess, _use_of
 from pooling.validation.stages import read_network
-from pooling.validation.table import print_report
 
 QUICK = ("pooling", "onnxruntime")
 

@@ -17,17 +17,14 @@ of their own are asked about it. Needs ``onnx``; other runtimes are asked where 
     conformance/     the suite of all rules in all runtimes, and the same as ONNX node tests
     reduce           finds the smallest input that shows a difference; reduce_findings does for all of a report
     benchmark        measures times, turn by turn
-    report, records  what came out, for programs and as JSON
-    table            what came out, for people (needs ``rich``)
-    page, sheet, markup, picture, junit, conformance_page, conformance_html
-                     what came out, as HTML, Markdown and JUnit
+    report/          what came out: for programs, as JSON, in the terminal, as HTML, Markdown and JUnit
 """
 
 from pooling.extras import explained
 
 try:
     from .inputs.case import Case
-    from .report import Finding, ModelReport, Opinion, Repair, Report, StageReport
+    from .report.model import Finding, ModelReport, Opinion, Repair, Report, StageReport
     from .rules import RULES
     from .runners import RUNTIMES
     from .runners.processes import Limits, run_cases

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pooling.geometry import Axis
 
 from .inputs.case import Case, single_node
-from .records import SmallestRecord
+from .report.records import SmallestRecord
 from .rules import broken_rule
 from .rules.evidence import MAXIMA, MEANS, NORMS, Setting
 from .runners.results import Answer

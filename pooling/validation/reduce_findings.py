@@ -10,7 +10,7 @@ from .conformance.run import Conformance, Outcome
 from .inputs.case import Case
 from .known_issues import issues_of
 from .reduce import MOST_RUNS, Ask, Smallest, smallest
-from .report import Finding, Report
+from .report.model import Finding, Report
 from .rules import broken_rule
 from .runners import ORACLE
 from .runners.processes import Limits, RuntimeProcess

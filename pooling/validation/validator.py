@@ -36,7 +36,7 @@ from .data import DTYPES
 from .inputs.case import Case, single_node
 from .inputs.test_inputs import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, Question, questions, taps
 from .known_issues import issues_of
-from .report import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
+from .report.model import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
 from .rules import broken_rule
 from .runners import ORACLE, chosen, installed, portable_model, runtime_of
 from .runners.processes import Limits, RuntimeProcess, memory_is_watched
