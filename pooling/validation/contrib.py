@@ -18,11 +18,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pooling.export import layer_from_node
 from pooling.layer import Layer
+from pooling.onnx_models import layer_from_node
 
-from .answers import Answer
-from .cases import Case, single_node
+from .inputs.case import Case, single_node
+from .runners.results import Answer
 from .verdicts import Kind, Verdict
 
 if TYPE_CHECKING:
