@@ -46,7 +46,7 @@ def processor(monkeypatch: pytest.MonkeyPatch):
     return pretend
 
 
-SHOW = "from pooling import dispatch as d; print(d.level, d.kernels.LEVEL, d.config()['level'])"
+SHOW = "from pooling import config, dispatch as d; print(d.level, d.kernels.LEVEL, config.config()['level'])"
 
 
 @pytest.mark.parametrize("cap", AVAILABLE)
