@@ -24,6 +24,7 @@ from pooling.validation.evidence import Setting
 from pooling.validation.known import KNOWN, Known, Seen, address, known_differences, look_again
 from pooling.validation.node_tests import main, node_tests, write_node_tests
 from pooling.validation.report.conformance_markdown import conformance_page, print_conformance
+from pooling.validation.report.json import save_json
 from pooling.validation.rules import RULES, broken_rule
 from pooling.validation.runtimes import RUNTIMES, installed
 from pooling.validation.suite import BRINGS, CONTESTED, conformance_suite
@@ -184,7 +185,7 @@ def test_differences_of_the_reference_are_found_and_named(report: Conformance) -
 
 def test_json(report: Conformance, tmp_path: Path) -> None:
     path = tmp_path / "conformance.json"
-    report.save(path)
+    save_json(report, path)
     read = json.loads(path.read_text(encoding="utf-8"))
     assert read["schema"] == "pooling-conformance/1"
     assert (

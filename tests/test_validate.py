@@ -27,6 +27,7 @@ from pooling.validation.comparison import permitted_errors, spacing
 from pooling.validation.data import DTYPES, KINDS, draw
 from pooling.validation.processes import RuntimeProcess
 from pooling.validation.questions import questions
+from pooling.validation.report.json import as_dict, save_json
 from pooling.validation.report.table import print_report
 from pooling.validation.stages import CannotRunError, Stage, read_network
 from pooling.validation.validator import FUSIONS, PLAIN
@@ -1074,7 +1075,7 @@ def test_what_is_known_when_it_is_stopped_is_kept(save: Save) -> None:
     assert report.models[0].unasked == ("it was stopped before 2 of 3 stages were looked at",)
     assert report.summary().startswith("1 stage of 1 network: all equal")
     assert report.summary().endswith("; not everything was looked at")
-    assert report.as_dict()["summary"]["interrupted"] is True
+    assert as_dict(report)["summary"]["interrupted"] is True
 
 
 def test_special_numbers_take_a_line_for_each_rule(save: Save) -> None:
@@ -1194,7 +1195,7 @@ def test_a_name_cannot_play_tricks_with_the_terminal(save: Save) -> None:
 
 def test_the_json_has_the_documented_structure(save: Save, tmp_path: Path) -> None:
     path = save([pool(result="a"), pool("AveragePool", source="a", name="mean"), pool(source="z", result="lost")])
-    validate([path, tmp_path / "missing.onnx"], rounds=1, threads=1, seed=3).save(tmp_path / "report.json")
+    save_json(validate([path, tmp_path / "missing.onnx"], rounds=1, threads=1, seed=3), tmp_path / "report.json")
     found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     check("validate", found)
     assert list(found) == ["schema", "versions", "runtimes", "machine", "settings", "notes", "models", "summary"]
@@ -1254,7 +1255,7 @@ def test_the_json_has_the_documented_structure(save: Save, tmp_path: Path) -> No
 
 def test_numbers_that_json_does_not_have_are_words(save: Save, altered: Any, tmp_path: Path) -> None:
     altered(lambda results: results[0].fill(np.inf))
-    validate(save([pool()]), rounds=0).save(tmp_path / "report.json")
+    save_json(validate(save([pool()]), rounds=0), tmp_path / "report.json")
     (stage,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["models"][0]["stages"]
     assert stage["verdict"] == "differs"
     assert stage["findings"][0]["actual"] == "inf"
@@ -1271,7 +1272,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_else(
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no"):
-        report_of(timed(1e-4, 2e-4)).save(target)
+        save_json(report_of(timed(1e-4, 2e-4)), target)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -1279,13 +1280,13 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_else(
 def test_a_report_goes_where_a_link_points(tmp_path: Path) -> None:
     target, link = tmp_path / "report.json", tmp_path / "latest.json"
     link.symlink_to(target)
-    report_of(timed(1e-4, 2e-4)).save(link)
+    save_json(report_of(timed(1e-4, 2e-4)), link)
     assert link.is_symlink()
     assert json.loads(target.read_text())["summary"]["equal"] == 1
 
 
 def test_a_device_is_written_to_and_not_replaced() -> None:
-    report_of(timed(1e-4, 2e-4)).save(os.devnull)
+    save_json(report_of(timed(1e-4, 2e-4)), os.devnull)
     assert not Path(os.devnull).is_file()
 
 

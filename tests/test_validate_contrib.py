@@ -19,6 +19,7 @@ from rich.console import Console
 from pooling.validation import validate
 from pooling.validation.answers import Answer
 from pooling.validation.contrib import ask_about
+from pooling.validation.report.json import as_dict
 from pooling.validation.report.junit import write_junit
 from pooling.validation.report.page import write_page
 from pooling.validation.report.table import print_report
@@ -141,7 +142,7 @@ def test_a_wrong_answer_is_a_finding_in_every_report(tmp_path: Path, monkeypatch
     assert " differs at node pool: " in finding.sentence
     assert finding.verdict.differing == 3
     assert report.stages[0].opinions["onnxruntime"].cases == {"value": 1, "agrees": 1}
-    check("validate", json.loads(json.dumps(report.as_dict())))
+    check("validate", json.loads(json.dumps(as_dict(report))))
     write_page(report, tmp_path / "page.html")
     assert finding.verdict.sentence in (tmp_path / "page.html").read_text(encoding="utf-8")
     write_junit(report, tmp_path / "report.xml")

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -34,7 +34,6 @@ from ..reading import (
     subgraphs,
 )
 from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
-from .records import RuleName
 from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread, settle_special
 from .scopes import (
     Container,
@@ -48,6 +47,9 @@ from .scopes import (
     tensors_of,
     uses,
 )
+
+if TYPE_CHECKING:
+    from .records import RuleName
 
 __all__ = ["Change", "Left", "Repaired", "make_portable"]
 

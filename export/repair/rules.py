@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -25,8 +25,10 @@ from ..lowering.special import Ranked
 from ..nodes import AUTO_PAD, checked_attributes, function_from_node, layer_from_node
 from ..reading import is_default
 from ..stages import Order, Stage
-from .records import RuleName
 from .scopes import Names, Scope, Tensor, attribute, constant
+
+if TYPE_CHECKING:
+    from .records import RuleName
 
 __all__ = ["REWRITES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread", "settle_special"]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pooling.arguments import per_axis, per_axis_shape
 from pooling.open_sizes import TRIED, filled
 from pooling.reporting.formats import by
-from pooling.signs import short_repr
+from pooling.signs import counted, short_repr
 
-from .findings import RULES, Case, Failure, Finding, find
+from .findings import RULES, SEVERITIES, Case, Failure, Finding, find
 from .network import Network, NetworkError, OpenShapeError, Stage, read
 from .objects import Objects, collapses, follow_object
 from .sizes import AxisSizes, input_sizes
@@ -88,6 +88,12 @@ class Examination:
     def severity(self) -> str | None:
         """That of the gravest finding."""
         return self.findings[0].severity if self.findings else None
+
+    @property
+    def summary(self) -> str:
+        """The findings counted: ``"0 errors, 1 warning, 2 notes"``."""
+        counts = [(sum(each.severity == word for each in self.findings), word) for word in reversed(SEVERITIES)]
+        return ", ".join(counted(number, word) for number, word in counts)
 
     @cached_property
     def shifts(self) -> tuple[StageShift, ...]:

@@ -23,7 +23,6 @@ from ..network import Stage
 from ..objects import collapses
 from ..sizes import AxisSizes
 from ..what_if import WhatIf
-from .json import summary
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
@@ -293,7 +292,7 @@ def _print_end(examination: Examination, console: Console) -> None:
     console.print()
     style = STYLES.get(examination.severity or "", "bold green")
     hidden = f" (without {', '.join(examination.ignored)})" if examination.ignored else ""
-    console.print(Text(f"{summary(examination)}{hidden}", style))
+    console.print(Text(f"{examination.summary}{hidden}", style))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

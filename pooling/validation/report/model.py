@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any, Literal, cast
+from typing import Any
 
-from pooling.files import write_whole
 from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.signs import counted
@@ -21,28 +17,12 @@ from ..answers import Answer
 from ..cases import Case
 from ..questions import Question
 from ..race import Times
-from ..rules import RULES
 from ..smallest import Smallest
 from ..stages import Stage
 from ..verdicts import Kind, Verdict
-from .records import (
-    Counted,
-    FindingRecord,
-    KindWord,
-    MachineRecord,
-    OpinionRecord,
-    RepairRecord,
-    ReportRecord,
-    SettingsRecord,
-    StageRecord,
-    StageVerdict,
-    TimesRecord,
-    VersionsRecord,
-)
 
 __all__ = ["FAIL_ON", "Finding", "ModelReport", "Opinion", "Repair", "Report", "StageReport"]
 
-SCHEMA: Literal["pooling-validation/2"] = "pooling-validation/2"
 DISTURBED = 2.0
 """A median so many times the fastest call is the work of something else on the machine."""
 FAIL_ON = ("differs", "special", "refuses", "crashes")
@@ -133,37 +113,6 @@ class Finding:
             return f"{where} fuses node {self.node} with {self.fusion} and differs: {self.verdict.sentence}"
         broken = f"breaks {self.rule}" if self.rule else "differs"
         return f"{where} {broken} at node {self.node}: {self.verdict.sentence}"
-
-    def as_dict(self) -> FindingRecord:
-        """Return the finding as what JSON knows."""
-        verdict, rule = self.verdict, RULES.get(self.rule or "")
-        return {
-            "runtime": self.runtime,
-            "version": self.version,
-            "node": self.node,
-            "kind": cast(KindWord, str(verdict.kind)),
-            "counts_as": cast(Counted, self.counts_as),
-            "sentence": self.sentence,
-            "rule": self.rule,
-            "rule_text": rule.text if rule else None,
-            "source": rule.source if rule else None,
-            "upstream": list(self.upstream),
-            "remedy": self.remedy,
-            "case": self.case.name,
-            "data": self.case.data,
-            "cases": self.cases,
-            "input_shapes": {name: list(array.shape) for name, array in self.case.inputs.items()},
-            "output": verdict.output,
-            "where": None if verdict.where is None else list(verdict.where),
-            "expected": _plain(verdict.expected),
-            "actual": _plain(verdict.actual),
-            "differing": verdict.differing,
-            "elements": verdict.elements,
-            "ulp": _plain(verdict.ulp),
-            "absolute": _plain(verdict.absolute),
-            "smallest": None if self.smallest is None else self.smallest.as_dict(),
-            "fusion": self.fusion,
-        }
 
 
 @dataclass(frozen=True)
@@ -269,7 +218,7 @@ class StageReport:
     problem: str | None = None
 
     @property
-    def verdict(self) -> StageVerdict:
+    def verdict(self) -> str:
         """What came of it, in a word: a runtime that differs counts for more than what could not be asked besides."""
         if self.differs:
             return "differs"
@@ -545,93 +494,3 @@ class Report:
         if self.unasked:
             parts.append("not everything was looked at")
         return "; ".join(parts)
-
-    def as_dict(self) -> ReportRecord:
-        """Return everything as what JSON knows.
-
-        Returns
-        -------
-        dict
-            As `pooling.validation.records` describes it, and ``schemas/validate.schema.json`` in the package. Keys and
-            their types stay as they are as long as ``schema`` does; new ones may be added. Numbers that JSON does not
-            have are the strings ``"nan"``, ``"inf"`` and ``"-inf"``.
-        """
-        return {
-            "schema": SCHEMA,
-            "versions": cast(VersionsRecord, self.versions),
-            "runtimes": self.runtimes,
-            "machine": cast(MachineRecord, self.machine),
-            "settings": cast(SettingsRecord, {**self.settings, "fail_on": list(self.fail_on)}),
-            "notes": list(self.notes),
-            "models": [
-                {
-                    "path": model.path,
-                    "problem": model.problem,
-                    "notes": list(model.notes),
-                    "unasked": list(model.unasked),
-                    "repair": None if model.repair is None else _repair_as_dict(model.repair),
-                    "stages": [_stage_as_dict(stage) for stage in model.stages],
-                }
-                for model in self.models
-            ],
-            "summary": {
-                "stages": len(self.stages),
-                "equal": sum(stage.verdict == "equal" for stage in self.stages),
-                "differ": len(self.differing),
-                "not_run": len(self.not_run),
-                "models_not_read": len(self.unread),
-                "findings": dict(Counter(finding.counts_as for finding in self.findings)),
-                "geometric_mean_speedup": self.geometric_mean_speedup,
-                "slower": sum(speedup < 1 for speedup in self.speedups),
-                "disturbed": self.disturbed,
-                "exit_code": self.exit_code,
-                "interrupted": self.interrupted,
-                "sentence": self.summary(),
-            },
-        }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `as_dict` to a JSON file, whole or not at all.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; a file that was there before is still there then.
-        """
-        write_whole(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
-
-
-def _repair_as_dict(repair: Repair) -> RepairRecord:
-    return cast(RepairRecord, {"sentence": repair.sentence, **asdict(repair)})
-
-
-def _stage_as_dict(report: StageReport) -> StageRecord:
-    stage = report.stage
-    return {
-        "name": stage.name,
-        "operator": stage.operator,
-        "opset": stage.opset,
-        "verdict": report.verdict,
-        "problem": report.problem,
-        "input_shape": None if stage.shape is None else list(stage.shape),
-        "output_shape": None if report.output_shape is None else list(report.output_shape),
-        "layer": None if report.layer is None else repr(report.layer),
-        "largest_difference": _plain(report.largest_difference) if report.compared else None,
-        "share_of_bound": report.share_of_bound if report.compared else None,
-        "runtimes": {
-            name: cast(
-                OpinionRecord,
-                {"verdict": opinion.verdict, **{key: _plain(value) for key, value in asdict(opinion).items()}},
-            )
-            for name, opinion in report.opinions.items()
-        },
-        "findings": [finding.as_dict() for finding in report.findings],
-        "seconds": {name: cast(TimesRecord, asdict(times)) for name, times in report.times.items()},
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
