@@ -24,6 +24,7 @@ from rich.console import Console
 
 from pooling.cli import main
 from pooling.export import function_from_node
+from pooling.reporting.html import linked
 from pooling.validation import validate
 from pooling.validation.answers import Answer
 from pooling.validation.cases import make_case
@@ -37,7 +38,7 @@ from pooling.validation.report.json import as_dict, save_json
 from pooling.validation.report.junit import write_junit
 from pooling.validation.report.model import FAIL_ON, Repair, Report, also_at
 from pooling.validation.report.page import write_page
-from pooling.validation.report.sheet import references, with_links
+from pooling.validation.report.parts import references
 from pooling.validation.report.table import VERDICTS, print_report
 from pooling.validation.rules import RULES
 from pooling.validation.verdicts import Kind, judge
@@ -336,10 +337,10 @@ def test_names_of_models_are_text_on_a_page(html: Path, page: Page) -> None:
 
 
 def test_addresses_can_be_followed_and_nothing_else() -> None:
-    assert with_links("see https://onnx.ai/a_(b).html, or <x>") == (
+    assert linked("see https://onnx.ai/a_(b).html, or <x>") == (
         'see <a href="https://onnx.ai/a_(b).html" rel="noreferrer">https://onnx.ai/a_(b).html</a>, or &lt;x&gt;'
     )
-    assert with_links("javascript:alert(1)") == "javascript:alert(1)"
+    assert linked("javascript:alert(1)") == "javascript:alert(1)"
     assert references(["openvino#35935", "unknown#1", "<b>#2"]) == (
         '<a href="https://github.com/openvinotoolkit/openvino/issues/35935">openvino#35935</a>, unknown#1, &lt;b&gt;#2'
     )

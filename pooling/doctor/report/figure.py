@@ -196,7 +196,7 @@ class _Sheet:
         seen = [(level.field_text, FIELD, "normal")]
         rows = [
             ("map, to scale", self.tall, [(level.cell_text, MUTED, "normal")]),
-            ("what a cell sees", self.tall, seen),
+            ("receptive field", self.tall, seen),
         ]
         if self.loupe_tall:
             rows.append(("around the object", self.loupe_tall, [place]))

@@ -11,6 +11,7 @@ from pooling.reporting.json import record
 
 from ..conformance import Conformance, Outcome
 from ..evidence import Setting
+from ..known import Seen
 from ..rules import RULES
 from ..smallest import Smallest, listed
 from ..verdicts import Kind
@@ -150,7 +151,19 @@ def _conformance(report: Conformance) -> ConformanceRecord:
         rules={key: RULES[key] for key in report.rules},
         matrix={rule: {runtime: report.counts(rule, runtime) for runtime in report.outcomes} for rule in report.rules},
         cases=[_case(report, place) for place in range(len(report.cases))],
-        known=[record(KnownRecord, each.known, seen=each, kind=str(each.known.kind)) for each in report.known],
+        known=[_known(each) for each in report.known],
+    )
+
+
+def _known(seen: Seen) -> KnownRecord:
+    return record(
+        KnownRecord,
+        seen.known,
+        kind=str(seen.known.kind),
+        installed=seen.version,
+        shown=seen.shown,
+        fixed=seen.vanished,
+        sentence=seen.sentence,
     )
 
 

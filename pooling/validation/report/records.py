@@ -20,7 +20,6 @@ __all__ = [
     "RepairRecord",
     "ReportRecord",
     "RuleRecord",
-    "SeenRecord",
     "SettingsRecord",
     "SmallestRecord",
     "StageRecord",
@@ -235,17 +234,8 @@ class CaseRecord(Record):
     outcomes: Annotated[dict[str, OutcomeRecord], said("by runtime")]
 
 
-class SeenRecord(Record):
-    """What became of a known difference in the installed version."""
-
-    version: Annotated[str, said("that is installed")]
-    shown: Annotated[bool, said("whether the difference is there, and the same as ever")]
-    vanished: Annotated[bool, said("whether the runtime gives the right answer now")]
-    sentence: str
-
-
 class KnownRecord(Record):
-    """A known difference of a runtime."""
+    """A known difference of a runtime, and what became of it in the installed version."""
 
     rule: str
     runtime: str
@@ -253,7 +243,10 @@ class KnownRecord(Record):
     finding: Annotated[str, said("what is known of it")]
     versions: Annotated[list[str], said("in which it was seen")]
     upstream: Annotated[list[str], said('where others report it: `"openvino#35935"`')]
-    seen: SeenRecord
+    installed: Annotated[str, said("version that is installed")]
+    shown: Annotated[bool, said("whether the difference is there, and the same as ever")]
+    fixed: Annotated[bool, said("whether the runtime gives the right answer now")]
+    sentence: Annotated[str, said("what became of it")]
 
 
 class ConformanceRecord(Record):
