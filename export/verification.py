@@ -20,11 +20,11 @@ from pooling.families.unpooling import convert_indices
 from pooling.layer import Layer
 from pooling.maps import spatial_slice
 from pooling.operators import FLOATS, OPERATORS
+from pooling.signs import first_line
 
 from .builder import Graph
 from .lowering.means import known_taps, working_dtype
 from .lowering.windows import taps_of
-from .reading import first_line
 from .stages import Stage
 
 __all__ = [

@@ -16,7 +16,7 @@ import pytest
 from onnx.backend.test.loader import load_model_tests
 from rich.console import Console
 
-from pooling.onnx_backend import PoolingBackend
+from pooling.onnx_models.backend import PoolingBackend
 from pooling.validation.answers import Answer
 from pooling.validation.cases import Case
 from pooling.validation.conformance import OUTCOMES, Conformance, run_conformance

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("onnx")
 
-from pooling.export import function_from_node
+from pooling.onnx_models import function_from_node
 from pooling.validation.answers import Answer
 from pooling.validation.cases import Case, make_case
 from pooling.validation.report.grids import Grid, Picture, Place, draw, number, sketch

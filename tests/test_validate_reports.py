@@ -23,7 +23,7 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 from pooling.cli import main
-from pooling.export import function_from_node
+from pooling.onnx_models import function_from_node
 from pooling.reporting.html import linked
 from pooling.validation import validate
 from pooling.validation.answers import Answer

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pooling.onnx_models.graph import scopes_of
+from pooling.onnx_models.load import read_model
 from pooling.signs import printable
 
 from ..files import save
-from ..reading import read_model
 from ..verification import VerificationError
 from . import Repaired, make_portable
 from .rules import FUNCTION
-from .scopes import scopes_of
 
 if TYPE_CHECKING:
     from .records import ReportRecord

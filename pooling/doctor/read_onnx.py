@@ -12,21 +12,15 @@ import onnx.shape_inference
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from pooling.export import POOLING_OPERATORS, layer_from_node
-from pooling.export.reading import (
-    all_nodes,
-    check_element_type,
-    check_order,
-    first_line,
-    inlined,
-    is_default,
-    node_attributes,
-    opset_of,
-    read_model,
-    subgraphs,
-)
 from pooling.layer import Layer
-from pooling.open_sizes import filled, hinted_sizes, known_size
+from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
+from pooling.onnx_models.functions import inlined, opset_of
+from pooling.onnx_models.graph import all_nodes, is_default, subgraphs
+from pooling.onnx_models.load import check_element_type, check_order, read_model
+from pooling.onnx_models.nodes import node_attributes
+from pooling.onnx_models.shapes import known_size
+from pooling.open_sizes import filled, hinted_sizes
+from pooling.signs import first_line
 
 from .graph import Graph
 from .network import Network, NetworkError, OpenShapeError

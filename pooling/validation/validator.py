@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from pooling import dispatch
 from pooling.arguments import per_axis_shape
-from pooling.export import VerificationError, function_from_node, make_portable, save
+from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
+from pooling.onnx_models import function_from_node
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 from pooling.workers import get_num_threads

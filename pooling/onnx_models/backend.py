@@ -1,7 +1,7 @@
 """The backend interface of ONNX for models whose nodes are pooling operators. Needs onnx.
 
-It follows the text of the standard for every opset, with ONNX's own defaults; `pooling.export.function_from_node` says
-how each node is read.
+It follows the text of the standard for every opset, with ONNX's own defaults; `function_from_node` says how each node
+is read.
 """
 
 from __future__ import annotations
@@ -24,22 +24,14 @@ try:
     import onnx.external_data_helper
     from onnx.backend.base import Backend, BackendRep, namedtupledict
 except ModuleNotFoundError as error:
-    raise explained(error, "pooling.onnx_backend", "onnx") from error
+    raise explained(error, "pooling.onnx_models.backend", "onnx") from error
 
-from pooling.export import function_from_node
-from pooling.export.reading import (
-    check_element_type,
-    check_model,
-    check_order,
-    external_location,
-    first_line,
-    inlined,
-    opset_of,
-    read_model,
-)
-from pooling.open_sizes import known_size
+from pooling.signs import first_line, short_repr
 
-from .signs import short_repr
+from .functions import inlined, opset_of
+from .load import check_element_type, check_model, check_order, external_location, read_model
+from .nodes import function_from_node
+from .shapes import known_size
 
 __all__ = ["PoolingBackend", "PreparedModel", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
 
@@ -56,7 +48,7 @@ class PoolingBackend(Backend):
     --------
     >>> import numpy as np
     >>> import onnx
-    >>> from pooling.onnx_backend import PoolingBackend
+    >>> from pooling.onnx_models.backend import PoolingBackend
     >>> node = onnx.helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2], strides=[2])
     >>> x = np.array([[[1, 3, 2, 4], [8, 6, 7, 5]]], dtype=np.float32)
     >>> outputs = PoolingBackend.run_node(node, [x], opset_version=12)

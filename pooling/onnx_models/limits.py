@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import onnx
 
-__all__ = ["DEEPEST_CALL", "DEEPEST_GRAPH", "MOST_BYTES", "MOST_NODES", "check_growth"]
+__all__ = ["DEEPEST_CALL", "DEEPEST_GRAPH", "MOST_BYTES", "MOST_NODES", "check_growth", "many"]
 
 MOST_NODES = 200_000
 """Nodes that a model may have when its functions are in line; large language models have some 20,000."""
@@ -76,9 +76,9 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
     nodes, size, depth = _size(model.graph.node, 0, outside, sizes)
     where = f"{function}: with its functions in line the model would have"
     if nodes > MOST_NODES:
-        raise ValueError(f"{where} {_many(nodes)} nodes; at most {MOST_NODES} are read")
+        raise ValueError(f"{where} {many(nodes)} nodes; at most {MOST_NODES} are read")
     if size > MOST_BYTES:
-        raise ValueError(f"{where} {_many(size)} bytes of nodes; at most {MOST_BYTES} are read")
+        raise ValueError(f"{where} {many(size)} bytes of nodes; at most {MOST_BYTES} are read")
     if depth > DEEPEST_CALL:
         raise ValueError(
             f"{function}: the functions of the model call each other {depth} deep; at most {DEEPEST_CALL} are read"
@@ -93,7 +93,7 @@ def _size(nodes: Iterable[onnx.NodeProto], size: int, calls: Iterable[Key], size
     return count, size, depth
 
 
-def _many(number: int) -> str:
+def many(number: int) -> str:
     """Write a number that may have thousands of digits."""
     return str(number) if number < 10**9 else f"about 2**{number.bit_length() - 1}"
 

@@ -19,6 +19,9 @@ import onnx.shape_inference
 from numpy.typing import NDArray
 from onnx import helper
 
+from .graph import Container, Scope, is_default, scopes_of
+from .limits import many
+
 __all__ = [
     "MOST_ELEMENTS",
     "MOST_MADE",
@@ -32,7 +35,6 @@ __all__ = [
     "with_one_domain",
 ]
 
-Container = onnx.GraphProto | onnx.FunctionProto
 Array = NDArray[Any]
 
 MOST_MADE = 2**32
@@ -125,7 +127,16 @@ class Part:
 # Values
 
 
-def constant(part: Part, tensor: str) -> Array | None:
+def constant(scope: Scope, tensor: str) -> Array | None:
+    """Return a tensor whose value is the same in every run, or None; large ones and those in other files count not."""
+
+    def part(scope: Scope) -> Part:
+        return Part.of(scope.container, scope.opset or 1, None if scope.outer is None else part(scope.outer))
+
+    return _value(part(scope), tensor)
+
+
+def _value(part: Part, tensor: str) -> Array | None:
     """Return a tensor whose value is the same in every run, or None; large ones and those in other files count not."""
     nodes: list[onnx.NodeProto] = []
     weights: dict[str, onnx.TensorProto] = {}
@@ -161,7 +172,7 @@ def _collect(part: Part, tensor: str, nodes: list[onnx.NodeProto], weights: dict
         return True
     refers = any(each.ref_attr_name for each in node.attribute)
     node = _by_shape(home, node)
-    if node.op_type not in FOLDED or not _is_default(node.domain) or refers or len(nodes) >= MOST_NODES:
+    if node.op_type not in FOLDED or not is_default(node.domain) or refers or len(nodes) >= MOST_NODES:
         return False
     if not all(_collect(home, name, nodes, weights) for name in node.input if name):
         return False
@@ -238,7 +249,7 @@ def infer_shapes(model: onnx.ModelProto, *, strict: bool = False) -> onnx.ModelP
     literal = {
         name
         for node in _all_nodes(draft)
-        if node.op_type == "Constant" and _is_default(node.domain)
+        if node.op_type == "Constant" and is_default(node.domain)
         for name in node.output
     } | {each.name for graph in _graphs(draft) for each in graph.initializer}
     hidden: dict[str, onnx.NodeProto] = {}
@@ -323,7 +334,7 @@ def check_made(function: str, model: onnx.ModelProto) -> None:
         for sparse, name in _sparse(part.container):
             total.add(f"the sparse tensor {name!r}", sparse.dims, sparse.values.data_type)
         for node in part.container.node:
-            if node.op_type in ENLARGING and _is_default(node.domain):
+            if node.op_type in ENLARGING and is_default(node.domain):
                 _check_enlarged(total, part, node)
         _add_inferred(total, part)
 
@@ -340,8 +351,8 @@ class _Total:
         size = elements * _item_size(elem_type)
         if size > MOST_MADE:
             raise ValueError(
-                f"{self.function}: {what} would have {_many(elements)} elements, "
-                f"{_many(size)} bytes; what a model makes itself may have {MOST_MADE}"
+                f"{self.function}: {what} would have {many(elements)} elements, "
+                f"{many(size)} bytes; what a model makes itself may have {MOST_MADE}"
             )
         return size
 
@@ -350,7 +361,7 @@ class _Total:
         self.size += self.check(what, math.prod(max(size, 0) for size in dims), elem_type)
         if self.size > MOST_MADE:
             raise ValueError(
-                f"{self.function}: what the model makes of nothing would have {_many(self.size)} bytes with {what}; "
+                f"{self.function}: what the model makes of nothing would have {many(self.size)} bytes with {what}; "
                 f"at most {MOST_MADE} are read"
             )
 
@@ -359,7 +370,7 @@ def _check_enlarged(total: _Total, part: Part, node: onnx.NodeProto) -> None:
     """Check what a node gives by the sizes that it is told, if these are constants."""
     what = f"{node.op_type} node {node.name or next(iter(node.output), '')!r}"
     if node.op_type == "Range":
-        limits = [constant(part, name) for name in node.input]
+        limits = [_value(part, name) for name in node.input]
         if len(limits) == 3 and _count(*limits) > MOST_ELEMENTS:
             raise ValueError(
                 f"{total.function}: the Range {next(iter(node.output), '')!r} has more than {MOST_ELEMENTS} elements, "
@@ -369,7 +380,7 @@ def _check_enlarged(total: _Total, part: Part, node: onnx.NodeProto) -> None:
     place, name = ENLARGING[node.op_type]
     given: Any = next((helper.get_attribute_value(each) for each in node.attribute if each.name == name), None)
     if given is None and 0 <= place < len(node.input) and node.input[place]:
-        given = constant(part, node.input[place])
+        given = _value(part, node.input[place])
     try:
         numbers = [] if given is None else [int(each) for each in np.asarray(given).ravel()[:SMALL_TENSOR].tolist()]
     except (ArithmeticError, TypeError, ValueError):
@@ -419,7 +430,7 @@ def _add_inferred(total: _Total, part: Part) -> None:
 
 def _follows(part: Part, node: onnx.NodeProto) -> bool:
     """Whether what a node gives follows from no input of the model, as far as the nodes before it are known."""
-    if not _is_default(node.domain) or node.op_type in DRAWN:
+    if not is_default(node.domain) or node.op_type in DRAWN:
         return False
     if any(each.HasField("g") or each.graphs or each.ref_attr_name for each in node.attribute):
         return False
@@ -461,21 +472,11 @@ def _behind(part: Part, own: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodePr
 
 def _parts(model: onnx.ModelProto) -> Iterator[Part]:
     """Yield the graph of a model and those inside of it, each behind the one around it, then its functions."""
-
-    def opset(imports: Iterable[onnx.OperatorSetIdProto]) -> int:
-        return next((int(each.version) for each in imports if _is_default(each.domain)), 1)
-
-    waiting = [Part.of(each, opset(each.opset_import)) for each in reversed(model.functions)]
-    waiting.append(Part.of(model.graph, opset(model.opset_import)))
-    while waiting:
-        part = waiting.pop()
-        yield part
-        waiting += [
-            Part.of(graph, part.opset, part)
-            for node in part.container.node
-            for attribute in node.attribute
-            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
-        ]
+    found: dict[int, Part] = {}
+    for scope in scopes_of(model):
+        outer = None if scope.outer is None else found[id(scope.outer)]
+        found[id(scope)] = Part.of(scope.container, scope.opset or 1, outer)
+        yield found[id(scope)]
 
 
 def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
@@ -515,7 +516,7 @@ def _sparse(container: Container) -> Iterator[tuple[onnx.SparseTensorProto, str]
 
 
 def _is_range(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Range" and _is_default(node.domain) and len(node.input) == 3
+    return node.op_type == "Range" and is_default(node.domain) and len(node.input) == 3
 
 
 def _item_size(elem_type: int) -> int:
@@ -523,12 +524,3 @@ def _item_size(elem_type: int) -> int:
         return int(helper.tensor_dtype_to_np_dtype(elem_type).itemsize)
     except (KeyError, ValueError, TypeError):
         return 4
-
-
-def _many(number: int) -> str:
-    """Write a number that may have thousands of digits."""
-    return str(number) if number < 10**9 else f"about 2**{number.bit_length() - 1}"
-
-
-def _is_default(domain: str) -> bool:
-    return domain in ("", "ai.onnx")

@@ -20,8 +20,6 @@ from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.signs import short_repr
 
-from .reading import CEIL_MODE_CLEAR, count_of, node_attributes
-
 __all__ = ["POOLING_OPERATORS", "function_from_node", "layer_from_node"]
 
 AnyArray = NDArray[Any]
@@ -50,6 +48,11 @@ REMEMBERED = 64
 """Shapes for which a node keeps its layer."""
 HALF_PIXEL = 16
 """The opset since which RoiAlign moves its boxes by half a pixel unless told otherwise."""
+
+
+"""Operators that changed their meaning from one version to another, and no attribute: since opset 13."""
+CEIL_MODE_CLEAR = 22
+"""The opset since which windows of ceil_mode that start behind the input are no windows."""
 
 
 def layer_from_node(node: onnx.NodeProto, opset: int, input_shape: Sequence[int]) -> Layer:
@@ -95,7 +98,7 @@ def layer_from_node(node: onnx.NodeProto, opset: int, input_shape: Sequence[int]
     Examples
     --------
     >>> import onnx
-    >>> from pooling.export import layer_from_node
+    >>> from pooling.onnx_models import layer_from_node
     >>> node = onnx.helper.make_node(
     ...     "MaxPool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1]
     ... )
@@ -150,7 +153,7 @@ def function_from_node(
     --------
     >>> import numpy as np
     >>> import onnx
-    >>> from pooling.export import function_from_node
+    >>> from pooling.onnx_models import function_from_node
     >>> node = onnx.helper.make_node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2], strides=[2])
     >>> x = np.arange(8, dtype=np.float32).reshape(1, 2, 4)
     >>> value, index = function_from_node(node, 12)(x)
@@ -165,6 +168,57 @@ def function_from_node(
             "install a newer onnx"
         )
     return reading
+
+
+def count_of(schema: Any, kind: str) -> str:
+    """Say how many inputs or outputs an operator has."""
+    least, most = getattr(schema, f"min_{kind}"), getattr(schema, f"max_{kind}")
+    return f"{least} to {most} are" if least < most else "one is" if most == 1 else f"{most} are"
+
+
+def node_attributes(where: str, node: onnx.NodeProto, opset: int, schema: Any) -> dict[str, Any]:
+    """Return the attributes of a node by name, after checking it against the schema of its operator.
+
+    Raises
+    ------
+    ValueError
+        If it has too many or too few inputs or outputs, or an attribute that the operator does not have, of another
+        type or given twice. Attributes that are missing are not looked for.
+    """
+    if not schema.min_input <= len(node.input) <= schema.max_input or not all(node.input[: schema.min_input]):
+        most = schema.max_input
+        tensors = "one tensor" if most == 1 else f"{count_of(schema, 'input').removesuffix(' are')} tensors"
+        raise ValueError(
+            f"{where}: inputs={list(node.input)} must be {tensors}; name "
+            f"{'exactly one' if most == 1 else 'no more and no fewer'}"
+        )
+    if not 1 <= len(node.output) <= schema.max_output:
+        most = "one" if schema.max_output == 1 else f"1 to {schema.max_output}"
+        raise ValueError(
+            f"{where}: outputs={list(node.output)} must be {most} in opset {opset}; name no more and no fewer"
+        )
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        known: Any = schema.attributes.get(attribute.name)
+        if known is None:
+            raise ValueError(
+                f"{where}: attribute {attribute.name!r} does not exist in opset {opset}; known are "
+                f"{', '.join(sorted(schema.attributes)) or 'none'}"
+            )
+        if attribute.ref_attr_name:
+            raise ValueError(
+                f"{where}: {attribute.name} refers to the function attribute {attribute.ref_attr_name!r}, "
+                "which has no value here; inline the function first"
+            )
+        wanted = known.type.name
+        given = onnx.AttributeProto.AttributeType.Name(attribute.type)
+        if given != wanted:
+            raise ValueError(f"{where}: {attribute.name} has type {given}; it must be {wanted}")
+        if attribute.name in found:
+            raise ValueError(f"{where}: attribute {attribute.name!r} is given twice; keep one of them")
+        value = onnx.helper.get_attribute_value(attribute)
+        found[attribute.name] = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return found
 
 
 def checked_attributes(function: str, node: onnx.NodeProto, opset: int) -> dict[str, Any]:

@@ -1,40 +1,40 @@
-"""The graphs of a model: its own, those inside of its nodes, and its functions; and the shapes in them."""
+"""Shapes in a model: what it says of its tensors, and what follows from its nodes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
-from pooling.open_sizes import known_size, open_below_one
+from pooling.signs import first_line
 
-from .. import constants
-from ..constants import SMALL_TENSOR, Part, infer_shapes
-from ..reading import default_opset, first_line, inlined, is_default, subgraphs
+from .constants import SMALL_TENSOR, infer_shapes
+from .functions import inlined
+from .graph import default_opset, is_default, scopes_of, subgraphs
 
-__all__ = [
-    "Container",
-    "Names",
-    "Scope",
-    "Tensor",
-    "attribute",
-    "constant",
-    "lightened",
-    "pooled_tensors",
-    "scopes_of",
-    "tensors_of",
-    "uses",
-]
+__all__ = ["Tensor", "inferred", "known_size", "open_below_one", "pooled_tensors", "strip_weights", "tensors_of"]
 
-Container = onnx.GraphProto | onnx.FunctionProto
 MARK = "pooling.repair:"
 """How the doc strings begin that let a node be found again where its function was put in line."""
+
+
+def known_size(dim: onnx.TensorShapeProto.Dimension) -> int | None:
+    """Return a size that a model states, None for one that it leaves open; what is below 1 is no size."""
+    return int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None
+
+
+def open_below_one(graph: onnx.GraphProto) -> None:
+    """Open sizes below 1, with which some exporters say that they are open; shape inference would count with them."""
+    for each in (*graph.input, *graph.output, *graph.value_info):
+        if each.type.HasField("tensor_type"):
+            for dim in each.type.tensor_type.shape.dim:
+                if dim.HasField("dim_value") and dim.dim_value < 1:
+                    dim.ClearField("dim_value")
 
 
 @dataclass(frozen=True)
@@ -68,68 +68,6 @@ class Tensor:
 UNKNOWN = Tensor(None, None)
 
 
-@dataclass(frozen=True, eq=False)
-class Scope:
-    """A graph or a function of a model.
-
-    Attributes
-    ----------
-    container : onnx.GraphProto or onnx.FunctionProto
-        Its nodes.
-    path : str
-        Where in the model it is.
-    opset : int or None
-        Version of the default operator set of its nodes; None where no version is imported.
-    outer : Scope, optional
-        The graph around it, whose tensors its nodes may read.
-    """
-
-    container: Container
-    path: str
-    opset: int | None
-    outer: Scope | None = field(default=None, repr=False)
-
-    @property
-    def inputs(self) -> list[str]:
-        """Names of what comes from outside or with the model."""
-        if isinstance(self.container, onnx.FunctionProto):
-            return list(self.container.input)
-        brought = [*self.container.initializer, *(each.values for each in self.container.sparse_initializer)]
-        return list(dict.fromkeys(each.name for each in (*self.container.input, *brought)))
-
-    @property
-    def outputs(self) -> list[str]:
-        """Names of what goes outside."""
-        if isinstance(self.container, onnx.FunctionProto):
-            return list(self.container.output)
-        return [each.name for each in self.container.output]
-
-    def producer(self, tensor: str) -> onnx.NodeProto | None:
-        """Return the node of this very scope that writes a tensor."""
-        return next((node for node in self.container.node if tensor in node.output), None)
-
-
-def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
-    """Return the value of an attribute."""
-    found = next((each for each in node.attribute if each.name == name), None)
-    return default if found is None else helper.get_attribute_value(found)
-
-
-def scopes_of(model: onnx.ModelProto) -> Iterator[Scope]:
-    """Yield the graph of a model and those inside of it, each behind the one around it, then its functions."""
-
-    def within(scope: Scope) -> Iterator[Scope]:
-        yield scope
-        for node in scope.container.node:
-            for name, graph in subgraphs(node):
-                title = node.name or next(iter(node.output), node.op_type)
-                yield from within(Scope(graph, f"{scope.path}/{title}.{name}", scope.opset, scope))
-
-    yield from within(Scope(model.graph, "graph", default_opset(model.opset_import)))
-    for function in model.functions:
-        yield from within(Scope(function, f"{function.domain}::{function.name}", default_opset(function.opset_import)))
-
-
 def tensors_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
     """Return what a graph says of its tensors."""
     found = {each.name: Tensor.of(each) for each in (*graph.input, *graph.value_info, *graph.output)}
@@ -139,56 +77,11 @@ def tensors_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
     return found
 
 
-def uses(container: Container) -> dict[str, int]:
-    """Count how often each tensor is read by nodes, inside of their graphs too, or given back."""
-    counts: dict[str, int] = {}
-
-    def count(part: Container) -> None:
-        results = part.output if isinstance(part, onnx.FunctionProto) else [each.name for each in part.output]
-        for name in (*results, *(name for node in part.node for name in node.input)):
-            counts[name] = counts.get(name, 0) + 1
-        for node in part.node:
-            for _, graph in subgraphs(node):
-                count(graph)
-
-    count(container)
-    return counts
-
-
-class Names:
-    """The names that a model uses for tensors and nodes."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._used: set[str] = set()
-        for scope in scopes_of(model):
-            self._used.update(scope.inputs)
-            for node in scope.container.node:
-                self._used.update((node.name, *node.input, *node.output))
-
-    def new(self, wish: str) -> str:
-        """Return a name that is not in use, like the one that is wished for."""
-        number, name = 1, wish
-        while name in self._used:
-            number += 1
-            name = f"{wish}_{number}"
-        self._used.add(name)
-        return name
-
-
-def constant(scope: Scope, tensor: str) -> NDArray[Any] | None:
-    """Return a tensor whose value is the same in every run, or None; large ones and those in other files count not."""
-
-    def part(scope: Scope) -> Part:
-        return Part.of(scope.container, scope.opset or 1, None if scope.outer is None else part(scope.outer))
-
-    return constants.constant(part(scope), tensor)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Shapes
 
 
-def lightened(model: onnx.ModelProto) -> onnx.ModelProto:
+def strip_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Copy a model without its large weights, of which the shapes are kept, and without the shapes that follow.
 
     What is recorded of tensors that nodes write may be wrong; shape inference finds it again, unless it does not know
@@ -264,7 +157,7 @@ def pooled_tensors(
     texts = [node.doc_string if node.HasField("doc_string") else None for node in nodes]
     for number, node in enumerate(nodes):
         node.doc_string = f"{MARK}{number}"
-    draft = lightened(model)
+    draft = strip_weights(model)
     for node, text in zip(nodes, texts, strict=True):
         if text is None:
             node.ClearField("doc_string")
