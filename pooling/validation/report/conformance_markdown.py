@@ -83,7 +83,7 @@ def _summary(report: Conformance) -> str:
 HEAD = """\
 <!-- Made by docs/make_conformance.py. -->
 
-# Who keeps which rule
+# Conformance by runtime
 
 {cases} models of one pooling node each, run by {runtimes} runtimes on {date}, and compared with an oracle that works
 out every window by itself, exactly but for one rounding (`pooling.reference`). Each case is about one rule; the rules
