@@ -32,7 +32,7 @@ REPORTS = {
 """The record that each command writes, as ``module:class``."""
 
 
-class Record(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class Record(Struct, kw_only=True, forbid_unknown_fields=True):
     """What all records have in common: fields are named, and there are no others."""
 
 

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pooling._version import __version__
 from pooling.files import write_whole
-from pooling.reporting.html import rendered
+from pooling.reporting.html import Markup, rendered
 
 from ..findings import SEVERITIES
 from ..picture import Picture, fitted
-from .pyramid import Pyramid, pyramid
+from .pyramid import pyramid
 from .rows import StageText
-from .svg import panels
+from .svg import drawings
 
 if TYPE_CHECKING:
     from ..examination import Examination
@@ -122,7 +121,7 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
         measured=measured,
         longest=max((max(each.value or 0, each.antialiased or 0) for each in measured), default=0) or 1,
         unmeasured=_grouped([each for each in examination.shifts if each.value is None], "stage", "note"),
-        rows=rows,
+        rows=[(stage, text, _covered(text)) for stage, text in rows],
         columns=[(title, kind) for title, kind, told in COLUMNS if any(told(text) for _, text in rows)],
         more=len(stages) - len(rows),
         left_out=Counter(stage.operator for stage in silent).most_common(),
@@ -147,7 +146,7 @@ def _compared(comparison: WhatIf) -> dict[str, Any]:
     rows, same, others = [], 0, 0
     for old, new in comparison.pairs:
         first, second = (
-            ("none",) * 5 if stage is None else StageText.of(examination, stage).compared
+            ["none"] * 5 if stage is None else _changing(StageText.of(examination, stage))
             for examination, stage in ((comparison.before, old), (comparison.after, new))
         )
         stage = new or old
@@ -158,6 +157,16 @@ def _compared(comparison: WhatIf) -> dict[str, Any]:
         else:
             rows.append((stage.name, list(zip(first, second, strict=True))))
     return {"comparison": comparison, "rows": rows, "same": same, "others": others}
+
+
+def _changing(text: StageText) -> list[str]:
+    """Return what a change of arguments changes."""
+    return [text.output, text.whole_field, text.stride, _covered(text), text.macs]
+
+
+def _covered(text: StageText) -> Markup:
+    covered = Markup("<strong class=lost>{}</strong>" if text.covered and text.left < 1 else "{}").format(text.covered)
+    return covered + Markup(" <span class=muted>({})</span>").format(text.resolved) if text.resolved else covered
 
 
 def _is_landmark(comparison: WhatIf, stage: Stage) -> bool:
@@ -176,13 +185,11 @@ def _levels(examination: Examination, image: Picture | None, prefix: str) -> dic
         return None
     image = image if image is not None else examination.image
     try:
-        drawn: Pyramid = pyramid(network, examination.objects)
+        drawn = pyramid(network, examination.objects)
     except ValueError as error:
         return {"problem": str(error).removeprefix("doctor: ")}
     picture = None if image is None else fitted(image, network.spatial_sizes)
-    return {"problem": "", "pyramid": drawn, "panels": list(_panels(drawn, picture, prefix))}
-
-
-def _panels(drawn: Pyramid, picture: Any, prefix: str) -> Iterator[tuple[Any, Any]]:
-    for number, level in enumerate(drawn.levels):
-        yield level, panels(drawn, level, f"{prefix}{number}", picture)
+    levels = [
+        (level, list(drawings(drawn, level, f"{prefix}{number}", picture))) for number, level in enumerate(drawn.levels)
+    ]
+    return {"problem": "", "pyramid": drawn, "levels": levels}

@@ -132,7 +132,7 @@ class Level:
     def object_text(self) -> str:
         """Say how many cells the object covers."""
         if self.alone:
-            return "no spatial resolution left"
+            return "map collapsed"
         covered = by([cells(each) for each in self.footprint])
         covered += " cell" if set(self.footprint) == {1} else " cells"
         if self.resolved == self.footprint:

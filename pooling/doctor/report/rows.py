@@ -67,12 +67,6 @@ class StageText:
         """The receptive field, with what a branch adds that pools all of the map."""
         return f"{self.field} + all" if self.context else self.field
 
-    @property
-    def compared(self) -> tuple[str, ...]:
-        """What a change of arguments changes: output, receptive field, stride, object and multiply-adds."""
-        covered = f"{self.covered} ({self.resolved})" if self.resolved else self.covered
-        return self.output, self.whole_field, self.stride, covered, self.macs
-
     @classmethod
     def of(cls, examination: Examination, *stages: Stage) -> StageText:
         """Put a stage into words; of several in a row the last one, with what all of them cost."""

@@ -1,20 +1,20 @@
-"""The levels of a network as SVG, for pages: panels to scale whose colours the stylesheet gives."""
+"""The panels of a level as SVG, for pages; the stylesheet gives their colours. Needs ``jinja2``, pictures Pillow."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pooling.reporting.html import Markup, escape
 
+from .panels import Panel, Shape, panels
 from .pyramid import STRIP, Box, Level, Pyramid, averaged
 
-__all__ = ["Panel", "panels"]
+__all__ = ["drawings"]
 
 MOST_PIXELS = 512
 """A picture is embedded with no more pixels than this on a side; panels are smaller."""
@@ -23,17 +23,10 @@ PANEL = 150
 FINEST_GRID = 3.5
 
 
-class Panel(NamedTuple):
-    """A picture, its name, what it is about, and lines below it by their class."""
-
-    svg: Markup
-    name: str
-    kind: str
-    lines: list[tuple[str, str]]
-
-
-def panels(drawn: Pyramid, level: Level, number: str, picture: NDArray[np.uint8] | None) -> list[Panel]:
-    """Draw a level: its map to scale, the receptive field of one cell, and the input around the object.
+def drawings(
+    drawn: Pyramid, level: Level, number: str, picture: NDArray[np.uint8] | None
+) -> Iterator[tuple[Panel, Markup]]:
+    """Yield the panels of a level with their SVG.
 
     Parameters
     ----------
@@ -43,25 +36,68 @@ def panels(drawn: Pyramid, level: Level, number: str, picture: NDArray[np.uint8]
     number : str
         Tells the level from others on the page.
     picture : uint8 array of shape (H, W, 3), optional
-        What lies under the grids.
+        What lies under the grids; it is embedded once, in the first panel.
     """
-    shown = f"picture{number}" if picture is not None else None
-    define = _image(drawn, level, picture, shown) if picture is not None and shown else ""
-    whole = drawn.loupe == drawn.plane
-    seen = [("", level.field_text), *([("lost", level.object_text)] if whole else [])]
-    seen += [("drop", level.dropped_text)] if level.dropped_text else []
-    result = [
-        Panel(_map(drawn, level, shown, define), _map_name(drawn, level), "map", [("", level.cell_text)]),
-        Panel(_input(drawn, level, drawn.plane, shown, f"hatch{number}"), "receptive field of a cell", "field", seen),
-    ]
-    if not whole:
-        loupe = _input(drawn, level, drawn.loupe, shown, f"stripes{number}")
-        result.append(Panel(loupe, "around the object", "object", [("", level.object_text)]))
-    return result
+    define = "" if picture is None else _image(drawn, level, picture, f"picture{number}")
+    for panel in panels(drawn, level, pictured=picture is not None):
+        window, label = panel.window, f"map of {level.title} cells"
+        if panel.kind == "map":
+            window = _box_of_the_largest(drawn, level)
+        else:
+            where = "the input" if panel.kind == "input" else "the input around the object"
+            label = f"{where}: {level.cell_text}, {level.field_text}, {level.object_text}"
+        aspect = STRIP if drawn.dimensions == 1 else window.width / window.height
+        hatch = f"{panel.kind}{number}"
+        if any(shape.kind == "dropped" and shape.box.within(window) for shape in panel.shapes):
+            define += _hatch(hatch, window, aspect)
+        parts = "".join(
+            _shape(drawn, level, panel, shape, window, number, picture is not None) for shape in panel.shapes
+        )
+        view = " ".join(map(_number, (window.left, window.top, window.width, window.height)))
+        kind = "panel bare" if panel.kind == "map" else "panel"
+        yield (
+            panel,
+            Markup(
+                f'<svg role="img" aria-label="{escape(label)}" class="{kind}" viewBox="{view}" preserveAspectRatio="none" '
+                f'style="aspect-ratio:{_number(aspect)}">{define}{parts}</svg>'
+            ),
+        )
+        define = ""
 
 
-def _map_name(drawn: Pyramid, level: Level) -> str:
-    return "map, to scale (the dot)" if drawn.is_tiny(level) else "map, to scale"
+def _box_of_the_largest(drawn: Pyramid, level: Level) -> Box:
+    """Return a box that would hold the largest map if its cells were those of this level: all have one size so."""
+    most_rows, most_columns = (max(sizes) for sizes in zip(*(each.plane for each in drawn.levels), strict=True))
+    rows, columns = level.plane
+    grid = level.grid
+    tall = grid.height if drawn.dimensions == 1 else grid.height / rows * most_rows
+    return Box(grid.left, grid.bottom - tall, grid.left + grid.width / columns * most_columns, grid.bottom)
+
+
+def _shape(drawn: Pyramid, level: Level, panel: Panel, shape: Shape, window: Box, number: str, pictured: bool) -> str:
+    kind, box = shape.kind, shape.box
+    inside = box.within(panel.window)
+    match kind:
+        case "picture":
+            return f'<use href="#picture{number}"/>'
+        case "grid":
+            return _grid(level, panel.window, window.width, "grid over" if pictured and panel.kind != "map" else "grid")
+        case "veil":
+            # One shape with a hole: between rectangles that touch, a browser leaves a bright line.
+            edges = "".join(map(_edges, (drawn.plane, inside) if inside is not None else (drawn.plane,)))
+            return f'<path class="veil" fill-rule="evenodd" d="{edges}"/>'
+        case "covered":
+            return (
+                "" if inside is None else f'<rect class="covered" {_place(inside)} fill-opacity="{shape.share:.3f}"/>'
+            )
+        case "dropped":
+            return "" if inside is None else f'<rect fill="url(#{panel.kind}{number})" {_place(inside)}/>'
+        case "seen":
+            return "" if inside is None else _rect(inside, kind)
+        case "field" | "cell" | "object" if pictured:
+            # Light around it, so that it shows on any picture.
+            return _rect(box, f"halo {kind}") + _rect(box, kind)
+    return _rect(box, kind)
 
 
 def _image(drawn: Pyramid, level: Level, picture: NDArray[np.uint8], name: str) -> str:
@@ -84,19 +120,6 @@ def _image(drawn: Pyramid, level: Level, picture: NDArray[np.uint8], name: str) 
     )
 
 
-def _svg(window: Box, aspect: float, label: str, content: Iterable[str], *, kind: str = "") -> Markup:
-    view = " ".join(map(_number, (window.left, window.top, window.width, window.height)))
-    return Markup(
-        f'<svg role="img" aria-label="{escape(label)}" class="panel {kind}" viewBox="{view}" '
-        f'preserveAspectRatio="none" style="aspect-ratio:{_number(aspect)}">{"".join(content)}</svg>'
-    )
-
-
-def _aspect(drawn: Pyramid, window: Box) -> float:
-    """Return width over height of a panel: pixels are square, unless there is but one axis."""
-    return STRIP if drawn.dimensions == 1 else window.width / window.height
-
-
 def _hatch(name: str, window: Box, aspect: float) -> str:
     """Define stripes that look the same in each panel, whatever its scale."""
     across, down = window.width / PANEL, window.height * aspect / PANEL
@@ -108,66 +131,7 @@ def _hatch(name: str, window: Box, aspect: float) -> str:
     )
 
 
-def _map(drawn: Pyramid, level: Level, picture: str | None, define: str) -> Markup:
-    """Draw the cells of a map at one size for all levels: in a box that would hold the largest map."""
-    most_rows, most_columns = (max(sizes) for sizes in zip(*(each.plane for each in drawn.levels), strict=True))
-    rows, columns = level.plane
-    grid = level.grid
-    # In pixels of the input: a cell of this level has so many, the box so many cells.
-    wide = grid.width / columns * most_columns
-    tall = grid.height if drawn.dimensions == 1 else grid.height / rows * most_rows
-    window = Box(grid.left, grid.bottom - tall, grid.left + wide, grid.bottom)
-    parts = [define, _rect(grid, "paper")]
-    parts += _cells(level, drawn.object, picture, grid)
-    parts += [_grid(level, grid, wide), _rect(grid, "edge"), _rect(drawn.object, "object thin")]
-    if drawn.is_tiny(level):
-        parts.append(_rect(grid, "tiny"))
-    return _svg(window, _aspect(drawn, window), f"map of {level.title} cells", parts, kind="bare")
-
-
-def _input(drawn: Pyramid, level: Level, window: Box, picture: str | None, hatch: str) -> Markup:
-    """Draw a window of the input, with all that the level has to do with it."""
-    parts = [_rect(window, "paper")]
-    field = level.field.within(window)
-    if picture is None and field is not None:
-        parts.append(_rect(field, "seen"))
-    parts += _cells(level, drawn.object, picture, window)
-    if picture is not None and window == drawn.plane:
-        # One shape with a hole: between rectangles that touch, a browser leaves a bright line.
-        edges = "".join(map(_edges, (drawn.plane, field) if field is not None else (drawn.plane,)))
-        parts.append(f'<path class="veil" fill-rule="evenodd" d="{edges}"/>')
-    parts.append(_grid(level, window, window.width, "over" if picture is not None else ""))
-    dropped = [part for box in level.dropped if (part := box.within(window))]
-    if dropped:
-        parts.append(_hatch(hatch, window, _aspect(drawn, window)))
-        parts += [f'<rect fill="url(#{hatch})" {_place(part)}/>' for part in dropped]
-    halo = picture is not None
-    parts += _frames(level.field, "field", halo)
-    parts += _frames(level.cell, "cell", halo)
-    parts += _frames(drawn.object, "object", halo)
-    where = "the input" if window == drawn.plane else "the input around the object"
-    return _svg(
-        window, _aspect(drawn, window), f"{where}: {level.cell_text}, {level.field_text}, {level.object_text}", parts
-    )
-
-
-def _cells(level: Level, box: Box, picture: str | None, window: Box) -> Iterator[str]:
-    if picture is not None:
-        yield f'<use href="#{picture}"/>'
-        return
-    for cell, share in level.covered(box):
-        inside = cell.within(window)
-        if inside is not None:
-            yield f'<rect class="covered" {_place(inside)} fill-opacity="{share:.3f}"/>'
-
-
-def _frames(box: Box, kind: str, halo: bool) -> Iterator[str]:
-    if halo:
-        yield _rect(box, f"halo {kind}")
-    yield _rect(box, kind)
-
-
-def _grid(level: Level, window: Box, wide: float, kind: str = "") -> str:
+def _grid(level: Level, window: Box, wide: float, kind: str) -> str:
     """Draw the borders of the cells within a window that a panel shows, unless they would run into each other."""
     if float(np.diff(level.columns).min()) * PANEL < FINEST_GRID * wide:
         return ""
@@ -177,7 +141,7 @@ def _grid(level: Level, window: Box, wide: float, kind: str = "") -> str:
     top, bottom, left, right = map(_number, (part.top, part.bottom, part.left, part.right))
     lines = [f"M{_number(x)} {top}V{bottom}" for x in level.columns if window.left < x < window.right]
     lines += [f"M{left} {_number(y)}H{right}" for y in level.rows if window.top < y < window.bottom]
-    return f'<path class="grid {kind}" d="{"".join(lines)}"/>' if lines else ""
+    return f'<path class="{kind}" d="{"".join(lines)}"/>' if lines else ""
 
 
 def _rect(box: Box, kind: str) -> str:
