@@ -58,8 +58,8 @@ def drawings(
         yield (
             panel,
             Markup(
-                f'<svg role="img" aria-label="{escape(label)}" class="{kind}" viewBox="{view}" preserveAspectRatio="none" '
-                f'style="aspect-ratio:{_number(aspect)}">{define}{parts}</svg>'
+                f'<svg role="img" aria-label="{escape(label)}" class="{kind}" viewBox="{view}" '
+                f'preserveAspectRatio="none" style="aspect-ratio:{_number(aspect)}">{define}{parts}</svg>'
             ),
         )
         define = ""
