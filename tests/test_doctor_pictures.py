@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from pooling.doctor import Examination, Network, examine, read
-from pooling.doctor.objects import follow_object
+from pooling.doctor.analysis.object_footprint import follow_object
 from pooling.doctor.report.page import page, write_page
 from pooling.doctor.report.pyramid import MOST_LEVELS, Box, Pyramid, averaged, pyramid
 from pooling.doctor.what_if import what_if

@@ -99,7 +99,7 @@ def _positive(text: str, what: str) -> tuple[int, ...]:
 
 def _run(options: argparse.Namespace) -> int:
     from pooling.doctor import NetworkError, examine
-    from pooling.doctor.findings import SEVERITIES
+    from pooling.doctor.lint import SEVERITIES
     from pooling.doctor.report.table import explain, print_examination, print_what_if
     from pooling.doctor.what_if import find_stage, parse_changes, what_if
 

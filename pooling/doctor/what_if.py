@@ -10,10 +10,10 @@ from typing import Any
 
 from pooling.reporting.formats import joined
 
+from .analysis.object_footprint import without_head
 from .examination import Examination, examine
-from .findings import SEVERITIES, Finding
+from .lint import SEVERITIES, Finding
 from .network import Network, NetworkError, Stage
-from .objects import without_head
 
 __all__ = ["WhatIf", "find_stage", "parse_changes", "what_if"]
 

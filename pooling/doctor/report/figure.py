@@ -15,7 +15,7 @@ from pooling.files import write_whole
 from pooling.reporting.formats import by
 from pooling.signs import printable, shortened
 
-from ..picture import Picture, fitted
+from ..analysis.picture import Picture, fitted
 from .panels import Panel, panels
 from .pyramid import Box, Level, Pyramid, averaged, pyramid
 

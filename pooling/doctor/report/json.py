@@ -11,10 +11,11 @@ from pooling._version import __version__
 from pooling.geometry import Axis
 from pooling.reporting.json import plain, record, save
 
+from ..analysis.input_sizes import AxisSizes, Pattern
 from ..examination import Examination
-from ..findings import SEVERITIES
-from ..network import ReceptiveField, Stage
-from ..sizes import AxisSizes, Pattern
+from ..lint import SEVERITIES
+from ..network import Stage
+from ..receptive_field import ReceptiveField
 from ..what_if import WhatIf
 from .records import (
     FieldRecord,
@@ -92,7 +93,7 @@ def as_record(examination: Examination, what_if: WhatIf | None = None) -> Report
         shift=examination.shifts,
         summary=record(
             SummaryRecord,
-            examination,
+            network,
             sentence=examination.summary,
             **{f"{each}s": sum(found.severity == each for found in examination.findings) for each in SEVERITIES},
         ),
@@ -116,7 +117,7 @@ def _stage(examination: Examination, stage: Stage) -> StageRecord:
         receptive_field=None if stage.receptive_field is None else _field(stage.receptive_field),
         object_cells=None if footprint is None else _floats(footprint.cells),
         object_cells_resolved=None if footprint is None else _floats(footprint.resolved),
-        macs_saved_behind=examination.saves(stage),
+        macs_saved_behind=examination.macs_saved(stage),
         findings=[finding.code for finding in examination.of_stage(stage.name)],
     )
 

@@ -14,8 +14,8 @@ from pooling._version import __version__
 from pooling.files import write_whole
 from pooling.reporting.html import Markup, rendered
 
-from ..findings import SEVERITIES
-from ..picture import Picture, fitted
+from ..analysis.picture import Picture, fitted
+from ..lint import SEVERITIES
 from .pyramid import pyramid
 from .rows import StageText
 from .svg import drawings

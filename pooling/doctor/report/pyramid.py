@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from pooling.reporting.formats import by, cells
 
-from ..network import ReceptiveField
+from ..receptive_field import ReceptiveField
 
 if TYPE_CHECKING:
+    from ..analysis.object_footprint import Objects
     from ..network import Network, Stage
-    from ..objects import Objects
 
 __all__ = ["Box", "Level", "Pyramid", "averaged", "pyramid"]
 
@@ -282,8 +282,8 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
 
     Examples
     --------
-    >>> from pooling.doctor.network import read
-    >>> from pooling.doctor.objects import follow_object
+    >>> from pooling.doctor import read
+    >>> from pooling.doctor.analysis.object_footprint import follow_object
     >>> network = read("conv3 pool2 conv3 pool2 conv3", (1, 3, 32, 32))
     >>> for level in pyramid(network, follow_object(network, (8, 8))).levels:
     ...     print(level.size, level.footprint, level.field_size)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pooling.reporting.formats import amount, brief, by, cells, memory, percent
 
+from ..analysis.object_footprint import collapses
 from ..examination import Examination
 from ..network import Stage
-from ..objects import collapses
 
 __all__ = ["Row", "StageText", "rows", "window_of"]
 
@@ -91,7 +91,7 @@ class StageText:
         for name, total, write in (
             ("padding", max(each.padding_share for each in stages), percent),
             ("macs", sum(each.macs for each in stages), amount),
-            ("saved", examination.saves(stage) if len(stages) == 1 else 0, amount),
+            ("saved", examination.macs_saved(stage) if len(stages) == 1 else 0, amount),
             ("memory", sum(each.output_bytes for each in stages), memory),
         ):
             words[name] = write(total) if total else ""

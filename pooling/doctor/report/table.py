@@ -17,11 +17,11 @@ from pooling.reporting.formats import amount, brief, by, cells, joined, memory, 
 from pooling.reporting.tables import Column, Layout, titled
 from pooling.signs import printable
 
+from ..analysis.input_sizes import AxisSizes
+from ..analysis.object_footprint import collapses
 from ..examination import Examination
-from ..findings import Finding
+from ..lint import Finding
 from ..network import Stage
-from ..objects import collapses
-from ..sizes import AxisSizes
 from ..what_if import WhatIf
 from .rows import Row, StageText, rows, window_of
 
@@ -84,9 +84,9 @@ def _print_stages(examination: Examination, console: Console, everything: bool) 
 def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     """Yield what holds for the whole network."""
     objects = examination.objects
-    cost = [f"{amount(examination.macs)} multiply-adds"] if examination.macs else []
-    cost += [f"{amount(examination.parameters)} weights"] if examination.parameters else []
-    yield "cost", ", ".join([*cost, f"{memory(examination.output_bytes)} of maps"])
+    cost = [f"{amount(examination.network.macs)} multiply-adds"] if examination.network.macs else []
+    cost += [f"{amount(examination.network.parameters)} weights"] if examination.network.parameters else []
+    yield "cost", ", ".join([*cost, f"{memory(examination.network.output_bytes)} of maps"])
     for sizes in examination.sizes:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
         yield title, _sizes(sizes)
@@ -339,7 +339,7 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
             else f", {by([cells(e) for e in footprint.resolved])} of them resolved"
         )
         titled(console, "  object", f"{by(examination.object_size)} pixels cover {shown} cells{left}")
-    saved = examination.saves(stage)
+    saved = examination.macs_saved(stage)
     saving = f"; saves {amount(saved)} downstream" if saved else ""
     titled(
         console,
@@ -382,13 +382,13 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
                 for first, second in pair
             ),
         )
-    total = [Text(amount(each.macs)) for each in (before, after)]
+    total = [Text(amount(each.network.macs)) for each in (before, after)]
     table.add_row(Text("all", "bold"), "", "", "", "", _arrow(*total))
     console.print(table)
     console.print()
-    cost = [times(before.output_bytes, after.output_bytes, "memory")]
-    if before.macs or after.macs:
-        cost.insert(0, times(before.macs, after.macs, "multiply-adds"))
+    cost = [times(before.network.output_bytes, after.network.output_bytes, "memory")]
+    if before.network.macs or after.network.macs:
+        cost.insert(0, times(before.network.macs, after.network.macs, "multiply-adds"))
     titled(console, "cost", ", ".join(cost))
     if before.objects.smallest and after.objects.smallest:
         smallest = f"{' → '.join(dict.fromkeys(map(by, (before.objects.smallest, after.objects.smallest))))} pixels"

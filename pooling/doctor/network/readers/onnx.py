@@ -22,10 +22,10 @@ from pooling.onnx_models.shapes import known_size
 from pooling.open_sizes import filled, hinted_sizes
 from pooling.signs import first_line
 
-from .graph import Graph
-from .network import Network, NetworkError, OpenShapeError
-from .nodes import Node, Shape, Tensor
-from .values import SMALL
+from ...operators import SMALL
+from ...operators.nodes import Node, Shape, Tensor
+from ..graph import Graph
+from ..network import Network, NetworkError, OpenShapeError
 
 __all__ = ["from_onnx"]
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from pooling.geometry import Axis
-from pooling.layer import EXPORT, Layer, Sequential, is_of_torch, kind_of
+from pooling.layer import Layer
+
+from ..receptive_field import ReceptiveField
 
 if TYPE_CHECKING:
     from .graph import Graph
 
-__all__ = ["Network", "NetworkError", "OpenShapeError", "ReceptiveField", "Stage", "read"]
+__all__ = ["Network", "NetworkError", "OpenShapeError", "Stage"]
 
 KINDS = (
     "convolution",
@@ -65,38 +65,6 @@ class OpenShapeError(NetworkError):
     def __init__(self, sentence: str, shape: tuple[int | str, ...], hints: Sequence[tuple[int, ...]] = ()) -> None:
         super().__init__(sentence, shape=shape)
         self.hints = hints
-
-
-@dataclass(frozen=True)
-class ReceptiveField:
-    """What one cell of a stage sees of the network's input, for each spatial axis.
-
-    Fields are counted as if the input had no borders: what lies in the padding of some stage counts as well.
-
-    Attributes
-    ----------
-    size : tuple of int
-        Input pixels from the first to the last that a cell depends on; of cells that differ, the largest number.
-    stride : tuple of Fraction
-        Effective stride (jump): input pixels between the fields of neighbouring cells.
-    offset : tuple of Fraction
-        Centre of the field of output cell 0 in input pixels, where pixel i has its centre at i. Where the fields of
-        neighbours are not evenly spaced, as behind a nearest Resize, the line through all of their centres at cell 0.
-    aligned : bool
-        Whether all paths to the stage share stride and centre.
-    uniform : bool
-        Whether all cells have fields of the same size, evenly spaced.
-    context : bool
-        Whether a branch shows every cell the whole input as well, such as the global pooling of squeeze-and-excitation;
-        `size` is that of the other branches.
-    """
-
-    size: tuple[int, ...]
-    stride: tuple[Fraction, ...]
-    offset: tuple[Fraction, ...]
-    aligned: bool = True
-    uniform: bool = True
-    context: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +162,7 @@ class Network:
 
     Examples
     --------
-    >>> from pooling.doctor.network import read
+    >>> from pooling.doctor import read
     >>> network = read("conv7x64/2p3@stem pool3/2p1@pool conv3x64 global fc10", (1, 3, 224, 224))
     >>> for stage in network.stages:
     ...     print(stage.name, stage.operator, stage.output_shape)
@@ -230,6 +198,21 @@ class Network:
     def spatial_sizes(self) -> tuple[int, ...]:
         """The spatial sizes of its input."""
         return tuple(self.input_shape[axis] for axis in self.spatial)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of all stages."""
+        return sum(stage.macs for stage in self.stages)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all stages; running means and variances of normalisations are not among them."""
+        return sum(stage.parameters for stage in self.stages)
+
+    @property
+    def output_bytes(self) -> int:
+        """Memory of all results, each held once, as training holds them."""
+        return sum(stage.output_bytes for stage in self.stages)
 
     def stage(self, name: str) -> Stage:
         """Return the stage of that name.
@@ -280,74 +263,5 @@ def _names(stages: Sequence[Stage]) -> str:
     return f"its stages are {shown}{', ...' if len(stages) > SHOWN_NAMES else ''}" if stages else "it has no stages"
 
 
-def _wrong_source(source: Any) -> str:
-    """Say what to give instead of what is no network; of layers in a row, which one is none of this package."""
-    in_a_row = isinstance(source, (list, tuple)) or (is_of_torch(source) and type(source).__name__ == "Sequential")
-    parts = list(source) if in_a_row else []
-    found = next((place for place, each in enumerate(parts) if not isinstance(each, Layer)), None)
-    which = "" if found is None else f", whose layer {found} is of type {kind_of(parts[found])}"
-    said = f"source is of type {kind_of(source)}{which}; "
-    if is_of_torch(source) or any(map(is_of_torch, parts)):
-        return said + f"{EXPORT}, or give a pooling.Sequential of pooling layers"
-    if parts and found is None:
-        return said + "put its layers into a pooling.Sequential: Sequential(*layers)"
-    return said + (
-        "give the path of an ONNX model, its bytes or an onnx.ModelProto, a pooling.Sequential, or a list of layers as "
-        'text, such as "conv3x64 pool2"'
-    )
-
-
 SHOWN_NAMES = 12
 """Stages that an error sentence lists."""
-
-
-def read(source: Any, input_shape: Sequence[int] | None = None) -> Network:
-    """Read a network.
-
-    Parameters
-    ----------
-    source : path, str, onnx.ModelProto, bytes, Sequential or Layer
-        An ONNX model or the path of one; layers of this package; or a list of layers typed by hand, see
-        `pooling.doctor.read_layers`. A str that ends in ``.onnx``, or that names a file which exists, is a path.
-    input_shape : sequence of int, optional
-        Of the network's input; what a model says of it is the default, and 1x3x224x224 for layers.
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    NetworkError
-        If the network cannot be read, or does not work at this size.
-    OpenShapeError
-        If an ONNX model leaves sizes open that `input_shape` does not give.
-    TypeError
-        If `source` is nothing that could be a network.
-
-    Examples
-    --------
-    >>> import pooling
-    >>> from pooling.doctor.network import read
-    >>> network = read(pooling.Sequential(pooling.MaxPool2d(3, stride=2), pooling.GlobalAvgPool2d()), (1, 64, 32, 32))
-    >>> [stage.name for stage in network.stages]
-    ['0_MaxPool2d', '1_GlobalAvgPool2d']
-    """
-    shape = None if input_shape is None else tuple(input_shape)
-    if isinstance(source, (Sequential, Layer)):
-        from .read_layers import from_sequential
-
-        return from_sequential(source, shape)
-    if isinstance(source, str) and not source.endswith(".onnx") and not os.path.isfile(source):
-        from .read_layers import from_text
-
-        return from_text(source, shape)
-    if not isinstance(source, (str, bytes, os.PathLike)) and type(source).__name__ != "ModelProto":
-        raise TypeError(f"read: {_wrong_source(source)}")
-    try:
-        from .read_onnx import from_onnx
-    except ImportError as error:
-        raise NetworkError(
-            f"reading ONNX models needs {error.name}; install it with pip install 'ndpooling[onnx]'"
-        ) from error
-    return from_onnx(source, shape)

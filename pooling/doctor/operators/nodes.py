@@ -1,4 +1,4 @@
-"""What a network is made of before it has a size, and what rules give for one step of it."""
+"""What a network is made of before it has a size, and what the record of an operator gives for one step of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pooling.geometry import Axis
 from pooling.layer import Layer
 
-from .receptive_field import View
+from ..receptive_field import View
 
-__all__ = ["ARGUMENTS", "Call", "Node", "Outcome", "RuleError", "Shape", "Tensor", "UnknownShapeError"]
+__all__ = ["ARGUMENTS", "Call", "Node", "OperatorError", "Outcome", "Shape", "Tensor", "UnknownShapeError"]
 
 Shape = tuple[int, ...]
 FLOAT = np.dtype(np.float32)
@@ -22,7 +22,7 @@ ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 """What can be changed of a stage."""
 
 
-class RuleError(ValueError):
+class OperatorError(ValueError):
     """Why a stage does not work, in a sentence that does not name it."""
 
 
@@ -107,6 +107,11 @@ class Call:
         """The operator."""
         return self.node.operator
 
+    @property
+    def typed(self) -> bool:
+        """Whether the node is of a list of layers, so that its weight follows from its input."""
+        return self.attribute("out_channels") is not None
+
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return the value of an attribute."""
         return self.node.attributes.get(name, default)
@@ -119,7 +124,7 @@ class Call:
         """Return the shape of an input, which must be known."""
         tensor = self.tensor(number)
         if tensor is None:
-            raise RuleError(f"it has no input {number}; {self.operator} needs one")
+            raise OperatorError(f"it has no input {number}; {self.operator} needs one")
         if tensor.shape is None:
             raise UnknownShapeError(self.node.inputs[number])
         return tensor.shape
@@ -133,13 +138,15 @@ class Call:
         if tensor.value is None:
             raise UnknownShapeError(self.node.inputs[number])
         if tensor.value.dtype.kind not in "iu":
-            raise RuleError(f"its input {self.node.inputs[number]!r} must hold integers, not {tensor.value.dtype.name}")
+            raise OperatorError(
+                f"its input {self.node.inputs[number]!r} must hold integers, not {tensor.value.dtype.name}"
+            )
         return [int(each) for each in tensor.value.ravel()]
 
     def axis(self, axis: int, rank: int) -> int:
         """Return the number of an axis of a tensor, counted from the front."""
         if not -rank <= axis < rank:
-            raise RuleError(f"axis={axis} does not exist in a tensor of {rank} axes; use {-rank} to {rank - 1}")
+            raise OperatorError(f"axis={axis} does not exist in a tensor of {rank} axes; use {-rank} to {rank - 1}")
         return axis % rank
 
     def axes(self, given: Iterable[int], rank: int) -> list[int]:

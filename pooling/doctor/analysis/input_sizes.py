@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pooling.arguments import axis_names
 from pooling.reporting.formats import joined
 
-from .network import Network, NetworkError
-from .objects import maps
+from ..network import Network, NetworkError
+from .object_footprint import maps
 
 __all__ = ["AxisSizes", "Pattern", "input_sizes"]
 

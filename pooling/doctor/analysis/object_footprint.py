@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from .network import Network, NetworkError, Stage
+from ..network import Network, NetworkError, Stage
 
 __all__ = ["Footprint", "Objects", "collapses", "follow_object", "maps", "read_out", "without_head"]
 

@@ -1,4 +1,4 @@
-r"""Networks from layers: those of this package, and lists typed by hand.
+r"""Networks from layers as text.
 
 A list has one word for each layer, first layer first::
 
@@ -43,87 +43,18 @@ and dense layers have a bias.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pooling
-from pooling.layer import Layer, Sequential
-from pooling.maps import spatial_slice
-from pooling.signs import short_repr
+from pooling.layer import Layer
 
-from .graph import Graph
-from .network import Network, NetworkError
-from .nodes import Node, RuleError, Shape
+from ...operators.nodes import Node, OperatorError, Shape
+from ..graph import Graph
+from ..network import Network, NetworkError
+from .layers import INPUT, OPERATORS, USUAL, assumed
 
-__all__ = ["from_sequential", "from_text"]
-
-INPUT = "input"
-USUAL = (1, 3, *(224,) * 3)
-"""The size of an input that nobody gave, with as many axes as needed."""
-
-OPERATORS = {
-    "MaxPool": "MaxPool",
-    "AvgPool": "AveragePool",
-    "LPPool": "LpPool",
-    "GlobalMaxPool": "GlobalMaxPool",
-    "GlobalAvgPool": "GlobalAveragePool",
-    "GlobalLPPool": "GlobalLpPool",
-    "MaxUnpool": "MaxUnpool",
-}
-"""ONNX operators of layers, by class without the number of axes."""
-
-
-def _operator(layer: Layer) -> str:
-    kind = type(layer).__name__
-    return OPERATORS.get(kind.removesuffix(f"{layer.dimensions}d"), kind)
-
-
-def _network(graph: Graph, input_shape: Sequence[int] | None, usual: Shape) -> Network:
-    return graph.walked(usual if input_shape is None else tuple(input_shape))
-
-
-def _assumed(input_shape: Sequence[int] | None, usual: Shape) -> tuple[str, ...]:
-    shown = "x".join(map(str, usual))
-    return (f"no input shape was given; {shown} is assumed",) if input_shape is None else ()
-
-
-def from_sequential(pool: Sequential | Layer, input_shape: Sequence[int] | None = None) -> Network:
-    """Read layers of this package; they are named as in exported models, number and class."""
-    layers = [pool] if isinstance(pool, Layer) else list(pool)
-    name = type(pool).__name__
-    if not layers:
-        raise NetworkError(f"{name}: it has no layers; give at least one")
-    first = layers[0]
-    usual: Shape = USUAL[: 2 + first.dimensions]
-    if first.layout == "channels_last":
-        usual = (usual[0], *usual[2:], usual[1])
-    shape = usual if input_shape is None else tuple(input_shape)
-    try:
-        spatial = spatial_slice(len(shape), first.dimensions, first.layout, function=name)
-    except ValueError as error:
-        raise NetworkError(str(error)) from error
-    if len(shape) - first.dimensions not in (1, 2):
-        raise NetworkError(
-            f"{name}: input_shape={short_repr(shape)} has {len(shape)} axes; it must have {first.dimensions + 2}, or "
-            f"{first.dimensions + 1} without the batch"
-        )
-    nodes: list[Node] = []
-    for number, layer in enumerate(layers):
-        title = type(layer).__name__ if isinstance(pool, Layer) else f"{number}_{type(layer).__name__}"
-        source = nodes[-1].outputs if nodes else (INPUT,)
-        nodes.append(Node(title, _operator(layer), source, (f"tensor {number}",), layer=_always(layer)))
-    places = tuple(range(len(shape))[spatial])
-    notes = _assumed(input_shape, usual)
-    graph = Graph(name, INPUT, tuple(nodes), {}, nodes[-1].outputs, shape, spatial=places, notes=notes)
-    return graph.walked(shape)
-
-
-def _always(layer: Layer) -> Callable[[Shape], Layer]:
-    return lambda shape: layer
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Lists typed by hand
+__all__ = ["EXAMPLE", "from_text"]
 
 POOLINGS = {
     "pool": "MaxPool",
@@ -209,9 +140,9 @@ def from_text(text: str, input_shape: Sequence[int] | None = None) -> Network:
     for number, word in enumerate(words, start=1):
         builder.add(word, f"layers: {word!r} (word {number})")
     usual: Shape = USUAL[:4]
-    notes = _assumed(input_shape, usual)
+    notes = assumed(input_shape, usual)
     graph = Graph("layers", INPUT, tuple(builder.nodes), {}, builder.leaves(), notes=notes)
-    return _network(graph, input_shape, usual)
+    return graph.walked(usual if input_shape is None else tuple(input_shape))
 
 
 class _Builder:
@@ -391,7 +322,7 @@ def _layer(kind: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any], d
         count = len(shape) - 2
         kind_of_layer = known.get(count)
         if kind_of_layer is None:
-            raise RuleError(f"its input has shape {shape}; there is no {kind} for {max(count, 0)} spatial axes")
+            raise OperatorError(f"its input has shape {shape}; there is no {kind} for {max(count, 0)} spatial axes")
         given = dict(arguments)
         if (
             isinstance(given.get("padding"), tuple)

@@ -15,11 +15,11 @@ from pooling.arguments import per_axis_shape
 from pooling.maps import check_total
 from pooling.signs import short_repr
 
-from . import receptive_field
+from .. import receptive_field
+from ..operators import outcome_of
+from ..operators.nodes import ARGUMENTS, Call, Node, OperatorError, Outcome, Shape, Tensor
+from ..receptive_field import View
 from .network import Network, NetworkError, Stage
-from .nodes import ARGUMENTS, Call, Node, Outcome, RuleError, Shape, Tensor
-from .receptive_field import View
-from .rules import outcome_of
 
 __all__ = ["Graph"]
 
@@ -160,7 +160,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         for shape in result.shapes:
             if shape is not None:
                 check_total(node.operator, shape, 16)
-    except (RuleError, ValueError, TypeError, OverflowError) as error:
+    except (OperatorError, ValueError, TypeError, OverflowError) as error:
         sentence = BLAMED.sub("", str(error))
         raise NetworkError(f"stage {node.name!r} ({node.operator}): {sentence}", node.name) from error
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)

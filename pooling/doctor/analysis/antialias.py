@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pooling.geometry import Axis
     from pooling.layer import Layer
 
-    from .network import Stage
+    from ..network import Stage
 
 __all__ = ["Replacement", "blur_taps", "replacement"]
 

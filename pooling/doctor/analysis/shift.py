@@ -25,7 +25,7 @@ from .antialias import blur_taps, replacement
 from .picture import Picture, built_in, fitted
 
 if TYPE_CHECKING:
-    from .network import Network, Stage
+    from ..network import Network, Stage
 
 __all__ = ["StageShift", "blurred", "sensitivity", "shift_sensitivity"]
 
