@@ -239,7 +239,7 @@ class _Sheet:
         axes = self.axes(left, top, wide, tall, panel.window, panel.kind)
         for kind, box, share in panel.shapes:
             match kind:
-                case "picture":
+                case "picture" if self.picture is not None:
                     shown = averaged(level, self.pyramid.plane, self.picture)
                     extent = (box.left, box.right, box.bottom, box.top)
                     axes.imshow(shown, extent=extent, interpolation="nearest", aspect="auto", zorder=0)
