@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pooling.reporting.json import schema
+from pooling.cli.schemas import schema_of
 
 PAGES = {command: Path(__file__).with_name(f"{command}.md") for command in ("repair", "validate")}
 """Guides with tables of all that is written."""
@@ -61,7 +61,7 @@ def page(command: str, text: str) -> str:
     """Renew the tables in the guide of a command."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{tables(schema(command))}\n{END}{after}"
+    return f"{before}{BEGIN}\n{tables(schema_of(command))}\n{END}{after}"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pooling.reporting.json import schema as schema_of
+from pooling.cli.schemas import schema_of
 
 __all__ = ["check"]
 

@@ -681,6 +681,22 @@ print(len(page(examine("conv3 pool2 conv3 pool2", (1, 3, 33, 33)))))
 
 
 @pytest.mark.parametrize(
+    ("module", "missing"), [("pooling.doctor.report.page", "jinja2"), ("pooling.doctor.report.json", "msgspec")]
+)
+def test_a_report_says_which_extra_it_needs(module: str, missing: str, run_python: Callable[..., str]) -> None:
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+try:
+    import {module}
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    said = run_python("-c", code).strip()
+    assert said.endswith(f'needs {missing}, which is not installed; run pip install "ndpooling[cli]"')
+
+
+@pytest.mark.parametrize(
     ("missing", "option", "extra"),
     [
         ("matplotlib", "--figure", "pictures"),

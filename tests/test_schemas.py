@@ -16,8 +16,10 @@ pytest.importorskip("msgspec")
 
 from msgspec import UNSET, UnsetType, ValidationError
 
+from pooling.cli import main
+from pooling.cli.schemas import REPORTS, schema_of
 from pooling.export.repair import records as repair_records
-from pooling.reporting.json import REPORTS, Record, load, record, said, save, schema
+from pooling.reporting.json import Record, load, record, said, save
 from pooling.validation.report import records
 from pooling.validation.report.model import FAIL_ON
 from pooling.validation.verdicts import Kind
@@ -44,18 +46,24 @@ def test_the_tables_of_the_guides_are_those_that_the_records_make(made: ModuleTy
 
 
 def test_every_command_has_a_schema_of_closed_records() -> None:
-    assert [schema(command)["title"] for command in REPORTS] == [
+    assert [schema_of(command)["title"] for command in REPORTS] == [
         "pooling-conformance/1",
         "pooling-doctor/1",
         "pooling-repair/1",
         "pooling-validation/2",
     ]
     for command in REPORTS:
-        for name, each in schema(command)["$defs"].items():
+        for name, each in schema_of(command)["$defs"].items():
             assert each["additionalProperties"] is False
             assert each["description"], name
             # What may be missing is said; no field has a value of its own.
             assert {*each["properties"]} - {*each["required"]} <= {"what_if"}
+
+
+def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in REPORTS:
+        assert main(["info", "--schema", command]) == 0
+        assert json.loads(capsys.readouterr().out) == schema_of(command)
 
 
 class Leaf(Record):

@@ -6,30 +6,25 @@ what has another type, and `schema` and the tables of the guides (``docs/make_sc
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import os
-import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
-from msgspec import UNSET, Meta, Struct, convert, to_builtins
-from msgspec.json import decode
-from msgspec.json import schema as _schema
-
+from pooling.extras import explained
 from pooling.files import write_whole
 
-__all__ = ["REPORTS", "Record", "load", "plain", "record", "said", "save", "schema"]
+try:
+    from msgspec import UNSET, Meta, Struct, convert, to_builtins
+    from msgspec.json import decode
+    from msgspec.json import schema as _schema
+except ModuleNotFoundError as error:
+    raise explained(error, "pooling.reporting.json", "cli") from error
+
+__all__ = ["Record", "load", "plain", "record", "said", "save", "schema"]
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-REPORTS = {
-    "conformance": "pooling.validation.report.records:ConformanceRecord",
-    "doctor": "pooling.doctor.report.records:ReportRecord",
-    "repair": "pooling.export.repair.records:ReportRecord",
-    "validate": "pooling.validation.report.records:ReportRecord",
-}
-"""The record that each command writes, as ``module:class``."""
 
 
 class Record(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -115,24 +110,18 @@ def load(kind: type[T], path: str | os.PathLike[str]) -> T:
     return decode(Path(path).read_bytes(), type=kind)
 
 
-def schema(command: str) -> dict[str, Any]:
-    """Return the JSON Schema of what a command writes; ``python -m pooling.reporting.json COMMAND`` prints it.
-
-    Parameters
-    ----------
-    command : str
-        A key of `REPORTS`.
+def schema(kind: type[Record]) -> dict[str, Any]:
+    """Return the JSON Schema of a record, which has its own name and version as its field ``schema``.
 
     Examples
     --------
-    >>> schema("repair")["title"]
-    'pooling-repair/1'
+    >>> from typing import Literal
+    >>> class Point(Record):
+    ...     schema: Literal["point/1"]
+    ...     x: int
+    >>> schema(Point)["title"]
+    'point/1'
     """
-    module, _, name = REPORTS[command].partition(":")
-    described = _schema(getattr(importlib.import_module(module), name))
-    title = described["$defs"][name]["properties"]["schema"]["enum"][0]
+    described = _schema(kind)
+    title = described["$defs"][kind.__name__]["properties"]["schema"]["enum"][0]
     return {"$schema": DRAFT, "title": title, **described}
-
-
-if __name__ == "__main__":
-    print(json.dumps(schema(sys.argv[1]), indent=2))
