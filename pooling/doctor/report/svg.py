@@ -47,7 +47,7 @@ def drawings(
             where = "the input" if panel.kind == "input" else "the input around the object"
             label = f"{where}: {level.cell_text}, {level.field_text}, {level.object_text}"
         aspect = STRIP if drawn.dimensions == 1 else window.width / window.height
-        hatch = f"{panel.kind}{number}"
+        hatch = f"hatch-{panel.kind}{number}"
         if any(shape.kind == "dropped" and shape.box.within(window) for shape in panel.shapes):
             define += _hatch(hatch, window, aspect)
         parts = "".join(
@@ -91,7 +91,7 @@ def _shape(drawn: Pyramid, level: Level, panel: Panel, shape: Shape, window: Box
                 "" if inside is None else f'<rect class="covered" {_place(inside)} fill-opacity="{shape.share:.3f}"/>'
             )
         case "dropped":
-            return "" if inside is None else f'<rect fill="url(#{panel.kind}{number})" {_place(inside)}/>'
+            return "" if inside is None else f'<rect fill="url(#hatch-{panel.kind}{number})" {_place(inside)}/>'
         case "seen":
             return "" if inside is None else _rect(inside, kind)
         case "field" | "cell" | "object" if pictured:
