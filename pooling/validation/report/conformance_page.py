@@ -10,11 +10,11 @@ from typing import Any
 from pooling.files import write_whole
 from pooling.reporting.html import rendered
 
-from ..conformance import OUTCOMES, Conformance
-from ..examples import Pair
-from ..known import known_differences
+from ..conformance.run import OUTCOMES, Conformance
+from ..known_issues import issues_of
+from ..reduce import Smallest
+from ..reduce_findings import Pair
 from ..rules import RULES
-from ..smallest import Smallest
 from .parts import TEMPLATES, Row, Square, finding, picture, references
 
 __all__ = ["write_conformance"]
@@ -34,7 +34,7 @@ def write_conformance(
     path : path
         The HTML file.
     examples : mapping of pair of str to Smallest, optional
-        By rule and runtime, what to draw (`pooling.validation.examples.smallest_of_rules`).
+        By rule and runtime, what to draw (`pooling.validation.reduce_findings.smallest_of_rules`).
 
     Raises
     ------
@@ -104,7 +104,7 @@ def _finding(report: Conformance, rule: str, runtime: str, example: Smallest | N
     kind = outcome.counts_as
     verb = "crashes on cases about" if kind == "crashes" else "breaks"
     others = Counter(each.rule for _, each in wrong if each.rule not in (None, rule))
-    upstream = dict.fromkeys(name for each in known_differences(rule, runtime) for name in each.upstream)
+    upstream = dict.fromkeys(name for each in issues_of(rule, runtime) for name in each.upstream)
     return finding(
         _name(report, rule, runtime),
         kind,

@@ -9,11 +9,11 @@ from typing import Any
 from pooling.reporting import json
 from pooling.reporting.json import record
 
-from ..conformance import Conformance, Outcome
-from ..evidence import Setting
-from ..known import Seen
+from ..conformance.run import Conformance, Outcome
+from ..known_issues import Recheck
+from ..reduce import Smallest, listed
 from ..rules import RULES
-from ..smallest import Smallest, listed
+from ..rules.evidence import Setting
 from ..verdicts import Kind
 from .model import Finding, ModelReport, Report, StageReport
 from .records import (
@@ -155,14 +155,14 @@ def _conformance(report: Conformance) -> ConformanceRecord:
     )
 
 
-def _known(seen: Seen) -> KnownRecord:
+def _known(seen: Recheck) -> KnownRecord:
     return record(
         KnownRecord,
-        seen.known,
-        kind=str(seen.known.kind),
+        seen.issue,
+        kind=str(seen.issue.kind),
         installed=seen.version,
         shown=seen.shown,
-        fixed=seen.vanished,
+        fixed=seen.fixed,
         sentence=seen.sentence,
     )
 

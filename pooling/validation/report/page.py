@@ -11,9 +11,9 @@ from pooling.files import write_whole
 from pooling.reporting.formats import by
 from pooling.reporting.html import linked, rendered
 
-from ..examples import alike
+from ..reduce import Smallest
+from ..reduce_findings import alike
 from ..rules import RULES, rules_at_stake
-from ..smallest import Smallest
 from .model import Finding, Report, StageReport, also_at
 from .parts import TEMPLATES, Row, Square, finding, picture, references
 

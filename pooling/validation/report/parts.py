@@ -11,9 +11,9 @@ import onnx
 from pooling.export.repair import shown_node
 from pooling.reporting.html import Markup
 
-from ..known import REPOSITORIES, address
+from ..known_issues import REPOSITORIES, address
+from ..reduce import Smallest
 from ..rules import RULES
-from ..smallest import Smallest
 from ..verdicts import Kind
 from .grids import Cell, Place, draw
 
