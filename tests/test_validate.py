@@ -20,7 +20,7 @@ from rich.console import Console
 
 import pooling
 from pooling.operators import OPERATORS
-from pooling.validation import Answer, Case, Kind, ModelReport, Opinion, Report, StageReport, benchmark, judge
+from pooling.validation import Answer, Case, Kind, ModelReport, Report, RuntimeSummary, StageReport, benchmark, judge
 from pooling.validation import validate as validate_with
 from pooling.validation.comparison import permitted_errors, spacing
 from pooling.validation.data import DTYPES, KINDS, draw
@@ -156,8 +156,8 @@ def test_every_stage_of_a_real_network_agrees_at_its_shape_in_the_network(path: 
         assert stage.stage.input_shape == shapes[stage.stage.node.input[0]]
         assert stage.output_shape == shapes[stage.stage.node.output[0]]
         assert not stage.differs
-        assert set(stage.opinions) == set(RUNTIMES)
-        assert all(each.elements == math.prod(stage.output_shape or ()) for each in stage.opinions.values())
+        assert set(stage.summaries) == set(RUNTIMES)
+        assert all(each.elements == math.prod(stage.output_shape or ()) for each in stage.summaries.values())
 
 
 def test_the_first_pooling_of_resnet50_is_known_by_everybody(light: Report) -> None:
@@ -557,7 +557,7 @@ def test_a_failure_of_ours_is_a_finding_and_not_the_end(save: Save, monkeypatch:
     report = validate(save([pool(name="stage")]), rounds=0, fail_on=["refuses"])
     assert report.exit_code == 1
     assert report.findings[0].sentence == f"pooling {pooling.__version__} refuses node stage: no memory for 1 row"
-    assert report.stages[0].opinions["onnxruntime"].cases["agrees"] >= 1
+    assert report.stages[0].summaries["onnxruntime"].cases["agrees"] >= 1
 
 
 def test_a_dtype_that_is_not_pooled_yet_is_named(save: Save) -> None:
@@ -568,7 +568,7 @@ def test_a_dtype_that_is_not_pooled_yet_is_named(save: Save) -> None:
 def test_what_onnxruntime_refuses_is_said_in_its_words(save: Save) -> None:
     path = save([pool()], opset=999)
     assert problem_of(path).startswith("onnxruntime refuses it (")
-    assert validate(path, rounds=0).stages[0].opinions["onnxruntime"].verdict == "refuses"
+    assert validate(path, rounds=0).stages[0].summaries["onnxruntime"].verdict == "refuses"
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64", "int8", "uint8"])
@@ -1020,8 +1020,8 @@ def timed(ours: float, theirs: float, *, fastest: float = 1.0) -> StageReport:
         "pooling": benchmark.Times(ours, ours * fastest),
         "onnxruntime": benchmark.Times(theirs, theirs * fastest),
     }
-    opinions = {name: Opinion("2", {"agrees": 1}, elements=147) for name in RUNTIMES}
-    return StageReport(stage, pooling.MaxPool2d(2, stride=1), opinions, times=times)
+    summaries = {name: RuntimeSummary("2", {"agrees": 1}, elements=147) for name in RUNTIMES}
+    return StageReport(stage, pooling.MaxPool2d(2, stride=1), summaries, times=times)
 
 
 def report_of(*stages: StageReport) -> Report:
@@ -1116,7 +1116,7 @@ def light_timed(light: Report) -> Report:
         ModelReport(
             model.path,
             [
-                StageReport(each.stage, each.layer, each.opinions, (), timed(1.2345e-3, 3e-3).times)
+                StageReport(each.stage, each.layer, each.summaries, (), timed(1.2345e-3, 3e-3).times)
                 for each in model.stages
             ],
         )

@@ -522,7 +522,7 @@ def test_junit_tells_nodes_of_one_name_apart(report: Report, tmp_path: Path) -> 
 
 def test_junit_tells_what_could_not_be_run(report: Report, tmp_path: Path) -> None:
     model = report.models[0]
-    stages = [replace(model.stages[0], opinions={}, findings=(), problem="its shape is not known")]
+    stages = [replace(model.stages[0], summaries={}, findings=(), problem="its shape is not known")]
     write_junit(replace(report, models=[replace(model, path="", stages=stages)]), tmp_path / "junit.xml")
     (suite,) = checked(tmp_path / "junit.xml")
     (error,) = suite.iter("error")
@@ -615,18 +615,18 @@ def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, chan
     ceil, *others = report.models
     (stage,) = ceil.stages
     if changed == "not run":
-        stage = replace(stage, opinions={}, findings=(), problem="the oracle refuses it (as it likes)")
+        stage = replace(stage, summaries={}, findings=(), problem="the oracle refuses it (as it likes)")
     elif changed == "not run in full":
         stage = replace(stage, problem="its activations are not known")
     elif changed == "refused by all others":
         kept = tuple(each for each in stage.findings if each.verdict.kind is Kind.REFUSES)
-        agreeing = replace(stage.opinions["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
-        opinions = {name: opinion for name, opinion in stage.opinions.items() if opinion.verdict == "refuses"}
-        stage = replace(stage, findings=kept, opinions={"pooling": agreeing, **opinions}, problem="all refuse it")
+        agreeing = replace(stage.summaries["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
+        summaries = {name: opinion for name, opinion in stage.summaries.items() if opinion.verdict == "refuses"}
+        stage = replace(stage, findings=kept, summaries={"pooling": agreeing, **summaries}, problem="all refuse it")
     elif changed == "timed":
         times = {"pooling": Times(20.4e-6, 19e-6), "onnxruntime": Times(50.2e-6, 48e-6)}
-        agreeing = replace(stage.opinions["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
-        stage = replace(stage, opinions={"pooling": agreeing}, findings=(), times=times)
+        agreeing = replace(stage.summaries["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
+        stage = replace(stage, summaries={"pooling": agreeing}, findings=(), times=times)
     report = replace(report, models=[replace(ceil, stages=[stage]), *others])
     write_page(report, tmp_path / "page.html")
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))

@@ -117,7 +117,7 @@ def _entries(report: Report, model: ModelReport) -> Iterator[Entry]:
         where = f"{stage.stage.operator} {stage.stage.name}"
         if stage.problem:
             yield Entry(f"{where} in {NOBODY}", "error", "not run", stage.problem)
-        for runtime in stage.opinions:
+        for runtime in stage.summaries:
             yield _entry(report, stage, f"{where} in {runtime}", runtime)
 
 

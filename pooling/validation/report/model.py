@@ -21,7 +21,7 @@ from ..runners.results import Answer
 from ..stages import Stage
 from ..verdicts import Kind, Verdict
 
-__all__ = ["FAIL_ON", "Finding", "ModelReport", "Opinion", "Repair", "Report", "StageReport"]
+__all__ = ["FAIL_ON", "Finding", "ModelReport", "Repair", "Report", "RuntimeSummary", "StageReport"]
 
 DISTURBED = 2.0
 """A median so many times the fastest call is the work of something else on the machine."""
@@ -117,7 +117,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Opinion:
+class RuntimeSummary:
     """What a runtime makes of a stage.
 
     Attributes
@@ -158,10 +158,10 @@ class Opinion:
         """Whether it had an answer to anything."""
         return any(count for kind, count in self.cases.items() if kind not in (Kind.REFUSES, Kind.CRASHES))
 
-    def with_more(self, other: Opinion) -> Opinion:
+    def with_more(self, other: RuntimeSummary) -> RuntimeSummary:
         """Add what the runtime makes of more cases."""
         shares = [share for share in (self.share_of_bound, other.share_of_bound) if share is not None]
-        return Opinion(
+        return RuntimeSummary(
             self.version,
             dict(Counter(self.cases) + Counter(other.cases)),
             dict(Counter(self.findings) + Counter(other.findings)),
@@ -173,7 +173,7 @@ class Opinion:
         )
 
     @classmethod
-    def of(cls, version: str, verdicts: list[tuple[Question, Verdict]], findings: list[Finding]) -> Opinion:
+    def of(cls, version: str, verdicts: list[tuple[Question, Verdict]], findings: list[Finding]) -> RuntimeSummary:
         """Sum up the verdicts on a runtime's answers."""
         ordinary = [verdict for question, verdict in verdicts if not question.special]
         agreeing = [verdict for verdict in ordinary if verdict.kind is Kind.AGREES]
@@ -201,7 +201,7 @@ class StageReport:
         The node and its place.
     layer : Layer or None
         What computes it here; None where that could not be found out.
-    opinions : dict of str to Opinion
+    summaries : dict of str to RuntimeSummary
         By runtime; empty where nobody was asked.
     findings : tuple of Finding
         Where they differ from the oracle.
@@ -213,7 +213,7 @@ class StageReport:
 
     stage: Stage
     layer: Layer | None = None
-    opinions: Mapping[str, Opinion] = field(default_factory=dict)
+    summaries: Mapping[str, RuntimeSummary] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     times: Mapping[str, Times] = field(default_factory=dict)
     problem: str | None = None
@@ -223,7 +223,7 @@ class StageReport:
         """What came of it, in a word: a runtime that differs counts for more than what could not be asked besides."""
         if self.differs:
             return "differs"
-        return "not run" if self.problem is not None or not self.opinions else "equal"
+        return "not run" if self.problem is not None or not self.summaries else "equal"
 
     @property
     def compared(self) -> bool:
@@ -238,12 +238,12 @@ class StageReport:
     @property
     def largest_difference(self) -> float:
         """The largest difference that rounding explains."""
-        return max((opinion.largest_difference for opinion in self.opinions.values()), default=0.0)
+        return max((summary.largest_difference for summary in self.summaries.values()), default=0.0)
 
     @property
     def share_of_bound(self) -> float | None:
         """The largest difference in units of what rounding may cause at that element."""
-        shares = [each.share_of_bound for each in self.opinions.values() if each.share_of_bound is not None]
+        shares = [each.share_of_bound for each in self.summaries.values() if each.share_of_bound is not None]
         return max(shares, default=None)
 
     @property

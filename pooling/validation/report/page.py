@@ -130,12 +130,12 @@ def _stage_row(stage: StageReport, runtimes: Mapping[str, str], numbers: Mapping
 
 
 def _stage_squares(stage: StageReport, runtime: str, numbers: Mapping[int, int]) -> list[Square]:
-    opinion = stage.opinions.get(runtime)
-    if opinion is None or not opinion.cases:
+    summary = stage.summaries.get(runtime)
+    if summary is None or not summary.cases:
         return [Square("none", "not asked" if stage.compared else "not run", title=stage.problem or "")]
     findings = [each for each in stage.findings if each.runtime == runtime]
     if not findings:
-        return [Square("agrees", "agrees", title=_counted(opinion.cases))]
+        return [Square("agrees", "agrees", title=_counted(summary.cases))]
     return list(_squares(findings, numbers))
 
 
@@ -178,14 +178,14 @@ def _rule_squares(
     others = [stage for stage in stages if not any(each in broken for each in stage.findings)]
     # What breaks another rule, or none that was found, leaves no answer that this one could be held against.
     unclear = [stage for stage in others if any(_unclear(each, runtime) for each in stage.findings)]
-    opinions = [stage.opinions.get(runtime) for stage in others if stage not in unclear]
-    answered = sum(opinion is not None and opinion.answered for opinion in opinions)
+    summaries = [stage.summaries.get(runtime) for stage in others if stage not in unclear]
+    answered = sum(summary is not None and summary.answered for summary in summaries)
     if answered:
         yield Square("agrees", f"agrees {answered}" if len(stages) > 1 else "agrees")
     if unclear:
         yield Square("none", "unclear", title="it differs there by another rule, or by none that was found")
     elif not broken and not answered:
-        silent = [opinion for opinion in opinions if opinion is not None and opinion.cases]
+        silent = [summary for summary in summaries if summary is not None and summary.cases]
         yield Square("none", "no answer" if silent else "not asked")
 
 

@@ -15,11 +15,11 @@ __all__ = [
     "KnownRecord",
     "MachineRecord",
     "ModelRecord",
-    "OpinionRecord",
     "OutcomeRecord",
     "RepairRecord",
     "ReportRecord",
     "RuleRecord",
+    "RuntimeRecord",
     "SettingsRecord",
     "SmallestRecord",
     "StageRecord",
@@ -76,7 +76,7 @@ class FindingRecord(Record):
     fusion: Annotated[str, said("what a node that is right alone is fused with, or empty; the verdict is on them all")]
 
 
-class OpinionRecord(Record):
+class RuntimeRecord(Record):
     """What a runtime makes of a stage."""
 
     verdict: Annotated[
@@ -112,7 +112,7 @@ class StageRecord(Record):
     layer: Annotated[str | None, said("the layer of this library that computes it")]
     largest_difference: Annotated[Number | None, said("of the answers that agree")]
     share_of_bound: Annotated[Number | None, said("the same in units of what rounding can cause")]
-    runtimes: Annotated[dict[str, OpinionRecord], said("by name, what each makes of it")]
+    runtimes: Annotated[dict[str, RuntimeRecord], said("by name, what each makes of it")]
     findings: list[FindingRecord]
     seconds: Annotated[dict[str, TimesRecord], said("of `pooling` and `onnxruntime`; empty where nothing was measured")]
 

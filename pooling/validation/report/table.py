@@ -90,7 +90,7 @@ def _print_runtimes(report: Report, console: Console) -> None:
     for verdict in VERDICTS:
         table.add_column(VERDICTS[verdict][0], justify="right")
     for name, version in report.runtimes.items():
-        found = Counter(stage.opinions[name].verdict for stage in report.stages if name in stage.opinions)
+        found = Counter(stage.summaries[name].verdict for stage in report.stages if name in stage.summaries)
         label = name if version.startswith(report.versions["pooling"]) else f"{name} {version}"
         cells = [
             Text(str(found[key]) if found[key] else "·", VERDICTS[key][1] if found[key] else "dim") for key in VERDICTS
