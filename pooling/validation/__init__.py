@@ -28,7 +28,7 @@ try:
     from .rules import RULES
     from .runners import RUNTIMES
     from .runners.processes import Limits, run_cases
-    from .runners.results import Answer
+    from .runners.results import Result
     from .validator import validate
     from .verdicts import Kind, Verdict, judge
 except ModuleNotFoundError as error:
@@ -37,7 +37,6 @@ except ModuleNotFoundError as error:
 __all__ = [
     "RULES",
     "RUNTIMES",
-    "Answer",
     "Case",
     "Finding",
     "Kind",
@@ -45,6 +44,7 @@ __all__ = [
     "ModelReport",
     "Repair",
     "Report",
+    "Result",
     "RuntimeSummary",
     "StageReport",
     "Verdict",

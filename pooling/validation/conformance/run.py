@@ -18,7 +18,7 @@ from ..known_issues import KNOWN_ISSUES, Recheck, recheck_known_issues
 from ..rules import broken_rule
 from ..runners import ORACLE, chosen
 from ..runners.processes import Limits, run_cases
-from ..runners.results import Answer
+from ..runners.results import Result
 from ..verdicts import Verdict, judge
 from .suite import conformance_suite
 
@@ -175,7 +175,7 @@ def run_conformance(
     total = len(names) * len(cases) + 2 * len(again)
     report = _Shared(progress or (lambda done, total, what: None), total)
 
-    def answers(name: str) -> list[Answer]:
+    def answers(name: str) -> list[Result]:
         return run_cases(name, cases, limits or LIMITS, lambda done, _, case: report(f"{name} {case}"))
 
     def seen() -> list[Recheck]:
@@ -205,7 +205,7 @@ def run_conformance(
     )
 
 
-def _outcome(case: Case, expected: Answer, actual: Answer) -> Outcome:
+def _outcome(case: Case, expected: Result, actual: Result) -> Outcome:
     verdict = judge(case, expected, actual)
     return Outcome(verdict, broken_rule(case, expected, verdict, actual))
 

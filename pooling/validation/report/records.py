@@ -207,6 +207,7 @@ class RuleRecord(Record):
     title: str
     text: Annotated[str, said("what it says")]
     source: Annotated[str, said("where it stands")]
+    remedy: Annotated[str, said("what helps where it is broken")]
 
 
 class OutcomeRecord(Record):
