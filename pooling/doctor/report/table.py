@@ -85,7 +85,7 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     """Yield what holds for the whole network."""
     objects = examination.objects
     cost = [f"{amount(examination.network.macs)} multiply-adds"] if examination.network.macs else []
-    cost += [f"{amount(examination.network.parameters)} weights"] if examination.network.parameters else []
+    cost += [f"{amount(examination.network.parameters)} parameters"] if examination.network.parameters else []
     yield "cost", ", ".join([*cost, f"{memory(examination.network.output_bytes)} of maps"])
     for sizes in examination.sizes:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
@@ -344,7 +344,7 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
     titled(
         console,
         "  cost",
-        f"{amount(stage.macs)} multiply-adds{saving}; {amount(stage.parameters)} weights; "
+        f"{amount(stage.macs)} multiply-adds{saving}; {amount(stage.parameters)} parameters; "
         f"{memory(stage.output_bytes)} of map",
     )
     if stage.note:

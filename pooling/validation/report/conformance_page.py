@@ -15,7 +15,7 @@ from ..known_issues import issues_of
 from ..reduce import Smallest
 from ..reduce_findings import Pair
 from ..rules import RULES
-from .parts import TEMPLATES, Row, Square, finding, picture, references
+from .parts import TEMPLATES, Badge, Row, finding, picture, references
 
 __all__ = ["write_conformance"]
 
@@ -82,11 +82,11 @@ def _row(report: Conformance, rule: str) -> Row:
     for runtime in report.outcomes:
         counts = {name: count for name, count in report.counts(rule, runtime).items() if count}
         href = f"#{_name(report, rule, runtime)}"
-        squares = [
-            Square(name, f"{count} {name}", href if name in ("differs", "crashes") else "")
+        badges = [
+            Badge(name, f"{count} {name}", href if name in ("differs", "crashes") else "")
             for name, count in counts.items()
         ]
-        cells.append(squares)
+        cells.append(badges)
     return Row(rule, RULES[rule].title, cells)
 
 

@@ -15,7 +15,7 @@ from ..reduce import Smallest
 from ..reduce_findings import alike
 from ..rules import RULES, rules_at_stake
 from .model import Finding, Report, StageReport, also_at
-from .parts import TEMPLATES, Row, Square, finding, picture, references
+from .parts import TEMPLATES, Badge, Row, finding, picture, references
 
 __all__ = ["write_page"]
 
@@ -126,27 +126,27 @@ def _stage_row(stage: StageReport, runtimes: Mapping[str, str], numbers: Mapping
     sizes += "" if stage.output_shape is None else f" → {by(stage.output_shape)}"
     if stage.problem:
         sizes += f". {'Not run' if not stage.compared else 'Not run in full'}: {stage.problem}"
-    return Row(stage.stage.name, f"{words}{sizes}", [_stage_squares(stage, name, numbers) for name in runtimes])
+    return Row(stage.stage.name, f"{words}{sizes}", [_stage_badges(stage, name, numbers) for name in runtimes])
 
 
-def _stage_squares(stage: StageReport, runtime: str, numbers: Mapping[int, int]) -> list[Square]:
+def _stage_badges(stage: StageReport, runtime: str, numbers: Mapping[int, int]) -> list[Badge]:
     summary = stage.summaries.get(runtime)
     if summary is None or not summary.cases:
-        return [Square("none", "not asked" if stage.compared else "not run", title=stage.problem or "")]
+        return [Badge("none", "not asked" if stage.compared else "not run", title=stage.problem or "")]
     findings = [each for each in stage.findings if each.runtime == runtime]
     if not findings:
-        return [Square("agrees", "agrees", title=_counted(summary.cases))]
-    return list(_squares(findings, numbers))
+        return [Badge("agrees", "agrees", title=_counted(summary.cases))]
+    return list(_badges(findings, numbers))
 
 
-def _squares(findings: Sequence[Finding], numbers: Mapping[int, int]) -> Iterator[Square]:
+def _badges(findings: Sequence[Finding], numbers: Mapping[int, int]) -> Iterator[Badge]:
     """Yield one mark for each kind of finding, which leads to the first of them."""
     for kind in KINDS:
         some = [each for each in findings if each.counts_as == kind]
         if some:
             count = f" {len(some)}" if len(some) > 1 else ""
             sentences = "; ".join(dict.fromkeys(each.verdict.sentence for each in some))
-            yield Square(kind, f"{kind}{count}", f"#finding-{numbers[id(some[0])]}", sentences)
+            yield Badge(kind, f"{kind}{count}", f"#finding-{numbers[id(some[0])]}", sentences)
 
 
 def _counted(cases: Mapping[str, int]) -> str:
@@ -166,27 +166,25 @@ def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
     for key, rule in RULES.items():
         stages = [stage for stage in compared if key in at_stake[id(stage)]]
         if stages:
-            squares = [list(_rule_squares(key, stages, runtime, numbers)) for runtime in report.runtimes]
-            yield Row(key, rule.title, squares)
+            badges = [list(_rule_badges(key, stages, runtime, numbers)) for runtime in report.runtimes]
+            yield Row(key, rule.title, badges)
 
 
-def _rule_squares(
-    rule: str, stages: Sequence[StageReport], runtime: str, numbers: Mapping[int, int]
-) -> Iterator[Square]:
+def _rule_badges(rule: str, stages: Sequence[StageReport], runtime: str, numbers: Mapping[int, int]) -> Iterator[Badge]:
     broken = [each for stage in stages for each in stage.findings if each.runtime == runtime and each.rule == rule]
-    yield from _squares(broken, numbers)
+    yield from _badges(broken, numbers)
     others = [stage for stage in stages if not any(each in broken for each in stage.findings)]
     # What breaks another rule, or none that was found, leaves no answer that this one could be held against.
     unclear = [stage for stage in others if any(_unclear(each, runtime) for each in stage.findings)]
     summaries = [stage.summaries.get(runtime) for stage in others if stage not in unclear]
     answered = sum(summary is not None and summary.answered for summary in summaries)
     if answered:
-        yield Square("agrees", f"agrees {answered}" if len(stages) > 1 else "agrees")
+        yield Badge("agrees", f"agrees {answered}" if len(stages) > 1 else "agrees")
     if unclear:
-        yield Square("none", "unclear", title="it differs there by another rule, or by none that was found")
+        yield Badge("none", "unclear", title="it differs there by another rule, or by none that was found")
     elif not broken and not answered:
         silent = [summary for summary in summaries if summary is not None and summary.cases]
-        yield Square("none", "no answer" if silent else "not asked")
+        yield Badge("none", "no answer" if silent else "not asked")
 
 
 def _unclear(found: Finding, runtime: str) -> bool:

@@ -17,7 +17,7 @@ from ..rules import RULES
 from ..verdicts import Kind
 from .grids import Cell, Place, draw
 
-__all__ = ["TEMPLATES", "Row", "Square", "finding", "picture", "references"]
+__all__ = ["TEMPLATES", "Badge", "Row", "finding", "picture", "references"]
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST_NODE = 300
@@ -26,7 +26,7 @@ NAMED = {"expected": "\N{CHECK MARK}", "actual": "\N{MULTIPLICATION X}"}
 """Marks of the cells that two indices name."""
 
 
-class Square(NamedTuple):
+class Badge(NamedTuple):
     """What one runtime made of one row of a matrix.
 
     Attributes
@@ -52,7 +52,7 @@ class Row(NamedTuple):
 
     title: str
     detail: str
-    squares: Sequence[Sequence[Square]]
+    badges: Sequence[Sequence[Badge]]
 
 
 def references(names: Iterable[str]) -> Markup:
