@@ -94,11 +94,12 @@ def test_every_change_that_a_fix_names_works(code: str) -> None:
     bad, _ = examples(code)
     for finding in of(bad, code):
         for changes in settings_in(finding):
-            network = bad.network.edited(parse_changes(bad.network, changes))
+            graph = bad.graph.edited(parse_changes(bad.network, changes))
             if bad.failure is not None:
-                assert network.at(bad.failure.shape).input_shape == bad.failure.shape
+                assert graph.infer(bad.failure.shape).input_shape == bad.failure.shape
             else:
-                assert what_if(bad, parse_changes(bad.network, changes)).after.network == network
+                network = what_if(bad, parse_changes(bad.network, changes)).after.network
+                assert network.stages == graph.infer(bad.network.input_shape).stages
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def test_what_is_dropped_is_where_it_lies(vgg: Examination) -> None:
         "56×56": ((Box(0, 224, 227, 226), Box(224, 0, 226, 227)), "drops 1 row, 1 column"),
     }
     assert plane == Box(0, 0, 227, 227)
-    even = examine(vgg.network.at((1, 3, 224, 224)))
+    even = examine(vgg.graph, (1, 3, 224, 224))
     assert not any(level.dropped for level in pyramid_of(even).levels)
 
 

@@ -15,13 +15,14 @@ what_if, report. ``pooling doctor`` is the same on the command line.
 
 from .examination import Examination, examine
 from .lint import Finding
-from .network import Network, NetworkError, OpenShapeError, Stage
-from .network.readers import read
+from .network import Graph, Network, NetworkError, OpenShapeError, Stage
+from .network.readers import read, read_graph
 from .receptive_field import ReceptiveField
 
 __all__ = [
     "Examination",
     "Finding",
+    "Graph",
     "Network",
     "NetworkError",
     "OpenShapeError",
@@ -29,4 +30,5 @@ __all__ = [
     "Stage",
     "examine",
     "read",
+    "read_graph",
 ]

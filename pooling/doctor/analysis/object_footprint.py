@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ..network import Network, NetworkError, Stage
+from ..network import Graph, Network, NetworkError, Stage
 
 __all__ = ["Footprint", "Objects", "collapses", "follow_object", "maps", "read_out", "without_head"]
 
@@ -145,8 +145,14 @@ def follow_object(network: Network, size: Sequence[int]) -> Objects:
     )
 
 
-def without_head(network: Network) -> Network:
-    """Return the network up to the maps that its outputs are read from, so that it works where the head does not fit.
+def without_head(graph: Graph, network: Network) -> Graph:
+    """Return the graph up to the maps that its outputs are read from, so that it works where the head does not fit.
+
+    Parameters
+    ----------
+    graph : Graph
+    network : Network
+        What it is at some size.
 
     Raises
     ------
@@ -154,12 +160,12 @@ def without_head(network: Network) -> Network:
         If it has no such maps.
     """
     heads = read_out(network)
-    if network.graph is None or not heads:
+    if not heads:
         raise NetworkError(f"{network.name} has no maps that outputs are read from")
-    names = [node.name for node in network.graph.nodes]
+    names = [node.name for node in graph.nodes]
     last = max(names.index(head) for head in heads)
-    outputs = tuple(network.graph.nodes[names.index(head)].outputs[0] for head in heads)
-    return replace(network.graph, nodes=network.graph.nodes[: last + 1], outputs=outputs).walked(network.input_shape)
+    outputs = tuple(graph.nodes[names.index(head)].outputs[0] for head in heads)
+    return replace(graph, nodes=graph.nodes[: last + 1], outputs=outputs)
 
 
 def _divided(size: Sequence[int], steps: Cells) -> Cells:

@@ -101,7 +101,7 @@ def _room(case: Case, shape: Sequence[int]) -> Iterator[str]:
     for stage in sorted(case.shrinking, key=lambda each: each.kind != "pooling")[:EARLY_STAGES]:
         changes[stage.name] = {"stride": 1}
         try:
-            case.network.edited(changes).at(shape)
+            case.graph.edited(changes).infer(shape)
         except NetworkError:
             continue
         yield as_options(changes)

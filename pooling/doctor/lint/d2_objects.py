@@ -145,15 +145,16 @@ def _more_cells(case: Case, head: Footprint) -> Iterator[str]:
 def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
     """Try stride 1 in the earliest stages, alone and one after another, until the object is large enough."""
     way = case.leads_to(head.stage)
-    body = without_head(case.network)
-    whole = body.macs
+    body = without_head(case.graph, case.network)
+    shape = case.network.input_shape
+    whole = body.infer(shape).macs
     changes: dict[str, dict[str, int]] = {}
     reached: list[tuple[str, Footprint, float, Stage]] = []
     early = [each for each in case.shrinking if each.name in way][:EARLY_STAGES]
     # A pooling first: it has no weights that would have to be trained again.
     for stage in sorted(early, key=lambda each: each.kind != "pooling"):
         try:
-            network = body.edited({**changes, stage.name: {"stride": 1}})
+            network = body.edited({**changes, stage.name: {"stride": 1}}).infer(shape)
         except NetworkError:
             continue
         after = follow_object(network, case.objects.size).at_heads

@@ -70,9 +70,10 @@ def _early(case: Case) -> Iterator[Observation]:
 
 def _removable(case: Case, stages: Sequence[Stage]) -> str:
     """Name the last of some stages without whose stride the maps still fit together."""
+    body = without_head(case.graph, case.network)
     for stage in reversed(stages):
         try:
-            without_head(case.network).edited({stage.name: {"stride": 1}})
+            body.edited({stage.name: {"stride": 1}}).infer(case.network.input_shape)
         except NetworkError:
             continue
         return stage.name
