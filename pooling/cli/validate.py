@@ -182,9 +182,9 @@ def _validate_models(options: argparse.Namespace) -> int:
 
 
 def _conformance(options: argparse.Namespace) -> int:
-    from pooling.validation.conformance import run_conformance
-    from pooling.validation.examples import smallest_of_rules
-    from pooling.validation.node_tests import write_node_tests
+    from pooling.validation.conformance.node_tests import write_node_tests
+    from pooling.validation.conformance.run import run_conformance
+    from pooling.validation.reduce_findings import smallest_of_rules
     from pooling.validation.report.conformance_markdown import print_conformance
     from pooling.validation.report.conformance_page import write_conformance
 

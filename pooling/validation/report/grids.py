@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 
-from ..answers import Answer
-from ..cases import Case
-from ..smallest import axes_of
+from ..inputs.case import Case
+from ..reduce import axes_of
+from ..runners.results import Answer
 from ..verdicts import Kind, Verdict
 
 __all__ = ["Cell", "Grid", "Picture", "Place", "draw", "number", "sketch"]

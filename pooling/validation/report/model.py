@@ -17,12 +17,12 @@ from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.signs import counted
 
-from ..answers import Answer
-from ..cases import Case
-from ..questions import Question
-from ..race import Times
+from ..benchmark import Times
+from ..inputs.case import Case
+from ..inputs.test_inputs import Question
+from ..reduce import Smallest
 from ..rules import RULES
-from ..smallest import Smallest
+from ..runners.results import Answer
 from ..stages import Stage
 from ..verdicts import Kind, Verdict
 from .records import (
@@ -76,7 +76,8 @@ class Finding:
     remedy : str
         What to do about it, as far as that was shown to help.
     smallest : Smallest or None
-        The smallest input that shows it, where that was looked for (`pooling.validation.examples.with_smallest`).
+        The smallest input that shows it, where that was looked for
+        (`pooling.validation.reduce_findings.with_smallest`).
     fusion : str
         Where the node alone comes out right, what it is fused with; the verdict is on what comes of them together then.
     """

@@ -1,6 +1,6 @@
 """The conformance suite as ONNX node tests, for the authors of any runtime.
 
-``python -m pooling.validation.node_tests FOLDER`` writes them. Each test is a folder as onnx has them:
+``python -m pooling.validation.conformance.node_tests FOLDER`` writes them. Each test is a folder as onnx has them:
 ``test_NAME/model.onnx``, ``test_data_set_0/input_0.pb``, ``output_0.pb`` and a ``data.json`` with the tolerance.
 ``onnx.backend.test.loader.load_model_tests`` reads them.
 """
@@ -24,14 +24,15 @@ from numpy.typing import NDArray
 
 from pooling.onnx_models.nodes import CEIL_MODE_CLEAR
 
-from .cases import Case
-from .comparison import permitted_errors
-from .evidence import Setting
-from .runtimes import ORACLE, RUNTIMES
+from ..comparison import permitted_errors
+from ..inputs.case import Case
+from ..rules.evidence import Setting
+from ..runners import ORACLE, RUNTIMES
 from .suite import conformance_suite
 
 __all__ = ["NodeTest", "main", "node_tests", "write_node_tests"]
 
+COMMAND = "pooling.validation.conformance.node_tests"
 LEEWAY = 1.01
 """By how much a relative tolerance is rounded up."""
 
@@ -130,7 +131,7 @@ def write_node_tests(folder: str | os.PathLike[str], cases: Iterable[Case] | Non
     Examples
     --------
     >>> import tempfile
-    >>> from pooling.validation.suite import conformance_suite
+    >>> from pooling.validation.conformance.suite import conformance_suite
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_node_tests(folder, conformance_suite(rules=["column-major-indices"]))
     18
@@ -169,14 +170,14 @@ def _write(folder: Path, test: NodeTest) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the suite; the exit code is 2 where that cannot be."""
     parser = argparse.ArgumentParser(
-        "python -m pooling.validation.node_tests", description="Write the conformance suite as ONNX node tests."
+        f"python -m {COMMAND}", description="Write the conformance suite as ONNX node tests."
     )
     parser.add_argument("folder", type=Path, help="where to; a new folder, or an empty one")
     folder = parser.parse_args(arguments).folder
     try:
         count = write_node_tests(folder)
     except (ValueError, OSError) as error:
-        print(f"pooling.validation.node_tests: {error}", file=sys.stderr)
+        print(f"{COMMAND}: {error}", file=sys.stderr)
         return 2
     print(f"{count} tests in {folder}")
     return 0

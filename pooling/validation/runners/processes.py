@@ -29,11 +29,11 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .answers import Answer
-from .runtimes import Refused, runtime_of
+from . import Refused, runtime_of
+from .results import Answer
 
 if TYPE_CHECKING:
-    from .cases import Case
+    from ..inputs.case import Case
 
 __all__ = ["Limits", "RuntimeProcess", "memory_is_watched", "quiet_environment", "run_cases"]
 
@@ -126,7 +126,7 @@ class RuntimeProcess:
     Parameters
     ----------
     runtime : str
-        One of `pooling.validation.runtimes.RUNTIMES`, or ``module:Class``.
+        One of `pooling.validation.runners.RUNTIMES`, or ``module:Class``.
     limits : Limits
         For each case.
     threads : int
@@ -222,7 +222,7 @@ class RuntimeProcess:
         home.mkdir(mode=0o700, exist_ok=True)
         code = (
             "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-            "from pooling.validation.processes import serve; serve(*sys.argv[2:])"
+            "from pooling.validation.runners.processes import serve; serve(*sys.argv[2:])"
         )
         paths = json.dumps([*self._folders, *(path or os.getcwd() for path in sys.path)])
         numbers = (str(self._threads), str(int(self.limits.seconds) + GRACE_SECONDS))
@@ -407,7 +407,7 @@ def run_cases(
     Parameters
     ----------
     runtime : str
-        One of `pooling.validation.runtimes.RUNTIMES`, or ``module:Class``.
+        One of `pooling.validation.runners.RUNTIMES`, or ``module:Class``.
     cases : sequence of Case
         What to ask.
     limits : Limits, optional

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 
-from .answers import Answer
-from .cases import Case, single_node
-from .evidence import Setting
+from .inputs.case import Case, single_node
 from .report.records import SmallestRecord
-from .rules import MAXIMA, MEANS, NORMS, broken_rule
+from .rules import broken_rule
+from .rules.evidence import MAXIMA, MEANS, NORMS, Setting
+from .runners.results import Answer
 from .verdicts import Kind, Verdict, judge
 
 __all__ = ["Ask", "RuleOf", "Smallest", "axes_of", "smallest"]

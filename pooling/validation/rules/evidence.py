@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,21 +18,23 @@ from pooling.geometry import Axis
 from pooling.onnx_models import layer_from_node
 from pooling.onnx_models.nodes import has_late_window
 
-from .comparison import permitted_errors
+from ..comparison import permitted_errors
 
 if TYPE_CHECKING:
-    from .answers import Answer
-    from .cases import Case
-    from .verdicts import Verdict
+    from ..inputs.case import Case
+    from ..runners.results import Answer
+    from ..verdicts import Verdict
 
-__all__ = ["Evidence", "Setting"]
+__all__ = ["MAXIMA", "MEANS", "NORMS", "Cell", "Evidence", "Setting"]
 
 Numbers = NDArray[Any]
 Cell = tuple[int, ...]
 WITHOUT_WINDOWS = frozenset({"MaxUnpool", "MaxRoiPool", "RoiAlign"})
 """Operators whose results are not pooled from windows that attributes place."""
-SUMMED = frozenset({"AveragePool", "GlobalAveragePool"})
-"""Operators whose results may be much smaller than what they are made of."""
+MAXIMA = frozenset({"MaxPool", "GlobalMaxPool"})
+MEANS = frozenset({"AveragePool", "GlobalAveragePool"})
+NORMS = frozenset({"LpPool", "GlobalLpPool"})
+LEAST_BFLOAT16 = -3.3895313892515355e38
 LARGE_AXIS = 2**20
 """Windows of an axis that are looked at one by one."""
 LOOKED_AT = 64
@@ -99,6 +102,21 @@ class Setting:
     def auto_pad(self) -> str:
         """How padding follows from the sizes; NOTSET where it is given."""
         return str(self.attributes.get("auto_pad", "NOTSET"))
+
+    @property
+    def same(self) -> bool:
+        """Whether padding is what SAME_UPPER or SAME_LOWER makes it."""
+        return self.auto_pad.startswith("SAME")
+
+    @property
+    def column_major(self) -> bool:
+        """Whether indices count columns first."""
+        return bool(self.attributes.get("storage_order"))
+
+    @property
+    def uneven(self) -> bool:
+        """Whether any axis has more padding at one side than at the other."""
+        return any(axis.pad_begin != axis.pad_end for axis in self.axes)
 
     @property
     def dilated(self) -> bool:
@@ -174,6 +192,22 @@ class Evidence(Setting):
     def dtype(self) -> np.dtype[Any]:
         """Of the input."""
         return self.array.dtype
+
+    @cached_property
+    def least(self) -> set[float]:
+        """The least finite numbers from which somebody may start, that of the input's dtype among them."""
+        if self.dtype.kind in "iu":
+            return {int(np.iinfo(self.dtype).min)}
+        return {float(np.finfo(name).min) for name in ("float16", "float32", "float64")} | {LEAST_BFLOAT16}
+
+    @cached_property
+    def finfo(self) -> Any:
+        """The limits of the input's dtype; those of float32 for bfloat16, which has as large and small numbers."""
+        return np.finfo(np.float32 if self.dtype.name == "bfloat16" else self.dtype)
+
+    def says(self, pattern: str) -> bool:
+        """Whether the runtime's own words match a regular expression."""
+        return re.search(pattern, self.verdict.sentence, re.IGNORECASE) is not None
 
     @cached_property
     def _cells_of_windows(self) -> list[NDArray[np.int64]]:
@@ -259,7 +293,22 @@ class Evidence(Setting):
             numbers.add(math.prod(each))
         return numbers - {0}
 
-    def alike(self, left: Any, right: Any, magnitude: Any = 0.0) -> bool:
+    def has_nan(self, cell: Cell) -> bool:
+        """Whether an output cell's window has a NaN."""
+        return self.dtype.kind not in "iub" and bool(np.isnan(self.window(cell)).any())
+
+    def has_other_divisor(self, cell: Cell, expected: float, actual: float, *, overhanging: bool) -> bool:
+        """Whether a mean is the right sum over another count, that of a window which does or does not overhang."""
+        if self.operator != "AveragePool" or self.overhangs(cell) != overhanging:
+            return False
+        if not (math.isfinite(actual) and math.isfinite(expected)):
+            return False
+        window = self.window(cell)
+        total, magnitude = math.fsum(window), math.fsum(np.abs(window))
+        means = [(total / count, magnitude / count) for count in self.counts(cell)]
+        return any(self.isclose(mean, actual, size) and not self.isclose(mean, expected, size) for mean, size in means)
+
+    def isclose(self, left: Any, right: Any, magnitude: Any = 0.0) -> bool:
         """Whether numbers come from the same formula, but for rounding.
 
         Rounding is a matter of the numbers that were added, whose `magnitude` may be larger than that of their sum.
@@ -278,11 +327,11 @@ class Evidence(Setting):
         other = self.answer(**attributes)
         if other is None or other.shape != self.found.shape:
             return False
-        return self.alike(other, self.found, self.magnitude(**attributes))
+        return self.isclose(other, self.found, self.magnitude(**attributes))
 
     def magnitude(self, **attributes: Any) -> Numbers:
         """Return the mean of the absolute values in each window; of operators whose sums do not cancel, 0."""
-        if self.operator not in SUMMED:
+        if self.operator not in MEANS:
             return np.zeros(())
         answer = self._pooled(np.abs(self.case.array), attributes)
         return np.zeros(()) if answer is None else np.nan_to_num(answer.astype(np.float64), posinf=0.0)
@@ -304,7 +353,7 @@ class Evidence(Setting):
             return None
 
     @cached_property
-    def windows_elsewhere(self) -> bool:
+    def shifted_windows(self) -> bool:
         """Whether each number that differs comes from a window that begins some cells away, all by the same way.
 
         A single number might by chance.
@@ -328,13 +377,13 @@ class Evidence(Setting):
         if elements.size == 0:
             return False
         if self.operator == "MaxPool":
-            return self.alike(elements.max(), actual)
+            return self.isclose(elements.max(), actual)
         if self.operator == "AveragePool":
             total, magnitude = elements.sum(), np.abs(elements).sum()
             counts = self.counts(cell) | {elements.size}
-            return any(self.alike(total / count, actual, magnitude / count) for count in counts)
+            return any(self.isclose(total / count, actual, magnitude / count) for count in counts)
         p = self.attributes.get("p", 2)
-        return self.alike((np.abs(elements) ** p).sum() ** (1 / p), actual)
+        return self.isclose((np.abs(elements) ** p).sum() ** (1 / p), actual)
 
     def every(self, holds: Callable[[Cell, Any, Any], bool]) -> bool:
         """Whether something holds of every cell that differs, of which there is one at least."""

@@ -10,8 +10,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from .rules import rules_at_stake
-
 __all__ = ["Case", "make_case", "single_node"]
 
 Numbers = NDArray[Any]
@@ -32,8 +30,8 @@ class Case:
     data : str
         What the numbers are, in a few words.
     rules : tuple of str
-        Keys of `pooling.validation.rules.RULES` that the case is about, the most important first; none for one that
-        is about nothing but the node itself.
+        Keys of `pooling.validation.rules.RULES` that the case is made to test, the most important first; none for one
+        that only has to be right.
     """
 
     name: str
@@ -104,7 +102,7 @@ def make_case(
     *,
     name: str = "",
     data: str = "",
-    rules: Sequence[str] | None = None,
+    rules: Sequence[str] = (),
     outputs: int = 1,
     **attributes: Any,
 ) -> Case:
@@ -119,7 +117,7 @@ def make_case(
     opset : int
         Version of the default operator set.
     name, data, rules
-        As in `Case`; the rules at stake (`rules_at_stake`) where they are not given.
+        As in `Case`.
     outputs : int
         2 for the indices of a maximum.
     **attributes
@@ -133,13 +131,12 @@ def make_case(
     --------
     >>> import numpy as np
     >>> case = make_case("MaxPool", np.zeros((1, 1, 5), np.float32), kernel_shape=[3], strides=[2], ceil_mode=1)
-    >>> case.node.op_type, case.opset, case.rules
-    ('MaxPool', 22, ('window-count', 'any-rank'))
+    >>> case.node.op_type, case.opset, case.array.shape
+    ('MaxPool', 22, (1, 1, 5))
     """
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     names = ["x", "indices", "output_shape"][: len(arrays)] if operator == "MaxUnpool" else ["x"]
     results = ["y", "i"][:outputs]
     node = onnx.helper.make_node(operator, names, results, name=operator.lower(), **attributes)
     model = single_node(node, opset, dict(zip(names, arrays, strict=True)))
-    about = rules_at_stake(node, opset, arrays[0].shape) if rules is None else tuple(rules)
-    return Case(name or operator.lower(), model, dict(zip(names, arrays, strict=True)), data, about)
+    return Case(name or operator.lower(), model, dict(zip(names, arrays, strict=True)), data, tuple(rules))

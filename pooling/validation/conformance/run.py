@@ -18,15 +18,15 @@ from typing import Any
 from pooling import dispatch
 from pooling.files import write_whole
 
-from .answers import Answer
-from .cases import Case
-from .evidence import Setting
-from .known import KNOWN, Seen, look_again
-from .processes import Limits, run_cases
-from .rules import RULES, broken_rule
-from .runtimes import ORACLE, chosen
+from ..inputs.case import Case
+from ..known_issues import KNOWN_ISSUES, Recheck, recheck_known_issues
+from ..rules import RULES, broken_rule
+from ..rules.evidence import Setting
+from ..runners import ORACLE, chosen
+from ..runners.processes import Limits, run_cases
+from ..runners.results import Answer
+from ..verdicts import Kind, Verdict, judge
 from .suite import conformance_suite
-from .verdicts import Kind, Verdict, judge
 
 __all__ = ["OUTCOMES", "Conformance", "Outcome", "run_conformance"]
 
@@ -77,7 +77,7 @@ class Conformance:
         By runtime, one for each case.
     versions : mapping of str to str
         Of the runtimes.
-    known : tuple of Seen
+    known : tuple of Recheck
         What became of the known differences.
     seed : int
         Of the suite.
@@ -92,7 +92,7 @@ class Conformance:
     cases: tuple[Case, ...]
     outcomes: Mapping[str, Sequence[Outcome]]
     versions: Mapping[str, str]
-    known: tuple[Seen, ...]
+    known: tuple[Recheck, ...]
     seed: int
     seconds: float
     date: str
@@ -151,15 +151,15 @@ class Conformance:
             ],
             "known": [
                 {
-                    "rule": seen.known.rule,
-                    "runtime": seen.known.runtime,
-                    "kind": str(seen.known.kind),
-                    "finding": seen.known.finding,
-                    "versions": list(seen.known.versions),
-                    "upstream": list(seen.known.upstream),
+                    "rule": seen.issue.rule,
+                    "runtime": seen.issue.runtime,
+                    "kind": str(seen.issue.kind),
+                    "finding": seen.issue.finding,
+                    "versions": list(seen.issue.versions),
+                    "upstream": list(seen.issue.upstream),
                     "installed": seen.version,
                     "shown": seen.shown,
-                    "vanished": seen.vanished,
+                    "fixed": seen.fixed,
                     "sentence": seen.sentence,
                 }
                 for seen in self.known
@@ -217,7 +217,7 @@ def run_conformance(
     Parameters
     ----------
     runtimes : iterable of str, optional
-        Keys of `pooling.validation.runtimes.RUNTIMES`; all that are installed when not given.
+        Keys of `pooling.validation.runners.RUNTIMES`; all that are installed when not given.
     rules : iterable of str, optional
         Keys of `pooling.validation.rules.RULES` whose cases are run; all of them when not given.
     seed : int
@@ -225,7 +225,8 @@ def run_conformance(
     limits : Limits, optional
         For each case; `LIMITS` when not given.
     known : bool
-        Whether to look again for the known differences (`pooling.validation.known.KNOWN`) of these runtimes and rules.
+        Whether to look again for what is known of these runtimes and rules
+        (`pooling.validation.known_issues.KNOWN_ISSUES`).
     progress : callable, optional
         Called as ``progress(done, total, what)`` before each case, by one thread at a time.
 
@@ -249,15 +250,17 @@ def run_conformance(
     keys = None if rules is None else list(rules)
     cases = conformance_suite(seed, keys)
     names = [*versions, ORACLE]
-    again = [each for each in KNOWN if known and each.runtime in versions and (keys is None or each.rule in keys)]
+    again = [
+        each for each in KNOWN_ISSUES if known and each.runtime in versions and (keys is None or each.rule in keys)
+    ]
     total = len(names) * len(cases) + 2 * len(again)
     report = _Shared(progress or (lambda done, total, what: None), total)
 
     def answers(name: str) -> list[Answer]:
         return run_cases(name, cases, limits or LIMITS, lambda done, _, case: report(f"{name} {case}"))
 
-    def seen() -> list[Seen]:
-        return look_again(again, limits=limits or LIMITS, progress=lambda done, _, case: report(case))
+    def seen() -> list[Recheck]:
+        return recheck_known_issues(again, limits=limits or LIMITS, progress=lambda done, _, case: report(case))
 
     with ThreadPoolExecutor(WORKERS) as pool:
         order = sorted(names, key=lambda name: SLOW_FIRST.index(name) if name in SLOW_FIRST else len(SLOW_FIRST))

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from .answers import Answer
-from .cases import Case
-from .conformance import Conformance, Outcome
-from .known import known_differences
-from .processes import Limits, RuntimeProcess
+from .conformance.run import Conformance, Outcome
+from .inputs.case import Case
+from .known_issues import issues_of
+from .reduce import MOST_RUNS, Ask, Smallest, smallest
 from .report.model import Finding, Report
 from .rules import broken_rule
-from .runtimes import ORACLE
-from .smallest import MOST_RUNS, Ask, Smallest, smallest
+from .runners import ORACLE
+from .runners.processes import Limits, RuntimeProcess
+from .runners.results import Answer
 from .verdicts import Kind, Verdict
 
 __all__ = ["Pair", "alike", "smallest_of_rules", "with_smallest"]
@@ -175,7 +175,7 @@ def _with(found: Finding, shown: Smallest | None) -> Finding:
     if found.rule is not None:
         return replace(found, smallest=shown)
     rule = broken_rule(shown.case, shown.expected, shown.verdict, shown.actual)
-    known = known_differences(rule, found.runtime, shown.case)
+    known = issues_of(rule, found.runtime, shown.case)
     upstream = tuple(dict.fromkeys(reference for each in known for reference in each.upstream))
     return replace(found, smallest=shown, rule=rule, upstream=upstream)
 
