@@ -2,7 +2,7 @@
 
     examination       all of it together: `examine`
     what_if           the same network with other arguments, side by side
-    receptive_field   what a cell sees, followed exactly
+    receptive_field   which pixels a cell depends on, followed exactly
     operators         what each operator does to shapes, receptive fields and cost
     network           the graph, its stages at one input size, and what reads them from models and layers
     analysis          which input sizes work, small objects, cost, shifts

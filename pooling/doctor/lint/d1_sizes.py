@@ -181,7 +181,7 @@ def _fixed(case: Case) -> Iterator[Observation]:
     "windows hold more padding than map",
     """
     On a map of 1×1, a 3×3 convolution with padding 1 multiplies eight of its nine weights by zero. It costs what it
-    always costs and sees nothing new. Warning.
+    always costs and adds no context. Warning.
     """,
 )
 def _hollow(case: Case) -> Iterator[Observation]:

@@ -1,4 +1,4 @@
-"""A network without a size, and the walk that gives every stage its shape at one."""
+"""A network without a size, and how every stage gets its shape at one."""
 
 from __future__ import annotations
 
@@ -257,10 +257,10 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
     main = next((tensor for tensor in given if tensor is not None and tensor.source), None)
     first = given[0] if given and given[0] is not None and given[0].source else main
     view = result.view
-    seen = None
+    field_of_cells = None
     if view is not None and output is not None:
-        seen = receptive_field.summary(view, [output[axis] for axis in view.axes])
-    lost = view.lost if view is not None and seen is None else ""
+        field_of_cells = receptive_field.summary(view, [output[axis] for axis in view.axes])
+    lost = view.lost if view is not None and field_of_cells is None else ""
     return Stage(
         node.name,
         node.operator,
@@ -270,7 +270,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         output or (),
         result.axes,
         result.layer,
-        seen,
+        field_of_cells,
         result.macs,
         parameters,
         _bytes(result, dtypes),

@@ -89,7 +89,7 @@ class Stage:
     macs : int
         Multiply-adds of convolutions and products of matrices; biases, poolings and activations count nothing.
     parameters : int
-        Trained numbers that the stage is the first to read.
+        Parameters that the stage is the first to read.
     output_bytes : int
         Memory of the output.
     spatial : tuple of int

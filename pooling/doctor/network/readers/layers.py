@@ -16,7 +16,7 @@ __all__ = ["INPUT", "OPERATORS", "USUAL", "from_sequential"]
 
 INPUT = "input"
 USUAL = (1, 3, *(224,) * 3)
-"""The size of an input that nobody gave, with as many axes as needed."""
+"""The usual size of an input where none is given, with as many axes as needed."""
 
 OPERATORS = {
     "MaxPool": "MaxPool",

@@ -122,7 +122,7 @@ SIZED = {*CONVOLUTIONS, *POOLINGS, *ADAPTIVE, *RESIZES, *BLOCKS, "pad", "fc"}
 
 
 def from_text(text: str) -> Graph:
-    """Read a list of layers typed by hand, as the module describes it.
+    """Read a list of layers as text, as the module describes it.
 
     Examples
     --------
