@@ -275,13 +275,7 @@ def test_what_if_shows_both_networks_with_what_is_gone_and_new() -> None:
 @pytest.mark.parametrize(
     ("stride", "size", "words"),
     [
-        (
-            1,
-            8,
-            [
-                "milder: D201 warning at d becomes D202 note at d: an object of 8×8 pixels covers 1×1 cells at the output feature map d"
-            ],
-        ),
+        (1, 8, ["milder: D201 warning at d becomes D202 note at d: an object of 8×8 pixels covers 1×1 cells at the"]),
         (1, 16, ["no longer: D202 note at d: the object is smaller than two cells at the last stage"]),
         (4, 16, ["graver: D202 note at d becomes D201 warning at d: an object of 16×16 pixels covers 0.5×0.5 cells"]),
         (4, 32, ["new: D202 note at d: an object of 32×32 pixels covers 1×1 cells at the output feature map d"]),
