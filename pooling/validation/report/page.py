@@ -10,7 +10,7 @@ from pooling.files import write_whole
 
 from ..reduce import Smallest
 from ..reduce_findings import alike
-from ..rules import RULES, rules_at_stake
+from ..rules import RULES, applicable_rules
 from .markup import Markup, tag
 from .model import Finding, ModelReport, Report, StageReport, also_at
 from .sheet import (
@@ -155,7 +155,7 @@ def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
     compared = [stage for stage in report.stages if stage.compared and stage.stage.node.domain in ("", "ai.onnx")]
     at_stake = {
         id(stage): {
-            *rules_at_stake(stage.stage.node, stage.stage.opset, stage.stage.input_shape),
+            *applicable_rules(stage.stage.node, stage.stage.opset, stage.stage.input_shape),
             *(each.rule for each in stage.findings),
         }
         for stage in compared
