@@ -153,7 +153,7 @@ def _counted(cases: Mapping[str, int]) -> str:
 def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
     """Yield the rules that the models bring into play, with what each runtime makes of them."""
     compared = [stage for stage in report.stages if stage.compared and stage.stage.node.domain in ("", "ai.onnx")]
-    at_stake = {
+    applicable = {
         id(stage): {
             *applicable_rules(stage.stage.node, stage.stage.opset, stage.stage.input_shape),
             *(each.rule for each in stage.findings),
@@ -161,7 +161,7 @@ def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
         for stage in compared
     }
     for key, rule in RULES.items():
-        stages = [stage for stage in compared if key in at_stake[id(stage)]]
+        stages = [stage for stage in compared if key in applicable[id(stage)]]
         if stages:
             squares = [list(_rule_squares(key, stages, runtime, numbers)) for runtime in report.runtimes]
             yield Row(key, rule.title, squares)
