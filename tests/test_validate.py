@@ -747,7 +747,7 @@ def test_one_wrong_element_is_found(expected: float, actual: float, kind: Kind) 
     verdict = verdict_of(left, right)
     assert (verdict.kind, verdict.differing, verdict.where) == (kind, 1, (1, 2))
     number = f"{right[1, 2]} instead of {left[1, 2]}"
-    happened = "nan lost" if np.isnan(expected) else "nan from nowhere"
+    happened = "NaN not propagated" if np.isnan(expected) else "unexpected NaN"
     assert verdict.sentence == (f"{happened} at (1, 2): {number}" if kind is Kind.NAN else f"{number} at (1, 2)")
 
 

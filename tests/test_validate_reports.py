@@ -182,7 +182,7 @@ def test_smallest_inputs_are_in_the_json(report: Report, tmp_path: Path) -> None
     assert len(findings) == len(report.findings)
     lost = next(each for each in findings if each["rule"] == "nan-propagates")
     assert lost["smallest"] == {
-        "sentence": "nan lost at (0, 0, 0, 0): -3.4028235e+38 instead of nan",
+        "sentence": "NaN not propagated at (0, 0, 0, 0): -3.4028235e+38 instead of nan",
         "runs": lost["smallest"]["runs"],
         "shape": [1, 1, 1, 1],
         "dtype": "float32",

@@ -340,7 +340,7 @@ def test_a_nan_in_the_real_input_counts(save: Save, tmp_path: Path) -> None:
     report = validate(path, runtimes=QUICK, rounds=0, inputs=[str(tmp_path / "nan.npy")])
     counted = [each for each in report.findings if each.counts_as == "differs"]
     assert [each.rule for each in counted] == ["nan-propagates"]
-    assert counted[0].verdict.sentence == "nan lost at (0, 0, 0, 0): 4.0 instead of nan"
+    assert counted[0].verdict.sentence == "NaN not propagated at (0, 0, 0, 0): 4.0 instead of nan"
     assert counted[0].case.data == "real activations of nan.npy"
     assert report.exit_code == 1
 

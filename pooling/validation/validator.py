@@ -24,6 +24,7 @@ from pooling.arguments import per_axis_shape
 from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
 from pooling.onnx_models import function_from_node
+from pooling.onnx_models.contrib import is_contrib
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 from pooling.workers import get_num_threads
@@ -31,7 +32,7 @@ from pooling.workers import threads as use_threads
 
 from .activations import Given, activations, fed_inputs, given_inputs, measured_shapes, serialised
 from .benchmark import Times, race
-from .contrib import ask_about, is_contrib
+from .contrib import ask_about
 from .data import DTYPES
 from .inputs.case import Case, single_node
 from .inputs.plan import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, PlannedCase, plan_cases, taps
