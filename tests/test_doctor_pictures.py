@@ -226,7 +226,7 @@ def test_cells_beyond_the_input_show_its_border() -> None:
         (
             "unet",
             "An object of 8×8 pixels covers less than two cells at 32×32 and less than one cell at 16×16, "
-            "but 8×8 where the output is read",
+            "but 8×8 at the output feature map",
         ),
         ("audio", "An object of 400 samples covers less than two cells at 49"),
         ("small", "An object of 8×8 pixels covers two cells or more at every level"),

@@ -217,12 +217,12 @@ class Pyramid:
         ]
         found = " and ".join(turns) if turns else "two cells or more at every level"
         if turns and self.at_output and min(self.at_output) >= 2:
-            found += f", but {by([cells(each) for each in self.at_output])} where the output is read"
+            found += f", but {by([cells(each) for each in self.at_output])} at the output feature map"
         return f"An object of {by(self.object_size)} {'samples' if self.dimensions == 1 else 'pixels'} covers {found}"
 
     @property
     def is_fine(self) -> bool:
-        """Whether the object has two cells or more wherever that matters: where the output is read, or everywhere."""
+        """Whether the object has two cells or more wherever that matters: at the output feature map, or everywhere."""
         if self.at_output:
             return min(self.at_output) >= 2
         return all(min(level.resolved) >= 2 for level in self.levels if not level.alone)

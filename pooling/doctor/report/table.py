@@ -91,7 +91,7 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
         yield title, _sizes(sizes)
     if objects.heads:
-        yield "read from", _heads(examination)
+        yield "output maps", _heads(examination)
     if objects.smallest:
         lost = [
             f"below {words} from {printable(name)} on"
