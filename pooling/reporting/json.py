@@ -111,17 +111,7 @@ def load(kind: type[T], path: str | os.PathLike[str]) -> T:
 
 
 def schema(kind: type[Record]) -> dict[str, Any]:
-    """Return the JSON Schema of a record, which has its own name and version as its field ``schema``.
-
-    Examples
-    --------
-    >>> from typing import Literal
-    >>> class Point(Record):
-    ...     schema: Literal["point/1"]
-    ...     x: int
-    >>> schema(Point)["title"]
-    'point/1'
-    """
+    """Return the JSON Schema of a record, which has its own name and version as its field ``schema``."""
     described = _schema(kind)
     title = described["$defs"][kind.__name__]["properties"]["schema"]["enum"][0]
     return {"$schema": DRAFT, "title": title, **described}
