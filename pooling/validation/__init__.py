@@ -24,11 +24,11 @@ from pooling.extras import explained
 
 try:
     from .inputs.case import Case
-    from .report.model import Finding, ModelReport, Opinion, Repair, Report, StageReport
+    from .report.model import Finding, ModelReport, Repair, Report, RuntimeSummary, StageReport
     from .rules import RULES
     from .runners import RUNTIMES
     from .runners.processes import Limits, run_cases
-    from .runners.results import Answer
+    from .runners.results import Result
     from .validator import validate
     from .verdicts import Kind, Verdict, judge
 except ModuleNotFoundError as error:
@@ -37,15 +37,15 @@ except ModuleNotFoundError as error:
 __all__ = [
     "RULES",
     "RUNTIMES",
-    "Answer",
     "Case",
     "Finding",
     "Kind",
     "Limits",
     "ModelReport",
-    "Opinion",
     "Repair",
     "Report",
+    "Result",
+    "RuntimeSummary",
     "StageReport",
     "Verdict",
     "judge",

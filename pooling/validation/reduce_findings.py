@@ -14,7 +14,7 @@ from .report.model import Finding, Report
 from .rules import broken_rule
 from .runners import ORACLE
 from .runners.processes import Limits, RuntimeProcess
-from .runners.results import Answer
+from .runners.results import Result
 from .verdicts import Kind, Verdict
 
 __all__ = ["Pair", "alike", "smallest_of_rules", "with_smallest"]
@@ -158,10 +158,10 @@ def _limited(process: RuntimeProcess, limits: Limits) -> Iterator[None]:
 
 
 def _most_runs(verdict: Verdict) -> int:
-    """Return how often to ask: seldom where each answer takes a new process, and once where it takes a time limit."""
+    """Return how often to ask: seldom where each answer takes a new process."""
     if verdict.kind is not Kind.CRASHES:
         return MOST_RUNS
-    return CALLS_FOR_A_CRASH if verdict.sentence.startswith("died") else 1
+    return CALLS_FOR_A_CRASH
 
 
 def _soon(limits: Limits) -> Limits:
@@ -181,7 +181,7 @@ def _with(found: Finding, shown: Smallest | None) -> Finding:
 
 
 def _asking(oracle: RuntimeProcess, runtime: RuntimeProcess) -> Ask:
-    def ask(cases: Sequence[Case]) -> list[tuple[Answer, Answer]]:
+    def ask(cases: Sequence[Case]) -> list[tuple[Result, Result]]:
         answers = []
         for case in cases:
             model = case.model.SerializeToString()

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx
 
-from .base import Array, Refused, Runtime
+from .base import Array, Runtime, Unsupported
 
 __all__ = ["OnnxRuntimeRuntime", "reason", "session"]
 
@@ -82,7 +82,7 @@ class OnnxRuntimeRuntime(Runtime):
         try:
             results: Sequence[Array] = session(model, self.threads, optimised=self.optimised).run(None, dict(inputs))
         except Exception as error:  # its exceptions have no public base class
-            raise Refused(reason(error)) from error
+            raise Unsupported(reason(error)) from error
         return results
 
     def _of_bfloat16(self, model: bytes, inputs: Mapping[str, Array]) -> Sequence[Array]:

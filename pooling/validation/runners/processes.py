@@ -23,14 +23,15 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Refused, runtime_of
-from .results import Answer
+from . import Unsupported, runtime_of
+from .results import Result
 
 if TYPE_CHECKING:
     from ..inputs.case import Case
@@ -98,8 +99,8 @@ class Limits:
         From the question to the answer. Where the system tells (Linux), time in which the process is stopped does not
         count, nor that in which it would compute and gets no processor; time in which it waits does.
     memory : int
-        Bytes that the process may have in memory, everything that it has imported included. Without effect where the
-        system does not tell (`memory_is_watched`), as macOS does not.
+        Bytes that the process may have in memory, everything that it has imported included. Without effect where psutil
+        is not installed (`memory_is_watched`).
 
     Raises
     ------
@@ -137,7 +138,7 @@ class RuntimeProcess:
     Examples
     --------
     >>> with RuntimeProcess("pooling") as process:
-    ...     process.ask(b"", {}).refusal
+    ...     process.ask(b"", {}).unsupported
     'the model has 0 nodes; it is asked for one at a time here'
     """
 
@@ -150,7 +151,7 @@ class RuntimeProcess:
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._dead: Answer | None = None
+        self._dead: Result | None = None
         self._ready = False
         self._lifeline: int | None = None
         self._ending = threading.RLock()
@@ -168,7 +169,7 @@ class RuntimeProcess:
             self._folder.cleanup()
             self._folder = None
 
-    def ask(self, model: bytes, inputs: Mapping[str, Array]) -> Answer:
+    def ask(self, model: bytes, inputs: Mapping[str, Array]) -> Result:
         """Have the runtime run a model.
 
         Parameters
@@ -180,7 +181,7 @@ class RuntimeProcess:
 
         Returns
         -------
-        Answer
+        Result
             A crash or an exceeded limit is an answer, too.
         """
         if self._dead is not None:
@@ -210,8 +211,8 @@ class RuntimeProcess:
                 arrays, text = _read(file)
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             self._end()
-            return Answer(crash=f"left an answer that cannot be read ({error})")
-        return Answer(refusal=text) if text is not None else Answer(tuple(arrays.values()))
+            return Result(crash=f"left an answer that cannot be read ({error})")
+        return Result(unsupported=text) if text is not None else Result(tuple(arrays.values()))
 
     def launch(self) -> None:
         """Start the process, and do not wait for it."""
@@ -248,58 +249,61 @@ class RuntimeProcess:
         finally:
             os.close(reading)
 
-    def _greeted(self) -> Answer | None:
+    def _greeted(self) -> Result | None:
         """Wait for the process to be ready; return what went wrong."""
         assert self._folder is not None
         crash = self._wait(max(START_SECONDS, self.limits.seconds))
         if crash is not None:
-            return Answer(crash=f"{crash.crash} while it was started")
+            return Result(crash=f"{crash.crash} while it was started")
         with Path(self._folder.name, "answer").open("rb") as file:
             _, text = _read(file)
         self._ready = text == READY
-        return None if self._ready else Answer(refusal=text)
+        return None if self._ready else Result(unsupported=text)
 
     def _say(self, word: str) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(f"{word}\n".encode())
 
-    def _wait(self, seconds: float) -> Answer | None:
+    def _wait(self, seconds: float) -> Result | None:
         """Wait for the process to say that it is done; return what went wrong."""
         process = self._process
         if process is None:
-            return Answer(crash=STOPPED)
+            return Result(crash=STOPPED)
         assert process.stdout is not None
         clock = _Clock(process.pid)
         with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
+            try:
+                selector.register(process.stdout, selectors.EVENT_READ)
+            except (OSError, ValueError):  # closed by another thread
+                return Result(crash=STOPPED)
             while not selector.select(WATCHED_SECONDS):
                 if self._process is not process:  # ended by another thread, and its pipe says nothing any more
-                    return Answer(crash=STOPPED)
+                    return Result(crash=STOPPED)
                 if _memory_of(process.pid) > self.limits.memory:
-                    return self._crashed(f"exceeded {self.limits.memory / GIB:.3g} GiB")
+                    return self._crashed(f"exceeded {self.limits.memory / GIB:.3g} GiB", exceeded=True)
                 if clock.seconds() > seconds:
-                    return self._crashed(f"exceeded {seconds:g} s")
+                    return self._crashed(f"exceeded {seconds:g} s", exceeded=True)
             try:
                 answered = os.read(process.stdout.fileno(), 1)
             except (OSError, ValueError):  # closed by another thread
-                return Answer(crash=STOPPED)
+                return Result(crash=STOPPED)
             return None if answered else self._crashed(None)
 
-    def _crashed(self, reason: str | None) -> Answer:
+    def _crashed(self, reason: str | None, *, exceeded: bool = False) -> Result:
         """End the process; without a reason, find one in how it ended."""
         process = self._process
         if process is None:
-            return Answer(crash=STOPPED)
+            return Result(crash=STOPPED)
         if reason is None:
             try:
                 code = process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
-                reason = "fell silent"
+                reason = "did not respond"
             else:
-                reason = f"died of {_signal_name(-code)}" if code < 0 else f"left with exit code {code}"
+                reason = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
         self._end()
-        return Answer(crash=reason)
+        return Result(crash=reason, exceeded=exceeded)
 
     def _end(self) -> None:
         # A thread that waits for an answer may end it at the same time as whoever closes it.
@@ -382,16 +386,19 @@ def _use_of(process: int) -> tuple[str, float] | None:
 
 
 def _memory_of(process: int) -> int:
-    """Return the bytes that a process has in memory; 0 where the system does not tell."""
+    """Return the bytes that a process has in memory; 0 where it is gone, or psutil is not there to tell."""
     try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
+        psutil: Any = import_module("psutil")
+    except ModuleNotFoundError:
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return int(psutil.Process(process).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def memory_is_watched() -> bool:
-    """Whether the system tells what memory a process has, without which its limit has no effect."""
+    """Whether psutil tells what memory a process has, without which its limit has no effect."""
     return _memory_of(os.getpid()) > 0
 
 
@@ -401,7 +408,7 @@ def run_cases(
     limits: Limits | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     threads: int = 1,
-) -> list[Answer]:
+) -> list[Result]:
     """Have a runtime answer one case after another.
 
     Parameters
@@ -419,7 +426,7 @@ def run_cases(
 
     Returns
     -------
-    list of Answer
+    list of Result
         One for each case. A case that ends the process costs its own answer only.
     """
     answers = []
@@ -467,7 +474,7 @@ def _dtype(name: str) -> np.dtype[Any]:
 
 
 def serve(name: str, folder: str, threads: str, seconds: str, lifeline: str) -> None:
-    """Answer questions until there are no more; what the process of a runtime does."""
+    """Run cases until there are no more; what the process of a runtime does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(int(lifeline))
     _no_core_dump()
@@ -497,7 +504,7 @@ def serve(name: str, folder: str, threads: str, seconds: str, lifeline: str) -> 
                 results = {f"output {number}": np.asarray(output) for number, output in enumerate(outputs)}
                 for array in results.values():
                     if array.dtype.hasobject:
-                        raise Refused(f"it returns elements of the type {array.dtype.name}")
+                        raise Unsupported(f"it returns elements of the type {array.dtype.name}")
                 tell(results, None)
             except Exception as error:
                 tell({}, _sentence(error))
@@ -542,6 +549,6 @@ def _no_core_dump() -> None:
 def _sentence(error: Exception) -> str:
     """Return what an exception says, on one line and not without end."""
     text = " ".join(str(error).split()).rstrip(".")
-    kind = "" if isinstance(error, Refused) and text else type(error).__name__
+    kind = "" if isinstance(error, Unsupported) and text else type(error).__name__
     sentence = ": ".join(filter(None, (kind, text)))
     return sentence if len(sentence) <= SENTENCE else f"{sentence[: SENTENCE - 1]}…"
