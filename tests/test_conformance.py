@@ -222,6 +222,7 @@ def test_json(report: Conformance, tmp_path: Path) -> None:
     assert read["cases"][0]["attributes"]["ceil_mode"] == 1
     assert set(read["cases"][0]["outcomes"]) == set(report.outcomes)
     assert set(read["rules"]) == set(SMALL)
+    assert {rule["remedy"] for rule in read["rules"].values()} == {RULES[key].remedy for key in SMALL}
     assert all(entry["rule"] in SMALL for entry in read["known"])
 
 
