@@ -78,7 +78,8 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
     """Find the smallest input that shows what a case shows.
 
     Planes are taken away, then rows and columns, then special and long numbers; attributes stay as they are. A smaller
-    case counts if its verdict is of the same kind and breaks the same rule.
+    case counts if its verdict is of the same kind and breaks the same rule. None is looked for where the answer exceeds
+    the limits of a process.
 
     Parameters
     ----------
@@ -107,6 +108,8 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
     found = Smallest(case, expected, actual, judge(case, expected, actual), 1)
     if found.verdict.kind is Kind.AGREES:
         return None
+    if actual.exceeded:
+        return found  # each further answer would take as long as the limit
     rule = rule_of(case, expected, found.verdict, actual)
     runs, seen = 1, {_fingerprint(case)}
     simpler = _simpler(found)

@@ -60,7 +60,7 @@ PATIENCE = 10
 """How many times as long as others the oracle may take."""
 REPAIR = "pooling repair"
 FOREIGN_SHOWN = 5
-NO_MEMORY = "this system does not tell what memory a process has: the limit on it (--limit-memory) has no effect"
+NO_MEMORY = "psutil is not installed (pip install psutil): the limit on memory (--limit-memory) has no effect"
 DEPTH = 100.0
 """How many times the rounding of one layer a whole model may have."""
 PLAIN, FUSIONS = (f"pooling.validation.runners.onnxruntime:{name}" for name in ("Unoptimised", "Fusions"))
