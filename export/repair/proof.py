@@ -21,7 +21,7 @@ from pooling.onnx_models import function_from_node
 from pooling.onnx_models.shapes import Tensor
 
 from ..verification import VerificationError
-from .rules import WINDOWED, Rewrite
+from .rewrites import WINDOWED, Rewrite
 
 __all__ = [
     "GivenUp",

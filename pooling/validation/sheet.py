@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from pooling.export.repair import shown_node
+from pooling.export.repair.repair import shown_node
 
 from .known import REPOSITORIES, address
 from .markup import Markup, joined, tag
