@@ -27,6 +27,7 @@ from pooling.export.deployed import form_of_average, is_right
 from pooling.export.repair import proof
 from pooling.onnx_models import function_from_node
 from pooling.onnx_models.graph import scopes_of
+from pooling.onnx_models.session import session
 from pooling.validation import validate
 from tests.exported import leftovers
 from tests.schemas import check
@@ -72,11 +73,9 @@ def repaired(model: onnx.ModelProto, **arguments: Any) -> Repaired:
 
 
 def run(model: onnx.ModelProto, *arrays: Array) -> list[Array]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
-    return list(session.run(None, dict(zip(names, arrays, strict=True))))
+    loaded = session(model.SerializeToString())
+    names = [each.name for each in loaded.get_inputs()]
+    return list(loaded.run(None, dict(zip(names, arrays, strict=True))))
 
 
 def only(result: Repaired) -> Change:
@@ -1275,7 +1274,8 @@ def test_the_example_of_the_docs_prints_what_stands_below_it() -> None:
 
 def test_the_page_names_every_rule() -> None:
     page = (Path(__file__).parent.parent / "docs" / "repair.md").read_text(encoding="utf-8")
-    source = (Path(proof.__file__).parent / "rules.py").read_text(encoding="utf-8")
+    rewrites = Path(proof.__file__).parent.glob("rewrites/*.py")
+    source = "".join(each.read_text(encoding="utf-8") for each in rewrites)
     named = set(re.findall(r'(?:because\(|Rewrite\(\s*)"(\w+)"', source)) | {"recorded_shape", "input_shapes"}
     assert named >= {"auto_pad", "ceil_mode", "pads", "pad", "mean", "storage_order", "global_norm"}
     assert [rule for rule in named if f"| `{rule}` |" not in page] == []
@@ -1333,11 +1333,7 @@ def by_text(model: onnx.ModelProto, x: Array) -> list[Array]:
 
 
 def at_level(model: onnx.ModelProto, x: Array, level: str) -> list[Array]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, {"x": x}))
+    return list(session(model.SerializeToString(), level=level).run(None, {"x": x}))
 
 
 @pytest.mark.parametrize("opset", [9, 13, 22])

@@ -25,9 +25,9 @@ from pooling.onnx_models.graph import (
     subgraphs,
     uses,
 )
-from pooling.onnx_models.load import check_external, check_model, check_order, check_size
+from pooling.onnx_models.load import check_external, check_model, check_scopes, check_size
 from pooling.onnx_models.nodes import why_not_dtype
-from pooling.onnx_models.shapes import Tensor, inferred, pooled_tensors, strip_weights, tensors_of
+from pooling.onnx_models.shapes import Tensor, infer_model, pooled_tensors, strip_weights, tensors_of
 from pooling.signs import short_repr
 
 from ..arguments import is_finite_only
@@ -39,7 +39,6 @@ from .rewrites import (
     Rewrite,
     ShapeDependentError,
     SkippedError,
-    explicit_windows,
     is_misread,
     settle_special,
 )
@@ -223,7 +222,7 @@ def make_portable(
         repair.rewrite(model, place)
         try:
             verified, runs, why = repair.proven(model, place) if verify else (False, None, "verify=False")
-            said = repair.misfit(runs)
+            said = repair.misfit(runs if verify else True)
         except ModelsDiffer:
             # One rewrite is no reason to refuse everything else, a convenience least of all.
             applied = repair.optional or repair.applied
@@ -256,20 +255,7 @@ def _check(model: onnx.ModelProto, folder: Path | None) -> None:
                 f"{FUNCTION}: {scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is "
                 f"{newest}; install a newer onnx"
             )
-        known: set[str] = set()
-        around: Scope | None = scope
-        while around is not None:
-            known.update(around.inputs)
-            if around is not scope:
-                known.update(name for node in around.container.node for name in node.output)
-            around = around.outer
-        own = known - set(scope.inputs)
-        for node in scope.container.node:
-            known -= {name for name in node.output if name in own}
-            check_order(FUNCTION, node, known)
-        for name in scope.outputs:
-            if name and name not in known:
-                raise ValueError(f"{FUNCTION}: the output {name!r} of {scope.path} comes from no node")
+    check_scopes(FUNCTION, model)
     if folder is not None:
         check_external(FUNCTION, model, folder)
 
@@ -463,7 +449,7 @@ class _Repair:
         ]
         if not nodes:
             return
-        found = pooled_tensors(FUNCTION, self.model, nodes, measured or {}, explicit_windows)
+        found = pooled_tensors(FUNCTION, self.model, nodes, measured or {})
         known = {id(node): each for node, each in zip(nodes, found, strict=True)}
         # The scopes are a list before the first of them changes: the graphs inside of nodes stay the same objects.
         for scope in list(scopes_of(self.model)):
@@ -605,7 +591,7 @@ class _Repair:
         """Replace recorded shapes that contradict what the nodes give; runtimes refuse such models."""
         if self._ceil_mode_kept:
             return  # shape inference may have another rule than runtimes, and what is recorded may be right
-        right = inferred(FUNCTION, strip_weights(self.model))
+        right = infer_model(FUNCTION, strip_weights(self.model))
         for scope, clean in zip(scopes_of(self.model), scopes_of(right), strict=True):
             if not isinstance(scope.container, onnx.GraphProto) or not isinstance(clean.container, onnx.GraphProto):
                 continue
@@ -709,7 +695,7 @@ def misfit(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> str:
         if is_default(node.domain) and node.op_type in POOLING_OPERATORS
     ]
     try:
-        known = pooled_tensors(FUNCTION, model, [node for node, _ in found], shapes, explicit_windows)
+        known = pooled_tensors(FUNCTION, model, [node for node, _ in found], shapes)
     except ValueError:  # shapes cannot be inferred, so that nothing is known
         return ""
     for (node, opset), (x, called) in zip(found, known, strict=True):

@@ -13,7 +13,7 @@ from pooling.signs import first_line
 
 from .constants import check_made, tensors_of, with_one_domain
 from .functions import aligned
-from .graph import is_default
+from .graph import Scope, is_default, scopes_of
 from .limits import check_growth
 from .nodes import POOLING_OPERATORS
 
@@ -23,6 +23,7 @@ __all__ = [
     "check_external",
     "check_model",
     "check_order",
+    "check_scopes",
     "check_size",
     "external_location",
     "read_model",
@@ -118,6 +119,31 @@ def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:
         if name in known:
             raise ValueError(f"{where} writes {name!r}, which is there already; give each tensor one name")
         known.add(name)
+
+
+def check_scopes(function: str, model: onnx.ModelProto) -> None:
+    """Check that all nodes of a model, its subgraphs and functions stand in order, and that results come from nodes.
+
+    Raises
+    ------
+    ValueError
+        If a node reads what is not there, or writes what is there already; or if an output comes from no node.
+    """
+    for scope in scopes_of(model):
+        known: set[str] = set()
+        around: Scope | None = scope
+        while around is not None:
+            known.update(around.inputs)
+            if around is not scope:
+                known.update(name for node in around.container.node for name in node.output)
+            around = around.outer
+        own = known - set(scope.inputs)
+        for node in scope.container.node:
+            known -= {name for name in node.output if name in own}
+            check_order(function, node, known)
+        for name in scope.outputs:
+            if name and name not in known:
+                raise ValueError(f"{function}: the output {name!r} of {scope.path} comes from no node")
 
 
 def check_element_type(what: str, elem_type: int) -> None:

@@ -43,6 +43,8 @@ LAYERS: dict[str, dict[int, type[Layer]]] = {
 POOLING_OPERATORS: frozenset[str] = frozenset(LAYERS)
 """The ONNX operators that `layer_from_node` and `function_from_node` read."""
 
+WINDOWED = ("MaxPool", "AveragePool", "LpPool")
+"""The operators with windows that slide."""
 AUTO_PAD = {"SAME_UPPER": geometry.SAME_UPPER, "SAME_LOWER": geometry.SAME_LOWER, "VALID": geometry.VALID}
 REMEMBERED = 64
 """Shapes for which a node keeps its layer."""

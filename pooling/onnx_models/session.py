@@ -16,7 +16,7 @@ __all__ = ["LEVELS", "narrowed", "session", "widened", "with_float32_interface"]
 
 Array = NDArray[Any]
 LEVELS = {"default": "ORT_ENABLE_ALL", "disabled": "ORT_DISABLE_ALL"}
-"""Levels of graph optimisation: as models are loaded by default, and as their nodes stand, as onnxruntime calls them."""
+"""Levels of graph optimisation, as onnxruntime calls them: how models are loaded by default, and none."""
 FATAL = 4
 """Severity from which onnxruntime may write to stderr; errors arrive as exceptions anyway."""
 AS_FLOAT32 = " as float32"

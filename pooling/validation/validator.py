@@ -787,11 +787,11 @@ class _Run:
             )
         ):
             return {}
-        from .runtimes.onnxruntime import session
+        from pooling.onnx_models.session import session
 
         array = np.random.default_rng(self.seed).standard_normal(stage.input_shape).astype(stage.dtype)
         (question, *_) = questions(stage, layer, self.seed)
-        loaded = session(question.case.model.SerializeToString(), get_num_threads())
+        loaded = session(question.case.model.SerializeToString(), threads=get_num_threads())
         fed = {stage.node.input[0]: array}
         try:
             return race({"pooling": lambda: layer(array), "onnxruntime": lambda: loaded.run(None, fed)}, self.rounds)

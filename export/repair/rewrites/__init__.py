@@ -28,16 +28,14 @@ from .global_norm import reduce_global_norm
 from .rewrite import FUNCTION, Rewrite, Rule, ShapeDependentError, SkippedError
 from .special_values import settle_special
 from .storage_order import count_row_by_row
-from .windows import WINDOWED, explicit_windows, is_misread
+from .windows import is_misread
 
 __all__ = [
     "FUNCTION",
     "REWRITES",
-    "WINDOWED",
     "Rewrite",
     "ShapeDependentError",
     "SkippedError",
-    "explicit_windows",
     "is_misread",
     "settle_special",
 ]

@@ -10,13 +10,14 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling.onnx_models.graph import Names, Scope
+from pooling.onnx_models.nodes import WINDOWED
 from pooling.onnx_models.shapes import Tensor
 
 from ...deployed import form_of_average, is_right, wrong_in
 from ..records import RuleName
 from .building import lowered_mean, pad_node, zeros_around
 from .rewrite import FUNCTION, Arrays, Rewrite, SkippedError, copied, outputs_of, reference_of, title
-from .windows import WINDOWED, Sides, Windows
+from .windows import Sides, Windows
 
 __all__ = ["divides_rightly", "resolve_windows"]
 

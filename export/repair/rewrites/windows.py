@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
-from onnx import helper
 
 from pooling import geometry
 from pooling.arguments import axis_names
 from pooling.geometry import Axis
-from pooling.onnx_models.nodes import AUTO_PAD, checked_attributes
+from pooling.onnx_models.nodes import AUTO_PAD, WINDOWED, checked_attributes
 
 from ..records import RuleName
 from .rewrite import FUNCTION, NEWEST, ShapeDependentError, SkippedError
 
-__all__ = ["WINDOWED", "Sides", "Windows", "explicit_windows", "is_misread"]
+__all__ = ["Sides", "Windows", "is_misread"]
 
 
-WINDOWED = ("MaxPool", "AveragePool", "LpPool")
-"""The operators with windows that slide."""
 ADDED_LATER: tuple[RuleName, ...] = ("ceil_mode", "dilations")
 """Attributes that operators did not have from the beginning."""
 
@@ -174,28 +171,6 @@ class Windows:
 def _no_window_fits(where: str, error: ValueError) -> SkippedError:
     """Say that windows find no place in an input, of which runtimes make nothing, something or an error."""
     return SkippedError(str(error).removeprefix(f"{where}: "))
-
-
-def explicit_windows(node: onnx.NodeProto, opset: int, shape: Sequence[int | None] | None) -> onnx.NodeProto | None:
-    """Return a node that has the shape which a node with windows has, as shape inference of every opset finds it.
-
-    None where shape inference needs no help, or cannot be helped.
-    """
-    if node.op_type not in WINDOWED:
-        return None
-    try:
-        windows = Windows.of(node, opset)
-        if not windows.ceil_mode and not windows.new:
-            return None
-        sides = windows.sides(shape, FUNCTION, "")
-    except (ValueError, SkippedError):
-        return None
-    pads = [side.begin for side in sides] + [side.end + side.overhang for side in sides]
-    words: dict[str, Any] = {"kernel_shape": windows.kernel, "strides": windows.stride, "pads": pads}
-    if windows.dilated:
-        words["dilations"] = windows.dilation
-    operator = "MaxPool" if windows.dilated else node.op_type  # it has dilations where others have none
-    return helper.make_node(operator, node.input[:1], node.output[:1], node.name, **words)
 
 
 def is_misread(node: onnx.NodeProto, opset: int) -> bool:
