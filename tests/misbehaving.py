@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from pooling.validation.runtimes.base import Array, Refused, Runtime
-from pooling.validation.runtimes.ours import Kernels
+from pooling.validation.runners.base import Array, Refused, Runtime
+from pooling.validation.runners.ours import Kernels
 
 
 class _Misbehaving(Runtime):

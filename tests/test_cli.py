@@ -20,8 +20,8 @@ from onnx import TensorProto, helper
 
 import pooling
 from pooling import cli
-from pooling.validation.answers import Answer
-from pooling.validation.processes import RuntimeProcess
+from pooling.validation.runners.processes import RuntimeProcess
+from pooling.validation.runners.results import Answer
 
 QUICK = ("--runtimes", "pooling,onnxruntime")
 """Those that are installed everywhere, and take no time to start."""
@@ -181,7 +181,7 @@ def test_reports_are_written_as_asked(model: str, tmp_path: Path, kind: str) -> 
 
 def test_slower_is_no_difference(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from pooling.validation import validator
-    from pooling.validation.race import Times
+    from pooling.validation.benchmark import Times
 
     times = {"pooling": Times(1.0, 1.0), "onnxruntime": Times(1e-6, 1e-6)}
     monkeypatch.setattr(validator, "race", lambda contestants, rounds: times)

@@ -17,16 +17,16 @@ from onnx.backend.test.loader import load_model_tests
 from rich.console import Console
 
 from pooling.onnx_models.backend import PoolingBackend
-from pooling.validation.answers import Answer
-from pooling.validation.cases import Case
-from pooling.validation.conformance import OUTCOMES, Conformance, run_conformance
-from pooling.validation.conformance_page import conformance_page, print_conformance
-from pooling.validation.evidence import Setting
-from pooling.validation.known import KNOWN, Known, Seen, address, known_differences, look_again
-from pooling.validation.node_tests import main, node_tests, write_node_tests
+from pooling.validation.conformance.node_tests import main, node_tests, write_node_tests
+from pooling.validation.conformance.run import OUTCOMES, Conformance, run_conformance
+from pooling.validation.conformance.suite import conformance_suite
+from pooling.validation.inputs.case import Case
+from pooling.validation.known_issues import KNOWN_ISSUES, KnownIssue, Recheck, address, issues_of, recheck_known_issues
+from pooling.validation.report.conformance_markdown import conformance_page, print_conformance
 from pooling.validation.rules import RULES, broken_rule
-from pooling.validation.runtimes import RUNTIMES, installed
-from pooling.validation.suite import BRINGS, CONTESTED, conformance_suite
+from pooling.validation.rules.evidence import Setting
+from pooling.validation.runners import RUNTIMES, installed
+from pooling.validation.runners.results import Answer
 from pooling.validation.verdicts import Kind, Verdict, judge
 
 ROOT = Path(__file__).parent.parent
@@ -97,21 +97,18 @@ def test_the_same_seed_draws_the_same_cases() -> None:
         conformance_suite(rules=["ceil"])
 
 
-def test_geometry_brings_no_other_contested_rule_into_play(suite: tuple[Case, ...]) -> None:
-    contested = 0
+def test_geometry_brings_no_other_confounder_into_play(suite: tuple[Case, ...]) -> None:
+    tested = 0
     for case in suite:
-        (rule,) = case.rules
+        (key,) = case.rules
+        if not RULES[key].confounder:  # windows of others may be written by hand
+            continue
         setting = Setting(case.node, case.opset, case.array.shape)
-        at_stake = {key for key in CONTESTED if RULES[key].at_stake(setting)}
-        if rule in CONTESTED:
-            assert rule in at_stake, case.name
-            contested += 1
-        if rule not in ("overflow-is-refused", "average-ignores-nothing"):
-            allowed = {rule} | BRINGS.get(rule, set())
-            if rule not in CONTESTED:  # their windows are written by hand
-                continue
-            assert at_stake <= allowed, case.name
-    assert contested > 200
+        applying = {each.key for each in RULES.values() if each.confounder and each.applies(setting)}
+        assert key in applying, case.name
+        assert applying <= {key, *RULES[key].implies}, case.name
+        tested += 1
+    assert tested > 200
 
 
 def test_our_kernels_and_the_oracle_agree_on_every_case(suite: tuple[Case, ...]) -> None:
@@ -264,29 +261,29 @@ def test_errors_of_the_conformance_run() -> None:
 
 
 def test_known_differences_name_rules_runtimes_and_threads() -> None:
-    for known in KNOWN:
+    for known in KNOWN_ISSUES:
         assert known.rule in RULES
         assert known.runtime in RUNTIMES
         assert known.versions
         assert known.kind is not Kind.AGREES
         assert len(known.finding) > 20
-        case = known.case()
+        case = known.case
         assert case.rules == (known.rule,)
         onnx.checker.check_model(case.model)
         for reference in known.upstream:
             assert address(reference).startswith("https://github.com/")
     runtimes = {"onnxruntime", "onnx.reference", "openvino", "torch", "tract", "opencv", "jax"}
-    assert {known.runtime for known in KNOWN} == runtimes
+    assert {known.runtime for known in KNOWN_ISSUES} == runtimes
 
 
 def _check(runtime: str) -> None:
-    seen = look_again(known for known in KNOWN if known.runtime == runtime)
-    assert len(seen) == sum(known.runtime == runtime for known in KNOWN)
+    seen = recheck_known_issues(known for known in KNOWN_ISSUES if known.runtime == runtime)
+    assert len(seen) == sum(known.runtime == runtime for known in KNOWN_ISSUES)
     for each in seen:
-        assert each.shown != each.vanished or each.version not in each.known.versions, each.sentence
-        if each.version in each.known.versions:
+        assert each.shown != each.fixed or each.version not in each.issue.versions, each.sentence
+        if each.version in each.issue.versions:
             assert each.shown, each.sentence
-        assert each.known.runtime in each.sentence
+        assert each.issue.runtime in each.sentence
 
 
 @pytest.mark.parametrize("runtime", ALWAYS)
@@ -303,33 +300,35 @@ def test_known_differences_of_runtimes_that_are_not_always_there(runtime: str) -
 
 def test_a_difference_that_has_vanished_is_said_to_have() -> None:
     # onnxruntime 1.22.1 divided by the whole kernel below opset 19.
-    (known,) = [known for known in KNOWN if known.runtime == "onnxruntime" and known.versions == ("1.22.1",)]
+    (known,) = [known for known in KNOWN_ISSUES if known.runtime == "onnxruntime" and known.versions == ("1.22.1",)]
     assert known.rule == "divisor-counts-declared-padding"
-    right = Seen(known, "1.32.0", Verdict(Kind.AGREES), None)
-    assert (right.vanished, right.shown) == (True, False)
+    right = Recheck(known, "1.32.0", Verdict(Kind.AGREES), None)
+    assert (right.fixed, right.shown) == (True, False)
     assert right.sentence == (
-        "onnxruntime 1.32.0 keeps divisor-counts-declared-padding; the difference seen in 1.22.1 has vanished"
+        "onnxruntime 1.32.0 keeps divisor-counts-declared-padding; the difference seen in 1.22.1 is fixed"
     )
-    wrong = Seen(known, "1.22.1", Verdict(Kind.VALUE, "1.1 instead of 1.7 at (0, 0, 0, 2)"), known.rule)
-    assert (wrong.vanished, wrong.shown) == (False, True)
+    wrong = Recheck(known, "1.22.1", Verdict(Kind.VALUE, "1.1 instead of 1.7 at (0, 0, 0, 2)"), known.rule)
+    assert (wrong.fixed, wrong.shown) == (False, True)
     assert wrong.sentence == (
         "onnxruntime 1.22.1 breaks divisor-counts-declared-padding: 1.1 instead of 1.7 at (0, 0, 0, 2)"
     )
-    other = Seen(known, "2.0", Verdict(Kind.REFUSES, "no"), None)
-    assert (other.vanished, other.shown) == (False, False)
+    other = Recheck(known, "2.0", Verdict(Kind.REFUSES, "no"), None)
+    assert (other.fixed, other.shown) == (False, False)
 
 
 def test_what_is_known_of_a_rule_and_a_runtime() -> None:
     def references(rule: str | None, runtime: str) -> set[str]:
-        return {name for known in known_differences(rule, runtime) for name in known.upstream}
+        return {name for known in issues_of(rule, runtime) for name in known.upstream}
 
     assert "openvino#35935" in references("nan-propagates", "openvino")
     assert references("ceil-last-window", "openvino") >= {"webnn#935", "openvino#22930"}
     assert references("nan-propagates", "pooling") == set()
     assert references(None, "openvino") == set()
-    pooled = next(known for known in KNOWN if known.rule == "minus-infinity-start" and known.runtime == "openvino")
-    ordered: tuple[Known, ...] = known_differences("minus-infinity-start", "openvino", pooled.case())
-    assert ordered[0].case().node.op_type == "MaxPool"
+    pooled = next(
+        known for known in KNOWN_ISSUES if known.rule == "minus-infinity-start" and known.runtime == "openvino"
+    )
+    ordered: tuple[KnownIssue, ...] = issues_of("minus-infinity-start", "openvino", pooled.case)
+    assert ordered[0].case.node.op_type == "MaxPool"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -357,7 +356,9 @@ def test_node_tests_are_read_by_the_loader_of_onnx_and_pass_in_our_backend(
 
 
 def test_node_tests_tell_wrong_answers_apart(tmp_path: Path) -> None:
-    (case,) = [known.case() for known in KNOWN if known.runtime == "openvino" and known.rule == "ceil-partial-window"]
+    (case,) = [
+        known.case for known in KNOWN_ISSUES if known.runtime == "openvino" and known.rule == "ceil-partial-window"
+    ]
     write_node_tests(tmp_path / "pooling", [case])
     (test,) = load_model_tests(str(tmp_path), "pooling")
     stored = onnx.load_tensor(Path(test.model_dir) / "test_data_set_0" / "output_0.pb")
@@ -381,7 +382,7 @@ def test_node_tests_are_written_whole_or_not_at_all(
 ) -> None:
     folder = tmp_path / "tests"
     cases = conformance_suite(rules=["valid-with-ceil"])
-    monkeypatch.setattr("pooling.validation.node_tests.conformance_suite", lambda: cases)
+    monkeypatch.setattr("pooling.validation.conformance.node_tests.conformance_suite", lambda: cases)
     assert main([str(folder)]) == 0
     assert capsys.readouterr().out == f"{len(cases)} tests in {folder}\n"
     before = sorted(path.name for path in folder.iterdir())
@@ -389,7 +390,7 @@ def test_node_tests_are_written_whole_or_not_at_all(
     assert "is there already and not an empty folder" in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == before
     with monkeypatch.context() as broken:
-        broken.setattr("pooling.validation.node_tests._write", mock.Mock(side_effect=OSError("disk full")))
+        broken.setattr("pooling.validation.conformance.node_tests._write", mock.Mock(side_effect=OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             write_node_tests(tmp_path / "others", cases)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tests"]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pooling.validation.processes import Limits, RuntimeProcess, quiet_environment
+from pooling.validation.runners.processes import Limits, RuntimeProcess, quiet_environment
 
 HOME = """
 import os, pathlib, sys
-from pooling.validation.runtimes.base import Refused, Runtime as Base
+from pooling.validation.runners.base import Refused, Runtime as Base
 class Runtime(Base):
     name = 'home'
     def version(self): return '1'
@@ -27,7 +27,7 @@ class Runtime(Base):
 """
 IMPORT = """
 import sys
-from pooling.validation.runtimes import runtime_of
+from pooling.validation.runners import runtime_of
 hooked = ("os.fork", "os.posix_spawn", "socket.getaddrinfo", "socket.connect")
 sys.addaudithook(lambda event, args: event in hooked and print(event, args[:2], flush=True))
 runtime_of("openvino").load(1)

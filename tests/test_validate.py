@@ -20,15 +20,15 @@ from rich.console import Console
 
 import pooling
 from pooling.operators import OPERATORS
-from pooling.validation import Answer, Case, Kind, ModelReport, Opinion, Report, StageReport, judge, race
+from pooling.validation import Answer, Case, Kind, ModelReport, Opinion, Report, StageReport, benchmark, judge
 from pooling.validation import validate as validate_with
-from pooling.validation.cases import make_case
 from pooling.validation.comparison import permitted_errors, spacing
 from pooling.validation.data import DTYPES, KINDS, draw
-from pooling.validation.processes import RuntimeProcess
-from pooling.validation.questions import questions
+from pooling.validation.inputs.case import make_case
+from pooling.validation.inputs.test_inputs import questions
+from pooling.validation.report.table import print_report
+from pooling.validation.runners.processes import RuntimeProcess
 from pooling.validation.stages import CannotRunError, Stage, read_network
-from pooling.validation.table import print_report
 from pooling.validation.validator import FUSIONS, PLAIN
 from tests.schemas import check
 
@@ -975,8 +975,8 @@ def test_a_difference_counts_for_more_than_what_could_not_be_run(save: Save, alt
 
 def test_contestants_take_turns_and_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(race, "_wait_until_idle", lambda: said.append("wait"))
-    times = race.race({"a": lambda: said.append("a"), "b": lambda: said.append("b")}, rounds=2)
+    monkeypatch.setattr(benchmark, "_wait_until_idle", lambda: said.append("wait"))
+    times = benchmark.race({"a": lambda: said.append("a"), "b": lambda: said.append("b")}, rounds=2)
     turns = [said[i] for i in range(len(said)) if i == 0 or said[i] != said[i - 1]]
     assert turns == ["wait", "a", "wait", "b"] * 2
     assert list(times) == ["a", "b"]
@@ -985,27 +985,27 @@ def test_contestants_take_turns_and_wait_for_each_other(monkeypatch: pytest.Monk
 
 def test_a_long_race_ends_early_but_not_before_three_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[None] = []
-    monkeypatch.setattr(race, "_wait_until_idle", lambda: waits.append(None))
-    monkeypatch.setattr(race.time, "perf_counter", itertools.count().__next__)
-    race.race({"only": lambda: None}, rounds=10)
+    monkeypatch.setattr(benchmark, "_wait_until_idle", lambda: waits.append(None))
+    monkeypatch.setattr(benchmark.time, "perf_counter", itertools.count().__next__)
+    benchmark.race({"only": lambda: None}, rounds=10)
     assert len(waits) == 3
 
 
 def test_the_wait_ends_when_the_process_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     # Processor time as seen before and after each sleep: busy, busy, idle.
     clock = iter([0.0, 0.01, 0.01, 0.02, 0.02, 0.021])
-    monkeypatch.setattr(race.time, "process_time", lambda: next(clock))
+    monkeypatch.setattr(benchmark.time, "process_time", lambda: next(clock))
     slept: list[float] = []
-    monkeypatch.setattr(race.time, "sleep", slept.append)
-    race._wait_until_idle()
+    monkeypatch.setattr(benchmark.time, "sleep", slept.append)
+    benchmark._wait_until_idle()
     assert slept == [0.01] * 3
 
 
 def test_the_wait_ends_even_if_the_process_is_never_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**6))
-    monkeypatch.setattr(race.time, "process_time", lambda: float(next(clock)))
-    monkeypatch.setattr(race.time, "sleep", lambda seconds: None)
-    race._wait_until_idle()
+    monkeypatch.setattr(benchmark.time, "process_time", lambda: float(next(clock)))
+    monkeypatch.setattr(benchmark.time, "sleep", lambda seconds: None)
+    benchmark._wait_until_idle()
 
 
 def test_both_sides_are_timed(save: Save) -> None:
@@ -1022,8 +1022,8 @@ def timed(ours: float, theirs: float, *, fastest: float = 1.0) -> StageReport:
     """Make the report of a stage that agrees and takes so long; `fastest` is a share of the median."""
     stage = Stage("stage", pool(), 18, (1, 3, 8, 8), np.dtype(np.float32), "")
     times = {
-        "pooling": race.Times(ours, ours * fastest),
-        "onnxruntime": race.Times(theirs, theirs * fastest),
+        "pooling": benchmark.Times(ours, ours * fastest),
+        "onnxruntime": benchmark.Times(theirs, theirs * fastest),
     }
     opinions = {name: Opinion("2", {"agrees": 1}, elements=147) for name in RUNTIMES}
     return StageReport(stage, pooling.MaxPool2d(2, stride=1), opinions, times=times)

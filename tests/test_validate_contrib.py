@@ -17,12 +17,12 @@ pytest.importorskip("onnxruntime")
 from rich.console import Console
 
 from pooling.validation import validate
-from pooling.validation.answers import Answer
 from pooling.validation.contrib import ask_about
-from pooling.validation.junit import write_junit
-from pooling.validation.page import write_page
+from pooling.validation.report.junit import write_junit
+from pooling.validation.report.page import write_page
+from pooling.validation.report.table import print_report
+from pooling.validation.runners.results import Answer
 from pooling.validation.stages import read_network
-from pooling.validation.table import print_report
 from pooling.validation.verdicts import Kind
 from tests.schemas import check
 
@@ -122,7 +122,7 @@ def test_what_is_expected_is_the_mean_of_what_the_bytes_stand_for(tmp_path: Path
 
 
 def test_a_wrong_answer_is_a_finding_in_every_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pooling.validation.processes import RuntimeProcess
+    from pooling.validation.runners.processes import RuntimeProcess
 
     original = RuntimeProcess.ask
 

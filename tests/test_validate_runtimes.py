@@ -19,14 +19,14 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 import pooling
-from pooling.validation import Answer, Case, Kind, Limits, judge, processes, run_cases, validate
-from pooling.validation.cases import make_case
+from pooling.validation import Answer, Case, Kind, Limits, judge, run_cases, validate
 from pooling.validation.data import draw
-from pooling.validation.processes import RuntimeProcess, _use_of
-from pooling.validation.questions import SPECIAL, questions
-from pooling.validation.runtimes import RUNTIMES, chosen, installed, runtime_of
+from pooling.validation.inputs.case import make_case
+from pooling.validation.inputs.test_inputs import SPECIAL, questions
+from pooling.validation.report.table import print_report
+from pooling.validation.runners import RUNTIMES, chosen, installed, processes, runtime_of
+from pooling.validation.runners.processes import RuntimeProcess, _use_of
 from pooling.validation.stages import read_network
-from pooling.validation.table import print_report
 
 QUICK = ("pooling", "onnxruntime")
 
@@ -549,6 +549,6 @@ def test_operators_with_more_inputs_are_asked_about(save: Save, operator: str) -
 def test_a_limit_of_memory_that_has_no_effect_says_so(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save([helper.make_node("GlobalMaxPool", ["x"], ["y"])], (1, 3, 8, 8))
     assert validate(path, runtimes=["pooling"], rounds=0).notes == ()
-    monkeypatch.setattr("pooling.validation.processes._memory_of", lambda process: 0)
+    monkeypatch.setattr("pooling.validation.runners.processes._memory_of", lambda process: 0)
     (note,) = validate(path, runtimes=["pooling"], rounds=0).notes
     assert note.endswith("the limit on it (--limit-memory) has no effect")

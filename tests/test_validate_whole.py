@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pooling.validation import Answer, Report, validate
-from pooling.validation.examples import with_smallest
-from pooling.validation.page import write_page
-from pooling.validation.processes import RuntimeProcess
-from pooling.validation.runtimes import installed
+from pooling.validation.reduce_findings import with_smallest
+from pooling.validation.report.page import write_page
+from pooling.validation.runners import installed
+from pooling.validation.runners.processes import RuntimeProcess
 from pooling.validation.stages import read_network
 from pooling.validation.whole import difference, neighbourhood
 

@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from pooling.onnx_models.session import narrowed, session, widened
-from pooling.validation.processes import Limits, RuntimeProcess
-from pooling.validation.runtimes.base import Refused
-from pooling.validation.runtimes.onnxruntime import OnnxRuntimeRuntime, reason
-from pooling.validation.runtimes.openvino import OpenVino
+from pooling.validation.runners.base import Refused
+from pooling.validation.runners.onnxruntime import OnnxRuntimeRuntime, reason
+from pooling.validation.runners.openvino import OpenVino
+from pooling.validation.runners.processes import Limits, RuntimeProcess
 
 from ..verification import Opened, Verification, VerificationError
 from . import ANSWERS

@@ -144,9 +144,9 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 def _validate_models(options: argparse.Namespace) -> int:
     from pooling.validation import validate
-    from pooling.validation.junit import write_junit
-    from pooling.validation.page import write_page
-    from pooling.validation.table import print_report
+    from pooling.validation.report.junit import write_junit
+    from pooling.validation.report.page import write_page
+    from pooling.validation.report.table import print_report
 
     given = _given(options)
     if options.rounds is not None:
@@ -182,11 +182,11 @@ def _validate_models(options: argparse.Namespace) -> int:
 
 
 def _conformance(options: argparse.Namespace) -> int:
-    from pooling.validation.conformance import run_conformance
-    from pooling.validation.conformance_html import write_conformance
-    from pooling.validation.conformance_page import print_conformance
-    from pooling.validation.examples import smallest_of_rules
-    from pooling.validation.node_tests import write_node_tests
+    from pooling.validation.conformance.node_tests import write_node_tests
+    from pooling.validation.conformance.run import run_conformance
+    from pooling.validation.reduce_findings import smallest_of_rules
+    from pooling.validation.report.conformance_markdown import print_conformance
+    from pooling.validation.report.conformance_page import write_conformance
 
     if options.node_tests is not None:
         try:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pooling.signs import first_line
 
-from .processes import RuntimeProcess
+from .runners.processes import RuntimeProcess
 from .stages import CannotRunError, Network, load_model
 
 __all__ = ["Given", "activations", "fed_inputs", "given_inputs", "measured_shapes", "serialised"]

@@ -13,7 +13,7 @@ from pooling.layer import Layer
 from pooling.onnx_models import layer_from_node
 
 if TYPE_CHECKING:
-    from .cases import Case
+    from .inputs.case import Case
 
 __all__ = ["ACCURATE_SUMS", "DIGITS", "permitted_errors", "spacing"]
 

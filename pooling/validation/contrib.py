@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from pooling.layer import Layer
 from pooling.onnx_models import layer_from_node
 
-from .answers import Answer
-from .cases import Case, single_node
+from .inputs.case import Case, single_node
+from .runners.results import Answer
 from .verdicts import Kind, Verdict
 
 if TYPE_CHECKING:

@@ -30,17 +30,17 @@ from pooling.workers import get_num_threads
 from pooling.workers import threads as use_threads
 
 from .activations import Given, activations, fed_inputs, given_inputs, measured_shapes, serialised
-from .answers import Answer
-from .cases import Case, single_node
+from .benchmark import Times, race
 from .contrib import ask_about, is_contrib
 from .data import DTYPES
-from .known import known_differences
-from .processes import Limits, RuntimeProcess, memory_is_watched
-from .questions import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, Question, questions, taps
-from .race import Times, race
-from .report import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
+from .inputs.case import Case, single_node
+from .inputs.test_inputs import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, Question, questions, taps
+from .known_issues import issues_of
+from .report.model import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
 from .rules import broken_rule
-from .runtimes import ORACLE, chosen, installed, portable_model, runtime_of
+from .runners import ORACLE, chosen, installed, portable_model, runtime_of
+from .runners.processes import Limits, RuntimeProcess, memory_is_watched
+from .runners.results import Answer
 from .stages import CannotRunError, Network, Stage, load_model, read_network
 from .verdicts import Kind, Verdict, judge
 from .whole import Neighbourhood, difference, neighbourhood
@@ -62,7 +62,7 @@ FOREIGN_SHOWN = 5
 NO_MEMORY = "this system does not tell what memory a process has: the limit on it (--limit-memory) has no effect"
 DEPTH = 100.0
 """How many times the rounding of one layer a whole model may have."""
-PLAIN, FUSIONS = (f"pooling.validation.runtimes.onnxruntime:{name}" for name in ("Unoptimised", "Fusions"))
+PLAIN, FUSIONS = (f"pooling.validation.runners.onnxruntime:{name}" for name in ("Unoptimised", "Fusions"))
 
 
 def validate(
@@ -87,21 +87,21 @@ def validate(
     processes of their own, with limits on time and memory: one that crashes or hangs loses that case only.
 
     The oracle is `pooling.reference`, which works out one window after another. Numbers are drawn so as to bring out
-    differences (`pooling.validation.questions`): ordinary ones, on which a difference counts, and special ones, NaN,
-    infinities and extremes, on which it is told. With `inputs`, the activations that the model really has at the node
-    are asked about, too. Selections must be equal; sums may differ by what rounding can cause
+    differences (`pooling.validation.inputs.test_inputs`): ordinary ones, on which a difference counts, and special
+    ones, NaN, infinities and extremes, on which it is told. With `inputs`, the activations that the model really has at
+    the node are asked about, too. Selections must be equal; sums may differ by what rounding can cause
     (`pooling.validation.comparison.permitted_errors`). What differs is attributed to a rule
     (`pooling.validation.rules.RULES`), and repaired: `pooling.export.make_portable` is shown to help by asking again.
 
     At the end the kernels of this library and onnxruntime pool ordinary numbers against the clock
-    (`pooling.validation.race.race`), if both were asked.
+    (`pooling.validation.benchmark.race`), if both were asked.
 
     Parameters
     ----------
     models : path or sequence of path
         ONNX files.
     runtimes : sequence of str, optional
-        Whom to ask, of `pooling.validation.runtimes.RUNTIMES`, or ``module:Class`` for a runtime of your own; all that
+        Whom to ask, of `pooling.validation.runners.RUNTIMES`, or ``module:Class`` for a runtime of your own; all that
         are installed when not given.
     inputs : sequence of str
         What to run the models on: ``"FILE"`` or ``"NAME=FILE"`` for one of several inputs. A file of NumPy
@@ -122,7 +122,8 @@ def validate(
     repair : bool
         Whether to look for a remedy.
     smallest : bool
-        Whether to look for the smallest input that shows each finding (`pooling.validation.examples.with_smallest`).
+        Whether to look for the smallest input that shows each finding
+        (`pooling.validation.reduce_findings.with_smallest`).
     progress : callable, optional
         Called as ``progress(done, total, stage)`` before each stage, and first of all while runtimes start.
 
@@ -196,7 +197,7 @@ def validate(
             () if memory_is_watched() else (NO_MEMORY,),
         )
         if smallest and not run.interrupted:
-            from .examples import with_smallest
+            from .reduce_findings import with_smallest
 
             report = with_smallest(report, progress, {ORACLE: panel.oracle, **panel.processes})
         return report
@@ -800,7 +801,7 @@ class _Run:
 
 
 def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
-    found = known_differences(rule, runtime, case)
+    found = issues_of(rule, runtime, case)
     return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
 
 

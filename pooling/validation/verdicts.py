@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .answers import Answer
 from .comparison import permitted_errors, spacing
+from .runners.results import Answer
 
 if TYPE_CHECKING:
-    from .cases import Case
+    from .inputs.case import Case
 
 __all__ = ["Kind", "Verdict", "judge"]
 
