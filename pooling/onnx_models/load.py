@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "check_order",
     "check_scopes",
     "check_size",
+    "data_files",
     "external_location",
     "read_model",
 ]
@@ -192,6 +194,13 @@ def _whole_number(where: str, text: str | None) -> int:
     if text is not None and not (text.isascii() and text.isdigit() and len(text) < 20):
         raise ValueError(f"{where} is {text[:LONGEST_NAME]!r}; it must be a number of bytes")
     return int(text or 0)
+
+
+def data_files(path: Path) -> Iterator[Path]:
+    """Yield the files beside a model where its tensors are, whether they are there or not."""
+    for _, tensor in tensors_of(onnx.load(path, load_external_data=False)):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            yield from (path.parent / entry.value for entry in tensor.external_data if entry.key == "location")
 
 
 def check_external(function: str, model: onnx.ModelProto, folder: Path) -> None:

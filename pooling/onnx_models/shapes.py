@@ -16,6 +16,7 @@ from pooling.signs import first_line
 from .constants import SMALL_TENSOR, infer_shapes
 from .functions import inlined
 from .graph import attribute, default_opset, is_default, scopes_of, subgraphs
+from .making import dtype_of
 from .nodes import CEIL_MODE_CLEAR, WINDOWED, layer_from_node
 
 __all__ = ["Tensor", "infer_model", "known_size", "open_below_one", "pooled_tensors", "strip_weights", "tensors_of"]
@@ -61,10 +62,7 @@ class Tensor:
     def of(cls, info: onnx.ValueInfoProto) -> Tensor:
         """Read what a model says of a tensor."""
         kind = info.type.tensor_type
-        try:
-            dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
-        except (KeyError, ValueError):
-            dtype = None
+        dtype = dtype_of(kind.elem_type)
         if not kind.HasField("shape"):
             return cls(dtype, None)
         return cls(dtype, tuple(map(known_size, kind.shape.dim)))

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from pooling.layer import Layer
 from pooling.onnx_models import layer_from_node
+from pooling.onnx_models.making import ModelProto, NodeProto, make_node, small_model, tensor_info
 
 from .inputs.case import Case, single_node
 from .runners.results import Answer
@@ -41,12 +41,12 @@ ALMOST = 1e-3
 """How far, in steps of a quantised result, a sum in float32 may be off before it is rounded."""
 
 
-def is_contrib(node: onnx.NodeProto) -> bool:
+def is_contrib(node: NodeProto) -> bool:
     """Whether a node is a pooling of com.microsoft that is asked about."""
     return node.domain == DOMAIN and node.op_type in TWINS
 
 
-def layer_of_contrib(node: onnx.NodeProto, shape: Sequence[int]) -> Layer:
+def layer_of_contrib(node: NodeProto, shape: Sequence[int]) -> Layer:
     """Return the layer that pools as a node of com.microsoft does.
 
     Raises
@@ -174,7 +174,7 @@ def ask_about(stage: Stage, seed: int, planes: int) -> Asked:
 PARAMETERS = ("x_scale", "x_zero_point", "y_scale", "y_zero_point")
 
 
-def _channels_last(node: onnx.NodeProto) -> bool:
+def _channels_last(node: NodeProto) -> bool:
     return node.op_type == "NhwcMaxPool" or any(each.name == "channels_last" and each.i for each in node.attribute)
 
 
@@ -182,22 +182,14 @@ def _first(shape: Sequence[int]) -> tuple[int, ...]:
     return (shape[0], shape[-1], *shape[1:-1])
 
 
-def _twin(node: onnx.NodeProto) -> onnx.NodeProto:
-    made = onnx.helper.make_node(TWINS[node.op_type], ["x"], ["y"], node.name)
+def _twin(node: NodeProto) -> NodeProto:
+    made = make_node(TWINS[node.op_type], ["x"], ["y"], node.name)
     made.attribute.extend(each for each in node.attribute if each.name != "channels_last")
     return made
 
 
-def _alone(stage: Stage, array: Numbers, constants: Mapping[str, Numbers]) -> onnx.ModelProto:
+def _alone(stage: Stage, array: Numbers, constants: Mapping[str, Numbers]) -> ModelProto:
     """Make a model of the node alone, with the scales that it has."""
-    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-    graph = onnx.helper.make_graph(
-        [stage.node],
-        "pooling",
-        [onnx.helper.make_tensor_value_info(stage.node.input[0], kind, array.shape)],
-        [onnx.helper.make_tensor_value_info(stage.node.output[0], kind, [None] * array.ndim)],
-        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    imports = [onnx.helper.make_opsetid("", stage.opset), onnx.helper.make_opsetid(DOMAIN, 1)]
-    version = onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True)
-    return onnx.helper.make_model(graph, opset_imports=imports, ir_version=version, producer_name="pooling")
+    taken = tensor_info(stage.node.input[0], array.dtype, array.shape)
+    given = tensor_info(stage.node.output[0], array.dtype, [None] * array.ndim)
+    return small_model([stage.node], [taken], [given], {"": stage.opset, DOMAIN: 1}, constants)

@@ -21,6 +21,7 @@ from pooling.onnx_models.constants import SMALL_TENSOR, infer_shapes
 from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.graph import default_opset, is_default, subgraphs
 from pooling.onnx_models.load import check_external, check_scopes, check_size
+from pooling.onnx_models.making import dtype_of
 from pooling.onnx_models.shapes import infer_model, known_size, strip_weights
 from pooling.open_sizes import filled, hinted_sizes, spread
 from pooling.signs import first_line
@@ -564,10 +565,7 @@ def _shape(tensor: onnx.ValueInfoProto) -> Shape | None:
 
 
 def _dtype(tensor: onnx.ValueInfoProto) -> np.dtype[np.generic] | None:
-    try:
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type))
-    except (KeyError, ValueError):
-        return None
+    return dtype_of(tensor.type.tensor_type.elem_type)
 
 
 def _written(shape: Shape | None) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from pooling import dispatch
@@ -24,6 +23,8 @@ from pooling.arguments import per_axis_shape
 from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
 from pooling.onnx_models import function_from_node
+from pooling.onnx_models.load import read_model
+from pooling.onnx_models.making import ModelProto, NodeProto, ValueInfoProto, onnx_version
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 from pooling.workers import get_num_threads
@@ -467,7 +468,7 @@ class _Run:
 
     def _asked(self, path: str, stage: Stage, layer: Layer) -> _Outcome:
         """Ask about a node, or remember what was answered to one that is alike."""
-        node = onnx.NodeProto()
+        node = NodeProto()
         node.CopyFrom(stage.node)
         node.ClearField("name")
         node.ClearField("doc_string")
@@ -724,7 +725,7 @@ class _Run:
             pass
         return ""
 
-    def _again(self, finding: Finding, model: onnx.ModelProto, inputs: Mapping[str, Numbers]) -> Verdict:
+    def _again(self, finding: Finding, model: ModelProto, inputs: Mapping[str, Numbers]) -> Verdict:
         answer = self.panel.processes[finding.runtime].ask(model.SerializeToString(), inputs)
         return judge(finding.case, finding.expected, answer)
 
@@ -735,7 +736,7 @@ class _Run:
             return None
         count = len({finding.sentence for finding in before})
         try:
-            model = onnx.load(report.path, load_external_data=False)
+            model = read_model("validate", report.path)[0]
             given = {name: tuple(shape) for name, shape in self.shapes.items()}
             inputs = {tensor.name for tensor in model.graph.input}
             result = make_portable(
@@ -805,10 +806,10 @@ def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
 
 
-def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
+def _with_outputs(model: ModelProto, names: Sequence[str]) -> bytes:
     """Return a model that gives more tensors."""
     count = len(model.graph.output)
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    model.graph.output.extend(ValueInfoProto(name=name) for name in names)
     try:
         return serialised(model)
     finally:
@@ -880,7 +881,7 @@ def _versions() -> dict[str, str]:
     return {
         "pooling": dispatch.config()["version"],
         "numpy": np.__version__,
-        "onnx": onnx.__version__,
+        "onnx": onnx_version(),
         "python": platform.python_version(),
     }
 
