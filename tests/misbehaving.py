@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from pooling.validation.runners.base import Array, Refused, Runtime
+from pooling.validation.runners.base import Array, Runtime, Unsupported
 from pooling.validation.runners.ours import Kernels
 
 
@@ -84,7 +84,7 @@ class Refusing(_Misbehaving):
     name = "refusing"
 
     def misbehave(self) -> Sequence[Array]:
-        raise Refused("no, and\nno again")
+        raise Unsupported("no, and\nno again")
 
 
 class Babbling(_Misbehaving):

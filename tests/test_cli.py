@@ -21,7 +21,7 @@ from onnx import TensorProto, helper
 import pooling
 from pooling import cli
 from pooling.validation.runners.processes import RuntimeProcess
-from pooling.validation.runners.results import Answer
+from pooling.validation.runners.results import Result
 
 QUICK = ("--runtimes", "pooling,onnxruntime")
 """Those that are installed everywhere, and take no time to start."""
@@ -43,15 +43,15 @@ def model(tmp_path: Path) -> str:
 @pytest.fixture
 def wrong_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let onnxruntime get one element wrong."""
-    original: Callable[..., Answer] = RuntimeProcess.ask
+    original: Callable[..., Result] = RuntimeProcess.ask
 
-    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Answer:
+    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Result:
         answer = original(self, model, inputs)
         if self.runtime != "onnxruntime":
             return answer
         results = [np.array(result) for result in answer.outputs]
         results[0].flat[0] = np.float32(12345)
-        return Answer(results)
+        return Result(results)
 
     monkeypatch.setattr(RuntimeProcess, "ask", ask)
 

@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pooling.doctor import Examination, Network, examine, read
+from pooling.doctor import Examination, Network, examine, read, read_graph
 from pooling.doctor.analysis.object_footprint import follow_object
 from pooling.doctor.report.page import STYLE, page, write_page
 from pooling.doctor.report.pyramid import MOST_LEVELS, Box, Pyramid, averaged, pyramid
@@ -73,7 +73,7 @@ def hostile() -> Examination:
     ]
     weights = onnx.numpy_helper.from_array(np.zeros((3, 3, 3, 3), np.float32), "w")
     graph = helper.make_graph(nodes, "names", values[:1], values[1:], [weights])
-    network = read(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+    network = read_graph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
     name = '<script>alert(1)</script>$x^2$ & "q"\'\ud800'
     return examine(replace(network, name=name, notes=("<i>note</i>",)))
 
@@ -122,11 +122,11 @@ def test_a_cell_for_all_within_a_network_is_no_level() -> None:
 
 
 def test_so_many_levels_that_some_are_left_out() -> None:
-    network = read("conv2p0 " * 40, (1, 1, 64, 64))
-    found = pyramid(network, follow_object(network, (8, 8)))
+    result = examine("conv2p0 " * 40, (1, 1, 64, 64))
+    found = pyramid(result.network, follow_object(result.network, (8, 8)))
     assert len(found.levels) == MOST_LEVELS
     assert found.left_out == 41 - MOST_LEVELS
-    assert f"{41 - MOST_LEVELS} more levels are not drawn" in page(examine(network))
+    assert f"{41 - MOST_LEVELS} more levels are not drawn" in page(result)
 
 
 def test_each_level_has_the_numbers_of_its_last_stage(any_examination: Examination) -> None:
@@ -165,7 +165,7 @@ def test_what_is_dropped_is_where_it_lies(vgg: Examination) -> None:
         "56×56": ((Box(0, 224, 227, 226), Box(224, 0, 226, 227)), "drops 1 row, 1 column"),
     }
     assert plane == Box(0, 0, 227, 227)
-    even = examine(vgg.network.at((1, 3, 224, 224)))
+    even = examine(vgg.graph, (1, 3, 224, 224))
     assert not any(level.dropped for level in pyramid_of(even).levels)
 
 
@@ -454,7 +454,7 @@ def test_a_picture_under_the_grids() -> None:
                 axes.get_xlim()[1],
             )
     # The picture of the examination itself is the default.
-    with_own = figure(examine(examination.network, image=picture))
+    with_own = figure(examine(examination.graph, image=picture))
     np.testing.assert_array_equal(
         panels(with_own, "input")[2].images[0].get_array(), panels(drawing, "input")[2].images[0].get_array()
     )

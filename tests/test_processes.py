@@ -17,13 +17,13 @@ from pooling.validation.runners.processes import Limits, RuntimeProcess, quiet_e
 
 HOME = """
 import os, pathlib, sys
-from pooling.validation.runners.base import Refused, Runtime as Base
+from pooling.validation.runners.base import Unsupported, Runtime as Base
 class Runtime(Base):
     name = 'home'
     def version(self): return '1'
     def run(self, model, inputs):
         pathlib.Path.home().joinpath('trace').write_text('here')
-        raise Refused(f"{pathlib.Path.home()} {os.getpgrp() == os.getsid(0) == os.getpid()} {os.environ['CI']}")
+        raise Unsupported(f"{pathlib.Path.home()} {os.getpgrp() == os.getsid(0) == os.getpid()} {os.environ['CI']}")
 """
 IMPORT = """
 import sys
@@ -41,7 +41,7 @@ def test_a_runtime_has_a_session_and_a_home_of_its_own(tmp_path: Path, monkeypat
     (tmp_path / "athome.py").write_text(HOME)
     monkeypatch.syspath_prepend(str(tmp_path))
     with RuntimeProcess("athome:Runtime") as process:
-        home, leads, ci = process.ask(b"", {}).refusal.split()  # type: ignore[union-attr]
+        home, leads, ci = process.ask(b"", {}).unsupported.split()  # type: ignore[union-attr]
         assert (leads, ci) == ("True", "true")
         assert Path(home) != Path.home()
         assert (Path(home) / "trace").read_text() == "here"
@@ -91,4 +91,4 @@ def test_the_encoding_of_the_terminal_is_not_that_of_the_processes(
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     with RuntimeProcess("pooling") as process:
-        assert process.ask(b"", {}).refusal == "the model has 0 nodes; it is asked for one at a time here"
+        assert process.ask(b"", {}).unsupported == "the model has 0 nodes; it is asked for one at a time here"

@@ -11,6 +11,7 @@
     nodes      a pooling node as a layer, or as a function of arrays
     making     nodes, tensors and small models, made
     session    a model in onnxruntime
+    contrib    poolings of com.microsoft, and the nodes of ONNX that do the same
     backend    ONNX's backend interface for models of pooling nodes
 """
 

@@ -28,7 +28,7 @@ try:
     from .rules import RULES
     from .runners import RUNTIMES
     from .runners.processes import Limits, run_cases
-    from .runners.results import Answer
+    from .runners.results import Result
     from .validator import validate
     from .verdicts import Kind, Verdict, judge
 except ModuleNotFoundError as error:
@@ -37,7 +37,6 @@ except ModuleNotFoundError as error:
 __all__ = [
     "RULES",
     "RUNTIMES",
-    "Answer",
     "Case",
     "Finding",
     "Kind",
@@ -46,6 +45,7 @@ __all__ = [
     "Opinion",
     "Repair",
     "Report",
+    "Result",
     "StageReport",
     "Verdict",
     "judge",

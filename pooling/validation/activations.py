@@ -229,7 +229,7 @@ def _run(
     model.graph.output.extend(ValueInfoProto(name=name) for name in asked)
     answer = process.ask(serialised(model), inputs)
     if not answer.given:
-        raise CannotRunError(f"{RUNTIME} does not run the model ({answer.crash or answer.refusal})")
+        raise CannotRunError(f"{RUNTIME} does not run the model ({answer.crash or answer.unsupported})")
     return {**found, **dict(zip(asked, answer.outputs, strict=True))}
 
 

@@ -20,7 +20,7 @@ from .inputs.case import Case, make_case
 from .rules import RULES, broken_rule
 from .runners import RUNTIMES, installed
 from .runners.processes import Limits, run_cases
-from .runners.results import Answer
+from .runners.results import Result
 from .verdicts import Kind, Verdict, judge
 
 __all__ = [
@@ -249,8 +249,9 @@ def read_issues(text: str) -> tuple[dict[str, str], tuple[KnownIssue, ...]]:
         versions = tuple(entry.get("versions", measured.get(entry["runtime"])))
         fields = {"attributes": {}, "opset": 22, "outputs": 1, **entry, "kind": Kind(entry["kind"])}
         issue = KnownIssue(**{**fields, "versions": versions, "upstream": tuple(entry.get("upstream", ()))})
-        if issue in issues:
-            raise ValueError(f"{where}: stands there twice, as issue {issues.index(issue) + 1}; remove one")
+        same = [first for first, each in enumerate(issues, 1) if repr(each) == repr(issue)]  # NaN is not equal to NaN
+        if same:
+            raise ValueError(f"{where}: stands there twice, as issue {same[0]}; remove one")
         try:
             check_whole(issue.case.model)
         except (ValueError, TypeError) as error:
@@ -320,7 +321,7 @@ def recheck_known_issues(
     cases = [each.case for each in chosen]
     total, done = 2 * len(cases), 0
 
-    def answers(runtime: str, asked: Sequence[Case]) -> list[Answer]:
+    def answers(runtime: str, asked: Sequence[Case]) -> list[Result]:
         nonlocal done
         before = done
         done += len(asked)
@@ -332,7 +333,7 @@ def recheck_known_issues(
         )
 
     expected = answers("oracle", cases)
-    actual: dict[int, Answer] = {}
+    actual: dict[int, Result] = {}
     for runtime in dict.fromkeys(each.runtime for each in chosen):
         places = [place for place, each in enumerate(chosen) if each.runtime == runtime]
         actual.update(zip(places, answers(runtime, [cases[place] for place in places]), strict=True))

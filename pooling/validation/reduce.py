@@ -20,20 +20,20 @@ from .inputs.case import Case, single_node
 from .report.records import SmallestRecord
 from .rules import broken_rule
 from .rules.evidence import MAXIMA, MEANS, NORMS, Setting
-from .runners.results import Answer
+from .runners.results import Result
 from .verdicts import Kind, Verdict, judge
 
 __all__ = ["Ask", "RuleOf", "Smallest", "axes_of", "smallest"]
 
 Array = NDArray[Any]
-Ask = Callable[[Sequence[Case]], Sequence[tuple[Answer, Answer]]]
+Ask = Callable[[Sequence[Case]], Sequence[tuple[Result, Result]]]
 """Asks both sides for some cases; gives what is expected and what came, for each."""
-RuleOf = Callable[[Case, Answer, Verdict, Answer], str | None]
+RuleOf = Callable[[Case, Result, Verdict, Result], str | None]
 """Says which rule is broken, as `pooling.validation.rules.broken_rule` does."""
 MOST_RUNS = 300
-TOGETHER = 8
+BATCH = 8
 """Cases that are asked at once: a new process for each would take longer than all runs."""
-ELEMENTS_TOGETHER = 2**22
+BATCH_ELEMENTS = 2**22
 MOST_LISTED = 1000
 """Numbers of an input that are written out."""
 PLAIN = 1000
@@ -48,7 +48,7 @@ class Smallest:
     ----------
     case : Case
         Smaller than the other, or the other where nothing smaller differs.
-    expected, actual : Answer
+    expected, actual : Result
         What the two sides made of it.
     verdict : Verdict
         How they differ.
@@ -57,8 +57,8 @@ class Smallest:
     """
 
     case: Case
-    expected: Answer
-    actual: Answer
+    expected: Result
+    actual: Result
     verdict: Verdict
     runs: int
 
@@ -111,7 +111,7 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
     runs, seen = 1, {_fingerprint(case)}
     simpler = _simpler(found)
     while runs < most_runs:
-        batch = _batch(simpler, min(TOGETHER, most_runs - runs), seen, _size(found.case))
+        batch = _batch(simpler, min(BATCH, most_runs - runs), seen, _size(found.case))
         if not batch:
             break
         runs += len(batch)
@@ -119,7 +119,7 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
             each
             for each in _judged(batch, ask(batch), runs)
             if _alike(each.verdict, found.verdict)
-            and (each.expected.refusal is None) == (expected.refusal is None)
+            and (each.expected.unsupported is None) == (expected.unsupported is None)
             and (rule is None or rule_of(each.case, each.expected, each.verdict, each.actual) == rule)
         ]
         if same:
@@ -137,7 +137,7 @@ def _alike(verdict: Verdict, other: Verdict) -> bool:
     return verdict.kind is other.kind
 
 
-def _judged(batch: Sequence[Case], answers: Sequence[tuple[Answer, Answer]], runs: int) -> Iterator[Smallest]:
+def _judged(batch: Sequence[Case], answers: Sequence[tuple[Result, Result]], runs: int) -> Iterator[Smallest]:
     """Judge what came, where there is anything to hold it against."""
     for case, (expected, actual) in zip(batch, answers, strict=True):
         if expected.crash is None:
@@ -169,7 +169,7 @@ def _batch(cases: Iterator[Case], most: int, seen: set[bytes], size: tuple[int, 
         seen.add(fingerprint)
         batch.append(replace(case, name=f"{case.name.partition('~')[0]}~{len(seen)}"))
         elements += case.array.size
-        if len(batch) == most or elements > ELEMENTS_TOGETHER:
+        if len(batch) == most or elements > BATCH_ELEMENTS:
             break
     return batch
 
@@ -190,7 +190,7 @@ def _size(case: Case) -> tuple[int, ...]:
     special = int(np.count_nonzero(_special(array)))
     if np.array_equal(_counted(array), array, equal_nan=array.dtype.kind == "f"):
         return cells, special, 0
-    return cells, special, 1 + int(_effort(array).sum())
+    return cells, special, 1 + int(_complexity(array).sum())
 
 
 def _special(array: Array) -> NDArray[np.bool_]:
@@ -203,15 +203,15 @@ def _special(array: Array) -> NDArray[np.bool_]:
     return special
 
 
-def _effort(array: Array) -> NDArray[np.int64]:
+def _complexity(array: Array) -> NDArray[np.int64]:
     """Weigh how hard each plain number is to read: nothing is easier than zero."""
     with np.errstate(invalid="ignore", over="ignore"):
         numbers = array.astype(np.float64)
         fraction = numbers != np.round(numbers)
         long = np.round(numbers, 2) != numbers
         marks = (numbers != 0, numbers != 1, numbers < 0, np.abs(numbers) >= 10, fraction, fraction, fraction & long)
-    effort: NDArray[np.int64] = np.sum(marks, axis=0, dtype=np.int64)
-    return effort
+    complexity: NDArray[np.int64] = np.sum(marks, axis=0, dtype=np.int64)
+    return complexity
 
 
 def _counted(array: Array) -> Array:
@@ -228,8 +228,8 @@ def _simpler(found: Smallest) -> Iterator[Case]:
         for shape_only in (_fewer_planes, _smaller_maps):
             for smaller in shape_only(found, array):
                 yield _with(found.case, smaller)
-    for plainer in _plainer(array):
-        yield _with(found.case, plainer)
+    for simplified in _simplified_values(array):
+        yield _with(found.case, simplified)
 
 
 def _with(case: Case, array: Array) -> Case:
@@ -288,7 +288,7 @@ def _smaller_maps(found: Smallest, array: Array) -> Iterator[Array]:
             yield array[(*[slice(None)] * axis, slice(begin, end))]
 
 
-def _plainer(array: Array) -> Iterator[Array]:
+def _simplified_values(array: Array) -> Iterator[Array]:
     """Yield the same map with plainer numbers: all, all that the window does not read, then parts of it."""
     special = _special(array)
     for fill in (_counted(array), _ranked(array), np.zeros_like(array), np.ones_like(array)):

@@ -13,8 +13,8 @@ from .reduce import MOST_RUNS, Ask, Smallest, smallest
 from .report.model import Finding, Report
 from .rules import broken_rule
 from .runners import ORACLE
-from .runners.processes import Limits, RuntimeProcess
-from .runners.results import Answer
+from .runners.processes import EXCEEDED, Limits, RuntimeProcess
+from .runners.results import Result
 from .verdicts import Kind, Verdict
 
 __all__ = ["Pair", "alike", "smallest_of_rules", "with_smallest"]
@@ -161,7 +161,7 @@ def _most_runs(verdict: Verdict) -> int:
     """Return how often to ask: seldom where each answer takes a new process, and once where it takes a time limit."""
     if verdict.kind is not Kind.CRASHES:
         return MOST_RUNS
-    return CALLS_FOR_A_CRASH if verdict.sentence.startswith("died") else 1
+    return 1 if verdict.sentence.startswith(EXCEEDED) else CALLS_FOR_A_CRASH
 
 
 def _soon(limits: Limits) -> Limits:
@@ -181,7 +181,7 @@ def _with(found: Finding, shown: Smallest | None) -> Finding:
 
 
 def _asking(oracle: RuntimeProcess, runtime: RuntimeProcess) -> Ask:
-    def ask(cases: Sequence[Case]) -> list[tuple[Answer, Answer]]:
+    def ask(cases: Sequence[Case]) -> list[tuple[Result, Result]]:
         answers = []
         for case in cases:
             model = case.model.SerializeToString()

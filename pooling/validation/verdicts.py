@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .comparison import permitted_errors, spacing
-from .runners.results import Answer
+from .runners.results import Result
 
 if TYPE_CHECKING:
     from .inputs.case import Case
@@ -80,7 +80,7 @@ class Verdict:
     share: float | None = None
 
 
-def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
+def judge(case: Case, expected: Result, actual: Result) -> Verdict:
     """Hold a runtime's answer to a case against the oracle's.
 
     Whatever is selected, a maximum, an index, has to be equal; zeros of either sign are, and so is one NaN to another.
@@ -91,7 +91,7 @@ def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
     ----------
     case : Case
         What was asked.
-    expected, actual : Answer
+    expected, actual : Result
         What the oracle says, and the runtime. Where the oracle refuses, a refusal is the right answer.
 
     Returns
@@ -107,13 +107,13 @@ def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
         raise ValueError(f"judge: case {case.name!r}: the oracle {expected.crash}; give it a smaller case or more time")
     if actual.crash is not None:
         return Verdict(Kind.CRASHES, actual.crash)
-    if expected.refusal is not None:
-        if actual.refusal is not None:
+    if expected.unsupported is not None:
+        if actual.unsupported is not None:
             return Verdict(Kind.AGREES)
         shapes = ", ".join(str(output.shape) for output in actual.outputs)
-        return Verdict(Kind.VALUE, f"an answer of shape {shapes} instead of a refusal ({expected.refusal})")
-    if actual.refusal is not None:
-        return Verdict(Kind.REFUSES, actual.refusal)
+        return Verdict(Kind.VALUE, f"an answer of shape {shapes} instead of a refusal ({expected.unsupported})")
+    if actual.unsupported is not None:
+        return Verdict(Kind.REFUSES, actual.unsupported)
     if len(actual.outputs) != len(expected.outputs):
         given, wanted = len(actual.outputs), len(expected.outputs)
         sentence = f"{given} output{'' if given == 1 else 's'} instead of {wanted}"
@@ -184,7 +184,7 @@ def _sentence(kind: Kind, expected: Any, actual: Any, where: tuple[int, ...], di
     # As many digits as the dtype has; formatting would go by way of float64.
     number = f"{actual!s} instead of {expected!s}"
     if kind is Kind.NAN:
-        happened = "nan lost" if math.isnan(expected) else "nan from nowhere"
+        happened = "NaN not propagated" if math.isnan(expected) else "unexpected NaN"
         sentence = f"{happened} at {where}: {number}"
     else:
         sentence = f"{'index ' if kind is Kind.INDEX else ''}{number} at {where}"

@@ -24,7 +24,7 @@ from ..rules import RULES, broken_rule
 from ..rules.evidence import Setting
 from ..runners import ORACLE, chosen
 from ..runners.processes import Limits, run_cases
-from ..runners.results import Answer
+from ..runners.results import Result
 from ..verdicts import Kind, Verdict, judge
 from .suite import conformance_suite
 
@@ -138,7 +138,7 @@ class Conformance:
             "machine": dict(self.machine),
             "versions": dict(self.versions),
             "rules": {
-                key: {"title": RULES[key].title, "text": RULES[key].text, "source": RULES[key].source}
+                key: {name: getattr(RULES[key], name) for name in ("title", "text", "source", "remedy")}
                 for key in self.rules
             },
             "matrix": {rule: {runtime: self.counts(rule, runtime) for runtime in self.outcomes} for rule in self.rules},
@@ -256,7 +256,7 @@ def run_conformance(
     total = len(names) * len(cases) + 2 * len(again)
     report = _Shared(progress or (lambda done, total, what: None), total)
 
-    def answers(name: str) -> list[Answer]:
+    def answers(name: str) -> list[Result]:
         return run_cases(name, cases, limits or LIMITS, lambda done, _, case: report(f"{name} {case}"))
 
     def seen() -> list[Recheck]:
@@ -286,7 +286,7 @@ def run_conformance(
     )
 
 
-def _outcome(case: Case, expected: Answer, actual: Answer) -> Outcome:
+def _outcome(case: Case, expected: Result, actual: Result) -> Outcome:
     verdict = judge(case, expected, actual)
     return Outcome(verdict, broken_rule(case, expected, verdict, actual))
 

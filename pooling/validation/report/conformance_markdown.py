@@ -215,7 +215,7 @@ def _of_rule(report: Conformance, rule: str) -> Iterator[str]:
         yield from rows
         yield ""
     if others:
-        yield f"Refused for want of an operator, a dtype or another rule: {', '.join(others)}."
+        yield f"Unsupported for want of an operator, a dtype or another rule: {', '.join(others)}."
         yield ""
 
 

@@ -20,10 +20,10 @@ from pooling.signs import counted
 
 from ..benchmark import Times
 from ..inputs.case import Case
-from ..inputs.test_inputs import Question
+from ..inputs.plan import PlannedCase
 from ..reduce import Smallest
 from ..rules import RULES
-from ..runners.results import Answer
+from ..runners.results import Result
 from ..stages import Stage
 from ..verdicts import Kind, Verdict
 from .records import (
@@ -60,7 +60,7 @@ class Finding:
         The model.
     node, operator, opset
         The stage: its name, its ONNX operator, and the version of the operator set.
-    question : Question
+    planned : PlannedCase
         What was asked; where several cases brought out the same, the first of them.
     runtime, version : str
         Who answered.
@@ -68,7 +68,7 @@ class Finding:
         How the answer differs.
     rule : str or None
         Which of `pooling.validation.rules.RULES` is broken; None where that is not clear.
-    expected, actual : Answer
+    expected, actual : Result
         What the oracle and the runtime say.
     cases : int
         How many cases brought out the same.
@@ -87,13 +87,13 @@ class Finding:
     node: str
     operator: str
     opset: int
-    question: Question
+    planned: PlannedCase
     runtime: str
     version: str
     verdict: Verdict
     rule: str | None = None
-    expected: Answer = field(default_factory=Answer)
-    actual: Answer = field(default_factory=Answer)
+    expected: Result = field(default_factory=Result)
+    actual: Result = field(default_factory=Result)
     cases: int = 1
     upstream: tuple[str, ...] = ()
     remedy: str = ""
@@ -103,12 +103,12 @@ class Finding:
     @property
     def case(self) -> Case:
         """What was asked."""
-        return self.question.case
+        return self.planned.case
 
     @property
     def special(self) -> bool:
         """Whether it takes numbers that a healthy network does not have: NaN, infinities, extremes."""
-        return self.question.special
+        return self.planned.special
 
     @property
     def alone(self) -> bool:
@@ -225,9 +225,9 @@ class Opinion:
         )
 
     @classmethod
-    def of(cls, version: str, verdicts: list[tuple[Question, Verdict]], findings: list[Finding]) -> Opinion:
+    def of(cls, version: str, verdicts: list[tuple[PlannedCase, Verdict]], findings: list[Finding]) -> Opinion:
         """Sum up the verdicts on a runtime's answers."""
-        ordinary = [verdict for question, verdict in verdicts if not question.special]
+        ordinary = [verdict for planned, verdict in verdicts if not planned.special]
         agreeing = [verdict for verdict in ordinary if verdict.kind is Kind.AGREES]
         shares = [verdict.share for verdict in agreeing if verdict.share is not None]
         silent = [verdict for _, verdict in verdicts if verdict.kind in (Kind.REFUSES, Kind.CRASHES)]

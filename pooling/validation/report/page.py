@@ -11,7 +11,7 @@ from pooling.onnx_models.graph import is_default
 
 from ..reduce import Smallest
 from ..reduce_findings import alike
-from ..rules import RULES, rules_at_stake
+from ..rules import RULES, applicable_rules
 from .markup import Markup, tag
 from .model import Finding, ModelReport, Report, StageReport, also_at
 from .sheet import (
@@ -154,15 +154,15 @@ def _counted(cases: Mapping[str, int]) -> str:
 def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
     """Yield the rules that the models bring into play, with what each runtime makes of them."""
     compared = [stage for stage in report.stages if stage.compared and is_default(stage.stage.node.domain)]
-    at_stake = {
+    applicable = {
         id(stage): {
-            *rules_at_stake(stage.stage.node, stage.stage.opset, stage.stage.input_shape),
+            *applicable_rules(stage.stage.node, stage.stage.opset, stage.stage.input_shape),
             *(each.rule for each in stage.findings),
         }
         for stage in compared
     }
     for key, rule in RULES.items():
-        stages = [stage for stage in compared if key in at_stake[id(stage)]]
+        stages = [stage for stage in compared if key in applicable[id(stage)]]
         if stages:
             squares = [list(_rule_squares(key, stages, runtime, numbers)) for runtime in report.runtimes]
             yield Row(key, rule.title, squares)

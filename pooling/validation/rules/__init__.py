@@ -18,7 +18,7 @@ from typing import TypeVar
 from pooling.onnx_models.making import NodeProto
 
 from ..inputs.case import Case
-from ..runners.results import Answer
+from ..runners.results import Result
 from ..verdicts import Kind, Verdict
 from . import (
     auto_pad,
@@ -37,7 +37,7 @@ from . import (
 from .evidence import Evidence, Setting
 from .rule import EachCell, NoAnswer, Rule, WholeAnswer
 
-__all__ = ["RULES", "Rule", "broken_rule", "rules_at_stake"]
+__all__ = ["RULES", "Rule", "applicable_rules", "broken_rule"]
 
 S = TypeVar("S", NoAnswer, WholeAnswer, EachCell)
 FAMILIES = (
@@ -60,7 +60,7 @@ RULES: Mapping[str, Rule] = {
 """All rules, by name: every record of every family, as they stand there."""
 
 
-def rules_at_stake(node: NodeProto, opset: int, input_shape: Sequence[int]) -> tuple[str, ...]:
+def applicable_rules(node: NodeProto, opset: int, input_shape: Sequence[int]) -> tuple[str, ...]:
     """Return the rules that apply to a node's attributes and shape.
 
     Parameters
@@ -81,8 +81,8 @@ def rules_at_stake(node: NodeProto, opset: int, input_shape: Sequence[int]) -> t
     --------
     >>> import onnx
     >>> node = onnx.helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3], strides=[3], pads=[1, 1], ceil_mode=1)
-    >>> rules_at_stake(node, 22, (1, 1, 5))
-    ('window-count', 'ceil-last-window', 'padding-is-no-element', 'any-rank')
+    >>> applicable_rules(node, 22, (1, 1, 5))
+    ('window-count', 'ceil-last-window', 'padding-excluded', 'any-rank')
     """
     setting = Setting(node, opset, tuple(input_shape))
     return tuple(key for key, rule in RULES.items() if rule.applies(setting))
@@ -97,7 +97,7 @@ def _signs(of: type[S]) -> list[tuple[str, S]]:
 _OF_NO_ANSWER, _OF_WHOLE_ANSWERS, _OF_CELLS = _signs(NoAnswer), _signs(WholeAnswer), _signs(EachCell)
 
 
-def broken_rule(case: Case, expected: Answer, verdict: Verdict, actual: Answer | None = None) -> str | None:
+def broken_rule(case: Case, expected: Result, verdict: Verdict, actual: Result | None = None) -> str | None:
     """Attribute a difference to one rule, by evidence: the kind of difference, the numbers, and their windows.
 
     What is attributed to a rule has to look as its breach would: a shape with the windows that should have been
@@ -109,11 +109,11 @@ def broken_rule(case: Case, expected: Answer, verdict: Verdict, actual: Answer |
     ----------
     case : Case
         What was asked.
-    expected : Answer
+    expected : Result
         The oracle's.
     verdict : Verdict
         How the answer differs from it.
-    actual : Answer, optional
+    actual : Result, optional
         The answer. Without it only the first element that differs is evidence.
 
     Returns
@@ -127,14 +127,14 @@ def broken_rule(case: Case, expected: Answer, verdict: Verdict, actual: Answer |
     >>> from pooling.validation.inputs.case import make_case
     >>> from pooling.validation.verdicts import judge
     >>> case = make_case("MaxPool", np.array([[[np.nan, 2.0]]], np.float32), kernel_shape=[2])
-    >>> right, wrong = (Answer(outputs=(np.array([[[number]]], np.float32),)) for number in (np.nan, 2.0))
+    >>> right, wrong = (Result(outputs=(np.array([[[number]]], np.float32),)) for number in (np.nan, 2.0))
     >>> broken_rule(case, right, judge(case, right, wrong), wrong)
     'nan-propagates'
     """
     if verdict.kind is Kind.AGREES:
         return None
     evidence = Evidence.of(case, expected, verdict, actual)
-    if verdict.kind in (Kind.REFUSES, Kind.CRASHES) or expected.refusal is not None:
+    if verdict.kind in (Kind.REFUSES, Kind.CRASHES) or expected.unsupported is not None:
         return next((key for key, sign in _OF_NO_ANSWER if sign.shows(evidence)), None)
     whole = next((key for key, sign in _OF_WHOLE_ANSWERS if sign.shows(evidence)), None)
     if whole is not None or not evidence.cells or not evidence.axes:

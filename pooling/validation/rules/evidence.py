@@ -23,7 +23,7 @@ from ..comparison import permitted_errors
 
 if TYPE_CHECKING:
     from ..inputs.case import Case
-    from ..runners.results import Answer
+    from ..runners.results import Result
     from ..verdicts import Verdict
 
 __all__ = ["MAXIMA", "MEANS", "NORMS", "Cell", "Evidence", "Setting"]
@@ -166,21 +166,21 @@ class Evidence(Setting):
     ----------
     case : Case
         What was asked.
-    expected : Answer
+    expected : Result
         The oracle's.
     verdict : Verdict
         How the answer differs.
-    actual : Answer or None
+    actual : Result or None
         The answer; without it, only the cell that the verdict names can be looked at.
     """
 
     case: Case
-    expected: Answer
+    expected: Result
     verdict: Verdict
-    actual: Answer | None
+    actual: Result | None
 
     @classmethod
-    def of(cls, case: Case, expected: Answer, verdict: Verdict, actual: Answer | None) -> Evidence:
+    def of(cls, case: Case, expected: Result, verdict: Verdict, actual: Result | None) -> Evidence:
         """Collect it."""
         return cls(case.node, case.opset, tuple(case.array.shape), case, expected, verdict, actual)
 

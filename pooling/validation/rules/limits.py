@@ -54,7 +54,7 @@ def _huge(draw: Samples) -> Iterator[Case]:
 
 
 OVERFLOW_IS_REFUSED = Rule(
-    "overflow-is-refused",
+    "overflow-is-rejected",
     "overflow is rejected",
     "Kernels, strides and dilations beyond any memory are refused or computed, without a crash and without sizes "
     "that wrap around.",
@@ -74,13 +74,13 @@ def _no_windows(draw: Samples) -> Iterator[Case]:
 
 
 NO_WINDOW_IS_REFUSED = Rule(
-    "no-window-is-refused",
+    "no-window-is-rejected",
     "an axis without a window",
     "A kernel that finds no place on the padded input is an error that says so; there is no window to give.",
     OWN,
     samples=_no_windows,
     applies=_has_no_window,
-    diagnose=(NoAnswer(lambda it: it.expected.refusal is not None and _has_no_window(it), Strength.CERTAIN),),
+    diagnose=(NoAnswer(lambda it: it.expected.unsupported is not None and _has_no_window(it), Strength.CERTAIN),),
     remedy="keep inputs at least as large as the kernel reaches; `pooling doctor` lists the sizes that a model takes",
 )
 

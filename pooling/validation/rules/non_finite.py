@@ -120,7 +120,7 @@ def _minus_infinity(draw: Samples) -> Iterator[Case]:
 
 
 MAX_IDENTITY = Rule(
-    "minus-infinity-start",
+    "max-identity-is-neg-inf",
     "a window of -inf is -inf",
     "A maximum starts from the window's first element: a window of nothing but -inf, with padding or without, is "
     "-inf and not the least finite number, and the index of a window of the least integers is that of its first.",
@@ -167,7 +167,7 @@ def _non_finite(draw: Samples) -> Iterator[Case]:
 
 
 AVERAGE_PROPAGATES = Rule(
-    "average-ignores-nothing",
+    "average-propagates-nan-inf",
     "NaN and infinities in means and norms",
     "A mean or a norm is one of all its elements: NaN makes it NaN, an infinity infinite, and the mean of "
     "infinities of both signs is NaN.",

@@ -108,7 +108,7 @@ def _padded(draw: Samples) -> Iterator[Case]:
 
 
 PADDING_EXCLUDED = Rule(
-    "padding-is-no-element",
+    "padding-excluded",
     "padding is no element",
     "A maximum never is the padding, not even of negative elements, and a mean counts it only with "
     "count_include_pad=1, which is not the default.",

@@ -72,7 +72,7 @@ def _denormals(draw: Samples) -> Iterator[Case]:
 
 
 NO_FLUSH_TO_ZERO = Rule(
-    "denormals-are-numbers",
+    "no-flush-to-zero",
     "numbers below the smallest normal one stay",
     "A result that is no zero is none, even below the smallest normal number of the dtype: nothing is flushed.",
     "IEEE 754-2019, section 3.4",

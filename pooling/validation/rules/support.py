@@ -118,12 +118,22 @@ def _integers(draw: Samples) -> Iterator[Case]:
                 yield draw.case("MaxPool", array, opset, f"{about} with padding", outputs=2, **padded)
 
 
+def _is_of_other_sign(it: Evidence, cell: Cell, expected: int, actual: int) -> bool:
+    """Whether a maximum of integers is that of the same bits as integers of the other signedness."""
+    if it.operator not in MAXIMA or it.dtype.kind not in "iu" or it.verdict.output != 0:
+        return False
+    elements = it.window(cell)
+    others = elements.view(np.dtype(f"{'i' if it.dtype.kind == 'u' else 'u'}{it.dtype.itemsize}"))
+    return bool(elements.size) and bool(actual == elements[others.argmax()])
+
+
 EXTREME_INTEGERS = Rule(
     "extreme-integers",
     "maxima of integers are exact",
     "The maximum of int8 and uint8 is exact over their whole range, and padding is below the least.",
     onnx_text("MaxPool", 12),
     samples=_integers,
+    diagnose=(EachCell(_is_of_other_sign),),
     remedy="pool in float32, which holds all integers of 8 bits",
 )
 

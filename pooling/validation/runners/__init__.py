@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from pooling.signs import short_repr
 
-from .base import Refused, Runtime
+from .base import Runtime, Unsupported
 from .jax import Jax
 from .onnx_reference import OnnxReference
 from .onnxruntime import OnnxRuntimeRuntime
@@ -17,7 +17,7 @@ from .ours import Kernels, Oracle, Portable, portable_model
 from .torch import Torch
 from .tract import Tract
 
-__all__ = ["ORACLE", "RUNTIMES", "Refused", "Runtime", "chosen", "installed", "portable_model", "runtime_of"]
+__all__ = ["ORACLE", "RUNTIMES", "Runtime", "Unsupported", "chosen", "installed", "portable_model", "runtime_of"]
 
 ORACLE = "oracle"
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from pooling.onnx_models.graph import default_opset
 
-__all__ = ["Array", "Refused", "Runtime", "only_node", "opset_of", "present"]
+__all__ = ["Array", "Runtime", "Unsupported", "only_node", "opset_of", "present"]
 
 Array = NDArray[Any]
 
 
-class Refused(Exception):
+class Unsupported(Exception):
     """Why a runtime does not run a model, in one sentence."""
 
 
@@ -80,7 +80,7 @@ class Runtime(ABC):
         Raises
         ------
         Exception
-            Whatever it raises is a refusal; `Refused` says it in a sentence.
+            Whatever it raises says why the model is not supported; `Unsupported` says it in a sentence.
         """
 
 
@@ -89,12 +89,12 @@ def only_node(model: bytes) -> tuple[onnx.NodeProto, int]:
 
     Raises
     ------
-    Refused
+    Unsupported
         If there are more.
     """
     read = onnx.load_model_from_string(model)
     if len(read.graph.node) != 1:
-        raise Refused(f"the model has {len(read.graph.node)} nodes; it is asked for one at a time here")
+        raise Unsupported(f"the model has {len(read.graph.node)} nodes; it is asked for one at a time here")
     return read.graph.node[0], opset_of(read)
 
 

@@ -11,7 +11,7 @@ import pooling
 from pooling.geometry import Axis
 from pooling.onnx_models import layer_from_node
 
-from .base import Array, Refused
+from .base import Array, Unsupported
 
 __all__ = ["attribute", "symmetric", "torch_indices", "windows"]
 
@@ -32,13 +32,13 @@ def symmetric(sides: Iterable[tuple[int, int]], library: str) -> tuple[int, ...]
 
     Raises
     ------
-    Refused
+    Unsupported
         If the two sides of an axis differ.
     """
     padding = []
     for begin, end in sides:
         if begin != end:
-            raise Refused(f"{library} pads both sides alike, and not {begin} and {end}")
+            raise Unsupported(f"{library} pads both sides alike, and not {begin} and {end}")
         padding.append(begin)
     return tuple(padding)
 

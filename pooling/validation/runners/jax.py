@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .base import Array, Refused, Runtime, only_node
+from .base import Array, Runtime, Unsupported, only_node
 from .expressed import attribute, windows
 
 __all__ = ["Jax"]
@@ -32,9 +32,9 @@ class Jax(Runtime):
         lax: Any = import_module("jax.lax")
         node, opset = only_node(model)
         if node.op_type not in {"MaxPool", "AveragePool"}:
-            raise Refused(f"jax has no {node.op_type}; it reduces windows")
+            raise Unsupported(f"jax has no {node.op_type}; it reduces windows")
         if len(node.output) > 1:
-            raise Refused("jax has no indices of maxima")
+            raise Unsupported("jax has no indices of maxima")
         array = inputs[node.input[0]]
         axes = windows(node, opset, array.shape)
         extents = [(1, 1, *(getattr(axis, name) for axis in axes)) for name in ("kernel_size", "stride", "dilation")]
@@ -51,7 +51,7 @@ class Jax(Runtime):
             lowest: Any = np.iinfo(array.dtype).min if integral else -np.inf
             return [reduced(array, np.asarray(lowest, array.dtype), lax.max)]
         if attribute(node, "count_include_pad", 0):
-            raise Refused("jax counts either all cells of a window or those of the input, and not the declared padding")
+            raise Unsupported("jax counts all cells of a window or those of the input, and not the declared padding")
         zero = np.asarray(0, array.dtype)
         with np.errstate(all="ignore"):
             mean: Array = reduced(array, zero, lax.add) / reduced(np.ones_like(array), zero, lax.add)

@@ -13,7 +13,7 @@ import onnx
 
 from pooling.onnx_models.session import narrowed, session, widened, with_float32_interface
 
-from .base import Array, Refused, Runtime
+from .base import Array, Runtime, Unsupported
 
 __all__ = ["OnnxRuntimeRuntime", "reason"]
 
@@ -46,7 +46,7 @@ class OnnxRuntimeRuntime(Runtime):
         try:
             results: Sequence[Array] = session(model, threads=self.threads, level=self.level).run(None, dict(inputs))
         except Exception as error:  # its exceptions have no public base class
-            raise Refused(reason(error)) from error
+            raise Unsupported(reason(error)) from error
         return results
 
     def _of_bfloat16(self, model: bytes, inputs: Mapping[str, Array]) -> Sequence[Array]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .base import Array, Refused, Runtime
+from .base import Array, Runtime, Unsupported
 
 __all__ = ["OpenCv"]
 
@@ -36,7 +36,7 @@ class OpenCv(Runtime):
         cv2: Any = import_module("cv2")
         for array in inputs.values():
             if array.dtype != np.float32:
-                raise Refused(f"OpenCV's dnn is asked in float32 here, and not in {array.dtype.name}")
+                raise Unsupported(f"OpenCV's dnn is asked in float32 here, and not in {array.dtype.name}")
         net = cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
         for name, array in inputs.items():
             net.setInput(array, name)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .base import Array, Refused, Runtime
+from .base import Array, Runtime, Unsupported
 
 __all__ = ["OpenVino", "import_openvino"]
 
@@ -49,7 +49,7 @@ class OpenVino(Runtime):
         """Read, compile and run a model."""
         openvino = import_openvino()
         if any(array.dtype.name == "bfloat16" for array in inputs.values()):
-            raise Refused("its Python interface takes no arrays of bfloat16")
+            raise Unsupported("its Python interface takes no arrays of bfloat16")
         core = openvino.Core()
         read = core.read_model(model)
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": self.threads}

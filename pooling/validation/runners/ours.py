@@ -17,7 +17,7 @@ from pooling.export import to_onnx
 from pooling.layer import Layer
 from pooling.onnx_models import function_from_node, layer_from_node
 
-from .base import Array, Refused, Runtime, only_node, opset_of, present
+from .base import Array, Runtime, Unsupported, only_node, opset_of, present
 from .onnxruntime import OnnxRuntimeRuntime
 
 __all__ = ["Kernels", "Oracle", "Portable", "portable_model"]
@@ -118,7 +118,7 @@ def _unpooled(layer: Layer, node: onnx.NodeProto, opset: int, arrays: list[Array
         result: Array = function_from_node(node, opset)(*arrays)[0]
         return result
     if indices.size and not (indices.min() >= 0 and indices.max() < int(np.prod(shape))):
-        raise Refused(f"an index is not in the result of shape {shape}")
+        raise Unsupported(f"an index is not in the result of shape {shape}")
     flat = np.zeros(int(np.prod(shape)), values.dtype)
     for index, value in zip(indices.ravel().tolist(), values.ravel(), strict=True):
         flat[index] = value
@@ -168,6 +168,6 @@ class Portable(OnnxRuntimeRuntime):
         exported = portable_model(onnx.load_model_from_string(model), arrays[0].shape, arrays[0].dtype)
         names = [tensor.name for tensor in exported.graph.input]
         if len(names) != len(arrays):
-            raise Refused(f"the exported graph takes {', '.join(names)}; the node has {len(arrays)} inputs")
+            raise Unsupported(f"the exported graph takes {', '.join(names)}; the node has {len(arrays)} inputs")
         outputs = super().run(exported.SerializeToString(), dict(zip(names, arrays, strict=True)))
         return present(node, outputs)

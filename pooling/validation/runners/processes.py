@@ -29,13 +29,13 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Refused, runtime_of
-from .results import Answer
+from . import Unsupported, runtime_of
+from .results import Result
 
 if TYPE_CHECKING:
     from ..inputs.case import Case
 
-__all__ = ["Limits", "RuntimeProcess", "memory_is_watched", "quiet_environment", "run_cases"]
+__all__ = ["EXCEEDED", "Limits", "RuntimeProcess", "memory_is_watched", "quiet_environment", "run_cases"]
 
 Array = NDArray[Any]
 GIB = 2**30
@@ -55,6 +55,8 @@ ENDED_BY_SYSTEM = hasattr(fcntl, "F_SETSIG")
 """Whether the system itself ends the processes with this one."""
 READY = "ready"
 STOPPED = "was stopped"
+EXCEEDED = "exceeded"
+"""How what is said of a process begins that took more than its limits."""
 _running: weakref.WeakSet[RuntimeProcess] = weakref.WeakSet()
 
 
@@ -137,7 +139,7 @@ class RuntimeProcess:
     Examples
     --------
     >>> with RuntimeProcess("pooling") as process:
-    ...     process.ask(b"", {}).refusal
+    ...     process.ask(b"", {}).unsupported
     'the model has 0 nodes; it is asked for one at a time here'
     """
 
@@ -150,7 +152,7 @@ class RuntimeProcess:
         self._threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._dead: Answer | None = None
+        self._dead: Result | None = None
         self._ready = False
         self._lifeline: int | None = None
         self._ending = threading.RLock()
@@ -168,7 +170,7 @@ class RuntimeProcess:
             self._folder.cleanup()
             self._folder = None
 
-    def ask(self, model: bytes, inputs: Mapping[str, Array]) -> Answer:
+    def ask(self, model: bytes, inputs: Mapping[str, Array]) -> Result:
         """Have the runtime run a model.
 
         Parameters
@@ -180,7 +182,7 @@ class RuntimeProcess:
 
         Returns
         -------
-        Answer
+        Result
             A crash or an exceeded limit is an answer, too.
         """
         if self._dead is not None:
@@ -210,8 +212,8 @@ class RuntimeProcess:
                 arrays, text = _read(file)
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             self._end()
-            return Answer(crash=f"left an answer that cannot be read ({error})")
-        return Answer(refusal=text) if text is not None else Answer(tuple(arrays.values()))
+            return Result(crash=f"left an answer that cannot be read ({error})")
+        return Result(unsupported=text) if text is not None else Result(tuple(arrays.values()))
 
     def launch(self) -> None:
         """Start the process, and do not wait for it."""
@@ -248,58 +250,58 @@ class RuntimeProcess:
         finally:
             os.close(reading)
 
-    def _greeted(self) -> Answer | None:
+    def _greeted(self) -> Result | None:
         """Wait for the process to be ready; return what went wrong."""
         assert self._folder is not None
         crash = self._wait(max(START_SECONDS, self.limits.seconds))
         if crash is not None:
-            return Answer(crash=f"{crash.crash} while it was started")
+            return Result(crash=f"{crash.crash} while it was started")
         with Path(self._folder.name, "answer").open("rb") as file:
             _, text = _read(file)
         self._ready = text == READY
-        return None if self._ready else Answer(refusal=text)
+        return None if self._ready else Result(unsupported=text)
 
     def _say(self, word: str) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(f"{word}\n".encode())
 
-    def _wait(self, seconds: float) -> Answer | None:
+    def _wait(self, seconds: float) -> Result | None:
         """Wait for the process to say that it is done; return what went wrong."""
         process = self._process
         if process is None:
-            return Answer(crash=STOPPED)
+            return Result(crash=STOPPED)
         assert process.stdout is not None
         clock = _Clock(process.pid)
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not selector.select(WATCHED_SECONDS):
                 if self._process is not process:  # ended by another thread, and its pipe says nothing any more
-                    return Answer(crash=STOPPED)
+                    return Result(crash=STOPPED)
                 if _memory_of(process.pid) > self.limits.memory:
-                    return self._crashed(f"exceeded {self.limits.memory / GIB:.3g} GiB")
+                    return self._crashed(f"{EXCEEDED} {self.limits.memory / GIB:.3g} GiB")
                 if clock.seconds() > seconds:
-                    return self._crashed(f"exceeded {seconds:g} s")
+                    return self._crashed(f"{EXCEEDED} {seconds:g} s")
             try:
                 answered = os.read(process.stdout.fileno(), 1)
             except (OSError, ValueError):  # closed by another thread
-                return Answer(crash=STOPPED)
+                return Result(crash=STOPPED)
             return None if answered else self._crashed(None)
 
-    def _crashed(self, reason: str | None) -> Answer:
+    def _crashed(self, reason: str | None) -> Result:
         """End the process; without a reason, find one in how it ended."""
         process = self._process
         if process is None:
-            return Answer(crash=STOPPED)
+            return Result(crash=STOPPED)
         if reason is None:
             try:
                 code = process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
-                reason = "fell silent"
+                reason = "did not respond"
             else:
-                reason = f"died of {_signal_name(-code)}" if code < 0 else f"left with exit code {code}"
+                reason = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
         self._end()
-        return Answer(crash=reason)
+        return Result(crash=reason)
 
     def _end(self) -> None:
         # A thread that waits for an answer may end it at the same time as whoever closes it.
@@ -401,7 +403,7 @@ def run_cases(
     limits: Limits | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     threads: int = 1,
-) -> list[Answer]:
+) -> list[Result]:
     """Have a runtime answer one case after another.
 
     Parameters
@@ -419,7 +421,7 @@ def run_cases(
 
     Returns
     -------
-    list of Answer
+    list of Result
         One for each case. A case that ends the process costs its own answer only.
     """
     answers = []
@@ -467,7 +469,7 @@ def _dtype(name: str) -> np.dtype[Any]:
 
 
 def serve(name: str, folder: str, threads: str, seconds: str, lifeline: str) -> None:
-    """Answer questions until there are no more; what the process of a runtime does."""
+    """Run cases until there are no more; what the process of a runtime does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(int(lifeline))
     _no_core_dump()
@@ -497,7 +499,7 @@ def serve(name: str, folder: str, threads: str, seconds: str, lifeline: str) -> 
                 results = {f"output {number}": np.asarray(output) for number, output in enumerate(outputs)}
                 for array in results.values():
                     if array.dtype.hasobject:
-                        raise Refused(f"it returns elements of the type {array.dtype.name}")
+                        raise Unsupported(f"it returns elements of the type {array.dtype.name}")
                 tell(results, None)
             except Exception as error:
                 tell({}, _sentence(error))
@@ -542,6 +544,6 @@ def _no_core_dump() -> None:
 def _sentence(error: Exception) -> str:
     """Return what an exception says, on one line and not without end."""
     text = " ".join(str(error).split()).rstrip(".")
-    kind = "" if isinstance(error, Refused) and text else type(error).__name__
+    kind = "" if isinstance(error, Unsupported) and text else type(error).__name__
     sentence = ": ".join(filter(None, (kind, text)))
     return sentence if len(sentence) <= SENTENCE else f"{sentence[: SENTENCE - 1]}…"

@@ -1,4 +1,4 @@
-"""What a runtime made of a case."""
+"""What came of running a case in a runtime."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["Answer"]
+__all__ = ["Result"]
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What one runtime made of one case: outputs, or a refusal, or a crash.
+class Result:
+    """What one runtime made of one case: outputs, or why it does not support it, or a crash.
 
     Attributes
     ----------
     outputs : sequence of ndarray
         In the order of the node's outputs that have a name.
-    refusal : str or None
-        The runtime's own sentence, on one line, where it said no in good order: when it loaded the model or ran it.
+    unsupported : str or None
+        The runtime's own sentence, on one line, where it reports the model as unsupported or invalid, when loading or
+        running it.
     crash : str or None
-        How the process ended, or had to be ended, where it did not live to answer: ``"died of SIGFPE"``,
+        How the process ended, or had to be ended, where it did not live to answer: ``"was killed by SIGFPE"``,
         ``"exceeded 60 s"``, ``"exceeded 4 GiB"``.
 
     Examples
     --------
-    >>> Answer(refusal="No such operator").given
+    >>> Result(unsupported="No such operator").given
     False
     """
 
     outputs: Sequence[NDArray[Any]] = ()
-    refusal: str | None = None
+    unsupported: str | None = None
     crash: str | None = None
 
     @property
     def given(self) -> bool:
         """Whether there are outputs."""
-        return self.refusal is None and self.crash is None
+        return self.unsupported is None and self.crash is None

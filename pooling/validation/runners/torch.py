@@ -12,7 +12,7 @@ import onnx
 import pooling
 from pooling.onnx_models import layer_from_node
 
-from .base import Array, Refused, Runtime, only_node, present
+from .base import Array, Runtime, Unsupported, only_node, present
 from .expressed import attribute, symmetric, torch_indices, windows
 
 __all__ = ["Torch"]
@@ -41,7 +41,7 @@ class Torch(Runtime):
         tensors = [_tensor(torch, array) for array in arrays]
         shape = arrays[0].shape
         if len(shape) not in (3, 4, 5):
-            raise Refused(f"torch pools one to three spatial axes, and not {len(shape) - 2}")
+            raise Unsupported(f"torch pools one to three spatial axes, and not {len(shape) - 2}")
         with torch.no_grad():
             result = _called(torch.nn.functional, node, opset, shape, arrays, tensors)
         results = result if isinstance(result, tuple) else (result,)
@@ -89,7 +89,7 @@ def _called(
         case "MaxUnpool":
             return _unpooled(function, node, opset, shape, arrays, x)
         case "MaxRoiPool" | "RoiAlign":
-            raise Refused(f"torch has no {node.op_type}, which is in torchvision")
+            raise Unsupported(f"torch has no {node.op_type}, which is in torchvision")
     axes = windows(node, opset, shape)
     kernel, stride, dilation = (
         tuple(getattr(axis, name) for axis in axes) for name in ("kernel_size", "stride", "dilation")
@@ -100,13 +100,13 @@ def _called(
         indices = len(node.output) > 1
         return function("max_pool")(x, kernel, stride, padding, dilation, ceil_mode, indices)
     if max(dilation) > 1:
-        raise Refused(f"torch has no dilation in {node.op_type}")
+        raise Unsupported(f"torch has no dilation in {node.op_type}")
     if node.op_type == "AveragePool":
         return function("avg_pool")(
             x, kernel, stride, padding, ceil_mode, bool(attribute(node, "count_include_pad", 0))
         )
     if any(padding):
-        raise Refused("torch has no padding in lp_pool")
+        raise Unsupported("torch has no padding in lp_pool")
     # lp_pool1d multiplies by its kernel size, which has to be a number.
     size, step = (kernel[0], stride[0]) if dimensions == 1 else (kernel, stride)
     return function("lp_pool")(x, float(attribute(node, "p", 2)), size, step, ceil_mode)

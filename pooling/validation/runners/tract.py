@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .base import Array, Refused, Runtime
+from .base import Array, Runtime, Unsupported
 
 __all__ = ["Tract"]
 
@@ -27,7 +27,7 @@ class Tract(Runtime):
         """Load a model, which takes a file, and run it."""
         tract: Any = import_module("tract")
         if any(array.dtype.name == "bfloat16" for array in inputs.values()):
-            raise Refused("its Python interface takes no arrays of bfloat16")
+            raise Unsupported("its Python interface takes no arrays of bfloat16")
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "model.onnx")
             with open(path, "wb") as file:
@@ -35,7 +35,7 @@ class Tract(Runtime):
             try:
                 results = tract.onnx().load(path).into_model().into_runnable().run(list(inputs.values()))
             except tract.TractError as error:
-                raise Refused(_reason(str(error))) from error
+                raise Unsupported(_reason(str(error))) from error
         return [np.array(result.to_numpy()) for result in results]
 
 

@@ -43,7 +43,6 @@ and dense layers have a bias.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import pooling
@@ -51,8 +50,8 @@ from pooling.layer import Layer
 
 from ...operators.nodes import Node, OperatorError, Shape
 from ..graph import Graph
-from ..network import Network, NetworkError
-from .layers import INPUT, OPERATORS, USUAL, assumed
+from ..network import NetworkError
+from .layers import INPUT, OPERATORS, USUAL
 
 __all__ = ["EXAMPLE", "from_text"]
 
@@ -122,12 +121,12 @@ SIZED = {*CONVOLUTIONS, *POOLINGS, *ADAPTIVE, *RESIZES, *BLOCKS, "pad", "fc"}
 """Words that need a number."""
 
 
-def from_text(text: str, input_shape: Sequence[int] | None = None) -> Network:
-    """Read a list of layers typed by hand, as the module describes it.
+def from_text(text: str) -> Graph:
+    """Read a list of layers as text, as the module describes it.
 
     Examples
     --------
-    >>> network = from_text("conv3x16@a relu conv3+a pool2", (1, 3, 32, 32))
+    >>> network = from_text("conv3x16@a relu conv3+a pool2").infer((1, 3, 32, 32))
     >>> [(stage.name, stage.inputs) for stage in network.stages]
     [('a', ('input',)), ('relu1', ('a',)), ('conv1', ('relu1',)), ('add1', ('conv1', 'a')), ('pool1', ('add1',))]
     """
@@ -139,10 +138,7 @@ def from_text(text: str, input_shape: Sequence[int] | None = None) -> Network:
     builder = _Builder()
     for number, word in enumerate(words, start=1):
         builder.add(word, f"layers: {word!r} (word {number})")
-    usual: Shape = USUAL[:4]
-    notes = assumed(input_shape, usual)
-    graph = Graph("layers", INPUT, tuple(builder.nodes), {}, builder.leaves(), notes=notes)
-    return graph.walked(usual if input_shape is None else tuple(input_shape))
+    return Graph("layers", INPUT, tuple(builder.nodes), {}, builder.leaves(), usual=USUAL[:4])
 
 
 class _Builder:

@@ -22,7 +22,7 @@ from ..data import draw
 from ..stages import CannotRunError, Side, Stage
 from .case import Case, single_node
 
-__all__ = ["ORDINARY", "REAL", "SPECIAL", "TAPS", "Question", "questions", "taps"]
+__all__ = ["ORDINARY", "REAL", "SPECIAL", "TAPS", "PlannedCase", "plan_cases", "taps"]
 
 Numbers = NDArray[Any]
 ORDINARY = "ordinary"
@@ -51,7 +51,7 @@ WITHOUT_WINDOWS = frozenset({"MaxUnpool", "MaxRoiPool", "RoiAlign"})
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class PlannedCase:
     """A case, and what it is there for.
 
     Attributes
@@ -80,9 +80,9 @@ class Question:
         return self.kind in SPECIAL
 
 
-def questions(
+def plan_cases(
     stage: Stage, layer: Layer, seed: int | Sequence[int], real: Mapping[str, Numbers] | None = None, source: str = ""
-) -> list[Question]:
+) -> list[PlannedCase]:
     """Return what to ask about a stage.
 
     Parameters
@@ -100,7 +100,7 @@ def questions(
 
     Returns
     -------
-    list of Question
+    list of PlannedCase
         The first is about ordinary numbers, at the shape that the input has in the network.
 
     Raises
@@ -113,7 +113,7 @@ def questions(
         arrays = _fewer_channels(stage, layer, real)
         pooled = stage.node.input[0]
         asked.append(
-            Question(
+            PlannedCase(
                 _case(stage, REAL, arrays, f"real activations of {source}"),
                 REAL,
                 arrays[pooled].shape == real[pooled].shape,
@@ -123,7 +123,7 @@ def questions(
     return asked
 
 
-def _drawn(stage: Stage, layer: Layer, seed: int | Sequence[int]) -> Iterator[Question]:
+def _drawn(stage: Stage, layer: Layer, seed: int | Sequence[int]) -> Iterator[PlannedCase]:
     dtype: np.dtype[Any] = np.dtype(stage.dtype)
     random = np.random.default_rng(seed)
     if stage.operator in WITHOUT_WINDOWS:
@@ -141,7 +141,7 @@ def _drawn(stage: Stage, layer: Layer, seed: int | Sequence[int]) -> Iterator[Qu
         array = _spread(planes, shape if whole else small)
         inputs = {stage.node.input[0]: array}
         name = ORDINARY if whole else f"{ORDINARY}-small"
-        yield Question(_case(stage, name, inputs, numbers), ORDINARY, whole, not whole or small == shape, not whole)
+        yield PlannedCase(_case(stage, name, inputs, numbers), ORDINARY, whole, not whole or small == shape, not whole)
     if integral or math.prod(shape) == 0:
         return
     sets = {"nan": _nan_planes, "infinities": _infinite_planes, "magnitudes": _magnitude_planes}
@@ -151,7 +151,7 @@ def _drawn(stage: Stage, layer: Layer, seed: int | Sequence[int]) -> Iterator[Qu
         for part, start in enumerate(range(0, len(special), room)):
             array = _spread(special[start : start + room], small)
             case = _case(stage, f"{kind}-{part}" if len(special) > room else kind, {stage.node.input[0]: array}, "")
-            yield Question(_with_data(case, SPECIAL[kind]), kind, small == shape, True)
+            yield PlannedCase(_with_data(case, SPECIAL[kind]), kind, small == shape, True)
 
 
 def _case(stage: Stage, kind: str, inputs: Mapping[str, Numbers], data: str) -> Case:
@@ -240,7 +240,7 @@ def _magnitude_planes(stage: Stage, axes: Sequence[Axis], dtype: np.dtype[Any], 
 # Operators that take more than what they pool
 
 
-def _beside(stage: Stage, layer: Layer, dtype: np.dtype[Any], random: np.random.Generator) -> Question:
+def _beside(stage: Stage, layer: Layer, dtype: np.dtype[Any], random: np.random.Generator) -> PlannedCase:
     """Ask about regions or unpooling, with boxes on the map and indices in the windows."""
     shape = stage.input_shape
     names = [name for name in stage.node.input if name]
@@ -257,7 +257,7 @@ def _beside(stage: Stage, layer: Layer, dtype: np.dtype[Any], random: np.random.
                     "input of the model with --input"
                 )
             arrays[names[2]] = value
-        return Question(_case(stage, ORDINARY, arrays, ORDINARY_NUMBERS), ORDINARY, True, True)
+        return PlannedCase(_case(stage, ORDINARY, arrays, ORDINARY_NUMBERS), ORDINARY, True, True)
     small = (shape[0], min(shape[1], REGION_CHANNELS), *shape[2:])
     arrays[names[0]] = draw(small, dtype, int(random.integers(2**31)), kinds=("normal", "ties"), infinities=False)
     boxes = _boxes(stage, sides[names[1]], shape, random).astype(dtype)
@@ -266,7 +266,7 @@ def _beside(stage: Stage, layer: Layer, dtype: np.dtype[Any], random: np.random.
         arrays[names[2]] = boxes[:, 0].astype(np.int64)
     else:
         arrays[names[1]] = boxes
-    return Question(_case(stage, ORDINARY, arrays, "regions of all sizes"), ORDINARY, small == shape, True)
+    return PlannedCase(_case(stage, ORDINARY, arrays, "regions of all sizes"), ORDINARY, small == shape, True)
 
 
 def _boxes(stage: Stage, side: Side, shape: tuple[int, ...], random: np.random.Generator) -> Numbers:
