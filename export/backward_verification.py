@@ -28,10 +28,10 @@ from .verification import (
     drawn_inputs,
     gamma_of,
     is_exact,
-    laid_open,
     refuse_difference,
     run_size,
     terms_of,
+    with_intermediate_outputs,
 )
 
 __all__ = ["verify_backward"]
@@ -49,7 +49,7 @@ def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage, runtime:
     """
     regions = OPERATORS[stage.layer.operator].windows == "regions"
     free = not graph.planes_are_fixed and not regions
-    run = runtime(laid_open(model, {}, stage if free else None))
+    run = runtime(with_intermediate_outputs(model, {}, stage if free else None))
     for number, kind in enumerate(KINDS):
         sizes = tuple(run_size(size, position, number, free=free) for position, size in enumerate(stage.shape))
         rng = np.random.default_rng([number, 1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,10 +17,13 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from pooling.onnx_models import function_from_node
+from pooling.onnx_models.nodes import WINDOWED
+from pooling.onnx_models.session import session
 from pooling.onnx_models.shapes import Tensor
+from pooling.signs import first_line
 
 from ..verification import VerificationError
-from .rules import WINDOWED, Rewrite
+from .rewrites import Rewrite
 
 __all__ = [
     "GivenUp",
@@ -54,7 +56,7 @@ ROUNDINGS = 16
 
 
 OPTIMISED = " where onnxruntime optimises the model"
-LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL")
+LEVELS = ("disabled", "default")
 """Levels of graph optimisation at which a model has to be right: as its nodes say, and as it is loaded by default."""
 
 
@@ -81,24 +83,15 @@ class ModelsDiffer(VerificationError):
 
 
 def _session(model: onnx.ModelProto, folder: Path | None = None, level: str = LEVELS[0]) -> Any:
-    """Load a model in onnxruntime; at the first of the levels it rewrites nothing itself."""
+    """Load a model in onnxruntime; at the level ``disabled`` it rewrites nothing itself."""
     try:
-        runtime: Any = import_module("onnxruntime")
+        return session(model.SerializeToString(), level=level, folder=None if folder is None else folder.resolve())
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             f"{FUNCTION}: verify=True runs the model in onnxruntime, which is not installed; "
             "run pip install 'ndpooling[onnx]', or use verify=False",
             name="onnxruntime",
         ) from None
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, level)
-    if folder is not None:
-        key = "session.model_external_initializers_file_folder_path"
-        options.add_session_config_entry(key, os.fspath(folder.resolve()))
-    try:
-        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # whatever the runtime raises
         raise Unproven(_reason(error)) from error
 
@@ -154,8 +147,7 @@ def _terminate_late(options: Any, done: threading.Event) -> None:
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return " ".join((lines[0] if lines else type(error).__name__).split()).rstrip(".")
+    return " ".join(first_line(error).split())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

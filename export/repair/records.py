@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
-__all__ = ["ChangeRecord", "LeftRecord", "ReportRecord", "RuleName"]
+__all__ = ["ChangeRecord", "ReportRecord", "RuleName", "SkippedRecord"]
 
 RuleName = Literal[
     "auto_pad",
@@ -35,7 +35,7 @@ class ChangeRecord(TypedDict):
     source: Annotated[str, "where others discuss it, or empty"]
 
 
-class LeftRecord(TypedDict):
+class SkippedRecord(TypedDict):
     """A node that was left as it is."""
 
     node: Annotated[str, "as in a change"]
@@ -54,6 +54,6 @@ class ReportRecord(TypedDict):
     runs: Annotated[bool | None, "whether it was loaded and run; null where that is not known"]
     why: Annotated[str, "how it was verified, or why not; where it differs from the original, how"]
     changes: Annotated[list[ChangeRecord], "in the order of the model, recorded shapes at the end"]
-    left: Annotated[list[LeftRecord], "what runtimes may still disagree about"]
-    omitted: Annotated[list[LeftRecord], "rewrites of nodes that are right as they stand, which did not prove right"]
+    skipped: Annotated[list[SkippedRecord], "what runtimes may still disagree about"]
+    omitted: Annotated[list[SkippedRecord], "rewrites of nodes that are right as they stand, which did not prove right"]
     exit_code: int

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import onnx
 
+from .graph import is_default
+
 __all__ = ["DEEPEST_CALL", "DEEPEST_GRAPH", "MOST_BYTES", "MOST_NODES", "check_growth", "many"]
 
 MOST_NODES = 200_000
@@ -99,7 +101,7 @@ def many(number: int) -> str:
 
 
 def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
+    return "" if is_default(domain) else domain
 
 
 def _overload(message: onnx.FunctionProto | onnx.NodeProto) -> str:

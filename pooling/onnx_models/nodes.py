@@ -20,6 +20,8 @@ from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.signs import short_repr
 
+from .graph import is_default
+
 __all__ = ["POOLING_OPERATORS", "function_from_node", "layer_from_node"]
 
 AnyArray = NDArray[Any]
@@ -43,6 +45,8 @@ LAYERS: dict[str, dict[int, type[Layer]]] = {
 POOLING_OPERATORS: frozenset[str] = frozenset(LAYERS)
 """The ONNX operators that `layer_from_node` and `function_from_node` read."""
 
+WINDOWED = ("MaxPool", "AveragePool", "LpPool")
+"""The operators with windows that slide."""
 AUTO_PAD = {"SAME_UPPER": geometry.SAME_UPPER, "SAME_LOWER": geometry.SAME_LOWER, "VALID": geometry.VALID}
 REMEMBERED = 64
 """Shapes for which a node keeps its layer."""
@@ -437,7 +441,7 @@ def _read(function: str, node: Any, opset: Any) -> _Node:
     if isinstance(opset, bool) or not isinstance(opset, int):
         raise TypeError(f"{function}: opset={short_repr(opset)} must be an integer, not {type(opset).__name__}")
     where = f"{function}: {_title(node)}"
-    if node.op_type not in POOLING_OPERATORS or node.domain not in ("", "ai.onnx"):
+    if node.op_type not in POOLING_OPERATORS or not is_default(node.domain):
         domain = f" of domain {node.domain!r}" if node.domain else ""
         raise ValueError(f"{where}{domain} is not understood; known are {', '.join(sorted(POOLING_OPERATORS))}")
     if opset < 1:

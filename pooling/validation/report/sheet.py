@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import onnx
-
-from pooling.export.repair import shown_node
+from pooling.export.repair.repair import shown_node
+from pooling.onnx_models.making import NodeProto
 
 from ..known_issues import REPOSITORIES, address
 from ..reduce import Smallest
@@ -318,7 +317,7 @@ LEGEND = tag(
 # Pages
 
 
-def node_of(node: onnx.NodeProto, opset: int) -> Markup:
+def node_of(node: NodeProto, opset: int) -> Markup:
     """Write a node as a person would, and not without end."""
     text = f"{shown_node(node)}, opset {opset}"
     return tag("code", text if len(text) <= LONGEST_NODE else f"{text[: LONGEST_NODE - 1]}…")

@@ -17,6 +17,7 @@ from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.graph import all_nodes, is_default, subgraphs
 from pooling.onnx_models.load import check_element_type, check_order, read_model
+from pooling.onnx_models.making import dtype_of
 from pooling.onnx_models.nodes import node_attributes
 from pooling.onnx_models.shapes import known_size
 from pooling.open_sizes import hinted_sizes
@@ -104,13 +105,6 @@ def _declared(info: onnx.ValueInfoProto) -> Declared | None:
     return tuple(known_size(size) or size.dim_param or "?" for size in kind.shape.dim)
 
 
-def _dtype(elem_type: int) -> DType:
-    try:
-        return np.dtype(helper.tensor_dtype_to_np_dtype(elem_type))
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
 class _Reader:
     """A model while it is read."""
 
@@ -137,7 +131,7 @@ class _Reader:
             check_element_type(f"initializer {sparse.values.name!r}", sparse.values.data_type)
             self.constants[sparse.values.name] = Tensor(
                 tuple(sparse.dims),
-                _dtype(sparse.values.data_type),
+                dtype_of(sparse.values.data_type),
                 weights={sparse.values.name: len(sparse.values.dims)},
             )
         inputs = [info for info in graph.input if info.name not in self.constants]
@@ -146,7 +140,9 @@ class _Reader:
                 check_element_type(f"input {info.name!r}", info.type.tensor_type.elem_type)
         main = self._main(inputs)
         others = {
-            info.name: (_declared(info), _dtype(info.type.tensor_type.elem_type)) for info in inputs if info is not main
+            info.name: (_declared(info), dtype_of(info.type.tensor_type.elem_type))
+            for info in inputs
+            if info is not main
         }
         known = {*self.constants, *(info.name for info in inputs)}
         taken = {main.name}
@@ -170,7 +166,7 @@ class _Reader:
             self.constants,
             tuple(info.name for info in graph.output),
             _declared(main),
-            _dtype(main.type.tensor_type.elem_type),
+            dtype_of(main.type.tensor_type.elem_type),
             _channels_last(main.name, graph.node),
             self.opset,
             tuple(notes),
@@ -243,7 +239,7 @@ class _Reader:
                 found[each] = _array(f"{where}: {each}", value)
         if "to" in found:
             check_element_type(f"{where}: to", found["to"])
-            found["dtype"] = _dtype(found["to"])
+            found["dtype"] = dtype_of(found["to"])
         return found
 
     def _layer(self, node: onnx.NodeProto) -> Callable[[Shape], Layer]:
@@ -297,7 +293,7 @@ def _inferred(
         shape = _declared(info) if kind.HasField("tensor_type") else None
         sizes = None if shape is None else tuple(size for size in shape if isinstance(size, int))
         known = sizes is not None and shape is not None and len(sizes) == len(shape)
-        found[name] = (sizes if known else None, _dtype(kind.tensor_type.elem_type))
+        found[name] = (sizes if known else None, dtype_of(kind.tensor_type.elem_type))
     return found
 
 
@@ -326,7 +322,7 @@ def _channels_last(name: str, nodes: Sequence[onnx.NodeProto]) -> Shape:
 def _constant(tensor: onnx.TensorProto, name: str) -> Tensor:
     where = f"initializer {name!r}"
     value = _array(where, tensor)
-    return _weight(name, tuple(tensor.dims), _dtype(tensor.data_type), value)
+    return _weight(name, tuple(tensor.dims), dtype_of(tensor.data_type), value)
 
 
 def _weight(name: str, shape: Shape, dtype: DType, value: NDArray[Any] | None) -> Tensor:
@@ -343,7 +339,7 @@ def _array(where: str, tensor: onnx.TensorProto) -> NDArray[Any] | None:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or math.prod(tensor.dims) > SMALL:
         return None
     if not tensor.HasField("raw_data") and not any(len(getattr(tensor, each)) for each in STORED):
-        return np.zeros(0, _dtype(tensor.data_type)) if list(tensor.dims) == [0] else None
+        return np.zeros(0, dtype_of(tensor.data_type)) if list(tensor.dims) == [0] else None
     try:
         return numpy_helper.to_array(tensor)
     except Exception as error:  # whatever NumPy makes of too few bytes
