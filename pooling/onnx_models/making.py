@@ -66,6 +66,8 @@ def infer_node(
 ) -> dict[str, ValueInfoProto]:
     """Infer what a node of a model gives, by the shapes, types and values of its inputs; nothing where ONNX cannot."""
     schema = known_schema(node.op_type, opset)
+    if schema is None:
+        return {}
     types, values = {}, {}
     for name, (shape, dtype, value) in given.items():
         try:
