@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -32,7 +32,6 @@ from pooling.signs import short_repr
 
 from ..arguments import is_finite_only
 from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
-from .records import RuleName
 from .rewrites import (
     FUNCTION,
     REWRITES,
@@ -42,6 +41,9 @@ from .rewrites import (
     is_misread,
     settle_special,
 )
+
+if TYPE_CHECKING:
+    from .records import RuleName
 
 __all__ = ["Change", "Repaired", "Skipped", "make_portable"]
 
