@@ -23,7 +23,7 @@ from pooling.onnx_models.session import LEVELS, narrowed, session, widened, with
 from pooling.operators import FLOATS, OPERATORS
 from pooling.signs import first_line
 
-from .builder import Graph
+from .graph_builder import Graph
 from .lowering.means import known_taps, working_dtype
 from .lowering.windows import taps_of
 from .stages import Stage
@@ -135,7 +135,7 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
     if not placed:
         return
     first, dtype = placed[0].stage, graph.dtypes["input"]
-    for number, (kind, sizes) in enumerate(_occasions([each.stage for each in placed], dtype, free=free)):
+    for number, (kind, sizes) in enumerate(_trials([each.stage for each in placed], dtype, free=free)):
         rng = np.random.default_rng([number, len(placed)])
         later = [each.stage for each in placed[1:]]
         drawn = drawn_inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite, later=later)
@@ -150,7 +150,7 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
                 raise VerificationError(f"to_onnx: {name} is not the result of {last.stage.title} in its layout")
 
 
-def _occasions(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _trials(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Choose what a model is verified with: kinds of elements, and shapes in the order of the graph."""
     first = stages[0]
     if not any(stage.free for stage in stages):

@@ -79,7 +79,7 @@ def chain(length: int) -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        (doubling(21), "with its functions in line the model would have 2097152 nodes; at most 200000 are read"),
+        (doubling(21), "with its functions inlined the model would have 2097152 nodes; at most 200000 are read"),
         (doubling(64), "about 2**64 nodes"),
         (in_branches(21), "nodes; at most 200000 are read"),
         (heavy(15), " bytes of nodes; at most 1073741824 are read"),

@@ -1396,9 +1396,11 @@ def test_special_values_of_regions_are_left() -> None:
 
 def test_a_wrong_form_of_special_values_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each rewrite is proven on NaN and infinities: what loses them is not written."""
-    from pooling.export.lowering.special import Ranked
+    from pooling.export.lowering.special import NanAwareMax
 
-    monkeypatch.setattr(Ranked, "corrected", lambda self, greatest, highest: self._graph("Identity", greatest))
+    monkeypatch.setattr(
+        NanAwareMax, "restore_specials", lambda self, greatest, highest: self._graph("Identity", greatest)
+    )
     result = make_portable(maxima("pads", "float", "N,3,12,12", 13), special_values="exact")
     assert not result.changes
     assert "what would take its place is computed wrongly here" in result.skipped[0].reason

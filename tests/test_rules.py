@@ -53,6 +53,7 @@ def test_every_rule_says_what_and_where() -> None:
         assert rule.title
         assert rule.text.endswith(".")
         assert rule.remedy
+        assert all(RULES[key].confounder for key in rule.implies)
         assert "https://" in rule.source or "this library" in rule.source or "IEEE" in rule.source
 
 

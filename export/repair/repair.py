@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -32,7 +32,6 @@ from pooling.signs import short_repr
 
 from ..arguments import is_finite_only
 from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
-from .records import RuleName
 from .rewrites import (
     FUNCTION,
     REWRITES,
@@ -42,6 +41,9 @@ from .rewrites import (
     is_misread,
     settle_special,
 )
+
+if TYPE_CHECKING:
+    from .records import RuleName
 
 __all__ = ["Change", "Repaired", "Skipped", "make_portable"]
 
@@ -344,7 +346,7 @@ def _title(node: onnx.NodeProto) -> str:
 
 
 @dataclass(frozen=True)
-class _Claim:
+class _EquivalenceCheck:
     """What a rule has made of a node, to be proven."""
 
     rewrite: Rewrite
@@ -386,7 +388,7 @@ class _Repair:
         self._verify = verify
         self._excluded = excluded
         self._rules = (*REWRITES, settle_special) if exact else REWRITES
-        self._claims: list[_Claim] = []
+        self._checks: list[_EquivalenceCheck] = []
         self._unproven = self._here = self._contradiction = self._given_up = ""
         self._seen: frozenset[str] = frozenset()
         self._ceil_mode_kept = False
@@ -489,15 +491,15 @@ class _Repair:
                     continue
                 was = _shown((*rewrite.absorbed, current))
                 taken = _grown(x, [-more for more in rewrite.grown])
-                claim = _Claim(rewrite, current, taken, opset)
+                check = _EquivalenceCheck(rewrite, current, taken, opset)
                 name = (scope.path, title, rewrite.rule)
-                difference = "the whole model differs with it" if name in self._excluded else self._differs(claim)
+                difference = "the whole model differs with it" if name in self._excluded else self._differs(check)
                 if difference and rewrite.optional:
                     self.omitted.append(Skipped(title, scope.path, was, f"{rewrite.rule} was left out: {difference}"))
                     continue
                 if difference:
                     raise SkippedError(f"what would take its place is computed wrongly here: {difference}")
-                self._claims.append(claim)
+                self._checks.append(check)
                 self.applied.append(name)
                 if rewrite.optional:
                     self.optional.append(name)
@@ -543,15 +545,15 @@ class _Repair:
         for each in absorbed:
             del scope.container.node[_place(scope, each)]
 
-    def _differs(self, claim: _Claim) -> str:
+    def _differs(self, check: _EquivalenceCheck) -> str:
         """Prove a rewrite by itself; say how it differs from the text of ONNX in onnxruntime, or nothing."""
         if not self._verify:
             return ""
-        imports = [helper.make_opsetid("", claim.opset)]
+        imports = [helper.make_opsetid("", check.opset)]
         try:
-            self._here = prove_rewrite(claim.rewrite, claim.node, claim.x, imports) or self._here
+            self._here = prove_rewrite(check.rewrite, check.node, check.x, imports) or self._here
         except Unproven as error:
-            what = f"{_title(claim.node)!r}: what takes its place was not run ({error})"
+            what = f"{_title(check.node)!r}: what takes its place was not run ({error})"
             self._unproven = self._unproven or what
         except ModelsDiffer as error:
             return str(error).removeprefix(f"{FUNCTION}: ")
@@ -655,10 +657,10 @@ class _Repair:
             if self._contradiction:
                 how = f"{self._contradiction}; it says {how!r}"
             return False, runs, f"nothing was changed, and {_not_run(runs, how)}"
-        nodes = "every rewritten node gives what the text of ONNX says" if self._claims else "no node was rewritten"
+        nodes = "every rewritten node gives what the text of ONNX says" if self._checks else "no node was rewritten"
         if self._here:
             nodes += f" as pooling.onnx_models.backend runs it, which stands in for onnxruntime ({self._here})"
-        exact = all(claim.rewrite.exact for claim in self._claims)
+        exact = all(check.rewrite.exact for check in self._checks)
         if self.misread:
             whole = f"the original was not compared, since {self.misread}"
         else:

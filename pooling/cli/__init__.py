@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from typing import Any, NoReturn
 from pooling._version import __version__
 
 from . import doctor, repair, validate
+from .schemas import REPORTS, schema_of
 from .shared import COULD_NOT_RUN, OutputError, fail, sentence_of, write_out
 
 __all__ = ["main"]
@@ -29,6 +31,8 @@ __all__ = ["main"]
 NEEDED = {
     "onnx": "onnx,cli",
     "onnxruntime": "onnx,cli",
+    "jinja2": "onnx,cli",
+    "msgspec": "onnx,cli",
     "rich": "onnx,cli",
     "matplotlib": "pictures",
     "PIL": "pictures",
@@ -183,6 +187,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (validate, repair, doctor):
         command.add(commands)
     info = commands.add_parser("info", help="show the version, the instruction sets and the threads")
+    info.add_argument(
+        "--schema", choices=REPORTS, help="print the JSON Schema of what a command writes with --json instead"
+    )
     info.set_defaults(run=_info)
     parser.set_defaults(run=lambda options: _help(parser))
     return parser
@@ -194,6 +201,9 @@ def _help(parser: argparse.ArgumentParser) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
+    if options.schema is not None:
+        write_out(json.dumps(schema_of(options.schema), indent=2) + "\n")
+        return 0
     from pooling.system import show_config
 
     text = io.StringIO()

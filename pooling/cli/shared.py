@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import importlib
 import io
 import os
 import re
@@ -28,6 +29,7 @@ __all__ = [
     "fail",
     "named_shape",
     "names",
+    "need_libraries",
     "open_shape",
     "output_file",
     "print_written",
@@ -212,6 +214,13 @@ def _data_files(model: Path) -> Iterator[Path]:
         yield from data_files(model)
     except Exception:
         return
+
+
+def need_libraries(options: argparse.Namespace) -> None:
+    """Import what the files that are asked for are written with, so that it is missed before the work and not after."""
+    for kind, library in (("html", "jinja2"), ("json", "msgspec")):
+        if getattr(options, kind, None) is not None:
+            importlib.import_module(library)
 
 
 def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Path], object]], exit_code: int) -> int:

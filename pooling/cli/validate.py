@@ -13,6 +13,7 @@ from .shared import (
     fail,
     named_shape,
     names,
+    need_libraries,
     output_file,
     print_written,
     progress_bar,
@@ -102,6 +103,7 @@ def _run(options: argparse.Namespace) -> int:
     wrong = _wrong_combination(options) or check_files(options, FILES, _input_files(options), options.models)
     if wrong:
         return fail(options, wrong)
+    need_libraries(options)
     try:
         return _conformance(options) if options.conformance else _validate_models(options)
     except ValueError as error:
@@ -169,7 +171,7 @@ def _validate_models(options: argparse.Namespace) -> int:
     code = write_files(
         options,
         {
-            "json": report.save,
+            "json": lambda path: _save_json(report, path),
             "html": lambda path: write_page(report, path),
             "junit": lambda path: write_junit(report, path),
         },
@@ -203,10 +205,16 @@ def _conformance(options: argparse.Namespace) -> int:
         examples = {} if options.html is None else smallest_of_rules(report, progress=progress)
     code = write_files(
         options,
-        {"json": report.save, "html": lambda path: write_conformance(report, path, examples)},
+        {"json": lambda path: _save_json(report, path), "html": lambda path: write_conformance(report, path, examples)},
         report.exit_code,
     )
     console = stdout()
     print_conformance(report, console)
     print_written(options, console)
     return code
+
+
+def _save_json(report: Any, path: Path) -> None:
+    from pooling.validation.report.json import save_json
+
+    save_json(report, path)

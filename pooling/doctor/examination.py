@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pooling.arguments import per_axis, per_axis_shape
 from pooling.open_sizes import TRIED, filled
 from pooling.reporting.formats import by
-from pooling.signs import short_repr
+from pooling.signs import counted, short_repr
 
 from .analysis.cost import downstream_macs_saved
 from .analysis.input_sizes import AxisSizes, input_sizes
 from .analysis.object_footprint import Objects, follow_object
-from .lint import RULES, Case, Failure, Finding, find
+from .lint import RULES, SEVERITIES, Case, Failure, Finding, find
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
 from .network.readers import read_graph
 
@@ -75,6 +75,12 @@ class Examination:
     def severity(self) -> str | None:
         """That of the gravest finding."""
         return self.findings[0].severity if self.findings else None
+
+    @property
+    def summary(self) -> str:
+        """The findings counted: ``"0 errors, 1 warning, 2 notes"``."""
+        counts = [(sum(each.severity == word for each in self.findings), word) for word in reversed(SEVERITIES)]
+        return ", ".join(counted(number, word) for number, word in counts)
 
     @cached_property
     def shifts(self) -> tuple[StageShift, ...]:

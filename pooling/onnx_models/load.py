@@ -51,7 +51,7 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
         If `model` is nothing that could be a model.
     ValueError
         If it cannot be read, is none, is larger than 2 GB, has data outside of its folder or behind the end of a file,
-        or would be too large: with its functions in line, or by what it makes of nothing.
+        or would be too large: with its functions inlined, or by what it makes of nothing.
     """
     if isinstance(model, onnx.ModelProto):
         check_size(function, model)

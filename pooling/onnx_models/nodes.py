@@ -350,7 +350,11 @@ class _Node:
         same = self.attributes.get("auto_pad", "").startswith("SAME")
         if self.opset >= CEIL_MODE_CLEAR or same or not self.attributes.get("ceil_mode"):
             return values
-        late = [(number, axis) for number, axis in enumerate(layer.axes(shape), start=2) if has_late_window(axis)]
+        late = [
+            (number, axis)
+            for number, axis in enumerate(layer.axes(shape), start=2)
+            if has_window_starting_in_end_padding(axis)
+        ]
         return tuple(self._extended(value, late, index) for index, value in enumerate(values))
 
     def _extended(self, value: AnyArray, late: list[tuple[int, Axis]], output: int) -> AnyArray:
@@ -428,7 +432,7 @@ ONNX_NAMES = {"float32": "float", "float64": "double"}
 """dtypes that ONNX calls otherwise."""
 
 
-def has_late_window(axis: Axis) -> bool:
+def has_window_starting_in_end_padding(axis: Axis) -> bool:
     """Whether the ceiling gives one more window than the axis has: its last one stops short of the padded end."""
     reached = (axis.output_size - 1) * axis.stride + axis.effective_kernel_size
     return reached < axis.pad_begin + axis.input_size + axis.pad_end

@@ -26,7 +26,7 @@ LARGE = 2**20
 ADDED_LATER = frozenset({"ceil_mode", "dilations"})
 """Attributes that operators did not have from the beginning."""
 MARK = "pooling.repair:"
-"""How the doc strings begin that let a node be found again where its function was put in line."""
+"""How the doc strings begin that let a node be found again where its function was inlined."""
 
 
 def known_size(dim: onnx.TensorShapeProto.Dimension) -> int | None:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pooling.geometry import Axis
 
 from .inputs.case import Case, single_node
-from .report.records import SmallestRecord
 from .rules import broken_rule
 from .rules.evidence import MAXIMA, MEANS, NORMS, Setting
 from .runners.results import Result
@@ -61,17 +60,6 @@ class Smallest:
     actual: Result
     verdict: Verdict
     runs: int
-
-    def as_dict(self) -> SmallestRecord:
-        """Return it as what JSON knows; NaN and infinities are strings."""
-        array = self.case.array
-        return {
-            "sentence": self.verdict.sentence,
-            "runs": self.runs,
-            "shape": list(array.shape),
-            "dtype": array.dtype.name,
-            "input": _listed(array) if array.size <= MOST_LISTED else None,
-        }
 
 
 def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: int = MOST_RUNS) -> Smallest | None:
@@ -147,9 +135,12 @@ def _judged(batch: Sequence[Case], answers: Sequence[tuple[Result, Result]], run
             yield Smallest(case, expected, actual, judge(case, expected, actual), runs)
 
 
-def _listed(array: Array) -> Any:
+def listed(array: Array) -> Any:
+    """Return numbers as nested lists, NaN and infinities as strings; None where there are too many."""
+    if array.size > MOST_LISTED:
+        return None
     if array.ndim:
-        return [_listed(part) for part in array]
+        return [listed(part) for part in array]
     value = array.item() if array.dtype.kind in "biuf" else float(array)
     return value if math.isfinite(value) else str(value)
 

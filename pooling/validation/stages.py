@@ -159,7 +159,7 @@ class Network:
         Nodes that pool by their name, and are of no operator set that is known here: ``"gap (NhwcMaxPool of
         com.microsoft)"``.
     model : onnx.ModelProto or None
-        The model with its functions in line.
+        The model with its functions inlined.
     tensors : mapping
         What is known of its tensors, by name.
     """
@@ -405,7 +405,7 @@ def _is_known(shape: Shape | None) -> bool:
 
 
 def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProto:
-    """Read a model and put its functions in line.
+    """Read a model and inline its functions.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from pooling.onnx_models import layer_from_node
 from pooling.onnx_models.graph import Names
 from pooling.onnx_models.shapes import Tensor
 
-from ...builder import Graph
+from ...graph_builder import Graph
 from ...lowering.means import MANY_TAPS, avg_pool
 from ...stages import Order, Stage
 from .rewrite import NEWEST, ShapeDependentError, SkippedError, copied, reason_of, title

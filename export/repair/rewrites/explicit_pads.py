@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -14,10 +14,12 @@ from pooling.onnx_models.nodes import WINDOWED
 from pooling.onnx_models.shapes import Tensor
 
 from ...deployed import form_of_average, is_right, wrong_in
-from ..records import RuleName
 from .building import lowered_mean, pad_node, zeros_around
 from .rewrite import FUNCTION, Arrays, Rewrite, SkippedError, copied, outputs_of, reference_of, title
 from .windows import Sides, Windows
+
+if TYPE_CHECKING:
+    from ..records import RuleName
 
 __all__ = ["divides_rightly", "resolve_windows"]
 

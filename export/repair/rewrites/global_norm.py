@@ -8,7 +8,7 @@ from pooling.onnx_models.graph import Names, Scope
 from pooling.onnx_models.nodes import checked_attributes
 from pooling.onnx_models.shapes import Tensor
 
-from ...builder import Graph
+from ...graph_builder import Graph
 from .building import free_standing
 from .rewrite import FUNCTION, Rewrite, ShapeDependentError, SkippedError, reference_of, title
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from pooling.onnx_models import function_from_node
 from pooling.onnx_models.graph import Names, Scope
 from pooling.onnx_models.shapes import Tensor
 
-from ..records import RuleName
+if TYPE_CHECKING:
+    from ..records import RuleName
 
 __all__ = [
     "FUNCTION",

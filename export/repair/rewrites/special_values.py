@@ -9,9 +9,9 @@ from pooling.onnx_models import layer_from_node
 from pooling.onnx_models.graph import Names, Scope, attribute
 from pooling.onnx_models.shapes import Tensor
 
-from ...builder import Graph
+from ...graph_builder import Graph
 from ...lowering.extremes import HIGHEST, Keys, global_max_pool, ranked_maxima
-from ...lowering.special import Ranked
+from ...lowering.special import NanAwareMax
 from .building import free_standing, stage_of
 from .rewrite import NEWEST, Rewrite, ShapeDependentError, SkippedError, outputs_of, reason_of, reference_of, title
 
@@ -58,7 +58,7 @@ def settle_special(
             def pooled(tensor: str, why: str = "") -> tuple[str, ...]:
                 return graph.outputs(outputs, "MaxPool", tensor, **words, why=why)
 
-            best, *index = ranked_maxima(graph, keys, Ranked(graph, keys.tensor, "propagate"), pooled)
+            best, *index = ranked_maxima(graph, keys, NanAwareMax(graph, keys.tensor, "propagate"), pooled)
             found = (keys.elements(best), *index)
     except ValueError as error:
         raise SkippedError(reason_of(error)) from None

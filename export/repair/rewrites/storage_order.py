@@ -10,8 +10,8 @@ from pooling.onnx_models.graph import Names, Scope, attribute
 from pooling.onnx_models.nodes import checked_attributes
 from pooling.onnx_models.shapes import Tensor
 
-from ...builder import Graph
-from ...lowering.indices import numbered
+from ...graph_builder import Graph
+from ...lowering.indices import to_onnx_indices
 from ...stages import Order, Stage
 from .building import free_standing, sized
 from .rewrite import FUNCTION, NEWEST, Rewrite, SkippedError, copied, reason_of, reference_of, title
@@ -52,7 +52,7 @@ def count_row_by_row(
     try:
         layer, order = layer_from_node(node, NEWEST, sizes), Order("channels_first", len(sizes) - 2, True)
         stage = Stage(title(node), layer, order, sizes, (), sizes, "onnx_column_major", None)
-        result = numbered(graph, stage, plain.output[1], node.input[0], whole=True)
+        result = to_onnx_indices(graph, stage, plain.output[1], node.input[0], whole=True)
     except ValueError as error:
         raise SkippedError(reason_of(error)) from None
     nodes, _ = free_standing(graph, node, names, {result: node.output[1]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
@@ -13,8 +13,10 @@ from pooling.arguments import axis_names
 from pooling.geometry import Axis
 from pooling.onnx_models.nodes import AUTO_PAD, WINDOWED, checked_attributes
 
-from ..records import RuleName
 from .rewrite import FUNCTION, NEWEST, ShapeDependentError, SkippedError
+
+if TYPE_CHECKING:
+    from ..records import RuleName
 
 __all__ = ["Sides", "Windows", "is_misread"]
 

@@ -17,7 +17,7 @@ from pooling.geometry import Axis
 from pooling.onnx_models import layer_from_node
 from pooling.onnx_models.graph import attributes_of
 from pooling.onnx_models.making import NodeProto, make_node
-from pooling.onnx_models.nodes import has_late_window
+from pooling.onnx_models.nodes import has_window_starting_in_end_padding
 
 from ..comparison import permitted_errors
 
@@ -132,7 +132,7 @@ class Setting:
     @property
     def late(self) -> bool:
         """Whether rounding up gives a window that starts behind the input, which is no window."""
-        return self.ceil and any(has_late_window(axis) for axis in self.axes)
+        return self.ceil and any(has_window_starting_in_end_padding(axis) for axis in self.axes)
 
     @property
     def tap_count(self) -> int:
