@@ -1,4 +1,4 @@
-"""Build of the compiled modules: one kernel module per instruction-set level, all from one Cython source.
+"""Build of the compiled modules: what all share, and one kernel module per instruction-set level, from one source.
 
 Everything else about the project is declared in pyproject.toml.
 """
@@ -151,7 +151,7 @@ class BuildKernels(build_ext):
         # In place: the commands that look for the finished modules hold the same list.
         self.extensions[:] = [ext for ext in self.extensions if ext.name not in left_out]
         for ext in self.extensions:
-            if ext.name == "pooling._cpu":
+            if ext.name == "pooling._core":
                 ext.define_macros = [("POOLING_LEVELS", f'"{" ".join(levels)}"')]
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         for ext in self.extensions:
@@ -175,7 +175,7 @@ class BuildKernels(build_ext):
                 ) from error
 
     def supported_levels(self) -> list[str]:
-        """Ask the processor, as pooling._cpu does, which is not there yet."""
+        """Ask the processor, as pooling._core does, which is not there yet."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "levels.c")
             source.write_text(
@@ -250,6 +250,6 @@ setup(
         ],
         "pooling.export.deployed": ["table.json"],
     },
-    ext_modules=[extension("_cpu", "cpu.pyx", POOLING_LEVELS=" ".join(LEVELS)), *map(kernels, LEVELS)],
+    ext_modules=[extension("_core", "core.pyx", POOLING_LEVELS=" ".join(LEVELS)), *map(kernels, LEVELS)],
     cmdclass={"build_ext": BuildKernels},
 )

@@ -1,44 +1,27 @@
 """What every compiled kernel module has, whatever its level; there is no module of this very name."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, overload
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from ._core import THREADING as THREADING
+from ._core import DefaultMode as DefaultMode
+from ._core import Forward as AnyForward
+from ._core import Plan as Plan
+from ._core import Pooling as Pooling
+from ._core import answer_signals_in as answer_signals_in
+from ._core import count_workers as count_workers
+from ._core import keep_workers as keep_workers
+from ._core import signature as signature
 
 AnyArray = NDArray[Any]
 
 LEVEL: str
-THREADING: bool
 REDUCERS: dict[str, int]
 ROUNDINGS: dict[str, int]
 KINDS: dict[str, int]
 STRATEGIES: dict[str, tuple[str, ...]]
-
-def keep_workers(workers: int) -> None: ...
-def count_workers() -> int: ...
-def answer_signals_in(thread: int) -> None: ...
-
-class DefaultMode:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *error: object) -> None: ...
-
-class Plan:
-    def __init__(
-        self,
-        outer: int,
-        inner: int,
-        axes: Sequence[tuple[Any, ...]],
-        average: bool = ...,
-        divisor_override: float = ...,
-        number_divisor: float = ...,
-    ) -> None: ...
-    @property
-    def summation_depth(self) -> int: ...
-    @property
-    def overlaps(self) -> int: ...
-    @property
-    def spreading_depth(self) -> int: ...
 
 def forward(
     plan: Plan, reducer: int, kind: int, src: AnyArray, dst: AnyArray, threads: int = ..., rounding: int = ...
@@ -141,25 +124,4 @@ def fractional_max(
     threads: int = ...,
 ) -> None: ...
 
-class Forward:
-    call: Any
-    def __init__(self, call: Any, threads_for: Callable[[int], int]) -> None: ...
-
-def signature(function: str, array: AnyArray, arguments: tuple[Any, ...]) -> tuple[Any, ...]: ...
-
-class Pooling:
-    def __init__(self, known: dict[tuple[Any, ...], Forward], otherwise: Callable[..., Any]) -> None: ...
-    def find(self, function: str, array: AnyArray, arguments: tuple[Any, ...]) -> Any: ...
-    @overload
-    def forward(
-        self,
-        function: str,
-        input: ArrayLike,
-        out: AnyArray | None,
-        return_indices: Literal[False],
-        *arguments: Any,
-    ) -> AnyArray: ...
-    @overload
-    def forward(
-        self, function: str, input: ArrayLike, out: AnyArray | None, return_indices: bool, *arguments: Any
-    ) -> AnyArray | tuple[AnyArray, NDArray[np.int64]]: ...
+class Forward(AnyForward): ...

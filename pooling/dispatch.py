@@ -29,7 +29,7 @@ def _import_compiled(name: str) -> ModuleType:
     return import_module(f"{__package__}.{name}")
 
 
-_cpu = _import_compiled("_cpu")
+_core = _import_compiled("_core")
 
 
 def available_levels() -> tuple[str, ...]:
@@ -40,8 +40,8 @@ def available_levels() -> tuple[str, ...]:
     tuple of str
         Names as in the x86-64 psABI, or ``"generic"``; weakest first.
     """
-    supported = _cpu.supported_levels()
-    return tuple(level for level in _cpu.built_levels() if level in supported)
+    supported = _core.supported_levels()
+    return tuple(level for level in _core.built_levels() if level in supported)
 
 
 def load(level: str) -> ModuleType:
@@ -79,7 +79,7 @@ def load(level: str) -> ModuleType:
 
 def _choose(cap: str | None) -> str:
     """Return the best available level, or the best up to `cap`."""
-    built, available = _cpu.built_levels(), available_levels()
+    built, available = _core.built_levels(), available_levels()
     if cap:
         if cap not in built:
             raise ValueError(
@@ -109,10 +109,10 @@ def config() -> dict[str, Any]:
     return {
         "version": __version__,
         "level": level,
-        "levels_built": _cpu.built_levels(),
-        "levels_supported": _cpu.supported_levels(),
-        "threading": kernels.THREADING,
-        "compiler": _cpu.compiler(),
+        "levels_built": _core.built_levels(),
+        "levels_supported": _core.supported_levels(),
+        "threading": _core.THREADING,
+        "compiler": _core.compiler(),
         "numpy": numpy.__version__,
     }
 

@@ -7,11 +7,6 @@ the sizes of the buffers are checked here once more, so that no caller can make 
 """
 
 cimport cython
-from cpython.buffer cimport (
-    PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
-)
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
@@ -27,58 +22,40 @@ from conversions cimport (
 from division cimport (
     FLOOR, HALF_EVEN, HALF_UP, TRUNC, divide, divide_each, divide_integers, divide_integers_each,
 )
+from pooling._core cimport (
+    advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, ladder_cells,
+    needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, round_up, row_of,
+    row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung, window_of, window_t, work_fn,
+    Forward as AnyForward,
+)
 from reducers cimport (
     COUNT_NUMBER, GREATEST, GREATEST_NUMBER, REDUCERS_, SMALLEST, SMALLEST_NUMBER, TOTAL, TOTAL_NUMBER, better, combine,
     greatest, greatest_number, highest, lowest, number_of, order_t, reducer_t, smallest, smallest_number, total,
 )
 from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, weave
 from tuning cimport (
-    ADAPTIVE_CELLS, ARGMAX_LANES, BAND_CELLS, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES,
-    CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
-    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FLAT_SHARE,
-    FOUND_CELLS, LADDER_CELLS, LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG, LONG_BYTES, LONG_ROW_CELLS,
-    MANY_PLANES, MAP_BYTES, MOST_LEVELS, MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_SPAN, MOST_TAPS, NARROW, PIECE,
-    ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP, SHEAF_CELLS, STACK_CELLS, STRAIGHT, STRIP,
-    SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER, WORKING_BYTES,
+    ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CORE_CELLS,
+    CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
+    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FOUND_CELLS,
+    LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, MANY_PLANES, MAP_BYTES, MOST_LEVELS,
+    MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_TAPS, PIECE, ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS, RUN_CHANNELS,
+    RUN_OVERLAP, STACK_CELLS, STRIP, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
     stored_t, sum_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
 )
 
-from numpy import dtype as numpy_dtype
-from numpy import bincount, empty, int64, ndarray
+from numpy import bincount
+
+from pooling._core import THREADING, DefaultMode, Pooling, answer_signals_in, count_workers, keep_workers, signature
 
 cdef extern from "c/level.h":
     const char* POOLING_LEVEL
 
 LEVEL = (<bytes> POOLING_LEVEL).decode("ascii")
-
-include "plan.pxi"
-include "team.pxi"
-
-THREADING = bool(POOLING_TEAM)
-
-
-@cython.final
-cdef class Buffer:
-    """Hold on to the memory of a contiguous array of known size."""
-
-    cdef Py_buffer view
-    cdef bint held
-    cdef char* data
-
-    def __cinit__(self, array, ptrdiff_t nbytes, bint writable=False):
-        PyObject_GetBuffer(array, &self.view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
-        self.held = True
-        if self.view.len != nbytes:
-            raise ValueError(f"a buffer of {self.view.len} bytes was given where the plan needs {nbytes}")
-        self.data = <char*> self.view.buf
-
-    def __dealloc__(self):
-        if self.held:
-            PyBuffer_Release(&self.view)
-
+# The type itself, which a cimport does not make a name of this module.
+globals()["Plan"] = Plan
 
 include "memory.pxi"
 include "leaves.pxi"
@@ -101,7 +78,6 @@ include "blurs.pxi"
 include "regions.pxi"
 include "unpooling.pxi"
 include "fractional.pxi"
-include "calls.pxi"
 
 
 cdef const leaves_t* leaves_for(int reducer, int kind) except NULL:
@@ -306,3 +282,15 @@ def scatter_backward(
     cdef call_t call = gradient_call(&plan.plan, &argmax, &leaves, &sizes, indices is None, job.parts)
     cdef const strategy_t* strategy = choose(SCATTERED, &call)
     return share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
+
+
+@cython.final
+cdef class Forward(AnyForward):
+    """A resolved forward call to the kernels of this level."""
+
+    cdef int pool(self, const char* src, char* dst, ptrdiff_t threads) except -1:
+        return pool_into(self.plan, self.reducer, self.kind, self.rounding, src, dst, threads)
+
+    cdef int pool_indexed(self, array, result, indices, ptrdiff_t threads) except -1:
+        forward_indexed(self.index_plan, self.reducer, self.kind, array, result, indices, threads)
+        return 0

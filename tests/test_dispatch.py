@@ -15,7 +15,7 @@ import pytest
 from pooling import dispatch
 
 V2, V3 = "x86-64-v2", "x86-64-v3"
-BUILT = dispatch._cpu.built_levels()
+BUILT = dispatch._core.built_levels()
 AVAILABLE = dispatch.available_levels()
 
 
@@ -39,7 +39,7 @@ def processor(monkeypatch: pytest.MonkeyPatch):
 
     def pretend(*supported: str) -> None:
         levels = {"built_levels": lambda: (V2, V3), "supported_levels": lambda: ("generic", *supported)}
-        monkeypatch.setattr(dispatch, "_cpu", SimpleNamespace(**levels))
+        monkeypatch.setattr(dispatch, "_core", SimpleNamespace(**levels))
 
     return pretend
 
@@ -115,10 +115,10 @@ def test_load_of_a_level_that_the_processor_lacks(processor) -> None:
 
 def test_available_levels_are_built_and_supported() -> None:
     assert AVAILABLE
-    assert set(AVAILABLE) == set(BUILT) & set(dispatch._cpu.supported_levels())
+    assert set(AVAILABLE) == set(BUILT) & set(dispatch._core.supported_levels())
 
 
-@pytest.mark.parametrize("present", [(), ("_cpu",)])
+@pytest.mark.parametrize("present", [(), ("_core",)])
 def test_missing_build(present: tuple[str, ...], tmp_path: Path) -> None:
     package = tmp_path / "pooling"
     package.mkdir()
@@ -133,7 +133,7 @@ def test_missing_build(present: tuple[str, ...], tmp_path: Path) -> None:
     site_packages = str(Path(numpy.__file__).parent.parent)
     code = f"import sys; sys.path.append({site_packages!r}); import pooling.dispatch"
     process = run(code, tmp_path, None, "-S")
-    missing = f"_kernels_{AVAILABLE[-1].replace('-', '_')}" if present else "_cpu"
+    missing = f"_kernels_{AVAILABLE[-1].replace('-', '_')}" if present else "_core"
     assert last_line(process) == (
         "ImportError: the compiled kernels are missing; run `pip install -e .` in the repository "
         f"(this pooling is in {package} and has no {missing})"

@@ -36,7 +36,7 @@ def test_importing_pooling_imports_no_function_before_it_is_asked_for(tmp_path: 
     imports = "import sys, numpy; before = set(sys.modules); import pooling; after = set(sys.modules)"
     added = in_new_process(f"{imports}; print(*after - before)", tmp_path)
     own = {name for name in added if name.startswith("pooling") and not name.startswith("pooling._kernels_")}
-    assert own == {f"pooling{name}" for name in ("", "._cpu", "._version", ".dispatch", ".system", ".workers")}
+    assert own == {f"pooling{name}" for name in ("", "._core", "._version", ".dispatch", ".system", ".workers")}
     assert {"ast", "copy", "dataclasses", "enum", "inspect", "numpy.typing"}.isdisjoint(added)
     used = in_new_process(f"{imports}; pooling.max_pool2d; print(*set(sys.modules) - after)", tmp_path)
     assert "pooling.families.extremes" in used

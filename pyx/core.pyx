@@ -1,144 +1,152 @@
-# A plan is a geometry laid out for the loops: outer elements, three window axes (the last one varies fastest), inner
-# elements. Anything simpler is filled up with axes of size 1 by pooling/plan.py.
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: emit_code_comments=False
+"""What kernels of all levels share, whatever the processor: this module is compiled without instruction-set flags, so
+that importing it is always safe, and what this processor can run is asked here first.
+"""
 
-cdef struct axis_t:
-    ptrdiff_t input_size, output_size
-    ptrdiff_t kernel_size, stride, dilation, pad_begin
-    # Outputs in [begin, end) have whole windows; all others stand in the tables, in the order of their outputs.
-    ptrdiff_t begin, end
-    const int64_t *first
-    const int64_t *count
-    const int64_t *divisor
-    # Whether windows follow from the sizes; the tables then have all of them.
-    bint adaptive
-    # Whether some window holds no element, and whether all have the kernel's size as their divisor.
-    bint has_empty, whole_divisor
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
+)
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
+from libc.math cimport NAN
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
+from tuning cimport (
+    ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LANES, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
+    SHEAF_CELLS, STACK_CELLS, STRAIGHT,
+)
+from types cimport int64_t
 
-cdef struct window_t:
-    ptrdiff_t first, count, divisor
+from numpy import dtype as numpy_dtype
+from numpy import empty, int64, ndarray
 
+# --- levels ---
 
-cdef struct planes_t:
-    # Narrow planes are pooled many at a time: stacked with their padding in one buffer of `height` rows a plane and
-    # `width` cells a row, so that each pass is one long loop. Neighbours share the padding between them.
-    ptrdiff_t stacked, height, width
-    # Input rows and columns that windows reach, and rows and columns of the result, junk included.
-    ptrdiff_t rows, columns, result_rows, result_columns
-    # Whether windows look beyond the elements of a row.
-    bint margin
-    # Whether rows are combined straight from the input, which leaves only the rows of the result to be stacked.
-    bint gather
-    # Whether the input is such a buffer as it lies, and the output such a result.
-    bint direct, direct_result
-    # Or no buffer is needed: rows are as long before as after, so that windows slide along a whole stack at once.
-    bint flat
-    # One divisor for each cell of a plane's result, as both types of sums take it; NULL where one holds for all.
-    double* divisors
-    float* divisors32
+cdef extern from "c/cpu.h":
+    void init_cpu "pooling_init_cpu"() noexcept
+    bint runs_v2 "pooling_runs_v2"() noexcept
+    bint runs_v3 "pooling_runs_v3"() noexcept
+    const char *POOLING_LEVELS
+    const char *POOLING_COMPILER
 
 
-cdef struct pieces_t:
-    # Where winners are asked for, input rows are laid out with their padding so that each tap of all windows is one
-    # loop. A piece is `rows` output rows of a plane, of which there are `bands`; `stacked` pieces are made together, or
-    # none if planes are not of this kind. Rows that lie the stride apart make a phase, which holds `phase_rows` of each
-    # piece, `width` cells long; a row of the result has `columns` cells, junk included.
-    ptrdiff_t stacked, rows, bands, phase_rows, width, columns
-    # Whether rows of the result are long enough to be made one by one, straight from the input and into the output.
-    bint straight
-    # Whether windows have no one step, so that the outputs of a column, and then of a row, are made together instead.
-    bint adaptive
+def built_levels():
+    """Return the levels that this build carries, weakest first."""
+    return tuple((<bytes>POOLING_LEVELS).decode("ascii").split())
 
 
-cdef struct sheaf_t:
-    # How gradients of means are spread over whole planes: `stacked` of them together, or none if planes are not of this
-    # kind. `width` gradients are a row, those behind it included that make the rows of cells long enough.
-    ptrdiff_t stacked, width
+def supported_levels():
+    """Return the levels that this processor runs, weakest first: the last one is the best."""
+    init_cpu()
+    levels = ["generic"]
+    if runs_v2():
+        levels.append("x86-64-v2")
+    if runs_v3():
+        levels.append("x86-64-v3")
+    return tuple(levels)
 
 
-cdef struct plan_t:
-    ptrdiff_t outer, inner
-    axis_t axes[3]
-    # Outputs of the last axis are made in segments, so that a row stays in the first-level cache however long it is.
-    ptrdiff_t segment, segments
-    # Output rows that are made together; each call of a leaf then does as many.
-    ptrdiff_t band
-    # Input cells of the last axis that the windows of one segment span.
-    ptrdiff_t span
-    # Largest distance from the first tap of a window to its last one, in cells of the plane.
-    ptrdiff_t reach
-    # Most elements of a window.
-    double taps
-    bint average
-    double divisor_override
-    # Whether every window has the same divisor, and which.
-    bint uniform
-    double divisor
-    # Divisor of sums that leave NaN out; NaN for the numbers that they hold. The divisors above count elements then.
-    double number_divisor
-    planes_t planes
-    pieces_t pieces
-    sheaf_t sheaf
-    # Whether the winners of windows are found one window after another.
-    bint apart
+def compiler():
+    """Return the name and version of the C compiler of this build."""
+    return (<bytes>POOLING_COMPILER).decode("utf-8").strip()
 
 
-cdef inline window_t window_of(const axis_t* axis, ptrdiff_t output) noexcept nogil:
-    cdef window_t window
-    cdef ptrdiff_t i
-    if axis.begin <= output < axis.end:
-        window.first = output * axis.stride - axis.pad_begin
-        window.count = axis.kernel_size
-        window.divisor = axis.kernel_size
-    else:
-        i = output if output < axis.begin else output - (axis.end - axis.begin)
-        window.first = axis.first[i]
-        window.count = axis.count[i]
-        window.divisor = axis.divisor[i]
-    return window
+# --- the thread team of c/team.h: many threads that share one job ---
+
+cdef extern from "c/signals.h" nogil:
+    const int POOLING_TEAM
+    const int POOLING_MOST_THREADS
+    unsigned long main_thread "pooling_main_thread"
+    ptrdiff_t seat_bytes "pooling_stride" (ptrdiff_t nbytes)
+    void keep_workers_of_team "pooling_keep_workers" (ptrdiff_t workers)
+    ptrdiff_t count_workers_of_team "pooling_count_workers" ()
+
+cdef extern from "c/floating.h" nogil:
+    ctypedef struct mode_t "pooling_mode_t":
+        pass
+    mode_t enter_default_mode "pooling_enter_default_mode" ()
+    void leave_default_mode "pooling_leave_default_mode" (mode_t before)
+
+cdef extern from "c/signals.h":
+    # Not to be called without the GIL, which it lets go.
+    ptrdiff_t share_freely "pooling_share_freely" (
+        work_fn work, const void* job, ptrdiff_t tasks, ptrdiff_t steps, char* memory, ptrdiff_t nbytes,
+        ptrdiff_t threads) noexcept
 
 
-cdef inline ptrdiff_t origin_of(const axis_t* axis, ptrdiff_t output, const window_t* window) noexcept nogil:
-    """Cell of the first tap, which may lie in the padding."""
-    return window.first if axis.adaptive else output * axis.stride - axis.pad_begin
+cdef ptrdiff_t share(
+    work_fn work, const void* job, ptrdiff_t tasks, ptrdiff_t nbytes, ptrdiff_t threads, ptrdiff_t steps=0
+) except -2:
+    """Do tasks 0 to `tasks` of a job on at most so many threads, each with `nbytes` of scratch memory.
+
+    A task takes so many `steps`, of a nanosecond or some, or asks `is_stopped` itself. A thread that finds the team at
+    work for another does its job alone. Returns -1, or the first position at fault.
+    Raises what a signal handler raises, such as KeyboardInterrupt, with the job unfinished.
+    """
+    cdef ptrdiff_t fault
+    cdef char* memory
+    threads = max(1, min(threads, min(tasks, <ptrdiff_t> POOLING_MOST_THREADS)))
+    memory = <char*> malloc(threads * seat_bytes(nbytes))
+    if memory == NULL:
+        raise MemoryError(f"no memory for {threads} threads to work in, {nbytes} bytes each")
+    fault = share_freely(work, job, tasks, steps, memory, nbytes, threads)
+    free(memory)
+    return fault
 
 
-cdef inline ptrdiff_t ceil_divide(ptrdiff_t a, ptrdiff_t b) noexcept nogil:
-    """Round a / b up, for b > 0; C division rounds towards zero."""
-    return a // b + (a % b > 0)
+def keep_workers(ptrdiff_t workers):
+    """End the threads that wait for work, beyond so many: at once, or when the present call of another is done."""
+    with nogil:
+        keep_workers_of_team(workers)
 
 
-cdef inline bint slides_along(const axis_t* axis, ptrdiff_t inner) noexcept nogil:
-    """Whether windows of the last axis are reduced one by one: long runs that hardly overlap."""
-    return inner == 1 and axis.dilation == 1 and (
-        axis.adaptive or (axis.kernel_size >= LANES and 2 * axis.stride >= axis.kernel_size))
+def count_workers():
+    """Return how many threads of this process wait for work, or do it, beside their callers."""
+    return count_workers_of_team()
 
 
-cdef inline bint climbs(const axis_t* axis) noexcept nogil:
-    """Whether windows overlap enough for the rungs to be shared."""
-    return not axis.adaptive and axis.kernel_size >= LONG and axis.kernel_size >= 3 * axis.stride
+def answer_signals_in(unsigned long thread):
+    """Say in which thread, by its `threading.get_ident`, Python answers signals: long calls there look for them."""
+    global main_thread
+    main_thread = thread
 
 
-cdef inline bint climbs_rows(const plan_t* plan) noexcept nogil:
-    """Whether the rows of windows are combined so; those of several planes are not."""
-    return climbs(&plan.axes[1]) and plan.axes[0].kernel_size == 1 and not plan.axes[0].adaptive
+@cython.final
+cdef class DefaultMode:
+    """Inside ``with DefaultMode():`` this thread rounds to nearest and keeps subnormal numbers, as kernels do."""
+
+    cdef mode_t before
+
+    def __enter__(self):
+        self.before = enter_default_mode()
+
+    def __exit__(self, *error):
+        leave_default_mode(self.before)
+
+THREADING = bool(POOLING_TEAM)
 
 
-cdef inline ptrdiff_t rows_spanned(const axis_t* axis, ptrdiff_t outputs) noexcept nogil:
-    """Rows from the first tap of the first of so many whole windows to the last tap of the last."""
-    return min((outputs - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1, axis.input_size)
+# --- buffers ---
+
+cdef class Buffer:
+    """Hold on to the memory of a contiguous array of known size."""
+
+    def __cinit__(self, array, ptrdiff_t nbytes, bint writable=False):
+        PyObject_GetBuffer(array, &self.view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+        self.held = True
+        if self.view.len != nbytes:
+            raise ValueError(f"a buffer of {self.view.len} bytes was given where the plan needs {nbytes}")
+        self.data = <char*> self.view.buf
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
 
 
-cdef inline ptrdiff_t round_up(ptrdiff_t a, ptrdiff_t b) noexcept nogil:
-    return ceil_divide(a, b) * b
-
-
-cdef inline ptrdiff_t reach_of(const axis_t* axis) noexcept nogil:
-    """Cells, padding included, from the first tap of the first window to the last tap of the last."""
-    if axis.adaptive:
-        return axis.input_size
-    return (axis.output_size - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
-
+# --- plans ---
 
 cdef planes_t stack_planes(const plan_t* plan) except *:
     """Lay out narrow planes; `stacked` is 0 where rows are better pooled one by one."""
@@ -336,7 +344,6 @@ cdef ptrdiff_t adaptive_span(const plan_t* plan) noexcept:
     return span
 
 
-@cython.final
 cdef class Plan:
     """The loops of one pooling call: made by pooling/plan.py, read by every kernel.
 
@@ -354,11 +361,6 @@ cdef class Plan:
     number_divisor : float
         Divisor of sums that leave NaN out, if it is not the count of the numbers.
     """
-
-    cdef plan_t plan
-    cdef object tables
-    # Elements of input and output: what the buffers of a call must hold.
-    cdef ptrdiff_t read, written
 
     def __cinit__(self, outer, inner, axes, bint average=False, double divisor_override=NAN, double number_divisor=NAN):
         cdef plan_t* plan = &self.plan
@@ -450,7 +452,6 @@ cdef class Plan:
     @property
     def summation_depth(self):
         """Roundings on the longest way from an element of a window to its average, in the order of these kernels."""
-        cdef call_t call = forward_call(&self.plan, &LEAVES[TOTAL][FLOAT32])
         cdef ptrdiff_t depth = 1
         cdef ptrdiff_t i, taps, rest
         for i in range(3):
@@ -467,7 +468,7 @@ cdef class Plan:
             else:
                 # A ladder has no longer way.
                 depth += tree_depth(taps)
-        if choose(FORWARD, &call).work == forward_cores:
+        if not self.plan.planes.stacked and needs_cores(&self.plan, sizeof(float)):
             # Groups are added one by one, on both sides of the core.
             for i in range(1, 3):
                 depth += min(2 * self.plan.axes[i].kernel_size, 2048)
@@ -493,55 +494,180 @@ cdef class Plan:
         return 1 + (most_covering(&self.plan.axes[0]) * rows - 1) + (columns - 1)
 
 
-cdef struct row_t:
-    # Where an output row stands: its outer element, the outputs of the first two axes and the segment of the last.
-    ptrdiff_t outer, d, h, segment
+# --- calls like earlier ones, from the arguments of a public function to its kernel ---
+
+# What is not as usual goes to Python (pooling/calls.py): arguments that are new or not plain, what is no plain ndarray or
+# does not lie in memory as kernels read it, and an `out` that may have to be refused.
+
+cdef object TRUE = object()
+cdef object FALSE = object()
 
 
-cdef inline row_t row_of(const plan_t* plan, ptrdiff_t band) noexcept nogil:
-    """First row of a band."""
-    cdef row_t row
-    cdef ptrdiff_t bands = ceil_divide(plan.axes[1].output_size, plan.band)
-    row.segment = band % plan.segments
-    band //= plan.segments
-    row.h = band % bands * plan.band
-    band //= bands
-    row.d = band % plan.axes[0].output_size
-    row.outer = band // plan.axes[0].output_size
-    return row
+# The types themselves: what is derived from them may say something else each time it is asked.
+cdef frozenset NUMPY_INTEGERS = frozenset([numpy_dtype(code).type for code in "bBhHiIlLqQ"])
 
 
-cdef inline void advance(const plan_t* plan, row_t* row) noexcept nogil:
-    """Go to the first row of the next band."""
-    row.segment += 1
-    if row.segment == plan.segments:
-        row.segment = 0
-        row.h += plan.band
-        if row.h >= plan.axes[1].output_size:
-            row.h = 0
-            row.d += 1
-            if row.d == plan.axes[0].output_size:
-                row.d = 0
-                row.outer += 1
+cdef bint all_integers(entries):
+    for entry in entries:
+        if type(entry) is not int:
+            return False
+    return True
 
 
-cdef inline ptrdiff_t bands_of(const plan_t* plan) noexcept nogil:
-    """Number of bands in an outer element."""
-    return plan.axes[0].output_size * ceil_divide(plan.axes[1].output_size, plan.band) * plan.segments
+cdef object token(value, ptrdiff_t depth):
+    """Return what stands for an argument in a signature: the same only for arguments that mean the same.
+
+    Raises TypeError for everything but plain values, which nobody can change while they are remembered: integers,
+    numbers, words, None, and tuples and lists of them that are no deeper than those of any good argument.
+    """
+    kind = type(value)
+    if kind is int or kind is str or value is None:
+        return value
+    if kind is bool:
+        # For a dictionary True is 1.
+        return TRUE if value else FALSE
+    if (kind is tuple or kind is list) and depth < 2:
+        if all_integers(value):
+            return tuple(value)
+        return tuple([token(entry, depth + 1) for entry in value])
+    if kind is float:
+        # For a dictionary 1.0 is 1, too.
+        return kind, value
+    if kind in NUMPY_INTEGERS:
+        return int(value)
+    raise TypeError("no plain value")
 
 
-cdef inline ptrdiff_t pieces_of(const plan_t* plan) noexcept nogil:
-    """Number of pieces in all."""
-    return plan.outer * plan.axes[0].output_size * plan.pieces.bands
+cdef tuple signed(function, shape, dtype, tuple arguments):
+    cdef Py_ssize_t i
+    cdef tuple key = PyTuple_New(len(arguments) + 3)
+    for i in range(len(arguments) + 3):
+        value = function if i == 0 else shape if i == 1 else dtype if i == 2 else token(arguments[i - 3], 0)
+        Py_INCREF(value)
+        PyTuple_SET_ITEM(key, i, value)
+    return key
 
 
-cdef inline ptrdiff_t rows_of_output(const plan_t* plan) noexcept nogil:
-    """Number of output rows in all."""
-    return plan.outer * plan.axes[0].output_size * plan.axes[1].output_size
+def signature(function, array, tuple arguments not None):
+    """Return the key of a call: function, shape and dtype of the input, and arguments."""
+    return signed(function, array.shape, array.dtype, arguments)
 
 
-cdef inline ptrdiff_t output_offset(const plan_t* plan, const row_t* row) noexcept nogil:
-    """Where an output row begins in the output, in elements."""
-    return (
-        ((row.outer * plan.axes[0].output_size + row.d) * plan.axes[1].output_size + row.h) * plan.axes[2].output_size
-        + row.segment * plan.segment) * plan.inner
+cdef struct memory_t:
+    char* begin
+    char* end
+    bint writable
+
+
+cdef bint lies_ready(array, ptrdiff_t nbytes, ptrdiff_t alignment, memory_t* memory) except -1:
+    """Tell where the elements of an ndarray lie, and whether kernels can read them as they do."""
+    cdef Py_buffer view
+    cdef bint ready
+    # NumPy takes no note of who looks at an array; its memory stays as long as the array does.
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    ready = view.len == nbytes and <size_t> view.buf % alignment == 0 and PyBuffer_IsContiguous(&view, b"C")
+    memory.begin = <char*> view.buf
+    memory.end = memory.begin + view.len
+    memory.writable = not view.readonly
+    PyBuffer_Release(&view)
+    return ready
+
+
+cdef class Forward:
+    """A resolved forward call; each level has a class of its own, which knows its kernels.
+
+    Parameters
+    ----------
+    call : pooling.calls.Call
+    threads_for : callable
+        Tells how many threads a call uses that moves so many bytes.
+    """
+
+    def __cinit__(self, call, threads_for):
+        self.call = call
+        self.plan = call.plan
+        self.index_plan = call.index_plan
+        self.reducer = call.reducer
+        self.kind = call.kind
+        self.rounding = call.rounding
+        self.output_shape = call.output_shape
+        self.dtype = call.dtype
+        self.threads_for = threads_for
+        self.read = self.plan.read * <ptrdiff_t> self.dtype.itemsize
+        self.written = self.plan.written * <ptrdiff_t> self.dtype.itemsize
+        self.alignment = self.dtype.alignment
+        self.nbytes = call.nbytes
+        self.nbytes_indexed = call.nbytes + 8 * self.plan.written
+
+    cdef int pool(self, const char* src, char* dst, ptrdiff_t threads) except -1:
+        raise NotImplementedError
+
+    cdef int pool_indexed(self, array, result, indices, ptrdiff_t threads) except -1:
+        raise NotImplementedError
+
+    cdef object run(self, array, dtype, out, bint indexed):
+        """Pool an ndarray of the resolved shape; return None, having done nothing, where Python must look at it."""
+        cdef memory_t source, target
+        cdef bint ready = (dtype is self.dtype or dtype == self.dtype) and lies_ready(
+            array, self.read, self.alignment, &source)
+        if not ready:
+            return None
+        if out is None:
+            result = empty(self.output_shape, self.dtype)
+        elif type(out) is ndarray and out.dtype is self.dtype and out.shape == self.output_shape:
+            result = out
+        else:
+            return None
+        if not lies_ready(result, self.written, self.alignment, &target) or not target.writable or (
+            target.begin < source.end and source.begin < target.end
+        ):
+            return None
+        if indexed:
+            indices = empty(self.output_shape, int64)
+            self.pool_indexed(array, result, indices, self.threads_for(self.nbytes_indexed))
+            return result, indices
+        self.pool(source.begin, target.begin, self.threads_for(self.nbytes))
+        return result
+
+
+@cython.final
+cdef class Pooling:
+    """What the public functions do.
+
+    Parameters
+    ----------
+    known : dict
+        The `Forward` of each earlier call by its `signature`.
+    otherwise : callable
+        Takes ``(function, input, out, return_indices, arguments)`` where `forward` finds no call or cannot run it.
+    """
+
+    cdef dict known
+    cdef object otherwise
+
+    def __cinit__(self, dict known not None, otherwise):
+        self.known = known
+        self.otherwise = otherwise
+
+    cdef Forward earlier(self, function, input, dtype, tuple arguments):
+        try:
+            return self.known.get(signed(function, input.shape, dtype, arguments))
+        except TypeError:
+            return None
+
+    def find(self, function, array, tuple arguments not None):
+        """Return an earlier call with the same arguments, or None."""
+        cdef Forward earlier = self.earlier(function, array, array.dtype, arguments)
+        return None if earlier is None else earlier.call
+
+    def forward(self, function, input, out, return_indices, *arguments):
+        """Pool like an earlier call; `arguments` are those of the function that tell its windows and what they make."""
+        cdef Forward earlier
+        if type(input) is ndarray and type(return_indices) is bool:
+            dtype = input.dtype
+            earlier = self.earlier(function, input, dtype, arguments)
+            if earlier is not None:
+                result = earlier.run(input, dtype, out, return_indices)
+                if result is not None:
+                    return result
+        return self.otherwise(function, input, out, return_indices, arguments)
