@@ -13,8 +13,8 @@ from pooling.families.norms import gem_pool2d_backward
 from pooling.families.unpooling import convert_indices
 from pooling.operators import OPERATORS
 
-from .builder import Graph
-from .lowering.holders import holders
+from .graph_builder import Graph
+from .lowering.inverse_windows import covering_windows
 from .lowering.means import working_dtype
 from .lowering.windows import taps_of
 from .stages import Stage
@@ -28,10 +28,10 @@ from .verification import (
     drawn_inputs,
     gamma_of,
     is_exact,
-    laid_open,
     refuse_difference,
     run_size,
     terms_of,
+    with_intermediate_outputs,
 )
 
 __all__ = ["verify_backward"]
@@ -49,7 +49,7 @@ def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage, runtime:
     """
     regions = OPERATORS[stage.layer.operator].windows == "regions"
     free = not graph.planes_are_fixed and not regions
-    run = runtime(laid_open(model, {}, stage if free else None))
+    run = runtime(with_intermediate_outputs(model, {}, stage if free else None))
     for number, kind in enumerate(KINDS):
         sizes = tuple(run_size(size, position, number, free=free) for position, size in enumerate(stage.shape))
         rng = np.random.default_rng([number, 1])
@@ -116,7 +116,7 @@ def _roundings(stage: Stage) -> int:
             taps = max(np.broadcast_to(stage.arguments.get("blur_kernel_size", 1), 2).max(), of_maxima)
             return int(2 * of_maxima * taps * (taps + 2))
         case _:
-            return math.prod(holders(axis).shape[1] for axis in stage.axes)
+            return math.prod(covering_windows(axis).shape[1] for axis in stage.axes)
 
 
 def _allowed(

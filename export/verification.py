@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import helper
 
 from pooling.families.unpooling import convert_indices
 from pooling.layer import Layer
 from pooling.maps import spatial_slice
+from pooling.onnx_models.session import LEVELS, narrowed, session, widened, with_float32_interface
 from pooling.operators import FLOATS, OPERATORS
 from pooling.signs import first_line
 
-from .builder import Graph
+from .graph_builder import Graph
 from .lowering.means import known_taps, working_dtype
 from .lowering.windows import taps_of
 from .stages import Stage
@@ -30,7 +31,6 @@ from .stages import Stage
 __all__ = [
     "KINDS",
     "LARGEST",
-    "LEVELS",
     "REGIONS",
     "TINY",
     "UNIT",
@@ -44,14 +44,12 @@ __all__ = [
     "gamma_of",
     "in_this_runtime",
     "is_exact",
-    "laid_open",
-    "narrowed",
     "refuse_difference",
     "run_model",
     "run_size",
     "terms_of",
     "verify_model",
-    "widened",
+    "with_intermediate_outputs",
 ]
 
 Array = NDArray[Any]
@@ -69,8 +67,6 @@ REGIONS = 5
 """Regions that a model is verified with."""
 MORE = ((0, 0, 0), (1, 2, 3), (4, 1, 6), (11, 8, 3))
 """By how much spatial sizes that have names exceed the smallest that work: odd and even ones, larger ones."""
-AS_FLOAT32 = " as float32"
-"""What names of bfloat16 outputs end with where they are widened."""
 PLANES = 2
 """Batch and channels are cut to so many where planes are pooled apart and have no names."""
 
@@ -109,8 +105,6 @@ Opened = Callable[[onnx.ModelProto], Run]
 """A runtime, which loads a model; raises VerificationError where it does not, and where it does not run it."""
 Verification = Callable[[Opened], None]
 """What compares one model in a runtime with its layer; raises VerificationError where it differs."""
-LEVELS = {"default": "ORT_ENABLE_ALL", "disabled": "ORT_DISABLE_ALL"}
-"""The levels of graph optimisation that models are verified at, as onnxruntime calls them."""
 
 
 def in_this_runtime(verification: Verification) -> None:
@@ -137,11 +131,11 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
     """
     inner = {graph.final(tensor): graph.dtypes[tensor] for each in placed for tensor in (*each.taken, *each.given)}
     free = not graph.planes_are_fixed and len({each.stage.order for each in placed}) == 1
-    run = runtime(laid_open(model, inner, placed[0].stage if free else None))
+    run = runtime(with_intermediate_outputs(model, inner, placed[0].stage if free else None))
     if not placed:
         return
     first, dtype = placed[0].stage, graph.dtypes["input"]
-    for number, (kind, sizes) in enumerate(_occasions([each.stage for each in placed], dtype, free=free)):
+    for number, (kind, sizes) in enumerate(_trials([each.stage for each in placed], dtype, free=free)):
         rng = np.random.default_rng([number, len(placed)])
         later = [each.stage for each in placed[1:]]
         drawn = drawn_inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite, later=later)
@@ -156,7 +150,7 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
                 raise VerificationError(f"to_onnx: {name} is not the result of {last.stage.title} in its layout")
 
 
-def _occasions(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _trials(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Choose what a model is verified with: kinds of elements, and shapes in the order of the graph."""
     first = stages[0]
     if not any(stage.free for stage in stages):
@@ -218,8 +212,10 @@ def run_size(size: int | str, position: int, occasion: int, *, free: bool) -> in
 # Models that show what goes on in them
 
 
-def laid_open(model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Stage | None = None) -> onnx.ModelProto:
-    """Copy a model with all the named tensors among its outputs, and with bfloat16, which NumPy lacks, as float32.
+def with_intermediate_outputs(
+    model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Stage | None = None
+) -> onnx.ModelProto:
+    """Copy a model with all the named tensors among its outputs, and bfloat16 as float32.
 
     Parameters
     ----------
@@ -246,21 +242,7 @@ def laid_open(model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Sta
             if len(dims) == len(order.permutation):
                 for axis in order.permutation[: 1 + order.batched]:
                     dims[axis].dim_param = f"free_{axis}"
-    for value in graph.input:
-        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
-            value.type.tensor_type.elem_type = TensorProto.FLOAT
-            narrow = f"{value.name} as bfloat16"
-            for node in graph.node:
-                node.input[:] = [narrow if name == value.name else name for name in node.input]
-            graph.node.insert(0, helper.make_node("Cast", [value.name], [narrow], to=TensorProto.BFLOAT16))
-    for value in graph.output:
-        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
-            value.type.tensor_type.elem_type = TensorProto.FLOAT
-            graph.node.append(
-                helper.make_node("Cast", [value.name], [f"{value.name}{AS_FLOAT32}"], to=TensorProto.FLOAT)
-            )
-            value.name = f"{value.name}{AS_FLOAT32}"
-    return copy
+    return with_float32_interface(copy)
 
 
 class Session:
@@ -268,20 +250,12 @@ class Session:
 
     def __init__(self, model: onnx.ModelProto, level: str = "default") -> None:
         try:
-            self._runtime: Any = import_module("onnxruntime")
+            self._session = self._tried(lambda: session(model.SerializeToString(), level=level))
         except ModuleNotFoundError:
             raise ModuleNotFoundError(
                 "to_onnx: verify=True runs the model in onnxruntime, which is not installed; "
                 "run pip install 'ndpooling[onnx]', or use verify=False"
             ) from None
-        options = self._runtime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.graph_optimization_level = getattr(self._runtime.GraphOptimizationLevel, LEVELS[level])
-        options.log_severity_level = 4  # what is wrong becomes an exception
-        providers = ["CPUExecutionProvider"]
-        self._session = self._tried(
-            lambda: self._runtime.InferenceSession(model.SerializeToString(), options, providers=providers)
-        )
 
     def __call__(self, arrays: dict[str, Array]) -> dict[str, Array]:
         """Run the model; bfloat16 comes and goes."""
@@ -293,31 +267,16 @@ class Session:
     def _tried(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
+        except ModuleNotFoundError:
+            raise
         except Exception as error:  # whatever the runtime raises
             reason = first_line(error)
             raise VerificationError(
-                f"to_onnx: onnxruntime {self._runtime.__version__} does not run this model ({reason}); "
+                f"to_onnx: {_this_runtime()} does not run this model ({reason}); "
                 "use another opset or dtype, or verify=False",
                 "refused",
                 reason,
             ) from error
-
-
-def widened(arrays: Mapping[str, Array]) -> tuple[dict[str, Array], np.dtype[Any] | None]:
-    """Make what a model that was laid open takes: bfloat16 as float32; also return the bfloat16 there was."""
-    narrow = next((array.dtype for array in arrays.values() if array.dtype.name == "bfloat16"), None)
-    fed = {
-        name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array for name, array in arrays.items()
-    }
-    return fed, narrow
-
-
-def narrowed(found: Mapping[str, Array], narrow: np.dtype[Any] | None) -> dict[str, Array]:
-    """Turn what such a model gives back to bfloat16."""
-    return {
-        name.removesuffix(AS_FLOAT32): array.astype(narrow) if name.endswith(AS_FLOAT32) else array
-        for name, array in found.items()
-    }
 
 
 def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
@@ -336,7 +295,7 @@ def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
         Its outputs, in their order.
     """
     names = [value.name for value in model.graph.input]
-    found = Session(laid_open(model, {}))(dict(zip(names, arrays, strict=True)))
+    found = Session(with_intermediate_outputs(model, {}))(dict(zip(names, arrays, strict=True)))
     return [found[value.name] for value in model.graph.output]
 
 

@@ -340,12 +340,12 @@ def test_a_repair_is_the_same_in_terminal_and_json(
     assert [row[:2] for row in rows] == [[each["node"], each["rule"]] for each in written["changes"]]
     for each, row in zip(written["changes"], rows, strict=True):
         assert " ".join(f"{each['was']} {each['became']}".split()) == " ".join(row[2:])
-    for kind, key in (("left", "left"), ("left out", "omitted")):
+    for kind, key in (("skipped", "skipped"), ("omitted", "omitted")):
         assert [f"{kind}: {each['node']}: {each['was']}: {each['reason']}" for each in written[key]] == [
             line for line in lines if line.startswith(f"{kind}: ")
         ]
     assert (f"written to {written['output']}" in lines) == (written["output"] is not None)
-    assert (code == 0) == (written["verified"] and not written["left"])
+    assert (code == 0) == (written["verified"] and not written["skipped"])
 
 
 @pytest.mark.parametrize("imported", ["pooling", "numpy", "pooling.cli"])

@@ -174,11 +174,11 @@ def repaired_models() -> list[tuple[str, int, bytes, NDArray[Any], NDArray[Any]]
         for known in (True, False):
             for opset in OPSETS_OF_REPAIR:
                 result = make_portable(with_pooling(name, opset=opset, known=known))
-                if not result.left:
+                if not result.skipped:
                     found.append((name, opset, result.model.SerializeToString(), x, answer))
                 else:
                     # Without sizes some is left; with them all of these are repaired.
-                    assert not known, (name, opset, result.left)
+                    assert not known, (name, opset, result.skipped)
     return found
 
 

@@ -32,7 +32,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import VerificationError, lowering, save, to_onnx, to_onnx_backward  # noqa: E402
 from pooling.export import verification as verifying  # noqa: E402
-from pooling.export.builder import Graph  # noqa: E402
+from pooling.export.graph_builder import Graph  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
 
 

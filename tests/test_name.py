@@ -125,4 +125,4 @@ def test_no_name_hides_a_module_of_the_same_name() -> None:
             if getattr(package, each.name) is not module:
                 hidden.append(module.__name__)
     assert hidden == []
-    assert pooling.export.repair.rules.__name__ == "pooling.export.repair.rules"
+    assert pooling.export.repair.rewrites.__name__ == "pooling.export.repair.rewrites"

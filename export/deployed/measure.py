@@ -26,12 +26,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from pooling.onnx_models.session import narrowed, session, widened
 from pooling.validation.runners.base import Unsupported
 from pooling.validation.runners.onnxruntime import OnnxRuntimeRuntime, reason
 from pooling.validation.runners.openvino import OpenVino
 from pooling.validation.runners.processes import Limits, RuntimeProcess
 
-from ..verification import LEVELS, Opened, Verification, VerificationError, narrowed, widened
+from ..verification import Opened, Verification, VerificationError
 from . import ANSWERS
 from .probes import Probe, form_probes, layer_probes
 
@@ -126,15 +127,9 @@ class DefaultLevel(OnnxRuntimeRuntime):
 
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> Sequence[Array]:
         """Load and run a model."""
-        import onnxruntime
-
         try:
             if model != self._model:
-                options = onnxruntime.SessionOptions()
-                options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[self.level])
-                options.intra_op_num_threads = self.threads
-                options.log_severity_level = 4
-                self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+                self._session = session(model, threads=self.threads, level=self.level)
                 self._model = model
             results: Sequence[Array] = self._session.run(None, dict(inputs))
         except Exception as error:  # its exceptions have no public base class

@@ -15,7 +15,7 @@ import pooling
 from pooling.layer import Layer, Sequential
 
 from ..backward import backward_model
-from ..builder import Graph
+from ..graph_builder import Graph
 from ..lowering.means import Form, forms_of_average
 from ..lowering.windows import attributes, dilated, why_not_one_node
 from ..model import declare_inputs, forward_model, resolved

@@ -19,8 +19,8 @@ from pooling.signs import printable
 
 from ..files import save
 from ..verification import VerificationError
-from . import Repaired, make_portable
-from .rules import FUNCTION
+from .repair import Repaired, make_portable
+from .rewrites import FUNCTION
 
 if TYPE_CHECKING:
     from .records import ReportRecord
@@ -54,10 +54,10 @@ class RepairReport:
         """0 where all was repaired and proven, 2 where nothing loads the model or a window finds no place, else 1."""
         if self.result is not None and (self.result.runs is False or self.result.misfit):
             return 2
-        return 0 if self.result is not None and self.result.verified and not self.result.left else 1
+        return 0 if self.result is not None and self.result.verified and not self.result.skipped else 1
 
     def print(self, console: Console) -> None:
-        """Print the changes with their reasons, what is left, and what was proven."""
+        """Print the changes with their reasons, what was skipped, and what was proven."""
         result = self.result
         if result is None:
             self._say(console, "differs", self.difference, "bold red")
@@ -73,10 +73,10 @@ class RepairReport:
         reasons = dict.fromkeys((change.rule, change.reason, change.source) for change in result.changes)
         for rule, reason, source in reasons:
             self._say(console, rule, f"{reason} ({source})" if source else reason, "bold")
-        for each in result.left:
-            self._say(console, f"left: {each.node}", f"{each.was}: {each.reason}", "bold yellow")
+        for each in result.skipped:
+            self._say(console, f"skipped: {each.node}", f"{each.was}: {each.reason}", "bold yellow")
         for each in result.omitted:
-            self._say(console, f"left out: {each.node}", f"{each.was}: {each.reason}", "bold")
+            self._say(console, f"omitted: {each.node}", f"{each.was}: {each.reason}", "bold")
         changed = f"{len(result.changes)} change{'' if len(result.changes) == 1 else 's'}"
         proof = "verified" if result.verified else "not verified"
         style = "bold green" if self.exit_code == 0 else "bold yellow"
@@ -104,7 +104,7 @@ class RepairReport:
             verified=result is not None and result.verified,
             runs=None if result is None else result.runs,
             why=self.difference if result is None else result.why,
-            **{name: getattr(result, name, ()) for name in ("changes", "left", "omitted")},
+            **{name: getattr(result, name, ()) for name in ("changes", "skipped", "omitted")},
         )
 
     def save(self, path: Path) -> None:

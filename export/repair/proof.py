@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,10 +17,13 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from pooling.onnx_models import function_from_node
+from pooling.onnx_models.nodes import WINDOWED
+from pooling.onnx_models.session import session
 from pooling.onnx_models.shapes import Tensor
+from pooling.signs import first_line
 
 from ..verification import VerificationError
-from .rules import WINDOWED, Rewrite
+from .rewrites import Rewrite
 
 __all__ = [
     "GivenUp",
@@ -39,7 +41,7 @@ Misfit = Callable[[onnx.ModelProto, Mapping[str, Sequence[int]]], str]
 FUNCTION = "make_portable"
 MANY_PLANES = 3
 """Channels and batches of which planes are compared; what is done to one is done to all."""
-OCCASIONS = ((2, 3, (0, 1, 2)), (1, 2, (1, 0, 3)), (3, 1, (2, 3, 1)))
+TRIALS = ((2, 3, (0, 1, 2)), (1, 2, (1, 0, 3)), (3, 1, (2, 3, 1)))
 """Batch, channels, and cells added to the smallest spatial sizes, for what is not known."""
 USUAL_SIZES = ((2, 32), (1, 47), (2, 224), (1, 299))
 """Batch and every other size, for models with sizes that have names only."""
@@ -54,7 +56,7 @@ ROUNDINGS = 16
 
 
 OPTIMISED = " where onnxruntime optimises the model"
-LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL")
+LEVELS = ("disabled", "default")
 """Levels of graph optimisation at which a model has to be right: as its nodes say, and as it is loaded by default."""
 
 
@@ -81,24 +83,15 @@ class ModelsDiffer(VerificationError):
 
 
 def _session(model: onnx.ModelProto, folder: Path | None = None, level: str = LEVELS[0]) -> Any:
-    """Load a model in onnxruntime; at the first of the levels it rewrites nothing itself."""
+    """Load a model in onnxruntime; at the level ``disabled`` it rewrites nothing itself."""
     try:
-        runtime: Any = import_module("onnxruntime")
+        return session(model.SerializeToString(), level=level, folder=None if folder is None else folder.resolve())
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             f"{FUNCTION}: verify=True runs the model in onnxruntime, which is not installed; "
             "run pip install 'ndpooling[onnx]', or use verify=False",
             name="onnxruntime",
         ) from None
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, level)
-    if folder is not None:
-        key = "session.model_external_initializers_file_folder_path"
-        options.add_session_config_entry(key, os.fspath(folder.resolve()))
-    try:
-        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # whatever the runtime raises
         raise Unproven(_reason(error)) from error
 
@@ -154,8 +147,7 @@ def _terminate_late(options: Any, done: threading.Event) -> None:
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return " ".join((lines[0] if lines else type(error).__name__).split()).rstrip(".")
+    return " ".join(first_line(error).split())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -248,8 +240,8 @@ def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, rank: int) -> Ite
     words = {each.name: list(each.ints) for each in node.attribute}
     dilations = words.get("dilations", [1] * (rank - 2))
     least = [(size - 1) * apart + 1 for size, apart in zip(kernel, dilations, strict=True)]
-    occasions = OCCASIONS if None in known else OCCASIONS[:2]
-    for batch, channels, added in occasions:
+    trials = TRIALS if None in known else TRIALS[:2]
+    for batch, channels, added in trials:
         planes = [
             min(size, MANY_PLANES) if size is not None else other
             for size, other in zip(known[:2], (batch, channels), strict=True)
@@ -364,7 +356,7 @@ def compare_models(
     runs = 0
     after: list[Any] = []
     optimised: Any = None
-    for arrays in _occasions(original, shapes):
+    for arrays in _trials(original, shapes):
         wrong = _misfits(original, shapes, arrays, misfit)
         if wrong:
             reason = wrong
@@ -431,7 +423,7 @@ def how_it_runs(
     settled = True
     try:
         session = _session(model, folder)
-        for arrays in _occasions(model, shapes):
+        for arrays in _trials(model, shapes):
             settled = not _open_inputs(model, shapes)
             wrong = _misfits(model, shapes, arrays, misfit)
             if wrong:
@@ -480,7 +472,7 @@ def _runs_here(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]
 
     try:
         prepared = backend.prepare(model)
-        prepared.run(list(next(_occasions(model, shapes)).values()))
+        prepared.run(list(next(_trials(model, shapes)).values()))
     except Exception:  # whatever it lacks, it says so in some way
         return False
     return True
@@ -505,7 +497,7 @@ def _deep_difference(wanted: Any, found: Any, *, exact: bool) -> str:
     return _difference(wanted, found, math.sqrt(float(np.finfo(wanted.dtype).eps)) * largest)
 
 
-def _occasions(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> Iterator[dict[str, Array]]:
+def _trials(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> Iterator[dict[str, Array]]:
     """Yield inputs of a model: sizes with the same name are the same, and change from one occasion to the next."""
     brought = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in brought]
@@ -551,7 +543,7 @@ def same_shapes_in_runs(
     open_model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
     try:
         session = _session(open_model, folder)
-        found = [[each.shape for each in _run(session, arrays)] for arrays in islice(_occasions(model, shapes), 2)]
+        found = [[each.shape for each in _run(session, arrays)] for arrays in islice(_trials(model, shapes), 2)]
     except GivenUp:
         raise
     except (Unproven, ModuleNotFoundError, AttributeError):

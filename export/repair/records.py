@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pooling.reporting.json import Record, said
 
-__all__ = ["ChangeRecord", "LeftRecord", "ReportRecord", "RuleName"]
+__all__ = ["ChangeRecord", "ReportRecord", "RuleName", "SkippedRecord"]
 
 RuleName = Literal[
     "auto_pad",
@@ -37,7 +37,7 @@ class ChangeRecord(Record):
     source: Annotated[str, said("where others discuss it, or empty")]
 
 
-class LeftRecord(Record):
+class SkippedRecord(Record):
     """A node that was left as it is."""
 
     node: Annotated[str, said("as in a change")]
@@ -56,8 +56,8 @@ class ReportRecord(Record):
     runs: Annotated[bool | None, said("whether it was loaded and run; null where that is not known")]
     why: Annotated[str, said("how it was verified, or why not; where it differs from the original, how")]
     changes: Annotated[list[ChangeRecord], said("in the order of the model, recorded shapes at the end")]
-    left: Annotated[list[LeftRecord], said("what runtimes may still disagree about")]
+    skipped: Annotated[list[SkippedRecord], said("what runtimes may still disagree about")]
     omitted: Annotated[
-        list[LeftRecord], said("rewrites of nodes that are right as they are, which did not prove right")
+        list[SkippedRecord], said("rewrites of nodes that are right as they are, which did not prove right")
     ]
     exit_code: int

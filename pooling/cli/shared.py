@@ -209,29 +209,11 @@ def _same_output(one: Path, other: Path) -> bool:
 def _data_files(model: Path) -> Iterator[Path]:
     """Yield the files beside a model where its tensors are; what cannot be read is told by whoever reads it next."""
     try:
-        import onnx
+        from pooling.onnx_models.load import data_files
 
-        content = onnx.load(model, load_external_data=False)
+        yield from data_files(model)
     except Exception:
         return
-
-    def tensors(nodes: Iterable[Any], graphs: list[Any]) -> Iterator[Any]:
-        for graph in graphs:
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            yield from tensors(graph.node, [])
-        for node in nodes:
-            for attribute in node.attribute:
-                yield from (attribute.t, *attribute.tensors)
-                yield from tensors((), [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])])
-
-    inside = [node for function in content.functions for node in function.node]
-    for tensor in tensors(inside, [content.graph]):
-        if tensor.data_location == tensor.EXTERNAL:
-            for entry in tensor.external_data:
-                if entry.key == "location":
-                    yield model.parent / entry.value
 
 
 def need_libraries(options: argparse.Namespace) -> None:

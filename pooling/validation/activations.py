@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
+from pooling.onnx_models.making import ModelProto, ValueInfoProto, array_of
 from pooling.signs import first_line
 
 from .runners.processes import RuntimeProcess
@@ -221,19 +221,19 @@ def _run(
     own = {name for node in model.graph.node for name in node.output}
     brought = {tensor.name: tensor for tensor in model.graph.initializer}
     found = {name: inputs[name] for name in names & inputs.keys()}
-    found |= {name: onnx.numpy_helper.to_array(brought[name]) for name in names & brought.keys()}
+    found |= {name: array_of(brought[name]) for name in names & brought.keys()}
     asked = sorted(names & own)
     if not asked:
         return found
     del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked)
+    model.graph.output.extend(ValueInfoProto(name=name) for name in asked)
     answer = process.ask(serialised(model), inputs)
     if not answer.given:
         raise CannotRunError(f"{RUNTIME} does not run the model ({answer.crash or answer.unsupported})")
     return {**found, **dict(zip(asked, answer.outputs, strict=True))}
 
 
-def serialised(model: onnx.ModelProto) -> bytes:
+def serialised(model: ModelProto) -> bytes:
     """Return a model as bytes.
 
     Raises

@@ -6,11 +6,12 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from pooling.layer import Layer
 from pooling.onnx_models import layer_from_node
+from pooling.onnx_models.graph import attribute
+from pooling.onnx_models.making import NodeProto
 
 if TYPE_CHECKING:
     from .inputs.case import Case
@@ -75,7 +76,7 @@ def permitted_errors(case: Case) -> Numbers | None:
     array = case.inputs[node.input[0]]
     if node.op_type in {"MaxPool", "GlobalMaxPool", "MaxUnpool", "MaxRoiPool"} or array.dtype.name not in DIGITS:
         return None
-    opset = next(entry.version for entry in case.model.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = case.opset
     layer = layer_from_node(node, opset, array.shape)
     bits, smallest = DIGITS[array.dtype.name]
     unit = 2.0**-bits
@@ -87,14 +88,14 @@ def permitted_errors(case: Case) -> Numbers | None:
     return bound
 
 
-def _error(node: onnx.NodeProto, layer: Layer, case: Case, magnitude: Numbers, unit: float) -> Numbers:
+def _error(node: NodeProto, layer: Layer, case: Case, magnitude: Numbers, unit: float) -> Numbers:
     """Bound the error of results that are not denormal."""
     if node.op_type == "RoiAlign":
         return _interpolation_error(node, layer, case, magnitude, unit)
     largest: Numbers = np.asarray(layer(magnitude))
     taps = _taps(layer, magnitude.shape)
     if node.op_type in {"LpPool", "GlobalLpPool"}:
-        p = _attribute(node, "p", 2)
+        p = attribute(node, "p", 2)
         power = 1 if p in (1, 2) else POWER_ROUNDINGS
         largest *= _gamma(taps - 1 + power, unit) / p + _gamma(np.asarray(power + 1), unit)
     elif ACCURATE_SUMS in case.rules:
@@ -117,16 +118,11 @@ def _taps(layer: Layer, shape: tuple[int, ...]) -> Numbers:
     return product
 
 
-def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:
-    found = next((entry for entry in node.attribute if entry.name == name), None)
-    return default if found is None else float(onnx.helper.get_attribute_value(found))
-
-
-def _interpolation_error(node: onnx.NodeProto, layer: Layer, case: Case, magnitude: Numbers, unit: float) -> Numbers:
+def _interpolation_error(node: NodeProto, layer: Layer, case: Case, magnitude: Numbers, unit: float) -> Numbers:
     boxes, planes = case.inputs[node.input[1]], case.inputs[node.input[2]]
-    reach = max(*magnitude.shape[2:], float(np.abs(boxes).max(initial=0)) * _attribute(node, "spatial_scale", 1.0))
+    reach = max(*magnitude.shape[2:], float(np.abs(boxes).max(initial=0)) * attribute(node, "spatial_scale", 1.0))
     place = COORDINATE_ROUNDINGS * reach * unit
-    ratio = _attribute(node, "sampling_ratio", 0)
+    ratio = attribute(node, "sampling_ratio", 0)
     rows, columns = np.broadcast_to(layer.arguments["output_size"], 2).tolist()
     # Samples per bin: as told, or one for each pixel that the bin is high and wide.
     high, wide = (ratio or np.ceil(reach / bins) for bins in (rows, columns))

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from pooling.onnx_models.contrib import DOMAIN, OPSET, QUANTISED, channels_first, has_channels_last, standard_node
+from pooling.onnx_models.making import ModelProto, small_model, tensor_info
 
 from .inputs.case import Case, single_node
 from .runners.results import Result
@@ -147,16 +147,8 @@ def ask_about(stage: Stage, seed: int, planes: int) -> Asked:
 PARAMETERS = ("x_scale", "x_zero_point", "y_scale", "y_zero_point")
 
 
-def _alone(stage: Stage, array: Numbers, constants: Mapping[str, Numbers]) -> onnx.ModelProto:
+def _alone(stage: Stage, array: Numbers, constants: Mapping[str, Numbers]) -> ModelProto:
     """Make a model of the node alone, with the scales that it has."""
-    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-    graph = onnx.helper.make_graph(
-        [stage.node],
-        "pooling",
-        [onnx.helper.make_tensor_value_info(stage.node.input[0], kind, array.shape)],
-        [onnx.helper.make_tensor_value_info(stage.node.output[0], kind, [None] * array.ndim)],
-        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    imports = [onnx.helper.make_opsetid("", stage.opset), onnx.helper.make_opsetid(DOMAIN, 1)]
-    version = onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True)
-    return onnx.helper.make_model(graph, opset_imports=imports, ir_version=version, producer_name="pooling")
+    taken = tensor_info(stage.node.input[0], array.dtype, array.shape)
+    given = tensor_info(stage.node.output[0], array.dtype, [None] * array.ndim)
+    return small_model([stage.node], [taken], [given], {"": stage.opset, DOMAIN: 1}, constants)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from pooling import dispatch
@@ -25,6 +24,8 @@ from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
 from pooling.onnx_models import function_from_node
 from pooling.onnx_models.contrib import is_contrib
+from pooling.onnx_models.load import read_model
+from pooling.onnx_models.making import ModelProto, NodeProto, ValueInfoProto, onnx_version
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 from pooling.workers import get_num_threads
@@ -473,7 +474,7 @@ class _Run:
 
     def _asked(self, path: str, stage: Stage, layer: Layer) -> _Outcome:
         """Ask about a node, or remember what was answered to one that is alike."""
-        node = onnx.NodeProto()
+        node = NodeProto()
         node.CopyFrom(stage.node)
         node.ClearField("name")
         node.ClearField("doc_string")
@@ -730,7 +731,7 @@ class _Run:
             pass
         return ""
 
-    def _again(self, finding: Finding, model: onnx.ModelProto, inputs: Mapping[str, Numbers]) -> Verdict:
+    def _again(self, finding: Finding, model: ModelProto, inputs: Mapping[str, Numbers]) -> Verdict:
         answer = self.runners.processes[finding.runtime].ask(model.SerializeToString(), inputs)
         return judge(finding.case, finding.expected, answer)
 
@@ -741,7 +742,7 @@ class _Run:
             return None
         count = len({finding.sentence for finding in before})
         try:
-            model = onnx.load(report.path, load_external_data=False)
+            model = read_model("validate", report.path)[0]
             given = {name: tuple(shape) for name, shape in self.shapes.items()}
             inputs = {tensor.name for tensor in model.graph.input}
             result = make_portable(
@@ -794,11 +795,11 @@ class _Run:
             )
         ):
             return {}
-        from .runners.onnxruntime import session
+        from pooling.onnx_models.session import session
 
         array = np.random.default_rng(self.seed).standard_normal(stage.input_shape).astype(stage.dtype)
         (planned, *_) = plan_cases(stage, layer, self.seed)
-        loaded = session(planned.case.model.SerializeToString(), get_num_threads())
+        loaded = session(planned.case.model.SerializeToString(), threads=get_num_threads())
         fed = {stage.node.input[0]: array}
         try:
             return race({"pooling": lambda: layer(array), "onnxruntime": lambda: loaded.run(None, fed)}, self.rounds)
@@ -811,10 +812,10 @@ def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
 
 
-def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
+def _with_outputs(model: ModelProto, names: Sequence[str]) -> bytes:
     """Return a model that gives more tensors."""
     count = len(model.graph.output)
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    model.graph.output.extend(ValueInfoProto(name=name) for name in names)
     try:
         return serialised(model)
     finally:
@@ -886,7 +887,7 @@ def _versions() -> dict[str, str]:
     return {
         "pooling": dispatch.config()["version"],
         "numpy": np.__version__,
-        "onnx": onnx.__version__,
+        "onnx": onnx_version(),
         "python": platform.python_version(),
     }
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
+from pooling.onnx_models.making import ModelProto, tensor_info, tensor_of
 from pooling.onnx_models.nodes import CEIL_MODE_CLEAR
 
 from ..comparison import permitted_errors
@@ -47,7 +47,7 @@ class NodeTest:
         Of the folder.
     case : Case
         What is asked.
-    model : onnx.ModelProto
+    model : ModelProto
         The case's, with the shapes of its outputs.
     outputs : tuple of ndarray
         What has to come out.
@@ -57,7 +57,7 @@ class NodeTest:
 
     name: str
     case: Case
-    model: onnx.ModelProto
+    model: ModelProto
     outputs: tuple[NDArray[Any], ...]
     rtol: float
     atol: float
@@ -86,11 +86,10 @@ def node_tests(cases: Iterable[Case] | None = None) -> Iterator[NodeTest]:
             outputs = tuple(RUNTIMES[ORACLE].run(case.model.SerializeToString(), case.inputs))
         except ValueError:  # there is no window
             continue
-        model = onnx.ModelProto()
+        model = ModelProto()
         model.CopyFrom(case.model)
         for tensor, output in zip(model.graph.output, outputs, strict=True):
-            kind = tensor.type.tensor_type.elem_type
-            tensor.CopyFrom(onnx.helper.make_tensor_value_info(tensor.name, kind, output.shape))
+            tensor.CopyFrom(tensor_info(tensor.name, output.dtype, output.shape))
         yield NodeTest(f"test_{case.name.replace('-', '_')}", case, model, outputs, *_tolerance(case, outputs[0]))
 
 
@@ -163,7 +162,7 @@ def _write(folder: Path, test: NodeTest) -> None:
     outputs = [(tensor.name, output) for tensor, output in zip(graph.output, test.outputs, strict=True)]
     for kind, arrays in (("input", inputs), ("output", outputs)):
         for number, (name, array) in enumerate(arrays):
-            tensor = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+            tensor = tensor_of(array, name)
             (data / f"{kind}_{number}.pb").write_bytes(tensor.SerializeToString(deterministic=True))
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
+
+from pooling.onnx_models.making import ModelProto, NodeProto, make_node, small_model, tensor_info
 
 __all__ = ["Case", "make_case", "single_node"]
 
@@ -23,7 +24,7 @@ class Case:
     ----------
     name : str
         Unique among the cases of a run, and fit for a file.
-    model : onnx.ModelProto
+    model : ModelProto
         One node; every input has its shape.
     inputs : mapping of str to ndarray
         By the names that the model gives them, in its order.
@@ -35,15 +36,15 @@ class Case:
     """
 
     name: str
-    model: onnx.ModelProto
+    model: ModelProto
     inputs: Mapping[str, Numbers]
     data: str = ""
     rules: tuple[str, ...] = ()
 
     @property
-    def node(self) -> onnx.NodeProto:
+    def node(self) -> NodeProto:
         """The node."""
-        node: onnx.NodeProto = self.model.graph.node[0]
+        node: NodeProto = self.model.graph.node[0]
         return node
 
     @property
@@ -62,37 +63,17 @@ class Case:
         return self.arrays[0]
 
 
-def single_node(node: onnx.NodeProto, opset: int, inputs: Mapping[str, Numbers]) -> onnx.ModelProto:
+def single_node(node: NodeProto, opset: int, inputs: Mapping[str, Numbers]) -> ModelProto:
     """Make a model of one pooling node and the shapes of its inputs.
 
     The node keeps its name and attributes; sizes of the results are left to whoever runs it.
     """
     arrays = [inputs[name] for name in node.input if name]
-    kinds = [onnx.helper.np_dtype_to_tensor_dtype(arrays[0].dtype), onnx.TensorProto.INT64]
+    kinds = [arrays[0].dtype, np.dtype(np.int64)]
     rank = [None] * arrays[0].ndim
-    graph = onnx.helper.make_graph(
-        [node],
-        "pooling",
-        [
-            onnx.helper.make_tensor_value_info(
-                name, onnx.helper.np_dtype_to_tensor_dtype(inputs[name].dtype), inputs[name].shape
-            )
-            for name in node.input
-            if name
-        ],
-        [
-            onnx.helper.make_tensor_value_info(name, kind, rank)
-            for name, kind in zip(node.output, kinds, strict=False)
-            if name
-        ],
-    )
-    imports = [onnx.helper.make_opsetid("", opset)]
-    return onnx.helper.make_model(
-        graph,
-        opset_imports=imports,
-        ir_version=onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True),
-        producer_name="pooling",
-    )
+    taken = [tensor_info(name, inputs[name].dtype, inputs[name].shape) for name in node.input if name]
+    given = [tensor_info(name, kind, rank) for name, kind in zip(node.output, kinds, strict=False) if name]
+    return small_model([node], taken, given, {"": opset})
 
 
 def make_case(
@@ -137,6 +118,6 @@ def make_case(
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     names = ["x", "indices", "output_shape"][: len(arrays)] if operator == "MaxUnpool" else ["x"]
     results = ["y", "i"][:outputs]
-    node = onnx.helper.make_node(operator, names, results, name=operator.lower(), **attributes)
+    node = make_node(operator, names, results, name=operator.lower(), **attributes)
     model = single_node(node, opset, dict(zip(names, arrays, strict=True)))
     return Case(name or operator.lower(), model, dict(zip(names, arrays, strict=True)), data, tuple(rules))

@@ -11,6 +11,7 @@ from typing import Any
 
 from pooling.geometry import Axis
 from pooling.layer import Layer
+from pooling.onnx_models.graph import is_default
 from pooling.signs import counted
 
 from ..benchmark import Times
@@ -92,7 +93,7 @@ class Finding:
     @property
     def alone(self) -> bool:
         """Whether it is about one node of ONNX itself, whose input can be made smaller and be drawn."""
-        return not self.fusion and self.case.node.domain in ("", "ai.onnx")
+        return not self.fusion and is_default(self.case.node.domain)
 
     @property
     def counts_as(self) -> str:

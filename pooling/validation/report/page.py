@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pooling.files import write_whole
+from pooling.onnx_models.graph import is_default
 from pooling.reporting.formats import by
 from pooling.reporting.html import linked, rendered
 
@@ -155,7 +156,7 @@ def _counted(cases: Mapping[str, int]) -> str:
 
 def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
     """Yield the rules that the models bring into play, with what each runtime makes of them."""
-    compared = [stage for stage in report.stages if stage.compared and stage.stage.node.domain in ("", "ai.onnx")]
+    compared = [stage for stage in report.stages if stage.compared and is_default(stage.stage.node.domain)]
     applicable = {
         id(stage): {
             *applicable_rules(stage.stage.node, stage.stage.opset, stage.stage.input_shape),

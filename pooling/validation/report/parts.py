@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import onnx
-
-from pooling.export.repair import shown_node
+from pooling.export.repair.repair import shown_node
+from pooling.onnx_models.making import NodeProto
 from pooling.reporting.html import Markup
 
 from ..known_issues import REPOSITORIES, address
@@ -68,7 +67,7 @@ def finding(
     sentence: str,
     rule: str | None,
     shown: Markup | dict[str, Any] | None,
-    node: tuple[onnx.NodeProto, int],
+    node: tuple[NodeProto, int],
     *facts: tuple[str, str],
 ) -> dict[str, Any]:
     """Put together what a page says of a finding: whose anchor, of what kind, and what is known of it."""

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-import onnx
+from pooling.onnx_models.making import NodeProto
 
 from ..inputs.case import Case
 from ..runners.results import Result
@@ -60,12 +60,12 @@ RULES: Mapping[str, Rule] = {
 """All rules, by name: every record of every family, as they stand there."""
 
 
-def applicable_rules(node: onnx.NodeProto, opset: int, input_shape: Sequence[int]) -> tuple[str, ...]:
+def applicable_rules(node: NodeProto, opset: int, input_shape: Sequence[int]) -> tuple[str, ...]:
     """Return the rules that apply to a node's attributes and shape.
 
     Parameters
     ----------
-    node : onnx.NodeProto
+    node : NodeProto
         A pooling node.
     opset : int
         The version of the default operator set that the model imports.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pooling.onnx_models.nodes import has_late_window
+from pooling.onnx_models.nodes import has_window_starting_in_end_padding
 
 from ..inputs.case import Case
 from ..verdicts import Kind
@@ -51,7 +51,7 @@ CEIL_PARTIAL_WINDOW = Rule(
 def _keeps_late_windows(it: Evidence) -> bool:
     if not it.late or it.found_shape is None or len(it.found_shape) != len(it.shape):
         return False
-    kept = [has_late_window(axis) for axis in it.axes]
+    kept = [has_window_starting_in_end_padding(axis) for axis in it.axes]
     more = [found - axis.output_size for found, axis in zip(it.found_shape[2:], it.axes, strict=True)]
     return any(more) and all(extra in (0, int(late)) for extra, late in zip(more, kept, strict=True))
 

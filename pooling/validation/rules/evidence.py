@@ -11,12 +11,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 from pooling.onnx_models import layer_from_node
-from pooling.onnx_models.nodes import has_late_window
+from pooling.onnx_models.graph import attributes_of
+from pooling.onnx_models.making import NodeProto, make_node
+from pooling.onnx_models.nodes import has_window_starting_in_end_padding
 
 from ..comparison import permitted_errors
 
@@ -51,7 +52,7 @@ class Setting:
 
     Attributes
     ----------
-    node : onnx.NodeProto
+    node : NodeProto
         The node.
     opset : int
         Version of the default operator set.
@@ -59,7 +60,7 @@ class Setting:
         Of its first input, ``(N, C, *S)``.
     """
 
-    node: onnx.NodeProto
+    node: NodeProto
     opset: int
     shape: tuple[int, ...]
 
@@ -71,7 +72,7 @@ class Setting:
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """The attributes that the node names."""
-        found = {entry.name: onnx.helper.get_attribute_value(entry) for entry in self.node.attribute}
+        found = attributes_of(self.node)
         return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
 
     @property
@@ -131,7 +132,7 @@ class Setting:
     @property
     def late(self) -> bool:
         """Whether rounding up gives a window that starts behind the input, which is no window."""
-        return self.ceil and any(has_late_window(axis) for axis in self.axes)
+        return self.ceil and any(has_window_starting_in_end_padding(axis) for axis in self.axes)
 
     @property
     def tap_count(self) -> int:
@@ -341,7 +342,7 @@ class Evidence(Setting):
         return self._pooled(self.case.array, attributes)
 
     def _pooled(self, array: Numbers, attributes: Mapping[str, Any]) -> Numbers | None:
-        node = onnx.helper.make_node(
+        node = make_node(
             self.operator,
             list(self.node.input[:1]),
             list(self.node.output[:1]),

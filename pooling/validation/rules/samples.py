@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
+
+from pooling.onnx_models.making import make_node, operator_schema
 
 from ..inputs.case import Case, make_case
 from .evidence import Setting
@@ -73,7 +74,7 @@ def dtype_of(name: str) -> np.dtype[Any]:
 
 def dtypes_of(operator: str, opset: int = NEWEST) -> list[str]:
     """List the dtypes that an operator takes, as NumPy names them."""
-    schema: Any = onnx.defs.get_schema(operator, opset, "")
+    schema = operator_schema(operator, opset)
     names = [str(name).removeprefix("tensor(").removesuffix(")") for name in schema.inputs[0].types]
     found = [{"float": "float32", "double": "float64"}.get(name, name) for name in names]
     try:
@@ -85,7 +86,7 @@ def dtypes_of(operator: str, opset: int = NEWEST) -> list[str]:
 
 def has_attributes(operator: str, opset: int, *attributes: str) -> bool:
     """Whether an operator has some attributes in an opset."""
-    schema: Any = onnx.defs.get_schema(operator, opset, "")
+    schema = operator_schema(operator, opset)
     return all(name in schema.attributes for name in attributes)
 
 
@@ -175,7 +176,7 @@ class Samples:
             if not has_attributes(operator, opset, *drawn, *attributes):
                 raise ValueError(f"{operator}-{opset} has not all of {', '.join([*drawn, *attributes])}")
             every = {**drawn, **attributes}
-            setting = Setting(onnx.helper.make_node(operator, ["x"], ["y"], **every), opset, shape)
+            setting = Setting(make_node(operator, ["x"], ["y"], **every), opset, shape)
             applying = {key for key, applies in self.confounders.items() if applies(setting)}
             if (
                 setting.axes

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import onnx
 from numpy.typing import NDArray
 
+from pooling.onnx_models.graph import default_opset
+
 __all__ = ["Array", "Runtime", "Unsupported", "only_node", "opset_of", "present"]
 
 Array = NDArray[Any]
@@ -98,7 +100,7 @@ def only_node(model: bytes) -> tuple[onnx.NodeProto, int]:
 
 def opset_of(model: onnx.ModelProto) -> int:
     """Return the version of the default operator set that a model imports."""
-    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    return default_opset(model.opset_import) or 1
 
 
 def present(node: onnx.NodeProto, outputs: Sequence[Array]) -> tuple[Array, ...]:

@@ -16,13 +16,34 @@ from onnx import helper, numpy_helper
 
 from pooling._version import __version__
 
-__all__ = ["Dims", "Graph", "Value"]
+__all__ = ["Dims", "Graph", "OpsetError", "Value"]
 
 Dims = tuple[int | str, ...]
 """A shape: sizes, and names for sizes that are known at run time only."""
 
 Value = str | NDArray[Any] | np.generic
 """What a node takes: the name of a tensor, or an array that becomes a constant of the model."""
+
+
+class OpsetError(ValueError):
+    """An opset lacks something that a pooling needs.
+
+    Parameters
+    ----------
+    opset : int
+        The opset.
+    lacks : str
+        What it lacks.
+    needs_opset : int or None
+        The first that has it; None where none has.
+    """
+
+    def __init__(self, opset: int, lacks: str, needs_opset: int | None) -> None:
+        remedy = f"use opset >= {needs_opset}" if needs_opset else "no opset has it"
+        super().__init__(f"to_onnx: opset={opset} lacks {lacks}, which this pooling needs; {remedy}")
+        self.opset = opset
+        self.lacks = lacks
+        self.needs_opset = needs_opset
 
 
 class Graph:
@@ -225,15 +246,14 @@ class Graph:
         numbered = (f"{name}_{number}" for number in range(2, len(used) + 3))
         return next(each for each in (name, *numbered) if each not in used)
 
-    def _too_old(self, what: str, operator: str, has: Callable[[onnx.defs.OpSchema], bool]) -> ValueError:
+    def _too_old(self, what: str, operator: str, has: Callable[[onnx.defs.OpSchema], bool]) -> OpsetError:
         """Say since which opset something exists."""
         since = [
             schema.since_version
             for schema in onnx.defs.get_all_schemas_with_history()
             if schema.name == operator and schema.domain == "" and has(schema)
         ]
-        remedy = f"use opset >= {min(since)}" if since else "no opset has it"
-        return ValueError(f"to_onnx: opset={self.opset} lacks {what}, which this pooling needs; {remedy}")
+        return OpsetError(self.opset, what, min(since, default=None))
 
 
 def _with_attribute(name: str) -> Callable[[onnx.defs.OpSchema], bool]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pooling.geometry import VALID, Axis, window_count
 
-from .builder import Graph, Value
+from .graph_builder import Graph, Value
 
 __all__ = ["FreeAxis", "Number", "Size", "adaptive_axis", "folded", "free_axis", "in_graph", "product"]
 
@@ -199,14 +199,14 @@ class FreeAxis:
         return self.adaptive and self.output_size == 1
 
     @property
-    def may_leave(self) -> bool:
+    def has_out_of_bounds_taps(self) -> bool:
         """Whether there may be taps outside the input, or outside an adaptive window."""
         if self.adaptive:
             return not self.is_global
         return self.pad_begin != 0 or self.pad_end != 0 or self.ceil_overhang > 0
 
     @property
-    def moves(self) -> bool:
+    def has_dynamic_padding(self) -> bool:
         """Whether the padding follows the size, so that no node can say it."""
         return not isinstance(self.pad_begin, int)
 
@@ -216,13 +216,13 @@ class FreeAxis:
 
     def taps(self, graph: Graph) -> str:
         """List the input cell under each tap of each window, (output_size, kernel_size); -1 where none is."""
-        return self._once(graph, "taps", self._taps) if self.may_leave else self.positions(graph)
+        return self._once(graph, "taps", self._taps) if self.has_out_of_bounds_taps else self.positions(graph)
 
     def divisors(self, graph: Graph, *, count_include_pad: bool) -> Value:
         """Count the taps of each window in the input and in the declared padding; one number where all are alike."""
         if self.is_global:
             return graph("Unsqueeze", in_graph(graph, self.input_size), axes=[0])
-        if not self.may_leave or (count_include_pad and not self.ceil_overhang):
+        if not self.has_out_of_bounds_taps or (count_include_pad and not self.ceil_overhang):
             assert isinstance(self.kernel_size, int)
             return np.array([self.kernel_size])
         one, zero = np.int64(1), np.int64(0)

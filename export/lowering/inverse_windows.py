@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 
-from ..builder import Graph
+from ..graph_builder import Graph
 
 __all__ = [
-    "added_up",
+    "covering_windows",
+    "covering_windows_and_taps",
+    "gather_sum",
     "gathered",
-    "holders",
-    "holders_and_taps",
     "missing",
     "slot_axes",
-    "spare",
-    "weighed_up",
+    "weighted_gather_sum",
+    "with_padding_index",
 ]
 
 Table = NDArray[np.int64]
 
 
-def holders(axis: Axis) -> Table:
+def covering_windows(axis: Axis) -> Table:
     """List the windows that hold each cell, in their order, (input_size, most of them); -1 behind the last."""
-    return holders_and_taps(axis.taps(), axis.input_size)[0]
+    return covering_windows_and_taps(axis.taps(), axis.input_size)[0]
 
 
-def holders_and_taps(cells: Table, size: int) -> tuple[Table, Table]:
+def covering_windows_and_taps(cells: Table, size: int) -> tuple[Table, Table]:
     """List the windows that read each cell, and by which of their taps; -1 behind the last.
 
     Parameters
@@ -54,7 +54,7 @@ def holders_and_taps(cells: Table, size: int) -> tuple[Table, Table]:
     return lists[0], lists[1]
 
 
-def spare(table: Table) -> Table:
+def with_padding_index(table: Table) -> Table:
     """Let empty slots name a window that does not hold the cell, and whose index is never that of the cell.
 
     There is one: a cell with an empty slot is held by fewer windows than there are.
@@ -96,12 +96,14 @@ def missing(graph: Graph, tables: Sequence[Table]) -> str:
 # Sums over the windows that hold a cell, axis by axis, which needs least memory and rounds least
 
 
-def added_up(graph: Graph, x: str, axes: Sequence[Axis], why: str) -> str:
+def gather_sum(graph: Graph, x: str, axes: Sequence[Axis], why: str) -> str:
     """Add up for each cell what `x`, (N, C, *O), says of the windows that hold it."""
-    return weighed_up(graph, x, [(holders(axis), None) for axis in axes], [axis.output_size for axis in axes], why)
+    return weighted_gather_sum(
+        graph, x, [(covering_windows(axis), None) for axis in axes], [axis.output_size for axis in axes], why
+    )
 
 
-def weighed_up(
+def weighted_gather_sum(
     graph: Graph, x: str, tables: Sequence[tuple[Table, NDArray[np.float64] | None]], sizes: Sequence[int], why: str
 ) -> str:
     """Add up for each cell what windows say, times weights.
