@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 AnyArray = NDArray[Any]
 
-THREADING: bool
+THREADING: Literal["team", "openmp", "none"]
 
 def built_levels() -> tuple[str, ...]: ...
 def supported_levels() -> tuple[str, ...]: ...

@@ -111,7 +111,7 @@ def config() -> dict[str, Any]:
         "level": level,
         "levels_built": _core.built_levels(),
         "levels_supported": _core.supported_levels(),
-        "threading": _core.THREADING,
+        "threading": kernels.THREADING,
         "compiler": _core.compiler(),
         "numpy": numpy.__version__,
     }

@@ -28,8 +28,10 @@ def show_config() -> None:
     """
     config = dispatch.config()
     threads = str(get_num_threads())
-    if not config["threading"]:
-        threads += " (always: the compiler of this build has no atomic operations)"
+    if config["threading"] == "none":
+        threads += " (always: the compiler of this build has neither atomic operations nor OpenMP)"
+    elif config["threading"] == "openmp":
+        threads += " (of OpenMP)"
     rows = {
         "kernels": f"{config['level']} (built: {', '.join(config['levels_built'])}; "
         f"this processor runs: {', '.join(config['levels_supported'])})",
