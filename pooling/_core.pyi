@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 AnyArray = NDArray[Any]
 
-THREADING: bool
+THREADING: Literal["team", "openmp", "none"]
 THREADS_HERE: ContextVar[int | None]
 
 def built_levels() -> tuple[str, ...]: ...

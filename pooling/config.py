@@ -61,8 +61,10 @@ def show_config() -> None:
     """
     shown = config()
     threads = str(shown["threads"])
-    if not shown["threading"]:
-        threads += " (always: the compiler of this build has no atomic operations)"
+    if shown["threading"] == "none":
+        threads += " (always: the compiler of this build has neither atomic operations nor OpenMP)"
+    elif shown["threading"] == "openmp":
+        threads += " (of OpenMP)"
     rows = {
         "kernels": f"{shown['level']} (built: {', '.join(shown['levels_built'])}; "
         f"this processor runs: {', '.join(shown['levels_supported'])})",

@@ -157,7 +157,7 @@ def get_num_threads() -> int:
     That is the innermost `threads` block, else what `set_num_threads` set, else the environment variable
     POOLING_NUM_THREADS, else OMP_NUM_THREADS, else the processors that this process may use: those of its affinity
     mask, and no more than the processor time that a control group (a container) gives it. It is 1 where the compiler
-    had no atomic operations for threads to share work.
+    had neither atomic operations, for threads to share work, nor OpenMP.
 
     A forked child process has the number of its parent.
     """

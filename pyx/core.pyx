@@ -10,6 +10,7 @@ from cpython.buffer cimport (
 )
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
+from cython.parallel cimport prange, threadid
 from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -57,15 +58,19 @@ def compiler():
     return (<bytes>POOLING_COMPILER).decode("utf-8").strip()
 
 
-# --- the thread team of c/team.h: many threads that share one job ---
+# --- threads that share one job: the team of c/team.h, or those of OpenMP ---
 
 cdef extern from "c/signals.h" nogil:
-    const int POOLING_TEAM
+    const char* POOLING_THREADING
     const int POOLING_MOST_THREADS
     unsigned long main_thread "pooling_main_thread"
     ptrdiff_t seat_bytes "pooling_stride" (ptrdiff_t nbytes)
     void keep_workers_of_team "pooling_keep_workers" (ptrdiff_t workers)
     ptrdiff_t count_workers_of_team "pooling_count_workers" ()
+    ctypedef struct run_t "pooling_run_t":
+        ptrdiff_t threads, parts
+    void do_part_in "pooling_do_part_in" (run_t* run, ptrdiff_t seat, ptrdiff_t part)
+    void (*do_parallel "pooling_do_parallel")(run_t* run) noexcept
 
 cdef extern from "c/floating.h" nogil:
     ctypedef struct mode_t "pooling_mode_t":
@@ -78,6 +83,16 @@ cdef extern from "c/signals.h":
     ptrdiff_t share_freely "pooling_share_freely" (
         work_fn work, const void* job, ptrdiff_t tasks, ptrdiff_t steps, char* memory, ptrdiff_t nbytes,
         ptrdiff_t threads) noexcept
+
+
+cdef void do_parts_in_parallel(run_t* run) noexcept nogil:
+    """Do all parts of a job, where this module was compiled for OpenMP; otherwise nobody calls it."""
+    cdef ptrdiff_t part
+    for part in prange(run.parts, schedule="dynamic", chunksize=1, num_threads=<int> run.threads):
+        do_part_in(run, threadid(), part)
+
+
+do_parallel = do_parts_in_parallel
 
 
 cdef ptrdiff_t share(
@@ -102,7 +117,8 @@ cdef ptrdiff_t share(
 
 # --- how many threads a call uses ---
 
-THREADING = bool(POOLING_TEAM)
+# "team", "openmp", or "none" where the compiler has neither atomic operations nor OpenMP.
+THREADING = (<bytes> POOLING_THREADING).decode("ascii")
 cdef ptrdiff_t default_threads = 1
 cdef ptrdiff_t serial_bytes = SERIAL_BYTES
 # The number inside of a `pooling.threads` block.
@@ -124,7 +140,7 @@ def set_serial_bytes(ptrdiff_t nbytes):
 
 cpdef ptrdiff_t get_num_threads() except -1:
     """Return the number of threads that a large call would use here and now."""
-    if not THREADING:
+    if THREADING == "none":
         return 1
     return THREADS_HERE.get() or default_threads
 
@@ -411,8 +427,7 @@ cdef class Plan:
         plan.uniform = True
         plan.taps = 1
         self.tables = tuple(axes)
-        self.read = outer * inner
-        self.written = outer * inner
+        read = written = outer * inner
         for i in range(3):
             axis = &plan.axes[i]
             (axis.input_size, axis.output_size, axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin,
@@ -425,6 +440,11 @@ cdef class Plan:
                 axis.stride = (axis.kernel_size - 1) * axis.dilation + 1
             axis.has_empty = False
             axis.whole_divisor = not axis.adaptive
+            if min(outer, inner, axis.input_size, axis.output_size, axis.kernel_size) < 0 or not (
+                0 <= axis.begin <= axis.end <= axis.output_size
+                and len(first) == len(count) == len(divisor) == axis.output_size - (axis.end - axis.begin)
+            ):
+                raise ValueError("a plan has a negative size, or a table that does not hold the windows of its axis")
             if len(first):
                 table = first
                 axis.first = &table[0]
@@ -432,14 +452,19 @@ cdef class Plan:
                 axis.count = &table[0]
                 for o in range(table.shape[0]):
                     axis.has_empty |= table[o] == 0
+                    if table[o] and not 0 <= axis.first[o] <= axis.input_size - 1 - (table[o] - 1) * axis.dilation:
+                        raise ValueError("a table of a plan has a window that is not in its axis")
                 table = divisor
                 axis.divisor = &table[0]
                 for o in range(table.shape[0]):
                     axis.whole_divisor &= table[o] == axis.kernel_size
             plan.taps *= <double> axis.kernel_size
             plan.uniform &= axis.whole_divisor
-            self.read *= axis.input_size
-            self.written *= axis.output_size
+            read *= axis.input_size
+            written *= axis.output_size
+        # Both raise OverflowError beyond what memory can be.
+        self.read = read
+        self.written = written
         plan.reach = 0
         for i in range(3):
             axis = &plan.axes[i]

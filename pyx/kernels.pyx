@@ -3,7 +3,8 @@
 """All kernels, compiled once for every instruction-set level.
 
 Arrays come in as contiguous buffers whose meaning a `Plan` tells; every check of arguments has been made in Python, but
-the sizes of the buffers are checked here once more, so that no caller can make a kernel write beyond them.
+what memory is reached by is checked here once more: sizes of buffers, numbers that tables are read at, and cells that a
+table names. So no caller can make a kernel write beyond a buffer (tests/test_buffers.py tries).
 """
 
 cimport cython
@@ -53,6 +54,25 @@ cdef extern from "c/level.h":
 
 LEVEL = (<bytes> POOLING_LEVEL).decode("ascii")
 
+cdef ptrdiff_t checked_size(sizes) except -1:
+    """Multiply sizes; none is negative, and memory can hold the product."""
+    product = 1
+    for size in sizes:
+        if size < 0:
+            raise ValueError(f"a size of {size} elements was given to a kernel")
+        product *= max(size, 1)
+    if product >= 1 << 58:
+        raise ValueError(f"a kernel was given sizes of {product} elements, which no memory holds")
+    return 0 if 0 in sizes else product
+
+
+cdef int check_row(int row, int rows) except -1:
+    """Refuse a number that a table of leaves has no row for."""
+    if not 0 <= row < rows:
+        raise ValueError(f"these kernels know no reducer, dtype or rounding of number {row}")
+    return row
+
+
 include "memory.pxi"
 include "leaves.pxi"
 include "strategy.pxi"
@@ -69,6 +89,7 @@ include "spread.pxi"
 include "scatter.pxi"
 include "strategies.pxi"
 include "tables.pxi"
+include "leaf_tests.pxi"
 include "norms.pxi"
 include "blurs.pxi"
 include "regions.pxi"
@@ -77,6 +98,8 @@ include "fractional.pxi"
 
 
 cdef const leaves_t* leaves_for(int reducer, int kind) except NULL:
+    check_row(reducer, REDUCERS_)
+    check_row(kind, KINDS_)
     if LEAVES[reducer][kind].across == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
     return &LEAVES[reducer][kind]
@@ -84,7 +107,7 @@ cdef const leaves_t* leaves_for(int reducer, int kind) except NULL:
 
 cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except NULL:
     """Choose the leaves of a forward call: sums of integers are made in as few bits as can hold them."""
-    cdef const leaves_t* leaves
+    cdef const leaves_t* leaves = leaves_for(reducer, kind)
     cdef int width
     for width in range(2 if reducer == TOTAL else 0):
         leaves = &SHORT_SUMS[width][kind]
@@ -96,6 +119,7 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
 cdef argmax_t argmax_of(const plan_t* plan, int reducer, int kind) except *:
     """Return the leaves that find indices."""
     cdef argmax_t argmax
+    check_row(kind, KINDS_)
     if not 0 <= reducer <= TOTAL or ARGMAX[reducer][kind].across == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
     argmax = ARGMAX[reducer][kind]
@@ -105,7 +129,7 @@ cdef argmax_t argmax_of(const plan_t* plan, int reducer, int kind) except *:
 
 
 cdef const gradient_t* gradient_of(int kind) except NULL:
-    if GRADIENTS[kind].scatter == NULL:
+    if GRADIENTS[check_row(kind, KINDS_)].scatter == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
     return &GRADIENTS[kind]
 
@@ -162,6 +186,7 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
     rounding : int
         One of `ROUNDINGS`, for averages of integers.
     """
+    check_row(rounding, 4)
     cdef const leaves_t* leaves = leaves_for(reducer, kind)
     cdef Buffer source = Buffer(src, plan.read * leaves.storage)
     cdef Buffer target = Buffer(dst, plan.written * leaves.storage, True)
@@ -255,8 +280,9 @@ def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1)
 
     `kind` is one of `KINDS` whose rows hold the arrays' own dtype.
     """
-    cdef Buffer source = Buffer(src, plan.written * GRADIENTS[kind].sum.value)
-    cdef Buffer target = Buffer(dst, plan.written * GRADIENTS[kind].sum.value, True)
+    cdef ptrdiff_t value = GRADIENTS[check_row(kind, KINDS_)].sum.value
+    cdef Buffer source = Buffer(src, plan.written * value)
+    cdef Buffer target = Buffer(dst, plan.written * value, True)
     divide_into(plan, kind, source.data, target.data, threads)
 
 

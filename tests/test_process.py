@@ -16,14 +16,15 @@ from pooling import _core
 from pooling.workers import cpu_quota
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-THREADS = pytest.mark.skipif(not _core.THREADING, reason="needs threads")
+THREADS = pytest.mark.skipif(_core.THREADING == "none", reason="needs threads")
+TEAM = pytest.mark.skipif(_core.THREADING != "team", reason="needs the thread team")
 SIGNALS = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
 
 # --- workers ----------------------------------------------------------------------------------------------------------
 
 
 @LINUX
-@THREADS
+@TEAM
 def test_workers_leave_signals_to_the_threads_of_the_program(run_python: Callable[..., str]) -> None:
     code = """
 import os, signal
@@ -66,7 +67,7 @@ def all_may_run_on(processors):
 
 
 @LINUX
-@THREADS
+@TEAM
 def test_workers_run_where_their_caller_may(run_python: Callable[..., str]) -> None:
     code = (
         AFFINITY
@@ -101,7 +102,7 @@ print("right")
 
 
 @LINUX
-@THREADS
+@TEAM
 def test_callers_that_may_run_on_different_processors_take_turns(run_python: Callable[..., str]) -> None:
     code = (
         AFFINITY
@@ -132,7 +133,7 @@ print(seen == [True] * 10)
     assert run_python("-c", code, OPENBLAS_NUM_THREADS="1") == "True\n"
 
 
-@THREADS
+@TEAM
 def test_workers_end_when_the_number_of_threads_is_lowered(run_python: Callable[..., str]) -> None:
     code = """
 import numpy as np
