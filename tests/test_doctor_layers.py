@@ -381,13 +381,13 @@ def test_errors_of_editing(changes: dict[str, dict[str, object]], sentence: str)
     assert str(error.value) == sentence
 
 
-def test_typed_lists_need_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_of_layers_need_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.delitem(sys.modules, "pooling.doctor.network.readers.onnx", raising=False)
     assert read("conv3 pool2", (1, 3, 8, 8)).stages[-1].output_shape == (1, 3, 4, 4)
-    for name in [name for name in sys.modules if name.startswith("pooling.export")]:
+    for name in [name for name in sys.modules if name.startswith("pooling.onnx_models")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(NetworkError) as error:
         read("model.onnx")

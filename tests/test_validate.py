@@ -1033,10 +1033,13 @@ def timed(ours: float, theirs: float, *, fastest: float = 1.0) -> StageReport:
 def report_of(*stages: StageReport) -> Report:
     return Report(
         [ModelReport("net.onnx", list(stages))],
-        {"pooling": "1"},
+        {"pooling": "1", "numpy": "2", "onnx": "1", "python": "3"},
         {"pooling": "1", "onnxruntime": "2"},
         {"system": "Linux", "processor": "a processor", "cores": 2, "instruction_set": "generic"},
-        {"threads": 1, "rounds": 1, "seed": 0, "shapes": {}},
+        {
+            **{"threads": 1, "rounds": 1, "seed": 0, "shapes": {}},
+            **{"inputs": [], "limit_seconds": 1.0, "limit_memory": 0},
+        },
     )
 
 

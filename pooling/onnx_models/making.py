@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.shape_inference
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto
 from onnx.helper import make_node
@@ -22,7 +23,10 @@ __all__ = [
     "check_whole",
     "dtype_of",
     "elem_type_of",
+    "infer_node",
+    "known_schema",
     "make_node",
+    "newest_opset",
     "onnx_version",
     "operator_schema",
     "small_model",
@@ -39,6 +43,47 @@ def onnx_version() -> str:
 def operator_schema(operator: str, opset: int) -> Any:
     """Return the schema of one of ONNX's own operators in an opset."""
     return onnx.defs.get_schema(operator, opset, "")
+
+
+def newest_opset() -> int:
+    """Return the newest opset that the onnx package knows."""
+    return int(onnx.defs.onnx_opset_version())
+
+
+def known_schema(operator: str, opset: int) -> Any | None:
+    """Return the schema of one of ONNX's own operators, in a newer opset as the newest known has it; None without."""
+    try:
+        return operator_schema(operator, min(opset, newest_opset()))
+    except onnx.defs.SchemaError:
+        return None
+
+
+def infer_node(
+    model: ModelProto,
+    node: NodeProto,
+    opset: int,
+    given: Mapping[str, tuple[Sequence[int] | None, np.dtype[Any] | None, NDArray[Any] | None]],
+) -> dict[str, ValueInfoProto]:
+    """Infer what a node of a model gives, by the shapes, types and values of its inputs; nothing where ONNX cannot."""
+    schema = known_schema(node.op_type, opset)
+    if schema is None:
+        return {}
+    types, values = {}, {}
+    for name, (shape, dtype, value) in given.items():
+        try:
+            elem_type = elem_type_of(np.dtype(np.float32) if dtype is None else dtype)
+        except (KeyError, ValueError):
+            elem_type = TensorProto.FLOAT
+        types[name] = onnx.helper.make_tensor_type_proto(elem_type, shape)
+        if value is not None:
+            values[name] = tensor_of(value, name)
+    try:
+        found = onnx.shape_inference.infer_node_outputs(
+            schema, node, types, values, opset_imports=list(model.opset_import), ir_version=model.ir_version
+        )
+    except Exception:  # whatever shape inference raises
+        return {}
+    return {name: ValueInfoProto(name=name, type=kind) for name, kind in found.items()}
 
 
 def check_whole(model: ModelProto) -> None:

@@ -273,7 +273,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         field_of_cells,
         result.macs,
         parameters,
-        _bytes(result, dtypes),
+        0 if output is None else math.prod(output) * (dtypes[0] or FLOAT).itemsize,
         view.axes if view is not None else (),
         "; ".join(filter(None, (result.note, lost))),
     )
@@ -285,15 +285,6 @@ def _same_cells(result: Outcome, shape: Shape) -> View | None:
     if view is None or first is None or len(shape) != len(first):
         return None
     return view if all(shape[axis] == first[axis] for axis in view.axes) else None
-
-
-def _bytes(result: Outcome, dtypes: Sequence[np.dtype[Any] | None]) -> int:
-    total = 0
-    for number, shape in enumerate(result.shapes[:1]):
-        dtype = dtypes[min(number, len(dtypes) - 1)] or FLOAT
-        if shape is not None:
-            total += math.prod(shape) * dtype.itemsize
-    return total
 
 
 def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:

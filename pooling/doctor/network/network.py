@@ -205,6 +205,11 @@ class Network:
         """Memory of all results, each held once, as training holds them."""
         return sum(stage.output_bytes for stage in self.stages)
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of the stages that were passed over: what they and those behind them cost and need is not known."""
+        return tuple(stage.name for stage in self.stages if stage.kind == "unknown")
+
     def stage(self, name: str) -> Stage:
         """Return the stage of that name.
 

@@ -22,20 +22,7 @@ AUTO_PAD = {"SAME_UPPER": geometry.SAME_UPPER, "SAME_LOWER": geometry.SAME_LOWER
 @operator("Conv", "ConvInteger", "QLinearConv", settable=True)
 def _convolution(call: Call) -> Outcome:
     shape, sizes = spatial_shape(call)
-    group = _group(call, shape[1])
-    weight = _weight(call, 3 if call.operator == "QLinearConv" else 1, len(sizes))
-    if weight is None:
-        channels = call.attribute("out_channels") or shape[1]
-        kernel = (1,) * len(sizes)
-    else:
-        channels, kernel = weight[0], weight[2:]
-        if weight[1] * group != shape[1]:
-            raise OperatorError(
-                f"its input {shape} has {shape[1]} channels, but its weight {weight} with group={group} is for "
-                f"{weight[1] * group}"
-            )
-    if channels % group or shape[1] % group:
-        raise OperatorError(f"{shape[1]} channels in and {channels} out cannot be divided into group={group} alike")
+    group, channels, kernel = _weight(call, 3 if call.operator == "QLinearConv" else 1, shape)
     arguments = _arguments(call, len(sizes), kernel)
     axes = geometry.pool_axes(sizes, **arguments, function=call.operator, empty_windows=True)
     output = (shape[0], channels, *(axis.output_size for axis in axes))
@@ -46,7 +33,7 @@ def _convolution(call: Call) -> Outcome:
         along(behind_channels(call, shape), lambda paths, i: receptive_field.windows(paths, axes[i])),
         axes,
         macs=math.prod(output) * math.prod(used[1:]),  # padding included
-        free_parameters=math.prod(used) + channels if weight is None else 0,
+        free_parameters=math.prod(used) + channels if call.from_text else 0,
         dtypes=[np.dtype(np.int32)] if call.operator == "ConvInteger" else [],
     )
 
@@ -54,19 +41,8 @@ def _convolution(call: Call) -> Outcome:
 @operator("ConvTranspose", settable=True)
 def _transposed(call: Call) -> Outcome:
     shape, sizes = spatial_shape(call)
-    group, count = _group(call, shape[1]), len(sizes)
-    weight = _weight(call, 1, count)
-    if weight is None:
-        channels = call.attribute("out_channels") or shape[1]
-        kernel = (1,) * len(sizes)
-    else:
-        channels, kernel = weight[1] * group, weight[2:]
-        if weight[0] != shape[1]:
-            raise OperatorError(
-                f"its input {shape} has {shape[1]} channels, but its weight {weight} is for {weight[0]}"
-            )
-    if channels % group or shape[1] % group:
-        raise OperatorError(f"{shape[1]} channels in and {channels} out cannot be divided into group={group} alike")
+    group, channels, kernel = _weight(call, 1, shape)
+    count = len(sizes)
     arguments = _arguments(call, count, kernel)
     size = call.attribute("output_shape")
     if size is not None and len(size) == count + 2:
@@ -86,7 +62,7 @@ def _transposed(call: Call) -> Outcome:
         along(behind_channels(call, shape), lambda paths, i: receptive_field.transposed(paths, axes[i])),
         axes,
         macs=math.prod(shape) * math.prod(used[1:]),
-        free_parameters=math.prod(used) + channels if weight is None else 0,
+        free_parameters=math.prod(used) + channels if call.from_text else 0,
     )
 
 
@@ -125,25 +101,31 @@ def _numbers(call: Call, name: str, length: int, default: int) -> tuple[int, ...
     return tuple(given)
 
 
-def _group(call: Call, channels: int) -> int:
+def _weight(call: Call, number: int, shape: Shape) -> tuple[int, int, Shape]:
+    """Return groups, channels of the result, and the kernel of the weight; a list of layers sets the kernel."""
     group = int(call.attribute("group", 1))
-    if call.from_text and group == 0:
-        return channels
+    if call.from_text:
+        group = group or shape[1]
     if group < 1:
         raise OperatorError(f"group={group} must be at least 1")
-    return group
-
-
-def _weight(call: Call, number: int, dimensions: int) -> Shape | None:
-    """Return the shape of the weight; None where it follows from the input."""
     if call.from_text:
-        return None
-    shape = call.shape(number)
-    if len(shape) != dimensions + 2:
-        raise OperatorError(f"its weight has shape {shape}; it must have {dimensions + 2} axes, as its input")
-    kernel = call.attribute("kernel_shape")
-    if kernel is not None and tuple(kernel) != shape[2:]:
-        raise OperatorError(
-            f"kernel_shape={list(kernel)} contradicts its weight of shape {shape}; leave kernel_shape out"
-        )
-    return shape
+        channels, kernel = call.attribute("out_channels") or shape[1], (1,) * (len(shape) - 2)
+    else:
+        weight = call.shape(number)
+        if len(weight) != len(shape):
+            raise OperatorError(f"its weight has shape {weight}; it must have {len(shape)} axes, as its input")
+        kernel, declared = weight[2:], call.attribute("kernel_shape")
+        if declared is not None and tuple(declared) != kernel:
+            raise OperatorError(
+                f"kernel_shape={list(declared)} contradicts its weight of shape {weight}; leave kernel_shape out"
+            )
+        transposed = call.operator == "ConvTranspose"
+        taken, channels = (weight[0], weight[1] * group) if transposed else (weight[1] * group, weight[0])
+        if taken != shape[1]:
+            told = "" if transposed else f" with group={group}"
+            raise OperatorError(
+                f"its input {shape} has {shape[1]} channels, but its weight {weight}{told} is for {taken}"
+            )
+    if channels % group or shape[1] % group:
+        raise OperatorError(f"{shape[1]} channels in and {channels} out cannot be divided into group={group} alike")
+    return group, channels, kernel

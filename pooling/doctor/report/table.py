@@ -86,10 +86,12 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     objects = examination.objects
     cost = [f"{amount(examination.network.macs)} multiply-adds"] if examination.network.macs else []
     cost += [f"{amount(examination.network.parameters)} parameters"] if examination.network.parameters else []
-    yield "cost", ", ".join([*cost, f"{memory(examination.network.output_bytes)} of maps"])
+    unknown = examination.network.unknown
+    least = "at least " if unknown else ""
+    yield "cost", least + ", ".join([*cost, f"{memory(examination.network.output_bytes)} of maps"])
     for sizes in examination.sizes:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
-        yield title, _sizes(sizes)
+        yield title, _sizes(sizes) + (f"; what {printable(unknown[0])} needs is not known" if unknown else "")
     if objects.heads:
         yield "output maps", _heads(examination)
     if objects.smallest:

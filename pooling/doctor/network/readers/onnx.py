@@ -7,17 +7,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.shape_inference
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from pooling.layer import Layer
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.graph import all_nodes, is_default, subgraphs
 from pooling.onnx_models.load import check_element_type, check_order, read_model
-from pooling.onnx_models.making import dtype_of
+from pooling.onnx_models.making import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    array_of,
+    dtype_of,
+    infer_node,
+    known_schema,
+    newest_opset,
+    onnx_version,
+)
 from pooling.onnx_models.nodes import node_attributes
 from pooling.onnx_models.shapes import known_size
 from pooling.open_sizes import hinted_sizes
@@ -70,7 +79,7 @@ def from_onnx(source: Any, rank: int | None = None) -> Graph:
         raise NetworkError(str(error).removeprefix("read: ")) from error
 
 
-def _check_names(model: onnx.ModelProto) -> None:
+def _check_names(model: ModelProto) -> None:
     """Refuse names that are no text, of which protobuf gives the bytes."""
 
     def check(what: str, *names: Any) -> None:
@@ -97,7 +106,7 @@ def _check_names(model: onnx.ModelProto) -> None:
         check("an attribute", *(name for each in node.attribute for name in (each.name, each.ref_attr_name)))
 
 
-def _declared(info: onnx.ValueInfoProto) -> Declared | None:
+def _declared(info: ValueInfoProto) -> Declared | None:
     """Return what a model says of the shape of a tensor; sizes that it leaves open have a name or ``?``."""
     kind = info.type.tensor_type
     if not kind.HasField("shape"):
@@ -105,10 +114,16 @@ def _declared(info: onnx.ValueInfoProto) -> Declared | None:
     return tuple(known_size(size) or size.dim_param or "?" for size in kind.shape.dim)
 
 
+def _whole(declared: Declared | None) -> Shape | None:
+    """Return a shape of which no size is open."""
+    sizes = tuple(size for size in declared or () if isinstance(size, int))
+    return sizes if declared is not None and len(sizes) == len(declared) else None
+
+
 class _Reader:
     """A model while it is read."""
 
-    def __init__(self, name: str, model: onnx.ModelProto, rank: int | None, hints: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, name: str, model: ModelProto, rank: int | None, hints: Sequence[tuple[int, ...]]) -> None:
         self.name = name
         self.model = model
         self.rank = rank
@@ -156,9 +171,9 @@ class _Reader:
         notes = []
         if others:
             notes.append(f"shapes and fields are those of {main.name!r}; other inputs are {', '.join(others)}")
-        newest = onnx.defs.onnx_opset_version()
+        newest = newest_opset()
         if self.opset > newest:
-            notes.append(f"opset {self.opset} is newer than {newest}, the newest that onnx {onnx.__version__} knows")
+            notes.append(f"opset {self.opset} is newer than {newest}, the newest that onnx {onnx_version()} knows")
         return Graph(
             self.name,
             main.name,
@@ -174,7 +189,7 @@ class _Reader:
             hints=self.hints,
         )
 
-    def _main(self, inputs: Sequence[onnx.ValueInfoProto]) -> onnx.ValueInfoProto:
+    def _main(self, inputs: Sequence[ValueInfoProto]) -> ValueInfoProto:
         """Choose the input that the stages are about: the first that can be an image."""
         tensors = [info for info in inputs if info.type.HasField("tensor_type")]
         if not tensors:
@@ -183,7 +198,7 @@ class _Reader:
                 f"{self.name} has no input that is a tensor; it takes {' and '.join(kinds) or 'nothing'}"
             )
 
-        def order(info: onnx.ValueInfoProto) -> int:
+        def order(info: ValueInfoProto) -> int:
             shape = _declared(info)
             rank = -1 if shape is None else len(shape)
             wanted = (self.rank,) if self.rank is not None else ()
@@ -192,7 +207,7 @@ class _Reader:
 
         return min(tensors, key=order)
 
-    def _node(self, node: onnx.NodeProto, taken: set[str]) -> Node | None:
+    def _node(self, node: NodeProto, taken: set[str]) -> Node | None:
         """Read a node; constants are kept aside."""
         results = [name for name in node.output if name]
         wish = node.name or next(iter(results), node.op_type)
@@ -203,10 +218,7 @@ class _Reader:
         schema = None
         attributes: dict[str, Any] = {}
         if is_default(node.domain):
-            try:
-                schema = onnx.defs.get_schema(node.op_type, min(self.opset, onnx.defs.onnx_opset_version()), "")
-            except onnx.defs.SchemaError:
-                schema = None
+            schema = known_schema(node.op_type, self.opset)
         if schema is not None:
             attributes = self._attributes(name, node, schema)
         if node.op_type == "Constant" and schema is not None:
@@ -228,38 +240,41 @@ class _Reader:
             known=schema is not None,
         )
 
-    def _attributes(self, name: str, node: onnx.NodeProto, schema: Any) -> dict[str, Any]:
+    def _attributes(self, name: str, node: NodeProto, schema: Any) -> dict[str, Any]:
         where = f"stage {name!r} ({node.op_type})"
         found = node_attributes(where, node, self.opset, schema)
         for each, rule in schema.attributes.items():
             if rule.required and each not in found:
                 raise NetworkError(f"{where}: {each} is missing; {node.op_type} needs it", name)
         for each, value in list(found.items()):
-            if isinstance(value, onnx.TensorProto):
+            if isinstance(value, TensorProto):
                 found[each] = _array(f"{where}: {each}", value)
         if "to" in found:
             check_element_type(f"{where}: to", found["to"])
             found["dtype"] = dtype_of(found["to"])
         return found
 
-    def _layer(self, node: onnx.NodeProto) -> Callable[[Shape], Layer]:
+    def _layer(self, node: NodeProto) -> Callable[[Shape], Layer]:
         opset = self.opset
         return lambda shape: layer_from_node(node, opset, shape)
 
-    def _inference(self, node: onnx.NodeProto, schema: Any) -> Callable[..., list[tuple[Shape | None, DType]]]:
-        """Return what finds the shapes of an operator that has no rule: shape inference, or what the model records."""
+    def _inference(self, node: NodeProto, schema: Any) -> Callable[..., list[tuple[Shape | None, DType]]]:
+        """Return what finds the shapes of an operator without a record: shape inference, or what the model records."""
 
         def infer(tensors: Sequence[Tensor | None]) -> list[tuple[Shape | None, DType]]:
-            given = [(name, tensor) for name, tensor in zip(node.input, tensors, strict=False) if name and tensor]
-            found = _inferred(node, schema, given, self.model) if schema is not None else {}
-            as_recorded = all(self._is_recorded(name, tensor) for name, tensor in given)
+            given = {name: tensor for name, tensor in zip(node.input, tensors, strict=False) if name and tensor}
+            found = {}
+            if schema is not None:
+                inputs = {name: (tensor.shape, tensor.dtype, tensor.value) for name, tensor in given.items()}
+                found = infer_node(self.model, node, self.opset, inputs)
+            as_recorded = all(self._is_recorded(name, tensor) for name, tensor in given.items())
             result: list[tuple[Shape | None, DType]] = []
             for name in node.output:
-                shape, dtype = found.get(name, (None, None))
-                recorded = self.recorded.get(name)
-                if shape is None and recorded is not None and as_recorded:
-                    sizes = tuple(size for size in recorded if isinstance(size, int))
-                    shape = sizes if len(sizes) == len(recorded) else None
+                info = found.get(name)
+                shape = None if info is None else _whole(_declared(info))
+                if shape is None and as_recorded:
+                    shape = _whole(self.recorded.get(name))
+                dtype = None if info is None else dtype_of(info.type.tensor_type.elem_type)
                 result.append((shape, dtype or np.dtype(np.float32)))
             return result
 
@@ -269,35 +284,7 @@ class _Reader:
         return not tensor.source or (tensor.shape is not None and self.recorded.get(name) == tensor.shape)
 
 
-def _inferred(
-    node: onnx.NodeProto, schema: Any, given: Sequence[tuple[str, Tensor]], model: onnx.ModelProto
-) -> dict[str, tuple[Shape | None, DType]]:
-    types, data = {}, {}
-    for name, tensor in given:
-        try:
-            elem_type = helper.np_dtype_to_tensor_dtype(tensor.dtype or np.dtype(np.float32))
-        except (KeyError, ValueError):
-            elem_type = onnx.TensorProto.FLOAT
-        types[name] = helper.make_tensor_type_proto(elem_type, tensor.shape)
-        if tensor.value is not None:
-            data[name] = numpy_helper.from_array(np.ascontiguousarray(tensor.value), name)
-    try:
-        results = onnx.shape_inference.infer_node_outputs(
-            schema, node, types, data, opset_imports=list(model.opset_import), ir_version=model.ir_version
-        )
-    except Exception:  # whatever shape inference raises: then nothing is known
-        return {}
-    found: dict[str, tuple[Shape | None, DType]] = {}
-    for name, kind in results.items():
-        info = onnx.ValueInfoProto(name=name, type=kind)
-        shape = _declared(info) if kind.HasField("tensor_type") else None
-        sizes = None if shape is None else tuple(size for size in shape if isinstance(size, int))
-        known = sizes is not None and shape is not None and len(sizes) == len(shape)
-        found[name] = (sizes if known else None, dtype_of(kind.tensor_type.elem_type))
-    return found
-
-
-def _captured(graph: onnx.GraphProto) -> Iterator[str]:
+def _captured(graph: GraphProto) -> Iterator[str]:
     """Yield the tensors that a graph inside of a node reads from outside."""
     own = {info.name for info in graph.input} | {tensor.name for tensor in graph.initializer}
     own |= {tensor.values.name for tensor in graph.sparse_initializer}
@@ -308,7 +295,7 @@ def _captured(graph: onnx.GraphProto) -> Iterator[str]:
     yield from (info.name for info in graph.output if info.name not in own)
 
 
-def _channels_last(name: str, nodes: Sequence[onnx.NodeProto]) -> Shape:
+def _channels_last(name: str, nodes: Sequence[NodeProto]) -> Shape:
     """Return where the spatial axes of the input stand if the first thing that happens is that channels go in front."""
     for node in nodes:
         if name in node.input:
@@ -319,7 +306,7 @@ def _channels_last(name: str, nodes: Sequence[onnx.NodeProto]) -> Shape:
     return ()
 
 
-def _constant(tensor: onnx.TensorProto, name: str) -> Tensor:
+def _constant(tensor: TensorProto, name: str) -> Tensor:
     where = f"initializer {name!r}"
     value = _array(where, tensor)
     return _weight(name, tuple(tensor.dims), dtype_of(tensor.data_type), value)
@@ -331,17 +318,17 @@ def _weight(name: str, shape: Shape, dtype: DType, value: NDArray[Any] | None) -
     return Tensor(shape, dtype, value=value, weights=weights)
 
 
-def _array(where: str, tensor: onnx.TensorProto) -> NDArray[Any] | None:
+def _array(where: str, tensor: TensorProto) -> NDArray[Any] | None:
     """Return the values of a small tensor, None for a large one or one in another file."""
     check_element_type(where, tensor.data_type)
     if min(tensor.dims, default=0) < 0:
         raise NetworkError(f"{where} has shape {list(tensor.dims)}; sizes must not be negative")
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or math.prod(tensor.dims) > SMALL:
+    if tensor.data_location == TensorProto.EXTERNAL or math.prod(tensor.dims) > SMALL:
         return None
     if not tensor.HasField("raw_data") and not any(len(getattr(tensor, each)) for each in STORED):
         return np.zeros(0, dtype_of(tensor.data_type)) if list(tensor.dims) == [0] else None
     try:
-        return numpy_helper.to_array(tensor)
+        return array_of(tensor)
     except Exception as error:  # whatever NumPy makes of too few bytes
         raise NetworkError(f"{where} cannot be read ({first_line(error)})") from error
 

@@ -48,6 +48,7 @@ from typing import Any
 import pooling
 from pooling.layer import Layer
 
+from ...operators.common import spread
 from ...operators.nodes import Node, OperatorError, Shape
 from ..graph import Graph
 from ..network import NetworkError
@@ -320,12 +321,8 @@ def _layer(kind: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any], d
         if kind_of_layer is None:
             raise OperatorError(f"its input has shape {shape}; there is no {kind} for {max(count, 0)} spatial axes")
         given = dict(arguments)
-        if (
-            isinstance(given.get("padding"), tuple)
-            and isinstance(given["padding"][0], tuple)
-            and len(given["padding"]) == 1
-        ):
-            given["padding"] *= count
+        if "padding" in given:
+            given["padding"] = spread(given["padding"], count)
         result: Layer = kind_of_layer(**given)
         return result
 
