@@ -120,7 +120,7 @@ def array_of(tensor: TensorProto) -> NDArray[Any]:
 
 def tensor_of(array: NDArray[Any], name: str) -> TensorProto:
     """Return an array as a tensor."""
-    return onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+    return onnx.numpy_helper.from_array(np.asarray(array, order="C"), name)
 
 
 def tensor_info(name: str, dtype: np.dtype[Any], shape: Sequence[int | None]) -> ValueInfoProto:

@@ -95,13 +95,13 @@ def with_float32_interface(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def widened(arrays: Mapping[str, Array]) -> tuple[dict[str, Array], np.dtype[Any] | None]:
     """Make what a model of `with_float32_interface` takes; also return the bfloat16 that there was."""
-    narrow = next((array.dtype for array in arrays.values() if array.dtype.name == "bfloat16"), None)
-    fed = {
-        f"{name}{AS_FLOAT32}" if array.dtype == narrow else name: array.astype(np.float32)
-        if array.dtype == narrow
-        else array
-        for name, array in arrays.items()
-    }
+    narrow, fed = None, {}
+    for name, array in arrays.items():
+        if array.dtype.name == "bfloat16":
+            narrow = array.dtype
+            fed[f"{name}{AS_FLOAT32}"] = array.astype(np.float32)
+        else:
+            fed[name] = array
     return fed, narrow
 
 
