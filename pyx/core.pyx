@@ -281,8 +281,7 @@ cdef inline ptrdiff_t tree_depth(ptrdiff_t taps) noexcept:
 
 
 cdef ptrdiff_t most_covering(const axis_t* axis) noexcept:
-    """Windows that hold the same input cell, at most."""
-    cdef ptrdiff_t most = 1
+    """Windows that cover the same input cell, at most."""
     cdef ptrdiff_t step = axis.stride
     cdef ptrdiff_t other = axis.dilation
     if axis.adaptive:
@@ -555,8 +554,8 @@ cdef class Plan:
 
 # --- calls like earlier ones, from the arguments of a public function to its kernel ---
 
-# What is not as usual goes to Python (pooling/calls.py): arguments that are new or not plain, what is no plain ndarray or
-# does not lie in memory as kernels read it, and an `out` that may have to be refused.
+# What is not as usual goes to Python (pooling/calls.py): arguments that are new or not plain, what is no plain ndarray
+# or does not lie in memory as kernels read it, and an `out` that may have to be refused.
 
 cdef object TRUE = object()
 cdef object FALSE = object()
@@ -679,7 +678,7 @@ cdef class Runner:
     ) except -2:
         raise NotImplementedError
 
-    cdef int divide(self, const char* src, char* dst, ptrdiff_t threads) except -1:
+    cdef int divide_windows(self, const char* src, char* dst, ptrdiff_t threads) except -1:
         raise NotImplementedError
 
     cdef bint is_native(self, array):
@@ -763,8 +762,8 @@ cdef class Runner:
             return None
         threads = threads_for((2 if self.way == SCATTERS else 1) * (self.read + self.written))
         if self.divides is not None:
-            divided = self.target(None, self.output_shape, self.written, &source)
-            self.divide(gradient.begin, source.begin, threads)
+            divided = self.target(None, self.output_shape, self.written, &source)  # no-cython-lint
+            self.divide_windows(gradient.begin, source.begin, threads)
             gradient = source
         bad = self.send_back(source.begin, given, gradient.begin, target.begin, threads)
         if bad >= 0:

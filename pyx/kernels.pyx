@@ -357,7 +357,7 @@ cdef class Runner(AnyRunner):
     cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
         return find_into(self.index_plan, self.reducer, self.kind, src, dst, indices, threads)
 
-    cdef int divide(self, const char* src, char* dst, ptrdiff_t threads) except -1:
+    cdef int divide_windows(self, const char* src, char* dst, ptrdiff_t threads) except -1:
         return divide_into(self.divides, self.kind, src, dst, threads)
 
     cdef ptrdiff_t send_back(

@@ -219,8 +219,8 @@ cdef inline ptrdiff_t ladder_cells(ptrdiff_t taps, ptrdiff_t cells) noexcept nog
 
 
 cdef inline ptrdiff_t bands_cells(const plan_t* plan) noexcept nogil:
-    """Values that a thread works in where windows are made in bands: combined rows, a converted one, rows of the result,
-    a block, rungs."""
+    """Values that a thread works in where windows are made in bands: combined rows, a converted one, rows of the
+    result, a block, rungs."""
     cdef const axis_t* height = &plan.axes[1]
     cdef ptrdiff_t row = plan.span * plan.inner
     cdef ptrdiff_t cells = (plan.band + 1) * row + plan.band * plan.segment * plan.inner + BLOCK
@@ -296,7 +296,7 @@ cdef class Runner:
     cdef ptrdiff_t send_back(
         self, const char* src, const int64_t* indices, const char* gradient, char* dst, ptrdiff_t threads
     ) except -2
-    cdef int divide(self, const char* src, char* dst, ptrdiff_t threads) except -1
+    cdef int divide_windows(self, const char* src, char* dst, ptrdiff_t threads) except -1
     cdef bint is_native(self, array)
     cdef object target(self, out, tuple shape, ptrdiff_t nbytes, memory_t* memory)
     cpdef object forward(self, array, out, bint indexed)
