@@ -1,4 +1,4 @@
-"""Poolings as ONNX: layers as models, and models of others made portable. Needs onnx."""
+"""Layers as ONNX models, and models of others made portable. Needs onnx."""
 
 from pooling.extras import explained
 

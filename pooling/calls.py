@@ -1,4 +1,4 @@
-"""From the arguments of a public function to a resolved call, which is remembered.
+"""From the arguments of a function to a call that is remembered.
 
 A call is resolved once for each signature (function, shape and dtype of the input, and arguments): its windows are laid
 and its loops planned, each plan when it is first run. What a public function does is compiled (`Entry` in

@@ -1,4 +1,4 @@
-"""What a practitioner checks by hand in a network, done in a second: shapes, lost rows, small objects, design.
+"""What is wrong with the poolings of a network. Shapes, lost rows, receptive fields, small objects, design.
 
     examination       all of it together: `examine`
     what_if           the same network with other arguments, side by side

@@ -1,4 +1,4 @@
-"""What came out, for people and programs; nothing here knows what it is about.
+"""Tables, pages and JSON for people and programs. Nothing here knows what it reports.
 
 formats     numbers, sizes and lists as people read them
 tables      tables in the terminal that leave out the columns for which there is no room (rich)

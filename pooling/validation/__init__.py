@@ -1,4 +1,4 @@
-"""Which runtimes compute a model's poolings as their definitions have it, which do not, by which rule, and how fast.
+"""Which runtimes pool a model as defined, and which do not. By which rule, what helps, and how fast each is.
 
 Every pooling node of a model becomes a model of its own, at the shape it has in the network, and runtimes in processes
 of their own are asked about it. Needs ``onnx``; other runtimes are asked where they are installed::

@@ -1,4 +1,4 @@
-"""Measure what released runtimes make of what is exported: ``python -m pooling.export.deployed.measure``.
+"""Measure what released runtimes make of what is exported: ``python -m pooling.validation.deployed.measure``.
 
 Wheels of the releases are installed side by side into folders of their own, where they stay (``build/runtimes`` by
 default), and each is asked in a process of its own. The answers become ``table.json``.
@@ -26,14 +26,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from pooling.export import deployed
+from pooling.export.deployed import ANSWERS
+from pooling.export.verification import Opened, Verification, VerificationError
 from pooling.onnx_models.session import narrowed, session, widened
 from pooling.validation.runners.base import Unsupported
 from pooling.validation.runners.onnxruntime import OnnxRuntimeRuntime, reason
 from pooling.validation.runners.openvino import OpenVino
 from pooling.validation.runners.processes import Limits, RuntimeProcess
 
-from ..verification import Opened, Verification, VerificationError
-from . import ANSWERS
 from .probes import Probe, form_probes, layer_probes
 
 __all__ = [
@@ -177,7 +178,7 @@ ADAPTERS = {
 def processes(runtime: str, level: str, folders: Sequence[str]) -> Iterator[RuntimeProcess]:
     """Start the process of a release in these folders, or of the one that is installed, at a level of `LEVELS`."""
     # Where this is the command, the module has another name.
-    name = f"pooling.export.deployed.measure:{ADAPTERS[runtime, level].__name__}"
+    name = f"pooling.validation.deployed.measure:{ADAPTERS[runtime, level].__name__}"
     with RuntimeProcess(name, LIMITS, folders=folders) as process:
         yield process
 
@@ -373,14 +374,14 @@ def _written(numbers: Sequence[int]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m pooling.export.deployed.measure", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pooling.validation.deployed.measure", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("build/runtimes"), help="where releases are installed")
     parser.add_argument("--only", default="", help="runtimes or releases, separated by commas, such as onnxruntime")
     parser.add_argument("--kinds", default=",".join(PROBES), help="forms, layers, or both")
     parser.add_argument("--opsets", default="", help="opsets, separated by commas")
     parser.add_argument("--forms", default="", help="regular expression of the forms to ask about")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="releases that are asked at a time")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("table.json"))
+    parser.add_argument("--output", type=Path, default=Path(deployed.__file__).with_name("table.json"))
     options = parser.parse_args(arguments)
     wanted = [word for word in options.only.split(",") if word]
     releases = [

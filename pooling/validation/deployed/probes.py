@@ -12,16 +12,15 @@ import numpy as np
 import onnx
 
 import pooling
+from pooling.export.backward import backward_model
+from pooling.export.deployed import form_behind_zeros, form_of_average
+from pooling.export.graph_builder import Graph
+from pooling.export.lowering.means import Form, forms_of_average
+from pooling.export.lowering.windows import attributes, dilated, why_not_one_node
+from pooling.export.model import declare_inputs, forward_model, resolved
+from pooling.export.stages import Stage
+from pooling.export.verification import KINDS, Opened, Placed, Verification, compare_placed, drawn_inputs, verify_model
 from pooling.layer import Layer, Sequential
-
-from ..backward import backward_model
-from ..graph_builder import Graph
-from ..lowering.means import Form, forms_of_average
-from ..lowering.windows import attributes, dilated, why_not_one_node
-from ..model import declare_inputs, forward_model, resolved
-from ..stages import Stage
-from ..verification import KINDS, Opened, Placed, Verification, compare_placed, drawn_inputs, verify_model
-from . import form_behind_zeros, form_of_average
 
 __all__ = ["Probe", "form_probes", "layer_probes"]
 
@@ -240,7 +239,7 @@ def _verify_behind_zeros(
 
 def _convolved(graph: Graph, stage: Stage, x: str) -> str:
     """Add up by a convolution, and divide by what counts."""
-    from ..lowering.means import window_counts
+    from pooling.export.lowering.means import window_counts
 
     words = attributes(stage.axes)
     kernel = words.pop("kernel_shape")
