@@ -113,8 +113,10 @@ LEVELS = {"default": "ORT_ENABLE_ALL", "disabled": "ORT_DISABLE_ALL"}
 """The levels of graph optimisation that models are verified at, as onnxruntime calls them."""
 
 
-def in_this_runtime(verification: Verification) -> None:
+def in_this_runtime(verification: Verification, progress: Callable[[int, int, str], None] | None = None) -> None:
     """Verify a model in the onnxruntime that is installed, with and without its graph optimisation.
+
+    `progress` is told how many of the levels of optimisation are done, of how many, and which comes next.
 
     Raises
     ------
@@ -123,7 +125,9 @@ def in_this_runtime(verification: Verification) -> None:
     ModuleNotFoundError
         If onnxruntime is not installed.
     """
-    for level in LEVELS:
+    for done, level in enumerate(LEVELS):
+        if progress is not None:
+            progress(done, len(LEVELS), f"verifying, {level} optimisation")
         verification(partial(Session, level=level))
 
 

@@ -16,6 +16,7 @@ import pytest
 from onnx.backend.test.loader import load_model_tests
 from rich.console import Console
 
+from pooling import cli
 from pooling.onnx_backend import PoolingBackend
 from pooling.validation.answers import Answer
 from pooling.validation.cases import Case
@@ -23,7 +24,7 @@ from pooling.validation.conformance import OUTCOMES, Conformance, run_conformanc
 from pooling.validation.conformance_page import conformance_page, print_conformance
 from pooling.validation.evidence import Setting
 from pooling.validation.known import KNOWN, Known, Seen, address, known_differences, look_again
-from pooling.validation.node_tests import main, node_tests, write_node_tests
+from pooling.validation.node_tests import node_tests, write_node_tests
 from pooling.validation.rules import RULES, broken_rule
 from pooling.validation.runtimes import RUNTIMES, installed
 from pooling.validation.suite import BRINGS, CONTESTED, conformance_suite
@@ -382,14 +383,16 @@ def test_node_tests_are_written_whole_or_not_at_all(
     folder = tmp_path / "tests"
     cases = conformance_suite(rules=["valid-with-ceil"])
     monkeypatch.setattr("pooling.validation.node_tests.conformance_suite", lambda: cases)
-    assert main([str(folder)]) == 0
-    assert capsys.readouterr().out == f"{len(cases)} tests in {folder}\n"
+    assert cli.main(["node-tests", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{len(cases)} node tests are in {folder}\n"
     before = sorted(path.name for path in folder.iterdir())
-    assert main([str(folder)]) == 2
+    assert cli.main(["node-tests", str(folder)]) == 2
     assert "is there already and not an empty folder" in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == before
     with monkeypatch.context() as broken:
         broken.setattr("pooling.validation.node_tests._write", mock.Mock(side_effect=OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             write_node_tests(tmp_path / "others", cases)
+        assert cli.main(["node-tests", str(tmp_path / "others")]) == 2
+        assert capsys.readouterr().err == f"pooling node-tests: {tmp_path / 'others'} cannot be written (disk full)\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tests"]

@@ -296,8 +296,9 @@ def read(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     Parameters
     ----------
     source : path, str, onnx.ModelProto, bytes, Sequential or Layer
-        An ONNX model or the path of one; layers of this package; or a list of layers typed by hand, see
-        `pooling.doctor.read_layers`. A str that ends in ``.onnx``, or that names a file which exists, is a path.
+        An ONNX model or the path of one; layers of this package, also as text, ``"MaxPool2d(3, stride=2)"``; or a
+        list of layers typed by hand, see `pooling.doctor.read_layers`. A str that ends in
+        ``.onnx``, or that names a file which exists, is a path.
     input_shape : sequence of int, optional
         Of the network's input; what a model says of it is the default, and 1x3x224x224 for layers.
 

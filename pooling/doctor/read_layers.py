@@ -38,6 +38,9 @@ Behind that, in any order and without a space:
 
 Kernel, stride, padding and dilation take one number, or one for each axis: ``conv1,7``, ``p0,3``. Convolutions
 and dense layers have a bias.
+
+Layers of this package may also be given as they are written in Python, ``MaxPool2d(3, stride=2, padding=1)``, each on a
+line of its own; see `pooling.layer_text`.
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ from typing import Any
 
 import pooling
 from pooling.layer import Layer, Sequential
+from pooling.layer_text import has_calls, layers_from_text
 from pooling.maps import spatial_slice
 from pooling.signs import short_repr
 
@@ -55,7 +59,7 @@ from .graph import Graph
 from .network import Network, NetworkError
 from .nodes import Node, RuleError, Shape
 
-__all__ = ["from_sequential", "from_text"]
+__all__ = ["from_sequential", "from_text", "poolings_from_text"]
 
 INPUT = "input"
 USUAL = (1, 3, *(224,) * 3)
@@ -200,6 +204,52 @@ def from_text(text: str, input_shape: Sequence[int] | None = None) -> Network:
     >>> [(stage.name, stage.inputs) for stage in network.stages]
     [('a', ('input',)), ('relu1', ('a',)), ('conv1', ('relu1',)), ('add1', ('conv1', 'a')), ('pool1', ('add1',))]
     """
+    if has_calls(text):
+        try:
+            return from_sequential(Sequential(*layers_from_text(text)), input_shape)
+        except (TypeError, ValueError) as error:
+            raise NetworkError(str(error)) from error
+    builder = _built(text)
+    usual: Shape = USUAL[:4]
+    notes = _assumed(input_shape, usual)
+    graph = Graph("layers", INPUT, tuple(builder.nodes), {}, builder.leaves(), notes=notes)
+    return _network(graph, input_shape, usual)
+
+
+def poolings_from_text(text: str, dimensions: int) -> list[Layer]:
+    """Read a list of layers that is a chain of poolings, and return these.
+
+    Parameters
+    ----------
+    text : str
+        As `from_text` reads it.
+    dimensions : int
+        Spatial axes, for words, which do not say how many they are for.
+
+    Raises
+    ------
+    ValueError
+        If the list cannot be read, or anything in it is no pooling or reads from somewhere else.
+
+    Examples
+    --------
+    >>> poolings_from_text("pool3/2p1 avgpool2", 2)
+    [MaxPool2d(kernel_size=3, stride=2, padding=1), AvgPool2d(kernel_size=2)]
+    """
+    if has_calls(text):
+        return layers_from_text(text)
+    layers, before = [], INPUT
+    for node in _built(text).nodes:
+        if node.layer is None:
+            raise NetworkError(f"layers: {node.name!r} is {node.operator}; give poolings only")
+        if node.inputs != (before,):
+            raise NetworkError(f"layers: {node.name!r} reads from {node.inputs[0]!r}; give layers one after another")
+        layers.append(node.layer((1,) * (2 + dimensions)))
+        before = node.name
+    return layers
+
+
+def _built(text: str) -> _Builder:
     words = text.split()
     if not words:
         raise NetworkError(
@@ -208,10 +258,7 @@ def from_text(text: str, input_shape: Sequence[int] | None = None) -> Network:
     builder = _Builder()
     for number, word in enumerate(words, start=1):
         builder.add(word, f"layers: {word!r} (word {number})")
-    usual: Shape = USUAL[:4]
-    notes = _assumed(input_shape, usual)
-    graph = Graph("layers", INPUT, tuple(builder.nodes), {}, builder.leaves(), notes=notes)
-    return _network(graph, input_shape, usual)
+    return builder
 
 
 class _Builder:
