@@ -3,7 +3,6 @@
 # one of these a few rows at a time.
 
 
-
 cdef struct fractional_t:
     ptrdiff_t inner, storage
     ptrdiff_t input_size[3]

@@ -239,7 +239,7 @@ cdef ptrdiff_t most_covering(const axis_t* axis) noexcept:
 
 
 cdef bint lie_apart(const plan_t* plan) noexcept:
-    """Whether windows are many lanes of comparisons wide, and overlap so little that their winners are found one by one."""
+    """Whether windows are many lanes of comparisons wide and overlap so little that winners are found one by one."""
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t taps = axis.input_size // max(1, axis.output_size) if axis.adaptive else axis.kernel_size
     return (

@@ -1,5 +1,5 @@
-# Every strategy, for each kind of call in the order in which they are asked; the first that fits is taken. The last fits
-# every call.
+# Every strategy, for each kind of call in the order in which they are asked; the first that fits is taken. The last
+# fits every call.
 
 cdef strategy_t FORWARD[5]
 cdef strategy_t INDICES[4]
