@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pooling.numerics.inputs import draw
 from pooling.validation.answers import Answer
 from pooling.validation.cases import Case, make_case
-from pooling.validation.data import draw
 from pooling.validation.rules import RULES, broken_rule, rules_at_stake
 from pooling.validation.runtimes import RUNTIMES
 from pooling.validation.suite import conformance_suite

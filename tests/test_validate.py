@@ -19,12 +19,13 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 import pooling
+from pooling.numerics.bounds import spacing
+from pooling.numerics.inputs import DTYPES, KINDS, draw
 from pooling.operators import OPERATORS
 from pooling.validation import Answer, Case, Kind, ModelReport, Opinion, Report, StageReport, judge, race
 from pooling.validation import validate as validate_with
 from pooling.validation.cases import make_case
-from pooling.validation.comparison import permitted_errors, spacing
-from pooling.validation.data import DTYPES, KINDS, draw
+from pooling.validation.comparison import permitted_errors
 from pooling.validation.processes import RuntimeProcess
 from pooling.validation.questions import questions
 from pooling.validation.stages import CannotRunError, Stage, read_network

@@ -19,9 +19,9 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 import pooling
+from pooling.numerics.inputs import draw
 from pooling.validation import Answer, Case, Kind, Limits, judge, processes, run_cases, validate
 from pooling.validation.cases import make_case
-from pooling.validation.data import draw
 from pooling.validation.processes import RuntimeProcess, _use_of
 from pooling.validation.questions import SPECIAL, questions
 from pooling.validation.runtimes import RUNTIMES, chosen, installed, runtime_of

@@ -14,6 +14,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from pooling.numerics.inputs import draw
+
 from .processes import RuntimeProcess
 from .stages import CannotRunError, Network, load_model
 
@@ -259,7 +261,7 @@ def _drawn(
     # Integers are counts and places in most models, of which one is the safest.
     if dtype.kind in "iub":
         return np.ones(sizes, dtype)
-    return random.standard_normal(sizes).astype(dtype)
+    return draw(sizes, dtype, random, kinds=("normal",), infinities=False)
 
 
 def _line(error: Exception) -> str:

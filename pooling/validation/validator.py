@@ -23,6 +23,7 @@ from pooling import dispatch
 from pooling.arguments import per_axis_shape
 from pooling.export import VerificationError, function_from_node, make_portable, save
 from pooling.layer import Layer
+from pooling.numerics.inputs import DTYPES, draw
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 from pooling.workers import get_num_threads
@@ -32,7 +33,6 @@ from .activations import Given, activations, fed_inputs, given_inputs, measured_
 from .answers import Answer
 from .cases import Case, single_node
 from .contrib import ask_about, is_contrib
-from .data import DTYPES
 from .known import known_differences
 from .processes import Limits, RuntimeProcess, memory_is_watched
 from .questions import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, Question, questions, taps
@@ -788,7 +788,7 @@ class _Run:
             return {}
         from .runtimes.onnxruntime import session
 
-        array = np.random.default_rng(self.seed).standard_normal(stage.input_shape).astype(stage.dtype)
+        array = draw(stage.input_shape, np.dtype(stage.dtype), self.seed, kinds=("normal",), infinities=False)
         (question, *_) = questions(stage, layer, self.seed)
         loaded = session(question.case.model.SerializeToString(), get_num_threads())
         fed = {stage.node.input[0]: array}

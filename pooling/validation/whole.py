@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pooling.export import POOLING_OPERATORS
 from pooling.export.reading import is_default, subgraphs
+from pooling.numerics.compare import differing
 
 from .evidence import ALIKE
 from .stages import Network, Stage, graphs_of, known_tensor
@@ -322,8 +323,7 @@ def difference(
         if wanted.dtype.kind not in "iub":
             finite = np.abs(left[np.isfinite(left)])
             bound = layers * ALIKE.get(wanted.dtype.name, 1e-5) * float(finite.max(initial=0.0))
-        with np.errstate(invalid="ignore"):
-            wrong = ~((np.abs(left - right) <= bound) | (left == right) | (np.isnan(left) & np.isnan(right)))
+        wrong = differing(left, right, bound)
         if wrong.any():
             with np.errstate(invalid="ignore"):
                 worst = np.where(wrong, np.nan_to_num(np.abs(left - right), nan=np.inf), -1.0)
