@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from pooling.files import write_whole
 from pooling.validation.conformance import run_conformance
-from pooling.validation.conformance_page import conformance_page, print_conformance
+from pooling.validation.report.conformance_markdown import conformance_page, print_conformance
 
 PAGE = Path(__file__).with_name("conformance.md")
 WIDTH = 200

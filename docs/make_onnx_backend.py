@@ -15,8 +15,8 @@ from typing import Any
 import onnx
 from onnx.backend.test import BackendTest
 
-from pooling.export import POOLING_OPERATORS
-from pooling.onnx_backend import PoolingBackend
+from pooling.onnx_models import POOLING_OPERATORS
+from pooling.onnx_models.backend import PoolingBackend
 
 PAGE = Path(__file__).with_name("onnx-backend.md")
 NODE_TESTS = {name: f"test_{name.lower()}_" for name in sorted(POOLING_OPERATORS)} | {
@@ -39,14 +39,14 @@ HEAD = """\
 
 # ONNX backend
 
-`pooling.onnx_backend` is the backend interface of ONNX (`onnx.backend.base.Backend`) for models whose nodes are pooling
-operators, in all opsets from 1 to the newest:
+`pooling.onnx_models.backend` is the backend interface of ONNX (`onnx.backend.base.Backend`) for models whose nodes are
+pooling operators, in all opsets from 1 to the newest:
 
 ```python
-from pooling import onnx_backend
+from pooling.onnx_models import backend
 
-onnx_backend.is_compatible("model.onnx")  # False where a node is no pooling operator
-model = onnx_backend.prepare("model.onnx")  # a path, bytes or an onnx.ModelProto
+backend.is_compatible("model.onnx")  # False where a node is no pooling operator
+model = backend.prepare("model.onnx")  # a path, bytes or an onnx.ModelProto
 outputs = model.run([x])  # a tuple of arrays, also by name: outputs["y"]
 ```
 
@@ -57,7 +57,7 @@ TAIL = """
 ## How nodes are read
 
 Defaults are those of the operators: stride 1, no padding, `count_include_pad=0`, row-major indices over the whole
-tensor. `pooling.export.function_from_node` answers one node, `layer_from_node` turns it into a layer.
+tensor. `pooling.onnx_models.function_from_node` answers one node, `layer_from_node` turns it into a layer.
 
 | Opset | What it means |
 |---|---|

@@ -11,10 +11,10 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_typeddict
 
 import pooling
-from pooling.doctor import records as doctor
+from pooling.doctor.report import records as doctor
 from pooling.export.repair import records as repair
-from pooling.json_schema import SIMPLE, fields, json_schema, records
-from pooling.validation import records as validate
+from pooling.reporting.json import SIMPLE, fields, json_schema, records
+from pooling.validation.report import records as validate
 
 SCHEMAS = {
     "doctor": ("pooling-doctor/1", doctor.ReportRecord),

@@ -8,11 +8,9 @@ from pathlib import Path
 import onnx
 
 from pooling.files import write_whole
+from pooling.onnx_models.load import LARGEST_FILE
 
 __all__ = ["save"]
-
-LARGEST = 2**31 - 1
-"""What protobuf holds in one message."""
 
 
 def save(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
@@ -56,9 +54,9 @@ def save(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
         content = model.SerializeToString()
     except Exception as error:  # protobuf's own, which depends on its version
         raise ValueError(f"save: the model cannot be written ({error}); it must be smaller than 2 GB") from error
-    if len(content) > LARGEST:
+    if len(content) > LARGEST_FILE:
         raise ValueError(
-            f"save: the model has {len(content)} bytes, and a file without external data holds {LARGEST}; "
+            f"save: the model has {len(content)} bytes, and a file without external data holds {LARGEST_FILE}; "
             "export smaller stages"
         )
     write_whole(target, content)

@@ -23,11 +23,11 @@ from pooling.numerics.bounds import PRECISIONS, Side, final_roundings, mean_erro
 from pooling.numerics.compare import differing, first_of
 from pooling.numerics.inputs import boxes, elements
 from pooling.operators import FLOATS, OPERATORS
+from pooling.signs import first_line
 
 from .builder import Graph
 from .lowering.means import known_taps, working_dtype
 from .lowering.windows import taps_of
-from .reading import first_line
 from .stages import Stage
 
 __all__ = [

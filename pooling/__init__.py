@@ -75,7 +75,7 @@ _MODULES = {
     "families",
     "layer",
     "maps",
-    "onnx_backend",
+    "onnx_models",
     "operators",
     "reference",
     "validation",

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import onnx
-
-__all__ = ["TRIED", "USUAL_CHANNELS", "filled", "hinted_sizes", "known_size", "open_below_one", "spread"]
+__all__ = ["TRIED", "USUAL_CHANNELS", "filled", "hinted_sizes", "spread"]
 
 TRIED = (224, 256, 320, 512, 640, 128, 64, 32, 1024, 16384)
 """Sizes of images, and of pieces of sound, in the order in which they are tried."""
@@ -21,20 +17,6 @@ USUAL_CHANNELS = 3
 LARGEST_HINT = 2**16
 HINTS = re.compile(r"(im(g|age)?|input|in|tile|crop|patch)_?(sz|size|shape|resolution|height|width)|resolution", re.I)
 """Keys of metadata that tell a size: ``imgsz`` of Ultralytics, ``input_size``, ``image_shape`` and the like."""
-
-
-def known_size(dim: onnx.TensorShapeProto.Dimension) -> int | None:
-    """Return a size that a model states, None for one that it leaves open; what is below 1 is no size."""
-    return int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None
-
-
-def open_below_one(graph: onnx.GraphProto) -> None:
-    """Open sizes below 1, with which some exporters say that they are open; shape inference would count with them."""
-    for each in (*graph.input, *graph.output, *graph.value_info):
-        if each.type.HasField("tensor_type"):
-            for dim in each.type.tensor_type.shape.dim:
-                if dim.HasField("dim_value") and dim.dim_value < 1:
-                    dim.ClearField("dim_value")
 
 
 def hinted_sizes(metadata: Mapping[str, str]) -> list[tuple[int, ...]]:

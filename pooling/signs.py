@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["counted", "printable", "short_repr", "shortened", "shortened_apart"]
+__all__ = ["counted", "first_line", "printable", "short_repr", "shortened", "shortened_apart"]
 
 LONGEST_REPR = 100
 """Signs of a value in a sentence, at most; what is longer is described."""
@@ -53,6 +53,17 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     ('1 map', '2 maps', '0 axes')
     """
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return what an error that others raised says, as a part of a sentence.
+
+    Examples
+    --------
+    >>> first_line(ValueError("no such node.\nAt line 3")), first_line(MemoryError())
+    ('no such node', 'MemoryError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def shortened(name: str, width: int) -> str:

@@ -19,8 +19,8 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import to_onnx  # noqa: E402
-from pooling.export.repair.scopes import scopes_of, uses  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
+from pooling.onnx_models.graph import scopes_of, uses  # noqa: E402
 
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 LAYERS = {

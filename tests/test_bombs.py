@@ -18,10 +18,10 @@ import pytest
 from onnx import TensorProto, helper, parser
 
 from pooling import cli
-from pooling.export.constants import too_large
-from pooling.export.limits import DEEPEST_CALL, MOST_BYTES, MOST_NODES, check_growth
 from pooling.export.repair import make_portable, proof
-from pooling.onnx_backend import PoolingBackend
+from pooling.onnx_models.backend import PoolingBackend
+from pooling.onnx_models.constants import too_large
+from pooling.onnx_models.limits import DEEPEST_CALL, MOST_BYTES, MOST_NODES, check_growth
 
 OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
 POOL = "y = MaxPool <kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1>"
@@ -131,7 +131,7 @@ def nodes_of(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 def counted(model: onnx.ModelProto, **limits: int) -> str:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in limits.items():
-            patch.setattr(f"pooling.export.limits.{name}", value)
+            patch.setattr(f"pooling.onnx_models.limits.{name}", value)
         try:
             check_growth("read", model)
         except ValueError as error:

@@ -13,10 +13,10 @@ import pytest
 import pooling
 from pooling import cli
 from pooling.doctor import NetworkError, examine
-from pooling.doctor.read_layers import poolings_from_text
+from pooling.doctor.network.readers.text import poolings_from_text
 from pooling.export import VerificationError, to_onnx, to_onnx_backward
 from pooling.layer_text import layers_from_text
-from pooling.onnx_backend import PoolingBackend
+from pooling.onnx_models.backend import PoolingBackend
 
 CHAIN = "MaxPool2d(3, stride=2, padding=1), AvgPool2d(2)"
 

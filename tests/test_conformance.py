@@ -17,14 +17,14 @@ from onnx.backend.test.loader import load_model_tests
 from rich.console import Console
 
 from pooling import cli
-from pooling.onnx_backend import PoolingBackend
+from pooling.onnx_models.backend import PoolingBackend
 from pooling.validation.answers import Answer
 from pooling.validation.cases import Case
 from pooling.validation.conformance import OUTCOMES, Conformance, run_conformance
-from pooling.validation.conformance_page import conformance_page, print_conformance
 from pooling.validation.evidence import Setting
 from pooling.validation.known import KNOWN, Known, Seen, address, known_differences, look_again
 from pooling.validation.node_tests import node_tests, write_node_tests
+from pooling.validation.report.conformance_markdown import conformance_page, print_conformance
 from pooling.validation.rules import RULES, broken_rule
 from pooling.validation.runtimes import RUNTIMES, installed
 from pooling.validation.suite import BRINGS, CONTESTED, conformance_suite

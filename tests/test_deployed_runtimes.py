@@ -23,11 +23,12 @@ import pooling
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from pooling.export import VerificationError, deployed, function_from_node, make_portable, to_onnx  # noqa: E402
+from pooling.export import VerificationError, deployed, make_portable, to_onnx  # noqa: E402
 from pooling.export.deployed import measure, wrong_in  # noqa: E402
 from pooling.export.deployed.measure import ask, content_of, made_in, merged, newest_opset, processes  # noqa: E402
 from pooling.export.deployed.probes import layer_probes  # noqa: E402
 from pooling.export.model import forward_model  # noqa: E402
+from pooling.onnx_models import function_from_node  # noqa: E402
 from tests.exported import operators  # noqa: E402
 
 FOLDERS = [folder for folder in os.environ.get("POOLING_OLD_RUNTIMES", "").split(os.pathsep) if folder]

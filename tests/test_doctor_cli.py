@@ -17,7 +17,7 @@ from rich.console import Console
 import pooling
 from pooling import cli
 from pooling.doctor import examine
-from pooling.doctor.table import print_examination
+from pooling.doctor.report.table import print_examination
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
@@ -383,7 +383,7 @@ def test_a_missing_extra_is_named_before_anything_is_written(
 def test_a_quantity_is_one_number_in_terminal_page_and_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, layers: str, shape: str
 ) -> None:
-    from pooling.doctor.words import amount, memory, percent
+    from pooling.reporting.formats import amount, memory, percent
 
     monkeypatch.setenv("COLUMNS", "200")
     files = {kind: tmp_path / f"d.{kind}" for kind in ("json", "html")}

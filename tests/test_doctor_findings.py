@@ -12,7 +12,7 @@ import pytest
 
 import pooling
 from pooling.doctor import Examination, Finding, NetworkError, examine, read
-from pooling.doctor.findings import RULES, SEVERITIES
+from pooling.doctor.lint import RULES, SEVERITIES
 from pooling.doctor.what_if import parse_changes, what_if
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "doctor.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 
 import pooling
 from pooling.doctor import Network, NetworkError, read
-from pooling.doctor.read_layers import EXAMPLE
+from pooling.doctor.network.readers.text import EXAMPLE
 
 
 def shapes(text: str, input_shape: tuple[int, ...] = (1, 8, 32, 32)) -> list[tuple[int, ...]]:
@@ -380,7 +380,7 @@ def test_typed_lists_need_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.delitem(sys.modules, "pooling.doctor.read_onnx", raising=False)
+    monkeypatch.delitem(sys.modules, "pooling.doctor.network.readers.onnx", raising=False)
     assert read("conv3 pool2", (1, 3, 8, 8)).stages[-1].output_shape == (1, 3, 4, 4)
     for name in [name for name in sys.modules if name.startswith("pooling.export")]:
         monkeypatch.delitem(sys.modules, name)

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from pooling.doctor import Examination, Network, examine, read
-from pooling.doctor.objects import follow_object
-from pooling.doctor.page import STYLE, page, write_page
-from pooling.doctor.pyramid import MOST_LEVELS, Box, Pyramid, averaged, pyramid
+from pooling.doctor.analysis.object_footprint import follow_object
+from pooling.doctor.report.page import STYLE, page, write_page
+from pooling.doctor.report.pyramid import MOST_LEVELS, Box, Pyramid, averaged, pyramid
 from pooling.doctor.what_if import what_if
 
 UP = " ".join(f"deconv2/2@up{depth}|down{depth} conv3 conv3@merged{depth}" for depth in (3, 2, 1, 0))
@@ -271,7 +271,7 @@ def outlines(axes: Any, colour: str) -> list[Box]:
 @pytest.fixture(scope="module")
 def drawing(any_examination: Examination) -> Any:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import figure
+    from pooling.doctor.report.figure import figure
 
     return figure(any_examination)
 
@@ -311,7 +311,7 @@ def test_panels_of_a_row_have_one_scale_and_square_pixels(any_examination: Exami
 
 def test_object_cell_and_field_have_their_sizes(any_examination: Examination, drawing: Any) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import FIELD, OBJECT
+    from pooling.doctor.report.figure import FIELD, OBJECT
 
     found = pyramid_of(any_examination)
     for name in ("input", "loupe") if found.loupe != found.plane else ("input",):
@@ -368,7 +368,7 @@ def test_no_label_lies_on_another(any_examination: Examination, drawing: Any) ->
 
 def test_labels_tell_the_numbers(vgg: Examination) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import figure
+    from pooling.doctor.report.figure import figure
 
     words = [text.get_text() for text in figure(vgg).texts]
     assert words[0] == "layers: input 1×3×227×227"
@@ -379,7 +379,7 @@ def test_labels_tell_the_numbers(vgg: Examination) -> None:
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_files(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import save_figure
+    from pooling.doctor.report.figure import save_figure
 
     examination = NETWORKS["small"]()
     first, second = tmp_path / f"first.{kind}", tmp_path / f"second.{kind.upper()}"
@@ -392,7 +392,7 @@ def test_files(kind: str, tmp_path: Path) -> None:
 
 def test_svg_of_hostile_names(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import save_figure
+    from pooling.doctor.report.figure import save_figure
 
     save_figure(hostile(), tmp_path / "figure.svg")
     root = ElementTree.parse(tmp_path / "figure.svg").getroot()
@@ -404,7 +404,7 @@ def test_svg_of_hostile_names(tmp_path: Path) -> None:
 
 def test_what_cannot_be_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import save_figure
+    from pooling.doctor.report.figure import save_figure
 
     path = tmp_path / "figure.png"
     path.write_text("as it was")
@@ -435,7 +435,7 @@ def test_what_cannot_be_drawn(tmp_path: Path) -> None:
 
 def test_a_picture_under_the_grids() -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import figure
+    from pooling.doctor.report.figure import figure
 
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
     examination = NETWORKS["resnet"]()
@@ -516,7 +516,7 @@ def test_the_page_needs_nothing_else(any_examination: Examination) -> None:
 
 
 def test_the_page_tells_every_number(any_examination: Examination) -> None:
-    from pooling.doctor.words import by
+    from pooling.reporting.formats import by
     from pooling.signs import printable
 
     text = Elements(page(any_examination)).text
@@ -673,7 +673,7 @@ import sys
 for name in ("matplotlib", "PIL", "onnx", "rich"):
     sys.modules[name] = None
 from pooling.doctor import examine
-from pooling.doctor.page import page
+from pooling.doctor.report.page import page
 print(len(page(examine("conv3 pool2 conv3 pool2", (1, 3, 33, 33)))))
 """
     assert int(run_python("-c", code)) > 10_000
@@ -733,7 +733,7 @@ DEFICIENCIES = {
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_colours_differ_for_everybody(deficiency: str) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import DROPPED, FIELD, OBJECT
+    from pooling.doctor.report.figure import DROPPED, FIELD, OBJECT
 
     def seen(colour: str) -> Any:
         parts = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])

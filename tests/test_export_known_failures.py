@@ -18,7 +18,7 @@ import pooling
 from pooling.export import VerificationError, make_portable, to_onnx, to_onnx_backward
 from pooling.export.verification import run_model
 from pooling.layer import Layer
-from pooling.onnx_backend import PoolingBackend
+from pooling.onnx_models.backend import PoolingBackend
 from tests.conftest import FLOATS, UNIT, Array, assert_same, dtype_of
 from tests.exported import check_model, inferred_shapes, run_in_openvino
 from tests.onnx_nodes import model_of

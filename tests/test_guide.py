@@ -56,7 +56,7 @@ def in_new_process(code):
     return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("name", ["reference", "export", "validation", "doctor", "onnx_backend", "operators"])
+@pytest.mark.parametrize("name", ["reference", "export", "validation", "doctor", "onnx_models", "operators"])
 def test_a_module_is_there_after_import_pooling(name):
     if name not in ("reference", "operators", "doctor"):
         pytest.importorskip("onnx")
@@ -69,12 +69,12 @@ def test_threads_is_the_function_and_no_module():
     assert "No module named 'pooling.threads'" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["export", "validation", "onnx_backend"])
+@pytest.mark.parametrize("name", ["export", "validation", "onnx_models"])
 @pytest.mark.parametrize("statement", ["import pooling.{}", "import pooling; pooling.{}", "from pooling.{} import x"])
 def test_what_to_install_is_said(name, statement):
     done = in_new_process(f"import sys; sys.modules['onnx'] = None; {statement.format(name)}")
     said = done.stderr.strip().splitlines()[-1]
-    first = "pooling.export" if name == "onnx_backend" and "pooling.export" in said else f"pooling.{name}"
+    first = "pooling.onnx_models" if "pooling.onnx_models" in said else f"pooling.{name}"
     assert said == (
         f'ModuleNotFoundError: {first} needs onnx, which is not installed; run pip install "ndpooling[onnx]"'
     )

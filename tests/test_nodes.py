@@ -18,7 +18,8 @@ from tests.conftest import UNIT, Array, assert_same, assert_within
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from pooling.export import POOLING_OPERATORS, layer_from_node, to_onnx  # noqa: E402
+from pooling.export import to_onnx  # noqa: E402
+from pooling.onnx_models import POOLING_OPERATORS, layer_from_node  # noqa: E402
 from tests.test_export import run  # noqa: E402
 
 NEWEST = onnx.defs.onnx_opset_version()

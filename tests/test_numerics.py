@@ -15,10 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper
 
-from pooling.export import layer_from_node
 from pooling.export.backward_verification import _allowed as allowed_gradient
 from pooling.export.model import stage_of
-from pooling.export.nodes import function_from_node
 from pooling.export.repair.proof import _bound as bound_of_repairs
 from pooling.export.stages import Stage
 from pooling.export.verification import _allowed as allowed_forward
@@ -26,6 +24,7 @@ from pooling.layer import Layer
 from pooling.numerics.bounds import PRECISIONS, Side, final_roundings, gamma, mean_error, norm_error
 from pooling.numerics.compare import differing, first_of
 from pooling.numerics.inputs import boxes, draw, elements, with_special_values
+from pooling.onnx_models import function_from_node, layer_from_node
 from pooling.validation.cases import Case, single_node
 from pooling.validation.comparison import permitted_errors
 

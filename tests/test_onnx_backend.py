@@ -20,9 +20,9 @@ onnx = pytest.importorskip("onnx")
 
 from onnx.backend.base import Backend  # noqa: E402
 
-from pooling import onnx_backend  # noqa: E402
-from pooling.export import POOLING_OPERATORS, function_from_node, layer_from_node  # noqa: E402
-from pooling.onnx_backend import PoolingBackend  # noqa: E402
+from pooling.onnx_models import POOLING_OPERATORS, function_from_node, layer_from_node  # noqa: E402
+from pooling.onnx_models import backend as onnx_backend  # noqa: E402
+from pooling.onnx_models.backend import PoolingBackend  # noqa: E402
 from tests.onnx_nodes import SINCE, WINDOWED, dtypes, model_of, random_node, random_opset  # noqa: E402
 
 DOCS = Path(__file__).parent.parent / "docs"

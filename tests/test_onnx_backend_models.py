@@ -19,7 +19,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper  # noqa: E402
 from onnx.external_data_helper import set_external_data  # noqa: E402
 
-from pooling import onnx_backend  # noqa: E402
+from pooling.onnx_models import backend as onnx_backend  # noqa: E402
 
 NODE = helper.make_node("MaxPool", ["x"], ["y"], name="pool", kernel_shape=[2, 2], strides=[2, 2])
 X = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)

@@ -11,11 +11,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pooling import onnx_backend
 from pooling.doctor import read
 from pooling.export import make_portable
-from pooling.export.limits import MOST_NODES
-from pooling.export.reading import inlined, opset_of
+from pooling.onnx_models import backend as onnx_backend
+from pooling.onnx_models.functions import inlined, opset_of
+from pooling.onnx_models.limits import MOST_NODES
 from pooling.open_sizes import TRIED, filled, hinted_sizes, spread
 from pooling.validation.stages import CannotRunError, read_network
 

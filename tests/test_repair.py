@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from pooling import cli
-from pooling.export import Change, Repaired, VerificationError, function_from_node, make_portable
+from pooling.export import Change, Repaired, VerificationError, make_portable
 from pooling.export.deployed import form_of_average, is_right
 from pooling.export.repair import proof
-from pooling.export.repair.scopes import scopes_of
+from pooling.onnx_models import function_from_node
+from pooling.onnx_models.graph import scopes_of
 from pooling.validation import validate
 from tests.exported import leftovers
 from tests.schemas import check
@@ -321,7 +322,7 @@ def test_types_that_onnxruntime_lacks_are_run_here(dtype: str, operator: str) ->
     node = f'y = {operator}<kernel_shape=[3,3],strides=[2,2],auto_pad="SAME_UPPER">(x)'
     result = repaired(one(node, f"{dtype}[N,3,12,12] x", f"{dtype}[N,3,A,B] y", opset=22))
     assert result.verified
-    assert "as pooling.onnx_backend runs it, which stands in for onnxruntime" in result.why
+    assert "as pooling.onnx_models.backend runs it, which stands in for onnxruntime" in result.why
 
 
 @pytest.mark.parametrize("p", [1, 2])

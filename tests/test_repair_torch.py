@@ -17,7 +17,8 @@ torch = pytest.importorskip("torch")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import make_portable  # noqa: E402
-from pooling.export.repair.scopes import inferred, scopes_of, tensors_of  # noqa: E402
+from pooling.onnx_models.graph import scopes_of  # noqa: E402
+from pooling.onnx_models.shapes import inferred, tensors_of  # noqa: E402
 from tests.exported import leftovers  # noqa: E402
 
 nn, functional = torch.nn, torch.nn.functional

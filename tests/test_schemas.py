@@ -13,9 +13,9 @@ import pytest
 pytest.importorskip("onnx")
 
 from pooling.export.repair import records as repair_records
-from pooling.json_schema import json_schema
-from pooling.validation import records
-from pooling.validation.report import FAIL_ON
+from pooling.reporting.json import json_schema
+from pooling.validation.report import records
+from pooling.validation.report.model import FAIL_ON
 from pooling.validation.verdicts import Kind
 from tests.schemas import schema_of
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 pytest.importorskip("onnx")
 
-from pooling.export import function_from_node
+from pooling.onnx_models import function_from_node
 from pooling.validation.answers import Answer
 from pooling.validation.cases import Case, make_case
-from pooling.validation.picture import Grid, Picture, Place, draw, number, sketch
+from pooling.validation.report.grids import Grid, Picture, Place, draw, number, sketch
 from pooling.validation.smallest import Ask, Smallest, smallest
 from pooling.validation.verdicts import Kind, Verdict, judge
 

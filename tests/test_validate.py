@@ -28,8 +28,8 @@ from pooling.validation.cases import make_case
 from pooling.validation.comparison import permitted_errors
 from pooling.validation.processes import RuntimeProcess
 from pooling.validation.questions import questions
+from pooling.validation.report.table import print_report
 from pooling.validation.stages import CannotRunError, Stage, read_network
-from pooling.validation.table import print_report
 from pooling.validation.validator import FUSIONS, PLAIN
 from tests.schemas import check
 

@@ -19,10 +19,10 @@ from rich.console import Console
 from pooling.validation import validate
 from pooling.validation.answers import Answer
 from pooling.validation.contrib import ask_about
-from pooling.validation.junit import write_junit
-from pooling.validation.page import write_page
+from pooling.validation.report.junit import write_junit
+from pooling.validation.report.page import write_page
+from pooling.validation.report.table import print_report
 from pooling.validation.stages import read_network
-from pooling.validation.table import print_report
 from pooling.validation.verdicts import Kind
 from tests.schemas import check
 

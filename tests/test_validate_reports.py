@@ -23,22 +23,22 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 from pooling.cli import main
-from pooling.export import function_from_node
+from pooling.onnx_models import function_from_node
 from pooling.validation import validate
 from pooling.validation.answers import Answer
 from pooling.validation.cases import make_case
 from pooling.validation.conformance import run_conformance
-from pooling.validation.conformance_html import write_conformance
 from pooling.validation.examples import alike, smallest_of_rules, with_smallest
-from pooling.validation.junit import write_junit
-from pooling.validation.page import write_page
-from pooling.validation.picture import draw, sketch
 from pooling.validation.questions import ORDINARY_NUMBERS
 from pooling.validation.race import Times
-from pooling.validation.report import FAIL_ON, Repair, Report, also_at
+from pooling.validation.report.conformance_page import write_conformance
+from pooling.validation.report.grids import draw, sketch
+from pooling.validation.report.junit import write_junit
+from pooling.validation.report.model import FAIL_ON, Repair, Report, also_at
+from pooling.validation.report.page import write_page
+from pooling.validation.report.sheet import references, with_links
+from pooling.validation.report.table import VERDICTS, print_report
 from pooling.validation.rules import RULES
-from pooling.validation.sheet import references, with_links
-from pooling.validation.table import VERDICTS, print_report
 from pooling.validation.verdicts import Kind, judge
 from tests.schemas import check
 

@@ -24,9 +24,9 @@ from pooling.validation import Answer, Case, Kind, Limits, judge, processes, run
 from pooling.validation.cases import make_case
 from pooling.validation.processes import RuntimeProcess, _use_of
 from pooling.validation.questions import SPECIAL, questions
+from pooling.validation.report.table import print_report
 from pooling.validation.runtimes import RUNTIMES, chosen, installed, runtime_of
 from pooling.validation.stages import read_network
-from pooling.validation.table import print_report
 
 QUICK = ("pooling", "onnxruntime")
 

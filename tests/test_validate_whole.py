@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pooling.validation import Answer, Report, validate
 from pooling.validation.examples import with_smallest
-from pooling.validation.page import write_page
 from pooling.validation.processes import RuntimeProcess
+from pooling.validation.report.page import write_page
 from pooling.validation.runtimes import installed
 from pooling.validation.stages import read_network
 from pooling.validation.whole import difference, neighbourhood

@@ -2,7 +2,6 @@
 
 ::
 
-    scopes   finds the graphs of a model, and the shapes in them
     rules    says what is rewritten, into what, and why
     proof    compares a repaired model with its original
 """
@@ -19,35 +18,27 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from pooling.signs import short_repr
-
-from ..arguments import is_finite_only
-from ..nodes import POOLING_OPERATORS, layer_from_node, why_not_dtype
-from ..reading import (
-    check_external,
-    check_model,
-    check_order,
-    check_size,
-    default_opset,
-    is_default,
-    opset_of,
-    subgraphs,
-)
-from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
-from .records import RuleName
-from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread, settle_special
-from .scopes import (
+from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
+from pooling.onnx_models.functions import opset_of
+from pooling.onnx_models.graph import (
     Container,
     Names,
     Scope,
-    Tensor,
-    inferred,
-    lightened,
-    pooled_tensors,
+    default_opset,
+    is_default,
     scopes_of,
-    tensors_of,
+    subgraphs,
     uses,
 )
+from pooling.onnx_models.load import check_external, check_model, check_order, check_size
+from pooling.onnx_models.nodes import why_not_dtype
+from pooling.onnx_models.shapes import Tensor, inferred, pooled_tensors, strip_weights, tensors_of
+from pooling.signs import short_repr
+
+from ..arguments import is_finite_only
+from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
+from .records import RuleName
+from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread, settle_special
 
 __all__ = ["Change", "Left", "Repaired", "make_portable"]
 
@@ -609,7 +600,7 @@ class _Repair:
         """Replace recorded shapes that contradict what the nodes give; runtimes refuse such models."""
         if any("ceil_mode=1" in each.was for each in self.left):
             return  # shape inference may have another rule than runtimes, and what is recorded may be right
-        right = inferred(FUNCTION, lightened(self.model))
+        right = inferred(FUNCTION, strip_weights(self.model))
         for scope, clean in zip(scopes_of(self.model), scopes_of(right), strict=True):
             if not isinstance(scope.container, onnx.GraphProto) or not isinstance(clean.container, onnx.GraphProto):
                 continue
@@ -675,7 +666,7 @@ class _Repair:
             return False, runs, f"nothing was changed, and {_not_run(runs, how)}"
         nodes = "every rewritten node gives what the text of ONNX says" if self._claims else "no node was rewritten"
         if self._here:
-            nodes += f" as pooling.onnx_backend runs it, which stands in for onnxruntime ({self._here})"
+            nodes += f" as pooling.onnx_models.backend runs it, which stands in for onnxruntime ({self._here})"
         exact = all(claim.rewrite.exact for claim in self._claims)
         if self.misread:
             whole = f"the original was not compared, since {self.misread}"

@@ -15,15 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from pooling.files import write_whole
+from pooling.onnx_models.graph import scopes_of
+from pooling.onnx_models.load import read_model
 from pooling.signs import printable
 
 from ..files import save
-from ..reading import read_model
 from ..verification import VerificationError
 from . import Repaired, make_portable
 from .records import ChangeRecord, LeftRecord, ReportRecord
 from .rules import FUNCTION
-from .scopes import scopes_of
 
 __all__ = ["RepairReport", "repair_file"]
 

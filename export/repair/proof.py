@@ -20,11 +20,11 @@ from onnx import helper
 from pooling.numerics.bounds import Side, final_roundings, mean_error, norm_error
 from pooling.numerics.compare import differing, first_of
 from pooling.numerics.inputs import draw, with_special_values
+from pooling.onnx_models import function_from_node
+from pooling.onnx_models.shapes import Tensor
 
-from ..nodes import function_from_node
 from ..verification import VerificationError
 from .rules import WINDOWED, Rewrite
-from .scopes import Tensor
 
 __all__ = [
     "GivenUp",
@@ -425,7 +425,7 @@ def how_it_runs(
     except Unproven as error:
         reason, loads = str(error), error.loads
     if _runs_here(model, shapes):
-        return True, f"pooling.onnx_backend, for onnxruntime does not ({reason})"
+        return True, f"pooling.onnx_models.backend, for onnxruntime does not ({reason})"
     return (False if settled or not loads else None), reason
 
 
@@ -450,10 +450,10 @@ def _open_inputs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | Non
 
 def _runs_here(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> bool:
     """Whether this package runs a model, which then consists of pooling nodes alone."""
-    from pooling import onnx_backend
+    from pooling.onnx_models import backend
 
     try:
-        prepared = onnx_backend.prepare(model)
+        prepared = backend.prepare(model)
         prepared.run(list(next(_occasions(model, shapes)).values()))
     except Exception:  # whatever it lacks, it says so in some way
         return False

@@ -1,4 +1,4 @@
-"""What ``pooling repair`` writes as JSON; its JSON Schema is made of this (`pooling.json_schema`)."""
+"""What ``pooling repair`` writes as JSON; its JSON Schema is made of this (`pooling.reporting.json`)."""
 
 from __future__ import annotations
 

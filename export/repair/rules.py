@@ -15,6 +15,11 @@ from onnx import helper
 from pooling import geometry
 from pooling.arguments import axis_names
 from pooling.geometry import Axis
+from pooling.onnx_models import function_from_node, layer_from_node
+from pooling.onnx_models.constants import constant
+from pooling.onnx_models.graph import Names, Scope, attribute, is_default
+from pooling.onnx_models.nodes import AUTO_PAD, checked_attributes
+from pooling.onnx_models.shapes import Tensor
 
 from ..builder import Graph
 from ..deployed import form_behind_zeros, form_of_average, is_right, wrong_in
@@ -22,11 +27,8 @@ from ..lowering.extremes import HIGHEST, Keys, global_max_pool, ranked_maxima
 from ..lowering.indices import numbered
 from ..lowering.means import MANY_TAPS, avg_pool
 from ..lowering.special import Ranked
-from ..nodes import AUTO_PAD, checked_attributes, function_from_node, layer_from_node
-from ..reading import is_default
 from ..stages import Order, Stage
 from .records import RuleName
-from .scopes import Names, Scope, Tensor, attribute, constant
 
 __all__ = ["REWRITES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread", "settle_special"]
 

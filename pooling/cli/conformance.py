@@ -45,9 +45,9 @@ def _run(options: argparse.Namespace) -> int:
     if wrong:
         return fail(options, wrong)
     from pooling.validation.conformance import run_conformance
-    from pooling.validation.conformance_html import write_conformance
-    from pooling.validation.conformance_page import print_conformance
     from pooling.validation.examples import smallest_of_rules
+    from pooling.validation.report.conformance_markdown import print_conformance
+    from pooling.validation.report.conformance_page import write_conformance
 
     try:
         given = runner_settings(options)

@@ -98,8 +98,8 @@ def _positive(text: str, what: str) -> tuple[int, ...]:
 
 def _run(options: argparse.Namespace) -> int:
     from pooling.doctor import NetworkError, examine
-    from pooling.doctor.findings import SEVERITIES
-    from pooling.doctor.table import explain, print_examination, print_what_if
+    from pooling.doctor.lint import SEVERITIES
+    from pooling.doctor.report.table import explain, print_examination, print_what_if
     from pooling.doctor.what_if import find_stage, parse_changes, what_if
 
     others = [options.model, options.versus]
@@ -148,14 +148,14 @@ def _run(options: argparse.Namespace) -> int:
 
 def _write(options: argparse.Namespace, examination: Examination, comparison: WhatIf | None) -> int:
     """Write the files that are asked for; returns 2 if one of them cannot be, else 0."""
-    from pooling.doctor.page import page
-    from pooling.doctor.report import save_json
+    from pooling.doctor.report.json import save_json
+    from pooling.doctor.report.page import page
     from pooling.files import write_whole
 
     # All that may be impossible comes before the first file, so that nothing is left half done.
     drawn, html = b"", ""
     if options.figure is not None:
-        from pooling.doctor.figure import figure_file
+        from pooling.doctor.report.figure import figure_file
 
         drawn = figure_file(examination, options.figure, options.image)
     if options.html is not None:

@@ -96,7 +96,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _run(options: argparse.Namespace) -> int:
     from importlib.metadata import version
 
-    from pooling.doctor.read_layers import poolings_from_text
+    from pooling.doctor.network.readers.text import poolings_from_text
     from pooling.export import VerificationError, save
     from pooling.export.backward import backward_model
     from pooling.export.model import forward_model

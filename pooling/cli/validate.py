@@ -92,9 +92,9 @@ def _input_files(options: argparse.Namespace) -> list[str]:
 
 def _validate_models(options: argparse.Namespace) -> int:
     from pooling.validation import validate
-    from pooling.validation.junit import write_junit
-    from pooling.validation.page import write_page
-    from pooling.validation.table import print_report
+    from pooling.validation.report.junit import write_junit
+    from pooling.validation.report.page import write_page
+    from pooling.validation.report.table import print_report
 
     given = runner_settings(options)
     if options.rounds is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from pooling.arguments import per_axis, per_axis_shape
 from pooling.open_sizes import TRIED, filled
+from pooling.reporting.formats import by
 from pooling.signs import short_repr
 
-from .findings import RULES, Case, Failure, Finding, find
-from .network import Network, NetworkError, OpenShapeError, Stage, read
-from .objects import Objects, collapses, follow_object
-from .sizes import AxisSizes, input_sizes
-from .words import by
+from .analysis.cost import downstream_macs_saved
+from .analysis.input_sizes import AxisSizes, input_sizes
+from .analysis.object_footprint import Objects, follow_object
+from .lint import RULES, Case, Failure, Finding, find
+from .network import Network, NetworkError, OpenShapeError, Stage
+from .network.readers import read
 
 if TYPE_CHECKING:
-    from .shift import StageShift
+    from .analysis.shift import StageShift
 
 __all__ = ["OBJECT_SIZE", "TASKS", "Examination", "examine"]
 
@@ -70,21 +71,6 @@ class Examination:
     image: Any = field(default=None, repr=False)
 
     @property
-    def macs(self) -> int:
-        """Multiply-adds of all stages."""
-        return sum(stage.macs for stage in self.network.stages)
-
-    @property
-    def parameters(self) -> int:
-        """Trained numbers of all stages."""
-        return sum(stage.parameters for stage in self.network.stages)
-
-    @property
-    def output_bytes(self) -> int:
-        """Memory of all outputs, as training keeps them."""
-        return sum(stage.output_bytes for stage in self.network.stages)
-
-    @property
     def severity(self) -> str | None:
         """That of the gravest finding."""
         return self.findings[0].severity if self.findings else None
@@ -92,7 +78,7 @@ class Examination:
     @cached_property
     def shifts(self) -> tuple[StageShift, ...]:
         """What a move of the image by one pixel does to each stage that downsamples: `shift_sensitivity`."""
-        from .shift import shift_sensitivity
+        from .analysis.shift import shift_sensitivity
 
         return shift_sensitivity(self.network, self.image)
 
@@ -100,21 +86,9 @@ class Examination:
         """Return what was found at a stage."""
         return tuple(finding for finding in self.findings if finding.stage == name)
 
-    def saves(self, stage: Stage) -> int:
-        """Multiply-adds that a stage saves behind it by making the map smaller.
-
-        What lies behind it and still is a map would cost as many times as much as the stage has fewer cells.
-        """
-        before = math.prod(axis.input_size for axis in stage.axes)
-        after = math.prod(axis.output_size for axis in stage.axes)
-        if stage.kind not in ("convolution", "pooling") or not 0 < after < before or collapses(stage):
-            return 0
-        behind, cost = {stage.name}, 0
-        for each in self.network.stages:
-            if not collapses(each) and behind.intersection(each.inputs):
-                behind.add(each.name)
-                cost += each.macs
-        return cost * (before - after) // after
+    def macs_saved(self, stage: Stage) -> int:
+        """Multiply-adds that a stage saves downstream by making the map smaller: `downstream_macs_saved`."""
+        return downstream_macs_saved(self.network, stage)
 
 
 def examine(

@@ -16,9 +16,19 @@ from functools import lru_cache
 
 from pooling.geometry import Axis
 
-from .network import ReceptiveField
-
-__all__ = ["Line", "View", "adaptive", "merged", "pixels", "resized", "shifted", "summary", "transposed", "windows"]
+__all__ = [
+    "Line",
+    "ReceptiveField",
+    "View",
+    "adaptive",
+    "merged",
+    "pixels",
+    "resized",
+    "shifted",
+    "summary",
+    "transposed",
+    "windows",
+]
 
 Interval = tuple[int, int]
 LONGEST_PERIOD = 2048
@@ -118,6 +128,38 @@ class Line:
 
 Paths = tuple[Line, ...]
 """What the cells of one axis see: one line, or several where paths of different strides meet."""
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """What one cell of a stage sees of the network's input, for each spatial axis.
+
+    Fields are counted as if the input had no borders: what lies in the padding of some stage counts as well.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Input pixels from the first to the last that a cell depends on; of cells that differ, the largest number.
+    stride : tuple of Fraction
+        Effective stride (jump): input pixels between the fields of neighbouring cells.
+    offset : tuple of Fraction
+        Centre of the field of output cell 0 in input pixels, where pixel i has its centre at i. Where the fields of
+        neighbours are not evenly spaced, as behind a nearest Resize, the line through all of their centres at cell 0.
+    aligned : bool
+        Whether all paths to the stage share stride and centre.
+    uniform : bool
+        Whether all cells have fields of the same size, evenly spaced.
+    context : bool
+        Whether a branch shows every cell the whole input as well, such as the global pooling of squeeze-and-excitation;
+        `size` is that of the other branches.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[Fraction, ...]
+    offset: tuple[Fraction, ...]
+    aligned: bool = True
+    uniform: bool = True
+    context: bool = False
 
 
 @dataclass(frozen=True)

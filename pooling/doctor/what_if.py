@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pooling.reporting.formats import joined
+
+from .analysis.object_footprint import without_head
 from .examination import Examination, examine
-from .findings import SEVERITIES, Finding
+from .lint import SEVERITIES, Finding
 from .network import Network, NetworkError, Stage
-from .objects import without_head
-from .pyramid import heading
-from .words import joined
 
 __all__ = ["WhatIf", "find_stage", "parse_changes", "what_if"]
 
@@ -63,7 +63,7 @@ class WhatIf:
         if changes:
             return ", ".join(changes)
         network = self.after.network
-        other = "the other list of layers" if network.name == "layers" else heading(network)
+        other = "the other list of layers" if network.name == "layers" else network.title
         return f"{other} took its place"
 
     @property

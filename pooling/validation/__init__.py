@@ -23,7 +23,7 @@ try:
     from .answers import Answer
     from .cases import Case
     from .processes import Limits, run_cases
-    from .report import Finding, ModelReport, Opinion, Repair, Report, StageReport
+    from .report.model import Finding, ModelReport, Opinion, Repair, Report, StageReport
     from .rules import RULES
     from .runtimes import RUNTIMES
     from .validator import validate

@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from pooling.numerics.inputs import draw
+from pooling.signs import first_line
 
 from .processes import RuntimeProcess
 from .stages import CannotRunError, Network, load_model
@@ -135,7 +136,7 @@ def given_inputs(texts: Sequence[str]) -> list[Given]:
             try:
                 array = np.load(path, allow_pickle=False)
             except (OSError, ValueError, EOFError, MemoryError) as error:
-                raise ValueError(f"--input {file} cannot be read ({_line(error)})") from error
+                raise ValueError(f"--input {file} cannot be read ({first_line(error)})") from error
             found.append(Given(path.name, name, array))
             continue
         try:
@@ -149,7 +150,7 @@ def given_inputs(texts: Sequence[str]) -> list[Given]:
             with pillow.open(path) as picture:
                 found.append(Given(path.name, name, None, picture.convert("RGB")))
         except Exception as error:  # decoders raise what they like
-            raise ValueError(f"--input {file} is neither .npy nor a picture ({_line(error)})") from error
+            raise ValueError(f"--input {file} is neither .npy nor a picture ({first_line(error)})") from error
     return found
 
 
@@ -244,7 +245,7 @@ def serialised(model: onnx.ModelProto) -> bytes:
     try:
         content: bytes = model.SerializeToString()
     except Exception as error:  # protobuf's own, which depends on its version
-        raise CannotRunError(f"it is too large to be run ({_line(error)})") from error
+        raise CannotRunError(f"it is too large to be run ({first_line(error)})") from error
     return content
 
 
@@ -262,7 +263,3 @@ def _drawn(
     if dtype.kind in "iub":
         return np.ones(sizes, dtype)
     return draw(sizes, dtype, random, kinds=("normal",), infinities=False)
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pooling.export import layer_from_node
 from pooling.layer import Layer
 from pooling.numerics.bounds import PRECISIONS, Side, gamma, mean_error, norm_error, spacing
+from pooling.onnx_models import layer_from_node
 
 if TYPE_CHECKING:
     from .cases import Case

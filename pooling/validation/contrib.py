@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pooling.export import layer_from_node
 from pooling.layer import Layer
+from pooling.onnx_models import layer_from_node
 
 from .answers import Answer
 from .cases import Case, single_node

@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pooling.export import layer_from_node
-from pooling.export.nodes import has_late_window
 from pooling.geometry import Axis
 from pooling.numerics.compare import differing
+from pooling.onnx_models import layer_from_node
+from pooling.onnx_models.nodes import has_late_window
 
 from .comparison import permitted_errors
 

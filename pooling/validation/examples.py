@@ -11,7 +11,7 @@ from .cases import Case
 from .conformance import Conformance, Outcome
 from .known import known_differences
 from .processes import Limits, RuntimeProcess
-from .report import Finding, Report
+from .report.model import Finding, Report
 from .rules import broken_rule
 from .runtimes import ORACLE
 from .smallest import MOST_RUNS, Ask, Smallest, smallest

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pooling.export.reading import CEIL_MODE_CLEAR
+from pooling.onnx_models.nodes import CEIL_MODE_CLEAR
 
 from .cases import Case
 from .comparison import permitted_errors

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pooling
-from pooling.export.nodes import checked_attributes
 from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.numerics.bounds import PRECISIONS
 from pooling.numerics.inputs import draw
+from pooling.onnx_models.nodes import checked_attributes
 
 from .cases import Case, single_node
 from .comparison import ACCURATE_SUMS

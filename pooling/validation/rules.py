@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from pooling.export.nodes import has_late_window
 from pooling.geometry import pool_axes
+from pooling.onnx_models.nodes import has_late_window
 
 from .answers import Answer
 from .evidence import Cell, Evidence, Numbers, Setting

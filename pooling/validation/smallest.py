@@ -19,7 +19,7 @@ from pooling.geometry import Axis
 from .answers import Answer
 from .cases import Case, single_node
 from .evidence import Setting
-from .records import SmallestRecord
+from .report.records import SmallestRecord
 from .rules import MAXIMA, MEANS, NORMS, broken_rule
 from .verdicts import Kind, Verdict, judge
 

@@ -15,21 +15,16 @@ import onnx
 import onnx.shape_inference
 from numpy.typing import NDArray
 
-from pooling.export import POOLING_OPERATORS, layer_from_node
-from pooling.export.constants import SMALL_TENSOR, infer_shapes
-from pooling.export.nodes import has_late_window
-from pooling.export.reading import (
-    CEIL_MODE_CLEAR,
-    check_external,
-    check_size,
-    default_opset,
-    inlined,
-    is_default,
-    opset_of,
-)
-from pooling.export.repair.scopes import lightened
 from pooling.layer import Layer
-from pooling.open_sizes import filled, hinted_sizes, known_size, spread
+from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
+from pooling.onnx_models.constants import SMALL_TENSOR, infer_shapes
+from pooling.onnx_models.functions import inlined, opset_of
+from pooling.onnx_models.graph import default_opset, is_default, subgraphs
+from pooling.onnx_models.load import check_external, check_size
+from pooling.onnx_models.nodes import CEIL_MODE_CLEAR, has_late_window
+from pooling.onnx_models.shapes import known_size, strip_weights
+from pooling.open_sizes import filled, hinted_sizes, spread
+from pooling.signs import first_line
 
 from .contrib import is_contrib, layer_of_contrib
 
@@ -215,7 +210,7 @@ def read_network(
         If the file is no ONNX model, or `shapes` contradict it.
     """
     whole = load_model(path, weights=False)
-    model = lightened(whole)
+    model = strip_weights(whole)
     opset = default_opset(model.opset_import) or 0
     values = _constants(model.graph)
     weights = {tensor.name for tensor in whole.graph.initializer}
@@ -430,7 +425,7 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
     except OSError as error:
         raise CannotRunError(f"it cannot be read ({error.strerror or error})") from error
     except Exception as error:  # whatever the parsers of ONNX's formats raise
-        raise CannotRunError(f"it is not an ONNX model ({_first_line(error)})") from error
+        raise CannotRunError(f"it is not an ONNX model ({first_line(error)})") from error
     if not model.ir_version or not model.HasField("graph"):
         raise CannotRunError("it is not an ONNX model (it has no graph)")
     try:
@@ -444,7 +439,7 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
         try:
             onnx.load_external_data_for_model(model, os.fspath(folder.resolve()))
         except Exception as error:  # whatever onnx raises of files that are not there
-            raise CannotRunError(f"its data cannot be read ({_first_line(error)})") from error
+            raise CannotRunError(f"its data cannot be read ({first_line(error)})") from error
     return model
 
 
@@ -480,7 +475,7 @@ def _inferred(model: onnx.ModelProto, opset: int) -> dict[str, onnx.ValueInfoPro
         try:
             inferred = infer_shapes(draft)
         except Exception as error:
-            raise CannotRunError(f"its shapes cannot be inferred ({_first_line(error)})") from error
+            raise CannotRunError(f"its shapes cannot be inferred ({first_line(error)})") from error
         tensors = {tensor.name: tensor for graph in graphs_of(inferred.graph) for tensor in _tensors(graph)}
         changed = False
         while settled < len(nodes) and not changed:
@@ -585,15 +580,8 @@ def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """Yield a graph and everything inside it."""
     yield graph
     for node in graph.node:
-        for inner in _subgraphs(node):
+        for _, inner in subgraphs(node):
             yield from graphs_of(inner)
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
@@ -607,9 +595,9 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
 def _poolings(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Yield the pooling nodes of a graph and its subgraphs, each behind those that it depends on."""
     for node in graph.node:
-        if node.op_type in POOLING_OPERATORS and node.domain in ("", "ai.onnx"):
+        if node.op_type in POOLING_OPERATORS and is_default(node.domain):
             yield node
-        for inner in _subgraphs(node):
+        for _, inner in subgraphs(node):
             yield from _poolings(inner)
 
 
@@ -635,7 +623,3 @@ def _dtype(tensor: onnx.ValueInfoProto) -> np.dtype[np.generic] | None:
 def _written(shape: Shape | None) -> str:
     """Write a shape as the command line takes it."""
     return "x".join(map(str, ("N", "C", "H", "W") if shape is None else shape))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

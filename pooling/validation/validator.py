@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from pooling import dispatch
 from pooling.arguments import per_axis_shape
-from pooling.export import VerificationError, function_from_node, make_portable, save
+from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
 from pooling.numerics.inputs import DTYPES, draw
+from pooling.onnx_models import function_from_node
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 from pooling.workers import get_num_threads
@@ -37,7 +38,7 @@ from .known import known_differences
 from .processes import Limits, RuntimeProcess, memory_is_watched
 from .questions import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, Question, questions, taps
 from .race import Times, race
-from .report import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
+from .report.model import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
 from .rules import broken_rule
 from .runtimes import ORACLE, chosen, installed, portable_model, runtime_of
 from .stages import CannotRunError, Network, Stage, load_model, read_network

@@ -18,9 +18,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pooling.export import POOLING_OPERATORS
-from pooling.export.reading import is_default, subgraphs
 from pooling.numerics.compare import differing
+from pooling.onnx_models import POOLING_OPERATORS
+from pooling.onnx_models.graph import is_default, subgraphs
 
 from .evidence import ALIKE
 from .stages import Network, Stage, graphs_of, known_tensor

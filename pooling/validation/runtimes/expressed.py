@@ -8,8 +8,8 @@ from typing import Any
 import onnx
 
 import pooling
-from pooling.export import layer_from_node
 from pooling.geometry import Axis
+from pooling.onnx_models import layer_from_node
 
 from .base import Array, Refused
 

@@ -13,8 +13,9 @@ import onnx
 import pooling
 from pooling import reference
 from pooling._version import __version__
-from pooling.export import function_from_node, layer_from_node, to_onnx
+from pooling.export import to_onnx
 from pooling.layer import Layer
+from pooling.onnx_models import function_from_node, layer_from_node
 
 from .base import Array, Refused, Runtime, only_node, opset_of, present
 from .onnxruntime import OnnxRuntimeRuntime

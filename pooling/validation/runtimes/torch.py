@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 import pooling
-from pooling.export import layer_from_node
+from pooling.onnx_models import layer_from_node
 
 from .base import Array, Refused, Runtime, only_node, present
 from .expressed import attribute, symmetric, torch_indices, windows

@@ -1,0 +1,22 @@
+"""ONNX models: the one place that reads them. Needs onnx.
+
+::
+
+    load       reads a model, and refuses what would break or burst its readers
+    limits     what a model may grow to when its functions are inlined
+    constants  values that follow from no input, and shape inference as onnx does it
+    functions  functions inlined; the version of the operator set that nodes are of
+    graph      graphs, subgraphs and functions: nodes, attributes, names
+    shapes     shapes recorded and inferred
+    nodes      a pooling node as a layer, or as a function of arrays
+    backend    ONNX's backend interface for models of pooling nodes
+"""
+
+from pooling.extras import explained
+
+try:
+    from .nodes import POOLING_OPERATORS, function_from_node, layer_from_node
+except ModuleNotFoundError as error:
+    raise explained(error, "pooling.onnx_models", "onnx") from error
+
+__all__ = ["POOLING_OPERATORS", "function_from_node", "layer_from_node"]

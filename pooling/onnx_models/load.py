@@ -1,0 +1,207 @@
+"""Models that others wrote, read with care: what is wrong with one is said in a sentence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx.checker
+
+from pooling.signs import first_line
+
+from .constants import check_made, tensors_of, with_one_domain
+from .functions import aligned
+from .graph import is_default
+from .limits import check_growth
+from .nodes import POOLING_OPERATORS
+
+__all__ = [
+    "LARGEST_FILE",
+    "check_element_type",
+    "check_external",
+    "check_model",
+    "check_order",
+    "check_size",
+    "external_location",
+    "read_model",
+]
+
+LARGEST_FILE = 2**31 - 1
+"""Bytes that protobuf holds in one message."""
+
+
+def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]:
+    """Return a model, and the folder where data outside of it may lie.
+
+    Parameters
+    ----------
+    function : str
+        Named in error sentences.
+    model : onnx.ModelProto, bytes or path
+        The model; tensors in files of their own are not read.
+
+    Raises
+    ------
+    TypeError
+        If `model` is nothing that could be a model.
+    ValueError
+        If it cannot be read, is none, is larger than 2 GB, has data outside of its folder or behind the end of a file,
+        or would be too large: with its functions in line, or by what it makes of nothing.
+    """
+    if isinstance(model, onnx.ModelProto):
+        check_size(function, model)
+        return model, None
+    if isinstance(model, bytes):
+        return _parsed(function, model, "the model"), None
+    if not isinstance(model, (str, os.PathLike)):
+        raise TypeError(f"{function}: model must be an onnx.ModelProto, bytes or a path, not {type(model).__name__}")
+    path = Path(model)
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ValueError(
+                f"{function}: {path.name} is larger than 2 GB, the most that a protobuf file can hold; keep its "
+                "tensors in files of their own (external data)"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{function}: {path} cannot be read ({error.strerror or error})") from error
+    result = _parsed(function, content, path.name)
+    check_external(function, result, path.parent)
+    return result, path.parent
+
+
+def _parsed(function: str, content: bytes, name: str) -> onnx.ModelProto:
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"{function}: {name} is larger than 2 GB, the most that a protobuf message can hold")
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # whatever the parser raises
+        raise ValueError(
+            f"{function}: {name} is not an ONNX model, or only a part of one ({first_line(error)})"
+        ) from error
+    check_size(function, model)
+    return model
+
+
+def check_size(function: str, model: onnx.ModelProto) -> None:
+    """Refuse a model that would become too large: by its functions, or by what it makes of nothing.
+
+    Raises
+    ------
+    ValueError
+        As `limits.check_growth` and `constants.check_made` do; or if a function of it has the name of a pooling
+        operator.
+    """
+    check_growth(function, model)
+    check_made(function, model)
+    names = [each.name for each in model.functions if is_default(each.domain)]
+    hidden = next((name for name in names if name in POOLING_OPERATORS), "")
+    if hidden:
+        raise ValueError(
+            f"{function}: the model has a function {hidden} in the domain of ONNX's own operators, and runtimes do not "
+            f"agree which of the two a node {hidden} is; give the function another name"
+        )
+
+
+def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:
+    """Check that a node reads what is there, and writes what is not; its outputs are there afterwards."""
+    where = f"{function}: {node.op_type} node {node.name or next(iter(node.output), '')!r}"
+    for name in filter(None, node.input):
+        if name not in known:
+            raise ValueError(
+                f"{where} reads {name!r}, which no input and no node before it gives; the nodes of a model must stand "
+                "in order and never in a cycle"
+            )
+    for name in filter(None, node.output):
+        if name in known:
+            raise ValueError(f"{where} writes {name!r}, which is there already; give each tensor one name")
+        known.add(name)
+
+
+def check_element_type(what: str, elem_type: int) -> None:
+    """Refuse numbers that stand for no element type, before they turn up where somebody expects its name."""
+    if elem_type == onnx.TensorProto.UNDEFINED:
+        raise ValueError(f"{what} has no element type; give it one")
+    if elem_type not in onnx.TensorProto.DataType.values():
+        raise ValueError(f"{what} has the element type {elem_type}, which onnx {onnx.__version__} does not know")
+
+
+def external_location(where: str, tensor: onnx.TensorProto, folder: Path) -> str:
+    """Return the file that holds the data of a tensor, which must lie in the model's folder and hold all of it.
+
+    Raises
+    ------
+    ValueError
+        If it lies elsewhere, or is shorter than what the tensor says of it. A file that is missing is none of the
+        business of those who need no data.
+    """
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = str(entries.get("location", ""))
+    root = folder.resolve()
+    try:
+        inside = bool(location) and (root / location).resolve().is_relative_to(root)
+        held = (root / location).stat().st_size if inside and (root / location).is_file() else None
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
+        inside = False
+    shown = repr(location if len(location) <= LONGEST_NAME else f"{location[:LONGEST_NAME]}...")
+    if not inside:
+        raise ValueError(f"{where} has its data in {shown}, which is not in the folder of the model; move it there")
+    begin, length = (_whole_number(f"{where}: {key} of its data in {shown}", entries.get(key)) for key in SPANS)
+    if held is not None and begin + length > held:
+        raise ValueError(
+            f"{where} has its data in {shown} up to byte {begin + length}, but the file has {held}; get the whole file"
+        )
+    return location
+
+
+LONGEST_NAME = 200
+"""Signs of a file's name that a sentence shows."""
+SPANS = ("offset", "length")
+"""What else a tensor says of where its data lies."""
+
+
+def _whole_number(where: str, text: str | None) -> int:
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ValueError(f"{where} is {text[:LONGEST_NAME]!r}; it must be a number of bytes")
+    return int(text or 0)
+
+
+def check_external(function: str, model: onnx.ModelProto, folder: Path) -> None:
+    """Check where all data of a model lies that it keeps in files of its own; see `external_location`."""
+    for what, tensor in tensors_of(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            external_location(f"{function}: {what}", tensor, folder)
+
+
+def check_model(function: str, model: onnx.ModelProto) -> None:
+    """Ask ONNX's own checker whether a model is valid, whatever the size of its initializers.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    # The checker would look for the files of some initializers, and has no room for 2 GB.
+    inputs = {tensor.name for tensor in bare.graph.input}
+    bare.graph.input.extend(
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in bare.graph.initializer
+        if tensor.name not in inputs
+    )
+    del bare.graph.initializer[:]
+    bare = with_one_domain(bare)
+    if bare.functions:
+        # The checker refuses functions of another version even where their nodes mean the same.
+        check_growth(function, bare)
+        light = aligned(function, bare)
+        for name in ("functions", "opset_import"):
+            bare.ClearField(name)
+            getattr(bare, name).extend(getattr(light, name))
+    try:
+        onnx.checker.check_model(bare)
+    except Exception as error:
+        raise ValueError(f"{function}: the model is not valid ({first_line(error)})") from error

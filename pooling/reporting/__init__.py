@@ -1,0 +1,1 @@
+"""What came out, for people and programs: numbers as text, tables, pages and JSON."""
