@@ -118,7 +118,7 @@ def with_onnxruntime(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def with_openvino(x: np.ndarray, k: int) -> np.ndarray:
-    from pooling.validation.runtimes.openvino import import_openvino
+    from pooling.validation.runners.openvino import import_openvino
 
     openvino = import_openvino()
     core = openvino.Core()

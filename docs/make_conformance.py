@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pooling.files import write_whole
-from pooling.validation.conformance import run_conformance
+from pooling.validation.conformance.run import run_conformance
 from pooling.validation.report.conformance_markdown import conformance_page, print_conformance
 
 PAGE = Path(__file__).with_name("conformance.md")

@@ -20,8 +20,8 @@ from onnx import TensorProto, helper
 
 import pooling
 from pooling import cli
-from pooling.validation.answers import Answer
-from pooling.validation.processes import RuntimeProcess
+from pooling.validation.runners.processes import RuntimeProcess
+from pooling.validation.runners.results import Result
 
 QUICK = ("--runtimes", "pooling,onnxruntime")
 """Those that are installed everywhere, and take no time to start."""
@@ -43,15 +43,15 @@ def model(tmp_path: Path) -> str:
 @pytest.fixture
 def wrong_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let onnxruntime get one element wrong."""
-    original: Callable[..., Answer] = RuntimeProcess.ask
+    original: Callable[..., Result] = RuntimeProcess.ask
 
-    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Answer:
+    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Result:
         answer = original(self, model, inputs)
         if self.runtime != "onnxruntime":
             return answer
         results = [np.array(result) for result in answer.outputs]
         results[0].flat[0] = np.float32(12345)
-        return Answer(results)
+        return Result(results)
 
     monkeypatch.setattr(RuntimeProcess, "ask", ask)
 
@@ -177,7 +177,7 @@ def test_reports_are_written_as_asked(model: str, tmp_path: Path, kind: str) -> 
 
 def test_slower_is_no_difference(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from pooling.validation import validator
-    from pooling.validation.race import Times
+    from pooling.validation.benchmark import Times
 
     times = {"pooling": Times(1.0, 1.0), "onnxruntime": Times(1e-6, 1e-6)}
     monkeypatch.setattr(validator, "race", lambda contestants, rounds: times)
@@ -276,7 +276,7 @@ def test_arguments_that_make_no_sense_are_2(arguments: list[str], capsys: pytest
     ("arguments", "sentence"),
     [
         (["--limit-seconds", "0"], "limit_seconds=0.0 must be positive"),
-        (["--runtimes", "abacus"], "runtimes='abacus' is not known"),
+        (["--runtimes", "abacus"], "runtimes='abacus' is none of pooling, oracle, portable"),
         (["--seed", "-1"], "seed=-1 must be at least 0"),
         (["--json", "no/folder/a.json"], "--json no/folder/a.json: there is no folder no/folder"),
     ],

@@ -425,7 +425,7 @@ def test_a_stopped_command_leaves_nothing_behind(folder: Path, number: signal.Si
     scratch = tmp_path_factory.mktemp("scratch")
     (folder / "sleeping.py").write_text(
         "import os, time, pathlib\n"
-        "from pooling.validation.runtimes.base import Runtime as Base\n"
+        "from pooling.validation.runners.base import Runtime as Base\n"
         "class Runtime(Base):\n"
         "    name = 'sleeping'\n"
         "    def version(self): return '1'\n"
@@ -454,7 +454,7 @@ def test_processes_notice_when_the_command_is_killed(folder: Path, tmp_path_fact
     """The process of a runtime, which is busy without looking at anything, and what it forked."""
     test_code = (
         "import os, pathlib\n"
-        "from pooling.validation.runtimes.base import Runtime as Base\n"
+        "from pooling.validation.runners.base import Runtime as Base\n"
         "class Runtime(Base):\n"
         "    name = 'busy'\n"
         "    def version(self): return '1'\n"

@@ -116,7 +116,7 @@ def test_nothing_is_said_where_nothing_is_wrong(
 def test_no_name_hides_a_module_of_the_same_name() -> None:
     """``import package.module as name`` gives what the package has under this name."""
     packages = ["pooling.doctor", "pooling.cli", "pooling.validation", "pooling.export", "pooling.export.repair"]
-    packages += ["pooling.validation.runtimes", "pooling.export.lowering"]
+    packages += ["pooling.validation.runners", "pooling.export.lowering"]
     hidden = []
     for name in packages:
         package = importlib.import_module(name)

@@ -25,8 +25,8 @@ from pooling.numerics.bounds import PRECISIONS, Side, final_roundings, gamma, me
 from pooling.numerics.compare import differing, first_of
 from pooling.numerics.inputs import boxes, draw, elements, with_special_values
 from pooling.onnx_models import function_from_node, layer_from_node
-from pooling.validation.cases import Case, single_node
 from pooling.validation.comparison import permitted_errors
+from pooling.validation.inputs.case import Case, single_node
 
 Numbers = NDArray[Any]
 OPSET = 22

@@ -703,7 +703,7 @@ def random_model(seed: int) -> tuple[onnx.ModelProto, list[onnx.NodeProto], tupl
 
 
 def answers(chain: list[onnx.NodeProto], x: Array) -> dict[str, Array] | None:
-    """Answer the nodes as the text has it; None where their windows find no place."""
+    """Result the nodes as the text has it; None where their windows find no place."""
     arrays = {"x": x}
     for node in chain:
         try:

@@ -22,13 +22,13 @@ import pooling
 from pooling.numerics.bounds import spacing
 from pooling.numerics.inputs import DTYPES, KINDS, draw
 from pooling.operators import OPERATORS
-from pooling.validation import Answer, Case, Kind, ModelReport, Opinion, Report, StageReport, judge, race
+from pooling.validation import Case, Kind, ModelReport, Opinion, Report, Result, StageReport, benchmark, judge
 from pooling.validation import validate as validate_with
-from pooling.validation.cases import make_case
 from pooling.validation.comparison import permitted_errors
-from pooling.validation.processes import RuntimeProcess
-from pooling.validation.questions import questions
+from pooling.validation.inputs.case import make_case
+from pooling.validation.inputs.plan import plan_cases
 from pooling.validation.report.table import print_report
+from pooling.validation.runners.processes import RuntimeProcess
 from pooling.validation.stages import CannotRunError, Stage, read_network
 from pooling.validation.validator import FUSIONS, PLAIN
 from tests.schemas import check
@@ -104,13 +104,13 @@ def altered(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def alter(change: Callable[[list[Any]], None], runtime: str = "onnxruntime") -> None:
         original = RuntimeProcess.ask
 
-        def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Answer:
+        def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Result:
             answer = original(self, model, inputs)
             if self.runtime != runtime or not answer.given:
                 return answer
             results = [np.array(output) for output in answer.outputs]
             change(results)
-            return Answer(results)
+            return Result(results)
 
         monkeypatch.setattr(RuntimeProcess, "ask", ask)
 
@@ -286,7 +286,7 @@ def test_ceil_mode_does_not_give_the_next_stage_a_window_that_nobody_computes(sa
 def test_a_stage_runs_with_its_own_attributes_and_opset(save: Save) -> None:
     node = pool("AveragePool", strides=[2, 1], pads=[0, 1, 1, 0], count_include_pad=1, name="stage")
     (stage,) = read_network(save([node], opset=11)).stages
-    model = questions(stage, stage.layer(), 0)[0].case.model
+    model = plan_cases(stage, stage.layer(), 0)[0].case.model
     assert model.graph.node[0].attribute == node.attribute
     assert [entry.version for entry in model.opset_import] == [11]
     onnx.checker.check_model(model, full_check=True)
@@ -533,7 +533,7 @@ def test_a_size_below_1_is_open(save: Save) -> None:
 
 @pytest.mark.parametrize("size", [2**20, 2**31, 2**62])
 def test_what_does_not_fit_the_memory_is_not_even_tried(save: Save, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("pooling.validation.validator.questions", lambda *arguments: pytest.fail("drawn"))
+    monkeypatch.setattr("pooling.validation.validator.plan_cases", lambda *arguments: pytest.fail("drawn"))
     sentence = problem_of(save([pool()], (1, 3, size, size)))
     assert sentence.startswith(
         f"comparing input (1, 3, {size}, {size}) with result (1, 3, {size - 1}, {size - 1}) takes"
@@ -550,8 +550,8 @@ def test_a_result_larger_than_the_memory_is_not_tried_either(save: Save) -> None
 def test_a_failure_of_ours_is_a_finding_and_not_the_end(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     original = RuntimeProcess.ask
 
-    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Answer:
-        return Answer(refusal="no memory for 1 row") if self.runtime == "pooling" else original(self, model, inputs)
+    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Result:
+        return Result(unsupported="no memory for 1 row") if self.runtime == "pooling" else original(self, model, inputs)
 
     monkeypatch.setattr(RuntimeProcess, "ask", ask)
     report = validate(save([pool(name="stage")]), rounds=0, fail_on=["refuses"])
@@ -719,7 +719,7 @@ def case_of(operator: str = "MaxPool", shape: Sequence[int] = (1, 1, 6), **attri
 
 
 def verdict_of(expected: Any, actual: Any, case: Case | None = None) -> Any:
-    return judge(case or case_of(), Answer([np.asarray(expected)]), Answer([np.asarray(actual)]))
+    return judge(case or case_of(), Result([np.asarray(expected)]), Result([np.asarray(actual)]))
 
 
 def test_zeros_of_either_sign_and_nan_are_equal_to_themselves() -> None:
@@ -755,7 +755,7 @@ def test_infinities_that_differ_are_no_rounding_however_wide_the_bound() -> None
     huge = make_case("AveragePool", np.full((1, 1, 2), 3e38, np.float32), kernel_shape=[2])
     one = np.ones((1, 1, 1), np.float32)
     for expected, actual in [(np.inf, np.nan), (1, np.inf), (np.inf, 1)]:
-        verdict = judge(huge, Answer([expected * one]), Answer([actual * one]))
+        verdict = judge(huge, Result([expected * one]), Result([actual * one]))
         assert verdict.kind in (Kind.VALUE, Kind.NAN)
 
 
@@ -763,24 +763,24 @@ def test_another_shape_dtype_or_number_of_outputs_is_a_finding() -> None:
     one = np.zeros((1, 1, 2, 2))
     assert verdict_of(one, np.zeros((1, 1, 3, 3))).sentence == "shape (1, 1, 3, 3) instead of (1, 1, 2, 2)"
     assert verdict_of(one, one.astype(np.float32)).sentence == "dtype float32 instead of float64"
-    assert judge(case_of(), Answer([one]), Answer([one, one])).sentence == "2 outputs instead of 1"
+    assert judge(case_of(), Result([one]), Result([one, one])).sentence == "2 outputs instead of 1"
 
 
 def test_no_answer_is_a_refusal_or_a_crash_and_no_difference() -> None:
-    right = Answer([np.zeros(1)])
-    assert judge(case_of(), right, Answer(refusal="no")).kind is Kind.REFUSES
-    assert judge(case_of(), right, Answer(crash="died of SIGFPE")).sentence == "died of SIGFPE"
+    right = Result([np.zeros(1)])
+    assert judge(case_of(), right, Result(unsupported="no")).kind is Kind.REFUSES
+    assert judge(case_of(), right, Result(crash="was killed by SIGFPE")).sentence == "was killed by SIGFPE"
     assert not Kind.REFUSES.differs
     assert not Kind.CRASHES.differs
     with pytest.raises(ValueError) as caught:
-        judge(case_of(), Answer(crash="exceeded 60 s"), right)
+        judge(case_of(), Result(crash="exceeded 60 s"), right)
     assert str(caught.value) == ("judge: case 'maxpool': the oracle exceeded 60 s; give it a smaller case or more time")
 
 
 def test_where_the_oracle_refuses_a_refusal_is_right_and_an_answer_wrong() -> None:
-    refused = Answer(refusal="the window finds no place")
-    assert judge(case_of(), refused, Answer(refusal="no")).kind is Kind.AGREES
-    wrong = judge(case_of(), refused, Answer([np.zeros((1, 1, 0))]))
+    refused = Result(unsupported="the window finds no place")
+    assert judge(case_of(), refused, Result(unsupported="no")).kind is Kind.AGREES
+    wrong = judge(case_of(), refused, Result([np.zeros((1, 1, 0))]))
     assert wrong.kind is Kind.VALUE
     assert wrong.sentence == "an answer of shape (1, 1, 0) instead of a refusal (the window finds no place)"
 
@@ -788,7 +788,7 @@ def test_where_the_oracle_refuses_a_refusal_is_right_and_an_answer_wrong() -> No
 def test_an_index_is_told_from_a_value() -> None:
     case = case_of(outputs=2)
     value, index = np.zeros((1, 1, 5), np.float32), np.arange(5).reshape(1, 1, 5)
-    verdict = judge(case, Answer([value, index]), Answer([value, index + 19]))
+    verdict = judge(case, Result([value, index]), Result([value, index + 19]))
     assert (verdict.kind, verdict.output, verdict.differing) == (Kind.INDEX, 1, 5)
     assert verdict.sentence == "index 19 instead of 0 at (0, 0, 0), 5 of 5 elements"
 
@@ -954,7 +954,7 @@ def test_a_wrong_divisor_at_the_border_differs(save: Save, altered: Any) -> None
     altered(count_pads)
     report = validate(path, rounds=0)
     assert report.exit_code == 1
-    assert [finding.rule for finding in differing(report)] == ["padding-is-no-element"]
+    assert [finding.rule for finding in differing(report)] == ["padding-excluded"]
 
 
 def test_a_difference_counts_for_more_than_what_could_not_be_run(save: Save, altered: Any, tmp_path: Path) -> None:
@@ -970,8 +970,8 @@ def test_a_difference_counts_for_more_than_what_could_not_be_run(save: Save, alt
 
 def test_contestants_take_turns_and_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(race, "_wait_until_idle", lambda: said.append("wait"))
-    times = race.race({"a": lambda: said.append("a"), "b": lambda: said.append("b")}, rounds=2)
+    monkeypatch.setattr(benchmark, "_wait_until_idle", lambda: said.append("wait"))
+    times = benchmark.race({"a": lambda: said.append("a"), "b": lambda: said.append("b")}, rounds=2)
     turns = [said[i] for i in range(len(said)) if i == 0 or said[i] != said[i - 1]]
     assert turns == ["wait", "a", "wait", "b"] * 2
     assert list(times) == ["a", "b"]
@@ -980,27 +980,27 @@ def test_contestants_take_turns_and_wait_for_each_other(monkeypatch: pytest.Monk
 
 def test_a_long_race_ends_early_but_not_before_three_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[None] = []
-    monkeypatch.setattr(race, "_wait_until_idle", lambda: waits.append(None))
-    monkeypatch.setattr(race.time, "perf_counter", itertools.count().__next__)
-    race.race({"only": lambda: None}, rounds=10)
+    monkeypatch.setattr(benchmark, "_wait_until_idle", lambda: waits.append(None))
+    monkeypatch.setattr(benchmark.time, "perf_counter", itertools.count().__next__)
+    benchmark.race({"only": lambda: None}, rounds=10)
     assert len(waits) == 3
 
 
 def test_the_wait_ends_when_the_process_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     # Processor time as seen before and after each sleep: busy, busy, idle.
     clock = iter([0.0, 0.01, 0.01, 0.02, 0.02, 0.021])
-    monkeypatch.setattr(race.time, "process_time", lambda: next(clock))
+    monkeypatch.setattr(benchmark.time, "process_time", lambda: next(clock))
     slept: list[float] = []
-    monkeypatch.setattr(race.time, "sleep", slept.append)
-    race._wait_until_idle()
+    monkeypatch.setattr(benchmark.time, "sleep", slept.append)
+    benchmark._wait_until_idle()
     assert slept == [0.01] * 3
 
 
 def test_the_wait_ends_even_if_the_process_is_never_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**6))
-    monkeypatch.setattr(race.time, "process_time", lambda: float(next(clock)))
-    monkeypatch.setattr(race.time, "sleep", lambda seconds: None)
-    race._wait_until_idle()
+    monkeypatch.setattr(benchmark.time, "process_time", lambda: float(next(clock)))
+    monkeypatch.setattr(benchmark.time, "sleep", lambda seconds: None)
+    benchmark._wait_until_idle()
 
 
 def test_both_sides_are_timed(save: Save) -> None:
@@ -1017,8 +1017,8 @@ def timed(ours: float, theirs: float, *, fastest: float = 1.0) -> StageReport:
     """Make the report of a stage that agrees and takes so long; `fastest` is a share of the median."""
     stage = Stage("stage", pool(), 18, (1, 3, 8, 8), np.dtype(np.float32), "")
     times = {
-        "pooling": race.Times(ours, ours * fastest),
-        "onnxruntime": race.Times(theirs, theirs * fastest),
+        "pooling": benchmark.Times(ours, ours * fastest),
+        "onnxruntime": benchmark.Times(theirs, theirs * fastest),
     }
     opinions = {name: Opinion("2", {"agrees": 1}, elements=147) for name in RUNTIMES}
     return StageReport(stage, pooling.MaxPool2d(2, stride=1), opinions, times=times)

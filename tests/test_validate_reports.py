@@ -25,12 +25,11 @@ from rich.console import Console
 from pooling.cli import main
 from pooling.onnx_models import function_from_node
 from pooling.validation import validate
-from pooling.validation.answers import Answer
-from pooling.validation.cases import make_case
-from pooling.validation.conformance import run_conformance
-from pooling.validation.examples import alike, smallest_of_rules, with_smallest
-from pooling.validation.questions import ORDINARY_NUMBERS
-from pooling.validation.race import Times
+from pooling.validation.benchmark import Times
+from pooling.validation.conformance.run import run_conformance
+from pooling.validation.inputs.case import make_case
+from pooling.validation.inputs.plan import ORDINARY_NUMBERS
+from pooling.validation.reduce_findings import alike, smallest_of_rules, with_smallest
 from pooling.validation.report.conformance_page import write_conformance
 from pooling.validation.report.grids import draw, sketch
 from pooling.validation.report.junit import write_junit
@@ -39,6 +38,7 @@ from pooling.validation.report.page import write_page
 from pooling.validation.report.sheet import references, with_links
 from pooling.validation.report.table import VERDICTS, print_report
 from pooling.validation.rules import RULES
+from pooling.validation.runners.results import Result
 from pooling.validation.verdicts import Kind, judge
 from tests.schemas import check
 
@@ -50,7 +50,7 @@ ERRING = textwrap.dedent(
 
     import numpy as np
 
-    from pooling.validation.runtimes import RUNTIMES, Refused
+    from pooling.validation.runners import RUNTIMES, Unsupported
 
 
     class Kernels:
@@ -94,7 +94,7 @@ ERRING = textwrap.dedent(
 
     class Refuses(Kernels):
         def run(self, model, inputs):
-            raise Refused("no <b>pooling</b> today")
+            raise Unsupported("no <b>pooling</b> today")
     '''
 )
 RUNTIMES = ["pooling", *(f"erring:{name}" for name in ("KeepsLateWindow", "LosesNan", "Refuses", "Dies"))]
@@ -150,7 +150,7 @@ def test_each_finding_gets_the_smallest_input_that_shows_it(report: Report) -> N
     assert late.verdict.kind is Kind.SHAPE
     lost = shown["LosesNan", "nan-propagates"]
     np.testing.assert_array_equal(lost.case.array, np.full((1, 1, 1, 1), np.nan))
-    assert [each.verdict.sentence for key, each in shown.items() if key[0] == "Dies"] == ["died of SIGFPE"]
+    assert [each.verdict.sentence for key, each in shown.items() if key[0] == "Dies"] == ["was killed by SIGFPE"]
     assert not any(key[0] == "Refuses" for key in shown)
 
 
@@ -491,7 +491,7 @@ def test_junit_tells_the_sentence_the_rule_and_the_source(report: Report, tmp_pa
     assert "input  " in (failure.text or "")  # a picture, as text
     assert "is computed from" in (failure.text or "")
     (error,) = ceil.iter("error")
-    assert error.attrib["message"].endswith("it died of SIGFPE")
+    assert error.attrib["message"].endswith("it was killed by SIGFPE")
     # What does not count is told all the same.
     assert "erring:LosesNan 1.0 breaks nan-propagates at node pool1" in (ceil.findtext("system-out") or "")
 
@@ -705,7 +705,7 @@ def test_the_picture_of_the_guide_is_drawn_so() -> None:
     x = np.array([[[[1, 2]]]], np.float32)
     case = make_case("MaxPool", x, kernel_shape=[3, 3], strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1)
     late = np.array([[[[2, np.finfo(np.float32).min]]]], np.float32)
-    expected, actual = Answer(function_from_node(case.node, 22)(x)), Answer((late,))
+    expected, actual = Result(function_from_node(case.node, 22)(x)), Result((late,))
     picture = sketch(draw(case, expected, actual, judge(case, expected, actual)))
     assert f"```\n{picture}\n```" in GUIDE
 

@@ -20,12 +20,12 @@ from rich.console import Console
 
 import pooling
 from pooling.numerics.inputs import draw
-from pooling.validation import Answer, Case, Kind, Limits, judge, processes, run_cases, validate
-from pooling.validation.cases import make_case
-from pooling.validation.processes import RuntimeProcess, _use_of
-from pooling.validation.questions import SPECIAL, questions
+from pooling.validation import Case, Kind, Limits, Result, judge, run_cases, validate
+from pooling.validation.inputs.case import make_case
+from pooling.validation.inputs.plan import SPECIAL, plan_cases
 from pooling.validation.report.table import print_report
-from pooling.validation.runtimes import RUNTIMES, chosen, installed, runtime_of
+from pooling.validation.runners import RUNTIMES, chosen, installed, processes, runtime_of
+from pooling.validation.runners.processes import RuntimeProcess, _use_of
 from pooling.validation.stages import read_network
 
 QUICK = ("pooling", "onnxruntime")
@@ -53,9 +53,9 @@ RIGHT = [[[1, 2, 3, 4, 5]]]
 @pytest.mark.parametrize(
     ("runtime", "crash"),
     [
-        ("Killed", "died of SIGKILL"),
-        ("Dividing", "died of SIGFPE"),
-        ("Leaving", "left with exit code 3"),
+        ("Killed", "was killed by SIGKILL"),
+        ("Dividing", "was killed by SIGFPE"),
+        ("Leaving", "exited with code 3"),
         ("Hanging", "exceeded 1 s"),
         ("Eating", "exceeded 0.25 GiB"),
     ],
@@ -116,7 +116,7 @@ def test_what_time_counts(monkeypatch: pytest.MonkeyPatch, looks: list[Any], had
 def test_a_refusal_is_one_line_and_the_process_goes_on() -> None:
     with RuntimeProcess("misbehaving:Refusing") as process:
         bad, good = (case_named(name) for name in ("bad", "good"))
-        assert process.ask(bad.model.SerializeToString(), bad.inputs).refusal == "no, and no again"
+        assert process.ask(bad.model.SerializeToString(), bad.inputs).unsupported == "no, and no again"
         number = process._process.pid  # type: ignore[union-attr]
         assert process.ask(good.model.SerializeToString(), good.inputs).given
         assert process._process.pid == number  # type: ignore[union-attr]
@@ -127,16 +127,16 @@ def test_a_refusal_is_one_line_and_the_process_goes_on() -> None:
 def test_what_a_runtime_prints_is_no_answer_and_objects_are_none() -> None:
     good, bad, fine = run_cases("misbehaving:Babbling", [case_named(name) for name in ("good", "bad", "fine")])
     np.testing.assert_array_equal(good.outputs[0], RIGHT)
-    assert bad.refusal == "it returns elements of the type object"
+    assert bad.unsupported == "it returns elements of the type object"
     np.testing.assert_array_equal(fine.outputs[0], RIGHT)
 
 
 def test_what_does_not_start_is_not_started_again_and_again() -> None:
     cases = [case_named("good")] * 3
     assert [answer.crash for answer in run_cases("misbehaving:StillBorn", cases)] == [
-        "died of SIGSEGV while it was started"
+        "was killed by SIGSEGV while it was started"
     ] * 3
-    assert [answer.refusal for answer in run_cases("misbehaving:Unloadable", cases)] == [
+    assert [answer.unsupported for answer in run_cases("misbehaving:Unloadable", cases)] == [
         "it cannot be started (ImportError: libfoo.so is missing)"
     ] * 3
 
@@ -202,7 +202,7 @@ def test_a_runtime_answers_as_the_oracle_or_says_why_not(runtime: str) -> None:
         assert answer.crash is None
         verdict = judge(case, right, answer)
         if name in EXPRESSED:
-            assert verdict.kind is Kind.AGREES or answer.refusal, (name, verdict)
+            assert verdict.kind is Kind.AGREES or answer.unsupported, (name, verdict)
         if runtime in ("pooling", "portable"):
             assert verdict.kind is Kind.AGREES, (name, verdict)
     # One that refuses everything would be no runtime.
@@ -285,7 +285,7 @@ def test_a_runtime_that_is_killed_loses_its_own_column_only(save: Save) -> None:
     }
     assert stage.opinions["pooling"].cases["agrees"] >= 4
     crash = report.findings[0]
-    assert crash.sentence == "misbehaving:Killed 1 crashes at node bad: it died of SIGKILL"
+    assert crash.sentence == "misbehaving:Killed 1 crashes at node bad: it was killed by SIGKILL"
     assert report.exit_code == 1
 
 
@@ -417,7 +417,7 @@ def test_every_stage_gets_the_activations_that_it_really_has(save: Save, tmp_pat
     seen: dict[str, Any] = {}
     original = RuntimeProcess.ask
 
-    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Answer:
+    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Result:
         node = onnx.load_model_from_string(model).graph.node[0]
         if self.runtime == "oracle" and inputs[node.input[0]].shape[2] > 6:
             seen[node.name] = inputs[node.input[0]]
@@ -480,7 +480,7 @@ def test_an_input_of_another_shape_or_dtype_is_said(save: Save, tmp_path: Path) 
 
 def asked(save: Save, node: onnx.NodeProto, shape: Sequence[int], **keywords: Any) -> list[Any]:
     (stage,) = read_network(save([node], shape, **keywords)).stages
-    return questions(stage, stage.layer(), 0)
+    return plan_cases(stage, stage.layer(), 0)
 
 
 def test_a_nan_is_in_every_position_of_the_window(save: Save) -> None:
@@ -549,6 +549,6 @@ def test_operators_with_more_inputs_are_asked_about(save: Save, operator: str) -
 def test_a_limit_of_memory_that_has_no_effect_says_so(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save([helper.make_node("GlobalMaxPool", ["x"], ["y"])], (1, 3, 8, 8))
     assert validate(path, runtimes=["pooling"], rounds=0).notes == ()
-    monkeypatch.setattr("pooling.validation.processes._memory_of", lambda process: 0)
+    monkeypatch.setattr("pooling.validation.runners.processes._memory_of", lambda process: 0)
     (note,) = validate(path, runtimes=["pooling"], rounds=0).notes
     assert note.endswith("the limit on it (--limit-memory) has no effect")

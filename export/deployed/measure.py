@@ -26,10 +26,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from pooling.validation.processes import Limits, RuntimeProcess
-from pooling.validation.runtimes.base import Refused
-from pooling.validation.runtimes.onnxruntime import OnnxRuntimeRuntime, reason
-from pooling.validation.runtimes.openvino import OpenVino
+from pooling.validation.runners.base import Unsupported
+from pooling.validation.runners.onnxruntime import OnnxRuntimeRuntime, reason
+from pooling.validation.runners.openvino import OpenVino
+from pooling.validation.runners.processes import Limits, RuntimeProcess
 
 from ..verification import LEVELS, Opened, Verification, VerificationError, narrowed, widened
 from . import ANSWERS
@@ -138,7 +138,7 @@ class DefaultLevel(OnnxRuntimeRuntime):
                 self._model = model
             results: Sequence[Array] = self._session.run(None, dict(inputs))
         except Exception as error:  # its exceptions have no public base class
-            raise Refused(reason(error)) from error
+            raise Unsupported(reason(error)) from error
         return results
 
 
@@ -159,7 +159,7 @@ class CompiledOnce(OpenVino):
         import openvino
 
         if any(array.dtype.name == "bfloat16" for array in inputs.values()):
-            raise Refused("its Python interface takes no arrays of bfloat16")
+            raise Unsupported("its Python interface takes no arrays of bfloat16")
         if model != self._model:
             core: Any = openvino.Core()
             settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": self.threads}
@@ -197,7 +197,7 @@ def opened_in(process: RuntimeProcess) -> Opened:
             fed, narrow = widened(arrays)
             answer = process.ask(content, fed)
             if not answer.given:
-                said = answer.refusal or answer.crash or ""
+                said = answer.unsupported or answer.crash or ""
                 raise VerificationError(f"{process.runtime} does not run this model ({said})", "refused", said)
             return narrowed(dict(zip(names, answer.outputs, strict=True)), narrow)
 

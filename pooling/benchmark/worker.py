@@ -283,7 +283,7 @@ def with_onnxruntime_binding(case: Case, threads: int) -> Call:
 
 
 def with_openvino(case: Case, threads: int) -> Call:
-    from pooling.validation.runtimes.openvino import import_openvino
+    from pooling.validation.runners.openvino import import_openvino
 
     openvino = import_openvino()
     from openvino import opset8 as nodes

@@ -44,8 +44,8 @@ def _run(options: argparse.Namespace) -> int:
     wrong = check_files(options, ("json", "html"), ())
     if wrong:
         return fail(options, wrong)
-    from pooling.validation.conformance import run_conformance
-    from pooling.validation.examples import smallest_of_rules
+    from pooling.validation.conformance.run import run_conformance
+    from pooling.validation.reduce_findings import smallest_of_rules
     from pooling.validation.report.conformance_markdown import print_conformance
     from pooling.validation.report.conformance_page import write_conformance
 
@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace) -> int:
             report = run_conformance(progress=progress, **given)
             examples = {} if options.html is None else smallest_of_rules(report, progress=progress)
     except ValueError as error:
-        return fail(options, str(error).removeprefix("validate: "))
+        return fail(options, str(error).removeprefix("validate: ").removeprefix("run_conformance: "))
     code = write_files(
         options,
         {"json": report.save, "html": lambda path: write_conformance(report, path, examples)},

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from pooling.validation.node_tests import write_node_tests
+    from pooling.validation.conformance.node_tests import write_node_tests
 
     try:
         count = write_node_tests(options.folder)

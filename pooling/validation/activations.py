@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pooling.numerics.inputs import draw
 from pooling.signs import first_line
 
-from .processes import RuntimeProcess
+from .runners.processes import RuntimeProcess
 from .stages import CannotRunError, Network, load_model
 
 __all__ = ["Given", "activations", "fed_inputs", "given_inputs", "measured_shapes", "serialised"]
@@ -230,7 +230,7 @@ def _run(
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked)
     answer = process.ask(serialised(model), inputs)
     if not answer.given:
-        raise CannotRunError(f"{RUNTIME} does not run the model ({answer.crash or answer.refusal})")
+        raise CannotRunError(f"{RUNTIME} does not run the model ({answer.crash or answer.unsupported})")
     return {**found, **dict(zip(asked, answer.outputs, strict=True))}
 
 

@@ -14,7 +14,7 @@ from pooling.numerics.bounds import PRECISIONS, Side, gamma, mean_error, norm_er
 from pooling.onnx_models import layer_from_node
 
 if TYPE_CHECKING:
-    from .cases import Case
+    from .inputs.case import Case
 
 __all__ = ["ACCURATE_SUMS", "permitted_errors"]
 

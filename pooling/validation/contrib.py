@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from pooling.layer import Layer
 from pooling.onnx_models import layer_from_node
 
-from .answers import Answer
-from .cases import Case, single_node
+from .inputs.case import Case, single_node
+from .runners.results import Result
 from .verdicts import Kind, Verdict
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Asked:
         """What the model of `case` takes; it has the scales itself."""
         return {each.name: self.case.inputs[each.name] for each in self.case.model.graph.input}
 
-    def expected(self, answer: Answer) -> Numbers:
+    def expected(self, answer: Result) -> Numbers:
         """Return what has to come out, before it is rounded, from what the oracle says of `twin`."""
         (pooled,) = answer.outputs
         node = self.case.node
@@ -99,12 +99,12 @@ class Asked:
         # As QuantizeLinear has it: rounded before the zero point is added.
         return (np.rint(expected.astype(np.float64) - self.zero) + self.zero).astype(self.case.array.dtype)
 
-    def judged(self, expected: Numbers, answer: Answer) -> Verdict:
+    def judged(self, expected: Numbers, answer: Result) -> Verdict:
         """Hold an answer against what has to come out."""
         if answer.crash is not None:
             return Verdict(Kind.CRASHES, answer.crash)
-        if answer.refusal is not None:
-            return Verdict(Kind.REFUSES, answer.refusal)
+        if answer.unsupported is not None:
+            return Verdict(Kind.REFUSES, answer.unsupported)
         wanted, found = self.rounded(expected), answer.outputs[0]
         if found.shape != wanted.shape:
             sentence = f"shape {found.shape} instead of {wanted.shape}"

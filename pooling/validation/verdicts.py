@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pooling.numerics.bounds import spacing
 from pooling.numerics.compare import differing, first_of
 
-from .answers import Answer
 from .comparison import permitted_errors
+from .runners.results import Result
 
 if TYPE_CHECKING:
-    from .cases import Case
+    from .inputs.case import Case
 
 __all__ = ["Kind", "Verdict", "judge"]
 
@@ -83,7 +83,7 @@ class Verdict:
     share: float | None = None
 
 
-def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
+def judge(case: Case, expected: Result, actual: Result) -> Verdict:
     """Hold a runtime's answer to a case against the oracle's.
 
     Whatever is selected, a maximum, an index, has to be equal; zeros of either sign are, and so is one NaN to another.
@@ -94,7 +94,7 @@ def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
     ----------
     case : Case
         What was asked.
-    expected, actual : Answer
+    expected, actual : Result
         What the oracle says, and the runtime. Where the oracle refuses, a refusal is the right answer.
 
     Returns
@@ -110,13 +110,13 @@ def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
         raise ValueError(f"judge: case {case.name!r}: the oracle {expected.crash}; give it a smaller case or more time")
     if actual.crash is not None:
         return Verdict(Kind.CRASHES, actual.crash)
-    if expected.refusal is not None:
-        if actual.refusal is not None:
+    if expected.unsupported is not None:
+        if actual.unsupported is not None:
             return Verdict(Kind.AGREES)
         shapes = ", ".join(str(output.shape) for output in actual.outputs)
-        return Verdict(Kind.VALUE, f"an answer of shape {shapes} instead of a refusal ({expected.refusal})")
-    if actual.refusal is not None:
-        return Verdict(Kind.REFUSES, actual.refusal)
+        return Verdict(Kind.VALUE, f"an answer of shape {shapes} instead of a refusal ({expected.unsupported})")
+    if actual.unsupported is not None:
+        return Verdict(Kind.REFUSES, actual.unsupported)
     if len(actual.outputs) != len(expected.outputs):
         given, wanted = len(actual.outputs), len(expected.outputs)
         sentence = f"{given} output{'' if given == 1 else 's'} instead of {wanted}"

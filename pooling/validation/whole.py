@@ -22,7 +22,7 @@ from pooling.numerics.compare import differing
 from pooling.onnx_models import POOLING_OPERATORS
 from pooling.onnx_models.graph import is_default, subgraphs
 
-from .evidence import ALIKE
+from .rules.evidence import ALIKE
 from .stages import Network, Stage, graphs_of, known_tensor
 
 __all__ = ["Neighbourhood", "difference", "neighbourhood"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..cases import Case
-from ..conformance import OUTCOMES, Conformance, Outcome
-from ..evidence import Setting
-from ..known import address, known_differences
+from ..conformance.run import OUTCOMES, Conformance, Outcome
+from ..inputs.case import Case
+from ..known_issues import address, issues_of
 from ..rules import RULES
+from ..rules.evidence import Setting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +58,7 @@ def print_conformance(report: Conformance, console: Console) -> None:
     console.print()
     for seen in report.known:
         if not seen.shown:
-            console.print(Text(seen.sentence, "green" if seen.vanished else "yellow"), soft_wrap=True)
+            console.print(Text(seen.sentence, "green" if seen.fixed else "yellow"), soft_wrap=True)
     shown = sum(seen.shown for seen in report.known)
     if report.known:
         console.print(f"{shown} of {len(report.known)} known differences are there in the installed versions")
@@ -179,7 +179,7 @@ def _known(report: Conformance) -> Iterator[str]:
     yield ""
     for seen in report.known:
         if not seen.shown:
-            yield f"- {_plain(seen.sentence)} ({_plain(seen.known.finding)}{_links(seen.known.upstream)})"
+            yield f"- {_plain(seen.sentence)} ({_plain(seen.issue.finding)}{_links(seen.issue.upstream)})"
     yield ""
 
 
@@ -215,7 +215,7 @@ def _of_rule(report: Conformance, rule: str) -> Iterator[str]:
         yield from rows
         yield ""
     if others:
-        yield f"Refused for want of an operator, a dtype or another rule: {', '.join(others)}."
+        yield f"Unsupported for want of an operator, a dtype or another rule: {', '.join(others)}."
         yield ""
 
 
@@ -234,7 +234,7 @@ def _example(pairs: list[tuple[Case, Outcome]], rule: str, runtime: str) -> list
     seen = _plain(sentence if len(sentence) <= LONGEST else f"{sentence[:LONGEST]}…")
     if outcome.counts_as == "differs" and others:
         seen += f" ({others} of them by another rule or unexplained)"
-    upstream = [name for known in known_differences(rule, runtime, case) for name in known.upstream]
+    upstream = [name for known in issues_of(rule, runtime, case) for name in known.upstream]
     return [f"`{_model(case)}`", seen, _links(tuple(dict.fromkeys(upstream)), lead="")]
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 
 from pooling.files import write_whole
 
-from ..conformance import OUTCOMES, Conformance
-from ..examples import Pair
-from ..known import known_differences
+from ..conformance.run import OUTCOMES, Conformance
+from ..known_issues import issues_of
+from ..reduce import Smallest
+from ..reduce_findings import Pair
 from ..rules import RULES
-from ..smallest import Smallest
 from .markup import Markup, tag
 from .sheet import (
     LEGEND,
@@ -46,7 +46,7 @@ def write_conformance(
     path : path
         The HTML file.
     examples : mapping of pair of str to Smallest, optional
-        By rule and runtime, what to draw (`pooling.validation.examples.smallest_of_rules`).
+        By rule and runtime, what to draw (`pooling.validation.reduce_findings.smallest_of_rules`).
 
     Raises
     ------
@@ -132,10 +132,10 @@ def _known(report: Conformance) -> Iterator[Markup]:
     yield tag("p", f"{there} of {len(report.known)} are there in the installed versions, and as they were.")
     if gone:
         marks = {
-            True: tag("span", "vanished", class_="mark agrees"),
+            True: tag("span", "fixed", class_="mark agrees"),
             False: tag("span", "changed", class_="mark refuses"),
         }
-        yield tag("ul", *(tag("li", marks[seen.vanished], f" {seen.sentence}") for seen in gone))
+        yield tag("ul", *(tag("li", marks[seen.fixed], f" {seen.sentence}") for seen in gone))
 
 
 def _finding(report: Conformance, rule: str, runtime: str, example: Smallest | None) -> Markup:
@@ -160,7 +160,7 @@ def _finding(report: Conformance, rule: str, runtime: str, example: Smallest | N
         parts.append(picture(example, f"{runtime} {version}"))
     shown = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
     others = Counter(each.rule for _, each in wrong if each.rule not in (None, rule))
-    known = known_differences(rule, runtime)
+    known = issues_of(rule, runtime)
     upstream = dict.fromkeys(reference for each in known for reference in each.upstream)
     parts.append(
         facts(

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 
-from ..answers import Answer
-from ..cases import Case
-from ..smallest import axes_of
+from ..inputs.case import Case
+from ..reduce import axes_of
+from ..runners.results import Result
 from ..verdicts import Kind, Verdict
 
 __all__ = ["Cell", "Grid", "Picture", "Place", "draw", "number", "sketch"]
@@ -109,14 +109,14 @@ class Picture:
     window: str
 
 
-def draw(case: Case, expected: Answer, actual: Answer, verdict: Verdict) -> Picture:
+def draw(case: Case, expected: Result, actual: Result, verdict: Verdict) -> Picture:
     """Draw a case around its first element that differs.
 
     Parameters
     ----------
     case : Case
         What was asked.
-    expected, actual : Answer
+    expected, actual : Result
         What should come out, and what did.
     verdict : Verdict
         How they differ.
@@ -192,7 +192,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{float(value):.3g}"
 
 
-def _output(answer: Answer, which: int) -> Array | None:
+def _output(answer: Result, which: int) -> Array | None:
     return np.asarray(answer.outputs[which]) if which < len(answer.outputs) else None
 
 

@@ -17,12 +17,12 @@ from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.signs import counted
 
-from ..answers import Answer
-from ..cases import Case
-from ..questions import Question
-from ..race import Times
+from ..benchmark import Times
+from ..inputs.case import Case
+from ..inputs.plan import PlannedCase
+from ..reduce import Smallest
 from ..rules import RULES
-from ..smallest import Smallest
+from ..runners.results import Result
 from ..stages import Stage
 from ..verdicts import Kind, Verdict
 from .records import (
@@ -59,7 +59,7 @@ class Finding:
         The model.
     node, operator, opset
         The stage: its name, its ONNX operator, and the version of the operator set.
-    question : Question
+    planned : PlannedCase
         What was asked; where several cases brought out the same, the first of them.
     runtime, version : str
         Who answered.
@@ -67,7 +67,7 @@ class Finding:
         How the answer differs.
     rule : str or None
         Which of `pooling.validation.rules.RULES` is broken; None where that is not clear.
-    expected, actual : Answer
+    expected, actual : Result
         What the oracle and the runtime say.
     cases : int
         How many cases brought out the same.
@@ -76,7 +76,8 @@ class Finding:
     remedy : str
         What to do about it, as far as that was shown to help.
     smallest : Smallest or None
-        The smallest input that shows it, where that was looked for (`pooling.validation.examples.with_smallest`).
+        The smallest input that shows it, where that was looked for
+        (`pooling.validation.reduce_findings.with_smallest`).
     fusion : str
         Where the node alone comes out right, what it is fused with; the verdict is on what comes of them together then.
     """
@@ -85,13 +86,13 @@ class Finding:
     node: str
     operator: str
     opset: int
-    question: Question
+    planned: PlannedCase
     runtime: str
     version: str
     verdict: Verdict
     rule: str | None = None
-    expected: Answer = field(default_factory=Answer)
-    actual: Answer = field(default_factory=Answer)
+    expected: Result = field(default_factory=Result)
+    actual: Result = field(default_factory=Result)
     cases: int = 1
     upstream: tuple[str, ...] = ()
     remedy: str = ""
@@ -101,12 +102,12 @@ class Finding:
     @property
     def case(self) -> Case:
         """What was asked."""
-        return self.question.case
+        return self.planned.case
 
     @property
     def special(self) -> bool:
         """Whether it takes numbers that a healthy network does not have: NaN, infinities, extremes."""
-        return self.question.special
+        return self.planned.special
 
     @property
     def alone(self) -> bool:
@@ -223,9 +224,9 @@ class Opinion:
         )
 
     @classmethod
-    def of(cls, version: str, verdicts: list[tuple[Question, Verdict]], findings: list[Finding]) -> Opinion:
+    def of(cls, version: str, verdicts: list[tuple[PlannedCase, Verdict]], findings: list[Finding]) -> Opinion:
         """Sum up the verdicts on a runtime's answers."""
-        ordinary = [verdict for question, verdict in verdicts if not question.special]
+        ordinary = [verdict for planned, verdict in verdicts if not planned.special]
         agreeing = [verdict for verdict in ordinary if verdict.kind is Kind.AGREES]
         shares = [verdict.share for verdict in agreeing if verdict.share is not None]
         silent = [verdict for _, verdict in verdicts if verdict.kind in (Kind.REFUSES, Kind.CRASHES)]

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from pooling.files import write_whole
 
-from ..examples import alike
+from ..reduce import Smallest
+from ..reduce_findings import alike
 from ..rules import RULES, rules_at_stake
-from ..smallest import Smallest
 from .markup import Markup, tag
 from .model import Finding, ModelReport, Report, StageReport, also_at
 from .sheet import (

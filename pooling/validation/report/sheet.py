@@ -10,9 +10,9 @@ import onnx
 
 from pooling.export.repair import shown_node
 
-from ..known import REPOSITORIES, address
+from ..known_issues import REPOSITORIES, address
+from ..reduce import Smallest
 from ..rules import RULES
-from ..smallest import Smallest
 from ..verdicts import Kind
 from .grids import Cell, Grid, Place, draw
 from .markup import Markup, joined, tag

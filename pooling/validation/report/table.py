@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pooling.signs import printable, shortened_apart
 
-from ..examples import alike
+from ..reduce_findings import alike
 from .model import Finding, Report, StageReport, also_at
 
 __all__ = ["print_report"]
