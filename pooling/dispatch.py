@@ -104,7 +104,8 @@ def config() -> dict[str, Any]:
     -------
     dict
         ``version``, ``level`` (in use), ``levels_built``, ``levels_supported`` (by the processor),
-        ``threading``, ``compiler``, ``numpy``. The number of threads is for the caller to add.
+        ``threading``, ``compiler``, ``numpy``, ``strategies`` (by kind of call). The number of threads is for the
+        caller to add.
     """
     return {
         "version": __version__,
@@ -114,6 +115,7 @@ def config() -> dict[str, Any]:
         "threading": kernels.THREADING,
         "compiler": _cpu.compiler(),
         "numpy": numpy.__version__,
+        "strategies": kernels.STRATEGIES,
     }
 
 

@@ -15,7 +15,7 @@ __all__ = ["show_config"]
 
 
 def show_config() -> None:
-    """Print the version, the instruction-set levels, the number of threads, and what is in the way of this package.
+    """Print versions, the instruction-set levels, threads and strategies, and what is in the way of this package.
 
     PyPI has a distribution ``pooling`` of somebody else, which installs a package of the same name as this library,
     whose distribution is called ``ndpooling``.
@@ -36,13 +36,29 @@ def show_config() -> None:
         "threads": threads,
         "compiler": config["compiler"],
         "NumPy": config["numpy"],
+        "others": ", ".join(f"{name} {version}" for name in OTHERS if (version := _version(name))) or "none",
     }
     print(f"pooling {config['version']}")
     for name, value in rows.items():
         print(f"  {name + ':':<10} {value}")
+    print("  strategies, the first that fits a call is taken:")
+    for name, strategies in config["strategies"].items():
+        print(f"    {name.replace('_', ' ') + ':':<14} {', '.join(strategies)}")
     for sentence in (_other_distributions(), _other_package(), _other_command()):
         if sentence:
             print(f"  warning:   {sentence}")
+
+
+OTHERS = ("ml_dtypes", "onnx", "onnxruntime", "openvino", "torch", "jax", "rich", "matplotlib")
+"""Distributions that take part where they are installed."""
+
+
+def _version(distribution: str) -> str:
+    """Return the version of a distribution, empty where it is not installed; nothing is imported for that."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 DISTRIBUTION, PACKAGE = "ndpooling", "pooling"

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper
 
 import pooling
 from pooling import cli
+from pooling.dispatch import kernels
 from pooling.validation.runners.processes import RuntimeProcess
 from pooling.validation.runners.results import Result
 
@@ -506,6 +507,10 @@ def test_info_is_show_config(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     pooling.show_config()
     assert shown == capsys.readouterr().out
+    assert f", onnx {onnx.__version__}, onnxruntime " in shown
+    for kind, strategies in kernels.STRATEGIES.items():
+        assert f"    {kind.replace('_', ' ')}: " in shown
+        assert f" {', '.join(strategies)}\n" in shown
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

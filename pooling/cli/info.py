@@ -14,7 +14,7 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add the command to those that there are."""
-    info = commands.add_parser("info", help="show the version, the instruction sets and the threads")
+    info = commands.add_parser("info", help="show versions, the instruction sets, threads and strategies")
     info.set_defaults(run=_run)
 
 
