@@ -241,7 +241,13 @@ setup(
     py_modules=["_ndpooling"],
     package_dir={"pooling.export": "export"},
     package_data={
-        "pooling": ["py.typed", "*.pyi", "schemas/*.json", "validation/known_issues.toml"],
+        "pooling": [
+            "py.typed",
+            "*.pyi",
+            "reporting/templates/*",
+            "*/report/templates/*",
+            "validation/known_issues.toml",
+        ],
         "pooling.export.deployed": ["table.json"],
     },
     ext_modules=[extension("_cpu", "cpu.pyx", POOLING_LEVELS=" ".join(LEVELS)), *map(kernels, LEVELS)],

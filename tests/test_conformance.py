@@ -35,6 +35,7 @@ from pooling.validation.known_issues import (
     recheck_known_issues,
 )
 from pooling.validation.report.conformance_markdown import conformance_page, print_conformance
+from pooling.validation.report.json import save_json
 from pooling.validation.rules import RULES, broken_rule
 from pooling.validation.rules.evidence import Setting
 from pooling.validation.runners import RUNTIMES, installed
@@ -211,7 +212,7 @@ def test_differences_of_the_reference_are_found_and_named(report: Conformance) -
 
 def test_json(report: Conformance, tmp_path: Path) -> None:
     path = tmp_path / "conformance.json"
-    report.save(path)
+    save_json(report, path)
     read = json.loads(path.read_text(encoding="utf-8"))
     assert read["schema"] == "pooling-conformance/1"
     assert (
@@ -222,6 +223,7 @@ def test_json(report: Conformance, tmp_path: Path) -> None:
     assert read["cases"][0]["attributes"]["ceil_mode"] == 1
     assert set(read["cases"][0]["outcomes"]) == set(report.outcomes)
     assert set(read["rules"]) == set(SMALL)
+    assert {rule["remedy"] for rule in read["rules"].values()} == {RULES[key].remedy for key in SMALL}
     assert all(entry["rule"] in SMALL for entry in read["known"])
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import pooling
-from pooling.doctor import Network, NetworkError, read
+from pooling.doctor import Network, NetworkError, read, read_graph
 from pooling.doctor.network.readers.text import EXAMPLE
 
 
@@ -317,14 +317,21 @@ def test_layers_with_a_shape_of_other_axes() -> None:
 
 
 def test_at_another_size() -> None:
-    network = read("conv3x16/2 pool2 fc10", (1, 3, 32, 32))
-    other = network.at((1, 3, 40, 48))
+    graph = read_graph("conv3x16/2 pool2 fc10")
+    network = graph.infer((1, 3, 32, 32))
+    other = graph.infer((1, 3, 40, 48))
     assert [stage.output_shape for stage in other.stages] == [(1, 16, 20, 24), (1, 16, 10, 12), (1, 10)]
-    assert other.at((1, 3, 32, 32)) == network
+    assert graph.infer((1, 3, 32, 32)) == network
 
 
-def edited(change: dict[str, object]) -> Network:
-    return read("conv3x16/2@stem pool2@pool relu@act", (1, 3, 33, 33)).edited({"pool": change})
+EDITED = "conv3x16/2@stem pool2@pool relu@act"
+
+
+def edited(*changes: dict[str, object]) -> Network:
+    graph = read_graph(EDITED)
+    for change in changes:
+        graph = graph.edited({"pool": change})
+    return graph.infer((1, 3, 33, 33))
 
 
 @pytest.mark.parametrize(
@@ -342,13 +349,11 @@ def test_edited(change: dict[str, object], expected: tuple[int, ...]) -> None:
     network = edited(change)
     assert network.stage("pool").output_shape == expected
     assert network.stage("act").input_shape == expected
-    assert network.edited({"pool": {"stride": 3}}).edited({"pool": change}).stage("pool").axes[0].stride == (
-        change.get("stride", 3)
-    )
+    assert edited({"stride": 3}, change).stage("pool").axes[0].stride == change.get("stride", 3)
 
 
 def test_editing_a_convolution_keeps_its_usual_padding() -> None:
-    network = read("conv3x16@a", (1, 3, 33, 33)).edited({"a": {"kernel_size": 5, "stride": 2}})
+    network = read_graph("conv3x16@a").edited({"a": {"kernel_size": 5, "stride": 2}}).infer((1, 3, 33, 33))
     assert network.stage("a").output_shape == (1, 16, 17, 17)
     assert network.stage("a").parameters == 16 * 3 * 25 + 16
 
@@ -370,9 +375,9 @@ def test_editing_a_convolution_keeps_its_usual_padding() -> None:
     ],
 )  # fmt: skip
 def test_errors_of_editing(changes: dict[str, dict[str, object]], sentence: str) -> None:
-    network = read("conv3x16/2@stem pool2@pool relu@act", (1, 3, 33, 33))
+    graph = read_graph(EDITED)
     with pytest.raises(NetworkError) as error:
-        network.edited(changes)
+        graph.edited(changes).infer((1, 3, 33, 33))
     assert str(error.value) == sentence
 
 

@@ -85,6 +85,18 @@ def test_who_waits_for_an_answer_notices_that_the_process_is_closed(monkeypatch:
         assert answer.crash == "was stopped"
 
 
+def test_who_begins_to_wait_when_the_process_is_being_closed_notices() -> None:
+    with RuntimeProcess("pooling") as process:
+        process.launch()
+        started = process._process
+        assert started is not None
+        assert started.stdout is not None
+        started.stdout.close()  # as closing does, before it forgets the process
+        answer = process._wait(20.0)
+    assert answer is not None
+    assert answer.crash == "was stopped"
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32:replace", "cp037"])
 def test_the_encoding_of_the_terminal_is_not_that_of_the_processes(
     monkeypatch: pytest.MonkeyPatch, encoding: str

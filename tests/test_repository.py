@@ -17,7 +17,7 @@ import pytest
 import pooling
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ["matplotlib", "ml_dtypes", "onnx", "onnxruntime", "openvino", "rich", "torch"]
+HEAVY = ["jinja2", "matplotlib", "ml_dtypes", "msgspec", "onnx", "onnxruntime", "openvino", "rich", "torch"]
 
 
 def in_new_process(code: str, folder: Path) -> list[str]:

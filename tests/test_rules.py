@@ -11,7 +11,7 @@ import pytest
 from pooling.numerics.inputs import draw
 from pooling.validation.conformance.suite import conformance_suite
 from pooling.validation.inputs.case import Case, make_case
-from pooling.validation.rules import RULES, broken_rule, rules_at_stake
+from pooling.validation.rules import RULES, applicable_rules, broken_rule
 from pooling.validation.runners import RUNTIMES
 from pooling.validation.runners.results import Result
 from pooling.validation.verdicts import Kind, judge
@@ -29,8 +29,8 @@ def oracle(case: Case) -> Result:
     return Result(tuple(RUNTIMES["oracle"].run(case.model.SerializeToString(), case.inputs)))
 
 
-def at_stake(case: Case) -> tuple[str, ...]:
-    return rules_at_stake(case.node, case.opset, case.array.shape)
+def applicable(case: Case) -> tuple[str, ...]:
+    return applicable_rules(case.node, case.opset, case.array.shape)
 
 
 def diagnosed(case: Case, *outputs: Any) -> str | None:
@@ -44,7 +44,7 @@ def diagnosed(case: Case, *outputs: Any) -> str | None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# At stake
+# Applicable rules
 
 
 def test_every_rule_says_what_and_where() -> None:
@@ -53,6 +53,7 @@ def test_every_rule_says_what_and_where() -> None:
         assert rule.title
         assert rule.text.endswith(".")
         assert rule.remedy
+        assert all(RULES[key].confounder for key in rule.implies)
         assert "https://" in rule.source or "this library" in rule.source or "IEEE" in rule.source
 
 
@@ -72,7 +73,9 @@ def test_rules_of_ceil_mode(
     rule: str, operator: str, shape: tuple[int, ...], opset: int, with_it: dict[str, Any], without_it: dict[str, Any]
 ) -> None:
     def applies(**attributes: Any) -> bool:
-        return rule in at_stake(make_case(operator, np.ones(shape, np.float32), opset, kernel_shape=[3], **attributes))
+        return rule in applicable(
+            make_case(operator, np.ones(shape, np.float32), opset, kernel_shape=[3], **attributes)
+        )
 
     assert applies(ceil_mode=1, **with_it)
     assert not applies(**with_it)
@@ -99,14 +102,14 @@ def test_rules_of_ceil_mode(
 )
 def test_rules_of_geometry(rule: str, attributes: dict[str, Any]) -> None:
     case = make_case("MaxPool", ramp(1, 1, 6), **{"kernel_shape": [3], **attributes})
-    assert rule in at_stake(case)
+    assert rule in applicable(case)
     plain = make_case("MaxPool", ramp(1, 1, 6, 6), kernel_shape=[3, 3], strides=[1, 1])
-    assert at_stake(plain) == ("window-count",)
+    assert applicable(plain) == ("window-count",)
 
 
 def test_rules_of_indices_means_and_batches() -> None:
     def rules(operator: str, array: Array, **others: Any) -> tuple[str, ...]:
-        return at_stake(make_case(operator, array, **others))
+        return applicable(make_case(operator, array, **others))
 
     square = ramp(1, 1, 4, 4)
     window = {"kernel_shape": [2, 2], "strides": [2, 2]}

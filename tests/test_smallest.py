@@ -170,6 +170,17 @@ def test_a_crash_is_cut_down_too() -> None:
     assert result.actual.crash == "was killed by SIGFPE"
 
 
+def test_what_exceeds_a_limit_is_asked_once() -> None:
+    def hangs(case: Case) -> Result:
+        return Result(crash="exceeded 10 s", exceeded=True)
+
+    case = make_case("MaxPool", normal((1, 4, 16, 16)), kernel_shape=[2, 2])
+    count: list[int] = []
+    result = smallest(case, asking(hangs, count))
+    assert result is not None
+    assert (result.case, result.runs, count) == (case, 1, [1])
+
+
 def test_the_rule_that_is_broken_stays_the_same() -> None:
     """Without a rule, a lost NaN in padding would be taken for one inside."""
     x = normal((1, 1, 8, 8))

@@ -22,11 +22,12 @@ import pooling
 from pooling.numerics.bounds import spacing
 from pooling.numerics.inputs import DTYPES, KINDS, draw
 from pooling.operators import OPERATORS
-from pooling.validation import Case, Kind, ModelReport, Opinion, Report, Result, StageReport, benchmark, judge
+from pooling.validation import Case, Kind, ModelReport, Report, Result, RuntimeSummary, StageReport, benchmark, judge
 from pooling.validation import validate as validate_with
 from pooling.validation.comparison import permitted_errors
 from pooling.validation.inputs.case import make_case
 from pooling.validation.inputs.plan import plan_cases
+from pooling.validation.report.json import as_dict, save_json
 from pooling.validation.report.table import print_report
 from pooling.validation.runners.processes import RuntimeProcess
 from pooling.validation.stages import CannotRunError, Stage, read_network
@@ -156,8 +157,8 @@ def test_every_stage_of_a_real_network_agrees_at_its_shape_in_the_network(path: 
         assert stage.stage.input_shape == shapes[stage.stage.node.input[0]]
         assert stage.output_shape == shapes[stage.stage.node.output[0]]
         assert not stage.differs
-        assert set(stage.opinions) == set(RUNTIMES)
-        assert all(each.elements == math.prod(stage.output_shape or ()) for each in stage.opinions.values())
+        assert set(stage.summaries) == set(RUNTIMES)
+        assert all(each.elements == math.prod(stage.output_shape or ()) for each in stage.summaries.values())
 
 
 def test_the_first_pooling_of_resnet50_is_known_by_everybody(light: Report) -> None:
@@ -557,7 +558,7 @@ def test_a_failure_of_ours_is_a_finding_and_not_the_end(save: Save, monkeypatch:
     report = validate(save([pool(name="stage")]), rounds=0, fail_on=["refuses"])
     assert report.exit_code == 1
     assert report.findings[0].sentence == f"pooling {pooling.__version__} refuses node stage: no memory for 1 row"
-    assert report.stages[0].opinions["onnxruntime"].cases["agrees"] >= 1
+    assert report.stages[0].summaries["onnxruntime"].cases["agrees"] >= 1
 
 
 def test_a_dtype_that_is_not_pooled_yet_is_named(save: Save) -> None:
@@ -568,7 +569,7 @@ def test_a_dtype_that_is_not_pooled_yet_is_named(save: Save) -> None:
 def test_what_onnxruntime_refuses_is_said_in_its_words(save: Save) -> None:
     path = save([pool()], opset=999)
     assert problem_of(path).startswith("onnxruntime refuses it (")
-    assert validate(path, rounds=0).stages[0].opinions["onnxruntime"].verdict == "refuses"
+    assert validate(path, rounds=0).stages[0].summaries["onnxruntime"].verdict == "refuses"
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64", "int8", "uint8"])
@@ -747,7 +748,7 @@ def test_one_wrong_element_is_found(expected: float, actual: float, kind: Kind) 
     verdict = verdict_of(left, right)
     assert (verdict.kind, verdict.differing, verdict.where) == (kind, 1, (1, 2))
     number = f"{right[1, 2]} instead of {left[1, 2]}"
-    happened = "nan lost" if np.isnan(expected) else "nan from nowhere"
+    happened = "NaN not propagated" if np.isnan(expected) else "unexpected NaN"
     assert verdict.sentence == (f"{happened} at (1, 2): {number}" if kind is Kind.NAN else f"{number} at (1, 2)")
 
 
@@ -1020,8 +1021,8 @@ def timed(ours: float, theirs: float, *, fastest: float = 1.0) -> StageReport:
         "pooling": benchmark.Times(ours, ours * fastest),
         "onnxruntime": benchmark.Times(theirs, theirs * fastest),
     }
-    opinions = {name: Opinion("2", {"agrees": 1}, elements=147) for name in RUNTIMES}
-    return StageReport(stage, pooling.MaxPool2d(2, stride=1), opinions, times=times)
+    summaries = {name: RuntimeSummary("2", {"agrees": 1}, elements=147) for name in RUNTIMES}
+    return StageReport(stage, pooling.MaxPool2d(2, stride=1), summaries, times=times)
 
 
 def report_of(*stages: StageReport) -> Report:
@@ -1075,7 +1076,7 @@ def test_what_is_known_when_it_is_stopped_is_kept(save: Save) -> None:
     assert report.models[0].unasked == ("it was stopped before 2 of 3 stages were looked at",)
     assert report.summary().startswith("1 stage of 1 network: all equal")
     assert report.summary().endswith("; not everything was looked at")
-    assert report.as_dict()["summary"]["interrupted"] is True
+    assert as_dict(report)["summary"]["interrupted"] is True
 
 
 def test_special_numbers_take_a_line_for_each_rule(save: Save) -> None:
@@ -1116,7 +1117,7 @@ def light_timed(light: Report) -> Report:
         ModelReport(
             model.path,
             [
-                StageReport(each.stage, each.layer, each.opinions, (), timed(1.2345e-3, 3e-3).times)
+                StageReport(each.stage, each.layer, each.summaries, (), timed(1.2345e-3, 3e-3).times)
                 for each in model.stages
             ],
         )
@@ -1195,7 +1196,7 @@ def test_a_name_cannot_play_tricks_with_the_terminal(save: Save) -> None:
 
 def test_the_json_has_the_documented_structure(save: Save, tmp_path: Path) -> None:
     path = save([pool(result="a"), pool("AveragePool", source="a", name="mean"), pool(source="z", result="lost")])
-    validate([path, tmp_path / "missing.onnx"], rounds=1, threads=1, seed=3).save(tmp_path / "report.json")
+    save_json(validate([path, tmp_path / "missing.onnx"], rounds=1, threads=1, seed=3), tmp_path / "report.json")
     found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     check("validate", found)
     assert list(found) == ["schema", "versions", "runtimes", "machine", "settings", "notes", "models", "summary"]
@@ -1255,7 +1256,7 @@ def test_the_json_has_the_documented_structure(save: Save, tmp_path: Path) -> No
 
 def test_numbers_that_json_does_not_have_are_words(save: Save, altered: Any, tmp_path: Path) -> None:
     altered(lambda results: results[0].fill(np.inf))
-    validate(save([pool()]), rounds=0).save(tmp_path / "report.json")
+    save_json(validate(save([pool()]), rounds=0), tmp_path / "report.json")
     (stage,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["models"][0]["stages"]
     assert stage["verdict"] == "differs"
     assert stage["findings"][0]["actual"] == "inf"
@@ -1272,7 +1273,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_else(
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no"):
-        report_of(timed(1e-4, 2e-4)).save(target)
+        save_json(report_of(timed(1e-4, 2e-4)), target)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -1280,13 +1281,13 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_else(
 def test_a_report_goes_where_a_link_points(tmp_path: Path) -> None:
     target, link = tmp_path / "report.json", tmp_path / "latest.json"
     link.symlink_to(target)
-    report_of(timed(1e-4, 2e-4)).save(link)
+    save_json(report_of(timed(1e-4, 2e-4)), link)
     assert link.is_symlink()
     assert json.loads(target.read_text())["summary"]["equal"] == 1
 
 
 def test_a_device_is_written_to_and_not_replaced() -> None:
-    report_of(timed(1e-4, 2e-4)).save(os.devnull)
+    save_json(report_of(timed(1e-4, 2e-4)), os.devnull)
     assert not Path(os.devnull).is_file()
 
 

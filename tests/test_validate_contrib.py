@@ -18,6 +18,7 @@ from rich.console import Console
 
 from pooling.validation import validate
 from pooling.validation.contrib import ask_about
+from pooling.validation.report.json import as_dict
 from pooling.validation.report.junit import write_junit
 from pooling.validation.report.page import write_page
 from pooling.validation.report.table import print_report
@@ -82,8 +83,8 @@ def test_onnxruntime_is_asked_about_its_own_poolings(dtype: str, tmp_path: Path)
     assert [stage.stage.operator for stage in report.stages] == [operator for operator, _, _ in models]
     for stage in report.stages:
         assert stage.verdict == "equal"
-        assert stage.opinions["onnxruntime"].cases == {"agrees": 2}  # with its optimiser on and off
-        assert list(stage.opinions) == ["onnxruntime"]
+        assert stage.summaries["onnxruntime"].cases == {"agrees": 2}  # with its optimiser on and off
+        assert list(stage.summaries) == ["onnxruntime"]
     assert [stage.output_shape for stage in report.stages] == [
         (1, 3, 4, 3),
         (1, 3, 5, 4),
@@ -140,8 +141,8 @@ def test_a_wrong_answer_is_a_finding_in_every_report(tmp_path: Path, monkeypatch
     assert finding.sentence.startswith("onnxruntime ")
     assert " differs at node pool: " in finding.sentence
     assert finding.verdict.differing == 3
-    assert report.stages[0].opinions["onnxruntime"].cases == {"value": 1, "agrees": 1}
-    check("validate", json.loads(json.dumps(report.as_dict())))
+    assert report.stages[0].summaries["onnxruntime"].cases == {"value": 1, "agrees": 1}
+    check("validate", json.loads(json.dumps(as_dict(report))))
     write_page(report, tmp_path / "page.html")
     assert finding.verdict.sentence in (tmp_path / "page.html").read_text(encoding="utf-8")
     write_junit(report, tmp_path / "report.xml")

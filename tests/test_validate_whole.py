@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pooling.validation import Report, Result, validate
 from pooling.validation.reduce_findings import with_smallest
+from pooling.validation.report.json import as_dict
 from pooling.validation.report.page import write_page
 from pooling.validation.runners import installed
 from pooling.validation.runners.processes import RuntimeProcess
@@ -67,7 +68,7 @@ def test_a_fusion_that_is_wrong_is_found_and_named(tmp_path: Path) -> None:
     assert finding.node == "pool"
     assert finding.remedy.startswith("pooling repair (ceil_mode)")
     assert "fuses node pool with DequantizeLinear, QuantizeLinear to QLinearAveragePool" in finding.sentence
-    assert report.as_dict()["models"][0]["stages"][0]["findings"][-1]["fusion"] == finding.fusion
+    assert as_dict(report)["models"][0]["stages"][0]["findings"][-1]["fusion"] == finding.fusion
     write_page(with_smallest(report), tmp_path / "page.html")
     assert "QLinearAveragePool of com.microsoft" in (tmp_path / "page.html").read_text()
 

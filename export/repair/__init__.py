@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -37,8 +37,10 @@ from pooling.signs import short_repr
 
 from ..arguments import is_finite_only
 from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
-from .records import RuleName
 from .rules import FUNCTION, REWRITES, Rewrite, UnsettledError, explicit_windows, is_misread, settle_special
+
+if TYPE_CHECKING:
+    from .records import RuleName
 
 __all__ = ["Change", "Left", "Repaired", "make_portable"]
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING
 
 import onnx
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pooling.files import write_whole
 from pooling.onnx_models.graph import scopes_of
 from pooling.onnx_models.load import read_model
 from pooling.signs import printable
@@ -22,13 +20,12 @@ from pooling.signs import printable
 from ..files import save
 from ..verification import VerificationError
 from . import Repaired, make_portable
-from .records import ChangeRecord, LeftRecord, ReportRecord
 from .rules import FUNCTION
 
-__all__ = ["RepairReport", "repair_file"]
+if TYPE_CHECKING:
+    from .records import ReportRecord
 
-SCHEMA: Literal["pooling-repair/1"] = "pooling-repair/1"
-"""Name and version of what is written as JSON."""
+__all__ = ["RepairReport", "repair_file"]
 
 
 @dataclass(frozen=True)
@@ -91,32 +88,30 @@ class RepairReport:
     def _say(console: Console, title: str, text: str, style: str) -> None:
         console.print(Text.assemble((printable(title), style), f": {printable(text)}"), soft_wrap=True)
 
-    def as_dict(self) -> ReportRecord:
-        """Return everything as what JSON knows.
+    def as_record(self) -> ReportRecord:
+        """Return everything as what is written as JSON; needs ``msgspec``."""
+        from pooling.reporting.json import record
 
-        Returns
-        -------
-        dict
-            As `pooling.export.repair.records` describes it, and ``schemas/repair.schema.json`` in the package. Keys
-            and their types stay as they are as long as ``schema`` does; new ones may be added.
-        """
+        from .records import ReportRecord
+
         result = self.result
-        return {
-            "schema": SCHEMA,
-            "model": str(self.path),
-            "output": None if self.written is None else str(self.written),
-            "verified": result is not None and result.verified,
-            "runs": None if result is None else result.runs,
-            "why": self.difference if result is None else result.why,
-            "changes": [cast(ChangeRecord, asdict(change)) for change in result.changes] if result else [],
-            "left": [cast(LeftRecord, asdict(each)) for each in result.left] if result else [],
-            "omitted": [cast(LeftRecord, asdict(each)) for each in result.omitted] if result else [],
-            "exit_code": self.exit_code,
-        }
+        return record(
+            ReportRecord,
+            self,
+            schema="pooling-repair/1",
+            model=str(self.path),
+            output=None if self.written is None else str(self.written),
+            verified=result is not None and result.verified,
+            runs=None if result is None else result.runs,
+            why=self.difference if result is None else result.why,
+            **{name: getattr(result, name, ()) for name in ("changes", "left", "omitted")},
+        )
 
     def save(self, path: Path) -> None:
-        """Write `as_dict` to a JSON file, whole or not at all."""
-        write_whole(path, json.dumps(self.as_dict(), indent=2) + "\n")
+        """Write `as_record` to a JSON file, whole or not at all."""
+        from pooling.reporting.json import save
+
+        save(self.as_record(), path)
 
 
 def repair_file(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -28,7 +28,9 @@ from ..lowering.indices import numbered
 from ..lowering.means import MANY_TAPS, avg_pool
 from ..lowering.special import Ranked
 from ..stages import Order, Stage
-from .records import RuleName
+
+if TYPE_CHECKING:
+    from .records import RuleName
 
 __all__ = ["REWRITES", "WINDOWED", "Rewrite", "UnsettledError", "explicit_windows", "is_misread", "settle_special"]
 

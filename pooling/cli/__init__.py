@@ -28,6 +28,8 @@ __all__ = ["main"]
 NEEDED = {
     "onnx": "onnx,cli",
     "onnxruntime": "onnx,cli",
+    "jinja2": "onnx,cli",
+    "msgspec": "onnx,cli",
     "rich": "onnx,cli",
     "matplotlib": "pictures",
     "PIL": "pictures",

@@ -10,6 +10,7 @@ from .shared import (
     add_runners,
     check_files,
     fail,
+    need_libraries,
     output_file,
     print_written,
     progress_bar,
@@ -17,6 +18,7 @@ from .shared import (
     stdout,
     write_files,
 )
+from .validate import save_json
 
 __all__ = ["add"]
 
@@ -44,6 +46,7 @@ def _run(options: argparse.Namespace) -> int:
     wrong = check_files(options, ("json", "html"), ())
     if wrong:
         return fail(options, wrong)
+    need_libraries(options)
     from pooling.validation.conformance.run import run_conformance
     from pooling.validation.reduce_findings import smallest_of_rules
     from pooling.validation.report.conformance_markdown import print_conformance
@@ -60,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
         return fail(options, str(error).removeprefix("validate: ").removeprefix("run_conformance: "))
     code = write_files(
         options,
-        {"json": report.save, "html": lambda path: write_conformance(report, path, examples)},
+        {"json": lambda path: save_json(report, path), "html": lambda path: write_conformance(report, path, examples)},
         report.exit_code,
     )
     console = stdout()

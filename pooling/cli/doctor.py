@@ -7,7 +7,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .shared import add_force, check_files, fail, layers_or_path, output_file, print_written, stdout, write_files
+from .shared import (
+    add_force,
+    check_files,
+    fail,
+    layers_or_path,
+    need_libraries,
+    output_file,
+    print_written,
+    stdout,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from pooling.doctor import Examination
@@ -106,6 +116,7 @@ def _run(options: argparse.Namespace) -> int:
     wrong = check_files(options, ("json", "html", "figure"), [options.layers, options.image], others)
     if wrong:
         return fail(options, wrong)
+    need_libraries(options)
     if options.changes and options.versus:
         return fail(options, "--set and --versus cannot be given together; write the change into the other network")
     pixels = options.object
@@ -148,7 +159,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def _write(options: argparse.Namespace, examination: Examination, comparison: WhatIf | None) -> int:
     """Write the files that are asked for; returns 2 if one of them cannot be, else 0."""
-    from pooling.doctor.report.json import save_json
     from pooling.doctor.report.page import page
     from pooling.files import write_whole
 
@@ -162,10 +172,16 @@ def _write(options: argparse.Namespace, examination: Examination, comparison: Wh
         html = page(examination, options.image, comparison)
     writers = {
         "html": lambda path: write_whole(path, html),
-        "json": lambda path: save_json(examination, path, comparison),
+        "json": lambda path: _save_json(examination, comparison, path),
         "figure": lambda path: write_whole(path, drawn),
     }
     return write_files(options, writers, 0)
+
+
+def _save_json(examination: Examination, comparison: WhatIf | None, path: Path) -> None:
+    from pooling.doctor.report.json import save_json
+
+    save_json(examination, path, comparison)
 
 
 def _network(options: argparse.Namespace) -> str:

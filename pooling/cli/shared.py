@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import importlib
 import io
 import math
 import os
@@ -31,6 +32,7 @@ __all__ = [
     "layers_or_path",
     "named_shape",
     "names",
+    "need_libraries",
     "open_shape",
     "output_file",
     "print_written",
@@ -280,6 +282,13 @@ def _data_files(model: Path) -> Iterator[Path]:
             for entry in tensor.external_data:
                 if entry.key == "location":
                     yield model.parent / entry.value
+
+
+def need_libraries(options: argparse.Namespace) -> None:
+    """Import what the files that are asked for are written with, so that it is missed before the work and not after."""
+    for kind, library in (("html", "jinja2"), ("json", "msgspec")):
+        if getattr(options, kind, None) is not None:
+            importlib.import_module(library)
 
 
 def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Path], object]], exit_code: int) -> int:

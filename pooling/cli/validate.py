@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from .shared import (
@@ -12,6 +13,7 @@ from .shared import (
     fail,
     named_shape,
     names,
+    need_libraries,
     output_file,
     print_written,
     progress_bar,
@@ -20,7 +22,7 @@ from .shared import (
     write_files,
 )
 
-__all__ = ["add"]
+__all__ = ["add", "save_json"]
 
 FILES = ("json", "html", "junit")
 """What is written, and the options that say where to."""
@@ -79,6 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     wrong = check_files(options, FILES, _input_files(options), options.models)
     if wrong:
         return fail(options, wrong)
+    need_libraries(options)
     try:
         return _validate_models(options)
     except ValueError as error:
@@ -117,7 +120,7 @@ def _validate_models(options: argparse.Namespace) -> int:
     code = write_files(
         options,
         {
-            "json": report.save,
+            "json": lambda path: save_json(report, path),
             "html": lambda path: write_page(report, path),
             "junit": lambda path: write_junit(report, path),
         },
@@ -127,3 +130,10 @@ def _validate_models(options: argparse.Namespace) -> int:
     print_report(report, console)
     print_written(options, console)
     return fail(options, "interrupted") if report.interrupted else code
+
+
+def save_json(report: Any, path: Path) -> None:
+    """Write what was found, with a library that only this needs."""
+    from pooling.validation.report.json import save_json
+
+    save_json(report, path)

@@ -2,7 +2,7 @@
 
     examination       all of it together: `examine`
     what_if           the same network with other arguments, side by side
-    receptive_field   what a cell sees, followed exactly
+    receptive_field   which pixels a cell depends on, followed exactly
     operators         what each operator does to shapes, receptive fields and cost
     network           the graph, its stages at one input size, and what reads them from models and layers
     analysis          which input sizes work, small objects, cost, shifts
@@ -15,13 +15,14 @@ what_if, report. ``pooling doctor`` is the same on the command line.
 
 from .examination import Examination, examine
 from .lint import Finding
-from .network import Network, NetworkError, OpenShapeError, Stage
-from .network.readers import read
+from .network import Graph, Network, NetworkError, OpenShapeError, Stage
+from .network.readers import read, read_graph
 from .receptive_field import ReceptiveField
 
 __all__ = [
     "Examination",
     "Finding",
+    "Graph",
     "Network",
     "NetworkError",
     "OpenShapeError",
@@ -29,4 +30,5 @@ __all__ = [
     "Stage",
     "examine",
     "read",
+    "read_graph",
 ]

@@ -1,1 +1,7 @@
-"""What came out, for people and programs: numbers as text, tables, pages and JSON."""
+"""What came out, for people and programs; nothing here knows what it is about.
+
+formats     numbers, sizes and lists as people read them
+tables      tables in the terminal that leave out the columns for which there is no room (rich)
+html        pages from templates: templates/base.html and templates/style.css are those of all pages (jinja2)
+json        records, their JSON Schema, writing and reading (msgspec)
+"""

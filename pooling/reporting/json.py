@@ -1,99 +1,117 @@
-"""JSON Schema of what the commands write, from the TypedDicts that say what it is.
+"""What commands write as JSON: records are classes, which give its shape, its JSON Schema and a reader. Needs msgspec.
 
-A TypedDict is the only description of a record: what writes it is checked against it by mypy, ``docs/make_schemas.py``
-writes its schema and its table from it, and tests hold the output of the commands against that schema.
+A record is the only description of what is written: `record` fills it from the attributes of what was found, refuses
+what has another type, and `schema` and the tables of the guides (``docs/make_schemas.py``) are made of it.
 """
 
 from __future__ import annotations
 
-import types
-from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, TypeVar
 
-__all__ = ["SIMPLE", "fields", "json_schema", "records"]
+from pooling.extras import explained
+from pooling.files import write_whole
+
+try:
+    from msgspec import UNSET, Meta, Struct, convert, to_builtins
+    from msgspec.json import decode
+    from msgspec.json import schema as _schema
+except ModuleNotFoundError as error:
+    raise explained(error, "pooling.reporting.json", "cli") from error
+
+__all__ = ["Record", "load", "plain", "record", "said", "save", "schema"]
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-"""Types of JSON Schema by those of Python."""
 
 
-def json_schema(title: str, root: Any) -> dict[str, Any]:
-    """Describe a TypedDict as JSON Schema, draft 2020-12.
+class Record(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What all records have in common: fields are named, and there are no others."""
+
+
+T = TypeVar("T", bound=Record)
+
+
+def said(text: str) -> Meta:
+    """Describe a field: ``size: Annotated[int, said("in pixels")]``."""
+    return Meta(description=text)
+
+
+def record(kind: type[T], source: object = None, /, **given: Any) -> T:
+    """Fill a record.
 
     Parameters
     ----------
-    title : str
-        Title of the schema.
-    root : TypedDict
-        Its fields have a type of ``str``, ``int``, ``float``, ``bool``, ``None``, ``Any``, ``Literal``, a union of
-        these, a list or a dict by names of these, or another TypedDict; ``Annotated`` with a sentence describes one.
+    kind : type of Record
+        What to make.
+    source : object, optional
+        Has attributes for the fields that are not given; records inside are filled from attributes as well.
+    **given : Any
+        Other fields, by name.
 
-    Returns
-    -------
-    dict
-        Every TypedDict is in ``$defs`` once, by its name.
+    Raises
+    ------
+    msgspec.ValidationError
+        If a field has a value of another type.
 
     Examples
     --------
-    >>> from typing import TypedDict
-    >>> class Point(TypedDict):
-    ...     x: Annotated[int, "column"]
-    >>> json_schema("point/1", Point)["$defs"]["Point"]["properties"]
-    {'x': {'description': 'column', 'type': 'integer'}}
+    >>> class Point(Record):
+    ...     x: int
+    ...     y: float
+    >>> record(Point, 3 + 4j, x=2, y=(3 + 4j).imag)
+    Point(x=2, y=4.0)
     """
-    kinds = records(root)
-    return {
-        "$schema": DRAFT,
-        "title": title,
-        "$ref": f"#/$defs/{root.__name__}",
-        "$defs": {
-            name: {
-                "description": " ".join((kind.__doc__ or "").split()),
-                "type": "object",
-                "properties": {key: _schema(annotation) for key, (annotation, _) in fields(kind).items()},
-                "required": [key for key, (_, required) in fields(kind).items() if required],
-            }
-            for name, kind in kinds.items()
-        },
-    }
+    fields = kind.__struct_fields__
+    found = {name: getattr(source, name, UNSET) for name in fields} | given
+    return convert({name: value for name, value in found.items() if value is not UNSET}, kind, from_attributes=True)
 
 
-def records(root: Any) -> dict[str, Any]:
-    """Return a TypedDict and all that it is made of, by name, each before those that it names."""
-    found: dict[str, Any] = {}
-    waiting = [root]
-    while waiting:
-        kind = waiting.pop(0)
-        if is_typeddict(kind) and kind.__name__ not in found:
-            found[kind.__name__] = kind
-            waiting += [annotation for annotation, _ in fields(kind).values()]
-        elif not is_typeddict(kind):
-            waiting += [each for each in get_args(kind) if not isinstance(each, str)]
-    return found
+def plain(value: Any) -> Any:
+    """Return a record as dicts, lists, strings and numbers; those that JSON does not have are strings.
+
+    Examples
+    --------
+    >>> plain([1, float("nan"), {"largest": -float("inf")}])
+    [1, 'nan', {'largest': '-inf'}]
+    """
+    if isinstance(value, Struct):
+        return plain(to_builtins(value))
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def fields(kind: Any) -> dict[str, tuple[Any, bool]]:
-    """Return the annotations of a TypedDict by key, and whether each has to be there."""
-    found = {}
-    for key, annotation in get_type_hints(kind, include_extras=True).items():
-        optional = get_origin(annotation) is NotRequired
-        found[key] = (get_args(annotation)[0] if optional else annotation, not optional)
-    return found
+def save(what: Record, path: str | os.PathLike[str]) -> None:
+    """Write a record to a JSON file, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; a file that was there before is still there then.
+    """
+    write_whole(path, json.dumps(plain(what), indent=2, allow_nan=False) + "\n")
 
 
-def _schema(annotation: Any) -> dict[str, Any]:
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return {"description": arguments[1], **_schema(arguments[0])}
-    if origin is Literal:
-        return {"const": arguments[0]} if len(arguments) == 1 else {"enum": list(arguments)}
-    if origin in (Union, types.UnionType):
-        return {"anyOf": [_schema(each) for each in arguments]}
-    if origin is list:
-        return {"type": "array", "items": _schema(arguments[0])}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": _schema(arguments[1])}
-    if is_typeddict(annotation):
-        return {"$ref": f"#/$defs/{annotation.__name__}"}
-    if annotation is Any:
-        return {}
-    return {"type": SIMPLE[annotation]}
+def load(kind: type[T], path: str | os.PathLike[str]) -> T:
+    """Read what `save` wrote, and hold it against the record.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        If it is not what the record describes.
+    OSError
+        If the file cannot be read.
+    """
+    return decode(Path(path).read_bytes(), type=kind)
+
+
+def schema(kind: type[Record]) -> dict[str, Any]:
+    """Return the JSON Schema of a record, which has its own name and version as its field ``schema``."""
+    described = _schema(kind)
+    title = described["$defs"][kind.__name__]["properties"]["schema"]["enum"][0]
+    return {"$schema": DRAFT, "title": title, **described}

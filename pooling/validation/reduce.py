@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pooling.geometry import Axis
 
 from .inputs.case import Case, single_node
-from .report.records import SmallestRecord
 from .rules import broken_rule
 from .rules.evidence import MAXIMA, MEANS, NORMS, Setting
 from .runners.results import Result
@@ -62,23 +61,13 @@ class Smallest:
     verdict: Verdict
     runs: int
 
-    def as_dict(self) -> SmallestRecord:
-        """Return it as what JSON knows; NaN and infinities are strings."""
-        array = self.case.array
-        return {
-            "sentence": self.verdict.sentence,
-            "runs": self.runs,
-            "shape": list(array.shape),
-            "dtype": array.dtype.name,
-            "input": _listed(array) if array.size <= MOST_LISTED else None,
-        }
-
 
 def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: int = MOST_RUNS) -> Smallest | None:
     """Find the smallest input that shows what a case shows.
 
     Planes are taken away, then rows and columns, then special and long numbers; attributes stay as they are. A smaller
-    case counts if its verdict is of the same kind and breaks the same rule.
+    case counts if its verdict is of the same kind and breaks the same rule. None is looked for where the answer exceeds
+    the limits of a process.
 
     Parameters
     ----------
@@ -107,6 +96,8 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
     found = Smallest(case, expected, actual, judge(case, expected, actual), 1)
     if found.verdict.kind is Kind.AGREES:
         return None
+    if actual.exceeded:
+        return found  # each further answer would take as long as the limit
     rule = rule_of(case, expected, found.verdict, actual)
     runs, seen = 1, {_fingerprint(case)}
     simpler = _simpler(found)
@@ -144,9 +135,12 @@ def _judged(batch: Sequence[Case], answers: Sequence[tuple[Result, Result]], run
             yield Smallest(case, expected, actual, judge(case, expected, actual), runs)
 
 
-def _listed(array: Array) -> Any:
+def listed(array: Array) -> Any:
+    """Return numbers as nested lists, NaN and infinities as strings; None where there are too many."""
+    if array.size > MOST_LISTED:
+        return None
     if array.ndim:
-        return [_listed(part) for part in array]
+        return [listed(part) for part in array]
     value = array.item() if array.dtype.kind in "biuf" else float(array)
     return value if math.isfinite(value) else str(value)
 

@@ -13,7 +13,7 @@ from .reduce import MOST_RUNS, Ask, Smallest, smallest
 from .report.model import Finding, Report
 from .rules import broken_rule
 from .runners import ORACLE
-from .runners.processes import EXCEEDED, Limits, RuntimeProcess
+from .runners.processes import Limits, RuntimeProcess
 from .runners.results import Result
 from .verdicts import Kind, Verdict
 
@@ -158,10 +158,10 @@ def _limited(process: RuntimeProcess, limits: Limits) -> Iterator[None]:
 
 
 def _most_runs(verdict: Verdict) -> int:
-    """Return how often to ask: seldom where each answer takes a new process, and once where it takes a time limit."""
+    """Return how often to ask: seldom where each answer takes a new process."""
     if verdict.kind is not Kind.CRASHES:
         return MOST_RUNS
-    return 1 if verdict.sentence.startswith(EXCEEDED) else CALLS_FOR_A_CRASH
+    return CALLS_FOR_A_CRASH
 
 
 def _soon(limits: Limits) -> Limits:

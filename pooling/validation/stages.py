@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pooling.layer import Layer
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.constants import SMALL_TENSOR, infer_shapes
+from pooling.onnx_models.contrib import is_contrib, layer_of_contrib
 from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.graph import default_opset, is_default, subgraphs
 from pooling.onnx_models.load import check_external, check_size
@@ -25,8 +26,6 @@ from pooling.onnx_models.nodes import CEIL_MODE_CLEAR, has_late_window
 from pooling.onnx_models.shapes import known_size, strip_weights
 from pooling.open_sizes import filled, hinted_sizes, spread
 from pooling.signs import first_line
-
-from .contrib import is_contrib, layer_of_contrib
 
 __all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "known_tensor", "load_model", "read_network"]
 

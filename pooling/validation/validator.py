@@ -25,6 +25,7 @@ from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
 from pooling.numerics.inputs import DTYPES, draw
 from pooling.onnx_models import function_from_node
+from pooling.onnx_models.contrib import is_contrib
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 from pooling.workers import get_num_threads
@@ -32,11 +33,11 @@ from pooling.workers import threads as use_threads
 
 from .activations import Given, activations, fed_inputs, given_inputs, measured_shapes, serialised
 from .benchmark import Times, race
-from .contrib import ask_about, is_contrib
+from .contrib import ask_about
 from .inputs.case import Case, single_node
 from .inputs.plan import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, PlannedCase, plan_cases, taps
 from .known_issues import issues_of
-from .report.model import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
+from .report.model import FAIL_ON, Finding, ModelReport, Repair, Report, RuntimeSummary, StageReport
 from .rules import broken_rule
 from .runners import ORACLE, chosen, installed, portable_model, runtime_of
 from .runners.processes import Limits, RuntimeProcess, memory_is_watched
@@ -59,7 +60,7 @@ PATIENCE = 10
 """How many times as long as others the oracle may take."""
 REPAIR = "pooling repair"
 FOREIGN_SHOWN = 5
-NO_MEMORY = "this system does not tell what memory a process has: the limit on it (--limit-memory) has no effect"
+NO_MEMORY = "psutil is not installed (pip install psutil): the limit on memory (--limit-memory) has no effect"
 DEPTH = 100.0
 """How many times the rounding of one layer a whole model may have."""
 PLAIN, FUSIONS = (f"pooling.validation.runners.onnxruntime:{name}" for name in ("Unoptimised", "Fusions"))
@@ -275,7 +276,7 @@ def _runners(versions: Mapping[str, str], limits: Limits, threads: int) -> Itera
 class _Outcome:
     """What came of a node, wherever it stands: nodes that are alike are asked about once."""
 
-    opinions: dict[str, Opinion]
+    summaries: dict[str, RuntimeSummary]
     findings: tuple[Finding, ...]
 
 
@@ -412,14 +413,14 @@ class _Run:
                 outcome = self._asked_really(path, stage, layer, real, outcome)
             except CannotRunError as error:
                 # What was found on drawn numbers stays found.
-                return StageReport(stage, layer, outcome.opinions, outcome.findings, problem=str(error))
-        opinions, findings = outcome.opinions, outcome.findings
-        others = {name: opinion for name, opinion in opinions.items() if name not in OWN}
-        if others and not any(opinion.answered for opinion in others.values()):
-            name, opinion = next(iter(others.items()))
-            verb = "crashes on" if opinion.findings.get("crashes") else "refuses"
-            return StageReport(stage, layer, opinions, findings, problem=f"{name} {verb} it ({opinion.reason})")
-        return StageReport(stage, layer, opinions, findings, self._raced(stage, layer, opinions))
+                return StageReport(stage, layer, outcome.summaries, outcome.findings, problem=str(error))
+        summaries, findings = outcome.summaries, outcome.findings
+        others = {name: summary for name, summary in summaries.items() if name not in OWN}
+        if others and not any(summary.answered for summary in others.values()):
+            name, summary = next(iter(others.items()))
+            verb = "crashes on" if summary.findings.get("crashes") else "refuses"
+            return StageReport(stage, layer, summaries, findings, problem=f"{name} {verb} it ({summary.reason})")
+        return StageReport(stage, layer, summaries, findings, self._raced(stage, layer, summaries))
 
     def _contrib(self, path: str, stage: Stage, layer: Layer) -> StageReport:
         """Ask onnxruntime about an operator of its own, with its optimiser on and off."""
@@ -465,10 +466,10 @@ class _Run:
                     actual=answer,
                 )
             )
-        opinion = Opinion.of(version, verdicts, findings)
-        silent = not opinion.answered
-        problem = f"{name} {'crashes on' if opinion.findings.get('crashes') else 'refuses'} it ({opinion.reason})"
-        return StageReport(stage, layer, {name: opinion}, tuple(findings), problem=problem if silent else None)
+        summary = RuntimeSummary.of(version, verdicts, findings)
+        silent = not summary.answered
+        problem = f"{name} {'crashes on' if summary.findings.get('crashes') else 'refuses'} it ({summary.reason})"
+        return StageReport(stage, layer, {name: summary}, tuple(findings), problem=problem if silent else None)
 
     def _asked(self, path: str, stage: Stage, layer: Layer) -> _Outcome:
         """Ask about a node, or remember what was answered to one that is alike."""
@@ -501,8 +502,8 @@ class _Run:
         source = ", ".join(each.source for each in self.given)
         asked = plan_cases(stage, layer, self.seed, {name: real[name] for name in names}, source)
         more = self._outcome(path, stage, [planned for planned in asked if planned.kind == REAL])
-        opinions = {name: opinion.with_more(more.opinions[name]) for name, opinion in outcome.opinions.items()}
-        return _Outcome(opinions, (*outcome.findings, *more.findings))
+        summaries = {name: summary.with_more(more.summaries[name]) for name, summary in outcome.summaries.items()}
+        return _Outcome(summaries, (*outcome.findings, *more.findings))
 
     def _outcome(self, path: str, stage: Stage, asked: Sequence[PlannedCase]) -> _Outcome:
         verdicts: dict[str, list[tuple[PlannedCase, Verdict]]] = {name: [] for name in self.runners.versions}
@@ -535,7 +536,7 @@ class _Run:
                 findings[key] = replace(finding, remedy=self._remedy(finding)) if self.repair else finding
         return _Outcome(
             {
-                name: Opinion.of(
+                name: RuntimeSummary.of(
                     self.runners.versions[name],
                     pairs,
                     [finding for finding in findings.values() if finding.runtime == name],
@@ -557,9 +558,9 @@ class _Run:
             name
             for name in self.runners.processes
             if getattr(runtime_of(name), "whole", False)
-            and name in report.opinions
-            and report.opinions[name].answered
-            and not any(report.opinions[name].findings.get(word) for word in ("differs", "crashes"))
+            and name in report.summaries
+            and report.summaries[name].answered
+            and not any(report.summaries[name].findings.get(word) for word in ("differs", "crashes"))
         ]
         piece = neighbourhood(network, report.stage, self.seed) if names else None
         if piece is None:
@@ -570,11 +571,11 @@ class _Run:
         found = tuple(replace(each, path=path, node=report.stage.name) for each in self.fused[key])
         if not found:
             return report
-        opinions = dict(report.opinions)
+        summaries = dict(report.summaries)
         for each in found:
-            more = Opinion(each.version, {str(each.verdict.kind): 1}, {each.counts_as: 1})
-            opinions[each.runtime] = opinions[each.runtime].with_more(more)
-        return replace(report, opinions=opinions, findings=(*report.findings, *found))
+            more = RuntimeSummary(each.version, {str(each.verdict.kind): 1}, {each.counts_as: 1})
+            summaries[each.runtime] = summaries[each.runtime].with_more(more)
+        return replace(report, summaries=summaries, findings=(*report.findings, *found))
 
     def _fused(self, path: str, report: StageReport, piece: Neighbourhood, names: Sequence[str]) -> Iterator[Finding]:
         expected = self._put_together(piece)
@@ -781,14 +782,14 @@ class _Run:
     # -----------------------------------------------------------------------------------------------------------------
     # Times
 
-    def _raced(self, stage: Stage, layer: Layer, opinions: Mapping[str, Opinion]) -> dict[str, Times]:
+    def _raced(self, stage: Stage, layer: Layer, summaries: Mapping[str, RuntimeSummary]) -> dict[str, Times]:
         """Measure times in this process, of a node that both sides were seen to survive."""
         sides = ("pooling", "onnxruntime")
         if (
             not self.rounds
             or stage.operator in WITHOUT_WINDOWS
             or not all(
-                name in opinions and opinions[name].answered and not opinions[name].findings.get("crashes")
+                name in summaries and summaries[name].answered and not summaries[name].findings.get("crashes")
                 for name in sides
             )
         ):
@@ -835,9 +836,9 @@ def _blamed(
         Verdict(Kind.VALUE, f"an output of the model is {sentence}"), None, Result(tuple(wanted)), answer,
         fusion="nodes behind it",
     )  # fmt: skip
-    opinions = dict(stage.opinions)
-    opinions["onnxruntime"] = opinions["onnxruntime"].with_more(Opinion(version, {"value": 1}, {"differs": 1}))
-    changed = replace(stage, opinions=opinions, findings=(*stage.findings, finding))
+    summaries = dict(stage.summaries)
+    summaries["onnxruntime"] = summaries["onnxruntime"].with_more(RuntimeSummary(version, {"value": 1}, {"differs": 1}))
+    changed = replace(stage, summaries=summaries, findings=(*stage.findings, finding))
     return replace(report, stages=[changed if each is stage else each for each in report.stages])
 
 

@@ -184,7 +184,7 @@ def _sentence(kind: Kind, expected: Any, actual: Any, where: tuple[int, ...], di
     # As many digits as the dtype has; formatting would go by way of float64.
     number = f"{actual!s} instead of {expected!s}"
     if kind is Kind.NAN:
-        happened = "nan lost" if math.isnan(expected) else "nan from nowhere"
+        happened = "NaN not propagated" if math.isnan(expected) else "unexpected NaN"
         sentence = f"{happened} at {where}: {number}"
     else:
         sentence = f"{'index ' if kind is Kind.INDEX else ''}{number} at {where}"

@@ -1,4 +1,4 @@
-"""Which input sizes a network works with, found by walking it at each of them."""
+"""Which input sizes a network works with, found by inferring it at each of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pooling.arguments import axis_names
 from pooling.reporting.formats import joined
 
-from ..network import Network, NetworkError
+from ..network import Graph, Network, NetworkError
 from .object_footprint import maps
 
 __all__ = ["AxisSizes", "Pattern", "input_sizes"]
@@ -88,13 +88,14 @@ class AxisSizes:
     obstacle_stage: str = ""
 
 
-def input_sizes(network: Network, given: Sequence[int] | None = None) -> tuple[AxisSizes, ...]:
+def input_sizes(graph: Graph, network: Network, given: Sequence[int] | None = None) -> tuple[AxisSizes, ...]:
     """Find the input sizes that work, and those for which nothing is dropped.
 
     Parameters
     ----------
+    graph : Graph
     network : Network
-        At a size that works.
+        What it is at a size that works.
     given : sequence of int, optional
         The spatial sizes that the question is about; those of `network` by default.
 
@@ -105,8 +106,9 @@ def input_sizes(network: Network, given: Sequence[int] | None = None) -> tuple[A
 
     Examples
     --------
-    >>> from pooling.doctor import read
-    >>> (sizes,) = input_sizes(read("conv3 pool2 conv3 pool2", (1, 3, 50, 50)))
+    >>> from pooling.doctor import read_graph
+    >>> graph = read_graph("conv3 pool2 conv3 pool2")
+    >>> (sizes,) = input_sizes(graph, graph.infer((1, 3, 50, 50)))
     >>> sizes.smallest, str(sizes.working), str(sizes.clean), sizes.clean_near
     (4, 'any', 'multiples of 4', (48, 52))
     """
@@ -116,8 +118,10 @@ def input_sizes(network: Network, given: Sequence[int] | None = None) -> tuple[A
         return ()
     names = axis_names(len(spatial))
     if _alike(network) and len(set(asked)) == 1:
-        return (_search(network, joined(names), spatial, asked[0]),)
-    return tuple(_search(network, name, (axis,), size) for name, axis, size in zip(names, spatial, asked, strict=True))
+        return (_search(graph, network, joined(names), spatial, asked[0]),)
+    return tuple(
+        _search(graph, network, name, (axis,), size) for name, axis, size in zip(names, spatial, asked, strict=True)
+    )
 
 
 def _alike(network: Network) -> bool:
@@ -126,29 +130,30 @@ def _alike(network: Network) -> bool:
     return len(sizes) == 1 and all(len(set(stage.axes)) <= 1 for stage in network.stages)
 
 
-def _search(network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:
-    """Walk the network at sizes around the one that works.
+def _search(graph: Graph, network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:
+    """Infer the network at sizes around the one that works.
 
     Behind some smallest size everything repeats with the largest effective stride, unless a dense layer or a fixed
     shape wants one size of map; then nothing works a period later.
     """
-    network = _lean(network)
-    walked: dict[int, Network | NetworkError] = {}
+    graph = _lean(graph, network)
+    network = graph.infer(network.input_shape)
+    inferred: dict[int, Network | NetworkError] = {}
 
-    def walk(size: int) -> Network | NetworkError:
-        if size not in walked:
+    def at(size: int) -> Network | NetworkError:
+        if size not in inferred:
             shape = [size if axis in where else old for axis, old in enumerate(network.input_shape)]
             try:
-                walked[size] = network.at(shape)
+                inferred[size] = graph.infer(shape)
             except NetworkError as error:
-                walked[size] = error
-        return walked[size]
+                inferred[size] = error
+        return inferred[size]
 
     def works(size: int) -> bool:
-        return size > 0 and isinstance(walk(size), Network)
+        return size > 0 and isinstance(at(size), Network)
 
     def clean(size: int) -> bool:
-        result = walk(size)
+        result = at(size)
         return isinstance(result, Network) and not _cuts(result, where)
 
     known = network.input_shape[where[0]]
@@ -175,7 +180,7 @@ def _search(network: Network, axes: str, where: Sequence[int], given: int) -> Ax
             smallest, largest = min(tried), max(tried)
         working = _pattern(filter(works, tried), tried, period)
     spotless = _pattern(filter(clean, tried), tried, period)
-    beyond = walk(largest + 1) if largest is not None else walk(smallest - 1) if smallest > 1 else None
+    beyond = at(largest + 1) if largest is not None else at(smallest - 1) if smallest > 1 else None
     failure = beyond if isinstance(beyond, NetworkError) else None
     return AxisSizes(
         axes,
@@ -191,20 +196,18 @@ def _search(network: Network, axes: str, where: Sequence[int], given: int) -> Ax
     )
 
 
-def _lean(network: Network) -> Network:
+def _lean(graph: Graph, network: Network) -> Graph:
     """Leave out what works on each cell alone: sizes are the same without it, and there is much of it."""
-    if network.graph is None:
-        return network
     idle = {
         stage.name
         for stage in network.stages
         if stage.kind == "elementwise" and len(stage.inputs) == 1 and stage.input_shape == stage.output_shape
     }
     stages = {stage.name for stage in network.stages}
-    carriers = {network.graph.input_name}
+    carriers = {graph.input_name}
     renamed: dict[str, str] = {}
     nodes = []
-    for node in network.graph.nodes:
+    for node in graph.nodes:
         data = [name for name in node.inputs if name in carriers]
         if node.name in stages:
             carriers.update(node.outputs)
@@ -212,8 +215,8 @@ def _lean(network: Network) -> Network:
             renamed[node.outputs[0]] = renamed.get(data[0], data[0])
         else:
             nodes.append(replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)))
-    outputs = tuple(renamed.get(name, name) for name in network.graph.outputs)
-    return replace(network.graph, nodes=tuple(nodes), outputs=outputs).walked(network.input_shape)
+    outputs = tuple(renamed.get(name, name) for name in graph.outputs)
+    return replace(graph, nodes=tuple(nodes), outputs=outputs)
 
 
 def _period(network: Network, names: Container[str]) -> int:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ..network import Network, NetworkError, Stage
+from ..network import Graph, Network, NetworkError, Stage
 
-__all__ = ["Footprint", "Objects", "collapses", "follow_object", "maps", "read_out", "without_head"]
+__all__ = ["Footprint", "Objects", "collapses", "follow_object", "maps", "output_feature_maps", "without_head"]
 
 Cells = tuple[Fraction, ...]
 
@@ -25,7 +25,7 @@ class Footprint:
         How many of its cells the object covers, for each spatial axis: pixels divided by the effective stride.
     resolved : tuple of Fraction
         The same for the coarsest grid on the finest path that leads here. Upsampling gives more cells, but these are
-        not told apart again; a skip connection does that.
+        not resolved again; a skip connection does that.
     """
 
     stage: str
@@ -44,7 +44,7 @@ class Objects:
     footprints : dict of str to Footprint
         Of every stage that still is a map.
     heads : tuple of str
-        The maps that the outputs are read from: outputs themselves, or what is pooled to one cell, flattened or put
+        The output feature maps: outputs themselves, or what is pooled to one cell, flattened or put
         through a dense layer on the way to them.
     below_two, below_one : str or None
         The first stage behind which the object covers less than two cells, or one.
@@ -81,8 +81,8 @@ def maps(network: Network) -> set[str]:
     return found
 
 
-def read_out(network: Network) -> tuple[str, ...]:
-    """Name the maps that the outputs of a network are read from, in the order of the stages."""
+def output_feature_maps(network: Network) -> tuple[str, ...]:
+    """Name the output feature maps of a network, in the order of the stages."""
     living = maps(network)
     stages = {stage.name: stage for stage in network.stages}
     found, seen, waiting = set(), set(), list(network.outputs)
@@ -133,7 +133,7 @@ def follow_object(network: Network, size: Sequence[int]) -> Objects:
         footprints[stage.name] = Footprint(
             stage.name, _divided(size, field.stride), _divided(size, coarsest[stage.name])
         )
-    heads = tuple(name for name in read_out(network) if name in footprints)
+    heads = tuple(name for name in output_feature_maps(network) if name in footprints)
     needed = min((coarsest[name] for name in heads), key=max, default=())
     return Objects(
         tuple(size),
@@ -145,21 +145,27 @@ def follow_object(network: Network, size: Sequence[int]) -> Objects:
     )
 
 
-def without_head(network: Network) -> Network:
-    """Return the network up to the maps that its outputs are read from, so that it works where the head does not fit.
+def without_head(graph: Graph, network: Network) -> Graph:
+    """Return the graph up to its output feature maps, so that it works where the head does not fit.
+
+    Parameters
+    ----------
+    graph : Graph
+    network : Network
+        What it is at some size.
 
     Raises
     ------
     NetworkError
         If it has no such maps.
     """
-    heads = read_out(network)
-    if network.graph is None or not heads:
-        raise NetworkError(f"{network.name} has no maps that outputs are read from")
-    names = [node.name for node in network.graph.nodes]
+    heads = output_feature_maps(network)
+    if not heads:
+        raise NetworkError(f"{network.name} has no output feature maps")
+    names = [node.name for node in graph.nodes]
     last = max(names.index(head) for head in heads)
-    outputs = tuple(network.graph.nodes[names.index(head)].outputs[0] for head in heads)
-    return replace(network.graph, nodes=network.graph.nodes[: last + 1], outputs=outputs).walked(network.input_shape)
+    outputs = tuple(graph.nodes[names.index(head)].outputs[0] for head in heads)
+    return replace(graph, nodes=graph.nodes[: last + 1], outputs=outputs)
 
 
 def _divided(size: Sequence[int], steps: Cells) -> Cells:

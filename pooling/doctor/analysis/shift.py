@@ -2,7 +2,7 @@
 
 A stage that kept its input's information would answer a move of its input by one pixel with a move of its output by one
 pixel, which is ``1 / stride`` of a cell. Where it samples more coarsely than the detail it lets through, the output
-changes in another way, and the classifier or detector behind it flickers.
+changes in another path, and the classifier or detector behind it flickers.
 """
 
 from __future__ import annotations
@@ -101,28 +101,28 @@ def shift_sensitivity(network: Network, image: Picture | None = None, seed: int 
     for stage in network.stages:
         if not _downsamples(stage):
             continue
-        way = _way(stage)
-        if isinstance(way, str):
-            found.append(StageShift(stage.name, note=way))
+        path = _shift_path(stage)
+        if isinstance(path, str):
+            found.append(StageShift(stage.name, note=path))
             continue
         dimensions = len(stage.axes)
         if dimensions not in pictures:
             pictures[dimensions] = built_in((SIZES[dimensions],) * dimensions, seed)[np.newaxis, np.newaxis]
         picture = pictures[dimensions]
         strides = tuple(axis.stride for axis in stage.axes)
-        least = [cells + FEWEST_CELLS * stride for cells, stride in zip(way.reach, strides, strict=True)]
+        least = [cells + FEWEST_CELLS * stride for cells, stride in zip(path.reach, strides, strict=True)]
         if any(size < need for size, need in zip(picture.shape[2:], least, strict=True)):
             note = f"not measured: the picture of {by(picture.shape[2:])} is too small for its windows"
             found.append(StageShift(stage.name, note=note))
             continue
-        key = (way.key, strides)
+        key = (path.key, strides)
         if key not in measured:
             measured[key] = (
-                sensitivity(way.pool, picture, strides),
-                sensitivity(way.antialiased, picture, strides),
+                sensitivity(path.pool, picture, strides),
+                sensitivity(path.antialiased, picture, strides),
             )
         value, antialiased = measured[key]
-        found.append(StageShift(stage.name, value, antialiased, way.remedy, way.note))
+        found.append(StageShift(stage.name, value, antialiased, path.remedy, path.note))
     return tuple(found)
 
 
@@ -208,7 +208,7 @@ def blurred(map: Map, taps: Sequence[int], strides: Sequence[int]) -> Map:
 
 
 @dataclass(frozen=True)
-class _Way:
+class _ShiftPath:
     """How a stage pools, and how it would without aliasing."""
 
     key: Any
@@ -226,13 +226,13 @@ def _downsamples(stage: Stage) -> bool:
     )
 
 
-def _way(stage: Stage) -> _Way | str:
+def _shift_path(stage: Stage) -> _ShiftPath | str:
     """Return what the stage does to a map, or the reason why that cannot be told."""
     axes = stage.axes
     strides = tuple(axis.stride for axis in axes)
     if all(axis.kernel_size == 1 for axis in axes):
         taps = blur_taps(axes, "")
-        return _too_long(taps) or _Way(
+        return _too_long(taps) or _ShiftPath(
             "sampling",
             lambda map: _sampled(map, strides),
             lambda map: blurred(map, taps, strides),
@@ -247,7 +247,7 @@ def _way(stage: Stage) -> _Way | str:
     return _pooling(stage, stage.layer, strides)
 
 
-def _pooling(stage: Stage, layer: pooling.Layer, strides: tuple[int, ...]) -> _Way | str:
+def _pooling(stage: Stage, layer: pooling.Layer, strides: tuple[int, ...]) -> _ShiftPath | str:
     axes = stage.axes
     operator = layer.operator.removeprefix("adaptive_")
     kernel = tuple(axis.kernel_size for axis in axes)
@@ -273,11 +273,11 @@ def _pooling(stage: Stage, layer: pooling.Layer, strides: tuple[int, ...]) -> _W
     taps, remedy = blur_taps(axes, operator), replacement(stage).words
     if operator == "avg_pool":
         # The blur takes the place of the average.
-        return _too_long(taps) or _Way(
+        return _too_long(taps) or _ShiftPath(
             key, partial(pool, stride=strides), lambda map: blurred(map, taps, strides), taps, remedy
         )
     reach = tuple(axis.effective_kernel_size + size - 1 for axis, size in zip(axes, taps, strict=True))
-    return _too_long(taps) or _Way(
+    return _too_long(taps) or _ShiftPath(
         key,
         partial(pool, stride=strides),
         lambda map: blurred(pool(map, stride=1), taps, strides),
@@ -293,5 +293,5 @@ def _too_long(taps: Sequence[int]) -> str:
     return f"not measured: its blur would have {max(taps)} taps, and a blur has at most {LONGEST_FILTER}"
 
 
-def _already_blurred(key: Any, pool: Callable[[Map], Map], reach: tuple[int, ...]) -> _Way:
-    return _Way(key, pool, pool, reach, "", "blurs already")
+def _already_blurred(key: Any, pool: Callable[[Map], Map], reach: tuple[int, ...]) -> _ShiftPath:
+    return _ShiftPath(key, pool, pool, reach, "", "blurs already")

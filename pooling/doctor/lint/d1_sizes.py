@@ -101,7 +101,7 @@ def _room(case: Case, shape: Sequence[int]) -> Iterator[str]:
     for stage in sorted(case.shrinking, key=lambda each: each.kind != "pooling")[:EARLY_STAGES]:
         changes[stage.name] = {"stride": 1}
         try:
-            case.network.edited(changes).at(shape)
+            case.graph.edited(changes).infer(shape)
         except NetworkError:
             continue
         yield as_options(changes)
@@ -181,7 +181,7 @@ def _fixed(case: Case) -> Iterator[Observation]:
     "windows hold more padding than map",
     """
     On a map of 1×1, a 3×3 convolution with padding 1 multiplies eight of its nine weights by zero. It costs what it
-    always costs and sees nothing new. Warning.
+    always costs and adds no context. Warning.
     """,
 )
 def _hollow(case: Case) -> Iterator[Observation]:

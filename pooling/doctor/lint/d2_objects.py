@@ -33,16 +33,12 @@ def _vanishes(case: Case) -> Iterator[Observation]:
     two = _first_below(case, head, 2)
     steps = brief([cells(Fraction(size) / each) for size, each in zip(case.objects.size, at.resolved, strict=True)])
     earlier = f" (less than two since {two})" if two != first else ""
-    last = (
-        ""
-        if first == head.stage
-        else f"; {_covered(head.resolved)} is left at {head.stage}, which the output is read from"
-    )
+    last = "" if first == head.stage else f"; {_covered(head.resolved)} is left at the output feature map {head.stage}"
     yield Observation(
         "error" if case.localises else "warning" if case.task is None else "note",
         first,
         f"an object of {by(case.objects.size)} pixels covers {_covered(at.resolved)} here, where the effective stride "
-        f"becomes {steps}{earlier}{last}: it is mixed with its surroundings and cannot be told apart again",
+        f"becomes {steps}{earlier}{last}: it is mixed with its surroundings and cannot be resolved again",
         tuple(_more_cells(case, head)),
     )
 
@@ -63,8 +59,8 @@ def _small(case: Case) -> Iterator[Observation]:
     yield Observation(
         "warning" if case.localises else "note",
         first,
-        f"an object of {by(case.objects.size)} pixels covers {_covered(head.resolved)} at {head.stage}, which the "
-        f"output is read from: it is seen or not depending on where it lies on the grid, and two that touch are one",
+        f"an object of {by(case.objects.size)} pixels covers {_covered(head.resolved)} at the output feature "
+        f"map {head.stage}: whether it is resolved depends on its place on the grid, and two that touch are one",
         tuple(_more_cells(case, head)),
     )
 
@@ -73,8 +69,8 @@ def _small(case: Case) -> Iterator[Observation]:
     "D203",
     "the receptive field is smaller than the object",
     """
-    The other end of the scale: if no cell sees the whole object, only its texture can be recognised. Warning for
-    detection and segmentation, else a note.
+    The other end of the scale: if no receptive field covers the whole object, only its texture can be recognised.
+    Warning for detection and segmentation, else a note.
     """,
 )
 def _not_seen_whole(case: Case) -> Iterator[Observation]:
@@ -90,10 +86,10 @@ def _not_seen_whole(case: Case) -> Iterator[Observation]:
     yield Observation(
         "warning" if case.localises else "note",
         head.name,
-        f"a cell of {head.name} sees {by(head.receptive_field.size)} pixels of the input, less than the object of "
-        f"{by(case.objects.size)}: no cell sees the whole of it",
+        f"the receptive field of {head.name} is {by(head.receptive_field.size)} pixels, less than the object of "
+        f"{by(case.objects.size)}: no cell depends on the whole of it",
         (
-            "add stages, or dilate the convolutions (dilation=2), which sees further for the same price",
+            "add stages, or dilate the convolutions (dilation=2): a larger receptive field for the same cost",
             "or scale the image down: its objects are too large for this network",
             "or read large objects from a deeper map, as feature pyramids do",
         ),
@@ -108,8 +104,8 @@ def _covered(numbers: Sequence[Fraction]) -> str:
 
 def _first_below(case: Case, head: Footprint, limit: int) -> str:
     """Name the first stage on the way to a head behind which the object has fewer cells."""
-    way = case.leads_to(head.stage)
-    below = (name for name, each in case.objects.footprints.items() if name in way and min(each.resolved) < limit)
+    path = case.leads_to(head.stage)
+    below = (name for name, each in case.objects.footprints.items() if name in path and min(each.resolved) < limit)
     return next(below, head.stage)
 
 
@@ -117,9 +113,9 @@ def _more_cells(case: Case, head: Footprint) -> Iterator[str]:
     """Say how the object gets more cells, in the order of practice; what is said of changes was tried."""
     goal = 1 if min(head.resolved) < 1 else 2
     yield from _less_downsampling(case, head, goal)
-    way = case.leads_to(head.stage)
+    path = case.leads_to(head.stage)
     finer = [
-        (name, each) for name, each in case.objects.footprints.items() if name in way and min(each.resolved) >= goal
+        (name, each) for name, each in case.objects.footprints.items() if name in path and min(each.resolved) >= goal
     ]
     fine = [item for item in finer if min(item[1].resolved) >= 2] or finer
     if fine:
@@ -128,7 +124,7 @@ def _more_cells(case: Case, head: Footprint) -> Iterator[str]:
             f"keep a high-resolution branch: read objects of this size from {name} ({_covered(each.resolved)}), joined "
             "with what is upsampled from the deeper maps (a feature pyramid, FPN)"
         )
-    last = next((stage for stage in reversed(case.shrinking) if stage.name in way), None)
+    last = next((stage for stage in reversed(case.shrinking) if stage.name in path), None)
     if last is not None:
         yield (
             f"take the stride out of the last step ({last.name}) and dilate what is behind it by "
@@ -144,16 +140,17 @@ def _more_cells(case: Case, head: Footprint) -> Iterator[str]:
 
 def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
     """Try stride 1 in the earliest stages, alone and one after another, until the object is large enough."""
-    way = case.leads_to(head.stage)
-    body = without_head(case.network)
-    whole = body.macs
+    path = case.leads_to(head.stage)
+    body = without_head(case.graph, case.network)
+    shape = case.network.input_shape
+    whole = body.infer(shape).macs
     changes: dict[str, dict[str, int]] = {}
     reached: list[tuple[str, Footprint, float, Stage]] = []
-    early = [each for each in case.shrinking if each.name in way][:EARLY_STAGES]
+    early = [each for each in case.shrinking if each.name in path][:EARLY_STAGES]
     # A pooling first: it has no weights that would have to be trained again.
     for stage in sorted(early, key=lambda each: each.kind != "pooling"):
         try:
-            network = body.edited({**changes, stage.name: {"stride": 1}})
+            network = body.edited({**changes, stage.name: {"stride": 1}}).infer(shape)
         except NetworkError:
             continue
         after = follow_object(network, case.objects.size).at_heads
@@ -168,7 +165,7 @@ def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
     for written, after, cost, stage in reached[:1] + reached[1:][-1:]:
         price = f", for {cost:.1f} times the multiply-adds" if cost and round(cost, 1) != 1 else ""
         field, old = stage.receptive_field, case.stages[head.stage].receptive_field
-        sees = ""
+        grown = ""
         if field is not None and old is not None and field.size != old.size:
-            sees = f", and a receptive field of {by(field.size)} instead of {by(old.size)}"
-        yield f"reduce early downsampling: {written} leaves {_covered(after.resolved)} there{price}{sees}"
+            grown = f", and a receptive field of {by(field.size)} instead of {by(old.size)}"
+        yield f"reduce early downsampling: {written} leaves {_covered(after.resolved)} there{price}{grown}"

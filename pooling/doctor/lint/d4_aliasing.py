@@ -48,11 +48,11 @@ def _ordinal(axes: Sequence[Axis]) -> str:
 
 @rule(
     "D402",
-    "cells between the windows are read by nobody",
+    "the stride skips input positions",
     """
-    A 1×1 convolution with stride 2 skips three quarters of its input, and so does a dilated window whose dilation
-    and stride have a common divisor. ResNet v1 has this on both paths of its blocks; v1.5 moved the stride to the
-    3×3 convolution. Warning if no other stage reads these cells, else a note.
+    The stride is larger than the kernel: a 1×1 convolution with stride 2 skips three quarters of its input, and so
+    does a dilated window whose dilation and stride have a common divisor. ResNet v1 has this on both paths of its
+    blocks; v1.5 moved the stride to the 3×3 convolution. Warning if no other stage reads these cells, else a note.
     """,
 )
 def _gaps(case: Case) -> Iterator[Observation]:
@@ -66,7 +66,7 @@ def _gaps(case: Case) -> Iterator[Observation]:
         dilation = brief([axis.dilation for axis in stage.axes])
         windows = f"windows of {kernel}" + (f" with dilation {dilation}" if dilation != "1" else "")
         consequence = (
-            "this path does not see them, but another one does"
+            "this path does not read them, but another one does"
             if read_elsewhere
             else "no other stage reads them either: they were computed for nothing, and what they show is lost"
         )

@@ -70,9 +70,10 @@ def _early(case: Case) -> Iterator[Observation]:
 
 def _removable(case: Case, stages: Sequence[Stage]) -> str:
     """Name the last of some stages without whose stride the maps still fit together."""
+    body = without_head(case.graph, case.network)
     for stage in reversed(stages):
         try:
-            without_head(case.network).edited({stage.name: {"stride": 1}})
+            body.edited({stage.name: {"stride": 1}}).infer(case.network.input_shape)
         except NetworkError:
             continue
         return stage.name
@@ -91,8 +92,8 @@ def _pooled_away(case: Case) -> Iterator[Observation]:
     if not case.localises:
         return
     whole = [each for each in case.network.stages if _averages_all(each)]
-    ways = [case.leads_to(name) for name in case.network.outputs]
-    blind = [each for each in whole if ways and all(each.name in way for way in ways)]
+    paths = [case.leads_to(name) for name in case.network.outputs]
+    blind = [each for each in whole if paths and all(each.name in path for path in paths)]
     kept = [name for name in case.network.outputs if name in case.objects.footprints]
     if not blind or kept:
         return
@@ -115,7 +116,7 @@ def _averages_all(stage: Stage) -> bool:
 
 @rule(
     "D503",
-    "the finest map that is read is too coarse for outlines",
+    "the finest output feature map is too coarse for outlines",
     """
     Segmentation from a map of stride 16 or 32 has outlines of that many pixels, whatever it is upsampled to. Skip
     connections bring the finer maps back. Looked for with `--task segmentation`, from stride 9 on. Warning.
@@ -132,13 +133,13 @@ def _coarse(case: Case) -> Iterator[Observation]:
     yield Observation(
         "warning",
         head.stage,
-        f"the finest map that the output is read from tells {cells(steps)} pixels apart"
+        f"the finest output feature map has an effective stride of {cells(steps)} pixels"
         + (", whatever it was upsampled to" if upsampled else "")
         + ": outlines are no finer than that",
         (
             "join finer maps while upsampling: skip connections, as U-Net has them",
             "or replace the last strides by dilation (as DeepLab does): the receptive field stays",
-            "or, for a last resort, a learned upsampling (transposed convolution): it invents edges and sees none",
+            "or, for a last resort, a learned upsampling (transposed convolution): it invents edges and resolves none",
         ),
     )
 
@@ -147,9 +148,10 @@ def _coarse(case: Case) -> Iterator[Observation]:
     "D504",
     "most weights are in one dense layer behind a flattened map",
     """
-    One weight for each cell of each channel: in VGG-19, 103 of 144 million weights are in the first dense layer.
-    They fix the input size (D104) and overfit; a global average pooling before them needs as many weights as there
-    are channels. Warning with a task, else a note.
+    One weight for each cell of each channel, so that what is learned at one position is not known at another: in
+    VGG-19, 103 of 144 million weights are in the first dense layer. They fix the input size (D104) and overfit; a
+    global average pooling before them needs as many weights as there are channels. Warning with a task, else a
+    note.
     """,
 )
 def _heavy(case: Case) -> Iterator[Observation]:
@@ -157,17 +159,18 @@ def _heavy(case: Case) -> Iterator[Observation]:
     for stage in case.network.stages:
         if stage.kind != "dense" or not total or stage.parameters <= MOST_WEIGHTS * total:
             continue
-        way = case.leads_to(stage.name)
-        heads = [name for name in case.objects.heads if name in way]
+        path = case.leads_to(stage.name)
+        heads = [name for name in case.objects.heads if name in path]
         maps = [sizes for name in heads if math.prod(sizes := case.stages[name].output_size) > 1]
-        behind = way.difference(*(case.leads_to(name) for name in heads))
+        behind = path.difference(*(case.leads_to(name) for name in heads))
         if not maps or any(_averages_all(case.stages[name]) for name in behind):
             continue
         yield Observation(
             "warning" if case.task is not None else "note",
             stage.name,
             f"{amount(stage.parameters)} of {amount(total)} weights ({percent(stage.parameters / total)}) are here, "
-            f"one for each of {by(maps[0])} cells of every channel: they learn places by heart and fix the input size",
+            f"one for each of {by(maps[0])} cells of every channel: weights that depend on position (no translation "
+            "equivariance) and fix the input size",
             (
                 "put a global average pooling before it: as many weights as channels, and any input size",
                 "or pool the map to a small fixed size first (AdaptiveAvgPool2d)",
@@ -177,9 +180,9 @@ def _heavy(case: Case) -> Iterator[Observation]:
 
 @rule(
     "D505",
-    "the last map sees only a part of the input",
+    "the receptive field of the last map is smaller than the input",
     """
-    No cell of the last map sees the whole image, so nothing but the pooling behind it can relate its parts. That
+    No cell of the last map depends on the whole image, so nothing but the pooling behind it can relate its parts. That
     may be wanted (texture), and often is not. Looked for with `--task classification` and `segmentation`. Note.
     """,
 )
@@ -198,10 +201,10 @@ def _narrow(case: Case) -> Iterator[Observation]:
     yield Observation(
         "note",
         name,
-        f"its receptive field is {by(widest)} of {by(sizes)} pixels: no cell sees the whole image"
-        + (", only the global pooling joins what they see" if whole and case.task == "classification" else ""),
+        f"its receptive field is {by(widest)} of {by(sizes)} pixels: no cell depends on the whole image"
+        + (", only the global pooling joins them" if whole and case.task == "classification" else ""),
         (
-            "add stages, or dilate the convolutions, which see further for the same price",
+            "add stages, or dilate the convolutions: a larger receptive field for the same cost",
             "or add the global context as a branch (pyramid pooling)",
         ),
     )
@@ -209,10 +212,10 @@ def _narrow(case: Case) -> Iterator[Observation]:
 
 @rule(
     "D506",
-    "paths that meet are not centred alike",
+    "misaligned branches: effective stride or padding differ",
     """
-    An even kernel, or more padding at one end, moves what a cell looks at by half a pixel of its map. Where such a
-    path meets another one, edges are blurred and boxes are off by that much. Note.
+    An even kernel, or more padding at one end, moves receptive fields by half a pixel of the map. Where such a
+    branch meets another one, edges are blurred and boxes are off by that much. Note.
     """,
 )
 def _misaligned(case: Case) -> Iterator[Observation]:
@@ -227,15 +230,15 @@ def _misaligned(case: Case) -> Iterator[Observation]:
         offsets = sorted({field.offset for field in fields})
         if len(strides) == 1 and len(offsets) > 1:
             apart = brief([cells(abs(a - b)) for a, b in zip(offsets[0], offsets[-1], strict=True)])
-            what = f"their centres lie {apart} pixels apart"
+            what = f"their centres differ by {apart} pixels"
         else:
-            what = "they step over the input by different strides"
+            what = "their effective strides differ"
         yield Observation(
             "note",
             stage.name,
-            f"of the maps that are joined here, cells of the same place do not look at the same place: {what}",
+            f"in the maps that are joined here, cells of one position have different receptive fields: {what}",
             (
-                "use odd kernels with padding=(kernel - 1) / 2 on both sides on every path",
-                "or pad even kernels alike on every path; SAME_UPPER pads one more at the end",
+                "use odd kernels with padding=(kernel - 1) / 2 on both sides on every branch",
+                "or pad even kernels alike on every branch; SAME_UPPER pads one more at the end",
             ),
         )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..analysis.input_sizes import AxisSizes
 from ..analysis.object_footprint import Objects, collapses
-from ..network import Network, Stage
+from ..network import Graph, Network, Stage
 
 __all__ = [
     "RULES",
@@ -78,6 +78,7 @@ class Failure:
 class Case:
     """What rules look at; attributes as those of `Examination`."""
 
+    graph: Graph
     network: Network
     objects: Objects
     sizes: tuple[AxisSizes, ...]

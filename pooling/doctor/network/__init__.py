@@ -5,6 +5,7 @@ graph     the network without a size
 readers   what makes graphs
 """
 
+from .graph import Graph
 from .network import KINDS, Network, NetworkError, OpenShapeError, Stage
 
-__all__ = ["KINDS", "Network", "NetworkError", "OpenShapeError", "Stage"]
+__all__ = ["KINDS", "Graph", "Network", "NetworkError", "OpenShapeError", "Stage"]

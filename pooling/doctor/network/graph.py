@@ -1,4 +1,4 @@
-"""A network without a size, and the walk that gives every stage its shape at one."""
+"""A network without a size, and how every stage gets its shape at one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ import numpy as np
 
 from pooling.arguments import per_axis_shape
 from pooling.maps import check_total
+from pooling.open_sizes import filled
 from pooling.signs import short_repr
 
 from .. import receptive_field
 from ..operators import outcome_of
 from ..operators.nodes import ARGUMENTS, Call, Node, OperatorError, Outcome, Shape, Tensor
 from ..receptive_field import View
-from .network import Network, NetworkError, Stage
+from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
 __all__ = ["Graph"]
 
 FLOAT = np.dtype(np.float32)
+USUAL = ("N", "C", "H", "W")
+"""What is most likely where a model says nothing of its input."""
 BLAMED = re.compile(r"^(?:layer_from_node: \w+ node (?:with output )?('(?:[^'\\\\]|\\\\.)*'|\"[^\"]*\"): )?(?:\w+: )?")
 """Who speaks in the sentences of others; ours name the stage."""
 
@@ -48,6 +51,15 @@ class Graph:
         Of the input.
     spatial : tuple of int
         Where the spatial axes of the input stand; empty for those behind batch and channels.
+
+    Examples
+    --------
+    >>> from pooling.doctor import read_graph
+    >>> graph = read_graph("conv7x64/2p3@stem pool3/2p1@pool conv3x64 global fc10")
+    >>> graph.infer((1, 3, 64, 64)).stage("pool").output_shape
+    (1, 64, 16, 16)
+    >>> graph.edited({"pool": {"stride": 1}}).infer((1, 3, 64, 64)).stage("conv1").receptive_field.size
+    (15, 15)
     """
 
     name: str
@@ -62,10 +74,29 @@ class Graph:
     notes: tuple[str, ...] = ()
     others: Mapping[str, tuple[tuple[int | str, ...] | None, np.dtype[Any] | None]] = field(default_factory=dict)
     """Other inputs: what the model says of their shapes, and their types."""
+    usual: Shape | None = None
+    """The input shape that is assumed where none is given, of networks that declare none."""
+    hints: Sequence[tuple[int, ...]] = ()
+    """Spatial sizes that the metadata of the model speak of."""
 
     def edited(self, changes: Mapping[str, Mapping[str, Any]]) -> Graph:
-        """Return the graph with other arguments of some nodes."""
+        """Return the graph with other arguments of some nodes, such as ``{"pool1": {"stride": 1}}``.
+
+        Parameters
+        ----------
+        changes : mapping
+            By the name of a stage, arguments by name: ``kernel_size``, ``stride``, ``padding``, ``dilation``,
+            ``ceil_mode``, as far as the stage has them.
+
+        Raises
+        ------
+        NetworkError
+            If there is no such stage, or no such argument. Whether the network works with it is told by `infer`.
+        """
+        names = [node.name for node in self.nodes]
         for name, arguments in changes.items():
+            if name not in names:
+                raise no_stage(self.name, name, names)
             for argument in arguments:
                 if argument not in ARGUMENTS:
                     raise NetworkError(
@@ -77,10 +108,31 @@ class Graph:
         )
         return replace(self, nodes=nodes)
 
-    def walked(self, input_shape: Shape) -> Network:
-        """Give every stage its shape."""
-        shape = self._checked(input_shape)
-        spatial = self.spatial or (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
+    def infer(self, input_shape: Sequence[int] | None = None) -> Network:
+        """Give every stage its shape.
+
+        Parameters
+        ----------
+        input_shape : sequence of int, optional
+            Of the network's input; by default what the model declares, or what is usual for layers.
+
+        Raises
+        ------
+        NetworkError
+            If the network does not work at this size; the sentence names the stage where it fails.
+        OpenShapeError
+            If the model leaves sizes open and no shape is given.
+        """
+        notes = self.notes
+        if input_shape is None:
+            if self.usual is None:
+                input_shape = self._declared_shape()
+            else:
+                input_shape = self.usual
+                notes = (*notes, f"no input shape was given; {'x'.join(map(str, self.usual))} is assumed")
+        shape = self._checked(tuple(input_shape))
+        fits = bool(self.spatial) and max(self.spatial) < len(shape)
+        spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
         view = receptive_field.pixels(spatial) if spatial else None
         settled, nodes = self._settled
         tensors = dict(settled)
@@ -111,7 +163,30 @@ class Graph:
                 stages.append(stage)
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
         outputs = tuple(name for name in leaving if name and name != self.input_name)
-        return Network(self.name, self.input_name, shape, tuple(stages), outputs, self.opset, self.notes, spatial, self)
+        return Network(self.name, self.input_name, shape, tuple(stages), outputs, self.opset, notes, spatial)
+
+    def _declared_shape(self) -> Shape:
+        """Return the input shape that a model declares; a batch that it leaves open is 1."""
+        title = f"{self.name}: its input {self.input_name!r}"
+        flag = "give --input-shape {} (in Python: input_shape={})"
+        if self.declared is None:
+            example = next(filled(USUAL))
+            raise OpenShapeError(
+                f"{title} has no shape in the model; {flag.format('x'.join(map(str, example)), example)}",
+                (),
+                self.hints,
+            )
+        sizes = (*(1 if isinstance(size, str) else size for size in self.declared[:1]), *self.declared[1:])
+        if any(isinstance(size, str) for size in sizes):
+            last = bool(self.spatial) and self.spatial[0] == 1
+            example = next(filled(sizes, self.hints, channels_last=last))
+            raise OpenShapeError(
+                f"{title} leaves sizes open in {'x'.join(map(str, self.declared))}; "
+                f"{flag.format('x'.join(map(str, example)), example)}",
+                self.declared,
+                self.hints,
+            )
+        return tuple(size for size in sizes if isinstance(size, int))
 
     @cached_property
     def _settled(self) -> tuple[Mapping[str, Tensor], tuple[Node, ...]]:
@@ -182,10 +257,10 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
     main = next((tensor for tensor in given if tensor is not None and tensor.source), None)
     first = given[0] if given and given[0] is not None and given[0].source else main
     view = result.view
-    seen = None
+    field_of_cells = None
     if view is not None and output is not None:
-        seen = receptive_field.summary(view, [output[axis] for axis in view.axes])
-    lost = view.lost if view is not None and seen is None else ""
+        field_of_cells = receptive_field.summary(view, [output[axis] for axis in view.axes])
+    lost = view.lost if view is not None and field_of_cells is None else ""
     return Stage(
         node.name,
         node.operator,
@@ -195,7 +270,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         output or (),
         result.axes,
         result.layer,
-        seen,
+        field_of_cells,
         result.macs,
         parameters,
         _bytes(result, dtypes),

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
 
 from pooling.geometry import Axis
 from pooling.layer import Layer
 
 from ..receptive_field import ReceptiveField
 
-if TYPE_CHECKING:
-    from .graph import Graph
-
-__all__ = ["Network", "NetworkError", "OpenShapeError", "Stage"]
+__all__ = ["Network", "NetworkError", "OpenShapeError", "Stage", "no_stage"]
 
 KINDS = (
     "convolution",
@@ -93,7 +89,7 @@ class Stage:
     macs : int
         Multiply-adds of convolutions and products of matrices; biases, poolings and activations count nothing.
     parameters : int
-        Trained numbers that the stage is the first to read.
+        Parameters that the stage is the first to read.
     output_bytes : int
         Memory of the output.
     spatial : tuple of int
@@ -173,10 +169,6 @@ class Network:
     fc1 Gemm (1, 10)
     >>> network.stage("conv1").receptive_field.size
     (19, 19)
-    >>> network.edited({"pool": {"stride": 1}}).stage("conv1").receptive_field.size
-    (15, 15)
-    >>> network.at((1, 3, 64, 64)).stage("pool").output_shape
-    (1, 64, 16, 16)
     """
 
     name: str
@@ -187,7 +179,6 @@ class Network:
     opset: int | None = None
     notes: tuple[str, ...] = ()
     spatial: tuple[int, ...] = ()
-    graph: Graph | None = field(default=None, repr=False, compare=False)
 
     @property
     def title(self) -> str:
@@ -225,43 +216,15 @@ class Network:
         for stage in self.stages:
             if stage.name == name:
                 return stage
-        raise NetworkError(f"{self.name}: there is no stage {name!r}; {_names(self.stages)}")
-
-    def at(self, input_shape: Sequence[int]) -> Network:
-        """Return the same network at another input size.
-
-        Raises
-        ------
-        NetworkError
-            If it does not work there; the sentence names the stage where it fails.
-        """
-        assert self.graph is not None
-        return self.graph.walked(tuple(input_shape))
-
-    def edited(self, changes: Mapping[str, Mapping[str, Any]]) -> Network:
-        """Return the network with other arguments of some stages, such as ``{"pool1": {"stride": 1}}``.
-
-        Parameters
-        ----------
-        changes : mapping
-            By the name of a stage, arguments by name: ``kernel_size``, ``stride``, ``padding``, ``dilation``,
-            ``ceil_mode``, as far as the stage has them.
-
-        Raises
-        ------
-        NetworkError
-            If there is no such stage, it has no such argument, or the network does not work any more.
-        """
-        assert self.graph is not None
-        for name in changes:
-            self.stage(name)
-        return self.graph.edited(changes).walked(self.input_shape)
-
-
-def _names(stages: Sequence[Stage]) -> str:
-    shown = ", ".join(stage.name for stage in stages[:SHOWN_NAMES])
-    return f"its stages are {shown}{', ...' if len(stages) > SHOWN_NAMES else ''}" if stages else "it has no stages"
+        raise no_stage(self.name, name, [stage.name for stage in self.stages])
 
 
 SHOWN_NAMES = 12
 """Stages that an error sentence lists."""
+
+
+def no_stage(network: str, name: str, names: Sequence[str]) -> NetworkError:
+    """Return the error that a network has no stage of a name."""
+    shown = ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
+    known = f"its stages are {shown}" if names else "it has no stages"
+    return NetworkError(f"{network}: there is no stage {name!r}; {known}")

@@ -101,7 +101,7 @@ def broadcast(call: Call, shapes: Sequence[Shape]) -> Shape:
 
 
 def of_parts(parts: Sequence[Tensor], output: Shape) -> View | None:
-    """Return what is seen through tensors that are broadcast to one shape."""
+    """Return the receptive fields of tensors that are broadcast to one shape."""
     placed: list[tuple[tuple[int, ...], Tensor]] = []
     for part in parts:
         if part.view is not None and part.shape is not None:
@@ -116,7 +116,7 @@ def of_parts(parts: Sequence[Tensor], output: Shape) -> View | None:
     for part in parts:
         mine = next((places for places, other in full if other is part), None)
         if mine is None:
-            # Where it is one cell, every cell of the result sees all that this cell sees.
+            # Where it is one cell, every cell of the result depends on all that this cell depends on.
             spread = part.shape is not None and all(_size_at(part.shape, output, axis) == 1 for axis in axes)
             context = True
             if not spread and any(output[axis] > 1 for axis in axes):

@@ -108,7 +108,7 @@ def _arguments(call: Call, dimensions: int, kernel: Sequence[int]) -> dict[str, 
         arguments[name] = value
     for name in ("kernel_size", "dilation"):
         arguments[name] = per_axis(call.operator, name, arguments[name], dimensions)
-    if call.typed and call.operator == "Conv" and "padding" not in call.node.changes:
+    if call.from_text and call.operator == "Conv" and "padding" not in call.node.changes:
         taps = zip(arguments["kernel_size"], arguments["dilation"], strict=True)
         arguments["padding"] = tuple(dilation * (kernel - 1) // 2 for kernel, dilation in taps)
     arguments["padding"] = spread(arguments["padding"], dimensions)
@@ -127,7 +127,7 @@ def _numbers(call: Call, name: str, length: int, default: int) -> tuple[int, ...
 
 def _group(call: Call, channels: int) -> int:
     group = int(call.attribute("group", 1))
-    if call.typed and group == 0:
+    if call.from_text and group == 0:
         return channels
     if group < 1:
         raise OperatorError(f"group={group} must be at least 1")
@@ -136,7 +136,7 @@ def _group(call: Call, channels: int) -> int:
 
 def _weight(call: Call, number: int, dimensions: int) -> Shape | None:
     """Return the shape of the weight; None where it follows from the input."""
-    if call.typed:
+    if call.from_text:
         return None
     shape = call.shape(number)
     if len(shape) != dimensions + 2:

@@ -11,7 +11,7 @@ from .registry import operator
 
 @operator("Gemm")
 def _gemm(call: Call) -> Outcome:
-    if call.typed:
+    if call.from_text:
         return _dense(call)
     a, b = call.shape(0), call.shape(1)
     if len(a) != 2 and call.node.opset < 7:
@@ -29,7 +29,7 @@ def _gemm(call: Call) -> Outcome:
 
 
 def _dense(call: Call) -> Outcome:
-    """Flatten and multiply, as a typed list of layers has it."""
+    """Flatten and multiply, as a list of layers as text has it."""
     shape = call.shape(0)
     inner, columns = math.prod(shape[1:]), int(call.attribute("out_channels"))
     return Outcome(

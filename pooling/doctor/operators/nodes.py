@@ -43,7 +43,7 @@ class Tensor:
     value : array, optional
         Of small tensors that no data is in.
     weights : mapping
-        By name, how many trained numbers it is made of.
+        By name, how many parameters it is made of.
     """
 
     shape: Shape | None
@@ -108,7 +108,7 @@ class Call:
         return self.node.operator
 
     @property
-    def typed(self) -> bool:
+    def from_text(self) -> bool:
         """Whether the node is of a list of layers, so that its weight follows from its input."""
         return self.attribute("out_channels") is not None
 

@@ -18,7 +18,7 @@ Infer = Callable[[Call], Outcome]
 Fold = Callable[[Call, list[Array]], Array]
 
 SMALL = 1024
-"""Elements up to which values are kept: nobody has more axes than that."""
+"""Elements up to which values are kept: no tensor has more axes than that."""
 LAYER = "layer"
 """The record of layers of this package that no operator of ONNX stands for."""
 

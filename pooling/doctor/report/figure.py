@@ -16,6 +16,7 @@ from pooling.reporting.formats import by
 from pooling.signs import printable, shortened
 
 from ..analysis.picture import Picture, fitted
+from .panels import Panel, panels
 from .pyramid import Box, Level, Pyramid, averaged, pyramid
 
 if TYPE_CHECKING:
@@ -51,6 +52,14 @@ SMALL = 8.5
 RESOLUTION = 150
 """Dots for an inch of a PNG."""
 VEIL, DASHES, HATCH = 0.72, (0, (4, 2)), "/////"
+FRAMES: dict[str, dict[str, Any]] = {
+    "field": {"edgecolor": FIELD, "linewidth": 1.4, "linestyle": DASHES},
+    "cell": {"edgecolor": FIELD, "linewidth": 1.6},
+    "object": {"edgecolor": OBJECT, "linewidth": 1.5},
+    "thin object": {"edgecolor": OBJECT, "linewidth": 1.0},
+}
+LINES = {"map": MUTED, "field": FIELD, "object": OBJECT, "drop": DROPPED}
+"""Colours of what is said below a panel, by what it is about."""
 TALLEST = 1.25
 """A panel is so many times as high as wide at most."""
 FINEST_GRID = 3.0
@@ -186,37 +195,24 @@ class _Sheet:
 
     def level(self, level: Level, left: float, top: float, *, first: bool) -> None:
         """Draw one column."""
-        plane, loupe = self.pyramid.plane, self.pyramid.loupe
         self.text(left, top + 0.17, level.title, self.sizes[0], weight="bold")
         names = [level.stages[0], f"to {level.stages[-1]}"][: len(level.stages)]
         for number, name in enumerate(names):
             self.name(left, top + 0.36 + 0.15 * number, name, SMALL, self.column, color=MUTED)
         top += HEAD
-        place = (level.object_text, OBJECT, "bold" if level.is_lost else "normal")
-        seen = [(level.field_text, FIELD, "normal")]
-        rows = [
-            ("map, to scale", self.tall, [(level.cell_text, MUTED, "normal")]),
-            ("what a cell sees", self.tall, seen),
-        ]
-        if self.loupe_tall:
-            rows.append(("around the object", self.loupe_tall, [place]))
-        else:
-            seen.append(place)
-        if level.dropped_text:
-            seen.append((level.dropped_text, DROPPED, "normal"))
-        for number, (name, tall, captions) in enumerate(rows):
+        for panel in panels(self.pyramid, level, pictured=self.picture is not None):
+            tall = self.loupe_tall if panel.kind == "loupe" else self.tall
+            title, texts = panel.title.removesuffix(" (the dot)"), [text for _, text in panel.lines]
             if tall < 1.1:
-                captions[0] = (f"{name}: {captions[0][0]}", *captions[0][1:])
+                texts[0] = f"{title}: {texts[0]}"
             elif first:
-                self.text(LEFT - 0.14, top + tall / 2, name, 9, color=MUTED, rotation=90, ha="center", va="center")
-            if number == 0:
-                self.map(level, left, top)
-            else:
-                self.input(level, left, top, tall, plane if number == 1 else loupe)
-            for line, (caption, colour, weight) in enumerate(captions):
+                self.text(LEFT - 0.14, top + tall / 2, title, 9, color=MUTED, rotation=90, ha="center", va="center")
+            self.panel(level, panel, left, top, tall)
+            for line, ((kind, _), text) in enumerate(zip(panel.lines, texts, strict=True)):
                 foot = top + tall + 0.18 + LINE * line
-                self.text(left, foot, caption, self.sizes[1], color=colour, weight=weight)
-            top += tall + CAPTION + (self.more_lines if number == 1 else 0)
+                weight = "bold" if kind == "object" and level.is_lost else "normal"
+                self.text(left, foot, text, self.sizes[1], color=LINES[kind], weight=weight)
+            top += tall + CAPTION + (self.more_lines if panel.kind == "input" else 0)
 
     # -- panels --------------------------------------------------------------------------------------------------
 
@@ -232,53 +228,36 @@ class _Sheet:
             spine.set(color=MUTED, linewidth=0.6)
         return axes
 
-    def map(self, level: Level, left: float, top: float) -> None:
-        """Draw the cells of a map with the same size for all levels, and the object among them."""
-        grid = level.grid
-        rows, columns = level.plane
-        scale = self.wide / max(each.plane[1] for each in self.pyramid.levels)
-        high = self.tall if self.pyramid.dimensions == 1 else rows * scale
-        axes = self.axes(left, top + self.tall - high, columns * scale, high, grid, "map")
-        self.fill(axes, level)
-        self.frame(axes, self.pyramid.object, OBJECT, 1.0)
-        self.gridlines(axes, level, columns * scale)
-        if self.pyramid.is_tiny(level):
-            for spine in axes.spines.values():
-                spine.set(color=INK, linewidth=3)
-
-    def input(self, level: Level, left: float, top: float, tall: float, window: Box) -> None:
-        """Draw a window of the input, with all that the level has to do with it."""
-        plane = self.pyramid.plane
-        axes = self.axes(left, top, self.wide, tall, window, "input" if window == plane else "loupe")
-        if self.picture is None:
-            self.patch(axes, level.field, facecolor=SEEN)
-        self.fill(axes, level)
-        # The enlarged part is about the object, which has to be seen.
-        for veil in level.veils(plane) if self.picture is not None and window == plane else ():
-            self.patch(axes, veil, facecolor="white", alpha=VEIL)
-        self.gridlines(axes, level, self.wide)
-        for part in level.dropped:
-            self.patch(axes, part, facecolor="white", alpha=0.6)
-            self.patch(axes, part, facecolor="none", edgecolor=DROPPED, hatch=HATCH, linewidth=0)
-        self.frame(axes, level.field, FIELD, 1.4, linestyle=DASHES)
-        self.frame(axes, level.cell, FIELD, 1.6)
-        self.frame(axes, self.pyramid.object, OBJECT, 1.5)
-
-    def fill(self, axes: Axes, level: Level) -> None:
-        """Paint each cell with the mean of the picture in it, or with as much of the object as it holds."""
-        grid = level.grid
-        if self.picture is not None:
-            shown = averaged(level, self.pyramid.plane, self.picture)
-            axes.imshow(
-                shown,
-                extent=(grid.left, grid.right, grid.bottom, grid.top),
-                interpolation="nearest",
-                aspect="auto",
-                zorder=0,
-            )
-            return
-        for cell, share in level.covered(self.pyramid.object):
-            self.patch(axes, cell, facecolor=OBJECT, alpha=share)
+    def panel(self, level: Level, panel: Panel, left: float, top: float, tall: float) -> None:
+        """Draw the shapes of a panel; a map with cells of the same size as those of all levels."""
+        wide = self.wide
+        if panel.kind == "map":
+            rows, columns = level.plane
+            scale = self.wide / max(each.plane[1] for each in self.pyramid.levels)
+            high = tall if self.pyramid.dimensions == 1 else rows * scale
+            wide, top, tall = columns * scale, top + tall - high, high
+        axes = self.axes(left, top, wide, tall, panel.window, panel.kind)
+        for kind, box, share in panel.shapes:
+            match kind:
+                case "picture" if self.picture is not None:
+                    shown = averaged(level, self.pyramid.plane, self.picture)
+                    extent = (box.left, box.right, box.bottom, box.top)
+                    axes.imshow(shown, extent=extent, interpolation="nearest", aspect="auto", zorder=0)
+                case "veil":
+                    for part in level.veils(self.pyramid.plane):
+                        self.patch(axes, part, facecolor="white", alpha=VEIL)
+                case "grid":
+                    self.gridlines(axes, level, wide)
+                case "tiny":
+                    for spine in axes.spines.values():
+                        spine.set(color=INK, linewidth=3)
+                case "dropped":
+                    self.patch(axes, box, facecolor="white", alpha=0.6)
+                    self.patch(axes, box, facecolor="none", edgecolor=DROPPED, hatch=HATCH, linewidth=0)
+                case "covered" | "seen":
+                    self.patch(axes, box, facecolor=OBJECT if kind == "covered" else SEEN, alpha=share)
+                case _ if kind in FRAMES:
+                    self.frame(axes, box, **FRAMES[kind])
 
     def patch(self, axes: Axes, box: Box, **style: Any) -> None:
         """Draw a rectangle."""
@@ -287,11 +266,11 @@ class _Sheet:
         style = {"linewidth": 0, "zorder": 1} | style
         axes.add_patch(Rectangle((box.left, box.top), box.width, box.height, **style))
 
-    def frame(self, axes: Axes, box: Box, colour: str, width: float, **style: Any) -> None:
+    def frame(self, axes: Axes, box: Box, linewidth: float, **style: Any) -> None:
         """Draw the border of a rectangle, with light around it so that it shows on any picture."""
         if self.picture is not None:
-            self.patch(axes, box, facecolor="none", edgecolor="white", linewidth=width + 1.6, alpha=0.75, zorder=3)
-        self.patch(axes, box, facecolor="none", edgecolor=colour, linewidth=width, zorder=3, **style)
+            self.patch(axes, box, facecolor="none", edgecolor="white", linewidth=linewidth + 1.6, alpha=0.75, zorder=3)
+        self.patch(axes, box, facecolor="none", linewidth=linewidth, zorder=3, **style)
 
     def gridlines(self, axes: Axes, level: Level, inches: float) -> None:
         """Draw the borders of the cells, unless they would run into each other."""

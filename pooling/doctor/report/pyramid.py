@@ -125,19 +125,19 @@ class Level:
 
     @property
     def field_text(self) -> str:
-        """Say how large the receptive field is."""
-        return f"sees {self._in_input(self.field_size)}"
+        """Say how large the receptive field (RF) is."""
+        return f"RF {self._in_input(self.field_size)}"
 
     @property
     def object_text(self) -> str:
         """Say how many cells the object covers."""
         if self.alone:
-            return "no place left"
+            return "map collapsed"
         covered = by([cells(each) for each in self.footprint])
         covered += " cell" if set(self.footprint) == {1} else " cells"
         if self.resolved == self.footprint:
             return covered
-        return f"{covered}, {by([cells(each) for each in self.resolved])} told apart"
+        return f"{covered}, {by([cells(each) for each in self.resolved])} resolved"
 
     @property
     def is_lost(self) -> bool:
@@ -187,7 +187,7 @@ class Pyramid:
         Pixels of the object on each spatial axis.
     levels : tuple of Level
         The input, and behind it a level for each resolution that the network comes to.
-    read_out : tuple of float
+    at_output : tuple of float
         Cells that the object covers on the finest map that the output is read from; empty where there is none.
     left_out : int
         Levels that there are beyond `MOST_LEVELS`.
@@ -197,7 +197,7 @@ class Pyramid:
     object: Box
     object_size: tuple[int, ...]
     levels: tuple[Level, ...]
-    read_out: tuple[float, ...] = ()
+    at_output: tuple[float, ...] = ()
     left_out: int = 0
 
     @property
@@ -216,15 +216,15 @@ class Pyramid:
             if level is not None and not (words.endswith("two cells") and level is below[1])
         ]
         found = " and ".join(turns) if turns else "two cells or more at every level"
-        if turns and self.read_out and min(self.read_out) >= 2:
-            found += f", but {by([cells(each) for each in self.read_out])} where the output is read"
+        if turns and self.at_output and min(self.at_output) >= 2:
+            found += f", but {by([cells(each) for each in self.at_output])} at the output feature map"
         return f"An object of {by(self.object_size)} {'samples' if self.dimensions == 1 else 'pixels'} covers {found}"
 
     @property
     def is_fine(self) -> bool:
-        """Whether the object has two cells or more wherever that matters: where the output is read, or everywhere."""
-        if self.read_out:
-            return min(self.read_out) >= 2
+        """Whether the object has two cells or more wherever that matters: at the output feature map, or everywhere."""
+        if self.at_output:
+            return min(self.at_output) >= 2
         return all(min(level.resolved) >= 2 for level in self.levels if not level.alone)
 
     def is_tiny(self, level: Level) -> bool:

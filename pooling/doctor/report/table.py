@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +14,8 @@ from rich.text import Text
 
 from pooling.arguments import axis_names
 from pooling.reporting.formats import amount, brief, by, cells, joined, memory, percent, times
-from pooling.signs import printable, shortened_apart
+from pooling.reporting.tables import Column, Layout, titled
+from pooling.signs import printable
 
 from ..analysis.input_sizes import AxisSizes
 from ..analysis.object_footprint import collapses
@@ -23,7 +23,7 @@ from ..examination import Examination
 from ..lint import Finding
 from ..network import Stage
 from ..what_if import WhatIf
-from .json import summary
+from .rows import Row, StageText, rows, window_of
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
@@ -31,55 +31,8 @@ NARROWEST_NAME = 14
 """What is left of stage names on a narrow terminal."""
 MANY_ROWS = 60
 """Rows up to which all stages are shown without being asked for."""
-FEW_STAGES = 12
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 SIGNS = {"error": "✗", "warning": "!", "note": "·"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a stage, or several that change no size."""
-
-    stages: tuple[Stage, ...]
-
-    @property
-    def last(self) -> Stage:
-        """The stage whose result leaves the row."""
-        return self.stages[-1]
-
-
-def rows(examination: Examination, *, everything: bool = False) -> list[Row]:
-    """Put the stages in lines: those that change the size of the map, or that something was found at, by themselves."""
-    stages = examination.network.stages
-    if everything or len(stages) <= FEW_STAGES:
-        return [Row((stage,)) for stage in stages]
-    found = {finding.stage for finding in examination.findings if finding.severity != "note" or finding.code == "D901"}
-    result: list[Row] = []
-    folded: list[Stage] = []
-
-    def close() -> None:
-        if folded:
-            result.append(Row(tuple(folded)))
-            folded.clear()
-
-    for stage in stages:
-        if stage.name in found or _resizes(stage) or stage.kind == "dense":
-            close()
-            result.append(Row((stage,)))
-        else:
-            if folded and folded[-1].output_size != stage.output_size:
-                close()
-            folded.append(stage)
-    close()
-    return result
-
-
-def _resizes(stage: Stage) -> bool:
-    if collapses(stage):
-        return stage.kind in ("global", "pooling", "convolution")
-    return stage.kind in ("resize", "transposed") or any(
-        axis.input_size != axis.output_size for axis in stage.axes if stage.kind in ("convolution", "pooling", "slice")
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -116,69 +69,29 @@ def print_examination(examination: Examination, console: Console, *, everything:
     _print_stages(examination, console, everything)
     console.print()
     for title, text in _facts(examination):
-        _say(console, title, text)
+        titled(console, title, text)
     _print_findings(examination, console)
     _print_end(examination, console)
 
 
 def _print_stages(examination: Examination, console: Console, everything: bool) -> None:
     lines = rows(examination, everything=everything)
-    names = _short_names(examination)
-    content = [[column.cell(examination, row, names) for column in COLUMNS] for row in lines]
-    headings = [column.heading(examination) for column in COLUMNS]
-    shown = [number for number in range(len(COLUMNS)) if any(line[number].cell_len for line in content)]
-    widths = {number: max(len(headings[number]), *(line[number].cell_len for line in content), 1) for number in shown}
-    for number in sorted(shown, key=lambda each: COLUMNS[each].wanted):
-        if _taken(widths) - widths.get(0, 0) + NARROWEST_NAME > console.width and COLUMNS[number].wanted < MUST:
-            del widths[number]
-    if 0 in widths:
-        widths[0] = max(NARROWEST_NAME, min(widths[0], widths[0] - max(0, _taken(widths) - console.width)))
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", collapse_padding=True)
-    for number, width in widths.items():
-        column = COLUMNS[number]
-        table.add_column(
-            Text(headings[number], justify=column.justify),
-            justify=column.justify,
-            width=width,
-            no_wrap=True,
-            overflow="ellipsis",
-        )
-    cut = shortened_apart((line[0].plain for line in content), widths.get(0, 0))
-    for line in content:
-        line[0] = Text(cut[line[0].plain], line[0].style)
-        table.add_row(*(line[number] for number in widths))
-    console.print(table)
-    legend = "; ".join(COLUMNS[number].legend for number in widths if COLUMNS[number].legend)
-    console.print(Text(legend, "dim"))
-
-
-def _taken(widths: dict[int, int]) -> int:
-    return sum(widths.values()) + len(widths) - 1
-
-
-def _say(console: Console, title: str, text: str, style: str = "bold") -> None:
-    """Print a sentence with a title, further lines indented."""
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(width=TITLE_WIDTH, no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row(Text(title, style), Text(printable(text)))
-    console.print(table)
-
-
-TITLE_WIDTH = 12
+    layout = Layout(_columns(examination), lines, console.width, NARROWEST_NAME)
+    console.print(layout.table(lines))
+    console.print(Text(layout.legend, "dim"))
 
 
 def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     """Yield what holds for the whole network."""
     objects = examination.objects
     cost = [f"{amount(examination.network.macs)} multiply-adds"] if examination.network.macs else []
-    cost += [f"{amount(examination.network.parameters)} weights"] if examination.network.parameters else []
+    cost += [f"{amount(examination.network.parameters)} parameters"] if examination.network.parameters else []
     yield "cost", ", ".join([*cost, f"{memory(examination.network.output_bytes)} of maps"])
     for sizes in examination.sizes:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
         yield title, _sizes(sizes)
     if objects.heads:
-        yield "read from", _heads(examination)
+        yield "output maps", _heads(examination)
     if objects.smallest:
         lost = [
             f"below {words} from {printable(name)} on"
@@ -253,7 +166,7 @@ def _shifts(measured: Sequence[Any]) -> str:
         )
         words.append(f"{printable(each.stage)} {each.value:.2f}{better}")
     more = f", and {len(measured) - 3} more" if len(measured) > 3 else ""
-    return f"moved by one pixel, changes of {'; '.join(words)}{more} (0: moves along, 1: as good as another image)"
+    return f"moved by one pixel, changes of {'; '.join(words)}{more} (0: equivariant, 1: uncorrelated)"
 
 
 def _print_findings(examination: Examination, console: Console) -> None:
@@ -293,7 +206,7 @@ def _print_end(examination: Examination, console: Console) -> None:
     console.print()
     style = STYLES.get(examination.severity or "", "bold green")
     hidden = f" (without {', '.join(examination.ignored)})" if examination.ignored else ""
-    console.print(Text(f"{summary(examination)}{hidden}", style))
+    console.print(Text(f"{examination.summary}{hidden}", style))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -311,140 +224,75 @@ def _short_names(examination: Examination) -> dict[str, str]:
     return {name: printable(name.removeprefix(prefix)) for name in names}
 
 
-def _name(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    if len(row.stages) > 1:
-        return Text(f"  {len(row.stages)} stages", "dim")
-    found = examination.of_stage(row.last.name)
-    return Text(names[row.last.name], STYLES[found[0].severity] if found and found[0].severity != "note" else "")
-
-
-def _windows(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    if len(row.stages) > 1:
-        counts = Counter(stage.operator for stage in row.stages if stage.kind not in ("elementwise", "reshape"))
-        return Text(", ".join(f"{count} {printable(name)}" for name, count in counts.most_common(2)), "dim")
-    return Text(windows(row.last))
-
-
 def windows(stage: Stage) -> str:
     """Write an operator and its windows in brief, as in lists of layers: ``MaxPool 3 /2 p1``."""
-    words = [printable(stage.operator)]
-    if stage.axes and not all(axis.is_global for axis in stage.axes):
-        adaptive = any(axis.adaptive for axis in stage.axes)
-        words.append("uneven" if adaptive else brief([axis.kernel_size for axis in stage.axes]))
-        if not adaptive and any(axis.stride > 1 for axis in stage.axes):
-            words.append(f"/{brief([axis.stride for axis in stage.axes])}")
-        pads = [
-            str(axis.pad_begin) if axis.pad_begin == axis.pad_end else f"{axis.pad_begin}:{axis.pad_end}"
-            for axis in stage.axes
-        ]
-        if set(pads) != {"0"}:
-            words.append(f"p{brief(pads)}")
-        if any(axis.dilation > 1 for axis in stage.axes):
-            words.append(f"d{brief([axis.dilation for axis in stage.axes])}")
-        if stage.layer is not None and stage.layer.arguments.get("ceil_mode"):
-            words.append("c")
-    return " ".join(words)
+    whole = all(axis.is_global for axis in stage.axes)
+    return " ".join(filter(None, (printable(stage.operator), "" if whole else window_of(stage))))
 
 
-def _output(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    shape = row.last.output_shape
-    return Text(by(shape[1:]) if len(shape) > 1 else by(shape), "" if len(row.stages) == 1 else "dim")
+def _columns(examination: Examination) -> list[Column[Row]]:
+    """Return all columns of the table of stages."""
+    names, footprints = _short_names(examination), examination.objects.footprints
+    pixels = f"{brief(examination.object_size)} px" if examination.object_size else "px"
+
+    def folded(words: str, row: Row, style: str = "") -> Text:
+        return Text(words, "dim" if len(row.stages) > 1 else style)
+
+    def name(row: Row) -> Text:
+        if len(row.stages) > 1:
+            return Text(f"  {len(row.stages)} stages", "dim")
+        found = examination.of_stage(row.last.name)
+        return Text(names[row.last.name], STYLES[found[0].severity] if found and found[0].severity != "note" else "")
+
+    def window(row: Row) -> Text:
+        if len(row.stages) == 1:
+            return Text(windows(row.last))
+        counts = Counter(stage.operator for stage in row.stages if stage.kind not in ("elementwise", "reshape"))
+        return Text(", ".join(f"{count} {printable(name)}" for name, count in counts.most_common(2)), "dim")
+
+    def found(row: Row) -> Text:
+        codes = {each.code: each.severity for stage in row.stages for each in examination.of_stage(stage.name)}
+        styles = {**STYLES, "note": "cyan"}
+        return Text(" ").join(Text(code, styles[severity]) for code, severity in codes.items())
+
+    def stride(row: Row) -> Text:
+        return folded(row.text.stride if row.last.name in footprints else "", row)
+
+    return [
+        Column("stage", name),
+        Column("windows", window),
+        Column("output", lambda row: folded(by(row.last.output_shape[1:] or row.last.output_shape), row)),
+        Column("stride", stride, "right", legend="stride: input pixels from cell to cell"),
+        Column(
+            "RF",
+            lambda row: folded(_field(row.text), row),
+            "right",
+            6,
+            "RF: receptive field, * where paths differ in centre or stride",
+        ),
+        Column(
+            pixels,
+            lambda row: _covered(row.text),
+            "right",
+            legend="px: cells that the object covers",
+        ),
+        Column("cut", lambda row: Text(row.text.cut, "yellow"), "right", 7, "cut: rows x columns in no window"),
+        Column(
+            "pads", lambda row: folded(row.text.padding, row), "right", 1, "pads: padding in the first or last window"
+        ),
+        Column("MACs", lambda row: folded(row.text.macs, row), "right", 5, "MACs: multiply-adds"),
+        Column("saved", lambda row: Text(row.text.saved), "right", 2, "saved: downstream MACs saved by striding"),
+        Column("memory", lambda row: folded(row.text.memory, row), "right", 3),
+        Column("found", found, wanted=8),
+    ]
 
 
-def _step(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    field = row.last.receptive_field
-    if field is None or row.last.name not in examination.objects.footprints:
-        return Text()
-    return Text(brief([cells(each) for each in field.stride]), "" if len(row.stages) == 1 else "dim")
+def _field(text: StageText) -> str:
+    return ("all" if text.context else text.field) + ("" if text.aligned else "*")
 
 
-def _sees(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    field = row.last.receptive_field
-    if field is None:
-        return Text()
-    text = "all" if field.context else brief(field.size)
-    return Text(text if field.aligned else f"{text}*", "" if len(row.stages) == 1 else "dim")
-
-
-def _cells(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    footprint = examination.objects.footprints.get(row.last.name)
-    if footprint is None:
-        return Text()
-    left = min(footprint.resolved)
-    return Text(
-        brief([cells(each) for each in footprint.cells]), "red" if left < 1 else "yellow" if left < 2 else "green"
-    )
-
-
-def _lost(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    """Say how many rows and columns the windows leave out at the end."""
-    stage = row.last
-    if len(row.stages) > 1 or not stage.dropped or not any(axis.cut for axis in stage.axes):
-        return Text()
-    return Text(by([axis.cut for axis in stage.axes]), "yellow")
-
-
-def _pads(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    share = max((stage.padding_share for stage in row.stages), default=0.0)
-    return Text(percent(share) if share else "", "" if len(row.stages) == 1 else "dim")
-
-
-def _macs(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    total = sum(stage.macs for stage in row.stages)
-    return Text(amount(total) if total else "", "" if len(row.stages) == 1 else "dim")
-
-
-def _memory(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    total = sum(stage.output_bytes for stage in row.stages)
-    return Text(memory(total) if total else "", "" if len(row.stages) == 1 else "dim")
-
-
-def _saves(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    total = examination.macs_saved(row.last) if len(row.stages) == 1 else 0
-    return Text(amount(total) if total else "")
-
-
-def _found(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    found = {finding.code: finding.severity for stage in row.stages for finding in examination.of_stage(stage.name)}
-    result = Text()
-    for number, (code, severity) in enumerate(found.items()):
-        result.append(f"{' ' if number else ''}{code}", STYLES[severity] if severity != "note" else "cyan")
-    return result
-
-
-MUST = 100
-"""Columns that are wanted so much are always there."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: what is above it, what is in it, and how much it is wanted where there is little room."""
-
-    title: str
-    justify: Literal["left", "right"]
-    cell: Callable[[Examination, Row, dict[str, str]], Text]
-    wanted: int = MUST
-    legend: str = ""
-
-    def heading(self, examination: Examination) -> str:
-        """Return what is above the column."""
-        return self.title or f"{brief(examination.object_size)} px"
-
-
-COLUMNS = (
-    Column("stage", "left", _name),
-    Column("windows", "left", _windows),
-    Column("output", "left", _output),
-    Column("stride", "right", _step, legend="stride: input pixels from cell to cell"),
-    Column("sees", "right", _sees, 6, "sees: receptive field, * where paths differ in centre or stride"),
-    Column("", "right", _cells, legend="px: cells that the object covers"),
-    Column("cut", "right", _lost, 7, "cut: rows x columns in no window"),
-    Column("pads", "right", _pads, 1, "pads: padding in the first or last window"),
-    Column("MACs", "right", _macs, 5, "MACs: multiply-adds"),
-    Column("saves", "right", _saves, 2, "saves: MACs that the smaller map saves behind"),
-    Column("memory", "right", _memory, 3),
-    Column("found", "left", _found, 8),
-)
+def _covered(text: StageText) -> Text:
+    return Text(text.covered, "red" if text.left < 1 else "yellow" if text.left < 2 else "green")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -455,30 +303,30 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
     """Print all that is known of a stage, with the formula of its size."""
     console.print(Text.assemble((printable(stage.name), "bold"), f": {windows(stage)}"))
     if stage.layer is not None:
-        _say(console, "  layer", repr(stage.layer))
-    _say(console, "  shape", f"{by(stage.input_shape)} → {by(stage.output_shape)}")
+        titled(console, "  layer", repr(stage.layer))
+    titled(console, "  shape", f"{by(stage.input_shape)} → {by(stage.output_shape)}")
     names = axis_names(len(stage.axes)) if stage.axes else ""
     forward = stage.kind in ("convolution", "pooling", "global")
     for name, axis in zip(names, stage.axes, strict=True):
         if not forward:
             continue
-        _say(console, f"  {name}", axis.formula)
+        titled(console, f"  {name}", axis.formula)
         if not axis.adaptive:
             reach = f"{axis.kernel_size} taps" + (
                 f" {axis.dilation} apart reach over {axis.effective_kernel_size} cells" if axis.dilation > 1 else ""
             )
             padding = f"{axis.pad_begin} + {axis.pad_end} cells of padding"
-            _say(console, "", f"input {axis.input_size}, {reach}, {padding}, stride {axis.stride}")
+            titled(console, "", f"input {axis.input_size}, {reach}, {padding}, stride {axis.stride}")
         if axis.dropped:
-            _say(console, "", f"{axis.dropped} of {axis.input_size} cells at the end are in no window")
+            titled(console, "", f"{axis.dropped} of {axis.input_size} cells at the end are in no window")
         if axis.padding_share:
-            _say(console, "", f"{percent(axis.padding_share)} of the first or last window is padding")
+            titled(console, "", f"{percent(axis.padding_share)} of the first or last window is padding")
     field = stage.receptive_field
     if field is not None:
         aligned = "all paths alike" if field.aligned else "paths differ in stride or centre"
-        _say(
+        titled(
             console,
-            "  sees",
+            "  RF",
             f"{by(field.size)} pixels of the input, every {by([cells(each) for each in field.stride])}; the centre of "
             f"the first is at {by([cells(each) for each in field.offset])} ({aligned})",
         )
@@ -488,19 +336,19 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
         left = (
             ""
             if footprint.cells == footprint.resolved
-            else f", {by([cells(e) for e in footprint.resolved])} of them apart"
+            else f", {by([cells(e) for e in footprint.resolved])} of them resolved"
         )
-        _say(console, "  object", f"{by(examination.object_size)} pixels cover {shown} cells{left}")
+        titled(console, "  object", f"{by(examination.object_size)} pixels cover {shown} cells{left}")
     saved = examination.macs_saved(stage)
-    saving = f"; saves {amount(saved)} behind it" if saved else ""
-    _say(
+    saving = f"; saves {amount(saved)} downstream" if saved else ""
+    titled(
         console,
         "  cost",
-        f"{amount(stage.macs)} multiply-adds{saving}; {amount(stage.parameters)} weights; "
+        f"{amount(stage.macs)} multiply-adds{saving}; {amount(stage.parameters)} parameters; "
         f"{memory(stage.output_bytes)} of map",
     )
     if stage.note:
-        _say(console, "  note", stage.note)
+        titled(console, "  note", stage.note)
     console.print()
 
 
@@ -518,17 +366,21 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     names = {**_short_names(after), **_short_names(before)}
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=26)
-    for title in ("output", "stride", "sees", f"{brief(before.object_size)} px", "MACs"):
+    for title in ("output", "stride", "RF", f"{brief(before.object_size)} px", "MACs"):
         table.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
     shown = {row.last.name for each in (before, after) for row in rows(each) if len(row.stages) == 1}
-    heads = {*before.objects.heads, *after.objects.heads}
+    shown |= {*before.objects.heads, *after.objects.heads}
     for old, new in comparison.pairs:
         stage = new or old
-        if stage is None or (stage.name not in shown and stage.name not in heads):
+        if stage is None or stage.name not in shown:
             continue
+        pair = zip(_compared(before, old), _compared(after, new), strict=True)
         table.add_row(
             Text(names[stage.name], "" if old is not None and new is not None else "bold"),
-            *(_pair(cell, before, old, after, new, names) for cell in (_map, _step, _sees, _cells, _macs)),
+            *(
+                Text() if {first.plain, second.plain} == {"none", ""} else _arrow(first, second)
+                for first, second in pair
+            ),
         )
     total = [Text(amount(each.network.macs)) for each in (before, after)]
     table.add_row(Text("all", "bold"), "", "", "", "", _arrow(*total))
@@ -537,36 +389,26 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     cost = [times(before.network.output_bytes, after.network.output_bytes, "memory")]
     if before.network.macs or after.network.macs:
         cost.insert(0, times(before.network.macs, after.network.macs, "multiply-adds"))
-    _say(console, "cost", ", ".join(cost))
+    titled(console, "cost", ", ".join(cost))
     if before.objects.smallest and after.objects.smallest:
         smallest = f"{' → '.join(dict.fromkeys(map(by, (before.objects.smallest, after.objects.smallest))))} pixels"
-        _say(console, "objects", f"smallest that keeps a cell: {smallest}")
+        titled(console, "objects", f"smallest that keeps a cell: {smallest}")
     turns = comparison.turns
     for title, sentence in turns:
-        _say(console, title, sentence, "bold green" if title in ("milder", "no longer") else "bold yellow")
+        titled(console, title, sentence, "bold green" if title in ("milder", "no longer") else "bold yellow")
     if not turns:
-        _say(console, "findings", "the same")
+        titled(console, "findings", "the same")
     console.print()
 
 
-def _map(examination: Examination, row: Row, names: dict[str, str]) -> Text:
-    """Write the sizes of a map without its channels."""
-    return Text(by(row.last.output_size or row.last.output_shape[1:]))
-
-
-def _pair(
-    cell: Callable[[Examination, Row, dict[str, str]], Text],
-    before: Examination,
-    old: Stage | None,
-    after: Examination,
-    new: Stage | None,
-    names: dict[str, str],
-) -> Text:
-    first = cell(before, Row((old,)), names) if old is not None else Text("none", "dim")
-    second = cell(after, Row((new,)), names) if new is not None else Text("none", "dim")
-    if (old is None or new is None) and not (first.plain and second.plain):
-        return Text()  # the one stage that there is has nothing to say
-    return _arrow(first, second)
+def _compared(examination: Examination, stage: Stage | None) -> list[Text]:
+    """Write what a change of arguments changes: the map without its channels, stride, field, object and cost."""
+    if stage is None:
+        return [Text("none", "dim")] * 5
+    text = StageText.of(examination, stage)
+    stride = text.stride if stage.name in examination.objects.footprints else ""
+    words = (by(stage.output_size or stage.output_shape[1:]), stride, _field(text))
+    return [*map(Text, words), _covered(text), Text(text.macs)]
 
 
 def _arrow(first: Text, second: Text) -> Text:

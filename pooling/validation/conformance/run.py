@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import platform
 import threading
 import time
@@ -13,24 +10,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from pooling import dispatch
-from pooling.files import write_whole
 
 from ..inputs.case import Case
 from ..known_issues import KNOWN_ISSUES, Recheck, recheck_known_issues
-from ..rules import RULES, broken_rule
-from ..rules.evidence import Setting
+from ..rules import broken_rule
 from ..runners import ORACLE, chosen
 from ..runners.processes import Limits, run_cases
 from ..runners.results import Result
-from ..verdicts import Kind, Verdict, judge
+from ..verdicts import Verdict, judge
 from .suite import conformance_suite
 
 __all__ = ["OUTCOMES", "Conformance", "Outcome", "run_conformance"]
 
-SCHEMA = "pooling-conformance/1"
 OUTCOMES = ("agrees", "differs", "refuses", "crashes")
 """What may become of a case; all kinds of `Verdict` that are a wrong answer differ."""
 OWN = ("pooling", "portable")
@@ -127,80 +120,6 @@ class Conformance:
         """0, or 1 where this library itself gives a wrong answer or crashes."""
         own = [outcome for runtime in OWN for outcome in self.outcomes.get(runtime, ())]
         return int(any(outcome.counts_as in ("differs", "crashes") for outcome in own))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as numbers, strings, lists and dicts that JSON knows."""
-        return {
-            "schema": SCHEMA,
-            "date": self.date,
-            "seed": self.seed,
-            "seconds": round(self.seconds, 1),
-            "machine": dict(self.machine),
-            "versions": dict(self.versions),
-            "rules": {
-                key: {name: getattr(RULES[key], name) for name in ("title", "text", "source", "remedy")}
-                for key in self.rules
-            },
-            "matrix": {rule: {runtime: self.counts(rule, runtime) for runtime in self.outcomes} for rule in self.rules},
-            "cases": [
-                {
-                    **_described(case),
-                    "outcomes": {name: _written(found[place]) for name, found in self.outcomes.items()},
-                }
-                for place, case in enumerate(self.cases)
-            ],
-            "known": [
-                {
-                    "rule": seen.issue.rule,
-                    "runtime": seen.issue.runtime,
-                    "kind": str(seen.issue.kind),
-                    "finding": seen.issue.finding,
-                    "versions": list(seen.issue.versions),
-                    "upstream": list(seen.issue.upstream),
-                    "installed": seen.version,
-                    "shown": seen.shown,
-                    "fixed": seen.fixed,
-                    "sentence": seen.sentence,
-                }
-                for seen in self.known
-            ],
-        }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything as JSON, whole or not at all.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        """
-        write_whole(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
-
-
-def _described(case: Case) -> dict[str, Any]:
-    setting = Setting(case.node, case.opset, tuple(case.array.shape))
-    return {
-        "name": case.name,
-        "rule": case.rules[0],
-        "operator": setting.operator,
-        "opset": case.opset,
-        "attributes": setting.attributes,
-        "shape": list(setting.shape),
-        "dtype": case.array.dtype.name,
-        "data": case.data,
-    }
-
-
-def _written(outcome: Outcome) -> dict[str, Any]:
-    verdict = outcome.verdict
-    written: dict[str, Any] = {"outcome": outcome.counts_as}
-    if verdict.kind is not Kind.AGREES:
-        written |= {"kind": str(verdict.kind), "rule": outcome.rule, "sentence": verdict.sentence}
-    for name in ("ulp", "absolute"):
-        number = getattr(verdict, name)
-        if number is not None and math.isfinite(number):
-            written[name] = number
-    return written
 
 
 def run_conformance(

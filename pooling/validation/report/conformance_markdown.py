@@ -83,7 +83,7 @@ def _summary(report: Conformance) -> str:
 HEAD = """\
 <!-- Made by docs/make_conformance.py. -->
 
-# Who keeps which rule
+# Conformance by runtime
 
 {cases} models of one pooling node each, run by {runtimes} runtimes on {date}, and compared with an oracle that works
 out every window by itself, exactly but for one rounding (`pooling.reference`). Each case is about one rule; the rules
@@ -210,7 +210,7 @@ def _of_rule(report: Conformance, rule: str) -> Iterator[str]:
         yield f"All {_cases(report, rule)} cases right: {', '.join(keeps)}."
         yield ""
     if rows:
-        yield _row(["Runtime", "Cases", "For example", "Seen", "Reported"])
+        yield _row(["Runtime", "Cases", "For example", "Recheck", "Reported"])
         yield _row(["---", "--:", "---", "---", "---"])
         yield from rows
         yield ""

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree as Xml
 
 from pooling.files import write_whole
+from pooling.signs import printable
 
 from ..rules import RULES
 from .grids import draw, sketch
-from .markup import lines
 from .model import Finding, ModelReport, Report, StageReport
 
 __all__ = ["write_junit"]
@@ -83,21 +83,21 @@ def _suite(report: Report, model: ModelReport, number: int, when: str) -> Xml.El
     )
     properties = Xml.SubElement(suite, "properties")
     for key, value in {**report.versions, **{f"runtime {key}": text for key, text in report.runtimes.items()}}.items():
-        Xml.SubElement(properties, "property", name=_text(key), value=lines(value))
+        Xml.SubElement(properties, "property", name=_text(key), value=printable(value, keep="\n"))
     for entry in entries:
         # Runtimes are not held against the clock here, but a time has to be there.
         case = Xml.SubElement(suite, "testcase", classname=_text(model.name), name=_text(entry.name), time="0")
         if entry.outcome:
-            told = Xml.SubElement(case, entry.outcome, type=entry.kind, message=lines(entry.message))
-            told.text = lines(entry.text) or None
-    Xml.SubElement(suite, "system-out").text = lines(_output(report, model)) or None
-    Xml.SubElement(suite, "system-err").text = lines(model.problem or "") or None
+            told = Xml.SubElement(case, entry.outcome, type=entry.kind, message=printable(entry.message, keep="\n"))
+            told.text = printable(entry.text, keep="\n") or None
+    Xml.SubElement(suite, "system-out").text = printable(_output(report, model), keep="\n") or None
+    Xml.SubElement(suite, "system-err").text = printable(model.problem or "", keep="\n") or None
     return suite
 
 
 def _text(name: str) -> str:
     """Return a name that is no empty token."""
-    return lines(name).strip() or "?"
+    return printable(name, keep="\n").strip() or "?"
 
 
 def _unique(entries: Iterator[Entry]) -> Iterator[Entry]:
@@ -117,7 +117,7 @@ def _entries(report: Report, model: ModelReport) -> Iterator[Entry]:
         where = f"{stage.stage.operator} {stage.stage.name}"
         if stage.problem:
             yield Entry(f"{where} in {NOBODY}", "error", "not run", stage.problem)
-        for runtime in stage.opinions:
+        for runtime in stage.summaries:
             yield _entry(report, stage, f"{where} in {runtime}", runtime)
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any, Literal, cast
+from typing import Any
 
-from pooling.files import write_whole
 from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.signs import counted
@@ -21,28 +17,12 @@ from ..benchmark import Times
 from ..inputs.case import Case
 from ..inputs.plan import PlannedCase
 from ..reduce import Smallest
-from ..rules import RULES
 from ..runners.results import Result
 from ..stages import Stage
 from ..verdicts import Kind, Verdict
-from .records import (
-    Counted,
-    FindingRecord,
-    KindWord,
-    MachineRecord,
-    OpinionRecord,
-    RepairRecord,
-    ReportRecord,
-    SettingsRecord,
-    StageRecord,
-    StageVerdict,
-    TimesRecord,
-    VersionsRecord,
-)
 
-__all__ = ["FAIL_ON", "Finding", "ModelReport", "Opinion", "Repair", "Report", "StageReport"]
+__all__ = ["FAIL_ON", "Finding", "ModelReport", "Repair", "Report", "RuntimeSummary", "StageReport"]
 
-SCHEMA: Literal["pooling-validation/2"] = "pooling-validation/2"
 DISTURBED = 2.0
 """A median so many times the fastest call is the work of something else on the machine."""
 FAIL_ON = ("differs", "special", "refuses", "crashes")
@@ -135,40 +115,9 @@ class Finding:
         broken = f"breaks {self.rule}" if self.rule else "differs"
         return f"{where} {broken} at node {self.node}: {self.verdict.sentence}"
 
-    def as_dict(self) -> FindingRecord:
-        """Return the finding as what JSON knows."""
-        verdict, rule = self.verdict, RULES.get(self.rule or "")
-        return {
-            "runtime": self.runtime,
-            "version": self.version,
-            "node": self.node,
-            "kind": cast(KindWord, str(verdict.kind)),
-            "counts_as": cast(Counted, self.counts_as),
-            "sentence": self.sentence,
-            "rule": self.rule,
-            "rule_text": rule.text if rule else None,
-            "source": rule.source if rule else None,
-            "upstream": list(self.upstream),
-            "remedy": self.remedy,
-            "case": self.case.name,
-            "data": self.case.data,
-            "cases": self.cases,
-            "input_shapes": {name: list(array.shape) for name, array in self.case.inputs.items()},
-            "output": verdict.output,
-            "where": None if verdict.where is None else list(verdict.where),
-            "expected": _plain(verdict.expected),
-            "actual": _plain(verdict.actual),
-            "differing": verdict.differing,
-            "elements": verdict.elements,
-            "ulp": _plain(verdict.ulp),
-            "absolute": _plain(verdict.absolute),
-            "smallest": None if self.smallest is None else self.smallest.as_dict(),
-            "fusion": self.fusion,
-        }
-
 
 @dataclass(frozen=True)
-class Opinion:
+class RuntimeSummary:
     """What a runtime makes of a stage.
 
     Attributes
@@ -209,10 +158,10 @@ class Opinion:
         """Whether it had an answer to anything."""
         return any(count for kind, count in self.cases.items() if kind not in (Kind.REFUSES, Kind.CRASHES))
 
-    def with_more(self, other: Opinion) -> Opinion:
+    def with_more(self, other: RuntimeSummary) -> RuntimeSummary:
         """Add what the runtime makes of more cases."""
         shares = [share for share in (self.share_of_bound, other.share_of_bound) if share is not None]
-        return Opinion(
+        return RuntimeSummary(
             self.version,
             dict(Counter(self.cases) + Counter(other.cases)),
             dict(Counter(self.findings) + Counter(other.findings)),
@@ -224,7 +173,7 @@ class Opinion:
         )
 
     @classmethod
-    def of(cls, version: str, verdicts: list[tuple[PlannedCase, Verdict]], findings: list[Finding]) -> Opinion:
+    def of(cls, version: str, verdicts: list[tuple[PlannedCase, Verdict]], findings: list[Finding]) -> RuntimeSummary:
         """Sum up the verdicts on a runtime's answers."""
         ordinary = [verdict for planned, verdict in verdicts if not planned.special]
         agreeing = [verdict for verdict in ordinary if verdict.kind is Kind.AGREES]
@@ -252,7 +201,7 @@ class StageReport:
         The node and its place.
     layer : Layer or None
         What computes it here; None where that could not be found out.
-    opinions : dict of str to Opinion
+    summaries : dict of str to RuntimeSummary
         By runtime; empty where nobody was asked.
     findings : tuple of Finding
         Where they differ from the oracle.
@@ -264,17 +213,17 @@ class StageReport:
 
     stage: Stage
     layer: Layer | None = None
-    opinions: Mapping[str, Opinion] = field(default_factory=dict)
+    summaries: Mapping[str, RuntimeSummary] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     times: Mapping[str, Times] = field(default_factory=dict)
     problem: str | None = None
 
     @property
-    def verdict(self) -> StageVerdict:
+    def verdict(self) -> str:
         """What came of it, in a word: a runtime that differs counts for more than what could not be asked besides."""
         if self.differs:
             return "differs"
-        return "not run" if self.problem is not None or not self.opinions else "equal"
+        return "not run" if self.problem is not None or not self.summaries else "equal"
 
     @property
     def compared(self) -> bool:
@@ -289,12 +238,12 @@ class StageReport:
     @property
     def largest_difference(self) -> float:
         """The largest difference that rounding explains."""
-        return max((opinion.largest_difference for opinion in self.opinions.values()), default=0.0)
+        return max((summary.largest_difference for summary in self.summaries.values()), default=0.0)
 
     @property
     def share_of_bound(self) -> float | None:
         """The largest difference in units of what rounding may cause at that element."""
-        shares = [each.share_of_bound for each in self.opinions.values() if each.share_of_bound is not None]
+        shares = [each.share_of_bound for each in self.summaries.values() if each.share_of_bound is not None]
         return max(shares, default=None)
 
     @property
@@ -546,93 +495,3 @@ class Report:
         if self.unasked:
             parts.append("not everything was looked at")
         return "; ".join(parts)
-
-    def as_dict(self) -> ReportRecord:
-        """Return everything as what JSON knows.
-
-        Returns
-        -------
-        dict
-            As `pooling.validation.records` describes it, and ``schemas/validate.schema.json`` in the package. Keys and
-            their types stay as they are as long as ``schema`` does; new ones may be added. Numbers that JSON does not
-            have are the strings ``"nan"``, ``"inf"`` and ``"-inf"``.
-        """
-        return {
-            "schema": SCHEMA,
-            "versions": cast(VersionsRecord, self.versions),
-            "runtimes": self.runtimes,
-            "machine": cast(MachineRecord, self.machine),
-            "settings": cast(SettingsRecord, {**self.settings, "fail_on": list(self.fail_on)}),
-            "notes": list(self.notes),
-            "models": [
-                {
-                    "path": model.path,
-                    "problem": model.problem,
-                    "notes": list(model.notes),
-                    "unasked": list(model.unasked),
-                    "repair": None if model.repair is None else _repair_as_dict(model.repair),
-                    "stages": [_stage_as_dict(stage) for stage in model.stages],
-                }
-                for model in self.models
-            ],
-            "summary": {
-                "stages": len(self.stages),
-                "equal": sum(stage.verdict == "equal" for stage in self.stages),
-                "differ": len(self.differing),
-                "not_run": len(self.not_run),
-                "models_not_read": len(self.unread),
-                "findings": dict(Counter(finding.counts_as for finding in self.findings)),
-                "geometric_mean_speedup": self.geometric_mean_speedup,
-                "slower": sum(speedup < 1 for speedup in self.speedups),
-                "disturbed": self.disturbed,
-                "exit_code": self.exit_code,
-                "interrupted": self.interrupted,
-                "sentence": self.summary(),
-            },
-        }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `as_dict` to a JSON file, whole or not at all.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; a file that was there before is still there then.
-        """
-        write_whole(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
-
-
-def _repair_as_dict(repair: Repair) -> RepairRecord:
-    return cast(RepairRecord, {"sentence": repair.sentence, **asdict(repair)})
-
-
-def _stage_as_dict(report: StageReport) -> StageRecord:
-    stage = report.stage
-    return {
-        "name": stage.name,
-        "operator": stage.operator,
-        "opset": stage.opset,
-        "verdict": report.verdict,
-        "problem": report.problem,
-        "input_shape": None if stage.shape is None else list(stage.shape),
-        "output_shape": None if report.output_shape is None else list(report.output_shape),
-        "layer": None if report.layer is None else repr(report.layer),
-        "largest_difference": _plain(report.largest_difference) if report.compared else None,
-        "share_of_bound": report.share_of_bound if report.compared else None,
-        "runtimes": {
-            name: cast(
-                OpinionRecord,
-                {"verdict": opinion.verdict, **{key: _plain(value) for key, value in asdict(opinion).items()}},
-            )
-            for name, opinion in report.opinions.items()
-        },
-        "findings": [finding.as_dict() for finding in report.findings],
-        "seconds": {name: cast(TimesRecord, asdict(times)) for name, times in report.times.items()},
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pooling.signs import printable, shortened_apart
+from pooling.reporting.formats import brief, by
+from pooling.reporting.tables import Column, Layout, say
+from pooling.signs import counted, printable
 
 from ..reduce_findings import alike
 from .model import Finding, Report, StageReport, also_at
@@ -48,12 +48,12 @@ def print_report(report: Report, console: Console) -> None:
     """
     console.print(_heading(report), soft_wrap=True)
     style = {0: "bold green", 1: "bold red", 2: "bold yellow"}[report.exit_code]
-    _say(console, Text(report.summary(), style))
+    say(console, Text(report.summary(), style))
     console.print()
     _print_table(report, console)
     for model in report.models:
         for note in model.notes:
-            _say(console, Text.assemble((printable(model.name), "bold"), printable(f": {note}")))
+            say(console, Text.assemble((printable(model.name), "bold"), printable(f": {note}")))
         if not model.stages and not model.problem and not model.unasked:
             console.print(Text.assemble((printable(model.name), "bold"), " has no pooling nodes"), soft_wrap=True)
     if any(model.notes for model in report.models):
@@ -65,19 +65,11 @@ def print_report(report: Report, console: Console) -> None:
         note = "The times are unsteady: something else keeps the processors busy. Run again when it is done."
         console.print(Text(note, "yellow"), soft_wrap=True)
     for note in report.notes:
-        _say(console, Text(printable(note), "yellow"))
+        say(console, Text(printable(note), "yellow"))
     for where, what in report.problems[:FINDINGS_SHOWN]:
-        _say(console, Text.assemble((printable(where), "bold"), printable(f": {what}")))
+        say(console, Text.assemble((printable(where), "bold"), printable(f": {what}")))
     if len(report.problems) > FINDINGS_SHOWN:
         console.print(Text(f"... and {len(report.problems) - FINDINGS_SHOWN} more"))
-
-
-def _say(console: Console, text: Text, indent: int = 0) -> None:
-    """Print a text: in as many lines as a terminal needs, and in one where a program may read it."""
-    if console.is_terminal:
-        console.print(Padding(text, (0, 0, 0, indent)))
-    else:
-        console.print(Text(" " * indent) + text, soft_wrap=True)
 
 
 def _heading(report: Report) -> Text:
@@ -87,7 +79,7 @@ def _heading(report: Report) -> Text:
     for number, (name, version) in enumerate(others):
         text.append(" and " if number == len(others) - 1 else ", ")
         text.append(f"{name} {version}", "bold")
-    each = f", {threads} thread{'' if threads == 1 else 's'} each, on {machine['processor'] or machine['system']}"
+    each = f", {counted(threads, 'thread')} each, on {machine['processor'] or machine['system']}"
     return text.append(each)
 
 
@@ -98,7 +90,7 @@ def _print_runtimes(report: Report, console: Console) -> None:
     for verdict in VERDICTS:
         table.add_column(VERDICTS[verdict][0], justify="right")
     for name, version in report.runtimes.items():
-        found = Counter(stage.opinions[name].verdict for stage in report.stages if name in stage.opinions)
+        found = Counter(stage.summaries[name].verdict for stage in report.stages if name in stage.summaries)
         label = name if version.startswith(report.versions["pooling"]) else f"{name} {version}"
         cells = [
             Text(str(found[key]) if found[key] else "·", VERDICTS[key][1] if found[key] else "dim") for key in VERDICTS
@@ -117,7 +109,7 @@ def _print_findings(report: Report, console: Console) -> None:
     for group in shown[:FINDINGS_SHOWN]:
         first = group[0]
         text = Text.assemble((printable(first.sentence), VERDICTS[first.counts_as][1]))
-        _say(console, text)
+        say(console, text)
         others = also_at(group, NODES_SHOWN)
         lines = [("also at", others)] if others else []
         lines += [("on", first.case.data)] if first.counts_as in ("differs", "special") else []
@@ -125,7 +117,7 @@ def _print_findings(report: Report, console: Console) -> None:
         if first.remedy:
             lines.append(("remedy", first.remedy))
         for word, what in lines:
-            _say(console, Text.assemble((f"{word}: ", "dim"), printable(what)), 4)
+            say(console, Text.assemble((f"{word}: ", "dim"), printable(what)), 4)
     if len(shown) > FINDINGS_SHOWN:
         console.print(Text(f"... and {len(shown) - FINDINGS_SHOWN} more; --json FILE has all"))
     rest = [group for group in everything if group[0].counts_as == "special"]
@@ -134,7 +126,7 @@ def _print_findings(report: Report, console: Console) -> None:
     for model in report.models:
         if model.repair is not None:
             style = "yellow" if model.repair.after or not model.repair.changes else "green"
-            _say(
+            say(
                 console,
                 Text.assemble((f"{printable(model.name)}: ", "bold"), (printable(model.repair.sentence), style)),
             )
@@ -143,7 +135,7 @@ def _print_findings(report: Report, console: Console) -> None:
 
 def _print_special(groups: Sequence[Sequence[Finding]], console: Console) -> None:
     """Print, one line for each rule, who breaks it on NaN, infinities or extreme numbers."""
-    _say(console, Text("on NaN, infinities or extreme numbers only (--html FILE shows them):", VERDICTS["special"][1]))
+    say(console, Text("on NaN, infinities or extreme numbers only (--html FILE shows them):", VERDICTS["special"][1]))
     rules: dict[str, list[Finding]] = {}
     for group in groups:
         rules.setdefault(group[0].rule or "other differences", []).extend(group)
@@ -151,64 +143,28 @@ def _print_special(groups: Sequence[Sequence[Finding]], console: Console) -> Non
         names = dict.fromkeys(f"{each.runtime} {each.version}" for each in findings)
         nodes = len({(each.path, each.node) for each in findings})
         upstream = dict.fromkeys(reference for each in findings for reference in each.upstream)
-        told = f"{', '.join(names)}; {nodes} node{'' if nodes == 1 else 's'}"
+        told = f"{', '.join(names)}; {counted(nodes, 'node')}"
         told += f"; see {', '.join(upstream)}" if upstream else ""
         # What comes behind the semicolon, that it helped, goes without saying here.
         remedies = dict.fromkeys(each.remedy.partition("; ")[0] for each in findings if each.remedy)
         told += f"; remedy: {' or '.join(remedies)}" if remedies else ""
-        _say(console, Text.assemble((f"{rule}: ", "dim"), printable(told)), 4)
+        say(console, Text.assemble((f"{rule}: ", "dim"), printable(told)), 4)
 
 
 def _print_table(report: Report, console: Console) -> None:
     """Print one table for each model, all with the same columns, so that they look like one with titles in between."""
-    rows = {id(stage): [cell(stage) for _, _, cell in COLUMNS] for stage in report.stages}
-    if not rows:
+    if not report.stages:
         return
-    # What no row has anything to say about is left out, and then what the terminal has no place for.
-    shown = [column for column in range(len(COLUMNS)) if any(row[column] for row in rows.values())]
-    widths = {
-        column: max(len(COLUMNS[column][0]), *(row[column].cell_len for row in rows.values())) for column in shown
-    }
-    for column in LEAST_WANTED:
-        if column in shown and _taken(widths) - widths[0] + NARROWEST_NAME > console.width:
-            shown.remove(column)
-            del widths[column]
-    gap = WIDE_GAP if _taken(widths, WIDE_GAP) <= console.width else 1
-    widths[0] = max(NARROWEST_NAME, widths[0] - max(0, _taken(widths, gap) - console.width))
-
-    def table(*, header: bool = False) -> Table:
-        made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=header, header_style="bold")
-        for column in shown:
-            heading, justify, _ = COLUMNS[column]
-            made.add_column(
-                Text(heading, justify=justify),
-                justify=justify,
-                width=widths[column],
-                no_wrap=True,
-                overflow="ellipsis",
-            )
-        return made
-
-    console.print(table(header=True))
+    layout = Layout(COLUMNS, report.stages, console.width, NARROWEST_NAME, WIDE_GAP, INDENT)
+    console.print(layout.table([]))
     for model in report.models:
         if model.stages:
             console.print(Text(printable(model.name), "bold cyan", overflow="ellipsis", no_wrap=True))
-            section = table()
-            names = [rows[id(stage)][0].plain.strip() for stage in model.stages]
-            cut = shortened_apart(names, widths[0] - len(INDENT))
-            for name, stage in zip(names, model.stages, strict=True):
-                rows[id(stage)][0] = Text(INDENT + cut[name])
-                section.add_row(*(rows[id(stage)][column] for column in shown))
-            console.print(section)
+            console.print(layout.table(model.stages, header=False))
     console.print()
     if any(stage.share_of_bound for stage in report.stages):
         note = "difference: the largest of all elements; behind an average's, its share of what rounding may cause"
         console.print(Text(note, "dim"), soft_wrap=True)
-
-
-def _taken(widths: Mapping[int, int], gap: int = 1) -> int:
-    """Count the columns of the terminal that a table takes."""
-    return sum(widths.values()) + gap * (len(widths) - 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -216,19 +172,19 @@ def _taken(widths: Mapping[int, int], gap: int = 1) -> int:
 
 
 def _operator(report: StageReport) -> Text:
-    kernel = [] if report.windows is None else [_by([axis.kernel_size for axis in report.windows])]
+    kernel = [] if report.windows is None else [by([axis.kernel_size for axis in report.windows])]
     return Text(" ".join([report.stage.operator, *kernel]))
 
 
 def _stride(report: StageReport) -> Text:
-    return Text("" if report.windows is None else _brief([axis.stride for axis in report.windows]))
+    return Text("" if report.windows is None else brief([axis.stride for axis in report.windows]))
 
 
 def _pads(report: StageReport) -> Text:
     if report.windows is None:
         return Text()
     begin, end = ([getattr(axis, side) for axis in report.windows] for side in ("pad_begin", "pad_end"))
-    return Text(_brief(begin) if begin == end else " ".join(map(str, begin + end)))
+    return Text(brief(begin) if begin == end else " ".join(map(str, begin + end)))
 
 
 def _also(report: StageReport) -> Text:
@@ -238,7 +194,7 @@ def _also(report: StageReport) -> Text:
     arguments, dilation = report.layer.arguments, [axis.dilation for axis in report.windows]
     padded = any(axis.pad_begin or axis.pad_end for axis in report.windows)
     words = {
-        f"dilation {_brief(dilation)}": max(dilation) > 1,
+        f"dilation {brief(dilation)}": max(dilation) > 1,
         "ceil": arguments.get("ceil_mode"),
         "counts pads": arguments.get("count_include_pad") and padded,
         str(arguments["padding"]).replace("_", " "): isinstance(arguments["padding"], str),
@@ -251,11 +207,11 @@ def _shapes(report: StageReport) -> Text:
     """Give the input's shape, and of the result what is not the same."""
     if report.stage.shape is None:
         return Text("?")
-    before = _by(report.stage.shape)
+    before = by(report.stage.shape)
     if report.output_shape is None or report.layer is None:
         return Text(before)
     spatial = slice(1, -1) if report.layer.layout == "channels_last" else slice(2, None)
-    return Text(f"{before} → {_by(report.output_shape[spatial])}")
+    return Text(f"{before} → {by(report.output_shape[spatial])}")
 
 
 def _difference(report: StageReport) -> Text:
@@ -282,25 +238,15 @@ def _speed(report: StageReport) -> Text:
     return Text(f"{speedup:.1f}×" if speedup >= 0.95 else f"{speedup:.2g}×", "green" if speedup >= 1 else "red")
 
 
-COLUMNS: tuple[tuple[str, Literal["left", "right"], Callable[[StageReport], Text]], ...] = (
-    ("stage", "left", lambda report: Text(INDENT + printable(report.stage.name))),
-    ("operator", "left", _operator),
-    ("stride", "left", _stride),
-    ("pads", "left", _pads),
-    ("", "left", _also),
-    ("input → output", "left", _shapes),
-    ("difference", "left", _difference),
-    ("pooling", "right", lambda report: _time(report, "pooling")),
-    ("onnxruntime", "right", lambda report: _time(report, "onnxruntime")),
-    ("speed", "right", _speed),
+COLUMNS: tuple[Column[StageReport], ...] = (
+    Column("stage", lambda report: Text(printable(report.stage.name))),
+    Column("operator", _operator),
+    Column("stride", _stride, wanted=3),
+    Column("pads", _pads, wanted=2),
+    Column("", _also, wanted=4),
+    Column("input → output", _shapes),
+    Column("difference", _difference),
+    Column("pooling", lambda report: _time(report, "pooling"), "right"),
+    Column("onnxruntime", lambda report: _time(report, "onnxruntime"), "right", wanted=1),
+    Column("speed", _speed, "right"),
 )
-HEADINGS = [heading for heading, _, _ in COLUMNS]
-LEAST_WANTED = [HEADINGS.index(heading) for heading in ("onnxruntime", "pads", "stride", "")]
-
-
-def _by(sizes: Sequence[int | str]) -> str:
-    return "×".join(map(str, sizes))
-
-
-def _brief(sizes: Sequence[int]) -> str:
-    return str(sizes[0]) if len(set(sizes)) == 1 else _by(sizes)

@@ -37,7 +37,7 @@ from . import (
 from .evidence import Evidence, Setting
 from .rule import EachCell, NoAnswer, Rule, WholeAnswer
 
-__all__ = ["RULES", "Rule", "broken_rule", "rules_at_stake"]
+__all__ = ["RULES", "Rule", "applicable_rules", "broken_rule"]
 
 S = TypeVar("S", NoAnswer, WholeAnswer, EachCell)
 FAMILIES = (
@@ -60,7 +60,7 @@ RULES: Mapping[str, Rule] = {
 """All rules, by name: every record of every family, as they stand there."""
 
 
-def rules_at_stake(node: onnx.NodeProto, opset: int, input_shape: Sequence[int]) -> tuple[str, ...]:
+def applicable_rules(node: onnx.NodeProto, opset: int, input_shape: Sequence[int]) -> tuple[str, ...]:
     """Return the rules that apply to a node's attributes and shape.
 
     Parameters
@@ -81,7 +81,7 @@ def rules_at_stake(node: onnx.NodeProto, opset: int, input_shape: Sequence[int])
     --------
     >>> import onnx
     >>> node = onnx.helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3], strides=[3], pads=[1, 1], ceil_mode=1)
-    >>> rules_at_stake(node, 22, (1, 1, 5))
+    >>> applicable_rules(node, 22, (1, 1, 5))
     ('window-count', 'ceil-last-window', 'padding-excluded', 'any-rank')
     """
     setting = Setting(node, opset, tuple(input_shape))

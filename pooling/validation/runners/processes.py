@@ -23,6 +23,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -35,7 +36,7 @@ from .results import Result
 if TYPE_CHECKING:
     from ..inputs.case import Case
 
-__all__ = ["EXCEEDED", "Limits", "RuntimeProcess", "memory_is_watched", "quiet_environment", "run_cases"]
+__all__ = ["Limits", "RuntimeProcess", "memory_is_watched", "quiet_environment", "run_cases"]
 
 Array = NDArray[Any]
 GIB = 2**30
@@ -55,8 +56,6 @@ ENDED_BY_SYSTEM = hasattr(fcntl, "F_SETSIG")
 """Whether the system itself ends the processes with this one."""
 READY = "ready"
 STOPPED = "was stopped"
-EXCEEDED = "exceeded"
-"""How what is said of a process begins that took more than its limits."""
 _running: weakref.WeakSet[RuntimeProcess] = weakref.WeakSet()
 
 
@@ -100,8 +99,8 @@ class Limits:
         From the question to the answer. Where the system tells (Linux), time in which the process is stopped does not
         count, nor that in which it would compute and gets no processor; time in which it waits does.
     memory : int
-        Bytes that the process may have in memory, everything that it has imported included. Without effect where the
-        system does not tell (`memory_is_watched`), as macOS does not.
+        Bytes that the process may have in memory, everything that it has imported included. Without effect where psutil
+        is not installed (`memory_is_watched`).
 
     Raises
     ------
@@ -274,21 +273,24 @@ class RuntimeProcess:
         assert process.stdout is not None
         clock = _Clock(process.pid)
         with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
+            try:
+                selector.register(process.stdout, selectors.EVENT_READ)
+            except (OSError, ValueError):  # closed by another thread
+                return Result(crash=STOPPED)
             while not selector.select(WATCHED_SECONDS):
                 if self._process is not process:  # ended by another thread, and its pipe says nothing any more
                     return Result(crash=STOPPED)
                 if _memory_of(process.pid) > self.limits.memory:
-                    return self._crashed(f"{EXCEEDED} {self.limits.memory / GIB:.3g} GiB")
+                    return self._crashed(f"exceeded {self.limits.memory / GIB:.3g} GiB", exceeded=True)
                 if clock.seconds() > seconds:
-                    return self._crashed(f"{EXCEEDED} {seconds:g} s")
+                    return self._crashed(f"exceeded {seconds:g} s", exceeded=True)
             try:
                 answered = os.read(process.stdout.fileno(), 1)
             except (OSError, ValueError):  # closed by another thread
                 return Result(crash=STOPPED)
             return None if answered else self._crashed(None)
 
-    def _crashed(self, reason: str | None) -> Result:
+    def _crashed(self, reason: str | None, *, exceeded: bool = False) -> Result:
         """End the process; without a reason, find one in how it ended."""
         process = self._process
         if process is None:
@@ -301,7 +303,7 @@ class RuntimeProcess:
             else:
                 reason = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
         self._end()
-        return Result(crash=reason)
+        return Result(crash=reason, exceeded=exceeded)
 
     def _end(self) -> None:
         # A thread that waits for an answer may end it at the same time as whoever closes it.
@@ -384,16 +386,19 @@ def _use_of(process: int) -> tuple[str, float] | None:
 
 
 def _memory_of(process: int) -> int:
-    """Return the bytes that a process has in memory; 0 where the system does not tell."""
+    """Return the bytes that a process has in memory; 0 where it is gone, or psutil is not there to tell."""
     try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
+        psutil: Any = import_module("psutil")
+    except ModuleNotFoundError:
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return int(psutil.Process(process).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def memory_is_watched() -> bool:
-    """Whether the system tells what memory a process has, without which its limit has no effect."""
+    """Whether psutil tells what memory a process has, without which its limit has no effect."""
     return _memory_of(os.getpid()) > 0
 
 

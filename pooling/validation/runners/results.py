@@ -25,6 +25,8 @@ class Result:
     crash : str or None
         How the process ended, or had to be ended, where it did not live to answer: ``"was killed by SIGFPE"``,
         ``"exceeded 60 s"``, ``"exceeded 4 GiB"``.
+    exceeded : bool
+        Whether it had to be ended, since it exceeded a limit.
 
     Examples
     --------
@@ -35,6 +37,7 @@ class Result:
     outputs: Sequence[NDArray[Any]] = ()
     unsupported: str | None = None
     crash: str | None = None
+    exceeded: bool = False
 
     @property
     def given(self) -> bool:

@@ -1,4 +1,4 @@
-"""Networks from whatever somebody has: `read`.
+"""Networks from whatever somebody has: `read_graph`, and `read` at one size.
 
 onnx     from a model
 layers   from layers of this package
@@ -13,9 +13,10 @@ from typing import Any
 
 from pooling.layer import EXPORT, Layer, Sequential, is_of_torch, kind_of
 
+from ..graph import Graph
 from ..network import Network, NetworkError
 
-__all__ = ["read"]
+__all__ = ["read", "read_graph"]
 
 
 def read(source: Any, input_shape: Sequence[int] | None = None) -> Network:
@@ -52,14 +53,39 @@ def read(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     ['0_MaxPool2d', '1_GlobalAvgPool2d']
     """
     shape = None if input_shape is None else tuple(input_shape)
+    return read_graph(source, shape).infer(shape)
+
+
+def read_graph(source: Any, input_shape: Sequence[int] | None = None) -> Graph:
+    """Read a network without giving it a size.
+
+    Parameters
+    ----------
+    source : path, str, onnx.ModelProto, bytes, Sequential or Layer
+        As for `read`.
+    input_shape : sequence of int, optional
+        A shape that it will be asked for: of the inputs of a model that of its rank is meant, and layers take one
+        without a batch.
+
+    Returns
+    -------
+    Graph
+
+    Raises
+    ------
+    NetworkError
+        If the network cannot be read.
+    TypeError
+        If `source` is nothing that could be a network.
+    """
     if isinstance(source, (Sequential, Layer)):
         from .layers import from_sequential
 
-        return from_sequential(source, shape)
+        return from_sequential(source, input_shape)
     if isinstance(source, str) and not source.endswith(".onnx") and not os.path.isfile(source):
         from .text import from_text
 
-        return from_text(source, shape)
+        return from_text(source, input_shape)
     if not isinstance(source, (str, bytes, os.PathLike)) and type(source).__name__ != "ModelProto":
         raise TypeError(f"read: {_wrong_source(source)}")
     try:
@@ -68,7 +94,7 @@ def read(source: Any, input_shape: Sequence[int] | None = None) -> Network:
         raise NetworkError(
             f"reading ONNX models needs {error.name}; install it with pip install 'ndpooling[onnx]'"
         ) from error
-    return from_onnx(source, shape)
+    return from_onnx(source, None if input_shape is None else len(input_shape))
 
 
 def _wrong_source(source: Any) -> str:

@@ -10,13 +10,13 @@ from pooling.signs import short_repr
 
 from ...operators.nodes import Node, Shape
 from ..graph import Graph
-from ..network import Network, NetworkError
+from ..network import NetworkError
 
-__all__ = ["INPUT", "OPERATORS", "USUAL", "assumed", "from_sequential"]
+__all__ = ["INPUT", "OPERATORS", "USUAL", "from_sequential"]
 
 INPUT = "input"
 USUAL = (1, 3, *(224,) * 3)
-"""The size of an input that nobody gave, with as many axes as needed."""
+"""The usual size of an input where none is given, with as many axes as needed."""
 
 OPERATORS = {
     "MaxPool": "MaxPool",
@@ -35,13 +35,7 @@ def _operator(layer: Layer) -> str:
     return OPERATORS.get(kind.removesuffix(f"{layer.dimensions}d"), kind)
 
 
-def assumed(input_shape: Sequence[int] | None, usual: Shape) -> tuple[str, ...]:
-    """Say which size is taken where none was given."""
-    shown = "x".join(map(str, usual))
-    return (f"no input shape was given; {shown} is assumed",) if input_shape is None else ()
-
-
-def from_sequential(pool: Sequential | Layer, input_shape: Sequence[int] | None = None) -> Network:
+def from_sequential(pool: Sequential | Layer, input_shape: Sequence[int] | None = None) -> Graph:
     """Read layers of this package; they are named as in exported models, number and class."""
     layers = [pool] if isinstance(pool, Layer) else list(pool)
     name = type(pool).__name__
@@ -61,15 +55,14 @@ def from_sequential(pool: Sequential | Layer, input_shape: Sequence[int] | None 
             f"{name}: input_shape={short_repr(shape)} has {len(shape)} axes; it must have {first.dimensions + 2}, or "
             f"{first.dimensions + 1} without the batch"
         )
+    usual = usual[-len(shape) :]  # without a batch if the given shape has none
     nodes: list[Node] = []
     for number, layer in enumerate(layers):
         title = type(layer).__name__ if isinstance(pool, Layer) else f"{number}_{type(layer).__name__}"
         source = nodes[-1].outputs if nodes else (INPUT,)
         nodes.append(Node(title, _operator(layer), source, (f"tensor {number}",), layer=_always(layer)))
     places = tuple(range(len(shape))[spatial])
-    notes = assumed(input_shape, usual)
-    graph = Graph(name, INPUT, tuple(nodes), {}, nodes[-1].outputs, shape, spatial=places, notes=notes)
-    return graph.walked(shape)
+    return Graph(name, INPUT, tuple(nodes), {}, nodes[-1].outputs, shape, spatial=places, usual=usual)
 
 
 def _always(layer: Layer) -> Callable[[Shape], Layer]:

@@ -19,13 +19,13 @@ from pooling.onnx_models.graph import all_nodes, is_default, subgraphs
 from pooling.onnx_models.load import check_element_type, check_order, read_model
 from pooling.onnx_models.nodes import node_attributes
 from pooling.onnx_models.shapes import known_size
-from pooling.open_sizes import filled, hinted_sizes
+from pooling.open_sizes import hinted_sizes
 from pooling.signs import first_line
 
 from ...operators import SMALL
 from ...operators.nodes import Node, Shape, Tensor
 from ..graph import Graph
-from ..network import Network, NetworkError, OpenShapeError
+from ..network import NetworkError
 
 __all__ = ["from_onnx"]
 
@@ -35,19 +35,21 @@ TRAINED = ("float16", "bfloat16", "float32", "float64", "int8", "uint8")
 """Types of weights; integers of other types are sizes and places."""
 LARGEST_OPSET = 2**31 - 1
 """The newest that onnx can be asked for."""
-USUAL = ("N", "C", "H", "W")
-"""What is most likely where a model says nothing of its input."""
 
 
-def from_onnx(source: Any, input_shape: Sequence[int] | None = None) -> Network:
+def from_onnx(source: Any, rank: int | None = None) -> Graph:
     """Read an ONNX model: a path, its bytes, or an ``onnx.ModelProto``, which stays as it is.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+    rank : int, optional
+        Of the input that is meant, where a model has several.
 
     Raises
     ------
     NetworkError
-        If it cannot be read or breaks a rule of ONNX, or the network does not work at this size.
-    OpenShapeError
-        If the model leaves sizes open that `input_shape` does not give.
+        If it cannot be read or breaks a rule of ONNX.
     TypeError
         If `source` is no model.
     """
@@ -60,13 +62,11 @@ def from_onnx(source: Any, input_shape: Sequence[int] | None = None) -> Network:
         _check_names(model)
         hints = hinted_sizes({each.key: each.value for each in model.metadata_props})
         model = inlined("read", model)
-        graph = _Reader(name or "model", model, input_shape).graph()
+        return _Reader(name or "model", model, rank, hints).graph()
     except NetworkError:
         raise
     except ValueError as error:
         raise NetworkError(str(error).removeprefix("read: ")) from error
-    shape = _closed(graph, hints) if input_shape is None else tuple(input_shape)
-    return graph.walked(shape)
 
 
 def _check_names(model: onnx.ModelProto) -> None:
@@ -96,29 +96,6 @@ def _check_names(model: onnx.ModelProto) -> None:
         check("an attribute", *(name for each in node.attribute for name in (each.name, each.ref_attr_name)))
 
 
-def _closed(graph: Graph, hints: Sequence[tuple[int, ...]]) -> Shape:
-    """Return the input shape that a model declares; a batch that it leaves open is 1."""
-    declared = graph.declared
-    title = f"{graph.name}: its input {graph.input_name!r}"
-    flag = "give --input-shape {} (in Python: input_shape={})"
-    if declared is None:
-        example = next(filled(USUAL))
-        raise OpenShapeError(
-            f"{title} has no shape in the model; {flag.format('x'.join(map(str, example)), example)}", (), hints
-        )
-    sizes = (*(1 if isinstance(size, str) else size for size in declared[:1]), *declared[1:])
-    if any(isinstance(size, str) for size in sizes):
-        last = bool(graph.spatial) and graph.spatial[0] == 1
-        example = next(filled(sizes, hints, channels_last=last))
-        raise OpenShapeError(
-            f"{title} leaves sizes open in {'x'.join(map(str, declared))}; "
-            f"{flag.format('x'.join(map(str, example)), example)}",
-            declared,
-            hints,
-        )
-    return tuple(size for size in sizes if isinstance(size, int))
-
-
 def _declared(info: onnx.ValueInfoProto) -> Declared | None:
     """Return what a model says of the shape of a tensor; sizes that it leaves open have a name or ``?``."""
     kind = info.type.tensor_type
@@ -137,10 +114,11 @@ def _dtype(elem_type: int) -> DType:
 class _Reader:
     """A model while it is read."""
 
-    def __init__(self, name: str, model: onnx.ModelProto, input_shape: Sequence[int] | None) -> None:
+    def __init__(self, name: str, model: onnx.ModelProto, rank: int | None, hints: Sequence[tuple[int, ...]]) -> None:
         self.name = name
         self.model = model
-        self.rank = None if input_shape is None else len(input_shape)
+        self.rank = rank
+        self.hints = hints
         opset = opset_of("read", model)
         if not 1 <= opset <= LARGEST_OPSET:
             raise NetworkError(f"{name} imports opset {opset}; it must be from 1 to {LARGEST_OPSET}")
@@ -193,10 +171,11 @@ class _Reader:
             tuple(info.name for info in graph.output),
             _declared(main),
             _dtype(main.type.tensor_type.elem_type),
-            _channels_last(main.name, graph.node, self.rank or len(_declared(main) or ())),
+            _channels_last(main.name, graph.node),
             self.opset,
             tuple(notes),
             others,
+            hints=self.hints,
         )
 
     def _main(self, inputs: Sequence[onnx.ValueInfoProto]) -> onnx.ValueInfoProto:
@@ -333,14 +312,13 @@ def _captured(graph: onnx.GraphProto) -> Iterator[str]:
     yield from (info.name for info in graph.output if info.name not in own)
 
 
-def _channels_last(name: str, nodes: Sequence[onnx.NodeProto], rank: int) -> Shape:
+def _channels_last(name: str, nodes: Sequence[onnx.NodeProto]) -> Shape:
     """Return where the spatial axes of the input stand if the first thing that happens is that channels go in front."""
-    perm = [0, rank - 1, *range(1, rank - 1)]
     for node in nodes:
         if name in node.input:
-            turned = node.op_type == "Transpose" and any(
-                each.name == "perm" and list(each.ints) == perm for each in node.attribute
-            )
+            perm = next((list(each.ints) for each in node.attribute if each.name == "perm"), [])
+            rank = len(perm)
+            turned = node.op_type == "Transpose" and perm == [0, rank - 1, *range(1, rank - 1)]
             return tuple(range(1, rank - 1)) if turned and 3 <= rank <= 5 else ()
     return ()
 

@@ -55,8 +55,8 @@ from pooling.layer_text import has_calls, layers_from_text
 
 from ...operators.nodes import Node, OperatorError, Shape
 from ..graph import Graph
-from ..network import Network, NetworkError
-from .layers import INPUT, OPERATORS, USUAL, assumed, from_sequential
+from ..network import NetworkError
+from .layers import INPUT, OPERATORS, USUAL, from_sequential
 
 __all__ = ["EXAMPLE", "from_text", "poolings_from_text"]
 
@@ -126,12 +126,12 @@ SIZED = {*CONVOLUTIONS, *POOLINGS, *ADAPTIVE, *RESIZES, *BLOCKS, "pad", "fc"}
 """Words that need a number."""
 
 
-def from_text(text: str, input_shape: Sequence[int] | None = None) -> Network:
-    """Read a list of layers typed by hand, as the module describes it.
+def from_text(text: str, input_shape: Sequence[int] | None = None) -> Graph:
+    """Read a list of layers as text, as the module describes it.
 
     Examples
     --------
-    >>> network = from_text("conv3x16@a relu conv3+a pool2", (1, 3, 32, 32))
+    >>> network = from_text("conv3x16@a relu conv3+a pool2").infer((1, 3, 32, 32))
     >>> [(stage.name, stage.inputs) for stage in network.stages]
     [('a', ('input',)), ('relu1', ('a',)), ('conv1', ('relu1',)), ('add1', ('conv1', 'a')), ('pool1', ('add1',))]
     """
@@ -141,10 +141,7 @@ def from_text(text: str, input_shape: Sequence[int] | None = None) -> Network:
         except (TypeError, ValueError) as error:
             raise NetworkError(str(error)) from error
     builder = _built(text)
-    usual: Shape = USUAL[:4]
-    notes = assumed(input_shape, usual)
-    graph = Graph("layers", INPUT, tuple(builder.nodes), {}, builder.leaves(), notes=notes)
-    return graph.walked(usual if input_shape is None else tuple(input_shape))
+    return Graph("layers", INPUT, tuple(builder.nodes), {}, builder.leaves(), usual=USUAL[:4])
 
 
 def poolings_from_text(text: str, dimensions: int) -> list[Layer]:
