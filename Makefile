@@ -19,6 +19,8 @@ demo: $(if $(wildcard $(VENV)/.test),$(VENV)/.test,$(VENV)/.onnx,cli)  ## valida
 	    'The networks above are in' "  $$models" 'The command is $(BIN)/pooling. What to try next:' \
 	    '  $(BIN)/pooling validate YOUR_MODEL.onnx --html result.html' \
 	    '  $(BIN)/pooling doctor YOUR_MODEL.onnx --object 8 --html page.html' \
+	    '  $(BIN)/pooling export "MaxPool2d(3, stride=2, padding=1)" --shape N,64,112,112 -o stem.onnx' \
+	    '  $(BIN)/pooling bench' \
 	    '  $(BIN)/python -c "import pooling; help(pooling.max_pool2d)"' \
 	    'docs/guide.md is the guide to the Python functions; `. $(BIN)/activate` puts both on the PATH.'
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import pooling
-from benchmarks.worker import version
+from pooling.benchmark.worker import version
 
 Means = Callable[[np.ndarray, int], np.ndarray]
 PAGE = Path(__file__).parent.parent / "docs" / "accuracy.md"

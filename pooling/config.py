@@ -48,7 +48,7 @@ def config() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Print versions, instruction-set levels, threads and strategies, and what is in the way of this package.
+    """Print versions, the instruction-set levels, threads and strategies, and what is in the way of this package.
 
     PyPI has a distribution ``pooling`` of somebody else, which installs a package of the same name as this library,
     whose distribution is called ``ndpooling``.
@@ -72,6 +72,7 @@ def show_config() -> None:
         "compiler": shown["compiler"],
         "Python": shown["python"],
         "NumPy": shown["numpy"],
+        "others": ", ".join(f"{name} {version}" for name in OTHERS if (version := _version(name))) or "none",
     }
     print(f"pooling {shown['version']}")
     for name, value in rows.items():
@@ -82,6 +83,18 @@ def show_config() -> None:
     for sentence in (_other_distributions(), _other_package(), _other_command()):
         if sentence:
             print(f"  warning:   {sentence}")
+
+
+OTHERS = ("ml_dtypes", "onnx", "onnxruntime", "openvino", "torch", "jax", "rich", "matplotlib")
+"""Distributions that take part where they are installed."""
+
+
+def _version(distribution: str) -> str:
+    """Return the version of a distribution, empty where it is not installed; nothing is imported for that."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _other_distributions() -> str:

@@ -19,8 +19,9 @@ import pytest
 from onnx.backend.test.loader import load_model_tests
 from rich.console import Console
 
+from pooling import cli
 from pooling.onnx_models.backend import PoolingBackend
-from pooling.validation.conformance.node_tests import main, node_tests, write_node_tests
+from pooling.validation.conformance.node_tests import node_tests, write_node_tests
 from pooling.validation.conformance.run import OUTCOMES, Conformance, run_conformance
 from pooling.validation.conformance.suite import conformance_suite
 from pooling.validation.inputs.case import Case
@@ -483,14 +484,16 @@ def test_node_tests_are_written_whole_or_not_at_all(
     folder = tmp_path / "tests"
     cases = conformance_suite(rules=["valid-with-ceil"])
     monkeypatch.setattr("pooling.validation.conformance.node_tests.conformance_suite", lambda: cases)
-    assert main([str(folder)]) == 0
-    assert capsys.readouterr().out == f"{len(cases)} tests in {folder}\n"
+    assert cli.main(["node-tests", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{len(cases)} node tests are in {folder}\n"
     before = sorted(path.name for path in folder.iterdir())
-    assert main([str(folder)]) == 2
+    assert cli.main(["node-tests", str(folder)]) == 2
     assert "is there already and not an empty folder" in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == before
     with monkeypatch.context() as broken:
         broken.setattr("pooling.validation.conformance.node_tests._write", mock.Mock(side_effect=OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             write_node_tests(tmp_path / "others", cases)
+        assert cli.main(["node-tests", str(tmp_path / "others")]) == 2
+        assert capsys.readouterr().err == f"pooling node-tests: {tmp_path / 'others'} cannot be written (disk full)\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tests"]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pooling.numerics.inputs import draw
 from pooling.validation.conformance.suite import conformance_suite
-from pooling.validation.data import draw
 from pooling.validation.inputs.case import Case, make_case
 from pooling.validation.rules import RULES, applicable_rules, broken_rule
 from pooling.validation.runners import RUNTIMES

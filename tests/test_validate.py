@@ -19,11 +19,12 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 import pooling
+from pooling.numerics.bounds import spacing
+from pooling.numerics.inputs import DTYPES, KINDS, draw
 from pooling.operators import OPERATORS
 from pooling.validation import Case, Kind, ModelReport, Report, Result, RuntimeSummary, StageReport, benchmark, judge
 from pooling.validation import validate as validate_with
-from pooling.validation.comparison import permitted_errors, spacing
-from pooling.validation.data import DTYPES, KINDS, draw
+from pooling.validation.comparison import permitted_errors
 from pooling.validation.inputs.case import make_case
 from pooling.validation.inputs.plan import plan_cases
 from pooling.validation.report.json import as_dict, save_json

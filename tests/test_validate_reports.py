@@ -699,7 +699,7 @@ def test_the_guide_knows_every_option(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         main(["validate", "--help"])
     options = {*re.findall(r"--[a-z-]+", capsys.readouterr().out)} - {"--help"}
-    assert {"--html", "--junit", "--conformance"} <= options
+    assert {"--html", "--junit", "--runtimes"} <= options
     assert options - {*re.findall(r"--[a-z-]+", GUIDE)} == set()
 
 

@@ -20,8 +20,8 @@ from onnx import TensorProto, helper
 from rich.console import Console
 
 import pooling
+from pooling.numerics.inputs import draw
 from pooling.validation import Case, Kind, Limits, Result, judge, run_cases, validate
-from pooling.validation.data import draw
 from pooling.validation.inputs.case import make_case
 from pooling.validation.inputs.plan import SPECIAL, plan_cases
 from pooling.validation.report.table import print_report

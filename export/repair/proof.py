@@ -16,6 +16,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from pooling.numerics.bounds import Side, final_roundings, mean_error, norm_error
+from pooling.numerics.compare import differing, first_of
+from pooling.numerics.inputs import draw, with_special_values
 from pooling.onnx_models import function_from_node
 from pooling.onnx_models.nodes import WINDOWED
 from pooling.onnx_models.session import session
@@ -51,8 +54,8 @@ MOST_ELEMENTS = 2**26
 """Elements of an array for which a rewrite is proven by itself; a few bytes of a model may ask for any number."""
 MOST_DRAWN = 2**28
 """Elements of an input with which a whole model is run."""
-ROUNDINGS = 16
-"""Roundings besides one for each tap."""
+ROUNDINGS = 5
+"""Roundings of a mean besides one for each tap, as graphs of exports have them."""
 
 
 OPTIMISED = " where onnxruntime optimises the model"
@@ -188,14 +191,14 @@ def prove_rewrite(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, imports: Se
         if rewrite.not_negative:
             array = np.abs(array)
         if rewrite.special:
-            array = _with_special_values(array, number)
+            array = with_special_values(array, number)
         try:
             wanted = rewrite.reference(array)
         except ValueError as error:  # windows find no place in it
             raise Unproven(str(error).removeprefix(f"{FUNCTION}: ")) from error
         for level, answer in answers.items():
             for name, ours, theirs in zip(outputs, wanted, answer(array), strict=True):
-                bound = 0.0 if rewrite.exact else _bound(node, array)
+                bound = None if rewrite.exact else _bound(node, array, wanted[0], rewrite.reference)
                 difference = _difference(ours, theirs, bound)
                 if difference:
                     raise ModelsDiffer(
@@ -262,63 +265,34 @@ def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, rank: int) -> Ite
 
 def _drawn(shape: Sequence[int], dtype: np.dtype[Any], seed: int) -> Array:
     """Draw ties, negative numbers and zeros in one half of the planes, any numbers in the other."""
-    rng = np.random.default_rng([seed, *shape])
-    if dtype == np.bool_:
-        return rng.integers(0, 2, shape).astype(bool)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        return rng.integers(max(limits.min, -2), 3, shape).astype(dtype)
-    ties = rng.integers(-2, 3, shape).astype(np.float64)
-    numbers = rng.standard_normal(shape)
-    wide = shape[0] if shape else 1
-    turn = np.arange(wide).reshape(-1, *[1] * (len(shape) - 1)) if shape else np.array(seed)
-    return np.where((turn + seed) % 2 == 0, ties, numbers).astype(dtype)
+    return draw(shape, dtype, [seed, *shape], kinds=("ties", "normal"), infinities=False, small_integers=True)
 
 
-def _with_special_values(array: Array, seed: int) -> Array:
-    """Put in NaN, infinities, zeros of both signs and extreme numbers: single ones, and rows that fill windows."""
-    result, rng = array.copy(), np.random.default_rng([seed, 1, *array.shape])
-    largest = 3.0e38 if array.dtype.name == "bfloat16" else float(np.finfo(array.dtype).max)
-    rare = np.array([np.nan, -np.inf, np.inf, -0.0, 0.0, -largest, largest]).astype(array.dtype)
-    single = rng.random(array.shape) < 0.3
-    result[single] = rare[rng.integers(0, len(rare), int(single.sum()))]
-    planes = result.reshape(-1, *array.shape[2:])
-    for number, plane in enumerate(planes):
-        if number % 3 == 1 or len(planes) < 3:  # windows of nothing but -inf, of the least number, of NaN and -inf
-            cells = rng.random(plane.shape)
-            plane[cells < 0.9] = rare[[1, 5][(number + seed) % 2]]
-            plane[cells < 0.04] = rare[0]
-        elif number % 3 == 2:
-            plane[...] = rare[[0, 1][(number + seed) % 2]]
-    return planes.reshape(array.shape)
-
-
-def _bound(node: onnx.NodeProto, array: Array) -> float:
-    """Bound what rounding may do to a mean or a norm of at most so many taps, each way."""
+def _bound(node: onnx.NodeProto, array: Array, wanted: Array, reference: Callable[[Array], Sequence[Array]]) -> Array:
+    """Bound what rounding may do to a mean or a norm of at most so many taps, on both sides."""
     taps = math.prod(_kernel(node)) if _has_windows(node) else math.prod(array.shape[2:])
-    unit = 2.0**-7 if array.dtype.name == "bfloat16" else float(np.finfo(array.dtype).eps)
-    largest = float(np.abs(array).max(initial=0.0))
-    norm = node.op_type in ("LpPool", "GlobalLpPool")
-    return (taps + ROUNDINGS) * unit * largest * (taps if norm else 1)
+    magnitude = reference(np.abs(array.astype(np.float64)))[0]
+    if node.op_type in ("LpPool", "GlobalLpPool"):
+        p = next((each.i or each.f for each in node.attribute if each.name == "p"), 2)
+        error = norm_error(magnitude, taps, float(p), Side(array.dtype.name))
+    else:
+        error = mean_error(magnitude, taps, Side(array.dtype.name, ROUNDINGS))
+    bound: Array = final_roundings(wanted, 0) + 2 * error
+    return bound
 
 
 def _has_windows(node: onnx.NodeProto) -> bool:
     return any(each.name == "kernel_shape" for each in node.attribute)
 
 
-def _difference(wanted: Array, found: Array, bound: float) -> str:
+def _difference(wanted: Array, found: Array, bound: Array | float | None) -> str:
     """Say how two arrays differ, or nothing."""
     if wanted.shape != found.shape:
         return f"has shape {found.shape}, not {wanted.shape}"
-    if wanted.dtype.kind not in "fV":  # bfloat16 is of no kind that NumPy has
-        wrong = wanted != found
-    else:
-        with np.errstate(invalid="ignore"):
-            near = np.abs(wanted.astype(np.float64) - found.astype(np.float64)) <= bound
-        wrong = ~(near | (wanted == found) | (np.isnan(wanted) & np.isnan(found)))
+    wrong = differing(wanted, found, bound)
     if not wrong.any():
         return ""
-    place = tuple(int(each) for each in np.argwhere(wrong)[0])
+    place = first_of(wrong)
     return f"is {found[place]} at {place}, not {wanted[place]}"
 
 
@@ -489,7 +463,7 @@ def _deep_difference(wanted: Any, found: Any, *, exact: bool) -> str:
     if not isinstance(wanted, np.ndarray):
         return "" if exact is False or wanted == found else f"is {found}, not {wanted}"
     if exact:
-        return _difference(wanted, found, 0.0)
+        return _difference(wanted, found, None)
     if wanted.dtype.kind != "f":  # the place of the greatest of equal numbers may change
         return "" if wanted.shape == found.shape else f"has shape {found.shape}, not {wanted.shape}"
     finite = wanted[np.isfinite(wanted)]

@@ -6,6 +6,7 @@ import argparse
 import codecs
 import importlib
 import io
+import math
 import os
 import re
 import shutil
@@ -25,8 +26,10 @@ __all__ = [
     "COULD_NOT_RUN",
     "OutputError",
     "add_force",
+    "add_runners",
     "check_files",
     "fail",
+    "layers_or_path",
     "named_shape",
     "names",
     "need_libraries",
@@ -34,6 +37,7 @@ __all__ = [
     "output_file",
     "print_written",
     "progress_bar",
+    "runner_settings",
     "sentence_of",
     "stdout",
     "write_files",
@@ -47,6 +51,8 @@ WIDEST_PAGE = 10_000
 """Columns that tables may have."""
 PLAIN_WIDTH = 120
 """Columns where there is no terminal to ask."""
+LONGEST_NAME = 1024
+"""What is longer is no name of a file."""
 LONGEST_SENTENCE = 2000
 """Signs of an error that are shown: names in it come out of files, and have no limit there."""
 ASCII = {
@@ -120,6 +126,17 @@ def open_shape(text: str) -> tuple[str, tuple[int | None, ...]]:
     return match[1], tuple(None if size == "?" else int(size) for size in match[2].split("x"))
 
 
+def layers_or_path(text: str) -> str:
+    """Return a list of layers or a path as it is; a text file is read, since it must be a list."""
+    path = Path(text)
+    if path.suffix != ".onnx" and len(text) < LONGEST_NAME and path.is_file():
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is no text with a list of layers; a model is given as MODEL.onnx") from None
+    return text
+
+
 def output_file(text: str) -> Path:
     """Read the name of a file to write."""
     if not text:
@@ -132,6 +149,39 @@ def output_file(text: str) -> Path:
 def add_force(parser: argparse.ArgumentParser) -> None:
     """Add the option that lets a file that is read be written."""
     parser.add_argument("--force", action="store_true", help="write over a file that is read, such as the model itself")
+
+
+def add_runners(parser: argparse.ArgumentParser) -> None:
+    """Add the options of whatever asks runtimes: whom, with which numbers, and what they may take."""
+    parser.add_argument(
+        "--runtimes",
+        action="append",
+        default=[],
+        type=names,
+        metavar="A,B",
+        help="whom to ask, or module:Class for a runtime of your own (default: all that are installed)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the numbers (default: 0)")
+    parser.add_argument(
+        "--limit-seconds", type=float, metavar="S", help="time that a runtime may take for one case (default: 60)"
+    )
+    parser.add_argument(
+        "--limit-memory", type=float, metavar="GIB", help="memory that the process of a runtime may have (default: 4)"
+    )
+
+
+def runner_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_runners` say, as arguments of `pooling.validation.validate`."""
+    from pooling.validation import Limits
+
+    named = {"seconds": options.limit_seconds}
+    if options.limit_memory is not None:
+        named["memory"] = int(options.limit_memory * 2**30) if math.isfinite(options.limit_memory) else 0
+    return {
+        "runtimes": [name for names in options.runtimes for name in names] or None,
+        "limits": Limits(**{name: value for name, value in named.items() if value is not None}),
+        "seed": options.seed,
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -7,11 +7,10 @@ of their own are asked about it. Needs ``onnx``; other runtimes are asked where 
     whole, contrib   what is asked of a model as a whole, and of nodes that onnxruntime has fused
     stages           finds the nodes and their shapes
     activations      runs the model, for its real activations and for shapes that cannot be inferred
-    inputs/          a case (one node and its numbers), and the numbers that bring out differences
-    data             draws numbers
+    inputs/          a case (one node and its numbers), and which of them a node is asked about
     runners/         one adapter for each runtime, the oracle among them, and the processes that they run in
     verdicts         says how an answer differs from the oracle's
-    comparison       says which differences rounding explains
+    comparison       says which differences rounding explains, by pooling.numerics
     rules/           what a node has to give, rule by rule; which rule a wrong answer breaks; the cases of each rule
     known_issues     what is known of released runtimes
     conformance/     the suite of all rules in all runtimes, and the same as ONNX node tests

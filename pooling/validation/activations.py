@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.numerics.inputs import draw
 from pooling.onnx_models.making import ModelProto, ValueInfoProto, array_of
 from pooling.signs import first_line
 
@@ -261,4 +262,4 @@ def _drawn(
     # Integers are counts and places in most models, of which one is the safest.
     if dtype.kind in "iub":
         return np.ones(sizes, dtype)
-    return random.standard_normal(sizes).astype(dtype)
+    return draw(sizes, dtype, random, kinds=("normal",), infinities=False)

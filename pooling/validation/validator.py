@@ -23,6 +23,7 @@ from pooling._version import __version__
 from pooling.arguments import per_axis_shape
 from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
+from pooling.numerics.inputs import DTYPES, draw
 from pooling.onnx_models import function_from_node
 from pooling.onnx_models.contrib import is_contrib
 from pooling.onnx_models.load import read_model
@@ -35,7 +36,6 @@ from pooling.workers import threads as use_threads
 from .activations import Given, activations, fed_inputs, given_inputs, measured_shapes, serialised
 from .benchmark import Times, race
 from .contrib import ask_about
-from .data import DTYPES
 from .inputs.case import Case, single_node
 from .inputs.plan import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, PlannedCase, plan_cases, taps
 from .known_issues import issues_of
@@ -798,7 +798,7 @@ class _Run:
             return {}
         from pooling.onnx_models.session import session
 
-        array = np.random.default_rng(self.seed).standard_normal(stage.input_shape).astype(stage.dtype)
+        array = draw(stage.input_shape, np.dtype(stage.dtype), self.seed, kinds=("normal",), infinities=False)
         (planned, *_) = plan_cases(stage, layer, self.seed)
         loaded = session(planned.case.model.SerializeToString(), threads=get_num_threads())
         fed = {stage.node.input[0]: array}

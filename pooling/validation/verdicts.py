@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .comparison import permitted_errors, spacing
+from pooling.numerics.bounds import spacing
+from pooling.numerics.compare import differing, first_of
+
+from .comparison import permitted_errors
 from .runners.results import Result
 
 if TYPE_CHECKING:
@@ -141,14 +144,11 @@ def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output:
     # Differences of int64 may exceed int64, and float64 holds any other dtype.
     left, right = (array.astype(object if integral else np.float64) for array in (expected, actual))
     lost, present = (np.zeros(array.shape, bool) if integral else np.isnan(array) for array in (left, right))
-    same = (expected == actual) | (lost & present)
     finite = np.ones(left.shape, bool) if integral else np.isfinite(left) & np.isfinite(right)
     with np.errstate(all="ignore"):
-        difference = np.where(same | ~finite, 0.0, np.abs(left - right).astype(np.float64))
-    wrong = ~same
-    if bound is not None:
-        wrong &= ~(finite & (difference <= bound))
-    differing = int(np.count_nonzero(wrong))
+        difference = np.where(finite & differing(expected, actual), np.abs(left - right).astype(np.float64), 0.0)
+    wrong = differing(expected, actual, bound)
+    count = int(np.count_nonzero(wrong))
     absolute = ulp = share = None
     if finite.any():
         absolute = float(difference.max())
@@ -157,21 +157,21 @@ def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output:
             with np.errstate(over="ignore"):  # a result that is far too large
                 shares = np.divide(difference, bound, out=np.zeros_like(difference), where=finite & (bound > 0))
             share = float(shares.max())
-    if not differing:
+    if not count:
         return Verdict(Kind.AGREES, elements=expected.size, ulp=ulp, absolute=absolute, output=output, share=share)
     numbers = wrong & (lost == present)
     kind = Kind.VALUE if numbers.any() else Kind.NAN
     if output == INDICES:
         kind = Kind.INDEX
     chosen = numbers if kind is Kind.VALUE else wrong
-    where = tuple(int(i) for i in np.unravel_index(int(np.argmax(chosen)), chosen.shape))
+    where = first_of(chosen)
     return Verdict(
         kind,
-        _sentence(kind, expected[where], actual[where], where, differing, expected.size),
+        _sentence(kind, expected[where], actual[where], where, count, expected.size),
         where,
         expected[where].item(),
         actual[where].item(),
-        differing,
+        count,
         expected.size,
         ulp,
         absolute,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.numerics.compare import differing
 from pooling.onnx_models import POOLING_OPERATORS
 from pooling.onnx_models.graph import is_default, subgraphs
 from pooling.onnx_models.making import (
@@ -320,8 +321,7 @@ def difference(
         if wanted.dtype.kind not in "iub":
             finite = np.abs(left[np.isfinite(left)])
             bound = layers * ALIKE.get(wanted.dtype.name, 1e-5) * float(finite.max(initial=0.0))
-        with np.errstate(invalid="ignore"):
-            wrong = ~((np.abs(left - right) <= bound) | (left == right) | (np.isnan(left) & np.isnan(right)))
+        wrong = differing(left, right, bound)
         if wrong.any():
             with np.errstate(invalid="ignore"):
                 worst = np.where(wrong, np.nan_to_num(np.abs(left - right), nan=np.inf), -1.0)

@@ -1,19 +1,17 @@
 """The conformance suite as ONNX node tests, for the authors of any runtime.
 
-``python -m pooling.validation.conformance.node_tests FOLDER`` writes them. Each test is a folder as onnx has them:
+``pooling node-tests FOLDER`` writes them. Each test is a folder as onnx has them:
 ``test_NAME/model.onnx``, ``test_data_set_0/input_0.pb``, ``output_0.pb`` and a ``data.json`` with the tolerance.
 ``onnx.backend.test.loader.load_model_tests`` reads them.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +28,8 @@ from ..rules.evidence import Setting
 from ..runners import ORACLE, RUNTIMES
 from .suite import conformance_suite
 
-__all__ = ["NodeTest", "main", "node_tests", "write_node_tests"]
+__all__ = ["NodeTest", "node_tests", "write_node_tests"]
 
-COMMAND = "pooling.validation.conformance.node_tests"
 LEEWAY = 1.01
 """By how much a relative tolerance is rounded up."""
 
@@ -164,23 +161,3 @@ def _write(folder: Path, test: NodeTest) -> None:
         for number, (name, array) in enumerate(arrays):
             tensor = tensor_of(array, name)
             (data / f"{kind}_{number}.pb").write_bytes(tensor.SerializeToString(deterministic=True))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the suite; the exit code is 2 where that cannot be."""
-    parser = argparse.ArgumentParser(
-        f"python -m {COMMAND}", description="Write the conformance suite as ONNX node tests."
-    )
-    parser.add_argument("folder", type=Path, help="where to; a new folder, or an empty one")
-    folder = parser.parse_args(arguments).folder
-    try:
-        count = write_node_tests(folder)
-    except (ValueError, OSError) as error:
-        print(f"{COMMAND}: {error}", file=sys.stderr)
-        return 2
-    print(f"{count} tests in {folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -156,7 +156,7 @@ def run_conformance(
     Raises
     ------
     ValueError
-        If a runtime or a rule is not known, or a runtime is not installed.
+        If a runtime or a rule is not known, a runtime is not installed, or the seed is negative.
 
     Examples
     --------
@@ -164,6 +164,8 @@ def run_conformance(
     >>> report.counts("valid-with-ceil", "pooling")["differs"], report.exit_code
     (0, 0)
     """
+    if seed < 0:
+        raise ValueError(f"run_conformance: seed={seed} must be at least 0")
     started = time.monotonic()
     versions = chosen(runtimes)
     keys = None if rules is None else list(rules)

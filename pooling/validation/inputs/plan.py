@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 import pooling
 from pooling.geometry import Axis
 from pooling.layer import Layer
+from pooling.numerics.bounds import PRECISIONS
+from pooling.numerics.inputs import draw
 from pooling.onnx_models.nodes import checked_attributes
 
-from ..comparison import DIGITS
-from ..data import draw
 from ..stages import CannotRunError, Side, Stage
 from .case import Case, single_node
 
@@ -226,13 +226,12 @@ def _infinite_planes(stage: Stage, axes: Sequence[Axis], dtype: np.dtype[Any], r
 def _magnitude_planes(stage: Stage, axes: Sequence[Axis], dtype: np.dtype[Any], random: np.random.Generator) -> Numbers:
     """Make numbers whose maximum, mean or norm is finite, though the sum of their powers may not be."""
     sizes = tuple(axis.input_size for axis in axes)
-    bits, smallest = DIGITS[dtype.name]
-    largest = math.ldexp(2 - 2.0 ** (1 - bits), 2 - smallest - bits)
+    largest = PRECISIONS[dtype.name].largest
     window = math.prod(min(axis.kernel_size, axis.input_size) for axis in axes)
     if stage.operator in BY_SUM | BY_MAGNITUDE:
         largest /= 2 * window
     large = (random.uniform(0.5, 1, sizes) * largest * random.choice([-1, 1], sizes)).astype(dtype)
-    tiny = (random.integers(-1000, 1001, sizes) * math.ldexp(1.0, smallest)).astype(dtype)
+    tiny = (random.integers(-1000, 1001, sizes) * PRECISIONS[dtype.name].tiny).astype(dtype)
     return np.stack([large, tiny])
 
 

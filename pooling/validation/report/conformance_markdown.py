@@ -93,13 +93,13 @@ rounding can cause.
 Run it yourself, with whatever is installed:
 
 ```sh
-pooling validate --conformance
+pooling conformance
 ```
 
 The same cases as ONNX node tests, for a runtime that is not in the list:
 
 ```sh
-pooling validate --conformance --node-tests FOLDER
+pooling node-tests FOLDER
 ```
 
 ## The matrix

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pooling.geometry import Axis
+from pooling.numerics.compare import differing
 from pooling.onnx_models import layer_from_node
 from pooling.onnx_models.graph import attributes_of
 from pooling.onnx_models.making import NodeProto, make_node
@@ -249,12 +250,8 @@ class Evidence(Setting):
         left, right = (
             array.astype(np.float64) if array.dtype.kind not in "iub" else array for array in (wanted, found)
         )
-        differs = (left != right) & ~(np.isnan(left) & np.isnan(right))
         bounds = permitted_errors(self.case) if self.verdict.output == 0 else None
-        if bounds is not None:
-            with np.errstate(all="ignore"):
-                differs &= ~(np.isfinite(left) & np.isfinite(right) & (np.abs(left - right) <= bounds))
-        places = np.argwhere(differs)
+        places = np.argwhere(differing(left, right, bounds))
         chosen = places[:: max(1, len(places) // LOOKED_AT)]
         cells = (tuple(int(i) for i in place) for place in chosen)
         return tuple((cell, left[cell].item(), right[cell].item()) for cell in cells)
@@ -314,12 +311,9 @@ class Evidence(Setting):
 
         Rounding is a matter of the numbers that were added, whose `magnitude` may be larger than that of their sum.
         """
-        tolerance = ALIKE.get(self.dtype.name, 0.0)
         left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
-        with np.errstate(invalid="ignore"):
-            near = np.isfinite(left) & np.isfinite(right)
-            near &= np.abs(left - right) <= tolerance * np.maximum(np.abs(right), magnitude)
-        return bool((near | (left == right) | (np.isnan(left) & np.isnan(right))).all())
+        tolerance = ALIKE.get(self.dtype.name, 0.0) * np.maximum(np.abs(right), magnitude)
+        return not differing(left, right, tolerance).any()
 
     def explained_by(self, **attributes: Any) -> bool:
         """Whether the answer is that of the node with other attributes, None for those to be left out."""

@@ -25,9 +25,9 @@ def read(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     Parameters
     ----------
     source : path, str, onnx.ModelProto, bytes, Sequential or Layer
-        An ONNX model or the path of one; layers of this package; or a list of layers as text, see
-        `pooling.doctor.network.readers.text`. A str that ends in ``.onnx``, or that names a file which exists, is a
-        path.
+        An ONNX model or the path of one; layers of this package, also as text, ``"MaxPool2d(3, stride=2)"``; or a
+        list of layers as words, see `pooling.doctor.network.readers.text`. A str that ends in ``.onnx``, or that names
+        a file which exists, is a path.
     input_shape : sequence of int, optional
         Of the network's input; what a model says of it is the default, and 1x3x224x224 for layers.
 
@@ -85,7 +85,7 @@ def read_graph(source: Any, input_shape: Sequence[int] | None = None) -> Graph:
     if isinstance(source, str) and not source.endswith(".onnx") and not os.path.isfile(source):
         from .text import from_text
 
-        return from_text(source)
+        return from_text(source, input_shape)
     if not isinstance(source, (str, bytes, os.PathLike)) and type(source).__name__ != "ModelProto":
         raise TypeError(f"read: {_wrong_source(source)}")
     try:

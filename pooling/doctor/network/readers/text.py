@@ -38,23 +38,28 @@ Behind that, in any order and without a space:
 
 Kernel, stride, padding and dilation take one number, or one for each axis: ``conv1,7``, ``p0,3``. Convolutions
 and dense layers have a bias.
+
+Layers of this package may also be given as they are written in Python, ``MaxPool2d(3, stride=2, padding=1)``, each on a
+line of its own; see `pooling.layer_text`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pooling
-from pooling.layer import Layer
+from pooling.layer import Layer, Sequential
+from pooling.layer_text import has_calls, layers_from_text
 
 from ...operators.common import spread
 from ...operators.nodes import Node, OperatorError, Shape
 from ..graph import Graph
 from ..network import NetworkError
-from .layers import INPUT, OPERATORS, USUAL
+from .layers import INPUT, OPERATORS, USUAL, from_sequential
 
-__all__ = ["EXAMPLE", "from_text"]
+__all__ = ["EXAMPLE", "from_text", "poolings_from_text"]
 
 POOLINGS = {
     "pool": "MaxPool",
@@ -122,7 +127,7 @@ SIZED = {*CONVOLUTIONS, *POOLINGS, *ADAPTIVE, *RESIZES, *BLOCKS, "pad", "fc"}
 """Words that need a number."""
 
 
-def from_text(text: str) -> Graph:
+def from_text(text: str, input_shape: Sequence[int] | None = None) -> Graph:
     """Read a list of layers as text, as the module describes it.
 
     Examples
@@ -131,6 +136,49 @@ def from_text(text: str) -> Graph:
     >>> [(stage.name, stage.inputs) for stage in network.stages]
     [('a', ('input',)), ('relu1', ('a',)), ('conv1', ('relu1',)), ('add1', ('conv1', 'a')), ('pool1', ('add1',))]
     """
+    if has_calls(text):
+        try:
+            return from_sequential(Sequential(*layers_from_text(text)), input_shape)
+        except (TypeError, ValueError) as error:
+            raise NetworkError(str(error)) from error
+    builder = _built(text)
+    return Graph("layers", INPUT, tuple(builder.nodes), {}, builder.leaves(), usual=USUAL[:4])
+
+
+def poolings_from_text(text: str, dimensions: int) -> list[Layer]:
+    """Read a list of layers that is a chain of poolings, and return these.
+
+    Parameters
+    ----------
+    text : str
+        As `from_text` reads it.
+    dimensions : int
+        Spatial axes, for words, which do not say how many they are for.
+
+    Raises
+    ------
+    ValueError
+        If the list cannot be read, or anything in it is no pooling or reads from somewhere else.
+
+    Examples
+    --------
+    >>> poolings_from_text("pool3/2p1 avgpool2", 2)
+    [MaxPool2d(kernel_size=3, stride=2, padding=1), AvgPool2d(kernel_size=2)]
+    """
+    if has_calls(text):
+        return layers_from_text(text)
+    layers, before = [], INPUT
+    for node in _built(text).nodes:
+        if node.layer is None:
+            raise NetworkError(f"layers: {node.name!r} is {node.operator}; give poolings only")
+        if node.inputs != (before,):
+            raise NetworkError(f"layers: {node.name!r} reads from {node.inputs[0]!r}; give layers one after another")
+        layers.append(node.layer((1,) * (2 + dimensions)))
+        before = node.name
+    return layers
+
+
+def _built(text: str) -> _Builder:
     words = text.split()
     if not words:
         raise NetworkError(
@@ -139,7 +187,7 @@ def from_text(text: str) -> Graph:
     builder = _Builder()
     for number, word in enumerate(words, start=1):
         builder.add(word, f"layers: {word!r} (word {number})")
-    return Graph("layers", INPUT, tuple(builder.nodes), {}, builder.leaves(), usual=USUAL[:4])
+    return builder
 
 
 class _Builder:

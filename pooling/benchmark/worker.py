@@ -1,4 +1,4 @@
-"""One library in a process of its own: ``python -m benchmarks.worker LIBRARY THREADS``.
+"""One library in a process of its own: ``python -m pooling.benchmark.worker LIBRARY THREADS``.
 
 Reads a case as JSON from each line of standard input, runs it for a while, and answers with a line of JSON: the median
 ``seconds`` of a call and how many processors were ``busy`` meanwhile, or why the library ``cannot`` do it. Between two
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases import Case, per_axis
+from .cases import Case, per_axis
 
 __all__ = ["LIBRARIES", "Cannot", "Library", "answer", "version"]
 
@@ -77,7 +77,7 @@ def _fastest(candidates: Sequence[Call]) -> Call:
 
 
 def _pairs(case: Case) -> tuple[tuple[int, int], ...]:
-    """Padding before and after, for each axis."""
+    """Return the padding before and after, for each axis."""
     return ((case.padding, case.padding),) * case.dimensions if isinstance(case.padding, int) else case.padding
 
 
@@ -100,7 +100,7 @@ def _arguments(case: Case) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def with_pooling(case: Case, threads: int) -> Callable[..., Any]:
-    """Calls of pooling; gradients by the best way offered: winners found again, or saved as indices."""
+    """Return calls of pooling; gradients by the best way offered: winners found again, or saved as indices."""
     import pooling
 
     pooling.set_num_threads(threads)
@@ -130,7 +130,7 @@ def with_pooling(case: Case, threads: int) -> Callable[..., Any]:
 
 
 def with_pooling_out(case: Case, threads: int) -> Call:
-    """Calls that write into an array which is there already."""
+    """Return calls that write into an array which is there already."""
     if case.direction != "forward":
         raise Cannot("only raced forward")
     call = with_pooling(case, threads)
@@ -146,7 +146,7 @@ def _pooling_arrays(case: Case, result: Any) -> list[Array]:
 
 
 def with_floor(case: Case, threads: int, *, out: bool = False) -> Call:
-    """Copies of the bytes that the case must move, on one thread or on all, whichever is faster.
+    """Copy the bytes that the case must move, on one thread or on all, whichever is faster.
 
     Bytes that are read and have no counterpart to be written go to a block that stays in the cache, and the other way
     round, so that memory sees what it must and no more.
@@ -570,7 +570,7 @@ LIBRARIES: dict[str, Library] = {
 
 
 def version(package: str) -> str:
-    """Version of a distribution; ours also where it is not installed but stands in the working folder."""
+    """Return the version of a distribution; ours also where it is not installed but stands in the working folder."""
     import pooling
 
     return pooling.__version__ if package == "pooling" else metadata.version(package)

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from benchmarks.cases import Case
-from benchmarks.worker import LIBRARIES
+from .cases import Case
+from .worker import LIBRARIES
 
 __all__ = ["Results", "geometric_mean", "seconds_text"]
 
@@ -35,7 +35,7 @@ class Results:
     ----------
     document : dict
         ``machine``, ``versions``, ``cases`` (fields by name), ``seconds`` (by threads, case and library; null where it
-        cannot), ``cannot`` (why, by library and case), and what `benchmarks.measurements` adds.
+        cannot), ``cannot`` (why, by library and case), and what `benchmarks/` adds.
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
