@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, LEFT, RIGHT = 1150, 660, 690
 ROW, GAP, TOP = 30, 9, 48
-COLOURS = {"cli": "#f1f5f9", "families": "#fde68a", "geometry": "#fde68a"}
+COLOURS = {"cli": "#f1f5f9", "benchmark": "#dcfce7", "families": "#fde68a", "geometry": "#fde68a"}
 STYLE = (
     ".t{font-size:17px;font-weight:bold;fill:#0f172a}.b{font-size:13.5px;font-weight:bold;fill:#0f172a}"
     ".l{font-size:12.5px;fill:#334155}.c{font-size:12.5px;fill:#334155;text-anchor:middle}"

@@ -1,4 +1,4 @@
-"""Test numbers, bounds of rounding, and comparison of arrays. What exports, repairs and the validation share:
+"""Test numbers, bounds of rounding, and comparison of arrays. What exports, repairs and validation share.
 
 =========== =========================================================================
 `inputs`    numbers that bring out differences between poolings
