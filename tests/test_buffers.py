@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from pooling import _core
 from pooling.dispatch import kernels
 from pooling.geometry import Axis
 from pooling.plan import lay_out
@@ -349,18 +350,18 @@ def changed(position: int, value: Any) -> tuple[Any, ...]:
 )
 def test_plans_whose_tables_do_not_hold_their_windows_are_refused(axis: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match="a plan has"):
-        kernels.Plan(1, 1, [SINGLE, SINGLE, axis])
+        _core.Plan(1, 1, [SINGLE, SINGLE, axis])
 
 
 @pytest.mark.parametrize(("first", "count"), [(-1, 2), (5, 2), (0, 7), (2**62, 1)])
 def test_plans_with_windows_beyond_their_axis_are_refused(first: int, count: int) -> None:
     table = (np.array([first]), np.array([count]), np.array([2]))
     with pytest.raises(ValueError, match="a window that is not in its axis"):
-        kernels.Plan(1, 1, [SINGLE, SINGLE, (6, 3, 2, 2, 1, 0, 1, 3, *table, False)])
+        _core.Plan(1, 1, [SINGLE, SINGLE, (6, 3, 2, 2, 1, 0, 1, 3, *table, False)])
 
 
 def test_norms_of_adaptive_windows_are_refused() -> None:
     tables = (np.array([0, 2, 4]), np.array([3, 3, 3]), np.array([3, 3, 3]))
-    adaptive = kernels.Plan(1, 1, [SINGLE, SINGLE, (7, 3, 3, 2, 1, 0, 0, 0, *tables, True)])
+    adaptive = _core.Plan(1, 1, [SINGLE, SINGLE, (7, 3, 3, 2, 1, 0, 0, 0, *tables, True)])
     with pytest.raises(ValueError, match="adaptive"):
         kernels.norm_forward(adaptive, F64, np.zeros(7), np.zeros(3), 2.0)
