@@ -19,6 +19,8 @@ demo: $(if $(wildcard $(VENV)/.test),$(VENV)/.test,$(VENV)/.onnx,cli)  ## valida
 	    'The networks above are in' "  $$models" 'The command is $(BIN)/pooling. What to try next:' \
 	    '  $(BIN)/pooling validate YOUR_MODEL.onnx --html result.html' \
 	    '  $(BIN)/pooling doctor YOUR_MODEL.onnx --object 8 --html page.html' \
+	    '  $(BIN)/pooling export "MaxPool2d(3, stride=2, padding=1)" --shape N,64,112,112 -o stem.onnx' \
+	    '  $(BIN)/pooling bench' \
 	    '  $(BIN)/python -c "import pooling; help(pooling.max_pool2d)"' \
 	    'docs/guide.md is the guide to the Python functions; `. $(BIN)/activate` puts both on the PATH.'
 
@@ -26,12 +28,13 @@ test: $(VENV)/.test  ## run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # The types are checked where the package is in one piece, as it is installed: export/ is pooling.export.
-lint: $(VENV)/.test $(VENV)/.lint  ## check style, Cython and types
+lint: $(VENV)/.test $(VENV)/.lint  ## check style, Cython, imports and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint pyx  # it calls pycodestyle by name
 	rm -rf build/typed && mkdir -p build/typed
 	cp -R pooling _ndpooling.py build/typed && cp -R export build/typed/pooling/export
+	cd build/typed && ../../$(BIN)/lint-imports ../../pyproject.toml --no-cache
 	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p pooling -m _ndpooling
 
 bench: $(VENV)/.bench  ## race against other libraries, and hold the figures against the targets

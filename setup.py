@@ -1,4 +1,4 @@
-"""Build of the compiled modules: one kernel module per instruction-set level, all from one Cython source.
+"""Build of the compiled modules: what all share, and one kernel module per instruction-set level, from one source.
 
 Everything else about the project is declared in pyproject.toml.
 """
@@ -53,6 +53,17 @@ FLAGS = {
     ],
     "msvc": ["/O2", "/fp:precise"],
 }
+# Who does the parts of a job: the team of pyx/c/team.h, which needs the atomic operations of gcc and POSIX threads, or
+# OpenMP. Only pooling._core knows.
+OPENMP = {"unix": (["-fopenmp"], ["-fopenmp"]), "msvc": (["/openmp"], [])}
+
+
+def threading_of(kind: str) -> str:
+    """Return what POOLING_THREADING names: by itself the team, and OpenMP where there can be none."""
+    named = os.environ.get("POOLING_THREADING") or ("openmp" if kind == "msvc" else "team")
+    if named not in ("team", "openmp"):
+        raise BaseError(f"POOLING_THREADING={named!r} must be 'team' or 'openmp'")
+    return named
 
 
 def extension(name: str, source: str, **macros: str) -> Extension:
@@ -76,6 +87,8 @@ def kernels(level: str) -> Extension:
     """Describe the kernel module of one level."""
     module = extension(module_of(level), "kernels.pyx", POOLING_LEVEL=level)
     module.extra_compile_args = LEVELS[level]
+    # So that the C of one level, which holds the name of the module, can be made that of another.
+    module.define_macros.append(("CYTHON_COMPRESS_STRINGS", "0"))
     return module
 
 
@@ -134,7 +147,7 @@ def progress(step: str) -> Iterator[None]:
 
 
 class BuildKernels(build_ext):
-    """Run Cython once per module, since `cythonize` refuses to make several modules of one source.
+    """Run Cython, and make several modules of one source, which `cythonize` refuses.
 
     A finished module is kept under build/ with a digest of all that it was made from, and an unchanged one is
     not built twice: setuptools builds an editable install in temporary folders, every time from nothing.
@@ -143,6 +156,8 @@ class BuildKernels(build_ext):
     def finalize_options(self) -> None:
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
+        self.translating = threading.Lock()
+        self.translations: dict[str, tuple[str, Path]] = {}
 
     def build_extensions(self) -> None:
         self.check_compiler()
@@ -150,10 +165,12 @@ class BuildKernels(build_ext):
         left_out = {f"pooling.{module_of(level)}" for level in LEVELS if level not in levels}
         # In place: the commands that look for the finished modules hold the same list.
         self.extensions[:] = [ext for ext in self.extensions if ext.name not in left_out]
-        for ext in self.extensions:
-            if ext.name == "pooling._cpu":
-                ext.define_macros = [("POOLING_LEVELS", f'"{" ".join(levels)}"')]
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        for ext in self.extensions:
+            if ext.name == "pooling._core":
+                ext.define_macros = [("POOLING_LEVELS", f'"{" ".join(levels)}"')]
+                if threading_of(kind) == "openmp":
+                    ext.extra_compile_args, ext.extra_link_args = OPENMP[kind]
         for ext in self.extensions:
             ext.extra_compile_args = FLAGS[kind] + ext.extra_compile_args
         super().build_extensions()
@@ -175,7 +192,7 @@ class BuildKernels(build_ext):
                 ) from error
 
     def supported_levels(self) -> list[str]:
-        """Ask the processor, as pooling._cpu does, which is not there yet."""
+        """Ask the processor, as pooling._core does, which is not there yet."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "levels.c")
             source.write_text(
@@ -204,16 +221,8 @@ class BuildKernels(build_ext):
         stamp = kept.with_suffix(".digest")
         digest = self.digest(ext)
         if not (kept.exists() and stamp.exists() and stamp.read_text() == digest):
-            source = BUILD / f"{ext.name}.c"
-            source.parent.mkdir(parents=True, exist_ok=True)
-            cython = [sys.executable, "-m", "cython", "--module-name", ext.name, "-I", str(PYX)]
             title = ext.name.removeprefix("pooling._").replace("_", " ", 1)
-            try:
-                with progress(f"Cython translates {title}"):
-                    subprocess.run([*cython, "-o", str(source), *ext.sources], check=True)
-            except subprocess.CalledProcessError as error:
-                raise CompileError(f"Cython could not translate {ext.sources[0]} for {ext.name}") from error
-            ext.sources = [str(source)]
+            ext.sources = [str(self.translated(ext, title))]
             self.force = True
             with progress(f"the C compiler compiles {title}"):
                 super().build_extension(ext)
@@ -221,6 +230,27 @@ class BuildKernels(build_ext):
             stamp.write_text(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         self.copy_file(str(kept), str(target))
+
+    def translated(self, ext: Extension, title: str) -> Path:
+        """Return the C of a module. That of another level of the same source differs only in the module's name."""
+        source = BUILD / f"{ext.name}.c"
+        source.parent.mkdir(parents=True, exist_ok=True)
+        cython = [sys.executable, "-m", "cython", "--module-name", ext.name, "-I", str(PYX)]
+        with self.translating:
+            name, other = self.translations.get(ext.sources[0], ("", source))
+            # Lengths of strings are written beside them.
+            if len(name) == len(ext.name):
+                text = other.read_text(encoding="utf-8")
+                own, new = (full.partition(".")[2] for full in (name, ext.name))
+                source.write_text(text.replace(own, new), encoding="utf-8")
+                return source
+            try:
+                with progress(f"Cython translates {title}"):
+                    subprocess.run([*cython, "-o", str(source), *ext.sources], check=True)
+            except subprocess.CalledProcessError as error:
+                raise CompileError(f"Cython could not translate {ext.sources[0]} for {ext.name}") from error
+            self.translations[ext.sources[0]] = (ext.name, source)
+        return source
 
     def digest(self, ext: Extension) -> str:
         """Return a digest of everything that `ext` is made from."""
@@ -240,7 +270,16 @@ setup(
     ],
     py_modules=["_ndpooling"],
     package_dir={"pooling.export": "export"},
-    package_data={"pooling": ["py.typed", "*.pyi", "schemas/*.json"], "pooling.export.deployed": ["table.json"]},
-    ext_modules=[extension("_cpu", "cpu.pyx", POOLING_LEVELS=" ".join(LEVELS)), *map(kernels, LEVELS)],
+    package_data={
+        "pooling": [
+            "py.typed",
+            "*.pyi",
+            "reporting/templates/*",
+            "*/report/templates/*",
+            "validation/known_issues.toml",
+        ],
+        "pooling.export.deployed": ["table.json"],
+    },
+    ext_modules=[extension("_core", "core.pyx", POOLING_LEVELS=" ".join(LEVELS)), *map(kernels, LEVELS)],
     cmdclass={"build_ext": BuildKernels},
 )

@@ -26,7 +26,7 @@ STRICT = [
     "-Werror=discarded-qualifiers",
 ]
 # Module, source, and the flags of its level for gcc and for clang, which spells levels with underscores.
-MODULES = [("pooling._cpu", "cpu.pyx", [], [])]
+MODULES = [("pooling._core", "core.pyx", [], [])]
 if sysconfig.get_platform().endswith("x86_64"):
     MODULES += [
         (f"pooling._kernels_x86_64_v{level}", "kernels.pyx", [f"-march=x86-64-v{level}"], [f"-march=x86_64_v{level}"])

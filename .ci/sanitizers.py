@@ -25,7 +25,7 @@ KERNELS = "address,undefined"
 LEVEL = "x86-64-v2" if os.uname().machine == "x86_64" else "generic"
 TESTS = (
     *("functional", "gradients", "gradient_accuracy", "long_windows", "integer_means", "nan_means", "levels", "arrays"),
-    *("fractional", "unpooling", "regions", "norms", "blurring", "elementary", "threads"),
+    *("fractional", "unpooling", "regions", "norms", "blurring", "elementary", "threads", "leaves", "buffers"),
 )
 """Files of tests whose calls take every path of the kernels."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import pooling
-from benchmarks.worker import version
+from pooling.benchmark.worker import version
 
 Means = Callable[[np.ndarray, int], np.ndarray]
 PAGE = Path(__file__).parent.parent / "docs" / "accuracy.md"
@@ -118,7 +118,7 @@ def with_onnxruntime(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def with_openvino(x: np.ndarray, k: int) -> np.ndarray:
-    from pooling.validation.runtimes.openvino import import_openvino
+    from pooling.validation.runners.openvino import import_openvino
 
     openvino = import_openvino()
     core = openvino.Core()

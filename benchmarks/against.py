@@ -16,12 +16,11 @@ from pathlib import Path
 from statistics import median
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks import measurements
-from benchmarks.__main__ import PATIENCE, REST, Worker
-from benchmarks.cases import CASES, Case
+from pooling.benchmark.cases import CASES, Case
+from pooling.benchmark.race import MODULE, PATIENCE, QUIET, REST, Worker, load
+from pooling.cli.shared import progress_bar
 
 __all__ = ["compare", "main"]
 
@@ -32,13 +31,15 @@ SLOWER = 1.05
 def compare(cases: Sequence[Case], folder: Path, threads: int, rounds: int) -> dict[str, tuple[float, float, float]]:
     """Return median seconds here, median seconds there, and the median ratio of a round, for each case."""
     here = Worker("pooling", threads)
-    there = Worker("pooling", threads, str(folder / ".venv/bin/python"), folder)
+    # Older checkouts have it beside their package.
+    module = "benchmarks.worker" if (folder / "benchmarks/worker.py").exists() else MODULE
+    there = Worker("pooling", threads, str(folder / ".venv/bin/python"), module, folder)
     turns: dict[str, list[tuple[float, float]]] = {case.name: [] for case in cases}
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=rounds * len(cases))
+    with progress_bar() as progress:
         for round_ in range(rounds):
-            for case in cases:
-                progress.update(task, advance=1, description=f"{threads} threads, round {round_ + 1}: {case.name}")
+            for number, case in enumerate(cases):
+                done = round_ * len(cases) + number
+                progress(done, rounds * len(cases), f"{threads} threads, round {round_ + 1}: {case.name}")
                 times = turns[case.name]
                 if times and times[0][0] > PATIENCE:
                     continue
@@ -72,7 +73,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
         parser.error(f"no case's name holds {arguments.only!r}")
     console = Console(width=None if sys.stdout.isatty() else 120)
     for threads in arguments.threads or sorted({1, os.cpu_count() or 1}):
-        busy = measurements.load()
+        busy = load()
         found = compare(cases, folder, threads, arguments.rounds)
         table = Table(title=f"{threads} thread{'s' * (threads > 1)}, microseconds a call", title_justify="left")
         for column in ("case", "here", "there", "here / there"):
@@ -82,7 +83,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
         console.print(table)
         slower = sum(ratio > SLOWER for _, _, ratio in found.values())
         console.print(f"{slower} of {len(found)} rows are slower by more than 5 % here")
-        if max(busy, measurements.load()) > measurements.QUIET:
+        if max(busy, load()) > QUIET:
             console.print("Other processes kept the machine busy: these times are no good.")
     return 0
 

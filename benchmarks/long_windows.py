@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 import pooling
-from benchmarks.worker import version
+from pooling.benchmark.worker import version
 
 PAGE = Path(__file__).parent.parent / "docs" / "long-windows.md"
 TURNS = 7

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cases import CASES, Case
-from benchmarks.worker import with_pooling
-from pooling import dispatch
+from pooling.benchmark.cases import CASES, Case
+from pooling.benchmark.worker import with_pooling
 
-__all__ = ["MEMORY_CASES", "QUIET", "import_seconds", "load", "machine", "memory"]
-
-QUIET = 0.1
-"""Processors that others may keep busy during a race; with one more thread than processors, spinning costs 8 ms."""
+__all__ = ["MEMORY_CASES", "import_seconds", "memory"]
 
 IMPORT = """
 import json, time
@@ -85,7 +79,7 @@ def extra_memory(case: Case, threads: int) -> int:
 def _backward(case: Case, threads: int) -> Callable[[], np.ndarray]:
     """Return the gradient without saved indices; `with_pooling` would have made the call already, to choose."""
     import pooling
-    from benchmarks.worker import _arguments, _gradient, _input
+    from pooling.benchmark.worker import _arguments, _gradient, _input
 
     pooling.set_num_threads(threads)
     arguments, keywords = _arguments(case)
@@ -101,48 +95,6 @@ def memory(case: Case, threads: int) -> int | None:
     # With fixed thresholds glibc gives large arrays back at once; what it kept would hide what a call takes.
     fixed = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
     return int(_fresh("-m", "benchmarks.measurements", json.dumps(case.to_json()), str(threads), **fixed))
-
-
-def machine() -> dict[str, object]:
-    """Describe the machine."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    caches = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        text = path.read_text(encoding="ascii").strip()
-        caches.append(int(text[:-1]) * {"K": 1 << 10, "M": 1 << 20}[text[-1]])
-    return {
-        "processor": model,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "last_level_cache": max(caches, default=None),
-        "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "kernels": dispatch.config()["level"],
-    }
-
-
-def load(seconds: float = 0.2) -> float:
-    """Return how many processors are busy while we sleep; 0 where the system does not tell."""
-
-    def busy() -> float:
-        ticks = [int(field) for field in stat.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
-        return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # all but idle and iowait
-
-    stat = Path("/proc/stat")
-    if not stat.exists():
-        return 0.0
-    before = busy()
-    time.sleep(seconds)
-    return round((busy() - before) / seconds, 2)
-
-
-def available_memory() -> int:
-    """Bytes that may be allocated now."""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measurements import QUIET
-from benchmarks.results import Results, geometric_mean, seconds_text
 from benchmarks.targets import findings
-from benchmarks.worker import LIBRARIES
+from pooling.benchmark.race import QUIET
+from pooling.benchmark.results import Results, geometric_mean, seconds_text
+from pooling.benchmark.worker import LIBRARIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks.cases import Case, per_axis
-from benchmarks.results import Results, geometric_mean
+from pooling.benchmark.cases import Case, per_axis
+from pooling.benchmark.results import Results, geometric_mean
 
 __all__ = ["TARGETS", "Finding", "Target", "findings"]
 

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pooling.files import write_whole
-from pooling.validation.conformance import run_conformance
-from pooling.validation.conformance_page import conformance_page, print_conformance
+from pooling.validation.conformance.run import run_conformance
+from pooling.validation.report.conformance_markdown import conformance_page, print_conformance
+from pooling.validation.report.json import save_json
 
 PAGE = Path(__file__).with_name("conformance.md")
 WIDTH = 200
@@ -28,7 +29,7 @@ def main() -> int:
     print_conformance(report, Console(width=None if sys.stdout.isatty() else WIDTH))
     write_whole(PAGE, conformance_page(report))
     if len(sys.argv) > 1:
-        report.save(sys.argv[1])
+        save_json(report, sys.argv[1])
     return report.exit_code
 
 

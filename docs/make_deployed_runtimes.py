@@ -1,6 +1,6 @@
 """Write docs/deployed-runtimes.md from the table of the package: ``python docs/make_deployed_runtimes.py``.
 
-``python -m pooling.export.deployed.measure`` makes the table; a test compares the page with what this module makes.
+``python -m pooling.validation.deployed.measure`` makes the table; a test compares the page with what this module makes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ which `to_onnx` writes a pooling is chosen by what released runtimes make of it,
 without: every onnxruntime from 1.17 on that reads the opset gives the right result. Models have the IR version that
 goes with their opset, so that the oldest release that reads the one reads the other.
 
-    python -m pooling.export.deployed.measure
+    python -m pooling.validation.deployed.measure
 
 installs wheels of the releases below side by side into folders under `build/runtimes`, asks each in a process of its
 own about every form and every layer, compares the answers with those of the layers, and writes the table that comes

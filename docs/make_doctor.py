@@ -1,7 +1,8 @@
 """Show the doctor at work: ``python docs/make_doctor.py``.
 
-Writes what ``pooling doctor`` says of ResNet-50 and an object of 8 pixels into README.md, draws docs/doctor.svg, and
-takes docs/doctor-page.png, a picture of the page, where there is a chromium. A test compares the README with `shown`.
+Writes what ``pooling doctor`` says of ResNet-50 and an object of 8 pixels into README.md, and the titles and texts of
+the rules into docs/doctor.md; draws docs/doctor.svg, and takes docs/doctor-page.png, a picture of the page, where there
+is a chromium. Tests compare the README with `shown` and the guide with `guide`.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import onnx
 
 from pooling.cli import main as pooling
+from pooling.doctor.lint import RULES
 from pooling.files import write_whole
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
+GUIDE = DOCS / "doctor.md"
 BEGIN, END = "<!-- doctor: begin -->", "<!-- doctor: end -->"
 MODELS = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 COMMAND = ("doctor", "light_resnet50.onnx", "--object", "8", "--task", "detection")
@@ -44,6 +48,15 @@ def shown() -> str:
     return f"```\n$ pooling {' '.join(COMMAND)}\n{text}\n\n...\n```\n"
 
 
+def guide(text: str) -> str:
+    """Return the guide with the title and the text of each rule in its section; the examples are the guide's own."""
+    for rule in RULES.values():
+        paragraphs = (textwrap.fill(each, 120, break_on_hyphens=False) for each in rule.text.split("\n\n"))
+        section = "\n\n".join([f"## {rule.code}: {rule.title}", *paragraphs, "```"])
+        text = re.sub(rf"^## {rule.code}: .*?^```", lambda _, new=section: new, text, flags=re.DOTALL | re.MULTILINE)
+    return text
+
+
 @contextlib.contextmanager
 def _width(columns: int):
     before = os.environ.get("COLUMNS")
@@ -62,6 +75,7 @@ def main() -> int:
     text = README.read_text(encoding="utf-8")
     head, rest = text.split(BEGIN)
     write_whole(README, f"{head}{BEGIN}\n{shown()}{END}{rest.split(END)[1]}")
+    write_whole(GUIDE, guide(GUIDE.read_text(encoding="utf-8")))
     model = str(MODELS / COMMAND[1])
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "page.html")

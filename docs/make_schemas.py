@@ -1,82 +1,69 @@
-"""Write the JSON Schemas of what the commands write, and the tables about them: ``python docs/make_schemas.py``.
+"""Write the tables of what the commands write as JSON: ``python docs/make_schemas.py``.
 
-Both are made from the TypedDicts of ``records.py``; a test compares the files with what this module makes.
+They are made from the JSON Schemas, and these from the classes of ``records.py``; a test compares the pages with them.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_typeddict
+from typing import Any
 
-import pooling
-from pooling.doctor import records as doctor
-from pooling.export.repair import records as repair
-from pooling.json_schema import SIMPLE, fields, json_schema, records
-from pooling.validation import records as validate
+from pooling.cli.schemas import schema_of
 
-SCHEMAS = {
-    "doctor": ("pooling-doctor/1", doctor.ReportRecord),
-    "repair": ("pooling-repair/1", repair.ReportRecord),
-    "validate": ("pooling-validation/2", validate.ReportRecord),
-}
-FOLDER = Path(pooling.__file__).with_name("schemas")
 PAGES = {command: Path(__file__).with_name(f"{command}.md") for command in ("repair", "validate")}
 """Guides with tables of all that is written."""
 BEGIN, END = "<!-- made by docs/make_schemas.py: begin -->\n", "<!-- made by docs/make_schemas.py: end -->\n"
 
 
-def path(command: str) -> Path:
-    """Name the file of a schema."""
-    return FOLDER / f"{command}.schema.json"
-
-
-def schema(command: str) -> str:
-    """Write the schema of what a command writes."""
-    return json.dumps(json_schema(*SCHEMAS[command]), indent=2) + "\n"
-
-
-def tables(root: Any) -> str:
-    """Describe every record in a table."""
-    parts = []
-    for name, kind in records(root).items():
+def tables(described: dict[str, Any]) -> str:
+    """Describe every record in a table, each before those that it names."""
+    parts, waiting = [], [described["$ref"]]
+    for reference in waiting:
+        record = described["$defs"][reference.rpartition("/")[2]]
         rows = []
-        for key, (annotation, required) in fields(kind).items():
-            held, said = get_args(annotation) if get_origin(annotation) is Annotated else (annotation, "")
-            rows.append(f"| `{key}` | {_held(held)} | {'' if required else 'may be missing; '}{said} |")
-        title = f"**{name.removesuffix('Record')}.** {' '.join((kind.__doc__ or '').split())}"
+        for key, field in record["properties"].items():
+            missing = "" if key in record["required"] else "may be missing; "
+            rows.append(f"| `{key}` | {held(field)} | {missing}{field.get('description', '')} |")
+            waiting += [each for each in references(field) if each not in waiting]
+        title = f"**{named(reference)}.** {' '.join(record['description'].split())}"
         parts.append("\n".join([title, "", "| Key | Type | |", "|---|---|---|", *rows, ""]))
     return "\n".join(parts)
 
 
-def _held(kind: Any) -> str:
+def references(field: Any) -> list[str]:
+    """Find the records that a part of a schema names."""
+    if isinstance(field, dict):
+        return [each for key, part in field.items() for each in ([part] if key == "$ref" else references(part))]
+    return [each for part in field for each in references(part)] if isinstance(field, list) else []
+
+
+def named(reference: str) -> str:
+    """Name a record without what all their names end with."""
+    return reference.rpartition("/")[2].removesuffix("Record")
+
+
+def held(field: dict[str, Any]) -> str:
     """Name a type as people do who know JSON."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return _held(arguments[0])
-    if origin is Literal:
-        return ", ".join(f'`"{each}"`' for each in arguments)
-    if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(map(_held, arguments)))
-    if origin is list:
-        return f"list of {_held(arguments[0])}"
-    if origin is dict:
-        return f"by name, {_held(arguments[1])}"
-    if is_typeddict(kind):
-        return f"**{kind.__name__.removesuffix('Record')}**"
-    return "anything" if kind is Any else SIMPLE[kind]
+    if "$ref" in field:
+        return f"**{named(field['$ref'])}**"
+    if "anyOf" in field:
+        return " or ".join(held(each) for each in field["anyOf"])
+    if "enum" in field:
+        return ", ".join(f'`"{each}"`' for each in field["enum"])
+    if field.get("type") == "array":
+        return f"list of {held(field.get('items', {}))}"
+    if field.get("type") == "object":
+        return f"by name, {held(field.get('additionalProperties', {}))}"
+    return field.get("type", "anything")
 
 
 def page(command: str, text: str) -> str:
     """Renew the tables in the guide of a command."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{tables(SCHEMAS[command][1])}\n{END}{after}"
+    return f"{before}{BEGIN}\n{tables(schema_of(command))}\n{END}{after}"
 
 
 if __name__ == "__main__":
-    for each in SCHEMAS:
-        path(each).write_text(schema(each), encoding="utf-8")
     for each, guide in PAGES.items():
         guide.write_text(page(each, guide.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Poolings as ONNX: layers as models, and models of others made portable. Needs onnx."""
+"""Layers as ONNX models, and models of others made portable. Needs onnx."""
 
 from pooling.extras import explained
 
@@ -6,15 +6,15 @@ try:
     from .backward import to_onnx_backward
     from .files import save
     from .model import to_onnx
-    from .repair import Change, Left, Repaired, make_portable
+    from .repair import Change, Repaired, Skipped, make_portable
     from .verification import VerificationError
 except ModuleNotFoundError as error:
     raise explained(error, "pooling.export", "onnx") from error
 
 __all__ = [
     "Change",
-    "Left",
     "Repaired",
+    "Skipped",
     "VerificationError",
     "make_portable",
     "save",

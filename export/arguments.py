@@ -18,7 +18,7 @@ from pooling.maps import LAYOUTS
 from pooling.operators import BOOL, FLOATS, INTEGERS
 from pooling.signs import short_repr
 
-from .builder import Dims
+from .graph_builder import Dims
 
 __all__ = [
     "check_words",

@@ -28,7 +28,7 @@ from .arguments import (
     speaking_as,
 )
 from .backward_verification import verify_backward
-from .builder import Dims, Graph
+from .graph_builder import Dims, Graph, OpsetError
 from .lowering.gradients import BACKWARD_LOWERINGS
 from .model import declare_inputs, stage_of
 from .opsets import LOWEST_DEFAULT, lower_plainly
@@ -173,8 +173,10 @@ def backward_model(
     lower = partial(_lowered, stage=stage, dtype=number, shape=shape)
     try:
         graph, values = lower_plainly(version, lower, finite=finite)
-    except ValueError as error:
-        raise ValueError(_with_remedy(str(error), lower, version or LOWEST_DEFAULT)) from None
+    except OpsetError as error:
+        # Where one thing after the other is lacking, the first opset in which nothing is.
+        works = error.needs_opset and _first_opset(lower, (version or LOWEST_DEFAULT) + 1)
+        raise OpsetError(error.opset, error.lacks, works or error.needs_opset) from None
     results = {name: (value, size) for name, value, size in zip(RESULTS, values, (shape, ()), strict=False)}
     output_shape = stage.order.shape_of_layer(stage.result)
     title = f"Gradient of {stage.title}: {shown(output_shape)}, {shown(shape)} -> {shown(shape)}"
@@ -198,14 +200,13 @@ def _lowered(graph: Graph, stage: Stage, dtype: np.dtype[Any], shape: Dims) -> t
     return values
 
 
-def _with_remedy(sentence: str, lower: Callable[[Graph], object], opset: int) -> str:
-    """Name the first opset in which nothing is lacking, where one operator after the other would be."""
-    reason, lacks, _ = sentence.partition("; use opset >=")
-    for newer in range(opset + 1, onnx.defs.onnx_opset_version() + 1) if lacks else ():
+def _first_opset(lower: Callable[[Graph], object], least: int) -> int | None:
+    """Find the first opset in which nothing is lacking."""
+    for opset in range(least, onnx.defs.onnx_opset_version() + 1):
         with suppress(ValueError):
-            lower(Graph(newer))
-            return f"{reason}{lacks} {newer}"
-    return sentence
+            lower(Graph(opset))
+            return opset
+    return None
 
 
 def _refuse_without_gradient(pool: Layer, kind: str, dtype: np.dtype[Any]) -> None:

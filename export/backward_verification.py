@@ -11,27 +11,25 @@ from numpy.typing import NDArray
 
 from pooling.families.norms import gem_pool2d_backward
 from pooling.families.unpooling import convert_indices
+from pooling.numerics.bounds import PRECISIONS, Side, final_roundings, gamma, mean_error
+from pooling.numerics.inputs import elements
 from pooling.operators import OPERATORS
 
-from .builder import Graph
-from .lowering.holders import holders
+from .graph_builder import Graph
+from .lowering.inverse_windows import covering_windows
 from .lowering.means import working_dtype
 from .lowering.windows import taps_of
 from .stages import Stage
 from .verification import (
     KINDS,
-    LARGEST,
     REGIONS,
-    TINY,
-    UNIT,
     Opened,
     drawn_inputs,
-    gamma_of,
     is_exact,
-    laid_open,
     refuse_difference,
     run_size,
     terms_of,
+    with_intermediate_outputs,
 )
 
 __all__ = ["verify_backward"]
@@ -49,14 +47,18 @@ def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage, runtime:
     """
     regions = OPERATORS[stage.layer.operator].windows == "regions"
     free = not graph.planes_are_fixed and not regions
-    run = runtime(laid_open(model, {}, stage if free else None))
+    run = runtime(with_intermediate_outputs(model, {}, stage if free else None))
     for number, kind in enumerate(KINDS):
         sizes = tuple(run_size(size, position, number, free=free) for position, size in enumerate(stage.shape))
         rng = np.random.default_rng([number, 1])
         dtype = graph.dtypes["input"]
         others = drawn_inputs(stage, sizes, dtype, kind, rng, finite=graph.finite)
         batch = len(others[1]) if regions else sizes[0]
-        gradient = _gradients(stage, (batch, sizes[1], *stage.sizes), dtype, kind, rng)
+        # Sums of the largest of them do not overflow.
+        share = 4 * _roundings(stage) * max(1, 1 / abs(stage.arguments.get("divisor_override") or 1))
+        largest, special = PRECISIONS[dtype.name].largest / share, kind == "numbers"
+        shape = (batch, sizes[1], *stage.sizes)
+        gradient = elements(kind, shape, dtype, rng, largest=largest, special=special)
         arrays = [np.ascontiguousarray(stage.order.array_of_layer(gradient)), *others]
         found = run(dict(zip(graph.inputs, arrays, strict=True)))
         with np.errstate(all="ignore"):
@@ -64,20 +66,6 @@ def verify_backward(model: onnx.ModelProto, graph: Graph, stage: Stage, runtime:
             bounds = _allowed(stage, arrays, expected, kind, finite=graph.finite)
         for (name, wanted), bound in zip(expected.items(), bounds, strict=True):
             refuse_difference(stage, name, found[name], wanted, bound)
-
-
-def _gradients(
-    stage: Stage, sizes: tuple[int, ...], dtype: np.dtype[Any], kind: str, rng: np.random.Generator
-) -> Array:
-    """Draw gradients of a result: small whole numbers, others, or extreme ones; sums of these do not overflow."""
-    if kind == "ties":
-        return rng.integers(-3, 4, sizes).astype(dtype)
-    if kind == "numbers":
-        rare = np.array([np.nan, np.inf, -np.inf, 0.0])
-        return np.where(rng.random(sizes) < 0.04, rng.choice(rare, sizes), rng.normal(size=sizes)).astype(dtype)
-    share = 4 * _roundings(stage) * max(1, 1 / abs(stage.arguments.get("divisor_override") or 1))
-    far = np.array([1 / share, -1 / share, 0.5 / share]) * LARGEST[dtype.name]
-    return rng.choice(np.array([*far, TINY[dtype.name], 0.0, -0.0, 1.0]), sizes).astype(dtype)
 
 
 def _expected(stage: Stage, arrays: list[Array]) -> dict[str, Array]:
@@ -116,7 +104,7 @@ def _roundings(stage: Stage) -> int:
             taps = max(np.broadcast_to(stage.arguments.get("blur_kernel_size", 1), 2).max(), of_maxima)
             return int(2 * of_maxima * taps * (taps + 2))
         case _:
-            return math.prod(holders(axis).shape[1] for axis in stage.axes)
+            return math.prod(covering_windows(axis).shape[1] for axis in stage.axes)
 
 
 def _allowed(
@@ -124,40 +112,35 @@ def _allowed(
 ) -> list[Array | None]:
     """Bound what rounding may change; None where nothing is rounded.
 
-    A sum of n numbers is off by at most n u / (1 - n u) times the sum of magnitudes, whatever its order (Higham,
-    "Accuracy and Stability of Numerical Algorithms", chapter 3); both sides may be, and each rounds once more to the
-    type of the result.
+    Both sides add up, in whatever order, and each rounds once more to the type of the result; see
+    `pooling.numerics.bounds`.
     """
     layer, dtype, n = stage.layer, arrays[0].dtype, _roundings(stage)
     if is_exact(layer) and (kind == "ties" or n == 1):
         return [None]
-    unit = UNIT[dtype.name]
-    wide = np.abs(expected["grad_input"].astype(np.float64))
-    last = 2 * unit * wide + 2 * n * TINY[dtype.name]
+    last = final_roundings(expected["grad_input"], 2 * n)
     doubles = [each.astype(np.float64) for each in arrays[:2]]
     doubles[0] = np.abs(doubles[0])
     if layer.operator in ("lp_pool", "global_lp_pool", "gem_pool"):
         doubles[1] = doubles[1] if layer.operator == "gem_pool" else np.abs(doubles[1])
         p = float(stage.arguments.get("norm_type", stage.arguments.get("p", 2)))
         steep = 1.0 if math.isinf(p) else max(1, 1 / p) * (1 + abs(p - 1))
-        gamma = 2 * gamma_of((taps_of(stage.axes) + 64) * steep + n, "float64")
+        error = 2 * gamma((taps_of(stage.axes) + 64) * steep + n, "float64")
         if layer.operator != "gem_pool":
-            return [last + gamma * layer.backward(*doubles)]
+            return [last + error * layer.backward(*doubles)]
         magnitude, _ = gem_pool2d_backward(doubles[0], doubles[1], **stage.arguments)
         # With ratios r to the mean, r^p adds up to their number, and |log r| is 745 at most in float64.
         size = float(layer(doubles[1]).max(initial=0)) * float(doubles[0].sum())
-        return [last + gamma * magnitude, np.asarray(gamma * 745 * size / p)]
+        return [last + error * magnitude, np.asarray(error * 745 * size / p)]
     if layer.operator in ("blur_pool", "max_blur_pool"):
-        return [last + 2 * gamma_of(n + 8, "float64") * layer.backward(*doubles)]
+        return [last + 2 * mean_error(layer.backward(*doubles), n, Side("float64", 8))]
     if layer.operator == "roi_align":
         working = "float32" if dtype.itemsize == 2 else "float64"
-        return [last + 2 * gamma_of(n + 8, working) * layer.backward(*doubles, *arrays[2:])]
+        return [last + 2 * mean_error(layer.backward(*doubles, *arrays[2:]), n, Side(working, 8))]
     arguments = dict(stage.arguments)
     if arguments.get("divisor_override") is not None:
         arguments["divisor_override"] = abs(arguments["divisor_override"])
     held = "float64" if dtype == np.float64 else "float32"
     made = working_dtype(dtype, n, finite=finite).name if "avg" in layer.operator else held
-    return [
-        last
-        + (gamma_of(n + 3, made) + gamma_of(n + 3, held)) * type(layer)(**arguments).backward(*doubles, *arrays[2:])
-    ]
+    magnitude = type(layer)(**arguments).backward(*doubles, *arrays[2:])
+    return [last + mean_error(magnitude, n, Side(made, 3)) + mean_error(magnitude, n, Side(held, 3))]

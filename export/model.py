@@ -31,10 +31,10 @@ from .arguments import (
     refuse_foreign,
     shown,
 )
-from .builder import Dims, Graph
+from .dynamic_sizes import FreeAxis, Size, adaptive_axis, free_axis
+from .graph_builder import Dims, Graph
 from .lowering import LOWERINGS
 from .opsets import lower_plainly
-from .sizes import FreeAxis, Size, adaptive_axis, free_axis
 from .stages import Order, Stage
 from .verification import Placed, Verification, in_this_runtime, verify_model
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import onnx
 
 from . import deployed
-from .builder import Graph
+from .graph_builder import Graph
 
 __all__ = ["LOWEST_DEFAULT", "lower_plainly"]
 

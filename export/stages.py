@@ -13,8 +13,8 @@ from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.operators import OPERATORS
 
-from .builder import Dims, Graph
-from .sizes import FreeAxis, Number
+from .dynamic_sizes import FreeAxis, Number
+from .graph_builder import Dims, Graph
 
 __all__ = ["Order", "Stage"]
 

@@ -14,26 +14,26 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import helper
 
 from pooling.families.unpooling import convert_indices
 from pooling.layer import Layer
 from pooling.maps import spatial_slice
+from pooling.numerics.bounds import PRECISIONS, Side, final_roundings, mean_error, norm_error
+from pooling.numerics.compare import differing, first_of
+from pooling.numerics.inputs import boxes, elements
+from pooling.onnx_models.session import LEVELS, narrowed, session, widened, with_float32_interface
 from pooling.operators import FLOATS, OPERATORS
 from pooling.signs import first_line
 
-from .builder import Graph
+from .graph_builder import Graph
 from .lowering.means import known_taps, working_dtype
 from .lowering.windows import taps_of
 from .stages import Stage
 
 __all__ = [
     "KINDS",
-    "LARGEST",
-    "LEVELS",
     "REGIONS",
-    "TINY",
-    "UNIT",
     "Opened",
     "Placed",
     "Session",
@@ -41,27 +41,17 @@ __all__ = [
     "VerificationError",
     "compare_placed",
     "drawn_inputs",
-    "gamma_of",
     "in_this_runtime",
     "is_exact",
-    "laid_open",
-    "narrowed",
     "refuse_difference",
     "run_model",
     "run_size",
     "terms_of",
     "verify_model",
-    "widened",
+    "with_intermediate_outputs",
 ]
 
 Array = NDArray[Any]
-
-UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
-"""Largest relative error of one rounding."""
-TINY = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float64": 2.0**-1074}
-"""Smallest number above zero."""
-LARGEST = {"float16": 65504.0, "bfloat16": 3.38953139e38, "float32": 3.40282347e38, "float64": 1.7976931348623157e308}
-"""Largest number."""
 
 KINDS = ("ties", "numbers", "extremes")
 """What the elements are that models are verified with."""
@@ -69,10 +59,12 @@ REGIONS = 5
 """Regions that a model is verified with."""
 MORE = ((0, 0, 0), (1, 2, 3), (4, 1, 6), (11, 8, 3))
 """By how much spatial sizes that have names exceed the smallest that work: odd and even ones, larger ones."""
-AS_FLOAT32 = " as float32"
-"""What names of bfloat16 outputs end with where they are widened."""
 PLANES = 2
 """Batch and channels are cut to so many where planes are pooled apart and have no names."""
+
+
+POWERS = Side("float64", extra=32, power=32)
+"""How powers and roots are made, here and in graphs; a power is off by what its logarithm is."""
 
 
 class VerificationError(RuntimeError):
@@ -109,12 +101,12 @@ Opened = Callable[[onnx.ModelProto], Run]
 """A runtime, which loads a model; raises VerificationError where it does not, and where it does not run it."""
 Verification = Callable[[Opened], None]
 """What compares one model in a runtime with its layer; raises VerificationError where it differs."""
-LEVELS = {"default": "ORT_ENABLE_ALL", "disabled": "ORT_DISABLE_ALL"}
-"""The levels of graph optimisation that models are verified at, as onnxruntime calls them."""
 
 
-def in_this_runtime(verification: Verification) -> None:
+def in_this_runtime(verification: Verification, progress: Callable[[int, int, str], None] | None = None) -> None:
     """Verify a model in the onnxruntime that is installed, with and without its graph optimisation.
+
+    `progress` is told how many of the levels of optimisation are done, of how many, and which comes next.
 
     Raises
     ------
@@ -123,7 +115,9 @@ def in_this_runtime(verification: Verification) -> None:
     ModuleNotFoundError
         If onnxruntime is not installed.
     """
-    for level in LEVELS:
+    for done, level in enumerate(LEVELS):
+        if progress is not None:
+            progress(done, len(LEVELS), f"verifying, {level} optimisation")
         verification(partial(Session, level=level))
 
 
@@ -137,11 +131,11 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
     """
     inner = {graph.final(tensor): graph.dtypes[tensor] for each in placed for tensor in (*each.taken, *each.given)}
     free = not graph.planes_are_fixed and len({each.stage.order for each in placed}) == 1
-    run = runtime(laid_open(model, inner, placed[0].stage if free else None))
+    run = runtime(with_intermediate_outputs(model, inner, placed[0].stage if free else None))
     if not placed:
         return
     first, dtype = placed[0].stage, graph.dtypes["input"]
-    for number, (kind, sizes) in enumerate(_occasions([each.stage for each in placed], dtype, free=free)):
+    for number, (kind, sizes) in enumerate(_trials([each.stage for each in placed], dtype, free=free)):
         rng = np.random.default_rng([number, len(placed)])
         later = [each.stage for each in placed[1:]]
         drawn = drawn_inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite, later=later)
@@ -156,7 +150,7 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
                 raise VerificationError(f"to_onnx: {name} is not the result of {last.stage.title} in its layout")
 
 
-def _occasions(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _trials(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Choose what a model is verified with: kinds of elements, and shapes in the order of the graph."""
     first = stages[0]
     if not any(stage.free for stage in stages):
@@ -218,8 +212,10 @@ def run_size(size: int | str, position: int, occasion: int, *, free: bool) -> in
 # Models that show what goes on in them
 
 
-def laid_open(model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Stage | None = None) -> onnx.ModelProto:
-    """Copy a model with all the named tensors among its outputs, and with bfloat16, which NumPy lacks, as float32.
+def with_intermediate_outputs(
+    model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Stage | None = None
+) -> onnx.ModelProto:
+    """Copy a model with all the named tensors among its outputs, and bfloat16 as float32.
 
     Parameters
     ----------
@@ -246,21 +242,7 @@ def laid_open(model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Sta
             if len(dims) == len(order.permutation):
                 for axis in order.permutation[: 1 + order.batched]:
                     dims[axis].dim_param = f"free_{axis}"
-    for value in graph.input:
-        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
-            value.type.tensor_type.elem_type = TensorProto.FLOAT
-            narrow = f"{value.name} as bfloat16"
-            for node in graph.node:
-                node.input[:] = [narrow if name == value.name else name for name in node.input]
-            graph.node.insert(0, helper.make_node("Cast", [value.name], [narrow], to=TensorProto.BFLOAT16))
-    for value in graph.output:
-        if value.type.tensor_type.elem_type == TensorProto.BFLOAT16:
-            value.type.tensor_type.elem_type = TensorProto.FLOAT
-            graph.node.append(
-                helper.make_node("Cast", [value.name], [f"{value.name}{AS_FLOAT32}"], to=TensorProto.FLOAT)
-            )
-            value.name = f"{value.name}{AS_FLOAT32}"
-    return copy
+    return with_float32_interface(copy)
 
 
 class Session:
@@ -268,20 +250,12 @@ class Session:
 
     def __init__(self, model: onnx.ModelProto, level: str = "default") -> None:
         try:
-            self._runtime: Any = import_module("onnxruntime")
+            self._session = self._tried(lambda: session(model.SerializeToString(), level=level))
         except ModuleNotFoundError:
             raise ModuleNotFoundError(
                 "to_onnx: verify=True runs the model in onnxruntime, which is not installed; "
                 "run pip install 'ndpooling[onnx]', or use verify=False"
             ) from None
-        options = self._runtime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.graph_optimization_level = getattr(self._runtime.GraphOptimizationLevel, LEVELS[level])
-        options.log_severity_level = 4  # what is wrong becomes an exception
-        providers = ["CPUExecutionProvider"]
-        self._session = self._tried(
-            lambda: self._runtime.InferenceSession(model.SerializeToString(), options, providers=providers)
-        )
 
     def __call__(self, arrays: dict[str, Array]) -> dict[str, Array]:
         """Run the model; bfloat16 comes and goes."""
@@ -293,31 +267,16 @@ class Session:
     def _tried(self, action: Callable[[], Any]) -> Any:
         try:
             return action()
+        except ModuleNotFoundError:
+            raise
         except Exception as error:  # whatever the runtime raises
             reason = first_line(error)
             raise VerificationError(
-                f"to_onnx: onnxruntime {self._runtime.__version__} does not run this model ({reason}); "
+                f"to_onnx: {_this_runtime()} does not run this model ({reason}); "
                 "use another opset or dtype, or verify=False",
                 "refused",
                 reason,
             ) from error
-
-
-def widened(arrays: Mapping[str, Array]) -> tuple[dict[str, Array], np.dtype[Any] | None]:
-    """Make what a model that was laid open takes: bfloat16 as float32; also return the bfloat16 there was."""
-    narrow = next((array.dtype for array in arrays.values() if array.dtype.name == "bfloat16"), None)
-    fed = {
-        name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array for name, array in arrays.items()
-    }
-    return fed, narrow
-
-
-def narrowed(found: Mapping[str, Array], narrow: np.dtype[Any] | None) -> dict[str, Array]:
-    """Turn what such a model gives back to bfloat16."""
-    return {
-        name.removesuffix(AS_FLOAT32): array.astype(narrow) if name.endswith(AS_FLOAT32) else array
-        for name, array in found.items()
-    }
 
 
 def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
@@ -336,7 +295,7 @@ def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
         Its outputs, in their order.
     """
     names = [value.name for value in model.graph.input]
-    found = Session(laid_open(model, {}))(dict(zip(names, arrays, strict=True)))
+    found = Session(with_intermediate_outputs(model, {}))(dict(zip(names, arrays, strict=True)))
     return [found[value.name] for value in model.graph.output]
 
 
@@ -362,9 +321,10 @@ def drawn_inputs(
     operator, order = stage.layer.operator, stage.order
     added = [1 if is_exact(stage.layer) else 4 * terms_of(stage)]
     added += [4 * max(math.prod(sizes[2:]), terms_of(each)) for each in later if not is_exact(each.layer)]
-    largest = LARGEST.get(dtype.name, 1.0)
+    largest = PRECISIONS[dtype.name].largest if dtype.name in PRECISIONS else 1.0
     largest = (math.sqrt(largest) if finite and later else largest) / max(added)
-    arrays = [order.array_of_layer(_elements(stage, sizes, dtype, kind, rng, largest, finite=finite))]
+    special = not finite and operator != "roi_align"
+    arrays = [order.array_of_layer(elements(kind, sizes, dtype, rng, largest=largest, special=special))]
     coordinates = np.float64 if dtype == np.float64 else np.float32
     if operator == "max_unpool":
         given = (*sizes[:2], *stage.sizes)
@@ -373,59 +333,10 @@ def drawn_inputs(
         arrays.append(order.array_of_layer(indices))
     elif operator in ("max_roi_pool", "roi_align"):
         maps = rng.integers(0, max(sizes[0], 1), REGIONS if sizes[0] else 0)
-        boxes = _boxes(sizes[2:], len(maps), rng) / float(stage.arguments["spatial_scale"])
-        columns = [boxes, maps] if operator == "roi_align" else [np.concatenate((maps[:, None], boxes), 1)]
+        regions = boxes(sizes[2:], len(maps), rng) / float(stage.arguments["spatial_scale"])
+        columns = [regions, maps] if operator == "roi_align" else [np.concatenate((maps[:, None], regions), 1)]
         arrays += [columns[0].astype(coordinates), *columns[1:]]
     return [np.ascontiguousarray(array) for array in arrays]
-
-
-def _boxes(spatial: tuple[int, ...], count: int, rng: np.random.Generator) -> Array:
-    """Draw boxes x1, y1, x2, y2 that meet their map; some go beyond it, some are small."""
-    ends = []
-    for size in reversed(spatial):
-        low = rng.integers(-4, 4 * size - 2, count) / 4
-        ends.append((low, np.maximum(low, 0) + rng.integers(0, 4 * size + 4, count) / 4))
-    return np.stack([ends[0][0], ends[1][0], ends[0][1], ends[1][1]], 1)
-
-
-def _elements(
-    stage: Stage,
-    sizes: tuple[int, ...],
-    dtype: np.dtype[Any],
-    kind: str,
-    rng: np.random.Generator,
-    largest: float,
-    *,
-    finite: bool,
-) -> Array:
-    """Draw elements, none but infinities above the largest."""
-    if dtype == np.bool_:
-        return rng.random(sizes) < 0.3
-    ties = rng.integers(0 if dtype.kind == "u" else -3, 4, sizes)
-    if dtype.name not in FLOATS:
-        limits = np.iinfo(dtype)
-        wide = rng.integers(limits.min, limits.max, sizes, dtype=dtype, endpoint=True)
-        ends = np.array([limits.min, limits.max, limits.max - 1, 0], dtype)
-        extremes = rng.choice(ends, sizes)
-        extremes[:, 1:2] = limits.min
-        return {"ties": ties.astype(dtype), "numbers": wide, "extremes": extremes}[kind]
-    if kind == "ties":
-        return np.where(rng.random(sizes) < 0.5, np.copysign(ties, rng.normal(size=sizes)), -0.0).astype(dtype)
-    finite = finite or stage.layer.operator == "roi_align"
-    if kind == "numbers":
-        x = rng.normal(size=sizes)
-        rare = np.array([0.0] if finite else [np.nan, np.inf, -np.inf])
-        x = np.where(rng.random(sizes) < 0.06, rng.choice(rare, sizes), x)
-    else:
-        far = np.array([-largest, largest, -largest / 2, TINY[dtype.name], 0.0, -0.0, 1.0])
-        x = rng.choice(far, sizes)
-        # Windows of nothing but the least element, from which somebody may start.
-        least = [-largest, -largest, 0.0] if finite else [-np.inf, -largest, np.nan]
-        if not finite:
-            x = np.where(rng.random(sizes) < 0.1, rng.choice(np.array([np.nan, np.inf, -np.inf]), sizes), x)
-        x[:, :1] = rng.choice(np.array(least), sizes, p=[0.8, 0.1, 0.1])[:, :1]
-        x[:, 1:2] = -largest
-    return x.astype(dtype)
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -448,47 +359,38 @@ def terms_of(stage: Stage) -> int:
 def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = None, *, finite: bool) -> Any:
     """Bound what rounding may change; None where nothing is rounded.
 
-    `lowered` is the stage before it had sizes, `finite` what the graph is for. A sum of n numbers, made in whatever
-    order with roundings of relative size u, is off by at most n u / (1 - n u) times the sum of magnitudes (Higham,
-    "Accuracy and Stability of Numerical Algorithms", chapter 3); both sides may be, and each rounds once more to the
-    type of the result. A few roundings are added for factors and powers.
+    `lowered` is the stage before it had sizes, `finite` what the graph is for. Both sides add up, in whatever order,
+    and each rounds once more to the type of the result; see `pooling.numerics.bounds`. A few roundings are added for
+    factors and powers.
     """
     layer, dtype = stage.layer, x.dtype
     if dtype.name not in FLOATS or is_exact(layer):
         return None
-    unit, n = UNIT[dtype.name], terms_of(stage)
-    wide, magnitude = np.abs(expected.astype(np.float64)), np.abs(x.astype(np.float64))
-    last = 2 * unit * wide + n * TINY[dtype.name]
+    n, tiny = terms_of(stage), PRECISIONS[dtype.name].tiny
+    last, magnitude = final_roundings(expected, n), np.abs(x.astype(np.float64))
+    held = "float64" if dtype == np.float64 else "float32"
     if layer.operator in ("lp_pool", "global_lp_pool", "gem_pool"):
         p = float(layer.arguments.get("norm_type", layer.arguments.get("p", 2)))
-        # Roots make errors of sums smaller or larger by 1 / p; a power is off by what its logarithm is.
-        return last + 2 * gamma_of((n + 64) * max(1, 1 / p), "float64") * wide
+        return last + 2 * norm_error(np.abs(expected.astype(np.float64)), n, p, POWERS)
     if layer.operator in ("blur_pool", "max_blur_pool"):
-        return last + 2 * gamma_of(n + 8, "float64") * layer(magnitude)
+        return last + 2 * mean_error(layer(magnitude), n, Side("float64", 8))
     if layer.operator == "roi_align":
-        finite = magnitude.max(initial=0)
         # A coordinate of the size of a map is off by a rounding of that size, and with it the weight of a pixel.
-        held = "float64" if dtype == np.float64 else "float32"
-        return last + 2 * gamma_of(n + 64 * max(stage.spatial), held) * finite * np.ones_like(wide)
+        return last + 2 * mean_error(magnitude.max(initial=0), n, Side(held, 64 * max(stage.spatial)))
     arguments = dict(layer.arguments)
     divisor = arguments.get("divisor_override")
     if divisor is not None:
         arguments["divisor_override"] = abs(divisor)
         # The mean of all taps loses what is less than the smallest number, before it is multiplied.
-        last = last + n * max(1 / abs(divisor) - 1, 0) * TINY[dtype.name]
+        last = last + n * max(1 / abs(divisor) - 1, 0) * tiny
     made = working_dtype(dtype, known_taps((lowered or stage).windows), divisor, finite=finite).name
-    gamma = gamma_of(n + 5, made) + min(gamma_of(n + 5, "float64" if dtype == np.float64 else "float32"), 8 * 2.0**-24)
-    return last + gamma * type(layer)(**_known(layer, arguments))(magnitude)
+    magnitude = type(layer)(**_known(layer, arguments))(magnitude)
+    here = np.minimum(mean_error(magnitude, n, Side(held, 5)), 8 * PRECISIONS["float32"].unit * magnitude)
+    return last + mean_error(magnitude, n, Side(made, 5)) + here
 
 
 def _known(layer: Layer, arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in arguments.items() if key != "rounding"}
-
-
-def gamma_of(roundings: float, dtype: str) -> float:
-    """Bound the relative error of so many roundings one after another (Higham, "Accuracy and Stability", 3.1)."""
-    small = roundings * UNIT[dtype]
-    return small / (1 - small) if small < 0.5 else math.inf
 
 
 def compare_placed(placed: Placed, taken: Sequence[Array], found: dict[str, Array], graph: Graph) -> None:
@@ -523,13 +425,10 @@ def refuse_difference(stage: Stage, name: str, given: Array, wanted: Array, boun
             f"{name} of {given.dtype} {given.shape} instead of {wanted.dtype} {wanted.shape}",
         )
     rule = OPERATORS[stage.layer.operator].summary.rstrip(".").lower()
-    same = (given == wanted) | ((given != given) & (wanted != wanted))
-    if bound is not None:
-        with np.errstate(all="ignore"):
-            same |= np.abs(given.astype(np.float64) - wanted.astype(np.float64)) <= bound
-    if same.all():
+    differs = differing(wanted, given, bound)
+    if not differs.any():
         return
-    position = tuple(int(i) for i in np.argwhere(~same)[0])
+    position = first_of(differs)
     must = "they must be equal" if bound is None else f"they may differ by {bound[position]:.3g}"
     nan = stage.arguments.get("nan")
     raise VerificationError(

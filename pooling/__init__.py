@@ -15,8 +15,9 @@ if getattr(sys, "argv", [])[:1] == ["-m"]:  # a program that starts, and may hav
     if _ndpooling.starts_package():
         _ndpooling.default_interrupts()
 
+from . import dispatch as dispatch  # first, since it says how to build what is missing
 from ._version import __version__
-from .system import show_config
+from .config import show_config
 from .workers import get_num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:

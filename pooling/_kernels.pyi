@@ -1,48 +1,25 @@
 """What every compiled kernel module has, whatever its level; there is no module of this very name."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, overload
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from ._core import Plan
+from ._core import Runner as AnyRunner
 
 AnyArray = NDArray[Any]
 
 LEVEL: str
-THREADING: bool
 REDUCERS: dict[str, int]
 ROUNDINGS: dict[str, int]
 KINDS: dict[str, int]
 STRATEGIES: dict[str, tuple[str, ...]]
 
-def keep_workers(workers: int) -> None: ...
-def count_workers() -> int: ...
-def answer_signals_in(thread: int) -> None: ...
-
-class DefaultMode:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *error: object) -> None: ...
-
-class Plan:
-    def __init__(
-        self,
-        outer: int,
-        inner: int,
-        axes: Sequence[tuple[Any, ...]],
-        average: bool = ...,
-        divisor_override: float = ...,
-        number_divisor: float = ...,
-    ) -> None: ...
-    @property
-    def summation_depth(self) -> int: ...
-    @property
-    def overlaps(self) -> int: ...
-    @property
-    def spreading_depth(self) -> int: ...
-
 def forward(
     plan: Plan, reducer: int, kind: int, src: AnyArray, dst: AnyArray, threads: int = ..., rounding: int = ...
 ) -> None: ...
+def leaf_tables() -> dict[str, dict[tuple[int, ...], dict[str, Any]]]: ...
 def strategy_of(plan: Plan, kind_of_call: str, reducer: int, kind: int, given: bool = ...) -> tuple[str, int]: ...
 def forward_indexed(
     plan: Plan, reducer: int, kind: int, src: AnyArray, dst: AnyArray, indices: AnyArray, threads: int = ...
@@ -141,25 +118,4 @@ def fractional_max(
     threads: int = ...,
 ) -> None: ...
 
-class Forward:
-    call: Any
-    def __init__(self, call: Any, threads_for: Callable[[int], int]) -> None: ...
-
-def signature(function: str, array: AnyArray, arguments: tuple[Any, ...]) -> tuple[Any, ...]: ...
-
-class Pooling:
-    def __init__(self, known: dict[tuple[Any, ...], Forward], otherwise: Callable[..., Any]) -> None: ...
-    def find(self, function: str, array: AnyArray, arguments: tuple[Any, ...]) -> Any: ...
-    @overload
-    def forward(
-        self,
-        function: str,
-        input: ArrayLike,
-        out: AnyArray | None,
-        return_indices: Literal[False],
-        *arguments: Any,
-    ) -> AnyArray: ...
-    @overload
-    def forward(
-        self, function: str, input: ArrayLike, out: AnyArray | None, return_indices: bool, *arguments: Any
-    ) -> AnyArray | tuple[AnyArray, NDArray[np.int64]]: ...
+class Runner(AnyRunner): ...

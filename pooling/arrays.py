@@ -10,9 +10,9 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .dispatch import kernels
+from ._core import DefaultMode
 
-__all__ = ["as_array", "in_default_mode", "native", "result_array", "rounded"]
+__all__ = ["as_array", "in_default_mode", "native", "plain_array", "result_array", "rounded"]
 
 AnyArray = NDArray[Any]
 
@@ -28,7 +28,7 @@ def in_default_mode(function: Callable[Parameters, Result]) -> Callable[Paramete
 
     @wraps(function)
     def calculate(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Result:
-        with kernels.DefaultMode():
+        with DefaultMode():
             return function(*arguments, **keywords)
 
     return calculate
@@ -222,6 +222,11 @@ def native(array: AnyArray) -> AnyArray:
     if flags.c_contiguous and flags.aligned and array.dtype.isnative:
         return array
     return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
+
+
+def plain_array(array: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
+    """View an array of this dtype, which a subclass may call otherwise, as an ndarray."""
+    return np.ndarray.view(array, dtype, np.ndarray)
 
 
 def result_array(

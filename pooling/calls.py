@@ -1,9 +1,9 @@
-"""From the arguments of a public function to a resolved call, which is remembered.
+"""From the arguments of a function to a call that is remembered.
 
 A call is resolved once for each signature (function, shape and dtype of the input, and arguments): its windows are laid
-and its loops planned, each plan when it is first needed. A second call with the same signature does little more than
-run its kernel. What such a forward call does is compiled: `entry` gives a family the way in (`Pooling.forward` in
-pyx/calls.pxi), which comes back here with what it does not know, or must not run as it is.
+and its loops planned, each plan when it is first run. What a public function does is compiled (`Entry` in
+pyx/core.pyx): it finds the `Runner` of the call by its signature, and that runs a kernel. Calls that are new, and
+arrays that kernels cannot read as they lie, come back here, are resolved and copied, and run by the same `Runner`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import geometry
+from . import _core, geometry
 from .annotations import AnyArray
 from .arguments import flag, plain, word
-from .arrays import as_array, native, result_array
+from .arrays import as_array, native, plain_array, result_array
 from .dispatch import kernels
 from .geometry import Axis
 from .maps import Maps, Moved, checked_gradient, in_other_layout, warn_of_columns
 from .operators import OPERATORS, Operator
 from .plan import lay_out
-from .workers import threads_for
 
 __all__ = [
     "FUNCTIONS",
@@ -204,9 +203,14 @@ class Call:
         return self.axes
 
     @cached_property
-    def index_plan(self) -> kernels.Plan:
+    def index_plan(self) -> _core.Plan:
         """The loops over all axes, so that indices count their cells."""
         return lay_out(self.planned, self.maps.outer, self.maps.inner, keep_axes=True)
+
+    @cached_property
+    def runner(self) -> kernels.Runner:
+        """What runs the call."""
+        return kernels.Runner(self)
 
     @cached_property
     def nbytes(self) -> int:
@@ -225,30 +229,36 @@ class Call:
         """Check the gradient of the result."""
         return checked_gradient(self.function, grad_output, self.dtype, self.output_shape, self.maps.shape)
 
+    def indices(self, given: ArrayLike | None) -> AnyArray | None:
+        """Check indices that a forward call returned, if it returns any."""
+        return None
+
+    def backward(
+        self, grad_output: AnyArray, array: AnyArray, indices: AnyArray | None, out: AnyArray | None
+    ) -> AnyArray:
+        """Return the gradient of the input, from arrays that were checked."""
+        raise NotImplementedError
+
 
 Kind = TypeVar("Kind", bound=Call)
 
-_known: dict[tuple[Any, ...], Any] = {}
-"""Calls by their signatures."""
-_forward: dict[tuple[Any, ...], kernels.Forward] = {}
-"""Those that came in by an `entry`, as it runs them."""
+_known: dict[tuple[Any, ...], _core.Runner] = {}
+"""What runs calls, by their signatures."""
 
 
 def forget() -> None:
     """Forget all calls."""
     _known.clear()
-    _forward.clear()
-
-
-def _remember(known: dict[tuple[Any, ...], Any], key: tuple[Any, ...], call: Any) -> None:
-    if len(known) >= REMEMBERED:
-        known.clear()
-    known[key] = call
 
 
 def resolved(kind: type[Kind], function: str, array: AnyArray, arguments: tuple[Any, ...]) -> Kind:
     """Find the call of a function with these arguments, or resolve it."""
-    return _found(kind, function, array, arguments)[2]
+    try:
+        runner = _known.get(_core.signature(function, array, arguments))
+    except TypeError:
+        runner = None
+    call: Kind = _read(kind, function, array, arguments) if runner is None else runner.call
+    return call
 
 
 def called(kind: type[Kind], function: str, input: ArrayLike, *arguments: Any) -> tuple[AnyArray, Kind]:
@@ -257,35 +267,22 @@ def called(kind: type[Kind], function: str, input: ArrayLike, *arguments: Any) -
     return array, resolved(kind, function, array, arguments)
 
 
-def _found(
-    kind: type[Kind], function: str, array: AnyArray, arguments: tuple[Any, ...]
-) -> tuple[tuple[Any, ...], tuple[Any, ...], Kind]:
-    """Find or resolve a call: return its signature, its arguments as plain values, and itself."""
-    try:
-        key = kernels.signature(function, array, arguments)
-    except TypeError:
-        return _read(kind, function, array, arguments)
-    call: Kind | None = _known.get(key)
-    return _read(kind, function, array, arguments) if call is None else (key, arguments, call)
-
-
-def _read(
-    kind: type[Kind], function: str, array: AnyArray, arguments: tuple[Any, ...]
-) -> tuple[tuple[Any, ...], tuple[Any, ...], Kind]:
+def _read(kind: type[Kind], function: str, array: AnyArray, arguments: tuple[Any, ...]) -> Kind:
     """Read arguments once: what is remembered is what was checked, however often an object changes its mind."""
     values = tuple([plain(value) for value in arguments])
     try:
-        key = kernels.signature(function, array, values)
+        key = _core.signature(function, array, values)
     except TypeError:
         key = ()  # something in it is no argument, which resolving refuses
-    call: Kind | None = _known.get(key)
+    runner = _known.get(key)
+    call: Kind | None = None if runner is None else runner.call
     if call is not None:
-        return key, values, call
+        return call
     names = FUNCTIONS[function].names
     # The one object of its kind that NumPy gives to nearly every array.
     dtype = np.dtype(array.dtype.type)
     failure = None
-    with kernels.DefaultMode():
+    with _core.DefaultMode():
         try:
             call = kind.of(function, array.shape, dtype, **dict(zip(names, values, strict=True)))
         except (TypeError, ValueError) as error:
@@ -297,26 +294,21 @@ def _read(
             raise failure
     warn_of_columns(function, array, call.axes, values[names.index("layout")])
     if key:
-        _remember(_known, key, call)
-    return key, values, call
+        if len(_known) >= REMEMBERED:
+            _known.clear()
+        _known[key] = call.runner
+    return call
 
 
-def _is_ready(function: str, array: AnyArray, arguments: tuple[Any, ...]) -> bool:
-    """Whether an `entry` runs a call with these arguments without coming back."""
-    try:
-        return kernels.signature(function, array, arguments) in _forward
-    except TypeError:
-        return False
+def entry(kind: type[Call]) -> _core.Entry:
+    """Return the way in for calls of one kind.
 
-
-def entry(kind: type[Call]) -> kernels.Pooling:
-    """Return the way in for forward calls of one kind.
-
-    Its `forward` is what the public functions call: ``forward(function, input, out, return_indices, *arguments)``, with
-    the arguments that `FUNCTIONS` names.
+    Its methods are what the public functions call, with the arguments that `FUNCTIONS` names behind the others:
+    ``forward(function, input, out, return_indices, *arguments)`` and
+    ``backward(function, grad_output, input, indices, out, *arguments)``.
     """
 
-    def otherwise(
+    def forward(
         function: str, input: ArrayLike, out: AnyArray | None, return_indices: Any, arguments: tuple[Any, ...]
     ) -> Any:
         """Pool the first time with these arguments, or arrays that take more care."""
@@ -332,20 +324,33 @@ def entry(kind: type[Call]) -> kernels.Pooling:
                 pass  # refused again below, in words that show the array as it came
             else:
                 return (moved.back(made[0]), moved.back(made[1])) if return_indices else moved.back(made)
-        if out is None and type(return_indices) is bool and _is_ready(function, array, arguments):
-            return way_in.forward(function, native(array), None, return_indices, *arguments)
-        key, values, call = _found(kind, function, array, arguments)
+        call = resolved(kind, function, array, arguments)
         indexed = flag(function, "return_indices", return_indices)
-        if out is not None:
-            out = call.result(out, array)
-        if key not in _forward:
-            _remember(_forward, key, kernels.Forward(call, threads_for))
-        # From here on it goes the way of every later call, by arguments and arrays that are as usual.
-        target = None if out is None else np.ndarray.view(out, call.dtype, np.ndarray)
-        made = way_in.forward(function, native(array), target, indexed, *values)
         if out is None:
-            return made
+            return call.runner.forward(native(array), None, indexed)
+        out = call.result(out, array)
+        made = call.runner.forward(native(array), plain_array(out, call.dtype), indexed)
         return (out, made[1]) if indexed else out
 
-    way_in = kernels.Pooling(_forward, otherwise)
+    def backward(
+        function: str,
+        grad_output: ArrayLike,
+        input: ArrayLike,
+        indices: ArrayLike | None,
+        out: AnyArray | None,
+        arguments: tuple[Any, ...],
+    ) -> AnyArray:
+        """Return the first gradient with these arguments, or that of arrays that take more care."""
+        row = FUNCTIONS[function]
+        array, call = called(kind, function, input, *arguments)
+        gradient, given = call.gradient(grad_output), call.indices(indices)
+        moved = row.other_layout(gradient, arguments) if out is None else None
+        if moved is None:
+            return call.backward(gradient, array, given, out)
+        array = moved.view(array)
+        call = resolved(kind, function, array, row.moved(arguments, moved.layout))
+        given = None if given is None else moved.view(given)
+        return moved.back(call.backward(moved.array, array, given, None))
+
+    way_in = _core.Entry(_known, forward, backward)
     return way_in

@@ -10,13 +10,9 @@ import os
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy
-
-from ._version import __version__
-
-__all__ = ["available_levels", "config", "kernels", "level", "load"]
+__all__ = ["available_levels", "kernels", "level", "load"]
 
 
 def _import_compiled(name: str) -> ModuleType:
@@ -29,7 +25,10 @@ def _import_compiled(name: str) -> ModuleType:
     return import_module(f"{__package__}.{name}")
 
 
-_cpu = _import_compiled("_cpu")
+if TYPE_CHECKING:
+    from . import _core
+else:
+    _core = _import_compiled("_core")
 
 
 def available_levels() -> tuple[str, ...]:
@@ -40,8 +39,8 @@ def available_levels() -> tuple[str, ...]:
     tuple of str
         Names as in the x86-64 psABI, or ``"generic"``; weakest first.
     """
-    supported = _cpu.supported_levels()
-    return tuple(level for level in _cpu.built_levels() if level in supported)
+    supported = _core.supported_levels()
+    return tuple(level for level in _core.built_levels() if level in supported)
 
 
 def load(level: str) -> ModuleType:
@@ -79,7 +78,7 @@ def load(level: str) -> ModuleType:
 
 def _choose(cap: str | None) -> str:
     """Return the best available level, or the best up to `cap`."""
-    built, available = _cpu.built_levels(), available_levels()
+    built, available = _core.built_levels(), available_levels()
     if cap:
         if cap not in built:
             raise ValueError(
@@ -95,26 +94,6 @@ def _choose(cap: str | None) -> str:
 
 def _alternatives(levels: tuple[str, ...]) -> str:
     return " or ".join(repr(level) for level in levels)
-
-
-def config() -> dict[str, Any]:
-    """Return what `pooling.show_config` shows.
-
-    Returns
-    -------
-    dict
-        ``version``, ``level`` (in use), ``levels_built``, ``levels_supported`` (by the processor),
-        ``threading``, ``compiler``, ``numpy``. The number of threads is for the caller to add.
-    """
-    return {
-        "version": __version__,
-        "level": level,
-        "levels_built": _cpu.built_levels(),
-        "levels_supported": _cpu.supported_levels(),
-        "threading": kernels.THREADING,
-        "compiler": _cpu.compiler(),
-        "numpy": numpy.__version__,
-    }
 
 
 level: str = _choose(os.environ.get("POOLING_MAX_ISA"))

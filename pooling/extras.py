@@ -1,4 +1,4 @@
-"""What to install for the parts of this package that need more than NumPy."""
+"""What to install for parts that need more than NumPy."""
 
 from __future__ import annotations
 

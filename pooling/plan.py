@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .dispatch import kernels
+from ._core import Plan
 from .geometry import Axis
 
 __all__ = ["lay_out"]
@@ -47,7 +47,7 @@ def lay_out(
     count_include_pad: bool = False,
     divisor_override: float | None = None,
     number_divisor: float | None = None,
-) -> kernels.Plan:
+) -> Plan:
     """Make the plan of a pooling.
 
     Parameters
@@ -65,7 +65,7 @@ def lay_out(
 
     Returns
     -------
-    kernels.Plan
+    Plan
     """
     kept = list(axes)
     if not keep_axes and all(axis.output_size == 1 for axis in kept):
@@ -101,7 +101,7 @@ def lay_out(
             kept.insert(0, Axis(outer, outer, 1))
             outer = 1
     kept = [Axis(1, 1, 1)] * (3 - len(kept)) + kept
-    return kernels.Plan(
+    return Plan(
         outer,
         inner,
         [_table(axis, count_include_pad) for axis in kept],

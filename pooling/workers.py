@@ -7,14 +7,10 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
-from .dispatch import kernels
+from . import _core
 
-__all__ = ["get_num_threads", "set_num_threads", "threads", "threads_for"]
-
-SERIAL_BYTES = 1 << 17
-"""Calls that move fewer bytes run on one thread: waking another costs more than it saves (see `make bench`)."""
+__all__ = ["get_num_threads", "set_num_threads", "threads"]
 
 
 def _checked(function: str, count: object) -> int:
@@ -117,12 +113,11 @@ def _initial() -> int:
 
 def _after_fork_in_child() -> None:
     # The thread that forked is the main thread of the child.
-    kernels.answer_signals_in(threading.main_thread().ident or 0)
+    _core.answer_signals_in(threading.main_thread().ident or 0)
 
 
-_default = _initial()
-_in_context: ContextVar[int | None] = ContextVar("pooling_threads", default=None)
-kernels.answer_signals_in(threading.main_thread().ident or 0)
+_core.set_default_threads(_initial())
+_core.answer_signals_in(threading.main_thread().ident or 0)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
@@ -151,9 +146,9 @@ def set_num_threads(n: int) -> None:
     1
     >>> pooling.set_num_threads(before)
     """
-    global _default
-    _default = _checked("set_num_threads", n)
-    kernels.keep_workers(_default - 1)
+    number = _checked("set_num_threads", n)
+    _core.set_default_threads(number)
+    _core.keep_workers(number - 1)
 
 
 def get_num_threads() -> int:
@@ -162,13 +157,11 @@ def get_num_threads() -> int:
     That is the innermost `threads` block, else what `set_num_threads` set, else the environment variable
     POOLING_NUM_THREADS, else OMP_NUM_THREADS, else the processors that this process may use: those of its affinity
     mask, and no more than the processor time that a control group (a container) gives it. It is 1 where the compiler
-    had no atomic operations for threads to share work.
+    had neither atomic operations, for threads to share work, nor OpenMP.
 
     A forked child process has the number of its parent.
     """
-    if not kernels.THREADING:
-        return 1
-    return _in_context.get() or _default
+    return _core.get_num_threads()
 
 
 @contextmanager
@@ -182,13 +175,8 @@ def threads(n: int) -> Iterator[None]:
     ...     pooling.get_num_threads()
     1
     """
-    token = _in_context.set(_checked("threads", n))
+    token = _core.THREADS_HERE.set(_checked("threads", n))
     try:
         yield
     finally:
-        _in_context.reset(token)
-
-
-def threads_for(nbytes: int) -> int:
-    """Return the number of threads for a call that moves so many bytes."""
-    return 1 if nbytes < SERIAL_BYTES else get_num_threads()
+        _core.THREADS_HERE.reset(token)

@@ -44,16 +44,8 @@ cdef inline bint climbs_now(const plan_t* plan, const window_t* height, ptrdiff_
 
 
 cdef inline ptrdiff_t bands_scratch(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
-    """Bytes of scratch memory for one thread: combined rows, a converted one, result rows, a block, rungs."""
-    cdef const axis_t* height = &plan.axes[1]
-    cdef ptrdiff_t row = plan.span * plan.inner
-    cdef ptrdiff_t cells = (plan.band + 1) * row + plan.band * plan.segment * plan.inner + BLOCK
-    cdef ptrdiff_t rungs = 0
-    if climbs(&plan.axes[2]):
-        rungs = ladder_cells(plan.axes[2].kernel_size, plan.band * row)
-    if climbs_rows(plan):
-        rungs = max(rungs, ladder_cells(height.kernel_size, rows_spanned(height, plan.band) * row))
-    return (cells + rungs) * leaves.value
+    """Bytes of scratch memory for one thread."""
+    return bands_cells(plan) * leaves.value
 
 
 cdef void reduce_runs(

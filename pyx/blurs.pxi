@@ -159,6 +159,7 @@ def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, 
     else:
         raise ValueError("these kernels blur floats only")
     job.inner = inner
+    checked_size(outputs)
     most = 1
     for i in range(2):
         job.inputs[i] = inputs[i]
@@ -179,8 +180,8 @@ def blur(int kind, src, dst, ptrdiff_t outer, ptrdiff_t inner, inputs, outputs, 
         table = Buffer(weights, count * sizeof(double))
         job.weights[i] = <double*> table.data
         buffers.append(table)
-    cdef Buffer source = Buffer(src, outer * inner * job.inputs[0] * job.inputs[1] * job.size)
-    cdef Buffer target = Buffer(dst, outer * inner * job.outputs[0] * job.outputs[1] * job.size, True)
+    cdef Buffer source = Buffer(src, checked_size((outer, inner, *inputs)) * job.size)
+    cdef Buffer target = Buffer(dst, checked_size((outer, inner, *outputs)) * job.size, True)
     if target.view.len == 0:
         return
     job.slice = min(inner, max(<ptrdiff_t> 16, BLUR_CELLS // most))

@@ -96,11 +96,6 @@ cdef inline ptrdiff_t cores_scratch(const plan_t* plan, const leaves_t* leaves) 
     return (cells + 2 * CORE_CELLS) * leaves.value + tiling.columns.side * 16 + 8 * 64
 
 
-cdef inline bint needs_cores(const plan_t* plan, const leaves_t* leaves) noexcept nogil:
-    """Whether windows are made so: the answer must not depend on threads, since sums do depend on it."""
-    return bands_scratch(plan, leaves) > WORKING_BYTES
-
-
 cdef ptrdiff_t share_core(
     groups_t* groups, const axis_t* axis, const lattice_t* lattice, ptrdiff_t output, ptrdiff_t most
 ) noexcept nogil:
@@ -395,7 +390,7 @@ cdef void place_tile(
 
 
 cdef bint cores_fits(const call_t* call) noexcept nogil:
-    return needs_cores(call.plan, call.leaves)
+    return needs_cores(call.plan, call.leaves.value)
 
 
 cdef ptrdiff_t cores_tasks(const call_t* call) noexcept nogil:

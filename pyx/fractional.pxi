@@ -235,9 +235,11 @@ def fractional_max(
     cdef work_fn work
     cdef const int64_t[:, ::1] table
     cdef ptrdiff_t i, t, o, last
-    cdef ptrdiff_t maps = outer * inner
+    cdef ptrdiff_t maps = checked_size((outer, inner))
     cdef ptrdiff_t size, rows, nbytes
-    cdef ptrdiff_t read = maps, written = maps
+    cdef ptrdiff_t read = checked_size((outer, inner, *input_size))
+    cdef ptrdiff_t written = checked_size((outer, inner, *output_size))
+    checked_size(kernel_size)
     if kind == FLOAT16 or kind == BFLOAT16:
         work = fractional_half
         task.storage = 2
@@ -256,10 +258,10 @@ def fractional_max(
         task.input_size[i] = input_size[i]
         task.output_size[i] = output_size[i]
         task.kernel_size[i] = kernel_size[i]
-        read *= task.input_size[i]
-        written *= task.output_size[i]
         table = starts[i]
         last = task.input_size[i] - task.kernel_size[i]
+        if task.kernel_size[i] < 1:
+            raise ValueError("a window of the table holds no cell")
         if table.shape[0] != maps or table.shape[1] != task.output_size[i]:
             raise ValueError("the table of starts has another shape than the result")
         for t in range(maps):

@@ -3,15 +3,11 @@
 """All kernels, compiled once for every instruction-set level.
 
 Arrays come in as contiguous buffers whose meaning a `Plan` tells; every check of arguments has been made in Python, but
-the sizes of the buffers are checked here once more, so that no caller can make a kernel write beyond them.
+what memory is reached by is checked here once more: sizes of buffers, numbers that tables are read at, and cells that a
+table names. So no caller can make a kernel write beyond a buffer (tests/test_buffers.py tries).
 """
 
 cimport cython
-from cpython.buffer cimport (
-    PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
-)
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.math cimport NAN
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove, memset
@@ -27,57 +23,54 @@ from conversions cimport (
 from division cimport (
     FLOOR, HALF_EVEN, HALF_UP, TRUNC, divide, divide_each, divide_integers, divide_integers_each,
 )
+from pooling._core cimport (
+    advance, axis_t, bands_cells, bands_of, Buffer, ceil_divide, climbs, climbs_rows, is_stopped, ladder_cells,
+    needs_cores, origin_of, output_offset, pieces_of, pieces_t, Plan, plan_t, planes_t, reach_of, round_up, row_of,
+    row_t, rows_of_output, rows_spanned, share, slides_along, steps_of, top_rung, window_of, window_t, work_fn,
+    GATHERS, Runner as AnyRunner, SPREADS,
+)
 from reducers cimport (
     COUNT_NUMBER, GREATEST, GREATEST_NUMBER, REDUCERS_, SMALLEST, SMALLEST_NUMBER, TOTAL, TOTAL_NUMBER, better, combine,
     greatest, greatest_number, highest, lowest, number_of, order_t, reducer_t, smallest, smallest_number, total,
 )
 from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, weave
 from tuning cimport (
-    ADAPTIVE_CELLS, ARGMAX_LANES, BAND_CELLS, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES,
-    CORE_CELLS, CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
-    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FLAT_SHARE,
-    FOUND_CELLS, LADDER_CELLS, LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG, LONG_BYTES, LONG_ROW_CELLS,
-    MANY_PLANES, MAP_BYTES, MOST_LEVELS, MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_SPAN, MOST_TAPS, NARROW, PIECE,
-    ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS, RUN_CHANNELS, RUN_OVERLAP, SHEAF_CELLS, STACK_CELLS, STRAIGHT, STRIP,
-    SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER, WORKING_BYTES,
+    ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CORE_CELLS,
+    CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
+    COST_OF_STEP, COST_OF_STEP_16, COST_OF_STEP_8, DIVISORS, FEWEST_LANES, FEWEST_TAPS, FEW_CHANNELS, FOUND_CELLS,
+    LANES, LANES_TOGETHER, LEVELS_TO_CONVERT, LONG_BYTES, LONG_ROW_CELLS, MANY_PLANES, MAP_BYTES, MOST_LEVELS,
+    MOST_NORMS, MOST_OF_RUNS, MOST_REACH, MOST_TAPS, PIECE, ROUNDINGS_OF_ROWS, RUNGS, RUN_CELLS, RUN_CHANNELS,
+    RUN_OVERLAP, STACK_CELLS, STRIP, SUMS_BYTES, TAPS, TILE_OUTPUTS, TILE_SIDE, TOGETHER,
 )
 from types cimport (
     bfloat16_t, bits_t, float16_t, int8_t, int16_t, int32_t, int64_t, int128_t, integer_t, offset_t, pair_t, real_t,
     stored_t, sum_t, uint8_t, uint16_t, uint32_t, uint64_t, value_t, wide_t,
 )
 
-from numpy import dtype as numpy_dtype
-from numpy import bincount, empty, int64, ndarray
+from numpy import bincount
 
 cdef extern from "c/level.h":
     const char* POOLING_LEVEL
 
 LEVEL = (<bytes> POOLING_LEVEL).decode("ascii")
 
-include "plan.pxi"
-include "team.pxi"
+cdef ptrdiff_t checked_size(sizes) except -1:
+    """Multiply sizes; none is negative, and memory can hold the product."""
+    product = 1
+    for size in sizes:
+        if size < 0:
+            raise ValueError(f"a size of {size} elements was given to a kernel")
+        product *= max(size, 1)
+    if product >= 1 << 58:
+        raise ValueError(f"a kernel was given sizes of {product} elements, which no memory holds")
+    return 0 if 0 in sizes else product
 
-THREADING = bool(POOLING_TEAM)
 
-
-@cython.final
-cdef class Buffer:
-    """Hold on to the memory of a contiguous array of known size."""
-
-    cdef Py_buffer view
-    cdef bint held
-    cdef char* data
-
-    def __cinit__(self, array, ptrdiff_t nbytes, bint writable=False):
-        PyObject_GetBuffer(array, &self.view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
-        self.held = True
-        if self.view.len != nbytes:
-            raise ValueError(f"a buffer of {self.view.len} bytes was given where the plan needs {nbytes}")
-        self.data = <char*> self.view.buf
-
-    def __dealloc__(self):
-        if self.held:
-            PyBuffer_Release(&self.view)
+cdef int check_row(int row, int rows) except -1:
+    """Refuse a number that a table of leaves has no row for."""
+    if not 0 <= row < rows:
+        raise ValueError(f"these kernels know no reducer, dtype or rounding of number {row}")
+    return row
 
 
 include "memory.pxi"
@@ -96,15 +89,17 @@ include "spread.pxi"
 include "scatter.pxi"
 include "strategies.pxi"
 include "tables.pxi"
+include "leaf_tests.pxi"
 include "norms.pxi"
 include "blurs.pxi"
 include "regions.pxi"
 include "unpooling.pxi"
 include "fractional.pxi"
-include "calls.pxi"
 
 
 cdef const leaves_t* leaves_for(int reducer, int kind) except NULL:
+    check_row(reducer, REDUCERS_)
+    check_row(kind, KINDS_)
     if LEAVES[reducer][kind].across == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
     return &LEAVES[reducer][kind]
@@ -112,7 +107,7 @@ cdef const leaves_t* leaves_for(int reducer, int kind) except NULL:
 
 cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except NULL:
     """Choose the leaves of a forward call: sums of integers are made in as few bits as can hold them."""
-    cdef const leaves_t* leaves
+    cdef const leaves_t* leaves = leaves_for(reducer, kind)
     cdef int width
     for width in range(2 if reducer == TOTAL else 0):
         leaves = &SHORT_SUMS[width][kind]
@@ -124,6 +119,7 @@ cdef const leaves_t* leaves_of(const plan_t* plan, int reducer, int kind) except
 cdef argmax_t argmax_of(const plan_t* plan, int reducer, int kind) except *:
     """Return the leaves that find indices."""
     cdef argmax_t argmax
+    check_row(kind, KINDS_)
     if not 0 <= reducer <= TOTAL or ARGMAX[reducer][kind].across == NULL:
         raise ValueError("these kernels do not know this reducer for this dtype")
     argmax = ARGMAX[reducer][kind]
@@ -133,7 +129,7 @@ cdef argmax_t argmax_of(const plan_t* plan, int reducer, int kind) except *:
 
 
 cdef const gradient_t* gradient_of(int kind) except NULL:
-    if GRADIENTS[kind].scatter == NULL:
+    if GRADIENTS[check_row(kind, KINDS_)].scatter == NULL:
         raise ValueError("these kernels know no gradient for this dtype")
     return &GRADIENTS[kind]
 
@@ -190,51 +186,93 @@ def forward(Plan plan not None, int reducer, int kind, src, dst, ptrdiff_t threa
     rounding : int
         One of `ROUNDINGS`, for averages of integers.
     """
+    check_row(rounding, 4)
     cdef const leaves_t* leaves = leaves_for(reducer, kind)
     cdef Buffer source = Buffer(src, plan.read * leaves.storage)
     cdef Buffer target = Buffer(dst, plan.written * leaves.storage, True)
     pool_into(plan, reducer, kind, rounding, source.data, target.data, threads)
 
 
-def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
-    """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
+cdef int find_into(
+    Plan plan, int reducer, int kind, const char* src, char* dst, int64_t* indices, ptrdiff_t threads
+) except -1:
+    """Pool memory that has been checked, and find the indices."""
     cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
+    cdef argmax_t keyed
+    cdef long_t sizes
+    cdef call_t call
+    cdef const strategy_t* strategy
     cdef indexed_t job
-    cdef Buffer source = Buffer(src, plan.read * argmax.storage)
-    cdef Buffer target = Buffer(dst, plan.written * argmax.storage, True)
-    cdef Buffer index = Buffer(indices, plan.written * 8, True)
     if plan.written == 0:
-        return
-    argmax.streams = source.view.len + target.view.len + index.view.len > CACHED_BYTES
+        return 0
+    argmax.streams = plan.read * argmax.storage + plan.written * (argmax.storage + 8) > CACHED_BYTES
     job.plan = &plan.plan
     job.argmax = &argmax
-    job.src = source.data
-    job.dst = target.data
-    job.indices = <int64_t*> index.data
-    cdef argmax_t keyed = argmax_of_long(&plan.plan, &argmax)
-    cdef long_t sizes = lay_long(&plan.plan, &keyed, False)
-    cdef call_t call = argmax_call(&plan.plan, &argmax, &keyed, &sizes)
-    cdef const strategy_t* strategy = choose(INDICES, &call)
+    job.src = src
+    job.dst = dst
+    job.indices = indices
+    keyed = argmax_of_long(&plan.plan, &argmax)
+    sizes = lay_long(&plan.plan, &keyed, False)
+    call = argmax_call(&plan.plan, &argmax, &keyed, &sizes)
+    strategy = choose(INDICES, &call)
     if strategy.work == argmax_long:
         job.argmax = &keyed
     share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
+    return 0
+
+
+def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
+    """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
+    cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
+    cdef Buffer source = Buffer(src, plan.read * argmax.storage)
+    cdef Buffer target = Buffer(dst, plan.written * argmax.storage, True)
+    cdef Buffer index = Buffer(indices, plan.written * 8, True)
+    find_into(plan, reducer, kind, source.data, target.data, <int64_t*> index.data, threads)
+
+
+cdef int spread_into(Plan plan, int kind, const char* grad_output, char* grad_input, ptrdiff_t threads) except -1:
+    """Spread gradients over memory that has been checked."""
+    cdef gradient_t leaves = gradient_of(kind)[0]
+    cdef call_t call
+    cdef const strategy_t* strategy
+    cdef spreading_t job
+    if plan.read == 0:
+        return 0
+    job.plan = &plan.plan
+    job.leaves = &leaves
+    job.grad_output = grad_output
+    job.grad_input = grad_input
+    call = mean_gradient_call(&plan.plan, &leaves)
+    strategy = choose(MEANS, &call)
+    share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
+    return 0
 
 
 def average_backward(Plan plan not None, int kind, grad_output, grad_input, ptrdiff_t threads=1):
     """Write the gradient of an average, or of a sum, into `grad_input`; arguments as in `forward`."""
-    cdef gradient_t leaves = gradient_of(kind)[0]
-    cdef spreading_t job
+    cdef const gradient_t* leaves = gradient_of(kind)
     cdef Buffer source = Buffer(grad_output, plan.written * leaves.sum.storage)
     cdef Buffer target = Buffer(grad_input, plan.read * leaves.sum.storage, True)
-    if plan.read == 0:
-        return
+    spread_into(plan, kind, source.data, target.data, threads)
+
+
+cdef int divide_into(Plan plan, int kind, const char* src, char* dst, ptrdiff_t threads) except -1:
+    """Divide memory that has been checked."""
+    cdef const leaves_t* leaves = &GRADIENTS[kind].sum
+    cdef quotients_t job
+    if leaves.load != NULL or leaves.divide_each == NULL:
+        raise ValueError("these kernels divide float32 and float64 only")
+    if plan.written == 0:
+        return 0
     job.plan = &plan.plan
-    job.leaves = &leaves
-    job.grad_output = source.data
-    job.grad_input = target.data
-    cdef call_t call = mean_gradient_call(&plan.plan, &leaves)
-    cdef const strategy_t* strategy = choose(MEANS, &call)
-    share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
+    job.leaves = leaves
+    job.src = src
+    job.dst = dst
+    job.rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
+    share(
+        divide_cells, &job, ceil_divide(job.rows, divided_together(&plan.plan)), sizeof(divisors_t), threads,
+        divided_together(&plan.plan) * plan.plan.axes[2].output_size * plan.plan.inner)
+    return 0
 
 
 def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1):
@@ -242,22 +280,47 @@ def divide_by_place(Plan plan not None, int kind, src, dst, ptrdiff_t threads=1)
 
     `kind` is one of `KINDS` whose rows hold the arrays' own dtype.
     """
-    cdef const leaves_t* leaves = &GRADIENTS[kind].sum
-    cdef quotients_t job
-    if leaves.load != NULL or leaves.divide_each == NULL:
-        raise ValueError("these kernels divide float32 and float64 only")
-    cdef Buffer source = Buffer(src, plan.written * leaves.value)
-    cdef Buffer target = Buffer(dst, plan.written * leaves.value, True)
-    if plan.written == 0:
-        return
+    cdef ptrdiff_t value = GRADIENTS[check_row(kind, KINDS_)].sum.value
+    cdef Buffer source = Buffer(src, plan.written * value)
+    cdef Buffer target = Buffer(dst, plan.written * value, True)
+    divide_into(plan, kind, source.data, target.data, threads)
+
+
+cdef ptrdiff_t scatter_into(
+    Plan plan, int reducer, int kind, int gradient_kind, const char* src, const int64_t* indices,
+    const char* grad_output, char* grad_input, ptrdiff_t threads,
+) except -2:
+    """Send gradients to elements of memory that has been checked; `indices` may be NULL, or else `src`."""
+    cdef gradient_t leaves = gradient_of(gradient_kind)[0]
+    cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
+    cdef ptrdiff_t fault, rows
+    cdef long_t sizes
+    cdef call_t call
+    cdef const strategy_t* strategy
+    cdef scattering_t job
+    if plan.read == 0:
+        return -1
     job.plan = &plan.plan
-    job.leaves = leaves
-    job.src = source.data
-    job.dst = target.data
-    job.rows = plan.written // (plan.plan.axes[2].output_size * plan.plan.inner)
-    share(
-        divide_cells, &job, ceil_divide(job.rows, divided_together(&plan.plan)), sizeof(divisors_t), threads,
-        divided_together(&plan.plan) * plan.plan.axes[2].output_size * plan.plan.inner)
+    job.leaves = &leaves
+    job.argmax = &argmax
+    job.input = src
+    job.indices = indices
+    job.grad_output = grad_output
+    job.grad_input = grad_input
+    job.parts = parts_of(&plan.plan, &leaves, indices != NULL)
+    job.local = True
+    if indices != NULL and job.parts > 1:
+        # Each part reads the indices of windows that reach it; should others name it as well, all of them.
+        rows = rows_of_output(&plan.plan) * plan.plan.segments
+        job.local = share(check_indices, &job, rows, 0, threads) < 0
+        if not job.local:
+            fault = share(check_indices, &job, rows, 0, threads)
+            if fault >= 0:
+                return fault
+    sizes = lay_long(&plan.plan, &argmax, True)
+    call = gradient_call(&plan.plan, &argmax, &leaves, &sizes, indices == NULL, job.parts)
+    strategy = choose(SCATTERED, &call)
+    return share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)
 
 
 def scatter_backward(
@@ -269,40 +332,42 @@ def scatter_backward(
     `indices` are those of the forward call; where it is None they are found again in `src`. Returns the position in
     `indices` of the first that names no element of its plane, or -1 when all do.
     """
-    cdef gradient_t leaves = gradient_of(gradient_kind)[0]
-    cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
-    cdef scattering_t job
-    cdef ptrdiff_t fault
+    cdef ptrdiff_t storage = gradient_of(gradient_kind).sum.storage
     cdef Buffer source, index
-    cdef Buffer gradient = Buffer(grad_output, plan.written * leaves.sum.storage)
-    cdef Buffer target = Buffer(grad_input, plan.read * leaves.sum.storage, True)
-    job.input = NULL
-    job.indices = NULL
+    cdef Buffer gradient = Buffer(grad_output, plan.written * storage)
+    cdef Buffer target = Buffer(grad_input, plan.read * storage, True)
+    cdef const char* read = NULL
+    cdef const int64_t* given = NULL
     if indices is None:
-        source = Buffer(src, plan.read * argmax.storage)
-        job.input = source.data
+        source = Buffer(src, plan.read * argmax_of(&plan.plan, reducer, kind).storage)
+        read = source.data
     else:
         index = Buffer(indices, plan.written * 8)
-        job.indices = <int64_t*> index.data
-    if plan.read == 0:
+        given = <const int64_t*> index.data
+    return scatter_into(plan, reducer, kind, gradient_kind, read, given, gradient.data, target.data, threads)
+
+
+@cython.final
+cdef class Runner(AnyRunner):
+    """Runs a resolved call with the kernels of this level."""
+
+    cdef int pool(self, const char* src, char* dst, ptrdiff_t threads) except -1:
+        return pool_into(self.plan, self.reducer, self.kind, self.rounding, src, dst, threads)
+
+    cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
+        return find_into(self.index_plan, self.reducer, self.kind, src, dst, indices, threads)
+
+    cdef int divide_windows(self, const char* src, char* dst, ptrdiff_t threads) except -1:
+        return divide_into(self.divides, self.kind, src, dst, threads)
+
+    cdef ptrdiff_t send_back(
+        self, const char* src, const int64_t* indices, const char* gradient, char* dst, ptrdiff_t threads
+    ) except -2:
+        if self.way == GATHERS:
+            pool_into(self.gradient_plan, TOTAL, self.gradient_kind, 0, gradient, dst, threads)
+        elif self.way == SPREADS:
+            spread_into(self.gradient_plan, self.gradient_kind, gradient, dst, threads)
+        else:
+            return scatter_into(
+                self.gradient_plan, self.reducer, self.kind, self.gradient_kind, src, indices, gradient, dst, threads)
         return -1
-    job.plan = &plan.plan
-    job.leaves = &leaves
-    job.argmax = &argmax
-    job.grad_output = gradient.data
-    job.grad_input = target.data
-    job.parts = parts_of(&plan.plan, &leaves, job.indices != NULL)
-    job.local = True
-    cdef ptrdiff_t rows
-    if indices is not None and job.parts > 1:
-        # Each part reads the indices of windows that reach it; should others name it as well, all of them.
-        rows = rows_of_output(&plan.plan) * plan.plan.segments
-        job.local = share(check_indices, &job, rows, 0, threads) < 0
-        if not job.local:
-            fault = share(check_indices, &job, rows, 0, threads)
-            if fault >= 0:
-                return fault
-    cdef long_t sizes = lay_long(&plan.plan, &argmax, True)
-    cdef call_t call = gradient_call(&plan.plan, &argmax, &leaves, &sizes, indices is None, job.parts)
-    cdef const strategy_t* strategy = choose(SCATTERED, &call)
-    return share(strategy.work, &job, strategy.tasks(&call), strategy.scratch(&call), threads)

@@ -18,15 +18,6 @@ cdef struct ladder_t:
     char* memory
 
 
-cdef inline int top_rung(ptrdiff_t taps, bint overlaps) noexcept nogil:
-    # Two runs may overlap; without that, up to seven of them beat a rung more: of 31 taps 6.2 ms and not 6.9.
-    cdef int top = 0
-    while taps >= (4 if overlaps else 8):
-        taps >>= 2
-        top += 1
-    return top
-
-
 cdef inline void climb(
     ladder_t* ladder, const leaves_t* leaves, ptrdiff_t cells, ptrdiff_t row, ptrdiff_t apart, int first
 ) noexcept nogil:
@@ -100,11 +91,6 @@ cdef inline void climb_rows(
         ladder.memory, src, axis.dilation * src_row, 4, n, 1, rows, n, src_row, False, NULL)
     ladder.memory += rows * n * leaves.value
     climb(ladder, leaves, rows * n, rung.row, rung.apart, 2)
-
-
-cdef inline ptrdiff_t ladder_cells(ptrdiff_t taps, ptrdiff_t cells) noexcept nogil:
-    """Cells that the rungs over so many cells take, the lowest one included."""
-    return (top_rung(taps, True) + 1) * cells
 
 
 cdef void join_runs(

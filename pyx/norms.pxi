@@ -598,8 +598,12 @@ cdef ptrdiff_t spread_norms(const void* job, char* scratch, ptrdiff_t begin, ptr
 
 cdef int norming_with(norming_t* job, Plan plan, int kind, norm_t* norm) except -1:
     memset(job, 0, sizeof(norming_t))
+    cdef int i
     if kind != FLOAT64 and not FLOAT16_AS_64 <= kind <= FLOAT32_AS_64:
         raise ValueError("these kernels know no norms of this dtype")
+    for i in range(3):
+        if plan.plan.axes[i].adaptive:
+            raise ValueError("these kernels know no norms of adaptive windows")
     job.plan = &plan.plan
     job.norm = norm
     job.stored = &LEAVES[TOTAL][kind]
@@ -691,7 +695,7 @@ def powers(src, dst, double p):
     cdef Buffer source = Buffer(src, dst.nbytes)
     cdef Buffer target = Buffer(dst, dst.nbytes, True)
     cdef ptrdiff_t i
-    for i in range(dst.size):
+    for i in range(target.view.len // <ptrdiff_t> sizeof(double)):
         (<double*> target.data)[i] = power((<double*> source.data)[i], p)
 
 
@@ -700,5 +704,5 @@ def logarithms(src, dst):
     cdef Buffer source = Buffer(src, dst.nbytes)
     cdef Buffer target = Buffer(dst, dst.nbytes, True)
     cdef ptrdiff_t i
-    for i in range(dst.size):
+    for i in range(target.view.len // <ptrdiff_t> sizeof(double)):
         (<double*> target.data)[i] = log_of((<double*> source.data)[i])

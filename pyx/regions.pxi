@@ -668,6 +668,8 @@ def pool_regions(
     task.rows.stops = <const int64_t*> bottoms.data
     task.columns.starts = <const int64_t*> lefts.data
     task.columns.stops = <const int64_t*> rights.data
+    windows_on_map(&task.rows, task.regions)
+    windows_on_map(&task.columns, task.regions)
     nbytes = (2 * task.columns.bins + max(task.columns.size, task.columns.bins)) * 8
     cdef work_fn run = pool_forward
     if grad_input is not None:
@@ -719,10 +721,24 @@ def align_regions(
     run_regions(&task, run, input, output, maps, grad_input, align_scratch(&task, grad_input is not None), threads)
 
 
+cdef int windows_on_map(const bins_t* axis, ptrdiff_t regions) except -1:
+    cdef ptrdiff_t i
+    for i in range(regions * axis.bins):
+        if axis.starts[i] < axis.stops[i] and not 0 <= axis.starts[i] < axis.stops[i] <= axis.size:
+            raise ValueError(f"a window of a region holds pixels {axis.starts[i]} to {axis.stops[i]} of {axis.size}")
+    return 0
+
+
 cdef int region_shapes(regions_t* task, int kind, input_shape, result_shape, maps) except -1:
+    cdef const int64_t[::1] numbers = maps
     memset(task, 0, sizeof(regions_t))
+    checked_size(input_shape)
+    checked_size(result_shape)
+    check_row(kind, KINDS_)
     task.batches, task.channels, task.rows.size, task.columns.size = input_shape
     task.regions, _, task.rows.bins, task.columns.bins = result_shape
+    if numbers.shape[0] != task.regions:
+        raise ValueError(f"{numbers.shape[0]} maps were given for {task.regions} regions")
     task.leaves = LEAVES[TOTAL][kind]
     if GRADIENTS[kind].add_run == NULL or task.leaves.value != sizeof(double):
         raise ValueError("these kernels do not know regions of this dtype")

@@ -14,6 +14,10 @@ cdef enum:
     # have (pooling/calls.py).
     ROUNDINGS_OF_ROWS = 7
 
+    # --- threads ---
+    # Calls that move fewer bytes run on one thread: waking another costs more than it saves.
+    SERIAL_BYTES = 1 << 17
+
     # --- caches ---
     # A call that moves more bytes than this finds no more than a share of its data in the last-level cache, which
     # others use as well; indices are streamed then.

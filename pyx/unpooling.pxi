@@ -112,8 +112,8 @@ def unpool(
         Position of the first index that names no cell, or -1; then `dst` holds nothing of use.
     """
     cdef unpool_t job
-    cdef ptrdiff_t small = pooled * inner * itemsize
-    cdef ptrdiff_t large = cells * inner * itemsize
+    cdef ptrdiff_t small = checked_size((pooled, inner)) * itemsize
+    cdef ptrdiff_t large = checked_size((cells, inner)) * itemsize
     if itemsize == 1:
         job.run = unpool_of(<uint8_t*> NULL, backward)
     elif itemsize == 2:
@@ -129,9 +129,9 @@ def unpool(
     job.inner = inner
     job.to = small if backward else large
     job.of = large if backward else small
-    cdef Buffer source = Buffer(src, outer * job.of)
-    cdef Buffer index = Buffer(indices, outer * pooled * inner * 8)
-    cdef Buffer target = Buffer(dst, outer * job.to, True)
+    cdef Buffer source = Buffer(src, checked_size((outer, job.of)))
+    cdef Buffer index = Buffer(indices, checked_size((outer, pooled, inner)) * 8)
+    cdef Buffer target = Buffer(dst, checked_size((outer, job.to)), True)
     if outer == 0 or inner == 0:
         return -1
     job.src = source.data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import inspect
 import math
 import mmap
@@ -12,7 +11,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 import pooling
-from pooling import calls
+from pooling import _core, calls
 from pooling.families.extremes import Extreme
 from pooling.families.means import Mean
 from pooling.operators import OPERATORS
@@ -486,9 +485,11 @@ def channels_last(array: Array) -> Array:
 
 
 @pytest.fixture
-def always_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
+def always_parallel() -> Iterator[None]:
     """Let calls use several threads however small they are."""
-    monkeypatch.setattr(importlib.import_module("pooling.workers"), "SERIAL_BYTES", 0)
+    before = _core.set_serial_bytes(0)
+    yield
+    _core.set_serial_bytes(before)
 
 
 # --- other interpreters ----------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from pooling.validation.runtimes.base import Array, Runtime
-from pooling.validation.runtimes.ours import Kernels
+from pooling.validation.runners.base import Array, Runtime
+from pooling.validation.runners.ours import Kernels
 
 
 class Dying(Runtime):

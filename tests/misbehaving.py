@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from pooling.validation.runtimes.base import Array, Refused, Runtime
-from pooling.validation.runtimes.ours import Kernels
+from pooling.validation.runners.base import Array, Runtime, Unsupported
+from pooling.validation.runners.ours import Kernels
 
 
 class _Misbehaving(Runtime):
@@ -84,7 +84,7 @@ class Refusing(_Misbehaving):
     name = "refusing"
 
     def misbehave(self) -> Sequence[Array]:
-        raise Refused("no, and\nno again")
+        raise Unsupported("no, and\nno again")
 
 
 class Babbling(_Misbehaving):

@@ -450,7 +450,6 @@ def test_more_calls_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None
     x = random_array(INPUT, np.float32)
     expected = {size: pooling.max_pool2d(x, size) for size in range(1, 7)}
     assert len(calls._known) <= 3
-    assert len(calls._forward) <= 3
     for size, result in expected.items():
         assert_same_bytes(pooling.max_pool2d(x, size), result)
         np.testing.assert_array_equal(result[..., 0, 0], x[..., :size, :size].max((2, 3)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -15,11 +16,18 @@ import pytest
 from pooling.operators import OPERATORS
 
 pytest.importorskip("rich")  # the extra "cli"; the race shows its tables with it
+from rich.console import Console
+
 from benchmarks import __main__ as command
-from benchmarks import measurements, report, worker
-from benchmarks.cases import CASES, SIZES, Case
-from benchmarks.results import Results, seconds_text
+from benchmarks import measurements, report
 from benchmarks.targets import TARGETS, findings
+from pooling import cli
+from pooling.benchmark import worker
+from pooling.benchmark.cases import CASES, SIZES, Case
+from pooling.benchmark.race import Worker, race
+from pooling.benchmark.results import Results, seconds_text
+from pooling.benchmark.table import ratios_table
+from pooling.cli import bench
 
 ROOT = Path(__file__).parent.parent
 TINY = next(case for case in CASES if case.group == "tiny")
@@ -171,7 +179,7 @@ def test_a_round_of_two_libraries_from_end_to_end(tmp_path: Path, capsys: pytest
 
 
 def test_a_worker_says_why_it_cannot_and_goes_on() -> None:
-    process = command.Worker("SciPy" if worker.LIBRARIES["SciPy"].installed else "NumPy", 1)
+    process = Worker("SciPy" if worker.LIBRARIES["SciPy"].installed else "NumPy", 1)
     try:
         refusal = process.ask(replace(TINY, direction="backward"))
         assert list(refusal) == ["cannot"]
@@ -314,3 +322,69 @@ def test_the_readme_has_a_place_for_the_table() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert text.count(f"{report.BEGIN}\n") == text.count(f"{report.END}\n") == 1
     assert text.index(report.BEGIN) < text.index(report.END)
+
+
+def test_pooling_bench_runs_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = ["--only", "tiny", "--library", "numpy", "--rounds", "1", "--threads", "1"]
+    assert cli.main(["bench", *chosen, "--json", "race.json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["case", "pooling", "NumPy", "by", "the", "floor"]
+    assert lines[1].startswith(TINY.name)
+    assert lines[2].startswith("geometric mean")
+    assert lines[-1] == "written to race.json"
+    document = json.loads(Path("race.json").read_text(encoding="utf-8"))
+    assert list(document["seconds"]["1"][TINY.name]) == ["pooling", "floor", "NumPy"]
+    assert document.keys() == canned().keys() - {"import_seconds"}
+
+
+def test_pooling_bench_lists_its_cases(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [case.name for case in CASES]
+    assert {case.name for case in CASES} >= set(bench.USUAL)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--only", "no such case"], "--only 'no such case': no case has that in its name; --list shows the names"),
+        (["--threads", "0"], "--threads 0 must be at least 1"),
+        (["--rounds", "0"], "--rounds 0 must be at least 1"),
+        (["--library", "abacus"], "--library 'abacus' is none of onnxruntime, openvino, torch"),
+        (["--json", "no/race.json"], "--json no/race.json: there is no folder no"),
+    ],
+)
+def test_pooling_bench_refuses(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"pooling bench: {sentence}")
+
+
+def test_ratios_are_times_by_ours() -> None:
+    console = Console(width=200, file=io.StringIO())
+    console.print(ratios_table(Results(canned()), 2))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    row = next(line for line in lines if line.startswith("audio 1-D "))
+    assert row.removeprefix("audio 1-D").split() == ["2.00", "µs", "10.0", "2.0"]
+    row = next(line for line in lines if line.startswith("dilation 2 "))
+    assert row.removeprefix("dilation 2").split() == ["2.00", "µs", "–", "2.0"]
+    assert lines[-1].split() == ["geometric", "mean", "10.0"]
+
+
+def test_an_interrupted_race_leaves_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Worker] = []
+    original = Worker.__init__
+
+    def start(self: Worker, *arguments: Any) -> None:
+        original(self, *arguments)
+        started.append(self)
+
+    def interrupt(self: Worker, case: Case) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Worker, "__init__", start)
+    monkeypatch.setattr(Worker, "ask", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        race([TINY], ["pooling", "NumPy"], 1, 1)
+    assert [each.process.poll() is None for each in started] == [False, False]

@@ -79,7 +79,7 @@ def chain(length: int) -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        (doubling(21), "with its functions in line the model would have 2097152 nodes; at most 200000 are read"),
+        (doubling(21), "with its functions inlined the model would have 2097152 nodes; at most 200000 are read"),
         (doubling(64), "about 2**64 nodes"),
         (in_branches(21), "nodes; at most 200000 are read"),
         (heavy(15), " bytes of nodes; at most 1073741824 are read"),
@@ -543,7 +543,7 @@ def test_a_rewrite_of_more_than_memory_holds_is_not_compared(name: str, monkeypa
     monkeypatch.setattr(proof, "_drawn", drawn)
     for each in ("compare_models", "how_it_runs"):
         monkeypatch.setattr(
-            f"pooling.export.repair.{each}", whole if each[0] == "c" else lambda *_: (False, "not here")
+            f"pooling.export.repair.repair.{each}", whole if each[0] == "c" else lambda *_: (False, "not here")
         )
     text, x = WIDE[name]
     model = parser.parse_model(f'<ir_version: 8, opset_import: ["": 18]> g ({x}) => (float[N,C,A,B] y) {{ {text} }}')

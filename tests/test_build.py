@@ -44,7 +44,7 @@ def test_console_script() -> None:
 def test_type_information_is_installed() -> None:
     package = resources.files("pooling")
     assert package.joinpath("py.typed").is_file()
-    assert package.joinpath("_cpu.pyi").is_file()
+    assert package.joinpath("_core.pyi").is_file()
 
 
 def test_export_is_installed_as_a_subpackage_only(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_export_is_installed_as_a_subpackage_only(tmp_path: Path) -> None:
     assert answer.stdout.split() == ["True", "False"]
 
 
-@pytest.mark.parametrize("level", dispatch._cpu.built_levels())
+@pytest.mark.parametrize("level", dispatch._core.built_levels())
 def test_every_level_of_the_build_is_a_module(level: str) -> None:
     assert find_spec(f"pooling._kernels_{level.replace('-', '_')}") is not None
 
@@ -112,7 +112,7 @@ def test_a_build_for_this_machine_alone_takes_its_best_level() -> None:
     )
     environment = {**os.environ, "POOLING_LEVELS": "native"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == [dispatch._cpu.supported_levels()[-1]], done.stderr
+    assert done.stdout.split() == [dispatch._core.supported_levels()[-1]], done.stderr
 
 
 def made(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -20,8 +20,9 @@ from onnx import TensorProto, helper
 
 import pooling
 from pooling import cli
-from pooling.validation.answers import Answer
-from pooling.validation.processes import RuntimeProcess
+from pooling.dispatch import kernels
+from pooling.validation.runners.processes import RuntimeProcess
+from pooling.validation.runners.results import Result
 
 QUICK = ("--runtimes", "pooling,onnxruntime")
 """Those that are installed everywhere, and take no time to start."""
@@ -43,15 +44,15 @@ def model(tmp_path: Path) -> str:
 @pytest.fixture
 def wrong_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let onnxruntime get one element wrong."""
-    original: Callable[..., Answer] = RuntimeProcess.ask
+    original: Callable[..., Result] = RuntimeProcess.ask
 
-    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Answer:
+    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Result:
         answer = original(self, model, inputs)
         if self.runtime != "onnxruntime":
             return answer
         results = [np.array(result) for result in answer.outputs]
         results[0].flat[0] = np.float32(12345)
-        return Answer(results)
+        return Result(results)
 
     monkeypatch.setattr(RuntimeProcess, "ask", ask)
 
@@ -74,7 +75,8 @@ def test_each_command_says_what_it_has_written(model: str, tmp_path: Path, capsy
         (["validate", *QUICK, model, "--rounds", "0"], ("--json", "--html", "--junit")),
         (["repair", model], ("-o", "--json")),
         (["doctor", model], ("--html", "--json")),
-        (["validate", "--conformance", "--runtimes", "pooling"], ("--json",)),
+        (["conformance", "--runtimes", "pooling"], ("--json",)),
+        (["export", "MaxPool2d(2)", "--shape", "N,3,8,8"], ("-o",)),
     ):
         files = [tmp_path / f"{number}{option.strip('-')}" for number, option in enumerate(options)]
         given = [word for pair in zip(options, map(str, files), strict=True) for word in pair]
@@ -83,7 +85,7 @@ def test_each_command_says_what_it_has_written(model: str, tmp_path: Path, capsy
         assert sorted(lines[-len(files) :]) == sorted(f"written to {path}" for path in files)
         assert all(path.is_file() for path in files)
         # And nothing of the kind where nothing was asked for.
-        if "--conformance" not in command:
+        if command[0] not in ("conformance", "export"):
             cli.main(command)
             assert "written to" not in capsys.readouterr().out
         assert cli.main(["doctor", model, "--json", os.devnull]) in (0, 1)
@@ -147,11 +149,6 @@ def test_every_command_says_the_same_of_windows_that_find_no_place(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "there is no model; give MODEL.onnx, or --conformance"),
-        (["net.onnx", "--conformance"], "net.onnx: --conformance takes no models; leave out one of the two"),
-        (["--conformance", "--junit", "a.xml"], "--junit is about models; leave out --conformance"),
-        (["--conformance", "--input", "a.npy"], "--input is about models; leave out --conformance"),
-        (["net.onnx", "--node-tests", "folder"], "--node-tests folder writes the conformance suite; add --conformance"),
         (["net.onnx", "--fail-on", "never,differs"], "--fail-on never stands alone; leave it out, or everything else"),
         (
             ["net.onnx", "--fail-on", "always"],
@@ -181,7 +178,7 @@ def test_reports_are_written_as_asked(model: str, tmp_path: Path, kind: str) -> 
 
 def test_slower_is_no_difference(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from pooling.validation import validator
-    from pooling.validation.race import Times
+    from pooling.validation.benchmark import Times
 
     times = {"pooling": Times(1.0, 1.0), "onnxruntime": Times(1e-6, 1e-6)}
     monkeypatch.setattr(validator, "race", lambda contestants, rounds: times)
@@ -248,15 +245,61 @@ def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> 
     assert cli.main([]) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
-    assert all(name in shown.out for name in ("validate", "repair", "doctor", "info"))
+    assert all(
+        name in shown.out
+        for name in ("validate", "repair", "doctor", "export", "conformance", "node-tests", "bench", "info")
+    )
 
 
-@pytest.mark.parametrize("arguments", [["unheard"], ["export"], ["validate", "a.onnx", "--unheard"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["unheard"],
+        ["export"],
+        ["validate"],
+        ["validate", "a.onnx", "--unheard"],
+        ["conformance", "a.onnx"],
+        ["conformance", "--junit", "a.xml"],
+        ["conformance", "--input", "a.npy"],
+        ["node-tests"],
+        ["export", "MaxPool2d(2)", "--shape", "1,3,8,8"],
+        ["export", "MaxPool2d(2)", "-o", "a.onnx"],
+    ],
+)
 def test_arguments_that_make_no_sense_are_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("usage: pooling")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--limit-seconds", "0"], "limit_seconds=0.0 must be positive"),
+        (["--runtimes", "abacus"], "runtimes='abacus' is none of pooling, oracle, portable"),
+        (["--seed", "-1"], "seed=-1 must be at least 0"),
+        (["--json", "no/folder/a.json"], "--json no/folder/a.json: there is no folder no/folder"),
+    ],
+)
+def test_options_of_conformance_that_make_no_sense_are_2(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["conformance", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"pooling conformance: {sentence}")
+
+
+def test_every_command_has_a_file_an_example_and_its_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main([])
+    commands = re.findall(r"^    ([a-z][a-z-]+)\b", capsys.readouterr().out.partition("options:")[0], re.MULTILINE)
+    files = {path.stem.replace("_", "-") for path in Path(cli.__file__).parent.glob("*.py")}
+    assert set(commands) == files - {"--init--", "schemas", "shared"}
+    for command in commands:
+        with pytest.raises(SystemExit) as caught:
+            cli.main([command, "--help"])
+        assert caught.value.code == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert command == "info" or "Exit code: 0" in said, command
 
 
 def test_json_is_written_beside_the_table(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -340,12 +383,12 @@ def test_a_repair_is_the_same_in_terminal_and_json(
     assert [row[:2] for row in rows] == [[each["node"], each["rule"]] for each in written["changes"]]
     for each, row in zip(written["changes"], rows, strict=True):
         assert " ".join(f"{each['was']} {each['became']}".split()) == " ".join(row[2:])
-    for kind, key in (("left", "left"), ("left out", "omitted")):
+    for kind, key in (("skipped", "skipped"), ("omitted", "omitted")):
         assert [f"{kind}: {each['node']}: {each['was']}: {each['reason']}" for each in written[key]] == [
             line for line in lines if line.startswith(f"{kind}: ")
         ]
     assert (f"written to {written['output']}" in lines) == (written["output"] is not None)
-    assert (code == 0) == (written["verified"] and not written["left"])
+    assert (code == 0) == (written["verified"] and not written["skipped"])
 
 
 @pytest.mark.parametrize("imported", ["pooling", "numpy", "pooling.cli"])
@@ -464,6 +507,10 @@ def test_info_is_show_config(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     pooling.show_config()
     assert shown == capsys.readouterr().out
+    assert f", onnx {onnx.__version__}, onnxruntime " in shown
+    for kind, strategies in kernels.STRATEGIES.items():
+        assert f"    {kind.replace('_', ' ')}: " in shown
+        assert f" {', '.join(strategies)}\n" in shown
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -486,7 +533,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert set(re.findall(r"--\w+", text)) >= {
         *("--shape", "--threads", "--rounds", "--seed", "--json", "--html", "--junit", "--runtimes", "--input"),
-        *("--conformance", "--node", "--fail", "--limit"),
+        *("--fail", "--limit"),
     }
     assert "0 all is well, 1 something was found that --fail-on names, 2 something could not be run" in " ".join(
         text.split()

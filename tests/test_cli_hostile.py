@@ -183,7 +183,7 @@ def test_names_that_name_no_file(
     ["RuntimeError('one\\ntwo \\x1b[31m')", "MemoryError()", "RecursionError('deep')", "ImportError('no libx')"],
 )
 def test_what_nobody_foresaw_is_a_sentence_and_a_file(folder: Path, error: str, tmp_path: Path) -> None:
-    before = f"import pooling.system\ndef fail(*a): raise {error}\npooling.system.show_config = fail"
+    before = f"import pooling.config\ndef fail(*a): raise {error}\npooling.config.show_config = fail"
     code, out, err = run("info", before=before, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert (code, out) == (2, "")
     assert re.match(r"pooling info: an unforeseen error: \w+Error", err)
@@ -204,8 +204,8 @@ def test_a_module_of_ours_that_is_missing_is_not_foreseen() -> None:
 
 def test_a_file_for_the_traceback_need_not_be_had() -> None:
     before = (
-        "import pooling.system, tempfile\ndef fail(*a, **b): raise OSError(28, 'No space left on device')\n"
-        "pooling.system.show_config = lambda: 1 / 0\ntempfile.mkstemp = fail"
+        "import pooling.config, tempfile\ndef fail(*a, **b): raise OSError(28, 'No space left on device')\n"
+        "pooling.config.show_config = lambda: 1 / 0\ntempfile.mkstemp = fail"
     )
     code, _, err = run("info", before=before)
     assert code == 2
@@ -425,7 +425,7 @@ def test_a_stopped_command_leaves_nothing_behind(folder: Path, number: signal.Si
     scratch = tmp_path_factory.mktemp("scratch")
     (folder / "sleeping.py").write_text(
         "import os, time, pathlib\n"
-        "from pooling.validation.runtimes.base import Runtime as Base\n"
+        "from pooling.validation.runners.base import Runtime as Base\n"
         "class Runtime(Base):\n"
         "    name = 'sleeping'\n"
         "    def version(self): return '1'\n"
@@ -454,7 +454,7 @@ def test_processes_notice_when_the_command_is_killed(folder: Path, tmp_path_fact
     """The process of a runtime, which is busy without looking at anything, and what it forked."""
     test_code = (
         "import os, pathlib\n"
-        "from pooling.validation.runtimes.base import Runtime as Base\n"
+        "from pooling.validation.runners.base import Runtime as Base\n"
         "class Runtime(Base):\n"
         "    name = 'busy'\n"
         "    def version(self): return '1'\n"

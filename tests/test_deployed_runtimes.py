@@ -24,11 +24,12 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from pooling.export import VerificationError, deployed, make_portable, to_onnx  # noqa: E402
-from pooling.export.deployed import measure, wrong_in  # noqa: E402
-from pooling.export.deployed.measure import ask, content_of, made_in, merged, newest_opset, processes  # noqa: E402
-from pooling.export.deployed.probes import layer_probes  # noqa: E402
+from pooling.export.deployed import wrong_in  # noqa: E402
 from pooling.export.model import forward_model  # noqa: E402
 from pooling.onnx_models import function_from_node  # noqa: E402
+from pooling.validation.deployed import measure  # noqa: E402
+from pooling.validation.deployed.measure import ask, content_of, made_in, merged, newest_opset, processes  # noqa: E402
+from pooling.validation.deployed.probes import layer_probes  # noqa: E402
 from tests.exported import operators  # noqa: E402
 
 FOLDERS = [folder for folder in os.environ.get("POOLING_OLD_RUNTIMES", "").split(os.pathsep) if folder]
@@ -174,11 +175,11 @@ def repaired_models() -> list[tuple[str, int, bytes, NDArray[Any], NDArray[Any]]
         for known in (True, False):
             for opset in OPSETS_OF_REPAIR:
                 result = make_portable(with_pooling(name, opset=opset, known=known))
-                if not result.left:
+                if not result.skipped:
                     found.append((name, opset, result.model.SerializeToString(), x, answer))
                 else:
                     # Without sizes some is left; with them all of these are repaired.
-                    assert not known, (name, opset, result.left)
+                    assert not known, (name, opset, result.skipped)
     return found
 
 

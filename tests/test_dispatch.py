@@ -12,10 +12,12 @@ from types import SimpleNamespace
 import numpy
 import pytest
 
+import pooling
 from pooling import dispatch
+from pooling.config import config
 
 V2, V3 = "x86-64-v2", "x86-64-v3"
-BUILT = dispatch._cpu.built_levels()
+BUILT = dispatch._core.built_levels()
 AVAILABLE = dispatch.available_levels()
 
 
@@ -39,12 +41,12 @@ def processor(monkeypatch: pytest.MonkeyPatch):
 
     def pretend(*supported: str) -> None:
         levels = {"built_levels": lambda: (V2, V3), "supported_levels": lambda: ("generic", *supported)}
-        monkeypatch.setattr(dispatch, "_cpu", SimpleNamespace(**levels))
+        monkeypatch.setattr(dispatch, "_core", SimpleNamespace(**levels))
 
     return pretend
 
 
-SHOW = "from pooling import dispatch as d; print(d.level, d.kernels.LEVEL, d.config()['level'])"
+SHOW = "from pooling import config, dispatch as d; print(d.level, d.kernels.LEVEL, config.config()['level'])"
 
 
 @pytest.mark.parametrize("cap", AVAILABLE)
@@ -115,10 +117,10 @@ def test_load_of_a_level_that_the_processor_lacks(processor) -> None:
 
 def test_available_levels_are_built_and_supported() -> None:
     assert AVAILABLE
-    assert set(AVAILABLE) == set(BUILT) & set(dispatch._cpu.supported_levels())
+    assert set(AVAILABLE) == set(BUILT) & set(dispatch._core.supported_levels())
 
 
-@pytest.mark.parametrize("present", [(), ("_cpu",)])
+@pytest.mark.parametrize("present", [(), ("_core",)])
 def test_missing_build(present: tuple[str, ...], tmp_path: Path) -> None:
     package = tmp_path / "pooling"
     package.mkdir()
@@ -133,7 +135,7 @@ def test_missing_build(present: tuple[str, ...], tmp_path: Path) -> None:
     site_packages = str(Path(numpy.__file__).parent.parent)
     code = f"import sys; sys.path.append({site_packages!r}); import pooling.dispatch"
     process = run(code, tmp_path, None, "-S")
-    missing = f"_kernels_{AVAILABLE[-1].replace('-', '_')}" if present else "_cpu"
+    missing = f"_kernels_{AVAILABLE[-1].replace('-', '_')}" if present else "_core"
     assert last_line(process) == (
         "ImportError: the compiled kernels are missing; run `pip install -e .` in the repository "
         f"(this pooling is in {package} and has no {missing})"
@@ -141,8 +143,19 @@ def test_missing_build(present: tuple[str, ...], tmp_path: Path) -> None:
 
 
 def test_config() -> None:
-    config = dispatch.config()
-    assert config["level"] == dispatch.level
-    assert config["levels_built"] == BUILT
-    assert isinstance(config["threading"], bool)
-    assert config["compiler"].split()[0] in {"gcc", "clang", "msvc", "unknown"}
+    shown = config()
+    assert shown["level"] == dispatch.level
+    assert shown["levels_built"] == BUILT
+    assert shown["threading"] in {"team", "openmp", "none"}
+    assert shown["threads"] == pooling.get_num_threads()
+    assert shown["strategies"] == dispatch.kernels.STRATEGIES
+    assert shown["compiler"].split()[0] in {"gcc", "clang", "msvc", "unknown"}
+
+
+def test_show_config_tells_versions_and_strategies(capsys: pytest.CaptureFixture[str]) -> None:
+    pooling.show_config()
+    text = capsys.readouterr().out
+    for version in (pooling.__version__, numpy.__version__, ".".join(map(str, sys.version_info[:3])), dispatch.level):
+        assert version in text
+    for kind, strategies in dispatch.kernels.STRATEGIES.items():
+        assert f"    {kind.replace('_', ' ')}: {', '.join(strategies)}\n" in text

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pooling
-from pooling.doctor import Network, NetworkError, examine, read
-from pooling.doctor.objects import follow_object, without_head
-from pooling.doctor.report import as_dict, save_json
-from pooling.doctor.sizes import AxisSizes, Pattern, input_sizes
+from pooling.doctor import Network, NetworkError, examine, read, read_graph
+from pooling.doctor.analysis.input_sizes import AxisSizes, Pattern, input_sizes
+from pooling.doctor.analysis.object_footprint import follow_object, without_head
+from pooling.doctor.report.json import as_dict, save_json
 from pooling.doctor.what_if import find_stage, parse_changes, what_if
 from tests.schemas import check
 
@@ -30,8 +30,13 @@ RESNET = (
 # Input sizes, against trying them all
 
 
+def sizes_of(layers: str, shape: tuple[int, ...], asked: list[int] | None = None) -> tuple[AxisSizes, ...]:
+    graph = read_graph(layers)
+    return input_sizes(graph, graph.infer(shape), asked)
+
+
 def one_axis(layers: str, size: int) -> AxisSizes:
-    (found,) = input_sizes(read(layers, (1, 3, size)))
+    (found,) = sizes_of(layers, (1, 3, size))
     return found
 
 
@@ -79,7 +84,7 @@ def test_sizes_where_skip_connections_meet(depth: int, down: str, size: int) -> 
     descent = " ".join(f"conv3x8@s{level} {down}" for level in range(depth))
     layers = f"{descent} {' '.join(f'up2+s{level}' for level in reversed(range(depth)))}"
     known = 8 * depth * 4
-    (found,) = input_sizes(read(layers, (1, 8, known)), [size])
+    (found,) = sizes_of(layers, (1, 8, known), [size])
     for each in range(2, 60):  # an addition repeats a map of one cell, as ONNX has it
         assert (works_with_channels(layers, each)) == (each >= (found.smallest or 0) and each in found.working)
     assert all(works_with_channels(layers, each) for each in found.working_near)
@@ -94,10 +99,10 @@ def works_with_channels(layers: str, size: int) -> bool:
 
 
 def test_sizes_of_axes_that_differ_are_given_for_each() -> None:
-    height, width = input_sizes(read("conv3 pool2,1 pool2,4", (1, 3, 40, 40)))
+    height, width = sizes_of("conv3 pool2,1 pool2,4", (1, 3, 40, 40))
     assert (height.axes, str(height.clean)) == ("H", "multiples of 4")
     assert (width.axes, str(width.clean)) == ("W", "multiples of 4")
-    both = input_sizes(read("conv3 pool2", (1, 3, 40, 41)))
+    both = sizes_of("conv3 pool2", (1, 3, 40, 41))
     assert [(each.axes, each.given, each.clean_near) for each in both] == [("H", 40, (38, 40)), ("W", 41, (40, 42))]
 
 
@@ -145,7 +150,7 @@ def test_outputs_are_read_from_the_last_maps() -> None:
 
 
 def test_a_network_without_its_head_ends_with_the_last_map() -> None:
-    body = without_head(read(RESNET))
+    body = without_head(read_graph(RESNET), read(RESNET)).infer()
     assert body.outputs == ("last",)
     assert body.stages[-1].name == "last"
 
@@ -173,9 +178,9 @@ def test_shapes_may_be_written_in_brief(given: Any, shape: tuple[int, ...]) -> N
     assert len(result.object_size) == len(shape) - 2
 
 
-def test_a_network_or_layers_can_be_examined() -> None:
-    network = read("conv3x8 pool2", (1, 3, 32, 32))
-    assert examine(network).network.stages == network.stages
+def test_a_graph_or_layers_can_be_examined() -> None:
+    graph = read_graph("conv3x8 pool2")
+    assert examine(graph, (1, 3, 32, 32)).network == graph.infer((1, 3, 32, 32))
     assert examine(pooling.MaxPool2d(2), (1, 3, 32, 32)).network.stages[0].operator == "MaxPool"
 
 
@@ -194,6 +199,14 @@ def test_open_sizes_are_assumed_and_said() -> None:
         given = examine(model, size)
         assert given.network.input_shape == (1, 3, 320, 320)
         assert "D902" not in {finding.code for finding in given.findings}
+
+
+def test_no_shape_is_assumed_where_one_was_given_that_does_not_work() -> None:
+    assert "D902" in {finding.code for finding in examine("avgpool60/2").findings}
+    for shape in ((8,), (1, 3, 8, 8)):
+        result = examine("avgpool60/2", shape)
+        assert result.failure is not None
+        assert "D902" not in {finding.code for finding in result.findings}
 
 
 @pytest.mark.parametrize(
@@ -233,17 +246,17 @@ def test_wrong_channels_are_no_matter_of_size() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a stage saves
+# Downstream multiply-adds
 
 
 def test_halving_height_and_width_makes_the_rest_four_times_cheaper() -> None:
     result = examine("conv3x8@a pool2@p conv3@b conv3x16@c global fc10", (1, 3, 32, 32))
     stages = {stage.name: stage for stage in result.network.stages}
     behind = stages["b"].macs + stages["c"].macs
-    assert result.saves(stages["p"]) == 3 * behind
-    without = result.network.edited({"p": {"stride": 1, "padding": (0, 0)}, "a": {"padding": "same"}})
-    assert sum(stage.macs for stage in without.stages) > result.macs
-    assert result.saves(stages["a"]) == result.saves(stages["c"]) == 0
+    assert result.macs_saved(stages["p"]) == 3 * behind
+    without = result.graph.edited({"p": {"stride": 1, "padding": (0, 0)}, "a": {"padding": "same"}})
+    assert without.infer((1, 3, 32, 32)).macs > result.network.macs
+    assert result.macs_saved(stages["a"]) == result.macs_saved(stages["c"]) == 0
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -262,10 +275,10 @@ def test_what_if_shows_both_networks_with_what_is_gone_and_new() -> None:
 @pytest.mark.parametrize(
     ("stride", "size", "words"),
     [
-        (1, 8, ["milder: D201 warning at d becomes D202 note at d: an object of 8×8 pixels covers 1×1 cells at d"]),
+        (1, 8, ["milder: D201 warning at d becomes D202 note at d: an object of 8×8 pixels covers 1×1 cells at the"]),
         (1, 16, ["no longer: D202 note at d: the object is smaller than two cells at the last stage"]),
         (4, 16, ["graver: D202 note at d becomes D201 warning at d: an object of 16×16 pixels covers 0.5×0.5 cells"]),
-        (4, 32, ["new: D202 note at d: an object of 32×32 pixels covers 1×1 cells at d, which the output is read"]),
+        (4, 32, ["new: D202 note at d: an object of 32×32 pixels covers 1×1 cells at the output feature map d"]),
     ],
 )
 def test_what_becomes_of_a_finding_is_said_in_a_sentence(stride: int, size: int, words: list[str]) -> None:
@@ -324,9 +337,9 @@ def test_a_head_that_does_not_fit_any_more_is_left_out() -> None:
     ],
 )
 def test_changes_are_understood_as_people_type_them(text: str, changes: dict[str, Any]) -> None:
-    network = read(RESNET)
-    assert parse_changes(network, [text]) == changes
-    assert isinstance(network.edited(changes), Network)
+    graph = read_graph(RESNET)
+    assert parse_changes(graph.infer(), [text]) == changes
+    assert isinstance(graph.edited(changes).infer(), Network)
 
 
 @pytest.mark.parametrize(

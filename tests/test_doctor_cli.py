@@ -17,7 +17,7 @@ from rich.console import Console
 import pooling
 from pooling import cli
 from pooling.doctor import examine
-from pooling.doctor.table import print_examination
+from pooling.doctor.report.table import print_examination
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
@@ -383,7 +383,7 @@ def test_a_missing_extra_is_named_before_anything_is_written(
 def test_a_quantity_is_one_number_in_terminal_page_and_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, layers: str, shape: str
 ) -> None:
-    from pooling.doctor.words import amount, memory, percent
+    from pooling.reporting.formats import amount, memory, percent
 
     monkeypatch.setenv("COLUMNS", "200")
     files = {kind: tmp_path / f"d.{kind}" for kind in ("json", "html")}
@@ -415,3 +415,23 @@ def test_names_that_begin_alike_differ_at_80_columns(
     _, lines, _ = doctor(capsys, "--layers", f"{layers} conv3@other", "--input-shape", "256", "--fail-on", "never")
     shown = [line.split()[0] for line in lines if "…" in line and " Conv " in line]
     assert len(shown) == len(set(shown)) == len(stages)
+
+
+def test_cost_and_sizes_of_what_was_passed_over_are_not_said_to_be_known(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "model.onnx"
+    text = """
+    <ir_version: 8, opset_import: ["": 18, "org.example": 1]>
+    g (float[1, 1, 8, 8] x) => (float[1, 1, 4, 4] y) {
+        mapped = org.example.Sharpen (x)
+        y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (mapped)
+    }"""
+    onnx.save(onnx.parser.parse_model(text), path)
+    _, lines, _ = doctor(capsys, path, "--html", tmp_path / "page.html")
+    assert any(re.match(r"cost +at least 0 B of maps", line) for line in lines)
+    assert any(line.endswith("what mapped needs is not known") for line in lines)
+    assert "≥ 0 B" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    _, lines, _ = doctor(capsys, "--layers", "conv3x8")
+    assert not any("at least" in line or "not known" in line for line in lines)

@@ -1,4 +1,4 @@
-"""Multiply-adds, trained numbers and memory, against published counts and those of torch and torchinfo."""
+"""Multiply-adds, parameters and memory, against published counts and those of torch and torchinfo."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pooling.doctor import NetworkError, read
-from pooling.doctor.cost import Cost, cost, downstream, saving
+from pooling.doctor import read
 from tests import published
 
 
@@ -35,25 +34,25 @@ LIGHT = {
     "squeezenet": (1_235_496, 349_151_936),
     "vgg19": (143_667_240, 19_632_062_464),
 }
-"""Trained numbers as the zoos of Caffe and torchvision give them, and multiply-adds."""
+"""Parameters as the zoos of Caffe and torchvision give them, and multiply-adds."""
 
 
 @pytest.mark.parametrize("name", LIGHT)
 def test_light_models_have_the_published_numbers(name: str) -> None:
     test = pytest.importorskip("onnx.backend.test")
-    found = cost(read(Path(test.__file__).parent / "data" / "light" / f"light_{name}.onnx"))
+    found = read(Path(test.__file__).parent / "data" / "light" / f"light_{name}.onnx")
     assert (found.parameters, found.macs) == LIGHT[name]
 
 
 def test_vgg_16_has_the_published_number_of_parameters() -> None:
-    found = cost(read(f"{published.VGG_16} fc4096 relu fc4096 relu fc1000", (1, 3, 224, 224)))
+    found = read(f"{published.VGG_16} fc4096 relu fc4096 relu fc1000", (1, 3, 224, 224))
     assert found.parameters == 138_357_544
     assert found.macs == 15_470_264_320  # 15.5 billion, Canziani et al. 2016
 
 
 def test_mobilenet_has_the_published_numbers() -> None:
     network = read(f"{published.mobilenet_v1()} global fc1000", (1, 3, 224, 224))
-    found = cost(network)
+    found = network
     assert round(found.macs / 1e6) in (568, 569)  # 569 million in table 4 of Howard et al. 2017
     assert round(found.parameters / 1e6, 1) == 4.2  # table 4
 
@@ -86,44 +85,9 @@ def test_by_hand(text: str, input_shape: tuple[int, ...], macs: int, parameters:
 
 def test_everything_together() -> None:
     network = read("conv3x16 pool2 fc10", (1, 3, 8, 8))
-    assert cost(network) == Cost(
-        sum(stage.macs for stage in network.stages),
-        3 * 16 * 9 + 16 + 256 * 10 + 10,
-        (16 * 64 + 16 * 16 + 10) * 4,
-    )
-
-
-def test_what_is_downstream() -> None:
-    network = read("conv3@a conv3@b pool2<a@c conv3@d up2+b@e", (1, 3, 8, 8))
-    assert downstream(network, "a") == ("b", "c", "d", "up1", "e")
-    assert downstream(network, "b") == ("e",)
-    assert downstream(network, "c") == ("d", "up1", "e")
-    assert downstream(network, "e") == ()
-    with pytest.raises(NetworkError):
-        downstream(network, "f")
-
-
-def test_halving_height_and_width_makes_the_rest_four_times_cheaper() -> None:
-    network = read("conv3x8 pool2@pool conv3 conv3 global fc10", (1, 3, 64, 64))
-    ratio = saving(network, "pool")
-    assert ratio is not None
-    assert 3.5 < ratio < 4
-    # Stride 1 leaves 63 x 63 cells instead of 32 x 32; the dense layer costs the same.
-    convolutions, dense = 2 * 8 * 8 * 9, 80
-    assert ratio == (63 * 63 * convolutions + dense) / (32 * 32 * convolutions + dense)
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("conv3 conv3", "conv1"),  # saves nothing
-        ("conv3 pool2", "pool1"),  # nothing behind it
-        ("conv3@a pool2@p conv3 up2+a conv3", "p"),  # would not meet the other branch
-        ("relu conv3", "relu1"),
-    ],
-)
-def test_where_nothing_is_saved(text: str, name: str) -> None:
-    assert saving(read(text, (1, 3, 16, 16)), name) is None
+    assert network.macs == 64 * 16 * 27 + 256 * 10
+    assert network.parameters == 3 * 16 * 9 + 16 + 256 * 10 + 10
+    assert network.output_bytes == (16 * 64 + 16 * 16 + 10) * 4
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -177,7 +141,7 @@ def test_macs_are_those_that_torch_counts(text: str) -> None:
     with counter.FlopCounterMode(display=False) as flops:
         result = model(torch.zeros((2, 4, 48, 48)))
     assert tuple(result.shape) == network.stages[-1].output_shape
-    assert 2 * cost(network).macs == flops.get_total_flops()
+    assert 2 * network.macs == flops.get_total_flops()
 
 
 @pytest.mark.parametrize("text", [text for text in CHAINS if "deconv" not in text])
@@ -186,7 +150,7 @@ def test_macs_are_those_that_torchinfo_counts(text: str) -> None:
     torch = pytest.importorskip("torch")
     torchinfo = pytest.importorskip("torchinfo")
     summary = torchinfo.summary(in_torch(torch, text, 4, 48), input_size=(1, 4, 48, 48), verbose=0)
-    assert cost(read(text, (1, 4, 48, 48))).macs == summary.total_mult_adds
+    assert read(text, (1, 4, 48, 48)).macs == summary.total_mult_adds
 
 
 @pytest.mark.parametrize("text", [published.VGG_16, published.ALEXNET_V2, published.mobilenet_v1()])
@@ -198,10 +162,10 @@ def test_published_networks_cost_what_torchinfo_counts(text: str) -> None:
         model = in_torch(torch, explicit, 3, 224)
         summary = torchinfo.summary(model, input_data=torch.zeros((1, 3, 224, 224)), device="meta", verbose=0)
     network = read(explicit, (1, 3, 224, 224))
-    assert cost(network).macs == summary.total_mult_adds
+    assert network.macs == summary.total_mult_adds
     # Ours have a bias for each channel that a convolution gives.
     biases = sum(stage.output_shape[1] for stage in network.stages if stage.kind == "convolution")
-    assert cost(network).parameters - biases == summary.total_params
+    assert network.parameters - biases == summary.total_params
 
 
 # ---------------------------------------------------------------------------------------------------------------------

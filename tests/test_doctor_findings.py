@@ -12,7 +12,7 @@ import pytest
 
 import pooling
 from pooling.doctor import Examination, Finding, NetworkError, examine, read
-from pooling.doctor.findings import RULES, SEVERITIES
+from pooling.doctor.lint import RULES, SEVERITIES
 from pooling.doctor.what_if import parse_changes, what_if
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "doctor.md").read_text(encoding="utf-8")
@@ -94,11 +94,12 @@ def test_every_change_that_a_fix_names_works(code: str) -> None:
     bad, _ = examples(code)
     for finding in of(bad, code):
         for changes in settings_in(finding):
-            network = bad.network.edited(parse_changes(bad.network, changes))
+            graph = bad.graph.edited(parse_changes(bad.network, changes))
             if bad.failure is not None:
-                assert network.at(bad.failure.shape).input_shape == bad.failure.shape
+                assert graph.infer(bad.failure.shape).input_shape == bad.failure.shape
             else:
-                assert what_if(bad, parse_changes(bad.network, changes)).after.network == network
+                network = what_if(bad, parse_changes(bad.network, changes)).after.network
+                assert network.stages == graph.infer(bad.network.input_shape).stages
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ def test_a_lost_object_is_lost_where_the_stride_exceeds_it() -> None:
     assert "0.5×0.5 cells here, where the effective stride becomes 16 (less than two since c)" in finding.message
     (earlier,) = found("D201", LOSING, (1, 3, 64, 64), object_size=3)
     assert earlier.stage == "b"
-    assert "0.19×0.19 cells is left at d" in earlier.message
+    assert "0.19×0.19 cells is left at the output feature map d" in earlier.message
 
 
 def test_fixes_come_in_the_order_of_practice() -> None:

@@ -7,8 +7,8 @@ import re
 import pytest
 
 import pooling
-from pooling.doctor import Network, NetworkError, read
-from pooling.doctor.read_layers import EXAMPLE
+from pooling.doctor import Network, NetworkError, read, read_graph
+from pooling.doctor.network.readers.text import EXAMPLE
 
 
 def shapes(text: str, input_shape: tuple[int, ...] = (1, 8, 32, 32)) -> list[tuple[int, ...]]:
@@ -317,14 +317,21 @@ def test_layers_with_a_shape_of_other_axes() -> None:
 
 
 def test_at_another_size() -> None:
-    network = read("conv3x16/2 pool2 fc10", (1, 3, 32, 32))
-    other = network.at((1, 3, 40, 48))
+    graph = read_graph("conv3x16/2 pool2 fc10")
+    network = graph.infer((1, 3, 32, 32))
+    other = graph.infer((1, 3, 40, 48))
     assert [stage.output_shape for stage in other.stages] == [(1, 16, 20, 24), (1, 16, 10, 12), (1, 10)]
-    assert other.at((1, 3, 32, 32)) == network
+    assert graph.infer((1, 3, 32, 32)) == network
 
 
-def edited(change: dict[str, object]) -> Network:
-    return read("conv3x16/2@stem pool2@pool relu@act", (1, 3, 33, 33)).edited({"pool": change})
+EDITED = "conv3x16/2@stem pool2@pool relu@act"
+
+
+def edited(*changes: dict[str, object]) -> Network:
+    graph = read_graph(EDITED)
+    for change in changes:
+        graph = graph.edited({"pool": change})
+    return graph.infer((1, 3, 33, 33))
 
 
 @pytest.mark.parametrize(
@@ -342,13 +349,11 @@ def test_edited(change: dict[str, object], expected: tuple[int, ...]) -> None:
     network = edited(change)
     assert network.stage("pool").output_shape == expected
     assert network.stage("act").input_shape == expected
-    assert network.edited({"pool": {"stride": 3}}).edited({"pool": change}).stage("pool").axes[0].stride == (
-        change.get("stride", 3)
-    )
+    assert edited({"stride": 3}, change).stage("pool").axes[0].stride == change.get("stride", 3)
 
 
 def test_editing_a_convolution_keeps_its_usual_padding() -> None:
-    network = read("conv3x16@a", (1, 3, 33, 33)).edited({"a": {"kernel_size": 5, "stride": 2}})
+    network = read_graph("conv3x16@a").edited({"a": {"kernel_size": 5, "stride": 2}}).infer((1, 3, 33, 33))
     assert network.stage("a").output_shape == (1, 16, 17, 17)
     assert network.stage("a").parameters == 16 * 3 * 25 + 16
 
@@ -370,19 +375,19 @@ def test_editing_a_convolution_keeps_its_usual_padding() -> None:
     ],
 )  # fmt: skip
 def test_errors_of_editing(changes: dict[str, dict[str, object]], sentence: str) -> None:
-    network = read("conv3x16/2@stem pool2@pool relu@act", (1, 3, 33, 33))
+    graph = read_graph(EDITED)
     with pytest.raises(NetworkError) as error:
-        network.edited(changes)
+        graph.edited(changes).infer((1, 3, 33, 33))
     assert str(error.value) == sentence
 
 
-def test_typed_lists_need_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_of_layers_need_no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.delitem(sys.modules, "pooling.doctor.read_onnx", raising=False)
+    monkeypatch.delitem(sys.modules, "pooling.doctor.network.readers.onnx", raising=False)
     assert read("conv3 pool2", (1, 3, 8, 8)).stages[-1].output_shape == (1, 3, 4, 4)
-    for name in [name for name in sys.modules if name.startswith("pooling.export")]:
+    for name in [name for name in sys.modules if name.startswith("pooling.onnx_models")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(NetworkError) as error:
         read("model.onnx")

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import pooling
-from pooling.doctor import Network, NetworkError, OpenShapeError, read
+from pooling.doctor import Network, NetworkError, OpenShapeError, read, read_graph
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -127,9 +127,9 @@ SIZES = {
 def test_shapes_are_those_that_onnxruntime_returns(name: str) -> None:
     (path,) = (path for path in LIGHT if path.stem == name)
     proto = onnx.load(path)
-    network = read(proto)
+    graph = read_graph(proto)
     for size in SIZES[name]:
-        found = tensors(network.at(size), proto)
+        found = tensors(graph.infer(size), proto)
         assert run(proto, size, list(found)) == list(found.values())
 
 
@@ -137,14 +137,14 @@ def test_shapes_are_those_that_onnxruntime_returns(name: str) -> None:
 def test_a_size_that_onnxruntime_refuses_is_refused_where_it_fails(name: str) -> None:
     (path,) = (path for path in LIGHT if path.stem == name)
     proto = onnx.load(path)
-    network = read(proto)
+    graph = read_graph(proto)
     with pytest.raises(NetworkError) as error:
-        network.at((1, 3, 256, 256))
-    failing = network.stage(error.value.stage)
+        graph.infer((1, 3, 256, 256))
+    failing = graph.infer().stage(error.value.stage)
     assert failing.operator in ("Reshape", "Gemm")
     assert str(error.value).startswith(f"stage {failing.name!r} ({failing.operator}): its input ")
     # Up to there the model runs.
-    names = list(tensors(network, proto))
+    names = list(tensors(graph.infer(), proto))
     with pytest.raises(Exception, match=r"(?i)shape|dimension|reshape|gemm"):
         run(proto, (1, 3, 256, 256), names[-1:])
 
@@ -239,8 +239,8 @@ def test_models_that_torch_exports(name: str) -> None:
 def test_the_field_of_a_u_net_is_the_one_that_gradients_measure() -> None:
     torch = pytest.importorskip("torch")
     channels, module = torch_modules()["u-net"]
-    network = read(exported(module, channels), (1, channels, 64, 96))
-    field = network.stages[-1].receptive_field
+    graph = read_graph(exported(module, channels))
+    field = graph.infer((1, channels, 64, 96)).stages[-1].receptive_field
     assert field is not None
     image = torch.zeros((1, channels, 64, 96), requires_grad=True)
     output = module(image)
@@ -252,7 +252,7 @@ def test_the_field_of_a_u_net_is_the_one_that_gradients_measure() -> None:
     assert field.size == tuple(map(max, zip(*extents, strict=True)))
     assert field.stride == (1, 1)
     assert field.aligned
-    assert not network.at((1, channels, 33, 47)).stages[-1].receptive_field.aligned  # type: ignore[union-attr]
+    assert not graph.infer((1, channels, 33, 47)).stages[-1].receptive_field.aligned  # type: ignore[union-attr]
 
 
 def test_context_and_pixel_shuffle_in_a_torch_model() -> None:
@@ -573,11 +573,12 @@ def test_an_unknown_operator_whose_shape_the_model_records() -> None:
         ]
     )
     proto.graph.value_info.append(helper.make_tensor_value_info("m", FLOAT, [1, 8, 16, 16]))
-    network = read(proto)
+    graph = read_graph(proto)
+    network = graph.infer()
     assert [stage.output_shape for stage in network.stages] == [(1, 8, 16, 16), (1, 8, 8, 8)]
     assert [stage.receptive_field for stage in network.stages] == [None, None]
     # What is recorded holds for the size that it was recorded at.
-    assert [stage.output_shape for stage in network.at((1, 4, 18, 18)).stages] == [(), ()]
+    assert [stage.output_shape for stage in graph.infer((1, 4, 18, 18)).stages] == [(), ()]
 
 
 def test_functions_are_put_in_line() -> None:
@@ -645,12 +646,13 @@ def test_edited_onnx() -> None:
         (1, 4, 17, 17),
         w=floats(8, 4, 3, 3),
     )
-    network = read(proto)
+    graph = read_graph(proto)
+    network = graph.infer()
     assert network.stage("pool").output_shape == (1, 8, 5, 5)
-    other = network.edited({"conv": {"stride": 1}, "pool": {"padding": 0, "kernel_size": 3}})
+    other = graph.edited({"conv": {"stride": 1}, "pool": {"padding": 0, "kernel_size": 3}}).infer()
     assert other.stage("conv").output_shape == (1, 8, 17, 17)
     assert other.stage("pool").output_shape == (1, 8, 8, 8)
-    assert network.edited({"conv": {"kernel_size": 5, "padding": 2}}).stage("conv").macs == 9 * 9 * 8 * 4 * 25
+    assert graph.edited({"conv": {"kernel_size": 5, "padding": 2}}).infer().stage("conv").macs == 9 * 9 * 8 * 4 * 25
     assert network.stage("pool").output_shape == (1, 8, 5, 5)
 
 
@@ -701,7 +703,7 @@ def test_shapes_of_another_rank() -> None:
         "g: input_shape=(1, 3, 0, 10) must have at least one axis and no size 0; give one such as 1x3x224x224"
     )
     with pytest.raises(NetworkError) as error:
-        read(model([node("Relu", "x", "y")])).at((1, 3, -1, 10))
+        read(model([node("Relu", "x", "y")]), (1, 3, -1, 10))
     assert str(error.value) == "g: input_shape=(1, 3, -1, 10) must not have negative sizes"
 
 

@@ -19,11 +19,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pooling.doctor import Examination, Network, examine, read
-from pooling.doctor.objects import follow_object
-from pooling.doctor.page import STYLE, page, write_page
-from pooling.doctor.pyramid import MOST_LEVELS, Box, Pyramid, averaged, pyramid
+from pooling.doctor import Examination, Network, examine, read, read_graph
+from pooling.doctor.analysis.object_footprint import follow_object
+from pooling.doctor.report.page import page, write_page
+from pooling.doctor.report.pyramid import MOST_LEVELS, Box, Pyramid, averaged, pyramid
 from pooling.doctor.what_if import what_if
+from pooling.reporting.html import stylesheet
 
 UP = " ".join(f"deconv2/2@up{depth}|down{depth} conv3 conv3@merged{depth}" for depth in (3, 2, 1, 0))
 RESIDUAL = "conv1x256<{0} conv3/{1}p1 conv1@out{2} conv1/{1}x256<{0}@short{2} add<out{2}+short{2}@{2}"
@@ -73,7 +74,7 @@ def hostile() -> Examination:
     ]
     weights = onnx.numpy_helper.from_array(np.zeros((3, 3, 3, 3), np.float32), "w")
     graph = helper.make_graph(nodes, "names", values[:1], values[1:], [weights])
-    network = read(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+    network = read_graph(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
     name = '<script>alert(1)</script>$x^2$ & "q"\'\ud800'
     return examine(replace(network, name=name, notes=("<i>note</i>",)))
 
@@ -122,11 +123,11 @@ def test_a_cell_for_all_within_a_network_is_no_level() -> None:
 
 
 def test_so_many_levels_that_some_are_left_out() -> None:
-    network = read("conv2p0 " * 40, (1, 1, 64, 64))
-    found = pyramid(network, follow_object(network, (8, 8)))
+    result = examine("conv2p0 " * 40, (1, 1, 64, 64))
+    found = pyramid(result.network, follow_object(result.network, (8, 8)))
     assert len(found.levels) == MOST_LEVELS
     assert found.left_out == 41 - MOST_LEVELS
-    assert f"{41 - MOST_LEVELS} more levels are not drawn" in page(examine(network))
+    assert f"{41 - MOST_LEVELS} more levels are not drawn" in page(result)
 
 
 def test_each_level_has_the_numbers_of_its_last_stage(any_examination: Examination) -> None:
@@ -165,7 +166,7 @@ def test_what_is_dropped_is_where_it_lies(vgg: Examination) -> None:
         "56×56": ((Box(0, 224, 227, 226), Box(224, 0, 226, 227)), "drops 1 row, 1 column"),
     }
     assert plane == Box(0, 0, 227, 227)
-    even = examine(vgg.network.at((1, 3, 224, 224)))
+    even = examine(vgg.graph, (1, 3, 224, 224))
     assert not any(level.dropped for level in pyramid_of(even).levels)
 
 
@@ -225,7 +226,7 @@ def test_cells_beyond_the_input_show_its_border() -> None:
         (
             "unet",
             "An object of 8×8 pixels covers less than two cells at 32×32 and less than one cell at 16×16, "
-            "but 8×8 where the output is read",
+            "but 8×8 at the output feature map",
         ),
         ("audio", "An object of 400 samples covers less than two cells at 49"),
         ("small", "An object of 8×8 pixels covers two cells or more at every level"),
@@ -271,7 +272,7 @@ def outlines(axes: Any, colour: str) -> list[Box]:
 @pytest.fixture(scope="module")
 def drawing(any_examination: Examination) -> Any:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import figure
+    from pooling.doctor.report.figure import figure
 
     return figure(any_examination)
 
@@ -311,7 +312,7 @@ def test_panels_of_a_row_have_one_scale_and_square_pixels(any_examination: Exami
 
 def test_object_cell_and_field_have_their_sizes(any_examination: Examination, drawing: Any) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import FIELD, OBJECT
+    from pooling.doctor.report.figure import FIELD, OBJECT
 
     found = pyramid_of(any_examination)
     for name in ("input", "loupe") if found.loupe != found.plane else ("input",):
@@ -368,18 +369,18 @@ def test_no_label_lies_on_another(any_examination: Examination, drawing: Any) ->
 
 def test_labels_tell_the_numbers(vgg: Examination) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import figure
+    from pooling.doctor.report.figure import figure
 
     words = [text.get_text() for text in figure(vgg).texts]
     assert words[0] == "layers: input 1×3×227×227"
-    for text in ("227×227", "7×7", "1 cell = 32×32 px", "sees 212×212 px", "0.25×0.25 cells", "drops 1 row, 1 column"):
+    for text in ("227×227", "7×7", "1 cell = 32×32 px", "RF 212×212 px", "0.25×0.25 cells", "drops 1 row, 1 column"):
         assert text in words
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_files(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import save_figure
+    from pooling.doctor.report.figure import save_figure
 
     examination = NETWORKS["small"]()
     first, second = tmp_path / f"first.{kind}", tmp_path / f"second.{kind.upper()}"
@@ -392,7 +393,7 @@ def test_files(kind: str, tmp_path: Path) -> None:
 
 def test_svg_of_hostile_names(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import save_figure
+    from pooling.doctor.report.figure import save_figure
 
     save_figure(hostile(), tmp_path / "figure.svg")
     root = ElementTree.parse(tmp_path / "figure.svg").getroot()
@@ -404,7 +405,7 @@ def test_svg_of_hostile_names(tmp_path: Path) -> None:
 
 def test_what_cannot_be_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import save_figure
+    from pooling.doctor.report.figure import save_figure
 
     path = tmp_path / "figure.png"
     path.write_text("as it was")
@@ -435,7 +436,7 @@ def test_what_cannot_be_drawn(tmp_path: Path) -> None:
 
 def test_a_picture_under_the_grids() -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import figure
+    from pooling.doctor.report.figure import figure
 
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
     examination = NETWORKS["resnet"]()
@@ -454,7 +455,7 @@ def test_a_picture_under_the_grids() -> None:
                 axes.get_xlim()[1],
             )
     # The picture of the examination itself is the default.
-    with_own = figure(examine(examination.network, image=picture))
+    with_own = figure(examine(examination.graph, image=picture))
     np.testing.assert_array_equal(
         panels(with_own, "input")[2].images[0].get_array(), panels(drawing, "input")[2].images[0].get_array()
     )
@@ -507,8 +508,8 @@ def test_the_page_needs_nothing_else(any_examination: Examination) -> None:
     for _, attributes in elements.found:
         assert {"src", "href", "action", "srcset"}.isdisjoint(attributes)
         assert not any(name.startswith("on") for name in attributes)
-    assert "url(" not in STYLE
-    assert "@import" not in STYLE
+    assert "url(" not in stylesheet()
+    assert "@import" not in stylesheet()
     policy = [attributes["content"] for tag, attributes in elements.found if "http-equiv" in attributes]
     assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
     identifiers = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
@@ -516,7 +517,7 @@ def test_the_page_needs_nothing_else(any_examination: Examination) -> None:
 
 
 def test_the_page_tells_every_number(any_examination: Examination) -> None:
-    from pooling.doctor.words import by
+    from pooling.reporting.formats import by
     from pooling.signs import printable
 
     text = Elements(page(any_examination)).text
@@ -673,16 +674,41 @@ import sys
 for name in ("matplotlib", "PIL", "onnx", "rich"):
     sys.modules[name] = None
 from pooling.doctor import examine
-from pooling.doctor.page import page
+from pooling.doctor.report.page import page
 print(len(page(examine("conv3 pool2 conv3 pool2", (1, 3, 33, 33)))))
 """
     assert int(run_python("-c", code)) > 10_000
 
 
-@pytest.mark.parametrize(("missing", "option"), [("matplotlib", "--figure"), ("PIL", "--html")])
+@pytest.mark.parametrize(
+    ("module", "missing"), [("pooling.doctor.report.page", "jinja2"), ("pooling.doctor.report.json", "msgspec")]
+)
+def test_a_report_says_which_extra_it_needs(module: str, missing: str, run_python: Callable[..., str]) -> None:
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+try:
+    import {module}
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    said = run_python("-c", code).strip()
+    assert said.endswith(f'needs {missing}, which is not installed; run pip install "ndpooling[cli]"')
+
+
+@pytest.mark.parametrize(
+    ("missing", "option", "extra"),
+    [
+        ("matplotlib", "--figure", "pictures"),
+        ("PIL", "--html", "pictures"),
+        ("jinja2", "--html", "onnx,cli"),
+        ("msgspec", "--json", "onnx,cli"),
+    ],
+)
 def test_the_command_line_says_what_is_missing(
     missing: str,
     option: str,
+    extra: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -696,7 +722,7 @@ def test_the_command_line_says_what_is_missing(
     path = tmp_path / ("figure.png" if option == "--figure" else "page.html")
     code = main(["doctor", "--layers", "conv3 conv3", "--input-shape", "1x3x8x8", option, str(path), *arguments])
     assert code == 2
-    sentence = f'this needs {missing}, which is not installed; run pip install "ndpooling[pictures]"'
+    sentence = f'this needs {missing}, which is not installed; run pip install "ndpooling[{extra}]"'
     assert sentence in capsys.readouterr().err
     assert not path.exists()
 
@@ -712,13 +738,16 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_text_can_be_read_in_both_themes(theme: int) -> None:
     # The contrast that WCAG 2 asks for small text, 4.5.
-    blocks = re.findall(r":root\{(.*?)\}", STYLE, re.DOTALL)
+    blocks = re.findall(r":root \{(.*?)\}", stylesheet(), re.DOTALL)
     assert len(blocks) == 2
-    colours = dict(re.findall(r"--(\w+):(#\w+)", blocks[theme]))
-    for name in ("ink", "muted", "object", "field", "drop", "error", "warning", "note"):
-        for ground in ("ground", "card"):
-            light, dark = sorted((luminance(colours[name]), luminance(colours[ground])), reverse=True)
-            assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, ground)
+    colours = dict(re.findall(r"--([\w-]+): (#\w+)", blocks[theme]))
+    names = ("ink", "muted", "link", "object", "field", "drop", "error", "warning", "crash", "fine", "note")
+    pairs = [(name, ground) for name in names for ground in ("ground", "card")]
+    pairs += [(name, f"{name}-back") for name in ("fine", "error", "warning", "crash")]
+    pairs += [("ink", each) for each in ("fine-back", "error-back", "warning-back", "window", "hatch")]
+    for name, ground in pairs:
+        light, dark = sorted((luminance(colours[name]), luminance(colours[ground])), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, ground)
 
 
 # Machado, Oliveira and Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency" (2009),
@@ -733,7 +762,7 @@ DEFICIENCIES = {
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_colours_differ_for_everybody(deficiency: str) -> None:
     pytest.importorskip("matplotlib")
-    from pooling.doctor.figure import DROPPED, FIELD, OBJECT
+    from pooling.doctor.report.figure import DROPPED, FIELD, OBJECT
 
     def seen(colour: str) -> Any:
         parts = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
@@ -767,7 +796,7 @@ def test_a_browser_shows_the_page(tmp_path: Path) -> None:
     for words in (
         pyramid_of(examination).verdict,
         "4×3",
-        "sees 21×21 px",
+        "RF 21×21 px",
         "0.67×0.67 cells",
         "drops 2 rows, 1 column",
         NAMES["d"],
@@ -782,7 +811,7 @@ def test_a_browser_shows_the_page(tmp_path: Path) -> None:
         return int((np.abs(picture - wanted).max(axis=2) < 12).sum())
 
     # The object, the field and what is dropped are on the screen in their colours.
-    light = dict(re.findall(r"--(\w+):(#\w+)", re.findall(r":root\{(.*?)\}", STYLE, re.DOTALL)[0]))
+    light = dict(re.findall(r"--(\w+): (#\w+)", re.findall(r":root \{(.*?)\}", stylesheet(), re.DOTALL)[0]))
     for name in ("object", "field", "drop"):
         assert pixels(light[name]) > 100, name
 

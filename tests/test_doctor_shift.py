@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import pooling
 from pooling.doctor import Network, examine, read
-from pooling.doctor.antialias import replacement
-from pooling.doctor.picture import built_in, fitted
-from pooling.doctor.shift import StageShift, blurred, sensitivity, shift_sensitivity
+from pooling.doctor.analysis.antialias import replacement
+from pooling.doctor.analysis.picture import built_in, fitted
+from pooling.doctor.analysis.shift import StageShift, blurred, sensitivity, shift_sensitivity
 from tests.conftest import Array
 
 SHAPE = (1, 3, 64, 64)

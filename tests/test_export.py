@@ -32,7 +32,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import VerificationError, lowering, save, to_onnx, to_onnx_backward  # noqa: E402
 from pooling.export import verification as verifying  # noqa: E402
-from pooling.export.builder import Graph  # noqa: E402
+from pooling.export.graph_builder import Graph  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
 
 
@@ -632,7 +632,7 @@ def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(verifying, "import_module", missing)
+    monkeypatch.setattr("pooling.onnx_models.session.import_module", missing)
     to_onnx(pooling.MaxPool2d(2), SHAPE, verify=False)
     with pytest.raises(ModuleNotFoundError) as caught:
         to_onnx(pooling.MaxPool2d(2), SHAPE)
@@ -690,7 +690,7 @@ def test_where_no_model_can_be_written(tmp_path: Path) -> None:
 
 
 def test_a_model_that_one_file_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pooling.export.files.LARGEST", 100)
+    monkeypatch.setattr("pooling.export.files.LARGEST_FILE", 100)
     with pytest.raises(ValueError, match=r"save: the model has \d+ bytes, and a file without external data holds 100"):
         save(to_onnx(pooling.MaxPool2d(2), SHAPE), tmp_path / "pool.onnx")
     assert list(tmp_path.iterdir()) == []

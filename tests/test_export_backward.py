@@ -22,7 +22,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from pooling.export import VerificationError, to_onnx, to_onnx_backward  # noqa: E402
 from pooling.export.lowering import gradients  # noqa: E402
 from pooling.export.lowering.gradients import BACKWARD_LOWERINGS  # noqa: E402
-from pooling.export.lowering.holders import holders, spare  # noqa: E402
+from pooling.export.lowering.inverse_windows import covering_windows, with_padding_index  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
 from tests.exported import (  # noqa: E402
     OPSETS,
@@ -99,7 +99,7 @@ def assert_close(layer: Layer, arrays: list[Array], result: Array) -> None:
     if is_exact(layer):
         n = gradient_of(layer, np.ones_like(doubles[0]), *doubles[1:], *arrays[2:])[0]
     elif "avg" in layer.operator:
-        n = 2 + math.prod(holders(axis).shape[1] for axis in layer.axes(arrays[1].shape))
+        n = 2 + math.prod(covering_windows(axis).shape[1] for axis in layer.axes(arrays[1].shape))
     elif layer.operator == "roi_align":
         # In the type of the layer, since two samples may be equal there: that is rounded as well.
         roundings = 2
@@ -443,11 +443,11 @@ def test_holders_are_the_transposed_windows() -> None:
     for _ in range(50):
         layer, (size,) = random_layer(rng, str(rng.choice(["max_pool", "adaptive_max_pool"])), 1)
         (axis,) = layer.axes((1, 1, size) if layer.layout == "channels_first" else (1, size, 1))
-        table, taps = holders(axis), axis.taps()
+        table, taps = covering_windows(axis), axis.taps()
         for cell in range(size):
             held = [window for window in range(axis.output_size) if cell in taps[window]]
             assert [window for window in table[cell] if window >= 0] == held
-            assert set(spare(table)[cell][len(held) :]).isdisjoint(held)
+            assert set(with_padding_index(table)[cell][len(held) :]).isdisjoint(held)
 
 
 def test_doc_string_and_named_axes() -> None:

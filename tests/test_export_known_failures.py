@@ -350,7 +350,7 @@ def node(operator: str, outputs: int = 1, **attributes: Any) -> onnx.NodeProto:
 def repaired(made: onnx.NodeProto, x: Array, opset: int) -> onnx.ModelProto:
     """Repair a model of one node, leaving nothing to the runtime."""
     found = make_portable(model_of(made, opset, [x]))
-    assert found.left == ()
+    assert found.skipped == ()
     assert found.verified
     check_model_of_others(found.model)
     return found.model
@@ -527,7 +527,7 @@ def test_a_classifier_of_any_batch_and_named_sizes_after_the_repair(opset: int, 
             if name:
                 size.dim_param = name
     found = make_portable(model, input_shapes={"x0": (None, 1, 5, 5)})
-    assert found.left == ()
+    assert found.skipped == ()
     assert_equal(run(runtime, found.model, x)[0], [[64, 64], [60, 60]])
 
 
@@ -1012,7 +1012,7 @@ def test_global_norm_nodes(p: int, expected: float, opset: int, runtime: str) ->
     made = helper.make_node("GlobalLpPool", ["x0"], ["y0"], p=p)
     assert_close(PoolingBackend.run_node(made, [SIGNED], opset_version=opset)[0], [expected])
     if p == 3:  # no reduction of ONNX
-        assert "p=3" in make_portable(model_of(made, opset, [SIGNED])).left[0].reason
+        assert "p=3" in make_portable(model_of(made, opset, [SIGNED])).skipped[0].reason
     elif opset >= 11:
         roundings = 4 if runtime == "onnxruntime" else 40
         assert_close(run(runtime, repaired(made, SIGNED, opset), SIGNED)[0], [expected], roundings)

@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 NAME = re.compile(r"\bpooling(?:\.[A-Za-z]\w*)+")
-FILES = {"pooling.xml", "pooling.html", "pooling.json"}
-"""Files that pages write."""
+FILES = {"pooling.xml", "pooling.html", "pooling.json", "pooling.py"}
+"""Files that pages write or name."""
 
 
 def test_the_guide_prints_what_it_shows():

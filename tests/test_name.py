@@ -85,7 +85,7 @@ def test_info_names_another_distribution_and_the_remedy(
 def test_info_says_when_the_package_is_the_other_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pooling.system import show_config
+    from pooling.config import show_config
 
     theirs = ModuleType("pooling")
     theirs.__file__ = str(tmp_path / "pooling" / "__init__.py")
@@ -116,7 +116,7 @@ def test_nothing_is_said_where_nothing_is_wrong(
 def test_no_name_hides_a_module_of_the_same_name() -> None:
     """``import package.module as name`` gives what the package has under this name."""
     packages = ["pooling.doctor", "pooling.cli", "pooling.validation", "pooling.export", "pooling.export.repair"]
-    packages += ["pooling.validation.runtimes", "pooling.export.lowering"]
+    packages += ["pooling.validation.runners", "pooling.export.lowering"]
     hidden = []
     for name in packages:
         package = importlib.import_module(name)
@@ -125,4 +125,4 @@ def test_no_name_hides_a_module_of_the_same_name() -> None:
             if getattr(package, each.name) is not module:
                 hidden.append(module.__name__)
     assert hidden == []
-    assert pooling.export.repair.rules.__name__ == "pooling.export.repair.rules"
+    assert pooling.export.repair.rewrites.__name__ == "pooling.export.repair.rewrites"

@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 
 import pooling
-from pooling.dispatch import kernels
+from pooling import _core
 from pooling.workers import cpu_quota
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-THREADS = pytest.mark.skipif(not kernels.THREADING, reason="needs threads")
+THREADS = pytest.mark.skipif(_core.THREADING == "none", reason="needs threads")
+TEAM = pytest.mark.skipif(_core.THREADING != "team", reason="needs the thread team")
 SIGNALS = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
 
 # --- workers ----------------------------------------------------------------------------------------------------------
 
 
 @LINUX
-@THREADS
+@TEAM
 def test_workers_leave_signals_to_the_threads_of_the_program(run_python: Callable[..., str]) -> None:
     code = """
 import os, signal
@@ -38,7 +39,7 @@ assert not before  # the caller's own mask is as it was
 for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGRTMIN + 3):
     os.kill(os.getpid(), number)
     assert signal.sigwait({number}) == number
-print(pooling.dispatch.kernels.count_workers())
+print(pooling._core.count_workers())
 """
     assert run_python("-c", code, OPENBLAS_NUM_THREADS="1") == "3\n"
 
@@ -66,7 +67,7 @@ def all_may_run_on(processors):
 
 
 @LINUX
-@THREADS
+@TEAM
 def test_workers_run_where_their_caller_may(run_python: Callable[..., str]) -> None:
     code = (
         AFFINITY
@@ -101,7 +102,7 @@ print("right")
 
 
 @LINUX
-@THREADS
+@TEAM
 def test_callers_that_may_run_on_different_processors_take_turns(run_python: Callable[..., str]) -> None:
     code = (
         AFFINITY
@@ -132,19 +133,19 @@ print(seen == [True] * 10)
     assert run_python("-c", code, OPENBLAS_NUM_THREADS="1") == "True\n"
 
 
-@THREADS
+@TEAM
 def test_workers_end_when_the_number_of_threads_is_lowered(run_python: Callable[..., str]) -> None:
     code = """
 import numpy as np
 import pooling
-from pooling.dispatch import kernels
+from pooling import _core
 x = np.zeros((8, 64, 112, 112), np.float32)
 counts = []
 for number in (8, 4, 1, 2):
     pooling.set_num_threads(number)
-    counts.append(kernels.count_workers())
+    counts.append(_core.count_workers())
     pooling.max_pool2d(x, 3, 2, 1)
-    counts.append(kernels.count_workers())
+    counts.append(_core.count_workers())
 print(counts)
 """
     assert run_python("-c", code) == "[0, 7, 3, 3, 0, 0, 0, 1]\n"

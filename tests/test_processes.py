@@ -13,21 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from pooling.validation.processes import Limits, RuntimeProcess, quiet_environment
+from pooling.validation.runners.processes import Limits, RuntimeProcess, quiet_environment
 
 HOME = """
 import os, pathlib, sys
-from pooling.validation.runtimes.base import Refused, Runtime as Base
+from pooling.validation.runners.base import Unsupported, Runtime as Base
 class Runtime(Base):
     name = 'home'
     def version(self): return '1'
     def run(self, model, inputs):
         pathlib.Path.home().joinpath('trace').write_text('here')
-        raise Refused(f"{pathlib.Path.home()} {os.getpgrp() == os.getsid(0) == os.getpid()} {os.environ['CI']}")
+        raise Unsupported(f"{pathlib.Path.home()} {os.getpgrp() == os.getsid(0) == os.getpid()} {os.environ['CI']}")
 """
 IMPORT = """
 import sys
-from pooling.validation.runtimes import runtime_of
+from pooling.validation.runners import runtime_of
 hooked = ("os.fork", "os.posix_spawn", "socket.getaddrinfo", "socket.connect")
 sys.addaudithook(lambda event, args: event in hooked and print(event, args[:2], flush=True))
 runtime_of("openvino").load(1)
@@ -41,7 +41,7 @@ def test_a_runtime_has_a_session_and_a_home_of_its_own(tmp_path: Path, monkeypat
     (tmp_path / "athome.py").write_text(HOME)
     monkeypatch.syspath_prepend(str(tmp_path))
     with RuntimeProcess("athome:Runtime") as process:
-        home, leads, ci = process.ask(b"", {}).refusal.split()  # type: ignore[union-attr]
+        home, leads, ci = process.ask(b"", {}).unsupported.split()  # type: ignore[union-attr]
         assert (leads, ci) == ("True", "true")
         assert Path(home) != Path.home()
         assert (Path(home) / "trace").read_text() == "here"
@@ -85,10 +85,22 @@ def test_who_waits_for_an_answer_notices_that_the_process_is_closed(monkeypatch:
         assert answer.crash == "was stopped"
 
 
+def test_who_begins_to_wait_when_the_process_is_being_closed_notices() -> None:
+    with RuntimeProcess("pooling") as process:
+        process.launch()
+        started = process._process
+        assert started is not None
+        assert started.stdout is not None
+        started.stdout.close()  # as closing does, before it forgets the process
+        answer = process._wait(20.0)
+    assert answer is not None
+    assert answer.crash == "was stopped"
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32:replace", "cp037"])
 def test_the_encoding_of_the_terminal_is_not_that_of_the_processes(
     monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     with RuntimeProcess("pooling") as process:
-        assert process.ask(b"", {}).refusal == "the model has 0 nodes; it is asked for one at a time here"
+        assert process.ask(b"", {}).unsupported == "the model has 0 nodes; it is asked for one at a time here"

@@ -27,6 +27,8 @@ FUNCTIONS = [
     for suffix in ("", "_backward")
 ]
 X = np.arange(64, dtype=np.float32).reshape(1, 1, 8, 8)
+MANY = np.zeros((1, 8192, 8, 8), np.float32)
+HUGE = np.zeros((1, 1, 1200, 1200))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
@@ -130,11 +132,16 @@ def laid_out(monkeypatch: pytest.MonkeyPatch, call: Any) -> int:
 @pytest.mark.parametrize(
     ("plans", "call"),
     [
+        (1, lambda: pooling.max_pool2d(X, 3, 2, 1)),
+        (1, lambda: pooling.max_pool2d(X, 3, 2, 1, return_indices=True)),
         (1, lambda: pooling.avg_pool2d(X, 3, 2, 1)),
         (1, lambda: pooling.avg_pool2d(X, 3, 2, 1, count_include_pad=False)),
         (1, lambda: pooling.avg_pool2d_backward(X[..., ::2, ::2], X, 2)),
         (2, lambda: pooling.avg_pool2d_backward(X[..., ::2, ::2], X, 3, 2, 1, count_include_pad=False)),
+        (2, lambda: pooling.avg_pool2d_backward(MANY[..., ::2, ::2], MANY, 3, 2, 1, count_include_pad=False)),
+        (1, lambda: pooling.avg_pool2d_backward(np.ones((1, 1, 600, 600)), HUGE, 3, 2, 1)),
         (1, lambda: pooling.max_pool2d_backward(X[..., ::2, ::2], X, 2)),
+        (1, lambda: pooling.max_pool2d_backward(X[..., ::2, ::2], X, 2, indices=np.zeros((1, 1, 4, 4), np.int64))),
         (1, lambda: pooling.lp_pool2d(X, 2, 2)),
         (1, lambda: pooling.lp_pool2d_backward(X[..., ::2, ::2], X, 2, 2)),
         (1, lambda: pooling.gem_pool2d(X)),
@@ -150,7 +157,8 @@ def test_no_plan_is_laid_that_a_call_does_not_run(plans: int, call: Any, monkeyp
 @pytest.mark.parametrize("indexed", [False, True])
 def test_the_first_call_goes_the_way_of_the_others(indexed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """No kernel is started from Python, whatever array and arguments come in."""
-    monkeypatch.delattr(calls.kernels, "forward")
+    for name in ("forward", "forward_indexed"):
+        monkeypatch.delattr(calls.kernels, name)
     out = np.empty((1, 1, 4, 4), np.float32)
     wide = np.repeat(X, 2, axis=-1)[..., ::2]
     for kernel in (2, (2, np.int64(2)), np.array([2, 2])):
@@ -162,6 +170,29 @@ def test_the_first_call_goes_the_way_of_the_others(indexed: bool, monkeypatch: p
         found = pooling.max_pool2d(X, kernel, return_indices=indexed, out=out)  # type: ignore[call-overload]
         assert (found[0] if indexed else found) is out
         np.testing.assert_array_equal(out, X[..., 1::2, 1::2])
+
+
+def test_the_first_gradient_goes_the_way_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("forward", "forward_indexed", "scatter_backward", "average_backward"):
+        monkeypatch.delattr(calls.kernels, name)
+    ones = np.ones((1, 1, 4, 4), np.float32)
+    _, indices = pooling.max_pool2d(X, 2, return_indices=True)
+    expected = np.zeros_like(X)
+    expected[..., 1::2, 1::2] = 1
+    out = np.empty_like(X)
+    wide = np.repeat(X, 2, axis=-1)[..., ::2]
+    for kernel in (2, (2, np.int64(2)), np.array([2, 2])):
+        calls.forget()
+        for x in (X, wide, X.tolist()):
+            for g in (ones, np.repeat(ones, 2, axis=-1)[..., ::2]):
+                if isinstance(x, list):
+                    x = np.array(x, np.float32)
+                for given in (None, indices, indices.astype(np.int32), np.repeat(indices, 2, axis=-1)[..., ::2]):
+                    found = pooling.max_pool2d_backward(g, x, kernel, indices=given)  # type: ignore[arg-type]
+                    np.testing.assert_array_equal(found, expected)
+                assert pooling.max_pool2d_backward(g, x, kernel, out=out) is out  # type: ignore[arg-type]
+                np.testing.assert_array_equal(out, expected)
+                np.testing.assert_array_equal(pooling.avg_pool2d_backward(g, x, kernel), 0.25)  # type: ignore[arg-type]
 
 
 def test_out_of_a_subclass_or_of_an_equal_dtype_is_written_and_returned() -> None:

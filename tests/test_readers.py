@@ -154,7 +154,7 @@ def test_all_readers_have_one_reading(made: onnx.ModelProto, reading: str, tmp_p
         ),
         pytest.param(
             bomb(22),
-            "with its functions in line the model would have 2097152 nodes; at most 200000 are read",
+            "with its functions inlined the model would have 2097152 nodes; at most 200000 are read",
             id="a bomb",
         ),
     ],

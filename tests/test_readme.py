@@ -33,14 +33,24 @@ def test_the_graphs_are_made_and_saved(tmp_path, monkeypatch):
     assert [each.name for each in names["gradient"].graph.input] == ["grad_output", "input"]
 
 
-def test_the_doctor_says_what_the_readme_shows():
+@pytest.fixture
+def make_doctor():
     pytest.importorskip("onnx")
     pytest.importorskip("rich")
     sys.path.insert(0, str(ROOT / "docs"))
     try:
-        make_doctor = importlib.import_module("make_doctor")
+        return importlib.import_module("make_doctor")
     finally:
         sys.path.pop(0)
+
+
+def test_the_guide_of_the_doctor_has_the_titles_and_texts_of_the_rules(make_doctor):
+    guide = make_doctor.GUIDE.read_text(encoding="utf-8")
+    assert make_doctor.guide(guide) == guide
+    assert all(rule.text.split()[0] in guide for rule in make_doctor.RULES.values())
+
+
+def test_the_doctor_says_what_the_readme_shows(make_doctor):
     between = README.split(make_doctor.BEGIN)[1].split(make_doctor.END)[0]
     assert between.lstrip("\n") == make_doctor.shown()
 

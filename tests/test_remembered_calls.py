@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import pooling
+from pooling import _core
 from pooling.arguments import plain
-from pooling.dispatch import kernels
 
 X = np.arange(32, dtype=np.float32).reshape(1, 2, 4, 4)
 GRAD = {2: np.ones((1, 2, 2, 2), np.float32), 1: np.ones((1, 2, 4, 4), np.float32)}
@@ -156,7 +156,7 @@ def test_numbers_of_every_kind_mean_what_they_equal() -> None:
 
 def test_keys_are_made_of_plain_values_only() -> None:
     def key(*arguments: Any) -> Any:
-        return kernels.signature("max_pool2d", X, arguments)
+        return _core.signature("max_pool2d", X, arguments)
 
     for value in (Changing(2), LyingInt(2), LyingWord("a"), Kernel.TWO, Pair(1, 2), np.array([1, 2]), np.array(2), 1j):
         for argument in (value, (value, 1), [1, value], ((value,),)):

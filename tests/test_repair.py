@@ -27,6 +27,7 @@ from pooling.export.deployed import form_of_average, is_right
 from pooling.export.repair import proof
 from pooling.onnx_models import function_from_node
 from pooling.onnx_models.graph import scopes_of
+from pooling.onnx_models.session import session
 from pooling.validation import validate
 from tests.exported import leftovers
 from tests.schemas import check
@@ -53,7 +54,7 @@ def repaired(model: onnx.ModelProto, **arguments: Any) -> Repaired:
     assert [each.name for each in result.model.graph.output] == [each.name for each in model.graph.output]
     kept = {each.name for each in result.model.graph.initializer}
     assert list(result.model.graph.initializer) == [each for each in model.graph.initializer if each.name in kept]
-    left = {(each.path, each.node) for each in result.left}
+    left = {(each.path, each.node) for each in result.skipped}
     for scope in scopes_of(result.model):
         for node in scope.container.node:
             if (scope.path, node.name or node.output[0]) not in left and node.op_type in WINDOWED:
@@ -65,18 +66,16 @@ def repaired(model: onnx.ModelProto, **arguments: Any) -> Repaired:
     again = make_portable(result.model, verify=False)
     assert again.changes == ()
     assert again.model == result.model
-    assert len(again.left) == len(result.left)
+    assert len(again.skipped) == len(result.skipped)
     if not result.changes:
         assert result.model == model
     return result
 
 
 def run(model: onnx.ModelProto, *arrays: Array) -> list[Array]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_inputs()]
-    return list(session.run(None, dict(zip(names, arrays, strict=True))))
+    loaded = session(model.SerializeToString())
+    names = [each.name for each in loaded.get_inputs()]
+    return list(loaded.run(None, dict(zip(names, arrays, strict=True))))
 
 
 def only(result: Repaired) -> Change:
@@ -172,7 +171,7 @@ def test_a_shape_that_may_be_right_stays() -> None:
     # The node is left for its window of padding alone, and shape inference has 3 windows where runtimes have 2.
     node = "y = MaxPool<kernel_shape=[2],strides=[5],dilations=[8],pads=[7,8],ceil_mode=1>(x)"
     result = repaired(one(node, "float[1,1,3] x", "float[1,1,2] y"))
-    assert len(result.left) == 1
+    assert len(result.skipped) == 1
     assert result.changes == ()
 
 
@@ -244,12 +243,12 @@ def test_same_with_stride_1_needs_no_sizes() -> None:
 def test_what_depends_on_sizes_is_left_until_they_are_given(words: str) -> None:
     model = one(f"y = MaxPool<kernel_shape=[3,3],{words}>(x)", "float[N,3,H,W] x")
     result = repaired(model)
-    (left,) = result.left
+    (left,) = result.skipped
     assert left.node == "y"
     assert "axis H, which is not known; give input_shapes={'x': (sizes)}" in left.reason
     given = repaired(model, input_shapes={"x": (None, 3, 20, 20)})
     assert [change.rule for change in given.changes] == ["input_shapes", "auto_pad" if "auto" in words else "ceil_mode"]
-    assert given.left == ()
+    assert given.skipped == ()
     assert given.verified
     assert [dim.dim_value for dim in given.model.graph.input[0].type.tensor_type.shape.dim] == [0, 3, 20, 20]
 
@@ -482,7 +481,7 @@ def test_a_type_that_an_operator_does_not_take_is_said(
     result = make_portable(model)
     assert result.changes == ()
     assert not result.verified
-    assert f"X has dtype {dtype}, which is not accepted in opset {opset}; use " in result.left[0].reason
+    assert f"X has dtype {dtype}, which is not accepted in opset {opset}; use " in result.skipped[0].reason
     onnx.save(model, tmp_path / "net.onnx")
     assert cli.main(["repair", str(tmp_path / "net.onnx")]) == 2
     assert "unforeseen" not in capsys.readouterr().err
@@ -502,8 +501,8 @@ def test_windows_that_find_no_place_are_left_and_the_rest_is_repaired(node: str)
     model = one(f"m = MaxPool<kernel_shape=[3,3],strides=[3,3],ceil_mode=1>(x) y = {node}(m)", "float[1,2,7,7] x")
     result = make_portable(model)
     assert [each.rule for each in result.changes] == ["ceil_mode"]
-    assert [each.node for each in result.left] == ["y"]
-    assert "finds no window on axis H" in result.left[0].reason
+    assert [each.node for each in result.skipped] == ["y"]
+    assert "finds no window on axis H" in result.skipped[0].reason
     assert run(result.model, np.ones((1, 2, 7, 7), np.float32))[0].size == 0
     assert "finds no window on axis H" in result.misfit
 
@@ -628,12 +627,12 @@ def test_functions_keep_to_all_their_calls() -> None:
 def test_a_function_that_is_called_with_different_attributes_is_left() -> None:
     result = repaired(parsed(FUNCTIONS.replace("y = l.F<s=[3,3]>", "y = l.F<s=[1,1]>")))
     assert [change.path for change in result.changes] == ["l::G"]
-    assert "called with different ones" in result.left[0].reason
+    assert "called with different ones" in result.skipped[0].reason
 
 
 def test_a_function_that_nobody_calls() -> None:
     result = repaired(parsed(FUNCTIONS.replace("z = l.G(x)", "z = Identity(x)")))
-    assert [each.path for each in result.left] == ["l::G"]
+    assert [each.path for each in result.skipped] == ["l::G"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -703,7 +702,7 @@ def random_model(seed: int) -> tuple[onnx.ModelProto, list[onnx.NodeProto], tupl
 
 
 def answers(chain: list[onnx.NodeProto], x: Array) -> dict[str, Array] | None:
-    """Answer the nodes as the text has it; None where their windows find no place."""
+    """Result the nodes as the text has it; None where their windows find no place."""
     arrays = {"x": x}
     for node in chain:
         try:
@@ -726,9 +725,9 @@ def test_random_models_give_what_the_text_says(first: int) -> None:
         if wanted is None:
             continue
         result = repaired(model)
-        assert result.verified or result.left, result.why  # onnxruntime may not run what was left
+        assert result.verified or result.skipped, result.why  # onnxruntime may not run what was left
         changed += bool(result.changes)
-        if result.left:
+        if result.skipped:
             continue
         more = [np.array(True)] if len(result.model.graph.input) > 1 else []
         found = run(result.model, x, *more)
@@ -747,7 +746,7 @@ def test_random_models_give_what_the_text_says(first: int) -> None:
 @pytest.mark.parametrize("path", sorted(LIGHT.glob("*.onnx")), ids=lambda path: path.stem)
 def test_the_networks_of_onnx_need_nothing(path: Path) -> None:
     result = repaired(onnx.load(path))
-    assert result.changes == () == result.left
+    assert result.changes == () == result.skipped
     assert result.verified
 
 
@@ -758,7 +757,7 @@ def test_there_are_nine_networks() -> None:
 def test_a_model_without_pooling_comes_back_as_it_is() -> None:
     model = one("y = Relu(x)")
     result = repaired(model)
-    assert (result.changes, result.left, result.verified) == ((), (), True)
+    assert (result.changes, result.skipped, result.verified) == ((), (), True)
     assert result.model is not model
     again, changes = result
     assert again is result.model
@@ -802,7 +801,7 @@ def test_a_rewrite_that_differs_is_left_out_by_itself(monkeypatch: pytest.Monkey
         )
     )
     assert [change.node for change in result.changes] == ["b"]
-    (left,) = result.left
+    (left,) = result.skipped
     assert left.node == "a"
     assert left.reason.startswith("what would take its place is computed wrongly here: MaxPool node 'a' of an input of")
     assert operators(result.model) == ["MaxPool", "MaxPool", "Relu"]
@@ -834,11 +833,11 @@ def test_a_convenience_that_differs_leaves_the_rest_repaired(level: int, monkeyp
     (omitted,) = result.omitted
     assert omitted.reason.startswith("pad was left out: AveragePool node 'y' of an input of shape")
     assert result.verified
-    assert result.left == ()
+    assert result.skipped == ()
 
 
 def test_a_convenience_with_which_the_whole_differs_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pooling.export.repair.prove_rewrite", lambda *_: "")
+    monkeypatch.setattr("pooling.export.repair.repair.prove_rewrite", lambda *_: "")
     original = proof._session
 
     def dividing_wrongly(model: onnx.ModelProto, folder: Any = None, level: str = proof.LEVELS[0]) -> Any:
@@ -859,7 +858,7 @@ def test_a_convenience_with_which_the_whole_differs_is_left_out(monkeypatch: pyt
 
 def spoil(monkeypatch: pytest.MonkeyPatch, spoiled: str) -> None:
     """Have what is loaded compute something else, where its first node has, or has not, a word."""
-    monkeypatch.setattr("pooling.export.repair.prove_rewrite", lambda *_: "")
+    monkeypatch.setattr("pooling.export.repair.repair.prove_rewrite", lambda *_: "")
     original = proof._session
 
     def other(model: onnx.ModelProto, folder: Any = None, level: str = proof.LEVELS[0]) -> Any:
@@ -877,7 +876,8 @@ def test_a_rewrite_with_which_the_whole_differs_is_left(monkeypatch: pytest.Monk
     assert result.model == model
     assert result.changes == ()
     assert (
-        result.left[0].reason == "what would take its place is computed wrongly here: the whole model differs with it"
+        result.skipped[0].reason
+        == "what would take its place is computed wrongly here: the whole model differs with it"
     )
 
 
@@ -904,8 +904,8 @@ def test_infinities_that_the_model_itself_makes_leave_one_rewrite_out() -> None:
     next(each for each in pad.attribute if each.name == "value").f = -math.inf
     result = make_portable(model)
     assert [(each.node, each.rule) for each in result.changes] == [("m", "ceil_mode"), ("last", "ceil_mode")]
-    assert [each.node for each in result.left] == ["last"]
-    assert "the whole model differs with it" in result.left[0].reason
+    assert [each.node for each in result.skipped] == ["last"]
+    assert "the whole model differs with it" in result.skipped[0].reason
     assert result.verified
     x = np.random.default_rng(0).standard_normal((2, 2, 9, 7)).astype(np.float32)
     np.testing.assert_array_equal(run(result.model, x)[0], run(model, x)[0])
@@ -1123,7 +1123,7 @@ def test_an_input_of_unknown_rank() -> None:
     assert "pads=[0, 0, 1, 1]" in result.changes[1].became
     # Where nothing depends on it, it may stay unknown.
     model.graph.node[0].attribute[-1].s = b"VALID"
-    assert make_portable(model, verify=False).left == ()
+    assert make_portable(model, verify=False).skipped == ()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1158,7 +1158,7 @@ def test_the_command_repairs_a_file(tmp_path: Path) -> None:
     assert content["schema"] == "pooling-repair/1"
     assert content["verified"]
     assert len(content["changes"]) == 3
-    assert content["left"] == []
+    assert content["skipped"] == []
     again = command(output)
     assert again.returncode == 0
     assert "0 changes, verified" in again.stdout
@@ -1189,7 +1189,7 @@ def test_json_of_every_outcome_is_as_the_schema_describes_it(
     repair(ceil, "float[1,2,7,7] x", 1)
     capsys.readouterr()
     assert [each["runs"] for each in contents] == [True, True, False, None]
-    assert [bool(each["left"]) for each in contents] == [False, True, False, False]
+    assert [bool(each["skipped"]) for each in contents] == [False, True, False, False]
     assert contents[-1]["why"] == "output 'y' of the repaired model differs"
     assert {change["rule"] for each in contents for change in each["changes"]} == {"ceil_mode"}
 
@@ -1199,7 +1199,7 @@ def test_what_is_left_is_exit_code_1(tmp_path: Path) -> None:
     onnx.save(one('y = MaxPool<kernel_shape=[3,3],strides=[2,2],auto_pad="SAME_UPPER">(x)', "float[N,3,H,W] x"), path)
     done = command(path)
     assert done.returncode == 1
-    assert "left: y" in done.stdout
+    assert "skipped: y" in done.stdout
     assert command(path, "--shape", "x=?x3x20x20").returncode == 0
 
 
@@ -1274,7 +1274,8 @@ def test_the_example_of_the_docs_prints_what_stands_below_it() -> None:
 
 def test_the_page_names_every_rule() -> None:
     page = (Path(__file__).parent.parent / "docs" / "repair.md").read_text(encoding="utf-8")
-    source = (Path(proof.__file__).parent / "rules.py").read_text(encoding="utf-8")
+    rewrites = Path(proof.__file__).parent.glob("rewrites/*.py")
+    source = "".join(each.read_text(encoding="utf-8") for each in rewrites)
     named = set(re.findall(r'(?:because\(|Rewrite\(\s*)"(\w+)"', source)) | {"recorded_shape", "input_shapes"}
     assert named >= {"auto_pad", "ceil_mode", "pads", "pad", "mean", "storage_order", "global_norm"}
     assert [rule for rule in named if f"| `{rule}` |" not in page] == []
@@ -1332,11 +1333,7 @@ def by_text(model: onnx.ModelProto, x: Array) -> list[Array]:
 
 
 def at_level(model: onnx.ModelProto, x: Array, level: str) -> list[Array]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return list(session.run(None, {"x": x}))
+    return list(session(model.SerializeToString(), level=level).run(None, {"x": x}))
 
 
 @pytest.mark.parametrize("opset", [9, 13, 22])
@@ -1349,7 +1346,7 @@ def test_special_values_come_out_as_the_text_has_them(name: str, dtype: str, ops
         model = maxima(name, dtype, shape, opset)
         result = repaired(model, special_values="exact")
         assert result.verified
-        assert not result.left
+        assert not result.skipped
         assert result.changes[-1].rule == "special_values"
         assert make_portable(result.model, special_values="exact").changes == ()
         for seed in range(3):
@@ -1394,17 +1391,19 @@ def test_special_values_in_openvino(name: str) -> None:
 def test_special_values_of_regions_are_left() -> None:
     text = "y = MaxRoiPool <pooled_shape = [2, 2]> (x, r)"
     result = make_portable(one(text, "float[1,3,12,12] x, float[2,5] r"), special_values="exact")
-    assert "what becomes of NaN in its regions is up to the runtime" in result.left[0].reason
+    assert "what becomes of NaN in its regions is up to the runtime" in result.skipped[0].reason
 
 
 def test_a_wrong_form_of_special_values_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each rewrite is proven on NaN and infinities: what loses them is not written."""
-    from pooling.export.lowering.special import Ranked
+    from pooling.export.lowering.special import NanAwareMax
 
-    monkeypatch.setattr(Ranked, "corrected", lambda self, greatest, highest: self._graph("Identity", greatest))
+    monkeypatch.setattr(
+        NanAwareMax, "restore_specials", lambda self, greatest, highest: self._graph("Identity", greatest)
+    )
     result = make_portable(maxima("pads", "float", "N,3,12,12", 13), special_values="exact")
     assert not result.changes
-    assert "what would take its place is computed wrongly here" in result.left[0].reason
+    assert "what would take its place is computed wrongly here" in result.skipped[0].reason
 
 
 @pytest.mark.parametrize(("word", "error"), [("all", ValueError), (True, TypeError), (None, TypeError)])

@@ -18,7 +18,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import make_portable  # noqa: E402
 from pooling.onnx_models.graph import scopes_of  # noqa: E402
-from pooling.onnx_models.shapes import inferred, tensors_of  # noqa: E402
+from pooling.onnx_models.shapes import infer_model, tensors_of  # noqa: E402
 from tests.exported import leftovers  # noqa: E402
 
 nn, functional = torch.nn, torch.nn.functional
@@ -86,7 +86,7 @@ def wrong_records(model: onnx.ModelProto) -> list[str]:
     for scope in scopes_of(bare):
         del scope.container.value_info[:]
     found = []
-    for scope, clean in zip(scopes_of(model), scopes_of(inferred("test", bare)), strict=True):
+    for scope, clean in zip(scopes_of(model), scopes_of(infer_model("test", bare)), strict=True):
         if isinstance(scope.container, onnx.GraphProto) and isinstance(clean.container, onnx.GraphProto):
             right = tensors_of(clean.container)
             for name, tensor in tensors_of(scope.container).items():
@@ -115,10 +115,10 @@ def test_what_torch_exports_is_repaired_without_leftovers(name: str, dynamo: boo
     result = make_portable(model)
     if not opens:
         assert rule in {change.rule for change in result.changes}
-        assert result.left == ()
+        assert result.skipped == ()
         assert result.verified, result.why
     assert leftovers(result.model) <= leftovers(model)
-    if not result.left:
+    if not result.skipped:
         assert wrong_records(result.model) == []
         onnx.checker.check_model(result.model, full_check=True)
     wanted = network(x)

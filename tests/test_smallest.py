@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 pytest.importorskip("onnx")
 
 from pooling.onnx_models import function_from_node
-from pooling.validation.answers import Answer
-from pooling.validation.cases import Case, make_case
-from pooling.validation.picture import Grid, Picture, Place, draw, number, sketch
-from pooling.validation.smallest import Ask, Smallest, smallest
+from pooling.validation.inputs.case import Case, make_case
+from pooling.validation.reduce import Ask, Smallest, smallest
+from pooling.validation.report.grids import Grid, Picture, Place, draw, number, sketch
+from pooling.validation.runners.results import Result
 from pooling.validation.verdicts import Kind, Verdict, judge
 
 Array = NDArray[Any]
@@ -27,29 +27,29 @@ Runtime = Callable[[Case], Sequence[Array]]
 NEWEST = 22
 
 
-def right(case: Case) -> Answer:
+def right(case: Case) -> Result:
     try:
-        return Answer(function_from_node(case.node, max(case.opset, NEWEST))(*case.arrays))
+        return Result(function_from_node(case.node, max(case.opset, NEWEST))(*case.arrays))
     except ValueError as error:
-        return Answer(refusal=str(error))
+        return Result(unsupported=str(error))
 
 
-def wrong_by(change: Callable[[Case, Array], Array], output: int = 0) -> Callable[[Case], Answer]:
+def wrong_by(change: Callable[[Case, Array], Array], output: int = 0) -> Callable[[Case], Result]:
     """Make a runtime that is right but for what `change` does to one of its outputs."""
 
-    def answer(case: Case) -> Answer:
+    def answer(case: Case) -> Result:
         given = right(case)
         if not given.given:
             return given
         outputs = list(given.outputs)
         outputs[output] = change(case, outputs[output])
-        return Answer(outputs)
+        return Result(outputs)
 
     return answer
 
 
-def asking(runtime: Callable[[Case], Answer], count: list[int] | None = None) -> Ask:
-    def ask(cases: Sequence[Case]) -> list[tuple[Answer, Answer]]:
+def asking(runtime: Callable[[Case], Result], count: list[int] | None = None) -> Ask:
+    def ask(cases: Sequence[Case]) -> list[tuple[Result, Result]]:
         assert len({case.name for case in cases}) == len(cases)
         for case in cases:
             assert [size.dim_value for size in case.model.graph.input[0].type.tensor_type.shape.dim] == [
@@ -62,7 +62,7 @@ def asking(runtime: Callable[[Case], Answer], count: list[int] | None = None) ->
     return ask
 
 
-def found(case: Case, runtime: Callable[[Case], Answer], **arguments: Any) -> Smallest:
+def found(case: Case, runtime: Callable[[Case], Result], **arguments: Any) -> Smallest:
     result = smallest(case, asking(runtime), **arguments)
     assert result is not None
     return result
@@ -161,13 +161,24 @@ def test_integers_stay_in_their_dtype() -> None:
 
 
 def test_a_crash_is_cut_down_too() -> None:
-    def crashes(case: Case) -> Answer:
-        return Answer(crash="died of SIGFPE") if (case.array > 2).any() else right(case)
+    def crashes(case: Case) -> Result:
+        return Result(crash="was killed by SIGFPE") if (case.array > 2).any() else right(case)
 
     result = found(make_case("MaxPool", normal((1, 4, 16, 16)) + 1, kernel_shape=[2, 2]), crashes)
-    assert (result.verdict.kind, result.verdict.sentence) == (Kind.CRASHES, "died of SIGFPE")
+    assert (result.verdict.kind, result.verdict.sentence) == (Kind.CRASHES, "was killed by SIGFPE")
     assert result.case.array.shape == (1, 1, 2, 2)
-    assert result.actual.crash == "died of SIGFPE"
+    assert result.actual.crash == "was killed by SIGFPE"
+
+
+def test_what_exceeds_a_limit_is_asked_once() -> None:
+    def hangs(case: Case) -> Result:
+        return Result(crash="exceeded 10 s", exceeded=True)
+
+    case = make_case("MaxPool", normal((1, 4, 16, 16)), kernel_shape=[2, 2])
+    count: list[int] = []
+    result = smallest(case, asking(hangs, count))
+    assert result is not None
+    assert (result.case, result.runs, count) == (case, 1, [1])
 
 
 def test_the_rule_that_is_broken_stays_the_same() -> None:
@@ -176,7 +187,7 @@ def test_the_rule_that_is_broken_stays_the_same() -> None:
     x[0, 0, 3, 3] = x[0, 0, 0, 0] = np.nan
     case = make_case("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
 
-    def rule_of(case: Case, expected: Answer, verdict: Verdict, actual: Answer) -> str | None:
+    def rule_of(case: Case, expected: Result, verdict: Verdict, actual: Result) -> str | None:
         return "far" if case.array.shape[-1] > 3 else "near"
 
     assert found(case, wrong_by(nan_lost)).case.array.shape[-1] < 4
@@ -196,9 +207,9 @@ def test_a_case_that_cannot_be_smaller_is_returned_itself() -> None:
 def test_an_oracle_that_dies_on_a_smaller_case_does_not_count() -> None:
     case = make_case("AveragePool", normal((1, 2, 9)), kernel_shape=[2], strides=[1])
 
-    def ask(cases: Sequence[Case]) -> list[tuple[Answer, Answer]]:
+    def ask(cases: Sequence[Case]) -> list[tuple[Result, Result]]:
         wrong = wrong_by(by_whole_kernel)
-        return [(right(each) if each is case else Answer(crash="exceeded 60 s"), wrong(each)) for each in cases]
+        return [(right(each) if each is case else Result(crash="exceeded 60 s"), wrong(each)) for each in cases]
 
     result = smallest(case, ask)
     assert result is not None
@@ -291,7 +302,7 @@ def texts(grid: Grid) -> list[list[str]]:
     ]
 
 
-def drawn(case: Case, runtime: Callable[[Case], Answer]) -> Picture:
+def drawn(case: Case, runtime: Callable[[Case], Result]) -> Picture:
     expected, actual = right(case), runtime(case)
     return draw(case, expected, actual, judge(case, expected, actual))
 
@@ -399,12 +410,12 @@ def test_what_has_no_windows_is_drawn_without() -> None:
     ("expected", "actual"),
     [
         *itertools.product(
-            (Answer((np.zeros((1, 1, 2), np.float32),)), Answer(refusal="no"), Answer(())),
-            (Answer((np.zeros(3),)), Answer((np.zeros((1, 0, 2)),)), Answer(crash="died of SIGSEGV"), Answer(())),
+            (Result((np.zeros((1, 1, 2), np.float32),)), Result(unsupported="no"), Result(())),
+            (Result((np.zeros(3),)), Result((np.zeros((1, 0, 2)),)), Result(crash="was killed by SIGSEGV"), Result(())),
         )
     ],
 )
-def test_any_answers_can_be_drawn(expected: Answer, actual: Answer) -> None:
+def test_any_answers_can_be_drawn(expected: Result, actual: Result) -> None:
     case = make_case("MaxPool", normal((1, 1, 4)), kernel_shape=[2], strides=[2])
     picture = draw(case, expected, actual, Verdict(Kind.SHAPE))
     assert len(picture.input) == 1

@@ -73,7 +73,7 @@ def strategies(geometry: Geometry, layout: str) -> dict[str, set[str]]:
             for name in ("indices", "gradient"):
                 found[name].add(kernels.strategy_of(call.index_plan, name, call.reducer, call.kind)[0])
             continue
-        for gradient in call.gradients[1:]:
+        for gradient in call.gradients:
             if not gradient.gathers:
                 name = kernels.strategy_of(gradient.plan, "mean_gradient", call.reducer, call.kind)[0]
                 found["mean_gradient"].add(name)

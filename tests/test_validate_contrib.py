@@ -17,12 +17,13 @@ pytest.importorskip("onnxruntime")
 from rich.console import Console
 
 from pooling.validation import validate
-from pooling.validation.answers import Answer
 from pooling.validation.contrib import ask_about
-from pooling.validation.junit import write_junit
-from pooling.validation.page import write_page
+from pooling.validation.report.json import as_dict
+from pooling.validation.report.junit import write_junit
+from pooling.validation.report.page import write_page
+from pooling.validation.report.table import print_report
+from pooling.validation.runners.results import Result
 from pooling.validation.stages import read_network
-from pooling.validation.table import print_report
 from pooling.validation.verdicts import Kind
 from tests.schemas import check
 
@@ -82,8 +83,8 @@ def test_onnxruntime_is_asked_about_its_own_poolings(dtype: str, tmp_path: Path)
     assert [stage.stage.operator for stage in report.stages] == [operator for operator, _, _ in models]
     for stage in report.stages:
         assert stage.verdict == "equal"
-        assert stage.opinions["onnxruntime"].cases == {"agrees": 2}  # with its optimiser on and off
-        assert list(stage.opinions) == ["onnxruntime"]
+        assert stage.summaries["onnxruntime"].cases == {"agrees": 2}  # with its optimiser on and off
+        assert list(stage.summaries) == ["onnxruntime"]
     assert [stage.output_shape for stage in report.stages] == [
         (1, 3, 4, 3),
         (1, 3, 5, 4),
@@ -105,32 +106,32 @@ def test_what_is_expected_is_the_mean_of_what_the_bytes_stand_for(tmp_path: Path
     np.testing.assert_array_equal(numbers, (asked.fed["x"].astype(np.float64) - 4) * 0.5)
     # 1.125 is 4.5 steps of 0.25: half to even; what is beyond the dtype is saturated.
     for mean, rounded in ((1.125, 11), (1.375, 13), (-9.0, 0), (900.0, 255)):
-        expected = asked.expected(Answer([np.full((1, 1, 1, 1), mean)]))
+        expected = asked.expected(Result([np.full((1, 1, 1, 1), mean)]))
         assert asked.rounded(expected).item() == rounded
         for given, kind in ((rounded, Kind.AGREES), (abs(rounded - 2), Kind.VALUE)):
-            answer = Answer([np.full((1, 1, 1, 1), given, np.uint8)])
+            answer = Result([np.full((1, 1, 1, 1), given, np.uint8)])
             assert asked.judged(expected, answer).kind is kind
     # Half a step may be rounded either way, and nothing else may.
-    half, third = (asked.expected(Answer([np.full((1, 1, 1, 1), mean)])) for mean in (1.125, 1.1))
-    other = Answer([np.full((1, 1, 1, 1), 12, np.uint8)])
+    half, third = (asked.expected(Result([np.full((1, 1, 1, 1), mean)])) for mean in (1.125, 1.1))
+    other = Result([np.full((1, 1, 1, 1), 12, np.uint8)])
     assert asked.judged(half, other).kind is Kind.AGREES
     assert asked.judged(third, other).kind is Kind.VALUE
-    assert asked.judged(half, Answer([np.zeros((1, 1, 2, 1), np.uint8)])).kind is Kind.SHAPE
-    assert asked.judged(half, Answer([np.zeros((1, 1, 1, 1), np.int8)])).kind is Kind.DTYPE
-    assert asked.judged(half, Answer(refusal="no")).kind is Kind.REFUSES
-    assert asked.judged(half, Answer(crash="died")).kind is Kind.CRASHES
+    assert asked.judged(half, Result([np.zeros((1, 1, 2, 1), np.uint8)])).kind is Kind.SHAPE
+    assert asked.judged(half, Result([np.zeros((1, 1, 1, 1), np.int8)])).kind is Kind.DTYPE
+    assert asked.judged(half, Result(unsupported="no")).kind is Kind.REFUSES
+    assert asked.judged(half, Result(crash="died")).kind is Kind.CRASHES
 
 
 def test_a_wrong_answer_is_a_finding_in_every_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pooling.validation.processes import RuntimeProcess
+    from pooling.validation.runners.processes import RuntimeProcess
 
     original = RuntimeProcess.ask
 
-    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Answer:
+    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Result:
         answer = original(self, model, inputs)
         if self.runtime != "onnxruntime":  # with its optimiser off it stays right
             return answer
-        return Answer([np.array(output) ^ np.array(64, output.dtype) for output in answer.outputs])
+        return Result([np.array(output) ^ np.array(64, output.dtype) for output in answer.outputs])
 
     monkeypatch.setattr(RuntimeProcess, "ask", ask)
     path = written(tmp_path / "m.onnx", "QLinearGlobalAveragePool", SHAPE)
@@ -140,8 +141,8 @@ def test_a_wrong_answer_is_a_finding_in_every_report(tmp_path: Path, monkeypatch
     assert finding.sentence.startswith("onnxruntime ")
     assert " differs at node pool: " in finding.sentence
     assert finding.verdict.differing == 3
-    assert report.stages[0].opinions["onnxruntime"].cases == {"value": 1, "agrees": 1}
-    check("validate", json.loads(json.dumps(report.as_dict())))
+    assert report.stages[0].summaries["onnxruntime"].cases == {"value": 1, "agrees": 1}
+    check("validate", json.loads(json.dumps(as_dict(report))))
     write_page(report, tmp_path / "page.html")
     assert finding.verdict.sentence in (tmp_path / "page.html").read_text(encoding="utf-8")
     write_junit(report, tmp_path / "report.xml")

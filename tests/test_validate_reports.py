@@ -24,21 +24,23 @@ from rich.console import Console
 
 from pooling.cli import main
 from pooling.onnx_models import function_from_node
+from pooling.reporting.html import linked
 from pooling.validation import validate
-from pooling.validation.answers import Answer
-from pooling.validation.cases import make_case
-from pooling.validation.conformance import run_conformance
-from pooling.validation.conformance_html import write_conformance
-from pooling.validation.examples import alike, smallest_of_rules, with_smallest
-from pooling.validation.junit import write_junit
-from pooling.validation.page import write_page
-from pooling.validation.picture import draw, sketch
-from pooling.validation.questions import ORDINARY_NUMBERS
-from pooling.validation.race import Times
-from pooling.validation.report import FAIL_ON, Repair, Report, also_at
+from pooling.validation.benchmark import Times
+from pooling.validation.conformance.run import run_conformance
+from pooling.validation.inputs.case import make_case
+from pooling.validation.inputs.plan import ORDINARY_NUMBERS
+from pooling.validation.reduce_findings import alike, smallest_of_rules, with_smallest
+from pooling.validation.report.conformance_page import write_conformance
+from pooling.validation.report.grids import draw, sketch
+from pooling.validation.report.json import as_dict, save_json
+from pooling.validation.report.junit import write_junit
+from pooling.validation.report.model import FAIL_ON, Repair, Report, also_at
+from pooling.validation.report.page import write_page
+from pooling.validation.report.parts import references
+from pooling.validation.report.table import VERDICTS, print_report
 from pooling.validation.rules import RULES
-from pooling.validation.sheet import references, with_links
-from pooling.validation.table import VERDICTS, print_report
+from pooling.validation.runners.results import Result
 from pooling.validation.verdicts import Kind, judge
 from tests.schemas import check
 
@@ -50,7 +52,7 @@ ERRING = textwrap.dedent(
 
     import numpy as np
 
-    from pooling.validation.runtimes import RUNTIMES, Refused
+    from pooling.validation.runners import RUNTIMES, Unsupported
 
 
     class Kernels:
@@ -94,7 +96,7 @@ ERRING = textwrap.dedent(
 
     class Refuses(Kernels):
         def run(self, model, inputs):
-            raise Refused("no <b>pooling</b> today")
+            raise Unsupported("no <b>pooling</b> today")
     '''
 )
 RUNTIMES = ["pooling", *(f"erring:{name}" for name in ("KeepsLateWindow", "LosesNan", "Refuses", "Dies"))]
@@ -150,7 +152,7 @@ def test_each_finding_gets_the_smallest_input_that_shows_it(report: Report) -> N
     assert late.verdict.kind is Kind.SHAPE
     lost = shown["LosesNan", "nan-propagates"]
     np.testing.assert_array_equal(lost.case.array, np.full((1, 1, 1, 1), np.nan))
-    assert [each.verdict.sentence for key, each in shown.items() if key[0] == "Dies"] == ["died of SIGFPE"]
+    assert [each.verdict.sentence for key, each in shown.items() if key[0] == "Dies"] == ["was killed by SIGFPE"]
     assert not any(key[0] == "Refuses" for key in shown)
 
 
@@ -174,13 +176,13 @@ def test_the_smallest_input_shows_the_rule_where_nothing_else_did(report: Report
 
 
 def test_smallest_inputs_are_in_the_json(report: Report, tmp_path: Path) -> None:
-    report.save(tmp_path / "report.json")
+    save_json(report, tmp_path / "report.json")
     content = json.loads((tmp_path / "report.json").read_text())
     findings = [each for model in content["models"] for stage in model["stages"] for each in stage["findings"]]
     assert len(findings) == len(report.findings)
     lost = next(each for each in findings if each["rule"] == "nan-propagates")
     assert lost["smallest"] == {
-        "sentence": "nan lost at (0, 0, 0, 0): -3.4028235e+38 instead of nan",
+        "sentence": "NaN not propagated at (0, 0, 0, 0): -3.4028235e+38 instead of nan",
         "runs": lost["smallest"]["runs"],
         "shape": [1, 1, 1, 1],
         "dtype": "float32",
@@ -335,10 +337,10 @@ def test_names_of_models_are_text_on_a_page(html: Path, page: Page) -> None:
 
 
 def test_addresses_can_be_followed_and_nothing_else() -> None:
-    assert with_links("see https://onnx.ai/a_(b).html, or <x>") == (
+    assert linked("see https://onnx.ai/a_(b).html, or <x>") == (
         'see <a href="https://onnx.ai/a_(b).html" rel="noreferrer">https://onnx.ai/a_(b).html</a>, or &lt;x&gt;'
     )
-    assert with_links("javascript:alert(1)") == "javascript:alert(1)"
+    assert linked("javascript:alert(1)") == "javascript:alert(1)"
     assert references(["openvino#35935", "unknown#1", "<b>#2"]) == (
         '<a href="https://github.com/openvinotoolkit/openvino/issues/35935">openvino#35935</a>, unknown#1, &lt;b&gt;#2'
     )
@@ -491,7 +493,7 @@ def test_junit_tells_the_sentence_the_rule_and_the_source(report: Report, tmp_pa
     assert "input  " in (failure.text or "")  # a picture, as text
     assert "is computed from" in (failure.text or "")
     (error,) = ceil.iter("error")
-    assert error.attrib["message"].endswith("it died of SIGFPE")
+    assert error.attrib["message"].endswith("it was killed by SIGFPE")
     # What does not count is told all the same.
     assert "erring:LosesNan 1.0 breaks nan-propagates at node pool1" in (ceil.findtext("system-out") or "")
 
@@ -520,7 +522,7 @@ def test_junit_tells_nodes_of_one_name_apart(report: Report, tmp_path: Path) -> 
 
 def test_junit_tells_what_could_not_be_run(report: Report, tmp_path: Path) -> None:
     model = report.models[0]
-    stages = [replace(model.stages[0], opinions={}, findings=(), problem="its shape is not known")]
+    stages = [replace(model.stages[0], summaries={}, findings=(), problem="its shape is not known")]
     write_junit(replace(report, models=[replace(model, path="", stages=stages)]), tmp_path / "junit.xml")
     (suite,) = checked(tmp_path / "junit.xml")
     (error,) = suite.iter("error")
@@ -586,10 +588,10 @@ def keys(value: object, path: str = "") -> Iterator[str]:
 
 def test_the_guide_says_what_every_field_of_the_json_is(report: Report) -> None:
     described = {word for line in GUIDE.splitlines() if line.startswith("|") for word in re.findall(r"`(\w+)`", line)}
-    found = {*keys(report.as_dict())}
+    found = {*keys(as_dict(report))}
     assert {"schema", "stages", "counts_as", "smallest", "limit_memory", "largest_ulp"} <= found
     assert found - described == set()
-    assert report.as_dict()["schema"] == "pooling-validation/2"
+    assert as_dict(report)["schema"] == "pooling-validation/2"
     assert '`"pooling-validation/2"`' in GUIDE
 
 
@@ -613,18 +615,18 @@ def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, chan
     ceil, *others = report.models
     (stage,) = ceil.stages
     if changed == "not run":
-        stage = replace(stage, opinions={}, findings=(), problem="the oracle refuses it (as it likes)")
+        stage = replace(stage, summaries={}, findings=(), problem="the oracle refuses it (as it likes)")
     elif changed == "not run in full":
         stage = replace(stage, problem="its activations are not known")
     elif changed == "refused by all others":
         kept = tuple(each for each in stage.findings if each.verdict.kind is Kind.REFUSES)
-        agreeing = replace(stage.opinions["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
-        opinions = {name: opinion for name, opinion in stage.opinions.items() if opinion.verdict == "refuses"}
-        stage = replace(stage, findings=kept, opinions={"pooling": agreeing, **opinions}, problem="all refuse it")
+        agreeing = replace(stage.summaries["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
+        summaries = {name: opinion for name, opinion in stage.summaries.items() if opinion.verdict == "refuses"}
+        stage = replace(stage, findings=kept, summaries={"pooling": agreeing, **summaries}, problem="all refuse it")
     elif changed == "timed":
         times = {"pooling": Times(20.4e-6, 19e-6), "onnxruntime": Times(50.2e-6, 48e-6)}
-        agreeing = replace(stage.opinions["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
-        stage = replace(stage, opinions={"pooling": agreeing}, findings=(), times=times)
+        agreeing = replace(stage.summaries["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
+        stage = replace(stage, summaries={"pooling": agreeing}, findings=(), times=times)
     report = replace(report, models=[replace(ceil, stages=[stage]), *others])
     write_page(report, tmp_path / "page.html")
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
@@ -632,7 +634,7 @@ def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, chan
     print_report(report, console)
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
-    written = report.as_dict()
+    written = as_dict(report)
     stages = [each for model in written["models"] for each in model["stages"]]
     summary = written["summary"]
     assert summary["stages"] == len(stages) == summary["equal"] + summary["differ"] + summary["not_run"]
@@ -678,7 +680,7 @@ def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, chan
 
 
 def test_json_is_as_the_schema_describes_it(report: Report) -> None:
-    written = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    written = json.loads(json.dumps(as_dict(report), allow_nan=False))
     check("validate", written)
     found = [finding for model in written["models"] for stage in model["stages"] for finding in stage["findings"]]
     assert any(finding["smallest"] for finding in found)
@@ -697,7 +699,7 @@ def test_the_guide_knows_every_option(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         main(["validate", "--help"])
     options = {*re.findall(r"--[a-z-]+", capsys.readouterr().out)} - {"--help"}
-    assert {"--html", "--junit", "--conformance"} <= options
+    assert {"--html", "--junit", "--runtimes"} <= options
     assert options - {*re.findall(r"--[a-z-]+", GUIDE)} == set()
 
 
@@ -705,7 +707,7 @@ def test_the_picture_of_the_guide_is_drawn_so() -> None:
     x = np.array([[[[1, 2]]]], np.float32)
     case = make_case("MaxPool", x, kernel_shape=[3, 3], strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1)
     late = np.array([[[[2, np.finfo(np.float32).min]]]], np.float32)
-    expected, actual = Answer(function_from_node(case.node, 22)(x)), Answer((late,))
+    expected, actual = Result(function_from_node(case.node, 22)(x)), Result((late,))
     picture = sketch(draw(case, expected, actual, judge(case, expected, actual)))
     assert f"```\n{picture}\n```" in GUIDE
 

@@ -11,11 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pooling.validation import Answer, Report, validate
-from pooling.validation.examples import with_smallest
-from pooling.validation.page import write_page
-from pooling.validation.processes import RuntimeProcess
-from pooling.validation.runtimes import installed
+from pooling.validation import Report, Result, validate
+from pooling.validation.reduce_findings import with_smallest
+from pooling.validation.report.json import as_dict
+from pooling.validation.report.page import write_page
+from pooling.validation.runners import installed
+from pooling.validation.runners.processes import RuntimeProcess
 from pooling.validation.stages import read_network
 from pooling.validation.whole import difference, neighbourhood
 
@@ -67,7 +68,7 @@ def test_a_fusion_that_is_wrong_is_found_and_named(tmp_path: Path) -> None:
     assert finding.node == "pool"
     assert finding.remedy.startswith("pooling repair (ceil_mode)")
     assert "fuses node pool with DequantizeLinear, QuantizeLinear to QLinearAveragePool" in finding.sentence
-    assert report.as_dict()["models"][0]["stages"][0]["findings"][-1]["fusion"] == finding.fusion
+    assert as_dict(report)["models"][0]["stages"][0]["findings"][-1]["fusion"] == finding.fusion
     write_page(with_smallest(report), tmp_path / "page.html")
     assert "QLinearAveragePool of com.microsoft" in (tmp_path / "page.html").read_text()
 
@@ -128,13 +129,13 @@ def test_what_only_the_whole_model_shows_is_blamed_on_the_pooling_that_mends_it(
 ) -> None:
     original = RuntimeProcess.ask
 
-    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Answer:
+    def ask(self: RuntimeProcess, model: bytes, inputs: Any) -> Result:
         answer = original(self, model, inputs)
         graph = onnx.load_model_from_string(model).graph
         exposed = {each.name for each in graph.output}
         if self.runtime != "onnxruntime" or graph.name != "model" or "second" in exposed:
             return answer
-        return Answer(tuple(output + np.float32(1) for output in answer.outputs))
+        return Result(tuple(output + np.float32(1) for output in answer.outputs))
 
     monkeypatch.setattr(RuntimeProcess, "ask", ask)
     nodes = [

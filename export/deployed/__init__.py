@@ -1,6 +1,6 @@
 """What released runtimes make of the forms in which poolings are written: a table, measured, and its reader.
 
-``table.json`` is written by ``python -m pooling.export.deployed.measure``, which asks wheels of older and newer
+``table.json`` is written by ``python -m pooling.validation.deployed.measure``, which asks wheels of older and newer
 releases that it installs side by side into folders. `to_onnx` and `make_portable` choose the form of a node by it.
 """
 

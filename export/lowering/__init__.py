@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..builder import Graph
+from ..graph_builder import Graph
 from ..stages import Stage
 from . import blurs, extremes, fractional, means, norms, regions, unpooling
 

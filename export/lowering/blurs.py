@@ -12,8 +12,8 @@ from pooling.families.blurs import Blur, blur_of
 from pooling.families.extremes import MaxPool2d
 from pooling.geometry import Axis
 
-from ..builder import Graph
-from ..sizes import FreeAxis, Number, free_axis, in_graph
+from ..dynamic_sizes import FreeAxis, Number, free_axis, in_graph
+from ..graph_builder import Graph
 from ..stages import Stage
 from .extremes import max_pool
 from .windows import Axes, zero_behind
@@ -74,7 +74,7 @@ def _blurred(graph: Graph, x: str, blur: Blur, axes: Axes, mode: str, why: str) 
 def _cells(graph: Graph, axis: FreeAxis, mode: str) -> str:
     """List the cell that each tap stands for, where padding mirrors or repeats the map."""
     cells = axis.positions(graph)
-    if not axis.may_leave:
+    if not axis.has_out_of_bounds_taps:
         return cells
     last = in_graph(graph, axis.input_size - 1)
     if mode == "reflect":

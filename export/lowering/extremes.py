@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pooling.operators import FLOATS
 
 from .. import deployed
-from ..builder import Graph, Value
-from ..sizes import in_graph, product
+from ..dynamic_sizes import in_graph, product
+from ..graph_builder import Graph, Value
 from ..stages import Stage
-from .indices import in_plane, numbered, unpadded
-from .special import Ranked
+from .indices import in_plane, remove_pad_offset, to_onnx_indices
+from .special import NanAwareMax
 from .windows import (
     attributes,
     cells_of_taps,
@@ -24,7 +24,7 @@ from .windows import (
     first_cells,
     gathered,
     greatest,
-    moves,
+    has_dynamic_padding,
     padded,
     single,
     tap_axes,
@@ -156,7 +156,7 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
     why = why_not_one_node(graph, "MaxPool", stage.windows)
     whole_plane = single(stage.windows) and not indexed
     node = "GlobalMaxPool" if whole_plane else "MaxPool with Indices" if indexed else "MaxPool"
-    plain = whole_plane or not (why or any(map(moves, stage.windows)))
+    plain = whole_plane or not (why or any(map(has_dynamic_padding, stage.windows)))
     keys = Keys(graph, x, smallest=smallest, node=node if plain else "")
     why = why or _why_no_max_pool(graph, keys.tensor)
     index: list[str] = []
@@ -170,11 +170,11 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
         best = _pooled(graph, keys, rule, partial(greatest, graph, axes=stage.windows), f"{stage.title}: {why}")
     else:
         best, *index = _greatest_by_node(graph, stage, keys)
-        if any(map(moves, stage.windows)):
-            index, whole = [unpadded(graph, stage.windows, each) for each in index], False
+        if any(map(has_dynamic_padding, stage.windows)):
+            index, whole = [remove_pad_offset(graph, stage.windows, each) for each in index], False
     if index and not why and not keys.may_be_nan and keys.lose_their_place:
         index, whole = [_first_of_least(graph, stage, keys, best, index[0], whole=whole)], False
-    results = [best, *(numbered(graph, stage, each, x, whole=whole) for each in index)]
+    results = [best, *(to_onnx_indices(graph, stage, each, x, whole=whole) for each in index)]
     none = emptiness(graph, stage.windows)
     if none is not None:
         nothing: tuple[Value, ...] = (keys.nothing, np.int64(-1))
@@ -222,7 +222,7 @@ def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]
     def rank(x: str) -> str:
         return padded(graph, x, stage.windows, -1)  # less than all ranks, so that no index names padding
 
-    ranked = Ranked(graph, keys.tensor, stage.arguments["nan"])
+    ranked = NanAwareMax(graph, keys.tensor, stage.arguments["nan"])
     return ranked_maxima(graph, keys, ranked, partial(pooled, why=why), (lowest, rank))
 
 
@@ -233,7 +233,7 @@ HIGHEST = "Windows of NaN, and of -inf."
 def ranked_maxima(
     graph: Graph,
     keys: Keys,
-    ranked: Ranked,
+    ranked: NanAwareMax,
     pooled: Callable[..., tuple[str, ...]],
     prepared: tuple[Callable[[str], str], Callable[[str], str]] = (str, str),
 ) -> tuple[str, ...]:
@@ -245,7 +245,7 @@ def ranked_maxima(
         Where nodes go.
     keys : Keys
         The elements.
-    ranked : Ranked
+    ranked : NanAwareMax
         The same with their ranks.
     pooled : callable
         Adds the node, which may give indices as well; takes a tensor, and `why` it is pooled.
@@ -259,15 +259,15 @@ def ranked_maxima(
     """
     lowest, rank = prepared
     best, *at = pooled(lowest(ranked.elements))
-    highest, *at_highest = pooled(rank(ranked.rank), why=HIGHEST)
-    value = ranked.corrected(best, highest)
+    max_rank, *at_max_rank = pooled(rank(ranked.rank), why=HIGHEST)
+    value = ranked.restore_specials(best, max_rank)
     if not at:
         return (value,)
-    ordinary = ranked.ordinary(highest)
+    ordinary = ranked.ordinary(max_rank)
     if keys.lose_their_place:  # where all numbers are the least, the first number is the first of them
         ordinary = graph("And", ordinary, graph("Greater", best, keys.least))
     why = "The first NaN, the first -inf or the first of the greatest numbers."
-    return value, graph("Where", ordinary, at[0], at_highest[0], why=why)
+    return value, graph("Where", ordinary, at[0], at_max_rank[0], why=why)
 
 
 def greatest_of_taps(
@@ -294,19 +294,19 @@ def greatest_of_taps(
         The values and, with `cells`, the cells.
     """
     keep = 0 if cells is None else 1
-    ranked = Ranked(graph, taps, rule) if rule else None
+    ranked = NanAwareMax(graph, taps, rule) if rule else None
     elements = ranked.elements if ranked else taps
     best = value = graph("ReduceMax", elements, axes=axes, keepdims=keep, why=stage.title)
-    highest = ""
+    max_rank = ""
     if ranked:
-        highest = graph("ReduceMax", ranked.rank, axes=axes, keepdims=keep, why="Windows of NaN, and of -inf.")
-        value = ranked.corrected(best, highest)
+        max_rank = graph("ReduceMax", ranked.rank, axes=axes, keepdims=keep, why="Windows of NaN, and of -inf.")
+        value = ranked.restore_specials(best, max_rank)
     if cells is None:
         return (value,)
     # Nothing is less than NaN; where there is some, only it has the highest rank.
     loses = graph("Less", elements, value)
     if ranked:
-        loses = graph("Or", loses, graph("Less", ranked.rank, highest))
+        loses = graph("Or", loses, graph("Less", ranked.rank, max_rank))
     candidates = graph("Where", loses, in_graph(graph, product(stage.plane)), cells, why="No cell of the plane.")
     first = graph("ReduceMin", candidates, axes=axes, keepdims=0, why="The first of equal elements.")
     return graph("Squeeze", value, axes=axes), first
@@ -324,9 +324,9 @@ def _pooled(graph: Graph, keys: Keys, nan: str, pool: Callable[..., str], why: s
     rule = keys.rule(nan)
     if rule is None:
         return pool(keys.tensor, why=why)
-    ranked = Ranked(graph, keys.tensor, rule)
-    best, highest = pool(ranked.elements, why=why), pool(ranked.rank, why="Windows of NaN, and of -inf.")
-    return ranked.corrected(best, highest)
+    ranked = NanAwareMax(graph, keys.tensor, rule)
+    best, max_rank = pool(ranked.elements, why=why), pool(ranked.rank, why="Windows of NaN, and of -inf.")
+    return ranked.restore_specials(best, max_rank)
 
 
 def _greatest_of_planes(graph: Graph, stage: Stage, x: str, why: str) -> str:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pooling.arguments import axis_names
 from pooling.families.fractional import fractional_sizes, window_starts
 
-from ..builder import Graph
+from ..graph_builder import Graph
 from ..stages import Stage
 from .extremes import Keys, greatest_of_taps
-from .indices import numbered
+from .indices import to_onnx_indices
 
 __all__ = ["fractional_max_pool"]
 
@@ -40,7 +40,7 @@ def fractional_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> 
     named = graph("Reshape", cells, taps_shape) if stage.arguments["return_indices"] else None
     taps = graph("Reshape", taken, taps_shape)
     values, *index = greatest_of_taps(graph, stage, taps, [2 + dimensions], keys.rule("propagate"), named)
-    return (keys.elements(values), *(numbered(graph, stage, each, x, whole=False) for each in index))
+    return (keys.elements(values), *(to_onnx_indices(graph, stage, each, x, whole=False) for each in index))
 
 
 def _windows(stage: Stage) -> tuple[list[NDArray[np.int64]], tuple[int, ...]]:

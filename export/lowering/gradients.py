@@ -19,21 +19,21 @@ from pooling.families import extremes
 from pooling.families.blurs import Blur, blur_of
 from pooling.layer import Layer
 
-from ..builder import Graph, Value
+from ..graph_builder import Graph, Value
 from ..stages import Stage
 from .extremes import max_pool, min_pool
 from .fractional import fractional_max_pool
-from .holders import (
-    added_up,
+from .indices import indices_to_coordinates
+from .inverse_windows import (
+    covering_windows,
+    covering_windows_and_taps,
+    gather_sum,
     gathered,
-    holders,
-    holders_and_taps,
     missing,
     slot_axes,
-    spare,
-    weighed_up,
+    weighted_gather_sum,
+    with_padding_index,
 )
-from .indices import cells_named
 from .means import window_counts, working_dtype
 from .norms import power_of, root_of
 from .region_gradients import max_roi_pool_backward, roi_align_backward
@@ -122,7 +122,7 @@ def _gathered_from_holders(graph: Graph, stage: Stage, grad: str, index: str, wh
 
     Before opset 16 nothing adds what is scattered.
     """
-    tables = [spare(holders(axis)) for axis in stage.axes]
+    tables = [with_padding_index(covering_windows(axis)) for axis in stage.axes]
     # An axis of one slot needs no axis for it.
     ranks = [1 if table.shape[1] == 1 else 2 for table in tables]
     cells, position, slots = "", 2, []
@@ -150,7 +150,9 @@ def max_unpool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> 
     dtype = graph.dtypes[grad]
     cells = math.prod(stage.sizes)
     flat = np.array([0, 0, stage.cells])
-    named = graph("Reshape", cells_named(graph, stage, indices, x), flat, why="One row of indices for each plane.")
+    named = graph(
+        "Reshape", indices_to_coordinates(graph, stage, indices, x), flat, why="One row of indices for each plane."
+    )
     named = refused_indices(graph, named, cells)
     gradients = graph("Reshape", _wide(graph, grad), np.array([0, 0, cells]))
     taken = graph("GatherElements", gradients, named, axis=2, why=stage.title)
@@ -178,14 +180,14 @@ def avg_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tu
     dtype = graph.dtypes[grad]
     include = stage.arguments.get("count_include_pad", False)
     divisor = stage.arguments.get("divisor_override")
-    windows = math.prod(holders(axis).shape[1] for axis in axes)
+    windows = math.prod(covering_windows(axis).shape[1] for axis in axes)
     working = working_dtype(dtype, windows, finite=graph.finite)
     if divisor is not None and not 2.0**-126 <= abs(divisor) < 2.0**127:
         working = np.dtype(np.float64)
     grad = graph.cast(grad, working, why=f"Sums of {dtype.name} are made in {working} and rounded once.")
     over: Value = np.array(divisor, working) if divisor is not None else window_counts(graph, axes, include, working)
     share = graph("Div", grad, over, why=f"{stage.title}: the share of each element.")
-    total = added_up(graph, share, axes, "For each cell the windows that hold it.")
+    total = gather_sum(graph, share, axes, "For each cell the windows that hold it.")
     return (graph.cast(total, dtype),)
 
 
@@ -216,9 +218,9 @@ def _unblurred(graph: Graph, grad: str, blur: Blur, why: str) -> str:
     grad = graph.cast(grad, np.float64, why="Weighted sums are made in float64 and rounded once.")
     tables = []
     for axis, cells, weights in zip(blur.axes, blur.cells, blur.weights, strict=True):
-        table, taps = holders_and_taps(cells, axis.input_size)
+        table, taps = covering_windows_and_taps(cells, axis.input_size)
         tables.append((table, np.where(taps < 0, 0, weights[taps])))
-    return weighed_up(graph, grad, tables, [axis.output_size for axis in blur.axes], why)
+    return weighted_gather_sum(graph, grad, tables, [axis.output_size for axis in blur.axes], why)
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -238,7 +240,7 @@ def lp_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tup
         largest = replace(stage, layer=kind(1))  # the windows are those of `axes`
         total = _sent(graph, stage, x, gradients, _indices(graph, largest, magnitudes, max_pool))
     elif p == 1:
-        total = added_up(graph, gradients, axes, "For each cell the windows that hold it.")
+        total = gather_sum(graph, gradients, axes, "For each cell the windows that hold it.")
     else:
         total = _by_ratios(graph, stage, gradients, magnitudes, p)
     total = graph("Where", graph("Less", wide, np.float64(0)), graph("Neg", total), total, why="The sign of x.")
@@ -249,7 +251,7 @@ def lp_pool_backward(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tup
 def _by_ratios(graph: Graph, stage: Stage, grad: str, magnitudes: str, p: float) -> str:
     """Add up ``g (|x| / n)^(p - 1)`` over the windows that hold each cell."""
     axes = stage.axes
-    tables = [holders(axis) for axis in axes]
+    tables = [covering_windows(axis) for axis in axes]
     taps, cells = zero_behind(graph, magnitudes, axes)
     for number, table in enumerate(cells):
         taps = graph("Gather", taps, table, axis=2 + 2 * number, why="The taps of each window.")

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..builder import Graph
-from ..sizes import Number, in_graph, product
+from ..dynamic_sizes import Number, in_graph, product
+from ..graph_builder import Graph
 from ..stages import Stage
-from .windows import Axes, moves
+from .windows import Axes, has_dynamic_padding
 
-__all__ = ["cells_named", "in_plane", "numbered", "unpadded"]
+__all__ = ["in_plane", "indices_to_coordinates", "remove_pad_offset", "to_onnx_indices"]
 
 
-def numbered(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> str:
+def to_onnx_indices(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> str:
     """Count as the stage's convention does what is an index into the plane, or into the whole tensor.
 
     Parameters
@@ -50,23 +50,26 @@ def in_plane(graph: Graph, stage: Stage, index: str) -> str:
     return graph("Mod", index, cells, why="ONNX counts over the whole tensor, the layer in each plane.")
 
 
-def unpadded(graph: Graph, axes: Axes, index: str) -> str:
+def remove_pad_offset(graph: Graph, axes: Axes, index: str) -> str:
     """Count in the plane what MaxPool counts over a whole tensor, one that `padded` has padded."""
     sizes = [axis.input_size for axis in axes]
-    outer = [axis.pad_begin + axis.input_size + axis.pad_end if moves(axis) else axis.input_size for axis in axes]
+    outer = [
+        axis.pad_begin + axis.input_size + axis.pad_end if has_dynamic_padding(axis) else axis.input_size
+        for axis in axes
+    ]
     result = ""
     for number, axis in enumerate(axes):
         below, step = product(outer[number + 1 :]), product(sizes[number + 1 :])
         along = graph("Div", index, in_graph(graph, below)) if below != 1 else index
         along = graph("Mod", along, in_graph(graph, outer[number]))
-        if moves(axis):
+        if has_dynamic_padding(axis):
             along = graph("Sub", along, in_graph(graph, axis.pad_begin))
         part = graph("Mul", along, in_graph(graph, step)) if step != 1 else along
         result = graph("Add", result, part, why="Where in the plane, without the padding.") if result else part
     return result
 
 
-def cells_named(graph: Graph, stage: Stage, index: str, x: str) -> str:
+def indices_to_coordinates(graph: Graph, stage: Stage, index: str, x: str) -> str:
     """Turn indices of the stage's convention into indices into the plane that the stage gives."""
     if stage.indices == "torch":
         return index

@@ -15,11 +15,11 @@ from pooling.geometry import Axis
 from pooling.operators import FLOATS
 
 from .. import deployed
-from ..builder import Graph, Value
 from ..deployed import form_of_average
-from ..sizes import FreeAxis, folded
+from ..dynamic_sizes import FreeAxis, folded
+from ..graph_builder import Graph, Value
 from ..stages import Stage
-from .windows import Axes, attributes, dilated, moves, padded, single, summed, taps_of, why_not_one_node
+from .windows import Axes, attributes, dilated, has_dynamic_padding, padded, single, summed, taps_of, why_not_one_node
 
 __all__ = [
     "MANY_TAPS",
@@ -125,7 +125,7 @@ def forms_of_average(graph: Graph, stage: Stage, include: bool, divisor: float |
         product = mean(x, counted=counted, why=why)
         return graph("Mul", product, shares, why=f"{stage.title}: times these taps, by those that it counts.")
 
-    follows = any(map(moves, axes))  # whose padding becomes part of the input
+    follows = any(map(has_dynamic_padding, axes))  # whose padding becomes part of the input
     forms = []
     if divisor is not None:
         forms.append(Form(name(counted=True), times_number))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..builder import Graph
+from ..graph_builder import Graph
 from ..stages import Stage
 from .special import is_nan
 from .windows import summed, tap_axes, zero_behind

@@ -9,7 +9,7 @@ import numpy as np
 
 from pooling.arguments import per_axis
 
-from ..builder import Graph
+from ..graph_builder import Graph
 from ..stages import Stage
 from .extremes import Keys, greatest_of_taps
 from .regions import BinSamples, as_column, between_pixels, cut_to_map, on_axis, pixels_of, places_of

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from pooling.arguments import per_axis
 
-from ..builder import Graph
+from ..graph_builder import Graph
 from ..stages import Stage
 from .extremes import Keys, greatest_of_taps
-from .special import Ranked
+from .special import NanAwareMax
 
 __all__ = [
     "BinSamples",
@@ -119,10 +119,10 @@ def _greatest_by_node(graph: Graph, x: str, regions: str, stage: Stage, bins: tu
     if graph.finite:
         value = graph("MaxRoiPool", x, regions, **words, why=stage.title)
     else:
-        ranked = Ranked(graph, x, "propagate")
+        ranked = NanAwareMax(graph, x, "propagate")
         greatest = graph("MaxRoiPool", ranked.elements, regions, **words, why=stage.title)
-        highest = graph("MaxRoiPool", ranked.rank, regions, **words, why="Windows of NaN, and of -inf.")
-        value = ranked.corrected(greatest, highest)
+        max_rank = graph("MaxRoiPool", ranked.rank, regions, **words, why="Windows of NaN, and of -inf.")
+        value = ranked.restore_specials(greatest, max_rank)
     value = graph("Squeeze", value, axes=[2, 3])
     channels = graph("Gather", graph("Shape", x), np.array([1]), axis=0)
     shape = graph("Concat", np.array([-1, *bins]), channels, axis=0)

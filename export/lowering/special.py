@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..builder import Graph
+from ..graph_builder import Graph
 
-__all__ = ["Ranked", "is_nan"]
+__all__ = ["NanAwareMax", "is_nan"]
 
 
 def is_nan(graph: Graph, x: str) -> str:
@@ -21,7 +21,7 @@ def is_nan(graph: Graph, x: str) -> str:
     return graph("Not", graph("Or", less, greater), why="NaN is neither less than 1 nor greater than -1.")
 
 
-class Ranked:
+class NanAwareMax:
     """The elements of a tensor for a maximum, and their ranks: a window is what its elements of the highest rank are.
 
     Where NaN propagates, -inf has rank 0, other numbers have rank 1 and NaN has rank 2. Where NaN is ignored, NaN has
@@ -62,25 +62,25 @@ class Ranked:
             self.rank = graph("Max", number, twice, why="0 for -inf, 1 for other numbers, 2 for NaN.")
             self._meaning = [-np.inf, 0.0, np.nan]
 
-    def corrected(self, greatest: str, highest: str) -> str:
+    def restore_specials(self, greatest: str, max_rank: str) -> str:
         """Correct the greatest numbers of windows by their highest ranks."""
         graph = self._graph
         meaning: NDArray[Any] = np.array(self._meaning, graph.dtypes[greatest])
         why = "NaN and -inf where they belong; other numbers stay as they are."
         if graph.opset < 9:  # without Where; -0.0 is what changes no number when it is added, nor the sign of a zero
-            change = graph("Gather", np.where(meaning == 0, -meaning, meaning), graph.cast(highest, np.int64), axis=0)
+            change = graph("Gather", np.where(meaning == 0, -meaning, meaning), graph.cast(max_rank, np.int64), axis=0)
             return graph("Add", greatest, change, why=why)
         value, number = greatest, self._meaning.index(0.0)
         # Outwards from the rank of numbers, each comparison tells what is left of one side.
         for rank in sorted(set(range(3)) - {number}, key=lambda rank: abs(rank - number)):
             if rank < number:
-                found = graph("Less", highest, np.float32(rank + 0.5))
+                found = graph("Less", max_rank, np.float32(rank + 0.5))
             else:
-                found = graph("Greater", highest, np.float32(rank - 0.5))
+                found = graph("Greater", max_rank, np.float32(rank - 0.5))
             value = graph("Where", found, meaning[rank], value, why=why)
         return value
 
-    def ordinary(self, highest: str) -> str:
+    def ordinary(self, max_rank: str) -> str:
         """Tell which windows take after a number, by their highest ranks."""
-        kind = self._graph.cast(highest, np.int64)
+        kind = self._graph.cast(max_rank, np.int64)
         return self._graph("Equal", kind, np.int64(self._meaning.index(0.0)))

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from onnx import numpy_helper
 
-from ..builder import Graph
+from ..graph_builder import Graph
 from ..stages import Stage
-from .indices import cells_named
+from .indices import indices_to_coordinates
 
 __all__ = [
     "max_unpool",
@@ -32,7 +32,7 @@ def max_unpool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str
     elements = graph.cast(x, np.float32, why="Exact.") if dtype.name == "bfloat16" else x
     flat = np.array([0, 0, stage.cells])
     elements = graph("Reshape", elements, flat, why="One row of elements for each plane.")
-    named = cells_named(graph, stage, graph.cast(indices, np.int64), x)
+    named = indices_to_coordinates(graph, stage, graph.cast(indices, np.int64), x)
     named = graph("Reshape", named, flat)
     zeros = shape_of_planes(graph, x, cells)
     if says_which_stays(graph):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 
-from ..builder import Graph, Value
-from ..sizes import FreeAxis, Number, folded, in_graph, product
+from ..dynamic_sizes import FreeAxis, Number, folded, in_graph, product
+from ..graph_builder import Graph, Value
 
 __all__ = [
     "Axes",
@@ -25,7 +25,7 @@ __all__ = [
     "first_cells",
     "gathered",
     "greatest",
-    "moves",
+    "has_dynamic_padding",
     "padded",
     "regular",
     "single",
@@ -43,9 +43,9 @@ MANY = 2**31
 """Taps of a window whose size is known at run time: as many as can be."""
 
 
-def moves(axis: Axis | FreeAxis) -> bool:
+def has_dynamic_padding(axis: Axis | FreeAxis) -> bool:
     """Whether the padding follows the size of the input; see `padded`."""
-    return isinstance(axis, FreeAxis) and axis.moves
+    return isinstance(axis, FreeAxis) and axis.has_dynamic_padding
 
 
 def _pads(axes: Axes) -> list[int]:
@@ -56,11 +56,11 @@ def _pads(axes: Axes) -> list[int]:
 
 def padded(graph: Graph, x: str, axes: Axes, value: float) -> str:
     """Pad where the padding follows the size of the input, which no attribute can say."""
-    if not any(map(moves, axes)):
+    if not any(map(has_dynamic_padding, axes)):
         return x
     key = ("pads", tuple(axes))
     if key not in graph.known:
-        sides = [[side if moves(axis) else 0 for side in (axis.pad_begin, axis.pad_end)] for axis in axes]
+        sides = [[side if has_dynamic_padding(axis) else 0 for side in (axis.pad_begin, axis.pad_end)] for axis in axes]
         numbers: list[Number] = [0, 0, *(begin for begin, _ in sides), 0, 0, *(end for _, end in sides)]
         columns = [folded(graph, "Reshape", in_graph(graph, number), np.array([1])) for number in numbers]
         graph.known[key] = graph("Concat", *columns, axis=0, why="The padding that follows the size.")
@@ -145,7 +145,7 @@ def why_not_one_node(graph: Graph, name: str, axes: Axes) -> str:
     """Say why one node of MaxPool or AveragePool cannot pool these windows, or nothing."""
     if not regular(axes):
         return f"{name} has windows of one size only."
-    if any(map(moves, axes)) and graph.opset < 11:
+    if any(map(has_dynamic_padding, axes)) and graph.opset < 11:
         return graph.detour(f"The pads of Pad are known beforehand in opset {graph.opset}.")
     kernel_sizes = [axis.kernel_size for axis in axes if isinstance(axis.kernel_size, int)] * 2
     if any(pad >= size for pad, size in zip(_pads(axes), kernel_sizes, strict=True)):
@@ -191,7 +191,7 @@ def _taps(graph: Graph, axis: Axis | FreeAxis) -> Value:
 
 def _may_leave(axis: Axis | FreeAxis) -> bool:
     """Whether taps lie outside the input, or behind the end of an adaptive window."""
-    return axis.may_leave if isinstance(axis, FreeAxis) else bool((axis.taps() < 0).any())
+    return axis.has_out_of_bounds_taps if isinstance(axis, FreeAxis) else bool((axis.taps() < 0).any())
 
 
 def _or_else(graph: Graph, taps: Value, other: Value) -> Value:

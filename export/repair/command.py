@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING
 
 import onnx
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pooling.files import write_whole
 from pooling.onnx_models.graph import scopes_of
 from pooling.onnx_models.load import read_model
 from pooling.signs import printable
 
 from ..files import save
 from ..verification import VerificationError
-from . import Repaired, make_portable
-from .records import ChangeRecord, LeftRecord, ReportRecord
-from .rules import FUNCTION
+from .repair import Repaired, make_portable
+from .rewrites import FUNCTION
+
+if TYPE_CHECKING:
+    from .records import ReportRecord
 
 __all__ = ["RepairReport", "repair_file"]
-
-SCHEMA: Literal["pooling-repair/1"] = "pooling-repair/1"
-"""Name and version of what is written as JSON."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,10 @@ class RepairReport:
         """0 where all was repaired and proven, 2 where nothing loads the model or a window finds no place, else 1."""
         if self.result is not None and (self.result.runs is False or self.result.misfit):
             return 2
-        return 0 if self.result is not None and self.result.verified and not self.result.left else 1
+        return 0 if self.result is not None and self.result.verified and not self.result.skipped else 1
 
     def print(self, console: Console) -> None:
-        """Print the changes with their reasons, what is left, and what was proven."""
+        """Print the changes with their reasons, what was skipped, and what was proven."""
         result = self.result
         if result is None:
             self._say(console, "differs", self.difference, "bold red")
@@ -76,10 +73,10 @@ class RepairReport:
         reasons = dict.fromkeys((change.rule, change.reason, change.source) for change in result.changes)
         for rule, reason, source in reasons:
             self._say(console, rule, f"{reason} ({source})" if source else reason, "bold")
-        for each in result.left:
-            self._say(console, f"left: {each.node}", f"{each.was}: {each.reason}", "bold yellow")
+        for each in result.skipped:
+            self._say(console, f"skipped: {each.node}", f"{each.was}: {each.reason}", "bold yellow")
         for each in result.omitted:
-            self._say(console, f"left out: {each.node}", f"{each.was}: {each.reason}", "bold")
+            self._say(console, f"omitted: {each.node}", f"{each.was}: {each.reason}", "bold")
         changed = f"{len(result.changes)} change{'' if len(result.changes) == 1 else 's'}"
         proof = "verified" if result.verified else "not verified"
         style = "bold green" if self.exit_code == 0 else "bold yellow"
@@ -91,32 +88,30 @@ class RepairReport:
     def _say(console: Console, title: str, text: str, style: str) -> None:
         console.print(Text.assemble((printable(title), style), f": {printable(text)}"), soft_wrap=True)
 
-    def as_dict(self) -> ReportRecord:
-        """Return everything as what JSON knows.
+    def as_record(self) -> ReportRecord:
+        """Return everything as what is written as JSON; needs ``msgspec``."""
+        from pooling.reporting.json import record
 
-        Returns
-        -------
-        dict
-            As `pooling.export.repair.records` describes it, and ``schemas/repair.schema.json`` in the package. Keys
-            and their types stay as they are as long as ``schema`` does; new ones may be added.
-        """
+        from .records import ReportRecord
+
         result = self.result
-        return {
-            "schema": SCHEMA,
-            "model": str(self.path),
-            "output": None if self.written is None else str(self.written),
-            "verified": result is not None and result.verified,
-            "runs": None if result is None else result.runs,
-            "why": self.difference if result is None else result.why,
-            "changes": [cast(ChangeRecord, asdict(change)) for change in result.changes] if result else [],
-            "left": [cast(LeftRecord, asdict(each)) for each in result.left] if result else [],
-            "omitted": [cast(LeftRecord, asdict(each)) for each in result.omitted] if result else [],
-            "exit_code": self.exit_code,
-        }
+        return record(
+            ReportRecord,
+            self,
+            schema="pooling-repair/1",
+            model=str(self.path),
+            output=None if self.written is None else str(self.written),
+            verified=result is not None and result.verified,
+            runs=None if result is None else result.runs,
+            why=self.difference if result is None else result.why,
+            **{name: getattr(result, name, ()) for name in ("changes", "skipped", "omitted")},
+        )
 
     def save(self, path: Path) -> None:
-        """Write `as_dict` to a JSON file, whole or not at all."""
-        write_whole(path, json.dumps(self.as_dict(), indent=2) + "\n")
+        """Write `as_record` to a JSON file, whole or not at all."""
+        from pooling.reporting.json import save
+
+        save(self.as_record(), path)
 
 
 def repair_file(

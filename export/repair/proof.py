@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,11 +16,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from pooling.numerics.bounds import Side, final_roundings, mean_error, norm_error
+from pooling.numerics.compare import differing, first_of
+from pooling.numerics.inputs import draw, with_special_values
 from pooling.onnx_models import function_from_node
+from pooling.onnx_models.nodes import WINDOWED
+from pooling.onnx_models.session import session
 from pooling.onnx_models.shapes import Tensor
+from pooling.signs import first_line
 
 from ..verification import VerificationError
-from .rules import WINDOWED, Rewrite
+from .rewrites import Rewrite
 
 __all__ = [
     "GivenUp",
@@ -39,7 +44,7 @@ Misfit = Callable[[onnx.ModelProto, Mapping[str, Sequence[int]]], str]
 FUNCTION = "make_portable"
 MANY_PLANES = 3
 """Channels and batches of which planes are compared; what is done to one is done to all."""
-OCCASIONS = ((2, 3, (0, 1, 2)), (1, 2, (1, 0, 3)), (3, 1, (2, 3, 1)))
+TRIALS = ((2, 3, (0, 1, 2)), (1, 2, (1, 0, 3)), (3, 1, (2, 3, 1)))
 """Batch, channels, and cells added to the smallest spatial sizes, for what is not known."""
 USUAL_SIZES = ((2, 32), (1, 47), (2, 224), (1, 299))
 """Batch and every other size, for models with sizes that have names only."""
@@ -49,12 +54,12 @@ MOST_ELEMENTS = 2**26
 """Elements of an array for which a rewrite is proven by itself; a few bytes of a model may ask for any number."""
 MOST_DRAWN = 2**28
 """Elements of an input with which a whole model is run."""
-ROUNDINGS = 16
-"""Roundings besides one for each tap."""
+ROUNDINGS = 5
+"""Roundings of a mean besides one for each tap, as graphs of exports have them."""
 
 
 OPTIMISED = " where onnxruntime optimises the model"
-LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL")
+LEVELS = ("disabled", "default")
 """Levels of graph optimisation at which a model has to be right: as its nodes say, and as it is loaded by default."""
 
 
@@ -81,24 +86,15 @@ class ModelsDiffer(VerificationError):
 
 
 def _session(model: onnx.ModelProto, folder: Path | None = None, level: str = LEVELS[0]) -> Any:
-    """Load a model in onnxruntime; at the first of the levels it rewrites nothing itself."""
+    """Load a model in onnxruntime; at the level ``disabled`` it rewrites nothing itself."""
     try:
-        runtime: Any = import_module("onnxruntime")
+        return session(model.SerializeToString(), level=level, folder=None if folder is None else folder.resolve())
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             f"{FUNCTION}: verify=True runs the model in onnxruntime, which is not installed; "
             "run pip install 'ndpooling[onnx]', or use verify=False",
             name="onnxruntime",
         ) from None
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, level)
-    if folder is not None:
-        key = "session.model_external_initializers_file_folder_path"
-        options.add_session_config_entry(key, os.fspath(folder.resolve()))
-    try:
-        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # whatever the runtime raises
         raise Unproven(_reason(error)) from error
 
@@ -154,8 +150,7 @@ def _terminate_late(options: Any, done: threading.Event) -> None:
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return " ".join((lines[0] if lines else type(error).__name__).split()).rstrip(".")
+    return " ".join(first_line(error).split())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -196,14 +191,14 @@ def prove_rewrite(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, imports: Se
         if rewrite.not_negative:
             array = np.abs(array)
         if rewrite.special:
-            array = _with_special_values(array, number)
+            array = with_special_values(array, number)
         try:
             wanted = rewrite.reference(array)
         except ValueError as error:  # windows find no place in it
             raise Unproven(str(error).removeprefix(f"{FUNCTION}: ")) from error
         for level, answer in answers.items():
             for name, ours, theirs in zip(outputs, wanted, answer(array), strict=True):
-                bound = 0.0 if rewrite.exact else _bound(node, array)
+                bound = None if rewrite.exact else _bound(node, array, wanted[0], rewrite.reference)
                 difference = _difference(ours, theirs, bound)
                 if difference:
                     raise ModelsDiffer(
@@ -248,8 +243,8 @@ def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, rank: int) -> Ite
     words = {each.name: list(each.ints) for each in node.attribute}
     dilations = words.get("dilations", [1] * (rank - 2))
     least = [(size - 1) * apart + 1 for size, apart in zip(kernel, dilations, strict=True)]
-    occasions = OCCASIONS if None in known else OCCASIONS[:2]
-    for batch, channels, added in occasions:
+    trials = TRIALS if None in known else TRIALS[:2]
+    for batch, channels, added in trials:
         planes = [
             min(size, MANY_PLANES) if size is not None else other
             for size, other in zip(known[:2], (batch, channels), strict=True)
@@ -270,63 +265,34 @@ def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, rank: int) -> Ite
 
 def _drawn(shape: Sequence[int], dtype: np.dtype[Any], seed: int) -> Array:
     """Draw ties, negative numbers and zeros in one half of the planes, any numbers in the other."""
-    rng = np.random.default_rng([seed, *shape])
-    if dtype == np.bool_:
-        return rng.integers(0, 2, shape).astype(bool)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        return rng.integers(max(limits.min, -2), 3, shape).astype(dtype)
-    ties = rng.integers(-2, 3, shape).astype(np.float64)
-    numbers = rng.standard_normal(shape)
-    wide = shape[0] if shape else 1
-    turn = np.arange(wide).reshape(-1, *[1] * (len(shape) - 1)) if shape else np.array(seed)
-    return np.where((turn + seed) % 2 == 0, ties, numbers).astype(dtype)
+    return draw(shape, dtype, [seed, *shape], kinds=("ties", "normal"), infinities=False, small_integers=True)
 
 
-def _with_special_values(array: Array, seed: int) -> Array:
-    """Put in NaN, infinities, zeros of both signs and extreme numbers: single ones, and rows that fill windows."""
-    result, rng = array.copy(), np.random.default_rng([seed, 1, *array.shape])
-    largest = 3.0e38 if array.dtype.name == "bfloat16" else float(np.finfo(array.dtype).max)
-    rare = np.array([np.nan, -np.inf, np.inf, -0.0, 0.0, -largest, largest]).astype(array.dtype)
-    single = rng.random(array.shape) < 0.3
-    result[single] = rare[rng.integers(0, len(rare), int(single.sum()))]
-    planes = result.reshape(-1, *array.shape[2:])
-    for number, plane in enumerate(planes):
-        if number % 3 == 1 or len(planes) < 3:  # windows of nothing but -inf, of the least number, of NaN and -inf
-            cells = rng.random(plane.shape)
-            plane[cells < 0.9] = rare[[1, 5][(number + seed) % 2]]
-            plane[cells < 0.04] = rare[0]
-        elif number % 3 == 2:
-            plane[...] = rare[[0, 1][(number + seed) % 2]]
-    return planes.reshape(array.shape)
-
-
-def _bound(node: onnx.NodeProto, array: Array) -> float:
-    """Bound what rounding may do to a mean or a norm of at most so many taps, each way."""
+def _bound(node: onnx.NodeProto, array: Array, wanted: Array, reference: Callable[[Array], Sequence[Array]]) -> Array:
+    """Bound what rounding may do to a mean or a norm of at most so many taps, on both sides."""
     taps = math.prod(_kernel(node)) if _has_windows(node) else math.prod(array.shape[2:])
-    unit = 2.0**-7 if array.dtype.name == "bfloat16" else float(np.finfo(array.dtype).eps)
-    largest = float(np.abs(array).max(initial=0.0))
-    norm = node.op_type in ("LpPool", "GlobalLpPool")
-    return (taps + ROUNDINGS) * unit * largest * (taps if norm else 1)
+    magnitude = reference(np.abs(array.astype(np.float64)))[0]
+    if node.op_type in ("LpPool", "GlobalLpPool"):
+        p = next((each.i or each.f for each in node.attribute if each.name == "p"), 2)
+        error = norm_error(magnitude, taps, float(p), Side(array.dtype.name))
+    else:
+        error = mean_error(magnitude, taps, Side(array.dtype.name, ROUNDINGS))
+    bound: Array = final_roundings(wanted, 0) + 2 * error
+    return bound
 
 
 def _has_windows(node: onnx.NodeProto) -> bool:
     return any(each.name == "kernel_shape" for each in node.attribute)
 
 
-def _difference(wanted: Array, found: Array, bound: float) -> str:
+def _difference(wanted: Array, found: Array, bound: Array | float | None) -> str:
     """Say how two arrays differ, or nothing."""
     if wanted.shape != found.shape:
         return f"has shape {found.shape}, not {wanted.shape}"
-    if wanted.dtype.kind not in "fV":  # bfloat16 is of no kind that NumPy has
-        wrong = wanted != found
-    else:
-        with np.errstate(invalid="ignore"):
-            near = np.abs(wanted.astype(np.float64) - found.astype(np.float64)) <= bound
-        wrong = ~(near | (wanted == found) | (np.isnan(wanted) & np.isnan(found)))
+    wrong = differing(wanted, found, bound)
     if not wrong.any():
         return ""
-    place = tuple(int(each) for each in np.argwhere(wrong)[0])
+    place = first_of(wrong)
     return f"is {found[place]} at {place}, not {wanted[place]}"
 
 
@@ -364,7 +330,7 @@ def compare_models(
     runs = 0
     after: list[Any] = []
     optimised: Any = None
-    for arrays in _occasions(original, shapes):
+    for arrays in _trials(original, shapes):
         wrong = _misfits(original, shapes, arrays, misfit)
         if wrong:
             reason = wrong
@@ -431,7 +397,7 @@ def how_it_runs(
     settled = True
     try:
         session = _session(model, folder)
-        for arrays in _occasions(model, shapes):
+        for arrays in _trials(model, shapes):
             settled = not _open_inputs(model, shapes)
             wrong = _misfits(model, shapes, arrays, misfit)
             if wrong:
@@ -480,7 +446,7 @@ def _runs_here(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]
 
     try:
         prepared = backend.prepare(model)
-        prepared.run(list(next(_occasions(model, shapes)).values()))
+        prepared.run(list(next(_trials(model, shapes)).values()))
     except Exception:  # whatever it lacks, it says so in some way
         return False
     return True
@@ -497,7 +463,7 @@ def _deep_difference(wanted: Any, found: Any, *, exact: bool) -> str:
     if not isinstance(wanted, np.ndarray):
         return "" if exact is False or wanted == found else f"is {found}, not {wanted}"
     if exact:
-        return _difference(wanted, found, 0.0)
+        return _difference(wanted, found, None)
     if wanted.dtype.kind != "f":  # the place of the greatest of equal numbers may change
         return "" if wanted.shape == found.shape else f"has shape {found.shape}, not {wanted.shape}"
     finite = wanted[np.isfinite(wanted)]
@@ -505,7 +471,7 @@ def _deep_difference(wanted: Any, found: Any, *, exact: bool) -> str:
     return _difference(wanted, found, math.sqrt(float(np.finfo(wanted.dtype).eps)) * largest)
 
 
-def _occasions(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> Iterator[dict[str, Array]]:
+def _trials(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> Iterator[dict[str, Array]]:
     """Yield inputs of a model: sizes with the same name are the same, and change from one occasion to the next."""
     brought = {each.name for each in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in brought]
@@ -551,7 +517,7 @@ def same_shapes_in_runs(
     open_model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
     try:
         session = _session(open_model, folder)
-        found = [[each.shape for each in _run(session, arrays)] for arrays in islice(_occasions(model, shapes), 2)]
+        found = [[each.shape for each in _run(session, arrays)] for arrays in islice(_trials(model, shapes), 2)]
     except GivenUp:
         raise
     except (Unproven, ModuleNotFoundError, AttributeError):

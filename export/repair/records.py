@@ -1,10 +1,12 @@
-"""What ``pooling repair`` writes as JSON; its JSON Schema is made of this (`pooling.json_schema`)."""
+"""What ``pooling repair`` writes as JSON; its JSON Schema is made of this (`pooling.reporting.json`)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
-__all__ = ["ChangeRecord", "LeftRecord", "ReportRecord", "RuleName"]
+from pooling.reporting.json import Record, said
+
+__all__ = ["ChangeRecord", "ReportRecord", "RuleName", "SkippedRecord"]
 
 RuleName = Literal[
     "auto_pad",
@@ -23,37 +25,39 @@ RuleName = Literal[
 """What is rewritten, as docs/repair.md describes it."""
 
 
-class ChangeRecord(TypedDict):
+class ChangeRecord(Record):
     """One thing that was changed."""
 
-    node: Annotated[str, "the node's name, its first output's where it has none; the tensor's for a recorded shape"]
-    path: Annotated[str, '`"graph"`, `"graph/name.then_branch"` for a graph inside of a node, `"domain::name"`']
-    was: Annotated[str, "before"]
-    became: Annotated[str, "after"]
-    rule: Annotated[RuleName, "what was applied"]
-    reason: Annotated[str, "what was wrong, in one or more sentences"]
-    source: Annotated[str, "where others discuss it, or empty"]
+    node: Annotated[str, said("its name, its first output's where it has none; the tensor's for a recorded shape")]
+    path: Annotated[str, said('`"graph"`, `"graph/name.then_branch"` for a graph inside of a node, `"domain::name"`')]
+    was: Annotated[str, said("before")]
+    became: Annotated[str, said("after")]
+    rule: Annotated[RuleName, said("what was applied")]
+    reason: Annotated[str, said("what was wrong, in one or more sentences")]
+    source: Annotated[str, said("where others discuss it, or empty")]
 
 
-class LeftRecord(TypedDict):
+class SkippedRecord(Record):
     """A node that was left as it is."""
 
-    node: Annotated[str, "as in a change"]
-    path: Annotated[str, "as in a change"]
-    was: Annotated[str, "the node"]
-    reason: Annotated[str, "why, and what to do"]
+    node: Annotated[str, said("as in a change")]
+    path: Annotated[str, said("as in a change")]
+    was: Annotated[str, said("the node")]
+    reason: Annotated[str, said("why, and what to do")]
 
 
-class ReportRecord(TypedDict):
+class ReportRecord(Record):
     """What pooling repair did."""
 
     schema: Literal["pooling-repair/1"]
-    model: Annotated[str, "as given"]
-    output: Annotated[str | None, "where the repaired model is now, null where nothing was written"]
-    verified: Annotated[bool, "whether the repaired model was run and shown to compute what the original computes"]
-    runs: Annotated[bool | None, "whether it was loaded and run; null where that is not known"]
-    why: Annotated[str, "how it was verified, or why not; where it differs from the original, how"]
-    changes: Annotated[list[ChangeRecord], "in the order of the model, recorded shapes at the end"]
-    left: Annotated[list[LeftRecord], "what runtimes may still disagree about"]
-    omitted: Annotated[list[LeftRecord], "rewrites of nodes that are right as they stand, which did not prove right"]
+    model: Annotated[str, said("as given")]
+    output: Annotated[str | None, said("where the repaired model is now, null where nothing was written")]
+    verified: Annotated[bool, said("whether the repaired model was run and shown to compute the same as the original")]
+    runs: Annotated[bool | None, said("whether it was loaded and run; null where that is not known")]
+    why: Annotated[str, said("how it was verified, or why not; where it differs from the original, how")]
+    changes: Annotated[list[ChangeRecord], said("in the order of the model, recorded shapes at the end")]
+    skipped: Annotated[list[SkippedRecord], said("what runtimes may still disagree about")]
+    omitted: Annotated[
+        list[SkippedRecord], said("rewrites of nodes that are right as they are, which did not prove right")
+    ]
     exit_code: int

@@ -1,4 +1,4 @@
-"""The command line: ``pooling validate``, ``pooling repair``, ``pooling doctor`` and ``pooling info``.
+"""The command line: ``pooling COMMAND``, one file for each command, and what they have in common in `shared`.
 
 Exit codes are those of every subcommand: 0 all is well, 1 something was found, 2 it could not be run. A command imports
 what it needs when it runs.
@@ -7,7 +7,6 @@ what it needs when it runs.
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import signal
 import sys
@@ -15,13 +14,13 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
 from pooling._version import __version__
 
-from . import doctor, repair, validate
+from . import bench, conformance, doctor, export, info, node_tests, repair, validate
 from .shared import COULD_NOT_RUN, OutputError, fail, sentence_of, write_out
 
 __all__ = ["main"]
@@ -29,6 +28,8 @@ __all__ = ["main"]
 NEEDED = {
     "onnx": "onnx,cli",
     "onnxruntime": "onnx,cli",
+    "jinja2": "onnx,cli",
+    "msgspec": "onnx,cli",
     "rich": "onnx,cli",
     "matplotlib": "pictures",
     "PIL": "pictures",
@@ -180,26 +181,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("pooling", description="Pooling of arrays on CPUs, and what other runtimes make of it.")
     parser.add_argument("--version", action="version", version=f"pooling {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in (validate, repair, doctor):
+    for command in (validate, repair, doctor, export, conformance, node_tests, bench, info):
         command.add(commands)
-    info = commands.add_parser("info", help="show the version, the instruction sets and the threads")
-    info.set_defaults(run=_info)
     parser.set_defaults(run=lambda options: _help(parser))
     return parser
 
 
 def _help(parser: argparse.ArgumentParser) -> int:
     parser.print_help()
-    return 0
-
-
-def _info(options: argparse.Namespace) -> int:
-    from pooling.system import show_config
-
-    text = io.StringIO()
-    with redirect_stdout(text):
-        show_config()
-    write_out(text.getvalue())
     return 0
 
 

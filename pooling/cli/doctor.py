@@ -7,7 +7,17 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .shared import add_force, check_files, fail, output_file, print_written, stdout, write_files
+from .shared import (
+    add_force,
+    check_files,
+    fail,
+    layers_or_path,
+    need_libraries,
+    output_file,
+    print_written,
+    stdout,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from pooling.doctor import Examination
@@ -17,8 +27,6 @@ __all__ = ["add"]
 
 OTHER_FORMATS = frozenset([".h5", ".keras", ".pb", ".pt", ".pth", ".py", ".safetensors", ".tflite", ".torchscript"])
 """What people have before they have an ONNX model."""
-LONGEST_NAME = 1024
-"""What is longer is no name of a file."""
 
 
 def add(commands: Any) -> None:
@@ -29,7 +37,8 @@ def add(commands: Any) -> None:
         description="Examine a network: what happens to shapes, borders and small objects in it, and what to try.",
         epilog="Exit code: 0 nothing was found that --fail-on names, 1 something was, 2 the network could not be read. "
         'Lists of layers: "conv7x64/2p3@stem pool3/2p1@pool1 conv3x64 conv3x128/2 global fc10" (kernel, xchannels, '
-        "/stride, ppadding, ddilation, @name, +name adds, |name concatenates).",
+        "/stride, ppadding, ddilation, @name, +name adds, |name concatenates); or layers of this package as Python "
+        'writes them, "MaxPool2d(3, stride=2, padding=1)".',
     )
     source = doctor.add_mutually_exclusive_group(required=True)
     source.add_argument("model", nargs="?", metavar="MODEL.onnx", help="an ONNX model, or ...")
@@ -99,14 +108,15 @@ def _positive(text: str, what: str) -> tuple[int, ...]:
 
 def _run(options: argparse.Namespace) -> int:
     from pooling.doctor import NetworkError, examine
-    from pooling.doctor.findings import SEVERITIES
-    from pooling.doctor.table import explain, print_examination, print_what_if
+    from pooling.doctor.lint import SEVERITIES
+    from pooling.doctor.report.table import explain, print_examination, print_what_if
     from pooling.doctor.what_if import find_stage, parse_changes, what_if
 
     others = [options.model, options.versus]
     wrong = check_files(options, ("json", "html", "figure"), [options.layers, options.image], others)
     if wrong:
         return fail(options, wrong)
+    need_libraries(options)
     if options.changes and options.versus:
         return fail(options, "--set and --versus cannot be given together; write the change into the other network")
     pixels = options.object
@@ -124,7 +134,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.changes:
             comparison = what_if(examination, parse_changes(examination.network, options.changes))
         elif options.versus:
-            comparison = what_if(examination, _source(options.versus))
+            comparison = what_if(examination, layers_or_path(options.versus))
         if options.image is not None:
             _ = examination.shifts  # so that a picture that cannot be used is told before anything is written
         failed = _write(options, examination, comparison)
@@ -149,30 +159,35 @@ def _run(options: argparse.Namespace) -> int:
 
 def _write(options: argparse.Namespace, examination: Examination, comparison: WhatIf | None) -> int:
     """Write the files that are asked for; returns 2 if one of them cannot be, else 0."""
-    from pooling.doctor.page import page
-    from pooling.doctor.report import save_json
+    from pooling.doctor.report.page import page
     from pooling.files import write_whole
 
     # All that may be impossible comes before the first file, so that nothing is left half done.
     drawn, html = b"", ""
     if options.figure is not None:
-        from pooling.doctor.figure import figure_file
+        from pooling.doctor.report.figure import figure_file
 
         drawn = figure_file(examination, options.figure, options.image)
     if options.html is not None:
         html = page(examination, options.image, comparison)
     writers = {
         "html": lambda path: write_whole(path, html),
-        "json": lambda path: save_json(examination, path, comparison),
+        "json": lambda path: _save_json(examination, comparison, path),
         "figure": lambda path: write_whole(path, drawn),
     }
     return write_files(options, writers, 0)
 
 
+def _save_json(examination: Examination, comparison: WhatIf | None, path: Path) -> None:
+    from pooling.doctor.report.json import save_json
+
+    save_json(examination, path, comparison)
+
+
 def _network(options: argparse.Namespace) -> str:
     """Return the list of layers or the path of a model, and say what is probably meant by what is neither."""
     if options.layers is not None:
-        return _source(options.layers)
+        return layers_or_path(options.layers)
     path = Path(options.model)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the name of a model in it")
@@ -183,14 +198,3 @@ def _network(options: argparse.Namespace) -> str:
     if path.suffix in OTHER_FORMATS:
         raise ValueError(f"{path} is no ONNX model; export it to one first, with torch.onnx.export for example")
     return str(path)
-
-
-def _source(text: str) -> str:
-    """Return a list of layers or a path as it is; a text file is read, since it must be a list."""
-    path = Path(text)
-    if path.suffix != ".onnx" and len(text) < LONGEST_NAME and path.is_file():
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise ValueError(f"{path} is no text with a list of layers; a model is given as MODEL.onnx") from None
-    return text

@@ -6,7 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .shared import add_force, check_files, fail, open_shape, output_file, print_written, stdout, write_files
+from .shared import (
+    add_force,
+    check_files,
+    fail,
+    need_libraries,
+    open_shape,
+    output_file,
+    print_written,
+    stdout,
+    write_files,
+)
 
 __all__ = ["add"]
 
@@ -49,6 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     wrong = check_files(options, ("output", "json"), (), [options.model])
     if wrong:
         return fail(options, wrong)
+    need_libraries(options)
     try:
         report = repair_file(options.model, options.output, dict(options.shape), options.special_values)
     except OSError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import importlib
 import io
+import math
 import os
 import re
 import shutil
@@ -24,14 +26,18 @@ __all__ = [
     "COULD_NOT_RUN",
     "OutputError",
     "add_force",
+    "add_runners",
     "check_files",
     "fail",
+    "layers_or_path",
     "named_shape",
     "names",
+    "need_libraries",
     "open_shape",
     "output_file",
     "print_written",
     "progress_bar",
+    "runner_settings",
     "sentence_of",
     "stdout",
     "write_files",
@@ -45,6 +51,8 @@ WIDEST_PAGE = 10_000
 """Columns that tables may have."""
 PLAIN_WIDTH = 120
 """Columns where there is no terminal to ask."""
+LONGEST_NAME = 1024
+"""What is longer is no name of a file."""
 LONGEST_SENTENCE = 2000
 """Signs of an error that are shown: names in it come out of files, and have no limit there."""
 ASCII = {
@@ -118,6 +126,17 @@ def open_shape(text: str) -> tuple[str, tuple[int | None, ...]]:
     return match[1], tuple(None if size == "?" else int(size) for size in match[2].split("x"))
 
 
+def layers_or_path(text: str) -> str:
+    """Return a list of layers or a path as it is; a text file is read, since it must be a list."""
+    path = Path(text)
+    if path.suffix != ".onnx" and len(text) < LONGEST_NAME and path.is_file():
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is no text with a list of layers; a model is given as MODEL.onnx") from None
+    return text
+
+
 def output_file(text: str) -> Path:
     """Read the name of a file to write."""
     if not text:
@@ -130,6 +149,39 @@ def output_file(text: str) -> Path:
 def add_force(parser: argparse.ArgumentParser) -> None:
     """Add the option that lets a file that is read be written."""
     parser.add_argument("--force", action="store_true", help="write over a file that is read, such as the model itself")
+
+
+def add_runners(parser: argparse.ArgumentParser) -> None:
+    """Add the options of whatever asks runtimes: whom, with which numbers, and what they may take."""
+    parser.add_argument(
+        "--runtimes",
+        action="append",
+        default=[],
+        type=names,
+        metavar="A,B",
+        help="whom to ask, or module:Class for a runtime of your own (default: all that are installed)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the numbers (default: 0)")
+    parser.add_argument(
+        "--limit-seconds", type=float, metavar="S", help="time that a runtime may take for one case (default: 60)"
+    )
+    parser.add_argument(
+        "--limit-memory", type=float, metavar="GIB", help="memory that the process of a runtime may have (default: 4)"
+    )
+
+
+def runner_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_runners` say, as arguments of `pooling.validation.validate`."""
+    from pooling.validation import Limits
+
+    named = {"seconds": options.limit_seconds}
+    if options.limit_memory is not None:
+        named["memory"] = int(options.limit_memory * 2**30) if math.isfinite(options.limit_memory) else 0
+    return {
+        "runtimes": [name for names in options.runtimes for name in names] or None,
+        "limits": Limits(**{name: value for name, value in named.items() if value is not None}),
+        "seed": options.seed,
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -207,29 +259,18 @@ def _same_output(one: Path, other: Path) -> bool:
 def _data_files(model: Path) -> Iterator[Path]:
     """Yield the files beside a model where its tensors are; what cannot be read is told by whoever reads it next."""
     try:
-        import onnx
+        from pooling.onnx_models.load import data_files
 
-        content = onnx.load(model, load_external_data=False)
+        yield from data_files(model)
     except Exception:
         return
 
-    def tensors(nodes: Iterable[Any], graphs: list[Any]) -> Iterator[Any]:
-        for graph in graphs:
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            yield from tensors(graph.node, [])
-        for node in nodes:
-            for attribute in node.attribute:
-                yield from (attribute.t, *attribute.tensors)
-                yield from tensors((), [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])])
 
-    inside = [node for function in content.functions for node in function.node]
-    for tensor in tensors(inside, [content.graph]):
-        if tensor.data_location == tensor.EXTERNAL:
-            for entry in tensor.external_data:
-                if entry.key == "location":
-                    yield model.parent / entry.value
+def need_libraries(options: argparse.Namespace) -> None:
+    """Import what the files that are asked for are written with, so that it is missed before the work and not after."""
+    for kind, library in (("html", "jinja2"), ("json", "msgspec")):
+        if getattr(options, kind, None) is not None:
+            importlib.import_module(library)
 
 
 def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Path], object]], exit_code: int) -> int:

@@ -1,25 +1,28 @@
-"""What a practitioner checks by hand in a network, done in a second: shapes, lost rows, small objects, design.
+"""What is wrong with the poolings of a network. Shapes, lost rows, receptive fields, small objects, design.
 
-    network          stages at one input size; read_onnx and read_layers make them
-    receptive_field  what a cell sees, cost what it costs
-    sizes, objects   which input sizes work, how many cells a small object has
-    findings         the rules, each with a code
-    examination      all of it together
-    what_if          the same network with other arguments, side by side
-    report, table    what came out, as JSON and for people (needs ``rich``)
-    figure, page     what came out, as a picture and as one HTML page
-    shift            what a move by one pixel does
+    examination       all of it together: `examine`
+    what_if           the same network with other arguments, side by side
+    receptive_field   which pixels a cell depends on, followed exactly
+    operators         what each operator does to shapes, receptive fields and cost
+    network           the graph, its stages at one input size, and what reads them from models and layers
+    analysis          which input sizes work, small objects, cost, shifts
+    lint              the rules, each with a code
+    report            what came out, as JSON, in the terminal (needs ``rich``), as a picture and as one HTML page
 
-``pooling doctor`` is the same on the command line.
+Each of these imports only what stands below it here: receptive_field, operators, network, analysis, lint, examination,
+what_if, report. ``pooling doctor`` is the same on the command line.
 """
 
 from .examination import Examination, examine
-from .findings import Finding
-from .network import Network, NetworkError, OpenShapeError, ReceptiveField, Stage, read
+from .lint import Finding
+from .network import Graph, Network, NetworkError, OpenShapeError, Stage
+from .network.readers import read, read_graph
+from .receptive_field import ReceptiveField
 
 __all__ = [
     "Examination",
     "Finding",
+    "Graph",
     "Network",
     "NetworkError",
     "OpenShapeError",
@@ -27,4 +30,5 @@ __all__ = [
     "Stage",
     "examine",
     "read",
+    "read_graph",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from pooling.arguments import per_axis, per_axis_shape
 from pooling.open_sizes import TRIED, filled
-from pooling.signs import short_repr
+from pooling.reporting.formats import by
+from pooling.signs import counted, short_repr
 
-from .findings import RULES, Case, Failure, Finding, find
-from .network import Network, NetworkError, OpenShapeError, Stage, read
-from .objects import Objects, collapses, follow_object
-from .sizes import AxisSizes, input_sizes
-from .words import by
+from .analysis.cost import downstream_macs_saved
+from .analysis.input_sizes import AxisSizes, input_sizes
+from .analysis.object_footprint import Objects, follow_object
+from .lint import RULES, SEVERITIES, Case, Failure, Finding, find
+from .network import Graph, Network, NetworkError, OpenShapeError, Stage
+from .network.readers import read_graph
 
 if TYPE_CHECKING:
-    from .shift import StageShift
+    from .analysis.shift import StageShift
 
 __all__ = ["OBJECT_SIZE", "TASKS", "Examination", "examine"]
 
@@ -29,8 +30,6 @@ OBJECT_SIZE = 8
 """Pixels of the object that is followed when nobody says how large objects are."""
 COLOURS = 3
 """Channels of an image: a shape of three numbers that begins so has no batch, rather than a batch of 3."""
-DEFAULT_SHAPE = (1, 3, 224, 224)
-"""Of layers, as `read` has it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Examination:
 
     Attributes
     ----------
+    graph : Graph
+        The network without a size, changes included.
     network : Network
         At the input size that was asked for, or at one that works if that does not.
     object_size : tuple of int
@@ -59,6 +60,7 @@ class Examination:
         What `shifts` are measured on.
     """
 
+    graph: Graph = field(repr=False)
     network: Network
     object_size: tuple[int, ...]
     task: str | None
@@ -70,29 +72,20 @@ class Examination:
     image: Any = field(default=None, repr=False)
 
     @property
-    def macs(self) -> int:
-        """Multiply-adds of all stages."""
-        return sum(stage.macs for stage in self.network.stages)
-
-    @property
-    def parameters(self) -> int:
-        """Trained numbers of all stages."""
-        return sum(stage.parameters for stage in self.network.stages)
-
-    @property
-    def output_bytes(self) -> int:
-        """Memory of all outputs, as training keeps them."""
-        return sum(stage.output_bytes for stage in self.network.stages)
-
-    @property
     def severity(self) -> str | None:
         """That of the gravest finding."""
         return self.findings[0].severity if self.findings else None
 
+    @property
+    def summary(self) -> str:
+        """The findings counted: ``"0 errors, 1 warning, 2 notes"``."""
+        counts = [(sum(each.severity == word for each in self.findings), word) for word in reversed(SEVERITIES)]
+        return ", ".join(counted(number, word) for number, word in counts)
+
     @cached_property
     def shifts(self) -> tuple[StageShift, ...]:
         """What a move of the image by one pixel does to each stage that downsamples: `shift_sensitivity`."""
-        from .shift import shift_sensitivity
+        from .analysis.shift import shift_sensitivity
 
         return shift_sensitivity(self.network, self.image)
 
@@ -100,21 +93,9 @@ class Examination:
         """Return what was found at a stage."""
         return tuple(finding for finding in self.findings if finding.stage == name)
 
-    def saves(self, stage: Stage) -> int:
-        """Multiply-adds that a stage saves behind it by making the map smaller.
-
-        What lies behind it and still is a map would cost as many times as much as the stage has fewer cells.
-        """
-        before = math.prod(axis.input_size for axis in stage.axes)
-        after = math.prod(axis.output_size for axis in stage.axes)
-        if stage.kind not in ("convolution", "pooling") or not 0 < after < before or collapses(stage):
-            return 0
-        behind, cost = {stage.name}, 0
-        for each in self.network.stages:
-            if not collapses(each) and behind.intersection(each.inputs):
-                behind.add(each.name)
-                cost += each.macs
-        return cost * (before - after) // after
+    def macs_saved(self, stage: Stage) -> int:
+        """Multiply-adds that a stage saves downstream by making the map smaller: `downstream_macs_saved`."""
+        return downstream_macs_saved(self.network, stage)
 
 
 def examine(
@@ -131,7 +112,7 @@ def examine(
 
     Parameters
     ----------
-    source : path, str, onnx.ModelProto, bytes, Sequential, Layer or Network
+    source : path, str, onnx.ModelProto, bytes, Sequential, Layer or Graph
         An ONNX model or the path of one, layers of this package, or a list of layers such as
         ``"conv7x64/2p3@stem pool3/2p1 conv3x64"``, see `pooling.doctor.read`.
     input_shape : sequence of int, optional
@@ -185,16 +166,22 @@ def examine(
                 f"examine: ignore={short_repr(ignore)} has {short_repr(code)}, which begins no code; they are "
                 f"{', '.join(RULES)}"
             )
-    network, failure, assumed = _opened(source, None if input_shape is None else _sizes(input_shape))
+    asked = None if input_shape is None else _sizes(input_shape)
+    # Sizes alone, and colours before them, are completed by what is known of the network.
+    brief = asked is not None and (len(asked) < 3 or (len(asked) == 3 and asked[0] == COLOURS))
+    graph = source if isinstance(source, Graph) else read_graph(source, None if brief else asked)
+    network, failure, assumed = _opened(graph, asked, brief)
     if changes:
-        network = network.edited(changes)
+        graph = graph.edited(changes)
+        network = replace(graph.infer(network.input_shape), notes=network.notes)
     pixels = per_axis("examine", "object_size", object_size, len(network.spatial)) if network.spatial else ()
     objects = follow_object(network, pixels)
     shape = failure.shape if failure is not None else network.input_shape
-    sizes = input_sizes(network, [shape[axis] for axis in network.spatial])
+    sizes = input_sizes(graph, network, [shape[axis] for axis in network.spatial])
     network = replace(network, notes=(*network.notes, *assumed))
-    found = find(Case(network, objects, sizes, task, failure))
+    found = find(Case(graph, network, objects, sizes, task, failure))
     return Examination(
+        graph,
         network,
         pixels,
         task,
@@ -220,13 +207,13 @@ def _sizes(shape: Any) -> tuple[int, ...]:
 # A size that works
 
 
-def _opened(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Failure | None, tuple[str, ...]]:
-    """Read a network at the size asked for, or where that does not work, at the nearest that does."""
-    # Sizes alone, and colours before them, are completed by what is known of the network.
-    brief = shape is not None and (len(shape) < 3 or (len(shape) == 3 and shape[0] == COLOURS))
-    known, failure, assumed = _somewhere(source, None if brief else shape)
+def _opened(
+    graph: Graph, shape: tuple[int, ...] | None, brief: bool
+) -> tuple[Network, Failure | None, tuple[str, ...]]:
+    """Infer a network at the size asked for, or where that does not work, at the nearest that does."""
+    known, failure, assumed = _somewhere(graph, None if brief else shape)
     if shape is None:
-        if failure is not None and known.opset is not None:
+        if failure is not None and graph.usual is None:
             # Who has a model of one size asks about no other.
             raise NetworkError(
                 f"{known.name} does not work with an input of {by(failure.shape)}, which is the size that it declares: "
@@ -239,35 +226,31 @@ def _opened(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Failur
     if asked == known.input_shape and failure is None:
         return known, None, ()
     try:
-        if known.opset is None and not isinstance(source, Network):
-            known = read(source, asked)  # quick, and without the note that no shape was given
-        return known.at(asked), None, ()
+        return graph.infer(asked), None, ()
     except NetworkError as error:
         if not error.stage:
             raise
         failure = Failure(asked, str(error), error.stage)
     # Not the fault of the spatial sizes? Then no other size will do.
-    spatial = dict(zip(known.spatial, (known.input_shape[axis] for axis in known.spatial), strict=True))
-    known = known.at([spatial.get(axis, size) for axis, size in enumerate(asked)])
-    sizes = input_sizes(known, [asked[axis] for axis in known.spatial])
+    spatial = dict(zip(known.spatial, known.spatial_sizes, strict=True))
+    known = graph.infer([spatial.get(axis, size) for axis, size in enumerate(asked)])
+    sizes = input_sizes(graph, known, [asked[axis] for axis in known.spatial])
     near = [each.working_near[-1] if each.working_near else each.smallest for each in sizes]
     chosen = dict(zip(known.spatial, near * (len(known.spatial) // len(near)), strict=True))
     with suppress(NetworkError):  # axes may depend on each other; then it stays where it is known to work
-        known = known.at([chosen.get(axis) or size for axis, size in enumerate(known.input_shape)])
+        known = graph.infer([chosen.get(axis) or size for axis, size in enumerate(known.input_shape)])
     return known, failure, ()
 
 
-def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Failure | None, tuple[str, ...]]:
-    """Read a network at any size that works; say what failed before, and what was assumed."""
-    if isinstance(source, Network):
-        return source, None, ()
+def _somewhere(graph: Graph, shape: tuple[int, ...] | None) -> tuple[Network, Failure | None, tuple[str, ...]]:
+    """Infer a network at any size that works; say what failed before, and what was assumed."""
     try:
-        return read(source, shape), None, ()
+        return graph.infer(shape), None, ()
     except OpenShapeError as error:
         reason: NetworkError = error
         for trial in filled(error.shape, error.hints):
             try:
-                network = read(source, trial)
+                network = graph.infer(trial)
             except NetworkError as failed:
                 reason = failed if reason is error and failed.stage else reason
                 continue
@@ -285,20 +268,18 @@ def _somewhere(source: Any, shape: tuple[int, ...] | None) -> tuple[Network, Fai
         if shape is not None:
             # The model may know a size that works, or what is left out of the one that was given.
             try:
-                found = _somewhere(source, None)
+                found = _somewhere(graph, None)
             except NetworkError:
                 raise error from None
             if not error.stage or len(found[0].input_shape) == len(shape):
                 return found
-        asked = shape or tuple(size for size in error.shape if isinstance(size, int)) or DEFAULT_SHAPE
+        asked = shape or tuple(size for size in error.shape if isinstance(size, int))
         if not error.stage or len(asked) < 3:
             raise
         for size in TRIED:
-            try:
-                network = read(source, (*asked[:2], *(size for _ in asked[2:])))
-            except NetworkError:
-                continue
-            return network, Failure(asked, str(error), error.stage), ()
+            with suppress(NetworkError):
+                network = graph.infer((*asked[:2], *(size for _ in asked[2:])))
+                return network, Failure(asked, str(error), error.stage), ()
         raise
 
 

@@ -1,9 +1,9 @@
-"""Which pixels of the input each cell of a stage sees, followed exactly through graphs with branches.
+"""Which pixels of the input each cell of a stage depends on, followed exactly through graphs with branches.
 
 On one axis, and as if maps had no borders, the field of a cell is an interval of input pixels, and the intervals of all
-cells repeat: cell ``o + P`` sees what cell ``o`` sees, moved by ``T`` pixels. So P intervals and T say everything, of
-transposed convolutions and resizes too, in integers. P is 1 for chains of convolutions and poolings, and the rules are
-those of Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill, 2019).
+cells repeat: that of cell ``o + P`` is that of cell ``o`` moved by ``T`` pixels. So P intervals and T say everything,
+of transposed convolutions and resizes too, in integers. P is 1 for chains of convolutions and poolings, and the rules
+are those of Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill, 2019).
 """
 
 from __future__ import annotations
@@ -16,17 +16,27 @@ from functools import lru_cache
 
 from pooling.geometry import Axis
 
-from .network import ReceptiveField
-
-__all__ = ["Line", "View", "adaptive", "merged", "pixels", "resized", "shifted", "summary", "transposed", "windows"]
+__all__ = [
+    "Line",
+    "ReceptiveField",
+    "View",
+    "adaptive",
+    "merged",
+    "pixels",
+    "resized",
+    "shifted",
+    "summary",
+    "transposed",
+    "windows",
+]
 
 Interval = tuple[int, int]
 LONGEST_PERIOD = 2048
 """Cells after which fields must repeat; only resizes by odd ratios need many."""
 MOST_PATHS = 16
-"""Paths of different stride that are told apart on one axis."""
+"""Paths of different stride that are followed apart on one axis."""
 REMEMBERED = 4096
-"""Steps whose result is kept: a network is walked at many sizes, and fields are the same at all of them."""
+"""Steps whose result is kept: a network is inferred at many sizes, and fields are the same at all of them."""
 
 
 class UnfollowedError(Exception):
@@ -35,12 +45,13 @@ class UnfollowedError(Exception):
 
 @dataclass(frozen=True)
 class Line:
-    """Fields that repeat: cell ``r + q * len(phases)`` sees ``phases[r]`` moved by ``q * step`` pixels.
+    """Fields that repeat: that of cell ``r + q * len(phases)`` is ``phases[r]`` moved by ``q * step`` pixels.
 
     Attributes
     ----------
     phases : tuple of pairs
-        First and last pixel; None for a cell that sees nothing, as between the taps of some transposed convolutions.
+        First and last pixel; None for a cell that depends on nothing, as between the taps of some transposed
+        convolutions.
     step : int
         Pixels from one period to the next.
     """
@@ -56,26 +67,26 @@ class Line:
     @property
     def offset(self) -> Fraction:
         """Centre of cell 0, on the line through the centres of all cells."""
-        centres = [Fraction(sum(seen), 2) - cell * self.stride for cell, seen in enumerate(self.phases) if seen]
+        centres = [Fraction(sum(field), 2) - cell * self.stride for cell, field in enumerate(self.phases) if field]
         return sum(centres, Fraction()) / len(centres) if centres else Fraction()
 
     @property
     def size(self) -> int:
         """Pixels of the largest field."""
-        return max((seen[1] - seen[0] + 1 for seen in self.phases if seen), default=0)
+        return max((field[1] - field[0] + 1 for field in self.phases if field), default=0)
 
     def __getitem__(self, cell: int) -> Interval | None:
         turns, phase = divmod(cell, len(self.phases))
-        seen = self.phases[phase]
-        return seen and (seen[0] + turns * self.step, seen[1] + turns * self.step)
+        field = self.phases[phase]
+        return field and (field[0] + turns * self.step, field[1] + turns * self.step)
 
-    def seen_from(self, cells: range) -> Interval | None:
-        """Return the interval that evenly spaced cells see together."""
-        # Beyond one period, only those at the ends can see more.
+    def covered_by(self, cells: range) -> Interval | None:
+        """Return the interval that evenly spaced cells depend on together."""
+        # Beyond one period, only those at the ends can reach further.
         period = len(self.phases)
         ends = (*cells[:period], *cells[period:][-period:])
-        seen = [interval for cell in ends if (interval := self[cell])]
-        return (min(first for first, _ in seen), max(last for _, last in seen)) if seen else None
+        fields = [interval for cell in ends if (interval := self[cell])]
+        return (min(first for first, _ in fields), max(last for _, last in fields)) if fields else None
 
     def through(self, period: int, step: int, cells: Callable[[int], range]) -> Line:
         """Return the fields one stage further.
@@ -90,8 +101,8 @@ class Line:
         turns = len(self.phases) // math.gcd(len(self.phases), step)
         if period * turns > LONGEST_PERIOD:
             raise UnfollowedError(f"fields repeat after {period * turns} cells only")
-        seen = tuple(self.seen_from(cells(cell)) for cell in range(period * turns))
-        return Line(seen, self.step * step * turns // len(self.phases)).shortest()
+        fields = tuple(self.covered_by(cells(cell)) for cell in range(period * turns))
+        return Line(fields, self.step * step * turns // len(self.phases)).shortest()
 
     def shortest(self) -> Line:
         """Return the same fields with the shortest period."""
@@ -100,24 +111,56 @@ class Line:
             if whole % period or self.step * period % whole:
                 continue
             line = Line(self.phases[:period], self.step * period // whole)
-            if all(line[cell] == seen for cell, seen in enumerate(self.phases)):
+            if all(line[cell] == field for cell, field in enumerate(self.phases)):
                 return line
         return self
 
     def together(self, other: Line) -> Line:
-        """Return the fields of cells that see what two paths of the same stride see."""
+        """Return the fields of cells that two paths of the same stride lead to."""
         period = math.lcm(len(self.phases), len(other.phases))
         if period > LONGEST_PERIOD:
             raise UnfollowedError(f"fields repeat after {period} cells only")
-        seen = tuple(
+        fields = tuple(
             (min(a[0], b[0]), max(a[1], b[1])) if a and b else a or b
             for a, b in ((self[cell], other[cell]) for cell in range(period))
         )
-        return Line(seen, self.step * period // len(self.phases)).shortest()
+        return Line(fields, self.step * period // len(self.phases)).shortest()
 
 
 Paths = tuple[Line, ...]
-"""What the cells of one axis see: one line, or several where paths of different strides meet."""
+"""The fields of the cells of one axis: one line, or several where paths of different strides meet."""
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """The receptive field of the cells of a stage: the input pixels that a cell depends on, for each spatial axis.
+
+    Fields are counted as if the input had no borders: what lies in the padding of some stage counts as well.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Input pixels from the first to the last that a cell depends on; of cells that differ, the largest number.
+    stride : tuple of Fraction
+        Effective stride (jump): input pixels between the fields of neighbouring cells.
+    offset : tuple of Fraction
+        Centre of the field of output cell 0 in input pixels, where pixel i has its centre at i. Where the fields of
+        neighbours are not evenly spaced, as behind a nearest Resize, the line through all of their centres at cell 0.
+    aligned : bool
+        Whether all paths to the stage share stride and centre.
+    uniform : bool
+        Whether all cells have fields of the same size, evenly spaced.
+    context : bool
+        Whether a branch shows every cell the whole input as well, such as the global pooling of squeeze-and-excitation;
+        `size` is that of the other branches.
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[Fraction, ...]
+    offset: tuple[Fraction, ...]
+    aligned: bool = True
+    uniform: bool = True
+    context: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +172,7 @@ class View:
     axes : tuple of int
         Where the spatial axes stand in the shape of the tensor.
     paths : tuple of Paths, or None
-        What is seen on each of them; None where fields are not followed any more.
+        The fields on each of them; None where fields are not followed any more.
     aligned : bool
         Whether all paths share stride and centre.
     context : bool
@@ -201,7 +244,7 @@ def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Frac
 
 
 def merged(views: Sequence[View]) -> View:
-    """Return what a stage sees that reads from several tensors with the same spatial axes."""
+    """Return the view of a stage that reads from several tensors with the same spatial axes."""
     return _merged(tuple(views))
 
 
@@ -241,7 +284,7 @@ def _summary(view: View, sizes: tuple[int, ...] | None) -> ReceptiveField:
     """Return a view in numbers; sizes matter only where several paths meet on an axis."""
     assert view.paths is not None
     measured = [_size(paths, cells) for paths, cells in zip(view.paths, sizes or (1,) * len(view.paths), strict=True)]
-    # Of several paths, the one that sees most says where the stage looks.
+    # Of several paths, the widest says where the fields lie.
     widest = [max(paths, key=lambda line: line.size) for paths in view.paths]
     return ReceptiveField(
         tuple(measured),
@@ -254,14 +297,14 @@ def _summary(view: View, sizes: tuple[int, ...] | None) -> ReceptiveField:
 
 
 def _size(paths: Paths, cells: int) -> int:
-    """Return the largest number of pixels that a cell sees along all paths together."""
+    """Return the largest number of pixels that a cell depends on along all paths together."""
     if len(paths) == 1:
         return paths[0].size
     # Strides differ, so that paths part from cell to cell: it is farthest at one of the ends.
     period = min(math.lcm(*(len(line.phases) for line in paths)), LONGEST_PERIOD, cells)
     sizes = [0]
     for cell in {*range(period), *range(cells - period, cells)}:
-        seen = [interval for line in paths if (interval := line[cell])]
-        if seen:
-            sizes.append(max(last for _, last in seen) - min(first for first, _ in seen) + 1)
+        fields = [interval for line in paths if (interval := line[cell])]
+        if fields:
+            sizes.append(max(last for _, last in fields) - min(first for first, _ in fields) + 1)
     return max(sizes)

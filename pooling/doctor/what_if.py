@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pooling.reporting.formats import joined
+
+from .analysis.object_footprint import without_head
 from .examination import Examination, examine
-from .findings import SEVERITIES, Finding
-from .network import Network, NetworkError, Stage
-from .objects import without_head
-from .pyramid import heading
-from .words import joined
+from .lint import SEVERITIES, Finding
+from .network import Graph, Network, NetworkError, Stage
 
 __all__ = ["WhatIf", "find_stage", "parse_changes", "what_if"]
 
@@ -63,7 +63,7 @@ class WhatIf:
         if changes:
             return ", ".join(changes)
         network = self.after.network
-        other = "the other list of layers" if network.name == "layers" else heading(network)
+        other = "the other list of layers" if network.name == "layers" else network.title
         return f"{other} took its place"
 
     @property
@@ -158,34 +158,37 @@ def what_if(before: Examination, other: Mapping[str, Mapping[str, Any]] | Any) -
     given = {"object_size": before.object_size, "task": before.task, "ignore": before.ignored, "image": before.image}
     if not isinstance(other, Mapping):
         return WhatIf(before, examine(other, before.network.input_shape, **given))
+    graph, shape = replace(before.graph, notes=before.network.notes), before.network.input_shape
     try:
-        return WhatIf(before, examine(before.network, changes=other, **given), other)
+        return WhatIf(before, examine(graph, shape, changes=other, **given), other)
     except NetworkError as error:
-        body = _body(before.network, error)
+        body = _body(graph, before.network, error)
         if body is None:
-            raise NetworkError(f"{error}{_remedy(before.network, other, error)}", error.stage) from error
+            raise NetworkError(f"{error}{_remedy(before, other, error)}", error.stage) from error
         # What is behind the last map wants one size of it; the question is about the maps.
-        before = examine(body, **given)
+        before = examine(body, shape, **given)
     try:
-        return WhatIf(before, examine(body, changes=other, **given), other)
+        return WhatIf(before, examine(body, shape, changes=other, **given), other)
     except NetworkError as error:
-        raise NetworkError(f"{error}{_remedy(body, other, error)}", error.stage) from error
+        raise NetworkError(f"{error}{_remedy(before, other, error)}", error.stage) from error
 
 
-def _body(network: Network, error: NetworkError) -> Network | None:
-    """Return the network without its head, if it is the head that fails."""
+def _body(graph: Graph, network: Network, error: NetworkError) -> Graph | None:
+    """Return the graph without its head, if it is the head that fails."""
     try:
-        body = without_head(network)
+        body = without_head(graph, network)
     except NetworkError:
         return None
-    if not error.stage or any(stage.name == error.stage for stage in body.stages) or body.graph is None:
+    if not error.stage or any(node.name == error.stage for node in body.nodes):
         return None
-    note = f"what is behind {joined(body.outputs)} is left out, because it does not fit any more: {error}"
-    return replace(body, graph=replace(body.graph, notes=(*body.graph.notes, note)), notes=(*body.notes, note))
+    outputs = joined(body.infer(network.input_shape).outputs)
+    note = f"what is behind {outputs} is left out, because it does not fit any more: {error}"
+    return replace(body, notes=(*body.notes, note))
 
 
-def _remedy(network: Network, changes: Mapping[str, Mapping[str, Any]], error: NetworkError) -> str:
+def _remedy(before: Examination, changes: Mapping[str, Mapping[str, Any]], error: NetworkError) -> str:
     """Name the stages of parallel paths that have to change in the same way, if that helps."""
+    network = before.network
     if not any(stage.name == error.stage and stage.kind == "merge" for stage in network.stages):
         return ""
     extended = {name: dict(arguments) for name, arguments in changes.items()}
@@ -201,7 +204,7 @@ def _remedy(network: Network, changes: Mapping[str, Mapping[str, Any]], error: N
                 extended.setdefault(other.name, {"stride": arguments["stride"]})
     added = [name for name in extended if name not in changes]
     try:
-        without_head(network).edited(extended)
+        without_head(before.graph, network).edited(extended).infer(network.input_shape)
     except NetworkError:
         return ""
     more = " ".join(f"--set '{name}.stride={extended[name]['stride']}'" for name in added)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import geometry
+from .._core import threads_for
 from ..annotations import AnyArray, Layout, NanRule, Padding, Sizes
 from ..arguments import axis_names, per_axis, per_axis_shape, word
 from ..arrays import in_default_mode, native, rounded
@@ -25,7 +26,6 @@ from ..maps import Maps
 from ..operators import OPERATORS
 from ..ranks import described
 from ..signs import counted, short_repr
-from ..workers import threads_for
 from .extremes import Extreme
 
 __all__ = [
@@ -43,15 +43,19 @@ PaddingMode = Literal["reflect", "replicate", "zeros"]
 PADDING_MODES = ("reflect", "replicate", "zeros")
 MAXIMA_BYTES = 1 << 20
 """Maxima that are kept between the steps of `max_blur_pool2d`, unless one map is larger."""
+KEPT_TAPS = 1024
+"""Taps of all windows on all axes whose tables are kept with a call: maps with more take much longer than tables do."""
 LONGEST_FILTER = 1024
 """Longest row of binomial weights whose ends float64 can still hold: 2**-1023."""
 
 
-class Blur(NamedTuple):
+@dataclass(frozen=True)
+class Blur:
     """A blur of maps of a certain size: its windows, and what padding holds."""
 
     axes: tuple[Axis, ...]
     padding_mode: str
+    _kept: dict[bool, list[Table]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def cells(self) -> list[NDArray[np.int64]]:
@@ -78,6 +82,14 @@ class Blur(NamedTuple):
 
     def tables(self, *, backward: bool) -> list[Table]:
         """List for each axis of what each result is made, or backward each gradient of the input."""
+        made = self._kept.get(backward)
+        if made is None:
+            made = self._tables(backward)
+            if sum(axis.output_size * axis.kernel_size for axis in self.axes) <= KEPT_TAPS:
+                self._kept[backward] = made
+        return made
+
+    def _tables(self, backward: bool) -> list[Table]:
         made = []
         for axis, cells, weights in zip(self.axes, self.cells, self.weights, strict=True):
             there = cells >= 0

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Protocol, Self, cast, overload
+from typing import Any, Literal, NoReturn, Protocol, Self, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._core import Plan
 from ..annotations import AdaptiveSize, AnyArray, Indexed, Layout, NanRule, Padding, Sizes
 from ..arguments import INT64_MAX, flag
-from ..arrays import as_array, native
-from ..calls import FUNCTIONS, Call, called, entry, placed, reducer_named, resolved, sum_kind
+from ..arrays import as_array, native, plain_array
+from ..calls import FUNCTIONS, Call, entry, placed, reducer_named, sum_kind
 from ..dispatch import kernels
 from ..layer import Layer
 from ..plan import lay_out
 from ..ranks import described, ranked
 from ..signs import counted
-from ..workers import threads_for
 
 __all__ = [
     "AdaptiveMaxPool1d",
@@ -66,7 +66,6 @@ class Extreme(Call):
     """A call that finds the greatest or smallest element of each window."""
 
     reducer: int
-    rounding: ClassVar[int] = 0
 
     @classmethod
     def of(
@@ -87,9 +86,24 @@ class Extreme(Call):
         return sum_kind(self.dtype, self.index_plan.overlaps - 1)
 
     @cached_property
-    def plan(self) -> kernels.Plan:
+    def plan(self) -> Plan:
         """The loops of the forward call without indices."""
         return lay_out(self.planned, self.maps.outer, self.maps.inner)
+
+    @property
+    def loops(self) -> tuple[Plan, int, int, int]:
+        """The same with what runs them: plan, reducer, kind and rounding."""
+        return self.plan, self.reducer, self.kind, 0
+
+    @property
+    def index_loops(self) -> tuple[Plan, int, int]:
+        """Plan, reducer and kind of the forward call with indices."""
+        return self.index_plan, self.reducer, self.kind
+
+    @property
+    def gradient_loops(self) -> tuple[str, Plan, int, int, int, None]:
+        """How gradients are made, plan, reducer, and kinds of the input and of the gradient."""
+        return "scatter", self.index_plan, self.reducer, self.kind, self.gradient_kind, None
 
     @cached_property
     def finds_first(self) -> bool:
@@ -122,8 +136,7 @@ class Extreme(Call):
 
     def forward(self, array: AnyArray) -> AnyArray:
         """Pool an array that kernels can read, as a step of another pooling."""
-        result = np.empty(self.output_shape, self.dtype)
-        kernels.forward(self.plan, self.reducer, self.kind, array, result, threads_for(self.nbytes))
+        result: AnyArray = self.runner.forward(array, None, False)
         return result
 
     def backward(
@@ -132,55 +145,27 @@ class Extreme(Call):
         """Send each gradient to the element that its index names."""
         inputs = (grad_output, array) if indices is None else (grad_output, array, indices)
         result = self.input_gradient(out, *inputs)
-        threads = threads_for(2 * self.nbytes)
         source = native(array) if indices is None else None
         if source is not None and self.finds_first:
-            found, indices = np.empty(self.output_shape, self.dtype), np.empty(self.output_shape, np.int64)
-            kernels.forward_indexed(self.index_plan, self.reducer, self.kind, source, found, indices, threads)
+            _, indices = self.runner.forward(source, None, True)
             source = None
-        bad = kernels.scatter_backward(
-            self.index_plan,
-            self.reducer,
-            self.kind,
-            self.gradient_kind,
-            source,
-            None if indices is None else native(indices),
-            native(grad_output),
-            result,
-            threads,
-        )
-        if bad >= 0 and indices is not None:
-            position = tuple(int(i) for i in np.unravel_index(bad, indices.shape))
-            raise ValueError(
-                f"{self.function}: indices{list(position)} is {indices[position]}, but a plane of the input has "
-                f"{counted(math.prod(self.maps.sizes), 'element')}; give the indices that the forward call returned "
-                "for this input shape"
-            )
+        given = None if indices is None else native(indices)
+        made = self.runner.backward(native(grad_output), source, given, plain_array(result, self.dtype))
+        assert made is not None
         return result
 
+    def refuse_index(self, indices: AnyArray, bad: int) -> NoReturn:
+        """Say which of the given indices names no element of its plane."""
+        position = tuple(int(i) for i in np.unravel_index(bad, indices.shape))
+        raise ValueError(
+            f"{self.function}: indices{list(position)} is {indices[position]}, but a plane of the input has "
+            f"{counted(math.prod(self.maps.sizes), 'element')}; give the indices that the forward call returned "
+            "for this input shape"
+        )
 
-pool = entry(Extreme).forward
 
-
-def _backward(
-    function: str,
-    grad_output: ArrayLike,
-    input: ArrayLike,
-    indices: ArrayLike | None,
-    out: AnyArray | None,
-    *arguments: Any,
-) -> AnyArray:
-    """Return the gradient of a function that is given these arguments."""
-    row = FUNCTIONS[function]
-    array, call = called(Extreme, function, input, *arguments)
-    gradient, named = call.gradient(grad_output), call.indices(indices)
-    moved = row.other_layout(gradient, arguments) if out is None else None
-    if moved is None:
-        return call.backward(gradient, array, named, out)
-    array = moved.view(array)
-    call = resolved(Extreme, function, array, row.moved(arguments, moved.layout))
-    named = None if named is None else moved.view(named)
-    return moved.back(call.backward(moved.array, array, named, None))
+way_in = entry(Extreme)
+pool, gradient = way_in.forward, way_in.backward
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -381,7 +366,7 @@ def _extreme_pool_backward(
     {result}
     """
     flag("{function}", "return_indices", return_indices)
-    return _backward(
+    return gradient(
         "{function}",
         grad_output,
         input,
@@ -606,7 +591,7 @@ def _adaptive_max_pool_backward(
     array([0., 1., 1., 1.])
     """
     flag("{function}", "return_indices", return_indices)
-    return _backward("{function}", grad_output, input, indices, out, output_size, layout, nan)
+    return gradient("{function}", grad_output, input, indices, out, output_size, layout, nan)
 
 
 adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = ranked(
@@ -708,7 +693,7 @@ def global_max_pool_backward(
     >>> pooling.global_max_pool_backward(np.full((1, 1, 1, 1), 8.0), np.arange(4.0).reshape(1, 1, 2, 2)).ravel()
     array([0., 0., 0., 8.])
     """
-    return _backward("global_max_pool_backward", grad_output, input, indices, out, dimensions, layout, nan)
+    return gradient("global_max_pool_backward", grad_output, input, indices, out, dimensions, layout, nan)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import geometry
+from .._core import threads_for
 from ..annotations import AnyArray, Indexed, Layout, Ratio, Sizes
 from ..arguments import axis_names, entries, flag, per_axis, per_axis_shape, real
 from ..arrays import as_array, in_default_mode, native
@@ -22,7 +23,6 @@ from ..maps import Maps, replace_spatial
 from ..operators import FLOATS, OPERATORS
 from ..ranks import ranked
 from ..signs import counted, short_repr
-from ..workers import threads_for
 from .extremes import Extreme
 
 __all__ = [

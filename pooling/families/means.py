@@ -10,17 +10,17 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._core import Plan, threads_for
 from ..annotations import AdaptiveSize, AnyArray, Layout, NanRule, Padding, Rounding, Sizes
 from ..arguments import flag, real, word
-from ..arrays import native
-from ..calls import FUNCTIONS, Call, called, entry, is_float32, placed, reducer_named, resolved, sum_kind
+from ..arrays import native, plain_array
+from ..calls import Call, entry, is_float32, placed, reducer_named, sum_kind
 from ..dispatch import kernels
 from ..geometry import Axis, Slab
 from ..layer import Layer
 from ..plan import lay_out
 from ..ranks import described, ranked
 from ..signs import short_repr
-from ..workers import threads_for
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -61,14 +61,18 @@ class MeanGradient(NamedTuple):
     Where windows have different divisors, gradients are divided first, by those of the windows of `divides`.
     """
 
-    plan: kernels.Plan
+    plan: Plan
     gathers: bool
-    divides: kernels.Plan | None = None
+    divides: Plan | None = None
+
+    def kind(self, dtype: np.dtype[Any], *, exact: bool) -> int:
+        """Return what kernels call the dtype with rows as wide as roundings ask for; float32 holds `exact` divisors."""
+        roundings = self.plan.summation_depth if self.gathers else self.plan.spreading_depth
+        return sum_kind(dtype, roundings + (self.divides is not None), exact=exact)
 
     def spread(self, source: AnyArray, result: AnyArray, threads: int, *, exact: bool) -> None:
-        """Run the loops, with rows as wide as their roundings ask for; `exact` are divisors that float32 holds."""
-        roundings = self.plan.summation_depth if self.gathers else self.plan.spreading_depth
-        kind = sum_kind(result.dtype, roundings + (self.divides is not None), exact=exact)
+        """Run the loops."""
+        kind = self.kind(result.dtype, exact=exact)
         if self.gathers:
             kernels.forward(self.plan, kernels.REDUCERS["total"], kind, source, result, threads)
         else:
@@ -112,7 +116,7 @@ class Mean(Call):
         return cls(*call, include, divisor, reducer != "total", kernels.REDUCERS[reducer], rounds)
 
     @cached_property
-    def plan(self) -> kernels.Plan:
+    def plan(self) -> Plan:
         """The loops of the forward call."""
         return lay_out(
             self.planned,
@@ -124,10 +128,23 @@ class Mean(Call):
             number_divisor=self.divisor if self.ignores_nan else None,
         )
 
-    @cached_property
-    def index_plan(self) -> kernels.Plan:
-        """The same: a mean has no indices."""
-        return self.plan
+    @property
+    def loops(self) -> tuple[Plan, int, int, int]:
+        """The same with what runs them: plan, reducer, kind and rounding."""
+        return self.plan, self.reducer, self.kind, self.rounding
+
+    @property
+    def gradient_loops(self) -> tuple[str, Plan, int, int, int, Plan | None] | None:
+        """How gradients are made, plan, reducer, kinds of gradients and of their sums, and what divides them first.
+
+        None where they are made of some maps at a time.
+        """
+        if not self.made_at_once:
+            return None
+        gradient, _ = self.gradients
+        way = "gather" if gradient.gathers else "spread"
+        kind = gradient.kind(self.dtype, exact=is_float32(self.divisor))
+        return way, gradient.plan, self.reducer, kernels.KINDS[self.dtype.name], kind, gradient.divides
 
     @cached_property
     def kind(self) -> int:
@@ -145,11 +162,7 @@ class Mean(Call):
     def slabs(self) -> tuple[Slab, ...]:
         """The parts of a map whose gradients are made together; none where all of it is."""
         axis = self.planned[self.cut_axis]
-        if (
-            self.maps.outer == 0
-            or self.gradients[0] > 1
-            or (self.gradients[1].divides is None and not self.ignores_nan)
-        ):
+        if self.maps.outer == 0 or self.together > 1 or not (self.divides_first or self.ignores_nan):
             return ()
         row = math.prod(self.output_shape) // self.maps.outer // axis.output_size
         # Among numbers there are the array, the counts and both gradients at once.
@@ -177,42 +190,63 @@ class Mean(Call):
         return planned[key]
 
     @cached_property
-    def gradients(self) -> tuple[int, MeanGradient, MeanGradient]:
-        """Maps whose gradients are made together, the plan of so many, and the plan of those that are left."""
-        together, rest = self.maps.outer, 0
-        gradient = self._gradient(together)
-        if together > 1 and (gradient.divides is not None or self.ignores_nan):
-            # Counted by what is made of them besides, in float32 at least.
-            cells = max(math.prod(self.maps.shape), math.prod(self.output_shape)) // together
-            together = min(together, max(1, DIVIDED_BYTES // max(1, cells * max(4, self.dtype.itemsize))))
-            rest = self.maps.outer % together
-            gradient = self._gradient(together)
-        return together, gradient, self._gradient(rest) if rest else gradient
+    def same_divisor(self) -> float | None:
+        """The divisor of all windows, or None where they have several."""
+        if self.divisor is not None or self.ignores_nan:
+            return self.divisor
+        for axis in self.planned:
+            border = axis.border_windows(count_include_pad=self.count_include_pad)
+            if not (border.divisor == axis.kernel_size).all():
+                return None
+        return float(math.prod(axis.kernel_size for axis in self.planned))
+
+    @property
+    def divides_first(self) -> bool:
+        """Whether gradients are divided before they are spread.
+
+        Half precision would round then; kernels divide by what the plan says, as they spread.
+        """
+        return self.same_divisor is None and (self.ignores_nan or self.dtype.name in ("float32", "float64"))
+
+    @cached_property
+    def together(self) -> int:
+        """Maps whose gradients are made together."""
+        outer = self.maps.outer
+        if outer < 2 or not (self.divides_first or self.ignores_nan):
+            return outer
+        # Counted by what is made of them besides, in float32 at least.
+        cells = max(math.prod(self.maps.shape), math.prod(self.output_shape)) // outer
+        return min(outer, max(1, DIVIDED_BYTES // max(1, cells * max(4, self.dtype.itemsize))))
+
+    @cached_property
+    def gradients(self) -> tuple[MeanGradient, MeanGradient]:
+        """Plan the gradients of so many maps, and of those that are left."""
+        gradient = self._gradient(self.together)
+        rest = self.maps.outer % max(1, self.together)
+        return gradient, self._gradient(rest) if rest else gradient
+
+    @property
+    def made_at_once(self) -> bool:
+        """Whether the gradients of all maps are made together, by kernels alone."""
+        if self.ignores_nan or 0 in self.maps.shape or 0 in self.output_shape:
+            return False
+        return self.together == self.maps.outer and not self.slabs
 
     def _gradient(self, outer: int) -> MeanGradient:
         """Plan the gradient of means: where windows move by one, or have no one step, it is a pooling of gradients."""
-        divisor, divides = self.divisor, None
-        if divisor is None:
-            counted = [
-                axis.border_windows(count_include_pad=self.count_include_pad).divisor == axis.kernel_size
-                for axis in self.planned
-            ]
-            if not self.ignores_nan and all(equal.all() for equal in counted):
-                divisor = float(math.prod(axis.kernel_size for axis in self.planned))
-            else:
-                divisor, divides = 1.0, self._counts(self.planned, outer)
-                if not self.ignores_nan and self.dtype.name not in ("float32", "float64"):
-                    # Half precision would round here; the kernel divides by what its plan says.
-                    return MeanGradient(divides, False)
-        return self._spreading(self.planned, outer, divisor, divides)
+        divisor = self.same_divisor
+        if divisor is not None:
+            return self._spreading(self.planned, outer, divisor, None)
+        divides = self._counts(self.planned, outer)
+        if not self.divides_first:
+            return MeanGradient(divides, False)
+        return self._spreading(self.planned, outer, 1.0, divides)
 
-    def _counts(self, axes: tuple[Axis, ...], outer: int) -> kernels.Plan:
+    def _counts(self, axes: tuple[Axis, ...], outer: int) -> Plan:
         """Plan how sums over the windows of these axes are divided by their own counts."""
         return lay_out(axes, outer, self.maps.inner, average=True, count_include_pad=self.count_include_pad)
 
-    def _spreading(
-        self, axes: tuple[Axis, ...], outer: int, divisor: float, divides: kernels.Plan | None
-    ) -> MeanGradient:
+    def _spreading(self, axes: tuple[Axis, ...], outer: int, divisor: float, divides: Plan | None) -> MeanGradient:
         """Plan how gradients that are divided by one number are spread over these axes."""
         gathers = all(axis.stride == 1 for axis in axes) or any(axis.adaptive for axis in axes)
         if gathers:
@@ -220,20 +254,23 @@ class Mean(Call):
         plan = lay_out(axes, outer, self.maps.inner, average=True, divisor_override=divisor)
         return MeanGradient(plan, gathers, divides)
 
-    def backward(self, grad_output: AnyArray, array: AnyArray, out: AnyArray | None) -> AnyArray:
+    def backward(
+        self, grad_output: AnyArray, array: AnyArray, indices: AnyArray | None, out: AnyArray | None
+    ) -> AnyArray:
         """Spread each gradient over its window."""
         inputs = (grad_output, array) if self.ignores_nan else (grad_output,)
         result = self.input_gradient(out, *inputs)
         source = native(grad_output)
-        together, gradient, rest = self.gradients
-        outer = self.maps.outer
         if 0 in self.maps.shape or 0 in self.output_shape:
             result[...] = 0
+        elif self.made_at_once:
+            made = self.runner.backward(source, None, None, plain_array(result, self.dtype))
+            assert made is not None
         elif self.slabs:
             self._spread_slabs(source, native(array) if self.ignores_nan else None, result)
-        elif together == outer and not self.ignores_nan:
-            self._spread(gradient, source, result)
         else:
+            outer, together = self.maps.outer, self.together
+            gradient, rest = self.gradients
             sources, results = source.reshape(outer, -1), result.reshape(outer, -1)
             arrays = native(array).reshape(outer, -1) if self.ignores_nan else None
             for begin in range(0, outer, together):
@@ -328,22 +365,8 @@ def _divisor(function: str, divisor_override: Any) -> float | None:
     return divisor
 
 
-pool = entry(Mean).forward
-
-
-def _backward(
-    function: str, grad_output: ArrayLike, input: ArrayLike, out: AnyArray | None, *arguments: Any
-) -> AnyArray:
-    """Return the gradient of a function that is given these arguments."""
-    row = FUNCTIONS[function]
-    array, call = called(Mean, function, input, *arguments)
-    gradient = call.gradient(grad_output)
-    moved = row.other_layout(gradient, arguments) if out is None else None
-    if moved is None:
-        return call.backward(gradient, array, out)
-    array = moved.view(array)
-    call = resolved(Mean, function, array, row.moved(arguments, moved.layout))
-    return moved.back(call.backward(moved.array, array, None))
+way_in = entry(Mean)
+pool, gradient = way_in.forward, way_in.backward
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -472,10 +495,11 @@ def _avg_pool_backward(
     >>> pooling.{function}(np.ones({row 2}), x, {along 2}).ravel()
     array([0.5, 0.5, 0.5, 0.5])
     """
-    return _backward(
+    return gradient(
         "{function}",
         grad_output,
         input,
+        None,
         out,
         kernel_size,
         stride,
@@ -653,7 +677,7 @@ def _adaptive_avg_pool_backward(
     >>> pooling.{function}(np.ones({row 3}), x, {along 3}).ravel()
     array([0.5, 1. , 1. , 0.5])
     """
-    return _backward("{function}", grad_output, input, out, output_size, layout, rounding, nan)
+    return gradient("{function}", grad_output, input, None, out, output_size, layout, rounding, nan)
 
 
 adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = ranked(_adaptive_avg_pool, "adaptive_avg_pool")
@@ -753,7 +777,7 @@ def global_avg_pool_backward(
     >>> pooling.global_avg_pool_backward(np.full((1, 1, 1, 1), 8.0), np.arange(4.0).reshape(1, 1, 2, 2)).ravel()
     array([2., 2., 2., 2.])
     """
-    return _backward("global_avg_pool_backward", grad_output, input, out, dimensions, layout, rounding, nan)
+    return gradient("global_avg_pool_backward", grad_output, input, None, out, dimensions, layout, rounding, nan)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._core import threads_for
 from ..annotations import AnyArray, Layout, Padding, Sizes
 from ..arguments import real
 from ..arrays import in_default_mode, native
@@ -21,7 +22,6 @@ from ..dispatch import kernels
 from ..layer import Layer
 from ..ranks import described, ranked
 from ..signs import short_repr
-from ..workers import threads_for
 
 __all__ = [
     "GeMPool2d",

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core import threads_for
 from ..annotations import AnyArray, Sizes
 from ..arguments import per_axis, per_axis_shape, real, whole, word
 from ..arrays import as_array, in_default_mode, native, result_array
@@ -21,7 +22,6 @@ from ..maps import check_total, checked_gradient
 from ..operators import FLOATS, OPERATORS
 from ..ranks import described
 from ..signs import counted, short_repr
-from ..workers import threads_for
 
 __all__ = [
     "MaxRoIPool",

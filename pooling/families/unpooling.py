@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import geometry
+from .._core import threads_for
 from ..annotations import AnyArray, Layout, Padding, Sizes
 from ..arguments import INT64_MAX, axis_names, per_axis, per_axis_shape, plain, sequence, word
 from ..arrays import as_array, native, result_array
@@ -21,7 +22,6 @@ from ..maps import Maps, check_total, checked_gradient, replace_spatial, spatial
 from ..operators import INTEGERS, OPERATORS
 from ..ranks import ranked
 from ..signs import counted, short_repr
-from ..workers import threads_for
 
 __all__ = [
     "MaxUnpool1d",

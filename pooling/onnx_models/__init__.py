@@ -9,6 +9,9 @@
     graph      graphs, subgraphs and functions: nodes, attributes, names
     shapes     shapes recorded and inferred
     nodes      a pooling node as a layer, or as a function of arrays
+    making     nodes, tensors and small models, made
+    session    a model in onnxruntime
+    contrib    poolings of com.microsoft, and the nodes of ONNX that do the same
     backend    ONNX's backend interface for models of pooling nodes
 """
 

@@ -21,6 +21,7 @@ from onnx import helper
 
 from .graph import Container, Scope, is_default, scopes_of
 from .limits import many
+from .making import dtype_of
 
 __all__ = [
     "MOST_ELEMENTS",
@@ -520,7 +521,5 @@ def _is_range(node: onnx.NodeProto) -> bool:
 
 
 def _item_size(elem_type: int) -> int:
-    try:
-        return int(helper.tensor_dtype_to_np_dtype(elem_type).itemsize)
-    except (KeyError, ValueError, TypeError):
-        return 4
+    dtype = dtype_of(elem_type)
+    return 4 if dtype is None else dtype.itemsize

@@ -50,7 +50,7 @@ def opset_of(function: str, model: onnx.ModelProto) -> int:
 
 
 def inlined(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
-    """Put the functions of a model in line; without functions, return the model itself.
+    """Inline the functions of a model; without functions, return the model itself.
 
     A function may import another version of an operator set than the model does. Its nodes are taken over if they mean
     the same in both, as ONNX's checker has it, and also where a version has changed nothing but types.
@@ -65,7 +65,7 @@ def inlined(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
     Raises
     ------
     ValueError
-        If the model would be too large with its functions in line (see `pooling.onnx_models.limits`), or a function has
+        If the model would be too large with its functions inlined (see `pooling.onnx_models.limits`), or a function has
         nodes of a version in which they mean something else.
     """
     check_growth(function, model)
@@ -84,13 +84,11 @@ def inlined(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         result = onnx.inliner.inline_local_functions(light)
     except Exception as error:  # whatever the inliner raises
-        raise ValueError(
-            f"{function}: the functions of the model cannot be put in line ({first_line(error)})"
-        ) from error
+        raise ValueError(f"{function}: the functions of the model cannot be inlined ({first_line(error)})") from error
     left = next((node for node in all_nodes(result.graph.node) if _call(node) in names), None)
     if left is not None:
         raise ValueError(
-            f"{function}: the function {left.domain}::{left.op_type} of the model cannot be put in line; convert the "
+            f"{function}: the function {left.domain}::{left.op_type} of the model cannot be inlined; convert the "
             "model to one version of each operator set first"
         )
     del result.functions[:]

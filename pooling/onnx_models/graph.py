@@ -15,6 +15,7 @@ __all__ = [
     "Scope",
     "all_nodes",
     "attribute",
+    "attributes_of",
     "default_opset",
     "imported_versions",
     "is_default",
@@ -103,6 +104,11 @@ class Scope:
     def producer(self, tensor: str) -> onnx.NodeProto | None:
         """Return the node of this very scope that writes a tensor."""
         return next((node for node in self.container.node if tensor in node.output), None)
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """Return the attributes of a node by name, as they stand."""
+    return {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
 
 def scopes_of(model: onnx.ModelProto) -> Iterator[Scope]:

@@ -1,4 +1,4 @@
-"""What a model may grow to: counted before its functions are put in line, and before anything is worked out."""
+"""What a model may grow to: counted before its functions are inlined, and before anything is worked out."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import onnx
 
+from .graph import is_default
+
 __all__ = ["DEEPEST_CALL", "DEEPEST_GRAPH", "MOST_BYTES", "MOST_NODES", "check_growth", "many"]
 
 MOST_NODES = 200_000
-"""Nodes that a model may have when its functions are in line; large language models have some 20,000."""
+"""Nodes that a model may have when its functions are inlined; large language models have some 20,000."""
 MOST_BYTES = 2**30
 """Bytes that these nodes may have, constants in them included."""
 DEEPEST_CALL = 100
@@ -23,7 +25,7 @@ Size = tuple[int, int, int]
 
 
 def check_growth(function: str, model: onnx.ModelProto) -> None:
-    """Refuse a model whose functions would be too much when they are in line.
+    """Refuse a model whose functions would be too much when they are inlined.
 
     A function that calls the one before it twice, and so on, doubles with each: twenty-one of them are two million
     nodes in 1.5 KB. Here each is counted once.
@@ -74,7 +76,7 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
                 waiting[missing] = iter(calls[missing])
     outside = [called for node in _nodes(model.graph.node) if (called := _called(node)) in bodies]
     nodes, size, depth = _size(model.graph.node, 0, outside, sizes)
-    where = f"{function}: with its functions in line the model would have"
+    where = f"{function}: with its functions inlined the model would have"
     if nodes > MOST_NODES:
         raise ValueError(f"{where} {many(nodes)} nodes; at most {MOST_NODES} are read")
     if size > MOST_BYTES:
@@ -99,7 +101,7 @@ def many(number: int) -> str:
 
 
 def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
+    return "" if is_default(domain) else domain
 
 
 def _overload(message: onnx.FunctionProto | onnx.NodeProto) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pooling.signs import first_line
 
 from .constants import check_made, tensors_of, with_one_domain
 from .functions import aligned
-from .graph import is_default
+from .graph import Scope, is_default, scopes_of
 from .limits import check_growth
 from .nodes import POOLING_OPERATORS
 
@@ -23,7 +24,9 @@ __all__ = [
     "check_external",
     "check_model",
     "check_order",
+    "check_scopes",
     "check_size",
+    "data_files",
     "external_location",
     "read_model",
 ]
@@ -48,7 +51,7 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
         If `model` is nothing that could be a model.
     ValueError
         If it cannot be read, is none, is larger than 2 GB, has data outside of its folder or behind the end of a file,
-        or would be too large: with its functions in line, or by what it makes of nothing.
+        or would be too large: with its functions inlined, or by what it makes of nothing.
     """
     if isinstance(model, onnx.ModelProto):
         check_size(function, model)
@@ -120,6 +123,31 @@ def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:
         known.add(name)
 
 
+def check_scopes(function: str, model: onnx.ModelProto) -> None:
+    """Check that all nodes of a model, its subgraphs and functions stand in order, and that results come from nodes.
+
+    Raises
+    ------
+    ValueError
+        If a node reads what is not there, or writes what is there already; or if an output comes from no node.
+    """
+    for scope in scopes_of(model):
+        known: set[str] = set()
+        around: Scope | None = scope
+        while around is not None:
+            known.update(around.inputs)
+            if around is not scope:
+                known.update(name for node in around.container.node for name in node.output)
+            around = around.outer
+        own = known - set(scope.inputs)
+        for node in scope.container.node:
+            known -= {name for name in node.output if name in own}
+            check_order(function, node, known)
+        for name in scope.outputs:
+            if name and name not in known:
+                raise ValueError(f"{function}: the output {name!r} of {scope.path} comes from no node")
+
+
 def check_element_type(what: str, elem_type: int) -> None:
     """Refuse numbers that stand for no element type, before they turn up where somebody expects its name."""
     if elem_type == onnx.TensorProto.UNDEFINED:
@@ -166,6 +194,13 @@ def _whole_number(where: str, text: str | None) -> int:
     if text is not None and not (text.isascii() and text.isdigit() and len(text) < 20):
         raise ValueError(f"{where} is {text[:LONGEST_NAME]!r}; it must be a number of bytes")
     return int(text or 0)
+
+
+def data_files(path: Path) -> Iterator[Path]:
+    """Yield the files beside a model where its tensors are, whether they are there or not."""
+    for _, tensor in tensors_of(onnx.load(path, load_external_data=False)):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            yield from (path.parent / entry.value for entry in tensor.external_data if entry.key == "location")
 
 
 def check_external(function: str, model: onnx.ModelProto, folder: Path) -> None:

@@ -20,6 +20,8 @@ from pooling.geometry import Axis
 from pooling.layer import Layer
 from pooling.signs import short_repr
 
+from .graph import is_default
+
 __all__ = ["POOLING_OPERATORS", "function_from_node", "layer_from_node"]
 
 AnyArray = NDArray[Any]
@@ -43,6 +45,8 @@ LAYERS: dict[str, dict[int, type[Layer]]] = {
 POOLING_OPERATORS: frozenset[str] = frozenset(LAYERS)
 """The ONNX operators that `layer_from_node` and `function_from_node` read."""
 
+WINDOWED = ("MaxPool", "AveragePool", "LpPool")
+"""The operators with windows that slide."""
 AUTO_PAD = {"SAME_UPPER": geometry.SAME_UPPER, "SAME_LOWER": geometry.SAME_LOWER, "VALID": geometry.VALID}
 REMEMBERED = 64
 """Shapes for which a node keeps its layer."""
@@ -346,7 +350,11 @@ class _Node:
         same = self.attributes.get("auto_pad", "").startswith("SAME")
         if self.opset >= CEIL_MODE_CLEAR or same or not self.attributes.get("ceil_mode"):
             return values
-        late = [(number, axis) for number, axis in enumerate(layer.axes(shape), start=2) if has_late_window(axis)]
+        late = [
+            (number, axis)
+            for number, axis in enumerate(layer.axes(shape), start=2)
+            if has_window_starting_in_end_padding(axis)
+        ]
         return tuple(self._extended(value, late, index) for index, value in enumerate(values))
 
     def _extended(self, value: AnyArray, late: list[tuple[int, Axis]], output: int) -> AnyArray:
@@ -424,7 +432,7 @@ ONNX_NAMES = {"float32": "float", "float64": "double"}
 """dtypes that ONNX calls otherwise."""
 
 
-def has_late_window(axis: Axis) -> bool:
+def has_window_starting_in_end_padding(axis: Axis) -> bool:
     """Whether the ceiling gives one more window than the axis has: its last one stops short of the padded end."""
     reached = (axis.output_size - 1) * axis.stride + axis.effective_kernel_size
     return reached < axis.pad_begin + axis.input_size + axis.pad_end
@@ -437,7 +445,7 @@ def _read(function: str, node: Any, opset: Any) -> _Node:
     if isinstance(opset, bool) or not isinstance(opset, int):
         raise TypeError(f"{function}: opset={short_repr(opset)} must be an integer, not {type(opset).__name__}")
     where = f"{function}: {_title(node)}"
-    if node.op_type not in POOLING_OPERATORS or node.domain not in ("", "ai.onnx"):
+    if node.op_type not in POOLING_OPERATORS or not is_default(node.domain):
         domain = f" of domain {node.domain!r}" if node.domain else ""
         raise ValueError(f"{where}{domain} is not understood; known are {', '.join(sorted(POOLING_OPERATORS))}")
     if opset < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,18 @@ from pooling.signs import first_line
 
 from .constants import SMALL_TENSOR, infer_shapes
 from .functions import inlined
-from .graph import default_opset, is_default, scopes_of, subgraphs
+from .graph import attribute, default_opset, is_default, scopes_of, subgraphs
+from .making import dtype_of
+from .nodes import CEIL_MODE_CLEAR, WINDOWED, layer_from_node
 
-__all__ = ["Tensor", "inferred", "known_size", "open_below_one", "pooled_tensors", "strip_weights", "tensors_of"]
+__all__ = ["Tensor", "infer_model", "known_size", "open_below_one", "pooled_tensors", "strip_weights", "tensors_of"]
 
+LARGE = 2**20
+"""A size on which the windows of any pooling find a place."""
+ADDED_LATER = frozenset({"ceil_mode", "dilations"})
+"""Attributes that operators did not have from the beginning."""
 MARK = "pooling.repair:"
-"""How the doc strings begin that let a node be found again where its function was put in line."""
+"""How the doc strings begin that let a node be found again where its function was inlined."""
 
 
 def known_size(dim: onnx.TensorShapeProto.Dimension) -> int | None:
@@ -56,10 +62,7 @@ class Tensor:
     def of(cls, info: onnx.ValueInfoProto) -> Tensor:
         """Read what a model says of a tensor."""
         kind = info.type.tensor_type
-        try:
-            dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
-        except (KeyError, ValueError):
-            dtype = None
+        dtype = dtype_of(kind.elem_type)
         if not kind.HasField("shape"):
             return cls(dtype, None)
         return cls(dtype, tuple(map(known_size, kind.shape.dim)))
@@ -117,12 +120,83 @@ def strip_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return light
 
 
-def inferred(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
-    """Infer the shapes of a model."""
+def infer_model(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
+    """Infer the shapes of a model, with poolings of the sizes that runtimes give them.
+
+    Shape inference of onnx keeps windows of ceil_mode that start in the padding at the end, below opset 22, prefers
+    pads to auto_pad, and does not know attributes that an operator got in a later opset; no runtime that matters does
+    so. Where its sizes differ, the node gets pads that make plain division come to the right ones, first node first,
+    since what is behind it has a wrong shape until then.
+
+    Parameters
+    ----------
+    function : str
+        Named in error sentences.
+    model : onnx.ModelProto
+        The model, with its functions inlined; it stays as it is. What it records of tensors is believed
+        (`strip_weights` takes out what may be wrong).
+
+    Raises
+    ------
+    ValueError
+        If onnx does not infer its shapes.
+    """
+    draft = onnx.ModelProto()
+    draft.CopyFrom(model)
+    opset = default_opset(draft.opset_import) or 0
+    settled = 0
+    while True:
+        try:
+            found = infer_shapes(draft)
+        except Exception as error:
+            raise ValueError(f"{function}: the shapes of the model cannot be inferred ({first_line(error)})") from error
+        places = [*_places(found.graph, _slides)]
+        nodes = [node for _, node in _places(draft.graph, _slides)]
+        changed = False
+        while settled < len(nodes) and not changed:
+            changed = _resize(nodes[settled], opset, places[settled][0])
+            settled += 1
+        if not changed:
+            return found
+
+
+def _slides(node: onnx.NodeProto) -> bool:
+    return node.op_type in WINDOWED and is_default(node.domain)
+
+
+def _resize(node: onnx.NodeProto, opset: int, tensors: Mapping[str, Tensor]) -> bool:
+    """Give a node pads with which onnx finds the right sizes, if it does not find them; tell whether it did not."""
+    x, y = (tensors.get(next(iter(names), ""), UNKNOWN) for names in (node.input, node.output))
     try:
-        return infer_shapes(model)
-    except Exception as error:
-        raise ValueError(f"{function}: the shapes of the model cannot be inferred ({first_line(error)})") from error
+        schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
+    except (onnx.defs.SchemaError, TypeError):
+        return False
+    given = {each.name for each in node.attribute}
+    new = ADDED_LATER & given - set(schema.attributes)
+    padded_twice = "pads" in given and attribute(node, "auto_pad", b"NOTSET") != b"NOTSET"
+    unknown = y.shape is None and (len(node.output) < 2 or not node.output[1])
+    if x.shape is None or not (new or padded_twice or unknown or attribute(node, "ceil_mode")):
+        return False
+    # Batch and channels do not matter here, nor does it what is taken for a size that is not known.
+    sizes = (1, 1, *(LARGE if size is None else size for size in x.shape[2:]))
+    try:
+        axes = layer_from_node(node, CEIL_MODE_CLEAR if new else opset, sizes).axes(sizes)
+    except (TypeError, ValueError):
+        return False  # whoever pools with it will say what is wrong
+    right = tuple(None if size is None else axis.output_size for size, axis in zip(x.shape[2:], axes, strict=True))
+    if y.shape is not None and y.shape[2:] == right:
+        return False
+    plain = {
+        "kernel_shape": [axis.effective_kernel_size for axis in axes],
+        "strides": [axis.stride for axis in axes],
+        "pads": [axis.pad_begin for axis in axes] + [axis.pad_end + axis.ceil_overhang for axis in axes],
+    }
+    kept = [each for each in node.attribute if each.name not in (*plain, "ceil_mode", "auto_pad", "dilations")]
+    del node.attribute[:]
+    if unknown:  # onnx infers nothing of the first LpPool
+        node.op_type, kept = "MaxPool", []
+    node.attribute.extend([*kept, *(helper.make_attribute(*each) for each in plain.items())])
+    return True
 
 
 def pooled_tensors(
@@ -130,7 +204,6 @@ def pooled_tensors(
     model: onnx.ModelProto,
     nodes: Sequence[onnx.NodeProto],
     declared: Mapping[str, Sequence[int | None]],
-    explicit: Any,
 ) -> list[tuple[Tensor, onnx.NodeProto | None]]:
     """Find out what is known of the first input of nodes, wherever in a model they are.
 
@@ -144,9 +217,6 @@ def pooled_tensors(
         Nodes that are part of `model`.
     declared : mapping
         Shapes of tensors that the caller knows.
-    explicit : callable
-        Takes a node, the opset and the shape of its input, and returns a node with the shape that runtimes give it, for
-        which shape inference is right; or None.
 
     Returns
     -------
@@ -164,29 +234,13 @@ def pooled_tensors(
         else:
             node.doc_string = text
     draft = inlined(function, draft)
-    opset = default_opset(draft.opset_import)
     for name, shape in declared.items():
         _declare(draft.graph, name, shape)
-    original = []
-    for _, node in _marked(draft.graph):
-        original.append(onnx.NodeProto())
-        original[-1].CopyFrom(node)
-    settled = 0
-    while True:
-        known = _known(inferred(function, draft))
-        marked = [node for _, node in _marked(draft.graph)]
-        changed = False
-        while settled < len(marked) and not changed:
-            node = marked[settled]
-            replacement = explicit(node, opset, known[settled][0].shape)
-            if replacement is not None:
-                replacement.doc_string = node.doc_string
-                changed = True
-                node.CopyFrom(replacement)
-            settled += 1
-        # What is behind a node that was replaced has another shape now.
-        if not changed:
-            break
+    original = [node for _, node in _places(draft.graph, _is_marked)]
+    known = [
+        (tensors.get(next(iter(node.input), ""), UNKNOWN), node)
+        for tensors, node in _places(infer_model(function, draft).graph, _is_marked)
+    ]
     places: dict[str, list[tuple[Tensor, onnx.NodeProto]]] = {}
     for tensor, node in zip((tensor for tensor, _ in known), original, strict=True):
         places.setdefault(node.doc_string, []).append((tensor, node))
@@ -203,21 +257,20 @@ def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int | None]) -> 
     held.CopyFrom(helper.make_tensor_value_info(name, elem_type, list(shape)))
 
 
-def _marked(
-    graph: onnx.GraphProto, outer: Mapping[str, Tensor] | None = None
+def _is_marked(node: onnx.NodeProto) -> bool:
+    return bool(node.doc_string.startswith(MARK))
+
+
+def _places(
+    graph: onnx.GraphProto, wanted: Callable[[onnx.NodeProto], bool], outer: Mapping[str, Tensor] | None = None
 ) -> Iterator[tuple[Mapping[str, Tensor], onnx.NodeProto]]:
-    """Yield the marked nodes of a graph in their order, with the tensors that they can read."""
+    """Yield the nodes of a graph that are wanted, in their order, with the tensors that they can read."""
     tensors = {**(outer or {}), **tensors_of(graph)}
     for node in graph.node:
-        if node.doc_string.startswith(MARK):
+        if wanted(node):
             yield tensors, node
         for _, inner in subgraphs(node):
-            yield from _marked(inner, tensors)
-
-
-def _known(model: onnx.ModelProto) -> list[tuple[Tensor, onnx.NodeProto]]:
-    """Return what is known of the inputs of the marked nodes, and the nodes."""
-    return [(tensors.get(next(iter(node.input), ""), UNKNOWN), node) for tensors, node in _marked(model.graph)]
+            yield from _places(inner, wanted, tensors)
 
 
 def _agreed(found: Sequence[tuple[Tensor, onnx.NodeProto]]) -> tuple[Tensor, onnx.NodeProto | None]:

@@ -1,31 +1,33 @@
-"""Which runtimes compute a model's poolings as their definitions have it, which do not, by which rule, and how fast.
+"""Which runtimes pool a model as defined, and which do not. By which rule, what helps, and how fast each is.
 
 Every pooling node of a model becomes a model of its own, at the shape it has in the network, and runtimes in processes
 of their own are asked about it. Needs ``onnx``; other runtimes are asked where they are installed::
 
-    stages       finds the nodes and their shapes
-    activations  runs the model, for its real activations and for shapes that cannot be inferred
-    data         draws numbers that bring out differences
-    questions    makes cases of a node and numbers
-    processes    runs cases somewhere else, with limits on time and memory
-    runtimes     one adapter for each runtime, the oracle among them
-    verdicts     says how an answer differs from the oracle's
-    comparison   says which differences rounding explains
-    rules        says which rule a wrong answer breaks
-    race         measures times, turn by turn
-    report       what came out, for programs and as JSON
-    table        what came out, for people (needs ``rich``)
+    validator        asks all about each node of a model: plans, runs, compares, diagnoses, looks for a remedy
+    whole, contrib   what is asked of a model as a whole, and of nodes that onnxruntime has fused
+    stages           finds the nodes and their shapes
+    activations      runs the model, for its real activations and for shapes that cannot be inferred
+    inputs/          a case (one node and its numbers), and which of them a node is asked about
+    runners/         one adapter for each runtime, the oracle among them, and the processes that they run in
+    verdicts         says how an answer differs from the oracle's
+    comparison       says which differences rounding explains, by pooling.numerics
+    rules/           what a node has to give, rule by rule; which rule a wrong answer breaks; the cases of each rule
+    known_issues     what is known of released runtimes
+    conformance/     the suite of all rules in all runtimes, and the same as ONNX node tests
+    reduce           finds the smallest input that shows a difference; reduce_findings does for all of a report
+    benchmark        measures times, turn by turn
+    report/          what came out: for programs, as JSON, in the terminal, as HTML, Markdown and JUnit
 """
 
 from pooling.extras import explained
 
 try:
-    from .answers import Answer
-    from .cases import Case
-    from .processes import Limits, run_cases
-    from .report import Finding, ModelReport, Opinion, Repair, Report, StageReport
+    from .inputs.case import Case
+    from .report.model import Finding, ModelReport, Repair, Report, RuntimeSummary, StageReport
     from .rules import RULES
-    from .runtimes import RUNTIMES
+    from .runners import RUNTIMES
+    from .runners.processes import Limits, run_cases
+    from .runners.results import Result
     from .validator import validate
     from .verdicts import Kind, Verdict, judge
 except ModuleNotFoundError as error:
@@ -34,15 +36,15 @@ except ModuleNotFoundError as error:
 __all__ = [
     "RULES",
     "RUNTIMES",
-    "Answer",
     "Case",
     "Finding",
     "Kind",
     "Limits",
     "ModelReport",
-    "Opinion",
     "Repair",
     "Report",
+    "Result",
+    "RuntimeSummary",
     "StageReport",
     "Verdict",
     "judge",

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
+from pooling.numerics.inputs import draw
+from pooling.onnx_models.making import ModelProto, ValueInfoProto, array_of
 from pooling.signs import first_line
 
-from .processes import RuntimeProcess
+from .runners.processes import RuntimeProcess
 from .stages import CannotRunError, Network, load_model
 
 __all__ = ["Given", "activations", "fed_inputs", "given_inputs", "measured_shapes", "serialised"]
@@ -221,19 +222,19 @@ def _run(
     own = {name for node in model.graph.node for name in node.output}
     brought = {tensor.name: tensor for tensor in model.graph.initializer}
     found = {name: inputs[name] for name in names & inputs.keys()}
-    found |= {name: onnx.numpy_helper.to_array(brought[name]) for name in names & brought.keys()}
+    found |= {name: array_of(brought[name]) for name in names & brought.keys()}
     asked = sorted(names & own)
     if not asked:
         return found
     del model.graph.output[:]
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked)
+    model.graph.output.extend(ValueInfoProto(name=name) for name in asked)
     answer = process.ask(serialised(model), inputs)
     if not answer.given:
-        raise CannotRunError(f"{RUNTIME} does not run the model ({answer.crash or answer.refusal})")
+        raise CannotRunError(f"{RUNTIME} does not run the model ({answer.crash or answer.unsupported})")
     return {**found, **dict(zip(asked, answer.outputs, strict=True))}
 
 
-def serialised(model: onnx.ModelProto) -> bytes:
+def serialised(model: ModelProto) -> bytes:
     """Return a model as bytes.
 
     Raises
@@ -261,4 +262,4 @@ def _drawn(
     # Integers are counts and places in most models, of which one is the safest.
     if dtype.kind in "iub":
         return np.ones(sizes, dtype)
-    return random.standard_normal(sizes).astype(dtype)
+    return draw(sizes, dtype, random, kinds=("normal",), infinities=False)

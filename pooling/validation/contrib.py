@@ -1,4 +1,4 @@
-"""Poolings of the operator set com.microsoft, which onnxruntime's tools write into models and no one else has.
+"""What is asked about poolings of com.microsoft, the operator set of onnxruntime.
 
 What is expected of them is put together from ONNX's own operators: a quantised average is that of the numbers which the
 elements stand for, divided by the scale of the result, rounded half to even and saturated
@@ -10,53 +10,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
-from pooling.layer import Layer
-from pooling.onnx_models import layer_from_node
+from pooling.onnx_models.contrib import DOMAIN, OPSET, QUANTISED, channels_first, has_channels_last, standard_node
+from pooling.onnx_models.making import ModelProto, small_model, tensor_info
 
-from .answers import Answer
-from .cases import Case, single_node
+from .inputs.case import Case, single_node
+from .runners.results import Result
+from .stages import Stage
 from .verdicts import Kind, Verdict
 
-if TYPE_CHECKING:
-    from .stages import Stage
-
-__all__ = ["Asked", "ask_about", "is_contrib", "layer_of_contrib"]
+__all__ = ["Asked", "ask_about"]
 
 Numbers = NDArray[Any]
-DOMAIN = "com.microsoft"
-QUANTISED = {"QLinearAveragePool": "AveragePool", "QLinearGlobalAveragePool": "GlobalAveragePool"}
-TWINS = {**QUANTISED, "NhwcMaxPool": "MaxPool"}
-"""Operators of ONNX that do the same to numbers; `NhwcMaxPool` and `channels_last` only store them otherwise."""
-OPSET = 22
-"""Its windows are those of onnxruntime."""
 ALMOST = 1e-3
 """How far, in steps of a quantised result, a sum in float32 may be off before it is rounded."""
-
-
-def is_contrib(node: onnx.NodeProto) -> bool:
-    """Whether a node is a pooling of com.microsoft that is asked about."""
-    return node.domain == DOMAIN and node.op_type in TWINS
-
-
-def layer_of_contrib(node: onnx.NodeProto, shape: Sequence[int]) -> Layer:
-    """Return the layer that pools as a node of com.microsoft does.
-
-    Raises
-    ------
-    ValueError
-        If the node breaks a rule.
-    """
-    last = _channels_last(node)
-    layer = layer_from_node(_twin(node), OPSET, _first(shape) if last else tuple(shape))
-    return type(layer)(**{**layer.arguments, "layout": "channels_last"}) if last else layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +56,11 @@ class Asked:
         """What the model of `case` takes; it has the scales itself."""
         return {each.name: self.case.inputs[each.name] for each in self.case.model.graph.input}
 
-    def expected(self, answer: Answer) -> Numbers:
+    def expected(self, answer: Result) -> Numbers:
         """Return what has to come out, before it is rounded, from what the oracle says of `twin`."""
         (pooled,) = answer.outputs
         node = self.case.node
-        if _channels_last(node):
+        if has_channels_last(node):
             pooled = np.moveaxis(pooled, 1, -1)
         if node.op_type not in QUANTISED:
             return pooled
@@ -99,12 +72,12 @@ class Asked:
         # As QuantizeLinear has it: rounded before the zero point is added.
         return (np.rint(expected.astype(np.float64) - self.zero) + self.zero).astype(self.case.array.dtype)
 
-    def judged(self, expected: Numbers, answer: Answer) -> Verdict:
+    def judged(self, expected: Numbers, answer: Result) -> Verdict:
         """Hold an answer against what has to come out."""
         if answer.crash is not None:
             return Verdict(Kind.CRASHES, answer.crash)
-        if answer.refusal is not None:
-            return Verdict(Kind.REFUSES, answer.refusal)
+        if answer.unsupported is not None:
+            return Verdict(Kind.REFUSES, answer.unsupported)
         wanted, found = self.rounded(expected), answer.outputs[0]
         if found.shape != wanted.shape:
             sentence = f"shape {found.shape} instead of {wanted.shape}"
@@ -139,8 +112,8 @@ def ask_about(stage: Stage, seed: int, planes: int) -> Asked:
     if dtype.name not in ("int8", "uint8"):
         raise ValueError(f"its input has dtype {dtype.name}; compared are int8, uint8")
     bounds = np.iinfo(dtype)
-    last = _channels_last(node)
-    first = _first(shape) if last else shape
+    last = has_channels_last(node)
+    first = channels_first(shape) if last else shape
     count = math.prod(first[:2])
     drawn = np.random.default_rng(seed).integers(bounds.min, int(bounds.max) + 1, (min(count, planes), *first[2:]))
     array = drawn[np.arange(count) % max(1, len(drawn))].reshape(first).astype(dtype)
@@ -163,7 +136,7 @@ def ask_about(stage: Stage, seed: int, planes: int) -> Asked:
     if last:
         numbers = np.moveaxis(numbers, -1, 1)
     source = node.input[0]
-    twin = _twin(node)
+    twin = standard_node(node)
     name = re.sub(r"[^\w.-]+", "-", f"{stage.name}-contrib")
     inputs = {source: array, **constants}
     case = Case(name, _alone(stage, array, constants), inputs, "integers of the whole range")
@@ -174,30 +147,8 @@ def ask_about(stage: Stage, seed: int, planes: int) -> Asked:
 PARAMETERS = ("x_scale", "x_zero_point", "y_scale", "y_zero_point")
 
 
-def _channels_last(node: onnx.NodeProto) -> bool:
-    return node.op_type == "NhwcMaxPool" or any(each.name == "channels_last" and each.i for each in node.attribute)
-
-
-def _first(shape: Sequence[int]) -> tuple[int, ...]:
-    return (shape[0], shape[-1], *shape[1:-1])
-
-
-def _twin(node: onnx.NodeProto) -> onnx.NodeProto:
-    made = onnx.helper.make_node(TWINS[node.op_type], ["x"], ["y"], node.name)
-    made.attribute.extend(each for each in node.attribute if each.name != "channels_last")
-    return made
-
-
-def _alone(stage: Stage, array: Numbers, constants: Mapping[str, Numbers]) -> onnx.ModelProto:
+def _alone(stage: Stage, array: Numbers, constants: Mapping[str, Numbers]) -> ModelProto:
     """Make a model of the node alone, with the scales that it has."""
-    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-    graph = onnx.helper.make_graph(
-        [stage.node],
-        "pooling",
-        [onnx.helper.make_tensor_value_info(stage.node.input[0], kind, array.shape)],
-        [onnx.helper.make_tensor_value_info(stage.node.output[0], kind, [None] * array.ndim)],
-        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    imports = [onnx.helper.make_opsetid("", stage.opset), onnx.helper.make_opsetid(DOMAIN, 1)]
-    version = onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True)
-    return onnx.helper.make_model(graph, opset_imports=imports, ir_version=version, producer_name="pooling")
+    taken = tensor_info(stage.node.input[0], array.dtype, array.shape)
+    given = tensor_info(stage.node.output[0], array.dtype, [None] * array.ndim)
+    return small_model([stage.node], [taken], [given], {"": stage.opset, DOMAIN: 1}, constants)

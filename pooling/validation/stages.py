@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from pooling.layer import Layer
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.constants import SMALL_TENSOR, infer_shapes
+from pooling.onnx_models.contrib import is_contrib, layer_of_contrib
 from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.graph import default_opset, is_default, subgraphs
-from pooling.onnx_models.load import check_external, check_size
-from pooling.onnx_models.nodes import CEIL_MODE_CLEAR, has_late_window
-from pooling.onnx_models.shapes import known_size, strip_weights
+from pooling.onnx_models.load import check_external, check_scopes, check_size
+from pooling.onnx_models.making import dtype_of
+from pooling.onnx_models.shapes import infer_model, known_size, strip_weights
 from pooling.open_sizes import filled, hinted_sizes, spread
 from pooling.signs import first_line
-
-from .contrib import is_contrib, layer_of_contrib
 
 __all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "known_tensor", "load_model", "read_network"]
 
@@ -160,7 +159,7 @@ class Network:
         Nodes that pool by their name, and are of no operator set that is known here: ``"gap (NhwcMaxPool of
         com.microsoft)"``.
     model : onnx.ModelProto or None
-        The model with its functions in line.
+        The model with its functions inlined.
     tensors : mapping
         What is known of its tensors, by name.
     """
@@ -280,7 +279,7 @@ def _closed(
         name: shape for name, shape in shapes.items() if shape is not None and any(isinstance(s, str) for s in shape)
     }
     if not opened:
-        return _inferred(model, opset), ()
+        return _types(_inferred(model)), ()
     # The first that can be an image; the others follow it in what has the same name.
     main = min(opened, key=lambda name: RANKS.index(len(opened[name])) if len(opened[name]) in RANKS else len(RANKS))
     last = len(opened[main]) == 4 and opened[main][3] in (1, 3) and opened[main][1] not in (1, 3)
@@ -294,8 +293,9 @@ def _closed(
             if tensor.name in taken:
                 kind = tensor.type.tensor_type.elem_type
                 tensor.CopyFrom(onnx.helper.make_tensor_value_info(tensor.name, kind, taken[tensor.name]))
-        tensors = _inferred(model, opset)
-        works = _works(model, opset, tensors)
+        inferred = _inferred(model)
+        tensors = _types(inferred)
+        works = _works(inferred, opset, tensors)
         if works > best:
             best, found = works, (taken, tensors)
         if works == WORKS:
@@ -319,7 +319,7 @@ WORKS = 2
 
 
 def _works(model: onnx.ModelProto, opset: int, tensors: Mapping[str, onnx.ValueInfoProto]) -> int:
-    """Say whether windows find their places, and, better, whether nothing contradicts the shapes either."""
+    """Say whether windows find their places in a model with its shapes; better, whether nothing contradicts these."""
     for node in _poolings(model.graph):
         shape, _ = _known(tensors, node.input[0] if node.input else "")
         sizes = tuple(size for size in shape or () if isinstance(size, int))
@@ -329,7 +329,7 @@ def _works(model: onnx.ModelProto, opset: int, tensors: Mapping[str, onnx.ValueI
             except ValueError:
                 return 0
     try:
-        infer_shapes(_corrected(model, opset, tensors), strict=True)
+        infer_shapes(model, strict=True)
     except onnx.shape_inference.InferenceError:
         return 1
     return WORKS
@@ -405,7 +405,7 @@ def _is_known(shape: Shape | None) -> bool:
 
 
 def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProto:
-    """Read a model and put its functions in line.
+    """Read a model and inline its functions.
 
     Parameters
     ----------
@@ -431,6 +431,7 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
     try:
         check_size("validate", model)
         check_external("validate", model, folder)
+        check_scopes("validate", model)
         model = inlined("validate", model)
         opset_of("validate", model)
     except ValueError as error:
@@ -460,62 +461,15 @@ def _constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _inferred(model: onnx.ModelProto, opset: int) -> dict[str, onnx.ValueInfoProto]:
-    """Infer the type of every tensor.
-
-    Shape inference keeps windows of ceil_mode that start behind the input, below opset 22, and prefers pads to
-    auto_pad; no runtime that matters does. Such a node is given the pads that make plain division come to the right
-    size, first node first, since what is behind it has a wrong shape until then.
-    """
-    draft = onnx.ModelProto()
-    draft.CopyFrom(model)
-    nodes = [*_poolings(draft.graph)]
-    settled = 0
-    while True:
-        try:
-            inferred = infer_shapes(draft)
-        except Exception as error:
-            raise CannotRunError(f"its shapes cannot be inferred ({first_line(error)})") from error
-        tensors = {tensor.name: tensor for graph in graphs_of(inferred.graph) for tensor in _tensors(graph)}
-        changed = False
-        while settled < len(nodes) and not changed:
-            changed = _make_plain(nodes[settled], opset, tensors)
-            settled += 1
-        if not changed:
-            return tensors
-
-
-def _corrected(model: onnx.ModelProto, opset: int, tensors: Mapping[str, onnx.ValueInfoProto]) -> onnx.ModelProto:
-    """Copy a model, with nodes for which shape inference is right."""
-    draft = onnx.ModelProto()
-    draft.CopyFrom(model)
-    for node in _poolings(draft.graph):
-        _make_plain(node, opset, tensors)
-    return draft
-
-
-def _make_plain(node: onnx.NodeProto, opset: int, tensors: Mapping[str, onnx.ValueInfoProto]) -> bool:
-    """Replace what shape inference reads otherwise by pads; tell whether there was anything to replace."""
-    given = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-    ceil = opset < CEIL_MODE_CLEAR and bool(given.get("ceil_mode"))
-    both = "pads" in given and given.get("auto_pad", b"NOTSET") != b"NOTSET"
-    shape, _ = _known(tensors, node.input[0] if node.input else "")
-    if not (ceil or both) or shape is None:
-        return False
-    # Batch and channels do not matter here, nor does it what is taken for a size that is not known.
-    sizes = [1, 1, *(size if isinstance(size, int) else LARGE for size in shape[2:])]
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
-        axes = layer_from_node(node, opset, sizes).axes(tuple(sizes))
-    except ValueError:
-        return False  # the stage will be refused
-    if not both and not any(has_late_window(axis) for axis in axes):
-        return False
-    kept = [each for each in node.attribute if each.name not in ("ceil_mode", "pads", "auto_pad")]
-    del node.attribute[:]
-    node.attribute.extend(kept)
-    pads = [axis.pad_begin for axis in axes] + [axis.pad_end + axis.ceil_overhang for axis in axes]
-    node.attribute.append(onnx.helper.make_attribute("pads", pads))
-    return True
+        return infer_model("validate", model)
+    except ValueError as error:
+        raise CannotRunError(str(error).removeprefix("validate: ")) from error
+
+
+def _types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
+    return {tensor.name: tensor for graph in graphs_of(model.graph) for tensor in _tensors(graph)}
 
 
 def _made_to_fit(shape: Sequence[int], known: Shape) -> str:
@@ -534,10 +488,6 @@ def _made_to_fit(shape: Sequence[int], known: Shape) -> str:
             if isinstance(one, int) and sizes[0] > one and _fits([one, *sizes[1:]], known):
                 return f"[:{one}]{moved}"
     return ""
-
-
-LARGE = 2**20
-"""A size on which the windows of any pooling find a place."""
 
 
 def _declare(
@@ -614,10 +564,7 @@ def _shape(tensor: onnx.ValueInfoProto) -> Shape | None:
 
 
 def _dtype(tensor: onnx.ValueInfoProto) -> np.dtype[np.generic] | None:
-    try:
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.type.tensor_type.elem_type))
-    except (KeyError, ValueError):
-        return None
+    return dtype_of(tensor.type.tensor_type.elem_type)
 
 
 def _written(shape: Shape | None) -> str:

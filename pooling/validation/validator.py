@@ -16,31 +16,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from pooling import dispatch
+from pooling._version import __version__
 from pooling.arguments import per_axis_shape
 from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
+from pooling.numerics.inputs import DTYPES, draw
 from pooling.onnx_models import function_from_node
+from pooling.onnx_models.contrib import is_contrib
+from pooling.onnx_models.load import read_model
+from pooling.onnx_models.making import ModelProto, NodeProto, ValueInfoProto, onnx_version
 from pooling.operators import OPERATORS
 from pooling.signs import short_repr
 from pooling.workers import get_num_threads
 from pooling.workers import threads as use_threads
 
 from .activations import Given, activations, fed_inputs, given_inputs, measured_shapes, serialised
-from .answers import Answer
-from .cases import Case, single_node
-from .contrib import ask_about, is_contrib
-from .data import DTYPES
-from .known import known_differences
-from .processes import Limits, RuntimeProcess, memory_is_watched
-from .questions import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, Question, questions, taps
-from .race import Times, race
-from .report import FAIL_ON, Finding, ModelReport, Opinion, Repair, Report, StageReport
+from .benchmark import Times, race
+from .contrib import ask_about
+from .inputs.case import Case, single_node
+from .inputs.plan import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, PlannedCase, plan_cases, taps
+from .known_issues import issues_of
+from .report.model import FAIL_ON, Finding, ModelReport, Repair, Report, RuntimeSummary, StageReport
 from .rules import broken_rule
-from .runtimes import ORACLE, chosen, installed, portable_model, runtime_of
+from .runners import ORACLE, chosen, installed, portable_model, runtime_of
+from .runners.processes import Limits, RuntimeProcess, memory_is_watched
+from .runners.results import Result
 from .stages import CannotRunError, Network, Stage, load_model, read_network
 from .verdicts import Kind, Verdict, judge
 from .whole import Neighbourhood, difference, neighbourhood
@@ -59,10 +62,10 @@ PATIENCE = 10
 """How many times as long as others the oracle may take."""
 REPAIR = "pooling repair"
 FOREIGN_SHOWN = 5
-NO_MEMORY = "this system does not tell what memory a process has: the limit on it (--limit-memory) has no effect"
+NO_MEMORY = "psutil is not installed (pip install psutil): the limit on memory (--limit-memory) has no effect"
 DEPTH = 100.0
 """How many times the rounding of one layer a whole model may have."""
-PLAIN, FUSIONS = (f"pooling.validation.runtimes.onnxruntime:{name}" for name in ("Unoptimised", "Fusions"))
+PLAIN, FUSIONS = (f"pooling.validation.runners.onnxruntime:{name}" for name in ("Unoptimised", "Fusions"))
 
 
 def validate(
@@ -87,21 +90,21 @@ def validate(
     processes of their own, with limits on time and memory: one that crashes or hangs loses that case only.
 
     The oracle is `pooling.reference`, which works out one window after another. Numbers are drawn so as to bring out
-    differences (`pooling.validation.questions`): ordinary ones, on which a difference counts, and special ones, NaN,
-    infinities and extremes, on which it is told. With `inputs`, the activations that the model really has at the node
-    are asked about, too. Selections must be equal; sums may differ by what rounding can cause
+    differences (`pooling.validation.inputs.plan`): ordinary ones, on which a difference counts, and special
+    ones, NaN, infinities and extremes, on which it is told. With `inputs`, the activations that the model really has at
+    the node are asked about, too. Selections must be equal; sums may differ by what rounding can cause
     (`pooling.validation.comparison.permitted_errors`). What differs is attributed to a rule
     (`pooling.validation.rules.RULES`), and repaired: `pooling.export.make_portable` is shown to help by asking again.
 
     At the end the kernels of this library and onnxruntime pool ordinary numbers against the clock
-    (`pooling.validation.race.race`), if both were asked.
+    (`pooling.validation.benchmark.race`), if both were asked.
 
     Parameters
     ----------
     models : path or sequence of path
         ONNX files.
     runtimes : sequence of str, optional
-        Whom to ask, of `pooling.validation.runtimes.RUNTIMES`, or ``module:Class`` for a runtime of your own; all that
+        Whom to ask, of `pooling.validation.runners.RUNTIMES`, or ``module:Class`` for a runtime of your own; all that
         are installed when not given.
     inputs : sequence of str
         What to run the models on: ``"FILE"`` or ``"NAME=FILE"`` for one of several inputs. A file of NumPy
@@ -122,7 +125,8 @@ def validate(
     repair : bool
         Whether to look for a remedy.
     smallest : bool
-        Whether to look for the smallest input that shows each finding (`pooling.validation.examples.with_smallest`).
+        Whether to look for the smallest input that shows each finding
+        (`pooling.validation.reduce_findings.with_smallest`).
     progress : callable, optional
         Called as ``progress(done, total, stage)`` before each stage, and first of all while runtimes start.
 
@@ -172,9 +176,9 @@ def validate(
     except ValueError as error:
         raise ValueError(f"validate: {error}") from error
     with use_threads(count), ExitStack() as stack:
-        panel = stack.enter_context(_panel(versions, limits or Limits(), get_num_threads()))
+        runners = stack.enter_context(_runners(versions, limits or Limits(), get_num_threads()))
         run = _Run(
-            panel, dict(shapes or {}), given, rounds, seed, repair, progress or (lambda done, total, stage: None)
+            runners, dict(shapes or {}), given, rounds, seed, repair, progress or (lambda done, total, stage: None)
         )
         reports = run.models(paths)
         report = Report(
@@ -188,17 +192,17 @@ def validate(
                 "seed": seed,
                 "shapes": {name: list(map(int, shape)) for name, shape in (shapes or {}).items()},
                 "inputs": list(inputs),
-                "limit_seconds": panel.limits.seconds,
-                "limit_memory": panel.limits.memory,
+                "limit_seconds": runners.limits.seconds,
+                "limit_memory": runners.limits.memory,
             },
             tuple(fail_on),
             run.interrupted,
             () if memory_is_watched() else (NO_MEMORY,),
         )
         if smallest and not run.interrupted:
-            from .examples import with_smallest
+            from .reduce_findings import with_smallest
 
-            report = with_smallest(report, progress, {ORACLE: panel.oracle, **panel.processes})
+            report = with_smallest(report, progress, {ORACLE: runners.oracle, **runners.processes})
         return report
 
 
@@ -207,7 +211,7 @@ def validate(
 
 
 @dataclass(eq=False)
-class _Panel:
+class _Runners:
     """The oracle and the runtimes, each in its process."""
 
     versions: Mapping[str, str]
@@ -224,21 +228,23 @@ class _Panel:
         for process in (self.oracle, *self.processes.values()):
             process.launch()
 
-    def judged(self, question: Question, gone: Container[str]) -> Iterator[tuple[str, Answer, Answer, Verdict]]:
-        """Ask everybody but those who are gone; yield who, what is expected, the answer, and what to think of it.
+    def compare_all(
+        self, planned: PlannedCase, disabled: Container[str]
+    ) -> Iterator[tuple[str, Result, Result, Verdict]]:
+        """Ask everybody but those who are disabled; yield who, what is expected, the answer, and what to think of it.
 
         Raises
         ------
         CannotRunError
             If the oracle has no answer.
         """
-        case = question.case
+        case = planned.case
         model = case.model.SerializeToString()
         asked = {}
         for name, process in self.processes.items():
             slow = runtime_of(name).slow
             # The same numbers twice: at the shape of the network for the fast, and with fewer channels for the slow.
-            if name in gone or (slow and not question.for_slow) or (not slow and question.only_for_slow):
+            if name in disabled or (slow and not planned.for_slow) or (not slow and planned.only_for_slow):
                 continue
             asked[name] = self.pool.submit(process.ask, model, case.inputs)
         expected = self.oracle.ask(model, case.inputs)
@@ -247,14 +253,14 @@ class _Panel:
             raise CannotRunError(
                 f"the oracle {expected.crash}; give a smaller shape with --shape (in Python: shapes=)"
                 if expected.crash
-                else f"the oracle refuses it ({expected.refusal})"
+                else f"the oracle refuses it ({expected.unsupported})"
             )
         for name, actual in answers.items():
             yield name, expected, actual, judge(case, expected, actual)
 
 
 @contextmanager
-def _panel(versions: Mapping[str, str], limits: Limits, threads: int) -> Iterator[_Panel]:
+def _runners(versions: Mapping[str, str], limits: Limits, threads: int) -> Iterator[_Runners]:
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(len(versions) + 1)
         # Processes end first, so that nobody waits for an answer when it is stopped.
@@ -265,14 +271,14 @@ def _panel(versions: Mapping[str, str], limits: Limits, threads: int) -> Iterato
         helpers = {}
         if "onnxruntime" in installed():
             helpers = {name: stack.enter_context(RuntimeProcess(name, limits, threads)) for name in (PLAIN, FUSIONS)}
-        yield _Panel(versions, limits, oracle, processes, pool, helpers)
+        yield _Runners(versions, limits, oracle, processes, pool, helpers)
 
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
     """What came of a node, wherever it stands: nodes that are alike are asked about once."""
 
-    opinions: dict[str, Opinion]
+    summaries: dict[str, RuntimeSummary]
     findings: tuple[Finding, ...]
 
 
@@ -280,7 +286,7 @@ class _Outcome:
 class _Run:
     """One call of `validate`."""
 
-    panel: _Panel
+    runners: _Runners
     shapes: dict[str, Sequence[int]]
     given: Sequence[Given]
     rounds: int
@@ -307,7 +313,7 @@ class _Run:
             )
         total = sum(len(network.stages) for network in networks)
         if total:
-            self.panel.launch()
+            self.runners.launch()
         self.progress(0, total, "starting runtimes")
         reports: list[ModelReport] = []
         try:
@@ -362,8 +368,8 @@ class _Run:
         if sources:
             network = read_network(path, shapes, sources=sources)
         reason = ""
-        if network.unknown and self.panel.helpers:
-            measured, reason = measured_shapes(path, network, self.panel.helpers[PLAIN])
+        if network.unknown and self.runners.helpers:
+            measured, reason = measured_shapes(path, network, self.runners.helpers[PLAIN])
             if measured:
                 found = {name: array.shape for name, array in measured.items()}
                 dtypes = {name: array.dtype for name, array in measured.items()}
@@ -384,10 +390,10 @@ class _Run:
         return network
 
     def _activations(self, path: Location, network: Network) -> Mapping[str, Numbers] | str:
-        if not self.panel.helpers:
+        if not self.runners.helpers:
             return "--input runs the model in onnxruntime, which is not installed"
         try:
-            return activations(path, network, self.given, self.panel.helpers[PLAIN], self.seed)
+            return activations(path, network, self.given, self.runners.helpers[PLAIN], self.seed)
         except CannotRunError as error:
             return str(error)
 
@@ -409,19 +415,19 @@ class _Run:
                 outcome = self._asked_really(path, stage, layer, real, outcome)
             except CannotRunError as error:
                 # What was found on drawn numbers stays found.
-                return StageReport(stage, layer, outcome.opinions, outcome.findings, problem=str(error))
-        opinions, findings = outcome.opinions, outcome.findings
-        others = {name: opinion for name, opinion in opinions.items() if name not in OWN}
-        if others and not any(opinion.answered for opinion in others.values()):
-            name, opinion = next(iter(others.items()))
-            verb = "crashes on" if opinion.findings.get("crashes") else "refuses"
-            return StageReport(stage, layer, opinions, findings, problem=f"{name} {verb} it ({opinion.reason})")
-        return StageReport(stage, layer, opinions, findings, self._raced(stage, layer, opinions))
+                return StageReport(stage, layer, outcome.summaries, outcome.findings, problem=str(error))
+        summaries, findings = outcome.summaries, outcome.findings
+        others = {name: summary for name, summary in summaries.items() if name not in OWN}
+        if others and not any(summary.answered for summary in others.values()):
+            name, summary = next(iter(others.items()))
+            verb = "crashes on" if summary.findings.get("crashes") else "refuses"
+            return StageReport(stage, layer, summaries, findings, problem=f"{name} {verb} it ({summary.reason})")
+        return StageReport(stage, layer, summaries, findings, self._raced(stage, layer, summaries))
 
     def _contrib(self, path: str, stage: Stage, layer: Layer) -> StageReport:
         """Ask onnxruntime about an operator of its own, with its optimiser on and off."""
         name = "onnxruntime"
-        if name not in self.panel.processes or PLAIN not in self.panel.helpers:
+        if name not in self.runners.processes or PLAIN not in self.runners.helpers:
             raise CannotRunError(
                 f"{stage.operator} of {stage.node.domain} is an operator of {name}, which is not asked"
             )
@@ -429,16 +435,19 @@ class _Run:
             asked = ask_about(stage, self.seed, max(1, TAPS // max(1, taps(layer.axes(stage.input_shape)))))
         except ValueError as error:
             raise CannotRunError(str(error)) from error
-        exact = self.panel.oracle.ask(asked.twin.model.SerializeToString(), asked.twin.inputs)
+        exact = self.runners.oracle.ask(asked.twin.model.SerializeToString(), asked.twin.inputs)
         if not exact.given:
-            raise CannotRunError(f"the oracle gives no answer ({exact.crash or exact.refusal})")
+            raise CannotRunError(f"the oracle gives no answer ({exact.crash or exact.unsupported})")
         expected = asked.expected(exact)
-        question, version = Question(asked.case, ORDINARY, True), self.panel.versions[name]
+        planned, version = PlannedCase(asked.case, ORDINARY, True), self.runners.versions[name]
         verdicts, findings = [], list[Finding]()
-        for process, how in ((self.panel.processes[name], ""), (self.panel.helpers[PLAIN], " with its optimiser off")):
+        for process, how in (
+            (self.runners.processes[name], ""),
+            (self.runners.helpers[PLAIN], " with its optimiser off"),
+        ):
             answer = process.ask(asked.case.model.SerializeToString(), asked.fed)
             verdict = asked.judged(expected, answer)
-            verdicts.append((question, verdict))
+            verdicts.append((planned, verdict))
             if verdict.kind is Kind.AGREES:
                 continue
             if findings and findings[0].verdict == verdict:
@@ -451,22 +460,22 @@ class _Run:
                     stage.name,
                     stage.operator,
                     stage.opset,
-                    question,
+                    planned,
                     name,
                     version,
                     verdict,
-                    expected=Answer((asked.rounded(expected),)),
+                    expected=Result((asked.rounded(expected),)),
                     actual=answer,
                 )
             )
-        opinion = Opinion.of(version, verdicts, findings)
-        silent = not opinion.answered
-        problem = f"{name} {'crashes on' if opinion.findings.get('crashes') else 'refuses'} it ({opinion.reason})"
-        return StageReport(stage, layer, {name: opinion}, tuple(findings), problem=problem if silent else None)
+        summary = RuntimeSummary.of(version, verdicts, findings)
+        silent = not summary.answered
+        problem = f"{name} {'crashes on' if summary.findings.get('crashes') else 'refuses'} it ({summary.reason})"
+        return StageReport(stage, layer, {name: summary}, tuple(findings), problem=problem if silent else None)
 
     def _asked(self, path: str, stage: Stage, layer: Layer) -> _Outcome:
         """Ask about a node, or remember what was answered to one that is alike."""
-        node = onnx.NodeProto()
+        node = NodeProto()
         node.CopyFrom(stage.node)
         node.ClearField("name")
         node.ClearField("doc_string")
@@ -475,7 +484,7 @@ class _Run:
         sides = tuple((side.shape, None if side.value is None else side.value.tobytes()) for side in stage.sides)
         key = (node.SerializeToString(deterministic=True), stage.opset, stage.input_shape, stage.dtype, sides)
         if key not in self.known:
-            self.known[key] = self._outcome(path, stage, questions(stage, layer, self.seed))
+            self.known[key] = self._outcome(path, stage, plan_cases(stage, layer, self.seed))
         outcome = self.known[key]
         return replace(
             outcome, findings=tuple(replace(finding, path=path, node=stage.name) for finding in outcome.findings)
@@ -493,44 +502,44 @@ class _Run:
                 "validate without --input"
             )
         source = ", ".join(each.source for each in self.given)
-        asked = questions(stage, layer, self.seed, {name: real[name] for name in names}, source)
-        more = self._outcome(path, stage, [question for question in asked if question.kind == REAL])
-        opinions = {name: opinion.with_more(more.opinions[name]) for name, opinion in outcome.opinions.items()}
-        return _Outcome(opinions, (*outcome.findings, *more.findings))
+        asked = plan_cases(stage, layer, self.seed, {name: real[name] for name in names}, source)
+        more = self._outcome(path, stage, [planned for planned in asked if planned.kind == REAL])
+        summaries = {name: summary.with_more(more.summaries[name]) for name, summary in outcome.summaries.items()}
+        return _Outcome(summaries, (*outcome.findings, *more.findings))
 
-    def _outcome(self, path: str, stage: Stage, asked: Sequence[Question]) -> _Outcome:
-        verdicts: dict[str, list[tuple[Question, Verdict]]] = {name: [] for name in self.panel.versions}
+    def _outcome(self, path: str, stage: Stage, asked: Sequence[PlannedCase]) -> _Outcome:
+        verdicts: dict[str, list[tuple[PlannedCase, Verdict]]] = {name: [] for name in self.runners.versions}
         findings: dict[object, Finding] = {}
-        gone: set[str] = set()
+        disabled: set[str] = set()
         wrong: set[str] = set()
-        for question in asked:
-            for name, expected, actual, verdict in self.panel.judged(question, gone):
-                verdicts[name].append((question, verdict))
+        for planned in asked:
+            for name, expected, actual, verdict in self.runners.compare_all(planned, disabled):
+                verdicts[name].append((planned, verdict))
                 # Neither the next case that hangs nor other numbers in a result of the wrong shape tell any more.
                 if verdict.kind in (Kind.CRASHES, Kind.SHAPE, Kind.DTYPE):
-                    gone.add(name)
+                    disabled.add(name)
                 if verdict.kind is Kind.AGREES:
                     continue
-                rule = broken_rule(question.case, expected, verdict, actual)
-                if rule is None and question.special and name in wrong:
+                rule = broken_rule(planned.case, expected, verdict, actual)
+                if rule is None and planned.special and name in wrong:
                     continue  # the same again, in numbers that say less about it
-                if verdict.kind.differs and not question.special:
+                if verdict.kind.differs and not planned.special:
                     wrong.add(name)
                 # What is broken on ordinary numbers is no news on special ones.
-                key = (name, rule, verdict.kind, verdict.kind.differs and rule is None and question.kind)
+                key = (name, rule, verdict.kind, verdict.kind.differs and rule is None and planned.kind)
                 if key in findings:
                     findings[key] = replace(findings[key], cases=findings[key].cases + 1)
                     continue
-                version = self.panel.versions[name]
+                version = self.runners.versions[name]
                 finding = Finding(
-                    path, stage.name, stage.operator, stage.opset, question, name, version, verdict, rule,
-                    expected, actual, upstream=_upstream(rule, name, question.case),
+                    path, stage.name, stage.operator, stage.opset, planned, name, version, verdict, rule,
+                    expected, actual, upstream=_upstream(rule, name, planned.case),
                 )  # fmt: skip
                 findings[key] = replace(finding, remedy=self._remedy(finding)) if self.repair else finding
         return _Outcome(
             {
-                name: Opinion.of(
-                    self.panel.versions[name],
+                name: RuntimeSummary.of(
+                    self.runners.versions[name],
                     pairs,
                     [finding for finding in findings.values() if finding.runtime == name],
                 )
@@ -544,16 +553,16 @@ class _Run:
 
     def _among_others(self, network: Network, path: str, report: StageReport) -> StageReport:
         """Ask about a node together with what runtimes may fuse it with."""
-        if not report.compared or not self.panel.helpers:
+        if not report.compared or not self.runners.helpers:
             return report
         # What is wrong by itself needs no fusion to be wrong.
         names = [
             name
-            for name in self.panel.processes
+            for name in self.runners.processes
             if getattr(runtime_of(name), "whole", False)
-            and name in report.opinions
-            and report.opinions[name].answered
-            and not any(report.opinions[name].findings.get(word) for word in ("differs", "crashes"))
+            and name in report.summaries
+            and report.summaries[name].answered
+            and not any(report.summaries[name].findings.get(word) for word in ("differs", "crashes"))
         ]
         piece = neighbourhood(network, report.stage, self.seed) if names else None
         if piece is None:
@@ -564,11 +573,11 @@ class _Run:
         found = tuple(replace(each, path=path, node=report.stage.name) for each in self.fused[key])
         if not found:
             return report
-        opinions = dict(report.opinions)
+        summaries = dict(report.summaries)
         for each in found:
-            more = Opinion(each.version, {str(each.verdict.kind): 1}, {each.counts_as: 1})
-            opinions[each.runtime] = opinions[each.runtime].with_more(more)
-        return replace(report, opinions=opinions, findings=(*report.findings, *found))
+            more = RuntimeSummary(each.version, {str(each.verdict.kind): 1}, {each.counts_as: 1})
+            summaries[each.runtime] = summaries[each.runtime].with_more(more)
+        return replace(report, summaries=summaries, findings=(*report.findings, *found))
 
     def _fused(self, path: str, report: StageReport, piece: Neighbourhood, names: Sequence[str]) -> Iterator[Finding]:
         expected = self._put_together(piece)
@@ -579,28 +588,28 @@ class _Run:
         stage = report.stage
         plain: str | None = None
         for name in names:
-            answer = self.panel.processes[name].ask(content, piece.inputs)
+            answer = self.runners.processes[name].ask(content, piece.inputs)
             if not answer.given:
                 continue  # it is asked about the node alone, and this is no question about poolings
             sentence, where = difference(wanted, answer.outputs)
             if not sentence:
                 continue
             if plain is None:
-                alone = self.panel.helpers[PLAIN].ask(content, piece.inputs)
+                alone = self.runners.helpers[PLAIN].ask(content, piece.inputs)
                 plain = difference(wanted, alone.outputs)[0] if alone.given else "nothing"
             if plain:
                 return  # the pieces do not come to what the whole is even without an optimiser
             with_what = self._fusion(name, piece, content)
             kind = Kind.SHAPE if where is None else Kind.VALUE
             yield Finding(
-                path, stage.name, stage.operator, stage.opset, pooled, name, self.panel.versions[name],
-                Verdict(kind, sentence, where), None, Answer(tuple(wanted)), answer,
+                path, stage.name, stage.operator, stage.opset, pooled, name, self.runners.versions[name],
+                Verdict(kind, sentence, where), None, Result(tuple(wanted)), answer,
                 fusion=with_what, remedy=self._unfused(name, piece, wanted) if self.repair else "",
             )  # fmt: skip
 
     def _whole(self, path: Location, network: Network, report: ModelReport) -> ModelReport:
         """Run the model itself with onnxruntime's optimiser on and off, and look at what its poolings give."""
-        if "onnxruntime" not in self.panel.processes or not any(stage.compared for stage in report.stages):
+        if "onnxruntime" not in self.runners.processes or not any(stage.compared for stage in report.stages):
             return report
         if any(each.fusion for stage in report.stages for each in stage.findings):
             return report  # it is known already what the optimiser does
@@ -611,7 +620,7 @@ class _Run:
             own = {name for node in model.graph.node for name in node.output}
             pooled = [each.stage.node.output[0] for each in report.stages if each.compared and each.stage.node.output]
             exposed = [name for name in dict.fromkeys(pooled) if name in own and name not in outputs]
-            process, plain = self.panel.processes["onnxruntime"], self.panel.helpers[PLAIN]
+            process, plain = self.runners.processes["onnxruntime"], self.runners.helpers[PLAIN]
             off = plain.ask(_with_outputs(model, exposed), inputs)
             on = process.ask(_with_outputs(model, []), inputs)
             if off.given and on.given:
@@ -625,20 +634,20 @@ class _Run:
                         # With its result laid open, a pooling cannot be fused with what reads it.
                         alone = process.ask(_with_outputs(model, [name]), inputs)
                         if alone.given and not difference(wanted, alone.outputs[: len(outputs)], DEPTH)[0]:
-                            return _blamed(report, stage, self.panel.versions["onnxruntime"], sentence, wanted, on)
+                            return _blamed(report, stage, self.runners.versions["onnxruntime"], sentence, wanted, on)
                 note = f"with its optimiser on, onnxruntime gives another output ({sentence}), by no pooling's fault"
                 return replace(report, notes=(*report.notes, note))
             if off.given:
-                note = f"onnxruntime runs the model with its optimiser off only ({on.crash or on.refusal})"
+                note = f"onnxruntime runs the model with its optimiser off only ({on.crash or on.unsupported})"
                 return replace(report, unasked=(*report.unasked, note))
-            note = f"onnxruntime does not run the model as a whole ({off.crash or off.refusal})"
+            note = f"onnxruntime does not run the model as a whole ({off.crash or off.unsupported})"
             return replace(report, notes=(*report.notes, note))
         except CannotRunError as error:
             return replace(report, notes=(*report.notes, f"the model was not run as a whole ({error})"))
 
-    def _put_together(self, piece: Neighbourhood) -> tuple[Question, list[Numbers]] | None:
+    def _put_together(self, piece: Neighbourhood) -> tuple[PlannedCase, list[Numbers]] | None:
         """Work out what has to come out of a piece, node by node; None where that cannot be."""
-        plain = self.panel.helpers[PLAIN]
+        plain = self.runners.helpers[PLAIN]
         found = dict(piece.inputs)
         if piece.before:
             first = piece.first
@@ -664,13 +673,13 @@ class _Run:
             if not answer.given:
                 return None
             found |= dict(zip((each.name for each in last.graph.output), answer.outputs, strict=True))
-        return Question(case, ORDINARY, True), [found[name] for name in piece.outputs]
+        return PlannedCase(case, ORDINARY, True), [found[name] for name in piece.outputs]
 
     def _fusion(self, name: str, piece: Neighbourhood, content: bytes) -> str:
         """Say what the pooling is fused with, and what has taken its place where the runtime tells."""
         if name != "onnxruntime":
             return piece.around
-        answer = self.panel.helpers[FUSIONS].ask(content, piece.inputs)
+        answer = self.runners.helpers[FUSIONS].ask(content, piece.inputs)
         if not answer.given:
             return piece.around
         before = {node.op_type for node in (*piece.before, piece.node, *piece.behind)}
@@ -686,7 +695,7 @@ class _Run:
             return ""
         if not repaired.changes:
             return ""
-        answer = self.panel.processes[name].ask(repaired.model.SerializeToString(), piece.inputs)
+        answer = self.runners.processes[name].ask(repaired.model.SerializeToString(), piece.inputs)
         if not answer.given or difference(wanted, answer.outputs)[0]:
             return ""
         what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
@@ -723,8 +732,8 @@ class _Run:
             pass
         return ""
 
-    def _again(self, finding: Finding, model: onnx.ModelProto, inputs: Mapping[str, Numbers]) -> Verdict:
-        answer = self.panel.processes[finding.runtime].ask(model.SerializeToString(), inputs)
+    def _again(self, finding: Finding, model: ModelProto, inputs: Mapping[str, Numbers]) -> Verdict:
+        answer = self.runners.processes[finding.runtime].ask(model.SerializeToString(), inputs)
         return judge(finding.case, finding.expected, answer)
 
     def _repaired(self, report: ModelReport) -> Repair | None:
@@ -734,7 +743,7 @@ class _Run:
             return None
         count = len({finding.sentence for finding in before})
         try:
-            model = onnx.load(report.path, load_external_data=False)
+            model = read_model("validate", report.path)[0]
             given = {name: tuple(shape) for name, shape in self.shapes.items()}
             inputs = {tensor.name for tensor in model.graph.input}
             result = make_portable(
@@ -752,15 +761,15 @@ class _Run:
         if not changes:
             return Repair((), result.verified, result.why, count, count)
         concerned = {finding.runtime for finding in before}
-        panel = replace(
-            self.panel,
-            processes={name: process for name, process in self.panel.processes.items() if name in concerned},
-            versions={name: version for name, version in self.panel.versions.items() if name in concerned},
+        runners = replace(
+            self.runners,
+            processes={name: process for name, process in self.runners.processes.items() if name in concerned},
+            versions={name: version for name, version in self.runners.versions.items() if name in concerned},
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, Path(report.path).name)
             save(result.model, path)
-            again = _Run(panel, self.shapes, (), 0, self.seed, False, lambda done, total, stage: None)
+            again = _Run(runners, self.shapes, (), 0, self.seed, False, lambda done, total, stage: None)
             try:
                 (second,) = again.models([path])
             except ValueError as error:
@@ -775,23 +784,23 @@ class _Run:
     # -----------------------------------------------------------------------------------------------------------------
     # Times
 
-    def _raced(self, stage: Stage, layer: Layer, opinions: Mapping[str, Opinion]) -> dict[str, Times]:
+    def _raced(self, stage: Stage, layer: Layer, summaries: Mapping[str, RuntimeSummary]) -> dict[str, Times]:
         """Measure times in this process, of a node that both sides were seen to survive."""
         sides = ("pooling", "onnxruntime")
         if (
             not self.rounds
             or stage.operator in WITHOUT_WINDOWS
             or not all(
-                name in opinions and opinions[name].answered and not opinions[name].findings.get("crashes")
+                name in summaries and summaries[name].answered and not summaries[name].findings.get("crashes")
                 for name in sides
             )
         ):
             return {}
-        from .runtimes.onnxruntime import session
+        from pooling.onnx_models.session import session
 
-        array = np.random.default_rng(self.seed).standard_normal(stage.input_shape).astype(stage.dtype)
-        (question, *_) = questions(stage, layer, self.seed)
-        loaded = session(question.case.model.SerializeToString(), get_num_threads())
+        array = draw(stage.input_shape, np.dtype(stage.dtype), self.seed, kinds=("normal",), infinities=False)
+        (planned, *_) = plan_cases(stage, layer, self.seed)
+        loaded = session(planned.case.model.SerializeToString(), threads=get_num_threads())
         fed = {stage.node.input[0]: array}
         try:
             return race({"pooling": lambda: layer(array), "onnxruntime": lambda: loaded.run(None, fed)}, self.rounds)
@@ -800,14 +809,14 @@ class _Run:
 
 
 def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
-    found = known_differences(rule, runtime, case)
+    found = issues_of(rule, runtime, case)
     return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
 
 
-def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
+def _with_outputs(model: ModelProto, names: Sequence[str]) -> bytes:
     """Return a model that gives more tensors."""
     count = len(model.graph.output)
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    model.graph.output.extend(ValueInfoProto(name=name) for name in names)
     try:
         return serialised(model)
     finally:
@@ -815,7 +824,7 @@ def _with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
 
 
 def _blamed(
-    report: ModelReport, stage: StageReport, version: str, sentence: str, wanted: Sequence[Numbers], answer: Answer
+    report: ModelReport, stage: StageReport, version: str, sentence: str, wanted: Sequence[Numbers], answer: Result
 ) -> ModelReport:
     """Add a finding on a pooling without whose fusion the whole model comes out as it should."""
     place = stage.stage
@@ -825,13 +834,13 @@ def _blamed(
         {place.input_name: np.zeros(shape, dtype)}, "the whole model on drawn numbers, optimiser on and off",
     )  # fmt: skip
     finding = Finding(
-        report.path, place.name, place.operator, place.opset, Question(case, ORDINARY, True), "onnxruntime", version,
-        Verdict(Kind.VALUE, f"an output of the model is {sentence}"), None, Answer(tuple(wanted)), answer,
+        report.path, place.name, place.operator, place.opset, PlannedCase(case, ORDINARY, True), "onnxruntime", version,
+        Verdict(Kind.VALUE, f"an output of the model is {sentence}"), None, Result(tuple(wanted)), answer,
         fusion="nodes behind it",
     )  # fmt: skip
-    opinions = dict(stage.opinions)
-    opinions["onnxruntime"] = opinions["onnxruntime"].with_more(Opinion(version, {"value": 1}, {"differs": 1}))
-    changed = replace(stage, opinions=opinions, findings=(*stage.findings, finding))
+    summaries = dict(stage.summaries)
+    summaries["onnxruntime"] = summaries["onnxruntime"].with_more(RuntimeSummary(version, {"value": 1}, {"differs": 1}))
+    changed = replace(stage, summaries=summaries, findings=(*stage.findings, finding))
     return replace(report, stages=[changed if each is stage else each for each in report.stages])
 
 
@@ -877,9 +886,9 @@ def _check_memory(stage: Stage, layer: Layer) -> None:
 
 def _versions() -> dict[str, str]:
     return {
-        "pooling": dispatch.config()["version"],
+        "pooling": __version__,
         "numpy": np.__version__,
-        "onnx": onnx.__version__,
+        "onnx": onnx_version(),
         "python": platform.python_version(),
     }
 

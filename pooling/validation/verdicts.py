@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .answers import Answer
-from .comparison import permitted_errors, spacing
+from pooling.numerics.bounds import spacing
+from pooling.numerics.compare import differing, first_of
+
+from .comparison import permitted_errors
+from .runners.results import Result
 
 if TYPE_CHECKING:
-    from .cases import Case
+    from .inputs.case import Case
 
 __all__ = ["Kind", "Verdict", "judge"]
 
@@ -80,7 +83,7 @@ class Verdict:
     share: float | None = None
 
 
-def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
+def judge(case: Case, expected: Result, actual: Result) -> Verdict:
     """Hold a runtime's answer to a case against the oracle's.
 
     Whatever is selected, a maximum, an index, has to be equal; zeros of either sign are, and so is one NaN to another.
@@ -91,7 +94,7 @@ def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
     ----------
     case : Case
         What was asked.
-    expected, actual : Answer
+    expected, actual : Result
         What the oracle says, and the runtime. Where the oracle refuses, a refusal is the right answer.
 
     Returns
@@ -107,13 +110,13 @@ def judge(case: Case, expected: Answer, actual: Answer) -> Verdict:
         raise ValueError(f"judge: case {case.name!r}: the oracle {expected.crash}; give it a smaller case or more time")
     if actual.crash is not None:
         return Verdict(Kind.CRASHES, actual.crash)
-    if expected.refusal is not None:
-        if actual.refusal is not None:
+    if expected.unsupported is not None:
+        if actual.unsupported is not None:
             return Verdict(Kind.AGREES)
         shapes = ", ".join(str(output.shape) for output in actual.outputs)
-        return Verdict(Kind.VALUE, f"an answer of shape {shapes} instead of a refusal ({expected.refusal})")
-    if actual.refusal is not None:
-        return Verdict(Kind.REFUSES, actual.refusal)
+        return Verdict(Kind.VALUE, f"an answer of shape {shapes} instead of a refusal ({expected.unsupported})")
+    if actual.unsupported is not None:
+        return Verdict(Kind.REFUSES, actual.unsupported)
     if len(actual.outputs) != len(expected.outputs):
         given, wanted = len(actual.outputs), len(expected.outputs)
         sentence = f"{given} output{'' if given == 1 else 's'} instead of {wanted}"
@@ -141,14 +144,11 @@ def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output:
     # Differences of int64 may exceed int64, and float64 holds any other dtype.
     left, right = (array.astype(object if integral else np.float64) for array in (expected, actual))
     lost, present = (np.zeros(array.shape, bool) if integral else np.isnan(array) for array in (left, right))
-    same = (expected == actual) | (lost & present)
     finite = np.ones(left.shape, bool) if integral else np.isfinite(left) & np.isfinite(right)
     with np.errstate(all="ignore"):
-        difference = np.where(same | ~finite, 0.0, np.abs(left - right).astype(np.float64))
-    wrong = ~same
-    if bound is not None:
-        wrong &= ~(finite & (difference <= bound))
-    differing = int(np.count_nonzero(wrong))
+        difference = np.where(finite & differing(expected, actual), np.abs(left - right).astype(np.float64), 0.0)
+    wrong = differing(expected, actual, bound)
+    count = int(np.count_nonzero(wrong))
     absolute = ulp = share = None
     if finite.any():
         absolute = float(difference.max())
@@ -157,21 +157,21 @@ def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output:
             with np.errstate(over="ignore"):  # a result that is far too large
                 shares = np.divide(difference, bound, out=np.zeros_like(difference), where=finite & (bound > 0))
             share = float(shares.max())
-    if not differing:
+    if not count:
         return Verdict(Kind.AGREES, elements=expected.size, ulp=ulp, absolute=absolute, output=output, share=share)
     numbers = wrong & (lost == present)
     kind = Kind.VALUE if numbers.any() else Kind.NAN
     if output == INDICES:
         kind = Kind.INDEX
     chosen = numbers if kind is Kind.VALUE else wrong
-    where = tuple(int(i) for i in np.unravel_index(int(np.argmax(chosen)), chosen.shape))
+    where = first_of(chosen)
     return Verdict(
         kind,
-        _sentence(kind, expected[where], actual[where], where, differing, expected.size),
+        _sentence(kind, expected[where], actual[where], where, count, expected.size),
         where,
         expected[where].item(),
         actual[where].item(),
-        differing,
+        count,
         expected.size,
         ulp,
         absolute,
@@ -184,7 +184,7 @@ def _sentence(kind: Kind, expected: Any, actual: Any, where: tuple[int, ...], di
     # As many digits as the dtype has; formatting would go by way of float64.
     number = f"{actual!s} instead of {expected!s}"
     if kind is Kind.NAN:
-        happened = "nan lost" if math.isnan(expected) else "nan from nowhere"
+        happened = "NaN not propagated" if math.isnan(expected) else "unexpected NaN"
         sentence = f"{happened} at {where}: {number}"
     else:
         sentence = f"{'index ' if kind is Kind.INDEX else ''}{number} at {where}"

@@ -15,13 +15,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
+from pooling.numerics.compare import differing
 from pooling.onnx_models import POOLING_OPERATORS
 from pooling.onnx_models.graph import is_default, subgraphs
+from pooling.onnx_models.making import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    OperatorSetIdProto,
+    TensorProto,
+    ValueInfoProto,
+    array_of,
+    dtype_of,
+    small_model,
+    tensor_info,
+)
 
-from .evidence import ALIKE
+from .rules.evidence import ALIKE
 from .stages import Network, Stage, graphs_of, known_tensor
 
 __all__ = ["Neighbourhood", "difference", "neighbourhood"]
@@ -55,9 +67,9 @@ class Neighbourhood:
 
     Attributes
     ----------
-    before, behind : tuple of onnx.NodeProto
+    before, behind : tuple of NodeProto
         In order.
-    node : onnx.NodeProto
+    node : NodeProto
         The pooling.
     inputs : dict of str to ndarray
         What goes into all of it.
@@ -67,35 +79,35 @@ class Neighbourhood:
         What comes out of all of it.
     opset : int
         Version of the default operator set.
-    imports : tuple of onnx.OperatorSetIdProto
+    imports : tuple of OperatorSetIdProto
         Of the network.
-    types : mapping of str to onnx.ValueInfoProto
+    types : mapping of str to ValueInfoProto
         What is known of the network's tensors.
     """
 
-    before: tuple[onnx.NodeProto, ...]
-    node: onnx.NodeProto
-    behind: tuple[onnx.NodeProto, ...]
+    before: tuple[NodeProto, ...]
+    node: NodeProto
+    behind: tuple[NodeProto, ...]
     inputs: dict[str, Numbers]
     constants: dict[str, Numbers]
     outputs: tuple[str, ...]
     opset: int
-    imports: tuple[onnx.OperatorSetIdProto, ...] = field(repr=False, default=())
-    types: Mapping[str, onnx.ValueInfoProto] = field(repr=False, default_factory=dict)
+    imports: tuple[OperatorSetIdProto, ...] = field(repr=False, default=())
+    types: Mapping[str, ValueInfoProto] = field(repr=False, default_factory=dict)
 
     @property
-    def model(self) -> onnx.ModelProto:
+    def model(self) -> ModelProto:
         """All of it."""
         return self._model((*self.before, self.node, *self.behind), self.inputs, self.outputs)
 
     @property
-    def first(self) -> onnx.ModelProto:
+    def first(self) -> ModelProto:
         """What stands before the pooling; gives what that reads, and what else comes out."""
         own = {name for node in self.before for name in node.output}
         wanted = dict.fromkeys([self.node.input[0], *(name for name in self.outputs if name in own)])
         return self._model(self.before, self.inputs, tuple(wanted))
 
-    def last(self, found: Mapping[str, Numbers]) -> onnx.ModelProto:
+    def last(self, found: Mapping[str, Numbers]) -> ModelProto:
         """Return what stands behind the pooling, which takes tensors that are known."""
         own = {name for node in self.behind for name in node.output}
         return self._model(self.behind, self.fed(found), tuple(name for name in self.outputs if name in own))
@@ -116,7 +128,7 @@ class Neighbourhood:
         names: dict[str, str] = {"": ""}
         parts = []
         for node in (*self.before, self.node, *self.behind):
-            plain = onnx.NodeProto()
+            plain = NodeProto()
             plain.CopyFrom(node)
             plain.ClearField("name")
             plain.ClearField("doc_string")
@@ -132,27 +144,15 @@ class Neighbourhood:
         outputs = [names.get(name) for name in self.outputs]
         return repr((parts, sorted(map(repr, held)), sorted(map(repr, shapes)), outputs, self.opset)).encode()
 
-    def _model(
-        self, nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, Numbers], outputs: Iterable[str]
-    ) -> onnx.ModelProto:
+    def _model(self, nodes: Sequence[NodeProto], inputs: Mapping[str, Numbers], outputs: Iterable[str]) -> ModelProto:
         read = {name for node in nodes for name in node.input}
-        graph = onnx.helper.make_graph(
-            list(nodes),
-            "neighbourhood",
-            [
-                onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-                for name, array in inputs.items()
-            ],
-            [self.types.get(name, onnx.ValueInfoProto(name=name)) for name in outputs],
-            [onnx.numpy_helper.from_array(array, name) for name, array in self.constants.items() if name in read],
-        )
         domains = {node.domain for node in nodes}
-        imports = [each for each in self.imports if is_default(each.domain) or each.domain in domains]
-        return onnx.helper.make_model(
-            graph,
-            opset_imports=imports,
-            ir_version=onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True),
-            producer_name="pooling",
+        return small_model(
+            nodes,
+            [tensor_info(name, array.dtype, array.shape) for name, array in inputs.items()],
+            [self.types.get(name, ValueInfoProto(name=name)) for name in outputs],
+            [each for each in self.imports if is_default(each.domain) or each.domain in domains],
+            {name: array for name, array in self.constants.items() if name in read},
         )
 
 
@@ -169,7 +169,7 @@ def neighbourhood(network: Network, stage: Stage, seed: int) -> Neighbourhood | 
 
 
 class _Cut:
-    def __init__(self, network: Network, part: onnx.GraphProto, stage: Stage, random: np.random.Generator) -> None:
+    def __init__(self, network: Network, part: GraphProto, stage: Stage, random: np.random.Generator) -> None:
         self.network = network
         self.part = part
         self.stage = stage
@@ -181,7 +181,7 @@ class _Cut:
 
     def made(self) -> Neighbourhood | None:
         node = self.stage.node
-        before: list[onnx.NodeProto] = []
+        before: list[NodeProto] = []
         name = node.input[0]
         for _ in range(STEPS):
             producer = self.producers.get(name)
@@ -195,7 +195,7 @@ class _Cut:
             return None
         inside = {name for each in (*before, node) for name in each.output}
         readers = [each for each in self.part.node if node.output[0] in each.input]
-        behind: list[onnx.NodeProto] = []
+        behind: list[NodeProto] = []
         if len(readers) <= MOST_BEHIND and all(self._usable(each, BEHIND, inside) for each in readers):
             behind = readers
             if not self._taken(behind, inside):
@@ -220,14 +220,14 @@ class _Cut:
             self.network.tensors,
         )
 
-    def _leaves(self, name: str, nodes: Sequence[onnx.NodeProto]) -> bool:
+    def _leaves(self, name: str, nodes: Sequence[NodeProto]) -> bool:
         """Whether something else reads a tensor, so that no fusion can do without it."""
         if any(each.name == name for each in self.part.output):
             return True
         inside = {tuple(node.output) for node in nodes}
         return any(name in each.input for each in self.part.node if tuple(each.output) not in inside)
 
-    def _usable(self, node: onnx.NodeProto, operators: frozenset[str], inside: set[str]) -> bool:
+    def _usable(self, node: NodeProto, operators: frozenset[str], inside: set[str]) -> bool:
         if node.op_type not in operators or any(True for _ in subgraphs(node)) or not node.input:
             return False
         if not (is_default(node.domain) or node.domain == "com.microsoft"):
@@ -246,9 +246,9 @@ class _Cut:
         if producer is None or producer.op_type != "Constant" or not is_default(producer.domain):
             return None
         held = next((each.t for each in producer.attribute if each.name == "value"), None)
-        return None if held is None else onnx.numpy_helper.to_array(held)
+        return None if held is None else array_of(held)
 
-    def _taken(self, nodes: Sequence[onnx.NodeProto], inside: set[str]) -> bool:
+    def _taken(self, nodes: Sequence[NodeProto], inside: set[str]) -> bool:
         """Give every tensor that the nodes read a value; tell whether that could be done."""
         own = inside | {name for each in nodes for name in each.output}
         for node in nodes:
@@ -268,16 +268,15 @@ class _Cut:
                     return False
         return True
 
-    def _weight(self, held: onnx.TensorProto, *, drawn: bool) -> Numbers | None:
+    def _weight(self, held: TensorProto, *, drawn: bool) -> Numbers | None:
         """Return a constant, or whole numbers in its place: sums of such are the same in any order."""
-        try:
-            dtype: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(held.data_type))
-        except (KeyError, ValueError):
+        dtype = dtype_of(held.data_type)
+        if dtype is None:
             return None
-        external = held.data_location == onnx.TensorProto.EXTERNAL
+        external = held.data_location == TensorProto.EXTERNAL
         if not drawn and not external and math.prod(held.dims) <= SMALL_CONSTANT:
             try:
-                return onnx.numpy_helper.to_array(held)
+                return array_of(held)
             except Exception:  # broken data is the business of whoever needs it
                 return None
         if dtype.kind not in "fiuV" or dtype.itemsize == 8:
@@ -322,8 +321,7 @@ def difference(
         if wanted.dtype.kind not in "iub":
             finite = np.abs(left[np.isfinite(left)])
             bound = layers * ALIKE.get(wanted.dtype.name, 1e-5) * float(finite.max(initial=0.0))
-        with np.errstate(invalid="ignore"):
-            wrong = ~((np.abs(left - right) <= bound) | (left == right) | (np.isnan(left) & np.isnan(right)))
+        wrong = differing(left, right, bound)
         if wrong.any():
             with np.errstate(invalid="ignore"):
                 worst = np.where(wrong, np.nan_to_num(np.abs(left - right), nan=np.inf), -1.0)

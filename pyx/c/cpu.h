@@ -1,4 +1,4 @@
-/* Which instruction-set levels this processor runs, and which compiler made this: for pooling._cpu, and for the program
+/* Which instruction-set levels this processor runs, and which compiler made this: for pooling._core, and for the program
    that asks during the build. */
 #ifndef POOLING_CPU_H
 #define POOLING_CPU_H

@@ -16,6 +16,9 @@
 
    tests/test_team.py goes through every order in which these steps can come; tests/team_stress.c runs them, in CI under
    sanitizers.
+
+   Compiled for OpenMP (setup.py: POOLING_THREADING=openmp), there is no team: the parts of a job are the iterations of
+   a `prange` of Cython, which core.pyx has.
 */
 #ifndef POOLING_TEAM_H
 #define POOLING_TEAM_H
@@ -35,26 +38,40 @@
     #define pooling_replace(at, old, value) \
         __atomic_compare_exchange_n(at, old, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
 #else
-    /* No other thread is ever started. */
-    #define pooling_load(at) (*(at))
-    #define pooling_add(at, value) (*(at) += (value))
-    #define pooling_store(at, value) (*(at) = (value))
-    #define pooling_replace(at, old, value) (*(at) == *(old) ? (*(at) = (value), 1) : (*(old) = *(at), 0))
+    /* OpenMP hands out the parts, and guards what is replaced; a word that threads only set is read whole. */
+    #define pooling_load(at) (*(volatile ptrdiff_t *) (at))
+    #define pooling_store(at, value) (*(volatile ptrdiff_t *) (at) = (value))
 #endif
 
-#if defined(__GNUC__) && (defined(__unix__) || defined(__APPLE__))
+/* Who does the parts of a job: threads of this team, threads of OpenMP, or the caller alone. */
+#if defined(_OPENMP)
+    #define POOLING_THREADING "openmp"
+#elif defined(__GNUC__) && (defined(__unix__) || defined(__APPLE__))
+    #define POOLING_THREADING "team"
     #define POOLING_TEAM 1
+#else
+    #define POOLING_THREADING "none"
+#endif
+#ifndef POOLING_TEAM
+    #define POOLING_TEAM 0
+#endif
+
+#include <time.h>
+#if defined(__unix__) || defined(__APPLE__)
+    #define POOLING_UNIX 1
+    #include <unistd.h>
+#else
+    #define POOLING_UNIX 0
+#endif
+#if POOLING_TEAM
     #include <errno.h>
     #include <pthread.h>
     #include <signal.h>
-    #include <time.h>
-    #include <unistd.h>
     #if defined(__linux__)
         #include <sched.h>
     #endif
-#else
-    #define POOLING_TEAM 0
-    #include <time.h>
+#elif defined(_OPENMP)
+    #include <setjmp.h>
 #endif
 
 #if defined(__GNUC__) && defined(__x86_64__)
@@ -105,6 +122,11 @@ typedef struct {
     ptrdiff_t claimed;
     ptrdiff_t fault;
     ptrdiff_t stopped;
+#if defined(_OPENMP)
+    /* Where a child goes on that was forked inside a parallel region; the last field, since modules of kernels, which
+       are compiled without OpenMP, read those before it. */
+    jmp_buf out;
+#endif
 } pooling_run_t;
 
 /* Stands before the scratch memory of a seat. */
@@ -115,7 +137,7 @@ typedef struct {
 } pooling_seat_t;
 
 static int64_t pooling_milliseconds(void) {
-#if POOLING_TEAM
+#if POOLING_UNIX
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
@@ -124,7 +146,7 @@ static int64_t pooling_milliseconds(void) {
 #endif
 }
 
-#if POOLING_TEAM
+#if POOLING_UNIX
     #define pooling_process() ((ptrdiff_t) getpid())
 #else
     #define pooling_process() ((ptrdiff_t) 1)
@@ -173,17 +195,35 @@ static char *pooling_seated(pooling_run_t *run, ptrdiff_t number) {
     return (char *) (seat + 1);
 }
 
+/* Keep the first position at fault. */
+static void pooling_note(pooling_run_t *run, ptrdiff_t fault) {
+#if defined(_OPENMP)
+    #pragma omp critical(pooling_fault)
+    if (run->fault < 0 || fault < run->fault) run->fault = fault;
+#elif POOLING_TEAM
+    ptrdiff_t first = pooling_load(&run->fault);
+    while (!(0 <= first && first <= fault) && !pooling_replace(&run->fault, &first, fault));
+#else
+    if (run->fault < 0 || fault < run->fault) run->fault = fault;
+#endif
+}
+
 /* Do tasks begin to end, as far as nobody stops it. */
 static void pooling_do_tasks(pooling_run_t *run, char *scratch, ptrdiff_t begin, ptrdiff_t end) {
-    ptrdiff_t next, fault, first;
+    ptrdiff_t next, fault;
     for (; begin < end; begin = next) {
         next = end - begin > run->together ? begin + run->together : end;
         fault = run->work(run->job, scratch, begin, next);
-        first = pooling_load(&run->fault);
-        while (fault >= 0 && !(0 <= first && first <= fault) && !pooling_replace(&run->fault, &first, fault));
+        if (fault >= 0) pooling_note(run, fault);
         if (pooling_stops(scratch, (next - begin) * run->steps)) return;
     }
 }
+
+static void pooling_do_part(pooling_run_t *run, char *scratch, ptrdiff_t part) {
+    pooling_do_tasks(run, scratch, run->tasks * part / run->parts, run->tasks * (part + 1) / run->parts);
+}
+
+#if POOLING_TEAM
 
 /* Claim parts of the job and do them until none is left. */
 static void pooling_do_parts(pooling_run_t *run, ptrdiff_t seat) {
@@ -192,11 +232,9 @@ static void pooling_do_parts(pooling_run_t *run, ptrdiff_t seat) {
     while (!pooling_load(&run->stopped)) {
         part = pooling_add(&run->claimed, 1) - 1;
         if (part >= run->parts) return;
-        pooling_do_tasks(run, scratch, run->tasks * part / run->parts, run->tasks * (part + 1) / run->parts);
+        pooling_do_part(run, scratch, part);
     }
 }
-
-#if POOLING_TEAM
 
 /* The gate. A turn has 38 bits: they come again after as many jobs as take a month. */
 #define POOLING_INSIDE ((uint64_t) 1)
@@ -486,11 +524,52 @@ static ptrdiff_t pooling_count_workers(void) {
 
 #else
 
+#define pooling_keep_workers(workers) ((void) (workers))
+#define pooling_count_workers() 0
+
+#endif
+
+/* For OpenMP: does every part of a job by `pooling_do_part_in`; core.pyx sets it. */
+static void (*pooling_do_parallel)(pooling_run_t *run) = NULL;
+
+/* Do a part in the seat of that number, from inside a parallel region. */
+static void pooling_do_part_in(pooling_run_t *run, ptrdiff_t seat, ptrdiff_t part) {
+    pooling_mode_t mode;
+    if (pooling_load(&run->stopped)) return;
+    /* The owner is in the default mode already; the others may serve other libraries as well. */
+    if (seat) mode = pooling_enter_default_mode();
+    pooling_do_part(run, run->memory + seat * run->stride + sizeof(pooling_seat_t), part);
+    if (seat) pooling_leave_default_mode(mode);
+#if defined(_OPENMP)
+    /* A child was forked meanwhile, and this is it: the end of the region would wait for threads of the parent. */
+    if (!seat && run->orphaned) longjmp(run->out, 1);
+#endif
+}
+
+#if defined(_OPENMP)
+
+/* The process that has the threads: a forked child of it cannot have any of GNU's OpenMP. */
+static ptrdiff_t pooling_home = 0;
+
+static int pooling_take(void) {
+    if (!pooling_load(&pooling_home)) pooling_store(&pooling_home, pooling_process());
+    return pooling_load(&pooling_home) == pooling_process();
+}
+
+#define pooling_give_back() ((void) 0)
+
+static void pooling_do_together(pooling_run_t *run) {
+    ptrdiff_t seat;
+    for (seat = 0; seat < run->threads; seat++) pooling_seated(run, seat);
+    run->process = pooling_home;
+    if (!setjmp(run->out)) pooling_do_parallel(run);
+}
+
+#elif !POOLING_TEAM
+
 #define pooling_take() 0
 #define pooling_give_back() ((void) 0)
 #define pooling_do_together(run) ((void) (run))
-#define pooling_keep_workers(workers) ((void) (workers))
-#define pooling_count_workers() 0
 
 #endif
 

@@ -1,0 +1,60 @@
+"""The times of a race, for the terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from .results import Results, geometric_mean, seconds_text
+from .worker import LIBRARIES
+
+__all__ = ["ratios_table", "times_table"]
+
+
+def ratios_table(results: Results, threads: int) -> Table:
+    """Lay out our times, how many times as long each peer takes, and we by the floor."""
+    peers = [name for name in results.libraries if LIBRARIES[name].peer]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("case", overflow="fold")
+    for title in ("pooling", *peers, "by the floor"):
+        table.add_column(title, justify="right", overflow="fold")
+    leads: dict[str, list[float]] = {peer: [] for peer in peers}
+    for name in results.document["seconds"][str(threads)]:
+        ours, floor = results.seconds(threads, name, "pooling"), results.ratio(threads, name, "pooling", "floor")
+        cells = []
+        for peer in peers:
+            ratio = results.ratio(threads, name, peer, "pooling")
+            leads[peer] += [ratio] if ratio else []
+            cells.append(f"{ratio:.1f}" if ratio else "–")
+        table.add_row(name, seconds_text(ours) if ours else "–", *cells, f"{floor:.1f}" if floor else "–")
+    means = [f"{geometric_mean(each):.1f}" if each else "–" for each in leads.values()]
+    table.add_row("geometric mean", "", *means, "", style="bold")
+    return table
+
+
+def times_table(results: Results, threads: int) -> Table:
+    """Lay the times out: microseconds, our lead over the fastest peer, and how far we are from the floor."""
+    libraries = results.libraries
+    title = f"{threads} thread{'s' * (threads > 1)}, microseconds a call"
+    table = Table(title=title, title_justify="left")
+    table.add_column("case")
+    for library in libraries:
+        table.add_column(library, justify="right")
+    table.add_column("fastest peer / pooling", justify="right")
+    table.add_column("pooling / floor", justify="right")
+    leads = []
+    group = None
+    for name, row in results.document["seconds"][str(threads)].items():
+        if group not in (None, results.cases[name].group):
+            table.add_section()
+        group = results.cases[name].group
+        lead, floor = results.lead(threads, name), results.ratio(threads, name, "pooling", "floor")
+        leads += [lead] if lead else []
+        cells = [
+            f"{seconds * 1e6:,.1f}" if (seconds := row.get(library)) else "cannot" if library in row else ""
+            for library in libraries
+        ]
+        table.add_row(name, *cells, f"{lead:.2f}" if lead else "", f"{floor:.2f}" if floor else "")
+    if leads:
+        table.add_section()
+        table.add_row("geometric mean", *[""] * len(libraries), f"{geometric_mean(leads):.2f}", "")
+    return table

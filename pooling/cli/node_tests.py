@@ -1,0 +1,36 @@
+"""``pooling node-tests``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .shared import fail, output_file, write_out
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Add the command to those that there are."""
+    node_tests = commands.add_parser(
+        "node-tests",
+        help="write the conformance suite as ONNX node tests, for runtimes that are not installed here",
+        description="Write the conformance suite as ONNX node tests, one folder for each case, laid out as the onnx "
+        "package has its own: model.onnx, and inputs and outputs as .pb files.",
+        epilog="Example: pooling node-tests build/node-tests. Exit code: 0 written, 2 it could not be.",
+    )
+    node_tests.add_argument("folder", type=output_file, metavar="FOLDER", help="where to; it must be new or empty")
+    node_tests.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from pooling.validation.conformance.node_tests import write_node_tests
+
+    try:
+        count = write_node_tests(options.folder)
+    except OSError as error:
+        return fail(options, f"{options.folder} cannot be written ({error.strerror or error})")
+    except ValueError as error:
+        return fail(options, str(error).removeprefix("write_node_tests: "))
+    write_out(f"{count} node tests are in {options.folder}\n")
+    return 0

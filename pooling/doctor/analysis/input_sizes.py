@@ -1,0 +1,277 @@
+"""Which input sizes a network works with, found by inferring it at each of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pooling.arguments import axis_names
+from pooling.reporting.formats import joined
+
+from ..network import Graph, Network, NetworkError
+from .object_footprint import maps
+
+__all__ = ["AxisSizes", "Pattern", "input_sizes"]
+
+LONGEST_PERIOD = 128
+"""Effective strides up to which every size is tried."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Sizes that leave certain remainders when divided by a step.
+
+    Attributes
+    ----------
+    step : int
+    remainders : tuple of int
+        Empty where no size will do.
+
+    Examples
+    --------
+    >>> print(Pattern(32, (0,)))
+    multiples of 32
+    >>> print(Pattern(4, (1,)), Pattern(1, (0,)), Pattern(1, ()), Pattern(4, (0, 3)), sep="; ")
+    4 n + 1; any; none; 4 n + 0 or 3
+    """
+
+    step: int
+    remainders: tuple[int, ...]
+
+    def __contains__(self, size: int) -> bool:
+        return size % self.step in self.remainders
+
+    def __str__(self) -> str:
+        if not self.remainders:
+            return "none"
+        if len(self.remainders) == self.step:
+            return "any"
+        if self.remainders == (0,):
+            return f"multiples of {self.step}"
+        return f"{self.step} n + {joined([str(each) for each in self.remainders], 'or')}"
+
+
+@dataclass(frozen=True)
+class AxisSizes:
+    """The input sizes of one spatial axis, or of all of them where they are the same.
+
+    Attributes
+    ----------
+    axes : str
+        The axes that this is about, such as ``"H and W"``.
+    given : int
+        The size that the examination is about.
+    smallest : int or None
+        The smallest that works; None where it was not found.
+    largest : int or None
+        The largest that works; None where there is no limit.
+    working : Pattern
+        What works, from `smallest` to `largest`.
+    clean : Pattern
+        For which nothing is dropped by floor division, among those that work.
+    working_near, clean_near : tuple of int
+        The nearest such sizes, at most one below `given` and one from there on.
+    obstacle, obstacle_stage : str
+        What fails at sizes beyond `smallest` and `largest`, and where.
+    """
+
+    axes: str
+    given: int
+    smallest: int | None
+    largest: int | None
+    working: Pattern
+    clean: Pattern
+    working_near: tuple[int, ...]
+    clean_near: tuple[int, ...]
+    obstacle: str = ""
+    obstacle_stage: str = ""
+
+
+def input_sizes(graph: Graph, network: Network, given: Sequence[int] | None = None) -> tuple[AxisSizes, ...]:
+    """Find the input sizes that work, and those for which nothing is dropped.
+
+    Parameters
+    ----------
+    graph : Graph
+    network : Network
+        What it is at a size that works.
+    given : sequence of int, optional
+        The spatial sizes that the question is about; those of `network` by default.
+
+    Returns
+    -------
+    tuple of AxisSizes
+        One for all axes where sizes and windows are the same on all of them, else one for each.
+
+    Examples
+    --------
+    >>> from pooling.doctor import read_graph
+    >>> graph = read_graph("conv3 pool2 conv3 pool2")
+    >>> (sizes,) = input_sizes(graph, graph.infer((1, 3, 50, 50)))
+    >>> sizes.smallest, str(sizes.working), str(sizes.clean), sizes.clean_near
+    (4, 'any', 'multiples of 4', (48, 52))
+    """
+    spatial = network.spatial
+    asked = tuple(given) if given is not None else tuple(network.input_shape[axis] for axis in spatial)
+    if not spatial:
+        return ()
+    names = axis_names(len(spatial))
+    if _alike(network) and len(set(asked)) == 1:
+        return (_search(graph, network, joined(names), spatial, asked[0]),)
+    return tuple(
+        _search(graph, network, name, (axis,), size) for name, axis, size in zip(names, spatial, asked, strict=True)
+    )
+
+
+def _alike(network: Network) -> bool:
+    """Whether all axes have the same size and the same windows, so that one answer holds for all."""
+    sizes = {network.input_shape[axis] for axis in network.spatial}
+    return len(sizes) == 1 and all(len(set(stage.axes)) <= 1 for stage in network.stages)
+
+
+def _search(graph: Graph, network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:
+    """Infer the network at sizes around the one that works.
+
+    Behind some smallest size everything repeats with the largest effective stride, unless a dense layer or a fixed
+    shape wants one size of map; then nothing works a period later.
+    """
+    graph = _lean(graph, network)
+    network = graph.infer(network.input_shape)
+    inferred: dict[int, Network | NetworkError] = {}
+
+    def at(size: int) -> Network | NetworkError:
+        if size not in inferred:
+            shape = [size if axis in where else old for axis, old in enumerate(network.input_shape)]
+            try:
+                inferred[size] = graph.infer(shape)
+            except NetworkError as error:
+                inferred[size] = error
+        return inferred[size]
+
+    def works(size: int) -> bool:
+        return size > 0 and isinstance(at(size), Network)
+
+    def clean(size: int) -> bool:
+        result = at(size)
+        return isinstance(result, Network) and not _cuts(result, where)
+
+    known = network.input_shape[where[0]]
+    period = _period(network, maps(network))
+    largest = None
+    if works(known + period):
+        # A window that holds the whole map here slides over a larger one.
+        period = _period(network, {stage.name for stage in network.stages if stage.kind != "global"})
+        tried = list(_sample(known, period))
+        working = _pattern(filter(works, tried), tried, period)
+        base = known - period * _last(lambda times: works(known - times * period), (known - 1) // period)
+        smallest = next(
+            size
+            for size in _sample(max(1, base - period + 1), period)
+            if size == base or (size in working and works(size))
+        )
+    else:
+        if works(known - 1) or works(known + 1):
+            smallest = known - _last(lambda less: works(known - less), min(period, known) - 1)
+            largest = known + _last(lambda more: works(known + more), period - 1)
+            tried = list(_sample(smallest, largest - smallest + 1))
+        else:
+            tried = [size for size in _sample(max(1, known - period + 1), 2 * period - 1) if works(size)]
+            smallest, largest = min(tried), max(tried)
+        working = _pattern(filter(works, tried), tried, period)
+    spotless = _pattern(filter(clean, tried), tried, period)
+    beyond = at(largest + 1) if largest is not None else at(smallest - 1) if smallest > 1 else None
+    failure = beyond if isinstance(beyond, NetworkError) else None
+    return AxisSizes(
+        axes,
+        given,
+        smallest,
+        largest,
+        working,
+        spotless,
+        _near(given, working, smallest, largest),
+        _near(given, spotless, smallest, largest),
+        "" if failure is None else str(failure),
+        "" if failure is None else failure.stage,
+    )
+
+
+def _lean(graph: Graph, network: Network) -> Graph:
+    """Leave out what works on each cell alone: sizes are the same without it, and there is much of it."""
+    idle = {
+        stage.name
+        for stage in network.stages
+        if stage.kind == "elementwise" and len(stage.inputs) == 1 and stage.input_shape == stage.output_shape
+    }
+    stages = {stage.name for stage in network.stages}
+    carriers = {graph.input_name}
+    renamed: dict[str, str] = {}
+    nodes = []
+    for node in graph.nodes:
+        data = [name for name in node.inputs if name in carriers]
+        if node.name in stages:
+            carriers.update(node.outputs)
+        if node.name in idle and len(data) == 1 and len(node.outputs) == 1:
+            renamed[node.outputs[0]] = renamed.get(data[0], data[0])
+        else:
+            nodes.append(replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)))
+    outputs = tuple(renamed.get(name, name) for name in graph.outputs)
+    return replace(graph, nodes=tuple(nodes), outputs=outputs)
+
+
+def _period(network: Network, names: Container[str]) -> int:
+    """Return the input size after which everything repeats: what the effective strides of some stages divide."""
+    steps = [
+        step.numerator
+        for stage in network.stages
+        if stage.receptive_field is not None and stage.name in names and (stage.axes or stage.kind == "resize")
+        for step in stage.receptive_field.stride
+    ]
+    return min(math.lcm(*steps), LONGEST_PERIOD**2)
+
+
+def _cuts(network: Network, where: Sequence[int]) -> bool:
+    """Whether a window leaves out cells at the end of one of these axes of the input."""
+    return any(
+        stage.axes[number].cut
+        for stage in network.stages
+        if stage.kind in ("convolution", "pooling") and len(stage.axes) == len(network.spatial)
+        for number, axis in enumerate(network.spatial)
+        if axis in where
+    )
+
+
+def _last(holds: Callable[[int], bool], limit: int) -> int:
+    """Return the largest number up to a limit for which something holds that holds for 0 and all below it."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    return low
+
+
+def _sample(start: int, count: int) -> Iterator[int]:
+    """Yield sizes one after another; of very many, those that are most likely to tell something."""
+    if count <= 2 * LONGEST_PERIOD:
+        yield from range(start, start + count)
+        return
+    step = 1 << (count // LONGEST_PERIOD).bit_length()
+    yield from sorted({start, start + 1, *range(start + -start % step, start + count, step)})
+
+
+def _pattern(found: Iterable[int], tried: Sequence[int], period: int) -> Pattern:
+    """Describe sizes by the smallest step that tells them from the others that were tried."""
+    chosen = set(found)
+    for step in (each for each in range(1, period + 1) if period % each == 0):
+        remainders = {size % step for size in chosen}
+        if all((size in chosen) == (size % step in remainders) for size in tried):
+            return Pattern(step, tuple(sorted(remainders)))
+    return Pattern(period, tuple(sorted({size % period for size in chosen})))
+
+
+def _near(given: int, pattern: Pattern, smallest: int, largest: int | None) -> tuple[int, ...]:
+    last = largest if largest is not None else max(given, smallest) + pattern.step
+    start = min(given - 1, last)
+    below = (size for size in range(start, max(smallest - 1, start - pattern.step), -1) if size in pattern)
+    above = (size for size in range(max(given, smallest), last + 1) if size in pattern)
+    return tuple(size for size in (next(below, None), next(above, None)) if size is not None)

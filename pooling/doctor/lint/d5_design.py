@@ -1,0 +1,244 @@
+"""D5: design."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from pooling.reporting.formats import amount, brief, by, cells, joined, percent
+
+from ..analysis.object_footprint import collapses, without_head
+from ..network import NetworkError, Stage
+from .registry import Case, Observation, as_options, rule
+
+EARLY = 0.1
+"""The share of all multiply-adds up to which a network has hardly looked at its input."""
+EARLY_STEPS = 4
+"""An effective stride that is much for so early a place."""
+COARSE_MASK = 8
+"""An effective stride that is too much to draw outlines with."""
+MOST_WEIGHTS = 0.5
+
+
+@rule(
+    "D501",
+    "the resolution is lost early",
+    """
+    The map shrinks four times or more along each axis before a tenth of all multiply-adds is spent: cheap, and hard
+    on everything small. Warning for detection and segmentation if the object has less than two cells in the end,
+    else a note; not looked for with `--task classification`.
+    """,
+)
+def _early(case: Case) -> Iterator[Observation]:
+    if case.task == "classification" or not case.network.macs:
+        return
+    head = case.objects.at_heads
+    spent, steps, guilty = 0, Fraction(1), []
+    for stage in case.network.stages:
+        footprint = case.objects.footprints.get(stage.name)
+        spent += stage.macs
+        if footprint is None or spent > EARLY * case.network.macs:
+            break
+        now = max(Fraction(size) / each for size, each in zip(case.objects.size, footprint.resolved, strict=True))
+        if now > steps:
+            steps = now
+            guilty.append(stage)
+    if steps < EARLY_STEPS:
+        return
+    share = (
+        sum(stage.macs for stage in case.network.stages[: case.network.stages.index(guilty[-1]) + 1])
+        / case.network.macs
+    )
+    small = head is not None and min(head.resolved) < 2
+    names = joined([stage.name for stage in guilty])
+    yield Observation(
+        "warning" if case.localises and small else "note",
+        guilty[-1].name,
+        f"{names} shrink{'s' if len(guilty) == 1 else ''} the map {cells(steps)} times along each axis within the "
+        f"first {percent(share)} of the multiply-adds: what is smaller than {cells(steps)} pixels is gone before the "
+        "network has looked at it",
+        (
+            f"leave the stride out of one of them: {as_options({_removable(case, guilty): {'stride': 1}})}"
+            if _removable(case, guilty)
+            else "leave the stride out of one of them",
+            "or let a stage at full resolution read the image beside them, and join it later",
+            "or pool later: the same stride behind the first convolutions costs more and keeps more",
+        ),
+    )
+
+
+def _removable(case: Case, stages: Sequence[Stage]) -> str:
+    """Name the last of some stages without whose stride the maps still fit together."""
+    body = without_head(case.graph, case.network)
+    for stage in reversed(stages):
+        try:
+            body.edited({stage.name: {"stride": 1}}).infer(case.network.input_shape)
+        except NetworkError:
+            continue
+        return stage.name
+    return ""
+
+
+@rule(
+    "D502",
+    "the map is pooled to one cell, but the task asks where things are",
+    """
+    A global pooling is right for classification: few weights, any input size. Detection and segmentation need the
+    map before it. Warning.
+    """,
+)
+def _pooled_away(case: Case) -> Iterator[Observation]:
+    if not case.localises:
+        return
+    whole = [each for each in case.network.stages if _averages_all(each)]
+    paths = [case.leads_to(name) for name in case.network.outputs]
+    blind = [each for each in whole if paths and all(each.name in path for path in paths)]
+    kept = [name for name in case.network.outputs if name in case.objects.footprints]
+    if not blind or kept:
+        return
+    head = next((name for name in reversed(case.objects.heads)), "")
+    yield Observation(
+        "warning",
+        blind[0].name,
+        f"all of the {by([axis.input_size for axis in blind[0].axes]) or 'whole'} map becomes one cell here, and "
+        f"every output is read from it: this is a head for classification, and {case.task} needs to know where",
+        (
+            f"cut the network before this stage and put a {case.task} head on {head or 'the map before it'}",
+            "and read small objects from finer maps as well (a feature pyramid, FPN)",
+        ),
+    )
+
+
+def _averages_all(stage: Stage) -> bool:
+    return stage.kind == "global" or (stage.kind == "pooling" and collapses(stage))
+
+
+@rule(
+    "D503",
+    "the finest output feature map is too coarse for outlines",
+    """
+    Segmentation from a map of stride 16 or 32 has outlines of that many pixels, whatever it is upsampled to. Skip
+    connections bring the finer maps back. Looked for with `--task segmentation`, from stride 9 on. Warning.
+    """,
+)
+def _coarse(case: Case) -> Iterator[Observation]:
+    head = case.objects.at_heads
+    if case.task != "segmentation" or head is None:
+        return
+    steps = max(Fraction(size) / each for size, each in zip(case.objects.size, head.resolved, strict=True))
+    if steps <= COARSE_MASK:
+        return
+    upsampled = head.cells != head.resolved
+    yield Observation(
+        "warning",
+        head.stage,
+        f"the finest output feature map has an effective stride of {cells(steps)} pixels"
+        + (", whatever it was upsampled to" if upsampled else "")
+        + ": outlines are no finer than that",
+        (
+            "join finer maps while upsampling: skip connections, as U-Net has them",
+            "or replace the last strides by dilation (as DeepLab does): the receptive field stays",
+            "or, for a last resort, a learned upsampling (transposed convolution): it invents edges and resolves none",
+        ),
+    )
+
+
+@rule(
+    "D504",
+    "most weights are in one dense layer behind a flattened map",
+    """
+    One weight for each cell of each channel, so that what is learned at one position is not known at another: in
+    VGG-19, 103 of 144 million weights are in the first dense layer. They fix the input size (D104) and overfit; a
+    global average pooling before them needs as many weights as there are channels. Warning with a task, else a
+    note.
+    """,
+)
+def _heavy(case: Case) -> Iterator[Observation]:
+    total = case.network.parameters
+    for stage in case.network.stages:
+        if stage.kind != "dense" or not total or stage.parameters <= MOST_WEIGHTS * total:
+            continue
+        path = case.leads_to(stage.name)
+        heads = [name for name in case.objects.heads if name in path]
+        maps = [sizes for name in heads if math.prod(sizes := case.stages[name].output_size) > 1]
+        behind = path.difference(*(case.leads_to(name) for name in heads))
+        if not maps or any(_averages_all(case.stages[name]) for name in behind):
+            continue
+        yield Observation(
+            "warning" if case.task is not None else "note",
+            stage.name,
+            f"{amount(stage.parameters)} of {amount(total)} weights ({percent(stage.parameters / total)}) are here, "
+            f"one for each of {by(maps[0])} cells of every channel: weights that depend on position (no translation "
+            "equivariance) and fix the input size",
+            (
+                "put a global average pooling before it: as many weights as channels, and any input size",
+                "or pool the map to a small fixed size first (AdaptiveAvgPool2d)",
+            ),
+        )
+
+
+@rule(
+    "D505",
+    "the receptive field of the last map is smaller than the input",
+    """
+    No cell of the last map depends on the whole image, so nothing but the pooling behind it can relate its parts. That
+    may be wanted (texture), and often is not. Looked for with `--task classification` and `segmentation`. Note.
+    """,
+)
+def _narrow(case: Case) -> Iterator[Observation]:
+    if case.task not in ("classification", "segmentation"):
+        return
+    sizes = [case.network.input_shape[axis] for axis in case.network.spatial]
+    fields = [(name, case.stages[name].receptive_field) for name in case.objects.heads]
+    if any(field is not None and field.context for _, field in fields):
+        return
+    seen = [(name, field.size) for name, field in fields if field is not None]
+    if not seen or any(all(a >= b for a, b in zip(each, sizes, strict=True)) for _, each in seen):
+        return
+    name, widest = max(seen, key=lambda item: min(item[1]))
+    whole = any(_averages_all(stage) for stage in case.network.stages)
+    yield Observation(
+        "note",
+        name,
+        f"its receptive field is {by(widest)} of {by(sizes)} pixels: no cell depends on the whole image"
+        + (", only the global pooling joins them" if whole and case.task == "classification" else ""),
+        (
+            "add stages, or dilate the convolutions: a larger receptive field for the same cost",
+            "or add the global context as a branch (pyramid pooling)",
+        ),
+    )
+
+
+@rule(
+    "D506",
+    "misaligned branches: effective stride or padding differ",
+    """
+    An even kernel, or more padding at one end, moves receptive fields by half a pixel of the map. Where such a
+    branch meets another one, edges are blurred and boxes are off by that much. Note.
+    """,
+)
+def _misaligned(case: Case) -> Iterator[Observation]:
+    for stage in case.network.stages:
+        if stage.kind != "merge" or stage.receptive_field is None or stage.receptive_field.aligned:
+            continue
+        before = [case.stages[name].receptive_field for name in stage.inputs if name in case.stages]
+        if any(field is not None and not field.aligned for field in before):
+            continue  # said where it began
+        fields = [field for field in before if field is not None]
+        strides = {field.stride for field in fields}
+        offsets = sorted({field.offset for field in fields})
+        if len(strides) == 1 and len(offsets) > 1:
+            apart = brief([cells(abs(a - b)) for a, b in zip(offsets[0], offsets[-1], strict=True)])
+            what = f"their centres differ by {apart} pixels"
+        else:
+            what = "their effective strides differ"
+        yield Observation(
+            "note",
+            stage.name,
+            f"in the maps that are joined here, cells of one position have different receptive fields: {what}",
+            (
+                "use odd kernels with padding=(kernel - 1) / 2 on both sides on every branch",
+                "or pad even kernels alike on every branch; SAME_UPPER pads one more at the end",
+            ),
+        )

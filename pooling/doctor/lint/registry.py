@@ -1,0 +1,188 @@
+"""What a rule is, what it looks at, and the table of all rules.
+
+A rule is a function that looks at a `Case` and yields what it observed. What it says holds for the numbers at hand, and
+every fix that changes an argument has been tried on the network.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from ..analysis.input_sizes import AxisSizes
+from ..analysis.object_footprint import Objects, collapses
+from ..network import Graph, Network, Stage
+
+__all__ = [
+    "RULES",
+    "SEVERITIES",
+    "Case",
+    "Failure",
+    "Finding",
+    "Observation",
+    "Rule",
+    "as_options",
+    "find",
+    "rule",
+]
+
+SEVERITIES = ("note", "warning", "error")
+"""From the lightest to the gravest."""
+EARLY_STAGES = 3
+"""Stages, from the first on, whose stride is a candidate to be left out."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes
+    ----------
+    code : str
+        Of the rule, such as ``"D201"``.
+    severity : str
+        ``"note"``, ``"warning"`` or ``"error"``.
+    stage : str
+        The stage that it is about; empty where it is about the whole network.
+    message : str
+        What is so, and why that matters, with the numbers.
+    fixes : tuple of str
+        What to try, in the order of practice.
+    """
+
+    code: str
+    severity: str
+    stage: str
+    message: str
+    fixes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The rule in a few words."""
+        return RULES[self.code].title
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input size with which the network does not work: the shape, why, and the stage that is to blame."""
+
+    shape: tuple[int, ...]
+    sentence: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """What rules look at; attributes as those of `Examination`."""
+
+    graph: Graph
+    network: Network
+    objects: Objects
+    sizes: tuple[AxisSizes, ...]
+    task: str | None
+    failure: Failure | None = None
+
+    @property
+    def localises(self) -> bool:
+        """Whether the task asks where things are."""
+        return self.task in ("detection", "segmentation")
+
+    @cached_property
+    def stages(self) -> Mapping[str, Stage]:
+        """The stages by name."""
+        return {stage.name: stage for stage in self.network.stages}
+
+    @cached_property
+    def windowed(self) -> tuple[Stage, ...]:
+        """The stages with windows that slide forward over a map."""
+        return tuple(each for each in self.network.stages if each.kind in ("convolution", "pooling") and each.axes)
+
+    @cached_property
+    def shrinking(self) -> tuple[Stage, ...]:
+        """The stages that make the map smaller by their stride."""
+        return tuple(
+            stage
+            for stage in self.windowed
+            if any(axis.stride > 1 and axis.output_size > 1 for axis in stage.axes) and not collapses(stage)
+        )
+
+    def readers(self, name: str) -> list[Stage]:
+        """List the stages that read a map, looking through those that work on each cell alone."""
+        found = []
+        for stage in self.network.stages:
+            if name in stage.inputs:
+                found += self.readers(stage.name) if stage.kind == "elementwise" else [stage]
+        return found
+
+    def leads_to(self, name: str) -> set[str]:
+        """Name the stages that a stage depends on, itself included."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            each = waiting.pop()
+            if each in self.stages and each not in found:
+                found.add(each)
+                waiting += self.stages[each].inputs
+        return found
+
+
+class Observation(NamedTuple):
+    """What a rule yields: a finding without its code."""
+
+    severity: str
+    stage: str
+    message: str
+    fixes: tuple[str, ...] = ()
+
+
+Look = Callable[[Case], Iterator[Observation]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule.
+
+    Attributes
+    ----------
+    code : str
+        Stable, such as ``"D201"``; the hundreds are the subject.
+    title : str
+        What it is about in a few words.
+    text : str
+        What it means and when it is told, as docs/doctor.md has it.
+    look : callable
+        The function that looks for it.
+    """
+
+    code: str
+    title: str
+    text: str = field(repr=False)
+    look: Look = field(repr=False)
+
+
+RULES: dict[str, Rule] = {}
+"""All rules by their codes."""
+
+
+def rule(code: str, title: str, text: str) -> Callable[[Look], Look]:
+    """Enter a rule into the table."""
+
+    def enter(look: Look) -> Look:
+        RULES[code] = Rule(code, title, inspect.cleandoc(text), look)
+        return look
+
+    return enter
+
+
+def find(case: Case) -> tuple[Finding, ...]:
+    """Look for everything, and put the gravest first; of one severity, in the order of the codes and the stages."""
+    found = [Finding(each.code, *observation) for each in RULES.values() for observation in each.look(case)]
+    return tuple(sorted(found, key=lambda finding: (-SEVERITIES.index(finding.severity), finding.code)))
+
+
+def as_options(changes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write changes as options of the command."""
+    return " ".join(f"--set '{name}.{key}={value}'" for name, each in changes.items() for key, value in each.items())

@@ -1,0 +1,11 @@
+"""Networks: the graph of operators, and what it is at one input size.
+
+network   the stages at one input size
+graph     the network without a size
+readers   what makes graphs
+"""
+
+from .graph import Graph
+from .network import KINDS, Network, NetworkError, OpenShapeError, Stage
+
+__all__ = ["KINDS", "Graph", "Network", "NetworkError", "OpenShapeError", "Stage"]

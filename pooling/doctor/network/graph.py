@@ -1,0 +1,301 @@
+"""A network without a size, and how every stage gets its shape at one."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pooling.arguments import per_axis_shape
+from pooling.maps import check_total
+from pooling.open_sizes import filled
+from pooling.signs import short_repr
+
+from .. import receptive_field
+from ..operators import outcome_of
+from ..operators.nodes import ARGUMENTS, Call, Node, OperatorError, Outcome, Shape, Tensor
+from ..receptive_field import View
+from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
+
+__all__ = ["Graph"]
+
+FLOAT = np.dtype(np.float32)
+USUAL = ("N", "C", "H", "W")
+"""What is most likely where a model says nothing of its input."""
+BLAMED = re.compile(r"^(?:layer_from_node: \w+ node (?:with output )?('(?:[^'\\\\]|\\\\.)*'|\"[^\"]*\"): )?(?:\w+: )?")
+"""Who speaks in the sentences of others; ours name the stage."""
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network without a size.
+
+    Attributes
+    ----------
+    name, input_name : str
+        As the network has them.
+    nodes : tuple of Node
+        Each behind those that it reads from.
+    constants : mapping
+        Tensors that come with the network, by name.
+    outputs : tuple of str
+        Tensors that leave the network.
+    declared : tuple of int or str, or None
+        What the model says of the shape of its input.
+    dtype : numpy.dtype or None
+        Of the input.
+    spatial : tuple of int
+        Where the spatial axes of the input stand; empty for those behind batch and channels.
+
+    Examples
+    --------
+    >>> from pooling.doctor import read_graph
+    >>> graph = read_graph("conv7x64/2p3@stem pool3/2p1@pool conv3x64 global fc10")
+    >>> graph.infer((1, 3, 64, 64)).stage("pool").output_shape
+    (1, 64, 16, 16)
+    >>> graph.edited({"pool": {"stride": 1}}).infer((1, 3, 64, 64)).stage("conv1").receptive_field.size
+    (15, 15)
+    """
+
+    name: str
+    input_name: str
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+    declared: tuple[int | str, ...] | None = None
+    dtype: np.dtype[Any] | None = FLOAT
+    spatial: Shape = ()
+    opset: int | None = None
+    notes: tuple[str, ...] = ()
+    others: Mapping[str, tuple[tuple[int | str, ...] | None, np.dtype[Any] | None]] = field(default_factory=dict)
+    """Other inputs: what the model says of their shapes, and their types."""
+    usual: Shape | None = None
+    """The input shape that is assumed where none is given, of networks that declare none."""
+    hints: Sequence[tuple[int, ...]] = ()
+    """Spatial sizes that the metadata of the model speak of."""
+
+    def edited(self, changes: Mapping[str, Mapping[str, Any]]) -> Graph:
+        """Return the graph with other arguments of some nodes, such as ``{"pool1": {"stride": 1}}``.
+
+        Parameters
+        ----------
+        changes : mapping
+            By the name of a stage, arguments by name: ``kernel_size``, ``stride``, ``padding``, ``dilation``,
+            ``ceil_mode``, as far as the stage has them.
+
+        Raises
+        ------
+        NetworkError
+            If there is no such stage, or no such argument. Whether the network works with it is told by `infer`.
+        """
+        names = [node.name for node in self.nodes]
+        for name, arguments in changes.items():
+            if name not in names:
+                raise no_stage(self.name, name, names)
+            for argument in arguments:
+                if argument not in ARGUMENTS:
+                    raise NetworkError(
+                        f"{name}.{argument} cannot be set; what can be set of a stage is {', '.join(ARGUMENTS)}", name
+                    )
+        nodes = tuple(
+            replace(node, changes={**node.changes, **changes[node.name]}) if node.name in changes else node
+            for node in self.nodes
+        )
+        return replace(self, nodes=nodes)
+
+    def infer(self, input_shape: Sequence[int] | None = None) -> Network:
+        """Give every stage its shape.
+
+        Parameters
+        ----------
+        input_shape : sequence of int, optional
+            Of the network's input; by default what the model declares, or what is usual for layers.
+
+        Raises
+        ------
+        NetworkError
+            If the network does not work at this size; the sentence names the stage where it fails.
+        OpenShapeError
+            If the model leaves sizes open and no shape is given.
+        """
+        notes = self.notes
+        if input_shape is None:
+            if self.usual is None:
+                input_shape = self._declared_shape()
+            else:
+                input_shape = self.usual
+                notes = (*notes, f"no input shape was given; {'x'.join(map(str, self.usual))} is assumed")
+        shape = self._checked(tuple(input_shape))
+        fits = bool(self.spatial) and max(self.spatial) < len(shape)
+        spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
+        view = receptive_field.pixels(spatial) if spatial else None
+        settled, nodes = self._settled
+        tensors = dict(settled)
+        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
+        named = {
+            name: size
+            for name, size in zip(self.declared or (), shape, strict=False)
+            if isinstance(name, str) and name != "?"
+        }
+        for name, (declared, dtype) in self.others.items():
+            sizes = [
+                named.get(size, 1 if place == 0 else size) if isinstance(size, str) else size
+                for place, size in enumerate(declared or ())
+            ]
+            known = tuple(size for size in sizes if isinstance(size, int))
+            tensors[name] = Tensor(
+                known if declared is not None and len(known) == len(sizes) else None, dtype, None, name
+            )
+        stages: list[Stage] = []
+        counted: set[str] = set()
+        for node in nodes:
+            try:
+                stage = _step(node, tensors, counted)
+            except NetworkError as error:
+                error.shape = shape
+                raise
+            if stage is not None:
+                stages.append(stage)
+        leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
+        outputs = tuple(name for name in leaving if name and name != self.input_name)
+        return Network(self.name, self.input_name, shape, tuple(stages), outputs, self.opset, notes, spatial)
+
+    def _declared_shape(self) -> Shape:
+        """Return the input shape that a model declares; a batch that it leaves open is 1."""
+        title = f"{self.name}: its input {self.input_name!r}"
+        flag = "give --input-shape {} (in Python: input_shape={})"
+        if self.declared is None:
+            example = next(filled(USUAL))
+            raise OpenShapeError(
+                f"{title} has no shape in the model; {flag.format('x'.join(map(str, example)), example)}",
+                (),
+                self.hints,
+            )
+        sizes = (*(1 if isinstance(size, str) else size for size in self.declared[:1]), *self.declared[1:])
+        if any(isinstance(size, str) for size in sizes):
+            last = bool(self.spatial) and self.spatial[0] == 1
+            example = next(filled(sizes, self.hints, channels_last=last))
+            raise OpenShapeError(
+                f"{title} leaves sizes open in {'x'.join(map(str, self.declared))}; "
+                f"{flag.format('x'.join(map(str, example)), example)}",
+                self.declared,
+                self.hints,
+            )
+        return tuple(size for size in sizes if isinstance(size, int))
+
+    @cached_property
+    def _settled(self) -> tuple[Mapping[str, Tensor], tuple[Node, ...]]:
+        """What holds at every size, worked out once: the tensors, and the nodes that are left."""
+        tensors, left = dict(self.constants), []
+        for node in self.nodes:
+            if all(name in tensors for name in node.inputs if name):
+                _step(node, tensors, set())
+            else:
+                left.append(node)
+        return tensors, tuple(left)
+
+    def _checked(self, input_shape: Shape) -> Shape:
+        try:
+            shape = per_axis_shape(self.name, input_shape)
+            check_total(self.name, shape, 1)
+        except TypeError:
+            raise
+        except ValueError as error:
+            raise NetworkError(str(error)) from error
+        if not shape or 0 in shape:
+            raise NetworkError(
+                f"{self.name}: input_shape={short_repr(shape)} must have at least one axis and no size 0; give one "
+                "such as "
+                "1x3x224x224"
+            )
+        if self.declared is not None and len(shape) != len(self.declared):
+            raise NetworkError(
+                f"{self.name}: input_shape={short_repr(shape)} has {len(shape)} axes, but the input "
+                f"{self.input_name!r} of the "
+                f"model has {len(self.declared)}: {'x'.join(map(str, self.declared))}"
+            )
+        return shape
+
+
+def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | None:
+    """Work out what a node gives; return a stage where data passes through it."""
+    given = tuple(tensors.get(name, Tensor(None, None)) if name else None for name in node.inputs)
+    call = Call(node, given)
+    sources = tuple(dict.fromkeys(tensor.source for tensor in given if tensor is not None and tensor.source))
+    try:
+        result = outcome_of(call)
+        if not sources or result.kind == "size":
+            _keep(node, result, tensors, given)
+            return None
+        for shape in result.shapes:
+            if shape is not None:
+                check_total(node.operator, shape, 16)
+    except (OperatorError, ValueError, TypeError, OverflowError) as error:
+        sentence = BLAMED.sub("", str(error))
+        raise NetworkError(f"stage {node.name!r} ({node.operator}): {sentence}", node.name) from error
+    dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
+    for number, name in enumerate(node.outputs):
+        if name:
+            shape = result.shapes[number] if number < len(result.shapes) else None
+            view = result.view if shape is not None and shape == result.shapes[0] else None
+            view = view or (_same_cells(result, shape) if shape is not None else None)
+            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name)
+    parameters = result.free_parameters
+    # What follows are running means and variances, which are not trained.
+    trained = given[:3] if node.operator == "BatchNormalization" else given
+    for tensor in trained:
+        for name, number in (tensor.weights if tensor is not None else {}).items():
+            if name not in counted:
+                counted.add(name)
+                parameters += number
+    output = result.shapes[0] if result.shapes else None
+    main = next((tensor for tensor in given if tensor is not None and tensor.source), None)
+    first = given[0] if given and given[0] is not None and given[0].source else main
+    view = result.view
+    field_of_cells = None
+    if view is not None and output is not None:
+        field_of_cells = receptive_field.summary(view, [output[axis] for axis in view.axes])
+    lost = view.lost if view is not None and field_of_cells is None else ""
+    return Stage(
+        node.name,
+        node.operator,
+        result.kind,
+        sources,
+        (first.shape if first is not None else None) or (),
+        output or (),
+        result.axes,
+        result.layer,
+        field_of_cells,
+        result.macs,
+        parameters,
+        0 if output is None else math.prod(output) * (dtypes[0] or FLOAT).itemsize,
+        view.axes if view is not None else (),
+        "; ".join(filter(None, (result.note, lost))),
+    )
+
+
+def _same_cells(result: Outcome, shape: Shape) -> View | None:
+    """Return the view of another output that has the same spatial sizes, such as a part of Split."""
+    view, first = result.view, result.shapes[0]
+    if view is None or first is None or len(shape) != len(first):
+        return None
+    return view if all(shape[axis] == first[axis] for axis in view.axes) else None
+
+
+def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:
+    """Keep what no data is in: weights, and sizes that the model works out."""
+    weights = {name: number for tensor in given if tensor is not None for name, number in tensor.weights.items()}
+    dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else None,)
+    for number, name in enumerate(node.outputs):
+        if name:
+            value = result.values[number] if number < len(result.values) else None
+            shape = result.shapes[number] if number < len(result.shapes) else None
+            dtype = value.dtype if value is not None else dtypes[min(number, len(dtypes) - 1)]
+            if node.operator == "ConstantOfShape" and shape and dtype is not None and dtype.kind == "f":
+                weights = {name: math.prod(shape)}  # a weight that the model makes instead of holding it
+            tensors[name] = Tensor(shape if value is None else value.shape, dtype, value=value, weights=weights)

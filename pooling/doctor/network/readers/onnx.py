@@ -1,0 +1,350 @@
+"""Networks from ONNX models. Needs onnx; no weight is read, and nothing is run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pooling.layer import Layer
+from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
+from pooling.onnx_models.functions import inlined, opset_of
+from pooling.onnx_models.graph import all_nodes, is_default, subgraphs
+from pooling.onnx_models.load import check_element_type, check_order, read_model
+from pooling.onnx_models.making import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    array_of,
+    dtype_of,
+    infer_node,
+    known_schema,
+    newest_opset,
+    onnx_version,
+)
+from pooling.onnx_models.nodes import node_attributes
+from pooling.onnx_models.shapes import known_size
+from pooling.open_sizes import hinted_sizes
+from pooling.signs import first_line
+
+from ...operators import SMALL
+from ...operators.nodes import Node, Shape, Tensor
+from ..graph import Graph
+from ..network import NetworkError
+
+__all__ = ["from_onnx"]
+
+Declared = tuple[int | str, ...]
+DType = np.dtype[Any] | None
+TRAINED = ("float16", "bfloat16", "float32", "float64", "int8", "uint8")
+"""Types of weights; integers of other types are sizes and places."""
+LARGEST_OPSET = 2**31 - 1
+"""The newest that onnx can be asked for."""
+
+
+def from_onnx(source: Any, rank: int | None = None) -> Graph:
+    """Read an ONNX model: a path, its bytes, or an ``onnx.ModelProto``, which stays as it is.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+    rank : int, optional
+        Of the input that is meant, where a model has several.
+
+    Raises
+    ------
+    NetworkError
+        If it cannot be read or breaks a rule of ONNX.
+    TypeError
+        If `source` is no model.
+    """
+    try:
+        model, folder = read_model("read", source)
+        name = str(model.graph.name) if folder is None else str(source)
+        name = name if name.isprintable() else repr(name)
+        if not model.ir_version or not model.HasField("graph"):
+            raise NetworkError(f"{name} is not an ONNX model (it has no graph)")
+        _check_names(model)
+        hints = hinted_sizes({each.key: each.value for each in model.metadata_props})
+        model = inlined("read", model)
+        return _Reader(name or "model", model, rank, hints).graph()
+    except NetworkError:
+        raise
+    except ValueError as error:
+        raise NetworkError(str(error).removeprefix("read: ")) from error
+
+
+def _check_names(model: ModelProto) -> None:
+    """Refuse names that are no text, of which protobuf gives the bytes."""
+
+    def check(what: str, *names: Any) -> None:
+        for name in names:
+            if not isinstance(name, str):
+                raise NetworkError(f"{what} of the model is not text ({name!r}); names must be UTF-8")
+
+    check("the name", model.graph.name)
+    for function in model.functions:
+        check("a function", function.domain, function.name, *function.input, *function.output)
+    for entry in (*model.opset_import, *(each for function in model.functions for each in function.opset_import)):
+        check("a domain", entry.domain)
+    parts = [model.graph, *(inner for node in all_nodes(model.graph.node) for _, inner in subgraphs(node))]
+    for graph in parts:
+        check("an initializer", *(each.name for each in graph.initializer))
+        check("an initializer", *(each.values.name for each in graph.sparse_initializer))
+        check("a tensor", *(each.name for each in (*graph.input, *graph.output, *graph.value_info)))
+    for node in all_nodes([*model.graph.node, *(node for function in model.functions for node in function.node)]):
+        check("an op_type", node.op_type)
+        check("a domain", node.domain)
+        check("a name", node.name)
+        check("an output", *node.output)
+        check("an input", *node.input)
+        check("an attribute", *(name for each in node.attribute for name in (each.name, each.ref_attr_name)))
+
+
+def _declared(info: ValueInfoProto) -> Declared | None:
+    """Return what a model says of the shape of a tensor; sizes that it leaves open have a name or ``?``."""
+    kind = info.type.tensor_type
+    if not kind.HasField("shape"):
+        return None
+    return tuple(known_size(size) or size.dim_param or "?" for size in kind.shape.dim)
+
+
+def _whole(declared: Declared | None) -> Shape | None:
+    """Return a shape of which no size is open."""
+    sizes = tuple(size for size in declared or () if isinstance(size, int))
+    return sizes if declared is not None and len(sizes) == len(declared) else None
+
+
+class _Reader:
+    """A model while it is read."""
+
+    def __init__(self, name: str, model: ModelProto, rank: int | None, hints: Sequence[tuple[int, ...]]) -> None:
+        self.name = name
+        self.model = model
+        self.rank = rank
+        self.hints = hints
+        opset = opset_of("read", model)
+        if not 1 <= opset <= LARGEST_OPSET:
+            raise NetworkError(f"{name} imports opset {opset}; it must be from 1 to {LARGEST_OPSET}")
+        self.opset = opset
+        self.recorded = {
+            info.name: _declared(info) for info in (*model.graph.value_info, *model.graph.output, *model.graph.input)
+        }
+        self.constants: dict[str, Tensor] = {}
+
+    def graph(self) -> Graph:
+        """Return the whole as a graph."""
+        graph = self.model.graph
+        for tensor in graph.initializer:
+            self.constants[tensor.name] = _constant(tensor, tensor.name)
+        for sparse in graph.sparse_initializer:
+            check_element_type(f"initializer {sparse.values.name!r}", sparse.values.data_type)
+            self.constants[sparse.values.name] = Tensor(
+                tuple(sparse.dims),
+                dtype_of(sparse.values.data_type),
+                weights={sparse.values.name: len(sparse.values.dims)},
+            )
+        inputs = [info for info in graph.input if info.name not in self.constants]
+        for info in inputs:
+            if info.type.tensor_type.elem_type:  # none at all is float32
+                check_element_type(f"input {info.name!r}", info.type.tensor_type.elem_type)
+        main = self._main(inputs)
+        others = {
+            info.name: (_declared(info), dtype_of(info.type.tensor_type.elem_type))
+            for info in inputs
+            if info is not main
+        }
+        known = {*self.constants, *(info.name for info in inputs)}
+        taken = {main.name}
+        nodes = []
+        for node in graph.node:
+            check_order("read", node, known)
+            read = self._node(node, taken)
+            if read is not None:
+                nodes.append(read)
+                taken.add(read.name)
+        notes = []
+        if others:
+            notes.append(f"shapes and fields are those of {main.name!r}; other inputs are {', '.join(others)}")
+        newest = newest_opset()
+        if self.opset > newest:
+            notes.append(f"opset {self.opset} is newer than {newest}, the newest that onnx {onnx_version()} knows")
+        return Graph(
+            self.name,
+            main.name,
+            tuple(nodes),
+            self.constants,
+            tuple(info.name for info in graph.output),
+            _declared(main),
+            dtype_of(main.type.tensor_type.elem_type),
+            _channels_last(main.name, graph.node),
+            self.opset,
+            tuple(notes),
+            others,
+            hints=self.hints,
+        )
+
+    def _main(self, inputs: Sequence[ValueInfoProto]) -> ValueInfoProto:
+        """Choose the input that the stages are about: the first that can be an image."""
+        tensors = [info for info in inputs if info.type.HasField("tensor_type")]
+        if not tensors:
+            kinds = sorted({str(info.type.WhichOneof("value")).removesuffix("_type") for info in inputs})
+            raise NetworkError(
+                f"{self.name} has no input that is a tensor; it takes {' and '.join(kinds) or 'nothing'}"
+            )
+
+        def order(info: ValueInfoProto) -> int:
+            shape = _declared(info)
+            rank = -1 if shape is None else len(shape)
+            wanted = (self.rank,) if self.rank is not None else ()
+            ranks = [*wanted, 4, 5, 3]
+            return ranks.index(rank) if rank in ranks else len(ranks)
+
+        return min(tensors, key=order)
+
+    def _node(self, node: NodeProto, taken: set[str]) -> Node | None:
+        """Read a node; constants are kept aside."""
+        results = [name for name in node.output if name]
+        wish = node.name or next(iter(results), node.op_type)
+        name = next((each for each in (wish, *results) if each not in taken), "")
+        number = 2
+        while not name or name in taken:
+            name, number = f"{wish}_{number}", number + 1
+        schema = None
+        attributes: dict[str, Any] = {}
+        if is_default(node.domain):
+            schema = known_schema(node.op_type, self.opset)
+        if schema is not None:
+            attributes = self._attributes(name, node, schema)
+        if node.op_type == "Constant" and schema is not None:
+            self.constants[results[0]] = _literal(results[0], attributes)
+            return None
+        layer = None
+        if node.op_type in POOLING_OPERATORS and schema is not None:
+            layer = self._layer(node)
+        captured = [each for _, inner in subgraphs(node) for each in _captured(inner)]
+        return Node(
+            name,
+            node.op_type if is_default(node.domain) else f"{node.domain}.{node.op_type}",
+            (*node.input, *dict.fromkeys(captured)),
+            tuple(node.output),
+            attributes,
+            self.opset,
+            layer,
+            self._inference(node, schema),
+            known=schema is not None,
+        )
+
+    def _attributes(self, name: str, node: NodeProto, schema: Any) -> dict[str, Any]:
+        where = f"stage {name!r} ({node.op_type})"
+        found = node_attributes(where, node, self.opset, schema)
+        for each, rule in schema.attributes.items():
+            if rule.required and each not in found:
+                raise NetworkError(f"{where}: {each} is missing; {node.op_type} needs it", name)
+        for each, value in list(found.items()):
+            if isinstance(value, TensorProto):
+                found[each] = _array(f"{where}: {each}", value)
+        if "to" in found:
+            check_element_type(f"{where}: to", found["to"])
+            found["dtype"] = dtype_of(found["to"])
+        return found
+
+    def _layer(self, node: NodeProto) -> Callable[[Shape], Layer]:
+        opset = self.opset
+        return lambda shape: layer_from_node(node, opset, shape)
+
+    def _inference(self, node: NodeProto, schema: Any) -> Callable[..., list[tuple[Shape | None, DType]]]:
+        """Return what finds the shapes of an operator without a record: shape inference, or what the model records."""
+
+        def infer(tensors: Sequence[Tensor | None]) -> list[tuple[Shape | None, DType]]:
+            given = {name: tensor for name, tensor in zip(node.input, tensors, strict=False) if name and tensor}
+            found = {}
+            if schema is not None:
+                inputs = {name: (tensor.shape, tensor.dtype, tensor.value) for name, tensor in given.items()}
+                found = infer_node(self.model, node, self.opset, inputs)
+            as_recorded = all(self._is_recorded(name, tensor) for name, tensor in given.items())
+            result: list[tuple[Shape | None, DType]] = []
+            for name in node.output:
+                info = found.get(name)
+                shape = None if info is None else _whole(_declared(info))
+                if shape is None and as_recorded:
+                    shape = _whole(self.recorded.get(name))
+                dtype = None if info is None else dtype_of(info.type.tensor_type.elem_type)
+                result.append((shape, dtype or np.dtype(np.float32)))
+            return result
+
+        return infer
+
+    def _is_recorded(self, name: str, tensor: Tensor) -> bool:
+        return not tensor.source or (tensor.shape is not None and self.recorded.get(name) == tensor.shape)
+
+
+def _captured(graph: GraphProto) -> Iterator[str]:
+    """Yield the tensors that a graph inside of a node reads from outside."""
+    own = {info.name for info in graph.input} | {tensor.name for tensor in graph.initializer}
+    own |= {tensor.values.name for tensor in graph.sparse_initializer}
+    for node in graph.node:
+        inner = [name for _, part in subgraphs(node) for name in _captured(part)]
+        yield from (name for name in (*node.input, *inner) if name and name not in own)
+        own.update(node.output)
+    yield from (info.name for info in graph.output if info.name not in own)
+
+
+def _channels_last(name: str, nodes: Sequence[NodeProto]) -> Shape:
+    """Return where the spatial axes of the input stand if the first thing that happens is that channels go in front."""
+    for node in nodes:
+        if name in node.input:
+            perm = next((list(each.ints) for each in node.attribute if each.name == "perm"), [])
+            rank = len(perm)
+            turned = node.op_type == "Transpose" and perm == [0, rank - 1, *range(1, rank - 1)]
+            return tuple(range(1, rank - 1)) if turned and 3 <= rank <= 5 else ()
+    return ()
+
+
+def _constant(tensor: TensorProto, name: str) -> Tensor:
+    where = f"initializer {name!r}"
+    value = _array(where, tensor)
+    return _weight(name, tuple(tensor.dims), dtype_of(tensor.data_type), value)
+
+
+def _weight(name: str, shape: Shape, dtype: DType, value: NDArray[Any] | None) -> Tensor:
+    trained = dtype is not None and dtype.name in TRAINED and len(shape) > 0
+    weights: Mapping[str, int] = {name: math.prod(shape)} if trained else {}
+    return Tensor(shape, dtype, value=value, weights=weights)
+
+
+def _array(where: str, tensor: TensorProto) -> NDArray[Any] | None:
+    """Return the values of a small tensor, None for a large one or one in another file."""
+    check_element_type(where, tensor.data_type)
+    if min(tensor.dims, default=0) < 0:
+        raise NetworkError(f"{where} has shape {list(tensor.dims)}; sizes must not be negative")
+    if tensor.data_location == TensorProto.EXTERNAL or math.prod(tensor.dims) > SMALL:
+        return None
+    if not tensor.HasField("raw_data") and not any(len(getattr(tensor, each)) for each in STORED):
+        return np.zeros(0, dtype_of(tensor.data_type)) if list(tensor.dims) == [0] else None
+    try:
+        return array_of(tensor)
+    except Exception as error:  # whatever NumPy makes of too few bytes
+        raise NetworkError(f"{where} cannot be read ({first_line(error)})") from error
+
+
+STORED = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+"""Where a tensor may hold its values, beside raw_data."""
+
+
+def _literal(name: str, attributes: Mapping[str, Any]) -> Tensor:
+    """Return what a Constant node holds."""
+    if "value" in attributes and attributes["value"] is None:
+        return Tensor(None, None)
+    for key in ("value", "value_float", "value_floats", "value_int", "value_ints"):
+        if key in attributes:
+            kind = np.float32 if "float" in key else np.int64
+            given = attributes[key]
+            value: NDArray[Any] = given if key == "value" else np.asarray(given, kind)
+            return _weight(name, value.shape, value.dtype, value)
+    return Tensor(None, None)

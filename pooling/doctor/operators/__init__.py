@@ -1,0 +1,34 @@
+"""What each operator does to shapes, receptive fields and cost: one record for each.
+
+nodes         a node, its tensors, and what comes out of it
+registry      the table of records, and how one is applied
+common        what several operators share: views, broadcasting
+convolution   Conv, ConvTranspose and their quantised forms
+pooling       every layer of this package, and the operators of ONNX that they are
+elementwise   activations, normalisations, arithmetic
+dense         Gemm, MatMul
+reshape       Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Expand, Tile
+slice_pad     Slice, Pad, Split, Gather, Concat
+reduce        ReduceMean and the like, ArgMax
+resize        Resize, Upsample, DepthToSpace, SpaceToDepth
+constants     Shape, Size, ConstantOfShape, Range
+"""
+
+from . import constants, convolution, dense, elementwise, pooling, reduce, reshape, resize, slice_pad
+from .registry import OPERATORS, SMALL, Operator, outcome_of
+
+__all__ = [
+    "OPERATORS",
+    "SMALL",
+    "Operator",
+    "constants",
+    "convolution",
+    "dense",
+    "elementwise",
+    "outcome_of",
+    "pooling",
+    "reduce",
+    "reshape",
+    "resize",
+    "slice_pad",
+]

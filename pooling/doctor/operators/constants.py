@@ -1,0 +1,45 @@
+"""Sizes as numbers: what a model works out from the shapes of tensors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .nodes import Call, OperatorError, Outcome
+from .registry import OPERATORS, SMALL, Array, Operator, operator
+
+
+@operator("Shape", "Size")
+def _sizes(call: Call) -> Outcome:
+    shape = call.shape(0)
+    if call.operator == "Size":
+        value: NDArray[Any] = np.asarray(math.prod(shape), np.int64)
+    else:
+        value = np.asarray(shape[slice(call.attribute("start", 0), call.attribute("end"))], np.int64)
+    return Outcome("size", [value.shape], values=[value])
+
+
+@operator("ConstantOfShape")
+def _constant_of_shape(call: Call) -> Outcome:
+    wanted = call.value(0)
+    fill = call.attribute("value")
+    filled = np.zeros(1, np.float32) if fill is None else np.asarray(fill).ravel()[:1]
+    shape = tuple(wanted or ())
+    if min(shape, default=0) < 0:
+        raise OperatorError(f"it makes a tensor of shape {shape}; sizes must not be negative")
+    small = math.prod(shape) <= SMALL and filled.dtype.kind in "iub"
+    values = [np.full(shape, filled[0])] if small else []
+    return Outcome("size", [shape], dtypes=[filled.dtype], values=values)
+
+
+def _ranged(call: Call, values: list[Array]) -> Array:
+    start, stop, step = (value.item() for value in values)
+    if step == 0 or math.ceil((stop - start) / step) > SMALL:
+        raise ValueError
+    return np.arange(start, stop, step).astype(values[0].dtype)
+
+
+OPERATORS["Range"] = Operator("Range", fold=_ranged)

@@ -1,0 +1,120 @@
+"""One element for each element, of one tensor or of several that are broadcast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .common import broadcast, of_parts
+from .nodes import Call, OperatorError, Outcome
+from .registry import SMALL, Array, Fold, operator
+
+OF_THE_WHOLE_MAP = {"GroupNormalization", "InstanceNormalization", "MeanVarianceNormalization"}
+INTEGER_RESULT = {"QuantizeLinear": np.uint8, "DynamicQuantizeLinear": np.uint8, "IsNaN": np.bool_, "IsInf": np.bool_}
+TRUTHS = {"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"}
+
+
+def _unary(call: Call) -> Outcome:
+    shape, view, note = call.shape(0), call.view, ""
+    if call.operator in OF_THE_WHOLE_MAP and view is not None:
+        view, note = replace(view, context=True), "its statistics are those of the whole map"
+    dtypes: list[np.dtype[Any] | None] = []
+    if call.operator in INTEGER_RESULT:
+        dtypes = [np.dtype(INTEGER_RESULT[call.operator])]
+    if call.operator == "DequantizeLinear":
+        scale = call.tensor(1)
+        dtypes = [scale.dtype if scale is not None else None]
+    if call.operator == "Cast":
+        dtypes = [call.attribute("dtype")]
+    from_text = call.operator == "BatchNormalization" and len(call.tensors) == 1
+    parameters = 2 * shape[1] if from_text and len(shape) > 1 else 0
+    return Outcome("elementwise", [shape, shape], view, free_parameters=parameters, dtypes=dtypes, note=note)
+
+
+def _broadcast(call: Call) -> Outcome:
+    given = [(number, tensor) for number, tensor in enumerate(call.tensors) if tensor is not None]
+    if not given:
+        raise OperatorError("it has no inputs")
+    shapes = [call.shape(number) for number, _ in given]
+    output = broadcast(call, shapes)
+    parts = [tensor for _, tensor in given if tensor.source]
+    kind = "merge" if len(parts) > 1 else "elementwise"
+    dtypes: list[np.dtype[Any] | None] = [given[-1][1].dtype] if call.operator == "Where" else []
+    if call.operator in TRUTHS:
+        dtypes = [np.dtype(np.bool_)]
+    return Outcome(kind, [output], of_parts(parts, output), dtypes=dtypes)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The same of sizes, which NumPy works out
+
+
+def _folded(function: Callable[..., Any]) -> Fold:
+    def fold(call: Call, values: list[Array]) -> Array:
+        if math.prod(np.broadcast_shapes(*(value.shape for value in values))) > SMALL:
+            raise ValueError
+        return np.asarray(function(*values))
+
+    return fold
+
+
+def _divided(a: Array, b: Array) -> Array:
+    if a.dtype.kind not in "iu":
+        return np.asarray(a / b)
+    return np.asarray(np.sign(a) * np.sign(b) * (abs(a) // abs(b))).astype(a.dtype)  # towards 0, as in C
+
+
+def _of_all(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *values: function(np.broadcast_arrays(*values), 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The records
+
+UNARY = """
+    Acos Acosh Asin Asinh Atan Atanh BatchNormalization CastLike Celu Clip Cos Cosh DequantizeLinear Dropout
+    DynamicQuantizeLinear Elu Erf Exp Gelu GroupNormalization HardSigmoid HardSwish Hardmax InstanceNormalization IsInf
+    IsNaN LRN LayerNormalization LeakyRelu Log LogSoftmax LpNormalization MeanVarianceNormalization Mish QuantizeLinear
+    RMSNormalization Reciprocal Relu Selu Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign Swish Tan Tanh
+    ThresholdedRelu
+"""
+BROADCAST = "BitwiseAnd BitwiseOr BitwiseXor GreaterOrEqual LessOrEqual Mean PRelu Sum Xor"
+
+operator(*UNARY.split())(_unary)
+operator("Cast", fold=lambda call, values: values[0].astype(call.attribute("dtype")))(_unary)
+UNARY_OF_SIZES: dict[str, Callable[..., Any]] = {
+    "Abs": np.abs,
+    "Ceil": np.ceil,
+    "Floor": np.floor,
+    "Identity": np.asarray,
+    "Neg": np.negative,
+    "Not": np.logical_not,
+    "Round": np.round,
+    "Sqrt": np.sqrt,
+}
+for _name, _function in UNARY_OF_SIZES.items():
+    operator(_name, fold=_folded(_function))(_unary)
+
+operator(*BROADCAST.split())(_broadcast)
+BROADCAST_OF_SIZES: dict[str, Callable[..., Any]] = {
+    "Add": np.add,
+    "And": np.logical_and,
+    "Div": _divided,
+    "Equal": np.equal,
+    "Greater": np.greater,
+    "Less": np.less,
+    "Max": _of_all(np.max),
+    "Min": _of_all(np.min),
+    "Mod": np.mod,
+    "Mul": np.multiply,
+    "Or": np.logical_or,
+    "Pow": np.power,
+    "Sub": np.subtract,
+    "Where": np.where,
+}
+for _name, _function in BROADCAST_OF_SIZES.items():
+    operator(_name, fold=_folded(_function))(_broadcast)

@@ -1,0 +1,185 @@
+"""What a network is made of before it has a size, and what the record of an operator gives for one step of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pooling.geometry import Axis
+from pooling.layer import Layer
+
+from ..receptive_field import View
+
+__all__ = ["ARGUMENTS", "Call", "Node", "OperatorError", "Outcome", "Shape", "Tensor", "UnknownShapeError"]
+
+Shape = tuple[int, ...]
+FLOAT = np.dtype(np.float32)
+ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+"""What can be changed of a stage."""
+
+
+class OperatorError(ValueError):
+    """Why a stage does not work, in a sentence that does not name it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """What is known of a tensor at one input size.
+
+    Attributes
+    ----------
+    shape : tuple of int or None
+        None where it is not known.
+    dtype : numpy.dtype or None
+        None where NumPy has no such type, or where it is not known.
+    view : View, optional
+        What it shows of the input, where it has spatial axes.
+    source : str
+        The stage that it comes from, or the network's input; empty for what no data is in: weights and sizes.
+    value : array, optional
+        Of small tensors that no data is in.
+    weights : mapping
+        By name, how many parameters it is made of.
+    """
+
+    shape: Shape | None
+    dtype: np.dtype[Any] | None = FLOAT
+    view: View | None = None
+    source: str = ""
+    value: NDArray[Any] | None = None
+    weights: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> Shape:
+        """The spatial sizes."""
+        return () if self.view is None or self.shape is None else tuple(self.shape[axis] for axis in self.view.axes)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One step of a network, at any size.
+
+    Attributes
+    ----------
+    name, operator : str
+        As the stage has them.
+    inputs, outputs : tuple of str
+        Names of tensors; an empty name is an input that is left out.
+    attributes : mapping
+        By their names in ONNX.
+    opset : int
+        Version of the operator.
+    layer : callable, optional
+        Gives the layer of a pooling node for the shape of its input.
+    infer : callable, optional
+        Gives the shape and type of each output, for operators without a rule of ours.
+    changes : mapping
+        Arguments that take the place of others.
+    known : bool
+        Whether the operator exists in this version.
+    """
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    opset: int = 0
+    layer: Callable[[Shape], Layer] | None = None
+    infer: Callable[[Sequence[Tensor | None]], Sequence[tuple[Shape | None, np.dtype[Any] | None]]] | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    known: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A node at one input size: what a rule is given."""
+
+    node: Node
+    tensors: tuple[Tensor | None, ...]
+
+    @property
+    def operator(self) -> str:
+        """The operator."""
+        return self.node.operator
+
+    @property
+    def from_text(self) -> bool:
+        """Whether the node is of a list of layers, so that its weight follows from its input."""
+        return self.attribute("out_channels") is not None
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """Return the value of an attribute."""
+        return self.node.attributes.get(name, default)
+
+    def tensor(self, number: int) -> Tensor | None:
+        """Return an input, None where it is left out."""
+        return self.tensors[number] if number < len(self.tensors) else None
+
+    def shape(self, number: int) -> Shape:
+        """Return the shape of an input, which must be known."""
+        tensor = self.tensor(number)
+        if tensor is None:
+            raise OperatorError(f"it has no input {number}; {self.operator} needs one")
+        if tensor.shape is None:
+            raise UnknownShapeError(self.node.inputs[number])
+        return tensor.shape
+
+    def value(self, number: int, name: str = "") -> list[int] | None:
+        """Return integers that are an input, or in early opsets an attribute; None where there are none."""
+        tensor = self.tensor(number)
+        if tensor is None:
+            given = self.attribute(name) if name else None
+            return None if given is None else list(given)
+        if tensor.value is None:
+            raise UnknownShapeError(self.node.inputs[number])
+        if tensor.value.dtype.kind not in "iu":
+            raise OperatorError(
+                f"its input {self.node.inputs[number]!r} must hold integers, not {tensor.value.dtype.name}"
+            )
+        return [int(each) for each in tensor.value.ravel()]
+
+    def axis(self, axis: int, rank: int) -> int:
+        """Return the number of an axis of a tensor, counted from the front."""
+        if not -rank <= axis < rank:
+            raise OperatorError(f"axis={axis} does not exist in a tensor of {rank} axes; use {-rank} to {rank - 1}")
+        return axis % rank
+
+    def axes(self, given: Iterable[int], rank: int) -> list[int]:
+        """Return the numbers of axes, counted from the front."""
+        return [self.axis(axis, rank) for axis in given]
+
+    @property
+    def view(self) -> View | None:
+        """What the first input shows of the network's input."""
+        tensor = self.tensor(0)
+        return None if tensor is None else tensor.view
+
+
+class UnknownShapeError(Exception):
+    """A tensor whose shape or value a rule needs is not known."""
+
+    def __init__(self, tensor: str) -> None:
+        super().__init__(tensor)
+        self.tensor = tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a rule makes of a call; attributes as those of a stage."""
+
+    kind: str
+    shapes: Sequence[Shape | None]
+    view: View | None = None
+    axes: tuple[Axis, ...] = ()
+    layer: Layer | None = None
+    macs: int = 0
+    free_parameters: int = 0
+    """Trained numbers of a node whose weights follow from the size of its input."""
+    dtypes: Sequence[np.dtype[Any] | None] = ()
+    values: Sequence[NDArray[Any] | None] = ()
+    note: str = ""

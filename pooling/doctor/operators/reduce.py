@@ -1,0 +1,72 @@
+"""One number of all along some axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import pooling
+from pooling import geometry
+
+from .. import receptive_field
+from .common import along, lost, moved
+from .nodes import Call, Outcome
+from .registry import Array, Fold, operator
+from .reshape import fold_axes
+
+
+def _reduce(call: Call) -> Outcome:
+    shape, view = call.shape(0), call.view
+    given = call.value(1, "axes")
+    if given is None or (not given and not call.attribute("noop_with_empty_axes", 0)):
+        given = list(range(len(shape)))
+    axes = set(call.axes(given, len(shape)))
+    if call.attribute("keepdims", 1):
+        output = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+        places: list[int | None] = list(range(len(shape)))
+    else:
+        kept = [axis for axis in range(len(shape)) if axis not in axes]
+        output = tuple(shape[axis] for axis in kept)
+        places = [kept.index(axis) if axis in kept else None for axis in range(len(shape))]
+    if view is None or axes.isdisjoint(view.axes):
+        return Outcome("elementwise", [output], moved(view, places))
+    if axes != set(view.axes):
+        return Outcome("reshape", [output], lost(moved(view, places), "it reduces some of the spatial axes"))
+    windows = geometry.global_axes([shape[axis] for axis in view.axes], function=call.operator)
+    known = {"ReduceMean": "GlobalAvgPool", "ReduceMax": "GlobalMaxPool"}.get(call.operator)
+    layer = None
+    if known is not None and len(view.axes) == len(shape) - 2:
+        layouts = {tuple(range(2, len(shape))): "channels_first", tuple(range(1, len(shape) - 1)): "channels_last"}
+        if view.axes in layouts:
+            layer = getattr(pooling, f"{known}{len(view.axes)}d")(layout=layouts[view.axes])
+    seen = along(view, lambda paths, i: receptive_field.windows(paths, windows[i]))
+    return Outcome("global", [output], moved(seen, places), windows, layer)
+
+
+def _folded(function: Callable[..., Any]) -> Fold:
+    def fold(call: Call, values: list[Array]) -> Array:
+        keepdims = bool(call.attribute("keepdims", 1))
+        return np.asarray(function(values[0], axis=fold_axes(call, values), keepdims=keepdims))
+
+    return fold
+
+
+for _name in ("L1", "L2", "LogSum", "LogSumExp", "Mean", "SumSquare"):
+    operator(f"Reduce{_name}")(_reduce)
+OF_SIZES: dict[str, Callable[..., Any]] = {"Max": np.max, "Min": np.min, "Prod": np.prod, "Sum": np.sum}
+for _name, _function in OF_SIZES.items():
+    operator(f"Reduce{_name}", fold=_folded(_function))(_reduce)
+
+
+@operator("ArgMax", "ArgMin")
+def _arg(call: Call) -> Outcome:
+    shape = call.shape(0)
+    axis = call.axis(int(call.attribute("axis", 0)), len(shape))
+    kept = [1] if call.attribute("keepdims", 1) else []
+    view = call.view
+    places = [place - (place > axis and not kept) for place in range(len(shape))]
+    view = None if view is not None and axis in view.axes else moved(view, places)
+    output = (*shape[:axis], *kept, *shape[axis + 1 :])
+    return Outcome("elementwise", [output], view, dtypes=[np.dtype(np.int64)])

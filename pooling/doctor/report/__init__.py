@@ -1,0 +1,12 @@
+"""What an examination found, as tables in the terminal, as pictures, as one HTML page, and as JSON.
+
+rows        a stage in words, and which stages share a line
+table       the tables
+pyramid     the resolution levels of a network
+panels      what is drawn of each level
+figure      panels by matplotlib, as PNG, SVG or PDF
+svg         panels for the page
+page        the page, by templates/examination.html
+records     the shape of the JSON
+json        what is written in it
+"""

@@ -1,0 +1,193 @@
+"""What ``pooling doctor`` writes as JSON; its JSON Schema is made of this (`pooling.reporting.json`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, UnsetType
+
+from pooling.reporting.json import Record, said
+
+__all__ = [
+    "FailureRecord",
+    "FieldRecord",
+    "FindingRecord",
+    "InputRecord",
+    "ObjectRecord",
+    "PatternRecord",
+    "ReportRecord",
+    "Severity",
+    "ShiftRecord",
+    "SizesRecord",
+    "StageRecord",
+    "SummaryRecord",
+    "Task",
+    "WhatIfRecord",
+    "WindowRecord",
+]
+
+
+Severity = Literal["note", "warning", "error"]
+Task = Literal["classification", "detection", "segmentation"]
+
+
+class FindingRecord(Record):
+    """One thing that was found."""
+
+    code: Annotated[str, said("stable, such as D201")]
+    severity: Severity
+    stage: Annotated[str, said("empty where it is about the whole network")]
+    title: str
+    message: str
+    fixes: Annotated[list[str], said("what to try, in the order of practice")]
+
+
+class PatternRecord(Record):
+    """Sizes that leave one of the remainders when divided by the step."""
+
+    step: int
+    remainders: list[int]
+    words: str
+
+
+class WindowRecord(Record):
+    """The windows on one spatial axis; of a transposed convolution those of the convolution that it undoes."""
+
+    input_size: int
+    output_size: int
+    kernel_size: int
+    stride: int
+    dilation: int
+    padding: Annotated[list[int], said("begin and end")]
+    formula: Annotated[str | None, said("how the output size follows, with the numbers")]
+    dropped: Annotated[int, said("cells at the end that no window reads")]
+    cut: Annotated[int, said("of these, what a smaller input would not have")]
+    unread_share: Annotated[float, said("share of cells between windows that none reads")]
+    padding_share: Annotated[float, said("largest share of padding in a window")]
+
+
+class FieldRecord(Record):
+    """The receptive field of the cells of a stage, in pixels of the input."""
+
+    size: list[int]
+    stride: Annotated[list[float], said("effective stride in pixels")]
+    offset: Annotated[list[float], said("centre of the first field; pixel i has its centre at i")]
+    aligned: bool
+    uniform: bool
+    context: bool
+
+
+class StageRecord(Record):
+    """One step of the network."""
+
+    name: str
+    operator: str
+    kind: str
+    inputs: list[str]
+    input_shape: list[int]
+    output_shape: list[int]
+    layer: str | None
+    ceil_mode: bool
+    padding_share: Annotated[float, said("largest share of padding in a window, on the axis that has most")]
+    windows: list[WindowRecord]
+    receptive_field: FieldRecord | None
+    object_cells: list[float] | None
+    object_cells_resolved: Annotated[list[float] | None, said("on the coarsest grid of the finest path to here")]
+    macs: int
+    macs_saved_behind: int
+    parameters: int
+    output_bytes: int
+    findings: Annotated[list[str], said("codes")]
+    note: str
+
+
+class InputRecord(Record):
+    """What the network takes."""
+
+    name: str
+    shape: list[int]
+
+
+class FailureRecord(Record):
+    """The input shape that was asked for, where the network does not work with it."""
+
+    shape: list[int]
+    stage: str
+    sentence: str
+
+
+class SizesRecord(Record):
+    """Input sizes of an axis, or of all."""
+
+    axes: str
+    given: int
+    smallest: int | None
+    largest: Annotated[int | None, said("null where there is no limit")]
+    working: PatternRecord
+    clean: Annotated[PatternRecord, said("for which nothing is cut off")]
+    working_near: list[int]
+    clean_near: list[int]
+    obstacle: str
+
+
+class ObjectRecord(Record):
+    """The object that was followed through the network."""
+
+    size: list[int]
+    heads: Annotated[list[str], said("maps that the outputs are read from")]
+    below_two_cells: str | None
+    below_one_cell: str | None
+    smallest: Annotated[list[int], said("pixels that keep one cell at the finest head")]
+
+
+class ShiftRecord(Record):
+    """What a move by one pixel does to a stage that downsamples."""
+
+    stage: str
+    value: float | None
+    antialiased: float | None
+    remedy: str
+    note: str
+
+
+class SummaryRecord(Record):
+    """The network in numbers."""
+
+    macs: int
+    parameters: int
+    output_bytes: int
+    errors: int
+    warnings: int
+    notes: int
+    sentence: str
+
+
+class ReportRecord(Record):
+    """What pooling doctor found."""
+
+    schema: Literal["pooling-doctor/1"]
+    version: str
+    network: str
+    opset: int | None
+    input: InputRecord
+    failure: FailureRecord | None
+    task: Task | None
+    stages: list[StageRecord]
+    outputs: list[str]
+    sizes: list[SizesRecord]
+    object: ObjectRecord
+    shift: list[ShiftRecord]
+    findings: list[FindingRecord]
+    ignored: list[str]
+    summary: SummaryRecord
+    what_if: Annotated[WhatIfRecord | UnsetType, said("there with --set and --versus only")] = UNSET
+
+
+class WhatIfRecord(Record):
+    """A network beside what it would be."""
+
+    changes: Annotated[dict[str, Any], said("arguments by stage")]
+    before: ReportRecord
+    after: ReportRecord
+    new: list[FindingRecord]
+    gone: list[FindingRecord]

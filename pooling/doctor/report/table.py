@@ -1,0 +1,417 @@
+"""What an examination found, for people: tables in the terminal. Needs ``rich``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pooling.arguments import axis_names
+from pooling.reporting.formats import amount, brief, by, cells, joined, memory, percent, times
+from pooling.reporting.tables import Column, Layout, titled
+from pooling.signs import printable
+
+from ..analysis.input_sizes import AxisSizes
+from ..analysis.object_footprint import collapses
+from ..examination import Examination
+from ..lint import Finding
+from ..network import Stage
+from ..what_if import WhatIf
+from .rows import Row, StageText, rows, window_of
+
+__all__ = ["explain", "print_examination", "print_what_if"]
+
+NARROWEST_NAME = 14
+"""What is left of stage names on a narrow terminal."""
+MANY_ROWS = 60
+"""Rows up to which all stages are shown without being asked for."""
+STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+SIGNS = {"error": "✗", "warning": "!", "note": "·"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The report
+
+
+def print_examination(examination: Examination, console: Console, *, everything: bool = False) -> None:
+    """Print a report: the table of stages, input sizes, objects, what was found and what to try.
+
+    Parameters
+    ----------
+    examination : Examination
+        What to print.
+    console : rich.console.Console
+        Where to; the table fits 100 columns, and 80 with less in it.
+    everything : bool
+        Whether each stage has a line of its own.
+    """
+    network = examination.network
+    task = f", for {examination.task}" if examination.task else ""
+    console.print(
+        Text.assemble(
+            (printable(Path(network.name).name), "bold"),
+            f" at {by(network.input_shape)}{task}",
+            f", an object of {by(examination.object_size)} pixels" if examination.object_size else "",
+        ),
+        soft_wrap=True,
+    )
+    if examination.failure is not None:
+        console.print(
+            Text(f"shown at the nearest size that works: it does not at {by(examination.failure.shape)}", "bold red")
+        )
+    console.print()
+    _print_stages(examination, console, everything)
+    console.print()
+    for title, text in _facts(examination):
+        titled(console, title, text)
+    _print_findings(examination, console)
+    _print_end(examination, console)
+
+
+def _print_stages(examination: Examination, console: Console, everything: bool) -> None:
+    lines = rows(examination, everything=everything)
+    layout = Layout(_columns(examination), lines, console.width, NARROWEST_NAME)
+    console.print(layout.table(lines))
+    console.print(Text(layout.legend, "dim"))
+
+
+def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
+    """Yield what holds for the whole network."""
+    objects = examination.objects
+    cost = [f"{amount(examination.network.macs)} multiply-adds"] if examination.network.macs else []
+    cost += [f"{amount(examination.network.parameters)} parameters"] if examination.network.parameters else []
+    unknown = examination.network.unknown
+    least = "at least " if unknown else ""
+    yield "cost", least + ", ".join([*cost, f"{memory(examination.network.output_bytes)} of maps"])
+    for sizes in examination.sizes:
+        title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
+        yield title, _sizes(sizes) + (f"; what {printable(unknown[0])} needs is not known" if unknown else "")
+    if objects.heads:
+        yield "output maps", _heads(examination)
+    if objects.smallest:
+        lost = [
+            f"below {words} from {printable(name)} on"
+            for words, name in (("two cells", objects.below_two), ("one", objects.below_one))
+            if name is not None
+        ]
+        double = tuple(2 * each for each in objects.smallest)
+        yield (
+            "objects",
+            f"{by(objects.size)} pixels: {' and '.join(lost) if lost else 'two cells or more everywhere'}; smallest "
+            f"that keeps a cell {by(objects.smallest)}, two cells {by(double)}",
+        )
+    measured = [each for each in examination.shifts if each.value is not None]
+    if measured:
+        yield "shift", _shifts(measured)
+
+
+def _sizes(sizes: AxisSizes) -> str:
+    if sizes.largest is not None:
+        span = f"{sizes.smallest} to {sizes.largest}" if sizes.smallest != sizes.largest else f"{sizes.smallest}"
+        works = f"only {span} works, because of {sizes.obstacle_stage or 'a fixed shape'}"
+    else:
+        works = f"from {sizes.smallest} on"
+        if str(sizes.working) != "any":
+            works += f", {sizes.working}, where the paths that meet have equal sizes"
+    clean = (
+        f"nothing is left out for {sizes.clean}" if sizes.clean.remainders else "something is left out at every size"
+    )
+    if str(sizes.clean) == "any":
+        clean = "nothing is left out at any of them"
+    elif sizes.clean_near and sizes.given not in sizes.clean_near:
+        clean += f" (near {sizes.given}: {joined([str(each) for each in sizes.clean_near])})"
+    return f"{works}; {clean}"
+
+
+def _heads(examination: Examination) -> str:
+    objects = examination.objects
+    shown = []
+    for name in objects.heads[-4:]:
+        stage = examination.network.stage(name)
+        field = stage.receptive_field
+        step = "" if field is None else f", {_fineness(field.stride)}"
+        shown.append(f"{printable(name)} ({by(stage.output_size)}{step})")
+    more = f"{len(objects.heads) - len(shown)} more and " if len(objects.heads) > len(shown) else ""
+    whole = [
+        stage.name
+        for stage in examination.network.stages
+        if stage.kind == "global" or (stage.kind == "pooling" and collapses(stage))
+    ]
+    if any(name in examination.network.outputs for name in objects.heads):
+        how = "the resolution is preserved up to the output"
+    elif whole:
+        how = f"then pooled to one cell by {printable(whole[-1])}: where things are is lost there"
+    else:
+        how = "then flattened or put through a dense layer"
+    return f"{more}{joined(shown)}; {how}"
+
+
+def _fineness(stride: Sequence[Fraction]) -> str:
+    if max(stride) <= 1:
+        return "as fine as the input" if min(stride) == 1 else "finer than the input"
+    return f"1/{brief([cells(each) for each in stride])} of the input"
+
+
+def _shifts(measured: Sequence[Any]) -> str:
+    words = []
+    for each in measured[:3]:
+        better = (
+            f" ({each.antialiased:.2f} with {each.remedy})"
+            if each.antialiased is not None and each.remedy and each.antialiased < each.value
+            else ""
+        )
+        words.append(f"{printable(each.stage)} {each.value:.2f}{better}")
+    more = f", and {len(measured) - 3} more" if len(measured) > 3 else ""
+    return f"moved by one pixel, changes of {'; '.join(words)}{more} (0: equivariant, 1: uncorrelated)"
+
+
+def _print_findings(examination: Examination, console: Console) -> None:
+    grouped: dict[tuple[str, str], list[Finding]] = {}
+    stages = {stage.name: stage for stage in examination.network.stages}
+    for finding in examination.findings:
+        grouped.setdefault((finding.code, finding.severity), []).append(finding)
+    for (code, severity), group in grouped.items():
+        first = group[0]
+        console.print()
+        where = f" at {printable(first.stage)}" if first.stage else ""
+        stage = stages.get(first.stage)
+        what = f" ({windows(stage)}, {by(stage.output_shape[1:])})" if stage is not None and stage.axes else ""
+        console.print(Text.assemble((f"{code} {severity}", STYLES[severity]), (where, "bold"), what))
+        _indented(console, first.title, "bold")
+        _indented(console, printable(first.message))
+        others = list(dict.fromkeys(printable(each.stage) for each in group[1:]))
+        if others and first.stage:
+            rest = f" and {len(others) - 5} more" if len(others) > 5 else ""
+            _indented(console, f"also at {', '.join(others[:5])}{rest}", "dim")
+        elif others:
+            for each in group[1:]:
+                _indented(console, printable(each.message))
+        for fix in first.fixes:
+            _indented(console, printable(fix), bullet="→ ")
+
+
+def _indented(console: Console, text: str, style: str = "", bullet: str = "") -> None:
+    table = Table.grid()
+    table.add_column(width=len(bullet) + 2, no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text(f"  {bullet}", "green"), Text(text, style))
+    console.print(table)
+
+
+def _print_end(examination: Examination, console: Console) -> None:
+    console.print()
+    style = STYLES.get(examination.severity or "", "bold green")
+    hidden = f" (without {', '.join(examination.ignored)})" if examination.ignored else ""
+    console.print(Text(f"{examination.summary}{hidden}", style))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Columns
+
+
+def _short_names(examination: Examination) -> dict[str, str]:
+    """Leave out the folders that all names begin with."""
+    names = [stage.name for stage in examination.network.stages]
+    prefix = ""
+    if len(names) > 1 and all("/" in name for name in names):
+        first, last = min(names), max(names)
+        common = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(map(len, names)))
+        prefix = first[: first.rfind("/", 0, common) + 1]
+    return {name: printable(name.removeprefix(prefix)) for name in names}
+
+
+def windows(stage: Stage) -> str:
+    """Write an operator and its windows in brief, as in lists of layers: ``MaxPool 3 /2 p1``."""
+    whole = all(axis.is_global for axis in stage.axes)
+    return " ".join(filter(None, (printable(stage.operator), "" if whole else window_of(stage))))
+
+
+def _columns(examination: Examination) -> list[Column[Row]]:
+    """Return all columns of the table of stages."""
+    names, footprints = _short_names(examination), examination.objects.footprints
+    pixels = f"{brief(examination.object_size)} px" if examination.object_size else "px"
+
+    def folded(words: str, row: Row, style: str = "") -> Text:
+        return Text(words, "dim" if len(row.stages) > 1 else style)
+
+    def name(row: Row) -> Text:
+        if len(row.stages) > 1:
+            return Text(f"  {len(row.stages)} stages", "dim")
+        found = examination.of_stage(row.last.name)
+        return Text(names[row.last.name], STYLES[found[0].severity] if found and found[0].severity != "note" else "")
+
+    def window(row: Row) -> Text:
+        if len(row.stages) == 1:
+            return Text(windows(row.last))
+        counts = Counter(stage.operator for stage in row.stages if stage.kind not in ("elementwise", "reshape"))
+        return Text(", ".join(f"{count} {printable(name)}" for name, count in counts.most_common(2)), "dim")
+
+    def found(row: Row) -> Text:
+        codes = {each.code: each.severity for stage in row.stages for each in examination.of_stage(stage.name)}
+        styles = {**STYLES, "note": "cyan"}
+        return Text(" ").join(Text(code, styles[severity]) for code, severity in codes.items())
+
+    def stride(row: Row) -> Text:
+        return folded(row.text.stride if row.last.name in footprints else "", row)
+
+    return [
+        Column("stage", name),
+        Column("windows", window),
+        Column("output", lambda row: folded(by(row.last.output_shape[1:] or row.last.output_shape), row)),
+        Column("stride", stride, "right", legend="stride: input pixels from cell to cell"),
+        Column(
+            "RF",
+            lambda row: folded(_field(row.text), row),
+            "right",
+            6,
+            "RF: receptive field, * where paths differ in centre or stride",
+        ),
+        Column(
+            pixels,
+            lambda row: _covered(row.text),
+            "right",
+            legend="px: cells that the object covers",
+        ),
+        Column("cut", lambda row: Text(row.text.cut, "yellow"), "right", 7, "cut: rows x columns in no window"),
+        Column(
+            "pads", lambda row: folded(row.text.padding, row), "right", 1, "pads: padding in the first or last window"
+        ),
+        Column("MACs", lambda row: folded(row.text.macs, row), "right", 5, "MACs: multiply-adds"),
+        Column("saved", lambda row: Text(row.text.saved), "right", 2, "saved: downstream MACs saved by striding"),
+        Column("memory", lambda row: folded(row.text.memory, row), "right", 3),
+        Column("found", found, wanted=8),
+    ]
+
+
+def _field(text: StageText) -> str:
+    return ("all" if text.context else text.field) + ("" if text.aligned else "*")
+
+
+def _covered(text: StageText) -> Text:
+    return Text(text.covered, "red" if text.left < 1 else "yellow" if text.left < 2 else "green")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One stage in full
+
+
+def explain(examination: Examination, stage: Stage, console: Console) -> None:
+    """Print all that is known of a stage, with the formula of its size."""
+    console.print(Text.assemble((printable(stage.name), "bold"), f": {windows(stage)}"))
+    if stage.layer is not None:
+        titled(console, "  layer", repr(stage.layer))
+    titled(console, "  shape", f"{by(stage.input_shape)} → {by(stage.output_shape)}")
+    names = axis_names(len(stage.axes)) if stage.axes else ""
+    forward = stage.kind in ("convolution", "pooling", "global")
+    for name, axis in zip(names, stage.axes, strict=True):
+        if not forward:
+            continue
+        titled(console, f"  {name}", axis.formula)
+        if not axis.adaptive:
+            reach = f"{axis.kernel_size} taps" + (
+                f" {axis.dilation} apart reach over {axis.effective_kernel_size} cells" if axis.dilation > 1 else ""
+            )
+            padding = f"{axis.pad_begin} + {axis.pad_end} cells of padding"
+            titled(console, "", f"input {axis.input_size}, {reach}, {padding}, stride {axis.stride}")
+        if axis.dropped:
+            titled(console, "", f"{axis.dropped} of {axis.input_size} cells at the end are in no window")
+        if axis.padding_share:
+            titled(console, "", f"{percent(axis.padding_share)} of the first or last window is padding")
+    field = stage.receptive_field
+    if field is not None:
+        aligned = "all paths alike" if field.aligned else "paths differ in stride or centre"
+        titled(
+            console,
+            "  RF",
+            f"{by(field.size)} pixels of the input, every {by([cells(each) for each in field.stride])}; the centre of "
+            f"the first is at {by([cells(each) for each in field.offset])} ({aligned})",
+        )
+    footprint = examination.objects.footprints.get(stage.name)
+    if footprint is not None:
+        shown = by([cells(each) for each in footprint.cells])
+        left = (
+            ""
+            if footprint.cells == footprint.resolved
+            else f", {by([cells(e) for e in footprint.resolved])} of them resolved"
+        )
+        titled(console, "  object", f"{by(examination.object_size)} pixels cover {shown} cells{left}")
+    saved = examination.macs_saved(stage)
+    saving = f"; saves {amount(saved)} downstream" if saved else ""
+    titled(
+        console,
+        "  cost",
+        f"{amount(stage.macs)} multiply-adds{saving}; {amount(stage.parameters)} parameters; "
+        f"{memory(stage.output_bytes)} of map",
+    )
+    if stage.note:
+        titled(console, "  note", stage.note)
+    console.print()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Side by side
+
+
+def print_what_if(comparison: WhatIf, console: Console) -> None:
+    """Print two examinations side by side: what changed at which stage, and what is found no more, or now."""
+    before, after = comparison.before, comparison.after
+    console.print(Text.assemble(("what if ", "bold"), printable(comparison.heading)), soft_wrap=True)
+    for note in comparison.notes:
+        console.print(Text(printable(note), "dim"))
+    console.print()
+    names = {**_short_names(after), **_short_names(before)}
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=26)
+    for title in ("output", "stride", "RF", f"{brief(before.object_size)} px", "MACs"):
+        table.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
+    shown = {row.last.name for each in (before, after) for row in rows(each) if len(row.stages) == 1}
+    shown |= {*before.objects.heads, *after.objects.heads}
+    for old, new in comparison.pairs:
+        stage = new or old
+        if stage is None or stage.name not in shown:
+            continue
+        pair = zip(_compared(before, old), _compared(after, new), strict=True)
+        table.add_row(
+            Text(names[stage.name], "" if old is not None and new is not None else "bold"),
+            *(
+                Text() if {first.plain, second.plain} == {"none", ""} else _arrow(first, second)
+                for first, second in pair
+            ),
+        )
+    total = [Text(amount(each.network.macs)) for each in (before, after)]
+    table.add_row(Text("all", "bold"), "", "", "", "", _arrow(*total))
+    console.print(table)
+    console.print()
+    cost = [times(before.network.output_bytes, after.network.output_bytes, "memory")]
+    if before.network.macs or after.network.macs:
+        cost.insert(0, times(before.network.macs, after.network.macs, "multiply-adds"))
+    titled(console, "cost", ", ".join(cost))
+    if before.objects.smallest and after.objects.smallest:
+        smallest = f"{' → '.join(dict.fromkeys(map(by, (before.objects.smallest, after.objects.smallest))))} pixels"
+        titled(console, "objects", f"smallest that keeps a cell: {smallest}")
+    turns = comparison.turns
+    for title, sentence in turns:
+        titled(console, title, sentence, "bold green" if title in ("milder", "no longer") else "bold yellow")
+    if not turns:
+        titled(console, "findings", "the same")
+    console.print()
+
+
+def _compared(examination: Examination, stage: Stage | None) -> list[Text]:
+    """Write what a change of arguments changes: the map without its channels, stride, field, object and cost."""
+    if stage is None:
+        return [Text("none", "dim")] * 5
+    text = StageText.of(examination, stage)
+    stride = text.stride if stage.name in examination.objects.footprints else ""
+    words = (by(stage.output_size or stage.output_shape[1:]), stride, _field(text))
+    return [*map(Text, words), _covered(text), Text(text.macs)]
+
+
+def _arrow(first: Text, second: Text) -> Text:
+    return first if first.plain == second.plain else Text.assemble(first, (" → ", "bold"), second)

@@ -1,0 +1,822 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: emit_code_comments=False
+"""What kernels of all levels share, whatever the processor: this module is compiled without instruction-set flags, so
+that importing it is always safe, and what this processor can run is asked here first.
+"""
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
+)
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
+from cython.parallel cimport prange, threadid
+from libc.math cimport NAN
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from tuning cimport (
+    ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LANES, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
+    SERIAL_BYTES, SHEAF_CELLS, STACK_CELLS, STRAIGHT,
+)
+from types cimport int64_t
+
+from contextvars import ContextVar
+from math import prod
+
+from numpy import dtype as numpy_dtype
+from numpy import empty, int64, ndarray
+
+# --- levels ---
+
+cdef extern from "c/cpu.h":
+    void init_cpu "pooling_init_cpu"() noexcept
+    bint runs_v2 "pooling_runs_v2"() noexcept
+    bint runs_v3 "pooling_runs_v3"() noexcept
+    const char *POOLING_LEVELS
+    const char *POOLING_COMPILER
+
+
+def built_levels():
+    """Return the levels that this build carries, weakest first."""
+    return tuple((<bytes>POOLING_LEVELS).decode("ascii").split())
+
+
+def supported_levels():
+    """Return the levels that this processor runs, weakest first: the last one is the best."""
+    init_cpu()
+    levels = ["generic"]
+    if runs_v2():
+        levels.append("x86-64-v2")
+    if runs_v3():
+        levels.append("x86-64-v3")
+    return tuple(levels)
+
+
+def compiler():
+    """Return the name and version of the C compiler of this build."""
+    return (<bytes>POOLING_COMPILER).decode("utf-8").strip()
+
+
+# --- threads that share one job: the team of c/team.h, or those of OpenMP ---
+
+cdef extern from "c/signals.h" nogil:
+    const char* POOLING_THREADING
+    const int POOLING_MOST_THREADS
+    unsigned long main_thread "pooling_main_thread"
+    ptrdiff_t seat_bytes "pooling_stride" (ptrdiff_t nbytes)
+    void keep_workers_of_team "pooling_keep_workers" (ptrdiff_t workers)
+    ptrdiff_t count_workers_of_team "pooling_count_workers" ()
+    ctypedef struct run_t "pooling_run_t":
+        ptrdiff_t threads, parts
+    void do_part_in "pooling_do_part_in" (run_t* run, ptrdiff_t seat, ptrdiff_t part)
+    void (*do_parallel "pooling_do_parallel")(run_t* run) noexcept
+
+cdef extern from "c/floating.h" nogil:
+    ctypedef struct mode_t "pooling_mode_t":
+        pass
+    mode_t enter_default_mode "pooling_enter_default_mode" ()
+    void leave_default_mode "pooling_leave_default_mode" (mode_t before)
+
+cdef extern from "c/signals.h":
+    # Not to be called without the GIL, which it lets go.
+    ptrdiff_t share_freely "pooling_share_freely" (
+        work_fn work, const void* job, ptrdiff_t tasks, ptrdiff_t steps, char* memory, ptrdiff_t nbytes,
+        ptrdiff_t threads) noexcept
+
+
+cdef void do_parts_in_parallel(run_t* run) noexcept nogil:
+    """Do all parts of a job, where this module was compiled for OpenMP; otherwise nobody calls it."""
+    cdef ptrdiff_t part
+    for part in prange(run.parts, schedule="dynamic", chunksize=1, num_threads=<int> run.threads):
+        do_part_in(run, threadid(), part)
+
+
+do_parallel = do_parts_in_parallel
+
+
+cdef ptrdiff_t share(
+    work_fn work, const void* job, ptrdiff_t tasks, ptrdiff_t nbytes, ptrdiff_t threads, ptrdiff_t steps=0
+) except -2:
+    """Do tasks 0 to `tasks` of a job on at most so many threads, each with `nbytes` of scratch memory.
+
+    A task takes so many `steps`, of a nanosecond or some, or asks `is_stopped` itself. A thread that finds the team at
+    work for another does its job alone. Returns -1, or the first position at fault.
+    Raises what a signal handler raises, such as KeyboardInterrupt, with the job unfinished.
+    """
+    cdef ptrdiff_t fault
+    cdef char* memory
+    threads = max(1, min(threads, min(tasks, <ptrdiff_t> POOLING_MOST_THREADS)))
+    memory = <char*> malloc(threads * seat_bytes(nbytes))
+    if memory == NULL:
+        raise MemoryError(f"no memory for {threads} threads to work in, {nbytes} bytes each")
+    fault = share_freely(work, job, tasks, steps, memory, nbytes, threads)
+    free(memory)
+    return fault
+
+
+# --- how many threads a call uses ---
+
+# "team", "openmp", or "none" where the compiler has neither atomic operations nor OpenMP.
+THREADING = (<bytes> POOLING_THREADING).decode("ascii")
+cdef ptrdiff_t default_threads = 1
+cdef ptrdiff_t serial_bytes = SERIAL_BYTES
+# The number inside of a `pooling.threads` block.
+THREADS_HERE = ContextVar("pooling_threads", default=None)
+
+
+def set_default_threads(ptrdiff_t threads):
+    """Set the number of threads for whoever asks for no other."""
+    global default_threads
+    default_threads = threads
+
+
+def set_serial_bytes(ptrdiff_t nbytes):
+    """Let calls run on one thread that move fewer bytes than this; return what it was before."""
+    global serial_bytes
+    before, serial_bytes = serial_bytes, nbytes
+    return before
+
+
+cpdef ptrdiff_t get_num_threads() except -1:
+    """Return the number of threads that a large call would use here and now."""
+    if THREADING == "none":
+        return 1
+    return THREADS_HERE.get() or default_threads
+
+
+cpdef ptrdiff_t threads_for(ptrdiff_t nbytes) except -1:
+    """Return the number of threads for a call that moves so many bytes."""
+    return 1 if nbytes < serial_bytes else get_num_threads()
+
+
+def keep_workers(ptrdiff_t workers):
+    """End the threads that wait for work, beyond so many: at once, or when the present call of another is done."""
+    with nogil:
+        keep_workers_of_team(workers)
+
+
+def count_workers():
+    """Return how many threads of this process wait for work, or do it, beside their callers."""
+    return count_workers_of_team()
+
+
+def answer_signals_in(unsigned long thread):
+    """Say in which thread, by its `threading.get_ident`, Python answers signals: long calls there look for them."""
+    global main_thread
+    main_thread = thread
+
+
+@cython.final
+cdef class DefaultMode:
+    """Inside ``with DefaultMode():`` this thread rounds to nearest and keeps subnormal numbers, as kernels do."""
+
+    cdef mode_t before
+
+    def __enter__(self):
+        self.before = enter_default_mode()
+
+    def __exit__(self, *error):
+        leave_default_mode(self.before)
+
+# --- buffers ---
+
+cdef class Buffer:
+    """Hold on to the memory of a contiguous array of known size."""
+
+    def __cinit__(self, array, ptrdiff_t nbytes, bint writable=False):
+        PyObject_GetBuffer(array, &self.view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+        self.held = True
+        if self.view.len != nbytes:
+            raise ValueError(f"a buffer of {self.view.len} bytes was given where the plan needs {nbytes}")
+        self.data = <char*> self.view.buf
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+
+# --- plans ---
+
+cdef planes_t stack_planes(const plan_t* plan) except *:
+    """Lay out narrow planes; `stacked` is 0 where rows are better pooled one by one."""
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef bint adaptive = height.adaptive or width.adaptive
+    cdef planes_t planes
+    cdef ptrdiff_t reach, cells, h, w
+    cdef window_t row, column
+    memset(&planes, 0, sizeof(planes))
+    if (
+        plan.outer == 0 or height.output_size == 0 or width.output_size == 0 or plan.inner != 1
+        or plan.axes[0].has_empty or height.has_empty or width.has_empty or width.input_size > NARROW
+        or (plan.average and not plan.uniform and not plan.axes[0].whole_divisor)
+        or (slides_along(width, 1) and not width.adaptive) or height.input_size > STACK_CELLS
+        or height.kernel_size * height.dilation > 32 or width.kernel_size * width.dilation > 32
+    ):
+        return planes
+    planes.flat = (
+        plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1 and width.stride == 1
+        and width.input_size == width.output_size and width.begin < width.end and height.begin < height.end
+        and width.kernel_size < LONG and height.kernel_size < LONG
+        and FLAT_SHARE * (width.output_size - (width.end - width.begin)) <= width.output_size)
+    reach = reach_of(height)
+    planes.rows = min(height.input_size, reach - height.pad_begin)
+    planes.height = round_up(max(height.pad_begin + planes.rows, reach - height.pad_begin), height.stride)
+    reach = reach_of(width)
+    planes.columns = min(width.input_size, reach - width.pad_begin)
+    planes.margin = width.pad_begin > 0 or planes.columns < reach_of(width)
+    planes.width = round_up(max(width.pad_begin + planes.columns, reach - width.pad_begin), width.stride)
+    # With a stride, most rows that a stack would hold combined are never asked for; adaptive windows have no one step.
+    planes.gather = height.stride > 1 or adaptive
+    if planes.gather:
+        planes.height = height.output_size * height.stride
+        # The passes go row by row; rows of whole vectors spare them what is left over.
+        planes.width = round_up(planes.width, 8 if width.stride == 2 else 8 * width.stride)
+    planes.direct = (
+        not adaptive and plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1
+        and height.pad_begin == 0 and width.pad_begin == 0
+        and height.input_size % height.stride == 0 and width.input_size % width.stride == 0
+        and height.dilation * (height.kernel_size - 1) < height.stride
+        and width.dilation * (width.kernel_size - 1) < width.stride)
+    if planes.direct:
+        planes.gather = False
+        planes.height = height.input_size
+        planes.width = width.input_size
+    planes.result_rows = planes.height // height.stride
+    planes.result_columns = planes.width // width.stride
+    if planes.flat:
+        planes.height = height.input_size
+        planes.width = width.input_size
+        planes.result_rows = height.output_size
+        planes.result_columns = planes.width
+    if width.adaptive:
+        planes.width = round_up(max(planes.width, width.output_size), 8)
+        planes.result_columns = width.output_size
+    planes.direct_result = (
+        planes.result_rows == height.output_size and planes.result_columns == width.output_size)
+    if planes.height * planes.width > 2 * STACK_CELLS:
+        return planes
+    planes.stacked = max(1, STACK_CELLS // (planes.height * planes.width))
+    if plan.average and not plan.uniform:
+        cells = planes.result_rows * planes.result_columns
+        planes.divisors = <double*> malloc(cells * (sizeof(double) + sizeof(float)))
+        if planes.divisors == NULL:
+            raise MemoryError("no memory for the divisors of a plane")
+        planes.divisors32 = <float*> (planes.divisors + cells)
+        for h in range(planes.result_rows):
+            row = window_of(height, min(h, height.output_size - 1))
+            for w in range(planes.result_columns):
+                column = window_of(width, min(w, width.output_size - 1))
+                planes.divisors[h * planes.result_columns + w] = <double> (
+                    plan.axes[0].kernel_size * row.divisor * column.divisor)
+        for h in range(cells):
+            planes.divisors32[h] = <float> planes.divisors[h]
+    return planes
+
+
+cdef inline ptrdiff_t tree_depth(ptrdiff_t taps) noexcept:
+    """Roundings of `across`: groups of four, added one by one; three make no full tree."""
+    return taps - 1 if taps < 4 else ceil_divide(taps, 4) + 1
+
+
+cdef ptrdiff_t most_covering(const axis_t* axis) noexcept:
+    """Windows that cover the same input cell, at most."""
+    cdef ptrdiff_t step = axis.stride
+    cdef ptrdiff_t other = axis.dilation
+    if axis.adaptive:
+        if axis.input_size == 0 or axis.input_size % max(1, axis.output_size) == 0:
+            return 1
+        # Windows that only touch a cell lie on both sides of those inside it.
+        return ceil_divide(axis.output_size, axis.input_size) + (axis.output_size % axis.input_size > 0)
+    # Taps that fall on one cell lie a multiple of this apart.
+    while other:
+        step, other = other, step % other
+    return max(1, min(ceil_divide(axis.kernel_size, axis.stride // step), axis.output_size))
+
+
+cdef bint lie_apart(const plan_t* plan) noexcept:
+    """Whether windows are many lanes of comparisons wide and overlap so little that winners are found one by one."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t taps = axis.input_size // max(1, axis.output_size) if axis.adaptive else axis.kernel_size
+    return (
+        plan.inner == 1 and axis.dilation == 1 and plan.reach <= MOST_REACH and taps >= 2 * ARGMAX_LANES
+        and taps <= axis.input_size and taps * axis.output_size <= 4 * axis.input_size)
+
+
+cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
+    """Lay out the pieces of planes; `stacked` is 0 where outputs are better made row by row."""
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef ptrdiff_t more, reach
+    cdef pieces_t pieces
+    cdef int i
+    memset(&pieces, 0, sizeof(pieces))
+    if plan.apart:
+        return pieces
+    pieces.adaptive = (
+        (height.adaptive or width.adaptive) and plan.axes[0].input_size == 1 and plan.axes[0].output_size == 1
+        and plan.inner == 1 and 0 < height.input_size * max(width.input_size, width.output_size) <= 2 * STACK_CELLS)
+    if pieces.adaptive:
+        pieces.width = width.input_size
+        pieces.columns = width.output_size
+        pieces.rows = height.output_size
+        pieces.phase_rows = max(height.input_size, height.output_size)
+        pieces.bands = 1
+        pieces.stacked = max(1, STACK_CELLS // (pieces.phase_rows * max(pieces.width, pieces.columns)))
+        return pieces
+    for i in range(3):
+        if plan.axes[i].adaptive or plan.axes[i].has_empty or plan.axes[i].output_size == 0:
+            return pieces
+        if plan.axes[i].kernel_size * plan.axes[i].dilation > 256 or plan.axes[i].stride > 256:
+            return pieces
+    if plan.inner != 1 or plan.segments != 1 or plan.reach > MOST_REACH:
+        return pieces
+    # The padding behind a row is the padding in front of the next.
+    reach = reach_of(width) - width.pad_begin
+    pieces.width = round_up(max(width.pad_begin + min(width.input_size, reach), reach), width.stride)
+    pieces.columns = pieces.width // width.stride
+    # Rows of a phase that windows reach beyond their first.
+    more = (height.kernel_size - 1) * height.dilation // height.stride
+    pieces.rows = height.output_size
+    if height.stride * (pieces.rows + more) * pieces.width > 2 * STACK_CELLS:
+        pieces.rows = max(1, 2 * STACK_CELLS // (height.stride * pieces.width) - more)
+    pieces.bands = ceil_divide(height.output_size, pieces.rows)
+    pieces.phase_rows = pieces.rows + more
+    pieces.stacked = 1
+    pieces.straight = width.end - width.begin >= STRAIGHT
+    if pieces.bands == 1 and not pieces.straight:
+        pieces.stacked = max(1, STACK_CELLS // (height.stride * pieces.phase_rows * pieces.width))
+    return pieces
+
+
+cdef sheaf_t lay_sheaf(const plan_t* plan) noexcept:
+    """Lay out the gradients of planes; `stacked` is 0 where rows are better made one by one."""
+    cdef const axis_t* height = &plan.axes[1]
+    cdef const axis_t* width = &plan.axes[2]
+    cdef sheaf_t sheaf
+    cdef ptrdiff_t cells
+    cdef int i
+    memset(&sheaf, 0, sizeof(sheaf))
+    for i in range(1, 3):
+        if (
+            plan.axes[i].adaptive or plan.axes[i].dilation > 1 or plan.axes[i].output_size == 0
+            or plan.axes[i].kernel_size > SHEAF_CELLS or plan.axes[i].stride > SHEAF_CELLS
+            or plan.axes[i].pad_begin > SHEAF_CELLS or plan.axes[i].input_size > SHEAF_CELLS
+        ):
+            return sheaf
+    if plan.inner != 1 or not plan.uniform or plan.axes[0].input_size > 1 or plan.axes[0].output_size > 1:
+        return sheaf
+    if plan.axes[0].has_empty:
+        return sheaf
+    # Threads do not share a plane. The choice must not depend on their number: roundings do depend on it.
+    if plan.outer < MANY_PLANES:
+        return sheaf
+    cells = max(width.pad_begin + width.input_size, reach_of(width))
+    sheaf.width = ceil_divide(cells, width.stride)
+    cells = height.input_size * sheaf.width * width.stride
+    if cells <= SHEAF_CELLS:
+        sheaf.stacked = max(1, STACK_CELLS // cells)
+    return sheaf
+
+
+cdef ptrdiff_t adaptive_span(const plan_t* plan) noexcept:
+    """Most cells from the first of a segment to its last."""
+    cdef const axis_t* axis = &plan.axes[2]
+    cdef ptrdiff_t span = 1
+    cdef ptrdiff_t output = 0
+    cdef window_t window
+    while output < axis.output_size:
+        window = window_of(axis, min(output + plan.segment, axis.output_size) - 1)
+        span = max(span, window.first + window.count - window_of(axis, output).first)
+        output += plan.segment
+    return span
+
+
+cdef class Plan:
+    """The loops of one pooling call: made by pooling/plan.py, read by every kernel.
+
+    Parameters
+    ----------
+    outer, inner : int
+        Elements before and behind the window axes.
+    axes : sequence of 3 tuples
+        ``(input_size, output_size, kernel_size, stride, dilation, pad_begin, begin, end, first, count, divisor,
+        adaptive)``, where the three tables are int64 arrays.
+    average : bool
+        Whether sums are divided.
+    divisor_override : float
+        Divisor of every window; NaN for the counts in the tables.
+    number_divisor : float
+        Divisor of sums that leave NaN out, if it is not the count of the numbers.
+    """
+
+    def __cinit__(self, outer, inner, axes, bint average=False, double divisor_override=NAN, double number_divisor=NAN):
+        cdef plan_t* plan = &self.plan
+        cdef axis_t* axis
+        cdef axis_t* height
+        cdef const int64_t[::1] table
+        cdef ptrdiff_t i, o
+        cdef ptrdiff_t budget
+        plan.outer = outer
+        plan.inner = inner
+        plan.average = average
+        plan.divisor_override = divisor_override
+        plan.number_divisor = number_divisor
+        plan.uniform = True
+        plan.taps = 1
+        self.tables = tuple(axes)
+        read = written = outer * inner
+        for i in range(3):
+            axis = &plan.axes[i]
+            (axis.input_size, axis.output_size, axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin,
+             axis.begin, axis.end, first, count, divisor, axis.adaptive) = axes[i]
+            # The dilation of a single tap and the stride of a single window mean nothing, and may be too large to
+            # calculate with.
+            if axis.kernel_size == 1:
+                axis.dilation = 1
+            if axis.output_size == 1 and not axis.adaptive:
+                axis.stride = (axis.kernel_size - 1) * axis.dilation + 1
+            axis.has_empty = False
+            axis.whole_divisor = not axis.adaptive
+            if min(outer, inner, axis.input_size, axis.output_size, axis.kernel_size) < 0 or not (
+                0 <= axis.begin <= axis.end <= axis.output_size
+                and len(first) == len(count) == len(divisor) == axis.output_size - (axis.end - axis.begin)
+            ):
+                raise ValueError("a plan has a negative size, or a table that does not hold the windows of its axis")
+            if len(first):
+                table = first
+                axis.first = &table[0]
+                table = count
+                axis.count = &table[0]
+                for o in range(table.shape[0]):
+                    axis.has_empty |= table[o] == 0
+                    if table[o] and not 0 <= axis.first[o] <= axis.input_size - 1 - (table[o] - 1) * axis.dilation:
+                        raise ValueError("a table of a plan has a window that is not in its axis")
+                table = divisor
+                axis.divisor = &table[0]
+                for o in range(table.shape[0]):
+                    axis.whole_divisor &= table[o] == axis.kernel_size
+            plan.taps *= <double> axis.kernel_size
+            plan.uniform &= axis.whole_divisor
+            read *= axis.input_size
+            written *= axis.output_size
+        # Both raise OverflowError beyond what memory can be.
+        self.read = read
+        self.written = written
+        plan.reach = 0
+        for i in range(3):
+            axis = &plan.axes[i]
+            plan.reach = min(plan.reach, 1 << 40) * min(axis.input_size, 1 << 20)
+            plan.reach += (axis.kernel_size - 1) * axis.dilation
+        axis = &plan.axes[2]
+        # The fewer the cells, the more evenly memory is read; a segment that is shorter than four kernels would spend
+        # its time on the cells it shares with the next one.
+        budget = max(1, BAND_CELLS // max(1, plan.inner))
+        if axis.kernel_size == 1 and axis.stride == 1 and not axis.adaptive:
+            # Nothing is shared: shorter segments are work for more threads. Global average of 7 x 7 x 2048.
+            budget = max(1, budget // 4)
+        if climbs_rows(plan):
+            # A band is several windows high, and stays with its rungs in the second-level cache.
+            height = &plan.axes[1]
+            plan.band = min(3 * (height.kernel_size - 1) * height.dilation // height.stride + 1, height.output_size)
+            budget = max(1, LADDER_CELLS // max(1, rows_spanned(height, plan.band)))
+            budget = max(1, budget // max(1, plan.inner))
+        plan.segment = max(1, max(budget, 4 * (axis.kernel_size - 1) * axis.dilation) // axis.stride)
+        plan.segment = max(1, min(plan.segment, axis.output_size))
+        plan.segments = ceil_divide(axis.output_size, plan.segment)
+        plan.span = (plan.segment - 1) * axis.stride + (axis.kernel_size - 1) * axis.dilation + 1
+        if axis.adaptive:
+            plan.span = adaptive_span(plan)
+            while plan.segment > 1 and plan.span * max(1, plan.inner) > MOST_SPAN:
+                plan.segment = ceil_divide(plan.segment, 2)
+                plan.segments = ceil_divide(axis.output_size, plan.segment)
+                plan.span = adaptive_span(plan)
+        if not climbs_rows(plan):
+            plan.band = max(1, min(BAND_CELLS // max(1, plan.span * plan.inner), plan.axes[1].output_size))
+        plan.band = max(1, plan.band)
+        plan.divisor = plan.taps
+        if divisor_override == divisor_override:
+            plan.uniform = True
+            plan.divisor = divisor_override
+        plan.planes = stack_planes(plan)
+        plan.apart = lie_apart(plan)
+        plan.pieces = lay_pieces(plan)
+        plan.sheaf = lay_sheaf(plan)
+
+    def __dealloc__(self):
+        free(self.plan.planes.divisors)
+
+    @property
+    def summation_depth(self):
+        """Roundings on the longest way from an element of a window to its average, in the order of these kernels."""
+        cdef ptrdiff_t depth = 1
+        cdef ptrdiff_t i, taps, rest
+        for i in range(3):
+            taps = self.plan.axes[i].kernel_size
+            if i == 2 and slides_along(&self.plan.axes[2], self.plan.inner):
+                # `run`: lanes, a half and a quarter of them, four folds, single elements; blocks one by one.
+                rest = taps % LANES
+                if taps < LANES:
+                    depth += taps - 1
+                elif taps <= BLOCK:
+                    depth += taps // LANES - 1 + (rest >= 8) + (rest % 8 >= 4) + 4 + rest % 4
+                else:
+                    depth += BLOCK // LANES + 8 + taps // BLOCK
+            else:
+                # A ladder has no longer way.
+                depth += tree_depth(taps)
+        if not self.plan.planes.stacked and needs_cores(&self.plan, sizeof(float)):
+            # Groups are added one by one, on both sides of the core.
+            for i in range(1, 3):
+                depth += min(2 * self.plan.axes[i].kernel_size, 2048)
+        return depth
+
+    @property
+    def overlaps(self):
+        """Windows that hold the same input cell, at most."""
+        cdef ptrdiff_t most = 1
+        cdef int i
+        for i in range(3):
+            most *= most_covering(&self.plan.axes[i])
+        return most
+
+    @property
+    def spreading_depth(self):
+        """Roundings on the longest way from a gradient to the sum of an input cell, in the order of `spread_rows` or
+        `spread_planes`."""
+        cdef ptrdiff_t rows = most_covering(&self.plan.axes[1])
+        cdef ptrdiff_t columns = most_covering(&self.plan.axes[2])
+        if self.plan.sheaf.stacked:
+            return 1 + tree_depth(rows) + tree_depth(columns)
+        return 1 + (most_covering(&self.plan.axes[0]) * rows - 1) + (columns - 1)
+
+
+# --- calls like earlier ones, from the arguments of a public function to its kernel ---
+
+# What is not as usual goes to Python (pooling/calls.py): arguments that are new or not plain, what is no plain ndarray
+# or does not lie in memory as kernels read it, and an `out` that may have to be refused.
+
+cdef object TRUE = object()
+cdef object FALSE = object()
+
+
+# The types themselves: what is derived from them may say something else each time it is asked.
+cdef frozenset NUMPY_INTEGERS = frozenset([numpy_dtype(code).type for code in "bBhHiIlLqQ"])
+
+
+cdef bint all_integers(entries):
+    for entry in entries:
+        if type(entry) is not int:
+            return False
+    return True
+
+
+cdef object token(value, ptrdiff_t depth):
+    """Return what stands for an argument in a signature: the same only for arguments that mean the same.
+
+    Raises TypeError for everything but plain values, which nobody can change while they are remembered: integers,
+    numbers, words, None, and tuples and lists of them that are no deeper than those of any good argument.
+    """
+    kind = type(value)
+    if kind is int or kind is str or value is None:
+        return value
+    if kind is bool:
+        # For a dictionary True is 1.
+        return TRUE if value else FALSE
+    if (kind is tuple or kind is list) and depth < 2:
+        if all_integers(value):
+            return tuple(value)
+        return tuple([token(entry, depth + 1) for entry in value])
+    if kind is float:
+        # For a dictionary 1.0 is 1, too.
+        return kind, value
+    if kind in NUMPY_INTEGERS:
+        return int(value)
+    raise TypeError("no plain value")
+
+
+cpdef tuple signature(function, array, tuple arguments):
+    """Return the key of a call: function, shape and dtype of the input, and arguments."""
+    cdef Py_ssize_t i
+    cdef tuple key = PyTuple_New(len(arguments) + 3)
+    for i in range(len(arguments) + 3):
+        value = function if i == 0 else array.shape if i == 1 else array.dtype if i == 2 else token(arguments[i - 3], 0)
+        Py_INCREF(value)
+        PyTuple_SET_ITEM(key, i, value)
+    return key
+
+
+cdef bint lies_ready(array, ptrdiff_t nbytes, ptrdiff_t alignment, tuple shape, memory_t* memory) except -1:
+    """Tell where the elements of an ndarray lie, and whether kernels can read them as they do.
+
+    Its shape is looked at unless `shape` is None.
+    """
+    cdef Py_buffer view
+    cdef bint ready
+    cdef Py_ssize_t i, size
+    # NumPy takes no note of who looks at an array; its memory stays as long as the array does.
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    ready = view.len == nbytes and PyBuffer_IsContiguous(&view, b"C") and (
+        nbytes == 0 or <size_t> view.buf % alignment == 0)
+    if ready and shape is not None:
+        ready = view.ndim == len(shape)
+        for i in range(view.ndim if ready else 0):
+            size = shape[i]
+            ready &= view.shape[i] == size
+    memory.begin = <char*> view.buf
+    memory.end = memory.begin + view.len
+    memory.writable = not view.readonly
+    PyBuffer_Release(&view)
+    return ready
+
+
+cdef inline bint meet(const memory_t* one, const memory_t* other) noexcept:
+    """Whether two pieces of memory have a byte in common."""
+    return one.begin < other.end and other.begin < one.end
+
+
+cdef object INDEX = numpy_dtype(int64)
+cdef type NDARRAY = ndarray
+cdef object EMPTY = empty
+
+
+# What makes gradients.
+cdef dict WAYS = {"scatter": SCATTERS, "spread": SPREADS, "gather": GATHERS}
+
+
+cdef class Runner:
+    """Runs a resolved call; each level has a class of its own, which knows its kernels.
+
+    Plans are asked of the call, which lays them, when they are first run.
+
+    Parameters
+    ----------
+    call : pooling.calls.Call
+    """
+
+    def __cinit__(self, call):
+        cdef ptrdiff_t itemsize
+        self.call = call
+        self.dtype = call.dtype
+        self.input_shape = call.maps.shape
+        self.output_shape = call.output_shape
+        itemsize = self.dtype.itemsize
+        self.alignment = self.dtype.alignment
+        self.read = itemsize * <ptrdiff_t> prod(self.input_shape)
+        self.indexed = 8 * <ptrdiff_t> prod(self.output_shape)
+        self.written = self.indexed // 8 * itemsize
+
+    cdef int pool(self, const char* src, char* dst, ptrdiff_t threads) except -1:
+        raise NotImplementedError
+
+    cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1:
+        raise NotImplementedError
+
+    cdef ptrdiff_t send_back(
+        self, const char* src, const int64_t* indices, const char* gradient, char* dst, ptrdiff_t threads
+    ) except -2:
+        raise NotImplementedError
+
+    cdef int divide_windows(self, const char* src, char* dst, ptrdiff_t threads) except -1:
+        raise NotImplementedError
+
+    cdef bint is_native(self, array):
+        dtype = array.dtype
+        return dtype is self.dtype or dtype == self.dtype
+
+    cdef object target(self, out, tuple shape, ptrdiff_t nbytes, memory_t* memory):
+        """Allocate a result, or return `out` if it can be one; None where Python must look at it."""
+        if out is None:
+            out = EMPTY(shape, self.dtype)
+            shape = None
+        elif type(out) is not NDARRAY or not self.is_native(out):
+            return None
+        return out if lies_ready(out, nbytes, self.alignment, shape, memory) and memory.writable else None
+
+    cpdef object forward(self, array, out, bint indexed):
+        """Pool an ndarray of the resolved shape; return None, having done nothing, where Python must look at it."""
+        cdef memory_t source, target, places
+        if not self.is_native(array) or not lies_ready(array, self.read, self.alignment, None, &source):
+            return None
+        result = self.target(out, self.output_shape, self.written, &target)
+        if result is None or (out is not None and meet(&source, &target)):
+            return None
+        if not indexed:
+            if self.plan is None:
+                plan, self.reducer, self.kind, self.rounding = self.call.loops
+                self.plan = plan
+            self.pool(source.begin, target.begin, threads_for(self.read + self.written))
+            return result
+        if self.index_plan is None:
+            plan, self.reducer, self.kind = self.call.index_loops
+            self.index_plan = plan
+        indices = EMPTY(self.output_shape, INDEX)
+        lies_ready(indices, self.indexed, 8, None, &places)
+        self.find(
+            source.begin, target.begin, <int64_t*> places.begin, threads_for(self.read + self.written + self.indexed))
+        return result, indices
+
+    cpdef object backward(self, grad_output, array, indices, out):
+        """Return the gradient of the input, or None, having done nothing, where Python must look at what it is given.
+
+        The `array` may be None if it is not read: where there are indices, and for means.
+        """
+        cdef memory_t gradient, source, places, target
+        cdef const int64_t* given = NULL
+        cdef ptrdiff_t bad, threads
+        if self.gradient_plan is None:
+            if self.in_parts:
+                return None
+            loops = self.call.gradient_loops
+            if loops is None:
+                self.in_parts = True
+                return None
+            way, plan, self.reducer, self.kind, self.gradient_kind, self.divides = loops
+            self.way = WAYS[way]
+            self.finds_first = self.way == SCATTERS and self.call.finds_first
+            # Last, since another thread takes it for all of them.
+            self.gradient_plan = plan
+        if not self.is_native(grad_output) or not lies_ready(
+            grad_output, self.written, self.alignment, self.output_shape, &gradient
+        ):
+            return None
+        source.begin = source.end = places.begin = places.end = NULL
+        if self.way == SCATTERS:
+            if indices is None and (array is None or self.finds_first):
+                return None
+            if array is not None and (
+                not self.is_native(array) or not lies_ready(array, self.read, self.alignment, None, &source)
+            ):
+                return None
+            if indices is not None:
+                if type(indices) is not NDARRAY or indices.dtype is not INDEX or not lies_ready(
+                    indices, self.indexed, 8, self.output_shape, &places
+                ):
+                    return None
+                given = <const int64_t*> places.begin
+        result = self.target(out, self.input_shape, self.read, &target)
+        if result is None or (out is not None and (
+            meet(&gradient, &target) or meet(&source, &target) or meet(&places, &target)
+        )):
+            return None
+        threads = threads_for((2 if self.way == SCATTERS else 1) * (self.read + self.written))
+        if self.divides is not None:
+            divided = self.target(None, self.output_shape, self.written, &source)  # no-cython-lint
+            self.divide_windows(gradient.begin, source.begin, threads)
+            gradient = source
+        bad = self.send_back(source.begin, given, gradient.begin, target.begin, threads)
+        if bad >= 0:
+            self.call.refuse_index(indices, bad)
+        return result
+
+
+@cython.final
+cdef class Entry:
+    """What the public functions do.
+
+    Parameters
+    ----------
+    known : dict
+        The `Runner` of each earlier call by its `signature`.
+    forward_otherwise : callable
+        Takes ``(function, input, out, return_indices, arguments)`` where `forward` finds no call or cannot run it.
+    backward_otherwise : callable
+        Takes ``(function, grad_output, input, indices, out, arguments)`` where `backward` does not.
+    """
+
+    cdef dict known
+    cdef object forward_otherwise, backward_otherwise
+
+    def __cinit__(self, dict known not None, forward_otherwise, backward_otherwise):
+        self.known = known
+        self.forward_otherwise = forward_otherwise
+        self.backward_otherwise = backward_otherwise
+
+    cdef Runner earlier(self, function, input, tuple arguments):
+        try:
+            return self.known.get(signature(function, input, arguments))
+        except TypeError:
+            return None
+
+    def forward(self, function, input, out, return_indices, *arguments):
+        """Pool like an earlier call; `arguments` are those of the function that tell its windows and what they make."""
+        cdef Runner earlier
+        if type(input) is NDARRAY and type(return_indices) is bool:
+            earlier = self.earlier(function, input, arguments)
+            if earlier is not None:
+                result = earlier.forward(input, out, return_indices)
+                if result is not None:
+                    return result
+        return self.forward_otherwise(function, input, out, return_indices, arguments)
+
+    def backward(self, function, grad_output, input, indices, out, *arguments):
+        """Return the gradient of such a call; `indices` are those that the forward call returned, or None."""
+        cdef Runner earlier
+        if type(input) is NDARRAY and type(grad_output) is NDARRAY:
+            earlier = self.earlier(function, input, arguments)
+            if earlier is not None:
+                result = earlier.backward(grad_output, input, indices, out)
+                if result is not None:
+                    return result
+        return self.backward_otherwise(function, grad_output, input, indices, out, arguments)
