@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..conformance.run import OUTCOMES, Conformance, Outcome
+from pooling.signs import counted
+
+from ..conformance.run import OUTCOMES, OWN, Conformance, Outcome
 from ..inputs.case import Case
 from ..known_issues import address, issues_of
 from ..rules import RULES
@@ -71,9 +73,11 @@ def _cases(report: Conformance, rule: str) -> int:
 
 def _summary(report: Conformance) -> str:
     own = "pooling itself breaks a rule" if report.exit_code else "pooling keeps all of them"
+    if not any(runtime in report.outcomes for runtime in OWN):
+        own = "pooling was not asked"
     return (
-        f"{len(report.cases)} cases about {len(report.rules)} rules in {len(report.outcomes)} runtimes, "
-        f"{report.seconds:.0f} s: {own}"
+        f"{counted(len(report.cases), 'case')} about {counted(len(report.rules), 'rule')} in "
+        f"{counted(len(report.outcomes), 'runtime')}, {report.seconds:.0f} s: {own}"
     )
 
 
