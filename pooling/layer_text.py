@@ -104,9 +104,9 @@ def _layers(node: ast.expr) -> Iterator[Layer]:
         raise ValueError(f"layers: {_shown(node)}: arguments with * are not unpacked; write them one by one")
     arguments = [_value(each, node) for each in node.args]
     keywords = {str(each.arg): _value(each.value, node) for each in node.keywords}
-    for each in keywords:
-        if sum(each == other.arg for other in node.keywords) > 1:
-            raise ValueError(f"layers: {_shown(node)}: {each} is given more than once; leave one")
+    twice = [name for name in keywords if sum(name == each.arg for each in node.keywords) > 1]
+    if twice:
+        raise ValueError(f"layers: {_shown(node)}: {twice[0]} is given more than once; leave one")
     try:
         yield kind(*arguments, **keywords)
     except (TypeError, ValueError, OverflowError) as error:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pooling.signs import counted
-
-from ..conformance.run import OUTCOMES, OWN, Conformance, Outcome
+from ..conformance.run import OUTCOMES, Conformance, Outcome
 from ..inputs.case import Case
 from ..known_issues import address, issues_of
 from ..rules import RULES
@@ -64,21 +62,12 @@ def print_conformance(report: Conformance, console: Console) -> None:
     shown = sum(seen.shown for seen in report.known)
     if report.known:
         console.print(f"{shown} of {len(report.known)} known differences are there in the installed versions")
-    console.print(_summary(report), style="bold red" if report.exit_code else "bold green", soft_wrap=True)
+    summary = f"{report.extent}, {report.seconds:.0f} s: {report.own_verdict}"
+    console.print(summary, style="bold red" if report.exit_code else "bold green", soft_wrap=True)
 
 
 def _cases(report: Conformance, rule: str) -> int:
     return sum(case.rules[0] == rule for case in report.cases)
-
-
-def _summary(report: Conformance) -> str:
-    own = "pooling itself breaks a rule" if report.exit_code else "pooling keeps all of them"
-    if not any(runtime in report.outcomes for runtime in OWN):
-        own = "pooling was not asked"
-    return (
-        f"{counted(len(report.cases), 'case')} about {counted(len(report.rules), 'rule')} in "
-        f"{counted(len(report.outcomes), 'runtime')}, {report.seconds:.0f} s: {own}"
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
