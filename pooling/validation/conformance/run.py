@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pooling import dispatch
+from pooling.signs import counted
 
 from ..inputs.case import Case
 from ..known_issues import KNOWN_ISSUES, Recheck, recheck_known_issues
@@ -105,8 +106,8 @@ class Conformance:
 
     def counts(self, rule: str, runtime: str) -> dict[str, int]:
         """Count what became of the cases about a rule, for each of `OUTCOMES`."""
-        counted = Counter(outcome.counts_as for _, outcome in self.of_rule(rule, runtime))
-        return {name: counted[name] for name in OUTCOMES}
+        found = Counter(outcome.counts_as for _, outcome in self.of_rule(rule, runtime))
+        return {name: found[name] for name in OUTCOMES}
 
     def elsewhere(self, runtime: str) -> Counter[tuple[str, str | None]]:
         """Count wrong answers by the rule of the case and the rule that they break, where these are not the same."""
@@ -122,6 +123,19 @@ class Conformance:
         """0, or 1 where this library itself gives a wrong answer or crashes."""
         own = [outcome for runtime in OWN for outcome in self.outcomes.get(runtime, ())]
         return int(any(outcome.counts_as in ("differs", "crashes") for outcome in own))
+
+    @property
+    def own_verdict(self) -> str:
+        """What the suite says of this library, in a few words."""
+        if not any(runtime in self.outcomes for runtime in OWN):
+            return "pooling was not asked"
+        return "pooling itself breaks a rule" if self.exit_code else "pooling itself keeps every rule"
+
+    @property
+    def extent(self) -> str:
+        """How much was asked, in a few words."""
+        cases, rules = counted(len(self.cases), "case"), counted(len(self.rules), "rule")
+        return f"{cases} about {rules} in {counted(len(self.outcomes), 'runtime')}"
 
 
 def run_conformance(

@@ -48,14 +48,12 @@ def write_conformance(
     for pair in pairs:
         total.update(report.counts(*pair))
     answers = ", ".join(f"{total[name]} {VERBS[name]}" for name in OUTCOMES if total[name])
-    own = "pooling itself breaks a rule" if report.exit_code else "pooling itself keeps every rule"
     content = rendered(
         TEMPLATES / "conformance.html",
         title="Conformance by runtime",
         report=report,
         outcomes=OUTCOMES,
-        sentence=f"{len(report.cases)} cases about {len(report.rules)} rules in {len(report.outcomes)} runtimes: "
-        f"of all answers {answers}; {own}.",
+        sentence=f"{report.extent}: of all answers {answers}; {report.own_verdict}.",
         facts=[
             ("runtimes", ", ".join(f"{name} {version}" for name, version in runtimes)),
             ("machine", ", ".join(filter(None, map(str, report.machine.values())))),
