@@ -87,6 +87,20 @@ def test_the_arguments_of_a_layer_cannot_be_changed() -> None:
         pooling.MaxPool2d(2).arguments["kernel_size"] = 3  # type: ignore[index]
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_repr_tells_every_argument_that_is_not_the_default(name: str) -> None:
+    parameters = inspect.signature(CLASSES[name]).parameters
+    needed = {key: 2 for key, each in parameters.items() if each.default is each.empty}
+    assert list(CLASSES[name](**needed).arguments) == list(parameters)
+    for key in parameters:
+        # Some equal a default in value and not in type; a function refuses a flag that is a number, and the like.
+        for value in (None, 0, 1, 1.0, 3, 3.0, False, True, "reflect", "channels_last", (2, 3)):
+            layer = CLASSES[name](**{**needed, key: value})
+            same = eval(repr(layer), {name: CLASSES[name]})
+            assert dict(same.arguments) == {**layer.arguments}
+            assert type(same.arguments[key]) is type(layer.arguments[key]) is type(value)
+
+
 @pytest.mark.parametrize("rounding", ["half_even", "half_up", "floor", "trunc"])
 def test_mean_layers_round_as_asked(rounding: str) -> None:
     x = np.array([[[[1, 2, 2, 2, -1, -2, 3, 5]]]], np.int32)

@@ -452,15 +452,7 @@ def max_blur_pool2d_backward(
 # Layers
 
 
-class _BlurLayer(Layer):
-    _defaults = Layer._defaults | {
-        "stride": 2,
-        "blur_kernel_size": 3,
-        "padding_mode": "reflect",
-    }
-
-
-class BlurPool2d(_BlurLayer):
+class BlurPool2d(Layer):
     """Layer of `pooling.blur_pool2d`.
 
     Examples
@@ -473,7 +465,6 @@ class BlurPool2d(_BlurLayer):
 
     operator = "blur_pool"
     dimensions = 2
-    _defaults = _BlurLayer._defaults | {"padding": None}
 
     def __init__(
         self,
@@ -483,14 +474,7 @@ class BlurPool2d(_BlurLayer):
         *,
         padding_mode: PaddingMode = "reflect",
         layout: Layout = "channels_first",
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "padding_mode": padding_mode,
-            "layout": layout,
-        }
+    ) -> None: ...
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Return the windows on each spatial axis for an input of this shape."""
@@ -499,7 +483,7 @@ class BlurPool2d(_BlurLayer):
         return blur_of("BlurPool2d", shape[self._spatial(shape)], *(self.arguments[name] for name in names)).axes
 
 
-class MaxBlurPool2d(_BlurLayer):
+class MaxBlurPool2d(Layer):
     """Layer of `pooling.max_blur_pool2d`.
 
     Examples
@@ -523,16 +507,7 @@ class MaxBlurPool2d(_BlurLayer):
         padding_mode: PaddingMode = "reflect",
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "blur_kernel_size": blur_kernel_size,
-            "padding_mode": padding_mode,
-            "layout": layout,
-            "nan": nan,
-        }
+    ) -> None: ...
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Return the windows of both steps together on each spatial axis: what one result depends on."""

@@ -714,17 +714,7 @@ class _MaxPool(Layer):
         *,
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "dilation": dilation,
-            "return_indices": return_indices,
-            "ceil_mode": ceil_mode,
-            "layout": layout,
-            "nan": nan,
-        }
+    ) -> None: ...
 
     def __call__(self, input: ArrayLike) -> AnyArray | Indexed:
         """Pool an array; with ``return_indices``, return the indices as well."""
@@ -820,13 +810,7 @@ class _AdaptiveMaxPool(Layer):
         *,
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
-    ) -> None:
-        self.arguments = {
-            "output_size": output_size,
-            "return_indices": return_indices,
-            "layout": layout,
-            "nan": nan,
-        }
+    ) -> None: ...
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
@@ -868,8 +852,7 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
 class _GlobalMaxPool(Layer):
     operator = "global_max_pool"
 
-    def __init__(self, *, layout: Layout = "channels_first", nan: NanRule = "propagate") -> None:
-        self.arguments = {"layout": layout, "nan": nan}
+    def __init__(self, *, layout: Layout = "channels_first", nan: NanRule = "propagate") -> None: ...
 
 
 class GlobalMaxPool1d(_GlobalMaxPool):

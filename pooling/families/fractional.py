@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NoReturn, Protocol, Self, cast, overload
+from typing import Any, Literal, NoReturn, Protocol, Self, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -415,13 +415,6 @@ fractional_max_pool2d_backward, fractional_max_pool3d_backward = ranked(
 
 class _FractionalMaxPool(Layer):
     operator = "fractional_max_pool"
-    _defaults: ClassVar[dict[str, Any]] = {
-        **Layer._defaults,
-        "output_size": None,
-        "output_ratio": None,
-        "_random_samples": None,
-        "rng": None,
-    }
 
     def __init__(
         self,
@@ -433,16 +426,7 @@ class _FractionalMaxPool(Layer):
         *,
         layout: Layout = "channels_first",
         rng: np.random.Generator | None = None,
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "output_size": output_size,
-            "output_ratio": output_ratio,
-            "return_indices": return_indices,
-            "_random_samples": _random_samples,
-            "layout": layout,
-            "rng": rng,
-        }
+    ) -> None: ...
 
     def __call__(self, input: ArrayLike) -> AnyArray | Indexed:
         """Pool an array; with ``return_indices``, return the indices as well."""
@@ -478,11 +462,6 @@ class _FractionalMaxPool(Layer):
         arguments = (self.arguments[key] for key in ("kernel_size", "output_size", "output_ratio"))
         _, sizes = fractional_sizes(name, shape[spatial], *arguments)
         return replace_spatial(shape, spatial, sizes)
-
-    def _tells(self, name: str, value: Any) -> bool:
-        # An array of samples has no truth value to compare by.
-        optional = name in ("output_size", "_random_samples")
-        return value is not None if optional else super()._tells(name, value)
 
 
 class FractionalMaxPool2d(_FractionalMaxPool):

@@ -800,19 +800,7 @@ class _AvgPool(Layer):
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
         rounding: Rounding = "half_even",
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "ceil_mode": ceil_mode,
-            "count_include_pad": count_include_pad,
-            "divisor_override": divisor_override,
-            "dilation": dilation,
-            "layout": layout,
-            "nan": nan,
-            "rounding": rounding,
-        }
+    ) -> None: ...
 
 
 class AvgPool1d(_AvgPool):
@@ -861,8 +849,7 @@ class _AdaptiveAvgPool(Layer):
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
         rounding: Rounding = "half_even",
-    ) -> None:
-        self.arguments = {"output_size": output_size, "layout": layout, "nan": nan, "rounding": rounding}
+    ) -> None: ...
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
@@ -906,8 +893,7 @@ class _GlobalAvgPool(Layer):
 
     def __init__(
         self, *, layout: Layout = "channels_first", nan: NanRule = "propagate", rounding: Rounding = "half_even"
-    ) -> None:
-        self.arguments = {"layout": layout, "nan": nan, "rounding": rounding}
+    ) -> None: ...
 
 
 class GlobalAvgPool1d(_GlobalAvgPool):

@@ -383,12 +383,7 @@ def gem_pool2d_backward(
 # Layers
 
 
-class _NormLayer(Layer):
-    # An exponent is always shown.
-    _defaults = Layer._defaults | {"norm_type": None, "p": None, "eps": 1e-6}
-
-
-class _LPPool(_NormLayer):
+class _LPPool(Layer):
     operator = "lp_pool"
 
     def __init__(
@@ -401,23 +396,13 @@ class _LPPool(_NormLayer):
         padding: Padding = 0,
         dilation: Sizes = 1,
         layout: Layout = "channels_first",
-    ) -> None:
-        self.arguments = {
-            "norm_type": norm_type,
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "ceil_mode": ceil_mode,
-            "padding": padding,
-            "dilation": dilation,
-            "layout": layout,
-        }
+    ) -> None: ...
 
 
-class _GlobalLPPool(_NormLayer):
+class _GlobalLPPool(Layer):
     operator = "global_lp_pool"
 
-    def __init__(self, p: float = 2, *, layout: Layout = "channels_first") -> None:
-        self.arguments = {"p": p, "layout": layout}
+    def __init__(self, p: float = 2, *, layout: Layout = "channels_first") -> None: ...
 
 
 class LPPool1d(_LPPool):
@@ -498,7 +483,7 @@ class GlobalLPPool3d(_GlobalLPPool):
     dimensions = 3
 
 
-class GeMPool2d(_NormLayer):
+class GeMPool2d(Layer):
     """Layer of `pooling.gem_pool2d`.
 
     Examples
@@ -512,8 +497,7 @@ class GeMPool2d(_NormLayer):
     operator = "gem_pool"
     dimensions = 2
 
-    def __init__(self, p: float = 3.0, eps: float = 1e-6, *, layout: Layout = "channels_first") -> None:
-        self.arguments = {"p": p, "eps": eps, "layout": layout}
+    def __init__(self, p: float = 3.0, eps: float = 1e-6, *, layout: Layout = "channels_first") -> None: ...
 
     def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
         """Return the gradient with respect to `input`; ``out=`` may be given."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from ..arrays import as_array, in_default_mode, native, result_array
 from ..calls import double_kind
 from ..dispatch import kernels
 from ..geometry import Axis
-from ..layer import Layer, same
+from ..layer import Layer
 from ..maps import check_total, checked_gradient
 from ..operators import FLOATS, OPERATORS
 from ..ranks import described
@@ -512,12 +512,6 @@ class _RegionLayer(Layer):
     """A layer whose windows come with the call, as regions."""
 
     dimensions = 2
-    _defaults: ClassVar[dict[str, Any]] = {
-        "spatial_scale": 1.0,
-        "sampling_ratio": 0,
-        "mode": "avg",
-        "coordinate_transformation_mode": "half_pixel",
-    }
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Refuse: what windows there are, the regions of each call say."""
@@ -538,9 +532,6 @@ class _RegionLayer(Layer):
         (count,) = per_axis(name, "regions", regions, 1, minimum=0)
         return (count, shape[1], *per_axis(name, "output_size", self.arguments["output_size"], 2))
 
-    def _tells(self, name: str, value: Any) -> bool:
-        return name not in self._defaults or not same(value, self._defaults[name])
-
 
 class MaxRoIPool(_RegionLayer):
     """Layer of `pooling.max_roi_pool`; called with an input and regions.
@@ -555,8 +546,7 @@ class MaxRoIPool(_RegionLayer):
 
     operator = "max_roi_pool"
 
-    def __init__(self, output_size: Sizes, spatial_scale: float = 1.0) -> None:
-        self.arguments = {"output_size": output_size, "spatial_scale": spatial_scale}
+    def __init__(self, output_size: Sizes, spatial_scale: float = 1.0) -> None: ...
 
     def __call__(self, input: ArrayLike, rois: ArrayLike) -> AnyArray:  # type: ignore[override]
         """Pool the regions of an array."""
@@ -589,14 +579,7 @@ class RoIAlign(_RegionLayer):
         sampling_ratio: int = 0,
         mode: Mode = "avg",
         coordinate_transformation_mode: Transformation = "half_pixel",
-    ) -> None:
-        self.arguments = {
-            "output_size": output_size,
-            "spatial_scale": spatial_scale,
-            "sampling_ratio": sampling_ratio,
-            "mode": mode,
-            "coordinate_transformation_mode": coordinate_transformation_mode,
-        }
+    ) -> None: ...
 
     def __call__(self, input: ArrayLike, rois: ArrayLike, batch_indices: ArrayLike) -> AnyArray:  # type: ignore[override]
         """Pool the regions of an array."""

@@ -416,8 +416,7 @@ class _MaxUnpool(Layer):
         padding: Padding = 0,
         *,
         layout: Layout = "channels_first",
-    ) -> None:
-        self.arguments = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "layout": layout}
+    ) -> None: ...
 
     def __call__(
         self, input: ArrayLike, indices: ArrayLike | None = None, output_size: Sizes | None = None
