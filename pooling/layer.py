@@ -20,6 +20,7 @@ from .arrays import as_array
 from .geometry import Axis
 from .maps import replace_spatial, spatial_slice
 from .operators import OPERATORS
+from .ranks import with_example
 from .signs import counted, short_repr
 
 __all__ = ["Layer", "Sequential"]
@@ -105,6 +106,8 @@ class Layer:
     _pool: ClassVar[Any]
     _backward: ClassVar[Any]
     _defaults: ClassVar[Mapping[str, Any]] = {}
+    _example: ClassVar[str]
+    """Ends the docstrings of classes made with ``dimensions=1`` and so on, with ``{layer}`` for the name of each."""
 
     @property
     def function(self) -> str:
@@ -126,7 +129,7 @@ class Layer:
     def arguments(self, arguments: Mapping[str, Any]) -> None:
         self._arguments = {name: value if name in _OBJECTS else plain(value) for name, value in arguments.items()}
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
+    def __init_subclass__(cls, *, dimensions: int | None = None, **keywords: Any) -> None:
         # Looked up once: doing so for each call takes half as long as pooling a small map.
         super().__init_subclass__(**keywords)
         if "__init__" in cls.__dict__:
@@ -135,6 +138,9 @@ class Layer:
             cls._defaults = {**cls._defaults, **given}
             if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
                 cls.__init__ = _taking(known, cls.__init__)  # type: ignore[method-assign]
+        if dimensions is not None:
+            cls.dimensions = dimensions
+            cls.__doc__ = with_example(cls, cls._example, cls.operator, dimensions)
         if hasattr(cls, "operator") and hasattr(cls, "dimensions"):
             cls._pool, cls._backward = _functions(cls.operator, cls.dimensions)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 from .operators import OPERATORS
 
-__all__ = ["described", "ranked"]
+__all__ = ["described", "ranked", "with_example"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -99,8 +99,8 @@ def _filled(text: str, operator: str, dimensions: int | None, words: Mapping[str
     """Fill the placeholders of a docstring.
 
     These are the pieces above; the words, with ``{function}`` and ``{forward}``; ``{n}``, ``{first}``, ``{last}``,
-    ``{windows_of}`` and ``{dtypes}``; and in examples ``{row 4}``, which is the shape of one row of so many cells, and
-    ``{along 2}``, an argument for it.
+    ``{windows_of}`` and ``{dtypes}``; and in examples ``{row 4}``, which is the shape of one row of so many cells,
+    ``{along 2}``, an argument for it, and ``{maps 7}``, the shape of maps of so many cells on each axis.
     """
     first, last = SHAPES[dimensions]
     row = OPERATORS[operator]
@@ -114,6 +114,7 @@ def _filled(text: str, operator: str, dimensions: int | None, words: Mapping[str
         values |= {"n": str(dimensions), "windows_of": OF_WINDOWS[dimensions]}
         text = re.sub(r"\{row (\w+)\}", lambda found: f"({'1, ' * (dimensions + 1)}{found[1]})", text)
         text = re.sub(r"\{along (\w+)\}", lambda found: _along_last(dimensions, found[1]), text)
+        text = re.sub(r"\{maps (\w+)\}", lambda found: f"(8, 16{f', {found[1]}' * dimensions})", text)
     for name, value in values.items():
         text = text.replace("{" + name + "}", value)
     return text
@@ -128,6 +129,12 @@ def described(operator: str, dimensions: int | None = None) -> Callable[[Functio
         return function
 
     return fill
+
+
+def with_example(layer: type, example: str, operator: str, dimensions: int) -> str:
+    """Give the docstring of a layer behind its first sentence the example of its family."""
+    text = f"{cleandoc(layer.__doc__ or '')}\n\nExamples\n--------\n{cleandoc(example)}\n"
+    return _filled(text, operator, dimensions, {"layer": layer.__name__, "function": operator})
 
 
 def ranked(

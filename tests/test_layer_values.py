@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import inspect
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,24 @@ def test_a_layer_and_its_function_take_the_same_arguments(name: str) -> None:
         assert taken.pop("output_size").default is None  # comes with the call, as in torch.nn
     assert made.keys() == taken.keys()
     assert {key: value.default for key, value in made.items()} == {key: value.default for key, value in taken.items()}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_docstring_of_a_layer_names_its_function_and_has_an_example_of_it(name: str) -> None:
+    layer = CLASSES[name]
+    summary, _, rest = (inspect.getdoc(layer) or "").partition("\n\nExamples\n--------\n")
+    function = f"{layer.operator}{layer.dimensions if OPERATORS[layer.operator].dimensions else ''}"
+    assert summary.startswith(f"Layer of `pooling.{function}{'d' if function[-1].isdigit() else ''}`")
+    digits = re.findall(r"(?<=Pool)[123]d|(?<=pool)[123]d", summary)
+    assert set(digits) <= {f"{layer.dimensions}d"}
+    if ", " in (shape := re.findall(r"``\((N, C, .*?)\)``", summary) or [""])[0]:
+        assert shape[0].count(", ") == layer.dimensions + 1
+    assert rest.startswith(f">>> {name}(")
+    assert "{" not in summary + rest
+    # What is shown is run, as part of the module.
+    (test,) = [each for each in doctest.DocTestFinder().find(layer, name) if each.name == name]
+    assert test.examples
+    assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
 
 
 def test_every_function_of_the_operator_table_has_a_layer_for_each_rank() -> None:

@@ -702,6 +702,11 @@ def global_max_pool_backward(
 
 class _MaxPool(Layer):
     operator = "max_pool"
+    _example = """
+        >>> {layer}(3, stride=2, padding=1)
+        {layer}(kernel_size=3, stride=2, padding=1)
+        >>> {layer}(3, stride=2, padding=1).output_shape({maps 112})
+        {maps 56}"""
 
     def __init__(
         self,
@@ -722,86 +727,39 @@ class _MaxPool(Layer):
         return result
 
 
-class MaxPool1d(_MaxPool):
-    """Layer of `pooling.max_pool1d`, with the arguments of ``torch.nn.MaxPool1d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> MaxPool1d(3, stride=2).output_shape((8, 16, 100))
-    (8, 16, 49)
-    """
-
-    dimensions = 1
+class MaxPool1d(_MaxPool, dimensions=1):
+    """Layer of `pooling.max_pool1d`, with the arguments of ``torch.nn.MaxPool1d`` and keyword-only extras."""
 
 
-class MaxPool2d(_MaxPool):
-    """Layer of `pooling.max_pool2d`, with the arguments of ``torch.nn.MaxPool2d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> MaxPool2d(3, stride=2, padding=1)
-    MaxPool2d(kernel_size=3, stride=2, padding=1)
-    >>> MaxPool2d(3, stride=2, padding=1).output_shape((1, 64, 112, 112))
-    (1, 64, 56, 56)
-    """
-
-    dimensions = 2
+class MaxPool2d(_MaxPool, dimensions=2):
+    """Layer of `pooling.max_pool2d`, with the arguments of ``torch.nn.MaxPool2d`` and keyword-only extras."""
 
 
-class MaxPool3d(_MaxPool):
-    """Layer of `pooling.max_pool3d`, with the arguments of ``torch.nn.MaxPool3d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> MaxPool3d(2).output_shape((1, 32, 16, 64, 64))
-    (1, 32, 8, 32, 32)
-    """
-
-    dimensions = 3
+class MaxPool3d(_MaxPool, dimensions=3):
+    """Layer of `pooling.max_pool3d`, with the arguments of ``torch.nn.MaxPool3d`` and keyword-only extras."""
 
 
 class _MinPool(_MaxPool):
     operator = "min_pool"
 
 
-class MinPool1d(_MinPool):
-    """Layer of `pooling.min_pool1d`, with the arguments of `MaxPool1d`.
-
-    Examples
-    --------
-    >>> MinPool1d(2).output_shape((8, 16, 100))
-    (8, 16, 50)
-    """
-
-    dimensions = 1
+class MinPool1d(_MinPool, dimensions=1):
+    """Layer of `pooling.min_pool1d`, with the arguments of `MaxPool1d`."""
 
 
-class MinPool2d(_MinPool):
-    """Layer of `pooling.min_pool2d`, with the arguments of `MaxPool2d`.
-
-    Examples
-    --------
-    >>> MinPool2d(2).output_shape((1, 64, 13, 13))
-    (1, 64, 6, 6)
-    """
-
-    dimensions = 2
+class MinPool2d(_MinPool, dimensions=2):
+    """Layer of `pooling.min_pool2d`, with the arguments of `MaxPool2d`."""
 
 
-class MinPool3d(_MinPool):
-    """Layer of `pooling.min_pool3d`, with the arguments of `MaxPool3d`.
-
-    Examples
-    --------
-    >>> MinPool3d(2).output_shape((1, 8, 16, 13, 13))
-    (1, 8, 8, 6, 6)
-    """
-
-    dimensions = 3
+class MinPool3d(_MinPool, dimensions=3):
+    """Layer of `pooling.min_pool3d`, with the arguments of `MaxPool3d`."""
 
 
 class _AdaptiveMaxPool(Layer):
     operator = "adaptive_max_pool"
+    _example = """
+        >>> {layer}(7).output_shape({maps 13})
+        {maps 7}"""
 
     def __init__(
         self,
@@ -813,79 +771,34 @@ class _AdaptiveMaxPool(Layer):
     ) -> None: ...
 
 
-class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """Layer of `pooling.adaptive_max_pool1d`, with the arguments of ``torch.nn.AdaptiveMaxPool1d``.
-
-    Examples
-    --------
-    >>> AdaptiveMaxPool1d(7).output_shape((8, 16, 100))
-    (8, 16, 7)
-    """
-
-    dimensions = 1
+class AdaptiveMaxPool1d(_AdaptiveMaxPool, dimensions=1):
+    """Layer of `pooling.adaptive_max_pool1d`, with the arguments of ``torch.nn.AdaptiveMaxPool1d``."""
 
 
-class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """Layer of `pooling.adaptive_max_pool2d`, with the arguments of ``torch.nn.AdaptiveMaxPool2d``.
-
-    Examples
-    --------
-    >>> AdaptiveMaxPool2d(7).output_shape((1, 64, 13, 13))
-    (1, 64, 7, 7)
-    """
-
-    dimensions = 2
+class AdaptiveMaxPool2d(_AdaptiveMaxPool, dimensions=2):
+    """Layer of `pooling.adaptive_max_pool2d`, with the arguments of ``torch.nn.AdaptiveMaxPool2d``."""
 
 
-class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """Layer of `pooling.adaptive_max_pool3d`, with the arguments of ``torch.nn.AdaptiveMaxPool3d``.
-
-    Examples
-    --------
-    >>> AdaptiveMaxPool3d(7).output_shape((1, 8, 16, 13, 13))
-    (1, 8, 7, 7, 7)
-    """
-
-    dimensions = 3
+class AdaptiveMaxPool3d(_AdaptiveMaxPool, dimensions=3):
+    """Layer of `pooling.adaptive_max_pool3d`, with the arguments of ``torch.nn.AdaptiveMaxPool3d``."""
 
 
 class _GlobalMaxPool(Layer):
     operator = "global_max_pool"
+    _example = """
+        >>> {layer}().output_shape({maps 7})
+        {maps 1}"""
 
     def __init__(self, *, layout: Layout = "channels_first", nan: NanRule = "propagate") -> None: ...
 
 
-class GlobalMaxPool1d(_GlobalMaxPool):
-    """Layer of `pooling.global_max_pool` for ``(N, C, L)``.
-
-    Examples
-    --------
-    >>> GlobalMaxPool1d().output_shape((8, 16, 100))
-    (8, 16, 1)
-    """
-
-    dimensions = 1
+class GlobalMaxPool1d(_GlobalMaxPool, dimensions=1):
+    """Layer of `pooling.global_max_pool` for ``(N, C, L)``."""
 
 
-class GlobalMaxPool2d(_GlobalMaxPool):
-    """Layer of `pooling.global_max_pool` for ``(N, C, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalMaxPool2d().output_shape((32, 512, 7, 7))
-    (32, 512, 1, 1)
-    """
-
-    dimensions = 2
+class GlobalMaxPool2d(_GlobalMaxPool, dimensions=2):
+    """Layer of `pooling.global_max_pool` for ``(N, C, H, W)``."""
 
 
-class GlobalMaxPool3d(_GlobalMaxPool):
-    """Layer of `pooling.global_max_pool` for ``(N, C, D, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalMaxPool3d().output_shape((1, 8, 4, 7, 7))
-    (1, 8, 1, 1, 1)
-    """
-
-    dimensions = 3
+class GlobalMaxPool3d(_GlobalMaxPool, dimensions=3):
+    """Layer of `pooling.global_max_pool` for ``(N, C, D, H, W)``."""

@@ -415,6 +415,9 @@ fractional_max_pool2d_backward, fractional_max_pool3d_backward = ranked(
 
 class _FractionalMaxPool(Layer):
     operator = "fractional_max_pool"
+    _example = """
+        >>> {layer}(2, output_ratio=0.5).output_shape({maps 50})
+        {maps 25}"""
 
     def __init__(
         self,
@@ -464,25 +467,9 @@ class _FractionalMaxPool(Layer):
         return replace_spatial(shape, spatial, sizes)
 
 
-class FractionalMaxPool2d(_FractionalMaxPool):
-    """Layer of `pooling.fractional_max_pool2d`, with the arguments of ``torch.nn.FractionalMaxPool2d`` and more.
-
-    Examples
-    --------
-    >>> FractionalMaxPool2d(2, output_ratio=0.5).output_shape((8, 16, 50, 50))
-    (8, 16, 25, 25)
-    """
-
-    dimensions = 2
+class FractionalMaxPool2d(_FractionalMaxPool, dimensions=2):
+    """Layer of `pooling.fractional_max_pool2d`, with the arguments of ``torch.nn.FractionalMaxPool2d`` and more."""
 
 
-class FractionalMaxPool3d(_FractionalMaxPool):
-    """Layer of `pooling.fractional_max_pool3d`, with the arguments of ``torch.nn.FractionalMaxPool3d`` and more.
-
-    Examples
-    --------
-    >>> FractionalMaxPool3d(2, output_ratio=0.5).output_shape((8, 16, 50, 50, 50))
-    (8, 16, 25, 25, 25)
-    """
-
-    dimensions = 3
+class FractionalMaxPool3d(_FractionalMaxPool, dimensions=3):
+    """Layer of `pooling.fractional_max_pool3d`, with the arguments of ``torch.nn.FractionalMaxPool3d`` and more."""

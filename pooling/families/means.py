@@ -786,6 +786,9 @@ def global_avg_pool_backward(
 
 class _AvgPool(Layer):
     operator = "avg_pool"
+    _example = """
+        >>> {layer}(2).output_shape({maps 56})
+        {maps 28}"""
 
     def __init__(
         self,
@@ -803,44 +806,23 @@ class _AvgPool(Layer):
     ) -> None: ...
 
 
-class AvgPool1d(_AvgPool):
-    """Layer of `pooling.avg_pool1d`, with the arguments of ``torch.nn.AvgPool1d`` and more.
-
-    Examples
-    --------
-    >>> AvgPool1d(4).output_shape((8, 16, 100))
-    (8, 16, 25)
-    """
-
-    dimensions = 1
+class AvgPool1d(_AvgPool, dimensions=1):
+    """Layer of `pooling.avg_pool1d`, with the arguments of ``torch.nn.AvgPool1d`` and more."""
 
 
-class AvgPool2d(_AvgPool):
-    """Layer of `pooling.avg_pool2d`, with the arguments of ``torch.nn.AvgPool2d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> AvgPool2d(2).output_shape((1, 128, 56, 56))
-    (1, 128, 28, 28)
-    """
-
-    dimensions = 2
+class AvgPool2d(_AvgPool, dimensions=2):
+    """Layer of `pooling.avg_pool2d`, with the arguments of ``torch.nn.AvgPool2d`` and keyword-only extras."""
 
 
-class AvgPool3d(_AvgPool):
-    """Layer of `pooling.avg_pool3d`, with the arguments of ``torch.nn.AvgPool3d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> AvgPool3d(2).output_shape((1, 32, 16, 64, 64))
-    (1, 32, 8, 32, 32)
-    """
-
-    dimensions = 3
+class AvgPool3d(_AvgPool, dimensions=3):
+    """Layer of `pooling.avg_pool3d`, with the arguments of ``torch.nn.AvgPool3d`` and keyword-only extras."""
 
 
 class _AdaptiveAvgPool(Layer):
     operator = "adaptive_avg_pool"
+    _example = """
+        >>> {layer}(7).output_shape({maps 13})
+        {maps 7}"""
 
     def __init__(
         self,
@@ -852,81 +834,36 @@ class _AdaptiveAvgPool(Layer):
     ) -> None: ...
 
 
-class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    """Layer of `pooling.adaptive_avg_pool1d`, with the arguments of ``torch.nn.AdaptiveAvgPool1d``.
-
-    Examples
-    --------
-    >>> AdaptiveAvgPool1d(7).output_shape((8, 16, 100))
-    (8, 16, 7)
-    """
-
-    dimensions = 1
+class AdaptiveAvgPool1d(_AdaptiveAvgPool, dimensions=1):
+    """Layer of `pooling.adaptive_avg_pool1d`, with the arguments of ``torch.nn.AdaptiveAvgPool1d``."""
 
 
-class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    """Layer of `pooling.adaptive_avg_pool2d`, with the arguments of ``torch.nn.AdaptiveAvgPool2d``.
-
-    Examples
-    --------
-    >>> AdaptiveAvgPool2d(7).output_shape((1, 64, 13, 13))
-    (1, 64, 7, 7)
-    """
-
-    dimensions = 2
+class AdaptiveAvgPool2d(_AdaptiveAvgPool, dimensions=2):
+    """Layer of `pooling.adaptive_avg_pool2d`, with the arguments of ``torch.nn.AdaptiveAvgPool2d``."""
 
 
-class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    """Layer of `pooling.adaptive_avg_pool3d`, with the arguments of ``torch.nn.AdaptiveAvgPool3d``.
-
-    Examples
-    --------
-    >>> AdaptiveAvgPool3d(7).output_shape((1, 8, 16, 13, 13))
-    (1, 8, 7, 7, 7)
-    """
-
-    dimensions = 3
+class AdaptiveAvgPool3d(_AdaptiveAvgPool, dimensions=3):
+    """Layer of `pooling.adaptive_avg_pool3d`, with the arguments of ``torch.nn.AdaptiveAvgPool3d``."""
 
 
 class _GlobalAvgPool(Layer):
     operator = "global_avg_pool"
+    _example = """
+        >>> {layer}().output_shape({maps 7})
+        {maps 1}"""
 
     def __init__(
         self, *, layout: Layout = "channels_first", nan: NanRule = "propagate", rounding: Rounding = "half_even"
     ) -> None: ...
 
 
-class GlobalAvgPool1d(_GlobalAvgPool):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, L)``.
-
-    Examples
-    --------
-    >>> GlobalAvgPool1d().output_shape((8, 16, 100))
-    (8, 16, 1)
-    """
-
-    dimensions = 1
+class GlobalAvgPool1d(_GlobalAvgPool, dimensions=1):
+    """Layer of `pooling.global_avg_pool` for ``(N, C, L)``."""
 
 
-class GlobalAvgPool2d(_GlobalAvgPool):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalAvgPool2d().output_shape((32, 512, 7, 7))
-    (32, 512, 1, 1)
-    """
-
-    dimensions = 2
+class GlobalAvgPool2d(_GlobalAvgPool, dimensions=2):
+    """Layer of `pooling.global_avg_pool` for ``(N, C, H, W)``."""
 
 
-class GlobalAvgPool3d(_GlobalAvgPool):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, D, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalAvgPool3d().output_shape((1, 8, 4, 7, 7))
-    (1, 8, 1, 1, 1)
-    """
-
-    dimensions = 3
+class GlobalAvgPool3d(_GlobalAvgPool, dimensions=3):
+    """Layer of `pooling.global_avg_pool` for ``(N, C, D, H, W)``."""

@@ -385,6 +385,11 @@ def gem_pool2d_backward(
 
 class _LPPool(Layer):
     operator = "lp_pool"
+    _example = """
+        >>> {layer}(2, 2)
+        {layer}(norm_type=2, kernel_size=2)
+        >>> {layer}(2, 2).output_shape({maps 112})
+        {maps 56}"""
 
     def __init__(
         self,
@@ -401,86 +406,35 @@ class _LPPool(Layer):
 
 class _GlobalLPPool(Layer):
     operator = "global_lp_pool"
+    _example = """
+        >>> {layer}(p=3).output_shape({maps 7})
+        {maps 1}"""
 
     def __init__(self, p: float = 2, *, layout: Layout = "channels_first") -> None: ...
 
 
-class LPPool1d(_LPPool):
-    """Layer of `pooling.lp_pool1d`, with the arguments of ``torch.nn.LPPool1d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> LPPool1d(2, 2)
-    LPPool1d(norm_type=2, kernel_size=2)
-    >>> LPPool1d(2, 2).output_shape((8, 16, 100))
-    (8, 16, 50)
-    """
-
-    dimensions = 1
+class LPPool1d(_LPPool, dimensions=1):
+    """Layer of `pooling.lp_pool1d`, with the arguments of ``torch.nn.LPPool1d`` and keyword-only extras."""
 
 
-class LPPool2d(_LPPool):
-    """Layer of `pooling.lp_pool2d`, with the arguments of ``torch.nn.LPPool2d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> LPPool2d(2, 2)
-    LPPool2d(norm_type=2, kernel_size=2)
-    >>> LPPool2d(2, 2).output_shape((1, 64, 112, 112))
-    (1, 64, 56, 56)
-    """
-
-    dimensions = 2
+class LPPool2d(_LPPool, dimensions=2):
+    """Layer of `pooling.lp_pool2d`, with the arguments of ``torch.nn.LPPool2d`` and keyword-only extras."""
 
 
-class LPPool3d(_LPPool):
-    """Layer of `pooling.lp_pool3d`, with the arguments of ``torch.nn.LPPool3d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> LPPool3d(2, 2)
-    LPPool3d(norm_type=2, kernel_size=2)
-    >>> LPPool3d(2, 2).output_shape((1, 32, 16, 64, 64))
-    (1, 32, 8, 32, 32)
-    """
-
-    dimensions = 3
+class LPPool3d(_LPPool, dimensions=3):
+    """Layer of `pooling.lp_pool3d`, with the arguments of ``torch.nn.LPPool3d`` and keyword-only extras."""
 
 
-class GlobalLPPool1d(_GlobalLPPool):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, L)``.
-
-    Examples
-    --------
-    >>> GlobalLPPool1d(p=3).output_shape((8, 16, 100))
-    (8, 16, 1)
-    """
-
-    dimensions = 1
+class GlobalLPPool1d(_GlobalLPPool, dimensions=1):
+    """Layer of `pooling.global_lp_pool` for ``(N, C, L)``."""
 
 
-class GlobalLPPool2d(_GlobalLPPool):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalLPPool2d(p=3).output_shape((32, 512, 7, 7))
-    (32, 512, 1, 1)
-    """
-
-    dimensions = 2
+class GlobalLPPool2d(_GlobalLPPool, dimensions=2):
+    """Layer of `pooling.global_lp_pool` for ``(N, C, H, W)``."""
 
 
-class GlobalLPPool3d(_GlobalLPPool):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, D, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalLPPool3d(p=3).output_shape((1, 8, 4, 7, 7))
-    (1, 8, 1, 1, 1)
-    """
-
-    dimensions = 3
+class GlobalLPPool3d(_GlobalLPPool, dimensions=3):
+    """Layer of `pooling.global_lp_pool` for ``(N, C, D, H, W)``."""
 
 
 class GeMPool2d(Layer):

@@ -408,6 +408,9 @@ def convert_indices(
 
 class _MaxUnpool(Layer):
     operator = "max_unpool"
+    _example = """
+        >>> {layer}(2, stride=2).output_shape({maps 50})
+        {maps 100}"""
 
     def __init__(
         self,
@@ -421,7 +424,7 @@ class _MaxUnpool(Layer):
     def __call__(
         self, input: ArrayLike, indices: ArrayLike | None = None, output_size: Sizes | None = None
     ) -> AnyArray:
-        """Put the elements of `input` to where `indices` say."""
+        """Put the elements of `input` to where `indices` say; `output_size` where it is not the usual one."""
         indices = self._needed(indices)
         result: AnyArray = type(self)._pool(input, indices, output_size=output_size, **self._arguments)
         return result
@@ -484,43 +487,13 @@ class _MaxUnpool(Layer):
         return replace_spatial(shape, spatial, sizes)
 
 
-class MaxUnpool1d(_MaxUnpool):
-    """Layer of `pooling.max_unpool1d`, with the arguments of ``torch.nn.MaxUnpool1d`` and keyword-only extras.
-
-    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
-
-    Examples
-    --------
-    >>> MaxUnpool1d(2, stride=2).output_shape((8, 16, 50))
-    (8, 16, 100)
-    """
-
-    dimensions = 1
+class MaxUnpool1d(_MaxUnpool, dimensions=1):
+    """Layer of `pooling.max_unpool1d`, with the arguments of ``torch.nn.MaxUnpool1d`` and keyword-only extras."""
 
 
-class MaxUnpool2d(_MaxUnpool):
-    """Layer of `pooling.max_unpool2d`, with the arguments of ``torch.nn.MaxUnpool2d`` and keyword-only extras.
-
-    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
-
-    Examples
-    --------
-    >>> MaxUnpool2d(2, stride=2).output_shape((8, 16, 50, 50))
-    (8, 16, 100, 100)
-    """
-
-    dimensions = 2
+class MaxUnpool2d(_MaxUnpool, dimensions=2):
+    """Layer of `pooling.max_unpool2d`, with the arguments of ``torch.nn.MaxUnpool2d`` and keyword-only extras."""
 
 
-class MaxUnpool3d(_MaxUnpool):
-    """Layer of `pooling.max_unpool3d`, with the arguments of ``torch.nn.MaxUnpool3d`` and keyword-only extras.
-
-    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
-
-    Examples
-    --------
-    >>> MaxUnpool3d(2, stride=2).output_shape((8, 16, 50, 50, 50))
-    (8, 16, 100, 100, 100)
-    """
-
-    dimensions = 3
+class MaxUnpool3d(_MaxUnpool, dimensions=3):
+    """Layer of `pooling.max_unpool3d`, with the arguments of ``torch.nn.MaxUnpool3d`` and keyword-only extras."""
