@@ -132,14 +132,16 @@ class Layer:
     def __init_subclass__(cls, *, dimensions: int | None = None, **keywords: Any) -> None:
         # Looked up once: doing so for each call takes half as long as pooling a small map.
         super().__init_subclass__(**keywords)
+        ours = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
         if "__init__" in cls.__dict__:
             known = signature(cls.__init__)
             given = {name: each.default for name, each in known.parameters.items() if each.default is not each.empty}
             cls._defaults = {**cls._defaults, **given}
-            if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            if ours:
                 cls.__init__ = _taking(known, cls.__init__)  # type: ignore[method-assign]
         if dimensions is not None:
             cls.dimensions = dimensions
+        if dimensions is not None and ours:
             cls.__doc__ = with_example(cls, cls._example, cls.operator, dimensions)
         if hasattr(cls, "operator") and hasattr(cls, "dimensions"):
             cls._pool, cls._backward = _functions(cls.operator, cls.dimensions)

@@ -93,6 +93,35 @@ def test_a_layer_equals_its_copies_and_no_other(layer: pooling.Layer) -> None:
     assert [each for each in MADE if each == layer] == [layer]
 
 
+class Twice(pooling.Layer, dimensions=2):
+    """A layer of somebody else, who says how it pools."""
+
+    operator = "twice"
+
+    def __init__(self, factor: float = 2.0, stride: int | None = None) -> None:
+        self.arguments = {"factor": factor, "stride": stride, "more": 0}
+
+    def __call__(self, input: Any) -> Any:
+        """Give back what comes, so many times."""
+        return np.asarray(input) * self.arguments["factor"]
+
+
+def test_a_layer_of_somebody_else_is_a_value_as_ours_are() -> None:
+    assert inspect.getdoc(Twice) == "A layer of somebody else, who says how it pools."
+    assert (Twice(3.0)(1.5), Twice.dimensions) == (4.5, 2)
+    assert repr(Twice(3.0)) == "Twice(factor=3.0, more=0)"
+    assert Twice() == pickle.loads(pickle.dumps(Twice(2.0))) != Twice(3.0)
+
+    class Wider(pooling.MaxPool2d):
+        def __init__(self, kernel_size: int) -> None:
+            super().__init__(kernel_size + 2, padding=1)
+
+    assert repr(Wider(1)) == "Wider(kernel_size=3, padding=1)"
+    with pytest.raises(TypeError) as error:
+        Wider(1, stride=2)  # type: ignore[call-arg]
+    assert "stride" in str(error.value)
+
+
 def test_states_of_generators_and_samples_tell_layers_apart() -> None:
     first = pooling.FractionalMaxPool2d(2, output_size=3, rng=np.random.default_rng(1))
     assert first != pooling.FractionalMaxPool2d(2, output_size=3, rng=np.random.default_rng(2))
