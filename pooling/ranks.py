@@ -67,6 +67,12 @@ PIECES = {
     "rounding": """
         rounding : {{"half_even", "half_up", "floor", "trunc"}}
             How means of integers are rounded; floats ignore it.""",
+    "number_of_windows": """
+        output_size : int, None or sequence of them
+            Number of windows, for all axes or for each; None keeps an axis as it is.""",
+    "maps_of_regions": """
+        input : array_like
+            Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.""",
     "grad_output": """
         grad_output : array_like
             Gradient with respect to the result: its shape, and the input's dtype.""",
@@ -80,11 +86,39 @@ PIECES = {
             As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
         rounding : str
             Has no effect; here so that the forward call's arguments can be passed on.""",
-    "errors": """
+    "result_or_errors": """
+        Returns
+        -------
+        ndarray
+            The result, in the dtype of the input.
+
+        {{raises}}""",
+    "channels_or_errors": """
+        Returns
+        -------
+        ndarray
+            Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
+
+        {{raises}}""",
+    "gradient_or_errors": """
+        Returns
+        -------
+        ndarray
+            Gradient with respect to `input`.
+
+        {{raises}}""",
+    "raises": """
+        Raises
+        ------
         TypeError
             If an argument is of the wrong kind, or the dtype is not accepted.
         ValueError
             If an argument has a wrong value, or a window finds no place on some axis.""",
+    "examples": """
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pooling""",
 }
 
 OF_WINDOWS = {1: "along one axis", 2: "of a map", 3: "of a volume"}

@@ -18,7 +18,7 @@ import pooling
 from pooling import calls
 from pooling.families import extremes, means, norms
 from pooling.operators import OPERATORS
-from pooling.ranks import ranked
+from pooling.ranks import PIECES, ranked
 
 FUNCTIONS = [
     getattr(pooling, name + suffix)
@@ -49,7 +49,7 @@ def test_a_function_is_known_by_its_name_alone(function: Any) -> None:
 def test_a_docstring_is_whole_and_names_every_argument(function: Any) -> None:
     text = inspect.getdoc(function)
     assert text
-    for placeholder in ("{input}", "{function}", "{n}", "{row", "{along", "{out}", "{errors}"):
+    for placeholder in ("{function}", "{n}", "{row", "{along", "{maps", *(f"{{{name}}}" for name in PIECES)):
         assert placeholder not in text
     lines = [line for line in text.splitlines() if " : " in line or line in text.split("Parameters")[1].splitlines()]
     named = {word.strip() for line in lines for word in line.partition(" : ")[0].split(",")}

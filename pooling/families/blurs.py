@@ -248,24 +248,14 @@ def blur_pool2d(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        The result, in the dtype of the input.
-
-    Raises
-    ------
-    {errors}
+    {result_or_errors}
         Also if more padding is to be mirrored than there are pixels for it.
 
     Notes
     -----
     Zhang, "Making Convolutional Networks Shift-Invariant Again" (2019).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.blur_pool2d(np.array([[[[0.0, 0.0, 4.0, 0.0]]]]), (1, 3))
     array([[[[0., 2.]]]])
     """
@@ -292,27 +282,16 @@ def blur_pool2d_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
+    {grad_output}
     {input}
     kernel_size, stride, padding, padding_mode
         As in the forward call.
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
+    {gradient_or_errors}
 
-    Raises
-    ------
-    {errors}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.blur_pool2d_backward(np.array([[[[0.0, 4.0]]]]), np.zeros((1, 1, 1, 4)), (1, 3))
     array([[[[0., 1., 2., 1.]]]])
     """
@@ -356,23 +335,13 @@ def max_blur_pool2d(
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        The result, in the dtype of the input.
-
-    Raises
-    ------
-    {errors}
+    {result_or_errors}
 
     Notes
     -----
     Zhang, "Making Convolutional Networks Shift-Invariant Again" (2019).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.max_blur_pool2d(np.array([[[[0.0, 0.0, 4.0, 0.0, 8.0]]]]), (1, 2), blur_kernel_size=(1, 3))
     array([[[[2., 5.]]]])
     """
@@ -407,8 +376,7 @@ def max_blur_pool2d_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
+    {grad_output}
     {input}
     kernel_size, stride, padding, blur_kernel_size, padding_mode
         As in the forward call.
@@ -416,19 +384,9 @@ def max_blur_pool2d_backward(
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
+    {gradient_or_errors}
 
-    Raises
-    ------
-    {errors}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.array([[[[0.0, 0.0, 4.0, 0.0, 8.0]]]])
     >>> pooling.max_blur_pool2d_backward(np.array([[[[4.0, 8.0]]]]), x, (1, 2), blur_kernel_size=(1, 3))
     array([[[[2., 0., 8., 0., 2.]]]])

@@ -293,19 +293,14 @@ def _extreme_pool(
         The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
         the first of equal elements, the first NaN, or -1 for a window without any element.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
     Equals {equal}.
     Padding holds no element: it never wins, and a window of {worst} is {worst}.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     {example}
     """
     return pool(
@@ -342,14 +337,7 @@ def _extreme_pool_backward(
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also if an index names no element of its plane.
 
     Notes
@@ -357,10 +345,7 @@ def _extreme_pool_backward(
     Equals what torch.autograd makes of {equal}, but for windows with several NaN, where torch
     takes the last.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(4.0).reshape{row 4}
     >>> pooling.{function}(np.ones({row 2}), x, {along 2}).ravel()
     {result}
@@ -514,8 +499,7 @@ def _adaptive_max_pool(
     Parameters
     ----------
     {input}
-    output_size : int, None or sequence of them
-        Number of windows, for all axes or for each; None keeps an axis as it is.
+    {number_of_windows}
     return_indices : bool
         Whether to return as well where each result comes from, as `pooling.max_pool{n}d` does.
     {layout}
@@ -527,18 +511,13 @@ def _adaptive_max_pool(
     ndarray, or tuple of two
         The result, and with `return_indices` the int64 position of each result in its plane.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
     Equals ``torch.nn.functional.{function}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.{function}(np.arange(7.0).reshape{row 7}, {along 3}).ravel()
     array([2., 4., 6.])
     """
@@ -569,23 +548,13 @@ def _adaptive_max_pool_backward(
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
 
     Notes
     -----
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(4.0).reshape{row 4}
     >>> pooling.{function}(np.ones({row 3}), x, {along 3}).ravel()
     array([0., 1., 1., 1.])
@@ -625,23 +594,13 @@ def global_max_pool(
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
-
-    Raises
-    ------
-    {errors}
+    {channels_or_errors}
 
     Notes
     -----
     ONNX GlobalMaxPool-22; torch has it as ``adaptive_max_pool2d(input, 1)``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_max_pool(np.arange(4.0).reshape(1, 1, 2, 2))
     array([[[[3.]]]])
     """
@@ -673,23 +632,13 @@ def global_max_pool_backward(
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
 
     Notes
     -----
     The gradient goes to the first of equal elements, or the first NaN.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_max_pool_backward(np.full((1, 1, 1, 1), 8.0), np.arange(4.0).reshape(1, 1, 2, 2)).ravel()
     array([0., 0., 0., 8.])
     """

@@ -307,19 +307,14 @@ def _fractional_max_pool(
         The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
         the first of equal elements, or the first NaN.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
     Equals ``torch.nn.functional.{function}`` for the same samples. The method is that of Graham,
     "Fractional Max-Pooling" (2014).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(25.0).reshape({square})
     >>> pooling.{function}(x, {taps}, {counts}, _random_samples=np.full((1, 1, {n}), 0.4)).ravel()
     array([ 6.,  8.,  9., 16., 18., 19., 21., 23., 24.])
@@ -359,24 +354,14 @@ def _fractional_max_pool_backward(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also if an index names no element of its plane, or there are neither indices nor samples.
 
     Notes
     -----
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x, samples = np.arange(4.0).reshape{row 4}, np.zeros((1, 1, {n}))
     >>> pooling.{function}(np.ones({row 2}), x, {along 2}, {along 2}, _random_samples=samples).ravel()
     array([0., 1., 0., 1.])

@@ -409,9 +409,7 @@ def _avg_pool(
         The means, in the dtype of the input. A window without any element that counts is NaN, and with integers an
         error.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
@@ -419,10 +417,7 @@ def _avg_pool(
     AveragePool-22. A float32 mean is within 4 units of 2**-23 times the mean of the magnitudes, for any window; a sum
     beyond the largest float32 is inf.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     {example}
     """
     return pool(
@@ -474,23 +469,13 @@ def _avg_pool_backward(
     {shared_nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
 
     Notes
     -----
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.zeros({row 4})
     >>> pooling.{function}(np.ones({row 2}), x, {along 2}).ravel()
     array([0.5, 0.5, 0.5, 0.5])
@@ -604,30 +589,19 @@ def _adaptive_avg_pool(
     Parameters
     ----------
     {input}
-    output_size : int, None or sequence of them
-        Number of windows, for all axes or for each; None keeps an axis as it is.
+    {number_of_windows}
     {layout}
     {nan}
     {rounding}
     {out}
 
-    Returns
-    -------
-    ndarray
-        The result, in the dtype of the input.
-
-    Raises
-    ------
-    {errors}
+    {result_or_errors}
 
     Notes
     -----
     Equals ``torch.nn.functional.{function}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.{function}(np.arange(7.0).reshape{row 7}, {along 3}).ravel()
     array([1., 3., 5.])
     """
@@ -656,23 +630,13 @@ def _adaptive_avg_pool_backward(
     {shared_nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
 
     Notes
     -----
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(4.0).reshape{row 4}
     >>> pooling.{function}(np.ones({row 3}), x, {along 3}).ravel()
     array([0.5, 1. , 1. , 0.5])
@@ -711,23 +675,13 @@ def global_avg_pool(
     {rounding}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
-
-    Raises
-    ------
-    {errors}
+    {channels_or_errors}
 
     Notes
     -----
     ONNX GlobalAveragePool-22; torch has it as ``adaptive_avg_pool2d(input, 1)``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_avg_pool(np.arange(4.0).reshape(1, 1, 2, 2))
     array([[[[1.5]]]])
     """
@@ -757,23 +711,13 @@ def global_avg_pool_backward(
     {shared_nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
 
     Notes
     -----
     Every element of a channel gets the same share.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_avg_pool_backward(np.full((1, 1, 1, 1), 8.0), np.arange(4.0).reshape(1, 1, 2, 2)).ravel()
     array([2., 2., 2., 2.])
     """

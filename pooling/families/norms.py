@@ -109,24 +109,14 @@ def _lp_pool(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        The result, in the dtype of the input.
-
-    Raises
-    ------
-    {errors}
+    {result_or_errors}
 
     Notes
     -----
     ONNX LpPool-22. ``torch.nn.functional.lp_pool{n}d`` leaves the absolute value out, so it differs where p is odd or
     no integer, and it has no padding. Padding counts as 0; a window that holds NaN is NaN.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.{function}(np.array([3.0, -4.0, 0.0, 2.0]).reshape{row 4}, 2, {along 2}).ravel()
     array([5., 2.])
     """
@@ -162,19 +152,9 @@ def _lp_pool_backward(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
+    {gradient_or_errors}
 
-    Raises
-    ------
-    {errors}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.array([3.0, -4.0, 0.0, 2.0]).reshape{row 4}
     >>> pooling.{function}(np.ones({row 2}), x, 2, {along 2}).ravel()
     array([ 0.6, -0.8,  0. ,  1. ])
@@ -208,23 +188,13 @@ def global_lp_pool(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
-
-    Raises
-    ------
-    {errors}
+    {channels_or_errors}
 
     Notes
     -----
     ONNX GlobalLpPool-22.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_lp_pool(np.array([[[[3.0, -4.0]]]]))
     array([[[[5.]]]])
     """
@@ -246,8 +216,7 @@ def global_lp_pool_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
+    {grad_output}
     {any_rank}
     p : float
         The exponent of the forward call.
@@ -255,19 +224,9 @@ def global_lp_pool_backward(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
+    {gradient_or_errors}
 
-    Raises
-    ------
-    {errors}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_lp_pool_backward(np.ones((1, 1, 1)), np.array([[[3.0, -4.0]]]), dimensions=2)
     array([[[ 0.6, -0.8]]])
     """
@@ -304,18 +263,13 @@ def gem_pool2d(
     ndarray
         The result, in the dtype of the input, with both spatial axes of size 1.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
     Radenović, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.gem_pool2d(np.array([[[[1.0, 7.0]]]]), p=2.0)
     array([[[[5.]]]])
     """
@@ -338,8 +292,7 @@ def gem_pool2d_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
+    {grad_output}
     {input}
     p, eps : float
         As in the forward call.
@@ -353,14 +306,9 @@ def gem_pool2d_backward(
     exponent_gradient : float
         Gradient with respect to `p`, summed over all maps.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.array([[[[1.0, 7.0]]]])
     >>> gradient, exponent_gradient = pooling.gem_pool2d_backward(np.ones((1, 1, 1, 1)), x, p=2.0)
     >>> gradient

@@ -239,8 +239,7 @@ def max_roi_pool(
 
     Parameters
     ----------
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {maps_of_regions}
     rois : array_like
         Regions, ``(R, 5)``, of any of these dtypes: the map in the batch, and ``x1, y1, x2, y2``. Times
         `spatial_scale` and rounded, half away from zero, these are the first and the last pixel; a region has one at
@@ -256,9 +255,7 @@ def max_roi_pool(
     ndarray
         ``(R, C, *output_size)``, in the dtype of the input.
 
-    Raises
-    ------
-    {errors}
+    {raises}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
     Notes
@@ -266,10 +263,7 @@ def max_roi_pool(
     This is ONNX MaxRoiPool (Girshick 2015, "Fast R-CNN"). Windows are cut in integers; onnxruntime cuts them in
     float32, and may so move an edge by a pixel.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
     >>> pooling.max_roi_pool(x, np.array([[0.0, 0, 0, 3, 1]]), (1, 2))
     array([[[[5., 7.]]]])
@@ -297,28 +291,16 @@ def max_roi_pool_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {grad_output}
+    {maps_of_regions}
     rois, output_size, spatial_scale
         As in the forward call.
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(4.0).reshape(1, 1, 2, 2)
     >>> pooling.max_roi_pool_backward(np.ones((1, 1, 1, 1)), x, np.array([[0.0, 0, 0, 1, 1]]), 1)
     array([[[[0., 0.],
@@ -404,8 +386,7 @@ def roi_align(
 
     Parameters
     ----------
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {maps_of_regions}
     rois : array_like
         Boxes ``x1, y1, x2, y2``, ``(R, 4)``, of any of these dtypes; each meets its map. Samples are placed in the
         arithmetic of float64 if that is their dtype, else of float32.
@@ -430,9 +411,7 @@ def roi_align(
     ndarray
         ``(R, C, *output_size)``, in the dtype of the input.
 
-    Raises
-    ------
-    {errors}
+    {raises}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
     Notes
@@ -440,10 +419,7 @@ def roi_align(
     This is ONNX RoiAlign (He et al. 2017, "Mask R-CNN"). With ``mode="max"`` samples are interpolated and then
     compared, as its text has it; onnxruntime compares weighted corners (https://github.com/onnx/onnx/issues/4764).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
     >>> pooling.roi_align(x, np.array([[0.0, 0, 4, 4]]), np.array([0]), 2)
     array([[[[ 2.5,  4.5],
@@ -475,28 +451,16 @@ def roi_align_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {grad_output}
+    {maps_of_regions}
     rois, batch_indices, output_size, spatial_scale, sampling_ratio, mode, coordinate_transformation_mode
         As in the forward call.
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x, box, here = np.zeros((1, 1, 2, 2)), np.array([[0.0, 0, 2, 2]]), np.array([0])
     >>> pooling.roi_align_backward(np.ones((1, 1, 1, 1)), x, box, here, 1)
     array([[[[0.25, 0.25],

@@ -199,19 +199,14 @@ def _max_unpool(
     ndarray
         The map, with the input's dtype.
 
-    Raises
-    ------
-    {errors}
+    {raises}
         Also if an index names no element of its plane; `out` is then partly written.
 
     Notes
     -----
     Equals ``torch.nn.functional.{function}`` and ONNX MaxUnpool. Of equal indices torch keeps any.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.array([1.0, 3.0, 2.0, 1.0]).reshape{row 4}
     >>> values, indices = pooling.max_pool{n}d(x, {along 2}, return_indices=True)
     >>> pooling.{function}(values, indices, {along 2}).ravel()
@@ -248,14 +243,7 @@ def _max_unpool_backward(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also if an index names no element of its plane; `out` is then partly written.
 
     Notes
@@ -263,10 +251,7 @@ def _max_unpool_backward(
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``, but where an index occurs twice: there
     torch gives the gradient to replaced elements as well.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x, indices = np.ones({row 2}), np.array([3, 3]).reshape{row 2}
     >>> pooling.{function}(np.arange(4.0).reshape{row 4}, x, indices, {along 2}).ravel()
     array([0., 3.])
