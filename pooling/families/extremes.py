@@ -172,25 +172,8 @@ pool, gradient = way_in.forward, way_in.backward
 # Max and min pooling
 
 
-class _Sliding(Protocol):
-    def __call__(
-        self,
-        input: ArrayLike,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
-        padding: Padding = 0,
-        dilation: Sizes = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
-        *,
-        layout: Layout = "channels_first",
-        nan: NanRule = "propagate",
-        out: AnyArray | None = None,
-    ) -> AnyArray | Indexed: ...
-
-
 class Sliding(Protocol):
-    """A function of windows that slide."""
+    """A function of windows that slide: its flag decides what comes back; without it, the first that fits."""
 
     @overload
     def __call__(
@@ -217,23 +200,7 @@ class Sliding(Protocol):
         padding: Padding = 0,
         dilation: Sizes = 1,
         ceil_mode: bool = False,
-        *,
-        return_indices: Literal[True],
-        layout: Layout = "channels_first",
-        nan: NanRule = "propagate",
-        out: AnyArray | None = None,
-    ) -> Indexed: ...
-
-    @overload
-    def __call__(
-        self,
-        input: ArrayLike,
-        kernel_size: Sizes,
-        stride: Sizes | None,
-        padding: Padding,
-        dilation: Sizes,
-        ceil_mode: bool,
-        return_indices: Literal[True],
+        return_indices: Literal[True] = ...,
         *,
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
@@ -255,11 +222,6 @@ class Sliding(Protocol):
         nan: NanRule = "propagate",
         out: AnyArray | None = None,
     ) -> AnyArray | Indexed: ...
-
-
-def sliding(function: _Sliding) -> Sliding:
-    """Say of a function of windows that slide what its flag decides."""
-    return cast(Sliding, function)
 
 
 def _extreme_pool(
@@ -382,7 +344,7 @@ EXAMPLES = (
 )
 
 max_pool1d, max_pool2d, max_pool3d = ranked(
-    sliding(_extreme_pool),
+    cast(Sliding, _extreme_pool),
     "max_pool",
     Extreme="Greatest",
     equal="``torch.nn.functional.max_pool{n}d`` and ONNX MaxPool-22 where those agree with each other",
@@ -394,7 +356,7 @@ max_pool1d, max_pool2d, max_pool3d = ranked(
     one="7.",
 )
 min_pool1d, min_pool2d, min_pool3d = ranked(
-    sliding(_extreme_pool),
+    cast(Sliding, _extreme_pool),
     "min_pool",
     Extreme="Smallest",
     equal="``-max_pool{n}d(-input)``, and is right for unsigned and for the smallest integers as well",
@@ -425,21 +387,8 @@ min_pool1d_backward, min_pool2d_backward, min_pool3d_backward = ranked(
 # Adaptive max pooling
 
 
-class _Adaptive(Protocol):
-    def __call__(
-        self,
-        input: ArrayLike,
-        output_size: AdaptiveSize,
-        return_indices: bool = False,
-        *,
-        layout: Layout = "channels_first",
-        nan: NanRule = "propagate",
-        out: AnyArray | None = None,
-    ) -> AnyArray | Indexed: ...
-
-
 class Adaptive(Protocol):
-    """A function of a fixed number of windows."""
+    """A function of a fixed number of windows, likewise."""
 
     @overload
     def __call__(
@@ -476,11 +425,6 @@ class Adaptive(Protocol):
         nan: NanRule = "propagate",
         out: AnyArray | None = None,
     ) -> AnyArray | Indexed: ...
-
-
-def adaptive(function: _Adaptive) -> Adaptive:
-    """Say of a function of a fixed number of windows what its flag decides."""
-    return cast(Adaptive, function)
 
 
 def _adaptive_max_pool(
@@ -564,7 +508,7 @@ def _adaptive_max_pool_backward(
 
 
 adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = ranked(
-    adaptive(_adaptive_max_pool), "adaptive_max_pool"
+    cast(Adaptive, _adaptive_max_pool), "adaptive_max_pool"
 )
 adaptive_max_pool1d_backward, adaptive_max_pool2d_backward, adaptive_max_pool3d_backward = ranked(
     _adaptive_max_pool_backward, "adaptive_max_pool", "_backward"

@@ -183,24 +183,8 @@ class FractionalCall(Extreme):
 FUNCTIONS |= functions_of(OPERATORS["fractional_max_pool"], ("kernel_size", "output_size", "output_ratio", "layout"))
 
 
-class _Fractional(Protocol):
-    def __call__(
-        self,
-        input: ArrayLike,
-        kernel_size: Sizes,
-        output_size: Sizes | None = None,
-        output_ratio: Ratio | None = None,
-        return_indices: bool = False,
-        _random_samples: ArrayLike | None = None,
-        *,
-        layout: Layout = "channels_first",
-        rng: np.random.Generator | None = None,
-        out: AnyArray | None = None,
-    ) -> AnyArray | Indexed: ...
-
-
 class Fractional(Protocol):
-    """A function of windows at steps that vary."""
+    """A function of windows at steps that vary: its flag decides what comes back; without it, the first that fits."""
 
     @overload
     def __call__(
@@ -224,22 +208,7 @@ class Fractional(Protocol):
         kernel_size: Sizes,
         output_size: Sizes | None = None,
         output_ratio: Ratio | None = None,
-        *,
-        return_indices: Literal[True],
-        _random_samples: ArrayLike | None = None,
-        layout: Layout = "channels_first",
-        rng: np.random.Generator | None = None,
-        out: AnyArray | None = None,
-    ) -> Indexed: ...
-
-    @overload
-    def __call__(
-        self,
-        input: ArrayLike,
-        kernel_size: Sizes,
-        output_size: Sizes | None,
-        output_ratio: Ratio | None,
-        return_indices: Literal[True],
+        return_indices: Literal[True] = ...,
         _random_samples: ArrayLike | None = None,
         *,
         layout: Layout = "channels_first",
@@ -261,11 +230,6 @@ class Fractional(Protocol):
         rng: np.random.Generator | None = None,
         out: AnyArray | None = None,
     ) -> AnyArray | Indexed: ...
-
-
-def fractional(function: _Fractional) -> Fractional:
-    """Say of a function of windows at steps that vary what its flag decides."""
-    return cast(Fractional, function)
 
 
 def _fractional_max_pool(
@@ -382,7 +346,7 @@ def _fractional_max_pool_backward(
 
 
 fractional_max_pool2d, fractional_max_pool3d = ranked(
-    fractional(_fractional_max_pool),
+    cast(Fractional, _fractional_max_pool),
     "fractional_max_pool",
     order=("W, H", "D, H, W"),
     square=("1, 1, 5, 5", "1, 1, 1, 5, 5"),
