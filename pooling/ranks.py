@@ -27,6 +27,15 @@ SHAPES = {
 }
 
 PIECES = {
+    "parameters": """
+        Parameters
+        ----------
+        {{input}}""",
+    "gradient_parameters": """
+        Parameters
+        ----------
+        {{grad_output}}
+        {{input}}""",
     "input": """
         input : array_like
             Array of shape ``({first})``, or ``({last})`` with ``layout="channels_last"``; the batch axis may be left

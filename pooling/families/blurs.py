@@ -233,9 +233,7 @@ def blur_pool2d(
 
     The weights are a row of Pascal's triangle along H times one along W, over their sum.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     kernel_size : int or sequence of int
         Taps of the filter, for both axes or for each; at most 1024.
     stride : int or sequence of int, optional
@@ -280,10 +278,7 @@ def blur_pool2d_backward(
 ) -> AnyArray:
     """Gradient of `pooling.blur_pool2d` with respect to its input.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     kernel_size, stride, padding, padding_mode
         As in the forward call.
     {layout}
@@ -318,9 +313,7 @@ def max_blur_pool2d(
 ) -> AnyArray:
     """Anti-aliased max pooling: the maximum of every window at stride 1, blurred at every `stride`-th pixel.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     kernel_size : int or sequence of int
         Cells of a window of the maximum, for both axes or for each.
     stride : int or sequence of int, optional
@@ -374,10 +367,7 @@ def max_blur_pool2d_backward(
 
     The gradient of each blurred maximum goes to the element that was the maximum: the first of equal ones.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     kernel_size, stride, padding, blur_kernel_size, padding_mode
         As in the forward call.
     {layout}

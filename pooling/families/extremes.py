@@ -239,9 +239,7 @@ def _extreme_pool(
 ) -> AnyArray | Indexed:
     """{Extreme} element of each window {windows_of}.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     {windows}
     return_indices : bool
         Whether to return as well where each result comes from.
@@ -289,10 +287,7 @@ def _extreme_pool_backward(
 
     Each gradient goes to the element that its window's index names: the first of equal elements, or the first NaN.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     {windows}
     {forward_indices}
     {layout}
@@ -440,9 +435,7 @@ def _adaptive_max_pool(
 
     Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     {number_of_windows}
     return_indices : bool
         Whether to return as well where each result comes from, as `pooling.max_pool{n}d` does.
@@ -481,10 +474,7 @@ def _adaptive_max_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     output_size : int, None or sequence of them
         As in the forward call.
     {forward_indices}

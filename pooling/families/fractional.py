@@ -246,9 +246,7 @@ def _fractional_max_pool(
 ) -> AnyArray | Indexed:
     """Greatest element of each of a fixed number of windows {windows_of}, at steps that vary by one cell.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     kernel_size : int or sequence of int
         Cells of a window, for all axes or for each.
     output_size : int or sequence of int, optional
@@ -304,10 +302,7 @@ def _fractional_max_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     kernel_size, output_size, output_ratio, _random_samples
         As in the forward call.
     return_indices : bool

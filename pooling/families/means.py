@@ -390,9 +390,7 @@ def _avg_pool(
 ) -> AnyArray:
     """Mean of each window {windows_of}.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     {windows}
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean. Cells that only `ceil_mode` touches never count.
@@ -456,10 +454,7 @@ def _avg_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input} Only shape and dtype matter here, unless NaN is ignored.
+    {gradient_parameters} Only shape and dtype matter here, unless NaN is ignored.
     {windows}
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean.
@@ -586,9 +581,7 @@ def _adaptive_avg_pool(
 
     Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     {number_of_windows}
     {layout}
     {nan}
@@ -620,10 +613,7 @@ def _adaptive_avg_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     output_size : int, None or sequence of them
         As in the forward call.
     {layout}

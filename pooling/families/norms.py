@@ -100,9 +100,7 @@ def _lp_pool(
 ) -> AnyArray:
     """Norm of each window {windows_of}: ``(sum |x|^p)^(1/p)``.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     norm_type : float
         The exponent p: any number above 0, or infinity for the largest magnitude.
     {windows}
@@ -142,10 +140,7 @@ def _lp_pool_backward(
     It is 0 where x is 0, and so everywhere in a window of zeros. For an infinite p it goes to the first of the largest
     magnitudes.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     norm_type : float
         The exponent of the forward call.
     {windows}
@@ -248,9 +243,7 @@ def gem_pool2d(
 
     The mean for p = 1; the greater p, the nearer to the maximum.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     p : float
         The exponent: finite and above 0.
     eps : float
@@ -290,10 +283,7 @@ def gem_pool2d_backward(
 ) -> tuple[AnyArray, float]:
     """Gradients of `pooling.gem_pool2d` with respect to its input and to the exponent p.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     p, eps : float
         As in the forward call.
     {layout}

@@ -178,9 +178,7 @@ def _max_unpool(
 
     Where an index occurs twice, the last element in row-major order stays, at any number of threads.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     indices : array_like of integers
         For each element its position in the plane of the output, flat in row-major order; see
         `pooling.convert_indices` for other conventions.
