@@ -63,6 +63,13 @@ def test_a_definition_has_no_examples_that_would_be_run() -> None:
     assert ">>> pooling.{function}" in vars(norms._lp_pool)["docstring"]
 
 
+def test_every_piece_of_a_docstring_stands_in_several() -> None:
+    folder = Path(pooling.__file__).parent / "families"
+    sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    written = sources + "".join(PIECES.values())
+    assert [name for name in PIECES if written.count(f"{{{name}}}") < 2] == []
+
+
 def test_the_divisor_of_one_axis_has_to_be_named() -> None:
     def kinds(function: Any) -> dict[str, Any]:
         return {name: each.kind for name, each in inspect.signature(function).parameters.items()}
