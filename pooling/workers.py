@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import _core
+from .errors import type_error, value_error
 
 __all__ = ["get_num_threads", "set_num_threads", "threads"]
 
@@ -16,14 +17,13 @@ __all__ = ["get_num_threads", "set_num_threads", "threads"]
 def _checked(function: str, count: object) -> int:
     # Imported when they are needed: `import pooling` shall be quick.
     from .arguments import whole
-    from .signs import short_repr
 
     number = whole(count)
     if number is None:
-        raise TypeError(f"{function}: n={short_repr(count)} must be an integer, not {type(count).__name__}")
+        raise type_error(function, f"must be an integer, not {type(count).__name__}", argument=("n", count))
     if not 1 <= number <= 1024:
-        raise ValueError(
-            f"{function}: n={short_repr(count)} must be between 1 and 1024; use get_num_threads() to see the default"
+        raise value_error(
+            function, "must be between 1 and 1024", "use get_num_threads() to see the default", argument=("n", count)
         )
     return int(number)
 
@@ -102,7 +102,7 @@ def _initial() -> int:
         if text.isdigit() and int(text) >= 1:
             return min(int(text), 1024)
         if text and variable == "POOLING_NUM_THREADS":
-            raise ValueError(f"pooling: {variable}={text!r} must be a whole number of at least 1")
+            raise value_error("pooling", f"{variable}={text!r} must be a whole number of at least 1")
     try:
         processors = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows do not tell

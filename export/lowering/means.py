@@ -17,6 +17,7 @@ from pooling.operators import FLOATS
 from .. import deployed
 from ..deployed import form_of_average
 from ..dynamic_sizes import FreeAxis, folded
+from ..errors import value_error
 from ..graph_builder import Graph, Value
 from ..stages import Stage
 from .windows import Axes, attributes, dilated, has_dynamic_padding, padded, single, summed, taps_of, why_not_one_node
@@ -264,9 +265,11 @@ def _exact_factor(stage: Stage, dtype: np.dtype[Any], divisor: float) -> tuple[i
     else:
         fits = over < 2**60 and int(np.iinfo(dtype).max + 1) * taps * abs(factor) < 2**60
     if not fits:
-        raise ValueError(
-            f"to_onnx: divisor_override={divisor!r} of {type(stage.layer).__name__} cannot divide sums of {taps} "
-            f"elements of {dtype.name} exactly in int64; use a whole number of at least {taps}, or a float dtype"
+        raise value_error(
+            "to_onnx",
+            f"divisor_override={divisor!r} of {type(stage.layer).__name__} cannot divide sums of {taps} elements of "
+            f"{dtype.name} exactly in int64",
+            f"use a whole number of at least {taps}, or a float dtype",
         )
     return factor, over
 

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 import onnx.checker
 
+from pooling.errors import type_error, value_error
 from pooling.signs import first_line
 
 from .constants import check_made, tensors_of, with_one_domain
@@ -59,17 +60,18 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
     if isinstance(model, bytes):
         return _parsed(function, model, "the model"), None
     if not isinstance(model, (str, os.PathLike)):
-        raise TypeError(f"{function}: model must be an onnx.ModelProto, bytes or a path, not {type(model).__name__}")
+        raise type_error(function, f"model must be an onnx.ModelProto, bytes or a path, not {type(model).__name__}")
     path = Path(model)
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise ValueError(
-                f"{function}: {path.name} is larger than 2 GB, the most that a protobuf file can hold; keep its "
-                "tensors in files of their own (external data)"
+            raise value_error(
+                function,
+                f"{path.name} is larger than 2 GB, the most that a protobuf file can hold",
+                "keep its tensors in files of their own (external data)",
             )
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{function}: {path} cannot be read ({error.strerror or error})") from error
+        raise value_error(function, f"{path} cannot be read ({error.strerror or error})") from error
     result = _parsed(function, content, path.name)
     check_external(function, result, path.parent)
     return result, path.parent
@@ -77,12 +79,12 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
 
 def _parsed(function: str, content: bytes, name: str) -> onnx.ModelProto:
     if len(content) > LARGEST_FILE:
-        raise ValueError(f"{function}: {name} is larger than 2 GB, the most that a protobuf message can hold")
+        raise value_error(function, f"{name} is larger than 2 GB, the most that a protobuf message can hold")
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # whatever the parser raises
-        raise ValueError(
-            f"{function}: {name} is not an ONNX model, or only a part of one ({first_line(error)})"
+        raise value_error(
+            function, f"{name} is not an ONNX model, or only a part of one ({first_line(error)})"
         ) from error
     check_size(function, model)
     return model
@@ -102,9 +104,11 @@ def check_size(function: str, model: onnx.ModelProto) -> None:
     names = [each.name for each in model.functions if is_default(each.domain)]
     hidden = next((name for name in names if name in POOLING_OPERATORS), "")
     if hidden:
-        raise ValueError(
-            f"{function}: the model has a function {hidden} in the domain of ONNX's own operators, and runtimes do not "
-            f"agree which of the two a node {hidden} is; give the function another name"
+        raise value_error(
+            function,
+            f"the model has a function {hidden} in the domain of ONNX's own operators, and runtimes do not agree "
+            f"which of the two a node {hidden} is",
+            "give the function another name",
         )
 
 
@@ -145,7 +149,7 @@ def check_scopes(function: str, model: onnx.ModelProto) -> None:
             check_order(function, node, known)
         for name in scope.outputs:
             if name and name not in known:
-                raise ValueError(f"{function}: the output {name!r} of {scope.path} comes from no node")
+                raise value_error(function, f"the output {name!r} of {scope.path} comes from no node")
 
 
 def check_element_type(what: str, elem_type: int) -> None:
@@ -239,4 +243,4 @@ def check_model(function: str, model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(bare)
     except Exception as error:
-        raise ValueError(f"{function}: the model is not valid ({first_line(error)})") from error
+        raise value_error(function, f"the model is not valid ({first_line(error)})") from error

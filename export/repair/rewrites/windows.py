@@ -10,6 +10,7 @@ import onnx
 
 from pooling import geometry
 from pooling.arguments import axis_names
+from pooling.errors import value_error
 from pooling.geometry import Axis
 from pooling.onnx_models.nodes import AUTO_PAD, WINDOWED, checked_attributes
 
@@ -153,9 +154,11 @@ class Windows:
             remedy = "give one integer per spatial axis"
             if len(self.kernel) == len(shape) - 1:
                 remedy = "ONNX pools batches, and it has no batch axis: put an Unsqueeze in front"
-            raise ValueError(
-                f"{where}: kernel_shape={list(self.kernel)} is for {len(self.kernel)} spatial axes, but its input "
-                f"{tensor!r} has {max(len(shape) - 2, 0)}; {remedy}"
+            raise value_error(
+                where,
+                f"kernel_shape={list(self.kernel)} is for {len(self.kernel)} spatial axes, but its input {tensor!r} "
+                f"has {max(len(shape) - 2, 0)}",
+                remedy,
             )
         axes = self.axes(sizes, where)
         if axes:
