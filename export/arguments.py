@@ -12,7 +12,7 @@ import onnx
 
 import pooling
 from pooling.arguments import INT64_MAX, plain, whole, word
-from pooling.errors import type_error, value_error
+from pooling.errors import rename, type_error, value_error
 from pooling.families.unpooling import CONVENTIONS
 from pooling.layer import Layer, Sequential
 from pooling.maps import LAYOUTS
@@ -43,8 +43,7 @@ def speaking_as(function: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if len(error.args) == 1 and isinstance(error.args[0], str):
-            error.args = (error.args[0].replace("to_onnx:", f"{function}:", 1),)
+        rename(error, "to_onnx", function)
         raise
 
 
@@ -52,11 +51,11 @@ def refuse_foreign(pool: Any, kinds: str) -> NoReturn:
     """Refuse what is no layer of this package; for a module of torch, say which layer takes its place."""
     kind = type(pool)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    sentence = f"to_onnx: pool={short_repr(pool)} must be {kinds} of this package, not {name}"
+    remedy = "use a layer such as pooling.MaxPool2d(2)"
     ours = getattr(pooling, kind.__name__, None)
     if kind.__module__.startswith("torch.") and isinstance(ours, type) and issubclass(ours, (Layer, Sequential)):
-        raise TypeError(f"{sentence}; use pooling.{kind.__name__} with the same arguments")
-    raise TypeError(f"{sentence}; use a layer such as pooling.MaxPool2d(2)")
+        remedy = f"use pooling.{kind.__name__} with the same arguments"
+    raise type_error("to_onnx", f"must be {kinds} of this package, not {name}", remedy, argument=("pool", pool))
 
 
 def checked_shape(shape: Any) -> Dims:

@@ -103,8 +103,8 @@ def word(function: str, name: str, value: Any, words: Sequence[str], rule: str =
     plain_word = str.__str__(value)
     if plain_word not in words:
         nearest = nearest_word(plain_word, words)
-        meant = f"; for {short_repr(value)} write {nearest!r}" if nearest else ""
-        raise value_error(function, f"{rule or f'must be {listed}'}{meant}", argument=(name, value))
+        meant = f"for {short_repr(value)} write {nearest!r}" if nearest else ""
+        raise value_error(function, rule or f"must be {listed}", meant, argument=(name, value))
     return plain_word
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from .signs import short_repr
 
-__all__ = ["Place", "Refusal", "reason_of", "refusal_of", "refused", "rename", "type_error", "value_error", "without"]
+__all__ = ["Place", "Refusal", "recast", "refusal_of", "refused", "rename", "type_error", "value_error", "without"]
 
 E = TypeVar("E", bound=Exception)
 
@@ -94,10 +94,8 @@ def refused(
         The name and value of the argument, which begin the rule's sentence.
     """
     name, written = ("", "") if argument is None else (argument[0], short_repr(argument[1]))
-    node = ""
-    if isinstance(function, Place):
-        function, node = function.function, function.node
-    return _with_fields(kind, Refusal(function, rule, remedy, name, written, node))
+    where = function if isinstance(function, Place) else Place(function, "")
+    return _with_fields(kind, Refusal(where.function, rule, remedy, name, written, where.node))
 
 
 def value_error(function: str, rule: str, remedy: str = "", *, argument: tuple[str, Any] | None = None) -> ValueError:
@@ -123,9 +121,14 @@ def refusal_of(error: BaseException) -> Refusal:
     return found if isinstance(found, Refusal) else Refusal("", str(error))
 
 
-def reason_of(error: BaseException) -> str:
-    """Return what an error says without its function and node, for a sentence that names them."""
-    return refusal_of(error).reason
+def recast(kind: Callable[[str], E], error: BaseException, place: Place | None = None) -> E:
+    """Return an error of another kind with the fields of one; `place` says where what was said of a part belongs."""
+    refusal = refusal_of(error)
+    if place is not None:
+        inner = "" if refusal.function == place.function else refusal.function
+        node = ": ".join(filter(None, (place.node, inner, refusal.node)))
+        refusal = replace(refusal, function=place.function, node=node)
+    return _with_fields(kind, refusal)
 
 
 def without(error: BaseException, *functions: str) -> str:

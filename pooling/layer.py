@@ -17,7 +17,7 @@ from . import geometry
 from .annotations import AnyArray
 from .arguments import nearest_word, per_axis_shape, plain
 from .arrays import as_array
-from .errors import refused, type_error, value_error
+from .errors import Place, recast, type_error, value_error
 from .geometry import Axis
 from .maps import replace_spatial, spatial_slice
 from .operators import OPERATORS
@@ -226,8 +226,7 @@ def in_sequence(position: int, layer: Layer, function: str = "Sequential") -> It
         yield
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        sentence = str(error).removeprefix(f"{function}: ")
-        raise refused(kind, function, f"layer {position}, {short_repr(layer)}: {sentence}") from error
+        raise recast(kind, error, Place(function, f"layer {position}, {short_repr(layer)}")) from error
 
 
 def is_of_torch(value: object) -> bool:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import value_error
 from pooling.geometry import Axis
 from pooling.operators import FLOATS
 
 from .. import deployed
 from ..deployed import form_of_average
 from ..dynamic_sizes import FreeAxis, folded
-from ..errors import value_error
 from ..graph_builder import Graph, Value
 from ..stages import Stage
 from .windows import Axes, attributes, dilated, has_dynamic_padding, padded, single, summed, taps_of, why_not_one_node

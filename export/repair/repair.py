@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from pooling.errors import type_error, value_error
+from pooling.errors import type_error, value_error, without
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.functions import opset_of
 from pooling.onnx_models.graph import (
@@ -560,7 +560,7 @@ class _Repair:
             what = f"{_title(check.node)!r}: what takes its place was not run ({error})"
             self._unproven = self._unproven or what
         except ModelsDiffer as error:
-            return str(error).removeprefix(f"{FUNCTION}: ")
+            return without(error, FUNCTION)
         return ""
 
     def _skip(self, scope: Scope, node: onnx.NodeProto, error: SkippedError) -> None:
@@ -720,7 +720,7 @@ def _contradiction(node: onnx.NodeProto, x: Tensor, opset: int) -> str:
         layer_from_node(node, opset, tuple(USUAL_SIZE if size is None else size for size in x.shape))
     except (TypeError, ValueError) as error:
         # Of sizes that are open, those are not to blame that were taken for them.
-        said = str(error).removeprefix("layer_from_node: ") if None not in x.shape[2:] else ""
+        said = without(error, "layer_from_node") if None not in x.shape[2:] else ""
         kernel = next((each.ints for each in node.attribute if each.name == "kernel_shape"), ())
         if said and len(kernel) == len(x.shape) - 1:
             said += f"; ONNX pools batches, and {node.input[0]!r} has no batch axis: put an Unsqueeze in front"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pooling.errors import without
+
 from .shared import (
     add_force,
     add_runners,
@@ -60,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
             report = run_conformance(progress=progress, **given)
             examples = {} if options.html is None else smallest_of_rules(report, progress=progress)
     except ValueError as error:
-        return fail(options, str(error).removeprefix("validate: ").removeprefix("run_conformance: "))
+        return fail(options, without(error, "validate", "run_conformance"))
     code = write_files(
         options,
         {"json": lambda path: save_json(report, path), "html": lambda path: write_conformance(report, path, examples)},

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pooling.errors import without
+
 from .shared import (
     add_force,
     check_files,
@@ -139,7 +141,7 @@ def _run(options: argparse.Namespace) -> int:
             _ = examination.shifts  # so that a picture that cannot be used is told before anything is written
         failed = _write(options, examination, comparison)
     except (NetworkError, ValueError, TypeError) as error:
-        return fail(options, str(error).removeprefix("examine: ").removeprefix("doctor: "))
+        return fail(options, without(error, "examine", "doctor"))
     except OSError as error:
         return fail(options, f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})")
     if comparison is not None:

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pooling.errors import without
+
 from .shared import (
     add_force,
     check_files,
@@ -160,4 +162,4 @@ def _text(argument: str) -> str:
 
 def _plain(error: Exception) -> str:
     """Return a sentence without the function that speaks, which nobody here has called."""
-    return re.sub(r"^(to_onnx|to_onnx_backward|save|layers): ", "", str(error))
+    return without(error, "to_onnx", "to_onnx_backward", "save", "layers")

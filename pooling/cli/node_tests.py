@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pooling.errors import without
+
 from .shared import fail, output_file, write_out
 
 __all__ = ["add"]
@@ -31,6 +33,6 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         return fail(options, f"{options.folder} cannot be written ({error.strerror or error})")
     except ValueError as error:
-        return fail(options, str(error).removeprefix("write_node_tests: "))
+        return fail(options, without(error, "write_node_tests"))
     write_out(f"{count} node tests are in {options.folder}\n")
     return 0

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pooling.errors import without
+
 from .shared import (
     add_force,
     add_runners,
@@ -85,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return _validate_models(options)
     except ValueError as error:
-        return fail(options, str(error).removeprefix("validate: "))
+        return fail(options, without(error, "validate"))
 
 
 def _input_files(options: argparse.Namespace) -> list[str]:

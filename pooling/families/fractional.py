@@ -397,9 +397,10 @@ def _fractional_max_pool_backward(
         if named is None:
             _, named = call.pool(array, phases, None, indexed=True)
     elif named is None:
-        raise ValueError(
-            "{function}: indices=None and _random_samples=None leave the windows of the forward call unknown; "
-            "give the indices that it returned, or its samples"
+        raise value_error(
+            "{function}",
+            "indices=None and _random_samples=None leave the windows of the forward call unknown",
+            "give the indices that it returned, or its samples",
         )
     return call.backward(gradient, array, named, out)
 

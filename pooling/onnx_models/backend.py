@@ -342,32 +342,34 @@ def _constants(graph: onnx.GraphProto, folder: Path | None) -> dict[str, AnyArra
         raise value_error(NAME, "the model has sparse initializers, which no pooling operator takes", "make them dense")
     constants = {}
     for tensor in graph.initializer:
-        where = f"{NAME}: initializer {tensor.name!r}"
-        check_element_type(where, tensor.data_type)
+        what = f"initializer {tensor.name!r}"
+        check_element_type(f"{NAME}: {what}", tensor.data_type)
         held = tensor
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            held = _loaded(where, tensor, folder)
+            held = _loaded(what, tensor, folder)
         try:
             if min(held.dims, default=0) < 0:
                 raise ValueError(f"it has the shape {list(held.dims)}")
             constants[str(tensor.name)] = onnx.numpy_helper.to_array(held)
         except Exception as error:
-            raise ValueError(f"{where} cannot be read ({first_line(error)})") from error
+            raise value_error(NAME, f"{what} cannot be read ({first_line(error)})") from error
     return constants
 
 
-def _loaded(where: str, tensor: onnx.TensorProto, folder: Path | None) -> onnx.TensorProto:
+def _loaded(what: str, tensor: onnx.TensorProto, folder: Path | None) -> onnx.TensorProto:
     """Return a tensor with the data that lies in a file of its own, which must be in the model's folder."""
     if folder is None:
         location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        raise ValueError(f"{where} has its data in the file {location!r}; give the path of the model, not the model")
-    location = external_location(where, tensor, folder)
+        raise value_error(
+            NAME, f"{what} has its data in the file {location!r}", "give the path of the model, not the model"
+        )
+    location = external_location(NAME, what, tensor, folder)
     held = onnx.TensorProto()
     held.CopyFrom(tensor)
     try:
         onnx.external_data_helper.load_external_data_for_tensor(held, str(folder.resolve()))
     except Exception as error:
-        raise ValueError(f"{where}: its data in {location!r} cannot be read ({first_line(error)})") from error
+        raise value_error(NAME, f"{what}: its data in {location!r} cannot be read ({first_line(error)})") from error
     held.data_location = onnx.TensorProto.DEFAULT
     return held
 

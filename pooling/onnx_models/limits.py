@@ -78,11 +78,11 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
                 waiting[missing] = iter(calls[missing])
     outside = [called for node in _nodes(model.graph.node) if (called := _called(node)) in bodies]
     nodes, size, depth = _size(model.graph.node, 0, outside, sizes)
-    where = f"{function}: with its functions inlined the model would have"
+    whole = "with its functions inlined the model would have"
     if nodes > MOST_NODES:
-        raise ValueError(f"{where} {many(nodes)} nodes; at most {MOST_NODES} are read")
+        raise value_error(function, f"{whole} {many(nodes)} nodes", f"at most {MOST_NODES} are read")
     if size > MOST_BYTES:
-        raise ValueError(f"{where} {many(size)} bytes of nodes; at most {MOST_BYTES} are read")
+        raise value_error(function, f"{whole} {many(size)} bytes of nodes", f"at most {MOST_BYTES} are read")
     if depth > DEEPEST_CALL:
         raise value_error(
             function, f"the functions of the model call each other {depth} deep", f"at most {DEEPEST_CALL} are read"

@@ -114,16 +114,17 @@ def check_size(function: str, model: onnx.ModelProto) -> None:
 
 def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:
     """Check that a node reads what is there, and writes what is not; its outputs are there afterwards."""
-    where = f"{function}: {node.op_type} node {node.name or next(iter(node.output), '')!r}"
+    what = f"{node.op_type} node {node.name or next(iter(node.output), '')!r}"
     for name in filter(None, node.input):
         if name not in known:
-            raise ValueError(
-                f"{where} reads {name!r}, which no input and no node before it gives; the nodes of a model must stand "
-                "in order and never in a cycle"
+            raise value_error(
+                function,
+                f"{what} reads {name!r}, which no input and no node before it gives",
+                "the nodes of a model must stand in order and never in a cycle",
             )
     for name in filter(None, node.output):
         if name in known:
-            raise ValueError(f"{where} writes {name!r}, which is there already; give each tensor one name")
+            raise value_error(function, f"{what} writes {name!r}, which is there already", "give each tensor one name")
         known.add(name)
 
 
@@ -160,7 +161,7 @@ def check_element_type(what: str, elem_type: int) -> None:
         raise ValueError(f"{what} has the element type {elem_type}, which onnx {onnx.__version__} does not know")
 
 
-def external_location(where: str, tensor: onnx.TensorProto, folder: Path) -> str:
+def external_location(function: str, what: str, tensor: onnx.TensorProto, folder: Path) -> str:
     """Return the file that holds the data of a tensor, which must lie in the model's folder and hold all of it.
 
     Raises
@@ -179,11 +180,17 @@ def external_location(where: str, tensor: onnx.TensorProto, folder: Path) -> str
         inside = False
     shown = repr(location if len(location) <= LONGEST_NAME else f"{location[:LONGEST_NAME]}...")
     if not inside:
-        raise ValueError(f"{where} has its data in {shown}, which is not in the folder of the model; move it there")
-    begin, length = (_whole_number(f"{where}: {key} of its data in {shown}", entries.get(key)) for key in SPANS)
+        raise value_error(
+            function, f"{what} has its data in {shown}, which is not in the folder of the model", "move it there"
+        )
+    begin, length = (
+        _whole_number(function, f"{what}: {key} of its data in {shown}", entries.get(key)) for key in SPANS
+    )
     if held is not None and begin + length > held:
-        raise ValueError(
-            f"{where} has its data in {shown} up to byte {begin + length}, but the file has {held}; get the whole file"
+        raise value_error(
+            function,
+            f"{what} has its data in {shown} up to byte {begin + length}, but the file has {held}",
+            "get the whole file",
         )
     return location
 
@@ -194,9 +201,9 @@ SPANS = ("offset", "length")
 """What else a tensor says of where its data lies."""
 
 
-def _whole_number(where: str, text: str | None) -> int:
+def _whole_number(function: str, what: str, text: str | None) -> int:
     if text is not None and not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise ValueError(f"{where} is {text[:LONGEST_NAME]!r}; it must be a number of bytes")
+        raise value_error(function, f"{what} is {text[:LONGEST_NAME]!r}", "it must be a number of bytes")
     return int(text or 0)
 
 
@@ -211,7 +218,7 @@ def check_external(function: str, model: onnx.ModelProto, folder: Path) -> None:
     """Check where all data of a model lies that it keeps in files of its own; see `external_location`."""
     for what, tensor in tensors_of(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            external_location(f"{function}: {what}", tensor, folder)
+            external_location(function, what, tensor, folder)
 
 
 def check_model(function: str, model: onnx.ModelProto) -> None:

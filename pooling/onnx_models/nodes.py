@@ -16,7 +16,7 @@ import pooling
 from pooling import geometry
 from pooling.arguments import per_axis_shape
 from pooling.arrays import as_array, dtype_name
-from pooling.errors import type_error, value_error
+from pooling.errors import Place, recast, type_error, value_error
 from pooling.geometry import Axis
 from pooling.layer import Layer
 
@@ -258,7 +258,7 @@ def _refused_dtype(parameter: Any, dtype: np.dtype[Any], opset: int) -> str:
 class _Node:
     """A node that keeps the rules of its operator, whatever arrays may come."""
 
-    where: str
+    where: Place
     operator: str
     opset: int
     schema: Any
@@ -322,7 +322,7 @@ class _Node:
                 return (self._unpooled(layer, *arrays),)
             result = layer(*arrays)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{self.where}: {error}") from error
+            raise recast(type(error), error, self.where) from error
         values = result if isinstance(result, tuple) else (result,)
         if self.indices:
             target = "onnx_column_major" if self.attributes.get("storage_order") else "onnx"
@@ -449,10 +449,14 @@ def _read(function: str, node: Any, opset: Any) -> _Node:
         raise type_error(function, f"node must be an onnx.NodeProto, not {type(node).__name__}")
     if isinstance(opset, bool) or not isinstance(opset, int):
         raise type_error(function, f"must be an integer, not {type(opset).__name__}", argument=("opset", opset))
-    where = f"{function}: {_title(node)}"
+    where = Place(function, _title(node))
     if node.op_type not in POOLING_OPERATORS or not is_default(node.domain):
         domain = f" of domain {node.domain!r}" if node.domain else ""
-        raise ValueError(f"{where}{domain} is not understood; known are {', '.join(sorted(POOLING_OPERATORS))}")
+        raise value_error(
+            function,
+            f"{where.node}{domain} is not understood",
+            f"known are {', '.join(sorted(POOLING_OPERATORS))}",
+        )
     if opset < 1:
         raise value_error(where, f"opset={opset} must be at least 1", "read it from the model's opset_import")
     try:

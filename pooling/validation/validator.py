@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pooling import dispatch
 from pooling._version import __version__
 from pooling.arguments import per_axis_shape
-from pooling.errors import type_error, value_error
+from pooling.errors import type_error, value_error, without
 from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
 from pooling.numerics.inputs import DTYPES, draw
@@ -175,7 +175,7 @@ def validate(
         versions = chosen(runtimes)
         given = given_inputs(inputs)
     except ValueError as error:
-        raise value_error("validate", error) from error
+        raise value_error("validate", str(error)) from error
     with use_threads(count), ExitStack() as stack:
         runners = stack.enter_context(_runners(versions, limits or Limits(), get_num_threads()))
         run = _Run(
@@ -754,10 +754,8 @@ class _Run:
                 input_shapes={name: shape for name, shape in given.items() if name in inputs},
                 folder=Path(report.path).resolve().parent,
             )
-        except VerificationError as error:
-            return Repair((), False, str(error).removeprefix("make_portable: "), count, count)
-        except Exception as error:  # of models that are broken in ways that onnx itself does not expect
-            return Repair((), False, str(error).removeprefix("make_portable: "), count, count)
+        except Exception as error:  # also of models that are broken in ways that onnx itself does not expect
+            return Repair((), False, without(error, "make_portable"), count, count)
         changes = tuple(f"{change.node}: {change.rule}" for change in result.changes)
         if not changes and not any(finding.verdict.kind.differs for finding in before):
             return None

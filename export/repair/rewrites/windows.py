@@ -10,7 +10,7 @@ import onnx
 
 from pooling import geometry
 from pooling.arguments import axis_names
-from pooling.errors import value_error
+from pooling.errors import refusal_of, value_error
 from pooling.geometry import Axis
 from pooling.onnx_models.nodes import AUTO_PAD, WINDOWED, checked_attributes
 
@@ -100,7 +100,7 @@ class Windows:
                 known, self.kernel, self.stride, padding, self.dilation, self.ceil_mode, function=where
             )
         except ValueError as error:
-            raise _no_window_fits(where, error) from error
+            raise _no_window_fits(error) from error
 
     @property
     def misread(self) -> bool:
@@ -132,7 +132,7 @@ class Windows:
                     (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=where
                 )
             except ValueError as error:
-                raise _no_window_fits(where, error) from error
+                raise _no_window_fits(error) from error
             return Sides(axis.pad_begin, axis.pad_end, axis.ceil_overhang)
         if self.auto_pad.startswith("SAME"):
             if stride > 1 and effective > 1:
@@ -173,9 +173,9 @@ class Windows:
         return tuple(found)
 
 
-def _no_window_fits(where: str, error: ValueError) -> SkippedError:
+def _no_window_fits(error: ValueError) -> SkippedError:
     """Say that windows find no place in an input, of which runtimes make nothing, something or an error."""
-    return SkippedError(str(error).removeprefix(f"{where}: "))
+    return SkippedError(refusal_of(error).reason)
 
 
 def is_misread(node: onnx.NodeProto, opset: int) -> bool:
