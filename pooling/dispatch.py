@@ -12,8 +12,6 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .errors import value_error
-
 __all__ = ["available_levels", "kernels", "level", "load"]
 
 
@@ -69,6 +67,8 @@ def load(level: str) -> ModuleType:
     True
     """
     if level not in available_levels():
+        from .errors import value_error  # when it is needed: `import pooling` shall be quick
+
         raise value_error(
             "load",
             "must be a level that was built and that this processor runs",
@@ -83,6 +83,8 @@ def _choose(cap: str | None) -> str:
     built, available = _core.built_levels(), available_levels()
     if cap:
         if cap not in built:
+            from .errors import value_error
+
             raise value_error(
                 "pooling", f"POOLING_MAX_ISA={cap!r} must be a level that was built", f"use {_alternatives(built)}"
             )

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import _core
-from .errors import type_error, value_error
 
 __all__ = ["get_num_threads", "set_num_threads", "threads"]
 
@@ -17,6 +16,7 @@ __all__ = ["get_num_threads", "set_num_threads", "threads"]
 def _checked(function: str, count: object) -> int:
     # Imported when they are needed: `import pooling` shall be quick.
     from .arguments import whole
+    from .errors import type_error, value_error
 
     number = whole(count)
     if number is None:
@@ -102,6 +102,8 @@ def _initial() -> int:
         if text.isdigit() and int(text) >= 1:
             return min(int(text), 1024)
         if text and variable == "POOLING_NUM_THREADS":
+            from .errors import value_error
+
             raise value_error("pooling", f"{variable}={text!r} must be a whole number of at least 1")
     try:
         processors = len(os.sched_getaffinity(0))
