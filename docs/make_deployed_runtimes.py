@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pooling.export.deployed import Row, table
+from pooling.export.deployed import ReleaseAnswer, table
 
 PAGE = Path(__file__).with_name("deployed-runtimes.md")
 SAID = {
@@ -64,7 +64,7 @@ def listed(versions: tuple[str, ...], everything: tuple[str, ...]) -> str:
     return ", ".join(run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
-def opsets(row: Row) -> str:
+def opsets(row: ReleaseAnswer) -> str:
     """Name opsets, and runs of those that were measured by their ends."""
     measured = table().opsets[row.runtime]
     runs: list[list[int]] = []

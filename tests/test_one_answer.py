@@ -19,7 +19,7 @@ from pooling.onnx_models import backend, layer_from_node
 from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.graph import all_nodes
 from pooling.onnx_models.nodes import POOLING_OPERATORS
-from pooling.onnx_models.shapes import Tensor, infer_model, strip_weights, tensors_of
+from pooling.onnx_models.shapes import TensorType, infer_model, strip_weights, tensors_of
 from pooling.validation.stages import CannotRunError, read_network
 
 Shape = tuple[int, ...]
@@ -284,7 +284,7 @@ def answers(proto: onnx.ModelProto, model: Model, path: Path) -> dict[str, Shape
     def export() -> Shape:
         stage = read_network(path, model.given).stages[-1]
         made = to_onnx(layer_from_node(stage.node, stage.opset, stage.input_shape), stage.input_shape, verify=False)
-        shape = Tensor.of(made.graph.output[0]).shape
+        shape = TensorType.of(made.graph.output[0]).shape
         assert shape is not None
         return tuple(size or 0 for size in shape)
 
@@ -301,7 +301,7 @@ def answers(proto: onnx.ModelProto, model: Model, path: Path) -> dict[str, Shape
         return tuple(size or 1 for size in shape)  # the batch alone is open
 
     def run() -> Shape:
-        shape = size or [each or 1 for each in Tensor.of(proto.graph.input[0]).shape or ()]
+        shape = size or [each or 1 for each in TensorType.of(proto.graph.input[0]).shape or ()]
         return tuple(np.shape(backend.run_model(path, [np.zeros(shape, np.float32)])[0]))
 
     readers = {"validator": validator, "doctor": doctor, "repair": repair, "backend": run, "export": export}

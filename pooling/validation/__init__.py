@@ -23,7 +23,7 @@ from pooling.extras import explained
 
 try:
     from .inputs.case import Case
-    from .report.model import Finding, ModelReport, Repair, Report, RuntimeSummary, StageReport
+    from .report.model import Finding, ModelReport, RepairSummary, Report, RuntimeSummary, StageReport
     from .rules import RULES
     from .runners import RUNTIMES
     from .runners.processes import Limits, run_cases
@@ -41,7 +41,7 @@ __all__ = [
     "Kind",
     "Limits",
     "ModelReport",
-    "Repair",
+    "RepairSummary",
     "Report",
     "Result",
     "RuntimeSummary",

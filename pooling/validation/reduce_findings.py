@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from .conformance.run import Conformance, Outcome
+from .conformance.run import CaseResult, Conformance
 from .inputs.case import Case
 from .known_issues import issues_of
 from .reduce import MOST_RUNS, Ask, Smallest, smallest
@@ -126,7 +126,7 @@ def smallest_of_rules(
     dict of pair of str to Smallest
         By rule and runtime, for those that differ or crash.
     """
-    first: dict[Pair, tuple[Case, Outcome]] = {}
+    first: dict[Pair, tuple[Case, CaseResult]] = {}
     for runtime in report.outcomes:
         for rule in report.rules:
             wrong = [pair for pair in report.of_rule(rule, runtime) if pair[1].counts_as in ("differs", "crashes")]

@@ -27,7 +27,7 @@ from pooling.onnx_models.shapes import infer_model, known_size, strip_weights
 from pooling.open_sizes import filled, hinted_sizes, spread
 from pooling.signs import first_line
 
-__all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "known_tensor", "load_model", "read_network"]
+__all__ = ["CannotRunError", "Network", "SideInput", "Stage", "graphs_of", "known_tensor", "load_model", "read_network"]
 
 Dimension = int | str
 Shape = tuple[Dimension, ...]
@@ -40,7 +40,7 @@ class CannotRunError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class SideInput:
     """An input of a node beside the one that it pools: regions, indices, sizes.
 
     Attributes
@@ -79,7 +79,7 @@ class Stage:
         Of its input, where known.
     hint : str
         What to say when the shape is not known.
-    sides : tuple of Side
+    sides : tuple of SideInput
         Its other inputs.
     """
 
@@ -89,7 +89,7 @@ class Stage:
     shape: Shape | None
     dtype: np.dtype[np.generic] | None
     hint: str
-    sides: tuple[Side, ...] = ()
+    sides: tuple[SideInput, ...] = ()
 
     @property
     def operator(self) -> str:
@@ -245,7 +245,7 @@ def read_network(
                 shape,
                 dtype,
                 f"give it with --shape {example}, a number for each name (in Python: shapes=)",
-                tuple(Side(name, *_known(tensors, name), values.get(name)) for name in node.input[1:] if name),
+                tuple(SideInput(name, *_known(tensors, name), values.get(name)) for name in node.input[1:] if name),
             )
         )
     own = {name for node in model.graph.node for name in node.output}

@@ -39,7 +39,7 @@ from .contrib import ask_about
 from .inputs.case import Case, single_node
 from .inputs.plan import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, PlannedCase, plan_cases, taps
 from .known_issues import issues_of
-from .report.model import FAIL_ON, Finding, ModelReport, Repair, Report, RuntimeSummary, StageReport
+from .report.model import FAIL_ON, Finding, ModelReport, RepairSummary, Report, RuntimeSummary, StageReport
 from .rules import broken_rule
 from .runners import ORACLE, chosen, installed, portable_model, runtime_of
 from .runners.processes import Limits, RuntimeProcess, memory_is_watched
@@ -275,7 +275,7 @@ def _runners(versions: Mapping[str, str], limits: Limits, threads: int) -> Itera
 
 
 @dataclass(frozen=True, eq=False)
-class _Outcome:
+class _NodeResult:
     """What came of a node, wherever it stands: nodes that are alike are asked about once."""
 
     summaries: dict[str, RuntimeSummary]
@@ -293,7 +293,7 @@ class _Run:
     seed: int
     repair: bool
     progress: Progress
-    known: dict[object, _Outcome] = field(default_factory=dict)
+    known: dict[object, _NodeResult] = field(default_factory=dict)
     fused: dict[bytes, tuple[Finding, ...]] = field(default_factory=dict)
     interrupted: bool = False
 
@@ -473,7 +473,7 @@ class _Run:
         problem = f"{name} {'crashes on' if summary.findings.get('crashes') else 'refuses'} it ({summary.reason})"
         return StageReport(stage, layer, {name: summary}, tuple(findings), problem=problem if silent else None)
 
-    def _asked(self, path: str, stage: Stage, layer: Layer) -> _Outcome:
+    def _asked(self, path: str, stage: Stage, layer: Layer) -> _NodeResult:
         """Ask about a node, or remember what was answered to one that is alike."""
         node = NodeProto()
         node.CopyFrom(stage.node)
@@ -491,8 +491,8 @@ class _Run:
         )
 
     def _asked_really(
-        self, path: str, stage: Stage, layer: Layer, real: Mapping[str, Numbers], outcome: _Outcome
-    ) -> _Outcome:
+        self, path: str, stage: Stage, layer: Layer, real: Mapping[str, Numbers], outcome: _NodeResult
+    ) -> _NodeResult:
         """Ask about the activations that the node has in the network, besides."""
         names = [name for name in stage.node.input if name]
         missing = [name for name in names if name not in real]
@@ -505,9 +505,9 @@ class _Run:
         asked = plan_cases(stage, layer, self.seed, {name: real[name] for name in names}, source)
         more = self._outcome(path, stage, [planned for planned in asked if planned.kind == REAL])
         summaries = {name: summary.with_more(more.summaries[name]) for name, summary in outcome.summaries.items()}
-        return _Outcome(summaries, (*outcome.findings, *more.findings))
+        return _NodeResult(summaries, (*outcome.findings, *more.findings))
 
-    def _outcome(self, path: str, stage: Stage, asked: Sequence[PlannedCase]) -> _Outcome:
+    def _outcome(self, path: str, stage: Stage, asked: Sequence[PlannedCase]) -> _NodeResult:
         verdicts: dict[str, list[tuple[PlannedCase, Verdict]]] = {name: [] for name in self.runners.versions}
         findings: dict[object, Finding] = {}
         disabled: set[str] = set()
@@ -536,7 +536,7 @@ class _Run:
                     expected, actual, upstream=_upstream(rule, name, planned.case),
                 )  # fmt: skip
                 findings[key] = replace(finding, remedy=self._remedy(finding)) if self.repair else finding
-        return _Outcome(
+        return _NodeResult(
             {
                 name: RuntimeSummary.of(
                     self.runners.versions[name],
@@ -634,7 +634,9 @@ class _Run:
                         # With its result laid open, a pooling cannot be fused with what reads it.
                         alone = process.ask(_with_outputs(model, [name]), inputs)
                         if alone.given and not difference(wanted, alone.outputs[: len(outputs)], DEPTH)[0]:
-                            return _blamed(report, stage, self.runners.versions["onnxruntime"], sentence, wanted, on)
+                            return _fusion_finding(
+                                report, stage, self.runners.versions["onnxruntime"], sentence, wanted, on
+                            )
                 note = f"with its optimiser on, onnxruntime gives another output ({sentence}), by no pooling's fault"
                 return replace(report, notes=(*report.notes, note))
             if off.given:
@@ -736,7 +738,7 @@ class _Run:
         answer = self.runners.processes[finding.runtime].ask(model.SerializeToString(), inputs)
         return judge(finding.case, finding.expected, answer)
 
-    def _repaired(self, report: ModelReport) -> Repair | None:
+    def _repaired(self, report: ModelReport) -> RepairSummary | None:
         """Repair a model on which runtimes differ, and ask again about the result."""
         before = _countable(report.stages)
         if not before:
@@ -752,14 +754,14 @@ class _Run:
                 folder=Path(report.path).resolve().parent,
             )
         except VerificationError as error:
-            return Repair((), False, str(error).removeprefix("make_portable: "), count, count)
+            return RepairSummary((), False, str(error).removeprefix("make_portable: "), count, count)
         except Exception as error:  # of models that are broken in ways that onnx itself does not expect
-            return Repair((), False, str(error).removeprefix("make_portable: "), count, count)
+            return RepairSummary((), False, str(error).removeprefix("make_portable: "), count, count)
         changes = tuple(f"{change.node}: {change.rule}" for change in result.changes)
         if not changes and not any(finding.verdict.kind.differs for finding in before):
             return None
         if not changes:
-            return Repair((), result.verified, result.why, count, count)
+            return RepairSummary((), result.verified, result.why, count, count)
         concerned = {finding.runtime for finding in before}
         runners = replace(
             self.runners,
@@ -773,13 +775,13 @@ class _Run:
             try:
                 (second,) = again.models([path])
             except ValueError as error:
-                return Repair(changes, result.verified, str(error), count, count)
+                return RepairSummary(changes, result.verified, str(error), count, count)
         after = _countable(second.stages)
         left = list(dict.fromkeys(finding.sentence for finding in after))
         if not left:  # where nothing ran, nothing agrees
             problems = [second.problem, *(stage.problem for stage in second.stages)]
             left = [problem for problem in problems if problem]
-        return Repair(changes, result.verified, result.why, count, len(left), tuple(left))
+        return RepairSummary(changes, result.verified, result.why, count, len(left), tuple(left))
 
     # -----------------------------------------------------------------------------------------------------------------
     # Times
@@ -823,7 +825,7 @@ def _with_outputs(model: ModelProto, names: Sequence[str]) -> bytes:
         del model.graph.output[count:]
 
 
-def _blamed(
+def _fusion_finding(
     report: ModelReport, stage: StageReport, version: str, sentence: str, wanted: Sequence[Numbers], answer: Result
 ) -> ModelReport:
     """Add a finding on a pooling without whose fusion the whole model comes out as it should."""

@@ -19,7 +19,7 @@ from pooling.numerics.bounds import PRECISIONS
 from pooling.numerics.inputs import draw
 from pooling.onnx_models.nodes import checked_attributes
 
-from ..stages import CannotRunError, Side, Stage
+from ..stages import CannotRunError, SideInput, Stage
 from .case import Case, single_node
 
 __all__ = ["ORDINARY", "REAL", "SPECIAL", "TAPS", "PlannedCase", "plan_cases", "taps"]
@@ -268,7 +268,7 @@ def _beside(stage: Stage, layer: Layer, dtype: np.dtype[Any], random: np.random.
     return PlannedCase(_case(stage, ORDINARY, arrays, "regions of all sizes"), ORDINARY, small == shape, True)
 
 
-def _boxes(stage: Stage, side: Side, shape: tuple[int, ...], random: np.random.Generator) -> Numbers:
+def _boxes(stage: Stage, side: SideInput, shape: tuple[int, ...], random: np.random.Generator) -> Numbers:
     """Draw regions ``[n, x1, y1, x2, y2]`` on quarters of pixels, where coordinates are free of rounding."""
     attributes = checked_attributes("validate", stage.node, stage.opset)
     scale = attributes.get("spatial_scale", 1.0)

@@ -15,7 +15,7 @@ from ..known_issues import issues_of
 from ..reduce import Smallest
 from ..reduce_findings import Pair
 from ..rules import RULES
-from .parts import TEMPLATES, Badge, Row, finding, picture, references
+from .parts import TEMPLATES, Badge, MatrixRow, finding, picture, references
 
 __all__ = ["write_conformance"]
 
@@ -77,7 +77,7 @@ def _is_broken(report: Conformance, rule: str, runtime: str) -> bool:
     return bool(counts["differs"] or counts["crashes"])
 
 
-def _row(report: Conformance, rule: str) -> Row:
+def _row(report: Conformance, rule: str) -> MatrixRow:
     cells = []
     for runtime in report.outcomes:
         counts = {name: count for name, count in report.counts(rule, runtime).items() if count}
@@ -87,7 +87,7 @@ def _row(report: Conformance, rule: str) -> Row:
             for name, count in counts.items()
         ]
         cells.append(badges)
-    return Row(rule, RULES[rule].title, cells)
+    return MatrixRow(rule, RULES[rule].title, cells)
 
 
 def _name(report: Conformance, rule: str, runtime: str) -> str:

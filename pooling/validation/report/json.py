@@ -9,7 +9,7 @@ from typing import Any
 from pooling.reporting import json
 from pooling.reporting.json import record
 
-from ..conformance.run import Conformance, Outcome
+from ..conformance.run import CaseResult, Conformance
 from ..known_issues import Recheck
 from ..reduce import Smallest, listed
 from ..rules import RULES
@@ -18,11 +18,11 @@ from ..verdicts import Kind
 from .model import Finding, ModelReport, Report, StageReport
 from .records import (
     CaseRecord,
+    CaseResultRecord,
     ConformanceRecord,
     FindingRecord,
     KnownRecord,
     ModelRecord,
-    OutcomeRecord,
     ReportRecord,
     RuntimeRecord,
     SmallestRecord,
@@ -182,11 +182,11 @@ def _case(report: Conformance, place: int) -> CaseRecord:
     )
 
 
-def _outcome(outcome: Outcome) -> OutcomeRecord:
+def _outcome(outcome: CaseResult) -> CaseResultRecord:
     verdict = outcome.verdict
     wrong = verdict.kind is not Kind.AGREES
     return record(
-        OutcomeRecord,
+        CaseResultRecord,
         verdict,
         outcome=outcome.counts_as,
         kind=str(verdict.kind) if wrong else None,

@@ -26,7 +26,7 @@ NOBODY = "pooling"
 
 
 @dataclass(frozen=True)
-class Entry:
+class TestCase:
     """A test case: its name, and what came of it where it did not pass."""
 
     name: str
@@ -100,36 +100,36 @@ def _text(name: str) -> str:
     return printable(name, keep="\n").strip() or "?"
 
 
-def _unique(entries: Iterator[Entry]) -> Iterator[Entry]:
+def _unique(entries: Iterator[TestCase]) -> Iterator[TestCase]:
     """Tell cases apart whose nodes have the same name."""
     seen: Counter[str] = Counter()
     for entry in entries:
         seen[entry.name] += 1
         again = seen[entry.name]
         name = entry.name if again == 1 else f"{entry.name} ({again})"
-        yield Entry(name, entry.outcome, entry.kind, entry.message, entry.text)
+        yield TestCase(name, entry.outcome, entry.kind, entry.message, entry.text)
 
 
-def _entries(report: Report, model: ModelReport) -> Iterator[Entry]:
+def _entries(report: Report, model: ModelReport) -> Iterator[TestCase]:
     if model.problem:
-        yield Entry("read the model", "error", "model", model.problem)
+        yield TestCase("read the model", "error", "model", model.problem)
     for stage in model.stages:
         where = f"{stage.stage.operator} {stage.stage.name}"
         if stage.problem:
-            yield Entry(f"{where} in {NOBODY}", "error", "not run", stage.problem)
+            yield TestCase(f"{where} in {NOBODY}", "error", "not run", stage.problem)
         for runtime in stage.summaries:
             yield _entry(report, stage, f"{where} in {runtime}", runtime)
 
 
-def _entry(report: Report, stage: StageReport, name: str, runtime: str) -> Entry:
+def _entry(report: Report, stage: StageReport, name: str, runtime: str) -> TestCase:
     """Sum up what one runtime makes of one stage: the worst that counts."""
     findings = [finding for finding in stage.findings if finding.runtime == runtime]
     ranked = sorted(findings, key=lambda finding: OUTCOMES.index(_outcome(report, finding)))
     if not ranked or not _outcome(report, ranked[0]):
-        return Entry(name)
+        return TestCase(name)
     worst = ranked[0]
     kind = worst.rule or str(worst.verdict.kind)
-    return Entry(name, _outcome(report, worst), kind, worst.sentence, "\n\n".join(map(_explained, findings)))
+    return TestCase(name, _outcome(report, worst), kind, worst.sentence, "\n\n".join(map(_explained, findings)))
 
 
 OUTCOMES = ("error", "failure", "skipped", "")

@@ -22,7 +22,7 @@ from ..runners.results import Result
 from ..stages import Stage
 from ..verdicts import Kind, Verdict
 
-__all__ = ["FAIL_ON", "Finding", "ModelReport", "Repair", "Report", "RuntimeSummary", "StageReport"]
+__all__ = ["FAIL_ON", "Finding", "ModelReport", "RepairSummary", "Report", "RuntimeSummary", "StageReport"]
 
 DISTURBED = 2.0
 """A median so many times the fastest call is the work of something else on the machine."""
@@ -285,7 +285,7 @@ def also_at(group: Sequence[Finding], most: int) -> str:
 
 
 @dataclass(frozen=True)
-class Repair:
+class RepairSummary:
     """What repairing a model does about its findings.
 
     Attributes
@@ -337,7 +337,7 @@ class ModelReport:
         In the order of the nodes.
     problem : str or None
         Why the model could not be read.
-    repair : Repair or None
+    repair : RepairSummary or None
         What a repair does, where there is something to repair.
     notes : tuple of str
         What was taken for sizes that the model leaves open, and the like.
@@ -348,7 +348,7 @@ class ModelReport:
     path: str
     stages: list[StageReport]
     problem: str | None = None
-    repair: Repair | None = None
+    repair: RepairSummary | None = None
     notes: tuple[str, ...] = ()
     unasked: tuple[str, ...] = ()
 

@@ -16,7 +16,7 @@ from ..reduce import Smallest
 from ..reduce_findings import alike
 from ..rules import RULES, applicable_rules
 from .model import Finding, Report, StageReport, also_at
-from .parts import TEMPLATES, Badge, Row, finding, picture, references
+from .parts import TEMPLATES, Badge, MatrixRow, finding, picture, references
 
 __all__ = ["write_page"]
 
@@ -119,7 +119,7 @@ def _extent(found: Finding) -> str:
     return "; ".join(parts)
 
 
-def _stage_row(stage: StageReport, runtimes: Mapping[str, str], numbers: Mapping[int, int]) -> Row:
+def _stage_row(stage: StageReport, runtimes: Mapping[str, str], numbers: Mapping[int, int]) -> MatrixRow:
     before = stage.stage.shape
     kernel = [] if stage.windows is None else [by([axis.kernel_size for axis in stage.windows])]
     words = " ".join([stage.stage.operator, *kernel])
@@ -127,7 +127,7 @@ def _stage_row(stage: StageReport, runtimes: Mapping[str, str], numbers: Mapping
     sizes += "" if stage.output_shape is None else f" → {by(stage.output_shape)}"
     if stage.problem:
         sizes += f". {'Not run' if not stage.compared else 'Not run in full'}: {stage.problem}"
-    return Row(stage.stage.name, f"{words}{sizes}", [_stage_badges(stage, name, numbers) for name in runtimes])
+    return MatrixRow(stage.stage.name, f"{words}{sizes}", [_stage_badges(stage, name, numbers) for name in runtimes])
 
 
 def _stage_badges(stage: StageReport, runtime: str, numbers: Mapping[int, int]) -> list[Badge]:
@@ -154,7 +154,7 @@ def _counted(cases: Mapping[str, int]) -> str:
     return ", ".join(f"{count} cases: {kind}" for kind, count in cases.items())
 
 
-def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
+def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[MatrixRow]:
     """Yield the rules that the models bring into play, with what each runtime makes of them."""
     compared = [stage for stage in report.stages if stage.compared and is_default(stage.stage.node.domain)]
     applicable = {
@@ -168,7 +168,7 @@ def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
         stages = [stage for stage in compared if key in applicable[id(stage)]]
         if stages:
             badges = [list(_rule_badges(key, stages, runtime, numbers)) for runtime in report.runtimes]
-            yield Row(key, rule.title, badges)
+            yield MatrixRow(key, rule.title, badges)
 
 
 def _rule_badges(rule: str, stages: Sequence[StageReport], runtime: str, numbers: Mapping[int, int]) -> Iterator[Badge]:

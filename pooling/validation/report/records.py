@@ -8,6 +8,7 @@ from pooling.reporting.json import Record, said
 
 __all__ = [
     "CaseRecord",
+    "CaseResultRecord",
     "ConformanceRecord",
     "Counted",
     "FindingRecord",
@@ -15,7 +16,6 @@ __all__ = [
     "KnownRecord",
     "MachineRecord",
     "ModelRecord",
-    "OutcomeRecord",
     "RepairRecord",
     "ReportRecord",
     "RuleRecord",
@@ -210,7 +210,7 @@ class RuleRecord(Record):
     remedy: Annotated[str, said("what helps where it is broken")]
 
 
-class OutcomeRecord(Record):
+class CaseResultRecord(Record):
     """What became of a case in a runtime."""
 
     outcome: Literal["agrees", "differs", "refuses", "crashes"]
@@ -232,7 +232,7 @@ class CaseRecord(Record):
     shape: Annotated[list[int], said("of the input")]
     dtype: Annotated[str, said("of the input")]
     data: Annotated[str, said("what its numbers are")]
-    outcomes: Annotated[dict[str, OutcomeRecord], said("by runtime")]
+    outcomes: Annotated[dict[str, CaseResultRecord], said("by runtime")]
 
 
 class KnownRecord(Record):
