@@ -20,7 +20,7 @@ from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.graph import all_nodes
 from pooling.onnx_models.nodes import POOLING_OPERATORS
 from pooling.onnx_models.shapes import TensorType, infer_model, strip_weights, tensors_of
-from pooling.validation.stages import CannotRunError, read_network
+from pooling.validation.pooling_nodes import CannotRunError, read_pooling_nodes
 
 Shape = tuple[int, ...]
 X = (1, 3, 9, 9)
@@ -278,12 +278,12 @@ def answers(proto: onnx.ModelProto, model: Model, path: Path) -> dict[str, Shape
     size = model.given.get("x")
 
     def validator() -> Shape:
-        stage = read_network(path, model.given).stages[-1]
+        stage = read_pooling_nodes(path, model.given).nodes[-1]
         return stage.layer().output_shape(stage.input_shape)
 
     def export() -> Shape:
-        stage = read_network(path, model.given).stages[-1]
-        made = to_onnx(layer_from_node(stage.node, stage.opset, stage.input_shape), stage.input_shape, verify=False)
+        stage = read_pooling_nodes(path, model.given).nodes[-1]
+        made = to_onnx(layer_from_node(stage.proto, stage.opset, stage.input_shape), stage.input_shape, verify=False)
         shape = TensorType.of(made.graph.output[0]).shape
         assert shape is not None
         return tuple(size or 0 for size in shape)
@@ -333,13 +333,15 @@ def test_everybody_reads_the_nodes_of_one_opset(name: str, tmp_path: Path) -> No
     proto, model = CASES[name]
     onnx.save(proto, tmp_path / "model.onnx")
     opset = opset_of("test", inlined("test", proto))
-    assert {stage.opset for stage in read_network(tmp_path / "model.onnx", model.given).stages} == {opset}
+    assert {stage.opset for stage in read_pooling_nodes(tmp_path / "model.onnx", model.given).nodes} == {opset}
     if not model.inside:
         network = read(tmp_path / "model.onnx", model.given.get("x"))
         poolings = [node for node in all_nodes(inlined("test", proto).graph.node) if node.op_type in POOLING_OPERATORS]
         layers = [stage.layer for stage in network.stages if stage.layer is not None]
         wanted = [
             layer_from_node(node, opset, stage.input_shape)
-            for node, stage in zip(poolings, read_network(tmp_path / "model.onnx", model.given).stages, strict=True)
+            for node, stage in zip(
+                poolings, read_pooling_nodes(tmp_path / "model.onnx", model.given).nodes, strict=True
+            )
         ]
         assert layers == wanted

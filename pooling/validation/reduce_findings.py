@@ -94,9 +94,9 @@ def with_smallest(
     models = [
         replace(
             model,
-            stages=[
-                replace(stage, findings=tuple(_with(each, found.get(id(each))) for each in stage.findings))
-                for stage in model.stages
+            nodes=[
+                replace(result, findings=tuple(_with(each, found.get(id(each))) for each in result.findings))
+                for result in model.nodes
             ],
         )
         for model in report.models

@@ -1,6 +1,6 @@
 """What a validation or the conformance suite found: as objects, and as tables, pages, JSON and JUnit XML.
 
-model                 what came of models, stages and runtimes
+model                 what came of models, nodes and runtimes
 table                 the tables in the terminal
 page                  the page, by templates/validation.html
 conformance_markdown  the truth table in the terminal and as docs/conformance.md

@@ -15,7 +15,7 @@ from ..reduce import Smallest, listed
 from ..rules import RULES
 from ..rules.evidence import Setting
 from ..verdicts import Kind
-from .model import Finding, ModelReport, Report, StageReport
+from .model import Finding, ModelReport, NodeReport, Report
 from .records import (
     CaseRecord,
     CaseResultRecord,
@@ -23,10 +23,10 @@ from .records import (
     FindingRecord,
     KnownRecord,
     ModelRecord,
+    NodeRecord,
     ReportRecord,
     RuntimeRecord,
     SmallestRecord,
-    StageRecord,
     SummaryRecord,
 )
 
@@ -72,8 +72,8 @@ def _report(report: Report) -> ReportRecord:
     summary = record(
         SummaryRecord,
         report,
-        stages=len(report.stages),
-        equal=sum(stage.verdict == "equal" for stage in report.stages),
+        nodes=len(report.nodes),
+        equal=sum(result.verdict == "equal" for result in report.nodes),
         differ=len(report.differing),
         not_run=len(report.not_run),
         models_not_read=len(report.unread),
@@ -92,18 +92,18 @@ def _report(report: Report) -> ReportRecord:
 
 
 def _model(model: ModelReport) -> ModelRecord:
-    return record(ModelRecord, model, stages=[_stage(stage) for stage in model.stages])
+    return record(ModelRecord, model, nodes=[_node(result) for result in model.nodes])
 
 
-def _stage(report: StageReport) -> StageRecord:
-    stage = report.stage
+def _node(report: NodeReport) -> NodeRecord:
+    node = report.node
     return record(
-        StageRecord,
+        NodeRecord,
         report,
-        name=stage.name,
-        operator=stage.operator,
-        opset=stage.opset,
-        input_shape=stage.shape,
+        name=node.name,
+        operator=node.operator,
+        opset=node.opset,
+        input_shape=node.shape,
         layer=None if report.layer is None else repr(report.layer),
         largest_difference=report.largest_difference if report.compared else None,
         share_of_bound=report.share_of_bound if report.compared else None,

@@ -1,4 +1,4 @@
-"""What a validation found, as JUnit XML for CI systems: a suite for each model, a case for each stage and runtime.
+"""What a validation found, as JUnit XML for CI systems: a suite for each model, a case for each node and runtime.
 
 The files keep to what the schemas of Apache Ant and of Jenkins' xUnit plugin have in common.
 """
@@ -17,7 +17,7 @@ from pooling.signs import printable
 
 from ..rules import RULES
 from .grids import draw, sketch
-from .model import Finding, ModelReport, Report, StageReport
+from .model import Finding, ModelReport, NodeReport, Report
 
 __all__ = ["write_junit"]
 
@@ -39,7 +39,7 @@ class TestCase:
 def write_junit(report: Report, path: str | os.PathLike[str]) -> None:
     """Write a report as JUnit XML, whole or not at all.
 
-    A runtime that gives another answer at a stage has failed there, and so has one that refuses or differs on special
+    A runtime that gives another answer at a node has failed there, and so has one that refuses or differs on special
     numbers only if the report's `fail_on` says so. Other refusals are skipped cases, crashes are errors; special
     numbers that do not fail are told in the suite's output. What could not be run at all is an error.
 
@@ -113,17 +113,17 @@ def _unique(entries: Iterator[TestCase]) -> Iterator[TestCase]:
 def _entries(report: Report, model: ModelReport) -> Iterator[TestCase]:
     if model.problem:
         yield TestCase("read the model", "error", "model", model.problem)
-    for stage in model.stages:
-        where = f"{stage.stage.operator} {stage.stage.name}"
-        if stage.problem:
-            yield TestCase(f"{where} in {NOBODY}", "error", "not run", stage.problem)
-        for runtime in stage.summaries:
-            yield _entry(report, stage, f"{where} in {runtime}", runtime)
+    for result in model.nodes:
+        where = f"{result.node.operator} {result.node.name}"
+        if result.problem:
+            yield TestCase(f"{where} in {NOBODY}", "error", "not run", result.problem)
+        for runtime in result.summaries:
+            yield _entry(report, result, f"{where} in {runtime}", runtime)
 
 
-def _entry(report: Report, stage: StageReport, name: str, runtime: str) -> TestCase:
-    """Sum up what one runtime makes of one stage: the worst that counts."""
-    findings = [finding for finding in stage.findings if finding.runtime == runtime]
+def _entry(report: Report, result: NodeReport, name: str, runtime: str) -> TestCase:
+    """Sum up what one runtime makes of one node: the worst that counts."""
+    findings = [finding for finding in result.findings if finding.runtime == runtime]
     ranked = sorted(findings, key=lambda finding: OUTCOMES.index(_outcome(report, finding)))
     if not ranked or not _outcome(report, ranked[0]):
         return TestCase(name)
@@ -170,7 +170,7 @@ def _explained(finding: Finding) -> str:
 def _output(report: Report, model: ModelReport) -> str:
     """Tell what was found in cases that pass."""
     told = []
-    for stage in model.stages:
-        failing = {each.runtime for each in stage.findings if _outcome(report, each)}
-        told += [_explained(each) for each in stage.findings if each.runtime not in failing]
+    for result in model.nodes:
+        failing = {each.runtime for each in result.findings if _outcome(report, each)}
+        told += [_explained(each) for each in result.findings if each.runtime not in failing]
     return "\n\n".join(told)
