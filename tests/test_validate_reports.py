@@ -35,7 +35,7 @@ from pooling.validation.report.conformance_page import write_conformance
 from pooling.validation.report.grids import draw, sketch
 from pooling.validation.report.json import as_dict, save_json
 from pooling.validation.report.junit import write_junit
-from pooling.validation.report.model import FAIL_ON, Repair, Report, also_at
+from pooling.validation.report.model import FAIL_ON, RepairSummary, Report, also_at
 from pooling.validation.report.page import write_page
 from pooling.validation.report.parts import references
 from pooling.validation.report.table import VERDICTS, print_report
@@ -319,7 +319,7 @@ def test_where_else_a_finding_is_names_each_node_once(report: Report) -> None:
     ],
 )
 def test_what_is_left_after_a_repair_is_named(left: tuple[str, ...], sentence: str) -> None:
-    assert Repair(("p: ceil_mode",), True, "proven", 2, len(left), left).sentence == sentence
+    assert RepairSummary(("p: ceil_mode",), True, "proven", 2, len(left), left).sentence == sentence
 
 
 def test_the_summary_tells_of_stages_that_a_runtime_refuses(report: Report) -> None:

@@ -179,7 +179,7 @@ class Outcome:
     layer: Layer | None = None
     macs: int = 0
     free_parameters: int = 0
-    """Trained numbers of a node whose weights follow from the size of its input."""
+    """Parameters of a node whose weights follow from the size of its input."""
     dtypes: Sequence[np.dtype[Any] | None] = ()
     values: Sequence[NDArray[Any] | None] = ()
     note: str = ""

@@ -1,1 +1,1 @@
-"""The suite of single nodes in all runtimes: `run` makes the truth table, `node_tests` writes ONNX node tests."""
+"""The suite of single nodes in all runtimes: `run` makes the conformance table, `node_tests` writes ONNX node tests."""

@@ -1,4 +1,4 @@
-"""The truth table: which runtime keeps which rule, by a suite of single nodes."""
+"""The conformance table: which runtime follows which rule, by a suite of single nodes."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ VERBS = {"agrees": "agree", "differs": "differ", "refuses": "refuse", "crashes":
 def write_conformance(
     report: Conformance, path: str | os.PathLike[str], examples: Mapping[Pair, Smallest] | None = None
 ) -> None:
-    """Write the truth table as a page, whole or not at all.
+    """Write the conformance table as a page, whole or not at all.
 
     Parameters
     ----------
