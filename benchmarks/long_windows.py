@@ -1,7 +1,7 @@
 """What indices cost as windows grow: ``python -m benchmarks.long_windows``, which writes docs/long-windows.md.
 
 Times of one thread, the fastest of several calls in turn: a maximum, the same with its indices, and the gradient that
-finds the winners again, of arrays that exist already.
+finds the argmax again, of arrays that exist already.
 """
 
 from __future__ import annotations

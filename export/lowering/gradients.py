@@ -164,8 +164,8 @@ def max_unpool_backward(graph: GraphBuilder, call: LayerCall, inputs: tuple[str,
     )
     words: dict[str, Any] = {"reduction": "max"} if says_which_stays(graph) else {}
     why = "Which element each cell got: the last of those that name it."
-    winner = graph("ScatterElements", none, named, numbers, axis=2, why=why, **words)
-    last = graph("Equal", graph("GatherElements", winner, named, axis=2), numbers)
+    numbered = graph("ScatterElements", none, named, numbers, axis=2, why=why, **words)
+    last = graph("Equal", graph("GatherElements", numbered, named, axis=2), numbers)
     result = graph("Where", last, taken, np.zeros((), graph.dtypes[taken]), why="What was overwritten has no gradient.")
     return (graph.cast(graph("Reshape", result, np.array([0, 0, *call.spatial])), dtype),)
 

@@ -62,7 +62,7 @@ def _last_written(graph: GraphBuilder, call: LayerCall, elements: str, named: st
     numbers = np.arange(1, call.cells + 1, dtype=np.int64)
     numbers_of_elements = graph("Expand", numbers, graph("Shape", named), why="The number of each element, from 1.")
     none = graph("ConstantOfShape", zeros, value=numpy_helper.from_array(np.zeros(1, np.int64)))
-    winner = graph(
+    last = graph(
         "ScatterElements",
         none,
         refused_indices(graph, named, cells),
@@ -72,7 +72,7 @@ def _last_written(graph: GraphBuilder, call: LayerCall, elements: str, named: st
         why="Which element each cell gets: the last of those that name it, or 0.",
     )
     first = graph("Concat", _one_zero(graph, elements), elements, axis=2, why="Number 0 is the zero of the rest.")
-    return graph("GatherElements", first, winner, axis=2, why=call.title)
+    return graph("GatherElements", first, last, axis=2, why=call.title)
 
 
 def _one_zero(graph: GraphBuilder, elements: str) -> str:

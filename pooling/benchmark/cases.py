@@ -96,8 +96,8 @@ class BenchmarkCase:
     def moved(self) -> tuple[int, int]:
         """Bytes that must be read and bytes that must be written, by any implementation.
 
-        A gradient of a maximum has to know the winners: from indices or from the input, whichever is smaller. Between
-        two calls indices are written and read, and the input is read once more.
+        A gradient of a maximum has to know the argmax of each window: from indices or from the input, whichever is
+        smaller. Between two calls indices are written and read, and the input is read once more.
         """
         itemsize = 1 if self.dtype == "uint8" else {"float64": 8, "float32": 4}.get(self.dtype, 2)
         source, result = (math.prod(shape) * itemsize for shape in (self.shape, self.output_shape))
@@ -106,12 +106,12 @@ class BenchmarkCase:
             return source, result
         if self.direction == "indices":
             return source, result + indices
-        winners = self.kind == "max"
+        selects = self.kind == "max"
         if self.direction == "backward":
-            return result + winners * min(source, indices), source
-        if winners and 2 * indices < source:
+            return result + selects * min(source, indices), source
+        if selects and 2 * indices < source:
             return source + result + indices, result + source + indices
-        return source + result + winners * source, result + source
+        return source + result + selects * source, result + source
 
 
 def per_axis(sizes: Sizes, dimensions: int) -> tuple[int, ...]:

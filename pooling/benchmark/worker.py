@@ -100,7 +100,7 @@ def _arguments(case: BenchmarkCase) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def with_pooling(case: BenchmarkCase, threads: int) -> Callable[..., Any]:
-    """Return calls of pooling; gradients by the best way offered: winners found again, or saved as indices."""
+    """Return calls of pooling; gradients by the best way offered: argmax found again, or saved as indices."""
     import pooling
 
     pooling.set_num_threads(threads)

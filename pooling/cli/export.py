@@ -40,8 +40,8 @@ def add(commands: Any) -> None:
         "layers",
         nargs="+",
         metavar="LAYER",
-        help='a layer as Python writes it, "AvgPool2d(3, stride=2)", in the notation of pooling doctor, pool3/2p1, or a '
-        "file of either; several make a chain",
+        help='a layer as Python writes it, "AvgPool2d(3, stride=2)", in the notation of pooling doctor, pool3/2p1, or '
+        "a file of either; several make a chain",
     )
     export.add_argument(
         "--shape",

@@ -27,8 +27,8 @@ def add(commands: Any) -> None:
         "repair",
         help="repair the pooling nodes of an ONNX model, so that all runtimes agree",
         description="Repair the pooling nodes of an ONNX model, so that all runtimes agree on them, and prove it.",
-        epilog="Exit code: 0 all is well, 1 a node was skipped, a result differs or could not be proven, 2 it could not "
-        "be run.",
+        epilog="Exit code: 0 all is well, 1 a node was skipped, a result differs or could not be proven, 2 it could "
+        "not be run.",
     )
     repair.add_argument("model", type=Path, metavar="MODEL.onnx", help="the model, which is not changed")
     repair.add_argument(
