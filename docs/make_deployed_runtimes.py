@@ -24,8 +24,8 @@ HEAD = """\
 
 # Exports in deployed runtimes
 
-A model that is right in the runtime of the one who exports it may be wrong in the one where it is used. So the form in
-which `to_onnx` writes a pooling is chosen by what released runtimes make of it, with their graph optimisation and
+A model that is correct in the runtime of the developer may be wrong in the runtime where it is deployed. So the form
+in which `to_onnx` writes a pooling is chosen by the results of released runtimes, with their graph optimisation and
 without: every onnxruntime from 1.17 on that reads the opset gives the right result. Models have the IR version that
 goes with their opset, so that the oldest release that reads the one reads the other.
 

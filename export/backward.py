@@ -91,7 +91,7 @@ def to_onnx_backward(
     TypeError
         If an argument is of the wrong kind, or `dtype` has no gradient.
     ValueError
-        If an argument has a wrong value, a window finds no place on the input, the layer has no gradient as a graph, or
+        If an argument has a wrong value, a window does not fit into the input, the layer has no gradient as a graph, or
         the opset lacks an operator that the gradient needs.
     VerificationError
         If the model does not run in onnxruntime, or does not give what ``pool.backward`` gives. The sentence shows the

@@ -99,7 +99,7 @@ def to_onnx(
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If an argument has a wrong value, a window finds no place on the input, or the opset lacks an operator
+        If an argument has a wrong value, a window does not fit into the input, or the opset lacks an operator
         that the pooling needs.
     VerificationError
         If the model does not run in onnxruntime, or does not give what `pool` gives. The sentence shows the first

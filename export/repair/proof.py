@@ -196,7 +196,7 @@ def prove_rewrite(
             array = with_special_values(array, number)
         try:
             wanted = rewrite.reference(array)
-        except ValueError as error:  # windows find no place in it
+        except ValueError as error:  # windows do not fit into it
             raise Unproven(str(error).removeprefix(f"{FUNCTION}: ")) from error
         for level, answer in answers.items():
             for name, ours, theirs in zip(outputs, wanted, answer(array), strict=True):

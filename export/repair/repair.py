@@ -126,7 +126,7 @@ class Repaired:
     why : str
         How that was shown, or why it was not.
     misfit : str
-        The pooling whose windows find no place, so that onnxruntime makes a map without cells; mostly "".
+        The pooling whose windows do not fit, so that onnxruntime makes a map without cells; mostly "".
     """
 
     model: onnx.ModelProto = field(repr=False)
@@ -688,7 +688,7 @@ class _RepairPass:
 def misfit(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> str:
     """Say which pooling breaks a rule of ONNX when a model has inputs of these shapes, or nothing.
 
-    Of a window that finds no place, onnxruntime makes a map without cells, and goes on.
+    Of a window that does not fit, onnxruntime makes a map without cells, and goes on.
     """
     found = [
         (node, scope.opset or 1)

@@ -171,7 +171,7 @@ class WindowAttributes:
 
 
 def _no_window_fits(where: str, error: ValueError) -> SkippedError:
-    """Say that windows find no place in an input, of which runtimes make nothing, something or an error."""
+    """Say that windows do not fit into an input, of which runtimes make nothing, something or an error."""
     return SkippedError(str(error).removeprefix(f"{where}: "))
 
 

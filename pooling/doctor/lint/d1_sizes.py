@@ -65,7 +65,7 @@ def _lines(number: int, axis: str) -> str:
 
 @rule(
     "D102",
-    "the input is too small: a window finds no place",
+    "the input is too small: a window does not fit",
     """
     What frameworks report as "output size is too small": after some halvings the map is smaller than a kernel. The
     finding names the stage with the numbers and the smallest input that works. Error; the exit code is 1.
