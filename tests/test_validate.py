@@ -281,7 +281,7 @@ def test_ceil_mode_does_not_give_the_next_stage_a_window_that_nobody_computes(sa
     ]
     path = save(nodes, (1, 3, 5, 5), opset=opset)
     assert [shape for _, shape in stages_of(path)] == [(1, 3, 5, 5), (1, 3, 2, 2), (1, 3, 2, 2)]
-    assert read_pooling_nodes(path).nodes[0].node.attribute == nodes[0].attribute
+    assert read_pooling_nodes(path).nodes[0].proto.attribute == nodes[0].attribute
 
 
 def test_a_stage_runs_with_its_own_attributes_and_opset(save: Save) -> None:
