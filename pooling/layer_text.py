@@ -84,7 +84,10 @@ def _layers(node: ast.expr) -> Iterator[Layer]:
         return
     if not isinstance(node, ast.Call):
         raise ValueError(f"layers: {_shown(node)} is no layer; {SHAPE_OF_A_LAYER}")
-    name = ast.unparse(node.func).removeprefix("pooling.")
+    try:
+        name = ast.unparse(node.func).removeprefix("pooling.")
+    except RecursionError:
+        raise ValueError(f"layers: the name of a layer has too many parts; {SHAPE_OF_A_LAYER}") from None
     if name == Sequential.__name__:
         if node.keywords:
             raise ValueError(f"layers: {_shown(node)}: Sequential takes layers, without names")
@@ -101,6 +104,10 @@ def _layers(node: ast.expr) -> Iterator[Layer]:
         raise ValueError(f"layers: {_shown(node)}: arguments with * are not unpacked; write them one by one")
     arguments = [_value(each, node) for each in node.args]
     keywords = {str(each.arg): _value(each.value, node) for each in node.keywords}
+    if len(keywords) < len(node.keywords):
+        named = [each.arg for each in node.keywords]
+        twice = next(name for name in keywords if named.count(name) > 1)
+        raise ValueError(f"layers: {_shown(node)}: {twice} is given more than once; leave one")
     try:
         yield kind(*arguments, **keywords)
     except (TypeError, ValueError, OverflowError) as error:

@@ -641,6 +641,11 @@ cdef type NDARRAY = ndarray
 cdef object EMPTY = empty
 
 
+cdef bint is_index(dtype):
+    """Whether indices are of this dtype; arrays that were unpickled have an object of their own for it."""
+    return dtype is INDEX or dtype == INDEX
+
+
 # What makes gradients.
 cdef dict WAYS = {"scatter": SCATTERS, "spread": SPREADS, "gather": GATHERS}
 
@@ -750,7 +755,7 @@ cdef class Runner:
             ):
                 return None
             if indices is not None:
-                if type(indices) is not NDARRAY or indices.dtype is not INDEX or not lies_ready(
+                if type(indices) is not NDARRAY or not is_index(indices.dtype) or not lies_ready(
                     indices, self.indexed, 8, self.output_shape, &places
                 ):
                     return None

@@ -68,6 +68,9 @@ def test_what_repr_writes_is_read(layer: Any) -> None:
         ("Sequential(a=MaxPool2d(2))", "Sequential takes layers, without names"),
         ("print(1)", "'print' is no layer of this package; use the classes of pooling, such as MaxPool2d or AvgPool2d"),
         ("Layer()", "'Layer' is no layer of this package"),
+        ("a." * 1_000 + "b()", "the name of a layer has too many parts"),
+        ("MaxPool2d" + "()" * 1_000, "the name of a layer has too many parts"),
+        ("MaxPool2d(2, stride=1, stride=2)", "stride is given more than once; leave one"),
         ("max_pool2d(2)", "'max_pool2d' is no layer of this package; do you mean MaxPool2d?"),
         ("nn.MaxPool2d(2)", "'nn.MaxPool2d' is no layer of this package; do you mean MaxPool2d?"),
         ("MaxPool2d(2)(3)", "is no layer of this package"),
@@ -228,6 +231,24 @@ def test_what_cannot_be_exported_is_2_and_leaves_no_file(
     assert captured.err.startswith(f"pooling export: {sentence}")
     assert captured.err.count("\n") == 1
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize("length", [300, 2_000])
+def test_a_list_of_layers_may_be_longer_than_a_name_of_a_file(tmp_path: Path, length: int) -> None:
+    layers = f"Sequential({', '.join(['MaxPool2d(1)'] * (length // 14))})"
+    assert len(layers) > length - 30
+    out = str(tmp_path / "out.onnx")
+    assert cli.main(["export", layers, "--shape", "1,1,4,4", "--no-verify", "-o", out]) == 0
+    assert len(onnx.load(out).graph.node) == length // 14
+    assert cli.main(["doctor", "--layers", " ".join(["pool1"] * (length // 6)), "--html", str(tmp_path / "a.html")]) < 2
+
+
+def test_a_file_of_layers_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "layers.txt"
+    file.write_bytes(b"\xef\xbb\xbfMaxPool2d(2)\r\nAvgPool2d(2)\r\n")
+    out = str(tmp_path / "out.onnx")
+    assert cli.main(["export", str(file), "--shape", "1,1,8,8", "--no-verify", "-o", out]) == 0
+    assert [node.op_type for node in onnx.load(out).graph.node] == ["MaxPool", "AveragePool"]
 
 
 @pytest.mark.parametrize("shape", ["", "N,", "N,3,8.5,8", "N,3,-8,8", "?,3,8,8", "N 3 8 8", "N,3,8,1" + "0" * 30])

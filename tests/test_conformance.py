@@ -352,6 +352,8 @@ def test_an_issue_is_read_with_its_case() -> None:
         ("openvino#35935", "vino#35935", "upstream='vino#35935' must be"),
         ("openvino#35935", "openvino", "upstream='openvino' must be"),
         ("[{ values = [[[nan, 2]]] }]", "[]", "inputs has no entry"),
+        ("[{ values = [[[nan, 2]]] }]", '[{ values = [[[1, 300]]], dtype = "int8" }]', "its node is none of opset 22"),
+        ("[{ values = [[[nan, 2]]] }]", "[{ shape = [1, 1, 1000000000000000] }]", "its node is none of opset 22"),
         ("[{ values = [[[nan, 2]]] }]", "[{ fill = 1 }]", "must have values, or a shape"),
         ("values = [[[nan, 2]]]", "values = [[[nan, 2]]], fill = 1", "has numbers of its own"),
         (
@@ -367,6 +369,20 @@ def test_errors_of_issues(old: str, new: str, problem: str) -> None:
     with pytest.raises(ValueError, match=re.escape(problem)) as error:
         read_issues(ISSUE.replace(old, new, 1))
     assert str(error.value).startswith("known_issues.toml: issue 1 (")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("[[issue]]", "[[issues]]", "issues is none of repositories, measured, issue"),
+        ("[[issue]]", "[issue]", "issue must be a list of tables, each with the head [[issue]]"),
+        ('["2026.4.1"]', '"2026.4.1"', "measured must be a table of lists of versions"),
+        ('"openvinotoolkit/openvino"', "1", "repositories must be a table of names"),
+    ],
+)
+def test_errors_of_the_tables_of_issues(old: str, new: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(f'known_issues.toml: {problem}')}$"):
+        read_issues(ISSUE.replace(old, new, 1))
 
 
 def test_an_issue_that_stands_there_twice() -> None:

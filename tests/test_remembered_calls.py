@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import pickle
 from collections import namedtuple
 from typing import Any
 
@@ -184,3 +185,38 @@ def test_plain_reads_an_argument_once() -> None:
     assert isinstance(plain(deep), tuple)
     with pytest.raises(TypeError):
         pooling.max_pool2d(X, deep)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda array: pickle.loads(pickle.dumps(array)),
+        lambda array: array.astype(np.longlong),
+        lambda array: array.view(np.dtype(np.int64, metadata={"from": "elsewhere"})),
+    ],
+    ids=["unpickled", "longlong", "metadata"],
+)
+def test_a_dtype_may_be_another_object_than_that_of_numpy(other: Any) -> None:
+    pooled, indices = pooling.max_pool2d(X, 2, return_indices=True)
+    expected = pooling.max_pool2d_backward(GRAD[2], X, 2, indices=indices)
+    given = other(indices)
+    assert given.dtype == np.int64
+    assert given.dtype is not indices.dtype
+    for _ in range(2):
+        np.testing.assert_array_equal(pooling.max_pool2d_backward(GRAD[2], X, 2, indices=given), expected)
+        np.testing.assert_array_equal(pooling.max_unpool2d(pooled, given, 2), pooling.max_unpool2d(pooled, indices, 2))
+        bad = given.copy()
+        bad[0, 1, 1, 0] = 16
+        with pytest.raises(ValueError, match=r"indices\[0, 1, 1, 0\] is 16"):
+            pooling.max_pool2d_backward(GRAD[2], X, 2, indices=bad)
+
+
+def test_arrays_that_were_unpickled_are_pooled_like_others() -> None:
+    x, gradient, out = (pickle.loads(pickle.dumps(each)) for each in (X, GRAD[2], np.empty_like(X)))
+    assert x.dtype is not X.dtype
+    for _ in range(2):
+        np.testing.assert_array_equal(pooling.max_pool2d(x, 2), pooling.max_pool2d(X, 2))
+        for name in ("max_pool2d_backward", "avg_pool2d_backward"):
+            backward = getattr(pooling, name)
+            assert backward(gradient, x, 2, out=out) is out
+            np.testing.assert_array_equal(out, backward(GRAD[2], X, 2))

@@ -54,6 +54,11 @@ def pool(operator: str = "MaxPool", source: str = "x", result: str = "y", **attr
     return helper.make_node(operator, [source], [result], **attributes)
 
 
+def unheard(result: str) -> onnx.NodeProto:
+    """A node whose operator nobody knows, so that nobody knows the shape of its result."""
+    return helper.make_node("Unheard", ["x"], [result], domain="com.example")
+
+
 @pytest.fixture
 def save(tmp_path: Path) -> Save:
     """Write a model of some nodes to a file."""
@@ -1172,8 +1177,7 @@ def test_what_few_nodes_have_is_shown(save: Save) -> None:
 
 def test_the_table_says_what_is_wrong_below(save: Save, altered: Any, tmp_path: Path) -> None:
     altered(lambda results: results[0].fill(7))
-    nodes = [pool(name="wrong"), pool(source="z", result="lost")]
-    path = save(nodes)
+    path = save([pool(name="wrong"), unheard("z"), pool(source="z", result="lost")], domains=["com.example"])
     nothing = tmp_path / "nothing.onnx"
     helped = helper.make_model(
         helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [tensor("x", [1])], [tensor("y", [1])])
@@ -1191,9 +1195,8 @@ def test_the_table_says_what_is_wrong_below(save: Save, altered: Any, tmp_path: 
 
 
 def test_a_name_cannot_play_tricks_with_the_terminal(save: Save) -> None:
-    text = printed(
-        validate(save([pool(name="\x1b[2J\nred[/bold]"), pool(source="z", result="\x1b[1A")]), rounds=0), 120
-    )
+    nodes = [pool(name="\x1b[2J\nred[/bold]"), unheard("z"), pool(source="z", result="\x1b[1A")]
+    text = printed(validate(save(nodes, domains=["com.example"]), rounds=0), 120)
     assert "\x1b" not in text
     assert "\\x1b[2J\\nred[/bold]" in text
     assert "MaxPool \\x1b[1A: the shape of its input 'z' is not known" in text
@@ -1204,7 +1207,8 @@ def test_a_name_cannot_play_tricks_with_the_terminal(save: Save) -> None:
 
 
 def test_the_json_has_the_documented_structure(save: Save, tmp_path: Path) -> None:
-    path = save([pool(result="a"), pool("AveragePool", source="a", name="mean"), pool(source="z", result="lost")])
+    nodes = [pool(result="a"), pool("AveragePool", source="a", name="mean"), unheard("z")]
+    path = save([*nodes, pool(source="z", result="lost")], domains=["com.example"])
     save_json(validate([path, tmp_path / "missing.onnx"], rounds=1, threads=1, seed=3), tmp_path / "report.json")
     found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     check("validate", found)

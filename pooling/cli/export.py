@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,7 @@ def _text(argument: str) -> str:
     if argument.endswith(".onnx"):
         raise ValueError(f"{argument} is a model, and layers are exported; pooling repair rewrites models")
     text = layers_or_path(argument)
-    if text == argument and (Path(text).is_dir() or Path(text).suffix == ".txt"):
+    if text == argument and (os.path.isdir(text) or Path(text).suffix == ".txt"):
         raise ValueError(f"there is no file {argument!r}; give one with a layer on each line, or the layer itself")
     return text
 

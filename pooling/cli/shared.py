@@ -51,8 +51,6 @@ WIDEST_PAGE = 10_000
 """Columns that tables may have."""
 PLAIN_WIDTH = 120
 """Columns where there is no terminal to ask."""
-LONGEST_NAME = 1024
-"""What is longer is no name of a file."""
 LONGEST_SENTENCE = 2000
 """Signs of an error that are shown: names in it come out of files, and have no limit there."""
 ASCII = {
@@ -129,9 +127,10 @@ def open_shape(text: str) -> tuple[str, tuple[int | None, ...]]:
 def layers_or_path(text: str) -> str:
     """Return a list of layers or a path as it is; a text file is read, since it must be a list."""
     path = Path(text)
-    if path.suffix != ".onnx" and len(text) < LONGEST_NAME and path.is_file():
+    # `Path.is_file` raises where a list of layers is too long for a name.
+    if path.suffix != ".onnx" and os.path.isfile(text):
         try:
-            return path.read_text(encoding="utf-8")
+            return path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
             raise ValueError(f"{path} is no text with a list of layers; a model is given as MODEL.onnx") from None
     return text

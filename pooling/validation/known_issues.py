@@ -52,6 +52,12 @@ FIELDS: Mapping[str, type] = {
 }
 """Of an entry; the first six have to be there."""
 REQUIRED = 6
+TABLES: Mapping[str, tuple[type, type, str]] = {
+    "repositories": (dict, str, "a table of names"),
+    "measured": (dict, list, "a table of lists of versions"),
+    "issue": (list, dict, "a list of tables, each with the head [[issue]]"),
+}
+"""What the file may have at its top, what that must be, and what is in it."""
 INPUT_FIELDS = frozenset({"values", "shape", "count_from", "times", "fill", "dtype"})
 
 
@@ -240,6 +246,13 @@ def read_issues(text: str) -> tuple[dict[str, str], tuple[KnownIssue, ...]]:
     array([[[nan,  2.]]], dtype=float32)
     """
     content = tomllib.loads(text)
+    if unknown := content.keys() - TABLES.keys():
+        raise ValueError(f"known_issues.toml: {', '.join(sorted(unknown))} is none of {', '.join(TABLES)}")
+    for name, (table, kind, form) in TABLES.items():
+        given = content.get(name, table())
+        values = given.values() if isinstance(given, dict) else given
+        if not isinstance(given, table) or not all(isinstance(each, kind) for each in values):
+            raise ValueError(f"known_issues.toml: {name} must be {form}")
     repositories, measured = content.get("repositories", {}), content.get("measured", {})
     issues: list[KnownIssue] = []
     for number, entry in enumerate(content.get("issue", []), 1):
@@ -254,7 +267,7 @@ def read_issues(text: str) -> tuple[dict[str, str], tuple[KnownIssue, ...]]:
             raise ValueError(f"{where}: stands there twice, as issue {same[0]}; remove one")
         try:
             check_whole(issue.case.model)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, MemoryError) as error:
             raise ValueError(f"{where}: its node is none of opset {issue.opset} ({error})") from error
         issues.append(issue)
     return repositories, tuple(issues)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from .conformance.run import CaseResult, Conformance
+from .conformance.run import CaseResult, Conformance, Pair
 from .inputs.case import Case
 from .known_issues import issues_of
 from .reduce import MOST_RUNS, Ask, Smallest, smallest
-from .report.model import Finding, Report
+from .report.model import Finding, Report, alike
 from .rules import broken_rule
 from .runners import ORACLE
 from .runners.processes import Limits, RuntimeProcess
 from .runners.results import Result
 from .verdicts import Kind, Verdict
 
-__all__ = ["Pair", "alike", "smallest_of_rules", "with_smallest"]
-
-Pair = tuple[str, str]
-"""A rule and a runtime."""
+__all__ = ["smallest_of_rules", "with_smallest"]
 
 SOON = 10.0
 """Seconds for a case at most; none is larger than those that were answered before."""
@@ -28,28 +25,6 @@ RUNS_FOR_A_RULE = 20
 """Runs for a case of the conformance suite, which is small to begin with."""
 CALLS_FOR_A_CRASH = 9
 """Runs of a case that ends processes: each has to be started again."""
-
-
-def alike(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Put findings together that tell the same of a runtime: one rule broken in one way, wherever that is.
-
-    Parameters
-    ----------
-    findings : iterable of Finding
-        What was found.
-
-    Returns
-    -------
-    list of list of Finding
-        Each with at least one; in the order of the first of them.
-    """
-    groups: dict[tuple[object, ...], list[Finding]] = {}
-    for each in findings:
-        silent = each.counts_as in ("refuses", "crashes")
-        # Without a rule, nothing says that two findings have one cause; nodes that are alike give equal sentences.
-        cause = each.verdict.sentence if silent or each.rule is None else each.rule
-        groups.setdefault((each.runtime, each.counts_as, each.verdict.kind, cause, each.fusion), []).append(each)
-    return list(groups.values())
 
 
 def with_smallest(

@@ -22,7 +22,7 @@ from ..runners.results import Result
 from ..verdicts import Verdict, judge
 from .suite import conformance_suite
 
-__all__ = ["OUTCOMES", "CaseResult", "Conformance", "run_conformance"]
+__all__ = ["OUTCOMES", "CaseResult", "Conformance", "Pair", "run_conformance"]
 
 OUTCOMES = ("agrees", "differs", "refuses", "crashes")
 """What may become of a case; all kinds of `Verdict` that are a wrong answer differ."""
@@ -35,6 +35,8 @@ WORKERS = 2
 SLOW_FIRST = ("tract", "openvino", "jax", ORACLE)
 """Those that take longest should not be the last."""
 Progress = Callable[[int, int, str], None]
+Pair = tuple[str, str]
+"""A rule and a runtime."""
 
 
 @dataclass(frozen=True)

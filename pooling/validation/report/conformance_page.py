@@ -10,10 +10,9 @@ from typing import Any
 from pooling.files import write_whole
 from pooling.reporting.html import rendered
 
-from ..conformance.run import OUTCOMES, Conformance
+from ..conformance.run import OUTCOMES, Conformance, Pair
 from ..known_issues import issues_of
 from ..reduce import Smallest
-from ..reduce_findings import Pair
 from ..rules import RULES
 from .parts import TEMPLATES, Badge, MatrixRow, finding, picture, references
 

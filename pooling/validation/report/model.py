@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
@@ -22,7 +22,7 @@ from ..reduce import Smallest
 from ..runners.results import Result
 from ..verdicts import Kind, Verdict
 
-__all__ = ["FAIL_ON", "Finding", "ModelReport", "NodeReport", "RepairSummary", "Report", "RuntimeSummary"]
+__all__ = ["FAIL_ON", "Finding", "ModelReport", "NodeReport", "RepairSummary", "Report", "RuntimeSummary", "alike"]
 
 DISTURBED = 2.0
 """A median so many times the fastest call is the work of something else on the machine."""
@@ -115,6 +115,28 @@ class Finding:
             return f"{where} fuses node {self.node} with {self.fusion} and differs: {self.verdict.sentence}"
         broken = f"breaks {self.rule}" if self.rule else "differs"
         return f"{where} {broken} at node {self.node}: {self.verdict.sentence}"
+
+
+def alike(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Put findings together that tell the same of a runtime: one rule broken in one way, wherever that is.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+        What was found.
+
+    Returns
+    -------
+    list of list of Finding
+        Each with at least one; in the order of the first of them.
+    """
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for each in findings:
+        silent = each.counts_as in ("refuses", "crashes")
+        # Without a rule, nothing says that two findings have one cause; nodes that are alike give equal sentences.
+        cause = each.verdict.sentence if silent or each.rule is None else each.rule
+        groups.setdefault((each.runtime, each.counts_as, each.verdict.kind, cause, each.fusion), []).append(each)
+    return list(groups.values())
 
 
 @dataclass(frozen=True)

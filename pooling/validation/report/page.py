@@ -13,9 +13,8 @@ from pooling.reporting.formats import by
 from pooling.reporting.html import linked, rendered
 
 from ..reduce import Smallest
-from ..reduce_findings import alike
 from ..rules import RULES, applicable_rules
-from .model import Finding, NodeReport, Report, also_at
+from .model import Finding, NodeReport, Report, alike, also_at
 from .parts import TEMPLATES, Badge, MatrixRow, finding, picture, references
 
 __all__ = ["write_page"]

@@ -13,8 +13,7 @@ from pooling.reporting.formats import brief, by
 from pooling.reporting.tables import Column, Layout, say
 from pooling.signs import counted, printable
 
-from ..reduce_findings import alike
-from .model import Finding, NodeReport, Report, also_at
+from .model import Finding, NodeReport, Report, alike, also_at
 
 __all__ = ["print_report"]
 
