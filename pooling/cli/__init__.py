@@ -1,4 +1,17 @@
-"""The command line: ``pooling COMMAND``, one file for each command, and what they have in common in `shared`.
+"""The command line: ``pooling COMMAND``, one file for each command.
+
+::
+
+    validate     which runtimes disagree about the poolings of models
+    repair       the poolings of a model, rewritten so that all runtimes agree
+    doctor       a network, examined
+    export       layers as a model
+    conformance  which runtime keeps which rule
+    node_tests   the conformance suite as ONNX node tests
+    bench        the kernels against other libraries
+    info         versions, processor, threads, strategies
+    shared       what the commands have in common
+    schemas      the JSON Schemas of what they write
 
 Exit codes are those of every subcommand: 0 all is well, 1 something was found, 2 it could not be run. A command imports
 what it needs when it runs.
