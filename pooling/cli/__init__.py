@@ -34,7 +34,7 @@ from typing import Any, NoReturn
 from pooling._version import __version__
 
 from . import bench, conformance, doctor, export, info, node_tests, repair, validate
-from .shared import COULD_NOT_RUN, OutputError, fail, sentence_of, write_out
+from .shared import COULD_NOT_RUN, OutputError, RefusedError, fail, sentence_of, write_out
 
 __all__ = ["main"]
 
@@ -95,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(options, "interrupted")
     except OutputError as error:
         return _no_output(options, error)
+    except RefusedError as error:
+        return fail(options, str(error))
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in NEEDED:
