@@ -411,7 +411,9 @@ def with_opencv(case: Case, threads: int) -> Call:
         size = _centred(case)
         element = np.ones((size, size), np.uint8)
         if case.kind == "max":
-            apply = partial(_into, cv2.dilate, element)
+
+            def apply(image: Array, into: Array) -> Any:
+                return cv2.dilate(image, element, dst=into)
         else:
 
             def apply(image: Array, into: Array) -> Any:
@@ -435,10 +437,6 @@ def with_opencv(case: Case, threads: int) -> Call:
         return result
 
     return call
-
-
-def _into(function: Callable[..., Any], element: Array, image: Array, into: Array) -> Any:
-    return function(image, element, dst=into)
 
 
 def _spatial(case: Case) -> tuple[int, ...]:
@@ -500,10 +498,6 @@ def with_numpy(case: Case, threads: int) -> Call:
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
-def _sequence_arrays(case: Case, result: Any) -> list[Array]:
-    return list(result)
-
-
 @dataclass(frozen=True)
 class Library:
     """How a library runs a case, and what is known of it.
@@ -542,7 +536,7 @@ LIBRARIES: dict[str, Library] = {
     "pooling out=": Library("pooling", "pooling", with_pooling_out, _pooling_arrays, out=True, peer=False),
     "floor": Library("", "numpy", with_floor, _pooling_arrays, peer=False),
     "floor out=": Library("", "numpy", partial(with_floor, out=True), _pooling_arrays, out=True, peer=False),
-    "onnxruntime": Library("onnxruntime", "onnxruntime", with_onnxruntime, _sequence_arrays),
+    "onnxruntime": Library("onnxruntime", "onnxruntime", with_onnxruntime, lambda case, result: list(result)),
     "onnxruntime IO binding": Library(
         "onnxruntime",
         "onnxruntime",
