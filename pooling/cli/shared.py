@@ -81,7 +81,7 @@ ASCII = {
 }
 """What is written where an encoding has no such sign: one for one, so that tables stay straight."""
 SPEAKERS = re.compile(
-    "(?:(?:doctor|examine|layers|run_conformance|save|to_onnx|to_onnx_backward|validate|write_node_tests): )*"
+    "(?:(?:doctor|examine|run_conformance|save|to_onnx|to_onnx_backward|validate|write_node_tests): )*"
 )
 """Functions that sentences begin with, which nobody has called who runs a command."""
 
