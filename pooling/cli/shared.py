@@ -102,9 +102,10 @@ def spoken(error: Exception) -> str:
 @contextmanager
 def refused(*kinds: type[Exception]) -> Iterator[None]:
     """Make sentences of errors of these kinds, and of ValueErrors; of those of files, by what they tell."""
+    caught: tuple[type[Exception], ...] = (ValueError, *kinds)
     try:
         yield
-    except (ValueError, *kinds) as error:
+    except caught as error:
         sentence = spoken(error)
         if isinstance(error, OSError):
             sentence = f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})"
