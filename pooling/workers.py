@@ -10,7 +10,10 @@ from contextlib import contextmanager
 
 from . import _core
 
-__all__ = ["get_num_threads", "set_num_threads", "threads"]
+__all__ = ["MOST_THREADS", "get_num_threads", "set_num_threads", "threads"]
+
+MOST_THREADS = 1024
+"""More are refused; `POOLING_MOST_THREADS` of pyx/c/team.h is the room that the team has for them."""
 
 
 def _checked(function: str, count: object) -> int:
@@ -21,9 +24,10 @@ def _checked(function: str, count: object) -> int:
     number = whole(count)
     if number is None:
         raise TypeError(f"{function}: n={short_repr(count)} must be an integer, not {type(count).__name__}")
-    if not 1 <= number <= 1024:
+    if not 1 <= number <= MOST_THREADS:
         raise ValueError(
-            f"{function}: n={short_repr(count)} must be between 1 and 1024; use get_num_threads() to see the default"
+            f"{function}: n={short_repr(count)} must be between 1 and {MOST_THREADS}; "
+            "use get_num_threads() to see the default"
         )
     return int(number)
 
@@ -100,7 +104,7 @@ def _initial() -> int:
         # OMP_NUM_THREADS may list one number for each nesting level; the first is ours.
         text = os.environ.get(variable, "").split(",")[0].strip()
         if text.isdigit() and int(text) >= 1:
-            return min(int(text), 1024)
+            return min(int(text), MOST_THREADS)
         if text and variable == "POOLING_NUM_THREADS":
             raise ValueError(f"pooling: {variable}={text!r} must be a whole number of at least 1")
     try:

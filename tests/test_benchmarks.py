@@ -351,6 +351,7 @@ def test_pooling_bench_lists_its_cases(capsys: pytest.CaptureFixture[str]) -> No
     [
         (["--only", "no such case"], "--only 'no such case': no case has that in its name; --list shows the names"),
         (["--threads", "0"], "--threads 0 must be at least 1"),
+        (["--threads", "99999"], "--threads 99999 must be at most 1024"),
         (["--rounds", "0"], "--rounds 0 must be at least 1"),
         (["--library", "abacus"], "--library 'abacus' is none of onnxruntime, openvino, torch"),
         (["--json", "no/race.json"], "--json no/race.json: there is no folder no"),

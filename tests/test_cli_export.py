@@ -173,6 +173,13 @@ def test_the_file_is_what_to_onnx_returns(
     assert said.endswith("written to out.onnx\n")
 
 
+def test_a_model_of_no_elements_is_not_said_to_be_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", "MaxPool2d(2)", "--shape", "0,3,8,8", "-o", str(tmp_path / "out.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert "verified" not in said
+    assert "run, on no element, in onnxruntime" in said
+
+
 def test_the_gradient_is_written_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "gradient.onnx"
     assert cli.main(["export", "AvgPool2d(2)", "--shape", "N,3,8,8", "--gradient", "-o", str(path)]) == 0

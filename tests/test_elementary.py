@@ -113,5 +113,5 @@ def test_no_kernel_calls_what_a_c_library_rounds_as_it_likes() -> None:
     module = Path(kernels.__file__).read_bytes()
     imported = set(module.split(b"\0"))
     if b"__asan_init" in imported:
-        return  # a build under sanitizers has the names of what they watch
+        pytest.skip("a build under sanitizers has the names of all that they watch")
     assert not imported & {b"pow", b"log", b"exp", b"powf", b"logf", b"expf", b"log2", b"exp2", b"fma", b"cbrt"}

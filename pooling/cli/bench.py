@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
     from pooling.benchmark.table import ratios_table
     from pooling.benchmark.worker import LIBRARIES
     from pooling.files import write_whole
-    from pooling.workers import get_num_threads
+    from pooling.workers import MOST_THREADS, get_num_threads
 
     wrong = check_files(options, ("json",), ())
     if wrong:
@@ -79,6 +79,8 @@ def _run(options: argparse.Namespace) -> int:
     for name in ("threads", "rounds"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             return fail(options, f"--{name} {getattr(options, name)} must be at least 1")
+    if options.threads is not None and options.threads > MOST_THREADS:
+        return fail(options, f"--threads {options.threads} must be at most {MOST_THREADS}")
     peers = {name.lower(): name for name, library in LIBRARIES.items() if library.peer and not library.out}
     asked = [name for several in options.library for name in several]
     for name in asked:

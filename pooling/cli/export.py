@@ -141,8 +141,10 @@ def _run(options: argparse.Namespace) -> int:
     console = stdout()
     nodes = len(model.graph.node)
     opset = next(each.version for each in model.opset_import if each.domain == "")
-    with_what = "" if options.no_verify else f", verified in onnxruntime {version('onnxruntime')}"
-    facts = f"{nodes} node{'' if nodes == 1 else 's'}, opset {opset}, {options.dtype}{with_what}"
+    facts = f"{nodes} node{'' if nodes == 1 else 's'}, opset {opset}, {options.dtype}"
+    if not options.no_verify:
+        done = "run, on no element, in" if 0 in options.shape else "verified in"
+        facts += f", {done} onnxruntime {version('onnxruntime')}"
     console.print(f"{model.graph.doc_string}\n{facts}", markup=False, highlight=False, soft_wrap=True)
     options.written = [options.output]
     print_written(options, console)
