@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NoReturn, Protocol, Self, cast, overload
+from typing import Any, Literal, NoReturn, Protocol, Self, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -183,24 +183,8 @@ class FractionalCall(Extreme):
 FUNCTIONS |= functions_of(OPERATORS["fractional_max_pool"], ("kernel_size", "output_size", "output_ratio", "layout"))
 
 
-class _Fractional(Protocol):
-    def __call__(
-        self,
-        input: ArrayLike,
-        kernel_size: Sizes,
-        output_size: Sizes | None = None,
-        output_ratio: Ratio | None = None,
-        return_indices: bool = False,
-        _random_samples: ArrayLike | None = None,
-        *,
-        layout: Layout = "channels_first",
-        rng: np.random.Generator | None = None,
-        out: AnyArray | None = None,
-    ) -> AnyArray | Indexed: ...
-
-
 class Fractional(Protocol):
-    """A function of windows at steps that vary."""
+    """A function of windows at steps that vary: its flag decides what comes back; without it, the first that fits."""
 
     @overload
     def __call__(
@@ -224,22 +208,7 @@ class Fractional(Protocol):
         kernel_size: Sizes,
         output_size: Sizes | None = None,
         output_ratio: Ratio | None = None,
-        *,
-        return_indices: Literal[True],
-        _random_samples: ArrayLike | None = None,
-        layout: Layout = "channels_first",
-        rng: np.random.Generator | None = None,
-        out: AnyArray | None = None,
-    ) -> Indexed: ...
-
-    @overload
-    def __call__(
-        self,
-        input: ArrayLike,
-        kernel_size: Sizes,
-        output_size: Sizes | None,
-        output_ratio: Ratio | None,
-        return_indices: Literal[True],
+        return_indices: Literal[True] = ...,
         _random_samples: ArrayLike | None = None,
         *,
         layout: Layout = "channels_first",
@@ -263,11 +232,6 @@ class Fractional(Protocol):
     ) -> AnyArray | Indexed: ...
 
 
-def fractional(function: _Fractional) -> Fractional:
-    """Say of a function of windows at steps that vary what its flag decides."""
-    return cast(Fractional, function)
-
-
 def _fractional_max_pool(
     input: ArrayLike,
     kernel_size: Sizes,
@@ -282,9 +246,7 @@ def _fractional_max_pool(
 ) -> AnyArray | Indexed:
     """Greatest element of each of a fixed number of windows {windows_of}, at steps that vary by one cell.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     kernel_size : int or sequence of int
         Cells of a window, for all axes or for each.
     output_size : int or sequence of int, optional
@@ -307,19 +269,14 @@ def _fractional_max_pool(
         The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
         the first of equal elements, or the first NaN.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
     Equals ``torch.nn.functional.{function}`` for the same samples. The method is that of Graham,
     "Fractional Max-Pooling" (2014).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(25.0).reshape({square})
     >>> pooling.{function}(x, {taps}, {counts}, _random_samples=np.full((1, 1, {n}), 0.4)).ravel()
     array([ 6.,  8.,  9., 16., 18., 19., 21., 23., 24.])
@@ -345,10 +302,7 @@ def _fractional_max_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     kernel_size, output_size, output_ratio, _random_samples
         As in the forward call.
     return_indices : bool
@@ -359,24 +313,14 @@ def _fractional_max_pool_backward(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also if an index names no element of its plane, or there are neither indices nor samples.
 
     Notes
     -----
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x, samples = np.arange(4.0).reshape{row 4}, np.zeros((1, 1, {n}))
     >>> pooling.{function}(np.ones({row 2}), x, {along 2}, {along 2}, _random_samples=samples).ravel()
     array([0., 1., 0., 1.])
@@ -397,7 +341,7 @@ def _fractional_max_pool_backward(
 
 
 fractional_max_pool2d, fractional_max_pool3d = ranked(
-    fractional(_fractional_max_pool),
+    cast(Fractional, _fractional_max_pool),
     "fractional_max_pool",
     order=("W, H", "D, H, W"),
     square=("1, 1, 5, 5", "1, 1, 1, 5, 5"),
@@ -415,13 +359,9 @@ fractional_max_pool2d_backward, fractional_max_pool3d_backward = ranked(
 
 class _FractionalMaxPool(Layer):
     operator = "fractional_max_pool"
-    _defaults: ClassVar[dict[str, Any]] = {
-        **Layer._defaults,
-        "output_size": None,
-        "output_ratio": None,
-        "_random_samples": None,
-        "rng": None,
-    }
+    _example = """
+        >>> {layer}(2, output_ratio=0.5).output_shape({maps 50})
+        {maps 25}"""
 
     def __init__(
         self,
@@ -433,16 +373,7 @@ class _FractionalMaxPool(Layer):
         *,
         layout: Layout = "channels_first",
         rng: np.random.Generator | None = None,
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "output_size": output_size,
-            "output_ratio": output_ratio,
-            "return_indices": return_indices,
-            "_random_samples": _random_samples,
-            "layout": layout,
-            "rng": rng,
-        }
+    ) -> None: ...
 
     def __call__(self, input: ArrayLike) -> AnyArray | Indexed:
         """Pool an array; with ``return_indices``, return the indices as well."""
@@ -479,31 +410,10 @@ class _FractionalMaxPool(Layer):
         _, sizes = fractional_sizes(name, shape[spatial], *arguments)
         return replace_spatial(shape, spatial, sizes)
 
-    def _tells(self, name: str, value: Any) -> bool:
-        # An array of samples has no truth value to compare by.
-        optional = name in ("output_size", "_random_samples")
-        return value is not None if optional else super()._tells(name, value)
+
+class FractionalMaxPool2d(_FractionalMaxPool, dimensions=2):
+    """Layer of `pooling.fractional_max_pool2d`, with the arguments of ``torch.nn.FractionalMaxPool2d`` and more."""
 
 
-class FractionalMaxPool2d(_FractionalMaxPool):
-    """Layer of `pooling.fractional_max_pool2d`, with the arguments of ``torch.nn.FractionalMaxPool2d`` and more.
-
-    Examples
-    --------
-    >>> FractionalMaxPool2d(2, output_ratio=0.5).output_shape((8, 16, 50, 50))
-    (8, 16, 25, 25)
-    """
-
-    dimensions = 2
-
-
-class FractionalMaxPool3d(_FractionalMaxPool):
-    """Layer of `pooling.fractional_max_pool3d`, with the arguments of ``torch.nn.FractionalMaxPool3d`` and more.
-
-    Examples
-    --------
-    >>> FractionalMaxPool3d(2, output_ratio=0.5).output_shape((8, 16, 50, 50, 50))
-    (8, 16, 25, 25, 25)
-    """
-
-    dimensions = 3
+class FractionalMaxPool3d(_FractionalMaxPool, dimensions=3):
+    """Layer of `pooling.fractional_max_pool3d`, with the arguments of ``torch.nn.FractionalMaxPool3d`` and more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from ..arrays import as_array, in_default_mode, native, result_array
 from ..calls import double_kind
 from ..dispatch import kernels
 from ..geometry import Axis
-from ..layer import Layer, same
+from ..layer import Layer
 from ..maps import check_total, checked_gradient
 from ..operators import FLOATS, OPERATORS
 from ..ranks import described
@@ -239,8 +239,7 @@ def max_roi_pool(
 
     Parameters
     ----------
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {maps_of_regions}
     rois : array_like
         Regions, ``(R, 5)``, of any of these dtypes: the map in the batch, and ``x1, y1, x2, y2``. Times
         `spatial_scale` and rounded, half away from zero, these are the first and the last pixel; a region has one at
@@ -256,9 +255,7 @@ def max_roi_pool(
     ndarray
         ``(R, C, *output_size)``, in the dtype of the input.
 
-    Raises
-    ------
-    {errors}
+    {raises}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
     Notes
@@ -266,10 +263,7 @@ def max_roi_pool(
     This is ONNX MaxRoiPool (Girshick 2015, "Fast R-CNN"). Windows are cut in integers; onnxruntime cuts them in
     float32, and may so move an edge by a pixel.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
     >>> pooling.max_roi_pool(x, np.array([[0.0, 0, 0, 3, 1]]), (1, 2))
     array([[[[5., 7.]]]])
@@ -297,28 +291,16 @@ def max_roi_pool_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {grad_output}
+    {maps_of_regions}
     rois, output_size, spatial_scale
         As in the forward call.
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(4.0).reshape(1, 1, 2, 2)
     >>> pooling.max_roi_pool_backward(np.ones((1, 1, 1, 1)), x, np.array([[0.0, 0, 0, 1, 1]]), 1)
     array([[[[0., 0.],
@@ -404,8 +386,7 @@ def roi_align(
 
     Parameters
     ----------
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {maps_of_regions}
     rois : array_like
         Boxes ``x1, y1, x2, y2``, ``(R, 4)``, of any of these dtypes; each meets its map. Samples are placed in the
         arithmetic of float64 if that is their dtype, else of float32.
@@ -430,9 +411,7 @@ def roi_align(
     ndarray
         ``(R, C, *output_size)``, in the dtype of the input.
 
-    Raises
-    ------
-    {errors}
+    {raises}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
     Notes
@@ -440,10 +419,7 @@ def roi_align(
     This is ONNX RoiAlign (He et al. 2017, "Mask R-CNN"). With ``mode="max"`` samples are interpolated and then
     compared, as its text has it; onnxruntime compares weighted corners (https://github.com/onnx/onnx/issues/4764).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
     >>> pooling.roi_align(x, np.array([[0.0, 0, 4, 4]]), np.array([0]), 2)
     array([[[[ 2.5,  4.5],
@@ -475,28 +451,16 @@ def roi_align_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {grad_output}
+    {maps_of_regions}
     rois, batch_indices, output_size, spatial_scale, sampling_ratio, mode, coordinate_transformation_mode
         As in the forward call.
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x, box, here = np.zeros((1, 1, 2, 2)), np.array([[0.0, 0, 2, 2]]), np.array([0])
     >>> pooling.roi_align_backward(np.ones((1, 1, 1, 1)), x, box, here, 1)
     array([[[[0.25, 0.25],
@@ -512,12 +476,6 @@ class _RegionLayer(Layer):
     """A layer whose windows come with the call, as regions."""
 
     dimensions = 2
-    _defaults: ClassVar[dict[str, Any]] = {
-        "spatial_scale": 1.0,
-        "sampling_ratio": 0,
-        "mode": "avg",
-        "coordinate_transformation_mode": "half_pixel",
-    }
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Refuse: what windows there are, the regions of each call say."""
@@ -538,9 +496,6 @@ class _RegionLayer(Layer):
         (count,) = per_axis(name, "regions", regions, 1, minimum=0)
         return (count, shape[1], *per_axis(name, "output_size", self.arguments["output_size"], 2))
 
-    def _tells(self, name: str, value: Any) -> bool:
-        return name not in self._defaults or not same(value, self._defaults[name])
-
 
 class MaxRoIPool(_RegionLayer):
     """Layer of `pooling.max_roi_pool`; called with an input and regions.
@@ -555,8 +510,7 @@ class MaxRoIPool(_RegionLayer):
 
     operator = "max_roi_pool"
 
-    def __init__(self, output_size: Sizes, spatial_scale: float = 1.0) -> None:
-        self.arguments = {"output_size": output_size, "spatial_scale": spatial_scale}
+    def __init__(self, output_size: Sizes, spatial_scale: float = 1.0) -> None: ...
 
     def __call__(self, input: ArrayLike, rois: ArrayLike) -> AnyArray:  # type: ignore[override]
         """Pool the regions of an array."""
@@ -589,14 +543,7 @@ class RoIAlign(_RegionLayer):
         sampling_ratio: int = 0,
         mode: Mode = "avg",
         coordinate_transformation_mode: Transformation = "half_pixel",
-    ) -> None:
-        self.arguments = {
-            "output_size": output_size,
-            "spatial_scale": spatial_scale,
-            "sampling_ratio": sampling_ratio,
-            "mode": mode,
-            "coordinate_transformation_mode": coordinate_transformation_mode,
-        }
+    ) -> None: ...
 
     def __call__(self, input: ArrayLike, rois: ArrayLike, batch_indices: ArrayLike) -> AnyArray:  # type: ignore[override]
         """Pool the regions of an array."""

@@ -178,9 +178,7 @@ def _max_unpool(
 
     Where an index occurs twice, the last element in row-major order stays, at any number of threads.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     indices : array_like of integers
         For each element its position in the plane of the output, flat in row-major order; see
         `pooling.convert_indices` for other conventions.
@@ -199,19 +197,14 @@ def _max_unpool(
     ndarray
         The map, with the input's dtype.
 
-    Raises
-    ------
-    {errors}
+    {raises}
         Also if an index names no element of its plane; `out` is then partly written.
 
     Notes
     -----
     Equals ``torch.nn.functional.{function}`` and ONNX MaxUnpool. Of equal indices torch keeps any.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.array([1.0, 3.0, 2.0, 1.0]).reshape{row 4}
     >>> values, indices = pooling.max_pool{n}d(x, {along 2}, return_indices=True)
     >>> pooling.{function}(values, indices, {along 2}).ravel()
@@ -248,14 +241,7 @@ def _max_unpool_backward(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also if an index names no element of its plane; `out` is then partly written.
 
     Notes
@@ -263,10 +249,7 @@ def _max_unpool_backward(
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``, but where an index occurs twice: there
     torch gives the gradient to replaced elements as well.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x, indices = np.ones({row 2}), np.array([3, 3]).reshape{row 2}
     >>> pooling.{function}(np.arange(4.0).reshape{row 4}, x, indices, {along 2}).ravel()
     array([0., 3.])
@@ -408,6 +391,9 @@ def convert_indices(
 
 class _MaxUnpool(Layer):
     operator = "max_unpool"
+    _example = """
+        >>> {layer}(2, stride=2).output_shape({maps 50})
+        {maps 100}"""
 
     def __init__(
         self,
@@ -416,13 +402,12 @@ class _MaxUnpool(Layer):
         padding: Padding = 0,
         *,
         layout: Layout = "channels_first",
-    ) -> None:
-        self.arguments = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "layout": layout}
+    ) -> None: ...
 
     def __call__(
         self, input: ArrayLike, indices: ArrayLike | None = None, output_size: Sizes | None = None
     ) -> AnyArray:
-        """Put the elements of `input` to where `indices` say."""
+        """Put the elements of `input` to where `indices` say; `output_size` where it is not the usual one."""
         indices = self._needed(indices)
         result: AnyArray = type(self)._pool(input, indices, output_size=output_size, **self._arguments)
         return result
@@ -485,43 +470,13 @@ class _MaxUnpool(Layer):
         return replace_spatial(shape, spatial, sizes)
 
 
-class MaxUnpool1d(_MaxUnpool):
-    """Layer of `pooling.max_unpool1d`, with the arguments of ``torch.nn.MaxUnpool1d`` and keyword-only extras.
-
-    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
-
-    Examples
-    --------
-    >>> MaxUnpool1d(2, stride=2).output_shape((8, 16, 50))
-    (8, 16, 100)
-    """
-
-    dimensions = 1
+class MaxUnpool1d(_MaxUnpool, dimensions=1):
+    """Layer of `pooling.max_unpool1d`, with the arguments of ``torch.nn.MaxUnpool1d`` and keyword-only extras."""
 
 
-class MaxUnpool2d(_MaxUnpool):
-    """Layer of `pooling.max_unpool2d`, with the arguments of ``torch.nn.MaxUnpool2d`` and keyword-only extras.
-
-    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
-
-    Examples
-    --------
-    >>> MaxUnpool2d(2, stride=2).output_shape((8, 16, 50, 50))
-    (8, 16, 100, 100)
-    """
-
-    dimensions = 2
+class MaxUnpool2d(_MaxUnpool, dimensions=2):
+    """Layer of `pooling.max_unpool2d`, with the arguments of ``torch.nn.MaxUnpool2d`` and keyword-only extras."""
 
 
-class MaxUnpool3d(_MaxUnpool):
-    """Layer of `pooling.max_unpool3d`, with the arguments of ``torch.nn.MaxUnpool3d`` and keyword-only extras.
-
-    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
-
-    Examples
-    --------
-    >>> MaxUnpool3d(2, stride=2).output_shape((8, 16, 50, 50, 50))
-    (8, 16, 100, 100, 100)
-    """
-
-    dimensions = 3
+class MaxUnpool3d(_MaxUnpool, dimensions=3):
+    """Layer of `pooling.max_unpool3d`, with the arguments of ``torch.nn.MaxUnpool3d`` and keyword-only extras."""
