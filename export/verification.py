@@ -384,13 +384,10 @@ def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = No
         # The mean of all taps loses what is less than the smallest number, before it is multiplied.
         last = last + n * max(1 / abs(divisor) - 1, 0) * tiny
     made = working_dtype(dtype, known_taps((lowered or stage).windows), divisor, finite=finite).name
-    magnitude = type(layer)(**_known(layer, arguments))(magnitude)
+    arguments.pop("rounding", None)
+    magnitude = type(layer)(**arguments)(magnitude)
     here = np.minimum(mean_error(magnitude, n, Side(held, 5)), 8 * PRECISIONS["float32"].unit * magnitude)
     return last + mean_error(magnitude, n, Side(made, 5)) + here
-
-
-def _known(layer: Layer, arguments: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in arguments.items() if key != "rounding"}
 
 
 def compare_placed(placed: Placed, taken: Sequence[Array], found: dict[str, Array], graph: Graph) -> None:

@@ -207,8 +207,7 @@ def with_floor(case: Case, threads: int, *, out: bool = False) -> Call:
 
 def _model(case: Case) -> bytes:
     """Write the case as a model of one node."""
-    import onnx
-    from onnx import helper
+    from pooling.onnx_models.making import check_whole, make_node, small_model, tensor_info
 
     if case.layout != "channels_first":
         raise Cannot("ONNX has channels_first only")
@@ -228,20 +227,12 @@ def _model(case: Case) -> bytes:
         attributes |= {"count_include_pad": int(case.count_include_pad)} if case.kind == "avg" else {}
     prefix = "Global" if case.windows == "global" else ""
     outputs = ["y", "indices"] if case.direction == "indices" else ["y"]
-    node = helper.make_node(
-        f"{prefix}{ {'max': 'Max', 'avg': 'Average'}[case.kind] }Pool", ["x"], outputs, **attributes
-    )
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(case.dtype))
-    kinds = [kind, onnx.TensorProto.INT64]
-    graph = helper.make_graph(
-        [node],
-        "case",
-        [helper.make_tensor_value_info("x", kind, case.shape)],
-        [helper.make_tensor_value_info(*pair, case.output_shape) for pair in zip(outputs, kinds, strict=False)],
-    )
+    node = make_node(f"{prefix}{ {'max': 'Max', 'avg': 'Average'}[case.kind] }Pool", ["x"], outputs, **attributes)
+    kinds = [np.dtype(case.dtype), np.dtype(np.int64)]
+    given = [tensor_info(*pair, case.output_shape) for pair in zip(outputs, kinds, strict=False)]
     opset = 22 if case.dtype == "bfloat16" else 19
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    onnx.checker.check_model(model)
+    model = small_model([node], [tensor_info("x", kinds[0], case.shape)], given, {"": opset})
+    check_whole(model)
     serialized: bytes = model.SerializeToString()
     return serialized
 
@@ -420,7 +411,9 @@ def with_opencv(case: Case, threads: int) -> Call:
         size = _centred(case)
         element = np.ones((size, size), np.uint8)
         if case.kind == "max":
-            apply = partial(_into, cv2.dilate, element)
+
+            def apply(image: Array, into: Array) -> Any:
+                return cv2.dilate(image, element, dst=into)
         else:
 
             def apply(image: Array, into: Array) -> Any:
@@ -444,10 +437,6 @@ def with_opencv(case: Case, threads: int) -> Call:
         return result
 
     return call
-
-
-def _into(function: Callable[..., Any], element: Array, image: Array, into: Array) -> Any:
-    return function(image, element, dst=into)
 
 
 def _spatial(case: Case) -> tuple[int, ...]:
@@ -509,10 +498,6 @@ def with_numpy(case: Case, threads: int) -> Call:
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
-def _sequence_arrays(case: Case, result: Any) -> list[Array]:
-    return list(result)
-
-
 @dataclass(frozen=True)
 class Library:
     """How a library runs a case, and what is known of it.
@@ -551,7 +536,7 @@ LIBRARIES: dict[str, Library] = {
     "pooling out=": Library("pooling", "pooling", with_pooling_out, _pooling_arrays, out=True, peer=False),
     "floor": Library("", "numpy", with_floor, _pooling_arrays, peer=False),
     "floor out=": Library("", "numpy", partial(with_floor, out=True), _pooling_arrays, out=True, peer=False),
-    "onnxruntime": Library("onnxruntime", "onnxruntime", with_onnxruntime, _sequence_arrays),
+    "onnxruntime": Library("onnxruntime", "onnxruntime", with_onnxruntime, lambda case, result: list(result)),
     "onnxruntime IO binding": Library(
         "onnxruntime",
         "onnxruntime",

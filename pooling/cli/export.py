@@ -16,6 +16,7 @@ from .shared import (
     output_file,
     print_written,
     progress_bar,
+    spoken,
     stdout,
 )
 
@@ -104,9 +105,7 @@ def _run(options: argparse.Namespace) -> int:
     from pooling.export.verification import in_this_runtime
     from pooling.layer import Sequential
 
-    wrong = check_files(options, ("output",), options.layers)
-    if wrong:
-        return fail(options, wrong)
+    check_files(options, ["output"], options.layers)
     dimensions = len(options.shape) - 2
     try:
         layers = [layer for text in options.layers for layer in poolings_from_text(_text(text), dimensions)]
@@ -128,10 +127,10 @@ def _run(options: argparse.Namespace) -> int:
                 in_this_runtime(verification, progress)
         save(model, options.output)
     except VerificationError as error:
-        fail(options, f"{_plain(error)}; nothing was written")
+        fail(options, f"{spoken(error)}; nothing was written")
         return 1
     except (TypeError, ValueError, OverflowError) as error:
-        return fail(options, _plain(error))
+        return fail(options, spoken(error).removeprefix("layers: "))
     except MemoryError:
         return fail(options, "there is not enough memory to verify the model at this shape; add --no-verify")
     except OSError as error:
@@ -159,8 +158,3 @@ def _text(argument: str) -> str:
     if text == argument and (os.path.isdir(text) or Path(text).suffix == ".txt"):
         raise ValueError(f"there is no file {argument!r}; give one with a layer on each line, or the layer itself")
     return text
-
-
-def _plain(error: Exception) -> str:
-    """Return a sentence without the function that speaks, which nobody here has called."""
-    return re.sub(r"^(to_onnx|to_onnx_backward|save|layers): ", "", str(error))

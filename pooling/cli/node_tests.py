@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .shared import fail, output_file, write_out
+from .shared import RefusedError, output_file, refused, write_out
 
 __all__ = ["add"]
 
@@ -27,10 +27,9 @@ def _run(options: argparse.Namespace) -> int:
     from pooling.validation.conformance.node_tests import write_node_tests
 
     try:
-        count = write_node_tests(options.folder)
+        with refused():
+            count = write_node_tests(options.folder)
     except OSError as error:
-        return fail(options, f"{options.folder} cannot be written ({error.strerror or error})")
-    except ValueError as error:
-        return fail(options, str(error).removeprefix("write_node_tests: "))
+        raise RefusedError(f"{options.folder} cannot be written ({error.strerror or error})") from error
     write_out(f"{count} node tests are in {options.folder}\n")
     return 0

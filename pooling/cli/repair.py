@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from .shared import (
+    add_files,
     add_force,
     check_files,
-    fail,
     need_libraries,
     open_shape,
     output_file,
     print_written,
+    refused,
     stdout,
     write_files,
 )
@@ -48,7 +49,7 @@ def add(commands: Any) -> None:
         help="exact: NaN and -inf come out of maxima the same in every runtime, by a longer and slower graph "
         "(default: finite, where they are up to the runtime)",
     )
-    repair.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was changed to FILE")
+    add_files(repair, json="write everything that was changed to FILE")
     add_force(repair)
     repair.set_defaults(run=_run)
 
@@ -56,16 +57,10 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from pooling.export.repair.command import repair_file
 
-    wrong = check_files(options, ("output", "json"), (), [options.model])
-    if wrong:
-        return fail(options, wrong)
+    check_files(options, ["output", "json"], models=[options.model])
     need_libraries(options)
-    try:
+    with refused(OSError):
         report = repair_file(options.model, options.output, dict(options.shape), options.special_values)
-    except OSError as error:
-        return fail(options, f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})")
-    except ValueError as error:
-        return fail(options, str(error))
     code = write_files(options, {"json": report.save}, report.exit_code)
     console = stdout()
     report.print(console)

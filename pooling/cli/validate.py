@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .shared import (
+    add_files,
     add_force,
     add_runners,
     check_files,
@@ -14,9 +15,9 @@ from .shared import (
     named_shape,
     names,
     need_libraries,
-    output_file,
     print_written,
     progress_bar,
+    refused,
     runner_settings,
     stdout,
     write_files,
@@ -68,24 +69,21 @@ def add(commands: Any) -> None:
         help="what makes the exit code 1: differs (the default), special (differs on NaN, infinities or extreme "
         "numbers only), refuses, crashes; or never",
     )
-    validate.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was found to FILE")
-    validate.add_argument(
-        "--html", type=output_file, metavar="FILE", help="write a page with pictures of what was found"
+    add_files(
+        validate,
+        json="write everything that was found to FILE",
+        html="write a page with pictures of what was found",
+        junit="write what CI systems read",
     )
-    validate.add_argument("--junit", type=output_file, metavar="FILE", help="write what CI systems read")
     add_force(validate)
     validate.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    wrong = check_files(options, FILES, _input_files(options), options.models)
-    if wrong:
-        return fail(options, wrong)
+    check_files(options, FILES, _input_files(options), options.models)
     need_libraries(options)
-    try:
+    with refused():
         return _validate_models(options)
-    except ValueError as error:
-        return fail(options, str(error).removeprefix("validate: "))
 
 
 def _input_files(options: argparse.Namespace) -> list[str]:

@@ -14,7 +14,9 @@ of their own are asked about it. Needs ``onnx``; other runtimes are asked where 
     rules/           what a node has to give, rule by rule; which rule a wrong answer breaks; the cases of each rule
     known_issues     what is known of released runtimes
     conformance/     the suite of all rules in all runtimes, and the same as ONNX node tests
-    reduce           finds the smallest input that shows a difference; reduce_findings does for all of a report
+    reduce           finds the smallest input that shows a difference
+    reduce_findings  does so for all that a report has found
+    deployed/        measures what released runtimes make of the forms of a node
     benchmark        measures times, turn by turn
     report/          what came out: for programs, as JSON, in the terminal, as HTML, Markdown and JUnit
 """

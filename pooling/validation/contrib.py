@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.numerics.compare import first_of
 from pooling.onnx_models.contrib import DOMAIN, OPSET, QUANTISED, channels_first, has_channels_last, standard_node
 from pooling.onnx_models.making import ModelProto, small_model, tensor_info
 
 from .inputs.case import Case, single_node
 from .runners.results import Result
 from .stages import Stage
-from .verdicts import Kind, Verdict
+from .verdicts import Kind, Verdict, of_another_form, told
 
 __all__ = ["Asked", "ask_about"]
 
@@ -79,24 +80,17 @@ class Asked:
         if answer.unsupported is not None:
             return Verdict(Kind.REFUSES, answer.unsupported)
         wanted, found = self.rounded(expected), answer.outputs[0]
-        if found.shape != wanted.shape:
-            sentence = f"shape {found.shape} instead of {wanted.shape}"
-            return Verdict(Kind.SHAPE, sentence, expected=wanted.shape, actual=found.shape)
-        if found.dtype != wanted.dtype:
-            sentence = f"dtype {found.dtype.name} instead of {wanted.dtype.name}"
-            return Verdict(Kind.DTYPE, sentence, expected=wanted.dtype.name, actual=found.dtype.name)
+        if (form := of_another_form(wanted, found)) is not None:
+            return form
         # Of two neighbours either will do where rounding in float32 may decide between them.
         wrong = (found != wanted) & (np.abs(found.astype(np.float64) - expected) > 0.5 + ALMOST)
         off = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
         if not wrong.any():
             return Verdict(Kind.AGREES, elements=found.size, ulp=off, absolute=off)
-        where = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
-        count = int(np.count_nonzero(wrong))
-        extent = "" if count == 1 else f", {count} of {wrong.size} elements"
-        return Verdict(
-            Kind.VALUE, f"{found[where]!s} instead of {wanted[where]!s} at {where}{extent}", where,
-            wanted[where].item(), found[where].item(), count, found.size, off, off,
-        )  # fmt: skip
+        where, count = first_of(wrong), int(np.count_nonzero(wrong))
+        sentence = told(Kind.VALUE, wanted[where], found[where], where, count, found.size)
+        pair = wanted[where].item(), found[where].item()
+        return Verdict(Kind.VALUE, sentence, where, *pair, count, found.size, off, off)
 
 
 def ask_about(stage: Stage, seed: int, planes: int) -> Asked:

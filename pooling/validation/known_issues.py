@@ -32,6 +32,7 @@ __all__ = [
     "issues_of",
     "read_issues",
     "recheck_known_issues",
+    "upstream_of",
 ]
 
 Numbers = NDArray[Any]
@@ -305,6 +306,11 @@ def issues_of(rule: str | None, runtime: str, case: Case | None = None) -> tuple
     found = [issue for issue in KNOWN_ISSUES if (issue.rule, issue.runtime) == (rule, runtime)]
     operator = None if case is None else case.node.op_type
     return tuple(sorted(found, key=lambda issue: issue.operator != operator))
+
+
+def upstream_of(rule: str | None, runtime: str, case: Case | None = None) -> tuple[str, ...]:
+    """Return where it is reported what is known of a runtime and a rule; the arguments are those of `issues_of`."""
+    return tuple(dict.fromkeys(each for known in issues_of(rule, runtime, case) for each in known.upstream))
 
 
 def recheck_known_issues(

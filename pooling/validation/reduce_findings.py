@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from .conformance.run import Conformance, Outcome, Pair
 from .inputs.case import Case
-from .known_issues import issues_of
+from .known_issues import upstream_of
 from .reduce import MOST_RUNS, Ask, Smallest, smallest
 from .report.model import Finding, Report, alike
 from .rules import broken_rule
@@ -150,9 +150,7 @@ def _with(found: Finding, shown: Smallest | None) -> Finding:
     if found.rule is not None:
         return replace(found, smallest=shown)
     rule = broken_rule(shown.case, shown.expected, shown.verdict, shown.actual)
-    known = issues_of(rule, found.runtime, shown.case)
-    upstream = tuple(dict.fromkeys(reference for each in known for reference in each.upstream))
-    return replace(found, smallest=shown, rule=rule, upstream=upstream)
+    return replace(found, smallest=shown, rule=rule, upstream=upstream_of(rule, found.runtime, shown.case))
 
 
 def _asking(oracle: RuntimeProcess, runtime: RuntimeProcess) -> Ask:

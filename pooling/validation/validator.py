@@ -38,7 +38,7 @@ from .benchmark import Times, race
 from .contrib import ask_about
 from .inputs.case import Case, single_node
 from .inputs.plan import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, PlannedCase, plan_cases, taps
-from .known_issues import issues_of
+from .known_issues import upstream_of
 from .report.model import FAIL_ON, Finding, ModelReport, Repair, Report, RuntimeSummary, StageReport
 from .rules import broken_rule
 from .runners import ORACLE, chosen, installed, portable_model, runtime_of
@@ -533,7 +533,7 @@ class _Run:
                 version = self.runners.versions[name]
                 finding = Finding(
                     path, stage.name, stage.operator, stage.opset, planned, name, version, verdict, rule,
-                    expected, actual, upstream=_upstream(rule, name, planned.case),
+                    expected, actual, upstream=upstream_of(rule, name, planned.case),
                 )  # fmt: skip
                 findings[key] = replace(finding, remedy=self._remedy(finding)) if self.repair else finding
         return _Outcome(
@@ -806,11 +806,6 @@ class _Run:
             return race({"pooling": lambda: layer(array), "onnxruntime": lambda: loaded.run(None, fed)}, self.rounds)
         except Exception as error:
             raise CannotRunError(f"its times cannot be measured ({error})") from error
-
-
-def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
-    found = issues_of(rule, runtime, case)
-    return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
 
 
 def _with_outputs(model: ModelProto, names: Sequence[str]) -> bytes:

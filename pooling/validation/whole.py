@@ -35,6 +35,7 @@ from pooling.onnx_models.making import (
 
 from .rules.evidence import ALIKE
 from .stages import Network, Stage, graphs_of, known_tensor
+from .verdicts import Kind, of_another_form, told
 
 __all__ = ["Neighbourhood", "difference", "neighbourhood"]
 
@@ -310,10 +311,8 @@ def difference(
     if len(expected) != len(actual):
         return f"{len(actual)} outputs instead of {len(expected)}", None
     for wanted, found in zip(expected, actual, strict=True):
-        if wanted.shape != found.shape:
-            return f"shape {found.shape} instead of {wanted.shape}", None
-        if wanted.dtype != found.dtype:
-            return f"dtype {found.dtype.name} instead of {wanted.dtype.name}", None
+        if (form := of_another_form(wanted, found)) is not None:
+            return form.sentence, None
         if not wanted.size:
             continue
         left, right = wanted.astype(np.float64), found.astype(np.float64)
@@ -327,6 +326,5 @@ def difference(
                 worst = np.where(wrong, np.nan_to_num(np.abs(left - right), nan=np.inf), -1.0)
             where = tuple(int(each) for each in np.unravel_index(int(np.argmax(worst)), worst.shape))
             count = int(np.count_nonzero(wrong))
-            extent = "" if count == 1 else f", {count} of {wrong.size} elements"
-            return f"{found[where]!s} instead of {wanted[where]!s} at {where}{extent}", where
+            return told(Kind.VALUE, wanted[where], found[where], where, count, wrong.size), where
     return "", None

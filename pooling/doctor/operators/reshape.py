@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,15 +45,12 @@ def _reshape(call: Call) -> Outcome:
     if -1 in output and known:
         output[output.index(-1)] = total // known
     if math.prod(output) != total:
+        asked = f"a multiple of {known}" if -1 in wanted else str(math.prod(output))
         raise OperatorError(
-            f"its input {shape} has {total} elements, but shape={wanted} asks for {_told(output, wanted, known)}; a "
-            "shape that is written into the model holds for one input size only"
+            f"its input {shape} has {total} elements, but shape={wanted} asks for {asked}; a shape that is written "
+            "into the model holds for one input size only"
         )
     return Outcome("reshape", [tuple(output)], moved(call.view, _matching(shape, tuple(output))))
-
-
-def _told(output: Sequence[int], wanted: Sequence[int], known: int) -> str:
-    return f"a multiple of {known}" if -1 in wanted else str(math.prod(output))
 
 
 def _matching(shape: Shape, output: Shape) -> list[int | None]:

@@ -10,14 +10,10 @@ from .. import receptive_field
 from ..receptive_field import Paths, View
 from .common import along, followed, lost, moved, spread
 from .nodes import Call, OperatorError, Outcome, Shape
-from .registry import Array, operator
+from .registry import operator
 
 
-def _sliced(call: Call, values: list[Array]) -> Array:
-    return values[0][tuple(_slices(call, values[0].shape))]
-
-
-@operator("Slice", fold=_sliced)
+@operator("Slice", fold=lambda call, values: values[0][tuple(_slices(call, values[0].shape))])
 def _slice(call: Call) -> Outcome:
     shape = call.shape(0)
     parts = _slices(call, shape)

@@ -29,8 +29,6 @@ __all__ = ["explain", "print_examination", "print_what_if"]
 
 NARROWEST_NAME = 14
 """What is left of stage names on a narrow terminal."""
-MANY_ROWS = 60
-"""Rows up to which all stages are shown without being asked for."""
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 

@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -150,17 +150,15 @@ def _drawn(stage: Stage, layer: Layer, seed: int | Sequence[int]) -> Iterator[Pl
         room = math.prod(small[:2])
         for part, start in enumerate(range(0, len(special), room)):
             array = _spread(special[start : start + room], small)
-            case = _case(stage, f"{kind}-{part}" if len(special) > room else kind, {stage.node.input[0]: array}, "")
-            yield PlannedCase(_with_data(case, SPECIAL[kind]), kind, small == shape, True)
+            case = _case(
+                stage, f"{kind}-{part}" if len(special) > room else kind, {stage.node.input[0]: array}, SPECIAL[kind]
+            )
+            yield PlannedCase(case, kind, small == shape, True)
 
 
 def _case(stage: Stage, kind: str, inputs: Mapping[str, Numbers], data: str) -> Case:
     name = re.sub(r"[^\w.-]+", "-", f"{stage.name}-{kind}")
     return Case(name, single_node(stage.node, stage.opset, inputs), dict(inputs), data)
-
-
-def _with_data(case: Case, data: str) -> Case:
-    return replace(case, data=data)
 
 
 def _small(shape: tuple[int, ...]) -> tuple[int, ...]:

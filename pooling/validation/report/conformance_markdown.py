@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..conformance.run import OUTCOMES, Conformance, Outcome
 from ..inputs.case import Case
-from ..known_issues import address, issues_of
+from ..known_issues import address, upstream_of
 from ..rules import RULES
 from ..rules.evidence import Setting
 
@@ -227,8 +227,7 @@ def _example(pairs: list[tuple[Case, Outcome]], rule: str, runtime: str) -> list
     seen = _plain(sentence if len(sentence) <= LONGEST else f"{sentence[:LONGEST]}…")
     if outcome.counts_as == "differs" and others:
         seen += f" ({others} of them by another rule or unexplained)"
-    upstream = [name for known in issues_of(rule, runtime, case) for name in known.upstream]
-    return [f"`{_model(case)}`", seen, _links(tuple(dict.fromkeys(upstream)), lead="")]
+    return [f"`{_model(case)}`", seen, _links(upstream_of(rule, runtime, case), lead="")]
 
 
 def _model(case: Case) -> str:

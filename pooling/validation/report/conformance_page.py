@@ -11,7 +11,7 @@ from pooling.files import write_whole
 from pooling.reporting.html import rendered
 
 from ..conformance.run import OUTCOMES, Conformance, Pair
-from ..known_issues import issues_of
+from ..known_issues import upstream_of
 from ..reduce import Smallest
 from ..rules import RULES
 from .parts import TEMPLATES, Badge, Row, finding, picture, references
@@ -101,7 +101,6 @@ def _finding(report: Conformance, rule: str, runtime: str, example: Smallest | N
     kind = outcome.counts_as
     verb = "crashes on cases about" if kind == "crashes" else "breaks"
     others = Counter(each.rule for _, each in wrong if each.rule not in (None, rule))
-    upstream = dict.fromkeys(name for each in issues_of(rule, runtime) for name in each.upstream)
     return finding(
         _name(report, rule, runtime),
         kind,
@@ -113,5 +112,5 @@ def _finding(report: Conformance, rule: str, runtime: str, example: Smallest | N
         ("data", f"{case.data}; input of shape {case.array.shape}, {case.array.dtype.name}"),
         ("cases", ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])),
         ("also breaks", ", ".join(f"{key} ({number})" for key, number in others.items())),
-        ("known", references(upstream)),
+        ("known", references(upstream_of(rule, runtime))),
     )

@@ -135,7 +135,8 @@ def _stage_badges(stage: StageReport, runtime: str, numbers: Mapping[int, int]) 
         return [Badge("none", "not asked" if stage.compared else "not run", title=stage.problem or "")]
     findings = [each for each in stage.findings if each.runtime == runtime]
     if not findings:
-        return [Badge("agrees", "agrees", title=_counted(summary.cases))]
+        cases = ", ".join(f"{count} cases: {kind}" for kind, count in summary.cases.items())
+        return [Badge("agrees", "agrees", title=cases)]
     return list(_badges(findings, numbers))
 
 
@@ -147,10 +148,6 @@ def _badges(findings: Sequence[Finding], numbers: Mapping[int, int]) -> Iterator
             count = f" {len(some)}" if len(some) > 1 else ""
             sentences = "; ".join(dict.fromkeys(each.verdict.sentence for each in some))
             yield Badge(kind, f"{kind}{count}", f"#finding-{numbers[id(some[0])]}", sentences)
-
-
-def _counted(cases: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} cases: {kind}" for kind, count in cases.items())
 
 
 def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
