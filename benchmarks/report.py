@@ -103,11 +103,11 @@ float64). In channels_last a map has all channels. Of a single map such a gradie
 first spatial axis that is longer than 1: each takes 4 MiB, or 16 effective kernels of rows if that is more, and the
 kernel that reaches across its end.
 
-Winners, asked for as indices or by a gradient, are searched in 4 MiB a thread, or in 320 bytes for each cell that the
+Argmaxes, asked for as indices or by a gradient, are searched in 4 MiB a thread, or in 320 bytes for each cell that the
 longest axis of a window reaches over if that is more. Gradients of maxima are summed in float32 for half precision, and
 in float64 for float32 where nine and more windows hold a cell, 4 MiB of them at a time (or a row of the first axis that
 is cut; on maps of one axis 32 bytes for each cell and channel that a window reaches over); where a large map has few
-windows, at most 16 bytes for each of those and 1 MiB together, their winners are kept. A region takes each thread 24
+windows, at most 16 bytes for each of those and 1 MiB together, these positions are kept. A region takes each thread 24
 bytes for each pixel of a row and 32 for each column of bins, and `roi_align` on each axis 16 bytes for each bin and
 each sample of a bin that lies on the map (means twice as many samples, but no more than the axis has pixels). Gradients
 of regions are summed where they stay in float64, else in 4 MiB, or in a row if that is more; of maps of more than

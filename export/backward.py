@@ -28,11 +28,11 @@ from .arguments import (
     speaking_as,
 )
 from .backward_verification import verify_backward
-from .graph_builder import Dims, Graph, OpsetError
+from .graph_builder import Dims, GraphBuilder, OpsetError
+from .layer_calls import LayerCall
 from .lowering.gradients import BACKWARD_LOWERINGS
-from .model import declare_inputs, stage_of
+from .model import declare_inputs, layer_call_of
 from .opsets import LOWEST_DEFAULT, lower_plainly
-from .stages import Stage
 from .verification import Verification, in_this_runtime
 
 __all__ = ["backward_model", "to_onnx_backward"]
@@ -91,7 +91,7 @@ def to_onnx_backward(
     TypeError
         If an argument is of the wrong kind, or `dtype` has no gradient.
     ValueError
-        If an argument has a wrong value, a window finds no place on the input, the layer has no gradient as a graph, or
+        If an argument has a wrong value, a window does not fit into the input, the layer has no gradient as a graph, or
         the opset lacks an operator that the gradient needs.
     VerificationError
         If the model does not run in onnxruntime, or does not give what ``pool.backward`` gives. The sentence shows the
@@ -169,8 +169,8 @@ def backward_model(
         raise ValueError(
             f"to_onnx: output_size={short_repr(output_size)} is for unpooling only; leave it out for {kind}"
         )
-    stage = stage_of(f"{kind}/backward", pool, shape, number, indices, output_size)
-    lower = partial(_lowered, stage=stage, dtype=number, shape=shape)
+    call = layer_call_of(f"{kind}/backward", pool, shape, number, indices, output_size)
+    lower = partial(_lowered, call=call, dtype=number, shape=shape)
     try:
         graph, values = lower_plainly(version, lower, finite=finite)
     except OpsetError as error:
@@ -178,33 +178,33 @@ def backward_model(
         works = error.needs_opset and _first_opset(lower, (version or LOWEST_DEFAULT) + 1)
         raise OpsetError(error.opset, error.lacks, works or error.needs_opset) from None
     results = {name: (value, size) for name, value, size in zip(RESULTS, values, (shape, ()), strict=False)}
-    output_shape = stage.order.shape_of_layer(stage.result)
-    title = f"Gradient of {stage.title}: {shown(output_shape)}, {shown(shape)} -> {shown(shape)}"
+    output_shape = call.order.shape_of_layer(call.result)
+    title = f"Gradient of {call.title}: {shown(output_shape)}, {shown(shape)} -> {shown(shape)}"
     model = graph.model(results, title)
     onnx.checker.check_model(model, full_check=True)
-    return model, partial(verify_backward, model, graph, stage)
+    return model, partial(verify_backward, model, graph, call)
 
 
-def _lowered(graph: Graph, stage: Stage, dtype: np.dtype[Any], shape: Dims) -> tuple[str, ...]:
+def _lowered(graph: GraphBuilder, call: LayerCall, dtype: np.dtype[Any], shape: Dims) -> tuple[str, ...]:
     """Add the gradient of a layer, and name the results."""
-    order = stage.order
-    graph.scope = stage.name
+    order = call.order
+    graph.scope = call.name
     taken = (
-        graph.input("grad_output", dtype, order.shape_of_layer(stage.result)),
-        *declare_inputs(graph, [stage], dtype, shape),
+        graph.input("grad_output", dtype, order.shape_of_layer(call.result)),
+        *declare_inputs(graph, [call], dtype, shape),
     )
     ordered = tuple(order.to_channels_first(graph, each) for each in taken)
-    first, *others = BACKWARD_LOWERINGS[stage.layer.operator](graph, stage, ordered)
+    first, *others = BACKWARD_LOWERINGS[call.layer.operator](graph, call, ordered)
     values = (order.from_channels_first(graph, first), *others)
     _prune(graph, values)
     return values
 
 
-def _first_opset(lower: Callable[[Graph], object], least: int) -> int | None:
+def _first_opset(lower: Callable[[GraphBuilder], object], least: int) -> int | None:
     """Find the first opset in which nothing is lacking."""
     for opset in range(least, onnx.defs.onnx_opset_version() + 1):
         with suppress(ValueError):
-            lower(Graph(opset))
+            lower(GraphBuilder(opset))
             return opset
     return None
 
@@ -224,7 +224,7 @@ def _refuse_without_gradient(pool: Layer, kind: str, dtype: np.dtype[Any]) -> No
         )
 
 
-def _prune(graph: Graph, wanted: Sequence[str]) -> None:
+def _prune(graph: GraphBuilder, wanted: Sequence[str]) -> None:
     """Drop what no result needs: lowerings that give indices give the maxima as well."""
     needed = set(wanted)
     kept: list[onnx.NodeProto] = []

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from pooling._version import __version__
 
-__all__ = ["Dims", "Graph", "OpsetError", "Value"]
+__all__ = ["Dims", "GraphBuilder", "OpsetError", "Value"]
 
 Dims = tuple[int | str, ...]
 """A shape: sizes, and names for sizes that are known at run time only."""
@@ -46,7 +46,7 @@ class OpsetError(ValueError):
         self.needs_opset = needs_opset
 
 
-class Graph:
+class GraphBuilder:
     """Nodes of one operator set, added by calling the graph with an operator and its inputs.
 
     ``graph("Mul", graph("AveragePool", x, kernel_shape=[2]), scale)`` adds two nodes and returns the name of the

@@ -32,13 +32,13 @@ from .arguments import (
     shown,
 )
 from .dynamic_sizes import FreeAxis, Size, adaptive_axis, free_axis
-from .graph_builder import Dims, Graph
+from .graph_builder import Dims, GraphBuilder
+from .layer_calls import LayerCall, Order
 from .lowering import LOWERINGS
 from .opsets import lower_plainly
-from .stages import Order, Stage
-from .verification import Placed, Verification, in_this_runtime, verify_model
+from .verification import BoundLayer, Verification, in_this_runtime, verify_model
 
-__all__ = ["declare_inputs", "forward_model", "resolved", "stage_of", "to_onnx"]
+__all__ = ["declare_inputs", "forward_model", "layer_call_of", "resolved", "to_onnx"]
 
 REGIONS = "regions"
 """Name of the number of regions, which is free at run time."""
@@ -99,7 +99,7 @@ def to_onnx(
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If an argument has a wrong value, a window finds no place on the input, or the opset lacks an operator
+        If an argument has a wrong value, a window does not fit into the input, or the opset lacks an operator
         that the pooling needs.
     VerificationError
         If the model does not run in onnxruntime, or does not give what `pool` gives. The sentence shows the first
@@ -194,33 +194,33 @@ def forward_model(
     shape, number = checked_shape(input_shape), checked_dtype(dtype)
     version, finite = checked_opset(opset), is_finite_only(special_values)
     check_words(pool, layout, indices)
-    stages = resolved(pool, shape, number, indices, output_size)
-    lower = partial(_lowered, stages=stages, shape=shape, dtype=number)
+    calls = resolved(pool, shape, number, indices, output_size)
+    lower = partial(_lowered, calls=calls, shape=shape, dtype=number)
     graph, (values, placed) = lower_plainly(version, lower, finite=finite)
-    output_shape = stages[-1].order.shape_of_layer(stages[-1].result) if stages else shape
+    output_shape = calls[-1].order.shape_of_layer(calls[-1].result) if calls else shape
     results = {name: (value, output_shape) for name, value in zip(("output", "indices"), values, strict=False)}
-    title = stages[0].title if isinstance(pool, Layer) else f"Sequential({', '.join(stage.title for stage in stages)})"
+    title = calls[0].title if isinstance(pool, Layer) else f"Sequential({', '.join(call.title for call in calls)})"
     model = graph.model(results, f"{title}: {shown(shape)} -> {shown(output_shape)}")
     onnx.checker.check_model(model, full_check=True)
     return model, partial(verify_model, model, graph, placed)
 
 
 def _lowered(
-    graph: Graph, stages: Sequence[Stage], shape: Dims, dtype: np.dtype[Any]
-) -> tuple[tuple[str, ...], list[Placed]]:
+    graph: GraphBuilder, calls: Sequence[LayerCall], shape: Dims, dtype: np.dtype[Any]
+) -> tuple[tuple[str, ...], list[BoundLayer]]:
     """Add the nodes of layers one after another; name the results, and the tensors of each layer."""
-    placed: list[Placed] = []
-    values = declare_inputs(graph, stages, dtype, shape)
-    for order, run in groupby(stages, lambda stage: stage.order):
+    placed: list[BoundLayer] = []
+    values = declare_inputs(graph, calls, dtype, shape)
+    for order, run in groupby(calls, lambda call: call.order):
         together = list(run)
         graph.scope = together[0].name
         values = tuple(order.to_channels_first(graph, value) for value in values)
-        for stage in together:
-            graph.scope = stage.name
-            taken, values = values, LOWERINGS[stage.layer.operator](graph, stage, values)
-            placed.append(Placed(stage, taken, values))
+        for call in together:
+            graph.scope = call.name
+            taken, values = values, LOWERINGS[call.layer.operator](graph, call, values)
+            placed.append(BoundLayer(call, taken, values))
         values = tuple(order.from_channels_first(graph, value) for value in values)
-    if not stages:
+    if not calls:
         graph.scope = "Sequential"
         values = (graph("Identity", "input"),)
     return values, placed
@@ -239,7 +239,7 @@ Extents = tuple[int | str | Size, ...]
 
 def resolved(
     pool: Layer | Sequential, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any
-) -> list[Stage]:
+) -> list[LayerCall]:
     """Put every layer into its place, refusing whatever the layer itself would refuse."""
     rank = len(shape)
     spatial = {
@@ -270,8 +270,8 @@ def _chained(
     dtype: np.dtype[Any],
     indices: str,
     output_size: Any,
-) -> list[Stage]:
-    stages: list[Stage] = []
+) -> list[LayerCall]:
+    calls: list[LayerCall] = []
     for number, layer in enumerate([pool] if isinstance(pool, Layer) else pool):
         kind = type(layer).__name__
         if layer.operator not in LOWERINGS:
@@ -287,17 +287,17 @@ def _chained(
             )
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"
         with nullcontext() if isinstance(pool, Layer) else in_sequence(number, layer, "to_onnx"):
-            stage = stage_of(name, layer, extents, dtype, indices, output_size, sample)
+            call = layer_call_of(name, layer, extents, dtype, indices, output_size, sample)
         if windows not in ("regions", "named"):  # which nothing follows
             sample = layer.output_shape(sample)
             spatial = spatial_slice(len(extents), layer.dimensions, layer.layout, function=kind)
-            pooled = [axis.output_size for axis in stage.windows] or stage.sizes
+            pooled = [axis.output_size for axis in call.windows] or call.sizes
             extents = (*extents[: spatial.start], *pooled, *extents[spatial.stop :])
-        stages.append(stage)
-    return stages
+        calls.append(call)
+    return calls
 
 
-def stage_of(
+def layer_call_of(
     name: str,
     layer: Layer,
     shape: Extents,
@@ -305,7 +305,7 @@ def stage_of(
     indices: str,
     output_size: Any,
     sample: tuple[int, ...] | None = None,
-) -> Stage:
+) -> LayerCall:
     """Put a layer into its place; `sample` has numbers for the names, without which spatial sizes have none."""
     kind, rank, dimensions = type(layer).__name__, len(shape), layer.dimensions
     if rank - dimensions not in (1, 2):
@@ -348,7 +348,7 @@ def stage_of(
     channels_first = order.shape_of_graph(dims)
     batch: Dims = (REGIONS,) if windows == "regions" else channels_first[:1]
     result = (*batch, channels_first[1], *pooled)
-    return Stage(name, layer, order, channels_first, axes, result, indices, output_size, free)
+    return LayerCall(name, layer, order, channels_first, axes, result, indices, output_size, free)
 
 
 def _check_free(where: str, size: str | Size, axis: str, refusal: str) -> None:
@@ -404,10 +404,12 @@ def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     return type(layer)(**arguments)
 
 
-def declare_inputs(graph: Graph, stages: Sequence[Stage], dtype: np.dtype[Any], shape: Dims) -> tuple[str, ...]:
+def declare_inputs(
+    graph: GraphBuilder, calls: Sequence[LayerCall], dtype: np.dtype[Any], shape: Dims
+) -> tuple[str, ...]:
     """Add the inputs of the model."""
     values = [graph.input("input", dtype, shape)]
-    operator = stages[0].layer.operator if stages else ""
+    operator = calls[0].layer.operator if calls else ""
     coordinates = np.dtype(np.float64 if dtype == np.float64 else np.float32)
     if operator == "max_unpool":
         values.append(graph.input("indices", np.dtype(np.int64), shape))

@@ -155,7 +155,7 @@ def replace_spatial(shape: Sequence[int], spatial: slice, sizes: Sequence[int]) 
 
 def check_total(function: str, shape: Sequence[int], itemsize: int) -> None:
     """Refuse a result that no 64-bit address space can hold."""
-    # Zero-size axes do not excuse absurd others: NumPy multiplies the sizes that are not zero, and so do we.
+    # Zero-size axes do not excuse huge others: NumPy multiplies the sizes that are not zero, and so do we.
     if math.prod(size for size in shape if size) * itemsize > INT64_MAX:
         raise ValueError(
             f"{function}: the result would have shape {tuple(shape)} with {itemsize} bytes an element, more than 64 "

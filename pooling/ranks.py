@@ -122,7 +122,7 @@ PIECES = {
         TypeError
             If an argument is of the wrong kind, or the dtype is not accepted.
         ValueError
-            If an argument has a wrong value, or a window finds no place on some axis.""",
+            If an argument has a wrong value, or a window does not fit on some axis.""",
     "examples": """
         Examples
         --------

@@ -23,7 +23,7 @@ from benchmarks import measurements, report
 from benchmarks.targets import TARGETS, findings
 from pooling import cli
 from pooling.benchmark import worker
-from pooling.benchmark.cases import CASES, SIZES, Case
+from pooling.benchmark.cases import CASES, SIZES, BenchmarkCase
 from pooling.benchmark.race import Worker, race
 from pooling.benchmark.results import Results, seconds_text
 from pooling.benchmark.table import ratios_table
@@ -44,7 +44,7 @@ def in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pooling.set_num_threads(threads)
 
 
-def shrunk(case: Case) -> Case:
+def shrunk(case: BenchmarkCase) -> BenchmarkCase:
     """Return the same pooling of few channels and small maps."""
     most = {1: 400, 2: 70, 3: 20}[case.dimensions]
     return replace(case, shape=(1, min(case.shape[1], 3), *(min(size, most) for size in case.shape[2:])))
@@ -76,9 +76,9 @@ def test_what_the_race_promises_is_there() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_cases_survive_json_and_pooling_runs_them(case: Case) -> None:
+def test_cases_survive_json_and_pooling_runs_them(case: BenchmarkCase) -> None:
     assert case.operator in OPERATORS
-    assert Case.from_json(json.loads(json.dumps(case.to_json()))) == case
+    assert BenchmarkCase.from_json(json.loads(json.dumps(case.to_json()))) == case
     if case.dtype == "bfloat16":
         pytest.importorskip("ml_dtypes")
     small = shrunk(case)
@@ -381,7 +381,7 @@ def test_an_interrupted_race_leaves_no_processes(monkeypatch: pytest.MonkeyPatch
         original(self, *arguments)
         started.append(self)
 
-    def interrupt(self: Worker, case: Case) -> Any:
+    def interrupt(self: Worker, case: BenchmarkCase) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Worker, "__init__", start)

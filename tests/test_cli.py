@@ -97,13 +97,13 @@ def test_all_equal_is_0(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"pooling {pooling.__version__} (")
     assert any(line.split()[:3] == ["stage", "MaxPool", "2×2"] for line in lines)
-    assert lines[1].startswith("1 stage of 1 network: all equal; on NaN, infinities or extreme numbers ")
+    assert lines[1].startswith("1 pooling node of 1 model: all equal; on NaN, infinities or extreme numbers ")
 
 
 @pytest.mark.usefixtures("wrong_runtime")
 def test_a_difference_is_1(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["validate", *QUICK, model, "--rounds", "0"]) == 1
-    assert capsys.readouterr().out.splitlines()[1].startswith("1 stage of 1 network: 1 differs")
+    assert capsys.readouterr().out.splitlines()[1].startswith("1 pooling node of 1 model: 1 differs")
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_interruption_is_2_and_no_traceback(
     assert cli.main(["validate", *QUICK, model]) == 2
     said = capsys.readouterr()
     assert said.err == "pooling validate: interrupted\n"
-    assert "it was stopped before 1 of 1 stages were looked at" in " ".join(said.out.split())
+    assert "it was stopped before 1 of 1 nodes were looked at" in " ".join(said.out.split())
 
 
 @pytest.mark.parametrize("attributes", [{}, {"ceil_mode": 1}, {"auto_pad": "SAME_UPPER"}, {"auto_pad": "NO_SUCH"}])
@@ -543,7 +543,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 def test_several_models_are_one_report(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = write_model(tmp_path / "other.onnx", [1, 2, 6, 6])
     assert cli.main(["validate", *QUICK, model, other, "--rounds", "0"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith("2 stages of 2 networks: all equal")
+    assert capsys.readouterr().out.splitlines()[1].startswith("2 pooling nodes of 2 models: all equal")
 
 
 def test_the_models_in_these_tests_are_models(model: str) -> None:

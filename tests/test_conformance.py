@@ -1,4 +1,4 @@
-"""The conformance suite: its cases, the truth table, the known differences, and the node tests."""
+"""The conformance suite: its cases, the conformance table, the known differences, and the node tests."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_attribution_never_fails_whatever_an_answer_looks_like() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The truth table
+# The conformance table
 
 
 def test_matrix_counts_every_case_once(report: Conformance) -> None:

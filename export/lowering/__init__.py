@@ -24,13 +24,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..graph_builder import Graph
-from ..stages import Stage
+from ..graph_builder import GraphBuilder
+from ..layer_calls import LayerCall
 from . import blurs, extremes, fractional, means, norms, regions, unpooling
 
 __all__ = ["LOWERINGS"]
 
-Lowering = Callable[[Graph, Stage, tuple[str, ...]], tuple[str, ...]]
+Lowering = Callable[[GraphBuilder, LayerCall, tuple[str, ...]], tuple[str, ...]]
 
 LOWERINGS: dict[str, Lowering] = {
     "max_pool": extremes.max_pool,

@@ -51,7 +51,7 @@ class RepairReport:
 
     @property
     def exit_code(self) -> int:
-        """0 where all was repaired and proven, 2 where nothing loads the model or a window finds no place, else 1."""
+        """0 where all was repaired and proven, 2 where nothing loads the model or a window does not fit, else 1."""
         if self.result is not None and (self.result.runs is False or self.result.misfit):
             return 2
         return 0 if self.result is not None and self.result.verified and not self.result.skipped else 1

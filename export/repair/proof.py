@@ -22,7 +22,7 @@ from pooling.numerics.inputs import draw, with_special_values
 from pooling.onnx_models import function_from_node
 from pooling.onnx_models.nodes import WINDOWED
 from pooling.onnx_models.session import session
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 from pooling.signs import first_line
 
 from ..verification import VerificationError
@@ -157,7 +157,9 @@ def _reason(error: Exception) -> str:
 # One node
 
 
-def prove_rewrite(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, imports: Sequence[onnx.OperatorSetIdProto]) -> str:
+def prove_rewrite(
+    rewrite: Rewrite, node: onnx.NodeProto, x: TensorType, imports: Sequence[onnx.OperatorSetIdProto]
+) -> str:
     """Compare what takes the place of a node with what the text of ONNX says of the node.
 
     Returns
@@ -194,7 +196,7 @@ def prove_rewrite(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, imports: Se
             array = with_special_values(array, number)
         try:
             wanted = rewrite.reference(array)
-        except ValueError as error:  # windows find no place in it
+        except ValueError as error:  # windows do not fit into it
             raise Unproven(str(error).removeprefix(f"{FUNCTION}: ")) from error
         for level, answer in answers.items():
             for name, ours, theirs in zip(outputs, wanted, answer(array), strict=True):
@@ -235,7 +237,7 @@ def _kernel(node: onnx.NodeProto) -> list[int]:
     return next((list(each.ints) for each in node.attribute if each.name == "kernel_shape"), [1, 1])
 
 
-def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, rank: int) -> Iterator[tuple[int, ...]]:
+def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: TensorType, rank: int) -> Iterator[tuple[int, ...]]:
     """Yield shapes of the tensor that a rewrite takes: several where sizes are not known."""
     known = x.shape if x.shape is not None else (None,) * rank
     grown = rewrite.grown or (0,) * (rank - 2)
@@ -436,7 +438,9 @@ def _misfits(
 def _open_inputs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> bool:
     """Whether some size of an input is the choice of whoever runs the model."""
     brought = {each.name for each in model.graph.initializer}
-    known = [shapes.get(each.name) or Tensor.of(each).shape for each in model.graph.input if each.name not in brought]
+    known = [
+        shapes.get(each.name) or TensorType.of(each).shape for each in model.graph.input if each.name not in brought
+    ]
     return any(shape is None or None in shape for shape in known)
 
 
@@ -479,7 +483,7 @@ def _trials(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) 
         named: dict[str, int] = {}
         arrays = {}
         for each in inputs:
-            tensor = Tensor.of(each)
+            tensor = TensorType.of(each)
             if tensor.dtype is None or not each.type.HasField("tensor_type"):
                 return
             given = shapes.get(each.name)

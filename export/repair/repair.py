@@ -27,7 +27,7 @@ from pooling.onnx_models.graph import (
 )
 from pooling.onnx_models.load import check_external, check_model, check_scopes, check_size
 from pooling.onnx_models.nodes import why_not_dtype
-from pooling.onnx_models.shapes import Tensor, infer_model, pooled_tensors, strip_weights, tensors_of
+from pooling.onnx_models.shapes import TensorType, infer_model, pooled_tensors, strip_weights, tensors_of
 from pooling.signs import short_repr
 
 from ..arguments import is_finite_only
@@ -126,7 +126,7 @@ class Repaired:
     why : str
         How that was shown, or why it was not.
     misfit : str
-        The pooling whose windows find no place, so that onnxruntime makes a map without cells; mostly "".
+        The pooling whose windows do not fit, so that onnxruntime makes a map without cells; mostly "".
     """
 
     model: onnx.ModelProto = field(repr=False)
@@ -220,7 +220,7 @@ def make_portable(
     while True:
         work = onnx.ModelProto()
         work.CopyFrom(model)
-        repair = _Repair(work, shapes, verify, excluded, exact)
+        repair = _RepairPass(work, shapes, verify, excluded, exact)
         repair.rewrite(model, place)
         try:
             verified, runs, why = repair.proven(model, place) if verify else (False, None, "verify=False")
@@ -284,7 +284,7 @@ def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int 
         return {}
     if not isinstance(shapes, Mapping):
         raise TypeError(f"{FUNCTION}: input_shapes={short_repr(shapes)} must be a mapping, not {type(shapes).__name__}")
-    inputs = {each.name: Tensor.of(each).shape for each in model.graph.input}
+    inputs = {each.name: TensorType.of(each).shape for each in model.graph.input}
     found: dict[str, tuple[int | None, ...]] = {}
     for name, shape in shapes.items():
         if name not in inputs:
@@ -351,7 +351,7 @@ class _EquivalenceCheck:
 
     rewrite: Rewrite
     node: onnx.NodeProto
-    x: Tensor
+    x: TensorType
     opset: int
 
 
@@ -361,7 +361,7 @@ _Name = tuple[str, str, str]
 """Of a rewrite: where the node is, which it is, and the rule."""
 
 
-class _Repair:
+class _RepairPass:
     """A model that is being repaired, in place."""
 
     def __init__(
@@ -417,7 +417,7 @@ class _Repair:
         """Return the shapes of the inputs; a shape that is not known counts as open."""
         brought = {each.name for each in self.model.graph.initializer}
         inputs = [each for each in self.model.graph.input if each.name not in brought]
-        return {each.name: Tensor.of(each).shape or ((None,) if not _has_shape(each) else ()) for each in inputs}
+        return {each.name: TensorType.of(each).shape or ((None,) if not _has_shape(each) else ()) for each in inputs}
 
     def declare_inputs(self) -> None:
         """Write the sizes that the caller gave into the model, which is right for no others then."""
@@ -425,7 +425,7 @@ class _Repair:
             given = self.shapes.get(each.name)
             if given is None:
                 continue
-            was = Tensor.of(each).shape
+            was = TensorType.of(each).shape
             dims = each.type.tensor_type.shape.dim
             if was is None:
                 for _ in given:
@@ -433,7 +433,7 @@ class _Repair:
             for dim, size in zip(dims, given, strict=True):
                 if size is not None:
                     dim.dim_value = size
-            now = Tensor.of(each).shape
+            now = TensorType.of(each).shape
             if now != was:
                 reason = "These sizes were given for the repair, and what follows from them is part of the model now."
                 change = Change(each.name, "graph", _written(was), _written(now), "input_shapes", reason, "")
@@ -463,7 +463,7 @@ class _Repair:
         self.changes.sort(key=lambda change: order.get(change.path, -1))
 
     def _rewrite(
-        self, scope: Scope, node: onnx.NodeProto, x: Tensor, called: onnx.NodeProto | None, counts: dict[str, int]
+        self, scope: Scope, node: onnx.NodeProto, x: TensorType, called: onnx.NodeProto | None, counts: dict[str, int]
     ) -> None:
         """Apply the rules to one node, one after another."""
         current, title = onnx.NodeProto(), _title(node)
@@ -601,7 +601,7 @@ class _Repair:
             infos = {each.name: each for each in (*clean.container.value_info, *clean.container.output)}
             written = {name for node in scope.container.node for name in node.output}
             for each in (*scope.container.value_info, *scope.container.output):
-                known, recorded = found.get(each.name), Tensor.of(each)
+                known, recorded = found.get(each.name), TensorType.of(each)
                 if known is None or known.shape is None or recorded.shape is None or each.name not in written:
                     continue
                 if _agree(recorded.shape, known.shape):
@@ -613,7 +613,7 @@ class _Repair:
                     if not dim.HasField("dim_value") and names and names[axis]:
                         dim.dim_param = names[axis]
                 reason = "The recorded shape contradicts the nodes; onnxruntime refuses such models, or warns."
-                now = Tensor.of(each).shape
+                now = TensorType.of(each).shape
                 self.changes.append(
                     Change(
                         each.name,
@@ -688,7 +688,7 @@ class _Repair:
 def misfit(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> str:
     """Say which pooling breaks a rule of ONNX when a model has inputs of these shapes, or nothing.
 
-    Of a window that finds no place, onnxruntime makes a map without cells, and goes on.
+    Of a window that does not fit, onnxruntime makes a map without cells, and goes on.
     """
     found = [
         (node, scope.opset or 1)
@@ -707,7 +707,7 @@ def misfit(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> str:
     return ""
 
 
-def _contradiction(node: onnx.NodeProto, x: Tensor, opset: int) -> str:
+def _contradiction(node: onnx.NodeProto, x: TensorType, opset: int) -> str:
     """Say which rule of ONNX a pooling breaks for an input of this shape, as far as that is known."""
     if x.shape is None or any(each.ref_attr_name for each in node.attribute):
         return ""
@@ -762,12 +762,12 @@ def _unread(model: onnx.ModelProto) -> set[_Unread]:
     return found
 
 
-def _grown(x: Tensor, cells: Sequence[int]) -> Tensor:
+def _grown(x: TensorType, cells: Sequence[int]) -> TensorType:
     """Return what is known of a tensor with more cells on its spatial axes, or with less."""
     if x.shape is None or not cells:
         return x
     spatial = [None if size is None else size + more for size, more in zip(x.shape[2:], cells, strict=True)]
-    return Tensor(x.dtype, (*x.shape[:2], *spatial))
+    return TensorType(x.dtype, (*x.shape[:2], *spatial))
 
 
 def _place(scope: Scope, node: onnx.NodeProto) -> int:

@@ -40,24 +40,26 @@ def add(commands: Any) -> None:
     """Add the command to those that there are."""
     bench = commands.add_parser(
         "bench",
-        help="race the kernels against the libraries that are installed here",
-        description="Race the kernels against the libraries that are installed here (onnxruntime, openvino, torch, "
+        help="time the kernels against the libraries that are installed here",
+        description="Time the kernels against the libraries that are installed here (onnxruntime, openvino, torch, "
         "OpenCV, scikit-image, SciPy, NumPy), turn by turn, each in a process of its own, on poolings of real "
         "networks. A result is checked before it is timed.",
         epilog="Examples: pooling bench; pooling bench --only ResNet --rounds 5; pooling bench --list. "
-        "Exit code: 0 it ran, 2 it could not. How long somebody took is no failure.",
+        "Exit code: 0 it ran, 2 it could not. Being slower is no failure.",
     )
     bench.add_argument(
-        "--only", metavar="TEXT", help="race the cases whose name holds TEXT, of all that there are (default: a few)"
+        "--only", metavar="TEXT", help="run the cases whose name contains TEXT, of all that there are (default: a few)"
     )
-    bench.add_argument("--list", action="store_true", help="list the names of all cases, and race nothing")
+    bench.add_argument("--list", action="store_true", help="list the names of all cases, and run none")
     bench.add_argument(
-        "--library", action="append", default=[], type=names, metavar="A,B", help="race against these libraries only"
+        "--library", action="append", default=[], type=names, metavar="A,B", help="compare with these libraries only"
     )
     bench.add_argument(
         "--threads", type=int, metavar="N", help="threads for each library (default: those that pooling uses here)"
     )
-    bench.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each library (default: 3)")
+    bench.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="rounds, in which each library has one turn (default: 3)"
+    )
     add_files(bench, json="write everything that was measured to FILE")
     add_force(bench)
     bench.set_defaults(run=_run)

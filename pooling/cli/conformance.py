@@ -27,9 +27,9 @@ def add(commands: Any) -> None:
     """Add the command to those that there are."""
     conformance = commands.add_parser(
         "conformance",
-        help="make the truth table of runtimes and rules: which runtime keeps which rule of pooling",
-        description="Ask every installed runtime about a suite of cases, each about one rule of pooling, and make a "
-        "truth table of rules and runtimes.",
+        help="run the conformance suite: a table of which runtime follows which rule of pooling",
+        description="Run a suite of cases, each of which tests one rule of pooling, in every installed runtime, and "
+        "print a table of rules and runtimes.",
         epilog="Examples: pooling conformance; pooling conformance --runtimes onnxruntime,openvino --html table.html. "
         "Exit code: 0 all is well, 1 this library itself breaks a rule, 2 the suite could not be run.",
     )

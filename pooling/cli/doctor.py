@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
     source.add_argument("model", nargs="?", metavar="MODEL.onnx", help="an ONNX model, or ...")
     source.add_argument("--layers", metavar='"conv7/2p3 ..."', help="... a list of layers, or a file with one")
     doctor.add_argument(
-        "--input-shape", type=_input_shape, metavar="1x3x224x224", help="shape of the input; 224 or 224x224 will do"
+        "--input-shape", type=_input_shape, metavar="1x3x224x224", help="shape of the input; 224 or 224x224 is enough"
     )
     doctor.add_argument("--object", type=_pixels, metavar="N", help="pixels of the object to follow (default: 8)")
     doctor.add_argument(
@@ -61,22 +61,22 @@ def add(commands: Any) -> None:
         help="show what changes with another argument; can be given several times",
     )
     doctor.add_argument("--versus", metavar="OTHER", help="show what changes with another model or list of layers")
-    doctor.add_argument("--all", action="store_true", help="show each stage in a line of its own")
+    doctor.add_argument("--all", action="store_true", help="show each stage on a line of its own")
     doctor.add_argument(
         "--explain",
         action="append",
         default=[],
         metavar="STAGE",
-        help="show all of a stage, with the formula of its size; can be given several times",
+        help="show all about a stage, with the formula of its size; can be given several times",
     )
     add_files(doctor, json="write everything that was found to FILE", html="write one page with everything to FILE")
     doctor.add_argument("--figure", type=output_file, metavar="FILE.png|svg", help="draw the pyramid of maps into FILE")
-    doctor.add_argument("--image", type=Path, metavar="FILE", help="a picture to draw and to measure shifts on")
+    doctor.add_argument("--image", type=Path, metavar="FILE", help="an image to draw and to measure shift errors on")
     doctor.add_argument(
         "--fail-on",
         choices=("note", "warning", "error", "never"),
         default="error",
-        help="the lightest finding that counts (default: error)",
+        help="the least severe finding that makes the exit code 1 (default: error)",
     )
     doctor.add_argument(
         "--ignore",

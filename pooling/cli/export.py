@@ -42,32 +42,32 @@ def add(commands: Any) -> None:
         "layers",
         nargs="+",
         metavar="LAYER",
-        help='a layer as Python writes it, "AvgPool2d(3, stride=2)", a word of pooling doctor, pool3/2p1, or a file of '
-        "either; several make a chain",
+        help='a layer as Python writes it, "AvgPool2d(3, stride=2)", in the notation of pooling doctor, pool3/2p1, or '
+        "a file of either; several make a chain",
     )
     export.add_argument(
         "--shape",
         type=_shape,
         required=True,
         metavar="N,64,112,112",
-        help="shape of the input; a size that is left open has a name, such as N, H or W",
+        help="shape of the input; a dynamic size has a name, such as N, H or W",
     )
     export.add_argument("-o", "--output", type=output_file, required=True, metavar="OUT.onnx", help="where to write it")
     export.add_argument("--dtype", default="float32", metavar="NAME", help="type of the input (default: float32)")
     export.add_argument(
-        "--opset", type=int, metavar="N", help="ONNX opset (default: the lowest from 13 on that says it in few nodes)"
+        "--opset", type=int, metavar="N", help="ONNX opset (default: the lowest from 13 on that needs few nodes)"
     )
     export.add_argument(
         "--indices", choices=INDICES, default="torch", help="how indices count elements (default: torch)"
     )
     export.add_argument(
-        "--output-size", type=_sizes, metavar="H,W", help="the size that unpooling restores (default: it follows)"
+        "--output-size", type=_sizes, metavar="H,W", help="the size that unpooling restores (default: computed)"
     )
     export.add_argument(
         "--special-values",
         choices=("finite", "exact"),
         default="finite",
-        help="exact: NaN and infinities come out as here in every runtime, by a longer and slower graph (default: "
+        help="exact: the NaN and infinities of this library in every runtime, by a longer and slower graph (default: "
         "finite, where they are up to the runtime)",
     )
     export.add_argument("--gradient", action="store_true", help="write the gradient of a single layer instead")

@@ -19,7 +19,9 @@ def add(commands: Any) -> None:
         "package has its own: model.onnx, and inputs and outputs as .pb files.",
         epilog="Example: pooling node-tests build/node-tests. Exit code: 0 written, 2 it could not be.",
     )
-    node_tests.add_argument("folder", type=output_file, metavar="FOLDER", help="where to; it must be new or empty")
+    node_tests.add_argument(
+        "folder", type=output_file, metavar="FOLDER", help="where to write; it must be new or empty"
+    )
     node_tests.set_defaults(run=_run)
 
 

@@ -183,7 +183,9 @@ def add_files(parser: argparse.ArgumentParser, **kinds: str) -> None:
 
 def add_force(parser: argparse.ArgumentParser) -> None:
     """Add the option that lets a file that is read be written."""
-    parser.add_argument("--force", action="store_true", help="write over a file that is read, such as the model itself")
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite a file that is also read, such as the model itself"
+    )
 
 
 def add_runners(parser: argparse.ArgumentParser) -> None:
@@ -194,9 +196,9 @@ def add_runners(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=names,
         metavar="A,B",
-        help="whom to ask, or module:Class for a runtime of your own (default: all that are installed)",
+        help="runtimes to run, or module:Class for a runtime of your own (default: all that are installed)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the numbers (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random inputs (default: 0)")
     parser.add_argument(
         "--limit-seconds", type=float, metavar="S", help="time that a runtime may take for one case (default: 60)"
     )

@@ -16,7 +16,7 @@ from pooling.signs import counted, short_repr
 from .analysis.cost import downstream_macs_saved
 from .analysis.input_sizes import AxisSizes, input_sizes
 from .analysis.object_footprint import Objects, follow_object
-from .lint import RULES, SEVERITIES, Case, Failure, Finding, find
+from .lint import RULES, SEVERITIES, Failure, Finding, LintContext, find
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
 from .network.readers import read_graph
 
@@ -179,7 +179,7 @@ def examine(
     shape = failure.shape if failure is not None else network.input_shape
     sizes = input_sizes(graph, network, [shape[axis] for axis in network.spatial])
     network = replace(network, notes=(*network.notes, *assumed))
-    found = find(Case(graph, network, objects, sizes, task, failure))
+    found = find(LintContext(graph, network, objects, sizes, task, failure))
     return Examination(
         graph,
         network,

@@ -107,7 +107,7 @@ class Extreme(Call):
 
     @cached_property
     def finds_first(self) -> bool:
-        """Whether winners are found before gradients are summed, in wider numbers and a part of a map at a time.
+        """Whether argmaxes are found before gradients are summed, in wider numbers and a part of a map at a time.
 
         There are few then, and maps are large: each part would look for them again, or take memory for all of it.
         """

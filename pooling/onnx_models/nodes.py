@@ -140,7 +140,7 @@ def function_from_node(
         does not take in this opset.
     ValueError
         If the operator is not one of `POOLING_OPERATORS` or the node breaks a rule of ONNX; the function itself, for
-        an array on which the windows find no place, and for bad regions and indices.
+        an array on which the windows do not fit, and for bad regions and indices.
 
     Notes
     -----

@@ -109,7 +109,7 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
         same = [
             each
             for each in _judged(batch, ask(batch), runs)
-            if _alike(each.verdict, found.verdict)
+            if _same_difference(each.verdict, found.verdict)
             and (each.expected.unsupported is None) == (expected.unsupported is None)
             and (rule is None or rule_of(each.case, each.expected, each.verdict, each.actual) == rule)
         ]
@@ -121,7 +121,7 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
     return replace(found, runs=runs)
 
 
-def _alike(verdict: Verdict, other: Verdict) -> bool:
+def _same_difference(verdict: Verdict, other: Verdict) -> bool:
     """Whether two verdicts are of the same kind; crashes are if the process ends in the same way."""
     if verdict.kind is Kind.CRASHES:
         return verdict.sentence == other.sentence

@@ -12,7 +12,7 @@ from onnx import helper
 
 from pooling.onnx_models import function_from_node
 from pooling.onnx_models.graph import Names, Scope
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 
 if TYPE_CHECKING:
     from ..records import RuleName
@@ -22,7 +22,7 @@ __all__ = [
     "NEWEST",
     "Arrays",
     "Rewrite",
-    "Rule",
+    "RewriteRule",
     "ShapeDependentError",
     "SkippedError",
     "copied",
@@ -100,7 +100,7 @@ class Rewrite:
     special: bool = False
 
 
-Rule = Callable[[Scope, onnx.NodeProto, Tensor, Names, dict[str, int]], Rewrite | None]
+RewriteRule = Callable[[Scope, onnx.NodeProto, TensorType, Names, dict[str, int]], Rewrite | None]
 
 
 def copied(node: onnx.NodeProto, dropped: Sequence[str] = (), **attributes: Any) -> onnx.NodeProto:

@@ -18,7 +18,7 @@ from .rewrite import FUNCTION, NEWEST, ShapeDependentError, SkippedError
 if TYPE_CHECKING:
     from ..records import RuleName
 
-__all__ = ["Sides", "Windows", "is_misread"]
+__all__ = ["Sides", "WindowAttributes", "is_misread"]
 
 
 ADDED_LATER: tuple[RuleName, ...] = ("ceil_mode", "dilations")
@@ -35,7 +35,7 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowAttributes:
     """The attributes of a node with windows, after checking."""
 
     kernel: tuple[int, ...]
@@ -49,7 +49,7 @@ class Windows:
     """Attributes that the operator has in later opsets only."""
 
     @classmethod
-    def of(cls, node: onnx.NodeProto, opset: int) -> Windows:
+    def of(cls, node: onnx.NodeProto, opset: int) -> WindowAttributes:
         """Read the attributes of a node, after checking them."""
         words = {each.name for each in node.attribute}
         schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
@@ -171,7 +171,7 @@ class Windows:
 
 
 def _no_window_fits(where: str, error: ValueError) -> SkippedError:
-    """Say that windows find no place in an input, of which runtimes make nothing, something or an error."""
+    """Say that windows do not fit into an input, of which runtimes make nothing, something or an error."""
     return SkippedError(str(error).removeprefix(f"{where}: "))
 
 
@@ -179,4 +179,4 @@ def is_misread(node: onnx.NodeProto, opset: int) -> bool:
     """Whether onnxruntime is known to answer a node otherwise than the text."""
     if node.op_type not in WINDOWED or any(each.ref_attr_name for each in node.attribute):
         return False
-    return Windows.of(node, opset).misread
+    return WindowAttributes.of(node, opset).misread

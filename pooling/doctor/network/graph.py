@@ -18,7 +18,7 @@ from pooling.signs import short_repr
 
 from .. import receptive_field
 from ..operators import outcome_of
-from ..operators.nodes import ARGUMENTS, Call, Node, OperatorError, Outcome, Shape, Tensor
+from ..operators.nodes import ARGUMENTS, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
 from ..receptive_field import View
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
@@ -225,7 +225,7 @@ class Graph:
 def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | None:
     """Work out what a node gives; return a stage where data passes through it."""
     given = tuple(tensors.get(name, Tensor(None, None)) if name else None for name in node.inputs)
-    call = Call(node, given)
+    call = NodeCall(node, given)
     sources = tuple(dict.fromkeys(tensor.source for tensor in given if tensor is not None and tensor.source))
     try:
         result = outcome_of(call)

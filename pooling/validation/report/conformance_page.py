@@ -14,7 +14,7 @@ from ..conformance.run import OUTCOMES, Conformance, Pair
 from ..known_issues import upstream_of
 from ..reduce import Smallest
 from ..rules import RULES
-from .parts import TEMPLATES, Badge, Row, finding, picture, references
+from .parts import TEMPLATES, Badge, MatrixRow, finding, picture, references
 
 __all__ = ["write_conformance"]
 
@@ -24,7 +24,7 @@ VERBS = {"agrees": "agree", "differs": "differ", "refuses": "refuse", "crashes":
 def write_conformance(
     report: Conformance, path: str | os.PathLike[str], examples: Mapping[Pair, Smallest] | None = None
 ) -> None:
-    """Write the truth table as a page, whole or not at all.
+    """Write the conformance table as a page, whole or not at all.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def _is_broken(report: Conformance, rule: str, runtime: str) -> bool:
     return bool(counts["differs"] or counts["crashes"])
 
 
-def _row(report: Conformance, rule: str) -> Row:
+def _row(report: Conformance, rule: str) -> MatrixRow:
     cells = []
     for runtime in report.outcomes:
         counts = {name: count for name, count in report.counts(rule, runtime).items() if count}
@@ -84,7 +84,7 @@ def _row(report: Conformance, rule: str) -> Row:
             for name, count in counts.items()
         ]
         cells.append(badges)
-    return Row(rule, RULES[rule].title, cells)
+    return MatrixRow(rule, RULES[rule].title, cells)
 
 
 def _name(report: Conformance, rule: str, runtime: str) -> str:
