@@ -13,9 +13,9 @@ from numpy.typing import DTypeLike
 
 from pooling.annotations import Sizes
 from pooling.arguments import flag
+from pooling.errors import type_error, value_error
 from pooling.layer import Layer, Sequential
 from pooling.operators import OPERATORS
-from pooling.signs import short_repr
 
 from .arguments import (
     check_words,
@@ -156,9 +156,11 @@ def backward_model(
     """Make the model that `to_onnx_backward` returns, and what verifies it in a runtime."""
     if not isinstance(pool, Layer):
         if isinstance(pool, Sequential):
-            raise TypeError(
-                f"to_onnx: pool={short_repr(pool)} must be a Layer, not {type(pool).__name__}; export one layer at a "
-                "time"
+            raise type_error(
+                "to_onnx",
+                f"must be a Layer, not {type(pool).__name__}",
+                "export one layer at a time",
+                argument=("pool", pool),
             )
         refuse_foreign(pool, "a Layer")
     kind, shape, number = type(pool).__name__, checked_shape(input_shape), checked_dtype(dtype)
@@ -166,8 +168,8 @@ def backward_model(
     check_words(pool, layout, indices)
     _refuse_without_gradient(pool, kind, number)
     if output_size is not None and pool.operator != "max_unpool":
-        raise ValueError(
-            f"to_onnx: output_size={short_repr(output_size)} is for unpooling only; leave it out for {kind}"
+        raise value_error(
+            "to_onnx", "is for unpooling only", f"leave it out for {kind}", argument=("output_size", output_size)
         )
     call = layer_call_of(f"{kind}/backward", pool, shape, number, indices, output_size)
     lower = partial(_lowered, call=call, dtype=number, shape=shape)
@@ -212,15 +214,16 @@ def _first_opset(lower: Callable[[GraphBuilder], object], least: int) -> int | N
 def _refuse_without_gradient(pool: Layer, kind: str, dtype: np.dtype[Any]) -> None:
     operator = OPERATORS[pool.operator]
     if pool.operator not in BACKWARD_LOWERINGS:
-        raise ValueError(f"to_onnx: {kind} has no gradient as a graph; known are {', '.join(BACKWARD_LOWERINGS)}")
+        raise value_error("to_onnx", f"{kind} has no gradient as a graph", f"known are {', '.join(BACKWARD_LOWERINGS)}")
     if dtype.name not in operator.gradient_dtypes:
-        raise TypeError(
-            f"to_onnx: dtype={dtype.name} has no gradient; use one of {', '.join(operator.gradient_dtypes)}"
+        raise type_error(
+            "to_onnx", f"dtype={dtype.name} has no gradient", f"use one of {', '.join(operator.gradient_dtypes)}"
         )
     if operator.windows == "fractional" and pool.arguments["_random_samples"] is None:
-        raise ValueError(
-            f"to_onnx: _random_samples=None of {kind} leaves the windows of the forward call unknown; make the layer "
-            "with its samples"
+        raise value_error(
+            "to_onnx",
+            f"_random_samples=None of {kind} leaves the windows of the forward call unknown",
+            "make the layer with its samples",
         )
 
 

@@ -15,12 +15,12 @@ from numpy.typing import DTypeLike
 from pooling.annotations import Sizes
 from pooling.arguments import axis_names, flag, per_axis
 from pooling.calls import called
+from pooling.errors import value_error
 from pooling.families.fractional import FractionalCall
 from pooling.geometry import Axis
 from pooling.layer import Layer, Sequential, in_sequence
 from pooling.maps import replace_spatial, spatial_slice
 from pooling.operators import OPERATORS
-from pooling.signs import short_repr
 
 from .arguments import (
     check_words,
@@ -275,15 +275,15 @@ def _chained(
     for number, layer in enumerate([pool] if isinstance(pool, Layer) else pool):
         kind = type(layer).__name__
         if layer.operator not in LOWERINGS:
-            raise ValueError(f"to_onnx: {kind} cannot be exported; known are {', '.join(LOWERINGS)}")
+            raise value_error("to_onnx", f"{kind} cannot be exported", f"known are {', '.join(LOWERINGS)}")
         windows = OPERATORS[layer.operator].windows
         if isinstance(pool, Sequential) and windows in ("regions", "named"):
-            raise ValueError(
-                f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it alone"
+            raise value_error(
+                "to_onnx", f"{kind} takes more than one input and cannot be part of a Sequential", "export it alone"
             )
         if output_size is not None and layer.operator != "max_unpool":
-            raise ValueError(
-                f"to_onnx: output_size={short_repr(output_size)} is for unpooling only; leave it out for {kind}"
+            raise value_error(
+                "to_onnx", "is for unpooling only", f"leave it out for {kind}", argument=("output_size", output_size)
             )
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"
         with nullcontext() if isinstance(pool, Layer) else in_sequence(number, layer, "to_onnx"):
@@ -356,7 +356,7 @@ def _check_free(where: str, size: str | Size, axis: str, refusal: str) -> None:
     if not refusal and isinstance(size, Size) and not size.operator and not size.name.isidentifier():
         refusal = "the sizes of results are expressions in it, so use one word such as 'H'"
     if refusal:
-        raise ValueError(f"to_onnx: {where} has the name {str(size)!r} on axis {axis}; {refusal}")
+        raise value_error("to_onnx", f"{where} has the name {str(size)!r} on axis {axis}", refusal)
 
 
 def _freed(layer: Layer, sample: Sequence[Axis], sizes: Sequence[int | str | Size]) -> tuple[Axis | FreeAxis, ...]:
@@ -386,10 +386,11 @@ def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     kind, dimensions = type(layer).__name__, layer.dimensions
     sizes = [size for size in shape if isinstance(size, int)]
     if len(sizes) < len(shape):
-        raise ValueError(
-            f"to_onnx: input_shape={short_repr(shape)} of {kind} has names; every map has windows of its own, which "
-            "become part "
-            "of the model, so batch and channels must be integers"
+        raise value_error(
+            "to_onnx",
+            f"of {kind} has names",
+            "every map has windows of its own, which become part of the model, so batch and channels must be integers",
+            argument=("input_shape", shape),
         )
     arguments = dict(layer.arguments)
     array = np.broadcast_to(np.zeros((), dtype), sizes)

@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from pooling.errors import refused
 from pooling.families.unpooling import convert_indices
 from pooling.layer import Layer
 from pooling.maps import spatial_slice
@@ -147,7 +148,9 @@ def verify_model(model: onnx.ModelProto, graph: GraphBuilder, placed: Sequence[B
         for name, tensor in zip(("output", "indices"), last.given, strict=False):
             turned = last.call.order.array_of_layer(found[graph.final(tensor)])
             if found[name].tobytes() != (turned if graph.final(tensor) != name else found[name]).tobytes():
-                raise VerificationError(f"to_onnx: {name} is not the result of {last.call.title} in its layout")
+                raise refused(
+                    VerificationError, "to_onnx", f"{name} is not the result of {last.call.title} in its layout"
+                )
 
 
 def _trials(calls: Sequence[LayerCall], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -252,9 +255,12 @@ class Session:
         try:
             self._session = self._tried(lambda: session(model.SerializeToString(), level=level))
         except ModuleNotFoundError:
-            raise ModuleNotFoundError(
-                "to_onnx: verify=True runs the model in onnxruntime, which is not installed; "
-                "run pip install 'ndpooling[onnx]', or use verify=False"
+            raise refused(
+                ModuleNotFoundError,
+                "to_onnx",
+                "runs the model in onnxruntime, which is not installed",
+                "run pip install 'ndpooling[onnx]', or use verify=False",
+                argument=("verify", True),
             ) from None
 
     def __call__(self, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -271,11 +277,11 @@ class Session:
             raise
         except Exception as error:  # whatever the runtime raises
             reason = first_line(error)
-            raise VerificationError(
-                f"to_onnx: {_this_runtime()} does not run this model ({reason}); "
+            raise refused(
+                partial(VerificationError, fault="refused", detail=reason),
+                "to_onnx",
+                f"{_this_runtime()} does not run this model ({reason})",
                 "use another opset or dtype, or verify=False",
-                "refused",
-                reason,
             ) from error
 
 
@@ -414,12 +420,13 @@ def compare_placed(placed: BoundLayer, taken: Sequence[Array], found: dict[str, 
 
 def refuse_difference(call: LayerCall, name: str, given: Array, wanted: Array, bound: Array | None) -> None:
     """Raise the error that shows the first element which differs by more than the bound."""
-    where = f"to_onnx: {call.title} in {_this_runtime()}"
+    where = f"{call.title} in {_this_runtime()}"
     if given.dtype != wanted.dtype or given.shape != wanted.shape:
-        raise VerificationError(
+        detail = f"{name} of {given.dtype} {given.shape} instead of {wanted.dtype} {wanted.shape}"
+        raise refused(
+            partial(VerificationError, fault="shape", detail=detail),
+            "to_onnx",
             f"{where} gives {name} of {given.dtype} {given.shape}, and pooling gives {wanted.dtype} {wanted.shape}",
-            "shape",
-            f"{name} of {given.dtype} {given.shape} instead of {wanted.dtype} {wanted.shape}",
         )
     rule = OPERATORS[call.layer.operator].summary.rstrip(".").lower()
     differs = differing(wanted, given, bound)
@@ -428,11 +435,12 @@ def refuse_difference(call: LayerCall, name: str, given: Array, wanted: Array, b
     position = first_of(differs)
     must = "they must be equal" if bound is None else f"they may differ by {bound[position]:.3g}"
     nan = call.arguments.get("nan")
-    raise VerificationError(
+    raise refused(
+        partial(VerificationError, fault="numbers", detail=_largest_difference(given, wanted)),
+        "to_onnx",
         f"{where} gives {given[position]} at {name}{list(position)}, and pooling gives {wanted[position]}; {must} "
-        f"({rule}{f', nan={nan!r}' if nan else ''}); use another opset, or verify=False to have the model as it is",
-        "numbers",
-        _largest_difference(given, wanted),
+        f"({rule}{f', nan={nan!r}' if nan else ''})",
+        "use another opset, or verify=False to have the model as it is",
     )
 
 

@@ -17,6 +17,7 @@ from . import geometry
 from .annotations import AnyArray
 from .arguments import nearest_word, per_axis_shape, plain
 from .arrays import as_array
+from .errors import Place, recast, type_error, value_error
 from .geometry import Axis
 from .maps import replace_spatial, spatial_slice
 from .operators import OPERATORS
@@ -72,11 +73,11 @@ def _taking(known: Signature, make: Callable[..., None]) -> Callable[..., None]:
     def take(self: Layer, *arguments: Any, **keywords: Any) -> None:
         try:
             bound = known.bind(self, *arguments, **keywords)
-        except TypeError as refusal:
+        except TypeError as error:
             unknown = next((name for name in keywords if name not in known.parameters), "")
             nearest = nearest_word(unknown, list(known.parameters)[1:])
-            meant = f"; do you mean {nearest}?" if nearest else ""
-            raise TypeError(f"{type(self).__name__}: {refusal}{meant}") from refusal
+            meant = f"do you mean {nearest}?" if nearest else ""
+            raise type_error(type(self).__name__, str(error), meant) from error
         bound.apply_defaults()
         self.arguments = {name: value for name, value in bound.arguments.items() if name != "self"}
         make(self, *arguments, **keywords)
@@ -185,11 +186,11 @@ class Layer:
     def _spatial(self, shape: tuple[int, ...]) -> slice:
         name = type(self).__name__
         if len(shape) - self.dimensions not in (1, 2):
-            raise ValueError(
-                f"{name}: input_shape={short_repr(shape)} has {counted(len(shape), 'axis', 'axes')}; it must have "
-                f"{self.dimensions + 2}, "
-                "or "
-                f"{self.dimensions + 1} without the batch"
+            raise value_error(
+                name,
+                f"has {counted(len(shape), 'axis', 'axes')}",
+                f"it must have {self.dimensions + 2}, or {self.dimensions + 1} without the batch",
+                argument=("input_shape", shape),
             )
         layout = self._arguments.get("layout", "channels_first")
         return spatial_slice(len(shape), self.dimensions, layout, function=name)
@@ -223,8 +224,7 @@ def in_sequence(position: int, layer: Layer, function: str = "Sequential") -> It
         yield
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        sentence = str(error).removeprefix(f"{function}: ")
-        raise kind(f"{function}: layer {position}, {short_repr(layer)}: {sentence}") from error
+        raise recast(kind, error, Place(function, f"layer {position}, {short_repr(layer)}")) from error
 
 
 def is_of_torch(value: object) -> bool:
@@ -259,14 +259,17 @@ class Sequential:
     def __init__(self, *layers: Layer) -> None:
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise TypeError(
-                    f"Sequential: layer {position} is a {kind_of(layer)}; give pooling layers of this package, one "
-                    f"argument each{f'; or {EXPORT}' if is_of_torch(layer) else ''}"
+                raise type_error(
+                    "Sequential",
+                    f"layer {position} is a {kind_of(layer)}",
+                    "give pooling layers of this package, one argument "
+                    f"each{f'; or {EXPORT}' if is_of_torch(layer) else ''}",
                 )
             if layer.arguments.get("return_indices") and position < len(layers) - 1:
-                raise ValueError(
-                    f"Sequential: layer {position} has return_indices=True, but layer {position + 1} takes one array; "
-                    "only the last layer may return indices"
+                raise value_error(
+                    "Sequential",
+                    f"layer {position} has return_indices=True, but layer {position + 1} takes one array",
+                    "only the last layer may return indices",
                 )
         self.layers = layers
 

@@ -14,6 +14,7 @@ import pooling
 from pooling import cli
 from pooling.doctor import NetworkError, examine
 from pooling.doctor.network.readers.text import poolings_from_text
+from pooling.errors import refused
 from pooling.export import VerificationError, to_onnx, to_onnx_backward
 from pooling.layer_text import layers_from_text
 from pooling.onnx_models.backend import PoolingBackend
@@ -272,7 +273,7 @@ def test_a_model_that_differs_is_1_and_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def differ(*arguments: Any, **keywords: Any) -> None:
-        raise VerificationError("to_onnx: MaxPool2d gives 1.0 instead of 2.0")
+        raise refused(VerificationError, "to_onnx", "MaxPool2d gives 1.0 instead of 2.0")
 
     monkeypatch.setattr("pooling.export.verification.Session.__init__", differ)
     path = tmp_path / "out.onnx"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import value_error
 from pooling.geometry import Axis
 from pooling.operators import FLOATS
 
@@ -266,9 +267,11 @@ def _exact_factor(call: LayerCall, dtype: np.dtype[Any], divisor: float) -> tupl
     else:
         fits = over < 2**60 and int(np.iinfo(dtype).max + 1) * taps * abs(factor) < 2**60
     if not fits:
-        raise ValueError(
-            f"to_onnx: divisor_override={divisor!r} of {type(call.layer).__name__} cannot divide sums of {taps} "
-            f"elements of {dtype.name} exactly in int64; use a whole number of at least {taps}, or a float dtype"
+        raise value_error(
+            "to_onnx",
+            f"divisor_override={divisor!r} of {type(call.layer).__name__} cannot divide sums of {taps} elements of "
+            f"{dtype.name} exactly in int64",
+            f"use a whole number of at least {taps}, or a float dtype",
         )
     return factor, over
 

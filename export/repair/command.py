@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pooling.errors import without
 from pooling.onnx_models.graph import scopes_of
 from pooling.onnx_models.load import read_model
 from pooling.signs import printable
@@ -155,7 +156,7 @@ def repair_file(
 
 
 def _plain(error: Exception) -> str:
-    return str(error).removeprefix(f"{FUNCTION}: ").removeprefix("save: ")
+    return without(error, FUNCTION, "save")
 
 
 def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from pooling.errors import type_error, value_error, without
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.functions import opset_of
 from pooling.onnx_models.graph import (
@@ -208,9 +209,9 @@ def make_portable(
     'MaxPool(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])'
     """
     if not isinstance(model, onnx.ModelProto):
-        raise TypeError(f"{FUNCTION}: model must be an onnx.ModelProto, not {type(model).__name__}")
+        raise type_error(FUNCTION, f"model must be an onnx.ModelProto, not {type(model).__name__}")
     if not isinstance(verify, bool):
-        raise TypeError(f"{FUNCTION}: verify={short_repr(verify)} must be a bool, not {type(verify).__name__}")
+        raise type_error(FUNCTION, f"must be a bool, not {type(verify).__name__}", argument=("verify", verify))
     exact = not is_finite_only(special_values, FUNCTION)
     place = None if folder is None else Path(folder)
     check_size(FUNCTION, model)
@@ -241,21 +242,22 @@ def make_portable(
 def _check(model: onnx.ModelProto, folder: Path | None) -> None:
     """Refuse what cannot be read; the rest of the rules is checked when the model is repaired."""
     if not model.HasField("graph"):
-        raise ValueError(f"{FUNCTION}: the model has no graph; it is empty, or only a part of one")
+        raise value_error(FUNCTION, "the model has no graph", "it is empty, or only a part of one")
     if default_opset(model.opset_import) is None and any(is_default(node.domain) for node in model.graph.node):
-        raise ValueError(
-            f"{FUNCTION}: the model imports no version of the default operator set; its opset_import must name one"
+        raise value_error(
+            FUNCTION, "the model imports no version of the default operator set", "its opset_import must name one"
         )
     if default_opset(model.opset_import) is not None:
         opset_of(FUNCTION, model)
     newest = onnx.defs.onnx_opset_version()
     for scope in scopes_of(model):
         if scope.opset is not None and scope.opset < 1:
-            raise ValueError(f"{FUNCTION}: {scope.path} is of opset {scope.opset}, and there is none before 1")
+            raise value_error(FUNCTION, f"{scope.path} is of opset {scope.opset}, and there is none before 1")
         if scope.opset is not None and scope.opset > newest:
-            raise ValueError(
-                f"{FUNCTION}: {scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is "
-                f"{newest}; install a newer onnx"
+            raise value_error(
+                FUNCTION,
+                f"{scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is {newest}",
+                "install a newer onnx",
             )
     check_scopes(FUNCTION, model)
     if folder is not None:
@@ -283,29 +285,31 @@ def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int 
     if shapes is None:
         return {}
     if not isinstance(shapes, Mapping):
-        raise TypeError(f"{FUNCTION}: input_shapes={short_repr(shapes)} must be a mapping, not {type(shapes).__name__}")
+        raise type_error(FUNCTION, f"must be a mapping, not {type(shapes).__name__}", argument=("input_shapes", shapes))
     inputs = {each.name: TensorType.of(each).shape for each in model.graph.input}
     found: dict[str, tuple[int | None, ...]] = {}
     for name, shape in shapes.items():
         if name not in inputs:
-            raise ValueError(
-                f"{FUNCTION}: input_shapes has {short_repr(name)}, which the model does not take; it takes "
-                f"{', '.join(map(repr, inputs))}"
+            raise value_error(
+                FUNCTION,
+                f"input_shapes has {short_repr(name)}, which the model does not take",
+                f"it takes {', '.join(map(repr, inputs))}",
             )
         if isinstance(shape, str) or not isinstance(shape, Sequence):
-            raise TypeError(
-                f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must be a sequence of integers "
-                "and None"
+            raise type_error(
+                FUNCTION,
+                f"input_shapes[{short_repr(name)}]={short_repr(shape)} must be a sequence of integers and None",
             )
         for size in shape:
             if size is not None and (isinstance(size, bool) or not isinstance(size, (int, np.integer))):
-                raise TypeError(
-                    f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must hold integers and None"
+                raise type_error(
+                    FUNCTION, f"input_shapes[{short_repr(name)}]={short_repr(shape)} must hold integers and None"
                 )
             if size is not None and size < 0:
-                raise ValueError(
-                    f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must not hold "
-                    f"{short_repr(size)}; give a size"
+                raise value_error(
+                    FUNCTION,
+                    f"input_shapes[{short_repr(name)}]={short_repr(shape)} must not hold {short_repr(size)}",
+                    "give a size",
                 )
         found[name] = tuple(None if size is None else int(size) for size in shape)
         declared = inputs[name]
@@ -314,10 +318,10 @@ def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int 
             and all(new is None or old is None or new == old for new, old in zip(found[name], declared, strict=True))
         )
         if not fits:
-            raise ValueError(
-                f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(tuple(shape))} contradicts the model, "
-                "which takes "
-                f"{_written(declared)}"
+            raise value_error(
+                FUNCTION,
+                f"input_shapes[{short_repr(name)}]={short_repr(tuple(shape))} contradicts the model, which takes "
+                f"{_written(declared)}",
             )
     return found
 
@@ -556,7 +560,7 @@ class _RepairPass:
             what = f"{_title(check.node)!r}: what takes its place was not run ({error})"
             self._unproven = self._unproven or what
         except ModelsDiffer as error:
-            return str(error).removeprefix(f"{FUNCTION}: ")
+            return without(error, FUNCTION)
         return ""
 
     def _skip(self, scope: Scope, node: onnx.NodeProto, error: SkippedError) -> None:
@@ -582,9 +586,10 @@ class _RepairPass:
         """Ask for the shape of an input, where nothing is known of it and nodes were left for that."""
         for each in self.model.graph.input:
             if self.open and each.type.HasField("tensor_type") and not _has_shape(each):
-                raise ValueError(
-                    f"{FUNCTION}: the input {each.name!r} of the model has no shape, so not even its rank is known; "
-                    f"give input_shapes={{{each.name!r}: (1, 3, 224, 224)}}, with its sizes"
+                raise value_error(
+                    FUNCTION,
+                    f"the input {each.name!r} of the model has no shape, so not even its rank is known",
+                    f"give input_shapes={{{each.name!r}: (1, 3, 224, 224)}}, with its sizes",
                 )
 
     # ---- what is recorded of tensors
@@ -715,7 +720,7 @@ def _contradiction(node: onnx.NodeProto, x: TensorType, opset: int) -> str:
         layer_from_node(node, opset, tuple(USUAL_SIZE if size is None else size for size in x.shape))
     except (TypeError, ValueError) as error:
         # Of sizes that are open, those are not to blame that were taken for them.
-        said = str(error).removeprefix("layer_from_node: ") if None not in x.shape[2:] else ""
+        said = without(error, "layer_from_node") if None not in x.shape[2:] else ""
         kernel = next((each.ints for each in node.attribute if each.name == "kernel_shape"), ())
         if said and len(kernel) == len(x.shape) - 1:
             said += f"; ONNX pools batches, and {node.input[0]!r} has no batch axis: put an Unsqueeze in front"

@@ -130,7 +130,7 @@ def _run(options: argparse.Namespace) -> int:
         fail(options, f"{spoken(error)}; nothing was written")
         return 1
     except (TypeError, ValueError, OverflowError) as error:
-        return fail(options, spoken(error).removeprefix("layers: "))
+        return fail(options, spoken(error))
     except MemoryError:
         return fail(options, "there is not enough memory to verify the model at this shape; add --no-verify")
     except OSError as error:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pooling.errors import without
 from pooling.signs import printable
 
 if TYPE_CHECKING:
@@ -78,10 +79,11 @@ ASCII = {
     for sign in signs
 }
 """What is written where an encoding has no such sign: one for one, so that tables stay straight."""
-SPEAKERS = re.compile(
-    "(?:(?:doctor|examine|run_conformance|save|to_onnx|to_onnx_backward|validate|write_node_tests): )*"
-)
-"""Functions that sentences begin with, which nobody has called who runs a command."""
+SPEAKERS = (
+    "doctor", "examine", "layers", "run_conformance", "save", "to_onnx", "to_onnx_backward", "validate",
+    "write_node_tests",
+)  # fmt: skip
+"""Functions that errors name, which nobody has called who runs a command."""
 
 
 class OutputError(Exception):
@@ -94,7 +96,7 @@ class RefusedError(Exception):
 
 def spoken(error: Exception) -> str:
     """Return what an error says, without the function that speaks."""
-    return SPEAKERS.sub("", str(error), count=1)
+    return without(error, *SPEAKERS)
 
 
 @contextmanager

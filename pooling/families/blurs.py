@@ -20,12 +20,13 @@ from ..arguments import axis_names, per_axis, per_axis_shape, word
 from ..arrays import in_default_mode, native, rounded
 from ..calls import FUNCTIONS, Call, called, functions_of, reducer_named, resolved
 from ..dispatch import kernels
+from ..errors import value_error
 from ..geometry import Axis
 from ..layer import Layer
 from ..maps import Maps
 from ..operators import OPERATORS
 from ..ranks import described
-from ..signs import counted, short_repr
+from ..signs import counted
 from .extremes import Extreme
 
 __all__ = [
@@ -111,9 +112,11 @@ def _blur_axes(
     kernel = per_axis(function, name, kernel_size, len(sizes))
     for taps, axis in zip(kernel, axis_names(len(sizes)), strict=True):
         if taps > LONGEST_FILTER:
-            raise ValueError(
-                f"{function}: {name}={short_repr(kernel_size)} must be at most {LONGEST_FILTER} on axis {axis}, not "
-                f"{taps}; the outermost weights of a longer filter are too small for float64"
+            raise value_error(
+                function,
+                f"must be at most {LONGEST_FILTER} on axis {axis}, not {taps}",
+                "the outermost weights of a longer filter are too small for float64",
+                argument=(name, kernel_size),
             )
     if padding is None:
         padding = [((taps - 1) // 2, taps // 2) for taps in kernel]
@@ -135,9 +138,10 @@ def blur_of(
     for axis in axes:
         side = max(axis.pad_begin, axis.pad_end)
         if mode == "reflect" and side >= axis.input_size:
-            raise ValueError(
-                f"{function}: padding of {counted(side, 'cell')} cannot be mirrored on axis {axis.name} of size "
-                f"{axis.input_size}; use padding <= {axis.input_size - 1} or padding_mode='replicate'"
+            raise value_error(
+                function,
+                f"padding of {counted(side, 'cell')} cannot be mirrored on axis {axis.name} of size {axis.input_size}",
+                f"use padding <= {axis.input_size - 1} or padding_mode='replicate'",
             )
     return Blur(axes, mode)
 

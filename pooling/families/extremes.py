@@ -16,6 +16,7 @@ from ..arguments import INT64_MAX, flag
 from ..arrays import as_array, native, plain_array
 from ..calls import FUNCTIONS, Call, entry, placed, reducer_named, sum_kind
 from ..dispatch import kernels
+from ..errors import type_error, value_error
 from ..layer import Layer
 from ..plan import lay_out
 from ..ranks import described, ranked
@@ -121,16 +122,16 @@ class Extreme(Call):
         array = as_array(self.function, "indices", given)
         as_returned = array.dtype is INDEX
         if not as_returned and array.dtype.kind not in "iu":
-            raise TypeError(
-                f"{self.function}: indices have dtype {array.dtype.name}; give the int64 indices of the forward call"
+            raise type_error(
+                self.function, f"indices have dtype {array.dtype.name}", "give the int64 indices of the forward call"
             )
         if not as_returned and array.dtype == np.uint64 and array.size and int(array.max()) > INT64_MAX:
-            raise ValueError(
-                f"{self.function}: indices hold {int(array.max())}, beyond every plane; give those of the forward call"
+            raise value_error(
+                self.function, f"indices hold {int(array.max())}, beyond every plane", "give those of the forward call"
             )
         if array.shape != self.output_shape:
-            raise ValueError(
-                f"{self.function}: indices have shape {array.shape}, but the forward call returns {self.output_shape}"
+            raise value_error(
+                self.function, f"indices have shape {array.shape}, but the forward call returns {self.output_shape}"
             )
         return array if as_returned else array.astype(np.int64, copy=False)
 
@@ -157,10 +158,11 @@ class Extreme(Call):
     def refuse_index(self, indices: AnyArray, bad: int) -> NoReturn:
         """Say which of the given indices names no element of its plane."""
         position = tuple(int(i) for i in np.unravel_index(bad, indices.shape))
-        raise ValueError(
-            f"{self.function}: indices{list(position)} is {indices[position]}, but a plane of the input has "
-            f"{counted(math.prod(self.maps.sizes), 'element')}; give the indices that the forward call returned "
-            "for this input shape"
+        raise value_error(
+            self.function,
+            f"indices{list(position)} is {indices[position]}, but a plane of the input has "
+            f"{counted(math.prod(self.maps.sizes), 'element')}",
+            "give the indices that the forward call returned for this input shape",
         )
 
 

@@ -18,6 +18,7 @@ from ..arguments import axis_names, entries, flag, per_axis, per_axis_shape, rea
 from ..arrays import as_array, in_default_mode, native
 from ..calls import FUNCTIONS, called, functions_of, sum_kind
 from ..dispatch import kernels
+from ..errors import type_error, value_error
 from ..layer import Layer
 from ..maps import Maps, replace_spatial
 from ..operators import FLOATS, OPERATORS
@@ -43,10 +44,11 @@ def fractional_sizes(
     names = axis_names(dimensions)
     kernel = per_axis(function, "kernel_size", kernel_size, dimensions)
     if (output_size is None) == (output_ratio is None):
-        raise ValueError(
-            f"{function}: output_size={short_repr(output_size)} and output_ratio={short_repr(output_ratio)} must not "
-            "both be "
-            f"{'missing' if output_size is None else 'there'}; give one of them"
+        raise value_error(
+            function,
+            f"output_size={short_repr(output_size)} and output_ratio={short_repr(output_ratio)} must not both be "
+            f"{'missing' if output_size is None else 'there'}",
+            "give one of them",
         )
     if output_ratio is not None:
         ratios = _ratios(function, output_ratio, dimensions)
@@ -57,14 +59,14 @@ def fractional_sizes(
         shown = f"output_size={short_repr(output_size)}"
     for size, taps, count, name in zip(spatial, kernel, sizes, names, strict=True):
         if count < 1:
-            raise ValueError(
-                f"{function}: {shown} leaves no window on axis {name} of size {size}; use a larger ratio or input"
+            raise value_error(
+                function, f"{shown} leaves no window on axis {name} of size {size}", "use a larger ratio or input"
             )
         if count + taps - 1 > size:
-            raise ValueError(
-                f"{function}: {shown} asks for {counted(count, 'window')} of size {taps} on axis {name} of size "
-                f"{size}; "
-                f"that needs an input of at least {count + taps - 1}"
+            raise value_error(
+                function,
+                f"{shown} asks for {counted(count, 'window')} of size {taps} on axis {name} of size {size}",
+                f"that needs an input of at least {count + taps - 1}",
             )
     return kernel, sizes
 
@@ -73,9 +75,10 @@ def _ratios(function: str, output_ratio: Any, dimensions: int) -> list[float]:
     ratios = entries(function, "output_ratio", output_ratio, dimensions, "number")
     for ratio in ratios:
         if not 0 < real(function, "output_ratio", ratio, "a number or one number per spatial axis", output_ratio) < 1:
-            raise ValueError(
-                f"{function}: output_ratio={short_repr(output_ratio)} must be greater than 0 and less than 1, not "
-                f"{short_repr(ratio)}"
+            raise value_error(
+                function,
+                f"must be greater than 0 and less than 1, not {short_repr(ratio)}",
+                argument=("output_ratio", output_ratio),
             )
     return [float(ratio) for ratio in ratios]
 
@@ -90,9 +93,10 @@ def window_starts(function: str, name: str, size: int, kernel: int, count: int, 
         places = (np.arange(count - 1).astype(samples.dtype) + phases) * step
         begins = phases * step
     if not (np.isfinite(places).all() and np.isfinite(begins).all()):
-        raise ValueError(
-            f"{function}: _random_samples of dtype {samples.dtype.name} cannot count the {counted(size, 'cell')} of "
-            f"axis {name}; use float32 or float64"
+        raise value_error(
+            function,
+            f"_random_samples of dtype {samples.dtype.name} cannot count the {counted(size, 'cell')} of axis {name}",
+            "use float32 or float64",
         )
     starts = np.full((len(samples), count), last, np.int64)
     np.minimum(places.astype(np.int64) - begins.astype(np.int64), last, out=starts[:, :-1])
@@ -127,25 +131,29 @@ class FractionalCall(Extreme):
         """Check or draw the phases of each map and axis, as an array (maps, axes)."""
         function, dimensions = self.function, len(self.kernel_size)
         if rng is not None and not isinstance(rng, np.random.Generator):
-            raise TypeError(
-                f"{function}: rng={short_repr(rng)} must be a numpy.random.Generator, not {type(rng).__name__}; "
-                "use numpy.random.default_rng(seed)"
+            raise type_error(
+                function,
+                f"must be a numpy.random.Generator, not {type(rng).__name__}",
+                "use numpy.random.default_rng(seed)",
+                argument=("rng", rng),
             )
         shape = (self.maps.batch, self.maps.channels, dimensions)
         if given is None:
             return np.random.default_rng(rng).random(shape).reshape(-1, dimensions)
         samples = as_array(function, "_random_samples", given, FLOATS)
         if samples.shape != shape:
-            raise ValueError(
-                f"{function}: _random_samples has shape {samples.shape}; it must have {shape}, one number for each map "
-                "and spatial axis"
+            raise value_error(
+                function,
+                f"_random_samples has shape {samples.shape}",
+                f"it must have {shape}, one number for each map and spatial axis",
             )
         bad = ~((samples >= 0) & (samples < 1))
         if bad.any():
             position = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
-                f"{function}: _random_samples{list(position)} is {samples[position]}; give numbers of at least 0 and "
-                "less than 1"
+            raise value_error(
+                function,
+                f"_random_samples{list(position)} is {samples[position]}",
+                "give numbers of at least 0 and less than 1",
             )
         return samples.astype(samples.dtype.newbyteorder("=")).reshape(-1, dimensions)
 
@@ -333,9 +341,10 @@ def _fractional_max_pool_backward(
         if named is None:
             _, named = call.pool(array, phases, None, indexed=True)
     elif named is None:
-        raise ValueError(
-            "{function}: indices=None and _random_samples=None leave the windows of the forward call unknown; "
-            "give the indices that it returned, or its samples"
+        raise value_error(
+            "{function}",
+            "indices=None and _random_samples=None leave the windows of the forward call unknown",
+            "give the indices that it returned, or its samples",
         )
     return call.backward(gradient, array, named, out)
 
@@ -396,9 +405,10 @@ class _FractionalMaxPool(Layer):
 
     def axes(self, input_shape: Sequence[int]) -> NoReturn:
         """Refuse: every map has windows of its own."""
-        raise ValueError(
-            f"{type(self).__name__}: each map has windows of its own, which no axis can describe; "
-            "use output_shape for the shape of the result"
+        raise value_error(
+            type(self).__name__,
+            "each map has windows of its own, which no axis can describe",
+            "use output_shape for the shape of the result",
         )
 
     def output_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:

@@ -16,11 +16,11 @@ from ..arguments import flag, real, word
 from ..arrays import native, plain_array
 from ..calls import Call, entry, is_float32, placed, reducer_named, sum_kind
 from ..dispatch import kernels
+from ..errors import value_error
 from ..geometry import Axis, Slab
 from ..layer import Layer
 from ..plan import lay_out
 from ..ranks import described, ranked
-from ..signs import short_repr
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -347,9 +347,10 @@ def _refuse_empty_means(function: str, axes: tuple[Axis, ...], count_include_pad
         divisors = axis.border_windows(count_include_pad=count_include_pad)
         if (divisors.divisor == 0).any():
             window = int(divisors.output[divisors.divisor == 0][0])
-            raise ValueError(
-                f"{function}: window {window} on axis {axis.name} holds no element, and integers have no NaN for its "
-                "mean; use less padding or dilation, count_include_pad=True, or a float dtype"
+            raise value_error(
+                function,
+                f"window {window} on axis {axis.name} holds no element, and integers have no NaN for its mean",
+                "use less padding or dilation, count_include_pad=True, or a float dtype",
             )
 
 
@@ -358,9 +359,11 @@ def _divisor(function: str, divisor_override: Any) -> float | None:
         return None
     divisor = real(function, "divisor_override", divisor_override, "a number or None")
     if divisor == 0 or not math.isfinite(divisor):
-        raise ValueError(
-            f"{function}: divisor_override={short_repr(divisor_override)} must be finite and not zero; "
-            "use None for the number of elements"
+        raise value_error(
+            function,
+            "must be finite and not zero",
+            "use None for the number of elements",
+            argument=("divisor_override", divisor_override),
         )
     return divisor
 

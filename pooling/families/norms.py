@@ -19,9 +19,9 @@ from ..arguments import real
 from ..arrays import in_default_mode, native
 from ..calls import Call, called, double_kind
 from ..dispatch import kernels
+from ..errors import value_error
 from ..layer import Layer
 from ..ranks import described, ranked
-from ..signs import short_repr
 
 __all__ = [
     "GeMPool2d",
@@ -49,10 +49,8 @@ def _positive(function: str, name: str, value: Any, *, finite: bool = False) -> 
     number = real(function, name, value, "a real number")
     if not number > 0 or (finite and math.isinf(number)):
         rule = "a finite number above 0" if finite else "above 0"
-        raise ValueError(
-            f"{function}: {name}={short_repr(value)} must be {rule}; "
-            + (f"use a float like {name}=3.0" if finite else "use 1, 2 or another power, or math.inf for the maximum")
-        )
+        remedy = f"use a float like {name}=3.0" if finite else "use 1, 2 or another power, or math.inf for the maximum"
+        raise value_error(function, f"must be {rule}", remedy, argument=(name, value))
     return number
 
 

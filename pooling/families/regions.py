@@ -16,6 +16,7 @@ from ..arguments import per_axis, per_axis_shape, real, whole, word
 from ..arrays import as_array, in_default_mode, native, result_array
 from ..calls import double_kind
 from ..dispatch import kernels
+from ..errors import type_error, value_error
 from ..geometry import Axis
 from ..layer import Layer
 from ..maps import check_total, checked_gradient
@@ -64,7 +65,7 @@ class _Regions:
         """Refuse the first region of those that are bad."""
         if bad.any():
             r = int(bad.argmax())
-            raise ValueError(f"{self.function}: rois[{r}] scaled is {_listed(self.boxes[r])}, {rule}")
+            raise value_error(self.function, f"rois[{r}] scaled is {_listed(self.boxes[r])}, {rule}")
 
     def result(self, out: AnyArray | None, *others: AnyArray) -> AnyArray:
         return result_array(self.function, out, self.shape, self.dtype, self.input, *others)
@@ -96,9 +97,9 @@ def _checked(
     regions = as_array(function, "rois", rois, FLOATS)
     columns, form = (5, "map, x1, y1, x2, y2") if batch_indices is None else (4, "x1, y1, x2, y2")
     if array.ndim != 4 or 0 in array.shape[2:]:
-        raise ValueError(f"{function}: input of shape {array.shape} must be (N, C, H, W) with H and W at least 1")
+        raise value_error(function, f"input of shape {array.shape} must be (N, C, H, W) with H and W at least 1")
     if regions.ndim != 2 or regions.shape[1] != columns:
-        raise ValueError(f"{function}: rois has shape {regions.shape}; it must have {columns} columns: {form}")
+        raise value_error(function, f"rois has shape {regions.shape}", f"it must have {columns} columns: {form}")
     output = per_axis(function, "output_size", output_size, 2)
     check_total(function, (len(regions), array.shape[1], *output), 8)
     scale = _positive(function, "spatial_scale", spatial_scale)
@@ -112,27 +113,31 @@ def _checked(
     bad = ~(np.isfinite(boxes).all(1) & np.isfinite(extent).all(1))
     if bad.any():
         r = int(bad.argmax())
-        raise ValueError(
-            f"{function}: rois[{r}] is {_listed(regions[r])}; a box must be finite, and so must its extent, also "
-            f"times spatial_scale={short_repr(spatial_scale)} in {boxes.dtype.name}"
+        raise value_error(
+            function,
+            f"rois[{r}] is {_listed(regions[r])}",
+            f"a box must be finite, and so must its extent, also times spatial_scale={short_repr(spatial_scale)} in "
+            f"{boxes.dtype.name}",
         )
     if batch_indices is not None:
         name = "batch_indices"
         maps = as_array(function, name, batch_indices)
         if maps.dtype.newbyteorder("=") != np.int64:
-            raise TypeError(f"{function}: batch_indices has dtype {maps.dtype.name}, which is not accepted; use int64")
+            raise type_error(function, f"batch_indices has dtype {maps.dtype.name}, which is not accepted", "use int64")
         if maps.shape != boxes.shape[:1]:
-            raise ValueError(
-                f"{function}: batch_indices has shape {maps.shape}, but rois has {counted(len(boxes), 'row')}; "
-                "give one index for each row"
+            raise value_error(
+                function,
+                f"batch_indices has shape {maps.shape}, but rois has {counted(len(boxes), 'row')}",
+                "give one index for each row",
             )
     missing = np.less(maps, 0) | np.greater_equal(maps, len(array)) | (maps != np.floor(maps))
     if missing.any():
         r = int(missing.argmax())
         place = f"{name}[{r}]" if name == "batch_indices" else f"rois[{r}, 0]"
-        raise ValueError(
-            f"{function}: {place} is {maps[r]}, but the input has {counted(len(array), 'map')}; give a whole number "
-            "from 0 up to the last of them"
+        raise value_error(
+            function,
+            f"{place} is {maps[r]}, but the input has {counted(len(array), 'map')}",
+            "give a whole number from 0 up to the last of them",
         )
     chosen = maps.astype(np.int64, order="C")
     spatial = (int(array.shape[2]), int(array.shape[3]))
@@ -142,7 +147,7 @@ def _checked(
 def _positive(function: str, name: str, value: object) -> float:
     number = real(function, name, value)
     if not 0 < number < math.inf:
-        raise ValueError(f"{function}: {name}={short_repr(value)} must be positive and finite")
+        raise value_error(function, "must be positive and finite", argument=(name, value))
     return number
 
 
@@ -327,11 +332,13 @@ def _align(
     ratio = whole(sampling_ratio)
     if ratio is None:
         kind = type(sampling_ratio).__name__
-        raise TypeError(f"{function}: sampling_ratio={short_repr(sampling_ratio)} must be an integer, not {kind}")
+        raise type_error(function, f"must be an integer, not {kind}", argument=("sampling_ratio", sampling_ratio))
     if not 0 <= ratio <= LARGEST_RATIO:
-        raise ValueError(
-            f"{function}: sampling_ratio={short_repr(sampling_ratio)} must be between 0 and {LARGEST_RATIO}; "
-            "use 0 to take about one sample for each pixel"
+        raise value_error(
+            function,
+            f"must be between 0 and {LARGEST_RATIO}",
+            "use 0 to take about one sample for each pixel",
+            argument=("sampling_ratio", sampling_ratio),
         )
     averaging = word(function, "mode", mode, ("avg", "max")) == "avg"
     words = ("half_pixel", "output_half_pixel")
@@ -479,9 +486,9 @@ class _RegionLayer(Layer):
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Refuse: what windows there are, the regions of each call say."""
-        raise ValueError(
-            f"{type(self).__name__}: windows follow from the regions of a call, not from "
-            f"input_shape={short_repr(input_shape)}"
+        raise value_error(
+            type(self).__name__,
+            f"windows follow from the regions of a call, not from input_shape={short_repr(input_shape)}",
         )
 
     def output_shape(self, input_shape: Sequence[int], regions: int = 1) -> tuple[int, ...]:
@@ -489,9 +496,11 @@ class _RegionLayer(Layer):
         name = type(self).__name__
         shape = per_axis_shape(name, input_shape)
         if len(shape) != 4:
-            raise ValueError(
-                f"{name}: input_shape={short_repr(shape)} has {counted(len(shape), 'axis', 'axes')}; it must be (N, "
-                "C, H, W)"
+            raise value_error(
+                name,
+                f"has {counted(len(shape), 'axis', 'axes')}",
+                "it must be (N, C, H, W)",
+                argument=("input_shape", shape),
             )
         (count,) = per_axis(name, "regions", regions, 1, minimum=0)
         return (count, shape[1], *per_axis(name, "output_size", self.arguments["output_size"], 2))

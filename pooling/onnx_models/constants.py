@@ -19,6 +19,8 @@ import onnx.shape_inference
 from numpy.typing import NDArray
 from onnx import helper
 
+from pooling.errors import value_error
+
 from .graph import Container, Scope, is_default, scopes_of
 from .limits import many
 from .making import dtype_of
@@ -306,9 +308,10 @@ class _Total:
         """Refuse a tensor that is too large by itself; return its bytes."""
         size = elements * _item_size(elem_type)
         if size > MOST_MADE:
-            raise ValueError(
-                f"{self.function}: {what} would have {many(elements)} elements, "
-                f"{many(size)} bytes; what a model makes itself may have {MOST_MADE}"
+            raise value_error(
+                self.function,
+                f"{what} would have {many(elements)} elements, {many(size)} bytes",
+                f"what a model makes itself may have {MOST_MADE}",
             )
         return size
 
@@ -316,9 +319,10 @@ class _Total:
         """Add a tensor that the model makes of nothing."""
         self.size += self.check(what, math.prod(max(size, 0) for size in dims), elem_type)
         if self.size > MOST_MADE:
-            raise ValueError(
-                f"{self.function}: what the model makes of nothing would have {many(self.size)} bytes with {what}; "
-                f"at most {MOST_MADE} are read"
+            raise value_error(
+                self.function,
+                f"what the model makes of nothing would have {many(self.size)} bytes with {what}",
+                f"at most {MOST_MADE} are read",
             )
 
 
@@ -328,9 +332,11 @@ def _check_enlarged(total: _Total, part: Scope, node: onnx.NodeProto) -> None:
     if node.op_type == "Range":
         limits = [_value(part, name) for name in node.input]
         if len(limits) == 3 and _count(*limits) > MOST_ELEMENTS:
-            raise ValueError(
-                f"{total.function}: the Range {next(iter(node.output), '')!r} has more than {MOST_ELEMENTS} elements, "
-                "which no pooling needs to know one by one; leave it out, or make it an input"
+            raise value_error(
+                total.function,
+                f"the Range {next(iter(node.output), '')!r} has more than {MOST_ELEMENTS} elements, which no pooling "
+                "needs to know one by one",
+                "leave it out, or make it an input",
             )
         return
     place, name = ENLARGING[node.op_type]

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import onnx
 
+from pooling.errors import value_error
+
 from .graph import all_nodes, is_default, subgraphs
 
 __all__ = ["DEEPEST_CALL", "DEEPEST_GRAPH", "MOST_BYTES", "MOST_NODES", "check_growth", "many"]
@@ -45,9 +47,9 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
     """
     for nodes in (model.graph.node, *(each.node for each in model.functions)):
         if _deepest(nodes) > DEEPEST_GRAPH:
-            raise ValueError(
-                f"{function}: graphs of the model lie inside of each other more than {DEEPEST_GRAPH} deep, which no "
-                "file can hold"
+            raise value_error(
+                function,
+                f"graphs of the model lie inside of each other more than {DEEPEST_GRAPH} deep, which no file can hold",
             )
     if not model.functions:
         return
@@ -71,19 +73,19 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
                 del waiting[key]
             elif missing in waiting:
                 name = f"{missing[0]}::{missing[1]}"
-                raise ValueError(f"{function}: the function {name} of the model calls itself; ONNX knows no recursion")
+                raise value_error(function, f"the function {name} of the model calls itself", "ONNX knows no recursion")
             else:
                 waiting[missing] = iter(calls[missing])
     outside = [called for node in all_nodes(model.graph.node) if (called := _called(node)) in bodies]
     nodes, size, depth = _size(model.graph.node, 0, outside, sizes)
-    where = f"{function}: with its functions inlined the model would have"
+    whole = "with its functions inlined the model would have"
     if nodes > MOST_NODES:
-        raise ValueError(f"{where} {many(nodes)} nodes; at most {MOST_NODES} are read")
+        raise value_error(function, f"{whole} {many(nodes)} nodes", f"at most {MOST_NODES} are read")
     if size > MOST_BYTES:
-        raise ValueError(f"{where} {many(size)} bytes of nodes; at most {MOST_BYTES} are read")
+        raise value_error(function, f"{whole} {many(size)} bytes of nodes", f"at most {MOST_BYTES} are read")
     if depth > DEEPEST_CALL:
-        raise ValueError(
-            f"{function}: the functions of the model call each other {depth} deep; at most {DEEPEST_CALL} are read"
+        raise value_error(
+            function, f"the functions of the model call each other {depth} deep", f"at most {DEEPEST_CALL} are read"
         )
 
 

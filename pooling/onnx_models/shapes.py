@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from pooling.errors import value_error
 from pooling.signs import first_line
 
 from .constants import SMALL_TENSOR, infer_shapes
@@ -149,7 +150,7 @@ def infer_model(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
         try:
             found = infer_shapes(draft)
         except Exception as error:
-            raise ValueError(f"{function}: the shapes of the model cannot be inferred ({first_line(error)})") from error
+            raise value_error(function, f"the shapes of the model cannot be inferred ({first_line(error)})") from error
         places = [*_places(found.graph, _slides)]
         nodes = [node for _, node in _places(draft.graph, _slides)]
         changed = False

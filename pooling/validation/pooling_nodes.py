@@ -15,6 +15,7 @@ import onnx
 import onnx.shape_inference
 from numpy.typing import NDArray
 
+from pooling.errors import refusal_of, without
 from pooling.layer import Layer
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.constants import SMALL_TENSOR, infer_shapes
@@ -142,10 +143,9 @@ class PoolingNode:
             return layer_from_node(self.proto, self.opset, self.input_shape)
         except ValueError as error:
             # The report names the node already.
-            sentence = str(error).removeprefix("layer_from_node: ")
-            for title in (f"{self.operator} node", f"{self.operator} node with output"):
-                sentence = sentence.removeprefix(f"{title} {self.name!r}: ")
-            raise CannotRunError(sentence) from error
+            refusal = refusal_of(error)
+            named = refusal.function == "layer_from_node"
+            raise CannotRunError(refusal.reason if named else str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -444,7 +444,7 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
         model = inlined("validate", model)
         opset_of("validate", model)
     except ValueError as error:
-        raise CannotRunError(str(error).removeprefix("validate: ")) from error
+        raise CannotRunError(without(error, "validate")) from error
     if weights:
         try:
             onnx.load_external_data_for_model(model, os.fspath(folder.resolve()))
@@ -474,7 +474,7 @@ def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return infer_model("validate", model)
     except ValueError as error:
-        raise CannotRunError(str(error).removeprefix("validate: ")) from error
+        raise CannotRunError(without(error, "validate")) from error
 
 
 def _types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import value_error
 from pooling.geometry import Axis
 
 from .inputs.case import Case, single_node
@@ -91,7 +92,7 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
         If `most_runs` is less than 1.
     """
     if most_runs < 1:
-        raise ValueError(f"smallest: most_runs={most_runs} must be at least 1")
+        raise value_error("smallest", f"most_runs={most_runs} must be at least 1")
     ((expected, actual),) = ask([case])
     found = Smallest(case, expected, actual, judge(case, expected, actual), 1)
     if found.verdict.kind is Kind.AGREES:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pooling import dispatch
 from pooling._version import __version__
 from pooling.arguments import per_axis_shape
+from pooling.errors import type_error, value_error, without
 from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
 from pooling.numerics.inputs import DTYPES, draw
@@ -160,21 +161,21 @@ def validate(
     count = get_num_threads() if threads is None else threads
     for name, number, least in (("threads", count, 1), ("rounds", rounds, 0), ("seed", seed, 0)):
         if isinstance(number, bool) or not isinstance(number, int):
-            raise TypeError(f"validate: {name}={short_repr(number)} must be an integer, not {type(number).__name__}")
+            raise type_error("validate", f"must be an integer, not {type(number).__name__}", argument=(name, number))
         if number < least:
-            raise ValueError(f"validate: {name}={number} must be at least {least}")
+            raise value_error("validate", f"{name}={number} must be at least {least}")
     for name, shape in (shapes or {}).items():
         per_axis_shape("validate", shape, f"shapes[{short_repr(name)}]")
     for word in fail_on:
         if word not in FAIL_ON:
-            raise ValueError(
-                f"validate: fail_on={short_repr(word)} is none of {', '.join(FAIL_ON)}; use some of these, or none"
+            raise value_error(
+                "validate", f"is none of {', '.join(FAIL_ON)}", "use some of these, or none", argument=("fail_on", word)
             )
     try:
         versions = chosen(runtimes)
         given = given_inputs(inputs)
     except ValueError as error:
-        raise ValueError(f"validate: {error}") from error
+        raise value_error("validate", str(error)) from error
     with use_threads(count), ExitStack() as stack:
         runners = stack.enter_context(_runners(versions, limits or Limits(), get_num_threads()))
         run = _Run(
@@ -308,8 +309,10 @@ class _Run:
         networks = [network for network in found if isinstance(network, PoolingModel)]
         unknown = set(self.shapes).difference(*(network.declared for network in networks))
         if unknown and len(networks) == len(found):
-            raise ValueError(
-                f"validate: no model has a tensor named {short_repr(min(unknown))}; name an input as the model names it"
+            raise value_error(
+                "validate",
+                f"no model has a tensor named {short_repr(min(unknown))}",
+                "name an input as the model names it",
             )
         total = sum(len(network.nodes) for network in networks)
         if total:
@@ -751,10 +754,8 @@ class _Run:
                 input_shapes={name: shape for name, shape in given.items() if name in inputs},
                 folder=Path(report.path).resolve().parent,
             )
-        except VerificationError as error:
-            return RepairSummary((), False, str(error).removeprefix("make_portable: "), count, count)
-        except Exception as error:  # of models that are broken in ways that onnx itself does not expect
-            return RepairSummary((), False, str(error).removeprefix("make_portable: "), count, count)
+        except Exception as error:  # also of models that are broken in ways that onnx itself does not expect
+            return RepairSummary((), False, without(error, "make_portable"), count, count)
         changes = tuple(f"{change.node}: {change.rule}" for change in result.changes)
         if not changes and not any(finding.verdict.kind.differs for finding in before):
             return None

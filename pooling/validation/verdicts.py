@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import value_error
 from pooling.numerics.bounds import spacing
 from pooling.numerics.compare import differing, first_of
 
@@ -107,7 +108,9 @@ def judge(case: Case, expected: Result, actual: Result) -> Verdict:
         If the oracle itself did not live to answer.
     """
     if expected.crash is not None:
-        raise ValueError(f"judge: case {case.name!r}: the oracle {expected.crash}; give it a smaller case or more time")
+        raise value_error(
+            "judge", f"case {case.name!r}: the oracle {expected.crash}", "give it a smaller case or more time"
+        )
     if actual.crash is not None:
         return Verdict(Kind.CRASHES, actual.crash)
     if expected.unsupported is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from pooling.errors import Place
 from pooling.onnx_models.graph import Names, Scope
 from pooling.onnx_models.nodes import WINDOWED
 from pooling.onnx_models.shapes import TensorType
@@ -39,7 +40,7 @@ def resolve_windows(
     if node.op_type not in WINDOWED:
         return None
     opset = scope.opset or 1
-    where = f"{FUNCTION}: {node.op_type} node {title(node)!r}"
+    where = Place(FUNCTION, f"{node.op_type} node {title(node)!r}")
     windows = WindowAttributes.of(node, opset)
     refused = any(max(pads) >= size for pads, size in zip(windows.pads, windows.kernel, strict=True))
     padding_only = node.op_type == "MaxPool" and windows.padding_only(x.shape, where)

@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from pooling.errors import without
 from pooling.onnx_models import function_from_node
 from pooling.onnx_models.graph import Names, Scope
 from pooling.onnx_models.shapes import TensorType
@@ -131,4 +132,4 @@ def reference_of(node: onnx.NodeProto) -> Callable[..., Arrays]:
 
 def reason_of(error: Exception) -> str:
     """Return the reason of an error, without the function that raised it."""
-    return str(error).removeprefix("to_onnx: ").removeprefix("layer_from_node: ")
+    return without(error, "to_onnx", "layer_from_node")

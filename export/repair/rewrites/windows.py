@@ -10,6 +10,7 @@ import onnx
 
 from pooling import geometry
 from pooling.arguments import axis_names
+from pooling.errors import refusal_of, value_error
 from pooling.geometry import Axis
 from pooling.onnx_models.nodes import AUTO_PAD, WINDOWED, checked_attributes
 
@@ -99,7 +100,7 @@ class WindowAttributes:
                 known, self.kernel, self.stride, padding, self.dilation, self.ceil_mode, function=where
             )
         except ValueError as error:
-            raise _no_window_fits(where, error) from error
+            raise _no_window_fits(error) from error
 
     @property
     def misread(self) -> bool:
@@ -131,7 +132,7 @@ class WindowAttributes:
                     (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=where
                 )
             except ValueError as error:
-                raise _no_window_fits(where, error) from error
+                raise _no_window_fits(error) from error
             return Sides(axis.pad_begin, axis.pad_end, axis.ceil_overhang)
         if self.auto_pad.startswith("SAME"):
             if stride > 1 and effective > 1:
@@ -153,9 +154,11 @@ class WindowAttributes:
             remedy = "give one integer per spatial axis"
             if len(self.kernel) == len(shape) - 1:
                 remedy = "ONNX pools batches, and it has no batch axis: put an Unsqueeze in front"
-            raise ValueError(
-                f"{where}: kernel_shape={list(self.kernel)} is for {len(self.kernel)} spatial axes, but its input "
-                f"{tensor!r} has {max(len(shape) - 2, 0)}; {remedy}"
+            raise value_error(
+                where,
+                f"kernel_shape={list(self.kernel)} is for {len(self.kernel)} spatial axes, but its input {tensor!r} "
+                f"has {max(len(shape) - 2, 0)}",
+                remedy,
             )
         axes = self.axes(sizes, where)
         if axes:
@@ -170,9 +173,9 @@ class WindowAttributes:
         return tuple(found)
 
 
-def _no_window_fits(where: str, error: ValueError) -> SkippedError:
+def _no_window_fits(error: ValueError) -> SkippedError:
     """Say that windows do not fit into an input, of which runtimes make nothing, something or an error."""
-    return SkippedError(str(error).removeprefix(f"{where}: "))
+    return SkippedError(refusal_of(error).reason)
 
 
 def is_misread(node: onnx.NodeProto, opset: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pooling.arguments import per_axis_shape
+from pooling.errors import recast, refusal_of
 from pooling.maps import check_total
 from pooling.open_sizes import filled
 from pooling.signs import short_repr
@@ -27,8 +27,6 @@ __all__ = ["Graph"]
 FLOAT = np.dtype(np.float32)
 USUAL = ("N", "C", "H", "W")
 """What is most likely where a model says nothing of its input."""
-BLAMED = re.compile(r"^(?:layer_from_node: \w+ node (?:with output )?('(?:[^'\\\\]|\\\\.)*'|\"[^\"]*\"): )?(?:\w+: )?")
-"""Who speaks in the sentences of others; ours name the stage."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +204,7 @@ class Graph:
         except TypeError:
             raise
         except ValueError as error:
-            raise NetworkError(str(error)) from error
+            raise recast(NetworkError, error) from error
         if not shape or 0 in shape:
             raise NetworkError(
                 f"{self.name}: input_shape={short_repr(shape)} must have at least one axis and no size 0; give one "
@@ -236,8 +234,9 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
             if shape is not None:
                 check_total(node.operator, shape, 16)
     except (OperatorError, ValueError, TypeError, OverflowError) as error:
-        sentence = BLAMED.sub("", str(error))
-        raise NetworkError(f"stage {node.name!r} ({node.operator}): {sentence}", node.name) from error
+        # The stage takes the place of whatever function and node the error names.
+        reason = refusal_of(error).reason
+        raise NetworkError(f"stage {node.name!r} ({node.operator}): {reason}", node.name) from error
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
     for number, name in enumerate(node.outputs):
         if name:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pooling import dispatch
+from pooling.errors import value_error
 from pooling.signs import counted
 
 from ..inputs.case import Case
@@ -181,7 +182,7 @@ def run_conformance(
     (0, 0)
     """
     if seed < 0:
-        raise ValueError(f"run_conformance: seed={seed} must be at least 0")
+        raise value_error("run_conformance", f"seed={seed} must be at least 0")
     started = time.monotonic()
     versions = chosen(runtimes)
     keys = None if rules is None else list(rules)
