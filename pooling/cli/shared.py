@@ -215,7 +215,9 @@ def runner_settings(options: argparse.Namespace) -> dict[str, Any]:
 
     named = {"seconds": options.limit_seconds}
     if options.limit_memory is not None:
-        named["memory"] = int(options.limit_memory * 2**30) if math.isfinite(options.limit_memory) else 0
+        if not math.isfinite(options.limit_memory):
+            raise RefusedError(f"--limit-memory {options.limit_memory:g} must be a number of GiB, such as 8")
+        named["memory"] = int(options.limit_memory * 2**30)
     return {
         "runtimes": [name for names in options.runtimes for name in names] or None,
         "limits": Limits(**{name: value for name, value in named.items() if value is not None}),
