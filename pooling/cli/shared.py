@@ -80,7 +80,7 @@ ASCII = {
 }
 """What is written where an encoding has no such sign: one for one, so that tables stay straight."""
 SPEAKERS = (
-    "doctor", "examine", "layers", "run_conformance", "save", "to_onnx", "to_onnx_backward", "validate",
+    "doctor", "examine", "run_conformance", "save", "to_onnx", "to_onnx_backward", "validate",
     "write_node_tests",
 )  # fmt: skip
 """Functions that errors name, which nobody has called who runs a command."""
@@ -94,9 +94,9 @@ class RefusedError(Exception):
     """Why a command cannot be run, in one sentence."""
 
 
-def spoken(error: Exception) -> str:
-    """Return what an error says, without the function that speaks."""
-    return without(error, *SPEAKERS)
+def spoken(error: Exception, *others: str) -> str:
+    """Return what an error says, without the function, where that is one of those above or one of some others."""
+    return without(error, *SPEAKERS, *others)
 
 
 @contextmanager
