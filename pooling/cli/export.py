@@ -127,7 +127,7 @@ def _run(options: argparse.Namespace) -> int:
                 in_this_runtime(verification, progress)
         save(model, options.output)
     except VerificationError as error:
-        fail(options, f"{spoken(error, "layers")}; nothing was written")
+        fail(options, f"{spoken(error, 'layers')}; nothing was written")
         return 1
     except (TypeError, ValueError, OverflowError) as error:
         return fail(options, spoken(error, "layers"))
