@@ -91,19 +91,9 @@ def with_torch(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def _model(x: np.ndarray, k: int) -> bytes:
-    from onnx import helper
+    from pooling.validation.inputs.case import make_case
 
-    kind = helper.np_dtype_to_tensor_dtype(x.dtype)
-    shape = [*x.shape[:2], x.shape[2] // k, x.shape[3] // k]
-    node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[k, k], strides=[k, k])
-    graph = helper.make_graph(
-        [node],
-        "mean",
-        [helper.make_tensor_value_info("x", kind, x.shape)],
-        [helper.make_tensor_value_info("y", kind, shape)],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
-    serialized: bytes = model.SerializeToString()
+    serialized: bytes = make_case("AveragePool", x, 19, kernel_shape=[k, k], strides=[k, k]).model.SerializeToString()
     return serialized
 
 

@@ -18,7 +18,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from pooling.benchmark.cases import CASES, Case
+from pooling.benchmark.cases import CASES, BenchmarkCase
 from pooling.benchmark.race import MODULE, PATIENCE, QUIET, REST, Worker, load
 from pooling.cli.shared import progress_bar
 
@@ -28,7 +28,9 @@ SLOWER = 1.05
 """Rows above this ratio are counted as slower."""
 
 
-def compare(cases: Sequence[Case], folder: Path, threads: int, rounds: int) -> dict[str, tuple[float, float, float]]:
+def compare(
+    cases: Sequence[BenchmarkCase], folder: Path, threads: int, rounds: int
+) -> dict[str, tuple[float, float, float]]:
     """Return median seconds here, median seconds there, and the median ratio of a round, for each case."""
     here = Worker("pooling", threads)
     # Older checkouts have it beside their package.

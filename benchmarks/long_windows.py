@@ -1,7 +1,7 @@
 """What indices cost as windows grow: ``python -m benchmarks.long_windows``, which writes docs/long-windows.md.
 
 Times of one thread, the fastest of several calls in turn: a maximum, the same with its indices, and the gradient that
-finds the winners again, of arrays that exist already.
+finds the argmax again, of arrays that exist already.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "long-windows.md"
 TURNS = 7
 
 
-class Case(NamedTuple):
+class KernelSweep(NamedTuple):
     """Maps, and the windows that are tried on them."""
 
     name: str
@@ -36,18 +36,24 @@ class Case(NamedTuple):
 PLANE, ROW = (1, 1, 1024, 1024), (1, 1, 480_000)
 KERNELS = (3, 7, 15, 31, 63, 127)
 CASES = (
-    Case("uint8, 1024x1024", PLANE, "uint8", KERNELS),
-    Case("float16, 1024x1024", PLANE, "float16", KERNELS),
-    Case("float32, 1024x1024", PLANE, "float32", KERNELS),
-    Case("float64, 1024x1024", PLANE, "float64", KERNELS),
-    Case("float32, 1024x1024, stride 2", PLANE, "float32", KERNELS, stride=2),
-    Case("float32, 1024x1024, stride 16", PLANE, "float32", (15, 31, 63, 127), stride=16),
-    Case("float32, 1024x1024, dilation 3", PLANE, "float32", KERNELS, dilation=3),
-    Case("float32, 512x512x3, channels_last", (1, 512, 512, 3), "float32", KERNELS, layout="channels_last"),
-    Case("float32, 512x512x3, channels_last, stride 2", (1, 512, 512, 3), "float32", (2, 3, 5), 2, 1, "channels_last"),
-    Case("uint8, 512x512x3, channels_last, stride 2", (1, 512, 512, 3), "uint8", (2, 3, 5), 2, 1, "channels_last"),
-    Case("float32, 112x112x64, channels_last", (1, 112, 112, 64), "float32", KERNELS[:5], layout="channels_last"),
-    Case("float32, 480000 in one row", ROW, "float32", (3, 48, 480, 4800, 48_000)),
+    KernelSweep("uint8, 1024x1024", PLANE, "uint8", KERNELS),
+    KernelSweep("float16, 1024x1024", PLANE, "float16", KERNELS),
+    KernelSweep("float32, 1024x1024", PLANE, "float32", KERNELS),
+    KernelSweep("float64, 1024x1024", PLANE, "float64", KERNELS),
+    KernelSweep("float32, 1024x1024, stride 2", PLANE, "float32", KERNELS, stride=2),
+    KernelSweep("float32, 1024x1024, stride 16", PLANE, "float32", (15, 31, 63, 127), stride=16),
+    KernelSweep("float32, 1024x1024, dilation 3", PLANE, "float32", KERNELS, dilation=3),
+    KernelSweep("float32, 512x512x3, channels_last", (1, 512, 512, 3), "float32", KERNELS, layout="channels_last"),
+    KernelSweep(
+        "float32, 512x512x3, channels_last, stride 2", (1, 512, 512, 3), "float32", (2, 3, 5), 2, 1, "channels_last"
+    ),
+    KernelSweep(
+        "uint8, 512x512x3, channels_last, stride 2", (1, 512, 512, 3), "uint8", (2, 3, 5), 2, 1, "channels_last"
+    ),
+    KernelSweep(
+        "float32, 112x112x64, channels_last", (1, 112, 112, 64), "float32", KERNELS[:5], layout="channels_last"
+    ),
+    KernelSweep("float32, 480000 in one row", ROW, "float32", (3, 48, 480, 4800, 48_000)),
 )
 
 
@@ -62,7 +68,7 @@ def best(*calls: Callable[[], object]) -> list[float]:
     return [min(own) for own in times]
 
 
-def measure(case: Case, kernel_size: int) -> tuple[float, float, float | None]:
+def measure(case: KernelSweep, kernel_size: int) -> tuple[float, float, float | None]:
     """Return seconds of a maximum, of one with indices, and of the gradient, which integers have none of."""
     random = np.random.default_rng(0)
     x = random.standard_normal(case.shape) if case.dtype != "uint8" else random.integers(0, 256, case.shape)

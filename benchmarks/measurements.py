@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pooling.benchmark.cases import CASES, Case
+from pooling.benchmark.cases import CASES, BenchmarkCase
 from pooling.benchmark.worker import with_pooling
 
 __all__ = ["MEMORY_CASES", "import_seconds", "memory"]
@@ -58,13 +58,13 @@ def _status(field: str) -> int:
     raise LookupError(field)
 
 
-def extra_memory(case: Case, threads: int) -> int:
+def extra_memory(case: BenchmarkCase, threads: int) -> int:
     """Peak resident bytes of this process in a call, beyond input and results; Linux only.
 
     The peak is set back right before the call. What a call returns is counted in whole pages and subtracted; a small
     call before has loaded the code.
     """
-    small = Case("small", "", "max_pool", (1, 1, 8, 8), 2, 2)
+    small = BenchmarkCase("small", "", "max_pool", (1, 1, 8, 8), 2, 2)
     with_pooling(small, threads)()
     call = with_pooling(case, threads) if case.direction != "backward" else _backward(case, threads)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -76,7 +76,7 @@ def extra_memory(case: Case, threads: int) -> int:
     return max(0, peak - before - returned)
 
 
-def _backward(case: Case, threads: int) -> Callable[[], np.ndarray]:
+def _backward(case: BenchmarkCase, threads: int) -> Callable[[], np.ndarray]:
     """Return the gradient without saved indices; `with_pooling` would have made the call already, to choose."""
     import pooling
     from pooling.benchmark.worker import _arguments, _gradient, _input
@@ -88,7 +88,7 @@ def _backward(case: Case, threads: int) -> Callable[[], np.ndarray]:
     return lambda: function(gradient, x, *arguments, **keywords)
 
 
-def memory(case: Case, threads: int) -> int | None:
+def memory(case: BenchmarkCase, threads: int) -> int | None:
     """Bytes that `extra_memory` finds in a fresh process; None where the system does not tell."""
     if not os.access("/proc/self/clear_refs", os.W_OK):
         return None
@@ -98,4 +98,4 @@ def memory(case: Case, threads: int) -> int | None:
 
 
 if __name__ == "__main__":
-    print(extra_memory(Case.from_json(json.loads(sys.argv[1])), int(sys.argv[2])))
+    print(extra_memory(BenchmarkCase.from_json(json.loads(sys.argv[1])), int(sys.argv[2])))

@@ -77,6 +77,8 @@ NOTES = """\
 - Each library runs in a process of its own; all take turns, round by round, while the others sleep. A call that takes
   longer than half a second has one turn.
 - scikit-image, SciPy and NumPy use one thread.
+- `strategy` names the way that pooling takes through its kernels, as `pooling info` lists them; of gradients of maxima
+  the one without saved indices.
 """
 
 
@@ -103,11 +105,11 @@ float64). In channels_last a map has all channels. Of a single map such a gradie
 first spatial axis that is longer than 1: each takes 4 MiB, or 16 effective kernels of rows if that is more, and the
 kernel that reaches across its end.
 
-Winners, asked for as indices or by a gradient, are searched in 4 MiB a thread, or in 320 bytes for each cell that the
+Argmaxes, asked for as indices or by a gradient, are searched in 4 MiB a thread, or in 320 bytes for each cell that the
 longest axis of a window reaches over if that is more. Gradients of maxima are summed in float32 for half precision, and
 in float64 for float32 where nine and more windows hold a cell, 4 MiB of them at a time (or a row of the first axis that
 is cut; on maps of one axis 32 bytes for each cell and channel that a window reaches over); where a large map has few
-windows, at most 16 bytes for each of those and 1 MiB together, their winners are kept. A region takes each thread 24
+windows, at most 16 bytes for each of those and 1 MiB together, these positions are kept. A region takes each thread 24
 bytes for each pixel of a row and 32 for each column of bins, and `roi_align` on each axis 16 bytes for each bin and
 each sample of a bin that lies on the map (means twice as many samples, but no more than the axis has pixels). Gradients
 of regions are summed where they stay in float64, else in 4 MiB, or in a row if that is more; of maps of more than
@@ -209,11 +211,12 @@ def _times(results: Results, threads: int, group: str) -> list[str]:
     for name in names:
         cells = [seconds_text(seconds) if (seconds := table[name].get(library)) else "–" for library in libraries]
         lead, floor = results.lead(threads, name), results.ratio(threads, name, "pooling", "floor")
-        rows.append([name, *cells, f"{lead:.2f}" if lead else "", f"{floor:.2f}" if floor else ""])
+        ratios = [f"{ratio:.2f}" if ratio else "" for ratio in (lead, floor)]
+        rows.append([name, *cells, *ratios, results.strategies(name)])
     return [
         f"{_threads_text(threads).capitalize()}:",
         "",
-        *_table(["case", *libraries, "fastest peer / pooling", "pooling / floor"], rows),
+        *_table(["case", *libraries, "fastest peer / pooling", "pooling / floor", "strategy"], rows),
         "",
     ]
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from pooling.benchmark.cases import Case, per_axis
+from pooling.benchmark.cases import BenchmarkCase, per_axis
 from pooling.benchmark.results import Results, geometric_mean
 
-__all__ = ["TARGETS", "Finding", "Target", "findings"]
+__all__ = ["TARGETS", "Target", "TargetResult", "findings"]
 
 Figures = dict[str, float]
 
@@ -52,7 +52,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Finding:
+class TargetResult:
     """A target beside its figure; `met` is None where nothing was measured. `missed` are the rows that miss it.
 
     `copy` is the figure of a call that would take as long as the floor, where the target is a lead over others.
@@ -65,7 +65,9 @@ class Finding:
     copy: str = ""
 
 
-def _ratios(above: str, below: str, select: Callable[[Results, Case], bool]) -> Callable[[Results, int], Figures]:
+def _ratios(
+    above: str, below: str, select: Callable[[Results, BenchmarkCase], bool]
+) -> Callable[[Results, int], Figures]:
     """Ratio of two columns, over the rows selected."""
 
     def figures(results: Results, threads: int) -> Figures:
@@ -79,7 +81,7 @@ def _ratios(above: str, below: str, select: Callable[[Results, Case], bool]) -> 
     return figures
 
 
-def _leads(select: Callable[[Results, Case], bool], *, out: bool = False) -> Callable[[Results, int], Figures]:
+def _leads(select: Callable[[Results, BenchmarkCase], bool], *, out: bool = False) -> Callable[[Results, int], Figures]:
     """Lead over the fastest peer, over the rows selected."""
 
     def figures(results: Results, threads: int) -> Figures:
@@ -91,33 +93,33 @@ def _leads(select: Callable[[Results, Case], bool], *, out: bool = False) -> Cal
     return figures
 
 
-def _forward(results: Results, case: Case) -> bool:
+def _forward(results: Results, case: BenchmarkCase) -> bool:
     return case.direction in ("forward", "indices") and case.group != "size"
 
 
-def _costly_elsewhere(results: Results, case: Case) -> bool:
+def _costly_elsewhere(results: Results, case: BenchmarkCase) -> bool:
     return _forward(results, case) and (case.dtype in ("uint8", "float16") or case.direction == "indices")
 
 
-def _beyond_cache(results: Results, case: Case) -> bool:
+def _beyond_cache(results: Results, case: BenchmarkCase) -> bool:
     return results.last_level_cache is not None and sum(case.moved) > results.last_level_cache
 
 
-def _forward_beyond_cache(results: Results, case: Case) -> bool:
+def _forward_beyond_cache(results: Results, case: BenchmarkCase) -> bool:
     return _forward(results, case) and _beyond_cache(results, case)
 
 
-def _small_windows_in_cache(results: Results, case: Case) -> bool:
+def _small_windows_in_cache(results: Results, case: BenchmarkCase) -> bool:
     small = case.windows == "sliding" and max(per_axis(case.kernel_size, case.dimensions)) <= 3
     known = results.last_level_cache is not None
     return known and small and _forward(results, case) and case.group != "tiny" and not _beyond_cache(results, case)
 
 
-def _gradients(results: Results, case: Case) -> bool:
+def _gradients(results: Results, case: BenchmarkCase) -> bool:
     return case.direction in ("backward", "training")
 
 
-def _gradients_beyond_cache(results: Results, case: Case) -> bool:
+def _gradients_beyond_cache(results: Results, case: BenchmarkCase) -> bool:
     return _gradients(results, case) and _beyond_cache(results, case)
 
 
@@ -234,17 +236,17 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
-def _found(target: Target, results: Results, threads: int) -> Finding:
+def _found(target: Target, results: Results, threads: int) -> TargetResult:
     figures = target.figures(results, threads)
     if not figures:
-        return Finding(target, "not measured", None)
+        return TargetResult(target, "not measured", None)
 
     def meets(value: float) -> bool:
         return value >= target.at_least if target.at_least is not None else value <= (target.at_most or 0.0)
 
     if target.mean:
         mean = geometric_mean(figures.values())
-        return Finding(target, f"{_number(mean)} {target.unit} over {len(figures)} rows", meets(mean))
+        return TargetResult(target, f"{_number(mean)} {target.unit} over {len(figures)} rows", meets(mean))
     columns = ("pooling out=", "floor out=") if target.out else ("pooling", "floor")
 
     def excused(name: str) -> bool:
@@ -258,7 +260,7 @@ def _found(target: Target, results: Results, threads: int) -> Finding:
     text = f"{_number(figures[worst])} {target.unit}"
     if len(figures) > 1:
         text += f" at worst ({worst}); {len(figures) - len(missed)} of {len(figures)} rows meet it"
-    return Finding(target, text, not missed, missed)
+    return TargetResult(target, text, not missed, missed)
 
 
 def _of_a_copy(target: Target, results: Results, threads: int) -> str:
@@ -271,7 +273,7 @@ def _of_a_copy(target: Target, results: Results, threads: int) -> str:
     return f"{sum(value >= target.at_least for value in figures.values())} of {len(figures)} rows"
 
 
-def findings(results: Results, threads: int) -> Iterator[Finding]:
+def findings(results: Results, threads: int) -> Iterator[TargetResult]:
     """Yield every target beside its figure."""
     for target in TARGETS:
         yield replace(_found(target, results, threads), copy=_of_a_copy(target, results, threads))

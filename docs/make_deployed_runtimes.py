@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pooling.export.deployed import Row, table
+from pooling.export.deployed import ReleaseAnswer, table
 
 PAGE = Path(__file__).with_name("deployed-runtimes.md")
 SAID = {
@@ -24,8 +24,8 @@ HEAD = """\
 
 # Exports in deployed runtimes
 
-A model that is right in the runtime of the one who exports it may be wrong in the one where it is used. So the form in
-which `to_onnx` writes a pooling is chosen by what released runtimes make of it, with their graph optimisation and
+A model that is correct in the runtime of the developer may be wrong in the runtime where it is deployed. So the form
+in which `to_onnx` writes a pooling is chosen by the results of released runtimes, with their graph optimisation and
 without: every onnxruntime from 1.17 on that reads the opset gives the right result. Models have the IR version that
 goes with their opset, so that the oldest release that reads the one reads the other.
 
@@ -64,7 +64,7 @@ def listed(versions: tuple[str, ...], everything: tuple[str, ...]) -> str:
     return ", ".join(run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
-def opsets(row: Row) -> str:
+def opsets(row: ReleaseAnswer) -> str:
     """Name opsets, and runs of those that were measured by their ends."""
     measured = table().opsets[row.runtime]
     runs: list[list[int]] = []

@@ -35,25 +35,25 @@ EXACT: list[tuple[Layer, bool]] = [
 HEAD = """\
 <!-- Made by docs/make_export_cost.py. -->
 
-# What forms of one pooling cost
+# Cost of the exported forms
 
 Milliseconds of one thread in onnxruntime {version}, the least of {rounds} runs in turns, on
 `{shape}` of float32 ({machine}).
 `python docs/make_export_cost.py` measures them again and writes this page.
 
-## NaN and infinities as here
+## Exact NaN and infinities
 
-`special_values="exact"` gives the graph in which NaN and infinities come out as in the layer, in every runtime. By
-default there is one node, which is right for finite numbers.
+`special_values="exact"` gives the graph in which NaN and infinities give the results of the layer in every runtime. By
+default there is one node, which is correct for finite numbers.
 
 | | nodes, default | nodes, exact | ms, default | ms, exact | times as long |
 |---|---|---|---|---|---|
 """
 OPSET_HEAD = """
-## AveragePool of opset 19 where channels are open
+## AveragePool of opset 19 with dynamic channels
 
 onnxruntime has another kernel for AveragePool from opset 19 on, the first that has dilations. This is why the default
-opset is the lowest from 13 on that says the layer without a detour.
+opset is the lowest from 13 on that expresses the layer without workarounds.
 
 | | shape | ms, opset 13 | ms, opset 19 | times as long |
 |---|---|---|---|---|

@@ -74,14 +74,14 @@ HEAD = """\
 What `pooling.export.to_onnx` emits, by operator and opset, for float32 and an input of shape `(N, 3, 9, 8)`. Every
 graph is run in onnxruntime and compared with the layer before it is handed over.
 
-- By default a graph is the operator itself, one node where ONNX has one, and right for finite numbers. What becomes
-  of NaN and of windows of -inf is up to the runtime. `special_values="exact"` adds a second pooling, of ranks, so that
-  they come out as here in every runtime; [what that costs](export-cost.md).
-- The form that is written is right in every onnxruntime from 1.17 on that reads the opset
-  ([how that is known](deployed-runtimes.md)).
-- The default opset is the lowest from 13 on that says the layer without a detour: 13 for most, 16 where gradients are
-  scattered and for RoIAlign of half pixels, 18 for unpooling, 19 for dilated means. Older runtimes read it, and
-  AveragePool of opset 19 is several times slower in onnxruntime where channels are open
+- By default a graph is the operator itself, one node where ONNX has one, and correct for finite numbers. The result
+  for NaN and for windows of -inf is up to the runtime. `special_values="exact"` adds a second pooling, of ranks, so
+  that they give the results of the layer in every runtime; [what that costs](export-cost.md).
+- The form that is written is correct in every onnxruntime from 1.17 on that reads the opset
+  ([how that was measured](deployed-runtimes.md)).
+- The default opset is the lowest from 13 on that expresses the layer without workarounds: 13 for most, 16 where
+  gradients are scattered and for RoIAlign of half pixels, 18 for unpooling, 19 for dilated means. Older runtimes read
+  it, and AveragePool of opset 19 is several times slower in onnxruntime with dynamic channels
   ([measured](export-cost.md)).
 - float16, bfloat16 and integers stand between two Casts to a type that holds them exactly, unless runtimes pool them as
   they are; bfloat16 exists since opset 13. int64 and uint64 are reduced as int64; onnxruntime 1.19 has no

@@ -12,6 +12,7 @@ import onnx
 
 import pooling
 from pooling.arguments import INT64_MAX, plain, whole, word
+from pooling.errors import rename, type_error, value_error
 from pooling.families.unpooling import CONVENTIONS
 from pooling.layer import Layer, Sequential
 from pooling.maps import LAYOUTS
@@ -42,8 +43,7 @@ def speaking_as(function: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if len(error.args) == 1 and isinstance(error.args[0], str):
-            error.args = (error.args[0].replace("to_onnx:", f"{function}:", 1),)
+        rename(error, "to_onnx", function)
         raise
 
 
@@ -51,11 +51,11 @@ def refuse_foreign(pool: Any, kinds: str) -> NoReturn:
     """Refuse what is no layer of this package; for a module of torch, say which layer takes its place."""
     kind = type(pool)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    sentence = f"to_onnx: pool={short_repr(pool)} must be {kinds} of this package, not {name}"
+    remedy = "use a layer such as pooling.MaxPool2d(2)"
     ours = getattr(pooling, kind.__name__, None)
     if kind.__module__.startswith("torch.") and isinstance(ours, type) and issubclass(ours, (Layer, Sequential)):
-        raise TypeError(f"{sentence}; use pooling.{kind.__name__} with the same arguments")
-    raise TypeError(f"{sentence}; use a layer such as pooling.MaxPool2d(2)")
+        remedy = f"use pooling.{kind.__name__} with the same arguments"
+    raise type_error("to_onnx", f"must be {kinds} of this package, not {name}", remedy, argument=("pool", pool))
 
 
 def checked_shape(shape: Any) -> Dims:
@@ -65,24 +65,27 @@ def checked_shape(shape: Any) -> Dims:
         with suppress(Exception):  # of somebody's own kind of sequence
             entries = list(shape)
     if entries is None:
-        raise TypeError(
-            f"to_onnx: input_shape={short_repr(shape)} must be a sequence of integers and names, not "
-            f"{type(shape).__name__}"
+        raise type_error(
+            "to_onnx",
+            f"must be a sequence of integers and names, not {type(shape).__name__}",
+            argument=("input_shape", shape),
         )
     for entry in entries:
         if not isinstance(entry, str) and whole(entry) is None:
-            raise TypeError(
-                f"to_onnx: input_shape={short_repr(shape)} must hold integers and names, not {type(entry).__name__}; "
-                "give an unknown size a name such as 'N'"
+            raise type_error(
+                "to_onnx",
+                f"must hold integers and names, not {type(entry).__name__}",
+                "give an unknown size a name such as 'N'",
+                argument=("input_shape", shape),
             )
     sizes = tuple(str.__str__(entry) if isinstance(entry, str) else operator.index(entry) for entry in entries)
     for size in sizes:
         if size == "" or (isinstance(size, int) and size < 0):
-            raise ValueError(
-                f"to_onnx: input_shape={short_repr(shape)} must not hold {short_repr(size)}; give a size or a name"
+            raise value_error(
+                "to_onnx", f"must not hold {short_repr(size)}", "give a size or a name", argument=("input_shape", shape)
             )
         if isinstance(size, int) and size > INT64_MAX:
-            raise ValueError(f"to_onnx: input_shape={short_repr(shape)} must not have sizes beyond 2**63 - 1")
+            raise value_error("to_onnx", "must not have sizes beyond 2**63 - 1", argument=("input_shape", shape))
     return sizes
 
 
@@ -95,10 +98,12 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
             from ml_dtypes import bfloat16 as dtype
         found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     except Exception:  # of whatever is no dtype
-        raise TypeError(f"to_onnx: dtype={short_repr(dtype)} is no NumPy dtype; use a name such as 'float32'") from None
+        raise type_error(
+            "to_onnx", "is no NumPy dtype", "use a name such as 'float32'", argument=("dtype", dtype)
+        ) from None
     known = FLOATS + INTEGERS + BOOL
     if found.name not in known:
-        raise TypeError(f"to_onnx: dtype={found.name} cannot be exported; use one of {', '.join(known)}")
+        raise type_error("to_onnx", f"dtype={found.name} cannot be exported", f"use one of {', '.join(known)}")
     return found
 
 
@@ -108,12 +113,15 @@ def checked_opset(opset: Any) -> int | None:
         return None
     number = whole(opset)
     if number is None:
-        raise TypeError(f"to_onnx: opset={short_repr(opset)} must be an integer or None, not {type(opset).__name__}")
+        raise type_error(
+            "to_onnx", f"must be an integer or None, not {type(opset).__name__}", argument=("opset", opset)
+        )
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= number <= newest:
-        raise ValueError(
-            f"to_onnx: opset={short_repr(opset)} must lie between {OLDEST_OPSET} and {newest}, the newest that onnx "
-            f"{onnx.__version__} knows"
+        raise value_error(
+            "to_onnx",
+            f"must lie between {OLDEST_OPSET} and {newest}, the newest that onnx {onnx.__version__} knows",
+            argument=("opset", opset),
         )
     return number
 
@@ -132,10 +140,11 @@ def check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
         own = layer.arguments.get("layout", LAYOUTS[0])
         word(type(layer).__name__, "layout", own, LAYOUTS)
         if layout is not None and plain(layout) != layer.layout:
-            raise ValueError(
-                f"to_onnx: layout={short_repr(layout)} contradicts {type(layer).__name__}, whose layout is "
-                f"{layer.layout!r}; "
-                f"make the layer with layout={short_repr(layout)}, or leave the argument out"
+            raise value_error(
+                "to_onnx",
+                f"contradicts {type(layer).__name__}, whose layout is {layer.layout!r}",
+                f"make the layer with layout={short_repr(layout)}, or leave the argument out",
+                argument=("layout", layout),
             )
 
 

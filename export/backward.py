@@ -13,9 +13,9 @@ from numpy.typing import DTypeLike
 
 from pooling.annotations import Sizes
 from pooling.arguments import flag
+from pooling.errors import type_error, value_error
 from pooling.layer import Layer, Sequential
 from pooling.operators import OPERATORS
-from pooling.signs import short_repr
 
 from .arguments import (
     check_words,
@@ -28,11 +28,11 @@ from .arguments import (
     speaking_as,
 )
 from .backward_verification import verify_backward
-from .graph_builder import Dims, Graph, OpsetError
+from .graph_builder import Dims, GraphBuilder, OpsetError
+from .layer_calls import LayerCall
 from .lowering.gradients import BACKWARD_LOWERINGS
-from .model import declare_inputs, stage_of
+from .model import declare_inputs, layer_call_of
 from .opsets import LOWEST_DEFAULT, lower_plainly
-from .stages import Stage
 from .verification import Verification, in_this_runtime
 
 __all__ = ["backward_model", "to_onnx_backward"]
@@ -91,7 +91,7 @@ def to_onnx_backward(
     TypeError
         If an argument is of the wrong kind, or `dtype` has no gradient.
     ValueError
-        If an argument has a wrong value, a window finds no place on the input, the layer has no gradient as a graph, or
+        If an argument has a wrong value, a window does not fit into the input, the layer has no gradient as a graph, or
         the opset lacks an operator that the gradient needs.
     VerificationError
         If the model does not run in onnxruntime, or does not give what ``pool.backward`` gives. The sentence shows the
@@ -156,9 +156,11 @@ def backward_model(
     """Make the model that `to_onnx_backward` returns, and what verifies it in a runtime."""
     if not isinstance(pool, Layer):
         if isinstance(pool, Sequential):
-            raise TypeError(
-                f"to_onnx: pool={short_repr(pool)} must be a Layer, not {type(pool).__name__}; export one layer at a "
-                "time"
+            raise type_error(
+                "to_onnx",
+                f"must be a Layer, not {type(pool).__name__}",
+                "export one layer at a time",
+                argument=("pool", pool),
             )
         refuse_foreign(pool, "a Layer")
     kind, shape, number = type(pool).__name__, checked_shape(input_shape), checked_dtype(dtype)
@@ -166,11 +168,11 @@ def backward_model(
     check_words(pool, layout, indices)
     _refuse_without_gradient(pool, kind, number)
     if output_size is not None and pool.operator != "max_unpool":
-        raise ValueError(
-            f"to_onnx: output_size={short_repr(output_size)} is for unpooling only; leave it out for {kind}"
+        raise value_error(
+            "to_onnx", "is for unpooling only", f"leave it out for {kind}", argument=("output_size", output_size)
         )
-    stage = stage_of(f"{kind}/backward", pool, shape, number, indices, output_size)
-    lower = partial(_lowered, stage=stage, dtype=number, shape=shape)
+    call = layer_call_of(f"{kind}/backward", pool, shape, number, indices, output_size)
+    lower = partial(_lowered, call=call, dtype=number, shape=shape)
     try:
         graph, values = lower_plainly(version, lower, finite=finite)
     except OpsetError as error:
@@ -178,33 +180,33 @@ def backward_model(
         works = error.needs_opset and _first_opset(lower, (version or LOWEST_DEFAULT) + 1)
         raise OpsetError(error.opset, error.lacks, works or error.needs_opset) from None
     results = {name: (value, size) for name, value, size in zip(RESULTS, values, (shape, ()), strict=False)}
-    output_shape = stage.order.shape_of_layer(stage.result)
-    title = f"Gradient of {stage.title}: {shown(output_shape)}, {shown(shape)} -> {shown(shape)}"
+    output_shape = call.order.shape_of_layer(call.result)
+    title = f"Gradient of {call.title}: {shown(output_shape)}, {shown(shape)} -> {shown(shape)}"
     model = graph.model(results, title)
     onnx.checker.check_model(model, full_check=True)
-    return model, partial(verify_backward, model, graph, stage)
+    return model, partial(verify_backward, model, graph, call)
 
 
-def _lowered(graph: Graph, stage: Stage, dtype: np.dtype[Any], shape: Dims) -> tuple[str, ...]:
+def _lowered(graph: GraphBuilder, call: LayerCall, dtype: np.dtype[Any], shape: Dims) -> tuple[str, ...]:
     """Add the gradient of a layer, and name the results."""
-    order = stage.order
-    graph.scope = stage.name
+    order = call.order
+    graph.scope = call.name
     taken = (
-        graph.input("grad_output", dtype, order.shape_of_layer(stage.result)),
-        *declare_inputs(graph, [stage], dtype, shape),
+        graph.input("grad_output", dtype, order.shape_of_layer(call.result)),
+        *declare_inputs(graph, [call], dtype, shape),
     )
     ordered = tuple(order.to_channels_first(graph, each) for each in taken)
-    first, *others = BACKWARD_LOWERINGS[stage.layer.operator](graph, stage, ordered)
+    first, *others = BACKWARD_LOWERINGS[call.layer.operator](graph, call, ordered)
     values = (order.from_channels_first(graph, first), *others)
     _prune(graph, values)
     return values
 
 
-def _first_opset(lower: Callable[[Graph], object], least: int) -> int | None:
+def _first_opset(lower: Callable[[GraphBuilder], object], least: int) -> int | None:
     """Find the first opset in which nothing is lacking."""
     for opset in range(least, onnx.defs.onnx_opset_version() + 1):
         with suppress(ValueError):
-            lower(Graph(opset))
+            lower(GraphBuilder(opset))
             return opset
     return None
 
@@ -212,19 +214,20 @@ def _first_opset(lower: Callable[[Graph], object], least: int) -> int | None:
 def _refuse_without_gradient(pool: Layer, kind: str, dtype: np.dtype[Any]) -> None:
     operator = OPERATORS[pool.operator]
     if pool.operator not in BACKWARD_LOWERINGS:
-        raise ValueError(f"to_onnx: {kind} has no gradient as a graph; known are {', '.join(BACKWARD_LOWERINGS)}")
+        raise value_error("to_onnx", f"{kind} has no gradient as a graph", f"known are {', '.join(BACKWARD_LOWERINGS)}")
     if dtype.name not in operator.gradient_dtypes:
-        raise TypeError(
-            f"to_onnx: dtype={dtype.name} has no gradient; use one of {', '.join(operator.gradient_dtypes)}"
+        raise type_error(
+            "to_onnx", f"dtype={dtype.name} has no gradient", f"use one of {', '.join(operator.gradient_dtypes)}"
         )
     if operator.windows == "fractional" and pool.arguments["_random_samples"] is None:
-        raise ValueError(
-            f"to_onnx: _random_samples=None of {kind} leaves the windows of the forward call unknown; make the layer "
-            "with its samples"
+        raise value_error(
+            "to_onnx",
+            f"_random_samples=None of {kind} leaves the windows of the forward call unknown",
+            "make the layer with its samples",
         )
 
 
-def _prune(graph: Graph, wanted: Sequence[str]) -> None:
+def _prune(graph: GraphBuilder, wanted: Sequence[str]) -> None:
     """Drop what no result needs: lowerings that give indices give the maxima as well."""
     needed = set(wanted)
     kept: list[onnx.NodeProto] = []

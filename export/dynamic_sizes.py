@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pooling.geometry import VALID, Axis, window_count
 
-from .graph_builder import Graph, Value
+from .graph_builder import GraphBuilder, Value
 
 __all__ = ["FreeAxis", "Number", "Size", "adaptive_axis", "folded", "free_axis", "in_graph", "product"]
 
@@ -103,7 +103,7 @@ def product(numbers: Iterable[Number]) -> Number:
     return result
 
 
-def in_graph(graph: Graph, number: Number) -> Value:
+def in_graph(graph: GraphBuilder, number: Number) -> Value:
     """Return a size as a node takes it, adding the nodes that work it out, unless the graph has them already."""
     if isinstance(number, int):
         return np.int64(number)
@@ -146,7 +146,7 @@ _NUMPY: dict[str, Callable[..., Any]] = {
 }
 
 
-def folded(graph: Graph, operator: str, *inputs: Value, why: str = "", **keywords: Any) -> Value:
+def folded(graph: GraphBuilder, operator: str, *inputs: Value, why: str = "", **keywords: Any) -> Value:
     """Add a node; where all that it takes is known, work out now what it would give."""
     if any(isinstance(value, str) for value in inputs):
         return graph(operator, *inputs, why=why, **keywords)
@@ -210,15 +210,15 @@ class FreeAxis:
         """Whether the padding follows the size, so that no node can say it."""
         return not isinstance(self.pad_begin, int)
 
-    def positions(self, graph: Graph) -> str:
+    def positions(self, graph: GraphBuilder) -> str:
         """List the cell under each tap of each window, (output_size, kernel_size), wherever that lies."""
         return self._once(graph, "positions", self._positions)
 
-    def taps(self, graph: Graph) -> str:
+    def taps(self, graph: GraphBuilder) -> str:
         """List the input cell under each tap of each window, (output_size, kernel_size); -1 where none is."""
         return self._once(graph, "taps", self._taps) if self.has_out_of_bounds_taps else self.positions(graph)
 
-    def divisors(self, graph: Graph, *, count_include_pad: bool) -> Value:
+    def divisors(self, graph: GraphBuilder, *, count_include_pad: bool) -> Value:
         """Count the taps of each window in the input and in the declared padding; one number where all are alike."""
         if self.is_global:
             return graph("Unsqueeze", in_graph(graph, self.input_size), axes=[0])
@@ -233,12 +233,12 @@ class FreeAxis:
             counted = graph("Where", graph("Less", self.taps(graph), zero), zero, one)
         return graph("ReduceSum", counted, axes=[1], keepdims=0, why="Elements of each window.")
 
-    def _once(self, graph: Graph, what: str, make: Callable[[Graph], str]) -> str:
+    def _once(self, graph: GraphBuilder, what: str, make: Callable[[GraphBuilder], str]) -> str:
         if (self, what) not in graph.known:
             graph.known[self, what] = make(graph)
         return graph.known[self, what]
 
-    def _positions(self, graph: Graph) -> str:
+    def _positions(self, graph: GraphBuilder) -> str:
         if self.adaptive:
             assert isinstance(self.output_size, int)
             numbers = np.arange(self.output_size, dtype=np.int64)
@@ -255,7 +255,7 @@ class FreeAxis:
             tap = self._range(graph, self.kernel_size)
         return graph("Add", graph("Reshape", start, COLUMN), tap, why="The cell under each tap of each window.")
 
-    def _taps(self, graph: Graph) -> str:
+    def _taps(self, graph: GraphBuilder) -> str:
         cells, size = self.positions(graph), in_graph(graph, self.input_size)
         if self.adaptive:
             assert isinstance(self.output_size, int)
@@ -270,7 +270,7 @@ class FreeAxis:
         return graph("Where", inside, cells, np.int64(-1), why="-1 outside the input.")
 
     @staticmethod
-    def _range(graph: Graph, count: Number) -> str:
+    def _range(graph: GraphBuilder, count: Number) -> str:
         return graph("Range", np.int64(0), in_graph(graph, count), np.int64(1), why=f"0 to {count - 1}")
 
 

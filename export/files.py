@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from pooling.errors import type_error, value_error
 from pooling.files import write_whole
 from pooling.onnx_models.load import LARGEST_FILE
 
@@ -44,19 +45,20 @@ def save(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     ['pool.onnx']
     """
     if not isinstance(model, onnx.ModelProto):
-        raise TypeError(f"save: model must be an onnx.ModelProto, not {type(model).__name__}")
+        raise type_error("save", f"model must be an onnx.ModelProto, not {type(model).__name__}")
     target = Path(path)
     if target.is_dir():
-        raise ValueError(f"save: path={os.fspath(path)!r} is a folder; give the name of a file")
+        raise value_error("save", f"path={os.fspath(path)!r} is a folder", "give the name of a file")
     if not target.parent.is_dir():
-        raise ValueError(f"save: path={os.fspath(path)!r} lies in a folder that does not exist; make it first")
+        raise value_error("save", f"path={os.fspath(path)!r} lies in a folder that does not exist", "make it first")
     try:
         content = model.SerializeToString()
     except Exception as error:  # protobuf's own, which depends on its version
-        raise ValueError(f"save: the model cannot be written ({error}); it must be smaller than 2 GB") from error
+        raise value_error("save", f"the model cannot be written ({error})", "it must be smaller than 2 GB") from error
     if len(content) > LARGEST_FILE:
-        raise ValueError(
-            f"save: the model has {len(content)} bytes, and a file without external data holds {LARGEST_FILE}; "
-            "export smaller stages"
+        raise value_error(
+            "save",
+            f"the model has {len(content)} bytes, and a file without external data holds {LARGEST_FILE}",
+            "export smaller stages",
         )
     write_whole(target, content)

@@ -15,8 +15,9 @@ from numpy.typing import DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
 from pooling._version import __version__
+from pooling.errors import Refusal
 
-__all__ = ["Dims", "Graph", "OpsetError", "Value"]
+__all__ = ["Dims", "GraphBuilder", "OpsetError", "Value"]
 
 Dims = tuple[int | str, ...]
 """A shape: sizes, and names for sizes that are known at run time only."""
@@ -40,13 +41,14 @@ class OpsetError(ValueError):
 
     def __init__(self, opset: int, lacks: str, needs_opset: int | None) -> None:
         remedy = f"use opset >= {needs_opset}" if needs_opset else "no opset has it"
-        super().__init__(f"to_onnx: opset={opset} lacks {lacks}, which this pooling needs; {remedy}")
+        self.refusal = Refusal("to_onnx", f"lacks {lacks}, which this pooling needs", remedy, "opset", str(opset))
+        super().__init__(str(self.refusal))
         self.opset = opset
         self.lacks = lacks
         self.needs_opset = needs_opset
 
 
-class Graph:
+class GraphBuilder:
     """Nodes of one operator set, added by calling the graph with an operator and its inputs.
 
     ``graph("Mul", graph("AveragePool", x, kernel_shape=[2]), scale)`` adds two nodes and returns the name of the

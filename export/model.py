@@ -15,12 +15,12 @@ from numpy.typing import DTypeLike
 from pooling.annotations import Sizes
 from pooling.arguments import axis_names, flag, per_axis
 from pooling.calls import called
+from pooling.errors import value_error
 from pooling.families.fractional import FractionalCall
 from pooling.geometry import Axis
 from pooling.layer import Layer, Sequential, in_sequence
-from pooling.maps import replace_spatial, spatial_slice
+from pooling.maps import check_total, replace_spatial, spatial_slice
 from pooling.operators import OPERATORS
-from pooling.signs import short_repr
 
 from .arguments import (
     check_words,
@@ -32,13 +32,13 @@ from .arguments import (
     shown,
 )
 from .dynamic_sizes import FreeAxis, Size, adaptive_axis, free_axis
-from .graph_builder import Dims, Graph
+from .graph_builder import Dims, GraphBuilder
+from .layer_calls import LayerCall, Order
 from .lowering import LOWERINGS
 from .opsets import lower_plainly
-from .stages import Order, Stage
-from .verification import Placed, Verification, in_this_runtime, verify_model
+from .verification import BoundLayer, Verification, in_this_runtime, verify_model
 
-__all__ = ["declare_inputs", "forward_model", "resolved", "stage_of", "to_onnx"]
+__all__ = ["declare_inputs", "forward_model", "layer_call_of", "resolved", "to_onnx"]
 
 REGIONS = "regions"
 """Name of the number of regions, which is free at run time."""
@@ -99,7 +99,7 @@ def to_onnx(
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If an argument has a wrong value, a window finds no place on the input, or the opset lacks an operator
+        If an argument has a wrong value, a window does not fit into the input, or the opset lacks an operator
         that the pooling needs.
     VerificationError
         If the model does not run in onnxruntime, or does not give what `pool` gives. The sentence shows the first
@@ -194,33 +194,33 @@ def forward_model(
     shape, number = checked_shape(input_shape), checked_dtype(dtype)
     version, finite = checked_opset(opset), is_finite_only(special_values)
     check_words(pool, layout, indices)
-    stages = resolved(pool, shape, number, indices, output_size)
-    lower = partial(_lowered, stages=stages, shape=shape, dtype=number)
+    calls = resolved(pool, shape, number, indices, output_size)
+    lower = partial(_lowered, calls=calls, shape=shape, dtype=number)
     graph, (values, placed) = lower_plainly(version, lower, finite=finite)
-    output_shape = stages[-1].order.shape_of_layer(stages[-1].result) if stages else shape
+    output_shape = calls[-1].order.shape_of_layer(calls[-1].result) if calls else shape
     results = {name: (value, output_shape) for name, value in zip(("output", "indices"), values, strict=False)}
-    title = stages[0].title if isinstance(pool, Layer) else f"Sequential({', '.join(stage.title for stage in stages)})"
+    title = calls[0].title if isinstance(pool, Layer) else f"Sequential({', '.join(call.title for call in calls)})"
     model = graph.model(results, f"{title}: {shown(shape)} -> {shown(output_shape)}")
     onnx.checker.check_model(model, full_check=True)
     return model, partial(verify_model, model, graph, placed)
 
 
 def _lowered(
-    graph: Graph, stages: Sequence[Stage], shape: Dims, dtype: np.dtype[Any]
-) -> tuple[tuple[str, ...], list[Placed]]:
+    graph: GraphBuilder, calls: Sequence[LayerCall], shape: Dims, dtype: np.dtype[Any]
+) -> tuple[tuple[str, ...], list[BoundLayer]]:
     """Add the nodes of layers one after another; name the results, and the tensors of each layer."""
-    placed: list[Placed] = []
-    values = declare_inputs(graph, stages, dtype, shape)
-    for order, run in groupby(stages, lambda stage: stage.order):
+    placed: list[BoundLayer] = []
+    values = declare_inputs(graph, calls, dtype, shape)
+    for order, run in groupby(calls, lambda call: call.order):
         together = list(run)
         graph.scope = together[0].name
         values = tuple(order.to_channels_first(graph, value) for value in values)
-        for stage in together:
-            graph.scope = stage.name
-            taken, values = values, LOWERINGS[stage.layer.operator](graph, stage, values)
-            placed.append(Placed(stage, taken, values))
+        for call in together:
+            graph.scope = call.name
+            taken, values = values, LOWERINGS[call.layer.operator](graph, call, values)
+            placed.append(BoundLayer(call, taken, values))
         values = tuple(order.from_channels_first(graph, value) for value in values)
-    if not stages:
+    if not calls:
         graph.scope = "Sequential"
         values = (graph("Identity", "input"),)
     return values, placed
@@ -239,7 +239,7 @@ Extents = tuple[int | str | Size, ...]
 
 def resolved(
     pool: Layer | Sequential, shape: Dims, dtype: np.dtype[Any], indices: str, output_size: Any
-) -> list[Stage]:
+) -> list[LayerCall]:
     """Put every layer into its place, refusing whatever the layer itself would refuse."""
     rank = len(shape)
     spatial = {
@@ -270,34 +270,34 @@ def _chained(
     dtype: np.dtype[Any],
     indices: str,
     output_size: Any,
-) -> list[Stage]:
-    stages: list[Stage] = []
+) -> list[LayerCall]:
+    calls: list[LayerCall] = []
     for number, layer in enumerate([pool] if isinstance(pool, Layer) else pool):
         kind = type(layer).__name__
         if layer.operator not in LOWERINGS:
-            raise ValueError(f"to_onnx: {kind} cannot be exported; known are {', '.join(LOWERINGS)}")
+            raise value_error("to_onnx", f"{kind} cannot be exported", f"known are {', '.join(LOWERINGS)}")
         windows = OPERATORS[layer.operator].windows
         if isinstance(pool, Sequential) and windows in ("regions", "named"):
-            raise ValueError(
-                f"to_onnx: {kind} takes more than one input and cannot be part of a Sequential; export it alone"
+            raise value_error(
+                "to_onnx", f"{kind} takes more than one input and cannot be part of a Sequential", "export it alone"
             )
         if output_size is not None and layer.operator != "max_unpool":
-            raise ValueError(
-                f"to_onnx: output_size={short_repr(output_size)} is for unpooling only; leave it out for {kind}"
+            raise value_error(
+                "to_onnx", "is for unpooling only", f"leave it out for {kind}", argument=("output_size", output_size)
             )
         name = kind if isinstance(pool, Layer) else f"{number}_{kind}"
         with nullcontext() if isinstance(pool, Layer) else in_sequence(number, layer, "to_onnx"):
-            stage = stage_of(name, layer, extents, dtype, indices, output_size, sample)
+            call = layer_call_of(name, layer, extents, dtype, indices, output_size, sample)
         if windows not in ("regions", "named"):  # which nothing follows
             sample = layer.output_shape(sample)
             spatial = spatial_slice(len(extents), layer.dimensions, layer.layout, function=kind)
-            pooled = [axis.output_size for axis in stage.windows] or stage.sizes
+            pooled = [axis.output_size for axis in call.windows] or call.sizes
             extents = (*extents[: spatial.start], *pooled, *extents[spatial.stop :])
-        stages.append(stage)
-    return stages
+        calls.append(call)
+    return calls
 
 
-def stage_of(
+def layer_call_of(
     name: str,
     layer: Layer,
     shape: Extents,
@@ -305,7 +305,7 @@ def stage_of(
     indices: str,
     output_size: Any,
     sample: tuple[int, ...] | None = None,
-) -> Stage:
+) -> LayerCall:
     """Put a layer into its place; `sample` has numbers for the names, without which spatial sizes have none."""
     kind, rank, dimensions = type(layer).__name__, len(shape), layer.dimensions
     if rank - dimensions not in (1, 2):
@@ -325,6 +325,7 @@ def stage_of(
     order = Order(layer.layout, dimensions, batched=rank - dimensions == 2)
     axes: tuple[Axis, ...] = ()
     free: tuple[Axis | FreeAxis, ...] = ()
+    check_total("to_onnx", sizes, dtype.itemsize, "the input")
     nothing = np.empty(replace_spatial([0] * rank, spatial, sizes[spatial]), dtype)
     pooled: tuple[int | str, ...]
     # Pooling no elements checks whatever depends on no size.
@@ -348,7 +349,7 @@ def stage_of(
     channels_first = order.shape_of_graph(dims)
     batch: Dims = (REGIONS,) if windows == "regions" else channels_first[:1]
     result = (*batch, channels_first[1], *pooled)
-    return Stage(name, layer, order, channels_first, axes, result, indices, output_size, free)
+    return LayerCall(name, layer, order, channels_first, axes, result, indices, output_size, free)
 
 
 def _check_free(where: str, size: str | Size, axis: str, refusal: str) -> None:
@@ -356,7 +357,7 @@ def _check_free(where: str, size: str | Size, axis: str, refusal: str) -> None:
     if not refusal and isinstance(size, Size) and not size.operator and not size.name.isidentifier():
         refusal = "the sizes of results are expressions in it, so use one word such as 'H'"
     if refusal:
-        raise ValueError(f"to_onnx: {where} has the name {str(size)!r} on axis {axis}; {refusal}")
+        raise value_error("to_onnx", f"{where} has the name {str(size)!r} on axis {axis}", refusal)
 
 
 def _freed(layer: Layer, sample: Sequence[Axis], sizes: Sequence[int | str | Size]) -> tuple[Axis | FreeAxis, ...]:
@@ -386,10 +387,11 @@ def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     kind, dimensions = type(layer).__name__, layer.dimensions
     sizes = [size for size in shape if isinstance(size, int)]
     if len(sizes) < len(shape):
-        raise ValueError(
-            f"to_onnx: input_shape={short_repr(shape)} of {kind} has names; every map has windows of its own, which "
-            "become part "
-            "of the model, so batch and channels must be integers"
+        raise value_error(
+            "to_onnx",
+            f"of {kind} has names",
+            "every map has windows of its own, which become part of the model, so batch and channels must be integers",
+            argument=("input_shape", shape),
         )
     arguments = dict(layer.arguments)
     array = np.broadcast_to(np.zeros((), dtype), sizes)
@@ -404,10 +406,12 @@ def _with_samples(layer: Layer, shape: Dims, dtype: np.dtype[Any]) -> Layer:
     return type(layer)(**arguments)
 
 
-def declare_inputs(graph: Graph, stages: Sequence[Stage], dtype: np.dtype[Any], shape: Dims) -> tuple[str, ...]:
+def declare_inputs(
+    graph: GraphBuilder, calls: Sequence[LayerCall], dtype: np.dtype[Any], shape: Dims
+) -> tuple[str, ...]:
     """Add the inputs of the model."""
     values = [graph.input("input", dtype, shape)]
-    operator = stages[0].layer.operator if stages else ""
+    operator = calls[0].layer.operator if calls else ""
     coordinates = np.dtype(np.float64 if dtype == np.float64 else np.float32)
     if operator == "max_unpool":
         values.append(graph.input("indices", np.dtype(np.int64), shape))

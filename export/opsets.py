@@ -8,7 +8,7 @@ from typing import TypeVar
 import onnx
 
 from . import deployed
-from .graph_builder import Graph
+from .graph_builder import GraphBuilder
 
 __all__ = ["LOWEST_DEFAULT", "lower_plainly"]
 
@@ -18,7 +18,7 @@ LOWEST_DEFAULT = 13
 """Below this opset runtimes lack bfloat16 and more; every deployed runtime reads it."""
 
 
-def lower_plainly(opset: int | None, lower: Callable[[Graph], T], *, finite: bool) -> tuple[Graph, T]:
+def lower_plainly(opset: int | None, lower: Callable[[GraphBuilder], T], *, finite: bool) -> tuple[GraphBuilder, T]:
     """Lower into the opset that is asked for or else the lowest from 13 on that needs no detour.
 
     Where every opset that all deployed runtimes read needs one, it is the lowest that says the pooling at all.
@@ -34,21 +34,21 @@ def lower_plainly(opset: int | None, lower: Callable[[Graph], T], *, finite: boo
 
     Returns
     -------
-    graph : Graph
+    graph : GraphBuilder
         With the nodes.
     found
         What `lower` returned.
     """
     if opset is not None:
-        graph = Graph(opset, finite=finite)
+        graph = GraphBuilder(opset, finite=finite)
         return graph, lower(graph)
     common = deployed.newest_common_opset("onnxruntime")
-    oldest: tuple[Graph, T] | None = None
+    oldest: tuple[GraphBuilder, T] | None = None
     refusal: ValueError | None = None
     for version in range(LOWEST_DEFAULT, onnx.defs.onnx_opset_version() + 1):
         if version > common and oldest is not None:
             break
-        graph = Graph(version, finite=finite)
+        graph = GraphBuilder(version, finite=finite)
         try:
             found = lower(graph)
         except ValueError as error:

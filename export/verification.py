@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from pooling.errors import refused
 from pooling.families.unpooling import convert_indices
 from pooling.layer import Layer
 from pooling.maps import spatial_slice
@@ -26,16 +27,16 @@ from pooling.onnx_models.session import LEVELS, narrowed, session, widened, with
 from pooling.operators import FLOATS, OPERATORS
 from pooling.signs import first_line
 
-from .graph_builder import Graph
+from .graph_builder import GraphBuilder
+from .layer_calls import LayerCall
 from .lowering.means import known_taps, working_dtype
 from .lowering.windows import taps_of
-from .stages import Stage
 
 __all__ = [
     "KINDS",
     "REGIONS",
+    "BoundLayer",
     "Opened",
-    "Placed",
     "Session",
     "Verification",
     "VerificationError",
@@ -87,10 +88,10 @@ class VerificationError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Placed:
+class BoundLayer:
     """A layer in a model: the tensors that it takes and gives, in the graph's order of axes."""
 
-    stage: Stage
+    call: LayerCall
     taken: tuple[str, ...]
     given: tuple[str, ...]
 
@@ -121,7 +122,7 @@ def in_this_runtime(verification: Verification, progress: Callable[[int, int, st
         verification(partial(Session, level=level))
 
 
-def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed], runtime: Opened) -> None:
+def verify_model(model: onnx.ModelProto, graph: GraphBuilder, placed: Sequence[BoundLayer], runtime: Opened) -> None:
     """Run a model in a runtime, and compare what every layer makes of its input there with what it makes here.
 
     Raises
@@ -130,14 +131,14 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
         If anything differs, or the model does not run.
     """
     inner = {graph.final(tensor): graph.dtypes[tensor] for each in placed for tensor in (*each.taken, *each.given)}
-    free = not graph.planes_are_fixed and len({each.stage.order for each in placed}) == 1
-    run = runtime(with_intermediate_outputs(model, inner, placed[0].stage if free else None))
+    free = not graph.planes_are_fixed and len({each.call.order for each in placed}) == 1
+    run = runtime(with_intermediate_outputs(model, inner, placed[0].call if free else None))
     if not placed:
         return
-    first, dtype = placed[0].stage, graph.dtypes["input"]
-    for number, (kind, sizes) in enumerate(_trials([each.stage for each in placed], dtype, free=free)):
+    first, dtype = placed[0].call, graph.dtypes["input"]
+    for number, (kind, sizes) in enumerate(_trials([each.call for each in placed], dtype, free=free)):
         rng = np.random.default_rng([number, len(placed)])
-        later = [each.stage for each in placed[1:]]
+        later = [each.call for each in placed[1:]]
         drawn = drawn_inputs(first.at(sizes), sizes, dtype, kind, rng, finite=graph.finite, later=later)
         arrays = dict(zip(graph.inputs, drawn, strict=True))
         found = arrays | run(arrays)
@@ -145,54 +146,56 @@ def verify_model(model: onnx.ModelProto, graph: Graph, placed: Sequence[Placed],
             compare_placed(each, [found[graph.final(tensor)] for tensor in each.taken], found, graph)
         last = placed[-1]
         for name, tensor in zip(("output", "indices"), last.given, strict=False):
-            turned = last.stage.order.array_of_layer(found[graph.final(tensor)])
+            turned = last.call.order.array_of_layer(found[graph.final(tensor)])
             if found[name].tobytes() != (turned if graph.final(tensor) != name else found[name]).tobytes():
-                raise VerificationError(f"to_onnx: {name} is not the result of {last.stage.title} in its layout")
+                raise refused(
+                    VerificationError, "to_onnx", f"{name} is not the result of {last.call.title} in its layout"
+                )
 
 
-def _trials(stages: Sequence[Stage], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _trials(calls: Sequence[LayerCall], dtype: np.dtype[Any], *, free: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Choose what a model is verified with: kinds of elements, and shapes in the order of the graph."""
-    first = stages[0]
-    if not any(stage.free for stage in stages):
+    first = calls[0]
+    if not any(call.free for call in calls):
         for number, kind in enumerate(KINDS):
             yield (
                 kind,
                 tuple(run_size(size, position, number, free=free) for position, size in enumerate(first.shape)),
             )
         return
-    least = _smallest(stages, dtype)
+    least = _smallest(calls, dtype)
     for number, (kind, more) in enumerate(product(KINDS, MORE)):
         named: dict[int | str, int] = {}
         for position, size in enumerate(first.shape):
             if isinstance(size, str) and size not in named:
                 beyond = more[position - 2] if position > 1 else run_size(size, position, number % 3, free=free) - 1
                 named[size] = least[size] + beyond
-        if _works(stages, named, dtype):
+        if _works(calls, named, dtype):
             sizes = enumerate(first.shape)
             yield kind, tuple(named.get(size) or run_size(size, position, 0, free=free) for position, size in sizes)
 
 
-def _smallest(stages: Sequence[Stage], dtype: np.dtype[Any]) -> dict[int | str, int]:
+def _smallest(calls: Sequence[LayerCall], dtype: np.dtype[Any]) -> dict[int | str, int]:
     """Find, by their names, the smallest sizes on which every window finds a place."""
-    names = [size for size in stages[0].shape if isinstance(size, str)]
+    names = [size for size in calls[0].shape if isinstance(size, str)]
     enough = 1
-    while not _works(stages, dict.fromkeys(names, enough), dtype):
+    while not _works(calls, dict.fromkeys(names, enough), dtype):
         enough *= 2
     found: dict[int | str, int] = {}
     for name in names:
         others = dict.fromkeys(names, enough)
         sizes = range(1, enough + 1)
-        found[name] = sizes[bisect_left(sizes, True, key=lambda size: _works(stages, others | {name: size}, dtype))]
+        found[name] = sizes[bisect_left(sizes, True, key=lambda size: _works(calls, others | {name: size}, dtype))]
     return found
 
 
-def _works(stages: Sequence[Stage], named: Mapping[Any, int], dtype: np.dtype[Any]) -> bool:
+def _works(calls: Sequence[LayerCall], named: Mapping[Any, int], dtype: np.dtype[Any]) -> bool:
     """Whether layers take inputs with these sizes."""
-    order = stages[0].order
-    shape = [int(named.get(size, size)) for size in order.shape_of_layer(stages[0].shape)]
+    order = calls[0].order
+    shape = [int(named.get(size, size)) for size in order.shape_of_layer(calls[0].shape)]
     try:
-        for stage in stages:
-            layer = stage.layer
+        for call in calls:
+            layer = call.layer
             spatial = spatial_slice(len(shape), layer.dimensions, layer.layout, function="")
             layer(np.empty([size if i in range(len(shape))[spatial] else 0 for i, size in enumerate(shape)], dtype))
             shape = list(layer.output_shape(shape))
@@ -213,7 +216,7 @@ def run_size(size: int | str, position: int, occasion: int, *, free: bool) -> in
 
 
 def with_intermediate_outputs(
-    model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: Stage | None = None
+    model: onnx.ModelProto, inner: dict[str, np.dtype[Any]], free: LayerCall | None = None
 ) -> onnx.ModelProto:
     """Copy a model with all the named tensors among its outputs, and bfloat16 as float32.
 
@@ -223,7 +226,7 @@ def with_intermediate_outputs(
         What to copy.
     inner : dict
         Tensors and their types.
-    free : Stage, optional
+    free : LayerCall, optional
         The first layer, if batch and channels of the copy shall be free.
     """
     copy = onnx.ModelProto()
@@ -252,9 +255,12 @@ class Session:
         try:
             self._session = self._tried(lambda: session(model.SerializeToString(), level=level))
         except ModuleNotFoundError:
-            raise ModuleNotFoundError(
-                "to_onnx: verify=True runs the model in onnxruntime, which is not installed; "
-                "run pip install 'ndpooling[onnx]', or use verify=False"
+            raise refused(
+                ModuleNotFoundError,
+                "to_onnx",
+                "runs the model in onnxruntime, which is not installed",
+                "run pip install 'ndpooling[onnx]', or use verify=False",
+                argument=("verify", True),
             ) from None
 
     def __call__(self, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -271,11 +277,11 @@ class Session:
             raise
         except Exception as error:  # whatever the runtime raises
             reason = first_line(error)
-            raise VerificationError(
-                f"to_onnx: {_this_runtime()} does not run this model ({reason}); "
+            raise refused(
+                partial(VerificationError, fault="refused", detail=reason),
+                "to_onnx",
+                f"{_this_runtime()} does not run this model ({reason})",
                 "use another opset or dtype, or verify=False",
-                "refused",
-                reason,
             ) from error
 
 
@@ -304,22 +310,22 @@ def run_model(model: onnx.ModelProto, arrays: Sequence[Array]) -> list[Array]:
 
 
 def drawn_inputs(
-    stage: Stage,
+    call: LayerCall,
     sizes: tuple[int, ...],
     dtype: np.dtype[Any],
     kind: str,
     rng: np.random.Generator,
     *,
     finite: bool,
-    later: Sequence[Stage] = (),
+    later: Sequence[LayerCall] = (),
 ) -> list[Array]:
     """Draw the inputs of a model whose first layer takes tensors of these sizes, as the layer has them.
 
     The layers that come `later` add up numbers, too, none of which shall overflow; nor shall infinity come about
     between layers of a graph for finite numbers.
     """
-    operator, order = stage.layer.operator, stage.order
-    added = [1 if is_exact(stage.layer) else 4 * terms_of(stage)]
+    operator, order = call.layer.operator, call.order
+    added = [1 if is_exact(call.layer) else 4 * terms_of(call)]
     added += [4 * max(math.prod(sizes[2:]), terms_of(each)) for each in later if not is_exact(each.layer)]
     largest = PRECISIONS[dtype.name].largest if dtype.name in PRECISIONS else 1.0
     largest = (math.sqrt(largest) if finite and later else largest) / max(added)
@@ -327,13 +333,13 @@ def drawn_inputs(
     arrays = [order.array_of_layer(elements(kind, sizes, dtype, rng, largest=largest, special=special))]
     coordinates = np.float64 if dtype == np.float64 else np.float32
     if operator == "max_unpool":
-        given = (*sizes[:2], *stage.sizes)
-        named = rng.integers(0, math.prod(stage.sizes), sizes)
-        indices = convert_indices(named, given, source="torch", target=stage.indices)  # type: ignore[arg-type]
+        given = (*sizes[:2], *call.sizes)
+        named = rng.integers(0, math.prod(call.sizes), sizes)
+        indices = convert_indices(named, given, source="torch", target=call.indices)  # type: ignore[arg-type]
         arrays.append(order.array_of_layer(indices))
     elif operator in ("max_roi_pool", "roi_align"):
         maps = rng.integers(0, max(sizes[0], 1), REGIONS if sizes[0] else 0)
-        regions = boxes(sizes[2:], len(maps), rng) / float(stage.arguments["spatial_scale"])
+        regions = boxes(sizes[2:], len(maps), rng) / float(call.arguments["spatial_scale"])
         columns = [regions, maps] if operator == "roi_align" else [np.concatenate((maps[:, None], regions), 1)]
         arrays += [columns[0].astype(coordinates), *columns[1:]]
     return [np.ascontiguousarray(array) for array in arrays]
@@ -348,25 +354,25 @@ def is_exact(layer: Layer) -> bool:
     return OPERATORS[layer.operator].reducer in ("greatest", "smallest", "place")
 
 
-def terms_of(stage: Stage) -> int:
+def terms_of(call: LayerCall) -> int:
     """Numbers that make one result, at most."""
-    operator, arguments = stage.layer.operator, stage.arguments
+    operator, arguments = call.layer.operator, call.arguments
     if operator == "roi_align":
-        return 4 * max(int(arguments["sampling_ratio"]), *(size + 2 for size in stage.spatial)) ** 2
-    return taps_of(stage.axes)
+        return 4 * max(int(arguments["sampling_ratio"]), *(size + 2 for size in call.spatial)) ** 2
+    return taps_of(call.axes)
 
 
-def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = None, *, finite: bool) -> Any:
+def _allowed(call: LayerCall, x: Array, expected: Array, lowered: LayerCall | None = None, *, finite: bool) -> Any:
     """Bound what rounding may change; None where nothing is rounded.
 
-    `lowered` is the stage before it had sizes, `finite` what the graph is for. Both sides add up, in whatever order,
+    `lowered` is the call before it had sizes, `finite` what the graph is for. Both sides add up, in whatever order,
     and each rounds once more to the type of the result; see `pooling.numerics.bounds`. A few roundings are added for
     factors and powers.
     """
-    layer, dtype = stage.layer, x.dtype
+    layer, dtype = call.layer, x.dtype
     if dtype.name not in FLOATS or is_exact(layer):
         return None
-    n, tiny = terms_of(stage), PRECISIONS[dtype.name].tiny
+    n, tiny = terms_of(call), PRECISIONS[dtype.name].tiny
     last, magnitude = final_roundings(expected, n), np.abs(x.astype(np.float64))
     held = "float64" if dtype == np.float64 else "float32"
     if layer.operator in ("lp_pool", "global_lp_pool", "gem_pool"):
@@ -376,66 +382,65 @@ def _allowed(stage: Stage, x: Array, expected: Array, lowered: Stage | None = No
         return last + 2 * mean_error(layer(magnitude), n, Side("float64", 8))
     if layer.operator == "roi_align":
         # A coordinate of the size of a map is off by a rounding of that size, and with it the weight of a pixel.
-        return last + 2 * mean_error(magnitude.max(initial=0), n, Side(held, 64 * max(stage.spatial)))
+        return last + 2 * mean_error(magnitude.max(initial=0), n, Side(held, 64 * max(call.spatial)))
     arguments = dict(layer.arguments)
     divisor = arguments.get("divisor_override")
     if divisor is not None:
         arguments["divisor_override"] = abs(divisor)
         # The mean of all taps loses what is less than the smallest number, before it is multiplied.
         last = last + n * max(1 / abs(divisor) - 1, 0) * tiny
-    made = working_dtype(dtype, known_taps((lowered or stage).windows), divisor, finite=finite).name
-    magnitude = type(layer)(**_known(layer, arguments))(magnitude)
+    made = working_dtype(dtype, known_taps((lowered or call).windows), divisor, finite=finite).name
+    arguments.pop("rounding", None)
+    magnitude = type(layer)(**arguments)(magnitude)
     here = np.minimum(mean_error(magnitude, n, Side(held, 5)), 8 * PRECISIONS["float32"].unit * magnitude)
     return last + mean_error(magnitude, n, Side(made, 5)) + here
 
 
-def _known(layer: Layer, arguments: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in arguments.items() if key != "rounding"}
-
-
-def compare_placed(placed: Placed, taken: Sequence[Array], found: dict[str, Array], graph: Graph) -> None:
+def compare_placed(placed: BoundLayer, taken: Sequence[Array], found: dict[str, Array], graph: GraphBuilder) -> None:
     """Compare what a layer gave in the graph with what it gives here."""
-    stage, layer, order = placed.stage.at(taken[0].shape), placed.stage.layer, placed.stage.order
-    convention: Any = stage.indices
+    call, layer, order = placed.call.at(taken[0].shape), placed.call.layer, placed.call.order
+    convention: Any = call.indices
     keywords = {}
     if layer.operator == "max_unpool":
-        restored = (*taken[0].shape[:2], *stage.sizes)
+        restored = (*taken[0].shape[:2], *call.sizes)
         taken = [taken[0], convert_indices(taken[1], restored, source=convention, target="torch")]
-        keywords = {"output_size": stage.output_size}
-    arrays = [order.array_of_layer(array) if array.ndim == len(stage.shape) else array for array in taken]
+        keywords = {"output_size": call.output_size}
+    arrays = [order.array_of_layer(array) if array.ndim == len(call.shape) else array for array in taken]
     with np.errstate(all="ignore"):
         results = layer(*arrays, **keywords)
         expected = list(results) if isinstance(results, tuple) else [results]
-        bounds = [_allowed(stage, arrays[0], expected[0], placed.stage, finite=graph.finite), None]
+        bounds = [_allowed(call, arrays[0], expected[0], placed.call, finite=graph.finite), None]
     if len(expected) == 2:
         torch = order.array_of_graph(expected[1])
         named = convert_indices(torch, taken[0].shape, source="torch", target=convention)
         expected[1] = order.array_of_layer(named)
     for name, tensor, wanted, bound in zip(("output", "indices"), placed.given, expected, bounds, strict=False):
-        refuse_difference(stage, name, order.array_of_layer(found[graph.final(tensor)]), wanted, bound)
+        refuse_difference(call, name, order.array_of_layer(found[graph.final(tensor)]), wanted, bound)
 
 
-def refuse_difference(stage: Stage, name: str, given: Array, wanted: Array, bound: Array | None) -> None:
+def refuse_difference(call: LayerCall, name: str, given: Array, wanted: Array, bound: Array | None) -> None:
     """Raise the error that shows the first element which differs by more than the bound."""
-    where = f"to_onnx: {stage.title} in {_this_runtime()}"
+    where = f"{call.title} in {_this_runtime()}"
     if given.dtype != wanted.dtype or given.shape != wanted.shape:
-        raise VerificationError(
+        detail = f"{name} of {given.dtype} {given.shape} instead of {wanted.dtype} {wanted.shape}"
+        raise refused(
+            partial(VerificationError, fault="shape", detail=detail),
+            "to_onnx",
             f"{where} gives {name} of {given.dtype} {given.shape}, and pooling gives {wanted.dtype} {wanted.shape}",
-            "shape",
-            f"{name} of {given.dtype} {given.shape} instead of {wanted.dtype} {wanted.shape}",
         )
-    rule = OPERATORS[stage.layer.operator].summary.rstrip(".").lower()
+    rule = OPERATORS[call.layer.operator].summary.rstrip(".").lower()
     differs = differing(wanted, given, bound)
     if not differs.any():
         return
     position = first_of(differs)
     must = "they must be equal" if bound is None else f"they may differ by {bound[position]:.3g}"
-    nan = stage.arguments.get("nan")
-    raise VerificationError(
+    nan = call.arguments.get("nan")
+    raise refused(
+        partial(VerificationError, fault="numbers", detail=_largest_difference(given, wanted)),
+        "to_onnx",
         f"{where} gives {given[position]} at {name}{list(position)}, and pooling gives {wanted[position]}; {must} "
-        f"({rule}{f', nan={nan!r}' if nan else ''}); use another opset, or verify=False to have the model as it is",
-        "numbers",
-        _largest_difference(given, wanted),
+        f"({rule}{f', nan={nan!r}' if nan else ''})",
+        "use another opset, or verify=False to have the model as it is",
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import type_error, value_error
 from .signs import short_repr
 
 __all__ = [
@@ -59,9 +60,11 @@ def integer(function: str, name: str, value: Any, argument: object) -> int:
     """Return one entry of an argument as an int."""
     number = whole(value)
     if number is None:
-        raise TypeError(
-            f"{function}: {name}={short_repr(argument)} must be an integer or one integer per spatial axis, "
-            f"not {type(value).__name__}; write it with whole numbers"
+        raise type_error(
+            function,
+            f"must be an integer or one integer per spatial axis, not {type(value).__name__}",
+            "write it with whole numbers",
+            argument=(name, argument),
         )
     return number
 
@@ -94,14 +97,14 @@ def word(function: str, name: str, value: Any, words: Sequence[str], rule: str =
     quoted = list(map(repr, words))
     listed = " or ".join(quoted) if len(quoted) < 3 else f"one of {', '.join(quoted)}"
     if not isinstance(value, str):
-        raise TypeError(
-            f"{function}: {name}={short_repr(value)} must be a string, not {type(value).__name__}; use {listed}"
+        raise type_error(
+            function, f"must be a string, not {type(value).__name__}", f"use {listed}", argument=(name, value)
         )
     plain_word = str.__str__(value)
     if plain_word not in words:
         nearest = nearest_word(plain_word, words)
-        meant = f"; for {short_repr(value)} write {nearest!r}" if nearest else ""
-        raise ValueError(f"{function}: {name}={short_repr(value)} {rule or f'must be {listed}'}{meant}")
+        meant = f"for {short_repr(value)} write {nearest!r}" if nearest else ""
+        raise value_error(function, rule or f"must be {listed}", meant, argument=(name, value))
     return plain_word
 
 
@@ -110,9 +113,11 @@ def entries(function: str, name: str, value: Any, dimensions: int, noun: str) ->
     several = sequence(value)
     found = [value] if several is None else several
     if len(found) not in (1, dimensions):
-        raise ValueError(
-            f"{function}: {name}={short_repr(value)} must have one entry per spatial axis, {dimensions} and not "
-            f"{len(found)}; give one {noun} for all axes or {dimensions} of them"
+        raise value_error(
+            function,
+            f"must have one entry per spatial axis, {dimensions} and not {len(found)}",
+            f"give one {noun} for all axes or {dimensions} of them",
+            argument=(name, value),
         )
     return found * dimensions if len(found) == 1 else found
 
@@ -138,8 +143,8 @@ def per_axis(
     for number, axis in zip(numbers, axis_names(dimensions), strict=True):
         if number is not None and not minimum <= number <= INT64_MAX:
             bound = f"at least {minimum}" if number < minimum else "at most 2**63 - 1"
-            raise ValueError(
-                f"{function}: {name}={short_repr(value)} must be {bound} on axis {axis}, not {short_repr(number)}"
+            raise value_error(
+                function, f"must be {bound} on axis {axis}, not {short_repr(number)}", argument=(name, value)
             )
     return tuple(numbers)
 
@@ -185,14 +190,14 @@ def real(function: str, name: str, value: Any, kinds: str = "a number", argument
         number = _float(value, None)
     if number is None:
         shown = short_repr(value if argument is None else argument)
-        raise TypeError(f"{function}: {name}={shown} must be {kinds}, not {type(value).__name__}")
+        raise type_error(function, f"{name}={shown} must be {kinds}, not {type(value).__name__}")
     return float(number)
 
 
 def flag(function: str, name: str, value: object) -> bool:
     """Return a yes-or-no argument, refusing everything but bool."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{function}: {name}={short_repr(value)} must be True or False, not {type(value).__name__}")
+        raise type_error(function, f"must be True or False, not {type(value).__name__}", argument=(name, value))
     return bool(value)
 
 
@@ -203,13 +208,15 @@ def per_axis_shape(function: str, shape: Any, name: str = "input_shape") -> tupl
     for entry in [shape] if several is None else several:
         size = None if several is None else whole(entry)
         if size is None:
-            raise TypeError(
-                f"{function}: {name}={short_repr(shape)} must be a sequence of integers; "
-                f"{short_repr(entry)} is of type {type(entry).__name__}"
+            raise type_error(
+                function,
+                "must be a sequence of integers",
+                f"{short_repr(entry)} is of type {type(entry).__name__}",
+                argument=(name, shape),
             )
         sizes.append(size)
     if min(sizes, default=0) < 0:
-        raise ValueError(f"{function}: {name}={short_repr(shape)} must not have negative sizes")
+        raise value_error(function, "must not have negative sizes", argument=(name, shape))
     if max(sizes, default=0) > INT64_MAX:
-        raise ValueError(f"{function}: {name}={short_repr(shape)} must not have sizes beyond 2**63 - 1")
+        raise value_error(function, "must not have sizes beyond 2**63 - 1", argument=(name, shape))
     return tuple(sizes)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core import DefaultMode
+from .errors import type_error, value_error
 
 __all__ = ["as_array", "in_default_mode", "native", "plain_array", "result_array", "rounded"]
 
@@ -55,23 +56,25 @@ def as_array(function: str, name: str, value: ArrayLike, dtypes: tuple[str, ...]
     if type(value) is np.ndarray:
         array = value
     elif isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"{function}: {name} is a masked array, whose mask would be ignored; fill its masked elements with what "
-            f"must not count: {name}.filled(numpy.nan) and nan='ignore', or for a maximum the smallest number"
+        raise type_error(
+            function,
+            f"{name} is a masked array, whose mask would be ignored",
+            f"fill its masked elements with what must not count: {name}.filled(numpy.nan) and nan='ignore', or for a "
+            "maximum the smallest number",
         )
     elif isinstance(value, np.ndarray):
         # A subclass may say anything of its shape.
         array = np.asarray(value)
     elif value is None:
-        raise TypeError(f"{function}: {name} is None; give an array of numbers")
+        raise type_error(function, f"{name} is None", "give an array of numbers")
     else:
         array = _foreign(function, name, value)
     if array.dtype.hasobject and not isinstance(value, np.ndarray):
         remedy = _OBJECT_REMEDIES.get(_kind(value), "give an array").format(name=name)
-        raise TypeError(f"{function}: {name} of type {type(value).__name__} is no array of numbers; {remedy}")
+        raise type_error(function, f"{name} of type {type(value).__name__} is no array of numbers", remedy)
     if dtypes is not None and dtype_name(array.dtype) not in dtypes:
-        raise TypeError(
-            f"{function}: {name} has dtype {array.dtype.name}, which is not accepted; use {', '.join(dtypes)}"
+        raise type_error(
+            function, f"{name} has dtype {array.dtype.name}, which is not accepted", f"use {', '.join(dtypes)}"
         )
     return array
 
@@ -95,7 +98,7 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
         return _of_tensor(function, name, value, torch)
     for remedy in ("toarray", "todense"):
         if hasattr(type(value), remedy):
-            raise TypeError(f"{function}: {name} is a sparse {type(value).__name__}; give {name}.{remedy}()")
+            raise type_error(function, f"{name} is a sparse {type(value).__name__}", f"give {name}.{remedy}()")
     # What DLPack cannot say, as the bfloat16 of JAX, an array interface may.
     readers: list[Any] = [np.asarray]
     if _offers(value, "__dlpack__") and not _offers(value, "__array_interface__"):
@@ -112,8 +115,8 @@ def _foreign(function: str, name: str, value: Any) -> AnyArray:
     jax = sys.modules.get("jax")
     traced = jax is not None and isinstance(value, jax.core.Tracer)
     remedy = "call outside of jax.jit, jax.grad and jax.vmap" if traced else "pass a NumPy array"
-    raise TypeError(
-        f"{function}: {name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason}); {remedy}"
+    raise type_error(
+        function, f"{name} of type {type(value).__name__} cannot be read as an array on the CPU ({reason})", remedy
     ) from failure
 
 
@@ -156,14 +159,15 @@ def _of_tensor(function: str, name: str, tensor: Any, torch: Any, instead: str |
                 reason = str(error).split("\n")[0].strip(" .")
                 fault = f"that no array can be made of ({reason})", "one outside of torch.func and torch.compile"
     if fault is not None:
-        raise TypeError(f"{function}: {name} is a torch tensor {fault[0]}; give {fault[1]}")
+        raise type_error(function, f"{name} is a torch tensor {fault[0]}", f"give {fault[1]}")
     if halves:
         try:
             import ml_dtypes  # a dependency of nothing here, and NumPy's way to bfloat16
         except ImportError:
-            raise TypeError(
-                f"{function}: {name} is a torch tensor of torch.bfloat16, which NumPy knows by the package ml_dtypes; "
-                f"run pip install ml_dtypes, or give {instead or f'{name}.float()'}"
+            raise type_error(
+                function,
+                f"{name} is a torch tensor of torch.bfloat16, which NumPy knows by the package ml_dtypes",
+                f"run pip install ml_dtypes, or give {instead or f'{name}.float()'}",
             ) from None
         array = array.view(ml_dtypes.bfloat16)
     return array
@@ -237,7 +241,7 @@ def result_array(
     Raises
     ------
     TypeError
-        If `out` is neither an ndarray nor a torch tensor, or not of exactly `dtype`.
+        If `out` is neither an ndarray nor a torch tensor, a masked array, or not of exactly `dtype`.
     ValueError
         If `out` has another shape, is not C-contiguous and writeable, or overlaps an input.
     """
@@ -246,23 +250,25 @@ def result_array(
     if not isinstance(out, np.ndarray):
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(out, torch.Tensor):
-            raise TypeError(f"{function}: out must be a NumPy array or a torch tensor, not {type(out).__name__}")
+            raise type_error(function, f"out must be a NumPy array or a torch tensor, not {type(out).__name__}")
         out = _of_tensor(function, "out", out, torch, f"torch.empty({shape}, dtype=torch.{dtype.name})")
+    if isinstance(out, np.ma.MaskedArray):
+        raise type_error(function, "out is a masked array, whose mask would not be written", "give out.data")
     if out.dtype != dtype or not out.dtype.isnative:
         given = out.dtype.name if out.dtype.isnative else f"{out.dtype.name} with its bytes swapped"
-        raise TypeError(f"{function}: out has dtype {given}, the result {dtype.name}; give out that dtype")
+        raise type_error(function, f"out has dtype {given}, the result {dtype.name}", "give out that dtype")
     if out.shape != shape:
-        raise ValueError(f"{function}: out has shape {out.shape}, the result {shape}; give out that shape")
+        raise value_error(function, f"out has shape {out.shape}, the result {shape}", "give out that shape")
     flags = out.flags
     if not flags.aligned:
-        raise ValueError(f"{function}: out is not aligned in memory; use numpy.empty({shape}, dtype={dtype.name!r})")
+        raise value_error(function, "out is not aligned in memory", f"use numpy.empty({shape}, dtype={dtype.name!r})")
     if not flags.c_contiguous:
-        raise ValueError(f"{function}: out must be C-contiguous; use numpy.empty({shape}, dtype={dtype.name!r})")
+        raise value_error(function, "out must be C-contiguous", f"use numpy.empty({shape}, dtype={dtype.name!r})")
     if not flags.writeable:
-        raise ValueError(f"{function}: out is read-only; give an array that can be written to")
+        raise value_error(function, "out is read-only", "give an array that can be written to")
     for array in inputs:
         if np.may_share_memory(out, array):
-            raise ValueError(f"{function}: out overlaps an input in memory; give out memory of its own")
+            raise value_error(function, "out overlaps an input in memory", "give out memory of its own")
     return out
 
 

@@ -67,11 +67,13 @@ def load(level: str) -> ModuleType:
     True
     """
     if level not in available_levels():
-        from .signs import short_repr  # when it is needed: `import pooling` shall be quick
+        from .errors import value_error  # when it is needed: `import pooling` shall be quick
 
-        raise ValueError(
-            f"load: level={short_repr(level)} must be a level that was built and that this processor runs; "
-            f"use {_alternatives(available_levels())}"
+        raise value_error(
+            "load",
+            "must be a level that was built and that this processor runs",
+            f"use {_alternatives(available_levels())}",
+            argument=("level", level),
         )
     return _import_compiled(f"_kernels_{level.replace('-', '_')}")
 
@@ -81,8 +83,10 @@ def _choose(cap: str | None) -> str:
     built, available = _core.built_levels(), available_levels()
     if cap:
         if cap not in built:
-            raise ValueError(
-                f"pooling: POOLING_MAX_ISA={cap!r} must be a level that was built; use {_alternatives(built)}"
+            from .errors import value_error
+
+            raise value_error(
+                "pooling", f"POOLING_MAX_ISA={cap!r} must be a level that was built", f"use {_alternatives(built)}"
             )
         available = tuple(level for level in available if built.index(level) <= built.index(cap))
     if not available:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arguments import INT64_MAX, axis_names, flag, integer, per_axis, sequence, whole, word
+from .errors import value_error
 from .signs import counted, short_repr
 
 __all__ = [
@@ -363,9 +364,11 @@ def padding_pairs(
     nested = [] if several is None else [entry for entry in map(sequence, several) if entry is not None]
     if several and len(nested) == len(several):
         if len(nested) not in (1, dimensions) or any(len(entry) != 2 for entry in nested):
-            raise ValueError(
-                f"{function}: padding={short_repr(padding)} must have one (begin, end) pair per spatial axis, "
-                f"{dimensions} in all; give an integer, one per axis or one pair per axis"
+            raise value_error(
+                function,
+                f"must have one (begin, end) pair per spatial axis, {dimensions} in all",
+                "give an integer, one per axis or one pair per axis",
+                argument=("padding", padding),
             )
         pairs = [
             (integer(function, "padding", begin, padding), integer(function, "padding", end, padding))
@@ -373,26 +376,29 @@ def padding_pairs(
         ]
         pairs = pairs * dimensions if len(pairs) == 1 else pairs
     elif several is not None and len(several) == 2 * dimensions and None not in (flat := list(map(whole, several))):
-        raise ValueError(
-            f"{function}: padding={short_repr(padding)} must have one entry per spatial axis, {dimensions} and not "
-            f"{len(several)}; {_paired(flat)}"
+        raise value_error(
+            function,
+            f"must have one entry per spatial axis, {dimensions} and not {len(several)}",
+            f"{_paired(flat)}",
+            argument=("padding", padding),
         )
     else:
         pairs = [(each, each) for each in per_axis(function, "padding", padding, dimensions, minimum=0)]
     for pair, reach, axis in zip(pairs, effective, axis_names(dimensions), strict=True):
         if min(pair) < 0:
-            raise ValueError(
-                f"{function}: padding={short_repr(padding)} must be at least 0 on axis {axis}, not {min(pair)}"
+            raise value_error(
+                function, f"must be at least 0 on axis {axis}, not {min(pair)}", argument=("padding", padding)
             )
         if largest is not None and max(pair) > largest:
-            raise ValueError(
-                f"{function}: padding={short_repr(padding)} must be at most {largest} on axis {axis}, not {max(pair)}"
+            raise value_error(
+                function, f"must be at most {largest} on axis {axis}, not {max(pair)}", argument=("padding", padding)
             )
         if largest is None and max(pair) >= reach:
-            raise ValueError(
-                f"{function}: padding={short_repr(padding)} must be smaller than the effective kernel size {reach} "
-                "on axis "
-                f"{axis}; use padding <= {reach - 1}"
+            raise value_error(
+                function,
+                f"must be smaller than the effective kernel size {reach} on axis {axis}",
+                f"use padding <= {reach - 1}",
+                argument=("padding", padding),
             )
     return pairs
 
@@ -447,9 +453,11 @@ def pool_axes(
             blame = f"kernel_size={short_repr(kernel_size)}" + (
                 f" with dilation={short_repr(dilation)}" if dilations[i] > 1 else ""
             )
-            raise ValueError(
-                f"{function}: {blame} makes the effective kernel size {effective[i]} on axis {axis}, whose input has "
-                f"{counted(input_size[i], 'cell')}; use at most {max(LONG_WINDOW, 4 * input_size[i])}"
+            raise value_error(
+                function,
+                f"{blame} makes the effective kernel size {effective[i]} on axis {axis}, whose input has "
+                f"{counted(input_size[i], 'cell')}",
+                f"use at most {max(LONG_WINDOW, 4 * input_size[i])}",
             )
     largest = INT64_MAX if empty_windows else None
     pairs = padding_pairs(function, padding, input_size, effective, strides, largest=largest)
@@ -463,11 +471,11 @@ def pool_axes(
         if output < 1 or size < 1:
             dilated = f" with dilation={short_repr(dilation)}" if dilations[i] > 1 else ""
             smallest = effective[i] - begin - end - (strides[i] - 1 if round_up else 0)
-            raise ValueError(
-                f"{function}: kernel_size={short_repr(kernel_size)}{dilated} finds no window on axis {name}: the "
-                "effective "
-                f"kernel size is {effective[i]} and the padded input {begin} + {size} + {end} = {padded}; "
-                f"the smallest input that works is {max(1, smallest)}"
+            raise value_error(
+                function,
+                f"kernel_size={short_repr(kernel_size)}{dilated} finds no window on axis {name}: the effective "
+                f"kernel size is {effective[i]} and the padded input {begin} + {size} + {end} = {padded}",
+                f"the smallest input that works is {max(1, smallest)}",
             )
         axes.append(Axis(size, output, kernels[i], strides[i], dilations[i], begin, end, name=name))
     return tuple(axes)
@@ -480,7 +488,9 @@ def adaptive_axes(input_size: Sequence[int], output_size: Any, *, function: str 
     axes = []
     for size, output, name in zip(input_size, wanted, axis_names(dimensions), strict=True):
         if size < 1:
-            raise ValueError(f"{function}: axis {name} of the input has size 0; adaptive pooling needs at least 1 cell")
+            raise value_error(
+                function, f"axis {name} of the input has size 0", "adaptive pooling needs at least 1 cell"
+            )
         output = size if output is None else output
         if size % output == 0:
             step = size // output
@@ -495,8 +505,8 @@ def global_axes(input_size: Sequence[int], *, function: str = "global_axes") -> 
     """Lay one window over the whole of every axis."""
     for number, size in enumerate(input_size):
         if size < 1:
-            raise ValueError(
-                f"{function}: spatial axis {number} of the input has size 0; global pooling needs at least 1 cell"
+            raise value_error(
+                function, f"spatial axis {number} of the input has size 0", "global pooling needs at least 1 cell"
             )
     return tuple(Axis(size, 1, size, size) for size in input_size)
 
@@ -562,10 +572,11 @@ def transposed_axes(
     axes = []
     for i, name in enumerate(axis_names(dimensions)):
         if not 1 <= sizes[i] <= INT64_MAX or input_size[i] < 1:
-            raise ValueError(
-                f"{function}: kernel_size={short_repr(kernel_size)}, stride={short_repr(stride)} and "
-                f"padding={short_repr(padding)} give the output "
-                f"size {sizes[i]} on axis {name}; it must be at least 1 and fit 64 bits"
+            raise value_error(
+                function,
+                f"kernel_size={short_repr(kernel_size)}, stride={short_repr(stride)} and "
+                f"padding={short_repr(padding)} give the output size {sizes[i]} on axis {name}",
+                "it must be at least 1 and fit 64 bits",
             )
         axes.append(Axis(sizes[i], input_size[i], kernels[i], strides[i], dilations[i], *pairs[i], name=name))
     return tuple(axes)

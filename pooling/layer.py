@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from importlib import import_module
-from inspect import signature
+from inspect import Signature, signature
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -17,9 +17,11 @@ from . import geometry
 from .annotations import AnyArray
 from .arguments import nearest_word, per_axis_shape, plain
 from .arrays import as_array
+from .errors import Place, recast, type_error, value_error
 from .geometry import Axis
 from .maps import replace_spatial, spatial_slice
 from .operators import OPERATORS
+from .ranks import with_example
 from .signs import counted, short_repr
 
 __all__ = ["Layer", "Sequential"]
@@ -64,31 +66,30 @@ def same(one: Any, other: Any) -> bool:
         return one is other
 
 
-def _explained(make: Callable[..., None]) -> Callable[..., None]:
-    """Let a layer that cannot be made say its own name, and which argument was meant."""
+def _taking(known: Signature, make: Callable[..., None]) -> Callable[..., None]:
+    """Let a layer keep the arguments that its `__init__` takes, or say which one was meant by one that it does not."""
 
     @wraps(make)
-    def make_or_explain(self: Layer, *arguments: Any, **keywords: Any) -> None:
+    def take(self: Layer, *arguments: Any, **keywords: Any) -> None:
         try:
-            make(self, *arguments, **keywords)
+            bound = known.bind(self, *arguments, **keywords)
         except TypeError as error:
-            known = signature(make)
-            try:
-                known.bind(self, *arguments, **keywords)
-            except TypeError as refusal:
-                unknown = next((name for name in keywords if name not in known.parameters), "")
-                nearest = nearest_word(unknown, list(known.parameters)[1:])
-                meant = f"; do you mean {nearest}?" if nearest else ""
-                raise TypeError(f"{type(self).__name__}: {refusal}{meant}") from error
-            raise
+            unknown = next((name for name in keywords if name not in known.parameters), "")
+            nearest = nearest_word(unknown, list(known.parameters)[1:])
+            meant = f"do you mean {nearest}?" if nearest else ""
+            raise type_error(type(self).__name__, str(error), meant) from error
+        bound.apply_defaults()
+        self.arguments = {name: value for name, value in bound.arguments.items() if name != "self"}
+        make(self, *arguments, **keywords)
 
-    return make_or_explain
+    return take
 
 
 class Layer:
     """What every pooling layer can do: pool, send gradients back, and tell shapes without pooling.
 
-    Layers are values: two of one class with the same arguments are equal.
+    Layers are values: two of one class with the same arguments are equal. Those of this package say in the signature of
+    `__init__` what they take; each argument is kept under its name, and handed on to the function.
 
     Attributes
     ----------
@@ -105,6 +106,9 @@ class Layer:
     _arguments: dict[str, Any]
     _pool: ClassVar[Any]
     _backward: ClassVar[Any]
+    _defaults: ClassVar[Mapping[str, Any]] = {}
+    _example: ClassVar[str]
+    """Ends the docstrings of classes made with ``dimensions=1`` and so on, with ``{layer}`` for the name of each."""
 
     @property
     def function(self) -> str:
@@ -126,11 +130,20 @@ class Layer:
     def arguments(self, arguments: Mapping[str, Any]) -> None:
         self._arguments = {name: value if name in _OBJECTS else plain(value) for name, value in arguments.items()}
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
+    def __init_subclass__(cls, *, dimensions: int | None = None, **keywords: Any) -> None:
         # Looked up once: doing so for each call takes half as long as pooling a small map.
         super().__init_subclass__(**keywords)
-        if "__init__" in cls.__dict__ and cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
-            cls.__init__ = _explained(cls.__init__)  # type: ignore[method-assign]
+        ours = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+        if "__init__" in cls.__dict__:
+            known = signature(cls.__init__)
+            given = {name: each.default for name, each in known.parameters.items() if each.default is not each.empty}
+            cls._defaults = {**cls._defaults, **given}
+            if ours:
+                cls.__init__ = _taking(known, cls.__init__)  # type: ignore[method-assign]
+        if dimensions is not None:
+            cls.dimensions = dimensions
+        if dimensions is not None and ours:
+            cls.__doc__ = with_example(cls, cls._example, cls.operator, dimensions)
         if hasattr(cls, "operator") and hasattr(cls, "dimensions"):
             cls._pool, cls._backward = _functions(cls.operator, cls.dimensions)
 
@@ -173,11 +186,11 @@ class Layer:
     def _spatial(self, shape: tuple[int, ...]) -> slice:
         name = type(self).__name__
         if len(shape) - self.dimensions not in (1, 2):
-            raise ValueError(
-                f"{name}: input_shape={short_repr(shape)} has {counted(len(shape), 'axis', 'axes')}; it must have "
-                f"{self.dimensions + 2}, "
-                "or "
-                f"{self.dimensions + 1} without the batch"
+            raise value_error(
+                name,
+                f"has {counted(len(shape), 'axis', 'axes')}",
+                f"it must have {self.dimensions + 2}, or {self.dimensions + 1} without the batch",
+                argument=("input_shape", shape),
             )
         layout = self._arguments.get("layout", "channels_first")
         return spatial_slice(len(shape), self.dimensions, layout, function=name)
@@ -187,25 +200,11 @@ class Layer:
         return f"{type(self).__name__}({shown})"
 
     def _tells(self, name: str, value: Any) -> bool:
-        """Whether an argument differs from its default."""
-        return (
-            name in ("kernel_size", "output_size")
-            or type(value) is not type(self._defaults[name])
-            or not same(value, self._defaults[name])
-        )
-
-    _defaults: ClassVar[dict[str, Any]] = {
-        "stride": None,
-        "padding": 0,
-        "dilation": 1,
-        "ceil_mode": False,
-        "return_indices": False,
-        "count_include_pad": True,
-        "divisor_override": None,
-        "layout": "channels_first",
-        "nan": "propagate",
-        "rounding": "half_even",
-    }
+        """Whether an argument differs from its default, or says most of what a layer is."""
+        if name in ("kernel_size", "p") or name not in self._defaults:
+            return True
+        default = self._defaults[name]
+        return type(value) is not type(default) or not same(value, default)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Layer):
@@ -225,8 +224,7 @@ def in_sequence(position: int, layer: Layer, function: str = "Sequential") -> It
         yield
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        sentence = str(error).removeprefix(f"{function}: ")
-        raise kind(f"{function}: layer {position}, {short_repr(layer)}: {sentence}") from error
+        raise recast(kind, error, Place(function, f"layer {position}, {short_repr(layer)}")) from error
 
 
 def is_of_torch(value: object) -> bool:
@@ -261,14 +259,17 @@ class Sequential:
     def __init__(self, *layers: Layer) -> None:
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise TypeError(
-                    f"Sequential: layer {position} is a {kind_of(layer)}; give pooling layers of this package, one "
-                    f"argument each{f'; or {EXPORT}' if is_of_torch(layer) else ''}"
+                raise type_error(
+                    "Sequential",
+                    f"layer {position} is a {kind_of(layer)}",
+                    "give pooling layers of this package, one argument "
+                    f"each{f'; or {EXPORT}' if is_of_torch(layer) else ''}",
                 )
             if layer.arguments.get("return_indices") and position < len(layers) - 1:
-                raise ValueError(
-                    f"Sequential: layer {position} has return_indices=True, but layer {position + 1} takes one array; "
-                    "only the last layer may return indices"
+                raise value_error(
+                    "Sequential",
+                    f"layer {position} has return_indices=True, but layer {position + 1} takes one array",
+                    "only the last layer may return indices",
                 )
         self.layers = layers
 

@@ -12,6 +12,7 @@ from typing import Any
 import pooling
 
 from .arguments import nearest_word
+from .errors import value_error
 from .layer import Layer, Sequential
 from .signs import short_repr
 
@@ -49,23 +50,23 @@ def layers_from_text(text: str) -> list[Layer]:
     """
     shown = short_repr(text)
     if len(text) > LONGEST:
-        raise ValueError(f"layers: {shown} has {len(text)} signs; at most {LONGEST} are read")
+        raise value_error("layers", f"{shown} has {len(text)} signs", f"at most {LONGEST} are read")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Python thinks of numbers such as 0x1for
             statements = ast.parse(text.strip()).body
     except SyntaxError as error:
         where = f" (line {error.lineno})" if error.lineno and "\n" in text.strip() else ""
-        raise ValueError(f"layers: {shown} cannot be read{where}; {SHAPE_OF_A_LAYER}") from None
+        raise value_error("layers", f"{shown} cannot be read{where}", SHAPE_OF_A_LAYER) from None
     except (ValueError, RecursionError, MemoryError):  # a NUL, or brackets in brackets in brackets
-        raise ValueError(f"layers: {shown} cannot be read; {SHAPE_OF_A_LAYER}") from None
+        raise value_error("layers", f"{shown} cannot be read", SHAPE_OF_A_LAYER) from None
     layers: list[Layer] = []
     for statement in statements:
         if not isinstance(statement, ast.Expr):
-            raise ValueError(f"layers: {_shown(statement)} is no layer; {SHAPE_OF_A_LAYER}")
+            raise value_error("layers", f"{_shown(statement)} is no layer", SHAPE_OF_A_LAYER)
         layers += _layers(statement.value)
     if not layers:
-        raise ValueError(f"layers: {shown} has no layers; {SHAPE_OF_A_LAYER}")
+        raise value_error("layers", f"{shown} has no layers", SHAPE_OF_A_LAYER)
     return layers
 
 
@@ -83,14 +84,14 @@ def _layers(node: ast.expr) -> Iterator[Layer]:
             yield from _layers(each)
         return
     if not isinstance(node, ast.Call):
-        raise ValueError(f"layers: {_shown(node)} is no layer; {SHAPE_OF_A_LAYER}")
+        raise value_error("layers", f"{_shown(node)} is no layer", SHAPE_OF_A_LAYER)
     try:
         name = ast.unparse(node.func).removeprefix("pooling.")
     except RecursionError:
-        raise ValueError(f"layers: the name of a layer has too many parts; {SHAPE_OF_A_LAYER}") from None
+        raise value_error("layers", "the name of a layer has too many parts", SHAPE_OF_A_LAYER) from None
     if name == Sequential.__name__:
         if node.keywords:
-            raise ValueError(f"layers: {_shown(node)}: Sequential takes layers, without names")
+            raise value_error("layers", f"{_shown(node)}: Sequential takes layers, without names")
         for each in node.args:
             yield from _layers(each)
         return
@@ -99,19 +100,19 @@ def _layers(node: ast.expr) -> Iterator[Layer]:
         classes = [each for each in pooling.__all__ if each[0].isupper()]
         meant = nearest_word(name.rpartition(".")[2], classes)
         remedy = f"do you mean {meant}?" if meant else "use the classes of pooling, such as MaxPool2d or AvgPool2d"
-        raise ValueError(f"layers: {short_repr(name)} is no layer of this package; {remedy}")
+        raise value_error("layers", f"{short_repr(name)} is no layer of this package", remedy)
     if any(isinstance(each, ast.Starred) for each in node.args) or any(each.arg is None for each in node.keywords):
-        raise ValueError(f"layers: {_shown(node)}: arguments with * are not unpacked; write them one by one")
+        raise value_error("layers", f"{_shown(node)}: arguments with * are not unpacked", "write them one by one")
     arguments = [_value(each, node) for each in node.args]
     keywords = {str(each.arg): _value(each.value, node) for each in node.keywords}
     if len(keywords) < len(node.keywords):
         named = [each.arg for each in node.keywords]
         twice = next(name for name in keywords if named.count(name) > 1)
-        raise ValueError(f"layers: {_shown(node)}: {twice} is given more than once; leave one")
+        raise value_error("layers", f"{_shown(node)}: {twice} is given more than once", "leave one")
     try:
         yield kind(*arguments, **keywords)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"layers: {_shown(node)}: {error}") from error
+        raise value_error("layers", f"{_shown(node)}: {error}") from error
 
 
 def _value(node: ast.expr, call: ast.Call) -> Any:
@@ -123,6 +124,6 @@ def _value(node: ast.expr, call: ast.Call) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        raise ValueError(
-            f"layers: {_shown(call)}: {_shown(node)} is no number, word or tuple of them; write the value itself"
+        raise value_error(
+            "layers", f"{_shown(call)}: {_shown(node)} is no number, word or tuple of them", "write the value itself"
         ) from None

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from .annotations import AnyArray
 from .arguments import INT64_MAX, axis_names, per_axis_shape, sequence, word
 from .arrays import as_array
+from .errors import refused, type_error, value_error
 from .geometry import Axis, pool_axes
 from .signs import counted, short_repr
 
@@ -62,13 +63,15 @@ class Maps(NamedTuple):
         layout = word(function, "layout", layout, LAYOUTS)
         if dimensions is None:
             if rank not in (4, 5):
-                raise ValueError(f"{function}: input of shape {shape} has {_choices(rank, layout)}")
+                raise value_error(function, f"input of shape {shape} has {_choices(rank, layout)}")
             dimensions = rank - 2
         if type(dimensions) is not int or not 1 <= dimensions <= 3:
             kind = ValueError if type(dimensions) is int else TypeError
-            raise kind(
-                f"{function}: dimensions={short_repr(dimensions)} must be 1, 2 or 3, the number of spatial axes, or "
-                "None"
+            raise refused(
+                kind,
+                function,
+                "must be 1, 2 or 3, the number of spatial axes, or None",
+                argument=("dimensions", dimensions),
             )
         spatial = spatial_slice(rank, dimensions, layout, function=function)
         if rank - dimensions not in (1, 2):
@@ -76,9 +79,10 @@ class Maps(NamedTuple):
             one = "input[None]" if layout == "channels_first" else "input[..., None]"
             back = "result[0]" if layout == "channels_first" else "result[..., 0]"
             remedy = f"; a single map without channels goes in as {one} and comes out as {back}" * (rank == dimensions)
-            raise ValueError(
-                f"{function}: input of shape {shape} has {counted(rank, 'axis', 'axes')}; it must have "
-                f"{dimensions + 2}, (N, {form}), or {dimensions + 1} without the batch, ({form}){remedy}"
+            raise value_error(
+                function,
+                f"input of shape {shape} has {counted(rank, 'axis', 'axes')}",
+                f"it must have {dimensions + 2}, (N, {form}), or {dimensions + 1} without the batch, ({form}){remedy}",
             )
         return cls(shape, spatial, rank - dimensions == 2)
 
@@ -153,13 +157,14 @@ def replace_spatial(shape: Sequence[int], spatial: slice, sizes: Sequence[int]) 
     return (*shape[: spatial.start], *sizes, *shape[spatial.stop :])
 
 
-def check_total(function: str, shape: Sequence[int], itemsize: int) -> None:
-    """Refuse a result that no 64-bit address space can hold."""
-    # Zero-size axes do not excuse absurd others: NumPy multiplies the sizes that are not zero, and so do we.
+def check_total(function: str, shape: Sequence[int], itemsize: int, what: str = "the result") -> None:
+    """Refuse a result, or what else it is said to be, that no 64-bit address space can hold."""
+    # Zero-size axes do not excuse huge others: NumPy multiplies the sizes that are not zero, and so do we.
     if math.prod(size for size in shape if size) * itemsize > INT64_MAX:
-        raise ValueError(
-            f"{function}: the result would have shape {tuple(shape)} with {itemsize} bytes an element, more than 64 "
-            "bits can address; use smaller sizes"
+        raise value_error(
+            function,
+            f"{what} would have shape {tuple(shape)} with {itemsize} bytes an element, more than 64 bits can address",
+            "use smaller sizes",
         )
 
 
@@ -173,13 +178,14 @@ def checked_gradient(
     """Check the gradient that came back from behind the pooling: `dtype`, of native byte order, is the input's."""
     gradient = as_array(function, "grad_output", grad_output)
     if gradient.dtype != dtype and gradient.dtype.newbyteorder("=") != dtype:
-        raise TypeError(
-            f"{function}: grad_output has dtype {gradient.dtype.name}, the input {dtype.name}; give both the same"
+        raise type_error(
+            function, f"grad_output has dtype {gradient.dtype.name}, the input {dtype.name}", "give both the same"
         )
     if gradient.shape != output_shape:
-        raise ValueError(
-            f"{function}: grad_output has shape {gradient.shape}, but the forward call returns {output_shape} "
-            f"for input {input_shape}"
+        raise value_error(
+            function,
+            f"grad_output has shape {gradient.shape}, but the forward call returns {output_shape} for input "
+            f"{input_shape}",
         )
     return gradient
 
@@ -306,10 +312,12 @@ def output_shape(
     if entries is not None and (len(entries) > 1 or len(shape) == 2):
         dimensions = len(entries)
     if not 1 <= dimensions <= 3 or len(shape) - dimensions not in (1, 2):
-        raise ValueError(
-            f"output_shape: input_shape={short_repr(input_shape)} has {counted(len(shape), 'axis', 'axes')}; with "
-            f"kernel_size={short_repr(kernel_size)} it "
-            "must have 1 to 3 spatial ones, channels, and a batch unless kernel_size has an entry for each spatial axis"
+        raise value_error(
+            "output_shape",
+            f"has {counted(len(shape), 'axis', 'axes')}",
+            f"with kernel_size={short_repr(kernel_size)} it must have 1 to 3 spatial ones, channels, and a batch "
+            "unless kernel_size has an entry for each spatial axis",
+            argument=("input_shape", input_shape),
         )
     spatial = spatial_slice(len(shape), dimensions, layout, function="output_shape")
     axes = pool_axes(shape[spatial], kernel_size, stride, padding, dilation, ceil_mode)

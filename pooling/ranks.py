@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 from .operators import OPERATORS
 
-__all__ = ["described", "ranked"]
+__all__ = ["described", "ranked", "with_example"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -27,6 +27,15 @@ SHAPES = {
 }
 
 PIECES = {
+    "parameters": """
+        Parameters
+        ----------
+        {{input}}""",
+    "gradient_parameters": """
+        Parameters
+        ----------
+        {{grad_output}}
+        {{input}}""",
     "input": """
         input : array_like
             Array of shape ``({first})``, or ``({last})`` with ``layout="channels_last"``; the batch axis may be left
@@ -67,6 +76,12 @@ PIECES = {
     "rounding": """
         rounding : {{"half_even", "half_up", "floor", "trunc"}}
             How means of integers are rounded; floats ignore it.""",
+    "number_of_windows": """
+        output_size : int, None or sequence of them
+            Number of windows, for all axes or for each; None keeps an axis as it is.""",
+    "maps_of_regions": """
+        input : array_like
+            Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.""",
     "grad_output": """
         grad_output : array_like
             Gradient with respect to the result: its shape, and the input's dtype.""",
@@ -80,11 +95,39 @@ PIECES = {
             As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
         rounding : str
             Has no effect; here so that the forward call's arguments can be passed on.""",
-    "errors": """
+    "result_or_errors": """
+        Returns
+        -------
+        ndarray
+            The result, in the dtype of the input.
+
+        {{raises}}""",
+    "channels_or_errors": """
+        Returns
+        -------
+        ndarray
+            Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
+
+        {{raises}}""",
+    "gradient_or_errors": """
+        Returns
+        -------
+        ndarray
+            Gradient with respect to `input`.
+
+        {{raises}}""",
+    "raises": """
+        Raises
+        ------
         TypeError
             If an argument is of the wrong kind, or the dtype is not accepted.
         ValueError
-            If an argument has a wrong value, or a window finds no place on some axis.""",
+            If an argument has a wrong value, or a window does not fit on some axis.""",
+    "examples": """
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import pooling""",
 }
 
 OF_WINDOWS = {1: "along one axis", 2: "of a map", 3: "of a volume"}
@@ -99,8 +142,8 @@ def _filled(text: str, operator: str, dimensions: int | None, words: Mapping[str
     """Fill the placeholders of a docstring.
 
     These are the pieces above; the words, with ``{function}`` and ``{forward}``; ``{n}``, ``{first}``, ``{last}``,
-    ``{windows_of}`` and ``{dtypes}``; and in examples ``{row 4}``, which is the shape of one row of so many cells, and
-    ``{along 2}``, an argument for it.
+    ``{windows_of}`` and ``{dtypes}``; and in examples ``{row 4}``, which is the shape of one row of so many cells,
+    ``{along 2}``, an argument for it, and ``{maps 7}``, the shape of maps of so many cells on each axis.
     """
     first, last = SHAPES[dimensions]
     row = OPERATORS[operator]
@@ -114,6 +157,7 @@ def _filled(text: str, operator: str, dimensions: int | None, words: Mapping[str
         values |= {"n": str(dimensions), "windows_of": OF_WINDOWS[dimensions]}
         text = re.sub(r"\{row (\w+)\}", lambda found: f"({'1, ' * (dimensions + 1)}{found[1]})", text)
         text = re.sub(r"\{along (\w+)\}", lambda found: _along_last(dimensions, found[1]), text)
+        text = re.sub(r"\{maps (\w+)\}", lambda found: f"(8, 16{f', {found[1]}' * dimensions})", text)
     for name, value in values.items():
         text = text.replace("{" + name + "}", value)
     return text
@@ -128,6 +172,12 @@ def described(operator: str, dimensions: int | None = None) -> Callable[[Functio
         return function
 
     return fill
+
+
+def with_example(layer: type, example: str, operator: str, dimensions: int) -> str:
+    """Give the docstring of a layer behind its first sentence the example of its family."""
+    text = f"{cleandoc(layer.__doc__ or '')}\n\nExamples\n--------\n{cleandoc(example)}\n"
+    return _filled(text, operator, dimensions, {"layer": layer.__name__, "function": operator})
 
 
 def ranked(

@@ -19,15 +19,17 @@ MOST_THREADS = 1024
 def _checked(function: str, count: object) -> int:
     # Imported when they are needed: `import pooling` shall be quick.
     from .arguments import whole
-    from .signs import short_repr
+    from .errors import type_error, value_error
 
     number = whole(count)
     if number is None:
-        raise TypeError(f"{function}: n={short_repr(count)} must be an integer, not {type(count).__name__}")
+        raise type_error(function, f"must be an integer, not {type(count).__name__}", argument=("n", count))
     if not 1 <= number <= MOST_THREADS:
-        raise ValueError(
-            f"{function}: n={short_repr(count)} must be between 1 and {MOST_THREADS}; "
-            "use get_num_threads() to see the default"
+        raise value_error(
+            function,
+            f"must be between 1 and {MOST_THREADS}",
+            "use get_num_threads() to see the default",
+            argument=("n", count),
         )
     return int(number)
 
@@ -106,7 +108,9 @@ def _initial() -> int:
         if text.isdigit() and int(text) >= 1:
             return min(int(text), MOST_THREADS)
         if text and variable == "POOLING_NUM_THREADS":
-            raise ValueError(f"pooling: {variable}={text!r} must be a whole number of at least 1")
+            from .errors import value_error
+
+            raise value_error("pooling", f"{variable}={text!r} must be a whole number of at least 1")
     try:
         processors = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows do not tell

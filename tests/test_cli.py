@@ -97,13 +97,13 @@ def test_all_equal_is_0(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"pooling {pooling.__version__} (")
     assert any(line.split()[:3] == ["stage", "MaxPool", "2×2"] for line in lines)
-    assert lines[1].startswith("1 stage of 1 network: all equal; on NaN, infinities or extreme numbers ")
+    assert lines[1].startswith("1 pooling node of 1 model: all equal; on NaN, infinities or extreme numbers ")
 
 
 @pytest.mark.usefixtures("wrong_runtime")
 def test_a_difference_is_1(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["validate", *QUICK, model, "--rounds", "0"]) == 1
-    assert capsys.readouterr().out.splitlines()[1].startswith("1 stage of 1 network: 1 differs")
+    assert capsys.readouterr().out.splitlines()[1].startswith("1 pooling node of 1 model: 1 differs")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +157,7 @@ def test_every_command_says_the_same_of_windows_that_find_no_place(
         (["net.onnx", "--limit-seconds", "0"], "limit_seconds=0.0 must be positive"),
         (["net.onnx", "--limit-seconds", "nan"], "limit_seconds=nan must be positive"),
         (["net.onnx", "--limit-memory", "-1"], "limit_memory=-1 must be positive, in GiB"),
+        (["net.onnx", "--limit-memory", "inf"], "--limit-memory inf must be a number of GiB, such as 8"),
         (["net.onnx", "--runtimes", "module:Missing"], "runtimes='module:Missing' cannot be loaded (ModuleNotFoundErr"),
         (["net.onnx", "--input", "no.npy"], "--input no.npy cannot be read ([Errno 2] No such file or directory: "),
     ],
@@ -346,7 +347,7 @@ def test_interruption_is_2_and_no_traceback(
     assert cli.main(["validate", *QUICK, model]) == 2
     said = capsys.readouterr()
     assert said.err == "pooling validate: interrupted\n"
-    assert "it was stopped before 1 of 1 stages were looked at" in " ".join(said.out.split())
+    assert "it was stopped before 1 of 1 nodes were looked at" in " ".join(said.out.split())
 
 
 @pytest.mark.parametrize("attributes", [{}, {"ceil_mode": 1}, {"auto_pad": "SAME_UPPER"}, {"auto_pad": "NO_SUCH"}])
@@ -543,7 +544,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 def test_several_models_are_one_report(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = write_model(tmp_path / "other.onnx", [1, 2, 6, 6])
     assert cli.main(["validate", *QUICK, model, other, "--rounds", "0"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith("2 stages of 2 networks: all equal")
+    assert capsys.readouterr().out.splitlines()[1].startswith("2 pooling nodes of 2 models: all equal")
 
 
 def test_the_models_in_these_tests_are_models(model: str) -> None:

@@ -32,7 +32,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from pooling.export import VerificationError, lowering, save, to_onnx, to_onnx_backward  # noqa: E402
 from pooling.export import verification as verifying  # noqa: E402
-from pooling.export.graph_builder import Graph  # noqa: E402
+from pooling.export.graph_builder import GraphBuilder  # noqa: E402
 from pooling.export.verification import run_model  # noqa: E402
 
 
@@ -95,7 +95,7 @@ def why_refused(layer: Layer, shape: tuple[int, ...], dtype: np.dtype[Any], opse
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_random_sequences_are_verified(dimensions: int) -> None:
     single = [name for name, row in OPERATORS.items() if row.windows not in ("regions", "named", "fractional")]
-    stages = 0
+    calls = 0
     for seed in range(25):
         rng = np.random.default_rng([seed, dimensions])
         dtype = str(rng.choice(FLOATS))
@@ -113,11 +113,11 @@ def test_random_sequences_are_verified(dimensions: int) -> None:
             except ValueError:
                 continue  # what is left of the map is too small
             layers.append(layer)
-        stages += len(layers)
+        calls += len(layers)
         if layers:
             special_values = str(rng.choice(["finite", "exact"]))
             check_model(to_onnx(pooling.Sequential(*layers), shape, dtype=dtype, special_values=special_values))
-    assert stages > 25
+    assert calls > 25
 
 
 # --- which graph -----------------------------------------------------------------------------------------------------
@@ -600,7 +600,7 @@ def test_a_pixel_of_weight_0_is_not_looked_at_where_the_graph_samples() -> None:
 
 
 def test_the_first_difference_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    def plain(graph: Graph, stage: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    def plain(graph: GraphBuilder, call: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
         return (graph("MaxPool", inputs[0], kernel_shape=[2, 2], strides=[2, 2]),)
 
     monkeypatch.setitem(lowering.LOWERINGS, "max_pool", plain)
@@ -609,7 +609,7 @@ def test_the_first_difference_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_sum_that_is_too_far_off_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def off(graph: Graph, stage: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    def off(graph: GraphBuilder, call: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
         mean = graph("AveragePool", inputs[0], kernel_shape=[2], strides=[2])
         return (graph("Mul", mean, np.float32(1 + 3e-6)),)
 
@@ -619,7 +619,7 @@ def test_a_sum_that_is_too_far_off_is_seen(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_result_in_the_wrong_layout_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def swapped(graph: Graph, stage: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    def swapped(graph: GraphBuilder, call: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
         pooled = graph("MaxPool", inputs[0], kernel_shape=[2, 2], strides=[2, 2])
         return (graph("Transpose", pooled, perm=[0, 1, 3, 2]),)
 
@@ -887,7 +887,7 @@ def test_errors_of_keywords(layer: Layer, keywords: dict[str, Any], error: type[
 
 
 def test_an_attribute_that_an_opset_lacks() -> None:
-    graph = Graph(18)
+    graph = GraphBuilder(18)
     graph.input("input", np.dtype(np.float32), (1, 1, 4))
     with pytest.raises(ValueError) as caught:
         graph("AveragePool", "input", kernel_shape=[2], dilations=[2])

@@ -474,8 +474,8 @@ def test_the_page_of_gradients_is_made_from_the_graphs(monkeypatch: pytest.Monke
 
 
 def _scaled(lowering: Callable[..., tuple[str, ...]]) -> Callable[..., tuple[str, ...]]:
-    def wrong(graph: Any, stage: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
-        first, *others = lowering(graph, stage, inputs)
+    def wrong(graph: Any, call: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
+        first, *others = lowering(graph, call, inputs)
         return (graph("Mul", first, np.array(1.00001, graph.dtypes[first])), *others)
 
     return wrong
@@ -492,11 +492,11 @@ def test_verification_refuses_a_wrong_graph(operator: str, monkeypatch: pytest.M
 
 
 def test_verification_refuses_what_goes_to_another_of_equal_elements(monkeypatch: pytest.MonkeyPatch) -> None:
-    def last_first(graph: Any, stage: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
+    def last_first(graph: Any, call: Any, inputs: tuple[str, ...]) -> tuple[str, ...]:
         turned = [
             graph("Gather", each, np.arange(n)[::-1].copy(), axis=2) for each, n in zip(inputs, (4, 8), strict=True)
         ]
-        (result,) = gradients.max_pool_backward(graph, stage, tuple(turned))
+        (result,) = gradients.max_pool_backward(graph, call, tuple(turned))
         return (graph("Gather", result, np.arange(8)[::-1].copy(), axis=2),)
 
     monkeypatch.setitem(BACKWARD_LOWERINGS, "max_pool", last_first)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import inspect
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,24 @@ def test_a_layer_and_its_function_take_the_same_arguments(name: str) -> None:
     assert {key: value.default for key, value in made.items()} == {key: value.default for key, value in taken.items()}
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_docstring_of_a_layer_names_its_function_and_has_an_example_of_it(name: str) -> None:
+    layer = CLASSES[name]
+    summary, _, rest = (inspect.getdoc(layer) or "").partition("\n\nExamples\n--------\n")
+    function = f"{layer.operator}{layer.dimensions if OPERATORS[layer.operator].dimensions else ''}"
+    assert summary.startswith(f"Layer of `pooling.{function}{'d' if function[-1].isdigit() else ''}`")
+    digits = re.findall(r"(?<=Pool)[123]d|(?<=pool)[123]d", summary)
+    assert set(digits) <= {f"{layer.dimensions}d"}
+    if ", " in (shape := re.findall(r"``\((N, C, .*?)\)``", summary) or [""])[0]:
+        assert shape[0].count(", ") == layer.dimensions + 1
+    assert rest.startswith(f">>> {name}(")
+    assert "{" not in summary + rest
+    # What is shown is run, as part of the module.
+    (test,) = [each for each in doctest.DocTestFinder().find(layer, name) if each.name == name]
+    assert test.examples
+    assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
+
+
 def test_every_function_of_the_operator_table_has_a_layer_for_each_rank() -> None:
     found = {(layer.operator, layer.dimensions) for layer in CLASSES.values()}
     one_rank = {"max_roi_pool": (2,), "roi_align": (2,)}
@@ -73,6 +93,35 @@ def test_a_layer_equals_its_copies_and_no_other(layer: pooling.Layer) -> None:
     assert [each for each in MADE if each == layer] == [layer]
 
 
+class Twice(pooling.Layer, dimensions=2):
+    """A layer of somebody else, who says how it pools."""
+
+    operator = "twice"
+
+    def __init__(self, factor: float = 2.0, stride: int | None = None) -> None:
+        self.arguments = {"factor": factor, "stride": stride, "more": 0}
+
+    def __call__(self, input: Any) -> Any:
+        """Give back what comes, so many times."""
+        return np.asarray(input) * self.arguments["factor"]
+
+
+def test_a_layer_of_somebody_else_is_a_value_as_ours_are() -> None:
+    assert inspect.getdoc(Twice) == "A layer of somebody else, who says how it pools."
+    assert (Twice(3.0)(1.5), Twice.dimensions) == (4.5, 2)
+    assert repr(Twice(3.0)) == "Twice(factor=3.0, more=0)"
+    assert Twice() == pickle.loads(pickle.dumps(Twice(2.0))) != Twice(3.0)
+
+    class Wider(pooling.MaxPool2d):
+        def __init__(self, kernel_size: int) -> None:
+            super().__init__(kernel_size + 2, padding=1)
+
+    assert repr(Wider(1)) == "Wider(kernel_size=3, padding=1)"
+    with pytest.raises(TypeError) as error:
+        Wider(1, stride=2)  # type: ignore[call-arg]
+    assert "stride" in str(error.value)
+
+
 def test_states_of_generators_and_samples_tell_layers_apart() -> None:
     first = pooling.FractionalMaxPool2d(2, output_size=3, rng=np.random.default_rng(1))
     assert first != pooling.FractionalMaxPool2d(2, output_size=3, rng=np.random.default_rng(2))
@@ -85,6 +134,20 @@ def test_states_of_generators_and_samples_tell_layers_apart() -> None:
 def test_the_arguments_of_a_layer_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         pooling.MaxPool2d(2).arguments["kernel_size"] = 3  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_repr_tells_every_argument_that_is_not_the_default(name: str) -> None:
+    parameters = inspect.signature(CLASSES[name]).parameters
+    needed = {key: 2 for key, each in parameters.items() if each.default is each.empty}
+    assert list(CLASSES[name](**needed).arguments) == list(parameters)
+    for key in parameters:
+        # Some equal a default in value and not in type; a function refuses a flag that is a number, and the like.
+        for value in (None, 0, 1, 1.0, 3, 3.0, False, True, "reflect", "channels_last", (2, 3)):
+            layer = CLASSES[name](**{**needed, key: value})
+            same = eval(repr(layer), {name: CLASSES[name]})
+            assert dict(same.arguments) == {**layer.arguments}
+            assert type(same.arguments[key]) is type(layer.arguments[key]) is type(value)
 
 
 @pytest.mark.parametrize("rounding", ["half_even", "half_up", "floor", "trunc"])

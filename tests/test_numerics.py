@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from pooling.export.backward_verification import _allowed as allowed_gradient
-from pooling.export.model import stage_of
+from pooling.export.layer_calls import LayerCall
+from pooling.export.model import layer_call_of
 from pooling.export.repair.proof import _bound as bound_of_repairs
-from pooling.export.stages import Stage
 from pooling.export.verification import _allowed as allowed_forward
 from pooling.layer import Layer
 from pooling.numerics.bounds import PRECISIONS, Side, final_roundings, gamma, mean_error, norm_error
@@ -57,19 +57,19 @@ def arrays(dtype: str) -> Iterator[Numbers]:
     yield np.zeros(shape, dtype)
 
 
-def staged(operator: str, attributes: dict[str, Any], x: Numbers) -> tuple[onnx.NodeProto, Layer, Stage]:
+def staged(operator: str, attributes: dict[str, Any], x: Numbers) -> tuple[onnx.NodeProto, Layer, LayerCall]:
     node = helper.make_node(operator, ["x"], ["y"], **attributes)
     layer = layer_from_node(node, OPSET, x.shape)
-    return node, layer, stage_of("layer", layer, x.shape, x.dtype, "torch", None, x.shape)
+    return node, layer, layer_call_of("layer", layer, x.shape, x.dtype, "torch", None, x.shape)
 
 
 def all_bounds(operator: str, attributes: dict[str, Any], x: Numbers) -> dict[str, Numbers]:
     """Bound the error of a pooling of an array as each of the three does."""
-    node, layer, stage = staged(operator, attributes, x)
+    node, layer, call = staged(operator, attributes, x)
     expected = np.asarray(layer(x))
     inputs = {"x": x}
     validation = permitted_errors(Case("case", single_node(node, OPSET, inputs), inputs, "", ()))
-    exports = allowed_forward(stage, x, expected, stage, finite=True)
+    exports = allowed_forward(call, x, expected, call, finite=True)
     repairs = bound_of_repairs(node, x, expected, function_from_node(node, OPSET, function="test"))
     assert validation is not None
     assert exports is not None
@@ -158,11 +158,11 @@ def test_no_bound_accepts_what_has_another_divisor_or_misses_an_element(dtype: s
 
 def test_what_is_selected_has_no_bound() -> None:
     x = next(arrays("float32"))
-    node, _, stage = staged("MaxPool", {"kernel_shape": [2, 2]}, x)
-    assert allowed_forward(stage, x, x, stage, finite=True) is None
+    node, _, call = staged("MaxPool", {"kernel_shape": [2, 2]}, x)
+    assert allowed_forward(call, x, x, call, finite=True) is None
     assert permitted_errors(Case("case", single_node(node, OPSET, {"x": x}), {"x": x}, "", ())) is None
     gradients = [np.ones((2, 3, 9, 10), np.float32), x]
-    assert allowed_gradient(stage, gradients, {"grad_input": x}, "ties", finite=True) == [None]
+    assert allowed_gradient(call, gradients, {"grad_input": x}, "ties", finite=True) == [None]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -19,8 +19,8 @@ from pooling.onnx_models import backend, layer_from_node
 from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.graph import all_nodes
 from pooling.onnx_models.nodes import POOLING_OPERATORS
-from pooling.onnx_models.shapes import Tensor, infer_model, strip_weights, tensors_of
-from pooling.validation.stages import CannotRunError, read_network
+from pooling.onnx_models.shapes import TensorType, infer_model, strip_weights, tensors_of
+from pooling.validation.pooling_nodes import CannotRunError, read_pooling_nodes
 
 Shape = tuple[int, ...]
 X = (1, 3, 9, 9)
@@ -278,13 +278,13 @@ def answers(proto: onnx.ModelProto, model: Model, path: Path) -> dict[str, Shape
     size = model.given.get("x")
 
     def validator() -> Shape:
-        stage = read_network(path, model.given).stages[-1]
+        stage = read_pooling_nodes(path, model.given).nodes[-1]
         return stage.layer().output_shape(stage.input_shape)
 
     def export() -> Shape:
-        stage = read_network(path, model.given).stages[-1]
-        made = to_onnx(layer_from_node(stage.node, stage.opset, stage.input_shape), stage.input_shape, verify=False)
-        shape = Tensor.of(made.graph.output[0]).shape
+        stage = read_pooling_nodes(path, model.given).nodes[-1]
+        made = to_onnx(layer_from_node(stage.proto, stage.opset, stage.input_shape), stage.input_shape, verify=False)
+        shape = TensorType.of(made.graph.output[0]).shape
         assert shape is not None
         return tuple(size or 0 for size in shape)
 
@@ -301,7 +301,7 @@ def answers(proto: onnx.ModelProto, model: Model, path: Path) -> dict[str, Shape
         return tuple(size or 1 for size in shape)  # the batch alone is open
 
     def run() -> Shape:
-        shape = size or [each or 1 for each in Tensor.of(proto.graph.input[0]).shape or ()]
+        shape = size or [each or 1 for each in TensorType.of(proto.graph.input[0]).shape or ()]
         return tuple(np.shape(backend.run_model(path, [np.zeros(shape, np.float32)])[0]))
 
     readers = {"validator": validator, "doctor": doctor, "repair": repair, "backend": run, "export": export}
@@ -333,13 +333,15 @@ def test_everybody_reads_the_nodes_of_one_opset(name: str, tmp_path: Path) -> No
     proto, model = CASES[name]
     onnx.save(proto, tmp_path / "model.onnx")
     opset = opset_of("test", inlined("test", proto))
-    assert {stage.opset for stage in read_network(tmp_path / "model.onnx", model.given).stages} == {opset}
+    assert {stage.opset for stage in read_pooling_nodes(tmp_path / "model.onnx", model.given).nodes} == {opset}
     if not model.inside:
         network = read(tmp_path / "model.onnx", model.given.get("x"))
         poolings = [node for node in all_nodes(inlined("test", proto).graph.node) if node.op_type in POOLING_OPERATORS]
         layers = [stage.layer for stage in network.stages if stage.layer is not None]
         wanted = [
             layer_from_node(node, opset, stage.input_shape)
-            for node, stage in zip(poolings, read_network(tmp_path / "model.onnx", model.given).stages, strict=True)
+            for node, stage in zip(
+                poolings, read_pooling_nodes(tmp_path / "model.onnx", model.given).nodes, strict=True
+            )
         ]
         assert layers == wanted

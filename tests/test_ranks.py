@@ -18,7 +18,7 @@ import pooling
 from pooling import calls
 from pooling.families import extremes, means, norms
 from pooling.operators import OPERATORS
-from pooling.ranks import ranked
+from pooling.ranks import PIECES, ranked
 
 FUNCTIONS = [
     getattr(pooling, name + suffix)
@@ -49,7 +49,7 @@ def test_a_function_is_known_by_its_name_alone(function: Any) -> None:
 def test_a_docstring_is_whole_and_names_every_argument(function: Any) -> None:
     text = inspect.getdoc(function)
     assert text
-    for placeholder in ("{input}", "{function}", "{n}", "{row", "{along", "{out}", "{errors}"):
+    for placeholder in ("{function}", "{n}", "{row", "{along", "{maps", *(f"{{{name}}}" for name in PIECES)):
         assert placeholder not in text
     lines = [line for line in text.splitlines() if " : " in line or line in text.split("Parameters")[1].splitlines()]
     named = {word.strip() for line in lines for word in line.partition(" : ")[0].split(",")}
@@ -61,6 +61,13 @@ def test_a_definition_has_no_examples_that_would_be_run() -> None:
     assert extremes._extreme_pool.__doc__ is None
     assert means._avg_pool.__doc__ is None
     assert ">>> pooling.{function}" in vars(norms._lp_pool)["docstring"]
+
+
+def test_every_piece_of_a_docstring_stands_in_several() -> None:
+    folder = Path(pooling.__file__).parent / "families"
+    sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    written = sources + "".join(PIECES.values())
+    assert [name for name in PIECES if written.count(f"{{{name}}}") < 2] == []
 
 
 def test_the_divisor_of_one_axis_has_to_be_named() -> None:

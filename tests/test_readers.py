@@ -17,7 +17,7 @@ from pooling.onnx_models import backend as onnx_backend
 from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.limits import MOST_NODES
 from pooling.open_sizes import TRIED, filled, hinted_sizes, spread
-from pooling.validation.stages import CannotRunError, read_network
+from pooling.validation.pooling_nodes import CannotRunError, read_pooling_nodes
 
 OWN = "own"
 
@@ -75,7 +75,7 @@ def readings(made: onnx.ModelProto, folder: Path) -> dict[str, str]:
     array = np.arange(243, dtype=np.float32).reshape(1, 3, 9, 9)
 
     def validator() -> object:
-        (stage,) = read_network(path).stages
+        (stage,) = read_pooling_nodes(path).nodes
         return stage.layer().output_shape(stage.input_shape)
 
     def repair() -> object:

@@ -21,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from pooling import cli
+from pooling import cli, errors
 from pooling.export import Change, Repaired, VerificationError, make_portable
 from pooling.export.deployed import form_of_average, is_right
 from pooling.export.repair import proof
@@ -775,7 +775,7 @@ def test_the_validator_finds_nothing_afterwards(tmp_path: Path) -> None:
     onnx.save(repaired(model).model, path)
     report = validate([path], rounds=0)
     assert report.exit_code == 0
-    assert len(report.stages) == 3
+    assert len(report.nodes) == 3
 
 
 def test_custom_operators_keep_what_is_recorded_of_them() -> None:
@@ -1183,7 +1183,7 @@ def test_json_of_every_outcome_is_as_the_schema_describes_it(
     repair("y = MaxPool<kernel_shape=[2,2],strides=[0,2]>(x)", "float[1,2,7,7] x", 2)
 
     def differs(*arguments: object, **words: object) -> None:
-        raise VerificationError("make_portable: output 'y' of the repaired model differs")
+        raise errors.refused(VerificationError, "make_portable", "output 'y' of the repaired model differs")
 
     monkeypatch.setattr(importlib.import_module("pooling.export.repair.command"), "make_portable", differs)
     repair(ceil, "float[1,2,7,7] x", 1)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+import typing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+import pooling
+from pooling.families import extremes, fractional, means
 
 CALLS = """
 from typing import Any, assert_type
@@ -71,6 +78,38 @@ pooling.max_pool3d_backward(x, x, 2, 2, 0, 1, False, False, x)
 pooling.lp_pool2d(x, "2", 2)
 pooling.max_unpool3d(x, 2)
 """
+
+
+@pytest.mark.parametrize(
+    ("names", "protocol"),
+    [
+        (("max_pool1d", "max_pool2d", "max_pool3d", "min_pool1d", "min_pool2d", "min_pool3d"), extremes.Sliding),
+        (("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"), extremes.Adaptive),
+        (("fractional_max_pool2d", "fractional_max_pool3d"), fractional.Fractional),
+        (("avg_pool1d",), means.AvgPool1dFunction),
+        (("avg_pool1d_backward",), means.AvgPool1dGradient),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_what_type_checkers_see_is_the_signature(names: tuple[str, ...], protocol: Any) -> None:
+    # Without an implementation beside them, overloads are found by the name that it would have.
+    name_of_all = SimpleNamespace(__module__=protocol.__module__, __qualname__=f"{protocol.__qualname__}.__call__")
+    flagged = typing.get_overloads(name_of_all)
+    assert len(flagged) == (0 if "AvgPool" in protocol.__name__ else 3)
+    for name in names:
+        taken = dict(inspect.signature(getattr(pooling, name)).parameters)
+        for each in flagged or [protocol.__call__]:
+            seen = dict(inspect.signature(each).parameters)
+            assert seen.pop("self").name == "self"
+            assert [(key, value.kind) for key, value in seen.items()] == [
+                (key, value.kind) for key, value in taken.items()
+            ]
+            assert {key for key in seen if seen[key] != taken[key]} <= ({"return_indices"} if flagged else set())
+        returns = [inspect.signature(each).return_annotation for each in flagged]
+        if flagged:
+            flags = [inspect.signature(each).parameters["return_indices"].annotation for each in flagged]
+            assert flags == ["Literal[False]", "Literal[True]", "bool"]
+            assert returns == ["AnyArray", "Indexed", inspect.signature(getattr(pooling, name)).return_annotation]
 
 
 def checked(source: str, folder: Path) -> subprocess.CompletedProcess[str]:

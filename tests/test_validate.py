@@ -22,15 +22,15 @@ import pooling
 from pooling.numerics.bounds import spacing
 from pooling.numerics.inputs import DTYPES, KINDS, draw
 from pooling.operators import OPERATORS
-from pooling.validation import Case, Kind, ModelReport, Report, Result, RuntimeSummary, StageReport, benchmark, judge
+from pooling.validation import Case, Kind, ModelReport, NodeReport, Report, Result, RuntimeSummary, benchmark, judge
 from pooling.validation import validate as validate_with
 from pooling.validation.comparison import permitted_errors
 from pooling.validation.inputs.case import make_case
 from pooling.validation.inputs.plan import plan_cases
+from pooling.validation.pooling_nodes import CannotRunError, PoolingNode, read_pooling_nodes
 from pooling.validation.report.json import as_dict, save_json
 from pooling.validation.report.table import print_report
 from pooling.validation.runners.processes import RuntimeProcess
-from pooling.validation.stages import CannotRunError, Stage, read_network
 from pooling.validation.validator import FUSIONS, PLAIN
 from tests.schemas import check
 
@@ -92,7 +92,7 @@ def save(tmp_path: Path) -> Save:
 
 
 def stages_of(path: Path, shapes: dict[str, tuple[int, ...]] | None = None) -> list[tuple[str, Any]]:
-    return [(stage.name, stage.shape) for stage in read_network(path, shapes).stages]
+    return [(stage.name, stage.shape) for stage in read_pooling_nodes(path, shapes).nodes]
 
 
 def problem_of(path: Path, **keywords: Any) -> str:
@@ -147,7 +147,7 @@ def test_every_pooling_stage_of_a_real_network_is_found(path: Path, light: Repor
     # Counted without the library: operators that say so in their name.
     expected = [node.output[0] for node in onnx.load(path).graph.node if "Pool" in node.op_type]
     assert expected
-    assert [stage.stage.node.output[0] for stage in model.stages] == expected
+    assert [stage.node.proto.output[0] for stage in model.nodes] == expected
 
 
 @pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
@@ -158,9 +158,9 @@ def test_every_stage_of_a_real_network_agrees_at_its_shape_in_the_network(path: 
         info.name: tuple(size.dim_value for size in info.type.tensor_type.shape.dim)
         for info in [*inferred.graph.value_info, *inferred.graph.output]
     }
-    for stage in model.stages:
-        assert stage.stage.input_shape == shapes[stage.stage.node.input[0]]
-        assert stage.output_shape == shapes[stage.stage.node.output[0]]
+    for stage in model.nodes:
+        assert stage.node.input_shape == shapes[stage.node.proto.input[0]]
+        assert stage.output_shape == shapes[stage.node.proto.output[0]]
         assert not stage.differs
         assert set(stage.summaries) == set(RUNTIMES)
         assert all(each.elements == math.prod(stage.output_shape or ()) for each in stage.summaries.values())
@@ -168,16 +168,16 @@ def test_every_stage_of_a_real_network_agrees_at_its_shape_in_the_network(path: 
 
 def test_the_first_pooling_of_resnet50_is_known_by_everybody(light: Report) -> None:
     (resnet,) = [model for model in light.models if model.name == "light_resnet50"]
-    first, last = resnet.stages
+    first, last = resnet.nodes
     assert first.layer == pooling.MaxPool2d(3, stride=2, padding=1)
-    assert (first.stage.input_shape, first.output_shape) == ((1, 64, 112, 112), (1, 64, 56, 56))
-    assert (last.stage.operator, last.output_shape) == ("AveragePool", (1, 2048, 1, 1))
+    assert (first.node.input_shape, first.output_shape) == ((1, 64, 112, 112), (1, 64, 56, 56))
+    assert (last.node.operator, last.output_shape) == ("AveragePool", (1, 2048, 1, 1))
 
 
 def test_maxima_of_real_networks_are_equal_and_averages_nearly(light: Report) -> None:
     shares = []
-    for stage in light.stages:
-        if "Max" in stage.stage.operator:
+    for stage in light.nodes:
+        if "Max" in stage.node.operator:
             assert stage.largest_difference == 0
             assert stage.share_of_bound is None
         else:
@@ -199,7 +199,7 @@ def test_a_node_without_a_name_is_called_by_its_output(save: Save) -> None:
 def test_all_operators_with_one_input_are_found(save: Save) -> None:
     operators = ["MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"]
     path = save([pool(operator, result=f"y{i}") for i, operator in enumerate(operators)], result="y0")
-    assert [stage.operator for stage in read_network(path).stages] == operators
+    assert [stage.operator for stage in read_pooling_nodes(path).nodes] == operators
     assert validate(path, rounds=0).exit_code == 0
 
 
@@ -286,12 +286,12 @@ def test_ceil_mode_does_not_give_the_next_stage_a_window_that_nobody_computes(sa
     ]
     path = save(nodes, (1, 3, 5, 5), opset=opset)
     assert [shape for _, shape in stages_of(path)] == [(1, 3, 5, 5), (1, 3, 2, 2), (1, 3, 2, 2)]
-    assert read_network(path).stages[0].node.attribute == nodes[0].attribute
+    assert read_pooling_nodes(path).nodes[0].proto.attribute == nodes[0].attribute
 
 
 def test_a_stage_runs_with_its_own_attributes_and_opset(save: Save) -> None:
     node = pool("AveragePool", strides=[2, 1], pads=[0, 1, 1, 0], count_include_pad=1, name="stage")
-    (stage,) = read_network(save([node], opset=11)).stages
+    (stage,) = read_pooling_nodes(save([node], opset=11)).nodes
     model = plan_cases(stage, stage.layer(), 0)[0].case.model
     assert model.graph.node[0].attribute == node.attribute
     assert [entry.version for entry in model.opset_import] == [11]
@@ -305,12 +305,12 @@ def test_a_stage_runs_with_its_own_attributes_and_opset(save: Save) -> None:
 def test_an_open_batch_is_1_and_says_so(save: Save) -> None:
     path = save([helper.make_node("Relu", ["x"], ["r"]), pool(source="r", name="stage")], ("N", 3, 8, 9))
     report = validate(path, rounds=0)
-    assert [stage.stage.input_shape for stage in report.stages] == [(1, 3, 8, 9)]
+    assert [stage.node.input_shape for stage in report.nodes] == [(1, 3, 8, 9)]
     assert report.models[0].notes == ("the batch of 'x' is open and taken as 1",)
     assert report.exit_code == 0
     assert "model: the batch of 'x' is open and taken as 1" in printed(report)
     report = validate(path, rounds=0, shapes={"x": (2, 3, 8, 9)})
-    assert [stage.stage.input_shape for stage in report.stages] == [(2, 3, 8, 9)]
+    assert [stage.node.input_shape for stage in report.nodes] == [(2, 3, 8, 9)]
     assert report.models[0].notes == ()
 
 
@@ -371,7 +371,7 @@ def test_other_open_sizes_are_those_that_work_and_the_sentence_has_the_flag(save
     weight = helper.make_tensor("w", TensorProto.FLOAT, (300, 2), [0.0] * 600)
     path = save(nodes, (None, "C", "H", "W"), result="z", constants=[weight])
     report = validate(path, rounds=0)
-    assert [stage.stage.input_shape for stage in report.stages] == [(1, 3, 320, 320)]
+    assert [stage.node.input_shape for stage in report.nodes] == [(1, 3, 320, 320)]
     assert report.models[0].notes == (
         "the input 'x' leaves sizes open (d0xCxHxW) and is taken as 1x3x320x320; give another with "
         "--shape x=1x3x320x320 (in Python: shapes=)",
@@ -415,7 +415,7 @@ def test_pads_beside_auto_pad_mean_nothing(save: Save) -> None:
     assert stages_of(path) == [("first", (1, 3, 9, 9)), ("second", (1, 3, 5, 5))]
     report = validate(path, rounds=0)
     assert report.exit_code == 0
-    assert report.summary().startswith("2 stages of 1 network: all equal; on NaN")
+    assert report.summary().startswith("2 pooling nodes of 1 model: all equal; on NaN")
 
 
 def test_poolings_of_other_operator_sets_are_never_passed_over(save: Save) -> None:
@@ -457,8 +457,8 @@ def test_an_operator_that_nobody_knows_hides_only_what_is_behind_it(save: Save) 
     ]
     path = save(nodes, result="behind", domains=["com.example"])
     report = validate(path, rounds=0)
-    assert report.summary().startswith("1 stage of 1 network: all equal; ")
-    assert report.summary().endswith("; 1 stage could not be run")
+    assert report.summary().startswith("1 pooling node of 1 model: all equal; ")
+    assert report.summary().endswith("; 1 node could not be run")
     assert report.exit_code == 2
     assert validate(path, rounds=0, shapes={"z": (1, 3, 4, 4)}).exit_code == 0
 
@@ -569,7 +569,7 @@ def test_a_failure_of_ours_is_a_finding_and_not_the_end(save: Save, monkeypatch:
     report = validate(save([pool(name="stage")]), rounds=0, fail_on=["refuses"])
     assert report.exit_code == 1
     assert report.findings[0].sentence == f"pooling {pooling.__version__} refuses node stage: no memory for 1 row"
-    assert report.stages[0].summaries["onnxruntime"].cases["agrees"] >= 1
+    assert report.nodes[0].summaries["onnxruntime"].cases["agrees"] >= 1
 
 
 def test_a_dtype_that_is_not_pooled_yet_is_named(save: Save) -> None:
@@ -580,7 +580,7 @@ def test_a_dtype_that_is_not_pooled_yet_is_named(save: Save) -> None:
 def test_what_onnxruntime_refuses_is_said_in_its_words(save: Save) -> None:
     path = save([pool()], opset=999)
     assert problem_of(path).startswith("onnxruntime refuses it (")
-    assert validate(path, rounds=0).stages[0].summaries["onnxruntime"].verdict == "refuses"
+    assert validate(path, rounds=0).nodes[0].summaries["onnxruntime"].verdict == "refuses"
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64", "int8", "uint8"])
@@ -590,7 +590,7 @@ def test_a_maximum_is_compared_in_the_dtype_of_the_model(save: Save, name: str) 
     path = save([pool()], dtype=helper.np_dtype_to_tensor_dtype(np.dtype(name)))
     report = validate(path, rounds=0)
     assert report.exit_code == 0
-    assert report.stages[0].stage.dtype == name
+    assert report.nodes[0].node.dtype == name
 
 
 def test_a_model_that_pools_nothing_is_all_right(save: Save) -> None:
@@ -938,7 +938,7 @@ def test_a_maximum_that_is_off_by_one_ulp_differs(save: Save, altered: Any) -> N
     altered(nudge)
     report = validate(save([pool(name="stage")]), rounds=0)
     assert report.exit_code == 1
-    assert report.summary().startswith("1 stage of 1 network: 1 differs; on NaN, infinities or extreme numbers ")
+    assert report.summary().startswith("1 pooling node of 1 model: 1 differs; on NaN, infinities or extreme numbers ")
     (finding,) = differing(report)
     version = report.runtimes["onnxruntime"]
     assert finding.sentence.startswith(f"onnxruntime {version} differs at node stage: ")
@@ -973,7 +973,7 @@ def test_a_difference_counts_for_more_than_what_could_not_be_run(save: Save, alt
     altered(lambda results: results[0].fill(0))
     report = validate([tmp_path / "missing.onnx", save([pool()])], rounds=0)
     assert report.exit_code == 1
-    assert report.summary() == "1 stage of 1 network: 1 differs; 1 model could not be run"
+    assert report.summary() == "1 pooling node of 1 model: 1 differs; 1 model could not be run"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1016,7 +1016,7 @@ def test_the_wait_ends_even_if_the_process_is_never_idle(monkeypatch: pytest.Mon
 
 
 def test_both_sides_are_timed(save: Save) -> None:
-    (stage,) = validate(save([pool()]), rounds=1).stages
+    (stage,) = validate(save([pool()]), rounds=1).nodes
     assert set(stage.times) == {"pooling", "onnxruntime"}
     assert stage.speedup == stage.times["onnxruntime"].median / stage.times["pooling"].median
 
@@ -1025,18 +1025,18 @@ def test_both_sides_are_timed(save: Save) -> None:
 # The report
 
 
-def timed(ours: float, theirs: float, *, fastest: float = 1.0) -> StageReport:
+def timed(ours: float, theirs: float, *, fastest: float = 1.0) -> NodeReport:
     """Make the report of a stage that agrees and takes so long; `fastest` is a share of the median."""
-    stage = Stage("stage", pool(), 18, (1, 3, 8, 8), np.dtype(np.float32), "")
+    stage = PoolingNode("stage", pool(), 18, (1, 3, 8, 8), np.dtype(np.float32), "")
     times = {
         "pooling": benchmark.Times(ours, ours * fastest),
         "onnxruntime": benchmark.Times(theirs, theirs * fastest),
     }
     summaries = {name: RuntimeSummary("2", {"agrees": 1}, elements=147) for name in RUNTIMES}
-    return StageReport(stage, pooling.MaxPool2d(2, stride=1), summaries, times=times)
+    return NodeReport(stage, pooling.MaxPool2d(2, stride=1), summaries, times=times)
 
 
-def report_of(*stages: StageReport) -> Report:
+def report_of(*stages: NodeReport) -> Report:
     return Report(
         [ModelReport("net.onnx", list(stages))],
         {"pooling": "1", "numpy": "2", "onnx": "1", "python": "3"},
@@ -1054,15 +1054,15 @@ def report_of(*stages: StageReport) -> Report:
     [
         (
             [timed(1e-4, 2e-4), timed(1e-4, 8e-4)],
-            "2 stages of 1 network: all equal; 4.0x faster than onnxruntime in the geometric mean, none slower",
+            "2 pooling nodes of 1 model: all equal; 4.0x faster than onnxruntime in the geometric mean, none slower",
         ),
         (
             [timed(1e-4, 2e-4), timed(8e-4, 1e-4)],
-            "2 stages of 1 network: all equal; 2.0x slower than onnxruntime in the geometric mean, 1 slower",
+            "2 pooling nodes of 1 model: all equal; 2.0x slower than onnxruntime in the geometric mean, 1 slower",
         ),
     ],
 )
-def test_the_summary_tells_the_pace(stages: list[StageReport], sentence: str) -> None:
+def test_the_summary_tells_the_pace(stages: list[NodeReport], sentence: str) -> None:
     report = report_of(*stages)
     assert report.summary() == sentence
     assert report.exit_code == 0
@@ -1084,11 +1084,11 @@ def test_what_is_known_when_it_is_stopped_is_kept(save: Save) -> None:
 
     nodes = [pool(result="a"), pool(source="a", result="b"), pool(source="b")]
     report = validate(save(nodes), rounds=0, progress=stop)
-    assert len(report.stages) == 1
+    assert len(report.nodes) == 1
     assert report.interrupted
     assert report.exit_code == 2
-    assert report.models[0].unasked == ("it was stopped before 2 of 3 stages were looked at",)
-    assert report.summary().startswith("1 stage of 1 network: all equal")
+    assert report.models[0].unasked == ("it was stopped before 2 of 3 nodes were looked at",)
+    assert report.summary().startswith("1 pooling node of 1 model: all equal")
     assert report.summary().endswith("; not everything was looked at")
     assert as_dict(report)["summary"]["interrupted"] is True
 
@@ -1131,8 +1131,8 @@ def light_timed(light: Report) -> Report:
         ModelReport(
             model.path,
             [
-                StageReport(each.stage, each.layer, each.summaries, (), timed(1.2345e-3, 3e-3).times)
-                for each in model.stages
+                NodeReport(each.node, each.layer, each.summaries, (), timed(1.2345e-3, 3e-3).times)
+                for each in model.nodes
             ],
         )
         for model in light.models
@@ -1144,7 +1144,7 @@ def light_timed(light: Report) -> Report:
 def test_the_table_of_the_real_networks_fits(light_timed: Report, width: int) -> None:
     lines = printed(light_timed, width).splitlines()
     table = lines[3 : lines.index("", 4)]
-    assert len(table) == 1 + 9 + len(light_timed.stages)
+    assert len(table) == 1 + 9 + len(light_timed.nodes)
     assert max(map(len, table)) <= width
     assert not any("…" in line for line in table)
     assert lines[1] == light_timed.summary()  # the verdict first
@@ -1152,14 +1152,14 @@ def test_the_table_of_the_real_networks_fits(light_timed: Report, width: int) ->
 
 def test_the_table_shows_what_each_stage_is(light_timed: Report) -> None:
     lines = printed(light_timed, 120).splitlines()
-    assert words(lines[3]) == "stage operator stride pads input → output difference pooling onnxruntime speed"
+    assert words(lines[3]) == "node operator stride pads input → output difference pooling onnxruntime speed"
     assert words(lines[5]) == "n3 MaxPool 3×3 2 0 1×96×54×54 → 26×26 0 1,234 µs 3,000 µs 2.4×"
     assert any("  0 0 1 1  " in line for line in lines)
 
 
 def test_columns_with_nothing_to_say_are_left_out(light: Report) -> None:
     header = printed(light, 120).splitlines()[3]
-    assert words(header) == "stage operator stride pads input → output difference"
+    assert words(header) == "node operator stride pads input → output difference"
 
 
 def test_what_few_nodes_have_is_shown(save: Save) -> None:
@@ -1190,8 +1190,8 @@ def test_the_table_says_what_is_wrong_below(save: Save, altered: Any, tmp_path: 
     assert f"{path}: MaxPool lost: the shape of its input 'z' is not known;" in text
     assert "nothing has no pooling nodes" in text
     assert f"{tmp_path / 'missing.onnx'}: it cannot be read (No such file or directory)" in text
-    assert text.splitlines()[1].startswith("1 stage of 1 network: 1 differs; ")
-    assert text.splitlines()[1].endswith("; 1 stage and 1 model could not be run")
+    assert text.splitlines()[1].startswith("1 pooling node of 1 model: 1 differs; ")
+    assert text.splitlines()[1].endswith("; 1 node and 1 model could not be run")
 
 
 def test_a_name_cannot_play_tricks_with_the_terminal(save: Save) -> None:
@@ -1231,7 +1231,7 @@ def test_the_json_has_the_documented_structure(save: Save, tmp_path: Path) -> No
     model, missing = found["models"]
     assert (model["path"], model["problem"]) == (str(path), None)
     assert missing["problem"] == "it cannot be read (No such file or directory)"
-    largest, mean, lost = model["stages"]
+    largest, mean, lost = model["nodes"]
     assert list(largest) == list(mean) == list(lost)
     assert largest == {
         "name": "a",
@@ -1263,14 +1263,14 @@ def test_the_json_has_the_documented_structure(save: Save, tmp_path: Path) -> No
     assert all(list(each) == ["median", "fastest"] for each in largest["seconds"].values())
     assert 0 <= mean["share_of_bound"] <= 1
     assert (lost["verdict"], lost["seconds"], lost["runtimes"]) == ("not run", {}, {})
-    assert found["summary"]["stages"] == 3
+    assert found["summary"]["nodes"] == 3
     assert [found["summary"][key] for key in ("equal", "differ", "not_run", "models_not_read")] == [2, 0, 1, 1]
 
 
 def test_numbers_that_json_does_not_have_are_words(save: Save, altered: Any, tmp_path: Path) -> None:
     altered(lambda results: results[0].fill(np.inf))
     save_json(validate(save([pool()]), rounds=0), tmp_path / "report.json")
-    (stage,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["models"][0]["stages"]
+    (stage,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["models"][0]["nodes"]
     assert stage["verdict"] == "differs"
     assert stage["findings"][0]["actual"] == "inf"
 
@@ -1306,7 +1306,7 @@ def test_a_device_is_written_to_and_not_replaced() -> None:
 
 def test_reading_a_model_reports_its_problem_as_an_exception(tmp_path: Path) -> None:
     with pytest.raises(CannotRunError, match="No such file"):
-        read_network(tmp_path / "missing.onnx")
+        read_pooling_nodes(tmp_path / "missing.onnx")
 
 
 @pytest.mark.parametrize(

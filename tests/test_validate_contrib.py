@@ -18,12 +18,12 @@ from rich.console import Console
 
 from pooling.validation import validate
 from pooling.validation.contrib import ask_about
+from pooling.validation.pooling_nodes import read_pooling_nodes
 from pooling.validation.report.json import as_dict
 from pooling.validation.report.junit import write_junit
 from pooling.validation.report.page import write_page
 from pooling.validation.report.table import print_report
 from pooling.validation.runners.results import Result
-from pooling.validation.stages import read_network
 from pooling.validation.verdicts import Kind
 from tests.schemas import check
 
@@ -80,12 +80,12 @@ def test_onnxruntime_is_asked_about_its_own_poolings(dtype: str, tmp_path: Path)
     ]
     report = validate(paths, runtimes=["pooling", "onnxruntime"], rounds=0, threads=1)
     assert report.exit_code == 0
-    assert [stage.stage.operator for stage in report.stages] == [operator for operator, _, _ in models]
-    for stage in report.stages:
+    assert [stage.node.operator for stage in report.nodes] == [operator for operator, _, _ in models]
+    for stage in report.nodes:
         assert stage.verdict == "equal"
         assert stage.summaries["onnxruntime"].cases == {"agrees": 2}  # with its optimiser on and off
         assert list(stage.summaries) == ["onnxruntime"]
-    assert [stage.output_shape for stage in report.stages] == [
+    assert [stage.output_shape for stage in report.nodes] == [
         (1, 3, 4, 3),
         (1, 3, 5, 4),
         (1, 3, 5, 4),
@@ -100,7 +100,7 @@ def test_what_is_expected_is_the_mean_of_what_the_bytes_stand_for(tmp_path: Path
     path = written(
         tmp_path / "m.onnx", "QLinearAveragePool", (1, 1, 2, 2), scales=(0.5, 4, 0.25, 7), kernel_shape=[2, 2]
     )
-    (stage,) = read_network(path).stages
+    (stage,) = read_pooling_nodes(path).nodes
     asked = ask_about(stage, 0, 1)
     (numbers,) = asked.twin.inputs.values()
     np.testing.assert_array_equal(numbers, (asked.fed["x"].astype(np.float64) - 4) * 0.5)
@@ -141,7 +141,7 @@ def test_a_wrong_answer_is_a_finding_in_every_report(tmp_path: Path, monkeypatch
     assert finding.sentence.startswith("onnxruntime ")
     assert " differs at node pool: " in finding.sentence
     assert finding.verdict.differing == 3
-    assert report.stages[0].summaries["onnxruntime"].cases == {"value": 1, "agrees": 1}
+    assert report.nodes[0].summaries["onnxruntime"].cases == {"value": 1, "agrees": 1}
     check("validate", json.loads(json.dumps(as_dict(report))))
     write_page(report, tmp_path / "page.html")
     assert finding.verdict.sentence in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -158,10 +158,10 @@ def test_what_is_not_asked_is_named(tmp_path: Path) -> None:
     elsewhere = written(tmp_path / "other.onnx", "FancyPool", SHAPE, domain="example.org", **window)
     report = validate([scale, elsewhere], runtimes=["pooling", "onnxruntime"], rounds=0, threads=1)
     assert report.exit_code == 2
-    assert report.stages[0].problem == "its x_scale 'xs' is known only when the model runs"
+    assert report.nodes[0].problem == "its x_scale 'xs' is known only when the model runs"
     told = "1 pooling node of other operator sets was not asked: pool (FancyPool of example.org)"
     assert report.models[1].unasked == (told,)
     alone = validate(scale, runtimes=["pooling"], rounds=0, threads=1)
     assert alone.exit_code == 2
     told = "QLinearAveragePool of com.microsoft is an operator of onnxruntime, which is not asked"
-    assert alone.stages[0].problem == told
+    assert alone.nodes[0].problem == told

@@ -35,7 +35,7 @@ from pooling.validation.report.conformance_page import write_conformance
 from pooling.validation.report.grids import draw, sketch
 from pooling.validation.report.json import as_dict, save_json
 from pooling.validation.report.junit import write_junit
-from pooling.validation.report.model import FAIL_ON, Repair, Report, also_at
+from pooling.validation.report.model import FAIL_ON, RepairSummary, Report, also_at
 from pooling.validation.report.page import write_page
 from pooling.validation.report.parts import references
 from pooling.validation.report.table import VERDICTS, print_report
@@ -169,8 +169,8 @@ def test_findings_that_are_alike_have_one_smallest_input(report: Report) -> None
 def test_the_smallest_input_shows_the_rule_where_nothing_else_did(report: Report, erring: Path) -> None:
     model = report.models[0]
     late = next(found for found in report.findings if found.rule == "ceil-last-window")
-    stage = replace(model.stages[0], findings=(replace(late, rule=None, smallest=None),))
-    (found,) = with_smallest(replace(report, models=[replace(model, stages=[stage])])).findings
+    stage = replace(model.nodes[0], findings=(replace(late, rule=None, smallest=None),))
+    (found,) = with_smallest(replace(report, models=[replace(model, nodes=[stage])])).findings
     assert found.rule == "ceil-last-window"
     assert found.smallest is not None
 
@@ -178,7 +178,7 @@ def test_the_smallest_input_shows_the_rule_where_nothing_else_did(report: Report
 def test_smallest_inputs_are_in_the_json(report: Report, tmp_path: Path) -> None:
     save_json(report, tmp_path / "report.json")
     content = json.loads((tmp_path / "report.json").read_text())
-    findings = [each for model in content["models"] for stage in model["stages"] for each in stage["findings"]]
+    findings = [each for model in content["models"] for stage in model["nodes"] for each in stage["findings"]]
     assert len(findings) == len(report.findings)
     lost = next(each for each in findings if each["rule"] == "nan-propagates")
     assert lost["smallest"] == {
@@ -269,7 +269,7 @@ def test_a_page_leads_from_marks_to_findings(page: Page) -> None:
 
 
 def test_a_page_says_what_each_runtime_makes_of_each_stage(page: Page, report: Report) -> None:
-    heads = [row for row in page.cells if row[0].strip() == "stage"]
+    heads = [row for row in page.cells if row[0].strip() == "node"]
     assert len(heads) == 2
     names = [cell.split()[0] for cell in heads[0][1:]]
     assert names == list(report.runtimes) == RUNTIMES
@@ -319,13 +319,13 @@ def test_where_else_a_finding_is_names_each_node_once(report: Report) -> None:
     ],
 )
 def test_what_is_left_after_a_repair_is_named(left: tuple[str, ...], sentence: str) -> None:
-    assert Repair(("p: ceil_mode",), True, "proven", 2, len(left), left).sentence == sentence
+    assert RepairSummary(("p: ceil_mode",), True, "proven", 2, len(left), left).sentence == sentence
 
 
 def test_the_summary_tells_of_stages_that_a_runtime_refuses(report: Report) -> None:
-    refused = [each for each in report.stages if any(one.counts_as == "refuses" for one in each.findings)]
+    refused = [each for each in report.nodes if any(one.counts_as == "refuses" for one in each.findings)]
     assert refused
-    assert f"{len(refused)} stage{'s are' if len(refused) > 1 else ' is'} refused by a runtime" in report.summary()
+    assert f"{len(refused)} node{'s are' if len(refused) > 1 else ' is'} refused by a runtime" in report.summary()
 
 
 def test_names_of_models_are_text_on_a_page(html: Path, page: Page) -> None:
@@ -350,7 +350,7 @@ def test_a_page_without_anything(report: Report, tmp_path: Path) -> None:
     write_page(replace(report, models=[]), tmp_path / "page.html")
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "there is no pooling to compare in 0 models." in page.text
-    empty = replace(report.models[0], stages=[])
+    empty = replace(report.models[0], nodes=[])
     write_page(replace(report, models=[empty]), tmp_path / "page.html")
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "There are no pooling nodes in it." in page.text
@@ -515,15 +515,15 @@ def test_junit_fails_on_what_the_report_fails_on(
 
 def test_junit_tells_nodes_of_one_name_apart(report: Report, tmp_path: Path) -> None:
     model = report.models[0]
-    write_junit(replace(report, models=[replace(model, stages=model.stages * 2)]), tmp_path / "junit.xml")
+    write_junit(replace(report, models=[replace(model, nodes=model.nodes * 2)]), tmp_path / "junit.xml")
     (suite,) = checked(tmp_path / "junit.xml")
     assert "MaxPool pool1 in pooling (2)" in outcomes(suite)
 
 
 def test_junit_tells_what_could_not_be_run(report: Report, tmp_path: Path) -> None:
     model = report.models[0]
-    stages = [replace(model.stages[0], summaries={}, findings=(), problem="its shape is not known")]
-    write_junit(replace(report, models=[replace(model, path="", stages=stages)]), tmp_path / "junit.xml")
+    stages = [replace(model.nodes[0], summaries={}, findings=(), problem="its shape is not known")]
+    write_junit(replace(report, models=[replace(model, path="", nodes=stages)]), tmp_path / "junit.xml")
     (suite,) = checked(tmp_path / "junit.xml")
     (error,) = suite.iter("error")
     assert (error.attrib["type"], error.attrib["message"]) == ("not run", "its shape is not known")
@@ -589,7 +589,7 @@ def keys(value: object, path: str = "") -> Iterator[str]:
 def test_the_guide_says_what_every_field_of_the_json_is(report: Report) -> None:
     described = {word for line in GUIDE.splitlines() if line.startswith("|") for word in re.findall(r"`(\w+)`", line)}
     found = {*keys(as_dict(report))}
-    assert {"schema", "stages", "counts_as", "smallest", "limit_memory", "largest_ulp"} <= found
+    assert {"schema", "nodes", "counts_as", "smallest", "limit_memory", "largest_ulp"} <= found
     assert found - described == set()
     assert as_dict(report)["schema"] == "pooling-validation/2"
     assert '`"pooling-validation/2"`' in GUIDE
@@ -601,7 +601,7 @@ def test_names_of_files_move_no_cursor(report: Report) -> None:
         replace(model, path=f"{name}.onnx", notes=(f"input {name}",), unasked=(f"node {name}",))
         for model in report.models
     ]
-    models.append(replace(models[0], stages=[], unasked=()))
+    models.append(replace(models[0], nodes=[], unasked=()))
     console = Console(file=io.StringIO(), width=200)
     print_report(replace(report, models=models), console)
     assert isinstance(console.file, io.StringIO)
@@ -613,7 +613,7 @@ def test_names_of_files_move_no_cursor(report: Report) -> None:
 @pytest.mark.parametrize("changed", ["as it is", "not run", "not run in full", "refused by all others", "timed"])
 def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, changed: str, tmp_path: Path) -> None:
     ceil, *others = report.models
-    (stage,) = ceil.stages
+    (stage,) = ceil.nodes
     if changed == "not run":
         stage = replace(stage, summaries={}, findings=(), problem="the oracle refuses it (as it likes)")
     elif changed == "not run in full":
@@ -627,7 +627,7 @@ def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, chan
         times = {"pooling": Times(20.4e-6, 19e-6), "onnxruntime": Times(50.2e-6, 48e-6)}
         agreeing = replace(stage.summaries["pooling"], largest_difference=1.25e-7, share_of_bound=0.5)
         stage = replace(stage, summaries={"pooling": agreeing}, findings=(), times=times)
-    report = replace(report, models=[replace(ceil, stages=[stage]), *others])
+    report = replace(report, models=[replace(ceil, nodes=[stage]), *others])
     write_page(report, tmp_path / "page.html")
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     console = Console(file=io.StringIO(), width=300)
@@ -635,9 +635,9 @@ def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, chan
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     written = as_dict(report)
-    stages = [each for model in written["models"] for each in model["stages"]]
+    stages = [each for model in written["models"] for each in model["nodes"]]
     summary = written["summary"]
-    assert summary["stages"] == len(stages) == summary["equal"] + summary["differ"] + summary["not_run"]
+    assert summary["nodes"] == len(stages) == summary["equal"] + summary["differ"] + summary["not_run"]
     for verdict, key in (("equal", "equal"), ("differs", "differ"), ("not run", "not_run")):
         assert sum(each["verdict"] == verdict for each in stages) == summary[key]  # type: ignore[literal-required]
     assert summary["sentence"] == report.summary() == lines[1]
@@ -645,7 +645,7 @@ def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, chan
     if summary["differ"]:
         assert f": {summary['differ']} differ" in summary["sentence"]
     if summary["not_run"]:
-        assert f"{summary['not_run']} stage" in summary["sentence"]
+        assert f"{summary['not_run']} node" in summary["sentence"]
     # What each runtime makes of each stage, and how many findings there are.
     for name, each in zip(("pool1", SHOWN), stages, strict=True):
         runtimes = each["runtimes"]
@@ -682,7 +682,7 @@ def test_a_quantity_is_one_number_in_terminal_page_and_json(report: Report, chan
 def test_json_is_as_the_schema_describes_it(report: Report) -> None:
     written = json.loads(json.dumps(as_dict(report), allow_nan=False))
     check("validate", written)
-    found = [finding for model in written["models"] for stage in model["stages"] for finding in stage["findings"]]
+    found = [finding for model in written["models"] for stage in model["nodes"] for finding in stage["findings"]]
     assert any(finding["smallest"] for finding in found)
 
 

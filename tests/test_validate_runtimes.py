@@ -24,10 +24,10 @@ from pooling.numerics.inputs import draw
 from pooling.validation import Case, Kind, Limits, Result, judge, run_cases, validate
 from pooling.validation.inputs.case import make_case
 from pooling.validation.inputs.plan import SPECIAL, plan_cases
+from pooling.validation.pooling_nodes import read_pooling_nodes
 from pooling.validation.report.table import print_report
 from pooling.validation.runners import RUNTIMES, chosen, installed, processes, runtime_of
 from pooling.validation.runners.processes import RuntimeProcess, _use_of
-from pooling.validation.stages import read_network
 
 QUICK = ("pooling", "onnxruntime")
 
@@ -278,7 +278,7 @@ def found(report: Any) -> set[tuple[str, str | None, str]]:
 def test_a_runtime_that_is_killed_loses_its_own_column_only(save: Save) -> None:
     path = save([helper.make_node("MaxPool", ["x"], ["y"], "bad", kernel_shape=[2])], [1, 1, 6])
     report = validate(path, runtimes=["misbehaving:Killed", *QUICK], rounds=0, fail_on=["crashes"])
-    (stage,) = report.stages
+    (stage,) = report.nodes
     assert {name: opinion.verdict for name, opinion in stage.summaries.items()} == {
         "misbehaving:Killed": "crashes",
         "pooling": "agrees",
@@ -296,7 +296,7 @@ def test_openvino_on_a_stride_of_two_to_the_62_is_a_finding_and_not_the_end(save
     report = validate(
         save([node], [1, 1, 8, 8]), runtimes=["openvino", "pooling"], rounds=0, limits=Limits(5), repair=False
     )
-    summaries = report.stages[0].summaries
+    summaries = report.nodes[0].summaries
     assert summaries["openvino"].verdict in ("crashes", "refuses", "differs", "special")
     assert summaries["pooling"].verdict == "agrees"
 
@@ -401,10 +401,10 @@ def test_a_shape_that_only_the_running_model_knows_is_found(save: Save) -> None:
         helper.make_tensor("first", TensorProto.INT64, [1], [0]),
     ]
     path = save(nodes, [1], constants=constants)
-    assert read_network(path).unknown == ("map",)
+    assert read_pooling_nodes(path).unknown == ("map",)
     report = validate(path, runtimes=QUICK, rounds=0, repair=False)
     assert report.problems == []
-    assert report.stages[0].stage.input_shape == (1, 2, 4)
+    assert report.nodes[0].node.input_shape == (1, 2, 4)
 
 
 def test_every_stage_gets_the_activations_that_it_really_has(save: Save, tmp_path: Path) -> None:
@@ -480,7 +480,7 @@ def test_an_input_of_another_shape_or_dtype_is_said(save: Save, tmp_path: Path) 
 
 
 def asked(save: Save, node: onnx.NodeProto, shape: Sequence[int], **keywords: Any) -> list[Any]:
-    (stage,) = read_network(save([node], shape, **keywords)).stages
+    (stage,) = read_pooling_nodes(save([node], shape, **keywords)).nodes
     return plan_cases(stage, stage.layer(), 0)
 
 
@@ -544,7 +544,7 @@ def test_operators_with_more_inputs_are_asked_about(save: Save, operator: str) -
     report = validate(save([node], shape, constants=[constant, maps]), runtimes=QUICK, rounds=0)
     assert report.problems == []
     assert report.findings == []
-    assert {each.verdict for each in report.stages[0].summaries.values()} == {"agrees"}
+    assert {each.verdict for each in report.nodes[0].summaries.values()} == {"agrees"}
 
 
 def test_a_limit_of_memory_that_has_no_effect_says_so(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:

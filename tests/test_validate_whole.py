@@ -12,12 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pooling.validation import Report, Result, validate
+from pooling.validation.pooling_nodes import read_pooling_nodes
 from pooling.validation.reduce_findings import with_smallest
 from pooling.validation.report.json import as_dict
 from pooling.validation.report.page import write_page
 from pooling.validation.runners import installed
 from pooling.validation.runners.processes import RuntimeProcess
-from pooling.validation.stages import read_network
 from pooling.validation.whole import difference, neighbourhood
 
 CONSTANTS = [
@@ -68,7 +68,7 @@ def test_a_fusion_that_is_wrong_is_found_and_named(tmp_path: Path) -> None:
     assert finding.node == "pool"
     assert finding.remedy.startswith("pooling repair (ceil_mode)")
     assert "fuses node pool with DequantizeLinear, QuantizeLinear to QLinearAveragePool" in finding.sentence
-    assert as_dict(report)["models"][0]["stages"][0]["findings"][-1]["fusion"] == finding.fusion
+    assert as_dict(report)["models"][0]["nodes"][0]["findings"][-1]["fusion"] == finding.fusion
     write_page(with_smallest(report), tmp_path / "page.html")
     assert "QLinearAveragePool of com.microsoft" in (tmp_path / "page.html").read_text()
 
@@ -87,8 +87,8 @@ def test_a_convolution_before_a_pooling_changes_the_layout_and_nothing_else(tmp_
         helper.make_node("Transpose", ["p"], ["y"], perm=[0, 2, 3, 1]),
     ]
     path = save(tmp_path, nodes, (1, 16, 12, 12), TensorProto.FLOAT)
-    network = read_network(path)
-    piece = neighbourhood(network, network.stages[0], 0)
+    network = read_pooling_nodes(path)
+    piece = neighbourhood(network, network.nodes[0], 0)
     assert piece is not None
     assert [node.op_type for node in piece.model.graph.node] == ["Conv", "Relu", "MaxPool", "Transpose"]
     assert piece.outputs == ("y",)
@@ -99,8 +99,8 @@ def test_a_convolution_before_a_pooling_changes_the_layout_and_nothing_else(tmp_
 
 def test_a_tensor_that_others_read_comes_out_as_in_the_network(tmp_path: Path) -> None:
     nodes = [*quantised(), helper.make_node("QuantizeLinear", ["d", "s", "z"], ["other"])]
-    network = read_network(save(tmp_path, nodes, results=("y", "other")))
-    piece = neighbourhood(network, network.stages[0], 0)
+    network = read_pooling_nodes(save(tmp_path, nodes, results=("y", "other")))
+    piece = neighbourhood(network, network.nodes[0], 0)
     assert piece is not None
     assert piece.outputs == ("d", "y")
 
@@ -113,13 +113,13 @@ def test_pieces_that_differ_in_names_only_are_asked_about_once(tmp_path: Path) -
         node.output[0] += "2"
         if node.input[0] != "x":
             node.input[0] += "2"
-    network = read_network(save(tmp_path, [*first, *second], results=("y", "y2")))
-    pieces = [neighbourhood(network, stage, 0) for stage in network.stages]
+    network = read_pooling_nodes(save(tmp_path, [*first, *second], results=("y", "y2")))
+    pieces = [neighbourhood(network, stage, 0) for stage in network.nodes]
     assert pieces[0] is not None
     assert pieces[1] is not None
     assert pieces[0].key == pieces[1].key
-    network = read_network(save(tmp_path, quantised(ceil_mode=1)))
-    other = neighbourhood(network, network.stages[0], 0)
+    network = read_pooling_nodes(save(tmp_path, quantised(ceil_mode=1)))
+    other = neighbourhood(network, network.nodes[0], 0)
     assert other is not None
     assert other.key != pieces[0].key
 

@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = [
     "ANSWERS",
-    "Row",
+    "ReleaseAnswer",
     "Table",
     "form_behind_zeros",
     "form_of_average",
@@ -31,7 +31,7 @@ ANSWERS = ("right", "numbers", "shape", "refused")
 
 
 @dataclass(frozen=True)
-class Row:
+class ReleaseAnswer:
     """One answer of some releases of a runtime to a form, in some opsets.
 
     Attributes
@@ -66,7 +66,7 @@ class Table:
 
     Attributes
     ----------
-    rows : tuple of Row
+    rows : tuple of ReleaseAnswer
         Every answer; a runtime that does not read an opset has none there.
     newest_opsets : dict
         By runtime and release, the newest opset that it reads.
@@ -84,7 +84,7 @@ class Table:
         self.newest_opsets: dict[str, dict[str, int]] = content["newest_opsets"]
         self.opsets: dict[str, list[int]] = content["opsets"]
         self.rows = tuple(
-            Row(
+            ReleaseAnswer(
                 form,
                 row["runtime"],
                 row["answer"],
@@ -97,7 +97,7 @@ class Table:
             for row in rows
         )
         self._kinds = {kind: tuple(content[kind]) for kind in ("forms", "layers")}
-        self._by_form: dict[str, list[Row]] = {}
+        self._by_form: dict[str, list[ReleaseAnswer]] = {}
         for row in self.rows:
             self._by_form.setdefault(row.form, []).append(row)
 
@@ -110,7 +110,7 @@ class Table:
         """Return the forms of a kind: ``"forms"`` of nodes, or ``"layers"`` as they are exported."""
         return self._kinds[kind]
 
-    def rows_of(self, form: str, opset: int, runtime: str | None = None) -> list[Row]:
+    def rows_of(self, form: str, opset: int, runtime: str | None = None) -> list[ReleaseAnswer]:
         """Return what is known of a form in an opset, of one runtime or of all.
 
         Parameters
@@ -124,7 +124,7 @@ class Table:
 
         Returns
         -------
-        list of Row
+        list of ReleaseAnswer
             Empty where no release reads the opset.
 
         Raises

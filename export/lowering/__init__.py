@@ -2,19 +2,35 @@
 
 A graph is made of what onnxruntime runs: where that lacks an operator for a type, the graph converts to a type that
 holds every number of it, or does without the operator.
+
+::
+
+    extremes          greatest and smallest elements, and where they stand
+    means             means of windows
+    norms             norms and generalised means
+    blurs             binomial blurs
+    regions           pooling of regions of interest
+    fractional        fractional max pooling
+    unpooling         max unpooling
+    windows           windows as attributes of nodes, and as tables of cells
+    special           maxima among which there may be NaN and -inf
+    indices           the conventions of indices
+    gradients         the gradient of each pooling
+    inverse_windows   the windows that hold each cell
+    region_gradients  the gradients of pooling of regions
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..graph_builder import Graph
-from ..stages import Stage
+from ..graph_builder import GraphBuilder
+from ..layer_calls import LayerCall
 from . import blurs, extremes, fractional, means, norms, regions, unpooling
 
 __all__ = ["LOWERINGS"]
 
-Lowering = Callable[[Graph, Stage, tuple[str, ...]], tuple[str, ...]]
+Lowering = Callable[[GraphBuilder, LayerCall, tuple[str, ...]], tuple[str, ...]]
 
 LOWERINGS: dict[str, Lowering] = {
     "max_pool": extremes.max_pool,

@@ -13,37 +13,37 @@ from pooling.families.extremes import MaxPool2d
 from pooling.geometry import Axis
 
 from ..dynamic_sizes import FreeAxis, Number, free_axis, in_graph
-from ..graph_builder import Graph
-from ..stages import Stage
+from ..graph_builder import GraphBuilder
+from ..layer_calls import LayerCall
 from .extremes import max_pool
 from .windows import Axes, zero_behind
 
 __all__ = ["blur_pool", "max_blur_pool"]
 
 
-def blur_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def blur_pool(graph: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower the blur of maps."""
     kernel, stride, padding, mode = (
-        stage.arguments[name] for name in ("kernel_size", "stride", "padding", "padding_mode")
+        call.arguments[name] for name in ("kernel_size", "stride", "padding", "padding_mode")
     )
-    sizes = [axis.input_size for axis in stage.axes]
-    blur = blur_of(type(stage.layer).__name__, sizes, kernel, stride, padding, mode)
-    return (_blurred(graph, inputs[0], blur, stage.windows, mode, stage.title),)
+    sizes = [axis.input_size for axis in call.axes]
+    blur = blur_of(type(call.layer).__name__, sizes, kernel, stride, padding, mode)
+    return (_blurred(graph, inputs[0], blur, call.windows, mode, call.title),)
 
 
-def max_blur_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def max_blur_pool(graph: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower a maximum at every pixel, and its blur."""
-    name, arguments = type(stage.layer).__name__, stage.arguments
-    sizes = [axis.input_size for axis in stage.axes]
+    name, arguments = type(call.layer).__name__, call.arguments
+    sizes = [axis.input_size for axis in call.axes]
     known = geometry.pool_axes(sizes, arguments["kernel_size"], 1, arguments["padding"], function=name)
     # Windows one cell apart have pads that do not depend on the size, nor do those that a blur has by itself.
-    maxima = _freed(known, stage.plane)
+    maxima = _freed(known, call.plane)
     first = MaxPool2d(arguments["kernel_size"], 1, arguments["padding"], nan=arguments["nan"])
-    (greatest,) = max_pool(graph, replace(stage, layer=first, axes=known, free=maxima if stage.free else ()), inputs)
+    (greatest,) = max_pool(graph, replace(call, layer=first, axes=known, free=maxima if call.free else ()), inputs)
     kernel, stride, mode = (arguments[key] for key in ("blur_kernel_size", "stride", "padding_mode"))
     blur = blur_of(name, [axis.output_size for axis in known], kernel, stride, None, mode, "blur_kernel_size")
     axes = _freed(blur.axes, [axis.output_size for axis in maxima])
-    return (_blurred(graph, greatest, blur, axes, mode, stage.title),)
+    return (_blurred(graph, greatest, blur, axes, mode, call.title),)
 
 
 def _freed(axes: Sequence[Axis], sizes: Sequence[Number]) -> tuple[Axis | FreeAxis, ...]:
@@ -53,7 +53,7 @@ def _freed(axes: Sequence[Axis], sizes: Sequence[Number]) -> tuple[Axis | FreeAx
     )
 
 
-def _blurred(graph: Graph, x: str, blur: Blur, axes: Axes, mode: str, why: str) -> str:
+def _blurred(graph: GraphBuilder, x: str, blur: Blur, axes: Axes, mode: str, why: str) -> str:
     """Add up the weighted taps of one axis after the other."""
     dtype = graph.dtypes[x]
     x = graph.cast(x, np.float64, why="Weighted sums are made in float64 and rounded once.")
@@ -71,7 +71,7 @@ def _blurred(graph: Graph, x: str, blur: Blur, axes: Axes, mode: str, why: str) 
     return graph.cast(x, dtype)
 
 
-def _cells(graph: Graph, axis: FreeAxis, mode: str) -> str:
+def _cells(graph: GraphBuilder, axis: FreeAxis, mode: str) -> str:
     """List the cell that each tap stands for, where padding mirrors or repeats the map."""
     cells = axis.positions(graph)
     if not axis.has_out_of_bounds_taps:

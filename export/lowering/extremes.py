@@ -13,8 +13,8 @@ from pooling.operators import FLOATS
 
 from .. import deployed
 from ..dynamic_sizes import in_graph, product
-from ..graph_builder import Graph, Value
-from ..stages import Stage
+from ..graph_builder import GraphBuilder, Value
+from ..layer_calls import LayerCall
 from .indices import in_plane, remove_pad_offset, to_onnx_indices
 from .special import NanAwareMax
 from .windows import (
@@ -42,7 +42,7 @@ class Keys:
 
     Parameters
     ----------
-    graph : Graph
+    graph : GraphBuilder
         Where nodes go.
     x : str
         The tensor.
@@ -60,7 +60,7 @@ class Keys:
         Whether there may be NaN, or windows of -inf, among them.
     """
 
-    def __init__(self, graph: Graph, x: str, *, smallest: bool = False, node: str = "") -> None:
+    def __init__(self, graph: GraphBuilder, x: str, *, smallest: bool = False, node: str = "") -> None:
         self.graph = graph
         self.dtype = graph.dtypes[x]
         self.smallest = smallest
@@ -141,41 +141,41 @@ class Keys:
         return graph("Add", shifted, graph.cast(low, np.uint64))
 
 
-def max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def max_pool(graph: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower max pooling, sliding or adaptive."""
-    return _extreme(graph, stage, inputs[0], smallest=False)
+    return _extreme(graph, call, inputs[0], smallest=False)
 
 
-def min_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def min_pool(graph: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower min pooling."""
-    return _extreme(graph, stage, inputs[0], smallest=True)
+    return _extreme(graph, call, inputs[0], smallest=True)
 
 
-def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str, ...]:
-    rule, indexed = stage.arguments["nan"], stage.arguments["return_indices"]
-    why = why_not_one_node(graph, "MaxPool", stage.windows)
-    whole_plane = single(stage.windows) and not indexed
+def _extreme(graph: GraphBuilder, call: LayerCall, x: str, *, smallest: bool) -> tuple[str, ...]:
+    rule, indexed = call.arguments["nan"], call.arguments["return_indices"]
+    why = why_not_one_node(graph, "MaxPool", call.windows)
+    whole_plane = single(call.windows) and not indexed
     node = "GlobalMaxPool" if whole_plane else "MaxPool with Indices" if indexed else "MaxPool"
-    plain = whole_plane or not (why or any(map(has_dynamic_padding, stage.windows)))
+    plain = whole_plane or not (why or any(map(has_dynamic_padding, call.windows)))
     keys = Keys(graph, x, smallest=smallest, node=node if plain else "")
     why = why or _why_no_max_pool(graph, keys.tensor)
     index: list[str] = []
     whole = not why
     if whole_plane:
-        best = _pooled(graph, keys, rule, partial(_greatest_of_planes, graph, stage), stage.title)
+        best = _pooled(graph, keys, rule, partial(_greatest_of_planes, graph, call), call.title)
     elif why and indexed:
-        taps, cells = gathered(graph, keys.tensor, stage.windows, why), cells_of_taps(graph, stage.windows)
-        best, *index = greatest_of_taps(graph, stage, taps, tap_axes(stage.windows), keys.rule(rule), cells)
+        taps, cells = gathered(graph, keys.tensor, call.windows, why), cells_of_taps(graph, call.windows)
+        best, *index = greatest_of_taps(graph, call, taps, tap_axes(call.windows), keys.rule(rule), cells)
     elif why:
-        best = _pooled(graph, keys, rule, partial(greatest, graph, axes=stage.windows), f"{stage.title}: {why}")
+        best = _pooled(graph, keys, rule, partial(greatest, graph, axes=call.windows), f"{call.title}: {why}")
     else:
-        best, *index = _greatest_by_node(graph, stage, keys)
-        if any(map(has_dynamic_padding, stage.windows)):
-            index, whole = [remove_pad_offset(graph, stage.windows, each) for each in index], False
+        best, *index = _greatest_by_node(graph, call, keys)
+        if any(map(has_dynamic_padding, call.windows)):
+            index, whole = [remove_pad_offset(graph, call.windows, each) for each in index], False
     if index and not why and not keys.may_be_nan and keys.lose_their_place:
-        index, whole = [_first_of_least(graph, stage, keys, best, index[0], whole=whole)], False
-    results = [best, *(to_onnx_indices(graph, stage, each, x, whole=whole) for each in index)]
-    none = emptiness(graph, stage.windows)
+        index, whole = [_first_of_least(graph, call, keys, best, index[0], whole=whole)], False
+    results = [best, *(to_onnx_indices(graph, call, each, x, whole=whole) for each in index)]
+    none = emptiness(graph, call.windows)
     if none is not None:
         nothing: tuple[Value, ...] = (keys.nothing, np.int64(-1))
         results = [
@@ -185,15 +185,15 @@ def _extreme(graph: Graph, stage: Stage, x: str, *, smallest: bool) -> tuple[str
     return (keys.elements(results[0]), *results[1:])
 
 
-def _first_of_least(graph: Graph, stage: Stage, keys: Keys, best: str, index: str, *, whole: bool) -> str:
+def _first_of_least(graph: GraphBuilder, call: LayerCall, keys: Keys, best: str, index: str, *, whole: bool) -> str:
     """Name the first cell of windows of nothing but the least number, where some onnxruntime names another."""
-    cell = in_plane(graph, stage, index) if whole else index
+    cell = in_plane(graph, call, index) if whole else index
     some = graph("Greater", best, keys.least)
     why = "Some onnxruntime names no cell of a window of nothing but the least number."
-    return graph("Where", some, cell, first_cells(graph, stage.windows), why=why)
+    return graph("Where", some, cell, first_cells(graph, call.windows), why=why)
 
 
-def _pools(graph: Graph, node: str, dtype: np.dtype[Any]) -> bool:
+def _pools(graph: GraphBuilder, node: str, dtype: np.dtype[Any]) -> bool:
     """Whether ONNX has a node for a type, and every released runtime that reads the opset computes it rightly."""
     form = f"{node} of {dtype.name}"
     return form in deployed.table().forms and all(
@@ -202,17 +202,17 @@ def _pools(graph: Graph, node: str, dtype: np.dtype[Any]) -> bool:
     )
 
 
-def _why_no_max_pool(graph: Graph, keys: str) -> str:
+def _why_no_max_pool(graph: GraphBuilder, keys: str) -> str:
     dtype = graph.dtypes[keys]
     lacking = dtype == np.int64 or (dtype == np.float64 and graph.opset < 8)
     return f"onnxruntime has no MaxPool of {dtype} in opset {graph.opset}." if lacking else ""
 
 
-def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]:
+def _greatest_by_node(graph: GraphBuilder, call: LayerCall, keys: Keys) -> tuple[str, ...]:
     """Pool by MaxPool; its indices count over the whole tensor."""
-    outputs = 2 if stage.arguments["return_indices"] else 1
-    words, why = attributes(stage.windows), stage.title
-    lowest = partial(padded, graph, axes=stage.windows, value=-np.inf)
+    outputs = 2 if call.arguments["return_indices"] else 1
+    words, why = attributes(call.windows), call.title
+    lowest = partial(padded, graph, axes=call.windows, value=-np.inf)
     if not keys.may_be_nan:
         return graph.outputs(outputs, "MaxPool", lowest(keys.tensor), **words, why=why)
 
@@ -220,9 +220,9 @@ def _greatest_by_node(graph: Graph, stage: Stage, keys: Keys) -> tuple[str, ...]
         return graph.outputs(outputs, "MaxPool", x, **words, why=why)
 
     def rank(x: str) -> str:
-        return padded(graph, x, stage.windows, -1)  # less than all ranks, so that no index names padding
+        return padded(graph, x, call.windows, -1)  # less than all ranks, so that no index names padding
 
-    ranked = NanAwareMax(graph, keys.tensor, stage.arguments["nan"])
+    ranked = NanAwareMax(graph, keys.tensor, call.arguments["nan"])
     return ranked_maxima(graph, keys, ranked, partial(pooled, why=why), (lowest, rank))
 
 
@@ -231,7 +231,7 @@ HIGHEST = "Windows of NaN, and of -inf."
 
 
 def ranked_maxima(
-    graph: Graph,
+    graph: GraphBuilder,
     keys: Keys,
     ranked: NanAwareMax,
     pooled: Callable[..., tuple[str, ...]],
@@ -241,7 +241,7 @@ def ranked_maxima(
 
     Parameters
     ----------
-    graph : Graph
+    graph : GraphBuilder
         Where nodes go.
     keys : Keys
         The elements.
@@ -271,13 +271,13 @@ def ranked_maxima(
 
 
 def greatest_of_taps(
-    graph: Graph, stage: Stage, taps: str, axes: Sequence[int], rule: str | None, cells: Value | None = None
+    graph: GraphBuilder, call: LayerCall, taps: str, axes: Sequence[int], rule: str | None, cells: Value | None = None
 ) -> tuple[str, ...]:
     """Find the greatest of the taps of each window and, if it is known where these stand, the first such cell.
 
     Parameters
     ----------
-    graph, stage
+    graph, call
         Where nodes go, and the pooling.
     taps : str
         Of a type that onnxruntime reduces.
@@ -296,7 +296,7 @@ def greatest_of_taps(
     keep = 0 if cells is None else 1
     ranked = NanAwareMax(graph, taps, rule) if rule else None
     elements = ranked.elements if ranked else taps
-    best = value = graph("ReduceMax", elements, axes=axes, keepdims=keep, why=stage.title)
+    best = value = graph("ReduceMax", elements, axes=axes, keepdims=keep, why=call.title)
     max_rank = ""
     if ranked:
         max_rank = graph("ReduceMax", ranked.rank, axes=axes, keepdims=keep, why="Windows of NaN, and of -inf.")
@@ -307,19 +307,19 @@ def greatest_of_taps(
     loses = graph("Less", elements, value)
     if ranked:
         loses = graph("Or", loses, graph("Less", ranked.rank, max_rank))
-    candidates = graph("Where", loses, in_graph(graph, product(stage.plane)), cells, why="No cell of the plane.")
+    candidates = graph("Where", loses, in_graph(graph, product(call.plane)), cells, why="No cell of the plane.")
     first = graph("ReduceMin", candidates, axes=axes, keepdims=0, why="The first of equal elements.")
     return graph("Squeeze", value, axes=axes), first
 
 
-def global_max_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def global_max_pool(graph: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower global max pooling."""
     keys = Keys(graph, inputs[0], node="GlobalMaxPool")
-    pool = partial(_greatest_of_planes, graph, stage)
-    return (keys.elements(_pooled(graph, keys, stage.arguments["nan"], pool, stage.title)),)
+    pool = partial(_greatest_of_planes, graph, call)
+    return (keys.elements(_pooled(graph, keys, call.arguments["nan"], pool, call.title)),)
 
 
-def _pooled(graph: Graph, keys: Keys, nan: str, pool: Callable[..., str], why: str) -> str:
+def _pooled(graph: GraphBuilder, keys: Keys, nan: str, pool: Callable[..., str], why: str) -> str:
     """Pool keys by something that gives the greatest numbers and is not to be trusted with NaN and -inf."""
     rule = keys.rule(nan)
     if rule is None:
@@ -329,9 +329,9 @@ def _pooled(graph: Graph, keys: Keys, nan: str, pool: Callable[..., str], why: s
     return ranked.restore_specials(best, max_rank)
 
 
-def _greatest_of_planes(graph: Graph, stage: Stage, x: str, why: str) -> str:
+def _greatest_of_planes(graph: GraphBuilder, call: LayerCall, x: str, why: str) -> str:
     if graph.dtypes[x] == np.float32 or _pools(graph, "GlobalMaxPool", graph.dtypes[x]):
         return graph("GlobalMaxPool", x, why=why)
-    spatial = list(range(2, len(stage.shape)))
+    spatial = list(range(2, len(call.shape)))
     why = f"{why} onnxruntime has no GlobalMaxPool of {graph.dtypes[x]}."
     return graph("ReduceMax", x, axes=spatial, keepdims=1, why=why)

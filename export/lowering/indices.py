@@ -8,19 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..dynamic_sizes import Number, in_graph, product
-from ..graph_builder import Graph
-from ..stages import Stage
+from ..graph_builder import GraphBuilder
+from ..layer_calls import LayerCall
 from .windows import Axes, has_dynamic_padding
 
 __all__ = ["in_plane", "indices_to_coordinates", "remove_pad_offset", "to_onnx_indices"]
 
 
-def to_onnx_indices(graph: Graph, stage: Stage, index: str, x: str, *, whole: bool) -> str:
-    """Count as the stage's convention does what is an index into the plane, or into the whole tensor.
+def to_onnx_indices(graph: GraphBuilder, call: LayerCall, index: str, x: str, *, whole: bool) -> str:
+    """Count as the call's convention does what is an index into the plane, or into the whole tensor.
 
     Parameters
     ----------
-    graph, stage
+    graph, call
         Where nodes go, and the pooling.
     index : str
         Of shape ``(N, C, *O)``.
@@ -29,28 +29,28 @@ def to_onnx_indices(graph: Graph, stage: Stage, index: str, x: str, *, whole: bo
     whole : bool
         Whether `index` counts over the whole tensor, as that of MaxPool does.
     """
-    if whole and stage.indices == "onnx":
+    if whole and call.indices == "onnx":
         return index
-    cells = in_graph(graph, product(stage.plane))
-    cell = in_plane(graph, stage, index) if whole else index
-    if stage.indices == "torch":
+    cells = in_graph(graph, product(call.plane))
+    cell = in_plane(graph, call, index) if whole else index
+    if call.indices == "torch":
         return cell
-    if stage.indices == "tensorflow":
-        channels = _channels(graph, stage, x)
+    if call.indices == "tensorflow":
+        channels = _channels(graph, call, x)
         return graph("Add", graph("Mul", cell, channels[1]), channels[0], why="Counted in each image, channels last.")
-    first = graph("Sub", index, cell) if whole else graph("Mul", _planes(graph, stage, x), cells)
-    if stage.indices == "onnx_column_major":
-        cell = _transposed(graph, cell, stage.plane)
+    first = graph("Sub", index, cell) if whole else graph("Mul", _planes(graph, call, x), cells)
+    if call.indices == "onnx_column_major":
+        cell = _transposed(graph, cell, call.plane)
     return graph("Add", cell, first, why="Counted over the whole tensor.")
 
 
-def in_plane(graph: Graph, stage: Stage, index: str) -> str:
+def in_plane(graph: GraphBuilder, call: LayerCall, index: str) -> str:
     """Count in the plane what MaxPool counts over the whole tensor."""
-    cells = in_graph(graph, product(stage.plane))
+    cells = in_graph(graph, product(call.plane))
     return graph("Mod", index, cells, why="ONNX counts over the whole tensor, the layer in each plane.")
 
 
-def remove_pad_offset(graph: Graph, axes: Axes, index: str) -> str:
+def remove_pad_offset(graph: GraphBuilder, axes: Axes, index: str) -> str:
     """Count in the plane what MaxPool counts over a whole tensor, one that `padded` has padded."""
     sizes = [axis.input_size for axis in axes]
     outer = [
@@ -69,20 +69,20 @@ def remove_pad_offset(graph: Graph, axes: Axes, index: str) -> str:
     return result
 
 
-def indices_to_coordinates(graph: Graph, stage: Stage, index: str, x: str) -> str:
-    """Turn indices of the stage's convention into indices into the plane that the stage gives."""
-    if stage.indices == "torch":
+def indices_to_coordinates(graph: GraphBuilder, call: LayerCall, index: str, x: str) -> str:
+    """Turn indices of the call's convention into indices into the plane that the call gives."""
+    if call.indices == "torch":
         return index
-    if stage.indices == "tensorflow":
-        cell = graph("Div", index, _channels(graph, stage, x)[1], why="Counted in each image, channels last.")
+    if call.indices == "tensorflow":
+        cell = graph("Div", index, _channels(graph, call, x)[1], why="Counted in each image, channels last.")
     else:
-        cell = graph("Mod", index, np.int64(math.prod(stage.sizes)), why="Counted over the whole tensor.")
-    if stage.indices == "onnx_column_major":
-        cell = _transposed(graph, cell, stage.sizes[::-1])
+        cell = graph("Mod", index, np.int64(math.prod(call.sizes)), why="Counted over the whole tensor.")
+    if call.indices == "onnx_column_major":
+        cell = _transposed(graph, cell, call.sizes[::-1])
     return graph("Where", graph("Less", index, np.int64(0)), index, cell, why="A negative index names no cell.")
 
 
-def _transposed(graph: Graph, cell: str, sizes: Sequence[Number]) -> str:
+def _transposed(graph: GraphBuilder, cell: str, sizes: Sequence[Number]) -> str:
     """Count row by row what is counted column by column in a plane of these sizes, or the other way round."""
     if len(sizes) == 1:
         return cell
@@ -96,10 +96,10 @@ def _transposed(graph: Graph, cell: str, sizes: Sequence[Number]) -> str:
     return result
 
 
-def _planes(graph: Graph, stage: Stage, x: str) -> str:
+def _planes(graph: GraphBuilder, call: LayerCall, x: str) -> str:
     """Give planes their numbers, in a tensor of shape (N, C, 1, ...)."""
-    ones = [1] * len(stage.plane)
-    batch, channels = stage.shape[:2]
+    ones = [1] * len(call.plane)
+    batch, channels = call.shape[:2]
     if isinstance(batch, int) and isinstance(channels, int):
         graph.planes_are_fixed = True
         planes = np.arange(batch * channels, dtype=np.int64).reshape(batch, channels, *ones)
@@ -110,10 +110,10 @@ def _planes(graph: Graph, stage: Stage, x: str) -> str:
     return graph("Reshape", planes_in_a_row, graph("Concat", sizes, np.array(ones), axis=0))
 
 
-def _channels(graph: Graph, stage: Stage, x: str) -> tuple[str, str]:
+def _channels(graph: GraphBuilder, call: LayerCall, x: str) -> tuple[str, str]:
     """Give channels their numbers, in a tensor of shape (C, 1, ...), and count them."""
-    ones = [1] * len(stage.plane)
-    channels = stage.shape[1]
+    ones = [1] * len(call.plane)
+    channels = call.shape[1]
     if isinstance(channels, int):
         graph.planes_are_fixed = True
         numbers = np.arange(channels, dtype=np.int64).reshape(channels, *ones)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pooling.geometry import Axis
 
-from ..graph_builder import Graph
+from ..graph_builder import GraphBuilder
 
 __all__ = [
     "covering_windows",
@@ -72,14 +72,14 @@ def slot_axes(tables: Sequence[Table]) -> list[int]:
     return [3 + 2 * number for number in range(len(tables))]
 
 
-def gathered(graph: Graph, x: str, tables: Sequence[Table], why: str) -> str:
+def gathered(graph: GraphBuilder, x: str, tables: Sequence[Table], why: str) -> str:
     """Gather for each cell what `x` says of the windows that hold it; what empty slots read has no meaning."""
     for number, table in enumerate(tables):
         x = graph("Gather", x, np.maximum(table, 0), axis=2 + 2 * number, why=why)
     return x
 
 
-def missing(graph: Graph, tables: Sequence[Table]) -> str:
+def missing(graph: GraphBuilder, tables: Sequence[Table]) -> str:
     """Tell which slots are empty, if any are."""
     parts = [
         (table < 0).reshape(*table.shape, *[1] * (2 * (len(tables) - number - 1)))
@@ -96,7 +96,7 @@ def missing(graph: Graph, tables: Sequence[Table]) -> str:
 # Sums over the windows that hold a cell, axis by axis, which needs least memory and rounds least
 
 
-def gather_sum(graph: Graph, x: str, axes: Sequence[Axis], why: str) -> str:
+def gather_sum(graph: GraphBuilder, x: str, axes: Sequence[Axis], why: str) -> str:
     """Add up for each cell what `x`, (N, C, *O), says of the windows that hold it."""
     return weighted_gather_sum(
         graph, x, [(covering_windows(axis), None) for axis in axes], [axis.output_size for axis in axes], why
@@ -104,13 +104,17 @@ def gather_sum(graph: Graph, x: str, axes: Sequence[Axis], why: str) -> str:
 
 
 def weighted_gather_sum(
-    graph: Graph, x: str, tables: Sequence[tuple[Table, NDArray[np.float64] | None]], sizes: Sequence[int], why: str
+    graph: GraphBuilder,
+    x: str,
+    tables: Sequence[tuple[Table, NDArray[np.float64] | None]],
+    sizes: Sequence[int],
+    why: str,
 ) -> str:
     """Add up for each cell what windows say, times weights.
 
     Parameters
     ----------
-    graph : Graph
+    graph : GraphBuilder
         Where nodes go.
     x : str
         Of shape ``(N, C, *sizes)``.

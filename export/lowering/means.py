@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import value_error
 from pooling.geometry import Axis
 from pooling.operators import FLOATS
 
 from .. import deployed
 from ..deployed import form_of_average
 from ..dynamic_sizes import FreeAxis, folded
-from ..graph_builder import Graph, Value
-from ..stages import Stage
+from ..graph_builder import GraphBuilder, Value
+from ..layer_calls import LayerCall
 from .windows import Axes, attributes, dilated, has_dynamic_padding, padded, single, summed, taps_of, why_not_one_node
 
 __all__ = [
@@ -45,29 +46,29 @@ HALF_RANGE = 2**32
 """What an int64 is divided by, so that sums of both parts fit int64."""
 
 
-def avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def avg_pool(graph: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower average pooling, sliding or adaptive."""
     (x,) = inputs
-    dtype, axes = graph.dtypes[x], stage.windows
+    dtype, axes = graph.dtypes[x], call.windows
     if single(axes):
-        return global_avg_pool(graph, stage, inputs)
+        return global_avg_pool(graph, call, inputs)
     # Without padding there is none that counts; what ceil_mode touches never does.
-    include = stage.arguments.get("count_include_pad", False) and any(
+    include = call.arguments.get("count_include_pad", False) and any(
         axis.pad_begin != 0 or axis.pad_end != 0 for axis in axes
     )
-    divisor = stage.arguments.get("divisor_override")
+    divisor = call.arguments.get("divisor_override")
     if dtype.name not in FLOATS:
-        return (_whole_mean(graph, stage, x, include, divisor),)
+        return (_whole_mean(graph, call, x, include, divisor),)
     working = working_dtype(dtype, known_taps(axes), divisor, finite=graph.finite)
     why = why_not_one_node(graph, "AveragePool", axes)
     if working == np.float64:
         why = f"onnxruntime has no AveragePool of {working}."
     x = graph.cast(x, working, why=f"Means of {dtype.name} are made in {working} and rounded once.")
-    form = None if why else _chosen(graph, forms_of_average(graph, stage, include, divisor))
+    form = None if why else _chosen(graph, forms_of_average(graph, call, include, divisor))
     if form is not None:
         return (graph.cast(form.write(x), dtype),)
     why = why or f"Some onnxruntime computes AveragePool of these windows wrongly in opset {graph.opset}."
-    return (graph.cast(_mean_of_gathered(graph, stage, x, include, divisor, why), dtype),)
+    return (graph.cast(_mean_of_gathered(graph, call, x, include, divisor, why), dtype),)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Form:
     write: Callable[[str], str]
 
 
-def _chosen(graph: Graph, forms: Sequence[Form]) -> Form | None:
+def _chosen(graph: GraphBuilder, forms: Sequence[Form]) -> Form | None:
     """Choose the first form that every released onnxruntime computes rightly in this opset."""
     for form in forms:
         if deployed.is_right(form.name, graph.opset):
@@ -95,35 +96,35 @@ def _chosen(graph: Graph, forms: Sequence[Form]) -> Form | None:
     return None
 
 
-def forms_of_average(graph: Graph, stage: Stage, include: bool, divisor: float | None) -> list[Form]:
+def forms_of_average(graph: GraphBuilder, call: LayerCall, include: bool, divisor: float | None) -> list[Form]:
     """List the ways to write a mean as one AveragePool, the shortest first.
 
     The node divides by the taps in the input or, with ``count_include_pad``, by all; a Mul makes of that what the
     layer divides by.
     """
-    axes, words = stage.windows, attributes(stage.windows)
+    axes, words = call.windows, attributes(call.windows)
     name = partial(form_of_average, words["pads"], dilated=dilated(axes))
 
     def mean(x: str, *, counted: bool, why: str) -> str:
         return graph("AveragePool", padded(graph, x, axes, 0), **words, count_include_pad=int(counted), why=why)
 
     def of_those_in_input(x: str) -> str:
-        return mean(x, counted=False, why=stage.title)
+        return mean(x, counted=False, why=call.title)
 
     def of_all(x: str) -> str:
-        return mean(x, counted=True, why=stage.title)
+        return mean(x, counted=True, why=call.title)
 
     def times_number(x: str) -> str:
         assert divisor is not None
         scale = np.array(taps_of(axes) / float(divisor), graph.dtypes[x])
         product = mean(x, counted=True, why="Of all taps, padding too.")
-        return graph("Mul", product, scale, why=f"{stage.title}: times {taps_of(axes)} taps, by the divisor.")
+        return graph("Mul", product, scale, why=f"{call.title}: times {taps_of(axes)} taps, by the divisor.")
 
     def times_shares(x: str, *, counted: bool) -> str:
         why = "Of all taps, padding too." if counted else "Of the taps in the input."
-        shares = _shares(graph, stage, counted, include, divisor, graph.dtypes[x])
+        shares = _shares(graph, call, counted, include, divisor, graph.dtypes[x])
         product = mean(x, counted=counted, why=why)
-        return graph("Mul", product, shares, why=f"{stage.title}: times these taps, by those that it counts.")
+        return graph("Mul", product, shares, why=f"{call.title}: times these taps, by those that it counts.")
 
     follows = any(map(has_dynamic_padding, axes))  # whose padding becomes part of the input
     forms = []
@@ -141,13 +142,13 @@ def forms_of_average(graph: Graph, stage: Stage, include: bool, divisor: float |
 
 
 def _shares(
-    graph: Graph, stage: Stage, all_taps: bool, include: bool, divisor: float | None, dtype: np.dtype[Any]
+    graph: GraphBuilder, call: LayerCall, all_taps: bool, include: bool, divisor: float | None, dtype: np.dtype[Any]
 ) -> Value:
     """Divide all taps of each window, or those in the input, by those that the layer counts."""
-    axes = stage.windows
-    if not stage.free and math.prod(axis.output_size for axis in stage.axes) <= LARGEST_MAP:
-        above = taps_of(axes) if all_taps else _map(stage.axes, False)
-        below = _map(stage.axes, include) if divisor is None else float(divisor)
+    axes = call.windows
+    if not call.free and math.prod(axis.output_size for axis in call.axes) <= LARGEST_MAP:
+        above = taps_of(axes) if all_taps else _map(call.axes, False)
+        below = _map(call.axes, include) if divisor is None else float(divisor)
         shares: NDArray[Any] = np.asarray(above / below, dtype)
         return shares[..., :1] if (shares == shares[..., :1]).all() else shares
     number = np.array(taps_of(axes), dtype) if all_taps else window_counts(graph, axes, False, dtype)
@@ -179,15 +180,17 @@ def working_dtype(dtype: np.dtype[Any], taps: int, divisor: float | None = None,
     return np.dtype(np.float32)
 
 
-def _mean_of_gathered(graph: Graph, stage: Stage, x: str, include: bool, divisor: float | None, why: str) -> str:
-    total = summed(graph, x, stage.windows, why)
+def _mean_of_gathered(
+    graph: GraphBuilder, call: LayerCall, x: str, include: bool, divisor: float | None, why: str
+) -> str:
+    total = summed(graph, x, call.windows, why)
     dtype = graph.dtypes[x]
     if divisor is not None:
-        return graph("Div", total, np.array(divisor, dtype), why=stage.title)
-    return graph("Div", total, window_counts(graph, stage.windows, include, dtype), why=stage.title)
+        return graph("Div", total, np.array(divisor, dtype), why=call.title)
+    return graph("Div", total, window_counts(graph, call.windows, include, dtype), why=call.title)
 
 
-def window_counts(graph: Graph, axes: Axes, include: bool, dtype: np.dtype[Any]) -> Value:
+def window_counts(graph: GraphBuilder, axes: Axes, include: bool, dtype: np.dtype[Any]) -> Value:
     """Count the elements of each window; where they differ, multiplied at run time from those of each axis."""
     counts = [_divisors(graph, axis, include) for axis in axes]
     if not any(isinstance(count, str) or count.min() != count.max() for count in counts):
@@ -206,25 +209,25 @@ def window_counts(graph: Graph, axes: Axes, include: bool, dtype: np.dtype[Any])
     return reduce(lambda left, right: graph("Mul", left, right), columns)
 
 
-def _divisors(graph: Graph, axis: Axis | FreeAxis, include: bool) -> Value:
+def _divisors(graph: GraphBuilder, axis: Axis | FreeAxis, include: bool) -> Value:
     if isinstance(axis, FreeAxis):
         return axis.divisors(graph, count_include_pad=include)
     return axis.windows(np.arange(axis.output_size, dtype=np.int64), count_include_pad=include).divisor
 
 
-def global_avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tuple[str, ...]:
+def global_avg_pool(graph: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) -> tuple[str, ...]:
     """Lower global average pooling."""
     (x,) = inputs
     dtype = graph.dtypes[x]
     if dtype.name not in FLOATS:
-        return (_whole_mean(graph, stage, x, False, None),)
-    working = working_dtype(dtype, known_taps(stage.windows), finite=graph.finite)
+        return (_whole_mean(graph, call, x, False, None),)
+    working = working_dtype(dtype, known_taps(call.windows), finite=graph.finite)
     x = graph.cast(x, working, why=f"Means of {dtype.name} are made in {working} and rounded once.")
     if working == np.float32:
-        mean = graph("GlobalAveragePool", x, why=stage.title)
+        mean = graph("GlobalAveragePool", x, why=call.title)
     else:
-        why = f"{stage.title}: onnxruntime has no GlobalAveragePool of {working}."
-        mean = graph("ReduceMean", x, axes=list(range(2, len(stage.shape))), keepdims=1, why=why)
+        why = f"{call.title}: onnxruntime has no GlobalAveragePool of {working}."
+        mean = graph("ReduceMean", x, axes=list(range(2, len(call.shape))), keepdims=1, why=why)
     return (graph.cast(mean, dtype),)
 
 
@@ -232,17 +235,17 @@ def global_avg_pool(graph: Graph, stage: Stage, inputs: tuple[str, ...]) -> tupl
 # Whole numbers
 
 
-def _whole_mean(graph: Graph, stage: Stage, x: str, include: bool, divisor: float | None) -> str:
+def _whole_mean(graph: GraphBuilder, call: LayerCall, x: str, include: bool, divisor: float | None) -> str:
     """Divide sums in int64, which rounds nothing, and round the quotient as the layer does."""
     dtype = graph.dtypes[x]
-    rounding = stage.arguments.get("rounding", "half_even")
-    factor, over = 1, window_counts(graph, stage.windows, include, np.dtype(np.int64)) if divisor is None else ""
+    rounding = call.arguments.get("rounding", "half_even")
+    factor, over = 1, window_counts(graph, call.windows, include, np.dtype(np.int64)) if divisor is None else ""
     if divisor is not None:
-        factor, denominator = _exact_factor(stage, dtype, float(divisor))
+        factor, denominator = _exact_factor(call, dtype, float(divisor))
         over = np.int64(denominator)
     if dtype.itemsize == 8:
-        return _mean_in_two_parts(graph, stage, x, factor, over, rounding)
-    total = _whole_sum(graph, stage, graph.cast(x, np.int64, why="Sums are exact in int64."))
+        return _mean_in_two_parts(graph, call, x, factor, over, rounding)
+    total = _whole_sum(graph, call, graph.cast(x, np.int64, why="Sums are exact in int64."))
     if factor != 1:
         total = graph("Mul", total, np.int64(factor))
     quotient, rest = _divided(graph, total, over)
@@ -254,36 +257,38 @@ def _whole_mean(graph: Graph, stage: Stage, x: str, include: bool, divisor: floa
     return graph.cast(quotient, dtype)
 
 
-def _exact_factor(stage: Stage, dtype: np.dtype[Any], divisor: float) -> tuple[int, int]:
+def _exact_factor(call: LayerCall, dtype: np.dtype[Any], divisor: float) -> tuple[int, int]:
     """Return the fraction by which sums are multiplied, refusing one for which int64 is not enough."""
     above, below = divisor.as_integer_ratio()
     factor, over = (below, above) if above > 0 else (-below, -above)
-    taps = taps_of(stage.windows)
+    taps = taps_of(call.windows)
     if dtype.itemsize == 8:
         fits = abs(factor) == 1 and taps <= over < 2**29
     else:
         fits = over < 2**60 and int(np.iinfo(dtype).max + 1) * taps * abs(factor) < 2**60
     if not fits:
-        raise ValueError(
-            f"to_onnx: divisor_override={divisor!r} of {type(stage.layer).__name__} cannot divide sums of {taps} "
-            f"elements of {dtype.name} exactly in int64; use a whole number of at least {taps}, or a float dtype"
+        raise value_error(
+            "to_onnx",
+            f"divisor_override={divisor!r} of {type(call.layer).__name__} cannot divide sums of {taps} elements of "
+            f"{dtype.name} exactly in int64",
+            f"use a whole number of at least {taps}, or a float dtype",
         )
     return factor, over
 
 
-def _whole_sum(graph: Graph, stage: Stage, x: str) -> str:
-    if stage.layer.operator == "global_avg_pool" or single(stage.windows):
-        return graph("ReduceSum", x, axes=list(range(2, len(stage.shape))), keepdims=1, why=stage.title)
-    return summed(graph, x, stage.windows, stage.title)
+def _whole_sum(graph: GraphBuilder, call: LayerCall, x: str) -> str:
+    if call.layer.operator == "global_avg_pool" or single(call.windows):
+        return graph("ReduceSum", x, axes=list(range(2, len(call.shape))), keepdims=1, why=call.title)
+    return summed(graph, x, call.windows, call.title)
 
 
-def _divided(graph: Graph, total: str, over: Value) -> tuple[str, str]:
+def _divided(graph: GraphBuilder, total: str, over: Value) -> tuple[str, str]:
     """Divide rounding down, whatever the sign."""
     rest = graph("Mod", total, over)
     return graph("Div", graph("Sub", total, rest), over), rest
 
 
-def _rounded(graph: Graph, quotient: str, rest: str, over: Value, rounding: str, signed: str) -> str:
+def _rounded(graph: GraphBuilder, quotient: str, rest: str, over: Value, rounding: str, signed: str) -> str:
     """Add 1 to a quotient that was rounded down where the rest says so; `signed` has the sign of the whole."""
     if rounding == "floor":
         return quotient
@@ -297,13 +302,13 @@ def _rounded(graph: Graph, quotient: str, rest: str, over: Value, rounding: str,
     return graph("Add", quotient, graph.cast(up, np.int64))
 
 
-def _mean_in_two_parts(graph: Graph, stage: Stage, x: str, factor: int, over: Value, rounding: str) -> str:
+def _mean_in_two_parts(graph: GraphBuilder, call: LayerCall, x: str, factor: int, over: Value, rounding: str) -> str:
     """Divide sums that int64 does not hold: those of the upper and the lower halves of the numbers, apart."""
     dtype = graph.dtypes[x]
     half = dtype.type(HALF_RANGE)
     low = graph("Mod", x, half, why="Sums of the halves of 64 bits are exact in int64.")
     high = graph.cast(graph("Div", graph("Sub", x, low), half), np.int64)
-    sums = [_whole_sum(graph, stage, part) for part in (high, graph.cast(low, np.int64))]
+    sums = [_whole_sum(graph, call, part) for part in (high, graph.cast(low, np.int64))]
     if factor < 0:
         sums = [graph("Neg", part) for part in sums]
     upper, rest = _divided(graph, sums[0], over)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph_builder import Graph
+from ..graph_builder import GraphBuilder
 
 __all__ = ["NanAwareMax", "is_nan"]
 
 
-def is_nan(graph: Graph, x: str) -> str:
+def is_nan(graph: GraphBuilder, x: str) -> str:
     """Tell which elements are NaN."""
     if graph.opset >= 9:
         return graph("IsNaN", x)
@@ -29,7 +29,7 @@ class NanAwareMax:
 
     Parameters
     ----------
-    graph : Graph
+    graph : GraphBuilder
         Where nodes go.
     x : str
         A tensor of float32 or float64.
@@ -44,7 +44,7 @@ class NanAwareMax:
         What to pool for the highest rank, float32.
     """
 
-    def __init__(self, graph: Graph, x: str, rule: str) -> None:
+    def __init__(self, graph: GraphBuilder, x: str, rule: str) -> None:
         self._graph = graph
         least = np.array(-np.inf, graph.dtypes[x])
         is_not_number = is_nan(graph, x)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pooling.geometry import Axis
 
 from ..dynamic_sizes import FreeAxis, Number, folded, in_graph, product
-from ..graph_builder import Graph, Value
+from ..graph_builder import GraphBuilder, Value
 
 __all__ = [
     "Axes",
@@ -54,7 +54,7 @@ def _pads(axes: Axes) -> list[int]:
     return [pad if isinstance(pad, int) else 0 for pad in pads]
 
 
-def padded(graph: Graph, x: str, axes: Axes, value: float) -> str:
+def padded(graph: GraphBuilder, x: str, axes: Axes, value: float) -> str:
     """Pad where the padding follows the size of the input, which no attribute can say."""
     if not any(map(has_dynamic_padding, axes)):
         return x
@@ -119,7 +119,7 @@ def _may_be_empty(axis: Axis | FreeAxis) -> bool:
     return axis.may_be_empty if isinstance(axis, FreeAxis) else bool(_counts(axis).min() == 0)
 
 
-def emptiness(graph: Graph, axes: Axes) -> Value | None:
+def emptiness(graph: GraphBuilder, axes: Axes) -> Value | None:
     """Tell which windows have no tap in the input, or None where all have some."""
     if not any(_may_be_empty(axis) for axis in axes):
         return None
@@ -131,7 +131,7 @@ def emptiness(graph: Graph, axes: Axes) -> Value | None:
     return reduce(lambda left, right: folded(graph, "Or", left, right), columns)
 
 
-def _unsqueezed(graph: Graph, x: Value, axes: Sequence[int]) -> Value:
+def _unsqueezed(graph: GraphBuilder, x: Value, axes: Sequence[int]) -> Value:
     return folded(graph, "Unsqueeze", x, axes=list(axes)) if axes else x
 
 
@@ -141,7 +141,7 @@ def empty(axes: Sequence[Axis]) -> NDArray[np.bool_]:
     return found
 
 
-def why_not_one_node(graph: Graph, name: str, axes: Axes) -> str:
+def why_not_one_node(graph: GraphBuilder, name: str, axes: Axes) -> str:
     """Say why one node of MaxPool or AveragePool cannot pool these windows, or nothing."""
     if not regular(axes):
         return f"{name} has windows of one size only."
@@ -166,7 +166,7 @@ def tap_axes(axes: Axes) -> list[int]:
     return [3 + 2 * number for number in range(len(axes))]
 
 
-def gathered(graph: Graph, x: str, axes: Axes, why: str) -> str:
+def gathered(graph: GraphBuilder, x: str, axes: Axes, why: str) -> str:
     """Gather the taps of every window; one outside the input reads the first cell of its window that is inside.
 
     What an empty window reads has no meaning.
@@ -176,7 +176,7 @@ def gathered(graph: Graph, x: str, axes: Axes, why: str) -> str:
     return x
 
 
-def greatest(graph: Graph, x: str, axes: Axes, why: str) -> str:
+def greatest(graph: GraphBuilder, x: str, axes: Axes, why: str) -> str:
     """Gather the taps axis by axis, and keep the greatest, which needs least memory."""
     for number, axis in enumerate(axes, start=2):
         taps = graph("Gather", x, _inside(graph, axis), axis=number, why=why)
@@ -184,25 +184,25 @@ def greatest(graph: Graph, x: str, axes: Axes, why: str) -> str:
     return x
 
 
-def _taps(graph: Graph, axis: Axis | FreeAxis) -> Value:
+def _taps(graph: GraphBuilder, axis: Axis | FreeAxis) -> Value:
     """List the input cell under each tap of each window; -1 where none is."""
     return axis.taps(graph) if isinstance(axis, FreeAxis) else axis.taps()
 
 
-def _may_leave(axis: Axis | FreeAxis) -> bool:
+def _has_out_of_bounds_taps(axis: Axis | FreeAxis) -> bool:
     """Whether taps lie outside the input, or behind the end of an adaptive window."""
     return axis.has_out_of_bounds_taps if isinstance(axis, FreeAxis) else bool((axis.taps() < 0).any())
 
 
-def _or_else(graph: Graph, taps: Value, other: Value) -> Value:
+def _or_else(graph: GraphBuilder, taps: Value, other: Value) -> Value:
     """Put another cell in the place of what lies outside."""
     return folded(graph, "Where", folded(graph, "Less", taps, np.int64(0)), other, taps)
 
 
-def _inside(graph: Graph, axis: Axis | FreeAxis) -> Value:
+def _inside(graph: GraphBuilder, axis: Axis | FreeAxis) -> Value:
     """List the cells that `gathered` reads."""
     taps = _taps(graph, axis)
-    if not _may_leave(axis):
+    if not _has_out_of_bounds_taps(axis):
         return taps
     size = in_graph(graph, axis.input_size)
     first = folded(graph, "ReduceMin", _or_else(graph, taps, size), axes=[1], keepdims=1)
@@ -212,7 +212,7 @@ def _inside(graph: Graph, axis: Axis | FreeAxis) -> Value:
     return _or_else(graph, taps, first)
 
 
-def cells_of_taps(graph: Graph, axes: Axes) -> str:
+def cells_of_taps(graph: GraphBuilder, axes: Axes) -> str:
     """Add up where in the plane the taps lie that `gathered` reads; made at run time, since it is large."""
     cells = ""
     for number, axis in enumerate(axes):
@@ -223,12 +223,12 @@ def cells_of_taps(graph: Graph, axes: Axes) -> str:
     return cells
 
 
-def first_cells(graph: Graph, axes: Axes) -> Value:
+def first_cells(graph: GraphBuilder, axes: Axes) -> Value:
     """Say where in the plane the first tap of each window lies that is in the input."""
     result: Value = np.int64(0)
     for number, axis in enumerate(axes):
         taps = _taps(graph, axis)
-        inside = _or_else(graph, taps, in_graph(graph, axis.input_size)) if _may_leave(axis) else taps
+        inside = _or_else(graph, taps, in_graph(graph, axis.input_size)) if _has_out_of_bounds_taps(axis) else taps
         first = folded(graph, "ReduceMin", inside, axes=[1], keepdims=0)
         below = in_graph(graph, product(axis.input_size for axis in axes[number + 1 :]))
         part = _unsqueezed(graph, folded(graph, "Mul", first, below), range(1, len(axes) - number))
@@ -236,9 +236,9 @@ def first_cells(graph: Graph, axes: Axes) -> Value:
     return result
 
 
-def zero_behind(graph: Graph, x: str, axes: Axes) -> tuple[str, list[Value]]:
+def zero_behind(graph: GraphBuilder, x: str, axes: Axes) -> tuple[str, list[Value]]:
     """Put a zero behind each axis that has taps outside the input, and list what taps read then."""
-    outside = [int(_may_leave(axis)) for axis in axes]
+    outside = [int(_has_out_of_bounds_taps(axis)) for axis in axes]
     tables = [_taps(graph, axis) for axis in axes]
     tables = [
         _or_else(graph, taps, in_graph(graph, axis.input_size)) if leaves else taps
@@ -250,7 +250,7 @@ def zero_behind(graph: Graph, x: str, axes: Axes) -> tuple[str, list[Value]]:
     return x, tables
 
 
-def summed(graph: Graph, x: str, axes: Axes, why: str) -> str:
+def summed(graph: GraphBuilder, x: str, axes: Axes, why: str) -> str:
     """Gather and add the taps axis by axis, which needs least memory and rounds least; padding is zero."""
     x, tables = zero_behind(graph, x, axes)
     for number, table in enumerate(tables, start=2):

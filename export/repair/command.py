@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pooling.errors import without
 from pooling.onnx_models.graph import scopes_of
 from pooling.onnx_models.load import read_model
 from pooling.signs import printable
@@ -51,7 +52,7 @@ class RepairReport:
 
     @property
     def exit_code(self) -> int:
-        """0 where all was repaired and proven, 2 where nothing loads the model or a window finds no place, else 1."""
+        """0 where all was repaired and proven, 2 where nothing loads the model or a window does not fit, else 1."""
         if self.result is not None and (self.result.runs is False or self.result.misfit):
             return 2
         return 0 if self.result is not None and self.result.verified and not self.result.skipped else 1
@@ -155,7 +156,7 @@ def repair_file(
 
 
 def _plain(error: Exception) -> str:
-    return str(error).removeprefix(f"{FUNCTION}: ").removeprefix("save: ")
+    return without(error, FUNCTION, "save")
 
 
 def _check_output(model: onnx.ModelProto, path: Path, output: Path) -> None:

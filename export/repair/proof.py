@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -16,13 +17,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from pooling.errors import refused, without
 from pooling.numerics.bounds import Side, final_roundings, mean_error, norm_error
 from pooling.numerics.compare import differing, first_of
 from pooling.numerics.inputs import draw, with_special_values
 from pooling.onnx_models import function_from_node
 from pooling.onnx_models.nodes import WINDOWED
 from pooling.onnx_models.session import session
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 from pooling.signs import first_line
 
 from ..verification import VerificationError
@@ -59,6 +61,8 @@ ROUNDINGS = 5
 
 
 OPTIMISED = " where onnxruntime optimises the model"
+NO_NUMBERS = "its inputs are no tensors of numbers"
+"""Why nothing was tried."""
 LEVELS = ("disabled", "default")
 """Levels of graph optimisation at which a model has to be right: as its nodes say, and as it is loaded by default."""
 
@@ -90,10 +94,12 @@ def _session(model: onnx.ModelProto, folder: Path | None = None, level: str = LE
     try:
         return session(model.SerializeToString(), level=level, folder=None if folder is None else folder.resolve())
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            f"{FUNCTION}: verify=True runs the model in onnxruntime, which is not installed; "
+        raise refused(
+            partial(ModuleNotFoundError, name="onnxruntime"),
+            FUNCTION,
+            "runs the model in onnxruntime, which is not installed",
             "run pip install 'ndpooling[onnx]', or use verify=False",
-            name="onnxruntime",
+            argument=("verify", True),
         ) from None
     except Exception as error:  # whatever the runtime raises
         raise Unproven(_reason(error)) from error
@@ -157,7 +163,9 @@ def _reason(error: Exception) -> str:
 # One node
 
 
-def prove_rewrite(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, imports: Sequence[onnx.OperatorSetIdProto]) -> str:
+def prove_rewrite(
+    rewrite: Rewrite, node: onnx.NodeProto, x: TensorType, imports: Sequence[onnx.OperatorSetIdProto]
+) -> str:
     """Compare what takes the place of a node with what the text of ONNX says of the node.
 
     Returns
@@ -194,16 +202,18 @@ def prove_rewrite(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, imports: Se
             array = with_special_values(array, number)
         try:
             wanted = rewrite.reference(array)
-        except ValueError as error:  # windows find no place in it
-            raise Unproven(str(error).removeprefix(f"{FUNCTION}: ")) from error
+        except ValueError as error:  # windows do not fit into it
+            raise Unproven(without(error, FUNCTION)) from error
         for level, answer in answers.items():
             for name, ours, theirs in zip(outputs, wanted, answer(array), strict=True):
                 bound = None if rewrite.exact else _bound(node, array, wanted[0], rewrite.reference)
                 difference = _difference(ours, theirs, bound)
                 if difference:
-                    raise ModelsDiffer(
-                        f"{FUNCTION}: {node.op_type} node {node.name or node.output[0]!r} of an input of shape "
-                        f"{shape}: {name!r} {difference}{level}"
+                    raise refused(
+                        ModelsDiffer,
+                        FUNCTION,
+                        f"{node.op_type} node {node.name or node.output[0]!r} of an input of shape {shape}: {name!r} "
+                        f"{difference}{level}",
                     )
     return reason
 
@@ -235,7 +245,7 @@ def _kernel(node: onnx.NodeProto) -> list[int]:
     return next((list(each.ints) for each in node.attribute if each.name == "kernel_shape"), [1, 1])
 
 
-def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: Tensor, rank: int) -> Iterator[tuple[int, ...]]:
+def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: TensorType, rank: int) -> Iterator[tuple[int, ...]]:
     """Yield shapes of the tensor that a rewrite takes: several where sizes are not known."""
     known = x.shape if x.shape is not None else (None,) * rank
     grown = rewrite.grown or (0,) * (rank - 2)
@@ -348,30 +358,28 @@ def compare_models(
         except GivenUp:
             raise
         except Unproven as error:
-            raise ModelsDiffer(
-                f"{FUNCTION}: onnxruntime runs the original, but not the repaired model ({error})"
+            raise refused(
+                ModelsDiffer, FUNCTION, f"onnxruntime runs the original, but not the repaired model ({error})"
             ) from error
         for place, output in enumerate(repaired.graph.output):
             difference = _deep_difference(wanted[place], found[0][place], exact=exact)
             if difference and _deep_difference(wanted[place], _run(before, arrays)[place], exact=exact):
                 raise Unproven(f"the original gives other numbers each time, as its output {output.name!r} does")
             if difference:
-                raise ModelsDiffer(f"{FUNCTION}: output {output.name!r} of the repaired model {difference}")
+                raise refused(ModelsDiffer, FUNCTION, f"output {output.name!r} of the repaired model {difference}")
             difference = _deep_difference(wanted[place], found[1][place], exact=False)
             if difference:
                 # What the optimiser does to other nodes, it does to the original as well.
                 optimised = optimised or _session(original, folder, LEVELS[1])
                 if _deep_difference(_run(optimised, arrays)[place], found[1][place], exact=False):
-                    raise ModelsDiffer(
-                        f"{FUNCTION}: output {output.name!r} of the repaired model {difference}{OPTIMISED}"
+                    raise refused(
+                        ModelsDiffer, FUNCTION, f"output {output.name!r} of the repaired model {difference}{OPTIMISED}"
                     )
         runs += 1
         if runs == 2:
             break
     if not runs:
-        raise Unproven(
-            f"onnxruntime does not run the original ({reason or 'its inputs are no tensors of numbers'})", loads=True
-        )
+        raise Unproven(f"onnxruntime does not run the original ({reason or NO_NUMBERS})", loads=True)
 
 
 def how_it_runs(
@@ -393,7 +401,7 @@ def how_it_runs(
     GivenUp
         If a run takes longer than `LONGEST_RUN`.
     """
-    reason, loads = "its inputs are no tensors of numbers", True
+    reason, loads = "", True
     settled = True
     try:
         session = _session(model, folder)
@@ -411,11 +419,12 @@ def how_it_runs(
                 reason = str(error)
             else:
                 return True, "onnxruntime"
-        settled = settled and reason != "its inputs are no tensors of numbers"
+        settled = settled and bool(reason)
     except GivenUp:
         raise
     except Unproven as error:
         reason, loads = str(error), error.loads
+    reason = reason or NO_NUMBERS
     if _runs_here(model, shapes):
         return True, f"pooling.onnx_models.backend, for onnxruntime does not ({reason})"
     return (False if settled or not loads else None), reason
@@ -436,7 +445,9 @@ def _misfits(
 def _open_inputs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) -> bool:
     """Whether some size of an input is the choice of whoever runs the model."""
     brought = {each.name for each in model.graph.initializer}
-    known = [shapes.get(each.name) or Tensor.of(each).shape for each in model.graph.input if each.name not in brought]
+    known = [
+        shapes.get(each.name) or TensorType.of(each).shape for each in model.graph.input if each.name not in brought
+    ]
     return any(shape is None or None in shape for shape in known)
 
 
@@ -479,7 +490,7 @@ def _trials(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) 
         named: dict[str, int] = {}
         arrays = {}
         for each in inputs:
-            tensor = Tensor.of(each)
+            tensor = TensorType.of(each)
             if tensor.dtype is None or not each.type.HasField("tensor_type"):
                 return
             given = shapes.get(each.name)

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from pooling.errors import type_error, value_error, without
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.functions import opset_of
 from pooling.onnx_models.graph import (
@@ -27,7 +28,7 @@ from pooling.onnx_models.graph import (
 )
 from pooling.onnx_models.load import check_external, check_model, check_scopes, check_size
 from pooling.onnx_models.nodes import why_not_dtype
-from pooling.onnx_models.shapes import Tensor, infer_model, pooled_tensors, strip_weights, tensors_of
+from pooling.onnx_models.shapes import TensorType, infer_model, pooled_tensors, strip_weights, tensors_of
 from pooling.signs import short_repr
 
 from ..arguments import is_finite_only
@@ -126,7 +127,7 @@ class Repaired:
     why : str
         How that was shown, or why it was not.
     misfit : str
-        The pooling whose windows find no place, so that onnxruntime makes a map without cells; mostly "".
+        The pooling whose windows do not fit, so that onnxruntime makes a map without cells; mostly "".
     """
 
     model: onnx.ModelProto = field(repr=False)
@@ -208,9 +209,9 @@ def make_portable(
     'MaxPool(kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])'
     """
     if not isinstance(model, onnx.ModelProto):
-        raise TypeError(f"{FUNCTION}: model must be an onnx.ModelProto, not {type(model).__name__}")
+        raise type_error(FUNCTION, f"model must be an onnx.ModelProto, not {type(model).__name__}")
     if not isinstance(verify, bool):
-        raise TypeError(f"{FUNCTION}: verify={short_repr(verify)} must be a bool, not {type(verify).__name__}")
+        raise type_error(FUNCTION, f"must be a bool, not {type(verify).__name__}", argument=("verify", verify))
     exact = not is_finite_only(special_values, FUNCTION)
     place = None if folder is None else Path(folder)
     check_size(FUNCTION, model)
@@ -220,7 +221,7 @@ def make_portable(
     while True:
         work = onnx.ModelProto()
         work.CopyFrom(model)
-        repair = _Repair(work, shapes, verify, excluded, exact)
+        repair = _RepairPass(work, shapes, verify, excluded, exact)
         repair.rewrite(model, place)
         try:
             verified, runs, why = repair.proven(model, place) if verify else (False, None, "verify=False")
@@ -241,21 +242,22 @@ def make_portable(
 def _check(model: onnx.ModelProto, folder: Path | None) -> None:
     """Refuse what cannot be read; the rest of the rules is checked when the model is repaired."""
     if not model.HasField("graph"):
-        raise ValueError(f"{FUNCTION}: the model has no graph; it is empty, or only a part of one")
+        raise value_error(FUNCTION, "the model has no graph", "it is empty, or only a part of one")
     if default_opset(model.opset_import) is None and any(is_default(node.domain) for node in model.graph.node):
-        raise ValueError(
-            f"{FUNCTION}: the model imports no version of the default operator set; its opset_import must name one"
+        raise value_error(
+            FUNCTION, "the model imports no version of the default operator set", "its opset_import must name one"
         )
     if default_opset(model.opset_import) is not None:
         opset_of(FUNCTION, model)
     newest = onnx.defs.onnx_opset_version()
     for scope in scopes_of(model):
         if scope.opset is not None and scope.opset < 1:
-            raise ValueError(f"{FUNCTION}: {scope.path} is of opset {scope.opset}, and there is none before 1")
+            raise value_error(FUNCTION, f"{scope.path} is of opset {scope.opset}, and there is none before 1")
         if scope.opset is not None and scope.opset > newest:
-            raise ValueError(
-                f"{FUNCTION}: {scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is "
-                f"{newest}; install a newer onnx"
+            raise value_error(
+                FUNCTION,
+                f"{scope.path} is of opset {scope.opset}; the newest that onnx {onnx.__version__} knows is {newest}",
+                "install a newer onnx",
             )
     check_scopes(FUNCTION, model)
     if folder is not None:
@@ -283,29 +285,31 @@ def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int 
     if shapes is None:
         return {}
     if not isinstance(shapes, Mapping):
-        raise TypeError(f"{FUNCTION}: input_shapes={short_repr(shapes)} must be a mapping, not {type(shapes).__name__}")
-    inputs = {each.name: Tensor.of(each).shape for each in model.graph.input}
+        raise type_error(FUNCTION, f"must be a mapping, not {type(shapes).__name__}", argument=("input_shapes", shapes))
+    inputs = {each.name: TensorType.of(each).shape for each in model.graph.input}
     found: dict[str, tuple[int | None, ...]] = {}
     for name, shape in shapes.items():
         if name not in inputs:
-            raise ValueError(
-                f"{FUNCTION}: input_shapes has {short_repr(name)}, which the model does not take; it takes "
-                f"{', '.join(map(repr, inputs))}"
+            raise value_error(
+                FUNCTION,
+                f"input_shapes has {short_repr(name)}, which the model does not take",
+                f"it takes {', '.join(map(repr, inputs))}",
             )
         if isinstance(shape, str) or not isinstance(shape, Sequence):
-            raise TypeError(
-                f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must be a sequence of integers "
-                "and None"
+            raise type_error(
+                FUNCTION,
+                f"input_shapes[{short_repr(name)}]={short_repr(shape)} must be a sequence of integers and None",
             )
         for size in shape:
             if size is not None and (isinstance(size, bool) or not isinstance(size, (int, np.integer))):
-                raise TypeError(
-                    f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must hold integers and None"
+                raise type_error(
+                    FUNCTION, f"input_shapes[{short_repr(name)}]={short_repr(shape)} must hold integers and None"
                 )
             if size is not None and size < 0:
-                raise ValueError(
-                    f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(shape)} must not hold "
-                    f"{short_repr(size)}; give a size"
+                raise value_error(
+                    FUNCTION,
+                    f"input_shapes[{short_repr(name)}]={short_repr(shape)} must not hold {short_repr(size)}",
+                    "give a size",
                 )
         found[name] = tuple(None if size is None else int(size) for size in shape)
         declared = inputs[name]
@@ -314,10 +318,10 @@ def _checked_shapes(model: onnx.ModelProto, shapes: Any) -> dict[str, tuple[int 
             and all(new is None or old is None or new == old for new, old in zip(found[name], declared, strict=True))
         )
         if not fits:
-            raise ValueError(
-                f"{FUNCTION}: input_shapes[{short_repr(name)}]={short_repr(tuple(shape))} contradicts the model, "
-                "which takes "
-                f"{_written(declared)}"
+            raise value_error(
+                FUNCTION,
+                f"input_shapes[{short_repr(name)}]={short_repr(tuple(shape))} contradicts the model, which takes "
+                f"{_written(declared)}",
             )
     return found
 
@@ -351,7 +355,7 @@ class _EquivalenceCheck:
 
     rewrite: Rewrite
     node: onnx.NodeProto
-    x: Tensor
+    x: TensorType
     opset: int
 
 
@@ -361,7 +365,7 @@ _Name = tuple[str, str, str]
 """Of a rewrite: where the node is, which it is, and the rule."""
 
 
-class _Repair:
+class _RepairPass:
     """A model that is being repaired, in place."""
 
     def __init__(
@@ -417,7 +421,7 @@ class _Repair:
         """Return the shapes of the inputs; a shape that is not known counts as open."""
         brought = {each.name for each in self.model.graph.initializer}
         inputs = [each for each in self.model.graph.input if each.name not in brought]
-        return {each.name: Tensor.of(each).shape or ((None,) if not _has_shape(each) else ()) for each in inputs}
+        return {each.name: TensorType.of(each).shape or ((None,) if not _has_shape(each) else ()) for each in inputs}
 
     def declare_inputs(self) -> None:
         """Write the sizes that the caller gave into the model, which is right for no others then."""
@@ -425,7 +429,7 @@ class _Repair:
             given = self.shapes.get(each.name)
             if given is None:
                 continue
-            was = Tensor.of(each).shape
+            was = TensorType.of(each).shape
             dims = each.type.tensor_type.shape.dim
             if was is None:
                 for _ in given:
@@ -433,7 +437,7 @@ class _Repair:
             for dim, size in zip(dims, given, strict=True):
                 if size is not None:
                     dim.dim_value = size
-            now = Tensor.of(each).shape
+            now = TensorType.of(each).shape
             if now != was:
                 reason = "These sizes were given for the repair, and what follows from them is part of the model now."
                 change = Change(each.name, "graph", _written(was), _written(now), "input_shapes", reason, "")
@@ -463,7 +467,7 @@ class _Repair:
         self.changes.sort(key=lambda change: order.get(change.path, -1))
 
     def _rewrite(
-        self, scope: Scope, node: onnx.NodeProto, x: Tensor, called: onnx.NodeProto | None, counts: dict[str, int]
+        self, scope: Scope, node: onnx.NodeProto, x: TensorType, called: onnx.NodeProto | None, counts: dict[str, int]
     ) -> None:
         """Apply the rules to one node, one after another."""
         current, title = onnx.NodeProto(), _title(node)
@@ -556,7 +560,7 @@ class _Repair:
             what = f"{_title(check.node)!r}: what takes its place was not run ({error})"
             self._unproven = self._unproven or what
         except ModelsDiffer as error:
-            return str(error).removeprefix(f"{FUNCTION}: ")
+            return without(error, FUNCTION)
         return ""
 
     def _skip(self, scope: Scope, node: onnx.NodeProto, error: SkippedError) -> None:
@@ -582,9 +586,10 @@ class _Repair:
         """Ask for the shape of an input, where nothing is known of it and nodes were left for that."""
         for each in self.model.graph.input:
             if self.open and each.type.HasField("tensor_type") and not _has_shape(each):
-                raise ValueError(
-                    f"{FUNCTION}: the input {each.name!r} of the model has no shape, so not even its rank is known; "
-                    f"give input_shapes={{{each.name!r}: (1, 3, 224, 224)}}, with its sizes"
+                raise value_error(
+                    FUNCTION,
+                    f"the input {each.name!r} of the model has no shape, so not even its rank is known",
+                    f"give input_shapes={{{each.name!r}: (1, 3, 224, 224)}}, with its sizes",
                 )
 
     # ---- what is recorded of tensors
@@ -601,7 +606,7 @@ class _Repair:
             infos = {each.name: each for each in (*clean.container.value_info, *clean.container.output)}
             written = {name for node in scope.container.node for name in node.output}
             for each in (*scope.container.value_info, *scope.container.output):
-                known, recorded = found.get(each.name), Tensor.of(each)
+                known, recorded = found.get(each.name), TensorType.of(each)
                 if known is None or known.shape is None or recorded.shape is None or each.name not in written:
                     continue
                 if _agree(recorded.shape, known.shape):
@@ -613,7 +618,7 @@ class _Repair:
                     if not dim.HasField("dim_value") and names and names[axis]:
                         dim.dim_param = names[axis]
                 reason = "The recorded shape contradicts the nodes; onnxruntime refuses such models, or warns."
-                now = Tensor.of(each).shape
+                now = TensorType.of(each).shape
                 self.changes.append(
                     Change(
                         each.name,
@@ -688,7 +693,7 @@ class _Repair:
 def misfit(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> str:
     """Say which pooling breaks a rule of ONNX when a model has inputs of these shapes, or nothing.
 
-    Of a window that finds no place, onnxruntime makes a map without cells, and goes on.
+    Of a window that does not fit, onnxruntime makes a map without cells, and goes on.
     """
     found = [
         (node, scope.opset or 1)
@@ -707,7 +712,7 @@ def misfit(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> str:
     return ""
 
 
-def _contradiction(node: onnx.NodeProto, x: Tensor, opset: int) -> str:
+def _contradiction(node: onnx.NodeProto, x: TensorType, opset: int) -> str:
     """Say which rule of ONNX a pooling breaks for an input of this shape, as far as that is known."""
     if x.shape is None or any(each.ref_attr_name for each in node.attribute):
         return ""
@@ -715,7 +720,7 @@ def _contradiction(node: onnx.NodeProto, x: Tensor, opset: int) -> str:
         layer_from_node(node, opset, tuple(USUAL_SIZE if size is None else size for size in x.shape))
     except (TypeError, ValueError) as error:
         # Of sizes that are open, those are not to blame that were taken for them.
-        said = str(error).removeprefix("layer_from_node: ") if None not in x.shape[2:] else ""
+        said = without(error, "layer_from_node") if None not in x.shape[2:] else ""
         kernel = next((each.ints for each in node.attribute if each.name == "kernel_shape"), ())
         if said and len(kernel) == len(x.shape) - 1:
             said += f"; ONNX pools batches, and {node.input[0]!r} has no batch axis: put an Unsqueeze in front"
@@ -762,12 +767,12 @@ def _unread(model: onnx.ModelProto) -> set[_Unread]:
     return found
 
 
-def _grown(x: Tensor, cells: Sequence[int]) -> Tensor:
+def _grown(x: TensorType, cells: Sequence[int]) -> TensorType:
     """Return what is known of a tensor with more cells on its spatial axes, or with less."""
     if x.shape is None or not cells:
         return x
     spatial = [None if size is None else size + more for size, more in zip(x.shape[2:], cells, strict=True)]
-    return Tensor(x.dtype, (*x.shape[:2], *spatial))
+    return TensorType(x.dtype, (*x.shape[:2], *spatial))
 
 
 def _place(scope: Scope, node: onnx.NodeProto) -> int:

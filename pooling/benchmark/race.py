@@ -17,7 +17,8 @@ from typing import Any
 
 from pooling import dispatch
 
-from .cases import Case
+from .cases import BenchmarkCase
+from .strategies import strategies_of
 from .worker import LIBRARIES, version
 
 __all__ = [
@@ -80,7 +81,7 @@ class Worker:
             cwd=self.folder,
         )
 
-    def ask(self, case: Case) -> dict[str, Any]:
+    def ask(self, case: BenchmarkCase) -> dict[str, Any]:
         """Send a case and wait for the answer."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -107,13 +108,13 @@ class Worker:
 
 
 def race(
-    cases: Sequence[Case], libraries: Sequence[str], threads: int, rounds: int, progress: Progress = _silent
+    cases: Sequence[BenchmarkCase], libraries: Sequence[str], threads: int, rounds: int, progress: Progress = _silent
 ) -> dict[str, Any]:
     """Let the libraries take turns.
 
     Parameters
     ----------
-    cases : sequence of Case
+    cases : sequence of BenchmarkCase
         What each library runs in each round.
     libraries : sequence of str
         Keys of `LIBRARIES`.
@@ -174,7 +175,7 @@ MEASURED = ("seconds", "cannot", "busy", "disturbed", "unsteady")
 """What `race` finds, and a document holds by the number of threads."""
 
 
-def new_document(cases: Sequence[Case], libraries: Sequence[str], rounds: int) -> dict[str, Any]:
+def new_document(cases: Sequence[BenchmarkCase], libraries: Sequence[str], rounds: int) -> dict[str, Any]:
     """Describe a race before it begins: the machine, the libraries, and those that are not installed."""
     installed = [name for name in libraries if LIBRARIES[name].installed]
     return {
@@ -184,6 +185,7 @@ def new_document(cases: Sequence[Case], libraries: Sequence[str], rounds: int) -
         "absent": [name for name in libraries if name not in installed],
         "rounds": rounds,
         "cases": {case.name: case.to_json() for case in cases},
+        "strategies": {case.name: strategies_of(case) for case in cases},
         **{name: {} for name in MEASURED},
         "memory": {},
     }

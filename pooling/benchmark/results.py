@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from .cases import Case
+from .cases import BenchmarkCase
 from .worker import LIBRARIES
 
 __all__ = ["Results", "geometric_mean", "seconds_text"]
@@ -42,9 +42,14 @@ class Results:
         self.document = document
 
     @cached_property
-    def cases(self) -> dict[str, Case]:
+    def cases(self) -> dict[str, BenchmarkCase]:
         """Cases by name."""
-        return {name: Case.from_json(fields) for name, fields in self.document["cases"].items()}
+        return {name: BenchmarkCase.from_json(fields) for name, fields in self.document["cases"].items()}
+
+    def strategies(self, case: str) -> str:
+        """Name the strategies that pooling took; documents of earlier versions name none."""
+        name: str = self.document.get("strategies", {}).get(case, "")
+        return name
 
     @property
     def threads(self) -> list[int]:

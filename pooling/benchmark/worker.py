@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .cases import Case, per_axis
+from .cases import BenchmarkCase, per_axis
 
 __all__ = ["LIBRARIES", "Cannot", "Library", "answer", "version"]
 
@@ -44,7 +44,7 @@ class Cannot(Exception):
     """The library does not do the same work; the message says why."""
 
 
-def _numbers(case: Case, shape: tuple[int, ...]) -> Array:
+def _numbers(case: BenchmarkCase, shape: tuple[int, ...]) -> Array:
     """Random numbers in the case's layout; they repeat after a prime number, which keeps large arrays cheap."""
     random = np.random.default_rng(0)
     values = random.standard_normal(min(int(np.prod(shape)), 1_000_003), dtype=np.float32)
@@ -54,11 +54,11 @@ def _numbers(case: Case, shape: tuple[int, ...]) -> Array:
     return np.resize(typed, case.laid_out(shape))
 
 
-def _input(case: Case) -> Array:
+def _input(case: BenchmarkCase) -> Array:
     return _numbers(case, case.shape)
 
 
-def _gradient(case: Case) -> Array:
+def _gradient(case: BenchmarkCase) -> Array:
     return _numbers(case, case.output_shape)
 
 
@@ -76,7 +76,7 @@ def _fastest(candidates: Sequence[Call]) -> Call:
     return candidates[0] if len(candidates) == 1 else min(candidates, key=seconds)
 
 
-def _pairs(case: Case) -> tuple[tuple[int, int], ...]:
+def _pairs(case: BenchmarkCase) -> tuple[tuple[int, int], ...]:
     """Return the padding before and after, for each axis."""
     return ((case.padding, case.padding),) * case.dimensions if isinstance(case.padding, int) else case.padding
 
@@ -89,7 +89,7 @@ def _verified(library: str, wanted: int, found: object) -> None:
 # --- pooling ---------------------------------------------------------------------------------------------------------
 
 
-def _arguments(case: Case) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(case: BenchmarkCase) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments after the input, without those that are defaults anyway."""
     keywords: dict[str, Any] = {} if case.layout == "channels_first" else {"layout": case.layout}
     if case.windows != "sliding":
@@ -99,8 +99,8 @@ def _arguments(case: Case) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (case.kernel_size, case.stride, *([case.padding] if case.padding else [])), keywords
 
 
-def with_pooling(case: Case, threads: int) -> Callable[..., Any]:
-    """Return calls of pooling; gradients by the best way offered: winners found again, or saved as indices."""
+def with_pooling(case: BenchmarkCase, threads: int) -> Callable[..., Any]:
+    """Return calls of pooling; gradients by the best way offered: argmax found again, or saved as indices."""
     import pooling
 
     pooling.set_num_threads(threads)
@@ -129,7 +129,7 @@ def with_pooling(case: Case, threads: int) -> Callable[..., Any]:
     return _fastest([recomputed, *([saved] if saves else [])])
 
 
-def with_pooling_out(case: Case, threads: int) -> Call:
+def with_pooling_out(case: BenchmarkCase, threads: int) -> Call:
     """Return calls that write into an array which is there already."""
     if case.direction != "forward":
         raise Cannot("only raced forward")
@@ -137,7 +137,7 @@ def with_pooling_out(case: Case, threads: int) -> Call:
     return partial(call, out=call())
 
 
-def _pooling_arrays(case: Case, result: Any) -> list[Array]:
+def _pooling_arrays(case: BenchmarkCase, result: Any) -> list[Array]:
     results = result if isinstance(result, tuple) else (result,)
     return [array if case.layout == "channels_first" else np.moveaxis(array, -1, 1) for array in results]
 
@@ -145,7 +145,7 @@ def _pooling_arrays(case: Case, result: Any) -> list[Array]:
 # --- the floor -------------------------------------------------------------------------------------------------------
 
 
-def with_floor(case: Case, threads: int, *, out: bool = False) -> Call:
+def with_floor(case: BenchmarkCase, threads: int, *, out: bool = False) -> Call:
     """Copy the bytes that the case must move, on one thread or on all, whichever is faster.
 
     Bytes that are read and have no counterpart to be written go to a block that stays in the cache, and the other way
@@ -205,10 +205,9 @@ def with_floor(case: Case, threads: int, *, out: bool = False) -> Call:
 # --- runtimes of ONNX models -----------------------------------------------------------------------------------------
 
 
-def _model(case: Case) -> bytes:
+def _model(case: BenchmarkCase) -> bytes:
     """Write the case as a model of one node."""
-    import onnx
-    from onnx import helper
+    from pooling.onnx_models.making import check_whole, make_node, small_model, tensor_info
 
     if case.layout != "channels_first":
         raise Cannot("ONNX has channels_first only")
@@ -228,25 +227,17 @@ def _model(case: Case) -> bytes:
         attributes |= {"count_include_pad": int(case.count_include_pad)} if case.kind == "avg" else {}
     prefix = "Global" if case.windows == "global" else ""
     outputs = ["y", "indices"] if case.direction == "indices" else ["y"]
-    node = helper.make_node(
-        f"{prefix}{ {'max': 'Max', 'avg': 'Average'}[case.kind] }Pool", ["x"], outputs, **attributes
-    )
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(case.dtype))
-    kinds = [kind, onnx.TensorProto.INT64]
-    graph = helper.make_graph(
-        [node],
-        "case",
-        [helper.make_tensor_value_info("x", kind, case.shape)],
-        [helper.make_tensor_value_info(*pair, case.output_shape) for pair in zip(outputs, kinds, strict=False)],
-    )
+    node = make_node(f"{prefix}{ {'max': 'Max', 'avg': 'Average'}[case.kind] }Pool", ["x"], outputs, **attributes)
+    kinds = [np.dtype(case.dtype), np.dtype(np.int64)]
+    given = [tensor_info(*pair, case.output_shape) for pair in zip(outputs, kinds, strict=False)]
     opset = 22 if case.dtype == "bfloat16" else 19
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    onnx.checker.check_model(model)
+    model = small_model([node], [tensor_info("x", kinds[0], case.shape)], given, {"": opset})
+    check_whole(model)
     serialized: bytes = model.SerializeToString()
     return serialized
 
 
-def _session(case: Case, threads: int) -> Any:
+def _session(case: BenchmarkCase, threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -257,11 +248,11 @@ def _session(case: Case, threads: int) -> Any:
     return session
 
 
-def with_onnxruntime(case: Case, threads: int) -> Call:
+def with_onnxruntime(case: BenchmarkCase, threads: int) -> Call:
     return partial(_session(case, threads).run, None, {"x": _input(case)})
 
 
-def with_onnxruntime_binding(case: Case, threads: int) -> Call:
+def with_onnxruntime_binding(case: BenchmarkCase, threads: int) -> Call:
     """Run with input and output bound beforehand: nothing is copied or allocated."""
     import onnxruntime
 
@@ -282,7 +273,7 @@ def with_onnxruntime_binding(case: Case, threads: int) -> Call:
     return call
 
 
-def with_openvino(case: Case, threads: int) -> Call:
+def with_openvino(case: BenchmarkCase, threads: int) -> Call:
     from pooling.validation.runners.openvino import import_openvino
 
     openvino = import_openvino()
@@ -315,7 +306,7 @@ def with_openvino(case: Case, threads: int) -> Call:
 # --- torch -----------------------------------------------------------------------------------------------------------
 
 
-def _tensor(case: Case, values: Array, channels_last: bool) -> Any:
+def _tensor(case: BenchmarkCase, values: Array, channels_last: bool) -> Any:
     """Wrap an array as ``(N, C, *S)``, in the memory format asked for."""
     import torch
 
@@ -331,7 +322,7 @@ def _tensor(case: Case, values: Array, channels_last: bool) -> Any:
     return tensor.contiguous(memory_format=memory_format)
 
 
-def with_torch(case: Case, threads: int, *, channels_last: bool = False) -> Call:
+def with_torch(case: BenchmarkCase, threads: int, *, channels_last: bool = False) -> Call:
     import torch
 
     if channels_last and case.dimensions == 1:
@@ -371,7 +362,7 @@ def with_torch(case: Case, threads: int, *, channels_last: bool = False) -> Call
     return training_step
 
 
-def _torch_arrays(case: Case, result: Any) -> list[Array]:
+def _torch_arrays(case: BenchmarkCase, result: Any) -> list[Array]:
     import torch
 
     tensors = [tensor.detach() for tensor in (result if isinstance(result, tuple) else (result,))]
@@ -384,7 +375,7 @@ def _torch_arrays(case: Case, result: Any) -> list[Array]:
 # --- libraries for images and arrays ---------------------------------------------------------------------------------
 
 
-def _blocks(case: Case) -> tuple[int, ...]:
+def _blocks(case: BenchmarkCase) -> tuple[int, ...]:
     """Sizes of windows that lie side by side, or a refusal."""
     kernel = per_axis(case.kernel_size, case.dimensions)
     if case.direction != "forward" or case.windows != "sliding":
@@ -394,7 +385,7 @@ def _blocks(case: Case) -> tuple[int, ...]:
     return kernel
 
 
-def _centred(case: Case) -> int:
+def _centred(case: BenchmarkCase) -> int:
     """Width of square windows around every element, or a refusal."""
     size = case.kernel_size
     if case.direction != "forward" or case.windows != "sliding" or not isinstance(size, int):
@@ -406,7 +397,7 @@ def _centred(case: Case) -> int:
     return size
 
 
-def with_opencv(case: Case, threads: int) -> Call:
+def with_opencv(case: BenchmarkCase, threads: int) -> Call:
     """``dilate`` and ``blur`` around every pixel, ``resize`` by whole factors; planes of a map one after another."""
     import cv2
 
@@ -420,7 +411,9 @@ def with_opencv(case: Case, threads: int) -> Call:
         size = _centred(case)
         element = np.ones((size, size), np.uint8)
         if case.kind == "max":
-            apply = partial(_into, cv2.dilate, element)
+
+            def apply(image: Array, into: Array) -> Any:
+                return cv2.dilate(image, element, dst=into)
         else:
 
             def apply(image: Array, into: Array) -> Any:
@@ -446,16 +439,12 @@ def with_opencv(case: Case, threads: int) -> Call:
     return call
 
 
-def _into(function: Callable[..., Any], element: Array, image: Array, into: Array) -> Any:
-    return function(image, element, dst=into)
-
-
-def _spatial(case: Case) -> tuple[int, ...]:
+def _spatial(case: BenchmarkCase) -> tuple[int, ...]:
     first = 2 if case.layout == "channels_first" else 1
     return tuple(range(first, first + case.dimensions))
 
 
-def with_scikit_image(case: Case, threads: int) -> Call:
+def with_scikit_image(case: BenchmarkCase, threads: int) -> Call:
     from skimage.measure import block_reduce
 
     kernel = _blocks(case)
@@ -465,7 +454,7 @@ def with_scikit_image(case: Case, threads: int) -> Call:
     return partial(block_reduce, _input(case), block, np.max if case.kind == "max" else np.mean)
 
 
-def with_scipy(case: Case, threads: int) -> Call:
+def with_scipy(case: BenchmarkCase, threads: int) -> Call:
     from scipy import ndimage
 
     size = _centred(case)
@@ -476,7 +465,7 @@ def with_scipy(case: Case, threads: int) -> Call:
     return partial(ndimage.uniform_filter, _input(case), window, mode="constant", cval=0.0)
 
 
-def with_numpy(case: Case, threads: int) -> Call:
+def with_numpy(case: BenchmarkCase, threads: int) -> Call:
     """``x.reshape(n, c, h // k, k, w // k, k).max((3, 5))``, and ``x.mean`` over all of a map."""
     x = _input(case)
     spatial = _spatial(case)
@@ -509,10 +498,6 @@ def with_numpy(case: Case, threads: int) -> Call:
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
-def _sequence_arrays(case: Case, result: Any) -> list[Array]:
-    return list(result)
-
-
 @dataclass(frozen=True)
 class Library:
     """How a library runs a case, and what is known of it.
@@ -535,8 +520,8 @@ class Library:
 
     package: str
     module: str
-    prepare: Callable[[Case, int], Call]
-    arrays: Callable[[Case, Any], list[Array]]
+    prepare: Callable[[BenchmarkCase, int], Call]
+    arrays: Callable[[BenchmarkCase, Any], list[Array]]
     out: bool = False
     peer: bool = True
 
@@ -551,7 +536,7 @@ LIBRARIES: dict[str, Library] = {
     "pooling out=": Library("pooling", "pooling", with_pooling_out, _pooling_arrays, out=True, peer=False),
     "floor": Library("", "numpy", with_floor, _pooling_arrays, peer=False),
     "floor out=": Library("", "numpy", partial(with_floor, out=True), _pooling_arrays, out=True, peer=False),
-    "onnxruntime": Library("onnxruntime", "onnxruntime", with_onnxruntime, _sequence_arrays),
+    "onnxruntime": Library("onnxruntime", "onnxruntime", with_onnxruntime, lambda case, result: list(result)),
     "onnxruntime IO binding": Library(
         "onnxruntime",
         "onnxruntime",
@@ -580,7 +565,7 @@ TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 2e-6, "float64": 1e-1
 """How far means and gradients may lie apart, relative to the largest one, for two libraries to have done the same."""
 
 
-def check(library: str, case: Case, result: Any) -> None:
+def check(library: str, case: BenchmarkCase, result: Any) -> None:
     """Raise Cannot unless a library's result is ours: shape, dtype and values; of indices the shape."""
     found = LIBRARIES[library].arrays(case, result)
     wanted = _pooling_arrays(case, with_pooling(case, 1)())
@@ -619,7 +604,7 @@ def measure(call: Call) -> dict[str, float]:
     return {"seconds": statistics.median(times), "busy": round(busy, 2)}
 
 
-def answer(library: str, case: Case, threads: int, checked: set[Case]) -> dict[str, Any]:
+def answer(library: str, case: BenchmarkCase, threads: int, checked: set[BenchmarkCase]) -> dict[str, Any]:
     """Prepare, check once and measure."""
     try:
         call = LIBRARIES[library].prepare(case, threads)
@@ -640,9 +625,13 @@ def main() -> None:
     # Libraries print; the answers need standard output for themselves.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    checked: set[Case] = set()
+    checked: set[BenchmarkCase] = set()
     for line in sys.stdin:
-        print(json.dumps(answer(library, Case.from_json(json.loads(line)), threads, checked)), file=answers, flush=True)
+        print(
+            json.dumps(answer(library, BenchmarkCase.from_json(json.loads(line)), threads, checked)),
+            file=answers,
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,17 @@
-"""The command line: ``pooling COMMAND``, one file for each command, and what they have in common in `shared`.
+"""The command line: ``pooling COMMAND``, one file for each command.
+
+::
+
+    validate     which runtimes disagree about the poolings of models
+    repair       the poolings of a model, rewritten so that all runtimes agree
+    doctor       a network, examined
+    export       layers as a model
+    conformance  which runtime keeps which rule
+    node_tests   the conformance suite as ONNX node tests
+    bench        the kernels against other libraries
+    info         versions, processor, threads, strategies
+    shared       what the commands have in common
+    schemas      the JSON Schemas of what they write
 
 Exit codes are those of every subcommand: 0 all is well, 1 something was found, 2 it could not be run. A command imports
 what it needs when it runs.
@@ -21,7 +34,7 @@ from typing import Any, NoReturn
 from pooling._version import __version__
 
 from . import bench, conformance, doctor, export, info, node_tests, repair, validate
-from .shared import COULD_NOT_RUN, OutputError, fail, sentence_of, write_out
+from .shared import COULD_NOT_RUN, OutputError, RefusedError, fail, sentence_of, write_out
 
 __all__ = ["main"]
 
@@ -82,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(options, "interrupted")
     except OutputError as error:
         return _no_output(options, error)
+    except RefusedError as error:
+        return fail(options, str(error))
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in NEEDED:

@@ -6,7 +6,17 @@ import argparse
 import json
 from typing import Any
 
-from .shared import add_force, check_files, fail, names, output_file, print_written, progress_bar, stdout, write_files
+from .shared import (
+    RefusedError,
+    add_files,
+    add_force,
+    check_files,
+    names,
+    print_written,
+    progress_bar,
+    stdout,
+    write_files,
+)
 
 __all__ = ["add"]
 
@@ -30,25 +40,27 @@ def add(commands: Any) -> None:
     """Add the command to those that there are."""
     bench = commands.add_parser(
         "bench",
-        help="race the kernels against the libraries that are installed here",
-        description="Race the kernels against the libraries that are installed here (onnxruntime, openvino, torch, "
+        help="time the kernels against the libraries that are installed here",
+        description="Time the kernels against the libraries that are installed here (onnxruntime, openvino, torch, "
         "OpenCV, scikit-image, SciPy, NumPy), turn by turn, each in a process of its own, on poolings of real "
         "networks. A result is checked before it is timed.",
         epilog="Examples: pooling bench; pooling bench --only ResNet --rounds 5; pooling bench --list. "
-        "Exit code: 0 it ran, 2 it could not. How long somebody took is no failure.",
+        "Exit code: 0 it ran, 2 it could not. Being slower is no failure.",
     )
     bench.add_argument(
-        "--only", metavar="TEXT", help="race the cases whose name holds TEXT, of all that there are (default: a few)"
+        "--only", metavar="TEXT", help="run the cases whose name contains TEXT, of all that there are (default: a few)"
     )
-    bench.add_argument("--list", action="store_true", help="list the names of all cases, and race nothing")
+    bench.add_argument("--list", action="store_true", help="list the names of all cases, and run none")
     bench.add_argument(
-        "--library", action="append", default=[], type=names, metavar="A,B", help="race against these libraries only"
+        "--library", action="append", default=[], type=names, metavar="A,B", help="compare with these libraries only"
     )
     bench.add_argument(
         "--threads", type=int, metavar="N", help="threads for each library (default: those that pooling uses here)"
     )
-    bench.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each library (default: 3)")
-    bench.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was measured to FILE")
+    bench.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="rounds, in which each library has one turn (default: 3)"
+    )
+    add_files(bench, json="write everything that was measured to FILE")
     add_force(bench)
     bench.set_defaults(run=_run)
 
@@ -62,9 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     from pooling.files import write_whole
     from pooling.workers import MOST_THREADS, get_num_threads
 
-    wrong = check_files(options, ("json",), ())
-    if wrong:
-        return fail(options, wrong)
+    check_files(options, ["json"])
     console = stdout()
     if options.list:
         for case in CASES:
@@ -75,19 +85,19 @@ def _run(options: argparse.Namespace) -> int:
     else:
         cases = [case for case in CASES if options.only.lower() in case.name.lower()]
         if not cases:
-            return fail(options, f"--only {options.only!r}: no case has that in its name; --list shows the names")
+            raise RefusedError(f"--only {options.only!r}: no case has that in its name; --list shows the names")
     for name in ("threads", "rounds"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
-            return fail(options, f"--{name} {getattr(options, name)} must be at least 1")
+            raise RefusedError(f"--{name} {getattr(options, name)} must be at least 1")
     if options.threads is not None and options.threads > MOST_THREADS:
-        return fail(options, f"--threads {options.threads} must be at most {MOST_THREADS}")
+        raise RefusedError(f"--threads {options.threads} must be at most {MOST_THREADS}")
     peers = {name.lower(): name for name, library in LIBRARIES.items() if library.peer and not library.out}
     asked = [name for several in options.library for name in several]
     for name in asked:
         if name.lower() not in peers:
-            return fail(options, f"--library {name!r} is none of {', '.join(peers.values())}")
+            raise RefusedError(f"--library {name!r} is none of {', '.join(peers.values())}")
         if not LIBRARIES[peers[name.lower()]].installed:
-            return fail(options, f"--library {name!r} is not installed; install it, or leave it out")
+            raise RefusedError(f"--library {name!r} is not installed; install it, or leave it out")
     chosen = [peers[name.lower()] for name in asked] or list(peers.values())
     threads = options.threads or get_num_threads()
     libraries = ["pooling", "floor", *chosen]

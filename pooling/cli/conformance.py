@@ -6,14 +6,14 @@ import argparse
 from typing import Any
 
 from .shared import (
+    add_files,
     add_force,
     add_runners,
     check_files,
-    fail,
     need_libraries,
-    output_file,
     print_written,
     progress_bar,
+    refused,
     runner_settings,
     stdout,
     write_files,
@@ -27,40 +27,37 @@ def add(commands: Any) -> None:
     """Add the command to those that there are."""
     conformance = commands.add_parser(
         "conformance",
-        help="make the truth table of runtimes and rules: which runtime keeps which rule of pooling",
-        description="Ask every installed runtime about a suite of cases, each about one rule of pooling, and make a "
-        "truth table of rules and runtimes.",
+        help="run the conformance suite: a table of which runtime follows which rule of pooling",
+        description="Run a suite of cases, each of which tests one rule of pooling, in every installed runtime, and "
+        "print a table of rules and runtimes.",
         epilog="Examples: pooling conformance; pooling conformance --runtimes onnxruntime,openvino --html table.html. "
         "Exit code: 0 all is well, 1 this library itself breaks a rule, 2 the suite could not be run.",
     )
     add_runners(conformance)
-    conformance.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was found to FILE")
-    conformance.add_argument(
-        "--html", type=output_file, metavar="FILE", help="write the table with the smallest example of each difference"
+    add_files(
+        conformance,
+        json="write everything that was found to FILE",
+        html="write the table with the smallest example of each difference",
     )
     add_force(conformance)
     conformance.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    wrong = check_files(options, ("json", "html"), ())
-    if wrong:
-        return fail(options, wrong)
+    check_files(options, ["json", "html"])
     need_libraries(options)
     from pooling.validation.conformance.run import run_conformance
     from pooling.validation.reduce_findings import smallest_of_rules
     from pooling.validation.report.conformance_markdown import print_conformance
     from pooling.validation.report.conformance_page import write_conformance
 
-    try:
+    with refused():
         given = runner_settings(options)
         if options.limit_seconds is None and options.limit_memory is None:
             del given["limits"]  # cases of the suite are small, and have limits of their own
         with progress_bar() as progress:
             report = run_conformance(progress=progress, **given)
             examples = {} if options.html is None else smallest_of_rules(report, progress=progress)
-    except ValueError as error:
-        return fail(options, str(error).removeprefix("validate: ").removeprefix("run_conformance: "))
     code = write_files(
         options,
         {"json": lambda path: save_json(report, path), "html": lambda path: write_conformance(report, path, examples)},

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .shared import (
+    RefusedError,
+    add_files,
     add_force,
     check_files,
-    fail,
     layers_or_path,
     need_libraries,
     output_file,
     print_written,
+    refused,
     stdout,
     write_files,
 )
@@ -44,7 +46,7 @@ def add(commands: Any) -> None:
     source.add_argument("model", nargs="?", metavar="MODEL.onnx", help="an ONNX model, or ...")
     source.add_argument("--layers", metavar='"conv7/2p3 ..."', help="... a list of layers, or a file with one")
     doctor.add_argument(
-        "--input-shape", type=_input_shape, metavar="1x3x224x224", help="shape of the input; 224 or 224x224 will do"
+        "--input-shape", type=_input_shape, metavar="1x3x224x224", help="shape of the input; 224 or 224x224 is enough"
     )
     doctor.add_argument("--object", type=_pixels, metavar="N", help="pixels of the object to follow (default: 8)")
     doctor.add_argument(
@@ -59,23 +61,22 @@ def add(commands: Any) -> None:
         help="show what changes with another argument; can be given several times",
     )
     doctor.add_argument("--versus", metavar="OTHER", help="show what changes with another model or list of layers")
-    doctor.add_argument("--all", action="store_true", help="show each stage in a line of its own")
+    doctor.add_argument("--all", action="store_true", help="show each stage on a line of its own")
     doctor.add_argument(
         "--explain",
         action="append",
         default=[],
         metavar="STAGE",
-        help="show all of a stage, with the formula of its size; can be given several times",
+        help="show all about a stage, with the formula of its size; can be given several times",
     )
-    doctor.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was found to FILE")
-    doctor.add_argument("--html", type=output_file, metavar="FILE", help="write one page with everything to FILE")
+    add_files(doctor, json="write everything that was found to FILE", html="write one page with everything to FILE")
     doctor.add_argument("--figure", type=output_file, metavar="FILE.png|svg", help="draw the pyramid of maps into FILE")
-    doctor.add_argument("--image", type=Path, metavar="FILE", help="a picture to draw and to measure shifts on")
+    doctor.add_argument("--image", type=Path, metavar="FILE", help="an image to draw and to measure shift errors on")
     doctor.add_argument(
         "--fail-on",
         choices=("note", "warning", "error", "never"),
         default="error",
-        help="the lightest finding that counts (default: error)",
+        help="the least severe finding that makes the exit code 1 (default: error)",
     )
     doctor.add_argument(
         "--ignore",
@@ -113,12 +114,10 @@ def _run(options: argparse.Namespace) -> int:
     from pooling.doctor.what_if import find_stage, parse_changes, what_if
 
     others = [options.model, options.versus]
-    wrong = check_files(options, ("json", "html", "figure"), [options.layers, options.image], others)
-    if wrong:
-        return fail(options, wrong)
+    check_files(options, ["json", "html", "figure"], [options.layers, options.image], others)
     need_libraries(options)
     if options.changes and options.versus:
-        return fail(options, "--set and --versus cannot be given together; write the change into the other network")
+        raise RefusedError("--set and --versus cannot be given together; write the change into the other network")
     pixels = options.object
     settings = {
         "task": options.task,
@@ -127,7 +126,7 @@ def _run(options: argparse.Namespace) -> int:
         **({} if pixels is None else {"object_size": pixels[0] if len(pixels) == 1 else pixels}),
     }
     console = stdout()
-    try:
+    with refused(NetworkError, TypeError, OSError):
         examination = examine(_network(options), options.input_shape, **settings)
         stages = [find_stage(examination.network, name, f"--explain {name!r}") for name in options.explain]
         comparison = None
@@ -138,10 +137,6 @@ def _run(options: argparse.Namespace) -> int:
         if options.image is not None:
             _ = examination.shifts  # so that a picture that cannot be used is told before anything is written
         failed = _write(options, examination, comparison)
-    except (NetworkError, ValueError, TypeError) as error:
-        return fail(options, str(error).removeprefix("examine: ").removeprefix("doctor: "))
-    except OSError as error:
-        return fail(options, f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})")
     if comparison is not None:
         print_what_if(comparison, console)
     for stage in stages:

@@ -16,6 +16,7 @@ from .shared import (
     output_file,
     print_written,
     progress_bar,
+    spoken,
     stdout,
 )
 
@@ -41,32 +42,32 @@ def add(commands: Any) -> None:
         "layers",
         nargs="+",
         metavar="LAYER",
-        help='a layer as Python writes it, "AvgPool2d(3, stride=2)", a word of pooling doctor, pool3/2p1, or a file of '
-        "either; several make a chain",
+        help='a layer as Python writes it, "AvgPool2d(3, stride=2)", in the notation of pooling doctor, pool3/2p1, or '
+        "a file of either; several make a chain",
     )
     export.add_argument(
         "--shape",
         type=_shape,
         required=True,
         metavar="N,64,112,112",
-        help="shape of the input; a size that is left open has a name, such as N, H or W",
+        help="shape of the input; a dynamic size has a name, such as N, H or W",
     )
     export.add_argument("-o", "--output", type=output_file, required=True, metavar="OUT.onnx", help="where to write it")
     export.add_argument("--dtype", default="float32", metavar="NAME", help="type of the input (default: float32)")
     export.add_argument(
-        "--opset", type=int, metavar="N", help="ONNX opset (default: the lowest from 13 on that says it in few nodes)"
+        "--opset", type=int, metavar="N", help="ONNX opset (default: the lowest from 13 on that needs few nodes)"
     )
     export.add_argument(
         "--indices", choices=INDICES, default="torch", help="how indices count elements (default: torch)"
     )
     export.add_argument(
-        "--output-size", type=_sizes, metavar="H,W", help="the size that unpooling restores (default: it follows)"
+        "--output-size", type=_sizes, metavar="H,W", help="the size that unpooling restores (default: computed)"
     )
     export.add_argument(
         "--special-values",
         choices=("finite", "exact"),
         default="finite",
-        help="exact: NaN and infinities come out as here in every runtime, by a longer and slower graph (default: "
+        help="exact: the NaN and infinities of this library in every runtime, by a longer and slower graph (default: "
         "finite, where they are up to the runtime)",
     )
     export.add_argument("--gradient", action="store_true", help="write the gradient of a single layer instead")
@@ -104,9 +105,7 @@ def _run(options: argparse.Namespace) -> int:
     from pooling.export.verification import in_this_runtime
     from pooling.layer import Sequential
 
-    wrong = check_files(options, ("output",), options.layers)
-    if wrong:
-        return fail(options, wrong)
+    check_files(options, ["output"], options.layers)
     dimensions = len(options.shape) - 2
     try:
         layers = [layer for text in options.layers for layer in poolings_from_text(_text(text), dimensions)]
@@ -128,10 +127,10 @@ def _run(options: argparse.Namespace) -> int:
                 in_this_runtime(verification, progress)
         save(model, options.output)
     except VerificationError as error:
-        fail(options, f"{_plain(error)}; nothing was written")
+        fail(options, f"{spoken(error, 'layers')}; nothing was written")
         return 1
     except (TypeError, ValueError, OverflowError) as error:
-        return fail(options, _plain(error))
+        return fail(options, spoken(error, "layers"))
     except MemoryError:
         return fail(options, "there is not enough memory to verify the model at this shape; add --no-verify")
     except OSError as error:
@@ -159,8 +158,3 @@ def _text(argument: str) -> str:
     if text == argument and (os.path.isdir(text) or Path(text).suffix == ".txt"):
         raise ValueError(f"there is no file {argument!r}; give one with a layer on each line, or the layer itself")
     return text
-
-
-def _plain(error: Exception) -> str:
-    """Return a sentence without the function that speaks, which nobody here has called."""
-    return re.sub(r"^(to_onnx|to_onnx_backward|save|layers): ", "", str(error))

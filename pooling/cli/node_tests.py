@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .shared import fail, output_file, write_out
+from .shared import RefusedError, output_file, refused, write_out
 
 __all__ = ["add"]
 
@@ -19,7 +19,9 @@ def add(commands: Any) -> None:
         "package has its own: model.onnx, and inputs and outputs as .pb files.",
         epilog="Example: pooling node-tests build/node-tests. Exit code: 0 written, 2 it could not be.",
     )
-    node_tests.add_argument("folder", type=output_file, metavar="FOLDER", help="where to; it must be new or empty")
+    node_tests.add_argument(
+        "folder", type=output_file, metavar="FOLDER", help="where to write; it must be new or empty"
+    )
     node_tests.set_defaults(run=_run)
 
 
@@ -27,10 +29,9 @@ def _run(options: argparse.Namespace) -> int:
     from pooling.validation.conformance.node_tests import write_node_tests
 
     try:
-        count = write_node_tests(options.folder)
+        with refused():
+            count = write_node_tests(options.folder)
     except OSError as error:
-        return fail(options, f"{options.folder} cannot be written ({error.strerror or error})")
-    except ValueError as error:
-        return fail(options, str(error).removeprefix("write_node_tests: "))
+        raise RefusedError(f"{options.folder} cannot be written ({error.strerror or error})") from error
     write_out(f"{count} node tests are in {options.folder}\n")
     return 0

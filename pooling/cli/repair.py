@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from .shared import (
+    add_files,
     add_force,
     check_files,
-    fail,
     need_libraries,
     open_shape,
     output_file,
     print_written,
+    refused,
     stdout,
     write_files,
 )
@@ -27,11 +28,16 @@ def add(commands: Any) -> None:
         "repair",
         help="repair the pooling nodes of an ONNX model, so that all runtimes agree",
         description="Repair the pooling nodes of an ONNX model, so that all runtimes agree on them, and prove it.",
-        epilog="Exit code: 0 all is well, 1 something is left, differs or could not be proven, 2 it could not be run.",
+        epilog="Exit code: 0 all is well, 1 a node was skipped, a result differs or could not be proven, 2 it could "
+        "not be run.",
     )
-    repair.add_argument("model", type=Path, metavar="MODEL.onnx", help="the model, which stays as it is")
+    repair.add_argument("model", type=Path, metavar="MODEL.onnx", help="the model, which is not changed")
     repair.add_argument(
-        "-o", "--output", type=output_file, metavar="OUT.onnx", help="where to write the result (default: show it only)"
+        "-o",
+        "--output",
+        type=output_file,
+        metavar="OUT.onnx",
+        help="where to write the result (default: only show the changes)",
     )
     repair.add_argument(
         "--shape",
@@ -39,16 +45,16 @@ def add(commands: Any) -> None:
         default=[],
         type=open_shape,
         metavar="NAME=?x3x224x224",
-        help="shape of an input that the model leaves open, ? for what shall stay open; can be given several times",
+        help="shape of an input with dynamic sizes, ? for those that stay dynamic; can be given several times",
     )
     repair.add_argument(
         "--special-values",
         choices=("finite", "exact"),
         default="finite",
-        help="exact: NaN and -inf come out of maxima the same in every runtime, by a longer and slower graph "
+        help="exact: max pooling gives the same NaN and -inf in every runtime, by a longer and slower graph "
         "(default: finite, where they are up to the runtime)",
     )
-    repair.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was changed to FILE")
+    add_files(repair, json="write everything that was changed to FILE")
     add_force(repair)
     repair.set_defaults(run=_run)
 
@@ -56,16 +62,10 @@ def add(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from pooling.export.repair.command import repair_file
 
-    wrong = check_files(options, ("output", "json"), (), [options.model])
-    if wrong:
-        return fail(options, wrong)
+    check_files(options, ["output", "json"], models=[options.model])
     need_libraries(options)
-    try:
+    with refused(OSError):
         report = repair_file(options.model, options.output, dict(options.shape), options.special_values)
-    except OSError as error:
-        return fail(options, f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})")
-    except ValueError as error:
-        return fail(options, str(error))
     code = write_files(options, {"json": report.save}, report.exit_code)
     console = stdout()
     report.print(console)

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pooling.errors import without
 from pooling.signs import printable
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "COULD_NOT_RUN",
     "OutputError",
+    "RefusedError",
+    "add_files",
     "add_force",
     "add_runners",
     "check_files",
@@ -37,8 +40,10 @@ __all__ = [
     "output_file",
     "print_written",
     "progress_bar",
+    "refused",
     "runner_settings",
     "sentence_of",
+    "spoken",
     "stdout",
     "write_files",
     "write_out",
@@ -74,10 +79,37 @@ ASCII = {
     for sign in signs
 }
 """What is written where an encoding has no such sign: one for one, so that tables stay straight."""
+SPEAKERS = (
+    "doctor", "examine", "run_conformance", "save", "to_onnx", "to_onnx_backward", "validate",
+    "write_node_tests",
+)  # fmt: skip
+"""Functions that errors name, which nobody has called who runs a command."""
 
 
 class OutputError(Exception):
     """Standard output cannot be written; the cause is the error of the system."""
+
+
+class RefusedError(Exception):
+    """Why a command cannot be run, in one sentence."""
+
+
+def spoken(error: Exception, *others: str) -> str:
+    """Return what an error says, without the function, where that is one of those above or one of some others."""
+    return without(error, *SPEAKERS, *others)
+
+
+@contextmanager
+def refused(*kinds: type[Exception]) -> Iterator[None]:
+    """Make sentences of errors of these kinds, and of ValueErrors; of those of files, by what they tell."""
+    caught: tuple[type[Exception], ...] = (ValueError, *kinds)
+    try:
+        yield
+    except caught as error:
+        sentence = spoken(error)
+        if isinstance(error, OSError):
+            sentence = f"{error.filename or 'a file'} cannot be read or written ({error.strerror or error})"
+        raise RefusedError(sentence) from error
 
 
 def fail(options: argparse.Namespace, sentence: str) -> int:
@@ -145,9 +177,17 @@ def output_file(text: str) -> Path:
     return Path(text)
 
 
+def add_files(parser: argparse.ArgumentParser, **kinds: str) -> None:
+    """Add the options that name files to write, and say what is written to each."""
+    for kind, what in kinds.items():
+        parser.add_argument(f"--{kind}", type=output_file, metavar="FILE", help=what)
+
+
 def add_force(parser: argparse.ArgumentParser) -> None:
     """Add the option that lets a file that is read be written."""
-    parser.add_argument("--force", action="store_true", help="write over a file that is read, such as the model itself")
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite a file that is also read, such as the model itself"
+    )
 
 
 def add_runners(parser: argparse.ArgumentParser) -> None:
@@ -158,9 +198,9 @@ def add_runners(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=names,
         metavar="A,B",
-        help="whom to ask, or module:Class for a runtime of your own (default: all that are installed)",
+        help="runtimes to run, or module:Class for a runtime of your own (default: all that are installed)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the numbers (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random inputs (default: 0)")
     parser.add_argument(
         "--limit-seconds", type=float, metavar="S", help="time that a runtime may take for one case (default: 60)"
     )
@@ -175,7 +215,9 @@ def runner_settings(options: argparse.Namespace) -> dict[str, Any]:
 
     named = {"seconds": options.limit_seconds}
     if options.limit_memory is not None:
-        named["memory"] = int(options.limit_memory * 2**30) if math.isfinite(options.limit_memory) else 0
+        if not math.isfinite(options.limit_memory):
+            raise RefusedError(f"--limit-memory {options.limit_memory:g} must be a number of GiB, such as 8")
+        named["memory"] = int(options.limit_memory * 2**30)
     return {
         "runtimes": [name for names in options.runtimes for name in names] or None,
         "limits": Limits(**{name: value for name, value in named.items() if value is not None}),
@@ -188,9 +230,9 @@ def runner_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_files(
-    options: argparse.Namespace, outputs: Iterable[str], read: Iterable[object], models: Iterable[object] = ()
-) -> str:
-    """Say which of the files that shall be written cannot, or must not, be.
+    options: argparse.Namespace, outputs: Iterable[str], read: Iterable[object] = (), models: Iterable[object] = ()
+) -> None:
+    """Refuse files to write that cannot, or must not, be written.
 
     Parameters
     ----------
@@ -203,11 +245,11 @@ def check_files(
     models : iterable
         The same, of ONNX models: the files of their data are read as well.
 
-    Returns
-    -------
-    str
-        A sentence if a folder does not exist, two outputs are one file, or an output is a file that is read and
-        there is no ``--force``; else nothing.
+    Raises
+    ------
+    RefusedError
+        If a folder does not exist, two outputs are one file, or an output is a file that is read and there is no
+        ``--force``.
     """
     written: list[tuple[str, Path]] = []
     for name in outputs:
@@ -216,27 +258,30 @@ def check_files(
             continue
         shown = f"{'-o' if name == 'output' else f'--{name}'} {path}"
         if not Path(os.path.abspath(path)).parent.is_dir():
-            return f"{shown}: there is no folder {path.parent}"
+            raise RefusedError(f"{shown}: there is no folder {path.parent}")
         for other, before in written:
             if _same_output(path, before):
-                return f"{shown} is the same file as {other}; give each output a file of its own"
+                raise RefusedError(f"{shown} is the same file as {other}; give each output a file of its own")
         written.append((shown, path))
     # Only what is there can be written over, and models with much data take time to read.
     present = [(shown, path) for shown, path in written if os.path.isfile(path)]
     if not present or options.force:
-        return ""
+        return
     models = [path for path in models if path is not None]
     inputs: list[tuple[str, Path]] = [(str(path), Path(str(path))) for path in (*models, *read) if path is not None]
     for shown, path in present:
         for what, source in inputs:
             if _same_file(path, source):
-                return f"{shown} is {what}, which is read; name another file, or add --force to write over it"
+                raise RefusedError(
+                    f"{shown} is {what}, which is read; name another file, or add --force to write over it"
+                )
     for model in models:
         for source in _data_files(Path(str(model))):
             for shown, path in present:
                 if _same_file(path, source):
-                    return f"{shown} holds data of {model}; name another file, or add --force to write over it"
-    return ""
+                    raise RefusedError(
+                        f"{shown} holds data of {model}; name another file, or add --force to write over it"
+                    )
 
 
 def _same_file(one: Path, other: Path) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .shared import (
+    add_files,
     add_force,
     add_runners,
     check_files,
@@ -14,9 +15,9 @@ from .shared import (
     named_shape,
     names,
     need_libraries,
-    output_file,
     print_written,
     progress_bar,
+    refused,
     runner_settings,
     stdout,
     write_files,
@@ -32,9 +33,9 @@ def add(commands: Any) -> None:
     """Add the command to those that there are."""
     validate = commands.add_parser(
         "validate",
-        help="find out which runtimes disagree about the poolings of ONNX models, by which rule, and how fast they are",
-        description="Ask every installed runtime about every pooling node of ONNX models, hold the answers against an "
-        "oracle, name the rules that are broken and what to do about it; and race onnxruntime.",
+        help="compare runtimes on the pooling nodes of ONNX models: which differ, by which rule, and how fast they are",
+        description="Run every pooling node of ONNX models in every installed runtime, compare the results with an "
+        "oracle, name the rules that are broken and remedies, and compare times with onnxruntime.",
         epilog="Exit code: 0 all is well, 1 something was found that --fail-on names, 2 something could not be run. "
         "Times do not count.",
     )
@@ -46,7 +47,7 @@ def add(commands: Any) -> None:
         default=[],
         dest="inputs",
         metavar="[NAME=]FILE",
-        help="run the models on a .npy file or a picture, and ask about the activations that each node really has; "
+        help="run the models on a .npy file or an image, and each node on its real activations as well; "
         "NAME is for models with several inputs",
     )
     validate.add_argument(
@@ -55,7 +56,7 @@ def add(commands: Any) -> None:
         default=[],
         type=named_shape,
         metavar="NAME=1x3x224x224",
-        help="shape of a tensor that the model leaves open, usually its input; can be given several times",
+        help="shape of a tensor with dynamic sizes, usually the input; can be given several times",
     )
     validate.add_argument("--threads", type=int, metavar="N", help="threads for each runtime (default: all cores)")
     validate.add_argument("--rounds", type=int, metavar="N", help="rounds of timing at most; 0 for none (default: 10)")
@@ -68,24 +69,21 @@ def add(commands: Any) -> None:
         help="what makes the exit code 1: differs (the default), special (differs on NaN, infinities or extreme "
         "numbers only), refuses, crashes; or never",
     )
-    validate.add_argument("--json", type=output_file, metavar="FILE", help="write everything that was found to FILE")
-    validate.add_argument(
-        "--html", type=output_file, metavar="FILE", help="write a page with pictures of what was found"
+    add_files(
+        validate,
+        json="write everything that was found to FILE",
+        html="write a page with pictures of what was found",
+        junit="write JUnit XML for CI systems",
     )
-    validate.add_argument("--junit", type=output_file, metavar="FILE", help="write what CI systems read")
     add_force(validate)
     validate.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    wrong = check_files(options, FILES, _input_files(options), options.models)
-    if wrong:
-        return fail(options, wrong)
+    check_files(options, FILES, _input_files(options), options.models)
     need_libraries(options)
-    try:
+    with refused():
         return _validate_models(options)
-    except ValueError as error:
-        return fail(options, str(error).removeprefix("validate: "))
 
 
 def _input_files(options: argparse.Namespace) -> list[str]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pooling.arguments import per_axis, per_axis_shape
+from pooling.errors import type_error, value_error
 from pooling.open_sizes import TRIED, filled
 from pooling.reporting.formats import by
 from pooling.signs import counted, short_repr
@@ -16,7 +17,7 @@ from pooling.signs import counted, short_repr
 from .analysis.cost import downstream_macs_saved
 from .analysis.input_sizes import AxisSizes, input_sizes
 from .analysis.object_footprint import Objects, follow_object
-from .lint import RULES, SEVERITIES, Case, Failure, Finding, find
+from .lint import RULES, SEVERITIES, Failure, Finding, LintContext, find
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
 from .network.readers import read_graph
 
@@ -154,17 +155,19 @@ def examine(
     (8, 8)
     """
     if task is not None and task not in TASKS:
-        raise ValueError(f"examine: task={short_repr(task)} must be one of {', '.join(map(repr, TASKS))}")
+        raise value_error("examine", f"must be one of {', '.join(map(repr, TASKS))}", argument=("task", task))
     hidden = tuple(ignore) if not isinstance(ignore, str) else (ignore,)
     for code in hidden:
         if not isinstance(code, str):
-            raise TypeError(
-                f"examine: ignore={short_repr(ignore)} must be codes such as 'D101', not {type(code).__name__}"
+            raise type_error(
+                "examine", f"must be codes such as 'D101', not {type(code).__name__}", argument=("ignore", ignore)
             )
         if not code or not any(known.startswith(code) for known in RULES):
-            raise ValueError(
-                f"examine: ignore={short_repr(ignore)} has {short_repr(code)}, which begins no code; they are "
-                f"{', '.join(RULES)}"
+            raise value_error(
+                "examine",
+                f"has {short_repr(code)}, which begins no code",
+                f"they are {', '.join(RULES)}",
+                argument=("ignore", ignore),
             )
     asked = None if input_shape is None else _sizes(input_shape)
     # Sizes alone, and colours before them, are completed by what is known of the network.
@@ -179,7 +182,7 @@ def examine(
     shape = failure.shape if failure is not None else network.input_shape
     sizes = input_sizes(graph, network, [shape[axis] for axis in network.spatial])
     network = replace(network, notes=(*network.notes, *assumed))
-    found = find(Case(graph, network, objects, sizes, task, failure))
+    found = find(LintContext(graph, network, objects, sizes, task, failure))
     return Examination(
         graph,
         network,
@@ -197,8 +200,8 @@ def examine(
 def _sizes(shape: Any) -> tuple[int, ...]:
     sizes = per_axis_shape("examine", shape)
     if not sizes or 0 in sizes:
-        raise ValueError(
-            f"examine: input_shape={short_repr(shape)} must have sizes of at least 1, such as (1, 3, 224, 224)"
+        raise value_error(
+            "examine", "must have sizes of at least 1, such as (1, 3, 224, 224)", argument=("input_shape", shape)
         )
     return sizes
 

@@ -20,12 +20,13 @@ from ..arguments import axis_names, per_axis, per_axis_shape, word
 from ..arrays import in_default_mode, native, rounded
 from ..calls import FUNCTIONS, Call, called, functions_of, reducer_named, resolved
 from ..dispatch import kernels
+from ..errors import value_error
 from ..geometry import Axis
 from ..layer import Layer
 from ..maps import Maps
 from ..operators import OPERATORS
 from ..ranks import described
-from ..signs import counted, short_repr
+from ..signs import counted
 from .extremes import Extreme
 
 __all__ = [
@@ -111,9 +112,11 @@ def _blur_axes(
     kernel = per_axis(function, name, kernel_size, len(sizes))
     for taps, axis in zip(kernel, axis_names(len(sizes)), strict=True):
         if taps > LONGEST_FILTER:
-            raise ValueError(
-                f"{function}: {name}={short_repr(kernel_size)} must be at most {LONGEST_FILTER} on axis {axis}, not "
-                f"{taps}; the outermost weights of a longer filter are too small for float64"
+            raise value_error(
+                function,
+                f"must be at most {LONGEST_FILTER} on axis {axis}, not {taps}",
+                "the outermost weights of a longer filter are too small for float64",
+                argument=(name, kernel_size),
             )
     if padding is None:
         padding = [((taps - 1) // 2, taps // 2) for taps in kernel]
@@ -135,9 +138,10 @@ def blur_of(
     for axis in axes:
         side = max(axis.pad_begin, axis.pad_end)
         if mode == "reflect" and side >= axis.input_size:
-            raise ValueError(
-                f"{function}: padding of {counted(side, 'cell')} cannot be mirrored on axis {axis.name} of size "
-                f"{axis.input_size}; use padding <= {axis.input_size - 1} or padding_mode='replicate'"
+            raise value_error(
+                function,
+                f"padding of {counted(side, 'cell')} cannot be mirrored on axis {axis.name} of size {axis.input_size}",
+                f"use padding <= {axis.input_size - 1} or padding_mode='replicate'",
             )
     return Blur(axes, mode)
 
@@ -233,9 +237,7 @@ def blur_pool2d(
 
     The weights are a row of Pascal's triangle along H times one along W, over their sum.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     kernel_size : int or sequence of int
         Taps of the filter, for both axes or for each; at most 1024.
     stride : int or sequence of int, optional
@@ -248,24 +250,14 @@ def blur_pool2d(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        The result, in the dtype of the input.
-
-    Raises
-    ------
-    {errors}
+    {result_or_errors}
         Also if more padding is to be mirrored than there are pixels for it.
 
     Notes
     -----
     Zhang, "Making Convolutional Networks Shift-Invariant Again" (2019).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.blur_pool2d(np.array([[[[0.0, 0.0, 4.0, 0.0]]]]), (1, 3))
     array([[[[0., 2.]]]])
     """
@@ -290,29 +282,15 @@ def blur_pool2d_backward(
 ) -> AnyArray:
     """Gradient of `pooling.blur_pool2d` with respect to its input.
 
-    Parameters
-    ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    {input}
+    {gradient_parameters}
     kernel_size, stride, padding, padding_mode
         As in the forward call.
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
+    {gradient_or_errors}
 
-    Raises
-    ------
-    {errors}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.blur_pool2d_backward(np.array([[[[0.0, 4.0]]]]), np.zeros((1, 1, 1, 4)), (1, 3))
     array([[[[0., 1., 2., 1.]]]])
     """
@@ -339,9 +317,7 @@ def max_blur_pool2d(
 ) -> AnyArray:
     """Anti-aliased max pooling: the maximum of every window at stride 1, blurred at every `stride`-th pixel.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     kernel_size : int or sequence of int
         Cells of a window of the maximum, for both axes or for each.
     stride : int or sequence of int, optional
@@ -356,23 +332,13 @@ def max_blur_pool2d(
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        The result, in the dtype of the input.
-
-    Raises
-    ------
-    {errors}
+    {result_or_errors}
 
     Notes
     -----
     Zhang, "Making Convolutional Networks Shift-Invariant Again" (2019).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.max_blur_pool2d(np.array([[[[0.0, 0.0, 4.0, 0.0, 8.0]]]]), (1, 2), blur_kernel_size=(1, 3))
     array([[[[2., 5.]]]])
     """
@@ -405,30 +371,16 @@ def max_blur_pool2d_backward(
 
     The gradient of each blurred maximum goes to the element that was the maximum: the first of equal ones.
 
-    Parameters
-    ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    {input}
+    {gradient_parameters}
     kernel_size, stride, padding, blur_kernel_size, padding_mode
         As in the forward call.
     {layout}
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
+    {gradient_or_errors}
 
-    Raises
-    ------
-    {errors}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.array([[[[0.0, 0.0, 4.0, 0.0, 8.0]]]])
     >>> pooling.max_blur_pool2d_backward(np.array([[[[4.0, 8.0]]]]), x, (1, 2), blur_kernel_size=(1, 3))
     array([[[[2., 0., 8., 0., 2.]]]])
@@ -452,15 +404,7 @@ def max_blur_pool2d_backward(
 # Layers
 
 
-class _BlurLayer(Layer):
-    _defaults = Layer._defaults | {
-        "stride": 2,
-        "blur_kernel_size": 3,
-        "padding_mode": "reflect",
-    }
-
-
-class BlurPool2d(_BlurLayer):
+class BlurPool2d(Layer):
     """Layer of `pooling.blur_pool2d`.
 
     Examples
@@ -473,7 +417,6 @@ class BlurPool2d(_BlurLayer):
 
     operator = "blur_pool"
     dimensions = 2
-    _defaults = _BlurLayer._defaults | {"padding": None}
 
     def __init__(
         self,
@@ -483,14 +426,7 @@ class BlurPool2d(_BlurLayer):
         *,
         padding_mode: PaddingMode = "reflect",
         layout: Layout = "channels_first",
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "padding_mode": padding_mode,
-            "layout": layout,
-        }
+    ) -> None: ...
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Return the windows on each spatial axis for an input of this shape."""
@@ -499,7 +435,7 @@ class BlurPool2d(_BlurLayer):
         return blur_of("BlurPool2d", shape[self._spatial(shape)], *(self.arguments[name] for name in names)).axes
 
 
-class MaxBlurPool2d(_BlurLayer):
+class MaxBlurPool2d(Layer):
     """Layer of `pooling.max_blur_pool2d`.
 
     Examples
@@ -523,16 +459,7 @@ class MaxBlurPool2d(_BlurLayer):
         padding_mode: PaddingMode = "reflect",
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "blur_kernel_size": blur_kernel_size,
-            "padding_mode": padding_mode,
-            "layout": layout,
-            "nan": nan,
-        }
+    ) -> None: ...
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Return the windows of both steps together on each spatial axis: what one result depends on."""

@@ -16,6 +16,7 @@ from ..arguments import INT64_MAX, flag
 from ..arrays import as_array, native, plain_array
 from ..calls import FUNCTIONS, Call, entry, placed, reducer_named, sum_kind
 from ..dispatch import kernels
+from ..errors import type_error, value_error
 from ..layer import Layer
 from ..plan import lay_out
 from ..ranks import described, ranked
@@ -107,7 +108,7 @@ class Extreme(Call):
 
     @cached_property
     def finds_first(self) -> bool:
-        """Whether winners are found before gradients are summed, in wider numbers and a part of a map at a time.
+        """Whether argmaxes are found before gradients are summed, in wider numbers and a part of a map at a time.
 
         There are few then, and maps are large: each part would look for them again, or take memory for all of it.
         """
@@ -121,16 +122,16 @@ class Extreme(Call):
         array = as_array(self.function, "indices", given)
         as_returned = array.dtype is INDEX
         if not as_returned and array.dtype.kind not in "iu":
-            raise TypeError(
-                f"{self.function}: indices have dtype {array.dtype.name}; give the int64 indices of the forward call"
+            raise type_error(
+                self.function, f"indices have dtype {array.dtype.name}", "give the int64 indices of the forward call"
             )
         if not as_returned and array.dtype == np.uint64 and array.size and int(array.max()) > INT64_MAX:
-            raise ValueError(
-                f"{self.function}: indices hold {int(array.max())}, beyond every plane; give those of the forward call"
+            raise value_error(
+                self.function, f"indices hold {int(array.max())}, beyond every plane", "give those of the forward call"
             )
         if array.shape != self.output_shape:
-            raise ValueError(
-                f"{self.function}: indices have shape {array.shape}, but the forward call returns {self.output_shape}"
+            raise value_error(
+                self.function, f"indices have shape {array.shape}, but the forward call returns {self.output_shape}"
             )
         return array if as_returned else array.astype(np.int64, copy=False)
 
@@ -157,10 +158,11 @@ class Extreme(Call):
     def refuse_index(self, indices: AnyArray, bad: int) -> NoReturn:
         """Say which of the given indices names no element of its plane."""
         position = tuple(int(i) for i in np.unravel_index(bad, indices.shape))
-        raise ValueError(
-            f"{self.function}: indices{list(position)} is {indices[position]}, but a plane of the input has "
-            f"{counted(math.prod(self.maps.sizes), 'element')}; give the indices that the forward call returned "
-            "for this input shape"
+        raise value_error(
+            self.function,
+            f"indices{list(position)} is {indices[position]}, but a plane of the input has "
+            f"{counted(math.prod(self.maps.sizes), 'element')}",
+            "give the indices that the forward call returned for this input shape",
         )
 
 
@@ -172,25 +174,8 @@ pool, gradient = way_in.forward, way_in.backward
 # Max and min pooling
 
 
-class _Sliding(Protocol):
-    def __call__(
-        self,
-        input: ArrayLike,
-        kernel_size: Sizes,
-        stride: Sizes | None = None,
-        padding: Padding = 0,
-        dilation: Sizes = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
-        *,
-        layout: Layout = "channels_first",
-        nan: NanRule = "propagate",
-        out: AnyArray | None = None,
-    ) -> AnyArray | Indexed: ...
-
-
 class Sliding(Protocol):
-    """A function of windows that slide."""
+    """A function of windows that slide: its flag decides what comes back; without it, the first that fits."""
 
     @overload
     def __call__(
@@ -217,23 +202,7 @@ class Sliding(Protocol):
         padding: Padding = 0,
         dilation: Sizes = 1,
         ceil_mode: bool = False,
-        *,
-        return_indices: Literal[True],
-        layout: Layout = "channels_first",
-        nan: NanRule = "propagate",
-        out: AnyArray | None = None,
-    ) -> Indexed: ...
-
-    @overload
-    def __call__(
-        self,
-        input: ArrayLike,
-        kernel_size: Sizes,
-        stride: Sizes | None,
-        padding: Padding,
-        dilation: Sizes,
-        ceil_mode: bool,
-        return_indices: Literal[True],
+        return_indices: Literal[True] = ...,
         *,
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
@@ -257,11 +226,6 @@ class Sliding(Protocol):
     ) -> AnyArray | Indexed: ...
 
 
-def sliding(function: _Sliding) -> Sliding:
-    """Say of a function of windows that slide what its flag decides."""
-    return cast(Sliding, function)
-
-
 def _extreme_pool(
     input: ArrayLike,
     kernel_size: Sizes,
@@ -277,9 +241,7 @@ def _extreme_pool(
 ) -> AnyArray | Indexed:
     """{Extreme} element of each window {windows_of}.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     {windows}
     return_indices : bool
         Whether to return as well where each result comes from.
@@ -293,19 +255,14 @@ def _extreme_pool(
         The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
         the first of equal elements, the first NaN, or -1 for a window without any element.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
     Equals {equal}.
     Padding holds no element: it never wins, and a window of {worst} is {worst}.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     {example}
     """
     return pool(
@@ -332,24 +289,14 @@ def _extreme_pool_backward(
 
     Each gradient goes to the element that its window's index names: the first of equal elements, or the first NaN.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     {windows}
     {forward_indices}
     {layout}
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also if an index names no element of its plane.
 
     Notes
@@ -357,10 +304,7 @@ def _extreme_pool_backward(
     Equals what torch.autograd makes of {equal}, but for windows with several NaN, where torch
     takes the last.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(4.0).reshape{row 4}
     >>> pooling.{function}(np.ones({row 2}), x, {along 2}).ravel()
     {result}
@@ -397,7 +341,7 @@ EXAMPLES = (
 )
 
 max_pool1d, max_pool2d, max_pool3d = ranked(
-    sliding(_extreme_pool),
+    cast(Sliding, _extreme_pool),
     "max_pool",
     Extreme="Greatest",
     equal="``torch.nn.functional.max_pool{n}d`` and ONNX MaxPool-22 where those agree with each other",
@@ -409,7 +353,7 @@ max_pool1d, max_pool2d, max_pool3d = ranked(
     one="7.",
 )
 min_pool1d, min_pool2d, min_pool3d = ranked(
-    sliding(_extreme_pool),
+    cast(Sliding, _extreme_pool),
     "min_pool",
     Extreme="Smallest",
     equal="``-max_pool{n}d(-input)``, and is right for unsigned and for the smallest integers as well",
@@ -440,21 +384,8 @@ min_pool1d_backward, min_pool2d_backward, min_pool3d_backward = ranked(
 # Adaptive max pooling
 
 
-class _Adaptive(Protocol):
-    def __call__(
-        self,
-        input: ArrayLike,
-        output_size: AdaptiveSize,
-        return_indices: bool = False,
-        *,
-        layout: Layout = "channels_first",
-        nan: NanRule = "propagate",
-        out: AnyArray | None = None,
-    ) -> AnyArray | Indexed: ...
-
-
 class Adaptive(Protocol):
-    """A function of a fixed number of windows."""
+    """A function of a fixed number of windows, likewise."""
 
     @overload
     def __call__(
@@ -493,11 +424,6 @@ class Adaptive(Protocol):
     ) -> AnyArray | Indexed: ...
 
 
-def adaptive(function: _Adaptive) -> Adaptive:
-    """Say of a function of a fixed number of windows what its flag decides."""
-    return cast(Adaptive, function)
-
-
 def _adaptive_max_pool(
     input: ArrayLike,
     output_size: AdaptiveSize,
@@ -511,11 +437,8 @@ def _adaptive_max_pool(
 
     Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
 
-    Parameters
-    ----------
-    {input}
-    output_size : int, None or sequence of them
-        Number of windows, for all axes or for each; None keeps an axis as it is.
+    {parameters}
+    {number_of_windows}
     return_indices : bool
         Whether to return as well where each result comes from, as `pooling.max_pool{n}d` does.
     {layout}
@@ -527,18 +450,13 @@ def _adaptive_max_pool(
     ndarray, or tuple of two
         The result, and with `return_indices` the int64 position of each result in its plane.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
     Equals ``torch.nn.functional.{function}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.{function}(np.arange(7.0).reshape{row 7}, {along 3}).ravel()
     array([2., 4., 6.])
     """
@@ -558,10 +476,7 @@ def _adaptive_max_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     output_size : int, None or sequence of them
         As in the forward call.
     {forward_indices}
@@ -569,23 +484,13 @@ def _adaptive_max_pool_backward(
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
 
     Notes
     -----
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(4.0).reshape{row 4}
     >>> pooling.{function}(np.ones({row 3}), x, {along 3}).ravel()
     array([0., 1., 1., 1.])
@@ -595,7 +500,7 @@ def _adaptive_max_pool_backward(
 
 
 adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = ranked(
-    adaptive(_adaptive_max_pool), "adaptive_max_pool"
+    cast(Adaptive, _adaptive_max_pool), "adaptive_max_pool"
 )
 adaptive_max_pool1d_backward, adaptive_max_pool2d_backward, adaptive_max_pool3d_backward = ranked(
     _adaptive_max_pool_backward, "adaptive_max_pool", "_backward"
@@ -625,23 +530,13 @@ def global_max_pool(
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
-
-    Raises
-    ------
-    {errors}
+    {channels_or_errors}
 
     Notes
     -----
     ONNX GlobalMaxPool-22; torch has it as ``adaptive_max_pool2d(input, 1)``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_max_pool(np.arange(4.0).reshape(1, 1, 2, 2))
     array([[[[3.]]]])
     """
@@ -673,23 +568,13 @@ def global_max_pool_backward(
     {nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
 
     Notes
     -----
     The gradient goes to the first of equal elements, or the first NaN.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_max_pool_backward(np.full((1, 1, 1, 1), 8.0), np.arange(4.0).reshape(1, 1, 2, 2)).ravel()
     array([0., 0., 0., 8.])
     """
@@ -702,6 +587,11 @@ def global_max_pool_backward(
 
 class _MaxPool(Layer):
     operator = "max_pool"
+    _example = """
+        >>> {layer}(3, stride=2, padding=1)
+        {layer}(kernel_size=3, stride=2, padding=1)
+        >>> {layer}(3, stride=2, padding=1).output_shape({maps 112})
+        {maps 56}"""
 
     def __init__(
         self,
@@ -714,17 +604,7 @@ class _MaxPool(Layer):
         *,
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "dilation": dilation,
-            "return_indices": return_indices,
-            "ceil_mode": ceil_mode,
-            "layout": layout,
-            "nan": nan,
-        }
+    ) -> None: ...
 
     def __call__(self, input: ArrayLike) -> AnyArray | Indexed:
         """Pool an array; with ``return_indices``, return the indices as well."""
@@ -732,86 +612,39 @@ class _MaxPool(Layer):
         return result
 
 
-class MaxPool1d(_MaxPool):
-    """Layer of `pooling.max_pool1d`, with the arguments of ``torch.nn.MaxPool1d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> MaxPool1d(3, stride=2).output_shape((8, 16, 100))
-    (8, 16, 49)
-    """
-
-    dimensions = 1
+class MaxPool1d(_MaxPool, dimensions=1):
+    """Layer of `pooling.max_pool1d`, with the arguments of ``torch.nn.MaxPool1d`` and keyword-only extras."""
 
 
-class MaxPool2d(_MaxPool):
-    """Layer of `pooling.max_pool2d`, with the arguments of ``torch.nn.MaxPool2d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> MaxPool2d(3, stride=2, padding=1)
-    MaxPool2d(kernel_size=3, stride=2, padding=1)
-    >>> MaxPool2d(3, stride=2, padding=1).output_shape((1, 64, 112, 112))
-    (1, 64, 56, 56)
-    """
-
-    dimensions = 2
+class MaxPool2d(_MaxPool, dimensions=2):
+    """Layer of `pooling.max_pool2d`, with the arguments of ``torch.nn.MaxPool2d`` and keyword-only extras."""
 
 
-class MaxPool3d(_MaxPool):
-    """Layer of `pooling.max_pool3d`, with the arguments of ``torch.nn.MaxPool3d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> MaxPool3d(2).output_shape((1, 32, 16, 64, 64))
-    (1, 32, 8, 32, 32)
-    """
-
-    dimensions = 3
+class MaxPool3d(_MaxPool, dimensions=3):
+    """Layer of `pooling.max_pool3d`, with the arguments of ``torch.nn.MaxPool3d`` and keyword-only extras."""
 
 
 class _MinPool(_MaxPool):
     operator = "min_pool"
 
 
-class MinPool1d(_MinPool):
-    """Layer of `pooling.min_pool1d`, with the arguments of `MaxPool1d`.
-
-    Examples
-    --------
-    >>> MinPool1d(2).output_shape((8, 16, 100))
-    (8, 16, 50)
-    """
-
-    dimensions = 1
+class MinPool1d(_MinPool, dimensions=1):
+    """Layer of `pooling.min_pool1d`, with the arguments of `MaxPool1d`."""
 
 
-class MinPool2d(_MinPool):
-    """Layer of `pooling.min_pool2d`, with the arguments of `MaxPool2d`.
-
-    Examples
-    --------
-    >>> MinPool2d(2).output_shape((1, 64, 13, 13))
-    (1, 64, 6, 6)
-    """
-
-    dimensions = 2
+class MinPool2d(_MinPool, dimensions=2):
+    """Layer of `pooling.min_pool2d`, with the arguments of `MaxPool2d`."""
 
 
-class MinPool3d(_MinPool):
-    """Layer of `pooling.min_pool3d`, with the arguments of `MaxPool3d`.
-
-    Examples
-    --------
-    >>> MinPool3d(2).output_shape((1, 8, 16, 13, 13))
-    (1, 8, 8, 6, 6)
-    """
-
-    dimensions = 3
+class MinPool3d(_MinPool, dimensions=3):
+    """Layer of `pooling.min_pool3d`, with the arguments of `MaxPool3d`."""
 
 
 class _AdaptiveMaxPool(Layer):
     operator = "adaptive_max_pool"
+    _example = """
+        >>> {layer}(7).output_shape({maps 13})
+        {maps 7}"""
 
     def __init__(
         self,
@@ -820,89 +653,37 @@ class _AdaptiveMaxPool(Layer):
         *,
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
-    ) -> None:
-        self.arguments = {
-            "output_size": output_size,
-            "return_indices": return_indices,
-            "layout": layout,
-            "nan": nan,
-        }
+    ) -> None: ...
 
 
-class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """Layer of `pooling.adaptive_max_pool1d`, with the arguments of ``torch.nn.AdaptiveMaxPool1d``.
-
-    Examples
-    --------
-    >>> AdaptiveMaxPool1d(7).output_shape((8, 16, 100))
-    (8, 16, 7)
-    """
-
-    dimensions = 1
+class AdaptiveMaxPool1d(_AdaptiveMaxPool, dimensions=1):
+    """Layer of `pooling.adaptive_max_pool1d`, with the arguments of ``torch.nn.AdaptiveMaxPool1d``."""
 
 
-class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """Layer of `pooling.adaptive_max_pool2d`, with the arguments of ``torch.nn.AdaptiveMaxPool2d``.
-
-    Examples
-    --------
-    >>> AdaptiveMaxPool2d(7).output_shape((1, 64, 13, 13))
-    (1, 64, 7, 7)
-    """
-
-    dimensions = 2
+class AdaptiveMaxPool2d(_AdaptiveMaxPool, dimensions=2):
+    """Layer of `pooling.adaptive_max_pool2d`, with the arguments of ``torch.nn.AdaptiveMaxPool2d``."""
 
 
-class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """Layer of `pooling.adaptive_max_pool3d`, with the arguments of ``torch.nn.AdaptiveMaxPool3d``.
-
-    Examples
-    --------
-    >>> AdaptiveMaxPool3d(7).output_shape((1, 8, 16, 13, 13))
-    (1, 8, 7, 7, 7)
-    """
-
-    dimensions = 3
+class AdaptiveMaxPool3d(_AdaptiveMaxPool, dimensions=3):
+    """Layer of `pooling.adaptive_max_pool3d`, with the arguments of ``torch.nn.AdaptiveMaxPool3d``."""
 
 
 class _GlobalMaxPool(Layer):
     operator = "global_max_pool"
+    _example = """
+        >>> {layer}().output_shape({maps 7})
+        {maps 1}"""
 
-    def __init__(self, *, layout: Layout = "channels_first", nan: NanRule = "propagate") -> None:
-        self.arguments = {"layout": layout, "nan": nan}
-
-
-class GlobalMaxPool1d(_GlobalMaxPool):
-    """Layer of `pooling.global_max_pool` for ``(N, C, L)``.
-
-    Examples
-    --------
-    >>> GlobalMaxPool1d().output_shape((8, 16, 100))
-    (8, 16, 1)
-    """
-
-    dimensions = 1
+    def __init__(self, *, layout: Layout = "channels_first", nan: NanRule = "propagate") -> None: ...
 
 
-class GlobalMaxPool2d(_GlobalMaxPool):
-    """Layer of `pooling.global_max_pool` for ``(N, C, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalMaxPool2d().output_shape((32, 512, 7, 7))
-    (32, 512, 1, 1)
-    """
-
-    dimensions = 2
+class GlobalMaxPool1d(_GlobalMaxPool, dimensions=1):
+    """Layer of `pooling.global_max_pool` for ``(N, C, L)``."""
 
 
-class GlobalMaxPool3d(_GlobalMaxPool):
-    """Layer of `pooling.global_max_pool` for ``(N, C, D, H, W)``.
+class GlobalMaxPool2d(_GlobalMaxPool, dimensions=2):
+    """Layer of `pooling.global_max_pool` for ``(N, C, H, W)``."""
 
-    Examples
-    --------
-    >>> GlobalMaxPool3d().output_shape((1, 8, 4, 7, 7))
-    (1, 8, 1, 1, 1)
-    """
 
-    dimensions = 3
+class GlobalMaxPool3d(_GlobalMaxPool, dimensions=3):
+    """Layer of `pooling.global_max_pool` for ``(N, C, D, H, W)``."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NoReturn, Protocol, Self, cast, overload
+from typing import Any, Literal, NoReturn, Protocol, Self, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from ..arguments import axis_names, entries, flag, per_axis, per_axis_shape, rea
 from ..arrays import as_array, in_default_mode, native
 from ..calls import FUNCTIONS, called, functions_of, sum_kind
 from ..dispatch import kernels
+from ..errors import type_error, value_error
 from ..layer import Layer
 from ..maps import Maps, replace_spatial
 from ..operators import FLOATS, OPERATORS
@@ -43,10 +44,11 @@ def fractional_sizes(
     names = axis_names(dimensions)
     kernel = per_axis(function, "kernel_size", kernel_size, dimensions)
     if (output_size is None) == (output_ratio is None):
-        raise ValueError(
-            f"{function}: output_size={short_repr(output_size)} and output_ratio={short_repr(output_ratio)} must not "
-            "both be "
-            f"{'missing' if output_size is None else 'there'}; give one of them"
+        raise value_error(
+            function,
+            f"output_size={short_repr(output_size)} and output_ratio={short_repr(output_ratio)} must not both be "
+            f"{'missing' if output_size is None else 'there'}",
+            "give one of them",
         )
     if output_ratio is not None:
         ratios = _ratios(function, output_ratio, dimensions)
@@ -57,14 +59,14 @@ def fractional_sizes(
         shown = f"output_size={short_repr(output_size)}"
     for size, taps, count, name in zip(spatial, kernel, sizes, names, strict=True):
         if count < 1:
-            raise ValueError(
-                f"{function}: {shown} leaves no window on axis {name} of size {size}; use a larger ratio or input"
+            raise value_error(
+                function, f"{shown} leaves no window on axis {name} of size {size}", "use a larger ratio or input"
             )
         if count + taps - 1 > size:
-            raise ValueError(
-                f"{function}: {shown} asks for {counted(count, 'window')} of size {taps} on axis {name} of size "
-                f"{size}; "
-                f"that needs an input of at least {count + taps - 1}"
+            raise value_error(
+                function,
+                f"{shown} asks for {counted(count, 'window')} of size {taps} on axis {name} of size {size}",
+                f"that needs an input of at least {count + taps - 1}",
             )
     return kernel, sizes
 
@@ -73,9 +75,10 @@ def _ratios(function: str, output_ratio: Any, dimensions: int) -> list[float]:
     ratios = entries(function, "output_ratio", output_ratio, dimensions, "number")
     for ratio in ratios:
         if not 0 < real(function, "output_ratio", ratio, "a number or one number per spatial axis", output_ratio) < 1:
-            raise ValueError(
-                f"{function}: output_ratio={short_repr(output_ratio)} must be greater than 0 and less than 1, not "
-                f"{short_repr(ratio)}"
+            raise value_error(
+                function,
+                f"must be greater than 0 and less than 1, not {short_repr(ratio)}",
+                argument=("output_ratio", output_ratio),
             )
     return [float(ratio) for ratio in ratios]
 
@@ -90,9 +93,10 @@ def window_starts(function: str, name: str, size: int, kernel: int, count: int, 
         places = (np.arange(count - 1).astype(samples.dtype) + phases) * step
         begins = phases * step
     if not (np.isfinite(places).all() and np.isfinite(begins).all()):
-        raise ValueError(
-            f"{function}: _random_samples of dtype {samples.dtype.name} cannot count the {counted(size, 'cell')} of "
-            f"axis {name}; use float32 or float64"
+        raise value_error(
+            function,
+            f"_random_samples of dtype {samples.dtype.name} cannot count the {counted(size, 'cell')} of axis {name}",
+            "use float32 or float64",
         )
     starts = np.full((len(samples), count), last, np.int64)
     np.minimum(places.astype(np.int64) - begins.astype(np.int64), last, out=starts[:, :-1])
@@ -127,25 +131,29 @@ class FractionalCall(Extreme):
         """Check or draw the phases of each map and axis, as an array (maps, axes)."""
         function, dimensions = self.function, len(self.kernel_size)
         if rng is not None and not isinstance(rng, np.random.Generator):
-            raise TypeError(
-                f"{function}: rng={short_repr(rng)} must be a numpy.random.Generator, not {type(rng).__name__}; "
-                "use numpy.random.default_rng(seed)"
+            raise type_error(
+                function,
+                f"must be a numpy.random.Generator, not {type(rng).__name__}",
+                "use numpy.random.default_rng(seed)",
+                argument=("rng", rng),
             )
         shape = (self.maps.batch, self.maps.channels, dimensions)
         if given is None:
             return np.random.default_rng(rng).random(shape).reshape(-1, dimensions)
         samples = as_array(function, "_random_samples", given, FLOATS)
         if samples.shape != shape:
-            raise ValueError(
-                f"{function}: _random_samples has shape {samples.shape}; it must have {shape}, one number for each map "
-                "and spatial axis"
+            raise value_error(
+                function,
+                f"_random_samples has shape {samples.shape}",
+                f"it must have {shape}, one number for each map and spatial axis",
             )
         bad = ~((samples >= 0) & (samples < 1))
         if bad.any():
             position = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
-                f"{function}: _random_samples{list(position)} is {samples[position]}; give numbers of at least 0 and "
-                "less than 1"
+            raise value_error(
+                function,
+                f"_random_samples{list(position)} is {samples[position]}",
+                "give numbers of at least 0 and less than 1",
             )
         return samples.astype(samples.dtype.newbyteorder("=")).reshape(-1, dimensions)
 
@@ -183,24 +191,8 @@ class FractionalCall(Extreme):
 FUNCTIONS |= functions_of(OPERATORS["fractional_max_pool"], ("kernel_size", "output_size", "output_ratio", "layout"))
 
 
-class _Fractional(Protocol):
-    def __call__(
-        self,
-        input: ArrayLike,
-        kernel_size: Sizes,
-        output_size: Sizes | None = None,
-        output_ratio: Ratio | None = None,
-        return_indices: bool = False,
-        _random_samples: ArrayLike | None = None,
-        *,
-        layout: Layout = "channels_first",
-        rng: np.random.Generator | None = None,
-        out: AnyArray | None = None,
-    ) -> AnyArray | Indexed: ...
-
-
 class Fractional(Protocol):
-    """A function of windows at steps that vary."""
+    """A function of windows at steps that vary: its flag decides what comes back; without it, the first that fits."""
 
     @overload
     def __call__(
@@ -224,22 +216,7 @@ class Fractional(Protocol):
         kernel_size: Sizes,
         output_size: Sizes | None = None,
         output_ratio: Ratio | None = None,
-        *,
-        return_indices: Literal[True],
-        _random_samples: ArrayLike | None = None,
-        layout: Layout = "channels_first",
-        rng: np.random.Generator | None = None,
-        out: AnyArray | None = None,
-    ) -> Indexed: ...
-
-    @overload
-    def __call__(
-        self,
-        input: ArrayLike,
-        kernel_size: Sizes,
-        output_size: Sizes | None,
-        output_ratio: Ratio | None,
-        return_indices: Literal[True],
+        return_indices: Literal[True] = ...,
         _random_samples: ArrayLike | None = None,
         *,
         layout: Layout = "channels_first",
@@ -263,11 +240,6 @@ class Fractional(Protocol):
     ) -> AnyArray | Indexed: ...
 
 
-def fractional(function: _Fractional) -> Fractional:
-    """Say of a function of windows at steps that vary what its flag decides."""
-    return cast(Fractional, function)
-
-
 def _fractional_max_pool(
     input: ArrayLike,
     kernel_size: Sizes,
@@ -282,9 +254,7 @@ def _fractional_max_pool(
 ) -> AnyArray | Indexed:
     """Greatest element of each of a fixed number of windows {windows_of}, at steps that vary by one cell.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     kernel_size : int or sequence of int
         Cells of a window, for all axes or for each.
     output_size : int or sequence of int, optional
@@ -307,19 +277,14 @@ def _fractional_max_pool(
         The result, and with `return_indices` the int64 position of each result in its plane, flat in row-major order:
         the first of equal elements, or the first NaN.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
     Equals ``torch.nn.functional.{function}`` for the same samples. The method is that of Graham,
     "Fractional Max-Pooling" (2014).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(25.0).reshape({square})
     >>> pooling.{function}(x, {taps}, {counts}, _random_samples=np.full((1, 1, {n}), 0.4)).ravel()
     array([ 6.,  8.,  9., 16., 18., 19., 21., 23., 24.])
@@ -345,10 +310,7 @@ def _fractional_max_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     kernel_size, output_size, output_ratio, _random_samples
         As in the forward call.
     return_indices : bool
@@ -359,24 +321,14 @@ def _fractional_max_pool_backward(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also if an index names no element of its plane, or there are neither indices nor samples.
 
     Notes
     -----
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x, samples = np.arange(4.0).reshape{row 4}, np.zeros((1, 1, {n}))
     >>> pooling.{function}(np.ones({row 2}), x, {along 2}, {along 2}, _random_samples=samples).ravel()
     array([0., 1., 0., 1.])
@@ -389,15 +341,16 @@ def _fractional_max_pool_backward(
         if named is None:
             _, named = call.pool(array, phases, None, indexed=True)
     elif named is None:
-        raise ValueError(
-            "{function}: indices=None and _random_samples=None leave the windows of the forward call unknown; "
-            "give the indices that it returned, or its samples"
+        raise value_error(
+            "{function}",
+            "indices=None and _random_samples=None leave the windows of the forward call unknown",
+            "give the indices that it returned, or its samples",
         )
     return call.backward(gradient, array, named, out)
 
 
 fractional_max_pool2d, fractional_max_pool3d = ranked(
-    fractional(_fractional_max_pool),
+    cast(Fractional, _fractional_max_pool),
     "fractional_max_pool",
     order=("W, H", "D, H, W"),
     square=("1, 1, 5, 5", "1, 1, 1, 5, 5"),
@@ -415,13 +368,9 @@ fractional_max_pool2d_backward, fractional_max_pool3d_backward = ranked(
 
 class _FractionalMaxPool(Layer):
     operator = "fractional_max_pool"
-    _defaults: ClassVar[dict[str, Any]] = {
-        **Layer._defaults,
-        "output_size": None,
-        "output_ratio": None,
-        "_random_samples": None,
-        "rng": None,
-    }
+    _example = """
+        >>> {layer}(2, output_ratio=0.5).output_shape({maps 50})
+        {maps 25}"""
 
     def __init__(
         self,
@@ -433,16 +382,7 @@ class _FractionalMaxPool(Layer):
         *,
         layout: Layout = "channels_first",
         rng: np.random.Generator | None = None,
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "output_size": output_size,
-            "output_ratio": output_ratio,
-            "return_indices": return_indices,
-            "_random_samples": _random_samples,
-            "layout": layout,
-            "rng": rng,
-        }
+    ) -> None: ...
 
     def __call__(self, input: ArrayLike) -> AnyArray | Indexed:
         """Pool an array; with ``return_indices``, return the indices as well."""
@@ -465,9 +405,10 @@ class _FractionalMaxPool(Layer):
 
     def axes(self, input_shape: Sequence[int]) -> NoReturn:
         """Refuse: every map has windows of its own."""
-        raise ValueError(
-            f"{type(self).__name__}: each map has windows of its own, which no axis can describe; "
-            "use output_shape for the shape of the result"
+        raise value_error(
+            type(self).__name__,
+            "each map has windows of its own, which no axis can describe",
+            "use output_shape for the shape of the result",
         )
 
     def output_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
@@ -479,31 +420,10 @@ class _FractionalMaxPool(Layer):
         _, sizes = fractional_sizes(name, shape[spatial], *arguments)
         return replace_spatial(shape, spatial, sizes)
 
-    def _tells(self, name: str, value: Any) -> bool:
-        # An array of samples has no truth value to compare by.
-        optional = name in ("output_size", "_random_samples")
-        return value is not None if optional else super()._tells(name, value)
+
+class FractionalMaxPool2d(_FractionalMaxPool, dimensions=2):
+    """Layer of `pooling.fractional_max_pool2d`, with the arguments of ``torch.nn.FractionalMaxPool2d`` and more."""
 
 
-class FractionalMaxPool2d(_FractionalMaxPool):
-    """Layer of `pooling.fractional_max_pool2d`, with the arguments of ``torch.nn.FractionalMaxPool2d`` and more.
-
-    Examples
-    --------
-    >>> FractionalMaxPool2d(2, output_ratio=0.5).output_shape((8, 16, 50, 50))
-    (8, 16, 25, 25)
-    """
-
-    dimensions = 2
-
-
-class FractionalMaxPool3d(_FractionalMaxPool):
-    """Layer of `pooling.fractional_max_pool3d`, with the arguments of ``torch.nn.FractionalMaxPool3d`` and more.
-
-    Examples
-    --------
-    >>> FractionalMaxPool3d(2, output_ratio=0.5).output_shape((8, 16, 50, 50, 50))
-    (8, 16, 25, 25, 25)
-    """
-
-    dimensions = 3
+class FractionalMaxPool3d(_FractionalMaxPool, dimensions=3):
+    """Layer of `pooling.fractional_max_pool3d`, with the arguments of ``torch.nn.FractionalMaxPool3d`` and more."""

@@ -16,11 +16,11 @@ from ..arguments import flag, real, word
 from ..arrays import native, plain_array
 from ..calls import Call, entry, is_float32, placed, reducer_named, sum_kind
 from ..dispatch import kernels
+from ..errors import value_error
 from ..geometry import Axis, Slab
 from ..layer import Layer
 from ..plan import lay_out
 from ..ranks import described, ranked
-from ..signs import short_repr
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -347,9 +347,10 @@ def _refuse_empty_means(function: str, axes: tuple[Axis, ...], count_include_pad
         divisors = axis.border_windows(count_include_pad=count_include_pad)
         if (divisors.divisor == 0).any():
             window = int(divisors.output[divisors.divisor == 0][0])
-            raise ValueError(
-                f"{function}: window {window} on axis {axis.name} holds no element, and integers have no NaN for its "
-                "mean; use less padding or dilation, count_include_pad=True, or a float dtype"
+            raise value_error(
+                function,
+                f"window {window} on axis {axis.name} holds no element, and integers have no NaN for its mean",
+                "use less padding or dilation, count_include_pad=True, or a float dtype",
             )
 
 
@@ -358,9 +359,11 @@ def _divisor(function: str, divisor_override: Any) -> float | None:
         return None
     divisor = real(function, "divisor_override", divisor_override, "a number or None")
     if divisor == 0 or not math.isfinite(divisor):
-        raise ValueError(
-            f"{function}: divisor_override={short_repr(divisor_override)} must be finite and not zero; "
-            "use None for the number of elements"
+        raise value_error(
+            function,
+            "must be finite and not zero",
+            "use None for the number of elements",
+            argument=("divisor_override", divisor_override),
         )
     return divisor
 
@@ -390,9 +393,7 @@ def _avg_pool(
 ) -> AnyArray:
     """Mean of each window {windows_of}.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     {windows}
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean. Cells that only `ceil_mode` touches never count.
@@ -409,9 +410,7 @@ def _avg_pool(
         The means, in the dtype of the input. A window without any element that counts is NaN, and with integers an
         error.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
@@ -419,10 +418,7 @@ def _avg_pool(
     AveragePool-22. A float32 mean is within 4 units of 2**-23 times the mean of the magnitudes, for any window; a sum
     beyond the largest float32 is inf.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     {example}
     """
     return pool(
@@ -461,10 +457,7 @@ def _avg_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input} Only shape and dtype matter here, unless NaN is ignored.
+    {gradient_parameters} Only shape and dtype matter here, unless NaN is ignored.
     {windows}
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean.
@@ -474,23 +467,13 @@ def _avg_pool_backward(
     {shared_nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
 
     Notes
     -----
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.zeros({row 4})
     >>> pooling.{function}(np.ones({row 2}), x, {along 2}).ravel()
     array([0.5, 0.5, 0.5, 0.5])
@@ -601,33 +584,20 @@ def _adaptive_avg_pool(
 
     Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
 
-    Parameters
-    ----------
-    {input}
-    output_size : int, None or sequence of them
-        Number of windows, for all axes or for each; None keeps an axis as it is.
+    {parameters}
+    {number_of_windows}
     {layout}
     {nan}
     {rounding}
     {out}
 
-    Returns
-    -------
-    ndarray
-        The result, in the dtype of the input.
-
-    Raises
-    ------
-    {errors}
+    {result_or_errors}
 
     Notes
     -----
     Equals ``torch.nn.functional.{function}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.{function}(np.arange(7.0).reshape{row 7}, {along 3}).ravel()
     array([1., 3., 5.])
     """
@@ -646,33 +616,20 @@ def _adaptive_avg_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     output_size : int, None or sequence of them
         As in the forward call.
     {layout}
     {shared_nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
 
     Notes
     -----
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(4.0).reshape{row 4}
     >>> pooling.{function}(np.ones({row 3}), x, {along 3}).ravel()
     array([0.5, 1. , 1. , 0.5])
@@ -711,23 +668,13 @@ def global_avg_pool(
     {rounding}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
-
-    Raises
-    ------
-    {errors}
+    {channels_or_errors}
 
     Notes
     -----
     ONNX GlobalAveragePool-22; torch has it as ``adaptive_avg_pool2d(input, 1)``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_avg_pool(np.arange(4.0).reshape(1, 1, 2, 2))
     array([[[[1.5]]]])
     """
@@ -757,23 +704,13 @@ def global_avg_pool_backward(
     {shared_nan}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
 
     Notes
     -----
     Every element of a channel gets the same share.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_avg_pool_backward(np.full((1, 1, 1, 1), 8.0), np.arange(4.0).reshape(1, 1, 2, 2)).ravel()
     array([2., 2., 2., 2.])
     """
@@ -786,6 +723,9 @@ def global_avg_pool_backward(
 
 class _AvgPool(Layer):
     operator = "avg_pool"
+    _example = """
+        >>> {layer}(2).output_shape({maps 56})
+        {maps 28}"""
 
     def __init__(
         self,
@@ -800,59 +740,26 @@ class _AvgPool(Layer):
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
         rounding: Rounding = "half_even",
-    ) -> None:
-        self.arguments = {
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "padding": padding,
-            "ceil_mode": ceil_mode,
-            "count_include_pad": count_include_pad,
-            "divisor_override": divisor_override,
-            "dilation": dilation,
-            "layout": layout,
-            "nan": nan,
-            "rounding": rounding,
-        }
+    ) -> None: ...
 
 
-class AvgPool1d(_AvgPool):
-    """Layer of `pooling.avg_pool1d`, with the arguments of ``torch.nn.AvgPool1d`` and more.
-
-    Examples
-    --------
-    >>> AvgPool1d(4).output_shape((8, 16, 100))
-    (8, 16, 25)
-    """
-
-    dimensions = 1
+class AvgPool1d(_AvgPool, dimensions=1):
+    """Layer of `pooling.avg_pool1d`, with the arguments of ``torch.nn.AvgPool1d`` and more."""
 
 
-class AvgPool2d(_AvgPool):
-    """Layer of `pooling.avg_pool2d`, with the arguments of ``torch.nn.AvgPool2d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> AvgPool2d(2).output_shape((1, 128, 56, 56))
-    (1, 128, 28, 28)
-    """
-
-    dimensions = 2
+class AvgPool2d(_AvgPool, dimensions=2):
+    """Layer of `pooling.avg_pool2d`, with the arguments of ``torch.nn.AvgPool2d`` and keyword-only extras."""
 
 
-class AvgPool3d(_AvgPool):
-    """Layer of `pooling.avg_pool3d`, with the arguments of ``torch.nn.AvgPool3d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> AvgPool3d(2).output_shape((1, 32, 16, 64, 64))
-    (1, 32, 8, 32, 32)
-    """
-
-    dimensions = 3
+class AvgPool3d(_AvgPool, dimensions=3):
+    """Layer of `pooling.avg_pool3d`, with the arguments of ``torch.nn.AvgPool3d`` and keyword-only extras."""
 
 
 class _AdaptiveAvgPool(Layer):
     operator = "adaptive_avg_pool"
+    _example = """
+        >>> {layer}(7).output_shape({maps 13})
+        {maps 7}"""
 
     def __init__(
         self,
@@ -861,86 +768,39 @@ class _AdaptiveAvgPool(Layer):
         layout: Layout = "channels_first",
         nan: NanRule = "propagate",
         rounding: Rounding = "half_even",
-    ) -> None:
-        self.arguments = {"output_size": output_size, "layout": layout, "nan": nan, "rounding": rounding}
+    ) -> None: ...
 
 
-class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    """Layer of `pooling.adaptive_avg_pool1d`, with the arguments of ``torch.nn.AdaptiveAvgPool1d``.
-
-    Examples
-    --------
-    >>> AdaptiveAvgPool1d(7).output_shape((8, 16, 100))
-    (8, 16, 7)
-    """
-
-    dimensions = 1
+class AdaptiveAvgPool1d(_AdaptiveAvgPool, dimensions=1):
+    """Layer of `pooling.adaptive_avg_pool1d`, with the arguments of ``torch.nn.AdaptiveAvgPool1d``."""
 
 
-class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    """Layer of `pooling.adaptive_avg_pool2d`, with the arguments of ``torch.nn.AdaptiveAvgPool2d``.
-
-    Examples
-    --------
-    >>> AdaptiveAvgPool2d(7).output_shape((1, 64, 13, 13))
-    (1, 64, 7, 7)
-    """
-
-    dimensions = 2
+class AdaptiveAvgPool2d(_AdaptiveAvgPool, dimensions=2):
+    """Layer of `pooling.adaptive_avg_pool2d`, with the arguments of ``torch.nn.AdaptiveAvgPool2d``."""
 
 
-class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    """Layer of `pooling.adaptive_avg_pool3d`, with the arguments of ``torch.nn.AdaptiveAvgPool3d``.
-
-    Examples
-    --------
-    >>> AdaptiveAvgPool3d(7).output_shape((1, 8, 16, 13, 13))
-    (1, 8, 7, 7, 7)
-    """
-
-    dimensions = 3
+class AdaptiveAvgPool3d(_AdaptiveAvgPool, dimensions=3):
+    """Layer of `pooling.adaptive_avg_pool3d`, with the arguments of ``torch.nn.AdaptiveAvgPool3d``."""
 
 
 class _GlobalAvgPool(Layer):
     operator = "global_avg_pool"
+    _example = """
+        >>> {layer}().output_shape({maps 7})
+        {maps 1}"""
 
     def __init__(
         self, *, layout: Layout = "channels_first", nan: NanRule = "propagate", rounding: Rounding = "half_even"
-    ) -> None:
-        self.arguments = {"layout": layout, "nan": nan, "rounding": rounding}
+    ) -> None: ...
 
 
-class GlobalAvgPool1d(_GlobalAvgPool):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, L)``.
-
-    Examples
-    --------
-    >>> GlobalAvgPool1d().output_shape((8, 16, 100))
-    (8, 16, 1)
-    """
-
-    dimensions = 1
+class GlobalAvgPool1d(_GlobalAvgPool, dimensions=1):
+    """Layer of `pooling.global_avg_pool` for ``(N, C, L)``."""
 
 
-class GlobalAvgPool2d(_GlobalAvgPool):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalAvgPool2d().output_shape((32, 512, 7, 7))
-    (32, 512, 1, 1)
-    """
-
-    dimensions = 2
+class GlobalAvgPool2d(_GlobalAvgPool, dimensions=2):
+    """Layer of `pooling.global_avg_pool` for ``(N, C, H, W)``."""
 
 
-class GlobalAvgPool3d(_GlobalAvgPool):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, D, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalAvgPool3d().output_shape((1, 8, 4, 7, 7))
-    (1, 8, 1, 1, 1)
-    """
-
-    dimensions = 3
+class GlobalAvgPool3d(_GlobalAvgPool, dimensions=3):
+    """Layer of `pooling.global_avg_pool` for ``(N, C, D, H, W)``."""

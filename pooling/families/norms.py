@@ -19,9 +19,9 @@ from ..arguments import real
 from ..arrays import in_default_mode, native
 from ..calls import Call, called, double_kind
 from ..dispatch import kernels
+from ..errors import value_error
 from ..layer import Layer
 from ..ranks import described, ranked
-from ..signs import short_repr
 
 __all__ = [
     "GeMPool2d",
@@ -49,10 +49,8 @@ def _positive(function: str, name: str, value: Any, *, finite: bool = False) -> 
     number = real(function, name, value, "a real number")
     if not number > 0 or (finite and math.isinf(number)):
         rule = "a finite number above 0" if finite else "above 0"
-        raise ValueError(
-            f"{function}: {name}={short_repr(value)} must be {rule}; "
-            + (f"use a float like {name}=3.0" if finite else "use 1, 2 or another power, or math.inf for the maximum")
-        )
+        remedy = f"use a float like {name}=3.0" if finite else "use 1, 2 or another power, or math.inf for the maximum"
+        raise value_error(function, f"must be {rule}", remedy, argument=(name, value))
     return number
 
 
@@ -100,33 +98,21 @@ def _lp_pool(
 ) -> AnyArray:
     """Norm of each window {windows_of}: ``(sum |x|^p)^(1/p)``.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     norm_type : float
         The exponent p: any number above 0, or infinity for the largest magnitude.
     {windows}
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        The result, in the dtype of the input.
-
-    Raises
-    ------
-    {errors}
+    {result_or_errors}
 
     Notes
     -----
     ONNX LpPool-22. ``torch.nn.functional.lp_pool{n}d`` leaves the absolute value out, so it differs where p is odd or
     no integer, and it has no padding. Padding counts as 0; a window that holds NaN is NaN.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.{function}(np.array([3.0, -4.0, 0.0, 2.0]).reshape{row 4}, 2, {along 2}).ravel()
     array([5., 2.])
     """
@@ -152,29 +138,16 @@ def _lp_pool_backward(
     It is 0 where x is 0, and so everywhere in a window of zeros. For an infinite p it goes to the first of the largest
     magnitudes.
 
-    Parameters
-    ----------
-    {grad_output}
-    {input}
+    {gradient_parameters}
     norm_type : float
         The exponent of the forward call.
     {windows}
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
+    {gradient_or_errors}
 
-    Raises
-    ------
-    {errors}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.array([3.0, -4.0, 0.0, 2.0]).reshape{row 4}
     >>> pooling.{function}(np.ones({row 2}), x, 2, {along 2}).ravel()
     array([ 0.6, -0.8,  0. ,  1. ])
@@ -208,23 +181,13 @@ def global_lp_pool(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
-
-    Raises
-    ------
-    {errors}
+    {channels_or_errors}
 
     Notes
     -----
     ONNX GlobalLpPool-22.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_lp_pool(np.array([[[[3.0, -4.0]]]]))
     array([[[[5.]]]])
     """
@@ -246,8 +209,7 @@ def global_lp_pool_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
+    {grad_output}
     {any_rank}
     p : float
         The exponent of the forward call.
@@ -255,19 +217,9 @@ def global_lp_pool_backward(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
+    {gradient_or_errors}
 
-    Raises
-    ------
-    {errors}
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.global_lp_pool_backward(np.ones((1, 1, 1)), np.array([[[3.0, -4.0]]]), dimensions=2)
     array([[[ 0.6, -0.8]]])
     """
@@ -289,9 +241,7 @@ def gem_pool2d(
 
     The mean for p = 1; the greater p, the nearer to the maximum.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     p : float
         The exponent: finite and above 0.
     eps : float
@@ -304,18 +254,13 @@ def gem_pool2d(
     ndarray
         The result, in the dtype of the input, with both spatial axes of size 1.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
     Notes
     -----
     Radenović, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> pooling.gem_pool2d(np.array([[[[1.0, 7.0]]]]), p=2.0)
     array([[[[5.]]]])
     """
@@ -336,11 +281,7 @@ def gem_pool2d_backward(
 ) -> tuple[AnyArray, float]:
     """Gradients of `pooling.gem_pool2d` with respect to its input and to the exponent p.
 
-    Parameters
-    ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    {input}
+    {gradient_parameters}
     p, eps : float
         As in the forward call.
     {layout}
@@ -353,14 +294,9 @@ def gem_pool2d_backward(
     exponent_gradient : float
         Gradient with respect to `p`, summed over all maps.
 
-    Raises
-    ------
-    {errors}
+    {raises}
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.array([[[[1.0, 7.0]]]])
     >>> gradient, exponent_gradient = pooling.gem_pool2d_backward(np.ones((1, 1, 1, 1)), x, p=2.0)
     >>> gradient
@@ -383,13 +319,13 @@ def gem_pool2d_backward(
 # Layers
 
 
-class _NormLayer(Layer):
-    # An exponent is always shown.
-    _defaults = Layer._defaults | {"norm_type": None, "p": None, "eps": 1e-6}
-
-
-class _LPPool(_NormLayer):
+class _LPPool(Layer):
     operator = "lp_pool"
+    _example = """
+        >>> {layer}(2, 2)
+        {layer}(norm_type=2, kernel_size=2)
+        >>> {layer}(2, 2).output_shape({maps 112})
+        {maps 56}"""
 
     def __init__(
         self,
@@ -401,104 +337,43 @@ class _LPPool(_NormLayer):
         padding: Padding = 0,
         dilation: Sizes = 1,
         layout: Layout = "channels_first",
-    ) -> None:
-        self.arguments = {
-            "norm_type": norm_type,
-            "kernel_size": kernel_size,
-            "stride": stride,
-            "ceil_mode": ceil_mode,
-            "padding": padding,
-            "dilation": dilation,
-            "layout": layout,
-        }
+    ) -> None: ...
 
 
-class _GlobalLPPool(_NormLayer):
+class _GlobalLPPool(Layer):
     operator = "global_lp_pool"
+    _example = """
+        >>> {layer}(p=3).output_shape({maps 7})
+        {maps 1}"""
 
-    def __init__(self, p: float = 2, *, layout: Layout = "channels_first") -> None:
-        self.arguments = {"p": p, "layout": layout}
-
-
-class LPPool1d(_LPPool):
-    """Layer of `pooling.lp_pool1d`, with the arguments of ``torch.nn.LPPool1d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> LPPool1d(2, 2)
-    LPPool1d(norm_type=2, kernel_size=2)
-    >>> LPPool1d(2, 2).output_shape((8, 16, 100))
-    (8, 16, 50)
-    """
-
-    dimensions = 1
+    def __init__(self, p: float = 2, *, layout: Layout = "channels_first") -> None: ...
 
 
-class LPPool2d(_LPPool):
-    """Layer of `pooling.lp_pool2d`, with the arguments of ``torch.nn.LPPool2d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> LPPool2d(2, 2)
-    LPPool2d(norm_type=2, kernel_size=2)
-    >>> LPPool2d(2, 2).output_shape((1, 64, 112, 112))
-    (1, 64, 56, 56)
-    """
-
-    dimensions = 2
+class LPPool1d(_LPPool, dimensions=1):
+    """Layer of `pooling.lp_pool1d`, with the arguments of ``torch.nn.LPPool1d`` and keyword-only extras."""
 
 
-class LPPool3d(_LPPool):
-    """Layer of `pooling.lp_pool3d`, with the arguments of ``torch.nn.LPPool3d`` and keyword-only extras.
-
-    Examples
-    --------
-    >>> LPPool3d(2, 2)
-    LPPool3d(norm_type=2, kernel_size=2)
-    >>> LPPool3d(2, 2).output_shape((1, 32, 16, 64, 64))
-    (1, 32, 8, 32, 32)
-    """
-
-    dimensions = 3
+class LPPool2d(_LPPool, dimensions=2):
+    """Layer of `pooling.lp_pool2d`, with the arguments of ``torch.nn.LPPool2d`` and keyword-only extras."""
 
 
-class GlobalLPPool1d(_GlobalLPPool):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, L)``.
-
-    Examples
-    --------
-    >>> GlobalLPPool1d(p=3).output_shape((8, 16, 100))
-    (8, 16, 1)
-    """
-
-    dimensions = 1
+class LPPool3d(_LPPool, dimensions=3):
+    """Layer of `pooling.lp_pool3d`, with the arguments of ``torch.nn.LPPool3d`` and keyword-only extras."""
 
 
-class GlobalLPPool2d(_GlobalLPPool):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalLPPool2d(p=3).output_shape((32, 512, 7, 7))
-    (32, 512, 1, 1)
-    """
-
-    dimensions = 2
+class GlobalLPPool1d(_GlobalLPPool, dimensions=1):
+    """Layer of `pooling.global_lp_pool` for ``(N, C, L)``."""
 
 
-class GlobalLPPool3d(_GlobalLPPool):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, D, H, W)``.
-
-    Examples
-    --------
-    >>> GlobalLPPool3d(p=3).output_shape((1, 8, 4, 7, 7))
-    (1, 8, 1, 1, 1)
-    """
-
-    dimensions = 3
+class GlobalLPPool2d(_GlobalLPPool, dimensions=2):
+    """Layer of `pooling.global_lp_pool` for ``(N, C, H, W)``."""
 
 
-class GeMPool2d(_NormLayer):
+class GlobalLPPool3d(_GlobalLPPool, dimensions=3):
+    """Layer of `pooling.global_lp_pool` for ``(N, C, D, H, W)``."""
+
+
+class GeMPool2d(Layer):
     """Layer of `pooling.gem_pool2d`.
 
     Examples
@@ -512,8 +387,7 @@ class GeMPool2d(_NormLayer):
     operator = "gem_pool"
     dimensions = 2
 
-    def __init__(self, p: float = 3.0, eps: float = 1e-6, *, layout: Layout = "channels_first") -> None:
-        self.arguments = {"p": p, "eps": eps, "layout": layout}
+    def __init__(self, p: float = 3.0, eps: float = 1e-6, *, layout: Layout = "channels_first") -> None: ...
 
     def backward(self, grad_output: ArrayLike, input: ArrayLike, **keywords: Any) -> AnyArray:
         """Return the gradient with respect to `input`; ``out=`` may be given."""

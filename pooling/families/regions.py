@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +16,9 @@ from ..arguments import per_axis, per_axis_shape, real, whole, word
 from ..arrays import as_array, in_default_mode, native, result_array
 from ..calls import double_kind
 from ..dispatch import kernels
+from ..errors import type_error, value_error
 from ..geometry import Axis
-from ..layer import Layer, same
+from ..layer import Layer
 from ..maps import check_total, checked_gradient
 from ..operators import FLOATS, OPERATORS
 from ..ranks import described
@@ -64,7 +65,7 @@ class _Regions:
         """Refuse the first region of those that are bad."""
         if bad.any():
             r = int(bad.argmax())
-            raise ValueError(f"{self.function}: rois[{r}] scaled is {_listed(self.boxes[r])}, {rule}")
+            raise value_error(self.function, f"rois[{r}] scaled is {_listed(self.boxes[r])}, {rule}")
 
     def result(self, out: AnyArray | None, *others: AnyArray) -> AnyArray:
         return result_array(self.function, out, self.shape, self.dtype, self.input, *others)
@@ -96,9 +97,9 @@ def _checked(
     regions = as_array(function, "rois", rois, FLOATS)
     columns, form = (5, "map, x1, y1, x2, y2") if batch_indices is None else (4, "x1, y1, x2, y2")
     if array.ndim != 4 or 0 in array.shape[2:]:
-        raise ValueError(f"{function}: input of shape {array.shape} must be (N, C, H, W) with H and W at least 1")
+        raise value_error(function, f"input of shape {array.shape} must be (N, C, H, W) with H and W at least 1")
     if regions.ndim != 2 or regions.shape[1] != columns:
-        raise ValueError(f"{function}: rois has shape {regions.shape}; it must have {columns} columns: {form}")
+        raise value_error(function, f"rois has shape {regions.shape}", f"it must have {columns} columns: {form}")
     output = per_axis(function, "output_size", output_size, 2)
     check_total(function, (len(regions), array.shape[1], *output), 8)
     scale = _positive(function, "spatial_scale", spatial_scale)
@@ -112,27 +113,31 @@ def _checked(
     bad = ~(np.isfinite(boxes).all(1) & np.isfinite(extent).all(1))
     if bad.any():
         r = int(bad.argmax())
-        raise ValueError(
-            f"{function}: rois[{r}] is {_listed(regions[r])}; a box must be finite, and so must its extent, also "
-            f"times spatial_scale={short_repr(spatial_scale)} in {boxes.dtype.name}"
+        raise value_error(
+            function,
+            f"rois[{r}] is {_listed(regions[r])}",
+            f"a box must be finite, and so must its extent, also times spatial_scale={short_repr(spatial_scale)} in "
+            f"{boxes.dtype.name}",
         )
     if batch_indices is not None:
         name = "batch_indices"
         maps = as_array(function, name, batch_indices)
         if maps.dtype.newbyteorder("=") != np.int64:
-            raise TypeError(f"{function}: batch_indices has dtype {maps.dtype.name}, which is not accepted; use int64")
+            raise type_error(function, f"batch_indices has dtype {maps.dtype.name}, which is not accepted", "use int64")
         if maps.shape != boxes.shape[:1]:
-            raise ValueError(
-                f"{function}: batch_indices has shape {maps.shape}, but rois has {counted(len(boxes), 'row')}; "
-                "give one index for each row"
+            raise value_error(
+                function,
+                f"batch_indices has shape {maps.shape}, but rois has {counted(len(boxes), 'row')}",
+                "give one index for each row",
             )
     missing = np.less(maps, 0) | np.greater_equal(maps, len(array)) | (maps != np.floor(maps))
     if missing.any():
         r = int(missing.argmax())
         place = f"{name}[{r}]" if name == "batch_indices" else f"rois[{r}, 0]"
-        raise ValueError(
-            f"{function}: {place} is {maps[r]}, but the input has {counted(len(array), 'map')}; give a whole number "
-            "from 0 up to the last of them"
+        raise value_error(
+            function,
+            f"{place} is {maps[r]}, but the input has {counted(len(array), 'map')}",
+            "give a whole number from 0 up to the last of them",
         )
     chosen = maps.astype(np.int64, order="C")
     spatial = (int(array.shape[2]), int(array.shape[3]))
@@ -142,7 +147,7 @@ def _checked(
 def _positive(function: str, name: str, value: object) -> float:
     number = real(function, name, value)
     if not 0 < number < math.inf:
-        raise ValueError(f"{function}: {name}={short_repr(value)} must be positive and finite")
+        raise value_error(function, "must be positive and finite", argument=(name, value))
     return number
 
 
@@ -239,8 +244,7 @@ def max_roi_pool(
 
     Parameters
     ----------
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {maps_of_regions}
     rois : array_like
         Regions, ``(R, 5)``, of any of these dtypes: the map in the batch, and ``x1, y1, x2, y2``. Times
         `spatial_scale` and rounded, half away from zero, these are the first and the last pixel; a region has one at
@@ -256,9 +260,7 @@ def max_roi_pool(
     ndarray
         ``(R, C, *output_size)``, in the dtype of the input.
 
-    Raises
-    ------
-    {errors}
+    {raises}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
     Notes
@@ -266,10 +268,7 @@ def max_roi_pool(
     This is ONNX MaxRoiPool (Girshick 2015, "Fast R-CNN"). Windows are cut in integers; onnxruntime cuts them in
     float32, and may so move an edge by a pixel.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
     >>> pooling.max_roi_pool(x, np.array([[0.0, 0, 0, 3, 1]]), (1, 2))
     array([[[[5., 7.]]]])
@@ -297,28 +296,16 @@ def max_roi_pool_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {grad_output}
+    {maps_of_regions}
     rois, output_size, spatial_scale
         As in the forward call.
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(4.0).reshape(1, 1, 2, 2)
     >>> pooling.max_roi_pool_backward(np.ones((1, 1, 1, 1)), x, np.array([[0.0, 0, 0, 1, 1]]), 1)
     array([[[[0., 0.],
@@ -345,11 +332,13 @@ def _align(
     ratio = whole(sampling_ratio)
     if ratio is None:
         kind = type(sampling_ratio).__name__
-        raise TypeError(f"{function}: sampling_ratio={short_repr(sampling_ratio)} must be an integer, not {kind}")
+        raise type_error(function, f"must be an integer, not {kind}", argument=("sampling_ratio", sampling_ratio))
     if not 0 <= ratio <= LARGEST_RATIO:
-        raise ValueError(
-            f"{function}: sampling_ratio={short_repr(sampling_ratio)} must be between 0 and {LARGEST_RATIO}; "
-            "use 0 to take about one sample for each pixel"
+        raise value_error(
+            function,
+            f"must be between 0 and {LARGEST_RATIO}",
+            "use 0 to take about one sample for each pixel",
+            argument=("sampling_ratio", sampling_ratio),
         )
     averaging = word(function, "mode", mode, ("avg", "max")) == "avg"
     words = ("half_pixel", "output_half_pixel")
@@ -404,8 +393,7 @@ def roi_align(
 
     Parameters
     ----------
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {maps_of_regions}
     rois : array_like
         Boxes ``x1, y1, x2, y2``, ``(R, 4)``, of any of these dtypes; each meets its map. Samples are placed in the
         arithmetic of float64 if that is their dtype, else of float32.
@@ -430,9 +418,7 @@ def roi_align(
     ndarray
         ``(R, C, *output_size)``, in the dtype of the input.
 
-    Raises
-    ------
-    {errors}
+    {raises}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
     Notes
@@ -440,10 +426,7 @@ def roi_align(
     This is ONNX RoiAlign (He et al. 2017, "Mask R-CNN"). With ``mode="max"`` samples are interpolated and then
     compared, as its text has it; onnxruntime compares weighted corners (https://github.com/onnx/onnx/issues/4764).
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
     >>> pooling.roi_align(x, np.array([[0.0, 0, 4, 4]]), np.array([0]), 2)
     array([[[[ 2.5,  4.5],
@@ -475,28 +458,16 @@ def roi_align_backward(
 
     Parameters
     ----------
-    grad_output : array_like
-        Gradient with respect to the result: its shape, and the input's dtype.
-    input : array_like
-        Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.
+    {grad_output}
+    {maps_of_regions}
     rois, batch_indices, output_size, spatial_scale, sampling_ratio, mode, coordinate_transformation_mode
         As in the forward call.
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x, box, here = np.zeros((1, 1, 2, 2)), np.array([[0.0, 0, 2, 2]]), np.array([0])
     >>> pooling.roi_align_backward(np.ones((1, 1, 1, 1)), x, box, here, 1)
     array([[[[0.25, 0.25],
@@ -512,18 +483,12 @@ class _RegionLayer(Layer):
     """A layer whose windows come with the call, as regions."""
 
     dimensions = 2
-    _defaults: ClassVar[dict[str, Any]] = {
-        "spatial_scale": 1.0,
-        "sampling_ratio": 0,
-        "mode": "avg",
-        "coordinate_transformation_mode": "half_pixel",
-    }
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
         """Refuse: what windows there are, the regions of each call say."""
-        raise ValueError(
-            f"{type(self).__name__}: windows follow from the regions of a call, not from "
-            f"input_shape={short_repr(input_shape)}"
+        raise value_error(
+            type(self).__name__,
+            f"windows follow from the regions of a call, not from input_shape={short_repr(input_shape)}",
         )
 
     def output_shape(self, input_shape: Sequence[int], regions: int = 1) -> tuple[int, ...]:
@@ -531,15 +496,14 @@ class _RegionLayer(Layer):
         name = type(self).__name__
         shape = per_axis_shape(name, input_shape)
         if len(shape) != 4:
-            raise ValueError(
-                f"{name}: input_shape={short_repr(shape)} has {counted(len(shape), 'axis', 'axes')}; it must be (N, "
-                "C, H, W)"
+            raise value_error(
+                name,
+                f"has {counted(len(shape), 'axis', 'axes')}",
+                "it must be (N, C, H, W)",
+                argument=("input_shape", shape),
             )
         (count,) = per_axis(name, "regions", regions, 1, minimum=0)
         return (count, shape[1], *per_axis(name, "output_size", self.arguments["output_size"], 2))
-
-    def _tells(self, name: str, value: Any) -> bool:
-        return name not in self._defaults or not same(value, self._defaults[name])
 
 
 class MaxRoIPool(_RegionLayer):
@@ -555,8 +519,7 @@ class MaxRoIPool(_RegionLayer):
 
     operator = "max_roi_pool"
 
-    def __init__(self, output_size: Sizes, spatial_scale: float = 1.0) -> None:
-        self.arguments = {"output_size": output_size, "spatial_scale": spatial_scale}
+    def __init__(self, output_size: Sizes, spatial_scale: float = 1.0) -> None: ...
 
     def __call__(self, input: ArrayLike, rois: ArrayLike) -> AnyArray:  # type: ignore[override]
         """Pool the regions of an array."""
@@ -589,14 +552,7 @@ class RoIAlign(_RegionLayer):
         sampling_ratio: int = 0,
         mode: Mode = "avg",
         coordinate_transformation_mode: Transformation = "half_pixel",
-    ) -> None:
-        self.arguments = {
-            "output_size": output_size,
-            "spatial_scale": spatial_scale,
-            "sampling_ratio": sampling_ratio,
-            "mode": mode,
-            "coordinate_transformation_mode": coordinate_transformation_mode,
-        }
+    ) -> None: ...
 
     def __call__(self, input: ArrayLike, rois: ArrayLike, batch_indices: ArrayLike) -> AnyArray:  # type: ignore[override]
         """Pool the regions of an array."""

@@ -16,6 +16,7 @@ from ..arguments import INT64_MAX, axis_names, per_axis, per_axis_shape, plain, 
 from ..arrays import as_array, native, result_array
 from ..calls import FUNCTIONS, functions_of
 from ..dispatch import kernels
+from ..errors import type_error, value_error
 from ..geometry import VALID, Axis, padding_pairs, strides_of
 from ..layer import Layer
 from ..maps import Maps, check_total, checked_gradient, replace_spatial, spatial_slice
@@ -56,10 +57,11 @@ def unpool_size(
     kernels = per_axis(function, "kernel_size", kernel_size, dimensions)
     strides = strides_of(function, stride, kernels)
     if isinstance(padding, str) and padding != VALID and output_size is None:
-        raise ValueError(
-            f"{function}: padding={short_repr(padding)} would follow from the size that is looked for; use 'valid' "
-            "or numbers, "
-            "or say the size as output_size"
+        raise value_error(
+            function,
+            "would follow from the size that is looked for",
+            "use 'valid' or numbers, or say the size as output_size",
+            argument=("padding", padding),
         )
     # A dilated pooling may have more padding than its kernel has taps.
     largest = None if output_size is None else INT64_MAX
@@ -78,10 +80,10 @@ def unpool_size(
         blame = f"output_size={short_repr(output_size)} gives"
     for i, name in enumerate(names):
         if pooled_size[i] < 1:
-            raise ValueError(f"{function}: the input has size 0 on axis {name}; it must have at least 1 cell")
+            raise value_error(function, f"the input has size 0 on axis {name}", "it must have at least 1 cell")
         if not 1 <= chosen[i] <= INT64_MAX:
-            raise ValueError(
-                f"{function}: {blame} the output size {chosen[i]} on axis {name}; it must be at least 1 and fit 64 bits"
+            raise value_error(
+                function, f"{blame} the output size {chosen[i]} on axis {name}", "it must be at least 1 and fit 64 bits"
             )
     return chosen
 
@@ -124,8 +126,8 @@ class _Unpooling(NamedTuple):
         output_shape = maps.restored(function, sizes)
         named = as_array(function, "indices", indices, INTEGERS)
         if named.shape != array.shape:
-            raise ValueError(
-                f"{function}: indices have shape {named.shape}, the input {array.shape}; give each element one index"
+            raise value_error(
+                function, f"indices have shape {named.shape}, the input {array.shape}", "give each element one index"
             )
         return cls(function, array, named, maps, output_shape)
 
@@ -152,10 +154,11 @@ class _Unpooling(NamedTuple):
         )
         if bad >= 0:
             position = tuple(int(i) for i in np.unravel_index(bad, maps.shape))
-            raise ValueError(
-                f"{self.function}: indices{list(position)} is {self.indices[position]}, but a plane of the output has "
-                f"{counted(cells, 'element')}; give the indices of the pooling, and the size of its input as "
-                "output_size"
+            raise value_error(
+                self.function,
+                f"indices{list(position)} is {self.indices[position]}, but a plane of the output has "
+                f"{counted(cells, 'element')}",
+                "give the indices of the pooling, and the size of its input as output_size",
             )
         return result
 
@@ -178,9 +181,7 @@ def _max_unpool(
 
     Where an index occurs twice, the last element in row-major order stays, at any number of threads.
 
-    Parameters
-    ----------
-    {input}
+    {parameters}
     indices : array_like of integers
         For each element its position in the plane of the output, flat in row-major order; see
         `pooling.convert_indices` for other conventions.
@@ -199,19 +200,14 @@ def _max_unpool(
     ndarray
         The map, with the input's dtype.
 
-    Raises
-    ------
-    {errors}
+    {raises}
         Also if an index names no element of its plane; `out` is then partly written.
 
     Notes
     -----
     Equals ``torch.nn.functional.{function}`` and ONNX MaxUnpool. Of equal indices torch keeps any.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x = np.array([1.0, 3.0, 2.0, 1.0]).reshape{row 4}
     >>> values, indices = pooling.max_pool{n}d(x, {along 2}, return_indices=True)
     >>> pooling.{function}(values, indices, {along 2}).ravel()
@@ -248,14 +244,7 @@ def _max_unpool_backward(
     {layout}
     {out}
 
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `input`.
-
-    Raises
-    ------
-    {errors}
+    {gradient_or_errors}
         Also if an index names no element of its plane; `out` is then partly written.
 
     Notes
@@ -263,10 +252,7 @@ def _max_unpool_backward(
     Equals what torch.autograd makes of ``torch.nn.functional.{forward}``, but where an index occurs twice: there
     torch gives the gradient to replaced elements as well.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import pooling
+    {examples}
     >>> x, indices = np.ones({row 2}), np.array([3, 3]).reshape{row 2}
     >>> pooling.{function}(np.arange(4.0).reshape{row 4}, x, indices, {along 2}).ravel()
     array([0., 3.])
@@ -362,15 +348,18 @@ def convert_indices(
     shape = per_axis_shape(function, input_shape)
     spatial = spatial_slice(len(shape), len(shape) - 2, layout, function=function)
     if not 3 <= len(shape) <= 5:
-        raise ValueError(
-            f"{function}: input_shape={short_repr(input_shape)} has {counted(len(shape), 'axis', 'axes')}; it must "
-            "have a batch, a channel and one to three spatial axes"
+        raise value_error(
+            function,
+            f"has {counted(len(shape), 'axis', 'axes')}",
+            "it must have a batch, a channel and one to three spatial axes",
+            argument=("input_shape", input_shape),
         )
     outputs = array.shape[spatial] if array.ndim == len(shape) else ()
     if array.shape != replace_spatial(shape, spatial, outputs):
-        raise ValueError(
-            f"{function}: indices of shape {array.shape} cannot come from an input of shape {shape}; batch and "
-            "channels must be the same"
+        raise value_error(
+            function,
+            f"indices of shape {array.shape} cannot come from an input of shape {shape}",
+            "batch and channels must be the same",
         )
     check_total(function, shape, 8)
     sizes, layout = shape[spatial], plain(layout)
@@ -390,9 +379,11 @@ def convert_indices(
     bad |= ~empty & ((place < 0) | (place >= cells * step) | (place % max(step, 1) != 0))
     if bad.any():
         position = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(
-            f"{function}: indices{list(position)} is {array[position]}, which names no element of its plane in the "
-            f"convention {source!r} for input_shape {shape}; give the shape and the convention that the indices have"
+        raise value_error(
+            function,
+            f"indices{list(position)} is {array[position]}, which names no element of its plane in the convention "
+            f"{source!r} for input_shape {shape}",
+            "give the shape and the convention that the indices have",
         )
     cell = np.where(empty, 0, place // max(step, 1))
     first, step, new_order = _numbering(target, planes, channels, cells)
@@ -408,6 +399,9 @@ def convert_indices(
 
 class _MaxUnpool(Layer):
     operator = "max_unpool"
+    _example = """
+        >>> {layer}(2, stride=2).output_shape({maps 50})
+        {maps 100}"""
 
     def __init__(
         self,
@@ -416,13 +410,12 @@ class _MaxUnpool(Layer):
         padding: Padding = 0,
         *,
         layout: Layout = "channels_first",
-    ) -> None:
-        self.arguments = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "layout": layout}
+    ) -> None: ...
 
     def __call__(
         self, input: ArrayLike, indices: ArrayLike | None = None, output_size: Sizes | None = None
     ) -> AnyArray:
-        """Put the elements of `input` to where `indices` say."""
+        """Put the elements of `input` to where `indices` say; `output_size` where it is not the usual one."""
         indices = self._needed(indices)
         result: AnyArray = type(self)._pool(input, indices, output_size=output_size, **self._arguments)
         return result
@@ -455,7 +448,7 @@ class _MaxUnpool(Layer):
     def _needed(self, indices: ArrayLike | None) -> ArrayLike:
         if indices is None:
             name = type(self).__name__
-            raise TypeError(f"{name}: indices=None does not say where elements go; give those of a max pooling")
+            raise type_error(name, "indices=None does not say where elements go", "give those of a max pooling")
         return indices
 
     def axes(self, input_shape: Sequence[int]) -> tuple[Axis, ...]:
@@ -485,43 +478,13 @@ class _MaxUnpool(Layer):
         return replace_spatial(shape, spatial, sizes)
 
 
-class MaxUnpool1d(_MaxUnpool):
-    """Layer of `pooling.max_unpool1d`, with the arguments of ``torch.nn.MaxUnpool1d`` and keyword-only extras.
-
-    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
-
-    Examples
-    --------
-    >>> MaxUnpool1d(2, stride=2).output_shape((8, 16, 50))
-    (8, 16, 100)
-    """
-
-    dimensions = 1
+class MaxUnpool1d(_MaxUnpool, dimensions=1):
+    """Layer of `pooling.max_unpool1d`, with the arguments of ``torch.nn.MaxUnpool1d`` and keyword-only extras."""
 
 
-class MaxUnpool2d(_MaxUnpool):
-    """Layer of `pooling.max_unpool2d`, with the arguments of ``torch.nn.MaxUnpool2d`` and keyword-only extras.
-
-    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
-
-    Examples
-    --------
-    >>> MaxUnpool2d(2, stride=2).output_shape((8, 16, 50, 50))
-    (8, 16, 100, 100)
-    """
-
-    dimensions = 2
+class MaxUnpool2d(_MaxUnpool, dimensions=2):
+    """Layer of `pooling.max_unpool2d`, with the arguments of ``torch.nn.MaxUnpool2d`` and keyword-only extras."""
 
 
-class MaxUnpool3d(_MaxUnpool):
-    """Layer of `pooling.max_unpool3d`, with the arguments of ``torch.nn.MaxUnpool3d`` and keyword-only extras.
-
-    Call it with the elements, their indices and, where it is not the usual one, the size of the output.
-
-    Examples
-    --------
-    >>> MaxUnpool3d(2, stride=2).output_shape((8, 16, 50, 50, 50))
-    (8, 16, 100, 100, 100)
-    """
-
-    dimensions = 3
+class MaxUnpool3d(_MaxUnpool, dimensions=3):
+    """Layer of `pooling.max_unpool3d`, with the arguments of ``torch.nn.MaxUnpool3d`` and keyword-only extras."""

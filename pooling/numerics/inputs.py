@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from .bounds import PRECISIONS
 
-__all__ = ["DTYPES", "KINDS", "boxes", "draw", "elements", "with_special_values"]
+__all__ = ["DTYPES", "KINDS", "boxes", "draw", "dtype_named", "elements", "with_special_values"]
 
 FLOATS = ("float16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -22,6 +23,13 @@ INFINITE_PLANES = 4
 """One plane in so many has infinities, so that averages over whole planes still see numbers in the others."""
 INFINITE_CELLS = 64
 """One cell in so many of such a plane is infinite."""
+
+
+def dtype_named(name: str) -> np.dtype[Any]:
+    """Return a dtype by its name, bfloat16 too, which NumPy knows once ml_dtypes is imported."""
+    if name == "bfloat16":
+        import_module("ml_dtypes")
+    return np.dtype(name)
 
 
 def _normal(random: Generator, count: int, dtype: np.dtype[Any]) -> Numbers:

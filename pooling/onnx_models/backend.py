@@ -26,7 +26,8 @@ try:
 except ModuleNotFoundError as error:
     raise explained(error, "pooling.onnx_models.backend", "onnx") from error
 
-from pooling.signs import first_line, short_repr
+from pooling.errors import type_error, value_error
+from pooling.signs import first_line
 
 from .functions import inlined, opset_of
 from .load import check_element_type, check_model, check_order, external_location, read_model
@@ -114,7 +115,7 @@ class PoolingBackend(Backend):
             If it is no valid model, has a node that is no pooling operator, or `device` is not the CPU.
         """
         if not cls.supports_device(device):
-            raise ValueError(f"{NAME}: device={short_repr(device)} is not supported; use 'CPU'")
+            raise value_error(NAME, "is not supported", "use 'CPU'", argument=("device", device))
         proto, folder = read_model(NAME, model)
         return PreparedModel(*_translated(proto, folder))
 
@@ -178,7 +179,7 @@ class PoolingBackend(Backend):
             As `prepare` and `PreparedModel.run` would.
         """
         if not cls.supports_device(device):
-            raise ValueError(f"{NAME}: device={short_repr(device)} is not supported; use 'CPU'")
+            raise value_error(NAME, "is not supported", "use 'CPU'", argument=("device", device))
         opset = kwargs.get("opset_version", onnx.defs.onnx_opset_version())
         step = _Step.of(node, opset)
         names = [name for name in step.inputs if name]
@@ -270,14 +271,14 @@ class PreparedModel(BackendRep):
         names = list(self.inputs)
         if isinstance(inputs, Mapping):
             if set(inputs) != set(names):
-                raise ValueError(f"{NAME}: inputs are named {list(inputs)}; the model's are {names}")
+                raise value_error(NAME, f"inputs are named {list(inputs)}", f"the model's are {names}")
             return iter([(name, inputs[name]) for name in names])
         if isinstance(inputs, np.ndarray):
             inputs = [inputs]
         if not isinstance(inputs, (list, tuple)):
-            raise TypeError(f"{NAME}: inputs must be a list of arrays or a dict by name, not {type(inputs).__name__}")
+            raise type_error(NAME, f"inputs must be a list of arrays or a dict by name, not {type(inputs).__name__}")
         if len(inputs) != len(names):
-            raise ValueError(f"{NAME}: {len(inputs)} inputs are given; the model has {len(names)}: {names}")
+            raise value_error(NAME, f"{len(inputs)} inputs are given", f"the model has {len(names)}: {names}")
         return zip(names, inputs, strict=True)
 
 
@@ -285,14 +286,14 @@ def _check_declared(name: str, declared: Any, array: AnyArray) -> None:
     """Hold an input against what the model says of it."""
     dtype = onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type)
     if array.dtype.newbyteorder("=") != dtype:
-        raise TypeError(f"{NAME}: input {name!r} has dtype {array.dtype.name}; the model takes {dtype.name}")
+        raise type_error(NAME, f"input {name!r} has dtype {array.dtype.name}", f"the model takes {dtype.name}")
     if declared.HasField("shape"):
         sizes = [known_size(size) for size in declared.shape.dim]
         if len(sizes) != array.ndim or any(
             size not in (None, given) for size, given in zip(sizes, array.shape, strict=True)
         ):
             shown = ", ".join("?" if size is None else str(size) for size in sizes)
-            raise ValueError(f"{NAME}: input {name!r} has shape {array.shape}; the model takes ({shown})")
+            raise value_error(NAME, f"input {name!r} has shape {array.shape}", f"the model takes ({shown})")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -304,7 +305,7 @@ def _translated(
 ) -> tuple[tuple[_Step, ...], dict[str, onnx.ValueInfoProto | None], dict[str, AnyArray], tuple[str, ...]]:
     """Translate a model to the parts of a `PreparedModel`."""
     if not model.HasField("graph"):
-        raise ValueError(f"{NAME}: the model has no graph; it is empty, or only a part of one")
+        raise value_error(NAME, "the model has no graph", "it is empty, or only a part of one")
     model = inlined(NAME, model)
     opset = opset_of(NAME, model)
     graph = model.graph
@@ -313,11 +314,12 @@ def _translated(
     for kind, tensors in (("input", inputs.values()), ("output", graph.output)):
         for tensor in tensors:
             if not tensor.type.HasField("tensor_type"):
-                raise ValueError(f"{NAME}: the {kind} {tensor.name!r} of the model is no tensor; make it one")
+                raise value_error(NAME, f"the {kind} {tensor.name!r} of the model is no tensor", "make it one")
             if not tensor.type.tensor_type.HasField("shape"):
-                raise ValueError(
-                    f"{NAME}: the {kind} {tensor.name!r} of the model has no shape, so not even its rank is known; "
-                    "give it one, with names for sizes that are not known"
+                raise value_error(
+                    NAME,
+                    f"the {kind} {tensor.name!r} of the model has no shape, so not even its rank is known",
+                    "give it one, with names for sizes that are not known",
                 )
             check_element_type(f"{NAME}: the {kind} {tensor.name!r} of the model", tensor.type.tensor_type.elem_type)
     steps = []
@@ -329,7 +331,7 @@ def _translated(
     outputs = tuple(str(tensor.name) for tensor in graph.output)
     for name in outputs:
         if name not in known:
-            raise ValueError(f"{NAME}: the output {name!r} of the model comes from no node")
+            raise value_error(NAME, f"the output {name!r} of the model comes from no node")
     check_model(NAME, model)
     return tuple(steps), dict(inputs), constants, outputs
 
@@ -337,35 +339,37 @@ def _translated(
 def _constants(graph: onnx.GraphProto, folder: Path | None) -> dict[str, AnyArray]:
     """Read the tensors that a model brings along."""
     if graph.sparse_initializer:
-        raise ValueError(f"{NAME}: the model has sparse initializers, which no pooling operator takes; make them dense")
+        raise value_error(NAME, "the model has sparse initializers, which no pooling operator takes", "make them dense")
     constants = {}
     for tensor in graph.initializer:
-        where = f"{NAME}: initializer {tensor.name!r}"
-        check_element_type(where, tensor.data_type)
+        what = f"initializer {tensor.name!r}"
+        check_element_type(f"{NAME}: {what}", tensor.data_type)
         held = tensor
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            held = _loaded(where, tensor, folder)
+            held = _loaded(what, tensor, folder)
         try:
             if min(held.dims, default=0) < 0:
                 raise ValueError(f"it has the shape {list(held.dims)}")
             constants[str(tensor.name)] = onnx.numpy_helper.to_array(held)
         except Exception as error:
-            raise ValueError(f"{where} cannot be read ({first_line(error)})") from error
+            raise value_error(NAME, f"{what} cannot be read ({first_line(error)})") from error
     return constants
 
 
-def _loaded(where: str, tensor: onnx.TensorProto, folder: Path | None) -> onnx.TensorProto:
+def _loaded(what: str, tensor: onnx.TensorProto, folder: Path | None) -> onnx.TensorProto:
     """Return a tensor with the data that lies in a file of its own, which must be in the model's folder."""
     if folder is None:
         location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-        raise ValueError(f"{where} has its data in the file {location!r}; give the path of the model, not the model")
-    location = external_location(where, tensor, folder)
+        raise value_error(
+            NAME, f"{what} has its data in the file {location!r}", "give the path of the model, not the model"
+        )
+    location = external_location(NAME, what, tensor, folder)
     held = onnx.TensorProto()
     held.CopyFrom(tensor)
     try:
         onnx.external_data_helper.load_external_data_for_tensor(held, str(folder.resolve()))
     except Exception as error:
-        raise ValueError(f"{where}: its data in {location!r} cannot be read ({first_line(error)})") from error
+        raise value_error(NAME, f"{what}: its data in {location!r} cannot be read ({first_line(error)})") from error
     held.data_location = onnx.TensorProto.DEFAULT
     return held
 

@@ -7,8 +7,8 @@ sizes, which are known before anything is expanded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ import onnx.shape_inference
 from numpy.typing import NDArray
 from onnx import helper
 
+from pooling.errors import value_error
+
 from .graph import Container, Scope, is_default, scopes_of
 from .limits import many
 from .making import dtype_of
@@ -27,7 +29,6 @@ __all__ = [
     "MOST_ELEMENTS",
     "MOST_MADE",
     "SMALL_TENSOR",
-    "Part",
     "check_made",
     "constant",
     "infer_shapes",
@@ -84,60 +85,16 @@ RANGE = "pooling: the Range "
 """Marks nodes that stand for a Range while shapes are inferred."""
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A graph or a function of a model, and where its tensors come from.
-
-    Attributes
-    ----------
-    container : onnx.GraphProto or onnx.FunctionProto
-        Its nodes.
-    opset : int
-        Version of the default operator set.
-    outer : Part, optional
-        The graph around it, whose tensors its nodes may read.
-    """
-
-    container: Container
-    opset: int
-    outer: Part | None = None
-    producers: Mapping[str, onnx.NodeProto] = field(default_factory=dict)
-    weights: Mapping[str, onnx.TensorProto] = field(default_factory=dict)
-    taken: frozenset[str] = frozenset()
-    made: set[str] = field(default_factory=set)
-    """Tensors of which it is known that they follow from no input."""
-
-    @classmethod
-    def of(cls, container: Container, opset: int, outer: Part | None = None) -> Part:
-        """Look up what there is in a graph or a function."""
-        producers = {name: node for node in container.node for name in node.output if name}
-        if isinstance(container, onnx.FunctionProto):
-            return cls(container, opset, outer, producers, {}, frozenset(container.input))
-        weights = {each.name: each for each in container.initializer}
-        return cls(container, opset, outer, producers, weights, frozenset(each.name for each in container.input))
-
-    def home(self, tensor: str) -> Part | None:
-        """Return where a tensor comes from: this part or one around it."""
-        part: Part | None = self
-        while part is not None and not (tensor in part.taken or tensor in part.producers or tensor in part.weights):
-            part = part.outer
-        return part
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Values
 
 
 def constant(scope: Scope, tensor: str) -> Array | None:
     """Return a tensor whose value is the same in every run, or None; large ones and those in other files count not."""
-
-    def part(scope: Scope) -> Part:
-        return Part.of(scope.container, scope.opset or 1, None if scope.outer is None else part(scope.outer))
-
-    return _value(part(scope), tensor)
+    return _value(scope.as_it_is_now(), tensor)
 
 
-def _value(part: Part, tensor: str) -> Array | None:
+def _value(part: Scope, tensor: str) -> Array | None:
     """Return a tensor whose value is the same in every run, or None; large ones and those in other files count not."""
     nodes: list[onnx.NodeProto] = []
     weights: dict[str, onnx.TensorProto] = {}
@@ -147,7 +104,7 @@ def _value(part: Part, tensor: str) -> Array | None:
         return onnx.numpy_helper.to_array(weights[tensor])
     result = [onnx.ValueInfoProto(name=tensor)]
     graph = helper.make_graph(nodes, "constant", [], result, initializer=list(weights.values()))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", part.opset)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", part.opset or 1)])
     if too_large(model):
         return None
     try:
@@ -157,7 +114,7 @@ def _value(part: Part, tensor: str) -> Array | None:
     return np.asarray(value)
 
 
-def _collect(part: Part, tensor: str, nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> bool:
+def _collect(part: Scope, tensor: str, nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> bool:
     """Collect what a constant is made of, each node behind those that it reads from; tell whether that can be."""
     home = part.home(tensor)
     if home is None or tensor in home.taken:
@@ -181,7 +138,7 @@ def _collect(part: Part, tensor: str, nodes: list[onnx.NodeProto], weights: dict
     return len(nodes) <= MOST_NODES
 
 
-def _by_shape(part: Part, node: onnx.NodeProto) -> onnx.NodeProto:
+def _by_shape(part: Scope, node: onnx.NodeProto) -> onnx.NodeProto:
     """Return what gives the sizes of a tensor that is made of its shape, so that nobody makes it for that."""
     if node.op_type not in ("Shape", "Size") or node.attribute or len(node.input) != 1:
         return node
@@ -286,7 +243,7 @@ def _longest_row(model: onnx.ModelProto) -> int:
     """Bound the elements that onnx may propagate of one tensor."""
     longest = 0
     lengths: dict[str, int] = {}
-    for part in _parts(model):
+    for part in scopes_of(model):
         for node in part.container.node:
             taken = [lengths.get(name) or _row(part, name) for name in node.input if name]
             length = sum(taken) if node.op_type == "Concat" else max(taken, default=0)
@@ -295,7 +252,7 @@ def _longest_row(model: onnx.ModelProto) -> int:
     return longest
 
 
-def _row(part: Part, name: str) -> int:
+def _row(part: Scope, name: str) -> int:
     """Return the elements that a tensor of the file has as a row; of others, which may be a shape, the most axes."""
     home = part.home(name)
     held = None if home is None else home.weights.get(name)
@@ -328,7 +285,7 @@ def check_made(function: str, model: onnx.ModelProto) -> None:
         than `MOST_ELEMENTS` elements, which onnx writes down one by one when it infers shapes.
     """
     total = _Total(function)
-    for part in _parts(model):
+    for part in scopes_of(model):
         for tensor in part.container.initializer if isinstance(part.container, onnx.GraphProto) else ():
             if tensor.data_location != tensor.EXTERNAL and not any(len(getattr(tensor, each)) for each in STORED):
                 total.add(f"the initializer {tensor.name!r}", tensor.dims, tensor.data_type)
@@ -351,9 +308,10 @@ class _Total:
         """Refuse a tensor that is too large by itself; return its bytes."""
         size = elements * _item_size(elem_type)
         if size > MOST_MADE:
-            raise ValueError(
-                f"{self.function}: {what} would have {many(elements)} elements, "
-                f"{many(size)} bytes; what a model makes itself may have {MOST_MADE}"
+            raise value_error(
+                self.function,
+                f"{what} would have {many(elements)} elements, {many(size)} bytes",
+                f"what a model makes itself may have {MOST_MADE}",
             )
         return size
 
@@ -361,21 +319,24 @@ class _Total:
         """Add a tensor that the model makes of nothing."""
         self.size += self.check(what, math.prod(max(size, 0) for size in dims), elem_type)
         if self.size > MOST_MADE:
-            raise ValueError(
-                f"{self.function}: what the model makes of nothing would have {many(self.size)} bytes with {what}; "
-                f"at most {MOST_MADE} are read"
+            raise value_error(
+                self.function,
+                f"what the model makes of nothing would have {many(self.size)} bytes with {what}",
+                f"at most {MOST_MADE} are read",
             )
 
 
-def _check_enlarged(total: _Total, part: Part, node: onnx.NodeProto) -> None:
+def _check_enlarged(total: _Total, part: Scope, node: onnx.NodeProto) -> None:
     """Check what a node gives by the sizes that it is told, if these are constants."""
     what = f"{node.op_type} node {node.name or next(iter(node.output), '')!r}"
     if node.op_type == "Range":
         limits = [_value(part, name) for name in node.input]
         if len(limits) == 3 and _count(*limits) > MOST_ELEMENTS:
-            raise ValueError(
-                f"{total.function}: the Range {next(iter(node.output), '')!r} has more than {MOST_ELEMENTS} elements, "
-                "which no pooling needs to know one by one; leave it out, or make it an input"
+            raise value_error(
+                total.function,
+                f"the Range {next(iter(node.output), '')!r} has more than {MOST_ELEMENTS} elements, which no pooling "
+                "needs to know one by one",
+                "leave it out, or make it an input",
             )
         return
     place, name = ENLARGING[node.op_type]
@@ -403,7 +364,7 @@ def _count(start: Array | None, stop: Array | None, step: Array | None) -> float
         return 0
 
 
-def _add_inferred(total: _Total, part: Part) -> None:
+def _add_inferred(total: _Total, part: Scope) -> None:
     """Count what follows from no input, by the shapes that onnx infers."""
     own = [node for node in part.container.node if _follows(part, node)]
     part.made.update(name for node in own for name in node.output if name)
@@ -420,7 +381,7 @@ def _add_inferred(total: _Total, part: Part) -> None:
     small = [each for each in weights if each.name not in held]
     graph = helper.make_graph(nodes, "made", inputs, [onnx.ValueInfoProto(name=name) for name in names], small)
     try:
-        inferred = infer_shapes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", part.opset)]))
+        inferred = infer_shapes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", part.opset or 1)]))
     except Exception:  # whatever onnx raises of a wrong model, which is the business of others
         return
     for info in inferred.graph.output:
@@ -429,7 +390,7 @@ def _add_inferred(total: _Total, part: Part) -> None:
             total.add(f"the constant {info.name!r}", [size.dim_value for size in kind.shape.dim], kind.elem_type)
 
 
-def _follows(part: Part, node: onnx.NodeProto) -> bool:
+def _follows(part: Scope, node: onnx.NodeProto) -> bool:
     """Whether what a node gives follows from no input of the model, as far as the nodes before it are known."""
     if not is_default(node.domain) or node.op_type in DRAWN:
         return False
@@ -445,7 +406,7 @@ def _follows(part: Part, node: onnx.NodeProto) -> bool:
     return follows
 
 
-def _behind(part: Part, own: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+def _behind(part: Scope, own: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Return nodes with all that they follow from, in order: those of the graphs around them, and weights."""
     nodes, weights = [*own], dict[str, onnx.TensorProto]()
     found = {id(node) for node in own}
@@ -471,29 +432,20 @@ def _behind(part: Part, own: Sequence[onnx.NodeProto]) -> tuple[list[onnx.NodePr
     return sorted(nodes, key=lambda node: places[id(node)]), [*weights.values()]
 
 
-def _parts(model: onnx.ModelProto) -> Iterator[Part]:
-    """Yield the graph of a model and those inside of it, each behind the one around it, then its functions."""
-    found: dict[int, Part] = {}
-    for scope in scopes_of(model):
-        outer = None if scope.outer is None else found[id(scope.outer)]
-        found[id(scope)] = Part.of(scope.container, scope.opset or 1, outer)
-        yield found[id(scope)]
-
-
 def _graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
-    for part in _parts(model):
+    for part in scopes_of(model):
         if isinstance(part.container, onnx.GraphProto):
             yield part.container
 
 
 def _all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    for part in _parts(model):
+    for part in scopes_of(model):
         yield from part.container.node
 
 
 def tensors_of(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
     """Yield all tensors that a model holds, wherever that is, with words for each."""
-    for part in _parts(model):
+    for part in scopes_of(model):
         if isinstance(part.container, onnx.GraphProto):
             yield from ((f"initializer {each.name!r}", each) for each in part.container.initializer)
         for sparse, name in _sparse(part.container):

@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 import onnx.inliner
 
+from pooling.errors import value_error
 from pooling.signs import first_line
 
 from .graph import all_nodes, default_opset, imported_versions, is_default
@@ -34,17 +35,19 @@ def opset_of(function: str, model: onnx.ModelProto) -> int:
     """
     versions = list(dict.fromkeys(int(each.version) for each in model.opset_import if is_default(each.domain)))
     if not versions:
-        raise ValueError(
-            f"{function}: the model imports no version of the default operator set; its opset_import must name one"
+        raise value_error(
+            function, "the model imports no version of the default operator set", "its opset_import must name one"
         )
     opset = default_opset(model.opset_import)
     assert opset is not None
     for other in versions:
         node = _other_meaning(model.graph.node, other, opset)
         if node is not None:
-            raise ValueError(
-                f"{function}: the model imports the default operator set in versions {other} and {opset}, and "
-                f"{node.op_type} differs between them; its opset_import must name exactly one"
+            raise value_error(
+                function,
+                f"the model imports the default operator set in versions {other} and {opset}, and {node.op_type} "
+                "differs between them",
+                "its opset_import must name exactly one",
             )
     return opset
 
@@ -84,12 +87,13 @@ def inlined(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         result = onnx.inliner.inline_local_functions(light)
     except Exception as error:  # whatever the inliner raises
-        raise ValueError(f"{function}: the functions of the model cannot be inlined ({first_line(error)})") from error
+        raise value_error(function, f"the functions of the model cannot be inlined ({first_line(error)})") from error
     left = next((node for node in all_nodes(result.graph.node) if _call(node) in names), None)
     if left is not None:
-        raise ValueError(
-            f"{function}: the function {left.domain}::{left.op_type} of the model cannot be inlined; convert the "
-            "model to one version of each operator set first"
+        raise value_error(
+            function,
+            f"the function {left.domain}::{left.op_type} of the model cannot be inlined",
+            "convert the model to one version of each operator set first",
         )
     del result.functions[:]
     inputs = [each for each in result.graph.input if each.name in own]
@@ -127,10 +131,11 @@ def aligned(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
             elif wanted != version and domain not in {each.domain for each in model.functions}:
                 node = next((each for each in all_nodes(called.node) if each.domain == domain), None)
             if node is not None:
-                raise ValueError(
-                    f"{function}: the function {called.domain}::{called.name} is of version {version} of the operator "
-                    f"set {domain or 'ai.onnx'}, the model of version {wanted}, and {node.op_type} differs between "
-                    "them; convert the model to one version first, with onnx.version_converter for example"
+                raise value_error(
+                    function,
+                    f"the function {called.domain}::{called.name} is of version {version} of the operator set "
+                    f"{domain or 'ai.onnx'}, the model of version {wanted}, and {node.op_type} differs between them",
+                    "convert the model to one version first, with onnx.version_converter for example",
                 )
         del called.opset_import[:]
         called.opset_import.extend(onnx.helper.make_opsetid(domain, versions[domain]) for domain in own)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import onnx
@@ -104,6 +105,40 @@ class Scope:
     def producer(self, tensor: str) -> onnx.NodeProto | None:
         """Return the node of this very scope that writes a tensor."""
         return next((node for node in self.container.node if tensor in node.output), None)
+
+    def as_it_is_now(self) -> Scope:
+        """Copy it without what it remembers of its tensors, which is as it was when somebody asked first."""
+        return replace(self, outer=None if self.outer is None else self.outer.as_it_is_now())
+
+    @cached_property
+    def producers(self) -> dict[str, onnx.NodeProto]:
+        """The nodes of this very scope, by the tensors that they write."""
+        return {name: node for node in self.container.node for name in node.output if name}
+
+    @cached_property
+    def weights(self) -> dict[str, onnx.TensorProto]:
+        """The initializers of this very scope, by name."""
+        container = self.container
+        return {each.name: each for each in container.initializer} if isinstance(container, onnx.GraphProto) else {}
+
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """Names of what is given to it."""
+        container = self.container
+        named = [each.name for each in container.input] if isinstance(container, onnx.GraphProto) else container.input
+        return frozenset(named)
+
+    @cached_property
+    def made(self) -> set[str]:
+        """Tensors of which it is known that they follow from no input."""
+        return set()
+
+    def home(self, tensor: str) -> Scope | None:
+        """Return where a tensor comes from: this scope or one around it."""
+        scope: Scope | None = self
+        while scope and not (tensor in scope.taken or tensor in scope.producers or tensor in scope.weights):
+            scope = scope.outer
+        return scope
 
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import onnx
 
-from .graph import is_default
+from pooling.errors import value_error
+
+from .graph import all_nodes, is_default, subgraphs
 
 __all__ = ["DEEPEST_CALL", "DEEPEST_GRAPH", "MOST_BYTES", "MOST_NODES", "check_growth", "many"]
 
@@ -45,16 +47,16 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
     """
     for nodes in (model.graph.node, *(each.node for each in model.functions)):
         if _deepest(nodes) > DEEPEST_GRAPH:
-            raise ValueError(
-                f"{function}: graphs of the model lie inside of each other more than {DEEPEST_GRAPH} deep, which no "
-                "file can hold"
+            raise value_error(
+                function,
+                f"graphs of the model lie inside of each other more than {DEEPEST_GRAPH} deep, which no file can hold",
             )
     if not model.functions:
         return
     bodies = {(_domain(each.domain), each.name, _overload(each)): each for each in model.functions}
     # Calls of functions that are not there are operators.
     calls = {
-        key: [called for node in _nodes(body.node) if (called := _called(node)) in bodies]
+        key: [called for node in all_nodes(body.node) if (called := _called(node)) in bodies]
         for key, body in bodies.items()
     }
     sizes: dict[Key, Size] = {}
@@ -71,24 +73,24 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
                 del waiting[key]
             elif missing in waiting:
                 name = f"{missing[0]}::{missing[1]}"
-                raise ValueError(f"{function}: the function {name} of the model calls itself; ONNX knows no recursion")
+                raise value_error(function, f"the function {name} of the model calls itself", "ONNX knows no recursion")
             else:
                 waiting[missing] = iter(calls[missing])
-    outside = [called for node in _nodes(model.graph.node) if (called := _called(node)) in bodies]
+    outside = [called for node in all_nodes(model.graph.node) if (called := _called(node)) in bodies]
     nodes, size, depth = _size(model.graph.node, 0, outside, sizes)
-    where = f"{function}: with its functions inlined the model would have"
+    whole = "with its functions inlined the model would have"
     if nodes > MOST_NODES:
-        raise ValueError(f"{where} {many(nodes)} nodes; at most {MOST_NODES} are read")
+        raise value_error(function, f"{whole} {many(nodes)} nodes", f"at most {MOST_NODES} are read")
     if size > MOST_BYTES:
-        raise ValueError(f"{where} {many(size)} bytes of nodes; at most {MOST_BYTES} are read")
+        raise value_error(function, f"{whole} {many(size)} bytes of nodes", f"at most {MOST_BYTES} are read")
     if depth > DEEPEST_CALL:
-        raise ValueError(
-            f"{function}: the functions of the model call each other {depth} deep; at most {DEEPEST_CALL} are read"
+        raise value_error(
+            function, f"the functions of the model call each other {depth} deep", f"at most {DEEPEST_CALL} are read"
         )
 
 
 def _size(nodes: Iterable[onnx.NodeProto], size: int, calls: Iterable[Key], sizes: dict[Key, Size]) -> Size:
-    count, depth = sum(1 for _ in _nodes(nodes)), 0
+    count, depth = sum(1 for _ in all_nodes(nodes)), 0
     for called in calls:
         more, larger, deeper = sizes[called]
         count, size, depth = count + more - 1, size + larger, max(depth, deeper + 1)
@@ -112,32 +114,11 @@ def _called(node: onnx.NodeProto) -> Key:
     return _domain(node.domain), node.op_type, _overload(node)
 
 
-def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Yield nodes, and those of graphs inside of them; a stack, since how deep they lie is up to the file."""
-    left = [iter(nodes)]
-    while left:
-        node = next(left[-1], None)
-        if node is None:
-            left.pop()
-            continue
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                left.append(iter(attribute.g.node))
-            left.extend(iter(graph.node) for graph in attribute.graphs)
-
-
 def _deepest(nodes: Iterable[onnx.NodeProto]) -> int:
     """Count how many graphs lie in nodes of each other, up to one more than there may be."""
     level, depth = [*nodes], 0
     while depth <= DEEPEST_GRAPH:
-        level = [
-            node
-            for each in level
-            for attribute in each.attribute
-            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
-            for node in graph.node
-        ]
+        level = [node for each in level for _, graph in subgraphs(each) for node in graph.node]
         if not level:
             return depth
         depth += 1

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 import onnx.checker
 
+from pooling.errors import type_error, value_error
 from pooling.signs import first_line
 
 from .constants import check_made, tensors_of, with_one_domain
@@ -59,17 +60,18 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
     if isinstance(model, bytes):
         return _parsed(function, model, "the model"), None
     if not isinstance(model, (str, os.PathLike)):
-        raise TypeError(f"{function}: model must be an onnx.ModelProto, bytes or a path, not {type(model).__name__}")
+        raise type_error(function, f"model must be an onnx.ModelProto, bytes or a path, not {type(model).__name__}")
     path = Path(model)
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise ValueError(
-                f"{function}: {path.name} is larger than 2 GB, the most that a protobuf file can hold; keep its "
-                "tensors in files of their own (external data)"
+            raise value_error(
+                function,
+                f"{path.name} is larger than 2 GB, the most that a protobuf file can hold",
+                "keep its tensors in files of their own (external data)",
             )
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{function}: {path} cannot be read ({error.strerror or error})") from error
+        raise value_error(function, f"{path} cannot be read ({error.strerror or error})") from error
     result = _parsed(function, content, path.name)
     check_external(function, result, path.parent)
     return result, path.parent
@@ -77,12 +79,12 @@ def read_model(function: str, model: Any) -> tuple[onnx.ModelProto, Path | None]
 
 def _parsed(function: str, content: bytes, name: str) -> onnx.ModelProto:
     if len(content) > LARGEST_FILE:
-        raise ValueError(f"{function}: {name} is larger than 2 GB, the most that a protobuf message can hold")
+        raise value_error(function, f"{name} is larger than 2 GB, the most that a protobuf message can hold")
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # whatever the parser raises
-        raise ValueError(
-            f"{function}: {name} is not an ONNX model, or only a part of one ({first_line(error)})"
+        raise value_error(
+            function, f"{name} is not an ONNX model, or only a part of one ({first_line(error)})"
         ) from error
     check_size(function, model)
     return model
@@ -102,24 +104,27 @@ def check_size(function: str, model: onnx.ModelProto) -> None:
     names = [each.name for each in model.functions if is_default(each.domain)]
     hidden = next((name for name in names if name in POOLING_OPERATORS), "")
     if hidden:
-        raise ValueError(
-            f"{function}: the model has a function {hidden} in the domain of ONNX's own operators, and runtimes do not "
-            f"agree which of the two a node {hidden} is; give the function another name"
+        raise value_error(
+            function,
+            f"the model has a function {hidden} in the domain of ONNX's own operators, and runtimes do not agree "
+            f"which of the two a node {hidden} is",
+            "give the function another name",
         )
 
 
 def check_order(function: str, node: onnx.NodeProto, known: set[str]) -> None:
     """Check that a node reads what is there, and writes what is not; its outputs are there afterwards."""
-    where = f"{function}: {node.op_type} node {node.name or next(iter(node.output), '')!r}"
+    what = f"{node.op_type} node {node.name or next(iter(node.output), '')!r}"
     for name in filter(None, node.input):
         if name not in known:
-            raise ValueError(
-                f"{where} reads {name!r}, which no input and no node before it gives; the nodes of a model must stand "
-                "in order and never in a cycle"
+            raise value_error(
+                function,
+                f"{what} reads {name!r}, which no input and no node before it gives",
+                "the nodes of a model must stand in order and never in a cycle",
             )
     for name in filter(None, node.output):
         if name in known:
-            raise ValueError(f"{where} writes {name!r}, which is there already; give each tensor one name")
+            raise value_error(function, f"{what} writes {name!r}, which is there already", "give each tensor one name")
         known.add(name)
 
 
@@ -145,7 +150,7 @@ def check_scopes(function: str, model: onnx.ModelProto) -> None:
             check_order(function, node, known)
         for name in scope.outputs:
             if name and name not in known:
-                raise ValueError(f"{function}: the output {name!r} of {scope.path} comes from no node")
+                raise value_error(function, f"the output {name!r} of {scope.path} comes from no node")
 
 
 def check_element_type(what: str, elem_type: int) -> None:
@@ -156,7 +161,7 @@ def check_element_type(what: str, elem_type: int) -> None:
         raise ValueError(f"{what} has the element type {elem_type}, which onnx {onnx.__version__} does not know")
 
 
-def external_location(where: str, tensor: onnx.TensorProto, folder: Path) -> str:
+def external_location(function: str, what: str, tensor: onnx.TensorProto, folder: Path) -> str:
     """Return the file that holds the data of a tensor, which must lie in the model's folder and hold all of it.
 
     Raises
@@ -175,11 +180,17 @@ def external_location(where: str, tensor: onnx.TensorProto, folder: Path) -> str
         inside = False
     shown = repr(location if len(location) <= LONGEST_NAME else f"{location[:LONGEST_NAME]}...")
     if not inside:
-        raise ValueError(f"{where} has its data in {shown}, which is not in the folder of the model; move it there")
-    begin, length = (_whole_number(f"{where}: {key} of its data in {shown}", entries.get(key)) for key in SPANS)
+        raise value_error(
+            function, f"{what} has its data in {shown}, which is not in the folder of the model", "move it there"
+        )
+    begin, length = (
+        _whole_number(function, f"{what}: {key} of its data in {shown}", entries.get(key)) for key in SPANS
+    )
     if held is not None and begin + length > held:
-        raise ValueError(
-            f"{where} has its data in {shown} up to byte {begin + length}, but the file has {held}; get the whole file"
+        raise value_error(
+            function,
+            f"{what} has its data in {shown} up to byte {begin + length}, but the file has {held}",
+            "get the whole file",
         )
     return location
 
@@ -190,9 +201,9 @@ SPANS = ("offset", "length")
 """What else a tensor says of where its data lies."""
 
 
-def _whole_number(where: str, text: str | None) -> int:
+def _whole_number(function: str, what: str, text: str | None) -> int:
     if text is not None and not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise ValueError(f"{where} is {text[:LONGEST_NAME]!r}; it must be a number of bytes")
+        raise value_error(function, f"{what} is {text[:LONGEST_NAME]!r}", "it must be a number of bytes")
     return int(text or 0)
 
 
@@ -207,7 +218,7 @@ def check_external(function: str, model: onnx.ModelProto, folder: Path) -> None:
     """Check where all data of a model lies that it keeps in files of its own; see `external_location`."""
     for what, tensor in tensors_of(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            external_location(f"{function}: {what}", tensor, folder)
+            external_location(function, what, tensor, folder)
 
 
 def check_model(function: str, model: onnx.ModelProto) -> None:
@@ -239,4 +250,4 @@ def check_model(function: str, model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(bare)
     except Exception as error:
-        raise ValueError(f"{function}: the model is not valid ({first_line(error)})") from error
+        raise value_error(function, f"the model is not valid ({first_line(error)})") from error

@@ -16,9 +16,9 @@ import pooling
 from pooling import geometry
 from pooling.arguments import per_axis_shape
 from pooling.arrays import as_array, dtype_name
+from pooling.errors import Place, recast, type_error, value_error
 from pooling.geometry import Axis
 from pooling.layer import Layer
-from pooling.signs import short_repr
 
 from .graph import is_default
 
@@ -140,7 +140,7 @@ def function_from_node(
         does not take in this opset.
     ValueError
         If the operator is not one of `POOLING_OPERATORS` or the node breaks a rule of ONNX; the function itself, for
-        an array on which the windows find no place, and for bad regions and indices.
+        an array on which the windows do not fit, and for bad regions and indices.
 
     Notes
     -----
@@ -167,9 +167,10 @@ def function_from_node(
     reading = _read(function, node, opset)
     newest = onnx.defs.onnx_opset_version()
     if opset > newest:
-        raise ValueError(
-            f"{reading.where}: opset={opset} must be at most {newest}, the newest that onnx {onnx.__version__} knows; "
-            "install a newer onnx"
+        raise value_error(
+            reading.where,
+            f"opset={opset} must be at most {newest}, the newest that onnx {onnx.__version__} knows",
+            "install a newer onnx",
         )
     return reading
 
@@ -192,34 +193,38 @@ def node_attributes(where: str, node: onnx.NodeProto, opset: int, schema: Any) -
     if not schema.min_input <= len(node.input) <= schema.max_input or not all(node.input[: schema.min_input]):
         most = schema.max_input
         tensors = "one tensor" if most == 1 else f"{count_of(schema, 'input').removesuffix(' are')} tensors"
-        raise ValueError(
-            f"{where}: inputs={list(node.input)} must be {tensors}; name "
-            f"{'exactly one' if most == 1 else 'no more and no fewer'}"
+        raise value_error(
+            where,
+            f"inputs={list(node.input)} must be {tensors}",
+            f"name {'exactly one' if most == 1 else 'no more and no fewer'}",
         )
     if not 1 <= len(node.output) <= schema.max_output:
         most = "one" if schema.max_output == 1 else f"1 to {schema.max_output}"
-        raise ValueError(
-            f"{where}: outputs={list(node.output)} must be {most} in opset {opset}; name no more and no fewer"
+        raise value_error(
+            where, f"outputs={list(node.output)} must be {most} in opset {opset}", "name no more and no fewer"
         )
     found: dict[str, Any] = {}
     for attribute in node.attribute:
         known: Any = schema.attributes.get(attribute.name)
         if known is None:
-            raise ValueError(
-                f"{where}: attribute {attribute.name!r} does not exist in opset {opset}; known are "
-                f"{', '.join(sorted(schema.attributes)) or 'none'}"
+            raise value_error(
+                where,
+                f"attribute {attribute.name!r} does not exist in opset {opset}",
+                f"known are {', '.join(sorted(schema.attributes)) or 'none'}",
             )
         if attribute.ref_attr_name:
-            raise ValueError(
-                f"{where}: {attribute.name} refers to the function attribute {attribute.ref_attr_name!r}, "
-                "which has no value here; inline the function first"
+            raise value_error(
+                where,
+                f"{attribute.name} refers to the function attribute {attribute.ref_attr_name!r}, which has no value "
+                "here",
+                "inline the function first",
             )
         wanted = known.type.name
         given = onnx.AttributeProto.AttributeType.Name(attribute.type)
         if given != wanted:
-            raise ValueError(f"{where}: {attribute.name} has type {given}; it must be {wanted}")
+            raise value_error(where, f"{attribute.name} has type {given}", f"it must be {wanted}")
         if attribute.name in found:
-            raise ValueError(f"{where}: attribute {attribute.name!r} is given twice; keep one of them")
+            raise value_error(where, f"attribute {attribute.name!r} is given twice", "keep one of them")
         value = onnx.helper.get_attribute_value(attribute)
         found[attribute.name] = value.decode(errors="replace") if isinstance(value, bytes) else value
     return found
@@ -253,7 +258,7 @@ def _refused_dtype(parameter: Any, dtype: np.dtype[Any], opset: int) -> str:
 class _Node:
     """A node that keeps the rules of its operator, whatever arrays may come."""
 
-    where: str
+    where: Place
     operator: str
     opset: int
     schema: Any
@@ -271,8 +276,8 @@ class _Node:
             wanted = "3 to 5: batch, channels and one to three spatial axes"
             if len(known) == 1:
                 wanted = "4: batch, channels, height and width"
-            raise ValueError(
-                f"{self.where}: input_shape={short_repr(shape)} has {len(shape)} axes; it must have {wanted}"
+            raise value_error(
+                self.where, f"has {len(shape)} axes", f"it must have {wanted}", argument=("input_shape", shape)
             )
         arguments = self._arguments(shape[2:])
         return known[len(shape) - 2](**{name: _brief(value) for name, value in arguments.items()})
@@ -317,7 +322,7 @@ class _Node:
                 return (self._unpooled(layer, *arrays),)
             result = layer(*arrays)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{self.where}: {error}") from error
+            raise recast(type(error), error, self.where) from error
         values = result if isinstance(result, tuple) else (result,)
         if self.indices:
             target = "onnx_column_major" if self.attributes.get("storage_order") else "onnx"
@@ -331,15 +336,15 @@ class _Node:
         while given and given[-1] is None:
             given.pop()
         if not self.schema.min_input <= len(given) <= self.schema.max_input:
-            raise ValueError(f"{self.where}: {len(given)} arrays are given; {count_of(self.schema, 'input')} needed")
+            raise value_error(self.where, f"{len(given)} arrays are given", f"{count_of(self.schema, 'input')} needed")
         arrays = []
         for parameter, value in zip(self.schema.inputs, given, strict=False):
             if value is None:
-                raise ValueError(f"{self.where}: the input {parameter.name} is missing; only the last may be left out")
+                raise value_error(self.where, f"the input {parameter.name} is missing", "only the last may be left out")
             array = as_array(self.where, parameter.name, value)
             refusal = _refused_dtype(parameter, array.dtype, self.opset)
             if refusal:
-                raise TypeError(f"{self.where}: {refusal}")
+                raise type_error(self.where, refusal)
             arrays.append(array)
         return arrays
 
@@ -441,19 +446,23 @@ def has_window_starting_in_end_padding(axis: Axis) -> bool:
 def _read(function: str, node: Any, opset: Any) -> _Node:
     """Check a node, and read its attributes."""
     if not isinstance(node, onnx.NodeProto):
-        raise TypeError(f"{function}: node must be an onnx.NodeProto, not {type(node).__name__}")
+        raise type_error(function, f"node must be an onnx.NodeProto, not {type(node).__name__}")
     if isinstance(opset, bool) or not isinstance(opset, int):
-        raise TypeError(f"{function}: opset={short_repr(opset)} must be an integer, not {type(opset).__name__}")
-    where = f"{function}: {_title(node)}"
+        raise type_error(function, f"must be an integer, not {type(opset).__name__}", argument=("opset", opset))
+    where = Place(function, _title(node))
     if node.op_type not in POOLING_OPERATORS or not is_default(node.domain):
         domain = f" of domain {node.domain!r}" if node.domain else ""
-        raise ValueError(f"{where}{domain} is not understood; known are {', '.join(sorted(POOLING_OPERATORS))}")
+        raise value_error(
+            function,
+            f"{where.node}{domain} is not understood",
+            f"known are {', '.join(sorted(POOLING_OPERATORS))}",
+        )
     if opset < 1:
-        raise ValueError(f"{where}: opset={opset} must be at least 1; read it from the model's opset_import")
+        raise value_error(where, f"opset={opset} must be at least 1", "read it from the model's opset_import")
     try:
         schema: Any = onnx.defs.get_schema(node.op_type, min(opset, LARGEST_OPSET), "")
     except onnx.defs.SchemaError:
-        raise ValueError(f"{where}: {node.op_type} does not exist in opset {opset}; import a newer opset") from None
+        raise value_error(where, f"{node.op_type} does not exist in opset {opset}", "import a newer opset") from None
     attributes = _attributes(where, node, opset, schema)
     return _Node(where, node.op_type, opset, schema, attributes, len(node.output) > 1 and bool(node.output[1]))
 
@@ -471,7 +480,7 @@ def _attributes(where: str, node: onnx.NodeProto, opset: int, schema: Any) -> di
     for name, rule in schema.attributes.items():
         # LpPool of opset 1 may leave it out, without saying what that would mean.
         if name not in found and (rule.required or name == "kernel_shape"):
-            raise ValueError(f"{where}: {name} is missing; give one integer per spatial axis")
+            raise value_error(where, f"{name} is missing", "give one integer per spatial axis")
     _check_without_input(where, node.op_type, found)
     return found
 
@@ -481,19 +490,20 @@ def _check_without_input(where: str, operator: str, attributes: dict[str, Any]) 
     if "kernel_shape" in attributes:
         dimensions = len(attributes["kernel_shape"])
         if dimensions not in LAYERS[operator]:
-            raise ValueError(
-                f"{where}: kernel_shape={list(attributes['kernel_shape'])} must have 1 to 3 integers, one per spatial "
-                f"axis, not {dimensions}"
+            raise value_error(
+                where,
+                f"kernel_shape={list(attributes['kernel_shape'])} must have 1 to 3 integers, one per spatial axis, "
+                f"not {dimensions}",
             )
         for name, entries in {"strides": 1, "dilations": 1, "pads": 2}.items():
             _per_axis(where, attributes, name, entries * dimensions, (1,) * entries * dimensions)
     for name in ("ceil_mode", "count_include_pad", "storage_order"):
         if attributes.get(name, 0) not in (0, 1):
-            raise ValueError(f"{where}: {name}={attributes[name]} must be 0 or 1")
+            raise value_error(where, f"{name}={attributes[name]} must be 0 or 1")
     auto_pad = attributes.get("auto_pad", "NOTSET")
     if auto_pad != "NOTSET" and auto_pad not in AUTO_PAD:
-        raise ValueError(
-            f"{where}: auto_pad={auto_pad!r} is not a known name; use NOTSET, {', '.join(AUTO_PAD)}, or pads"
+        raise value_error(
+            where, f"auto_pad={auto_pad!r} is not a known name", f"use NOTSET, {', '.join(AUTO_PAD)}, or pads"
         )
 
 
@@ -522,8 +532,8 @@ def _per_axis(
     values = tuple(attributes.get(name, default))
     if len(values) != length:
         each = "two integers" if name == "pads" else "one integer"
-        raise ValueError(
-            f"{where}: {name}={list(values)} must have {each} per spatial axis, {length} and not {len(values)}"
+        raise value_error(
+            where, f"{name}={list(values)} must have {each} per spatial axis, {length} and not {len(values)}"
         )
     return values
 

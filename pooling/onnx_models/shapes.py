@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from pooling.errors import value_error
 from pooling.signs import first_line
 
 from .constants import SMALL_TENSOR, infer_shapes
@@ -19,7 +20,7 @@ from .graph import attribute, default_opset, is_default, scopes_of, subgraphs
 from .making import dtype_of
 from .nodes import CEIL_MODE_CLEAR, WINDOWED, layer_from_node
 
-__all__ = ["Tensor", "infer_model", "known_size", "open_below_one", "pooled_tensors", "strip_weights", "tensors_of"]
+__all__ = ["TensorType", "infer_model", "known_size", "open_below_one", "pooled_tensors", "strip_weights", "tensors_of"]
 
 LARGE = 2**20
 """A size on which the windows of any pooling find a place."""
@@ -44,7 +45,7 @@ def open_below_one(graph: onnx.GraphProto) -> None:
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TensorType:
     """What is known of a tensor.
 
     Attributes
@@ -59,7 +60,7 @@ class Tensor:
     shape: tuple[int | None, ...] | None
 
     @classmethod
-    def of(cls, info: onnx.ValueInfoProto) -> Tensor:
+    def of(cls, info: onnx.ValueInfoProto) -> TensorType:
         """Read what a model says of a tensor."""
         kind = info.type.tensor_type
         dtype = dtype_of(kind.elem_type)
@@ -68,15 +69,15 @@ class Tensor:
         return cls(dtype, tuple(map(known_size, kind.shape.dim)))
 
 
-UNKNOWN = Tensor(None, None)
+UNKNOWN = TensorType(None, None)
 
 
-def tensors_of(graph: onnx.GraphProto) -> dict[str, Tensor]:
+def tensors_of(graph: onnx.GraphProto) -> dict[str, TensorType]:
     """Return what a graph says of its tensors."""
-    found = {each.name: Tensor.of(each) for each in (*graph.input, *graph.value_info, *graph.output)}
+    found = {each.name: TensorType.of(each) for each in (*graph.input, *graph.value_info, *graph.output)}
     for each in graph.initializer:
-        kind = Tensor.of(helper.make_tensor_value_info(each.name, each.data_type, None))
-        found[each.name] = Tensor(kind.dtype, tuple(each.dims))
+        kind = TensorType.of(helper.make_tensor_value_info(each.name, each.data_type, None))
+        found[each.name] = TensorType(kind.dtype, tuple(each.dims))
     return found
 
 
@@ -149,7 +150,7 @@ def infer_model(function: str, model: onnx.ModelProto) -> onnx.ModelProto:
         try:
             found = infer_shapes(draft)
         except Exception as error:
-            raise ValueError(f"{function}: the shapes of the model cannot be inferred ({first_line(error)})") from error
+            raise value_error(function, f"the shapes of the model cannot be inferred ({first_line(error)})") from error
         places = [*_places(found.graph, _slides)]
         nodes = [node for _, node in _places(draft.graph, _slides)]
         changed = False
@@ -164,7 +165,7 @@ def _slides(node: onnx.NodeProto) -> bool:
     return node.op_type in WINDOWED and is_default(node.domain)
 
 
-def _resize(node: onnx.NodeProto, opset: int, tensors: Mapping[str, Tensor]) -> bool:
+def _resize(node: onnx.NodeProto, opset: int, tensors: Mapping[str, TensorType]) -> bool:
     """Give a node pads with which onnx finds the right sizes, if it does not find them; tell whether it did not."""
     x, y = (tensors.get(next(iter(names), ""), UNKNOWN) for names in (node.input, node.output))
     try:
@@ -204,7 +205,7 @@ def pooled_tensors(
     model: onnx.ModelProto,
     nodes: Sequence[onnx.NodeProto],
     declared: Mapping[str, Sequence[int | None]],
-) -> list[tuple[Tensor, onnx.NodeProto | None]]:
+) -> list[tuple[TensorType, onnx.NodeProto | None]]:
     """Find out what is known of the first input of nodes, wherever in a model they are.
 
     Parameters
@@ -241,7 +242,7 @@ def pooled_tensors(
         (tensors.get(next(iter(node.input), ""), UNKNOWN), node)
         for tensors, node in _places(infer_model(function, draft).graph, _is_marked)
     ]
-    places: dict[str, list[tuple[Tensor, onnx.NodeProto]]] = {}
+    places: dict[str, list[tuple[TensorType, onnx.NodeProto]]] = {}
     for tensor, node in zip((tensor for tensor, _ in known), original, strict=True):
         places.setdefault(node.doc_string, []).append((tensor, node))
     return [_agreed(places.get(f"{MARK}{number}", [])) for number in range(len(nodes))]
@@ -262,8 +263,8 @@ def _is_marked(node: onnx.NodeProto) -> bool:
 
 
 def _places(
-    graph: onnx.GraphProto, wanted: Callable[[onnx.NodeProto], bool], outer: Mapping[str, Tensor] | None = None
-) -> Iterator[tuple[Mapping[str, Tensor], onnx.NodeProto]]:
+    graph: onnx.GraphProto, wanted: Callable[[onnx.NodeProto], bool], outer: Mapping[str, TensorType] | None = None
+) -> Iterator[tuple[Mapping[str, TensorType], onnx.NodeProto]]:
     """Yield the nodes of a graph that are wanted, in their order, with the tensors that they can read."""
     tensors = {**(outer or {}), **tensors_of(graph)}
     for node in graph.node:
@@ -273,7 +274,7 @@ def _places(
             yield from _places(inner, wanted, tensors)
 
 
-def _agreed(found: Sequence[tuple[Tensor, onnx.NodeProto]]) -> tuple[Tensor, onnx.NodeProto | None]:
+def _agreed(found: Sequence[tuple[TensorType, onnx.NodeProto]]) -> tuple[TensorType, onnx.NodeProto | None]:
     """Keep what holds in all places."""
     if not found:
         return UNKNOWN, None
@@ -286,4 +287,4 @@ def _agreed(found: Sequence[tuple[Tensor, onnx.NodeProto]]) -> tuple[Tensor, onn
         shape = tuple(column[0] if len(set(column)) == 1 else None for column in columns)
     first = found[0][1]
     alike = all(list(node.attribute) == list(first.attribute) for _, node in found)
-    return Tensor(dtypes.pop() if len(dtypes) == 1 else None, shape), first if alike else None
+    return TensorType(dtypes.pop() if len(dtypes) == 1 else None, shape), first if alike else None

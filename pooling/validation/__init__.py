@@ -5,7 +5,7 @@ of their own are asked about it. Needs ``onnx``; other runtimes are asked where 
 
     validator        asks all about each node of a model: plans, runs, compares, diagnoses, looks for a remedy
     whole, contrib   what is asked of a model as a whole, and of nodes that onnxruntime has fused
-    stages           finds the nodes and their shapes
+    pooling_nodes    finds the pooling nodes and their shapes
     activations      runs the model, for its real activations and for shapes that cannot be inferred
     inputs/          a case (one node and its numbers), and which of them a node is asked about
     runners/         one adapter for each runtime, the oracle among them, and the processes that they run in
@@ -14,7 +14,9 @@ of their own are asked about it. Needs ``onnx``; other runtimes are asked where 
     rules/           what a node has to give, rule by rule; which rule a wrong answer breaks; the cases of each rule
     known_issues     what is known of released runtimes
     conformance/     the suite of all rules in all runtimes, and the same as ONNX node tests
-    reduce           finds the smallest input that shows a difference; reduce_findings does for all of a report
+    reduce           finds the smallest input that shows a difference
+    reduce_findings  does so for all that a report has found
+    deployed/        measures what released runtimes make of the forms of a node
     benchmark        measures times, turn by turn
     report/          what came out: for programs, as JSON, in the terminal, as HTML, Markdown and JUnit
 """
@@ -23,7 +25,7 @@ from pooling.extras import explained
 
 try:
     from .inputs.case import Case
-    from .report.model import Finding, ModelReport, Repair, Report, RuntimeSummary, StageReport
+    from .report.model import Finding, ModelReport, NodeReport, RepairSummary, Report, RuntimeSummary
     from .rules import RULES
     from .runners import RUNTIMES
     from .runners.processes import Limits, run_cases
@@ -41,11 +43,11 @@ __all__ = [
     "Kind",
     "Limits",
     "ModelReport",
-    "Repair",
+    "NodeReport",
+    "RepairSummary",
     "Report",
     "Result",
     "RuntimeSummary",
-    "StageReport",
     "Verdict",
     "judge",
     "run_cases",

@@ -17,8 +17,8 @@ from pooling.numerics.inputs import draw
 from pooling.onnx_models.making import ModelProto, ValueInfoProto, array_of
 from pooling.signs import first_line
 
+from .pooling_nodes import CannotRunError, PoolingModel, load_model
 from .runners.processes import RuntimeProcess
-from .stages import CannotRunError, Network, load_model
 
 __all__ = ["Given", "activations", "fed_inputs", "given_inputs", "measured_shapes", "serialised"]
 
@@ -53,7 +53,7 @@ class Given:
     array: Numbers | None
     picture: Any = None
 
-    def name_in(self, network: Network) -> str:
+    def name_in(self, network: PoolingModel) -> str:
         """Return the input that is meant.
 
         Raises
@@ -155,7 +155,7 @@ def given_inputs(texts: Sequence[str]) -> list[Given]:
 
 
 def activations(
-    path: str | os.PathLike[str], network: Network, given: Sequence[Given], process: RuntimeProcess, seed: int
+    path: str | os.PathLike[str], network: PoolingModel, given: Sequence[Given], process: RuntimeProcess, seed: int
 ) -> dict[str, Numbers]:
     """Run a model in a runtime, and return what its pooling nodes read.
 
@@ -166,11 +166,11 @@ def activations(
     CannotRunError
         If the model does not run, or what is given does not fit.
     """
-    names = {name for stage in network.stages for name in stage.node.input if name}
+    names = {name for node in network.nodes for name in node.proto.input if name}
     return _run(path, network, names, fed_inputs(network, given, seed), process)
 
 
-def fed_inputs(network: Network, given: Sequence[Given], seed: int) -> dict[str, Numbers]:
+def fed_inputs(network: PoolingModel, given: Sequence[Given], seed: int) -> dict[str, Numbers]:
     """Return what goes into a model: what is given, and drawn numbers.
 
     Raises
@@ -190,7 +190,7 @@ def fed_inputs(network: Network, given: Sequence[Given], seed: int) -> dict[str,
 
 
 def measured_shapes(
-    path: str | os.PathLike[str], network: Network, process: RuntimeProcess
+    path: str | os.PathLike[str], network: PoolingModel, process: RuntimeProcess
 ) -> tuple[dict[str, Numbers], str]:
     """Run a model whose inputs have known shapes, and return the tensors that inference knows too little of.
 
@@ -213,7 +213,7 @@ def measured_shapes(
 
 def _run(
     path: str | os.PathLike[str],
-    network: Network,
+    network: PoolingModel,
     names: set[str],
     inputs: Mapping[str, Numbers],
     process: RuntimeProcess,

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.numerics.compare import first_of
 from pooling.onnx_models.contrib import DOMAIN, OPSET, QUANTISED, channels_first, has_channels_last, standard_node
 from pooling.onnx_models.making import ModelProto, small_model, tensor_info
 
 from .inputs.case import Case, single_node
+from .pooling_nodes import PoolingNode
 from .runners.results import Result
-from .stages import Stage
-from .verdicts import Kind, Verdict
+from .verdicts import Kind, Verdict, of_another_form, told
 
 __all__ = ["Asked", "ask_about"]
 
@@ -79,40 +80,33 @@ class Asked:
         if answer.unsupported is not None:
             return Verdict(Kind.REFUSES, answer.unsupported)
         wanted, found = self.rounded(expected), answer.outputs[0]
-        if found.shape != wanted.shape:
-            sentence = f"shape {found.shape} instead of {wanted.shape}"
-            return Verdict(Kind.SHAPE, sentence, expected=wanted.shape, actual=found.shape)
-        if found.dtype != wanted.dtype:
-            sentence = f"dtype {found.dtype.name} instead of {wanted.dtype.name}"
-            return Verdict(Kind.DTYPE, sentence, expected=wanted.dtype.name, actual=found.dtype.name)
+        if (form := of_another_form(wanted, found)) is not None:
+            return form
         # Of two neighbours either will do where rounding in float32 may decide between them.
         wrong = (found != wanted) & (np.abs(found.astype(np.float64) - expected) > 0.5 + ALMOST)
         off = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
         if not wrong.any():
             return Verdict(Kind.AGREES, elements=found.size, ulp=off, absolute=off)
-        where = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
-        count = int(np.count_nonzero(wrong))
-        extent = "" if count == 1 else f", {count} of {wrong.size} elements"
-        return Verdict(
-            Kind.VALUE, f"{found[where]!s} instead of {wanted[where]!s} at {where}{extent}", where,
-            wanted[where].item(), found[where].item(), count, found.size, off, off,
-        )  # fmt: skip
+        where, count = first_of(wrong), int(np.count_nonzero(wrong))
+        sentence = told(Kind.VALUE, wanted[where], found[where], where, count, found.size)
+        pair = wanted[where].item(), found[where].item()
+        return Verdict(Kind.VALUE, sentence, where, *pair, count, found.size, off, off)
 
 
-def ask_about(stage: Stage, seed: int, planes: int) -> Asked:
-    """Make the question about a stage, with so many different planes, which take turns.
+def ask_about(node: PoolingNode, seed: int, planes: int) -> Asked:
+    """Make the question about a node, with so many different planes, which take turns.
 
     Raises
     ------
     ValueError
         If a scale or a zero point is known only when the model runs.
     """
-    node, shape = stage.node, stage.input_shape
-    dtype: np.dtype[Any] = np.dtype(stage.dtype)
+    proto, shape = node.proto, node.input_shape
+    dtype: np.dtype[Any] = np.dtype(node.dtype)
     if dtype.name not in ("int8", "uint8"):
         raise ValueError(f"its input has dtype {dtype.name}; compared are int8, uint8")
     bounds = np.iinfo(dtype)
-    last = has_channels_last(node)
+    last = has_channels_last(proto)
     first = channels_first(shape) if last else shape
     count = math.prod(first[:2])
     drawn = np.random.default_rng(seed).integers(bounds.min, int(bounds.max) + 1, (min(count, planes), *first[2:]))
@@ -120,9 +114,9 @@ def ask_about(stage: Stage, seed: int, planes: int) -> Asked:
     array = np.ascontiguousarray(np.moveaxis(array, 1, -1) if last else array)
     constants: dict[str, Numbers] = {}
     scales = [1.0, 0.0, 1.0, 0.0]
-    if node.op_type in QUANTISED:
-        values = {side.name: side.value for side in stage.sides}
-        for place, name in enumerate(list(node.input)[1:5]):
+    if proto.op_type in QUANTISED:
+        values = {side.name: side.value for side in node.sides}
+        for place, name in enumerate(list(proto.input)[1:5]):
             if not name:  # a zero point may be left out
                 continue
             value = values.get(name)
@@ -131,15 +125,15 @@ def ask_about(stage: Stage, seed: int, planes: int) -> Asked:
             constants[name] = value
             scales[place] = float(value.reshape(-1)[0])
     numbers = array
-    if node.op_type in QUANTISED:
+    if proto.op_type in QUANTISED:
         numbers = (array.astype(np.float64) - scales[1]) * scales[0]
     if last:
         numbers = np.moveaxis(numbers, -1, 1)
-    source = node.input[0]
-    twin = standard_node(node)
-    name = re.sub(r"[^\w.-]+", "-", f"{stage.name}-contrib")
+    source = proto.input[0]
+    twin = standard_node(proto)
+    name = re.sub(r"[^\w.-]+", "-", f"{node.name}-contrib")
     inputs = {source: array, **constants}
-    case = Case(name, _alone(stage, array, constants), inputs, "integers of the whole range")
+    case = Case(name, _alone(node, array, constants), inputs, "integers of the whole range")
     second = Case(case.name, single_node(twin, OPSET, {"x": numbers}), {"x": np.ascontiguousarray(numbers)}, case.data)
     return Asked(case, second, scales[2], int(scales[3]))
 
@@ -147,8 +141,8 @@ def ask_about(stage: Stage, seed: int, planes: int) -> Asked:
 PARAMETERS = ("x_scale", "x_zero_point", "y_scale", "y_zero_point")
 
 
-def _alone(stage: Stage, array: Numbers, constants: Mapping[str, Numbers]) -> ModelProto:
+def _alone(node: PoolingNode, array: Numbers, constants: Mapping[str, Numbers]) -> ModelProto:
     """Make a model of the node alone, with the scales that it has."""
-    taken = tensor_info(stage.node.input[0], array.dtype, array.shape)
-    given = tensor_info(stage.node.output[0], array.dtype, [None] * array.ndim)
-    return small_model([stage.node], [taken], [given], {"": stage.opset, DOMAIN: 1}, constants)
+    taken = tensor_info(node.proto.input[0], array.dtype, array.shape)
+    given = tensor_info(node.proto.output[0], array.dtype, [None] * array.ndim)
+    return small_model([node.proto], [taken], [given], {"": node.opset, DOMAIN: 1}, constants)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import value_error
 from pooling.geometry import Axis
 
 from .inputs.case import Case, single_node
@@ -91,7 +92,7 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
         If `most_runs` is less than 1.
     """
     if most_runs < 1:
-        raise ValueError(f"smallest: most_runs={most_runs} must be at least 1")
+        raise value_error("smallest", f"most_runs={most_runs} must be at least 1")
     ((expected, actual),) = ask([case])
     found = Smallest(case, expected, actual, judge(case, expected, actual), 1)
     if found.verdict.kind is Kind.AGREES:
@@ -109,7 +110,7 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
         same = [
             each
             for each in _judged(batch, ask(batch), runs)
-            if _alike(each.verdict, found.verdict)
+            if _same_difference(each.verdict, found.verdict)
             and (each.expected.unsupported is None) == (expected.unsupported is None)
             and (rule is None or rule_of(each.case, each.expected, each.verdict, each.actual) == rule)
         ]
@@ -121,7 +122,7 @@ def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: 
     return replace(found, runs=runs)
 
 
-def _alike(verdict: Verdict, other: Verdict) -> bool:
+def _same_difference(verdict: Verdict, other: Verdict) -> bool:
     """Whether two verdicts are of the same kind; crashes are if the process ends in the same way."""
     if verdict.kind is Kind.CRASHES:
         return verdict.sentence == other.sentence

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from .conformance.run import Conformance, Outcome, Pair
+from .conformance.run import CaseResult, Conformance, Pair
 from .inputs.case import Case
-from .known_issues import issues_of
+from .known_issues import upstream_of
 from .reduce import MOST_RUNS, Ask, Smallest, smallest
 from .report.model import Finding, Report, alike
 from .rules import broken_rule
@@ -69,9 +69,9 @@ def with_smallest(
     models = [
         replace(
             model,
-            stages=[
-                replace(stage, findings=tuple(_with(each, found.get(id(each))) for each in stage.findings))
-                for stage in model.stages
+            nodes=[
+                replace(result, findings=tuple(_with(each, found.get(id(each))) for each in result.findings))
+                for result in model.nodes
             ],
         )
         for model in report.models
@@ -101,7 +101,7 @@ def smallest_of_rules(
     dict of pair of str to Smallest
         By rule and runtime, for those that differ or crash.
     """
-    first: dict[Pair, tuple[Case, Outcome]] = {}
+    first: dict[Pair, tuple[Case, CaseResult]] = {}
     for runtime in report.outcomes:
         for rule in report.rules:
             wrong = [pair for pair in report.of_rule(rule, runtime) if pair[1].counts_as in ("differs", "crashes")]
@@ -150,9 +150,7 @@ def _with(found: Finding, shown: Smallest | None) -> Finding:
     if found.rule is not None:
         return replace(found, smallest=shown)
     rule = broken_rule(shown.case, shown.expected, shown.verdict, shown.actual)
-    known = issues_of(rule, found.runtime, shown.case)
-    upstream = tuple(dict.fromkeys(reference for each in known for reference in each.upstream))
-    return replace(found, smallest=shown, rule=rule, upstream=upstream)
+    return replace(found, smallest=shown, rule=rule, upstream=upstream_of(rule, found.runtime, shown.case))
 
 
 def _asking(oracle: RuntimeProcess, runtime: RuntimeProcess) -> Ask:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pooling import dispatch
 from pooling._version import __version__
 from pooling.arguments import per_axis_shape
+from pooling.errors import type_error, value_error, without
 from pooling.export import VerificationError, make_portable, save
 from pooling.layer import Layer
 from pooling.numerics.inputs import DTYPES, draw
@@ -38,13 +39,13 @@ from .benchmark import Times, race
 from .contrib import ask_about
 from .inputs.case import Case, single_node
 from .inputs.plan import ORDINARY, REAL, TAPS, WITHOUT_WINDOWS, PlannedCase, plan_cases, taps
-from .known_issues import issues_of
-from .report.model import FAIL_ON, Finding, ModelReport, Repair, Report, RuntimeSummary, StageReport
+from .known_issues import upstream_of
+from .pooling_nodes import CannotRunError, PoolingModel, PoolingNode, load_model, read_pooling_nodes
+from .report.model import FAIL_ON, Finding, ModelReport, NodeReport, RepairSummary, Report, RuntimeSummary
 from .rules import broken_rule
 from .runners import ORACLE, chosen, installed, portable_model, runtime_of
 from .runners.processes import Limits, RuntimeProcess, memory_is_watched
 from .runners.results import Result
-from .stages import CannotRunError, Network, Stage, load_model, read_network
 from .verdicts import Kind, Verdict, judge
 from .whole import Neighbourhood, difference, neighbourhood
 
@@ -128,12 +129,12 @@ def validate(
         Whether to look for the smallest input that shows each finding
         (`pooling.validation.reduce_findings.with_smallest`).
     progress : callable, optional
-        Called as ``progress(done, total, stage)`` before each stage, and first of all while runtimes start.
+        Called as ``progress(done, total, node)`` before each node, and first of all while runtimes start.
 
     Returns
     -------
     Report
-        Models that cannot be read and stages that cannot be run are in it, and do not raise. A KeyboardInterrupt does
+        Models that cannot be read and nodes that cannot be run are in it, and do not raise. A KeyboardInterrupt does
         not either, once the models are read: the report has what was known by then, and `Report.interrupted`.
 
     Raises
@@ -154,31 +155,31 @@ def validate(
     ...     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "small", [x], [y])), path)
     ...     report = validate(path, runtimes=["pooling"], rounds=0)
     >>> report.summary()
-    '1 stage of 1 network: all equal'
+    '1 pooling node of 1 model: all equal'
     """
     paths = [models] if isinstance(models, (str, os.PathLike)) else list(models)
     count = get_num_threads() if threads is None else threads
     for name, number, least in (("threads", count, 1), ("rounds", rounds, 0), ("seed", seed, 0)):
         if isinstance(number, bool) or not isinstance(number, int):
-            raise TypeError(f"validate: {name}={short_repr(number)} must be an integer, not {type(number).__name__}")
+            raise type_error("validate", f"must be an integer, not {type(number).__name__}", argument=(name, number))
         if number < least:
-            raise ValueError(f"validate: {name}={number} must be at least {least}")
+            raise value_error("validate", f"{name}={number} must be at least {least}")
     for name, shape in (shapes or {}).items():
         per_axis_shape("validate", shape, f"shapes[{short_repr(name)}]")
     for word in fail_on:
         if word not in FAIL_ON:
-            raise ValueError(
-                f"validate: fail_on={short_repr(word)} is none of {', '.join(FAIL_ON)}; use some of these, or none"
+            raise value_error(
+                "validate", f"is none of {', '.join(FAIL_ON)}", "use some of these, or none", argument=("fail_on", word)
             )
     try:
         versions = chosen(runtimes)
         given = given_inputs(inputs)
     except ValueError as error:
-        raise ValueError(f"validate: {error}") from error
+        raise value_error("validate", str(error)) from error
     with use_threads(count), ExitStack() as stack:
         runners = stack.enter_context(_runners(versions, limits or Limits(), get_num_threads()))
         run = _Run(
-            runners, dict(shapes or {}), given, rounds, seed, repair, progress or (lambda done, total, stage: None)
+            runners, dict(shapes or {}), given, rounds, seed, repair, progress or (lambda done, total, node: None)
         )
         reports = run.models(paths)
         report = Report(
@@ -275,7 +276,7 @@ def _runners(versions: Mapping[str, str], limits: Limits, threads: int) -> Itera
 
 
 @dataclass(frozen=True, eq=False)
-class _Outcome:
+class _NodeResult:
     """What came of a node, wherever it stands: nodes that are alike are asked about once."""
 
     summaries: dict[str, RuntimeSummary]
@@ -293,25 +294,27 @@ class _Run:
     seed: int
     repair: bool
     progress: Progress
-    known: dict[object, _Outcome] = field(default_factory=dict)
+    known: dict[object, _NodeResult] = field(default_factory=dict)
     fused: dict[bytes, tuple[Finding, ...]] = field(default_factory=dict)
     interrupted: bool = False
 
     def models(self, paths: Sequence[Location]) -> list[ModelReport]:
         """Validate some models."""
-        found: list[Network | CannotRunError] = []
+        found: list[PoolingModel | CannotRunError] = []
         for path in paths:
             try:
                 found.append(self._read(path))
             except CannotRunError as error:
                 found.append(error)
-        networks = [network for network in found if isinstance(network, Network)]
+        networks = [network for network in found if isinstance(network, PoolingModel)]
         unknown = set(self.shapes).difference(*(network.declared for network in networks))
         if unknown and len(networks) == len(found):
-            raise ValueError(
-                f"validate: no model has a tensor named {short_repr(min(unknown))}; name an input as the model names it"
+            raise value_error(
+                "validate",
+                f"no model has a tensor named {short_repr(min(unknown))}",
+                "name an input as the model names it",
             )
-        total = sum(len(network.stages) for network in networks)
+        total = sum(len(network.nodes) for network in networks)
         if total:
             self.runners.launch()
         self.progress(0, total, "starting runtimes")
@@ -324,20 +327,20 @@ class _Run:
         return reports
 
     def _note_what_is_missing(
-        self, paths: Sequence[Location], found: Sequence[Network | CannotRunError], reports: list[ModelReport]
+        self, paths: Sequence[Location], found: Sequence[PoolingModel | CannotRunError], reports: list[ModelReport]
     ) -> None:
-        """Say, after somebody has stopped it, which stages were not looked at."""
+        """Say, after somebody has stopped it, which nodes were not looked at."""
         for number, (path, network) in enumerate(zip(paths, found, strict=True)):
             if number == len(reports):
                 problem = str(network) if isinstance(network, CannotRunError) else None
                 reports.append(ModelReport(os.fspath(path), [], problem))
-            missing = 0 if isinstance(network, CannotRunError) else len(network.stages) - len(reports[number].stages)
+            missing = 0 if isinstance(network, CannotRunError) else len(network.nodes) - len(reports[number].nodes)
             if missing:
-                what = f"it was stopped before {missing} of {len(network.stages)} stages were looked at"  # type: ignore[union-attr]
+                what = f"it was stopped before {missing} of {len(network.nodes)} nodes were looked at"  # type: ignore[union-attr]
                 reports[number] = replace(reports[number], unasked=(*reports[number].unasked, what))
 
     def _all(
-        self, models: Iterable[tuple[Location, Network | CannotRunError]], total: int, reports: list[ModelReport]
+        self, models: Iterable[tuple[Location, PoolingModel | CannotRunError]], total: int, reports: list[ModelReport]
     ) -> None:
         """Validate models that were read; what is known of one is in `reports` from its beginning on."""
         done = 0
@@ -348,48 +351,48 @@ class _Run:
             report = ModelReport(os.fspath(path), [], notes=network.notes, unasked=_unasked(network))
             reports.append(report)
             real: Mapping[str, Numbers] | str = {}
-            if self.given and network.stages:
+            if self.given and network.nodes:
                 real = self._activations(path, network)
-            for stage in network.stages:
-                self.progress(done, total, f"{report.name} {stage.name}")
-                report.stages.append(self._among_others(network, report.path, self._stage(report.path, stage, real)))
+            for node in network.nodes:
+                self.progress(done, total, f"{report.name} {node.name}")
+                report.nodes.append(self._among_others(network, report.path, self._node(report.path, node, real)))
                 done += 1
             reports[-1] = report = self._whole(path, network, report)
             reports[-1] = replace(report, repair=self._repaired(report) if self.repair else None)
 
-    def _read(self, path: Location) -> Network:
+    def _read(self, path: Location) -> PoolingModel:
         """Read a model; run it to find the shapes that inference does not."""
         shapes, sources = {**self.shapes}, {}
-        network = read_network(path, shapes)
+        network = read_pooling_nodes(path, shapes)
         for each in self.given:
             name = each.name_in(network)
             if each.array is not None and name not in shapes:
                 shapes[name], sources[name] = each.array.shape, f"--input {each.source}"
         if sources:
-            network = read_network(path, shapes, sources=sources)
+            network = read_pooling_nodes(path, shapes, sources=sources)
         reason = ""
         if network.unknown and self.runners.helpers:
             measured, reason = measured_shapes(path, network, self.runners.helpers[PLAIN])
             if measured:
                 found = {name: array.shape for name, array in measured.items()}
                 dtypes = {name: array.dtype for name, array in measured.items()}
-                again = read_network(path, {**found, **shapes}, dtypes)
+                again = read_pooling_nodes(path, {**found, **shapes}, dtypes)
                 network = replace(again, declared=network.declared, notes=network.notes)
         if network.unknown:
             # What the model says itself may be wrong, and is better than nothing.
-            trusted = read_network(path, shapes, recorded=True)
+            trusted = read_pooling_nodes(path, shapes, recorded=True)
             if len(trusted.unknown) < len(network.unknown):
                 note = "shapes that could not be found otherwise are those that the model records"
                 network = replace(trusted, declared=network.declared, notes=(*trusted.notes, note))
         if reason:
             # What the runtime says helps more than the question for a shape.
-            stages = (
-                replace(each, hint=reason) if each.input_name in network.unknown else each for each in network.stages
+            nodes = (
+                replace(each, hint=reason) if each.input_name in network.unknown else each for each in network.nodes
             )
-            network = replace(network, stages=tuple(stages))
+            network = replace(network, nodes=tuple(nodes))
         return network
 
-    def _activations(self, path: Location, network: Network) -> Mapping[str, Numbers] | str:
+    def _activations(self, path: Location, network: PoolingModel) -> Mapping[str, Numbers] | str:
         if not self.runners.helpers:
             return "--input runs the model in onnxruntime, which is not installed"
         try:
@@ -397,42 +400,40 @@ class _Run:
         except CannotRunError as error:
             return str(error)
 
-    def _stage(self, path: str, stage: Stage, real: Mapping[str, Numbers] | str) -> StageReport:
+    def _node(self, path: str, node: PoolingNode, real: Mapping[str, Numbers] | str) -> NodeReport:
         layer = None
         try:
-            layer = stage.layer()
-            _check_dtype(stage, layer)
-            _check_memory(stage, layer)
-            if is_contrib(stage.node):
-                return self._contrib(path, stage, layer)
-            outcome = self._asked(path, stage, layer)
+            layer = node.layer()
+            _check_dtype(node, layer)
+            _check_memory(node, layer)
+            if is_contrib(node.proto):
+                return self._contrib(path, node, layer)
+            outcome = self._asked(path, node, layer)
         except CannotRunError as error:
-            return StageReport(stage, layer, problem=str(error))
+            return NodeReport(node, layer, problem=str(error))
         if self.given:
             try:
                 if isinstance(real, str):
                     raise CannotRunError(real)
-                outcome = self._asked_really(path, stage, layer, real, outcome)
+                outcome = self._asked_really(path, node, layer, real, outcome)
             except CannotRunError as error:
                 # What was found on drawn numbers stays found.
-                return StageReport(stage, layer, outcome.summaries, outcome.findings, problem=str(error))
+                return NodeReport(node, layer, outcome.summaries, outcome.findings, problem=str(error))
         summaries, findings = outcome.summaries, outcome.findings
         others = {name: summary for name, summary in summaries.items() if name not in OWN}
         if others and not any(summary.answered for summary in others.values()):
             name, summary = next(iter(others.items()))
             verb = "crashes on" if summary.findings.get("crashes") else "refuses"
-            return StageReport(stage, layer, summaries, findings, problem=f"{name} {verb} it ({summary.reason})")
-        return StageReport(stage, layer, summaries, findings, self._raced(stage, layer, summaries))
+            return NodeReport(node, layer, summaries, findings, problem=f"{name} {verb} it ({summary.reason})")
+        return NodeReport(node, layer, summaries, findings, self._raced(node, layer, summaries))
 
-    def _contrib(self, path: str, stage: Stage, layer: Layer) -> StageReport:
+    def _contrib(self, path: str, node: PoolingNode, layer: Layer) -> NodeReport:
         """Ask onnxruntime about an operator of its own, with its optimiser on and off."""
         name = "onnxruntime"
         if name not in self.runners.processes or PLAIN not in self.runners.helpers:
-            raise CannotRunError(
-                f"{stage.operator} of {stage.node.domain} is an operator of {name}, which is not asked"
-            )
+            raise CannotRunError(f"{node.operator} of {node.proto.domain} is an operator of {name}, which is not asked")
         try:
-            asked = ask_about(stage, self.seed, max(1, TAPS // max(1, taps(layer.axes(stage.input_shape)))))
+            asked = ask_about(node, self.seed, max(1, TAPS // max(1, taps(layer.axes(node.input_shape)))))
         except ValueError as error:
             raise CannotRunError(str(error)) from error
         exact = self.runners.oracle.ask(asked.twin.model.SerializeToString(), asked.twin.inputs)
@@ -457,9 +458,9 @@ class _Run:
             findings.append(
                 Finding(
                     path,
-                    stage.name,
-                    stage.operator,
-                    stage.opset,
+                    node.name,
+                    node.operator,
+                    node.opset,
                     planned,
                     name,
                     version,
@@ -471,30 +472,30 @@ class _Run:
         summary = RuntimeSummary.of(version, verdicts, findings)
         silent = not summary.answered
         problem = f"{name} {'crashes on' if summary.findings.get('crashes') else 'refuses'} it ({summary.reason})"
-        return StageReport(stage, layer, {name: summary}, tuple(findings), problem=problem if silent else None)
+        return NodeReport(node, layer, {name: summary}, tuple(findings), problem=problem if silent else None)
 
-    def _asked(self, path: str, stage: Stage, layer: Layer) -> _Outcome:
+    def _asked(self, path: str, node: PoolingNode, layer: Layer) -> _NodeResult:
         """Ask about a node, or remember what was answered to one that is alike."""
-        node = NodeProto()
-        node.CopyFrom(stage.node)
-        node.ClearField("name")
-        node.ClearField("doc_string")
-        node.input[:] = [str(bool(name)) for name in node.input]
-        node.output[:] = [str(bool(name)) for name in node.output]
-        sides = tuple((side.shape, None if side.value is None else side.value.tobytes()) for side in stage.sides)
-        key = (node.SerializeToString(deterministic=True), stage.opset, stage.input_shape, stage.dtype, sides)
+        proto = NodeProto()
+        proto.CopyFrom(node.proto)
+        proto.ClearField("name")
+        proto.ClearField("doc_string")
+        proto.input[:] = [str(bool(name)) for name in proto.input]
+        proto.output[:] = [str(bool(name)) for name in proto.output]
+        sides = tuple((side.shape, None if side.value is None else side.value.tobytes()) for side in node.sides)
+        key = (proto.SerializeToString(deterministic=True), node.opset, node.input_shape, node.dtype, sides)
         if key not in self.known:
-            self.known[key] = self._outcome(path, stage, plan_cases(stage, layer, self.seed))
+            self.known[key] = self._outcome(path, node, plan_cases(node, layer, self.seed))
         outcome = self.known[key]
         return replace(
-            outcome, findings=tuple(replace(finding, path=path, node=stage.name) for finding in outcome.findings)
+            outcome, findings=tuple(replace(finding, path=path, node=node.name) for finding in outcome.findings)
         )
 
     def _asked_really(
-        self, path: str, stage: Stage, layer: Layer, real: Mapping[str, Numbers], outcome: _Outcome
-    ) -> _Outcome:
+        self, path: str, node: PoolingNode, layer: Layer, real: Mapping[str, Numbers], outcome: _NodeResult
+    ) -> _NodeResult:
         """Ask about the activations that the node has in the network, besides."""
-        names = [name for name in stage.node.input if name]
+        names = [name for name in node.proto.input if name]
         missing = [name for name in names if name not in real]
         if missing:
             raise CannotRunError(
@@ -502,12 +503,12 @@ class _Run:
                 "validate without --input"
             )
         source = ", ".join(each.source for each in self.given)
-        asked = plan_cases(stage, layer, self.seed, {name: real[name] for name in names}, source)
-        more = self._outcome(path, stage, [planned for planned in asked if planned.kind == REAL])
+        asked = plan_cases(node, layer, self.seed, {name: real[name] for name in names}, source)
+        more = self._outcome(path, node, [planned for planned in asked if planned.kind == REAL])
         summaries = {name: summary.with_more(more.summaries[name]) for name, summary in outcome.summaries.items()}
-        return _Outcome(summaries, (*outcome.findings, *more.findings))
+        return _NodeResult(summaries, (*outcome.findings, *more.findings))
 
-    def _outcome(self, path: str, stage: Stage, asked: Sequence[PlannedCase]) -> _Outcome:
+    def _outcome(self, path: str, node: PoolingNode, asked: Sequence[PlannedCase]) -> _NodeResult:
         verdicts: dict[str, list[tuple[PlannedCase, Verdict]]] = {name: [] for name in self.runners.versions}
         findings: dict[object, Finding] = {}
         disabled: set[str] = set()
@@ -532,11 +533,11 @@ class _Run:
                     continue
                 version = self.runners.versions[name]
                 finding = Finding(
-                    path, stage.name, stage.operator, stage.opset, planned, name, version, verdict, rule,
-                    expected, actual, upstream=_upstream(rule, name, planned.case),
+                    path, node.name, node.operator, node.opset, planned, name, version, verdict, rule,
+                    expected, actual, upstream=upstream_of(rule, name, planned.case),
                 )  # fmt: skip
                 findings[key] = replace(finding, remedy=self._remedy(finding)) if self.repair else finding
-        return _Outcome(
+        return _NodeResult(
             {
                 name: RuntimeSummary.of(
                     self.runners.versions[name],
@@ -551,7 +552,7 @@ class _Run:
     # -----------------------------------------------------------------------------------------------------------------
     # Among others
 
-    def _among_others(self, network: Network, path: str, report: StageReport) -> StageReport:
+    def _among_others(self, network: PoolingModel, path: str, report: NodeReport) -> NodeReport:
         """Ask about a node together with what runtimes may fuse it with."""
         if not report.compared or not self.runners.helpers:
             return report
@@ -564,13 +565,13 @@ class _Run:
             and report.summaries[name].answered
             and not any(report.summaries[name].findings.get(word) for word in ("differs", "crashes"))
         ]
-        piece = neighbourhood(network, report.stage, self.seed) if names else None
+        piece = neighbourhood(network, report.node, self.seed) if names else None
         if piece is None:
             return report
         key = piece.key + repr(names).encode()
         if key not in self.fused:
             self.fused[key] = tuple(self._fused(path, report, piece, names))
-        found = tuple(replace(each, path=path, node=report.stage.name) for each in self.fused[key])
+        found = tuple(replace(each, path=path, node=report.node.name) for each in self.fused[key])
         if not found:
             return report
         summaries = dict(report.summaries)
@@ -579,13 +580,13 @@ class _Run:
             summaries[each.runtime] = summaries[each.runtime].with_more(more)
         return replace(report, summaries=summaries, findings=(*report.findings, *found))
 
-    def _fused(self, path: str, report: StageReport, piece: Neighbourhood, names: Sequence[str]) -> Iterator[Finding]:
+    def _fused(self, path: str, report: NodeReport, piece: Neighbourhood, names: Sequence[str]) -> Iterator[Finding]:
         expected = self._put_together(piece)
         if expected is None:
             return
         pooled, wanted = expected
         content = piece.model.SerializeToString()
-        stage = report.stage
+        node = report.node
         plain: str | None = None
         for name in names:
             answer = self.runners.processes[name].ask(content, piece.inputs)
@@ -602,23 +603,23 @@ class _Run:
             with_what = self._fusion(name, piece, content)
             kind = Kind.SHAPE if where is None else Kind.VALUE
             yield Finding(
-                path, stage.name, stage.operator, stage.opset, pooled, name, self.runners.versions[name],
+                path, node.name, node.operator, node.opset, pooled, name, self.runners.versions[name],
                 Verdict(kind, sentence, where), None, Result(tuple(wanted)), answer,
                 fusion=with_what, remedy=self._unfused(name, piece, wanted) if self.repair else "",
             )  # fmt: skip
 
-    def _whole(self, path: Location, network: Network, report: ModelReport) -> ModelReport:
+    def _whole(self, path: Location, network: PoolingModel, report: ModelReport) -> ModelReport:
         """Run the model itself with onnxruntime's optimiser on and off, and look at what its poolings give."""
-        if "onnxruntime" not in self.runners.processes or not any(stage.compared for stage in report.stages):
+        if "onnxruntime" not in self.runners.processes or not any(result.compared for result in report.nodes):
             return report
-        if any(each.fusion for stage in report.stages for each in stage.findings):
+        if any(each.fusion for result in report.nodes for each in result.findings):
             return report  # it is known already what the optimiser does
         try:
             model = load_model(path, weights=True)
             inputs = fed_inputs(network, self.given, self.seed)
             outputs = [each.name for each in model.graph.output]
             own = {name for node in model.graph.node for name in node.output}
-            pooled = [each.stage.node.output[0] for each in report.stages if each.compared and each.stage.node.output]
+            pooled = [each.node.proto.output[0] for each in report.nodes if each.compared and each.node.proto.output]
             exposed = [name for name in dict.fromkeys(pooled) if name in own and name not in outputs]
             process, plain = self.runners.processes["onnxruntime"], self.runners.helpers[PLAIN]
             off = plain.ask(_with_outputs(model, exposed), inputs)
@@ -628,13 +629,15 @@ class _Run:
                 sentence, _ = difference(wanted, on.outputs, DEPTH)
                 if not sentence:
                     return report
-                for stage in report.stages:
-                    name = next(iter(stage.stage.node.output), "")
+                for result in report.nodes:
+                    name = next(iter(result.node.proto.output), "")
                     if name in exposed:
                         # With its result laid open, a pooling cannot be fused with what reads it.
                         alone = process.ask(_with_outputs(model, [name]), inputs)
                         if alone.given and not difference(wanted, alone.outputs[: len(outputs)], DEPTH)[0]:
-                            return _blamed(report, stage, self.runners.versions["onnxruntime"], sentence, wanted, on)
+                            return _fusion_finding(
+                                report, result, self.runners.versions["onnxruntime"], sentence, wanted, on
+                            )
                 note = f"with its optimiser on, onnxruntime gives another output ({sentence}), by no pooling's fault"
                 return replace(report, notes=(*report.notes, note))
             if off.given:
@@ -736,9 +739,9 @@ class _Run:
         answer = self.runners.processes[finding.runtime].ask(model.SerializeToString(), inputs)
         return judge(finding.case, finding.expected, answer)
 
-    def _repaired(self, report: ModelReport) -> Repair | None:
+    def _repaired(self, report: ModelReport) -> RepairSummary | None:
         """Repair a model on which runtimes differ, and ask again about the result."""
-        before = _countable(report.stages)
+        before = _countable(report.nodes)
         if not before:
             return None
         count = len({finding.sentence for finding in before})
@@ -751,15 +754,13 @@ class _Run:
                 input_shapes={name: shape for name, shape in given.items() if name in inputs},
                 folder=Path(report.path).resolve().parent,
             )
-        except VerificationError as error:
-            return Repair((), False, str(error).removeprefix("make_portable: "), count, count)
-        except Exception as error:  # of models that are broken in ways that onnx itself does not expect
-            return Repair((), False, str(error).removeprefix("make_portable: "), count, count)
+        except Exception as error:  # also of models that are broken in ways that onnx itself does not expect
+            return RepairSummary((), False, without(error, "make_portable"), count, count)
         changes = tuple(f"{change.node}: {change.rule}" for change in result.changes)
         if not changes and not any(finding.verdict.kind.differs for finding in before):
             return None
         if not changes:
-            return Repair((), result.verified, result.why, count, count)
+            return RepairSummary((), result.verified, result.why, count, count)
         concerned = {finding.runtime for finding in before}
         runners = replace(
             self.runners,
@@ -769,27 +770,27 @@ class _Run:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, Path(report.path).name)
             save(result.model, path)
-            again = _Run(runners, self.shapes, (), 0, self.seed, False, lambda done, total, stage: None)
+            again = _Run(runners, self.shapes, (), 0, self.seed, False, lambda done, total, node: None)
             try:
                 (second,) = again.models([path])
             except ValueError as error:
-                return Repair(changes, result.verified, str(error), count, count)
-        after = _countable(second.stages)
+                return RepairSummary(changes, result.verified, str(error), count, count)
+        after = _countable(second.nodes)
         left = list(dict.fromkeys(finding.sentence for finding in after))
         if not left:  # where nothing ran, nothing agrees
-            problems = [second.problem, *(stage.problem for stage in second.stages)]
+            problems = [second.problem, *(entry.problem for entry in second.nodes)]
             left = [problem for problem in problems if problem]
-        return Repair(changes, result.verified, result.why, count, len(left), tuple(left))
+        return RepairSummary(changes, result.verified, result.why, count, len(left), tuple(left))
 
     # -----------------------------------------------------------------------------------------------------------------
     # Times
 
-    def _raced(self, stage: Stage, layer: Layer, summaries: Mapping[str, RuntimeSummary]) -> dict[str, Times]:
+    def _raced(self, node: PoolingNode, layer: Layer, summaries: Mapping[str, RuntimeSummary]) -> dict[str, Times]:
         """Measure times in this process, of a node that both sides were seen to survive."""
         sides = ("pooling", "onnxruntime")
         if (
             not self.rounds
-            or stage.operator in WITHOUT_WINDOWS
+            or node.operator in WITHOUT_WINDOWS
             or not all(
                 name in summaries and summaries[name].answered and not summaries[name].findings.get("crashes")
                 for name in sides
@@ -798,19 +799,14 @@ class _Run:
             return {}
         from pooling.onnx_models.session import session
 
-        array = draw(stage.input_shape, np.dtype(stage.dtype), self.seed, kinds=("normal",), infinities=False)
-        (planned, *_) = plan_cases(stage, layer, self.seed)
+        array = draw(node.input_shape, np.dtype(node.dtype), self.seed, kinds=("normal",), infinities=False)
+        (planned, *_) = plan_cases(node, layer, self.seed)
         loaded = session(planned.case.model.SerializeToString(), threads=get_num_threads())
-        fed = {stage.node.input[0]: array}
+        fed = {node.proto.input[0]: array}
         try:
             return race({"pooling": lambda: layer(array), "onnxruntime": lambda: loaded.run(None, fed)}, self.rounds)
         except Exception as error:
             raise CannotRunError(f"its times cannot be measured ({error})") from error
-
-
-def _upstream(rule: str | None, runtime: str, case: Case) -> tuple[str, ...]:
-    found = issues_of(rule, runtime, case)
-    return tuple(dict.fromkeys(reference for known in found for reference in known.upstream))
 
 
 def _with_outputs(model: ModelProto, names: Sequence[str]) -> bytes:
@@ -823,14 +819,14 @@ def _with_outputs(model: ModelProto, names: Sequence[str]) -> bytes:
         del model.graph.output[count:]
 
 
-def _blamed(
-    report: ModelReport, stage: StageReport, version: str, sentence: str, wanted: Sequence[Numbers], answer: Result
+def _fusion_finding(
+    report: ModelReport, result: NodeReport, version: str, sentence: str, wanted: Sequence[Numbers], answer: Result
 ) -> ModelReport:
     """Add a finding on a pooling without whose fusion the whole model comes out as it should."""
-    place = stage.stage
+    place = result.node
     shape, dtype = place.input_shape, place.dtype or np.dtype(np.float32)
     case = Case(
-        "whole", single_node(place.node, place.opset, {place.input_name: np.zeros(shape, dtype)}),
+        "whole", single_node(place.proto, place.opset, {place.input_name: np.zeros(shape, dtype)}),
         {place.input_name: np.zeros(shape, dtype)}, "the whole model on drawn numbers, optimiser on and off",
     )  # fmt: skip
     finding = Finding(
@@ -838,13 +834,13 @@ def _blamed(
         Verdict(Kind.VALUE, f"an output of the model is {sentence}"), None, Result(tuple(wanted)), answer,
         fusion="nodes behind it",
     )  # fmt: skip
-    summaries = dict(stage.summaries)
+    summaries = dict(result.summaries)
     summaries["onnxruntime"] = summaries["onnxruntime"].with_more(RuntimeSummary(version, {"value": 1}, {"differs": 1}))
-    changed = replace(stage, summaries=summaries, findings=(*stage.findings, finding))
-    return replace(report, stages=[changed if each is stage else each for each in report.stages])
+    changed = replace(result, summaries=summaries, findings=(*result.findings, finding))
+    return replace(report, nodes=[changed if each is result else each for each in report.nodes])
 
 
-def _unasked(network: Network) -> tuple[str, ...]:
+def _unasked(network: PoolingModel) -> tuple[str, ...]:
     """Say which nodes pool that nobody can be asked about."""
     if not network.foreign:
         return ()
@@ -854,25 +850,25 @@ def _unasked(network: Network) -> tuple[str, ...]:
     return (f"{len(network.foreign)} pooling {were} not asked: {shown}{more}",)
 
 
-def _countable(stages: Sequence[StageReport]) -> list[Finding]:
-    return [finding for stage in stages for finding in stage.findings if not finding.special]
+def _countable(nodes: Sequence[NodeReport]) -> list[Finding]:
+    return [finding for node in nodes for finding in node.findings if not finding.special]
 
 
-def _check_dtype(stage: Stage, layer: Layer) -> None:
-    if stage.dtype is None:
-        raise CannotRunError(f"the dtype of its input {stage.input_name!r} is not known")
+def _check_dtype(node: PoolingNode, layer: Layer) -> None:
+    if node.dtype is None:
+        raise CannotRunError(f"the dtype of its input {node.input_name!r} is not known")
     floats = (*DTYPES, "bfloat16")
     accepted = [name for name in floats if name in OPERATORS[layer.operator].dtypes]
-    if stage.dtype.name not in accepted:
-        raise CannotRunError(f"its input has dtype {stage.dtype.name}; compared are {', '.join(accepted)}")
+    if node.dtype.name not in accepted:
+        raise CannotRunError(f"its input has dtype {node.dtype.name}; compared are {', '.join(accepted)}")
 
 
-def _check_memory(stage: Stage, layer: Layer) -> None:
+def _check_memory(node: PoolingNode, layer: Layer) -> None:
     """Refuse what would not fit this machine, before anything is allocated."""
-    if stage.operator in WITHOUT_WINDOWS:
+    if node.operator in WITHOUT_WINDOWS:
         return
-    shapes = (stage.input_shape, layer.output_shape(stage.input_shape))
-    needed = COPIES * sum(math.prod(shape) for shape in shapes) * np.dtype(stage.dtype).itemsize
+    shapes = (node.input_shape, layer.output_shape(node.input_shape))
+    needed = COPIES * sum(math.prod(shape) for shape in shapes) * np.dtype(node.dtype).itemsize
     try:
         present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # Windows does not tell

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import value_error
 from pooling.numerics.bounds import spacing
 from pooling.numerics.compare import differing, first_of
 
@@ -107,7 +108,9 @@ def judge(case: Case, expected: Result, actual: Result) -> Verdict:
         If the oracle itself did not live to answer.
     """
     if expected.crash is not None:
-        raise ValueError(f"judge: case {case.name!r}: the oracle {expected.crash}; give it a smaller case or more time")
+        raise value_error(
+            "judge", f"case {case.name!r}: the oracle {expected.crash}", "give it a smaller case or more time"
+        )
     if actual.crash is not None:
         return Verdict(Kind.CRASHES, actual.crash)
     if expected.unsupported is not None:
@@ -130,16 +133,21 @@ def judge(case: Case, expected: Result, actual: Result) -> Verdict:
     return next((verdict for verdict in verdicts if verdict.kind is not Kind.AGREES), verdicts[0])
 
 
+def of_another_form(expected: Numbers, actual: Numbers, output: int = 0) -> Verdict | None:
+    """Say that an array has another shape or dtype, if it has."""
+    for kind, word, wanted, found in (
+        (Kind.SHAPE, "shape", expected.shape, actual.shape),
+        (Kind.DTYPE, "dtype", str(expected.dtype), str(actual.dtype)),
+    ):
+        if found != wanted:
+            return Verdict(kind, f"{word} {found} instead of {wanted}", expected=wanted, actual=found, output=output)
+    return None
+
+
 def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output: int) -> Verdict:
     """Compare one output; without a bound, its elements have to be equal."""
-    if actual.shape != expected.shape:
-        sentence = f"shape {actual.shape} instead of {expected.shape}"
-        return Verdict(Kind.SHAPE, sentence, expected=expected.shape, actual=actual.shape, output=output)
-    if actual.dtype != expected.dtype:
-        names = actual.dtype.name, expected.dtype.name
-        return Verdict(
-            Kind.DTYPE, f"dtype {names[0]} instead of {names[1]}", expected=names[1], actual=names[0], output=output
-        )
+    if (form := of_another_form(expected, actual, output)) is not None:
+        return form
     integral = expected.dtype.kind in "iub"
     # Differences of int64 may exceed int64, and float64 holds any other dtype.
     left, right = (array.astype(object if integral else np.float64) for array in (expected, actual))
@@ -167,7 +175,7 @@ def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output:
     where = first_of(chosen)
     return Verdict(
         kind,
-        _sentence(kind, expected[where], actual[where], where, count, expected.size),
+        told(kind, expected[where], actual[where], where, count, expected.size),
         where,
         expected[where].item(),
         actual[where].item(),
@@ -180,7 +188,8 @@ def _compared(expected: Numbers, actual: Numbers, bound: Numbers | None, output:
     )
 
 
-def _sentence(kind: Kind, expected: Any, actual: Any, where: tuple[int, ...], differing: int, elements: int) -> str:
+def told(kind: Kind, expected: Any, actual: Any, where: tuple[int, ...], differing: int, elements: int) -> str:
+    """Say which element differs, and how many do."""
     # As many digits as the dtype has; formatting would go by way of float64.
     number = f"{actual!s} instead of {expected!s}"
     if kind is Kind.NAN:

@@ -33,8 +33,9 @@ from pooling.onnx_models.making import (
     tensor_info,
 )
 
+from .pooling_nodes import PoolingModel, PoolingNode, graphs_of, known_tensor
 from .rules.evidence import ALIKE
-from .stages import Network, Stage, graphs_of, known_tensor
+from .verdicts import Kind, of_another_form, told
 
 __all__ = ["Neighbourhood", "difference", "neighbourhood"]
 
@@ -156,31 +157,31 @@ class Neighbourhood:
         )
 
 
-def neighbourhood(network: Network, stage: Stage, seed: int) -> Neighbourhood | None:
+def neighbourhood(network: PoolingModel, node: PoolingNode, seed: int) -> Neighbourhood | None:
     """Cut a pooling out of its network with what stands around it; None where there is nothing to fuse it with."""
     model = network.model
-    if model is None or len(stage.node.input) != 1 or stage.node.op_type not in POOLING_OPERATORS:
+    if model is None or len(node.proto.input) != 1 or node.proto.op_type not in POOLING_OPERATORS:
         return None
-    parts = [each for each in graphs_of(model.graph) if any(node.output == stage.node.output for node in each.node)]
+    parts = [each for each in graphs_of(model.graph) if any(proto.output == node.proto.output for proto in each.node)]
     if len(parts) != 1:
         return None  # branches with equal names
     (part,) = parts
-    return _Cut(network, part, stage, np.random.default_rng(seed)).made()
+    return _Cut(network, part, node, np.random.default_rng(seed)).made()
 
 
 class _Cut:
-    def __init__(self, network: Network, part: GraphProto, stage: Stage, random: np.random.Generator) -> None:
+    def __init__(self, network: PoolingModel, part: GraphProto, node: PoolingNode, random: np.random.Generator) -> None:
         self.network = network
         self.part = part
-        self.stage = stage
+        self.node = node
         self.random = random
-        self.producers = {name: node for node in part.node for name in node.output if name}
+        self.producers = {name: proto for proto in part.node for name in proto.output if name}
         self.held = {tensor.name: tensor for tensor in part.initializer}
         self.constants: dict[str, Numbers] = {}
         self.inputs: dict[str, Numbers] = {}
 
     def made(self) -> Neighbourhood | None:
-        node = self.stage.node
+        node = self.node.proto
         before: list[NodeProto] = []
         name = node.input[0]
         for _ in range(STEPS):
@@ -215,7 +216,7 @@ class _Cut:
             self.inputs,
             self.constants,
             tuple(dict.fromkeys(outputs)),
-            self.stage.opset,
+            self.node.opset,
             tuple(self.network.model.opset_import),  # type: ignore[union-attr]
             self.network.tensors,
         )
@@ -310,10 +311,8 @@ def difference(
     if len(expected) != len(actual):
         return f"{len(actual)} outputs instead of {len(expected)}", None
     for wanted, found in zip(expected, actual, strict=True):
-        if wanted.shape != found.shape:
-            return f"shape {found.shape} instead of {wanted.shape}", None
-        if wanted.dtype != found.dtype:
-            return f"dtype {found.dtype.name} instead of {wanted.dtype.name}", None
+        if (form := of_another_form(wanted, found)) is not None:
+            return form.sentence, None
         if not wanted.size:
             continue
         left, right = wanted.astype(np.float64), found.astype(np.float64)
@@ -327,6 +326,5 @@ def difference(
                 worst = np.where(wrong, np.nan_to_num(np.abs(left - right), nan=np.inf), -1.0)
             where = tuple(int(each) for each in np.unravel_index(int(np.argmax(worst)), worst.shape))
             count = int(np.count_nonzero(wrong))
-            extent = "" if count == 1 else f", {count} of {wrong.size} elements"
-            return f"{found[where]!s} instead of {wanted[where]!s} at {where}{extent}", where
+            return told(Kind.VALUE, wanted[where], found[where], where, count, wrong.size), where
     return "", None

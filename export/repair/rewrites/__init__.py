@@ -19,13 +19,13 @@ import onnx
 
 from pooling.onnx_models.graph import Names, Scope, is_default
 from pooling.onnx_models.nodes import checked_attributes
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 
 from .explicit_pads import resolve_windows
 from .fold_pad import fold_pad
 from .global_mean import name_global_mean
 from .global_norm import reduce_global_norm
-from .rewrite import FUNCTION, Rewrite, Rule, ShapeDependentError, SkippedError
+from .rewrite import FUNCTION, Rewrite, RewriteRule, ShapeDependentError, SkippedError
 from .special_values import settle_special
 from .storage_order import count_row_by_row
 from .windows import is_misread
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-def check(scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: dict[str, int]) -> Rewrite | None:
+def check(scope: Scope, node: onnx.NodeProto, x: TensorType, names: Names, counts: dict[str, int]) -> Rewrite | None:
     """Check the other poolings, which mean the same everywhere."""
     if is_default(node.domain) and node.op_type in (
         "GlobalMaxPool",
@@ -54,7 +54,7 @@ def check(scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: d
     return None
 
 
-REWRITES: tuple[Rule, ...] = (
+REWRITES: tuple[RewriteRule, ...] = (
     check,
     resolve_windows,
     count_row_by_row,

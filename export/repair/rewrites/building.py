@@ -14,18 +14,18 @@ from onnx import helper
 from pooling.geometry import Axis
 from pooling.onnx_models import layer_from_node
 from pooling.onnx_models.graph import Names
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 
-from ...graph_builder import Graph
+from ...graph_builder import GraphBuilder
+from ...layer_calls import LayerCall, Order
 from ...lowering.means import MANY_TAPS, avg_pool
-from ...stages import Order, Stage
 from .rewrite import NEWEST, ShapeDependentError, SkippedError, copied, reason_of, title
 
-__all__ = ["free_standing", "lowered_mean", "pad_node", "sized", "stage_of", "zeros_around"]
+__all__ = ["free_standing", "layer_call_of", "lowered_mean", "pad_node", "sized", "zeros_around"]
 
 
 def zeros_around(
-    node: onnx.NodeProto, tensor: str, pads: Sequence[int], x: Tensor, opset: int, names: Names
+    node: onnx.NodeProto, tensor: str, pads: Sequence[int], x: TensorType, opset: int, names: Names
 ) -> tuple[tuple[onnx.NodeProto, ...], str]:
     """Put zeros around a tensor by Concat, and name the result.
 
@@ -36,7 +36,7 @@ def zeros_around(
     dtype = x.dtype
     count = len(pads) // 2
     sizes: list[int | None] = [None] * (count + 2) if x.shape is None else list(x.shape)
-    graph = Graph(opset)
+    graph = GraphBuilder(opset)
     graph.scope = title(node)
     result = graph.input(tensor, dtype, ())
 
@@ -73,14 +73,14 @@ def zeros_around(
 
 
 def pad_node(
-    node: onnx.NodeProto, tensor: str, pads: Sequence[int], x: Tensor, opset: int, names: Names
+    node: onnx.NodeProto, tensor: str, pads: Sequence[int], x: TensorType, opset: int, names: Names
 ) -> tuple[tuple[onnx.NodeProto, ...], str]:
     """Make a Pad with what padding is for a maximum or a norm, and name its result."""
     if x.dtype is None:
         raise ShapeDependentError(f"the type of {tensor!r} is not known, which its padding must have")
     half = len(pads) // 2
     spread = [0, 0, *pads[:half], 0, 0, *pads[half:]]
-    graph = Graph(opset)
+    graph = GraphBuilder(opset)
     graph.scope = title(node)
     graph.input(tensor, x.dtype, ())
     try:
@@ -98,7 +98,7 @@ def pad_node(
 
 
 def free_standing(
-    graph: Graph, node: onnx.NodeProto, names: Names, final: dict[str, str]
+    graph: GraphBuilder, node: onnx.NodeProto, names: Names, final: dict[str, str]
 ) -> tuple[tuple[onnx.NodeProto, ...], dict[str, str]]:
     """Give built nodes names that the model does not have, and their constants nodes of their own.
 
@@ -124,15 +124,15 @@ def free_standing(
     return tuple(nodes), renamed
 
 
-def stage_of(node: onnx.NodeProto, layer: Any, shape: tuple[int, ...], indices: str) -> Stage:
+def layer_call_of(node: onnx.NodeProto, layer: Any, shape: tuple[int, ...], indices: str) -> LayerCall:
     """Return a node as the lowerings of `to_onnx` take it."""
     axes: tuple[Axis, ...] = layer.axes(shape)
     result = (*shape[:2], *(axis.output_size for axis in axes))
     order = Order("channels_first", len(shape) - 2, batched=True)
-    return Stage(title(node), layer, order, shape, axes, result, indices, None)
+    return LayerCall(title(node), layer, order, shape, axes, result, indices, None)
 
 
-def sized(node: onnx.NodeProto, x: Tensor) -> tuple[np.dtype[Any], tuple[int | str, ...], tuple[int, ...]]:
+def sized(node: onnx.NodeProto, x: TensorType) -> tuple[np.dtype[Any], tuple[int | str, ...], tuple[int, ...]]:
     """Return type and shape of an input whose spatial sizes must be known; other sizes get names, or one."""
     if x.shape is None or None in x.shape[2:]:
         raise ShapeDependentError(
@@ -145,15 +145,15 @@ def sized(node: onnx.NodeProto, x: Tensor) -> tuple[np.dtype[Any], tuple[int | s
     return x.dtype, (*named, *spatial), (1, 1, *spatial)
 
 
-def lowered_mean(node: onnx.NodeProto, x: Tensor, opset: int, names: Names) -> tuple[onnx.NodeProto, ...]:
+def lowered_mean(node: onnx.NodeProto, x: TensorType, opset: int, names: Names) -> tuple[onnx.NodeProto, ...]:
     """Write a mean as `to_onnx` does: the shortest form that every released runtime computes rightly."""
     dtype, shape, sizes = sized(node, x)
-    graph = Graph(opset, finite=True)
+    graph = GraphBuilder(opset, finite=True)
     graph.scope = title(node)
     graph.input(node.input[0], dtype, shape)
     try:
-        stage = stage_of(node, layer_from_node(node, NEWEST, sizes), sizes, "onnx")
-        (result,) = avg_pool(graph, stage, (node.input[0],))
+        call = layer_call_of(node, layer_from_node(node, NEWEST, sizes), sizes, "onnx")
+        (result,) = avg_pool(graph, call, (node.input[0],))
     except ValueError as error:
         raise SkippedError(reason_of(error)) from None
     return free_standing(graph, node, names, {result: node.output[0]})[0]

@@ -9,14 +9,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from pooling.errors import Place
 from pooling.onnx_models.graph import Names, Scope
 from pooling.onnx_models.nodes import WINDOWED
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 
 from ...deployed import form_of_average, is_right, wrong_in
 from .building import lowered_mean, pad_node, zeros_around
 from .rewrite import FUNCTION, Arrays, Rewrite, SkippedError, copied, outputs_of, reference_of, title
-from .windows import Sides, Windows
+from .windows import Sides, WindowAttributes
 
 if TYPE_CHECKING:
     from ..records import RuleName
@@ -33,14 +34,14 @@ VALID_SOURCES = "microsoft/onnxruntime#10083"
 
 
 def resolve_windows(
-    scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: dict[str, int]
+    scope: Scope, node: onnx.NodeProto, x: TensorType, names: Names, counts: dict[str, int]
 ) -> Rewrite | None:
     """Write windows as explicit pads that every runtime accepts."""
     if node.op_type not in WINDOWED:
         return None
     opset = scope.opset or 1
-    where = f"{FUNCTION}: {node.op_type} node {title(node)!r}"
-    windows = Windows.of(node, opset)
+    where = Place(FUNCTION, f"{node.op_type} node {title(node)!r}")
+    windows = WindowAttributes.of(node, opset)
     refused = any(max(pads) >= size for pads, size in zip(windows.pads, windows.kernel, strict=True))
     padding_only = node.op_type == "MaxPool" and windows.padding_only(x.shape, where)
     known = x.shape is not None and None not in x.shape[2:]
@@ -169,7 +170,7 @@ def resolve_windows(
     )
 
 
-def _large_sides(windows: Windows, node: onnx.NodeProto) -> tuple[tuple[Sides, ...], Callable[..., Arrays]]:
+def _large_sides(windows: WindowAttributes, node: onnx.NodeProto) -> tuple[tuple[Sides, ...], Callable[..., Arrays]]:
     """Take pads as declared; the padded input is what the windows lie on."""
     if windows.ceil_mode:
         raise SkippedError("it has ceil_mode, and pads that are not smaller than its windows")
@@ -187,7 +188,9 @@ def _large_sides(windows: Windows, node: onnx.NodeProto) -> tuple[tuple[Sides, .
     return tuple(Sides(begin, end, 0) for begin, end in windows.pads), reference
 
 
-def divides_rightly(node: onnx.NodeProto, pads: Sequence[int], windows: Windows, counted: bool, opset: int) -> bool:
+def divides_rightly(
+    node: onnx.NodeProto, pads: Sequence[int], windows: WindowAttributes, counted: bool, opset: int
+) -> bool:
     """Whether every released onnxruntime divides a mean with these explicit pads by the right numbers."""
     return node.op_type != "AveragePool" or is_right(
         form_of_average(pads, counted=counted, dilated=windows.dilated), opset

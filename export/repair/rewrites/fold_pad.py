@@ -10,13 +10,13 @@ import onnx
 
 from pooling.onnx_models.constants import constant
 from pooling.onnx_models.graph import Names, Scope, attribute, is_default
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 
 from ...deployed import form_behind_zeros, form_of_average, is_right, wrong_in
 from .building import lowered_mean, zeros_around
 from .explicit_pads import divides_rightly
 from .rewrite import Arrays, Rewrite, copied, outputs_of, reference_of
-from .windows import Windows
+from .windows import WindowAttributes
 
 __all__ = ["fold_pad"]
 
@@ -26,7 +26,7 @@ NOT_NEGATIVE = frozenset(["Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus
 PAD_SOURCES = "pytorch/pytorch#71362"
 
 
-def fold_pad(scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: dict[str, int]) -> Rewrite | None:
+def fold_pad(scope: Scope, node: onnx.NodeProto, x: TensorType, names: Names, counts: dict[str, int]) -> Rewrite | None:
     """Let a pooling do itself what a Pad in front of it does."""
     if node.op_type not in ("MaxPool", "AveragePool") or outputs_of(node) > 1:
         return None
@@ -36,7 +36,7 @@ def fold_pad(scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts
         return None
     if opset < 7 or any(each.ref_attr_name for each in (*pad.attribute, *node.attribute)):
         return None
-    windows = Windows.of(node, opset)
+    windows = WindowAttributes.of(node, opset)
     plain = windows.auto_pad == "NOTSET" and not windows.ceil_mode and not windows.new
     found = _padding(scope, pad, len(windows.kernel))
     if not plain or found is None:
@@ -87,9 +87,9 @@ def _fold_zeros(
     scope: Scope,
     node: onnx.NodeProto,
     pad: onnx.NodeProto,
-    x: Tensor,
+    x: TensorType,
     names: Names,
-    windows: Windows,
+    windows: WindowAttributes,
     spatial: Sequence[tuple[int, int]],
     total: Sequence[tuple[int, int]],
 ) -> Rewrite | None:
@@ -107,7 +107,7 @@ def _fold_zeros(
     before = (
         x
         if x.shape is None
-        else Tensor(
+        else TensorType(
             x.dtype,
             (
                 *x.shape[:2],

@@ -10,7 +10,7 @@ from onnx import helper
 
 from pooling.onnx_models.constants import constant
 from pooling.onnx_models.graph import Names, Scope, attribute
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 
 from ...lowering.means import MANY_TAPS
 from .rewrite import Rewrite
@@ -19,7 +19,7 @@ __all__ = ["name_global_mean"]
 
 
 def name_global_mean(
-    scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: dict[str, int]
+    scope: Scope, node: onnx.NodeProto, x: TensorType, names: Names, counts: dict[str, int]
 ) -> Rewrite | None:
     """Write a mean of whole planes as the pooling that it is."""
     if node.op_type != "ReduceMean" or any(each.ref_attr_name for each in node.attribute):

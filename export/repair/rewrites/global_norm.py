@@ -6,9 +6,9 @@ import onnx
 
 from pooling.onnx_models.graph import Names, Scope
 from pooling.onnx_models.nodes import checked_attributes
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 
-from ...graph_builder import Graph
+from ...graph_builder import GraphBuilder
 from .building import free_standing
 from .rewrite import FUNCTION, Rewrite, ShapeDependentError, SkippedError, reference_of, title
 
@@ -16,7 +16,7 @@ __all__ = ["reduce_global_norm"]
 
 
 def reduce_global_norm(
-    scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: dict[str, int]
+    scope: Scope, node: onnx.NodeProto, x: TensorType, names: Names, counts: dict[str, int]
 ) -> Rewrite | None:
     """Write the norm of whole planes as a reduction, which runtimes have."""
     if node.op_type != "GlobalLpPool":
@@ -29,7 +29,7 @@ def reduce_global_norm(
         raise ShapeDependentError(f"the rank of {node.input[0]!r} is not known")
     if x.dtype is None:
         raise ShapeDependentError(f"the type of {node.input[0]!r} is not known")
-    graph = Graph(opset)
+    graph = GraphBuilder(opset)
     graph.scope = title(node)
     graph.input(node.input[0], x.dtype, ())
     result = graph(f"ReduceL{p}", node.input[0], axes=list(range(2, len(x.shape))), keepdims=1)

@@ -10,9 +10,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from pooling.errors import without
 from pooling.onnx_models import function_from_node
 from pooling.onnx_models.graph import Names, Scope
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 
 if TYPE_CHECKING:
     from ..records import RuleName
@@ -22,7 +23,7 @@ __all__ = [
     "NEWEST",
     "Arrays",
     "Rewrite",
-    "Rule",
+    "RewriteRule",
     "ShapeDependentError",
     "SkippedError",
     "copied",
@@ -100,7 +101,7 @@ class Rewrite:
     special: bool = False
 
 
-Rule = Callable[[Scope, onnx.NodeProto, Tensor, Names, dict[str, int]], Rewrite | None]
+RewriteRule = Callable[[Scope, onnx.NodeProto, TensorType, Names, dict[str, int]], Rewrite | None]
 
 
 def copied(node: onnx.NodeProto, dropped: Sequence[str] = (), **attributes: Any) -> onnx.NodeProto:
@@ -131,4 +132,4 @@ def reference_of(node: onnx.NodeProto) -> Callable[..., Arrays]:
 
 def reason_of(error: Exception) -> str:
     """Return the reason of an error, without the function that raised it."""
-    return str(error).removeprefix("to_onnx: ").removeprefix("layer_from_node: ")
+    return without(error, "to_onnx", "layer_from_node")

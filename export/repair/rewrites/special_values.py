@@ -7,12 +7,12 @@ from onnx import helper
 
 from pooling.onnx_models import layer_from_node
 from pooling.onnx_models.graph import Names, Scope, attribute
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 
-from ...graph_builder import Graph
+from ...graph_builder import GraphBuilder
 from ...lowering.extremes import HIGHEST, Keys, global_max_pool, ranked_maxima
 from ...lowering.special import NanAwareMax
-from .building import free_standing, stage_of
+from .building import free_standing, layer_call_of
 from .rewrite import NEWEST, Rewrite, ShapeDependentError, SkippedError, outputs_of, reason_of, reference_of, title
 
 __all__ = ["settle_special"]
@@ -25,7 +25,7 @@ SPECIAL_SOURCES = "microsoft/onnxruntime#15446"
 
 
 def settle_special(
-    scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: dict[str, int]
+    scope: Scope, node: onnx.NodeProto, x: TensorType, names: Names, counts: dict[str, int]
 ) -> Rewrite | None:
     """Write a maximum so that NaN and -inf come out as the text has them in every runtime, as `to_onnx` does."""
     regions = node.op_type == "MaxRoiPool" or (node.op_type == "RoiAlign" and attribute(node, "mode", b"avg") == b"max")
@@ -42,7 +42,7 @@ def settle_special(
         return None
     if x.shape is None:
         raise ShapeDependentError(f"the rank of {node.input[0]!r} is not known")
-    graph = Graph(opset)
+    graph = GraphBuilder(opset)
     graph.scope = title(node)
     graph.input(node.input[0], x.dtype, ())
     outputs = outputs_of(node)
@@ -50,8 +50,8 @@ def settle_special(
     try:
         if node.op_type == "GlobalMaxPool":
             sizes = (1,) * len(x.shape)
-            stage = stage_of(node, layer_from_node(node, NEWEST, sizes), sizes, "onnx")
-            found = global_max_pool(graph, stage, (node.input[0],))
+            call = layer_call_of(node, layer_from_node(node, NEWEST, sizes), sizes, "onnx")
+            found = global_max_pool(graph, call, (node.input[0],))
         else:
             keys = Keys(graph, node.input[0])
 

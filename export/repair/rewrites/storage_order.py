@@ -8,11 +8,11 @@ import onnx
 from pooling.onnx_models import layer_from_node
 from pooling.onnx_models.graph import Names, Scope, attribute
 from pooling.onnx_models.nodes import checked_attributes
-from pooling.onnx_models.shapes import Tensor
+from pooling.onnx_models.shapes import TensorType
 
-from ...graph_builder import Graph
+from ...graph_builder import GraphBuilder
+from ...layer_calls import LayerCall, Order
 from ...lowering.indices import to_onnx_indices
-from ...stages import Order, Stage
 from .building import free_standing, sized
 from .rewrite import FUNCTION, NEWEST, Rewrite, SkippedError, copied, reason_of, reference_of, title
 
@@ -20,7 +20,7 @@ __all__ = ["count_row_by_row"]
 
 
 def count_row_by_row(
-    scope: Scope, node: onnx.NodeProto, x: Tensor, names: Names, counts: dict[str, int]
+    scope: Scope, node: onnx.NodeProto, x: TensorType, names: Names, counts: dict[str, int]
 ) -> Rewrite | None:
     """Write MaxPool without storage_order; indices that someone reads are counted anew."""
     if node.op_type != "MaxPool" or "storage_order" not in {each.name for each in node.attribute}:
@@ -44,15 +44,15 @@ def count_row_by_row(
             input=node.input[0],
         )
     dtype, shape, sizes = sized(node, x)
-    graph = Graph(opset)
+    graph = GraphBuilder(opset)
     graph.scope = title(node)
     plain.output[1] = names.new(f"{title(node)}/Indices")
     graph.input(node.input[0], dtype, shape)
     graph.input(plain.output[1], np.dtype(np.int64), shape)
     try:
         layer, order = layer_from_node(node, NEWEST, sizes), Order("channels_first", len(sizes) - 2, True)
-        stage = Stage(title(node), layer, order, sizes, (), sizes, "onnx_column_major", None)
-        result = to_onnx_indices(graph, stage, plain.output[1], node.input[0], whole=True)
+        call = LayerCall(title(node), layer, order, sizes, (), sizes, "onnx_column_major", None)
+        result = to_onnx_indices(graph, call, plain.output[1], node.input[0], whole=True)
     except ValueError as error:
         raise SkippedError(reason_of(error)) from None
     nodes, _ = free_standing(graph, node, names, {result: node.output[1]})

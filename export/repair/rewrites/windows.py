@@ -10,6 +10,7 @@ import onnx
 
 from pooling import geometry
 from pooling.arguments import axis_names
+from pooling.errors import refusal_of, value_error
 from pooling.geometry import Axis
 from pooling.onnx_models.nodes import AUTO_PAD, WINDOWED, checked_attributes
 
@@ -18,7 +19,7 @@ from .rewrite import FUNCTION, NEWEST, ShapeDependentError, SkippedError
 if TYPE_CHECKING:
     from ..records import RuleName
 
-__all__ = ["Sides", "Windows", "is_misread"]
+__all__ = ["Sides", "WindowAttributes", "is_misread"]
 
 
 ADDED_LATER: tuple[RuleName, ...] = ("ceil_mode", "dilations")
@@ -35,7 +36,7 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowAttributes:
     """The attributes of a node with windows, after checking."""
 
     kernel: tuple[int, ...]
@@ -49,7 +50,7 @@ class Windows:
     """Attributes that the operator has in later opsets only."""
 
     @classmethod
-    def of(cls, node: onnx.NodeProto, opset: int) -> Windows:
+    def of(cls, node: onnx.NodeProto, opset: int) -> WindowAttributes:
         """Read the attributes of a node, after checking them."""
         words = {each.name for each in node.attribute}
         schema: Any = onnx.defs.get_schema(node.op_type, opset, "")
@@ -99,7 +100,7 @@ class Windows:
                 known, self.kernel, self.stride, padding, self.dilation, self.ceil_mode, function=where
             )
         except ValueError as error:
-            raise _no_window_fits(where, error) from error
+            raise _no_window_fits(error) from error
 
     @property
     def misread(self) -> bool:
@@ -131,7 +132,7 @@ class Windows:
                     (size,), (kernel,), (stride,), padding, (dilation,), self.ceil_mode, function=where
                 )
             except ValueError as error:
-                raise _no_window_fits(where, error) from error
+                raise _no_window_fits(error) from error
             return Sides(axis.pad_begin, axis.pad_end, axis.ceil_overhang)
         if self.auto_pad.startswith("SAME"):
             if stride > 1 and effective > 1:
@@ -153,9 +154,11 @@ class Windows:
             remedy = "give one integer per spatial axis"
             if len(self.kernel) == len(shape) - 1:
                 remedy = "ONNX pools batches, and it has no batch axis: put an Unsqueeze in front"
-            raise ValueError(
-                f"{where}: kernel_shape={list(self.kernel)} is for {len(self.kernel)} spatial axes, but its input "
-                f"{tensor!r} has {max(len(shape) - 2, 0)}; {remedy}"
+            raise value_error(
+                where,
+                f"kernel_shape={list(self.kernel)} is for {len(self.kernel)} spatial axes, but its input {tensor!r} "
+                f"has {max(len(shape) - 2, 0)}",
+                remedy,
             )
         axes = self.axes(sizes, where)
         if axes:
@@ -170,13 +173,13 @@ class Windows:
         return tuple(found)
 
 
-def _no_window_fits(where: str, error: ValueError) -> SkippedError:
-    """Say that windows find no place in an input, of which runtimes make nothing, something or an error."""
-    return SkippedError(str(error).removeprefix(f"{where}: "))
+def _no_window_fits(error: ValueError) -> SkippedError:
+    """Say that windows do not fit into an input, of which runtimes make nothing, something or an error."""
+    return SkippedError(refusal_of(error).reason)
 
 
 def is_misread(node: onnx.NodeProto, opset: int) -> bool:
     """Whether onnxruntime is known to answer a node otherwise than the text."""
     if node.op_type not in WINDOWED or any(each.ref_attr_name for each in node.attribute):
         return False
-    return Windows.of(node, opset).misread
+    return WindowAttributes.of(node, opset).misread

@@ -117,14 +117,14 @@ def input_sizes(graph: Graph, network: Network, given: Sequence[int] | None = No
     if not spatial:
         return ()
     names = axis_names(len(spatial))
-    if _alike(network) and len(set(asked)) == 1:
+    if _axes_are_equal(network) and len(set(asked)) == 1:
         return (_search(graph, network, joined(names), spatial, asked[0]),)
     return tuple(
         _search(graph, network, name, (axis,), size) for name, axis, size in zip(names, spatial, asked, strict=True)
     )
 
 
-def _alike(network: Network) -> bool:
+def _axes_are_equal(network: Network) -> bool:
     """Whether all axes have the same size and the same windows, so that one answer holds for all."""
     sizes = {network.input_shape[axis] for axis in network.spatial}
     return len(sizes) == 1 and all(len(set(stage.axes)) <= 1 for stage in network.stages)

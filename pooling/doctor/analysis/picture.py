@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import type_error, value_error
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -90,8 +92,8 @@ def fitted(image: Picture, size: Sequence[int]) -> NDArray[np.uint8]:
         If the file is missing or is no picture, or the array has another shape, or NaN or infinity in it.
     """
     if len(size) != 2:
-        raise ValueError(
-            f"doctor: image can be shown for networks with two spatial axes, not {len(size)}; leave it out"
+        raise value_error(
+            "doctor", f"image can be shown for networks with two spatial axes, not {len(size)}", "leave it out"
         )
     from PIL import Image, ImageOps
 
@@ -101,7 +103,7 @@ def fitted(image: Picture, size: Sequence[int]) -> NDArray[np.uint8]:
     elif isinstance(image, (str, os.PathLike)):
         picture = _opened(Path(image))
     else:
-        raise TypeError(f"doctor: image must be a path or a NumPy array, not {type(image).__name__}")
+        raise type_error("doctor", f"image must be a path or a NumPy array, not {type(image).__name__}")
     return np.asarray(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS), np.uint8)
 
 
@@ -109,7 +111,7 @@ def _opened(path: Path) -> Image:
     from PIL import Image, ImageOps
 
     if not path.is_file():
-        raise ValueError(f"doctor: image={os.fspath(path)!r} is not a file; give a picture such as photo.png")
+        raise value_error("doctor", f"image={os.fspath(path)!r} is not a file", "give a picture such as photo.png")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -117,24 +119,27 @@ def _opened(path: Path) -> Image:
                 # Cameras say by a tag which way is up.
                 return ImageOps.exif_transpose(picture).convert("RGB")
     except Exception as error:  # whatever a broken file makes Pillow raise
-        raise ValueError(f"doctor: image={os.fspath(path)!r} cannot be read as a picture ({error})") from error
+        raise value_error("doctor", f"image={os.fspath(path)!r} cannot be read as a picture ({error})") from error
 
 
 def _as_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
     grey = image.ndim == 2
     if not (grey or (image.ndim == 3 and image.shape[2] == 3)) or 0 in image.shape or image.dtype.kind not in "buif":
-        raise ValueError(
-            f"doctor: image has shape {image.shape} and dtype {image.dtype}; it must be (H, W) or (H, W, 3), of numbers"
+        raise value_error(
+            "doctor",
+            f"image has shape {image.shape} and dtype {image.dtype}",
+            "it must be (H, W) or (H, W, 3), of numbers",
         )
     numbers = image.astype(np.float64)
     if not np.isfinite(numbers).all():
-        raise ValueError("doctor: image holds NaN or infinity; it must hold finite numbers")
+        raise value_error("doctor", "image holds NaN or infinity", "it must hold finite numbers")
     if image.dtype.kind in "bf":
         numbers = 255 * numbers
     if numbers.min() < 0 or numbers.max() > 255:
-        raise ValueError(
-            f"doctor: image holds numbers from {image.min()} to {image.max()}; "
-            "they must be whole ones from 0 to 255, or floats from 0 to 1"
+        raise value_error(
+            "doctor",
+            f"image holds numbers from {image.min()} to {image.max()}",
+            "they must be whole ones from 0 to 255, or floats from 0 to 1",
         )
     levels = np.rint(numbers).astype(np.uint8)
     return np.repeat(levels[..., None], 3, axis=2) if grey else levels

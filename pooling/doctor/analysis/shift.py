@@ -127,12 +127,13 @@ def shift_sensitivity(network: Network, image: Picture | None = None, seed: int 
 
 
 def sensitivity(pool: Callable[[Map], Map], picture: Map, strides: Sequence[int]) -> float:
-    """Return how far a stage is from moving along with its input, for a move by one pixel.
+    """Return how far a stage is from shift equivariance, for a shift by one pixel.
 
     ``sqrt(mean((F(Shift X) - Shift F(X))**2)) / (sqrt(2) * std(F))``, where ``Shift`` moves maps by one input pixel:
     the output, whose cells are ``stride`` pixels apart, by linear interpolation between neighbours. It is 0 where the
     output moves along with the input, and 1 where the output after the move is no more like the expected one than two
-    unrelated maps are alike. Axes with stride 1 always move along and are left out; of the others, the mean is taken.
+    unrelated maps are alike. Axes with stride 1 are always equivariant and are left out; of the others, the mean is
+    taken.
 
     Parameters
     ----------

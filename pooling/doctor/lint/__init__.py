@@ -10,15 +10,15 @@ d9_reading    what was not understood
 """
 
 from . import d1_sizes, d2_objects, d3_runtimes, d4_aliasing, d5_design, d9_reading
-from .registry import RULES, SEVERITIES, Case, Failure, Finding, Rule, find
+from .registry import RULES, SEVERITIES, Failure, Finding, LintContext, LintRule, find
 
 __all__ = [
     "RULES",
     "SEVERITIES",
-    "Case",
     "Failure",
     "Finding",
-    "Rule",
+    "LintContext",
+    "LintRule",
     "d1_sizes",
     "d2_objects",
     "d3_runtimes",

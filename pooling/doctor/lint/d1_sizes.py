@@ -12,7 +12,7 @@ from pooling.reporting.formats import brief, by, joined, percent
 from ..analysis.input_sizes import AxisSizes
 from ..analysis.object_footprint import collapses
 from ..network import NetworkError
-from .registry import EARLY_STAGES, Case, Failure, Observation, as_options, rule
+from .registry import EARLY_STAGES, Failure, LintContext, Observation, as_options, rule
 
 
 @rule(
@@ -25,8 +25,8 @@ from .registry import EARLY_STAGES, Case, Failure, Observation, as_options, rule
     windows, as with a 1×1 convolution of stride 2, are D402. Warning.
     """,
 )
-def _cut_off(case: Case) -> Iterator[Observation]:
-    for stage in case.windowed:
+def _cut_off(context: LintContext) -> Iterator[Observation]:
+    for stage in context.windowed:
         cut = [axis.cut for axis in stage.axes]
         if not any(cut):
             continue
@@ -37,7 +37,7 @@ def _cut_off(case: Case) -> Iterator[Observation]:
         names = axis_names(len(cut))
         where = joined([f"the last {_lines(each, names[i])}" for i, each in enumerate(cut) if each])
         fixes = []
-        whole = [each.clean_near for each in case.sizes]
+        whole = [each.clean_near for each in context.sizes]
         if any(whole):
             sizes = " or ".join(dict.fromkeys(str(size) for near in whole for size in near))
             fixes.append(f"use an input of size {sizes}, for which nothing is left out anywhere")
@@ -65,27 +65,27 @@ def _lines(number: int, axis: str) -> str:
 
 @rule(
     "D102",
-    "the input is too small: a window finds no place",
+    "the input is too small: a window does not fit",
     """
     What frameworks report as "output size is too small": after some halvings the map is smaller than a kernel. The
     finding names the stage with the numbers and the smallest input that works. Error; the exit code is 1.
     """,
 )
-def _too_small(case: Case) -> Iterator[Observation]:
-    failure = case.failure
-    if failure is None or _kind(case, failure) in ("merge", "dense", "reshape"):
+def _too_small(context: LintContext) -> Iterator[Observation]:
+    failure = context.failure
+    if failure is None or _kind(context, failure) in ("merge", "dense", "reshape"):
         return
     fixes = []
     ranges = [
         f"{each.smallest}{f' to {each.largest}' if each.largest else ' at least'}"
-        + (f" on {each.axes}" if len(case.sizes) > 1 else "")
-        for each in case.sizes
+        + (f" on {each.axes}" if len(context.sizes) > 1 else "")
+        for each in context.sizes
         if each.smallest is not None
     ]
-    if ranges and any(each.smallest is not None and each.given < each.smallest for each in case.sizes):
+    if ranges and any(each.smallest is not None and each.given < each.smallest for each in context.sizes):
         fixes.append(f"use an input of size {joined(ranges)}")
         fixes.append("or scale small images up before they enter the network")
-        fixes += [f"or leave out downsampling for small images: {each}" for each in _room(case, failure.shape)]
+        fixes += [f"or leave out downsampling for small images: {each}" for each in _room(context, failure.shape)]
         fixes.append("or use a global (adaptive) pooling, which takes maps of any size, in place of a fixed last one")
     yield Observation(
         "error",
@@ -95,13 +95,13 @@ def _too_small(case: Case) -> Iterator[Observation]:
     )
 
 
-def _room(case: Case, shape: Sequence[int]) -> Iterator[str]:
+def _room(context: LintContext, shape: Sequence[int]) -> Iterator[str]:
     """Try which strides, the earliest first, make a small input large enough when they are left out."""
     changes: dict[str, dict[str, int]] = {}
-    for stage in sorted(case.shrinking, key=lambda each: each.kind != "pooling")[:EARLY_STAGES]:
+    for stage in sorted(context.shrinking, key=lambda each: each.kind != "pooling")[:EARLY_STAGES]:
         changes[stage.name] = {"stride": 1}
         try:
-            case.graph.edited(changes).infer(shape)
+            context.graph.edited(changes).infer(shape)
         except NetworkError:
             continue
         yield as_options(changes)
@@ -116,12 +116,14 @@ def _room(case: Case, shape: Sequence[int]) -> Iterator[str]:
     on the way up. The finding says with which sizes the paths agree. Error.
     """,
 )
-def _do_not_meet(case: Case) -> Iterator[Observation]:
-    failure = case.failure
-    if failure is None or _kind(case, failure) != "merge":
+def _do_not_meet(context: LintContext) -> Iterator[Observation]:
+    failure = context.failure
+    if failure is None or _kind(context, failure) != "merge":
         return
-    sizes = [f"{each.working} on {each.axes}" if len(case.sizes) > 1 else str(each.working) for each in case.sizes]
-    near = joined(list(dict.fromkeys(str(size) for each in case.sizes for size in each.working_near)), "or")
+    sizes = [
+        f"{each.working} on {each.axes}" if len(context.sizes) > 1 else str(each.working) for each in context.sizes
+    ]
+    near = joined(list(dict.fromkeys(str(size) for each in context.sizes for size in each.working_near)), "or")
     yield Observation(
         "error",
         failure.stage,
@@ -136,8 +138,8 @@ def _do_not_meet(case: Case) -> Iterator[Observation]:
     )
 
 
-def _kind(case: Case, failure: Failure) -> str:
-    return case.stages[failure.stage].kind if failure.stage in case.stages else ""
+def _kind(context: LintContext, failure: Failure) -> str:
+    return context.stages[failure.stage].kind if failure.stage in context.stages else ""
 
 
 @rule(
@@ -148,9 +150,9 @@ def _kind(case: Case, failure: Failure) -> str:
     for a stage, with the sizes of each axis. Note; an error if the size asked for is another.
     """,
 )
-def _fixed(case: Case) -> Iterator[Observation]:
+def _fixed(context: LintContext) -> Iterator[Observation]:
     fixed: dict[str, list[AxisSizes]] = {}
-    for each in case.sizes:
+    for each in context.sizes:
         if each.largest:
             fixed.setdefault(each.obstacle_stage or each.obstacle, []).append(each)
     for axes in fixed.values():
@@ -161,8 +163,8 @@ def _fixed(case: Case) -> Iterator[Observation]:
             spans.setdefault(span, []).append(each.axes)
         sizes = joined([f"{span} on {joined(names)}" for span, names in spans.items()])
         stage = axes[0].obstacle_stage
-        dense = bool(stage) and _kind(case, Failure((), "", stage)) in ("dense", "reshape")
-        wrong = case.failure is not None and _kind(case, case.failure) in ("dense", "reshape")
+        dense = bool(stage) and _kind(context, Failure((), "", stage)) in ("dense", "reshape")
+        wrong = context.failure is not None and _kind(context, context.failure) in ("dense", "reshape")
         yield Observation(
             "error" if wrong else "note",
             stage,
@@ -184,8 +186,8 @@ def _fixed(case: Case) -> Iterator[Observation]:
     always costs and adds no context. Warning.
     """,
 )
-def _hollow(case: Case) -> Iterator[Observation]:
-    for stage in case.windowed:
+def _mostly_padding(context: LintContext) -> Iterator[Observation]:
+    for stage in context.windowed:
         if stage.kind == "pooling" and collapses(stage):
             continue
         # Of a window in the middle, which has the most of the map.

@@ -10,7 +10,7 @@ from pooling.reporting.formats import brief, by, cells
 
 from ..analysis.object_footprint import Footprint, follow_object, without_head
 from ..network import NetworkError, Stage
-from .registry import EARLY_STAGES, Case, Observation, as_options, rule
+from .registry import EARLY_STAGES, LintContext, Observation, as_options, rule
 
 
 @rule(
@@ -24,22 +24,22 @@ from .registry import EARLY_STAGES, Case, Observation, as_options, rule
     images. Error for detection and segmentation, warning where no task is given, note for classification.
     """,
 )
-def _vanishes(case: Case) -> Iterator[Observation]:
-    head = case.objects.at_heads
+def _vanishes(context: LintContext) -> Iterator[Observation]:
+    head = context.objects.at_heads
     if head is None or min(head.resolved) >= 1:
         return
-    first = _first_below(case, head, 1)
-    at = case.objects.footprints[first]
-    two = _first_below(case, head, 2)
-    steps = brief([cells(Fraction(size) / each) for size, each in zip(case.objects.size, at.resolved, strict=True)])
+    first = _first_below(context, head, 1)
+    at = context.objects.footprints[first]
+    two = _first_below(context, head, 2)
+    steps = brief([cells(Fraction(size) / each) for size, each in zip(context.objects.size, at.resolved, strict=True)])
     earlier = f" (less than two since {two})" if two != first else ""
     last = "" if first == head.stage else f"; {_covered(head.resolved)} is left at the output feature map {head.stage}"
     yield Observation(
-        "error" if case.localises else "warning" if case.task is None else "note",
+        "error" if context.localises else "warning" if context.task is None else "note",
         first,
-        f"an object of {by(case.objects.size)} pixels covers {_covered(at.resolved)} here, where the effective stride "
-        f"becomes {steps}{earlier}{last}: it is mixed with its surroundings and cannot be resolved again",
-        tuple(_more_cells(case, head)),
+        f"an object of {by(context.objects.size)} pixels covers {_covered(at.resolved)} here, where the effective "
+        f"stride becomes {steps}{earlier}{last}: it is mixed with its surroundings and cannot be resolved again",
+        tuple(_more_cells(context, head)),
     )
 
 
@@ -51,17 +51,17 @@ def _vanishes(case: Case) -> Iterator[Observation]:
     two objects side by side are one. Warning for detection and segmentation, else a note.
     """,
 )
-def _small(case: Case) -> Iterator[Observation]:
-    head = case.objects.at_heads
+def _small(context: LintContext) -> Iterator[Observation]:
+    head = context.objects.at_heads
     if head is None or not 1 <= min(head.resolved) < 2:
         return
-    first = _first_below(case, head, 2)
+    first = _first_below(context, head, 2)
     yield Observation(
-        "warning" if case.localises else "note",
+        "warning" if context.localises else "note",
         first,
-        f"an object of {by(case.objects.size)} pixels covers {_covered(head.resolved)} at the output feature "
+        f"an object of {by(context.objects.size)} pixels covers {_covered(head.resolved)} at the output feature "
         f"map {head.stage}: whether it is resolved depends on its place on the grid, and two that touch are one",
-        tuple(_more_cells(case, head)),
+        tuple(_more_cells(context, head)),
     )
 
 
@@ -73,21 +73,21 @@ def _small(case: Case) -> Iterator[Observation]:
     Warning for detection and segmentation, else a note.
     """,
 )
-def _not_seen_whole(case: Case) -> Iterator[Observation]:
+def _not_seen_whole(context: LintContext) -> Iterator[Observation]:
     head = max(
-        (case.stages[name] for name in case.objects.heads),
+        (context.stages[name] for name in context.objects.heads),
         key=lambda stage: min(stage.receptive_field.size) if stage.receptive_field else 0,
         default=None,
     )
     if head is None or head.receptive_field is None or head.receptive_field.context:
         return
-    if all(size >= wanted for size, wanted in zip(head.receptive_field.size, case.objects.size, strict=True)):
+    if all(size >= wanted for size, wanted in zip(head.receptive_field.size, context.objects.size, strict=True)):
         return
     yield Observation(
-        "warning" if case.localises else "note",
+        "warning" if context.localises else "note",
         head.name,
         f"the receptive field of {head.name} is {by(head.receptive_field.size)} pixels, less than the object of "
-        f"{by(case.objects.size)}: no cell depends on the whole of it",
+        f"{by(context.objects.size)}: no cell depends on the whole of it",
         (
             "add stages, or dilate the convolutions (dilation=2): a larger receptive field for the same cost",
             "or scale the image down: its objects are too large for this network",
@@ -102,20 +102,20 @@ def _covered(numbers: Sequence[Fraction]) -> str:
     return f"{whole} cell" if set(numbers) == {1} and len(numbers) == 1 else f"{whole} cells"
 
 
-def _first_below(case: Case, head: Footprint, limit: int) -> str:
+def _first_below(context: LintContext, head: Footprint, limit: int) -> str:
     """Name the first stage on the way to a head behind which the object has fewer cells."""
-    path = case.leads_to(head.stage)
-    below = (name for name, each in case.objects.footprints.items() if name in path and min(each.resolved) < limit)
+    path = context.leads_to(head.stage)
+    below = (name for name, each in context.objects.footprints.items() if name in path and min(each.resolved) < limit)
     return next(below, head.stage)
 
 
-def _more_cells(case: Case, head: Footprint) -> Iterator[str]:
+def _more_cells(context: LintContext, head: Footprint) -> Iterator[str]:
     """Say how the object gets more cells, in the order of practice; what is said of changes was tried."""
     goal = 1 if min(head.resolved) < 1 else 2
-    yield from _less_downsampling(case, head, goal)
-    path = case.leads_to(head.stage)
+    yield from _less_downsampling(context, head, goal)
+    path = context.leads_to(head.stage)
     finer = [
-        (name, each) for name, each in case.objects.footprints.items() if name in path and min(each.resolved) >= goal
+        (name, each) for name, each in context.objects.footprints.items() if name in path and min(each.resolved) >= goal
     ]
     fine = [item for item in finer if min(item[1].resolved) >= 2] or finer
     if fine:
@@ -124,7 +124,7 @@ def _more_cells(case: Case, head: Footprint) -> Iterator[str]:
             f"keep a high-resolution branch: read objects of this size from {name} ({_covered(each.resolved)}), joined "
             "with what is upsampled from the deeper maps (a feature pyramid, FPN)"
         )
-    last = next((stage for stage in reversed(case.shrinking) if stage.name in path), None)
+    last = next((stage for stage in reversed(context.shrinking) if stage.name in path), None)
     if last is not None:
         yield (
             f"take the stride out of the last step ({last.name}) and dilate what is behind it by "
@@ -138,22 +138,22 @@ def _more_cells(case: Case, head: Footprint) -> Iterator[str]:
     yield f"or enlarge the image {factor} times, or cut it into tiles and enlarge these, so that the object is larger"
 
 
-def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
+def _less_downsampling(context: LintContext, head: Footprint, goal: int) -> Iterator[str]:
     """Try stride 1 in the earliest stages, alone and one after another, until the object is large enough."""
-    path = case.leads_to(head.stage)
-    body = without_head(case.graph, case.network)
-    shape = case.network.input_shape
+    path = context.leads_to(head.stage)
+    body = without_head(context.graph, context.network)
+    shape = context.network.input_shape
     whole = body.infer(shape).macs
     changes: dict[str, dict[str, int]] = {}
     reached: list[tuple[str, Footprint, float, Stage]] = []
-    early = [each for each in case.shrinking if each.name in path][:EARLY_STAGES]
+    early = [each for each in context.shrinking if each.name in path][:EARLY_STAGES]
     # A pooling first: it has no weights that would have to be trained again.
     for stage in sorted(early, key=lambda each: each.kind != "pooling"):
         try:
             network = body.edited({**changes, stage.name: {"stride": 1}}).infer(shape)
         except NetworkError:
             continue
-        after = follow_object(network, case.objects.size).at_heads
+        after = follow_object(network, context.objects.size).at_heads
         if after is None or min(after.resolved) <= min(head.resolved):
             continue
         changes[stage.name] = {"stride": 1}
@@ -164,7 +164,7 @@ def _less_downsampling(case: Case, head: Footprint, goal: int) -> Iterator[str]:
     # What costs least, and what is enough; if that is out of reach, how far one gets.
     for written, after, cost, stage in reached[:1] + reached[1:][-1:]:
         price = f", for {cost:.1f} times the multiply-adds" if cost and round(cost, 1) != 1 else ""
-        field, old = stage.receptive_field, case.stages[head.stage].receptive_field
+        field, old = stage.receptive_field, context.stages[head.stage].receptive_field
         grown = ""
         if field is not None and old is not None and field.size != old.size:
             grown = f", and a receptive field of {by(field.size)} instead of {by(old.size)}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pooling.geometry import Axis, window_count
 from pooling.reporting.formats import joined
 
-from .registry import Case, Observation, rule
+from .registry import LintContext, Observation, rule
 
 NEWEST = 22
 """The opset whose text says what ceil_mode and dilations mean."""
@@ -31,11 +31,11 @@ MAXIMA = frozenset({"max_pool", "min_pool"})
     explicit pads instead ([repair.md](repair.md)). Warning where it matters at this size, else a note.
     """,
 )
-def _ceil_mode(case: Case) -> Iterator[Observation]:
-    opset = case.network.opset
+def _ceil_mode(context: LintContext) -> Iterator[Observation]:
+    opset = context.network.opset
     if opset is not None and opset >= NEWEST:
         return
-    for stage in case.windowed:
+    for stage in context.windowed:
         if stage.layer is None or not stage.layer.arguments.get("ceil_mode"):
             continue
         dropped = any(_rounded_up(axis) > axis.output_size for axis in stage.axes)
@@ -86,10 +86,10 @@ def _rounded_up(axis: Axis) -> int:
     `SAME_LOWER`, and any `SAME` with dilations, give other pads in other implementations. Warning.
     """,
 )
-def _auto_pad(case: Case) -> Iterator[Observation]:
-    if case.network.opset is None:
+def _auto_pad(context: LintContext) -> Iterator[Observation]:
+    if context.network.opset is None:
         return
-    for stage in case.windowed:
+    for stage in context.windowed:
         padding = stage.layer.arguments.get("padding") if stage.layer is not None else None
         dilated = any(axis.dilation > 1 for axis in stage.axes)
         if padding != "same_lower" and not (padding == "same_upper" and dilated):
@@ -115,10 +115,10 @@ def _auto_pad(case: Case) -> Iterator[Observation]:
     not valid: the doctor and onnxruntime refuse it, openvino reads it. Warning.
     """,
 )
-def _dilated_mean(case: Case) -> Iterator[Observation]:
-    if case.network.opset is not None:
+def _dilated_mean(context: LintContext) -> Iterator[Observation]:
+    if context.network.opset is not None:
         return  # a model that has the attribute where it does not exist is refused when it is read
-    for stage in case.windowed:
+    for stage in context.windowed:
         if stage.operator == "AveragePool" and any(axis.dilation > 1 for axis in stage.axes):
             yield Observation(
                 "warning",
@@ -140,8 +140,8 @@ def _dilated_mean(case: Case) -> Iterator[Observation]:
     Exporters refuse it or write an approximation; `pooling.export.to_onnx` writes it exactly. Warning.
     """,
 )
-def _uneven(case: Case) -> Iterator[Observation]:
-    for stage in case.network.stages:
+def _uneven(context: LintContext) -> Iterator[Observation]:
+    for stage in context.network.stages:
         uneven = [axis for axis in stage.axes if axis.adaptive]
         if stage.kind not in ("pooling", "global") or not uneven:
             continue
@@ -166,10 +166,10 @@ def _uneven(case: Case) -> Iterator[Observation]:
     onnxruntime has no GlobalLpPool, openvino no MaxUnpool. Warning.
     """,
 )
-def _lacking(case: Case) -> Iterator[Observation]:
-    if case.network.opset is None:
+def _lacking(context: LintContext) -> Iterator[Observation]:
+    if context.network.opset is None:
         return
-    for stage in case.network.stages:
+    for stage in context.network.stages:
         if stage.operator in NOT_EVERYWHERE:
             runtime, instead = NOT_EVERYWHERE[stage.operator]
             yield Observation(

@@ -10,7 +10,7 @@ from pooling.reporting.formats import brief, percent
 
 from ..analysis.antialias import replacement
 from ..network import Stage
-from .registry import Case, Observation, rule
+from .registry import LintContext, Observation, rule
 
 
 @rule(
@@ -23,8 +23,8 @@ from .registry import Case, Observation, rule
     output size. Note.
     """,
 )
-def _aliases(case: Case) -> Iterator[Observation]:
-    for stage in case.shrinking:
+def _aliases(context: LintContext) -> Iterator[Observation]:
+    for stage in context.shrinking:
         if stage.operator != "MaxPool":
             continue
         instead = replacement(stage)
@@ -55,12 +55,12 @@ def _ordinal(axes: Sequence[Axis]) -> str:
     blocks; v1.5 moved the stride to the 3×3 convolution. Warning if no other stage reads these cells, else a note.
     """,
 )
-def _gaps(case: Case) -> Iterator[Observation]:
-    for stage in case.windowed:
+def _gaps(context: LintContext) -> Iterator[Observation]:
+    for stage in context.windowed:
         unread = 1 - math.prod(1 - axis.unread_share for axis in stage.axes)
         if not unread:
             continue
-        others = [each for name in stage.inputs for each in _sources(case, name) if each.name != stage.name]
+        others = [each for name in stage.inputs for each in _sources(context, name) if each.name != stage.name]
         read_elsewhere = any(1 - math.prod(1 - axis.unread_share for axis in each.axes) < unread for each in others)
         kernel, step = (brief([getattr(axis, name) for axis in stage.axes]) for name in ("kernel_size", "stride"))
         dilation = brief([axis.dilation for axis in stage.axes])
@@ -85,10 +85,10 @@ def _gaps(case: Case) -> Iterator[Observation]:
         )
 
 
-def _sources(case: Case, name: str) -> list[Stage]:
+def _sources(context: LintContext, name: str) -> list[Stage]:
     """List what reads the map behind a name, also where that is looked at through stages that work on cells alone."""
-    stage = case.stages.get(name)
+    stage = context.stages.get(name)
     while stage is not None and stage.kind == "elementwise" and len(stage.inputs) == 1:
         name = stage.inputs[0]
-        stage = case.stages.get(name)
-    return case.readers(name)
+        stage = context.stages.get(name)
+    return context.readers(name)

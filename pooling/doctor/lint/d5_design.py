@@ -10,7 +10,7 @@ from pooling.reporting.formats import amount, brief, by, cells, joined, percent
 
 from ..analysis.object_footprint import collapses, without_head
 from ..network import NetworkError, Stage
-from .registry import Case, Observation, as_options, rule
+from .registry import LintContext, Observation, as_options, rule
 
 EARLY = 0.1
 """The share of all multiply-adds up to which a network has hardly looked at its input."""
@@ -30,37 +30,37 @@ MOST_WEIGHTS = 0.5
     else a note; not looked for with `--task classification`.
     """,
 )
-def _early(case: Case) -> Iterator[Observation]:
-    if case.task == "classification" or not case.network.macs:
+def _early(context: LintContext) -> Iterator[Observation]:
+    if context.task == "classification" or not context.network.macs:
         return
-    head = case.objects.at_heads
+    head = context.objects.at_heads
     spent, steps, guilty = 0, Fraction(1), []
-    for stage in case.network.stages:
-        footprint = case.objects.footprints.get(stage.name)
+    for stage in context.network.stages:
+        footprint = context.objects.footprints.get(stage.name)
         spent += stage.macs
-        if footprint is None or spent > EARLY * case.network.macs:
+        if footprint is None or spent > EARLY * context.network.macs:
             break
-        now = max(Fraction(size) / each for size, each in zip(case.objects.size, footprint.resolved, strict=True))
+        now = max(Fraction(size) / each for size, each in zip(context.objects.size, footprint.resolved, strict=True))
         if now > steps:
             steps = now
             guilty.append(stage)
     if steps < EARLY_STEPS:
         return
     share = (
-        sum(stage.macs for stage in case.network.stages[: case.network.stages.index(guilty[-1]) + 1])
-        / case.network.macs
+        sum(stage.macs for stage in context.network.stages[: context.network.stages.index(guilty[-1]) + 1])
+        / context.network.macs
     )
     small = head is not None and min(head.resolved) < 2
     names = joined([stage.name for stage in guilty])
     yield Observation(
-        "warning" if case.localises and small else "note",
+        "warning" if context.localises and small else "note",
         guilty[-1].name,
         f"{names} shrink{'s' if len(guilty) == 1 else ''} the map {cells(steps)} times along each axis within the "
         f"first {percent(share)} of the multiply-adds: what is smaller than {cells(steps)} pixels is gone before the "
         "network has looked at it",
         (
-            f"leave the stride out of one of them: {as_options({_removable(case, guilty): {'stride': 1}})}"
-            if _removable(case, guilty)
+            f"leave the stride out of one of them: {as_options({_removable(context, guilty): {'stride': 1}})}"
+            if _removable(context, guilty)
             else "leave the stride out of one of them",
             "or let a stage at full resolution read the image beside them, and join it later",
             "or pool later: the same stride behind the first convolutions costs more and keeps more",
@@ -68,12 +68,12 @@ def _early(case: Case) -> Iterator[Observation]:
     )
 
 
-def _removable(case: Case, stages: Sequence[Stage]) -> str:
+def _removable(context: LintContext, stages: Sequence[Stage]) -> str:
     """Name the last of some stages without whose stride the maps still fit together."""
-    body = without_head(case.graph, case.network)
+    body = without_head(context.graph, context.network)
     for stage in reversed(stages):
         try:
-            body.edited({stage.name: {"stride": 1}}).infer(case.network.input_shape)
+            body.edited({stage.name: {"stride": 1}}).infer(context.network.input_shape)
         except NetworkError:
             continue
         return stage.name
@@ -88,23 +88,23 @@ def _removable(case: Case, stages: Sequence[Stage]) -> str:
     map before it. Warning.
     """,
 )
-def _pooled_away(case: Case) -> Iterator[Observation]:
-    if not case.localises:
+def _pooled_away(context: LintContext) -> Iterator[Observation]:
+    if not context.localises:
         return
-    whole = [each for each in case.network.stages if _averages_all(each)]
-    paths = [case.leads_to(name) for name in case.network.outputs]
+    whole = [each for each in context.network.stages if _averages_all(each)]
+    paths = [context.leads_to(name) for name in context.network.outputs]
     blind = [each for each in whole if paths and all(each.name in path for path in paths)]
-    kept = [name for name in case.network.outputs if name in case.objects.footprints]
+    kept = [name for name in context.network.outputs if name in context.objects.footprints]
     if not blind or kept:
         return
-    head = next((name for name in reversed(case.objects.heads)), "")
+    head = next((name for name in reversed(context.objects.heads)), "")
     yield Observation(
         "warning",
         blind[0].name,
         f"all of the {by([axis.input_size for axis in blind[0].axes]) or 'whole'} map becomes one cell here, and "
-        f"every output is read from it: this is a head for classification, and {case.task} needs to know where",
+        f"every output is read from it: this is a head for classification, and {context.task} needs to know where",
         (
-            f"cut the network before this stage and put a {case.task} head on {head or 'the map before it'}",
+            f"cut the network before this stage and put a {context.task} head on {head or 'the map before it'}",
             "and read small objects from finer maps as well (a feature pyramid, FPN)",
         ),
     )
@@ -122,11 +122,11 @@ def _averages_all(stage: Stage) -> bool:
     connections bring the finer maps back. Looked for with `--task segmentation`, from stride 9 on. Warning.
     """,
 )
-def _coarse(case: Case) -> Iterator[Observation]:
-    head = case.objects.at_heads
-    if case.task != "segmentation" or head is None:
+def _coarse(context: LintContext) -> Iterator[Observation]:
+    head = context.objects.at_heads
+    if context.task != "segmentation" or head is None:
         return
-    steps = max(Fraction(size) / each for size, each in zip(case.objects.size, head.resolved, strict=True))
+    steps = max(Fraction(size) / each for size, each in zip(context.objects.size, head.resolved, strict=True))
     if steps <= COARSE_MASK:
         return
     upsampled = head.cells != head.resolved
@@ -154,19 +154,19 @@ def _coarse(case: Case) -> Iterator[Observation]:
     note.
     """,
 )
-def _heavy(case: Case) -> Iterator[Observation]:
-    total = case.network.parameters
-    for stage in case.network.stages:
+def _heavy(context: LintContext) -> Iterator[Observation]:
+    total = context.network.parameters
+    for stage in context.network.stages:
         if stage.kind != "dense" or not total or stage.parameters <= MOST_WEIGHTS * total:
             continue
-        path = case.leads_to(stage.name)
-        heads = [name for name in case.objects.heads if name in path]
-        maps = [sizes for name in heads if math.prod(sizes := case.stages[name].output_size) > 1]
-        behind = path.difference(*(case.leads_to(name) for name in heads))
-        if not maps or any(_averages_all(case.stages[name]) for name in behind):
+        path = context.leads_to(stage.name)
+        heads = [name for name in context.objects.heads if name in path]
+        maps = [sizes for name in heads if math.prod(sizes := context.stages[name].output_size) > 1]
+        behind = path.difference(*(context.leads_to(name) for name in heads))
+        if not maps or any(_averages_all(context.stages[name]) for name in behind):
             continue
         yield Observation(
-            "warning" if case.task is not None else "note",
+            "warning" if context.task is not None else "note",
             stage.name,
             f"{amount(stage.parameters)} of {amount(total)} weights ({percent(stage.parameters / total)}) are here, "
             f"one for each of {by(maps[0])} cells of every channel: weights that depend on position (no translation "
@@ -186,23 +186,23 @@ def _heavy(case: Case) -> Iterator[Observation]:
     may be wanted (texture), and often is not. Looked for with `--task classification` and `segmentation`. Note.
     """,
 )
-def _narrow(case: Case) -> Iterator[Observation]:
-    if case.task not in ("classification", "segmentation"):
+def _narrow(context: LintContext) -> Iterator[Observation]:
+    if context.task not in ("classification", "segmentation"):
         return
-    sizes = [case.network.input_shape[axis] for axis in case.network.spatial]
-    fields = [(name, case.stages[name].receptive_field) for name in case.objects.heads]
+    sizes = [context.network.input_shape[axis] for axis in context.network.spatial]
+    fields = [(name, context.stages[name].receptive_field) for name in context.objects.heads]
     if any(field is not None and field.context for _, field in fields):
         return
     seen = [(name, field.size) for name, field in fields if field is not None]
     if not seen or any(all(a >= b for a, b in zip(each, sizes, strict=True)) for _, each in seen):
         return
     name, widest = max(seen, key=lambda item: min(item[1]))
-    whole = any(_averages_all(stage) for stage in case.network.stages)
+    whole = any(_averages_all(stage) for stage in context.network.stages)
     yield Observation(
         "note",
         name,
         f"its receptive field is {by(widest)} of {by(sizes)} pixels: no cell depends on the whole image"
-        + (", only the global pooling joins them" if whole and case.task == "classification" else ""),
+        + (", only the global pooling joins them" if whole and context.task == "classification" else ""),
         (
             "add stages, or dilate the convolutions: a larger receptive field for the same cost",
             "or add the global context as a branch (pyramid pooling)",
@@ -218,11 +218,11 @@ def _narrow(case: Case) -> Iterator[Observation]:
     branch meets another one, edges are blurred and boxes are off by that much. Note.
     """,
 )
-def _misaligned(case: Case) -> Iterator[Observation]:
-    for stage in case.network.stages:
+def _misaligned(context: LintContext) -> Iterator[Observation]:
+    for stage in context.network.stages:
         if stage.kind != "merge" or stage.receptive_field is None or stage.receptive_field.aligned:
             continue
-        before = [case.stages[name].receptive_field for name in stage.inputs if name in case.stages]
+        before = [context.stages[name].receptive_field for name in stage.inputs if name in context.stages]
         if any(field is not None and not field.aligned for field in before):
             continue  # said where it began
         fields = [field for field in before if field is not None]

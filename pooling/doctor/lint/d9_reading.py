@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .registry import Case, Observation, rule
+from .registry import LintContext, Observation, rule
 
 
 @rule(
@@ -15,8 +15,8 @@ from .registry import Case, Observation, rule
     of a map; the rest of the report goes on behind them, and may be wrong there. Note.
     """,
 )
-def _unknown(case: Case) -> Iterator[Observation]:
-    for stage in case.network.stages:
+def _unknown(context: LintContext) -> Iterator[Observation]:
+    for stage in context.network.stages:
         if stage.kind == "unknown":
             yield Observation(
                 "note",
@@ -33,6 +33,6 @@ def _unknown(case: Case) -> Iterator[Observation]:
     The model leaves its input size open, or no shape was given for a list of layers. Note.
     """,
 )
-def _assumed(case: Case) -> Iterator[Observation]:
-    for note in case.network.notes:
+def _assumed(context: LintContext) -> Iterator[Observation]:
+    for note in context.network.notes:
         yield Observation("note", "", note)

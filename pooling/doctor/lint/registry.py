@@ -1,7 +1,7 @@
 """What a rule is, what it looks at, and the table of all rules.
 
-A rule is a function that looks at a `Case` and yields what it observed. What it says holds for the numbers at hand, and
-every fix that changes an argument has been tried on the network.
+A rule is a function that looks at a `LintContext` and yields what it observed. What it says holds for the numbers at
+hand, and every fix that changes an argument has been tried on the network.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ..network import Graph, Network, Stage
 __all__ = [
     "RULES",
     "SEVERITIES",
-    "Case",
     "Failure",
     "Finding",
+    "LintContext",
+    "LintRule",
     "Observation",
-    "Rule",
     "as_options",
     "find",
     "rule",
@@ -75,7 +75,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Case:
+class LintContext:
     """What rules look at; attributes as those of `Examination`."""
 
     graph: Graph
@@ -138,11 +138,11 @@ class Observation(NamedTuple):
     fixes: tuple[str, ...] = ()
 
 
-Look = Callable[[Case], Iterator[Observation]]
+Look = Callable[[LintContext], Iterator[Observation]]
 
 
 @dataclass(frozen=True)
-class Rule:
+class LintRule:
     """One rule.
 
     Attributes
@@ -163,7 +163,7 @@ class Rule:
     look: Look = field(repr=False)
 
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, LintRule] = {}
 """All rules by their codes."""
 
 
@@ -171,15 +171,15 @@ def rule(code: str, title: str, text: str) -> Callable[[Look], Look]:
     """Enter a rule into the table."""
 
     def enter(look: Look) -> Look:
-        RULES[code] = Rule(code, title, inspect.cleandoc(text), look)
+        RULES[code] = LintRule(code, title, inspect.cleandoc(text), look)
         return look
 
     return enter
 
 
-def find(case: Case) -> tuple[Finding, ...]:
+def find(context: LintContext) -> tuple[Finding, ...]:
     """Look for everything, and put the gravest first; of one severity, in the order of the codes and the stages."""
-    found = [Finding(each.code, *observation) for each in RULES.values() for observation in each.look(case)]
+    found = [Finding(each.code, *observation) for each in RULES.values() for observation in each.look(context)]
     return tuple(sorted(found, key=lambda finding: (-SEVERITIES.index(finding.severity), finding.code)))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from pooling.arguments import per_axis_shape
+from pooling.errors import recast, refusal_of
 from pooling.maps import check_total
 from pooling.open_sizes import filled
 from pooling.signs import short_repr
 
 from .. import receptive_field
 from ..operators import outcome_of
-from ..operators.nodes import ARGUMENTS, Call, Node, OperatorError, Outcome, Shape, Tensor
+from ..operators.nodes import ARGUMENTS, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
 from ..receptive_field import View
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
@@ -27,8 +27,6 @@ __all__ = ["Graph"]
 FLOAT = np.dtype(np.float32)
 USUAL = ("N", "C", "H", "W")
 """What is most likely where a model says nothing of its input."""
-BLAMED = re.compile(r"^(?:layer_from_node: \w+ node (?:with output )?('(?:[^'\\\\]|\\\\.)*'|\"[^\"]*\"): )?(?:\w+: )?")
-"""Who speaks in the sentences of others; ours name the stage."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +204,7 @@ class Graph:
         except TypeError:
             raise
         except ValueError as error:
-            raise NetworkError(str(error)) from error
+            raise recast(NetworkError, error) from error
         if not shape or 0 in shape:
             raise NetworkError(
                 f"{self.name}: input_shape={short_repr(shape)} must have at least one axis and no size 0; give one "
@@ -225,7 +223,7 @@ class Graph:
 def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | None:
     """Work out what a node gives; return a stage where data passes through it."""
     given = tuple(tensors.get(name, Tensor(None, None)) if name else None for name in node.inputs)
-    call = Call(node, given)
+    call = NodeCall(node, given)
     sources = tuple(dict.fromkeys(tensor.source for tensor in given if tensor is not None and tensor.source))
     try:
         result = outcome_of(call)
@@ -236,8 +234,9 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
             if shape is not None:
                 check_total(node.operator, shape, 16)
     except (OperatorError, ValueError, TypeError, OverflowError) as error:
-        sentence = BLAMED.sub("", str(error))
-        raise NetworkError(f"stage {node.name!r} ({node.operator}): {sentence}", node.name) from error
+        # The stage takes the place of whatever function and node the error names.
+        reason = refusal_of(error).reason
+        raise NetworkError(f"stage {node.name!r} ({node.operator}): {reason}", node.name) from error
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
     for number, name in enumerate(node.outputs):
         if name:

@@ -15,12 +15,12 @@ constants     Shape, Size, ConstantOfShape, Range
 """
 
 from . import constants, convolution, dense, elementwise, pooling, reduce, reshape, resize, slice_pad
-from .registry import OPERATORS, SMALL, Operator, outcome_of
+from .registry import OPERATORS, SMALL, OnnxOperator, outcome_of
 
 __all__ = [
     "OPERATORS",
     "SMALL",
-    "Operator",
+    "OnnxOperator",
     "constants",
     "convolution",
     "dense",

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import receptive_field
 from ..receptive_field import Paths, UnfollowedError, View
-from .nodes import Call, OperatorError, Shape, Tensor
+from .nodes import NodeCall, OperatorError, Shape, Tensor
 
 __all__ = ["along", "behind_channels", "broadcast", "followed", "lost", "moved", "of_parts", "spatial_shape", "spread"]
 
@@ -38,7 +38,7 @@ def lost(view: View | None, why: str) -> View | None:
     return view and replace(view, paths=None, lost=view.lost or f"receptive field not followed: {why}")
 
 
-def behind_channels(call: Call, shape: Shape) -> View | None:
+def behind_channels(call: NodeCall, shape: Shape) -> View | None:
     """Return the view of an input whose spatial axes stand behind batch and channels, as this operator has them."""
     view, axes = call.view, tuple(range(2, len(shape)))
     if view is not None and view.axes != axes:
@@ -56,7 +56,7 @@ def moved(view: View | None, places: Sequence[int | None]) -> View | None:
     return replace(view, axes=tuple(place for place in found if place is not None))
 
 
-def spatial_shape(call: Call) -> tuple[Shape, Shape]:
+def spatial_shape(call: NodeCall) -> tuple[Shape, Shape]:
     """Return the shape of the input and its spatial sizes, behind batch and channels."""
     shape = call.shape(0)
     if not 3 <= len(shape) <= 5:
@@ -73,7 +73,7 @@ def spread(padding: Any, dimensions: int) -> Any:
     return padding * dimensions if one_pair else padding
 
 
-def broadcast(call: Call, shapes: Sequence[Shape]) -> Shape:
+def broadcast(call: NodeCall, shapes: Sequence[Shape]) -> Shape:
     """Return the shape that tensors are broadcast to."""
     legacy = (
         call.node.opset < 7

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .nodes import Call, OperatorError, Outcome
-from .registry import OPERATORS, SMALL, Array, Operator, operator
+from .nodes import NodeCall, OperatorError, Outcome
+from .registry import OPERATORS, SMALL, Array, OnnxOperator, operator
 
 
 @operator("Shape", "Size")
-def _sizes(call: Call) -> Outcome:
+def _sizes(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     if call.operator == "Size":
         value: NDArray[Any] = np.asarray(math.prod(shape), np.int64)
@@ -23,7 +23,7 @@ def _sizes(call: Call) -> Outcome:
 
 
 @operator("ConstantOfShape")
-def _constant_of_shape(call: Call) -> Outcome:
+def _constant_of_shape(call: NodeCall) -> Outcome:
     wanted = call.value(0)
     fill = call.attribute("value")
     filled = np.zeros(1, np.float32) if fill is None else np.asarray(fill).ravel()[:1]
@@ -35,11 +35,11 @@ def _constant_of_shape(call: Call) -> Outcome:
     return Outcome("size", [shape], dtypes=[filled.dtype], values=values)
 
 
-def _ranged(call: Call, values: list[Array]) -> Array:
+def _ranged(call: NodeCall, values: list[Array]) -> Array:
     start, stop, step = (value.item() for value in values)
     if step == 0 or math.ceil((stop - start) / step) > SMALL:
         raise ValueError
     return np.arange(start, stop, step).astype(values[0].dtype)
 
 
-OPERATORS["Range"] = Operator("Range", fold=_ranged)
+OPERATORS["Range"] = OnnxOperator("Range", fold=_ranged)

@@ -13,14 +13,14 @@ from pooling.arguments import per_axis
 
 from .. import receptive_field
 from .common import along, behind_channels, spatial_shape, spread
-from .nodes import Call, OperatorError, Outcome, Shape
+from .nodes import NodeCall, OperatorError, Outcome, Shape
 from .registry import operator
 
 AUTO_PAD = {"SAME_UPPER": geometry.SAME_UPPER, "SAME_LOWER": geometry.SAME_LOWER, "VALID": geometry.VALID}
 
 
 @operator("Conv", "ConvInteger", "QLinearConv", settable=True)
-def _convolution(call: Call) -> Outcome:
+def _convolution(call: NodeCall) -> Outcome:
     shape, sizes = spatial_shape(call)
     group, channels, kernel = _weight(call, 3 if call.operator == "QLinearConv" else 1, shape)
     arguments = _arguments(call, len(sizes), kernel)
@@ -39,7 +39,7 @@ def _convolution(call: Call) -> Outcome:
 
 
 @operator("ConvTranspose", settable=True)
-def _transposed(call: Call) -> Outcome:
+def _transposed(call: NodeCall) -> Outcome:
     shape, sizes = spatial_shape(call)
     group, channels, kernel = _weight(call, 1, shape)
     count = len(sizes)
@@ -66,7 +66,7 @@ def _transposed(call: Call) -> Outcome:
     )
 
 
-def _arguments(call: Call, dimensions: int, kernel: Sequence[int]) -> dict[str, Any]:
+def _arguments(call: NodeCall, dimensions: int, kernel: Sequence[int]) -> dict[str, Any]:
     """Return the windows of a convolution as arguments of geometry, changes included."""
     pads = _numbers(call, "pads", 2 * dimensions, 0)
     auto_pad = call.attribute("auto_pad", "NOTSET")
@@ -91,7 +91,7 @@ def _arguments(call: Call, dimensions: int, kernel: Sequence[int]) -> dict[str, 
     return arguments
 
 
-def _numbers(call: Call, name: str, length: int, default: int) -> tuple[int, ...]:
+def _numbers(call: NodeCall, name: str, length: int, default: int) -> tuple[int, ...]:
     given = call.attribute(name)
     if given is None or isinstance(given, int):
         return (default if given is None else given,) * length
@@ -101,7 +101,7 @@ def _numbers(call: Call, name: str, length: int, default: int) -> tuple[int, ...
     return tuple(given)
 
 
-def _weight(call: Call, number: int, shape: Shape) -> tuple[int, int, Shape]:
+def _weight(call: NodeCall, number: int, shape: Shape) -> tuple[int, int, Shape]:
     """Return groups, channels of the result, and the kernel of the weight; a list of layers sets the kernel."""
     group = int(call.attribute("group", 1))
     if call.from_text:

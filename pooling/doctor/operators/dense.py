@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from .common import broadcast
-from .nodes import Call, OperatorError, Outcome
+from .nodes import NodeCall, OperatorError, Outcome
 from .registry import operator
 
 
 @operator("Gemm")
-def _gemm(call: Call) -> Outcome:
+def _gemm(call: NodeCall) -> Outcome:
     if call.from_text:
         return _dense(call)
     a, b = call.shape(0), call.shape(1)
@@ -28,7 +28,7 @@ def _gemm(call: Call) -> Outcome:
     return Outcome("dense", [(rows, columns)], macs=rows * columns * inner)
 
 
-def _dense(call: Call) -> Outcome:
+def _dense(call: NodeCall) -> Outcome:
     """Flatten and multiply, as a list of layers as text has it."""
     shape = call.shape(0)
     inner, columns = math.prod(shape[1:]), int(call.attribute("out_channels"))
@@ -41,7 +41,7 @@ def _dense(call: Call) -> Outcome:
 
 
 @operator("MatMul", "MatMulInteger", "QLinearMatMul")
-def _matmul(call: Call) -> Outcome:
+def _matmul(call: NodeCall) -> Outcome:
     a, b = call.shape(0), call.shape(3 if call.operator == "QLinearMatMul" else 1)
     if not a or not b:
         raise OperatorError(f"its inputs have shapes {a} and {b}; none may be a scalar")

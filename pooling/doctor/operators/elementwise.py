@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .common import broadcast, of_parts
-from .nodes import Call, OperatorError, Outcome
+from .nodes import NodeCall, OperatorError, Outcome
 from .registry import SMALL, Array, Fold, operator
 
 OF_THE_WHOLE_MAP = {"GroupNormalization", "InstanceNormalization", "MeanVarianceNormalization"}
@@ -18,7 +18,7 @@ INTEGER_RESULT = {"QuantizeLinear": np.uint8, "DynamicQuantizeLinear": np.uint8,
 TRUTHS = {"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"}
 
 
-def _unary(call: Call) -> Outcome:
+def _unary(call: NodeCall) -> Outcome:
     shape, view, note = call.shape(0), call.view, ""
     if call.operator in OF_THE_WHOLE_MAP and view is not None:
         view, note = replace(view, context=True), "its statistics are those of the whole map"
@@ -35,7 +35,7 @@ def _unary(call: Call) -> Outcome:
     return Outcome("elementwise", [shape, shape], view, free_parameters=parameters, dtypes=dtypes, note=note)
 
 
-def _broadcast(call: Call) -> Outcome:
+def _broadcast(call: NodeCall) -> Outcome:
     given = [(number, tensor) for number, tensor in enumerate(call.tensors) if tensor is not None]
     if not given:
         raise OperatorError("it has no inputs")
@@ -54,7 +54,7 @@ def _broadcast(call: Call) -> Outcome:
 
 
 def _folded(function: Callable[..., Any]) -> Fold:
-    def fold(call: Call, values: list[Array]) -> Array:
+    def fold(call: NodeCall, values: list[Array]) -> Array:
         if math.prod(np.broadcast_shapes(*(value.shape for value in values))) > SMALL:
             raise ValueError
         return np.asarray(function(*values))

@@ -14,7 +14,7 @@ from pooling.layer import Layer
 
 from ..receptive_field import View
 
-__all__ = ["ARGUMENTS", "Call", "Node", "OperatorError", "Outcome", "Shape", "Tensor", "UnknownShapeError"]
+__all__ = ["ARGUMENTS", "Node", "NodeCall", "OperatorError", "Outcome", "Shape", "Tensor", "UnknownShapeError"]
 
 Shape = tuple[int, ...]
 FLOAT = np.dtype(np.float32)
@@ -96,7 +96,7 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class NodeCall:
     """A node at one input size: what a rule is given."""
 
     node: Node
@@ -179,7 +179,7 @@ class Outcome:
     layer: Layer | None = None
     macs: int = 0
     free_parameters: int = 0
-    """Trained numbers of a node whose weights follow from the size of its input."""
+    """Parameters of a node whose weights follow from the size of its input."""
     dtypes: Sequence[np.dtype[Any] | None] = ()
     values: Sequence[NDArray[Any] | None] = ()
     note: str = ""

@@ -10,7 +10,7 @@ from pooling.maps import spatial_slice
 from .. import receptive_field
 from ..receptive_field import View
 from .common import along, behind_channels, lost, spatial_shape
-from .nodes import ARGUMENTS, Call, OperatorError, Outcome, Shape
+from .nodes import ARGUMENTS, NodeCall, OperatorError, Outcome, Shape
 from .registry import LAYER, operator
 
 
@@ -24,7 +24,7 @@ from .registry import LAYER, operator
     LAYER,
     settable=True,
 )
-def _pooled(call: Call) -> Outcome:
+def _pooled(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     layer = _layer(call, shape)
     output = layer.output_shape(shape)
@@ -44,7 +44,7 @@ def _pooled(call: Call) -> Outcome:
     return Outcome("global" if is_global else "pooling", [output, output], view, axes, layer)
 
 
-def _layer(call: Call, shape: Shape) -> Layer:
+def _layer(call: NodeCall, shape: Shape) -> Layer:
     assert call.node.layer is not None
     layer = call.node.layer(shape)
     for name in call.node.changes:
@@ -60,7 +60,7 @@ def _layer(call: Call, shape: Shape) -> Layer:
 
 
 @operator("MaxUnpool", settable=True)
-def _unpooled(call: Call) -> Outcome:
+def _unpooled(call: NodeCall) -> Outcome:
     shape, _ = spatial_shape(call)
     layer = _layer(call, shape)
     axes = layer.axes(shape)
@@ -78,7 +78,7 @@ def _unpooled(call: Call) -> Outcome:
 
 
 @operator("MaxRoiPool", "RoiAlign")
-def _regions(call: Call) -> Outcome:
+def _regions(call: NodeCall) -> Outcome:
     shape, regions = call.shape(0), call.shape(1)
     layer = _layer(call, shape)
     output = layer.output_shape(shape, regions=regions[0])  # type: ignore[call-arg]

@@ -12,12 +12,12 @@ from pooling import geometry
 
 from .. import receptive_field
 from .common import along, lost, moved
-from .nodes import Call, Outcome
+from .nodes import NodeCall, Outcome
 from .registry import Array, Fold, operator
 from .reshape import fold_axes
 
 
-def _reduce(call: Call) -> Outcome:
+def _reduce(call: NodeCall) -> Outcome:
     shape, view = call.shape(0), call.view
     given = call.value(1, "axes")
     if given is None or (not given and not call.attribute("noop_with_empty_axes", 0)):
@@ -46,7 +46,7 @@ def _reduce(call: Call) -> Outcome:
 
 
 def _folded(function: Callable[..., Any]) -> Fold:
-    def fold(call: Call, values: list[Array]) -> Array:
+    def fold(call: NodeCall, values: list[Array]) -> Array:
         keepdims = bool(call.attribute("keepdims", 1))
         return np.asarray(function(values[0], axis=fold_axes(call, values), keepdims=keepdims))
 
@@ -61,7 +61,7 @@ for _name, _function in OF_SIZES.items():
 
 
 @operator("ArgMax", "ArgMin")
-def _arg(call: Call) -> Outcome:
+def _arg(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     axis = call.axis(int(call.attribute("axis", 0)), len(shape))
     kept = [1] if call.attribute("keepdims", 1) else []

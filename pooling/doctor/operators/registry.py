@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .nodes import Call, OperatorError, Outcome, Shape, UnknownShapeError
+from .nodes import NodeCall, OperatorError, Outcome, Shape, UnknownShapeError
 
-__all__ = ["LAYER", "OPERATORS", "SMALL", "Array", "Operator", "operator", "outcome_of"]
+__all__ = ["LAYER", "OPERATORS", "SMALL", "Array", "OnnxOperator", "operator", "outcome_of"]
 
 Array = NDArray[Any]
-Infer = Callable[[Call], Outcome]
-Fold = Callable[[Call, list[Array]], Array]
+Infer = Callable[[NodeCall], Outcome]
+Fold = Callable[[NodeCall, list[Array]], Array]
 
 SMALL = 1024
 """Elements up to which values are kept: no tensor has more axes than that."""
@@ -24,7 +24,7 @@ LAYER = "layer"
 
 
 @dataclass(frozen=True)
-class Operator:
+class OnnxOperator:
     """All that the doctor knows of an operator.
 
     Attributes
@@ -46,20 +46,20 @@ class Operator:
     settable: bool = False
 
 
-OPERATORS: dict[str, Operator] = {}
+OPERATORS: dict[str, OnnxOperator] = {}
 
 
 def operator(*names: str, fold: Fold | None = None, settable: bool = False) -> Callable[[Infer], Infer]:
     """Enter the records of operators that share a function."""
 
     def enter(infer: Infer) -> Infer:
-        OPERATORS.update({name: Operator(name, infer, fold, settable) for name in names})
+        OPERATORS.update({name: OnnxOperator(name, infer, fold, settable) for name in names})
         return infer
 
     return enter
 
 
-def outcome_of(call: Call) -> Outcome:
+def outcome_of(call: NodeCall) -> Outcome:
     """Apply the record of a node's operator; without one, or where it lacks a shape, ask whoever read the node."""
     record = OPERATORS.get(call.operator)
     if record is not None and record.fold is not None:
@@ -81,7 +81,7 @@ def outcome_of(call: Call) -> Outcome:
     return _passed_over(call, missing)
 
 
-def _folded(fold: Fold, call: Call) -> Array | None:
+def _folded(fold: Fold, call: NodeCall) -> Array | None:
     """Work out a node whose inputs have values; None where they have none, or where it cannot be done."""
     values = [tensor.value for tensor in call.tensors if tensor is not None]
     known = [value for value in values if value is not None]
@@ -95,7 +95,7 @@ def _folded(fold: Fold, call: Call) -> Array | None:
     return result if result.size <= SMALL else None
 
 
-def _passed_over(call: Call, missing: str) -> Outcome:
+def _passed_over(call: NodeCall, missing: str) -> Outcome:
     found: Sequence[tuple[Shape | None, np.dtype[Any] | None]] = []
     if call.node.infer is not None:
         found = call.node.infer(call.tensors)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from .common import broadcast, lost, moved, of_parts
-from .nodes import Call, OperatorError, Outcome, Shape
+from .nodes import NodeCall, OperatorError, Outcome, Shape
 from .registry import Array, operator
 
 
-def fold_axes(call: Call, values: list[Array]) -> tuple[int, ...] | None:
+def fold_axes(call: NodeCall, values: list[Array]) -> tuple[int, ...] | None:
     """Return the axes of a node whose inputs have values: the second input, or in early opsets an attribute."""
     if len(values) > 1:
         return tuple(int(each) for each in values[1].ravel())
@@ -20,7 +19,7 @@ def fold_axes(call: Call, values: list[Array]) -> tuple[int, ...] | None:
     return None if given is None else tuple(given)
 
 
-def _reshaped(call: Call, values: list[Array]) -> Array:
+def _reshaped(call: NodeCall, values: list[Array]) -> Array:
     wanted = values[1] if len(values) > 1 else call.attribute("shape")
     sizes = [int(size) for size in np.asarray(wanted).ravel()]
     if not call.attribute("allowzero", 0):
@@ -29,7 +28,7 @@ def _reshaped(call: Call, values: list[Array]) -> Array:
 
 
 @operator("Reshape", fold=_reshaped)
-def _reshape(call: Call) -> Outcome:
+def _reshape(call: NodeCall) -> Outcome:
     shape, wanted = call.shape(0), call.value(1, "shape")
     if wanted is None:
         raise OperatorError("it has no shape to reshape to")
@@ -46,15 +45,12 @@ def _reshape(call: Call) -> Outcome:
     if -1 in output and known:
         output[output.index(-1)] = total // known
     if math.prod(output) != total:
+        asked = f"a multiple of {known}" if -1 in wanted else str(math.prod(output))
         raise OperatorError(
-            f"its input {shape} has {total} elements, but shape={wanted} asks for {_told(output, wanted, known)}; a "
-            "shape that is written into the model holds for one input size only"
+            f"its input {shape} has {total} elements, but shape={wanted} asks for {asked}; a shape that is written "
+            "into the model holds for one input size only"
         )
     return Outcome("reshape", [tuple(output)], moved(call.view, _matching(shape, tuple(output))))
-
-
-def _told(output: Sequence[int], wanted: Sequence[int], known: int) -> str:
-    return f"a multiple of {known}" if -1 in wanted else str(math.prod(output))
 
 
 def _matching(shape: Shape, output: Shape) -> list[int | None]:
@@ -72,7 +68,7 @@ def _matching(shape: Shape, output: Shape) -> list[int | None]:
 
 
 @operator("Flatten")
-def _flatten(call: Call) -> Outcome:
+def _flatten(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     axis = int(call.attribute("axis", 1))
     if not -len(shape) <= axis <= len(shape):
@@ -82,7 +78,7 @@ def _flatten(call: Call) -> Outcome:
 
 
 @operator("Squeeze", fold=lambda call, values: np.squeeze(values[0], fold_axes(call, values)))
-def _squeeze(call: Call) -> Outcome:
+def _squeeze(call: NodeCall) -> Outcome:
     shape, given = call.shape(0), call.value(1, "axes")
     if given is None:
         given = [axis for axis, size in enumerate(shape) if size == 1]
@@ -96,7 +92,7 @@ def _squeeze(call: Call) -> Outcome:
 
 
 @operator("Unsqueeze", fold=lambda call, values: np.expand_dims(values[0], fold_axes(call, values) or ()))
-def _unsqueeze(call: Call) -> Outcome:
+def _unsqueeze(call: NodeCall) -> Outcome:
     shape, given = call.shape(0), call.value(1, "axes")
     if not given:
         raise OperatorError("it has no axes to add")
@@ -112,7 +108,7 @@ def _unsqueeze(call: Call) -> Outcome:
 
 
 @operator("Transpose", fold=lambda call, values: np.transpose(values[0], call.attribute("perm")))
-def _transpose(call: Call) -> Outcome:
+def _transpose(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     order = list(call.attribute("perm") or reversed(range(len(shape))))
     if sorted(order) != list(range(len(shape))):
@@ -121,13 +117,13 @@ def _transpose(call: Call) -> Outcome:
     return Outcome("reshape", [tuple(shape[axis] for axis in order)], moved(call.view, places))
 
 
-def _expanded(call: Call, values: list[Array]) -> Array:
+def _expanded(call: NodeCall, values: list[Array]) -> Array:
     shape = np.broadcast_shapes(values[0].shape, tuple(int(size) for size in values[1].ravel()))
     return np.broadcast_to(values[0], shape)
 
 
 @operator("Expand", fold=_expanded)
-def _expand(call: Call) -> Outcome:
+def _expand(call: NodeCall) -> Outcome:
     shape, wanted = call.shape(0), call.value(1)
     output = broadcast(call, [shape, tuple(wanted or ())])
     tensor = call.tensor(0)
@@ -135,7 +131,7 @@ def _expand(call: Call) -> Outcome:
 
 
 @operator("Tile")
-def _tile(call: Call) -> Outcome:
+def _tile(call: NodeCall) -> Outcome:
     shape, times = call.shape(0), call.value(1)
     if times is None or len(times) != len(shape) or min(times, default=0) < 0:
         raise OperatorError(f"its repeats {times} must be one number for each axis of its input {shape}")

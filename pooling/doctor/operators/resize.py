@@ -14,12 +14,12 @@ from pooling.arguments import per_axis
 from .. import receptive_field
 from ..receptive_field import Paths, UnfollowedError
 from .common import along, behind_channels
-from .nodes import Call, OperatorError, Outcome, Shape, UnknownShapeError
+from .nodes import NodeCall, OperatorError, Outcome, Shape, UnknownShapeError
 from .registry import operator
 
 
 @operator("DepthToSpace")
-def _depth_to_space(call: Call) -> Outcome:
+def _depth_to_space(call: NodeCall) -> Outcome:
     shape, block = _block(call)
     if shape[1] % block**2:
         raise OperatorError(f"its {shape[1]} channels cannot be divided into blocks of {block} x {block}")
@@ -30,7 +30,7 @@ def _depth_to_space(call: Call) -> Outcome:
 
 
 @operator("SpaceToDepth")
-def _space_to_depth(call: Call) -> Outcome:
+def _space_to_depth(call: NodeCall) -> Outcome:
     shape, block = _block(call)
     if shape[2] % block or shape[3] % block:
         raise OperatorError(
@@ -42,7 +42,7 @@ def _space_to_depth(call: Call) -> Outcome:
     return Outcome("resize", [output], view)
 
 
-def _block(call: Call) -> tuple[Shape, int]:
+def _block(call: NodeCall) -> tuple[Shape, int]:
     shape, block = call.shape(0), int(call.attribute("blocksize", 0))
     if len(shape) != 4 or block < 1:
         raise OperatorError(f"its input {shape} must have 4 axes, and blocksize={block} must be at least 1")
@@ -54,7 +54,7 @@ def _floor(place: Fraction) -> range:
 
 
 @operator("Resize", "Upsample")
-def _resize(call: Call) -> Outcome:
+def _resize(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     scales, sizes, axes = _target(call, shape)
     if sizes is not None:
@@ -102,7 +102,7 @@ LARGEST_RATIO = 1024
 """Denominators of scales, which models write in single precision."""
 
 
-def _target(call: Call, shape: Shape) -> tuple[list[np.float32] | None, list[int] | None, list[int]]:
+def _target(call: NodeCall, shape: Shape) -> tuple[list[np.float32] | None, list[int] | None, list[int]]:
     """Return the scales or the sizes that a resize has, and the axes that they are for."""
     axes = list(range(len(shape)))
     if call.attribute("factor") is not None:
@@ -153,7 +153,7 @@ def _coordinates(place: str, ratio: Fraction, size: int, output: int) -> tuple[F
     raise UnfollowedError(f"coordinate_transformation_mode is {place}")
 
 
-def _taps(call: Call, mode: str, ratio: Fraction) -> Callable[[Fraction], range]:
+def _taps(call: NodeCall, mode: str, ratio: Fraction) -> Callable[[Fraction], range]:
     """Return what gives the cells that are read for an input coordinate."""
     half = Fraction(1, 2)
     if mode == "nearest":

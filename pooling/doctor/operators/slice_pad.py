@@ -9,16 +9,12 @@ import numpy as np
 from .. import receptive_field
 from ..receptive_field import Paths, View
 from .common import along, followed, lost, moved, spread
-from .nodes import Call, OperatorError, Outcome, Shape
-from .registry import Array, operator
+from .nodes import NodeCall, OperatorError, Outcome, Shape
+from .registry import operator
 
 
-def _sliced(call: Call, values: list[Array]) -> Array:
-    return values[0][tuple(_slices(call, values[0].shape))]
-
-
-@operator("Slice", fold=_sliced)
-def _slice(call: Call) -> Outcome:
+@operator("Slice", fold=lambda call, values: values[0][tuple(_slices(call, values[0].shape))])
+def _slice(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     parts = _slices(call, shape)
     output = tuple(len(range(*part.indices(size))) for part, size in zip(parts, shape, strict=True))
@@ -37,7 +33,7 @@ def _slice(call: Call) -> Outcome:
     return Outcome("slice", [output], along(view, cropped))
 
 
-def _slices(call: Call, shape: Shape) -> list[slice]:
+def _slices(call: NodeCall, shape: Shape) -> list[slice]:
     """Return what a Slice keeps of each axis."""
     starts, ends = call.value(1, "starts"), call.value(2, "ends")
     if starts is None or ends is None:
@@ -57,7 +53,7 @@ def _slices(call: Call, shape: Shape) -> list[slice]:
 
 
 @operator("Pad")
-def _pad(call: Call) -> Outcome:
+def _pad(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     if call.attribute("padding") is not None:
         count = len(shape) - 2
@@ -78,7 +74,7 @@ def _pad(call: Call) -> Outcome:
     return _padded(call, shape, begins, ends)
 
 
-def _padded(call: Call, shape: Shape, begins: Sequence[int], ends: Sequence[int]) -> Outcome:
+def _padded(call: NodeCall, shape: Shape, begins: Sequence[int], ends: Sequence[int]) -> Outcome:
     output = tuple(begin + size + end for begin, size, end in zip(begins, shape, ends, strict=True))
     if min(output, default=1) < 1:
         raise OperatorError(f"nothing is left of its input {shape}: the result would be {output}; use a larger input")
@@ -88,7 +84,7 @@ def _padded(call: Call, shape: Shape, begins: Sequence[int], ends: Sequence[int]
 
 
 @operator("Split")
-def _split(call: Call) -> Outcome:
+def _split(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     axis = call.axis(int(call.attribute("axis", 0)), len(shape))
     count = len(call.node.outputs)
@@ -107,7 +103,7 @@ def _split(call: Call) -> Outcome:
 
 
 @operator("Gather", fold=lambda call, values: np.take(values[0], values[1], call.attribute("axis", 0)))
-def _gather(call: Call) -> Outcome:
+def _gather(call: NodeCall) -> Outcome:
     shape, indices = call.shape(0), call.shape(1)
     axis = call.axis(int(call.attribute("axis", 0)), len(shape))
     output = (*shape[:axis], *indices, *shape[axis + 1 :])
@@ -117,7 +113,7 @@ def _gather(call: Call) -> Outcome:
 
 
 @operator("Concat", fold=lambda call, values: np.concatenate(values, call.attribute("axis", 1)))
-def _concatenated(call: Call) -> Outcome:
+def _concatenated(call: NodeCall) -> Outcome:
     given = [(number, tensor) for number, tensor in enumerate(call.tensors) if tensor is not None]
     if not given:
         raise OperatorError("it has no inputs")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pooling.errors import value_error
 from pooling.files import write_whole
 from pooling.reporting.formats import by
 from pooling.signs import printable, shortened
@@ -132,7 +133,7 @@ def figure_file(examination: Examination, path: str | os.PathLike[str], image: P
     """Return what `save_figure` writes, which may fail for more reasons than writing it."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in FORMATS:
-        raise ValueError(f"doctor: figure={os.fspath(path)!r} must end in .png, .svg or .pdf")
+        raise value_error("doctor", f"figure={os.fspath(path)!r} must end in .png, .svg or .pdf")
     import matplotlib
 
     content = io.BytesIO()

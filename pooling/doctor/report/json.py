@@ -77,7 +77,8 @@ def as_record(examination: Examination, what_if: WhatIf | None = None) -> Report
     more = {}
     if what_if is not None:
         both = {name: as_record(getattr(what_if, name)) for name in ("before", "after")}
-        more["what_if"] = record(WhatIfRecord, what_if, changes=_by_name(what_if.changes), **both)
+        changes = {name: dict(arguments) for name, arguments in what_if.changes.items()}
+        more["what_if"] = record(WhatIfRecord, what_if, changes=changes, **both)
     return record(
         ReportRecord,
         examination,
@@ -99,10 +100,6 @@ def as_record(examination: Examination, what_if: WhatIf | None = None) -> Report
         ),
         **more,
     )
-
-
-def _by_name(changes: Any) -> dict[str, dict[str, Any]]:
-    return {name: dict(arguments) for name, arguments in changes.items()}
 
 
 def _stage(examination: Examination, stage: Stage) -> StageRecord:

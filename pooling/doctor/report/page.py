@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pooling._version import __version__
+from pooling.errors import without
 from pooling.files import write_whole
 from pooling.reporting.html import Markup, rendered
 
@@ -187,7 +188,7 @@ def _levels(examination: Examination, image: Picture | None, prefix: str) -> dic
     try:
         drawn = pyramid(network, examination.objects)
     except ValueError as error:
-        return {"problem": str(error).removeprefix("doctor: ")}
+        return {"problem": without(error, "doctor")}
     picture = None if image is None else fitted(image, network.spatial_sizes)
     levels = [
         (level, list(drawings(drawn, level, f"{prefix}{number}", picture))) for number, level in enumerate(drawn.levels)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import value_error
 from pooling.reporting.formats import by, cells
 
 from ..receptive_field import ReceptiveField
@@ -293,7 +294,7 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
     """
     sizes = network.spatial_sizes
     if not sizes:
-        raise ValueError(f"doctor: {network.title} has no spatial axes that could be drawn")
+        raise value_error("doctor", f"{network.title} has no spatial axes that could be drawn")
     shown = [*enumerate(zip(sizes, objects.size, strict=True))][-2:]
     spans = [(_around(0, size, min(length, size), size), size) for _, (size, length) in shown]
     (left, right), width = spans[-1]
@@ -308,9 +309,10 @@ def pyramid(network: Network, objects: Objects) -> Pyramid:
 
     largest = max(0, *sizes, *(size for stage in network.stages for size in stage.output_size))
     if largest > MOST_CELLS:
-        raise ValueError(
-            f"doctor: {network.title} has maps with {largest} cells on an axis, which is too many to be drawn; "
-            f"use an input with which there are at most {MOST_CELLS}"
+        raise value_error(
+            "doctor",
+            f"{network.title} has maps with {largest} cells on an axis, which is too many to be drawn",
+            f"use an input with which there are at most {MOST_CELLS}",
         )
     groups = _groups(network, len(sizes))
     levels = [_level(network, objects, group, plane, box) for group in groups[:MOST_LEVELS]]

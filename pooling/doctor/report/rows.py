@@ -10,7 +10,7 @@ from ..analysis.object_footprint import collapses
 from ..examination import Examination
 from ..network import Stage
 
-__all__ = ["Row", "StageText", "rows", "window_of"]
+__all__ = ["StageText", "TableRow", "rows", "window_of"]
 
 FEW_STAGES = 12
 """Up to so many, each has a line of its own."""
@@ -122,7 +122,7 @@ def _sides(begin: int, end: int) -> str:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line of the table: a stage, or several that change no size."""
 
     stages: tuple[Stage, ...]
@@ -134,24 +134,24 @@ class Row:
         return self.stages[-1]
 
 
-def rows(examination: Examination, *, everything: bool = False) -> list[Row]:
+def rows(examination: Examination, *, everything: bool = False) -> list[TableRow]:
     """Put the stages in lines: those that change the size of the map, or that something was found at, by themselves."""
     stages = examination.network.stages
     if everything or len(stages) <= FEW_STAGES:
-        return [Row((stage,), StageText.of(examination, stage)) for stage in stages]
+        return [TableRow((stage,), StageText.of(examination, stage)) for stage in stages]
     found = {finding.stage for finding in examination.findings if finding.severity != "note" or finding.code == "D901"}
-    result: list[Row] = []
+    result: list[TableRow] = []
     folded: list[Stage] = []
 
     def close() -> None:
         if folded:
-            result.append(Row(tuple(folded), StageText.of(examination, *folded)))
+            result.append(TableRow(tuple(folded), StageText.of(examination, *folded)))
             folded.clear()
 
     for stage in stages:
         if stage.name in found or _resizes(stage) or stage.kind == "dense":
             close()
-            result.append(Row((stage,), StageText.of(examination, stage)))
+            result.append(TableRow((stage,), StageText.of(examination, stage)))
         else:
             if folded and folded[-1].output_size != stage.output_size:
                 close()

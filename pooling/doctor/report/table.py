@@ -23,14 +23,12 @@ from ..examination import Examination
 from ..lint import Finding
 from ..network import Stage
 from ..what_if import WhatIf
-from .rows import Row, StageText, rows, window_of
+from .rows import StageText, TableRow, rows, window_of
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
 NARROWEST_NAME = 14
 """What is left of stage names on a narrow terminal."""
-MANY_ROWS = 60
-"""Rows up to which all stages are shown without being asked for."""
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 
@@ -232,32 +230,32 @@ def windows(stage: Stage) -> str:
     return " ".join(filter(None, (printable(stage.operator), "" if whole else window_of(stage))))
 
 
-def _columns(examination: Examination) -> list[Column[Row]]:
+def _columns(examination: Examination) -> list[Column[TableRow]]:
     """Return all columns of the table of stages."""
     names, footprints = _short_names(examination), examination.objects.footprints
     pixels = f"{brief(examination.object_size)} px" if examination.object_size else "px"
 
-    def folded(words: str, row: Row, style: str = "") -> Text:
+    def folded(words: str, row: TableRow, style: str = "") -> Text:
         return Text(words, "dim" if len(row.stages) > 1 else style)
 
-    def name(row: Row) -> Text:
+    def name(row: TableRow) -> Text:
         if len(row.stages) > 1:
             return Text(f"  {len(row.stages)} stages", "dim")
         found = examination.of_stage(row.last.name)
         return Text(names[row.last.name], STYLES[found[0].severity] if found and found[0].severity != "note" else "")
 
-    def window(row: Row) -> Text:
+    def window(row: TableRow) -> Text:
         if len(row.stages) == 1:
             return Text(windows(row.last))
         counts = Counter(stage.operator for stage in row.stages if stage.kind not in ("elementwise", "reshape"))
         return Text(", ".join(f"{count} {printable(name)}" for name, count in counts.most_common(2)), "dim")
 
-    def found(row: Row) -> Text:
+    def found(row: TableRow) -> Text:
         codes = {each.code: each.severity for stage in row.stages for each in examination.of_stage(stage.name)}
         styles = {**STYLES, "note": "cyan"}
         return Text(" ").join(Text(code, styles[severity]) for code, severity in codes.items())
 
-    def stride(row: Row) -> Text:
+    def stride(row: TableRow) -> Text:
         return folded(row.text.stride if row.last.name in footprints else "", row)
 
     return [

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import value_error
 from pooling.onnx_models.making import ModelProto, tensor_info, tensor_of
 from pooling.onnx_models.nodes import CEIL_MODE_CLEAR
 
@@ -134,7 +135,7 @@ def write_node_tests(folder: str | os.PathLike[str], cases: Iterable[Case] | Non
     """
     target = Path(folder).resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"write_node_tests: {target} is there already and not an empty folder; name a new one")
+        raise value_error("write_node_tests", f"{target} is there already and not an empty folder", "name a new one")
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".pooling-", dir=target.parent))
     try:

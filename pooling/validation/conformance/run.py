@@ -1,4 +1,4 @@
-"""The truth table: which runtime keeps which rule, by a suite of single nodes."""
+"""The conformance table: which runtime follows which rule, by a suite of single nodes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pooling import dispatch
+from pooling.errors import value_error
 from pooling.signs import counted
 
 from ..inputs.case import Case
@@ -23,7 +24,7 @@ from ..runners.results import Result
 from ..verdicts import Verdict, judge
 from .suite import conformance_suite
 
-__all__ = ["OUTCOMES", "Conformance", "Outcome", "Pair", "run_conformance"]
+__all__ = ["OUTCOMES", "CaseResult", "Conformance", "Pair", "run_conformance"]
 
 OUTCOMES = ("agrees", "differs", "refuses", "crashes")
 """What may become of a case; all kinds of `Verdict` that are a wrong answer differ."""
@@ -41,7 +42,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseResult:
     """What became of a case in a runtime.
 
     Attributes
@@ -69,7 +70,7 @@ class Conformance:
     ----------
     cases : tuple of Case
         What was asked; the first of a case's rules is its row in the matrix.
-    outcomes : mapping of str to sequence of Outcome
+    outcomes : mapping of str to sequence of CaseResult
         By runtime, one for each case.
     versions : mapping of str to str
         Of the runtimes.
@@ -86,7 +87,7 @@ class Conformance:
     """
 
     cases: tuple[Case, ...]
-    outcomes: Mapping[str, Sequence[Outcome]]
+    outcomes: Mapping[str, Sequence[CaseResult]]
     versions: Mapping[str, str]
     known: tuple[Recheck, ...]
     seed: int
@@ -99,7 +100,7 @@ class Conformance:
         """The rules that cases are about, in their order."""
         return tuple(dict.fromkeys(case.rules[0] for case in self.cases))
 
-    def of_rule(self, rule: str, runtime: str) -> list[tuple[Case, Outcome]]:
+    def of_rule(self, rule: str, runtime: str) -> list[tuple[Case, CaseResult]]:
         """Return the cases about a rule, with what became of them in a runtime."""
         pairs = zip(self.cases, self.outcomes[runtime], strict=True)
         return [(case, outcome) for case, outcome in pairs if case.rules[0] == rule]
@@ -181,7 +182,7 @@ def run_conformance(
     (0, 0)
     """
     if seed < 0:
-        raise ValueError(f"run_conformance: seed={seed} must be at least 0")
+        raise value_error("run_conformance", f"seed={seed} must be at least 0")
     started = time.monotonic()
     versions = chosen(runtimes)
     keys = None if rules is None else list(rules)
@@ -223,9 +224,9 @@ def run_conformance(
     )
 
 
-def _outcome(case: Case, expected: Result, actual: Result) -> Outcome:
+def _outcome(case: Case, expected: Result, actual: Result) -> CaseResult:
     verdict = judge(case, expected, actual)
-    return Outcome(verdict, broken_rule(case, expected, verdict, actual))
+    return CaseResult(verdict, broken_rule(case, expected, verdict, actual))
 
 
 class _Shared:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pooling.signs import short_repr
+from pooling.errors import value_error
 
 from ..inputs.case import Case
 from ..rules import RULES
@@ -50,7 +50,9 @@ def conformance_suite(seed: int = 0, rules: Iterable[str] | None = None) -> tupl
     wanted = list(RULES if rules is None else rules)
     for key in wanted:
         if key not in RULES:
-            raise ValueError(f"conformance_suite: rules={short_repr(key)} is not known; use one of {', '.join(RULES)}")
+            raise value_error(
+                "conformance_suite", "is not known", f"use one of {', '.join(RULES)}", argument=("rules", key)
+            )
     return tuple(case for key in wanted for case in cases_of(RULES[key], seed))
 
 

@@ -1,4 +1,5 @@
 """How the table of `pooling.export.deployed` is measured.
 
-`measure` asks released runtimes, `probes` are the models that it asks them about.
+measure  asks released runtimes
+probes   the models that it asks them about
 """

@@ -28,6 +28,7 @@ from onnx import TensorProto, helper
 
 from pooling.export import deployed
 from pooling.export.deployed import ANSWERS
+from pooling.export.graph_builder import OpsetError
 from pooling.export.verification import Opened, Verification, VerificationError
 from pooling.onnx_models.session import narrowed, session, widened
 from pooling.validation.runners.base import Unsupported
@@ -229,9 +230,7 @@ def made_in(probe: Probe, opset: int) -> tuple[onnx.ModelProto, Verification] | 
     """Make the model of a probe in an opset, and what verifies it; None where the opset lacks what it takes."""
     try:
         return probe.make(opset)
-    except ValueError as error:
-        if " lacks " not in str(error):
-            raise
+    except OpsetError:
         return None
 
 

@@ -14,12 +14,20 @@ import onnx
 import pooling
 from pooling.export.backward import backward_model
 from pooling.export.deployed import form_behind_zeros, form_of_average
-from pooling.export.graph_builder import Graph
+from pooling.export.graph_builder import GraphBuilder
+from pooling.export.layer_calls import LayerCall
 from pooling.export.lowering.means import Form, forms_of_average
 from pooling.export.lowering.windows import attributes, dilated, why_not_one_node
 from pooling.export.model import declare_inputs, forward_model, resolved
-from pooling.export.stages import Stage
-from pooling.export.verification import KINDS, Opened, Placed, Verification, compare_placed, drawn_inputs, verify_model
+from pooling.export.verification import (
+    KINDS,
+    BoundLayer,
+    Opened,
+    Verification,
+    compare_placed,
+    drawn_inputs,
+    verify_model,
+)
 from pooling.layer import Layer, Sequential
 
 __all__ = ["Probe", "form_probes", "layer_probes"]
@@ -110,14 +118,14 @@ def form_probes() -> Iterator[Probe]:
 
 def _all_form_probes() -> Iterator[Probe]:
     for layer, shape in averages():
-        (stage,) = resolved(layer, shape, np.dtype(np.float32), "torch", None)
-        graph = Graph(onnx.defs.onnx_opset_version(), finite=True)
-        if why_not_one_node(graph, "AveragePool", stage.windows):
+        (call,) = resolved(layer, shape, np.dtype(np.float32), "torch", None)
+        graph = GraphBuilder(onnx.defs.onnx_opset_version(), finite=True)
+        if why_not_one_node(graph, "AveragePool", call.windows):
             continue
-        for number, form in enumerate(_forms(graph, stage)):
-            yield Probe(form.name, partial(_model_of_form, number, stage, False))
+        for number, form in enumerate(_forms(graph, call)):
+            yield Probe(form.name, partial(_model_of_form, number, call, False))
             if shape[1] == BLOCKS:
-                yield Probe(f"{form.name}, behind a convolution", partial(_model_of_form, number, stage, True))
+                yield Probe(f"{form.name}, behind a convolution", partial(_model_of_form, number, call, True))
     yield from means_behind_zeros()
     yield from maxima()
 
@@ -131,23 +139,23 @@ def means_behind_zeros() -> Iterator[Probe]:
         layer = pooling.AvgPool2d(3, 2, padding, dilation=dilation, count_include_pad=counted)
         for sides in wholes:
             shape = (*FIXED, *(size + begin + end for size, (begin, end) in zip(SIZES, sides, strict=True)))
-            (stage,) = resolved(layer, shape, np.dtype(np.float32), "torch", None)
-            name = form_of_average(attributes(stage.axes)["pads"], counted=counted, dilated=dilation > 1)
+            (call,) = resolved(layer, shape, np.dtype(np.float32), "torch", None)
+            name = form_of_average(attributes(call.axes)["pads"], counted=counted, dilated=dilation > 1)
             for by, what in ZEROS_BY.items():
-                make = partial(_model_behind_zeros, stage, sides, counted, by)
+                make = partial(_model_behind_zeros, call, sides, counted, by)
                 yield Probe(form_behind_zeros(name, by=what, wider=wider), make)
 
 
-def _forms(graph: Graph, stage: Stage) -> list[Form]:
-    include, divisor = stage.arguments["count_include_pad"], stage.arguments["divisor_override"]
-    forms = forms_of_average(graph, stage, include, divisor)
-    if include and divisor is None and not stage.free:
-        pads = [0] * len(stage.axes) + [axis.ceil_overhang for axis in stage.axes]
-        name = form_of_average(pads, counted=False, dilated=dilated(stage.axes))
+def _forms(graph: GraphBuilder, call: LayerCall) -> list[Form]:
+    include, divisor = call.arguments["count_include_pad"], call.arguments["divisor_override"]
+    forms = forms_of_average(graph, call, include, divisor)
+    if include and divisor is None and not call.free:
+        pads = [0] * len(call.axes) + [axis.ceil_overhang for axis in call.axes]
+        name = form_of_average(pads, counted=False, dilated=dilated(call.axes))
         forms += [
-            Form("Conv with a group for each channel", partial(_convolved, graph, stage)),
+            Form("Conv with a group for each channel", partial(_convolved, graph, call)),
             *(
-                Form(form_behind_zeros(name, by=what), partial(_behind_zeros, graph, stage, by=by))
+                Form(form_behind_zeros(name, by=what), partial(_behind_zeros, graph, call, by=by))
                 for by, what in ZEROS_BY.items()
             ),
         ]
@@ -168,40 +176,42 @@ def maxima() -> Iterator[Probe]:
             pooling.GlobalMaxPool2d(),
         ):
             shape = (2, 3, 9, 8)[: layer.dimensions + 2]
-            (stage,) = resolved(layer, shape, np.dtype(dtype), "torch", None)
+            (call,) = resolved(layer, shape, np.dtype(dtype), "torch", None)
             node = "GlobalMaxPool" if layer.operator == "global_max_pool" else "MaxPool"
-            yield Probe(f"{node} of {dtype}", partial(_model_of_maximum, node, stage, np.dtype(dtype)))
+            yield Probe(f"{node} of {dtype}", partial(_model_of_maximum, node, call, np.dtype(dtype)))
             if node == "MaxPool":
                 name = f"MaxPool with Indices of {dtype}"
                 indexed = replace(
-                    stage, layer=type(layer)(**{**layer.arguments, "return_indices": True}), indices="onnx"
+                    call, layer=type(layer)(**{**layer.arguments, "return_indices": True}), indices="onnx"
                 )
                 yield Probe(name, partial(_model_of_maximum, node, indexed, np.dtype(dtype)))
 
 
 def _model_of_maximum(
-    node: str, stage: Stage, dtype: np.dtype[Any], opset: int
+    node: str, call: LayerCall, dtype: np.dtype[Any], opset: int
 ) -> tuple[onnx.ModelProto, Verification]:
-    graph = Graph(opset, finite=True)
-    graph.scope = stage.name
-    taken = declare_inputs(graph, [stage], dtype, stage.shape)
-    words = attributes(stage.axes) if node == "MaxPool" else {}
-    indexed = stage.arguments.get("return_indices", False)
+    graph = GraphBuilder(opset, finite=True)
+    graph.scope = call.name
+    taken = declare_inputs(graph, [call], dtype, call.shape)
+    words = attributes(call.axes) if node == "MaxPool" else {}
+    indexed = call.arguments.get("return_indices", False)
     given = graph.outputs(2 if indexed else 1, node, *taken, **words)
-    results = {name: (value, stage.result) for name, value in zip(("output", "indices"), given, strict=False)}
+    results = {name: (value, call.result) for name, value in zip(("output", "indices"), given, strict=False)}
     model = graph.model(results, node)
-    return model, partial(verify_model, model, graph, [Placed(stage, taken, given)])
+    return model, partial(verify_model, model, graph, [BoundLayer(call, taken, given)])
 
 
-def _behind_zeros(graph: Graph, stage: Stage, x: str, *, by: str) -> str:
+def _behind_zeros(graph: GraphBuilder, call: LayerCall, x: str, *, by: str) -> str:
     """Put the padding that counts into the tensor, and leave to the node what ceil_mode touches."""
-    axes = stage.axes
-    x = _with_zeros(graph, x, stage.shape, [(axis.pad_begin, axis.pad_end) for axis in axes], by)
+    axes = call.axes
+    x = _with_zeros(graph, x, call.shape, [(axis.pad_begin, axis.pad_end) for axis in axes], by)
     words = attributes(axes) | {"pads": [0] * len(axes) + [axis.ceil_overhang for axis in axes]}
     return graph("AveragePool", x, **words, count_include_pad=0)
 
 
-def _with_zeros(graph: Graph, x: str, sizes: Sequence[int | str], sides: Sequence[tuple[int, int]], by: str) -> str:
+def _with_zeros(
+    graph: GraphBuilder, x: str, sizes: Sequence[int | str], sides: Sequence[tuple[int, int]], by: str
+) -> str:
     if by == "Pad":
         x = graph("Pad", x, pads=[0, 0, *(b for b, _ in sides), 0, 0, *(e for _, e in sides)])
     else:
@@ -215,51 +225,51 @@ def _with_zeros(graph: Graph, x: str, sizes: Sequence[int | str], sides: Sequenc
 
 
 def _model_behind_zeros(
-    stage: Stage, sides: Sequence[tuple[int, int]], counted: bool, by: str, opset: int
+    call: LayerCall, sides: Sequence[tuple[int, int]], counted: bool, by: str, opset: int
 ) -> tuple[onnx.ModelProto, Verification]:
-    graph = Graph(opset, finite=True)
-    graph.scope = stage.name
+    graph = GraphBuilder(opset, finite=True)
+    graph.scope = call.name
     shape = (*FIXED, *SIZES)
-    (taken,) = declare_inputs(graph, [stage], np.dtype(np.float32), shape)
+    (taken,) = declare_inputs(graph, [call], np.dtype(np.float32), shape)
     x = _with_zeros(graph, taken, shape, sides, by)
-    given = graph("AveragePool", x, **attributes(stage.axes), count_include_pad=int(counted))
-    model = graph.model({"output": (given, stage.result)}, "zeros and a mean")
-    return model, partial(_verify_behind_zeros, model, graph, Placed(stage, (taken,), (given,)), sides)
+    given = graph("AveragePool", x, **attributes(call.axes), count_include_pad=int(counted))
+    model = graph.model({"output": (given, call.result)}, "zeros and a mean")
+    return model, partial(_verify_behind_zeros, model, graph, BoundLayer(call, (taken,), (given,)), sides)
 
 
 def _verify_behind_zeros(
-    model: onnx.ModelProto, graph: Graph, placed: Placed, sides: Sequence[tuple[int, int]], runtime: Opened
+    model: onnx.ModelProto, graph: GraphBuilder, placed: BoundLayer, sides: Sequence[tuple[int, int]], runtime: Opened
 ) -> None:
     run = runtime(model)
     for number, kind in enumerate(KINDS):
         shape, rng = (*FIXED, *SIZES), np.random.default_rng(number)
-        (x,) = drawn_inputs(placed.stage, shape, np.dtype(np.float32), kind, rng, finite=True)
+        (x,) = drawn_inputs(placed.call, shape, np.dtype(np.float32), kind, rng, finite=True)
         compare_placed(placed, [np.pad(x, [(0, 0), (0, 0), *sides])], run({"input": x}), graph)
 
 
-def _convolved(graph: Graph, stage: Stage, x: str) -> str:
+def _convolved(graph: GraphBuilder, call: LayerCall, x: str) -> str:
     """Add up by a convolution, and divide by what counts."""
     from pooling.export.lowering.means import window_counts
 
-    words = attributes(stage.axes)
+    words = attributes(call.axes)
     kernel = words.pop("kernel_shape")
     graph.planes_are_fixed = True
-    channels = int(stage.shape[1])
+    channels = int(call.shape[1])
     total = graph("Conv", x, np.ones((channels, 1, *kernel), np.float32), group=channels, **words)
-    return graph("Div", total, window_counts(graph, stage.axes, True, np.dtype(np.float32)))
+    return graph("Div", total, window_counts(graph, call.axes, True, np.dtype(np.float32)))
 
 
-def _model_of_form(number: int, stage: Stage, convolved: bool, opset: int) -> tuple[onnx.ModelProto, Verification]:
-    graph = Graph(opset, finite=True)
-    graph.scope = stage.name
-    (taken,) = declare_inputs(graph, [stage], np.dtype(np.float32), stage.shape)
+def _model_of_form(number: int, call: LayerCall, convolved: bool, opset: int) -> tuple[onnx.ModelProto, Verification]:
+    graph = GraphBuilder(opset, finite=True)
+    graph.scope = call.name
+    (taken,) = declare_inputs(graph, [call], np.dtype(np.float32), call.shape)
     if convolved:  # where onnxruntime changes the layout, and has other kernels
         graph.planes_are_fixed = True
-        taken = graph("Conv", taken, np.eye(int(stage.shape[1]), dtype=np.float32)[..., np.newaxis, np.newaxis])
-    form = _forms(graph, stage)[number]
+        taken = graph("Conv", taken, np.eye(int(call.shape[1]), dtype=np.float32)[..., np.newaxis, np.newaxis])
+    form = _forms(graph, call)[number]
     given = form.write(taken)
-    model = graph.model({"output": (given, stage.result)}, form.name)
-    return model, partial(verify_model, model, graph, [Placed(stage, (taken,), (given,))])
+    model = graph.model({"output": (given, call.result)}, form.name)
+    return model, partial(verify_model, model, graph, [BoundLayer(call, (taken,), (given,))])
 
 
 # ----------------------------------------------------------------------------------------------------------

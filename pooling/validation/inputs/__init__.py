@@ -1,1 +1,5 @@
-"""What runtimes are asked: `case` a node and its numbers, `plan` the cases that bring out differences at a node."""
+"""What runtimes are asked.
+
+case  a node and its numbers
+plan  the cases that bring out differences at a node
+"""

@@ -1,4 +1,4 @@
-"""What a stage is asked: cases with numbers that bring out differences, and the model's own activations."""
+"""What a node is asked: cases with numbers that bring out differences, and the model's own activations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from pooling.numerics.bounds import PRECISIONS
 from pooling.numerics.inputs import draw
 from pooling.onnx_models.nodes import checked_attributes
 
-from ..stages import CannotRunError, Side, Stage
+from ..pooling_nodes import CannotRunError, PoolingNode, SideInput
 from .case import Case, single_node
 
 __all__ = ["ORDINARY", "REAL", "SPECIAL", "TAPS", "PlannedCase", "plan_cases", "taps"]
@@ -81,13 +81,17 @@ class PlannedCase:
 
 
 def plan_cases(
-    stage: Stage, layer: Layer, seed: int | Sequence[int], real: Mapping[str, Numbers] | None = None, source: str = ""
+    node: PoolingNode,
+    layer: Layer,
+    seed: int | Sequence[int],
+    real: Mapping[str, Numbers] | None = None,
+    source: str = "",
 ) -> list[PlannedCase]:
-    """Return what to ask about a stage.
+    """Return what to ask about a node.
 
     Parameters
     ----------
-    stage : Stage
+    node : PoolingNode
         A node at its place.
     layer : Layer
         What computes it here.
@@ -108,13 +112,13 @@ def plan_cases(
     CannotRunError
         If an input beside the pooled one is not known.
     """
-    asked = list(_drawn(stage, layer, seed))
+    asked = list(_drawn(node, layer, seed))
     if real is not None:
-        arrays = _fewer_channels(stage, layer, real)
-        pooled = stage.node.input[0]
+        arrays = _fewer_channels(node, layer, real)
+        pooled = node.proto.input[0]
         asked.append(
             PlannedCase(
-                _case(stage, REAL, arrays, f"real activations of {source}"),
+                _case(node, REAL, arrays, f"real activations of {source}"),
                 REAL,
                 arrays[pooled].shape == real[pooled].shape,
                 True,
@@ -123,44 +127,42 @@ def plan_cases(
     return asked
 
 
-def _drawn(stage: Stage, layer: Layer, seed: int | Sequence[int]) -> Iterator[PlannedCase]:
-    dtype: np.dtype[Any] = np.dtype(stage.dtype)
+def _drawn(node: PoolingNode, layer: Layer, seed: int | Sequence[int]) -> Iterator[PlannedCase]:
+    dtype: np.dtype[Any] = np.dtype(node.dtype)
     random = np.random.default_rng(seed)
-    if stage.operator in WITHOUT_WINDOWS:
-        yield _beside(stage, layer, dtype, random)
+    if node.operator in WITHOUT_WINDOWS:
+        yield _beside(node, layer, dtype, random)
         return
-    shape = stage.input_shape
+    shape = node.input_shape
     axes = layer.axes(shape)
     small = _small(shape)
     integral = dtype.kind in "iu"
-    numbers = INTEGERS if integral else NORM_NUMBERS if stage.operator in BY_MAGNITUDE else ORDINARY_NUMBERS
-    kinds = ("normal", "ties") if stage.operator in BY_MAGNITUDE else ("wide", "ties", "normal")
+    numbers = INTEGERS if integral else NORM_NUMBERS if node.operator in BY_MAGNITUDE else ORDINARY_NUMBERS
+    kinds = ("normal", "ties") if node.operator in BY_MAGNITUDE else ("wide", "ties", "normal")
     count = min(math.prod(shape[:2]), 2 * len(kinds), max(1, TAPS // max(1, taps(axes))))
     planes = draw((1, count, *shape[2:]), dtype, seed, kinds=kinds, infinities=False)[0]
     for whole in (True, False) if small != shape else (True,):
         array = _spread(planes, shape if whole else small)
-        inputs = {stage.node.input[0]: array}
+        inputs = {node.proto.input[0]: array}
         name = ORDINARY if whole else f"{ORDINARY}-small"
-        yield PlannedCase(_case(stage, name, inputs, numbers), ORDINARY, whole, not whole or small == shape, not whole)
+        yield PlannedCase(_case(node, name, inputs, numbers), ORDINARY, whole, not whole or small == shape, not whole)
     if integral or math.prod(shape) == 0:
         return
     sets = {"nan": _nan_planes, "infinities": _infinite_planes, "magnitudes": _magnitude_planes}
     for kind, make in sets.items():
-        special = make(stage, axes, dtype, random)
+        special = make(node, axes, dtype, random)
         room = math.prod(small[:2])
         for part, start in enumerate(range(0, len(special), room)):
             array = _spread(special[start : start + room], small)
-            case = _case(stage, f"{kind}-{part}" if len(special) > room else kind, {stage.node.input[0]: array}, "")
-            yield PlannedCase(_with_data(case, SPECIAL[kind]), kind, small == shape, True)
+            case = _case(
+                node, f"{kind}-{part}" if len(special) > room else kind, {node.proto.input[0]: array}, SPECIAL[kind]
+            )
+            yield PlannedCase(case, kind, small == shape, True)
 
 
-def _case(stage: Stage, kind: str, inputs: Mapping[str, Numbers], data: str) -> Case:
-    name = re.sub(r"[^\w.-]+", "-", f"{stage.name}-{kind}")
-    return Case(name, single_node(stage.node, stage.opset, inputs), dict(inputs), data)
-
-
-def _with_data(case: Case, data: str) -> Case:
-    return replace(case, data=data)
+def _case(node: PoolingNode, kind: str, inputs: Mapping[str, Numbers], data: str) -> Case:
+    name = re.sub(r"[^\w.-]+", "-", f"{node.name}-{kind}")
+    return Case(name, single_node(node.proto, node.opset, inputs), dict(inputs), data)
 
 
 def _small(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -183,7 +185,7 @@ def _spread(planes: Numbers, shape: Sequence[int]) -> Numbers:
     return np.ascontiguousarray(planes[np.arange(count) % len(planes)]).reshape(shape)
 
 
-def _nan_planes(stage: Stage, axes: Sequence[Axis], dtype: np.dtype[Any], random: np.random.Generator) -> Numbers:
+def _nan_planes(node: PoolingNode, axes: Sequence[Axis], dtype: np.dtype[Any], random: np.random.Generator) -> Numbers:
     """Make one plane for each position of the window, with a NaN there in as many windows as have room for one."""
     sizes = tuple(axis.input_size for axis in axes)
     every = list(itertools.product(*(range(min(axis.kernel_size, POSITIONS + 1)) for axis in axes)))
@@ -212,7 +214,9 @@ def _cells(axis: Axis, tap: int) -> list[int]:
     return cells
 
 
-def _infinite_planes(stage: Stage, axes: Sequence[Axis], dtype: np.dtype[Any], random: np.random.Generator) -> Numbers:
+def _infinite_planes(
+    node: PoolingNode, axes: Sequence[Axis], dtype: np.dtype[Any], random: np.random.Generator
+) -> Numbers:
     sizes = tuple(axis.input_size for axis in axes)
     planes = []
     for infinity in (np.inf, -np.inf):
@@ -223,12 +227,14 @@ def _infinite_planes(stage: Stage, axes: Sequence[Axis], dtype: np.dtype[Any], r
     return np.stack(planes)
 
 
-def _magnitude_planes(stage: Stage, axes: Sequence[Axis], dtype: np.dtype[Any], random: np.random.Generator) -> Numbers:
+def _magnitude_planes(
+    node: PoolingNode, axes: Sequence[Axis], dtype: np.dtype[Any], random: np.random.Generator
+) -> Numbers:
     """Make numbers whose maximum, mean or norm is finite, though the sum of their powers may not be."""
     sizes = tuple(axis.input_size for axis in axes)
     largest = PRECISIONS[dtype.name].largest
     window = math.prod(min(axis.kernel_size, axis.input_size) for axis in axes)
-    if stage.operator in BY_SUM | BY_MAGNITUDE:
+    if node.operator in BY_SUM | BY_MAGNITUDE:
         largest /= 2 * window
     large = (random.uniform(0.5, 1, sizes) * largest * random.choice([-1, 1], sizes)).astype(dtype)
     tiny = (random.integers(-1000, 1001, sizes) * PRECISIONS[dtype.name].tiny).astype(dtype)
@@ -239,15 +245,15 @@ def _magnitude_planes(stage: Stage, axes: Sequence[Axis], dtype: np.dtype[Any], 
 # Operators that take more than what they pool
 
 
-def _beside(stage: Stage, layer: Layer, dtype: np.dtype[Any], random: np.random.Generator) -> PlannedCase:
+def _beside(node: PoolingNode, layer: Layer, dtype: np.dtype[Any], random: np.random.Generator) -> PlannedCase:
     """Ask about regions or unpooling, with boxes on the map and indices in the windows."""
-    shape = stage.input_shape
-    names = [name for name in stage.node.input if name]
-    sides = {side.name: side for side in stage.sides}
+    shape = node.input_shape
+    names = [name for name in node.proto.input if name]
+    sides = {side.name: side for side in node.sides}
     arrays: dict[str, Numbers] = {}
-    if stage.operator == "MaxUnpool":
+    if node.operator == "MaxUnpool":
         arrays[names[0]] = draw(shape, dtype, int(random.integers(2**31)), infinities=False)
-        arrays[names[1]] = _indices(stage, layer, shape, random)
+        arrays[names[1]] = _indices(node, layer, shape, random)
         if len(names) > 2:
             value = sides[names[2]].value
             if value is None:
@@ -256,21 +262,21 @@ def _beside(stage: Stage, layer: Layer, dtype: np.dtype[Any], random: np.random.
                     "input of the model with --input"
                 )
             arrays[names[2]] = value
-        return PlannedCase(_case(stage, ORDINARY, arrays, ORDINARY_NUMBERS), ORDINARY, True, True)
+        return PlannedCase(_case(node, ORDINARY, arrays, ORDINARY_NUMBERS), ORDINARY, True, True)
     small = (shape[0], min(shape[1], REGION_CHANNELS), *shape[2:])
     arrays[names[0]] = draw(small, dtype, int(random.integers(2**31)), kinds=("normal", "ties"), infinities=False)
-    boxes = _boxes(stage, sides[names[1]], shape, random).astype(dtype)
-    if stage.operator == "RoiAlign":
+    boxes = _boxes(node, sides[names[1]], shape, random).astype(dtype)
+    if node.operator == "RoiAlign":
         arrays[names[1]] = boxes[:, 1:]
         arrays[names[2]] = boxes[:, 0].astype(np.int64)
     else:
         arrays[names[1]] = boxes
-    return PlannedCase(_case(stage, ORDINARY, arrays, "regions of all sizes"), ORDINARY, small == shape, True)
+    return PlannedCase(_case(node, ORDINARY, arrays, "regions of all sizes"), ORDINARY, small == shape, True)
 
 
-def _boxes(stage: Stage, side: Side, shape: tuple[int, ...], random: np.random.Generator) -> Numbers:
+def _boxes(node: PoolingNode, side: SideInput, shape: tuple[int, ...], random: np.random.Generator) -> Numbers:
     """Draw regions ``[n, x1, y1, x2, y2]`` on quarters of pixels, where coordinates are free of rounding."""
-    attributes = checked_attributes("validate", stage.node, stage.opset)
+    attributes = checked_attributes("validate", node.proto, node.opset)
     scale = attributes.get("spatial_scale", 1.0)
     count = MOST_REGIONS
     if side.shape is not None and side.shape and isinstance(side.shape[0], int):
@@ -287,10 +293,10 @@ def _boxes(stage: Stage, side: Side, shape: tuple[int, ...], random: np.random.G
     return boxes
 
 
-def _indices(stage: Stage, layer: Layer, shape: tuple[int, ...], random: np.random.Generator) -> Numbers:
+def _indices(node: PoolingNode, layer: Layer, shape: tuple[int, ...], random: np.random.Generator) -> Numbers:
     """Draw indices as a maximum would have given them, in ONNX's convention."""
     restored = layer.output_shape(shape)
-    given = [side.value for side in stage.sides[1:] if side.value is not None]
+    given = [side.value for side in node.sides[1:] if side.value is not None]
     if given:
         restored = tuple(given[0].tolist())
     pool: Any = getattr(pooling, f"max_pool{len(shape) - 2}d")
@@ -301,14 +307,14 @@ def _indices(stage: Stage, layer: Layer, shape: tuple[int, ...], random: np.rand
     return pooling.convert_indices(indices, restored, source="torch", target="onnx")
 
 
-def _fewer_channels(stage: Stage, layer: Layer, real: Mapping[str, Numbers]) -> dict[str, Numbers]:
+def _fewer_channels(node: PoolingNode, layer: Layer, real: Mapping[str, Numbers]) -> dict[str, Numbers]:
     """Keep as many channels of the real activations as the oracle can look at, evenly over all of them."""
     arrays = dict(real)
-    if stage.operator in WITHOUT_WINDOWS:
+    if node.operator in WITHOUT_WINDOWS:
         return arrays
-    array = arrays[stage.node.input[0]]
+    array = arrays[node.proto.input[0]]
     work = max(1, array.shape[0]) * max(1, taps(layer.axes(array.shape)))
     kept = min(array.shape[1], max(1, REAL_TAPS // work))
     chosen = np.linspace(0, array.shape[1] - 1, kept).astype(int)
-    arrays[stage.node.input[0]] = np.ascontiguousarray(array[:, chosen])
+    arrays[node.proto.input[0]] = np.ascontiguousarray(array[:, chosen])
     return arrays

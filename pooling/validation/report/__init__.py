@@ -1,10 +1,10 @@
 """What a validation or the conformance suite found: as objects, and as tables, pages, JSON and JUnit XML.
 
-model                 what came of models, stages and runtimes
+model                 what came of models, nodes and runtimes
 table                 the tables in the terminal
 page                  the page, by templates/validation.html
-conformance_markdown  the truth table in the terminal and as docs/conformance.md
-conformance_page      the truth table as a page, by templates/conformance.html
+conformance_markdown  the conformance table in the terminal and as docs/conformance.md
+conformance_page      the conformance table as a page, by templates/conformance.html
 parts                 what both pages are made of, by templates/parts.html
 grids                 a case as grids of numbers
 junit                 JUnit XML

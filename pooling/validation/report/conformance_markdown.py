@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..conformance.run import OUTCOMES, Conformance, Outcome
+from ..conformance.run import OUTCOMES, CaseResult, Conformance
 from ..inputs.case import Case
-from ..known_issues import address, issues_of
+from ..known_issues import address, upstream_of
 from ..rules import RULES
 from ..rules.evidence import Setting
 
@@ -212,13 +212,13 @@ def _of_rule(report: Conformance, rule: str) -> Iterator[str]:
         yield ""
 
 
-def _size(pair: tuple[Case, Outcome]) -> tuple[bool, int, int, int]:
+def _size(pair: tuple[Case, CaseResult]) -> tuple[bool, int, int, int]:
     """Order examples: float32 first, then small ones, then those in new opsets."""
     case, outcome = pair
     return case.array.dtype.name != "float32", case.array.size, outcome.verdict.differing, -case.opset
 
 
-def _example(pairs: list[tuple[Case, Outcome]], rule: str, runtime: str) -> list[str]:
+def _example(pairs: list[tuple[Case, CaseResult]], rule: str, runtime: str) -> list[str]:
     """Describe the smallest case of those that break the rule itself, or of all."""
     typical = [pair for pair in pairs if pair[1].rule == rule] or pairs
     case, outcome = min(typical, key=_size)
@@ -227,8 +227,7 @@ def _example(pairs: list[tuple[Case, Outcome]], rule: str, runtime: str) -> list
     seen = _plain(sentence if len(sentence) <= LONGEST else f"{sentence[:LONGEST]}…")
     if outcome.counts_as == "differs" and others:
         seen += f" ({others} of them by another rule or unexplained)"
-    upstream = [name for known in issues_of(rule, runtime, case) for name in known.upstream]
-    return [f"`{_model(case)}`", seen, _links(tuple(dict.fromkeys(upstream)), lead="")]
+    return [f"`{_model(case)}`", seen, _links(upstream_of(rule, runtime, case), lead="")]
 
 
 def _model(case: Case) -> str:

@@ -11,10 +11,10 @@ from pooling.files import write_whole
 from pooling.reporting.html import rendered
 
 from ..conformance.run import OUTCOMES, Conformance, Pair
-from ..known_issues import issues_of
+from ..known_issues import upstream_of
 from ..reduce import Smallest
 from ..rules import RULES
-from .parts import TEMPLATES, Badge, Row, finding, picture, references
+from .parts import TEMPLATES, Badge, MatrixRow, finding, picture, references
 
 __all__ = ["write_conformance"]
 
@@ -24,7 +24,7 @@ VERBS = {"agrees": "agree", "differs": "differ", "refuses": "refuse", "crashes":
 def write_conformance(
     report: Conformance, path: str | os.PathLike[str], examples: Mapping[Pair, Smallest] | None = None
 ) -> None:
-    """Write the truth table as a page, whole or not at all.
+    """Write the conformance table as a page, whole or not at all.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def _is_broken(report: Conformance, rule: str, runtime: str) -> bool:
     return bool(counts["differs"] or counts["crashes"])
 
 
-def _row(report: Conformance, rule: str) -> Row:
+def _row(report: Conformance, rule: str) -> MatrixRow:
     cells = []
     for runtime in report.outcomes:
         counts = {name: count for name, count in report.counts(rule, runtime).items() if count}
@@ -84,7 +84,7 @@ def _row(report: Conformance, rule: str) -> Row:
             for name, count in counts.items()
         ]
         cells.append(badges)
-    return Row(rule, RULES[rule].title, cells)
+    return MatrixRow(rule, RULES[rule].title, cells)
 
 
 def _name(report: Conformance, rule: str, runtime: str) -> str:
@@ -101,7 +101,6 @@ def _finding(report: Conformance, rule: str, runtime: str, example: Smallest | N
     kind = outcome.counts_as
     verb = "crashes on cases about" if kind == "crashes" else "breaks"
     others = Counter(each.rule for _, each in wrong if each.rule not in (None, rule))
-    upstream = dict.fromkeys(name for each in issues_of(rule, runtime) for name in each.upstream)
     return finding(
         _name(report, rule, runtime),
         kind,
@@ -113,5 +112,5 @@ def _finding(report: Conformance, rule: str, runtime: str, example: Smallest | N
         ("data", f"{case.data}; input of shape {case.array.shape}, {case.array.dtype.name}"),
         ("cases", ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])),
         ("also breaks", ", ".join(f"{key} ({number})" for key, number in others.items())),
-        ("known", references(upstream)),
+        ("known", references(upstream_of(rule, runtime))),
     )

@@ -9,24 +9,24 @@ from typing import Any
 from pooling.reporting import json
 from pooling.reporting.json import record
 
-from ..conformance.run import Conformance, Outcome
+from ..conformance.run import CaseResult, Conformance
 from ..known_issues import Recheck
 from ..reduce import Smallest, listed
 from ..rules import RULES
 from ..rules.evidence import Setting
 from ..verdicts import Kind
-from .model import Finding, ModelReport, Report, StageReport
+from .model import Finding, ModelReport, NodeReport, Report
 from .records import (
     CaseRecord,
+    CaseResultRecord,
     ConformanceRecord,
     FindingRecord,
     KnownRecord,
     ModelRecord,
-    OutcomeRecord,
+    NodeRecord,
     ReportRecord,
     RuntimeRecord,
     SmallestRecord,
-    StageRecord,
     SummaryRecord,
 )
 
@@ -72,8 +72,8 @@ def _report(report: Report) -> ReportRecord:
     summary = record(
         SummaryRecord,
         report,
-        stages=len(report.stages),
-        equal=sum(stage.verdict == "equal" for stage in report.stages),
+        nodes=len(report.nodes),
+        equal=sum(result.verdict == "equal" for result in report.nodes),
         differ=len(report.differing),
         not_run=len(report.not_run),
         models_not_read=len(report.unread),
@@ -92,18 +92,18 @@ def _report(report: Report) -> ReportRecord:
 
 
 def _model(model: ModelReport) -> ModelRecord:
-    return record(ModelRecord, model, stages=[_stage(stage) for stage in model.stages])
+    return record(ModelRecord, model, nodes=[_node(result) for result in model.nodes])
 
 
-def _stage(report: StageReport) -> StageRecord:
-    stage = report.stage
+def _node(report: NodeReport) -> NodeRecord:
+    node = report.node
     return record(
-        StageRecord,
+        NodeRecord,
         report,
-        name=stage.name,
-        operator=stage.operator,
-        opset=stage.opset,
-        input_shape=stage.shape,
+        name=node.name,
+        operator=node.operator,
+        opset=node.opset,
+        input_shape=node.shape,
         layer=None if report.layer is None else repr(report.layer),
         largest_difference=report.largest_difference if report.compared else None,
         share_of_bound=report.share_of_bound if report.compared else None,
@@ -182,11 +182,11 @@ def _case(report: Conformance, place: int) -> CaseRecord:
     )
 
 
-def _outcome(outcome: Outcome) -> OutcomeRecord:
+def _outcome(outcome: CaseResult) -> CaseResultRecord:
     verdict = outcome.verdict
     wrong = verdict.kind is not Kind.AGREES
     return record(
-        OutcomeRecord,
+        CaseResultRecord,
         verdict,
         outcome=outcome.counts_as,
         kind=str(verdict.kind) if wrong else None,

@@ -1,4 +1,4 @@
-"""What a validation found, as JUnit XML for CI systems: a suite for each model, a case for each stage and runtime.
+"""What a validation found, as JUnit XML for CI systems: a suite for each model, a case for each node and runtime.
 
 The files keep to what the schemas of Apache Ant and of Jenkins' xUnit plugin have in common.
 """
@@ -17,7 +17,7 @@ from pooling.signs import printable
 
 from ..rules import RULES
 from .grids import draw, sketch
-from .model import Finding, ModelReport, Report, StageReport
+from .model import Finding, ModelReport, NodeReport, Report
 
 __all__ = ["write_junit"]
 
@@ -26,7 +26,7 @@ NOBODY = "pooling"
 
 
 @dataclass(frozen=True)
-class Entry:
+class TestCase:
     """A test case: its name, and what came of it where it did not pass."""
 
     name: str
@@ -39,7 +39,7 @@ class Entry:
 def write_junit(report: Report, path: str | os.PathLike[str]) -> None:
     """Write a report as JUnit XML, whole or not at all.
 
-    A runtime that gives another answer at a stage has failed there, and so has one that refuses or differs on special
+    A runtime that gives another answer at a node has failed there, and so has one that refuses or differs on special
     numbers only if the report's `fail_on` says so. Other refusals are skipped cases, crashes are errors; special
     numbers that do not fail are told in the suite's output. What could not be run at all is an error.
 
@@ -100,36 +100,36 @@ def _text(name: str) -> str:
     return printable(name, keep="\n").strip() or "?"
 
 
-def _unique(entries: Iterator[Entry]) -> Iterator[Entry]:
+def _unique(entries: Iterator[TestCase]) -> Iterator[TestCase]:
     """Tell cases apart whose nodes have the same name."""
     seen: Counter[str] = Counter()
     for entry in entries:
         seen[entry.name] += 1
         again = seen[entry.name]
         name = entry.name if again == 1 else f"{entry.name} ({again})"
-        yield Entry(name, entry.outcome, entry.kind, entry.message, entry.text)
+        yield TestCase(name, entry.outcome, entry.kind, entry.message, entry.text)
 
 
-def _entries(report: Report, model: ModelReport) -> Iterator[Entry]:
+def _entries(report: Report, model: ModelReport) -> Iterator[TestCase]:
     if model.problem:
-        yield Entry("read the model", "error", "model", model.problem)
-    for stage in model.stages:
-        where = f"{stage.stage.operator} {stage.stage.name}"
-        if stage.problem:
-            yield Entry(f"{where} in {NOBODY}", "error", "not run", stage.problem)
-        for runtime in stage.summaries:
-            yield _entry(report, stage, f"{where} in {runtime}", runtime)
+        yield TestCase("read the model", "error", "model", model.problem)
+    for result in model.nodes:
+        where = f"{result.node.operator} {result.node.name}"
+        if result.problem:
+            yield TestCase(f"{where} in {NOBODY}", "error", "not run", result.problem)
+        for runtime in result.summaries:
+            yield _entry(report, result, f"{where} in {runtime}", runtime)
 
 
-def _entry(report: Report, stage: StageReport, name: str, runtime: str) -> Entry:
-    """Sum up what one runtime makes of one stage: the worst that counts."""
-    findings = [finding for finding in stage.findings if finding.runtime == runtime]
+def _entry(report: Report, result: NodeReport, name: str, runtime: str) -> TestCase:
+    """Sum up what one runtime makes of one node: the worst that counts."""
+    findings = [finding for finding in result.findings if finding.runtime == runtime]
     ranked = sorted(findings, key=lambda finding: OUTCOMES.index(_outcome(report, finding)))
     if not ranked or not _outcome(report, ranked[0]):
-        return Entry(name)
+        return TestCase(name)
     worst = ranked[0]
     kind = worst.rule or str(worst.verdict.kind)
-    return Entry(name, _outcome(report, worst), kind, worst.sentence, "\n\n".join(map(_explained, findings)))
+    return TestCase(name, _outcome(report, worst), kind, worst.sentence, "\n\n".join(map(_explained, findings)))
 
 
 OUTCOMES = ("error", "failure", "skipped", "")
@@ -170,7 +170,7 @@ def _explained(finding: Finding) -> str:
 def _output(report: Report, model: ModelReport) -> str:
     """Tell what was found in cases that pass."""
     told = []
-    for stage in model.stages:
-        failing = {each.runtime for each in stage.findings if _outcome(report, each)}
-        told += [_explained(each) for each in stage.findings if each.runtime not in failing]
+    for result in model.nodes:
+        failing = {each.runtime for each in result.findings if _outcome(report, each)}
+        told += [_explained(each) for each in result.findings if each.runtime not in failing]
     return "\n\n".join(told)

@@ -17,12 +17,12 @@ from pooling.signs import counted
 from ..benchmark import Times
 from ..inputs.case import Case
 from ..inputs.plan import PlannedCase
+from ..pooling_nodes import PoolingNode
 from ..reduce import Smallest
 from ..runners.results import Result
-from ..stages import Stage
 from ..verdicts import Kind, Verdict
 
-__all__ = ["FAIL_ON", "Finding", "ModelReport", "Repair", "Report", "RuntimeSummary", "StageReport", "alike"]
+__all__ = ["FAIL_ON", "Finding", "ModelReport", "NodeReport", "RepairSummary", "Report", "RuntimeSummary", "alike"]
 
 DISTURBED = 2.0
 """A median so many times the fastest call is the work of something else on the machine."""
@@ -32,14 +32,14 @@ FAIL_ON = ("differs", "special", "refuses", "crashes")
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """That a runtime gives a stage another answer than the oracle does, or none.
+    """That a runtime gives a node another answer than the oracle does, or none.
 
     Attributes
     ----------
     path : str
         The model.
     node, operator, opset
-        The stage: its name, its ONNX operator, and the version of the operator set.
+        The node: its name, its ONNX operator, and the version of the operator set.
     planned : PlannedCase
         What was asked; where several cases brought out the same, the first of them.
     runtime, version : str
@@ -141,7 +141,7 @@ def alike(findings: Iterable[Finding]) -> list[list[Finding]]:
 
 @dataclass(frozen=True)
 class RuntimeSummary:
-    """What a runtime makes of a stage.
+    """What a runtime makes of a node.
 
     Attributes
     ----------
@@ -215,12 +215,12 @@ class RuntimeSummary:
 
 
 @dataclass(frozen=True)
-class StageReport:
-    """What came of one stage.
+class NodeReport:
+    """What came of one node.
 
     Attributes
     ----------
-    stage : Stage
+    node : PoolingNode
         The node and its place.
     layer : Layer or None
         What computes it here; None where that could not be found out.
@@ -231,10 +231,10 @@ class StageReport:
     times : dict of str to Times
         Of ``"pooling"`` and ``"onnxruntime"``; empty where nothing was measured.
     problem : str or None
-        Why the stage could not be compared, as a sentence's end.
+        Why the node could not be compared, as a sentence's end.
     """
 
-    stage: Stage
+    node: PoolingNode
     layer: Layer | None = None
     summaries: Mapping[str, RuntimeSummary] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
@@ -274,7 +274,7 @@ class StageReport:
         """The windows on each spatial axis, where the node says something about them and they are known."""
         if self.layer is None or "dilation" not in self.layer.arguments:
             return None
-        return self.layer.axes(self.stage.input_shape)
+        return self.layer.axes(self.node.input_shape)
 
     @property
     def output_shape(self) -> tuple[int, ...] | None:
@@ -283,7 +283,7 @@ class StageReport:
             return None
         if self.layer.operator in ("max_roi_pool", "roi_align"):
             return None  # as many as there are regions
-        return self.layer.output_shape(self.stage.input_shape)
+        return self.layer.output_shape(self.node.input_shape)
 
     @property
     def speedup(self) -> float | None:
@@ -307,7 +307,7 @@ def also_at(group: Sequence[Finding], most: int) -> str:
 
 
 @dataclass(frozen=True)
-class Repair:
+class RepairSummary:
     """What repairing a model does about its findings.
 
     Attributes
@@ -355,11 +355,11 @@ class ModelReport:
     ----------
     path : str
         As it was given.
-    stages : list of StageReport
+    nodes : list of NodeReport
         In the order of the nodes.
     problem : str or None
         Why the model could not be read.
-    repair : Repair or None
+    repair : RepairSummary or None
         What a repair does, where there is something to repair.
     notes : tuple of str
         What was taken for sizes that the model leaves open, and the like.
@@ -368,9 +368,9 @@ class ModelReport:
     """
 
     path: str
-    stages: list[StageReport]
+    nodes: list[NodeReport]
     problem: str | None = None
-    repair: Repair | None = None
+    repair: RepairSummary | None = None
     notes: tuple[str, ...] = ()
     unasked: tuple[str, ...] = ()
 
@@ -408,24 +408,24 @@ class Report:
     notes: tuple[str, ...] = ()
 
     @property
-    def stages(self) -> list[StageReport]:
-        """The stages of all models."""
-        return [stage for model in self.models for stage in model.stages]
+    def nodes(self) -> list[NodeReport]:
+        """The nodes of all models."""
+        return [result for model in self.models for result in model.nodes]
 
     @property
     def findings(self) -> list[Finding]:
-        """Everything that was found, in the order of models, stages and runtimes."""
-        return [finding for stage in self.stages for finding in stage.findings]
+        """Everything that was found, in the order of models, nodes and runtimes."""
+        return [finding for result in self.nodes for finding in result.findings]
 
     @property
-    def differing(self) -> list[StageReport]:
-        """Stages on which some runtime differs by more than rounding explains; special numbers do not count."""
-        return [stage for stage in self.stages if stage.differs]
+    def differing(self) -> list[NodeReport]:
+        """Nodes on which some runtime differs by more than rounding explains; special numbers do not count."""
+        return [result for result in self.nodes if result.differs]
 
     @property
-    def not_run(self) -> list[StageReport]:
-        """Stages that could not be compared."""
-        return [stage for stage in self.stages if not stage.compared]
+    def not_run(self) -> list[NodeReport]:
+        """Nodes that could not be compared."""
+        return [result for result in self.nodes if not result.compared]
 
     @property
     def unread(self) -> list[ModelReport]:
@@ -439,8 +439,8 @@ class Report:
 
     @property
     def speedups(self) -> list[float]:
-        """How many times as long onnxruntime takes, for each stage that was timed."""
-        return [stage.speedup for stage in self.stages if stage.speedup is not None]
+        """How many times as long onnxruntime takes, for each node that was timed."""
+        return [result.speedup for result in self.nodes if result.speedup is not None]
 
     @property
     def geometric_mean_speedup(self) -> float | None:
@@ -450,22 +450,22 @@ class Report:
     @property
     def disturbed(self) -> bool:
         """Whether something else kept the machine so busy that the times mean little."""
-        timed = [stage.times.values() for stage in self.stages if stage.times]
+        timed = [result.times.values() for result in self.nodes if result.times]
         unsteady = [any(times.median > DISTURBED * times.fastest for times in both) for both in timed]
         return sum(unsteady) > len(unsteady) / 4
 
     @property
     def problems(self) -> list[tuple[str, str]]:
-        """What could not be run, and why: models that were not read, and stages."""
+        """What could not be run, and why: models that were not read, and nodes."""
         found = []
         for model in self.models:
             if model.problem:
                 found.append((model.path, model.problem))
             found += [(model.path, what) for what in model.unasked]
             found += [
-                (f"{model.path}: {stage.stage.operator} {stage.stage.name}", stage.problem)
-                for stage in model.stages
-                if stage.problem
+                (f"{model.path}: {result.node.operator} {result.node.name}", result.problem)
+                for result in model.nodes
+                if result.problem
             ]
         return found
 
@@ -479,12 +479,12 @@ class Report:
             return 2
         if any(finding.counts_as in self.fail_on for finding in self.findings):
             return 1
-        return 2 if any(stage.problem for stage in self.stages) or self.unread or self.unasked else 0
+        return 2 if any(result.problem for result in self.nodes) or self.unread or self.unasked else 0
 
     def summary(self) -> str:
         """Return the outcome in one sentence."""
-        compared = [stage for stage in self.stages if stage.compared]
-        networks = sum(any(stage.compared for stage in model.stages) for model in self.models)
+        compared = [result for result in self.nodes if result.compared]
+        models = sum(any(result.compared for result in model.nodes) for model in self.models)
         if not compared:
             missing = self.not_run or self.unread or self.unasked
             found = "nothing could be compared" if missing else "there is no pooling to compare"
@@ -492,26 +492,24 @@ class Report:
         if self.differing:
             outcome = f"{len(self.differing)} differ{'s' if len(self.differing) == 1 else ''}"
         else:
-            rounded = any(stage.largest_difference for stage in compared)
+            rounded = any(result.largest_difference for result in compared)
             outcome = "all equal, averages up to rounding" if rounded else "all equal"
-        parts = [f"{counted(len(compared), 'stage')} of {counted(networks, 'network')}: {outcome}"]
-        special = [stage for stage in compared if any(each.counts_as == "special" for each in stage.findings)]
+        parts = [f"{counted(len(compared), 'pooling node')} of {counted(models, 'model')}: {outcome}"]
+        special = [result for result in compared if any(each.counts_as == "special" for each in result.findings)]
         if special:
-            parts.append(f"on NaN, infinities or extreme numbers {counted(len(special), 'stage')} would differ")
-        refused = [stage for stage in compared if any(each.counts_as == "refuses" for each in stage.findings)]
+            parts.append(f"on NaN, infinities or extreme numbers {counted(len(special), 'node')} would differ")
+        refused = [result for result in compared if any(each.counts_as == "refuses" for each in result.findings)]
         if refused:
-            parts.append(
-                f"{counted(len(refused), 'stage')} {'is' if len(refused) == 1 else 'are'} refused by a runtime"
-            )
-        crashed = [stage for stage in compared if any(each.counts_as == "crashes" for each in stage.findings)]
+            parts.append(f"{counted(len(refused), 'node')} {'is' if len(refused) == 1 else 'are'} refused by a runtime")
+        crashed = [result for result in compared if any(each.counts_as == "crashes" for each in result.findings)]
         if crashed:
-            parts.append(f"{counted(len(crashed), 'stage')} crashed a runtime")
+            parts.append(f"{counted(len(crashed), 'node')} crashed a runtime")
         mean = self.geometric_mean_speedup
         if mean is not None and not self.disturbed:
             slower = sum(speedup < 1 for speedup in self.speedups)
             pace = f"{mean:.1f}x faster" if mean >= 1 else f"{1 / mean:.1f}x slower"
             parts.append(f"{pace} than onnxruntime in the geometric mean, {slower if slower else 'none'} slower")
-        missing = [counted(len(self.not_run), "stage")] if self.not_run else []
+        missing = [counted(len(self.not_run), "node")] if self.not_run else []
         missing += [counted(len(self.unread), "model")] if self.unread else []
         if missing:
             parts.append(f"{' and '.join(missing)} could not be run")

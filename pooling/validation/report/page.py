@@ -14,8 +14,8 @@ from pooling.reporting.html import linked, rendered
 
 from ..reduce import Smallest
 from ..rules import RULES, applicable_rules
-from .model import Finding, Report, StageReport, alike, also_at
-from .parts import TEMPLATES, Badge, Row, finding, picture, references
+from .model import Finding, NodeReport, Report, alike, also_at
+from .parts import TEMPLATES, Badge, MatrixRow, finding, picture, references
 
 __all__ = ["write_page"]
 
@@ -69,7 +69,7 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
             ("date", datetime.now(UTC).strftime("%Y-%m-%d")),
         ],
         models=[
-            (each, [_stage_row(stage, report.runtimes, numbers) for stage in each.stages]) for each in report.models
+            (each, [_node_row(result, report.runtimes, numbers) for result in each.nodes]) for each in report.models
         ],
         rules=rules,
         explained=[(row.title, RULES[row.title]) for row in rules],
@@ -118,24 +118,25 @@ def _extent(found: Finding) -> str:
     return "; ".join(parts)
 
 
-def _stage_row(stage: StageReport, runtimes: Mapping[str, str], numbers: Mapping[int, int]) -> Row:
-    before = stage.stage.shape
-    kernel = [] if stage.windows is None else [by([axis.kernel_size for axis in stage.windows])]
-    words = " ".join([stage.stage.operator, *kernel])
+def _node_row(result: NodeReport, runtimes: Mapping[str, str], numbers: Mapping[int, int]) -> MatrixRow:
+    before = result.node.shape
+    kernel = [] if result.windows is None else [by([axis.kernel_size for axis in result.windows])]
+    words = " ".join([result.node.operator, *kernel])
     sizes = "" if before is None else f", {by(before)}"
-    sizes += "" if stage.output_shape is None else f" → {by(stage.output_shape)}"
-    if stage.problem:
-        sizes += f". {'Not run' if not stage.compared else 'Not run in full'}: {stage.problem}"
-    return Row(stage.stage.name, f"{words}{sizes}", [_stage_badges(stage, name, numbers) for name in runtimes])
+    sizes += "" if result.output_shape is None else f" → {by(result.output_shape)}"
+    if result.problem:
+        sizes += f". {'Not run' if not result.compared else 'Not run in full'}: {result.problem}"
+    return MatrixRow(result.node.name, f"{words}{sizes}", [_node_badges(result, name, numbers) for name in runtimes])
 
 
-def _stage_badges(stage: StageReport, runtime: str, numbers: Mapping[int, int]) -> list[Badge]:
-    summary = stage.summaries.get(runtime)
+def _node_badges(result: NodeReport, runtime: str, numbers: Mapping[int, int]) -> list[Badge]:
+    summary = result.summaries.get(runtime)
     if summary is None or not summary.cases:
-        return [Badge("none", "not asked" if stage.compared else "not run", title=stage.problem or "")]
-    findings = [each for each in stage.findings if each.runtime == runtime]
+        return [Badge("none", "not asked" if result.compared else "not run", title=result.problem or "")]
+    findings = [each for each in result.findings if each.runtime == runtime]
     if not findings:
-        return [Badge("agrees", "agrees", title=_counted(summary.cases))]
+        cases = ", ".join(f"{count} cases: {kind}" for kind, count in summary.cases.items())
+        return [Badge("agrees", "agrees", title=cases)]
     return list(_badges(findings, numbers))
 
 
@@ -149,37 +150,33 @@ def _badges(findings: Sequence[Finding], numbers: Mapping[int, int]) -> Iterator
             yield Badge(kind, f"{kind}{count}", f"#finding-{numbers[id(some[0])]}", sentences)
 
 
-def _counted(cases: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} cases: {kind}" for kind, count in cases.items())
-
-
-def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[Row]:
+def _rule_rows(report: Report, numbers: Mapping[int, int]) -> Iterator[MatrixRow]:
     """Yield the rules that the models bring into play, with what each runtime makes of them."""
-    compared = [stage for stage in report.stages if stage.compared and is_default(stage.stage.node.domain)]
+    compared = [result for result in report.nodes if result.compared and is_default(result.node.proto.domain)]
     applicable = {
-        id(stage): {
-            *applicable_rules(stage.stage.node, stage.stage.opset, stage.stage.input_shape),
-            *(each.rule for each in stage.findings),
+        id(result): {
+            *applicable_rules(result.node.proto, result.node.opset, result.node.input_shape),
+            *(each.rule for each in result.findings),
         }
-        for stage in compared
+        for result in compared
     }
     for key, rule in RULES.items():
-        stages = [stage for stage in compared if key in applicable[id(stage)]]
-        if stages:
-            badges = [list(_rule_badges(key, stages, runtime, numbers)) for runtime in report.runtimes]
-            yield Row(key, rule.title, badges)
+        nodes = [result for result in compared if key in applicable[id(result)]]
+        if nodes:
+            badges = [list(_rule_badges(key, nodes, runtime, numbers)) for runtime in report.runtimes]
+            yield MatrixRow(key, rule.title, badges)
 
 
-def _rule_badges(rule: str, stages: Sequence[StageReport], runtime: str, numbers: Mapping[int, int]) -> Iterator[Badge]:
-    broken = [each for stage in stages for each in stage.findings if each.runtime == runtime and each.rule == rule]
+def _rule_badges(rule: str, nodes: Sequence[NodeReport], runtime: str, numbers: Mapping[int, int]) -> Iterator[Badge]:
+    broken = [each for node in nodes for each in node.findings if each.runtime == runtime and each.rule == rule]
     yield from _badges(broken, numbers)
-    others = [stage for stage in stages if not any(each in broken for each in stage.findings)]
+    others = [node for node in nodes if not any(each in broken for each in node.findings)]
     # What breaks another rule, or none that was found, leaves no answer that this one could be held against.
-    unclear = [stage for stage in others if any(_unclear(each, runtime) for each in stage.findings)]
-    summaries = [stage.summaries.get(runtime) for stage in others if stage not in unclear]
+    unclear = [node for node in others if any(_unclear(each, runtime) for each in node.findings)]
+    summaries = [node.summaries.get(runtime) for node in others if node not in unclear]
     answered = sum(summary is not None and summary.answered for summary in summaries)
     if answered:
-        yield Badge("agrees", f"agrees {answered}" if len(stages) > 1 else "agrees")
+        yield Badge("agrees", f"agrees {answered}" if len(nodes) > 1 else "agrees")
     if unclear:
         yield Badge("none", "unclear", title="it differs there by another rule, or by none that was found")
     elif not broken and not answered:

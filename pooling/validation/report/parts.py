@@ -16,7 +16,7 @@ from ..rules import RULES
 from ..verdicts import Kind
 from .grids import Cell, Place, draw
 
-__all__ = ["TEMPLATES", "Badge", "Row", "finding", "picture", "references"]
+__all__ = ["TEMPLATES", "Badge", "MatrixRow", "finding", "picture", "references"]
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST_NODE = 300
@@ -46,7 +46,7 @@ class Badge(NamedTuple):
     title: str = ""
 
 
-class Row(NamedTuple):
+class MatrixRow(NamedTuple):
     """A row of a matrix: a title, a line below it, and for each runtime what stands there."""
 
     title: str

@@ -8,6 +8,7 @@ from pooling.reporting.json import Record, said
 
 __all__ = [
     "CaseRecord",
+    "CaseResultRecord",
     "ConformanceRecord",
     "Counted",
     "FindingRecord",
@@ -15,15 +16,14 @@ __all__ = [
     "KnownRecord",
     "MachineRecord",
     "ModelRecord",
-    "OutcomeRecord",
+    "NodeRecord",
+    "NodeVerdict",
     "RepairRecord",
     "ReportRecord",
     "RuleRecord",
     "RuntimeRecord",
     "SettingsRecord",
     "SmallestRecord",
-    "StageRecord",
-    "StageVerdict",
     "SummaryRecord",
     "TimesRecord",
     "VersionsRecord",
@@ -32,7 +32,7 @@ __all__ = [
 Number = float | Literal["nan", "inf", "-inf"]
 """A number; JSON has no NaN and no infinities."""
 Counted = Literal["differs", "special", "refuses", "crashes"]
-StageVerdict = Literal["equal", "differs", "not run"]
+NodeVerdict = Literal["equal", "differs", "not run"]
 KindWord = Literal["shape", "dtype", "value", "nan", "index", "refuses", "crashes"]
 
 
@@ -47,7 +47,7 @@ class SmallestRecord(Record):
 
 
 class FindingRecord(Record):
-    """A finding: that a runtime gives a stage another answer than the oracle does, or none."""
+    """A finding: that a runtime gives a node another answer than the oracle does, or none."""
 
     runtime: Annotated[str, said("who")]
     version: Annotated[str, said("of the runtime")]
@@ -77,7 +77,7 @@ class FindingRecord(Record):
 
 
 class RuntimeRecord(Record):
-    """What a runtime makes of a stage."""
+    """What a runtime makes of a node."""
 
     verdict: Annotated[
         Literal["agrees", "differs", "special", "refuses", "crashes", "not asked"], said("the worst of its findings")
@@ -99,13 +99,13 @@ class TimesRecord(Record):
     fastest: Annotated[float, said("of all calls")]
 
 
-class StageRecord(Record):
-    """A stage: one pooling node at its place."""
+class NodeRecord(Record):
+    """A pooling node at its place in the model."""
 
     name: Annotated[str, said("the node's name, its output's where it has none")]
     operator: Annotated[str, said("the ONNX operator")]
     opset: Annotated[int, said("version of the operator set")]
-    verdict: StageVerdict
+    verdict: NodeVerdict
     problem: Annotated[str | None, said("why it could not be compared")]
     input_shape: Annotated[list[int | str] | None, said("sizes, names where they are not known")]
     output_shape: list[int] | None
@@ -137,7 +137,7 @@ class ModelRecord(Record):
     notes: Annotated[list[str], said("what was taken for open sizes and the like")]
     unasked: Annotated[list[str], said("what was not looked at")]
     repair: Annotated[RepairRecord | None, said("null where there is nothing to repair")]
-    stages: Annotated[list[StageRecord], said("in the order of the nodes")]
+    nodes: Annotated[list[NodeRecord], said("in the order of the nodes")]
 
 
 class VersionsRecord(Record):
@@ -174,14 +174,14 @@ class SettingsRecord(Record):
 class SummaryRecord(Record):
     """All of it in numbers."""
 
-    stages: int
-    equal: Annotated[int, said("stages")]
-    differ: Annotated[int, said("stages")]
-    not_run: Annotated[int, said("stages")]
+    nodes: int
+    equal: Annotated[int, said("nodes")]
+    differ: Annotated[int, said("nodes")]
+    not_run: Annotated[int, said("nodes")]
     models_not_read: int
     findings: Annotated[dict[str, int], said("numbers of findings, by what they count as")]
     geometric_mean_speedup: Annotated[float | None, said("of our kernels against onnxruntime")]
-    slower: Annotated[int, said("stages")]
+    slower: Annotated[int, said("nodes")]
     disturbed: Annotated[bool, said("whether the times mean little")]
     exit_code: int
     interrupted: Annotated[bool, said("whether it was stopped before the end")]
@@ -210,7 +210,7 @@ class RuleRecord(Record):
     remedy: Annotated[str, said("what helps where it is broken")]
 
 
-class OutcomeRecord(Record):
+class CaseResultRecord(Record):
     """What became of a case in a runtime."""
 
     outcome: Literal["agrees", "differs", "refuses", "crashes"]
@@ -232,7 +232,7 @@ class CaseRecord(Record):
     shape: Annotated[list[int], said("of the input")]
     dtype: Annotated[str, said("of the input")]
     data: Annotated[str, said("what its numbers are")]
-    outcomes: Annotated[dict[str, OutcomeRecord], said("by runtime")]
+    outcomes: Annotated[dict[str, CaseResultRecord], said("by runtime")]
 
 
 class KnownRecord(Record):

@@ -13,15 +13,15 @@ from pooling.reporting.formats import brief, by
 from pooling.reporting.tables import Column, Layout, say
 from pooling.signs import counted, printable
 
-from .model import Finding, Report, StageReport, alike, also_at
+from .model import Finding, NodeReport, Report, alike, also_at
 
 __all__ = ["print_report"]
 
 NARROWEST_NAME = 6
-"""What is left of stage names on a narrow terminal."""
+"""What is left of node names on a narrow terminal."""
 WIDE_GAP = 2
 INDENT = "  "
-"""What stands in front of a stage's name, below that of its model."""
+"""What stands in front of a node's name, below that of its model."""
 FINDINGS_SHOWN = 20
 NODES_SHOWN = 3
 VERDICTS = {
@@ -32,11 +32,11 @@ VERDICTS = {
     "crashes": ("crashes", "bold magenta"),
     "not asked": ("not asked", "dim"),
 }
-"""What a runtime makes of a stage, as a heading, and its style."""
+"""What a runtime makes of a node, as a heading, and its style."""
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print a report: who was asked, a table of all stages, what was found, and a line that sums up.
+    """Print a report: who was asked, a table of all nodes, what was found, and a line that sums up.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def print_report(report: Report, console: Console) -> None:
     for model in report.models:
         for note in model.notes:
             say(console, Text.assemble((printable(model.name), "bold"), printable(f": {note}")))
-        if not model.stages and not model.problem and not model.unasked:
+        if not model.nodes and not model.problem and not model.unasked:
             console.print(Text.assemble((printable(model.name), "bold"), " has no pooling nodes"), soft_wrap=True)
     if any(model.notes for model in report.models):
         console.print()
@@ -83,13 +83,13 @@ def _heading(report: Report) -> Text:
 
 
 def _print_runtimes(report: Report, console: Console) -> None:
-    """Print how many stages each runtime agrees on, differs on, and so on."""
+    """Print how many nodes each runtime agrees on, differs on, and so on."""
     table = Table(box=None, pad_edge=False, padding=(0, WIDE_GAP, 0, 0), header_style="bold")
     table.add_column("runtime", no_wrap=True)
     for verdict in VERDICTS:
         table.add_column(VERDICTS[verdict][0], justify="right")
     for name, version in report.runtimes.items():
-        found = Counter(stage.summaries[name].verdict for stage in report.stages if name in stage.summaries)
+        found = Counter(result.summaries[name].verdict for result in report.nodes if name in result.summaries)
         label = name if version.startswith(report.versions["pooling"]) else f"{name} {version}"
         cells = [
             Text(str(found[key]) if found[key] else "·", VERDICTS[key][1] if found[key] else "dim") for key in VERDICTS
@@ -152,16 +152,16 @@ def _print_special(groups: Sequence[Sequence[Finding]], console: Console) -> Non
 
 def _print_table(report: Report, console: Console) -> None:
     """Print one table for each model, all with the same columns, so that they look like one with titles in between."""
-    if not report.stages:
+    if not report.nodes:
         return
-    layout = Layout(COLUMNS, report.stages, console.width, NARROWEST_NAME, WIDE_GAP, INDENT)
+    layout = Layout(COLUMNS, report.nodes, console.width, NARROWEST_NAME, WIDE_GAP, INDENT)
     console.print(layout.table([]))
     for model in report.models:
-        if model.stages:
+        if model.nodes:
             console.print(Text(printable(model.name), "bold cyan", overflow="ellipsis", no_wrap=True))
-            console.print(layout.table(model.stages, header=False))
+            console.print(layout.table(model.nodes, header=False))
     console.print()
-    if any(stage.share_of_bound for stage in report.stages):
+    if any(result.share_of_bound for result in report.nodes):
         note = "difference: the largest of all elements; behind an average's, its share of what rounding may cause"
         console.print(Text(note, "dim"), soft_wrap=True)
 
@@ -170,23 +170,23 @@ def _print_table(report: Report, console: Console) -> None:
 # Columns
 
 
-def _operator(report: StageReport) -> Text:
+def _operator(report: NodeReport) -> Text:
     kernel = [] if report.windows is None else [by([axis.kernel_size for axis in report.windows])]
-    return Text(" ".join([report.stage.operator, *kernel]))
+    return Text(" ".join([report.node.operator, *kernel]))
 
 
-def _stride(report: StageReport) -> Text:
+def _stride(report: NodeReport) -> Text:
     return Text("" if report.windows is None else brief([axis.stride for axis in report.windows]))
 
 
-def _pads(report: StageReport) -> Text:
+def _pads(report: NodeReport) -> Text:
     if report.windows is None:
         return Text()
     begin, end = ([getattr(axis, side) for axis in report.windows] for side in ("pad_begin", "pad_end"))
     return Text(brief(begin) if begin == end else " ".join(map(str, begin + end)))
 
 
-def _also(report: StageReport) -> Text:
+def _also(report: NodeReport) -> Text:
     """Say what few nodes have."""
     if report.layer is None or report.windows is None:
         return Text()
@@ -202,18 +202,18 @@ def _also(report: StageReport) -> Text:
     return Text(", ".join(word for word, holds in words.items() if holds))
 
 
-def _shapes(report: StageReport) -> Text:
+def _shapes(report: NodeReport) -> Text:
     """Give the input's shape, and of the result what is not the same."""
-    if report.stage.shape is None:
+    if report.node.shape is None:
         return Text("?")
-    before = by(report.stage.shape)
+    before = by(report.node.shape)
     if report.output_shape is None or report.layer is None:
         return Text(before)
     spatial = slice(1, -1) if report.layer.layout == "channels_last" else slice(2, None)
     return Text(f"{before} → {by(report.output_shape[spatial])}")
 
 
-def _difference(report: StageReport) -> Text:
+def _difference(report: NodeReport) -> Text:
     if report.verdict != "equal":
         return Text(report.verdict, "bold red" if report.differs else "yellow")
     largest, share = report.largest_difference, report.share_of_bound
@@ -223,22 +223,22 @@ def _difference(report: StageReport) -> Text:
     )
 
 
-def _time(report: StageReport, runtime: str) -> Text:
+def _time(report: NodeReport, runtime: str) -> Text:
     if not report.times:
         return Text()
     seconds = report.times[runtime].median
     return Text(f"{seconds * 1e6:,.0f} µs" if seconds < 0.01 else f"{seconds * 1e3:,.1f} ms")
 
 
-def _speed(report: StageReport) -> Text:
+def _speed(report: NodeReport) -> Text:
     speedup = report.speedup
     if speedup is None:
         return Text()
     return Text(f"{speedup:.1f}×" if speedup >= 0.95 else f"{speedup:.2g}×", "green" if speedup >= 1 else "red")
 
 
-COLUMNS: tuple[Column[StageReport], ...] = (
-    Column("stage", lambda report: Text(printable(report.stage.name))),
+COLUMNS: tuple[Column[NodeReport], ...] = (
+    Column("node", lambda report: Text(printable(report.node.name))),
     Column("operator", _operator),
     Column("stride", _stride, wanted=3),
     Column("pads", _pads, wanted=2),

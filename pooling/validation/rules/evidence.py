@@ -87,7 +87,7 @@ class Setting:
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        """The windows on each spatial axis; none where they find no place, or the operator pools no windows."""
+        """The windows on each spatial axis; none where they do not fit, or the operator pools no windows."""
         if self.operator in WITHOUT_WINDOWS:
             return ()
         try:

@@ -76,7 +76,7 @@ def _no_windows(draw: Samples) -> Iterator[Case]:
 NO_WINDOW_IS_REFUSED = Rule(
     "no-window-is-rejected",
     "an axis without a window",
-    "A kernel that finds no place on the padded input is an error that says so; there is no window to give.",
+    "A kernel that does not fit into the padded input is an error; there is no window to pool.",
     OWN,
     samples=_no_windows,
     applies=_has_no_window,

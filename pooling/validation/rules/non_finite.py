@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.numerics.inputs import dtype_named
+
 from ..inputs.case import Case
 from .evidence import MAXIMA, MEANS, NORMS, Cell, Evidence
 from .rule import EachCell, NoAnswer, Rule, Strength, onnx_text, torch_text
-from .samples import FLOATS, NEWEST, Samples, dtype_of, dtypes_of, positive, window
+from .samples import FLOATS, NEWEST, Samples, dtypes_of, positive, window
 
 EXACT = "export the pooling with special_values='exact', or repair the model with --special-values exact"
 
@@ -26,7 +28,7 @@ def _misses_nan(it: Evidence, cell: Cell, expected: float, actual: float) -> boo
 
 def _square_with_nan(tap: int, dtype: str) -> NDArray[np.generic]:
     """Return 1, 2, 3, 4 as a square, with NaN for one of them."""
-    numbers = np.arange(1, 5).astype(dtype_of(dtype))
+    numbers = np.arange(1, 5).astype(dtype_named(dtype))
     numbers[tap] = np.nan
     return numbers.reshape(1, 1, 2, 2)
 
@@ -106,11 +108,11 @@ def _minus_infinity(draw: Samples) -> Iterator[Case]:
         if name not in dtypes_of("MaxPool"):
             continue
         for dimensions in (1, 2, 3):
-            array = np.full((1, 2, *[4] * dimensions), -np.inf).astype(dtype_of(name))
+            array = np.full((1, 2, *[4] * dimensions), -np.inf).astype(dtype_named(name))
             twos = window(2, dimensions=dimensions)
             yield draw.case("MaxPool", array, NEWEST, "all -inf", **twos)
             yield draw.case("MaxPool", array, NEWEST, "all -inf with padding", pads=[1] * 2 * dimensions, **twos)
-        array = np.full((1, 2, 4, 4), -np.inf).astype(dtype_of(name))
+        array = np.full((1, 2, 4, 4), -np.inf).astype(dtype_named(name))
         yield draw.case("GlobalMaxPool", array, NEWEST, "all -inf")
     array = np.full((1, 1, 4, 4), -np.inf, np.float32)
     yield draw.case("MaxPool", array, NEWEST, "all -inf", outputs=2, **window(2))

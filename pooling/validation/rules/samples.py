@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.numerics.inputs import dtype_named
 from pooling.onnx_models.making import make_node, operator_schema
 
 from ..inputs.case import Case, make_case
@@ -24,7 +25,6 @@ __all__ = [
     "WINDOWED",
     "Samples",
     "distinct",
-    "dtype_of",
     "dtypes_of",
     "has_attributes",
     "positive",
@@ -54,22 +54,12 @@ MOST_ELEMENTS = 2048
 def distinct(random: Generator, shape: Sequence[int], dtype: str = "float32") -> Numbers:
     """Draw whole numbers of either sign that are all different, and of which sums are exact."""
     count = math.prod(shape)
-    return (random.permutation(count) - count // 2).reshape(shape).astype(dtype_of(dtype))
+    return (random.permutation(count) - count // 2).reshape(shape).astype(dtype_named(dtype))
 
 
 def positive(random: Generator, shape: Sequence[int], dtype: str = "float32") -> Numbers:
     """Draw whole numbers from 1 that are all different."""
-    return (random.permutation(math.prod(shape)) + 1).reshape(shape).astype(dtype_of(dtype))
-
-
-def dtype_of(name: str) -> np.dtype[Any]:
-    """Return a dtype by its name, that of ml_dtypes too."""
-    if name == "bfloat16":
-        import ml_dtypes
-
-        narrow: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return narrow
-    return np.dtype(name)
+    return (random.permutation(math.prod(shape)) + 1).reshape(shape).astype(dtype_named(dtype))
 
 
 def dtypes_of(operator: str, opset: int = NEWEST) -> list[str]:
@@ -78,7 +68,7 @@ def dtypes_of(operator: str, opset: int = NEWEST) -> list[str]:
     names = [str(name).removeprefix("tensor(").removesuffix(")") for name in schema.inputs[0].types]
     found = [{"float": "float32", "double": "float64"}.get(name, name) for name in names]
     try:
-        dtype_of("bfloat16")
+        dtype_named("bfloat16")
     except ModuleNotFoundError:
         found = [name for name in found if name != "bfloat16"]
     return sorted(found)

@@ -1,4 +1,15 @@
-"""Runtimes that can be asked to run a node, each an adapter of its own; which of them are there is known at once."""
+"""Runtimes that can be asked to run a node, each an adapter of its own; which of them are there is known at once.
+
+::
+
+    base       what an adapter has
+    expressed  nodes as the calls of libraries that read no ONNX
+    processes  runtimes in processes of their own
+    results    what came of running a case
+    ours       the kernels, the oracle, and the graphs that this library writes
+    onnxruntime, onnx_reference, openvino, torch, jax, opencv, tract
+               the adapters of others
+"""
 
 from __future__ import annotations
 

@@ -30,6 +30,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.numerics.inputs import dtype_named
+
 from . import Unsupported, runtime_of
 from .results import Result
 
@@ -453,20 +455,11 @@ def _read(file: IO[bytes]) -> tuple[dict[str, Array], str | None]:
     head = json.loads(file.readline())
     arrays = {}
     for name, dtype, shape in head["arrays"]:
-        kind = _dtype(dtype)
+        kind = dtype_named(dtype)
         count = int(np.prod(shape, dtype=object))
         content = file.read(count * kind.itemsize)
         arrays[name] = np.frombuffer(content, kind, count).reshape(shape)
     return arrays, head["text"]
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    if name == "bfloat16":
-        import ml_dtypes
-
-        dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return dtype
-    return np.dtype(name)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

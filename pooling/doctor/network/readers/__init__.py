@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from pooling.errors import type_error
 from pooling.layer import EXPORT, Layer, Sequential, is_of_torch, kind_of
 
 from ..graph import Graph
@@ -87,7 +88,7 @@ def read_graph(source: Any, input_shape: Sequence[int] | None = None) -> Graph:
 
         return from_text(source, input_shape)
     if not isinstance(source, (str, bytes, os.PathLike)) and type(source).__name__ != "ModelProto":
-        raise TypeError(f"read: {_wrong_source(source)}")
+        raise type_error("read", f"{_wrong_source(source)}")
     try:
         from .onnx import from_onnx
     except ImportError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pooling.errors import recast
 from pooling.layer import Layer, Sequential
 from pooling.maps import spatial_slice
 from pooling.signs import short_repr
@@ -49,7 +50,7 @@ def from_sequential(pool: Sequential | Layer, input_shape: Sequence[int] | None 
     try:
         spatial = spatial_slice(len(shape), first.dimensions, first.layout, function=name)
     except ValueError as error:
-        raise NetworkError(str(error)) from error
+        raise recast(NetworkError, error) from error
     if len(shape) - first.dimensions not in (1, 2):
         raise NetworkError(
             f"{name}: input_shape={short_repr(shape)} has {len(shape)} axes; it must have {first.dimensions + 2}, or "

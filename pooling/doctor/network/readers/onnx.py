@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pooling.errors import without
 from pooling.layer import Layer
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.functions import inlined, opset_of
@@ -76,7 +77,7 @@ def from_onnx(source: Any, rank: int | None = None) -> Graph:
     except NetworkError:
         raise
     except ValueError as error:
-        raise NetworkError(str(error).removeprefix("read: ")) from error
+        raise NetworkError(without(error, "read")) from error
 
 
 def _check_names(model: ModelProto) -> None:

@@ -50,6 +50,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pooling
+from pooling.errors import recast, refused
 from pooling.layer import Layer, Sequential
 from pooling.layer_text import has_calls, layers_from_text
 
@@ -140,7 +141,7 @@ def from_text(text: str, input_shape: Sequence[int] | None = None) -> Graph:
         try:
             return from_sequential(Sequential(*layers_from_text(text)), input_shape)
         except (TypeError, ValueError) as error:
-            raise NetworkError(str(error)) from error
+            raise recast(NetworkError, error) from error
     builder = _built(text)
     return Graph("layers", INPUT, tuple(builder.nodes), {}, builder.leaves(), usual=USUAL[:4])
 
@@ -170,9 +171,11 @@ def poolings_from_text(text: str, dimensions: int) -> list[Layer]:
     layers, before = [], INPUT
     for node in _built(text).nodes:
         if node.layer is None:
-            raise NetworkError(f"layers: {node.name!r} is {node.operator}; give poolings only")
+            raise refused(NetworkError, "layers", f"{node.name!r} is {node.operator}", "give poolings only")
         if node.inputs != (before,):
-            raise NetworkError(f"layers: {node.name!r} reads from {node.inputs[0]!r}; give layers one after another")
+            raise refused(
+                NetworkError, "layers", f"{node.name!r} reads from {node.inputs[0]!r}", "give layers one after another"
+            )
         layers.append(node.layer((1,) * (2 + dimensions)))
         before = node.name
     return layers
@@ -181,12 +184,15 @@ def poolings_from_text(text: str, dimensions: int) -> list[Layer]:
 def _built(text: str) -> _Builder:
     words = text.split()
     if not words:
-        raise NetworkError(
-            'layers: the list is empty; write one word for each layer, such as "conv7/2p3 pool3/2p1 fc10"'
+        raise refused(
+            NetworkError,
+            "layers",
+            "the list is empty",
+            'write one word for each layer, such as "conv7/2p3 pool3/2p1 fc10"',
         )
     builder = _Builder()
     for number, word in enumerate(words, start=1):
-        builder.add(word, f"layers: {word!r} (word {number})")
+        builder.add(word, f"{word!r} (word {number})")
     return builder
 
 
@@ -207,29 +213,40 @@ class _Builder:
     def add(self, text: str, where: str) -> None:
         head = HEAD.match(text)
         if head is None:
-            raise NetworkError(
-                f"{where} is no layer; known are {', '.join(WORDS)}, and there is no model of that name; {EXAMPLE}"
+            raise refused(
+                NetworkError,
+                "layers",
+                f"{where} is no layer; known are {', '.join(WORDS)}, and there is no model of that name",
+                EXAMPLE,
             )
         word, size = head["word"], head["size"]
         found, position = {}, head.end()
         while part := PARTS.match(text, position):
             assert part.lastgroup is not None
             if part.lastgroup in found:
-                raise NetworkError(f"{where} gives its {part.lastgroup} twice; keep one")
+                raise refused(NetworkError, "layers", f"{where} gives its {part.lastgroup} twice", "keep one")
             if part.lastgroup not in ALLOWED.get(word, set()):
-                raise NetworkError(
-                    f"{where} gives a {part.lastgroup}, which {word} does not have; leave out {part[0]!r}"
+                raise refused(
+                    NetworkError,
+                    "layers",
+                    f"{where} gives a {part.lastgroup}, which {word} does not have",
+                    f"leave out {part[0]!r}",
                 )
             found[part.lastgroup] = part[part.lastgroup]
             position = part.end()
         references = REFERENCE.findall(text[position:])
         if "".join(sign + name for sign, name in references) != text[position:]:
-            raise NetworkError(f"{where} is not understood from {text[position:]!r} on; {EXAMPLE}")
+            raise refused(NetworkError, "layers", f"{where} is not understood from {text[position:]!r} on", EXAMPLE)
         if (size is None) == (word in SIZED):
-            raise NetworkError(f"{where} must {'have' if size is None else 'not have'} a number behind {word}")
+            raise refused(
+                NetworkError, "layers", f"{where} must {'have' if size is None else 'not have'} a number behind {word}"
+            )
         if (":" in (size or "") and word != "pad") or ("," in (size or "") and word in ("fc", *BLOCKS)):
-            raise NetworkError(
-                f"{where} has {size!r} behind {word}; give {'one number' if word in ('fc', *BLOCKS) else 'numbers'}"
+            raise refused(
+                NetworkError,
+                "layers",
+                f"{where} has {size!r} behind {word}",
+                f"give {'one number' if word in ('fc', *BLOCKS) else 'numbers'}",
             )
         self._place(word, size, found, references, where)
 
@@ -239,16 +256,24 @@ class _Builder:
         names = [name for sign, name in references if sign == "@"]
         sources = [name for sign, name in references if sign == "<"]
         if len(names) > 1 or len(sources) > 1:
-            raise NetworkError(
-                f"{where} gives {'two names' if len(names) > 1 else 'two layers to read from'}; keep one"
+            raise refused(
+                NetworkError,
+                "layers",
+                f"{where} gives {'two names' if len(names) > 1 else 'two layers to read from'}",
+                "keep one",
             )
         for sign, name in references:
             if sign != "@" and name not in self._names:
-                raise NetworkError(
-                    f"{where} refers to {name!r}, which no layer before it has as its name; write @{name} there"
+                raise refused(
+                    NetworkError,
+                    "layers",
+                    f"{where} refers to {name!r}, which no layer before it has as its name",
+                    f"write @{name} there",
                 )
         if names and names[0] in self._names:
-            raise NetworkError(f"{where} gives the name {names[0]!r}, which is taken; choose another")
+            raise refused(
+                NetworkError, "layers", f"{where} gives the name {names[0]!r}, which is taken", "choose another"
+            )
         source = sources[0] if sources else self._last
         merges: list[tuple[str, list[str]]] = []
         for sign, name in references:
@@ -258,14 +283,19 @@ class _Builder:
                 merges.append((sign, [name]))
         if word in MERGES:
             if not merges:
-                raise NetworkError(f"{where} merges nothing; write {'add+name' if word == 'add' else 'cat|name'}")
+                raise refused(
+                    NetworkError,
+                    "layers",
+                    f"{where} merges nothing",
+                    f"write {'add+name' if word == 'add' else 'cat|name'}",
+                )
             self._last = source
         else:
             title = names[0] if names and not merges else self._numbered(word)
             try:
                 self._append(title, source, *_node(word, size, found))
             except ValueError as error:
-                raise NetworkError(f"{where}: {error}") from error
+                raise refused(NetworkError, "layers", f"{where}: {error}") from error
         for number, (sign, others) in enumerate(merges, start=1):
             title = names[0] if names and number == len(merges) else self._numbered("add" if sign == "+" else "cat")
             node = Node(

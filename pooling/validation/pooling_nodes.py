@@ -1,4 +1,4 @@
-"""The pooling stages of an ONNX model, each at the shape it has in the network."""
+"""The pooling nodes of an ONNX model, each at the shape it has in the network."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import onnx
 import onnx.shape_inference
 from numpy.typing import NDArray
 
+from pooling.errors import refusal_of, without
 from pooling.layer import Layer
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
 from pooling.onnx_models.constants import SMALL_TENSOR, infer_shapes
@@ -27,7 +28,16 @@ from pooling.onnx_models.shapes import infer_model, known_size, strip_weights
 from pooling.open_sizes import filled, hinted_sizes, spread
 from pooling.signs import first_line
 
-__all__ = ["CannotRunError", "Network", "Side", "Stage", "graphs_of", "known_tensor", "load_model", "read_network"]
+__all__ = [
+    "CannotRunError",
+    "PoolingModel",
+    "PoolingNode",
+    "SideInput",
+    "graphs_of",
+    "known_tensor",
+    "load_model",
+    "read_pooling_nodes",
+]
 
 Dimension = int | str
 Shape = tuple[Dimension, ...]
@@ -36,11 +46,11 @@ INVENTED = "unk__"
 
 
 class CannotRunError(Exception):
-    """Why a model or one of its stages could not be compared, in one sentence."""
+    """Why a model or one of its nodes could not be compared, in one sentence."""
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class SideInput:
     """An input of a node beside the one that it pools: regions, indices, sizes.
 
     Attributes
@@ -48,7 +58,7 @@ class Side:
     name : str
         The tensor.
     shape : tuple of int or str, or None
-        As that of a `Stage`.
+        As that of a `PoolingNode`.
     dtype : numpy.dtype or None
         Where known.
     value : ndarray or None
@@ -62,14 +72,14 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Stage:
+class PoolingNode:
     """One pooling node where it stands in its network.
 
     Attributes
     ----------
     name : str
         The node's name, or its output's where it has none.
-    node : onnx.NodeProto
+    proto : onnx.NodeProto
         The node as the model has it.
     opset : int
         Version of the default operator set.
@@ -79,27 +89,27 @@ class Stage:
         Of its input, where known.
     hint : str
         What to say when the shape is not known.
-    sides : tuple of Side
+    sides : tuple of SideInput
         Its other inputs.
     """
 
     name: str
-    node: onnx.NodeProto
+    proto: onnx.NodeProto
     opset: int
     shape: Shape | None
     dtype: np.dtype[np.generic] | None
     hint: str
-    sides: tuple[Side, ...] = ()
+    sides: tuple[SideInput, ...] = ()
 
     @property
     def operator(self) -> str:
         """The ONNX operator."""
-        return str(self.node.op_type)
+        return str(self.proto.op_type)
 
     @property
     def input_name(self) -> str:
         """The tensor that it pools."""
-        return str(self.node.input[0]) if self.node.input else ""
+        return str(self.proto.input[0]) if self.proto.input else ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -128,29 +138,28 @@ class Stage:
             If the shape is not known, or the node breaks a rule of ONNX.
         """
         try:
-            if is_contrib(self.node):
-                return layer_of_contrib(self.node, self.input_shape)
-            return layer_from_node(self.node, self.opset, self.input_shape)
+            if is_contrib(self.proto):
+                return layer_of_contrib(self.proto, self.input_shape)
+            return layer_from_node(self.proto, self.opset, self.input_shape)
         except ValueError as error:
             # The report names the node already.
-            sentence = str(error).removeprefix("layer_from_node: ")
-            for title in (f"{self.operator} node", f"{self.operator} node with output"):
-                sentence = sentence.removeprefix(f"{title} {self.name!r}: ")
-            raise CannotRunError(sentence) from error
+            refusal = refusal_of(error)
+            named = refusal.function == "layer_from_node"
+            raise CannotRunError(refusal.reason if named else str(error)) from error
 
 
 @dataclass(frozen=True)
-class Network:
-    """The pooling stages of a model.
+class PoolingModel:
+    """The pooling nodes of a model.
 
     Attributes
     ----------
-    stages : tuple of Stage
+    nodes : tuple of PoolingNode
         In the order of the nodes, those of com.microsoft behind the others; empty for a model that pools nothing.
     declared : frozenset of str
         Tensors whose shape was given from outside.
     unknown : tuple of str
-        Tensors of the main graph that stages pool, and whose shape inference does not find.
+        Tensors of the main graph that nodes pool, and whose shape inference does not find.
     inputs : dict of str to (shape, dtype)
         What the model takes; None for what is not known of it.
     notes : tuple of str
@@ -164,7 +173,7 @@ class Network:
         What is known of its tensors, by name.
     """
 
-    stages: tuple[Stage, ...]
+    nodes: tuple[PoolingNode, ...]
     declared: frozenset[str]
     unknown: tuple[str, ...] = ()
     inputs: dict[str, tuple[Shape | None, np.dtype[np.generic] | None]] = field(default_factory=dict)
@@ -174,14 +183,14 @@ class Network:
     tensors: Mapping[str, onnx.ValueInfoProto] = field(default_factory=dict, repr=False)
 
 
-def read_network(
+def read_pooling_nodes(
     path: str | os.PathLike[str],
     shapes: Mapping[str, Sequence[int]] | None = None,
     dtypes: Mapping[str, np.dtype[Any]] | None = None,
     *,
     recorded: bool = False,
     sources: Mapping[str, str] | None = None,
-) -> Network:
+) -> PoolingModel:
     """Find every pooling node of a model, in its subgraphs and functions too.
 
     Sizes that inputs leave open are chosen (`pooling.open_sizes`): the first with which the model works.
@@ -201,7 +210,7 @@ def read_network(
 
     Returns
     -------
-    Network
+    PoolingModel
 
     Raises
     ------
@@ -221,7 +230,7 @@ def read_network(
     )
     hints = hinted_sizes({each.key: each.value for each in whole.metadata_props})
     poolings = [*_poolings(model.graph)]
-    contrib = [node for part in graphs_of(model.graph) for node in part.node if is_contrib(node)]
+    contrib = [proto for part in graphs_of(model.graph) for proto in part.node if is_contrib(proto)]
     tensors, notes = _closed(model, inputs, opset, hints) if poolings or contrib else ({}, ())
     if recorded:
         for part in graphs_of(whole.graph):
@@ -233,26 +242,26 @@ def read_network(
         for tensor in inputs
         if (shape := _shape(tensor)) is not None and any(isinstance(size, str) for size in shape)
     ]
-    stages = []
-    for node in (*poolings, *contrib):
-        shape, dtype = _known(tensors, node.input[0] if node.input else "")
-        example = flags[0] if flags else f"{node.input[0] if node.input else ''}={_written(shape)}"
-        stages.append(
-            Stage(
-                node.name or (node.output[0] if node.output else ""),
-                node,
+    nodes = []
+    for proto in (*poolings, *contrib):
+        shape, dtype = _known(tensors, proto.input[0] if proto.input else "")
+        example = flags[0] if flags else f"{proto.input[0] if proto.input else ''}={_written(shape)}"
+        nodes.append(
+            PoolingNode(
+                proto.name or (proto.output[0] if proto.output else ""),
+                proto,
                 opset,
                 shape,
                 dtype,
                 f"give it with --shape {example}, a number for each name (in Python: shapes=)",
-                tuple(Side(name, *_known(tensors, name), values.get(name)) for name in node.input[1:] if name),
+                tuple(SideInput(name, *_known(tensors, name), values.get(name)) for name in proto.input[1:] if name),
             )
         )
-    own = {name for node in model.graph.node for name in node.output}
-    asked = [(name, *_known(tensors, name)) for stage in stages for name in stage.node.input if name]
+    own = {name for proto in model.graph.node for name in proto.output}
+    asked = [(name, *_known(tensors, name)) for node in nodes for name in node.proto.input if name]
     unknown = [name for name, shape, dtype in asked if name in own and (dtype is None or not _is_known(shape))]
-    return Network(
-        tuple(stages),
+    return PoolingModel(
+        tuple(nodes),
         declared,
         tuple(dict.fromkeys(unknown)),
         {tensor.name: (_shape(tensor), _dtype(tensor)) for tensor in inputs},
@@ -263,7 +272,7 @@ def read_network(
     )
 
 
-def known_tensor(network: Network, name: str) -> tuple[tuple[int, ...] | None, np.dtype[np.generic] | None]:
+def known_tensor(network: PoolingModel, name: str) -> tuple[tuple[int, ...] | None, np.dtype[np.generic] | None]:
     """Return the shape of a tensor where every size of it is known, and its dtype."""
     shape, dtype = _known(network.tensors, name)
     sizes = tuple(size for size in shape or () if isinstance(size, int))
@@ -435,7 +444,7 @@ def load_model(path: str | os.PathLike[str], *, weights: bool) -> onnx.ModelProt
         model = inlined("validate", model)
         opset_of("validate", model)
     except ValueError as error:
-        raise CannotRunError(str(error).removeprefix("validate: ")) from error
+        raise CannotRunError(without(error, "validate")) from error
     if weights:
         try:
             onnx.load_external_data_for_model(model, os.fspath(folder.resolve()))
@@ -465,7 +474,7 @@ def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return infer_model("validate", model)
     except ValueError as error:
-        raise CannotRunError(str(error).removeprefix("validate: ")) from error
+        raise CannotRunError(without(error, "validate")) from error
 
 
 def _types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:

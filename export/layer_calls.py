@@ -14,9 +14,9 @@ from pooling.layer import Layer
 from pooling.operators import OPERATORS
 
 from .dynamic_sizes import FreeAxis, Number
-from .graph_builder import Dims, Graph
+from .graph_builder import Dims, GraphBuilder
 
-__all__ = ["Order", "Stage"]
+__all__ = ["LayerCall", "Order"]
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Order:
         ordered = array.transpose(self.permutation)
         return ordered if self.batched else ordered[np.newaxis]
 
-    def to_channels_first(self, graph: Graph, x: str) -> str:
-        """Bring an input of a stage into the order ``(N, C, *S)``."""
+    def to_channels_first(self, graph: GraphBuilder, x: str) -> str:
+        """Bring an input of a call into the order ``(N, C, *S)``."""
         if self.layout == "channels_last":
             x = graph("Transpose", x, perm=self.permutation, why="ONNX pools with the channels first.")
         return x if self.batched else graph("Unsqueeze", x, axes=[0], why="ONNX pools batches only.")
 
-    def from_channels_first(self, graph: Graph, x: str) -> str:
+    def from_channels_first(self, graph: GraphBuilder, x: str) -> str:
         """Undo `to_channels_first`."""
         if not self.batched:
             x = graph("Squeeze", x, axes=[0])
@@ -70,7 +70,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Stage:
+class LayerCall:
     """A layer in its place.
 
     Attributes
@@ -148,8 +148,8 @@ class Stage:
         """Spatial sizes of what the layer takes, known or not."""
         return tuple(axis.input_size for axis in self.free) or self.spatial
 
-    def at(self, shape: tuple[int, ...]) -> Stage:
-        """Return the stage where what it takes has this shape, in the order of the graph."""
+    def at(self, shape: tuple[int, ...]) -> LayerCall:
+        """Return the call where what it takes has this shape, in the order of the graph."""
         if not self.free:
             return self
         axes = self.layer.axes([int(size) for size in self.order.shape_of_layer(shape)])
