@@ -67,7 +67,7 @@ class Objects:
 
 def collapses(stage: Stage) -> bool:
     """Whether a stage leaves no map: one window holds all of it, or rows and columns end in one list."""
-    if stage.kind in ("global", "dense") or stage.receptive_field is None:
+    if stage.kind == "global" or stage.receptive_field is None:
         return True
     return bool(stage.axes) and all(axis.is_global for axis in stage.axes) and any(a.input_size > 1 for a in stage.axes)
 

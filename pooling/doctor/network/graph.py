@@ -146,9 +146,9 @@ class Graph:
                 for place, size in enumerate(declared or ())
             ]
             known = tuple(size for size in sizes if isinstance(size, int))
-            tensors[name] = Tensor(
-                known if declared is not None and len(known) == len(sizes) else None, dtype, None, name
-            )
+            # Nothing of it depends on the input that the fields are about.
+            known_shape = known if declared is not None and len(known) == len(sizes) else None
+            tensors[name] = Tensor(known_shape, dtype, View((), ()), name)
         stages: list[Stage] = []
         counted: set[str] = set()
         for node in nodes:
@@ -241,9 +241,13 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
     for number, name in enumerate(node.outputs):
         if name:
             shape = result.shapes[number] if number < len(result.shapes) else None
-            view = result.view if shape is not None and shape == result.shapes[0] else None
-            view = view or (_same_cells(result, shape) if shape is not None else None)
-            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name)
+            if number < len(result.views):
+                view = result.views[number]
+            else:
+                view = result.view if shape is not None and shape == result.shapes[0] else None
+                view = view or (_same_cells(result, shape) if shape is not None else None)
+            padded = result.padded if number == 0 else ()
+            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name, padded=padded)
     parameters = result.free_parameters
     # What follows are running means and variances, which are not trained.
     trained = given[:3] if node.operator == "BatchNormalization" else given
@@ -258,7 +262,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
     view = result.view
     field_of_cells = None
     if view is not None and output is not None:
-        field_of_cells = receptive_field.summary(view, [output[axis] for axis in view.axes])
+        field_of_cells = receptive_field.summary(view, view.sizes(output))
     lost = view.lost if view is not None and field_of_cells is None else ""
     return Stage(
         node.name,
@@ -283,7 +287,8 @@ def _same_cells(result: Outcome, shape: Shape) -> View | None:
     view, first = result.view, result.shapes[0]
     if view is None or first is None or len(shape) != len(first):
         return None
-    return view if all(shape[axis] == first[axis] for axis in view.axes) else None
+    axes = [axis for axis, each in enumerate(view.layout) if each.factors] or view.axes
+    return view if all(shape[axis] == first[axis] for axis in axes) else None
 
 
 def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:

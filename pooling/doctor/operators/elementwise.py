@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .common import broadcast, of_parts
+from .common import broadcast, followed, mixed_along, of_parts
 from .nodes import NodeCall, OperatorError, Outcome
 from .registry import SMALL, Array, Fold, operator
 
 OF_THE_WHOLE_MAP = {"GroupNormalization", "InstanceNormalization", "MeanVarianceNormalization"}
+OF_AN_AXIS = {"Softmax", "LogSoftmax", "Hardmax", "LpNormalization"}
+FROM_AN_AXIS_ON = {"LayerNormalization", "RMSNormalization"}
+SINCE_ALONE = 13
+"""The opset since which Softmax is about one axis; before, about all from it on."""
 INTEGER_RESULT = {"QuantizeLinear": np.uint8, "DynamicQuantizeLinear": np.uint8, "IsNaN": np.bool_, "IsInf": np.bool_}
 TRUTHS = {"And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor"}
 
 
 def _unary(call: NodeCall) -> Outcome:
     shape, view, note = call.shape(0), call.view, ""
-    if call.operator in OF_THE_WHOLE_MAP and view is not None:
-        view, note = replace(view, context=True), "its statistics are those of the whole map"
+    together = _together(call, len(shape))
+    if together:
+        before, view = view, followed(view, lambda view: mixed_along(view, shape, together) or view)
+        if call.operator in OF_THE_WHOLE_MAP and before is not None and before.paths:
+            note = "its statistics are those of the whole map"
     dtypes: list[np.dtype[Any] | None] = []
     if call.operator in INTEGER_RESULT:
         dtypes = [np.dtype(INTEGER_RESULT[call.operator])]
@@ -33,6 +39,18 @@ def _unary(call: NodeCall) -> Outcome:
     from_text = call.operator == "BatchNormalization" and len(call.tensors) == 1
     parameters = 2 * shape[1] if from_text and len(shape) > 1 else 0
     return Outcome("elementwise", [shape, shape], view, free_parameters=parameters, dtypes=dtypes, note=note)
+
+
+def _together(call: NodeCall, rank: int) -> range | list[int]:
+    """Return the axes along which elements have an influence on each other."""
+    if call.operator in OF_THE_WHOLE_MAP:
+        given = call.attribute("axes") if call.operator == "MeanVarianceNormalization" else None
+        return range(2, rank) if given is None else call.axes(given, rank)
+    if call.operator not in OF_AN_AXIS | FROM_AN_AXIS_ON or not rank:
+        return []
+    alone = call.operator in OF_AN_AXIS and (call.node.opset >= SINCE_ALONE or call.operator == "LpNormalization")
+    axis = call.axis(int(call.attribute("axis", -1 if alone or call.operator in FROM_AN_AXIS_ON else 1)), rank)
+    return [axis] if alone else range(axis, rank)
 
 
 def _broadcast(call: NodeCall) -> Outcome:

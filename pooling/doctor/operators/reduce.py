@@ -11,8 +11,10 @@ import pooling
 from pooling import geometry
 
 from .. import receptive_field
+from ..receptive_field import UnfollowedError
 from .common import along, lost, moved
-from .nodes import NodeCall, Outcome
+from .nodes import NodeCall, Outcome, Shape
+from .places import coarsened
 from .registry import Array, Fold, operator
 from .reshape import fold_axes
 
@@ -30,10 +32,10 @@ def _reduce(call: NodeCall) -> Outcome:
         kept = [axis for axis in range(len(shape)) if axis not in axes]
         output = tuple(shape[axis] for axis in kept)
         places = [kept.index(axis) if axis in kept else None for axis in range(len(shape))]
-    if view is None or axes.isdisjoint(view.axes):
-        return Outcome("elementwise", [output], moved(view, places))
-    if axes != set(view.axes):
-        return Outcome("reshape", [output], lost(moved(view, places), "it reduces some of the spatial axes"))
+    if view is None or not view.paths or axes.isdisjoint(view.axes):
+        return _reduced(call, shape, output, axes, places)
+    if axes != set(view.axes) and not set(view.axes).issubset(axes):
+        return _profile(call, shape, output, axes, places)
     windows = geometry.global_axes([shape[axis] for axis in view.axes], function=call.operator)
     known = {"ReduceMean": "GlobalAvgPool", "ReduceMax": "GlobalMaxPool"}.get(call.operator)
     layer = None
@@ -42,7 +44,38 @@ def _reduce(call: NodeCall) -> Outcome:
         if view.axes in layouts:
             layer = getattr(pooling, f"{known}{len(view.axes)}d")(layout=layouts[view.axes])
     seen = along(view, lambda paths, i: receptive_field.windows(paths, windows[i]))
-    return Outcome("global", [output], moved(seen, places), windows, layer)
+    return Outcome("global", [output], moved(seen, places, shape, len(output)), windows, layer)
+
+
+def _reduced(call: NodeCall, shape: Shape, output: Shape, axes: set[int], places: list[int | None]) -> Outcome:
+    """Return what becomes of a tensor whose spatial axes do not stand alone, or are not reduced."""
+    view = call.view
+    if view is None or not view.paths:
+        return Outcome("elementwise", [output], view)
+    if not view.layout or not any(view.layout[axis].factors for axis in axes):
+        return Outcome("elementwise", [output], moved(view, places, shape, len(output)))
+    try:
+        found, taken = coarsened(view, shape, axes)
+    except UnfollowedError as error:
+        return Outcome("reshape", [output], lost(view, str(error)))
+    if found is None:
+        return Outcome("global", [output], None, geometry.global_axes(list(view.grid), function=call.operator))
+    rest = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    windows = geometry.pool_axes(list(view.grid), taken, taken, function=call.operator)
+    return Outcome("pooling", [output], moved(found, places, rest, len(output)), windows)
+
+
+def _profile(call: NodeCall, shape: Shape, output: Shape, axes: set[int], places: list[int | None]) -> Outcome:
+    """Return what becomes of a map of which some of the spatial axes become one cell, as in coordinate attention."""
+    view = call.view
+    assert view is not None
+    if len(output) < len(shape):
+        return Outcome("reshape", [output], lost(view, "it reduces some of the spatial axes"))
+    windows = geometry.global_axes([shape[axis] for axis in view.axes], function=call.operator)
+    seen = along(
+        view, lambda paths, i: receptive_field.windows(paths, windows[i]) if view.axes[i] in axes else paths
+    )
+    return Outcome("reshape", [output], seen)
 
 
 def _folded(function: Callable[..., Any]) -> Fold:
@@ -66,7 +99,9 @@ def _arg(call: NodeCall) -> Outcome:
     axis = call.axis(int(call.attribute("axis", 0)), len(shape))
     kept = [1] if call.attribute("keepdims", 1) else []
     view = call.view
-    places = [place - (place > axis and not kept) for place in range(len(shape))]
-    view = None if view is not None and axis in view.axes else moved(view, places)
+    places: list[int | None] = [place - (place > axis and not kept) for place in range(len(shape))]
     output = (*shape[:axis], *kept, *shape[axis + 1 :])
+    if not kept:
+        places[axis] = None
+    view = None if view is not None and axis in view.axes else moved(view, places, shape, len(output))
     return Outcome("elementwise", [output], view, dtypes=[np.dtype(np.int64)])
