@@ -281,7 +281,9 @@ def blocks(paths: Paths, size: int) -> Paths:
 @lru_cache(maxsize=REMEMBERED)
 def blown_up(paths: Paths, factor: int) -> Paths:
     """Follow fields to `factor` cells in the place of each."""
-    return tuple(line.through(factor, 1, lambda output: range(output // factor, output // factor + 1)) for line in paths)
+    return tuple(
+        line.through(factor, 1, lambda output: range(output // factor, output // factor + 1)) for line in paths
+    )
 
 
 def moved_by(line: Line, pixels: int) -> Line:

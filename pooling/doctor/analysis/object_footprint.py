@@ -163,6 +163,8 @@ def without_head(graph: Graph, network: Network) -> Graph:
     if not heads:
         raise NetworkError(f"{network.name} has no output feature maps")
     names = [node.name for node in graph.nodes]
+    if not set(heads) <= set(names):
+        raise NetworkError(f"{network.name} has output feature maps inside of an If or a Loop")
     last = max(names.index(head) for head in heads)
     outputs = tuple(graph.nodes[names.index(head)].outputs[0] for head in heads)
     return replace(graph, nodes=graph.nodes[: last + 1], outputs=outputs)

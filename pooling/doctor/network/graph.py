@@ -20,6 +20,7 @@ from .. import receptive_field
 from ..operators import outcome_of
 from ..operators.nodes import ARGUMENTS, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
 from ..receptive_field import View
+from .control import expanded
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
 __all__ = ["Graph"]
@@ -153,12 +154,13 @@ class Graph:
         counted: set[str] = set()
         for node in nodes:
             try:
-                stage = _step(node, tensors, counted)
+                for each in expanded(node, tensors):
+                    stage = _step(each, tensors, counted)
+                    if stage is not None:
+                        stages.append(stage)
             except NetworkError as error:
                 error.shape = shape
                 raise
-            if stage is not None:
-                stages.append(stage)
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
         outputs = tuple(name for name in leaving if name and name != self.input_name)
         return Network(self.name, self.input_name, shape, tuple(stages), outputs, self.opset, notes, spatial)
@@ -192,7 +194,8 @@ class Graph:
         tensors, left = dict(self.constants), []
         for node in self.nodes:
             if all(name in tensors for name in node.inputs if name):
-                _step(node, tensors, set())
+                for each in expanded(node, tensors):
+                    _step(each, tensors, set())
             else:
                 left.append(node)
         return tensors, tuple(left)
@@ -249,9 +252,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
             padded = result.padded if number == 0 else ()
             tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name, padded=padded)
     parameters = result.free_parameters
-    # What follows are running means and variances, which are not trained.
-    trained = given[:3] if node.operator == "BatchNormalization" else given
-    for tensor in trained:
+    for tensor in _trained(node, given):
         for name, number in (tensor.weights if tensor is not None else {}).items():
             if name not in counted:
                 counted.add(name)
@@ -282,6 +283,11 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
     )
 
 
+def _trained(node: Node, given: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """Return the inputs whose weights count: running means and variances of a normalisation are not trained."""
+    return given[:3] if node.operator == "BatchNormalization" else given
+
+
 def _same_cells(result: Outcome, shape: Shape) -> View | None:
     """Return the view of another output that has the same spatial sizes, such as a part of Split."""
     view, first = result.view, result.shapes[0]
@@ -293,7 +299,12 @@ def _same_cells(result: Outcome, shape: Shape) -> View | None:
 
 def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:
     """Keep what no data is in: weights, and sizes that the model works out."""
-    weights = {name: number for tensor in given if tensor is not None for name, number in tensor.weights.items()}
+    weights = {
+        name: number
+        for tensor in _trained(node, given)
+        if tensor is not None
+        for name, number in tensor.weights.items()
+    }
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else None,)
     for number, name in enumerate(node.outputs):
         if name:

@@ -72,23 +72,35 @@ def _profile(call: NodeCall, shape: Shape, output: Shape, axes: set[int], places
     if len(output) < len(shape):
         return Outcome("reshape", [output], lost(view, "it reduces some of the spatial axes"))
     windows = geometry.global_axes([shape[axis] for axis in view.axes], function=call.operator)
-    seen = along(
-        view, lambda paths, i: receptive_field.windows(paths, windows[i]) if view.axes[i] in axes else paths
-    )
+    seen = along(view, lambda paths, i: receptive_field.windows(paths, windows[i]) if view.axes[i] in axes else paths)
     return Outcome("reshape", [output], seen)
 
 
 def _folded(function: Callable[..., Any]) -> Fold:
     def fold(call: NodeCall, values: list[Array]) -> Array:
         keepdims = bool(call.attribute("keepdims", 1))
-        return np.asarray(function(values[0], axis=fold_axes(call, values), keepdims=keepdims))
+        axes = fold_axes(call, values)
+        if not axes:
+            if call.attribute("noop_with_empty_axes", 0):
+                return values[0]
+            axes = None
+        result = np.asarray(function(values[0], axis=axes, keepdims=keepdims))
+        return result.astype(values[0].dtype)
 
     return fold
 
 
-for _name in ("L1", "L2", "LogSum", "LogSumExp", "Mean", "SumSquare"):
+for _name in ("L1", "L2", "LogSum", "LogSumExp", "SumSquare"):
     operator(f"Reduce{_name}")(_reduce)
-OF_SIZES: dict[str, Callable[..., Any]] = {"Max": np.max, "Min": np.min, "Prod": np.prod, "Sum": np.sum}
+
+
+def _mean(array: Array, **arguments: Any) -> Any:
+    total = np.sum(array, **arguments)
+    count = array.size // max(1, np.size(total))
+    return total / count if array.dtype.kind == "f" else total // count
+
+
+OF_SIZES: dict[str, Callable[..., Any]] = {"Max": np.max, "Mean": _mean, "Min": np.min, "Prod": np.prod, "Sum": np.sum}
 for _name, _function in OF_SIZES.items():
     operator(f"Reduce{_name}", fold=_folded(_function))(_reduce)
 

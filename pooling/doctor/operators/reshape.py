@@ -10,7 +10,7 @@ from ..receptive_field import UnfollowedError, View
 from .common import broadcast, lost, moved, of_parts
 from .nodes import NodeCall, OperatorError, Outcome, Shape
 from .places import layout_of, reshaped
-from .registry import Array, operator
+from .registry import SMALL, Array, operator
 
 
 def fold_axes(call: NodeCall, values: list[Array]) -> tuple[int, ...] | None:
@@ -119,6 +119,8 @@ def _transpose(call: NodeCall) -> Outcome:
 
 def _expanded(call: NodeCall, values: list[Array]) -> Array:
     shape = np.broadcast_shapes(values[0].shape, tuple(int(size) for size in values[1].ravel()))
+    if math.prod(shape) > SMALL:
+        raise ValueError
     return np.broadcast_to(values[0], shape)
 
 
@@ -130,14 +132,23 @@ def _expand(call: NodeCall) -> Outcome:
     return Outcome("reshape", [output], of_parts([tensor] if tensor is not None else [], output))
 
 
-@operator("Tile")
+def _tiled(call: NodeCall, values: list[Array]) -> Array:
+    times = [int(each) for each in values[1].ravel()]
+    if values[0].size * math.prod(times) > SMALL:
+        raise ValueError
+    return np.tile(values[0], times)
+
+
+@operator("Tile", fold=_tiled)
 def _tile(call: NodeCall) -> Outcome:
     shape, times = call.shape(0), call.value(1)
     if times is None or len(times) != len(shape) or min(times, default=0) < 0:
         raise OperatorError(f"its repeats {times} must be one number for each axis of its input {shape}")
     view = call.view
-    if view is not None and view.paths and any(
-        each.factors and number != 1 for each, number in zip(layout_of(view, shape), times, strict=True)
+    if (
+        view is not None
+        and view.paths
+        and any(each.factors and number != 1 for each, number in zip(layout_of(view, shape), times, strict=True))
     ):
         view = lost(view, "it repeats the map")
     return Outcome("reshape", [tuple(size * each for size, each in zip(shape, times, strict=True))], view)

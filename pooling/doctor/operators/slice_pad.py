@@ -215,7 +215,9 @@ def _concatenated(call: NodeCall) -> Outcome:
             before, after = (sum(shape[axis] for shape in part) for part in (shapes[:place], shapes[place + 1 :]))
             padded = [(before, after) if each == axis else (0, 0) for each in range(len(output))]
         return Outcome(kind, [output], view, padded=tuple(padded))
-    same = [replace(tensor, shape=(*(tensor.shape or ())[:axis], 1, *(tensor.shape or ())[axis + 1 :])) for tensor in parts]
+    same = [
+        replace(tensor, shape=(*(tensor.shape or ())[:axis], 1, *(tensor.shape or ())[axis + 1 :])) for tensor in parts
+    ]
     return Outcome(kind, [output], of_parts(same, (*output[:axis], 1, *output[axis + 1 :])))
 
 
@@ -246,7 +248,9 @@ def _in_a_row(parts: Sequence[Tensor], axis: int, output: Shape) -> View | None:
                 view, lambda paths, i: receptive_field.shifted(paths, 1, 1, 1, before if view.axes[i] == axis else 0)
             )
         held = layout_of(view, shape)[axis]
-        view = without(replace(view, context=view.context or context), shape, axis, held.before + before, held.after + after)
+        view = without(
+            replace(view, context=view.context or context), shape, axis, held.before + before, held.after + after
+        )
         return view
     if all(view is None or view.layout or not view.paths for view in views):
         return None  # lists of several maps in one, as the heads of detectors end
