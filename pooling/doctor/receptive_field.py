@@ -356,8 +356,9 @@ def summary(view: View, sizes: Sequence[int]) -> ReceptiveField | None:
     """Return a view in numbers, for a tensor with so many cells on each spatial axis."""
     if not view.paths:
         return None
+    several = any(len(paths) > 1 for paths in view.paths)
     view = replace(view, axes=(), layout=(), grid=())  # where the axes stand does not matter
-    return _summary(view, tuple(sizes) if any(len(paths) > 1 for paths in view.paths) else None)
+    return _summary(view, tuple(sizes) if several else None)
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -210,7 +210,9 @@ def evaluator(
         return remembered[key]
 
     def worked_out(given: Mapping[str, Array]) -> list[Array] | None:
-        if node.op_type not in BOUNDED and not _stays_small(model, node, opset, dict(zip(node.input, names, strict=True)), given):
+        if node.op_type not in BOUNDED and not _stays_small(
+            model, node, opset, dict(zip(node.input, names, strict=True)), given
+        ):
             return None
         try:
             with np.errstate(all="ignore"):

@@ -178,7 +178,7 @@ class Graph:
             )
         sizes = (*(1 if isinstance(size, str) else size for size in self.declared[:1]), *self.declared[1:])
         if any(isinstance(size, str) for size in sizes):
-            last = bool(self.spatial) and self.spatial[0] == 1
+            last = bool(self.spatial) and self.spatial[-1] < len(sizes) - 1
             example = next(filled(sizes, self.hints, channels_last=last))
             raise OpenShapeError(
                 f"{title} leaves sizes open in {'x'.join(map(str, self.declared))}; "
@@ -280,6 +280,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         0 if output is None else math.prod(output) * (dtypes[0] or FLOAT).itemsize,
         view.axes if view is not None else (),
         "; ".join(filter(None, (result.note, lost))),
+        view.grid if view is not None else (),
     )
 
 

@@ -40,7 +40,7 @@ def followed(view: View | None, follow: Callable[[View], View]) -> View | None:
     try:
         return follow(view)
     except UnfollowedError as error:
-        return replace(view, paths=None, layout=(), grid=(), lost=f"receptive field not followed: {error}")
+        return lost(view, str(error))
 
 
 def along(view: View | None, each: Callable[[Paths, int], Paths]) -> View | None:
@@ -56,7 +56,7 @@ def along(view: View | None, each: Callable[[Paths, int], Paths]) -> View | None
 def lost(view: View | None, why: str) -> View | None:
     """Return a view whose fields are followed no further."""
     return view and replace(
-        view, paths=None, layout=(), grid=(), lost=view.lost or f"receptive field not followed: {why}"
+        view, axes=(), paths=None, layout=(), grid=(), lost=view.lost or f"receptive field not followed: {why}"
     )
 
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from pooling import geometry
+
 from ..receptive_field import View
 from .common import followed, lost, mixed_along, moved
 from .nodes import NodeCall, OperatorError, Outcome, Shape
 from .places import is_map, layout_of
-from .registry import operator
+from .registry import SMALL, Array, operator
 
 INT64 = np.dtype(np.int64)
 
@@ -89,7 +91,17 @@ def _top(call: NodeCall) -> Outcome:
     return Outcome("slice", [output, output], view, dtypes=[tensor.dtype if tensor else None, INT64])
 
 
-@operator("OneHot")
+def _one_hot_value(call: NodeCall, values: list[Array]) -> Array:
+    indices, depth, (off, on) = values[0], int(values[1].item()), values[2]
+    if indices.size * depth > SMALL:
+        raise ValueError
+    axis = call.axis(int(call.attribute("axis", -1)), indices.ndim + 1)
+    numbers = np.arange(depth).reshape([-1 if place == axis else 1 for place in range(indices.ndim + 1)])
+    chosen = np.where(indices < 0, indices + depth, indices)
+    return np.where(np.expand_dims(chosen, axis) == numbers, on, off)
+
+
+@operator("OneHot", fold=_one_hot_value)
 def _one_hot(call: NodeCall) -> Outcome:
     shape, depth, values = call.shape(0), call.value(1), call.tensor(2)
     axis = call.axis(int(call.attribute("axis", -1)), len(shape) + 1)
@@ -137,7 +149,20 @@ def _affine_grid(call: NodeCall) -> Outcome:
 @operator("Col2Im")
 def _col2im(call: NodeCall) -> Outcome:
     shape, image, block = call.shape(0), call.value(1), call.value(2)
-    if not image or not block or len(shape) != 3 or shape[1] % math.prod(block):
+    fits = bool(image) and bool(block) and len(shape) == 3 and not shape[1] % math.prod(block or [1])
+    if fits and image and block:
+        count = len(block)
+        pads = call.attribute("pads") or [0] * 2 * count
+        axes = geometry.pool_axes(
+            image,
+            tuple(block),
+            tuple(call.attribute("strides") or [1] * count),
+            tuple(zip(pads[:count], pads[count:], strict=True)),
+            tuple(call.attribute("dilations") or [1] * count),
+            function="Col2Im",
+        )
+        fits = math.prod(axis.output_size for axis in axes) == shape[2]
+    if not fits or not image or not block:
         raise OperatorError(f"its input {shape} cannot be put together from blocks of {block} to an image of {image}")
     view = lost(call.view or View((), None), "it puts blocks together")
     return Outcome("reshape", [(shape[0], shape[1] // math.prod(block), *image)], view)

@@ -25,7 +25,7 @@ def _gemm(call: NodeCall) -> Outcome:
             f"its input has {inner} features, but its weight is for {other}; the input of the network has another size "
             "than the one that the weight was made for"
         )
-    left = "rows inner".split()
+    left = ["rows", "inner"]
     parts = [
         (tensor, labels)
         for number, labels in enumerate([left[::-1] if call.attribute("transA", 0) else left, _right(call)])

@@ -1,7 +1,7 @@
 """Where the cells of a map stand in a tensor: axes that are merged, split, moved and dropped, and what mixes them.
 
-A map ``(N, C, H, W)`` becomes tokens ``(N, H * W, C)`` and windows ``(N * 8 * 8, 7 * 7, C)``, and a map again. As long as
-every cell keeps its place in a list of places, its receptive field is known; see `AxisLayout` for the list.
+A map ``(N, C, H, W)`` becomes tokens ``(N, H * W, C)`` and windows ``(N * 8 * 8, 7 * 7, C)``, and a map again. As long
+as every cell keeps its place in a list of places, its receptive field is known; see `AxisLayout` for the list.
 """
 
 from __future__ import annotations
@@ -103,9 +103,7 @@ def reshaped(view: View | None, shape: Shape, output: Shape) -> View | None:
     if view is None or not view.paths or 0 in shape:
         return view if 0 not in shape else None
     waiting = _flattened(layout_of(view, shape), shape)
-    layout: list[AxisLayout] = []
-    for size in output:
-        layout.append(_taken(waiting, size))
+    layout = [_taken(waiting, size) for size in output]
     if any(math.prod(factor.size for factor in each.factors) > 1 for each, _ in waiting):
         raise UnfollowedError(f"its shape {shape} becomes {output}, which tears the map apart")
     if waiting and layout:  # axes of one cell, at the end

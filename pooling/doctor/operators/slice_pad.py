@@ -263,10 +263,12 @@ def _rolled(parts: Sequence[Tensor], axis: int, output: Shape) -> View | None:
 
     The fields are those of the larger part, as if the map had no borders.
     """
-    if len(parts) != 2 or any(not is_map(part.view) or axis not in part.view.axes for part in parts if part.view):
+    if len(parts) != 2:
         return None
     first, second = (part.view for part in parts)
-    if first is None or second is None or first.axes != second.axes or not first.paths or not second.paths:
+    if first is None or second is None or first.axes != second.axes or axis not in first.axes:
+        return None
+    if not first.paths or not second.paths:
         return None
     cut = (parts[0].shape or ())[axis]
     number = first.axes.index(axis)

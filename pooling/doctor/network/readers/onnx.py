@@ -181,11 +181,13 @@ class _Reader:
             notes.append(f"opset {self.opset} is newer than {newest}, the newest that onnx {onnx_version()} knows")
         spatial = _channels_last(main.name, graph.node)
         if not spatial:
-            spatial = _without_batch(main, graph.node, self.constants)
+            spatial, is_batch = _without_batch(main, graph.node, self.constants)
             if spatial:
+                axes = joined([str(each) for each in spatial])
                 notes.append(
-                    f"the input {main.name!r} has {len(spatial) + 1} axes and meets windows of {len(spatial)}: it is "
-                    f"read as one image without a batch, whose spatial axes are {joined([str(each) for each in spatial])}"
+                    f"the input {main.name!r} has {len(spatial) + 1} axes and the first windows that it meets have "
+                    f"{len(spatial)}: its spatial axes are {axes}, and axis 0 is "
+                    + ("the batch; it has no channels" if is_batch else "its channels; it has no batch")
                 )
         return Graph(
             self.name,
@@ -349,15 +351,18 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 """Where torch.onnx.export writes the modules that a node belongs to, the outermost first."""
 
 
-def _without_batch(info: ValueInfoProto, nodes: Sequence[NodeProto], constants: Mapping[str, Tensor]) -> Shape:
+def _without_batch(
+    info: ValueInfoProto, nodes: Sequence[NodeProto], constants: Mapping[str, Tensor]
+) -> tuple[Shape, bool]:
     """Return where the spatial axes of an input stand that has as many as windows have, and one more.
 
     Such an input is an image without a batch, ``(C, H, W)``, or one without channels, ``(N, H, W)``. What counts is the
     first node with windows that is reached, and the axes that are added and moved before it; empty for anything else.
+    The second result says whether the axis that is not spatial is the batch.
     """
     declared = _declared(info)
     if declared is None or not 2 <= len(declared) <= 4:
-        return ()
+        return (), False
     axes: dict[str, list[int | None] | None] = {info.name: list(range(len(declared)))}
     for node in nodes:
         source = next((name for name in node.input if name in axes), None)
@@ -367,13 +372,13 @@ def _without_batch(info: ValueInfoProto, nodes: Sequence[NodeProto], constants: 
         if windows is not None and node.input[0] in axes:
             found = axes[node.input[0]]
             if windows != len(declared) - 1:
-                return ()
+                return (), False
             last = None if found is None else found[-windows:]
             if last is None or None in last:
                 last = list(range(1, len(declared)))
-            return tuple(each for each in last if each is not None)
+            return tuple(each for each in last if each is not None), bool(found) and found[0] == 0
         axes.update(dict.fromkeys(node.output, _axes_behind(node, axes[source], constants)))
-    return ()
+    return (), False
 
 
 def _windows(node: NodeProto, constants: Mapping[str, Tensor]) -> int | None:
