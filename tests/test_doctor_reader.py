@@ -361,10 +361,13 @@ def test_nothing_large_or_random_is_worked_out(nodes: list[Any]) -> None:
         "values": np.float32([0, 1]),
     }
     proto = model([*nodes, node("Relu", "x", "y", name="relu")], weights=weights, outputs=("y", "a"))
+    refusal = ""
     try:
         graph = read_graph(proto)
     except NetworkError as error:
-        assert "elements" in str(error)  # refused before anything is made
+        refusal = str(error)
+    if refusal:
+        assert "elements" in refusal  # before anything is made
         return
     network = graph.infer((1, 3, 8, 8))
     assert network.stage("relu").output_shape == (1, 3, 8, 8)
@@ -984,7 +987,10 @@ SINGLE: dict[str, tuple[list[Any], dict[str, Any]]] = {
         [node("Reshape", "x s", "r"), node("Col2Im", "r image block", "y", strides=[2, 2])],
         {"s": ints(1, 12, 16), "image": ints(8, 8), "block": ints(2, 2)},
     ),
-    "DepthToSpace": ([node("Conv", "x w", "c"), node("DepthToSpace", "c", "y", blocksize=2)], {"w": floats(4, 3, 1, 1)}),
+    "DepthToSpace": (
+        [node("Conv", "x w", "c"), node("DepthToSpace", "c", "y", blocksize=2)],
+        {"w": floats(4, 3, 1, 1)},
+    ),
     "LSTM": (
         [node("Reshape", "x s", "r"), node("LSTM", "r w u", "y h c", hidden_size=5, direction="bidirectional")],
         {"s": ints(8, 3, 8), "w": floats(2, 20, 8), "u": floats(2, 20, 5)},
@@ -998,7 +1004,10 @@ SINGLE: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "Einsum without a result": ([node("Einsum", "x", "y", equation="nchw->")], {}),
     "ReverseSequence": ([node("Reshape", "x s", "r"), node("ReverseSequence", "r n", "y")],
                         {"s": ints(8, 3, 8), "n": ints(8, 8, 8)}),
-    "DynamicQuantizeLinear": ([node("DynamicQuantizeLinear", "x", "q s z"), node("DequantizeLinear", "q s z", "y")], {}),
+    "DynamicQuantizeLinear": (
+        [node("DynamicQuantizeLinear", "x", "q s z"), node("DequantizeLinear", "q s z", "y")],
+        {},
+    ),
 }  # fmt: skip
 
 

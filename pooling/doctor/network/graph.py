@@ -264,7 +264,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
     field_of_cells = None
     if view is not None and output is not None:
         field_of_cells = receptive_field.summary(view, view.sizes(output))
-    lost = view.lost if view is not None and field_of_cells is None else ""
+    lost = view.lost if view is not None and field_of_cells is None and result.kind != "unknown" else ""
     return Stage(
         node.name,
         node.operator,

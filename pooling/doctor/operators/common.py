@@ -56,7 +56,7 @@ def along(view: View | None, each: Callable[[Paths, int], Paths]) -> View | None
 def lost(view: View | None, why: str) -> View | None:
     """Return a view whose fields are followed no further."""
     return view and replace(
-        view, axes=(), paths=None, layout=(), grid=(), lost=view.lost or f"receptive field not followed: {why}"
+        view, paths=None, layout=(), grid=(), lost=view.lost or f"receptive field not followed: {why}"
     )
 
 
@@ -152,7 +152,8 @@ def of_parts(parts: Sequence[Tensor], output: Shape) -> View | None:
     views = [part.view for part in parts]
     lost = next((view for view in views if view is not None and view.paths is None), None)
     if lost is not None:
-        return replace(lost, axes=(), layout=(), grid=())
+        same = any(part.view is lost and part.shape == output for part in parts)
+        return replace(lost, axes=lost.axes if same else ())
     placed = [
         (part.view, _placed(part.view, part.shape, len(output)), part.view.sizes(part.shape))
         for part in parts

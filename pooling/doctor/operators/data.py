@@ -47,7 +47,9 @@ def _gather_nd(call: NodeCall) -> Outcome:
     if is_map(view) and any(_has_places(view, shape, axis) for axis in range(batch, batch + depth)):
         # Fixed places of the map, as where a resampling is written out: no cell has a place of its own any more.
         fixed = index is not None and not index.source
-        return Outcome("slice", [output], None if fixed else lost(view, "it takes places that are data"))
+        return Outcome(
+            "slice", [output], None if fixed else lost(view and replace(view, axes=()), "it takes places that are data")
+        )
     added = len(indices) - 1 - batch
     places: list[int | None] = [
         axis if axis < batch else None if axis < batch + depth else axis - depth + added for axis in range(len(shape))
@@ -136,7 +138,7 @@ def _grid_sample(call: NodeCall) -> Outcome:
         raise OperatorError(
             f"its grid {grid} must hold {len(shape) - 2} coordinates for each cell of {len(shape)} axes"
         )
-    view = lost(call.view or View((), None), "it samples the map at places that are data")
+    view = View((), None, lost="receptive field not followed: it samples the map at places that are data")
     return Outcome("resize", [(*shape[:2], *grid[1:-1])], view)
 
 
@@ -164,7 +166,7 @@ def _col2im(call: NodeCall) -> Outcome:
         fits = math.prod(axis.output_size for axis in axes) == shape[2]
     if not fits or not image or not block:
         raise OperatorError(f"its input {shape} cannot be put together from blocks of {block} to an image of {image}")
-    view = lost(call.view or View((), None), "it puts blocks together")
+    view = View((), None, lost="receptive field not followed: it puts blocks together")
     return Outcome("reshape", [(shape[0], shape[1] // math.prod(block), *image)], view)
 
 

@@ -68,8 +68,11 @@ def moved(view: View | None, places: Sequence[int | None], shape: Shape, rank: i
     rank : int, optional
         Of the result; by default that of the axes that are left.
     """
-    if view is None or not view.paths:
+    if view is None:
         return view
+    if not view.paths:
+        found = [places[axis] for axis in view.axes]
+        return replace(view, axes=() if None in found else tuple(each for each in found if each is not None))
     if rank is None:
         rank = max((place + 1 for place in places if place is not None), default=0)
     layout = [PLAIN] * rank
@@ -100,8 +103,10 @@ def reshaped(view: View | None, shape: Shape, output: Shape) -> View | None:
     UnfollowedError
         If cells that belong together are torn apart.
     """
-    if view is None or not view.paths or 0 in shape:
-        return view if 0 not in shape else None
+    if view is None or not view.paths:
+        return view and replace(view, axes=())
+    if 0 in shape:
+        return None
     waiting = _flattened(layout_of(view, shape), shape)
     layout = [_taken(waiting, size) for size in output]
     if any(math.prod(factor.size for factor in each.factors) > 1 for each, _ in waiting):

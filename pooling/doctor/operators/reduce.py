@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,13 @@ def _reduced(call: NodeCall, shape: Shape, output: Shape, axes: set[int], places
     """Return what becomes of a tensor whose spatial axes do not stand alone, or are not reduced."""
     view = call.view
     if view is None or not view.paths:
-        return Outcome("elementwise", [output], view)
+        return Outcome("elementwise", [output], moved(view, places, shape))
     if not view.layout or not any(view.layout[axis].factors for axis in axes):
         return Outcome("elementwise", [output], moved(view, places, shape, len(output)))
     try:
         found, taken = coarsened(view, shape, axes)
     except UnfollowedError as error:
-        return Outcome("reshape", [output], lost(view, str(error)))
+        return Outcome("reshape", [output], lost(replace(view, axes=()), str(error)))
     if found is None:
         return Outcome("global", [output], None, geometry.global_axes(list(view.grid), function=call.operator))
     rest = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
@@ -70,7 +71,7 @@ def _profile(call: NodeCall, shape: Shape, output: Shape, axes: set[int], places
     view = call.view
     assert view is not None
     if len(output) < len(shape):
-        return Outcome("reshape", [output], lost(view, "it reduces some of the spatial axes"))
+        return Outcome("reshape", [output], lost(replace(view, axes=()), "it reduces some of the spatial axes"))
     windows = geometry.global_axes([shape[axis] for axis in view.axes], function=call.operator)
     seen = along(view, lambda paths, i: receptive_field.windows(paths, windows[i]) if view.axes[i] in axes else paths)
     return Outcome("reshape", [output], seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def _reshaped_view(view: View | None, shape: Shape, output: Shape) -> View | Non
     try:
         return reshaped(view, shape, output)
     except UnfollowedError as error:
-        return lost(view, str(error))
+        return lost(view and replace(view, axes=()), str(error))
 
 
 @operator("Flatten")

@@ -15,7 +15,11 @@ from .places import is_map, layout_of, without
 from .registry import Array, operator
 
 
-@operator("Slice", fold=lambda call, values: values[0][tuple(_slices(call, values[0].shape))])
+def _sliced(call: NodeCall, values: list[Array]) -> Array:
+    return values[0][tuple(_slices(call, values[0].shape))]
+
+
+@operator("Slice", fold=_sliced)
 def _slice(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     parts = _slices(call, shape)
