@@ -67,7 +67,7 @@ class Objects:
 
 def collapses(stage: Stage) -> bool:
     """Whether a stage leaves no map: one window holds all of it, or rows and columns end in one list."""
-    if stage.kind in ("global", "dense") or stage.receptive_field is None:
+    if stage.kind == "global" or stage.receptive_field is None:
         return True
     return bool(stage.axes) and all(axis.is_global for axis in stage.axes) and any(a.input_size > 1 for a in stage.axes)
 
@@ -163,6 +163,8 @@ def without_head(graph: Graph, network: Network) -> Graph:
     if not heads:
         raise NetworkError(f"{network.name} has no output feature maps")
     names = [node.name for node in graph.nodes]
+    if not set(heads) <= set(names):
+        raise NetworkError(f"{network.name} has output feature maps inside of an If or a Loop")
     last = max(names.index(head) for head in heads)
     outputs = tuple(graph.nodes[names.index(head)].outputs[0] for head in heads)
     return replace(graph, nodes=graph.nodes[: last + 1], outputs=outputs)

@@ -20,6 +20,7 @@ from .. import receptive_field
 from ..operators import outcome_of
 from ..operators.nodes import ARGUMENTS, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
 from ..receptive_field import View
+from .control import expanded
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
 __all__ = ["Graph"]
@@ -146,19 +147,20 @@ class Graph:
                 for place, size in enumerate(declared or ())
             ]
             known = tuple(size for size in sizes if isinstance(size, int))
-            tensors[name] = Tensor(
-                known if declared is not None and len(known) == len(sizes) else None, dtype, None, name
-            )
+            # Nothing of it depends on the input that the fields are about.
+            known_shape = known if declared is not None and len(known) == len(sizes) else None
+            tensors[name] = Tensor(known_shape, dtype, View((), ()), name)
         stages: list[Stage] = []
         counted: set[str] = set()
         for node in nodes:
             try:
-                stage = _step(node, tensors, counted)
+                for each in expanded(node, tensors):
+                    stage = _step(each, tensors, counted)
+                    if stage is not None:
+                        stages.append(stage)
             except NetworkError as error:
                 error.shape = shape
                 raise
-            if stage is not None:
-                stages.append(stage)
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
         outputs = tuple(name for name in leaving if name and name != self.input_name)
         return Network(self.name, self.input_name, shape, tuple(stages), outputs, self.opset, notes, spatial)
@@ -176,7 +178,7 @@ class Graph:
             )
         sizes = (*(1 if isinstance(size, str) else size for size in self.declared[:1]), *self.declared[1:])
         if any(isinstance(size, str) for size in sizes):
-            last = bool(self.spatial) and self.spatial[0] == 1
+            last = bool(self.spatial) and self.spatial[-1] < len(sizes) - 1
             example = next(filled(sizes, self.hints, channels_last=last))
             raise OpenShapeError(
                 f"{title} leaves sizes open in {'x'.join(map(str, self.declared))}; "
@@ -192,7 +194,8 @@ class Graph:
         tensors, left = dict(self.constants), []
         for node in self.nodes:
             if all(name in tensors for name in node.inputs if name):
-                _step(node, tensors, set())
+                for each in expanded(node, tensors):
+                    _step(each, tensors, set())
             else:
                 left.append(node)
         return tensors, tuple(left)
@@ -241,13 +244,15 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
     for number, name in enumerate(node.outputs):
         if name:
             shape = result.shapes[number] if number < len(result.shapes) else None
-            view = result.view if shape is not None and shape == result.shapes[0] else None
-            view = view or (_same_cells(result, shape) if shape is not None else None)
-            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name)
+            if number < len(result.views):
+                view = result.views[number]
+            else:
+                view = result.view if shape is not None and shape == result.shapes[0] else None
+                view = view or (_same_cells(result, shape) if shape is not None else None)
+            padded = result.padded if number == 0 else ()
+            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name, padded=padded)
     parameters = result.free_parameters
-    # What follows are running means and variances, which are not trained.
-    trained = given[:3] if node.operator == "BatchNormalization" else given
-    for tensor in trained:
+    for tensor in _trained(node, given):
         for name, number in (tensor.weights if tensor is not None else {}).items():
             if name not in counted:
                 counted.add(name)
@@ -258,8 +263,8 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
     view = result.view
     field_of_cells = None
     if view is not None and output is not None:
-        field_of_cells = receptive_field.summary(view, [output[axis] for axis in view.axes])
-    lost = view.lost if view is not None and field_of_cells is None else ""
+        field_of_cells = receptive_field.summary(view, view.sizes(output))
+    lost = view.lost if view is not None and field_of_cells is None and result.kind != "unknown" else ""
     return Stage(
         node.name,
         node.operator,
@@ -275,7 +280,13 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         0 if output is None else math.prod(output) * (dtypes[0] or FLOAT).itemsize,
         view.axes if view is not None else (),
         "; ".join(filter(None, (result.note, lost))),
+        view.grid if view is not None else (),
     )
+
+
+def _trained(node: Node, given: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """Return the inputs whose weights count: running means and variances of a normalisation are not trained."""
+    return given[:3] if node.operator == "BatchNormalization" else given
 
 
 def _same_cells(result: Outcome, shape: Shape) -> View | None:
@@ -283,12 +294,18 @@ def _same_cells(result: Outcome, shape: Shape) -> View | None:
     view, first = result.view, result.shapes[0]
     if view is None or first is None or len(shape) != len(first):
         return None
-    return view if all(shape[axis] == first[axis] for axis in view.axes) else None
+    axes = [axis for axis, each in enumerate(view.layout) if each.factors] or view.axes
+    return view if all(shape[axis] == first[axis] for axis in axes) else None
 
 
 def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:
     """Keep what no data is in: weights, and sizes that the model works out."""
-    weights = {name: number for tensor in given if tensor is not None for name, number in tensor.weights.items()}
+    weights = {
+        name: number
+        for tensor in _trained(node, given)
+        if tensor is not None
+        for name, number in tensor.weights.items()
+    }
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else None,)
     for number, name in enumerate(node.outputs):
         if name:

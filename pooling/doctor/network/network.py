@@ -96,6 +96,8 @@ class Stage:
         Where the spatial axes stand in `output_shape`; empty where there are none.
     note : str
         What a reader should know, in one sentence.
+    grid : tuple of int
+        Spatial sizes of what is a list of places, such as 14 and 14 of 196 tokens, whose axes do not stand alone.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Stage:
     output_bytes: int = 0
     spatial: tuple[int, ...] = ()
     note: str = ""
+    grid: tuple[int, ...] = ()
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -130,7 +133,7 @@ class Stage:
     @property
     def output_size(self) -> tuple[int, ...]:
         """Spatial sizes of the output."""
-        return tuple(self.output_shape[axis] for axis in self.spatial)
+        return self.grid or tuple(self.output_shape[axis] for axis in self.spatial)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,17 @@ from pooling.layer import Layer
 
 from ..receptive_field import View
 
-__all__ = ["ARGUMENTS", "Node", "NodeCall", "OperatorError", "Outcome", "Shape", "Tensor", "UnknownShapeError"]
+__all__ = [
+    "ARGUMENTS",
+    "Branch",
+    "Node",
+    "NodeCall",
+    "OperatorError",
+    "Outcome",
+    "Shape",
+    "Tensor",
+    "UnknownShapeError",
+]
 
 Shape = tuple[int, ...]
 FLOAT = np.dtype(np.float32)
@@ -44,6 +54,8 @@ class Tensor:
         Of small tensors that no data is in.
     weights : mapping
         By name, how many parameters it is made of.
+    padded : tuple of pairs
+        Of what a Pad gives, the cells that it added before and behind each axis; empty for all else.
     """
 
     shape: Shape | None
@@ -52,11 +64,12 @@ class Tensor:
     source: str = ""
     value: NDArray[Any] | None = None
     weights: Mapping[str, int] = field(default_factory=dict)
+    padded: tuple[tuple[int, int], ...] = ()
 
     @property
     def sizes(self) -> Shape:
         """The spatial sizes."""
-        return () if self.view is None or self.shape is None else tuple(self.shape[axis] for axis in self.view.axes)
+        return () if self.view is None or self.shape is None else self.view.sizes(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +94,11 @@ class Node:
         Arguments that take the place of others.
     known : bool
         Whether the operator exists in this version.
+    evaluate : callable, optional
+        Gives the results for inputs whose values are known, for operators without a rule of ours for that; None where
+        it cannot.
+    branches : mapping
+        Of control flow, by the name of an attribute, the nodes of a graph inside, and names of what goes in and out.
     """
 
     name: str
@@ -93,6 +111,17 @@ class Node:
     infer: Callable[[Sequence[Tensor | None]], Sequence[tuple[Shape | None, np.dtype[Any] | None]]] | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     known: bool = True
+    evaluate: Callable[[Sequence[NDArray[Any] | None]], Sequence[NDArray[Any]] | None] | None = None
+    branches: Mapping[str, Branch] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """A graph inside of a node; attributes as those of a node."""
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,3 +212,7 @@ class Outcome:
     dtypes: Sequence[np.dtype[Any] | None] = ()
     values: Sequence[NDArray[Any] | None] = ()
     note: str = ""
+    views: Sequence[View | None] = ()
+    """Of each result, where they differ."""
+    padded: tuple[tuple[int, int], ...] = ()
+    """As that of a tensor."""
