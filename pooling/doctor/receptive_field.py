@@ -13,20 +13,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from pooling.geometry import Axis
 
 __all__ = [
+    "Layout",
     "Line",
+    "Part",
     "ReceptiveField",
     "View",
     "adaptive",
+    "gathered",
     "merged",
     "pixels",
+    "repeated",
     "resized",
     "shifted",
     "summary",
     "transposed",
+    "widened",
     "windows",
 ]
 
@@ -151,8 +157,8 @@ class ReceptiveField:
     uniform : bool
         Whether all cells have fields of the same size, evenly spaced.
     context : bool
-        Whether a branch shows every cell the whole input as well, such as the global pooling of squeeze-and-excitation;
-        `size` is that of the other branches.
+        Whether a branch shows every cell the whole input as well, such as the global pooling of squeeze-and-excitation
+        or attention over all positions; `size` is that of the other branches.
     """
 
     size: tuple[int, ...]
@@ -163,6 +169,30 @@ class ReceptiveField:
     context: bool = False
 
 
+class Part(NamedTuple):
+    """What an axis of a tensor is made of, where spatial axes are split or merged: one digit of a coordinate.
+
+    Attributes
+    ----------
+    axis : int
+        The spatial axis; `CHANNELS` for all that is no position, `TOKENS` for positions with more beside them.
+    size : int
+        How many values it has.
+    step : int
+        Cells of the spatial axis from one value to the next.
+    """
+
+    axis: int
+    size: int
+    step: int
+
+
+Layout = tuple[tuple[Part, ...], ...]
+"""What each axis of a tensor is made of, the digit that changes fastest last."""
+CHANNELS = -1
+TOKENS = -2
+
+
 @dataclass(frozen=True)
 class View:
     """What a tensor shows of the network's input.
@@ -170,15 +200,23 @@ class View:
     Attributes
     ----------
     axes : tuple of int
-        Where the spatial axes stand in the shape of the tensor.
+        Where the spatial axes stand in the shape of the tensor; empty where it is no map: where `layout` says where
+        its positions are, or where there are none.
     paths : tuple of Paths, or None
-        The fields on each of them; None where fields are not followed any more.
+        The fields on each of them; None where fields are not followed any more. Without positions, no paths at all
+        are those of what depends on all that `context` says: the whole input, or nothing of it.
     aligned : bool
         Whether all paths share stride and centre.
     context : bool
         Whether a branch shows every cell the whole input as well.
-    lost : str
-        Why fields are not followed any more.
+    lost, lost_at : str
+        Why fields are not followed any more, and the stage and the operator where that was.
+    whole : bool
+        Whether its one cell has pooled a whole map.
+    layout : Layout, or None
+        Where the positions are in a tensor that is no map, such as the list of tokens of a transformer.
+    sizes : tuple of int
+        With a layout, the spatial sizes.
     """
 
     axes: tuple[int, ...]
@@ -186,6 +224,15 @@ class View:
     aligned: bool = True
     context: bool = False
     lost: str = ""
+    lost_at: tuple[str, str] = ("", "")
+    whole: bool = False
+    layout: Layout | None = None
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether there are positions whose fields are known."""
+        return self.paths is not None and bool(self.axes or self.layout is not None)
 
 
 def pixels(axes: Sequence[int]) -> View:
@@ -225,6 +272,36 @@ def adaptive(paths: Paths, axis: Axis) -> Paths:
         return range(output * step // period, -(-(output + 1) * step // period))
 
     return tuple(line.through(period, step, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def widened(paths: Paths, size: int, step: int) -> Paths:
+    """Follow fields through what mixes the cells that differ in one digit of their coordinate, as windows of attention.
+
+    Parameters
+    ----------
+    size, step : int
+        Of the digit: so many values, so many cells from one to the next.
+    """
+    span = size * step
+
+    def cells(output: int) -> range:
+        first = output // span * span + output % step
+        return range(first, first + span, step)
+
+    return tuple(line.through(span, span, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def gathered(paths: Paths, cells: int) -> Paths:
+    """Follow fields to a coarser map: each of its cells is so many cells side by side."""
+    return shifted(paths, cells, cells, 1, 0)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def repeated(paths: Paths, times: int) -> Paths:
+    """Follow fields to a finer map: so many of its cells are made of one."""
+    return tuple(line.through(times, 1, lambda output: range(output // times, output // times + 1)) for line in paths)
 
 
 def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Fraction], range]) -> Paths:
@@ -269,12 +346,13 @@ def _merged(views: tuple[View, ...]) -> View:
             raise UnfollowedError(f"paths of {len(lines)} different strides meet")
         aligned = aligned and len(centres) == 1
         together.append(tuple(lines.values()))
-    return View(first.axes, tuple(together), aligned, any(view.context for view in views))
+    context, whole = any(view.context for view in views), all(view.whole for view in views)
+    return View(first.axes, tuple(together), aligned, context, whole=whole)
 
 
 def summary(view: View, sizes: Sequence[int]) -> ReceptiveField | None:
     """Return a view in numbers, for a tensor with so many cells on each spatial axis."""
-    if view.paths is None or not view.axes:
+    if view.paths is None or not view.is_followed:
         return None
     return _summary(view, tuple(sizes) if any(len(paths) > 1 for paths in view.paths) else None)
 

@@ -17,8 +17,8 @@ from pooling.open_sizes import filled
 from pooling.signs import short_repr
 
 from .. import receptive_field
-from ..operators import outcome_of
-from ..operators.nodes import ARGUMENTS, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
+from ..operators import OPERATORS, SMALL, outcome_of, positions
+from ..operators.nodes import ARGUMENTS, Culprit, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
 from ..receptive_field import View
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
@@ -131,7 +131,7 @@ class Graph:
         shape = self._checked(tuple(input_shape))
         fits = bool(self.spatial) and max(self.spatial) < len(shape)
         spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
-        view = receptive_field.pixels(spatial) if spatial else None
+        view = receptive_field.pixels(spatial) if spatial else positions.NOTHING
         settled, nodes = self._settled
         tensors = dict(settled)
         tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
@@ -146,14 +146,15 @@ class Graph:
                 for place, size in enumerate(declared or ())
             ]
             known = tuple(size for size in sizes if isinstance(size, int))
-            tensors[name] = Tensor(
-                known if declared is not None and len(known) == len(sizes) else None, dtype, None, name
-            )
+            whole = declared is not None and len(known) == len(sizes)
+            culprit = None if whole else Culprit(name, "input", "the model leaves its shape open")
+            tensors[name] = Tensor(known if whole else None, dtype, positions.NOTHING, name, culprit=culprit)
         stages: list[Stage] = []
         counted: set[str] = set()
+        culprits: dict[str, Culprit] = {}
         for node in nodes:
             try:
-                stage = _step(node, tensors, counted)
+                stage = _step(node, tensors, counted, culprits)
             except NetworkError as error:
                 error.shape = shape
                 raise
@@ -161,7 +162,8 @@ class Graph:
                 stages.append(stage)
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
         outputs = tuple(name for name in leaving if name and name != self.input_name)
-        return Network(self.name, self.input_name, shape, tuple(stages), outputs, self.opset, notes, spatial)
+        stages_and_more = (tuple(stages), outputs, self.opset, notes, spatial, tuple(culprits.values()))
+        return Network(self.name, self.input_name, shape, *stages_and_more)
 
     def _declared_shape(self) -> Shape:
         """Return the input shape that a model declares; a batch that it leaves open is 1."""
@@ -192,7 +194,7 @@ class Graph:
         tensors, left = dict(self.constants), []
         for node in self.nodes:
             if all(name in tensors for name in node.inputs if name):
-                _step(node, tensors, set())
+                _step(node, tensors, set(), {})
             else:
                 left.append(node)
         return tensors, tuple(left)
@@ -220,14 +222,16 @@ class Graph:
         return shape
 
 
-def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | None:
+def _step(
+    node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: dict[str, Culprit]
+) -> Stage | None:
     """Work out what a node gives; return a stage where data passes through it."""
     given = tuple(tensors.get(name, Tensor(None, None)) if name else None for name in node.inputs)
-    call = NodeCall(node, given)
+    call = NodeCall(node, tuple(map(positions.for_record, given)))
     sources = tuple(dict.fromkeys(tensor.source for tensor in given if tensor is not None and tensor.source))
     try:
         result = outcome_of(call)
-        if not sources or result.kind == "size":
+        if not sources or result.kind == "size" or node.operator in SIZES:
             _keep(node, result, tensors, given)
             return None
         for shape in result.shapes:
@@ -238,12 +242,17 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         reason = refusal_of(error).reason
         raise NetworkError(f"stage {node.name!r} ({node.operator}): {reason}", node.name) from error
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
+    output = result.shapes[0] if result.shapes else None
+    view = positions.followed(NodeCall(node, given), result)
+    culprit = _culprit(node, result, view, given)
     for number, name in enumerate(node.outputs):
         if name:
             shape = result.shapes[number] if number < len(result.shapes) else None
-            view = result.view if shape is not None and shape == result.shapes[0] else None
-            view = view or (_same_cells(result, shape) if shape is not None else None)
-            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name)
+            its = view if number == 0 else positions.of_output(view, output, shape)
+            blamed = culprit
+            if blamed is None and (shape is None or its is None):
+                blamed = Culprit(node.name, node.operator, f"what its output {name!r} holds is not known")
+            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], its, node.name, culprit=blamed)
     parameters = result.free_parameters
     # What follows are running means and variances, which are not trained.
     trained = given[:3] if node.operator == "BatchNormalization" else given
@@ -252,14 +261,15 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
             if name not in counted:
                 counted.add(name)
                 parameters += number
-    output = result.shapes[0] if result.shapes else None
+    if culprit is not None:
+        culprits.setdefault(culprit.name, culprit)
     main = next((tensor for tensor in given if tensor is not None and tensor.source), None)
     first = given[0] if given and given[0] is not None and given[0].source else main
-    view = result.view
     field_of_cells = None
     if view is not None and output is not None:
-        field_of_cells = receptive_field.summary(view, [output[axis] for axis in view.axes])
-    lost = view.lost if view is not None and field_of_cells is None else ""
+        field_of_cells = receptive_field.summary(view, view.sizes or [output[axis] for axis in view.axes])
+    is_lost = view is None or bool(view.axes and view.paths is None)
+    lost = view.lost if view is not None and is_lost else ""
     return Stage(
         node.name,
         node.operator,
@@ -275,15 +285,44 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         0 if output is None else math.prod(output) * (dtypes[0] or FLOAT).itemsize,
         view.axes if view is not None else (),
         "; ".join(filter(None, (result.note, lost))),
+        "" if culprit is None else culprit.name,
+        field_of_cells is None and not is_lost,
+        view.sizes if view is not None else (),
     )
 
 
-def _same_cells(result: Outcome, shape: Shape) -> View | None:
-    """Return the view of another output that has the same spatial sizes, such as a part of Split."""
-    view, first = result.view, result.shapes[0]
-    if view is None or first is None or len(shape) != len(first):
+SIZES = ("Shape", "Size")
+"""Operators whose results are no data, even where they are not known."""
+
+
+def _culprit(node: Node, result: Outcome, view: View | None, given: Sequence[Tensor | None]) -> Culprit | None:
+    """Name the operator to blame where shape, cost or fields of a node are not known: the first on the way."""
+    tensors = [tensor for tensor in given if tensor is not None]
+    earlier = next((tensor.culprit for tensor in tensors if tensor.source and tensor.culprit), None)
+    if result.kind == "unknown":
+        # Where the operator itself is known, a size that it needs may have got lost.
+        known = node.known and node.operator in OPERATORS
+        sizes = (tensor.culprit for tensor in tensors if known and not tensor.source and tensor.culprit)
+        return earlier or next(sizes, None) or Culprit(node.name, node.operator, _why(node, result, known=known))
+    if view is not None and not (view.axes and view.paths is None):
         return None
-    return view if all(shape[axis] == first[axis] for axis in view.axes) else None
+    if earlier is not None:
+        return earlier
+    lost = next((tensor.view for tensor in tensors if tensor.view is not None and tensor.view.lost_at[0]), None)
+    if lost is not None:
+        return Culprit(*lost.lost_at, lost.lost)
+    reason = view.lost.removeprefix(UNFOLLOWED) if view is not None else "its input is not a map any more"
+    return Culprit(node.name, node.operator, reason)
+
+
+UNFOLLOWED = "receptive field not followed: "
+
+
+def _why(node: Node, result: Outcome, *, known: bool) -> str:
+    """Say why an operator was passed over, as a clause."""
+    if known:
+        return result.note.removeprefix("passed over: ").partition(";")[0] or "what it needs is not known"
+    return "the doctor has no rule for it" if node.known else f"opset {node.opset} has no such operator"
 
 
 def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:
@@ -297,4 +336,14 @@ def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequen
             dtype = value.dtype if value is not None else dtypes[min(number, len(dtypes) - 1)]
             if node.operator == "ConstantOfShape" and shape and dtype is not None and dtype.kind == "f":
                 weights = {name: math.prod(shape)}  # a weight that the model makes instead of holding it
-            tensors[name] = Tensor(shape if value is None else value.shape, dtype, value=value, weights=weights)
+            shape = shape if value is None else value.shape
+            culprit = _lost_size(node, given, shape) if value is None else None
+            tensors[name] = Tensor(shape, dtype, value=value, weights=weights, culprit=culprit)
+
+
+def _lost_size(node: Node, given: Sequence[Tensor | None], shape: Shape | None) -> Culprit | None:
+    """Name the operator to blame where numbers that may be sizes are not known."""
+    if shape is not None and math.prod(shape) > SMALL:
+        return None  # weights, of which no value is kept
+    earlier = next((tensor.culprit for tensor in given if tensor is not None and tensor.culprit), None)
+    return earlier or Culprit(node.name, node.operator, "what it makes of sizes is not worked out")

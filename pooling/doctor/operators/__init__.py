@@ -12,9 +12,10 @@ slice_pad     Slice, Pad, Split, Gather, Concat
 reduce        ReduceMean and the like, ArgMax
 resize        Resize, Upsample, DepthToSpace, SpaceToDepth
 constants     Shape, Size, ConstantOfShape, Range
+positions     where the positions of a map are in lists of tokens and windows of attention
 """
 
-from . import constants, convolution, dense, elementwise, pooling, reduce, reshape, resize, slice_pad
+from . import constants, convolution, dense, elementwise, pooling, positions, reduce, reshape, resize, slice_pad
 from .registry import OPERATORS, SMALL, OnnxOperator, outcome_of
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "elementwise",
     "outcome_of",
     "pooling",
+    "positions",
     "reduce",
     "reshape",
     "resize",

@@ -14,7 +14,7 @@ from pooling.layer import Layer
 
 from ..receptive_field import View
 
-__all__ = ["ARGUMENTS", "Node", "NodeCall", "OperatorError", "Outcome", "Shape", "Tensor", "UnknownShapeError"]
+__all__ = ["ARGUMENTS", "Culprit", "Node", "NodeCall", "OperatorError", "Outcome", "Shape", "Tensor", "UnknownShapeError"]
 
 Shape = tuple[int, ...]
 FLOAT = np.dtype(np.float32)
@@ -24,6 +24,23 @@ ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
 class OperatorError(ValueError):
     """Why a stage does not work, in a sentence that does not name it."""
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The operator behind which something is not known.
+
+    Attributes
+    ----------
+    name, operator : str
+        As the stage has them; of a node that works on sizes alone those of the node, which is no stage.
+    why : str
+        The reason, as a clause.
+    """
+
+    name: str
+    operator: str
+    why: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +61,8 @@ class Tensor:
         Of small tensors that no data is in.
     weights : mapping
         By name, how many parameters it is made of.
+    culprit : Culprit or None
+        The first operator on the way behind which its shape, its fields or its value are not known.
     """
 
     shape: Shape | None
@@ -52,6 +71,7 @@ class Tensor:
     source: str = ""
     value: NDArray[Any] | None = None
     weights: Mapping[str, int] = field(default_factory=dict)
+    culprit: Culprit | None = None
 
     @property
     def sizes(self) -> Shape:
