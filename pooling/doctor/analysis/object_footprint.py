@@ -82,11 +82,23 @@ def collapses(stage: Stage) -> bool:
 
 
 def maps(network: Network) -> set[str]:
-    """Name what still is a map: the input, and the stages behind it up to those that collapse it or are lost."""
-    found = {network.input_name}
+    """Name what still is a map: the input, and the stages behind it up to those that collapse it or are lost.
+
+    A list of positions, such as the tokens of a transformer, is one from where they are related to each other on; a map
+    that is only flattened is not.
+    """
+    found, flattened, lists = {network.input_name}, set[str](), set[str]()
+    fields = {stage.name: stage.receptive_field for stage in network.stages}
     for stage in network.stages:
-        if not collapses(stage) and not stage.is_lost and not found.isdisjoint(stage.inputs):
-            found.add(stage.name)
+        if collapses(stage) or stage.is_lost or (found | flattened).isdisjoint(stage.inputs):
+            continue
+        before = [fields.get(name) for name in stage.inputs]
+        if stage.sizes and stage.receptive_field in before and lists.isdisjoint(stage.inputs):
+            flattened.add(stage.name)
+            continue
+        found.add(stage.name)
+        if stage.sizes:
+            lists.add(stage.name)
     return found
 
 

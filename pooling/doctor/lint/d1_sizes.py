@@ -73,7 +73,9 @@ def _lines(number: int, axis: str) -> str:
 )
 def _too_small(context: LintContext) -> Iterator[Observation]:
     failure = context.failure
-    if failure is None or not context.is_known(failure.stage) or _kind(context, failure) in ("merge", "dense", "reshape"):
+    if failure is None or not context.is_known(failure.stage):
+        return
+    if _kind(context, failure) in ("merge", "dense", "reshape"):
         return
     fixes = []
     ranges = [

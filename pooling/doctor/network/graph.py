@@ -222,9 +222,7 @@ class Graph:
         return shape
 
 
-def _step(
-    node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: dict[str, Culprit]
-) -> Stage | None:
+def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: dict[str, Culprit]) -> Stage | None:
     """Work out what a node gives; return a stage where data passes through it."""
     given = tuple(tensors.get(name, Tensor(None, None)) if name else None for name in node.inputs)
     call = NodeCall(node, tuple(map(positions.for_record, given)))

@@ -14,7 +14,17 @@ from pooling.layer import Layer
 
 from ..receptive_field import View
 
-__all__ = ["ARGUMENTS", "Culprit", "Node", "NodeCall", "OperatorError", "Outcome", "Shape", "Tensor", "UnknownShapeError"]
+__all__ = [
+    "ARGUMENTS",
+    "Culprit",
+    "Node",
+    "NodeCall",
+    "OperatorError",
+    "Outcome",
+    "Shape",
+    "Tensor",
+    "UnknownShapeError",
+]
 
 Shape = tuple[int, ...]
 FLOAT = np.dtype(np.float32)

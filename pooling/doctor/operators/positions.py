@@ -15,7 +15,6 @@ from dataclasses import replace
 from .. import receptive_field
 from ..receptive_field import CHANNELS, TOKENS, Layout, Part, UnfollowedError, View
 from .nodes import NodeCall, Outcome, Shape, Tensor, UnknownShapeError
-from .registry import OPERATORS
 
 __all__ = ["NOTHING", "as_map", "followed", "for_record", "of_output"]
 
@@ -402,13 +401,13 @@ def _matrix_axes(shape: Shape, turned: bool, *, left: bool) -> tuple[int, int] |
 def _product(a: Tensor, b: Tensor, a_axes: tuple[int, int], b_axes: tuple[int, int], output: Shape) -> View | None:
     assert a.shape is not None
     assert b.shape is not None
-    sides = []
+    sides: list[tuple[View, Layout | None, Shape]] = []
     for tensor, (stays, summed), place in ((a, a_axes, -2), (b, b_axes, -1)):
         view = tensor.view if tensor.source else NOTHING
         if view is None or (_is_list(view) and not view.context):
             return None
         if not view.is_followed:
-            sides.append((view, None, (), ()))
+            sides.append((view, None, ()))
             continue
         shape = tensor.shape or ()
         layout, sizes = _layout(view, shape), _sizes(view, shape)
@@ -418,9 +417,8 @@ def _product(a: Tensor, b: Tensor, a_axes: tuple[int, int], b_axes: tuple[int, i
         for axis, parts in zip(reversed(range(len(output) - 2)), reversed(batch), strict=False):
             new[axis] = parts
         new[place] = layout[stays]
-        gone = [part for part in layout[summed] if part.axis != CHANNELS]
-        sides.append((view, tuple(new), sizes, gone))
-    (one, one_layout, sizes, _), (two, two_layout, two_sizes, _) = sides
+        sides.append((view, tuple(new), sizes))
+    (one, one_layout, sizes), (two, two_layout, two_sizes) = sides
     if one_layout is not None and not any(_positions(parts) for parts in one_layout):
         one, one_layout = ALL, None
     if two_layout is not None and not any(_positions(parts) for parts in two_layout):
@@ -488,7 +486,7 @@ def _concatenated(call: NodeCall, output: Shape) -> View | None:
 
 
 def _rolled(one: Tensor, two: Tensor, axis: int) -> View | None:
-    """Return the view of a map whose end was put before its beginning; what comes round is followed as what it meets."""
+    """Return the view of a map whose end was put before its beginning, as if it went on there."""
     assert one.view is not None
     assert two.view is not None
     assert one.view.paths is not None
@@ -568,13 +566,16 @@ NORMALISED: dict[str, Callable[[NodeCall, int], Iterable[int]]] = {
         axis % rank for axis in call.attribute("axes") or (0, 2, 3) if axis < rank
     ],
 }
+REDUCED = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare"
 RULES: dict[str, Callable[[NodeCall, Shape], View | None]] = {
-    **{name: _reshaped for name in ("Reshape", "Flatten", "Squeeze", "Unsqueeze")},
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshaped),
     "Transpose": _transposed,
     **{name: _normalised(axes) for name, axes in NORMALISED.items()},
-    **{name: _reduced for name in OPERATORS if name.startswith(("Reduce", "ArgM"))},
-    **{name: _multiplied for name in ("MatMul", "MatMulInteger", "QLinearMatMul", "Gemm")},
+    **{f"Reduce{name}": _reduced for name in REDUCED.split()},
+    "ArgMax": _reduced,
+    "ArgMin": _reduced,
+    **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul", "Gemm"), _multiplied),
     "Concat": _concatenated,
-    **{name: _picked for name in ("Slice", "Gather", "Split")},
-    **{name: _spread for name in ("Expand", "Tile")},
+    **dict.fromkeys(("Slice", "Gather", "Split"), _picked),
+    **dict.fromkeys(("Expand", "Tile"), _spread),
 }
