@@ -73,9 +73,7 @@ def _lines(number: int, axis: str) -> str:
 )
 def _too_small(context: LintContext) -> Iterator[Observation]:
     failure = context.failure
-    if failure is None or not context.is_known(failure.stage):
-        return
-    if _kind(context, failure) in ("merge", "dense", "reshape"):
+    if failure is None or _kind(context, failure) in ("merge", "dense", "reshape"):
         return
     fixes = []
     ranges = [
@@ -120,7 +118,7 @@ def _room(context: LintContext, shape: Sequence[int]) -> Iterator[str]:
 )
 def _do_not_meet(context: LintContext) -> Iterator[Observation]:
     failure = context.failure
-    if failure is None or not context.is_known(failure.stage) or _kind(context, failure) != "merge":
+    if failure is None or _kind(context, failure) != "merge":
         return
     sizes = [
         f"{each.working} on {each.axes}" if len(context.sizes) > 1 else str(each.working) for each in context.sizes
@@ -155,7 +153,7 @@ def _kind(context: LintContext, failure: Failure) -> str:
 def _fixed(context: LintContext) -> Iterator[Observation]:
     fixed: dict[str, list[AxisSizes]] = {}
     for each in context.sizes:
-        if each.largest and context.is_known(each.obstacle_stage):
+        if each.largest:
             fixed.setdefault(each.obstacle_stage or each.obstacle, []).append(each)
     for axes in fixed.values():
         # What one stage asks of several axes is one thing to know.

@@ -70,9 +70,9 @@ def _early(context: LintContext) -> Iterator[Observation]:
 
 def _removable(context: LintContext, stages: Sequence[Stage]) -> str:
     """Name the last of some stages without whose stride the maps still fit together."""
-    body = without_head(context.graph, context.network)
     for stage in reversed(stages):
         try:
+            body = without_head(context.graph, context.network)
             body.edited({stage.name: {"stride": 1}}).infer(context.network.input_shape)
         except NetworkError:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pooling.reporting.formats import amount, joined
+from pooling.reporting.formats import amount
 
 from ..network import MOST
 from .registry import LintContext, Observation, rule
@@ -39,7 +39,7 @@ def _unknown(context: LintContext) -> Iterator[Observation]:
             "warning" if share > MOST else "note",
             loss.stage,
             f"{loss.operator} was not understood: {loss.why}; {len(behind)} of {len(network.stages)} stage{plural}"
-            f"{weights}{macs} {lie} behind it (itself included); their {joined(loss.what)} are not known",
+            f"{weights}{macs} {lie} behind it (itself included); {loss.what}",
             tuple(_fixes(loss.operator)),
         )
 

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from pooling.geometry import Axis
 from pooling.layer import Layer
+from pooling.reporting.formats import joined
 
 from ..operators.nodes import Culprit
 from ..receptive_field import ReceptiveField
@@ -166,8 +167,8 @@ class Loss:
         Names of the stages whose shape, cost or receptive field are not known because of it, itself included.
     weights, macs : int
         Parameters and multiply-adds of these stages, as far as they are known.
-    what : tuple of str
-        What is not known of them: of ``"shapes"``, ``"multiply-adds"`` and ``"receptive fields"`` those that apply.
+    without_shape, without_macs, without_field : int
+        How many of them have no known shape, no known cost, no known receptive field.
     """
 
     stage: str
@@ -176,7 +177,23 @@ class Loss:
     stages: tuple[str, ...]
     weights: int
     macs: int
-    what: tuple[str, ...]
+    without_shape: int
+    without_macs: int
+    without_field: int
+
+    @property
+    def what(self) -> str:
+        """What is not known, in words: ``"their shapes and the receptive fields of 3 of them are not known"``."""
+        counts = (
+            ("shapes", self.without_shape),
+            ("multiply-adds", self.without_macs),
+            ("receptive fields", self.without_field),
+        )
+        whole = [noun for noun, count in counts if count == len(self.stages)]
+        parts = [f"the {noun} of {count} of them" for noun, count in counts if 0 < count < len(self.stages)]
+        if not whole and not parts:
+            return "what depends on it is not known"
+        return f"{joined([*([f'their {joined(whole)}'] if whole else []), *parts])} are not known"
 
 
 @dataclass(frozen=True)
@@ -300,11 +317,6 @@ class Network:
 
 
 def _loss(culprit: Culprit, behind: Sequence[Stage]) -> Loss:
-    what = (
-        ("shapes", any(not stage.output_shape for stage in behind)),
-        ("multiply-adds", any(stage.kind == "unknown" for stage in behind)),
-        ("receptive fields", any(stage.is_lost for stage in behind)),
-    )
     return Loss(
         culprit.name,
         culprit.operator,
@@ -312,7 +324,9 @@ def _loss(culprit: Culprit, behind: Sequence[Stage]) -> Loss:
         tuple(stage.name for stage in behind),
         sum(stage.parameters for stage in behind),
         sum(stage.macs for stage in behind),
-        tuple(name for name, applies in what if applies),
+        sum(not stage.output_shape for stage in behind),
+        sum(stage.kind == "unknown" for stage in behind),
+        sum(stage.is_lost for stage in behind),
     )
 
 

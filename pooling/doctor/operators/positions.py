@@ -58,7 +58,7 @@ def followed(call: NodeCall, result: Outcome) -> View | None:
         # Whatever the operator does, it makes no map out of what has no positions, or none that are told apart.
         if not any(map(_is_list, views)) or any(view.context for view in views):
             return _ended(views)
-        return None if result.kind in MAPS_ONLY else _list(call, views)
+        return None if _needs_map(result) else _list(call, views)
     if result.kind == "unknown" or output is None:
         return None
     view = _whole(result, output)
@@ -66,7 +66,9 @@ def followed(call: NodeCall, result: Outcome) -> View | None:
         return _mixed_by_softmax(call, view)
     if call.from_text and result.kind == "dense":
         return ALL
-    rule = RULES.get(call.operator, _elementwise if _is_elementwise(call, result) else None)
+    rule = RULES.get(call.operator, _elementwise if result.kind in ("elementwise", "merge") else None)
+    if result.kind == "convolution" and not _needs_map(result):
+        rule = _of_channels
     try:
         found = None if rule is None else rule(call, output)
     except (UnfollowedError, UnknownShapeError):
@@ -77,7 +79,15 @@ def followed(call: NodeCall, result: Outcome) -> View | None:
         return view if not any(map(_is_list, views)) else None
     if view is ALL:
         return ALL
-    return None if result.kind in MAPS_ONLY else _list(call, views)
+    return None if _needs_map(result) else _list(call, views)
+
+
+def _needs_map(result: Outcome) -> bool:
+    """Whether a stage looks at neighbours."""
+    alone = bool(result.axes) and all(
+        axis.effective_kernel_size == axis.stride == 1 and axis.pad_begin == axis.pad_end == 0 for axis in result.axes
+    )
+    return result.kind in MAPS_ONLY and not alone
 
 
 def _whole(result: Outcome, output: Shape) -> View | None:
@@ -294,15 +304,20 @@ def _elementwise(call: NodeCall, output: Shape) -> View | None:
         placed.append((view, (*added, *_layout(view, shape)), _sizes(view, shape)))
     if not placed:
         return None
-    # The one with most positions says where they are; others have none of a digit where they are spread.
-    _, layout, sizes = max(placed, key=lambda each: sum(part.axis != CHANNELS for axis in each[1] for part in axis))
+    # A map, or else the one with most positions, says where they are; others lack a digit where they are spread.
+    _, layout, sizes = max(
+        placed, key=lambda each: (bool(each[0].axes), not each[0].context, sum(map(len, map(_positions, each[1]))))
+    )
     views = []
     for view, mine, its in placed:
         differ = any(
             _positions(parts) not in ((), _positions(wanted)) for parts, wanted in zip(mine, layout, strict=True)
         )
         if differ or its != sizes or len(view.paths or ()) != len(sizes):
-            return None
+            if not view.context:
+                return None
+            context = True  # each of its elements sees all, wherever it stands
+            continue
         views.append(View(tuple(range(len(sizes))), view.paths, view.aligned, view.context))
     merged = receptive_field.merged(views)
     spread = tuple(
@@ -315,8 +330,13 @@ def _positions(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(part for part in parts if part.axis != CHANNELS)
 
 
-def _is_elementwise(call: NodeCall, result: Outcome) -> bool:
-    return result.kind in ("elementwise", "merge") and call.operator not in RULES
+def _of_channels(call: NodeCall, output: Shape) -> View | None:
+    """Follow a convolution that looks at one position at a time."""
+    given = _data(call)
+    if given is None or len(given[1]) != len(output) or _positions(given[2][1]):
+        return None
+    view, shape, layout = given
+    return _laid_out(view, (layout[0], _channels(output[1]), *layout[2:]), _sizes(view, shape))
 
 
 def _normalised(axes_of: Callable[[NodeCall, int], Iterable[int]]) -> Callable[[NodeCall, Shape], View | None]:
@@ -432,12 +452,14 @@ def _product(a: Tensor, b: Tensor, a_axes: tuple[int, int], b_axes: tuple[int, i
     if two_layout is None:
         return _laid_out(replace(one, context=context), one_layout, sizes)
     # Both have positions. Those of the left stay; its cells read all of the right that their batch has.
+    two = _freed(two, two_sizes, two_layout[-1])
+    if two.context and not any(_positions(parts) for parts in two_layout[:-2]):
+        return _laid_out(replace(one, context=True), one_layout, sizes)
     if sizes != two_sizes or any(
         _positions(mine) and _positions(its) and _positions(mine) != _positions(its)
         for mine, its in zip(one_layout[:-2], two_layout[:-2], strict=True)
     ):
         return None
-    two = _freed(two, two_sizes, two_layout[-1])
     axes = tuple(range(len(sizes)))
     both = [replace(each, axes=axes, layout=None, sizes=()) for each in (one, two)]
     return _laid_out(receptive_field.merged(both), one_layout, sizes)
@@ -448,9 +470,10 @@ def _concatenated(call: NodeCall, output: Shape) -> View | None:
     parts = [tensor for tensor in call.tensors if tensor is not None]
     axis = int(call.attribute("axis", 1)) % len(output)
     placed = [part for part in parts if part.source and part.view is not None and part.view.is_followed]
-    if not placed or any(part.source and part.view is not None and _is_list(part.view) for part in parts):
+    views_of = [part.view for part in parts if part.source and part.view is not None]
+    if not placed or any(_is_list(view) and not view.context for view in views_of):
         return None
-    first = placed[0]
+    first = max(placed, key=lambda part: part.view is not None and (bool(part.view.axes), not part.view.context))
     assert first.view is not None
     assert first.shape is not None
     layout, sizes = _layout(first.view, first.shape), _sizes(first.view, first.shape)
@@ -468,7 +491,10 @@ def _concatenated(call: NodeCall, output: Shape) -> View | None:
             if _sizes(view, shape or ()) != sizes or any(
                 mine[n] != layout[n] for n in range(len(output)) if n != axis and _positions((*mine[n], *layout[n]))
             ):
-                return None
+                if not view.context:
+                    return None
+                context = True
+                continue
             views.append(View(tuple(range(len(sizes))), view.paths, view.aligned, view.context))
         if not views:
             return None

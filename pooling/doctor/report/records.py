@@ -112,7 +112,9 @@ class LossRecord(Record):
     stages: Annotated[list[str], said("behind it, itself included")]
     weights: int
     macs: Annotated[int, said("as far as they are known")]
-    what: Annotated[list[str], said("what is not known of them")]
+    without_shape: Annotated[int, said("stages of which the shape is not known")]
+    without_macs: Annotated[int, said("stages of which the cost is not known")]
+    without_field: Annotated[int, said("stages of which the receptive field is not known")]
 
 
 class InputRecord(Record):
