@@ -159,6 +159,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _mostly_lost(examination: Examination) -> str:
     """Say that most of a network was not understood, and because of which operators."""
+    from pooling.reporting.formats import amount
+
     network = examination.network
     heavy = [stage for stage in network.stages if stage.parameters] or list(network.stages)
     lost = [stage for stage in heavy if stage.culprit]
@@ -166,7 +168,7 @@ def _mostly_lost(examination: Examination) -> str:
     operators = list(dict.fromkeys(loss.operator for loss in network.losses))
     shown = ", ".join(operators[:SHOWN_OPERATORS]) + (", ..." if len(operators) > SHOWN_OPERATORS else "")
     weights = sum(stage.parameters for stage in network.stages if stage.culprit)
-    share = f" and {weights} of {network.parameters} weights" if network.parameters else ""
+    share = f" and {amount(weights)} of {amount(network.parameters)} weights" if network.parameters else ""
     return (
         f"most of {network.title} is not known: {len(lost)} of {len(heavy)} stages"
         f"{' with weights' if network.parameters else ''}{share} lie behind operators that were not understood "

@@ -35,11 +35,14 @@ def _unknown(context: LintContext) -> Iterator[Observation]:
         macs = f" and {amount(loss.macs)} of {amount(network.macs)} multiply-adds" if loss.macs else ""
         plural = "s" if len(network.stages) != 1 else ""
         lie = "lie" if len(behind) != 1 or weights else "lies"
+        # What works on sizes alone is no stage: then it is told at the first stage that needs them.
+        is_stage = loss.stage in context.stages
+        where = "" if is_stage else f" (node {loss.stage})"
         yield Observation(
             "warning" if share > MOST else "note",
-            loss.stage,
-            f"{loss.operator} was not understood: {loss.why}; {len(behind)} of {len(network.stages)} stage{plural}"
-            f"{weights}{macs} {lie} behind it (itself included); {loss.what}",
+            loss.stage if is_stage else loss.stages[0],
+            f"{loss.operator}{where} was not understood: {loss.why}; {len(behind)} of {len(network.stages)} "
+            f"stage{plural}{weights}{macs} {lie} behind it; {loss.what}",
             tuple(_fixes(loss.operator)),
         )
 

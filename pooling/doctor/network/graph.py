@@ -320,7 +320,8 @@ def _why(node: Node, result: Outcome, *, known: bool) -> str:
     """Say why an operator was passed over, as a clause."""
     if known:
         return result.note.removeprefix("passed over: ").partition(";")[0] or "what it needs is not known"
-    return "the doctor has no rule for it" if node.known else f"opset {node.opset} has no such operator"
+    ours = node.known or "." in node.operator
+    return "the doctor has no rule for it" if ours else f"opset {node.opset} has no such operator"
 
 
 def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:

@@ -164,7 +164,7 @@ class Loss:
     why : str
         The reason, as a clause.
     stages : tuple of str
-        Names of the stages whose shape, cost or receptive field are not known because of it, itself included.
+        Names of the stages whose shape, cost or receptive field are not known because of it; itself, if it is one.
     weights, macs : int
         Parameters and multiply-adds of these stages, as far as they are known.
     without_shape, without_macs, without_field : int

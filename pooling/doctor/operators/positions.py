@@ -539,13 +539,16 @@ def _picked(call: NodeCall, output: Shape) -> View | None:
         return None
     view, shape, layout = given
     sizes = _sizes(view, shape)
-    if call.operator == "Gather" and len(output) != len(shape):
+    if call.operator == "Gather":
         axis = int(call.attribute("axis", 0)) % len(shape)
         added = len(output) - len(shape) + 1
-        new = [*layout[:axis], *(_channels(size) for size in output[axis : axis + added]), *layout[axis + 1 :]]
-        if _positions(layout[axis]) and not (layout[axis][0].axis == TOKENS and added == 0):
-            return None
+        picked = output[axis : axis + added]
+        if _positions(layout[axis]) and not (layout[axis][0].axis == TOKENS and math.prod(picked) == 1):
+            return None  # it may put them into any order
+        new = [*layout[:axis], *map(_channels, picked), *layout[axis + 1 :]]
         return _laid_out(view, tuple(new), sizes)
+    if call.operator == "Slice" and min(call.value(4) or [1]) < 0:
+        return None
     new = list(layout)
     for axis, (old, size) in enumerate(zip(shape, output, strict=True)):
         if old == size:

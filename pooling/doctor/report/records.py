@@ -109,7 +109,7 @@ class LossRecord(Record):
     stage: str
     operator: str
     why: str
-    stages: Annotated[list[str], said("behind it, itself included")]
+    stages: Annotated[list[str], said("behind it; itself, if it is one")]
     weights: int
     macs: Annotated[int, said("as far as they are known")]
     without_shape: Annotated[int, said("stages of which the shape is not known")]
