@@ -365,11 +365,8 @@ def _layer_axes(call: NodeCall, rank: int) -> Iterable[int]:
 
 def _mixed_by_softmax(call: NodeCall, view: View) -> View:
     """Mark what relates positions of a map to each other."""
-    rule = RULES.get(call.operator)
-    given = _data(call)
-    if call.operator not in NORMALISED or rule is None or given is None:
-        return view
-    found = rule(call, given[1])
+    shape = call.tensors[0].shape if call.operator in NORMALISED and call.tensors[0] is not None else None
+    found = None if shape is None else RULES[call.operator](call, shape)
     return view if found is None else replace(found, context=found.context or view.context)
 
 
