@@ -12,6 +12,7 @@ from .shared import (
     add_files,
     add_force,
     check_files,
+    fail,
     layers_or_path,
     need_libraries,
     output_file,
@@ -37,7 +38,9 @@ def add(commands: Any) -> None:
         "doctor",
         help="examine a network: shapes, lost rows, receptive fields, small objects, design",
         description="Examine a network: what happens to shapes, borders and small objects in it, and what to try.",
-        epilog="Exit code: 0 nothing was found that --fail-on names, 1 something was, 2 the network could not be read. "
+        epilog="Exit code: 0 nothing was found that --fail-on names, 1 something was, 2 the network could not be read, "
+        "or more than half of it (of its stages with weights, or of its weights) lies behind operators that were not "
+        "understood. "
         'Lists of layers: "conv7x64/2p3@stem pool3/2p1@pool1 conv3x64 conv3x128/2 global fc10" (kernel, xchannels, '
         "/stride, ppadding, ddilation, @name, +name adds, |name concatenates); or layers of this package as Python "
         'writes them, "MaxPool2d(3, stride=2, padding=1)".',
@@ -147,9 +150,34 @@ def _run(options: argparse.Namespace) -> int:
     if failed:
         return failed
     judged = examination if comparison is None else comparison.after
+    if judged.network.is_mostly_lost:
+        return fail(options, _mostly_lost(judged))
     if options.fail_on == "never" or judged.severity is None:
         return 0
     return int(SEVERITIES.index(judged.severity) >= SEVERITIES.index(options.fail_on))
+
+
+def _mostly_lost(examination: Examination) -> str:
+    """Say that most of a network was not understood, and because of which operators."""
+    from pooling.reporting.formats import amount
+
+    network = examination.network
+    heavy = [stage for stage in network.stages if stage.parameters] or list(network.stages)
+    lost = [stage for stage in heavy if stage.culprit]
+    # One word for many nodes of one operator.
+    operators = list(dict.fromkeys(loss.operator for loss in network.losses))
+    shown = ", ".join(operators[:SHOWN_OPERATORS]) + (", ..." if len(operators) > SHOWN_OPERATORS else "")
+    weights = sum(stage.parameters for stage in network.stages if stage.culprit)
+    share = f" and {amount(weights)} of {amount(network.parameters)} weights" if network.parameters else ""
+    return (
+        f"most of {network.title} is not known: {len(lost)} of {len(heavy)} stages"
+        f"{' with weights' if network.parameters else ''}{share} lie behind operators that were not understood "
+        f"({shown}); the report holds for the rest only, see D901"
+    )
+
+
+SHOWN_OPERATORS = 4
+"""Operators that a sentence lists."""
 
 
 def _write(options: argparse.Namespace, examination: Examination, comparison: WhatIf | None) -> int:

@@ -182,7 +182,7 @@ def examine(
     shape = failure.shape if failure is not None else network.input_shape
     sizes = input_sizes(graph, network, [shape[axis] for axis in network.spatial])
     network = replace(network, notes=(*network.notes, *assumed))
-    found = find(LintContext(graph, network, objects, sizes, task, failure))
+    found = find(LintContext(graph, network, objects, _claimed(network, sizes), task, failure))
     return Examination(
         graph,
         network,
@@ -204,6 +204,13 @@ def _sizes(shape: Any) -> tuple[int, ...]:
             "examine", "must have sizes of at least 1, such as (1, 3, 224, 224)", argument=("input_shape", shape)
         )
     return sizes
+
+
+def _claimed(network: Network, sizes: tuple[AxisSizes, ...]) -> tuple[AxisSizes, ...]:
+    """Return sizes as findings may speak of them: none is recommended while some stages are not known."""
+    if network.complete:
+        return sizes
+    return tuple(replace(each, working_near=(), clean_near=()) for each in sizes)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

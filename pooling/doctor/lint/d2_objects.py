@@ -74,8 +74,9 @@ def _small(context: LintContext) -> Iterator[Observation]:
     """,
 )
 def _not_seen_whole(context: LintContext) -> Iterator[Observation]:
+    heads = () if context.objects.unknown else context.objects.heads
     head = max(
-        (context.stages[name] for name in context.objects.heads),
+        (context.stages[name] for name in heads),
         key=lambda stage: min(stage.receptive_field.size) if stage.receptive_field else 0,
         default=None,
     )

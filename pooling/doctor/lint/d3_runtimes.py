@@ -141,7 +141,7 @@ def _dilated_mean(context: LintContext) -> Iterator[Observation]:
     """,
 )
 def _uneven(context: LintContext) -> Iterator[Observation]:
-    for stage in context.network.stages:
+    for stage in context.known_stages:
         uneven = [axis for axis in stage.axes if axis.adaptive]
         if stage.kind not in ("pooling", "global") or not uneven:
             continue
@@ -169,7 +169,7 @@ def _uneven(context: LintContext) -> Iterator[Observation]:
 def _lacking(context: LintContext) -> Iterator[Observation]:
     if context.network.opset is None:
         return
-    for stage in context.network.stages:
+    for stage in context.known_stages:
         if stage.operator in NOT_EVERYWHERE:
             runtime, instead = NOT_EVERYWHERE[stage.operator]
             yield Observation(

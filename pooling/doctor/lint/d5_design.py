@@ -70,9 +70,9 @@ def _early(context: LintContext) -> Iterator[Observation]:
 
 def _removable(context: LintContext, stages: Sequence[Stage]) -> str:
     """Name the last of some stages without whose stride the maps still fit together."""
-    body = without_head(context.graph, context.network)
     for stage in reversed(stages):
         try:
+            body = without_head(context.graph, context.network)
             body.edited({stage.name: {"stride": 1}}).infer(context.network.input_shape)
         except NetworkError:
             continue
@@ -91,11 +91,13 @@ def _removable(context: LintContext, stages: Sequence[Stage]) -> str:
 def _pooled_away(context: LintContext) -> Iterator[Observation]:
     if not context.localises:
         return
-    whole = [each for each in context.network.stages if _averages_all(each)]
-    paths = [context.leads_to(name) for name in context.network.outputs]
-    blind = [each for each in whole if paths and all(each.name in path for path in paths)]
-    kept = [name for name in context.network.outputs if name in context.objects.footprints]
-    if not blind or kept:
+    outputs = context.network.outputs
+    blind = [each for each in context.known_stages if _averages_all(each)]
+    # One way around all of them is enough: a branch that is pooled adds context, and takes nothing away.
+    gates = {each.name for each in blind}
+    if not blind or not outputs or not all(map(context.is_known, outputs)):
+        return
+    if not all(context.is_read_through(name, gates) for name in outputs):
         return
     head = next((name for name in reversed(context.objects.heads)), "")
     yield Observation(
@@ -156,7 +158,7 @@ def _coarse(context: LintContext) -> Iterator[Observation]:
 )
 def _heavy(context: LintContext) -> Iterator[Observation]:
     total = context.network.parameters
-    for stage in context.network.stages:
+    for stage in context.known_stages:
         if stage.kind != "dense" or not total or stage.parameters <= MOST_WEIGHTS * total:
             continue
         path = context.leads_to(stage.name)
@@ -187,7 +189,7 @@ def _heavy(context: LintContext) -> Iterator[Observation]:
     """,
 )
 def _narrow(context: LintContext) -> Iterator[Observation]:
-    if context.task not in ("classification", "segmentation"):
+    if context.task not in ("classification", "segmentation") or context.objects.unknown:
         return
     sizes = [context.network.input_shape[axis] for axis in context.network.spatial]
     fields = [(name, context.stages[name].receptive_field) for name in context.objects.heads]
@@ -219,7 +221,7 @@ def _narrow(context: LintContext) -> Iterator[Observation]:
     """,
 )
 def _misaligned(context: LintContext) -> Iterator[Observation]:
-    for stage in context.network.stages:
+    for stage in context.known_stages:
         if stage.kind != "merge" or stage.receptive_field is None or stage.receptive_field.aligned:
             continue
         before = [context.stages[name].receptive_field for name in stage.inputs if name in context.stages]

@@ -7,7 +7,7 @@ hand, and every fix that changes an argument has been tried on the network.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -96,9 +96,18 @@ class LintContext:
         return {stage.name: stage for stage in self.network.stages}
 
     @cached_property
+    def known_stages(self) -> tuple[Stage, ...]:
+        """The stages of which shape, cost and receptive field are known: no verdict rests on the others (D901)."""
+        return tuple(stage for stage in self.network.stages if not stage.culprit)
+
+    def is_known(self, name: str) -> bool:
+        """Whether a stage is one of `known_stages`, or none at all."""
+        return name not in self.stages or not self.stages[name].culprit
+
+    @cached_property
     def windowed(self) -> tuple[Stage, ...]:
-        """The stages with windows that slide forward over a map."""
-        return tuple(each for each in self.network.stages if each.kind in ("convolution", "pooling") and each.axes)
+        """The known stages with windows that slide forward over a map."""
+        return tuple(each for each in self.known_stages if each.kind in ("convolution", "pooling") and each.axes)
 
     @cached_property
     def shrinking(self) -> tuple[Stage, ...]:
@@ -117,16 +126,21 @@ class LintContext:
                 found += self.readers(stage.name) if stage.kind == "elementwise" else [stage]
         return found
 
-    def leads_to(self, name: str) -> set[str]:
-        """Name the stages that a stage depends on, itself included."""
+    def leads_to(self, name: str, closed: Collection[str] = ()) -> set[str]:
+        """Name the stages that a stage depends on, itself included, by ways that lead through none of the closed."""
         found: set[str] = set()
         waiting = [name]
         while waiting:
             each = waiting.pop()
-            if each in self.stages and each not in found:
+            if each in self.stages and each not in found and each not in closed:
                 found.add(each)
                 waiting += self.stages[each].inputs
         return found
+
+    def is_read_through(self, name: str, gates: Collection[str]) -> bool:
+        """Whether every way from the input to a stage leads through one of the gates."""
+        open_ways = self.leads_to(name, gates)
+        return name in gates or not any(self.network.input_name in self.stages[each].inputs for each in open_ways)
 
 
 class Observation(NamedTuple):

@@ -7,6 +7,6 @@ readers   what makes graphs
 """
 
 from .graph import Graph
-from .network import KINDS, Network, NetworkError, OpenShapeError, Stage
+from .network import KINDS, MOST, Loss, Network, NetworkError, OpenShapeError, Stage
 
-__all__ = ["KINDS", "Graph", "Network", "NetworkError", "OpenShapeError", "Stage"]
+__all__ = ["KINDS", "MOST", "Graph", "Loss", "Network", "NetworkError", "OpenShapeError", "Stage"]

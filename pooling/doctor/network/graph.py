@@ -17,8 +17,8 @@ from pooling.open_sizes import filled
 from pooling.signs import short_repr
 
 from .. import receptive_field
-from ..operators import outcome_of
-from ..operators.nodes import ARGUMENTS, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
+from ..operators import OPERATORS, SMALL, outcome_of
+from ..operators.nodes import ARGUMENTS, Culprit, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
 from ..receptive_field import View
 from .control import expanded
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
@@ -132,7 +132,7 @@ class Graph:
         shape = self._checked(tuple(input_shape))
         fits = bool(self.spatial) and max(self.spatial) < len(shape)
         spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
-        view = receptive_field.pixels(spatial) if spatial else None
+        view = receptive_field.pixels(spatial) if spatial else View((), ())
         settled, nodes = self._settled
         tensors = dict(settled)
         tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
@@ -148,14 +148,16 @@ class Graph:
             ]
             known = tuple(size for size in sizes if isinstance(size, int))
             # Nothing of it depends on the input that the fields are about.
-            known_shape = known if declared is not None and len(known) == len(sizes) else None
-            tensors[name] = Tensor(known_shape, dtype, View((), ()), name)
+            whole = declared is not None and len(known) == len(sizes)
+            culprit = None if whole else Culprit(name, "input", "the model leaves its shape open")
+            tensors[name] = Tensor(known if whole else None, dtype, View((), ()), name, culprit=culprit)
         stages: list[Stage] = []
         counted: set[str] = set()
+        culprits: dict[str, Culprit] = {}
         for node in nodes:
             try:
                 for each in expanded(node, tensors):
-                    stage = _step(each, tensors, counted)
+                    stage = _step(each, tensors, counted, culprits)
                     if stage is not None:
                         stages.append(stage)
             except NetworkError as error:
@@ -163,7 +165,8 @@ class Graph:
                 raise
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
         outputs = tuple(name for name in leaving if name and name != self.input_name)
-        return Network(self.name, self.input_name, shape, tuple(stages), outputs, self.opset, notes, spatial)
+        stages_and_more = (tuple(stages), outputs, self.opset, notes, spatial, tuple(culprits.values()))
+        return Network(self.name, self.input_name, shape, *stages_and_more)
 
     def _declared_shape(self) -> Shape:
         """Return the input shape that a model declares; a batch that it leaves open is 1."""
@@ -195,7 +198,7 @@ class Graph:
         for node in self.nodes:
             if all(name in tensors for name in node.inputs if name):
                 for each in expanded(node, tensors):
-                    _step(each, tensors, set())
+                    _step(each, tensors, set(), {})
             else:
                 left.append(node)
         return tensors, tuple(left)
@@ -223,14 +226,14 @@ class Graph:
         return shape
 
 
-def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | None:
+def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: dict[str, Culprit]) -> Stage | None:
     """Work out what a node gives; return a stage where data passes through it."""
     given = tuple(tensors.get(name, Tensor(None, None)) if name else None for name in node.inputs)
     call = NodeCall(node, given)
     sources = tuple(dict.fromkeys(tensor.source for tensor in given if tensor is not None and tensor.source))
     try:
         result = outcome_of(call)
-        if not sources or result.kind == "size":
+        if not sources or result.kind == "size" or node.operator in SIZES:
             _keep(node, result, tensors, given)
             return None
         for shape in result.shapes:
@@ -241,30 +244,38 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         reason = refusal_of(error).reason
         raise NetworkError(f"stage {node.name!r} ({node.operator}): {reason}", node.name) from error
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
+    output = result.shapes[0] if result.shapes else None
+    view = result.view
+    culprit = _culprit(node, result, given)
     for number, name in enumerate(node.outputs):
         if name:
             shape = result.shapes[number] if number < len(result.shapes) else None
             if number < len(result.views):
-                view = result.views[number]
+                its = result.views[number]
             else:
-                view = result.view if shape is not None and shape == result.shapes[0] else None
-                view = view or (_same_cells(result, shape) if shape is not None else None)
+                its = view if shape is not None and shape == output else None
+                its = its or (_same_cells(result, shape) if shape is not None else None)
             padded = result.padded if number == 0 else ()
-            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name, padded=padded)
+            blamed = culprit
+            if blamed is None and shape is None:
+                blamed = Culprit(node.name, node.operator, f"what its output {name!r} holds is not known")
+            dtype = dtypes[min(number, len(dtypes) - 1)]
+            tensors[name] = Tensor(shape, dtype, its, node.name, padded=padded, culprit=blamed)
     parameters = result.free_parameters
     for tensor in _trained(node, given):
         for name, number in (tensor.weights if tensor is not None else {}).items():
             if name not in counted:
                 counted.add(name)
                 parameters += number
-    output = result.shapes[0] if result.shapes else None
+    if culprit is not None:
+        culprits.setdefault(culprit.name, culprit)
     main = next((tensor for tensor in given if tensor is not None and tensor.source), None)
     first = given[0] if given and given[0] is not None and given[0].source else main
-    view = result.view
     field_of_cells = None
     if view is not None and output is not None:
         field_of_cells = receptive_field.summary(view, view.sizes(output))
     lost = view.lost if view is not None and field_of_cells is None and result.kind != "unknown" else ""
+    ended = field_of_cells is None and (culprit is None or all(map(_has_no_places, given)))
     return Stage(
         node.name,
         node.operator,
@@ -281,7 +292,16 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         view.axes if view is not None else (),
         "; ".join(filter(None, (result.note, lost))),
         view.grid if view is not None else (),
+        "" if culprit is None else culprit.name,
+        ended,
     )
+
+
+def _has_no_places(tensor: Tensor | None) -> bool:
+    """Whether a tensor is no map, nor was one whose fields are not known any more."""
+    if tensor is None or not tensor.source or tensor.view is None:
+        return tensor is None or tensor.culprit is None
+    return tensor.view.paths == ()
 
 
 def _trained(node: Node, given: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
@@ -296,6 +316,36 @@ def _same_cells(result: Outcome, shape: Shape) -> View | None:
         return None
     axes = [axis for axis, each in enumerate(view.layout) if each.factors] or view.axes
     return view if all(shape[axis] == first[axis] for axis in axes) else None
+
+
+SIZES = ("Shape", "Size")
+"""Operators whose results are no data, even where they are not known."""
+
+
+def _culprit(node: Node, result: Outcome, given: Sequence[Tensor | None]) -> Culprit | None:
+    """Name the operator to blame where shape, cost or fields of a node are not known: the first on the way."""
+    tensors = [tensor for tensor in given if tensor is not None]
+    earlier = next((tensor.culprit for tensor in tensors if tensor.source and tensor.culprit), None)
+    if result.kind == "unknown":
+        # Where the operator itself is known, a size that it needs may have got lost.
+        known = node.known and node.operator in OPERATORS
+        sizes = (tensor.culprit for tensor in tensors if known and not tensor.source and tensor.culprit)
+        return earlier or next(sizes, None) or Culprit(node.name, node.operator, _why(node, result, known=known))
+    if result.view is None or result.view.paths is not None:
+        # Without a view it is no map any more, whatever it was made of; that is known, unless what it was is not.
+        return earlier if result.view is None else None
+    return earlier or Culprit(node.name, node.operator, result.view.lost.removeprefix(UNFOLLOWED))
+
+
+UNFOLLOWED = "receptive field not followed: "
+
+
+def _why(node: Node, result: Outcome, *, known: bool) -> str:
+    """Say why an operator was passed over, as a clause."""
+    if known:
+        return result.note.removeprefix("passed over: ").partition(";")[0] or "what it needs is not known"
+    ours = node.known or "." in node.operator
+    return "the doctor has no rule for it" if ours else f"opset {node.opset} has no such operator"
 
 
 def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:
@@ -314,4 +364,14 @@ def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequen
             dtype = value.dtype if value is not None else dtypes[min(number, len(dtypes) - 1)]
             if node.operator == "ConstantOfShape" and shape and dtype is not None and dtype.kind == "f":
                 weights = {name: math.prod(shape)}  # a weight that the model makes instead of holding it
-            tensors[name] = Tensor(shape if value is None else value.shape, dtype, value=value, weights=weights)
+            shape = shape if value is None else value.shape
+            culprit = _lost_size(node, given, shape) if value is None else None
+            tensors[name] = Tensor(shape, dtype, value=value, weights=weights, culprit=culprit)
+
+
+def _lost_size(node: Node, given: Sequence[Tensor | None], shape: Shape | None) -> Culprit | None:
+    """Name the operator to blame where numbers that may be sizes are not known."""
+    if shape is not None and math.prod(shape) > SMALL:
+        return None  # weights, of which no value is kept
+    earlier = next((tensor.culprit for tensor in given if tensor is not None and tensor.culprit), None)
+    return earlier or Culprit(node.name, node.operator, "what it makes of sizes is not worked out")

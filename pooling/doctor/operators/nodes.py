@@ -17,6 +17,7 @@ from ..receptive_field import View
 __all__ = [
     "ARGUMENTS",
     "Branch",
+    "Culprit",
     "Node",
     "NodeCall",
     "OperatorError",
@@ -34,6 +35,23 @@ ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
 class OperatorError(ValueError):
     """Why a stage does not work, in a sentence that does not name it."""
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The operator behind which something is not known.
+
+    Attributes
+    ----------
+    name, operator : str
+        As the stage has them; of a node that works on sizes alone those of the node, which is no stage.
+    why : str
+        The reason, as a clause.
+    """
+
+    name: str
+    operator: str
+    why: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +74,8 @@ class Tensor:
         By name, how many parameters it is made of.
     padded : tuple of pairs
         Of what a Pad gives, the cells that it added before and behind each axis; empty for all else.
+    culprit : Culprit or None
+        The first operator on the way behind which its shape, its fields or its value are not known.
     """
 
     shape: Shape | None
@@ -65,6 +85,7 @@ class Tensor:
     value: NDArray[Any] | None = None
     weights: Mapping[str, int] = field(default_factory=dict)
     padded: tuple[tuple[int, int], ...] = ()
+    culprit: Culprit | None = None
 
     @property
     def sizes(self) -> Shape:

@@ -90,6 +90,7 @@ def as_record(examination: Examination, what_if: WhatIf | None = None) -> Report
         stages=[_stage(examination, stage) for stage in network.stages],
         outputs=network.outputs,
         sizes=[_sizes(each) for each in examination.sizes],
+        losses=network.losses,
         object=record(ObjectRecord, objects, below_two_cells=objects.below_two, below_one_cell=objects.below_one),
         shift=examination.shifts,
         summary=record(

@@ -13,6 +13,7 @@ __all__ = [
     "FieldRecord",
     "FindingRecord",
     "InputRecord",
+    "LossRecord",
     "ObjectRecord",
     "PatternRecord",
     "ReportRecord",
@@ -99,6 +100,21 @@ class StageRecord(Record):
     output_bytes: int
     findings: Annotated[list[str], said("codes")]
     note: str
+    culprit: Annotated[str, said("where shape, cost or field are not known, the operator to blame; else empty")]
+
+
+class LossRecord(Record):
+    """What is not known of the network because of one operator."""
+
+    stage: str
+    operator: str
+    why: str
+    stages: Annotated[list[str], said("behind it; itself, if it is one")]
+    weights: int
+    macs: Annotated[int, said("as far as they are known")]
+    without_shape: Annotated[int, said("stages of which the shape is not known")]
+    without_macs: Annotated[int, said("stages of which the cost is not known")]
+    without_field: Annotated[int, said("stages of which the receptive field is not known")]
 
 
 class InputRecord(Record):
@@ -135,6 +151,7 @@ class ObjectRecord(Record):
 
     size: list[int]
     heads: Annotated[list[str], said("maps that the outputs are read from")]
+    unknown: Annotated[list[str], said("outputs whose maps are not known")]
     below_two_cells: str | None
     below_one_cell: str | None
     smallest: Annotated[list[int], said("pixels that keep one cell at the finest head")]
@@ -156,6 +173,7 @@ class SummaryRecord(Record):
     macs: int
     parameters: int
     output_bytes: int
+    complete: Annotated[bool, said("whether all is counted; if not, these are lower bounds")]
     errors: int
     warnings: int
     notes: int
@@ -174,7 +192,8 @@ class ReportRecord(Record):
     task: Task | None
     stages: list[StageRecord]
     outputs: list[str]
-    sizes: list[SizesRecord]
+    sizes: Annotated[list[SizesRecord], said("of the stages that are known, where summary.complete is false")]
+    losses: list[LossRecord]
     object: ObjectRecord
     shift: list[ShiftRecord]
     findings: list[FindingRecord]

@@ -12,6 +12,8 @@ from ..network import Stage
 
 __all__ = ["StageText", "TableRow", "rows", "window_of"]
 
+UNKNOWN = "?"
+"""What stands for a shape or a field that is not known."""
 FEW_STAGES = 12
 """Up to so many, each has a line of its own."""
 
@@ -74,6 +76,8 @@ class StageText:
         axes, seen = stage.axes, stage.receptive_field
         resizes = stage.kind in ("convolution", "pooling") and any(axis.output_size != axis.input_size for axis in axes)
         words: dict[str, object] = {}
+        if stage.is_lost:
+            words["field"] = UNKNOWN
         if seen is not None:
             words |= {"field": brief(seen.size), "stride": brief([cells(each) for each in seen.stride])}
             words |= {"centre": brief([f"{float(each):g}" for each in seen.offset])}
@@ -96,7 +100,8 @@ class StageText:
         ):
             words[name] = write(total) if total else ""
         formulas = tuple(dict.fromkeys(axis.formula for axis in axes)) if resizes else ()
-        return cls(window_of(stage), by(stage.output_shape), formulas, **words)  # type: ignore[arg-type]
+        output = by(stage.output_shape) if stage.output_shape or not stage.culprit else UNKNOWN
+        return cls(window_of(stage), output, formulas, **words)  # type: ignore[arg-type]
 
 
 def window_of(stage: Stage) -> str:
@@ -153,7 +158,8 @@ def rows(examination: Examination, *, everything: bool = False) -> list[TableRow
             close()
             result.append(TableRow((stage,), StageText.of(examination, stage)))
         else:
-            if folded and folded[-1].output_size != stage.output_size:
+            last = folded[-1] if folded else stage
+            if last.output_size != stage.output_size or last.is_lost != stage.is_lost:
                 close()
             folded.append(stage)
     close()

@@ -84,15 +84,18 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     objects = examination.objects
     cost = [f"{amount(examination.network.macs)} multiply-adds"] if examination.network.macs else []
     cost += [f"{amount(examination.network.parameters)} parameters"] if examination.network.parameters else []
-    unknown = examination.network.unknown
-    least = "at least " if unknown else ""
+    least = "" if examination.network.complete else "at least "
     yield "cost", least + ", ".join([*cost, f"{memory(examination.network.output_bytes)} of maps"])
+    if examination.network.losses:
+        yield "not known", _losses(examination)
     for sizes in examination.sizes:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
-        yield title, _sizes(sizes) + (f"; what {printable(unknown[0])} needs is not known" if unknown else "")
-    if objects.heads:
+        yield title, _sizes(sizes) if examination.network.complete else _known_sizes(examination, sizes)
+    if objects.heads or objects.unknown:
         yield "output maps", _heads(examination)
-    if objects.smallest:
+    if objects.unknown:
+        yield "objects", f"{by(objects.size)} pixels: not known at the output, because its map is not"
+    elif objects.smallest:
         lost = [
             f"below {words} from {printable(name)} on"
             for words, name in (("two cells", objects.below_two), ("one", objects.below_one))
@@ -107,6 +110,33 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     measured = [each for each in examination.shifts if each.value is not None]
     if measured:
         yield "shift", _shifts(measured)
+
+
+def _losses(examination: Examination) -> str:
+    """Say what is not known because of which operators."""
+    network = examination.network
+    lost = sum(bool(stage.culprit) for stage in network.stages)
+    names = [f"{printable(loss.stage)} ({printable(loss.operator)})" for loss in network.losses]
+    if len(names) > MOST_NAMES:
+        names[MOST_NAMES - 1 :] = [f"{len(names) - MOST_NAMES + 1} more"]
+    return f"{lost} of {len(network.stages)} stages, behind {joined(names)}: see D901"
+
+
+MOST_NAMES = 3
+"""Operators that a line names."""
+
+
+def _known_sizes(examination: Examination, sizes: AxisSizes) -> str:
+    """Say what is known of input sizes where some stages are not."""
+    stages = examination.network.stages
+    blamed = next(stage.culprit for stage in stages if stage.kind == "unknown")
+    text = f"not known, because what {printable(blamed)} and the stages behind it need is not"
+    if all(stage.culprit for stage in stages) or sizes.smallest is None:
+        return text
+    if sizes.largest is not None:
+        return f"{text}; the other stages take {sizes.smallest} to {sizes.largest}"
+    more = "" if str(sizes.working) == "any" else f", {sizes.working}"
+    return f"{text}; the other stages take {sizes.smallest} and more{more}"
 
 
 def _sizes(sizes: AxisSizes) -> str:
@@ -129,6 +159,8 @@ def _sizes(sizes: AxisSizes) -> str:
 
 def _heads(examination: Examination) -> str:
     objects = examination.objects
+    if objects.unknown and not objects.heads:
+        return f"not known: {_unknown_outputs(examination)}"
     shown = []
     for name in objects.heads[-4:]:
         stage = examination.network.stage(name)
@@ -147,7 +179,17 @@ def _heads(examination: Examination) -> str:
         how = f"then pooled to one cell by {printable(whole[-1])}: where things are is lost there"
     else:
         how = "then flattened or put through a dense layer"
+    if objects.unknown:
+        how = f"others are not known: {_unknown_outputs(examination)}"
     return f"{more}{joined(shown)}; {how}"
+
+
+def _unknown_outputs(examination: Examination) -> str:
+    """Say which outputs lie behind what was not understood."""
+    network, names = examination.network, examination.objects.unknown
+    blamed = joined(list(dict.fromkeys(printable(network.stage(name).culprit) for name in names))[:MOST_NAMES])
+    which = "the output lies" if len(network.outputs) == 1 else f"{len(names)} of {len(network.outputs)} outputs lie"
+    return f"{which} behind {blamed}"
 
 
 def _fineness(stride: Sequence[Fraction]) -> str:
@@ -261,7 +303,7 @@ def _columns(examination: Examination) -> list[Column[TableRow]]:
     return [
         Column("stage", name),
         Column("windows", window),
-        Column("output", lambda row: folded(by(row.last.output_shape[1:] or row.last.output_shape), row)),
+        Column("output", lambda row: folded(_output(row), row)),
         Column("stride", stride, "right", legend="stride: input pixels from cell to cell"),
         Column(
             "RF",
@@ -285,6 +327,11 @@ def _columns(examination: Examination) -> list[Column[TableRow]]:
         Column("memory", lambda row: folded(row.text.memory, row), "right", 3),
         Column("found", found, wanted=8),
     ]
+
+
+def _output(row: TableRow) -> str:
+    shape = row.last.output_shape
+    return by(shape[1:] or shape) if shape else row.text.output
 
 
 def _field(text: StageText) -> str:
@@ -347,6 +394,8 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
         f"{amount(stage.macs)} multiply-adds{saving}; {amount(stage.parameters)} parameters; "
         f"{memory(stage.output_bytes)} of map",
     )
+    if stage.culprit:
+        titled(console, "  not known", f"it lies behind {printable(stage.culprit)}, which was not understood (D901)")
     if stage.note:
         titled(console, "  note", stage.note)
     console.print()
@@ -382,7 +431,7 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
                 for first, second in pair
             ),
         )
-    total = [Text(amount(each.network.macs)) for each in (before, after)]
+    total = [Text(("" if each.network.complete else "≥ ") + amount(each.network.macs)) for each in (before, after)]
     table.add_row(Text("all", "bold"), "", "", "", "", _arrow(*total))
     console.print(table)
     console.print()
