@@ -22,7 +22,7 @@ from ..operators.nodes import ARGUMENTS, Node, NodeCall, OperatorError, Outcome,
 from ..receptive_field import View
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
-__all__ = ["Graph"]
+__all__ = ["Graph", "step_of"]
 
 FLOAT = np.dtype(np.float32)
 USUAL = ("N", "C", "H", "W")
@@ -106,6 +106,46 @@ class Graph:
         )
         return replace(self, nodes=nodes)
 
+    def started(self, shape: Shape, *, follow: bool = True) -> tuple[dict[str, Tensor], tuple[Node, ...], Shape]:
+        """Return what is known before the first node, the nodes that are left, and the spatial axes of the input.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the input.
+        follow : bool
+            Whether receptive fields are followed.
+
+        Raises
+        ------
+        NetworkError
+            If the input can have no such shape.
+        """
+        shape = self._checked(shape)
+        fits = bool(self.spatial) and max(self.spatial) < len(shape)
+        spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
+        view = receptive_field.pixels(spatial) if spatial else None
+        if view is not None and not follow:
+            view = replace(view, paths=None)
+        settled, nodes = self.settled
+        tensors = dict(settled)
+        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
+        named = {
+            name: size
+            for name, size in zip(self.declared or (), shape, strict=False)
+            if isinstance(name, str) and name != "?"
+        }
+        for name, (declared, dtype) in self.others.items():
+            sizes = [
+                named.get(size, 1 if place == 0 else size) if isinstance(size, str) else size
+                for place, size in enumerate(declared or ())
+            ]
+            known = tuple(size for size in sizes if isinstance(size, int))
+            tensors[name] = Tensor(
+                known if declared is not None and len(known) == len(sizes) else None, dtype, None, name
+            )
+        return tensors, nodes, spatial
+
     def infer(self, input_shape: Sequence[int] | None = None) -> Network:
         """Give every stage its shape.
 
@@ -129,26 +169,7 @@ class Graph:
                 input_shape = self.usual
                 notes = (*notes, f"no input shape was given; {'x'.join(map(str, self.usual))} is assumed")
         shape = self._checked(tuple(input_shape))
-        fits = bool(self.spatial) and max(self.spatial) < len(shape)
-        spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
-        view = receptive_field.pixels(spatial) if spatial else None
-        settled, nodes = self._settled
-        tensors = dict(settled)
-        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
-        named = {
-            name: size
-            for name, size in zip(self.declared or (), shape, strict=False)
-            if isinstance(name, str) and name != "?"
-        }
-        for name, (declared, dtype) in self.others.items():
-            sizes = [
-                named.get(size, 1 if place == 0 else size) if isinstance(size, str) else size
-                for place, size in enumerate(declared or ())
-            ]
-            known = tuple(size for size in sizes if isinstance(size, int))
-            tensors[name] = Tensor(
-                known if declared is not None and len(known) == len(sizes) else None, dtype, None, name
-            )
+        tensors, nodes, spatial = self.started(shape)
         stages: list[Stage] = []
         counted: set[str] = set()
         for node in nodes:
@@ -187,7 +208,7 @@ class Graph:
         return tuple(size for size in sizes if isinstance(size, int))
 
     @cached_property
-    def _settled(self) -> tuple[Mapping[str, Tensor], tuple[Node, ...]]:
+    def settled(self) -> tuple[Mapping[str, Tensor], tuple[Node, ...]]:
         """What holds at every size, worked out once: the tensors, and the nodes that are left."""
         tensors, left = dict(self.constants), []
         for node in self.nodes:
@@ -218,6 +239,14 @@ class Graph:
                 f"model has {len(self.declared)}: {'x'.join(map(str, self.declared))}"
             )
         return shape
+
+
+def step_of(node: Node, tensors: dict[str, Tensor]) -> Stage | None:
+    """Work out what a node gives, and put it to the tensors; return a stage where data passes through it.
+
+    The parameters of the stage are all that it reads, of weights that others read too as well.
+    """
+    return _step(node, tensors, set())
 
 
 def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | None:
