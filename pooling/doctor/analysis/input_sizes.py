@@ -7,13 +7,13 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pooling.arguments import axis_names
-from pooling.reporting.formats import joined
+from pooling.reporting.formats import by, joined
 
 from ..network import Graph, Network, NetworkError
 from ..network.size_walk import SizeWalk
 from .object_footprint import maps
 
-__all__ = ["AxisSizes", "Pattern", "input_sizes", "sizes_by"]
+__all__ = ["AxisSizes", "Pattern", "declared_shape", "input_sizes", "sizes_by"]
 
 LONGEST_PERIOD = 128
 """Effective strides up to which every size is tried."""
@@ -128,18 +128,35 @@ def sizes_by(at: At, network: Network, asked: Sequence[int]) -> tuple[AxisSizes,
         return ()
     numbers = range(len(spatial))
     names = axis_names(len(spatial))
-    joint = (joined(names), numbers)
     one = len(set(asked)) == len({network.input_shape[axis] for axis in spatial}) == 1
     if one and _windows_are_equal(network):
-        return (_search(at, network, *joint, asked[0]),)
-    found = tuple(
+        return (_search(at, network, joined(names), numbers, asked[0]),)
+    alone = [
         _search(at, network, name, (number,), size) for name, number, size in zip(names, numbers, asked, strict=True)
-    )
-    if one and len({_answer(each) for each in found}) == 1:
-        together = _search(at, network, *joint, asked[0])
-        if _answer(together) == _answer(found[0]):
-            return (together,)
-    return found
+    ]
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for number, (each, known) in enumerate(zip(alone, network.spatial_sizes, strict=True)):
+        groups.setdefault((known, each.given, *_answer(each)), []).append(number)
+    found: list[AxisSizes] = []
+    for group in groups.values():
+        # What holds for each axis alone is said once, if it holds for them together.
+        together = alone[group[0]]
+        if len(group) > 1:
+            together = _search(at, network, joined([names[number] for number in group]), group, asked[group[0]])
+        same = _answer(together) == _answer(alone[group[0]])
+        found += [together] if same else [alone[number] for number in group]
+    return tuple(found)
+
+
+def declared_shape(graph: Graph, network: Network) -> str:
+    """Write the shape that a model declares for its input, where that fixes a spatial size; else an empty string.
+
+    A runtime refuses every other size, whatever the nodes would do with it.
+    """
+    declared = graph.declared
+    if declared is None or not any(isinstance(declared[axis], int) for axis in network.spatial if axis < len(declared)):
+        return ""
+    return by(declared)
 
 
 def _answer(sizes: AxisSizes) -> tuple[object, ...]:

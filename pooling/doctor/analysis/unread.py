@@ -1,7 +1,7 @@
 """Which pixels of the input no path to an output reads, found backwards from the outputs.
 
 Axis by axis, every stage says which cells of its input the cells of its output that are read depend on. That is exact
-for windows, whose axes are independent; where a stage mixes all cells, or is not known, all of its input counts as read.
+for windows, whose axes are independent; where a stage mixes all cells, or is not known, all of its input counts.
 What floor division leaves out of an inner map is often seen by a neighbour: then it is read, and not told here.
 """
 

@@ -8,7 +8,7 @@ numbers again costs one look into a table. Receptive fields are not followed.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,16 @@ class SizeWalk:
         self.graph = graph
         self._forget()
 
-    def at(self, shape: Sequence[int]) -> Cuts | NetworkError:
-        """Return the axes on which some window leaves cells out at an input shape, or why the network fails there."""
+    def at(self, shape: Sequence[int], changes: Mapping[str, Mapping[str, Any]] | None = None) -> Cuts | NetworkError:
+        """Return the axes on which some window leaves cells out at an input shape, or why the network fails there.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Of the input.
+        changes : mapping, optional
+            Other arguments of some stages, as `Graph.edited` takes them.
+        """
         if len(self._results) > MOST_KEPT:
             self._forget()
         try:
@@ -69,6 +77,8 @@ class SizeWalk:
         found: Cuts = frozenset()
         results = self._results
         for number, (node, reads, writes) in enumerate(plan):
+            if changes and node.name in changes:
+                number, node = self._edited(number, node, changes[node.name])
             key = (number, *[slots[place] for place in reads])
             result = results.get(key)
             if result is None:
@@ -89,6 +99,15 @@ class SizeWalk:
         self._plan: list[tuple[Node, tuple[int, ...], tuple[int, ...]]] = []
         self._fixed: list[int] = []
         self._inputs: dict[str, int] = {}
+        self._edits: dict[Hashable, tuple[int, Node]] = {}
+
+    def _edited(self, number: int, node: Node, arguments: Mapping[str, Any]) -> tuple[int, Node]:
+        """Return a node with other arguments, and a number that tells it from the one without."""
+        key = (number, repr(sorted(arguments.items())))
+        if key not in self._edits:
+            changed = replace(node, changes={**node.changes, **arguments})
+            self._edits[key] = (len(self._plan) + len(self._edits), changed)
+        return self._edits[key]
 
     def _planned(
         self, given: Mapping[str, Tensor], nodes: Sequence[Node]
@@ -96,7 +115,7 @@ class SizeWalk:
         """Give every tensor a place in one list; return the places that each node reads and writes."""
         if self._plan or not nodes:
             return self._plan
-        settled = self.graph.settled
+        settled, _ = self.graph.settled
         places = {"": 0}  # an input or output that is left out
         self._fixed = [ABSENT]
 
