@@ -187,13 +187,15 @@ def _read_by(call: NodeCall, stage: Stage, number: int, output: Masks) -> Masks 
     if stage.kind in ("convolution", "pooling") and len(stage.axes) == len(output):
         followed = tensor.view.axes == stage.spatial and tuple(axis.input_size for axis in stage.axes) == sizes
         return tuple(map(_windows, stage.axes, output)) if followed else None
-    if call.operator in NORMALISED and _mixes(call, tensor.view):
-        return None
+    mixed = _mixed(call, tensor.view)
     lines = _lines(call)
     if lines is None or len(lines) != len(output):
         return None
     mode = str(call.attribute("mode", "constant")) if call.operator == "Pad" else ""
-    return tuple(_followed(line, mask, size, mode) for line, mask, size in zip(lines, output, sizes, strict=True))
+    return tuple(
+        np.ones(size, np.bool_) if axis in mixed else _followed(line, mask, size, mode)
+        for axis, line, mask, size in zip(tensor.view.axes, lines, output, sizes, strict=True)
+    )
 
 
 def _windows(axis: Axis, output: Mask) -> Mask:
@@ -228,14 +230,16 @@ def _undone(axis: Axis, output: Mask, size: int) -> Mask:
     return read
 
 
-def _mixes(call: NodeCall, view: View) -> bool:
-    """Whether a normalisation takes spatial axes together."""
+def _mixed(call: NodeCall, view: View) -> set[int]:
+    """Return the spatial axes of which a normalisation takes all cells together."""
+    if call.operator not in NORMALISED:
+        return set()
     rank = len(call.shape(0))
     behind = NORMALISED[call.operator]
     first = int(call.attribute("axis", -1)) % rank
     if not behind and call.node.opset < FLATTENED and call.operator != "LpNormalization":
         behind, first = True, int(call.attribute("axis", 1)) % rank
-    return any(axis >= first if behind else axis == first for axis in view.axes)
+    return {axis for axis in view.axes if (axis >= first if behind else axis == first)}
 
 
 def _lines(call: NodeCall) -> tuple[Line, ...] | None:
