@@ -205,14 +205,14 @@ def test_the_python_of_the_guide_prints_what_stands_below_it() -> None:
 )
 def test_what_counts_is_what_fail_on_names(fail_on: str, codes: list[int], capsys: pytest.CaptureFixture[str]) -> None:
     note = ("--layers", "conv3x8 pool2", "--input-shape", "32")
-    warning = ("--layers", "conv3x8 pool2", "--input-shape", "33")
+    warning = ("--layers", "pool2 conv3x8", "--input-shape", "33")
     error = ("--layers", "conv3x8 pool2 pool2 pool2", "--input-shape", "4")
     assert [doctor(capsys, *given, "--fail-on", fail_on)[0] for given in (note, warning, error)] == codes
     assert doctor(capsys, *FINE, "--fail-on", fail_on)[0] == 0
 
 
 def test_what_is_ignored_does_not_count(capsys: pytest.CaptureFixture[str]) -> None:
-    given = ("--layers", "conv3x8 pool2", "--input-shape", "33", "--object", "4", "--fail-on", "note")
+    given = ("--layers", "pool2 conv3x8", "--input-shape", "33", "--object", "4", "--fail-on", "note")
     for ignored in (["--ignore", "D101,d4"], ["--ignore", "D1", "--ignore", "D401"], ["--ignore", "D"]):
         code, lines, _ = doctor(capsys, *given, *ignored)
         assert code == 0

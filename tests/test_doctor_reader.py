@@ -371,7 +371,7 @@ def test_nothing_large_or_random_is_worked_out(nodes: list[Any]) -> None:
         return
     network = graph.infer((1, 3, 8, 8))
     assert network.stage("relu").output_shape == (1, 3, 8, 8)
-    settled, _ = graph._settled
+    settled, _ = graph.settled
     value = settled["a"].value
     assert value is None or value.size <= 1024
     if nodes[-1].op_type == "RandomNormal":

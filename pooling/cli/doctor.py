@@ -51,7 +51,15 @@ def add(commands: Any) -> None:
     doctor.add_argument(
         "--input-shape", type=_input_shape, metavar="1x3x224x224", help="shape of the input; 224 or 224x224 is enough"
     )
-    doctor.add_argument("--object", type=_pixels, metavar="N", help="pixels of the object to follow (default: 8)")
+    doctor.add_argument(
+        "--object", type=_pixels, metavar="N", help="pixels (samples, voxels) of the object to follow (default: 8)"
+    )
+    doctor.add_argument(
+        "--sample-rate",
+        type=float,
+        metavar="HZ",
+        help="samples per second of a signal: lengths are told in seconds too",
+    )
     doctor.add_argument(
         "--task", choices=("classification", "detection", "segmentation"), help="what the network is for"
     )
@@ -126,6 +134,7 @@ def _run(options: argparse.Namespace) -> int:
         "task": options.task,
         "ignore": [code for codes in options.ignore for code in codes],
         "image": options.image,
+        "sample_rate": options.sample_rate,
         **({} if pixels is None else {"object_size": pixels[0] if len(pixels) == 1 else pixels}),
     }
     console = stdout()

@@ -2,6 +2,7 @@
 
     examination       all of it together: `examine`
     what_if           the same network with other arguments, side by side
+    words             pixels of an image, samples of a signal, voxels of a volume
     receptive_field   which pixels a cell depends on, followed exactly
     operators         what each operator does to shapes, receptive fields and cost
     network           the graph, its stages at one input size, and what reads them from models and layers
@@ -9,8 +10,8 @@
     lint              the rules, each with a code
     report            what came out, as JSON, in the terminal (needs ``rich``), as a picture and as one HTML page
 
-Each of these imports only what stands below it here: receptive_field, operators, network, analysis, lint, examination,
-what_if, report. ``pooling doctor`` is the same on the command line.
+Each of these imports only what stands below it here: words, receptive_field, operators, network, analysis, lint,
+examination, what_if, report. ``pooling doctor`` is the same on the command line.
 """
 
 from .examination import Examination, examine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,11 +16,12 @@ from pooling.reporting.formats import by
 from pooling.signs import counted, short_repr
 
 from .analysis.cost import downstream_macs_saved
-from .analysis.input_sizes import AxisSizes, input_sizes
+from .analysis.input_sizes import AxisSizes, declared_shape, input_sizes
 from .analysis.object_footprint import Objects, follow_object
 from .lint import RULES, SEVERITIES, Failure, Finding, LintContext, find
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
 from .network.readers import read_graph
+from .words import Words
 
 if TYPE_CHECKING:
     from .analysis.shift import StageShift
@@ -59,6 +61,8 @@ class Examination:
         What findings were left out.
     image : path or array, optional
         What `shifts` are measured on.
+    sample_rate : float, optional
+        Samples per second of a signal, so that lengths are told in seconds too.
     """
 
     graph: Graph = field(repr=False)
@@ -71,6 +75,17 @@ class Examination:
     failure: Failure | None = None
     ignored: tuple[str, ...] = field(default=(), repr=False)
     image: Any = field(default=None, repr=False)
+    sample_rate: float | None = None
+
+    @property
+    def words(self) -> Words:
+        """What the input and its cells are called: pixels, samples or voxels."""
+        return Words(len(self.network.spatial), self.sample_rate)
+
+    @property
+    def declared(self) -> str:
+        """The shape that a model declares for its input, where that fixes its sizes; else empty."""
+        return declared_shape(self.graph, self.network)
 
     @property
     def severity(self) -> str | None:
@@ -108,6 +123,7 @@ def examine(
     changes: Mapping[str, Mapping[str, Any]] | None = None,
     ignore: Iterable[str] = (),
     image: Any = None,
+    sample_rate: float | None = None,
 ) -> Examination:
     """Examine a network: shapes, receptive fields, costs, small objects, input sizes, and what is wrong with them.
 
@@ -129,6 +145,8 @@ def examine(
         Codes of findings to leave out, or beginnings of codes.
     image : path or array, optional
         What to measure shift sensitivity on, and to draw behind the figure.
+    sample_rate : float, optional
+        Of networks with one spatial axis, samples per second: lengths are told in seconds too.
 
     Returns
     -------
@@ -169,6 +187,7 @@ def examine(
                 f"they are {', '.join(RULES)}",
                 argument=("ignore", ignore),
             )
+    rate = _rate(sample_rate)
     asked = None if input_shape is None else _sizes(input_shape)
     # Sizes alone, and colours before them, are completed by what is known of the network.
     brief = asked is not None and (len(asked) < 3 or (len(asked) == 3 and asked[0] == COLOURS))
@@ -182,7 +201,14 @@ def examine(
     shape = failure.shape if failure is not None else network.input_shape
     sizes = input_sizes(graph, network, [shape[axis] for axis in network.spatial])
     network = replace(network, notes=(*network.notes, *assumed))
-    found = find(LintContext(graph, network, objects, _claimed(network, sizes), task, failure))
+    if rate is not None and len(network.spatial) != 1:
+        raise value_error(
+            "examine",
+            f"is for networks with one spatial axis, and this one has {len(network.spatial)}",
+            "leave it out",
+            argument=("sample_rate", sample_rate),
+        )
+    found = find(LintContext(graph, network, objects, _claimed(network, sizes), task, failure, rate))
     return Examination(
         graph,
         network,
@@ -194,7 +220,19 @@ def examine(
         failure,
         hidden,
         image,
+        rate,
     )
+
+
+def _rate(rate: Any) -> float | None:
+    """Return a sample rate as a number."""
+    if rate is None:
+        return None
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+        raise type_error("examine", f"must be a number, not {type(rate).__name__}", argument=("sample_rate", rate))
+    if not 0 < rate < math.inf:
+        raise value_error("examine", "must be a positive number of samples per second", argument=("sample_rate", rate))
+    return float(rate)
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 from pooling.reporting.formats import amount, brief, by, cells, joined, percent
 
-from ..analysis.object_footprint import collapses, without_head
-from ..network import NetworkError, Stage
-from .registry import LintContext, Observation, as_options, rule
+from ..analysis.object_footprint import collapses
+from ..analysis.trials import as_options
+from ..network import Stage
+from .registry import LintContext, Observation, rule
 
 EARLY = 0.1
 """The share of all multiply-adds up to which a network has hardly looked at its input."""
@@ -19,6 +21,8 @@ EARLY_STEPS = 4
 COARSE_MASK = 8
 """An effective stride that is too much to draw outlines with."""
 MOST_WEIGHTS = 0.5
+MOST_CENTRED = 3
+"""Stages of a branch whose windows are centred together."""
 
 
 @rule(
@@ -52,32 +56,29 @@ def _early(context: LintContext) -> Iterator[Observation]:
     )
     small = head is not None and min(head.resolved) < 2
     names = joined([stage.name for stage in guilty])
+    words, without = context.words, tuple(_removable(context, guilty))
     yield Observation(
         "warning" if context.localises and small else "note",
         guilty[-1].name,
         f"{names} shrink{'s' if len(guilty) == 1 else ''} the map {cells(steps)} times along each axis within the "
-        f"first {percent(share)} of the multiply-adds: what is smaller than {cells(steps)} pixels is gone before the "
-        "network has looked at it",
+        f"first {percent(share)} of the multiply-adds: what is smaller than {words.cells((cells(steps),))} is gone "
+        "before the network has looked at it",
         (
-            f"leave the stride out of one of them: {as_options({_removable(context, guilty): {'stride': 1}})}"
-            if _removable(context, guilty)
-            else "leave the stride out of one of them",
-            "or let a stage at full resolution read the image beside them, and join it later",
+            *without,
+            f"{'or ' if without else ''}let a stage at full resolution read the {words.input} beside them, and join it "
+            "later",
             "or pool later: the same stride behind the first convolutions costs more and keeps more",
         ),
     )
 
 
-def _removable(context: LintContext, stages: Sequence[Stage]) -> str:
-    """Name the last of some stages without whose stride the maps still fit together."""
+def _removable(context: LintContext, stages: Sequence[Stage]) -> Iterator[str]:
+    """Name the last of some stages without whose stride the maps still fit together, with what changes beside it."""
     for stage in reversed(stages):
-        try:
-            body = without_head(context.graph, context.network)
-            body.edited({stage.name: {"stride": 1}}).infer(context.network.input_shape)
-        except NetworkError:
-            continue
-        return stage.name
-    return ""
+        changes = context.trials.completed({stage.name: {"stride": 1}}) if stage.axes else None
+        if changes is not None:
+            yield f"leave the stride out of one of them: {as_options(changes)}"
+            return
 
 
 @rule(
@@ -107,7 +108,7 @@ def _pooled_away(context: LintContext) -> Iterator[Observation]:
         f"every output is read from it: this is a head for classification, and {context.task} needs to know where",
         (
             f"cut the network before this stage and put a {context.task} head on {head or 'the map before it'}",
-            "and read small objects from finer maps as well (a feature pyramid, FPN)",
+            f"and read small objects from finer maps as well ({context.words.pyramid})",
         ),
     )
 
@@ -135,7 +136,8 @@ def _coarse(context: LintContext) -> Iterator[Observation]:
     yield Observation(
         "warning",
         head.stage,
-        f"the finest output feature map has an effective stride of {cells(steps)} pixels"
+        f"the finest output feature map has an effective stride of "
+        f"{context.words.cells((cells(steps),))}"
         + (", whatever it was upsampled to" if upsampled else "")
         + ": outlines are no finer than that",
         (
@@ -203,7 +205,8 @@ def _narrow(context: LintContext) -> Iterator[Observation]:
     yield Observation(
         "note",
         name,
-        f"its receptive field is {by(widest)} of {by(sizes)} pixels: no cell depends on the whole image"
+        f"its receptive field is {by(widest)} of {context.words.cells(sizes)}: no cell depends on the whole "
+        f"{context.words.input}"
         + (", only the global pooling joins them" if whole and context.task == "classification" else ""),
         (
             "add stages, or dilate the convolutions: a larger receptive field for the same cost",
@@ -217,7 +220,9 @@ def _narrow(context: LintContext) -> Iterator[Observation]:
     "misaligned branches: effective stride or padding differ",
     """
     An even kernel, or more padding at one end, moves receptive fields by half a pixel of the map. Where such a
-    branch meets another one, edges are blurred and boxes are off by that much. Note.
+    branch meets another one, edges are blurred and boxes are off by that much. Told where another kernel or padding of
+    one branch puts that right, which has been tried; not where upsampling alone is the reason, as in every feature
+    pyramid. Note.
     """,
 )
 def _misaligned(context: LintContext) -> Iterator[Observation]:
@@ -227,20 +232,60 @@ def _misaligned(context: LintContext) -> Iterator[Observation]:
         before = [context.stages[name].receptive_field for name in stage.inputs if name in context.stages]
         if any(field is not None and not field.aligned for field in before):
             continue  # said where it began
+        remedies = tuple(_aligning(context, stage))
+        if not remedies:
+            continue
         fields = [field for field in before if field is not None]
         strides = {field.stride for field in fields}
         offsets = sorted({field.offset for field in fields})
         if len(strides) == 1 and len(offsets) > 1:
             apart = brief([cells(abs(a - b)) for a, b in zip(offsets[0], offsets[-1], strict=True)])
-            what = f"their centres differ by {apart} pixels"
+            what = f"their centres differ by {apart} {context.words.cell}{'' if apart == '1' else 's'}"
         else:
             what = "their effective strides differ"
         yield Observation(
             "note",
             stage.name,
             f"in the maps that are joined here, cells of one position have different receptive fields: {what}",
-            (
-                "use odd kernels with padding=(kernel - 1) / 2 on both sides on every branch",
-                "or pad even kernels alike on every branch; SAME_UPPER pads one more at the end",
-            ),
+            remedies,
         )
+
+
+def _aligning(context: LintContext, stage: Stage) -> Iterator[str]:
+    """Try to centre the windows of one branch after another; yield what aligns the maps that meet."""
+    paths = [context.leads_to(name) for name in stage.inputs]
+    shared = set.intersection(*paths) if paths else set()
+    for path in paths:
+        centred = {
+            each.name: arguments
+            for each in context.windowed
+            if each.name in path and each.name not in shared and (arguments := _centred(each))
+        }
+        if not 0 < len(centred) <= MOST_CENTRED:
+            continue
+        network = context.trials.changed(centred)
+        found = None if network is None else next((e for e in network.stages if e.name == stage.name), None)
+        if found is not None and found.receptive_field is not None and found.receptive_field.aligned:
+            yield f"centre the windows of one branch: {as_options(centred)}"
+
+
+def _centred(stage: Stage) -> dict[str, Any]:
+    """Return the kernel and padding that put the windows of a stage around each (stride)th cell; empty where they are.
+
+    An even kernel becomes the next larger odd one, with as much padding at both ends.
+    """
+    axes = stage.axes
+    if any(axis.adaptive for axis in axes):
+        return {}
+    kernel = [axis.kernel_size + (axis.kernel_size % 2 == 0) for axis in axes]
+    pads = [axis.dilation * (size - 1) // 2 for axis, size in zip(axes, kernel, strict=True)]
+    if all(
+        axis.kernel_size == size and axis.pad_begin == pad for axis, size, pad in zip(axes, kernel, pads, strict=True)
+    ):
+        return {}
+    changes: dict[str, Any] = {}
+    if any(axis.kernel_size != size for axis, size in zip(axes, kernel, strict=True)):
+        changes["kernel_size"] = kernel[0] if len(set(kernel)) == 1 else tuple(kernel)
+    if stage.layer is not None and stage.layer.arguments.get("ceil_mode"):
+        changes["ceil_mode"] = False
+    return {**changes, "padding": pads[0] if len(set(pads)) == 1 else tuple(pads)}

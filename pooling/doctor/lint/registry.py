@@ -10,11 +10,13 @@ import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..analysis.input_sizes import AxisSizes
+from ..analysis.input_sizes import AxisSizes, declared_shape
 from ..analysis.object_footprint import Objects, collapses
+from ..analysis.trials import Trials, as_options
 from ..network import Graph, Network, Stage
+from ..words import Words
 
 __all__ = [
     "RULES",
@@ -84,6 +86,22 @@ class LintContext:
     sizes: tuple[AxisSizes, ...]
     task: str | None
     failure: Failure | None = None
+    sample_rate: float | None = None
+
+    @cached_property
+    def words(self) -> Words:
+        """What the input and its cells are called."""
+        return Words(len(self.network.spatial), self.sample_rate)
+
+    @cached_property
+    def trials(self) -> Trials:
+        """What changes of arguments are tried with."""
+        return Trials(self.graph, self.network)
+
+    @property
+    def declared(self) -> str:
+        """The shape that a model declares for its input, where that fixes its sizes; else empty."""
+        return declared_shape(self.graph, self.network)
 
     @property
     def localises(self) -> bool:
@@ -195,8 +213,3 @@ def find(context: LintContext) -> tuple[Finding, ...]:
     """Look for everything, and put the gravest first; of one severity, in the order of the codes and the stages."""
     found = [Finding(each.code, *observation) for each in RULES.values() for observation in each.look(context)]
     return tuple(sorted(found, key=lambda finding: (-SEVERITIES.index(finding.severity), finding.code)))
-
-
-def as_options(changes: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write changes as options of the command."""
-    return " ".join(f"--set '{name}.{key}={value}'" for name, each in changes.items() for key, value in each.items())

@@ -13,7 +13,7 @@ from pooling.errors import refusal_of
 from ..operators import outcome_of
 from ..operators.nodes import Branch, Node, NodeCall, OperatorError, Shape, Tensor
 
-__all__ = ["MOST_ROUNDS", "expanded"]
+__all__ = ["MOST_ROUNDS", "expanded", "reads"]
 
 MOST_ROUNDS = 32
 """Rounds of a Loop that are followed one by one."""
@@ -37,6 +37,16 @@ def expanded(node: Node, tensors: Tensors) -> Iterator[Node]:
         yield from _rounds(node, tensors)
     else:
         yield node
+
+
+def reads(node: Node) -> tuple[str, ...]:
+    """Return the tensors that a node reads, those that graphs inside of it read from outside among them."""
+    found = dict.fromkeys(node.inputs)
+    for branch in node.branches.values():
+        own = {*branch.inputs, *(name for inner in branch.nodes for name in inner.outputs)}
+        found.update(dict.fromkeys(name for inner in branch.nodes for name in reads(inner) if name not in own))
+        found.update(dict.fromkeys(name for name in branch.outputs if name not in own))
+    return tuple(found) if node.branches else node.inputs
 
 
 def _chosen(node: Node, tensors: Tensors) -> Iterator[Node]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from ..receptive_field import View
 from .control import expanded
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
-__all__ = ["Graph"]
+__all__ = ["Graph", "step_of"]
 
 FLOAT = np.dtype(np.float32)
 USUAL = ("N", "C", "H", "W")
@@ -107,6 +107,47 @@ class Graph:
         )
         return replace(self, nodes=nodes)
 
+    def started(self, shape: Shape, *, follow: bool = True) -> tuple[dict[str, Tensor], tuple[Node, ...], Shape]:
+        """Return what is known before the first node, the nodes that are left, and the spatial axes of the input.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the input.
+        follow : bool
+            Whether receptive fields are followed.
+
+        Raises
+        ------
+        NetworkError
+            If the input can have no such shape.
+        """
+        shape = self._checked(shape)
+        fits = bool(self.spatial) and max(self.spatial) < len(shape)
+        spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
+        view = receptive_field.pixels(spatial) if spatial else View((), ())
+        if not follow:
+            view = replace(view, paths=None)
+        settled, nodes = self.settled
+        tensors = dict(settled)
+        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
+        named = {
+            name: size
+            for name, size in zip(self.declared or (), shape, strict=False)
+            if isinstance(name, str) and name != "?"
+        }
+        for name, (declared, dtype) in self.others.items():
+            sizes = [
+                named.get(size, 1 if place == 0 else size) if isinstance(size, str) else size
+                for place, size in enumerate(declared or ())
+            ]
+            known = tuple(size for size in sizes if isinstance(size, int))
+            # Nothing of it depends on the input that the fields are about.
+            whole = declared is not None and len(known) == len(sizes)
+            culprit = None if whole else Culprit(name, "input", "the model leaves its shape open")
+            tensors[name] = Tensor(known if whole else None, dtype, View((), ()), name, culprit=culprit)
+        return tensors, nodes, spatial
+
     def infer(self, input_shape: Sequence[int] | None = None) -> Network:
         """Give every stage its shape.
 
@@ -130,27 +171,7 @@ class Graph:
                 input_shape = self.usual
                 notes = (*notes, f"no input shape was given; {'x'.join(map(str, self.usual))} is assumed")
         shape = self._checked(tuple(input_shape))
-        fits = bool(self.spatial) and max(self.spatial) < len(shape)
-        spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
-        view = receptive_field.pixels(spatial) if spatial else View((), ())
-        settled, nodes = self._settled
-        tensors = dict(settled)
-        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
-        named = {
-            name: size
-            for name, size in zip(self.declared or (), shape, strict=False)
-            if isinstance(name, str) and name != "?"
-        }
-        for name, (declared, dtype) in self.others.items():
-            sizes = [
-                named.get(size, 1 if place == 0 else size) if isinstance(size, str) else size
-                for place, size in enumerate(declared or ())
-            ]
-            known = tuple(size for size in sizes if isinstance(size, int))
-            # Nothing of it depends on the input that the fields are about.
-            whole = declared is not None and len(known) == len(sizes)
-            culprit = None if whole else Culprit(name, "input", "the model leaves its shape open")
-            tensors[name] = Tensor(known if whole else None, dtype, View((), ()), name, culprit=culprit)
+        tensors, nodes, spatial = self.started(shape)
         stages: list[Stage] = []
         counted: set[str] = set()
         culprits: dict[str, Culprit] = {}
@@ -192,7 +213,7 @@ class Graph:
         return tuple(size for size in sizes if isinstance(size, int))
 
     @cached_property
-    def _settled(self) -> tuple[Mapping[str, Tensor], tuple[Node, ...]]:
+    def settled(self) -> tuple[Mapping[str, Tensor], tuple[Node, ...]]:
         """What holds at every size, worked out once: the tensors, and the nodes that are left."""
         tensors, left = dict(self.constants), []
         for node in self.nodes:
@@ -224,6 +245,18 @@ class Graph:
                 f"model has {len(self.declared)}: {'x'.join(map(str, self.declared))}"
             )
         return shape
+
+
+def step_of(node: Node, tensors: dict[str, Tensor]) -> Iterator[Stage]:
+    """Work out what a node gives, and put it to the tensors; yield the stages where data passes through it.
+
+    That is one for most nodes, and those inside of it for a node of control flow. The parameters of a stage are all
+    that it reads, of weights that others read too as well.
+    """
+    for each in expanded(node, tensors):
+        stage = _step(each, tensors, set(), {})
+        if stage is not None:
+            yield stage
 
 
 def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: dict[str, Culprit]) -> Stage | None:

@@ -19,6 +19,7 @@ from pooling.errors import value_error
 from pooling.reporting.formats import by, cells
 
 from ..receptive_field import ReceptiveField
+from ..words import Words
 
 if TYPE_CHECKING:
     from ..analysis.object_footprint import Objects
@@ -111,7 +112,8 @@ class Level:
 
     def _in_input(self, numbers: Sequence[float]) -> str:
         """Write a length in the input."""
-        unit = "px" if len(numbers) > 1 else "sample" if numbers[0] == 1 else "samples"
+        words = Words(len(numbers))
+        unit = words.cell if words.dimensions == 1 and numbers[0] == 1 else words.short
         return f"{by([cells(each) for each in numbers])} {unit}"
 
     @property
@@ -219,7 +221,7 @@ class Pyramid:
         found = " and ".join(turns) if turns else "two cells or more at every level"
         if turns and self.at_output and min(self.at_output) >= 2:
             found += f", but {by([cells(each) for each in self.at_output])} at the output feature map"
-        return f"An object of {by(self.object_size)} {'samples' if self.dimensions == 1 else 'pixels'} covers {found}"
+        return f"An object of {Words(self.dimensions).cells(self.object_size)} covers {found}"
 
     @property
     def is_fine(self) -> bool:

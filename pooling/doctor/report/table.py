@@ -55,7 +55,7 @@ def print_examination(examination: Examination, console: Console, *, everything:
         Text.assemble(
             (printable(Path(network.name).name), "bold"),
             f" at {by(network.input_shape)}{task}",
-            f", an object of {by(examination.object_size)} pixels" if examination.object_size else "",
+            f", an object of {examination.words.cells(examination.object_size)}" if examination.object_size else "",
         ),
         soft_wrap=True,
     )
@@ -81,35 +81,40 @@ def _print_stages(examination: Examination, console: Console, everything: bool) 
 
 def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     """Yield what holds for the whole network."""
-    objects = examination.objects
+    objects, words = examination.objects, examination.words
     cost = [f"{amount(examination.network.macs)} multiply-adds"] if examination.network.macs else []
     cost += [f"{amount(examination.network.parameters)} parameters"] if examination.network.parameters else []
     least = "" if examination.network.complete else "at least "
     yield "cost", least + ", ".join([*cost, f"{memory(examination.network.output_bytes)} of maps"])
     if examination.network.losses:
         yield "not known", _losses(examination)
+    if examination.declared:
+        fixed = f"declared fixed at {printable(examination.declared)}: export with dynamic axes to use other sizes"
+        yield "input", fixed
     for sizes in examination.sizes:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
-        yield title, _sizes(sizes) if examination.network.complete else _known_sizes(examination, sizes)
+        complete = examination.network.complete
+        yield title, _sizes(sizes, examination) if complete else _known_sizes(examination, sizes)
     if objects.heads or objects.unknown:
         yield "output maps", _heads(examination)
     if objects.unknown:
         yield "objects", f"{by(objects.size)} pixels: not known at the output, because its map is not"
     elif objects.smallest:
         lost = [
-            f"below {words} from {printable(name)} on"
-            for words, name in (("two cells", objects.below_two), ("one", objects.below_one))
+            f"below {count} from {printable(name)} on"
+            for count, name in (("two cells", objects.below_two), ("one", objects.below_one))
             if name is not None
         ]
         double = tuple(2 * each for each in objects.smallest)
         yield (
             "objects",
-            f"{by(objects.size)} pixels: {' and '.join(lost) if lost else 'two cells or more everywhere'}; smallest "
-            f"that keeps a cell {by(objects.smallest)}, two cells {by(double)}",
+            f"{words.cells(objects.size)}: {' and '.join(lost) if lost else 'two cells or more everywhere'}; smallest "
+            f"that keeps a cell {by(objects.smallest)}{words.seconds(objects.smallest)}, two cells {by(double)}"
+            f"{words.seconds(double)}",
         )
     measured = [each for each in examination.shifts if each.value is not None]
     if measured:
-        yield "shift", _shifts(measured)
+        yield "shift", _shifts(measured, words.cell)
 
 
 def _losses(examination: Examination) -> str:
@@ -139,12 +144,14 @@ def _known_sizes(examination: Examination, sizes: AxisSizes) -> str:
     return f"{text}; the other stages take {sizes.smallest} and more{more}"
 
 
-def _sizes(sizes: AxisSizes) -> str:
+def _sizes(sizes: AxisSizes, examination: Examination) -> str:
+    nodes = "its nodes would work " if examination.declared else ""
     if sizes.largest is not None:
         span = f"{sizes.smallest} to {sizes.largest}" if sizes.smallest != sizes.largest else f"{sizes.smallest}"
-        works = f"only {span} works, because of {sizes.obstacle_stage or 'a fixed shape'}"
+        works = f"{nodes}with {span} only" if nodes else f"only {span} works"
+        works += f", because of {sizes.obstacle_stage or 'a fixed shape'}"
     else:
-        works = f"from {sizes.smallest} on"
+        works = f"{nodes}from {sizes.smallest}{examination.words.seconds((sizes.smallest,))} on"
         if str(sizes.working) != "any":
             works += f", {sizes.working}, where the paths that meet have equal sizes"
     clean = (
@@ -198,7 +205,7 @@ def _fineness(stride: Sequence[Fraction]) -> str:
     return f"1/{brief([cells(each) for each in stride])} of the input"
 
 
-def _shifts(measured: Sequence[Any]) -> str:
+def _shifts(measured: Sequence[Any], cell: str) -> str:
     words = []
     for each in measured[:3]:
         better = (
@@ -208,7 +215,7 @@ def _shifts(measured: Sequence[Any]) -> str:
         )
         words.append(f"{printable(each.stage)} {each.value:.2f}{better}")
     more = f", and {len(measured) - 3} more" if len(measured) > 3 else ""
-    return f"moved by one pixel, changes of {'; '.join(words)}{more} (0: equivariant, 1: uncorrelated)"
+    return f"moved by one {cell}, changes of {'; '.join(words)}{more} (0: equivariant, 1: uncorrelated)"
 
 
 def _print_findings(examination: Examination, console: Console) -> None:
@@ -275,7 +282,8 @@ def windows(stage: Stage) -> str:
 def _columns(examination: Examination) -> list[Column[TableRow]]:
     """Return all columns of the table of stages."""
     names, footprints = _short_names(examination), examination.objects.footprints
-    pixels = f"{brief(examination.object_size)} px" if examination.object_size else "px"
+    unit = examination.words
+    pixels = f"{brief(examination.object_size)} {unit.short}" if examination.object_size else unit.short
 
     def folded(words: str, row: TableRow, style: str = "") -> Text:
         return Text(words, "dim" if len(row.stages) > 1 else style)
@@ -304,7 +312,7 @@ def _columns(examination: Examination) -> list[Column[TableRow]]:
         Column("stage", name),
         Column("windows", window),
         Column("output", lambda row: folded(_output(row), row)),
-        Column("stride", stride, "right", legend="stride: input pixels from cell to cell"),
+        Column("stride", stride, "right", legend=f"stride: input {unit.cell}s from cell to cell"),
         Column(
             "RF",
             lambda row: folded(_field(row.text), row),
@@ -316,7 +324,7 @@ def _columns(examination: Examination) -> list[Column[TableRow]]:
             pixels,
             lambda row: _covered(row.text),
             "right",
-            legend="px: cells that the object covers",
+            legend=f"{unit.short}: cells that the object covers",
         ),
         Column("cut", lambda row: Text(row.text.cut, "yellow"), "right", 7, "cut: rows x columns in no window"),
         Column(
@@ -374,8 +382,9 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
         titled(
             console,
             "  RF",
-            f"{by(field.size)} pixels of the input, every {by([cells(each) for each in field.stride])}; the centre of "
-            f"the first is at {by([cells(each) for each in field.offset])} ({aligned})",
+            f"{examination.words.cells(field.size)} of the input, every "
+            f"{by([cells(each) for each in field.stride])}; the centre of the first is at "
+            f"{by([cells(each) for each in field.offset])} ({aligned})",
         )
     footprint = examination.objects.footprints.get(stage.name)
     if footprint is not None:
@@ -385,7 +394,7 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
             if footprint.cells == footprint.resolved
             else f", {by([cells(e) for e in footprint.resolved])} of them resolved"
         )
-        titled(console, "  object", f"{by(examination.object_size)} pixels cover {shown} cells{left}")
+        titled(console, "  object", f"{examination.words.cells(examination.object_size)} cover {shown} cells{left}")
     saved = examination.macs_saved(stage)
     saving = f"; saves {amount(saved)} downstream" if saved else ""
     titled(
@@ -415,7 +424,7 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     names = {**_short_names(after), **_short_names(before)}
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=26)
-    for title in ("output", "stride", "RF", f"{brief(before.object_size)} px", "MACs"):
+    for title in ("output", "stride", "RF", f"{brief(before.object_size)} {before.words.short}", "MACs"):
         table.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
     shown = {row.last.name for each in (before, after) for row in rows(each) if len(row.stages) == 1}
     shown |= {*before.objects.heads, *after.objects.heads}
@@ -440,7 +449,8 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
         cost.insert(0, times(before.network.macs, after.network.macs, "multiply-adds"))
     titled(console, "cost", ", ".join(cost))
     if before.objects.smallest and after.objects.smallest:
-        smallest = f"{' → '.join(dict.fromkeys(map(by, (before.objects.smallest, after.objects.smallest))))} pixels"
+        smallest = " → ".join(dict.fromkeys(map(by, (before.objects.smallest, after.objects.smallest))))
+        smallest += f" {before.words.cell}s"
         titled(console, "objects", f"smallest that keeps a cell: {smallest}")
     turns = comparison.turns
     for title, sentence in turns:
