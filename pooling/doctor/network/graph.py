@@ -146,8 +146,13 @@ class Graph:
                 for place, size in enumerate(declared or ())
             ]
             known = tuple(size for size in sizes if isinstance(size, int))
+            # A mask, or another image, that lies on the first one.
+            lies_on = len(known) == len(shape) and bool(spatial) and all(known[axis] == shape[axis] for axis in spatial)
             tensors[name] = Tensor(
-                known if declared is not None and len(known) == len(sizes) else None, dtype, None, name
+                known if declared is not None and len(known) == len(sizes) else None,
+                dtype,
+                view if lies_on else None,
+                name,
             )
         stages: list[Stage] = []
         counted: set[str] = set()

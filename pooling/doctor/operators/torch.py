@@ -79,7 +79,9 @@ def same_cells(shapes: Sequence[Shape] | None = None, kind: str = "elementwise",
         parts = [tensor for tensor in call.tensors if tensor is not None and tensor.source]
         found = shapes
         if found is None:
-            found = [broadcast(call, [call.shape(place) for place, each in enumerate(call.tensors) if each is not None])]
+            found = [
+                broadcast(call, [call.shape(place) for place, each in enumerate(call.tensors) if each is not None])
+            ]
         view = of_parts([tensor for tensor in parts if tensor.shape is not None], found[0])
         if view is not None and set(mixed).intersection(view.axes):
             view = replace(view, context=True)

@@ -35,8 +35,9 @@ def read(source: Any, input_shape: InputShape | None = None) -> Network:
     ----------
     source : path, str, onnx.ModelProto, bytes, torch.nn.Module, Sequential or Layer
         An ONNX model or the path of one; a module of torch, or the name of one, ``"timm:resnet50"``,
-        ``"package.module:factory"``, see `pooling.doctor.network.readers.sources`; layers of this package, also as text, ``"MaxPool2d(3, stride=2)"``; or a
-        list of layers as words, see `pooling.doctor.network.readers.text`. A str that ends in ``.onnx``, or that names
+        ``"package.module:factory"``, see `pooling.doctor.network.readers.sources`; layers of this package, also as
+        text, ``"MaxPool2d(3, stride=2)"``; or a list of layers as words, see
+        `pooling.doctor.network.readers.text`. A str that ends in ``.onnx``, or that names
         a file which exists, is a path.
     input_shape : sequence of int, optional
         Of the network's input; what a model says of it is the default, and 1x3x224x224 for layers.
@@ -90,7 +91,13 @@ def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
     TypeError
         If `source` is nothing that could be a network.
     """
-    if isinstance(input_shape, Mapping) and not is_of_module(source):
+    if _is_module(source):
+        from .module import from_module
+
+        return from_module(source, input_shape)
+    if is_of_module(source):
+        return from_source(str(os.fspath(source)), input_shape)
+    if isinstance(input_shape, Mapping):
         raise value_error(
             "read",
             "names inputs, which only a module of torch has by name",
@@ -101,12 +108,6 @@ def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
         from .layers import from_sequential
 
         return from_sequential(source, input_shape)
-    if _is_module(source):
-        from .module import from_module
-
-        return from_module(source, input_shape)
-    if isinstance(source, (str, os.PathLike)) and is_source(str(os.fspath(source))):
-        return from_source(str(os.fspath(source)), input_shape)
     if isinstance(source, str) and not source.endswith(".onnx") and not os.path.isfile(source):
         from .text import from_text
 

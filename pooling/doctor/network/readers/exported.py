@@ -24,13 +24,13 @@ __all__ = ["load"]
 LARGEST_TEXT = 1 << 28
 """Bytes of a description of a graph."""
 EXPRESSION = re.compile(r"[\w\s+\-*/(),<>=!&|~^%.]*")
-FUNCTIONS = frozenset(
-    ["Abs", "And", "CeilToInt", "CleanDiv", "Eq", "FloatPow", "FloatTrueDiv", "FloorDiv", "FloorToInt", "Ge", "Gt"]
-    + ["IntTrueDiv", "IsNonOverlappingAndDenseIndicator", "Le", "Lt", "Max", "Min", "Mod", "ModularIndexing", "Ne"]
-    + ["Not", "Or", "Piecewise", "PowByNatural", "PythonMod", "RoundDecimal", "RoundToInt", "ToFloat", "TruncToFloat"]
-    + ["TruncToInt", "VR", "Where", "ceiling", "floor", "sqrt"]
-)
-TARGET = re.compile(r"torch\.ops\.(\w+\.\w+\.\w+|higher_order\.\w+)|_operator\.\w+|math\.\w+|torch\.sym_\w+|torch\._sym_\w+")
+OF_SIZES = """
+    Abs And CeilToInt CleanDiv Eq FloatPow FloatTrueDiv FloorDiv FloorToInt Ge Gt IntTrueDiv
+    IsNonOverlappingAndDenseIndicator Le Lt Max Min Mod ModularIndexing Ne Not Or Piecewise PowByNatural PythonMod
+    RoundDecimal RoundToInt ToFloat TruncToFloat TruncToInt VR Where ceiling floor sqrt
+"""
+FUNCTIONS = frozenset(OF_SIZES.split())
+TARGET = re.compile(r"torch\.ops\.(\w+\.\w+\.\w+|higher_order\.\w+)|_operator\.\w+|math\.\w+|torch\._?sym_\w+")
 
 
 def load(path: str) -> tuple[Any, tuple[int, ...] | None, str]:
@@ -69,11 +69,15 @@ def load(path: str) -> tuple[Any, tuple[int, ...] | None, str]:
             module = _Program(program)
     except Exception as error:  # whatever torch makes of a file of another version
         raise NetworkError(
-            f"{path} cannot be loaded by torch {torch.__version__} ({type(error).__name__}: {first_line(error)}); save it "
-            "with this version of torch"
+            f"{path} cannot be loaded by torch {torch.__version__} ({type(error).__name__}: {first_line(error)}); save "
+            "it with this version of torch"
         ) from error
-    return module.module, module.shape, "" if module.shape is None else (
-        f"the input shape {'x'.join(map(str, module.shape))} is that of the exported program"
+    return (
+        module.module,
+        module.shape,
+        ""
+        if module.shape is None
+        else (f"the input shape {'x'.join(map(str, module.shape))} is that of the exported program"),
     )
 
 
@@ -91,13 +95,15 @@ def _safe_copy(path: str, archive: zipfile.ZipFile) -> io.BytesIO:
         raise NetworkError(f"{path} holds compiled code, which is not loaded; save the program with torch.export.save")
     if not version or not graphs:
         raise NetworkError(
-            f"{path} is no program of torch.export of this version (it has no archive_version or no models/*.json); save "
-            "it again with torch.export.save"
+            f"{path} is no program of torch.export of this version (it has no archive_version or no models/*.json); "
+            "save it again with torch.export.save"
         )
     for info in archive.infolist():
         if info.filename.endswith(".json"):
             if info.file_size > LARGEST_TEXT:
-                raise NetworkError(f"{path}: {info.filename} has {info.file_size} bytes, at most {LARGEST_TEXT} are read")
+                raise NetworkError(
+                    f"{path}: {info.filename} has {info.file_size} bytes; at most {LARGEST_TEXT} are read"
+                )
             _check_description(path, info.filename, archive.read(info))
     copied = io.BytesIO()
     with zipfile.ZipFile(copied, "w", zipfile.ZIP_STORED) as written:
@@ -158,14 +164,14 @@ class _Program:
 
         module = program.module(check_guards=False)
 
-        class Traced(torch.fx.Interpreter):  # type: ignore[misc]
+        class Traced(torch.fx.Interpreter):
             def run_node(self, node: Any) -> Any:
                 stack = list((node.meta.get("nn_module_stack") or {}).values())
                 name = str(stack[-1][0]) if stack else ""
                 with at(Place(re.sub(r"@\d+$", "", name), _line(node.meta.get("stack_trace") or ""))):
                     return super().run_node(node)
 
-        class Exported(torch.nn.Module):  # type: ignore[misc]
+        class Exported(torch.nn.Module):
             def __init__(self) -> None:
                 super().__init__()
                 self.program = module

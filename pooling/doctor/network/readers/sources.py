@@ -78,8 +78,8 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
     library, _, name = text.partition(":")
     if library not in LIBRARIES and suffix in PICKLES:
         raise NetworkError(
-            f"{text} is a pickle or a TorchScript archive, which runs code of whoever wrote it when it is loaded, and is "
-            "not loaded here; give the function that makes the module, package.module:factory, or save the module with "
+            f"{text} is a pickle or a TorchScript archive, which runs code of whoever wrote it when it is loaded; it "
+            "is not loaded; give the function that makes the module, package.module:factory, or save the module with "
             "torch.export.save or torch.onnx.export"
         )
     torch = _needed("torch", text)
@@ -126,7 +126,9 @@ def _without_weights(torch: Any, text: str, make: Callable[[], Any]) -> Any:
     try:
         with torch.device("meta"):
             return make()
-    except Exception:  # whatever its code makes of tensors without data
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException:  # whatever its code makes of tensors without data
         pass
     try:
         return make()
@@ -193,7 +195,7 @@ VIDEO_FRAMES = 16
 def _ultralytics(torch: Any, name: str) -> Made:
     if Path(name).suffix not in (".yaml", ".yml"):
         raise NetworkError(
-            f"ultralytics:{name} is no configuration; give one such as ultralytics:yolov8n.yaml, from which the network "
+            f"ultralytics:{name} is no configuration; give one such as ultralytics:yolov8n.yaml, of which the network "
             "is made without weights"
         )
     from ultralytics import YOLO
@@ -282,7 +284,7 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
         )
     module = _without_weights(torch, text, found)
     if not isinstance(module, torch.nn.Module):
-        raise NetworkError(f"{text} returns an object of type {type(module).__name__}; it must return a torch.nn.Module")
+        raise NetworkError(f"{text} returns an object of type {type(module).__name__}; it must make a torch.nn.Module")
     return Made(module)
 
 

@@ -27,19 +27,46 @@ Key = tuple[str, str, int]
 """What a stage is known by while a module runs: the module, the operator, and which of its calls this is."""
 TORCH = os.path.dirname(torch.__file__) + os.sep
 DATA_DEPENDENT = frozenset(
-    ["_local_scalar_dense", "_unique2", "equal", "is_nonzero", "item", "masked_select", "nms", "nonzero", "unique_dim"]
-    + ["nonzero_numpy", "unique_consecutive", "bincount", "batched_nms", "histc", "allclose"]
+    [
+        "_local_scalar_dense",
+        "_unique2",
+        "allclose",
+        "batched_nms",
+        "bincount",
+        "equal",
+        "histc",
+        "is_nonzero",
+        "item",
+        "masked_select",
+        "nms",
+        "nonzero",
+        "nonzero_numpy",
+        "unique_consecutive",
+        "unique_dim",
+    ]
 )
 """Operators whose result has a size, or is a number, that depends on data."""
 OF_SHAPE_ALONE = frozenset(
-    ["empty_like", "full_like", "new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros", "ones_like"]
-    + ["rand_like", "randint_like", "randn_like", "zeros_like"]
+    [
+        "empty_like",
+        "full_like",
+        "new_empty",
+        "new_empty_strided",
+        "new_full",
+        "new_ones",
+        "new_zeros",
+        "ones_like",
+        "rand_like",
+        "randint_like",
+        "randn_like",
+        "zeros_like",
+    ]
 )
 """Operators of whose input nothing but the shape matters."""
 COMPOSITE = "CompositeImplicitAutograd"
 
 
-class KnowledgeEnds(BaseException):  # noqa: N818
+class KnowledgeEnds(BaseException):
     """A module cannot be followed any further without data; no code of the module may catch this."""
 
     def __init__(self, operator: str, why: str) -> None:
@@ -122,7 +149,7 @@ DTYPES = {
 DTYPES[torch.bfloat16] = np.dtype("float16")  # as wide
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[misc]
+class Recorder(TorchDispatchMode):
     """Runs a module and writes nodes.
 
     Parameters
@@ -322,8 +349,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             if shape == tuple(value.tensor.shape):
                 return name
             inputs = (name, self.size_constant(shape))
-            self._append(place, "reshape", "Reshape", inputs, (result,), {"allowzero": 1}, None, None, [shape], dtypes,
-                         {}, None)
+            self._append(
+                place, "reshape", "Reshape", inputs, (result,), {"allowzero": 1}, None, None, [shape], dtypes, {}, None
+            )
             return result
         call = value.call
         if kind == "slice" and call is not None and not parent.data and call["step"] == 1:
@@ -334,12 +362,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             begins[axis] = max(0, start + shape[axis] if start < 0 else start)
             ends[axis] = shape[axis] - begins[axis] - int(value.tensor.shape[axis])
             padded = (name, self.size_constant(begins + ends))
-            self._append(place, "pad", "Pad", padded, (result,), {"mode": "constant"}, None, None, [shape], dtypes, {},
-                         None)
+            self._append(
+                place, "pad", "Pad", padded, (result,), {"mode": "constant"}, None, None, [shape], dtypes, {}, None
+            )
             return result
         inputs = (self.name(parent.tensor), name)
-        self._append(place, "overwrite", "aten.copy_", inputs, (result,), {}, None, overwritten(shape), [shape], dtypes,
-                     {}, None)
+        self._append(
+            place, "overwrite", "aten.copy_", inputs, (result,), {}, None, overwritten(shape), [shape], dtypes, {}, None
+        )
         return result
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -385,8 +415,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         shapes = [tuple(map(int, each.shape)) for each in tensors] or [shape or ()]
         dtypes = [dtype_of(each) for each in tensors] or [dtype_of(call.inputs[0])]
         changed = self.changes.get(self._key(call.place.module, label or label_of(call.name), 1), {})
-        self._append(call.place, label or label_of(call.name), operator, names, results, attributes or {}, layer, rule,
-                     shapes, dtypes, changed, free)
+        self._append(
+            call.place,
+            label or label_of(call.name),
+            operator,
+            names,
+            results,
+            attributes or {},
+            layer,
+            rule,
+            shapes,
+            dtypes,
+            changed,
+            free,
+        )
         views = _views(call)
         parent = self._value(call.inputs[0]) if views else None
         for tensor, name in zip(tensors, results, strict=False):
@@ -460,7 +502,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             with self:
                 return func.decompose(*args, **kwargs)
         place = place_of(sys._getframe(1), self.modules, TORCH, RUN.__code__)
-        if base in DATA_DEPENDENT:
+        if base in DATA_DEPENDENT or _picks_by_data(base, args):
             call = _call(func, base, args, kwargs, place)
             self._end(call, "gives what depends on data")
         device = kwargs.get("device")
@@ -522,9 +564,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         elif value.data or before[1] or self._root(value).data:
             storage.pending.append(Value(value.name, value.data, target, storage, value.weights, 0, parent, made_by))
 
-    def _constant(
-        self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Any]
-    ) -> Any:
+    def _constant(self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Any]) -> Any:
         """Run what no data passes through, with values where it has some."""
         if any(each.is_meta for each in tensors):
             if base in ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal"):
@@ -556,9 +596,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
                     known.name = ""
         return result
 
-    def _constant_view(
-        self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
-    ) -> None:
+    def _constant_view(self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Remember what a view is one of: data may be written through it."""
         call = _call(func, base, args, kwargs, place_of(sys._getframe(2), self.modules, TORCH, RUN.__code__))
         call.outputs = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
@@ -609,7 +647,7 @@ OPSET = 22
 """The operators of ONNX whose rules are used are those of this version."""
 
 
-def RUN(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:  # noqa: N802
+def RUN(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Call a module; frames beyond this one are none of its own."""
     return module(*args, **kwargs)
 
@@ -656,6 +694,14 @@ class Trial:
         node = Node(name, operator, ("",) * len(given), ("",), attributes or {}, OPSET, layer, None, self.changes)
         self.outcome = outcome_of(NodeCall(node, tuple(given)))
         return ""
+
+
+def _picks_by_data(base: str, args: Sequence[Any]) -> bool:
+    """Whether a call picks elements by truths, so that it depends on data how many there are."""
+    if base == "where":
+        return len(args) == 1
+    places = args[1] if base in ("index", "_unsafe_index") and len(args) > 1 else ()
+    return any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in places)
 
 
 def label_of(name: str) -> str:

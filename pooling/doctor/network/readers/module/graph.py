@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import traceback
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -88,8 +89,9 @@ def from_module(
     shapes = {str(key): tuple(int(size) for size in shape) for key, shape in given.items()}
     for key, shape in shapes.items():
         if not shape or min(shape) < 1:
-            raise value_error("examine", f"has {key!r} of {shape}", "use sizes of at least 1",
-                              argument=("input_shape", input_shape))
+            raise value_error(
+                "examine", f"has {key!r} of {shape}", "use sizes of at least 1", argument=("input_shape", input_shape)
+            )
     named = isinstance(input_shape, Mapping)
     runner = Runner(module, shapes, named, name or type(module).__name__)
     other = made_for or configured_shape(module)
@@ -135,8 +137,8 @@ def unwrapped(module: Any) -> Any:
         module = getattr(module, "module", None) or module._orig_mod
     if isinstance(module, torch.jit.ScriptModule):
         raise NetworkError(
-            f"{type(module).__name__} is a TorchScript module, whose code cannot be followed; give the nn.Module that it "
-            "was made from, or export it to ONNX"
+            f"{type(module).__name__} is a TorchScript module, whose code cannot be followed; give the nn.Module that "
+            "it was made from, or export it to ONNX"
         )
     return module
 
@@ -157,13 +159,14 @@ class Runner:
         self.name = name
         self.shapes = dict(shapes)
         self.named = named
-        self.main = min(self.shapes, key=lambda each: [4, 5, 3].index(len(self.shapes[each]))
-                        if len(self.shapes[each]) in (3, 4, 5) else 3)
+        self.main = min(
+            self.shapes,
+            key=lambda each: [4, 5, 3].index(len(self.shapes[each])) if len(self.shapes[each]) in (3, 4, 5) else 3,
+        )
         self.total = sum(each.numel() for each in _parameters(module, name).values())
         self.module = _without_weights(module, name)
         self.parameters = _parameters(self.module, name)
         self.modules = {id(each): key for key, each in self.module.named_modules()}
-        self.leaves = {key for key, each in self.module.named_modules() if not any(True for _ in each.children())}
         kinds = [each.dtype for each in self.parameters.values() if each.dtype.is_floating_point]
         self.dtype = kinds[0] if kinds else torch.float32
         self.traces: dict[Any, Trace] = {}
@@ -222,8 +225,10 @@ class Runner:
         if self._is_free is None:
             base = self.shapes[self.main]
             self._free = self.trace(base, {}).free
-            self._is_free = self._free is not None and len(base) >= 3 and all(
-                self._agrees((*base[:2], *(size + more for size in base[2:]))) for more in CHECKED_BEYOND
+            self._is_free = (
+                self._free is not None
+                and len(base) >= 3
+                and all(self._agrees((*base[:2], *(size + more for size in base[2:]))) for more in CHECKED_BEYOND)
             )
         return self._is_free
 
@@ -372,11 +377,16 @@ class Runner:
     def _names(self, nodes: Sequence[Node], keys: Mapping[str, Key]) -> dict[str, str]:
         """Name the stages: by their module alone where the module is all that there is."""
         counts = Counter(keys[node.name][0] for node in nodes)
+        known = {*self.modules.values(), *counts}
+        parents = {name[:place] for name in known for place, letter in enumerate(name) if letter == "."}
         firsts: dict[str, str] = {}
         for node in nodes:
             module = keys[node.name][0]
-            if module and module in self.leaves and module not in firsts and (
-                counts[module] == 1 or node.operator in WEIGHTED
+            if (
+                module
+                and module not in parents
+                and module not in firsts
+                and (counts[module] == 1 or node.operator in WEIGHTED)
             ):
                 firsts[module] = node.name
         renamed = {}
@@ -387,13 +397,27 @@ class Runner:
 
 
 WEIGHTED = frozenset(
-    ["AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GroupNormalization", "InstanceNormalization"]
-    + ["LayerNormalization", "MatMul", "MaxPool", "PRelu", "RMSNormalization", "Resize", "Gather"]
+    [
+        "AveragePool",
+        "BatchNormalization",
+        "Conv",
+        "ConvTranspose",
+        "Gather",
+        "Gemm",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "MatMul",
+        "MaxPool",
+        "PRelu",
+        "RMSNormalization",
+        "Resize",
+    ]
 )
 """Operators that a module is named after."""
 
 
-class SizeReads(TorchFunctionMode):  # type: ignore[misc]
+class SizeReads(TorchFunctionMode):
     """Notes whether the code of a module asks for sizes of tensors that data passes through."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -409,15 +433,16 @@ class SizeReads(TorchFunctionMode):  # type: ignore[misc]
         return func(*args, **(kwargs or {}))
 
 
+TENSOR: Any = torch.Tensor
 ASKS_FOR_SIZES = {
-    torch.Tensor.shape.__get__,
-    torch.Tensor.size,
-    torch.Tensor.stride,
-    torch.Tensor.numel,
-    torch.Tensor.nelement,
-    torch.Tensor.__len__,
-    torch.Tensor.unbind,
-    torch.Tensor.__iter__,
+    TENSOR.shape.__get__,
+    TENSOR.size,
+    TENSOR.stride,
+    TENSOR.numel,
+    TENSOR.nelement,
+    TENSOR.__len__,
+    TENSOR.unbind,
+    TENSOR.__iter__,
     torch.unbind,
     torch.numel,
 }
@@ -462,8 +487,8 @@ class ModuleGraph(Graph):
             label = self._runner.keys.get(name, ("", "", 0))[1]
             if arguments and not label.startswith(SETTABLE):
                 raise NetworkError(
-                    f"stage {name!r} ({nodes[name].operator}): {nodes[name].operator} has no {next(iter(arguments))}; it "
-                    "has nothing that can be set",
+                    f"stage {name!r} ({nodes[name].operator}): {nodes[name].operator} has no {next(iter(arguments))}; "
+                    "it has nothing that can be set",
                     name,
                 )
         merged = {name: dict(arguments) for name, arguments in self.changed}
@@ -503,7 +528,8 @@ def _parameters(module: Any, name: str) -> dict[str, Any]:
     for key, parameter in found.items():
         if torch.nn.parameter.is_lazy(parameter):
             raise NetworkError(
-                f"{name}: its parameter {key!r} has no shape yet; call the module once, so that its lazy layers get theirs"
+                f"{name}: its parameter {key!r} has no shape yet; call the module once, so that its lazy layers get "
+                "theirs"
             )
     return found
 
@@ -526,7 +552,9 @@ def _without_weights(module: Any, name: str) -> Any:
                 memo[id(tensor)] = _copied(tensor)
     # Parameters first: a buffer may share one.
     try:
-        found = copy.deepcopy(module, memo)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = copy.deepcopy(module, memo)
     except Exception as error:
         raise NetworkError(
             f"{name} cannot be copied without its weights ({first_line(error)}); give the function that makes it, as "

@@ -16,7 +16,8 @@ import torch
 import pooling
 from pooling.layer import Layer
 
-from ....operators import OPERATORS, torch as rules
+from ....operators import OPERATORS
+from ....operators import torch as rules
 from ....operators.nodes import Shape
 from .capture import AtenCall, Recorder
 
@@ -146,19 +147,28 @@ def _attention(recorder: Recorder, call: AtenCall) -> None:
     if key.dim() != rank or query.shape[:-2] != key.shape[:-2]:
         steps = math.prod(query.shape[:-1]) * key.shape[-2]
         macs = int(steps * (query.shape[-1] + value.shape[-1]))
-        recorder.emit(call, "aten.scaled_dot_product_attention", [query, key, value], call.outputs[:1],
-                      rule=rules.dense(call.shapes, macs))
+        recorder.emit(
+            call,
+            "aten.scaled_dot_product_attention",
+            [query, key, value],
+            call.outputs[:1],
+            rule=rules.dense(call.shapes, macs),
+        )
         return
     # As exporters write it: the product of queries and keys, softmax, the product with the values.
     places = list(range(rank))
-    turned = recorder.emit(
-        call,
-        "Transpose",
-        [key],
-        attributes={"perm": [*places[:-2], rank - 1, rank - 2]},
-        label="attention_keys",
-        shape=(*map(int, key.shape[:-2]), int(key.shape[-1]), int(key.shape[-2])),
-    ) if recorder.is_data(key) else recorder.weight_constant(key, (*key.shape[:-2], key.shape[-1], key.shape[-2]))
+    turned = (
+        recorder.emit(
+            call,
+            "Transpose",
+            [key],
+            attributes={"perm": [*places[:-2], rank - 1, rank - 2]},
+            label="attention_keys",
+            shape=(*map(int, key.shape[:-2]), int(key.shape[-1]), int(key.shape[-2])),
+        )
+        if recorder.is_data(key)
+        else recorder.weight_constant(key, (*key.shape[:-2], key.shape[-1], key.shape[-2]))
+    )
     scores: Shape = (*map(int, query.shape[:-1]), int(key.shape[-2]))
     found = recorder.emit(call, "MatMul", [query, turned], label="attention_scores", shape=scores)
     mask = call.get("attn_mask")
@@ -166,8 +176,9 @@ def _attention(recorder: Recorder, call: AtenCall) -> None:
         mask = call.get("attn_bias")
     if mask is not None:
         found = recorder.emit(call, "Add", [found, mask], label="attention_mask", shape=scores)
-    weights = recorder.emit(call, "Softmax", [found], attributes={"axis": rank - 1}, label="attention_softmax",
-                            shape=scores)
+    weights = recorder.emit(
+        call, "Softmax", [found], attributes={"axis": rank - 1}, label="attention_softmax", shape=scores
+    )
     recorder.emit(call, "MatMul", [weights, value], call.outputs[:1], label="attention")
 
 
@@ -178,8 +189,7 @@ def _recurrent(recorder: Recorder, call: AtenCall) -> None:
     macs = int(tokens * sum(math.prod(each.shape) for each in weights))
     first = [each for each in call.inputs if each is given] + [each for each in call.inputs if each is not given]
     sequence = 1 if call["batch_first"] else 0
-    recorder.emit(call, call.name.partition("_")[0].upper(), first,
-                  rule=rules.recurrent(call.shapes, sequence, macs))
+    recorder.emit(call, call.name.partition("_")[0].upper(), first, rule=rules.recurrent(call.shapes, sequence, macs))
 
 
 @aten("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
@@ -442,8 +452,12 @@ def _arg(recorder: Recorder, call: AtenCall) -> None:
 def _largest(recorder: Recorder, call: AtenCall) -> None:
     why = "receptive field not followed: which cells are chosen is data"
     axes = [_axis(call, int(call["dim"]))]
-    recorder.emit(call, "TopK" if call.name == "topk" else "aten.kthvalue", call.inputs,
-                  rule=rules.rearranged(call.shapes, why, axes, "slice"))
+    recorder.emit(
+        call,
+        "TopK" if call.name == "topk" else "aten.kthvalue",
+        call.inputs,
+        rule=rules.rearranged(call.shapes, why, axes, "slice"),
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -456,10 +470,10 @@ def _view(recorder: Recorder, call: AtenCall) -> None:
     if shape == tuple(call.inputs[0].shape):
         _unchanged(recorder, call)
         return
-    if call.name == "flatten" and int(call["start_dim"]) == 1 and _axis(call, int(call["end_dim"])) > 1:
-        if _axis(call, int(call["end_dim"])) == call.inputs[0].dim() - 1:
-            recorder.emit(call, "Flatten", [call.inputs[0]], attributes={"axis": 1})
-            return
+    last = call.inputs[0].dim() - 1
+    if call.name == "flatten" and int(call["start_dim"]) == 1 and _axis(call, int(call["end_dim"])) == last > 1:
+        recorder.emit(call, "Flatten", [call.inputs[0]], attributes={"axis": 1})
+        return
     wanted = call.get("size", call.get("shape"))
     sizes = list(shape) if wanted is None or 0 in shape else [int(each) for each in wanted]
     attributes = {"allowzero": int(0 in shape)}
@@ -537,8 +551,9 @@ def _other_shape(recorder: Recorder, call: AtenCall) -> None:
     if call.name in ("pixel_shuffle", "pixel_unshuffle") and rank == 4:
         shuffles = call.name == "pixel_shuffle"
         block = int(call["upscale_factor" if shuffles else "downscale_factor"])
-        recorder.emit(call, "DepthToSpace" if shuffles else "SpaceToDepth", [call.inputs[0]],
-                      attributes={"blocksize": block})
+        recorder.emit(
+            call, "DepthToSpace" if shuffles else "SpaceToDepth", [call.inputs[0]], attributes={"blocksize": block}
+        )
         return
     if call.name in ("tril", "triu"):
         recorder.emit(call, f"aten.{call.name}", call.inputs, rule=rules.same_cells(call.shapes))
@@ -586,8 +601,9 @@ LARGEST = 2**31 - 1
 @aten("select")
 def _select(recorder: Recorder, call: AtenCall) -> None:
     axis = _axis(call, int(call["dim"]))
-    recorder.emit(call, "Gather", [call.inputs[0], recorder.size_constant(int(call["index"]))],
-                  attributes={"axis": axis})
+    recorder.emit(
+        call, "Gather", [call.inputs[0], recorder.size_constant(int(call["index"]))], attributes={"axis": axis}
+    )
 
 
 @aten("unbind")
@@ -658,8 +674,12 @@ def _gather(recorder: Recorder, call: AtenCall) -> None:
     dim = call.get("dim")
     touched = None if dim is None else [_axis(call, int(dim))]
     why = "receptive field not followed: which cells are read is data"
-    recorder.emit(call, "GatherElements" if call.name == "gather" else f"aten.{call.name}", call.inputs,
-                  rule=rules.rearranged(call.shapes, why, touched, "slice"))
+    recorder.emit(
+        call,
+        "GatherElements" if call.name == "gather" else f"aten.{call.name}",
+        call.inputs,
+        rule=rules.rearranged(call.shapes, why, touched, "slice"),
+    )
 
 
 @aten("scatter", "scatter_add", "scatter_reduce", "index_put", "_index_put_impl", "index_add", "index_copy",
@@ -721,8 +741,9 @@ def _resize(recorder: Recorder, call: AtenCall) -> None:
         inputs = [given, "", recorder.scale_constant(scales)]
     else:
         inputs = [given, "", "", recorder.size_constant(call.shapes[0])]
-    recorder.emit(call, "Resize", [each if not isinstance(each, str) or each else None for each in inputs],
-                  attributes=attributes)
+    recorder.emit(
+        call, "Resize", [each if not isinstance(each, str) or each else None for each in inputs], attributes=attributes
+    )
 
 
 @aten("grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "_grid_sampler_2d_cpu_fallback")
