@@ -253,6 +253,10 @@ class Recorder(TorchDispatchMode):
         shares = self._storage(tensor) is self._storage(source)
         self._set(tensor, self.name(source), self._value(source) if shares else None, call if shares else None)
 
+    def same_data(self, tensor: Any, source: Any) -> None:
+        """Let a tensor stand for another one of the same shape."""
+        self._bind(tensor, self.name(source), data=True)
+
     def _new_name(self, kind: str) -> str:
         self._number += 1
         return f"{kind} {self._number}"
@@ -509,6 +513,12 @@ class Recorder(TorchDispatchMode):
         if device is not None and str(device) != "meta":
             kwargs["device"] = torch.device("meta")  # where the data would go does not matter
         call = _call(func, base, args, kwargs, place)
+        if base == "embedding" and call["indices"].dtype.is_floating_point:
+            # Nobody says of what type an input is; here it must be places.
+            call.arguments["indices"] = torch.empty_like(call["indices"], dtype=torch.int64)
+            self.same_data(call["indices"], args[1])
+            args = (args[0], call["indices"], *args[2:])
+            call.inputs = list(args[:2])
         try:
             result = self._changed(call) if self.changes else None
             if result is None:

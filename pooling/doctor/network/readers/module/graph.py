@@ -85,7 +85,7 @@ def from_module(
     elif isinstance(input_shape, Mapping):
         given = input_shape
     else:
-        given = {INPUT: completed_shape(input_shape, configured_shape(module))}
+        given = {INPUT: tuple(input_shape)}
     shapes = {str(key): tuple(int(size) for size in shape) for key, shape in given.items()}
     for key, shape in shapes.items():
         if not shape or min(shape) < 1:
@@ -93,12 +93,18 @@ def from_module(
                 "examine", f"has {key!r} of {shape}", "use sizes of at least 1", argument=("input_shape", input_shape)
             )
     named = isinstance(input_shape, Mapping)
-    runner = Runner(module, shapes, named, name or type(module).__name__)
     other = made_for or configured_shape(module)
-    if runner.trace(runner.shapes[runner.main], {}).failure is not None and other is not None and not named:
-        # What is asked for does not work: then the network is what it is at the size that it was made for.
-        runner = Runner(module, {INPUT: other}, named, runner.name)
-    return runner.graph(tuple(notes))
+    trials = [shapes]
+    if not named:
+        full = completed_shape(shapes[INPUT], other)
+        # Two numbers may be rows of features, but no image.
+        trials = [shapes, {INPUT: full}] if len(full) > 3 > len(shapes[INPUT]) and other is None else [{INPUT: full}]
+        if other is not None:
+            # What is asked for may not work: then the network is what it is at the size that it was made for.
+            trials.append({INPUT: other})
+    runners = [Runner(module, trial, named, name or type(module).__name__) for trial in trials]
+    good = (each for each in runners if each.trace(each.shapes[each.main], {}).failure is None)
+    return next(good, runners[-1 if other is None else 0]).graph(tuple(notes))
 
 
 def completed_shape(shape: Sequence[int], known: Shape | None) -> Shape:
