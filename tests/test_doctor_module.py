@@ -172,7 +172,8 @@ MODULES = {
     "linear": (nn.Linear(10, 3), IMAGE),
     "linear_of_rows": (nn.Sequential(nn.Flatten(), nn.Linear(480, 3, bias=False)), IMAGE),
     "bilinear": (Call(lambda m, x: m.b(x, x), b=nn.Bilinear(10, 10, 2)), IMAGE),
-    "lstm": (Call(lambda m, x: m.r(x.flatten(2))[0], r=nn.LSTM(120, 5, 2, batch_first=True, bidirectional=True)), IMAGE),
+    "lstm": (Call(lambda m, x: m.r(x.flatten(2))[0], r=nn.LSTM(120, 5, 2, batch_first=True)), IMAGE),
+    "lstm_of_two_ways": (Call(lambda m, x: m.r(x.flatten(2)), r=nn.LSTM(120, 5, bidirectional=True)), IMAGE),
     "gru": (Call(lambda m, x: m.r(x.flatten(2)), r=nn.GRU(120, 5)), IMAGE),
     "rnn": (Call(lambda m, x: m.r(x.flatten(2)), r=nn.RNN(120, 5)), IMAGE),
     "multihead": (Call(lambda m, x: m.a(x[:, 0], x[:, 1], x[:, 2])[0], a=nn.MultiheadAttention(10, 2)), IMAGE),
@@ -231,7 +232,7 @@ class Same(nn.Module):
     def forward(self, x):
         for conv in (self.conv1, self.conv2):
             pads = []
-            for size, kernel in zip(reversed(x.shape[2:]), reversed(conv.kernel_size)):
+            for size, kernel in zip(reversed(x.shape[2:]), reversed(conv.kernel_size), strict=True):
                 whole = max((-(-size // 2) - 1) * 2 + kernel - size, 0)
                 pads += [whole // 2, whole - whole // 2]
             x = conv(F.pad(x, pads))

@@ -27,8 +27,11 @@ EXPRESSION = re.compile(r"[\w\s+\-*/(),<>=!&|~^%.]*")
 OF_SIZES = """
     Abs And CeilToInt CleanDiv Eq FloatPow FloatTrueDiv FloorDiv FloorToInt Ge Gt IntTrueDiv
     IsNonOverlappingAndDenseIndicator Le Lt Max Min Mod ModularIndexing Ne Not Or Piecewise PowByNatural PythonMod
+    Add Float Integer Mul Pow Rational
     RoundDecimal RoundToInt ToFloat TruncToFloat TruncToInt VR Where ceiling floor sqrt
 """
+SYMBOL = re.compile(r"Symbol\('[suz]+[a-z]*\d+'(, \w+=(True|False))*\)")
+"""A size, as SymPy writes it."""
 FUNCTIONS = frozenset(OF_SIZES.split())
 TARGET = re.compile(r"torch\.ops\.(\w+\.\w+\.\w+|higher_order\.\w+)|_operator\.\w+|math\.\w+|torch\._?sym_\w+")
 
@@ -146,6 +149,7 @@ def _entries(found: Any) -> Iterator[tuple[str, Any]]:
 
 def _is_arithmetic(text: str) -> bool:
     """Whether an expression has numbers, sizes and functions of sizes only."""
+    text = SYMBOL.sub("s0", text)
     words = re.findall(r"[A-Za-z_]\w*", text)
     return (
         EXPRESSION.fullmatch(text) is not None

@@ -175,6 +175,9 @@ def _torchvision_shape(models: Any, name: str, module: Any) -> tuple[int, ...] |
         if size:
             sizes = [int(each) for each in size]
             return (1, 3, *(sizes if attribute == "fixed_size" else [sizes[-1]] * 2))
+    size = getattr(module, "image_size", None)  # of a transformer, which takes no other
+    if isinstance(size, int):
+        return 1, 3, size, size
     try:
         weights = list(models.get_model_weights(name))
         options = weights[0].transforms.keywords
@@ -198,7 +201,7 @@ def _ultralytics(torch: Any, name: str) -> Made:
             f"ultralytics:{name} is no configuration; give one such as ultralytics:yolov8n.yaml, of which the network "
             "is made without weights"
         )
-    from ultralytics import YOLO
+    from ultralytics import RTDETR, YOLO
     from ultralytics.utils.checks import check_yaml
 
     try:
@@ -212,7 +215,8 @@ def _ultralytics(torch: Any, name: str) -> Made:
         stem = re.sub(r"(yolo(?:v\d+|\d+))[nslmx]", r"\1", name)
         if stem not in known:
             raise _no_model("ultralytics", name, known)
-    module = _without_weights(torch, f"ultralytics:{name}", lambda: YOLO(name, verbose=False).model)
+    maker, options = (RTDETR, {}) if "rtdetr" in name else (YOLO, {"verbose": False})
+    module = _without_weights(torch, f"ultralytics:{name}", lambda: maker(name, **options).model)
     channels = int(getattr(module, "yaml", {}).get("channels", 3))
     size = 224 if type(module).__name__ == "ClassificationModel" else 640
     return Made(module, (1, channels, size, size))
