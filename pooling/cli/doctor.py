@@ -43,13 +43,24 @@ def add(commands: Any) -> None:
         "understood. "
         'Lists of layers: "conv7x64/2p3@stem pool3/2p1@pool1 conv3x64 conv3x128/2 global fc10" (kernel, xchannels, '
         "/stride, ppadding, ddilation, @name, +name adds, |name concatenates); or layers of this package as Python "
-        'writes them, "MaxPool2d(3, stride=2, padding=1)".',
+        'writes them, "MaxPool2d(3, stride=2, padding=1)". Modules of torch: timm:resnet50, '
+        "torchvision:retinanet_resnet50_fpn, ultralytics:yolov8n.yaml, package.module:factory (a function without "
+        "arguments, also in the current folder; its code is run), or a program of torch.export, model.pt2.",
     )
     source = doctor.add_mutually_exclusive_group(required=True)
-    source.add_argument("model", nargs="?", metavar="MODEL.onnx", help="an ONNX model, or ...")
+    source.add_argument("model", nargs="?", metavar="MODEL", help="an ONNX model, timm:NAME and the like, or ...")
     source.add_argument("--layers", metavar='"conv7/2p3 ..."', help="... a list of layers, or a file with one")
     doctor.add_argument(
         "--input-shape", type=_input_shape, metavar="1x3x224x224", help="shape of the input; 224 or 224x224 is enough"
+    )
+    doctor.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        type=_named_shape,
+        dest="inputs",
+        metavar="NAME=1x3x224x224",
+        help="shape of one of several inputs of a module of torch; can be given several times",
     )
     doctor.add_argument(
         "--object", type=_pixels, metavar="N", help="pixels (samples, voxels) of the object to follow (default: 8)"
@@ -105,6 +116,13 @@ def _input_shape(text: str) -> tuple[int, ...]:
     return _positive(text, "sizes of at least 1, such as 1x3x224x224 or 224")
 
 
+def _named_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, sign, shape = text.partition("=")
+    if not name or not sign:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a name and a shape, such as image=1x3x224x224")
+    return name, _input_shape(shape)
+
+
 def _pixels(text: str) -> tuple[int, ...]:
     return _positive(text.removesuffix("px"), "a number of pixels, or one for each axis, such as 8 or 8x12")
 
@@ -139,7 +157,7 @@ def _run(options: argparse.Namespace) -> int:
     }
     console = stdout()
     with refused(NetworkError, TypeError, OSError):
-        examination = examine(_network(options), options.input_shape, **settings)
+        examination = examine(_network(options), _shape(options), **settings)
         stages = [find_stage(examination.network, name, f"--explain {name!r}") for name in options.explain]
         comparison = None
         if options.changes:
@@ -189,6 +207,17 @@ SHOWN_OPERATORS = 4
 """Operators that a sentence lists."""
 
 
+def _shape(options: argparse.Namespace) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
+    """Return the shape of the input, or of each input by name."""
+    if options.inputs and options.input_shape is not None:
+        raise RefusedError("--input-shape and --input cannot be given together; name every input with --input")
+    shapes: dict[str, tuple[int, ...]] = dict(options.inputs)
+    if len(shapes) < len(options.inputs):
+        raise RefusedError("--input names an input twice; give each input one shape")
+    shape: tuple[int, ...] | None = options.input_shape
+    return shapes or shape
+
+
 def _write(options: argparse.Namespace, examination: Examination, comparison: WhatIf | None) -> int:
     """Write the files that are asked for; returns 2 if one of them cannot be, else 0."""
     from pooling.doctor.report.page import page
@@ -217,10 +246,14 @@ def _save_json(examination: Examination, comparison: WhatIf | None, path: Path) 
 
 
 def _network(options: argparse.Namespace) -> str:
-    """Return the list of layers or the path of a model, and say what is probably meant by what is neither."""
+    """Return the list of layers, or what names a model, and say what is probably meant by what is neither."""
+    from pooling.doctor.network.readers.sources import is_source
+
     if options.layers is not None:
         return layers_or_path(options.layers)
     path = Path(options.model)
+    if is_source(options.model) and (path.exists() or path.suffix not in (".pt2", *OTHER_FORMATS)):
+        return str(options.model)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the name of a model in it")
     if not path.exists():

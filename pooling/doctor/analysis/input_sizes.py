@@ -232,6 +232,8 @@ def _search(at: At, network: Network, axes: str, where: Sequence[int], given: in
 
 def _lean(graph: Graph, network: Network) -> Graph:
     """Leave out what works on each cell alone: sizes are the same without it, and there is much of it."""
+    if not graph.is_open:
+        return graph
     idle = {
         stage.name
         for stage in network.stages

@@ -105,6 +105,7 @@ def read_pixels(graph: Graph, network: Network) -> Masks:
     network : Network
         What it is at some size.
     """
+    graph = graph.at(network.input_shape)
     tensors, nodes, spatial = graph.started(network.input_shape)
     if not spatial or max(network.spatial_sizes) > LARGEST:
         return tuple(np.ones(size, np.bool_) for size in network.spatial_sizes)

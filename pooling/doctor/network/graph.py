@@ -78,6 +78,15 @@ class Graph:
     hints: Sequence[tuple[int, ...]] = ()
     """Spatial sizes that the metadata of the model speak of."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its nodes are the same at every input size; otherwise only `infer` and `at` know them."""
+        return True
+
+    def at(self, shape: Shape) -> Graph:
+        """Return a graph whose nodes are those of this one at an input shape."""
+        return self
+
     def edited(self, changes: Mapping[str, Mapping[str, Any]]) -> Graph:
         """Return the graph with other arguments of some nodes, such as ``{"pool1": {"stride": 1}}``.
 
@@ -142,10 +151,12 @@ class Graph:
                 for place, size in enumerate(declared or ())
             ]
             known = tuple(size for size in sizes if isinstance(size, int))
-            # Nothing of it depends on the input that the fields are about.
             whole = declared is not None and len(known) == len(sizes)
             culprit = None if whole else Culprit(name, "input", "the model leaves its shape open")
-            tensors[name] = Tensor(known if whole else None, dtype, View((), ()), name, culprit=culprit)
+            # A mask, or another image, lies on the first one; nothing else depends on what the fields are about.
+            lies_on = len(known) == len(shape) and bool(spatial) and all(known[axis] == shape[axis] for axis in spatial)
+            its = view if lies_on else View((), ())
+            tensors[name] = Tensor(known if whole else None, dtype, its, name, culprit=culprit)
         return tensors, nodes, spatial
 
     def infer(self, input_shape: Sequence[int] | None = None) -> Network:
@@ -327,6 +338,7 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: d
         view.grid if view is not None else (),
         "" if culprit is None else culprit.name,
         ended,
+        node.source_line,
     )
 
 

@@ -108,6 +108,8 @@ class Stage:
         way that was not understood, by its name. Empty where all is known.
     ended : bool
         Whether it is no map any more, nor the places of one: it was pooled, flattened or multiplied.
+    source_line : str
+        File and line of the code that called the operator, where that is known.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Stage:
     grid: tuple[int, ...] = ()
     culprit: str = ""
     ended: bool = False
+    source_line: str = ""
 
     @property
     def is_lost(self) -> bool:
@@ -220,6 +223,8 @@ class Network:
         Where the spatial axes stand in `input_shape`.
     culprits : tuple of Culprit
         The operators behind which something is not known.
+    unread_parameters : int
+        Of a module: parameters that nothing reads in a forward pass, such as those of auxiliary heads.
 
     Examples
     --------
@@ -245,6 +250,7 @@ class Network:
     notes: tuple[str, ...] = ()
     spatial: tuple[int, ...] = ()
     culprits: tuple[Culprit, ...] = ()
+    unread_parameters: int = 0
 
     @property
     def title(self) -> str:
@@ -263,8 +269,8 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """Parameters of all stages; running means and variances of normalisations are not among them."""
-        return sum(stage.parameters for stage in self.stages)
+        """Parameters of all stages, and those that no stage reads; running means and variances are not among them."""
+        return sum(stage.parameters for stage in self.stages) + self.unread_parameters
 
     @property
     def output_bytes(self) -> int:

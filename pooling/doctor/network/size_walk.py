@@ -65,6 +65,8 @@ class SizeWalk:
         changes : mapping, optional
             Other arguments of some stages, as `Graph.edited` takes them.
         """
+        if not self.graph.is_open:
+            return self._inferred(tuple(shape), changes)
         if len(self._results) > MOST_KEPT:
             self._forget()
         try:
@@ -92,6 +94,14 @@ class SizeWalk:
             for place, output in zip(writes, outputs, strict=True):
                 slots[place] = output
         return found
+
+    def _inferred(self, shape: tuple[int, ...], changes: Mapping[str, Mapping[str, Any]] | None) -> Cuts | NetworkError:
+        try:
+            network = (self.graph.edited(changes) if changes else self.graph).infer(shape)
+        except NetworkError as error:
+            return error
+        cuts = [cut_axes(stage, len(network.spatial)) for stage in network.stages]
+        return frozenset().union(*cuts)
 
     def _forget(self) -> None:
         self._tensors: list[Tensor | None] = [None]

@@ -22,6 +22,7 @@ __all__ = [
     "NodeCall",
     "OperatorError",
     "Outcome",
+    "Rule",
     "Shape",
     "Tensor",
     "UnknownShapeError",
@@ -120,6 +121,10 @@ class Node:
         it cannot.
     branches : mapping
         Of control flow, by the name of an attribute, the nodes of a graph inside, and names of what goes in and out.
+    rule : callable, optional
+        Takes the place of the operator's record.
+    source_line : str
+        File and line of the code that called the operator, where that is known.
     """
 
     name: str
@@ -134,6 +139,8 @@ class Node:
     known: bool = True
     evaluate: Callable[[Sequence[NDArray[Any] | None]], Sequence[NDArray[Any]] | None] | None = None
     branches: Mapping[str, Branch] = field(default_factory=dict)
+    rule: Callable[[NodeCall], Outcome] | None = None
+    source_line: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,3 +244,7 @@ class Outcome:
     """Of each result, where they differ."""
     padded: tuple[tuple[int, int], ...] = ()
     """As that of a tensor."""
+
+
+Rule = Callable[[NodeCall], Outcome]
+"""Gives what comes out of a node, for one input size."""
