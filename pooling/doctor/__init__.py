@@ -1,6 +1,7 @@
 """What is wrong with the poolings of a network. Shapes, lost rows, receptive fields, small objects, design.
 
     examination       all of it together: `examine`
+    assertions        the same for test suites: `assert_no_findings`
     what_if           the same network with other arguments, side by side
     receptive_field   which pixels a cell depends on, followed exactly
     operators         what each operator does to shapes, receptive fields and cost
@@ -13,6 +14,7 @@ Each of these imports only what stands below it here: receptive_field, operators
 what_if, report. ``pooling doctor`` is the same on the command line.
 """
 
+from .assertions import assert_no_findings
 from .examination import Examination, examine
 from .lint import Finding
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
@@ -28,6 +30,7 @@ __all__ = [
     "OpenShapeError",
     "ReceptiveField",
     "Stage",
+    "assert_no_findings",
     "examine",
     "read",
     "read_graph",

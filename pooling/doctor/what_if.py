@@ -155,7 +155,13 @@ def what_if(before: Examination, other: Mapping[str, Mapping[str, Any]] | Any) -
     >>> [finding.code for finding in result.gone]
     ['D202', 'D401']
     """
-    given = {"object_size": before.object_size, "task": before.task, "ignore": before.ignored, "image": before.image}
+    given = {
+        "object_size": before.object_size,
+        "task": before.task,
+        "ignore": before.ignored,
+        "image": before.image,
+        "objects": before.object_set,
+    }
     if not isinstance(other, Mapping):
         return WhatIf(before, examine(other, before.network.input_shape, **given))
     graph, shape = replace(before.graph, notes=before.network.notes), before.network.input_shape
