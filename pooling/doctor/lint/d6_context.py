@@ -50,16 +50,17 @@ def _no_context(context: LintContext) -> Iterator[Observation]:
     ]
     many = f"this and {counted(len(idle) - 1, 'later layer')} with windows" if len(idle) > 1 else "this layer"
     held = f", which hold{'s' if len(idle) == 1 else ''} {joined(shares)}," if shares else ""
+    units = "samples" if len(sizes) == 1 else "pixels"
     fixes = []
     larger = _large_enough(context, idle)
     if larger:
         fixes.append(f"use a larger input, such as {by(larger)}, where each of them reads something new")
     fixes += [f"{'or ' * bool(fixes)}{fix}" for fix in _earlier(context, len(idle))]
-    fixes.append(f"{'or ' * bool(fixes)}leave these layers out, or give them kernels of 1: the field stays as it is")
+    fixes.append(f"{'or ' * bool(fixes)}leave these layers out, or give them kernels of 1")
     yield Observation(
         "note",
         first.name,
-        f"along every path, the receptive field of its input is at least {by(field)} pixels, and the image is "
+        f"along every path, the receptive field of its input is at least {by(field)} {units}, and the input has "
         f"{by(sizes)}: {many}{held} cannot add context",
         tuple(fixes),
     )
@@ -150,7 +151,8 @@ def _checkerboard(context: LintContext) -> Iterator[Observation]:
         if option:
             fixes.append(f"take a kernel that the stride divides, at the same output size: {option}")
         fixes.append(
-            f"{'or ' * bool(fixes)}upsample by a nearest or bilinear resize, and convolve behind it (resize-convolution)"
+            f"{'or ' * bool(fixes)}upsample by a nearest or bilinear resize, with a convolution behind it "
+            "(resize-convolution)"
         )
         yield Observation(
             "warning" if context.task == "segmentation" else "note",

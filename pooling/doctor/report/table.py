@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ from pooling.reporting.tables import Column, Layout, titled
 from pooling.signs import printable
 
 from ..analysis.input_sizes import AxisSizes
-from ..analysis.object_footprint import collapses
 from ..examination import Examination
 from ..lint import Finding
 from ..network import Stage
 from ..what_if import WhatIf
+from .heads import data_set, fineness, heads_in_words
 from .rows import StageText, TableRow, rows, window_of
+from .tree import print_tree
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
@@ -37,7 +37,9 @@ SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 # The report
 
 
-def print_examination(examination: Examination, console: Console, *, everything: bool = False) -> None:
+def print_examination(
+    examination: Examination, console: Console, *, everything: bool = False, tree_depth: int | None = None
+) -> None:
     """Print a report: the table of stages, input sizes, objects, what was found and what to try.
 
     Parameters
@@ -48,6 +50,8 @@ def print_examination(examination: Examination, console: Console, *, everything:
         Where to; the table fits 100 columns, and 80 with less in it.
     everything : bool
         Whether each stage has a line of its own.
+    tree_depth : int, optional
+        Print the tree of blocks down to this depth, in place of the table of stages.
     """
     network = examination.network
     task = f", for {examination.task}" if examination.task else ""
@@ -64,7 +68,10 @@ def print_examination(examination: Examination, console: Console, *, everything:
             Text(f"shown at the nearest size that works: it does not at {by(examination.failure.shape)}", "bold red")
         )
     console.print()
-    _print_stages(examination, console, everything)
+    if tree_depth is None:
+        _print_stages(examination, console, everything)
+    else:
+        print_tree(examination, console, tree_depth)
     console.print()
     for title, text in _facts(examination):
         titled(console, title, text)
@@ -90,8 +97,7 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     for sizes in examination.sizes:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
         yield title, _sizes(sizes) + (f"; what {printable(unknown[0])} needs is not known" if unknown else "")
-    if objects.heads:
-        yield "output maps", _heads(examination)
+    yield from _heads(examination)
     if objects.smallest:
         lost = [
             f"below {words} from {printable(name)} on"
@@ -104,6 +110,8 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
             f"{by(objects.size)} pixels: {' and '.join(lost) if lost else 'two cells or more everywhere'}; smallest "
             f"that keeps a cell {by(objects.smallest)}, two cells {by(double)}",
         )
+    if examination.survival is not None:
+        yield "data set", data_set(examination)
     measured = [each for each in examination.shifts if each.value is not None]
     if measured:
         yield "shift", _shifts(measured)
@@ -127,33 +135,40 @@ def _sizes(sizes: AxisSizes) -> str:
     return f"{works}; {clean}"
 
 
-def _heads(examination: Examination) -> str:
-    objects = examination.objects
-    shown = []
-    for name in objects.heads[-4:]:
-        stage = examination.network.stage(name)
-        field = stage.receptive_field
-        step = "" if field is None else f", {_fineness(field.stride)}"
-        shown.append(f"{printable(name)} ({by(stage.output_size)}{step})")
-    more = f"{len(objects.heads) - len(shown)} more and " if len(objects.heads) > len(shown) else ""
-    whole = [
-        stage.name
-        for stage in examination.network.stages
-        if stage.kind == "global" or (stage.kind == "pooling" and collapses(stage))
-    ]
-    if any(name in examination.network.outputs for name in objects.heads):
-        how = "the resolution is preserved up to the output"
-    elif whole:
-        how = f"then pooled to one cell by {printable(whole[-1])}: where things are is lost there"
-    else:
-        how = "then flattened or put through a dense layer"
-    return f"{more}{joined(shown)}; {how}"
+def _heads(examination: Examination) -> Iterable[tuple[str, str]]:
+    """Yield what the outputs are read from: one line for a single head, else a line for each."""
+    heads, texts = examination.heads, heads_in_words(examination)
+    uses = list(dict.fromkeys(_use(examination, number) for number in range(len(heads))))
+    then = f"; {uses[0]}" if len(uses) == 1 else ""
+    if len(heads) == 1:
+        head, text = heads[0], texts[0]
+        kept = f"; {text.kept}" if text.kept else ""
+        yield (
+            "output maps",
+            f"{text.names} ({text.size}, {fineness(head.stride)}), objects of {text.objects} pixels{kept}{then}",
+        )
+    elif heads:
+        yield "output maps", f"{len(heads)} heads, for objects from one cell to the receptive field{then}"
+    for number, text in enumerate(texts if len(texts) > 1 else []):
+        parts = [
+            f"{text.size} cells, objects of {text.objects} pixels, {text.assigned} by the ranges of FCOS",
+            text.kept + (f", {text.share} fall to it" if text.share else ""),
+            "" if then else _use(examination, number),
+            text.names,
+        ]
+        yield f"  stride {text.stride.split(' ')[0]}", "; ".join(filter(None, parts))
 
 
-def _fineness(stride: Sequence[Fraction]) -> str:
-    if max(stride) <= 1:
-        return "as fine as the input" if min(stride) == 1 else "finer than the input"
-    return f"1/{brief([cells(each) for each in stride])} of the input"
+def _use(examination: Examination, number: int) -> str:
+    """Say what becomes of a head."""
+    head = examination.heads[number]
+    if head.use == "output":
+        return "the resolution is preserved up to the output"
+    if head.use == "not known":
+        return "what becomes of it is not known"
+    where = f" by {printable(head.used_by)}" if head.used_by else ""
+    lost = ": where things are is lost there" if head.use == "pooled to one cell" else ""
+    return f"then {head.use}{where}{lost}"
 
 
 def _shifts(measured: Sequence[Any]) -> str:
@@ -271,6 +286,15 @@ def _columns(examination: Examination) -> list[Column[TableRow]]:
             "RF: receptive field, * where paths differ in centre or stride",
         ),
         Column(
+            "ERF",
+            lambda row: folded(row.text.effective, row),
+            "right",
+            0,
+            "ERF: effective receptive field, 4 standard deviations",
+        ),
+        Column("1 cell", lambda row: folded(row.text.kept_one, row), "right", 9, "1 cell: objects that keep one"),
+        Column("2 cells", lambda row: folded(row.text.kept_two, row), "right", 9),
+        Column(
             pixels,
             lambda row: _covered(row.text),
             "right",
@@ -329,6 +353,14 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
             "  RF",
             f"{by(field.size)} pixels of the input, every {by([cells(each) for each in field.stride])}; the centre of "
             f"the first is at {by([cells(each) for each in field.offset])} ({aligned})",
+        )
+    effective = examination.effective_fields.get(stage.name)
+    if effective is not None:
+        titled(
+            console,
+            "  ERF",
+            f"{by([f'{each:.0f}' for each in effective.size])} pixels hold 95 % of the variance of the gradient along "
+            f"an axis with random weights; standard deviation {by([f'{each:.1f}' for each in effective.deviation])}",
         )
     footprint = examination.objects.footprints.get(stage.name)
     if footprint is not None:
