@@ -196,7 +196,7 @@ def read_objects(source: Any, input_size: Sequence[int], resize: str = "letterbo
         boxes, images, left_out = read(path, content)
     else:
         boxes = _from_array(source)
-    _check(source, boxes, "objects", 0.0)
+    _check(source, boxes, "a box", 0.0)
     kept = np.all(boxes > 0, axis=1)
     if not kept.all():
         left_out.append(f"{len(kept) - kept.sum()} without width or height")
@@ -205,7 +205,7 @@ def read_objects(source: Any, input_size: Sequence[int], resize: str = "letterbo
     boxes = boxes[kept]
     how = "none"
     if images is not None and resize != "none":
-        _check(source, images, "images", 1.0)
+        _check(source, images, "an image", 1.0)
         boxes, how = _resized(boxes, images[kept], input_size, resize), resize
     return ObjectSet(name, np.ascontiguousarray(boxes[:, ::-1]), how, tuple(left_out))
 
@@ -225,7 +225,7 @@ def _check(source: Any, sizes: Sizes, what: str, least: float) -> None:
         width, height = sizes[place].tolist()
         raise _refused(
             source,
-            f"has {what} of which number {place + 1} is {width:g}x{height:g} (width x height)",
+            f"has {what} of {width:g} x {height:g} pixels (width x height, object {place + 1})",
             f"sizes must be finite numbers from {least:g} to {LARGEST_SIZE:g}",
         )
 
@@ -289,7 +289,7 @@ def _from_csv(path: Path, content: bytes) -> tuple[Sizes, Sizes | None, list[str
             rows.append(_numbers(path, lines.line_num, [cells[place] for place in places if place < len(cells)]))
             if len(rows[-1]) != len(places):
                 raise _refused(
-                    path, f"has {len(cells)} columns in line {lines.line_num}", f"it needs {max(places) + 1}"
+                    path, f"has {counted(len(cells), 'column')} in line {lines.line_num}", f"it needs {max(places) + 1}"
                 )
             if len(rows) > MOST_OBJECTS:
                 raise _refused(path, f"has more than {MOST_OBJECTS} objects", "give a part of them")

@@ -93,7 +93,7 @@ def data_set(examination: Examination) -> str:
         one, two = survival.best
         heads = f"; at the finest head {percent(one)} of them keep a cell and {percent(two)} two"
     left_out = f"; left out: {joined(objects.left_out)}" if objects.left_out else ""
-    return f"{introduced(objects)}, median {_median(objects)} pixels{heads}{left_out}"
+    return f"{introduced(objects)}, median height × width {_median(objects)} pixels{heads}{left_out}"
 
 
 def introduced(objects: ObjectSet) -> str:

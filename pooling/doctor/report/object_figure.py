@@ -168,5 +168,5 @@ def _bars(axes: Axes, levels: list[ObjectLevel]) -> None:
         f"stride {level.stride}\n{level.size}{chr(10) * level.is_head}{'head' * level.is_head}" for level in shown
     ]
     axes.set_xticks(places, titles)
-    axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK, loc="lower left")
-    axes.set_title("objects that keep a cell, by the grids of the network", color=INK, fontsize=11, loc="left")
+    axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    axes.set_title("objects that keep a cell, by grid", color=INK, fontsize=11, loc="left")

@@ -17,9 +17,12 @@ from pooling.reporting.html import Markup, rendered
 
 from ..analysis.picture import Picture, fitted
 from ..lint import SEVERITIES
+from .heads import data_set, heads_in_words
+from .object_figure import object_levels
 from .pyramid import pyramid
 from .rows import StageText
 from .svg import drawings
+from .tree import tree_rows
 
 if TYPE_CHECKING:
     from ..examination import Examination
@@ -36,6 +39,9 @@ COLUMNS = (
     ("window", "w", lambda text: text.window),
     ("output", "w", lambda text: text.output),
     ("RF", "n", lambda text: text.field),
+    ("ERF", "n", lambda text: text.effective),
+    ("1 cell", "n", lambda text: text.kept_one),
+    ("2 cells", "n", lambda text: text.kept_two),
     ("stride", "n", lambda text: text.stride),
     ("first centre", "n", lambda text: text.centre),
     ("object", "n", lambda text: text.covered),
@@ -119,6 +125,10 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
         levels=_levels(examination, image, ""),
         what_if=what_if and _compared(what_if),
         after=what_if and _levels(what_if.after, image, "after"),
+        heads=heads_in_words(examination),
+        data_set=data_set(examination),
+        object_levels=object_levels(examination),
+        tree=tree_rows(examination)[:MOST_STAGES],
         measured=measured,
         longest=max((max(each.value or 0, each.antialiased or 0) for each in measured), default=0) or 1,
         unmeasured=_grouped([each for each in examination.shifts if each.value is None], "stage", "note"),
