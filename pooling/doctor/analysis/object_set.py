@@ -234,12 +234,14 @@ def _resized(boxes: Sizes, images: Sizes, input_size: Sequence[int], resize: str
     """Scale boxes as their images are: widths and heights."""
     target = np.asarray(input_size[::-1], np.float64)
     if resize == "stretch":
-        return boxes * target / images
+        stretched: Sizes = boxes * target / images
+        return stretched
     # Multiplied first, so that whole numbers stay exact: 320 of 1280 pixels are 160 of 640.
     along_width = target[0] * images[:, 1] <= target[1] * images[:, 0]
     to = np.where(along_width, target[0], target[1])
     of = np.where(along_width, images[:, 0], images[:, 1])
-    return boxes * to[:, None] / of[:, None]
+    scaled: Sizes = boxes * to[:, None] / of[:, None]
+    return scaled
 
 
 def _content(path: Path) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ from .object_figure import object_levels
 from .pyramid import pyramid
 from .rows import StageText
 from .svg import drawings
-from .tree import tree_rows
 
 if TYPE_CHECKING:
     from ..examination import Examination
@@ -33,7 +33,9 @@ __all__ = ["page", "write_page"]
 
 TEMPLATE = Path(__file__).with_name("templates") / "examination.html"
 MOST_STAGES = 2000
-"""Rows of the table at most."""
+"""Rows of a table at most."""
+TREE_DEPTH = 3
+"""Levels of modules that are shown."""
 COLUMNS = (
     ("operator", "w", lambda text: True),
     ("window", "w", lambda text: text.window),
@@ -128,7 +130,7 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
         heads=heads_in_words(examination),
         data_set=data_set(examination),
         object_levels=object_levels(examination),
-        tree=tree_rows(examination)[:MOST_STAGES],
+        tree=list(islice(examination.tree.walk(TREE_DEPTH), MOST_STAGES)),
         measured=measured,
         longest=max((max(each.value or 0, each.antialiased or 0) for each in measured), default=0) or 1,
         unmeasured=_grouped([each for each in examination.shifts if each.value is None], "stage", "note"),

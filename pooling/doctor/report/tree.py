@@ -14,7 +14,7 @@ from pooling.signs import printable
 from ..analysis.tree import Block
 from ..examination import Examination
 
-__all__ = ["DEPTH", "print_tree", "tree_rows"]
+__all__ = ["DEPTH", "print_tree"]
 
 DEPTH = 3
 """Levels that are shown when nobody says how many."""
@@ -28,11 +28,6 @@ class TreeRow(NamedTuple):
     block: Block
 
 
-def tree_rows(examination: Examination, depth: int = DEPTH) -> list[TreeRow]:
-    """Return the blocks of a network down to a depth, each before what is in it."""
-    return [TreeRow(level, block) for level, block in examination.tree.walk(depth)]
-
-
 def print_tree(examination: Examination, console: Console, depth: int = DEPTH) -> None:
     """Print the blocks of a network as a tree, with a total below it.
 
@@ -43,7 +38,7 @@ def print_tree(examination: Examination, console: Console, depth: int = DEPTH) -
     depth : int
         Levels to show; what lies deeper is counted in the block around it.
     """
-    rows = [*tree_rows(examination, depth), TreeRow(0, examination.tree)]
+    rows = [TreeRow(*each) for each in examination.tree.walk(depth)] + [TreeRow(0, examination.tree)]
     layout = Layout(_columns(), rows, console.width, NARROWEST_NAME)
     console.print(layout.table(rows))
     console.print(Text(layout.legend, "dim"))
