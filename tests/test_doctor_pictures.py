@@ -503,7 +503,7 @@ def test_the_page_needs_nothing_else(any_examination: Examination) -> None:
     elements = Elements(text)
     assert text.startswith("<!DOCTYPE html>")
     known = "html head meta title style body main header h1 h2 h3 p dl dd dt div section ul ol li span strong b i small"
-    known += " code table thead tbody tr th td br article figure figcaption footer svg rect path defs pattern"
+    known += " code table thead tbody tr th td br wbr article figure figcaption footer svg rect path defs pattern"
     assert {tag for tag, _ in elements.found} <= set(known.split())
     for _, attributes in elements.found:
         assert {"src", "href", "action", "srcset"}.isdisjoint(attributes)
