@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +294,7 @@ def test_levels_are_the_grids_of_the_network() -> None:
     assert [level.stride for level in levels] == ["1", "2", "4"]
     assert [level.size for level in levels] == ["64×64", "32×32", "16×16"]
     assert [level.is_head for level in levels] == [False, False, True]
-    assert all(a.one >= b.one and a.two >= b.two for a, b in zip(levels, levels[1:], strict=False))
+    assert all(a.one >= b.one and a.two >= b.two for a, b in pairwise(levels))
 
 
 def test_the_bars_of_the_figure_are_the_shares() -> None:
@@ -330,10 +331,9 @@ def test_the_command_tells_draws_and_writes(capsys: pytest.CaptureFixture[str], 
         pytest.importorskip(library)
     boxes = coco(tmp_path / "b.json", [(0, [0, 0, 10, 10]), (0, [0, 0, 40, 40])], {0: (80, 40)})
     out = {kind: tmp_path / f"out.{kind}" for kind in ("json", "html", "svg")}
-    code = cli.main(
-        ["doctor", "--layers", LAYERS, "--input-shape", "64", "--fail-on", "never", "--objects", str(boxes)]
-        + ["--json", str(out["json"]), "--html", str(out["html"]), "--objects-figure", str(out["svg"])]
-    )
+    files = ["--json", str(out["json"]), "--html", str(out["html"]), "--objects-figure", str(out["svg"])]
+    network = ["--layers", LAYERS, "--input-shape", "64", "--fail-on", "never"]
+    code = cli.main(["doctor", *network, "--objects", str(boxes), *files])
     printed = " ".join(capsys.readouterr().out.split())
     assert code == 0
     # Letterboxed by 64 / 80: 8 and 32 pixels; stride 8 keeps a cell of both, and two of one.

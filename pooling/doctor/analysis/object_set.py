@@ -356,4 +356,4 @@ def _from_coco(path: Path, content: bytes) -> tuple[Sizes, Sizes | None, list[st
         sizes.append(images[each.image_id])
     if not boxes:
         raise _refused(path, "holds no object that has a width and a height", "give at least one")
-    return np.array(boxes, np.float64), np.array(sizes, np.float64), [counted(crowds, 'crowd region')] if crowds else []
+    return np.array(boxes, np.float64), np.array(sizes, np.float64), [counted(crowds, "crowd region")] if crowds else []

@@ -338,18 +338,23 @@ def _meeting(graph: Graph, shape: Sequence[int]) -> _Meeting | None:
     except NetworkError:
         return None
     writers = {name: each.name for each in graph.nodes[:place] for name in each.outputs[:1]}
-    stages = {stage.name: stage for stage in before.stages}
-    found = {name: stages[writers[name]] for name in node.inputs if writers.get(name) in stages}
-    maps = {name: stage for name, stage in found.items() if stage.spatial and stage.receptive_field is not None}
-    ranks = {len(stage.output_shape) for stage in maps.values()}
-    if len(maps) < 2 or len(ranks) != 1 or len({stage.output_size for stage in maps.values()}) == 1:
-        return None
-    return _Meeting(
+    stages = {stage.name: stage for stage in before.stages if stage.receptive_field is not None}
+    # By tensor: the source, its shape, and where its spatial axes stand.
+    maps = {graph.input_name: (graph.input_name, before.input_shape, before.spatial)}
+    maps |= {
+        name: (stages[writer].name, stages[writer].output_shape, stages[writer].spatial)
+        for name, writer in writers.items()
+        if writer in stages
+    }
+    met = {name: maps[name] for name in node.inputs if name in maps and maps[name][2]}
+    meeting = _Meeting(
         node.name,
-        {name: stage.name for name, stage in maps.items()},
-        {name: stage.output_shape for name, stage in maps.items()},
-        {name: stage.spatial for name, stage in maps.items()},
+        {name: source for name, (source, _, _) in met.items()},
+        {name: whole for name, (_, whole, _) in met.items()},
+        {name: axes for name, (_, _, axes) in met.items()},
     )
+    alike = len({len(whole) for whole in meeting.shapes.values()}) == 1
+    return meeting if alike and len(met) > 1 and len(set(meeting.sizes.values())) > 1 else None
 
 
 @dataclass(frozen=True)
