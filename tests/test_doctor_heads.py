@@ -138,6 +138,20 @@ def test_a_map_without_a_known_field_is_no_head() -> None:
     assert examine(model).heads == ()
 
 
+def test_what_lies_behind_a_field_that_is_lost_is_not_claimed() -> None:
+    """A convolution behind an operator that nobody knows still has a map; it pools nothing."""
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 18, "org.example": 1]>
+        g (float[1, 1, 8, 8] x) => (float[1, 1, 8, 8] y)
+        <float[1, 1, 3, 3] w = {1, 1, 1, 1, 1, 1, 1, 1, 1}> {
+            a = Conv <pads = [1, 1, 1, 1]> (x, w)
+            flat = Flatten (a)
+            b = org.example.Odd (flat)
+            y = Relu (b)
+        }""")
+    assert {head.use for head in examine(model).heads} <= {"not known"}
+
+
 def test_a_signal_has_heads_too() -> None:
     (head,) = examine("conv10x8/5 conv3x8/2", (1, 1, 1000), object_size=20).heads
     assert (head.stride, head.smallest) == ((Fraction(10),), 10)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ..network import Network, Stage
-from .object_footprint import Objects, collapses, maps
+from .object_footprint import Objects, maps
 
 __all__ = ["Head", "heads_of"]
 
@@ -160,9 +160,11 @@ def _use(names: list[str], network: Network, readers: Mapping[str, list[Stage]],
                 behind.append(stage)
                 waiting.append(stage.name)
     for stage in behind:
-        if stage.kind == "global" or (stage.kind in ("pooling", "convolution") and collapses(stage) and stage.axes):
+        windows = stage.kind in ("pooling", "convolution") and bool(stage.axes)
+        if stage.kind == "global" or (windows and all(axis.is_global for axis in stage.axes)):
             return "pooled to one cell", stage.name
-        if stage.kind == "unknown":
+        if stage.kind in ("unknown", "transposed", "resize") or windows:
+            # It still is a map, of which no more is known than that.
             return "not known", stage.name
         if stage.kind == "dense":
             return "flattened into a dense layer", stage.name

@@ -76,7 +76,9 @@ def heads_in_words(examination: Examination, most_names: int = 3) -> list[HeadTe
                 (_span(*head.assigned) or "none") if several else "",
                 kept,
                 share,
-                f"{head.use} by {printable(head.used_by)}" if head.used_by else head.use,
+                f"{head.use} {'from' if head.use == 'not known' else 'by'} {printable(head.used_by)}"
+                if head.used_by
+                else head.use,
             )
         )
     return found
