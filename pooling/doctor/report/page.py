@@ -34,8 +34,8 @@ __all__ = ["page", "write_page"]
 TEMPLATE = Path(__file__).with_name("templates") / "examination.html"
 MOST_STAGES = 2000
 """Rows of a table at most."""
-TREE_DEPTH = 3
-"""Levels of modules that are shown."""
+TREE_DEPTH = 2
+"""Levels of modules that are shown; one more where all stages are in one module."""
 COLUMNS = (
     ("operator", "w", lambda text: True),
     ("window", "w", lambda text: text.window),
@@ -130,7 +130,7 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
         heads=heads_in_words(examination),
         data_set=data_set(examination),
         object_levels=object_levels(examination),
-        tree=list(islice(examination.tree.walk(TREE_DEPTH), MOST_STAGES)),
+        tree=list(islice(examination.tree.walk(TREE_DEPTH + (len(examination.tree.children) == 1)), MOST_STAGES)),
         measured=measured,
         longest=max((max(each.value or 0, each.antialiased or 0) for each in measured), default=0) or 1,
         unmeasured=_grouped([each for each in examination.shifts if each.value is None], "stage", "note"),
