@@ -46,7 +46,7 @@ def _no_context(context: LintContext) -> Iterator[Observation]:
             ("parameters", "parameters", network.parameters),
             ("macs", "multiply-adds", network.macs),
         )
-        if total
+        if total and not network.unknown
     ]
     many = f"this and {counted(len(idle) - 1, 'later layer')} with windows" if len(idle) > 1 else "this layer"
     held = f", which hold{'s' if len(idle) == 1 else ''} {joined(shares)}," if shares else ""
@@ -215,8 +215,8 @@ def _even(context: LintContext, stage: Stage) -> str:
     """,
 )
 def _meet_at_some_sizes(context: LintContext) -> Iterator[Observation]:
-    if _is_fixed(context):
-        return
+    if context.network.unknown or _is_fixed(context):
+        return  # what was not understood may ask for other sizes
     shape = _failing_shape(context)
     if shape is None:
         return
