@@ -347,6 +347,18 @@ def test_the_command_tells_draws_and_writes(capsys: pytest.CaptureFixture[str], 
     assert out["svg"].read_text().count("<svg") == 1
 
 
+def test_a_change_is_judged_by_the_data_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "sizes.csv"
+    path.write_text("8,8\n4,4\n")
+    network = ["doctor", "--layers", LAYERS, "--input-shape", "64", "--fail-on", "never", "--objects", str(path)]
+    assert cli.main([*network, "--set", "c.stride=1"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "keep a cell at the finest head: 50 % → 100 %, two cells: 0 % → 50 %" in printed
+    assert cli.main([*network, "--explain", "b"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "100 % of 2 objects of sizes.csv keep a cell, 50 % two" in printed
+
+
 def test_without_a_data_set_nothing_is_said_of_one() -> None:
     result = examine(LAYERS, (1, 3, 64, 64))
     assert result.survival is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -13,7 +13,7 @@ from ..analysis.heads import Head
 from ..analysis.object_set import ObjectSet
 from ..examination import Examination
 
-__all__ = ["HeadText", "data_set", "heads_in_words"]
+__all__ = ["HeadText", "data_set", "head_facts", "heads_in_words", "introduced"]
 
 RESIZED = {"letterbox": "letterboxed", "stretch": "stretched", "none": "not resized"}
 
@@ -84,6 +84,43 @@ def heads_in_words(examination: Examination, most_names: int = 3) -> list[HeadTe
     return found
 
 
+def head_facts(examination: Examination) -> Iterator[tuple[str, str]]:
+    """Yield titles and texts on what the outputs are read from: one for a single head, else one more for each."""
+    heads, texts = examination.heads, heads_in_words(examination)
+    uses = list(dict.fromkeys(_use(examination, number) for number in range(len(heads))))
+    then = f"; {uses[0]}" if len(uses) == 1 else ""
+    if len(heads) == 1:
+        head, text = heads[0], texts[0]
+        kept = f"; {text.kept}" if text.kept else ""
+        yield (
+            "output maps",
+            f"{text.names} ({text.size}, {_fineness(head.stride)}), objects of {text.objects} pixels{kept}{then}",
+        )
+    elif heads:
+        yield "output maps", f"{len(heads)} heads, for objects from one cell to the receptive field{then}"
+    for number, text in enumerate(texts if len(texts) > 1 else []):
+        parts = [
+            f"{text.size} cells, objects of {text.objects} pixels, {text.assigned} by the ranges of FCOS",
+            text.kept + (f", {text.share} fall to it" if text.share else ""),
+            "" if then else _use(examination, number),
+            text.names,
+        ]
+        yield f"  stride {text.stride.split(' ')[0]}", "; ".join(filter(None, parts))
+
+
+def _use(examination: Examination, number: int) -> str:
+    """Say what becomes of a head."""
+    head = examination.heads[number]
+    if head.use == "output":
+        return "the resolution is preserved up to the output"
+    if head.use == "not known":
+        where = f" from {printable(head.used_by)} on" if head.used_by else ""
+        return f"what becomes of it is not known{where}"
+    where = f" by {printable(head.used_by)}" if head.used_by else ""
+    lost = ": where things are is lost there" if head.use == "pooled to one cell" else ""
+    return f"then {head.use}{where}{lost}"
+
+
 def data_set(examination: Examination) -> str:
     """Put what becomes of the objects of a data set into a sentence; empty where there is none."""
     survival = examination.survival
@@ -128,7 +165,7 @@ def _span(least: int, most: int) -> str:
     return f"{least} to {most}" if least < most else str(least)
 
 
-def fineness(stride: Sequence[Fraction]) -> str:
+def _fineness(stride: Sequence[Fraction]) -> str:
     """Say how fine a map is, beside the input."""
     if max(stride) <= 1:
         return "as fine as the input" if min(stride) == 1 else "finer than the input"

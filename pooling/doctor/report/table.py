@@ -21,7 +21,7 @@ from ..examination import Examination
 from ..lint import Finding
 from ..network import Stage
 from ..what_if import WhatIf
-from .heads import data_set, fineness, heads_in_words
+from .heads import data_set, head_facts, introduced
 from .rows import StageText, TableRow, rows, window_of
 from .tree import print_tree
 
@@ -97,7 +97,7 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     for sizes in examination.sizes:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
         yield title, _sizes(sizes) + (f"; what {printable(unknown[0])} needs is not known" if unknown else "")
-    yield from _heads(examination)
+    yield from head_facts(examination)
     if objects.smallest:
         lost = [
             f"below {words} from {printable(name)} on"
@@ -133,43 +133,6 @@ def _sizes(sizes: AxisSizes) -> str:
     elif sizes.clean_near and sizes.given not in sizes.clean_near:
         clean += f" (near {sizes.given}: {joined([str(each) for each in sizes.clean_near])})"
     return f"{works}; {clean}"
-
-
-def _heads(examination: Examination) -> Iterable[tuple[str, str]]:
-    """Yield what the outputs are read from: one line for a single head, else a line for each."""
-    heads, texts = examination.heads, heads_in_words(examination)
-    uses = list(dict.fromkeys(_use(examination, number) for number in range(len(heads))))
-    then = f"; {uses[0]}" if len(uses) == 1 else ""
-    if len(heads) == 1:
-        head, text = heads[0], texts[0]
-        kept = f"; {text.kept}" if text.kept else ""
-        yield (
-            "output maps",
-            f"{text.names} ({text.size}, {fineness(head.stride)}), objects of {text.objects} pixels{kept}{then}",
-        )
-    elif heads:
-        yield "output maps", f"{len(heads)} heads, for objects from one cell to the receptive field{then}"
-    for number, text in enumerate(texts if len(texts) > 1 else []):
-        parts = [
-            f"{text.size} cells, objects of {text.objects} pixels, {text.assigned} by the ranges of FCOS",
-            text.kept + (f", {text.share} fall to it" if text.share else ""),
-            "" if then else _use(examination, number),
-            text.names,
-        ]
-        yield f"  stride {text.stride.split(' ')[0]}", "; ".join(filter(None, parts))
-
-
-def _use(examination: Examination, number: int) -> str:
-    """Say what becomes of a head."""
-    head = examination.heads[number]
-    if head.use == "output":
-        return "the resolution is preserved up to the output"
-    if head.use == "not known":
-        where = f" from {printable(head.used_by)} on" if head.used_by else ""
-        return f"what becomes of it is not known{where}"
-    where = f" by {printable(head.used_by)}" if head.used_by else ""
-    lost = ": where things are is lost there" if head.use == "pooled to one cell" else ""
-    return f"then {head.use}{where}{lost}"
 
 
 def _shifts(measured: Sequence[Any]) -> str:
@@ -372,6 +335,10 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
             else f", {by([cells(e) for e in footprint.resolved])} of them resolved"
         )
         titled(console, "  object", f"{by(examination.object_size)} pixels cover {shown} cells{left}")
+    survival = examination.survival
+    if survival is not None and stage.name in survival.stages:
+        one, two = map(percent, survival.stages[stage.name])
+        titled(console, "  data set", f"{one} of {introduced(survival.objects)} keep a cell, {two} two")
     saved = examination.macs_saved(stage)
     saving = f"; saves {amount(saved)} downstream" if saved else ""
     titled(
@@ -426,6 +393,10 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     if before.objects.smallest and after.objects.smallest:
         smallest = f"{' → '.join(dict.fromkeys(map(by, (before.objects.smallest, after.objects.smallest))))} pixels"
         titled(console, "objects", f"smallest that keeps a cell: {smallest}")
+    if before.survival is not None and after.survival is not None:
+        pairs = zip(before.survival.best, after.survival.best, strict=True)
+        one, two = (" → ".join(dict.fromkeys(map(percent, pair))) for pair in pairs)
+        titled(console, "data set", f"objects that keep a cell at the finest head: {one}, two cells: {two}")
     turns = comparison.turns
     for title, sentence in turns:
         titled(console, title, sentence, "bold green" if title in ("milder", "no longer") else "bold yellow")
