@@ -152,6 +152,21 @@ def test_what_lies_behind_a_field_that_is_lost_is_not_claimed() -> None:
     assert {head.use for head in examine(model).heads} <= {"not known"}
 
 
+def test_a_map_goes_by_the_stage_that_wrote_it() -> None:
+    """SSD and RetinaNet put channels last before they flatten a map; who reads a report looks for the convolution."""
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 18]>
+        g (float[1, 1, 8, 8] x) => (float[1, 64, 1] y)
+        <float[1, 1, 3, 3] w = {1, 1, 1, 1, 1, 1, 1, 1, 1}, int64[3] flat = {1, 64, 1}> {
+            a = Conv <pads = [1, 1, 1, 1]> (x, w)
+            turned = Transpose <perm = [0, 2, 3, 1]> (a)
+            y = Reshape (turned, flat)
+        }""")
+    model.graph.node[0].name = "scores"
+    (head,) = examine(model).heads
+    assert (head.stages, head.output_size, head.use) == (("scores",), (8, 8), "reshaped")
+
+
 def test_a_signal_has_heads_too() -> None:
     (head,) = examine("conv10x8/5 conv3x8/2", (1, 1, 1000), object_size=20).heads
     assert (head.stride, head.smallest) == ((Fraction(10),), 10)

@@ -73,8 +73,8 @@ def test_the_shares_are_those_of_the_layers() -> None:
 def test_a_shortcut_keeps_a_path_with_a_narrow_field() -> None:
     chain = "conv3x4@a " + " ".join(f"conv3x4@m{number}" for number in range(20)) + " conv3x4@z"
     skip = "conv3x4@a " + " ".join(f"conv3x4@m{number}" for number in range(20)) + " add+a conv3x4@z"
-    assert found("D601", chain, 16)[0].stage == "m7"
-    behind = examine(skip, (1, 3, 16, 16))
+    assert found("D601", f"{chain} global fc10", 16)[0].stage == "m7"
+    behind = examine(f"{skip} global fc10", (1, 3, 16, 16))
     assert narrowest_fields(behind.network)["add1"] == (3, 3)
     count = re.search(r"this and (\d+) later", of(behind, "D601")[0].message)
     assert count is not None
@@ -82,8 +82,29 @@ def test_a_shortcut_keeps_a_path_with_a_narrow_field() -> None:
 
 
 def test_an_axis_that_is_not_seen_whole_is_context() -> None:
-    assert found("D601", CHAIN, (16, 16))
-    assert not found("D601", CHAIN, (16, 200))
+    assert found("D601", f"{CHAIN} global fc10", (16, 16))
+    assert not found("D601", f"{CHAIN} global fc10", (16, 200))
+
+
+def test_networks_that_localise_are_not_told_to_leave_layers_out() -> None:
+    """Layers behind the whole field make grids for large objects in SSD; the study is one of classifiers."""
+    assert not found("D601", CHAIN, 16)
+    assert found("D601", f"{CHAIN} global fc10", 16, task="classification")
+    assert not found("D601", f"{CHAIN} global fc10", 16, task="detection")
+
+
+def test_weights_that_an_earlier_layer_shares_are_not_blamed() -> None:
+    onnx = pytest.importorskip("onnx")
+    text = """
+        <ir_version: 8, opset_import: ["": 18]>
+        g (float[1, 1, 5, 5] x) => (float[1, 1, 1, 1] y)
+        <float[1, 1, 5, 5] a = {ones}, float[1, 1, 5, 5] b = {ones}> {
+            p = Conv <pads = [2, 2, 2, 2]> (x, a)
+            q = Conv <pads = [2, 2, 2, 2]> (p, SECOND)
+            y = GlobalAveragePool (q)
+        }""".replace("{ones}", f"{{{', '.join('1' * 25)}}}")
+    assert of(examine(onnx.parser.parse_model(text.replace("SECOND", "b"))), "D601")
+    assert not of(examine(onnx.parser.parse_model(text.replace("SECOND", "a"))), "D601")
 
 
 def test_a_larger_input_that_is_advised_leaves_none() -> None:
@@ -259,14 +280,15 @@ def test_a_model_of_one_size_is_not_told_of_others() -> None:
 
 UNKNOWN = """
 <ir_version: 8, opset_import: ["": 18, "org.example": 1]>
-g (float[1, 1, 16, 16] x) => (float[1, 1, 16, 16] y)
+g (float[1, 1, 16, 16] x) => (float[1, 1, 1, 1] y)
 <float[1, 1, 3, 3] w = {1, 1, 1, 1, 1, 1, 1, 1, 1}, float[1, 1, 33, 33] large, float[4] scales = {1.0, 1.0, 2.0, 2.0}> {
     first = Conv <pads = [16, 16, 16, 16]> (x, large)
     lost = org.example.Odd (first)
     behind = Conv <pads = [1, 1, 1, 1]> (lost, w)
     small = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (behind)
     up = Resize <mode = "nearest"> (small, , scales)
-    y = Add (up, lost)
+    sum = Add (up, lost)
+    y = GlobalAveragePool (sum)
 }"""
 
 

@@ -95,7 +95,7 @@ def heads_of(network: Network, objects: Objects) -> tuple[Head, ...]:
     """
     stages = {stage.name: stage for stage in network.stages}
     grids: dict[tuple[tuple[Fraction, ...], tuple[int, ...]], list[str]] = {}
-    for name in objects.heads:
+    for name in dict.fromkeys(_written(name, stages) for name in objects.heads):
         field = stages[name].receptive_field
         if field is not None and name in objects.footprints:
             grids.setdefault((field.stride, stages[name].output_size), []).append(name)
@@ -134,6 +134,18 @@ def heads_of(network: Network, objects: Objects) -> tuple[Head, ...]:
     return tuple(found)
 
 
+def _written(name: str, stages: Mapping[str, Stage]) -> str:
+    """Name the stage that wrote a map whose axes or channels were only put elsewhere behind it."""
+    while stages[name].kind == "reshape" and len(stages[name].inputs) == 1:
+        before = stages.get(stages[name].inputs[0])
+        if before is None or before.receptive_field != stages[name].receptive_field:
+            break
+        if before.output_size != stages[name].output_size:
+            break
+        name = before.name
+    return name
+
+
 def _resolved(objects: Objects, name: str) -> tuple[Fraction, ...]:
     return tuple(
         Fraction(size) / each for size, each in zip(objects.size, objects.footprints[name].resolved, strict=True)
@@ -149,6 +161,9 @@ def _seen(stage: Stage, network: Network) -> tuple[int, ...]:
 
 def _use(names: list[str], network: Network, readers: Mapping[str, list[Stage]], living: set[str]) -> tuple[str, str]:
     """Say what becomes of maps on the way to the outputs, and where."""
+    # What was only put elsewhere behind a map is that map.
+    stages = {stage.name: stage for stage in network.stages}
+    names = [*names, *(name for name in living if name in stages and _written(name, stages) in names)]
     if any(name in network.outputs for name in names):
         return "output", ""
     waiting, seen, behind = list(names), set(names), []

@@ -12,6 +12,7 @@ from pooling.reporting.formats import brief, by, joined, percent
 from pooling.signs import counted
 
 from ..analysis.effective_field import narrowest_fields
+from ..analysis.heads import heads_of
 from ..analysis.object_footprint import collapses
 from ..network import Graph, Network, NetworkError, Stage
 from ..operators.nodes import Node
@@ -26,14 +27,18 @@ from .registry import EARLY_STAGES, LintContext, Observation, as_options, rule
     "layers cannot add context: their input already sees the whole image",
     """
     A window with more than one tap relates what lies beside each other. Where the receptive field of its input is as
-    large as the image on every path, shortcuts included, there is nothing beside it that is new. Richter, Byttner,
-    Krumnack, Schallner and Shenk, "(Input) Size Matters for CNN Classifiers" (2021), found that such layers at the end
-    of a classifier do not improve it, and can be left out. One finding for a network, with the share of weights
-    and multiply-adds that are in such layers. What a global branch (attention, squeeze-and-excitation) adds does not
-    count as a field here. Note.
+    large as the image on every path, shortcuts included, there is nothing beside it that is new. Richter et al.,
+    "(Input) Size Matters for CNN Classifiers" (2021), found that such layers at the end of a classifier do not improve
+    it, and can be left out. One finding for a network, with the share of weights and multiply-adds that are in such
+    layers. What a global branch (attention, squeeze-and-excitation) adds does not count as a field here, and layers
+    whose weights are shared with an earlier one are not counted. Looked for where one map is pooled or flattened behind
+    its last stage, and not with `--task detection` or `segmentation`. Note.
     """,
 )
 def _no_context(context: LintContext) -> Iterator[Observation]:
+    heads = heads_of(context.network, context.objects)
+    if context.localises or len(heads) != 1 or heads[0].use in ("output", "not known"):
+        return  # what has several heads, or a map as its result, needs layers for their grids as well
     idle = _idle(context.network)
     if not idle:
         return
@@ -79,7 +84,9 @@ def _idle(network: Network) -> list[tuple[Stage, tuple[int, ...]]]:
     for stage in network.stages:
         windows = stage.kind in ("convolution", "pooling") and any(axis.kernel_size > 1 for axis in stage.axes)
         field = narrow.get(stage.inputs[0]) if stage.inputs else None
-        if not windows or field is None or stage.receptive_field is None or collapses(stage):
+        # Of weights that are shared, an earlier layer may have use.
+        shared = stage.kind == "convolution" and not stage.parameters
+        if not windows or shared or field is None or stage.receptive_field is None or collapses(stage):
             continue
         if all(seen >= size for seen, size in zip(field, sizes, strict=True)):
             found.append((stage, field))
