@@ -30,6 +30,8 @@ __all__ = ["add"]
 
 OTHER_FORMATS = frozenset([".h5", ".keras", ".pb", ".pt", ".pth", ".py", ".safetensors", ".tflite", ".torchscript"])
 """What people have before they have an ONNX model."""
+OBJECTS_FIGURE = "objects-figure"
+DEEPEST_TREE = 10**6
 
 
 def add(commands: Any) -> None:
@@ -83,6 +85,22 @@ def add(commands: Any) -> None:
         help="show what changes with another argument; can be given several times",
     )
     doctor.add_argument("--versus", metavar="OTHER", help="show what changes with another model or list of layers")
+    doctor.add_argument(
+        "--tree", action="store_true", help="show a tree of modules with parameters, multiply-adds and memory"
+    )
+    doctor.add_argument("--depth", type=_depth, metavar="N", help="levels of the tree (default: 3)")
+    doctor.add_argument(
+        "--objects",
+        type=Path,
+        metavar="FILE",
+        help="objects of a data set, as COCO instances (JSON) or a CSV file of width,height: how many keep a cell",
+    )
+    doctor.add_argument(
+        "--objects-resize",
+        choices=("letterbox", "stretch", "none"),
+        default="letterbox",
+        help="how its images become the input (default: letterbox)",
+    )
     doctor.add_argument("--all", action="store_true", help="show each stage on a line of its own")
     doctor.add_argument(
         "--explain",
@@ -93,6 +111,13 @@ def add(commands: Any) -> None:
     )
     add_files(doctor, json="write everything that was found to FILE", html="write one page with everything to FILE")
     doctor.add_argument("--figure", type=output_file, metavar="FILE.png|svg", help="draw the pyramid of maps into FILE")
+    doctor.add_argument(
+        "--objects-figure",
+        dest=OBJECTS_FIGURE,
+        type=output_file,
+        metavar="FILE.png|svg",
+        help="draw the share of objects that keep a cell into FILE",
+    )
     doctor.add_argument("--image", type=Path, metavar="FILE", help="an image to draw and to measure shift errors on")
     doctor.add_argument(
         "--fail-on",
@@ -127,6 +152,12 @@ def _pixels(text: str) -> tuple[int, ...]:
     return _positive(text.removesuffix("px"), "a number of pixels, or one for each axis, such as 8 or 8x12")
 
 
+def _depth(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,7}", text) or not 1 <= int(text) <= DEEPEST_TREE:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of levels, from 1 to {DEEPEST_TREE}")
+    return int(text)
+
+
 def _positive(text: str, what: str) -> tuple[int, ...]:
     """Read numbers with something between them, as people write shapes."""
     match = re.fullmatch(r"[(\[]?\s*(\d{1,18}(?:\s*[x×X*,]\s*\d{1,18})*),?\s*[)\]]?", text.strip())
@@ -140,11 +171,17 @@ def _run(options: argparse.Namespace) -> int:
     from pooling.doctor import NetworkError, examine
     from pooling.doctor.lint import SEVERITIES
     from pooling.doctor.report.table import explain, print_examination, print_what_if
+    from pooling.doctor.report.tree import DEPTH
     from pooling.doctor.what_if import find_stage, parse_changes, what_if
 
     others = [options.model, options.versus]
-    check_files(options, ["json", "html", "figure"], [options.layers, options.image], others)
+    read = [options.layers, options.image, options.objects]
+    check_files(options, ["json", "html", "figure", OBJECTS_FIGURE], read, others)
     need_libraries(options)
+    if options.depth is not None and not options.tree:
+        raise RefusedError("--depth is for --tree; add --tree, or leave --depth out")
+    if getattr(options, OBJECTS_FIGURE) is not None and options.objects is None:
+        raise RefusedError("--objects-figure draws what --objects names; give both, or leave it out")
     if options.changes and options.versus:
         raise RefusedError("--set and --versus cannot be given together; write the change into the other network")
     pixels = options.object
@@ -153,6 +190,8 @@ def _run(options: argparse.Namespace) -> int:
         "ignore": [code for codes in options.ignore for code in codes],
         "image": options.image,
         "sample_rate": options.sample_rate,
+        "objects": options.objects,
+        "objects_resize": options.objects_resize,
         **({} if pixels is None else {"object_size": pixels[0] if len(pixels) == 1 else pixels}),
     }
     console = stdout()
@@ -172,7 +211,8 @@ def _run(options: argparse.Namespace) -> int:
     for stage in stages:
         explain(examination, stage, console)
     if not stages and comparison is None:
-        print_examination(examination, console, everything=options.all)
+        depth = (options.depth or DEPTH) if options.tree else None
+        print_examination(examination, console, everything=options.all, tree_depth=depth)
     print_written(options, console)
     if failed:
         return failed
@@ -224,17 +264,22 @@ def _write(options: argparse.Namespace, examination: Examination, comparison: Wh
     from pooling.files import write_whole
 
     # All that may be impossible comes before the first file, so that nothing is left half done.
-    drawn, html = b"", ""
+    drawn, html, objects = b"", "", b""
     if options.figure is not None:
         from pooling.doctor.report.figure import figure_file
 
         drawn = figure_file(examination, options.figure, options.image)
+    if getattr(options, OBJECTS_FIGURE) is not None:
+        from pooling.doctor.report.object_figure import object_figure_file
+
+        objects = object_figure_file(examination, getattr(options, OBJECTS_FIGURE))
     if options.html is not None:
         html = page(examination, options.image, comparison)
     writers = {
         "html": lambda path: write_whole(path, html),
         "json": lambda path: _save_json(examination, comparison, path),
         "figure": lambda path: write_whole(path, drawn),
+        OBJECTS_FIGURE: lambda path: write_whole(path, objects),
     }
     return write_files(options, writers, 0)
 

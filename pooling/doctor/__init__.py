@@ -1,6 +1,7 @@
 """What is wrong with the poolings of a network. Shapes, lost rows, receptive fields, small objects, design.
 
     examination       all of it together: `examine`
+    assertions        the same for test suites: `assert_no_findings`
     what_if           the same network with other arguments, side by side
     words             pixels of an image, samples of a signal, voxels of a volume
     receptive_field   which pixels a cell depends on, followed exactly
@@ -14,6 +15,7 @@ Each of these imports only what stands below it here: words, receptive_field, op
 examination, what_if, report. ``pooling doctor`` is the same on the command line.
 """
 
+from .assertions import assert_no_findings
 from .examination import Examination, examine
 from .lint import Finding
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
@@ -29,6 +31,7 @@ __all__ = [
     "OpenShapeError",
     "ReceptiveField",
     "Stage",
+    "assert_no_findings",
     "examine",
     "read",
     "read_graph",

@@ -18,8 +18,12 @@ from pooling.reporting.formats import by
 from pooling.signs import counted, short_repr
 
 from .analysis.cost import downstream_macs_saved
+from .analysis.effective_field import EffectiveField, effective_fields
+from .analysis.heads import Head, heads_of
 from .analysis.input_sizes import AxisSizes, declared_shape, input_sizes
 from .analysis.object_footprint import Objects, follow_object
+from .analysis.object_set import ObjectSet, Survival, read_objects, survival_of
+from .analysis.tree import Block, tree_of
 from .lint import RULES, SEVERITIES, Failure, Finding, LintContext, find
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
 from .network.readers import is_of_module, read_graph
@@ -65,6 +69,8 @@ class Examination:
         What `shifts` are measured on.
     sample_rate : float, optional
         Samples per second of a signal, so that lengths are told in seconds too.
+    object_set : ObjectSet or None
+        The objects of a data set, which `survival` is about.
     """
 
     graph: Graph = field(repr=False)
@@ -78,6 +84,7 @@ class Examination:
     ignored: tuple[str, ...] = field(default=(), repr=False)
     image: Any = field(default=None, repr=False)
     sample_rate: float | None = None
+    object_set: ObjectSet | None = field(default=None, repr=False)
 
     @property
     def words(self) -> Words:
@@ -106,6 +113,29 @@ class Examination:
         from .analysis.shift import shift_sensitivity
 
         return shift_sensitivity(self.network, self.image)
+
+    @cached_property
+    def heads(self) -> tuple[Head, ...]:
+        """The maps that the outputs are read from, by their grids, and the objects they serve: `heads_of`."""
+        return heads_of(self.network, self.objects)
+
+    @cached_property
+    def effective_fields(self) -> Mapping[str, EffectiveField]:
+        """The effective receptive fields by the names of the stages: `effective_fields`."""
+        return effective_fields(self.network)
+
+    @cached_property
+    def tree(self) -> Block:
+        """The stages by modules, with parameters, multiply-adds and memory of each: `tree_of`."""
+        element = 4 if self.graph.dtype is None else self.graph.dtype.itemsize
+        return tree_of(self.network, math.prod(self.network.input_shape) * element)
+
+    @cached_property
+    def survival(self) -> Survival | None:
+        """The share of the objects of a data set that keep a cell: `survival_of`; None without a data set."""
+        if self.object_set is None:
+            return None
+        return survival_of(self.network, self.objects, self.heads, self.object_set)
 
     def _repr_html_(self) -> str | None:
         """Return the page for a notebook, in a frame of its own; None without what pages need."""
@@ -136,6 +166,8 @@ def examine(
     ignore: Iterable[str] = (),
     image: Any = None,
     sample_rate: float | None = None,
+    objects: Any = None,
+    objects_resize: str = "letterbox",
 ) -> Examination:
     """Examine a network: shapes, receptive fields, costs, small objects, input sizes, and what is wrong with them.
 
@@ -164,6 +196,11 @@ def examine(
         What to measure shift sensitivity on, and to draw behind the figure.
     sample_rate : float, optional
         Of networks with one spatial axis, samples per second: lengths are told in seconds too.
+    objects : path or array of shape (n, 2), optional
+        The objects of a data set: a file of COCO instances, a CSV file of widths and heights, or widths and heights;
+        see `pooling.doctor.analysis.object_set.read_objects`. `Examination.survival` tells how many keep a cell.
+    objects_resize : {"letterbox", "stretch", "none"}
+        How the images of the data set become the input.
 
     Returns
     -------
@@ -227,7 +264,7 @@ def examine(
         graph = graph.edited(changes)
         network = replace(graph.infer(network.input_shape), notes=network.notes)
     pixels = per_axis("examine", "object_size", object_size, len(network.spatial)) if network.spatial else ()
-    objects = follow_object(network, pixels)
+    followed = follow_object(network, pixels)
     shape = failure.shape if failure is not None else network.input_shape
     sizes = input_sizes(graph, network, [shape[axis] for axis in network.spatial])
     network = replace(network, notes=(*network.notes, *assumed))
@@ -238,19 +275,21 @@ def examine(
             "leave it out",
             argument=("sample_rate", sample_rate),
         )
-    found = find(LintContext(graph, network, objects, _claimed(network, sizes), task, failure, rate))
+    object_set = None if objects is None else read_objects(objects, network.spatial_sizes, objects_resize)
+    found = find(LintContext(graph, network, followed, _claimed(network, sizes), task, failure, rate))
     return Examination(
         graph,
         network,
         pixels,
         task,
-        objects,
+        followed,
         sizes,
         tuple(finding for finding in found if not finding.code.startswith(hidden)),
         failure,
         hidden,
         image,
         rate,
+        object_set,
     )
 
 

@@ -161,6 +161,7 @@ def what_if(before: Examination, other: Mapping[str, Mapping[str, Any]] | Any) -
         "task": before.task,
         "ignore": before.ignored,
         "image": before.image,
+        "objects": before.object_set,
     }
     given["sample_rate"] = before.sample_rate
     if not isinstance(other, Mapping):

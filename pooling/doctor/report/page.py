@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from pooling.reporting.html import Markup, rendered
 
 from ..analysis.picture import Picture, fitted
 from ..lint import SEVERITIES
+from .heads import data_set, heads_in_words
+from .object_figure import object_levels
 from .pyramid import pyramid
 from .rows import StageText
 from .svg import drawings
@@ -30,12 +33,17 @@ __all__ = ["page", "write_page"]
 
 TEMPLATE = Path(__file__).with_name("templates") / "examination.html"
 MOST_STAGES = 2000
-"""Rows of the table at most."""
+"""Rows of a table at most."""
+TREE_DEPTH = 2
+"""Levels of modules that are shown; one more where all stages are in one module."""
 COLUMNS = (
     ("operator", "w", lambda text: True),
     ("window", "w", lambda text: text.window),
     ("output", "w", lambda text: text.output),
     ("RF", "n", lambda text: text.field),
+    ("ERF", "n", lambda text: text.effective),
+    ("1 cell", "n", lambda text: text.kept_one),
+    ("2 cells", "n", lambda text: text.kept_two),
     ("stride", "n", lambda text: text.stride),
     ("first centre", "n", lambda text: text.centre),
     ("object", "n", lambda text: text.covered),
@@ -119,6 +127,10 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
         levels=_levels(examination, image, ""),
         what_if=what_if and _compared(what_if),
         after=what_if and _levels(what_if.after, image, "after"),
+        heads=heads_in_words(examination),
+        data_set=data_set(examination),
+        object_levels=object_levels(examination),
+        tree=list(islice(examination.tree.walk(TREE_DEPTH + (len(examination.tree.children) == 1)), MOST_STAGES)),
         measured=measured,
         longest=max((max(each.value or 0, each.antialiased or 0) for each in measured), default=0) or 1,
         unmeasured=_grouped([each for each in examination.shifts if each.value is None], "stage", "note"),

@@ -32,6 +32,10 @@ class StageText:
         How its sizes follow.
     field, stride, centre : str
         The receptive field, the effective stride and the centre of the first field, in pixels.
+    effective : str
+        Size of the effective receptive field, in pixels.
+    kept_one, kept_two : str
+        Share of the objects of a data set that keep one cell and two.
     context, aligned : bool
         As those of `ReceptiveField`.
     covered, resolved : str
@@ -52,6 +56,9 @@ class StageText:
     field: str = ""
     stride: str = ""
     centre: str = ""
+    effective: str = ""
+    kept_one: str = ""
+    kept_two: str = ""
     context: bool = False
     aligned: bool = True
     covered: str = ""
@@ -82,6 +89,13 @@ class StageText:
             words |= {"field": brief(seen.size), "stride": brief([cells(each) for each in seen.stride])}
             words |= {"centre": brief([f"{float(each):g}" for each in seen.offset])}
             words |= {"context": seen.context, "aligned": seen.aligned}
+        effective = examination.effective_fields.get(stage.name)
+        if effective is not None:
+            words["effective"] = brief([f"{each:.0f}" for each in effective.size])
+        survival = examination.survival
+        if survival is not None and stage.name in survival.stages:
+            one, two = survival.stages[stage.name]
+            words |= {"kept_one": percent(one), "kept_two": percent(two)}
         footprint = examination.objects.footprints.get(stage.name)
         if footprint is not None:
             covered, resolved = (

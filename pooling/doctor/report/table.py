@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ from pooling.reporting.tables import Column, Layout, titled
 from pooling.signs import printable
 
 from ..analysis.input_sizes import AxisSizes
-from ..analysis.object_footprint import collapses
 from ..examination import Examination
 from ..lint import Finding
 from ..network import Stage
 from ..what_if import WhatIf
+from .heads import data_set, head_facts, introduced
 from .rows import StageText, TableRow, rows, window_of
+from .tree import print_tree
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
@@ -37,7 +37,9 @@ SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 # The report
 
 
-def print_examination(examination: Examination, console: Console, *, everything: bool = False) -> None:
+def print_examination(
+    examination: Examination, console: Console, *, everything: bool = False, tree_depth: int | None = None
+) -> None:
     """Print a report: the table of stages, input sizes, objects, what was found and what to try.
 
     Parameters
@@ -48,6 +50,8 @@ def print_examination(examination: Examination, console: Console, *, everything:
         Where to; the table fits 100 columns, and 80 with less in it.
     everything : bool
         Whether each stage has a line of its own.
+    tree_depth : int, optional
+        Print the tree of blocks down to this depth, in place of the table of stages.
     """
     network = examination.network
     task = f", for {examination.task}" if examination.task else ""
@@ -64,7 +68,10 @@ def print_examination(examination: Examination, console: Console, *, everything:
             Text(f"shown at the nearest size that works: it does not at {by(examination.failure.shape)}", "bold red")
         )
     console.print()
-    _print_stages(examination, console, everything)
+    if tree_depth is None:
+        _print_stages(examination, console, everything)
+    else:
+        print_tree(examination, console, tree_depth)
     console.print()
     for title, text in _facts(examination):
         titled(console, title, text)
@@ -95,10 +102,11 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
         complete = examination.network.complete
         yield title, _sizes(sizes, examination) if complete else _known_sizes(examination, sizes)
-    if objects.heads or objects.unknown:
-        yield "output maps", _heads(examination)
+    yield from head_facts(examination)
     if objects.unknown:
-        yield "objects", f"{by(objects.size)} pixels: not known at the output, because its map is not"
+        others = "others are not known" if examination.heads else "not known"
+        yield "output maps", f"{others}: {_unknown_outputs(examination)}"
+        yield "objects", f"{words.cells(objects.size)}: not known at the output, because its map is not"
     elif objects.smallest:
         lost = [
             f"below {count} from {printable(name)} on"
@@ -112,6 +120,8 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
             f"that keeps a cell {by(objects.smallest)}{words.seconds(objects.smallest)}, two cells {by(double)}"
             f"{words.seconds(double)}",
         )
+    if examination.survival is not None:
+        yield "data set", data_set(examination)
     measured = [each for each in examination.shifts if each.value is not None]
     if measured:
         yield "shift", _shifts(measured, words.cell)
@@ -164,45 +174,12 @@ def _sizes(sizes: AxisSizes, examination: Examination) -> str:
     return f"{works}; {clean}"
 
 
-def _heads(examination: Examination) -> str:
-    objects = examination.objects
-    if objects.unknown and not objects.heads:
-        return f"not known: {_unknown_outputs(examination)}"
-    shown = []
-    for name in objects.heads[-4:]:
-        stage = examination.network.stage(name)
-        field = stage.receptive_field
-        step = "" if field is None else f", {_fineness(field.stride)}"
-        shown.append(f"{printable(name)} ({by(stage.output_size)}{step})")
-    more = f"{len(objects.heads) - len(shown)} more and " if len(objects.heads) > len(shown) else ""
-    whole = [
-        stage.name
-        for stage in examination.network.stages
-        if stage.kind == "global" or (stage.kind == "pooling" and collapses(stage))
-    ]
-    if any(name in examination.network.outputs for name in objects.heads):
-        how = "the resolution is preserved up to the output"
-    elif whole:
-        how = f"then pooled to one cell by {printable(whole[-1])}: where things are is lost there"
-    else:
-        how = "then flattened or put through a dense layer"
-    if objects.unknown:
-        how = f"others are not known: {_unknown_outputs(examination)}"
-    return f"{more}{joined(shown)}; {how}"
-
-
 def _unknown_outputs(examination: Examination) -> str:
     """Say which outputs lie behind what was not understood."""
     network, names = examination.network, examination.objects.unknown
     blamed = joined(list(dict.fromkeys(printable(network.stage(name).culprit) for name in names))[:MOST_NAMES])
     which = "the output lies" if len(network.outputs) == 1 else f"{len(names)} of {len(network.outputs)} outputs lie"
     return f"{which} behind {blamed}"
-
-
-def _fineness(stride: Sequence[Fraction]) -> str:
-    if max(stride) <= 1:
-        return "as fine as the input" if min(stride) == 1 else "finer than the input"
-    return f"1/{brief([cells(each) for each in stride])} of the input"
 
 
 def _shifts(measured: Sequence[Any], cell: str) -> str:
@@ -321,6 +298,15 @@ def _columns(examination: Examination) -> list[Column[TableRow]]:
             "RF: receptive field, * where paths differ in centre or stride",
         ),
         Column(
+            "ERF",
+            lambda row: folded(row.text.effective, row),
+            "right",
+            0,
+            "ERF: effective receptive field, 4 standard deviations",
+        ),
+        Column("1 cell", lambda row: folded(row.text.kept_one, row), "right", 9, "1 cell: objects that keep one"),
+        Column("2 cells", lambda row: folded(row.text.kept_two, row), "right", 9),
+        Column(
             pixels,
             lambda row: _covered(row.text),
             "right",
@@ -386,6 +372,14 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
             f"{by([cells(each) for each in field.stride])}; the centre of the first is at "
             f"{by([cells(each) for each in field.offset])} ({aligned})",
         )
+    effective = examination.effective_fields.get(stage.name)
+    if effective is not None:
+        titled(
+            console,
+            "  ERF",
+            f"{by([f'{each:.0f}' for each in effective.size])} pixels hold 95 % of the variance of the gradient along "
+            f"an axis with random weights; standard deviation {by([f'{each:.1f}' for each in effective.deviation])}",
+        )
     footprint = examination.objects.footprints.get(stage.name)
     if footprint is not None:
         shown = by([cells(each) for each in footprint.cells])
@@ -395,6 +389,10 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
             else f", {by([cells(e) for e in footprint.resolved])} of them resolved"
         )
         titled(console, "  object", f"{examination.words.cells(examination.object_size)} cover {shown} cells{left}")
+    survival = examination.survival
+    if survival is not None and stage.name in survival.stages:
+        one, two = map(percent, survival.stages[stage.name])
+        titled(console, "  data set", f"{one} of {introduced(survival.objects)} keep a cell, {two} two")
     saved = examination.macs_saved(stage)
     saving = f"; saves {amount(saved)} downstream" if saved else ""
     titled(
@@ -452,6 +450,10 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
         smallest = " → ".join(dict.fromkeys(map(by, (before.objects.smallest, after.objects.smallest))))
         smallest += f" {before.words.cell}s"
         titled(console, "objects", f"smallest that keeps a cell: {smallest}")
+    if before.survival is not None and after.survival is not None:
+        pairs = zip(before.survival.best, after.survival.best, strict=True)
+        one, two = (" → ".join(dict.fromkeys(map(percent, pair))) for pair in pairs)
+        titled(console, "data set", f"objects that keep a cell at the finest head: {one}, two cells: {two}")
     turns = comparison.turns
     for title, sentence in turns:
         titled(console, title, sentence, "bold green" if title in ("milder", "no longer") else "bold yellow")
