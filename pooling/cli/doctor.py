@@ -70,7 +70,16 @@ def add(commands: Any) -> None:
         help="show all about a stage, with the formula of its size; can be given several times",
     )
     add_files(doctor, json="write everything that was found to FILE", html="write one page with everything to FILE")
-    doctor.add_argument("--figure", type=output_file, metavar="FILE.png|svg", help="draw the pyramid of maps into FILE")
+    doctor.add_argument(
+        "--figure", type=output_file, metavar="FILE.png|svg", help="draw the network from left to right into FILE"
+    )
+    doctor.add_argument(
+        "--picture",
+        choices=("network", "levels"),
+        default="network",
+        help="what --figure draws: the network from left to right (default), or its resolution levels, each with the "
+        "object, one cell and what it sees",
+    )
     doctor.add_argument("--image", type=Path, metavar="FILE", help="an image to draw and to measure shift errors on")
     doctor.add_argument(
         "--fail-on",
@@ -162,7 +171,7 @@ def _write(options: argparse.Namespace, examination: Examination, comparison: Wh
     if options.figure is not None:
         from pooling.doctor.report.figure import figure_file
 
-        drawn = figure_file(examination, options.figure, options.image)
+        drawn = figure_file(examination, options.figure, options.image, picture=options.picture)
     if options.html is not None:
         html = page(examination, options.image, comparison)
     writers = {
