@@ -15,11 +15,11 @@ from pooling._version import __version__
 from pooling.errors import without
 from pooling.files import write_whole
 from pooling.reporting.html import Markup, rendered
-from pooling.signs import shortened
 
 from ..analysis.picture import Picture, fitted
 from ..lint import SEVERITIES
 from .drawing import NARROW, WIDE, drawing
+from .drawing.display import fitting
 from .drawing.svg import svg
 from .pyramid import pyramid
 from .rows import StageText
@@ -35,8 +35,8 @@ __all__ = ["page", "write_page"]
 TEMPLATE = Path(__file__).with_name("templates") / "examination.html"
 MOST_STAGES = 2000
 """Rows of the table at most."""
-LETTERS = 20
-"""Of a name above a level."""
+COLUMN = 116
+"""CSS pixels for the name above a level."""
 COLUMNS = (
     ("operator", "w", lambda text: True),
     ("window", "w", lambda text: text.window),
@@ -206,8 +206,7 @@ def _levels(examination: Examination, image: Picture | None, prefix: str) -> dic
 
 def _ends(stages: Sequence[str]) -> list[str]:
     """Return the first and the last of several names, cut in their middle to the width of a column."""
-    names = [shortened(name, LETTERS) for name in (stages[0], stages[-1])]
-    return names[: len(stages)]
+    return [fitting(name, room, 12.5) for name, room in ((stages[0], COLUMN), (stages[-1], COLUMN - 18))][: len(stages)]
 
 
 def _drawn(examination: Examination, image: Picture | None) -> list[Markup]:

@@ -17,7 +17,24 @@ from pooling.signs import printable
 
 from ..pyramid import Box
 
-__all__ = ["Curve", "Drawing", "Image", "Item", "Palette", "Placed", "Point", "Polygon", "Text", "arrow", "fitting", "hatched", "measured", "rectangle", "row_of", "wrapped"]
+__all__ = [
+    "Curve",
+    "Drawing",
+    "Image",
+    "Item",
+    "Palette",
+    "Placed",
+    "Point",
+    "Polygon",
+    "Text",
+    "arrow",
+    "fitting",
+    "hatched",
+    "measured",
+    "rectangle",
+    "row_of",
+    "wrapped",
+]
 
 Point = tuple[float, float]
 

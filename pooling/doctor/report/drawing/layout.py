@@ -323,7 +323,13 @@ def _box(maps: DrawnMaps, column: _Column, photograph: Photograph, number: int) 
         return [
             *torn(column.face, role),
             Text(
-                ((column.face.left + column.face.right) / 2, column.y + 5), "?", 20, Palette.MUTED, True, "middle", role=role
+                ((column.face.left + column.face.right) / 2, column.y + 5),
+                "?",
+                20,
+                Palette.MUTED,
+                True,
+                "middle",
+                role=role,
             ),
         ]
     items: list[Item] = []
@@ -386,7 +392,9 @@ def torn(box: Box, role: str = "") -> list[Item]:
         (box.right - (box.width * 0.14 if tooth % 2 else 0.0), box.top + box.height * tooth / teeth)
         for tooth in range(teeth + 1)
     ]
-    items: list[Item] = [Polygon(((box.left, box.top), *edge, (box.left, box.bottom)), "#f5f7f9", role=f"{role} unknown".strip())]
+    items: list[Item] = [
+        Polygon(((box.left, box.top), *edge, (box.left, box.bottom)), "#f5f7f9", role=f"{role} unknown".strip())
+    ]
     inner = Box(box.left, box.top, box.right - 0.14 * box.width, box.bottom)
     items += [Curve(line, Palette.HATCH, 0.8) for line in hatched(inner)]
     outline = ((box.right - 0.0, box.top), (box.left, box.top), (box.left, box.bottom), edge[-1])
@@ -423,10 +431,14 @@ def _grid(column: _Column) -> list[Item]:
     items: list[Item] = []
     if column.wide / columns >= FINEST_CELL:
         places = [face.left + column.wide * number / columns for number in range(1, columns)]
-        items += [Curve(((x, face.top), (x, face.bottom)), Palette.PAPER, 0.6, opacity=0.55, role="grid") for x in places]
+        items += [
+            Curve(((x, face.top), (x, face.bottom)), Palette.PAPER, 0.6, opacity=0.55, role="grid") for x in places
+        ]
     if column.tall / rows >= FINEST_CELL:
         places = [face.top + column.tall * number / rows for number in range(1, rows)]
-        items += [Curve(((face.left, y), (face.right, y)), Palette.PAPER, 0.6, opacity=0.55, role="grid") for y in places]
+        items += [
+            Curve(((face.left, y), (face.right, y)), Palette.PAPER, 0.6, opacity=0.55, role="grid") for y in places
+        ]
     return items
 
 
@@ -494,7 +506,9 @@ def _arcs(maps: DrawnMaps, columns: Sequence[_Column], valley: bool) -> list[Ite
         one, other = columns[skip.begin], columns[skip.end]
         level = abs(one.y - other.y) < 2
         between = columns[skip.begin + 1 : skip.end]
-        free = all(column.face.top - column.depth[1] > one.y + 2 or column.face.bottom < one.y - 2 for column in between)
+        free = all(
+            column.face.top - column.depth[1] > one.y + 2 or column.face.bottom < one.y - 2 for column in between
+        )
         if valley and level and free:
             start, stop = one.right, (other.x, other.y)
             start = (start[0], one.y) if start[1] > one.y else start
@@ -559,7 +573,9 @@ def _flags(columns: Sequence[_Column]) -> list[Item]:
     for column in columns:
         if not column.each.flag:
             continue
-        lines = [fitting(words, column.room - 8, LETTERS, bold=not number) for number, words in enumerate(column.each.flag)]
+        lines = [
+            fitting(words, column.room - 8, LETTERS, bold=not number) for number, words in enumerate(column.each.flag)
+        ]
         long = max(measured(words, LETTERS, bold=not number) for number, words in enumerate(lines))
         top = column.top[1] - FLAG - (24 if column.each.joins else 10)
         x = column.x + column.depth[0] / 2 + min(column.wide, 12) / 2

@@ -113,7 +113,7 @@ class DrawnMap:
     def blocks_text(self) -> str:
         """How many equal parts it has."""
         if self.folded > 1:
-            return f"{self.folded} sizes in one"
+            return f"{self.folded} sizes"
         return f"{self.blocks} {self.noun}" if self.blocks > 1 else ""
 
     @property
@@ -417,7 +417,7 @@ def _drawn(
         return DrawnMap("unknown", names, printable(group.stages[0].operator))
     if group.kind == "vector":
         return DrawnMap(
-            "vector", names, printable(".".join(label)), (1,) * max(1, len(group.size)), _channels(group.stages[0])
+            "vector", names, printable(".".join(label)), (1,) * len(network.spatial), _channels(group.stages[0])
         )
     sized = _sized(group)
     followed = [stage for stage in group.stages if _is_map(stage, group) and stage.receptive_field is not None]

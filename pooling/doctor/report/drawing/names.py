@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 __all__ = ["Path", "blocks_in", "label_of", "path_of", "without_common"]
 
@@ -34,10 +35,11 @@ def path_of(name: str) -> Path:
         if kept and part.startswith(f"{kept[-1]}."):
             kept.pop()
         kept.append(part)
-    return tuple(token for part in kept for token in part.split(".") if token)
+    return tuple(token for part in kept for token in part.split(".") if token) or (name,)
 
 
-def _majority(paths: Sequence[Path]) -> Path:
+@lru_cache(maxsize=128)
+def _majority(paths: tuple[Path, ...]) -> Path:
     """Return the innermost module that most of them lie in."""
     prefix: Path = ()
     while True:
@@ -57,7 +59,7 @@ def blocks_in(paths: Sequence[Path]) -> tuple[int, str]:
     >>> blocks_in([("layer1", "0", "conv1"), ("layer1", "1", "conv1"), ("layer1", "2", "conv1"), ("pool",)])
     (3, 'blocks')
     """
-    prefix = _majority(paths)
+    prefix = _majority(tuple(paths))
     if not prefix:
         return 1, ""
     depth = len(prefix)
@@ -87,12 +89,13 @@ def label_of(paths: Sequence[Path], others: Sequence[Sequence[Path]]) -> Path:
         Where several maps lie in one module, the part of it that most stages of this one lie in. Parts that three maps
         share are no names: the heads of a detector are one module.
     """
-    prefix = _majority(paths)
-    if prefix and not any(_majority(other)[: len(prefix)] == prefix for other in others):
+    prefix = _majority(tuple(paths))
+    if prefix and not any(_majority(tuple(other))[: len(prefix)] == prefix for other in others):
         return prefix
     depth = len(prefix)
     inside = Counter(path[: depth + 1] for path in paths if path[:depth] == prefix and len(path) > depth)
-    own = [part for part in inside if sum(any(path[: depth + 1] == part for path in other) for other in others) < 2]
+    parts = [{path[: depth + 1] for path in other} for other in others]
+    own = [part for part in inside if sum(part in other for other in parts) < 2]
     # Of parts with equally many stages, the first.
     return max(own or inside, key=lambda part: inside[part], default=prefix or paths[0])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,9 @@ from .maps import DrawnMap, DrawnMaps
 
 __all__ = ["Photograph", "lake", "signal"]
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]
 
-MOST_PIXELS = 640
+MOST_PIXELS = 448
 """Pixels of the scene on its longer side; no face is larger."""
 FINE = 2
 """Samples of a pixel on a side."""
@@ -67,16 +68,14 @@ class Photograph:
         plane = maps.pyramid.plane
         down = _weights(coarse.rows, level.grid.top, level.grid.bottom, plane.bottom, self.pixels.shape[0], most)
         right = _weights(coarse.columns, level.grid.left, level.grid.right, plane.right, self.pixels.shape[1], most)
-        rows = np.tensordot(down, self.pixels.astype(np.float32), axes=(1, 0))
-        result = np.moveaxis(np.tensordot(rows, right, axes=(1, 1)), 2, 1)
-        return np.rint(result).astype(np.uint8)
+        return _averaged(down, right, self.pixels)
 
     def around(self, each: DrawnMap, maps: DrawnMaps, window: Box, samples: int) -> NDArray[np.uint8] | None:
         """Return a part of the input as a map shows it, with so many samples on a side, none of them in between."""
         if each.level is None:
             return None
         coarse, plane = _coarsest(each.level, maps), maps.pyramid.plane
-        weights = []
+        weights, picked = [], []
         for borders, begin, end, length, pixels in (
             (coarse.rows, window.top, window.bottom, plane.bottom, self.pixels.shape[0]),
             (coarse.columns, window.left, window.right, plane.right, self.pixels.shape[1]),
@@ -86,9 +85,15 @@ class Photograph:
             cells, which = np.unique(found, return_inverse=True)
             edges = np.stack([borders[cells], borders[cells + 1]], axis=1)
             parts = [shares(edge, np.linspace(0, length, pixels + 1)) for edge in edges]
-            weights.append(np.concatenate(parts)[which])
-        rows = np.tensordot(weights[0], self.pixels.astype(np.float32), axes=(1, 0))
-        return np.rint(np.moveaxis(np.tensordot(rows, weights[1], axes=(1, 1)), 2, 1)).astype(np.uint8)
+            weights.append(np.concatenate(parts))
+            picked.append(which)
+        return _averaged(weights[0], weights[1], self.pixels)[picked[0]][:, picked[1]]
+
+
+def _averaged(down: NDArray[np.float32], right: NDArray[np.float32], pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Average a picture over cells, by the weights of its rows and of its columns."""
+    rows = np.tensordot(down, pixels.astype(np.float32), axes=(1, 0))
+    return np.rint(np.moveaxis(np.tensordot(rows, right, axes=(1, 1)), 2, 1)).astype(np.uint8)
 
 
 def _coarsest(level: Level, maps: DrawnMaps) -> Level:
@@ -107,7 +112,8 @@ def _weights(borders: Floats, begin: float, end: float, length: float, pixels: i
 
 
 def _mixed(ground: Floats, colour: Floats | tuple[float, float, float], where: Floats) -> Floats:
-    return ground + (np.asarray(colour, np.float64) - ground) * where[..., None]
+    where = np.asarray(where, np.float32)
+    return ground + (np.asarray(colour, np.float32) - ground) * where[..., None]
 
 
 @lru_cache(maxsize=4)
@@ -133,8 +139,8 @@ def lake(plane: Box, thing: Box) -> NDArray[np.uint8]:
     """
     scale = min(1.0, MOST_PIXELS / max(plane.width, plane.height))
     width, height = (max(1, round(scale * length)) for length in (plane.width, plane.height))
-    x = ((np.arange(FINE * width) + 0.5) / (FINE * width))[None, :]
-    y = ((np.arange(FINE * height) + 0.5) / (FINE * height))[:, None]
+    x: Floats = ((np.arange(FINE * width, dtype=np.float32) + 0.5) / (FINE * width))[None, :]
+    y: Floats = ((np.arange(FINE * height, dtype=np.float32) + 0.5) / (FINE * height))[:, None]
     x, y = x + 0 * y, y + 0 * x
     # The boat stands in the middle third of the water.
     middle = thing.bottom / plane.height
@@ -150,7 +156,7 @@ def lake(plane: Box, thing: Box) -> NDArray[np.uint8]:
 def _landscape(x: Floats, y: Floats, horizon: float) -> Floats:
     """Sky, sun, two ridges with snow, water with waves, and reeds in front."""
     sky = np.clip(y / horizon, 0, 1)[..., None]
-    picture = np.array([92.0, 150, 214]) * (1 - sky) + np.array([226.0, 234, 238]) * sky
+    picture = np.array([92.0, 150, 214], np.float32) * (1 - sky) + np.array([226.0, 234, 238], np.float32) * sky
     picture = _mixed(picture, (255, 240, 190), np.exp(-((x - 0.80) ** 2 + (y - 0.30 * horizon) ** 2) / 0.0035))
     ridge = horizon * (0.62 - 0.30 * np.abs(np.sin(4.1 * x + 0.5)) - 0.10 * np.abs(np.sin(13.7 * x)))
     ridge += horizon * 0.03 * np.sin(61 * x)
@@ -163,7 +169,10 @@ def _landscape(x: Floats, y: Floats, horizon: float) -> Floats:
     picture = _mixed(picture, (40, 72, 54), wood * 0.8)
     deep = np.clip((y - horizon) / (1 - horizon), 0, 1)
     waves = np.sin(34 * np.sqrt(deep + 0.002) * 6 + 3 * np.sin(9 * x) + 1.5 * np.sin(23 * x + 40 * deep))
-    water = np.array([150.0, 190, 206]) * (1 - deep[..., None]) + np.array([34.0, 84, 116]) * deep[..., None]
+    water = (
+        np.array([150.0, 190, 206], np.float32) * (1 - deep[..., None])
+        + np.array([34.0, 84, 116], np.float32) * deep[..., None]
+    )
     water += (7 + 9 * deep[..., None]) * waves[..., None]
     water = _mixed(water, (255, 246, 214), 0.7 * np.exp(-((x - 0.80) ** 2) / 0.0012) * (waves > 0.3))
     picture = np.where((y > horizon)[..., None], water, picture)
@@ -203,4 +212,3 @@ def signal(plane: Box, thing: Box) -> NDArray[np.uint8]:
     inside = (place * plane.width - thing.left) / thing.width
     strength = np.where((inside >= 0) & (inside <= 1), 205 + 45 * np.sin(np.pi * np.clip(inside, 0, 1)), strength)
     return np.repeat(np.rint(strength).astype(np.uint8)[None, :, None], 3, axis=2)
-

@@ -61,7 +61,9 @@ def strips(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
         items += _words(each, face, left - MARGIN - 12, right + 14, width)
         if (number, number + 1) in maps.links:
             x = left - 10
-            items.append(Curve(((x, face.bottom + 2), (x, face.bottom + pitch - TALL - 4)), Palette.MUTED, 1.4, role="link"))
+            items.append(
+                Curve(((x, face.bottom + 2), (x, face.bottom + pitch - TALL - 4)), Palette.MUTED, 1.4, role="link")
+            )
             items.append(Polygon(arrow((x, face.bottom + pitch - TALL - 2), (0, 1)), Palette.MUTED))
     items.append(Polygon(rectangle(thing), Palette.BRIGHT_OBJECT, opacity=0.10, role="object"))
     items.append(Polygon(rectangle(thing), "", Palette.OBJECT, 1.4, role="object"))
@@ -72,7 +74,10 @@ def strips(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
         handles = ((x + 1.3 * reach, start[1]), (x + 1.3 * reach, stop[1]))
         items.append(Curve((start, *handles, stop), Palette.SKIP, 1.6, bezier=True, role="arc"))
         items.append(Polygon(arrow(stop, (-1, 0), 8), Palette.SKIP))
-    ends: tuple[tuple[Literal["start", "end"], float, str], ...] = (("start", left, "0"), ("end", right, counted(round(plane.width), "sample")))
+    ends: tuple[tuple[Literal["start", "end"], float, str], ...] = (
+        ("start", left, "0"),
+        ("end", right, counted(round(plane.width), "sample")),
+    )
     items += [Text((x, bottom + 20), words, 11.5, Palette.MUTED, anchor=anchor) for anchor, x, words in ends]
     height = foot(items, maps, width, bottom + 30)
     boxes = tuple(
@@ -120,7 +125,12 @@ def _strip(
     dx, dy = _depth(each)
     items: list[Item] = [
         Polygon(
-            ((face.left, face.top), (face.left + dx, face.top - dy), (face.right + dx, face.top - dy), (face.right, face.top)),
+            (
+                (face.left, face.top),
+                (face.left + dx, face.top - dy),
+                (face.right + dx, face.top - dy),
+                (face.right, face.top),
+            ),
             Palette.TOP,
             Palette.INK,
             0.7,
@@ -165,7 +175,10 @@ def _words(each: DrawnMap, face: Box, room: float, right: float, width: float) -
     """Say what a strip is, at its left and at its right."""
     y = face.top + 12
     if each.kind == "unknown":
-        lines = [(each.label, Palette.INK, True), (f"not known, {counted(len(each.stages), 'stage')}", Palette.MUTED, False)]
+        lines = [
+            (each.label, Palette.INK, True),
+            (f"not known, {counted(len(each.stages), 'stage')}", Palette.MUTED, False),
+        ]
     else:
         told = row_of([each.shape_text, each.blocks_text])
         lines = [(each.label, Palette.INK, True), (told, Palette.MUTED, False)]
@@ -193,4 +206,3 @@ def _words(each: DrawnMap, face: Box, room: float, right: float, width: float) -
         if words
     ]
     return items
-

@@ -109,14 +109,14 @@ def _escaped(text: str) -> str:
 
 
 def png(pixels: NDArray[np.uint8]) -> bytes:
-    """Write an array of shape (H, W, 3) as PNG.
+    r"""Write an array of shape (H, W, 3) as PNG.
 
     Source: "Portable Network Graphics (PNG) Specification", W3C; each row is the difference to the one above.
 
     Examples
     --------
     >>> png(np.zeros((2, 3, 3), np.uint8))[:8]
-    b'\\x89PNG\\r\\n\\x1a\\n'
+    b'\x89PNG\r\n\x1a\n'
     """
     height, width = pixels.shape[:2]
     rows = np.ascontiguousarray(pixels, np.uint8).reshape(height, 3 * width)
@@ -127,5 +127,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
         (b"IDAT", zlib.compress(filtered.tobytes(), 9)),
         (b"IEND", b""),
     ]
-    chunks = [struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data)) for tag, data in parts]
+    chunks = [
+        struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data)) for tag, data in parts
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
