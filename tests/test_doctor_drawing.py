@@ -393,8 +393,7 @@ def test_so_many_maps_that_some_are_folded() -> None:
         assert len(drawn.boxes) <= (width - 2 * MARGIN) / LEAST_COLUMN
         assert drawn.boxes[0].label == "input"
     assert any(text.words == "2 sizes" for text in drawn_at("many levels", NARROW).texts)
-    long = examine("conv3/2x2 up2 " * 20, (1, 1, 4096))
-    assert len(drawing(long).boxes) <= MOST_STRIPS
+    assert len(drawing(unsearched("conv3/2x2 up2 " * 20, (1, 1, 256))).boxes) <= MOST_STRIPS
 
 
 def test_folding_keeps_every_stage_skip_and_flag() -> None:
@@ -736,11 +735,11 @@ def test_names_of_modules() -> None:
     )
     assert path_of("n39") == ("n39",)
     assert path_of("///") == ("///",)
-    assert blocks_in([("features", "denseblock1", f"denselayer{number}", "conv") for number in range(6)]) == (
-        6,
-        "layers",
-    )
-    first, second = [("encoder", "layer1", "conv")] * 3, [("encoder", "layer2", "conv")] * 3
+    layers = [("features", "denseblock1", f"denselayer{number}", "conv") for number in range(6)]
+    assert blocks_in(layers, ("features", "denseblock1")) == (6, "layers")
+    # Two convolutions are no two blocks.
+    assert blocks_in([("down", "conv1", "conv"), ("down", "conv2", "conv")], ("down",)) == (1, "blocks")
+    first, second = ([("encoder", layer, part) for part in ("conv", "norm", "act")] for layer in ("layer1", "layer2"))
     assert label_of(first, [second]) == ("encoder", "layer1")
 
 

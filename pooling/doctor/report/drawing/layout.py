@@ -357,7 +357,7 @@ def _box(maps: DrawnMaps, column: _Column, photograph: Photograph, number: int) 
 
 
 def _slab(face: Box, depth: Point, each: DrawnMap, role: str) -> list[Item]:
-    """A box seen from the left and below: its face, its top and its right side."""
+    """Draw a box: its face, its top and its right side."""
     dx, dy = depth
     top = (
         (face.left, face.top),
@@ -386,7 +386,7 @@ def _slab(face: Box, depth: Point, each: DrawnMap, role: str) -> list[Item]:
 
 
 def torn(box: Box, role: str = "") -> list[Item]:
-    """A hatched sheet whose right edge is torn off: nobody knows how large it is."""
+    """Draw a hatched sheet whose right edge is torn off: nobody knows how large it is."""
     teeth = 6
     edge: list[Point] = [
         (box.right - (box.width * 0.14 if tooth % 2 else 0.0), box.top + box.height * tooth / teeth)

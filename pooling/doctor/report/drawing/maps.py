@@ -149,7 +149,6 @@ class DrawnMaps:
     links: frozenset[tuple[int, int]] = frozenset()
     skips: tuple[Skip, ...] = ()
     last: int = -1
-    left_out: int = 0
 
     @property
     def dimensions(self) -> int:
@@ -182,7 +181,8 @@ class DrawnMaps:
             return number - (number > place)
 
         edges = {(moved(a), moved(b)) for a, b in [*self.links, *((skip.begin, skip.end) for skip in self.skips)]}
-        return replace(self, maps=maps, last=moved(self.last), **_edges(edges))
+        links, skips = _edges(edges)
+        return replace(self, maps=maps, last=moved(self.last), links=links, skips=skips)
 
 
 def _step(maps: Sequence[DrawnMap], place: int) -> float:
@@ -194,12 +194,10 @@ def _step(maps: Sequence[DrawnMap], place: int) -> float:
     return change + 5 * bool(first.flag) + 0.1 * second.folded / 100
 
 
-def _edges(pairs: set[tuple[int, int]]) -> dict[str, object]:
+def _edges(pairs: set[tuple[int, int]]) -> tuple[frozenset[tuple[int, int]], tuple[Skip, ...]]:
     """Tell links from skips."""
-    return {
-        "links": frozenset(pair for pair in pairs if pair[1] - pair[0] == 1),
-        "skips": tuple(Skip(*pair) for pair in sorted(pairs) if pair[1] - pair[0] > 1),
-    }
+    links = frozenset(pair for pair in pairs if pair[1] - pair[0] == 1)
+    return links, tuple(Skip(*pair) for pair in sorted(pairs) if pair[1] - pair[0] > 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -260,7 +258,8 @@ def drawn_maps(examination: Examination) -> DrawnMaps:
     maps = _named(maps, labels)
     maps = _with_row(maps, len(network.stages))
     maps, last = _with_flags(examination, maps, place, pairs)
-    return DrawnMaps(examination, drawn, tuple(maps), last=last, **_edges(pairs))  # type: ignore[arg-type]
+    links, skips = _edges(pairs)
+    return DrawnMaps(examination, drawn, tuple(maps), links, skips, last)
 
 
 def _groups(network: Network) -> tuple[list[_Group], dict[str, int]]:
@@ -311,7 +310,7 @@ def _kind(stage: Stage, before: _Group) -> tuple[str, tuple[int, ...], tuple[obj
         return "inside", (), None, -1
     if len(shape) == 3 and 0 <= shape[1] - math.prod(grid) <= MOST_EXTRA_TOKENS:
         return "map", grid, before.stride, shape[1] - math.prod(grid)
-    for size in (grid, tuple(-(-cells // 2) for cells in grid)):
+    for size in (grid, tuple(-(-length // 2) for length in grid)):
         # Channels last, or the axes of a window taken apart and put together again.
         if len(shape) == len(grid) + 2 and size in (shape[1:-1], shape[2:]):
             return "map", size, before.stride if size == grid else None, -1
@@ -422,7 +421,7 @@ def _drawn(
     sized = _sized(group)
     followed = [stage for stage in group.stages if _is_map(stage, group) and stage.receptive_field is not None]
     named = [stage for stage in sized if path_of(stage.name)[: len(label)] == label] or sized
-    blocks, noun = blocks_in([path_of(stage.name) for stage in sized])
+    blocks, noun = blocks_in([path_of(stage.name) for stage in sized], label)
     level = level_of_stages(network, examination.objects, followed, drawn) if followed else None
     tokens = group.extra_tokens >= 0
     return DrawnMap(
@@ -477,8 +476,8 @@ def _with_flags(
     result = list(maps)
     for number in heads:
         if maps[number].kind == "map" and not any((number, end) in edges for end in ends):
-            shape = [text for text in (maps[number].stride_text, by(maps[number].size)) if text]
-            result[number] = replace(maps[number], flag=tuple(shape))
+            told = (maps[number].stride_text, by(maps[number].size))
+            result[number] = replace(maps[number], flag=tuple(text for text in told if text))
     flagged = [number for number, each in enumerate(result) if each.flag]
     for number, name in outputs.items():
         if number in flagged or (flagged and number not in ends and maps[number].kind != "unknown"):

@@ -13,7 +13,8 @@ Path = tuple[str, ...]
 
 MAJORITY = 0.6
 """The share of its stages that have to lie in a module for a map to be called by its name."""
-NUMBERED = re.compile(r"([A-Za-z_]*?)_?(\d+)")
+NUMBERED = re.compile(r"((?:[a-z_]*(?:layer|block|stage|unit|cell))?)_?(\d+)", re.IGNORECASE)
+"""Parts that repeat, by their names: ``0``, ``denselayer12``; ``conv1`` and ``conv2`` are different things."""
 
 
 def path_of(name: str) -> Path:
@@ -51,21 +52,18 @@ def _majority(paths: tuple[Path, ...]) -> Path:
         prefix = (*prefix, token)
 
 
-def blocks_in(paths: Sequence[Path]) -> tuple[int, str]:
-    """Count the numbered parts of the module that most stages lie in, and say what they are.
+def blocks_in(paths: Sequence[Path], label: Path) -> tuple[int, str]:
+    """Count the numbered parts of a module, and say what they are.
 
     Examples
     --------
-    >>> blocks_in([("layer1", "0", "conv1"), ("layer1", "1", "conv1"), ("layer1", "2", "conv1"), ("pool",)])
+    >>> blocks_in([("layer1", "0", "conv1"), ("layer1", "1", "conv1"), ("layer1", "2", "conv1"), ("pool",)], ("layer1",))
     (3, 'blocks')
     """
-    prefix = _majority(tuple(paths))
-    if not prefix:
-        return 1, ""
-    depth = len(prefix)
+    depth = len(label)
     found: dict[str, set[str]] = {}
     for path in paths:
-        if path[:depth] == prefix and len(path) > depth + 1:
+        if path[:depth] == label and len(path) > depth + 1:
             match = NUMBERED.fullmatch(path[depth])
             if match is not None:
                 found.setdefault(match[1], set()).add(match[2])
@@ -105,8 +103,10 @@ def without_common(labels: Sequence[Path]) -> list[str]:
 
     Examples
     --------
-    >>> without_common([("features", "conv0"), ("features", "denseblock1")]), without_common([("model", "2"), ("model", "4")])
-    (['conv0', 'denseblock1'], ['model.2', 'model.4'])
+    >>> without_common([("features", "conv0"), ("features", "denseblock1")])
+    ['conv0', 'denseblock1']
+    >>> without_common([("model", "2"), ("model", "4")])
+    ['model.2', 'model.4']
     """
     first = {label[:1] for label in labels}
     shared = len(first) == 1 and len(labels) > 1 and all(len(each) > 1 and not each[1].isdigit() for each in labels)

@@ -150,7 +150,8 @@ def lake(plane: Box, thing: Box) -> NDArray[np.uint8]:
     v = (y * plane.height - thing.top) / thing.height
     picture = _boat(picture, u, v)
     fine = picture.reshape(height, FINE, width, FINE, 3).mean((1, 3))
-    return np.rint(np.clip(fine, 0, 255)).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(np.clip(fine, 0, 255)).astype(np.uint8)
+    return levels
 
 
 def _landscape(x: Floats, y: Floats, horizon: float) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pooling.reporting.formats import brief, by, cells, joined
 from pooling.signs import printable
 
@@ -79,7 +81,7 @@ def _kept(maps: DrawnMaps, best: float) -> str:
 def _rises(maps: DrawnMaps) -> bool:
     """Whether maps become larger again."""
     sizes = [each.size for each in maps.maps if each.kind == "map"]
-    return any(max(new) > 1.5 * max(old) for old, new in zip(sizes, sizes[1:], strict=False))
+    return any(max(new) > 1.5 * max(old) for old, new in pairwise(sizes))
 
 
 def field_sentence(maps: DrawnMaps) -> str:

@@ -190,14 +190,14 @@ def _words(each: DrawnMap, face: Box, room: float, right: float, width: float) -
     room = RIGHT - 16
     shown = [(covered, Palette.OBJECT, small), (each.stride_text, Palette.MUTED, False)]
     if each.flag:
-        lines = [fitting(words, room - 10, LETTERS, bold=not number) for number, words in enumerate(each.flag[:2])]
-        long = max(measured(words, LETTERS, bold=not number) for number, words in enumerate(lines)) + 10
+        flag = [fitting(words, room - 10, LETTERS, bold=not number) for number, words in enumerate(each.flag[:2])]
+        long = max(measured(words, LETTERS, bold=not number) for number, words in enumerate(flag)) + 10
         place = Box(right, face.top - 1, right + long, face.bottom + 1)
         items.append(Polygon(rectangle(place), Palette.FLAG, role="flag"))
         items.append(Curve(((face.right, face.bottom), (right, face.bottom)), Palette.FLAG, 1.6, role="pole"))
         items += [
             Text((right + 5, y + 16 * number), words, LETTERS, Palette.PAPER, not number, role="flag text")
-            for number, words in enumerate(lines)
+            for number, words in enumerate(flag)
         ]
         return items
     items += [
