@@ -665,7 +665,9 @@ def _enlarged(
             items.append(Polygon(rectangle(outline), "", Palette.PAPER, 3.2, opacity=0.7))
             items.append(Polygon(rectangle(outline), "", Palette.BRIGHT_OBJECT, 1.8))
         lost = min(column.each.object_cells) < 1
-        told = fitting(object_text(column.each), column.room - 4, LETTERS + 1, bold=lost)
+        told = object_text(column.each)
+        if measured(told, LETTERS + 1, bold=lost) > column.room - 4:
+            told = fitting(told.partition(" ")[0], column.room - 4, LETTERS + 1, bold=lost)
         items.append(Text((x, tile.bottom + 17), told, LETTERS + 1, Palette.OBJECT, lost, "middle", role="object text"))
     return top + side + 28
 

@@ -15,6 +15,7 @@ from ..pyramid import Level, Pyramid, level_of_stages, pyramid
 from .names import Path, blocks_in, label_of, path_of, without_common
 
 if TYPE_CHECKING:
+    from ...analysis.object_footprint import Objects
     from ...examination import Examination
     from ...network import Network, Stage
 
@@ -141,6 +142,8 @@ class DrawnMaps:
         Data that passes by boxes between.
     last : int
         The box of the last head; of its cell the receptive field is shown. -1 where there is none.
+    at_output : tuple of float
+        Cells that the object covers at the head that resolves most; empty where that is not known.
     """
 
     examination: Examination
@@ -149,6 +152,7 @@ class DrawnMaps:
     links: frozenset[tuple[int, int]] = frozenset()
     skips: tuple[Skip, ...] = ()
     last: int = -1
+    at_output: tuple[float, ...] = ()
 
     @property
     def dimensions(self) -> int:
@@ -257,9 +261,19 @@ def drawn_maps(examination: Examination) -> DrawnMaps:
         maps.append(_drawn(examination, drawn, group, labels[number], place, number))
     maps = _named(maps, labels)
     maps = _with_row(maps, len(network.stages))
-    maps, last = _with_flags(examination, maps, place, pairs)
+    heads = _heads(network, examination.objects)
+    maps, last = _with_flags(network, maps, heads, place, pairs)
     links, skips = _edges(pairs)
-    return DrawnMaps(examination, drawn, tuple(maps), links, skips, last)
+    covered = [tuple(map(float, examination.objects.footprints[name].resolved)) for name in heads]
+    return DrawnMaps(examination, drawn, tuple(maps), links, skips, last, max(covered, key=min, default=()))
+
+
+def _heads(network: Network, objects: Objects) -> list[str]:
+    """Return the maps that outputs are read from; not those behind which something is not known."""
+    lost = {name for stage in network.stages if not stage.output_shape for name in stage.inputs}
+    return [
+        name for name in objects.heads if name in objects.footprints and (name not in lost or name in network.outputs)
+    ]
 
 
 def _groups(network: Network) -> tuple[list[_Group], dict[str, int]]:
@@ -466,11 +480,10 @@ def _with_row(maps: list[DrawnMap], stages: int) -> list[DrawnMap]:
 
 
 def _with_flags(
-    examination: Examination, maps: list[DrawnMap], place: dict[str, int], edges: set[tuple[int, int]]
+    network: Network, maps: list[DrawnMap], names: Sequence[str], place: dict[str, int], edges: set[tuple[int, int]]
 ) -> tuple[list[DrawnMap], int]:
     """Put flags where outputs are read, and say which map the last of them is."""
-    network = examination.network
-    heads = sorted({place[name] for name in examination.objects.heads if name in place})
+    heads = sorted({place[name] for name in names if name in place})
     outputs = {place[name]: name for name in network.outputs if name in place}
     ends = {number for number in outputs if maps[number].kind == "vector"}
     result = list(maps)
@@ -483,7 +496,7 @@ def _with_flags(
         if number in flagged or (flagged and number not in ends and maps[number].kind != "unknown"):
             continue
         shape = network.stage(name).output_shape
-        words = by(shape[1:] or shape) if shape else "not known"
+        words = by([size for size in shape[1:] if size > 1] or [1]) if shape else "not known"
         result[number] = replace(maps[number], flag=("output", words))
     alive = [number for number, each in enumerate(maps) if each.level is not None and each.kind == "map" and number]
     last = ([number for number in heads if number in alive] or alive or [-1])[-1]

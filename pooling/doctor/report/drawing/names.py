@@ -57,8 +57,8 @@ def blocks_in(paths: Sequence[Path], label: Path) -> tuple[int, str]:
 
     Examples
     --------
-    >>> blocks_in([("layer1", "0", "conv1"), ("layer1", "1", "conv1"), ("layer1", "2", "conv1"), ("pool",)], ("layer1",))
-    (3, 'blocks')
+    >>> blocks_in([("layer1", "0", "conv1"), ("layer1", "1", "conv1"), ("pool",)], ("layer1",))
+    (2, 'blocks')
     """
     depth = len(label)
     found: dict[str, set[str]] = {}

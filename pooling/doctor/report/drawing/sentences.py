@@ -41,17 +41,19 @@ def object_text(each: DrawnMap) -> str:
 def headline(maps: DrawnMaps) -> tuple[str, bool]:
     """Say what happens to the object, in one sentence without its full stop, and whether that is good."""
     name = _object(maps)
-    if len(maps.maps) == 1:
-        return f"{name} has no map to be lost in: the network is its input", False
     followed = [each for each in maps.maps[1:] if each.object_cells]
     unknown = next((each for each in maps.maps if each.kind == "unknown"), None)
     small = name[0].lower() + name[1:]
-    if not followed or (unknown is not None and maps.examination.objects.at_heads is None):
-        behind = "" if unknown is None else f" behind {unknown.label}, which is not known"
-        return f"What becomes of {small} cannot be told{behind}", False
+    if set(maps.maps[0].size) == {1}:
+        return "The input is a single cell: there is no detail that could be lost", True
+    if unknown is not None and not (followed and maps.at_output):
+        return f"What becomes of {small} cannot be told behind {unknown.label}, which is not known", False
+    if not followed:
+        if maps.maps[-1].kind == "vector":
+            return f"{name} is put together with all of the input at once: no map is left of it", False
+        return f"What becomes of {small} cannot be told", False
     lost = next((each for each in followed if min(each.object_cells) < 1), None)
-    at_heads = maps.examination.objects.at_heads
-    best = min(followed[-1].object_cells) if at_heads is None else float(min(at_heads.resolved))
+    best = min(maps.at_output or followed[-1].object_cells)
     behind = "" if unknown is None else f"; what comes behind {unknown.label} is not known"
     if lost is not None and best < 1:
         where = f" at {lost.stride_text}" if lost.stride_text else ""

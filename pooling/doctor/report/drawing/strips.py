@@ -58,7 +58,7 @@ def strips(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
     items += _shadow(maps, faces, left, scale)
     for number, (each, face) in enumerate(zip(maps.maps, faces, strict=True)):
         items += _strip(each, face, photograph, maps, number, left, scale)
-        items += _words(each, face, left - MARGIN - 12, right + 14, width)
+        items += _words(each, face, left - MARGIN - 12, right + 14 + (ARCS if maps.skips else 0))
         if (number, number + 1) in maps.links:
             x = left - 10
             items.append(
@@ -69,9 +69,12 @@ def strips(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
     items.append(Polygon(rectangle(thing), "", Palette.OBJECT, 1.4, role="object"))
     for number, skip in enumerate(maps.skips):
         one, other = faces[skip.begin], faces[skip.end]
-        x, reach = width - MARGIN - ARCS + 4, min(ARCS - 8, 16 + 5 * (number % 5))
-        start, stop = (x, one.top + TALL / 2), (x, other.top + TALL / 2)
-        handles = ((x + 1.3 * reach, start[1]), (x + 1.3 * reach, stop[1]))
+        reach = min(ARCS, 24 + 7 * (number % 4))
+        start, stop = (
+            (face.right + _depth(maps.maps[at])[0] + 2, face.top + TALL / 2)
+            for face, at in ((one, skip.begin), (other, skip.end))
+        )
+        handles = ((right + 1.3 * reach, start[1]), (right + 1.3 * reach, stop[1]))
         items.append(Curve((start, *handles, stop), Palette.SKIP, 1.6, bezier=True, role="arc"))
         items.append(Polygon(arrow(stop, (-1, 0), 8), Palette.SKIP))
     ends: tuple[tuple[Literal["start", "end"], float, str], ...] = (
@@ -171,7 +174,7 @@ def _strength(face: Box, strength: np.ndarray[tuple[int], np.dtype[np.float64]],
     return Polygon((*points, (face.right, face.bottom)), "#5b7f9c", role=role)
 
 
-def _words(each: DrawnMap, face: Box, room: float, right: float, width: float) -> list[Item]:
+def _words(each: DrawnMap, face: Box, room: float, right: float) -> list[Item]:
     """Say what a strip is, at its left and at its right."""
     y = face.top + 12
     if each.kind == "unknown":
