@@ -362,7 +362,7 @@ def test_a_missing_extra_is_named_before_anything_is_written(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    files = [f"--{kind}={tmp_path / kind}.svg" for kind in ("html", "json", "figure")]
+    files = [f"--{kind}={tmp_path / kind}.png" for kind in ("html", "json", "figure")]
     code, lines, errors = doctor(capsys, *FINE, *files)
     assert (code, lines) == (2, [])
     assert list(tmp_path.iterdir()) == []

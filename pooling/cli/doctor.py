@@ -110,7 +110,16 @@ def add(commands: Any) -> None:
         help="show all about a stage, with the formula of its size; can be given several times",
     )
     add_files(doctor, json="write everything that was found to FILE", html="write one page with everything to FILE")
-    doctor.add_argument("--figure", type=output_file, metavar="FILE.png|svg", help="draw the pyramid of maps into FILE")
+    doctor.add_argument(
+        "--figure", type=output_file, metavar="FILE.png|svg", help="draw the network from left to right into FILE"
+    )
+    doctor.add_argument(
+        "--picture",
+        choices=("network", "levels"),
+        default="network",
+        help="what --figure draws: the network from left to right (default), or its resolution levels, each with the "
+        "object, one cell and its receptive field",
+    )
     doctor.add_argument(
         "--objects-figure",
         dest=OBJECTS_FIGURE,
@@ -268,7 +277,7 @@ def _write(options: argparse.Namespace, examination: Examination, comparison: Wh
     if options.figure is not None:
         from pooling.doctor.report.figure import figure_file
 
-        drawn = figure_file(examination, options.figure, options.image)
+        drawn = figure_file(examination, options.figure, options.image, picture=options.picture)
     if getattr(options, OBJECTS_FIGURE) is not None:
         from pooling.doctor.report.object_figure import object_figure_file
 

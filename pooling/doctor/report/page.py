@@ -1,12 +1,13 @@
 """An examination as one HTML page that needs nothing else: no script, no network, no other file. Needs ``jinja2``.
 
-Pictures are SVG, drawn from the same levels as `pooling.doctor.report.figure`, so that the page needs no matplotlib.
+Pictures are SVG, drawn from the same lists as `pooling.doctor.report.figure`, so that the page needs no matplotlib.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ from pooling.reporting.html import Markup, rendered
 
 from ..analysis.picture import Picture, fitted
 from ..lint import SEVERITIES
+from .drawing import NARROW, WIDE, drawing
+from .drawing.display import fitting
+from .drawing.svg import svg
 from .heads import data_set, heads_in_words
 from .object_figure import object_levels
 from .pyramid import pyramid
@@ -36,6 +40,8 @@ MOST_STAGES = 2000
 """Rows of a table at most."""
 TREE_DEPTH = 2
 """Levels of modules that are shown; one more where all stages are in one module."""
+COLUMN = 116
+"""CSS pixels for the name above a level."""
 COLUMNS = (
     ("operator", "w", lambda text: True),
     ("window", "w", lambda text: text.window),
@@ -124,6 +130,7 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
         network=network,
         counts=[(each, sum(one.severity == each for one in examination.findings)) for each in reversed(SEVERITIES)],
         findings=_grouped(examination.findings, "stage", "code", "severity", "message", "fixes"),
+        network_drawn=_drawn(examination, image),
         levels=_levels(examination, image, ""),
         what_if=what_if and _compared(what_if),
         after=what_if and _levels(what_if.after, image, "after"),
@@ -203,6 +210,24 @@ def _levels(examination: Examination, image: Picture | None, prefix: str) -> dic
         return {"problem": without(error, "doctor")}
     picture = None if image is None else fitted(image, network.spatial_sizes)
     levels = [
-        (level, list(drawings(drawn, level, f"{prefix}{number}", picture))) for number, level in enumerate(drawn.levels)
+        (level, list(drawings(drawn, level, f"{prefix}{number}", picture)), _ends(level.stages))
+        for number, level in enumerate(drawn.levels)
     ]
     return {"problem": "", "pyramid": drawn, "levels": levels}
+
+
+def _ends(stages: Sequence[str]) -> list[str]:
+    """Return the first and the last of several names, cut in their middle to the width of a column."""
+    return [fitting(name, room, 12.5) for name, room in ((stages[0], COLUMN), (stages[-1], COLUMN - 18))][: len(stages)]
+
+
+def _drawn(examination: Examination, image: Picture | None) -> list[Markup]:
+    """Draw the network for wide and for narrow screens; nothing where that cannot be done, which the levels tell."""
+    if not examination.network.spatial:
+        return []
+    try:
+        pyramid(examination.network, examination.objects)
+    except ValueError:
+        return []
+    both = [(name, drawing(examination, image, width)) for name, width in (("broad", WIDE), ("slim", NARROW))]
+    return [Markup(svg(drawn, name, standalone=False)) for name, drawn in both]

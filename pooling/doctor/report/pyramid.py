@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..analysis.object_footprint import Objects
     from ..network import Network, Stage
 
-__all__ = ["Box", "Level", "Pyramid", "averaged", "pyramid"]
+__all__ = ["Box", "Level", "Pyramid", "averaged", "level_of_stages", "pyramid", "shares"]
 
 STRIP = 6
 """A network with one axis is drawn as a strip, so many times as long as high."""
@@ -384,6 +384,11 @@ def _groups(network: Network, dimensions: int) -> list[list[Stage | None]]:
     return [group for i, group in enumerate(groups) if i in (0, last) or set(keys[i][0]) != {1}]
 
 
+def level_of_stages(network: Network, objects: Objects, stages: Sequence[Stage], drawn: Pyramid) -> Level:
+    """Return the level that some stages make, with the object where a pyramid has it."""
+    return _level(network, objects, list(stages), drawn.plane, drawn.object)
+
+
 def _level(network: Network, objects: Objects, group: list[Stage | None], plane: Box, box: Box) -> Level:
     sizes = network.spatial_sizes
     stages = [stage for stage in group if stage is not None]
@@ -486,8 +491,8 @@ def averaged(level: Level, plane: Box, picture: NDArray[np.uint8]) -> NDArray[np
     uint8 array of shape (rows, columns, 3)
     """
     height, width = picture.shape[:2]
-    down = _shares(level.rows, np.linspace(plane.top, plane.bottom, height + 1))
-    right = _shares(level.columns, np.linspace(plane.left, plane.right, width + 1))
+    down = shares(level.rows, np.linspace(plane.top, plane.bottom, height + 1))
+    right = shares(level.columns, np.linspace(plane.left, plane.right, width + 1))
     # Rows first, then columns: of large pictures, this is the smaller product.
     rows = np.tensordot(down, picture.astype(np.float32), axes=(1, 0))
     result = np.moveaxis(np.tensordot(rows, right, axes=(1, 1)), 2, 1)
@@ -502,7 +507,7 @@ def _overlaps(cells: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArra
     return overlaps
 
 
-def _shares(cells: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np.float32]:
+def shares(cells: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return the weights with which pixels are averaged over cells; a cell outside takes the nearest pixel."""
     overlaps = _overlaps(cells, pixels)
     outside = overlaps.sum(axis=1) == 0
