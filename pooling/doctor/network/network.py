@@ -96,6 +96,8 @@ class Stage:
         Where the spatial axes stand in `output_shape`; empty where there are none.
     note : str
         What a reader should know, in one sentence.
+    source_line : str
+        File and line of the code that called the operator, where that is known.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Stage:
     output_bytes: int = 0
     spatial: tuple[int, ...] = ()
     note: str = ""
+    source_line: str = ""
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -155,6 +158,8 @@ class Network:
         What a reader should know of the whole.
     spatial : tuple of int
         Where the spatial axes stand in `input_shape`.
+    unread_parameters : int
+        Of a module: parameters that nothing reads in a forward pass, such as those of auxiliary heads.
 
     Examples
     --------
@@ -179,6 +184,7 @@ class Network:
     opset: int | None = None
     notes: tuple[str, ...] = ()
     spatial: tuple[int, ...] = ()
+    unread_parameters: int = 0
 
     @property
     def title(self) -> str:
@@ -197,8 +203,8 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """Parameters of all stages; running means and variances of normalisations are not among them."""
-        return sum(stage.parameters for stage in self.stages)
+        """Parameters of all stages, and those that no stage reads; running means and variances are not among them."""
+        return sum(stage.parameters for stage in self.stages) + self.unread_parameters
 
     @property
     def output_bytes(self) -> int:

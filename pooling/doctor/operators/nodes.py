@@ -14,7 +14,17 @@ from pooling.layer import Layer
 
 from ..receptive_field import View
 
-__all__ = ["ARGUMENTS", "Node", "NodeCall", "OperatorError", "Outcome", "Shape", "Tensor", "UnknownShapeError"]
+__all__ = [
+    "ARGUMENTS",
+    "Node",
+    "NodeCall",
+    "OperatorError",
+    "Outcome",
+    "Rule",
+    "Shape",
+    "Tensor",
+    "UnknownShapeError",
+]
 
 Shape = tuple[int, ...]
 FLOAT = np.dtype(np.float32)
@@ -81,6 +91,10 @@ class Node:
         Arguments that take the place of others.
     known : bool
         Whether the operator exists in this version.
+    rule : callable, optional
+        Takes the place of the operator's record.
+    source_line : str
+        File and line of the code that called the operator, where that is known.
     """
 
     name: str
@@ -93,6 +107,8 @@ class Node:
     infer: Callable[[Sequence[Tensor | None]], Sequence[tuple[Shape | None, np.dtype[Any] | None]]] | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     known: bool = True
+    rule: Callable[[NodeCall], Outcome] | None = None
+    source_line: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,3 +199,7 @@ class Outcome:
     dtypes: Sequence[np.dtype[Any] | None] = ()
     values: Sequence[NDArray[Any] | None] = ()
     note: str = ""
+
+
+Rule = Callable[[NodeCall], Outcome]
+"""Gives what comes out of a node, for one input size."""

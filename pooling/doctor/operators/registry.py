@@ -61,6 +61,8 @@ def operator(*names: str, fold: Fold | None = None, settable: bool = False) -> C
 
 def outcome_of(call: NodeCall) -> Outcome:
     """Apply the record of a node's operator; without one, or where it lacks a shape, ask whoever read the node."""
+    if call.node.rule is not None:
+        return call.node.rule(call)
     record = OPERATORS.get(call.operator)
     if record is not None and record.fold is not None:
         values = _folded(record.fold, call)

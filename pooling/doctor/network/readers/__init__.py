@@ -8,6 +8,7 @@ text     from layers as text
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,6 +84,10 @@ def read_graph(source: Any, input_shape: Sequence[int] | None = None) -> Graph:
         from .layers import from_sequential
 
         return from_sequential(source, input_shape)
+    if _is_module(source):
+        from .module import from_module
+
+        return from_module(source, input_shape)
     if isinstance(source, str) and not source.endswith(".onnx") and not os.path.isfile(source):
         from .text import from_text
 
@@ -96,6 +101,12 @@ def read_graph(source: Any, input_shape: Sequence[int] | None = None) -> Graph:
             f"reading ONNX models needs {error.name}; install it with pip install 'ndpooling[onnx]'"
         ) from error
     return from_onnx(source, None if input_shape is None else len(input_shape))
+
+
+def _is_module(source: Any) -> bool:
+    """Whether this is a module of torch, which is not imported for the question."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.nn.Module)
 
 
 def _wrong_source(source: Any) -> str:
