@@ -154,9 +154,9 @@ def _is(stage: Stage, words: str) -> bool:
 
 
 def path_of(stage: Stage) -> str:
-    """Return the path of the module that a stage belongs to."""
-    path = stage.name.rpartition("/")[0]
-    return "" if path == "forward" else path
+    """Return the path of the module that a stage belongs to: a stage has its name where it is the only one in it."""
+    path, slash, _ = stage.name.rpartition("/")
+    return "" if path == "forward" else path if slash else stage.name
 
 
 def _shapes_by_module(network: Network) -> dict[str, set[Shape]]:
