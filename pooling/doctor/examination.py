@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pooling.arguments import per_axis, per_axis_shape
@@ -19,7 +21,7 @@ from .analysis.input_sizes import AxisSizes, input_sizes
 from .analysis.object_footprint import Objects, follow_object
 from .lint import RULES, SEVERITIES, Failure, Finding, LintContext, find
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
-from .network.readers import read_graph
+from .network.readers import is_of_module, read_graph
 
 if TYPE_CHECKING:
     from .analysis.shift import StageShift
@@ -90,6 +92,16 @@ class Examination:
 
         return shift_sensitivity(self.network, self.image)
 
+    def _repr_html_(self) -> str | None:
+        """Return the page for a notebook, in a frame of its own; None without what pages need."""
+        try:
+            # The page is a layer above this one, and is asked for by name.
+            document = import_module("pooling.doctor.report.page").page(self)
+        except ImportError:
+            return None
+        frame = "width: 100%; height: 60em; border: 0"
+        return f'<iframe srcdoc="{escape(document)}" style="{frame}" title="pooling doctor"></iframe>'
+
     def of_stage(self, name: str) -> tuple[Finding, ...]:
         """Return what was found at a stage."""
         return tuple(finding for finding in self.findings if finding.stage == name)
@@ -101,7 +113,7 @@ class Examination:
 
 def examine(
     source: Any,
-    input_shape: Sequence[int] | None = None,
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     *,
     object_size: int | Sequence[int] = OBJECT_SIZE,
     task: str | None = None,
@@ -113,12 +125,17 @@ def examine(
 
     Parameters
     ----------
-    source : path, str, onnx.ModelProto, bytes, Sequential, Layer or Graph
-        An ONNX model or the path of one, layers of this package, or a list of layers such as
-        ``"conv7x64/2p3@stem pool3/2p1 conv3x64"``, see `pooling.doctor.read`.
-    input_shape : sequence of int, optional
+    source : torch.nn.Module, path, str, onnx.ModelProto, bytes, Sequential, Layer or Graph
+        A module of torch, which is run once on tensors without data, in evaluation mode, and stays as it is; the name
+        of one, ``"timm:resnet50"``, ``"torchvision:retinanet_resnet50_fpn"``, ``"ultralytics:yolov8n.yaml"`` or
+        ``"package.module:factory"``; the path of a program of ``torch.export`` (.pt2). An ONNX model or the path of
+        one, layers of this package, or a list of layers such as ``"conv7x64/2p3@stem pool3/2p1 conv3x64"``, see
+        `pooling.doctor.read`.
+    input_shape : sequence of int, or mapping, optional
         ``(N, C, *S)``; what is left out at the beginning is taken from the model, or 1 and 3 for layers. By default
-        what the model says, and 224 where it says nothing.
+        what the model says, and 224 for layers; a module without a configuration of timm needs one. Of a module with
+        several inputs, a shape for each by name: ``{"image": (1, 3, 224, 224), "mask": (1, 1, 224, 224)}``; the first
+        that is an image is the one that fields are about.
     object_size : int or sequence of int
         Pixels of the object to follow, for all spatial axes or for each.
     task : {"classification", "detection", "segmentation"}, optional
@@ -169,6 +186,19 @@ def examine(
                 f"they are {', '.join(RULES)}",
                 argument=("ignore", ignore),
             )
+    if is_of_module(source):
+        # It runs at this size when it is read, so that batch and channels are known then.
+        graph = read_graph(source, input_shape)
+        full = not isinstance(input_shape, Mapping) and input_shape is not None and len(tuple(input_shape)) > 3
+        input_shape = _sizes(input_shape) if full else None
+        source = graph
+    elif isinstance(input_shape, Mapping):
+        raise value_error(
+            "examine",
+            "names inputs, which only a module of torch has by name",
+            "give one shape, such as (1, 3, 224, 224)",
+            argument=("input_shape", input_shape),
+        )
     asked = None if input_shape is None else _sizes(input_shape)
     # Sizes alone, and colours before them, are completed by what is known of the network.
     brief = asked is not None and (len(asked) < 3 or (len(asked) == 3 and asked[0] == COLOURS))

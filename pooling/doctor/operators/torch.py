@@ -15,7 +15,7 @@ import numpy as np
 from ..receptive_field import View
 from .common import broadcast, lost, moved, of_parts
 from .nodes import NodeCall, OperatorError, Outcome, Rule, Shape, UnknownShapeError
-from .registry import OPERATORS
+from .registry import LAYER, OPERATORS
 
 __all__ = [
     "as_torch_has_it",
@@ -37,8 +37,9 @@ def as_torch_has_it(operator: str, rule: Rule | None, shapes: Sequence[Shape], d
 
     def checked(call: NodeCall) -> Outcome:
         used = rule
-        if used is None and operator in OPERATORS:
-            used = OPERATORS[operator].infer
+        record = OPERATORS.get(operator) or (OPERATORS[LAYER] if call.node.layer is not None else None)
+        if used is None and record is not None:
+            used = record.infer
         if used is None:
             return unknown(f"{operator} is not known here", shapes, dtypes)(call)
         try:

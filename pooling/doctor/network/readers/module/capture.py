@@ -325,6 +325,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
             self._append(place, "reshape", "Reshape", inputs, (result,), {"allowzero": 1}, None, None, [shape], dtypes,
                          {}, None)
             return result
+        call = value.call
+        if kind == "slice" and call is not None and not parent.data and call["step"] == 1:
+            # Put into the middle of what has no data in it: padding.
+            axis = int(call["dim"]) % len(shape)
+            start = call["start"] or 0
+            begins, ends = [0] * len(shape), [0] * len(shape)
+            begins[axis] = max(0, start + shape[axis] if start < 0 else start)
+            ends[axis] = shape[axis] - begins[axis] - int(value.tensor.shape[axis])
+            padded = (name, self.size_constant(begins + ends))
+            self._append(place, "pad", "Pad", padded, (result,), {"mode": "constant"}, None, None, [shape], dtypes, {},
+                         None)
+            return result
         inputs = (self.name(parent.tensor), name)
         self._append(place, "overwrite", "aten.copy_", inputs, (result,), {}, None, overwritten(shape), [shape], dtypes,
                      {}, None)
@@ -412,7 +424,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         self.nodes.append(
             Node(name, operator, inputs, outputs, attributes, OPSET, layer, None, changes, True, exact, place.line)
         )
-        self.is_free = self.is_free and (free is not None or (rule is None and operator in OPERATORS))
+        by_record = rule is None and (operator in OPERATORS or layer is not None)
+        self.is_free = self.is_free and (free is not None or by_record)
         self.free_rules[name] = free
 
     def passed_over(self, call: AtenCall, why: str, shapes: Sequence[Shape | None] | None = None) -> None:
@@ -523,6 +536,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         result = func(*args, **kwargs)
         if base in OF_SHAPE_ALONE or not tensors:
             return result
+        if any(each.alias_info is not None and not each.alias_info.is_write for each in func._schema.returns):
+            self._constant_view(func, base, args, kwargs, result)
+            return result
         weights: dict[str, int] = {}
         for tensor in tensors:
             known = self._values.get(id(tensor)) or self._values.get(id(self._twins.get(id(tensor))))
@@ -539,6 +555,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
                 if known.name in self.constants:
                     known.name = ""
         return result
+
+    def _constant_view(
+        self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> None:
+        """Remember what a view is one of: data may be written through it."""
+        call = _call(func, base, args, kwargs, place_of(sys._getframe(2), self.modules, TORCH, RUN.__code__))
+        call.outputs = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
+        parent = self._value(call.inputs[0])
+        for output in call.outputs:
+            if id(output) not in self._values:
+                value = self._bind(output, "", data=False, weights=parent.weights)
+                if value.storage is parent.storage:
+                    value.parent, value.call = parent, call
 
     def _without_data(self, tensor: Any) -> Any:
         """Return a tensor of the same shape without data; a single number stays what it is."""

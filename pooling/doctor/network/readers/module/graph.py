@@ -44,6 +44,7 @@ def from_module(
     *,
     name: str = "",
     notes: Sequence[str] = (),
+    made_for: Shape | None = None,
 ) -> Graph:
     """Read a module of torch. It is run in evaluation mode on tensors without data; it stays as it is.
 
@@ -56,6 +57,8 @@ def from_module(
         What it is called; by default its class.
     notes : sequence of str
         What a reader should know.
+    made_for : tuple of int, optional
+        The input shape that it is known to work with.
 
     Raises
     ------
@@ -81,14 +84,39 @@ def from_module(
     elif isinstance(input_shape, Mapping):
         given = input_shape
     else:
-        given = {INPUT: input_shape}
+        given = {INPUT: completed_shape(input_shape, configured_shape(module))}
     shapes = {str(key): tuple(int(size) for size in shape) for key, shape in given.items()}
     for key, shape in shapes.items():
         if not shape or min(shape) < 1:
             raise value_error("examine", f"has {key!r} of {shape}", "use sizes of at least 1",
                               argument=("input_shape", input_shape))
-    runner = Runner(module, shapes, isinstance(input_shape, Mapping), name or type(module).__name__)
+    named = isinstance(input_shape, Mapping)
+    runner = Runner(module, shapes, named, name or type(module).__name__)
+    other = made_for or configured_shape(module)
+    if runner.trace(runner.shapes[runner.main], {}).failure is not None and other is not None and not named:
+        # What is asked for does not work: then the network is what it is at the size that it was made for.
+        runner = Runner(module, {INPUT: other}, named, runner.name)
     return runner.graph(tuple(notes))
+
+
+def completed_shape(shape: Sequence[int], known: Shape | None) -> Shape:
+    """Put batch and channels before sizes, as they are known, or one and three.
+
+    Examples
+    --------
+    >>> completed_shape((224,), None), completed_shape((3, 32, 48), None), completed_shape((64, 48), (1, 1, 32, 32))
+    ((1, 3, 224, 224), (1, 3, 32, 48), (1, 1, 64, 48))
+    """
+    sizes = tuple(int(each) for each in shape)
+    first = known[:2] if known is not None and len(known) > 2 else (1, 3)
+    axes = len(known) - 2 if known is not None and len(known) > 2 else 2
+    if len(sizes) == 1:
+        return (*first, *(sizes * axes))
+    if len(sizes) == axes < 3:
+        return (*first, *sizes)
+    if len(sizes) == axes + 1 == 3 and sizes[0] == first[1]:
+        return (first[0], *sizes)
+    return sizes
 
 
 def configured_shape(module: Any) -> Shape | None:
@@ -143,14 +171,22 @@ class Runner:
         self.keys: dict[str, Key] = {}
         self._free: Graph | None = None
         self._is_free: bool | None = None
+        self._whole_keys = False
 
-    def graph(self, notes: tuple[str, ...]) -> ModuleGraph:
+    def graph(self, notes: tuple[str, ...]) -> Graph:
         """Return the graph, read at the first size."""
         base = self.shapes[self.main]
         trace = self.trace(base, {})
         if trace.failure is not None and not trace.graph.nodes:
             raise trace.failure
         whole = trace.graph
+        if self.is_free():
+            assert self._free is not None
+            free = self._free
+            return FreeGraph(
+                self.name, self.main, free.nodes, free.constants, free.outputs, None, free.dtype, (), None,
+                (*notes, *whole.notes), {}, base, (), free.nodes, self.total,
+            )  # fmt: skip
         return ModuleGraph(
             self.name, self.main, whole.nodes, whole.constants, whole.outputs, None, whole.dtype, (), None,
             (*notes, *whole.notes), whole.others, base, (), self, whole.nodes, (),
@@ -175,9 +211,6 @@ class Runner:
         return found
 
     def _network(self, shape: Shape, changes: Changes) -> Network:
-        if (shape != self.shapes[self.main] or changes) and self.is_free():
-            assert self._free is not None
-            return self._free.edited(changes).infer(shape) if changes else self._free.infer(shape)
         trace = self.trace(shape, changes)
         network = trace.graph.infer(shape)
         if trace.failure is not None:
@@ -233,7 +266,7 @@ class Runner:
         notes: list[str] = []
         outputs: list[Any] = []
         try:
-            with _quiet(), torch.inference_mode(), recorder:
+            with _quiet(), _as_it_was(self.module), torch.inference_mode(), recorder:
                 args, kwargs = self._arguments(inputs)
                 with reads:
                     result = RUN(self.module, args, kwargs)
@@ -254,8 +287,9 @@ class Runner:
             failure = NetworkError(f"{self.name}: no tensor passes from its input to an output", "forward", shape)
         nodes = _without_dead_ends(recorder.nodes, names)
         renamed = self._names(nodes, recorder.keys)
-        if not self.keys:
+        if not self.keys or (failure is None and not self._whole_keys):
             self.keys = {new: recorder.keys[old] for old, new in renamed.items()}
+            self._whole_keys = failure is None
         others = {
             name: (tuple(map(int, each.shape)), dtype_of(each)) for name, each in inputs.items() if name != self.main
         }
@@ -390,6 +424,23 @@ ASKS_FOR_SIZES = {
 
 
 @dataclass(frozen=True, eq=False)
+class FreeGraph(Graph):
+    """The graph of a module whose code never asks for sizes: what it calls is the same at every one."""
+
+    whole: tuple[Node, ...] = ()
+    """The nodes as they were read; with others, this is a part of the network."""
+    total: int = 0
+    """Parameters of the module."""
+
+    def infer(self, input_shape: Sequence[int] | None = None) -> Network:
+        """Give every stage its shape; see `Graph.infer`."""
+        network = super().infer(self.usual if input_shape is None else input_shape)
+        if [node.name for node in self.nodes] != [node.name for node in self.whole]:
+            return network
+        return replace(network, unread_parameters=max(0, self.total - network.parameters))
+
+
+@dataclass(frozen=True, eq=False)
 class ModuleGraph(Graph):
     """The graph of a module; at another size, or with changes, the module runs again."""
 
@@ -509,6 +560,22 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def _as_it_was(module: Any) -> Iterator[None]:
+    """Give modules back what they had before a run: code may keep results in attributes."""
+    held = [(each, dict(vars(each)), dict(each._buffers), dict(each._parameters)) for each in module.modules()]
+    try:
+        yield
+    finally:
+        for each, attributes, buffers, parameters in held:
+            vars(each).clear()
+            vars(each).update(attributes)
+            each._buffers.clear()
+            each._buffers.update(buffers)
+            each._parameters.clear()
+            each._parameters.update(parameters)
 
 
 def _tensors(result: Any) -> list[Any]:

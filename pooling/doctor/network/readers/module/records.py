@@ -342,7 +342,7 @@ BINARY = {
 }  # fmt: skip
 
 
-@aten("where", "masked_fill", "addcmul", "addcdiv", "lerp", "copy", "_prelu_kernel", "rrelu_with_noise",
+@aten(*UNARY, *BINARY, "masked_fill", "addcmul", "addcdiv", "lerp", "copy", "_prelu_kernel", "rrelu_with_noise",
       "log_sigmoid_forward", "relu6", "heaviside", "floor_divide", "logical_and", "logical_or", "logical_xor",
       "bitwise_and", "bitwise_or", "bitwise_not", "clamp", "frac", "erfinv", "nan_to_num", "polar", "complex",
       "view_as_real", "view_as_complex")  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import CodeType, FrameType
 from typing import NamedTuple
 
-__all__ = ["Place", "place_of"]
+__all__ = ["Place", "at", "place_of"]
 
 
 class Place(NamedTuple):
@@ -15,6 +17,19 @@ class Place(NamedTuple):
 
     module: str
     line: str
+
+
+KNOWN: ContextVar[Place | None] = ContextVar("KNOWN", default=None)
+
+
+@contextmanager
+def at(place: Place) -> Iterator[None]:
+    """Say where an operator is called, for programs that have no frames of their own."""
+    token = KNOWN.set(place)
+    try:
+        yield
+    finally:
+        KNOWN.reset(token)
 
 
 def place_of(frame: FrameType | None, names: Mapping[int, str], torch_folder: str, last: CodeType) -> Place:
@@ -31,6 +46,9 @@ def place_of(frame: FrameType | None, names: Mapping[int, str], torch_folder: st
     last : code
         Of the function that runs the module; nothing beyond it is looked at.
     """
+    known = KNOWN.get()
+    if known is not None:
+        return known
     module: str | None = None
     line = ""
     while frame is not None and (module is None or not line):
