@@ -1,21 +1,22 @@
-"""Hold the doctor against torch on real networks and write docs/doctor-models.md: ``python docs/make_doctor_models.py``.
+"""Hold the doctor against torch on real networks: ``python docs/make_doctor_models.py`` writes docs/doctor-models.md.
 
-It needs torch, torchvision, timm, ultralytics, segmentation-models-pytorch, fvcore and onnxscript, and takes hours for all models of timm.
-Each question about each network is asked in a process of its own, with a limit of time and of memory, and its answer is
-appended to build/doctor-models.jsonl: what is there is not asked again, so that it can be stopped and started. `--page`
-writes the page from what is there.
+It needs torch, torchvision, timm, ultralytics, segmentation-models-pytorch, fvcore and onnxscript, and takes hours for
+all models of timm. Each question about each network is asked in a process of its own, with a limit of time and of
+memory, and its answer is appended to build/doctor-models.jsonl: what is there is not asked again, so that it can be
+stopped and started. `--page` writes the page from what is there.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import itertools
 import json
 import os
 import platform
 import random
 import resource
-import select
 import signal
 import sys
 import time
@@ -41,9 +42,6 @@ MEGABYTES = 10_000
 Record = dict[str, Any]
 Task = tuple[str, str, Callable[[], Record]]
 
-SMALL = 6_000_000
-"""Parameters up to which a network is run with values."""
-
 # ---------------------------------------------------------------------------------------------------------------------
 # What is asked
 
@@ -53,34 +51,34 @@ def tasks(parts: set[str]) -> Iterator[Task]:
     sample = models.timm_names(models.SAMPLE)
     names = [*sample, *sorted(set(models.timm_names()) - set(sample), key=lambda name: random.Random(name).random())]
     others = [*models.torchvision_networks(), *models.ultralytics_networks(), *models.smp_networks()]
-    if "read" in parts:
-        for network in others:
-            yield "read", network.name, lambda network=network: proof.read(network)
-    small = models.small_names(60)
+    small = [models.timm_network(name) for name in models.SMALL]
+    asked: dict[str, list[Task]] = {
+        "read": [
+            ("read", each.name, functools.partial(proof.read, each, fvcore=each.name in {of.name for of in small}))
+            for each in [*small, *others, *(models.timm_network(name) for name in names if name not in models.SMALL)]
+        ],
+        "strides": [("strides", f"timm:{name}", functools.partial(_strides, name)) for name in names],
+        "fields": [("fields", f"timm:{name}", functools.partial(_fields, name)) for name in models.SMALL],
+    }
     for kind, question in (
-        ("fields", lambda name: proof.fields(models.timm_network(name, features_only=True))),
-        ("sizes", lambda name: proof.sizes(models.timm_network(name))),
-        ("warnings", lambda name: proof.judge_warnings(models.timm_network(name))),
-        ("unread", lambda name: proof.unread(models.timm_network(name), models.ODD)),
+        ("sizes", proof.sizes),
+        ("warnings", proof.judge_warnings),
+        ("unread", functools.partial(proof.unread, shape=models.ODD)),
+        ("export", functools.partial(proof.export, dynamo=False)),
+        ("dynamo", functools.partial(proof.export, dynamo=True)),
     ):
-        if kind in parts:
-            for name in small:
-                yield kind, f"timm:{name}", lambda name=name, question=question: question(name)
-    for dynamo, kind in ((False, "export"), (True, "dynamo")):
-        if kind in parts:
-            for name in small:
-                yield kind, f"timm:{name}", lambda name=name, dynamo=dynamo: proof.export(
-                    models.timm_network(name), dynamo=dynamo
-                )
-    if "read" in parts:
-        for name in names:
-            counted = name in small
-            yield "read", f"timm:{name}", lambda name=name, counted=counted: proof.read(
-                models.timm_network(name), fvcore=counted
-            )
-    if "strides" in parts:
-        for name in names:
-            yield "strides", f"timm:{name}", lambda name=name: proof.strides(models.timm_network(name))
+        asked[kind] = [(kind, each.name, functools.partial(question, each)) for each in small]
+    # In turns, so that a run that is stopped has some of everything.
+    for row in itertools.zip_longest(*(asked[kind] for kind in PARTS if kind in parts)):
+        yield from (task for task in row if task is not None)
+
+
+def _strides(name: str) -> Record:
+    return proof.strides(models.timm_network(name))
+
+
+def _fields(name: str) -> Record:
+    return proof.fields(models.timm_network(name, features_only=True))
 
 
 PARTS = ("read", "strides", "fields", "sizes", "warnings", "unread", "export", "dynamo")
@@ -127,12 +125,17 @@ def ask(arguments: argparse.Namespace) -> None:
     begin = time.monotonic()
     for number, (kind, name, work) in enumerate(todo):
         if arguments.minutes and time.monotonic() - begin > 60 * arguments.minutes:
-            print(f"stopped after {arguments.minutes} minutes; {len(todo) - number} questions are left", file=sys.stderr)
+            print(
+                f"stopped after {arguments.minutes} minutes; {len(todo) - number} questions are left", file=sys.stderr
+            )
             return
         record = {"kind": kind, "name": name, **in_a_process(work, SECONDS, MEGABYTES)}
         with RESULTS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        print(f"{number + 1}/{len(todo)} {kind} {name}: {record['outcome']} {record.get('differences', '')}", file=sys.stderr)
+        print(
+            f"{number + 1}/{len(todo)} {kind} {name}: {record['outcome']} {record.get('differences', '')}",
+            file=sys.stderr,
+        )
 
 
 def results() -> list[Record]:
@@ -165,12 +168,13 @@ How each line is checked:
 - *parameters*: `sum(p.numel())` of the module. *Multiply-adds*: convolutions and products of matrices in which data
   takes part, by the formulas of `torch.utils.flop_counter`; and fvcore's `conv`, `linear` and products of matrices.
 - *effective strides*: `feature_info.reduction()` of every model of timm with `features_only=True`.
-- *receptive fields*: columns of the input with a gradient, of the middle cell of each feature map, with positive weights
-  and without activations and normalisations, in float64; and whether NaN in the outermost column of the field, and in
-  the next one, reaches the cell of the network as it is.
+- *receptive fields*: columns of the input with a gradient, of the middle cell of each feature map, with positive
+  weights and without activations and normalisations, in float64; and whether NaN in the outermost column of the field,
+  and in the next one, reaches the cell of the network as it is.
 - *rows and columns that nothing reads*: the mask of the gradient of all outputs, and whether NaN there is noticed.
 - *input sizes*: every size around the smallest, the given and the largest is tried in torch.
-- *warnings*: each is decided by a gradient, a perturbation or by counting in torch, at {object} pixels and for each task.
+- *warnings*: each is decided by a gradient, a perturbation or by counting in torch, for an object of {object} pixels
+  and each task.
 
 | | result | to reach |
 |---|---|---|
@@ -189,11 +193,32 @@ def page(records: list[Record]) -> str:
     return f"{head}{lines}{_unread_part(by_kind['read'])}{_differences(by_kind)}{_warnings_part(by_kind)}"
 
 
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "ultralytics",
+    "segmentation-models-pytorch",
+    "fvcore",
+    "onnx",
+    "onnxscript",
+)
+
+
 def _versions() -> Iterator[str]:
     from importlib.metadata import PackageNotFoundError, version
 
     yield f"Python {platform.python_version()}"
-    for name in ("torch", "torchvision", "timm", "ultralytics", "segmentation-models-pytorch", "fvcore", "onnx", "onnxscript"):
+    for name in (
+        "torch",
+        "torchvision",
+        "timm",
+        "ultralytics",
+        "segmentation-models-pytorch",
+        "fvcore",
+        "onnx",
+        "onnxscript",
+    ):
         with contextlib.suppress(PackageNotFoundError):
             yield f"{name} {version(name)}"
 
@@ -236,8 +261,8 @@ def _rows_of_reading(records: list[Record]) -> Iterator[tuple[str, str, str]]:
         most = max(each.get("megabytes", 0) for each in read)
         yield (
             "time of an examination, memory",
-            f"median {times[len(times) // 2]:.1f} s, at most {times[-1]:.1f} s of one core; at most {most:,} MB with the "
-            "libraries",
+            f"median {times[len(times) // 2]:.1f} s, at most {times[-1]:.1f} s of one core; "
+            f"at most {most:,} MB with the libraries",
             "ResNet-152: 3 s, 1 GB",
         )
 
@@ -248,12 +273,12 @@ def _rows_of_checks(by_kind: dict[str, list[Record]]) -> Iterator[tuple[str, str
     said = f"{_of(sum(each['equal'] for each in asked), len(asked))} models with features"
     yield "effective strides, `feature_info`", said + (f"; not done {failed}" if failed else ""), "all"
     asked = [each for each in by_kind["fields"] if each["outcome"] == "read"]
-    maps = sum(each["maps"] for each in asked)
+    maps, context, perturbed = (sum(each[word] for each in asked) for word in ("maps", "context", "perturbed"))
     wrong = sum(bool(each["differences"]) for each in asked)
     yield (
         "receptive fields, gradients and NaN",
-        f"{_of(len(asked) - wrong, len(asked))} networks: {maps} feature maps, "
-        f"{sum(each['context'] for each in asked)} of them context, {sum(each['perturbed'] for each in asked)} perturbations",
+        f"{_of(len(asked) - wrong, len(asked))} networks: {maps} feature maps, {context} of them context, "
+        f"{perturbed} perturbations",
         "60 networks",
     )
     asked = [each for each in by_kind["unread"] if each["outcome"] == "read"]
@@ -359,7 +384,9 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="questions to ask")
     parser.add_argument("--limit", type=int, help="ask at most so many")
     parser.add_argument("--minutes", type=float, help="stop asking after so long")
-    parser.add_argument("--share", type=lambda text: tuple(map(int, text.split("/"))), default=(1, 1), help="1/2 and 2/2 share the work")
+    parser.add_argument(
+        "--share", type=lambda text: tuple(map(int, text.split("/"))), default=(1, 1), help="1/2 and 2/2 share the work"
+    )
     parser.add_argument("--page", action="store_true", help="only write the page from what is there")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")

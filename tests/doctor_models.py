@@ -37,8 +37,8 @@ def prepare_torchvision() -> Any:
     """Declare the operators that torchvision registers fake kernels for when it is imported.
 
     Its compiled part is built for the torch of one index and does not load beside the same version of another (CPU and
-    CUDA builds); without it the operators do not exist, and ``import torchvision`` fails where it describes them. Models
-    need them only behind their last layer.
+    CUDA builds); without it the operators do not exist, and ``import torchvision`` fails where it describes them.
+    Models need them only behind their last layer.
     """
     library = None
     with contextlib.suppress(RuntimeError):  # the compiled part has loaded, or somebody else was first
@@ -156,23 +156,22 @@ ODD: Shape = (1, 3, 75, 91)
 """A size that most networks do not divide."""
 
 
-@functools.cache
-def small_names(count: int, seed: int = SEED) -> list[str]:
-    """Return models of timm that are quick with values and give feature maps, one of each family before a second."""
-    found = []
-    for name in timm_names(600, seed):
-        network = timm_network(name)
-        if network.shape[-1] > 256:
-            continue
-        with torch.device("meta"), contextlib.suppress(Exception):  # not all have feature maps
-            module = network.factory()
-            if sum(each.numel() for each in module.parameters()) > 12_000_000:
-                continue
-            timm_network(name, features_only=True).factory()
-            found.append(name)
-        if len(found) == count:
-            break
-    return found
+_SMALL = (
+    "convit_tiny convnext_zepto_rms iformer_m efficientvit_m4 mobilenetv3_small_075 repvit_m3 repghostnet_050 "
+    "swiftformer_xs starnet_s2 hardcorenas_f hgnetv2_b2 coat_tiny fasternet_t1 rexnet_130 densenet121 "
+    "levit_conv_192 edgenext_x_small lcnetv2_large cpubone_nano swiftformer_s fastvit_t12 cpubone_b0_bfrobust "
+    "vit_tiny_r_s16_p8_224 ghostnetv3_100 test_vit3 dla46_c starnet_s150 mobilevit_s shvit_s1 edgenext_small_rw "
+    "repghostnet_080 fasternet_t0 bat_resnext26ts efficientvim_m1 visformer_tiny repvit_m2 "
+    "lambda_resnet26rpt_256 pit_xs_224 tf_mobilenetv3_large_075 deit_tiny_distilled_patch16_224 lcnetv2_base "
+    "efficientvit_m1 hardcorenas_d rexnet_150 poolformer_s12 hardcorenas_b pit_xs_distilled_224 "
+    "densenetblur121d skresnet18 repghostnet_058 levit_128 convnextv2_femto pvt_v2_b0 resnet18 mobilenetv3_rw "
+    "haloregnetz_b mobilevit_xs cs3darknet_s efficientformerv2_s1 crossvit_9_dagger_240 "
+)
+SMALL = _SMALL.split()
+"""Sixty models of timm of at most 12 million parameters that give feature maps, drawn as `timm_names` draws.
+
+These run with values.
+"""
 
 
 def torchvision_networks() -> list[RealNetwork]:
@@ -196,10 +195,11 @@ def torchvision_networks() -> list[RealNetwork]:
     return found
 
 
-YOLO = (
+_YOLO = (
     "yolov3u yolov3-tinyu yolov5n yolov6n yolov8n yolov8n-p2 yolov8n-seg yolov8n-pose yolov8n-obb yolov8n-cls yolov9t "
     "yolov10n yolo11n yolo11n-seg yolo11n-cls yolo12n"
-).split()
+)
+YOLO = _YOLO.split()
 """Models that ultralytics builds from the YAML files that it ships, the smallest of each."""
 
 
@@ -218,7 +218,9 @@ def ultralytics_networks() -> list[RealNetwork]:
     found = []
     for name in YOLO:
         shape = (1, 3, 224, 224) if name.endswith("cls") else (1, 3, 320, 320)
-        found.append(RealNetwork(f"ultralytics:{name}", functools.partial(_yolo, name), shape, _other(shape), needs_values=True))
+        found.append(
+            RealNetwork(f"ultralytics:{name}", functools.partial(_yolo, name), shape, _other(shape), needs_values=True)
+        )
     return found
 
 
@@ -245,7 +247,14 @@ def smp_networks() -> list[RealNetwork]:
 CONVOLUTIONS = {"convolution", "_convolution", "convolution_overrideable", "mkldnn_convolution"}
 POOLINGS = {
     f"{word}{axes}d{end}"
-    for word in ("max_pool", "avg_pool", "adaptive_max_pool", "_adaptive_avg_pool", "adaptive_avg_pool", "fractional_max_pool")
+    for word in (
+        "max_pool",
+        "avg_pool",
+        "adaptive_max_pool",
+        "_adaptive_avg_pool",
+        "adaptive_avg_pool",
+        "fractional_max_pool",
+    )
     for axes in (1, 2, 3)
     for end in ("", "_with_indices")
 }
@@ -409,19 +418,21 @@ def feature_strides(name: str) -> tuple[RealNetwork, list[int]] | None:
 # Gradients and perturbations
 
 
+SAME = (
+    "relu relu_ relu6 silu silu_ gelu sigmoid sigmoid_ hardsigmoid hardswish hardtanh hardtanh_ leaky_relu leaky_relu_ "
+    "elu elu_ selu celu mish tanh tanh_ softplus prelu batch_norm layer_norm group_norm instance_norm rms_norm dropout "
+    "clamp clamp_ normalize"
+)
+"""Functions that give what they are given, in a network that is made linear."""
+
+
 class Linearised(TorchFunctionMode):
     """Makes a network linear with positive weights, so that no gradient is zero where a cell depends on a pixel.
 
     Activations and normalisations give what they are given, and a maximum is a mean over the same windows.
     """
 
-    SAME = frozenset(
-        (
-            "relu relu_ relu6 silu silu_ gelu sigmoid sigmoid_ hardsigmoid hardswish hardtanh hardtanh_ leaky_relu "
-            "leaky_relu_ elu elu_ selu celu mish tanh tanh_ softplus prelu batch_norm layer_norm group_norm "
-            "instance_norm rms_norm dropout clamp clamp_ normalize"
-        ).split()
-    )
+    SAME = frozenset(SAME.split())
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -1,6 +1,7 @@
 """The doctor against torch on one network: what `test_doctor_models` asserts and docs/make_doctor_models.py counts.
 
-Every function takes one network and returns a record that can be written as JSON; `differences` says in words what is not equal.
+Every function takes one network and returns a record that can be written as JSON; its `differences` say in words what
+is not equal.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from . import doctor_models as models
 from .doctor_models import Probe, RealNetwork, Run, Shape
 
 Record = dict[str, Any]
+Ends = tuple[int, int, list[tuple[int, bool]]]
+"""The number of a map, a cell of it, and columns of the input with whether they reach it."""
 OBJECT = 16
 TASKS = ("classification", "detection", "segmentation")
 
@@ -50,9 +53,8 @@ def read(network: RealNetwork, *, fvcore: bool = False) -> Record:
     `outcome` is ``"whole"``; ``"fields"`` where all shapes and costs are known but some receptive fields are not;
     ``"part"``; ``"refused"``; or ``"torch"`` where torch itself does not run the network.
     """
-    record: Record = {
-        "outcome": "whole", "sentence": "", "sizes": 0, "shapes": 0, "shapes_equal": 0, "differences": [], "findings": {},
-    }  # fmt: skip
+    record: Record = {"outcome": "whole", "sentence": "", "sizes": 0, "shapes": 0, "shapes_equal": 0}
+    record |= {"differences": [], "findings": {}}
     module = network.on_meta()
     for number, shape in enumerate((network.shape, network.other)):
         try:
@@ -199,12 +201,15 @@ WIDE: Shape = (1, 3, 64, 704)
 def fields(network: RealNetwork, shape: Shape = WIDE) -> Record:
     """Compare the receptive fields of the outputs of a network with gradients, and with what NaN reaches."""
     record: Record = {"outcome": "read", "maps": 0, "gradients": 0, "context": 0, "perturbed": 0, "differences": []}
-    examination = pooling.doctor.examine(network.on_meta(), shape)
+    module = network.on_meta()
+    if not models.works_in_torch(module, shape):
+        return record | {"outcome": "torch"}
+    examination = pooling.doctor.examine(module, shape)
     asked = models.probe(models.positive(network.with_weights()), shape)
     stages = _outputs(examination.network)
     if [each.output_shape for each in stages] != [tuple(each.shape) for each in asked.outputs]:
         return record | {"outcome": "outputs differ"}
-    columns: list[tuple[int, int, list[tuple[int, bool]]]] = []
+    columns: list[Ends] = []
     for number, (stage, result) in enumerate(zip(stages, asked.outputs, strict=True)):
         field = stage.receptive_field
         if field is None or not field.uniform:
@@ -219,7 +224,7 @@ def fields(network: RealNetwork, shape: Shape = WIDE) -> Record:
             if seen != set(range(shape[-1])):
                 record["differences"].append(f"{stage.name}: context, but {len(seen)} columns have a gradient")
             continue
-        inside = 0 <= first and last < shape[-1]
+        inside = first >= 0 and last < shape[-1]
         expected = max(first, 0), min(last, shape[-1] - 1)
         if (min(seen), max(seen)) == expected:
             record["gradients"] += 1
@@ -236,7 +241,11 @@ def fields(network: RealNetwork, shape: Shape = WIDE) -> Record:
 
 
 def _perturb(
-    record: Record, network: RealNetwork, shape: Shape, columns: list[tuple[int, int, list[tuple[int, bool]]]], stages: list[Stage]
+    record: Record,
+    network: RealNetwork,
+    shape: Shape,
+    columns: list[tuple[int, int, list[tuple[int, bool]]]],
+    stages: list[Stage],
 ) -> None:
     """Put NaN where a field ends and beside it."""
     module = network.with_weights()
@@ -254,12 +263,18 @@ def _perturb(
 
 def unread(network: RealNetwork, shape: Shape) -> Record:
     """Compare the rows and columns at the end of the input that nothing reads with the mask of a gradient."""
-    examination = pooling.doctor.examine(network.on_meta(), shape)
+    module = network.on_meta()
+    if not models.works_in_torch(module, shape):
+        return {"outcome": "torch", "differences": []}
+    examination = pooling.doctor.examine(module, shape)
     mask = models.probe(models.positive(network.with_weights()), shape).read_places()
     truth = [_unread_end(mask.any(1)), _unread_end(mask.any(0))]
     said = unread_ends(examination)
     notices = [
-        bool(count) and models.notices_nan(network.with_weights(), shape, {2 + axis: range(shape[2 + axis] - count, shape[2 + axis])})
+        bool(count)
+        and models.notices_nan(
+            network.with_weights(), shape, {2 + axis: range(shape[2 + axis] - count, shape[2 + axis])}
+        )
         for axis, count in enumerate(truth)
     ]
     record: Record = {"outcome": "read", "truth": truth, "said": said, "differences": []}
@@ -338,7 +353,9 @@ def export(network: RealNetwork, *, dynamo: bool) -> Record:
     record["macs_equal"] = of_file.network.macs == of_module.network.macs
     if not record["macs_equal"]:
         record["differences"].append(f"multiply-adds {of_file.network.macs}, of the module {of_module.network.macs}")
-    found = [Counter(each.code for each in examination.findings if _is_of_both(each)) for examination in (of_file, of_module)]
+    found = [
+        Counter(each.code for each in examination.findings if _is_of_both(each)) for examination in (of_file, of_module)
+    ]
     record["same_findings"] = found[0] == found[1]
     if not record["same_findings"]:
         more, less = found[0] - found[1], found[1] - found[0]
@@ -399,9 +416,7 @@ def judge_warnings(network: RealNetwork, shape: Shape | None = None) -> Record:
 class Judge:
     """Decides whether a warning is true, without the doctor's arithmetic; None where it cannot."""
 
-    def __init__(
-        self, network: RealNetwork, examination: Examination, asked: Probe, run: Run, shape: Shape
-    ) -> None:
+    def __init__(self, network: RealNetwork, examination: Examination, asked: Probe, run: Run, shape: Shape) -> None:
         self.network, self.examination, self.asked, self.run, self.shape = network, examination, asked, run, shape
         self.stages = {stage.name: stage for stage in examination.network.stages}
         self.modules = dict(network.on_meta().named_modules())
