@@ -294,10 +294,11 @@ def unread_ends(examination: Examination) -> list[int]:
     """Return how many rows and columns at the end the findings say that nothing reads."""
     found = [0, 0]
     for each in examination.findings:
-        if each.code == "D101" and each.severity == "warning":
+        if each.code == "D101":
             for axis, noun in enumerate(("row", "column")):
-                for first, last in re.findall(rf"{noun}s? (\d+)(?: to (\d+))?", each.message):
-                    found[axis] = max(found[axis], int(last or first) - int(first) + 1)
+                for first, last, size in re.findall(rf"{noun}s? (\d+)(?: to (\d+))? of (\d+)", each.message):
+                    if int(last or first) + 1 == int(size):
+                        found[axis] = int(last or first) - int(first) + 1
     return found
 
 
