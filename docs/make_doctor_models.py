@@ -52,10 +52,13 @@ def tasks(parts: set[str]) -> Iterator[Task]:
     names = [*sample, *sorted(set(models.timm_names()) - set(sample), key=lambda name: random.Random(name).random())]
     others = [*models.torchvision_networks(), *models.ultralytics_networks(), *models.smp_networks()]
     small = [models.timm_network(name) for name in models.SMALL]
+    in_turns = [each for row in itertools.zip_longest(map(models.timm_network, sample), others, small) for each in row]
+    rest = [models.timm_network(name) for name in names if name not in {*sample, *models.SMALL}]
+    counted = {each.name for each in small}
     asked: dict[str, list[Task]] = {
         "read": [
-            ("read", each.name, functools.partial(proof.read, each, fvcore=each.name in {of.name for of in small}))
-            for each in [*small, *others, *(models.timm_network(name) for name in names if name not in models.SMALL)]
+            ("read", name, functools.partial(proof.read, each, fvcore=name in counted))
+            for name, each in {each.name: each for each in [*in_turns, *rest] if each is not None}.items()
         ],
         "strides": [("strides", f"timm:{name}", functools.partial(_strides, name)) for name in names],
         "fields": [("fields", f"timm:{name}", functools.partial(_fields, name)) for name in models.SMALL],
