@@ -7,6 +7,7 @@ models of timm and writes docs/doctor-models.md.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Iterator
