@@ -38,9 +38,12 @@ OBJECT = 16
 TASKS = ("classification", "detection", "segmentation")
 
 
+LIMIT = 300
+
+
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else ''}"[:300]
+    return f"{type(error).__name__}: {text[0] if text else ''}"[:LIMIT]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -54,7 +57,7 @@ def read(network: RealNetwork, *, fvcore: bool = False) -> Record:
     ``"part"``; ``"refused"``; or ``"torch"`` where torch itself does not run the network.
     """
     record: Record = {"outcome": "whole", "sentence": "", "sizes": 0, "shapes": 0, "shapes_equal": 0}
-    record |= {"differences": [], "findings": {}}
+    record |= {"differences": []}
     module = network.on_meta()
     for number, shape in enumerate((network.shape, network.other)):
         try:
@@ -67,7 +70,7 @@ def read(network: RealNetwork, *, fvcore: bool = False) -> Record:
             break
         begin = time.process_time()
         try:
-            examination = pooling.doctor.examine(module, shape)
+            seen = pooling.doctor.read(module, shape)
         except NetworkError as error:
             if number:
                 record["differences"].append(f"torch takes {shape}, the doctor does not: {_first_line(error)}")
@@ -77,13 +80,9 @@ def read(network: RealNetwork, *, fvcore: bool = False) -> Record:
         if not number:
             record["seconds"] = round(time.process_time() - begin, 2)
             record["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-            record["findings"] = dict(Counter(f"{each.code} {each.severity}" for each in examination.findings))
-            record |= _outcome(examination)
-            _compare_sums(record, examination.network, run)
-        if examination.failure is not None:
-            record["differences"].append(f"torch takes {shape}, the doctor does not: {examination.failure.sentence}")
-        else:
-            _compare_shapes(record, examination.network, run)
+            record |= _outcome(seen)
+            _compare_sums(record, seen, run)
+        _compare_shapes(record, seen, run)
     if fvcore and record["outcome"] not in ("torch", "refused"):
         found = models.multiply_adds_of_fvcore(network.on_cpu(), network.shape)  # it traces with values
         record["fvcore"] = found == record["macs"]
@@ -92,14 +91,12 @@ def read(network: RealNetwork, *, fvcore: bool = False) -> Record:
     return record
 
 
-def _outcome(examination: Examination) -> Record:
-    stages = examination.network.stages
-    unread = next((each for each in stages if each.kind == "unknown" or not _has_shape(each)), None)
+def _outcome(network: Network) -> Record:
+    unread = next((each for each in network.stages if each.kind == "unknown" or not _has_shape(each)), None)
     if unread is not None:
         return {"outcome": "part", "operator": unread.operator, "sentence": f"{unread.name}: {unread.note}"}
-    lost = next((each for each in examination.findings if each.code == "D901"), None)
-    if lost is not None:
-        return {"outcome": "fields", "operator": lost.message.split()[0], "sentence": f"{lost.stage}: {lost.message}"}
+    for loss in getattr(network, "losses", ()):
+        return {"outcome": "fields", "operator": loss.operator, "sentence": f"{loss.stage}: {loss.why}"}
     return {}
 
 
@@ -110,11 +107,10 @@ def _has_shape(stage: Stage) -> bool:
 def _compare_refusals(record: Record, module: nn.Module, shape: Shape) -> None:
     """A size that torch refuses must be refused, or be a finding."""
     try:
-        failure = pooling.doctor.examine(module, shape).failure
+        pooling.doctor.read(module, shape)
     except NetworkError:
         return
-    if failure is None:
-        record["differences"].append(f"torch refuses {shape}, the doctor does not")
+    record["differences"].append(f"torch refuses {shape}, the doctor does not")
 
 
 def _compare_sums(record: Record, network: Network, run: Run) -> None:
@@ -178,8 +174,7 @@ def strides(network: RealNetwork) -> Record:
     if found is None:
         return {"outcome": "none"}
     features, declared = found
-    examination = pooling.doctor.examine(features.on_meta(), features.shape)
-    fields = [each.receptive_field for each in _outputs(examination.network)]
+    fields = [each.receptive_field for each in _outputs(pooling.doctor.read(features.on_meta(), features.shape))]
     steps = [None if each is None else each.stride for each in fields]
     equal = steps == [(each,) * 2 for each in declared]
     words = [None if each is None else "x".join(map(str, each)) for each in steps]
@@ -204,9 +199,8 @@ def fields(network: RealNetwork, shape: Shape = WIDE) -> Record:
     module = network.on_meta()
     if not models.works_in_torch(module, shape):
         return record | {"outcome": "torch"}
-    examination = pooling.doctor.examine(module, shape)
     asked = models.probe(models.positive(network.with_weights()), shape)
-    stages = _outputs(examination.network)
+    stages = _outputs(pooling.doctor.read(module, shape))
     if [each.output_shape for each in stages] != [tuple(each.shape) for each in asked.outputs]:
         return record | {"outcome": "outputs differ"}
     columns: list[Ends] = []
@@ -309,8 +303,11 @@ def unread_ends(examination: Examination) -> list[int]:
 def sizes(network: RealNetwork, count: int = 48) -> Record:
     """Compare the input sizes that work with those that torch takes: around the smallest, the given and the largest."""
     module = network.on_meta()
+    begin = time.process_time()
     examination = pooling.doctor.examine(module, network.shape)
+    seconds = round(time.process_time() - begin, 2)
     record: Record = {"outcome": "read", "tried": 0, "equal": 0, "differences": []}
+    record |= {"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
     if not examination.sizes:
         return record | {"outcome": "not said"}
     for number, each in enumerate(examination.sizes):
@@ -350,7 +347,7 @@ def export(network: RealNetwork, *, dynamo: bool) -> Record:
         except NetworkError as error:
             return {"outcome": "refused", "sentence": _first_line(error), "differences": []}
         of_module = pooling.doctor.examine(network.on_meta(), network.shape)
-    record: Record = {"outcome": "whole", "differences": [], **_outcome(of_file)}
+    record: Record = {"outcome": "whole", "differences": [], **_outcome(of_file.network)}
     record["macs_equal"] = of_file.network.macs == of_module.network.macs
     if not record["macs_equal"]:
         record["differences"].append(f"multiply-adds {of_file.network.macs}, of the module {of_module.network.macs}")

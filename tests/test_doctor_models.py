@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("timm")
 
 from tests import doctor_models as models  # noqa: E402
 from tests import doctor_proof as proof  # noqa: E402
+
+pytest.importorskip("timm")  # which imports torchvision, for which `doctor_models` has prepared torch
 
 ROOT = Path(__file__).parent.parent
 KNOWN: dict[tuple[str, str], str] = {}
