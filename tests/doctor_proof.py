@@ -107,10 +107,10 @@ def _has_shape(stage: Stage) -> bool:
 def _compare_refusals(record: Record, module: nn.Module, shape: Shape) -> None:
     """A size that torch refuses must be refused, or be a finding."""
     try:
-        pooling.doctor.read(module, shape)
+        seen = pooling.doctor.read_graph(module, shape).infer(shape)
     except NetworkError:
         return
-    record["differences"].append(f"torch refuses {shape}, the doctor does not")
+    record["differences"].append(f"torch refuses {shape}, the doctor reads it at {seen.input_shape}")
 
 
 def _compare_sums(record: Record, network: Network, run: Run) -> None:
