@@ -384,7 +384,23 @@ def works_in_torch(module: nn.Module, shape: Shape) -> bool:
 COUNTED = ("conv", "linear", "matmul", "einsum", "addmm", "mm", "bmm", "baddbmm")
 
 
-def multiply_adds_of_fvcore(module: nn.Module, shape: Shape) -> int:
+@contextlib.contextmanager
+def explicit_attention() -> Iterator[None]:
+    """Let models of timm multiply the matrices of their attention themselves: fvcore does not count the fused kernel."""
+    try:
+        from timm.layers import config
+    except ImportError:
+        yield
+        return
+    before = config._USE_FUSED_ATTN
+    config.set_fused_attn(False)
+    try:
+        yield
+    finally:
+        config._USE_FUSED_ATTN = before
+
+
+def multiply_adds_of_fvcore(network: RealNetwork) -> int:
     """Return what fvcore counts of convolutions and products of matrices; the rest is not in the definition."""
     import logging
 
@@ -392,9 +408,8 @@ def multiply_adds_of_fvcore(module: nn.Module, shape: Shape) -> int:
 
     for name in ("fvcore", "fvcore.nn.jit_analysis", "fvcore.nn.jit_handles"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    device = next(module.parameters()).device
-    with torch.no_grad():
-        counter = FlopCountAnalysis(module, torch.empty(shape, device=device))
+    with torch.no_grad(), explicit_attention():
+        counter = FlopCountAnalysis(network.on_cpu(), torch.zeros(network.shape))  # it traces with values
         counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         found = counter.by_operator()
     return int(sum(found[name] for name in COUNTED))

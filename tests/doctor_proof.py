@@ -84,8 +84,8 @@ def read(network: RealNetwork, *, fvcore: bool = False) -> Record:
             _compare_sums(record, seen, run)
         _compare_shapes(record, seen, run)
     if fvcore and record["outcome"] not in ("torch", "refused"):
-        found = models.multiply_adds_of_fvcore(network.on_cpu(), network.shape)  # it traces with values
-        record["fvcore"] = found == record["macs"]
+        found = models.multiply_adds_of_fvcore(network)
+        record["fvcore"] = found in (record["macs"], record["macs"] + record["macs_of_constants"])
         if not record["fvcore"]:
             record["differences"].append(f"multiply-adds {record['macs']}, fvcore {found}")
     return record
@@ -120,6 +120,7 @@ def _compare_sums(record: Record, network: Network, run: Run) -> None:
         record["differences"].append(
             f"parameters {network.parameters}, torch {run.parameters} of which {run.parameters_read} are read"
         )
+    record["macs_of_constants"] = run.multiply_adds_of_constants
     # Products in which no data takes part, such as the projection of a position table, may be worked out beforehand.
     record["macs_equal"] = network.macs in (run.multiply_adds, run.multiply_adds + run.multiply_adds_of_constants)
     if not record["macs_equal"]:
