@@ -66,18 +66,12 @@ SIZES = (7, 8)
 
 @dataclass(frozen=True)
 class Probe:
-    """One question: a form, and what makes a model of it in an opset.
-
-    Attributes
-    ----------
-    form : str
-        What the answer is entered under.
-    make : callable
-        Makes the model in an opset, and what verifies it in a runtime; raises ValueError where the opset lacks it.
-    """
+    """One question: a form, and what makes a model of it in an opset."""
 
     form: str
+    """What the answer is entered under."""
     make: Callable[[int], tuple[onnx.ModelProto, Verification]]
+    """Makes the model in an opset, and what verifies it in a runtime; raises ValueError where the opset lacks it."""
 
 
 # ----------------------------------------------------------------------------------------------------------

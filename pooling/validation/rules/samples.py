@@ -95,25 +95,17 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Samples:
-    """What the cases of one rule are drawn with.
-
-    Attributes
-    ----------
-    rule : str
-        The key of the rule.
-    random : numpy.random.Generator
-        The only source of chance.
-    confounders : mapping of str to callable
-        Rules that a geometry must not bring into play, by key, with whether they apply; the rule itself, if it is one,
-        has to apply.
-    implied : tuple of str
-        Those that it may bring into play nevertheless.
-    """
+    """What the cases of one rule are drawn with."""
 
     rule: str
+    """The key of the rule."""
     random: Generator
+    """The only source of chance."""
     confounders: Mapping[str, Callable[[Setting], bool]]
+    """Rules that a geometry must not bring into play, by key, with whether they apply; the rule itself, if it is one,
+    has to apply."""
     implied: tuple[str, ...] = ()
+    """Those that it may bring into play nevertheless."""
 
     def case(
         self, operator: str, inputs: Numbers | Sequence[Numbers], opset: int = NEWEST, data: str = "", **others: Any
