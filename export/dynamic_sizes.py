@@ -160,7 +160,7 @@ COLUMN = np.array([-1, 1])
 
 @dataclass(frozen=True)
 class FreeAxis:
-    """The windows of a spatial axis whose size is known when the model runs, with the fields of `pooling.geometry.Axis`."""
+    """An axis whose size is known when the model runs, with the fields of `pooling.geometry.Axis` and some more."""
 
     input_size: Size
     output_size: Number

@@ -100,6 +100,7 @@ def _run(options: argparse.Namespace) -> int:
 
     from pooling.doctor.network.readers.text import poolings_from_text
     from pooling.export import VerificationError, save
+    from pooling.export.arguments import Request
     from pooling.export.backward import backward_model
     from pooling.export.model import forward_model
     from pooling.export.verification import in_this_runtime
@@ -114,7 +115,7 @@ def _run(options: argparse.Namespace) -> int:
         make = backward_model if options.gradient else forward_model
         with progress_bar() as progress:
             progress(0, 1, "making the graph")
-            model, verification = make(
+            request = Request.of(
                 layers[0] if len(layers) == 1 else Sequential(*layers),
                 options.shape,
                 dtype=options.dtype,
@@ -122,7 +123,9 @@ def _run(options: argparse.Namespace) -> int:
                 indices=options.indices,
                 output_size=options.output_size,
                 special_values=options.special_values,
+                gradient=options.gradient,
             )
+            model, verification = make(request)
             if not options.no_verify:
                 in_this_runtime(verification, progress)
         save(model, options.output)

@@ -241,13 +241,10 @@ def _extreme_pool(
 ) -> AnyArray | Indexed:
     """{Extreme} element of each window {windows_of}.
 
-    {parameters}
-    {windows}
+    Parameters
+    ----------
     return_indices : bool
         Whether to return as well where each result comes from.
-    {layout}
-    {nan}
-    {out}
 
     Returns
     -------
@@ -288,13 +285,6 @@ def _extreme_pool_backward(
     """Gradient of `pooling.{forward}` with respect to its input.
 
     Each gradient goes to the element that its window's index names: the first of equal elements, or the first NaN.
-
-    {gradient_parameters}
-    {windows}
-    {forward_indices}
-    {layout}
-    {nan}
-    {out}
 
     {gradient_or_errors}
         Also if an index names no element of its plane.
@@ -437,13 +427,10 @@ def _adaptive_max_pool(
 
     Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
 
-    {parameters}
-    {number_of_windows}
+    Parameters
+    ----------
     return_indices : bool
         Whether to return as well where each result comes from, as `pooling.max_pool{n}d` does.
-    {layout}
-    {nan}
-    {out}
 
     Returns
     -------
@@ -476,19 +463,16 @@ def _adaptive_max_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    {gradient_parameters}
+    Parameters
+    ----------
     output_size : int, None or sequence of them
         As in the forward call.
-    {forward_indices}
-    {layout}
-    {nan}
-    {out}
 
     {gradient_or_errors}
 
     Notes
     -----
-    Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
+    {torch_gradient}.
 
     {examples}
     >>> x = np.arange(4.0).reshape{row 4}
@@ -522,14 +506,6 @@ def global_max_pool(
 ) -> AnyArray:
     """Greatest element of each channel, over all spatial axes.
 
-    Parameters
-    ----------
-    {any_rank}
-    {dimensions}
-    {layout}
-    {nan}
-    {out}
-
     {channels_or_errors}
 
     Notes
@@ -560,13 +536,8 @@ def global_max_pool_backward(
     ----------
     grad_output : array_like
         Gradient with respect to the result, shape ``(N, C, 1, ..., 1)``, with the input's dtype.
-    {any_rank}
     indices : array_like of integers, optional
         Position of each result in its plane; without them they are found again in `input`.
-    {dimensions}
-    {layout}
-    {nan}
-    {out}
 
     {gradient_or_errors}
 

@@ -393,16 +393,12 @@ def _avg_pool(
 ) -> AnyArray:
     """Mean of each window {windows_of}.
 
-    {parameters}
-    {windows}
+    Parameters
+    ----------
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean. Cells that only `ceil_mode` touches never count.
     divisor_override : float, optional
         Divide every sum by this number instead; finite and not zero.
-    {layout}
-    {nan}
-    {rounding}
-    {out}
 
     Returns
     -------
@@ -457,21 +453,20 @@ def _avg_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    {gradient_parameters} Only shape and dtype matter here, unless NaN is ignored.
-    {windows}
+    Parameters
+    ----------
+    {input} Only shape and dtype matter here, unless NaN is ignored.
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean.
     divisor_override : float, optional
         Divisor of every sum.
-    {layout}
-    {shared_nan}
-    {out}
+    {nan_of_means}
 
     {gradient_or_errors}
 
     Notes
     -----
-    Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
+    {torch_gradient}.
 
     {examples}
     >>> x = np.zeros({row 4})
@@ -584,13 +579,6 @@ def _adaptive_avg_pool(
 
     Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
 
-    {parameters}
-    {number_of_windows}
-    {layout}
-    {nan}
-    {rounding}
-    {out}
-
     {result_or_errors}
 
     Notes
@@ -616,18 +604,17 @@ def _adaptive_avg_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    {gradient_parameters}
+    Parameters
+    ----------
     output_size : int, None or sequence of them
         As in the forward call.
-    {layout}
-    {shared_nan}
-    {out}
+    {nan_of_means}
 
     {gradient_or_errors}
 
     Notes
     -----
-    Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
+    {torch_gradient}.
 
     {examples}
     >>> x = np.arange(4.0).reshape{row 4}
@@ -659,15 +646,6 @@ def global_avg_pool(
 ) -> AnyArray:
     """Mean of each channel, over all spatial axes.
 
-    Parameters
-    ----------
-    {any_rank}
-    {dimensions}
-    {layout}
-    {nan}
-    {rounding}
-    {out}
-
     {channels_or_errors}
 
     Notes
@@ -698,11 +676,7 @@ def global_avg_pool_backward(
     ----------
     grad_output : array_like
         Gradient with respect to the result, shape ``(N, C, 1, ..., 1)``, with the input's dtype.
-    {any_rank}
-    {dimensions}
-    {layout}
-    {shared_nan}
-    {out}
+    {nan_of_means}
 
     {gradient_or_errors}
 

@@ -253,15 +253,8 @@ def max_roi_pool(
         Windows on each axis.
     spatial_scale : float
         From the coordinates of `rois` to pixels.
-    {out}
 
-    Returns
-    -------
-    ndarray
-        ``(R, C, *output_size)``, in the dtype of the input.
-
-    {raises}
-        Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
+    {regions_or_errors}
 
     Notes
     -----
@@ -296,14 +289,12 @@ def max_roi_pool_backward(
 
     Parameters
     ----------
-    {grad_output}
     {maps_of_regions}
     rois, output_size, spatial_scale
         As in the forward call.
-    {out}
 
     {gradient_or_errors}
-        Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
+        {refused_regions}
 
     {examples}
     >>> x = np.arange(4.0).reshape(1, 1, 2, 2)
@@ -411,15 +402,8 @@ def roi_align(
     coordinate_transformation_mode : {"half_pixel", "output_half_pixel"}
         The first moves boxes by half a pixel, so that 0 is the edge of the first pixel; the second does not, and makes
         boxes one pixel wide and high at least.
-    {out}
 
-    Returns
-    -------
-    ndarray
-        ``(R, C, *output_size)``, in the dtype of the input.
-
-    {raises}
-        Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
+    {regions_or_errors}
 
     Notes
     -----
@@ -458,14 +442,12 @@ def roi_align_backward(
 
     Parameters
     ----------
-    {grad_output}
     {maps_of_regions}
     rois, batch_indices, output_size, spatial_scale, sampling_ratio, mode, coordinate_transformation_mode
         As in the forward call.
-    {out}
 
     {gradient_or_errors}
-        Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
+        {refused_regions}
 
     {examples}
     >>> x, box, here = np.zeros((1, 1, 2, 2)), np.array([[0.0, 0, 2, 2]]), np.array([0])
