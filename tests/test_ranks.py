@@ -49,7 +49,14 @@ def test_a_function_is_known_by_its_name_alone(function: Any) -> None:
 def test_a_docstring_is_whole_and_names_every_argument(function: Any) -> None:
     text = inspect.getdoc(function)
     assert text
-    for placeholder in ("{function}", "{n}", "{row", "{along", "{maps", *(f"{{{name}}}" for name in (*PARAMETERS, *PIECES))):
+    for placeholder in (
+        "{function}",
+        "{n}",
+        "{row",
+        "{along",
+        "{maps",
+        *(f"{{{name}}}" for name in (*PARAMETERS, *PIECES)),
+    ):
         assert placeholder not in text
     section = text.split("Parameters\n----------\n")[1].split("\n\n")[0]
     entries = [line.partition(" : ")[0].split(", ") for line in section.splitlines() if not line.startswith(" ")]

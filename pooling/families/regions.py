@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core import threads_for
 from ..annotations import AnyArray, Sizes
-from ..arguments import per_axis, per_axis_shape, real, whole, word
+from ..arguments import per_axis, per_axis_shape, real, whole_between, word
 from ..arrays import as_array, in_default_mode, native, result_array
 from ..calls import double_kind
 from ..dispatch import kernels
@@ -320,17 +320,8 @@ def _align(
     *others: AnyArray,
 ) -> AnyArray:
     function = regions.function
-    ratio = whole(sampling_ratio)
-    if ratio is None:
-        kind = type(sampling_ratio).__name__
-        raise type_error(function, f"must be an integer, not {kind}", argument=("sampling_ratio", sampling_ratio))
-    if not 0 <= ratio <= LARGEST_RATIO:
-        raise value_error(
-            function,
-            f"must be between 0 and {LARGEST_RATIO}",
-            "use 0 to take about one sample for each pixel",
-            argument=("sampling_ratio", sampling_ratio),
-        )
+    remedy = "use 0 to take about one sample for each pixel"
+    ratio = whole_between(function, "sampling_ratio", sampling_ratio, 0, LARGEST_RATIO, remedy)
     averaging = word(function, "mode", mode, ("avg", "max")) == "avg"
     words = ("half_pixel", "output_half_pixel")
     half_pixel = word(function, "coordinate_transformation_mode", transformation, words) == "half_pixel"

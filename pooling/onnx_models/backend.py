@@ -121,27 +121,7 @@ class PoolingBackend(Backend):
 
     @classmethod
     def run_model(cls, model: Model, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[AnyArray, ...]:
-        """Read a model and run it once.
-
-        Parameters
-        ----------
-        model, device
-            As in `prepare`.
-        inputs
-            As in `PreparedModel.run`.
-        **kwargs
-            Ignored, as the interface has it.
-
-        Returns
-        -------
-        tuple of ndarray
-            The outputs, which can be had by name as well.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `prepare` and `PreparedModel.run` would.
-        """
+        """Read a model and run it once: `prepare` and then `PreparedModel.run`, with their arguments and errors."""
         return cls.prepare(model, device).run(inputs)
 
     @classmethod
@@ -171,12 +151,7 @@ class PoolingBackend(Backend):
         Returns
         -------
         tuple of ndarray
-            The outputs, which can be had by name as well.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `prepare` and `PreparedModel.run` would.
+            As of `PreparedModel.run`, which raises the same errors.
         """
         if not cls.supports_device(device):
             raise value_error(NAME, "is not supported", "use 'CPU'", argument=("device", device))

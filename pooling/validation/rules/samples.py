@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -223,14 +223,7 @@ class Samples:
         found = self.geometry(operator, opset, dimensions, **how)
         return self.case(operator, distinct(self.random, found.shape), opset, data, outputs=outputs, **found.attributes)
 
-    def plain_everywhere(
-        self,
-        operators: Sequence[str] = WINDOWED,
-        dimensions: Sequence[int] = (1, 2, 3),
-        needs: Sequence[str] = (),
-        repeat: int = 1,
-        **how: Any,
-    ) -> Iterator[Case]:
-        """Yield such a case for all of `places`."""
-        for place in self.places(operators, dimensions, needs, repeat):
+    def plain_at(self, places: Iterable[tuple[str, int, int]], **how: Any) -> Iterator[Case]:
+        """Yield such a case for each of these `places`."""
+        for place in places:
             yield self.plain(*place, **how)
