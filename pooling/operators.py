@@ -37,7 +37,7 @@ class Operator:
     onnx: tuple[str, ...]
     """ONNX operators that do the work in exported graphs."""
     indices: bool
-    """Whether the operator can tell which element won."""
+    """Whether the operator can return indices."""
     summary: str
     """One sentence for the documentation."""
 

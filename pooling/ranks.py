@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from inspect import Signature, cleandoc, signature
+from inspect import Signature, cleandoc, getdoc, signature
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
@@ -219,10 +219,10 @@ def described(operator: str, dimensions: int | None = None) -> Callable[[Functio
     return fill
 
 
-def with_example(layer: type, example: str, operator: str, dimensions: int) -> str:
-    """Give the docstring of a layer behind its first sentence the example of its family."""
-    text = f"{cleandoc(layer.__doc__ or '')}\n\nExamples\n--------\n{cleandoc(example)}\n"
-    return _filled(text, operator, dimensions, {"layer": layer.__name__, "function": operator})
+def with_example(layer: type, example: str, operator: str, function: str, dimensions: int) -> str:
+    """Make the docstring of a layer of its own first sentence, or that of its family, and the example of its family."""
+    text = f"{getdoc(layer)}\n\nExamples\n--------\n{cleandoc(example)}\n"
+    return _filled(text, operator, dimensions, {"layer": layer.__name__, "function": function})
 
 
 def ranked(

@@ -222,7 +222,7 @@ cdef int find_into(
 
 
 def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
-    """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
+    """Pool `src` into `dst` and write the int64 index of each argmax into `indices`; arguments as in `forward`."""
     cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
     cdef Buffer source = Buffer(src, plan.read * argmax.storage)
     cdef Buffer target = Buffer(dst, plan.written * argmax.storage, True)

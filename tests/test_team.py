@@ -18,9 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # --- the model --------------------------------------------------------------------------------------------------------
 #
 # A state is what is shared and where everybody is; every step that another thread can see is a step of the model.
-# Callers run programs of jobs ("job", seats) and requests ("keep", workers). Two designs of the gate are told apart:
-# "counted" is that of team.h; "compared" is one that we had, whose workers compared the number inside with the seats of
-# a job, read one after the other.
+# Callers run programs of jobs ("job", seats) and requests ("keep", workers). Two designs of the word of state are told
+# apart: "counted" is that of team.h; "compared" is one that we had, whose workers compared the number inside with the
+# seats of a job, read one after the other.
 
 
 class Worker(NamedTuple):
@@ -29,7 +29,7 @@ class Worker(NamedTuple):
     word: tuple[int, ...] = ()
     seat: int = 0
     asleep: bool = False
-    bell: bool = False
+    event: bool = False
     leaves: bool = False
 
 
@@ -89,11 +89,11 @@ class Model:
         elif worker.at == "unmark":
             yield to("look", asleep=False) if worker.asleep else to("sleep")
         elif worker.at == "sleep":
-            if worker.bell:
-                yield to("look", bell=False)
+            if worker.event:
+                yield to("look", event=False)
         elif worker.at == "called":
-            yield to("ended") if worker.leaves else to("gate")
-        elif worker.at == "gate":
+            yield to("ended") if worker.leaves else to("enter")
+        elif worker.at == "enter":
             word = self.word(state)
             if self.counted:
                 yield to("swap", word=word) if state.free > 0 else to("look", word=())
@@ -103,7 +103,7 @@ class Model:
             yield to("swap") if worker.word[1] < state.seats else to("look", word=())
         elif worker.at == "swap":
             if worker.word != self.word(state):
-                yield to("gate", word=())
+                yield to("enter", word=())
                 return
             seat = state.free if self.counted else state.inside + 1
             if seat > state.seats:
@@ -162,7 +162,7 @@ class Model:
             else:
                 yield to("wake", i=caller.i + 1)
         elif caller.at == "ring":
-            yield to("wake", changed(caller.i, bell=True), i=caller.i + 1)
+            yield to("wake", changed(caller.i, event=True), i=caller.i + 1)
         elif caller.at == "parts":
             yield to("wait", state._replace(free=0 if self.counted else CLOSED))
         elif caller.at == "wait":
@@ -200,7 +200,7 @@ class Model:
             else:
                 yield to("end", i=caller.i + 1)
         elif caller.at == "end ring":
-            yield to("end", changed(caller.i, bell=True), i=caller.i + 1)
+            yield to("end", changed(caller.i, event=True), i=caller.i + 1)
         elif caller.at == "join" and all(worker.at == "ended" for worker in state.workers[caller.keeps : state.hired]):
             yield to("give back", state._replace(hired=caller.keeps), keeps=0)
 
@@ -260,7 +260,7 @@ def test_no_order_of_steps_is_wrong(name: str) -> None:
     assert not model.faults
 
 
-def test_the_model_finds_what_was_wrong_with_an_earlier_gate() -> None:
+def test_the_model_finds_what_was_wrong_with_an_earlier_word_of_state() -> None:
     workers, programs = PROGRAMS["two workers, fewer seats"]
     model = Model("compared", programs, workers)
     model.explore()

@@ -365,6 +365,8 @@ fractional_max_pool2d_backward, fractional_max_pool3d_backward = ranked(
 
 
 class _FractionalMaxPool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}`` and more."""
+
     operator = "fractional_max_pool"
     _example = """
         >>> {layer}(2, output_ratio=0.5).output_shape({maps 50})
@@ -419,9 +421,7 @@ class _FractionalMaxPool(Layer):
         return replace_spatial(shape, spatial, sizes)
 
 
-class FractionalMaxPool2d(_FractionalMaxPool, dimensions=2):
-    """Layer of `pooling.fractional_max_pool2d`, with the arguments of ``torch.nn.FractionalMaxPool2d`` and more."""
+class FractionalMaxPool2d(_FractionalMaxPool, dimensions=2): ...
 
 
-class FractionalMaxPool3d(_FractionalMaxPool, dimensions=3):
-    """Layer of `pooling.fractional_max_pool3d`, with the arguments of ``torch.nn.FractionalMaxPool3d`` and more."""
+class FractionalMaxPool3d(_FractionalMaxPool, dimensions=3): ...

@@ -696,6 +696,8 @@ def global_avg_pool_backward(
 
 
 class _AvgPool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}`` and keyword-only extras."""
+
     operator = "avg_pool"
     _example = """
         >>> {layer}(2).output_shape({maps 56})
@@ -721,15 +723,15 @@ class AvgPool1d(_AvgPool, dimensions=1):
     """Layer of `pooling.avg_pool1d`, with the arguments of ``torch.nn.AvgPool1d`` and more."""
 
 
-class AvgPool2d(_AvgPool, dimensions=2):
-    """Layer of `pooling.avg_pool2d`, with the arguments of ``torch.nn.AvgPool2d`` and keyword-only extras."""
+class AvgPool2d(_AvgPool, dimensions=2): ...
 
 
-class AvgPool3d(_AvgPool, dimensions=3):
-    """Layer of `pooling.avg_pool3d`, with the arguments of ``torch.nn.AvgPool3d`` and keyword-only extras."""
+class AvgPool3d(_AvgPool, dimensions=3): ...
 
 
 class _AdaptiveAvgPool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}``."""
+
     operator = "adaptive_avg_pool"
     _example = """
         >>> {layer}(7).output_shape({maps 13})
@@ -745,19 +747,18 @@ class _AdaptiveAvgPool(Layer):
     ) -> None: ...
 
 
-class AdaptiveAvgPool1d(_AdaptiveAvgPool, dimensions=1):
-    """Layer of `pooling.adaptive_avg_pool1d`, with the arguments of ``torch.nn.AdaptiveAvgPool1d``."""
+class AdaptiveAvgPool1d(_AdaptiveAvgPool, dimensions=1): ...
 
 
-class AdaptiveAvgPool2d(_AdaptiveAvgPool, dimensions=2):
-    """Layer of `pooling.adaptive_avg_pool2d`, with the arguments of ``torch.nn.AdaptiveAvgPool2d``."""
+class AdaptiveAvgPool2d(_AdaptiveAvgPool, dimensions=2): ...
 
 
-class AdaptiveAvgPool3d(_AdaptiveAvgPool, dimensions=3):
-    """Layer of `pooling.adaptive_avg_pool3d`, with the arguments of ``torch.nn.AdaptiveAvgPool3d``."""
+class AdaptiveAvgPool3d(_AdaptiveAvgPool, dimensions=3): ...
 
 
 class _GlobalAvgPool(Layer):
+    """Layer of `pooling.{function}` for ``({first})``."""
+
     operator = "global_avg_pool"
     _example = """
         >>> {layer}().output_shape({maps 7})
@@ -768,13 +769,10 @@ class _GlobalAvgPool(Layer):
     ) -> None: ...
 
 
-class GlobalAvgPool1d(_GlobalAvgPool, dimensions=1):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, L)``."""
+class GlobalAvgPool1d(_GlobalAvgPool, dimensions=1): ...
 
 
-class GlobalAvgPool2d(_GlobalAvgPool, dimensions=2):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, H, W)``."""
+class GlobalAvgPool2d(_GlobalAvgPool, dimensions=2): ...
 
 
-class GlobalAvgPool3d(_GlobalAvgPool, dimensions=3):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, D, H, W)``."""
+class GlobalAvgPool3d(_GlobalAvgPool, dimensions=3): ...

@@ -305,6 +305,8 @@ def gem_pool2d_backward(
 
 
 class _LPPool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}`` and keyword-only extras."""
+
     operator = "lp_pool"
     _example = """
         >>> {layer}(2, 2)
@@ -326,6 +328,8 @@ class _LPPool(Layer):
 
 
 class _GlobalLPPool(Layer):
+    """Layer of `pooling.{function}` for ``({first})``."""
+
     operator = "global_lp_pool"
     _example = """
         >>> {layer}(p=3).output_shape({maps 7})
@@ -334,28 +338,22 @@ class _GlobalLPPool(Layer):
     def __init__(self, p: float = 2, *, layout: Layout = "channels_first") -> None: ...
 
 
-class LPPool1d(_LPPool, dimensions=1):
-    """Layer of `pooling.lp_pool1d`, with the arguments of ``torch.nn.LPPool1d`` and keyword-only extras."""
+class LPPool1d(_LPPool, dimensions=1): ...
 
 
-class LPPool2d(_LPPool, dimensions=2):
-    """Layer of `pooling.lp_pool2d`, with the arguments of ``torch.nn.LPPool2d`` and keyword-only extras."""
+class LPPool2d(_LPPool, dimensions=2): ...
 
 
-class LPPool3d(_LPPool, dimensions=3):
-    """Layer of `pooling.lp_pool3d`, with the arguments of ``torch.nn.LPPool3d`` and keyword-only extras."""
+class LPPool3d(_LPPool, dimensions=3): ...
 
 
-class GlobalLPPool1d(_GlobalLPPool, dimensions=1):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, L)``."""
+class GlobalLPPool1d(_GlobalLPPool, dimensions=1): ...
 
 
-class GlobalLPPool2d(_GlobalLPPool, dimensions=2):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, H, W)``."""
+class GlobalLPPool2d(_GlobalLPPool, dimensions=2): ...
 
 
-class GlobalLPPool3d(_GlobalLPPool, dimensions=3):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, D, H, W)``."""
+class GlobalLPPool3d(_GlobalLPPool, dimensions=3): ...
 
 
 class GeMPool2d(Layer):

@@ -394,6 +394,8 @@ def convert_indices(
 
 
 class _MaxUnpool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}`` and keyword-only extras."""
+
     operator = "max_unpool"
     _example = """
         >>> {layer}(2, stride=2).output_shape({maps 50})
@@ -474,13 +476,10 @@ class _MaxUnpool(Layer):
         return replace_spatial(shape, spatial, sizes)
 
 
-class MaxUnpool1d(_MaxUnpool, dimensions=1):
-    """Layer of `pooling.max_unpool1d`, with the arguments of ``torch.nn.MaxUnpool1d`` and keyword-only extras."""
+class MaxUnpool1d(_MaxUnpool, dimensions=1): ...
 
 
-class MaxUnpool2d(_MaxUnpool, dimensions=2):
-    """Layer of `pooling.max_unpool2d`, with the arguments of ``torch.nn.MaxUnpool2d`` and keyword-only extras."""
+class MaxUnpool2d(_MaxUnpool, dimensions=2): ...
 
 
-class MaxUnpool3d(_MaxUnpool, dimensions=3):
-    """Layer of `pooling.max_unpool3d`, with the arguments of ``torch.nn.MaxUnpool3d`` and keyword-only extras."""
+class MaxUnpool3d(_MaxUnpool, dimensions=3): ...

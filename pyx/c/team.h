@@ -6,12 +6,12 @@
    single thread at worst.)
 
    Who may change what:
-   - `taken` is the process whose thread owns the team, or 0. Everything up to `gate` belongs to the owner; workers read
+   - `taken` is the process whose thread owns the team, or 0. Everything up to `state` belongs to the owner; workers read
      `run` while they are inside.
-   - `gate` is one word, so that what a worker compares and swaps belongs to one job: the job's turn, whether its owner
+   - `state` is one word, so that what a worker compares and swaps belongs to one job: the job's turn, whether its owner
      sleeps until all have left, the seats that are free, and the workers inside. Seats are counted down and never given
      back: two threads have no seat in common, and the turn makes the word of an earlier job another word.
-   - A worker sleeps after it has marked itself `asleep`; whoever takes the mark away rings its bell, or is itself.
+   - A worker sleeps after it has marked itself `asleep`; whoever takes the mark away sets its event, or is itself.
    - `wanted` asks whoever owns the team to end workers; it is looked at again after the team has been given back.
 
    tests/test_team.py goes through every order in which these steps can come; tests/team_stress.c runs them, in CI under
@@ -236,53 +236,53 @@ static void pooling_do_parts(pooling_run_t *run, ptrdiff_t seat) {
     }
 }
 
-/* The gate. A turn has 38 bits: they come again after as many jobs as take a month. */
+/* The word of state. A turn has 38 bits: they come again after as many jobs as take a month. */
 #define POOLING_INSIDE ((uint64_t) 1)
 #define POOLING_FREE ((uint64_t) 1 << 12)
 #define POOLING_AWAITED ((uint64_t) 1 << 24)
 #define POOLING_TURN ((uint64_t) 1 << 26)
-#define pooling_inside_of(gate) ((gate) & (POOLING_FREE - 1))
-#define pooling_free_of(gate) ((gate) / POOLING_FREE & 4095)
-#define pooling_turn_of(gate) ((gate) / POOLING_TURN)
+#define pooling_inside_of(state) ((state) & (POOLING_FREE - 1))
+#define pooling_free_of(state) ((state) / POOLING_FREE & 4095)
+#define pooling_turn_of(state) ((state) / POOLING_TURN)
 
 typedef struct {
     pthread_mutex_t mutex;
-    pthread_cond_t rings;
-    int rung;
-} pooling_bell_t;
+    pthread_cond_t condition;
+    int is_set;
+} pooling_event_t;
 
-#define POOLING_BELL {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
-static const pooling_bell_t pooling_new_bell = POOLING_BELL;
+#define POOLING_EVENT {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+static const pooling_event_t pooling_new_event = POOLING_EVENT;
 
-static void pooling_ring(pooling_bell_t *bell) {
-    pthread_mutex_lock(&bell->mutex);
-    bell->rung = 1;
-    pthread_mutex_unlock(&bell->mutex);
-    pthread_cond_signal(&bell->rings);
+static void pooling_set_event(pooling_event_t *event) {
+    pthread_mutex_lock(&event->mutex);
+    event->is_set = 1;
+    pthread_mutex_unlock(&event->mutex);
+    pthread_cond_signal(&event->condition);
 }
 
-/* Wait until the bell rings, at most so many milliseconds unless 0; return whether it did. */
-static int pooling_hear(pooling_bell_t *bell, long milliseconds) {
+/* Wait until the event is set, at most so many milliseconds unless 0; return whether it did. */
+static int pooling_wait_event(pooling_event_t *event, long milliseconds) {
     struct timespec until;
-    int rung, late = 0;
+    int was_set, late = 0;
     if (milliseconds) {
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += milliseconds * 1000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
     }
-    pthread_mutex_lock(&bell->mutex);
-    while (!bell->rung && !late)
-        late = milliseconds ? pthread_cond_timedwait(&bell->rings, &bell->mutex, &until) == ETIMEDOUT
-                            : (pthread_cond_wait(&bell->rings, &bell->mutex), 0);
-    rung = bell->rung;
-    bell->rung = 0;
-    pthread_mutex_unlock(&bell->mutex);
-    return rung;
+    pthread_mutex_lock(&event->mutex);
+    while (!event->is_set && !late)
+        late = milliseconds ? pthread_cond_timedwait(&event->condition, &event->mutex, &until) == ETIMEDOUT
+                            : (pthread_cond_wait(&event->condition, &event->mutex), 0);
+    was_set = event->is_set;
+    event->is_set = 0;
+    pthread_mutex_unlock(&event->mutex);
+    return was_set;
 }
 
 typedef struct {
-    pooling_bell_t bell;
+    pooling_event_t event;
     pthread_t thread;
     ptrdiff_t asleep;
     ptrdiff_t leaves;
@@ -300,17 +300,17 @@ static struct {
     ptrdiff_t home;
     ptrdiff_t workers;
     pooling_run_t *run;
-    pooling_bell_t all_left;
+    pooling_event_t all_left;
 #if defined(__linux__)
     /* Where the workers may run, if `placed`: where the last caller may. */
     int placed;
     cpu_set_t processors;
 #endif
     char apart[64];
-    uint64_t gate;
+    uint64_t state;
     char apart_too[64];
     pooling_worker_t worker[POOLING_MOST_THREADS - 1];
-} pooling_team = {.all_left = POOLING_BELL};
+} pooling_team = {.all_left = POOLING_EVENT};
 
 /* --- workers --- */
 
@@ -326,7 +326,7 @@ static int pooling_processor(void) {
 static uint64_t pooling_await_turn(pooling_worker_t *worker, uint64_t seen) {
     ptrdiff_t spins = 0;
     uint64_t turn;
-    while ((turn = pooling_turn_of(pooling_load(&pooling_team.gate))) == seen) {
+    while ((turn = pooling_turn_of(pooling_load(&pooling_team.state))) == seen) {
         if (++spins < POOLING_SPINS) {
             pooling_pause();
             continue;
@@ -335,22 +335,22 @@ static uint64_t pooling_await_turn(pooling_worker_t *worker, uint64_t seen) {
         pooling_store(&worker->processor, (ptrdiff_t) pooling_processor());
         pooling_store(&worker->asleep, 1);
         POOLING_LINGER(1);
-        if (pooling_turn_of(pooling_load(&pooling_team.gate)) == seen || !pooling_swap(&worker->asleep, 0))
-            pooling_hear(&worker->bell, 0);
+        if (pooling_turn_of(pooling_load(&pooling_team.state)) == seen || !pooling_swap(&worker->asleep, 0))
+            pooling_wait_event(&worker->event, 0);
     }
     return turn;
 }
 
 /* Take part in the job, if it has a free seat. */
 static void pooling_enter(void) {
-    uint64_t gate = pooling_load(&pooling_team.gate);
-    while (pooling_free_of(gate)) {
+    uint64_t state = pooling_load(&pooling_team.state);
+    while (pooling_free_of(state)) {
         POOLING_LINGER(0);
-        if (!pooling_replace(&pooling_team.gate, &gate, gate - POOLING_FREE + POOLING_INSIDE)) continue;
-        pooling_do_parts(pooling_team.run, (ptrdiff_t) pooling_free_of(gate));
+        if (!pooling_replace(&pooling_team.state, &state, state - POOLING_FREE + POOLING_INSIDE)) continue;
+        pooling_do_parts(pooling_team.run, (ptrdiff_t) pooling_free_of(state));
         POOLING_LINGER(2);
-        gate = pooling_add(&pooling_team.gate, -POOLING_INSIDE);
-        if (gate & POOLING_AWAITED && !pooling_inside_of(gate)) pooling_ring(&pooling_team.all_left);
+        state = pooling_add(&pooling_team.state, -POOLING_INSIDE);
+        if (state & POOLING_AWAITED && !pooling_inside_of(state)) pooling_set_event(&pooling_team.all_left);
         return;
     }
 }
@@ -383,7 +383,7 @@ static void pooling_hire(ptrdiff_t workers) {
     pthread_sigmask(SIG_SETMASK, &ours, &before);
     while (pooling_team.workers < workers) {
         worker = &pooling_team.worker[pooling_team.workers];
-        worker->bell = pooling_new_bell;
+        worker->event = pooling_new_event;
         worker->asleep = 0;
         worker->leaves = 0;
         if (pthread_create(&worker->thread, NULL, pooling_serve, worker)) break;
@@ -429,7 +429,7 @@ static void pooling_wake(pooling_worker_t *worker) {
         here = -1;
 #endif
     if (here >= 0) pooling_place(worker, here);
-    pooling_ring(&worker->bell);
+    pooling_set_event(&worker->event);
     if (here >= 0) pooling_place(worker, -1);
 }
 
@@ -439,7 +439,7 @@ static void pooling_dismiss(ptrdiff_t workers) {
     if (pooling_team.workers <= workers) return;
     for (i = workers; i < pooling_team.workers; i++) pooling_store(&pooling_team.worker[i].leaves, 1);
     pooling_store(
-        &pooling_team.gate, (pooling_turn_of(pooling_load(&pooling_team.gate)) + 1) * POOLING_TURN);
+        &pooling_team.state, (pooling_turn_of(pooling_load(&pooling_team.state)) + 1) * POOLING_TURN);
     for (i = workers; i < pooling_team.workers; i++) pooling_wake(&pooling_team.worker[i]);
     for (i = workers; i < pooling_team.workers; i++) pthread_join(pooling_team.worker[i].thread, NULL);
     pooling_store(&pooling_team.workers, workers);
@@ -448,9 +448,9 @@ static void pooling_dismiss(ptrdiff_t workers) {
 /* Forget the workers of another process, of which this one has a copy. */
 static void pooling_forget(void) {
     pooling_store(&pooling_team.workers, 0);
-    pooling_team.all_left = pooling_new_bell;
+    pooling_team.all_left = pooling_new_event;
     pooling_store(
-        &pooling_team.gate, (pooling_turn_of(pooling_load(&pooling_team.gate)) + 1) * POOLING_TURN);
+        &pooling_team.state, (pooling_turn_of(pooling_load(&pooling_team.state)) + 1) * POOLING_TURN);
 #if defined(__linux__)
     pooling_team.placed = 0;
 #endif
@@ -483,30 +483,30 @@ static void pooling_give_back(void) {
 static void pooling_do_together(pooling_run_t *run) {
     ptrdiff_t seats = run->threads - 1;
     ptrdiff_t i, spins = 0;
-    uint64_t gate;
+    uint64_t state;
     run->process = pooling_team.home;
     pooling_place_all();
     pooling_hire(seats);
     pooling_team.run = run;
-    gate = pooling_turn_of(pooling_load(&pooling_team.gate)) + 1;
-    pooling_store(&pooling_team.gate, gate * POOLING_TURN + (uint64_t) seats * POOLING_FREE);
+    state = pooling_turn_of(pooling_load(&pooling_team.state)) + 1;
+    pooling_store(&pooling_team.state, state * POOLING_TURN + (uint64_t) seats * POOLING_FREE);
     for (i = 0; i < seats && i < pooling_team.workers; i++) pooling_wake(&pooling_team.worker[i]);
     pooling_do_parts(run, 0);
     POOLING_LINGER(4);
     /* From here on nobody enters. */
-    gate = pooling_load(&pooling_team.gate);
-    while (!pooling_replace(&pooling_team.gate, &gate, gate - pooling_free_of(gate) * POOLING_FREE));
-    gate = pooling_load(&pooling_team.gate);
-    while (pooling_inside_of(gate) && !run->orphaned) {
+    state = pooling_load(&pooling_team.state);
+    while (!pooling_replace(&pooling_team.state, &state, state - pooling_free_of(state) * POOLING_FREE));
+    state = pooling_load(&pooling_team.state);
+    while (pooling_inside_of(state) && !run->orphaned) {
         if (++spins < POOLING_SPINS) {
             pooling_pause();
-            gate = pooling_load(&pooling_team.gate);
-        } else if (pooling_replace(&pooling_team.gate, &gate, gate | POOLING_AWAITED)) {
-            while (!pooling_hear(&pooling_team.all_left, POOLING_LOOK_MS)) {
+            state = pooling_load(&pooling_team.state);
+        } else if (pooling_replace(&pooling_team.state, &state, state | POOLING_AWAITED)) {
+            while (!pooling_wait_event(&pooling_team.all_left, POOLING_LOOK_MS)) {
                 pooling_look_about(run);
                 if (run->orphaned) break;
             }
-            gate = 0;
+            state = 0;
         }
     }
     if (run->orphaned) pooling_forget();

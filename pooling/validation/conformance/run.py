@@ -92,15 +92,6 @@ class Conformance:
         found = Counter(outcome.counts_as for _, outcome in self.of_rule(rule, runtime))
         return {name: found[name] for name in OUTCOMES}
 
-    def elsewhere(self, runtime: str) -> Counter[tuple[str, str | None]]:
-        """Count wrong answers by the rule of the case and the rule that they break, where these are not the same."""
-        pairs = zip(self.cases, self.outcomes[runtime], strict=True)
-        return Counter(
-            (case.rules[0], outcome.rule)
-            for case, outcome in pairs
-            if outcome.verdict.kind.differs and outcome.rule != case.rules[0]
-        )
-
     @property
     def exit_code(self) -> int:
         """0, or 1 where this library itself gives a wrong answer or crashes."""
