@@ -196,7 +196,7 @@ class Moved(NamedTuple):
         return other.transpose(self.axes)
 
     def back(self, result: AnyArray) -> AnyArray:
-        """See what came of it in the layout that was asked for."""
+        """See what came of it in the requested layout."""
         return result.transpose(np.argsort(self.axes))
 
 

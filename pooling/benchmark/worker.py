@@ -307,7 +307,7 @@ def with_openvino(case: BenchmarkCase, threads: int) -> Call:
 
 
 def _tensor(case: BenchmarkCase, values: Array, channels_last: bool) -> Any:
-    """Wrap an array as ``(N, C, *S)``, in the memory format asked for."""
+    """Wrap an array as ``(N, C, *S)``, in the requested memory format."""
     import torch
 
     tensor = (

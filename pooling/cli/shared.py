@@ -323,14 +323,14 @@ def _data_files(model: Path) -> Iterator[Path]:
 
 
 def need_libraries(options: argparse.Namespace) -> None:
-    """Import what the files that are asked for are written with, so that it is missed before the work and not after."""
+    """Import what the requested files are written with, so that it is missed before the work and not after."""
     for kind, library in (("html", "jinja2"), ("json", "msgspec")):
         if getattr(options, kind, None) is not None:
             importlib.import_module(library)
 
 
 def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Path], object]], exit_code: int) -> int:
-    """Write the files that are asked for, all that can be; `print_written` says which these are."""
+    """Write the requested files, all that can be; `print_written` says which these are."""
     options.written = []
     for kind, write in writers.items():
         path = getattr(options, kind)
@@ -350,7 +350,7 @@ def write_and_print(
     exit_code: int,
     show: Callable[[Console], object],
 ) -> int:
-    """Write the files that are asked for, print what was found, and say which files were written."""
+    """Write the requested files, print what was found, and say which files were written."""
     code = write_files(options, writers, exit_code)
     console = stdout()
     show(console)

@@ -282,7 +282,7 @@ def issues_of(rule: str | None, runtime: str, case: Case | None = None) -> tuple
     runtime : str
         A key of `pooling.validation.runners.RUNTIMES`.
     case : Case, optional
-        What was asked.
+        The node and its numbers.
     """
     found = [issue for issue in KNOWN_ISSUES if (issue.rule, issue.runtime) == (rule, runtime)]
     operator = None if case is None else case.node.op_type

@@ -349,7 +349,7 @@ def _of_reductions(
     more = f" and {len(found) - REDUCTIONS_SHOWN} more" if len(found) > REDUCTIONS_SHOWN else ""
     what = "global pooling is" if len(found) == 1 else "global poolings are"
     return [
-        f"{len(found)} {what} written as a reduction, and no runtime was asked about "
+        f"{len(found)} {what} written as a reduction, and no runtime was compared on "
         f"{'it' if len(found) == 1 else 'them'}: {', '.join(found[:REDUCTIONS_SHOWN])}{more}"
     ]
 

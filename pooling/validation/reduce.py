@@ -52,7 +52,7 @@ class Smallest:
     verdict: Verdict
     """How they differ."""
     runs: int
-    """Cases that were asked to find it."""
+    """Cases that were run to find it."""
 
 
 def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: int = MOST_RUNS) -> Smallest | None:

@@ -42,7 +42,7 @@ class NodeTest:
     name: str
     """Of the folder."""
     case: Case
-    """What is asked."""
+    """The node and its numbers."""
     model: ModelProto
     """The case's, with the shapes of its outputs."""
     outputs: tuple[NDArray[Any], ...]

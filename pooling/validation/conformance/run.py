@@ -61,7 +61,7 @@ class Conformance:
     """What came out of the suite."""
 
     cases: tuple[Case, ...]
-    """What was asked; the first of a case's rules is its row in the matrix."""
+    """The node and its numbers; the first of a case's rules is its row in the matrix."""
     outcomes: Mapping[str, Sequence[CaseResult]]
     """By runtime, one for each case."""
     versions: Mapping[str, str]

@@ -55,7 +55,7 @@ class PlannedCase:
     """A case, and what it is there for."""
 
     case: Case
-    """What is asked."""
+    """The node and its numbers."""
     kind: str
     """`ORDINARY`, `REAL` or one of `SPECIAL`."""
     whole: bool

@@ -92,7 +92,7 @@ def draw(case: Case, expected: Result, actual: Result, verdict: Verdict) -> Pict
     Parameters
     ----------
     case : Case
-        What was asked.
+        The node and its numbers.
     expected, actual : Result
         What should come out, and what did.
     verdict : Verdict

@@ -36,7 +36,7 @@ VERDICTS = {
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print a report: who was asked, a table of all nodes, what was found, and a line that sums up.
+    """Print a report: the runtimes, a table of all nodes, what was found, and a line that sums up.
 
     The table fits a console of 120 columns, of 100 with shorter names, and of 80 with less in it.
     """

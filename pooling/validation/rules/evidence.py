@@ -157,7 +157,7 @@ class Evidence(Setting):
     """A wrong answer, with all that can be asked about it."""
 
     case: Case
-    """What was asked."""
+    """The node and its numbers."""
     expected: Result
     """The oracle's."""
     verdict: Verdict

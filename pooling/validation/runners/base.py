@@ -25,7 +25,7 @@ class Unsupported(Exception):
 class Runtime(ABC):
     """Something that runs models of one node. Runs in a process of its own, where it may do what it likes.
 
-    A class of this kind from any module can be named as ``module:Class`` wherever the name of a runtime is asked for.
+    A class of this kind from any module can be named as ``module:Class`` wherever the name of a runtime is given.
     """
 
     name: ClassVar[str]

@@ -22,7 +22,7 @@ class Jax(Runtime):
     module = "jax"
 
     def load(self, threads: int) -> None:
-        """Import jax, which is to keep to the CPU, and to float64 where that is asked for."""
+        """Import jax, which is to keep to the CPU, and to float64 where that is requested."""
         jax: Any = import_module("jax")
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_enable_x64", True)
