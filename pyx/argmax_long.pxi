@@ -311,22 +311,22 @@ cdef void start_search(search_t* search, const long_t* sizes, char* scratch, ptr
         if (i == 0 and not sizes.deep) or (i == 1 and sizes.one_axis):
             continue
         queue.residues = residues
-        queue.values = carve(&memory, (queue.capacity + residues) * queue.cells * size)
-        queue.places = <int32_t*> carve(&memory, (queue.capacity + residues) * queue.cells * 4)
-        queue.pivots = <ptrdiff_t*> carve(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
-        queue.ends = <ptrdiff_t*> carve(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
+        queue.values = take_scratch(&memory, (queue.capacity + residues) * queue.cells * size)
+        queue.places = <int32_t*> take_scratch(&memory, (queue.capacity + residues) * queue.cells * 4)
+        queue.pivots = <ptrdiff_t*> take_scratch(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
+        queue.ends = <ptrdiff_t*> take_scratch(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
     # With runs, a buffer like the ring of columns, with which it takes turns.
     cells[0] = max(long_cells(sizes) * sizes.rows, sizes.held[2] * lanes if sizes.in_runs else 0)
-    search.row_best = carve(&memory, cells[0] * size)
-    search.row_where = <int32_t*> carve(&memory, cells[0] * 4)
-    search.best = carve(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * size)
-    search.where = <int32_t*> carve(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * 4)
+    search.row_best = take_scratch(&memory, cells[0] * size)
+    search.row_where = <int32_t*> take_scratch(&memory, cells[0] * 4)
+    search.best = take_scratch(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * size)
+    search.where = <int32_t*> take_scratch(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * 4)
     if sizes.deep:
         cells[0] = sizes.outputs[1] * long_cells(sizes)
-        search.deep_best = carve(&memory, cells[0] * size)
-        search.deep_where = <int32_t*> carve(&memory, cells[0] * 4)
-    search.loaded = carve(&memory, max(sizes.held[2] * lanes, long_cells(sizes)) * size)
-    search.bases = <int32_t*> carve(&memory, max(lanes, long_cells(sizes)) * 4)
+        search.deep_best = take_scratch(&memory, cells[0] * size)
+        search.deep_where = <int32_t*> take_scratch(&memory, cells[0] * 4)
+    search.loaded = take_scratch(&memory, max(sizes.held[2] * lanes, long_cells(sizes)) * size)
+    search.bases = <int32_t*> take_scratch(&memory, max(lanes, long_cells(sizes)) * 4)
     search.bases_channels = 0
     nbytes[0] = memory - scratch + 128
 

@@ -64,12 +64,12 @@ cdef extern from "c/signals.h" nogil:
     const char* POOLING_THREADING
     const int POOLING_MOST_THREADS
     unsigned long main_thread "pooling_main_thread"
-    ptrdiff_t seat_bytes "pooling_stride" (ptrdiff_t nbytes)
+    ptrdiff_t slot_bytes "pooling_stride" (ptrdiff_t nbytes)
     void keep_workers_of_team "pooling_keep_workers" (ptrdiff_t workers)
     ptrdiff_t count_workers_of_team "pooling_count_workers" ()
     ctypedef struct run_t "pooling_run_t":
         ptrdiff_t threads, parts
-    void do_part_in "pooling_do_part_in" (run_t* run, ptrdiff_t seat, ptrdiff_t part)
+    void do_part_in "pooling_do_part_in" (run_t* run, ptrdiff_t slot, ptrdiff_t part)
     void (*do_parallel "pooling_do_parallel")(run_t* run) noexcept
 
 cdef extern from "c/floating.h" nogil:
@@ -107,7 +107,7 @@ cdef ptrdiff_t share(
     cdef ptrdiff_t fault
     cdef char* memory
     threads = max(1, min(threads, min(tasks, <ptrdiff_t> POOLING_MOST_THREADS)))
-    memory = <char*> malloc(threads * seat_bytes(nbytes))
+    memory = <char*> malloc(threads * slot_bytes(nbytes))
     if memory == NULL:
         raise MemoryError(f"no memory for {threads} threads to work in, {nbytes} bytes each")
     fault = share_freely(work, job, tasks, steps, memory, nbytes, threads)

@@ -179,7 +179,7 @@ cdef inline ptrdiff_t gradient_stack_before(const plan_t* plan) noexcept nogil:
 
 
 cdef inline ptrdiff_t gradient_stack_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
-    """Bytes for one thread: gradients as they are summed, their sums over rows, those of each phase, and woven."""
+    """Bytes for one thread: gradients as they are summed, their sums over rows, of each phase, and interleaved."""
     cdef const axis_t* height = &plan.axes[1]
     cdef const axis_t* width = &plan.axes[2]
     cdef ptrdiff_t stacked = plan.gradient_stack.stacked
@@ -205,8 +205,8 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef ptrdiff_t in_row = width.input_size * leaves.storage
     cdef char* summed = scratch + gradient_stack_before(plan) * size
     cdef char* phases = summed + sums * size
-    cdef char* woven = phases + sums * width.stride * size
-    cdef char* converted = woven + (sums * width.stride + 2 * PIECE) * size
+    cdef char* interleaved = phases + sums * width.stride * size
+    cdef char* converted = interleaved + (sums * width.stride + 2 * PIECE) * size
     cdef const char* gradients
     cdef const char* line
     cdef char* stored
@@ -247,13 +247,13 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
                 leaves.identity(phases + phase * sums * size, n, NULL)
         line = phases
         if width.stride > 1:
-            pooling.leaves.weave(woven, phases, sums, n, width.stride)
-            line = woven
+            pooling.leaves.interleave(interleaved, phases, sums, n, width.stride)
+            line = interleaved
         leaves.divide(<char*> line, n * width.stride, plan.divisor)
         out = pooling.grad_input + plane * height.input_size * in_row
         if leaves.store != NULL:
             # As a whole, in long loops; rows are copied out afterwards where they are not one behind the other.
-            stored = phases if line == woven else woven
+            stored = phases if line == interleaved else interleaved
             if sums_row * width.stride == width.input_size:
                 stored = out
             leaves.store(stored, line, n * width.stride)

@@ -581,9 +581,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     # --- the team ---
     Mutant(
-        "one seat too many",
+        "one slot too many",
         "pyx/c/team.h",
-        "ptrdiff_t seats = «run->threads - 1»;",
+        "ptrdiff_t slots = «run->threads - 1»;",
         "run->threads",
         "test_threads::test_any_number_of_threads_makes_the_same_bytes test_team",
     ),
@@ -592,7 +592,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/c/team.h",
         "if («part >= run->parts») return;",
         "part > run->parts",
-        "test_team::test_no_worker_has_a_seat_that_the_memory_has_not test_threads",
+        "test_team::test_no_worker_has_a_slot_that_the_memory_has_not test_threads",
     ),
 )
 
