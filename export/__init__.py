@@ -17,16 +17,14 @@
     files                  `save`: models as files
 """
 
-from pooling.extras import explained
+from pooling.extras import needing
 
-try:
+with needing("onnx", __name__):
     from .backward import to_onnx_backward
     from .files import save
     from .model import to_onnx
     from .repair import Change, Repaired, Skipped, make_portable
     from .verification import VerificationError
-except ModuleNotFoundError as error:
-    raise explained(error, "pooling.export", "onnx") from error
 
 __all__ = [
     "Change",

@@ -17,14 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pooling.arrays import as_array
-from pooling.extras import explained
+from pooling.extras import needing
 
-try:
+with needing("onnx", __name__):
     import onnx
     import onnx.external_data_helper
     from onnx.backend.base import Backend, BackendRep, namedtupledict
-except ModuleNotFoundError as error:
-    raise explained(error, "pooling.onnx_models.backend", "onnx") from error
 
 from pooling.errors import type_error, value_error
 from pooling.signs import first_line
