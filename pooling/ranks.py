@@ -221,7 +221,7 @@ def described(operator: str, dimensions: int | None = None) -> Callable[[Functio
 
 def with_example(layer: type, example: str, operator: str, function: str, dimensions: int) -> str:
     """Make the docstring of a layer of its own first sentence, or that of its family, and the example of its family."""
-    text = f"{getdoc(layer)}\n\nExamples\n--------\n{cleandoc(example)}\n"
+    text = f"{getdoc(layer) or ''}\n\nExamples\n--------\n{cleandoc(example)}\n"
     return _filled(text, operator, dimensions, {"layer": layer.__name__, "function": function})
 
 

@@ -31,13 +31,18 @@ class Runtime(ABC):
     name: ClassVar[str]
     """As on the command line."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Distributions of which one has to be installed, all of the same module."""
+    """Distributions of which one has to be installed, all of the same module; by default the one of its name."""
     module: ClassVar[str] = ""
     """What has to be imported; empty where this is no module."""
     slow: ClassVar[bool] = False
     """Whether it takes seconds for maps on which others take milliseconds; such a runtime gets fewer channels."""
     whole: ClassVar[bool] = False
     """Whether it takes models of many nodes, and optimises them."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.module and not cls.packages:
+            cls.packages = (cls.module.partition(".")[0],)
 
     def version(self) -> str | None:
         """Return the installed version, or None where it is not installed; imports nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ class Jax(Runtime):
     """``jax.lax.reduce_window``, on the CPU, as the pooling layers of flax use it."""
 
     name = "jax"
-    packages: ClassVar[tuple[str, ...]] = ("jax",)
     module = "jax"
 
     def load(self, threads: int) -> None:
