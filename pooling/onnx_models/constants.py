@@ -372,13 +372,7 @@ def check_made(function: str, model: onnx.ModelProto) -> None:
 
     Counted are tensors that follow from no input, as far as onnx infers their sizes; sparse tensors, as if they were
     dense; tensors of the file that claim a size and hold no data; and what nodes enlarge to sizes that are constants.
-
-    Parameters
-    ----------
-    function : str
-        Named in error sentences.
-    model : onnx.ModelProto
-        Any model; nothing is expanded.
+    Nothing is expanded.
 
     Raises
     ------
