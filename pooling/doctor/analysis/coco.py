@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pooling.extras import explained
+from pooling.extras import needing
 
-try:
+with needing("cli", __name__):
     from msgspec import MsgspecError, Struct
     from msgspec.json import decode
-except ModuleNotFoundError as error:
-    raise explained(error, "pooling.doctor.analysis.coco", "cli") from error
 
 __all__ = ["Annotation", "Image", "Instances", "MsgspecError", "instances"]
 

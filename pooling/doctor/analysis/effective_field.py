@@ -191,5 +191,4 @@ def _transposed(axis: Axis) -> float:
     """Return the variance of a tap of a transposed convolution, in cells of its input, for the cell that reads most."""
     # The taps of one cell stand on multiples of the stride of the fine grid, lcm(stride, dilation) apart.
     common = math.gcd(axis.stride, axis.dilation)
-    taps = -(-axis.kernel_size // (axis.stride // common))
-    return (axis.dilation // common) ** 2 * _uniform(taps)
+    return (axis.dilation // common) ** 2 * _uniform(axis.most_taps)

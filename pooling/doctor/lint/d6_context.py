@@ -184,7 +184,7 @@ def _even(context: LintContext, stage: Stage) -> str:
     """Return the options that give a stage a kernel that its stride divides and leave its output as it is."""
     if any(axis.dilation > 1 for axis in stage.axes):
         return ""
-    kernels = [-(-axis.kernel_size // axis.stride) * axis.stride for axis in stage.axes]
+    kernels = [axis.divisible_kernel_size for axis in stage.axes]
     pads = []
     for axis, kernel in zip(stage.axes, kernels, strict=True):
         more = kernel - axis.kernel_size

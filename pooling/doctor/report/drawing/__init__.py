@@ -2,6 +2,7 @@
 
 maps       the boxes: stages folded by resolution and block, skips between them, heads
 sentences  what the drawing says, in words
+names      names of stages as paths of modules
 scene      the photograph on which the object is shown: the user's, or one that is made here
 display    what a drawing consists of: polygons, curves, pictures, lines of text and the room they take
 layout     the boxes on paper, for networks with two or three spatial axes
