@@ -73,7 +73,7 @@ def followed(call: NodeCall, result: Outcome) -> View | None:
         found = None if rule is None else rule(call, output)
     except (UnfollowedError, UnknownShapeError):
         found = None
-    if found is not None:
+    if found is not None and (found.layout is None or _fits(found.layout, output)):
         return found
     if view is not None and view.axes:
         return view if not any(map(_is_list, views)) else None
@@ -88,6 +88,11 @@ def _needs_map(result: Outcome) -> bool:
         axis.effective_kernel_size == axis.stride == 1 and axis.pad_begin == axis.pad_end == 0 for axis in result.axes
     )
     return result.kind in MAPS_ONLY and not alone
+
+
+def _fits(layout: Layout, output: Shape) -> bool:
+    """Whether axes have the sizes that they are made of."""
+    return tuple(math.prod(part.size for part in parts) for parts in layout) == output
 
 
 def _whole(result: Outcome, output: Shape) -> View | None:
@@ -393,73 +398,78 @@ def _reduced(call: NodeCall, output: Shape) -> View | None:
 
 
 def _multiplied(call: NodeCall, output: Shape) -> View | None:
-    """Follow a product of matrices: what is summed over is read by all that is left."""
-    b_number = 3 if call.operator == "QLinearMatMul" else 1
-    a, b = call.tensor(0), call.tensor(b_number)
-    if a is None or b is None or a.shape is None or b.shape is None:
+    """Follow a product of matrices."""
+    a, b = call.tensor(0), call.tensor(3 if call.operator == "QLinearMatMul" else 1)
+    if a is None or b is None or a.shape is None or b.shape is None or min(len(a.shape), len(b.shape)) < 2:
         return None
     gemm = call.operator == "Gemm"
-    a_axes = _matrix_axes(a.shape, bool(gemm and call.attribute("transA", 0)), left=True)
-    b_axes = _matrix_axes(b.shape, bool(gemm and call.attribute("transB", 0)), left=False)
-    if a_axes is None or b_axes is None:
+    turned = [bool(gemm and call.attribute(name, 0)) for name in ("transA", "transB")]
+    one = [*_batch(len(a.shape)), *("ki" if turned[0] else "ik")]
+    two = [*_batch(len(b.shape)), *("jk" if turned[1] else "kj")]
+    return _summed([(a, one), (b, two)], [*_batch(len(output)), "i", "j"], output)
+
+
+def _batch(rank: int) -> list[str]:
+    """Name the axes before those of the matrices, which are counted from the end."""
+    return [str(place) for place in range(rank, 2, -1)]
+
+
+def _einsum(call: NodeCall, output: Shape) -> View | None:
+    """Follow a sum of products along named axes."""
+    equation = call.attribute("equation", "")
+    equation = (equation.decode() if isinstance(equation, bytes) else str(equation)).replace(" ", "")
+    terms, arrow, result = equation.partition("->")
+    given = [tensor for tensor in call.tensors if tensor is not None]
+    names = [list(term) for term in terms.split(",")]
+    if not arrow or "." in equation or len(names) != len(given) or any(len(set(each)) < len(each) for each in names):
         return None
-    return _product(a, b, a_axes, b_axes, output)
+    return _summed(list(zip(given, names, strict=True)), list(result), output)
 
 
-def _matrix_axes(shape: Shape, turned: bool, *, left: bool) -> tuple[int, int] | None:
-    """Return the axis that stays and the one that is summed over; None of vectors."""
-    if len(shape) < 2:
-        return None
-    rows, columns = len(shape) - 2, len(shape) - 1
-    rows, columns = (columns, rows) if turned else (rows, columns)
-    return (rows, columns) if left else (columns, rows)
+def _summed(operands: Sequence[tuple[Tensor, list[str]]], names: list[str], output: Shape) -> View | None:
+    """Follow a product of tensors whose axes have names; what is summed over is read by all that is left.
 
-
-def _product(a: Tensor, b: Tensor, a_axes: tuple[int, int], b_axes: tuple[int, int], output: Shape) -> View | None:
-    assert a.shape is not None
-    assert b.shape is not None
-    sides: list[tuple[View, Layout | None, Shape]] = []
-    for tensor, (stays, summed), place in ((a, a_axes, -2), (b, b_axes, -1)):
+    The first operand that has positions in the result says where they are. Of the others, its cells read the positions
+    that they share, and all of those that they do not.
+    """
+    context = False
+    left: list[tuple[View, dict[str, tuple[Part, ...]], Shape]] = []
+    for tensor, axes in operands:
         view = tensor.view if tensor.source else NOTHING
-        if view is None or (_is_list(view) and not view.context):
+        if view is None or tensor.shape is None or (_is_list(view) and not view.context):
             return None
         if not view.is_followed:
-            sides.append((view, None, ()))
+            context = context or view.context
             continue
-        shape = tensor.shape or ()
-        layout, sizes = _layout(view, shape), _sizes(view, shape)
-        view = _freed(view, sizes, layout[summed])
-        batch = [parts for axis, parts in enumerate(layout) if axis not in (stays, summed)]
-        new: list[tuple[Part, ...]] = [_channels(size) for size in output]
-        for axis, parts in zip(reversed(range(len(output) - 2)), reversed(batch), strict=False):
-            new[axis] = parts
-        new[place] = layout[stays]
-        sides.append((view, tuple(new), sizes))
-    (one, one_layout, sizes), (two, two_layout, two_sizes) = sides
-    if one_layout is not None and not any(_positions(parts) for parts in one_layout):
-        one, one_layout = ALL, None
-    if two_layout is not None and not any(_positions(parts) for parts in two_layout):
-        two, two_layout = ALL, None
-    context = one.context or two.context
-    if one_layout is None and two_layout is None:
+        parts = dict(zip(axes, _layout(view, tensor.shape), strict=True))
+        sizes = _sizes(view, tensor.shape)
+        seen = _freed(view, sizes, [part for name, each in parts.items() if name not in names for part in each])
+        parts = {name: each for name, each in parts.items() if name in names}
+        if any(map(_positions, parts.values())):
+            left.append((seen, parts, sizes))
+        else:
+            context = True
+    if not left:
         return View((), (), context=context)
-    if one_layout is None:
-        assert two_layout is not None
-        return _laid_out(replace(two, context=context), two_layout, two_sizes)
-    if two_layout is None:
-        return _laid_out(replace(one, context=context), one_layout, sizes)
-    # Both have positions. Those of the left stay; its cells read all of the right that their batch has.
-    two = _freed(two, two_sizes, two_layout[-1])
-    if two.context and not any(_positions(parts) for parts in two_layout[:-2]):
-        return _laid_out(replace(one, context=True), one_layout, sizes)
-    if sizes != two_sizes or any(
-        _positions(mine) and _positions(its) and _positions(mine) != _positions(its)
-        for mine, its in zip(one_layout[:-2], two_layout[:-2], strict=True)
-    ):
-        return None
-    axes = tuple(range(len(sizes)))
-    both = [replace(each, axes=axes, layout=None, sizes=()) for each in (one, two)]
-    return _laid_out(receptive_field.merged(both), one_layout, sizes)
+    (base, where, sizes), *others = left
+    views = [base]
+    for seen, parts, its in others:
+        alone = [part for name, each in parts.items() if not _positions(where.get(name, ())) for part in each]
+        seen = _freed(seen, its, alone)
+        shared = {name: each for name, each in parts.items() if _positions(each) and _positions(where.get(name, ()))}
+        if seen.context and not shared:
+            context = True
+        elif its != sizes or any(_positions(each) != _positions(where[name]) for name, each in shared.items()):
+            return None
+        else:
+            views.append(seen)
+    spatial = tuple(range(len(sizes)))
+    merged = receptive_field.merged([replace(each, axes=spatial, layout=None, sizes=()) for each in views])
+    layout = tuple(
+        where[name] if _positions(where.get(name, ())) else _channels(size)
+        for name, size in zip(names, output, strict=True)
+    )
+    return _laid_out(replace(merged, context=merged.context or context), layout, sizes)
 
 
 def _concatenated(call: NodeCall, output: Shape) -> View | None:
@@ -498,14 +508,19 @@ def _concatenated(call: NodeCall, output: Shape) -> View | None:
         merged = receptive_field.merged(views)
         joined = tuple(_channels(output[n]) if n == axis else each for n, each in enumerate(layout))
         return _laid_out(replace(merged, context=merged.context or context), joined, sizes)
-    if len(placed) == 1 and first.view.layout is not None:
-        # Something beside the positions, such as a class token.
+    if len(placed) == 1 and _positions(layout[axis]) in (_listed(sizes), (Part(TOKENS, first.shape[axis], 0),)):
+        # Something beside all positions, such as a class token.
         others = any(part.source and part.view is not None and part.view.context for part in parts)
         tokens = tuple((Part(TOKENS, output[n], 0),) if n == axis else each for n, each in enumerate(layout))
         return _laid_out(replace(first.view, context=first.view.context or others), tokens, sizes)
     if len(placed) == len(parts) == 2 and all(part.view is not None and axis in part.view.axes for part in parts):
         return _rolled(parts[0], parts[1], axis)
     return None
+
+
+def _listed(sizes: Shape) -> tuple[Part, ...]:
+    """Return what the list of all positions of a map is made of."""
+    return tuple(Part(number, size, 1) for number, size in enumerate(sizes) if size > 1)
 
 
 def _rolled(one: Tensor, two: Tensor, axis: int) -> View | None:
@@ -540,7 +555,7 @@ def _picked(call: NodeCall, output: Shape) -> View | None:
         axis = int(call.attribute("axis", 0)) % len(shape)
         added = len(output) - len(shape) + 1
         picked = output[axis : axis + added]
-        if _positions(layout[axis]) and not (layout[axis][0].axis == TOKENS and math.prod(picked) == 1):
+        if _positions(layout[axis]):
             return None  # it may put them into any order
         new = [*layout[:axis], *map(_channels, picked), *layout[axis + 1 :]]
         return _laid_out(view, tuple(new), sizes)
@@ -553,10 +568,8 @@ def _picked(call: NodeCall, output: Shape) -> View | None:
         if not _positions(layout[axis]):
             new[axis] = _channels(size)
         elif layout[axis][0].axis == TOKENS and size == math.prod(sizes):
-            new[axis] = tuple(Part(number, each, 1) for number, each in enumerate(sizes) if each > 1)
-        elif layout[axis][0].axis == TOKENS and size == 1:
-            new[axis] = ()
-        elif layout[axis][0].axis == TOKENS:
+            new[axis] = _listed(sizes)
+        elif layout[axis][0].axis == TOKENS and size > math.prod(sizes):
             new[axis] = (Part(TOKENS, size, 0),)
         else:
             return None
@@ -601,6 +614,7 @@ RULES: dict[str, Callable[[NodeCall, Shape], View | None]] = {
     "ArgMax": _reduced,
     "ArgMin": _reduced,
     **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul", "Gemm"), _multiplied),
+    "Einsum": _einsum,
     "Concat": _concatenated,
     **dict.fromkeys(("Slice", "Gather", "Split"), _picked),
     **dict.fromkeys(("Expand", "Tile"), _spread),
