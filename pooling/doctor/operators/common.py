@@ -275,7 +275,9 @@ def product(parts: Sequence[tuple[Tensor, Labels]], output: Labels) -> View | No
         return View((), None, lost=f"receptive field not followed: {error}")
     if not known:
         return None if context or not views else views[0]
-    main = max(known, key=lambda each: each[2])
+    # The first that keeps all of its places, as queries do, which stand before the keys.
+    whole = [each for each in known if each[0] is not None and each[2] == math.prod(each[0].grid) and each[2]]
+    main = whole[0] if whole else max(known, key=lambda each: each[2])
     view, layout, kept = main
     if view is None or not kept:
         return None
