@@ -64,6 +64,13 @@ class Words:
             return "sample the signal more densely,"
         return f"enlarge the {self.input}"
 
+    @property
+    def across(self) -> str:
+        """What is counted on the axes of a map: ``"rows x columns"``."""
+        return (
+            "cells" if self.dimensions == 1 else " x ".join(f"{each}s" for each in LINES.get(self.dimensions, LINES[2]))
+        )
+
     def line(self, axis: int) -> str:
         """Return what lies across an axis of the input, counted from 0: ``"row"``."""
         return LINES.get(self.dimensions, LINES[2])[axis]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pooling.arguments import axis_names
 from pooling.reporting.formats import by, joined
@@ -114,7 +114,7 @@ def input_sizes(graph: Graph, network: Network, given: Sequence[int] | None = No
     (4, 'any', 'multiples of 4', (48, 52))
     """
     asked = tuple(given) if given is not None else tuple(network.input_shape[axis] for axis in network.spatial)
-    return sizes_by(SizeWalk(_lean(graph, network)).at, network, asked)
+    return sizes_by(SizeWalk(graph).at, network, asked)
 
 
 At = Callable[[Sequence[int]], Container[int] | NetworkError]
@@ -228,31 +228,6 @@ def _search(at: At, network: Network, axes: str, where: Sequence[int], given: in
         "" if failure is None else str(failure),
         "" if failure is None else failure.stage,
     )
-
-
-def _lean(graph: Graph, network: Network) -> Graph:
-    """Leave out what works on each cell alone: sizes are the same without it, and there is much of it."""
-    if not graph.is_open:
-        return graph
-    idle = {
-        stage.name
-        for stage in network.stages
-        if stage.kind == "elementwise" and len(stage.inputs) == 1 and stage.input_shape == stage.output_shape
-    }
-    stages = {stage.name for stage in network.stages}
-    carriers = {graph.input_name}
-    renamed: dict[str, str] = {}
-    nodes = []
-    for node in graph.nodes:
-        data = [name for name in node.inputs if name in carriers]
-        if node.name in stages:
-            carriers.update(node.outputs)
-        if node.name in idle and len(data) == 1 and len(node.outputs) == 1:
-            renamed[node.outputs[0]] = renamed.get(data[0], data[0])
-        else:
-            nodes.append(replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)))
-    outputs = tuple(renamed.get(name, name) for name in graph.outputs)
-    return replace(graph, nodes=tuple(nodes), outputs=outputs)
 
 
 def _period(network: Network, names: Container[str]) -> int:

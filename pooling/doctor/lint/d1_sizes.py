@@ -18,6 +18,9 @@ from ..network import NetworkError, Stage
 from ..words import Words
 from .registry import EARLY_STAGES, Failure, LintContext, Observation, rule
 
+MOSTLY = 0.5
+"""The least share of the taps of a window that are to find the map."""
+
 
 @rule(
     "D101",
@@ -271,9 +274,8 @@ def _mostly_padding(context: LintContext) -> Iterator[Observation]:
     for stage in context.windowed:
         if stage.kind == "pooling" and collapses(stage):
             continue
-        # Of a window in the middle, which has the most of the map.
-        best = math.prod(min(1.0, _reads(axis) / axis.kernel_size) for axis in stage.axes)
-        if best >= 0.5:
+        best = _map_share(stage)
+        if best >= MOSTLY:
             continue
         kernel, size = brief([axis.kernel_size for axis in stage.axes]), by([axis.input_size for axis in stage.axes])
         yield Observation(
@@ -282,11 +284,29 @@ def _mostly_padding(context: LintContext) -> Iterator[Observation]:
             f"on a map of {size}, every window of {kernel} holds at least {percent(1 - best)} padding: most of the "
             "weights are multiplied by zeros",
             (
-                "use a larger input",
-                "or leave out one of the downsampling stages before it",
+                f"{_other_size(context)}use a larger input",
+                *_less_before(context, stage),
                 "or stop before this stage: the map is smaller than its windows",
             ),
         )
+
+
+def _map_share(stage: Stage) -> float:
+    """Return the share of its taps that find the map, of a window in the middle, which has most."""
+    return math.prod(min(1.0, _reads(axis) / axis.kernel_size) for axis in stage.axes)
+
+
+def _less_before(context: LintContext, stage: Stage) -> Iterator[str]:
+    """Try which step before a stage, the last first, makes its map large enough when the stride is left out."""
+    path = context.leads_to(stage.name)
+    before = [each for each in context.shrinking if each.name in path and each.name != stage.name]
+    for step in before[: -EARLY_STAGES - 1 : -1]:
+        changes = context.trials.completed({step.name: {"stride": 1}})
+        network = None if changes is None else context.trials.changed(changes)
+        same = None if network is None else next((each for each in network.stages if each.name == stage.name), None)
+        if changes is not None and same is not None and _map_share(same) >= MOSTLY:
+            yield f"or leave out the stride of a step before it: {as_options(changes)}"
+            return
 
 
 def _reads(axis: Axis) -> int:

@@ -167,7 +167,7 @@ def _more_cells(context: LintContext, head: Footprint) -> Iterator[str]:
             f"keep a high-resolution branch: read objects of this size from {name} ({_covered(each.resolved)}), joined "
             f"with what is upsampled from the deeper maps ({words.pyramid})"
         )
-    yield from _dilated(context, head)
+    yield from dilated(context, head)
     blurs = f"MaxBlurPool{max(1, len(context.network.spatial))}d"
     yield (
         f"where downsampling stays, use a strided convolution or an anti-aliased pool ({blurs}), which loses less of "
@@ -186,7 +186,7 @@ def _more_cells(context: LintContext, head: Footprint) -> Iterator[str]:
         )
 
 
-def _dilated(context: LintContext, head: Footprint) -> Iterator[str]:
+def dilated(context: LintContext, head: Footprint) -> Iterator[str]:
     """Try to take the stride out of the last step, on all paths, and to dilate the windows behind it instead."""
     path = context.leads_to(head.stage)
     last = next((stage for stage in reversed(context.shrinking) if stage.name in path), None)

@@ -12,6 +12,7 @@ from pooling.reporting.formats import amount, brief, by, cells, joined, percent
 from ..analysis.object_footprint import collapses
 from ..analysis.trials import as_options
 from ..network import Stage
+from .d2_objects import dilated
 from .registry import LintContext, Observation, rule
 
 EARLY = 0.1
@@ -142,7 +143,7 @@ def _coarse(context: LintContext) -> Iterator[Observation]:
         + ": outlines are no finer than that",
         (
             "join finer maps while upsampling: skip connections, as U-Net has them",
-            "or replace the last strides by dilation (as DeepLab does): the receptive field stays",
+            *(f"or {each}" for each in dilated(context, head)),
             "or, for a last resort, a learned upsampling (transposed convolution): it invents edges and resolves none",
         ),
     )

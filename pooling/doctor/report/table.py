@@ -312,7 +312,7 @@ def _columns(examination: Examination) -> list[Column[TableRow]]:
             "right",
             legend=f"{unit.short}: cells that the object covers",
         ),
-        Column("cut", lambda row: Text(row.text.cut, "yellow"), "right", 7, "cut: rows x columns in no window"),
+        Column("cut", lambda row: Text(row.text.cut, "yellow"), "right", 7, f"cut: {unit.across} in no window"),
         Column(
             "pads", lambda row: folded(row.text.padding, row), "right", 1, "pads: padding in the first or last window"
         ),
