@@ -188,3 +188,26 @@ def test_table_page_and_json_have_the_heads(yolo: Examination) -> None:
     text = page(yolo)
     assert "<h2>Heads</h2>" in text
     assert all(f"<td class=n>{size}</td>" in text for size in ("32×32", "16×16", "8×8"))
+
+
+def test_the_stage_that_uses_a_map_is_the_first_of_the_network() -> None:
+    """Two branches are concatenated each by itself; which of them is named does not depend on the order of a set."""
+    model = detector(separate=True)
+    for node in model.graph.node:
+        if node.name == "scores":
+            model.graph.node.remove(node)
+            break
+    model.graph.node.append(onnx.helper.make_node("Concat", ["flat.2", "flat.3"], ["second"], "second", axis=2))
+    model.graph.node.append(onnx.helper.make_node("Sum", ["joined"], ["y"], "sum"))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("second", onnx.TensorProto.FLOAT, None))
+    assert {head.used_by for head in examine(model).heads} == {"joined"}
+
+
+def test_a_map_that_is_read_and_pooled_is_read() -> None:
+    """The last map of SSD is pooled for a map of one cell, and boxes are read from it as well."""
+    model = detector()
+    model.graph.node.insert(9, onnx.helper.make_node("GlobalAveragePool", ["backbone.4"], ["cell"], "cell"))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("cell", onnx.TensorProto.FLOAT, None))
+    last = examine(model).heads[-1]
+    assert last.stages == ("backbone.4", "head.4")
+    assert (last.use, last.used_by) == ("reshaped and concatenated", "joined")

@@ -163,10 +163,17 @@ def _use(names: list[str], network: Network, readers: Mapping[str, list[Stage]],
     """Say what becomes of maps on the way to the outputs, and where."""
     # What was only put elsewhere behind a map is that map.
     stages = {stage.name: stage for stage in network.stages}
-    names = [*names, *(name for name in living if name in stages and _written(name, stages) in names)]
+    names = [name for name in stages if name in living and _written(name, stages) in names]
     if any(name in network.outputs for name in names):
         return "output", ""
-    waiting, seen, behind = list(names), set(names), []
+    uses = [_use_of(name, readers, living) for name in names]
+    # Of a map that is read as it is, and pooled for a coarser one too, the former makes it a head.
+    return next((use for use in uses if use[0] not in ("pooled to one cell", "not known")), uses[0])
+
+
+def _use_of(name: str, readers: Mapping[str, list[Stage]], living: set[str]) -> tuple[str, str]:
+    """Say what becomes of one map, by the first stage behind it that decides that."""
+    waiting, seen, behind = [name], {name}, list[Stage]()
     while waiting:
         for stage in readers.get(waiting.pop(0), []):
             # Other maps have heads of their own.

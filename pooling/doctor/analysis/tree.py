@@ -87,13 +87,12 @@ def block_path(name: str) -> tuple[str, ...]:
     ('layer1', '0', 'conv1')
     >>> block_path("/layer1/layer1.0/conv1/Conv")
     ('layer1', '0', 'conv1', 'Conv')
-    >>> block_path("stem"), block_path("forward/add")
-    (('stem',), ('add',))
+    >>> block_path("stem")
+    ('stem',)
     """
     parts: list[str] = []
     before = ""
-    # What stands in no module is named by the method of the whole.
-    for component in name.removeprefix("forward/").split("/"):
+    for component in name.split("/"):
         if not component:
             continue
         own = component.removeprefix(f"{before}.") if before else component
