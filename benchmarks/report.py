@@ -77,6 +77,8 @@ NOTES = """\
 - Each library runs in a process of its own; all take turns, round by round, while the others sleep. A call that takes
   longer than half a second has one turn.
 - scikit-image, SciPy and NumPy use one thread.
+- `strategy` names the way that pooling takes through its kernels, as `pooling info` lists them; of gradients of maxima
+  the one without saved indices.
 """
 
 
@@ -209,11 +211,12 @@ def _times(results: Results, threads: int, group: str) -> list[str]:
     for name in names:
         cells = [seconds_text(seconds) if (seconds := table[name].get(library)) else "–" for library in libraries]
         lead, floor = results.lead(threads, name), results.ratio(threads, name, "pooling", "floor")
-        rows.append([name, *cells, f"{lead:.2f}" if lead else "", f"{floor:.2f}" if floor else ""])
+        ratios = [f"{ratio:.2f}" if ratio else "" for ratio in (lead, floor)]
+        rows.append([name, *cells, *ratios, results.strategies(name)])
     return [
         f"{_threads_text(threads).capitalize()}:",
         "",
-        *_table(["case", *libraries, "fastest peer / pooling", "pooling / floor"], rows),
+        *_table(["case", *libraries, "fastest peer / pooling", "pooling / floor", "strategy"], rows),
         "",
     ]
 

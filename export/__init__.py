@@ -5,7 +5,7 @@
     model                  `to_onnx`: the graph of a layer, or of several one after another
     backward               `to_onnx_backward`: the graph of a gradient
     arguments              the arguments of both, checked
-    stages                 layers in their places, and the orders of axes around them
+    layer_calls            layers in their places, and the orders of axes around them
     opsets                 the opset that a graph is written in where none is given
     graph_builder          a graph under construction
     dynamic_sizes          sizes that are known when a model runs

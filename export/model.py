@@ -19,7 +19,7 @@ from pooling.errors import value_error
 from pooling.families.fractional import FractionalCall
 from pooling.geometry import Axis
 from pooling.layer import Layer, Sequential, in_sequence
-from pooling.maps import replace_spatial, spatial_slice
+from pooling.maps import check_total, replace_spatial, spatial_slice
 from pooling.operators import OPERATORS
 
 from .arguments import Request, shown
@@ -295,6 +295,7 @@ def layer_call_of(
     order = Order(layer.layout, dimensions, batched=rank - dimensions == 2)
     axes: tuple[Axis, ...] = ()
     free: tuple[Axis | FreeAxis, ...] = ()
+    check_total("to_onnx", sizes, dtype.itemsize, "the input")
     nothing = np.empty(replace_spatial([0] * rank, spatial, sizes[spatial]), dtype)
     pooled: tuple[int | str, ...]
     # Pooling no elements checks whatever depends on no size.

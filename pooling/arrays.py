@@ -241,7 +241,7 @@ def result_array(
     Raises
     ------
     TypeError
-        If `out` is neither an ndarray nor a torch tensor, or not of exactly `dtype`.
+        If `out` is neither an ndarray nor a torch tensor, a masked array, or not of exactly `dtype`.
     ValueError
         If `out` has another shape, is not C-contiguous and writeable, or overlaps an input.
     """
@@ -252,6 +252,8 @@ def result_array(
         if torch is None or not isinstance(out, torch.Tensor):
             raise type_error(function, f"out must be a NumPy array or a torch tensor, not {type(out).__name__}")
         out = _of_tensor(function, "out", out, torch, f"torch.empty({shape}, dtype=torch.{dtype.name})")
+    if isinstance(out, np.ma.MaskedArray):
+        raise type_error(function, "out is a masked array, whose mask would not be written", "give out.data")
     if out.dtype != dtype or not out.dtype.isnative:
         given = out.dtype.name if out.dtype.isnative else f"{out.dtype.name} with its bytes swapped"
         raise type_error(function, f"out has dtype {given}, the result {dtype.name}", "give out that dtype")

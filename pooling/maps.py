@@ -150,14 +150,13 @@ def replace_spatial(shape: Sequence[int], spatial: slice, sizes: Sequence[int]) 
     return (*shape[: spatial.start], *sizes, *shape[spatial.stop :])
 
 
-def check_total(function: str, shape: Sequence[int], itemsize: int) -> None:
-    """Refuse a result that no 64-bit address space can hold."""
+def check_total(function: str, shape: Sequence[int], itemsize: int, what: str = "the result") -> None:
+    """Refuse a result, or what else it is said to be, that no 64-bit address space can hold."""
     # Zero-size axes do not excuse huge others: NumPy multiplies the sizes that are not zero, and so do we.
     if math.prod(size for size in shape if size) * itemsize > INT64_MAX:
         raise value_error(
             function,
-            f"the result would have shape {tuple(shape)} with {itemsize} bytes an element, more than 64 bits can "
-            "address",
+            f"{what} would have shape {tuple(shape)} with {itemsize} bytes an element, more than 64 bits can address",
             "use smaller sizes",
         )
 

@@ -334,6 +334,11 @@ FAULTY: dict[str, tuple[Callable[[tuple[int, ...]], Any], type[Exception], str]]
         "out is not aligned in memory; use numpy.empty({shape}, dtype='float32')",
     ),
     "read_only": (read_only, ValueError, "out is read-only; give an array that can be written to"),
+    "masked": (
+        lambda shape: np.ma.zeros(shape, np.float32),
+        TypeError,
+        "out is a masked array, whose mask would not be written; give out.data",
+    ),
 }
 
 

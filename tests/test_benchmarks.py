@@ -26,8 +26,10 @@ from pooling.benchmark import worker
 from pooling.benchmark.cases import CASES, SIZES, BenchmarkCase
 from pooling.benchmark.race import Worker, race
 from pooling.benchmark.results import Results, seconds_text
+from pooling.benchmark.strategies import strategies_of
 from pooling.benchmark.table import ratios_table
 from pooling.cli import bench
+from pooling.dispatch import kernels
 
 ROOT = Path(__file__).parent.parent
 TINY = next(case for case in CASES if case.group == "tiny")
@@ -215,6 +217,7 @@ def canned() -> dict[str, Any]:
         "absent": ["OpenCV"],
         "rounds": 3,
         "cases": {case.name: case.to_json() for case in cases},
+        "strategies": {case.name: strategies_of(case) for case in cases},
         "seconds": {"2": times},
         "cannot": {"2": {"torch": {"dilation 2": "RuntimeError: pad | kernel"}}},
         "busy": {"2": {"torch": 1.9}},
@@ -223,6 +226,26 @@ def canned() -> dict[str, Any]:
         "memory": {"2": {"31x31 maximum, HD": 3 << 20, "31x31 average, HD": 1 << 20}},
         "import_seconds": {"numpy": 0.08, "pooling": 0.012},
     }
+
+
+def test_strategies_of_cases_are_those_that_the_kernels_list() -> None:
+    """Those of single calls are compared with the kernels' own answer in tests/test_strategies.py."""
+    for case in (*CASES, *SIZES):
+        names = strategies_of(case).split(" + ")
+        kinds = {
+            "forward": ("forward",),
+            "indices": ("indices",),
+            # The gradient of a mean whose windows move by one is a pooling of the gradients.
+            "backward": ("gradient",) if case.kind == "max" else ("mean_gradient", "forward"),
+        }
+        wanted = [kinds["forward"], kinds["backward"]] if case.direction == "training" else [kinds[case.direction]]
+        assert len(names) == len(wanted)
+        for name, several in zip(names, wanted, strict=True):
+            assert name in [each for kind in several for each in kernels.STRATEGIES[kind]], case.name
+    by_name = {case.name: strategies_of(case) for case in CASES}
+    assert by_name["31x31 maximum, HD"] == "strips"
+    assert by_name["31x31 maximum, HD, backward"] == "scatter_long"
+    assert by_name["Inception average 3x3, backward"] == "flat"
 
 
 def test_findings_follow_from_the_numbers() -> None:
@@ -331,7 +354,7 @@ def test_pooling_bench_runs_from_anywhere(
     chosen = ["--only", "tiny", "--library", "numpy", "--rounds", "1", "--threads", "1"]
     assert cli.main(["bench", *chosen, "--json", "race.json"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["case", "pooling", "NumPy", "by", "the", "floor"]
+    assert lines[0].split() == ["case", "pooling", "NumPy", "by", "the", "floor", "strategy"]
     assert lines[1].startswith(TINY.name)
     assert lines[2].startswith("geometric mean")
     assert lines[-1] == "written to race.json"
@@ -367,9 +390,9 @@ def test_ratios_are_times_by_ours() -> None:
     console.print(ratios_table(Results(canned()), 2))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     row = next(line for line in lines if line.startswith("audio 1-D "))
-    assert row.removeprefix("audio 1-D").split() == ["2.00", "µs", "10.0", "2.0"]
+    assert row.removeprefix("audio 1-D").split() == ["2.00", "µs", "10.0", "2.0", "bands"]
     row = next(line for line in lines if line.startswith("dilation 2 "))
-    assert row.removeprefix("dilation 2").split() == ["2.00", "µs", "–", "2.0"]
+    assert row.removeprefix("dilation 2").split() == ["2.00", "µs", "–", "2.0", "bands"]
     assert lines[-1].split() == ["geometric", "mean", "10.0"]
 
 

@@ -157,6 +157,7 @@ def test_every_command_says_the_same_of_windows_that_find_no_place(
         (["net.onnx", "--limit-seconds", "0"], "limit_seconds=0.0 must be positive"),
         (["net.onnx", "--limit-seconds", "nan"], "limit_seconds=nan must be positive"),
         (["net.onnx", "--limit-memory", "-1"], "limit_memory=-1 must be positive, in GiB"),
+        (["net.onnx", "--limit-memory", "inf"], "--limit-memory inf must be a number of GiB, such as 8"),
         (["net.onnx", "--runtimes", "module:Missing"], "runtimes='module:Missing' cannot be loaded (ModuleNotFoundErr"),
         (["net.onnx", "--input", "no.npy"], "--input no.npy cannot be read ([Errno 2] No such file or directory: "),
     ],

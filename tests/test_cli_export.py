@@ -269,6 +269,16 @@ def test_a_shape_is_sizes_and_names(shape: str, capsys: pytest.CaptureFixture[st
     )
 
 
+def test_a_shape_beyond_any_memory_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shape = f"1,{2**63 - 1},{2**63 - 1},112"
+    assert cli.main(["export", "MaxPool2d(2)", "--shape", shape, "-o", str(tmp_path / "out.onnx")]) == 2
+    assert capsys.readouterr().err == (
+        f"pooling export: the input would have shape ({shape.replace(',', ', ')}) with 4 bytes an element, more than "
+        "64 bits can address; use smaller sizes\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_model_that_differs_is_1_and_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -357,6 +357,8 @@ def test_an_issue_is_read_with_its_case() -> None:
         ('finding = "the maximum of [nan, 2] is 2"', "", "finding is missing"),
         ('finding = "the maximum of [nan, 2] is 2"', 'finding = ""', "finding='' must be a str, and not empty"),
         ('operator = "MaxPool"', 'operator = "MaxPool"\nopset = "22"', "opset='22' must be a int, and not empty"),
+        ('operator = "MaxPool"', 'operator = "MaxPool"\nopset = 99', "opset=99 must be between 1 and "),
+        ('operator = "MaxPool"', 'operator = "MaxPool"\nopset = 0', "opset=0 must be between 1 and "),
         ('operator = "MaxPool"', 'operator = "MaxPool"\nsince = 1', "since is none of rule, runtime,"),
         ('operator = "MaxPool"', 'operator = "MaxPooling"', "its node is none of opset 22"),
         ("{ kernel_shape = [2] }", "{ kernel = [2] }", "its node is none of opset 22"),
@@ -366,6 +368,9 @@ def test_an_issue_is_read_with_its_case() -> None:
         ("[{ values = [[[nan, 2]]] }]", "[]", "inputs has no entry"),
         ("[{ values = [[[nan, 2]]] }]", '[{ values = [[[1, 300]]], dtype = "int8" }]', "its node is none of opset 22"),
         ("[{ values = [[[nan, 2]]] }]", "[{ shape = [1, 1, 1000000000000000] }]", "its node is none of opset 22"),
+        ("[{ values = [[[nan, 2]]] }]", "[{ shape = [1, 1, -4] }]", "must have a shape of sizes that are at least 0"),
+        ("[{ values = [[[nan, 2]]] }]", "[{ shape = [1, 1, 4.0] }]", "must have a shape of sizes that are at least 0"),
+        ("[{ values = [[[nan, 2]]] }]", "[{ shape = 4 }]", "must have a shape of sizes that are at least 0"),
         ("[{ values = [[[nan, 2]]] }]", "[{ fill = 1 }]", "must have values, or a shape"),
         ("values = [[[nan, 2]]]", "values = [[[nan, 2]]], fill = 1", "has numbers of its own"),
         (

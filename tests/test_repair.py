@@ -775,7 +775,7 @@ def test_the_validator_finds_nothing_afterwards(tmp_path: Path) -> None:
     onnx.save(repaired(model).model, path)
     report = validate([path], rounds=0)
     assert report.exit_code == 0
-    assert len(report.stages) == 3
+    assert len(report.nodes) == 3
 
 
 def test_custom_operators_keep_what_is_recorded_of_them() -> None:

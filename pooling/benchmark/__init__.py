@@ -1,10 +1,11 @@
 """Races against other libraries. For `pooling bench` and for `benchmarks/`; needs ``rich``.
 
-=========== ===========================================================================================
-`cases`     what is raced: poolings of real networks, and awkward ones
-`worker`    one library in a process of its own: how it runs a case, whether it is right, how long it takes
-`race`      libraries taking turns, and the machine that they do it on
-`results`   what a race found, and what follows from it
-`table`     the times of a race, and the ratios, for the terminal
-=========== ===========================================================================================
+=============  =========================================================================================
+`cases`        what is raced: poolings of real networks, and awkward ones
+`strategies`   which ways through the kernels our part of a race takes
+`worker`       one library in a process of its own: how it runs a case, whether it is right, how long it takes
+`race`         libraries taking turns, and the machine that they do it on
+`results`      what a race found, and what follows from it
+`table`        the times of a race, and the ratios, for the terminal
+=============  =========================================================================================
 """

@@ -18,6 +18,7 @@ from typing import Any
 from pooling import dispatch
 
 from .cases import BenchmarkCase
+from .strategies import strategies_of
 from .worker import LIBRARIES, version
 
 __all__ = [
@@ -184,6 +185,7 @@ def new_document(cases: Sequence[BenchmarkCase], libraries: Sequence[str], round
         "absent": [name for name in libraries if name not in installed],
         "rounds": rounds,
         "cases": {case.name: case.to_json() for case in cases},
+        "strategies": {case.name: strategies_of(case) for case in cases},
         **{name: {} for name in MEASURED},
         "memory": {},
     }

@@ -46,6 +46,11 @@ class Results:
         """Cases by name."""
         return {name: BenchmarkCase.from_json(fields) for name, fields in self.document["cases"].items()}
 
+    def strategies(self, case: str) -> str:
+        """Name the strategies that pooling took; documents of earlier versions name none."""
+        name: str = self.document.get("strategies", {}).get(case, "")
+        return name
+
     @property
     def threads(self) -> list[int]:
         """Numbers of threads that raced."""

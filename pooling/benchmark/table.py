@@ -17,6 +17,7 @@ def ratios_table(results: Results, threads: int) -> Table:
     table.add_column("case", overflow="fold")
     for title in ("pooling", *peers, "by the floor"):
         table.add_column(title, justify="right", overflow="fold")
+    table.add_column("strategy", overflow="fold")
     leads: dict[str, list[float]] = {peer: [] for peer in peers}
     for name in results.document["seconds"][str(threads)]:
         ours, floor = results.seconds(threads, name, "pooling"), results.ratio(threads, name, "pooling", "floor")
@@ -25,9 +26,15 @@ def ratios_table(results: Results, threads: int) -> Table:
             ratio = results.ratio(threads, name, peer, "pooling")
             leads[peer] += [ratio] if ratio else []
             cells.append(f"{ratio:.1f}" if ratio else "–")
-        table.add_row(name, seconds_text(ours) if ours else "–", *cells, f"{floor:.1f}" if floor else "–")
+        table.add_row(
+            name,
+            seconds_text(ours) if ours else "–",
+            *cells,
+            f"{floor:.1f}" if floor else "–",
+            results.strategies(name),
+        )
     means = [f"{geometric_mean(each):.1f}" if each else "–" for each in leads.values()]
-    table.add_row("geometric mean", "", *means, "", style="bold")
+    table.add_row("geometric mean", "", *means, "", "", style="bold")
     return table
 
 
@@ -41,6 +48,7 @@ def times_table(results: Results, threads: int) -> Table:
         table.add_column(library, justify="right")
     table.add_column("fastest peer / pooling", justify="right")
     table.add_column("pooling / floor", justify="right")
+    table.add_column("strategy")
     leads = []
     group = None
     for name, row in results.document["seconds"][str(threads)].items():
@@ -53,8 +61,9 @@ def times_table(results: Results, threads: int) -> Table:
             f"{seconds * 1e6:,.1f}" if (seconds := row.get(library)) else "cannot" if library in row else ""
             for library in libraries
         ]
-        table.add_row(name, *cells, f"{lead:.2f}" if lead else "", f"{floor:.2f}" if floor else "")
+        ratios = (f"{ratio:.2f}" if ratio else "" for ratio in (lead, floor))
+        table.add_row(name, *cells, *ratios, results.strategies(name))
     if leads:
         table.add_section()
-        table.add_row("geometric mean", *[""] * len(libraries), f"{geometric_mean(leads):.2f}", "")
+        table.add_row("geometric mean", *[""] * len(libraries), f"{geometric_mean(leads):.2f}", "", "")
     return table

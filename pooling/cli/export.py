@@ -128,10 +128,10 @@ def _run(options: argparse.Namespace) -> int:
                 in_this_runtime(verification, progress)
         save(model, options.output)
     except VerificationError as error:
-        fail(options, f"{spoken(error)}; nothing was written")
+        fail(options, f"{spoken(error, 'layers')}; nothing was written")
         return 1
     except (TypeError, ValueError, OverflowError) as error:
-        return fail(options, spoken(error))
+        return fail(options, spoken(error, "layers"))
     except MemoryError:
         return fail(options, "there is not enough memory to verify the model at this shape; add --no-verify")
     except OSError as error:

@@ -82,7 +82,7 @@ ASCII = {
 }
 """What is written where an encoding has no such sign: one for one, so that tables stay straight."""
 SPEAKERS = (
-    "doctor", "examine", "layers", "run_conformance", "save", "to_onnx", "to_onnx_backward", "validate",
+    "doctor", "examine", "run_conformance", "save", "to_onnx", "to_onnx_backward", "validate",
     "write_node_tests",
 )  # fmt: skip
 """Functions that errors name, which nobody has called who runs a command."""
@@ -96,9 +96,9 @@ class RefusedError(Exception):
     """Why a command cannot be run, in one sentence."""
 
 
-def spoken(error: Exception) -> str:
-    """Return what an error says, without the function that speaks."""
-    return without(error, *SPEAKERS)
+def spoken(error: Exception, *others: str) -> str:
+    """Return what an error says, without the function, where that is one of those above or one of some others."""
+    return without(error, *SPEAKERS, *others)
 
 
 @contextmanager
@@ -229,7 +229,9 @@ def runner_settings(options: argparse.Namespace) -> dict[str, Any]:
 
     named = {"seconds": options.limit_seconds}
     if options.limit_memory is not None:
-        named["memory"] = int(options.limit_memory * 2**30) if math.isfinite(options.limit_memory) else 0
+        if not math.isfinite(options.limit_memory):
+            raise RefusedError(f"--limit-memory {options.limit_memory:g} must be a number of GiB, such as 8")
+        named["memory"] = int(options.limit_memory * 2**30)
     return {
         "runtimes": [name for names in options.runtimes for name in names] or None,
         "limits": Limits(**{name: value for name, value in named.items() if value is not None}),

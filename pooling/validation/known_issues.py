@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.onnx_models.making import check_whole
+from pooling.onnx_models.making import check_whole, newest_opset
 
 from .inputs.case import Case, make_case
 from .rules import RULES, broken_rule
@@ -157,6 +157,9 @@ def _wrong_input(entry: Any) -> str | None:
         return f"inputs={entry!r} must be a table with no other keys than {', '.join(sorted(INPUT_FIELDS))}"
     if ("values" in entry) == ("shape" in entry):
         return f"inputs={entry!r} must have values, or a shape"
+    shape = entry.get("shape", [])
+    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+        return f"inputs={entry!r} must have a shape of sizes that are at least 0"
     if "shape" not in entry and entry.keys() & {"count_from", "times", "fill"}:
         return f"inputs={entry!r} has numbers of its own; count_from, times and fill go with a shape"
     if "fill" in entry and entry.keys() & {"count_from", "times"}:
@@ -177,6 +180,8 @@ def _problem(entry: Mapping[str, Any], measured: Mapping[str, Any], repositories
     for name, choices in (("rule", RULES), ("runtime", RUNTIMES), ("kind", kinds)):
         if entry[name] not in choices:
             return f"{name}={entry[name]!r} is none of {', '.join(choices)}"
+    if not 1 <= entry.get("opset", 1) <= newest_opset():
+        return f"opset={entry['opset']} must be between 1 and {newest_opset()}, the newest that onnx knows"
     versions = entry.get("versions", measured.get(entry["runtime"]))
     if not versions or not all(isinstance(each, str) and each for each in versions):
         return f"versions={versions!r} must name one at least; give them here or in measured"
