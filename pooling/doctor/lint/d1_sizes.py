@@ -78,7 +78,7 @@ def _guilty(context: LintContext, ends: Sequence[Ends]) -> Stage | None:
             return Fraction()
         return sum(
             (
-                axis.cut * stride / axis.stride
+                Fraction(axis.cut, axis.stride) * stride
                 for axis, stride, each in zip(stage.axes, field.stride, ends, strict=True)
                 if each.end
             ),

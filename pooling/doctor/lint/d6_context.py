@@ -56,7 +56,7 @@ def _no_context(context: LintContext) -> Iterator[Observation]:
     ]
     many = f"this and {counted(len(idle) - 1, 'later layer')} with windows" if len(idle) > 1 else "this layer"
     held = f", which hold{'s' if len(idle) == 1 else ''} {joined(shares)}," if shares else ""
-    units = "samples" if len(sizes) == 1 else "pixels"
+    units = f"{context.words.cell}s"
     fixes = []
     larger = _large_enough(context, idle)
     if larger:

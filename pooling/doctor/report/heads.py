@@ -72,7 +72,8 @@ def heads_in_words(examination: Examination, most_names: int = 3) -> list[HeadTe
                 _stride(head),
                 by(head.output_size),
                 by(head.receptive_field),
-                _span(head.smallest, head.largest) or f"none: one cell is {head.smallest} pixels and sees less",
+                _span(head.smallest, head.largest)
+                or f"none: one cell is {head.smallest} {examination.words.cell}s, more than its receptive field",
                 (_span(*head.assigned) or "none") if several else "",
                 kept,
                 share,
@@ -94,13 +95,13 @@ def head_facts(examination: Examination) -> Iterator[tuple[str, str]]:
         kept = f"; {text.kept}" if text.kept else ""
         yield (
             "output maps",
-            f"{text.names} ({text.size}, {_fineness(head.stride)}), objects of {text.objects} pixels{kept}{then}",
+            f"{text.names} ({text.size}, {_fineness(head.stride)}), objects of {text.objects} {examination.words.cell}s{kept}{then}",
         )
     elif heads:
         yield "output maps", f"{len(heads)} heads, for objects from one cell to the receptive field{then}"
     for number, text in enumerate(texts if len(texts) > 1 else []):
         parts = [
-            f"{text.size} cells, objects of {text.objects} pixels, {text.assigned} by the ranges of FCOS",
+            f"{text.size} cells, objects of {text.objects} {examination.words.cell}s, {text.assigned} by the ranges of FCOS",
             text.kept + (f", {text.share} fall to it" if text.share else ""),
             "" if then else _use(examination, number),
             text.names,
@@ -132,7 +133,7 @@ def data_set(examination: Examination) -> str:
         one, two = survival.best
         heads = f"; at the finest head {percent(one)} of them keep a cell and {percent(two)} two"
     left_out = f"; left out: {joined(objects.left_out)}" if objects.left_out else ""
-    return f"{introduced(objects)}, median height × width {_median(objects)} pixels{heads}{left_out}"
+    return f"{introduced(objects)}, median height × width {_median(objects)} {examination.words.cell}s{heads}{left_out}"
 
 
 def introduced(objects: ObjectSet) -> str:

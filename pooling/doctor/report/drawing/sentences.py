@@ -18,10 +18,10 @@ def _object(maps: DrawnMaps) -> str:
     """Name the object."""
     size = maps.pyramid.object_size
     if len(size) > 1 and len(set(size)) > 1:
-        return f"An object of {by(size)} pixels"
+        return f"An object of {maps.examination.words.cells(size)}"
     digits = str(size[0])
     vowel = digits.startswith("8") or (digits.startswith(("11", "18")) and len(digits) % 3 == 2)
-    return f"{'An' if vowel else 'A'} {digits}-{'pixel' if len(size) > 1 else 'sample'} object"
+    return f"{'An' if vowel else 'A'} {digits}-{maps.examination.words.cell} object"
 
 
 def _cells(number: float) -> str:
@@ -92,15 +92,15 @@ def field_sentence(maps: DrawnMaps) -> str:
     if each is None or each.level is None:
         return ""
     sizes, pixels = maps.examination.network.spatial_sizes, each.level.field_size
-    unit = "samples" if maps.dimensions == 1 else "pixels"
+    unit = f"{maps.examination.words.cell}s"
     network = maps.examination.network
     fields = {stage.name: stage.receptive_field for stage in network.stages}
     of_all = any((seen := fields.get(name)) is not None and seen.context for name in each.stages)
     if of_all:
         return f"One cell of {each.label} sees the whole input: its block relates all cells"
     if all(seen >= size for seen, size in zip(pixels, sizes, strict=True)):
-        return f"One cell of {each.label} sees {by(pixels)} {unit}: the whole input of {by(sizes)}"
-    return f"One cell of {each.label} sees {by(pixels)} of {by(sizes)} {unit}"
+        return f"The receptive field of a cell of {each.label} is {by(pixels)} {unit}: the whole input of {by(sizes)}"
+    return f"The receptive field of a cell of {each.label} is {by(pixels)} of {by(sizes)} {unit}"
 
 
 def subtitle(maps: DrawnMaps) -> str:
