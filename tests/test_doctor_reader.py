@@ -443,6 +443,17 @@ def test_channels_last_without_a_batch() -> None:
     assert field.stride == (4, 2)
 
 
+def test_features_that_become_a_signal_have_no_places() -> None:
+    proto = model(
+        [node("Gemm", "x m", "g"), node("Reshape", "g s", "r"), node("Conv", "r w", "y", name="conv")],
+        (1, 10),
+        {"m": floats(10, 24), "s": ints(1, 3, 8), "w": floats(8, 3, 3)},
+    )
+    network = check_shapes(proto, (1, 10))
+    assert network.spatial == ()
+    assert network.stage("conv").receptive_field is None
+
+
 def test_a_signal_stays_a_signal() -> None:
     proto = model([node("Conv", "x w", "y", name="conv")], (3, 3, 320), {"w": floats(8, 3, 3)})
     network = read(proto)

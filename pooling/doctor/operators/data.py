@@ -100,7 +100,7 @@ def _one_hot_value(call: NodeCall, values: list[Array]) -> Array:
     axis = call.axis(int(call.attribute("axis", -1)), indices.ndim + 1)
     numbers = np.arange(depth).reshape([-1 if place == axis else 1 for place in range(indices.ndim + 1)])
     chosen = np.where(indices < 0, indices + depth, indices)
-    return np.where(np.expand_dims(chosen, axis) == numbers, on, off)
+    return np.asarray(np.where(np.expand_dims(chosen, axis) == numbers, on, off))
 
 
 @operator("OneHot", fold=_one_hot_value)

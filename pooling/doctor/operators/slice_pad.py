@@ -254,9 +254,10 @@ def _in_a_row(parts: Sequence[Tensor], axis: int, output: Shape) -> View | None:
         before = sum((each.shape or ())[axis] for each in parts[:number])
         after = sum((each.shape or ())[axis] for each in parts[number + 1 :])
         context = any(each.source and not (each.view and each.view.paths == ()) for each in parts if each is not part)
-        if axis in view.axes and not any(each.source for each in parts if each is not part):
+        axes = view.axes
+        if axis in axes and not any(each.source for each in parts if each is not part):
             return along(
-                view, lambda paths, i: receptive_field.shifted(paths, 1, 1, 1, before if view.axes[i] == axis else 0)
+                view, lambda paths, i: receptive_field.shifted(paths, 1, 1, 1, before if axes[i] == axis else 0)
             )
         held = layout_of(view, shape)[axis]
         view = without(

@@ -375,8 +375,10 @@ def _without_batch(
                 return (), False
             last = None if found is None else found[-windows:]
             if last is None or None in last:
+                if windows == 1:
+                    return (), False  # features, of which something has made a signal
                 last = list(range(1, len(declared)))
-            return tuple(each for each in last if each is not None), bool(found) and found[0] == 0
+            return tuple(each for each in last if each is not None), found is not None and found[0] == 0
         axes.update(dict.fromkeys(node.output, _axes_behind(node, axes[source], constants)))
     return (), False
 
