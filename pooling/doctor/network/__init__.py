@@ -1,8 +1,9 @@
 """Networks: the graph of operators, and what it is at one input size.
 
-network   the stages at one input size
-graph     the network without a size
-readers   what makes graphs
+network     the stages at one input size
+graph       the network without a size
+size_walk   whether it works at one input size after another
+readers     what makes graphs
 """
 
 from .graph import Graph
