@@ -643,7 +643,7 @@ def test_what_if_stands_beside_it(vgg: Examination) -> None:
     text = Elements(page(vgg, what_if=comparison)).text
     assert "What if pool1.stride = 1" in text
     assert "pool1 1×3×113×113 → 1×3×227×227" in text
-    assert "No longer: D101 warning at pool1: a part of the input reaches no output." in text
+    assert "No longer: D401 note at pool1: a strided maximum aliases." in text
     after = pyramid_of(comparison.after)
     assert f"{after.verdict}." in text
 

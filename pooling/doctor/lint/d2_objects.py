@@ -41,7 +41,7 @@ def _vanishes(context: LintContext) -> Iterator[Observation]:
     at = context.objects.footprints[first]
     two = _first_below(context, head, 2)
     steps = brief([cells(Fraction(size) / each) for size, each in zip(context.objects.size, at.resolved, strict=True)])
-    if _is_tokens(context, first):
+    if is_tokens(context, first):
         yield _of_tokens(context, first, at, steps)
         return
     earlier = f" (less than two since {two})" if two != first else ""
@@ -56,7 +56,7 @@ def _vanishes(context: LintContext) -> Iterator[Observation]:
     )
 
 
-def _is_tokens(context: LintContext, name: str) -> bool:
+def is_tokens(context: LintContext, name: str) -> bool:
     """Whether a stage cuts the input into patches that attention works on: its channels keep what a patch shows."""
     stage = context.stages[name]
     patches = stage.kind == "convolution" and all(axis.kernel_size <= axis.stride for axis in stage.axes)
@@ -94,7 +94,7 @@ def _small(context: LintContext) -> Iterator[Observation]:
     if head is None or not 1 <= min(head.resolved) < 2:
         return
     first = _first_below(context, head, 2)
-    if _is_tokens(context, first):
+    if is_tokens(context, first):
         return  # with one patch or more to itself, an object has its own token
     yield Observation(
         "warning" if context.localises else "note",

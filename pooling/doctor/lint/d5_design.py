@@ -12,7 +12,7 @@ from pooling.reporting.formats import amount, brief, by, cells, joined, percent
 from ..analysis.object_footprint import collapses
 from ..analysis.trials import as_options
 from ..network import Stage
-from .d2_objects import dilated
+from .d2_objects import dilated, is_tokens
 from .registry import LintContext, Observation, rule
 
 EARLY = 0.1
@@ -32,7 +32,7 @@ MOST_CENTRED = 3
     """
     The map shrinks four times or more along each axis before a tenth of all multiply-adds is spent: cheap, and hard
     on everything small. Warning for detection and segmentation if the object has less than two cells in the end,
-    else a note; not looked for with `--task classification`.
+    else a note; not looked for with `--task classification`, nor said of the patches of a transformer.
     """,
 )
 def _early(context: LintContext) -> Iterator[Observation]:
@@ -49,7 +49,7 @@ def _early(context: LintContext) -> Iterator[Observation]:
         if now > steps:
             steps = now
             guilty.append(stage)
-    if steps < EARLY_STEPS:
+    if steps < EARLY_STEPS or any(is_tokens(context, stage.name) for stage in guilty):
         return
     share = (
         sum(stage.macs for stage in context.network.stages[: context.network.stages.index(guilty[-1]) + 1])
@@ -78,7 +78,8 @@ def _removable(context: LintContext, stages: Sequence[Stage]) -> Iterator[str]:
     for stage in reversed(stages):
         changes = context.trials.completed({stage.name: {"stride": 1}}) if stage.axes else None
         if changes is not None:
-            yield f"leave the stride out of one of them: {as_options(changes)}"
+            which = "out of one of them" if len(stages) > 1 else "out"
+            yield f"leave the stride {which}: {as_options(changes)}"
             return
 
 
