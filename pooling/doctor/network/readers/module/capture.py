@@ -81,6 +81,8 @@ class Storage:
 
     version: int = 0
     pending: list[Value] = field(default_factory=list)
+    first: Value | None = None
+    """The tensor that was known first of those that share it."""
 
 
 @dataclass(eq=False)
@@ -273,6 +275,8 @@ class Recorder(TorchDispatchMode):
         value = Value(name, data, tensor, storage, weights or {}, storage.version)
         self._values[id(tensor)] = value
         self._kept.append(tensor)
+        if storage.first is None:
+            storage.first = value
         return value
 
     def _value(self, tensor: Any) -> Value:
@@ -280,7 +284,7 @@ class Recorder(TorchDispatchMode):
         if value is None:
             storage = self._storage(tensor)
             # What shares the memory of something known, as `.data` does, is the same.
-            known = next((each for each in self._values.values() if each.storage is storage), None)
+            known = storage.first
             value = self._bind(tensor, "", data=False, weights=known.weights if known is not None else None)
             if known is not None and known.tensor.shape == tensor.shape and known.data:
                 value.name, value.data = self._current(known).name, True
