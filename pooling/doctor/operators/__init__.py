@@ -12,6 +12,7 @@ slice_pad     Slice, Pad, Split, Gather, Concat
 reduce        ReduceMean and the like, ArgMax
 resize        Resize, Upsample, DepthToSpace, SpaceToDepth
 constants     Shape, Size, ConstantOfShape, Range
+torch         rules for operators of ATen that ONNX does not have
 """
 
 from . import constants, convolution, dense, elementwise, pooling, reduce, reshape, resize, slice_pad

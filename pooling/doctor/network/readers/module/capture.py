@@ -21,7 +21,7 @@ from ....operators.nodes import Node, NodeCall, Outcome, Rule, Shape, Tensor
 from ....operators.torch import as_torch_has_it, overwritten, unknown
 from .scope import Place, place_of
 
-__all__ = ["AtenCall", "Key", "KnowledgeEnds", "Recorder"]
+__all__ = ["AtenCall", "Key", "KnowledgeEnds", "Recorder", "Trial", "dtype_of", "label_of", "run_module"]
 
 Key = tuple[str, str, int]
 """What a stage is known by while a module runs: the module, the operator, and which of its calls this is."""
@@ -509,7 +509,7 @@ class Recorder(TorchDispatchMode):
         if not known and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE):
             with self:
                 return func.decompose(*args, **kwargs)
-        place = place_of(sys._getframe(1), self.modules, TORCH, RUN.__code__)
+        place = place_of(sys._getframe(1), self.modules, TORCH, run_module.__code__)
         if base in DATA_DEPENDENT or _picks_by_data(base, args):
             call = _call(func, base, args, kwargs, place)
             self._end(call, "gives what depends on data")
@@ -582,7 +582,7 @@ class Recorder(TorchDispatchMode):
         """Run what no data passes through, with values where it has some."""
         if any(each.is_meta for each in tensors):
             if base in ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal"):
-                place = place_of(sys._getframe(2), self.modules, TORCH, RUN.__code__)
+                place = place_of(sys._getframe(2), self.modules, TORCH, run_module.__code__)
                 self._end(_call(func, base, args, kwargs, place), "needs the values of a weight")
             args, kwargs = pytree.tree_map_only(torch.Tensor, self._without_data, (args, kwargs))
             if kwargs.get("device") is not None:
@@ -612,7 +612,7 @@ class Recorder(TorchDispatchMode):
 
     def _constant_view(self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Remember what a view is one of: data may be written through it."""
-        call = _call(func, base, args, kwargs, place_of(sys._getframe(2), self.modules, TORCH, RUN.__code__))
+        call = _call(func, base, args, kwargs, place_of(sys._getframe(2), self.modules, TORCH, run_module.__code__))
         call.outputs = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
         parent = self._value(call.inputs[0])
         for output in call.outputs:
@@ -661,7 +661,7 @@ OPSET = 22
 """The operators of ONNX whose rules are used are those of this version."""
 
 
-def RUN(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def run_module(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Call a module; frames beyond this one are none of its own."""
     return module(*args, **kwargs)
 
