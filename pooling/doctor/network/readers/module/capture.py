@@ -472,7 +472,18 @@ class Recorder(TorchDispatchMode):
         # What was changed has the shape that the doctor's own rule gave it.
         exact = None if changes else as_torch_has_it(operator, rule, shapes, dtypes)
         self.nodes.append(
-            Node(name, operator, inputs, outputs, attributes, OPSET, layer, None, changes, True, exact, place.line)
+            Node(
+                name,
+                operator,
+                inputs,
+                outputs,
+                attributes,
+                OPSET,
+                layer,
+                changes=changes,
+                rule=exact,
+                source_line=place.line,
+            )
         )
         by_record = rule is None and (operator in OPERATORS or layer is not None)
         self.is_free = self.is_free and (free is not None or by_record)
@@ -705,7 +716,8 @@ class Trial:
             for each in inputs
         ]
         name = f"{call.place.module}/{label_of(call.name)}"
-        node = Node(name, operator, ("",) * len(given), ("",), attributes or {}, OPSET, layer, None, self.changes)
+        none = ("",) * len(given)
+        node = Node(name, operator, none, ("",), attributes or {}, OPSET, layer, changes=self.changes)
         self.outcome = outcome_of(NodeCall(node, tuple(given)))
         return ""
 

@@ -193,13 +193,30 @@ class Runner:
             assert self._free is not None
             free = self._free
             return FreeGraph(
-                self.name, self.main, free.nodes, free.constants, free.outputs, None, free.dtype, (), None,
-                (*notes, *whole.notes), {}, base, (), free.nodes, self.total,
-            )  # fmt: skip
+                self.name,
+                self.main,
+                free.nodes,
+                free.constants,
+                free.outputs,
+                dtype=free.dtype,
+                notes=(*notes, *whole.notes),
+                usual=base,
+                whole=free.nodes,
+                total=self.total,
+            )
         return ModuleGraph(
-            self.name, self.main, whole.nodes, whole.constants, whole.outputs, None, whole.dtype, (), None,
-            (*notes, *whole.notes), whole.others, base, (), self, whole.nodes, (),
-        )  # fmt: skip
+            self.name,
+            self.main,
+            whole.nodes,
+            whole.constants,
+            whole.outputs,
+            dtype=whole.dtype,
+            notes=(*notes, *whole.notes),
+            others=whole.others,
+            usual=base,
+            runner=self,
+            whole=whole.nodes,
+        )
 
     # -----------------------------------------------------------------------------------------------------------------
 
@@ -306,9 +323,16 @@ class Runner:
         }
         nodes = [replace(node, name=renamed[node.name]) for node in nodes]
         graph = Graph(
-            self.name, self.main, tuple(nodes), recorder.constants, tuple(dict.fromkeys(names)), None,
-            dtype_of(inputs[self.main]), (), None, tuple(notes), others, shape,
-        )  # fmt: skip
+            self.name,
+            self.main,
+            tuple(nodes),
+            recorder.constants,
+            tuple(dict.fromkeys(names)),
+            dtype=dtype_of(inputs[self.main]),
+            notes=tuple(notes),
+            others=others,
+            usual=shape,
+        )
         free = None
         if recorder.is_free and not reads.found and whole and not others and not changes:
             rules = {renamed[old]: rule for old, rule in recorder.free_rules.items() if old in renamed}
