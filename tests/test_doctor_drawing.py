@@ -283,10 +283,13 @@ def test_the_sentence_agrees_with_the_footprints(any_name: str) -> None:
 
 
 def test_what_one_cell_sees() -> None:
-    assert field_sentence(maps_of("resnet")) == "The receptive field of a cell of layer4 is 427×427 pixels: the whole input of 224×224"
+    assert (
+        field_sentence(maps_of("resnet"))
+        == "The receptive field of a cell of layer4 is 427×427 pixels: the whole input of 224×224"
+    )
     small = examine("conv3@a pool2@b conv3@c", (1, 3, 64, 64))
-    assert field_sentence(drawn_maps(small)) == "One cell of b sees 8×8 of 64×64 pixels"
-    assert field_sentence(maps_of("unknown")) == "One cell of body sees 7×7 of 64×64 pixels"
+    assert field_sentence(drawn_maps(small)) == "The receptive field of a cell of b is 8×8 of 64×64 pixels"
+    assert field_sentence(maps_of("unknown")) == "The receptive field of a cell of body is 7×7 of 64×64 pixels"
 
 
 # --- geometry -----------------------------------------------------------------------------------------------

@@ -546,6 +546,32 @@ def test_input_sizes_are_those_that_torch_takes():
     assert all((size in sizes.working) == works(size) for size in range(2, 40))  # a map of one cell is broadcast
 
 
+def test_input_sizes_behind_activations_are_those_that_torch_takes():
+    # Activations are left out of the search; the maps around them must not fall apart by that.
+    class Pyramid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)
+
+        def forward(self, x):
+            fine = F.silu(self.a(x)) * 2
+            coarse = F.silu(self.b(fine))
+            n, c, h, w = coarse.shape
+            return fine + F.interpolate(coarse.reshape(n, c, h, w), scale_factor=2)
+
+    module = Pyramid()
+    (sizes,) = examine(module, (1, 3, 32, 32)).sizes
+    meta = module.to("meta")
+    for size in range(3, 40):
+        try:
+            meta(torch.empty(1, 3, size, size, device="meta"))
+        except RuntimeError:
+            assert size not in sizes.working
+        else:
+            assert size in sizes.working
+            assert sizes.largest is None
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Inputs
 

@@ -87,7 +87,7 @@ def heads_in_words(examination: Examination, most_names: int = 3) -> list[HeadTe
 
 def head_facts(examination: Examination) -> Iterator[tuple[str, str]]:
     """Yield titles and texts on what the outputs are read from: one for a single head, else one more for each."""
-    heads, texts = examination.heads, heads_in_words(examination)
+    heads, texts, cell = examination.heads, heads_in_words(examination), examination.words.cell
     uses = list(dict.fromkeys(_use(examination, number) for number in range(len(heads))))
     then = f"; {uses[0]}" if len(uses) == 1 else ""
     if len(heads) == 1:
@@ -95,13 +95,13 @@ def head_facts(examination: Examination) -> Iterator[tuple[str, str]]:
         kept = f"; {text.kept}" if text.kept else ""
         yield (
             "output maps",
-            f"{text.names} ({text.size}, {_fineness(head.stride)}), objects of {text.objects} {examination.words.cell}s{kept}{then}",
+            f"{text.names} ({text.size}, {_fineness(head.stride)}), objects of {text.objects} {cell}s{kept}{then}",
         )
     elif heads:
         yield "output maps", f"{len(heads)} heads, for objects from one cell to the receptive field{then}"
     for number, text in enumerate(texts if len(texts) > 1 else []):
         parts = [
-            f"{text.size} cells, objects of {text.objects} {examination.words.cell}s, {text.assigned} by the ranges of FCOS",
+            f"{text.size} cells, objects of {text.objects} {cell}s, {text.assigned} by the ranges of FCOS",
             text.kept + (f", {text.share} fall to it" if text.share else ""),
             "" if then else _use(examination, number),
             text.names,

@@ -21,7 +21,7 @@ from ....operators.nodes import Node, NodeCall, Outcome, Rule, Shape, Tensor
 from ....operators.torch import as_torch_has_it, overwritten, unknown
 from .scope import Place, place_of
 
-__all__ = ["AtenCall", "Key", "KnowledgeEnds", "Recorder"]
+__all__ = ["AtenCall", "Key", "KnowledgeEnds", "Recorder", "Trial", "dtype_of", "label_of", "run_module"]
 
 Key = tuple[str, str, int]
 """What a stage is known by while a module runs: the module, the operator, and which of its calls this is."""
@@ -81,6 +81,8 @@ class Storage:
 
     version: int = 0
     pending: list[Value] = field(default_factory=list)
+    first: Value | None = None
+    """The tensor that was known first of those that share it."""
 
 
 @dataclass(eq=False)
@@ -273,6 +275,8 @@ class Recorder(TorchDispatchMode):
         value = Value(name, data, tensor, storage, weights or {}, storage.version)
         self._values[id(tensor)] = value
         self._kept.append(tensor)
+        if storage.first is None:
+            storage.first = value
         return value
 
     def _value(self, tensor: Any) -> Value:
@@ -280,7 +284,7 @@ class Recorder(TorchDispatchMode):
         if value is None:
             storage = self._storage(tensor)
             # What shares the memory of something known, as `.data` does, is the same.
-            known = next((each for each in self._values.values() if each.storage is storage), None)
+            known = storage.first
             value = self._bind(tensor, "", data=False, weights=known.weights if known is not None else None)
             if known is not None and known.tensor.shape == tensor.shape and known.data:
                 value.name, value.data = self._current(known).name, True
@@ -516,7 +520,7 @@ class Recorder(TorchDispatchMode):
         if not known and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE):
             with self:
                 return func.decompose(*args, **kwargs)
-        place = place_of(sys._getframe(1), self.modules, TORCH, RUN.__code__)
+        place = place_of(sys._getframe(1), self.modules, TORCH, run_module.__code__)
         if base in DATA_DEPENDENT or _picks_by_data(base, args):
             call = _call(func, base, args, kwargs, place)
             self._end(call, "gives what depends on data")
@@ -589,7 +593,7 @@ class Recorder(TorchDispatchMode):
         """Run what no data passes through, with values where it has some."""
         if any(each.is_meta for each in tensors):
             if base in ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal"):
-                place = place_of(sys._getframe(2), self.modules, TORCH, RUN.__code__)
+                place = place_of(sys._getframe(2), self.modules, TORCH, run_module.__code__)
                 self._end(_call(func, base, args, kwargs, place), "needs the values of a weight")
             args, kwargs = pytree.tree_map_only(torch.Tensor, self._without_data, (args, kwargs))
             if kwargs.get("device") is not None:
@@ -619,7 +623,7 @@ class Recorder(TorchDispatchMode):
 
     def _constant_view(self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Remember what a view is one of: data may be written through it."""
-        call = _call(func, base, args, kwargs, place_of(sys._getframe(2), self.modules, TORCH, RUN.__code__))
+        call = _call(func, base, args, kwargs, place_of(sys._getframe(2), self.modules, TORCH, run_module.__code__))
         call.outputs = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
         parent = self._value(call.inputs[0])
         for output in call.outputs:
@@ -668,7 +672,7 @@ OPSET = 22
 """The operators of ONNX whose rules are used are those of this version."""
 
 
-def RUN(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+def run_module(module: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Call a module; frames beyond this one are none of its own."""
     return module(*args, **kwargs)
 
@@ -712,7 +716,8 @@ class Trial:
             for each in inputs
         ]
         name = f"{call.place.module}/{label_of(call.name)}"
-        node = Node(name, operator, ("",) * len(given), ("",), attributes or {}, OPSET, layer, None, self.changes)
+        none = ("",) * len(given)
+        node = Node(name, operator, none, ("",), attributes or {}, OPSET, layer, changes=self.changes)
         self.outcome = outcome_of(NodeCall(node, tuple(given)))
         return ""
 

@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from pooling.signs import first_line
 from ....operators.nodes import ARGUMENTS, Node, Shape
 from ...graph import Graph
 from ...network import Network, NetworkError, no_stage
-from .capture import RUN, TORCH, AtenCall, Key, KnowledgeEnds, Recorder, dtype_of, label_of
+from .capture import TORCH, AtenCall, Key, KnowledgeEnds, Recorder, Trial, dtype_of, label_of, run_module
 from .records import is_recorded, write
 from .scope import place_of
 
@@ -193,13 +193,30 @@ class Runner:
             assert self._free is not None
             free = self._free
             return FreeGraph(
-                self.name, self.main, free.nodes, free.constants, free.outputs, None, free.dtype, (), None,
-                (*notes, *whole.notes), {}, base, (), free.nodes, self.total,
-            )  # fmt: skip
+                self.name,
+                self.main,
+                free.nodes,
+                free.constants,
+                free.outputs,
+                dtype=free.dtype,
+                notes=(*notes, *whole.notes),
+                usual=base,
+                whole=free.nodes,
+                total=self.total,
+            )
         return ModuleGraph(
-            self.name, self.main, whole.nodes, whole.constants, whole.outputs, None, whole.dtype, (), None,
-            (*notes, *whole.notes), whole.others, base, (), self, whole.nodes, (),
-        )  # fmt: skip
+            self.name,
+            self.main,
+            whole.nodes,
+            whole.constants,
+            whole.outputs,
+            dtype=whole.dtype,
+            notes=(*notes, *whole.notes),
+            others=whole.others,
+            usual=base,
+            runner=self,
+            whole=whole.nodes,
+        )
 
     # -----------------------------------------------------------------------------------------------------------------
 
@@ -280,7 +297,7 @@ class Runner:
             with _quiet(), _as_it_was(self.module), torch.inference_mode(), recorder:
                 args, kwargs = self._arguments(inputs)
                 with reads:
-                    result = RUN(self.module, args, kwargs)
+                    result = run_module(self.module, args, kwargs)
             outputs = [each for each in _tensors(result) if recorder.is_data(each)]
         except KnowledgeEnds as end:
             where = recorder.nodes[-1].source_line
@@ -306,9 +323,16 @@ class Runner:
         }
         nodes = [replace(node, name=renamed[node.name]) for node in nodes]
         graph = Graph(
-            self.name, self.main, tuple(nodes), recorder.constants, tuple(dict.fromkeys(names)), None,
-            dtype_of(inputs[self.main]), (), None, tuple(notes), others, shape,
-        )  # fmt: skip
+            self.name,
+            self.main,
+            tuple(nodes),
+            recorder.constants,
+            tuple(dict.fromkeys(names)),
+            dtype=dtype_of(inputs[self.main]),
+            notes=tuple(notes),
+            others=others,
+            usual=shape,
+        )
         free = None
         if recorder.is_free and not reads.found and whole and not others and not changes:
             rules = {renamed[old]: rule for old, rule in recorder.free_rules.items() if old in renamed}
@@ -365,18 +389,13 @@ class Runner:
 
     def _reason(self, call: AtenCall, recorder: Recorder) -> str:
         """Return what the doctor's own rule says of a call that failed; empty where it says nothing."""
-        from .capture import Trial
-
         trial = Trial(recorder, {})
-        with suppress(Exception):
-            call.outputs = []
-            trial.write(call)
-            return ""
+        call.outputs = []
         try:
             trial.write(call)
         except ValueError as error:
             return str(error)
-        except Exception:
+        except Exception:  # the records expect results, which there are none of
             return ""
         return ""
 
@@ -529,10 +548,19 @@ class ModuleGraph(Graph):
     def _part(self, network: Network) -> Network:
         """Return the stages that this part of the network has."""
         kept = {node.name for node in self.nodes}
-        stages = tuple(stage for stage in network.stages if stage.name in kept)
+        # Who reads what is left out reads what that read.
+        behind: dict[str, tuple[str, ...]] = {}
+        stages = []
+        for stage in network.stages:
+            inputs = tuple(dict.fromkeys(each for name in stage.inputs for each in behind.get(name, (name,))))
+            if stage.name in kept:
+                stages.append(replace(stage, inputs=inputs))
+            else:
+                behind[stage.name] = inputs
         made = {name: node.name for node in self.nodes for name in node.outputs}
         outputs = tuple(dict.fromkeys(made[name] for name in self.outputs if name in made))
-        return replace(network, stages=stages, outputs=outputs or network.outputs, unread_parameters=0)
+        ends = tuple(dict.fromkeys(each for name in outputs or network.outputs for each in behind.get(name, (name,))))
+        return replace(network, stages=tuple(stages), outputs=ends, unread_parameters=0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -658,4 +686,4 @@ def _place_of_error(error: BaseException, modules: Mapping[int, str]) -> tuple[s
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not frames:
         return "", ""
-    return place_of(frames[-1], modules, TORCH, RUN.__code__)
+    return place_of(frames[-1], modules, TORCH, run_module.__code__)
