@@ -403,6 +403,14 @@ def test_so_many_maps_that_some_are_folded() -> None:
     assert len(drawing(unsearched("conv3/2x2 up2 " * 20, (1, 1, 256))).boxes) <= MOST_STRIPS
 
 
+def test_folding_changes_no_sentence() -> None:
+    assert len({drawn_at("many levels", width).title for width in WIDTHS}) == 1
+    labels = [box.label for box in drawn_at("many levels", NARROW).boxes]
+    assert "conv4" in labels  # where the object is lost
+    folded = maps_of("many levels").at_most(11)
+    assert max(each.folded for each in folded.maps) <= 3
+
+
 def test_folding_keeps_every_stage_skip_and_flag() -> None:
     maps = maps_of("unet")
     for count in range(3, len(maps.maps) + 1):
@@ -485,6 +493,16 @@ def test_what_upsampling_makes_is_no_detail() -> None:
     assert isinstance(image, Image)
     means = picture.reshape(8, 4, 8, 4, 3).mean((1, 3))
     assert np.abs(image.pixels.reshape(8, -1, 8, image.pixels.shape[1] // 8, 3).mean((1, 3)) - means).max() <= 0.51
+
+
+def test_behind_a_single_cell_there_is_one_colour() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    drawn = drawing(examine("pool4@down pool8@cell up8 up4@last", (1, 3, 32, 32), object_size=8), picture)
+    last = len(drawn.boxes) - 1
+    for role in (f"face {last}", f"enlarged {last}"):
+        (image,) = drawn.of_role(role)
+        assert isinstance(image, Image)
+        assert np.abs(image.pixels - picture.mean((0, 1))).max() <= 0.51
 
 
 def test_the_object_lies_where_it_is(any_name: str) -> None:

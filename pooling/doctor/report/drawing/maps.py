@@ -195,7 +195,13 @@ def _step(maps: Sequence[DrawnMap], place: int) -> float:
     if first.kind != second.kind or not first.size or not second.size or first.row or second.row:
         return 50.0 + (first.kind != second.kind)
     change = max(abs(math.log2(b / a)) for a, b in zip(first.size, second.size, strict=True))
-    return change + 5 * bool(first.flag) + 0.1 * second.folded / 100
+    # Where the object is lost, and where an output is read, is not hidden; and no box takes all that is folded.
+    turns = bool(first.flag) + (_is_lost(first) != _is_lost(second))
+    return change + 5 * turns + 0.6 * (first.folded + second.folded - 2)
+
+
+def _is_lost(each: DrawnMap) -> bool:
+    return bool(each.object_cells) and min(each.object_cells) < 1
 
 
 def _edges(pairs: set[tuple[int, int]]) -> tuple[frozenset[tuple[int, int]], tuple[Skip, ...]]:
