@@ -196,7 +196,8 @@ def _step(maps: Sequence[DrawnMap], place: int) -> float:
         return 50.0 + (first.kind != second.kind)
     change = max(abs(math.log2(b / a)) for a, b in zip(first.size, second.size, strict=True))
     # Where the object is lost, and where an output is read, is not hidden; and no box takes all that is folded.
-    turns = bool(first.flag) + (_is_lost(first) != _is_lost(second))
+    lost = next((number for number, each in enumerate(maps) if _is_lost(each)), -2)
+    turns = bool(first.flag) + (lost in (place, place + 1))
     return change + 5 * turns + 0.6 * (first.folded + second.folded - 2)
 
 
@@ -443,6 +444,8 @@ def _drawn(
     named = [stage for stage in sized if path_of(stage.name)[: len(label)] == label] or sized
     blocks, noun = blocks_in([path_of(stage.name) for stage in sized], label)
     level = level_of_stages(network, examination.objects, followed, drawn) if followed else None
+    # Behind a window that holds all of the map, nothing is told of the object.
+    told = any(stage.name in examination.objects.footprints for stage in followed)
     tokens = group.extra_tokens >= 0
     return DrawnMap(
         "map",
@@ -451,7 +454,7 @@ def _drawn(
         group.size,
         _token_channels(named) if tokens else _channels(named[-1]),
         level.stride if level is not None else (),
-        level,
+        level if told else None,
         blocks,
         noun,
         joins=_joins(group.stages, place, number),
