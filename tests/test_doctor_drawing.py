@@ -172,6 +172,11 @@ def test_stages_are_folded_by_resolution_and_named_by_their_module() -> None:
     assert [each.stride_text for each in found[:6]] == [f"stride {2**power}" for power in range(6)]
 
 
+def test_without_modules_the_last_stage_has_the_channels() -> None:
+    found = drawn_maps(examine("pool2@b conv3x32", (1, 3, 32, 32))).maps[1]
+    assert (found.label, found.shape_text) == ("b", "32×16×16")
+
+
 def test_every_stage_is_in_one_box(any_name: str) -> None:
     network = examined(any_name).network
     names = [name for each in maps_of(any_name).maps for name in each.stages]

@@ -441,7 +441,9 @@ def _drawn(
         )
     sized = _sized(group)
     followed = [stage for stage in group.stages if _is_map(stage, group) and stage.receptive_field is not None]
-    named = [stage for stage in sized if path_of(stage.name)[: len(label)] == label] or sized
+    depth = len(label)
+    inside = [stage for stage in sized if len(path := path_of(stage.name)) > depth and path[:depth] == label]
+    named = inside or sized  # names without modules tell no more than where a box begins
     blocks, noun = blocks_in([path_of(stage.name) for stage in sized], label)
     level = level_of_stages(network, examination.objects, followed, drawn) if followed else None
     # Behind a window that holds all of the map, nothing is told of the object.
