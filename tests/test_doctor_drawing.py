@@ -172,6 +172,11 @@ def test_stages_are_folded_by_resolution_and_named_by_their_module() -> None:
     assert [each.stride_text for each in found[:6]] == [f"stride {2**power}" for power in range(6)]
 
 
+def test_without_modules_the_last_stage_has_the_channels() -> None:
+    found = drawn_maps(examine("pool2@b conv3x32", (1, 3, 32, 32))).maps[1]
+    assert (found.label, found.shape_text) == ("b", "32×16×16")
+
+
 def test_every_stage_is_in_one_box(any_name: str) -> None:
     network = examined(any_name).network
     names = [name for each in maps_of(any_name).maps for name in each.stages]
@@ -406,6 +411,14 @@ def test_so_many_maps_that_some_are_folded() -> None:
     assert len(drawing(unsearched("conv3/2x2 up2 " * 20, (1, 1, 256))).boxes) <= MOST_STRIPS
 
 
+def test_folding_changes_no_sentence() -> None:
+    assert len({drawn_at("many levels", width).title for width in WIDTHS}) == 1
+    labels = [box.label for box in drawn_at("many levels", NARROW).boxes]
+    assert "conv4" in labels  # where the object is lost
+    folded = maps_of("many levels").at_most(11)
+    assert max(each.folded for each in folded.maps) <= 3
+
+
 def test_folding_keeps_every_stage_skip_and_flag() -> None:
     maps = maps_of("unet")
     for count in range(3, len(maps.maps) + 1):
@@ -488,6 +501,17 @@ def test_what_upsampling_makes_is_no_detail() -> None:
     assert isinstance(image, Image)
     means = picture.reshape(8, 4, 8, 4, 3).mean((1, 3))
     assert np.abs(image.pixels.reshape(8, -1, 8, image.pixels.shape[1] // 8, 3).mean((1, 3)) - means).max() <= 0.51
+
+
+def test_behind_a_single_cell_there_is_no_detail() -> None:
+    drawn = drawn_at("many levels", 1600)
+    (image,) = drawn.of_role(f"enlarged {len(drawn.boxes) - 1}")
+    assert isinstance(image, Image)
+    assert len(np.unique(image.pixels.reshape(-1, 3), axis=0)) == 1
+    # Behind a global window nothing is told, and so nothing shown.
+    drawn = drawing(examine("pool4@down pool8@cell up8 up4@last", (1, 3, 32, 32), object_size=8))
+    last = len(drawn.boxes) - 1
+    assert not drawn.of_role(f"face {last}") + drawn.of_role(f"enlarged {last}")
 
 
 def test_the_object_lies_where_it_is(any_name: str) -> None:

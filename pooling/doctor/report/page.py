@@ -16,11 +16,12 @@ from pooling._version import __version__
 from pooling.errors import without
 from pooling.files import write_whole
 from pooling.reporting.html import Markup, rendered
+from pooling.signs import shortened
 
 from ..analysis.picture import Picture, fitted
 from ..lint import SEVERITIES
 from .drawing import NARROW, WIDE, drawing
-from .drawing.display import fitting
+from .drawing.display import measured
 from .drawing.svg import svg
 from .heads import data_set, heads_in_words
 from .object_figure import object_levels
@@ -218,7 +219,15 @@ def _levels(examination: Examination, image: Picture | None, prefix: str) -> dic
 
 def _ends(stages: Sequence[str]) -> list[str]:
     """Return the first and the last of several names, cut in their middle to the width of a column."""
-    return [fitting(name, room, 12.5) for name, room in ((stages[0], COLUMN), (stages[-1], COLUMN - 18))][: len(stages)]
+    found = [_short(stages[0], COLUMN)]
+    return found if len(stages) == 1 else [*found, _short(stages[-1], COLUMN - 18)]
+
+
+def _short(name: str, room: float) -> str:
+    letters = len(name)
+    while letters > 3 and measured(shortened(name, letters), 12.5) > room:
+        letters -= 1
+    return shortened(name, letters)
 
 
 def _drawn(examination: Examination, image: Picture | None) -> list[Markup]:

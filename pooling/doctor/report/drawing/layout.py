@@ -117,10 +117,10 @@ def laid_out(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
     Drawing
     """
     room = width - 2 * MARGIN
-    maps = maps.at_most(int(room / LEAST_COLUMN))
+    whole, maps = maps, maps.at_most(int(room / LEAST_COLUMN))
     columns = _columns(maps, room)
     items: list[Item] = []
-    top = header(items, maps, width)
+    top = header(items, whole, width)
     valley = _is_valley(maps)
     bottom = _placed(columns, top, valley)
     above = _highest(items=[*_arcs(maps, columns, valley), *_flags(columns)], columns=columns)
@@ -138,7 +138,7 @@ def laid_out(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
     boxes = tuple(
         Placed(column.each.label, column.each.kind, column.face, column.depth, column.copies) for column in columns
     )
-    return Drawing(width, height, tuple(items), headline(maps)[0], described(maps), boxes)
+    return Drawing(width, height, tuple(items), headline(whole)[0], described(whole), boxes)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

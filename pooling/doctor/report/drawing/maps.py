@@ -195,7 +195,14 @@ def _step(maps: Sequence[DrawnMap], place: int) -> float:
     if first.kind != second.kind or not first.size or not second.size or first.row or second.row:
         return 50.0 + (first.kind != second.kind)
     change = max(abs(math.log2(b / a)) for a, b in zip(first.size, second.size, strict=True))
-    return change + 5 * bool(first.flag) + 0.1 * second.folded / 100
+    # Where the object is lost, and where an output is read, is not hidden; and no box takes all that is folded.
+    lost = next((number for number, each in enumerate(maps) if _is_lost(each)), -2)
+    turns = bool(first.flag) + (lost in (place, place + 1))
+    return change + 5 * turns + 0.6 * (first.folded + second.folded - 2)
+
+
+def _is_lost(each: DrawnMap) -> bool:
+    return bool(each.object_cells) and min(each.object_cells) < 1
 
 
 def _edges(pairs: set[tuple[int, int]]) -> tuple[frozenset[tuple[int, int]], tuple[Skip, ...]]:
@@ -434,9 +441,13 @@ def _drawn(
         )
     sized = _sized(group)
     followed = [stage for stage in group.stages if _is_map(stage, group) and stage.receptive_field is not None]
-    named = [stage for stage in sized if path_of(stage.name)[: len(label)] == label] or sized
+    depth = len(label)
+    inside = [stage for stage in sized if len(path := path_of(stage.name)) > depth and path[:depth] == label]
+    named = inside or sized  # names without modules tell no more than where a box begins
     blocks, noun = blocks_in([path_of(stage.name) for stage in sized], label)
     level = level_of_stages(network, examination.objects, followed, drawn) if followed else None
+    # Behind a window that holds all of the map, nothing is told of the object.
+    told = any(stage.name in examination.objects.footprints for stage in followed)
     tokens = group.extra_tokens >= 0
     return DrawnMap(
         "map",
@@ -445,7 +456,7 @@ def _drawn(
         group.size,
         _token_channels(named) if tokens else _channels(named[-1]),
         level.stride if level is not None else (),
-        level,
+        level if told else None,
         blocks,
         noun,
         joins=_joins(group.stages, place, number),

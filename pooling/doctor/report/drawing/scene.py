@@ -5,6 +5,7 @@ Nothing is shipped as a file: the lake is made of a few functions, under the lic
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -64,21 +65,20 @@ class Photograph:
         level = each.level
         if level is None:
             return None
-        coarse = _coarsest(level, maps)
-        plane = maps.pyramid.plane
-        down = _weights(coarse.rows, level.grid.top, level.grid.bottom, plane.bottom, self.pixels.shape[0], most)
-        right = _weights(coarse.columns, level.grid.left, level.grid.right, plane.right, self.pixels.shape[1], most)
+        (rows, columns), plane = _coarsest(level, maps), maps.pyramid.plane
+        down = _weights(rows, level.grid.top, level.grid.bottom, plane.bottom, self.pixels.shape[0], most)
+        right = _weights(columns, level.grid.left, level.grid.right, plane.right, self.pixels.shape[1], most)
         return _averaged(down, right, self.pixels)
 
     def around(self, each: DrawnMap, maps: DrawnMaps, window: Box, samples: int) -> NDArray[np.uint8] | None:
         """Return a part of the input as a map shows it, with so many samples on a side, none of them in between."""
         if each.level is None:
             return None
-        coarse, plane = _coarsest(each.level, maps), maps.pyramid.plane
+        (rows, columns), plane = _coarsest(each.level, maps), maps.pyramid.plane
         weights, picked = [], []
         for borders, begin, end, length, pixels in (
-            (coarse.rows, window.top, window.bottom, plane.bottom, self.pixels.shape[0]),
-            (coarse.columns, window.left, window.right, plane.right, self.pixels.shape[1]),
+            (rows, window.top, window.bottom, plane.bottom, self.pixels.shape[0]),
+            (columns, window.left, window.right, plane.right, self.pixels.shape[1]),
         ):
             places = begin + (np.arange(samples) + 0.5) * (end - begin) / samples
             found = np.clip(np.searchsorted(borders, places) - 1, 0, len(borders) - 2)
@@ -96,12 +96,23 @@ def _averaged(down: NDArray[np.float32], right: NDArray[np.float32], pixels: NDA
     return np.rint(np.moveaxis(np.tensordot(rows, right, axes=(1, 1)), 2, 1)).astype(np.uint8)
 
 
-def _coarsest(level: Level, maps: DrawnMaps) -> Level:
-    """Return the coarsest grid on the finest way to a level: what upsampling made of it is no detail."""
+def _coarsest(level: Level, maps: DrawnMaps) -> tuple[Floats, Floats]:
+    """Return rows and columns of the coarsest grid on the finest way to a level: upsampling makes no detail."""
     if level.footprint == level.resolved:
-        return level
+        return level.rows, level.columns
     levels = (other.level for other in maps.maps if other.level is not None)
-    return next((other for other in levels if other.footprint == level.resolved), level)
+    found = next((other for other in levels if other.footprint == level.resolved), None)
+    if found is not None:
+        return found.rows, found.columns
+    # A map that is no box, such as a single cell within the network: as large cells, from the corner on.
+    plane, object_size = maps.pyramid.plane, maps.pyramid.object_size
+    steps = [size / covered for size, covered in zip(object_size, level.resolved, strict=True)]
+    rows = _regular(plane.bottom, steps[-2]) if len(steps) > 1 else level.rows
+    return rows, _regular(plane.right, steps[-1])
+
+
+def _regular(length: float, step: float) -> Floats:
+    return step * np.arange(max(1, math.ceil(length / step)) + 1)
 
 
 def _weights(borders: Floats, begin: float, end: float, length: float, pixels: int, most: int) -> NDArray[np.float32]:

@@ -39,9 +39,9 @@ def strips(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
     width : float
         CSS pixels across.
     """
-    maps = maps.at_most(MOST_STRIPS)
+    whole, maps = maps, maps.at_most(MOST_STRIPS)
     items: list[Item] = []
-    top = header(items, maps, width) + 14
+    top = header(items, whole, width) + 14
     left, right = MARGIN + NAMES * width, width - MARGIN - RIGHT - (ARCS if maps.skips else 0)
     plane = maps.pyramid.plane
     scale = (right - left) / plane.width
@@ -86,7 +86,7 @@ def strips(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
     boxes = tuple(
         Placed(each.label, each.kind, face, _depth(each)) for each, face in zip(maps.maps, faces, strict=True)
     )
-    return Drawing(width, height, tuple(items), headline(maps)[0], described(maps), boxes)
+    return Drawing(width, height, tuple(items), headline(whole)[0], described(whole), boxes)
 
 
 def _depth(each: DrawnMap) -> tuple[float, float]:
