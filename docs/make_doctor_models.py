@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import random
+import re
 import resource
 import signal
 import sys
@@ -122,7 +123,8 @@ def in_a_process(work: Callable[[], Record], seconds: int, megabytes: int) -> Re
 def ask(arguments: argparse.Namespace) -> None:
     """Ask what has not been asked yet."""
     known = {(record["kind"], record["name"]) for record in results()}
-    todo = [task for task in tasks(set(arguments.parts)) if task[:2] not in known]
+    wanted = [task for task in tasks(set(arguments.parts)) if re.search(arguments.only, task[1])]
+    todo = [task for task in wanted if task[:2] not in known]
     todo = todo[arguments.share[0] - 1 :: arguments.share[1]][: arguments.limit]
     RESULTS.parent.mkdir(exist_ok=True)
     begin = time.monotonic()
@@ -159,7 +161,8 @@ HEAD = """\
 # The doctor on real networks
 
 `python docs/make_doctor_models.py` builds real networks with random weights, examines each as an `nn.Module` and as the
-file that an exporter of torch makes of it, and compares what the doctor says with what torch does. {versions}.
+file that an exporter of torch makes of it, and compares what the doctor says with what torch does.
+Versions: {versions}.
 `tests/test_doctor_models.py` repeats it for {sample} networks of timm and a part of the rest.
 
 How each line is checked:
@@ -390,6 +393,7 @@ def main() -> int:
     """Ask, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="questions to ask")
+    parser.add_argument("--only", default="", metavar="REGEX", help="networks whose name has it, such as ^smp:")
     parser.add_argument("--limit", type=int, help="ask at most so many")
     parser.add_argument("--minutes", type=float, help="stop asking after so long")
     parser.add_argument(
