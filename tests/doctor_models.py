@@ -390,7 +390,7 @@ COUNTED = ("conv", "linear", "matmul", "einsum", "addmm", "mm", "bmm", "baddbmm"
 
 @contextlib.contextmanager
 def explicit_attention() -> Iterator[None]:
-    """Let models of timm multiply the matrices of their attention themselves: fvcore does not count the fused kernel."""
+    """Let models of timm multiply matrices in their attention: fvcore does not count the fused kernel."""
     try:
         from timm.layers import config
     except ImportError:
