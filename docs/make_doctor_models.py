@@ -235,7 +235,8 @@ def _of(some: int, whole: int) -> str:
     return f"{some:,} of {whole:,}" + (f" ({100 * some / whole:.1f} %)" if whole else "")
 
 
-DONE = ("whole", "fields", "part", "refused", "crash", "memory", "time")
+READ = ("whole", "fields", "data")
+DONE = (*READ, "part", "refused", "crash", "memory", "time")
 
 
 def _rows_of_reading(records: list[Record]) -> Iterator[tuple[str, str, str]]:
@@ -246,14 +247,18 @@ def _rows_of_reading(records: list[Record]) -> Iterator[tuple[str, str, str]]:
         ("segmentation-models-pytorch: read to the end", "smp:", "all"),
     ):
         chosen = [each for each in records if each["name"].startswith(start) and each["outcome"] in DONE]
-        whole = [each for each in chosen if each["outcome"] in ("whole", "fields")]
+        whole = [each for each in chosen if each["outcome"] in READ]
         crashed = sum(each["outcome"] == "crash" for each in chosen)
         left = sum(each["outcome"] in ("memory", "time") for each in chosen)
         more = f"; with all receptive fields {sum(each['outcome'] == 'whole' for each in whole):,}"
+        data = sum(each["outcome"] == "data" for each in whole)
+        more += f"; up to where values choose boxes {data}" if data else ""
         more += f"; crashes {crashed}" if crashed else ""
         more += f"; over a limit of time or memory {left}" if left else ""
+        if start == "timm:":
+            more += f"; run {len(chosen):,} of {len(models.timm_names()):,} models"
         yield words, _of(len(whole), len(chosen)) + more, goal
-    read = [each for each in records if each["outcome"] in ("whole", "fields", "part")]
+    read = [each for each in records if each["outcome"] in (*READ, "part")]
     shapes, equal = (sum(each.get(word, 0) for each in read) for word in ("shapes", "shapes_equal"))
     exact = sum(each.get("shapes") == each.get("shapes_equal") for each in read)
     yield "shapes, two sizes each", f"{_of(equal, shapes)}; all equal in {_of(exact, len(read))} networks", "exactly"
@@ -301,7 +306,7 @@ def _rows_of_checks(by_kind: dict[str, list[Record]]) -> Iterator[tuple[str, str
     yield "input sizes that work", f"{_of(right, len(asked))} networks; {_of(equal, tried)} sizes", "60 networks"
     for kind, words in (("export", "TorchScript exporter"), ("dynamo", "dynamo exporter")):
         asked = [each for each in by_kind[kind] if each["outcome"] not in ("exporter", "crash", "memory", "time")]
-        whole = sum(each["outcome"] in ("whole", "fields") for each in asked)
+        whole = sum(each["outcome"] in READ for each in asked)
         same = sum(bool(each.get("same_findings")) for each in asked)
         macs = sum(bool(each.get("macs_equal")) for each in asked)
         left = len(by_kind[kind]) - len(asked)
@@ -328,7 +333,8 @@ def _unread_part(records: list[Record]) -> str:
         what = each.get("operator") or each.get("sentence", "")[:120]
         groups.setdefault((each["outcome"], what), []).append(each["name"])
     words = {
-        "fields": "receptive fields not followed behind", "part": "not known", "refused": "refused", "crash": "crash",
+        "fields": "receptive fields not followed behind",
+        "data": "the size is data from here on:", "part": "not known", "refused": "refused", "crash": "crash",
         "memory": "over the limit of memory", "time": "over the limit of time",
     }  # fmt: skip
     text += "| | networks | |\n|---|---:|---|\n"
