@@ -54,7 +54,8 @@ def read(network: RealNetwork, *, fvcore: bool = False) -> Record:
     """Read a network at two sizes, and compare shapes, parameters and multiply-adds with those of a run in torch.
 
     `outcome` is ``"whole"``; ``"fields"`` where all shapes and costs are known but some receptive fields are not;
-    ``"data"`` where all is known up to an operator whose result has a size that is data; ``"part"``; ``"refused"``; or ``"torch"`` where torch itself does not run the network.
+    ``"data"`` where all is known up to an operator whose result has a size that is data; ``"part"``; ``"refused"``; or
+    ``"torch"`` where torch itself does not run the network.
     """
     record: Record = {"outcome": "whole", "sentence": "", "sizes": 0, "shapes": 0, "shapes_equal": 0}
     record |= {"differences": []}
