@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import random
+import re
 import resource
 import signal
 import sys
@@ -122,7 +123,8 @@ def in_a_process(work: Callable[[], Record], seconds: int, megabytes: int) -> Re
 def ask(arguments: argparse.Namespace) -> None:
     """Ask what has not been asked yet."""
     known = {(record["kind"], record["name"]) for record in results()}
-    todo = [task for task in tasks(set(arguments.parts)) if task[:2] not in known]
+    wanted = [task for task in tasks(set(arguments.parts)) if re.search(arguments.only, task[1])]
+    todo = [task for task in wanted if task[:2] not in known]
     todo = todo[arguments.share[0] - 1 :: arguments.share[1]][: arguments.limit]
     RESULTS.parent.mkdir(exist_ok=True)
     begin = time.monotonic()
@@ -159,7 +161,8 @@ HEAD = """\
 # The doctor on real networks
 
 `python docs/make_doctor_models.py` builds real networks with random weights, examines each as an `nn.Module` and as the
-file that an exporter of torch makes of it, and compares what the doctor says with what torch does. {versions}.
+file that an exporter of torch makes of it, and compares what the doctor says with what torch does.
+Versions: {versions}.
 `tests/test_doctor_models.py` repeats it for {sample} networks of timm and a part of the rest.
 
 How each line is checked:
@@ -232,7 +235,8 @@ def _of(some: int, whole: int) -> str:
     return f"{some:,} of {whole:,}" + (f" ({100 * some / whole:.1f} %)" if whole else "")
 
 
-DONE = ("whole", "fields", "part", "refused", "crash", "memory", "time")
+READ = ("whole", "fields", "data")
+DONE = (*READ, "part", "refused", "crash", "memory", "time")
 
 
 def _rows_of_reading(records: list[Record]) -> Iterator[tuple[str, str, str]]:
@@ -243,14 +247,18 @@ def _rows_of_reading(records: list[Record]) -> Iterator[tuple[str, str, str]]:
         ("segmentation-models-pytorch: read to the end", "smp:", "all"),
     ):
         chosen = [each for each in records if each["name"].startswith(start) and each["outcome"] in DONE]
-        whole = [each for each in chosen if each["outcome"] in ("whole", "fields")]
+        whole = [each for each in chosen if each["outcome"] in READ]
         crashed = sum(each["outcome"] == "crash" for each in chosen)
         left = sum(each["outcome"] in ("memory", "time") for each in chosen)
         more = f"; with all receptive fields {sum(each['outcome'] == 'whole' for each in whole):,}"
+        data = sum(each["outcome"] == "data" for each in whole)
+        more += f"; up to where values choose boxes {data}" if data else ""
         more += f"; crashes {crashed}" if crashed else ""
         more += f"; over a limit of time or memory {left}" if left else ""
+        if start == "timm:":
+            more += f"; run {len(chosen):,} of {len(models.timm_names()):,} models"
         yield words, _of(len(whole), len(chosen)) + more, goal
-    read = [each for each in records if each["outcome"] in ("whole", "fields", "part")]
+    read = [each for each in records if each["outcome"] in (*READ, "part")]
     shapes, equal = (sum(each.get(word, 0) for each in read) for word in ("shapes", "shapes_equal"))
     exact = sum(each.get("shapes") == each.get("shapes_equal") for each in read)
     yield "shapes, two sizes each", f"{_of(equal, shapes)}; all equal in {_of(exact, len(read))} networks", "exactly"
@@ -298,7 +306,7 @@ def _rows_of_checks(by_kind: dict[str, list[Record]]) -> Iterator[tuple[str, str
     yield "input sizes that work", f"{_of(right, len(asked))} networks; {_of(equal, tried)} sizes", "60 networks"
     for kind, words in (("export", "TorchScript exporter"), ("dynamo", "dynamo exporter")):
         asked = [each for each in by_kind[kind] if each["outcome"] not in ("exporter", "crash", "memory", "time")]
-        whole = sum(each["outcome"] in ("whole", "fields") for each in asked)
+        whole = sum(each["outcome"] in READ for each in asked)
         same = sum(bool(each.get("same_findings")) for each in asked)
         macs = sum(bool(each.get("macs_equal")) for each in asked)
         left = len(by_kind[kind]) - len(asked)
@@ -325,7 +333,8 @@ def _unread_part(records: list[Record]) -> str:
         what = each.get("operator") or each.get("sentence", "")[:120]
         groups.setdefault((each["outcome"], what), []).append(each["name"])
     words = {
-        "fields": "receptive fields not followed behind", "part": "not known", "refused": "refused", "crash": "crash",
+        "fields": "receptive fields not followed behind",
+        "data": "the size is data from here on:", "part": "not known", "refused": "refused", "crash": "crash",
         "memory": "over the limit of memory", "time": "over the limit of time",
     }  # fmt: skip
     text += "| | networks | |\n|---|---:|---|\n"
@@ -390,6 +399,7 @@ def main() -> int:
     """Ask, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="questions to ask")
+    parser.add_argument("--only", default="", metavar="REGEX", help="networks whose name has it, such as ^smp:")
     parser.add_argument("--limit", type=int, help="ask at most so many")
     parser.add_argument("--minutes", type=float, help="stop asking after so long")
     parser.add_argument(

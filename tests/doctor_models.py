@@ -189,9 +189,13 @@ def torchvision_networks() -> list[RealNetwork]:
             options: dict[str, Any] = {"weights": None}
             if module in (models.segmentation, models.detection):
                 options["weights_backbone"] = None
+            if module is models.detection and not name.startswith("ssd"):
+                options |= {"min_size": shape[-1], "max_size": shape[-1]}  # to which they scale every image
             size: Shape = {"mvit": (1, 3, 16, 224, 224), "inception": (1, 3, 299, 299)}.get(name.split("_")[0], shape)
             factory = functools.partial(models.get_model, name, **options)
-            found.append(RealNetwork(f"torchvision:{name}", factory, size, _other(size)))
+            # Which boxes a detector keeps are values.
+            values = module is models.detection
+            found.append(RealNetwork(f"torchvision:{name}", factory, size, _other(size), needs_values=values))
     return found
 
 
@@ -386,7 +390,7 @@ COUNTED = ("conv", "linear", "matmul", "einsum", "addmm", "mm", "bmm", "baddbmm"
 
 @contextlib.contextmanager
 def explicit_attention() -> Iterator[None]:
-    """Let models of timm multiply matrices of attention themselves: fvcore does not count the fused kernel."""
+    """Let models of timm multiply matrices in their attention: fvcore does not count the fused kernel."""
     try:
         from timm.layers import config
     except ImportError:

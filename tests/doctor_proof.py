@@ -54,7 +54,8 @@ def read(network: RealNetwork, *, fvcore: bool = False) -> Record:
     """Read a network at two sizes, and compare shapes, parameters and multiply-adds with those of a run in torch.
 
     `outcome` is ``"whole"``; ``"fields"`` where all shapes and costs are known but some receptive fields are not;
-    ``"part"``; ``"refused"``; or ``"torch"`` where torch itself does not run the network.
+    ``"data"`` where all is known up to an operator whose result has a size that is data; ``"part"``; ``"refused"``; or
+    ``"torch"`` where torch itself does not run the network.
     """
     record: Record = {"outcome": "whole", "sentence": "", "sizes": 0, "shapes": 0, "shapes_equal": 0}
     record |= {"differences": []}
@@ -94,7 +95,9 @@ def read(network: RealNetwork, *, fvcore: bool = False) -> Record:
 def _outcome(network: Network) -> Record:
     unread = next((each for each in network.stages if each.kind == "unknown" or not _has_shape(each)), None)
     if unread is not None:
-        return {"outcome": "part", "operator": unread.operator, "sentence": f"{unread.name}: {unread.note}"}
+        # Detectors choose boxes by their scores: how many are left is no matter of shapes.
+        outcome = "data" if "depends on data" in unread.note else "part"
+        return {"outcome": outcome, "operator": unread.operator, "sentence": f"{unread.name}: {unread.note}"}
     for loss in getattr(network, "losses", ()):
         return {"outcome": "fields", "operator": loss.operator, "sentence": f"{loss.stage}: {loss.why}"}
     return {}

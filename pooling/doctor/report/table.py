@@ -377,9 +377,8 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
         titled(
             console,
             "  ERF",
-            f"{by([f'{each:.0f}' for each in effective.size])} {examination.words.cell}s hold 95 % of the variance of the "
-            "gradient along "
-            f"an axis with random weights; standard deviation {by([f'{each:.1f}' for each in effective.deviation])}",
+            f"{by([f'{each:.0f}' for each in effective.size])} {examination.words.cell}s hold 95 % of the variance of "
+            f"the gradient along an axis with random weights; standard deviation {by([f'{each:.1f}' for each in effective.deviation])}",
         )
     footprint = examination.objects.footprints.get(stage.name)
     if footprint is not None:
