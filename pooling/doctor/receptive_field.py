@@ -10,29 +10,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import NamedTuple
 
 from pooling.geometry import Axis
 
 __all__ = [
-    "Layout",
+    "CHANNELS",
+    "AxisLayout",
+    "Factor",
     "Line",
-    "Part",
     "ReceptiveField",
     "View",
     "adaptive",
-    "gathered",
+    "blocks",
+    "blown_up",
     "merged",
+    "moved_by",
     "pixels",
-    "repeated",
     "resized",
     "shifted",
     "summary",
     "transposed",
-    "widened",
     "windows",
 ]
 
@@ -157,8 +157,8 @@ class ReceptiveField:
     uniform : bool
         Whether all cells have fields of the same size, evenly spaced.
     context : bool
-        Whether a branch shows every cell the whole input as well, such as the global pooling of squeeze-and-excitation
-        or attention over all positions; `size` is that of the other branches.
+        Whether a branch shows every cell the whole input as well, such as the global pooling of squeeze-and-excitation;
+        `size` is that of the other branches.
     """
 
     size: tuple[int, ...]
@@ -169,28 +169,43 @@ class ReceptiveField:
     context: bool = False
 
 
-class Part(NamedTuple):
-    """What an axis of a tensor is made of, where spatial axes are split or merged: one digit of a coordinate.
+CHANNELS = -1
+"""The number of the axis of a `Factor` that is not spatial."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A part of a spatial axis that has been split: of 56 rows as 8 windows of 7, the 8 or the 7.
 
     Attributes
     ----------
     axis : int
-        The spatial axis; `CHANNELS` for all that is no position, `TOKENS` for positions with more beside them.
+        The number of the spatial axis; `CHANNELS` for what is not spatial.
     size : int
-        How many values it has.
     step : int
-        Cells of the spatial axis from one value to the next.
+        Cells of the spatial axis from one to the next: 7 for the windows, 1 for the rows in a window.
     """
 
     axis: int
     size: int
-    step: int
+    step: int = 1
 
 
-Layout = tuple[tuple[Part, ...], ...]
-"""What each axis of a tensor is made of, the digit that changes fastest last."""
-CHANNELS = -1
-TOKENS = -2
+@dataclass(frozen=True)
+class AxisLayout:
+    """What stands on one axis of a tensor.
+
+    Attributes
+    ----------
+    factors : tuple of Factor
+        The outermost first; empty for an axis that is not spatial.
+    before, after : int
+        Elements in front of them and behind them that are no cells, such as a class token.
+    """
+
+    factors: tuple[Factor, ...] = ()
+    before: int = 0
+    after: int = 0
 
 
 @dataclass(frozen=True)
@@ -200,23 +215,20 @@ class View:
     Attributes
     ----------
     axes : tuple of int
-        Where the spatial axes stand in the shape of the tensor; empty where it is no map: where `layout` says where
-        its positions are, or where there are none.
+        Where the spatial axes stand in the shape of the tensor; empty where they do not stand alone, see `layout`.
     paths : tuple of Paths, or None
-        The fields on each of them; None where fields are not followed any more. Without positions, no paths at all
-        are those of what depends on all that `context` says: the whole input, or nothing of it.
+        The fields on each spatial axis; None where fields are not followed any more.
     aligned : bool
         Whether all paths share stride and centre.
     context : bool
         Whether a branch shows every cell the whole input as well.
-    lost, lost_at : str
-        Why fields are not followed any more, and the stage and the operator where that was.
-    whole : bool
-        Whether its one cell has pooled a whole map.
-    layout : Layout, or None
-        Where the positions are in a tensor that is no map, such as the list of tokens of a transformer.
-    sizes : tuple of int
-        With a layout, the spatial sizes.
+    lost : str
+        Why fields are not followed any more.
+    layout : tuple of AxisLayout
+        What stands on each axis of the tensor where spatial axes are merged or split, such as the tokens of a
+        transformer, ``(N, H * W, C)``; empty where `axes` says it.
+    grid : tuple of int
+        The sizes of the spatial axes where there is a `layout`.
     """
 
     axes: tuple[int, ...]
@@ -224,15 +236,12 @@ class View:
     aligned: bool = True
     context: bool = False
     lost: str = ""
-    lost_at: tuple[str, str] = ("", "")
-    whole: bool = False
-    layout: Layout | None = None
-    sizes: tuple[int, ...] = ()
+    layout: tuple[AxisLayout, ...] = ()
+    grid: tuple[int, ...] = ()
 
-    @property
-    def is_followed(self) -> bool:
-        """Whether there are positions whose fields are known."""
-        return self.paths is not None and bool(self.axes or self.layout is not None)
+    def sizes(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the sizes of the spatial axes in a tensor of a shape."""
+        return self.grid or tuple(shape[axis] for axis in self.axes)
 
 
 def pixels(axes: Sequence[int]) -> View:
@@ -258,6 +267,30 @@ def shifted(paths: Paths, kernel_size: int, stride: int, dilation: int, begin: i
     return tuple(line.through(1, stride, cells) for line in paths)
 
 
+@lru_cache(maxsize=REMEMBERED)
+def blocks(paths: Paths, size: int) -> Paths:
+    """Follow fields through attention within blocks: every cell depends on all cells of its block of `size`."""
+
+    def cells(output: int) -> range:
+        start = output - output % size
+        return range(start, start + size)
+
+    return tuple(line.through(size, size, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def blown_up(paths: Paths, factor: int) -> Paths:
+    """Follow fields to `factor` cells in the place of each."""
+    return tuple(
+        line.through(factor, 1, lambda output: range(output // factor, output // factor + 1)) for line in paths
+    )
+
+
+def moved_by(line: Line, pixels: int) -> Line:
+    """Return the same fields moved by so many pixels."""
+    return Line(tuple(field and (field[0] + pixels, field[1] + pixels) for field in line.phases), line.step)
+
+
 def transposed(paths: Paths, axis: Axis) -> Paths:
     """Follow fields through a transposed convolution, which undoes the windows of `axis`."""
     return tuple(line.through(axis.stride, 1, axis.windows_at) for line in paths)
@@ -274,36 +307,6 @@ def adaptive(paths: Paths, axis: Axis) -> Paths:
     return tuple(line.through(period, step, cells) for line in paths)
 
 
-@lru_cache(maxsize=REMEMBERED)
-def widened(paths: Paths, size: int, step: int) -> Paths:
-    """Follow fields through what mixes the cells that differ in one digit of their coordinate, as windows of attention.
-
-    Parameters
-    ----------
-    size, step : int
-        Of the digit: so many values, so many cells from one to the next.
-    """
-    span = size * step
-
-    def cells(output: int) -> range:
-        first = output // span * span + output % step
-        return range(first, first + span, step)
-
-    return tuple(line.through(span, span, cells) for line in paths)
-
-
-@lru_cache(maxsize=REMEMBERED)
-def gathered(paths: Paths, cells: int) -> Paths:
-    """Follow fields to a coarser map: each of its cells is so many cells side by side."""
-    return shifted(paths, cells, cells, 1, 0)
-
-
-@lru_cache(maxsize=REMEMBERED)
-def repeated(paths: Paths, times: int) -> Paths:
-    """Follow fields to a finer map: so many of its cells are made of one."""
-    return tuple(line.through(times, 1, lambda output: range(output // times, output // times + 1)) for line in paths)
-
-
 def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Fraction], range]) -> Paths:
     """Follow fields through a resize.
 
@@ -316,20 +319,8 @@ def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Frac
     taps : callable
         The cells that are read for an input coordinate.
     """
-    # What is read repeats with the period, so that one of them says all, and can be remembered.
-    read = tuple(taps(output * scale + shift) for output in range(scale.denominator))
-    return _resized(paths, scale.numerator, read)
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _resized(paths: Paths, step: int, read: tuple[range, ...]) -> Paths:
-    period = len(read)
-
-    def cells(output: int) -> range:
-        turns, phase = divmod(output, period)
-        return range(read[phase].start + turns * step, read[phase].stop + turns * step)
-
-    return tuple(line.through(period, step, cells) for line in paths)
+    period, step = scale.denominator, scale.numerator
+    return tuple(line.through(period, step, lambda output: taps(output * scale + shift)) for line in paths)
 
 
 def merged(views: Sequence[View]) -> View:
@@ -358,15 +349,16 @@ def _merged(views: tuple[View, ...]) -> View:
             raise UnfollowedError(f"paths of {len(lines)} different strides meet")
         aligned = aligned and len(centres) == 1
         together.append(tuple(lines.values()))
-    context, whole = any(view.context for view in views), all(view.whole for view in views)
-    return View(first.axes, tuple(together), aligned, context, whole=whole)
+    return View(first.axes, tuple(together), aligned, any(view.context for view in views))
 
 
 def summary(view: View, sizes: Sequence[int]) -> ReceptiveField | None:
     """Return a view in numbers, for a tensor with so many cells on each spatial axis."""
-    if view.paths is None or not view.is_followed:
+    if not view.paths:
         return None
-    return _summary(view, tuple(sizes) if any(len(paths) > 1 for paths in view.paths) else None)
+    several = any(len(paths) > 1 for paths in view.paths)
+    view = replace(view, axes=(), layout=(), grid=())  # where the axes stand does not matter
+    return _summary(view, tuple(sizes) if several else None)
 
 
 @lru_cache(maxsize=REMEMBERED)

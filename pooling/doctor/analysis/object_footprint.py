@@ -93,11 +93,11 @@ def maps(network: Network) -> set[str]:
         if collapses(stage) or stage.is_lost or (found | flattened).isdisjoint(stage.inputs):
             continue
         before = [fields.get(name) for name in stage.inputs]
-        if stage.sizes and stage.receptive_field in before and lists.isdisjoint(stage.inputs):
+        if stage.grid and stage.receptive_field in before and lists.isdisjoint(stage.inputs):
             flattened.add(stage.name)
             continue
         found.add(stage.name)
-        if stage.sizes:
+        if stage.grid:
             lists.add(stage.name)
     return found
 
@@ -199,6 +199,8 @@ def without_head(graph: Graph, network: Network) -> Graph:
     if not heads:
         raise NetworkError(f"{network.name} has no output feature maps")
     names = [node.name for node in graph.nodes]
+    if not set(heads) <= set(names):
+        raise NetworkError(f"{network.name} has output feature maps inside of an If or a Loop")
     last = max(names.index(head) for head in heads)
     outputs = tuple(graph.nodes[names.index(head)].outputs[0] for head in heads)
     return replace(graph, nodes=graph.nodes[: last + 1], outputs=outputs)

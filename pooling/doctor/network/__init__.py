@@ -2,6 +2,7 @@
 
 network   the stages at one input size
 graph     the network without a size
+control   the branch of an If that is taken, and the rounds of a Loop
 readers   what makes graphs
 """
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,10 @@ from pooling.open_sizes import filled
 from pooling.signs import short_repr
 
 from .. import receptive_field
-from ..operators import OPERATORS, SMALL, outcome_of, positions
+from ..operators import OPERATORS, SMALL, outcome_of
 from ..operators.nodes import ARGUMENTS, Culprit, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
 from ..receptive_field import View
+from .control import expanded
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
 __all__ = ["Graph"]
@@ -131,10 +132,10 @@ class Graph:
         shape = self._checked(tuple(input_shape))
         fits = bool(self.spatial) and max(self.spatial) < len(shape)
         spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
-        view = receptive_field.pixels(spatial) if spatial else positions.NOTHING
+        view = receptive_field.pixels(spatial) if spatial else None
         settled, nodes = self._settled
         tensors = dict(settled)
-        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
+        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name, ended=view is None)
         named = {
             name: size
             for name, size in zip(self.declared or (), shape, strict=False)
@@ -146,24 +147,27 @@ class Graph:
                 for place, size in enumerate(declared or ())
             ]
             known = tuple(size for size in sizes if isinstance(size, int))
+            # Nothing of it depends on the input that the fields are about.
             whole = declared is not None and len(known) == len(sizes)
             culprit = None if whole else Culprit(name, "input", "the model leaves its shape open")
-            tensors[name] = Tensor(known if whole else None, dtype, positions.NOTHING, name, culprit=culprit)
+            known_shape = known if whole else None
+            tensors[name] = Tensor(known_shape, dtype, View((), ()), name, culprit=culprit, ended=True)
         stages: list[Stage] = []
         counted: set[str] = set()
         culprits: dict[str, Culprit] = {}
         for node in nodes:
             try:
-                stage = _step(node, tensors, counted, culprits)
+                for each in expanded(node, tensors):
+                    stage = _step(each, tensors, counted, culprits)
+                    if stage is not None:
+                        stages.append(stage)
             except NetworkError as error:
                 error.shape = shape
                 raise
-            if stage is not None:
-                stages.append(stage)
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
         outputs = tuple(name for name in leaving if name and name != self.input_name)
-        stages_and_more = (tuple(stages), outputs, self.opset, notes, spatial, tuple(culprits.values()))
-        return Network(self.name, self.input_name, shape, *stages_and_more)
+        more = (tuple(stages), outputs, self.opset, notes, spatial, tuple(culprits.values()))
+        return Network(self.name, self.input_name, shape, *more)
 
     def _declared_shape(self) -> Shape:
         """Return the input shape that a model declares; a batch that it leaves open is 1."""
@@ -178,7 +182,7 @@ class Graph:
             )
         sizes = (*(1 if isinstance(size, str) else size for size in self.declared[:1]), *self.declared[1:])
         if any(isinstance(size, str) for size in sizes):
-            last = bool(self.spatial) and self.spatial[0] == 1
+            last = bool(self.spatial) and self.spatial[-1] < len(sizes) - 1
             example = next(filled(sizes, self.hints, channels_last=last))
             raise OpenShapeError(
                 f"{title} leaves sizes open in {'x'.join(map(str, self.declared))}; "
@@ -194,7 +198,8 @@ class Graph:
         tensors, left = dict(self.constants), []
         for node in self.nodes:
             if all(name in tensors for name in node.inputs if name):
-                _step(node, tensors, set(), {})
+                for each in expanded(node, tensors):
+                    _step(each, tensors, set(), {})
             else:
                 left.append(node)
         return tensors, tuple(left)
@@ -225,7 +230,7 @@ class Graph:
 def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: dict[str, Culprit]) -> Stage | None:
     """Work out what a node gives; return a stage where data passes through it."""
     given = tuple(tensors.get(name, Tensor(None, None)) if name else None for name in node.inputs)
-    call = NodeCall(node, tuple(map(positions.for_record, given)))
+    call = NodeCall(node, given)
     sources = tuple(dict.fromkeys(tensor.source for tensor in given if tensor is not None and tensor.source))
     try:
         result = outcome_of(call)
@@ -240,34 +245,47 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: d
         reason = refusal_of(error).reason
         raise NetworkError(f"stage {node.name!r} ({node.operator}): {reason}", node.name) from error
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
-    output = result.shapes[0] if result.shapes else None
-    view = positions.followed(NodeCall(node, given), result)
-    culprit = _culprit(node, result, view, given)
+    known = _known(node, result, given)
+    if known.is_lost and result.view is not None:
+        result = replace(result, view=replace(result.view, paths=None), views=())
     for number, name in enumerate(node.outputs):
         if name:
             shape = result.shapes[number] if number < len(result.shapes) else None
-            its = view if number == 0 else positions.of_output(view, output, shape)
-            blamed = culprit
-            if blamed is None and (shape is None or its is None):
-                blamed = Culprit(node.name, node.operator, f"what its output {name!r} holds is not known")
-            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], its, node.name, culprit=blamed)
+            if number < len(result.views):
+                view = result.views[number]
+            else:
+                view = result.view if shape is not None and shape == result.shapes[0] else None
+                view = view or (_same_cells(result, shape) if shape is not None else None)
+            padded = result.padded if number == 0 else ()
+            culprit = known.culprit
+            if culprit is None and not known.ended and not (view is not None and view.paths):
+                culprit = Culprit(node.name, node.operator, f"what its output {name!r} holds is not known")
+            tensors[name] = Tensor(
+                shape,
+                dtypes[min(number, len(dtypes) - 1)],
+                view,
+                node.name,
+                padded=padded,
+                culprit=culprit,
+                ended=known.ended,
+                scattered=known.scattered,
+            )
+    if known.culprit is not None:
+        culprits.setdefault(known.culprit.name, known.culprit)
     parameters = result.free_parameters
-    # What follows are running means and variances, which are not trained.
-    trained = given[:3] if node.operator == "BatchNormalization" else given
-    for tensor in trained:
+    for tensor in _trained(node, given):
         for name, number in (tensor.weights if tensor is not None else {}).items():
             if name not in counted:
                 counted.add(name)
                 parameters += number
-    if culprit is not None:
-        culprits.setdefault(culprit.name, culprit)
+    output = result.shapes[0] if result.shapes else None
     main = next((tensor for tensor in given if tensor is not None and tensor.source), None)
     first = given[0] if given and given[0] is not None and given[0].source else main
+    view = result.view
     field_of_cells = None
     if view is not None and output is not None:
-        field_of_cells = receptive_field.summary(view, view.sizes or [output[axis] for axis in view.axes])
-    is_lost = view is None or bool(view.axes and view.paths is None)
-    lost = view.lost if view is not None and is_lost else ""
+        field_of_cells = receptive_field.summary(view, view.sizes(output))
+    lost = view.lost if view is not None and field_of_cells is None and result.kind != "unknown" else ""
     return Stage(
         node.name,
         node.operator,
@@ -283,50 +301,107 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: d
         0 if output is None else math.prod(output) * (dtypes[0] or FLOAT).itemsize,
         view.axes if view is not None else (),
         "; ".join(filter(None, (result.note, lost))),
-        "" if culprit is None else culprit.name,
-        field_of_cells is None and not is_lost,
-        view.sizes if view is not None else (),
+        view.grid if view is not None else (),
+        "" if known.culprit is None else known.culprit.name,
+        known.ended,
     )
 
 
 SIZES = ("Shape", "Size")
 """Operators whose results are no data, even where they are not known."""
+MAPS_ONLY = ("convolution", "transposed", "pooling", "resize", "pad")
+"""Kinds of stages that make a map."""
 
 
-def _culprit(node: Node, result: Outcome, view: View | None, given: Sequence[Tensor | None]) -> Culprit | None:
-    """Name the operator to blame where shape, cost or fields of a node are not known: the first on the way."""
-    tensors = [tensor for tensor in given if tensor is not None]
-    earlier = next((tensor.culprit for tensor in tensors if tensor.source and tensor.culprit), None)
+class _Known(NamedTuple):
+    """What is known of the result of a node, as `Tensor` has it."""
+
+    culprit: Culprit | None = None
+    ended: bool = False
+    scattered: Culprit | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        return self.culprit is not None and not self.ended
+
+
+def _known(node: Node, result: Outcome, given: Sequence[Tensor | None]) -> _Known:
+    """Say whether a result is a map, none any more, or not known, and which operator is to blame for that."""
+    view, data = result.view, [tensor for tensor in given if tensor is not None and tensor.source]
+    scattered = next((tensor.scattered for tensor in data if tensor.scattered), None)
+    all_ended = all(tensor.ended for tensor in data)
+    earlier = next((tensor.culprit for tensor in data if tensor.culprit), None)
     if result.kind == "unknown":
-        # Where the operator itself is known, a size that it needs may have got lost.
-        known = node.known and node.operator in OPERATORS
-        sizes = (tensor.culprit for tensor in tensors if known and not tensor.source and tensor.culprit)
-        return earlier or next(sizes, None) or Culprit(node.name, node.operator, _why(node, result, known=known))
-    if view is not None and not (view.axes and view.paths is None):
-        return None
-    if earlier is not None:
-        return earlier
-    lost = next((tensor.view for tensor in tensors if tensor.view is not None and tensor.view.lost_at[0]), None)
-    if lost is not None:
-        return Culprit(*lost.lost_at, lost.lost)
-    reason = view.lost.removeprefix(UNFOLLOWED) if view is not None else "its input is not a map any more"
-    return Culprit(node.name, node.operator, reason)
+        # Nothing makes a map out of what is none any more that anybody could follow.
+        return _Known(earlier or _blamed(node, result, given), all_ended, scattered)
+    if any(tensor.is_lost for tensor in data):
+        return _Known(earlier or _blamed(node, result, given))
+    if view is not None and view.paths:
+        return _Known()
+    reason = "" if view is None else view.lost.removeprefix(UNFOLLOWED)
+    if view is not None and view.paths is None and view.axes:
+        return _Known(scattered or Culprit(node.name, node.operator, reason))
+    if scattered is not None and result.kind in MAPS_ONLY and not _looks_at_one_cell(result):
+        return _Known(scattered)
+    if scattered is None and view is not None and view.paths is None:
+        scattered = Culprit(node.name, node.operator, reason)
+    return _Known(None, True, scattered)
+
+
+def _looks_at_one_cell(result: Outcome) -> bool:
+    return bool(result.axes) and all(
+        axis.effective_kernel_size == axis.stride == 1 and axis.pad_begin == axis.pad_end == 0 for axis in result.axes
+    )
 
 
 UNFOLLOWED = "receptive field not followed: "
 
 
-def _why(node: Node, result: Outcome, *, known: bool) -> str:
-    """Say why an operator was passed over, as a clause."""
+def _blamed(node: Node, result: Outcome, given: Sequence[Tensor | None]) -> Culprit:
+    """Name the operator because of which a node was passed over: itself, or one that works out a size that it needs."""
+    known = node.known and node.operator in OPERATORS
     if known:
-        return result.note.removeprefix("passed over: ").partition(";")[0] or "what it needs is not known"
-    ours = node.known or "." in node.operator
-    return "the doctor has no rule for it" if ours else f"opset {node.opset} has no such operator"
+        sizes = (tensor.culprit for tensor in given if tensor is not None and not tensor.source and tensor.culprit)
+        lacking = next(sizes, None)
+        if lacking is not None:
+            return lacking
+        why = result.note.removeprefix("passed over: ").partition(";")[0] or "what it needs is not known"
+    else:
+        ours = node.known or "." in node.operator
+        why = "the doctor has no rule for it" if ours else f"opset {node.opset} has no such operator"
+    return Culprit(node.name, node.operator, why)
+
+
+def _lost_size(node: Node, given: Sequence[Tensor | None], shape: Shape | None) -> Culprit | None:
+    """Name the operator to blame where numbers that may be sizes are not known."""
+    if shape is not None and math.prod(shape) > SMALL:
+        return None  # weights, of which no value is kept
+    earlier = next((tensor.culprit for tensor in given if tensor is not None and tensor.culprit), None)
+    return earlier or Culprit(node.name, node.operator, "what it makes of sizes is not worked out")
+
+
+def _trained(node: Node, given: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """Return the inputs whose weights count: running means and variances of a normalisation are not trained."""
+    return given[:3] if node.operator == "BatchNormalization" else given
+
+
+def _same_cells(result: Outcome, shape: Shape) -> View | None:
+    """Return the view of another output that has the same spatial sizes, such as a part of Split."""
+    view, first = result.view, result.shapes[0]
+    if view is None or first is None or len(shape) != len(first):
+        return None
+    axes = [axis for axis, each in enumerate(view.layout) if each.factors] or view.axes
+    return view if all(shape[axis] == first[axis] for axis in axes) else None
 
 
 def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:
     """Keep what no data is in: weights, and sizes that the model works out."""
-    weights = {name: number for tensor in given if tensor is not None for name, number in tensor.weights.items()}
+    weights = {
+        name: number
+        for tensor in _trained(node, given)
+        if tensor is not None
+        for name, number in tensor.weights.items()
+    }
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else None,)
     for number, name in enumerate(node.outputs):
         if name:
@@ -338,11 +413,3 @@ def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequen
             shape = shape if value is None else value.shape
             culprit = _lost_size(node, given, shape) if value is None else None
             tensors[name] = Tensor(shape, dtype, value=value, weights=weights, culprit=culprit)
-
-
-def _lost_size(node: Node, given: Sequence[Tensor | None], shape: Shape | None) -> Culprit | None:
-    """Name the operator to blame where numbers that may be sizes are not known."""
-    if shape is not None and math.prod(shape) > SMALL:
-        return None  # weights, of which no value is kept
-    earlier = next((tensor.culprit for tensor in given if tensor is not None and tensor.culprit), None)
-    return earlier or Culprit(node.name, node.operator, "what it makes of sizes is not worked out")

@@ -101,13 +101,13 @@ class Stage:
         Where the spatial axes stand in `output_shape`; empty where there are none.
     note : str
         What a reader should know, in one sentence.
+    grid : tuple of int
+        Spatial sizes of what is a list of places, such as 14 and 14 of 196 tokens, whose axes do not stand alone.
     culprit : str
         Where its shape, its cost or its receptive field are not known, the operator to blame: the first one on the
         way that was not understood, by its name. Empty where all is known.
     ended : bool
         Whether it is no map any more, nor a list of the positions of one: it was pooled, flattened or multiplied.
-    sizes : tuple of int
-        Of a list of tokens or of windows of attention, the spatial sizes of the map whose positions they are.
     """
 
     name: str
@@ -124,9 +124,9 @@ class Stage:
     output_bytes: int = 0
     spatial: tuple[int, ...] = ()
     note: str = ""
+    grid: tuple[int, ...] = ()
     culprit: str = ""
     ended: bool = False
-    sizes: tuple[int, ...] = ()
 
     @property
     def is_lost(self) -> bool:
@@ -150,7 +150,7 @@ class Stage:
     @property
     def output_size(self) -> tuple[int, ...]:
         """Spatial sizes of the output; of a list of tokens those of the map that they are of."""
-        return self.sizes or tuple(self.output_shape[axis] for axis in self.spatial)
+        return self.grid or tuple(self.output_shape[axis] for axis in self.spatial)
 
 
 @dataclass(frozen=True)

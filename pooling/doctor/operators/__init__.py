@@ -12,10 +12,26 @@ slice_pad     Slice, Pad, Split, Gather, Concat
 reduce        ReduceMean and the like, ArgMax
 resize        Resize, Upsample, DepthToSpace, SpaceToDepth
 constants     Shape, Size, ConstantOfShape, Range
-positions     where the positions of a map are in lists of tokens and windows of attention
+einsum        Einsum, Attention
+data          TopK, GatherND, ScatterND and the like, LSTM, and what gives as many elements as the data has it
+control       If, Loop and Scan that the size of the input does not decide
+places        where the cells of a map stand in a tensor
 """
 
-from . import constants, convolution, dense, elementwise, pooling, positions, reduce, reshape, resize, slice_pad
+from . import (
+    constants,
+    control,
+    convolution,
+    data,
+    dense,
+    einsum,
+    elementwise,
+    pooling,
+    reduce,
+    reshape,
+    resize,
+    slice_pad,
+)
 from .registry import OPERATORS, SMALL, OnnxOperator, outcome_of
 
 __all__ = [
@@ -23,12 +39,14 @@ __all__ = [
     "SMALL",
     "OnnxOperator",
     "constants",
+    "control",
     "convolution",
+    "data",
     "dense",
+    "einsum",
     "elementwise",
     "outcome_of",
     "pooling",
-    "positions",
     "reduce",
     "reshape",
     "resize",

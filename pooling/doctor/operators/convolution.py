@@ -12,7 +12,7 @@ from pooling import geometry
 from pooling.arguments import per_axis
 
 from .. import receptive_field
-from .common import along, behind_channels, spatial_shape, spread
+from .common import along, behind_channels, spatial_shape, spread, with_padding
 from .nodes import NodeCall, OperatorError, Outcome, Shape
 from .registry import operator
 
@@ -31,7 +31,7 @@ def _convolution(call: NodeCall) -> Outcome:
         "convolution",
         [output],
         along(behind_channels(call, shape), lambda paths, i: receptive_field.windows(paths, axes[i])),
-        axes,
+        with_padding(call, axes, tuple(range(2, len(shape)))),
         macs=math.prod(output) * math.prod(used[1:]),  # padding included
         free_parameters=math.prod(used) + channels if call.from_text else 0,
         dtypes=[np.dtype(np.int32)] if call.operator == "ConvInteger" else [],
