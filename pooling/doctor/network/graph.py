@@ -341,7 +341,8 @@ def _known(node: Node, result: Outcome, given: Sequence[Tensor | None]) -> _Know
     reason = "" if view is None else view.lost.removeprefix(UNFOLLOWED)
     if view is not None and view.paths is None and view.axes:
         return _Known(scattered or Culprit(node.name, node.operator, reason))
-    if scattered is not None and result.kind in MAPS_ONLY and not _looks_at_one_cell(result):
+    meets_a_map = any(tensor.view is not None and tensor.view.paths and tensor.view.axes for tensor in data)
+    if scattered is not None and (meets_a_map or (result.kind in MAPS_ONLY and not _looks_at_one_cell(result))):
         return _Known(scattered)
     if scattered is None and view is not None and view.paths is None:
         scattered = Culprit(node.name, node.operator, reason)
