@@ -319,20 +319,8 @@ def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Frac
     taps : callable
         The cells that are read for an input coordinate.
     """
-    # What is read repeats with the period, so that one of them says all, and can be remembered.
-    read = tuple(taps(output * scale + shift) for output in range(scale.denominator))
-    return _resized(paths, scale.numerator, read)
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _resized(paths: Paths, step: int, read: tuple[range, ...]) -> Paths:
-    period = len(read)
-
-    def cells(output: int) -> range:
-        turns, phase = divmod(output, period)
-        return range(read[phase].start + turns * step, read[phase].stop + turns * step)
-
-    return tuple(line.through(period, step, cells) for line in paths)
+    period, step = scale.denominator, scale.numerator
+    return tuple(line.through(period, step, lambda output: taps(output * scale + shift)) for line in paths)
 
 
 def merged(views: Sequence[View]) -> View:

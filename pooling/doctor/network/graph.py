@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -139,7 +139,7 @@ class Graph:
             view = replace(view, paths=None)
         settled, nodes = self.settled
         tensors = dict(settled)
-        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
+        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name, ended=not spatial)
         named = {
             name: size
             for name, size in zip(self.declared or (), shape, strict=False)
@@ -156,7 +156,7 @@ class Graph:
             # A mask, or another image, lies on the first one; nothing else depends on what the fields are about.
             lies_on = len(known) == len(shape) and bool(spatial) and all(known[axis] == shape[axis] for axis in spatial)
             its = view if lies_on else View((), ())
-            tensors[name] = Tensor(known if whole else None, dtype, its, name, culprit=culprit)
+            tensors[name] = Tensor(known if whole else None, dtype, its, name, culprit=culprit, ended=not lies_on)
         return tensors, nodes, spatial
 
     def infer(self, input_shape: Sequence[int] | None = None) -> Network:
@@ -197,8 +197,8 @@ class Graph:
                 raise
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
         outputs = tuple(name for name in leaving if name and name != self.input_name)
-        stages_and_more = (tuple(stages), outputs, self.opset, notes, spatial, tuple(culprits.values()))
-        return Network(self.name, self.input_name, shape, *stages_and_more)
+        more = (tuple(stages), outputs, self.opset, notes, spatial, tuple(culprits.values()))
+        return Network(self.name, self.input_name, shape, *more)
 
     def _declared_shape(self) -> Shape:
         """Return the input shape that a model declares; a batch that it leaves open is 1."""
@@ -289,8 +289,10 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: d
         raise NetworkError(f"stage {node.name!r} ({node.operator}): {reason}", node.name) from error
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
     output = result.shapes[0] if result.shapes else None
+    known = _known(node, result, given)
+    if known.is_lost and result.view is not None:
+        result = replace(result, view=replace(result.view, paths=None), views=())
     view = result.view
-    culprit = _culprit(node, result, given)
     for number, name in enumerate(node.outputs):
         if name:
             shape = result.shapes[number] if number < len(result.shapes) else None
@@ -300,26 +302,33 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: d
                 its = view if shape is not None and shape == output else None
                 its = its or (_same_cells(result, shape) if shape is not None else None)
             padded = result.padded if number == 0 else ()
-            blamed = culprit
-            if blamed is None and shape is None:
-                blamed = Culprit(node.name, node.operator, f"what its output {name!r} holds is not known")
-            dtype = dtypes[min(number, len(dtypes) - 1)]
-            tensors[name] = Tensor(shape, dtype, its, node.name, padded=padded, culprit=blamed)
+            culprit = known.culprit
+            if culprit is None and not known.ended and not (its is not None and its.paths):
+                culprit = Culprit(node.name, node.operator, f"what its output {name!r} holds is not known")
+            tensors[name] = Tensor(
+                shape,
+                dtypes[min(number, len(dtypes) - 1)],
+                its,
+                node.name,
+                padded=padded,
+                culprit=culprit,
+                ended=known.ended,
+                scattered=known.scattered,
+            )
+    if known.culprit is not None:
+        culprits.setdefault(known.culprit.name, known.culprit)
     parameters = result.free_parameters
     for tensor in _trained(node, given):
         for name, number in (tensor.weights if tensor is not None else {}).items():
             if name not in counted:
                 counted.add(name)
                 parameters += number
-    if culprit is not None:
-        culprits.setdefault(culprit.name, culprit)
     main = next((tensor for tensor in given if tensor is not None and tensor.source), None)
     first = given[0] if given and given[0] is not None and given[0].source else main
     field_of_cells = None
     if view is not None and output is not None:
         field_of_cells = receptive_field.summary(view, view.sizes(output))
     lost = view.lost if view is not None and field_of_cells is None and result.kind != "unknown" else ""
-    ended = field_of_cells is None and (culprit is None or all(map(_has_no_places, given)))
     return Stage(
         node.name,
         node.operator,
@@ -336,17 +345,84 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: d
         view.axes if view is not None else (),
         "; ".join(filter(None, (result.note, lost))),
         view.grid if view is not None else (),
-        "" if culprit is None else culprit.name,
-        ended,
+        "" if known.culprit is None else known.culprit.name,
+        known.ended,
         node.source_line,
     )
 
 
-def _has_no_places(tensor: Tensor | None) -> bool:
-    """Whether a tensor is no map, nor was one whose fields are not known any more."""
-    if tensor is None or not tensor.source or tensor.view is None:
-        return tensor is None or tensor.culprit is None
-    return tensor.view.paths == ()
+SIZES = ("Shape", "Size")
+"""Operators whose results are no data, even where they are not known."""
+MAPS_ONLY = ("convolution", "transposed", "pooling", "resize", "pad")
+"""Kinds of stages that make a map."""
+
+
+class _Known(NamedTuple):
+    """What is known of the result of a node, as `Tensor` has it."""
+
+    culprit: Culprit | None = None
+    ended: bool = False
+    scattered: Culprit | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        return self.culprit is not None and not self.ended
+
+
+def _known(node: Node, result: Outcome, given: Sequence[Tensor | None]) -> _Known:
+    """Say whether a result is a map, none any more, or not known, and which operator is to blame for that."""
+    view, data = result.view, [tensor for tensor in given if tensor is not None and tensor.source]
+    scattered = next((tensor.scattered for tensor in data if tensor.scattered), None)
+    all_ended = all(tensor.ended for tensor in data)
+    earlier = next((tensor.culprit for tensor in data if tensor.culprit), None)
+    if result.kind == "unknown":
+        # Nothing makes a map out of what is none any more that anybody could follow.
+        return _Known(earlier or _blamed(node, result, given), all_ended, scattered)
+    if any(tensor.is_lost for tensor in data):
+        return _Known(earlier or _blamed(node, result, given))
+    if view is not None and view.paths:
+        return _Known()
+    reason = "" if view is None else view.lost.removeprefix(UNFOLLOWED)
+    if view is not None and view.paths is None and view.axes:
+        return _Known(scattered or Culprit(node.name, node.operator, reason))
+    meets_a_map = any(tensor.view is not None and tensor.view.paths and tensor.view.axes for tensor in data)
+    if scattered is not None and (meets_a_map or (result.kind in MAPS_ONLY and not _looks_at_one_cell(result))):
+        return _Known(scattered)
+    if scattered is None and view is not None and view.paths is None:
+        scattered = Culprit(node.name, node.operator, reason)
+    return _Known(None, True, scattered)
+
+
+def _looks_at_one_cell(result: Outcome) -> bool:
+    return bool(result.axes) and all(
+        axis.effective_kernel_size == axis.stride == 1 and axis.pad_begin == axis.pad_end == 0 for axis in result.axes
+    )
+
+
+UNFOLLOWED = "receptive field not followed: "
+
+
+def _blamed(node: Node, result: Outcome, given: Sequence[Tensor | None]) -> Culprit:
+    """Name the operator because of which a node was passed over: itself, or one that works out a size that it needs."""
+    known = node.known and node.operator in OPERATORS
+    if known:
+        sizes = (tensor.culprit for tensor in given if tensor is not None and not tensor.source and tensor.culprit)
+        lacking = next(sizes, None)
+        if lacking is not None:
+            return lacking
+        why = result.note.removeprefix("passed over: ").partition(";")[0] or "what it needs is not known"
+    else:
+        ours = node.known or "." in node.operator
+        why = "the doctor has no rule for it" if ours else f"opset {node.opset} has no such operator"
+    return Culprit(node.name, node.operator, why)
+
+
+def _lost_size(node: Node, given: Sequence[Tensor | None], shape: Shape | None) -> Culprit | None:
+    """Name the operator to blame where numbers that may be sizes are not known."""
+    if shape is not None and math.prod(shape) > SMALL:
+        return None  # weights, of which no value is kept
+    earlier = next((tensor.culprit for tensor in given if tensor is not None and tensor.culprit), None)
+    return earlier or Culprit(node.name, node.operator, "what it makes of sizes is not worked out")
 
 
 def _trained(node: Node, given: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
@@ -361,36 +437,6 @@ def _same_cells(result: Outcome, shape: Shape) -> View | None:
         return None
     axes = [axis for axis, each in enumerate(view.layout) if each.factors] or view.axes
     return view if all(shape[axis] == first[axis] for axis in axes) else None
-
-
-SIZES = ("Shape", "Size")
-"""Operators whose results are no data, even where they are not known."""
-
-
-def _culprit(node: Node, result: Outcome, given: Sequence[Tensor | None]) -> Culprit | None:
-    """Name the operator to blame where shape, cost or fields of a node are not known: the first on the way."""
-    tensors = [tensor for tensor in given if tensor is not None]
-    earlier = next((tensor.culprit for tensor in tensors if tensor.source and tensor.culprit), None)
-    if result.kind == "unknown":
-        # Where the operator itself is known, a size that it needs may have got lost.
-        known = node.known and node.operator in OPERATORS
-        sizes = (tensor.culprit for tensor in tensors if known and not tensor.source and tensor.culprit)
-        return earlier or next(sizes, None) or Culprit(node.name, node.operator, _why(node, result, known=known))
-    if result.view is None or result.view.paths is not None:
-        # Without a view it is no map any more, whatever it was made of; that is known, unless what it was is not.
-        return earlier if result.view is None else None
-    return earlier or Culprit(node.name, node.operator, result.view.lost.removeprefix(UNFOLLOWED))
-
-
-UNFOLLOWED = "receptive field not followed: "
-
-
-def _why(node: Node, result: Outcome, *, known: bool) -> str:
-    """Say why an operator was passed over, as a clause."""
-    if known:
-        return result.note.removeprefix("passed over: ").partition(";")[0] or "what it needs is not known"
-    ours = node.known or "." in node.operator
-    return "the doctor has no rule for it" if ours else f"opset {node.opset} has no such operator"
 
 
 def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:
@@ -412,11 +458,3 @@ def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequen
             shape = shape if value is None else value.shape
             culprit = _lost_size(node, given, shape) if value is None else None
             tensors[name] = Tensor(shape, dtype, value=value, weights=weights, culprit=culprit)
-
-
-def _lost_size(node: Node, given: Sequence[Tensor | None], shape: Shape | None) -> Culprit | None:
-    """Name the operator to blame where numbers that may be sizes are not known."""
-    if shape is not None and math.prod(shape) > SMALL:
-        return None  # weights, of which no value is kept
-    earlier = next((tensor.culprit for tensor in given if tensor is not None and tensor.culprit), None)
-    return earlier or Culprit(node.name, node.operator, "what it makes of sizes is not worked out")

@@ -77,6 +77,10 @@ class Tensor:
         Of what a Pad gives, the cells that it added before and behind each axis; empty for all else.
     culprit : Culprit or None
         The first operator on the way behind which its shape, its fields or its value are not known.
+    ended : bool
+        Whether it is no map any more: it was pooled, flattened or multiplied, or does not depend on the input.
+    scattered : Culprit or None
+        Of what has ended, the operator that put the places of a map into an order that is not followed.
     """
 
     shape: Shape | None
@@ -87,6 +91,13 @@ class Tensor:
     weights: Mapping[str, int] = field(default_factory=dict)
     padded: tuple[tuple[int, int], ...] = ()
     culprit: Culprit | None = None
+    ended: bool = False
+    scattered: Culprit | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether data are in it of which it is not known what they show of the input."""
+        return bool(self.source) and not self.ended and not (self.view is not None and self.view.paths)
 
     @property
     def sizes(self) -> Shape:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import receptive_field
-from ..receptive_field import CHANNELS, Paths, View
+from ..receptive_field import Paths, View
 from .common import along, lost, moved, of_parts, spread
 from .nodes import NodeCall, OperatorError, Outcome, Shape, Tensor
 from .places import is_map, layout_of, without
@@ -173,13 +173,8 @@ def _gather(call: NodeCall) -> Outcome:
             return Outcome("slice", [output], None)
     if is_map(view) and view is not None and len(indices) == 1 and axis in view.axes:
         return Outcome("slice", [output], _picked(view, index, axis))
-    if (
-        is_map(view)
-        and view is not None
-        and indices
-        and any(factor.axis != CHANNELS and factor.size > 1 for factor in layout_of(view, shape)[axis].factors)
-    ):
-        return Outcome("slice", [output], lost(view, "it takes places in another order"))
+    if indices and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
+        return Outcome("slice", [output], lost(replace(view, axes=()), "it takes places in another order"))
     return Outcome("slice", [output], moved(view, places, shape, len(output)))
 
 

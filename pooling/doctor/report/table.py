@@ -378,7 +378,8 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
             console,
             "  ERF",
             f"{by([f'{each:.0f}' for each in effective.size])} {examination.words.cell}s hold 95 % of the variance of "
-            f"the gradient along an axis with random weights; standard deviation {by([f'{each:.1f}' for each in effective.deviation])}",
+            f"the gradient along an axis with random weights; "
+            f"standard deviation {by([f'{each:.1f}' for each in effective.deviation])}",
         )
     footprint = examination.objects.footprints.get(stage.name)
     if footprint is not None:
