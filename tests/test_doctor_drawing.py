@@ -100,7 +100,7 @@ NETWORKS: dict[str, Callable[[], Examination]] = {
         "conv3/2@backbone.bottom_up.res2.shortcut_of_the_first_block.convolution conv3/2@" + "W" * 90,
         (1, 3, 64, 64),
     ),
-    "many levels": lambda: unsearched("conv3/2 " * 8 + "up2 " * 8, (1, 3, 256, 256)),
+    "many levels": lambda: unsearched("conv3/2 " * 8 + "up2 " * 8, (1, 3, 512, 512)),
     "unknown": lambda: unknown(),
 }
 

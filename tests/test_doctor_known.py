@@ -720,7 +720,7 @@ def test_another_input_adds_nothing_to_the_field() -> None:
     assert (field.size, field.context) == ((3, 3), False)
 
 
-def test_an_order_of_positions_that_cannot_be_followed_is_a_loss() -> None:
+def test_an_order_of_positions_that_cannot_be_followed_is_a_loss_as_soon_as_it_matters() -> None:
     shuffled = [
         conv("x", "p"),
         node("Reshape", ["p", "flat"], ["t"], name="flatten"),
@@ -730,8 +730,12 @@ def test_an_order_of_positions_that_cannot_be_followed_is_a_loss() -> None:
     order = np.random.default_rng(0).permutation(64)
     weights = {"w": (8, 3, 3, 3), "flat": np.array([1, 8, 64]), "back": np.array([1, 8, 8, 8]), "order": order}
     joined = examine(model([*shuffled, node("Add", ["p", "r"], ["y"], name="sum")], (1, 3, 8, 8), **weights))
-    assert losses(joined) == [("shuffle", 3)]
+    assert losses(joined) == [("shuffle", 1)]
     assert joined.network.stage("sum").is_lost
+    ended = [*shuffled[:3], node("ReduceMean", ["g"], ["y"], axes=[2], keepdims=0)]
+    result = examine(model(ended, (1, 3, 8, 8), **weights))
+    assert not result.network.losses
+    assert result.objects.heads == ("conv_p",)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ COLUMNS = (
     ("object", "n", lambda text: text.covered),
     ("dropped", "w", lambda text: text.cut),
     ("in padding", "n", lambda text: text.padding),
-    ("multiply-adds", "n", lambda text: text.macs),
+    ("MACs", "n", lambda text: text.macs),
     ("MACs saved", "n", lambda text: text.saved),
     ("memory", "n", lambda text: text.memory),
 )
