@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from pooling.errors import refusal_of
+
 from ..receptive_field import View
 from .common import broadcast, lost, mixed_along, moved, of_parts
 from .nodes import NodeCall, OperatorError, Outcome, Rule, Shape, UnknownShapeError
@@ -45,7 +47,7 @@ def as_torch_has_it(operator: str, rule: Rule | None, shapes: Sequence[Shape], d
         try:
             found = used(call)
         except (OperatorError, UnknownShapeError, ValueError, TypeError) as error:
-            return unknown(f"{operator} is not known in this form ({error})", shapes, dtypes)(call)
+            return unknown(f"{operator} is not known in this form ({refusal_of(error).reason})", shapes, dtypes)(call)
         if shapes and (not found.shapes or found.shapes[0] != shapes[0]):
             why = f"{operator} is not known in this form (torch gives {shapes[0]})"
             return unknown(why, shapes, dtypes)(call)

@@ -16,7 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from pooling.errors import value_error
+from pooling.errors import refusal_of, value_error
 from pooling.signs import first_line
 
 from ....operators.nodes import ARGUMENTS, Node, Shape
@@ -394,7 +394,7 @@ class Runner:
         try:
             trial.write(call)
         except ValueError as error:
-            return str(error)
+            return refusal_of(error).reason
         except Exception:  # the records expect results, which there are none of
             return ""
         return ""
