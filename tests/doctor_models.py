@@ -449,13 +449,24 @@ class Linearised(TorchFunctionMode):
     """Makes a network linear with positive weights, so that no gradient is zero where a cell depends on a pixel.
 
     Activations and normalisations give what they are given, and a maximum is a mean over the same windows.
+
+    Parameters
+    ----------
+    gates : bool
+        Whether gradients pass through sigmoids, which gate a map by what is seen of the whole input.
     """
 
     SAME = frozenset(SAME.split())
 
+    def __init__(self, *, gates: bool = True) -> None:
+        super().__init__()
+        self.gates = gates
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if not self.gates and name in ("sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_") and args:
+            return args[0].detach()
         if name in self.SAME and (args or "input" in kwargs):
             return args[0] if args else kwargs["input"]
         if name in ("_max_pool2d", "max_pool2d", "boolean_dispatch") and args and args[0].dim() in (3, 4):
@@ -524,8 +535,8 @@ class Probe:
         return (gradient != 0).any(1).any(0)
 
 
-def probe(module: nn.Module, shape: Shape) -> Probe:
-    """Run a module that `positive` has made linear."""
+def probe(module: nn.Module, shape: Shape, *, gates: bool = True) -> Probe:
+    """Run a module that `positive` has made linear; `gates` as for `Linearised`."""
     x = torch.rand(shape, dtype=torch.float64).add_(0.5).requires_grad_()
     given: dict[str, torch.Tensor] = {}
     results: dict[str, torch.Tensor] = {}
@@ -543,7 +554,7 @@ def probe(module: nn.Module, shape: Shape) -> Probe:
     for each in module.parameters():
         each.requires_grad_(False)
     try:
-        with Linearised():
+        with Linearised(gates=gates):
             outputs = tensors_of(module(x))
     finally:
         for handle in handles:

@@ -451,7 +451,7 @@ class Judge:
     def _wide(self) -> Probe | None:
         shape = (*self.shape[:2], 64, 1216)
         try:
-            return models.probe(models.positive(self.network.with_weights()), shape)
+            return models.probe(models.positive(self.network.with_weights()), shape, gates=False)
         except Exception:  # the network does not take that size
             return None
 
