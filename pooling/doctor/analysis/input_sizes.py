@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pooling.arguments import axis_names
+from pooling.operators import OPERATORS
 from pooling.reporting.formats import by, joined
 
 from ..network import Graph, Network, NetworkError
@@ -195,7 +196,7 @@ def _search(at: At, network: Network, axes: str, where: Sequence[int], given: in
     largest = None
     if works(known + period):
         # A window that holds the whole map here slides over a larger one.
-        period = _period(network, {stage.name for stage in network.stages if stage.kind != "global"})
+        period = _period(network, {stage.name for stage in network.stages} - _of_one_cell(network))
         tried = list(_sample(known, period))
         working = _pattern(filter(works, tried), tried, period)
         base = known - period * _last(lambda times: works(known - times * period), (known - 1) // period)
@@ -228,6 +229,17 @@ def _search(at: At, network: Network, axes: str, where: Sequence[int], given: in
         "" if failure is None else str(failure),
         "" if failure is None else failure.stage,
     )
+
+
+def _of_one_cell(network: Network) -> set[str]:
+    """Name the stages that have one cell at every size: poolings of whole maps, and what is read from these alone."""
+    found: set[str] = set()
+    for stage in network.stages:
+        row = None if stage.layer is None else OPERATORS.get(stage.layer.operator)
+        whole = row is not None and row.windows != "sliding" and all(axis.output_size == 1 for axis in stage.axes)
+        if stage.kind == "global" or whole or (stage.inputs and found.issuperset(stage.inputs)):
+            found.add(stage.name)
+    return found
 
 
 def _period(network: Network, names: Container[str]) -> int:
