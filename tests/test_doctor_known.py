@@ -775,6 +775,12 @@ def test_every_way_leads_through_one_cell_or_not(layers: str, told: bool) -> Non
     assert ("D502" in codes(result)) is told
 
 
+def test_the_pooling_that_all_ways_lead_through_is_named() -> None:
+    layers = "conv3x8@a global@squeeze conv1x8 sigmoid@gate conv3<a+gate global@head fc10"
+    result = examine(layers, (1, 3, 32, 32), task="segmentation")
+    assert [finding.stage for finding in result.findings if finding.code == "D502"] == ["head"]
+
+
 def test_stages_that_are_built_by_hand_are_known() -> None:
     stage = Stage("a", "Relu", "elementwise", ("x",), (1, 3, 8, 8), (1, 3, 8, 8))
     assert not stage.is_lost

@@ -102,11 +102,14 @@ def _pooled_away(context: LintContext) -> Iterator[Observation]:
         return
     if not all(context.is_read_through(name, gates) for name in outputs):
         return
+    # The one that all ways lead through; squeeze-and-excitation in a block is none. Where there are several, the last.
+    alone = [each for each in blind if all(context.is_read_through(name, {each.name}) for name in outputs)]
+    guilty = alone[0] if alone else blind[-1]
     head = next((name for name in reversed(context.objects.heads)), "")
     yield Observation(
         "warning",
-        blind[0].name,
-        f"all of the {by([axis.input_size for axis in blind[0].axes]) or 'whole'} map becomes one cell here, and "
+        guilty.name,
+        f"all of the {by([axis.input_size for axis in guilty.axes]) or 'whole'} map becomes one cell here, and "
         f"every output is read from it: this is a head for classification, and {context.task} needs to know where",
         (
             f"cut the network before this stage and put a {context.task} head on {head or 'the map before it'}",
