@@ -191,7 +191,11 @@ def torchvision_networks() -> list[RealNetwork]:
                 options["weights_backbone"] = None
             if module is models.detection and not name.startswith("ssd"):
                 options |= {"min_size": shape[-1], "max_size": shape[-1]}  # to which they scale every image
-            size: Shape = {"mvit": (1, 3, 16, 224, 224), "inception": (1, 3, 299, 299)}.get(name.split("_")[0], shape)
+            size: Shape = {
+                "mvit": (1, 3, 16, 224, 224),
+                "s3d": (1, 3, 16, 224, 224),
+                "inception": (1, 3, 299, 299),
+            }.get(name.split("_")[0], shape)
             factory = functools.partial(models.get_model, name, **options)
             # Which boxes a detector keeps are values.
             values = module is models.detection

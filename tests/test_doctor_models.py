@@ -24,7 +24,18 @@ from tests import doctor_proof as proof  # noqa: E402
 pytest.importorskip("timm")  # which imports torchvision, for which `doctor_models` has prepared torch
 
 ROOT = Path(__file__).parent.parent
-KNOWN: dict[tuple[str, str], str] = {}
+LOST = "receptive fields are lost on the way, as D901 says"
+KNOWN: dict[tuple[str, str], str] = {
+    (
+        "fields",
+        "timm:poolformer_s12",
+    ): "its GroupNorm over the map is context; these gradients are without normalisations",
+    ("read", "timm:nextvit_large"): "average poolings over lists of tokens are counted with other axes",
+    **{
+        ("strides", f"timm:{name}"): LOST
+        for name in ("resnest50d", "volo_d5_448", "mobilevitv2_175", "lamhalobotnet50ts_256")
+    },
+}
 """What is known to be wrong, by question and network, and why."""
 
 
@@ -40,7 +51,7 @@ def asked(question: str, networks: list[models.RealNetwork]) -> list[Any]:
         pytest.param(
             each,
             id=each.name,
-            marks=[pytest.mark.xfail(reason=KNOWN[question, each.name], strict=False)]
+            marks=[pytest.mark.xfail(reason=KNOWN[question, each.name], strict=True)]
             if (question, each.name) in KNOWN
             else [],
         )
@@ -57,7 +68,7 @@ def read_whole(network: models.RealNetwork, **options: Any) -> None:
     assert record["outcome"] in ("whole", "fields", "data"), record
     assert record["outcome"] != "data" or network.needs_values
     assert record["differences"] == []
-    assert record["sizes"] >= 1
+    assert record["sizes"] >= (record["outcome"] != "data")
     assert record["shapes"] == record["shapes_equal"] > 0
 
 
@@ -173,19 +184,19 @@ def pooling_field_moved(monkeypatch: pytest.MonkeyPatch) -> bool:
     """Let every receptive field lie one pixel further."""
     from dataclasses import replace
 
-    examine = proof.pooling.doctor.examine
+    read = proof.pooling.doctor.read
 
     def moved(*arguments: Any, **options: Any) -> Any:
-        result = examine(*arguments, **options)
+        network = read(*arguments, **options)
         stages = tuple(
             replace(stage, receptive_field=replace(field, offset=tuple(each + 1 for each in field.offset)))
             if (field := stage.receptive_field) is not None
             else stage
-            for stage in result.network.stages
+            for stage in network.stages
         )
-        return replace(result, network=replace(result.network, stages=stages))
+        return replace(network, stages=stages)
 
-    monkeypatch.setattr(proof.pooling.doctor, "examine", moved)
+    monkeypatch.setattr(proof.pooling.doctor, "read", moved)
     return True
 
 

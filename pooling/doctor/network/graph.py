@@ -289,6 +289,8 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: d
         raise NetworkError(f"stage {node.name!r} ({node.operator}): {reason}", node.name) from error
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
     output = result.shapes[0] if result.shapes else None
+    if output is not None and 0 in output:
+        result = replace(result, view=View((), ()), views=())  # a tensor without elements shows nothing
     known = _known(node, result, given)
     if known.is_lost and result.view is not None:
         result = replace(result, view=replace(result.view, paths=None), views=())
