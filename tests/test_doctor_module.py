@@ -723,3 +723,20 @@ def test_torch_is_not_imported_for_other_sources():
     code = "import sys; from pooling.doctor import examine; examine('conv3 pool2'); print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
+
+
+def test_a_part_without_elements_shows_nothing_and_loses_nothing():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Conv2d(3, 8, 4, 4)
+
+        def forward(self, x):
+            x = self.embed(x).flatten(2).transpose(1, 2)
+            x = torch.cat([x[:, :0], x[:, 0:] * 2], 1)  # no class token, and the others
+            return x.transpose(1, 2).unflatten(2, (4, 4))
+
+    network = read(Tokens(), (1, 3, 16, 16))
+    field = network.stages[-1].receptive_field
+    assert field is not None
+    assert (field.size, field.stride, field.context, network.losses) == ((4, 4), (4, 4), False, ())

@@ -1142,3 +1142,19 @@ def test_the_product_of_all_sizes_is_counted() -> None:
         {"s": ints(1, 2, 4, 36)},
     )
     assert read(proto).stage("scores").macs == math.prod((2, 36, 36, 4))
+
+
+def test_a_pointwise_convolution_over_lists_of_places_keeps_them() -> None:
+    nodes = [
+        node("Conv", "x w", "a", pads=[1, 1, 1, 1]),
+        node("Reshape", "a lists", "b"),
+        node("Conv", "b point", "c"),
+        node("Reshape", "c maps", "y", name="y"),
+    ]
+    weights = {
+        "w": floats(6, 3, 3, 3), "point": floats(4, 6, 1, 1), "lists": ints(1, 6, 16, 64), "maps": ints(1, 4, 32, 32),
+    }  # fmt: skip
+    network = check_shapes(model(nodes, weights=weights), (1, 3, 32, 32))
+    field = network.stage("y").receptive_field
+    assert field is not None
+    assert (field.size, field.stride, field.context, network.losses) == ((3, 3), (1, 1), False, ())
