@@ -118,7 +118,7 @@ def page() -> str:
     parts.append("\n## Forms of means and maxima\n")
     for runtime in table().newest_opsets:
         parts.append(f"\nNot right in {runtime}:\n\n{section('forms', runtime)}")
-        parts.append(f"\nRight in {runtime} wherever they were asked for:\n\n{right('forms', runtime)}")
+        parts.append(f"\nRight in {runtime} wherever they were run:\n\n{right('forms', runtime)}")
     parts.append("\n## Layers as they are exported\n")
     for runtime in table().newest_opsets:
         found = {row.form for row in table().rows if row.runtime == runtime} & set(table().forms_of("layers"))

@@ -1,8 +1,9 @@
 """Show the doctor at work: ``python docs/make_doctor.py``.
 
 Writes what ``pooling doctor`` says of ResNet-50 and an object of 8 pixels into README.md, and the titles and texts of
-the rules into docs/doctor.md; draws docs/doctor.svg, and takes docs/doctor-page.png, a picture of the page, where there
-is a chromium. Tests compare the README with `shown` and the guide with `guide`.
+the rules into docs/doctor.md; writes ResNet-50 as docs/resnet50.layers, draws it as docs/doctor.svg and
+docs/doctor-levels.svg, and takes docs/doctor-page.png, a picture of the page, where there is a chromium. Tests compare
+the README with `shown`, the guide with `guide`, and the drawing with what `DRAWN` draws.
 """
 
 from __future__ import annotations
@@ -30,12 +31,40 @@ GUIDE = DOCS / "doctor.md"
 BEGIN, END = "<!-- doctor: begin -->", "<!-- doctor: end -->"
 MODELS = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 COMMAND = ("doctor", "light_resnet50.onnx", "--object", "8", "--task", "detection")
+LAYERS = DOCS / "resnet50.layers"
+DRAWN = ("doctor", "--layers", str(LAYERS), "--object", "16", "--task", "detection", "--fail-on", "never")
+"""What the pictures are of: layers with the names of modules, which the small models of onnx do not have."""
 WIDTH = 100
 """Columns of the table."""
 BROWSER = (
     "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1",
     "--window-size=1280,992",
 )  # fmt: skip
+
+
+def resnet50() -> str:
+    """Return ResNet-50 as a list of layers, named as torchvision names its modules.
+
+    Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (2016); the stride is that of the 3x3
+    convolution of a block, as in torchvision.
+    """
+    lines, source = ["conv7x64/2p3@conv1 pool3/2p1@maxpool"], "maxpool"
+    for layer, (blocks, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), 1):
+        for block in range(blocks):
+            name, stride = f"layer{layer}.{block}", 2 if layer > 1 and block == 0 else 1
+            words = [
+                f"conv1x{width}<{source}@{name}.conv1",
+                f"conv3x{width}/{stride}@{name}.conv2",
+                f"conv1x{4 * width}@{name}.conv3",
+            ]
+            shortcut = source
+            if block == 0:
+                words.append(f"conv1x{4 * width}/{stride}<{source}@{name}.downsample")
+                shortcut = f"{name}.downsample"
+            words.append(f"add<{name}.conv3+{shortcut}@{name}.add")
+            lines.append(" ".join(words))
+            source = f"{name}.add"
+    return "\n".join([*lines, "global@avgpool fc1000@fc", ""])
 
 
 def shown() -> str:
@@ -76,12 +105,12 @@ def main() -> int:
     head, rest = text.split(BEGIN)
     write_whole(README, f"{head}{BEGIN}\n{shown()}{END}{rest.split(END)[1]}")
     write_whole(GUIDE, guide(GUIDE.read_text(encoding="utf-8")))
-    model = str(MODELS / COMMAND[1])
+    write_whole(LAYERS, resnet50())
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "page.html")
-        files = ("--figure", str(DOCS / "doctor.svg"), "--html", str(page))
         with contextlib.redirect_stdout(io.StringIO()):
-            pooling((COMMAND[0], model, *COMMAND[2:], *files))
+            pooling((*DRAWN, "--figure", str(DOCS / "doctor.svg"), "--html", str(page)))
+            pooling((*DRAWN, "--figure", str(DOCS / "doctor-levels.svg"), "--picture", "levels"))
         browser = shutil.which("chromium") or shutil.which("google-chrome")
         if browser is None:
             print("there is no chromium; docs/doctor-page.png stays as it is", file=sys.stderr)

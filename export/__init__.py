@@ -6,7 +6,7 @@
     backward               `to_onnx_backward`: the graph of a gradient
     arguments              the arguments of both, checked
     layer_calls            layers in their places, and the orders of axes around them
-    opsets                 the opset that a graph is written in where none is asked for
+    opsets                 the opset that a graph is written in where none is given
     graph_builder          a graph under construction
     dynamic_sizes          sizes that are known when a model runs
     lowering               each pooling, and each gradient, as a graph
@@ -17,16 +17,14 @@
     files                  `save`: models as files
 """
 
-from pooling.extras import explained
+from pooling.extras import needing
 
-try:
+with needing("onnx", __name__):
     from .backward import to_onnx_backward
     from .files import save
     from .model import to_onnx
     from .repair import Change, Repaired, Skipped, make_portable
     from .verification import VerificationError
-except ModuleNotFoundError as error:
-    raise explained(error, "pooling.export", "onnx") from error
 
 __all__ = [
     "Change",

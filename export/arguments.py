@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 
 import numpy as np
 import onnx
@@ -21,16 +21,7 @@ from pooling.signs import short_repr
 
 from .graph_builder import Dims
 
-__all__ = [
-    "check_words",
-    "checked_dtype",
-    "checked_opset",
-    "checked_shape",
-    "is_finite_only",
-    "refuse_foreign",
-    "shown",
-    "speaking_as",
-]
+__all__ = ["Request", "is_finite_only", "shown", "speaking_as"]
 
 OLDEST_OPSET = 7
 SPECIAL_VALUES = ("finite", "exact")
@@ -47,7 +38,50 @@ def speaking_as(function: str) -> Iterator[None]:
         raise
 
 
-def refuse_foreign(pool: Any, kinds: str) -> NoReturn:
+class Request(NamedTuple):
+    """What `to_onnx` and `to_onnx_backward` are called with, checked."""
+
+    pool: Layer | Sequential
+    shape: Dims
+    dtype: np.dtype[Any]
+    opset: int | None
+    """None where it is left to the lowering; see `plain_opset`."""
+    indices: str
+    output_size: Any
+    finite: bool
+    """Whether the graph is for finite numbers only."""
+
+    @classmethod
+    def of(
+        cls,
+        pool: Any,
+        input_shape: Any,
+        dtype: Any = np.float32,
+        opset: Any = None,
+        layout: Any = None,
+        indices: Any = "torch",
+        output_size: Any = None,
+        special_values: Any = "finite",
+        *,
+        gradient: bool = False,
+    ) -> Self:
+        """Check the arguments of a call, which is for a gradient or not."""
+        if not isinstance(pool, (Layer, Sequential)):
+            _refuse_foreign(pool, "a Layer" if gradient else "a Layer or a Sequential")
+        if gradient and isinstance(pool, Sequential):
+            raise type_error(
+                "to_onnx",
+                f"must be a Layer, not {type(pool).__name__}",
+                "export one layer at a time",
+                argument=("pool", pool),
+            )
+        shape, number, version = _checked_shape(input_shape), _checked_dtype(dtype), _checked_opset(opset)
+        finite = is_finite_only(special_values)
+        _check_words(pool, layout, indices)
+        return cls(pool, shape, number, version, indices, output_size, finite)
+
+
+def _refuse_foreign(pool: Any, kinds: str) -> NoReturn:
     """Refuse what is no layer of this package; for a module of torch, say which layer takes its place."""
     kind = type(pool)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -58,7 +92,7 @@ def refuse_foreign(pool: Any, kinds: str) -> NoReturn:
     raise type_error("to_onnx", f"must be {kinds} of this package, not {name}", remedy, argument=("pool", pool))
 
 
-def checked_shape(shape: Any) -> Dims:
+def _checked_shape(shape: Any) -> Dims:
     """Return a shape as sizes and names."""
     entries = None
     if isinstance(shape, Sequence) and not isinstance(shape, (str, bytes)):
@@ -89,7 +123,7 @@ def checked_shape(shape: Any) -> Dims:
     return sizes
 
 
-def checked_dtype(dtype: Any) -> np.dtype[Any]:
+def _checked_dtype(dtype: Any) -> np.dtype[Any]:
     """Return a dtype that can be exported."""
     try:
         if dtype is None:  # for NumPy that would be float64
@@ -107,8 +141,8 @@ def checked_dtype(dtype: Any) -> np.dtype[Any]:
     return found
 
 
-def checked_opset(opset: Any) -> int | None:
-    """Return the opset, or None where it is left to the lowering; see `plain_opset`."""
+def _checked_opset(opset: Any) -> int | None:
+    """Return the opset, or None where there is none."""
     if opset is None:
         return None
     number = whole(opset)
@@ -131,7 +165,7 @@ def is_finite_only(special_values: Any, function: str = "to_onnx") -> bool:
     return word(function, "special_values", special_values, SPECIAL_VALUES) == "finite"
 
 
-def check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
+def _check_words(pool: Layer | Sequential, layout: Any, indices: Any) -> None:
     """Refuse a layout that is not that of the layers, and an unknown convention of indices."""
     if layout is not None:
         word("to_onnx", "layout", layout, LAYOUTS)

@@ -14,19 +14,10 @@ from numpy.typing import DTypeLike
 from pooling.annotations import Sizes
 from pooling.arguments import flag
 from pooling.errors import type_error, value_error
-from pooling.layer import Layer, Sequential
+from pooling.layer import Layer
 from pooling.operators import OPERATORS
 
-from .arguments import (
-    check_words,
-    checked_dtype,
-    checked_opset,
-    checked_shape,
-    is_finite_only,
-    refuse_foreign,
-    shown,
-    speaking_as,
-)
+from .arguments import Request, shown, speaking_as
 from .backward_verification import verify_backward
 from .graph_builder import Dims, GraphBuilder, OpsetError
 from .layer_calls import LayerCall
@@ -127,45 +118,18 @@ def to_onnx_backward(
     """
     with speaking_as("to_onnx_backward"):
         verify = flag("to_onnx", "verify", verify)
-        model, verified = backward_model(
-            pool,
-            input_shape,
-            dtype=dtype,
-            opset=opset,
-            layout=layout,
-            indices=indices,
-            output_size=output_size,
-            special_values=special_values,
-        )
+        arguments = (pool, input_shape, dtype, opset, layout, indices, output_size, special_values)
+        model, verified = backward_model(Request.of(*arguments, gradient=True))
         if verify:
             in_this_runtime(verified)
         return model
 
 
-def backward_model(
-    pool: Any,
-    input_shape: Any,
-    *,
-    dtype: Any = np.float32,
-    opset: Any = None,
-    layout: Any = None,
-    indices: Any = "torch",
-    output_size: Any = None,
-    special_values: Any = "finite",
-) -> tuple[onnx.ModelProto, Verification]:
+def backward_model(request: Request) -> tuple[onnx.ModelProto, Verification]:
     """Make the model that `to_onnx_backward` returns, and what verifies it in a runtime."""
-    if not isinstance(pool, Layer):
-        if isinstance(pool, Sequential):
-            raise type_error(
-                "to_onnx",
-                f"must be a Layer, not {type(pool).__name__}",
-                "export one layer at a time",
-                argument=("pool", pool),
-            )
-        refuse_foreign(pool, "a Layer")
-    kind, shape, number = type(pool).__name__, checked_shape(input_shape), checked_dtype(dtype)
-    version, finite = checked_opset(opset), is_finite_only(special_values)
-    check_words(pool, layout, indices)
+    pool, shape, number, version, indices, output_size, finite = request
+    assert isinstance(pool, Layer)
+    kind = type(pool).__name__
     _refuse_without_gradient(pool, kind, number)
     if output_size is not None and pool.operator != "max_unpool":
         raise value_error(

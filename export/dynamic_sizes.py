@@ -30,15 +30,6 @@ class Size:
     Arithmetic with integers and other sizes gives sizes; as text they are expressions in Python. No quotient is
     rounded but of numbers of at least 0, so that Div of ONNX, which rounds towards 0, is that of Python.
 
-    Attributes
-    ----------
-    operator : str
-        Of ONNX; empty for a size of the input.
-    operands : tuple of int and Size
-        What it takes; for a size of the input, which axis that is.
-    name : str
-        Of a size of the input.
-
     Examples
     --------
     >>> height = Size("", (2,), "H")
@@ -47,8 +38,11 @@ class Size:
     """
 
     operator: str
+    """Of ONNX; empty for a size of the input."""
     operands: tuple[Number, ...]
+    """What it takes; for a size of the input, which axis that is."""
     name: str = ""
+    """Of a size of the input."""
 
     def __str__(self) -> str:
         if not self.operator:
@@ -166,20 +160,7 @@ COLUMN = np.array([-1, 1])
 
 @dataclass(frozen=True)
 class FreeAxis:
-    """The windows of a spatial axis whose size is known when the model runs.
-
-    Attributes
-    ----------
-    input_size, output_size, kernel_size, stride, dilation, pad_begin, pad_end, adaptive
-        As those of `pooling.geometry.Axis`.
-    ceil_overhang : int
-        The most cells beyond the declared padding that the last window touches. With as much more padding, windows are
-        as many for every size as with ``ceil_mode``.
-    smallest : int
-        The smallest size on which a window finds a place.
-    may_be_empty : bool
-        Whether there may be windows without a tap in the input.
-    """
+    """An axis whose size is known when the model runs, with the fields of `pooling.geometry.Axis` and some more."""
 
     input_size: Size
     output_size: Number
@@ -189,9 +170,13 @@ class FreeAxis:
     pad_begin: Number = 0
     pad_end: Number = 0
     ceil_overhang: int = 0
+    """The most cells beyond the declared padding that the last window touches. With as much more padding, windows are
+    as many for every size as with ``ceil_mode``."""
     adaptive: bool = False
     smallest: int = 1
+    """The smallest size on which a window finds a place."""
     may_be_empty: bool = False
+    """Whether there may be windows without a tap in the input."""
 
     @property
     def is_global(self) -> bool:

@@ -71,39 +71,26 @@ class Order:
 
 @dataclass(frozen=True)
 class LayerCall:
-    """A layer in its place.
-
-    Attributes
-    ----------
-    name : str
-        First part of the names of its nodes.
-    layer : Layer
-        What is lowered.
-    order : Order
-        How its arrays lie.
-    shape : tuple of int and str
-        Shape of what it takes, as ``(N, C, *S)`` whatever the layer's layout; sizes known at run time have names.
-    axes : tuple of Axis
-        Its windows, on some size where that is known at run time; empty where no axis describes them.
-    result : tuple of int and str
-        Shape of what it gives, in the same order.
-    indices : str
-        The convention of indices that the model gives, or takes.
-    output_size : int or sequence of int, optional
-        The argument of unpooling.
-    free : tuple of Axis and FreeAxis
-        Its windows, if a spatial size is known at run time only; else empty.
-    """
+    """A layer in its place."""
 
     name: str
+    """First part of the names of its nodes."""
     layer: Layer
+    """What is lowered."""
     order: Order
+    """How its arrays lie."""
     shape: Dims
+    """Shape of what it takes, as ``(N, C, *S)`` whatever the layer's layout; sizes known at run time have names."""
     axes: tuple[Axis, ...]
+    """Its windows, on some size where that is known at run time; empty where no axis describes them."""
     result: Dims
+    """Shape of what it gives, in the same order."""
     indices: str
+    """The convention of indices that the model gives, or takes."""
     output_size: Any
+    """The argument of unpooling: an int, a sequence of int or None."""
     free: tuple[Axis | FreeAxis, ...] = ()
+    """Its windows, if a spatial size is known at run time only; else empty."""
 
     def __post_init__(self) -> None:
         if OPERATORS[self.layer.operator].average and self.arguments.get("nan") == "ignore":

@@ -22,15 +22,7 @@ from pooling.layer import Layer, Sequential, in_sequence
 from pooling.maps import check_total, replace_spatial, spatial_slice
 from pooling.operators import OPERATORS
 
-from .arguments import (
-    check_words,
-    checked_dtype,
-    checked_opset,
-    checked_shape,
-    is_finite_only,
-    refuse_foreign,
-    shown,
-)
+from .arguments import Request, shown
 from .dynamic_sizes import FreeAxis, Size, adaptive_axis, free_axis
 from .graph_builder import Dims, GraphBuilder
 from .layer_calls import LayerCall, Order
@@ -162,38 +154,16 @@ def to_onnx(
     MaxPool2d(kernel_size=3, stride=2, ceil_mode=True): (N, 64, H, W) -> (N, 64, H // 2, W // 2)
     """
     verify = flag("to_onnx", "verify", verify)
-    model, verified = forward_model(
-        pool,
-        input_shape,
-        dtype=dtype,
-        opset=opset,
-        layout=layout,
-        indices=indices,
-        output_size=output_size,
-        special_values=special_values,
-    )
+    arguments = (pool, input_shape, dtype, opset, layout, indices, output_size, special_values)
+    model, verified = forward_model(Request.of(*arguments))
     if verify:
         in_this_runtime(verified)
     return model
 
 
-def forward_model(
-    pool: Any,
-    input_shape: Any,
-    *,
-    dtype: Any = np.float32,
-    opset: Any = None,
-    layout: Any = None,
-    indices: Any = "torch",
-    output_size: Any = None,
-    special_values: Any = "finite",
-) -> tuple[onnx.ModelProto, Verification]:
+def forward_model(request: Request) -> tuple[onnx.ModelProto, Verification]:
     """Make the model that `to_onnx` returns, and what verifies it in a runtime."""
-    if not isinstance(pool, (Layer, Sequential)):
-        refuse_foreign(pool, "a Layer or a Sequential")
-    shape, number = checked_shape(input_shape), checked_dtype(dtype)
-    version, finite = checked_opset(opset), is_finite_only(special_values)
-    check_words(pool, layout, indices)
+    pool, shape, number, version, indices, output_size, finite = request
     calls = resolved(pool, shape, number, indices, output_size)
     lower = partial(_lowered, calls=calls, shape=shape, dtype=number)
     graph, (values, placed) = lower_plainly(version, lower, finite=finite)

@@ -1,4 +1,4 @@
-"""The opset that a graph is written in where none is asked for."""
+"""The opset that a graph is written in where none is given."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LOWEST_DEFAULT = 13
 
 
 def lower_plainly(opset: int | None, lower: Callable[[GraphBuilder], T], *, finite: bool) -> tuple[GraphBuilder, T]:
-    """Lower into the opset that is asked for or else the lowest from 13 on that needs no detour.
+    """Lower into the opset that is given or else the lowest from 13 on that needs no detour.
 
     Where every opset that all deployed runtimes read needs one, it is the lowest that says the pooling at all.
 
     Parameters
     ----------
     opset : int, optional
-        The opset that was asked for.
+        The opset that was given.
     lower : callable
         Adds the nodes to an empty graph. Raises ValueError where the opset lacks something.
     finite : bool

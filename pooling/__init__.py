@@ -2,7 +2,7 @@
 
 The functions follow torch.nn.functional in names, order and defaults. ``pooling.export`` builds the same poolings as
 ONNX graphs, ``pooling.validation`` compares runtimes, ``pooling.doctor`` examines networks; these need onnx, and are
-imported when they are asked for.
+imported on first use.
 """
 
 import sys
@@ -67,7 +67,7 @@ _ON_DEMAND = {
     "layer": "Layer Sequential",
     "maps": "LayoutWarning output_shape",
 }
-"""What each module makes public, beside what is imported above: the module is imported when a name is asked for."""
+"""What each module makes public, beside what is imported above: the module is imported when a name is first used."""
 
 _MODULES = {
     "cli",
@@ -81,7 +81,7 @@ _MODULES = {
     "reference",
     "validation",
 }
-"""Modules with names of their own, imported when they are asked for."""
+"""Modules with names of their own, imported on first use."""
 
 _MODULE_OF = {name: module for module, names in _ON_DEMAND.items() for name in names.split()}
 
@@ -90,7 +90,7 @@ __all__ = ["__version__", "get_num_threads", "set_num_threads", "show_config", "
 if not TYPE_CHECKING:  # to a type checker a module with __getattr__ has every name
 
     def __getattr__(name: str) -> object:
-        """Import what is asked for the first time (PEP 562); from then on it is an attribute like any other."""
+        """Import what is used for the first time (PEP 562); from then on it is an attribute like any other."""
         if name in _MODULES:
             return import_module(f"{__name__}.{name}")
         if name not in _MODULE_OF:

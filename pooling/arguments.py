@@ -27,6 +27,7 @@ __all__ = [
     "real",
     "sequence",
     "whole",
+    "whole_between",
     "word",
 ]
 
@@ -54,6 +55,16 @@ def whole(value: Any) -> int | None:
         with suppress(Exception):  # TypeError of what is no integer, and anything of somebody's own kind of one
             return operator.index(value)
     return None
+
+
+def whole_between(function: str, name: str, value: Any, least: int, most: int, remedy: str) -> int:
+    """Return an argument that is an integer between two others."""
+    number = whole(value)
+    if number is None:
+        raise type_error(function, f"must be an integer, not {type(value).__name__}", argument=(name, value))
+    if not least <= number <= most:
+        raise value_error(function, f"must be between {least} and {most}", remedy, argument=(name, value))
+    return number
 
 
 def integer(function: str, name: str, value: Any, argument: object) -> int:

@@ -79,24 +79,16 @@ def reducer_named(function: str, reducer: str, nan: Any) -> str:
 
 
 class Function(NamedTuple):
-    """A public function or its gradient, and what it hands on.
-
-    Attributes
-    ----------
-    operator : Operator
-        Row of the table.
-    dimensions : int or None
-        Spatial axes; None for a function of any rank, which hands them on.
-    dtypes : tuple of str
-        What it accepts.
-    names : tuple of str
-        Its arguments that tell a call from others, in the order in which it hands them on.
-    """
+    """A public function or its gradient, and what it hands on."""
 
     operator: Operator
+    """Row of the table."""
     dimensions: int | None
+    """Spatial axes; None for a function of any rank, which hands them on."""
     dtypes: tuple[str, ...]
+    """What it accepts."""
     names: tuple[str, ...]
+    """Its arguments that tell a call from others, in the order in which it hands them on."""
 
     def moved(self, arguments: tuple[Any, ...], layout: str) -> tuple[Any, ...]:
         """Return the arguments with another layout."""

@@ -17,19 +17,6 @@ E = TypeVar("E", bound=Exception)
 class Refusal:
     """Why something is refused.
 
-    Attributes
-    ----------
-    function : str
-        The function or layer that was called; empty where the sentence names none.
-    rule : str
-        The rule that is broken, with its numbers.
-    remedy : str
-        What helps; empty where the rule says it.
-    argument, written : str
-        The argument that the rule is about, and its value as it was written; empty where it is about none alone.
-    node : str
-        The node of a model.
-
     Examples
     --------
     >>> import pooling
@@ -42,11 +29,16 @@ class Refusal:
     """
 
     function: str
+    """The function or layer that was called; empty where the sentence names none."""
     rule: str
+    """The rule that is broken, with its numbers."""
     remedy: str = ""
+    """What helps; empty where the rule says it."""
     argument: str = ""
     written: str = ""
+    """The argument that the rule is about, and its value as it was written; both empty where it is about none alone."""
     node: str = ""
+    """The node of a model."""
 
     @property
     def reason(self) -> str:

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-__all__ = ["explained"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["needing"]
 
 
-def explained(error: ModuleNotFoundError, module: str, extra: str) -> ModuleNotFoundError:
-    """Say how to install what a module of this package needs.
+@contextmanager
+def needing(extra: str, module: str) -> Iterator[None]:
+    """Say how to install what a module of this package needs, where it cannot be imported.
 
     Parameters
     ----------
-    error : ModuleNotFoundError
-        Why the module cannot be imported.
-    module : str
-        Its name.
     extra : str
-        The extra of this package that brings what it needs.
+        The extra of this package that brings it.
+    module : str
+        The name of the module.
 
-    Returns
-    -------
+    Raises
+    ------
     ModuleNotFoundError
-        An error that says so, with the same ``name``; the same error if it is this package that lacks a module.
+        One that says so, with the same ``name``; the same error if it is this package that lacks a module.
 
     Examples
     --------
-    >>> explained(ModuleNotFoundError(name="onnx"), "pooling.export", "onnx")
-    ModuleNotFoundError('pooling.export needs onnx, which is not installed; run pip install "ndpooling[onnx]"')
+    >>> with needing("onnx", "pooling.export"):
+    ...     raise ModuleNotFoundError(name="onnx")
+    Traceback (most recent call last):
+    ModuleNotFoundError: pooling.export needs onnx, which is not installed; run pip install "ndpooling[onnx]"
     """
-    missing = (error.name or "").partition(".")[0]
-    if missing in ("", "pooling"):
-        return error
-    return ModuleNotFoundError(
-        f'{module} needs {missing}, which is not installed; run pip install "ndpooling[{extra}]"', name=error.name
-    )
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "pooling"):
+            raise
+        raise ModuleNotFoundError(
+            f'{module} needs {missing}, which is not installed; run pip install "ndpooling[{extra}]"', name=error.name
+        ) from error

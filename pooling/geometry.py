@@ -106,6 +106,16 @@ class Axis:
         return begin, max(0, span - self.input_size - begin)
 
     @property
+    def divisible_kernel_size(self) -> int:
+        """The smallest kernel that is not smaller and that the stride divides."""
+        return -(-self.kernel_size // self.stride) * self.stride
+
+    @property
+    def most_taps(self) -> int:
+        """How many windows hold one cell at most, where all of them exist."""
+        return -(-self.kernel_size // (self.stride // math.gcd(self.stride, self.dilation)))
+
+    @property
     def ceil_overhang(self) -> int:
         """Cells beyond input and declared padding that the last window touches (``ceil_mode`` only)."""
         if self.adaptive:

@@ -108,7 +108,8 @@ class Layer:
     _backward: ClassVar[Any]
     _defaults: ClassVar[Mapping[str, Any]] = {}
     _example: ClassVar[str]
-    """Ends the docstrings of classes made with ``dimensions=1`` and so on, with ``{layer}`` for the name of each."""
+    """Ends the docstrings of classes made with ``dimensions=1`` and so on. In it and in the docstring of the family,
+    ``{layer}`` and ``{function}`` stand for the names of each."""
 
     @property
     def function(self) -> str:
@@ -143,7 +144,7 @@ class Layer:
         if dimensions is not None:
             cls.dimensions = dimensions
         if dimensions is not None and ours:
-            cls.__doc__ = with_example(cls, cls._example, cls.operator, dimensions)
+            cls.__doc__ = with_example(cls, cls._example, cls.operator, _name(cls.operator, dimensions), dimensions)
         if hasattr(cls, "operator") and hasattr(cls, "dimensions"):
             cls._pool, cls._backward = _functions(cls.operator, cls.dimensions)
 

@@ -36,21 +36,14 @@ LAYOUTS = ("channels_first", "channels_last")
 
 
 class Maps(NamedTuple):
-    """The maps of an array of this shape.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Of the array.
-    spatial : slice
-        Where the spatial axes are in it.
-    batched : bool
-        Whether the first axis is the batch.
-    """
+    """The maps of an array of this shape."""
 
     shape: tuple[int, ...]
+    """Of the array."""
     spatial: slice
+    """Where the spatial axes are in it."""
     batched: bool
+    """Whether the first axis is the batch."""
 
     @classmethod
     def of(cls, function: str, shape: tuple[int, ...], dimensions: Any, layout: Any) -> Maps:
@@ -202,7 +195,7 @@ class Moved(NamedTuple):
         return other.transpose(self.axes)
 
     def back(self, result: AnyArray) -> AnyArray:
-        """See what came of it in the layout that was asked for."""
+        """See what came of it in the requested layout."""
         return result.transpose(np.argsort(self.axes))
 
 

@@ -17,42 +17,29 @@ BOOL = ("bool",)
 
 @dataclass(frozen=True)
 class Operator:
-    """One pooling operator.
-
-    Attributes
-    ----------
-    name : str
-        Name of the function without its dimensions.
-    family : str
-        File of `pooling.families` that has its functions and layers.
-    dimensions : tuple of int
-        Numbers of spatial axes that exist as functions of their own (``max_pool2d``); empty where one function serves
-        all.
-    windows : {"sliding", "adaptive", "global", "regions", "fractional", "named"}
-        What places the windows: kernel and stride, the output size, the whole map, regions that come with the call, or
-        the output size and random phases. Unpooling has no windows, but places that indices name.
-    reducer : str
-        What combines the values of a window, as the kernels name it.
-    dtypes, gradient_dtypes : tuple of str
-        Names of the dtypes accepted forward and backward.
-    onnx : tuple of str
-        ONNX operators that do the work in exported graphs.
-    indices : bool
-        Whether the operator can tell which element won.
-    summary : str
-        One sentence for the documentation.
-    """
+    """One pooling operator."""
 
     name: str
+    """Name of the function without its dimensions."""
     family: str
+    """File of `pooling.families` that has its functions and layers."""
     dimensions: tuple[int, ...]
+    """Numbers of spatial axes that exist as functions of their own (``max_pool2d``); empty where one function serves
+    all."""
     windows: Literal["sliding", "adaptive", "global", "regions", "fractional", "named"]
+    """What places the windows: kernel and stride, the output size, the whole map, regions that come with the call, or
+    the output size and random phases. Unpooling has no windows, but places that indices name."""
     reducer: str
+    """What combines the values of a window, as the kernels name it."""
     dtypes: tuple[str, ...]
     gradient_dtypes: tuple[str, ...]
+    """Names of the dtypes accepted by the functions, and by their gradients."""
     onnx: tuple[str, ...]
+    """ONNX operators that do the work in exported graphs."""
     indices: bool
+    """Whether the operator can return indices."""
     summary: str
+    """One sentence for the documentation."""
 
     @property
     def functions(self) -> tuple[str, ...]:

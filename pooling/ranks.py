@@ -1,15 +1,17 @@
 """One definition for all ranks: `ranked` makes the public functions of one that says ``{function}`` for its own name.
 
 A definition is an ordinary function, with the docstring of all ranks. What is made of it is a function of its own, with
-its own name, docstring and signature, and costs no more to call than one that was written out. The pieces that many
-docstrings share are written here.
+its own name, docstring and signature, and costs no more to call than one that was written out.
+
+What many docstrings share is written here. The section of parameters is made from the signature: a docstring describes
+the arguments of which there is something particular to say, and the others are described by `PARAMETERS`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from inspect import cleandoc
+from inspect import Signature, cleandoc, getdoc, signature
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
@@ -26,96 +28,118 @@ SHAPES = {
     3: ("N, C, D, H, W", "N, D, H, W, C"),
 }
 
-PIECES = {
-    "parameters": """
-        Parameters
-        ----------
-        {{input}}""",
-    "gradient_parameters": """
-        Parameters
-        ----------
-        {{grad_output}}
-        {{input}}""",
+PARAMETERS = {
+    "grad_output": """
+        grad_output : array_like
+            Gradient with respect to the result: its shape, and the input's dtype.""",
     "input": """
         input : array_like
             Array of shape ``({first})``, or ``({last})`` with ``layout="channels_last"``; the batch axis may be left
             out. dtype {dtypes}. Any strides; never modified.""",
-    "any_rank": """
-        input : array_like
-            Array of shape ``(N, C, *S)`` or, without the batch, ``(C, *S)``; with ``layout="channels_last"``
-            ``(N, *S, C)`` or ``(*S, C)``. dtype {dtypes}. Any strides; never modified.""",
-    "dimensions": """
-        dimensions : {{1, 2, 3}}, optional
-            Number of spatial axes. By default 2 for four axes, ``(N, C, H, W)``, and 3 for five; three axes may be
-            ``(C, H, W)`` or ``(N, C, L)``, so for them it must be said.""",
-    "windows": """
+    "kernel_size": """
         kernel_size : int or sequence of int
-            Cells of a window, for all axes or for each; a sequence of one entry is for all axes, here and below.
+            Cells of a window, for all axes or for each; a sequence of one entry is for all axes, here and below.""",
+    "stride": """
         stride : int or sequence of int, optional
-            Cells from one window to the next; by default, which ``()`` is too, `kernel_size`.
+            Cells from one window to the next; by default, which ``()`` is too, `kernel_size`.""",
+    "padding": """
         padding : int, sequence of int, sequence of (begin, end) pairs, or str
             Cells around the input that hold no element; each side smaller than the effective kernel. ``"valid"`` is no
             padding, ``"same_upper"`` (or ``"same"``) and ``"same_lower"`` give ``ceil(input / stride)`` outputs, with
-            the odd cell at the end or at the beginning.
+            the odd cell at the end or at the beginning.""",
+    "dilation": """
         dilation : int or sequence of int
-            Cells from one tap of a window to the next.
+            Cells from one tap of a window to the next.""",
+    "ceil_mode": """
         ceil_mode : bool
             Round the number of windows up instead of down; a window that would start behind the input and its
             beginning padding is dropped.""",
+    "output_size": """
+        output_size : int, None or sequence of them
+            Number of windows, for all axes or for each; None keeps an axis as it is.""",
+    "dimensions": """
+        dimensions : {1, 2, 3}, optional
+            Number of spatial axes. By default 2 for four axes, ``(N, C, H, W)``, and 3 for five; three axes may be
+            ``(C, H, W)`` or ``(N, C, L)``, so for them it must be said.""",
     "layout": """
-        layout : {{"channels_first", "channels_last"}}
+        layout : {"channels_first", "channels_last"}
             Order of the axes, of the result too.""",
+    "nan": """
+        nan : {"propagate", "ignore"}
+            Whether one NaN makes its windows NaN; if ignored, only windows of nothing but NaN are.""",
+    "rounding": """
+        rounding : {"half_even", "half_up", "floor", "trunc"}
+            How means of integers are rounded; floats ignore it.""",
     "out": """
         out : ndarray or torch.Tensor, optional
             Where to put the result: exactly its dtype and shape, C-contiguous, writeable, apart from the
             input in memory. What is returned is an array of that memory. A call that is interrupted, as by Ctrl-C,
             leaves it written in part.""",
-    "nan": """
-        nan : {{"propagate", "ignore"}}
-            Whether one NaN makes its windows NaN; if ignored, only windows of nothing but NaN are.""",
+}
+"""What an argument means, in every function that does not say something else of it."""
+
+OF_ANY_RANK = {
+    "input": """
+        input : array_like
+            Array of shape ``(N, C, *S)`` or, without the batch, ``(C, *S)``; with ``layout="channels_last"``
+            ``(N, *S, C)`` or ``(*S, C)``. dtype {dtypes}. Any strides; never modified.""",
+}
+"""The same in functions that serve all ranks."""
+
+OF_GRADIENTS = {
+    "return_indices": """
+        return_indices : bool
+            Has no effect; here so that the forward call's arguments can be passed on.""",
+    "indices": """
+        indices : array_like of integers, optional
+            What the forward call returned as indices; without them they are found again in `input`.""",
     "rounding": """
-        rounding : {{"half_even", "half_up", "floor", "trunc"}}
-            How means of integers are rounded; floats ignore it.""",
-    "number_of_windows": """
-        output_size : int, None or sequence of them
-            Number of windows, for all axes or for each; None keeps an axis as it is.""",
+        rounding : str
+            Has no effect; here so that the forward call's arguments can be passed on.""",
+}
+"""The same in gradients."""
+
+PIECES = {
+    "nan_of_means": """
+        nan : {"propagate", "ignore"}
+            As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
+        """,
     "maps_of_regions": """
         input : array_like
             Maps, ``(N, C, H, W)``. dtype {dtypes}. Any strides; never modified.""",
-    "grad_output": """
-        grad_output : array_like
-            Gradient with respect to the result: its shape, and the input's dtype.""",
-    "forward_indices": """
-        return_indices : bool
-            Has no effect; here so that the forward call's arguments can be passed on.
-        indices : array_like of integers, optional
-            What the forward call returned as indices; without them they are found again in `input`.""",
-    "shared_nan": """
-        nan : {{"propagate", "ignore"}}
-            As in the forward call; if ignored, numbers share the gradient of a window, and NaN of the input have none.
-        rounding : str
-            Has no effect; here so that the forward call's arguments can be passed on.""",
     "result_or_errors": """
         Returns
         -------
         ndarray
             The result, in the dtype of the input.
 
-        {{raises}}""",
+        {raises}""",
     "channels_or_errors": """
         Returns
         -------
         ndarray
             Shape ``(N, C, 1, ..., 1)``, or ``(N, 1, ..., 1, C)``; without the batch where the input has none.
 
-        {{raises}}""",
+        {raises}""",
+    "torch_gradient": """
+        Equals what torch.autograd makes of ``torch.nn.functional.{forward}``""",
     "gradient_or_errors": """
         Returns
         -------
         ndarray
             Gradient with respect to `input`.
 
-        {{raises}}""",
+        {raises}""",
+    "regions_or_errors": """
+        Returns
+        -------
+        ndarray
+            ``(R, C, *output_size)``, in the dtype of the input.
+
+        {raises}
+            {refused_regions}""",
+    "refused_regions": """
+        Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.""",
     "raises": """
         Raises
         ------
@@ -138,21 +162,42 @@ def _along_last(dimensions: int, number: str) -> str:
     return number if dimensions == 1 else f"({'1, ' * (dimensions - 1)}{number})"
 
 
-def _filled(text: str, operator: str, dimensions: int | None, words: Mapping[str, str]) -> str:
-    """Fill the placeholders of a docstring.
+def _with_parameters(text: str, signature: Signature, shared: Mapping[str, str]) -> str:
+    """Describe all arguments, in the order of the signature: as the docstring does, or else as all functions do."""
+    head, returns, tail = text.partition("\n\nReturns\n-------\n")
+    head, title, own = head.partition("\n\nParameters\n----------\n")
+    entries = re.split(r"\n(?=\S)", own) if title else []
+    # One entry may describe several arguments, and stands where the first of them does.
+    described = {name: cleandoc(entry) for name, entry in shared.items()}
+    described |= {name: entry for entry in entries for name in re.split(" : |\n", entry)[0].split(", ")}
+    section = dict.fromkeys(described[name] for name in signature.parameters if name in described)
+    if not section:
+        return text
+    return "\n".join([f"{head}\n\nParameters\n----------", *section]) + returns + tail
 
-    These are the pieces above; the words, with ``{function}`` and ``{forward}``; ``{n}``, ``{first}``, ``{last}``,
-    ``{windows_of}`` and ``{dtypes}``; and in examples ``{row 4}``, which is the shape of one row of so many cells,
-    ``{along 2}``, an argument for it, and ``{maps 7}``, the shape of maps of so many cells on each axis.
+
+def _filled(
+    text: str, operator: str, dimensions: int | None, words: Mapping[str, str], signature: Signature | None = None
+) -> str:
+    """Fill the placeholders of a docstring, and write its section of parameters if there is a signature.
+
+    Placeholders are the names of `PARAMETERS` and `PIECES`; the words, with ``{function}`` and ``{forward}``; ``{n}``,
+    ``{first}``, ``{last}``, ``{windows_of}`` and ``{dtypes}``; and in examples ``{row 4}``, which is the shape of one
+    row of so many cells, ``{along 2}``, an argument for it, and ``{maps 7}``, the shape of maps of so many cells on
+    each axis.
     """
     first, last = SHAPES[dimensions]
     row = OPERATORS[operator]
-    dtypes = row.gradient_dtypes if words["function"].endswith("_backward") else row.dtypes
+    of_gradient = words["function"].endswith("_backward")
+    dtypes = row.gradient_dtypes if of_gradient else row.dtypes
     values = {"first": first, "last": last, "dtypes": ", ".join(dtypes)}
+    parameters = PARAMETERS | (OF_ANY_RANK if dimensions is None else {}) | (OF_GRADIENTS if of_gradient else {})
+    for name, piece in (parameters | PIECES).items():
+        text = text.replace("{" + name + "}", cleandoc(piece))
     for name, word in words.items():
         text = text.replace("{" + name + "}", cleandoc(word) if word.startswith("\n") else word)
-    for name, piece in PIECES.items():
-        text = text.replace("{" + name + "}", cleandoc(piece).format(**values))
+    if signature is not None:
+        text = _with_parameters(text, signature, parameters)
     if dimensions is not None:
         values |= {"n": str(dimensions), "windows_of": OF_WINDOWS[dimensions]}
         text = re.sub(r"\{row (\w+)\}", lambda found: f"({'1, ' * (dimensions + 1)}{found[1]})", text)
@@ -168,16 +213,16 @@ def described(operator: str, dimensions: int | None = None) -> Callable[[Functio
 
     def fill(function: Function) -> Function:
         words = {"function": function.__name__}
-        function.__doc__ = _filled(cleandoc(function.__doc__ or ""), operator, dimensions, words)
+        function.__doc__ = _filled(cleandoc(function.__doc__ or ""), operator, dimensions, words, signature(function))
         return function
 
     return fill
 
 
-def with_example(layer: type, example: str, operator: str, dimensions: int) -> str:
-    """Give the docstring of a layer behind its first sentence the example of its family."""
-    text = f"{cleandoc(layer.__doc__ or '')}\n\nExamples\n--------\n{cleandoc(example)}\n"
-    return _filled(text, operator, dimensions, {"layer": layer.__name__, "function": operator})
+def with_example(layer: type, example: str, operator: str, function: str, dimensions: int) -> str:
+    """Make the docstring of a layer of its own first sentence, or that of its family, and the example of its family."""
+    text = f"{getdoc(layer) or ''}\n\nExamples\n--------\n{cleandoc(example)}\n"
+    return _filled(text, operator, dimensions, {"layer": layer.__name__, "function": function})
 
 
 def ranked(
@@ -213,7 +258,7 @@ def ranked(
         own |= {"function": name + suffix, "forward": name}
         named = (keyword_only or {}).get(dimensions)
         function = _stamped(cast(FunctionType, definition), own["function"], named)
-        function.__doc__ = _filled(text, operator, dimensions, own)
+        function.__doc__ = _filled(text, operator, dimensions, own, signature(function))
         made.append(function)
     return cast(tuple[Function, ...], tuple(made))
 

@@ -18,20 +18,9 @@ MOST_THREADS = 1024
 
 def _checked(function: str, count: object) -> int:
     # Imported when they are needed: `import pooling` shall be quick.
-    from .arguments import whole
-    from .errors import type_error, value_error
+    from .arguments import whole_between
 
-    number = whole(count)
-    if number is None:
-        raise type_error(function, f"must be an integer, not {type(count).__name__}", argument=("n", count))
-    if not 1 <= number <= MOST_THREADS:
-        raise value_error(
-            function,
-            f"must be between 1 and {MOST_THREADS}",
-            "use get_num_threads() to see the default",
-            argument=("n", count),
-        )
-    return int(number)
+    return whole_between(function, "n", count, 1, MOST_THREADS, "use get_num_threads() to see the default")
 
 
 def _read(*path: str) -> str:

@@ -26,7 +26,7 @@ cdef inline void argmax_tap(
     value_t* best, offset_t* where, const value_t* src, offset_t here, ptrdiff_t n, ptrdiff_t step,
     const int reducer,
 ) noexcept nogil:
-    """Let tap `here` of n windows compete with the best so far."""
+    """Compare tap `here` of n windows with the best so far."""
     if step == 1:
         argmax_tap_step(best, where, src, here, n, 1, reducer)
     elif step == 2:
@@ -42,13 +42,13 @@ cdef struct taps_t:
     ptrdiff_t ways, way, row
 
 
-# What is compared: cells of the input, so far apart, or winners of earlier comparisons, which are neighbours.
+# What is compared: cells of the input, so far apart, or argmaxes of earlier comparisons, which are neighbours.
 cdef enum:
-    ADJACENT, ALTERNATE, SPREAD, WINNERS
+    ADJACENT, ALTERNATE, SPREAD, ARGMAXES
 
 
 cdef inline void keep_better(value_t* best, int32_t* where, value_t v, int32_t place, const int reducer) noexcept nogil:
-    """Let a later value compete with the best of earlier ones."""
+    """Compare a later value with the best of earlier ones."""
     cdef bint taken = better(best[0], v, reducer)
     best[0] = v if taken else best[0]
     where[0] = place if taken else where[0]
@@ -59,18 +59,18 @@ cdef inline void argmax_group(
     const int group, int32_t here, ptrdiff_t n, ptrdiff_t any_step, ptrdiff_t rows, ptrdiff_t dst_row,
     ptrdiff_t src_row, const bint accumulate, const int reducer, const int compared,
 ) noexcept nogil:
-    """Let two or three compete: so many taps, and the best so far before them if they accumulate. Or write down one."""
+    """Compare two or three: so many taps, and the best so far before them if they accumulate. Or write down one."""
     cdef const value_t* tap[3]
     cdef const int32_t* of_tap[3]
     cdef int32_t name[3]
     cdef ptrdiff_t x, row, _y
     cdef int t
-    # Who competes, in the order of their places.
+    # What is compared, in the order of their places.
     cdef value_t v, second, third
     cdef int32_t w, of_second, of_third
     cdef int begin = 0 if accumulate else 1
     cdef int others = group - begin
-    cdef bint placed = compared == WINNERS
+    cdef bint placed = compared == ARGMAXES
     cdef ptrdiff_t step = 2 if compared == ALTERNATE else any_step if compared == SPREAD else 1
     for t in range(group):
         row = (first + t) * taps.apart
@@ -119,11 +119,11 @@ cdef inline void argmax_step(
     ptrdiff_t n, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t dst_row, ptrdiff_t src_row, bint accumulate,
     const int reducer, const int compared,
 ) noexcept nogil:
-    # The constants let the compiler make one straight vector loop for each line. Of winners that may lie where places
+    # The constants let the compiler make one straight vector loop for each line. Of argmaxes that may lie where places
     # do, as bytes and 32-bit integers may for all it knows, it does so for two only; loops over three were scalar and
     # took three times as long.
     cdef ptrdiff_t t = 0
-    cdef bint two = compared == WINNERS and (
+    cdef bint two = compared == ARGMAXES and (
         sizeof(value_t) == 1 or (sizeof(value_t) == 4 and value_t is not float))
     if not accumulate:
         if taps.count == 1:
@@ -154,11 +154,11 @@ cdef inline void argmax_across(
 ) noexcept nogil:
     """Find the first of the best taps of n windows, in each of `rows`, and its place: `here` for the first tap.
 
-    Taps that are winners of earlier comparisons bring their `places`, which count from their own.
+    Taps that are argmaxes of earlier comparisons bring their `places`, which count from their own.
     """
     if places != NULL:
         argmax_step(
-            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, WINNERS)
+            best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, ARGMAXES)
     elif step == 1:
         argmax_step(
             best, where, src, places, taps, here, n, step, rows, dst_row, src_row, accumulate, reducer, ADJACENT)

@@ -1,13 +1,13 @@
-# Winners of long windows. Along each axis in turn, first of rows, then of columns, then in depth, a line is a row of
+# Argmaxes of long windows. Along each axis in turn, first of rows, then of columns, then in depth, a line is a row of
 # cells that lie side by side, and a window is made of the lines it holds in two parts: the last ones up to a pivot,
-# whose winners have been found from the pivot backwards, and those behind the pivot, whose winner goes forward with the
-# window (van Herk, 1992; for windows of any kind whose ends never go back: Tangwongsan et al., 2015, "two stacks"). So
-# each line competes twice and each window once, however long it is. The earlier of equals wins in each comparison, and
-# the axes come in this order, so that the winner is the first in row-major order.
+# whose argmaxes have been found from the pivot backwards, and those behind the pivot, whose argmax goes forward with
+# the window (van Herk, 1992; for windows of any kind whose ends never go back: Tangwongsan et al., 2015, "two stacks").
+# So each line is compared twice and each window once, however long it is. The earlier of equals wins in each
+# comparison, and the axes come in this order, so that the argmax is the first in row-major order.
 #
 # Along rows whose windows span no more than some thousand cells it is faster still to leave cells as they lie: the
-# winners of runs of up to three cells compete in threes, which may overlap, and become winners of longer runs, up to
-# whole windows.
+# argmaxes of runs of up to three cells are compared in threes, which may overlap, and become argmaxes of longer runs,
+# up to whole windows.
 #
 # Values of 8 bits become keys of 32 then: the value, turned so that the greatest wins, and below it the complement of
 # the place. The greatest key is the first of the greatest values, and a comparison a plain maximum.
@@ -20,7 +20,7 @@ cdef enum:
 
 cdef struct queue_t:
     # The last lines of an axis, in a ring, with the places of their cells; behind them a line for each residue of the
-    # dilation, which holds the winners behind the pivot.
+    # dilation, which holds the argmaxes behind the pivot.
     const argmax_t* argmax
     char* values
     int32_t* places
@@ -70,7 +70,7 @@ cdef struct search_t:
     queue_t queues[3]
     tile_t tile
     sink_t sink
-    # Lines of winners of rows; of the other axes, of which `best` is the last; cells in front of flipping.
+    # Lines of argmaxes of rows; of the other axes, of which `best` is the last; cells in front of flipping.
     char* row_best
     int32_t* row_where
     char* best
@@ -222,7 +222,7 @@ cdef inline ptrdiff_t run_below(ptrdiff_t taps) noexcept nogil:
 
 
 cdef double cost_of_short(const plan_t* plan, const long_t* sizes, double outputs) noexcept nogil:
-    """Comparisons where every tap competes."""
+    """Comparisons where every tap is compared."""
     cdef const axis_t* height = &plan.axes[1]
     cdef ptrdiff_t stride = plan.axes[2].stride
     cdef double kd = <double> sizes.spans[0] if plan.axes[0].adaptive else <double> plan.axes[0].kernel_size
@@ -311,22 +311,22 @@ cdef void start_search(search_t* search, const long_t* sizes, char* scratch, ptr
         if (i == 0 and not sizes.deep) or (i == 1 and sizes.one_axis):
             continue
         queue.residues = residues
-        queue.values = carve(&memory, (queue.capacity + residues) * queue.cells * size)
-        queue.places = <int32_t*> carve(&memory, (queue.capacity + residues) * queue.cells * 4)
-        queue.pivots = <ptrdiff_t*> carve(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
-        queue.ends = <ptrdiff_t*> carve(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
+        queue.values = take_scratch(&memory, (queue.capacity + residues) * queue.cells * size)
+        queue.places = <int32_t*> take_scratch(&memory, (queue.capacity + residues) * queue.cells * 4)
+        queue.pivots = <ptrdiff_t*> take_scratch(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
+        queue.ends = <ptrdiff_t*> take_scratch(&memory, residues * <ptrdiff_t> sizeof(ptrdiff_t))
     # With runs, a buffer like the ring of columns, with which it takes turns.
     cells[0] = max(long_cells(sizes) * sizes.rows, sizes.held[2] * lanes if sizes.in_runs else 0)
-    search.row_best = carve(&memory, cells[0] * size)
-    search.row_where = <int32_t*> carve(&memory, cells[0] * 4)
-    search.best = carve(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * size)
-    search.where = <int32_t*> carve(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * 4)
+    search.row_best = take_scratch(&memory, cells[0] * size)
+    search.row_where = <int32_t*> take_scratch(&memory, cells[0] * 4)
+    search.best = take_scratch(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * size)
+    search.where = <int32_t*> take_scratch(&memory, long_cells(sizes) * (sizes.rows if sizes.one_axis else 1) * 4)
     if sizes.deep:
         cells[0] = sizes.outputs[1] * long_cells(sizes)
-        search.deep_best = carve(&memory, cells[0] * size)
-        search.deep_where = <int32_t*> carve(&memory, cells[0] * 4)
-    search.loaded = carve(&memory, max(sizes.held[2] * lanes, long_cells(sizes)) * size)
-    search.bases = <int32_t*> carve(&memory, max(lanes, long_cells(sizes)) * 4)
+        search.deep_best = take_scratch(&memory, cells[0] * size)
+        search.deep_where = <int32_t*> take_scratch(&memory, cells[0] * 4)
+    search.loaded = take_scratch(&memory, max(sizes.held[2] * lanes, long_cells(sizes)) * size)
+    search.bases = <int32_t*> take_scratch(&memory, max(lanes, long_cells(sizes)) * 4)
     search.bases_channels = 0
     nbytes[0] = memory - scratch + 128
 
@@ -401,13 +401,13 @@ cdef inline void fill_none(const argmax_t* argmax, char* values, ptrdiff_t n) no
 
 
 cdef inline void clear_line(const argmax_t* argmax, char* values, int32_t* places, ptrdiff_t n) noexcept nogil:
-    """Let nothing have won."""
+    """Begin without an argmax."""
     fill_none(argmax, values, n)
     memset(places, 0, n * sizeof(int32_t))
 
 
-cdef inline void compete(const queue_t* queue, ptrdiff_t best, ptrdiff_t later, ptrdiff_t lines) noexcept nogil:
-    """Let line `later` of the ring compete with an earlier one, in place; then the two before them, and so on."""
+cdef inline void compare_lines(const queue_t* queue, ptrdiff_t best, ptrdiff_t later, ptrdiff_t lines) noexcept nogil:
+    """Compare line `later` of the ring with an earlier one, in place; then the two before them, and so on."""
     cdef taps_t taps
     cdef ptrdiff_t size = queue.argmax.value
     cdef ptrdiff_t apart = -queue.dilation * queue.cells
@@ -455,7 +455,7 @@ cdef inline void copy_line(const queue_t* queue, ptrdiff_t line, char* values, i
 cdef void find_window(
     queue_t* queue, ptrdiff_t first, ptrdiff_t last, char* values, int32_t* places
 ) noexcept nogil:
-    """Find the winners of the lines from `first` to `last`, which come no earlier than those of the window before."""
+    """Find the argmaxes of the lines from `first` to `last`, which come no earlier than those of the window before."""
     cdef ptrdiff_t residue = first % queue.dilation
     cdef ptrdiff_t behind = queue.capacity + residue
     cdef ptrdiff_t size = queue.argmax.value
@@ -469,7 +469,7 @@ cdef void find_window(
             lines = 1
             if slot + queue.dilation < queue.capacity:
                 lines = min(slot, line - first) // queue.dilation + 1
-            compete(queue, slot, (slot + queue.dilation) % queue.capacity, lines)
+            compare_lines(queue, slot, (slot + queue.dilation) % queue.capacity, lines)
             line -= lines * queue.dilation
     while queue.ends[residue] < last:
         line = (queue.ends[residue] + queue.dilation) % queue.capacity
@@ -477,7 +477,7 @@ cdef void find_window(
             copy_line(
                 queue, line, queue.values + behind * queue.cells * size, queue.places + behind * queue.cells)
         else:
-            compete(queue, behind, line, 1)
+            compare_lines(queue, behind, line, 1)
         queue.ends[residue] += queue.dilation
     if queue.ends[residue] == queue.pivots[residue]:
         copy_line(queue, first % queue.capacity, values, places)
@@ -578,7 +578,7 @@ cdef void find_along(
     search_t* search, const char* src, ptrdiff_t src_row, ptrdiff_t rows, char* best, int32_t* where,
     ptrdiff_t dst_row, ptrdiff_t columns,
 ) noexcept nogil:
-    """Find the winners along some rows, or pieces of one row; `bases` has the place of the first cell of each."""
+    """Find the argmaxes along some rows, or pieces of one row; `bases` has the place of the first cell of each."""
     cdef const plan_t* plan = search.plan
     cdef const argmax_t* argmax = search.argmax
     cdef const axis_t* axis = &plan.axes[2]
@@ -672,7 +672,7 @@ cdef inline void load_run(search_t* search, char* dst, const char* src, ptrdiff_
 cdef void find_in_runs(
     search_t* search, const char* src, char* best, int32_t* where, int32_t place
 ) noexcept nogil:
-    """Find the winners along a row of the tile; `place` is that of the first cell of the row."""
+    """Find the argmaxes along a row of the tile; `place` is that of the first cell of the row."""
     cdef const plan_t* plan = search.plan
     cdef const argmax_t* argmax = search.argmax
     cdef const axis_t* axis = &plan.axes[2]
@@ -709,7 +709,7 @@ cdef void find_in_runs(
     taps.way = 0
     taps.row = channels
     for level in range(levels - 1, -1, -1):
-        # The two buffers take turns; the last winners go where they shall be, unless only some of them are asked for.
+        # The two buffers take turns; the last argmaxes go where they shall be, unless only some of them are asked for.
         values = search.queues[2].values if level % 2 else search.row_best
         places = search.queues[2].places if level % 2 else search.row_where
         if level == 0 and axis.stride == 1:
@@ -751,7 +751,7 @@ cdef void find_in_runs(
             where[x * channels + c] = max(where[x * channels + c], place + <int32_t> window.first)
 
 
-cdef void put_winners(
+cdef void put_argmaxes(
     search_t* search, ptrdiff_t depth, ptrdiff_t row, const char* best, const int32_t* where, bint none, int64_t base
 ) noexcept nogil:
     """Write the values and indices of an output row of the tile; with `none`, of windows without any element."""
@@ -800,7 +800,7 @@ cdef void put_winners(
 
 
 cdef void load_lines(search_t* search, ptrdiff_t depth, ptrdiff_t row, ptrdiff_t rows) noexcept nogil:
-    """Find the winners along some input rows, and put them into the ring of rows, where they lie side by side."""
+    """Find the argmaxes along some input rows, and put them into the ring of rows, where they lie side by side."""
     cdef const plan_t* plan = search.plan
     cdef const argmax_t* argmax = search.argmax
     cdef const tile_t* tile = &search.tile
@@ -845,7 +845,7 @@ cdef inline void store_cells(const argmax_t* argmax, char* dst, const char* src,
 
 
 cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* best, int32_t* where) noexcept nogil:
-    """Find the winners down an input plane for the rows of the tile: into lines, or, with `best` NULL, into the sink
+    """Find the argmaxes down an input plane for the rows of the tile: into lines, or, with `best` NULL, into the sink
     as output plane `output`. Leave it unfinished when the job shall stop."""
     cdef const plan_t* plan = search.plan
     cdef const argmax_t* argmax = search.argmax
@@ -869,7 +869,7 @@ cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* b
             names = where + o * n
         if window.count == 0:
             if best == NULL:
-                put_winners(search, output, tile.row + o, NULL, NULL, True, 0)
+                put_argmaxes(search, output, tile.row + o, NULL, NULL, True, 0)
             else:
                 clear_line(argmax, line, names, n)
             continue
@@ -883,13 +883,13 @@ cdef void find_down(search_t* search, ptrdiff_t depth, ptrdiff_t output, char* b
             loaded += rows
         find_window(queue, window.first, last, line, names)
         if best == NULL:
-            put_winners(
+            put_argmaxes(
                 search, output, tile.row + o, line, names, False,
                 (<int64_t> search.base_depth * axis.input_size + search.base_row) * plan.axes[2].input_size)
 
 
 cdef void find_tile(search_t* search) noexcept nogil:
-    """Find the winners of a tile."""
+    """Find the argmaxes of a tile."""
     cdef const plan_t* plan = search.plan
     cdef const argmax_t* argmax = search.argmax
     cdef const axis_t* axis = &plan.axes[0]
@@ -922,14 +922,14 @@ cdef void find_tile(search_t* search) noexcept nogil:
                 loaded += 1
             find_window(queue, window.first, last, search.deep_best, search.deep_where)
         for y in range(tile.rows):
-            put_winners(
+            put_argmaxes(
                 search, tile.depth + o, tile.row + y, search.deep_best + y * n * argmax.value,
                 search.deep_where + y * n, window.count == 0 or window_of(height, tile.row + y).count == 0,
                 (<int64_t> search.base_depth * height.input_size + search.base_row) * plan.axes[2].input_size)
 
 
 cdef void find_rows(search_t* search, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t apart) noexcept nogil:
-    """Find the winners of a tile of some rows in which all is that there is to be pooled; results lie `apart`."""
+    """Find the argmaxes of a tile of some rows in which all is that there is to be pooled; results lie `apart`."""
     cdef const plan_t* plan = search.plan
     cdef const argmax_t* argmax = search.argmax
     cdef tile_t* tile = &search.tile
@@ -952,7 +952,7 @@ cdef void find_rows(search_t* search, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t a
             search.bases[r] = 0
         find_along(search, src, in_row, rows, search.best, search.where, n, tile.columns)
     for r in range(rows):
-        put_winners(search, 0, r * apart, search.best + r * n * argmax.value, search.where + r * n, False, 0)
+        put_argmaxes(search, 0, r * apart, search.best + r * n * argmax.value, search.where + r * n, False, 0)
 
 
 cdef inline ptrdiff_t long_tasks(const plan_t* plan, const long_t* sizes) noexcept nogil:

@@ -1,5 +1,5 @@
-# Forward pooling that also says which element won. The taps of a window compete one after another, in row-major order;
-# the winner is remembered as its offset from the window's first tap, which fits 32 bits in all but absurd planes.
+# Forward pooling with indices. The taps of a window are compared one after another, in row-major order; the argmax is
+# remembered as its offset from the window's first tap, which fits 32 bits in all but absurd planes.
 
 
 cdef struct indexed_t:
@@ -20,7 +20,7 @@ cdef inline ptrdiff_t indexed_scratch(const plan_t* plan, const argmax_t* argmax
 
 
 cdef inline bint picks_taps(const plan_t* plan, const argmax_t* argmax) noexcept nogil:
-    """Whether the taps of neighbouring windows are laid side by side before they compete.
+    """Whether the taps of neighbouring windows are laid side by side before they are compared.
 
     Pixels of few channels that lie apart are no work for vectors: 2 x 2 over RGB took 23 times as long as the maximum.
     """
@@ -115,7 +115,7 @@ cdef inline void argmax_run(
     const argmax_t* argmax, char* best, char* where, const char* src, const taps_t* taps, int64_t here,
     ptrdiff_t outputs, ptrdiff_t stride, ptrdiff_t inner,
 ) noexcept nogil:
-    """Let the taps of neighbouring windows in one row compete with the best so far."""
+    """Compare the taps of neighbouring windows in one row with the best so far."""
     cdef ptrdiff_t n = inner
     cdef ptrdiff_t rows = outputs
     cdef ptrdiff_t step = 1
@@ -187,8 +187,8 @@ cdef void argmax_apart(
     const plan_t* plan, const argmax_t* argmax, const char* src, const row_t* row, char* out, int64_t* index,
     char* scratch,
 ) noexcept nogil:
-    """Do as `argmax_row` with windows that lie apart, one after another: every so many taps compete among themselves,
-    and the winners of that in the end.
+    """Do as `argmax_row` with windows that lie apart, one after another: every so many taps are compared among
+    themselves, and their argmaxes in the end.
 
     A tap at a time, windows of 512 x 512 took forty times as long as the maximum alone.
     """

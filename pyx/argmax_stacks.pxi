@@ -1,4 +1,4 @@
-# Winners of planes, a piece of some rows at a time: rows are laid out with their padding and dealt to phases, so that
+# Argmaxes of planes, a piece of some rows at a time: rows are laid out with their padding and dealt to phases, so that
 # each tap of all windows of a piece is one loop. Small planes are stacked, many in a piece.
 
 
@@ -11,21 +11,21 @@ cdef inline ptrdiff_t phase_cells(const plan_t* plan, const argmax_t* argmax) no
 
 
 cdef inline ptrdiff_t pieces_scratch(const plan_t* plan, const argmax_t* argmax) noexcept nogil:
-    """Bytes of scratch memory for one thread: the phases; the winners of the rows of each, and of the windows, with
+    """Bytes of scratch memory for one thread: the phases; the argmaxes of the rows of each, and of the windows, with
     their places; a margin; a row of indices."""
     return (
-        phases_size(plan, argmax) + (plan.axes[1].stride + 1) * winners_size(plan, argmax) + 4 * PIECE
+        phases_size(plan, argmax) + (plan.axes[1].stride + 1) * argmax_stack_size(plan, argmax) + 4 * PIECE
         + plan.axes[2].output_size * <ptrdiff_t> sizeof(int64_t))
 
 
-cdef inline ptrdiff_t winners_cells(const plan_t* plan) noexcept nogil:
-    """Cells of the winners of a stack, in whole cache lines whatever the type."""
+cdef inline ptrdiff_t argmax_stack_cells(const plan_t* plan) noexcept nogil:
+    """Cells of the argmaxes of a stack, in whole cache lines whatever the type."""
     return round_up(plan.pieces.stacked * plan.pieces.phase_rows * plan.pieces.columns, 64)
 
 
-cdef inline ptrdiff_t winners_size(const plan_t* plan, const argmax_t* argmax) noexcept nogil:
-    """Bytes of the winners of a stack and of their places."""
-    return winners_cells(plan) * (argmax.value + <ptrdiff_t> sizeof(int32_t))
+cdef inline ptrdiff_t argmax_stack_size(const plan_t* plan, const argmax_t* argmax) noexcept nogil:
+    """Bytes of the argmaxes of a stack and of their places."""
+    return argmax_stack_cells(plan) * (argmax.value + <ptrdiff_t> sizeof(int32_t))
 
 
 cdef inline ptrdiff_t phases_size(const plan_t* plan, const argmax_t* argmax) noexcept nogil:
@@ -80,7 +80,7 @@ cdef inline ptrdiff_t first_tap(const axis_t* axis, ptrdiff_t output) noexcept n
 cdef inline void leave_padding(
     const plan_t* plan, int32_t* where, ptrdiff_t columns, ptrdiff_t first, ptrdiff_t rows
 ) noexcept nogil:
-    """Give the places of `rows` rows of winners from row `first` on that lie in the padding to the first element.
+    """Give the places of `rows` rows of argmaxes from row `first` on that lie in the padding to the first element.
 
     Where padding has won, nothing was better than it: all elements of the window are equal to it, and the first wins.
     """
@@ -102,7 +102,7 @@ cdef void argmax_straight(
     const plan_t* plan, const argmax_t* argmax, char* best, int32_t* where, const char* src, ptrdiff_t plane,
     ptrdiff_t first, ptrdiff_t outputs,
 ) noexcept nogil:
-    """Find the winners of all input rows under `outputs` output rows from row `first` on, as the rows lie in the input.
+    """Find the argmaxes of all input rows under `outputs` output rows from row `first` on, as rows lie in the input.
 
     In order: by phases 2 x 2 over 224 x 224 x 64 took 3.4 ms of one thread, and so 2.2.
     """
@@ -155,7 +155,7 @@ cdef void argmax_adaptive(
     cdef ptrdiff_t in_plane = height.input_size * width.input_size
     cdef ptrdiff_t pooled = height.output_size * width.output_size
     cdef ptrdiff_t rows_plane = height.input_size * width.output_size
-    cdef ptrdiff_t cells = winners_cells(plan)
+    cdef ptrdiff_t cells = argmax_stack_cells(plan)
     cdef char* loaded = scratch
     cdef char* best = loaded + phases_size(plan, argmax)
     cdef char* row_best = best + cells * argmax.value
@@ -209,7 +209,7 @@ cdef void argmax_pieces(
     cdef ptrdiff_t piece_rows = pieces.phase_rows * pieces.width * argmax.value
     cdef ptrdiff_t more = pieces.phase_rows - pieces.rows
     cdef ptrdiff_t n = (count * pieces.phase_rows - more) * pieces.columns
-    cdef ptrdiff_t cells = winners_cells(plan)
+    cdef ptrdiff_t cells = argmax_stack_cells(plan)
     cdef char* phases = scratch
     cdef char* best = phases + phases_size(plan, argmax)
     cdef char* row_best = best + cells * argmax.value
@@ -320,7 +320,7 @@ cdef inline void clear_piece(const plan_t* plan, const argmax_t* argmax, char* p
 cdef inline void start_pieces(const plan_t* plan, const argmax_t* argmax, char* scratch) noexcept nogil:
     """Make the padding, which is never written to, and the margin that is put behind rows."""
     argmax.identity(scratch, plan.axes[1].stride * phase_cells(plan, argmax), NULL)
-    scratch += phases_size(plan, argmax) + (plan.axes[1].stride + 1) * winners_size(plan, argmax) + PIECE
+    scratch += phases_size(plan, argmax) + (plan.axes[1].stride + 1) * argmax_stack_size(plan, argmax) + PIECE
     argmax.identity(scratch, PIECE // argmax.value, NULL)
 
 

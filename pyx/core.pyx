@@ -17,7 +17,7 @@ from libc.string cimport memset
 
 from tuning cimport (
     ARGMAX_LANES, BAND_CELLS, BLOCK, FLAT_SHARE, LADDER_CELLS, LANES, LONG, MANY_PLANES, MOST_REACH, MOST_SPAN, NARROW,
-    SERIAL_BYTES, SHEAF_CELLS, STACK_CELLS, STRAIGHT,
+    SERIAL_BYTES, GRADIENT_STACK_CELLS, STACK_CELLS, STRAIGHT,
 )
 from types cimport int64_t
 
@@ -64,12 +64,12 @@ cdef extern from "c/signals.h" nogil:
     const char* POOLING_THREADING
     const int POOLING_MOST_THREADS
     unsigned long main_thread "pooling_main_thread"
-    ptrdiff_t seat_bytes "pooling_stride" (ptrdiff_t nbytes)
+    ptrdiff_t slot_bytes "pooling_stride" (ptrdiff_t nbytes)
     void keep_workers_of_team "pooling_keep_workers" (ptrdiff_t workers)
     ptrdiff_t count_workers_of_team "pooling_count_workers" ()
     ctypedef struct run_t "pooling_run_t":
         ptrdiff_t threads, parts
-    void do_part_in "pooling_do_part_in" (run_t* run, ptrdiff_t seat, ptrdiff_t part)
+    void do_part_in "pooling_do_part_in" (run_t* run, ptrdiff_t slot, ptrdiff_t part)
     void (*do_parallel "pooling_do_parallel")(run_t* run) noexcept
 
 cdef extern from "c/floating.h" nogil:
@@ -107,7 +107,7 @@ cdef ptrdiff_t share(
     cdef ptrdiff_t fault
     cdef char* memory
     threads = max(1, min(threads, min(tasks, <ptrdiff_t> POOLING_MOST_THREADS)))
-    memory = <char*> malloc(threads * seat_bytes(nbytes))
+    memory = <char*> malloc(threads * slot_bytes(nbytes))
     if memory == NULL:
         raise MemoryError(f"no memory for {threads} threads to work in, {nbytes} bytes each")
     fault = share_freely(work, job, tasks, steps, memory, nbytes, threads)
@@ -296,7 +296,7 @@ cdef ptrdiff_t most_covering(const axis_t* axis) noexcept:
 
 
 cdef bint lie_apart(const plan_t* plan) noexcept:
-    """Whether windows are many lanes of comparisons wide and overlap so little that winners are found one by one."""
+    """Whether windows are many lanes of comparisons wide and overlap so little that argmaxes are found one by one."""
     cdef const axis_t* axis = &plan.axes[2]
     cdef ptrdiff_t taps = axis.input_size // max(1, axis.output_size) if axis.adaptive else axis.kernel_size
     return (
@@ -350,34 +350,34 @@ cdef pieces_t lay_pieces(const plan_t* plan) noexcept:
     return pieces
 
 
-cdef sheaf_t lay_sheaf(const plan_t* plan) noexcept:
+cdef gradient_stack_t lay_gradient_stack(const plan_t* plan) noexcept:
     """Lay out the gradients of planes; `stacked` is 0 where rows are better made one by one."""
     cdef const axis_t* height = &plan.axes[1]
     cdef const axis_t* width = &plan.axes[2]
-    cdef sheaf_t sheaf
+    cdef gradient_stack_t gradient_stack
     cdef ptrdiff_t cells
     cdef int i
-    memset(&sheaf, 0, sizeof(sheaf))
+    memset(&gradient_stack, 0, sizeof(gradient_stack))
     for i in range(1, 3):
         if (
             plan.axes[i].adaptive or plan.axes[i].dilation > 1 or plan.axes[i].output_size == 0
-            or plan.axes[i].kernel_size > SHEAF_CELLS or plan.axes[i].stride > SHEAF_CELLS
-            or plan.axes[i].pad_begin > SHEAF_CELLS or plan.axes[i].input_size > SHEAF_CELLS
+            or plan.axes[i].kernel_size > GRADIENT_STACK_CELLS or plan.axes[i].stride > GRADIENT_STACK_CELLS
+            or plan.axes[i].pad_begin > GRADIENT_STACK_CELLS or plan.axes[i].input_size > GRADIENT_STACK_CELLS
         ):
-            return sheaf
+            return gradient_stack
     if plan.inner != 1 or not plan.uniform or plan.axes[0].input_size > 1 or plan.axes[0].output_size > 1:
-        return sheaf
+        return gradient_stack
     if plan.axes[0].has_empty:
-        return sheaf
+        return gradient_stack
     # Threads do not share a plane. The choice must not depend on their number: roundings do depend on it.
     if plan.outer < MANY_PLANES:
-        return sheaf
+        return gradient_stack
     cells = max(width.pad_begin + width.input_size, reach_of(width))
-    sheaf.width = ceil_divide(cells, width.stride)
-    cells = height.input_size * sheaf.width * width.stride
-    if cells <= SHEAF_CELLS:
-        sheaf.stacked = max(1, STACK_CELLS // cells)
-    return sheaf
+    gradient_stack.width = ceil_divide(cells, width.stride)
+    cells = height.input_size * gradient_stack.width * width.stride
+    if cells <= GRADIENT_STACK_CELLS:
+        gradient_stack.stacked = max(1, STACK_CELLS // cells)
+    return gradient_stack
 
 
 cdef ptrdiff_t adaptive_span(const plan_t* plan) noexcept:
@@ -502,7 +502,7 @@ cdef class Plan:
         plan.planes = stack_planes(plan)
         plan.apart = lie_apart(plan)
         plan.pieces = lay_pieces(plan)
-        plan.sheaf = lay_sheaf(plan)
+        plan.gradient_stack = lay_gradient_stack(plan)
 
     def __dealloc__(self):
         free(self.plan.planes.divisors)
@@ -547,7 +547,7 @@ cdef class Plan:
         `spread_planes`."""
         cdef ptrdiff_t rows = most_covering(&self.plan.axes[1])
         cdef ptrdiff_t columns = most_covering(&self.plan.axes[2])
-        if self.plan.sheaf.stacked:
+        if self.plan.gradient_stack.stacked:
             return 1 + tree_depth(rows) + tree_depth(columns)
         return 1 + (most_covering(&self.plan.axes[0]) * rows - 1) + (columns - 1)
 

@@ -135,14 +135,14 @@ cdef inline ptrdiff_t group_end(const groups_t* groups, ptrdiff_t group) noexcep
 
 
 cdef bint combine_region(
-    char* seat, const plan_t* plan, const leaves_t* leaves, const tiling_t* tiling, char* dst, ptrdiff_t regions,
+    char* slot, const plan_t* plan, const leaves_t* leaves, const tiling_t* tiling, char* dst, ptrdiff_t regions,
     const char* src, ptrdiff_t rows, ptrdiff_t row_step, const groups_t* columns, ptrdiff_t width, char* values,
     char* loaded,
 ) noexcept nogil:
     """Add the cells of some rows to each group of columns.
 
     `src` points at the cell of the first column in the first row, `dst` at this region's value of the first group;
-    `width` values of a cell are made. Returns whether the thread in this `seat` was stopped.
+    `width` values of a cell are made. Returns whether the thread in this `slot` was stopped.
     """
     cdef ptrdiff_t storage = leaves.storage
     cdef ptrdiff_t value = leaves.value
@@ -158,7 +158,7 @@ cdef bint combine_region(
             taps = group_end(columns, group) - begin
             if taps > 0:
                 leaves.along_stored(dst + group * group_step, src + begin * storage, 1, 0, taps, 1, True, NULL)
-        return is_stopped(seat, end)
+        return is_stopped(slot, end)
     done = 0
     while done < rows:
         taps = min(rows - done, <ptrdiff_t> CORE_ROWS)
@@ -166,7 +166,7 @@ cdef bint combine_region(
         group = 0
         while cell < end:
             stop = min(cell + together, end)
-            if is_stopped(seat, taps * (stop - cell) * width):
+            if is_stopped(slot, taps * (stop - cell) * width):
                 return True
             # Rows are combined cell by cell where their values do not follow one another.
             x = cell
@@ -242,15 +242,15 @@ cdef ptrdiff_t forward_cores(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef ptrdiff_t value = leaves.value
     cdef ptrdiff_t most = 2 * tiling.rows.side - 1
     cdef ptrdiff_t tile = tiling.rows.side * tiling.columns.side * tiling.slice
-    cdef char* seat = scratch
-    cdef char* sums = carve(&scratch, (2 * tiling.columns.side - 1) * most * tiling.slice * value)
-    cdef char* slid = carve(&scratch, tiling.columns.side * most * tiling.slice * value)
-    cdef char* running = carve(&scratch, max(most, tiling.columns.side) * tiling.slice * value)
-    cdef char* result = carve(&scratch, tile * value)
-    cdef char* stored = carve(&scratch, tile * value)
-    cdef char* values = carve(&scratch, CORE_CELLS * value)
-    cdef char* loaded = carve(&scratch, CORE_CELLS * value)
-    cdef double* divisors = <double*> carve(&scratch, tiling.columns.side * 16)
+    cdef char* slot = scratch
+    cdef char* sums = take_scratch(&scratch, (2 * tiling.columns.side - 1) * most * tiling.slice * value)
+    cdef char* slid = take_scratch(&scratch, tiling.columns.side * most * tiling.slice * value)
+    cdef char* running = take_scratch(&scratch, max(most, tiling.columns.side) * tiling.slice * value)
+    cdef char* result = take_scratch(&scratch, tile * value)
+    cdef char* stored = take_scratch(&scratch, tile * value)
+    cdef char* values = take_scratch(&scratch, CORE_CELLS * value)
+    cdef char* loaded = take_scratch(&scratch, CORE_CELLS * value)
+    cdef double* divisors = <double*> take_scratch(&scratch, tiling.columns.side * 16)
     cdef ptrdiff_t in_row = width.input_size * tiling.inner
     cdef ptrdiff_t out_row = width.output_size * tiling.inner
     cdef ptrdiff_t in_plane = height.input_size * in_row
@@ -291,7 +291,7 @@ cdef ptrdiff_t forward_cores(const void* job, char* scratch, ptrdiff_t begin, pt
                         for region in range(regions):
                             i = group_begin(&down, region)
                             if group_end(&down, region) > i and combine_region(
-                                    seat, plan, leaves, &tiling, sums + region * last * value, regions,
+                                    slot, plan, leaves, &tiling, sums + region * last * value, regions,
                                     pooling.src + (
                                         (outer * plan.axes[0].input_size + depth.first + t * plan.axes[0].dilation)
                                         * in_plane + (down.base + i * down.dilation) * in_row

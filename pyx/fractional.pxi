@@ -28,7 +28,7 @@ cdef void pool_maps(
 ) noexcept nogil:
     """Pool maps begin to end into `dst`, the result of the task; `row` is memory for one of them.
 
-    Winners are copied as they are stored, so that rows of floats serve half precision without any rounding.
+    Maxima are copied as they are stored, so that rows of floats serve half precision without any rounding.
     """
     cdef ptrdiff_t inner = task.inner
     cdef ptrdiff_t height = task.input_size[1]
@@ -38,7 +38,7 @@ cdef void pool_maps(
     cdef ptrdiff_t steps = 2 * task.kernel_size[0] * task.kernel_size[1] * task.kernel_size[2]
     # Outputs of a row between two looks at signals.
     cdef ptrdiff_t together = max(1, (1 << 16) // steps)
-    cdef ptrdiff_t plane, x, od, oh, ow, d, h, at, first, winner, out, part, stop
+    cdef ptrdiff_t plane, x, od, oh, ow, d, h, at, first, index, out, part, stop
     cdef const int64_t* depth_starts
     cdef const int64_t* height_starts
     cdef const int64_t* width_starts
@@ -46,7 +46,7 @@ cdef void pool_maps(
     cdef const bits_t* map
     cdef const real_t* line
     cdef real_t best
-    cdef ptrdiff_t wins
+    cdef ptrdiff_t is_greater
     for plane in range(begin, end):
         map = src + plane // inner * cells * inner + plane % inner
         line = <const real_t*> map
@@ -73,19 +73,19 @@ cdef void pool_maps(
                         return
                     for ow in range(part, stop):
                         first = (depth_starts[od] * height + height_starts[oh]) * width + width_starts[ow]
-                        winner = first
+                        index = first
                         best = line[first]
                         for d in range(task.kernel_size[0]):
                             for h in range(task.kernel_size[1]):
                                 at = first + (d * height + h) * width
                                 for x in range(at, at + task.kernel_size[2]):
                                     # Without a branch, since nobody can guess which of two numbers is greater.
-                                    wins = -<ptrdiff_t> better(best, line[x], GREATEST)
-                                    winner ^= (winner ^ x) & wins
+                                    is_greater = -<ptrdiff_t> better(best, line[x], GREATEST)
+                                    index ^= (index ^ x) & is_greater
                                     best = combine(best, line[x], GREATEST)
-                        dst[out] = map[winner * inner]
+                        dst[out] = map[index * inner]
                         if task.indices != NULL:
-                            task.indices[out] = winner
+                            task.indices[out] = index
                         out += inner
                     part = stop
 
@@ -119,9 +119,9 @@ cdef void pool_large_maps(
     cdef ptrdiff_t along = task.kernel_size[2]
     cdef ptrdiff_t rows = task.kernel_size[0] * down
     cdef ptrdiff_t slots = task.slots
-    cdef int64_t* winners = <int64_t*> scratch
+    cdef int64_t* indices = <int64_t*> scratch
     cdef real_t* held = best_values + columns
-    cdef ptrdiff_t plane, od, oh, ow, r, y, at, first, count, slot, begin_held, end_held, winner, out, x, d0, h0
+    cdef ptrdiff_t plane, od, oh, ow, r, y, at, first, count, slot, begin_held, end_held, index, out, x, d0, h0
     cdef const int64_t* starts
     cdef const bits_t* map
     cdef const real_t* line
@@ -151,11 +151,11 @@ cdef void pool_large_maps(
                             return
                         if first:
                             best = best_values[ow]
-                            winner = winners[ow]
+                            index = indices[ow]
                         else:
                             slot = h0 % slots if task.keeps else 0
                             best = held[slot * width + starts[ow]]
-                            winner = (d0 * height + h0) * width + starts[ow]
+                            index = (d0 * height + h0) * width + starts[ow]
                         slot = h0 % slots if task.keeps else 0
                         for r in range(first, first + count):
                             line = held + slot * width
@@ -163,16 +163,16 @@ cdef void pool_large_maps(
                             for x in range(starts[ow], starts[ow] + along):
                                 if better(best, line[x], GREATEST):
                                     best = line[x]
-                                    winner = at + x
+                                    index = at + x
                             slot = 0 if slot + 1 == slots else slot + 1
                         best_values[ow] = best
-                        winners[ow] = winner
+                        indices[ow] = index
                     first += count
                 begin_held, end_held = h0, h0 + down
                 for ow in range(columns):
-                    dst[out] = map[winners[ow] * inner]
+                    dst[out] = map[indices[ow] * inner]
                     if task.indices != NULL:
-                        task.indices[out] = winners[ow]
+                        task.indices[out] = indices[ow]
                     out += inner
 
 
@@ -222,7 +222,7 @@ def fractional_max(
     src, dst : buffer
         Contiguous, ``(outer, *input_size, inner)`` and ``(outer, *output_size, inner)`` of a dtype of floats.
     indices : buffer or None
-        Where to write the int64 index of each winner in its map.
+        Where to write the int64 index of each maximum in its map.
     input_size, output_size, kernel_size : sequence of three int
     starts : sequence of three int64 arrays
         For each axis ``(outer * inner, output_size)``: the first cell of each window, which must lie in the map whole.

@@ -33,7 +33,7 @@ from reducers cimport (
     COUNT_NUMBER, GREATEST, GREATEST_NUMBER, REDUCERS_, SMALLEST, SMALLEST_NUMBER, TOTAL, TOTAL_NUMBER, better, combine,
     greatest, greatest_number, highest, lowest, number_of, order_t, reducer_t, smallest, smallest_number, total,
 )
-from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, weave
+from scatter cimport add_run, add_spread, repeat, scatter, scatter_runs, interleave
 from tuning cimport (
     ADAPTIVE_CELLS, ARGMAX_LANES, BLOCK, BLOCK_SUMS, BLUR_CELLS, CACHED_BYTES, CACHED_RESULT_BYTES, CORE_CELLS,
     CORE_ROWS, COST_OF_HALVES, COST_OF_LEVEL, COST_OF_LONG, COST_OF_OVERLAP, COST_OF_RING, COST_OF_ROW,
@@ -222,7 +222,7 @@ cdef int find_into(
 
 
 def forward_indexed(Plan plan not None, int reducer, int kind, src, dst, indices, ptrdiff_t threads=1):
-    """Pool `src` into `dst` and write the int64 index of each winner into `indices`; arguments as in `forward`."""
+    """Pool `src` into `dst` and write the int64 index of each argmax into `indices`; arguments as in `forward`."""
     cdef argmax_t argmax = argmax_of(&plan.plan, reducer, kind)
     cdef Buffer source = Buffer(src, plan.read * argmax.storage)
     cdef Buffer target = Buffer(dst, plan.written * argmax.storage, True)

@@ -62,7 +62,7 @@ cdef struct argmax_t:
 ctypedef void (*add_spread_fn)(void* dst, const void* src, ptrdiff_t n, ptrdiff_t step) noexcept nogil
 ctypedef void (*repeat_fn)(void* dst, const void* src, ptrdiff_t n, ptrdiff_t times) noexcept nogil
 ctypedef void (*add_run_fn)(void* dst, const void* src, ptrdiff_t n) noexcept nogil
-ctypedef void (*weave_fn)(
+ctypedef void (*interleave_fn)(
     void* dst, const void* src, ptrdiff_t apart, ptrdiff_t n, ptrdiff_t ways) noexcept nogil
 ctypedef ptrdiff_t (*scatter_fn)(
     void* dst, const void* src, const int64_t* index, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t channels,
@@ -80,6 +80,6 @@ cdef struct gradient_t:
     add_spread_fn add_spread
     repeat_fn repeat
     add_run_fn add_run
-    weave_fn weave
+    interleave_fn interleave
     scatter_fn scatter
     scatter_runs_fn scatter_runs

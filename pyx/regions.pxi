@@ -32,8 +32,9 @@ cdef struct grid_t:
     ptrdiff_t first, stop
 
 
-cdef struct winner_t:
-    # The pixel in its plane, or -1, and what part of the way a sample lies from there to the next row and column.
+cdef struct maximum_t:
+    # Where a maximum lies: its pixel in the plane, or -1, and what part of the way it is from there to the next row
+    # and column.
     ptrdiff_t at
     double below, right
 
@@ -226,20 +227,20 @@ cdef inline ptrdiff_t strip_rows(const regions_t* task) noexcept nogil:
 
 
 cdef inline ptrdiff_t sums_scratch(const regions_t* task, bint keep) noexcept nogil:
-    """Bytes for the sums of a strip, and for winners: those of a row of windows, or of all where they are kept."""
+    """Bytes for the sums of a strip, and for maxima: those of a row of windows, or of all where they are kept."""
     cdef ptrdiff_t nbytes = 0 if task.leaves.load == NULL else task.strip * task.columns.size * 8
     if keep:
-        nbytes += max(task.columns.bins, task.windows) * <ptrdiff_t> sizeof(winner_t)
+        nbytes += max(task.columns.bins, task.windows) * <ptrdiff_t> sizeof(maximum_t)
     return nbytes
 
 
 cdef inline void add_corners(
-    double* sums, ptrdiff_t width, ptrdiff_t begin, ptrdiff_t end, const winner_t* winner, double gradient
+    double* sums, ptrdiff_t width, ptrdiff_t begin, ptrdiff_t end, const maximum_t* maximum, double gradient
 ) noexcept nogil:
     """Add the gradient of a sample to the pixels around it, as far as they are the pixels `begin` to `end`."""
-    cdef double below = winner.below
-    cdef double right = winner.right
-    cdef ptrdiff_t at = winner.at
+    cdef double below = maximum.below
+    cdef double right = maximum.right
+    cdef ptrdiff_t at = maximum.at
     if begin <= at < end:
         sums[at - begin] += ((1 - below) * (1 - right)) * gradient
         if right > 0:
@@ -252,31 +253,31 @@ cdef inline void add_corners(
 
 
 cdef inline void send_row(
-    const regions_t* task, double* sums, ptrdiff_t begin, ptrdiff_t end, const winner_t* winners, ptrdiff_t region,
+    const regions_t* task, double* sums, ptrdiff_t begin, ptrdiff_t end, const maximum_t* maxima, ptrdiff_t region,
     ptrdiff_t channel, ptrdiff_t bin, double* loaded,
 ) noexcept nogil:
-    """Send the gradients of a row of windows to their winners among the pixels `begin` to `end`."""
+    """Send the gradients of a row of windows to their maxima among the pixels `begin` to `end`."""
     cdef ptrdiff_t bins = task.columns.bins
     cdef ptrdiff_t b
     cdef ptrdiff_t at = ((region * task.channels + channel) * task.rows.bins + bin) * bins
     cdef const double* gradient = row_values(&task.leaves, task.output, at, 0, bins, loaded)
     for b in range(bins):
-        if winners[b].at >= 0:
-            add_corners(sums, task.columns.size, begin, end, &winners[b], gradient[b])
+        if maxima[b].at >= 0:
+            add_corners(sums, task.columns.size, begin, end, &maxima[b], gradient[b])
 
 
 cdef ptrdiff_t send_kept(
-    const regions_t* task, ptrdiff_t t, const winner_t* winners, double* sums, double* loaded, char* scratch
+    const regions_t* task, ptrdiff_t t, const maximum_t* maxima, double* sums, double* loaded, char* scratch
 ) noexcept nogil:
-    """Send the gradients of one plane to winners that have been found for all of it, a strip at a time."""
+    """Send the gradients of one plane to maxima that have been found for all of it, a strip at a time."""
     cdef ptrdiff_t width = task.columns.size
     cdef ptrdiff_t first = 0
     cdef ptrdiff_t rows, region, bin
-    cdef const winner_t* row
+    cdef const maximum_t* row
     while first < task.rows.size:
         rows = min(task.strip, task.rows.size - first)
         memset(sums, 0, rows * width * sizeof(double))
-        row = winners
+        row = maxima
         for region in range(task.regions):
             if task.maps[region] != t // task.channels:
                 continue
@@ -297,7 +298,7 @@ cdef ptrdiff_t send_kept(
 
 cdef void greatest_in_windows(
     const regions_t* task, ptrdiff_t region, ptrdiff_t bin, const char* plane, double* row, double* best,
-    int64_t* winners,
+    int64_t* indices,
 ) noexcept nogil:
     """Find the greatest element of each window in one row of windows, and where in the plane it is, or -1."""
     cdef ptrdiff_t bins = task.columns.bins
@@ -309,36 +310,36 @@ cdef void greatest_in_windows(
     cdef ptrdiff_t x, y, b
     cdef const double* values
     cdef double value, greatest_value
-    cdef int64_t winner
+    cdef int64_t index
     for b in range(bins):
         best[b] = 0
-        winners[b] = -1
+        indices[b] = -1
         if starts[b] < stops[b]:
             first = min(first, starts[b])
             stop = max(stop, stops[b])
     if first >= stop:
         return
     for y in range(task.rows.starts[region * task.rows.bins + bin], task.rows.stops[region * task.rows.bins + bin]):
-        if is_stopped(<char*> winners, stop - first + bins):
+        if is_stopped(<char*> indices, stop - first + bins):
             return
         values = row_values(&task.leaves, plane, y * width, first, stop, row)
         for b in range(bins):
             greatest_value = best[b]
-            winner = winners[b]
+            index = indices[b]
             for x in range(starts[b], stops[b]):
                 value = values[x]
-                if winner < 0 or value > greatest_value or (value != value and greatest_value == greatest_value):
+                if index < 0 or value > greatest_value or (value != value and greatest_value == greatest_value):
                     greatest_value = value
-                    winner = y * width + x
+                    index = y * width + x
             best[b] = greatest_value
-            winners[b] = winner
+            indices[b] = index
 
 
 cdef ptrdiff_t pool_forward(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
     cdef const regions_t* task = <const regions_t*> job
     cdef ptrdiff_t cells = task.rows.size * task.columns.size
     cdef ptrdiff_t bins = task.columns.bins
-    cdef int64_t* winners = <int64_t*> scratch
+    cdef int64_t* indices = <int64_t*> scratch
     cdef double* best = <double*> (scratch + bins * 8)
     cdef double* row = best + bins
     cdef ptrdiff_t t, region, bin
@@ -347,7 +348,7 @@ cdef ptrdiff_t pool_forward(const void* job, char* scratch, ptrdiff_t begin, ptr
         region = t // task.channels
         plane = task.input + (task.maps[region] * task.channels + t % task.channels) * cells * task.leaves.storage
         for bin in range(task.rows.bins):
-            greatest_in_windows(task, region, bin, plane, row, best, winners)
+            greatest_in_windows(task, region, bin, plane, row, best, indices)
             put_row(&task.leaves, task.output + (t * task.rows.bins + bin) * bins * task.leaves.storage, best, bins)
     return -1
 
@@ -360,9 +361,9 @@ cdef ptrdiff_t pool_backward(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef int64_t* places = <int64_t*> scratch
     cdef double* best = <double*> (scratch + bins * 8)
     cdef double* row = best + bins
-    cdef winner_t* winners = <winner_t*> (row + max(task.columns.size, bins))
-    cdef double* sums = <double*> (winners + max(bins, task.windows))
-    cdef winner_t* found
+    cdef maximum_t* maxima = <maximum_t*> (row + max(task.columns.size, bins))
+    cdef double* sums = <double*> (maxima + max(bins, task.windows))
+    cdef maximum_t* found
     cdef ptrdiff_t t, region, bin, b
     cdef const char* plane
     for t in range(begin, end):
@@ -371,7 +372,7 @@ cdef ptrdiff_t pool_backward(const void* job, char* scratch, ptrdiff_t begin, pt
             sums = <double*> (task.grad_input + t * cells * task.leaves.storage)
         if not cut:
             memset(sums, 0, cells * sizeof(double))
-        found = winners
+        found = maxima
         for region in range(task.regions):
             if task.maps[region] != t // task.channels:
                 continue
@@ -385,7 +386,7 @@ cdef ptrdiff_t pool_backward(const void* job, char* scratch, ptrdiff_t begin, pt
                 else:
                     send_row(task, sums, 0, cells, found, region, t % task.channels, bin, row)
         if cut:
-            send_kept(task, t, winners, sums, row, scratch)
+            send_kept(task, t, maxima, sums, row, scratch)
         else:
             put_row(&task.leaves, task.grad_input + t * cells * task.leaves.storage, sums, cells)
     return -1
@@ -400,17 +401,17 @@ cdef inline double between(double a, double b, double part) noexcept nogil:
     return (1 - part) * a + part * b
 
 
-cdef inline bint beats(double value, double best, bint any_before) noexcept nogil:
+cdef inline bint is_greater(double value, double best, bint any_before) noexcept nogil:
     return not any_before or value > best or (value != value and best == best)
 
 
 cdef void greatest_in_samples(
     const regions_t* task, const grid_t* rows, const grid_t* columns, ptrdiff_t bin, const char* plane, double* upper,
-    double* lower, double* line, double* best, int64_t* winners,
+    double* lower, double* line, double* best, int64_t* indices,
 ) noexcept nogil:
-    """Find the greatest sample in each of a row of bins; winners are two numbers a bin: of the samples on each axis.
+    """Find the greatest sample in each of a row of bins; `indices` has two numbers a bin: of the samples on each axis.
 
-    A sample off the map is 0 and takes part, as winner -1. It is enough to look at the first of them.
+    A sample off the map is 0 and takes part, as index -1. It is enough to look at the first of them.
     """
     cdef ptrdiff_t bins = task.columns.bins
     cdef ptrdiff_t width = task.columns.size
@@ -424,9 +425,9 @@ cdef void greatest_in_samples(
     for b in range(bins):
         best[b] = 0
         # -2: no sample so far.
-        winners[2 * b] = -2
+        indices[2 * b] = -2
         if (rows.missing[bin] & 1) or (columns.missing[b] & 1):
-            winners[2 * b] = -1
+            indices[2 * b] = -1
     for s in range(rows.begins[bin], rows.begins[bin + 1]):
         if is_stopped(<char*> rows.begins, columns.stop - columns.first + columns.begins[bins]):
             return
@@ -442,21 +443,21 @@ cdef void greatest_in_samples(
             for i in range(columns.begins[b], columns.begins[b + 1]):
                 x = columns.cells[i]
                 value = between(above[x], above[x + 1] if columns.weights[i] > 0 else above[x], columns.weights[i])
-                if beats(value, best[b], winners[2 * b] != -2):
+                if is_greater(value, best[b], indices[2 * b] != -2):
                     best[b] = value
-                    winners[2 * b] = s
-                    winners[2 * b + 1] = i
-            if first_row and (columns.missing[b] & 2) and beats(0, best[b], winners[2 * b] != -2):
+                    indices[2 * b] = s
+                    indices[2 * b + 1] = i
+            if first_row and (columns.missing[b] & 2) and is_greater(0, best[b], indices[2 * b] != -2):
                 best[b] = 0
-                winners[2 * b] = -1
+                indices[2 * b] = -1
         first_row = False
     if rows.missing[bin] & 2:
         for b in range(bins):
             # A bin without samples along the row has none at all.
-            found = winners[2 * b] != -2
-            if found and beats(0, best[b], True):
+            found = indices[2 * b] != -2
+            if found and is_greater(0, best[b], True):
                 best[b] = 0
-                winners[2 * b] = -1
+                indices[2 * b] = -1
 
 
 cdef void mean_of_samples(
@@ -499,8 +500,8 @@ cdef ptrdiff_t align_forward(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef ptrdiff_t bins = task.columns.bins
     cdef grid_t rows = grid_at(&task.rows, scratch)
     cdef grid_t columns = grid_at(&task.columns, scratch + grid_scratch(&task.rows))
-    cdef int64_t* winners = <int64_t*> (scratch + grid_scratch(&task.rows) + grid_scratch(&task.columns))
-    cdef double* upper = <double*> (winners + 2 * bins)
+    cdef int64_t* indices = <int64_t*> (scratch + grid_scratch(&task.rows) + grid_scratch(&task.columns))
+    cdef double* upper = <double*> (indices + 2 * bins)
     cdef double* lower = upper + width
     cdef double* line = lower + width
     cdef double* best = line + width
@@ -518,7 +519,7 @@ cdef ptrdiff_t align_forward(const void* job, char* scratch, ptrdiff_t begin, pt
             if task.averaging:
                 mean_of_samples(task, &rows, &columns, bin, plane, upper, line, best)
             else:
-                greatest_in_samples(task, &rows, &columns, bin, plane, upper, lower, line, best, winners)
+                greatest_in_samples(task, &rows, &columns, bin, plane, upper, lower, line, best, indices)
             put_row(&task.leaves, task.output + (t * task.rows.bins + bin) * bins * task.leaves.storage, best, bins)
     return -1
 
@@ -595,16 +596,16 @@ cdef ptrdiff_t greatest_backward(const void* job, char* scratch, ptrdiff_t begin
     cdef double* line = lower + width
     cdef double* best = line + width
     cdef double* loaded = best + bins
-    cdef winner_t* winners = <winner_t*> (loaded + bins)
-    cdef double* sums = <double*> (winners + max(bins, task.windows))
-    cdef winner_t* found
+    cdef maximum_t* maxima = <maximum_t*> (loaded + bins)
+    cdef double* sums = <double*> (maxima + max(bins, task.windows))
+    cdef maximum_t* found
     cdef ptrdiff_t t, region, bin, b, s, i
     for t in range(begin, end):
         if task.leaves.load == NULL:
             sums = <double*> (task.grad_input + t * cells * task.leaves.storage)
         if not cut:
             memset(sums, 0, cells * sizeof(double))
-        found = winners
+        found = maxima
         for region in range(task.regions):
             if task.maps[region] != t // task.channels:
                 continue
@@ -627,7 +628,7 @@ cdef ptrdiff_t greatest_backward(const void* job, char* scratch, ptrdiff_t begin
                 else:
                     send_row(task, sums, 0, cells, found, region, t % task.channels, bin, loaded)
         if cut:
-            send_kept(task, t, winners, sums, loaded, scratch)
+            send_kept(task, t, maxima, sums, loaded, scratch)
         else:
             put_row(&task.leaves, task.grad_input + t * cells * task.leaves.storage, sums, cells)
     return -1

@@ -18,7 +18,7 @@ cdef inline void add_spread(real_t* dst, const real_t* src, ptrdiff_t n, ptrdiff
             dst[x * step] += src[x]
 
 
-cdef inline void weave_step(
+cdef inline void interleave_step(
     real_t* dst, const real_t* src, ptrdiff_t apart, ptrdiff_t n, const ptrdiff_t ways
 ) noexcept nogil:
     cdef ptrdiff_t x, way
@@ -27,12 +27,14 @@ cdef inline void weave_step(
             dst[x * ways + way] = src[way * apart + x]
 
 
-cdef inline void weave(real_t* dst, const real_t* src, ptrdiff_t apart, ptrdiff_t n, ptrdiff_t ways) noexcept nogil:
+cdef inline void interleave(
+    real_t* dst, const real_t* src, ptrdiff_t apart, ptrdiff_t n, ptrdiff_t ways
+) noexcept nogil:
     """``dst[x * ways + w] = src[w * apart + x]``, for x below n."""
     if ways == 2:
-        weave_step(dst, src, apart, n, 2)
+        interleave_step(dst, src, apart, n, 2)
     else:
-        weave_step(dst, src, apart, n, ways)
+        interleave_step(dst, src, apart, n, ways)
 
 
 cdef inline void repeat_step(

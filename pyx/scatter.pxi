@@ -45,7 +45,7 @@ cdef inline ptrdiff_t scatter_scratch(
 
 
 cdef ptrdiff_t scatter_stacks(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    """Find the winners of planes begin to end again, and send the gradients there."""
+    """Find the argmaxes of planes begin to end again, and send the gradients there."""
     cdef const scattering_t* pooling = <const scattering_t*> job
     cdef const plan_t* plan = pooling.plan
     cdef const gradient_t* leaves = pooling.leaves
@@ -105,7 +105,7 @@ cdef inline ptrdiff_t parts_of(const plan_t* plan, const gradient_t* leaves, bin
     """Parts of a plane that are made apart, so that few planes are work for several threads, and wide sums take no more
     than so many bytes.
 
-    Winners near a cut are found for both sides.
+    Argmaxes near a cut are found for both sides.
     """
     cdef const axis_t* axis = &plan.axes[cut_axis(plan)]
     cdef ptrdiff_t parts = 1
@@ -197,7 +197,7 @@ cdef ptrdiff_t scatter_planes(const void* job, char* scratch, ptrdiff_t begin, p
     # Of planes in parts, indices have been checked before.
     cdef bint checked = pooling.indices != NULL and parts == 1
     cdef bint empty_windows = has_empty_windows(plan)
-    # Neighbours then share their winner more often than not.
+    # Neighbours then share their argmax more often than not.
     cdef bint in_runs = not checked and inner <= RUN_CHANNELS and span_of(&plan.axes[2]) >= (
         RUN_OVERLAP * plan.axes[2].stride)
     for task in range(begin, end):
@@ -292,7 +292,7 @@ cdef inline ptrdiff_t scatter_long_tasks(
 
 
 cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptrdiff_t end) noexcept nogil:
-    """Find the winners of long windows again, for parts begin to end of planes, and send the gradients there."""
+    """Find the argmaxes of long windows again, for parts begin to end of planes, and send the gradients there."""
     cdef const scattering_t* pooling = <const scattering_t*> job
     cdef const plan_t* plan = pooling.plan
     cdef const gradient_t* leaves = pooling.leaves
@@ -323,7 +323,7 @@ cdef ptrdiff_t scatter_long(const void* job, char* scratch, ptrdiff_t begin, ptr
     search.src = pooling.input
     search.scratch = scratch
     start_search(&search, &sizes, memory, &nbytes)
-    # Neighbours then share their winner more often than not, and cells of one channel lie near each other.
+    # Neighbours then share their argmax more often than not, and cells of one channel lie near each other.
     cdef bint in_runs = sizes.channels <= RUN_CHANNELS and sizes.spans[2] >= RUN_OVERLAP * plan.axes[2].stride
     for task in range(begin, end):
         outer = task // parts * (sizes.rows if sizes.one_axis else 1)

@@ -173,18 +173,18 @@ cdef ptrdiff_t spread_rows(const void* job, char* scratch, ptrdiff_t begin, ptrd
     return -1
 
 
-cdef inline ptrdiff_t sheaf_before(const plan_t* plan) noexcept nogil:
+cdef inline ptrdiff_t gradient_stack_before(const plan_t* plan) noexcept nogil:
     """Zeros in front of the summed rows: the taps of the first windows that are not there."""
     return round_up(plan.axes[2].kernel_size // plan.axes[2].stride + 1, 16)
 
 
-cdef inline ptrdiff_t sheaf_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
-    """Bytes for one thread: gradients as they are summed, their sums over rows, those of each phase, and woven."""
+cdef inline ptrdiff_t gradient_stack_scratch(const plan_t* plan, const gradient_t* leaves) noexcept nogil:
+    """Bytes for one thread: gradients as they are summed, their sums over rows, of each phase, and interleaved."""
     cdef const axis_t* height = &plan.axes[1]
     cdef const axis_t* width = &plan.axes[2]
-    cdef ptrdiff_t stacked = plan.sheaf.stacked
-    cdef ptrdiff_t summed = stacked * height.input_size * plan.sheaf.width
-    cdef ptrdiff_t cells = sheaf_before(plan) + summed * (1 + 2 * width.stride) + 2 * PIECE
+    cdef ptrdiff_t stacked = plan.gradient_stack.stacked
+    cdef ptrdiff_t summed = stacked * height.input_size * plan.gradient_stack.width
+    cdef ptrdiff_t cells = gradient_stack_before(plan) + summed * (1 + 2 * width.stride) + 2 * PIECE
     if leaves.sum.load != NULL:
         cells += stacked * height.output_size * width.output_size
     return cells * leaves.sum.value
@@ -198,22 +198,22 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
     cdef const axis_t* height = &plan.axes[1]
     cdef const axis_t* width = &plan.axes[2]
     cdef ptrdiff_t size = leaves.value
-    cdef ptrdiff_t stacked = plan.sheaf.stacked
-    cdef ptrdiff_t sums_row = plan.sheaf.width
+    cdef ptrdiff_t stacked = plan.gradient_stack.stacked
+    cdef ptrdiff_t sums_row = plan.gradient_stack.width
     cdef ptrdiff_t sums = stacked * height.input_size * sums_row
     cdef ptrdiff_t pooled = height.output_size * width.output_size
     cdef ptrdiff_t in_row = width.input_size * leaves.storage
-    cdef char* summed = scratch + sheaf_before(plan) * size
+    cdef char* summed = scratch + gradient_stack_before(plan) * size
     cdef char* phases = summed + sums * size
-    cdef char* woven = phases + sums * width.stride * size
-    cdef char* converted = woven + (sums * width.stride + 2 * PIECE) * size
+    cdef char* interleaved = phases + sums * width.stride * size
+    cdef char* converted = interleaved + (sums * width.stride + 2 * PIECE) * size
     cdef const char* gradients
     cdef const char* line
     cdef char* stored
     cdef char* out
     cdef ptrdiff_t plane, count, rows, h, p, phase, taps, n
     cdef covering_t covering
-    leaves.identity(scratch, sheaf_before(plan) + sums, NULL)
+    leaves.identity(scratch, gradient_stack_before(plan) + sums, NULL)
     plane = begin
     while plane < end:
         count = min(stacked, end - plane)
@@ -247,13 +247,13 @@ cdef ptrdiff_t spread_planes(const void* job, char* scratch, ptrdiff_t begin, pt
                 leaves.identity(phases + phase * sums * size, n, NULL)
         line = phases
         if width.stride > 1:
-            pooling.leaves.weave(woven, phases, sums, n, width.stride)
-            line = woven
+            pooling.leaves.interleave(interleaved, phases, sums, n, width.stride)
+            line = interleaved
         leaves.divide(<char*> line, n * width.stride, plan.divisor)
         out = pooling.grad_input + plane * height.input_size * in_row
         if leaves.store != NULL:
             # As a whole, in long loops; rows are copied out afterwards where they are not one behind the other.
-            stored = phases if line == woven else woven
+            stored = phases if line == interleaved else interleaved
             if sums_row * width.stride == width.input_size:
                 stored = out
             leaves.store(stored, line, n * width.stride)
@@ -542,7 +542,7 @@ cdef ptrdiff_t spread_tiles_bytes(const call_t* call) noexcept nogil:
 
 
 cdef bint spread_planes_fits(const call_t* call) noexcept nogil:
-    return call.plan.sheaf.stacked
+    return call.plan.gradient_stack.stacked
 
 
 cdef ptrdiff_t spread_planes_tasks(const call_t* call) noexcept nogil:
@@ -550,7 +550,7 @@ cdef ptrdiff_t spread_planes_tasks(const call_t* call) noexcept nogil:
 
 
 cdef ptrdiff_t spread_planes_bytes(const call_t* call) noexcept nogil:
-    return sheaf_scratch(call.plan, call.gradient)
+    return gradient_stack_scratch(call.plan, call.gradient)
 
 
 cdef ptrdiff_t spread_rows_tasks(const call_t* call) noexcept nogil:

@@ -108,7 +108,7 @@ cdef inline ptrdiff_t strips_scratch(const plan_t* plan, const leaves_t* leaves)
     return values * leaves.value + 2 * taps * <ptrdiff_t> sizeof(void*) + 3 * strip.padded_rows * 8 + 8 * 64
 
 
-cdef inline char* carve(char** memory, ptrdiff_t nbytes) noexcept nogil:
+cdef inline char* take_scratch(char** memory, ptrdiff_t nbytes) noexcept nogil:
     """Take so many bytes of the scratch memory, in whole cache lines."""
     cdef char* piece = <char*> ((<size_t> memory[0] + 63) & ~<size_t> 63)
     memory[0] = piece + nbytes
@@ -152,15 +152,15 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
     cdef ptrdiff_t out_row = width.output_size * leaves.storage
     cdef ptrdiff_t strips = strips_of(plan)
     cdef ptrdiff_t taps = max(height.kernel_size, width.kernel_size)
-    cdef char* seat = scratch
-    cdef char* down = carve(&scratch, column * STRIP * size)
-    cdef char* flipped = carve(&scratch, column * strip.kept * size)
-    cdef char* pooled = carve(&scratch, column * strip.outputs * size)
-    cdef char* stored = carve(&scratch, column * strip.outputs * size)
-    cdef char* ends = carve(&scratch, (taps + 1) * STRIP * size)
-    cdef char* padding = carve(&scratch, column * size)
-    cdef const void** lines = <const void**> carve(&scratch, 2 * taps * <ptrdiff_t> sizeof(void*))
-    cdef double* divisors = <double*> carve(&scratch, 3 * column * <ptrdiff_t> sizeof(double))
+    cdef char* slot = scratch
+    cdef char* down = take_scratch(&scratch, column * STRIP * size)
+    cdef char* flipped = take_scratch(&scratch, column * strip.kept * size)
+    cdef char* pooled = take_scratch(&scratch, column * strip.outputs * size)
+    cdef char* stored = take_scratch(&scratch, column * strip.outputs * size)
+    cdef char* ends = take_scratch(&scratch, (taps + 1) * STRIP * size)
+    cdef char* padding = take_scratch(&scratch, column * size)
+    cdef const void** lines = <const void**> take_scratch(&scratch, 2 * taps * <ptrdiff_t> sizeof(void*))
+    cdef double* divisors = <double*> take_scratch(&scratch, 3 * column * <ptrdiff_t> sizeof(double))
     cdef ptrdiff_t task, row, rows, first, stop, live, n, i, block, made, made_rows, output, outputs, at
     cdef const char* plane
     cdef char* out
@@ -176,7 +176,7 @@ cdef ptrdiff_t forward_strips(const void* job, char* scratch, ptrdiff_t begin, p
         output = 0
         while output < width.output_size:
             outputs = min(strip.outputs, width.output_size - output)
-            if is_stopped(seat, 3 * column * (outputs + taps)):
+            if is_stopped(slot, 3 * column * (outputs + taps)):
                 return -1
             live = output - width.pad_begin
             made = min(live + width.kernel_size - 1 + outputs, width.input_size)

@@ -400,7 +400,7 @@ cdef void enter_gradient(real_t* kind, int number) noexcept:
     GRADIENTS[number].add_spread = <add_spread_fn> add_spread[real_t]
     GRADIENTS[number].repeat = <repeat_fn> repeat[real_t]
     GRADIENTS[number].add_run = <add_run_fn> add_run[real_t]
-    GRADIENTS[number].weave = <weave_fn> weave[real_t]
+    GRADIENTS[number].interleave = <interleave_fn> interleave[real_t]
     GRADIENTS[number].scatter = <scatter_fn> scatter[real_t]
     GRADIENTS[number].scatter_runs = <scatter_runs_fn> scatter_runs[real_t]
 

@@ -70,14 +70,14 @@ cdef enum:
     CORE_ROWS = 1024
 
     # --- argmax ---
-    # Beyond this reach places of winners take 64 bits. A place and the way to it through a segment, which may be four
+    # Beyond this reach places of argmaxes take 64 bits. A place and the way to it through a segment, which may be four
     # times as long, are added in 32.
     MOST_REACH = 1 << 28
-    # Fewest whole windows of a row that is no longer laid out with its padding where winners are asked for.
+    # Fewest whole windows of a row that is no longer laid out with its padding where argmaxes are asked for.
     STRAIGHT = 32
-    # Channels of a pixel whose taps compete pixel by pixel: from twice as many on they fill vectors.
+    # Channels of a pixel whose taps are compared pixel by pixel: from twice as many on they fill vectors.
     FEW_CHANNELS = 32
-    # Winners that are held side by side within a wide window.
+    # Argmaxes that are held side by side within a wide window.
     ARGMAX_LANES = 64
 
     # --- argmax of long windows ---
@@ -114,7 +114,7 @@ cdef enum:
 
     # --- gradients ---
     # Most cells of a plane over which gradients are spread as a whole: a quarter of the second-level cache.
-    SHEAF_CELLS = 1 << 16
+    GRADIENT_STACK_CELLS = 1 << 16
     # Fewest planes of such a call: threads do not share a plane.
     MANY_PLANES = 8
     # Sums that are wider than the array are made of so many bytes at a time.

@@ -15,30 +15,10 @@ cdef extern from "c/types.h":
     ctypedef long double pair_t "pooling_pair_t"
     pair_t pair "pooling_pair"(double number, double missing) noexcept nogil
 
-# What a row holds while windows are reduced.
-ctypedef fused value_t:
-    int8_t
-    int16_t
-    int32_t
-    int64_t
-    uint8_t
-    uint16_t
-    uint32_t
-    uint64_t
-    int128_t
-    float
-    double
-    pair_t
-
 # What sums of floating-point values, and gradients, are accumulated in.
 ctypedef fused real_t:
     float
     double
-
-# Distance of a tap from the first tap of its window, in cells of the plane.
-ctypedef fused offset_t:
-    int32_t
-    int64_t
 
 # What arrays of integers hold, and what their sums are accumulated in.
 ctypedef fused integer_t:
@@ -57,29 +37,29 @@ ctypedef fused sum_t:
     int64_t
     int128_t
 
+# What a row holds while windows are reduced.
+ctypedef fused value_t:
+    integer_t
+    int128_t
+    real_t
+    pair_t
+
 # What arrays hold whose sums are accumulated in a wider type, and those types.
 ctypedef fused stored_t:
-    int8_t
-    int16_t
-    int32_t
-    int64_t
-    uint8_t
-    uint16_t
-    uint32_t
-    uint64_t
+    integer_t
     float16_t
     bfloat16_t
-    float
-    double
+    real_t
 
 ctypedef fused wide_t:
-    int16_t
+    sum_t
+    real_t
+    pair_t
+
+# Distance of a tap from the first tap of its window, in cells of the plane.
+ctypedef fused offset_t:
     int32_t
     int64_t
-    int128_t
-    float
-    double
-    pair_t
 
 # Elements that are only moved, by their size.
 ctypedef fused bits_t:

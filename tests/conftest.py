@@ -349,7 +349,7 @@ GEOMETRIES: dict[str, Geometry] = {
     "rows_of_one_length_fewer_rows": _geometry(2, 20, 9, 9, kernel_size=3, stride=(2, 1), padding=(0, 1)),
     "rows_of_one_length_dilated": _geometry(2, 20, 9, 14, kernel_size=3, stride=1, dilation=(1, 2), padding=(1, 2)),
     "rows_of_one_length_uneven": _geometry(2, 20, 9, 14, kernel_size=(3, 4), stride=1, padding=((2, 1), (0, 3))),
-    # Winners, and gradients of means, are found over stacks of planes or over bands of a plane.
+    # Argmaxes, and gradients of means, are found over stacks of planes or over bands of a plane.
     "bands_of_a_plane": _geometry(1, 2, 61, 90, kernel_size=3, stride=2, padding=1),
     "bands_with_phases": _geometry(1, 1, 70, 80, kernel_size=(5, 2), stride=(3, 2), padding=(2, 1)),
     "many_planes_with_gaps": _geometry(3, 20, 8, 9, kernel_size=(1, 2), stride=3),
@@ -367,7 +367,7 @@ GEOMETRIES: dict[str, Geometry] = {
     # Strips are 64 cells wide, and the last one may have a single cell.
     "strips_of_65_columns": _geometry(1, 1, 40, 65, kernel_size=(33, 20), stride=1, padding=(16, 9)),
     "strips_of_257_columns": _geometry(1, 1, 33, 257, kernel_size=(20, 21), stride=1, padding=((9, 1), (10, 10))),
-    # Winners of long windows are found in two parts, with lines of cells in the place of single ones.
+    # Argmaxes of long windows are found in two parts, with lines of cells in the place of single ones.
     "long_windows_dilated": _geometry(1, 1, 40, 46, kernel_size=(18, 24), dilation=2, padding=(17, 23), stride=1),
     "long_windows_with_strides": _geometry(
         1, 1, 60, 90, kernel_size=(30, 28), stride=(2, 3), padding=((9, 0), (0, 27))

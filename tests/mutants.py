@@ -288,7 +288,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "columns.output",
         "test_memory::test_large_windows_are_right",
     ),
-    # --- winners ---
+    # --- indices ---
     Mutant(
         "the first element behind the padding is counted without dilation",
         "pyx/argmax_stacks.pxi",
@@ -315,31 +315,31 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/argmax_rows.pxi",
         "pick_pixels(picked + i * outputs * size, src + («t + i») * taps.apart * size, outputs, stride, size)",
         "t",
-        "test_functional::test_winners_among_pixels_of_few_channels_are_those_of_planes",
+        "test_functional::test_argmaxes_among_pixels_of_few_channels_are_those_of_planes",
     ),
     Mutant(
         "the last pixel takes with it what lies behind it",
         "pyx/argmax_rows.pxi",
         "memcpy(dst + (n - 1) * size, src + (n - 1) * apart * size, «size»)",
         "block",
-        "test_functional::test_winners_among_pixels_of_few_channels_are_those_of_planes",
+        "test_functional::test_argmaxes_among_pixels_of_few_channels_are_those_of_planes",
     ),
     Mutant(
         "behind the last pixel of a row lies what was there before, not padding",
         "pyx/argmax_rows.pxi",
         "(front + touched) * inner * argmax.value, «(n - front - touched) * inner», NULL)",
         "0",
-        "test_functional::test_winners_among_pixels_of_few_channels_are_those_of_planes",
+        "test_functional::test_argmaxes_among_pixels_of_few_channels_are_those_of_planes",
     ),
     Mutant(
         "pixels of several channels are named as if there were one",
         "pyx/argmax_rows.pxi",
         "index[o * inner + c] = base + where[«o * inner + c»]",
         "o * inner",
-        "test_functional::test_winners_among_pixels_of_few_channels_are_those_of_planes",
+        "test_functional::test_argmaxes_among_pixels_of_few_channels_are_those_of_planes",
     ),
     Mutant(
-        "rows of winners are as long as rows of the result",
+        "rows of argmaxes are as long as rows of the result",
         "pyx/argmax_stacks.pxi",
         "taps.place = «height.dilation * width.input_size»",
         "height.dilation * width.output_size",
@@ -547,7 +547,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the last of equal elements of a region gets the gradient",
         "pyx/regions.pxi",
-        "if winner < 0 or «value > greatest_value» or",
+        "if index < 0 or «value > greatest_value» or",
         "value >= greatest_value",
         "test_regions",
     ),
@@ -581,9 +581,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     # --- the team ---
     Mutant(
-        "one seat too many",
+        "one slot too many",
         "pyx/c/team.h",
-        "ptrdiff_t seats = «run->threads - 1»;",
+        "ptrdiff_t slots = «run->threads - 1»;",
         "run->threads",
         "test_threads::test_any_number_of_threads_makes_the_same_bytes test_team",
     ),
@@ -592,7 +592,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "pyx/c/team.h",
         "if («part >= run->parts») return;",
         "part > run->parts",
-        "test_team::test_no_worker_has_a_seat_that_the_memory_has_not test_threads",
+        "test_team::test_no_worker_has_a_slot_that_the_memory_has_not test_threads",
     ),
 )
 

@@ -37,7 +37,7 @@ enum { MOST = 8, TASKS = 300 };
 typedef struct {
     char *memory;
     ptrdiff_t nbytes, threads, spin, fault, meets;
-    ptrdiff_t done[TASKS], seated[MOST + 1], present;
+    ptrdiff_t done[TASKS], used[MOST + 1], present;
 } job_t;
 
 static void fail(const char *what, ptrdiff_t a, ptrdiff_t b) {
@@ -47,21 +47,21 @@ static void fail(const char *what, ptrdiff_t a, ptrdiff_t b) {
 
 static ptrdiff_t work(const void *argument, char *scratch, ptrdiff_t begin, ptrdiff_t end) {
     job_t *job = (job_t *) argument;
-    ptrdiff_t seat = (scratch - job->memory) / pooling_stride(job->nbytes);
+    ptrdiff_t slot = (scratch - job->memory) / pooling_stride(job->nbytes);
     volatile size_t waste = 0;
     ptrdiff_t i;
     unsigned char mark = (unsigned char) draw();
-    if (seat < 0 || seat >= job->threads) fail("a seat beyond the memory, of seats", seat, job->threads);
-    if (pooling_add(&job->seated[seat], 1) != 1) fail("two threads on one seat", seat, job->threads);
+    if (slot < 0 || slot >= job->threads) fail("a slot beyond the memory, of slots", slot, job->threads);
+    if (pooling_add(&job->used[slot], 1) != 1) fail("two threads on one slot", slot, job->threads);
     memset(scratch, mark, (size_t) job->nbytes);
-    /* Where there are workers for more seats than the job has, give them the time to come. */
+    /* Where there are workers for more slots than the job has, give them the time to come. */
     pooling_add(&job->present, 1);
     for (i = 0; job->meets && i < 100 && pooling_load(&job->present) <= job->threads; i++) usleep(20);
     for (i = 0; i < (end - begin) * job->spin; i++) waste = waste * 5 + 1;
     for (i = 0; i < job->nbytes; i++)
         if ((unsigned char) scratch[i] != mark) fail("scratch memory of another thread, at", i, job->nbytes);
     for (i = begin; i < end; i++) pooling_add(&job->done[i], 1);
-    pooling_add(&job->seated[seat], -1);
+    pooling_add(&job->used[slot], -1);
     return job->fault >= begin && job->fault < end ? job->fault : -1;
 }
 

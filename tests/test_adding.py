@@ -81,7 +81,7 @@ def test_the_operators_that_are_shown_are_those_of_the_sources() -> None:
     kernels, doctor = OPERATOR.split("# An operator of the doctor")
     shown = [block for block in re.findall(r"```\n(.*?)```", kernels, re.DOTALL) if not block.startswith("python")]
     assert len(shown) == 6
-    assert len(blocks(doctor, "python")) == 2
+    assert len(blocks(doctor, "python")) == 3
     for block in (*shown, *blocks(doctor, "python")):
         assert " ".join(block.split()) in " ".join(sources.split())
 

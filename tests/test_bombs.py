@@ -231,7 +231,7 @@ def test_a_run_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     def watched(*arguments: Any) -> list[Any]:
         try:
             return run(*arguments)
-        except proof.GivenUp as error:
+        except proof.RunTooLongError as error:
             given_up.append(error)
             raise
 
@@ -538,7 +538,7 @@ def test_a_rewrite_of_more_than_memory_holds_is_not_compared(name: str, monkeypa
         return draw(shape, *rest)
 
     def whole(*arguments: Any, **words: Any) -> None:
-        raise proof.Unproven("it is not run here")
+        raise proof.NotVerifiedError("it is not run here")
 
     monkeypatch.setattr(proof, "_drawn", drawn)
     for each in ("compare_models", "how_it_runs"):

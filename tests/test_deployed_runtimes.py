@@ -24,6 +24,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from pooling.export import VerificationError, deployed, make_portable, to_onnx  # noqa: E402
+from pooling.export.arguments import Request  # noqa: E402
 from pooling.export.deployed import wrong_in  # noqa: E402
 from pooling.export.model import forward_model  # noqa: E402
 from pooling.onnx_models import function_from_node  # noqa: E402
@@ -66,10 +67,10 @@ def test_a_wrong_answer_is_seen() -> None:
     """The form that onnxruntime reads as another operator set has it: 3 x 3 windows where 2 x 2 were asked for."""
     layer = pooling.AvgPool2d(2)
     with processes("onnxruntime", "default", []) as process:
-        _, verification = forward_model(layer, ("N", "C", 8, 8))
+        _, verification = forward_model(Request.of(layer, ("N", "C", 8, 8)))
         assert ask(process, verification) == ("right", "")
-        other, _ = forward_model(pooling.MaxPool2d(2), ("N", "C", 8, 8))
-        smaller, _ = forward_model(pooling.AvgPool2d(3), ("N", "C", 8, 8))
+        other, _ = forward_model(Request.of(pooling.MaxPool2d(2), ("N", "C", 8, 8)))
+        smaller, _ = forward_model(Request.of(pooling.AvgPool2d(3), ("N", "C", 8, 8)))
 
         def swapped(by: onnx.ModelProto) -> tuple[str, str]:
             opened = measure.opened_in(process)

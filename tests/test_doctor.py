@@ -99,11 +99,18 @@ def works_with_channels(layers: str, size: int) -> bool:
 
 
 def test_sizes_of_axes_that_differ_are_given_for_each() -> None:
-    height, width = sizes_of("conv3 pool2,1 pool2,4", (1, 3, 40, 40))
+    height, width = sizes_of("conv3 pool2,1 pool2,3", (1, 3, 36, 36))
     assert (height.axes, str(height.clean)) == ("H", "multiples of 4")
-    assert (width.axes, str(width.clean)) == ("W", "multiples of 4")
+    assert (width.axes, str(width.clean)) == ("W", "multiples of 3")
     both = sizes_of("conv3 pool2", (1, 3, 40, 41))
     assert [(each.axes, each.given, each.clean_near) for each in both] == [("H", 40, (38, 40)), ("W", 41, (40, 42))]
+
+
+def test_sizes_of_axes_whose_windows_differ_are_said_once_where_they_are_equal() -> None:
+    (both,) = sizes_of("conv3 pool2,1 pool2,4", (1, 3, 40, 40))
+    assert (both.axes, str(both.clean)) == ("H and W", "multiples of 4")
+    depth, others = sizes_of("conv3 pool1,2,2", (1, 3, 8, 8, 8))
+    assert [(each.axes, str(each.clean)) for each in (depth, others)] == [("D", "any"), ("H and W", "multiples of 2")]
 
 
 def test_sizes_of_a_network_whose_stride_is_large() -> None:

@@ -109,11 +109,12 @@ def test_every_change_that_a_fix_names_works(code: str) -> None:
 def test_what_floor_leaves_out_is_said_with_the_formula_and_the_share() -> None:
     (finding,) = found("D101", "pool2", (1, 3, 7, 9))
     assert finding.severity == "warning"
-    assert finding.message.startswith(
-        "floor((7 - 2 + 0) / 2) + 1 = 3 and floor((9 - 2 + 0) / 2) + 1 = 4: no window reads"
+    assert finding.message == (
+        "row 6 of 7 and column 8 of 9 are read by nothing, 24 % of the input; most of it is left out at pool1: "
+        "floor((7 - 2 + 0) / 2) + 1 = 3 and floor((9 - 2 + 0) / 2) + 1 = 4"
     )
-    assert "the last row and the last column of the 7×9 map, 24 % of it" in finding.message
-    assert found("D101", "pool2", (1, 3, 8, 9))[0].message.count("the last column of the 8×9 map, 11 % of it") == 1
+    (column,) = found("D101", "pool2", (1, 3, 8, 9))
+    assert column.message.startswith("column 8 of 9 is read by nothing, 11 % of the input")
 
 
 def test_what_lies_between_any_two_windows_is_not_cut_off() -> None:
@@ -122,16 +123,16 @@ def test_what_lies_between_any_two_windows_is_not_cut_off() -> None:
 
 
 def test_sizes_that_a_fix_names_leave_nothing_out() -> None:
-    layers = "conv3 pool2 conv3 pool3"
-    (finding,) = [each for each in found("D101", layers, (1, 3, 50, 50)) if each.stage == "pool2"]
+    layers = "pool2 conv3 pool3"
+    (finding,) = found("D101", layers, (1, 3, 53, 53))
     sizes = [int(size) for size in re.search(r"size (\d+) or (\d+)", finding.fixes[0]).groups()]  # type: ignore[union-attr]
     assert sizes == [48, 54]
     assert all(not found("D101", layers, (1, 3, size, size)) for size in sizes)
 
 
 def test_a_fixed_last_pooling_on_a_larger_map_should_be_global() -> None:
-    (finding,) = found("D101", "conv3 avgpool7", (1, 3, 8, 8))
-    assert any("global pooling" in fix for fix in finding.fixes)
+    (finding,) = found("D101", "avgpool7@pool", (1, 3, 8, 8))
+    assert any("global pooling" in fix and "--set 'pool.kernel_size=8x8'" in fix for fix in finding.fixes)
 
 
 def test_too_small_an_input_names_the_smallest_that_works() -> None:
@@ -164,7 +165,8 @@ def test_a_size_that_only_a_dense_layer_refuses_is_a_fixed_size() -> None:
     assert isinstance(names["bad"], onnx.ModelProto)
     (note,) = of(examine(names["bad"]), "D104")
     assert (note.severity, note.stage) == ("note", "y")
-    assert "size 4 to 5 on H and W only" in note.message
+    assert "declared fixed at 1×1×4×4" in note.message
+    assert "work with 4 to 5 on H and W only" in note.message
     (error,) = of(examine(names["bad"], (1, 1, 12, 12)), "D104")
     assert error.severity == "error"
     assert not of(examine(names["bad"], (1, 1, 12, 12)), "D102")
@@ -184,8 +186,8 @@ def test_what_one_stage_asks_of_both_axes_is_said_once() -> None:
         (finding,) = of(examine(model), "D104")
         return finding.message
 
-    assert "inputs of size 5 to 8 on H and 13 to 16 on W only: stage 'y' (Reshape)" in message(16, "4, 4")
-    assert "inputs of size 5 to 8 on H and 7 to 8 on W only: stage 'y' (Reshape)" in message(8, "4, 2")
+    assert "work with 5 to 8 on H and 13 to 16 on W only: stage 'y' (Reshape)" in message(16, "4, 4")
+    assert "work with 5 to 8 on H and 7 to 8 on W only: stage 'y' (Reshape)" in message(8, "4, 2")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -217,7 +219,7 @@ def test_fixes_come_in_the_order_of_practice() -> None:
     order = [
         "reduce early downsampling",
         "high-resolution branch",
-        "dilate",
+        "take the stride out of the last step",
         "anti-aliased",
         "enlarge the image 4 times",
     ]
@@ -264,11 +266,13 @@ def test_of_several_heads_the_finest_counts() -> None:
 
 def test_ceil_mode_is_a_warning_where_it_matters_and_a_note_elsewhere() -> None:
     (dropped,) = found("D301", "avgpool3/3p1c", (1, 3, 5, 5))
-    (overhanging,) = found("D301", "avgpool3/2c", (1, 3, 8, 8))
-    (idle,) = found("D301", "avgpool3/2c", (1, 3, 9, 9))
+    (overhanging,) = found("D301", "avgpool3/2p1c", (1, 3, 8, 8))
+    (idle,) = found("D301", "avgpool3/2p1c", (1, 3, 9, 9))
     assert [each.severity for each in (dropped, overhanging, idle)] == ["warning", "warning", "note"]
     assert "would start behind the map" in dropped.message
     assert "runtimes divide by" in overhanging.message
+    for size in (7, 8, 9):
+        assert not found("D301", "avgpool3/2c", (1, 3, size, size))
 
 
 def test_ceil_mode_of_a_maximum_matters_only_where_a_window_may_start_behind_the_map() -> None:
@@ -302,7 +306,7 @@ def test_cells_that_another_path_reads_are_a_note() -> None:
 
 def test_layers_of_the_package_are_examined_too() -> None:
     pool = pooling.Sequential(
-        pooling.AvgPool2d(3, stride=2, ceil_mode=True), pooling.MaxPool2d(2), pooling.AdaptiveAvgPool2d(5)
+        pooling.AvgPool2d(3, stride=2, padding=1, ceil_mode=True), pooling.MaxPool2d(2), pooling.AdaptiveAvgPool2d(5)
     )
     codes = {finding.code for finding in examine(pool, (1, 8, 32, 32)).findings}
     assert {"D301", "D304", "D401"} <= codes
@@ -312,7 +316,9 @@ def test_layers_of_the_package_are_examined_too() -> None:
 def test_an_average_before_a_stride_keeps_the_size(size: int, average: str) -> None:
     (finding,) = found("D402", "conv3x8 conv1/2@down", (1, 3, size, size))
     rounded = " and ceil_mode=1" if average.endswith("c") else ""
-    assert f"an AveragePool of 2 with stride 2{rounded}, then this stage with stride 1 (as ResNet-D" in finding.fixes[1]
+    assert (
+        f"an AveragePool of 2 with stride 2{rounded}, then this stage with stride 1 (as ResNet-D" in finding.fixes[-1]
+    )
     before, after = (
         read(layers, (1, 3, size, size)).stage("down").output_shape
         for layers in ("conv3x8 conv1/2@down", f"conv3x8 {average} conv1@down")

@@ -423,8 +423,6 @@ def test_a_network_of_torch_is_told_the_way() -> None:
     )
     both = (torch.nn.MaxPool2d(2), torch.nn.ReLU())
     for source, kind in (
-        (torch.nn.Sequential(*both), "Sequential of torch, whose layer 0 is of type MaxPool2d of torch"),
-        (both[0], "MaxPool2d of torch"),
         ([pooling.MaxPool2d(2), both[1]], "list, whose layer 1 is of type ReLU of torch"),
         (torch.zeros(()), "Tensor of torch"),
     ):

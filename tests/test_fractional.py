@@ -160,7 +160,7 @@ def test_windows_indices_and_gradients_are_those_of_torch(
 @pytest.mark.parametrize(("dimensions", "function"), FUNCTIONS)
 def test_gradients_are_those_of_numerical_differentiation(dimensions: int, function: str, layout: str) -> None:
     shape = (2, 2, *(5, 4, 3)[:dimensions])
-    # Neighbours differ by 1, so that a step of 1/4 changes no winner.
+    # Neighbours differ by 1, so that a step of 1/4 changes no argmax.
     x = np.random.default_rng(0).permutation(math.prod(shape)).reshape(shape).astype(np.float64)
     x = channels_last(x) if layout == "channels_last" else x
     samples = np.random.default_rng(1).random((2, 2, dimensions))

@@ -707,7 +707,7 @@ def test_no_kernel_reads_or_writes_beyond_its_arrays(guarded: Callable[..., Arra
 
 @pytest.mark.parametrize("at_end", [True, False], ids=["at_the_end", "at_the_beginning"])
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
-def test_winners_among_pixels_of_few_channels_are_those_of_planes(
+def test_argmaxes_among_pixels_of_few_channels_are_those_of_planes(
     guarded: Callable[..., Array], dtype: str, at_end: bool
 ) -> None:
     for channels in (1, 2, 3, 4, 5, 7, 8, 9, 17, 31, 32, 33):

@@ -640,7 +640,7 @@ def check_add_run(leaf: Leaf, random: np.random.Generator) -> None:
         dst.assert_holds(begun + source[0], (str(leaf), n))
 
 
-@checks("weave")
+@checks("interleave")
 def check_weave(leaf: Leaf, random: np.random.Generator) -> None:
     call = function(leaf, POINTER, POINTER, SIZE, SIZE, SIZE)
     for n, ways in itertools.product(sizes(leaf.value), (1, 2, 3, 5)):

@@ -1,4 +1,4 @@
-"""Maxima and minima with indices of long windows, and their gradients: whatever the kernel, the first winner wins."""
+"""Maxima and minima with indices of long windows, and their gradients: the first of equals is the argmax."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LARGEST = {1: 90, 2: 14, 3: 7}
 
 
 def method(function: str, x: Array, windows: dict[str, Any], layout: str = "channels_first") -> str:
-    """Name the strategy by which a call finds its winners."""
+    """Name the strategy by which a call finds its argmaxes."""
     call = resolved_call(function, x, **windows, layout=layout)
     name: str
     name, _ = kernels.strategy_of(call.index_plan, "indices", call.reducer, call.kind)
@@ -124,7 +124,7 @@ def test_against_the_reference(call: tuple[str, Array, dict[str, Any]]) -> None:
 
 
 @given(calls())
-def test_the_gradient_goes_to_the_winners_in_the_order_of_the_outputs(call: tuple[str, Array, dict[str, Any]]) -> None:
+def test_the_gradient_goes_to_the_argmaxes_in_the_order_of_the_outputs(call: tuple[str, Array, dict[str, Any]]) -> None:
     function, x, keywords = call
     if x.dtype.name not in FLOATS:
         x = x.astype(np.float32)
@@ -144,7 +144,7 @@ def test_tiles_and_strips_by_any_number_of_threads(dtype: str, layout: str) -> N
     lay = np.copy if layout == "channels_first" else channels_last
     with pooling.threads(1):
         values, indices = pooling.max_pool2d(lay(x), kernel, 1, layout=layout, return_indices=True)
-    # The first winner of each row of a window, and the first of these.
+    # The first maximum of each row of a window, and the first of these.
     windows = np.lib.stride_tricks.sliding_window_view(x, kernel, (2, 3))[:, :, ::13, ::17]
     flat = windows.reshape(*windows.shape[:4], -1)
     first = flat.argmax(-1)
@@ -172,7 +172,7 @@ def test_tiles_and_strips_by_any_number_of_threads(dtype: str, layout: str) -> N
 
 @pytest.mark.parametrize("value", [-np.inf, np.nan])
 def test_padding_never_wins_over_elements_as_good(value: float) -> None:
-    """The identity stands where rows have no cells; a window of nothing else has the first element as its winner."""
+    """The identity stands where rows have no cells; a window of nothing else has the first element as its argmax."""
     x = np.full((1, 1, 700), value, np.float32)
     values, indices = pooling.max_pool1d(x, 90, 1, 45, return_indices=True)
     np.testing.assert_array_equal(values, value)

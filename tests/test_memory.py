@@ -368,7 +368,7 @@ LONGEST = {
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process can be reset on Linux only")
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32", "float64"])
-def test_searches_of_winners_take_what_is_documented_for_each_tap(dtype: str, run_python: Callable[..., str]) -> None:
+def test_searches_of_argmaxes_take_what_is_documented_for_each_tap(dtype: str, run_python: Callable[..., str]) -> None:
     allowed, asked = {}, []
     for name, (shape, function, arguments, taps, channels) in LONGEST.items():
         prepare = LONG_ROWS.format(shape=shape, dtype=dtype)
@@ -561,7 +561,7 @@ def test_adaptive_gradients_of_long_rows_in_half_precision_are_right() -> None:
         np.testing.assert_allclose(results[0].astype(np.float64), exact, 2.0**-10, 2.0**-24)
 
 
-def test_winners_of_few_windows_are_found_before_gradients_are_sent() -> None:
+def test_argmaxes_of_few_windows_are_found_before_gradients_are_sent() -> None:
     rng = np.random.default_rng(4)
     for shape, arguments in (((1, 1, 700, 900), (300, 100)), ((1, 1, 650, 1000), ((650, 1000), 1))):
         x = rng.normal(size=shape).astype(np.float16)

@@ -18,7 +18,7 @@ import pooling
 from pooling import calls
 from pooling.families import extremes, means, norms
 from pooling.operators import OPERATORS
-from pooling.ranks import PIECES, ranked
+from pooling.ranks import OF_GRADIENTS, PARAMETERS, PIECES, ranked
 
 FUNCTIONS = [
     getattr(pooling, name + suffix)
@@ -49,11 +49,21 @@ def test_a_function_is_known_by_its_name_alone(function: Any) -> None:
 def test_a_docstring_is_whole_and_names_every_argument(function: Any) -> None:
     text = inspect.getdoc(function)
     assert text
-    for placeholder in ("{function}", "{n}", "{row", "{along", "{maps", *(f"{{{name}}}" for name in PIECES)):
+    for placeholder in (
+        "{function}",
+        "{n}",
+        "{row",
+        "{along",
+        "{maps",
+        *(f"{{{name}}}" for name in (*PARAMETERS, *PIECES)),
+    ):
         assert placeholder not in text
-    lines = [line for line in text.splitlines() if " : " in line or line in text.split("Parameters")[1].splitlines()]
-    named = {word.strip() for line in lines for word in line.partition(" : ")[0].split(",")}
-    assert {*inspect.signature(function).parameters} <= named
+    section = text.split("Parameters\n----------\n")[1].split("\n\n")[0]
+    entries = [line.partition(" : ")[0].split(", ") for line in section.splitlines() if not line.startswith(" ")]
+    names = list(inspect.signature(function).parameters)
+    assert sorted(name for entry in entries for name in entry) == sorted(names)
+    places = [names.index(entry[0]) for entry in entries]
+    assert places == sorted(places)
     assert f"pooling.{function.__name__}(" in text.split("Examples")[1]
 
 
@@ -68,6 +78,13 @@ def test_every_piece_of_a_docstring_stands_in_several() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     written = sources + "".join(PIECES.values())
     assert [name for name in PIECES if written.count(f"{{{name}}}") < 2] == []
+
+
+def test_what_is_said_of_an_argument_of_all_functions_is_said_by_several() -> None:
+    texts = [" ".join((function.__doc__ or "").split()) for function in FUNCTIONS]
+    for entry in (*PARAMETERS.values(), *OF_GRADIENTS.values()):
+        words = " ".join(entry.partition("({first}")[0].split())
+        assert sum(words in text for text in texts) > 2, words
 
 
 def test_the_divisor_of_one_axis_has_to_be_named() -> None:

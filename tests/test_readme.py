@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -53,6 +54,21 @@ def test_the_guide_of_the_doctor_has_the_titles_and_texts_of_the_rules(make_doct
 def test_the_doctor_says_what_the_readme_shows(make_doctor):
     between = README.split(make_doctor.BEGIN)[1].split(make_doctor.END)[0]
     assert between.lstrip("\n") == make_doctor.shown()
+
+
+def test_the_first_picture_is_drawn_from_its_layers(make_doctor):
+    from pooling.doctor import examine
+    from pooling.doctor.report.drawing import drawing
+
+    text = make_doctor.LAYERS.read_text(encoding="utf-8")
+    assert text == make_doctor.resnet50()
+    drawn = drawing(examine(text, object_size=16, task="detection"))
+    root = ElementTree.parse(ROOT / "docs" / "doctor.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    words = [element.text or element[0].tail for element in root.iter(f"{space}text")]
+    assert words == [each.words for each in drawn.texts]
+    assert root.find(f"{space}title").text == f"{drawn.title}."
+    assert re.search(r"\]\(([^)]+\.(?:svg|png))\)", README)[1] == "docs/doctor.svg"
 
 
 def test_every_file_that_the_readme_links_to_is_there():

@@ -18,18 +18,18 @@ ROOT = Path(__file__).resolve().parent.parent
 # --- the model --------------------------------------------------------------------------------------------------------
 #
 # A state is what is shared and where everybody is; every step that another thread can see is a step of the model.
-# Callers run programs of jobs ("job", seats) and requests ("keep", workers). Two designs of the gate are told apart:
-# "counted" is that of team.h; "compared" is one that we had, whose workers compared the number inside with the seats of
-# a job, read one after the other.
+# Callers run programs of jobs ("job", slots) and requests ("keep", workers). Two designs of the word of state are told
+# apart: "counted" is that of team.h; "compared" is one that we had, whose workers compared the number inside with the
+# slots of a job, read one after the other.
 
 
 class Worker(NamedTuple):
     at: str
     seen: int = 0
     word: tuple[int, ...] = ()
-    seat: int = 0
+    slot: int = 0
     asleep: bool = False
-    bell: bool = False
+    event: bool = False
     leaves: bool = False
 
 
@@ -46,7 +46,7 @@ class State(NamedTuple):
     free: int
     inside: int
     awaited: bool
-    seats: int  # of the memory that the open job has; 0 when it is freed
+    slots: int  # of the memory that the open job has; 0 when it is freed
     taken: bool
     wanted: int
     all_left: bool
@@ -89,32 +89,32 @@ class Model:
         elif worker.at == "unmark":
             yield to("look", asleep=False) if worker.asleep else to("sleep")
         elif worker.at == "sleep":
-            if worker.bell:
-                yield to("look", bell=False)
+            if worker.event:
+                yield to("look", event=False)
         elif worker.at == "called":
-            yield to("ended") if worker.leaves else to("gate")
-        elif worker.at == "gate":
+            yield to("ended") if worker.leaves else to("enter")
+        elif worker.at == "enter":
             word = self.word(state)
             if self.counted:
                 yield to("swap", word=word) if state.free > 0 else to("look", word=())
             else:
                 yield to("look", word=()) if word[0] else to("compare", word=word)
         elif worker.at == "compare":
-            yield to("swap") if worker.word[1] < state.seats else to("look", word=())
+            yield to("swap") if worker.word[1] < state.slots else to("look", word=())
         elif worker.at == "swap":
             if worker.word != self.word(state):
-                yield to("gate", word=())
+                yield to("enter", word=())
                 return
-            seat = state.free if self.counted else state.inside + 1
-            if seat > state.seats:
-                self.faults.add("a seat beyond the memory")
-            elif any(other.seat == seat for other in state.workers):
-                self.faults.add("two workers on one seat")
+            slot = state.free if self.counted else state.inside + 1
+            if slot > state.slots:
+                self.faults.add("a slot beyond the memory")
+            elif any(other.slot == slot for other in state.workers):
+                self.faults.add("two workers on one slot")
             free = state.free - 1 if self.counted else state.free
-            yield to("inside", state._replace(free=free, inside=state.inside + 1), seat=seat, word=())
+            yield to("inside", state._replace(free=free, inside=state.inside + 1), slot=slot, word=())
         elif worker.at == "inside":
             after = state._replace(inside=state.inside - 1)
-            yield to("ring" if after.awaited and not after.inside else "look", after, seat=0)
+            yield to("ring" if after.awaited and not after.inside else "look", after, slot=0)
         elif worker.at == "ring":
             yield to("look", state._replace(all_left=True))
 
@@ -146,7 +146,7 @@ class Model:
                 workers[n] = Worker("look")
             yield to("run", state._replace(workers=tuple(workers), hired=max(state.hired, min(number, self.most))))
         elif caller.at == "run":
-            yield to("open", state._replace(seats=number), i=0)
+            yield to("open", state._replace(slots=number), i=0)
         elif caller.at == "open":
             if self.counted:
                 yield to("wake", state._replace(turn=state.turn + 1, free=number, awaited=False))
@@ -162,7 +162,7 @@ class Model:
             else:
                 yield to("wake", i=caller.i + 1)
         elif caller.at == "ring":
-            yield to("wake", changed(caller.i, bell=True), i=caller.i + 1)
+            yield to("wake", changed(caller.i, event=True), i=caller.i + 1)
         elif caller.at == "parts":
             yield to("wait", state._replace(free=0 if self.counted else CLOSED))
         elif caller.at == "wait":
@@ -171,9 +171,9 @@ class Model:
             if state.all_left:
                 yield to("free", state._replace(all_left=False))
         elif caller.at == "free":
-            if any(worker.seat for worker in state.workers):
+            if any(worker.slot for worker in state.workers):
                 self.faults.add("a worker in memory that is freed")
-            yield to("give back", state._replace(seats=0), done=caller.done + 1)
+            yield to("give back", state._replace(slots=0), done=caller.done + 1)
         elif caller.at == "give back":
             yield to("asked", state._replace(taken=False), holds=False)
         elif caller.at == "asked":
@@ -200,7 +200,7 @@ class Model:
             else:
                 yield to("end", i=caller.i + 1)
         elif caller.at == "end ring":
-            yield to("end", changed(caller.i, bell=True), i=caller.i + 1)
+            yield to("end", changed(caller.i, event=True), i=caller.i + 1)
         elif caller.at == "join" and all(worker.at == "ended" for worker in state.workers[caller.keeps : state.hired]):
             yield to("give back", state._replace(hired=caller.keeps), keeps=0)
 
@@ -241,8 +241,8 @@ class Model:
 
 
 PROGRAMS: dict[str, tuple[int, list[list[tuple[str, int]]]]] = {
-    "two workers, fewer seats": (2, [[("job", 2), ("job", 1)]]),
-    "two workers, more seats": (2, [[("job", 1), ("job", 2)]]),
+    "two workers, fewer slots": (2, [[("job", 2), ("job", 1)]]),
+    "two workers, more slots": (2, [[("job", 1), ("job", 2)]]),
     "three workers": (3, [[("job", 3), ("job", 1)]]),
     "more jobs": (2, [[("job", 2), ("job", 1), ("job", 2)]]),
     "two callers": (2, [[("job", 2)], [("job", 1)]]),
@@ -260,11 +260,11 @@ def test_no_order_of_steps_is_wrong(name: str) -> None:
     assert not model.faults
 
 
-def test_the_model_finds_what_was_wrong_with_an_earlier_gate() -> None:
-    workers, programs = PROGRAMS["two workers, fewer seats"]
+def test_the_model_finds_what_was_wrong_with_an_earlier_word_of_state() -> None:
+    workers, programs = PROGRAMS["two workers, fewer slots"]
     model = Model("compared", programs, workers)
     model.explore()
-    assert "a seat beyond the memory" in model.faults
+    assert "a slot beyond the memory" in model.faults
 
 
 def test_the_model_finds_a_worker_that_sleeps_without_a_second_look() -> None:
@@ -299,7 +299,7 @@ def stress(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
-def test_no_worker_has_a_seat_that_the_memory_has_not(stress: Path) -> None:
-    """Jobs of two seats wait for a third thread to come, where seven workers are there."""
+def test_no_worker_has_a_slot_that_the_memory_has_not(stress: Path) -> None:
+    """Jobs of two slots wait for a third thread to come, where seven workers are there."""
     answer = subprocess.run([stress, "1"], capture_output=True, text=True, timeout=120, check=False)
     assert (answer.returncode, answer.stderr) == (0, "")

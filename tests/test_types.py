@@ -1,4 +1,4 @@
-"""What type checkers see of the functions that return indices if asked to."""
+"""What type checkers see of the functions that return indices on request."""
 
 from __future__ import annotations
 

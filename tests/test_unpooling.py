@@ -115,7 +115,7 @@ def test_any_call_answers_as_the_reference(dimensions: int, dtype: str, layout: 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dimensions", OPERATOR.dimensions)
-def test_unpooling_what_was_pooled_keeps_the_winners(dimensions: int, layout: str) -> None:
+def test_unpooling_what_was_pooled_keeps_the_maxima(dimensions: int, layout: str) -> None:
     x = random_array((2, 3, *(9, 8, 7)[:dimensions]), np.float32) ** 2 + 1
     x = channels_last(x) if layout == "channels_last" else x
     windows: dict[str, Any] = {"kernel_size": 3, "stride": 2, "padding": 1, "layout": layout}

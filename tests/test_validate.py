@@ -343,7 +343,7 @@ def test_a_global_pooling_that_is_a_reduction_is_counted_and_not_asked(
     constants = [] if axes is None else [helper.make_tensor("a", TensorProto.INT64, [len(axes)], axes)]
     nodes = [pool(result="p", kernel_shape=[2] * (len(shape) - 2), name="pool"), node] if pools else [node]
     report = validate(save(nodes, shape, constants=constants, opset=opset), rounds=0)
-    note = f"1 global pooling is written as a reduction, and no runtime was asked about it: gap ({operator})"
+    note = f"1 global pooling is written as a reduction, and no runtime was compared on it: gap ({operator})"
     # Without pooling nodes nothing is known of shapes.
     expected = (note,) if is_pooling or (not pools and axes == [-2, -1] and operator == "ReduceMean") else ()
     assert report.models[0].notes == expected
@@ -356,7 +356,7 @@ def test_many_reductions_are_counted_in_one_note(save: Save) -> None:
     nodes += [helper.make_node("ReduceMean", ["p"], [f"m{i}"], axes=[2, 3], name=f"gap{i}") for i in range(4)]
     nodes.append(helper.make_node("Sum", [f"m{i}" for i in range(4)], ["y"]))
     assert validate(save(nodes, opset=13), rounds=0).models[0].notes == (
-        "4 global poolings are written as a reduction, and no runtime was asked about them: gap0 (ReduceMean), "
+        "4 global poolings are written as a reduction, and no runtime was compared on them: gap0 (ReduceMean), "
         "gap1 (ReduceMean), gap2 (ReduceMean) and 1 more",
     )
 
@@ -423,8 +423,8 @@ def test_poolings_of_other_operator_sets_are_never_passed_over(save: Save) -> No
     report = validate(save([node], domains=["com.microsoft"]), rounds=0)
     assert report.exit_code == 2
     ((_, what),) = report.problems
-    assert what == "1 pooling node of other operator sets was not asked: pooled (MaxpoolWithMask of com.microsoft)"
-    assert "not asked: pooled (MaxpoolWithMask of com.microsoft)" in printed(report)
+    assert what == "1 pooling node of other operator sets was not compared: pooled (MaxpoolWithMask of com.microsoft)"
+    assert "not compared: pooled (MaxpoolWithMask of com.microsoft)" in printed(report)
     assert report.summary() == "nothing could be compared in 1 model"
 
 

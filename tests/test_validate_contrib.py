@@ -159,7 +159,7 @@ def test_what_is_not_asked_is_named(tmp_path: Path) -> None:
     report = validate([scale, elsewhere], runtimes=["pooling", "onnxruntime"], rounds=0, threads=1)
     assert report.exit_code == 2
     assert report.nodes[0].problem == "its x_scale 'xs' is known only when the model runs"
-    told = "1 pooling node of other operator sets was not asked: pool (FancyPool of example.org)"
+    told = "1 pooling node of other operator sets was not compared: pool (FancyPool of example.org)"
     assert report.models[1].unasked == (told,)
     alone = validate(scale, runtimes=["pooling"], rounds=0, threads=1)
     assert alone.exit_code == 2

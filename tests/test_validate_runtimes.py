@@ -310,7 +310,7 @@ def test_the_known_differences_of_onnxruntime_are_named_with_remedies(save: Save
         f"onnxruntime {version} breaks same-uses-effective-kernel at node pool1: shape (1, 1, 6) instead of (1, 1, 8)"
     )
     assert finding.upstream == ("onnxruntime#20582",)
-    assert finding.remedy == "pooling repair (auto_pad); onnxruntime was asked again and agrees"
+    assert finding.remedy == "pooling repair (auto_pad); onnxruntime was run again and agrees"
     assert report.exit_code == 1
     repair = report.models[0].repair
     assert repair is not None
@@ -324,7 +324,7 @@ def test_nan_is_found_on_special_numbers_and_does_not_count(save: Save) -> None:
     assert all(each.counts_as == "special" for each in report.findings)
     remedy = "pooling repair --special-values exact"
     assert {each.remedy for each in report.findings} == {
-        f"{remedy} (special_values); onnxruntime was asked again and agrees"
+        f"{remedy} (special_values); onnxruntime was run again and agrees"
     }
     console = Console(file=io.StringIO(), width=200)
     print_report(report, console)

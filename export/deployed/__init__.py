@@ -32,33 +32,22 @@ ANSWERS = ("right", "numbers", "shape", "refused")
 
 @dataclass(frozen=True)
 class ReleaseAnswer:
-    """One answer of some releases of a runtime to a form, in some opsets.
-
-    Attributes
-    ----------
-    form : str
-        Of a node or a graph; see `form_of_average`, and `Table.forms` for all.
-    runtime : str
-        ``"onnxruntime"`` or ``"openvino"``.
-    answer : str
-        One of `ANSWERS`.
-    detail : str
-        By how much numbers are off, which shape came, or what the runtime says; of one of the releases.
-    opsets : tuple of int
-        The opsets, in order.
-    levels : tuple of str
-        Levels of graph optimisation, ``"default"`` and ``"disabled"``; openvino has the first only.
-    versions : tuple of str
-        The releases, in order.
-    """
+    """One answer of some releases of a runtime to a form, in some opsets."""
 
     form: str
+    """Of a node or a graph; see `form_of_average`, and `Table.forms` for all."""
     runtime: str
+    """``"onnxruntime"`` or ``"openvino"``."""
     answer: str
+    """One of `ANSWERS`."""
     detail: str
+    """By how much numbers are off, which shape came, or what the runtime says; of one of the releases."""
     opsets: tuple[int, ...]
+    """The opsets, in order."""
     levels: tuple[str, ...]
+    """Levels of graph optimisation, ``"default"`` and ``"disabled"``; openvino has the first only."""
     versions: tuple[str, ...]
+    """The releases, in order."""
 
 
 class Table:

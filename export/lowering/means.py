@@ -73,18 +73,12 @@ def avg_pool(graph: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) -> t
 
 @dataclass(frozen=True)
 class Form:
-    """A way to write the mean of windows.
-
-    Attributes
-    ----------
-    name : str
-        Of its AveragePool, in the table of what released runtimes make of it; see `pooling.export.deployed`.
-    write : callable
-        Adds the nodes that pool a tensor.
-    """
+    """A way to write the mean of windows."""
 
     name: str
+    """Of its AveragePool, in the table of what released runtimes make of it; see `pooling.export.deployed`."""
     write: Callable[[str], str]
+    """Adds the nodes that pool a tensor."""
 
 
 def _chosen(graph: GraphBuilder, forms: Sequence[Form]) -> Form | None:

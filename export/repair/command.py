@@ -31,24 +31,16 @@ __all__ = ["RepairReport", "repair_file"]
 
 @dataclass(frozen=True)
 class RepairReport:
-    """What came out of repairing a file.
-
-    Attributes
-    ----------
-    path : Path
-        The model.
-    result : Repaired or None
-        None where the repaired model differs from the original.
-    difference : str
-        How it differs.
-    written : Path or None
-        Where the repaired model is now.
-    """
+    """What came out of repairing a file."""
 
     path: Path
+    """The model."""
     result: Repaired | None
+    """None where the repaired model differs from the original."""
     difference: str
+    """How it differs."""
     written: Path | None
+    """Where the repaired model is now."""
 
     @property
     def exit_code(self) -> int:

@@ -31,9 +31,9 @@ from ..verification import VerificationError
 from .rewrites import Rewrite
 
 __all__ = [
-    "GivenUp",
     "ModelsDiffer",
-    "Unproven",
+    "NotVerifiedError",
+    "RunTooLongError",
     "compare_models",
     "how_it_runs",
     "prove_rewrite",
@@ -67,7 +67,7 @@ LEVELS = ("disabled", "default")
 """Levels of graph optimisation at which a model has to be right: as its nodes say, and as it is loaded by default."""
 
 
-class Unproven(Exception):
+class NotVerifiedError(Exception):
     """Why something could not be compared, in a part of a sentence.
 
     Attributes
@@ -81,7 +81,7 @@ class Unproven(Exception):
         self.loads = loads
 
 
-class GivenUp(Unproven):
+class RunTooLongError(NotVerifiedError):
     """A run takes too long; other inputs would be no faster, and nobody waits for each."""
 
 
@@ -102,7 +102,7 @@ def _session(model: onnx.ModelProto, folder: Path | None = None, level: str = LE
             argument=("verify", True),
         ) from None
     except Exception as error:  # whatever the runtime raises
-        raise Unproven(_reason(error)) from error
+        raise NotVerifiedError(_reason(error)) from error
 
 
 def _run(session: Any, arrays: Mapping[str, Array]) -> list[Any]:
@@ -139,9 +139,9 @@ def _run(session: Any, arrays: Mapping[str, Array]) -> list[Any]:
             done.wait()  # to the end of the node that is running; a thread in a library must not outlive Python
         raise
     if failures and options.terminate:
-        raise GivenUp(f"a run takes more than {LONGEST_RUN:g} s", loads=True) from failures[0]
+        raise RunTooLongError(f"a run takes more than {LONGEST_RUN:g} s", loads=True) from failures[0]
     if failures:
-        raise Unproven(_reason(failures[0]), loads=True) from failures[0]
+        raise NotVerifiedError(_reason(failures[0]), loads=True) from failures[0]
     return results
 
 
@@ -175,7 +175,7 @@ def prove_rewrite(
 
     Raises
     ------
-    Unproven
+    NotVerifiedError
         If onnxruntime does not run it, and it is more than a single pooling node.
     ModelsDiffer
         If the two differ.
@@ -203,7 +203,7 @@ def prove_rewrite(
         try:
             wanted = rewrite.reference(array)
         except ValueError as error:  # windows do not fit into it
-            raise Unproven(without(error, FUNCTION)) from error
+            raise NotVerifiedError(without(error, FUNCTION)) from error
         for level, answer in answers.items():
             for name, ours, theirs in zip(outputs, wanted, answer(array), strict=True):
                 bound = None if rewrite.exact else _bound(node, array, wanted[0], rewrite.reference)
@@ -227,9 +227,9 @@ def _answering(
     """
     try:
         if dtype.name == "bfloat16":
-            raise Unproven("onnxruntime takes no bfloat16 from NumPy")
+            raise NotVerifiedError("onnxruntime takes no bfloat16 from NumPy")
         sessions = [_session(model, level=level) for level in LEVELS]
-    except Unproven as error:
+    except NotVerifiedError as error:
         node = rewrite.nodes[-1]
         if len(rewrite.nodes) > 1 or node.op_type not in WINDOWED:
             raise
@@ -267,7 +267,9 @@ def _shapes(rewrite: Rewrite, node: onnx.NodeProto, x: TensorType, rank: int) ->
         sides = [sum(pads[axis :: rank - 2]) if len(pads) == 2 * (rank - 2) else 0 for axis in range(rank - 2)]
         around = math.prod(max(sum(each), 1) for each in zip(spatial, grown, sides, strict=True))
         if around > MOST_ELEMENTS:
-            raise Unproven(f"with its padding its input has {around} elements; at most {MOST_ELEMENTS} are compared")
+            raise NotVerifiedError(
+                f"with its padding its input has {around} elements; at most {MOST_ELEMENTS} are compared"
+            )
         if math.prod(planes) * around > MOST_ELEMENTS:
             planes = [min(size, 1) for size in planes]
         yield (*planes, *spatial)
@@ -325,17 +327,17 @@ def compare_models(
 
     Raises
     ------
-    Unproven
+    NotVerifiedError
         If the original does not run.
-    GivenUp
+    RunTooLongError
         If a run of one of them takes longer than `LONGEST_RUN`.
     ModelsDiffer
         If a result differs, or if only the original runs.
     """
     try:
         before = _session(original, folder)
-    except Unproven as error:
-        raise Unproven(f"onnxruntime does not load the original ({error})") from error
+    except NotVerifiedError as error:
+        raise NotVerifiedError(f"onnxruntime does not load the original ({error})") from error
     reason = ""
     runs = 0
     after: list[Any] = []
@@ -347,24 +349,26 @@ def compare_models(
             continue
         try:
             wanted = _run(before, arrays)
-        except GivenUp:
+        except RunTooLongError:
             raise
-        except Unproven as error:
+        except NotVerifiedError as error:
             reason = str(error)
             continue
         try:
             after = after or [_session(repaired, folder, level) for level in LEVELS]
             found = [_run(session, arrays) for session in after]
-        except GivenUp:
+        except RunTooLongError:
             raise
-        except Unproven as error:
+        except NotVerifiedError as error:
             raise refused(
                 ModelsDiffer, FUNCTION, f"onnxruntime runs the original, but not the repaired model ({error})"
             ) from error
         for place, output in enumerate(repaired.graph.output):
             difference = _deep_difference(wanted[place], found[0][place], exact=exact)
             if difference and _deep_difference(wanted[place], _run(before, arrays)[place], exact=exact):
-                raise Unproven(f"the original gives other numbers each time, as its output {output.name!r} does")
+                raise NotVerifiedError(
+                    f"the original gives other numbers each time, as its output {output.name!r} does"
+                )
             if difference:
                 raise refused(ModelsDiffer, FUNCTION, f"output {output.name!r} of the repaired model {difference}")
             difference = _deep_difference(wanted[place], found[1][place], exact=False)
@@ -379,7 +383,7 @@ def compare_models(
         if runs == 2:
             break
     if not runs:
-        raise Unproven(f"onnxruntime does not run the original ({reason or NO_NUMBERS})", loads=True)
+        raise NotVerifiedError(f"onnxruntime does not run the original ({reason or NO_NUMBERS})", loads=True)
 
 
 def how_it_runs(
@@ -398,7 +402,7 @@ def how_it_runs(
 
     Raises
     ------
-    GivenUp
+    RunTooLongError
         If a run takes longer than `LONGEST_RUN`.
     """
     reason, loads = "", True
@@ -413,16 +417,16 @@ def how_it_runs(
                 continue
             try:
                 _run(session, arrays)
-            except GivenUp:
+            except RunTooLongError:
                 raise
-            except Unproven as error:
+            except NotVerifiedError as error:
                 reason = str(error)
             else:
                 return True, "onnxruntime"
         settled = settled and bool(reason)
-    except GivenUp:
+    except RunTooLongError:
         raise
-    except Unproven as error:
+    except NotVerifiedError as error:
         reason, loads = str(error), error.loads
     reason = reason or NO_NUMBERS
     if _runs_here(model, shapes):
@@ -504,7 +508,7 @@ def _trials(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int | None]]) 
                     known = named.setdefault(name, usual) if name else usual
                 shape.append(known)
             if math.prod(shape) > MOST_DRAWN:
-                raise Unproven(
+                raise NotVerifiedError(
                     f"its input {each.name!r} has {math.prod(shape)} elements; at most {MOST_DRAWN} are drawn",
                     loads=True,
                 )
@@ -519,7 +523,7 @@ def same_shapes_in_runs(
 
     Raises
     ------
-    GivenUp
+    RunTooLongError
         If a run takes longer than `LONGEST_RUN`.
     """
     open_model = onnx.ModelProto()
@@ -529,9 +533,9 @@ def same_shapes_in_runs(
     try:
         session = _session(open_model, folder)
         found = [[each.shape for each in _run(session, arrays)] for arrays in islice(_trials(model, shapes), 2)]
-    except GivenUp:
+    except RunTooLongError:
         raise
-    except (Unproven, ModuleNotFoundError, AttributeError):
+    except (NotVerifiedError, ModuleNotFoundError, AttributeError):
         return {}
     if len(found) < 2:
         return {}

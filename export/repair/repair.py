@@ -32,7 +32,15 @@ from pooling.onnx_models.shapes import TensorType, infer_model, pooled_tensors, 
 from pooling.signs import short_repr
 
 from ..arguments import is_finite_only
-from .proof import GivenUp, ModelsDiffer, Unproven, compare_models, how_it_runs, prove_rewrite, same_shapes_in_runs
+from .proof import (
+    ModelsDiffer,
+    NotVerifiedError,
+    RunTooLongError,
+    compare_models,
+    how_it_runs,
+    prove_rewrite,
+    same_shapes_in_runs,
+)
 from .rewrites import (
     FUNCTION,
     REWRITES,
@@ -406,7 +414,7 @@ class _RepairPass:
         if self.open and settled and not self.misread:
             try:
                 self.measure(same_shapes_in_runs(original, self.open, self.shapes, folder))
-            except GivenUp as error:
+            except RunTooLongError as error:
                 self._given_up = str(error)
         if self.skipped:
             self.refuse_unknown_ranks()
@@ -556,7 +564,7 @@ class _RepairPass:
         imports = [helper.make_opsetid("", check.opset)]
         try:
             self._here = prove_rewrite(check.rewrite, check.node, check.x, imports) or self._here
-        except Unproven as error:
+        except NotVerifiedError as error:
             what = f"{_title(check.node)!r}: what takes its place was not run ({error})"
             self._unproven = self._unproven or what
         except ModelsDiffer as error:
@@ -650,7 +658,7 @@ class _RepairPass:
         if not self._given_up:
             try:
                 return self._proven(original, folder)
-            except GivenUp as error:
+            except RunTooLongError as error:
                 self._given_up = str(error)
         return False, None, f"the model was not run to its end ({self._given_up})"
 
@@ -671,9 +679,9 @@ class _RepairPass:
         else:
             try:
                 compare_models(original, self.model, self.shapes, folder, misfit, exact=exact)
-            except GivenUp:
+            except RunTooLongError:
                 raise
-            except Unproven as error:
+            except NotVerifiedError as error:
                 whole = str(error)
             else:
                 same = "the same" if exact else "the same up to rounding"

@@ -18,27 +18,17 @@ Padding = int | tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class BenchmarkCase:
-    """One pooling.
-
-    Attributes
-    ----------
-    name, group : str
-        What it is, and the part of the page that it stands in.
-    operator : str
-        As in `pooling.operators.OPERATORS`.
-    shape : tuple of int
-        ``(N, C, *S)``, whatever the layout.
-    kernel_size : int or tuple of int
-        Size of the windows; for adaptive operators the size of the result, and nothing for global ones.
-    direction : {"forward", "indices", "backward", "training"}
-        Result; result with indices; gradient; result and gradient.
-    """
+    """One pooling."""
 
     name: str
     group: str
+    """The part of the page that it stands in."""
     operator: str
+    """As in `pooling.operators.OPERATORS`."""
     shape: tuple[int, ...]
+    """``(N, C, *S)``, whatever the layout."""
     kernel_size: Sizes = 0
+    """Size of the windows; for adaptive operators the size of the result, and nothing for global ones."""
     stride: Sizes = 0
     padding: Padding = 0
     dilation: int = 1
@@ -46,6 +36,7 @@ class BenchmarkCase:
     dtype: str = "float32"
     layout: str = "channels_first"
     direction: str = "forward"
+    """``"forward"``; ``"indices"``, result and indices; ``"backward"``; or ``"training"``, result and gradient."""
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> BenchmarkCase:

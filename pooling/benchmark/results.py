@@ -75,7 +75,7 @@ class Results:
 
     @cached_property
     def of_a_copy(self) -> Results:
-        """The same race, had pooling taken as long as the floor: what moving the bytes leaves to be won."""
+        """The same race, had pooling taken as long as the floor: what moving the bytes leaves to be gained."""
         stands_for = {"pooling": "floor", "pooling out=": "floor out="}
         seconds = {
             threads: {

@@ -307,7 +307,7 @@ def with_openvino(case: BenchmarkCase, threads: int) -> Call:
 
 
 def _tensor(case: BenchmarkCase, values: Array, channels_last: bool) -> Any:
-    """Wrap an array as ``(N, C, *S)``, in the memory format asked for."""
+    """Wrap an array as ``(N, C, *S)``, in the requested memory format."""
     import torch
 
     tensor = (
@@ -500,30 +500,20 @@ def with_numpy(case: BenchmarkCase, threads: int) -> Call:
 
 @dataclass(frozen=True)
 class Library:
-    """How a library runs a case, and what is known of it.
-
-    Attributes
-    ----------
-    package : str
-        Name of the distribution; empty for what comes with the race.
-    module : str
-        What has to be importable.
-    prepare : callable
-        Takes a case and a number of threads; returns the call to time.
-    arrays : callable
-        Turns what the call returns into channels_first arrays.
-    out : bool
-        Whether the result is written into memory that is there already; such a library only meets its like.
-    peer : bool
-        Whether it is another library.
-    """
+    """How a library runs a case, and what is known of it."""
 
     package: str
+    """Name of the distribution; empty for what comes with the race."""
     module: str
+    """What has to be importable."""
     prepare: Callable[[BenchmarkCase, int], Call]
+    """Takes a case and a number of threads; returns the call to time."""
     arrays: Callable[[BenchmarkCase, Any], list[Array]]
+    """Turns what the call returns into channels_first arrays."""
     out: bool = False
+    """Whether the result is written into memory that is there already; such a library only meets its like."""
     peer: bool = True
+    """Whether it is another library."""
 
     @property
     def installed(self) -> bool:

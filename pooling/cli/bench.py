@@ -1,4 +1,12 @@
-"""``pooling bench``."""
+"""Time the kernels against the libraries that are installed here.
+
+Time the kernels against the libraries that are installed here (onnxruntime, openvino, torch, OpenCV, scikit-image,
+SciPy, NumPy), turn by turn, each in a process of its own, on poolings of real networks. A result is checked before it
+is timed.
+
+Examples: pooling bench; pooling bench --only ResNet --rounds 5; pooling bench --list. Exit code: 0 it ran, 2 it could
+not. Being slower is no failure.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +16,7 @@ from typing import Any
 
 from .shared import (
     RefusedError,
+    add_command,
     add_files,
     add_force,
     check_files,
@@ -38,15 +47,7 @@ USUAL = (
 
 def add(commands: Any) -> None:
     """Add the command to those that there are."""
-    bench = commands.add_parser(
-        "bench",
-        help="time the kernels against the libraries that are installed here",
-        description="Time the kernels against the libraries that are installed here (onnxruntime, openvino, torch, "
-        "OpenCV, scikit-image, SciPy, NumPy), turn by turn, each in a process of its own, on poolings of real "
-        "networks. A result is checked before it is timed.",
-        epilog="Examples: pooling bench; pooling bench --only ResNet --rounds 5; pooling bench --list. "
-        "Exit code: 0 it ran, 2 it could not. Being slower is no failure.",
-    )
+    bench = add_command(commands, "bench", __doc__, _run)
     bench.add_argument(
         "--only", metavar="TEXT", help="run the cases whose name contains TEXT, of all that there are (default: a few)"
     )
@@ -62,7 +63,6 @@ def add(commands: Any) -> None:
     )
     add_files(bench, json="write everything that was measured to FILE")
     add_force(bench)
-    bench.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:

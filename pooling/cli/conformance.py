@@ -1,4 +1,11 @@
-"""``pooling conformance``."""
+"""Run the conformance suite: a table of which runtime follows which rule of pooling.
+
+Run a suite of cases, each of which tests one rule of pooling, in every installed runtime, and print a table of rules
+and runtimes.
+
+Examples: pooling conformance; pooling conformance --runtimes onnxruntime,openvino --html table.html. Exit code: 0 all
+is well, 1 this library itself breaks a rule, 2 the suite could not be run.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +13,16 @@ import argparse
 from typing import Any
 
 from .shared import (
+    add_command,
     add_files,
     add_force,
     add_runners,
     check_files,
     need_libraries,
-    print_written,
     progress_bar,
     refused,
     runner_settings,
-    stdout,
-    write_files,
+    write_and_print,
 )
 from .validate import save_json
 
@@ -25,14 +31,7 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add the command to those that there are."""
-    conformance = commands.add_parser(
-        "conformance",
-        help="run the conformance suite: a table of which runtime follows which rule of pooling",
-        description="Run a suite of cases, each of which tests one rule of pooling, in every installed runtime, and "
-        "print a table of rules and runtimes.",
-        epilog="Examples: pooling conformance; pooling conformance --runtimes onnxruntime,openvino --html table.html. "
-        "Exit code: 0 all is well, 1 this library itself breaks a rule, 2 the suite could not be run.",
-    )
+    conformance = add_command(commands, "conformance", __doc__, _run)
     add_runners(conformance)
     add_files(
         conformance,
@@ -40,7 +39,6 @@ def add(commands: Any) -> None:
         html="write the table with the smallest example of each difference",
     )
     add_force(conformance)
-    conformance.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -58,12 +56,8 @@ def _run(options: argparse.Namespace) -> int:
         with progress_bar() as progress:
             report = run_conformance(progress=progress, **given)
             examples = {} if options.html is None else smallest_of_rules(report, progress=progress)
-    code = write_files(
-        options,
-        {"json": lambda path: save_json(report, path), "html": lambda path: write_conformance(report, path, examples)},
-        report.exit_code,
-    )
-    console = stdout()
-    print_conformance(report, console)
-    print_written(options, console)
-    return code
+    writers = {
+        "json": lambda path: save_json(report, path),
+        "html": lambda path: write_conformance(report, path, examples),
+    }
+    return write_and_print(options, writers, report.exit_code, lambda console: print_conformance(report, console))

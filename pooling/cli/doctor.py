@@ -12,6 +12,7 @@ from .shared import (
     add_files,
     add_force,
     check_files,
+    fail,
     layers_or_path,
     need_libraries,
     output_file,
@@ -29,6 +30,8 @@ __all__ = ["add"]
 
 OTHER_FORMATS = frozenset([".h5", ".keras", ".pb", ".pt", ".pth", ".py", ".safetensors", ".tflite", ".torchscript"])
 """What people have before they have an ONNX model."""
+OBJECTS_FIGURE = "objects-figure"
+DEEPEST_TREE = 10**6
 
 
 def add(commands: Any) -> None:
@@ -37,18 +40,39 @@ def add(commands: Any) -> None:
         "doctor",
         help="examine a network: shapes, lost rows, receptive fields, small objects, design",
         description="Examine a network: what happens to shapes, borders and small objects in it, and what to try.",
-        epilog="Exit code: 0 nothing was found that --fail-on names, 1 something was, 2 the network could not be read. "
+        epilog="Exit code: 0 nothing was found that --fail-on names, 1 something was, 2 the network could not be read, "
+        "or more than half of it (of its stages with weights, or of its weights) lies behind operators that were not "
+        "understood. "
         'Lists of layers: "conv7x64/2p3@stem pool3/2p1@pool1 conv3x64 conv3x128/2 global fc10" (kernel, xchannels, '
         "/stride, ppadding, ddilation, @name, +name adds, |name concatenates); or layers of this package as Python "
-        'writes them, "MaxPool2d(3, stride=2, padding=1)".',
+        'writes them, "MaxPool2d(3, stride=2, padding=1)". Modules of torch: timm:resnet50, '
+        "torchvision:retinanet_resnet50_fpn, ultralytics:yolov8n.yaml, package.module:factory (a function without "
+        "arguments, also in the current folder; its code is run), or a program of torch.export, model.pt2.",
     )
     source = doctor.add_mutually_exclusive_group(required=True)
-    source.add_argument("model", nargs="?", metavar="MODEL.onnx", help="an ONNX model, or ...")
+    source.add_argument("model", nargs="?", metavar="MODEL", help="an ONNX model, timm:NAME and the like, or ...")
     source.add_argument("--layers", metavar='"conv7/2p3 ..."', help="... a list of layers, or a file with one")
     doctor.add_argument(
         "--input-shape", type=_input_shape, metavar="1x3x224x224", help="shape of the input; 224 or 224x224 is enough"
     )
-    doctor.add_argument("--object", type=_pixels, metavar="N", help="pixels of the object to follow (default: 8)")
+    doctor.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        type=_named_shape,
+        dest="inputs",
+        metavar="NAME=1x3x224x224",
+        help="shape of one of several inputs of a module of torch; can be given several times",
+    )
+    doctor.add_argument(
+        "--object", type=_pixels, metavar="N", help="pixels (samples, voxels) of the object to follow (default: 8)"
+    )
+    doctor.add_argument(
+        "--sample-rate",
+        type=float,
+        metavar="HZ",
+        help="samples per second of a signal: lengths are told in seconds too",
+    )
     doctor.add_argument(
         "--task", choices=("classification", "detection", "segmentation"), help="what the network is for"
     )
@@ -61,6 +85,22 @@ def add(commands: Any) -> None:
         help="show what changes with another argument; can be given several times",
     )
     doctor.add_argument("--versus", metavar="OTHER", help="show what changes with another model or list of layers")
+    doctor.add_argument(
+        "--tree", action="store_true", help="show a tree of modules with parameters, multiply-adds and memory"
+    )
+    doctor.add_argument("--depth", type=_depth, metavar="N", help="levels of the tree (default: 3)")
+    doctor.add_argument(
+        "--objects",
+        type=Path,
+        metavar="FILE",
+        help="objects of a data set, as COCO instances (JSON) or a CSV file of width,height: how many keep a cell",
+    )
+    doctor.add_argument(
+        "--objects-resize",
+        choices=("letterbox", "stretch", "none"),
+        default="letterbox",
+        help="how its images become the input (default: letterbox)",
+    )
     doctor.add_argument("--all", action="store_true", help="show each stage on a line of its own")
     doctor.add_argument(
         "--explain",
@@ -70,7 +110,23 @@ def add(commands: Any) -> None:
         help="show all about a stage, with the formula of its size; can be given several times",
     )
     add_files(doctor, json="write everything that was found to FILE", html="write one page with everything to FILE")
-    doctor.add_argument("--figure", type=output_file, metavar="FILE.png|svg", help="draw the pyramid of maps into FILE")
+    doctor.add_argument(
+        "--figure", type=output_file, metavar="FILE.png|svg", help="draw the network from left to right into FILE"
+    )
+    doctor.add_argument(
+        "--picture",
+        choices=("network", "levels"),
+        default="network",
+        help="what --figure draws: the network from left to right (default), or its resolution levels, each with the "
+        "object, one cell and its receptive field",
+    )
+    doctor.add_argument(
+        "--objects-figure",
+        dest=OBJECTS_FIGURE,
+        type=output_file,
+        metavar="FILE.png|svg",
+        help="draw the share of objects that keep a cell into FILE",
+    )
     doctor.add_argument("--image", type=Path, metavar="FILE", help="an image to draw and to measure shift errors on")
     doctor.add_argument(
         "--fail-on",
@@ -94,8 +150,21 @@ def _input_shape(text: str) -> tuple[int, ...]:
     return _positive(text, "sizes of at least 1, such as 1x3x224x224 or 224")
 
 
+def _named_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, sign, shape = text.partition("=")
+    if not name or not sign:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a name and a shape, such as image=1x3x224x224")
+    return name, _input_shape(shape)
+
+
 def _pixels(text: str) -> tuple[int, ...]:
     return _positive(text.removesuffix("px"), "a number of pixels, or one for each axis, such as 8 or 8x12")
+
+
+def _depth(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,7}", text) or not 1 <= int(text) <= DEEPEST_TREE:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of levels, from 1 to {DEEPEST_TREE}")
+    return int(text)
 
 
 def _positive(text: str, what: str) -> tuple[int, ...]:
@@ -111,11 +180,17 @@ def _run(options: argparse.Namespace) -> int:
     from pooling.doctor import NetworkError, examine
     from pooling.doctor.lint import SEVERITIES
     from pooling.doctor.report.table import explain, print_examination, print_what_if
+    from pooling.doctor.report.tree import DEPTH
     from pooling.doctor.what_if import find_stage, parse_changes, what_if
 
     others = [options.model, options.versus]
-    check_files(options, ["json", "html", "figure"], [options.layers, options.image], others)
+    read = [options.layers, options.image, options.objects]
+    check_files(options, ["json", "html", "figure", OBJECTS_FIGURE], read, others)
     need_libraries(options)
+    if options.depth is not None and not options.tree:
+        raise RefusedError("--depth is for --tree; add --tree, or leave --depth out")
+    if getattr(options, OBJECTS_FIGURE) is not None and options.objects is None:
+        raise RefusedError("--objects-figure draws what --objects names; give both, or leave it out")
     if options.changes and options.versus:
         raise RefusedError("--set and --versus cannot be given together; write the change into the other network")
     pixels = options.object
@@ -123,11 +198,14 @@ def _run(options: argparse.Namespace) -> int:
         "task": options.task,
         "ignore": [code for codes in options.ignore for code in codes],
         "image": options.image,
+        "sample_rate": options.sample_rate,
+        "objects": options.objects,
+        "objects_resize": options.objects_resize,
         **({} if pixels is None else {"object_size": pixels[0] if len(pixels) == 1 else pixels}),
     }
     console = stdout()
     with refused(NetworkError, TypeError, OSError):
-        examination = examine(_network(options), options.input_shape, **settings)
+        examination = examine(_network(options), _shape(options), **settings)
         stages = [find_stage(examination.network, name, f"--explain {name!r}") for name in options.explain]
         comparison = None
         if options.changes:
@@ -142,14 +220,51 @@ def _run(options: argparse.Namespace) -> int:
     for stage in stages:
         explain(examination, stage, console)
     if not stages and comparison is None:
-        print_examination(examination, console, everything=options.all)
+        depth = (options.depth or DEPTH) if options.tree else None
+        print_examination(examination, console, everything=options.all, tree_depth=depth)
     print_written(options, console)
     if failed:
         return failed
     judged = examination if comparison is None else comparison.after
+    if judged.network.is_mostly_lost:
+        return fail(options, _mostly_lost(judged))
     if options.fail_on == "never" or judged.severity is None:
         return 0
     return int(SEVERITIES.index(judged.severity) >= SEVERITIES.index(options.fail_on))
+
+
+def _mostly_lost(examination: Examination) -> str:
+    """Say that most of a network was not understood, and because of which operators."""
+    from pooling.reporting.formats import amount
+
+    network = examination.network
+    heavy = [stage for stage in network.stages if stage.parameters] or list(network.stages)
+    lost = [stage for stage in heavy if stage.culprit]
+    # One word for many nodes of one operator.
+    operators = list(dict.fromkeys(loss.operator for loss in network.losses))
+    shown = ", ".join(operators[:SHOWN_OPERATORS]) + (", ..." if len(operators) > SHOWN_OPERATORS else "")
+    weights = sum(stage.parameters for stage in network.stages if stage.culprit)
+    share = f" and {amount(weights)} of {amount(network.parameters)} weights" if network.parameters else ""
+    return (
+        f"most of {network.title} is not known: {len(lost)} of {len(heavy)} stages"
+        f"{' with weights' if network.parameters else ''}{share} lie behind operators that were not understood "
+        f"({shown}); the report holds for the rest only, see D901"
+    )
+
+
+SHOWN_OPERATORS = 4
+"""Operators that a sentence lists."""
+
+
+def _shape(options: argparse.Namespace) -> tuple[int, ...] | dict[str, tuple[int, ...]] | None:
+    """Return the shape of the input, or of each input by name."""
+    if options.inputs and options.input_shape is not None:
+        raise RefusedError("--input-shape and --input cannot be given together; name every input with --input")
+    shapes: dict[str, tuple[int, ...]] = dict(options.inputs)
+    if len(shapes) < len(options.inputs):
+        raise RefusedError("--input names an input twice; give each input one shape")
+    shape: tuple[int, ...] | None = options.input_shape
+    return shapes or shape
 
 
 def _write(options: argparse.Namespace, examination: Examination, comparison: WhatIf | None) -> int:
@@ -158,17 +273,22 @@ def _write(options: argparse.Namespace, examination: Examination, comparison: Wh
     from pooling.files import write_whole
 
     # All that may be impossible comes before the first file, so that nothing is left half done.
-    drawn, html = b"", ""
+    drawn, html, objects = b"", "", b""
     if options.figure is not None:
         from pooling.doctor.report.figure import figure_file
 
-        drawn = figure_file(examination, options.figure, options.image)
+        drawn = figure_file(examination, options.figure, options.image, picture=options.picture)
+    if getattr(options, OBJECTS_FIGURE) is not None:
+        from pooling.doctor.report.object_figure import object_figure_file
+
+        objects = object_figure_file(examination, getattr(options, OBJECTS_FIGURE))
     if options.html is not None:
         html = page(examination, options.image, comparison)
     writers = {
         "html": lambda path: write_whole(path, html),
         "json": lambda path: _save_json(examination, comparison, path),
         "figure": lambda path: write_whole(path, drawn),
+        OBJECTS_FIGURE: lambda path: write_whole(path, objects),
     }
     return write_files(options, writers, 0)
 
@@ -180,10 +300,14 @@ def _save_json(examination: Examination, comparison: WhatIf | None, path: Path) 
 
 
 def _network(options: argparse.Namespace) -> str:
-    """Return the list of layers or the path of a model, and say what is probably meant by what is neither."""
+    """Return the list of layers, or what names a model, and say what is probably meant by what is neither."""
+    from pooling.doctor.network.readers.sources import is_source
+
     if options.layers is not None:
         return layers_or_path(options.layers)
     path = Path(options.model)
+    if is_source(options.model) and (path.exists() or path.suffix not in (".pt2", *OTHER_FORMATS)):
+        return str(options.model)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the name of a model in it")
     if not path.exists():

@@ -1,4 +1,12 @@
-"""``pooling export``."""
+"""Write a pooling layer, or a chain of them, as an ONNX model.
+
+Write a pooling layer, or several one after another, as an ONNX model, and verify it in onnxruntime.
+
+Examples: pooling export "MaxPool2d(3, stride=2, padding=1)" --shape N,64,112,112 -o stem.onnx; pooling export
+"MaxPool2d(2)" "GlobalAvgPool2d()" --shape 1,3,32,32 --dtype float16 -o head.onnx; pooling export layers.txt --shape
+N,16,H,W --opset 18 -o chain.onnx. Exit code: 0 it was written, 1 the model gives something else than the layers, 2 it
+could not be made; nothing is written unless all is well.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .shared import (
+    add_command,
     add_force,
     check_files,
     fail,
@@ -27,17 +36,7 @@ INDICES = ("torch", "onnx", "onnx_column_major", "tensorflow")
 
 def add(commands: Any) -> None:
     """Add the command to those that there are."""
-    export = commands.add_parser(
-        "export",
-        help="write a pooling layer, or a chain of them, as an ONNX model",
-        description="Write a pooling layer, or several one after another, as an ONNX model, and verify it in "
-        "onnxruntime.",
-        epilog='Examples: pooling export "MaxPool2d(3, stride=2, padding=1)" --shape N,64,112,112 -o stem.onnx; '
-        'pooling export "MaxPool2d(2)" "GlobalAvgPool2d()" --shape 1,3,32,32 --dtype float16 -o head.onnx; '
-        "pooling export layers.txt --shape N,16,H,W --opset 18 -o chain.onnx. "
-        "Exit code: 0 it was written, 1 the model gives something else than the layers, 2 it could not be made; "
-        "nothing is written unless all is well.",
-    )
+    export = add_command(commands, "export", __doc__, _run)
     export.add_argument(
         "layers",
         nargs="+",
@@ -73,7 +72,6 @@ def add(commands: Any) -> None:
     export.add_argument("--gradient", action="store_true", help="write the gradient of a single layer instead")
     export.add_argument("--no-verify", action="store_true", help="do not run the model in onnxruntime")
     add_force(export)
-    export.set_defaults(run=_run)
 
 
 def _shape(text: str) -> tuple[int | str, ...]:
@@ -100,6 +98,7 @@ def _run(options: argparse.Namespace) -> int:
 
     from pooling.doctor.network.readers.text import poolings_from_text
     from pooling.export import VerificationError, save
+    from pooling.export.arguments import Request
     from pooling.export.backward import backward_model
     from pooling.export.model import forward_model
     from pooling.export.verification import in_this_runtime
@@ -114,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
         make = backward_model if options.gradient else forward_model
         with progress_bar() as progress:
             progress(0, 1, "making the graph")
-            model, verification = make(
+            request = Request.of(
                 layers[0] if len(layers) == 1 else Sequential(*layers),
                 options.shape,
                 dtype=options.dtype,
@@ -122,7 +121,9 @@ def _run(options: argparse.Namespace) -> int:
                 indices=options.indices,
                 output_size=options.output_size,
                 special_values=options.special_values,
+                gradient=options.gradient,
             )
+            model, verification = make(request)
             if not options.no_verify:
                 in_this_runtime(verification, progress)
         save(model, options.output)

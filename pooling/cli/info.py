@@ -1,4 +1,4 @@
-"""``pooling info``."""
+"""Show versions, the instruction sets, threads and strategies."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from .schemas import REPORTS, schema_of
-from .shared import write_out
+from .shared import add_command, write_out
 
 __all__ = ["add"]
 
 
 def add(commands: Any) -> None:
     """Add the command to those that there are."""
-    info = commands.add_parser("info", help="show versions, the instruction sets, threads and strategies")
+    info = add_command(commands, "info", __doc__, _run)
     info.add_argument(
         "--schema", choices=REPORTS, help="print the JSON Schema of what a command writes with --json instead"
     )
-    info.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -1,28 +1,27 @@
-"""``pooling node-tests``."""
+"""Write the conformance suite as ONNX node tests, for runtimes that are not installed here.
+
+Write the conformance suite as ONNX node tests, one folder for each case, laid out as the onnx package has its own:
+model.onnx, and inputs and outputs as .pb files.
+
+Example: pooling node-tests build/node-tests. Exit code: 0 written, 2 it could not be.
+"""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from .shared import RefusedError, output_file, refused, write_out
+from .shared import RefusedError, add_command, output_file, refused, write_out
 
 __all__ = ["add"]
 
 
 def add(commands: Any) -> None:
     """Add the command to those that there are."""
-    node_tests = commands.add_parser(
-        "node-tests",
-        help="write the conformance suite as ONNX node tests, for runtimes that are not installed here",
-        description="Write the conformance suite as ONNX node tests, one folder for each case, laid out as the onnx "
-        "package has its own: model.onnx, and inputs and outputs as .pb files.",
-        epilog="Example: pooling node-tests build/node-tests. Exit code: 0 written, 2 it could not be.",
-    )
+    node_tests = add_command(commands, "node-tests", __doc__, _run)
     node_tests.add_argument(
         "folder", type=output_file, metavar="FOLDER", help="where to write; it must be new or empty"
     )
-    node_tests.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:

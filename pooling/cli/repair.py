@@ -1,4 +1,9 @@
-"""``pooling repair``."""
+"""Repair the pooling nodes of an ONNX model, so that all runtimes agree.
+
+Repair the pooling nodes of an ONNX model, so that all runtimes agree on them, and prove it.
+
+Exit code: 0 all is well, 1 a node was skipped, a result differs or could not be proven, 2 it could not be run.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .shared import (
+    add_command,
     add_files,
     add_force,
     check_files,
@@ -24,13 +30,7 @@ __all__ = ["add"]
 
 def add(commands: Any) -> None:
     """Add the command to those that there are."""
-    repair = commands.add_parser(
-        "repair",
-        help="repair the pooling nodes of an ONNX model, so that all runtimes agree",
-        description="Repair the pooling nodes of an ONNX model, so that all runtimes agree on them, and prove it.",
-        epilog="Exit code: 0 all is well, 1 a node was skipped, a result differs or could not be proven, 2 it could "
-        "not be run.",
-    )
+    repair = add_command(commands, "repair", __doc__, _run)
     repair.add_argument("model", type=Path, metavar="MODEL.onnx", help="the model, which is not changed")
     repair.add_argument(
         "-o",
@@ -56,7 +56,6 @@ def add(commands: Any) -> None:
     )
     add_files(repair, json="write everything that was changed to FILE")
     add_force(repair)
-    repair.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ __all__ = [
     "COULD_NOT_RUN",
     "OutputError",
     "RefusedError",
+    "add_command",
     "add_files",
     "add_force",
     "add_runners",
@@ -45,6 +46,7 @@ __all__ = [
     "sentence_of",
     "spoken",
     "stdout",
+    "write_and_print",
     "write_files",
     "write_out",
 ]
@@ -175,6 +177,18 @@ def output_file(text: str) -> Path:
     if text == "-":
         raise argparse.ArgumentTypeError("'-' is no file; write /dev/stdout, or ./- for a file of that name")
     return Path(text)
+
+
+def add_command(
+    commands: Any, name: str, text: str | None, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """Add a command; the text of its module is its line in the list of commands, its description, and its epilog."""
+    summary, *paragraphs = (text or " ").split("\n\n")
+    description, epilog, *_ = (*paragraphs, "", "")
+    line = f"{summary[0].lower()}{summary[1:].rstrip('.')}"
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=line, description=description, epilog=epilog)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_files(parser: argparse.ArgumentParser, **kinds: str) -> None:
@@ -311,14 +325,14 @@ def _data_files(model: Path) -> Iterator[Path]:
 
 
 def need_libraries(options: argparse.Namespace) -> None:
-    """Import what the files that are asked for are written with, so that it is missed before the work and not after."""
+    """Import what the requested files are written with, so that it is missed before the work and not after."""
     for kind, library in (("html", "jinja2"), ("json", "msgspec")):
         if getattr(options, kind, None) is not None:
             importlib.import_module(library)
 
 
 def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Path], object]], exit_code: int) -> int:
-    """Write the files that are asked for, all that can be; `print_written` says which these are."""
+    """Write the requested files, all that can be; `print_written` says which these are."""
     options.written = []
     for kind, write in writers.items():
         path = getattr(options, kind)
@@ -330,6 +344,20 @@ def write_files(options: argparse.Namespace, writers: Mapping[str, Callable[[Pat
             else:
                 options.written.append(path)
     return exit_code
+
+
+def write_and_print(
+    options: argparse.Namespace,
+    writers: Mapping[str, Callable[[Path], object]],
+    exit_code: int,
+    show: Callable[[Console], object],
+) -> int:
+    """Write the requested files, print what was found, and say which files were written."""
+    code = write_files(options, writers, exit_code)
+    console = stdout()
+    show(console)
+    print_written(options, console)
+    return code
 
 
 def print_written(options: argparse.Namespace, console: Console) -> None:

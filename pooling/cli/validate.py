@@ -1,4 +1,10 @@
-"""``pooling validate``."""
+"""Compare runtimes on the pooling nodes of ONNX models: which differ, by which rule, and how fast they are.
+
+Run every pooling node of ONNX models in every installed runtime, compare the results with an oracle, name the rules
+that are broken and remedies, and compare times with onnxruntime.
+
+Exit code: 0 all is well, 1 something was found that --fail-on names, 2 something could not be run. Times do not count.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .shared import (
+    add_command,
     add_files,
     add_force,
     add_runners,
@@ -15,12 +22,10 @@ from .shared import (
     named_shape,
     names,
     need_libraries,
-    print_written,
     progress_bar,
     refused,
     runner_settings,
-    stdout,
-    write_files,
+    write_and_print,
 )
 
 __all__ = ["add", "save_json"]
@@ -31,14 +36,7 @@ FILES = ("json", "html", "junit")
 
 def add(commands: Any) -> None:
     """Add the command to those that there are."""
-    validate = commands.add_parser(
-        "validate",
-        help="compare runtimes on the pooling nodes of ONNX models: which differ, by which rule, and how fast they are",
-        description="Run every pooling node of ONNX models in every installed runtime, compare the results with an "
-        "oracle, name the rules that are broken and remedies, and compare times with onnxruntime.",
-        epilog="Exit code: 0 all is well, 1 something was found that --fail-on names, 2 something could not be run. "
-        "Times do not count.",
-    )
+    validate = add_command(commands, "validate", __doc__, _run)
     validate.add_argument("models", nargs="+", metavar="MODEL.onnx")
     add_runners(validate)
     validate.add_argument(
@@ -76,7 +74,6 @@ def add(commands: Any) -> None:
         junit="write JUnit XML for CI systems",
     )
     add_force(validate)
-    validate.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -115,18 +112,12 @@ def _validate_models(options: argparse.Namespace) -> int:
             progress=progress,
             **given,
         )
-    code = write_files(
-        options,
-        {
-            "json": lambda path: save_json(report, path),
-            "html": lambda path: write_page(report, path),
-            "junit": lambda path: write_junit(report, path),
-        },
-        report.exit_code,
-    )
-    console = stdout()
-    print_report(report, console)
-    print_written(options, console)
+    writers = {
+        "json": lambda path: save_json(report, path),
+        "html": lambda path: write_page(report, path),
+        "junit": lambda path: write_junit(report, path),
+    }
+    code = write_and_print(options, writers, report.exit_code, lambda console: print_report(report, console))
     return fail(options, "interrupted") if report.interrupted else code
 
 

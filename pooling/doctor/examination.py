@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pooling.arguments import per_axis, per_axis_shape
@@ -15,11 +18,16 @@ from pooling.reporting.formats import by
 from pooling.signs import counted, short_repr
 
 from .analysis.cost import downstream_macs_saved
-from .analysis.input_sizes import AxisSizes, input_sizes
+from .analysis.effective_field import EffectiveField, effective_fields
+from .analysis.heads import Head, heads_of
+from .analysis.input_sizes import AxisSizes, declared_shape, input_sizes
 from .analysis.object_footprint import Objects, follow_object
+from .analysis.object_set import ObjectSet, Survival, read_objects, survival_of
+from .analysis.tree import Block, tree_of
 from .lint import RULES, SEVERITIES, Failure, Finding, LintContext, find
 from .network import Graph, Network, NetworkError, OpenShapeError, Stage
-from .network.readers import read_graph
+from .network.readers import is_of_module, read_graph
+from .words import Words
 
 if TYPE_CHECKING:
     from .analysis.shift import StageShift
@@ -59,6 +67,10 @@ class Examination:
         What findings were left out.
     image : path or array, optional
         What `shifts` are measured on.
+    sample_rate : float, optional
+        Samples per second of a signal, so that lengths are told in seconds too.
+    object_set : ObjectSet or None
+        The objects of a data set, which `survival` is about.
     """
 
     graph: Graph = field(repr=False)
@@ -71,6 +83,18 @@ class Examination:
     failure: Failure | None = None
     ignored: tuple[str, ...] = field(default=(), repr=False)
     image: Any = field(default=None, repr=False)
+    sample_rate: float | None = None
+    object_set: ObjectSet | None = field(default=None, repr=False)
+
+    @property
+    def words(self) -> Words:
+        """What the input and its cells are called: pixels, samples or voxels."""
+        return Words(len(self.network.spatial), self.sample_rate)
+
+    @property
+    def declared(self) -> str:
+        """The shape that a model declares for its input, where that fixes its sizes; else empty."""
+        return declared_shape(self.graph, self.network)
 
     @property
     def severity(self) -> str | None:
@@ -90,6 +114,39 @@ class Examination:
 
         return shift_sensitivity(self.network, self.image)
 
+    @cached_property
+    def heads(self) -> tuple[Head, ...]:
+        """The maps that the outputs are read from, by their grids, and the objects they serve: `heads_of`."""
+        return heads_of(self.network, self.objects)
+
+    @cached_property
+    def effective_fields(self) -> Mapping[str, EffectiveField]:
+        """The effective receptive fields by the names of the stages: `effective_fields`."""
+        return effective_fields(self.network)
+
+    @cached_property
+    def tree(self) -> Block:
+        """The stages by modules, with parameters, multiply-adds and memory of each: `tree_of`."""
+        element = 4 if self.graph.dtype is None else self.graph.dtype.itemsize
+        return tree_of(self.network, math.prod(self.network.input_shape) * element)
+
+    @cached_property
+    def survival(self) -> Survival | None:
+        """The share of the objects of a data set that keep a cell: `survival_of`; None without a data set."""
+        if self.object_set is None:
+            return None
+        return survival_of(self.network, self.objects, self.heads, self.object_set)
+
+    def _repr_html_(self) -> str | None:
+        """Return the page for a notebook, in a frame of its own; None without what pages need."""
+        try:
+            # The page is a layer above this one, and is asked for by name.
+            document = import_module("pooling.doctor.report.page").page(self)
+        except ImportError:
+            return None
+        frame = "width: 100%; height: 60em; border: 0"
+        return f'<iframe srcdoc="{escape(document)}" style="{frame}" title="pooling doctor"></iframe>'
+
     def of_stage(self, name: str) -> tuple[Finding, ...]:
         """Return what was found at a stage."""
         return tuple(finding for finding in self.findings if finding.stage == name)
@@ -101,24 +158,32 @@ class Examination:
 
 def examine(
     source: Any,
-    input_shape: Sequence[int] | None = None,
+    input_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     *,
     object_size: int | Sequence[int] = OBJECT_SIZE,
     task: str | None = None,
     changes: Mapping[str, Mapping[str, Any]] | None = None,
     ignore: Iterable[str] = (),
     image: Any = None,
+    sample_rate: float | None = None,
+    objects: Any = None,
+    objects_resize: str = "letterbox",
 ) -> Examination:
     """Examine a network: shapes, receptive fields, costs, small objects, input sizes, and what is wrong with them.
 
     Parameters
     ----------
-    source : path, str, onnx.ModelProto, bytes, Sequential, Layer or Graph
-        An ONNX model or the path of one, layers of this package, or a list of layers such as
-        ``"conv7x64/2p3@stem pool3/2p1 conv3x64"``, see `pooling.doctor.read`.
-    input_shape : sequence of int, optional
+    source : torch.nn.Module, path, str, onnx.ModelProto, bytes, Sequential, Layer or Graph
+        A module of torch, which is run once on tensors without data, in evaluation mode, and stays as it is; the name
+        of one, ``"timm:resnet50"``, ``"torchvision:retinanet_resnet50_fpn"``, ``"ultralytics:yolov8n.yaml"`` or
+        ``"package.module:factory"``; the path of a program of ``torch.export`` (.pt2). An ONNX model or the path of
+        one, layers of this package, or a list of layers such as ``"conv7x64/2p3@stem pool3/2p1 conv3x64"``, see
+        `pooling.doctor.read`.
+    input_shape : sequence of int, or mapping, optional
         ``(N, C, *S)``; what is left out at the beginning is taken from the model, or 1 and 3 for layers. By default
-        what the model says, and 224 where it says nothing.
+        what the model says, and 224 for layers; a module without a configuration of timm needs one. Of a module with
+        several inputs, a shape for each by name: ``{"image": (1, 3, 224, 224), "mask": (1, 1, 224, 224)}``; the first
+        that is an image is the one that fields are about.
     object_size : int or sequence of int
         Pixels of the object to follow, for all spatial axes or for each.
     task : {"classification", "detection", "segmentation"}, optional
@@ -129,6 +194,13 @@ def examine(
         Codes of findings to leave out, or beginnings of codes.
     image : path or array, optional
         What to measure shift sensitivity on, and to draw behind the figure.
+    sample_rate : float, optional
+        Of networks with one spatial axis, samples per second: lengths are told in seconds too.
+    objects : path or array of shape (n, 2), optional
+        The objects of a data set: a file of COCO instances, a CSV file of widths and heights, or widths and heights;
+        see `pooling.doctor.analysis.object_set.read_objects`. `Examination.survival` tells how many keep a cell.
+    objects_resize : {"letterbox", "stretch", "none"}
+        How the images of the data set become the input.
 
     Returns
     -------
@@ -169,6 +241,20 @@ def examine(
                 f"they are {', '.join(RULES)}",
                 argument=("ignore", ignore),
             )
+    rate = _rate(sample_rate)
+    if is_of_module(source):
+        # It runs at this size when it is read, so that batch and channels are known then.
+        graph = read_graph(source, input_shape)
+        full = not isinstance(input_shape, Mapping) and input_shape is not None and len(tuple(input_shape)) > 3
+        input_shape = _sizes(input_shape) if full else None
+        source = graph
+    elif isinstance(input_shape, Mapping):
+        raise value_error(
+            "examine",
+            "names inputs, which only a module of torch has by name",
+            "give one shape, such as (1, 3, 224, 224)",
+            argument=("input_shape", input_shape),
+        )
     asked = None if input_shape is None else _sizes(input_shape)
     # Sizes alone, and colours before them, are completed by what is known of the network.
     brief = asked is not None and (len(asked) < 3 or (len(asked) == 3 and asked[0] == COLOURS))
@@ -178,23 +264,44 @@ def examine(
         graph = graph.edited(changes)
         network = replace(graph.infer(network.input_shape), notes=network.notes)
     pixels = per_axis("examine", "object_size", object_size, len(network.spatial)) if network.spatial else ()
-    objects = follow_object(network, pixels)
+    followed = follow_object(network, pixels)
     shape = failure.shape if failure is not None else network.input_shape
     sizes = input_sizes(graph, network, [shape[axis] for axis in network.spatial])
     network = replace(network, notes=(*network.notes, *assumed))
-    found = find(LintContext(graph, network, objects, sizes, task, failure))
+    if rate is not None and len(network.spatial) != 1:
+        raise value_error(
+            "examine",
+            f"is for networks with one spatial axis, and this one has {len(network.spatial)}",
+            "leave it out",
+            argument=("sample_rate", sample_rate),
+        )
+    object_set = None if objects is None else read_objects(objects, network.spatial_sizes, objects_resize)
+    found = find(LintContext(graph, network, followed, _claimed(network, sizes), task, failure, rate))
     return Examination(
         graph,
         network,
         pixels,
         task,
-        objects,
+        followed,
         sizes,
         tuple(finding for finding in found if not finding.code.startswith(hidden)),
         failure,
         hidden,
         image,
+        rate,
+        object_set,
     )
+
+
+def _rate(rate: Any) -> float | None:
+    """Return a sample rate as a number."""
+    if rate is None:
+        return None
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+        raise type_error("examine", f"must be a number, not {type(rate).__name__}", argument=("sample_rate", rate))
+    if not 0 < rate < math.inf:
+        raise value_error("examine", "must be a positive number of samples per second", argument=("sample_rate", rate))
+    return float(rate)
 
 
 def _sizes(shape: Any) -> tuple[int, ...]:
@@ -204,6 +311,13 @@ def _sizes(shape: Any) -> tuple[int, ...]:
             "examine", "must have sizes of at least 1, such as (1, 3, 224, 224)", argument=("input_shape", shape)
         )
     return sizes
+
+
+def _claimed(network: Network, sizes: tuple[AxisSizes, ...]) -> tuple[AxisSizes, ...]:
+    """Return sizes as findings may speak of them: none is recommended while some stages are not known."""
+    if network.complete:
+        return sizes
+    return tuple(replace(each, working_near=(), clean_near=()) for each in sizes)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -10,18 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
 from pooling.geometry import Axis
 
 __all__ = [
+    "CHANNELS",
+    "AxisLayout",
+    "Factor",
     "Line",
     "ReceptiveField",
     "View",
     "adaptive",
+    "blocks",
+    "blown_up",
     "merged",
+    "moved_by",
     "pixels",
     "resized",
     "shifted",
@@ -163,6 +169,45 @@ class ReceptiveField:
     context: bool = False
 
 
+CHANNELS = -1
+"""The number of the axis of a `Factor` that is not spatial."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A part of a spatial axis that has been split: of 56 rows as 8 windows of 7, the 8 or the 7.
+
+    Attributes
+    ----------
+    axis : int
+        The number of the spatial axis; `CHANNELS` for what is not spatial.
+    size : int
+    step : int
+        Cells of the spatial axis from one to the next: 7 for the windows, 1 for the rows in a window.
+    """
+
+    axis: int
+    size: int
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class AxisLayout:
+    """What stands on one axis of a tensor.
+
+    Attributes
+    ----------
+    factors : tuple of Factor
+        The outermost first; empty for an axis that is not spatial.
+    before, after : int
+        Elements in front of them and behind them that are no cells, such as a class token.
+    """
+
+    factors: tuple[Factor, ...] = ()
+    before: int = 0
+    after: int = 0
+
+
 @dataclass(frozen=True)
 class View:
     """What a tensor shows of the network's input.
@@ -170,15 +215,20 @@ class View:
     Attributes
     ----------
     axes : tuple of int
-        Where the spatial axes stand in the shape of the tensor.
+        Where the spatial axes stand in the shape of the tensor; empty where they do not stand alone, see `layout`.
     paths : tuple of Paths, or None
-        The fields on each of them; None where fields are not followed any more.
+        The fields on each spatial axis; None where fields are not followed any more.
     aligned : bool
         Whether all paths share stride and centre.
     context : bool
         Whether a branch shows every cell the whole input as well.
     lost : str
         Why fields are not followed any more.
+    layout : tuple of AxisLayout
+        What stands on each axis of the tensor where spatial axes are merged or split, such as the tokens of a
+        transformer, ``(N, H * W, C)``; empty where `axes` says it.
+    grid : tuple of int
+        The sizes of the spatial axes where there is a `layout`.
     """
 
     axes: tuple[int, ...]
@@ -186,6 +236,12 @@ class View:
     aligned: bool = True
     context: bool = False
     lost: str = ""
+    layout: tuple[AxisLayout, ...] = ()
+    grid: tuple[int, ...] = ()
+
+    def sizes(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the sizes of the spatial axes in a tensor of a shape."""
+        return self.grid or tuple(shape[axis] for axis in self.axes)
 
 
 def pixels(axes: Sequence[int]) -> View:
@@ -209,6 +265,30 @@ def shifted(paths: Paths, kernel_size: int, stride: int, dilation: int, begin: i
         return range(start, start + kernel_size * dilation, dilation)
 
     return tuple(line.through(1, stride, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def blocks(paths: Paths, size: int) -> Paths:
+    """Follow fields through attention within blocks: every cell depends on all cells of its block of `size`."""
+
+    def cells(output: int) -> range:
+        start = output - output % size
+        return range(start, start + size)
+
+    return tuple(line.through(size, size, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def blown_up(paths: Paths, factor: int) -> Paths:
+    """Follow fields to `factor` cells in the place of each."""
+    return tuple(
+        line.through(factor, 1, lambda output: range(output // factor, output // factor + 1)) for line in paths
+    )
+
+
+def moved_by(line: Line, pixels: int) -> Line:
+    """Return the same fields moved by so many pixels."""
+    return Line(tuple(field and (field[0] + pixels, field[1] + pixels) for field in line.phases), line.step)
 
 
 def transposed(paths: Paths, axis: Axis) -> Paths:
@@ -274,9 +354,11 @@ def _merged(views: tuple[View, ...]) -> View:
 
 def summary(view: View, sizes: Sequence[int]) -> ReceptiveField | None:
     """Return a view in numbers, for a tensor with so many cells on each spatial axis."""
-    if view.paths is None or not view.axes:
+    if not view.paths:
         return None
-    return _summary(view, tuple(sizes) if any(len(paths) > 1 for paths in view.paths) else None)
+    several = any(len(paths) > 1 for paths in view.paths)
+    view = replace(view, axes=(), layout=(), grid=())  # where the axes stand does not matter
+    return _summary(view, tuple(sizes) if several else None)
 
 
 @lru_cache(maxsize=REMEMBERED)

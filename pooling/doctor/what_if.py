@@ -11,6 +11,7 @@ from typing import Any
 from pooling.reporting.formats import joined
 
 from .analysis.object_footprint import without_head
+from .analysis.trials import Trials, as_options
 from .examination import Examination, examine
 from .lint import SEVERITIES, Finding
 from .network import Graph, Network, NetworkError, Stage
@@ -155,7 +156,14 @@ def what_if(before: Examination, other: Mapping[str, Mapping[str, Any]] | Any) -
     >>> [finding.code for finding in result.gone]
     ['D202', 'D401']
     """
-    given = {"object_size": before.object_size, "task": before.task, "ignore": before.ignored, "image": before.image}
+    given: dict[str, Any] = {
+        "object_size": before.object_size,
+        "task": before.task,
+        "ignore": before.ignored,
+        "image": before.image,
+        "objects": before.object_set,
+    }
+    given["sample_rate"] = before.sample_rate
     if not isinstance(other, Mapping):
         return WhatIf(before, examine(other, before.network.input_shape, **given))
     graph, shape = replace(before.graph, notes=before.network.notes), before.network.input_shape
@@ -188,27 +196,9 @@ def _body(graph: Graph, network: Network, error: NetworkError) -> Graph | None:
 
 def _remedy(before: Examination, changes: Mapping[str, Mapping[str, Any]], error: NetworkError) -> str:
     """Name the stages of parallel paths that have to change in the same way, if that helps."""
-    network = before.network
-    if not any(stage.name == error.stage and stage.kind == "merge" for stage in network.stages):
-        return ""
-    extended = {name: dict(arguments) for name, arguments in changes.items()}
-    for name, arguments in changes.items():
-        if "stride" not in arguments:
-            continue
-        stage = network.stage(name)
-        old = [axis.stride for axis in stage.axes]
-        sizes = {tuple(axis.output_size for axis in stage.axes)}
-        for other in network.stages:
-            same = [axis.stride for axis in other.axes] == old and {tuple(a.output_size for a in other.axes)} == sizes
-            if other.kind in ("convolution", "pooling") and same:
-                extended.setdefault(other.name, {"stride": arguments["stride"]})
-    added = [name for name in extended if name not in changes]
-    try:
-        without_head(before.graph, network).edited(extended).infer(network.input_shape)
-    except NetworkError:
-        return ""
-    more = " ".join(f"--set '{name}.stride={extended[name]['stride']}'" for name in added)
-    return f"; the paths that meet there must change together: add {more}" if added else ""
+    extended = Trials(before.graph, before.network).completed(changes)
+    more = "" if extended is None else as_options({k: each for k, each in extended.items() if k not in changes})
+    return f"; the paths that meet there must change together: add {more}" if more else ""
 
 
 def parse_changes(network: Network, texts: Sequence[str]) -> dict[str, dict[str, Any]]:

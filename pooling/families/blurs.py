@@ -237,7 +237,8 @@ def blur_pool2d(
 
     The weights are a row of Pascal's triangle along H times one along W, over their sum.
 
-    {parameters}
+    Parameters
+    ----------
     kernel_size : int or sequence of int
         Taps of the filter, for both axes or for each; at most 1024.
     stride : int or sequence of int, optional
@@ -247,8 +248,6 @@ def blur_pool2d(
         each.
     padding_mode : {"reflect", "replicate", "zeros"}
         What padding holds: the map mirrored at its border pixels, the nearest border pixel, or zeros.
-    {layout}
-    {out}
 
     {result_or_errors}
         Also if more padding is to be mirrored than there are pixels for it.
@@ -282,11 +281,10 @@ def blur_pool2d_backward(
 ) -> AnyArray:
     """Gradient of `pooling.blur_pool2d` with respect to its input.
 
-    {gradient_parameters}
+    Parameters
+    ----------
     kernel_size, stride, padding, padding_mode
         As in the forward call.
-    {layout}
-    {out}
 
     {gradient_or_errors}
 
@@ -317,7 +315,8 @@ def max_blur_pool2d(
 ) -> AnyArray:
     """Anti-aliased max pooling: the maximum of every window at stride 1, blurred at every `stride`-th pixel.
 
-    {parameters}
+    Parameters
+    ----------
     kernel_size : int or sequence of int
         Cells of a window of the maximum, for both axes or for each.
     stride : int or sequence of int, optional
@@ -328,9 +327,6 @@ def max_blur_pool2d(
         Taps of the filter, as in `pooling.blur_pool2d`.
     padding_mode : {"reflect", "replicate", "zeros"}
         What the blur sees around the maxima, as in `pooling.blur_pool2d`.
-    {layout}
-    {nan}
-    {out}
 
     {result_or_errors}
 
@@ -371,12 +367,10 @@ def max_blur_pool2d_backward(
 
     The gradient of each blurred maximum goes to the element that was the maximum: the first of equal ones.
 
-    {gradient_parameters}
+    Parameters
+    ----------
     kernel_size, stride, padding, blur_kernel_size, padding_mode
         As in the forward call.
-    {layout}
-    {nan}
-    {out}
 
     {gradient_or_errors}
 

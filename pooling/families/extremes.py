@@ -241,13 +241,10 @@ def _extreme_pool(
 ) -> AnyArray | Indexed:
     """{Extreme} element of each window {windows_of}.
 
-    {parameters}
-    {windows}
+    Parameters
+    ----------
     return_indices : bool
         Whether to return as well where each result comes from.
-    {layout}
-    {nan}
-    {out}
 
     Returns
     -------
@@ -288,13 +285,6 @@ def _extreme_pool_backward(
     """Gradient of `pooling.{forward}` with respect to its input.
 
     Each gradient goes to the element that its window's index names: the first of equal elements, or the first NaN.
-
-    {gradient_parameters}
-    {windows}
-    {forward_indices}
-    {layout}
-    {nan}
-    {out}
 
     {gradient_or_errors}
         Also if an index names no element of its plane.
@@ -437,13 +427,10 @@ def _adaptive_max_pool(
 
     Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
 
-    {parameters}
-    {number_of_windows}
+    Parameters
+    ----------
     return_indices : bool
         Whether to return as well where each result comes from, as `pooling.max_pool{n}d` does.
-    {layout}
-    {nan}
-    {out}
 
     Returns
     -------
@@ -476,19 +463,16 @@ def _adaptive_max_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    {gradient_parameters}
+    Parameters
+    ----------
     output_size : int, None or sequence of them
         As in the forward call.
-    {forward_indices}
-    {layout}
-    {nan}
-    {out}
 
     {gradient_or_errors}
 
     Notes
     -----
-    Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
+    {torch_gradient}.
 
     {examples}
     >>> x = np.arange(4.0).reshape{row 4}
@@ -522,14 +506,6 @@ def global_max_pool(
 ) -> AnyArray:
     """Greatest element of each channel, over all spatial axes.
 
-    Parameters
-    ----------
-    {any_rank}
-    {dimensions}
-    {layout}
-    {nan}
-    {out}
-
     {channels_or_errors}
 
     Notes
@@ -560,13 +536,8 @@ def global_max_pool_backward(
     ----------
     grad_output : array_like
         Gradient with respect to the result, shape ``(N, C, 1, ..., 1)``, with the input's dtype.
-    {any_rank}
     indices : array_like of integers, optional
         Position of each result in its plane; without them they are found again in `input`.
-    {dimensions}
-    {layout}
-    {nan}
-    {out}
 
     {gradient_or_errors}
 
@@ -586,6 +557,8 @@ def global_max_pool_backward(
 
 
 class _MaxPool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}`` and keyword-only extras."""
+
     operator = "max_pool"
     _example = """
         >>> {layer}(3, stride=2, padding=1)
@@ -612,35 +585,33 @@ class _MaxPool(Layer):
         return result
 
 
-class MaxPool1d(_MaxPool, dimensions=1):
-    """Layer of `pooling.max_pool1d`, with the arguments of ``torch.nn.MaxPool1d`` and keyword-only extras."""
+class MaxPool1d(_MaxPool, dimensions=1): ...
 
 
-class MaxPool2d(_MaxPool, dimensions=2):
-    """Layer of `pooling.max_pool2d`, with the arguments of ``torch.nn.MaxPool2d`` and keyword-only extras."""
+class MaxPool2d(_MaxPool, dimensions=2): ...
 
 
-class MaxPool3d(_MaxPool, dimensions=3):
-    """Layer of `pooling.max_pool3d`, with the arguments of ``torch.nn.MaxPool3d`` and keyword-only extras."""
+class MaxPool3d(_MaxPool, dimensions=3): ...
 
 
 class _MinPool(_MaxPool):
+    """Layer of `pooling.{function}`, with the arguments of `MaxPool{n}d`."""
+
     operator = "min_pool"
 
 
-class MinPool1d(_MinPool, dimensions=1):
-    """Layer of `pooling.min_pool1d`, with the arguments of `MaxPool1d`."""
+class MinPool1d(_MinPool, dimensions=1): ...
 
 
-class MinPool2d(_MinPool, dimensions=2):
-    """Layer of `pooling.min_pool2d`, with the arguments of `MaxPool2d`."""
+class MinPool2d(_MinPool, dimensions=2): ...
 
 
-class MinPool3d(_MinPool, dimensions=3):
-    """Layer of `pooling.min_pool3d`, with the arguments of `MaxPool3d`."""
+class MinPool3d(_MinPool, dimensions=3): ...
 
 
 class _AdaptiveMaxPool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}``."""
+
     operator = "adaptive_max_pool"
     _example = """
         >>> {layer}(7).output_shape({maps 13})
@@ -656,19 +627,18 @@ class _AdaptiveMaxPool(Layer):
     ) -> None: ...
 
 
-class AdaptiveMaxPool1d(_AdaptiveMaxPool, dimensions=1):
-    """Layer of `pooling.adaptive_max_pool1d`, with the arguments of ``torch.nn.AdaptiveMaxPool1d``."""
+class AdaptiveMaxPool1d(_AdaptiveMaxPool, dimensions=1): ...
 
 
-class AdaptiveMaxPool2d(_AdaptiveMaxPool, dimensions=2):
-    """Layer of `pooling.adaptive_max_pool2d`, with the arguments of ``torch.nn.AdaptiveMaxPool2d``."""
+class AdaptiveMaxPool2d(_AdaptiveMaxPool, dimensions=2): ...
 
 
-class AdaptiveMaxPool3d(_AdaptiveMaxPool, dimensions=3):
-    """Layer of `pooling.adaptive_max_pool3d`, with the arguments of ``torch.nn.AdaptiveMaxPool3d``."""
+class AdaptiveMaxPool3d(_AdaptiveMaxPool, dimensions=3): ...
 
 
 class _GlobalMaxPool(Layer):
+    """Layer of `pooling.{function}` for ``({first})``."""
+
     operator = "global_max_pool"
     _example = """
         >>> {layer}().output_shape({maps 7})
@@ -677,13 +647,10 @@ class _GlobalMaxPool(Layer):
     def __init__(self, *, layout: Layout = "channels_first", nan: NanRule = "propagate") -> None: ...
 
 
-class GlobalMaxPool1d(_GlobalMaxPool, dimensions=1):
-    """Layer of `pooling.global_max_pool` for ``(N, C, L)``."""
+class GlobalMaxPool1d(_GlobalMaxPool, dimensions=1): ...
 
 
-class GlobalMaxPool2d(_GlobalMaxPool, dimensions=2):
-    """Layer of `pooling.global_max_pool` for ``(N, C, H, W)``."""
+class GlobalMaxPool2d(_GlobalMaxPool, dimensions=2): ...
 
 
-class GlobalMaxPool3d(_GlobalMaxPool, dimensions=3):
-    """Layer of `pooling.global_max_pool` for ``(N, C, D, H, W)``."""
+class GlobalMaxPool3d(_GlobalMaxPool, dimensions=3): ...

@@ -254,7 +254,8 @@ def _fractional_max_pool(
 ) -> AnyArray | Indexed:
     """Greatest element of each of a fixed number of windows {windows_of}, at steps that vary by one cell.
 
-    {parameters}
+    Parameters
+    ----------
     kernel_size : int or sequence of int
         Cells of a window, for all axes or for each.
     output_size : int or sequence of int, optional
@@ -266,10 +267,8 @@ def _fractional_max_pool(
     _random_samples : array_like, optional
         Numbers in [0, 1), of shape ``(N, C, {n})`` with N = 1 without a batch: where the steps of each map begin, in
         the order {order}. Windows are placed in the arithmetic of their dtype.
-    {layout}
     rng : numpy.random.Generator, optional
         What draws the samples where none are given; by default a fresh one.
-    {out}
 
     Returns
     -------
@@ -310,7 +309,8 @@ def _fractional_max_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    {gradient_parameters}
+    Parameters
+    ----------
     kernel_size, output_size, output_ratio, _random_samples
         As in the forward call.
     return_indices : bool
@@ -318,15 +318,13 @@ def _fractional_max_pool_backward(
     indices : array_like of integers, optional
         What the forward call returned as indices; without them they are found again in `input`, which takes the
         samples of the forward call.
-    {layout}
-    {out}
 
     {gradient_or_errors}
         Also if an index names no element of its plane, or there are neither indices nor samples.
 
     Notes
     -----
-    Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
+    {torch_gradient}.
 
     {examples}
     >>> x, samples = np.arange(4.0).reshape{row 4}, np.zeros((1, 1, {n}))
@@ -367,6 +365,8 @@ fractional_max_pool2d_backward, fractional_max_pool3d_backward = ranked(
 
 
 class _FractionalMaxPool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}`` and more."""
+
     operator = "fractional_max_pool"
     _example = """
         >>> {layer}(2, output_ratio=0.5).output_shape({maps 50})
@@ -421,9 +421,7 @@ class _FractionalMaxPool(Layer):
         return replace_spatial(shape, spatial, sizes)
 
 
-class FractionalMaxPool2d(_FractionalMaxPool, dimensions=2):
-    """Layer of `pooling.fractional_max_pool2d`, with the arguments of ``torch.nn.FractionalMaxPool2d`` and more."""
+class FractionalMaxPool2d(_FractionalMaxPool, dimensions=2): ...
 
 
-class FractionalMaxPool3d(_FractionalMaxPool, dimensions=3):
-    """Layer of `pooling.fractional_max_pool3d`, with the arguments of ``torch.nn.FractionalMaxPool3d`` and more."""
+class FractionalMaxPool3d(_FractionalMaxPool, dimensions=3): ...

@@ -393,16 +393,12 @@ def _avg_pool(
 ) -> AnyArray:
     """Mean of each window {windows_of}.
 
-    {parameters}
-    {windows}
+    Parameters
+    ----------
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean. Cells that only `ceil_mode` touches never count.
     divisor_override : float, optional
         Divide every sum by this number instead; finite and not zero.
-    {layout}
-    {nan}
-    {rounding}
-    {out}
 
     Returns
     -------
@@ -457,21 +453,20 @@ def _avg_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    {gradient_parameters} Only shape and dtype matter here, unless NaN is ignored.
-    {windows}
+    Parameters
+    ----------
+    {input} Only shape and dtype matter here, unless NaN is ignored.
     count_include_pad : bool
         Whether the declared padding counts as zeros in the mean.
     divisor_override : float, optional
         Divisor of every sum.
-    {layout}
-    {shared_nan}
-    {out}
+    {nan_of_means}
 
     {gradient_or_errors}
 
     Notes
     -----
-    Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
+    {torch_gradient}.
 
     {examples}
     >>> x = np.zeros({row 4})
@@ -584,13 +579,6 @@ def _adaptive_avg_pool(
 
     Window ``o`` of ``O`` on an axis of ``I`` cells runs from ``floor(o * I / O)`` to ``ceil((o + 1) * I / O)``.
 
-    {parameters}
-    {number_of_windows}
-    {layout}
-    {nan}
-    {rounding}
-    {out}
-
     {result_or_errors}
 
     Notes
@@ -616,18 +604,17 @@ def _adaptive_avg_pool_backward(
 ) -> AnyArray:
     """Gradient of `pooling.{forward}` with respect to its input.
 
-    {gradient_parameters}
+    Parameters
+    ----------
     output_size : int, None or sequence of them
         As in the forward call.
-    {layout}
-    {shared_nan}
-    {out}
+    {nan_of_means}
 
     {gradient_or_errors}
 
     Notes
     -----
-    Equals what torch.autograd makes of ``torch.nn.functional.{forward}``.
+    {torch_gradient}.
 
     {examples}
     >>> x = np.arange(4.0).reshape{row 4}
@@ -659,15 +646,6 @@ def global_avg_pool(
 ) -> AnyArray:
     """Mean of each channel, over all spatial axes.
 
-    Parameters
-    ----------
-    {any_rank}
-    {dimensions}
-    {layout}
-    {nan}
-    {rounding}
-    {out}
-
     {channels_or_errors}
 
     Notes
@@ -698,11 +676,7 @@ def global_avg_pool_backward(
     ----------
     grad_output : array_like
         Gradient with respect to the result, shape ``(N, C, 1, ..., 1)``, with the input's dtype.
-    {any_rank}
-    {dimensions}
-    {layout}
-    {shared_nan}
-    {out}
+    {nan_of_means}
 
     {gradient_or_errors}
 
@@ -722,6 +696,8 @@ def global_avg_pool_backward(
 
 
 class _AvgPool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}`` and keyword-only extras."""
+
     operator = "avg_pool"
     _example = """
         >>> {layer}(2).output_shape({maps 56})
@@ -747,15 +723,15 @@ class AvgPool1d(_AvgPool, dimensions=1):
     """Layer of `pooling.avg_pool1d`, with the arguments of ``torch.nn.AvgPool1d`` and more."""
 
 
-class AvgPool2d(_AvgPool, dimensions=2):
-    """Layer of `pooling.avg_pool2d`, with the arguments of ``torch.nn.AvgPool2d`` and keyword-only extras."""
+class AvgPool2d(_AvgPool, dimensions=2): ...
 
 
-class AvgPool3d(_AvgPool, dimensions=3):
-    """Layer of `pooling.avg_pool3d`, with the arguments of ``torch.nn.AvgPool3d`` and keyword-only extras."""
+class AvgPool3d(_AvgPool, dimensions=3): ...
 
 
 class _AdaptiveAvgPool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}``."""
+
     operator = "adaptive_avg_pool"
     _example = """
         >>> {layer}(7).output_shape({maps 13})
@@ -771,19 +747,18 @@ class _AdaptiveAvgPool(Layer):
     ) -> None: ...
 
 
-class AdaptiveAvgPool1d(_AdaptiveAvgPool, dimensions=1):
-    """Layer of `pooling.adaptive_avg_pool1d`, with the arguments of ``torch.nn.AdaptiveAvgPool1d``."""
+class AdaptiveAvgPool1d(_AdaptiveAvgPool, dimensions=1): ...
 
 
-class AdaptiveAvgPool2d(_AdaptiveAvgPool, dimensions=2):
-    """Layer of `pooling.adaptive_avg_pool2d`, with the arguments of ``torch.nn.AdaptiveAvgPool2d``."""
+class AdaptiveAvgPool2d(_AdaptiveAvgPool, dimensions=2): ...
 
 
-class AdaptiveAvgPool3d(_AdaptiveAvgPool, dimensions=3):
-    """Layer of `pooling.adaptive_avg_pool3d`, with the arguments of ``torch.nn.AdaptiveAvgPool3d``."""
+class AdaptiveAvgPool3d(_AdaptiveAvgPool, dimensions=3): ...
 
 
 class _GlobalAvgPool(Layer):
+    """Layer of `pooling.{function}` for ``({first})``."""
+
     operator = "global_avg_pool"
     _example = """
         >>> {layer}().output_shape({maps 7})
@@ -794,13 +769,10 @@ class _GlobalAvgPool(Layer):
     ) -> None: ...
 
 
-class GlobalAvgPool1d(_GlobalAvgPool, dimensions=1):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, L)``."""
+class GlobalAvgPool1d(_GlobalAvgPool, dimensions=1): ...
 
 
-class GlobalAvgPool2d(_GlobalAvgPool, dimensions=2):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, H, W)``."""
+class GlobalAvgPool2d(_GlobalAvgPool, dimensions=2): ...
 
 
-class GlobalAvgPool3d(_GlobalAvgPool, dimensions=3):
-    """Layer of `pooling.global_avg_pool` for ``(N, C, D, H, W)``."""
+class GlobalAvgPool3d(_GlobalAvgPool, dimensions=3): ...

@@ -98,12 +98,10 @@ def _lp_pool(
 ) -> AnyArray:
     """Norm of each window {windows_of}: ``(sum |x|^p)^(1/p)``.
 
-    {parameters}
+    Parameters
+    ----------
     norm_type : float
         The exponent p: any number above 0, or infinity for the largest magnitude.
-    {windows}
-    {layout}
-    {out}
 
     {result_or_errors}
 
@@ -138,12 +136,10 @@ def _lp_pool_backward(
     It is 0 where x is 0, and so everywhere in a window of zeros. For an infinite p it goes to the first of the largest
     magnitudes.
 
-    {gradient_parameters}
+    Parameters
+    ----------
     norm_type : float
         The exponent of the forward call.
-    {windows}
-    {layout}
-    {out}
 
     {gradient_or_errors}
 
@@ -174,12 +170,8 @@ def global_lp_pool(
 
     Parameters
     ----------
-    {any_rank}
     p : float
         The exponent: any number above 0, or infinity for the largest magnitude.
-    {dimensions}
-    {layout}
-    {out}
 
     {channels_or_errors}
 
@@ -209,13 +201,8 @@ def global_lp_pool_backward(
 
     Parameters
     ----------
-    {grad_output}
-    {any_rank}
     p : float
         The exponent of the forward call.
-    {dimensions}
-    {layout}
-    {out}
 
     {gradient_or_errors}
 
@@ -241,13 +228,12 @@ def gem_pool2d(
 
     The mean for p = 1; the greater p, the nearer to the maximum.
 
-    {parameters}
+    Parameters
+    ----------
     p : float
         The exponent: finite and above 0.
     eps : float
         What smaller elements are taken for: finite and above 0.
-    {layout}
-    {out}
 
     Returns
     -------
@@ -281,11 +267,10 @@ def gem_pool2d_backward(
 ) -> tuple[AnyArray, float]:
     """Gradients of `pooling.gem_pool2d` with respect to its input and to the exponent p.
 
-    {gradient_parameters}
+    Parameters
+    ----------
     p, eps : float
         As in the forward call.
-    {layout}
-    {out}
 
     Returns
     -------
@@ -320,6 +305,8 @@ def gem_pool2d_backward(
 
 
 class _LPPool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}`` and keyword-only extras."""
+
     operator = "lp_pool"
     _example = """
         >>> {layer}(2, 2)
@@ -341,6 +328,8 @@ class _LPPool(Layer):
 
 
 class _GlobalLPPool(Layer):
+    """Layer of `pooling.{function}` for ``({first})``."""
+
     operator = "global_lp_pool"
     _example = """
         >>> {layer}(p=3).output_shape({maps 7})
@@ -349,28 +338,22 @@ class _GlobalLPPool(Layer):
     def __init__(self, p: float = 2, *, layout: Layout = "channels_first") -> None: ...
 
 
-class LPPool1d(_LPPool, dimensions=1):
-    """Layer of `pooling.lp_pool1d`, with the arguments of ``torch.nn.LPPool1d`` and keyword-only extras."""
+class LPPool1d(_LPPool, dimensions=1): ...
 
 
-class LPPool2d(_LPPool, dimensions=2):
-    """Layer of `pooling.lp_pool2d`, with the arguments of ``torch.nn.LPPool2d`` and keyword-only extras."""
+class LPPool2d(_LPPool, dimensions=2): ...
 
 
-class LPPool3d(_LPPool, dimensions=3):
-    """Layer of `pooling.lp_pool3d`, with the arguments of ``torch.nn.LPPool3d`` and keyword-only extras."""
+class LPPool3d(_LPPool, dimensions=3): ...
 
 
-class GlobalLPPool1d(_GlobalLPPool, dimensions=1):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, L)``."""
+class GlobalLPPool1d(_GlobalLPPool, dimensions=1): ...
 
 
-class GlobalLPPool2d(_GlobalLPPool, dimensions=2):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, H, W)``."""
+class GlobalLPPool2d(_GlobalLPPool, dimensions=2): ...
 
 
-class GlobalLPPool3d(_GlobalLPPool, dimensions=3):
-    """Layer of `pooling.global_lp_pool` for ``(N, C, D, H, W)``."""
+class GlobalLPPool3d(_GlobalLPPool, dimensions=3): ...
 
 
 class GeMPool2d(Layer):

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core import threads_for
 from ..annotations import AnyArray, Sizes
-from ..arguments import per_axis, per_axis_shape, real, whole, word
+from ..arguments import per_axis, per_axis_shape, real, whole_between, word
 from ..arrays import as_array, in_default_mode, native, result_array
 from ..calls import double_kind
 from ..dispatch import kernels
@@ -253,15 +253,8 @@ def max_roi_pool(
         Windows on each axis.
     spatial_scale : float
         From the coordinates of `rois` to pixels.
-    {out}
 
-    Returns
-    -------
-    ndarray
-        ``(R, C, *output_size)``, in the dtype of the input.
-
-    {raises}
-        Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
+    {regions_or_errors}
 
     Notes
     -----
@@ -296,14 +289,12 @@ def max_roi_pool_backward(
 
     Parameters
     ----------
-    {grad_output}
     {maps_of_regions}
     rois, output_size, spatial_scale
         As in the forward call.
-    {out}
 
     {gradient_or_errors}
-        Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
+        {refused_regions}
 
     {examples}
     >>> x = np.arange(4.0).reshape(1, 1, 2, 2)
@@ -329,17 +320,8 @@ def _align(
     *others: AnyArray,
 ) -> AnyArray:
     function = regions.function
-    ratio = whole(sampling_ratio)
-    if ratio is None:
-        kind = type(sampling_ratio).__name__
-        raise type_error(function, f"must be an integer, not {kind}", argument=("sampling_ratio", sampling_ratio))
-    if not 0 <= ratio <= LARGEST_RATIO:
-        raise value_error(
-            function,
-            f"must be between 0 and {LARGEST_RATIO}",
-            "use 0 to take about one sample for each pixel",
-            argument=("sampling_ratio", sampling_ratio),
-        )
+    remedy = "use 0 to take about one sample for each pixel"
+    ratio = whole_between(function, "sampling_ratio", sampling_ratio, 0, LARGEST_RATIO, remedy)
     averaging = word(function, "mode", mode, ("avg", "max")) == "avg"
     words = ("half_pixel", "output_half_pixel")
     half_pixel = word(function, "coordinate_transformation_mode", transformation, words) == "half_pixel"
@@ -411,15 +393,8 @@ def roi_align(
     coordinate_transformation_mode : {"half_pixel", "output_half_pixel"}
         The first moves boxes by half a pixel, so that 0 is the edge of the first pixel; the second does not, and makes
         boxes one pixel wide and high at least.
-    {out}
 
-    Returns
-    -------
-    ndarray
-        ``(R, C, *output_size)``, in the dtype of the input.
-
-    {raises}
-        Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
+    {regions_or_errors}
 
     Notes
     -----
@@ -458,14 +433,12 @@ def roi_align_backward(
 
     Parameters
     ----------
-    {grad_output}
     {maps_of_regions}
     rois, batch_indices, output_size, spatial_scale, sampling_ratio, mode, coordinate_transformation_mode
         As in the forward call.
-    {out}
 
     {gradient_or_errors}
-        Also for a box that is not finite or does not meet its map, and for a map that is not in the batch.
+        {refused_regions}
 
     {examples}
     >>> x, box, here = np.zeros((1, 1, 2, 2)), np.array([[0.0, 0, 2, 2]]), np.array([0])

@@ -181,7 +181,8 @@ def _max_unpool(
 
     Where an index occurs twice, the last element in row-major order stays, at any number of threads.
 
-    {parameters}
+    Parameters
+    ----------
     indices : array_like of integers
         For each element its position in the plane of the output, flat in row-major order; see
         `pooling.convert_indices` for other conventions.
@@ -192,8 +193,6 @@ def _max_unpool(
         Size of the map that was pooled, or its whole shape, of which only the spatial sizes count; by default
         ``(I - 1) * stride - padding + kernel_size`` on each axis. After a dilated, fractional or adaptive pooling it
         must be given.
-    {layout}
-    {out}
 
     Returns
     -------
@@ -236,20 +235,17 @@ def _max_unpool_backward(
 
     Parameters
     ----------
-    {grad_output}
     input : array_like
         What was unpooled; only its shape and dtype matter. dtype {dtypes}.
     indices, kernel_size, stride, padding, output_size
         As in the forward call.
-    {layout}
-    {out}
 
     {gradient_or_errors}
         Also if an index names no element of its plane; `out` is then partly written.
 
     Notes
     -----
-    Equals what torch.autograd makes of ``torch.nn.functional.{forward}``, but where an index occurs twice: there
+    {torch_gradient}, but where an index occurs twice: there
     torch gives the gradient to replaced elements as well.
 
     {examples}
@@ -398,6 +394,8 @@ def convert_indices(
 
 
 class _MaxUnpool(Layer):
+    """Layer of `pooling.{function}`, with the arguments of ``torch.nn.{layer}`` and keyword-only extras."""
+
     operator = "max_unpool"
     _example = """
         >>> {layer}(2, stride=2).output_shape({maps 50})
@@ -478,13 +476,10 @@ class _MaxUnpool(Layer):
         return replace_spatial(shape, spatial, sizes)
 
 
-class MaxUnpool1d(_MaxUnpool, dimensions=1):
-    """Layer of `pooling.max_unpool1d`, with the arguments of ``torch.nn.MaxUnpool1d`` and keyword-only extras."""
+class MaxUnpool1d(_MaxUnpool, dimensions=1): ...
 
 
-class MaxUnpool2d(_MaxUnpool, dimensions=2):
-    """Layer of `pooling.max_unpool2d`, with the arguments of ``torch.nn.MaxUnpool2d`` and keyword-only extras."""
+class MaxUnpool2d(_MaxUnpool, dimensions=2): ...
 
 
-class MaxUnpool3d(_MaxUnpool, dimensions=3):
-    """Layer of `pooling.max_unpool3d`, with the arguments of ``torch.nn.MaxUnpool3d`` and keyword-only extras."""
+class MaxUnpool3d(_MaxUnpool, dimensions=3): ...

@@ -21,18 +21,12 @@ Numbers = NDArray[Any]
 
 
 class Precision(NamedTuple):
-    """What there is to know of a type of floats; NumPy does not know bfloat16.
-
-    Attributes
-    ----------
-    bits : int
-        Significant bits.
-    exponent : int
-        Of the smallest number above zero, which is a power of 2.
-    """
+    """What there is to know of a type of floats; NumPy does not know bfloat16."""
 
     bits: int
+    """Significant bits."""
     exponent: int
+    """Of the smallest number above zero, which is a power of 2."""
 
     @property
     def unit(self) -> float:
@@ -63,21 +57,14 @@ POWER_ROUNDINGS = 8
 
 
 class Side(NamedTuple):
-    """How one of two computations rounds.
-
-    Attributes
-    ----------
-    dtype : str
-        What it adds up in.
-    extra : int
-        Roundings besides the additions: of a division, of factors, of a result that is held in another type.
-    power : int
-        Roundings that a power or a root is off by; 0 for the usual.
-    """
+    """How one of two computations rounds."""
 
     dtype: str
+    """What it adds up in."""
     extra: int = 1
+    """Roundings besides the additions: of a division, of factors, of a result that is held in another type."""
     power: int = 0
+    """Roundings that a power or a root is off by; 0 for the usual."""
 
 
 def gamma(roundings: ArrayLike, dtype: str) -> Numbers:

@@ -15,11 +15,9 @@
     backend    ONNX's backend interface for models of pooling nodes
 """
 
-from pooling.extras import explained
+from pooling.extras import needing
 
-try:
+with needing("onnx", __name__):
     from .nodes import POOLING_OPERATORS, function_from_node, layer_from_node
-except ModuleNotFoundError as error:
-    raise explained(error, "pooling.onnx_models", "onnx") from error
 
 __all__ = ["POOLING_OPERATORS", "function_from_node", "layer_from_node"]

@@ -17,14 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pooling.arrays import as_array
-from pooling.extras import explained
+from pooling.extras import needing
 
-try:
+with needing("onnx", __name__):
     import onnx
     import onnx.external_data_helper
     from onnx.backend.base import Backend, BackendRep, namedtupledict
-except ModuleNotFoundError as error:
-    raise explained(error, "pooling.onnx_models.backend", "onnx") from error
 
 from pooling.errors import type_error, value_error
 from pooling.signs import first_line
@@ -121,27 +119,7 @@ class PoolingBackend(Backend):
 
     @classmethod
     def run_model(cls, model: Model, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[AnyArray, ...]:
-        """Read a model and run it once.
-
-        Parameters
-        ----------
-        model, device
-            As in `prepare`.
-        inputs
-            As in `PreparedModel.run`.
-        **kwargs
-            Ignored, as the interface has it.
-
-        Returns
-        -------
-        tuple of ndarray
-            The outputs, which can be had by name as well.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `prepare` and `PreparedModel.run` would.
-        """
+        """Read a model and run it once: `prepare` and then `PreparedModel.run`, with their arguments and errors."""
         return cls.prepare(model, device).run(inputs)
 
     @classmethod
@@ -171,12 +149,7 @@ class PoolingBackend(Backend):
         Returns
         -------
         tuple of ndarray
-            The outputs, which can be had by name as well.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `prepare` and `PreparedModel.run` would.
+            As of `PreparedModel.run`, which raises the same errors.
         """
         if not cls.supports_device(device):
             raise value_error(NAME, "is not supported", "use 'CPU'", argument=("device", device))

@@ -7,7 +7,7 @@ sizes, which are known before anything is expanded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from pooling.errors import value_error
 
 from .graph import Container, Scope, is_default, scopes_of
 from .limits import many
-from .making import dtype_of
+from .making import dtype_of, infer_node, newest_opset
 
 __all__ = [
     "MOST_ELEMENTS",
@@ -31,6 +31,7 @@ __all__ = [
     "SMALL_TENSOR",
     "check_made",
     "constant",
+    "evaluator",
     "infer_shapes",
     "tensors_of",
     "too_large",
@@ -149,6 +150,107 @@ def _by_shape(part: Scope, node: onnx.NodeProto) -> onnx.NodeProto:
     if node.op_type == "Shape":
         return helper.make_node("Identity", made.input, node.output)
     return helper.make_node("ReduceProd", made.input, node.output, keepdims=0)
+
+
+def evaluator(
+    model: onnx.ModelProto, node: onnx.NodeProto, opset: int
+) -> Callable[[Sequence[Array | None]], list[Array] | None] | None:
+    """Return what works out a node of a model for small inputs that are known.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Whose node it is.
+    node : onnx.NodeProto
+    opset : int
+        Version of the default operator set.
+
+    Returns
+    -------
+    callable or None
+        Gives the results for the inputs of the node, as many as it has, None for those that are left out; or None where
+        it cannot be done, or where a result may have more than `SMALL_TENSOR` elements. None in the place of a function
+        is of operators whose results are not the same in every run, and of those with graphs inside.
+    """
+    if node.op_type in (*DRAWN, "Dropout") or not is_default(node.domain):
+        return None
+    if any(each.HasField("g") or each.graphs or each.ref_attr_name for each in node.attribute):
+        return None
+    names = [f"input {number}" if name else "" for number, name in enumerate(node.input)]
+    results = [f"output {number}" if name else "" for number, name in enumerate(node.output)]
+    remembered: dict[tuple[Any, ...], list[Array] | None] = {}
+    evaluators: list[onnx.reference.ReferenceEvaluator] = []
+
+    def reference() -> onnx.reference.ReferenceEvaluator:
+        if not evaluators:
+            inner = onnx.NodeProto()
+            inner.CopyFrom(node)
+            del inner.input[:], inner.output[:]
+            inner.input.extend(names)
+            inner.output.extend(results)
+            graph = helper.make_graph(
+                [inner],
+                "node",
+                [onnx.ValueInfoProto(name=name) for name in names if name],
+                [onnx.ValueInfoProto(name=name) for name in results if name],
+            )
+            imports = [helper.make_opsetid("", min(opset, newest_opset()))]
+            evaluators.append(onnx.reference.ReferenceEvaluator(helper.make_model(graph, opset_imports=imports)))
+        return evaluators[0]
+
+    def evaluate(values: Sequence[Array | None]) -> list[Array] | None:
+        given = {name: value for name, value in zip(names, values, strict=False) if name and value is not None}
+        if any(value.dtype.kind not in "iufb" or value.size > SMALL_TENSOR for value in given.values()):
+            return None
+        key = tuple((name, value.dtype.str, value.shape, value.tobytes()) for name, value in given.items())
+        if key not in remembered:
+            if len(remembered) >= REMEMBERED:
+                remembered.clear()
+            remembered[key] = worked_out(given)
+        return remembered[key]
+
+    def worked_out(given: Mapping[str, Array]) -> list[Array] | None:
+        if node.op_type not in BOUNDED and not _stays_small(
+            model, node, opset, dict(zip(node.input, names, strict=True)), given
+        ):
+            return None
+        try:
+            with np.errstate(all="ignore"):
+                found = [np.asarray(each) for each in reference().run(None, dict(given))]
+        except Exception:  # whatever the evaluator raises: then the value stays unknown
+            return None
+        if any(each.size > SMALL_TENSOR or each.dtype.kind not in "iufb" for each in found):
+            return None
+        waiting = iter(found)
+        return [next(waiting) if name else np.zeros(0) for name in results]
+
+    return evaluate
+
+
+REMEMBERED = 64
+"""Values for which a node keeps its results."""
+BOUNDED = frozenset(["Compress", "NonZero", "TopK", "Unique", "GatherND", "ScatterND", "ScatterElements", "Trilu"])
+"""Operators that give little more than they take, though shape inference may not say how much."""
+
+
+def _stays_small(
+    model: onnx.ModelProto, node: onnx.NodeProto, opset: int, names: Mapping[str, str], given: Mapping[str, Array]
+) -> bool:
+    """Whether no result of a node has many elements, by the shapes that onnx infers."""
+    inputs = {
+        name: (given[mine].shape, given[mine].dtype, given[mine]) for name, mine in names.items() if mine in given
+    }
+    found = infer_node(model, node, opset, inputs)
+    for name in filter(None, node.output):
+        kind = found[name].type.tensor_type if name in found else None
+        if kind is None or not kind.HasField("shape"):
+            return False
+        sizes = kind.shape.dim
+        if not all(size.HasField("dim_value") for size in sizes):
+            return False
+        if math.prod(size.dim_value for size in sizes) > SMALL_TENSOR:
+            return False
+    return True
 
 
 def too_large(model: onnx.ModelProto) -> bool:
@@ -270,13 +372,7 @@ def check_made(function: str, model: onnx.ModelProto) -> None:
 
     Counted are tensors that follow from no input, as far as onnx infers their sizes; sparse tensors, as if they were
     dense; tensors of the file that claim a size and hold no data; and what nodes enlarge to sizes that are constants.
-
-    Parameters
-    ----------
-    function : str
-        Named in error sentences.
-    model : onnx.ModelProto
-        Any model; nothing is expanded.
+    Nothing is expanded.
 
     Raises
     ------

@@ -68,24 +68,16 @@ def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """A graph or a function of a model.
-
-    Attributes
-    ----------
-    container : onnx.GraphProto or onnx.FunctionProto
-        Its nodes.
-    path : str
-        Where in the model it is.
-    opset : int or None
-        Version of the default operator set of its nodes; None where no version is imported.
-    outer : Scope, optional
-        The graph around it, whose tensors its nodes may read.
-    """
+    """A graph or a function of a model."""
 
     container: Container
+    """Its nodes."""
     path: str
+    """Where in the model it is."""
     opset: int | None
+    """Version of the default operator set of its nodes; None where no version is imported."""
     outer: Scope | None = field(default=None, repr=False)
+    """The graph around it, whose tensors its nodes may read."""
 
     @property
     def inputs(self) -> list[str]:

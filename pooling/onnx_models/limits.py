@@ -30,14 +30,7 @@ def check_growth(function: str, model: onnx.ModelProto) -> None:
     """Refuse a model whose functions would be too much when they are inlined.
 
     A function that calls the one before it twice, and so on, doubles with each: twenty-one of them are two million
-    nodes in 1.5 KB. Here each is counted once.
-
-    Parameters
-    ----------
-    function : str
-        Named in error sentences.
-    model : onnx.ModelProto
-        Any model; nothing is expanded.
+    nodes in 1.5 KB. Here each is counted once, and nothing is expanded.
 
     Raises
     ------

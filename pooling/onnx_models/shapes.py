@@ -46,18 +46,12 @@ def open_below_one(graph: onnx.GraphProto) -> None:
 
 @dataclass(frozen=True)
 class TensorType:
-    """What is known of a tensor.
-
-    Attributes
-    ----------
-    dtype : numpy.dtype or None
-        Its type, where NumPy knows it.
-    shape : tuple of int or None
-        None for sizes that are not known; None alone where not even the rank is.
-    """
+    """What is known of a tensor."""
 
     dtype: np.dtype[Any] | None
+    """Its type, where NumPy knows it."""
     shape: tuple[int | None, ...] | None
+    """None for sizes that are not known; None alone where not even the rank is."""
 
     @classmethod
     def of(cls, info: onnx.ValueInfoProto) -> TensorType:

@@ -11,16 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pooling.extras import explained
+from pooling.extras import needing
 from pooling.signs import printable
 
 from . import formats
 
-try:
+with needing("cli", __name__):
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup, escape
-except ModuleNotFoundError as error:
-    raise explained(error, "pooling.reporting.html", "cli") from error
 
 __all__ = ["Markup", "breakable", "escape", "linked", "rendered", "stylesheet"]
 

@@ -12,15 +12,13 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pooling.extras import explained
+from pooling.extras import needing
 from pooling.files import write_whole
 
-try:
+with needing("cli", __name__):
     from msgspec import UNSET, Meta, Struct, convert, to_builtins
     from msgspec.json import decode
     from msgspec.json import schema as _schema
-except ModuleNotFoundError as error:
-    raise explained(error, "pooling.reporting.json", "cli") from error
 
 __all__ = ["Record", "load", "plain", "record", "said", "save", "schema"]
 

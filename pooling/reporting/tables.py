@@ -23,27 +23,18 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Column(Generic[Row]):
-    """One column.
-
-    Attributes
-    ----------
-    title : str
-        What stands above it.
-    cell : callable
-        What it says of a row.
-    justify : {"left", "right"}
-        Where its content stands.
-    wanted : int
-        The column that is wanted least is the first that is left out where there is no room.
-    legend : str
-        What it means, for a line below the table.
-    """
+    """One column."""
 
     title: str
+    """What stands above it."""
     cell: Callable[[Row], Text]
+    """What it says of a row."""
     justify: Literal["left", "right"] = "left"
+    """Where its content stands."""
     wanted: int = MUST
+    """The column that is wanted least is the first that is left out where there is no room."""
     legend: str = ""
+    """What it means, for a line below the table."""
 
 
 class Layout(Generic[Row]):

@@ -21,9 +21,9 @@ of their own are asked about it. Needs ``onnx``; other runtimes are asked where 
     report/          what came out: for programs, as JSON, in the terminal, as HTML, Markdown and JUnit
 """
 
-from pooling.extras import explained
+from pooling.extras import needing
 
-try:
+with needing("onnx", __name__):
     from .inputs.case import Case
     from .report.model import Finding, ModelReport, NodeReport, RepairSummary, Report, RuntimeSummary
     from .rules import RULES
@@ -32,8 +32,6 @@ try:
     from .runners.results import Result
     from .validator import validate
     from .verdicts import Kind, Verdict, judge
-except ModuleNotFoundError as error:
-    raise explained(error, "pooling.validation", "onnx") from error
 
 __all__ = [
     "RULES",

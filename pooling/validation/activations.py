@@ -34,24 +34,16 @@ RUNTIME = "onnxruntime"
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Something to run a model on.
-
-    Attributes
-    ----------
-    source : str
-        The file, without its folder.
-    name : str
-        The input of the model; empty for the only one.
-    array : ndarray or None
-        An input as it is.
-    picture : object
-        Or a picture that has to be fitted to the input.
-    """
+    """Something to run a model on."""
 
     source: str
+    """The file, without its folder."""
     name: str
+    """The input of the model; empty for the only one."""
     array: Numbers | None
+    """An input as it is."""
     picture: Any = None
+    """Or a picture that has to be fitted to the input."""
 
     def name_in(self, network: PoolingModel) -> str:
         """Return the input that is meant.

@@ -24,18 +24,12 @@ PATIENCE = 50
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds that one call takes.
-
-    Attributes
-    ----------
-    median : float
-        Over all calls of all rounds.
-    fastest : float
-        Of all calls; far below the median only where something kept disturbing.
-    """
+    """Seconds that one call takes."""
 
     median: float
+    """Over all calls of all rounds."""
     fastest: float
+    """Of all calls; far below the median only where something kept disturbing."""
 
 
 def race(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Times]:

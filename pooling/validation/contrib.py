@@ -35,22 +35,15 @@ ALMOST = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What is asked about a node of com.microsoft, and of the oracle in its place.
-
-    Attributes
-    ----------
-    case : Case
-        The node, on integers of the whole range.
-    twin : Case
-        The operator of ONNX, on the numbers that they stand for, channels first.
-    scale, zero
-        Of the result.
-    """
+    """What is asked about a node of com.microsoft, and of the oracle in its place."""
 
     case: Case
+    """The node, on integers of the whole range."""
     twin: Case
+    """The operator of ONNX, on the numbers that they stand for, channels first."""
     scale: float
     zero: int
+    """Quantization of the result."""
 
     @property
     def fed(self) -> dict[str, Numbers]:

@@ -64,37 +64,26 @@ INPUT_FIELDS = frozenset({"values", "shape", "count_from", "times", "fill", "dty
 
 @dataclass(frozen=True)
 class KnownIssue:
-    """A difference that was seen.
-
-    Attributes
-    ----------
-    rule : str
-        The key of the rule that is broken, of `pooling.validation.rules.RULES`.
-    runtime : str
-        Who breaks it, a key of `pooling.validation.runners.RUNTIMES`.
-    kind : Kind
-        How: `Kind.REFUSES` for what it does not take, `Kind.CRASHES` where it ends the process.
-    finding : str
-        What was measured.
-    operator, attributes, opset, outputs, inputs
-        The node that shows it and what it pools, as ``known_issues.toml`` has them.
-    versions : tuple of str
-        In which it was seen with this case.
-    upstream : tuple of str
-        Where it is reported, such as ``"openvino#35935"``; `address` makes links of them.
-    """
+    """A difference that was seen."""
 
     rule: str
+    """The key of the rule that is broken, of `pooling.validation.rules.RULES`."""
     runtime: str
+    """Who breaks it, a key of `pooling.validation.runners.RUNTIMES`."""
     kind: Kind
+    """How: `Kind.REFUSES` for what it does not take, `Kind.CRASHES` where it ends the process."""
     finding: str
+    """What was measured."""
     operator: str
     inputs: Sequence[Mapping[str, Any]]
     attributes: Mapping[str, Any]
     opset: int
     outputs: int
+    """From `operator` on: the node that shows it and what it pools, as ``known_issues.toml`` has them."""
     versions: tuple[str, ...]
+    """In which it was seen with this case."""
     upstream: tuple[str, ...]
+    """Where it is reported, such as ``"openvino#35935"``; `address` makes links of them."""
 
     @cached_property
     def case(self) -> Case:
@@ -112,24 +101,16 @@ class KnownIssue:
 
 @dataclass(frozen=True)
 class Recheck:
-    """What became of a known issue in the installed version of its runtime.
-
-    Attributes
-    ----------
-    issue : KnownIssue
-        The issue.
-    version : str
-        Installed.
-    verdict : Verdict
-        On its case, today.
-    rule : str or None
-        The rule that is broken today, if any.
-    """
+    """What became of a known issue in the installed version of its runtime."""
 
     issue: KnownIssue
+    """The issue."""
     version: str
+    """Installed."""
     verdict: Verdict
+    """On its case, today."""
     rule: str | None
+    """The rule that is broken today, if any."""
 
     @property
     def fixed(self) -> bool:
@@ -306,7 +287,7 @@ def issues_of(rule: str | None, runtime: str, case: Case | None = None) -> tuple
     runtime : str
         A key of `pooling.validation.runners.RUNTIMES`.
     case : Case, optional
-        What was asked.
+        The node and its numbers.
     """
     found = [issue for issue in KNOWN_ISSUES if (issue.rule, issue.runtime) == (rule, runtime)]
     operator = None if case is None else case.node.op_type

@@ -51,55 +51,36 @@ class CannotRunError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class SideInput:
-    """An input of a node beside the one that it pools: regions, indices, sizes.
-
-    Attributes
-    ----------
-    name : str
-        The tensor.
-    shape : tuple of int or str, or None
-        As that of a `PoolingNode`.
-    dtype : numpy.dtype or None
-        Where known.
-    value : ndarray or None
-        What it is, where the model says so itself.
-    """
+    """An input of a node beside the one that it pools: regions, indices, sizes."""
 
     name: str
+    """The tensor."""
     shape: Shape | None
+    """As that of a `PoolingNode`."""
     dtype: np.dtype[np.generic] | None
+    """Where known."""
     value: NDArray[Any] | None = None
+    """What it is, where the model says so itself."""
 
 
 @dataclass(frozen=True)
 class PoolingNode:
-    """One pooling node where it stands in its network.
-
-    Attributes
-    ----------
-    name : str
-        The node's name, or its output's where it has none.
-    proto : onnx.NodeProto
-        The node as the model has it.
-    opset : int
-        Version of the default operator set.
-    shape : tuple of int or str, or None
-        Of its input; a str names a dimension that is not known, None means that not even the rank is.
-    dtype : numpy.dtype or None
-        Of its input, where known.
-    hint : str
-        What to say when the shape is not known.
-    sides : tuple of SideInput
-        Its other inputs.
-    """
+    """One pooling node where it stands in its network."""
 
     name: str
+    """The node's name, or its output's where it has none."""
     proto: onnx.NodeProto
+    """The node as the model has it."""
     opset: int
+    """Version of the default operator set."""
     shape: Shape | None
+    """Of its input; a str names a dimension that is not known, None means that not even the rank is."""
     dtype: np.dtype[np.generic] | None
+    """Of its input, where known."""
     hint: str
+    """What to say when the shape is not known."""
     sides: tuple[SideInput, ...] = ()
+    """Its other inputs."""
 
     @property
     def operator(self) -> str:
@@ -150,37 +131,25 @@ class PoolingNode:
 
 @dataclass(frozen=True)
 class PoolingModel:
-    """The pooling nodes of a model.
-
-    Attributes
-    ----------
-    nodes : tuple of PoolingNode
-        In the order of the nodes, those of com.microsoft behind the others; empty for a model that pools nothing.
-    declared : frozenset of str
-        Tensors whose shape was given from outside.
-    unknown : tuple of str
-        Tensors of the main graph that nodes pool, and whose shape inference does not find.
-    inputs : dict of str to (shape, dtype)
-        What the model takes; None for what is not known of it.
-    notes : tuple of str
-        What was taken for sizes that the model leaves open, and which global poolings are no pooling nodes.
-    foreign : tuple of str
-        Nodes that pool by their name, and are of no operator set that is known here: ``"gap (NhwcMaxPool of
-        com.microsoft)"``.
-    model : onnx.ModelProto or None
-        The model with its functions inlined.
-    tensors : mapping
-        What is known of its tensors, by name.
-    """
+    """The pooling nodes of a model."""
 
     nodes: tuple[PoolingNode, ...]
+    """In the order of the nodes, those of com.microsoft behind the others; empty for a model that pools nothing."""
     declared: frozenset[str]
+    """Tensors whose shape was given from outside."""
     unknown: tuple[str, ...] = ()
+    """Tensors of the main graph that nodes pool, and whose shape inference does not find."""
     inputs: dict[str, tuple[Shape | None, np.dtype[np.generic] | None]] = field(default_factory=dict)
+    """What the model takes; None for what is not known of it."""
     notes: tuple[str, ...] = ()
+    """What was taken for sizes that the model leaves open, and which global poolings are no pooling nodes."""
     foreign: tuple[str, ...] = ()
+    """Nodes that pool by their name, and are of no operator set that is known here: ``"gap (NhwcMaxPool of
+    com.microsoft)"``."""
     model: onnx.ModelProto | None = field(default=None, repr=False)
+    """The model with its functions inlined."""
     tensors: Mapping[str, onnx.ValueInfoProto] = field(default_factory=dict, repr=False)
+    """What is known of its tensors, by name."""
 
 
 def read_pooling_nodes(
@@ -380,7 +349,7 @@ def _of_reductions(
     more = f" and {len(found) - REDUCTIONS_SHOWN} more" if len(found) > REDUCTIONS_SHOWN else ""
     what = "global pooling is" if len(found) == 1 else "global poolings are"
     return [
-        f"{len(found)} {what} written as a reduction, and no runtime was asked about "
+        f"{len(found)} {what} written as a reduction, and no runtime was compared on "
         f"{'it' if len(found) == 1 else 'them'}: {', '.join(found[:REDUCTIONS_SHOWN])}{more}"
     ]
 

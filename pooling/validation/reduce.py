@@ -42,25 +42,17 @@ PLAIN = 1000
 
 @dataclass(frozen=True)
 class Smallest:
-    """The smallest case that was found to differ as another does.
-
-    Attributes
-    ----------
-    case : Case
-        Smaller than the other, or the other where nothing smaller differs.
-    expected, actual : Result
-        What the two sides made of it.
-    verdict : Verdict
-        How they differ.
-    runs : int
-        Cases that were asked to find it.
-    """
+    """The smallest case that was found to differ as another does."""
 
     case: Case
+    """Smaller than the other, or the other where nothing smaller differs."""
     expected: Result
     actual: Result
+    """What the oracle and the runtime made of it."""
     verdict: Verdict
+    """How they differ."""
     runs: int
+    """Cases that were run to find it."""
 
 
 def smallest(case: Case, ask: Ask, *, rule_of: RuleOf = broken_rule, most_runs: int = MOST_RUNS) -> Smallest | None:

@@ -702,7 +702,7 @@ class _Run:
         if not answer.given or difference(wanted, answer.outputs)[0]:
             return ""
         what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
-        return f"{REPAIR} ({what}); {name} was asked again and agrees"
+        return f"{REPAIR} ({what}); {name} was run again and agrees"
 
     # -----------------------------------------------------------------------------------------------------------------
     # Remedies
@@ -717,7 +717,7 @@ class _Run:
                     verdict = self._again(finding, repaired.model, case.inputs)
                     if verdict.kind is Kind.AGREES:
                         what = ", ".join(dict.fromkeys(change.rule for change in repaired.changes))
-                        return f"{REPAIR}{option} ({what}); {finding.runtime} was asked again and agrees"
+                        return f"{REPAIR}{option} ({what}); {finding.runtime} was run again and agrees"
             except (ValueError, VerificationError):
                 continue  # the next remedy may do
         try:
@@ -729,7 +729,7 @@ class _Run:
                 if verdict.kind is Kind.AGREES:
                     return (
                         "the graph that pooling.export.to_onnx makes of this pooling with special_values='exact'; "
-                        f"{finding.runtime} was asked again and agrees"
+                        f"{finding.runtime} was run again and agrees"
                     )
         except (TypeError, ValueError, VerificationError):
             pass
@@ -847,7 +847,7 @@ def _unasked(network: PoolingModel) -> tuple[str, ...]:
     were = "nodes of other operator sets were" if len(network.foreign) > 1 else "node of other operator sets was"
     shown = ", ".join(network.foreign[:FOREIGN_SHOWN])
     more = f" and {len(network.foreign) - FOREIGN_SHOWN} more" if len(network.foreign) > FOREIGN_SHOWN else ""
-    return (f"{len(network.foreign)} pooling {were} not asked: {shown}{more}",)
+    return (f"{len(network.foreign)} pooling {were} not compared: {shown}{more}",)
 
 
 def _countable(nodes: Sequence[NodeReport]) -> list[Finding]:

@@ -94,7 +94,7 @@ def judge(case: Case, expected: Result, actual: Result) -> Verdict:
     Parameters
     ----------
     case : Case
-        What was asked.
+        The node and its numbers.
     expected, actual : Result
         What the oracle says, and the runtime. Where the oracle refuses, a refusal is the right answer.
 

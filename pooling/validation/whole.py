@@ -64,37 +64,24 @@ LARGEST = 2**25
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhood:
-    """A pooling node, and what stands around it.
-
-    Attributes
-    ----------
-    before, behind : tuple of NodeProto
-        In order.
-    node : NodeProto
-        The pooling.
-    inputs : dict of str to ndarray
-        What goes into all of it.
-    constants : dict of str to ndarray
-        What the nodes read besides.
-    outputs : tuple of str
-        What comes out of all of it.
-    opset : int
-        Version of the default operator set.
-    imports : tuple of OperatorSetIdProto
-        Of the network.
-    types : mapping of str to ValueInfoProto
-        What is known of the network's tensors.
-    """
+    """A pooling node, and the nodes before and behind it, in order."""
 
     before: tuple[NodeProto, ...]
     node: NodeProto
+    """The pooling."""
     behind: tuple[NodeProto, ...]
     inputs: dict[str, Numbers]
+    """What goes into all of it."""
     constants: dict[str, Numbers]
+    """What the nodes read besides."""
     outputs: tuple[str, ...]
+    """What comes out of all of it."""
     opset: int
+    """Version of the default operator set."""
     imports: tuple[OperatorSetIdProto, ...] = field(repr=False, default=())
+    """Of the network."""
     types: Mapping[str, ValueInfoProto] = field(repr=False, default_factory=dict)
+    """What is known of the network's tensors."""
 
     @property
     def model(self) -> ModelProto:

@@ -6,12 +6,12 @@
    single thread at worst.)
 
    Who may change what:
-   - `taken` is the process whose thread owns the team, or 0. Everything up to `gate` belongs to the owner; workers read
-     `run` while they are inside.
-   - `gate` is one word, so that what a worker compares and swaps belongs to one job: the job's turn, whether its owner
-     sleeps until all have left, the seats that are free, and the workers inside. Seats are counted down and never given
-     back: two threads have no seat in common, and the turn makes the word of an earlier job another word.
-   - A worker sleeps after it has marked itself `asleep`; whoever takes the mark away rings its bell, or is itself.
+   - `taken` is the process whose thread owns the team, or 0. Everything up to `state` belongs to the owner; workers
+     read `run` while they are inside.
+   - `state` is one word, so that what a worker compares and swaps belongs to one job: the job's turn, whether its owner
+     sleeps until all have left, the slots that are free, and the workers inside. Slots are counted down and never given
+     back: two threads have no slot in common, and the turn makes the word of an earlier job another word.
+   - A worker sleeps after it has marked itself `asleep`; whoever takes the mark away sets its event, or is itself.
    - `wanted` asks whoever owns the team to end workers; it is looked at again after the team has been given back.
 
    tests/test_team.py goes through every order in which these steps can come; tests/team_stress.c runs them, in CI under
@@ -107,7 +107,7 @@ typedef int (*pooling_look_t)(void *context);
 typedef struct {
     pooling_work_t work;
     const void *job;
-    /* The memory of all seats, `stride` bytes each; the owner has the first. */
+    /* The memory of all slots, `stride` bytes each; the owner has the first. */
     char *memory;
     ptrdiff_t stride, tasks, threads, parts;
     /* Tasks that work is called for in one go, and steps of a task; 0 steps where work asks `pooling_stops` itself. */
@@ -129,12 +129,12 @@ typedef struct {
 #endif
 } pooling_run_t;
 
-/* Stands before the scratch memory of a seat. */
+/* Stands before the scratch memory of a slot. */
 typedef struct {
     pooling_run_t *run;
     ptrdiff_t steps;
     char apart[64 - sizeof(void *) - sizeof(ptrdiff_t)];
-} pooling_seat_t;
+} pooling_slot_t;
 
 static int64_t pooling_milliseconds(void) {
 #if POOLING_UNIX
@@ -171,28 +171,28 @@ static void pooling_look_about(pooling_run_t *run) {
     if (stop || run->orphaned) pooling_store(&run->stopped, stop ? 2 : 1);
 }
 
-static int pooling_stops_here(pooling_seat_t *seat) {
+static int pooling_stops_here(pooling_slot_t *slot) {
     int stops;
-    if ((char *) seat == seat->run->memory) pooling_look_about(seat->run);
-    stops = pooling_load(&seat->run->stopped) != 0;
+    if ((char *) slot == slot->run->memory) pooling_look_about(slot->run);
+    stops = pooling_load(&slot->run->stopped) != 0;
     /* Whoever asks again hears it again at once. */
-    seat->steps = stops ? 0 : POOLING_STEPS;
+    slot->steps = stops ? 0 : POOLING_STEPS;
     return stops;
 }
 
 /* Tell whether work shall stop, from inside it: after so many steps, of a nanosecond or more, as were done since it
    asked last. Work that stops may leave its results unfinished and return whatever it likes. */
 static inline int pooling_stops(char *scratch, ptrdiff_t steps) {
-    pooling_seat_t *seat = (pooling_seat_t *) scratch - 1;
-    seat->steps -= steps;
-    return seat->steps < 0 && pooling_stops_here(seat);
+    pooling_slot_t *slot = (pooling_slot_t *) scratch - 1;
+    slot->steps -= steps;
+    return slot->steps < 0 && pooling_stops_here(slot);
 }
 
-static char *pooling_seated(pooling_run_t *run, ptrdiff_t number) {
-    pooling_seat_t *seat = (pooling_seat_t *) (run->memory + number * run->stride);
-    seat->run = run;
-    seat->steps = POOLING_STEPS;
-    return (char *) (seat + 1);
+static char *pooling_slot_memory(pooling_run_t *run, ptrdiff_t number) {
+    pooling_slot_t *slot = (pooling_slot_t *) (run->memory + number * run->stride);
+    slot->run = run;
+    slot->steps = POOLING_STEPS;
+    return (char *) (slot + 1);
 }
 
 /* Keep the first position at fault. */
@@ -226,8 +226,8 @@ static void pooling_do_part(pooling_run_t *run, char *scratch, ptrdiff_t part) {
 #if POOLING_TEAM
 
 /* Claim parts of the job and do them until none is left. */
-static void pooling_do_parts(pooling_run_t *run, ptrdiff_t seat) {
-    char *scratch = pooling_seated(run, seat);
+static void pooling_do_parts(pooling_run_t *run, ptrdiff_t slot) {
+    char *scratch = pooling_slot_memory(run, slot);
     ptrdiff_t part;
     while (!pooling_load(&run->stopped)) {
         part = pooling_add(&run->claimed, 1) - 1;
@@ -236,53 +236,53 @@ static void pooling_do_parts(pooling_run_t *run, ptrdiff_t seat) {
     }
 }
 
-/* The gate. A turn has 38 bits: they come again after as many jobs as take a month. */
+/* The word of state. A turn has 38 bits: they come again after as many jobs as take a month. */
 #define POOLING_INSIDE ((uint64_t) 1)
 #define POOLING_FREE ((uint64_t) 1 << 12)
 #define POOLING_AWAITED ((uint64_t) 1 << 24)
 #define POOLING_TURN ((uint64_t) 1 << 26)
-#define pooling_inside_of(gate) ((gate) & (POOLING_FREE - 1))
-#define pooling_free_of(gate) ((gate) / POOLING_FREE & 4095)
-#define pooling_turn_of(gate) ((gate) / POOLING_TURN)
+#define pooling_inside_of(state) ((state) & (POOLING_FREE - 1))
+#define pooling_free_of(state) ((state) / POOLING_FREE & 4095)
+#define pooling_turn_of(state) ((state) / POOLING_TURN)
 
 typedef struct {
     pthread_mutex_t mutex;
-    pthread_cond_t rings;
-    int rung;
-} pooling_bell_t;
+    pthread_cond_t condition;
+    int is_set;
+} pooling_event_t;
 
-#define POOLING_BELL {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
-static const pooling_bell_t pooling_new_bell = POOLING_BELL;
+#define POOLING_EVENT {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+static const pooling_event_t pooling_new_event = POOLING_EVENT;
 
-static void pooling_ring(pooling_bell_t *bell) {
-    pthread_mutex_lock(&bell->mutex);
-    bell->rung = 1;
-    pthread_mutex_unlock(&bell->mutex);
-    pthread_cond_signal(&bell->rings);
+static void pooling_set_event(pooling_event_t *event) {
+    pthread_mutex_lock(&event->mutex);
+    event->is_set = 1;
+    pthread_mutex_unlock(&event->mutex);
+    pthread_cond_signal(&event->condition);
 }
 
-/* Wait until the bell rings, at most so many milliseconds unless 0; return whether it did. */
-static int pooling_hear(pooling_bell_t *bell, long milliseconds) {
+/* Wait until the event is set, at most so many milliseconds unless 0; return whether it did. */
+static int pooling_wait_event(pooling_event_t *event, long milliseconds) {
     struct timespec until;
-    int rung, late = 0;
+    int was_set, late = 0;
     if (milliseconds) {
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += milliseconds * 1000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
     }
-    pthread_mutex_lock(&bell->mutex);
-    while (!bell->rung && !late)
-        late = milliseconds ? pthread_cond_timedwait(&bell->rings, &bell->mutex, &until) == ETIMEDOUT
-                            : (pthread_cond_wait(&bell->rings, &bell->mutex), 0);
-    rung = bell->rung;
-    bell->rung = 0;
-    pthread_mutex_unlock(&bell->mutex);
-    return rung;
+    pthread_mutex_lock(&event->mutex);
+    while (!event->is_set && !late)
+        late = milliseconds ? pthread_cond_timedwait(&event->condition, &event->mutex, &until) == ETIMEDOUT
+                            : (pthread_cond_wait(&event->condition, &event->mutex), 0);
+    was_set = event->is_set;
+    event->is_set = 0;
+    pthread_mutex_unlock(&event->mutex);
+    return was_set;
 }
 
 typedef struct {
-    pooling_bell_t bell;
+    pooling_event_t event;
     pthread_t thread;
     ptrdiff_t asleep;
     ptrdiff_t leaves;
@@ -300,17 +300,17 @@ static struct {
     ptrdiff_t home;
     ptrdiff_t workers;
     pooling_run_t *run;
-    pooling_bell_t all_left;
+    pooling_event_t all_left;
 #if defined(__linux__)
     /* Where the workers may run, if `placed`: where the last caller may. */
     int placed;
     cpu_set_t processors;
 #endif
     char apart[64];
-    uint64_t gate;
+    uint64_t state;
     char apart_too[64];
     pooling_worker_t worker[POOLING_MOST_THREADS - 1];
-} pooling_team = {.all_left = POOLING_BELL};
+} pooling_team = {.all_left = POOLING_EVENT};
 
 /* --- workers --- */
 
@@ -326,7 +326,7 @@ static int pooling_processor(void) {
 static uint64_t pooling_await_turn(pooling_worker_t *worker, uint64_t seen) {
     ptrdiff_t spins = 0;
     uint64_t turn;
-    while ((turn = pooling_turn_of(pooling_load(&pooling_team.gate))) == seen) {
+    while ((turn = pooling_turn_of(pooling_load(&pooling_team.state))) == seen) {
         if (++spins < POOLING_SPINS) {
             pooling_pause();
             continue;
@@ -335,22 +335,22 @@ static uint64_t pooling_await_turn(pooling_worker_t *worker, uint64_t seen) {
         pooling_store(&worker->processor, (ptrdiff_t) pooling_processor());
         pooling_store(&worker->asleep, 1);
         POOLING_LINGER(1);
-        if (pooling_turn_of(pooling_load(&pooling_team.gate)) == seen || !pooling_swap(&worker->asleep, 0))
-            pooling_hear(&worker->bell, 0);
+        if (pooling_turn_of(pooling_load(&pooling_team.state)) == seen || !pooling_swap(&worker->asleep, 0))
+            pooling_wait_event(&worker->event, 0);
     }
     return turn;
 }
 
-/* Take part in the job, if it has a free seat. */
+/* Take part in the job, if it has a free slot. */
 static void pooling_enter(void) {
-    uint64_t gate = pooling_load(&pooling_team.gate);
-    while (pooling_free_of(gate)) {
+    uint64_t state = pooling_load(&pooling_team.state);
+    while (pooling_free_of(state)) {
         POOLING_LINGER(0);
-        if (!pooling_replace(&pooling_team.gate, &gate, gate - POOLING_FREE + POOLING_INSIDE)) continue;
-        pooling_do_parts(pooling_team.run, (ptrdiff_t) pooling_free_of(gate));
+        if (!pooling_replace(&pooling_team.state, &state, state - POOLING_FREE + POOLING_INSIDE)) continue;
+        pooling_do_parts(pooling_team.run, (ptrdiff_t) pooling_free_of(state));
         POOLING_LINGER(2);
-        gate = pooling_add(&pooling_team.gate, -POOLING_INSIDE);
-        if (gate & POOLING_AWAITED && !pooling_inside_of(gate)) pooling_ring(&pooling_team.all_left);
+        state = pooling_add(&pooling_team.state, -POOLING_INSIDE);
+        if (state & POOLING_AWAITED && !pooling_inside_of(state)) pooling_set_event(&pooling_team.all_left);
         return;
     }
 }
@@ -369,7 +369,7 @@ static void *pooling_serve(void *argument) {
 /* --- the owner --- */
 
 /* Start workers until there are so many; fewer, where the system has no more. */
-static void pooling_hire(ptrdiff_t workers) {
+static void pooling_start_workers(ptrdiff_t workers) {
     pooling_worker_t *worker;
     sigset_t ours, before;
     if (pooling_team.workers >= workers) return;
@@ -383,7 +383,7 @@ static void pooling_hire(ptrdiff_t workers) {
     pthread_sigmask(SIG_SETMASK, &ours, &before);
     while (pooling_team.workers < workers) {
         worker = &pooling_team.worker[pooling_team.workers];
-        worker->bell = pooling_new_bell;
+        worker->event = pooling_new_event;
         worker->asleep = 0;
         worker->leaves = 0;
         if (pthread_create(&worker->thread, NULL, pooling_serve, worker)) break;
@@ -400,7 +400,7 @@ static void pooling_place(pooling_worker_t *worker, int here) {
 #endif
 }
 
-/* Have the workers, hired by whomever, run where the caller of this job may, as threads of its own would. */
+/* Have the workers, started by whomever, run where the caller of this job may, as threads of its own would. */
 static void pooling_place_all(void) {
 #if defined(__linux__)
     cpu_set_t processors;
@@ -429,7 +429,7 @@ static void pooling_wake(pooling_worker_t *worker) {
         here = -1;
 #endif
     if (here >= 0) pooling_place(worker, here);
-    pooling_ring(&worker->bell);
+    pooling_set_event(&worker->event);
     if (here >= 0) pooling_place(worker, -1);
 }
 
@@ -439,7 +439,7 @@ static void pooling_dismiss(ptrdiff_t workers) {
     if (pooling_team.workers <= workers) return;
     for (i = workers; i < pooling_team.workers; i++) pooling_store(&pooling_team.worker[i].leaves, 1);
     pooling_store(
-        &pooling_team.gate, (pooling_turn_of(pooling_load(&pooling_team.gate)) + 1) * POOLING_TURN);
+        &pooling_team.state, (pooling_turn_of(pooling_load(&pooling_team.state)) + 1) * POOLING_TURN);
     for (i = workers; i < pooling_team.workers; i++) pooling_wake(&pooling_team.worker[i]);
     for (i = workers; i < pooling_team.workers; i++) pthread_join(pooling_team.worker[i].thread, NULL);
     pooling_store(&pooling_team.workers, workers);
@@ -448,9 +448,9 @@ static void pooling_dismiss(ptrdiff_t workers) {
 /* Forget the workers of another process, of which this one has a copy. */
 static void pooling_forget(void) {
     pooling_store(&pooling_team.workers, 0);
-    pooling_team.all_left = pooling_new_bell;
+    pooling_team.all_left = pooling_new_event;
     pooling_store(
-        &pooling_team.gate, (pooling_turn_of(pooling_load(&pooling_team.gate)) + 1) * POOLING_TURN);
+        &pooling_team.state, (pooling_turn_of(pooling_load(&pooling_team.state)) + 1) * POOLING_TURN);
 #if defined(__linux__)
     pooling_team.placed = 0;
 #endif
@@ -481,32 +481,32 @@ static void pooling_give_back(void) {
 
 /* Do a job as the owner of the team. */
 static void pooling_do_together(pooling_run_t *run) {
-    ptrdiff_t seats = run->threads - 1;
+    ptrdiff_t slots = run->threads - 1;
     ptrdiff_t i, spins = 0;
-    uint64_t gate;
+    uint64_t state;
     run->process = pooling_team.home;
     pooling_place_all();
-    pooling_hire(seats);
+    pooling_start_workers(slots);
     pooling_team.run = run;
-    gate = pooling_turn_of(pooling_load(&pooling_team.gate)) + 1;
-    pooling_store(&pooling_team.gate, gate * POOLING_TURN + (uint64_t) seats * POOLING_FREE);
-    for (i = 0; i < seats && i < pooling_team.workers; i++) pooling_wake(&pooling_team.worker[i]);
+    state = pooling_turn_of(pooling_load(&pooling_team.state)) + 1;
+    pooling_store(&pooling_team.state, state * POOLING_TURN + (uint64_t) slots * POOLING_FREE);
+    for (i = 0; i < slots && i < pooling_team.workers; i++) pooling_wake(&pooling_team.worker[i]);
     pooling_do_parts(run, 0);
     POOLING_LINGER(4);
     /* From here on nobody enters. */
-    gate = pooling_load(&pooling_team.gate);
-    while (!pooling_replace(&pooling_team.gate, &gate, gate - pooling_free_of(gate) * POOLING_FREE));
-    gate = pooling_load(&pooling_team.gate);
-    while (pooling_inside_of(gate) && !run->orphaned) {
+    state = pooling_load(&pooling_team.state);
+    while (!pooling_replace(&pooling_team.state, &state, state - pooling_free_of(state) * POOLING_FREE));
+    state = pooling_load(&pooling_team.state);
+    while (pooling_inside_of(state) && !run->orphaned) {
         if (++spins < POOLING_SPINS) {
             pooling_pause();
-            gate = pooling_load(&pooling_team.gate);
-        } else if (pooling_replace(&pooling_team.gate, &gate, gate | POOLING_AWAITED)) {
-            while (!pooling_hear(&pooling_team.all_left, POOLING_LOOK_MS)) {
+            state = pooling_load(&pooling_team.state);
+        } else if (pooling_replace(&pooling_team.state, &state, state | POOLING_AWAITED)) {
+            while (!pooling_wait_event(&pooling_team.all_left, POOLING_LOOK_MS)) {
                 pooling_look_about(run);
                 if (run->orphaned) break;
             }
-            gate = 0;
+            state = 0;
         }
     }
     if (run->orphaned) pooling_forget();
@@ -532,17 +532,17 @@ static ptrdiff_t pooling_count_workers(void) {
 /* For OpenMP: does every part of a job by `pooling_do_part_in`; core.pyx sets it. */
 static void (*pooling_do_parallel)(pooling_run_t *run) = NULL;
 
-/* Do a part in the seat of that number, from inside a parallel region. */
-static void pooling_do_part_in(pooling_run_t *run, ptrdiff_t seat, ptrdiff_t part) {
+/* Do a part in the slot of that number, from inside a parallel region. */
+static void pooling_do_part_in(pooling_run_t *run, ptrdiff_t slot, ptrdiff_t part) {
     pooling_mode_t mode;
     if (pooling_load(&run->stopped)) return;
     /* The owner is in the default mode already; the others may serve other libraries as well. */
-    if (seat) mode = pooling_enter_default_mode();
-    pooling_do_part(run, run->memory + seat * run->stride + sizeof(pooling_seat_t), part);
-    if (seat) pooling_leave_default_mode(mode);
+    if (slot) mode = pooling_enter_default_mode();
+    pooling_do_part(run, run->memory + slot * run->stride + sizeof(pooling_slot_t), part);
+    if (slot) pooling_leave_default_mode(mode);
 #if defined(_OPENMP)
     /* A child was forked meanwhile, and this is it: the end of the region would wait for threads of the parent. */
-    if (!seat && run->orphaned) longjmp(run->out, 1);
+    if (!slot && run->orphaned) longjmp(run->out, 1);
 #endif
 }
 
@@ -559,8 +559,8 @@ static int pooling_take(void) {
 #define pooling_give_back() ((void) 0)
 
 static void pooling_do_together(pooling_run_t *run) {
-    ptrdiff_t seat;
-    for (seat = 0; seat < run->threads; seat++) pooling_seated(run, seat);
+    ptrdiff_t slot;
+    for (slot = 0; slot < run->threads; slot++) pooling_slot_memory(run, slot);
     run->process = pooling_home;
     if (!setjmp(run->out)) pooling_do_parallel(run);
 }
@@ -573,12 +573,12 @@ static void pooling_do_together(pooling_run_t *run) {
 
 #endif
 
-/* Bytes of a seat whose thread works in so many. */
+/* Bytes of a slot whose thread works in so many. */
 static inline ptrdiff_t pooling_stride(ptrdiff_t nbytes) {
-    return (ptrdiff_t) sizeof(pooling_seat_t) + ((nbytes > 1 ? nbytes : 1) + 63) / 64 * 64;
+    return (ptrdiff_t) sizeof(pooling_slot_t) + ((nbytes > 1 ? nbytes : 1) + 63) / 64 * 64;
 }
 
-/* Do all tasks of a job, on at most as many threads as its memory has seats for. A thread that finds the team at work
+/* Do all tasks of a job, on at most as many threads as its memory has slots for. A thread that finds the team at work
    for another does its job alone. A task takes so many steps, or asks `pooling_stops` itself. Returns -1, or the first
    position at fault, or -2 where `look` said to stop. */
 static ptrdiff_t pooling_share(
@@ -613,10 +613,10 @@ static ptrdiff_t pooling_share(
             run.orphaned = 0;
             run.stopped = 0;
             run.fault = -1;
-            pooling_do_tasks(&run, pooling_seated(&run, 0), 0, tasks);
+            pooling_do_tasks(&run, pooling_slot_memory(&run, 0), 0, tasks);
         }
     } else if (tasks) {
-        pooling_do_tasks(&run, pooling_seated(&run, 0), 0, tasks);
+        pooling_do_tasks(&run, pooling_slot_memory(&run, 0), 0, tasks);
     }
     pooling_leave_default_mode(run.mode);
     return run.stopped ? -2 : run.fault;

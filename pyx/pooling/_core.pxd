@@ -49,7 +49,7 @@ cdef struct planes_t:
 
 
 cdef struct pieces_t:
-    # Where winners are asked for, input rows are laid out with their padding so that each tap of all windows is one
+    # Where argmaxes are asked for, input rows are laid out with their padding so that each tap of all windows is one
     # loop. A piece is `rows` output rows of a plane, of which there are `bands`; `stacked` pieces are made together, or
     # none if planes are not of this kind. Rows that lie the stride apart make a phase, which holds `phase_rows` of each
     # piece, `width` cells long; a row of the result has `columns` cells, junk included.
@@ -60,7 +60,7 @@ cdef struct pieces_t:
     bint adaptive
 
 
-cdef struct sheaf_t:
+cdef struct gradient_stack_t:
     # How gradients of means are spread over whole planes: `stacked` of them together, or none if planes are not of this
     # kind. `width` gradients are a row, those behind it included that make the rows of cells long enough.
     ptrdiff_t stacked, width
@@ -88,8 +88,8 @@ cdef struct plan_t:
     double number_divisor
     planes_t planes
     pieces_t pieces
-    sheaf_t sheaf
-    # Whether the winners of windows are found one window after another.
+    gradient_stack_t gradient_stack
+    # Whether the argmaxes of windows are found one window after another.
     bint apart
 
 
@@ -289,7 +289,7 @@ cdef class Runner:
     cdef ptrdiff_t read, written, indexed, alignment
     cdef Plan plan, index_plan, gradient_plan, divides
     cdef int reducer, kind, rounding, gradient_kind, way
-    # Whether gradients are made by Python, a part at a time, and whether winners are found before they are made.
+    # Whether gradients are made by Python, a part at a time, and whether argmaxes are found before they are made.
     cdef bint in_parts, finds_first
     cdef int pool(self, const char* src, char* dst, ptrdiff_t threads) except -1
     cdef int find(self, const char* src, char* dst, int64_t* indices, ptrdiff_t threads) except -1

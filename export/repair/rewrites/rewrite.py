@@ -51,54 +51,36 @@ class ShapeDependentError(SkippedError):
 
 @dataclass(frozen=True)
 class Rewrite:
-    """What a rule makes of a node.
-
-    Attributes
-    ----------
-    rule : str
-        Its name.
-    reason : str
-        What was wrong with the node.
-    source : str
-        Where that is discussed.
-    nodes : tuple of onnx.NodeProto
-        What takes the place of the node, in order.
-    reference : callable
-        What the node computes by the text of ONNX: takes an array, returns one for each output.
-    exact : bool
-        Whether no number is rounded otherwise than before.
-    checked_against_spec : bool
-        Whether onnxruntime is known to answer the original node otherwise than the text.
-    absorbed : tuple of onnx.NodeProto
-        Other nodes whose work is done now.
-    input : str
-        The tensor that `reference` and `nodes` take.
-    grown : tuple of int
-        By how many cells the first input of the node is larger than that tensor, for each spatial axis.
-    not_negative : bool
-        Whether the tensor holds no negative numbers.
-    padded : tuple of int
-        By how many cells what the new pooling takes is larger than that tensor.
-    optional : bool
-        Whether the node is right as it stands, so that the rewrite can be left out.
-    special : bool
-        Whether the nodes are right for NaN and infinities as well.
-    """
+    """What a rule makes of a node."""
 
     rule: RuleName
+    """Its name."""
     reason: str
+    """What was wrong with the node."""
     source: str
+    """Where that is discussed."""
     nodes: tuple[onnx.NodeProto, ...]
+    """What takes the place of the node, in order."""
     reference: Callable[[NDArray[Any]], Arrays]
+    """What the node computes by the text of ONNX: takes an array, returns one for each output."""
     exact: bool
+    """Whether no number is rounded otherwise than before."""
     checked_against_spec: bool = False
+    """Whether onnxruntime is known to answer the original node otherwise than the text."""
     absorbed: tuple[onnx.NodeProto, ...] = ()
+    """Other nodes whose work is done now."""
     input: str = ""
+    """The tensor that `reference` and `nodes` take."""
     grown: tuple[int, ...] = ()
+    """By how many cells the first input of the node is larger than that tensor, for each spatial axis."""
     not_negative: bool = False
+    """Whether the tensor holds no negative numbers."""
     padded: tuple[int, ...] = ()
+    """By how many cells what the new pooling takes is larger than that tensor."""
     optional: bool = False
+    """Whether the node is right as it stands, so that the rewrite can be left out."""
     special: bool = False
+    """Whether the nodes are right for NaN and infinities as well."""
 
 
 RewriteRule = Callable[[Scope, onnx.NodeProto, TensorType, Names, dict[str, int]], Rewrite | None]

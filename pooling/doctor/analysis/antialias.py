@@ -69,7 +69,8 @@ def replacement(stage: Stage) -> Replacement:
     stride=1, and BlurPool2d(3, stride=2) behind it
     BlurPool2d(3, stride=2) before it, and stride=1
     """
-    axes = stage.axes
+    # Of a layer its own, without the padding of a Pad that it reads.
+    axes = stage.layer.axes(stage.input_shape) if stage.layer is not None else stage.axes
     operator = "" if stage.layer is None else stage.layer.operator.removeprefix("adaptive_")
     taps = blur_taps(axes, operator)
     strides = tuple(axis.stride for axis in axes)
@@ -134,7 +135,8 @@ def _blur(
     stage: Stage, pads: Pairs | None, taps: tuple[int, ...], extra: dict[str, Any], sizes: Sequence[int] | None = None
 ) -> Replacement:
     """Return a blur with every stride-th result: of the input of a stage, or of a map of other sizes."""
-    axes = stage.axes
+    # Of a layer its own, without the padding of a Pad that it reads.
+    axes = stage.layer.axes(stage.input_shape) if stage.layer is not None else stage.axes
     strides = tuple(axis.stride for axis in axes)
     in_words = Replacement(f"a binomial blur of {_brief(taps)} taps at stride {_brief(strides)}")
     if len(axes) != 2:

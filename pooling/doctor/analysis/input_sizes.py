@@ -1,18 +1,20 @@
-"""Which input sizes a network works with, found by inferring it at each of them."""
+"""Which input sizes a network works with, found by walking it at each of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pooling.arguments import axis_names
-from pooling.reporting.formats import joined
+from pooling.operators import OPERATORS
+from pooling.reporting.formats import by, joined
 
 from ..network import Graph, Network, NetworkError
+from ..network.size_walk import SizeWalk
 from .object_footprint import maps
 
-__all__ = ["AxisSizes", "Pattern", "input_sizes"]
+__all__ = ["AxisSizes", "Pattern", "declared_shape", "input_sizes", "sizes_by"]
 
 LONGEST_PERIOD = 128
 """Effective strides up to which every size is tried."""
@@ -112,56 +114,89 @@ def input_sizes(graph: Graph, network: Network, given: Sequence[int] | None = No
     >>> sizes.smallest, str(sizes.working), str(sizes.clean), sizes.clean_near
     (4, 'any', 'multiples of 4', (48, 52))
     """
+    asked = tuple(given) if given is not None else tuple(network.input_shape[axis] for axis in network.spatial)
+    return sizes_by(SizeWalk(graph).at, network, asked)
+
+
+At = Callable[[Sequence[int]], Container[int] | NetworkError]
+"""Gives, for an input shape, the spatial axes on which windows leave cells out, or why the network fails there."""
+
+
+def sizes_by(at: At, network: Network, asked: Sequence[int]) -> tuple[AxisSizes, ...]:
+    """Find the input sizes as `input_sizes` does, with what says how the network is at a size."""
     spatial = network.spatial
-    asked = tuple(given) if given is not None else tuple(network.input_shape[axis] for axis in spatial)
     if not spatial:
         return ()
+    numbers = range(len(spatial))
     names = axis_names(len(spatial))
-    if _axes_are_equal(network) and len(set(asked)) == 1:
-        return (_search(graph, network, joined(names), spatial, asked[0]),)
-    return tuple(
-        _search(graph, network, name, (axis,), size) for name, axis, size in zip(names, spatial, asked, strict=True)
-    )
+    one = len(set(asked)) == len({network.input_shape[axis] for axis in spatial}) == 1
+    if one and _windows_are_equal(network):
+        return (_search(at, network, joined(names), numbers, asked[0]),)
+    alone = [
+        _search(at, network, name, (number,), size) for name, number, size in zip(names, numbers, asked, strict=True)
+    ]
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for number, (each, known) in enumerate(zip(alone, network.spatial_sizes, strict=True)):
+        groups.setdefault((known, each.given, *_answer(each)), []).append(number)
+    found: list[AxisSizes] = []
+    for group in groups.values():
+        # What holds for each axis alone is said once, if it holds for them together.
+        together = alone[group[0]]
+        if len(group) > 1:
+            together = _search(at, network, joined([names[number] for number in group]), group, asked[group[0]])
+        same = _answer(together) == _answer(alone[group[0]])
+        found += [together] if same else [alone[number] for number in group]
+    return tuple(found)
 
 
-def _axes_are_equal(network: Network) -> bool:
-    """Whether all axes have the same size and the same windows, so that one answer holds for all."""
-    sizes = {network.input_shape[axis] for axis in network.spatial}
-    return len(sizes) == 1 and all(len(set(stage.axes)) <= 1 for stage in network.stages)
+def declared_shape(graph: Graph, network: Network) -> str:
+    """Write the shape that a model declares for its input, where that fixes a spatial size; else an empty string.
+
+    A runtime refuses every other size, whatever the nodes would do with it.
+    """
+    declared = graph.declared
+    if declared is None or not any(isinstance(declared[axis], int) for axis in network.spatial if axis < len(declared)):
+        return ""
+    return by(declared)
 
 
-def _search(graph: Graph, network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:
-    """Infer the network at sizes around the one that works.
+def _answer(sizes: AxisSizes) -> tuple[object, ...]:
+    """Return what is said of an axis, without its name."""
+    return (sizes.smallest, sizes.largest, sizes.working, sizes.clean, sizes.obstacle_stage)
+
+
+def _windows_are_equal(network: Network) -> bool:
+    """Whether all axes have the same windows everywhere, so that one answer holds for all."""
+    return all(len(set(stage.axes)) <= 1 for stage in network.stages)
+
+
+def _search(at: At, network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:
+    """Walk the network at sizes around the one that works.
 
     Behind some smallest size everything repeats with the largest effective stride, unless a dense layer or a fixed
     shape wants one size of map; then nothing works a period later.
     """
-    graph = _lean(graph, network)
-    network = graph.infer(network.input_shape)
-    inferred: dict[int, Network | NetworkError] = {}
+    places = {network.spatial[number] for number in where}
+    walked: dict[int, Container[int] | NetworkError] = {}
 
-    def at(size: int) -> Network | NetworkError:
-        if size not in inferred:
-            shape = [size if axis in where else old for axis, old in enumerate(network.input_shape)]
-            try:
-                inferred[size] = graph.infer(shape)
-            except NetworkError as error:
-                inferred[size] = error
-        return inferred[size]
+    def result(size: int) -> Container[int] | NetworkError:
+        if size not in walked:
+            walked[size] = at([size if axis in places else old for axis, old in enumerate(network.input_shape)])
+        return walked[size]
 
     def works(size: int) -> bool:
-        return size > 0 and isinstance(at(size), Network)
+        return size > 0 and not isinstance(result(size), NetworkError)
 
     def clean(size: int) -> bool:
-        result = at(size)
-        return isinstance(result, Network) and not _cuts(result, where)
+        found = result(size)
+        return not isinstance(found, NetworkError) and not any(number in found for number in where)
 
-    known = network.input_shape[where[0]]
+    known = network.spatial_sizes[where[0]]
     period = _period(network, maps(network))
     largest = None
     if works(known + period):
         # A window that holds the whole map here slides over a larger one.
-        period = _period(network, {stage.name for stage in network.stages if stage.kind != "global"})
+        period = _period(network, {stage.name for stage in network.stages} - _of_one_cell(network))
         tried = list(_sample(known, period))
         working = _pattern(filter(works, tried), tried, period)
         base = known - period * _last(lambda times: works(known - times * period), (known - 1) // period)
@@ -180,7 +215,7 @@ def _search(graph: Graph, network: Network, axes: str, where: Sequence[int], giv
             smallest, largest = min(tried), max(tried)
         working = _pattern(filter(works, tried), tried, period)
     spotless = _pattern(filter(clean, tried), tried, period)
-    beyond = at(largest + 1) if largest is not None else at(smallest - 1) if smallest > 1 else None
+    beyond = result(largest + 1) if largest is not None else result(smallest - 1) if smallest > 1 else None
     failure = beyond if isinstance(beyond, NetworkError) else None
     return AxisSizes(
         axes,
@@ -196,27 +231,15 @@ def _search(graph: Graph, network: Network, axes: str, where: Sequence[int], giv
     )
 
 
-def _lean(graph: Graph, network: Network) -> Graph:
-    """Leave out what works on each cell alone: sizes are the same without it, and there is much of it."""
-    idle = {
-        stage.name
-        for stage in network.stages
-        if stage.kind == "elementwise" and len(stage.inputs) == 1 and stage.input_shape == stage.output_shape
-    }
-    stages = {stage.name for stage in network.stages}
-    carriers = {graph.input_name}
-    renamed: dict[str, str] = {}
-    nodes = []
-    for node in graph.nodes:
-        data = [name for name in node.inputs if name in carriers]
-        if node.name in stages:
-            carriers.update(node.outputs)
-        if node.name in idle and len(data) == 1 and len(node.outputs) == 1:
-            renamed[node.outputs[0]] = renamed.get(data[0], data[0])
-        else:
-            nodes.append(replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs)))
-    outputs = tuple(renamed.get(name, name) for name in graph.outputs)
-    return replace(graph, nodes=tuple(nodes), outputs=outputs)
+def _of_one_cell(network: Network) -> set[str]:
+    """Name the stages that have one cell at every size: poolings of whole maps, and what is read from these alone."""
+    found: set[str] = set()
+    for stage in network.stages:
+        row = None if stage.layer is None else OPERATORS.get(stage.layer.operator)
+        whole = row is not None and row.windows != "sliding" and all(axis.output_size == 1 for axis in stage.axes)
+        if stage.kind == "global" or whole or (stage.inputs and found.issuperset(stage.inputs)):
+            found.add(stage.name)
+    return found
 
 
 def _period(network: Network, names: Container[str]) -> int:
@@ -228,17 +251,6 @@ def _period(network: Network, names: Container[str]) -> int:
         for step in stage.receptive_field.stride
     ]
     return min(math.lcm(*steps), LONGEST_PERIOD**2)
-
-
-def _cuts(network: Network, where: Sequence[int]) -> bool:
-    """Whether a window leaves out cells at the end of one of these axes of the input."""
-    return any(
-        stage.axes[number].cut
-        for stage in network.stages
-        if stage.kind in ("convolution", "pooling") and len(stage.axes) == len(network.spatial)
-        for number, axis in enumerate(network.spatial)
-        if axis in where
-    )
 
 
 def _last(holds: Callable[[int], bool], limit: int) -> int:

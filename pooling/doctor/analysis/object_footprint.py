@@ -49,7 +49,10 @@ class Objects:
     below_two, below_one : str or None
         The first stage behind which the object covers less than two cells, or one.
     smallest : tuple of int
-        Pixels that an object needs for one cell of the finest head; empty where there is no head.
+        Pixels that an object needs for one cell of the finest head; empty where there is no head, or where some are
+        not known.
+    unknown : tuple of str
+        The outputs whose maps are not known, because an operator on the way was not understood.
     """
 
     size: tuple[int, ...]
@@ -58,44 +61,75 @@ class Objects:
     below_two: str | None
     below_one: str | None
     smallest: tuple[int, ...]
+    unknown: tuple[str, ...] = ()
 
     @property
     def at_heads(self) -> Footprint | None:
-        """The footprint at the head that resolves most."""
+        """The footprint at the head that resolves most; None where some heads are not known."""
+        if self.unknown:
+            return None
         return max((self.footprints[head] for head in self.heads), key=lambda each: min(each.resolved), default=None)
 
 
 def collapses(stage: Stage) -> bool:
-    """Whether a stage leaves no map: one window holds all of it, or rows and columns end in one list."""
-    if stage.kind in ("global", "dense") or stage.receptive_field is None:
-        return True
+    """Whether a stage leaves no map: one window holds all of it, or rows and columns end in one list.
+
+    Of a stage whose receptive field was lost on the way (`Stage.is_lost`) that is not known, and this is False.
+    """
+    if stage.kind == "global" or stage.receptive_field is None:
+        return not stage.is_lost
     return bool(stage.axes) and all(axis.is_global for axis in stage.axes) and any(a.input_size > 1 for a in stage.axes)
 
 
 def maps(network: Network) -> set[str]:
-    """Name what still is a map: the input, and the stages behind it up to those that collapse it."""
-    found = {network.input_name}
+    """Name what still is a map: the input, and the stages behind it up to those that collapse it or are lost.
+
+    A list of positions, such as the tokens of a transformer, is one from where they are related to each other on; a map
+    that is only flattened is not.
+    """
+    found, flattened, lists = {network.input_name}, set[str](), set[str]()
+    fields = {stage.name: stage.receptive_field for stage in network.stages}
     for stage in network.stages:
-        if not collapses(stage) and not found.isdisjoint(stage.inputs):
-            found.add(stage.name)
+        if collapses(stage) or stage.is_lost or (found | flattened).isdisjoint(stage.inputs):
+            continue
+        before = [fields.get(name) for name in stage.inputs]
+        if stage.grid and stage.receptive_field in before and lists.isdisjoint(stage.inputs):
+            flattened.add(stage.name)
+            continue
+        found.add(stage.name)
+        if stage.grid:
+            lists.add(stage.name)
     return found
 
 
 def output_feature_maps(network: Network) -> tuple[str, ...]:
     """Name the output feature maps of a network, in the order of the stages."""
+    found, _ = _heads(network)
+    return tuple(stage.name for stage in network.stages if stage.name in found)
+
+
+def _heads(network: Network) -> tuple[set[str], tuple[str, ...]]:
+    """Return the output feature maps that are known, and the outputs of which some are not."""
     living = maps(network)
     stages = {stage.name: stage for stage in network.stages}
-    found, seen, waiting = set(), set(), list(network.outputs)
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in stages:
-            continue
-        seen.add(name)
-        if name in living:
-            found.add(name)
-        else:
-            waiting += stages[name].inputs
-    return tuple(name for name in stages if name in found)
+    found, unknown = set(), []
+    for output in network.outputs:
+        seen, waiting, lost = set(), [output], False
+        while waiting:
+            name = waiting.pop()
+            if name in seen or name not in stages:
+                continue
+            seen.add(name)
+            if name in living:
+                found.add(name)
+            elif stages[name].is_lost:
+                # What is in front of it may be a head, or any map behind it that nobody knows.
+                lost = True
+            else:
+                waiting += stages[name].inputs
+        if lost:
+            unknown.append(output)
+    return found, tuple(unknown)
 
 
 def follow_object(network: Network, size: Sequence[int]) -> Objects:
@@ -133,8 +167,9 @@ def follow_object(network: Network, size: Sequence[int]) -> Objects:
         footprints[stage.name] = Footprint(
             stage.name, _divided(size, field.stride), _divided(size, coarsest[stage.name])
         )
-    heads = tuple(name for name in output_feature_maps(network) if name in footprints)
-    needed = min((coarsest[name] for name in heads), key=max, default=())
+    found, unknown = _heads(network)
+    heads = tuple(name for name in footprints if name in found)
+    needed = min((coarsest[name] for name in heads), key=max, default=()) if not unknown else ()
     return Objects(
         tuple(size),
         footprints,
@@ -142,6 +177,7 @@ def follow_object(network: Network, size: Sequence[int]) -> Objects:
         _first_below(footprints, 2),
         _first_below(footprints, 1),
         tuple(-(-each.numerator // each.denominator) for each in needed),
+        unknown,
     )
 
 
@@ -163,6 +199,8 @@ def without_head(graph: Graph, network: Network) -> Graph:
     if not heads:
         raise NetworkError(f"{network.name} has no output feature maps")
     names = [node.name for node in graph.nodes]
+    if not set(heads) <= set(names):
+        raise NetworkError(f"{network.name} has output feature maps inside of an If or a Loop")
     last = max(names.index(head) for head in heads)
     outputs = tuple(graph.nodes[names.index(head)].outputs[0] for head in heads)
     return replace(graph, nodes=graph.nodes[: last + 1], outputs=outputs)

@@ -239,7 +239,7 @@ def _shift_path(stage: Stage) -> _ShiftPath | str:
             lambda map: blurred(map, taps, strides),
             taps,
             replacement(stage).words,
-            "one tap: takes every stride-th pixel",
+            "one tap: takes every stride-th cell",
         )
     if stage.kind != "pooling":
         return "not measured: what a convolution aliases depends on its weights"

@@ -6,10 +6,11 @@ d2_objects    small objects
 d3_runtimes   what runtimes read differently
 d4_aliasing   what strides leave out
 d5_design     resolution, heads, weights, branches
+d6_context    layers that add no context, uneven overlap, skips that meet at some sizes only
 d9_reading    what was not understood
 """
 
-from . import d1_sizes, d2_objects, d3_runtimes, d4_aliasing, d5_design, d9_reading
+from . import d1_sizes, d2_objects, d3_runtimes, d4_aliasing, d5_design, d6_context, d9_reading
 from .registry import RULES, SEVERITIES, Failure, Finding, LintContext, LintRule, find
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "d3_runtimes",
     "d4_aliasing",
     "d5_design",
+    "d6_context",
     "d9_reading",
     "find",
 ]

@@ -4,63 +4,124 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
 
-from pooling.arguments import axis_names
 from pooling.geometry import Axis
 from pooling.reporting.formats import brief, by, joined, percent
 
 from ..analysis.input_sizes import AxisSizes
 from ..analysis.object_footprint import collapses
-from ..network import NetworkError
-from .registry import EARLY_STAGES, Failure, LintContext, Observation, as_options, rule
+from ..analysis.trials import as_options
+from ..analysis.unread import Ends, unread_ends
+from ..network import NetworkError, Stage
+from ..words import Words
+from .registry import EARLY_STAGES, Failure, LintContext, Observation, rule
+
+MOSTLY = 0.5
+"""The least share of the taps of a window that are to find the map."""
 
 
 @rule(
     "D101",
-    "floor division leaves rows or columns out of every window",
+    "a part of the input reaches no output",
     """
-    With size 33, kernel 2 and stride 2 there are `floor((33 - 2 + 0) / 2) + 1 = 16` windows, and the last row and
-    the last column are in none of them. What the image shows there cannot matter. In a U-Net the same floor is why
-    sizes do not match later (D103). Use a size that divides, or pad at the end. Cells that lie between *any* two
-    windows, as with a 1×1 convolution of stride 2, are D402. Warning.
+    With size 32, kernel 3 and stride 2 there are `floor((32 - 3 + 0) / 2) + 1 = 15` windows, and the last row and the
+    last column are in none of them. Where no other stage reads them either, what the image shows there cannot matter:
+    the finding counts in pixels of the input, found backwards from the outputs, and names the stage that leaves out
+    most. What a stage leaves out of an inner map while neighbours of these cells see the same pixels is no finding (the
+    column *cut* tells it). Cells that lie between *any* two windows, as with a 1×1 convolution of stride 2, are D402.
+    Warning.
     """,
 )
-def _cut_off(context: LintContext) -> Iterator[Observation]:
-    for stage in context.windowed:
-        cut = [axis.cut for axis in stage.axes]
-        if not any(cut):
+def _unread(context: LintContext) -> Iterator[Observation]:
+    if not any(axis.cut for stage in context.windowed for axis in stage.axes):
+        return
+    ends = unread_ends(context.graph, context.network)
+    if not any(each.begin or each.end for each in ends):
+        return
+    words = context.words
+    parts = [part for number, each in enumerate(ends) for part in _runs(words, number, each)]
+    share = 1 - math.prod((each.size - each.begin - each.end) / each.size for each in ends)
+    guilty = _guilty(context, ends)
+    formula, name = "", ""
+    if guilty is not None:
+        name = guilty.name
+        told = dict.fromkeys(
+            axis.formula for axis, each in zip(guilty.axes, ends, strict=True) if each.end and axis.cut
+        )
+        formula = f"; most of it is left out at {name}: {' and '.join(told)}"
+    verb = "are" if len(parts) > 1 or " to " in parts[0] else "is"
+    yield Observation(
+        "warning",
+        name,
+        f"{joined(parts)} {verb} read by nothing, {percent(share)} of the input{formula}",
+        tuple(_read_more(context, guilty, ends)),
+    )
+
+
+def _runs(words: Words, axis: int, ends: Ends) -> Iterator[str]:
+    """Name the first and last lines of the input across an axis that nothing reads, counted from 0."""
+    for first, count in ((0, ends.begin), (ends.size - ends.end, ends.end)):
+        if count:
+            line = words.line(axis)
+            span = f"{line}s {first} to {first + count - 1}" if count > 1 else f"{line} {first}"
+            yield f"{span} of {ends.size}{words.seconds((count,))}"
+
+
+def _guilty(context: LintContext, ends: Sequence[Ends]) -> Stage | None:
+    """Return the stage that leaves out most cells of the input at the ends of axes of which something is unread."""
+
+    def lost(stage: Stage) -> Fraction:
+        field = stage.receptive_field
+        if field is None or len(stage.axes) != len(ends):
+            return Fraction()
+        return sum(
+            (
+                Fraction(axis.cut, axis.stride) * stride
+                for axis, stride, each in zip(stage.axes, field.stride, ends, strict=True)
+                if each.end
+            ),
+            Fraction(),
+        )
+
+    found = max(context.windowed, key=lost, default=None)
+    return found if found is not None and lost(found) else None
+
+
+def _read_more(context: LintContext, guilty: Stage | None, ends: Sequence[Ends]) -> Iterator[str]:
+    """Say how everything is read; what changes an argument was tried."""
+    whole = [each.clean_near for each in context.sizes]
+    if any(whole):
+        sizes = " or ".join(dict.fromkeys(str(size) for near in whole for size in near))
+        yield f"{_other_size(context)}use an input of size {sizes}, for which no stage leaves anything out"
+    if guilty is None:
+        return
+    last = guilty.kind == "pooling" and all(axis.output_size == 1 for axis in guilty.axes)
+    trials: list[tuple[str, dict[str, Any]]] = []
+    if last:
+        kernel = tuple(axis.input_size for axis in guilty.axes)
+        kind = f"Adaptive{'Max' if guilty.operator == 'MaxPool' else 'Avg'}Pool{len(kernel)}d(1)"
+        trials.append((f"make it a global pooling ({kind}), which reads every cell", {"kernel_size": kernel}))
+    elif guilty.kind == "pooling":
+        trials.append(("let the last window hang over the edge (and see D301)", {"ceil_mode": True}))
+    pads = tuple((axis.pad_begin, axis.pad_end + (axis.stride - axis.cut if axis.cut else 0)) for axis in guilty.axes)
+    trials.append(("pad the map at its end so that one more window fits", {"padding": pads}))
+    for words, arguments in trials:
+        graph = context.graph.edited({guilty.name: arguments})
+        try:
+            after = unread_ends(graph, graph.infer(context.network.input_shape))
+        except NetworkError:
             continue
-        lost = 1 - math.prod(
-            (axis.input_size - each) / axis.input_size for axis, each in zip(stage.axes, cut, strict=True)
-        )
-        formula = " and ".join(dict.fromkeys(axis.formula for axis, each in zip(stage.axes, cut, strict=True) if each))
-        names = axis_names(len(cut))
-        where = joined([f"the last {_lines(each, names[i])}" for i, each in enumerate(cut) if each])
-        fixes = []
-        whole = [each.clean_near for each in context.sizes]
-        if any(whole):
-            sizes = " or ".join(dict.fromkeys(str(size) for near in whole for size in near))
-            fixes.append(f"use an input of size {sizes}, for which nothing is left out anywhere")
-        if stage.kind == "pooling" and all(axis.output_size == 1 for axis in stage.axes):
-            fixes.append("make it a global pooling (GlobalAveragePool, AdaptiveAvgPool2d(1)), which reads every cell")
-        else:
-            pads = brief([f"(0, {axis.stride - axis.cut})" if axis.cut else "(0, 0)" for axis in stage.axes])
-            if stage.kind == "pooling":
-                fixes.append("set ceil_mode=True here, which lets the last window hang over the edge (and see D301)")
-            fixes.append(f"pad this map at its end so that one more window fits, by {pads}")
-        size = by([axis.input_size for axis in stage.axes])
-        yield Observation(
-            "warning",
-            stage.name,
-            f"{formula}: no window reads {where} of the {size} map, {percent(lost)} of it, and what the image shows "
-            f"there has no influence on the result",
-            tuple(fixes),
-        )
+        if sum(each.end for each in after) < sum(each.end for each in ends):
+            left = joined([str(each.end) for each in after if each.end])
+            rest = f"; {left} {context.words.cell}{'' if left == '1' else 's'} stay unread" if left else ""
+            yield f"{words}: {as_options({guilty.name: arguments})}{rest}"
 
 
-def _lines(number: int, axis: str) -> str:
-    noun = {"H": "row", "W": "column", "D": "slice"}.get(axis, "cell")
-    return f"{number} {noun}s" if number > 1 else noun
+def _other_size(context: LintContext) -> str:
+    """Say what has to come before any other input size."""
+    return "export with dynamic axes, and " if context.declared else ""
 
 
 @rule(
@@ -83,9 +144,10 @@ def _too_small(context: LintContext) -> Iterator[Observation]:
         if each.smallest is not None
     ]
     if ranges and any(each.smallest is not None and each.given < each.smallest for each in context.sizes):
-        fixes.append(f"use an input of size {joined(ranges)}")
-        fixes.append("or scale small images up before they enter the network")
-        fixes += [f"or leave out downsampling for small images: {each}" for each in _room(context, failure.shape)]
+        inputs = f"{context.words.input}s"
+        fixes.append(f"{_other_size(context)}use an input of size {joined(ranges)}")
+        fixes.append(f"or scale small {inputs} up before they enter the network")
+        fixes += [f"or leave out downsampling for small {inputs}: {each}" for each in _room(context, failure.shape)]
         fixes.append("or use a global (adaptive) pooling, which takes maps of any size, in place of a fixed last one")
     yield Observation(
         "error",
@@ -130,8 +192,9 @@ def _do_not_meet(context: LintContext) -> Iterator[Observation]:
         f"the network does not work with an input of {by(failure.shape)}: {failure.sentence}; one path rounds down "
         "where the other does not, so the skip connection cannot be joined",
         (
-            f"use input sizes where both paths agree: {joined(sizes)}{f' (near by: {near})' if near else ''}",
-            "or pad the image to such a size and cut the result back",
+            f"{_other_size(context)}use input sizes where both paths agree: {joined(sizes)}"
+            f"{f' (near by: {near})' if near else ''}",
+            f"or pad the {context.words.input} to such a size and cut the result back",
             "or resize the upsampled map to the size of the skip connection, instead of by a fixed factor",
             "or give the transposed convolution output_padding=1 for odd sizes",
         ),
@@ -147,7 +210,9 @@ def _kind(context: LintContext, failure: Failure) -> str:
     "the input size is fixed",
     """
     A dense layer behind a flattened map, or a shape written into the model, accepts one size of map. One finding
-    for a stage, with the sizes of each axis. Note; an error if the size asked for is another.
+    for a stage, with the sizes of each axis. A model whose input is declared with fixed sizes takes no other in any
+    runtime, whatever its nodes would work with: export it with dynamic axes. Note; an error if the size asked for is
+    another.
     """,
 )
 def _fixed(context: LintContext) -> Iterator[Observation]:
@@ -165,17 +230,36 @@ def _fixed(context: LintContext) -> Iterator[Observation]:
         stage = axes[0].obstacle_stage
         dense = bool(stage) and _kind(context, Failure((), "", stage)) in ("dense", "reshape")
         wrong = context.failure is not None and _kind(context, context.failure) in ("dense", "reshape")
-        yield Observation(
-            "error" if wrong else "note",
-            stage,
-            f"the network works with inputs of size {sizes} only: {axes[0].obstacle}",
-            (
-                "scale or cut every image to that size",
-                "or put a global pooling before the dense layer, and train it again"
-                if dense
-                else "or replace the fixed sizes in the model by ones that follow from the input",
-            ),
+        declared = context.declared
+        works = f"the network works with inputs of size {sizes} only"
+        if declared:
+            works = (
+                f"the input is declared fixed at {declared}, and runtimes refuse other sizes; its nodes would work "
+                f"with {sizes} only"
+            )
+        pooled = "or put a global pooling before the dense layer, and train it again"
+        rewritten = (
+            "export with dynamic axes, where the exporter writes sizes that follow from the input"
+            if declared
+            else "or replace the fixed sizes in the model by ones that follow from the input"
         )
+        scaled = f"{'or ' if declared else ''}scale or cut every {context.words.input} to that size"
+        flattened = dense and _flattens_a_map(context, stage)
+        remedies = ([rewritten] if declared else []) + [scaled]
+        remedies += [pooled] if flattened else [] if declared else [rewritten]
+        yield Observation("error" if wrong else "note", stage, f"{works}: {axes[0].obstacle}", tuple(remedies))
+
+
+def _flattens_a_map(context: LintContext, name: str) -> bool:
+    """Whether a stage puts a whole map through a dense layer, so that a global pooling can stand before it."""
+    behind = {name}
+    for stage in context.network.stages:
+        if behind.intersection(stage.inputs) and stage.kind in ("reshape", "elementwise", "dense"):
+            behind.add(stage.name)
+    return any(
+        stage.kind == "dense" and stage.name in behind and len(stage.input_shape) <= 2 and stage.parameters
+        for stage in context.network.stages
+    )
 
 
 @rule(
@@ -190,9 +274,8 @@ def _mostly_padding(context: LintContext) -> Iterator[Observation]:
     for stage in context.windowed:
         if stage.kind == "pooling" and collapses(stage):
             continue
-        # Of a window in the middle, which has the most of the map.
-        best = math.prod(min(1.0, _reads(axis) / axis.kernel_size) for axis in stage.axes)
-        if best >= 0.5:
+        best = _map_share(stage)
+        if best >= MOSTLY:
             continue
         kernel, size = brief([axis.kernel_size for axis in stage.axes]), by([axis.input_size for axis in stage.axes])
         yield Observation(
@@ -201,11 +284,29 @@ def _mostly_padding(context: LintContext) -> Iterator[Observation]:
             f"on a map of {size}, every window of {kernel} holds at least {percent(1 - best)} padding: most of the "
             "weights are multiplied by zeros",
             (
-                "use a larger input",
-                "or leave out one of the downsampling stages before it",
+                f"{_other_size(context)}use a larger input",
+                *_less_before(context, stage),
                 "or stop before this stage: the map is smaller than its windows",
             ),
         )
+
+
+def _map_share(stage: Stage) -> float:
+    """Return the share of its taps that find the map, of a window in the middle, which has most."""
+    return math.prod(min(1.0, _reads(axis) / axis.kernel_size) for axis in stage.axes)
+
+
+def _less_before(context: LintContext, stage: Stage) -> Iterator[str]:
+    """Try which step before a stage, the last first, makes its map large enough when the stride is left out."""
+    path = context.leads_to(stage.name)
+    before = [each for each in context.shrinking if each.name in path and each.name != stage.name]
+    for step in before[: -EARLY_STAGES - 1 : -1]:
+        changes = context.trials.completed({step.name: {"stride": 1}})
+        network = None if changes is None else context.trials.changed(changes)
+        same = None if network is None else next((each for each in network.stages if each.name == stage.name), None)
+        if changes is not None and same is not None and _map_share(same) >= MOSTLY:
+            yield f"or leave out the stride of a step before it: {as_options(changes)}"
+            return
 
 
 def _reads(axis: Axis) -> int:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 from pooling.reporting.formats import brief, by, cells
 
-from ..analysis.object_footprint import Footprint, follow_object, without_head
-from ..network import NetworkError, Stage
-from .registry import EARLY_STAGES, LintContext, Observation, as_options, rule
+from ..analysis.object_footprint import Footprint, follow_object
+from ..analysis.trials import as_options
+from ..network import Stage
+from .registry import EARLY_STAGES, LintContext, Observation, rule
+
+MOST_LARGER = 8
+"""Times that an input may be enlarged as a whole."""
+MOST_DILATED = 4
+"""Windows behind the last step of which all options are written out."""
 
 
 @rule(
@@ -21,7 +28,9 @@ from .registry import EARLY_STAGES, LintContext, Observation, as_options, rule
     it, and no later stage can take that apart: this is why detectors miss small objects. The fixes come in the
     order of practice: less downsampling at the beginning (tried on your network, with what it costs), a branch at
     high resolution (FPN), dilation instead of the last stride, an anti-aliased or learned downsampling, larger
-    images. Error for detection and segmentation, warning where no task is given, note for classification.
+    images. Options of all paths that have to change together stand together. Of the patches of a transformer it is
+    said that objects share a token. Error for detection and segmentation, warning where no task is given, note for
+    classification and of patches.
     """,
 )
 def _vanishes(context: LintContext) -> Iterator[Observation]:
@@ -32,14 +41,43 @@ def _vanishes(context: LintContext) -> Iterator[Observation]:
     at = context.objects.footprints[first]
     two = _first_below(context, head, 2)
     steps = brief([cells(Fraction(size) / each) for size, each in zip(context.objects.size, at.resolved, strict=True)])
+    if is_tokens(context, first):
+        yield _of_tokens(context, first, at, steps)
+        return
     earlier = f" (less than two since {two})" if two != first else ""
     last = "" if first == head.stage else f"; {_covered(head.resolved)} is left at the output feature map {head.stage}"
     yield Observation(
         "error" if context.localises else "warning" if context.task is None else "note",
         first,
-        f"an object of {by(context.objects.size)} pixels covers {_covered(at.resolved)} here, where the effective "
-        f"stride becomes {steps}{earlier}{last}: it is mixed with its surroundings and cannot be resolved again",
+        f"an object of {context.words.cells(context.objects.size)} covers {_covered(at.resolved)} here, where the "
+        f"effective stride becomes {steps}{earlier}{last}: it is mixed with its surroundings and cannot be resolved "
+        "again",
         tuple(_more_cells(context, head)),
+    )
+
+
+def is_tokens(context: LintContext, name: str) -> bool:
+    """Whether a stage cuts the input into patches that attention works on: its channels keep what a patch shows."""
+    stage = context.stages[name]
+    patches = stage.kind == "convolution" and all(axis.kernel_size <= axis.stride for axis in stage.axes)
+    return patches and any(
+        each.kind == "dense" and len(each.inputs) > 1 and name in context.leads_to(each.name)
+        for each in context.network.stages
+    )
+
+
+def _of_tokens(context: LintContext, name: str, at: Footprint, steps: str) -> Observation:
+    """Say of a transformer what is so: one token stands for a patch, and keeps what is in it as channels."""
+    return Observation(
+        "note",
+        name,
+        f"an object of {context.words.cells(context.objects.size)} covers {_covered(at.resolved)} of the patch "
+        f"embedding, one token for each {steps} {context.words.cell}s: the token keeps its detail as channels, but two "
+        "objects in one patch share a token, and its place is known to the patch only",
+        (
+            "use a model with smaller patches, which costs more tokens (attention grows with their square)",
+            f"or cut the {context.words.input} into tiles and enlarge these, so that an object covers more patches",
+        ),
     )
 
 
@@ -56,11 +94,14 @@ def _small(context: LintContext) -> Iterator[Observation]:
     if head is None or not 1 <= min(head.resolved) < 2:
         return
     first = _first_below(context, head, 2)
+    if is_tokens(context, first):
+        return  # with one patch or more to itself, an object has its own token
     yield Observation(
         "warning" if context.localises else "note",
         first,
-        f"an object of {by(context.objects.size)} pixels covers {_covered(head.resolved)} at the output feature "
-        f"map {head.stage}: whether it is resolved depends on its place on the grid, and two that touch are one",
+        f"an object of {context.words.cells(context.objects.size)} covers {_covered(head.resolved)} at the output "
+        f"feature map {head.stage}: whether it is resolved depends on its place on the grid, and two that touch are "
+        "one",
         tuple(_more_cells(context, head)),
     )
 
@@ -74,8 +115,9 @@ def _small(context: LintContext) -> Iterator[Observation]:
     """,
 )
 def _not_seen_whole(context: LintContext) -> Iterator[Observation]:
+    heads = () if context.objects.unknown else context.objects.heads
     head = max(
-        (context.stages[name] for name in context.objects.heads),
+        (context.stages[name] for name in heads),
         key=lambda stage: min(stage.receptive_field.size) if stage.receptive_field else 0,
         default=None,
     )
@@ -86,12 +128,12 @@ def _not_seen_whole(context: LintContext) -> Iterator[Observation]:
     yield Observation(
         "warning" if context.localises else "note",
         head.name,
-        f"the receptive field of {head.name} is {by(head.receptive_field.size)} pixels, less than the object of "
-        f"{by(context.objects.size)}: no cell depends on the whole of it",
+        f"the receptive field of {head.name} is {context.words.cells(head.receptive_field.size)}, less than the object "
+        f"of {by(context.objects.size)}: no cell depends on the whole of it",
         (
             "add stages, or dilate the convolutions (dilation=2): a larger receptive field for the same cost",
-            "or scale the image down: its objects are too large for this network",
-            "or read large objects from a deeper map, as feature pyramids do",
+            f"or scale the {context.words.input} down: its objects are too large for this network",
+            "or read large objects from a deeper map",
         ),
     )
 
@@ -112,6 +154,7 @@ def _first_below(context: LintContext, head: Footprint, limit: int) -> str:
 def _more_cells(context: LintContext, head: Footprint) -> Iterator[str]:
     """Say how the object gets more cells, in the order of practice; what is said of changes was tried."""
     goal = 1 if min(head.resolved) < 1 else 2
+    words = context.words
     yield from _less_downsampling(context, head, goal)
     path = context.leads_to(head.stage)
     finer = [
@@ -122,41 +165,101 @@ def _more_cells(context: LintContext, head: Footprint) -> Iterator[str]:
         name, each = fine[-1]
         yield (
             f"keep a high-resolution branch: read objects of this size from {name} ({_covered(each.resolved)}), joined "
-            "with what is upsampled from the deeper maps (a feature pyramid, FPN)"
+            f"with what is upsampled from the deeper maps ({words.pyramid})"
         )
-    last = next((stage for stage in reversed(context.shrinking) if stage.name in path), None)
-    if last is not None:
-        yield (
-            f"take the stride out of the last step ({last.name}) and dilate what is behind it by "
-            f"{brief([axis.stride for axis in last.axes])}: the receptive field stays"
-        )
+    yield from dilated(context, head)
+    blurs = f"MaxBlurPool{max(1, len(context.network.spatial))}d"
     yield (
-        "where downsampling stays, use a strided convolution or an anti-aliased pool (MaxBlurPool2d), which loses less "
-        "of what is small"
+        f"where downsampling stays, use a strided convolution or an anti-aliased pool ({blurs}), which loses less of "
+        "what is small"
     )
     factor = math.ceil(goal / min(head.resolved))
-    yield f"or enlarge the image {factor} times, or cut it into tiles and enlarge these, so that the object is larger"
+    if len(context.network.spatial) == 1:
+        if factor <= MOST_LARGER:
+            yield f"or sample the {words.input} {factor} times as densely, so that the object covers more samples"
+    elif factor > MOST_LARGER:
+        yield f"or cut the {words.input} into tiles and enlarge these {factor} times"
+    else:
+        yield (
+            f"or enlarge the {words.input} {factor} times, or cut it into tiles and enlarge these, so that the object "
+            "is larger"
+        )
+
+
+def dilated(context: LintContext, head: Footprint) -> Iterator[str]:
+    """Try to take the stride out of the last step, on all paths, and to dilate the windows behind it instead."""
+    path = context.leads_to(head.stage)
+    last = next((stage for stage in reversed(context.shrinking) if stage.name in path), None)
+    if last is None:
+        return
+    strides = context.trials.completed({last.name: {"stride": 1}})
+    if strides is None:
+        return
+    steps = [axis.stride for axis in last.axes]
+    wide: dict[str, dict[str, Any]] = {}
+    for stage in context.windowed:
+        behind = (
+            stage.name in path
+            and stage.name not in strides
+            and not strides.keys().isdisjoint(context.leads_to(stage.name))
+        )
+        if behind and len(stage.axes) == len(steps) and any(axis.kernel_size > 1 for axis in stage.axes):
+            wide[stage.name] = _wider(stage, steps)
+    everything = {**strides, **wide}
+    network = context.trials.changed(everything)
+    before = context.stages[head.stage].receptive_field
+    after = None if network is None else next((e for e in network.stages if e.name == head.stage), None)
+    if after is None or after.receptive_field is None or before is None:
+        return
+    grown = all(a >= b for a, b in zip(after.receptive_field.size, before.size, strict=True))
+    stays = ": the receptive field stays" if grown else ""
+    written = as_options(strides)
+    if not wide:
+        yield f"take the stride out of the last step: {written}{stays}"
+    elif len(wide) <= MOST_DILATED:
+        yield (
+            f"take the stride out of the last step and dilate what is behind it: {written} {as_options(wide)}{stays}"
+        )
+    else:
+        yield (
+            f"take the stride out of the last step: {written}; and dilate the {len(wide)} windows behind it by "
+            f"{brief(steps)}, with {brief(steps)} times the padding (as DeepLab does){stays}"
+        )
+
+
+def _wider(stage: Stage, steps: Sequence[int]) -> dict[str, Any]:
+    """Return the arguments with which the taps of a stage lie so many times further apart, around the same centres."""
+    pairs = list(zip(stage.axes, steps, strict=True))
+    changes: dict[str, Any] = {"dilation": _one([axis.dilation * step for axis, step in pairs])}
+    pads = [(axis.pad_begin * step, axis.pad_end * step) for axis, step in pairs]
+    if any(map(any, pads)):
+        changes["padding"] = _one([pad[0] for pad in pads]) if all(a == b for a, b in pads) else tuple(pads)
+    return changes
+
+
+def _one(numbers: Sequence[int]) -> int | tuple[int, ...]:
+    return numbers[0] if len(set(numbers)) == 1 else tuple(numbers)
 
 
 def _less_downsampling(context: LintContext, head: Footprint, goal: int) -> Iterator[str]:
     """Try stride 1 in the earliest stages, alone and one after another, until the object is large enough."""
     path = context.leads_to(head.stage)
-    body = without_head(context.graph, context.network)
-    shape = context.network.input_shape
-    whole = body.infer(shape).macs
-    changes: dict[str, dict[str, int]] = {}
+    whole = context.trials.macs
+    changes: dict[str, dict[str, Any]] = {}
     reached: list[tuple[str, Footprint, float, Stage]] = []
     early = [each for each in context.shrinking if each.name in path][:EARLY_STAGES]
     # A pooling first: it has no weights that would have to be trained again.
     for stage in sorted(early, key=lambda each: each.kind != "pooling"):
-        try:
-            network = body.edited({**changes, stage.name: {"stride": 1}}).infer(shape)
-        except NetworkError:
+        if stage.name in changes:
+            continue
+        tried = context.trials.completed({**changes, stage.name: {"stride": 1}})
+        network = None if tried is None else context.trials.changed(tried)
+        if tried is None or network is None:
             continue
         after = follow_object(network, context.objects.size).at_heads
         if after is None or min(after.resolved) <= min(head.resolved):
             continue
-        changes[stage.name] = {"stride": 1}
+        changes = tried
         cost = network.macs / whole if whole else 0.0
         reached.append((as_options(changes), after, cost, network.stage(after.stage)))
         if min(after.resolved) >= goal:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from pooling.geometry import Axis, window_count
 from pooling.reporting.formats import joined
 
+from ..analysis.trials import as_options
+from ..network import Stage
 from .registry import LintContext, Observation, rule
 
 NEWEST = 22
@@ -19,6 +22,7 @@ NOT_EVERYWHERE = {
 }
 """Pooling operators of ONNX that a common runtime does not have: the runtime, and what to use instead."""
 MAXIMA = frozenset({"max_pool", "min_pool"})
+MEANS = frozenset({"avg_pool"})
 
 
 @rule(
@@ -26,9 +30,11 @@ MAXIMA = frozenset({"max_pool", "min_pool"})
     "ceil_mode differs between runtimes below opset 22",
     """
     A last window that would start behind the map counts by the text and by shape inference below opset 22, but not
-    in torch and onnxruntime, and runtimes divide averages there by different numbers. A maximum divides by nothing:
-    of maxima only those are told whose windows may start behind the map at some size. `pooling repair` writes
-    explicit pads instead ([repair.md](repair.md)). Warning where it matters at this size, else a note.
+    in torch and onnxruntime. Averages that count their padding are divided by different numbers where the last window
+    hangs over the edge. Of maxima, and of averages that count no padding, only those are told whose windows may start
+    behind the map: at all else runtimes agree. `pooling repair` writes explicit pads instead
+    ([repair.md](repair.md)). Warning where it matters at this size; a note where it does at others, unless the model
+    declares its input size fixed.
     """,
 )
 def _ceil_mode(context: LintContext) -> Iterator[Observation]:
@@ -40,11 +46,12 @@ def _ceil_mode(context: LintContext) -> Iterator[Observation]:
             continue
         dropped = any(_rounded_up(axis) > axis.output_size for axis in stage.axes)
         overhang = any(axis.ceil_overhang for axis in stage.axes)
-        if stage.layer.operator in MAXIMA:
-            # A maximum divides by nothing: what hangs over the edge adds nothing, whoever computes it.
+        if _divides_alike(stage):
             overhang = False
             if not any(_may_drop(axis) for axis in stage.axes):
                 continue
+        if not (dropped or overhang) and context.declared:
+            continue  # no runtime takes another size
         where = f"in opset {opset}" if opset is not None else "once exported"
         if dropped:
             why = (
@@ -59,12 +66,31 @@ def _ceil_mode(context: LintContext) -> Iterator[Observation]:
             "warning" if dropped or overhang else "note",
             stage.name,
             f"ceil_mode is set: {why}",
-            (
-                "write explicit pads instead: pooling repair MODEL.onnx -o OUT.onnx does, and proves it",
-                "or use an input size for which nothing is rounded, and leave ceil_mode out",
-                f"or export with opset {NEWEST} or newer",
-            ),
+            tuple(_clear(context, stage)),
         )
+
+
+def _divides_alike(stage: Stage) -> bool:
+    """Whether all runtimes agree about windows that hang over the edge.
+
+    A maximum divides by nothing. Of averages the divisor differs only where padding is counted, and there is some.
+    """
+    if stage.layer is None or stage.layer.operator in MAXIMA:
+        return True
+    counted = stage.layer.arguments.get("count_include_pad", True)
+    padded = any(axis.pad_begin or axis.pad_end for axis in stage.axes)
+    return stage.layer.operator in MEANS and not (counted and padded)
+
+
+def _clear(context: LintContext, stage: Stage) -> Iterator[str]:
+    """Say how a model is written that all runtimes read alike."""
+    yield "write explicit pads instead: pooling repair MODEL.onnx -o OUT.onnx does, and proves it"
+    without: dict[str, dict[str, Any]] = {stage.name: {"ceil_mode": False}}
+    network = context.trials.changed(without)
+    same = None if network is None else next((each for each in network.stages if each.name == stage.name), None)
+    if same is not None and same.output_shape == stage.output_shape:
+        yield f"or leave ceil_mode out, which changes nothing at this size: {as_options(without)}"
+    yield f"or export with opset {NEWEST} or newer"
 
 
 def _may_drop(axis: Axis) -> bool:
@@ -141,7 +167,7 @@ def _dilated_mean(context: LintContext) -> Iterator[Observation]:
     """,
 )
 def _uneven(context: LintContext) -> Iterator[Observation]:
-    for stage in context.network.stages:
+    for stage in context.known_stages:
         uneven = [axis for axis in stage.axes if axis.adaptive]
         if stage.kind not in ("pooling", "global") or not uneven:
             continue
@@ -169,7 +195,7 @@ def _uneven(context: LintContext) -> Iterator[Observation]:
 def _lacking(context: LintContext) -> Iterator[Observation]:
     if context.network.opset is None:
         return
-    for stage in context.network.stages:
+    for stage in context.known_stages:
         if stage.operator in NOT_EVERYWHERE:
             runtime, instead = NOT_EVERYWHERE[stage.operator]
             yield Observation(

@@ -4,26 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pooling.reporting.formats import amount
+
+from ..network import MOST
 from .registry import LintContext, Observation, rule
 
 
 @rule(
     "D901",
-    "an operator is not known and was passed over",
+    "an operator was not understood, and what lies behind it is not known",
     """
-    Operators of other domains, and those that no rule covers, are looked through where their output has the shape
-    of a map; the rest of the report goes on behind them, and may be wrong there. Note.
+    An operator of another domain, one that no rule covers, or one whose sizes could not be worked out. It is told once
+    for each operator that is to blame, with what lies behind it: how many stages and weights, and what of them is not
+    known. No other finding of D1, D2, D3 and D5 rests on these stages, totals are lower bounds ("at least"), and output
+    feature maps, objects and input sizes are not known where they depend on them. A warning where more than half of
+    the stages with weights, or of the weights, lie behind it (the exit code is 2 where that is so of all that is not
+    known together), else a note.
     """,
 )
 def _unknown(context: LintContext) -> Iterator[Observation]:
-    for stage in context.network.stages:
-        if stage.kind == "unknown":
-            yield Observation(
-                "note",
-                stage.name,
-                f"{stage.operator} is not known" + (f": {stage.note}" if stage.note else ""),
-                ("judge what lies behind it with care: receptive field and cells may be wrong there",),
-            )
+    network = context.network
+    for loss in network.losses:
+        behind = [context.stages[name] for name in loss.stages]
+        heavy = [stage for stage in network.stages if stage.parameters] or list(network.stages)
+        share = max(
+            sum(stage.name in loss.stages for stage in heavy) / max(1, len(heavy)),
+            loss.weights / max(1, network.parameters),
+        )
+        weights = f", {amount(loss.weights)} of {amount(network.parameters)} weights" if network.parameters else ""
+        macs = f" and {amount(loss.macs)} of {amount(network.macs)} multiply-adds" if loss.macs else ""
+        plural = "s" if len(network.stages) != 1 else ""
+        lie = "lie" if len(behind) != 1 or weights else "lies"
+        # What works on sizes alone is no stage: then it is told at the first stage that needs them.
+        is_stage = loss.stage in context.stages
+        where = "" if is_stage else f" (node {loss.stage})"
+        yield Observation(
+            "warning" if share > MOST else "note",
+            loss.stage if is_stage else loss.stages[0],
+            f"{loss.operator}{where} was not understood: {loss.why}; {len(behind)} of {len(network.stages)} "
+            f"stage{plural}{weights}{macs} {lie} behind it; {loss.what}",
+            tuple(_fixes(loss.operator)),
+        )
+
+
+def _fixes(operator: str) -> Iterator[str]:
+    if "." in operator:
+        yield "replace the operator by standard ones for the examination, or export without it"
+    yield "examine the part before it and the part behind it separately (onnx.utils.extract_model)"
 
 
 @rule(

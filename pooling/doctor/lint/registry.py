@@ -7,14 +7,16 @@ hand, and every fix that changes an argument has been tried on the network.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..analysis.input_sizes import AxisSizes
+from ..analysis.input_sizes import AxisSizes, declared_shape
 from ..analysis.object_footprint import Objects, collapses
+from ..analysis.trials import Trials, as_options
 from ..network import Graph, Network, Stage
+from ..words import Words
 
 __all__ = [
     "RULES",
@@ -84,6 +86,22 @@ class LintContext:
     sizes: tuple[AxisSizes, ...]
     task: str | None
     failure: Failure | None = None
+    sample_rate: float | None = None
+
+    @cached_property
+    def words(self) -> Words:
+        """What the input and its cells are called."""
+        return Words(len(self.network.spatial), self.sample_rate)
+
+    @cached_property
+    def trials(self) -> Trials:
+        """What changes of arguments are tried with."""
+        return Trials(self.graph, self.network)
+
+    @property
+    def declared(self) -> str:
+        """The shape that a model declares for its input, where that fixes its sizes; else empty."""
+        return declared_shape(self.graph, self.network)
 
     @property
     def localises(self) -> bool:
@@ -96,9 +114,18 @@ class LintContext:
         return {stage.name: stage for stage in self.network.stages}
 
     @cached_property
+    def known_stages(self) -> tuple[Stage, ...]:
+        """The stages of which shape, cost and receptive field are known: no verdict rests on the others (D901)."""
+        return tuple(stage for stage in self.network.stages if not stage.culprit)
+
+    def is_known(self, name: str) -> bool:
+        """Whether a stage is one of `known_stages`, or none at all."""
+        return name not in self.stages or not self.stages[name].culprit
+
+    @cached_property
     def windowed(self) -> tuple[Stage, ...]:
-        """The stages with windows that slide forward over a map."""
-        return tuple(each for each in self.network.stages if each.kind in ("convolution", "pooling") and each.axes)
+        """The known stages with windows that slide forward over a map."""
+        return tuple(each for each in self.known_stages if each.kind in ("convolution", "pooling") and each.axes)
 
     @cached_property
     def shrinking(self) -> tuple[Stage, ...]:
@@ -117,16 +144,21 @@ class LintContext:
                 found += self.readers(stage.name) if stage.kind == "elementwise" else [stage]
         return found
 
-    def leads_to(self, name: str) -> set[str]:
-        """Name the stages that a stage depends on, itself included."""
+    def leads_to(self, name: str, closed: Collection[str] = ()) -> set[str]:
+        """Name the stages that a stage depends on, itself included, by ways that lead through none of the closed."""
         found: set[str] = set()
         waiting = [name]
         while waiting:
             each = waiting.pop()
-            if each in self.stages and each not in found:
+            if each in self.stages and each not in found and each not in closed:
                 found.add(each)
                 waiting += self.stages[each].inputs
         return found
+
+    def is_read_through(self, name: str, gates: Collection[str]) -> bool:
+        """Whether every way from the input to a stage leads through one of the gates."""
+        open_ways = self.leads_to(name, gates)
+        return name in gates or not any(self.network.input_name in self.stages[each].inputs for each in open_ways)
 
 
 class Observation(NamedTuple):
@@ -181,8 +213,3 @@ def find(context: LintContext) -> tuple[Finding, ...]:
     """Look for everything, and put the gravest first; of one severity, in the order of the codes and the stages."""
     found = [Finding(each.code, *observation) for each in RULES.values() for observation in each.look(context)]
     return tuple(sorted(found, key=lambda finding: (-SEVERITIES.index(finding.severity), finding.code)))
-
-
-def as_options(changes: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write changes as options of the command."""
-    return " ".join(f"--set '{name}.{key}={value}'" for name, each in changes.items() for key, value in each.items())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from pooling.open_sizes import filled
 from pooling.signs import short_repr
 
 from .. import receptive_field
-from ..operators import outcome_of
-from ..operators.nodes import ARGUMENTS, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
+from ..operators import OPERATORS, SMALL, outcome_of
+from ..operators.nodes import ARGUMENTS, Culprit, Node, NodeCall, OperatorError, Outcome, Shape, Tensor
 from ..receptive_field import View
+from .control import expanded
 from .network import Network, NetworkError, OpenShapeError, Stage, no_stage
 
-__all__ = ["Graph"]
+__all__ = ["Graph", "step_of"]
 
 FLOAT = np.dtype(np.float32)
 USUAL = ("N", "C", "H", "W")
@@ -77,6 +78,15 @@ class Graph:
     hints: Sequence[tuple[int, ...]] = ()
     """Spatial sizes that the metadata of the model speak of."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its nodes are the same at every input size; otherwise only `infer` and `at` know them."""
+        return True
+
+    def at(self, shape: Shape) -> Graph:
+        """Return a graph whose nodes are those of this one at an input shape."""
+        return self
+
     def edited(self, changes: Mapping[str, Mapping[str, Any]]) -> Graph:
         """Return the graph with other arguments of some nodes, such as ``{"pool1": {"stride": 1}}``.
 
@@ -106,6 +116,49 @@ class Graph:
         )
         return replace(self, nodes=nodes)
 
+    def started(self, shape: Shape, *, follow: bool = True) -> tuple[dict[str, Tensor], tuple[Node, ...], Shape]:
+        """Return what is known before the first node, the nodes that are left, and the spatial axes of the input.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the input.
+        follow : bool
+            Whether receptive fields are followed.
+
+        Raises
+        ------
+        NetworkError
+            If the input can have no such shape.
+        """
+        shape = self._checked(shape)
+        fits = bool(self.spatial) and max(self.spatial) < len(shape)
+        spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
+        view = receptive_field.pixels(spatial) if spatial else View((), ())
+        if not follow:
+            view = replace(view, paths=None)
+        settled, nodes = self.settled
+        tensors = dict(settled)
+        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name, ended=not spatial)
+        named = {
+            name: size
+            for name, size in zip(self.declared or (), shape, strict=False)
+            if isinstance(name, str) and name != "?"
+        }
+        for name, (declared, dtype) in self.others.items():
+            sizes = [
+                named.get(size, 1 if place == 0 else size) if isinstance(size, str) else size
+                for place, size in enumerate(declared or ())
+            ]
+            known = tuple(size for size in sizes if isinstance(size, int))
+            whole = declared is not None and len(known) == len(sizes)
+            culprit = None if whole else Culprit(name, "input", "the model leaves its shape open")
+            # A mask, or another image, lies on the first one; nothing else depends on what the fields are about.
+            lies_on = len(known) == len(shape) and bool(spatial) and all(known[axis] == shape[axis] for axis in spatial)
+            its = view if lies_on else View((), ())
+            tensors[name] = Tensor(known if whole else None, dtype, its, name, culprit=culprit, ended=not lies_on)
+        return tensors, nodes, spatial
+
     def infer(self, input_shape: Sequence[int] | None = None) -> Network:
         """Give every stage its shape.
 
@@ -129,39 +182,23 @@ class Graph:
                 input_shape = self.usual
                 notes = (*notes, f"no input shape was given; {'x'.join(map(str, self.usual))} is assumed")
         shape = self._checked(tuple(input_shape))
-        fits = bool(self.spatial) and max(self.spatial) < len(shape)
-        spatial = self.spatial if fits else (tuple(range(2, len(shape))) if 3 <= len(shape) <= 5 else ())
-        view = receptive_field.pixels(spatial) if spatial else None
-        settled, nodes = self._settled
-        tensors = dict(settled)
-        tensors[self.input_name] = Tensor(shape, self.dtype, view, self.input_name)
-        named = {
-            name: size
-            for name, size in zip(self.declared or (), shape, strict=False)
-            if isinstance(name, str) and name != "?"
-        }
-        for name, (declared, dtype) in self.others.items():
-            sizes = [
-                named.get(size, 1 if place == 0 else size) if isinstance(size, str) else size
-                for place, size in enumerate(declared or ())
-            ]
-            known = tuple(size for size in sizes if isinstance(size, int))
-            tensors[name] = Tensor(
-                known if declared is not None and len(known) == len(sizes) else None, dtype, None, name
-            )
+        tensors, nodes, spatial = self.started(shape)
         stages: list[Stage] = []
         counted: set[str] = set()
+        culprits: dict[str, Culprit] = {}
         for node in nodes:
             try:
-                stage = _step(node, tensors, counted)
+                for each in expanded(node, tensors):
+                    stage = _step(each, tensors, counted, culprits)
+                    if stage is not None:
+                        stages.append(stage)
             except NetworkError as error:
                 error.shape = shape
                 raise
-            if stage is not None:
-                stages.append(stage)
         leaving = dict.fromkeys(tensors[name].source for name in self.outputs if name in tensors)
         outputs = tuple(name for name in leaving if name and name != self.input_name)
-        return Network(self.name, self.input_name, shape, tuple(stages), outputs, self.opset, notes, spatial)
+        more = (tuple(stages), outputs, self.opset, notes, spatial, tuple(culprits.values()))
+        return Network(self.name, self.input_name, shape, *more)
 
     def _declared_shape(self) -> Shape:
         """Return the input shape that a model declares; a batch that it leaves open is 1."""
@@ -176,7 +213,7 @@ class Graph:
             )
         sizes = (*(1 if isinstance(size, str) else size for size in self.declared[:1]), *self.declared[1:])
         if any(isinstance(size, str) for size in sizes):
-            last = bool(self.spatial) and self.spatial[0] == 1
+            last = bool(self.spatial) and self.spatial[-1] < len(sizes) - 1
             example = next(filled(sizes, self.hints, channels_last=last))
             raise OpenShapeError(
                 f"{title} leaves sizes open in {'x'.join(map(str, self.declared))}; "
@@ -187,12 +224,13 @@ class Graph:
         return tuple(size for size in sizes if isinstance(size, int))
 
     @cached_property
-    def _settled(self) -> tuple[Mapping[str, Tensor], tuple[Node, ...]]:
+    def settled(self) -> tuple[Mapping[str, Tensor], tuple[Node, ...]]:
         """What holds at every size, worked out once: the tensors, and the nodes that are left."""
         tensors, left = dict(self.constants), []
         for node in self.nodes:
             if all(name in tensors for name in node.inputs if name):
-                _step(node, tensors, set())
+                for each in expanded(node, tensors):
+                    _step(each, tensors, set(), {})
             else:
                 left.append(node)
         return tensors, tuple(left)
@@ -220,14 +258,26 @@ class Graph:
         return shape
 
 
-def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | None:
+def step_of(node: Node, tensors: dict[str, Tensor]) -> Iterator[Stage]:
+    """Work out what a node gives, and put it to the tensors; yield the stages where data passes through it.
+
+    That is one for most nodes, and those inside of it for a node of control flow. The parameters of a stage are all
+    that it reads, of weights that others read too as well.
+    """
+    for each in expanded(node, tensors):
+        stage = _step(each, tensors, set(), {})
+        if stage is not None:
+            yield stage
+
+
+def _step(node: Node, tensors: dict[str, Tensor], counted: set[str], culprits: dict[str, Culprit]) -> Stage | None:
     """Work out what a node gives; return a stage where data passes through it."""
     given = tuple(tensors.get(name, Tensor(None, None)) if name else None for name in node.inputs)
     call = NodeCall(node, given)
     sources = tuple(dict.fromkeys(tensor.source for tensor in given if tensor is not None and tensor.source))
     try:
         result = outcome_of(call)
-        if not sources or result.kind == "size":
+        if not sources or result.kind == "size" or node.operator in SIZES:
             _keep(node, result, tensors, given)
             return None
         for shape in result.shapes:
@@ -238,28 +288,49 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         reason = refusal_of(error).reason
         raise NetworkError(f"stage {node.name!r} ({node.operator}): {reason}", node.name) from error
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else FLOAT,)
+    output = result.shapes[0] if result.shapes else None
+    if output is not None and 0 in output:
+        result = replace(result, view=View((), ()), views=())  # a tensor without elements shows nothing
+    known = _known(node, result, given)
+    if known.is_lost and result.view is not None:
+        result = replace(result, view=replace(result.view, paths=None), views=())
+    view = result.view
     for number, name in enumerate(node.outputs):
         if name:
             shape = result.shapes[number] if number < len(result.shapes) else None
-            view = result.view if shape is not None and shape == result.shapes[0] else None
-            view = view or (_same_cells(result, shape) if shape is not None else None)
-            tensors[name] = Tensor(shape, dtypes[min(number, len(dtypes) - 1)], view, node.name)
+            if number < len(result.views):
+                its = result.views[number]
+            else:
+                its = view if shape is not None and shape == output else None
+                its = its or (_same_cells(result, shape) if shape is not None else None)
+            padded = result.padded if number == 0 else ()
+            culprit = known.culprit
+            if culprit is None and not known.ended and not (its is not None and its.paths):
+                culprit = Culprit(node.name, node.operator, f"what its output {name!r} holds is not known")
+            tensors[name] = Tensor(
+                shape,
+                dtypes[min(number, len(dtypes) - 1)],
+                its,
+                node.name,
+                padded=padded,
+                culprit=culprit,
+                ended=known.ended,
+                scattered=known.scattered,
+            )
+    if known.culprit is not None:
+        culprits.setdefault(known.culprit.name, known.culprit)
     parameters = result.free_parameters
-    # What follows are running means and variances, which are not trained.
-    trained = given[:3] if node.operator == "BatchNormalization" else given
-    for tensor in trained:
+    for tensor in _trained(node, given):
         for name, number in (tensor.weights if tensor is not None else {}).items():
             if name not in counted:
                 counted.add(name)
                 parameters += number
-    output = result.shapes[0] if result.shapes else None
     main = next((tensor for tensor in given if tensor is not None and tensor.source), None)
     first = given[0] if given and given[0] is not None and given[0].source else main
-    view = result.view
     field_of_cells = None
     if view is not None and output is not None:
-        field_of_cells = receptive_field.summary(view, [output[axis] for axis in view.axes])
-    lost = view.lost if view is not None and field_of_cells is None else ""
+        field_of_cells = receptive_field.summary(view, view.sizes(output))
+    lost = view.lost if view is not None and field_of_cells is None and result.kind != "unknown" else ""
     return Stage(
         node.name,
         node.operator,
@@ -275,7 +346,90 @@ def _step(node: Node, tensors: dict[str, Tensor], counted: set[str]) -> Stage | 
         0 if output is None else math.prod(output) * (dtypes[0] or FLOAT).itemsize,
         view.axes if view is not None else (),
         "; ".join(filter(None, (result.note, lost))),
+        view.grid if view is not None else (),
+        "" if known.culprit is None else known.culprit.name,
+        known.ended,
+        node.source_line,
     )
+
+
+SIZES = ("Shape", "Size")
+"""Operators whose results are no data, even where they are not known."""
+MAPS_ONLY = ("convolution", "transposed", "pooling", "resize", "pad")
+"""Kinds of stages that make a map."""
+
+
+class _Known(NamedTuple):
+    """What is known of the result of a node, as `Tensor` has it."""
+
+    culprit: Culprit | None = None
+    ended: bool = False
+    scattered: Culprit | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        return self.culprit is not None and not self.ended
+
+
+def _known(node: Node, result: Outcome, given: Sequence[Tensor | None]) -> _Known:
+    """Say whether a result is a map, none any more, or not known, and which operator is to blame for that."""
+    view, data = result.view, [tensor for tensor in given if tensor is not None and tensor.source]
+    scattered = next((tensor.scattered for tensor in data if tensor.scattered), None)
+    all_ended = all(tensor.ended for tensor in data)
+    earlier = next((tensor.culprit for tensor in data if tensor.culprit), None)
+    if result.kind == "unknown":
+        # Nothing makes a map out of what is none any more that anybody could follow.
+        return _Known(earlier or _blamed(node, result, given), all_ended, scattered)
+    if any(tensor.is_lost for tensor in data):
+        return _Known(earlier or _blamed(node, result, given))
+    if view is not None and view.paths:
+        return _Known()
+    reason = "" if view is None else view.lost.removeprefix(UNFOLLOWED)
+    if view is not None and view.paths is None and view.axes:
+        return _Known(scattered or Culprit(node.name, node.operator, reason))
+    meets_a_map = any(tensor.view is not None and tensor.view.paths and tensor.view.axes for tensor in data)
+    if scattered is not None and (meets_a_map or (result.kind in MAPS_ONLY and not _looks_at_one_cell(result))):
+        return _Known(scattered)
+    if scattered is None and view is not None and view.paths is None:
+        scattered = Culprit(node.name, node.operator, reason)
+    return _Known(None, True, scattered)
+
+
+def _looks_at_one_cell(result: Outcome) -> bool:
+    return bool(result.axes) and all(
+        axis.effective_kernel_size == axis.stride == 1 and axis.pad_begin == axis.pad_end == 0 for axis in result.axes
+    )
+
+
+UNFOLLOWED = "receptive field not followed: "
+
+
+def _blamed(node: Node, result: Outcome, given: Sequence[Tensor | None]) -> Culprit:
+    """Name the operator because of which a node was passed over: itself, or one that works out a size that it needs."""
+    known = node.known and node.operator in OPERATORS
+    if known:
+        sizes = (tensor.culprit for tensor in given if tensor is not None and not tensor.source and tensor.culprit)
+        lacking = next(sizes, None)
+        if lacking is not None:
+            return lacking
+        why = result.note.removeprefix("passed over: ").partition(";")[0] or "what it needs is not known"
+    else:
+        ours = node.known or "." in node.operator
+        why = "the doctor has no rule for it" if ours else f"opset {node.opset} has no such operator"
+    return Culprit(node.name, node.operator, why)
+
+
+def _lost_size(node: Node, given: Sequence[Tensor | None], shape: Shape | None) -> Culprit | None:
+    """Name the operator to blame where numbers that may be sizes are not known."""
+    if shape is not None and math.prod(shape) > SMALL:
+        return None  # weights, of which no value is kept
+    earlier = next((tensor.culprit for tensor in given if tensor is not None and tensor.culprit), None)
+    return earlier or Culprit(node.name, node.operator, "what it makes of sizes is not worked out")
+
+
+def _trained(node: Node, given: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """Return the inputs whose weights count: running means and variances of a normalisation are not trained."""
+    return given[:3] if node.operator == "BatchNormalization" else given
 
 
 def _same_cells(result: Outcome, shape: Shape) -> View | None:
@@ -283,12 +437,18 @@ def _same_cells(result: Outcome, shape: Shape) -> View | None:
     view, first = result.view, result.shapes[0]
     if view is None or first is None or len(shape) != len(first):
         return None
-    return view if all(shape[axis] == first[axis] for axis in view.axes) else None
+    axes = [axis for axis, each in enumerate(view.layout) if each.factors] or view.axes
+    return view if all(shape[axis] == first[axis] for axis in axes) else None
 
 
 def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequence[Tensor | None]) -> None:
     """Keep what no data is in: weights, and sizes that the model works out."""
-    weights = {name: number for tensor in given if tensor is not None for name, number in tensor.weights.items()}
+    weights = {
+        name: number
+        for tensor in _trained(node, given)
+        if tensor is not None
+        for name, number in tensor.weights.items()
+    }
     dtypes = tuple(result.dtypes) or (given[0].dtype if given and given[0] is not None else None,)
     for number, name in enumerate(node.outputs):
         if name:
@@ -297,4 +457,6 @@ def _keep(node: Node, result: Outcome, tensors: dict[str, Tensor], given: Sequen
             dtype = value.dtype if value is not None else dtypes[min(number, len(dtypes) - 1)]
             if node.operator == "ConstantOfShape" and shape and dtype is not None and dtype.kind == "f":
                 weights = {name: math.prod(shape)}  # a weight that the model makes instead of holding it
-            tensors[name] = Tensor(shape if value is None else value.shape, dtype, value=value, weights=weights)
+            shape = shape if value is None else value.shape
+            culprit = _lost_size(node, given, shape) if value is None else None
+            tensors[name] = Tensor(shape, dtype, value=value, weights=weights, culprit=culprit)

@@ -8,10 +8,15 @@ from pathlib import PurePath
 
 from pooling.geometry import Axis
 from pooling.layer import Layer
+from pooling.reporting.formats import joined
 
+from ..operators.nodes import Culprit
 from ..receptive_field import ReceptiveField
 
-__all__ = ["Network", "NetworkError", "OpenShapeError", "Stage", "no_stage"]
+__all__ = ["MOST", "Loss", "Network", "NetworkError", "OpenShapeError", "Stage", "no_stage"]
+
+MOST = 0.5
+"""The share of the stages with weights, or of the weights, behind which most of a network is not known."""
 
 KINDS = (
     "convolution",
@@ -96,6 +101,15 @@ class Stage:
         Where the spatial axes stand in `output_shape`; empty where there are none.
     note : str
         What a reader should know, in one sentence.
+    grid : tuple of int
+        Spatial sizes of what is a list of places, such as 14 and 14 of 196 tokens, whose axes do not stand alone.
+    culprit : str
+        Where its shape, its cost or its receptive field are not known, the operator to blame: the first one on the
+        way that was not understood, by its name. Empty where all is known.
+    ended : bool
+        Whether it is no map any more, nor the places of one: it was pooled, flattened or multiplied.
+    source_line : str
+        File and line of the code that called the operator, where that is known.
     """
 
     name: str
@@ -112,6 +126,15 @@ class Stage:
     output_bytes: int = 0
     spatial: tuple[int, ...] = ()
     note: str = ""
+    grid: tuple[int, ...] = ()
+    culprit: str = ""
+    ended: bool = False
+    source_line: str = ""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is not known what it shows of the input."""
+        return bool(self.culprit) and not self.ended and self.receptive_field is None
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -129,8 +152,51 @@ class Stage:
 
     @property
     def output_size(self) -> tuple[int, ...]:
-        """Spatial sizes of the output."""
-        return tuple(self.output_shape[axis] for axis in self.spatial)
+        """Spatial sizes of the output; of a list of tokens those of the map that they are of."""
+        return self.grid or tuple(self.output_shape[axis] for axis in self.spatial)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is not known of a network because of one operator.
+
+    Attributes
+    ----------
+    stage, operator : str
+        The operator to blame; the name is that of a node, where it works on sizes only and is no stage.
+    why : str
+        The reason, as a clause.
+    stages : tuple of str
+        Names of the stages whose shape, cost or receptive field are not known because of it; itself, if it is one.
+    weights, macs : int
+        Parameters and multiply-adds of these stages, as far as they are known.
+    without_shape, without_macs, without_field : int
+        How many of them have no known shape, no known cost, no known receptive field.
+    """
+
+    stage: str
+    operator: str
+    why: str
+    stages: tuple[str, ...]
+    weights: int
+    macs: int
+    without_shape: int
+    without_macs: int
+    without_field: int
+
+    @property
+    def what(self) -> str:
+        """What is not known, in words: ``"their shapes and the receptive fields of 3 of them are not known"``."""
+        counts = (
+            ("shapes", self.without_shape),
+            ("multiply-adds", self.without_macs),
+            ("receptive fields", self.without_field),
+        )
+        whole = [noun for noun, count in counts if count == len(self.stages)]
+        parts = [f"the {noun} of {count} of them" for noun, count in counts if 0 < count < len(self.stages)]
+        if not whole and not parts:
+            return "what depends on it is not known"
+        return f"{joined([*([f'their {joined(whole)}'] if whole else []), *parts])} are not known"
 
 
 @dataclass(frozen=True)
@@ -155,6 +221,10 @@ class Network:
         What a reader should know of the whole.
     spatial : tuple of int
         Where the spatial axes stand in `input_shape`.
+    culprits : tuple of Culprit
+        The operators behind which something is not known.
+    unread_parameters : int
+        Of a module: parameters that nothing reads in a forward pass, such as those of auxiliary heads.
 
     Examples
     --------
@@ -179,6 +249,8 @@ class Network:
     opset: int | None = None
     notes: tuple[str, ...] = ()
     spatial: tuple[int, ...] = ()
+    culprits: tuple[Culprit, ...] = ()
+    unread_parameters: int = 0
 
     @property
     def title(self) -> str:
@@ -192,23 +264,49 @@ class Network:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of all stages."""
+        """Multiply-adds of all stages; a lower bound where the network is not `complete`."""
         return sum(stage.macs for stage in self.stages)
 
     @property
     def parameters(self) -> int:
-        """Parameters of all stages; running means and variances of normalisations are not among them."""
-        return sum(stage.parameters for stage in self.stages)
+        """Parameters of all stages, and those that no stage reads; running means and variances are not among them."""
+        return sum(stage.parameters for stage in self.stages) + self.unread_parameters
 
     @property
     def output_bytes(self) -> int:
-        """Memory of all results, each held once, as training holds them."""
+        """Memory of all results, each held once, as training holds them; a lower bound as `macs` is."""
         return sum(stage.output_bytes for stage in self.stages)
 
     @property
     def unknown(self) -> tuple[str, ...]:
         """Names of the stages that were passed over: what they and those behind them cost and need is not known."""
         return tuple(stage.name for stage in self.stages if stage.kind == "unknown")
+
+    @property
+    def complete(self) -> bool:
+        """Whether `macs`, `parameters` and `output_bytes` count every stage; otherwise they are lower bounds."""
+        return not self.unknown
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What is not known, once for each operator that is to blame, in the order of the network."""
+        return tuple(
+            _loss(culprit, [stage for stage in self.stages if stage.culprit == culprit.name])
+            for culprit in self.culprits
+        )
+
+    @property
+    def lost_share(self) -> float:
+        """The share of the stages with weights, or of the weights, that lie behind a loss, whichever is larger."""
+        heavy = [stage for stage in self.stages if stage.parameters] or list(self.stages)
+        stages = sum(bool(stage.culprit) for stage in heavy) / max(1, len(heavy))
+        weights = sum(stage.parameters for stage in self.stages if stage.culprit) / max(1, self.parameters)
+        return max(stages, weights)
+
+    @property
+    def is_mostly_lost(self) -> bool:
+        """Whether more than `MOST` of the network lies behind operators that were not understood."""
+        return self.lost_share > MOST
 
     def stage(self, name: str) -> Stage:
         """Return the stage of that name.
@@ -222,6 +320,20 @@ class Network:
             if stage.name == name:
                 return stage
         raise no_stage(self.name, name, [stage.name for stage in self.stages])
+
+
+def _loss(culprit: Culprit, behind: Sequence[Stage]) -> Loss:
+    return Loss(
+        culprit.name,
+        culprit.operator,
+        culprit.why,
+        tuple(stage.name for stage in behind),
+        sum(stage.parameters for stage in behind),
+        sum(stage.macs for stage in behind),
+        sum(not stage.output_shape for stage in behind),
+        sum(stage.kind == "unknown" for stage in behind),
+        sum(stage.is_lost for stage in behind),
+    )
 
 
 SHOWN_NAMES = 12

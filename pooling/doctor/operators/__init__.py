@@ -12,9 +12,27 @@ slice_pad     Slice, Pad, Split, Gather, Concat
 reduce        ReduceMean and the like, ArgMax
 resize        Resize, Upsample, DepthToSpace, SpaceToDepth
 constants     Shape, Size, ConstantOfShape, Range
+einsum        Einsum, Attention
+data          TopK, GatherND, ScatterND and the like, LSTM, and what gives as many elements as the data has it
+control       If, Loop and Scan that the size of the input does not decide
+places        where the cells of a map stand in a tensor
+torch         what only torch has
 """
 
-from . import constants, convolution, dense, elementwise, pooling, reduce, reshape, resize, slice_pad
+from . import (
+    constants,
+    control,
+    convolution,
+    data,
+    dense,
+    einsum,
+    elementwise,
+    pooling,
+    reduce,
+    reshape,
+    resize,
+    slice_pad,
+)
 from .registry import OPERATORS, SMALL, OnnxOperator, outcome_of
 
 __all__ = [
@@ -22,8 +40,11 @@ __all__ = [
     "SMALL",
     "OnnxOperator",
     "constants",
+    "control",
     "convolution",
+    "data",
     "dense",
+    "einsum",
     "elementwise",
     "outcome_of",
     "pooling",

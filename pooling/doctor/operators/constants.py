@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .nodes import NodeCall, OperatorError, Outcome
+from .nodes import NodeCall, OperatorError, Outcome, UnknownShapeError
 from .registry import OPERATORS, SMALL, Array, OnnxOperator, operator
 
 
@@ -42,4 +42,20 @@ def _ranged(call: NodeCall, values: list[Array]) -> Array:
     return np.arange(start, stop, step).astype(values[0].dtype)
 
 
-OPERATORS["Range"] = OnnxOperator("Range", fold=_ranged)
+def _range(call: NodeCall) -> Outcome:
+    given = [tensor for tensor in call.tensors if tensor is not None]
+    if any(tensor.source for tensor in given):
+        why = "how many elements Range gives depends on the data, not on the size of the input"
+        return Outcome("unknown", [None], note=f"passed over: {why}; its shape is not known")
+    values = [tensor.value for tensor in given if tensor.value is not None]
+    if len(values) < 3:
+        raise UnknownShapeError(
+            next(name for name, each in zip(call.node.inputs, given, strict=True) if each.value is None)
+        )
+    start, stop, step = (value.item() for value in values)
+    if step == 0:
+        raise OperatorError("its delta is 0; it must be another number")
+    return Outcome("size", [(max(0, math.ceil((stop - start) / step)),)], dtypes=[values[0].dtype])
+
+
+OPERATORS["Range"] = OnnxOperator("Range", _range, _ranged)

@@ -10,9 +10,11 @@ import numpy as np
 
 from pooling import geometry
 from pooling.arguments import per_axis
+from pooling.geometry import Axis
 
 from .. import receptive_field
-from .common import along, behind_channels, spatial_shape, spread
+from ..receptive_field import View
+from .common import along, behind_channels, spatial_shape, spread, with_padding
 from .nodes import NodeCall, OperatorError, Outcome, Shape
 from .registry import operator
 
@@ -27,15 +29,27 @@ def _convolution(call: NodeCall) -> Outcome:
     axes = geometry.pool_axes(sizes, **arguments, function=call.operator, empty_windows=True)
     output = (shape[0], channels, *(axis.output_size for axis in axes))
     used = (channels, shape[1] // group, *arguments["kernel_size"])
+    view = _cells_alone(call, axes)
+    if view is None:
+        view = along(behind_channels(call, shape), lambda paths, i: receptive_field.windows(paths, axes[i]))
     return Outcome(
         "convolution",
         [output],
-        along(behind_channels(call, shape), lambda paths, i: receptive_field.windows(paths, axes[i])),
-        axes,
+        view,
+        with_padding(call, axes, tuple(range(2, len(shape)))),
         macs=math.prod(output) * math.prod(used[1:]),  # padding included
         free_parameters=math.prod(used) + channels if call.from_text else 0,
         dtypes=[np.dtype(np.int32)] if call.operator == "ConvInteger" else [],
     )
+
+
+def _cells_alone(call: NodeCall, axes: Sequence[Axis]) -> View | None:
+    """Return the view of a convolution that works on each cell alone, wherever cells stand; None for all others."""
+    view = call.view
+    if view is None or not view.layout or view.layout[1].factors:
+        return None
+    alone = all(axis.kernel_size == axis.stride == 1 and not (axis.pad_begin or axis.pad_end) for axis in axes)
+    return view if alone else None
 
 
 @operator("ConvTranspose", settable=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .common import broadcast
+from .common import broadcast, product
 from .nodes import NodeCall, OperatorError, Outcome
 from .registry import operator
 
@@ -25,7 +25,18 @@ def _gemm(call: NodeCall) -> Outcome:
             f"its input has {inner} features, but its weight is for {other}; the input of the network has another size "
             "than the one that the weight was made for"
         )
-    return Outcome("dense", [(rows, columns)], macs=rows * columns * inner)
+    left = ["rows", "inner"]
+    parts = [
+        (tensor, labels)
+        for number, labels in enumerate([left[::-1] if call.attribute("transA", 0) else left, _right(call)])
+        if (tensor := call.tensor(number)) is not None and tensor.source and len(tensor.shape or ()) == 2
+    ]
+    view = product(parts, ["rows", "columns"])
+    return Outcome("dense", [(rows, columns)], view, macs=rows * columns * inner)
+
+
+def _right(call: NodeCall) -> list[str]:
+    return ["columns", "inner"] if call.attribute("transB", 0) else ["inner", "columns"]
 
 
 def _dense(call: NodeCall) -> Outcome:
@@ -54,8 +65,18 @@ def _matmul(call: NodeCall) -> Outcome:
     batch = broadcast(call, [left[:-2], right[:-2]])
     whole = (*batch, left[-2], right[-1])
     output = (*batch, *([left[-2]] if len(a) > 1 else []), *([right[-1]] if len(b) > 1 else []))
-    view = call.view
-    weight = call.tensor(1)
-    if view is not None and (len(a) - 1 in view.axes or len(output) != len(a) or weight is None or weight.source):
-        view = None
+    number = 3 if call.operator == "QLinearMatMul" else 1
+    common = list(range(-len(batch), 0))
+    rows = ["rows"] if len(a) > 1 else []
+    columns = ["columns"] if len(b) > 1 else []
+    labels = [
+        [*common[len(common) - len(a) + 2 :], *rows, "inner"] if len(a) > 1 else ["inner"],
+        [*common[len(common) - len(b) + 2 :], "inner", *columns] if len(b) > 1 else ["inner"],
+    ]
+    parts = [
+        (tensor, names)
+        for tensor, names in zip((call.tensor(0), call.tensor(number)), labels, strict=True)
+        if tensor is not None and tensor.source
+    ]
+    view = product(parts, [*common, *rows, *columns])
     return Outcome("dense", [output], view, macs=math.prod(whole) * left[-1])

@@ -14,7 +14,19 @@ from pooling.layer import Layer
 
 from ..receptive_field import View
 
-__all__ = ["ARGUMENTS", "Node", "NodeCall", "OperatorError", "Outcome", "Shape", "Tensor", "UnknownShapeError"]
+__all__ = [
+    "ARGUMENTS",
+    "Branch",
+    "Culprit",
+    "Node",
+    "NodeCall",
+    "OperatorError",
+    "Outcome",
+    "Rule",
+    "Shape",
+    "Tensor",
+    "UnknownShapeError",
+]
 
 Shape = tuple[int, ...]
 FLOAT = np.dtype(np.float32)
@@ -24,6 +36,23 @@ ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
 class OperatorError(ValueError):
     """Why a stage does not work, in a sentence that does not name it."""
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The operator behind which something is not known.
+
+    Attributes
+    ----------
+    name, operator : str
+        As the stage has them; of a node that works on sizes alone those of the node, which is no stage.
+    why : str
+        The reason, as a clause.
+    """
+
+    name: str
+    operator: str
+    why: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +73,14 @@ class Tensor:
         Of small tensors that no data is in.
     weights : mapping
         By name, how many parameters it is made of.
+    padded : tuple of pairs
+        Of what a Pad gives, the cells that it added before and behind each axis; empty for all else.
+    culprit : Culprit or None
+        The first operator on the way behind which its shape, its fields or its value are not known.
+    ended : bool
+        Whether it is no map any more: it was pooled, flattened or multiplied, or does not depend on the input.
+    scattered : Culprit or None
+        Of what has ended, the operator that put the places of a map into an order that is not followed.
     """
 
     shape: Shape | None
@@ -52,11 +89,20 @@ class Tensor:
     source: str = ""
     value: NDArray[Any] | None = None
     weights: Mapping[str, int] = field(default_factory=dict)
+    padded: tuple[tuple[int, int], ...] = ()
+    culprit: Culprit | None = None
+    ended: bool = False
+    scattered: Culprit | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether data are in it of which it is not known what they show of the input."""
+        return bool(self.source) and not self.ended and not (self.view is not None and self.view.paths)
 
     @property
     def sizes(self) -> Shape:
         """The spatial sizes."""
-        return () if self.view is None or self.shape is None else tuple(self.shape[axis] for axis in self.view.axes)
+        return () if self.view is None or self.shape is None else self.view.sizes(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +127,15 @@ class Node:
         Arguments that take the place of others.
     known : bool
         Whether the operator exists in this version.
+    evaluate : callable, optional
+        Gives the results for inputs whose values are known, for operators without a rule of ours for that; None where
+        it cannot.
+    branches : mapping
+        Of control flow, by the name of an attribute, the nodes of a graph inside, and names of what goes in and out.
+    rule : callable, optional
+        Takes the place of the operator's record.
+    source_line : str
+        File and line of the code that called the operator, where that is known.
     """
 
     name: str
@@ -93,6 +148,19 @@ class Node:
     infer: Callable[[Sequence[Tensor | None]], Sequence[tuple[Shape | None, np.dtype[Any] | None]]] | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     known: bool = True
+    evaluate: Callable[[Sequence[NDArray[Any] | None]], Sequence[NDArray[Any]] | None] | None = None
+    branches: Mapping[str, Branch] = field(default_factory=dict)
+    rule: Callable[[NodeCall], Outcome] | None = None
+    source_line: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """A graph inside of a node; attributes as those of a node."""
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,3 +251,11 @@ class Outcome:
     dtypes: Sequence[np.dtype[Any] | None] = ()
     values: Sequence[NDArray[Any] | None] = ()
     note: str = ""
+    views: Sequence[View | None] = ()
+    """Of each result, where they differ."""
+    padded: tuple[tuple[int, int], ...] = ()
+    """As that of a tensor."""
+
+
+Rule = Callable[[NodeCall], Outcome]
+"""Gives what comes out of a node, for one input size."""

@@ -8,8 +8,7 @@ from pooling.layer import Layer
 from pooling.maps import spatial_slice
 
 from .. import receptive_field
-from ..receptive_field import View
-from .common import along, behind_channels, lost, spatial_shape
+from .common import along, behind_channels, in_place, lost, spatial_shape, with_padding
 from .nodes import ARGUMENTS, NodeCall, OperatorError, Outcome, Shape
 from .registry import LAYER, operator
 
@@ -30,9 +29,7 @@ def _pooled(call: NodeCall) -> Outcome:
     output = layer.output_shape(shape)
     spatial = spatial_slice(len(shape), layer.dimensions, layer.layout, function=call.operator)
     places = tuple(range(len(shape))[spatial])
-    view = call.view
-    if view is not None and view.axes != places:
-        view = View(places, None, lost="receptive field not followed: axes have changed places")
+    view = in_place(call.view, shape, places)
     if layer.operator == "fractional_max_pool":
         why = "the windows of fractional pooling are drawn for each map"
         return Outcome("pooling", [output, output], lost(view, why), layer=layer)
@@ -41,6 +38,8 @@ def _pooled(call: NodeCall) -> Outcome:
         all(axis.is_global for axis in axes) and (layer.operator.startswith(("adaptive_", "gem_")))
     )
     view = along(view, lambda paths, i: receptive_field.windows(paths, axes[i]))
+    if not is_global and not any(axis.adaptive for axis in axes):
+        axes = with_padding(call, axes, places)
     return Outcome("global" if is_global else "pooling", [output, output], view, axes, layer)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..receptive_field import View
 from .nodes import NodeCall, OperatorError, Outcome, Shape, UnknownShapeError
 
 __all__ = ["LAYER", "OPERATORS", "SMALL", "Array", "OnnxOperator", "operator", "outcome_of"]
@@ -61,11 +62,14 @@ def operator(*names: str, fold: Fold | None = None, settable: bool = False) -> C
 
 def outcome_of(call: NodeCall) -> Outcome:
     """Apply the record of a node's operator; without one, or where it lacks a shape, ask whoever read the node."""
+    if call.node.rule is not None:
+        return call.node.rule(call)
     record = OPERATORS.get(call.operator)
-    if record is not None and record.fold is not None:
-        values = _folded(record.fold, call)
-        if values is not None:
-            return Outcome("size", [values.shape], values=[values])
+    known = _known(call)
+    if known is not None:
+        found = _worked_out(call, record, known)
+        if found is not None:
+            return Outcome("size", [value.shape for value in found], values=found)
     if record is None and call.node.layer is not None:
         record = OPERATORS[LAYER]
     if record is None or record.infer is None or not call.node.known:
@@ -81,18 +85,29 @@ def outcome_of(call: NodeCall) -> Outcome:
     return _passed_over(call, missing)
 
 
-def _folded(fold: Fold, call: NodeCall) -> Array | None:
-    """Work out a node whose inputs have values; None where they have none, or where it cannot be done."""
-    values = [tensor.value for tensor in call.tensors if tensor is not None]
-    known = [value for value in values if value is not None]
-    if not known or len(known) < len(values) or any(tensor is not None and tensor.source for tensor in call.tensors):
+def _known(call: NodeCall) -> list[Array] | None:
+    """Return the values of all inputs; None where one has none, or where there is data in one."""
+    given = [tensor for tensor in call.tensors if tensor is not None]
+    values = [tensor.value for tensor in given if tensor.value is not None and not tensor.source]
+    return values if len(values) == len(given) and call.operator not in NOT_FOLDED else None
+
+
+NOT_FOLDED = frozenset(["Shape", "Size", "ConstantOfShape"])
+"""Operators whose own rules are enough."""
+
+
+def _worked_out(call: NodeCall, record: OnnxOperator | None, known: list[Array]) -> Sequence[Array] | None:
+    """Work out a node whose inputs have values, by the rule of its operator or by whoever read it."""
+    if record is not None and record.fold is not None and known:
+        try:
+            with np.errstate(all="ignore"):
+                result = record.fold(call, known)
+        except Exception:  # whatever NumPy makes of a wrong model: then the value stays unknown
+            return None
+        return [result] if result.size <= SMALL else None
+    if call.node.evaluate is None:
         return None
-    try:
-        with np.errstate(all="ignore"):
-            result = fold(call, known)
-    except Exception:  # whatever NumPy makes of a wrong model: then the value stays unknown
-        return None
-    return result if result.size <= SMALL else None
+    return call.node.evaluate([None if tensor is None else tensor.value for tensor in call.tensors])
 
 
 def _passed_over(call: NodeCall, missing: str) -> Outcome:
@@ -105,4 +120,5 @@ def _passed_over(call: NodeCall, missing: str) -> Outcome:
         "its shape is that of ONNX shape inference, fields and cost are not counted" if known else "nor is its shape"
     )
     shapes = [shape for shape, _ in found] or [None for _ in call.node.outputs]
-    return Outcome("unknown", shapes, dtypes=[dtype for _, dtype in found], note=note)
+    view = View((), None, lost=f"receptive field not followed: {call.operator} was passed over")
+    return Outcome("unknown", shapes, view, dtypes=[dtype for _, dtype in found], note=note)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
+from ..receptive_field import UnfollowedError, View
 from .common import broadcast, lost, moved, of_parts
 from .nodes import NodeCall, OperatorError, Outcome, Shape
-from .registry import Array, operator
+from .places import layout_of, reshaped
+from .registry import SMALL, Array, operator
 
 
 def fold_axes(call: NodeCall, values: list[Array]) -> tuple[int, ...] | None:
@@ -50,21 +53,14 @@ def _reshape(call: NodeCall) -> Outcome:
             f"its input {shape} has {total} elements, but shape={wanted} asks for {asked}; a shape that is written "
             "into the model holds for one input size only"
         )
-    return Outcome("reshape", [tuple(output)], moved(call.view, _matching(shape, tuple(output))))
+    return Outcome("reshape", [tuple(output)], _reshaped_view(call.view, shape, tuple(output)))
 
 
-def _matching(shape: Shape, output: Shape) -> list[int | None]:
-    """Find where each axis of a tensor stands after a Reshape: as many elements are behind it as before."""
-    places: list[int | None] = []
-    end = len(output)
-    for axis in reversed(range(len(shape))):
-        behind = math.prod(shape[axis + 1 :])
-        found = next(
-            (p for p in reversed(range(end)) if output[p] == shape[axis] and math.prod(output[p + 1 :]) == behind), None
-        )
-        places.append(found)
-        end = end if found is None else found
-    return places[::-1]
+def _reshaped_view(view: View | None, shape: Shape, output: Shape) -> View | None:
+    try:
+        return reshaped(view, shape, output)
+    except UnfollowedError as error:
+        return lost(view and replace(view, axes=()), str(error))
 
 
 @operator("Flatten")
@@ -74,7 +70,11 @@ def _flatten(call: NodeCall) -> Outcome:
     if not -len(shape) <= axis <= len(shape):
         raise OperatorError(f"axis={axis} does not exist in a tensor of {len(shape)} axes")
     axis = axis + len(shape) if axis < 0 else axis
-    return Outcome("reshape", [(math.prod(shape[:axis]), math.prod(shape[axis:]))])
+    output = (math.prod(shape[:axis]), math.prod(shape[axis:]))
+    view = _reshaped_view(call.view, shape, output)
+    if view is not None and view.paths and layout_of(view, output)[1].factors:
+        view = None  # channels and places in one list, for a dense layer
+    return Outcome("reshape", [output], view)
 
 
 @operator("Squeeze", fold=lambda call, values: np.squeeze(values[0], fold_axes(call, values)))
@@ -88,7 +88,8 @@ def _squeeze(call: NodeCall) -> Outcome:
             raise OperatorError(f"axes={given} asks to drop axis {axis} of its input {shape}, whose size is not 1")
     kept = [axis for axis in range(len(shape)) if axis not in axes]
     places = [kept.index(axis) if axis in kept else None for axis in range(len(shape))]
-    return Outcome("reshape", [tuple(shape[axis] for axis in kept)], moved(call.view, places))
+    output = tuple(shape[axis] for axis in kept)
+    return Outcome("reshape", [output], moved(call.view, places, shape, len(output)))
 
 
 @operator("Unsqueeze", fold=lambda call, values: np.expand_dims(values[0], fold_axes(call, values) or ()))
@@ -104,7 +105,7 @@ def _unsqueeze(call: NodeCall) -> Outcome:
     output = [1] * rank
     for place, size in zip(places, shape, strict=True):
         output[place] = size
-    return Outcome("reshape", [tuple(output)], moved(call.view, places))
+    return Outcome("reshape", [tuple(output)], moved(call.view, places, shape, rank))
 
 
 @operator("Transpose", fold=lambda call, values: np.transpose(values[0], call.attribute("perm")))
@@ -114,11 +115,13 @@ def _transpose(call: NodeCall) -> Outcome:
     if sorted(order) != list(range(len(shape))):
         raise OperatorError(f"perm={order} must name each axis of its input {shape} once")
     places = [order.index(axis) for axis in range(len(shape))]
-    return Outcome("reshape", [tuple(shape[axis] for axis in order)], moved(call.view, places))
+    return Outcome("reshape", [tuple(shape[axis] for axis in order)], moved(call.view, places, shape, len(shape)))
 
 
 def _expanded(call: NodeCall, values: list[Array]) -> Array:
     shape = np.broadcast_shapes(values[0].shape, tuple(int(size) for size in values[1].ravel()))
+    if math.prod(shape) > SMALL:
+        raise ValueError
     return np.broadcast_to(values[0], shape)
 
 
@@ -130,12 +133,23 @@ def _expand(call: NodeCall) -> Outcome:
     return Outcome("reshape", [output], of_parts([tensor] if tensor is not None else [], output))
 
 
-@operator("Tile")
+def _tiled(call: NodeCall, values: list[Array]) -> Array:
+    times = [int(each) for each in values[1].ravel()]
+    if values[0].size * math.prod(times) > SMALL:
+        raise ValueError
+    return np.tile(values[0], times)
+
+
+@operator("Tile", fold=_tiled)
 def _tile(call: NodeCall) -> Outcome:
     shape, times = call.shape(0), call.value(1)
     if times is None or len(times) != len(shape) or min(times, default=0) < 0:
         raise OperatorError(f"its repeats {times} must be one number for each axis of its input {shape}")
     view = call.view
-    if view is not None and any(times[axis] != 1 for axis in view.axes):
+    if (
+        view is not None
+        and view.paths
+        and any(each.factors and number != 1 for each, number in zip(layout_of(view, shape), times, strict=True))
+    ):
         view = lost(view, "it repeats the map")
     return Outcome("reshape", [tuple(size * each for size, each in zip(shape, times, strict=True))], view)

@@ -13,7 +13,7 @@ from pooling.arguments import per_axis
 
 from .. import receptive_field
 from ..receptive_field import Paths, UnfollowedError
-from .common import along, behind_channels
+from .common import along, behind_channels, lost
 from .nodes import NodeCall, OperatorError, Outcome, Shape, UnknownShapeError
 from .registry import operator
 
@@ -95,6 +95,12 @@ def _resize(call: NodeCall) -> Outcome:
         step, start = _coordinates(place, ratio, shape[axis], output[axis])
         return receptive_field.resized(paths, step, start, _taps(call, mode, ratio))
 
+    if view is not None and view.axes and max(view.sizes(shape)) == 1 < max(view.sizes(output)):
+        # One cell for all places, such as the pooled branch of ASPP.
+        return Outcome("resize", [tuple(output)])
+    if view is not None and view.layout:
+        grown = any(each.factors and output[axis] != shape[axis] for axis, each in enumerate(view.layout))
+        return Outcome("resize", [tuple(output)], lost(view, "it resizes a list of places") if grown else view)
     return Outcome("resize", [tuple(output)], along(view, through))
 
 

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .. import receptive_field
 from ..receptive_field import Paths, View
-from .common import along, followed, lost, moved, spread
-from .nodes import NodeCall, OperatorError, Outcome, Shape
-from .registry import operator
+from .common import along, lost, moved, of_parts, spread
+from .nodes import NodeCall, OperatorError, Outcome, Shape, Tensor
+from .places import is_map, layout_of, without
+from .registry import Array, operator
 
 
-@operator("Slice", fold=lambda call, values: values[0][tuple(_slices(call, values[0].shape))])
+def _sliced(call: NodeCall, values: list[Array]) -> Array:
+    return values[0][tuple(_slices(call, values[0].shape))]
+
+
+@operator("Slice", fold=_sliced)
 def _slice(call: NodeCall) -> Outcome:
     shape = call.shape(0)
     parts = _slices(call, shape)
     output = tuple(len(range(*part.indices(size))) for part, size in zip(parts, shape, strict=True))
     if 0 in output:
         raise OperatorError(f"nothing is left of its input {shape}: the result would be {output}; use a larger input")
-    view = call.view
-    if view is not None and any(parts[axis].step < 0 for axis in view.axes):
-        view = lost(view, "it turns the map around")
+    return Outcome("slice", [output], _cropped(call.view, shape, parts))
+
+
+def _cropped(view: View | None, shape: Shape, parts: Sequence[slice]) -> View | None:
+    """Return the view of a part of a tensor."""
+    if view is None or not view.paths:
+        return view
+    if view.layout:
+        return _cropped_list(view, shape, parts)
+    if any(parts[axis].step < 0 for axis in view.axes):
+        return lost(view, "it turns the map around")
 
     def cropped(paths: Paths, number: int) -> Paths:
         assert view is not None
@@ -30,7 +44,25 @@ def _slice(call: NodeCall) -> Outcome:
         start, _, step = parts[axis].indices(shape[axis])
         return receptive_field.shifted(paths, 1, step, 1, -start)
 
-    return Outcome("slice", [output], along(view, cropped))
+    return along(view, cropped)
+
+
+def _cropped_list(view: View, shape: Shape, parts: Sequence[slice]) -> View | None:
+    """Return the view of a part of a tensor whose axes are lists of places: all of them, or what stands beside them."""
+    found: View | None = view
+    for axis, (part, size) in enumerate(zip(parts, shape, strict=True)):
+        chosen = range(*part.indices(size))
+        held = view.layout[axis]
+        if chosen == range(size) or not held.factors:
+            continue
+        cells = range(held.before, size - held.after)
+        if chosen.step == 1 and chosen.start <= cells.start and chosen.stop >= cells.stop:
+            found = found and without(found, shape, axis, cells.start - chosen.start, chosen.stop - cells.stop)
+        elif not set(chosen).intersection(cells):
+            return None  # a class token, which has no place
+        else:
+            return lost(view, "it takes a part of a list of places")
+    return found
 
 
 def _slices(call: NodeCall, shape: Shape) -> list[slice]:
@@ -75,12 +107,25 @@ def _pad(call: NodeCall) -> Outcome:
 
 
 def _padded(call: NodeCall, shape: Shape, begins: Sequence[int], ends: Sequence[int]) -> Outcome:
+    mode = call.attribute("mode", "constant")
     output = tuple(begin + size + end for begin, size, end in zip(begins, shape, ends, strict=True))
+    for axis, (begin, size, end) in enumerate(zip(begins, shape, ends, strict=True)):
+        if mode == "reflect" and max(begin, end) >= size:
+            raise OperatorError(
+                f"mode=reflect pads axis {axis} of its input {shape} by {begin} and {end}, and a map of {size} has "
+                f"{size - 1} cells to reflect; use a larger input, or pad less"
+            )
     if min(output, default=1) < 1:
         raise OperatorError(f"nothing is left of its input {shape}: the result would be {output}; use a larger input")
     view = call.view
+    if view is not None and view.layout:
+        padded = any(
+            each.factors and (begin or end) for each, begin, end in zip(view.layout, begins, ends, strict=True)
+        )
+        return Outcome("pad", [output], lost(view, "it pads a list of places") if padded else view)
     placed = along(view, lambda paths, i: receptive_field.shifted(paths, 1, 1, 1, begins[view.axes[i]] if view else 0))
-    return Outcome("pad", [output], placed)
+    whole = min((*begins, *ends), default=0) >= 0
+    return Outcome("pad", [output], placed, padded=tuple(zip(begins, ends, strict=True)) if whole else ())
 
 
 @operator("Split")
@@ -96,20 +141,54 @@ def _split(call: NodeCall) -> Outcome:
         raise OperatorError(
             f"split={sizes} must be {count} sizes that add up to {shape[axis]}, the size of axis {axis}"
         )
-    view = call.view
-    if view is not None and axis in view.axes:
-        view = lost(view, "it splits the map")
-    return Outcome("slice", [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes], view)
+    views = []
+    for number, size in enumerate(sizes):
+        parts = [slice(0, each, 1) for each in shape]
+        parts[axis] = slice(sum(sizes[:number]), sum(sizes[:number]) + size, 1)
+        views.append(_cropped(call.view, shape, parts))
+    shapes = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+    return Outcome("slice", shapes, views[0], views=views)
 
 
-@operator("Gather", fold=lambda call, values: np.take(values[0], values[1], call.attribute("axis", 0)))
+def _taken(call: NodeCall, values: list[Array]) -> Array:
+    return np.take(values[0], values[1], call.attribute("axis", 0))
+
+
+@operator("Gather", fold=_taken)
 def _gather(call: NodeCall) -> Outcome:
     shape, indices = call.shape(0), call.shape(1)
     axis = call.axis(int(call.attribute("axis", 0)), len(shape))
     output = (*shape[:axis], *indices, *shape[axis + 1 :])
     added = len(indices) - 1
     places = [None if place == axis else place + added * (place > axis) for place in range(len(shape))]
-    return Outcome("slice", [output], moved(call.view, places))
+    view, index = call.view, call.tensor(1)
+    if not indices and index is not None and index.value is not None and is_map(view):
+        # One element: of a list of places and tokens it may be a token.
+        assert view is not None
+        at = int(index.value) % shape[axis]
+        parts = [slice(0, each, 1) for each in shape]
+        parts[axis] = slice(at, at + 1, 1)
+        held = layout_of(view, shape)[axis]
+        if held.factors and not held.before <= at < shape[axis] - held.after:
+            return Outcome("slice", [output], None)
+    if is_map(view) and view is not None and len(indices) == 1 and axis in view.axes:
+        return Outcome("slice", [output], _picked(view, index, axis))
+    if indices and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
+        return Outcome("slice", [output], lost(replace(view, axes=()), "it takes places in another order"))
+    return Outcome("slice", [output], moved(view, places, shape, len(output)))
+
+
+def _picked(view: View, index: Tensor | None, axis: int) -> View | None:
+    """Return the view of some rows of a map, chosen by number."""
+    chosen = None if index is None or index.value is None else [int(each) for each in index.value.ravel()]
+    if chosen is None:
+        return lost(view, "it takes rows whose numbers are not known")
+    step = chosen[1] - chosen[0] if len(chosen) > 1 else 1
+    if step < 1 or min(chosen) < 0 or chosen != list(range(chosen[0], chosen[0] + step * len(chosen), step)):
+        return lost(view, "it takes rows in another order")
+    return along(
+        view, lambda paths, i: receptive_field.shifted(paths, 1, step, 1, -chosen[0]) if view.axes[i] == axis else paths
+    )
 
 
 @operator("Concat", fold=lambda call, values: np.concatenate(values, call.attribute("axis", 1)))
@@ -133,17 +212,85 @@ def _concatenated(call: NodeCall) -> Outcome:
             )
     output = (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
     parts = [tensor for _, tensor in given if tensor.source]
-    view = next((part.view for part in parts if part.view is not None), None)
-    if view is not None and axis in view.axes:
-        view = lost(view, "it concatenates along a spatial axis") if len(given) > 1 else view
-    elif view is not None:
-        views = [
-            part.view or View(view.axes, None, lost="receptive field not followed: one input has other axes")
-            for part in parts
-        ]
-        views = [
-            each if each.axes == view.axes else View(view.axes, None, lost="receptive field not followed: axes differ")
-            for each in views
-        ]
-        view = followed(view, lambda _: receptive_field.merged(views))
-    return Outcome("merge" if len(parts) > 1 else "elementwise", [output], view)
+    kind = "merge" if len(parts) > 1 else "elementwise"
+    padded: list[tuple[int, int]] = []
+    if any(axis_is_spatial(tensor, axis) for tensor in parts):
+        view = _in_a_row([tensor for _, tensor in given], axis, output)
+        if len(parts) == 1 and view is not None and not view.layout:
+            place = next(place for place, (_, tensor) in enumerate(given) if tensor.source)
+            before, after = (sum(shape[axis] for shape in part) for part in (shapes[:place], shapes[place + 1 :]))
+            padded = [(before, after) if each == axis else (0, 0) for each in range(len(output))]
+        return Outcome(kind, [output], view, padded=tuple(padded))
+    same = [
+        replace(tensor, shape=(*(tensor.shape or ())[:axis], 1, *(tensor.shape or ())[axis + 1 :])) for tensor in parts
+    ]
+    return Outcome(kind, [output], of_parts(same, (*output[:axis], 1, *output[axis + 1 :])))
+
+
+def axis_is_spatial(tensor: Tensor, axis: int) -> bool:
+    """Whether an axis of a tensor holds places."""
+    view = tensor.view
+    return view is not None and bool(view.paths) and bool(layout_of(view, tensor.shape or ())[axis].factors)
+
+
+def _in_a_row(parts: Sequence[Tensor], axis: int, output: Shape) -> View | None:
+    """Return the view of tensors that follow each other along an axis that holds places of at least one of them."""
+    views = [part.view for part in parts if part.source]
+    unknown = next((view for view in views if view is not None and view.paths is None), None)
+    if unknown is not None:
+        return lost(unknown, "")
+    maps = [number for number, part in enumerate(parts) if part.source and axis_is_spatial(part, axis)]
+    if len(maps) == 1:
+        (number,) = maps
+        part = parts[number]
+        view, shape = part.view, part.shape
+        assert view is not None
+        assert shape is not None
+        before = sum((each.shape or ())[axis] for each in parts[:number])
+        after = sum((each.shape or ())[axis] for each in parts[number + 1 :])
+        context = any(each.source and not (each.view and each.view.paths == ()) for each in parts if each is not part)
+        axes = view.axes
+        if axis in axes and not any(each.source for each in parts if each is not part):
+            return along(
+                view, lambda paths, i: receptive_field.shifted(paths, 1, 1, 1, before if axes[i] == axis else 0)
+            )
+        held = layout_of(view, shape)[axis]
+        view = without(
+            replace(view, context=view.context or context), shape, axis, held.before + before, held.after + after
+        )
+        return view
+    if all(view is None or view.layout or not view.paths for view in views):
+        return None  # lists of several maps in one, as the heads of detectors end
+    rolled = _rolled([part for part in parts if part.source], axis, output) if len(parts) == 2 else None
+    return rolled or View((), None, lost="receptive field not followed: it concatenates along a spatial axis")
+
+
+def _rolled(parts: Sequence[Tensor], axis: int, output: Shape) -> View | None:
+    """Return the view of a map whose end has become its beginning, as windows are shifted; None of anything else.
+
+    The fields are those of the larger part, as if the map had no borders.
+    """
+    if len(parts) != 2:
+        return None
+    first, second = (part.view for part in parts)
+    if first is None or second is None or first.axes != second.axes or axis not in first.axes:
+        return None
+    if not first.paths or not second.paths:
+        return None
+    cut = (parts[0].shape or ())[axis]
+    number = first.axes.index(axis)
+    paths = []
+    for place, (mine, its) in enumerate(zip(first.paths, second.paths, strict=True)):
+        if place != number:
+            if mine != its:
+                return None
+            paths.append(mine)
+            continue
+        # Where the other part would go on is one turn of the whole away from where it does.
+        onward = receptive_field.shifted(its, 1, 1, 1, cut)
+        turn = receptive_field.shifted(mine, 1, 1, 1, output[axis])
+        back = receptive_field.shifted(mine, 1, 1, 1, -output[axis])
+        if onward not in (mine, turn, back):
+            return None
+        paths.append(onward if output[axis] > 2 * cut else mine)
+    return replace(first, paths=tuple(paths), context=first.context or second.context)

@@ -1,4 +1,7 @@
-"""The resolution pyramid of a network as a picture for a slide or a paper, drawn by matplotlib."""
+"""Pictures of a network for a slide or a paper: the drawing from left to right, and its resolution levels.
+
+The drawing as SVG needs no library; all else is drawn by matplotlib.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,11 @@ if TYPE_CHECKING:
 
     from ..examination import Examination
 
-__all__ = ["FORMATS", "figure", "figure_file", "save_figure"]
+__all__ = ["FORMATS", "PICTURES", "figure", "figure_file", "save_figure"]
 
 FORMATS = ("png", "svg", "pdf")
+PICTURES = ("network", "levels")
+"""What can be drawn: boxes from left to right, or each resolution level with the object and what a cell sees."""
 
 # Of the palette of Okabe and Ito, which people with any kind of colour vision can tell apart.
 OBJECT, FIELD, DROPPED = "#D55E00", "#0072B2", "#882255"  # the last one is Tol's
@@ -50,8 +55,8 @@ FEWEST_COLUMNS, MOST_COLUMNS = 4, {1: 5, 2: 9, 3: 9}
 """Levels in a row; strips need more room to the side than planes."""
 SMALL = 8.5
 """Points of the smallest letters."""
-RESOLUTION = 150
-"""Dots for an inch of a PNG."""
+RESOLUTION, DRAWING_RESOLUTION = 150, 192
+"""Dots for an inch of a PNG: of levels, and of the network."""
 VEIL, DASHES, HATCH = 0.72, (0, (4, 2)), "/////"
 FRAMES: dict[str, dict[str, Any]] = {
     "field": {"edgecolor": FIELD, "linewidth": 1.4, "linestyle": DASHES},
@@ -69,20 +74,21 @@ LETTER, BOLD_LETTER, NARROW_LETTER = 0.6, 0.7, 0.3
 """Width of a letter on average, in font sizes, and of a narrow one."""
 
 
-def figure(examination: Examination, image: Picture | None = None) -> Figure:
-    """Draw the resolution levels of a network side by side.
-
-    For each level, from top to bottom: the map with cells of one size for all levels; the input with the receptive
-    field of one cell on it; and the input around the object, enlarged, with the grid of the level. Within a row, all
-    panels have one scale.
+def figure(examination: Examination, image: Picture | None = None, *, picture: str = "network") -> Figure:
+    """Draw a network, or its resolution levels side by side.
 
     Parameters
     ----------
     examination : Examination
         What `examine` returns.
     image : path or array, optional
-        A picture for networks with two spatial axes, cut and scaled to the input. Each level shows its mean over each
-        cell, which is all that the level could show of it.
+        A photograph for networks with two spatial axes, cut and scaled to the input. Each map shows its mean over each
+        cell, which is all that it could show of it.
+    picture : {"network", "levels"}
+        ``"network"`` has a box for each map, from left to right, see `pooling.doctor.report.drawing`. ``"levels"`` has
+        a column for each resolution level, from top to bottom: the map with cells of one size for all levels; the
+        input with the receptive field of one cell on it; and the input around the object, enlarged, with the grid of
+        the level. Within a row of it, all panels have one scale.
 
     Returns
     -------
@@ -93,26 +99,39 @@ def figure(examination: Examination, image: Picture | None = None) -> Figure:
     ModuleNotFoundError
         Without matplotlib.
     TypeError, ValueError
-        If the picture cannot be read, or the network has no spatial axes.
+        If the photograph cannot be read, or the network has no spatial axes.
     """
+    if _checked(picture) == "network":
+        from .drawing import drawing
+        from .drawing.raster import matplotlib_figure
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=NO_GLYPH)
+            return matplotlib_figure(drawing(examination, image))
     network = examination.network
     drawn = pyramid(network, examination.objects)
     image = image if image is not None else examination.image
-    picture = None if image is None else fitted(image, network.spatial_sizes)
+    photograph = None if image is None else fitted(image, network.spatial_sizes)
     title = f"{network.title}: input {by(network.input_shape)}"
     if drawn.dimensions == 3:
         title += ", its planes of H and W"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=NO_GLYPH)
-        return _Sheet(drawn, picture, title).drawn()
+        return _Sheet(drawn, photograph, title).drawn()
 
 
-def save_figure(examination: Examination, path: str | os.PathLike[str], image: Picture | None = None) -> None:
+def save_figure(
+    examination: Examination,
+    path: str | os.PathLike[str],
+    image: Picture | None = None,
+    *,
+    picture: str = "network",
+) -> None:
     """Write `figure` to a file, whole or not at all.
 
     Parameters
     ----------
-    examination, image
+    examination, image, picture
         As `figure` takes them.
     path : path
         Its ending says what is written: ``.png``, ``.svg`` or ``.pdf``. The same examination gives the same file.
@@ -120,28 +139,46 @@ def save_figure(examination: Examination, path: str | os.PathLike[str], image: P
     Raises
     ------
     ModuleNotFoundError
-        Without matplotlib.
+        Without matplotlib; the network as ``.svg`` needs none.
     OSError
         If the file cannot be written.
     TypeError, ValueError
-        If the ending or the picture is none that is known, or the network has no spatial axes.
+        If the ending or the photograph is none that is known, or the network has no spatial axes.
     """
-    write_whole(path, figure_file(examination, path, image))
+    write_whole(path, figure_file(examination, path, image, picture=picture))
 
 
-def figure_file(examination: Examination, path: str | os.PathLike[str], image: Picture | None = None) -> bytes:
+def figure_file(
+    examination: Examination,
+    path: str | os.PathLike[str],
+    image: Picture | None = None,
+    *,
+    picture: str = "network",
+) -> bytes:
     """Return what `save_figure` writes, which may fail for more reasons than writing it."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise value_error("doctor", f"figure={os.fspath(path)!r} must end in .png, .svg or .pdf")
+    if _checked(picture) == "network" and kind == "svg":
+        from .drawing import drawing
+        from .drawing.svg import svg
+
+        return svg(drawing(examination, image)).encode("utf-8")
     import matplotlib
 
     content = io.BytesIO()
     dates = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}.get(kind)
+    dots = DRAWING_RESOLUTION if picture == "network" else RESOLUTION
     with matplotlib.rc_context({"svg.hashsalt": "pooling", "svg.fonttype": "none"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=NO_GLYPH)
-        figure(examination, image).savefig(content, format=kind, dpi=RESOLUTION, metadata=dates)
+        figure(examination, image, picture=picture).savefig(content, format=kind, dpi=dots, metadata=dates)
     return content.getvalue()
+
+
+def _checked(picture: str) -> str:
+    if picture not in PICTURES:
+        raise value_error("doctor", f"must be one of {', '.join(map(repr, PICTURES))}", argument=("picture", picture))
+    return picture
 
 
 class _Sheet:

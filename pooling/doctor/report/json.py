@@ -11,14 +11,20 @@ from pooling._version import __version__
 from pooling.geometry import Axis
 from pooling.reporting.json import plain, record, save
 
+from ..analysis.heads import Head
 from ..analysis.input_sizes import AxisSizes, Pattern
+from ..analysis.tree import Block
 from ..examination import Examination
 from ..lint import SEVERITIES
 from ..network import Stage
 from ..receptive_field import ReceptiveField
 from ..what_if import WhatIf
 from .records import (
+    BlockRecord,
+    DataSetRecord,
+    EffectiveFieldRecord,
     FieldRecord,
+    HeadRecord,
     InputRecord,
     ObjectRecord,
     PatternRecord,
@@ -26,6 +32,7 @@ from .records import (
     SizesRecord,
     StageRecord,
     SummaryRecord,
+    SurvivalRecord,
     WhatIfRecord,
     WindowRecord,
 )
@@ -90,7 +97,11 @@ def as_record(examination: Examination, what_if: WhatIf | None = None) -> Report
         stages=[_stage(examination, stage) for stage in network.stages],
         outputs=network.outputs,
         sizes=[_sizes(each) for each in examination.sizes],
+        losses=network.losses,
         object=record(ObjectRecord, objects, below_two_cells=objects.below_two, below_one_cell=objects.below_one),
+        heads=[_head(head) for head in examination.heads],
+        objects=_data_set(examination),
+        tree=_block(examination.tree),
         shift=examination.shifts,
         summary=record(
             SummaryRecord,
@@ -112,6 +123,7 @@ def _stage(examination: Examination, stage: Stage) -> StageRecord:
         ceil_mode=bool(stage.layer is not None and stage.layer.arguments.get("ceil_mode")),
         windows=[_window(axis, forward) for axis in stage.axes],
         receptive_field=None if stage.receptive_field is None else _field(stage.receptive_field),
+        effective_field=_effective(examination, stage),
         object_cells=None if footprint is None else _floats(footprint.cells),
         object_cells_resolved=None if footprint is None else _floats(footprint.resolved),
         macs_saved_behind=examination.macs_saved(stage),
@@ -127,6 +139,43 @@ def _window(axis: Axis, forward: bool) -> WindowRecord:
 
 def _field(field: ReceptiveField) -> FieldRecord:
     return record(FieldRecord, field, stride=_floats(field.stride), offset=_floats(field.offset))
+
+
+def _effective(examination: Examination, stage: Stage) -> EffectiveFieldRecord | None:
+    field = examination.effective_fields.get(stage.name)
+    return None if field is None else record(EffectiveFieldRecord, field)
+
+
+def _head(head: Head) -> HeadRecord:
+    return record(HeadRecord, head, stride=_floats(head.stride), resolved_stride=_floats(head.resolved_stride))
+
+
+def _data_set(examination: Examination) -> DataSetRecord | None:
+    survival = examination.survival
+    if survival is None:
+        return None
+    heads = zip(examination.heads, survival.heads, strict=True)
+    return record(
+        DataSetRecord,
+        survival.objects,
+        count=len(survival.objects),
+        stages=[_kept(name, shares) for name, shares in survival.stages.items()],
+        heads=[_kept(head.stages[-1], shares) for head, shares in heads],
+        assigned=survival.assigned,
+    )
+
+
+def _kept(name: str, shares: tuple[float, float]) -> SurvivalRecord:
+    return SurvivalRecord(name=name, one_cell=shares[0], two_cells=shares[1])
+
+
+def _block(block: Block) -> BlockRecord:
+    return record(
+        BlockRecord,
+        block,
+        stage=None if block.stage is None else block.stage.name,
+        children=[_block(child) for child in block.children],
+    )
 
 
 def _sizes(sizes: AxisSizes) -> SizesRecord:

@@ -1,12 +1,14 @@
 """An examination as one HTML page that needs nothing else: no script, no network, no other file. Needs ``jinja2``.
 
-Pictures are SVG, drawn from the same levels as `pooling.doctor.report.figure`, so that the page needs no matplotlib.
+Pictures are SVG, drawn from the same lists as `pooling.doctor.report.figure`, so that the page needs no matplotlib.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,15 @@ from pooling._version import __version__
 from pooling.errors import without
 from pooling.files import write_whole
 from pooling.reporting.html import Markup, rendered
+from pooling.signs import shortened
 
 from ..analysis.picture import Picture, fitted
 from ..lint import SEVERITIES
+from .drawing import NARROW, WIDE, drawing
+from .drawing.display import measured
+from .drawing.svg import svg
+from .heads import data_set, heads_in_words
+from .object_figure import object_levels
 from .pyramid import pyramid
 from .rows import StageText
 from .svg import drawings
@@ -30,18 +38,25 @@ __all__ = ["page", "write_page"]
 
 TEMPLATE = Path(__file__).with_name("templates") / "examination.html"
 MOST_STAGES = 2000
-"""Rows of the table at most."""
+"""Rows of a table at most."""
+TREE_DEPTH = 2
+"""Levels of modules that are shown; one more where all stages are in one module."""
+COLUMN = 116
+"""CSS pixels for the name above a level."""
 COLUMNS = (
     ("operator", "w", lambda text: True),
     ("window", "w", lambda text: text.window),
     ("output", "w", lambda text: text.output),
     ("RF", "n", lambda text: text.field),
+    ("ERF", "n", lambda text: text.effective),
+    ("1 cell", "n", lambda text: text.kept_one),
+    ("2 cells", "n", lambda text: text.kept_two),
     ("stride", "n", lambda text: text.stride),
     ("first centre", "n", lambda text: text.centre),
     ("object", "n", lambda text: text.covered),
     ("dropped", "w", lambda text: text.cut),
     ("in padding", "n", lambda text: text.padding),
-    ("multiply-adds", "n", lambda text: text.macs),
+    ("MACs", "n", lambda text: text.macs),
     ("MACs saved", "n", lambda text: text.saved),
     ("memory", "n", lambda text: text.memory),
 )
@@ -116,9 +131,14 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
         network=network,
         counts=[(each, sum(one.severity == each for one in examination.findings)) for each in reversed(SEVERITIES)],
         findings=_grouped(examination.findings, "stage", "code", "severity", "message", "fixes"),
+        network_drawn=_drawn(examination, image),
         levels=_levels(examination, image, ""),
         what_if=what_if and _compared(what_if),
         after=what_if and _levels(what_if.after, image, "after"),
+        heads=heads_in_words(examination),
+        data_set=data_set(examination),
+        object_levels=object_levels(examination),
+        tree=list(islice(examination.tree.walk(TREE_DEPTH + (len(examination.tree.children) == 1)), MOST_STAGES)),
         measured=measured,
         longest=max((max(each.value or 0, each.antialiased or 0) for each in measured), default=0) or 1,
         unmeasured=_grouped([each for each in examination.shifts if each.value is None], "stage", "note"),
@@ -191,6 +211,32 @@ def _levels(examination: Examination, image: Picture | None, prefix: str) -> dic
         return {"problem": without(error, "doctor")}
     picture = None if image is None else fitted(image, network.spatial_sizes)
     levels = [
-        (level, list(drawings(drawn, level, f"{prefix}{number}", picture))) for number, level in enumerate(drawn.levels)
+        (level, list(drawings(drawn, level, f"{prefix}{number}", picture)), _ends(level.stages))
+        for number, level in enumerate(drawn.levels)
     ]
     return {"problem": "", "pyramid": drawn, "levels": levels}
+
+
+def _ends(stages: Sequence[str]) -> list[str]:
+    """Return the first and the last of several names, cut in their middle to the width of a column."""
+    found = [_short(stages[0], COLUMN)]
+    return found if len(stages) == 1 else [*found, _short(stages[-1], COLUMN - 18)]
+
+
+def _short(name: str, room: float) -> str:
+    letters = len(name)
+    while letters > 3 and measured(shortened(name, letters), 12.5) > room:
+        letters -= 1
+    return shortened(name, letters)
+
+
+def _drawn(examination: Examination, image: Picture | None) -> list[Markup]:
+    """Draw the network for wide and for narrow screens; nothing where that cannot be done, which the levels tell."""
+    if not examination.network.spatial:
+        return []
+    try:
+        pyramid(examination.network, examination.objects)
+    except ValueError:
+        return []
+    both = [(name, drawing(examination, image, width)) for name, width in (("broad", WIDE), ("slim", NARROW))]
+    return [Markup(svg(drawn, name, standalone=False)) for name, drawn in both]

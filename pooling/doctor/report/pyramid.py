@@ -19,12 +19,13 @@ from pooling.errors import value_error
 from pooling.reporting.formats import by, cells
 
 from ..receptive_field import ReceptiveField
+from ..words import Words
 
 if TYPE_CHECKING:
     from ..analysis.object_footprint import Objects
     from ..network import Network, Stage
 
-__all__ = ["Box", "Level", "Pyramid", "averaged", "pyramid"]
+__all__ = ["Box", "Level", "Pyramid", "averaged", "level_of_stages", "pyramid", "shares"]
 
 STRIP = 6
 """A network with one axis is drawn as a strip, so many times as long as high."""
@@ -111,7 +112,8 @@ class Level:
 
     def _in_input(self, numbers: Sequence[float]) -> str:
         """Write a length in the input."""
-        unit = "px" if len(numbers) > 1 else "sample" if numbers[0] == 1 else "samples"
+        words = Words(len(numbers))
+        unit = words.cell if words.dimensions == 1 and numbers[0] == 1 else words.short
         return f"{by([cells(each) for each in numbers])} {unit}"
 
     @property
@@ -219,7 +221,7 @@ class Pyramid:
         found = " and ".join(turns) if turns else "two cells or more at every level"
         if turns and self.at_output and min(self.at_output) >= 2:
             found += f", but {by([cells(each) for each in self.at_output])} at the output feature map"
-        return f"An object of {by(self.object_size)} {'samples' if self.dimensions == 1 else 'pixels'} covers {found}"
+        return f"An object of {Words(self.dimensions).cells(self.object_size)} covers {found}"
 
     @property
     def is_fine(self) -> bool:
@@ -382,6 +384,11 @@ def _groups(network: Network, dimensions: int) -> list[list[Stage | None]]:
     return [group for i, group in enumerate(groups) if i in (0, last) or set(keys[i][0]) != {1}]
 
 
+def level_of_stages(network: Network, objects: Objects, stages: Sequence[Stage], drawn: Pyramid) -> Level:
+    """Return the level that some stages make, with the object where a pyramid has it."""
+    return _level(network, objects, list(stages), drawn.plane, drawn.object)
+
+
 def _level(network: Network, objects: Objects, group: list[Stage | None], plane: Box, box: Box) -> Level:
     sizes = network.spatial_sizes
     stages = [stage for stage in group if stage is not None]
@@ -484,8 +491,8 @@ def averaged(level: Level, plane: Box, picture: NDArray[np.uint8]) -> NDArray[np
     uint8 array of shape (rows, columns, 3)
     """
     height, width = picture.shape[:2]
-    down = _shares(level.rows, np.linspace(plane.top, plane.bottom, height + 1))
-    right = _shares(level.columns, np.linspace(plane.left, plane.right, width + 1))
+    down = shares(level.rows, np.linspace(plane.top, plane.bottom, height + 1))
+    right = shares(level.columns, np.linspace(plane.left, plane.right, width + 1))
     # Rows first, then columns: of large pictures, this is the smaller product.
     rows = np.tensordot(down, picture.astype(np.float32), axes=(1, 0))
     result = np.moveaxis(np.tensordot(rows, right, axes=(1, 1)), 2, 1)
@@ -500,7 +507,7 @@ def _overlaps(cells: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArra
     return overlaps
 
 
-def _shares(cells: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np.float32]:
+def shares(cells: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return the weights with which pixels are averaged over cells; a cell outside takes the nearest pixel."""
     overlaps = _overlaps(cells, pixels)
     outside = overlaps.sum(axis=1) == 0

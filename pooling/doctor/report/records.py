@@ -9,10 +9,15 @@ from msgspec import UNSET, UnsetType
 from pooling.reporting.json import Record, said
 
 __all__ = [
+    "BlockRecord",
+    "DataSetRecord",
+    "EffectiveFieldRecord",
     "FailureRecord",
     "FieldRecord",
     "FindingRecord",
+    "HeadRecord",
     "InputRecord",
+    "LossRecord",
     "ObjectRecord",
     "PatternRecord",
     "ReportRecord",
@@ -21,6 +26,7 @@ __all__ = [
     "SizesRecord",
     "StageRecord",
     "SummaryRecord",
+    "SurvivalRecord",
     "Task",
     "WhatIfRecord",
     "WindowRecord",
@@ -77,6 +83,13 @@ class FieldRecord(Record):
     context: bool
 
 
+class EffectiveFieldRecord(Record):
+    """How far most of what a cell depends on lies from its centre, with random weights (Luo et al. 2016)."""
+
+    deviation: Annotated[list[float], said("standard deviation in pixels, along the path that has the largest")]
+    size: Annotated[list[float], said("4 deviations, at least 1 and at most the receptive field")]
+
+
 class StageRecord(Record):
     """One step of the network."""
 
@@ -91,6 +104,7 @@ class StageRecord(Record):
     padding_share: Annotated[float, said("largest share of padding in a window, on the axis that has most")]
     windows: list[WindowRecord]
     receptive_field: FieldRecord | None
+    effective_field: Annotated[EffectiveFieldRecord | None, said("null where paths are not followed")]
     object_cells: list[float] | None
     object_cells_resolved: Annotated[list[float] | None, said("on the coarsest grid of the finest path to here")]
     macs: int
@@ -99,6 +113,21 @@ class StageRecord(Record):
     output_bytes: int
     findings: Annotated[list[str], said("codes")]
     note: str
+    culprit: Annotated[str, said("where shape, cost or field are not known, the operator to blame; else empty")]
+
+
+class LossRecord(Record):
+    """What is not known of the network because of one operator."""
+
+    stage: str
+    operator: str
+    why: str
+    stages: Annotated[list[str], said("behind it; itself, if it is one")]
+    weights: int
+    macs: Annotated[int, said("as far as they are known")]
+    without_shape: Annotated[int, said("stages of which the shape is not known")]
+    without_macs: Annotated[int, said("stages of which the cost is not known")]
+    without_field: Annotated[int, said("stages of which the receptive field is not known")]
 
 
 class InputRecord(Record):
@@ -135,9 +164,62 @@ class ObjectRecord(Record):
 
     size: list[int]
     heads: Annotated[list[str], said("maps that the outputs are read from")]
+    unknown: Annotated[list[str], said("outputs whose maps are not known")]
     below_two_cells: str | None
     below_one_cell: str | None
     smallest: Annotated[list[int], said("pixels that keep one cell at the finest head")]
+
+
+class HeadRecord(Record):
+    """The output feature maps that share a grid, and the objects that they serve."""
+
+    stages: list[str]
+    stride: Annotated[list[float], said("effective stride in pixels")]
+    resolved_stride: Annotated[list[float], said("of the coarsest grid on the finest path to here")]
+    output_size: list[int]
+    receptive_field: Annotated[list[int], said("that of the input where a branch shows a cell all of it")]
+    smallest: Annotated[int, said("pixels of an object that covers one cell of the resolved stride")]
+    largest: Annotated[int, said("pixels of an object that lies in the receptive field")]
+    assigned: Annotated[list[int], said("sizes that fall to this head by the ranges of FCOS; none if descending")]
+    use: Annotated[str, said("what becomes of the maps")]
+    used_by: Annotated[str, said("the stage that does so; empty for an output")]
+
+
+class SurvivalRecord(Record):
+    """The share of the objects of a data set that keep a cell of a map."""
+
+    name: Annotated[str, said("of a stage; of a head, its last one")]
+    one_cell: float
+    two_cells: float
+
+
+class DataSetRecord(Record):
+    """The objects of a data set, and how many of them keep a cell."""
+
+    name: str
+    count: int
+    resize: Literal["letterbox", "stretch", "none"]
+    median: Annotated[list[float], said("height and width in pixels of the input")]
+    left_out: list[str]
+    stages: list[SurvivalRecord]
+    heads: Annotated[list[SurvivalRecord], said("in the order of heads")]
+    assigned: Annotated[list[float], said("share of the objects that fall to each head")]
+
+
+class BlockRecord(Record):
+    """A module of the network, or a single stage, with what is in it."""
+
+    name: str
+    path: str
+    kind: str
+    stage: Annotated[str | None, said("name of the stage, where it is a single one")]
+    output_shape: list[int]
+    parameters: int
+    macs: int
+    training_bytes: Annotated[int, said("memory of all results")]
+    inference_bytes: Annotated[int, said("largest memory of maps that is alive while a stage in it runs")]
+    known: Annotated[bool, said("false where the numbers are lower bounds")]
+    children: list[BlockRecord]
 
 
 class ShiftRecord(Record):
@@ -156,6 +238,7 @@ class SummaryRecord(Record):
     macs: int
     parameters: int
     output_bytes: int
+    complete: Annotated[bool, said("whether all is counted; if not, these are lower bounds")]
     errors: int
     warnings: int
     notes: int
@@ -174,8 +257,12 @@ class ReportRecord(Record):
     task: Task | None
     stages: list[StageRecord]
     outputs: list[str]
-    sizes: list[SizesRecord]
+    sizes: Annotated[list[SizesRecord], said("of the stages that are known, where summary.complete is false")]
+    losses: list[LossRecord]
     object: ObjectRecord
+    heads: Annotated[list[HeadRecord], said("the finest first")]
+    objects: Annotated[DataSetRecord | None, said("there with --objects only, else null")]
+    tree: Annotated[BlockRecord, said("all stages by module; its numbers are the totals")]
     shift: list[ShiftRecord]
     findings: list[FindingRecord]
     ignored: list[str]

@@ -12,6 +12,8 @@ from ..network import Stage
 
 __all__ = ["StageText", "TableRow", "rows", "window_of"]
 
+UNKNOWN = "?"
+"""What stands for a shape or a field that is not known."""
 FEW_STAGES = 12
 """Up to so many, each has a line of its own."""
 
@@ -30,6 +32,10 @@ class StageText:
         How its sizes follow.
     field, stride, centre : str
         The receptive field, the effective stride and the centre of the first field, in pixels.
+    effective : str
+        Size of the effective receptive field, in pixels.
+    kept_one, kept_two : str
+        Share of the objects of a data set that keep one cell and two.
     context, aligned : bool
         As those of `ReceptiveField`.
     covered, resolved : str
@@ -50,6 +56,9 @@ class StageText:
     field: str = ""
     stride: str = ""
     centre: str = ""
+    effective: str = ""
+    kept_one: str = ""
+    kept_two: str = ""
     context: bool = False
     aligned: bool = True
     covered: str = ""
@@ -74,10 +83,19 @@ class StageText:
         axes, seen = stage.axes, stage.receptive_field
         resizes = stage.kind in ("convolution", "pooling") and any(axis.output_size != axis.input_size for axis in axes)
         words: dict[str, object] = {}
+        if stage.is_lost:
+            words["field"] = UNKNOWN
         if seen is not None:
             words |= {"field": brief(seen.size), "stride": brief([cells(each) for each in seen.stride])}
             words |= {"centre": brief([f"{float(each):g}" for each in seen.offset])}
             words |= {"context": seen.context, "aligned": seen.aligned}
+        effective = examination.effective_fields.get(stage.name)
+        if effective is not None:
+            words["effective"] = brief([f"{each:.0f}" for each in effective.size])
+        survival = examination.survival
+        if survival is not None and stage.name in survival.stages:
+            one, two = survival.stages[stage.name]
+            words |= {"kept_one": percent(one), "kept_two": percent(two)}
         footprint = examination.objects.footprints.get(stage.name)
         if footprint is not None:
             covered, resolved = (
@@ -96,7 +114,8 @@ class StageText:
         ):
             words[name] = write(total) if total else ""
         formulas = tuple(dict.fromkeys(axis.formula for axis in axes)) if resizes else ()
-        return cls(window_of(stage), by(stage.output_shape), formulas, **words)  # type: ignore[arg-type]
+        output = by(stage.output_shape) if stage.output_shape or not stage.culprit else UNKNOWN
+        return cls(window_of(stage), output, formulas, **words)  # type: ignore[arg-type]
 
 
 def window_of(stage: Stage) -> str:
@@ -153,7 +172,8 @@ def rows(examination: Examination, *, everything: bool = False) -> list[TableRow
             close()
             result.append(TableRow((stage,), StageText.of(examination, stage)))
         else:
-            if folded and folded[-1].output_size != stage.output_size:
+            last = folded[-1] if folded else stage
+            if last.output_size != stage.output_size or last.is_lost != stage.is_lost:
                 close()
             folded.append(stage)
     close()

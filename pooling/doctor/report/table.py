@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ from pooling.reporting.tables import Column, Layout, titled
 from pooling.signs import printable
 
 from ..analysis.input_sizes import AxisSizes
-from ..analysis.object_footprint import collapses
 from ..examination import Examination
 from ..lint import Finding
 from ..network import Stage
 from ..what_if import WhatIf
+from .heads import data_set, head_facts, introduced
 from .rows import StageText, TableRow, rows, window_of
+from .tree import print_tree
 
 __all__ = ["explain", "print_examination", "print_what_if"]
 
@@ -37,7 +37,9 @@ SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 # The report
 
 
-def print_examination(examination: Examination, console: Console, *, everything: bool = False) -> None:
+def print_examination(
+    examination: Examination, console: Console, *, everything: bool = False, tree_depth: int | None = None
+) -> None:
     """Print a report: the table of stages, input sizes, objects, what was found and what to try.
 
     Parameters
@@ -48,6 +50,8 @@ def print_examination(examination: Examination, console: Console, *, everything:
         Where to; the table fits 100 columns, and 80 with less in it.
     everything : bool
         Whether each stage has a line of its own.
+    tree_depth : int, optional
+        Print the tree of blocks down to this depth, in place of the table of stages.
     """
     network = examination.network
     task = f", for {examination.task}" if examination.task else ""
@@ -55,7 +59,7 @@ def print_examination(examination: Examination, console: Console, *, everything:
         Text.assemble(
             (printable(Path(network.name).name), "bold"),
             f" at {by(network.input_shape)}{task}",
-            f", an object of {by(examination.object_size)} pixels" if examination.object_size else "",
+            f", an object of {examination.words.cells(examination.object_size)}" if examination.object_size else "",
         ),
         soft_wrap=True,
     )
@@ -64,7 +68,10 @@ def print_examination(examination: Examination, console: Console, *, everything:
             Text(f"shown at the nearest size that works: it does not at {by(examination.failure.shape)}", "bold red")
         )
     console.print()
-    _print_stages(examination, console, everything)
+    if tree_depth is None:
+        _print_stages(examination, console, everything)
+    else:
+        print_tree(examination, console, tree_depth)
     console.print()
     for title, text in _facts(examination):
         titled(console, title, text)
@@ -81,40 +88,80 @@ def _print_stages(examination: Examination, console: Console, everything: bool) 
 
 def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     """Yield what holds for the whole network."""
-    objects = examination.objects
+    objects, words = examination.objects, examination.words
     cost = [f"{amount(examination.network.macs)} multiply-adds"] if examination.network.macs else []
     cost += [f"{amount(examination.network.parameters)} parameters"] if examination.network.parameters else []
-    unknown = examination.network.unknown
-    least = "at least " if unknown else ""
+    least = "" if examination.network.complete else "at least "
     yield "cost", least + ", ".join([*cost, f"{memory(examination.network.output_bytes)} of maps"])
+    if examination.network.losses:
+        yield "not known", _losses(examination)
+    if examination.declared:
+        fixed = f"declared fixed at {printable(examination.declared)}: export with dynamic axes to use other sizes"
+        yield "input", fixed
     for sizes in examination.sizes:
         title = "input sizes" if len(examination.sizes) == 1 else f"sizes of {sizes.axes}"
-        yield title, _sizes(sizes) + (f"; what {printable(unknown[0])} needs is not known" if unknown else "")
-    if objects.heads:
-        yield "output maps", _heads(examination)
-    if objects.smallest:
+        complete = examination.network.complete
+        yield title, _sizes(sizes, examination) if complete else _known_sizes(examination, sizes)
+    yield from head_facts(examination)
+    if objects.unknown:
+        others = "others are not known" if examination.heads else "not known"
+        yield "output maps", f"{others}: {_unknown_outputs(examination)}"
+        yield "objects", f"{words.cells(objects.size)}: not known at the output, because its map is not"
+    elif objects.smallest:
         lost = [
-            f"below {words} from {printable(name)} on"
-            for words, name in (("two cells", objects.below_two), ("one", objects.below_one))
+            f"below {count} from {printable(name)} on"
+            for count, name in (("two cells", objects.below_two), ("one", objects.below_one))
             if name is not None
         ]
         double = tuple(2 * each for each in objects.smallest)
         yield (
             "objects",
-            f"{by(objects.size)} pixels: {' and '.join(lost) if lost else 'two cells or more everywhere'}; smallest "
-            f"that keeps a cell {by(objects.smallest)}, two cells {by(double)}",
+            f"{words.cells(objects.size)}: {' and '.join(lost) if lost else 'two cells or more everywhere'}; smallest "
+            f"that keeps a cell {by(objects.smallest)}{words.seconds(objects.smallest)}, two cells {by(double)}"
+            f"{words.seconds(double)}",
         )
+    if examination.survival is not None:
+        yield "data set", data_set(examination)
     measured = [each for each in examination.shifts if each.value is not None]
     if measured:
-        yield "shift", _shifts(measured)
+        yield "shift", _shifts(measured, words.cell)
 
 
-def _sizes(sizes: AxisSizes) -> str:
+def _losses(examination: Examination) -> str:
+    """Say what is not known because of which operators."""
+    network = examination.network
+    lost = sum(bool(stage.culprit) for stage in network.stages)
+    names = [f"{printable(loss.stage)} ({printable(loss.operator)})" for loss in network.losses]
+    if len(names) > MOST_NAMES:
+        names[MOST_NAMES - 1 :] = [f"{len(names) - MOST_NAMES + 1} more"]
+    return f"{lost} of {len(network.stages)} stages, behind {joined(names)}: see D901"
+
+
+MOST_NAMES = 3
+"""Operators that a line names."""
+
+
+def _known_sizes(examination: Examination, sizes: AxisSizes) -> str:
+    """Say what is known of input sizes where some stages are not."""
+    stages = examination.network.stages
+    blamed = next(stage.culprit for stage in stages if stage.kind == "unknown")
+    text = f"not known, because what {printable(blamed)} and the stages behind it need is not"
+    if all(stage.culprit for stage in stages) or sizes.smallest is None:
+        return text
+    if sizes.largest is not None:
+        return f"{text}; the other stages take {sizes.smallest} to {sizes.largest}"
+    more = "" if str(sizes.working) == "any" else f", {sizes.working}"
+    return f"{text}; the other stages take {sizes.smallest} and more{more}"
+
+
+def _sizes(sizes: AxisSizes, examination: Examination) -> str:
+    nodes = "its nodes would work " if examination.declared else ""
     if sizes.largest is not None:
         span = f"{sizes.smallest} to {sizes.largest}" if sizes.smallest != sizes.largest else f"{sizes.smallest}"
-        works = f"only {span} works, because of {sizes.obstacle_stage or 'a fixed shape'}"
+        works = f"{nodes}with {span} only" if nodes else f"only {span} works"
+        works += f", because of {sizes.obstacle_stage or 'a fixed shape'}"
     else:
-        works = f"from {sizes.smallest} on"
+        works = f"{nodes}from {sizes.smallest}{examination.words.seconds((sizes.smallest,))} on"
         if str(sizes.working) != "any":
             works += f", {sizes.working}, where the paths that meet have equal sizes"
     clean = (
@@ -127,36 +174,15 @@ def _sizes(sizes: AxisSizes) -> str:
     return f"{works}; {clean}"
 
 
-def _heads(examination: Examination) -> str:
-    objects = examination.objects
-    shown = []
-    for name in objects.heads[-4:]:
-        stage = examination.network.stage(name)
-        field = stage.receptive_field
-        step = "" if field is None else f", {_fineness(field.stride)}"
-        shown.append(f"{printable(name)} ({by(stage.output_size)}{step})")
-    more = f"{len(objects.heads) - len(shown)} more and " if len(objects.heads) > len(shown) else ""
-    whole = [
-        stage.name
-        for stage in examination.network.stages
-        if stage.kind == "global" or (stage.kind == "pooling" and collapses(stage))
-    ]
-    if any(name in examination.network.outputs for name in objects.heads):
-        how = "the resolution is preserved up to the output"
-    elif whole:
-        how = f"then pooled to one cell by {printable(whole[-1])}: where things are is lost there"
-    else:
-        how = "then flattened or put through a dense layer"
-    return f"{more}{joined(shown)}; {how}"
+def _unknown_outputs(examination: Examination) -> str:
+    """Say which outputs lie behind what was not understood."""
+    network, names = examination.network, examination.objects.unknown
+    blamed = joined(list(dict.fromkeys(printable(network.stage(name).culprit) for name in names))[:MOST_NAMES])
+    which = "the output lies" if len(network.outputs) == 1 else f"{len(names)} of {len(network.outputs)} outputs lie"
+    return f"{which} behind {blamed}"
 
 
-def _fineness(stride: Sequence[Fraction]) -> str:
-    if max(stride) <= 1:
-        return "as fine as the input" if min(stride) == 1 else "finer than the input"
-    return f"1/{brief([cells(each) for each in stride])} of the input"
-
-
-def _shifts(measured: Sequence[Any]) -> str:
+def _shifts(measured: Sequence[Any], cell: str) -> str:
     words = []
     for each in measured[:3]:
         better = (
@@ -166,7 +192,7 @@ def _shifts(measured: Sequence[Any]) -> str:
         )
         words.append(f"{printable(each.stage)} {each.value:.2f}{better}")
     more = f", and {len(measured) - 3} more" if len(measured) > 3 else ""
-    return f"moved by one pixel, changes of {'; '.join(words)}{more} (0: equivariant, 1: uncorrelated)"
+    return f"moved by one {cell}, changes of {'; '.join(words)}{more} (0: equivariant, 1: uncorrelated)"
 
 
 def _print_findings(examination: Examination, console: Console) -> None:
@@ -233,7 +259,8 @@ def windows(stage: Stage) -> str:
 def _columns(examination: Examination) -> list[Column[TableRow]]:
     """Return all columns of the table of stages."""
     names, footprints = _short_names(examination), examination.objects.footprints
-    pixels = f"{brief(examination.object_size)} px" if examination.object_size else "px"
+    unit = examination.words
+    pixels = f"{brief(examination.object_size)} {unit.short}" if examination.object_size else unit.short
 
     def folded(words: str, row: TableRow, style: str = "") -> Text:
         return Text(words, "dim" if len(row.stages) > 1 else style)
@@ -261,8 +288,8 @@ def _columns(examination: Examination) -> list[Column[TableRow]]:
     return [
         Column("stage", name),
         Column("windows", window),
-        Column("output", lambda row: folded(by(row.last.output_shape[1:] or row.last.output_shape), row)),
-        Column("stride", stride, "right", legend="stride: input pixels from cell to cell"),
+        Column("output", lambda row: folded(_output(row), row)),
+        Column("stride", stride, "right", legend=f"stride: input {unit.cell}s from cell to cell"),
         Column(
             "RF",
             lambda row: folded(_field(row.text), row),
@@ -271,12 +298,21 @@ def _columns(examination: Examination) -> list[Column[TableRow]]:
             "RF: receptive field, * where paths differ in centre or stride",
         ),
         Column(
+            "ERF",
+            lambda row: folded(row.text.effective, row),
+            "right",
+            0,
+            "ERF: effective receptive field, 4 standard deviations",
+        ),
+        Column("1 cell", lambda row: folded(row.text.kept_one, row), "right", 9, "1 cell: objects that keep one"),
+        Column("2 cells", lambda row: folded(row.text.kept_two, row), "right", 9),
+        Column(
             pixels,
             lambda row: _covered(row.text),
             "right",
-            legend="px: cells that the object covers",
+            legend=f"{unit.short}: cells that the object covers",
         ),
-        Column("cut", lambda row: Text(row.text.cut, "yellow"), "right", 7, "cut: rows x columns in no window"),
+        Column("cut", lambda row: Text(row.text.cut, "yellow"), "right", 7, f"cut: {unit.across} in no window"),
         Column(
             "pads", lambda row: folded(row.text.padding, row), "right", 1, "pads: padding in the first or last window"
         ),
@@ -285,6 +321,11 @@ def _columns(examination: Examination) -> list[Column[TableRow]]:
         Column("memory", lambda row: folded(row.text.memory, row), "right", 3),
         Column("found", found, wanted=8),
     ]
+
+
+def _output(row: TableRow) -> str:
+    shape = row.last.output_shape
+    return by(shape[1:] or shape) if shape else row.text.output
 
 
 def _field(text: StageText) -> str:
@@ -327,8 +368,18 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
         titled(
             console,
             "  RF",
-            f"{by(field.size)} pixels of the input, every {by([cells(each) for each in field.stride])}; the centre of "
-            f"the first is at {by([cells(each) for each in field.offset])} ({aligned})",
+            f"{examination.words.cells(field.size)} of the input, every "
+            f"{by([cells(each) for each in field.stride])}; the centre of the first is at "
+            f"{by([cells(each) for each in field.offset])} ({aligned})",
+        )
+    effective = examination.effective_fields.get(stage.name)
+    if effective is not None:
+        titled(
+            console,
+            "  ERF",
+            f"{by([f'{each:.0f}' for each in effective.size])} {examination.words.cell}s hold 95 % of the variance of "
+            f"the gradient along an axis with random weights; "
+            f"standard deviation {by([f'{each:.1f}' for each in effective.deviation])}",
         )
     footprint = examination.objects.footprints.get(stage.name)
     if footprint is not None:
@@ -338,7 +389,11 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
             if footprint.cells == footprint.resolved
             else f", {by([cells(e) for e in footprint.resolved])} of them resolved"
         )
-        titled(console, "  object", f"{by(examination.object_size)} pixels cover {shown} cells{left}")
+        titled(console, "  object", f"{examination.words.cells(examination.object_size)} cover {shown} cells{left}")
+    survival = examination.survival
+    if survival is not None and stage.name in survival.stages:
+        one, two = map(percent, survival.stages[stage.name])
+        titled(console, "  data set", f"{one} of {introduced(survival.objects)} keep a cell, {two} two")
     saved = examination.macs_saved(stage)
     saving = f"; saves {amount(saved)} downstream" if saved else ""
     titled(
@@ -347,6 +402,8 @@ def explain(examination: Examination, stage: Stage, console: Console) -> None:
         f"{amount(stage.macs)} multiply-adds{saving}; {amount(stage.parameters)} parameters; "
         f"{memory(stage.output_bytes)} of map",
     )
+    if stage.culprit:
+        titled(console, "  not known", f"it lies behind {printable(stage.culprit)}, which was not understood (D901)")
     if stage.note:
         titled(console, "  note", stage.note)
     console.print()
@@ -366,7 +423,7 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
     names = {**_short_names(after), **_short_names(before)}
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("stage", no_wrap=True, overflow="ellipsis", max_width=26)
-    for title in ("output", "stride", "RF", f"{brief(before.object_size)} px", "MACs"):
+    for title in ("output", "stride", "RF", f"{brief(before.object_size)} {before.words.short}", "MACs"):
         table.add_column(Text(title, justify="right"), justify="right", no_wrap=True)
     shown = {row.last.name for each in (before, after) for row in rows(each) if len(row.stages) == 1}
     shown |= {*before.objects.heads, *after.objects.heads}
@@ -382,7 +439,7 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
                 for first, second in pair
             ),
         )
-    total = [Text(amount(each.network.macs)) for each in (before, after)]
+    total = [Text(("" if each.network.complete else "≥ ") + amount(each.network.macs)) for each in (before, after)]
     table.add_row(Text("all", "bold"), "", "", "", "", _arrow(*total))
     console.print(table)
     console.print()
@@ -391,8 +448,13 @@ def print_what_if(comparison: WhatIf, console: Console) -> None:
         cost.insert(0, times(before.network.macs, after.network.macs, "multiply-adds"))
     titled(console, "cost", ", ".join(cost))
     if before.objects.smallest and after.objects.smallest:
-        smallest = f"{' → '.join(dict.fromkeys(map(by, (before.objects.smallest, after.objects.smallest))))} pixels"
+        smallest = " → ".join(dict.fromkeys(map(by, (before.objects.smallest, after.objects.smallest))))
+        smallest += f" {before.words.cell}s"
         titled(console, "objects", f"smallest that keeps a cell: {smallest}")
+    if before.survival is not None and after.survival is not None:
+        pairs = zip(before.survival.best, after.survival.best, strict=True)
+        one, two = (" → ".join(dict.fromkeys(map(percent, pair))) for pair in pairs)
+        titled(console, "data set", f"objects that keep a cell at the finest head: {one}, two cells: {two}")
     turns = comparison.turns
     for title, sentence in turns:
         titled(console, title, sentence, "bold green" if title in ("milder", "no longer") else "bold yellow")

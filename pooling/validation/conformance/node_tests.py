@@ -37,28 +37,19 @@ LEEWAY = 1.01
 
 @dataclass(frozen=True, eq=False)
 class NodeTest:
-    """A case with the right answer.
-
-    Attributes
-    ----------
-    name : str
-        Of the folder.
-    case : Case
-        What is asked.
-    model : ModelProto
-        The case's, with the shapes of its outputs.
-    outputs : tuple of ndarray
-        What has to come out.
-    rtol, atol : float
-        The differences that rounding can make, as `numpy.testing.assert_allclose` takes them.
-    """
+    """A case with the right answer."""
 
     name: str
+    """Of the folder."""
     case: Case
+    """The node and its numbers."""
     model: ModelProto
+    """The case's, with the shapes of its outputs."""
     outputs: tuple[NDArray[Any], ...]
+    """What has to come out."""
     rtol: float
     atol: float
+    """`rtol` and `atol`: the differences that rounding can make, as `numpy.testing.assert_allclose` takes them."""
 
 
 def node_tests(cases: Iterable[Case] | None = None) -> Iterator[NodeTest]:

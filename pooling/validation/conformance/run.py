@@ -43,18 +43,12 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What became of a case in a runtime.
-
-    Attributes
-    ----------
-    verdict : Verdict
-        How the answer compares with the oracle's.
-    rule : str or None
-        The rule that the answer breaks, by its own evidence; None where that is not clear.
-    """
+    """What became of a case in a runtime."""
 
     verdict: Verdict
+    """How the answer compares with the oracle's."""
     rule: str | None
+    """The rule that the answer breaks, by its own evidence; None where that is not clear."""
 
     @property
     def counts_as(self) -> str:
@@ -64,36 +58,24 @@ class CaseResult:
 
 @dataclass(frozen=True, eq=False)
 class Conformance:
-    """What came out of the suite.
-
-    Attributes
-    ----------
-    cases : tuple of Case
-        What was asked; the first of a case's rules is its row in the matrix.
-    outcomes : mapping of str to sequence of CaseResult
-        By runtime, one for each case.
-    versions : mapping of str to str
-        Of the runtimes.
-    known : tuple of Recheck
-        What became of the known differences.
-    seed : int
-        Of the suite.
-    seconds : float
-        That it took.
-    date : str
-        When it was run, as year, month and day.
-    machine : mapping of str to str
-        What it ran on.
-    """
+    """What came out of the suite."""
 
     cases: tuple[Case, ...]
+    """The node and its numbers; the first of a case's rules is its row in the matrix."""
     outcomes: Mapping[str, Sequence[CaseResult]]
+    """By runtime, one for each case."""
     versions: Mapping[str, str]
+    """Of the runtimes."""
     known: tuple[Recheck, ...]
+    """What became of the known differences."""
     seed: int
+    """Of the suite."""
     seconds: float
+    """That it took."""
     date: str
+    """When it was run, as year, month and day."""
     machine: Mapping[str, str]
+    """What it ran on."""
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -109,15 +91,6 @@ class Conformance:
         """Count what became of the cases about a rule, for each of `OUTCOMES`."""
         found = Counter(outcome.counts_as for _, outcome in self.of_rule(rule, runtime))
         return {name: found[name] for name in OUTCOMES}
-
-    def elsewhere(self, runtime: str) -> Counter[tuple[str, str | None]]:
-        """Count wrong answers by the rule of the case and the rule that they break, where these are not the same."""
-        pairs = zip(self.cases, self.outcomes[runtime], strict=True)
-        return Counter(
-            (case.rules[0], outcome.rule)
-            for case, outcome in pairs
-            if outcome.verdict.kind.differs and outcome.rule != case.rules[0]
-        )
 
     @property
     def exit_code(self) -> int:

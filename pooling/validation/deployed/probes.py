@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 import pooling
+from pooling.export.arguments import Request
 from pooling.export.backward import backward_model
 from pooling.export.deployed import form_behind_zeros, form_of_average
 from pooling.export.graph_builder import GraphBuilder
@@ -66,18 +67,12 @@ SIZES = (7, 8)
 
 @dataclass(frozen=True)
 class Probe:
-    """One question: a form, and what makes a model of it in an opset.
-
-    Attributes
-    ----------
-    form : str
-        What the answer is entered under.
-    make : callable
-        Makes the model in an opset, and what verifies it in a runtime; raises ValueError where the opset lacks it.
-    """
+    """One question: a form, and what makes a model of it in an opset."""
 
     form: str
+    """What the answer is entered under."""
     make: Callable[[int], tuple[onnx.ModelProto, Verification]]
+    """Makes the model in an opset, and what verifies it in a runtime; raises ValueError where the opset lacks it."""
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -385,7 +380,8 @@ def layer_probes() -> Iterator[Probe]:
 
 def _is_exact_longer(layer: Layer | Sequential, shape: tuple[int | str, ...]) -> bool:
     """Whether NaN and infinities take another graph."""
-    finite, exact = (forward_model(layer, shape, special_values=words)[0] for words in ("finite", "exact"))
+    requests = (Request.of(layer, shape, special_values=words) for words in ("finite", "exact"))
+    finite, exact = (forward_model(request)[0] for request in requests)
     return len(finite.graph.node) != len(exact.graph.node)
 
 
@@ -405,11 +401,11 @@ def _title(layer: Layer | Sequential) -> str:
 
 
 def _exported(
-    model: Callable[..., tuple[onnx.ModelProto, Verification]],
+    model: Callable[[Request], tuple[onnx.ModelProto, Verification]],
     layer: Layer | Sequential,
     shape: tuple[int | str, ...],
     dtype: str,
     special: str,
     opset: int,
 ) -> tuple[onnx.ModelProto, Verification]:
-    return model(layer, shape, dtype=dtype, special_values=special, opset=opset)
+    return model(Request.of(layer, shape, dtype, opset, special_values=special))

@@ -52,27 +52,18 @@ WITHOUT_WINDOWS = frozenset({"MaxUnpool", "MaxRoiPool", "RoiAlign"})
 
 @dataclass(frozen=True, eq=False)
 class PlannedCase:
-    """A case, and what it is there for.
-
-    Attributes
-    ----------
-    case : Case
-        What is asked.
-    kind : str
-        `ORDINARY`, `REAL` or one of `SPECIAL`.
-    whole : bool
-        Whether the input has the shape that it has in the network; else it has fewer channels.
-    for_slow : bool
-        Whether slow runtimes are asked, too.
-    only_for_slow : bool
-        Whether others are not, who get the same numbers with more channels.
-    """
+    """A case, and what it is there for."""
 
     case: Case
+    """The node and its numbers."""
     kind: str
+    """`ORDINARY`, `REAL` or one of `SPECIAL`."""
     whole: bool
+    """Whether the input has the shape that it has in the network; else it has fewer channels."""
     for_slow: bool = True
+    """Whether slow runtimes are asked, too."""
     only_for_slow: bool = False
+    """Whether others are not, who get the same numbers with more channels."""
 
     @property
     def special(self) -> bool:

@@ -26,15 +26,7 @@ WITHOUT_ONNX = ("torch", "jax")
 
 
 def print_conformance(report: Conformance, console: Console) -> None:
-    """Print the matrix of rules and runtimes, what became of the known differences, and a line that sums up.
-
-    Parameters
-    ----------
-    report : Conformance
-        What to print.
-    console : rich.console.Console
-        Where to.
-    """
+    """Print the matrix of rules and runtimes, what became of the known differences, and a line that sums up."""
     from rich.table import Table
     from rich.text import Text
 

@@ -24,7 +24,7 @@ VERBS = {"agrees": "agree", "differs": "differ", "refuses": "refuse", "crashes":
 def write_conformance(
     report: Conformance, path: str | os.PathLike[str], examples: Mapping[Pair, Smallest] | None = None
 ) -> None:
-    """Write the conformance table as a page, whole or not at all.
+    """Write the conformance table as a page, as `pooling.validation.report.page.write_page` writes a report.
 
     Parameters
     ----------
@@ -34,13 +34,6 @@ def write_conformance(
         The HTML file.
     examples : mapping of pair of str to Smallest, optional
         By rule and runtime, what to draw (`pooling.validation.reduce_findings.smallest_of_rules`).
-
-    Raises
-    ------
-    ModuleNotFoundError
-        Without jinja2.
-    OSError
-        If the file cannot be written; a file that was there before is still there then.
     """
     runtimes = [(runtime, report.versions.get(runtime, "")) for runtime in report.outcomes]
     pairs = [(rule, runtime) for rule in report.rules for runtime in report.outcomes]

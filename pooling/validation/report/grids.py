@@ -45,68 +45,45 @@ class Place(StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a grid.
-
-    Attributes
-    ----------
-    text : str
-        Its number, cut to what a grid has room for; empty outside of the array.
-    exact : str
-        The number in full.
-    place : Place
-        Where the cell lies.
-    read : bool
-        Whether the window that is marked reads it.
-    differs : bool
-        Whether it is not what the other grid has.
-    named : str
-        Whose index names the cell: ``"expected"``, ``"actual"`` or both, with a space in between.
-    """
+    """One cell of a grid."""
 
     text: str
+    """Its number, cut to what a grid has room for; empty outside of the array."""
     exact: str
+    """The number in full."""
     place: Place = Place.INSIDE
+    """Where the cell lies."""
     read: bool = False
+    """Whether the window that is marked reads it."""
     differs: bool = False
+    """Whether it is not what the other grid has."""
     named: str = ""
+    """Whose index names the cell: ``"expected"``, ``"actual"`` or both, with a space in between."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A plane of an array, or a part of it.
-
-    Attributes
-    ----------
-    title : str
-        Which array it is, and what is left out: ``"x, plane (0, 0) of (1, 3), rows 3 to 14 of 20"``.
-    rows, columns : range
-        The cells that are drawn; negative numbers are padding.
-    cells : tuple of tuple of Cell
-        Row by row.
-    """
+    """A plane of an array, or a part of it."""
 
     title: str
+    """Which array it is, and what is left out: ``"x, plane (0, 0) of (1, 3), rows 3 to 14 of 20"``."""
     rows: range
     columns: range
+    """The cells that are drawn; negative numbers are padding."""
     cells: tuple[tuple[Cell, ...], ...]
+    """Row by row."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A case as grids.
-
-    Attributes
-    ----------
-    input, expected, actual : tuple of Grid
-        One for each slice of a volume, one in all for anything else; empty where there is nothing to draw.
-    window : str
-        What the window that is marked reads, in a sentence; empty where none is.
-    """
+    """A case as grids."""
 
     input: tuple[Grid, ...]
     expected: tuple[Grid, ...]
     actual: tuple[Grid, ...]
+    """One for each slice of a volume, one in all for anything else; empty where there is nothing to draw."""
     window: str
+    """What the window that is marked reads, in a sentence; empty where none is."""
 
 
 def draw(case: Case, expected: Result, actual: Result, verdict: Verdict) -> Picture:
@@ -115,7 +92,7 @@ def draw(case: Case, expected: Result, actual: Result, verdict: Verdict) -> Pict
     Parameters
     ----------
     case : Case
-        What was asked.
+        The node and its numbers.
     expected, actual : Result
         What should come out, and what did.
     verdict : Verdict

@@ -41,7 +41,7 @@ class Finding:
     node, operator, opset
         The node: its name, its ONNX operator, and the version of the operator set.
     planned : PlannedCase
-        What was asked; where several cases brought out the same, the first of them.
+        The node and its numbers; where several cases brought out the same, the first of them.
     runtime, version : str
         Who answered.
     verdict : Verdict
@@ -82,7 +82,7 @@ class Finding:
 
     @property
     def case(self) -> Case:
-        """What was asked."""
+        """The node and its numbers."""
         return self.planned.case
 
     @property

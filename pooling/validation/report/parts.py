@@ -26,24 +26,16 @@ NAMED = {"expected": "\N{CHECK MARK}", "actual": "\N{MULTIPLICATION X}"}
 
 
 class Badge(NamedTuple):
-    """What one runtime made of one row of a matrix.
-
-    Attributes
-    ----------
-    kind : str
-        What a finding counts as, ``"agrees"`` or, where nothing was asked, ``"none"``.
-    text : str
-        What stands there.
-    href : str
-        What it links to, or nothing.
-    title : str
-        What is said where one points at it.
-    """
+    """What one runtime made of one row of a matrix."""
 
     kind: str
+    """What a finding counts as, ``"agrees"`` or, where nothing was asked, ``"none"``."""
     text: str
+    """What stands there."""
     href: str = ""
+    """What it links to, or nothing."""
     title: str = ""
+    """What is said where one points at it."""
 
 
 class MatrixRow(NamedTuple):

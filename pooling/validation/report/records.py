@@ -40,7 +40,7 @@ class SmallestRecord(Record):
     """The smallest input that shows a finding."""
 
     sentence: Annotated[str, said("how the answer to it differs")]
-    runs: Annotated[int, said("cases that were asked to find it")]
+    runs: Annotated[int, said("cases that were run to find it")]
     shape: list[int]
     dtype: str
     input: Annotated[list[Any] | None, said("the numbers as nested lists, null where there are more than 1000")]
@@ -59,7 +59,7 @@ class FindingRecord(Record):
     rule_text: Annotated[str | None, said("what the rule says")]
     source: Annotated[str | None, said("where the rule stands")]
     upstream: Annotated[list[str], said('where others report it: `"openvino#35935"`')]
-    remedy: Annotated[str, said("what helped when the runtime was asked again, or empty")]
+    remedy: Annotated[str, said("what helped when the runtime was run again, or empty")]
     case: Annotated[str, said("the case that showed it first")]
     data: Annotated[str, said("what its numbers are")]
     cases: Annotated[int, said("how many cases showed the same")]
@@ -159,7 +159,7 @@ class MachineRecord(Record):
 
 
 class SettingsRecord(Record):
-    """How it was asked."""
+    """What the comparison was run with."""
 
     threads: int
     rounds: int
@@ -193,7 +193,7 @@ class ReportRecord(Record):
 
     schema: Literal["pooling-validation/2"]
     versions: VersionsRecord
-    runtimes: Annotated[dict[str, str], said("versions of those that were asked, by name")]
+    runtimes: Annotated[dict[str, str], said("versions of those that were run, by name")]
     machine: MachineRecord
     settings: SettingsRecord
     notes: Annotated[list[str], said("what a reader should know of all of it")]

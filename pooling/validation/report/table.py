@@ -36,14 +36,9 @@ VERDICTS = {
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print a report: who was asked, a table of all nodes, what was found, and a line that sums up.
+    """Print a report: the runtimes, a table of all nodes, what was found, and a line that sums up.
 
-    Parameters
-    ----------
-    report : Report
-        What to print.
-    console : rich.console.Console
-        Where to; the table fits 120 columns, 100 with shorter names, and 80 with less in it.
+    The table fits a console of 120 columns, of 100 with shorter names, and of 80 with less in it.
     """
     console.print(_heading(report), soft_wrap=True)
     style = {0: "bold green", 1: "bold red", 2: "bold yellow"}[report.exit_code]

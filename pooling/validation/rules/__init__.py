@@ -108,7 +108,7 @@ def broken_rule(case: Case, expected: Result, verdict: Verdict, actual: Result |
     Parameters
     ----------
     case : Case
-        What was asked.
+        The node and its numbers.
     expected : Result
         The oracle's.
     verdict : Verdict

@@ -22,8 +22,8 @@ def _is_spread(it: Evidence) -> bool:
 
 
 def _same_sizes(draw: Samples) -> Iterator[Case]:
-    yield from draw.plain_everywhere(dimensions=(1, 2), auto_pad="SAME_UPPER")
-    yield from draw.plain_everywhere(dimensions=(1, 2), auto_pad="SAME_UPPER", apart=True)
+    yield from draw.plain_at(draw.places(dimensions=(1, 2)), auto_pad="SAME_UPPER")
+    yield from draw.plain_at(draw.places(dimensions=(1, 2)), auto_pad="SAME_UPPER", apart=True)
 
 
 SAME_OUTPUT_SIZE = Rule(
@@ -103,7 +103,7 @@ SAME_LOWER_PADS_BEGIN = Rule(
     "SAME_LOWER puts the odd cell at the beginning",
     'Where SAME needs an odd number of cells, "SAME_LOWER" has one more at the beginning, "SAME_UPPER" at the end.',
     onnx_text("MaxPool", 22),
-    samples=lambda draw: draw.plain_everywhere(auto_pad="SAME_LOWER"),
+    samples=lambda draw: draw.plain_at(draw.places(), auto_pad="SAME_LOWER"),
     applies=lambda it: it.auto_pad == "SAME_LOWER" and it.uneven,
     diagnose=(WholeAnswer(lambda it: it.auto_pad == "SAME_LOWER" and it.explained_by(auto_pad="SAME_UPPER")),),
     remedy=EXPLICIT,

@@ -35,7 +35,7 @@ CEIL_PARTIAL_WINDOW = Rule(
     "ceil_mode keeps a partial window",
     "With ceil_mode=1 the number of windows is rounded up, and the last window holds the elements that it reaches.",
     onnx_text("MaxPool", 22),
-    samples=lambda draw: draw.plain_everywhere(needs=["ceil_mode"], padded=True, ceil_mode=1),
+    samples=lambda draw: draw.plain_at(draw.places(needs=["ceil_mode"]), padded=True, ceil_mode=1),
     applies=_overhangs,
     diagnose=(
         EachCell(
@@ -60,7 +60,7 @@ def _late_windows(draw: Samples) -> Iterator[Case]:
     ramp = np.arange(1, 26, dtype=np.float32).reshape(1, 1, 5, 5)
     for operator, opset, _ in draw.places(needs=["ceil_mode"], dimensions=(2,)):
         yield draw.case(operator, ramp, opset, "1 to 25", ceil_mode=1, pads=[1, 1, 1, 1], **window(3))
-    yield from draw.plain_everywhere(needs=["ceil_mode"], padded=True, apart=True, ceil_mode=1)
+    yield from draw.plain_at(draw.places(needs=["ceil_mode"]), padded=True, apart=True, ceil_mode=1)
 
 
 CEIL_LAST_WINDOW = Rule(
@@ -94,7 +94,7 @@ VALID_WITH_CEIL = Rule(
     'auto_pad="VALID" is no padding; ceil_mode=1 rounds the number of windows up as it always does.',
     "ONNX shape inference; the formula in the text leaves the last, partial window out, "
     "https://onnx.ai/onnx/operators/onnx__MaxPool.html",
-    samples=lambda draw: draw.plain_everywhere(needs=["ceil_mode", "auto_pad"], auto_pad="VALID", ceil_mode=1),
+    samples=lambda draw: draw.plain_at(draw.places(needs=["ceil_mode", "auto_pad"]), auto_pad="VALID", ceil_mode=1),
     applies=lambda it: it.auto_pad == "VALID" and _overhangs(it),
     diagnose=(
         NoAnswer(lambda it: it.auto_pad == "VALID" and it.ceil and it.says("ceil_mode"), Strength.GENERAL),

@@ -18,7 +18,9 @@ def _divisors(draw: Samples) -> Iterator[Case]:
         window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
         yield draw.case("AveragePool", first, opset, "0 to 15", ceil_mode=1, count_include_pad=1, **window)
     counted: dict[str, Any] = {"padded": True, "ceil_mode": 1, "count_include_pad": 1}
-    yield from draw.plain_everywhere(["AveragePool"], needs=["ceil_mode", "count_include_pad"], repeat=2, **counted)
+    yield from draw.plain_at(
+        draw.places(["AveragePool"], needs=["ceil_mode", "count_include_pad"], repeat=2), **counted
+    )
 
 
 DIVISOR_COUNTS_DECLARED_PADDING = Rule(

@@ -49,21 +49,14 @@ ALIKE = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5, "float64": 1e-10}
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A pooling node on an input of some shape, without the numbers.
-
-    Attributes
-    ----------
-    node : NodeProto
-        The node.
-    opset : int
-        Version of the default operator set.
-    shape : tuple of int
-        Of its first input, ``(N, C, *S)``.
-    """
+    """A pooling node on an input of some shape, without the numbers."""
 
     node: NodeProto
+    """The node."""
     opset: int
+    """Version of the default operator set."""
     shape: tuple[int, ...]
+    """Of its first input, ``(N, C, *S)``."""
 
     @property
     def operator(self) -> str:
@@ -161,24 +154,16 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Evidence(Setting):
-    """A wrong answer, with all that can be asked about it.
-
-    Attributes
-    ----------
-    case : Case
-        What was asked.
-    expected : Result
-        The oracle's.
-    verdict : Verdict
-        How the answer differs.
-    actual : Result or None
-        The answer; without it, only the cell that the verdict names can be looked at.
-    """
+    """A wrong answer, with all that can be asked about it."""
 
     case: Case
+    """The node and its numbers."""
     expected: Result
+    """The oracle's."""
     verdict: Verdict
+    """How the answer differs."""
     actual: Result | None
+    """The answer; without it, only the cell that the verdict names can be looked at."""
 
     @classmethod
     def of(cls, case: Case, expected: Result, verdict: Verdict, actual: Result | None) -> Evidence:

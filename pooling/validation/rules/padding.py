@@ -29,8 +29,10 @@ def _has_other_pads(it: Evidence) -> bool:
 
 
 def _asymmetric(draw: Samples) -> Iterator[Case]:
-    yield from draw.plain_everywhere(asymmetric=True)
-    yield from draw.plain_everywhere(["AveragePool"], needs=["count_include_pad"], asymmetric=True, count_include_pad=1)
+    yield from draw.plain_at(draw.places(), asymmetric=True)
+    yield from draw.plain_at(
+        draw.places(["AveragePool"], needs=["count_include_pad"]), asymmetric=True, count_include_pad=1
+    )
 
 
 ASYMMETRIC_PADS = Rule(
@@ -54,10 +56,10 @@ def _is_widely_padded(setting: Setting) -> bool:
 
 
 def _large_pads(draw: Samples) -> Iterator[Case]:
-    yield from draw.plain_everywhere(dimensions=(1, 2), padded=True)
+    yield from draw.plain_at(draw.places(dimensions=(1, 2)), padded=True)
     # More than the kernel has taps, and less than it reaches.
     beyond: dict[str, Any] = {"padded": True, "dilated": True, "beyond_taps": True, "suits": _is_padded_beyond_taps}
-    yield from draw.plain_everywhere(needs=["dilations"], dimensions=(1, 2), **beyond)
+    yield from draw.plain_at(draw.places(needs=["dilations"], dimensions=(1, 2)), **beyond)
 
 
 def _is_padded_beyond_taps(setting: Setting) -> bool:

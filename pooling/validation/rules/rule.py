@@ -39,18 +39,12 @@ class Strength(IntEnum):
 
 @dataclass(frozen=True)
 class NoAnswer:
-    """How a breach looks where a runtime has no answer, or has one where there is none to give.
-
-    Attributes
-    ----------
-    shows : callable
-        Whether the evidence shows it.
-    strength : Strength
-        How surely.
-    """
+    """How a breach looks where a runtime has no answer, or has one where there is none to give."""
 
     shows: Callable[[Evidence], bool]
+    """Whether the evidence shows it."""
     strength: Strength = Strength.SPECIFIC
+    """How surely."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +57,12 @@ class WholeAnswer:
 
 @dataclass(frozen=True)
 class EachCell:
-    """How a breach looks in a cell that differs.
-
-    Attributes
-    ----------
-    shows : callable
-        Takes the evidence, a cell, the number expected there and the one that was found.
-    strength : Strength
-        How surely.
-    """
+    """How a breach looks in a cell that differs."""
 
     shows: Callable[[Evidence, Cell, Any, Any], bool]
+    """Takes the evidence, a cell, the number expected there and the one that was found."""
     strength: Strength = Strength.SPECIFIC
+    """How surely."""
 
 
 def _never(setting: Setting) -> bool:
@@ -83,40 +71,26 @@ def _never(setting: Setting) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule that runtimes break or may break.
-
-    Attributes
-    ----------
-    key : str
-        Its name.
-    title : str
-        A few words.
-    text : str
-        The rule in a sentence.
-    source : str
-        Where it stands, with an address where there is one.
-    samples : callable
-        Yields the cases of the conformance suite that test it.
-    applies : callable
-        Whether it applies to a node's attributes and shape. Rules about numbers alone never do, since they would apply
-        to every node of their operator; the cases that have such numbers name them.
-    diagnose : tuple of NoAnswer, WholeAnswer and EachCell
-        How a breach of it looks; nothing is attributed to a rule without any.
-    remedy : str
-        What to write instead in a model that has to give the same in every runtime.
-    confounder : bool
-        Whether samples of other rules must not bring it into play, unless they are about a rule that implies it.
-    implies : tuple of str
-        Keys of confounders that samples of this rule cannot be without, or need not be.
-    """
+    """A rule that runtimes break or may break."""
 
     key: str
+    """Its name."""
     title: str
+    """A few words."""
     text: str
+    """The rule in a sentence."""
     source: str
+    """Where it stands, with an address where there is one."""
     samples: Callable[[Samples], Iterator[Case]] = field(repr=False, compare=False)
+    """Yields the cases of the conformance suite that test it."""
     applies: Callable[[Setting], bool] = field(default=_never, repr=False, compare=False)
+    """Whether it applies to a node's attributes and shape. Rules about numbers alone never do, since they would apply
+    to every node of their operator; the cases that have such numbers name them."""
     diagnose: tuple[NoAnswer | WholeAnswer | EachCell, ...] = field(default=(), repr=False, compare=False)
+    """How a breach of it looks; nothing is attributed to a rule without any."""
     remedy: str = ""
+    """What to write instead in a model that has to give the same in every runtime."""
     confounder: bool = False
+    """Whether samples of other rules must not bring it into play, unless they are about a rule that implies it."""
     implies: tuple[str, ...] = ()
+    """Keys of confounders that samples of this rule cannot be without, or need not be."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,25 +95,17 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Samples:
-    """What the cases of one rule are drawn with.
-
-    Attributes
-    ----------
-    rule : str
-        The key of the rule.
-    random : numpy.random.Generator
-        The only source of chance.
-    confounders : mapping of str to callable
-        Rules that a geometry must not bring into play, by key, with whether they apply; the rule itself, if it is one,
-        has to apply.
-    implied : tuple of str
-        Those that it may bring into play nevertheless.
-    """
+    """What the cases of one rule are drawn with."""
 
     rule: str
+    """The key of the rule."""
     random: Generator
+    """The only source of chance."""
     confounders: Mapping[str, Callable[[Setting], bool]]
+    """Rules that a geometry must not bring into play, by key, with whether they apply; the rule itself, if it is one,
+    has to apply."""
     implied: tuple[str, ...] = ()
+    """Those that it may bring into play nevertheless."""
 
     def case(
         self, operator: str, inputs: Numbers | Sequence[Numbers], opset: int = NEWEST, data: str = "", **others: Any
@@ -231,14 +223,7 @@ class Samples:
         found = self.geometry(operator, opset, dimensions, **how)
         return self.case(operator, distinct(self.random, found.shape), opset, data, outputs=outputs, **found.attributes)
 
-    def plain_everywhere(
-        self,
-        operators: Sequence[str] = WINDOWED,
-        dimensions: Sequence[int] = (1, 2, 3),
-        needs: Sequence[str] = (),
-        repeat: int = 1,
-        **how: Any,
-    ) -> Iterator[Case]:
-        """Yield such a case for all of `places`."""
-        for place in self.places(operators, dimensions, needs, repeat):
+    def plain_at(self, places: Iterable[tuple[str, int, int]], **how: Any) -> Iterator[Case]:
+        """Yield such a case for each of these `places`."""
+        for place in places:
             yield self.plain(*place, **how)

@@ -10,8 +10,8 @@ from .samples import WINDOWED, Samples
 
 
 def _window_counts(draw: Samples) -> Iterator[Case]:
-    yield from draw.plain_everywhere()
-    yield from draw.plain_everywhere(dimensions=(1, 2), apart=True)
+    yield from draw.plain_at(draw.places())
+    yield from draw.plain_at(draw.places(dimensions=(1, 2)), apart=True)
 
 
 WINDOW_COUNT = Rule(

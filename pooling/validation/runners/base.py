@@ -25,27 +25,24 @@ class Unsupported(Exception):
 class Runtime(ABC):
     """Something that runs models of one node. Runs in a process of its own, where it may do what it likes.
 
-    A class of this kind from any module can be named as ``module:Class`` wherever the name of a runtime is asked for.
-
-    Attributes
-    ----------
-    name : str
-        As on the command line.
-    packages : tuple of str
-        Distributions of which one has to be installed, all of the same module.
-    module : str
-        What has to be imported; empty where this is no module.
-    slow : bool
-        Whether it takes seconds for maps on which others take milliseconds; such a runtime gets fewer channels.
-    whole : bool
-        Whether it takes models of many nodes, and optimises them.
+    A class of this kind from any module can be named as ``module:Class`` wherever the name of a runtime is given.
     """
 
     name: ClassVar[str]
+    """As on the command line."""
     packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions of which one has to be installed, all of the same module; by default the one of its name."""
     module: ClassVar[str] = ""
+    """What has to be imported; empty where this is no module."""
     slow: ClassVar[bool] = False
+    """Whether it takes seconds for maps on which others take milliseconds; such a runtime gets fewer channels."""
     whole: ClassVar[bool] = False
+    """Whether it takes models of many nodes, and optimises them."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.module and not cls.packages:
+            cls.packages = (cls.module.partition(".")[0],)
 
     def version(self) -> str | None:
         """Return the installed version, or None where it is not installed; imports nothing."""

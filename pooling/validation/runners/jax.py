@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +18,10 @@ class Jax(Runtime):
     """``jax.lax.reduce_window``, on the CPU, as the pooling layers of flax use it."""
 
     name = "jax"
-    packages: ClassVar[tuple[str, ...]] = ("jax",)
     module = "jax"
 
     def load(self, threads: int) -> None:
-        """Import jax, which is to keep to the CPU, and to float64 where that is asked for."""
+        """Import jax, which is to keep to the CPU, and to float64 where that is requested."""
         jax: Any = import_module("jax")
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_enable_x64", True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +17,6 @@ class OnnxReference(Runtime):
     """``onnx.reference.ReferenceEvaluator``, which is written in Python."""
 
     name = "onnx.reference"
-    packages: ClassVar[tuple[str, ...]] = ("onnx",)
     module = "onnx.reference"
     slow = True
 

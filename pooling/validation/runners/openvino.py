@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +34,6 @@ class OpenVino(Runtime):
     """openvino, on the CPU, told to keep float32 as it is."""
 
     name = "openvino"
-    packages: ClassVar[tuple[str, ...]] = ("openvino",)
     module = "openvino"
     whole = True
     threads = 1

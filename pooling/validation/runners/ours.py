@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -155,7 +155,6 @@ class Portable(OnnxRuntimeRuntime):
     """The graph that this library exports for a node, in onnxruntime."""
 
     name = "portable"
-    packages: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnxruntime-gpu")
 
     def version(self) -> str | None:
         """Return the versions of both."""

@@ -62,20 +62,11 @@ _running: weakref.WeakSet[RuntimeProcess] = weakref.WeakSet()
 
 
 def quiet_environment(home: str | os.PathLike[str]) -> dict[str, str]:
-    """Return an environment in which importing a runtime leaves no trace and tells nobody.
+    """Return an environment for a process in which importing a runtime leaves no trace and tells nobody.
 
     Importing openvino forks, writes to ``~/intel`` and asks for an address of Google Analytics, unless it believes to
-    be in a CI job, which is the switch that its telemetry package has (``opt_in_checker.py``).
-
-    Parameters
-    ----------
-    home : path
-        A folder that takes the place of the home folder.
-
-    Returns
-    -------
-    dict of str to str
-        For ``env`` of `subprocess.Popen`.
+    be in a CI job, which is the switch that its telemetry package has (``opt_in_checker.py``). The folder `home` takes
+    the place of the home folder.
     """
     folder = os.fspath(home)
     return {

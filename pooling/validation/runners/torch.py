@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,7 +25,6 @@ class Torch(Runtime):
     """
 
     name = "torch"
-    packages: ClassVar[tuple[str, ...]] = ("torch",)
     module = "torch"
 
     def load(self, threads: int) -> None:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,6 @@ class Tract(Runtime):
     """tract, through its Python interface."""
 
     name = "tract"
-    packages: ClassVar[tuple[str, ...]] = ("tract",)
     module = "tract"
     whole = True
 

@@ -1,33 +1,43 @@
 """Networks from whatever somebody has: `read_graph`, and `read` at one size.
 
-onnx     from a model
-layers   from layers of this package
-text     from layers as text
+onnx      from a model
+layers    from layers of this package
+text      from layers as text
+module    from a module of torch
+sources   from the name of a model of a library, or of a function that makes one
+exported  from a program of torch.export
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pooling.errors import type_error
+from pooling.errors import type_error, value_error
 from pooling.layer import EXPORT, Layer, Sequential, is_of_torch, kind_of
 
 from ..graph import Graph
 from ..network import Network, NetworkError
+from .sources import from_source, is_source
 
-__all__ = ["read", "read_graph"]
+__all__ = ["is_of_module", "read", "read_graph"]
 
 
-def read(source: Any, input_shape: Sequence[int] | None = None) -> Network:
+InputShape = Sequence[int] | Mapping[str, Sequence[int]]
+
+
+def read(source: Any, input_shape: InputShape | None = None) -> Network:
     """Read a network.
 
     Parameters
     ----------
-    source : path, str, onnx.ModelProto, bytes, Sequential or Layer
-        An ONNX model or the path of one; layers of this package, also as text, ``"MaxPool2d(3, stride=2)"``; or a
-        list of layers as words, see `pooling.doctor.network.readers.text`. A str that ends in ``.onnx``, or that names
+    source : path, str, onnx.ModelProto, bytes, torch.nn.Module, Sequential or Layer
+        An ONNX model or the path of one; a module of torch, or the name of one, ``"timm:resnet50"``,
+        ``"package.module:factory"``, see `pooling.doctor.network.readers.sources`; layers of this package, also as
+        text, ``"MaxPool2d(3, stride=2)"``; or a list of layers as words, see
+        `pooling.doctor.network.readers.text`. A str that ends in ``.onnx``, or that names
         a file which exists, is a path.
     input_shape : sequence of int, optional
         Of the network's input; what a model says of it is the default, and 1x3x224x224 for layers.
@@ -53,11 +63,13 @@ def read(source: Any, input_shape: Sequence[int] | None = None) -> Network:
     >>> [stage.name for stage in network.stages]
     ['0_MaxPool2d', '1_GlobalAvgPool2d']
     """
-    shape = None if input_shape is None else tuple(input_shape)
-    return read_graph(source, shape).infer(shape)
+    graph = read_graph(source, input_shape)
+    if input_shape is None or isinstance(input_shape, Mapping) or is_of_module(source):
+        return graph.infer()
+    return graph.infer(tuple(input_shape))
 
 
-def read_graph(source: Any, input_shape: Sequence[int] | None = None) -> Graph:
+def read_graph(source: Any, input_shape: InputShape | None = None) -> Graph:
     """Read a network without giving it a size.
 
     Parameters
@@ -79,6 +91,19 @@ def read_graph(source: Any, input_shape: Sequence[int] | None = None) -> Graph:
     TypeError
         If `source` is nothing that could be a network.
     """
+    if _is_module(source):
+        from .module import from_module
+
+        return from_module(source, input_shape)
+    if is_of_module(source):
+        return from_source(str(os.fspath(source)), input_shape)
+    if isinstance(input_shape, Mapping):
+        raise value_error(
+            "read",
+            "names inputs, which only a module of torch has by name",
+            "give one shape, such as (1, 3, 224, 224)",
+            argument=("input_shape", input_shape),
+        )
     if isinstance(source, (Sequential, Layer)):
         from .layers import from_sequential
 
@@ -96,6 +121,17 @@ def read_graph(source: Any, input_shape: Sequence[int] | None = None) -> Graph:
             f"reading ONNX models needs {error.name}; install it with pip install 'ndpooling[onnx]'"
         ) from error
     return from_onnx(source, None if input_shape is None else len(input_shape))
+
+
+def is_of_module(source: Any) -> bool:
+    """Whether a network is read from a module of torch: from one, or by the name of one."""
+    return _is_module(source) or (isinstance(source, (str, os.PathLike)) and is_source(str(os.fspath(source))))
+
+
+def _is_module(source: Any) -> bool:
+    """Whether this is a module of torch, which is not imported for the question."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(source, torch.nn.Module)
 
 
 def _wrong_source(source: Any) -> str:

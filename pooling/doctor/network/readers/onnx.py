@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from ast import literal_eval
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from pooling.errors import without
 from pooling.layer import Layer
 from pooling.onnx_models import POOLING_OPERATORS, layer_from_node
+from pooling.onnx_models.constants import evaluator
 from pooling.onnx_models.functions import inlined, opset_of
 from pooling.onnx_models.graph import all_nodes, is_default, subgraphs
 from pooling.onnx_models.load import check_element_type, check_order, read_model
@@ -31,10 +34,11 @@ from pooling.onnx_models.making import (
 from pooling.onnx_models.nodes import node_attributes
 from pooling.onnx_models.shapes import known_size
 from pooling.open_sizes import hinted_sizes
+from pooling.reporting.formats import joined
 from pooling.signs import first_line
 
 from ...operators import SMALL
-from ...operators.nodes import Node, Shape, Tensor
+from ...operators.nodes import Branch, Node, Shape, Tensor
 from ..graph import Graph
 from ..network import NetworkError
 
@@ -175,6 +179,16 @@ class _Reader:
         newest = newest_opset()
         if self.opset > newest:
             notes.append(f"opset {self.opset} is newer than {newest}, the newest that onnx {onnx_version()} knows")
+        spatial = _channels_last(main.name, graph.node)
+        if not spatial:
+            spatial, is_batch = _without_batch(main, graph.node, self.constants)
+            if spatial:
+                axes = joined([str(each) for each in spatial])
+                notes.append(
+                    f"the input {main.name!r} has {len(spatial) + 1} axes and the first windows that it meets have "
+                    f"{len(spatial)}: its spatial axes are {axes}, and axis 0 is "
+                    + ("the batch; it has no channels" if is_batch else "its channels; it has no batch")
+                )
         return Graph(
             self.name,
             main.name,
@@ -183,7 +197,7 @@ class _Reader:
             tuple(info.name for info in graph.output),
             _declared(main),
             dtype_of(main.type.tensor_type.elem_type),
-            _channels_last(main.name, graph.node),
+            spatial,
             self.opset,
             tuple(notes),
             others,
@@ -211,8 +225,9 @@ class _Reader:
     def _node(self, node: NodeProto, taken: set[str]) -> Node | None:
         """Read a node; constants are kept aside."""
         results = [name for name in node.output if name]
-        wish = node.name or next(iter(results), node.op_type)
-        name = next((each for each in (wish, *results) if each not in taken), "")
+        wish = _module_name(node) or node.name or next(iter(results), node.op_type)
+        known = (wish,) if wish != node.name and node.name else (wish, *results)
+        name = next((each for each in known if each not in taken), "")
         number = 2
         while not name or name in taken:
             name, number = f"{wish}_{number}", number + 1
@@ -223,12 +238,13 @@ class _Reader:
         if schema is not None:
             attributes = self._attributes(name, node, schema)
         if node.op_type == "Constant" and schema is not None:
-            self.constants[results[0]] = _literal(results[0], attributes)
+            self.constants[results[0]] = _literal(results[0], attributes, node)
             return None
         layer = None
         if node.op_type in POOLING_OPERATORS and schema is not None:
             layer = self._layer(node)
         captured = [each for _, inner in subgraphs(node) for each in _captured(inner)]
+        branches = {key: self._branch(inner, name) for key, inner in subgraphs(node)} if schema is not None else {}
         return Node(
             name,
             node.op_type if is_default(node.domain) else f"{node.domain}.{node.op_type}",
@@ -239,7 +255,23 @@ class _Reader:
             layer,
             self._inference(node, schema),
             known=schema is not None,
+            evaluate=None if schema is None else evaluator(self.model, node, self.opset),
+            branches=branches,
         )
+
+    def _branch(self, graph: GraphProto, name: str) -> Branch:
+        """Read a graph inside of a node, whose stages are named after it."""
+        for tensor in graph.initializer:
+            self.constants[tensor.name] = _constant(tensor, tensor.name)
+        taken: set[str] = set()
+        nodes = []
+        for node in graph.node:
+            read = self._node(node, taken)
+            if read is not None:
+                taken.add(read.name)
+                nodes.append(replace(read, name=f"{name}/{read.name}"))
+        inputs = tuple(info.name for info in graph.input)
+        return Branch(tuple(nodes), inputs, tuple(info.name for info in graph.output))
 
     def _attributes(self, name: str, node: NodeProto, schema: Any) -> dict[str, Any]:
         where = f"stage {name!r} ({node.op_type})"
@@ -296,6 +328,107 @@ def _captured(graph: GraphProto) -> Iterator[str]:
     yield from (info.name for info in graph.output if info.name not in own)
 
 
+def _module_name(node: NodeProto) -> str:
+    """Name a node by the module that it was exported from, as torch's newer exporter records it; "" without.
+
+    ``layer1.0.conv1/Conv`` in the place of ``node_Conv_388``.
+    """
+    properties = {each.key: each.value for each in node.metadata_props}
+    scopes = properties.get(SCOPES)
+    if scopes is None:
+        return ""
+    try:
+        path = literal_eval(scopes)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return ""
+    # The last is the call itself, such as ``conv2d``.
+    modules = [each for each in path[:-1] if isinstance(each, str) and each] if isinstance(path, (list, tuple)) else []
+    module = modules[-1] if modules else ""
+    return f"{module}/{node.op_type}" if module and module.isprintable() else node.op_type if path else ""
+
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where torch.onnx.export writes the modules that a node belongs to, the outermost first."""
+
+
+def _without_batch(
+    info: ValueInfoProto, nodes: Sequence[NodeProto], constants: Mapping[str, Tensor]
+) -> tuple[Shape, bool]:
+    """Return where the spatial axes of an input stand that has as many as windows have, and one more.
+
+    Such an input is an image without a batch, ``(C, H, W)``, or one without channels, ``(N, H, W)``. What counts is the
+    first node with windows that is reached, and the axes that are added and moved before it; empty for anything else.
+    The second result says whether the axis that is not spatial is the batch.
+    """
+    declared = _declared(info)
+    if declared is None or not 2 <= len(declared) <= 4:
+        return (), False
+    axes: dict[str, list[int | None] | None] = {info.name: list(range(len(declared)))}
+    for node in nodes:
+        source = next((name for name in node.input if name in axes), None)
+        if source is None:
+            continue
+        windows = _windows(node, constants)
+        if windows is not None and node.input[0] in axes:
+            found = axes[node.input[0]]
+            if windows != len(declared) - 1:
+                return (), False
+            last = None if found is None else found[-windows:]
+            if last is None or None in last:
+                if windows == 1:
+                    return (), False  # features, of which something has made a signal
+                last = list(range(1, len(declared)))
+            return tuple(each for each in last if each is not None), found is not None and found[0] == 0
+        axes.update(dict.fromkeys(node.output, _axes_behind(node, axes[source], constants)))
+    return (), False
+
+
+def _windows(node: NodeProto, constants: Mapping[str, Tensor]) -> int | None:
+    """Return the number of axes that the windows of a node have, None for nodes without."""
+    if node.op_type in ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv") and is_default(node.domain):
+        number = 3 if node.op_type == "QLinearConv" else 1
+        weight = constants.get(node.input[number]) if len(node.input) > number else None
+        return None if weight is None or weight.shape is None else len(weight.shape) - 2
+    if node.op_type in ("MaxPool", "AveragePool", "LpPool") and is_default(node.domain):
+        return next((len(each.ints) for each in node.attribute if each.name == "kernel_shape"), None)
+    return None
+
+
+def _axes_behind(
+    node: NodeProto, axes: list[int | None] | None, constants: Mapping[str, Tensor]
+) -> list[int | None] | None:
+    """Follow the axes of an input through a node; None where they are not known any more."""
+    if axes is None or node.op_type in ("Reshape", "Flatten", "Einsum", "MatMul", "Gemm", "Shape", "Size"):
+        return None
+    attributes = {each.name: list(each.ints) or [each.i] for each in node.attribute}
+    given = attributes.get("axes")
+    if given is None and node.op_type in ("Unsqueeze", "Squeeze") and len(node.input) > 1:
+        value = getattr(constants.get(node.input[1]), "value", None)
+        given = None if value is None else [int(each) for each in value.ravel()]
+    if node.op_type == "Transpose":
+        order = attributes.get("perm", list(reversed(range(len(axes)))))
+        return [axes[each] for each in order] if sorted(order) == list(range(len(axes))) else None
+    if node.op_type == "Unsqueeze":
+        if given is None:
+            return None
+        rank = len(axes) + len(given)
+        added = {each % rank for each in given}
+        waiting = iter(axes)
+        return [None if place in added else next(waiting, None) for place in range(rank)]
+    if node.op_type == "Squeeze":
+        return (
+            None
+            if given is None
+            else [each for place, each in enumerate(axes) if place not in {a % len(axes) for a in given}]
+        )
+    if node.op_type == "Gather":
+        index = constants.get(node.input[1])
+        axis = attributes.get("axis", [0])[0] % len(axes)
+        single = index is not None and index.shape == ()
+        return [each for place, each in enumerate(axes) if place != axis] if single else None
+    return axes
+
+
 def _channels_last(name: str, nodes: Sequence[NodeProto]) -> Shape:
     """Return where the spatial axes of the input stand if the first thing that happens is that channels go in front."""
     for node in nodes:
@@ -338,10 +471,15 @@ STORED = ("float_data", "int32_data", "string_data", "int64_data", "double_data"
 """Where a tensor may hold its values, beside raw_data."""
 
 
-def _literal(name: str, attributes: Mapping[str, Any]) -> Tensor:
-    """Return what a Constant node holds."""
-    if "value" in attributes and attributes["value"] is None:
-        return Tensor(None, None)
+def _literal(name: str, attributes: Mapping[str, Any], node: NodeProto) -> Tensor:
+    """Return what a Constant node holds; of a large one what an initializer would say as well."""
+    for each in node.attribute:
+        if each.name == "value" and attributes.get("value") is None and each.HasField("t"):
+            return _weight(name, tuple(each.t.dims), dtype_of(each.t.data_type), None)
+        if each.name == "sparse_value" and each.HasField("sparse_tensor"):
+            sparse = each.sparse_tensor
+            shape, dtype = tuple(sparse.dims), dtype_of(sparse.values.data_type)
+            return Tensor(shape, dtype, weights={name: math.prod(sparse.values.dims)})
     for key in ("value", "value_float", "value_floats", "value_int", "value_ints"):
         if key in attributes:
             kind = np.float32 if "float" in key else np.int64

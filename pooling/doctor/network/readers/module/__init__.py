@@ -1,0 +1,11 @@
+"""Networks from modules of torch: the module runs on tensors without data, and what it calls becomes the graph.
+
+capture   one run, written down
+records   the operators of ATen, one record for each
+scope     which module calls an operator, and on which line
+graph     the graph that runs the module again at every size
+"""
+
+from .graph import from_module
+
+__all__ = ["from_module"]

@@ -1,0 +1,290 @@
+"""Where the cells of a map stand in a tensor: axes that are merged, split, moved and dropped, and what mixes them.
+
+A map ``(N, C, H, W)`` becomes tokens ``(N, H * W, C)`` and windows ``(N * 8 * 8, 7 * 7, C)``, and a map again. As long
+as every cell keeps its place in a list of places, its receptive field is known; see `AxisLayout` for the list.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from .. import receptive_field
+from ..receptive_field import CHANNELS, AxisLayout, Factor, UnfollowedError, View
+from .nodes import Shape
+
+__all__ = ["Layout", "coarsened", "is_map", "layout_of", "mixed", "moved", "reshaped", "settled", "without"]
+
+Layout = tuple[AxisLayout, ...]
+PLAIN = AxisLayout()
+
+
+def is_map(view: View | None) -> bool:
+    """Whether a tensor has cells whose fields are followed."""
+    return view is not None and bool(view.paths)
+
+
+def layout_of(view: View, shape: Shape) -> Layout:
+    """Return what stands on each axis of a tensor."""
+    if view.layout:
+        return view.layout
+    layout = [PLAIN] * len(shape)
+    for number, axis in enumerate(view.axes):
+        layout[axis] = AxisLayout((Factor(number, shape[axis]),))
+    return tuple(layout)
+
+
+def settled(view: View, layout: Sequence[AxisLayout], grid: Shape) -> View | None:
+    """Return a view with another layout, in the short form where every spatial axis stands alone and whole.
+
+    None where a spatial axis is gone: nothing of the tensor has a place on it any more.
+    """
+    held = [factor for each in layout for factor in each.factors if factor.axis != CHANNELS]
+    for number, size in enumerate(grid):
+        if math.prod(factor.size for factor in held if factor.axis == number) != size or number not in {
+            factor.axis for factor in held
+        }:
+            return None
+    axes: dict[int, int] = {}
+    for place, each in enumerate(layout):
+        if len(each.factors) == 1 and not each.before and not each.after:
+            axes[each.factors[0].axis] = place
+    if all(number in axes for number in range(len(grid))) and len(held) == len(grid):
+        return replace(view, axes=tuple(axes[number] for number in range(len(grid))), layout=(), grid=())
+    return replace(view, axes=(), layout=tuple(layout), grid=tuple(grid))
+
+
+def moved(view: View | None, places: Sequence[int | None], shape: Shape, rank: int | None = None) -> View | None:
+    """Return a view whose axes have other places; None where a spatial one is dropped.
+
+    Parameters
+    ----------
+    view : View or None
+    places : sequence of int or None
+        Where each axis stands afterwards.
+    shape : tuple of int
+        Before.
+    rank : int, optional
+        Of the result; by default that of the axes that are left.
+    """
+    if view is None:
+        return view
+    if not view.paths:
+        found = [places[axis] for axis in view.axes]
+        return replace(view, axes=() if None in found else tuple(each for each in found if each is not None))
+    if rank is None:
+        rank = max((place + 1 for place in places if place is not None), default=0)
+    layout = [PLAIN] * rank
+    for each, place in zip(layout_of(view, shape), places, strict=True):
+        if place is not None:
+            layout[place] = each
+        elif each.factors:
+            return None
+    return settled(view, layout, view.sizes(shape))
+
+
+def without(view: View, shape: Shape, axis: int, before: int, after: int) -> View | None:
+    """Return a view whose axis has other elements that are no cells before and behind its cells."""
+    layout = list(layout_of(view, shape))
+    layout[axis] = replace(layout[axis], before=before, after=after)
+    return settled(view, layout, view.sizes(shape))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reshape
+
+
+def reshaped(view: View | None, shape: Shape, output: Shape) -> View | None:
+    """Return a view of the same elements in another shape.
+
+    Raises
+    ------
+    UnfollowedError
+        If cells that belong together are torn apart.
+    """
+    if view is None or not view.paths:
+        return view and replace(view, axes=())
+    if 0 in shape:
+        return None
+    waiting = _flattened(layout_of(view, shape), shape)
+    layout = [_taken(waiting, size) for size in output]
+    if any(math.prod(factor.size for factor in each.factors) > 1 for each, _ in waiting):
+        raise UnfollowedError(f"its shape {shape} becomes {output}, which tears the map apart")
+    if waiting and layout:  # axes of one cell, at the end
+        rest = tuple(factor for each, _ in waiting for factor in each.factors)
+        layout[-1] = replace(layout[-1], factors=(*layout[-1].factors, *rest))
+    if len(output) < 3 and layout and len(layout[-1].factors) > 1:
+        return None  # channels and places in one list, for a dense layer
+    return _shuffled(view, layout, view.sizes(shape))
+
+
+Waiting = list[tuple[AxisLayout, int]]
+
+
+def _flattened(layout: Layout, shape: Shape) -> Waiting:
+    """Return what a tensor holds as one row, as parts with their sizes."""
+    parts: Waiting = []
+    for each, size in zip(layout, shape, strict=True):
+        if each.before or each.after:
+            parts.append((each, size))
+            continue
+        for factor in each.factors or (Factor(CHANNELS, size),):
+            last = parts[-1][0] if parts else PLAIN
+            if factor.axis == CHANNELS and factor.size == 1:
+                continue
+            if factor.axis == CHANNELS and _is_channels(last):
+                parts[-1] = _channels(last.factors[0].size * factor.size)
+            else:
+                parts.append((AxisLayout((factor,)), factor.size))
+    return parts
+
+
+def _is_channels(layout: AxisLayout) -> bool:
+    return [factor.axis for factor in layout.factors] == [CHANNELS]
+
+
+def _channels(size: int) -> tuple[AxisLayout, int]:
+    return AxisLayout((Factor(CHANNELS, size),)), size
+
+
+def _taken(waiting: Waiting, size: int) -> AxisLayout:
+    """Take from the front what makes an axis of a size."""
+    if size == 1:
+        # An axis of one cell keeps its name if it is the next.
+        return waiting.pop(0)[0] if waiting and waiting[0][1] == 1 else PLAIN
+    found: list[Factor] = []
+    while size > 1:
+        if not waiting:
+            raise UnfollowedError("sizes do not fit")
+        each, held = waiting[0]
+        if size % held == 0:
+            waiting.pop(0)
+            size //= held
+            if each.before or each.after:
+                if found or size > 1:
+                    raise UnfollowedError("it merges an axis that holds more than places")
+                return each
+            found += each.factors
+        elif held % size == 0 and len(each.factors) == 1 and not each.before and not each.after:
+            factor = each.factors[0]
+            inner = factor.size // size
+            found.append(Factor(factor.axis, size, factor.step * inner))
+            rest = Factor(factor.axis, inner, factor.step)
+            waiting[0] = (AxisLayout((rest,)), inner)
+            size = 1
+        else:
+            raise UnfollowedError(f"it splits {held} cells into parts of {size}")
+    if all(factor.axis == CHANNELS for factor in found):
+        return PLAIN
+    return AxisLayout(_joined(found))
+
+
+def _joined(factors: Iterable[Factor]) -> tuple[Factor, ...]:
+    """Join neighbours that are parts of one axis, in order."""
+    result: list[Factor] = []
+    for factor in factors:
+        last = result[-1] if result else None
+        if last is not None and last.axis == factor.axis != CHANNELS and last.step == factor.size * factor.step:
+            result[-1] = Factor(factor.axis, last.size * factor.size, factor.step)
+        elif last is not None and last.axis == factor.axis == CHANNELS:
+            result[-1] = Factor(CHANNELS, last.size * factor.size)
+        else:
+            result.append(factor)
+    return tuple(result)
+
+
+def _shuffled(view: View, layout: Sequence[AxisLayout], grid: Shape) -> View | None:
+    """Settle a view in which channels may have become cells, as in a pixel shuffle."""
+    assert view.paths is not None
+    enlarged: dict[int, int] = {}
+    layout = list(layout)
+    for place, each in enumerate(layout):
+        if len(each.factors) == 2 and not each.before and not each.after:
+            outer, inner = each.factors
+            if inner.axis == CHANNELS != outer.axis and outer.size == grid[outer.axis]:
+                enlarged[outer.axis] = inner.size
+                layout[place] = AxisLayout((Factor(outer.axis, outer.size * inner.size),))
+    if len(enlarged) != len(grid):
+        return settled(view, layout, grid) if not enlarged else None
+    paths = tuple(receptive_field.blown_up(each, enlarged[number]) for number, each in enumerate(view.paths))
+    larger = tuple(size * enlarged[number] for number, size in enumerate(grid))
+    return settled(replace(view, paths=paths), layout, larger)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Mixing: attention, sums and normalisations over some of the places
+
+
+def mixed(view: View, grid: Shape, factors: Sequence[Factor]) -> View:
+    """Return a view in which every cell depends on all cells that differ from it in some factors alone.
+
+    Windows of neighbours are followed exactly; what reaches over the whole of an axis is context.
+    """
+    assert view.paths is not None
+    paths = list(view.paths)
+    context = view.context
+    for number in range(len(grid)):
+        mine = sorted((each for each in factors if each.axis == number and each.size > 1), key=lambda each: each.step)
+        if not mine:
+            continue
+        block = _block(mine)
+        if block and block < grid[number]:
+            paths[number] = receptive_field.blocks(paths[number], block)
+        else:
+            context = True
+    return replace(view, paths=tuple(paths), context=context)
+
+
+def _block(factors: Sequence[Factor]) -> int:
+    """Return the cells of the block that some factors of one axis are together; 0 where they are none."""
+    block = 1
+    for factor in factors:
+        if factor.step != block:
+            return 0
+        block *= factor.size
+    return block
+
+
+def coarsened(view: View, shape: Shape, axes: Iterable[int]) -> tuple[View | None, tuple[int, ...]]:
+    """Return a view after the places on some axes of a tensor have become one, and the block that did, by spatial axis.
+
+    The axes stay, with one element each. None where nothing has a place any more.
+
+    Raises
+    ------
+    UnfollowedError
+        If what is left of a spatial axis is no grid.
+    """
+    assert view.paths is not None
+    layout, grid, chosen = list(layout_of(view, shape)), list(view.sizes(shape)), set(axes)
+    gone = [factor for axis in chosen for factor in layout[axis].factors if factor.axis != CHANNELS]
+    whole = tuple(
+        math.prod(factor.size for factor in gone if factor.axis == number) == size
+        and any(factor.axis == number for factor in gone)
+        for number, size in enumerate(grid)
+    )
+    taken = tuple(math.prod(factor.size for factor in gone if factor.axis == number) for number in range(len(grid)))
+    if all(whole):
+        return None, taken
+    paths = list(view.paths)
+    for axis in chosen:
+        layout[axis] = PLAIN
+    for number in range(len(grid)):
+        mine = sorted((each for each in gone if each.axis == number), key=lambda each: each.step)
+        if not mine:
+            continue
+        block = _block(mine)
+        if whole[number] or not block:
+            raise UnfollowedError("it joins some of the places of the map")
+        paths[number] = receptive_field.shifted(paths[number], block, block, 1, 0)
+        grid[number] //= block
+        for place, each in enumerate(layout):
+            layout[place] = replace(
+                each,
+                factors=tuple(
+                    replace(factor, step=factor.step // block) if factor.axis == number else factor
+                    for factor in each.factors
+                ),
+            )
+    return settled(replace(view, paths=tuple(paths)), layout, tuple(grid)), taken

@@ -1,0 +1,198 @@
+"""What only torch has: rules for operators of ATen that no operator of ONNX stands for.
+
+Their shapes are those that torch gives, so that a rule here says what kind of step it is, and what the result shows of
+the input. Torch itself is not imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pooling.errors import refusal_of
+
+from ..receptive_field import View
+from .common import broadcast, lost, mixed_along, moved, of_parts
+from .nodes import NodeCall, OperatorError, Outcome, Rule, Shape, UnknownShapeError
+from .registry import LAYER, OPERATORS
+
+__all__ = [
+    "as_torch_has_it",
+    "dense",
+    "looked_up",
+    "overwritten",
+    "rearranged",
+    "recurrent",
+    "same_cells",
+    "unfollowed",
+    "unknown",
+]
+
+DTypes = Sequence[np.dtype[Any] | None]
+
+
+def as_torch_has_it(operator: str, rule: Rule | None, shapes: Sequence[Shape], dtypes: DTypes) -> Rule:
+    """Return a rule whose shapes and types are those of torch; where it has others, the stage is unknown."""
+
+    def checked(call: NodeCall) -> Outcome:
+        used = rule
+        record = OPERATORS.get(operator) or (OPERATORS[LAYER] if call.node.layer is not None else None)
+        if used is None and record is not None:
+            used = record.infer
+        if used is None:
+            return unknown(f"{operator} is not known here", shapes, dtypes)(call)
+        try:
+            found = used(call)
+        except (OperatorError, UnknownShapeError, ValueError, TypeError) as error:
+            return unknown(f"{operator} is not known in this form ({refusal_of(error).reason})", shapes, dtypes)(call)
+        if shapes and (not found.shapes or found.shapes[0] != shapes[0]):
+            why = f"{operator} is not known in this form (torch gives {shapes[0]})"
+            return unknown(why, shapes, dtypes)(call)
+        return replace(found, shapes=list(shapes), dtypes=list(dtypes))
+
+    return checked
+
+
+def unknown(why: str, shapes: Sequence[Shape | None], dtypes: DTypes) -> Rule:
+    """Return the rule of what is passed over; of its shapes, those that are known."""
+
+    def passed_over(call: NodeCall) -> Outcome:
+        known = bool(shapes) and shapes[0] is not None
+        behind = "its shape is that of torch, fields and cost are not counted" if known else "nor is its shape"
+        return Outcome("unknown", shapes, dtypes=dtypes, note=f"passed over: {why}; {behind}")
+
+    return passed_over
+
+
+def _map(call: NodeCall) -> View | None:
+    """Return the view of the first input that is a map."""
+    views = (tensor.view for tensor in call.tensors if tensor is not None and tensor.source)
+    return next((view for view in views if view is not None and view.axes), None)
+
+
+def _without_map(call: NodeCall, why: str) -> View | None:
+    """Return what a result shows where no input is a map: places in lists of them are lost."""
+    views = [tensor.view for tensor in call.tensors if tensor is not None and tensor.source]
+    listed = next((view for view in views if view is not None and (view.layout or view.paths is None)), None)
+    if listed is not None:
+        return lost(listed, why)
+    return views[0] if views and all(view is not None for view in views) else None
+
+
+def same_cells(shapes: Sequence[Shape] | None = None, kind: str = "elementwise", *, mixed: Sequence[int] = ()) -> Rule:
+    """Return the rule of what works cell by cell; along the `mixed` axes, each cell depends on all.
+
+    Without `shapes`, they are those that the inputs are broadcast to.
+    """
+
+    def rule(call: NodeCall) -> Outcome:
+        parts = [tensor for tensor in call.tensors if tensor is not None and tensor.source]
+        found = shapes
+        if found is None:
+            found = [
+                broadcast(call, [call.shape(place) for place, each in enumerate(call.tensors) if each is not None])
+            ]
+        view = of_parts([tensor for tensor in parts if tensor.shape is not None], found[0])
+        if view is not None and mixed and shapes is not None:
+            view = mixed_along(view, shapes[0], mixed)
+        return Outcome("merge" if kind == "elementwise" and len(parts) > 1 else kind, found, view)
+
+    return rule
+
+
+def rearranged(shapes: Sequence[Shape], why: str, touched: Sequence[int] | None = None, kind: str = "reshape") -> Rule:
+    """Return the rule of what moves cells; fields are lost if one of the `touched` axes, or any, is spatial."""
+
+    def rule(call: NodeCall) -> Outcome:
+        view = _map(call)
+        if view is None:
+            view = _without_map(call, why)
+        else:
+            stays = touched is not None and not set(touched).intersection(view.axes)
+            fits = max(view.axes) < len(shapes[0])
+            same = fits and tuple(shapes[0][axis] for axis in view.axes) == _sizes(call, view)
+            view = view if stays and same else (lost(view, why) if fits else None)
+        return Outcome(kind, shapes, view)
+
+    return rule
+
+
+def _sizes(call: NodeCall, view: View) -> Shape:
+    tensor = next(each for each in call.tensors if each is not None and each.source and each.view is view)
+    return tensor.sizes
+
+
+def unfollowed(shapes: Sequence[Shape], why: str, kind: str) -> Rule:
+    """Return the rule of a map whose cells read where data says."""
+
+    def rule(call: NodeCall) -> Outcome:
+        view = _map(call)
+        if view is None:
+            return Outcome(kind, shapes, _without_map(call, why))
+        return Outcome(kind, shapes, lost(view, why) if max(view.axes) < len(shapes[0]) else None)
+
+    return rule
+
+
+def looked_up(shapes: Sequence[Shape], removed: int, added: int, kind: str = "slice") -> Rule:
+    """Return the rule of entries along one axis, which becomes so many axes."""
+
+    def rule(call: NodeCall) -> Outcome:
+        rank = len(call.shape(0))
+        places = [None if axis == removed else axis + (added - 1) * (axis > removed) for axis in range(rank)]
+        return Outcome(kind, shapes, moved(call.view, places, call.shape(0), len(shapes[0])))
+
+    return rule
+
+
+def dense(shapes: Sequence[Shape], macs: int) -> Rule:
+    """Return the rule of products that torch has as one operator."""
+    return lambda call: Outcome("dense", shapes, macs=macs)
+
+
+def recurrent(shapes: Sequence[Shape], sequence: int, macs: int) -> Rule:
+    """Return the rule of a recurrent layer, whose cells depend on all before them."""
+
+    def rule(call: NodeCall) -> Outcome:
+        view = call.view
+        if view is not None and view.paths != ():
+            view = mixed_along(view, call.shape(0), [sequence]) if view.axes == (sequence,) else None
+        return Outcome("dense", shapes, view, macs=macs)
+
+    return rule
+
+
+def overwritten(shape: Shape) -> Rule:
+    """Return the rule of a tensor of which a part is written anew: what was there, and what is put there."""
+
+    def rule(call: NodeCall) -> Outcome:
+        parts = [tensor for tensor in call.tensors if tensor is not None and tensor.source]
+        view = _map(call)
+        whole = [part for part in parts if part.shape is not None and len(part.shape) == len(shape)]
+        aligned = (
+            view is not None
+            and len(whole) == len(parts)
+            and max(view.axes) < len(shape)
+            and all(
+                part.view is not None
+                and part.view.axes == view.axes
+                and part.sizes == tuple(shape[axis] for axis in view.axes)
+                for part in whole
+            )
+        )
+        if view is None:
+            return Outcome("merge", [shape], _without_map(call, "a part of it is written anew"))
+        if not aligned:
+            gone = max(view.axes) >= len(shape)
+            return Outcome("merge", [shape], None if gone else lost(view, "a part of the map is written anew"))
+        merged = of_parts([replace(part, shape=_with(part.shape or (), shape, view)) for part in whole], shape)
+        return Outcome("merge", [shape], merged)
+
+    return rule
+
+
+def _with(shape: Shape, whole: Shape, view: View) -> Shape:
+    return tuple(size if axis in view.axes else whole[axis] for axis, size in enumerate(shape))

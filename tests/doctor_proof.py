@@ -1,0 +1,564 @@
+"""The doctor against torch on one network: what `test_doctor_models` asserts and docs/make_doctor_models.py counts.
+
+Every function takes one network and returns a record that can be written as JSON; its `differences` say in words what
+is not equal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import logging
+import math
+import re
+import resource
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import pooling.doctor
+from pooling.doctor import Examination, Finding, Network, NetworkError, Stage
+
+from . import doctor_models as models
+from .doctor_models import Probe, RealNetwork, Run, Shape
+
+Record = dict[str, Any]
+Ends = tuple[int, int, list[tuple[int, bool]]]
+"""The number of a map, a cell of it, and columns of the input with whether they reach it."""
+OBJECT = 16
+TASKS = ("classification", "detection", "segmentation")
+
+
+LIMIT = 300
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''}"[:LIMIT]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading
+
+
+def read(network: RealNetwork, *, fvcore: bool = False) -> Record:
+    """Read a network at two sizes, and compare shapes, parameters and multiply-adds with those of a run in torch.
+
+    `outcome` is ``"whole"``; ``"fields"`` where all shapes and costs are known but some receptive fields are not;
+    ``"data"`` where all is known up to an operator whose result has a size that is data; ``"part"``; ``"refused"``; or
+    ``"torch"`` where torch itself does not run the network.
+    """
+    record: Record = {"outcome": "whole", "sentence": "", "sizes": 0, "shapes": 0, "shapes_equal": 0}
+    record |= {"differences": []}
+    module = network.on_meta()
+    for number, shape in enumerate((network.shape, network.other)):
+        try:
+            run = models.run_in_torch(module, shape)
+        except Exception as error:
+            if number:
+                _compare_refusals(record, module, shape)
+            else:
+                record |= {"outcome": "torch", "sentence": _first_line(error)}
+            break
+        begin = time.process_time()
+        try:
+            seen = pooling.doctor.read(module, shape)
+        except NetworkError as error:
+            if number:
+                record["differences"].append(f"torch takes {shape}, the doctor does not: {_first_line(error)}")
+            else:
+                record |= {"outcome": "refused", "sentence": _first_line(error)}
+            break
+        if not number:
+            record["seconds"] = round(time.process_time() - begin, 2)
+            record["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            record |= _outcome(seen)
+            if record["outcome"] != "data":
+                _compare_sums(record, seen, run)
+        if record["outcome"] == "data":
+            break  # how many boxes there are, and what is made of them, is not known without data
+        _compare_shapes(record, seen, run)
+    if fvcore and record["outcome"] not in ("torch", "refused"):
+        found = models.multiply_adds_of_fvcore(network)
+        record["fvcore"] = found in (record["macs"], record["macs"] + record["macs_of_constants"])
+        if not record["fvcore"]:
+            record["differences"].append(f"multiply-adds {record['macs']}, fvcore {found}")
+    return record
+
+
+def _outcome(network: Network) -> Record:
+    unread = next((each for each in network.stages if each.kind == "unknown" or not _has_shape(each)), None)
+    if unread is not None:
+        # Detectors choose boxes by their scores: how many are left is no matter of shapes.
+        outcome = "data" if "depends on data" in unread.note else "part"
+        return {"outcome": outcome, "operator": unread.operator, "sentence": f"{unread.name}: {unread.note}"}
+    for loss in getattr(network, "losses", ()):
+        return {"outcome": "fields", "operator": loss.operator, "sentence": f"{loss.stage}: {loss.why}"}
+    return {}
+
+
+def _has_shape(stage: Stage) -> bool:
+    return bool(stage.output_shape) or stage.kind != "unknown"
+
+
+def _compare_refusals(record: Record, module: nn.Module, shape: Shape) -> None:
+    """A size that torch refuses must be refused, or be a finding."""
+    try:
+        seen = pooling.doctor.read_graph(module, shape).infer(shape)
+    except NetworkError:
+        return
+    record["differences"].append(f"torch refuses {shape}, the doctor reads it at {seen.input_shape}")
+
+
+def _compare_sums(record: Record, network: Network, run: Run) -> None:
+    record["macs"], record["parameters"] = network.macs, network.parameters
+    record["parameters_equal"] = network.parameters == run.parameters
+    if not record["parameters_equal"]:
+        record["differences"].append(
+            f"parameters {network.parameters}, torch {run.parameters} of which {run.parameters_read} are read"
+        )
+    record["macs_of_constants"] = run.multiply_adds_of_constants
+    # Products in which no data takes part, such as the projection of a position table, may be worked out beforehand.
+    record["macs_equal"] = network.macs in (run.multiply_adds, run.multiply_adds + run.multiply_adds_of_constants)
+    if not record["macs_equal"]:
+        record["differences"].append(
+            f"multiply-adds {network.macs}, torch {run.multiply_adds} and {run.multiply_adds_of_constants} of constants"
+        )
+
+
+def _compare_shapes(record: Record, network: Network, run: Run) -> None:
+    record["sizes"] += 1
+    for words, asked in (("Conv", run.convolutions), ("ConvTranspose", run.transposed), ("pooling", run.poolings)):
+        found = [each.output_shape for each in network.stages if _is(each, words)]
+        same = sum(a == b for a, b in zip(found, asked, strict=False))
+        record["shapes"] += max(len(asked), len(found))
+        record["shapes_equal"] += same
+        if found != asked:
+            record["differences"].append(f"{words}: {len(found)} stages, {len(asked)} calls, {same} of the same shape")
+    by_module = _shapes_by_module(network)
+    for name, shapes in run.modules.items():
+        for shape in shapes:
+            record["shapes"] += 1
+            if shape in by_module.get(name, ()):
+                record["shapes_equal"] += 1
+            else:
+                record["differences"].append(f"{name or 'the whole'}: no stage has its shape {shape}")
+
+
+def _is(stage: Stage, words: str) -> bool:
+    return stage.kind == "pooling" and stage.layer is not None if words == "pooling" else stage.operator == words
+
+
+def path_of(stage: Stage) -> str:
+    """Return the path of the module that a stage belongs to: a stage has its name where it is the only one in it."""
+    path, slash, _ = stage.name.rpartition("/")
+    return "" if path == "forward" else path if slash else stage.name
+
+
+def _shapes_by_module(network: Network) -> dict[str, set[Shape]]:
+    """Return the shapes of all stages by the module that they are in, and by those around it."""
+    found: dict[str, set[Shape]] = {}
+    for stage in network.stages:
+        path = path_of(stage)
+        parts = path.split(".") if path else []
+        for depth in range(len(parts) + 1):
+            found.setdefault(".".join(parts[:depth]), set()).add(stage.output_shape)
+    return found
+
+
+def strides(network: RealNetwork) -> Record:
+    """Compare the effective strides of timm's features with those that timm declares."""
+    found = models.feature_strides(network.name.partition(":")[2])
+    if found is None:
+        return {"outcome": "none"}
+    features, declared = found
+    fields = [each.receptive_field for each in _outputs(pooling.doctor.read(features.on_meta(), features.shape))]
+    steps = [None if each is None else each.stride for each in fields]
+    equal = steps == [(each,) * 2 for each in declared]
+    words = [None if each is None else "x".join(map(str, each)) for each in steps]
+    return {"outcome": "read", "equal": equal, "differences": [] if equal else [f"strides {words}, timm {declared}"]}
+
+
+def _outputs(network: Network) -> list[Stage]:
+    stages = {stage.name: stage for stage in network.stages}
+    return [stages[name] for name in network.outputs if name in stages]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Receptive fields
+
+WIDE: Shape = (1, 3, 64, 704)
+"""Wide, so that fields end within the input on one axis, and low, so that it is quick."""
+
+
+def fields(network: RealNetwork, shape: Shape = WIDE) -> Record:
+    """Compare the receptive fields of the outputs of a network with gradients, and with what NaN reaches."""
+    record: Record = {"outcome": "read", "maps": 0, "gradients": 0, "context": 0, "perturbed": 0, "differences": []}
+    module = network.on_meta()
+    if not models.works_in_torch(module, shape):
+        return record | {"outcome": "torch"}
+    asked = models.probe(models.positive(network.with_weights()), shape)
+    stages = _outputs(pooling.doctor.read(module, shape))
+    if [each.output_shape for each in stages] != [tuple(each.shape) for each in asked.outputs]:
+        return record | {"outcome": "outputs differ"}
+    columns: list[Ends] = []
+    for number, (stage, result) in enumerate(zip(stages, asked.outputs, strict=True)):
+        field = stage.receptive_field
+        if field is None or not field.uniform:
+            continue
+        record["maps"] += 1
+        cell = result.shape[-1] // 2
+        seen = asked.columns(result, cell)
+        centre = field.offset[-1] + cell * field.stride[-1]
+        first, last = int(centre - Fraction(field.size[-1] - 1, 2)), int(centre + Fraction(field.size[-1] - 1, 2))
+        if field.context:
+            record["context"] += 1
+            if seen != set(range(shape[-1])):
+                record["differences"].append(f"{stage.name}: context, but {len(seen)} columns have a gradient")
+            continue
+        inside = first >= 0 and last < shape[-1]
+        expected = max(first, 0), min(last, shape[-1] - 1)
+        if (min(seen), max(seen)) == expected:
+            record["gradients"] += 1
+        else:
+            record["differences"].append(
+                f"{stage.name}: gradients at {min(seen)} to {max(seen)}, the doctor {expected} for cell {cell}"
+            )
+        if inside:
+            ends = [(first, True), (last, True), (first - 1, False), (last + 1, False)]
+            columns.append((number, cell, [each for each in ends if 0 <= each[0] < shape[-1]]))
+    if columns:
+        _perturb(record, network, shape, columns, stages)
+    return record
+
+
+def _perturb(
+    record: Record,
+    network: RealNetwork,
+    shape: Shape,
+    columns: list[tuple[int, int, list[tuple[int, bool]]]],
+    stages: list[Stage],
+) -> None:
+    """Put NaN where a field ends and beside it."""
+    module = network.with_weights()
+    places = [column for _, _, ends in columns for column, _ in ends]
+    reached = models.changed_by_nan(module, shape, places)
+    row = 0
+    for number, cell, ends in columns:
+        for column, expected in ends:
+            record["perturbed"] += 1
+            if bool(reached[number][row, cell]) is not expected:
+                word = "does not reach" if expected else "reaches"
+                record["differences"].append(f"{stages[number].name}: NaN in column {column} {word} cell {cell}")
+            row += 1
+
+
+def unread(network: RealNetwork, shape: Shape) -> Record:
+    """Compare the rows and columns at the end of the input that nothing reads with the mask of a gradient."""
+    module = network.on_meta()
+    if not models.works_in_torch(module, shape):
+        return {"outcome": "torch", "differences": []}
+    examination = pooling.doctor.examine(module, shape)
+    mask = models.probe(models.positive(network.with_weights()), shape).read_places()
+    truth = [_unread_end(mask.any(1)), _unread_end(mask.any(0))]
+    said = unread_ends(examination)
+    notices = [
+        bool(count)
+        and models.notices_nan(
+            network.with_weights(), shape, {2 + axis: range(shape[2 + axis] - count, shape[2 + axis])}
+        )
+        for axis, count in enumerate(truth)
+    ]
+    record: Record = {"outcome": "read", "truth": truth, "said": said, "differences": []}
+    if truth != said:
+        record["differences"].append(f"{truth} rows and columns have no gradient, the doctor says {said}")
+    if any(notices):
+        record["differences"].append("NaN there is noticed, so the gradient is no truth")
+    return record
+
+
+def _unread_end(read: torch.Tensor) -> int:
+    places = read.nonzero().flatten().tolist()
+    return len(read) - 1 - max(places) if places else len(read)
+
+
+def unread_ends(examination: Examination) -> list[int]:
+    """Return how many rows and columns at the end the findings say that nothing reads."""
+    found = [0, 0]
+    for each in examination.findings:
+        if each.code == "D101":
+            for axis, noun in enumerate(("row", "column")):
+                for first, last, size in re.findall(rf"{noun}s? (\d+)(?: to (\d+))? of (\d+)", each.message):
+                    if int(last or first) + 1 == int(size):
+                        found[axis] = int(last or first) - int(first) + 1
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Input sizes
+
+
+def sizes(network: RealNetwork, count: int = 48) -> Record:
+    """Compare the input sizes that work with those that torch takes: around the smallest, the given and the largest."""
+    module = network.on_meta()
+    begin = time.process_time()
+    examination = pooling.doctor.examine(module, network.shape)
+    seconds = round(time.process_time() - begin, 2)
+    record: Record = {"outcome": "read", "tried": 0, "equal": 0, "differences": []}
+    record |= {"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    if not examination.sizes:
+        return record | {"outcome": "not said"}
+    for number, each in enumerate(examination.sizes):
+        together = len(examination.sizes) == 1
+        places = [axis for place, axis in enumerate(examination.network.spatial) if together or place == number]
+        if each.smallest is None:
+            continue
+        tried = {*range(max(1, each.smallest - 4), each.smallest + count), *range(each.given - 3, each.given + 4)}
+        if each.largest is not None:
+            tried |= set(range(each.largest, each.largest + 4))
+        for size in sorted(each for each in tried if each > 0):
+            shape = tuple(size if axis in places else old for axis, old in enumerate(network.shape))
+            said = each.smallest <= size and (each.largest is None or size <= each.largest) and size in each.working
+            record["tried"] += 1
+            if models.works_in_torch(module, shape) is said:
+                record["equal"] += 1
+            elif len(record["differences"]) < 3:
+                record["differences"].append(f"{shape}: the doctor says {said}, torch {not said}")
+    return record
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Exports
+
+
+def export(network: RealNetwork, *, dynamo: bool) -> Record:
+    """Export a network, and compare what is said of the file with what is said of the module."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder, "model.onnx")
+        try:
+            _export(network, path, dynamo=dynamo)
+        except Exception as error:
+            return {"outcome": "exporter", "sentence": _first_line(error)}
+        try:
+            of_file = pooling.doctor.examine(path, network.shape)
+        except NetworkError as error:
+            return {"outcome": "refused", "sentence": _first_line(error), "differences": []}
+        of_module = pooling.doctor.examine(network.on_meta(), network.shape)
+    record: Record = {"outcome": "whole", "differences": [], **_outcome(of_file.network)}
+    record["macs_equal"] = of_file.network.macs == of_module.network.macs
+    if not record["macs_equal"]:
+        record["differences"].append(f"multiply-adds {of_file.network.macs}, of the module {of_module.network.macs}")
+    found = [
+        Counter(each.code for each in examination.findings if _is_of_both(each)) for examination in (of_file, of_module)
+    ]
+    record["same_findings"] = found[0] == found[1]
+    if not record["same_findings"]:
+        more, less = found[0] - found[1], found[1] - found[0]
+        record["differences"].append(f"findings of the file alone {dict(more)}, of the module alone {dict(less)}")
+    return record
+
+
+def _export(network: RealNetwork, path: Path, *, dynamo: bool) -> None:
+    x = torch.zeros(network.shape)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+        if dynamo:
+            torch.onnx.export(network.on_cpu(), (x,), str(path), dynamo=True, verbose=False, optimize=True)
+        else:
+            torch.onnx.export(network.on_cpu(), (x,), str(path), dynamo=False, opset_version=17)
+
+
+def _is_of_both(finding: Finding) -> bool:
+    """Whether a finding can be the same of a module and of a file: sizes and opsets are declared in files alone."""
+    return not finding.code.startswith(("D104", "D3", "D9"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Warnings
+
+
+def judge_warnings(network: RealNetwork, shape: Shape | None = None) -> Record:
+    """Decide of each warning, for every task, whether it is true, by gradients, perturbations and counting in torch."""
+    shape = network.shape if shape is None else shape
+    record: Record = {"outcome": "read", "true": {}, "false": {}, "undecided": {}, "differences": []}
+    asked: Probe | None = None
+    run: Run | None = None
+    seen: set[tuple[str, str, str]] = set()
+    module = network.on_meta()
+    for task in TASKS:
+        examination = pooling.doctor.examine(module, shape, object_size=OBJECT, task=task)
+        for finding in examination.findings:
+            key = finding.code, finding.stage, finding.message
+            if finding.severity == "note" or key in seen:
+                continue
+            seen.add(key)
+            if asked is None:
+                asked = models.probe(models.positive(network.with_weights()), shape)
+                run = models.run_in_torch(module, shape)
+            assert run is not None
+            try:
+                verdict = Judge(network, examination, asked, run, shape)(finding)
+            except Exception as error:  # a judge that cannot decide is no judge
+                verdict = None
+                record.setdefault("errors", []).append(f"{finding.code} {finding.stage}: {_first_line(error)}")
+            word = {True: "true", False: "false", None: "undecided"}[verdict]
+            record[word][finding.code] = record[word].get(finding.code, 0) + 1
+            if verdict is False:
+                record["differences"].append(f"{task}: {finding.code} {finding.stage}: {finding.message}")
+    return record
+
+
+class Judge:
+    """Decides whether a warning is true, without the doctor's arithmetic; None where it cannot."""
+
+    def __init__(self, network: RealNetwork, examination: Examination, asked: Probe, run: Run, shape: Shape) -> None:
+        self.network, self.examination, self.asked, self.run, self.shape = network, examination, asked, run, shape
+        self.stages = {stage.name: stage for stage in examination.network.stages}
+        self.modules = dict(network.on_meta().named_modules())
+
+    def __call__(self, finding: Finding) -> bool | None:
+        """Return whether a warning is true."""
+        judge = getattr(self, f"_{finding.code.lower()}", None)
+        return None if judge is None else judge(finding)
+
+    def _module(self, name: str) -> nn.Module | None:
+        return self.modules.get(path_of(self.stages[name])) if name in self.stages else None
+
+    def _map(self, name: str) -> torch.Tensor | None:
+        """Return what the module of a stage gave, if that is of the stage's shape."""
+        found = self.asked.results.get(path_of(self.stages[name])) if name in self.stages else None
+        return found if found is not None and tuple(found.shape) == self.stages[name].output_shape else None
+
+    def _step(self, name: str) -> Fraction | None:
+        """Measure how many columns of the input the fields of neighbours are apart, where they begin."""
+        found = self._map(name)
+        if found is None or found.dim() != 4:
+            return None
+        step = _step_of(self.asked, found)
+        if step is None and self._wide is not None:  # all fields reach beyond the input
+            found = self._wide.results.get(path_of(self.stages[name]))
+            step = None if found is None or found.dim() != 4 else _step_of(self._wide, found)
+        return step
+
+    @functools.cached_property
+    def _wide(self) -> Probe | None:
+        shape = (*self.shape[:2], 64, 1216)
+        try:
+            return models.probe(models.positive(self.network.with_weights()), shape, gates=False)
+        except Exception:  # the network does not take that size
+            return None
+
+    def _d101(self, finding: Finding) -> bool:
+        mask = self.asked.read_places()
+        unread = {2: _unread_end(mask.any(1)), 3: _unread_end(mask.any(0))}
+        places = {axis: range(self.shape[axis] - count, self.shape[axis]) for axis, count in unread.items() if count}
+        return bool(places) and not any(
+            models.notices_nan(self.network.with_weights(), self.shape, {axis: each}) for axis, each in places.items()
+        )
+
+    def _d105(self, finding: Finding) -> bool | None:
+        module, given = self._module(finding.stage), self.asked.given.get(path_of(self.stages[finding.stage]))
+        if given is None or not isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+            return None
+        kernel = module.kernel_size if isinstance(module.kernel_size, tuple) else (module.kernel_size,) * 2
+        dilation: Any = getattr(module, "dilation", 1)
+        padding: Any = module.padding
+        ones = torch.ones(1, 1, *given.shape[-2:], dtype=torch.float64)
+        taps = nn.functional.conv2d(ones, torch.ones(1, 1, *kernel, dtype=torch.float64), None, 1, padding, dilation)
+        return float(taps.max()) < 0.5 * math.prod(kernel)
+
+    def _d201(self, finding: Finding) -> bool | None:
+        return self._smaller_than(1)
+
+    def _d202(self, finding: Finding) -> bool | None:
+        return self._smaller_than(2)
+
+    def _smaller_than(self, cells: int) -> bool | None:
+        head = self.examination.objects.at_heads
+        if head is None or head.cells != head.resolved:
+            return None
+        step = self._step(head.stage)
+        return None if step is None else OBJECT / step < cells
+
+    def _d203(self, finding: Finding) -> bool | None:
+        found = self._map(finding.stage)
+        if found is None:
+            return None
+        seen = self.asked.columns(found, found.shape[-1] // 2)
+        return max(seen) - min(seen) + 1 < OBJECT
+
+    def _d304(self, finding: Finding) -> bool:
+        """The windows that torch takes differ in size, by their gradients."""
+        stage = self.stages[finding.stage]
+        for axis in stage.axes:
+            x = torch.rand(1, 1, axis.input_size, dtype=torch.float64, requires_grad=True)
+            result = nn.functional.adaptive_avg_pool1d(x, axis.output_size)
+            windows = [torch.autograd.grad(each, x, retain_graph=True)[0] != 0 for each in result.flatten()]
+            if len({int(each.sum()) for each in windows}) > 1 or bool((torch.stack(windows).sum(0) > 1).any()):
+                return True
+        return False
+
+    def _d402(self, finding: Finding) -> bool | None:
+        given = self.asked.given.get(path_of(self.stages[finding.stage]))
+        if given is None or not given.requires_grad or given.dim() != 4:
+            return None
+        return not bool(self.asked.read_places(given).all())
+
+    def _d501(self, finding: Finding) -> bool | None:
+        limit = self.run.multiply_adds / 10
+        return any(
+            macs <= limit and len(shape) == 4 and shape[-1] * 4 <= self.shape[-1] + 4 for macs, shape in self.run.steps
+        )
+
+    def _d502(self, finding: Finding) -> bool:
+        """Nothing that leaves the network depends on where things are, once this stage has one cell."""
+        path = path_of(self.stages[finding.stage])
+        module = self.network.with_weights()
+        handle = dict(module.named_modules())[path].register_forward_hook(lambda _, __, result: torch.ones_like(result))
+        with torch.no_grad():
+            results = [models.tensors_of(module(torch.rand(self.shape))) for _ in range(2)]
+        handle.remove()
+        return all(bool(torch.equal(a, b)) for a, b in zip(*results, strict=True))
+
+    def _d503(self, finding: Finding) -> bool | None:
+        step = self._step(finding.stage)
+        return None if step is None else step > 8
+
+    def _d504(self, finding: Finding) -> bool | None:
+        module, given = self._module(finding.stage), self.asked.given.get(path_of(self.stages[finding.stage]))
+        if not isinstance(module, nn.Linear) or given is None:
+            return None
+        last = [shape for _, shape in self.run.steps if len(shape) == 4 and shape[-1] > 1]
+        share = module.weight.numel() / self.run.parameters
+        return share > 0.45 and bool(last) and module.in_features == math.prod(last[-1][1:])
+
+    def _d901(self, finding: Finding) -> bool:
+        """More than half is said not to be known: that is the doctor's own and no statement on the network."""
+        return True
+
+
+def _step_of(asked: Probe, tensor: torch.Tensor) -> Fraction | None:
+    width = asked.x.shape[-1]
+    seen = [asked.columns(tensor, cell) for cell in range(tensor.shape[-1])]
+    begins = {min(each) for each in seen if each} - {0}
+    ends = {max(each) for each in seen if each} - {width - 1}
+    inner = sorted(begins if len(begins) > 1 else ends)
+    return Fraction(inner[-1] - inner[0], len(inner) - 1) if len(inner) > 1 else None
+
+
+def totals(records: list[Record], word: str) -> Iterator[tuple[str, int]]:
+    """Add up a counter of several records."""
+    found: Counter[str] = Counter()
+    for record in records:
+        found.update(record.get(word, {}))
+    yield from sorted(found.items())
