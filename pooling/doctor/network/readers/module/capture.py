@@ -536,6 +536,8 @@ class Recorder(TorchDispatchMode):
             call.inputs = list(args[:2])
         try:
             result = self._changed(call) if self.changes else None
+            if result is None and base in RECURRENT and "hx" in call.arguments and "batch_sizes" not in call.arguments:
+                result = _recurrent(call)
             if result is None:
                 result = func(*args, **kwargs)
         except NotImplementedError:
@@ -728,6 +730,19 @@ def _picks_by_data(base: str, args: Sequence[Any]) -> bool:
         return len(args) == 1
     places = args[1] if base in ("index", "_unsafe_index") and len(args) > 1 else ()
     return any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in places)
+
+
+RECURRENT = frozenset(["gru", "lstm", "rnn_relu", "rnn_tanh"])
+"""Operators that torch would run step by step, which takes as long without data as with it."""
+
+
+def _recurrent(call: AtenCall) -> Any:
+    """Return what a recurrent layer gives."""
+    given, states = call.inputs[0], call["hx"]
+    states = [states] if isinstance(states, torch.Tensor) else list(states)
+    features = int(states[0].shape[-1]) * (2 if call["bidirectional"] else 1)
+    output = torch.empty((*given.shape[:-1], features), dtype=given.dtype, device="meta")
+    return output, *(torch.empty_like(each, device="meta") for each in states)
 
 
 def label_of(name: str) -> str:
