@@ -207,12 +207,13 @@ class Recorder(TorchDispatchMode):
 
     def is_data(self, tensor: Any) -> bool:
         """Whether data passes through a tensor."""
-        value = self._values.get(id(tensor))
+        # Data that was written into a tensor of the module's own is in what stands for it.
+        value = self._values.get(id(self._twins.get(id(tensor), tensor)))
         return value is not None and (value.data or self._is_written(value))
 
     def name(self, tensor: Any) -> str:
         """Return the name of a tensor as it is now."""
-        value = self._current(self._value(tensor))
+        value = self._current(self._value(self._twins.get(id(tensor), tensor) if self.is_data(tensor) else tensor))
         if not value.name:
             value.name = self._new_name("constant")
             real = value.real if value.real is not None else value.tensor
@@ -623,9 +624,19 @@ class Recorder(TorchDispatchMode):
                     known.name = ""
         return result
 
-    def _constant_view(self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    def _constant_view(
+        self,
+        func: Any,
+        base: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        result: Any,
+        place: Place | None = None,
+    ) -> None:
         """Remember what a view is one of: data may be written through it."""
-        call = _call(func, base, args, kwargs, place_of(sys._getframe(2), self.modules, TORCH, run_module.__code__))
+        if place is None:
+            place = place_of(sys._getframe(2), self.modules, TORCH, run_module.__code__)
+        call = _call(func, base, args, kwargs, place)
         call.outputs = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
         parent = self._value(call.inputs[0])
         for output in call.outputs:
@@ -640,9 +651,26 @@ class Recorder(TorchDispatchMode):
             return tensor
         twin = self._twins.get(id(tensor))
         if twin is None:
-            twin = self._twins[id(tensor)] = torch.empty_like(tensor, device="meta")
+            twin = self._twin_of_view(tensor)
+            if twin is None:
+                twin = torch.empty_like(tensor, device="meta")
+            self._twins[id(tensor)] = twin
             self._kept.append(tensor)
             self._value(twin).real = tensor
+        return twin
+
+    def _twin_of_view(self, tensor: Any) -> Any:
+        """Return the same view of what stands for the whole, so that what is written into it is in the whole."""
+        value = self._values.get(id(tensor))
+        if value is None or value.parent is None or value.call is None or len(value.call.outputs) != 1:
+            return None
+        whole, call = self._without_data(value.parent.tensor), value.call
+        names = [each.name for each in call.function._schema.arguments if not each.kwarg_only]
+        args = [whole if call.arguments[name] is value.parent.tensor else call.arguments[name] for name in names]
+        twin = call.function(*args)
+        if twin.shape != tensor.shape or self._storage(twin) is not self._storage(whole):
+            return None
+        self._constant_view(call.function, call.name, args, {}, twin, call.place)
         return twin
 
     def _changed(self, call: AtenCall) -> Any:
