@@ -1,5 +1,7 @@
 """Modules that do what few do: they ask data, write into tensors of their own, return nothing. Against torch itself."""
 
+import zipfile
+
 import pytest
 
 from pooling.doctor import NetworkError, examine, read
@@ -54,7 +56,8 @@ def test_weights_behind_a_choice_by_data_are_not_known(function):
     assert [(loss.weights, loss.why) for loss in network.losses] == [(584, "it gives what depends on data")]
     assert network.is_mostly_lost
     (finding,) = [each for each in result.findings if each.code == "D901"]
-    assert finding.severity == "warning" and "up to 584 of 808 weights" in finding.message
+    assert finding.severity == "warning"
+    assert "up to 584 of 808 weights" in finding.message
     assert not any("onnx" in fix for fix in finding.fixes)
     # Nothing is said of the maps before, which are not the last ones.
     assert "D203" not in codes(result)
@@ -90,8 +93,11 @@ def test_blocks_put_together_are_a_map_that_is_not_known():
 
     result = examine(Two(forward), SHAPE)
     last = result.network.stage(result.network.outputs[0])
-    assert last.output_shape == (1, 8, 32, 32) and not last.ended and last.is_lost
-    assert "D901" in codes(result) and "D203" not in codes(result)
+    assert last.output_shape == (1, 8, 32, 32)
+    assert not last.ended
+    assert last.is_lost
+    assert "D901" in codes(result)
+    assert "D203" not in codes(result)
 
 
 @pytest.mark.parametrize("function", [lambda m, x: torch.fft.fft2(m.c(x)).real, lambda m, x: m.c(x).unfold(2, 4, 4)])
@@ -187,6 +193,24 @@ def test_the_receptive_field_of_what_is_written_into_a_tensor_of_its_own(functio
     touched = x.grad.abs().sum((0, 1)) > 0
     size = int(touched.any(1).sum()), int(touched.any(0).sum())
     assert network.stage(network.outputs[0]).receptive_field.size == size == (5, 5)
+
+
+def test_a_refusal_is_that_of_torch():
+    with pytest.raises(NetworkError, match="out of range") as told:
+        examine(Two(lambda m, x: m.c(x).flatten(2).topk(5)[0]), (1, 3, 2, 2))
+    assert "None" not in str(told.value)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "model.pt2"
+    torch.export.save(torch.export.export(nn.ReLU(), (torch.zeros(1, 3, 8, 8),)), path)
+    assert examine(path).network.input_shape == (1, 3, 8, 8)
+    monkeypatch.setattr("pooling.doctor.network.readers.exported.LARGEST_TEXT", 1 << 20)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{archive.namelist()[0].partition('/')[0]}/data/weights/weight_9", bytes(1 << 24))
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(NetworkError, match="would unpack to"):
+        examine(path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -32,7 +32,9 @@ def _unknown(context: LintContext) -> Iterator[Observation]:
             loss.weights / max(1, network.parameters),
         )
         up_to = "up to " if any(name == network.ended_at for name in loss.stages) else ""
-        weights = f", {up_to}{amount(loss.weights)} of {amount(network.parameters)} weights" if network.parameters else ""
+        weights = (
+            f", {up_to}{amount(loss.weights)} of {amount(network.parameters)} weights" if network.parameters else ""
+        )
         macs = f" and {amount(loss.macs)} of {amount(network.macs)} multiply-adds" if loss.macs else ""
         plural = "s" if len(network.stages) != 1 else ""
         lie = "lie" if len(behind) != 1 or weights else "lies"

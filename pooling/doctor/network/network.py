@@ -294,7 +294,9 @@ class Network:
     def losses(self) -> tuple[Loss, ...]:
         """What is not known, once for each operator that is to blame, in the order of the network."""
         return tuple(
-            _loss(culprit, [each for each in self.stages if each.culprit == culprit.name], self._unreached(culprit.name))
+            _loss(
+                culprit, [each for each in self.stages if each.culprit == culprit.name], self._unreached(culprit.name)
+            )
             for culprit in self.culprits
         )
 

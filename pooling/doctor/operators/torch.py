@@ -131,7 +131,9 @@ def _sizes(call: NodeCall, view: View) -> Shape:
 def put_together(shapes: Sequence[Shape], why: str) -> Rule:
     """Return the rule of a map that is made of a list of places, whose fields are lost."""
     return lambda call: Outcome(
-        "reshape", shapes, View((len(shapes[0]) - 2, len(shapes[0]) - 1), None, lost=f"receptive field not followed: {why}")
+        "reshape",
+        shapes,
+        View((len(shapes[0]) - 2, len(shapes[0]) - 1), None, lost=f"receptive field not followed: {why}"),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import warnings
 import zipfile
@@ -108,6 +109,13 @@ def _safe_copy(path: str, archive: zipfile.ZipFile) -> io.BytesIO:
                     f"{path}: {info.filename} has {info.file_size} bytes; at most {LARGEST_TEXT} are read"
                 )
             _check_description(path, info.filename, archive.read(info))
+    # torch stores its parts as they are; what is compressed may unpack to more than there is memory.
+    unpacked, packed = sum(info.file_size for info in archive.infolist()), os.path.getsize(path)
+    if unpacked > packed + LARGEST_TEXT:
+        raise NetworkError(
+            f"{path} has {packed} bytes and would unpack to {unpacked}; save it with torch.export.save, which does not "
+            "compress"
+        )
     copied = io.BytesIO()
     with zipfile.ZipFile(copied, "w", zipfile.ZIP_STORED) as written:
         for info in archive.infolist():
