@@ -196,9 +196,10 @@ def test_the_receptive_field_of_what_is_written_into_a_tensor_of_its_own(functio
 
 
 def test_a_refusal_is_that_of_torch():
-    with pytest.raises(NetworkError, match="out of range") as told:
-        examine(Two(lambda m, x: m.c(x).flatten(2).topk(5)[0]), (1, 3, 2, 2))
-    assert "None" not in str(told.value)
+    (sizes,) = examine(Two(lambda m, x: m.c(x).flatten(2).topk(5)[0]), SHAPE).sizes
+    assert sizes.smallest == 3  # nine cells, of 2x2 there are four
+    assert "k not in range" in sizes.obstacle
+    assert "None" not in sizes.obstacle
 
 
 def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused(tmp_path, monkeypatch):
@@ -211,6 +212,19 @@ def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused(tmp_path, monk
     assert path.stat().st_size < 1 << 20
     with pytest.raises(NetworkError, match="would unpack to"):
         examine(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("../outside", "outside of the archive"), ("other/part", "cannot be loaded")]
+)
+def test_an_archive_with_other_parts_is_refused_in_one_sentence(name, told, tmp_path, caplog, capfd):
+    path = tmp_path / "model.pt2"
+    torch.export.save(torch.export.export(nn.ReLU(), (torch.zeros(1, 3, 8, 8),)), path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"x")
+    with pytest.raises(NetworkError, match=told):
+        examine(path)
+    assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import warnings
@@ -66,7 +67,10 @@ def load(path: str) -> tuple[Any, tuple[int, ...] | None, str]:
             if isinstance(error, NetworkError):
                 raise
             raise NetworkError(f"{path} is damaged ({first_line(error)}); save it again") from error
+    log = logging.getLogger("torch.export")  # tracebacks of what is told here in a sentence
+    was = log.level
     try:
+        log.setLevel(logging.CRITICAL)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.load(safe)
@@ -76,6 +80,8 @@ def load(path: str) -> tuple[Any, tuple[int, ...] | None, str]:
             f"{path} cannot be loaded by torch {torch.__version__} ({type(error).__name__}: {first_line(error)}); save "
             "it with this version of torch"
         ) from error
+    finally:
+        log.setLevel(was)
     return (
         module.module,
         module.shape,
@@ -88,6 +94,11 @@ def load(path: str) -> tuple[Any, tuple[int, ...] | None, str]:
 def _safe_copy(path: str, archive: zipfile.ZipFile) -> io.BytesIO:
     """Return a copy of an archive that has no pickles; refuse one that needs them."""
     names = [info.filename for info in archive.infolist()]
+    odd = next(
+        (name for name in names if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/")), ""
+    )
+    if odd:
+        raise NetworkError(f"{path} holds {odd!r}, which lies outside of the archive; it is not loaded")
     version = [name for name in names if name.endswith("/archive_version")]
     graphs = [name for name in names if re.search(r"(^|/)models/[^/]+\.json$", name)]
     if any("/code/" in name or name.endswith(".py") for name in names) and not graphs:
