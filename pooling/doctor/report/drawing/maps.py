@@ -443,8 +443,8 @@ def _drawn(
     followed = [stage for stage in group.stages if _is_map(stage, group) and stage.receptive_field is not None]
     depth = len(label)
     of_label = [(stage, path) for stage in sized if (path := path_of(stage.name))[:depth] == label]
-    # What the module itself calls, such as the concatenation at the end of a dense block, counts beside its parts. Names
-    # without modules tell no more than where a box begins.
+    # What the module itself calls, such as the concatenation at the end of a dense block, counts beside its parts.
+    # Names without modules tell no more than where a box begins.
     named = [stage for stage, _ in of_label] if any(len(path) > depth for _, path in of_label) else sized
     blocks, noun = blocks_in([path_of(stage.name) for stage in sized], label)
     level = level_of_stages(network, examination.objects, followed, drawn) if followed else None
