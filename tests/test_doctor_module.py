@@ -795,3 +795,19 @@ def test_a_dense_block_has_the_channels_of_its_concatenation():
     module = nn.Sequential(OrderedDict(stem=nn.Conv2d(3, 8, 3, 2, 1), block=Dense(), last=nn.Conv2d(20, 8, 3, 2, 1)))
     drawn = drawn_maps(examine(module, input_shape=(1, 3, 64, 64))).maps
     assert [each.channels for each in drawn if each.size == (32, 32)] == [20]
+
+
+def test_a_module_that_several_share_is_named_in_the_one_that_calls_it():
+    shared = nn.SiLU()
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(3, 3, 3), shared
+
+        def forward(self, x):
+            return self.act(self.conv(x))
+
+    network = read(nn.Sequential(Block(), nn.Sequential(Block(), Block())), (1, 3, 16, 16))
+    names = ["0.conv", "0.act", "1.0.conv", "1.0.act", "1.1.conv", "1.1.act"]
+    assert [stage.name for stage in network.stages] == names

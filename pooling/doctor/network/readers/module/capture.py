@@ -19,7 +19,7 @@ from pooling.layer import Layer
 from ....operators import OPERATORS, SMALL, outcome_of
 from ....operators.nodes import Node, NodeCall, Outcome, Rule, Shape, Tensor
 from ....operators.torch import as_torch_has_it, overwritten, unknown
-from .scope import Place, place_of
+from .scope import Names, Place, place_of
 
 __all__ = ["AtenCall", "Key", "KnowledgeEnds", "Recorder", "Trial", "dtype_of", "label_of", "run_module"]
 
@@ -179,7 +179,7 @@ class Recorder(TorchDispatchMode):
 
     def __init__(
         self,
-        modules: Mapping[int, str],
+        modules: Names,
         parameters: Mapping[str, Any],
         write: Callable[[Recorder, AtenCall], bool],
         recorded: Callable[[str], bool],

@@ -10,6 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from ...graph import Graph
 from ...network import Network, NetworkError, no_stage
 from .capture import TORCH, AtenCall, Key, KnowledgeEnds, Recorder, Trial, dtype_of, label_of, run_module
 from .records import is_recorded, write
-from .scope import place_of
+from .scope import Names, place_of
 
 __all__ = ["ModuleGraph", "from_module"]
 
@@ -174,7 +175,9 @@ class Runner:
         self.total = sum(each.numel() for each in _parameters(module, name).values())
         self.module = _without_weights(module, name)
         self.parameters = _parameters(self.module, name)
-        self.modules = {id(each): key for key, each in self.module.named_modules()}
+        self.modules: dict[int, list[str]] = {}
+        for key, each in self.module.named_modules(remove_duplicate=False):
+            self.modules.setdefault(id(each), []).append(key)
         kinds = [each.dtype for each in self.parameters.values() if each.dtype.is_floating_point]
         self.dtype = kinds[0] if kinds else torch.float32
         self.traces: dict[Any, Trace] = {}
@@ -415,7 +418,7 @@ class Runner:
     def _names(self, nodes: Sequence[Node], keys: Mapping[str, Key]) -> dict[str, str]:
         """Name the stages: by their module alone where the module is all that there is."""
         counts = Counter(keys[node.name][0] for node in nodes)
-        known = {*self.modules.values(), *counts}
+        known = {*chain.from_iterable(self.modules.values()), *counts}
         parents = {name[:place] for name in known for place, letter in enumerate(name) if letter == "."}
         firsts: dict[str, str] = {}
         for node in nodes:
@@ -694,7 +697,7 @@ def _where(call: AtenCall) -> str:
     return f"{call.name}, {call.place.line}" if call.place.line else call.name
 
 
-def _place_of_error(error: BaseException, modules: Mapping[int, str]) -> tuple[str, str]:
+def _place_of_error(error: BaseException, modules: Names) -> tuple[str, str]:
     """Return the module in whose code an error was raised, and the line."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not frames:
