@@ -353,20 +353,26 @@ def run_in_torch(module: nn.Module, shape: Shape) -> Run:
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
     x = torch.empty(shape, device=device)
     recording = _Recording(module, x)
-    starts: list[int] = []
+    starts: list[tuple[str, int]] = []
+    # Of a module that several share, the name is that in the one that calls it.
+    names: dict[nn.Module, list[str]] = {}
+    for name, each in module.named_modules(remove_duplicate=False):
+        names.setdefault(each, []).append(name)
 
-    def begin(*_: Any) -> None:
-        starts.append(recording.calls)
+    def begin(called: nn.Module, _: Any) -> None:
+        around = f"{starts[-1][0]}." if starts and starts[-1][0] else ""
+        several = names[called]
+        starts.append((next((each for each in several if each.startswith(around)), several[0]), recording.calls))
 
-    def end(name: str, result: Any) -> None:
-        worked = recording.calls > starts.pop()
-        if worked and isinstance(result, torch.Tensor):
+    def end(_: nn.Module, __: Any, result: Any) -> None:
+        name, before = starts.pop()
+        if recording.calls > before and isinstance(result, torch.Tensor):
             recording.run.modules.setdefault(name, []).append(tuple(result.shape))
 
     handles = []
-    for name, each in module.named_modules():
+    for each in names:
         handles.append(each.register_forward_pre_hook(begin))
-        handles.append(each.register_forward_hook(lambda _, __, result, name=name: end(name, result)))
+        handles.append(each.register_forward_hook(end))
     try:
         with torch.no_grad(), recording:
             result = module(x)

@@ -424,7 +424,7 @@ class Judge:
     def __init__(self, network: RealNetwork, examination: Examination, asked: Probe, run: Run, shape: Shape) -> None:
         self.network, self.examination, self.asked, self.run, self.shape = network, examination, asked, run, shape
         self.stages = {stage.name: stage for stage in examination.network.stages}
-        self.modules = dict(network.on_meta().named_modules())
+        self.modules = dict(network.on_meta().named_modules(remove_duplicate=False))
 
     def __call__(self, finding: Finding) -> bool | None:
         """Return whether a warning is true."""
@@ -524,7 +524,9 @@ class Judge:
         """Nothing that leaves the network depends on where things are, once this stage has one cell."""
         path = path_of(self.stages[finding.stage])
         module = self.network.with_weights()
-        handle = dict(module.named_modules())[path].register_forward_hook(lambda _, __, result: torch.ones_like(result))
+        handle = dict(module.named_modules(remove_duplicate=False))[path].register_forward_hook(
+            lambda _, __, result: torch.ones_like(result)
+        )
         with torch.no_grad():
             results = [models.tensors_of(module(torch.rand(self.shape))) for _ in range(2)]
         handle.remove()

@@ -68,8 +68,9 @@ def read_whole(network: models.RealNetwork, **options: Any) -> None:
     assert record["outcome"] in ("whole", "fields", "data"), record
     assert record["outcome"] != "data" or network.needs_values
     assert record["differences"] == []
-    assert record["sizes"] >= (record["outcome"] != "data")
-    assert record["shapes"] == record["shapes_equal"] > 0
+    assert record["shapes"] == record["shapes_equal"]
+    # Of a detector only what comes before the data decides is read, and compared by nothing but that.
+    assert record["outcome"] == "data" or (record["sizes"] and record["shapes"])
 
 
 @pytest.mark.parametrize("network", asked("read", SAMPLE))

@@ -3,10 +3,13 @@
 import copy
 import subprocess
 import sys
+from collections import OrderedDict
 
 import pytest
 
 from pooling.doctor import NetworkError, examine, read, read_graph
+from pooling.doctor.report.drawing.maps import drawn_maps
+from pooling.doctor.report.rows import rows
 
 torch = pytest.importorskip("torch")
 nn, F = torch.nn, torch.nn.functional
@@ -740,3 +743,71 @@ def test_a_part_without_elements_shows_nothing_and_loses_nothing():
     field = network.stages[-1].receptive_field
     assert field is not None
     assert (field.size, field.stride, field.context, network.losses) == ((4, 4), (4, 4), False, ())
+
+
+class Perceptron(nn.Module):
+    """A residual pair of products at each place, as in the blocks of transformers and of ConvNeXt."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        return x + self.fc2(F.gelu(self.fc1(x)))
+
+
+class Tokens(nn.Module):
+    """Patches, blocks and a head of one product."""
+
+    def __init__(self, blocks):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 8, 8)
+        self.blocks = nn.Sequential(*[Perceptron(16) for _ in range(blocks)])
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.head(self.blocks(self.patches(x).permute(0, 2, 3, 1)).mean((1, 2)))
+
+
+def test_products_at_each_place_are_folded_and_the_head_is_not():
+    examination = examine(Tokens(12), input_shape=(1, 3, 64, 64))
+    lines = rows(examination)
+    assert sorted(stage.name for line in lines for stage in line.stages) == sorted(
+        stage.name for stage in examination.network.stages
+    )
+    of_blocks = [line for line in lines if any(stage.name.startswith("blocks.") for stage in line.stages)]
+    assert len(of_blocks) == 1
+    assert of_blocks[0].text.macs == "1.57 M"  # 12 blocks, 2 products of 16 by 64 at each of 64 places
+    assert [line.last.name for line in lines if line.last.name == "head" and len(line.stages) == 1] == ["head"]
+
+
+def test_a_dense_block_has_the_channels_of_its_concatenation():
+    class Dense(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Conv2d(8 + 4 * n, 4, 3, padding=1) for n in range(3))
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = torch.cat([x, layer(x)], 1)
+            return x
+
+    module = nn.Sequential(OrderedDict(stem=nn.Conv2d(3, 8, 3, 2, 1), block=Dense(), last=nn.Conv2d(20, 8, 3, 2, 1)))
+    drawn = drawn_maps(examine(module, input_shape=(1, 3, 64, 64))).maps
+    assert [each.channels for each in drawn if each.size == (32, 32)] == [20]
+
+
+def test_a_module_that_several_share_is_named_in_the_one_that_calls_it():
+    shared = nn.SiLU()
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.act = nn.Conv2d(3, 3, 3), shared
+
+        def forward(self, x):
+            return self.act(self.conv(x))
+
+    network = read(nn.Sequential(Block(), nn.Sequential(Block(), Block())), (1, 3, 16, 16))
+    names = ["0.conv", "0.act", "1.0.conv", "1.0.act", "1.1.conv", "1.1.act"]
+    assert [stage.name for stage in network.stages] == names

@@ -133,6 +133,7 @@ def test_crowds_and_boxes_without_a_side_are_left_out_and_counted(tmp_path: Path
         ("\ufeffheight;width\r\n20;10\r\n\r\n40;30", [[20, 10], [40, 30]]),
         ("label,Height , Width\ncat,20,10\ndog,40,30\n", [[20, 10], [40, 30]]),
         ("width,height,image_width,image_height\n10,20,40,40\n30,40,80,40\n", [[40, 20], [40, 30]]),
+        ("height\twidth\n20\t10\n40\t30\n", [[20, 10], [40, 30]]),
     ],
 )
 def test_columns_are_read(text: str, sizes: list[list[float]], tmp_path: Path) -> None:

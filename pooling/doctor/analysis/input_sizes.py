@@ -51,7 +51,19 @@ class Pattern:
             return "any"
         if self.remainders == (0,):
             return f"multiples of {self.step}"
-        return f"{self.step} n + {joined([str(each) for each in self.remainders], 'or')}"
+        return f"{self.step} n + {joined(_ranges(self.remainders), 'or')}"
+
+
+def _ranges(numbers: Sequence[int]) -> list[str]:
+    """Write ascending numbers; three or more that follow one another as a range."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    written = [[f"{run[0]} to {run[-1]}"] if len(run) > 2 else list(map(str, run)) for run in runs]
+    return [each for run in written for each in run]
 
 
 @dataclass(frozen=True)

@@ -275,7 +275,8 @@ def _from_csv(path: Path, content: bytes) -> tuple[Sizes, Sizes | None, list[str
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refused(path, "is no text", "give a CSV file with the columns width and height") from error
-    delimiter = ";" if ";" in text.split("\n", 1)[0] else ","
+    first = text.split("\n", 1)[0]
+    delimiter = next((each for each in (";", "\t") if each in first), ",")
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     places: list[int] | None = None
     rows: list[list[float]] = []

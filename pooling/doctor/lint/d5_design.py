@@ -166,7 +166,8 @@ def _coarse(context: LintContext) -> Iterator[Observation]:
 def _heavy(context: LintContext) -> Iterator[Observation]:
     total = context.network.parameters
     for stage in context.known_stages:
-        if stage.kind != "dense" or not total or stage.parameters <= MOST_WEIGHTS * total:
+        # What still is a map, or a list of its places, has the same weights at all of them.
+        if stage.kind != "dense" or not stage.ended or not total or stage.parameters <= MOST_WEIGHTS * total:
             continue
         path = context.leads_to(stage.name)
         heads = [name for name in context.objects.heads if name in path]

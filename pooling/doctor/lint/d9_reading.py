@@ -31,7 +31,10 @@ def _unknown(context: LintContext) -> Iterator[Observation]:
             sum(stage.name in loss.stages for stage in heavy) / max(1, len(heavy)),
             loss.weights / max(1, network.parameters),
         )
-        weights = f", {amount(loss.weights)} of {amount(network.parameters)} weights" if network.parameters else ""
+        up_to = "up to " if any(name == network.ended_at for name in loss.stages) else ""
+        weights = (
+            f", {up_to}{amount(loss.weights)} of {amount(network.parameters)} weights" if network.parameters else ""
+        )
         macs = f" and {amount(loss.macs)} of {amount(network.macs)} multiply-adds" if loss.macs else ""
         plural = "s" if len(network.stages) != 1 else ""
         lie = "lie" if len(behind) != 1 or weights else "lies"
@@ -43,14 +46,16 @@ def _unknown(context: LintContext) -> Iterator[Observation]:
             loss.stage if is_stage else loss.stages[0],
             f"{loss.operator}{where} was not understood: {loss.why}; {len(behind)} of {len(network.stages)} "
             f"stage{plural}{weights}{macs} {lie} behind it; {loss.what}",
-            tuple(_fixes(loss.operator)),
+            tuple(_fixes(loss.operator, network.opset is not None)),
         )
 
 
-def _fixes(operator: str) -> Iterator[str]:
+def _fixes(operator: str, of_a_file: bool) -> Iterator[str]:
     if "." in operator:
-        yield "replace the operator by standard ones for the examination, or export without it"
-    yield "examine the part before it and the part behind it separately (onnx.utils.extract_model)"
+        also = ", or export without it" if of_a_file else ""
+        yield f"replace the operator by standard ones for the examination{also}"
+    how = "with onnx.utils.extract_model" if of_a_file else "as modules of their own"
+    yield f"examine the part before it and the part behind it separately ({how})"
 
 
 @rule(

@@ -416,6 +416,10 @@ def _blamed(node: Node, result: Outcome, given: Sequence[Tensor | None]) -> Culp
     else:
         ours = node.known or "." in node.operator
         why = "the doctor has no rule for it" if ours else f"opset {node.opset} has no such operator"
+        # Of an operator of torch, more may be known than that.
+        said = result.note.removeprefix("passed over: ").partition(";")[0].removeprefix(f"{node.operator} ")
+        if node.rule is not None and said and not said.startswith("is not known here"):
+            why = f"it {said}"
     return Culprit(node.name, node.operator, why)
 
 

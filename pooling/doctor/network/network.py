@@ -225,6 +225,8 @@ class Network:
         The operators behind which something is not known.
     unread_parameters : int
         Of a module: parameters that nothing reads in a forward pass, such as those of auxiliary heads.
+    ended_at : str
+        Of a module: the stage behind which it could not be followed, and which the unread parameters may lie behind.
 
     Examples
     --------
@@ -251,6 +253,7 @@ class Network:
     spatial: tuple[int, ...] = ()
     culprits: tuple[Culprit, ...] = ()
     unread_parameters: int = 0
+    ended_at: str = ""
 
     @property
     def title(self) -> str:
@@ -291,7 +294,9 @@ class Network:
     def losses(self) -> tuple[Loss, ...]:
         """What is not known, once for each operator that is to blame, in the order of the network."""
         return tuple(
-            _loss(culprit, [stage for stage in self.stages if stage.culprit == culprit.name])
+            _loss(
+                culprit, [each for each in self.stages if each.culprit == culprit.name], self._unreached(culprit.name)
+            )
             for culprit in self.culprits
         )
 
@@ -300,8 +305,14 @@ class Network:
         """The share of the stages with weights, or of the weights, that lie behind a loss, whichever is larger."""
         heavy = [stage for stage in self.stages if stage.parameters] or list(self.stages)
         stages = sum(bool(stage.culprit) for stage in heavy) / max(1, len(heavy))
-        weights = sum(stage.parameters for stage in self.stages if stage.culprit) / max(1, self.parameters)
-        return max(stages, weights)
+        behind = sum(stage.parameters for stage in self.stages if stage.culprit)
+        behind += self.unread_parameters if self.ended_at else 0
+        return max(stages, behind / max(1, self.parameters))
+
+    def _unreached(self, culprit: str) -> int:
+        """Return the parameters that may lie behind what is to blame because the module was followed no further."""
+        ends = any(stage.name == self.ended_at and stage.culprit == culprit for stage in self.stages)
+        return self.unread_parameters if ends else 0
 
     @property
     def is_mostly_lost(self) -> bool:
@@ -322,13 +333,13 @@ class Network:
         raise no_stage(self.name, name, [stage.name for stage in self.stages])
 
 
-def _loss(culprit: Culprit, behind: Sequence[Stage]) -> Loss:
+def _loss(culprit: Culprit, behind: Sequence[Stage], unreached: int) -> Loss:
     return Loss(
         culprit.name,
         culprit.operator,
         culprit.why,
         tuple(stage.name for stage in behind),
-        sum(stage.parameters for stage in behind),
+        sum(stage.parameters for stage in behind) + unreached,
         sum(stage.macs for stage in behind),
         sum(not stage.output_shape for stage in behind),
         sum(stage.kind == "unknown" for stage in behind),

@@ -166,7 +166,8 @@ def _col2im(call: NodeCall) -> Outcome:
         fits = math.prod(axis.output_size for axis in axes) == shape[2]
     if not fits or not image or not block:
         raise OperatorError(f"its input {shape} cannot be put together from blocks of {block} to an image of {image}")
-    view = View((), None, lost="receptive field not followed: it puts blocks together")
+    axes_of_map = tuple(range(2, 2 + len(image)))
+    view = View(axes_of_map, None, lost="receptive field not followed: it puts blocks together")
     return Outcome("reshape", [(shape[0], shape[1] // math.prod(block), *image)], view)
 
 

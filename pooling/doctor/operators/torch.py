@@ -24,6 +24,7 @@ __all__ = [
     "dense",
     "looked_up",
     "overwritten",
+    "put_together",
     "rearranged",
     "recurrent",
     "same_cells",
@@ -114,7 +115,9 @@ def rearranged(shapes: Sequence[Shape], why: str, touched: Sequence[int] | None 
             stays = touched is not None and not set(touched).intersection(view.axes)
             fits = max(view.axes) < len(shapes[0])
             same = fits and tuple(shapes[0][axis] for axis in view.axes) == _sizes(call, view)
-            view = view if stays and same else (lost(view, why) if fits else None)
+            # Where the axes are gone, the places of the map are in a list, in an order that nobody follows.
+            gone = View((), None, lost=f"receptive field not followed: {why}")
+            view = view if stays and same else (lost(view, why) if fits else gone)
         return Outcome(kind, shapes, view)
 
     return rule
@@ -123,6 +126,15 @@ def rearranged(shapes: Sequence[Shape], why: str, touched: Sequence[int] | None 
 def _sizes(call: NodeCall, view: View) -> Shape:
     tensor = next(each for each in call.tensors if each is not None and each.source and each.view is view)
     return tensor.sizes
+
+
+def put_together(shapes: Sequence[Shape], why: str) -> Rule:
+    """Return the rule of a map that is made of a list of places, whose fields are lost."""
+    return lambda call: Outcome(
+        "reshape",
+        shapes,
+        View((len(shapes[0]) - 2, len(shapes[0]) - 1), None, lost=f"receptive field not followed: {why}"),
+    )
 
 
 def unfollowed(shapes: Sequence[Shape], why: str, kind: str) -> Rule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pooling.reporting.formats import amount, brief, by, cells, memory, percent
@@ -159,6 +160,7 @@ def rows(examination: Examination, *, everything: bool = False) -> list[TableRow
     if everything or len(stages) <= FEW_STAGES:
         return [TableRow((stage,), StageText.of(examination, stage)) for stage in stages]
     found = {finding.stage for finding in examination.findings if finding.severity != "note" or finding.code == "D901"}
+    sizes = {stage.name: stage.output_size for stage in stages}
     result: list[TableRow] = []
     folded: list[Stage] = []
 
@@ -168,7 +170,7 @@ def rows(examination: Examination, *, everything: bool = False) -> list[TableRow
             folded.clear()
 
     for stage in stages:
-        if stage.name in found or _resizes(stage) or stage.kind == "dense":
+        if stage.name in found or _resizes(stage) or (stage.kind == "dense" and not _keeps_places(stage, sizes)):
             close()
             result.append(TableRow((stage,), StageText.of(examination, stage)))
         else:
@@ -186,3 +188,9 @@ def _resizes(stage: Stage) -> bool:
     return stage.kind in ("resize", "transposed") or any(
         axis.input_size != axis.output_size for axis in stage.axes if stage.kind in ("convolution", "pooling", "slice")
     )
+
+
+def _keeps_places(stage: Stage, sizes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a product of matrices works at each place of a map or token, as in the blocks of a transformer."""
+    size = stage.output_size
+    return max(size, default=1) > 1 and not collapses(stage) and size in [sizes.get(name) for name in stage.inputs]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import os
 import re
 import warnings
 import zipfile
@@ -65,7 +67,10 @@ def load(path: str) -> tuple[Any, tuple[int, ...] | None, str]:
             if isinstance(error, NetworkError):
                 raise
             raise NetworkError(f"{path} is damaged ({first_line(error)}); save it again") from error
+    log = logging.getLogger("torch.export")  # tracebacks of what is told here in a sentence
+    was = log.level
     try:
+        log.setLevel(logging.CRITICAL)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.export.load(safe)
@@ -75,6 +80,8 @@ def load(path: str) -> tuple[Any, tuple[int, ...] | None, str]:
             f"{path} cannot be loaded by torch {torch.__version__} ({type(error).__name__}: {first_line(error)}); save "
             "it with this version of torch"
         ) from error
+    finally:
+        log.setLevel(was)
     return (
         module.module,
         module.shape,
@@ -87,6 +94,11 @@ def load(path: str) -> tuple[Any, tuple[int, ...] | None, str]:
 def _safe_copy(path: str, archive: zipfile.ZipFile) -> io.BytesIO:
     """Return a copy of an archive that has no pickles; refuse one that needs them."""
     names = [info.filename for info in archive.infolist()]
+    odd = next(
+        (name for name in names if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/")), ""
+    )
+    if odd:
+        raise NetworkError(f"{path} holds {odd!r}, which lies outside of the archive; it is not loaded")
     version = [name for name in names if name.endswith("/archive_version")]
     graphs = [name for name in names if re.search(r"(^|/)models/[^/]+\.json$", name)]
     if any("/code/" in name or name.endswith(".py") for name in names) and not graphs:
@@ -108,6 +120,13 @@ def _safe_copy(path: str, archive: zipfile.ZipFile) -> io.BytesIO:
                     f"{path}: {info.filename} has {info.file_size} bytes; at most {LARGEST_TEXT} are read"
                 )
             _check_description(path, info.filename, archive.read(info))
+    # torch stores its parts as they are; what is compressed may unpack to more than there is memory.
+    unpacked, packed = sum(info.file_size for info in archive.infolist()), os.path.getsize(path)
+    if unpacked > packed + LARGEST_TEXT:
+        raise NetworkError(
+            f"{path} has {packed} bytes and would unpack to {unpacked}; save it with torch.export.save, which does not "
+            "compress"
+        )
     copied = io.BytesIO()
     with zipfile.ZipFile(copied, "w", zipfile.ZIP_STORED) as written:
         for info in archive.infolist():

@@ -442,8 +442,10 @@ def _drawn(
     sized = _sized(group)
     followed = [stage for stage in group.stages if _is_map(stage, group) and stage.receptive_field is not None]
     depth = len(label)
-    inside = [stage for stage in sized if len(path := path_of(stage.name)) > depth and path[:depth] == label]
-    named = inside or sized  # names without modules tell no more than where a box begins
+    of_label = [(stage, path) for stage in sized if (path := path_of(stage.name))[:depth] == label]
+    # What the module itself calls, such as the concatenation at the end of a dense block, counts beside its parts.
+    # Names without modules tell no more than where a box begins.
+    named = [stage for stage, _ in of_label] if any(len(path) > depth for _, path in of_label) else sized
     blocks, noun = blocks_in([path_of(stage.name) for stage in sized], label)
     level = level_of_stages(network, examination.objects, followed, drawn) if followed else None
     # Behind a window that holds all of the map, nothing is told of the object.

@@ -97,7 +97,7 @@ def field_sentence(maps: DrawnMaps) -> str:
     fields = {stage.name: stage.receptive_field for stage in network.stages}
     of_all = any((seen := fields.get(name)) is not None and seen.context for name in each.stages)
     if of_all:
-        return f"One cell of {each.label} sees the whole input: its block relates all cells"
+        return f"One cell of {each.label} sees the whole input: attention or a global branch relates all cells"
     if all(seen >= size for seen, size in zip(pixels, sizes, strict=True)):
         return f"The receptive field of a cell of {each.label} is {by(pixels)} {unit}: the whole input of {by(sizes)}"
     return f"The receptive field of a cell of {each.label} is {by(pixels)} of {by(sizes)} {unit}"

@@ -19,7 +19,7 @@ from pooling.layer import Layer
 from ....operators import OPERATORS, SMALL, outcome_of
 from ....operators.nodes import Node, NodeCall, Outcome, Rule, Shape, Tensor
 from ....operators.torch import as_torch_has_it, overwritten, unknown
-from .scope import Place, place_of
+from .scope import Names, Place, place_of
 
 __all__ = ["AtenCall", "Key", "KnowledgeEnds", "Recorder", "Trial", "dtype_of", "label_of", "run_module"]
 
@@ -179,7 +179,7 @@ class Recorder(TorchDispatchMode):
 
     def __init__(
         self,
-        modules: Mapping[int, str],
+        modules: Names,
         parameters: Mapping[str, Any],
         write: Callable[[Recorder, AtenCall], bool],
         recorded: Callable[[str], bool],
@@ -216,12 +216,13 @@ class Recorder(TorchDispatchMode):
 
     def is_data(self, tensor: Any) -> bool:
         """Whether data passes through a tensor."""
-        value = self._values.get(id(tensor))
+        # Data that was written into a tensor of the module's own is in what stands for it.
+        value = self._values.get(id(self._twins.get(id(tensor), tensor)))
         return value is not None and (value.data or self._is_written(value))
 
     def name(self, tensor: Any) -> str:
         """Return the name of a tensor as it is now."""
-        value = self._current(self._value(tensor))
+        value = self._current(self._value(self._twins.get(id(tensor), tensor) if self.is_data(tensor) else tensor))
         if not value.name:
             value.name = self._new_name("constant")
             real = value.real if value.real is not None else value.tensor
@@ -545,6 +546,8 @@ class Recorder(TorchDispatchMode):
             call.inputs = list(args[:2])
         try:
             result = self._changed(call) if self.changes else None
+            if result is None and base in RECURRENT and "hx" in call.arguments and "batch_sizes" not in call.arguments:
+                result = _recurrent(call)
             if result is None:
                 result = _result(func, base, args, kwargs)
         except NotImplementedError:
@@ -630,9 +633,19 @@ class Recorder(TorchDispatchMode):
                     known.name = ""
         return result
 
-    def _constant_view(self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    def _constant_view(
+        self,
+        func: Any,
+        base: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        result: Any,
+        place: Place | None = None,
+    ) -> None:
         """Remember what a view is one of: data may be written through it."""
-        call = _call(func, base, args, kwargs, place_of(sys._getframe(2), self.modules, TORCH, run_module.__code__))
+        if place is None:
+            place = place_of(sys._getframe(2), self.modules, TORCH, run_module.__code__)
+        call = _call(func, base, args, kwargs, place)
         call.outputs = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
         parent = self._value(call.inputs[0])
         for output in call.outputs:
@@ -647,9 +660,26 @@ class Recorder(TorchDispatchMode):
             return tensor
         twin = self._twins.get(id(tensor))
         if twin is None:
-            twin = self._twins[id(tensor)] = torch.empty_like(tensor, device="meta")
+            twin = self._twin_of_view(tensor)
+            if twin is None:
+                twin = torch.empty_like(tensor, device="meta")
+            self._twins[id(tensor)] = twin
             self._kept.append(tensor)
             self._value(twin).real = tensor
+        return twin
+
+    def _twin_of_view(self, tensor: Any) -> Any:
+        """Return the same view of what stands for the whole, so that what is written into it is in the whole."""
+        value = self._values.get(id(tensor))
+        if value is None or value.parent is None or value.call is None or len(value.call.outputs) != 1:
+            return None
+        whole, call = self._without_data(value.parent.tensor), value.call
+        names = [each.name for each in call.function._schema.arguments if not each.kwarg_only]
+        args = [whole if call.arguments[name] is value.parent.tensor else call.arguments[name] for name in names]
+        twin = call.function(*args)
+        if twin.shape != tensor.shape or self._storage(twin) is not self._storage(whole):
+            return None
+        self._constant_view(call.function, call.name, args, {}, twin, call.place)
         return twin
 
     def _changed(self, call: AtenCall) -> Any:
@@ -716,6 +746,8 @@ class Trial:
         shape: Shape | None = None,
     ) -> str:
         """Apply the rule."""
+        if rule is not None and not self.changes:
+            return ""  # what ONNX says of an operator of that name is not why torch refuses
         given = [
             None
             if each is None
@@ -737,6 +769,19 @@ def _picks_by_data(base: str, args: Sequence[Any]) -> bool:
         return len(args) == 1
     places = args[1] if base in ("index", "_unsafe_index") and len(args) > 1 else ()
     return any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in places)
+
+
+RECURRENT = frozenset(["gru", "lstm", "rnn_relu", "rnn_tanh"])
+"""Operators that torch would run step by step, which takes as long without data as with it."""
+
+
+def _recurrent(call: AtenCall) -> Any:
+    """Return what a recurrent layer gives."""
+    given, states = call.inputs[0], call["hx"]
+    states = [states] if isinstance(states, torch.Tensor) else list(states)
+    features = int(states[0].shape[-1]) * (2 if call["bidirectional"] else 1)
+    output = torch.empty((*given.shape[:-1], features), dtype=given.dtype, device="meta")
+    return output, *(torch.empty_like(each, device="meta") for each in states)
 
 
 def label_of(name: str) -> str:

@@ -10,6 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from ...graph import Graph
 from ...network import Network, NetworkError, no_stage
 from .capture import TORCH, AtenCall, Key, KnowledgeEnds, Recorder, Trial, dtype_of, label_of, run_module
 from .records import is_recorded, write
-from .scope import place_of
+from .scope import Names, place_of
 
 __all__ = ["ModuleGraph", "from_module"]
 
@@ -156,6 +157,8 @@ class Trace:
     graph: Graph
     free: Graph | None
     failure: NetworkError | None
+    ended_at: str = ""
+    """The stage behind which it could not be followed."""
 
 
 class Runner:
@@ -172,7 +175,9 @@ class Runner:
         self.total = sum(each.numel() for each in _parameters(module, name).values())
         self.module = _without_weights(module, name)
         self.parameters = _parameters(self.module, name)
-        self.modules = {id(each): key for key, each in self.module.named_modules()}
+        self.modules: dict[int, list[str]] = {}
+        for key, each in self.module.named_modules(remove_duplicate=False):
+            self.modules.setdefault(id(each), []).append(key)
         kinds = [each.dtype for each in self.parameters.values() if each.dtype.is_floating_point]
         self.dtype = kinds[0] if kinds else torch.float32
         self.traces: dict[Any, Trace] = {}
@@ -241,7 +246,11 @@ class Runner:
         network = trace.graph.infer(shape)
         if trace.failure is not None:
             raise trace.failure
-        return network
+        if not trace.ended_at:
+            return network
+        # What follows may be made of maps, though what the module asked for is none.
+        stages = tuple(replace(each, ended=each.ended and each.name != trace.ended_at) for each in network.stages)
+        return replace(network, stages=stages, ended_at=trace.ended_at)
 
     def is_free(self) -> bool:
         """Whether the graph of the first size holds at every size, by the doctor's own rules."""
@@ -293,18 +302,25 @@ class Runner:
         failure: NetworkError | None = None
         notes: list[str] = []
         outputs: list[Any] = []
+        ended_at = ""
         try:
             with _quiet(), _as_it_was(self.module), torch.inference_mode(), recorder:
                 args, kwargs = self._arguments(inputs)
                 with reads:
                     result = run_module(self.module, args, kwargs)
             outputs = [each for each in _tensors(result) if recorder.is_data(each)]
+            if not outputs and recorder.nodes:
+                notes.append(
+                    "forward returns no tensor that depends on its input; the results that nothing reads are taken as "
+                    "the outputs"
+                )
         except KnowledgeEnds as end:
             where = recorder.nodes[-1].source_line
+            ended_at = recorder.nodes[-1].name
             notes.append(
                 f"what happens behind {end.operator}{f' ({where})' if where else ''} is not known: it {end.why}"
             )
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # code of others may end the program
             failure = self._failure(error, recorder, shape)
         names = [recorder.name(each) for each in outputs] if failure is None else []
         whole = bool(names)
@@ -337,7 +353,7 @@ class Runner:
         if recorder.is_free and not reads.found and whole and not others and not changes:
             rules = {renamed[old]: rule for old, rule in recorder.free_rules.items() if old in renamed}
             free = replace(graph, nodes=tuple(replace(node, rule=rules[node.name]) for node in nodes))
-        return Trace(graph, free, failure)
+        return Trace(graph, free, failure, renamed.get(ended_at, ""))
 
     def _sizes(self, shape: Shape) -> dict[str, Shape]:
         """Return the shape of each input; those that have the sizes of the main one follow it."""
@@ -364,7 +380,7 @@ class Runner:
             return [list(values[0].unbind(0))], {}  # a list of images
         return values, {}
 
-    def _failure(self, error: Exception, recorder: Recorder, shape: Shape) -> NetworkError:
+    def _failure(self, error: Exception | SystemExit, recorder: Recorder, shape: Shape) -> NetworkError:
         """Say why a module could not be run, and at which stage."""
         found = recorder.failed
         said = first_line(error) or type(error).__name__
@@ -402,7 +418,7 @@ class Runner:
     def _names(self, nodes: Sequence[Node], keys: Mapping[str, Key]) -> dict[str, str]:
         """Name the stages: by their module alone where the module is all that there is."""
         counts = Counter(keys[node.name][0] for node in nodes)
-        known = {*self.modules.values(), *counts}
+        known = {*chain.from_iterable(self.modules.values()), *counts}
         parents = {name[:place] for name in known for place, letter in enumerate(name) if letter == "."}
         firsts: dict[str, str] = {}
         for node in nodes:
@@ -681,7 +697,7 @@ def _where(call: AtenCall) -> str:
     return f"{call.name}, {call.place.line}" if call.place.line else call.name
 
 
-def _place_of_error(error: BaseException, modules: Mapping[int, str]) -> tuple[str, str]:
+def _place_of_error(error: BaseException, modules: Names) -> tuple[str, str]:
     """Return the module in whose code an error was raised, and the line."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not frames:

@@ -258,13 +258,13 @@ def _fractional_pool(recorder: Recorder, call: AtenCall) -> None:
 
 @aten("max_unpool2d", "max_unpool3d")
 def _unpool(recorder: Recorder, call: AtenCall) -> None:
-    why = "receptive field not followed: cells are put where the indices say"
+    why = "cells are put where the indices say"
     recorder.emit(call, "MaxUnpool", [call.inputs[0]], rule=rules.unfollowed(call.shapes, why, "transposed"))
 
 
 @aten("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")
 def _regions(recorder: Recorder, call: AtenCall) -> None:
-    why = "receptive field not followed: its regions are data"
+    why = "its regions are data"
     recorder.emit(call, f"torchvision.{call.name}", call.inputs, rule=rules.unfollowed(call.shapes, why, "pooling"))
 
 
@@ -274,7 +274,7 @@ def _deformable(recorder: Recorder, call: AtenCall) -> None:
     macs = int(math.prod(call.shapes[0]) * math.prod(weight.shape[1:]))
 
     def rule(found: Any) -> Any:
-        why = "receptive field not followed: its taps are placed by data"
+        why = "its taps are placed by data"
         outcome = rules.unfollowed(call.shapes, why, "convolution")(found)
         return replace(outcome, macs=macs)
 
@@ -372,7 +372,7 @@ def _pointwise(recorder: Recorder, call: AtenCall) -> None:
 
 
 def _same_cells(recorder: Recorder, call: AtenCall) -> None:
-    why = "receptive field not followed: the axes change"
+    why = "the axes change"
     touched = [call.inputs[0].dim() - 1]
     recorder.emit(call, f"aten.{call.name}", call.inputs, rule=rules.rearranged(call.shapes, why, touched))
 
@@ -397,10 +397,10 @@ def _along_axes(recorder: Recorder, call: AtenCall) -> None:
     axes = range(rank) if given is None or given == [] else [axis % rank for axis in _ints(given, 1)]
     operator = f"aten.{call.name}"
     if call.name in ("flip", "roll"):
-        why = "receptive field not followed: it moves cells"
+        why = "it moves cells"
         recorder.emit(call, operator, call.inputs, rule=rules.rearranged(call.shapes, why, axes))
     elif call.name == "glu":
-        why = "receptive field not followed: it splits the map"
+        why = "it splits the map"
         recorder.emit(call, operator, call.inputs, rule=rules.rearranged(call.shapes, why, axes, "elementwise"))
     else:
         recorder.emit(call, operator, call.inputs, rule=rules.same_cells(call.shapes, mixed=axes))
@@ -410,7 +410,7 @@ def _along_axes(recorder: Recorder, call: AtenCall) -> None:
 def _fourier(recorder: Recorder, call: AtenCall) -> None:
     rank = call.inputs[0].dim()
     axes = [axis % rank for axis in _ints(call["dim"], 1)]
-    why = "receptive field not followed: a Fourier transform depends on the whole map"
+    why = "a Fourier transform depends on the whole map"
     recorder.emit(call, f"aten.{call.name.strip('_')}", call.inputs, rule=rules.rearranged(call.shapes, why, axes))
 
 
@@ -450,7 +450,7 @@ def _arg(recorder: Recorder, call: AtenCall) -> None:
 
 @aten("topk", "kthvalue")
 def _largest(recorder: Recorder, call: AtenCall) -> None:
-    why = "receptive field not followed: which cells are chosen is data"
+    why = "which cells are chosen is data"
     axes = [_axis(call, int(call["dim"]))]
     recorder.emit(
         call,
@@ -565,7 +565,10 @@ def _other_shape(recorder: Recorder, call: AtenCall) -> None:
         touched = [_axis(call, int(call["dim"]))]
     elif call.name == "unfold":
         touched = [_axis(call, int(call["dimension"]))]
-    why = f"receptive field not followed: {call.name} puts cells elsewhere"
+    why = f"{call.name} puts cells elsewhere"
+    if call.name == "col2im":
+        recorder.emit(call, "aten.col2im", call.inputs, rule=rules.put_together(call.shapes, why))
+        return
     recorder.emit(call, f"aten.{call.name}", call.inputs, rule=rules.rearranged(call.shapes, why, touched))
 
 
@@ -663,9 +666,9 @@ def _index(recorder: Recorder, call: AtenCall) -> None:
     if recorder.is_data(table) and len(used) == 1:
         rule = rules.looked_up(call.shapes, used[0], given[used[0]].dim())
     elif recorder.is_data(table) and call.outputs[0].dim() == table.dim():
-        rule = rules.rearranged(call.shapes, "receptive field not followed: it picks cells", used, "slice")
+        rule = rules.rearranged(call.shapes, "it picks cells", used, "slice")
     else:
-        rule = rules.rearranged(call.shapes, "receptive field not followed: it picks cells", None, "slice")
+        rule = rules.rearranged(call.shapes, "it picks cells", None, "slice")
     recorder.emit(call, "aten.index", call.inputs, rule=rule)
 
 
@@ -673,7 +676,7 @@ def _index(recorder: Recorder, call: AtenCall) -> None:
 def _gather(recorder: Recorder, call: AtenCall) -> None:
     dim = call.get("dim")
     touched = None if dim is None else [_axis(call, int(dim))]
-    why = "receptive field not followed: which cells are read is data"
+    why = "which cells are read is data"
     recorder.emit(
         call,
         "GatherElements" if call.name == "gather" else f"aten.{call.name}",
@@ -748,5 +751,5 @@ def _resize(recorder: Recorder, call: AtenCall) -> None:
 
 @aten("grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "_grid_sampler_2d_cpu_fallback")
 def _grid_sample(recorder: Recorder, call: AtenCall) -> None:
-    why = "receptive field not followed: where it samples is data"
+    why = "where it samples is data"
     recorder.emit(call, "GridSample", call.inputs, rule=rules.unfollowed(call.shapes, why, "resize"))

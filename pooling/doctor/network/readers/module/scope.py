@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import CodeType, FrameType
 from typing import NamedTuple
 
-__all__ = ["Place", "at", "place_of"]
+__all__ = ["Names", "Place", "at", "place_of"]
 
 
 class Place(NamedTuple):
@@ -32,7 +32,11 @@ def at(place: Place) -> Iterator[None]:
         KNOWN.reset(token)
 
 
-def place_of(frame: FrameType | None, names: Mapping[int, str], torch_folder: str, last: CodeType) -> Place:
+Names = Mapping[int, Sequence[str]]
+"""The names of each module by its ``id``: several, where modules share one."""
+
+
+def place_of(frame: FrameType | None, names: Names, torch_folder: str, last: CodeType) -> Place:
     """Look for the innermost module, and the innermost line that is none of torch's.
 
     Parameters
@@ -40,7 +44,7 @@ def place_of(frame: FrameType | None, names: Mapping[int, str], torch_folder: st
     frame : frame
         Where to begin.
     names : mapping
-        The modules' names by their ``id``.
+        The modules' names by their ``id``. Of a module that several share, the name is that in the one that calls it.
     torch_folder : str
         Where the code of torch lies.
     last : code
@@ -49,18 +53,23 @@ def place_of(frame: FrameType | None, names: Mapping[int, str], torch_folder: st
     known = KNOWN.get()
     if known is not None:
         return known
-    module: str | None = None
+    around: list[Sequence[str]] = []
     line = ""
-    while frame is not None and (module is None or not line):
+    while frame is not None and (not around or len(around[-1]) > 1 or not line):
         code = frame.f_code
         if code is last:
             break
-        if module is None and code.co_argcount and code.co_varnames[0] == "self":
-            module = names.get(id(frame.f_locals.get("self")))
+        if code.co_argcount and code.co_varnames[0] == "self":
+            found = names.get(id(frame.f_locals.get("self")))
+            if found is not None and (not around or len(around[-1]) > 1) and found not in around[-1:]:
+                around.append(found)
         if not line and not code.co_filename.startswith((torch_folder, OWN_FOLDER, "<")):
             line = f"{_shortened(code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back
-    return Place(module or "", line)
+    module = ""
+    for several in reversed(around):
+        module = next((each for each in several if each.startswith(f"{module}.")), several[0]) if module else several[0]
+    return Place(module, line)
 
 
 OWN_FOLDER = os.path.dirname(__file__) + os.sep
