@@ -8,7 +8,7 @@ refused here, before any array is allocated.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -413,11 +413,14 @@ def window_count(cells: Any, effective: int, stride: int) -> Any:
     return (cells + (stride - effective)) // stride
 
 
-def count_windows(size: Any, effective: int, stride: int, begin: Any, end: Any, *, ceil_mode: bool) -> Any:
-    """Count the windows on an axis: a number, or an expression of sizes that are symbols."""
-    output = window_count(begin + size + end + (stride - 1 if ceil_mode else 0), effective, stride)
+def count_windows(
+    size: Any, effective: int, stride: int, begin: Any, end: Any, *, ceil_mode: bool, least: Callable[..., Any] = min
+) -> Any:
+    """Count the windows on an axis: a number, or an expression of symbols, of which `least` returns the smaller."""
+    if not ceil_mode:
+        return window_count(begin + size + end, effective, stride)
     # A window that begins behind the input would hold padding alone.
-    return output - 1 if ceil_mode and (output - 1) * stride >= size + begin else output
+    return least(window_count(begin + size + end + (stride - 1), effective, stride), (size + begin - 1) // stride + 1)
 
 
 def pool_axes(

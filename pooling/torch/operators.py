@@ -1,8 +1,8 @@
 """The functions of `pooling` as operators of PyTorch: ``torch.ops.pooling.max_pool2d`` and so on.
 
 Each function has up to three operators, whose arguments follow from its signature: the pooling; the pooling with its
-indices (``max_pool2d_with_indices``); the gradient (``max_pool2d_backward``). Each has a kernel for the CPU, which hands
-the memory of tensors to the function of `pooling`; a fake implementation, which tells the shapes of results by
+indices (``max_pool2d_with_indices``); the gradient (``max_pool2d_backward``). Each has a kernel for the CPU, which
+hands the memory of tensors to the function of `pooling`; a fake implementation, which tells the shapes of results by
 arithmetic that symbolic sizes go through; derivatives, those of the gradient among them; and a rule for `torch.vmap`.
 """
 
@@ -143,7 +143,7 @@ class Function:
         counts = [
             count_windows(
                 sizes[i], dilation[i] * (kernel[i] - 1) + 1, stride[i], padding[2 * i], padding[2 * i + 1],
-                ceil_mode=given.get("ceil_mode", False),
+                ceil_mode=given.get("ceil_mode", False), least=torch.sym_min,
             )
             for i in range(n)
         ]  # fmt: skip
@@ -255,7 +255,7 @@ def _adaptive_indices(function: Function, input: Tensor, arguments: Sequence[Any
 
 
 def _norm(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tensor:
-    """Compute a norm by operators that have all derivatives: what is differentiated where gradients of gradients are."""
+    """Compute a norm by operators that have all derivatives, for gradients of gradients."""
     given = dict(zip(function.names, arguments, strict=True))
     n = function.dimensions or input.ndim - 2
     spatial = tuple(range(input.ndim - n, input.ndim))
@@ -360,7 +360,9 @@ def _register_vmap(function: Function) -> None:
             for number, (each, dim) in enumerate(zip(given, in_dims, strict=False)):
                 if each is None:
                     continue
-                given[number] = each.unsqueeze(0).expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
+                given[number] = (
+                    each.unsqueeze(0).expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
+                )
             n = function.dimensions or given[-1].ndim - 3
             batched = [None if each is None or each.ndim < n + 3 else each.shape[:2] for each in given]
             given = [each if lead is None else each.flatten(0, 1) for each, lead in zip(given, batched, strict=True)]
