@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pooling.annotations import AdaptiveSize, NanRule, Padding, Sizes
+from pooling.annotations import AdaptiveSize, NanRule, Padding, Ratio, Sizes
 from pooling.arguments import per_axis
 from pooling.errors import type_error
+from pooling.families.fractional import fractional_sizes
+from pooling.families.unpooling import unpool_size
 from pooling.geometry import padding_pairs, strides_of
 from pooling.ranks import ranked
 
-from .operators import FUNCTIONS, Function, gradient_of
+from .operators import FRACTIONAL, FUNCTIONS, UNPOOLING, Function, gradient_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # From arguments to operators
@@ -292,3 +294,65 @@ def max_blur_pool2d(
     greatest = max_pool2d(input, kernel_size, 1, padding, nan=nan)
     steps = kernel_size if stride is None else stride
     return blur_pool2d(greatest, blur_kernel_size, steps, padding_mode=padding_mode)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Unpooling, and windows at random steps
+
+
+def _max_unpool(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Padding = 0,
+    output_size: Sizes | None = None,
+) -> Tensor:
+    """As ``torch.nn.functional.{function}``, by `pooling.{function}`; of equal indices the last element stays.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pooling.{function}`; also for an index that is on no map.
+    """
+    n = UNPOOLING["{function}"]
+    if not isinstance(input, Tensor) or not isinstance(indices, Tensor):
+        wrong = indices if isinstance(input, Tensor) else input
+        raise type_error("{function}", f"input and indices must be torch.Tensor, not {type(wrong).__name__}")
+    sizes = output_size
+    if sizes is not None and len(sizes) == input.ndim:  # type: ignore[arg-type]
+        sizes = sizes[-n:]  # type: ignore[index]
+    size = unpool_size(input.shape[-n:], kernel_size, stride, padding, sizes, function="{function}")
+    return getattr(torch.ops.pooling, "{function}")(input, indices, list(size))  # type: ignore[no-any-return]
+
+
+max_unpool1d, max_unpool2d, max_unpool3d = ranked(_max_unpool, "max_unpool")
+
+
+def _fractional_max_pool(
+    input: Tensor,
+    kernel_size: Sizes,
+    output_size: Sizes | None = None,
+    output_ratio: Ratio | None = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:
+    """As ``torch.nn.functional.{function}``, by `pooling.{function}`; torch's generator draws the samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pooling.{function}`.
+    """
+    n = FRACTIONAL["{function}"]
+    if not isinstance(input, Tensor):
+        raise type_error("{function}", f"input must be a torch.Tensor, not {type(input).__name__}")
+    kernel, size = fractional_sizes("{function}", tuple(input.shape[-n:]), kernel_size, output_size, output_ratio)
+    if _random_samples is None:
+        lead = input.shape[:-n] if input.ndim == n + 2 else (1, *input.shape[:-n])
+        _random_samples = torch.rand((*lead, n), dtype=input.dtype, device=input.device)
+    found = getattr(torch.ops.pooling, "{function}")(input, _random_samples, list(kernel), list(size))
+    return found if return_indices else found[0]
+
+
+fractional_max_pool2d, fractional_max_pool3d = ranked(_fractional_max_pool, "fractional_max_pool")

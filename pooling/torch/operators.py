@@ -21,7 +21,7 @@ import pooling
 from pooling.geometry import count_windows
 from pooling.operators import OPERATORS, Operator
 
-__all__ = ["FUNCTIONS", "Function", "array_of", "tensor_of"]
+__all__ = ["FRACTIONAL", "FUNCTIONS", "UNPOOLING", "Function", "array_of", "gradient_of", "tensor_of"]
 
 NAMESPACE = "pooling"
 KINDS = {
@@ -384,6 +384,73 @@ def _register_vmap(function: Function) -> None:
     torch.library.register_vmap(f"{name}_backward", rule(function.gradient, tensors), lib=_library)
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Unpooling, and windows at random steps: the gradients of both move elements to and from where indices say
+
+
+UNPOOLING = {f"max_unpool{n}d": n for n in (1, 2, 3)}
+FRACTIONAL = {f"fractional_max_pool{n}d": n for n in (2, 3)}
+"""Names of functions, and their spatial axes."""
+
+
+def _register_unpooling(name: str, n: int) -> None:
+    pool = getattr(pooling, name)
+
+    def forward(input: Tensor, indices: Tensor, output_size: list[int]) -> Tensor:
+        # The kernel says nothing: the size is the whole of what it would tell.
+        return tensor_of(pool(array_of(input), array_of(indices), [1] * n, output_size=output_size))
+
+    def fake(input: Tensor, indices: Tensor, output_size: list[Any]) -> Tensor:
+        return _like(input, [*input.shape[: input.ndim - n], *output_size])
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    def differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        return _selected(grad, ctx.saved_tensors[0], n), None, None
+
+    _library.define(f"{name}(Tensor input, Tensor indices, SymInt[] output_size) -> Tensor")
+    _library.impl(name, forward, "CPU")
+    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
+    torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=_library)
+
+
+def _register_fractional(name: str, n: int) -> None:
+    pool = getattr(pooling, name)
+
+    def forward(
+        input: Tensor, samples: Tensor, kernel_size: list[int], output_size: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        found = pool(array_of(input), kernel_size, output_size, return_indices=True, _random_samples=array_of(samples))
+        return tensor_of(found[0]), torch.from_numpy(found[1])
+
+    def fake(input: Tensor, samples: Tensor, kernel_size: list[Any], output_size: list[Any]) -> tuple[Tensor, Tensor]:
+        shape = [*input.shape[: input.ndim - n], *output_size]
+        return _like(input, shape), _like(input, shape, torch.int64)
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.shape = inputs[0].shape
+        ctx.save_for_backward(output[1])
+
+    def differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
+        (indices,) = ctx.saved_tensors
+        flat = grad.new_zeros(ctx.shape).flatten(-n)
+        found = flat.scatter_add(-1, indices.flatten(-n), grad.flatten(-n))
+        return found.view(ctx.shape), None, None, None
+
+    _library.define(
+        f"{name}(Tensor input, Tensor samples, SymInt[] kernel_size, SymInt[] output_size) -> (Tensor, Tensor)"
+    )
+    _library.impl(name, forward, "CPU")
+    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
+    torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=_library)
+
+
+for _name, _n in UNPOOLING.items():
+    _register_unpooling(_name, _n)
+for _name, _n in FRACTIONAL.items():
+    _register_fractional(_name, _n)
 for _function in FUNCTIONS.values():
     _register(_function)
     _register_derivatives(_function)
