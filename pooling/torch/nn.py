@@ -6,6 +6,7 @@ Modules with the name of one of `torch.nn` are subclasses of it: same arguments,
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -45,6 +46,23 @@ __all__ = [
 ]
 
 
+MARK = "_computed_by_pooling"
+"""Attribute of modules that `patch` has changed."""
+SMALL_WINDOW = 25
+"""Elements of a window up to which `torch.compile` has kernels of its own, which it fuses with what is around them."""
+
+
+def _is_left(module: Any) -> bool:
+    """Whether a module that was patched is left to the compiler."""
+    if not torch.compiler.is_compiling() or MARK not in vars(module):
+        return False
+    size = getattr(module, "kernel_size", None)
+    if size is None:
+        return True
+    sizes = size if isinstance(size, (tuple, list)) else (size,) * int(type(module).__name__[-2])
+    return math.prod(sizes) <= SMALL_WINDOW
+
+
 class _Max(nn.Module):
     """What maxima of any rank do."""
 
@@ -57,6 +75,8 @@ class _Max(nn.Module):
 
     def forward(self, input: Tensor) -> Any:
         """Pool a tensor."""
+        if _is_left(self):
+            return super().forward(input)
         return self._pool(
             input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
         )
@@ -103,6 +123,8 @@ class AvgPool1d(nn.AvgPool1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
+        if _is_left(self):
+            return super().forward(input)
         return F.avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
 
@@ -111,6 +133,8 @@ class _Avg(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
+        if _is_left(self):
+            return super().forward(input)
         return self._pool(
             input,
             self.kernel_size,
@@ -139,6 +163,8 @@ class _AdaptiveMax(nn.Module):
 
     def forward(self, input: Tensor) -> Any:
         """Pool a tensor."""
+        if _is_left(self):
+            return super().forward(input)
         return self._pool(input, self.output_size, self.return_indices)
 
 
@@ -165,6 +191,8 @@ class _AdaptiveAvg(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
+        if _is_left(self):
+            return super().forward(input)
         return self._pool(input, self.output_size)
 
 
@@ -191,6 +219,8 @@ class _LP(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
+        if _is_left(self):
+            return super().forward(input)
         return self._pool(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 
