@@ -85,8 +85,8 @@ class PatchReport:
 def patch(model: nn.Module) -> PatchReport:
     """Let the pooling modules of a network be computed by `pooling`.
 
-    Modules are changed in place, and stay instances of the classes that they were; `unpatch` undoes it. Copies and saved
-    models are patched as well. State dicts do not change. Under `torch.compile`, windows of up to
+    Modules are changed in place, and stay instances of the classes that they were; `unpatch` undoes it. Copies and
+    saved models are patched as well. State dicts do not change. Under `torch.compile`, windows of up to
     `pooling.torch.nn.SMALL_WINDOW` elements are left to its own kernels, which fuse them with what is around them.
 
     Parameters
