@@ -22,7 +22,7 @@ from pooling.families.unpooling import unpool_size
 from pooling.geometry import padding_pairs, strides_of
 from pooling.ranks import ranked
 
-from .operators import FRACTIONAL, FUNCTIONS, UNPOOLING, Function, gradient_of
+from .operators import FRACTIONAL, FUNCTIONS, UNPOOLING, Pooling
 
 # ---------------------------------------------------------------------------------------------------------------------
 # From arguments to operators
@@ -74,36 +74,15 @@ def _explained(function: str, input: Any) -> Exception | None:
     return None
 
 
-class _Pooling(torch.autograd.Function):
-    """A pooling that is differentiated: cheaper than the dispatcher, which costs three times as much in Python."""
-
-    @staticmethod
-    def forward(ctx: Any, input: Tensor, function: Function, arguments: Sequence[Any], indexed: bool) -> Any:  # type: ignore[override]
-        ctx.function, ctx.arguments = function, arguments
-        if not indexed:
-            ctx.save_for_backward(input)
-            return function.pool(input, *arguments)
-        found = function.pool_with_indices(input, *arguments)
-        ctx.save_for_backward(input, found[1])
-        ctx.mark_non_differentiable(found[1])
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:  # type: ignore[override]
-        input, *indices = ctx.saved_tensors
-        found = gradient_of(ctx.function, grad, input, indices[0] if indices else None, ctx.arguments)
-        return found, None, None, None
-
-
 def _run(name: str, input: Tensor, arguments: Sequence[Any], indexed: bool = False) -> Any:
     """Call an operator by the shortest way."""
     function = FUNCTIONS[name]
     operator = function.pool_with_indices if indexed else function.pool
     try:
-        if type(input) is not Tensor or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        if torch.compiler.is_compiling() or type(input) is not Tensor:
             return operator(input, *arguments)
-        if input.requires_grad and torch.is_grad_enabled():
-            return _Pooling.apply(input, function, arguments, indexed)
+        if (input.requires_grad and torch.is_grad_enabled()) or torch._C._are_functorch_transforms_active():
+            return Pooling.apply(input, function, arguments, indexed)
         with torch._C._AutoDispatchBelowAutograd():
             return operator(input, *arguments)
     except (NotImplementedError, RuntimeError, TypeError) as error:

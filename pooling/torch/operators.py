@@ -21,7 +21,7 @@ import pooling
 from pooling.geometry import count_windows
 from pooling.operators import OPERATORS, Operator
 
-__all__ = ["FRACTIONAL", "FUNCTIONS", "UNPOOLING", "Function", "array_of", "gradient_of", "tensor_of"]
+__all__ = ["FRACTIONAL", "FUNCTIONS", "UNPOOLING", "Function", "Pooling", "array_of", "tensor_of"]
 
 NAMESPACE = "pooling"
 KINDS = {
@@ -245,13 +245,20 @@ def _selected(values: Tensor, indices: Tensor, dimensions: int) -> Tensor:
     return flat.gather(-1, indices.flatten(-dimensions)).view(indices.shape)
 
 
+def _called(function: Function, input: Tensor, arguments: Sequence[Any], *, indexed: bool = False) -> Any:
+    """Call an operator in a way that the transforms of `torch.func` know, where one is at work."""
+    if torch._C._are_functorch_transforms_active():
+        return Pooling.apply(input, function, arguments, indexed)
+    return (function.pool_with_indices if indexed else function.pool)(input, *arguments)
+
+
 def _adaptive_indices(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tensor:
     """Find the argmax of each window; that of a whole map is that of an adaptive pooling to one cell."""
     if function.operator.indices:
-        return function.pool_with_indices(input, *arguments)[1]  # type: ignore[no-any-return]
+        return _called(function, input, arguments, indexed=True)[1]  # type: ignore[no-any-return]
     n = input.ndim - 2
     adaptive = FUNCTIONS[f"adaptive_max_pool{n}d"]
-    return adaptive.pool_with_indices(input, [1] * n, *arguments)[1]  # type: ignore[no-any-return]
+    return _called(adaptive, input, ([1] * n, *arguments), indexed=True)[1]  # type: ignore[no-any-return]
 
 
 def _norm(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tensor:
@@ -268,10 +275,10 @@ def _norm(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tensor
     names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
     kernel_size, stride, padding, dilation, ceil_mode = (given[name] for name in names)
     if p == float("inf"):
-        largest = FUNCTIONS[f"max_pool{n}d"].pool
-        return largest(input.abs(), kernel_size, stride, padding, dilation, ceil_mode, "propagate")  # type: ignore[no-any-return]
-    mean = FUNCTIONS[f"avg_pool{n}d"].pool
-    sums = mean(input.abs().pow(p), kernel_size, stride, padding, ceil_mode, False, 1.0, dilation, "propagate")
+        windows = (kernel_size, stride, padding, dilation, ceil_mode, "propagate")
+        return _called(FUNCTIONS[f"max_pool{n}d"], input.abs(), windows)  # type: ignore[no-any-return]
+    windows = (kernel_size, stride, padding, ceil_mode, False, 1.0, dilation, "propagate")
+    sums = _called(FUNCTIONS[f"avg_pool{n}d"], input.abs().pow(p), windows)
     # The root has no derivative at 0, where the gradient of a norm is 0.
     empty = sums == 0
     return torch.where(empty, 0, torch.where(empty, 1, sums).pow(1 / p))
@@ -293,6 +300,24 @@ def _second(function: Function, grad: Tensor, grad_output: Tensor, input: Tensor
             grad_output, input = grad_output.detach().requires_grad_(), input.detach().requires_grad_()
         first = torch.autograd.grad(_norm(function, input, arguments), input, grad_output, create_graph=True)
         return torch.autograd.grad(first, (grad_output, input), grad, create_graph=keep, allow_unused=True)
+
+
+def second_gradient_of(
+    function: Function,
+    grad: Tensor,
+    grad_output: Tensor,
+    input: Tensor,
+    indices: Tensor | None,
+    arguments: Sequence[Any],
+) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients of what a gradient was made of: of the gradient that came in, and of the input."""
+    if function.is_linear(arguments):
+        return _called(function, grad, arguments), None
+    if function.operator.family == "extremes":
+        if indices is None:
+            indices = _adaptive_indices(function, input, arguments)
+        return _selected(grad, indices, function.dimensions or input.ndim - 2), None
+    return _second(function, grad, grad_output, input, arguments)  # type: ignore[no-any-return]
 
 
 def _register_derivatives(function: Function) -> None:
@@ -332,15 +357,8 @@ def _register_derivatives(function: Function) -> None:
 
     def differentiate_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         input, grad_output = ctx.saved_tensors
-        rest = (None,) * (1 + function.operator.indices) + nothing
-        if function.is_linear(ctx.arguments):
-            return function.pool(grad, *ctx.arguments), *rest
-        if function.operator.family == "extremes":
-            indices = ctx.indices
-            if indices is None:
-                indices = _adaptive_indices(function, input, ctx.arguments)
-            return _selected(grad, indices, function.dimensions or input.ndim - 2), *rest
-        return *_second(function, grad, grad_output, input, ctx.arguments), *rest[1:]
+        found = second_gradient_of(function, grad, grad_output, input, ctx.indices, ctx.arguments)
+        return *found, *(None,) * function.operator.indices, *nothing
 
     torch.library.register_autograd(
         f"{name}_backward", differentiate_gradient, setup_context=keep_gradient, lib=_library
@@ -351,37 +369,124 @@ def _register_derivatives(function: Function) -> None:
 # vmap
 
 
+def as_one_batch(
+    function: Function, operator: Callable[..., Any], size: int, dims: Sequence[int | None], tensors: Sequence[Any]
+) -> tuple[Any, Any]:
+    """Call an operator on batches of batches; return what it gives, and where the outer batch is in it."""
+    given = [
+        each if each is None else each.unsqueeze(0).expand(size, *each.shape) if dim is None else each.movedim(dim, 0)
+        for each, dim in zip(tensors, dims, strict=False)
+    ]
+    n = function.dimensions or next(each for each in reversed(given) if each is not None).ndim - 3
+    leads = [each.shape[:2] if each is not None and each.ndim == n + 3 else None for each in given]
+    found = operator(*(each if lead is None else each.flatten(0, 1) for each, lead in zip(given, leads, strict=True)))
+    lead = next((each for each in leads if each is not None), None)
+    results = found if isinstance(found, tuple) else (found,)
+    if lead is not None:
+        results = tuple(each.unflatten(0, lead) for each in results)
+    return (results, (0,) * len(results)) if isinstance(found, tuple) else (results[0], 0)
+
+
 def _register_vmap(function: Function) -> None:
     """Let batches of batches be one batch: planes are pooled one by one anyway."""
 
-    def rule(operator: Callable[..., Any], tensors: int) -> Callable[..., Any]:
-        def call(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-            given, rest = list(arguments[:tensors]), arguments[tensors:]
-            for number, (each, dim) in enumerate(zip(given, in_dims, strict=False)):
-                if each is None:
-                    continue
-                given[number] = (
-                    each.unsqueeze(0).expand(info.batch_size, *each.shape) if dim is None else each.movedim(dim, 0)
-                )
-            n = function.dimensions or given[-1].ndim - 3
-            batched = [None if each is None or each.ndim < n + 3 else each.shape[:2] for each in given]
-            given = [each if lead is None else each.flatten(0, 1) for each, lead in zip(given, batched, strict=True)]
-            found = operator(*given, *rest)
-            lead = next((each for each in batched if each is not None), None)
-            results = found if isinstance(found, tuple) else (found,)
-            if lead is not None:
-                results = tuple(each.unflatten(0, lead) for each in results)
-            return (results, (0,) * len(results)) if isinstance(found, tuple) else (results[0], 0)
+    def register(name: str, operator: Callable[..., Any], tensors: int) -> None:
+        def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+            given, rest = arguments[:tensors], arguments[tensors:]
+            return as_one_batch(
+                function, lambda *each: operator(*each, *rest), info.batch_size, in_dims[:tensors], given
+            )
 
-        return call
+        torch.library.register_vmap(f"{NAMESPACE}::{name}", rule, lib=_library)
 
-    name = f"{NAMESPACE}::{function.name}"
-    torch.library.register_vmap(name, rule(function.pool, 1), lib=_library)
-    tensors = 2
-    if function.operator.indices:
-        torch.library.register_vmap(f"{name}_with_indices", rule(function.pool_with_indices, 1), lib=_library)
-        tensors = 3
-    torch.library.register_vmap(f"{name}_backward", rule(function.gradient, tensors), lib=_library)
+    indexed = function.operator.indices
+    register(function.name, function.pool, 1)
+    if indexed:
+        register(f"{function.name}_with_indices", function.pool_with_indices, 1)
+    register(f"{function.name}_backward", function.gradient, 2 + indexed)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The same as functions of autograd: cheaper than the dispatcher, and known to the transforms of `torch.func`
+
+
+class Pooling(torch.autograd.Function):
+    """A pooling that is differentiated."""
+
+    @staticmethod
+    def forward(input: Tensor, function: Function, arguments: Sequence[Any], indexed: bool) -> Any:  # type: ignore[override]
+        """Pool a tensor."""
+        with torch._C._AutoDispatchBelowAutograd():
+            return (function.pool_with_indices if indexed else function.pool)(input, *arguments)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep what the gradient is made of."""
+        input, ctx.function, ctx.arguments, indexed = inputs
+        if indexed:
+            ctx.mark_non_differentiable(output[1])
+            ctx.save_for_backward(input, output[1])
+        else:
+            ctx.save_for_backward(input)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:  # type: ignore[override]
+        """Return the gradient of the input."""
+        input, *indices = ctx.saved_tensors
+        return Gradient.apply(grad, input, *indices or [None], ctx.function, ctx.arguments), None, None, None
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: Any, input: Tensor, function: Function, arguments: Sequence[Any], indexed: bool
+    ) -> Any:
+        """Pool batches of batches."""
+
+        def pool(each: Tensor) -> Any:
+            return Pooling.apply(each, function, arguments, indexed)
+
+        return as_one_batch(function, pool, info.batch_size, in_dims[:1], (input,))
+
+
+class Gradient(torch.autograd.Function):
+    """A gradient that is differentiated."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        grad_output: Tensor, input: Tensor, indices: Tensor | None, function: Function, arguments: Sequence[Any]
+    ) -> Tensor:
+        """Return the gradient of the input."""
+        with torch._C._AutoDispatchBelowAutograd():
+            return gradient_of(function, grad_output, input, indices, arguments)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep what the gradients of the gradient are made of."""
+        grad_output, input, indices, ctx.function, ctx.arguments = inputs
+        ctx.save_for_backward(grad_output, input, *[] if indices is None else [indices])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
+        """Return the gradients of both."""
+        grad_output, input, *indices = ctx.saved_tensors
+        found = second_gradient_of(ctx.function, grad, grad_output, input, *indices or [None], ctx.arguments)
+        return *found, None, None, None
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: Any,
+        grad_output: Tensor,
+        input: Tensor,
+        indices: Tensor | None,
+        function: Function,
+        arguments: Sequence[Any],
+    ) -> Any:
+        """Return the gradients of batches of batches."""
+
+        def gradient(*each: Any) -> Any:
+            return Gradient.apply(*each, function, arguments)
+
+        return as_one_batch(function, gradient, info.batch_size, in_dims[:3], (grad_output, input, indices))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
