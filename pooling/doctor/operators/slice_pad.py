@@ -119,13 +119,23 @@ def _padded(call: NodeCall, shape: Shape, begins: Sequence[int], ends: Sequence[
         raise OperatorError(f"nothing is left of its input {shape}: the result would be {output}; use a larger input")
     view = call.view
     if view is not None and view.layout:
-        padded = any(
-            each.factors and (begin or end) for each, begin, end in zip(view.layout, begins, ends, strict=True)
-        )
-        return Outcome("pad", [output], lost(view, "it pads a list of places") if padded else view)
+        return Outcome("pad", [output], _padded_list(view, shape, begins, ends, mode))
     placed = along(view, lambda paths, i: receptive_field.shifted(paths, 1, 1, 1, begins[view.axes[i]] if view else 0))
     whole = min((*begins, *ends), default=0) >= 0
     return Outcome("pad", [output], placed, padded=tuple(zip(begins, ends, strict=True)) if whole else ())
+
+
+def _padded_list(view: View, shape: Shape, begins: Sequence[int], ends: Sequence[int], mode: str) -> View | None:
+    """Return the view of a tensor with lists of places that is padded: what is added is no cell, as a class token."""
+    found: View | None = view
+    for axis, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+        held = view.layout[axis]
+        if not held.factors or not (begin or end):
+            continue
+        if mode != "constant" or held.before + begin < 0 or held.after + end < 0:
+            return lost(view, "it pads a list of places with places, or takes some away")
+        found = found and without(found, shape, axis, held.before + begin, held.after + end)
+    return found
 
 
 @operator("Split")
