@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import receptive_field
 from ..receptive_field import Paths, View
+from .columns import gathered
 from .common import along, lost, moved, of_parts, spread
 from .nodes import NodeCall, OperatorError, Outcome, Shape, Tensor
 from .places import is_map, layout_of, without
@@ -183,9 +184,22 @@ def _gather(call: NodeCall) -> Outcome:
             return Outcome("slice", [output], None)
     if is_map(view) and view is not None and len(indices) == 1 and axis in view.axes:
         return Outcome("slice", [output], _picked(view, index, axis))
+    if len(indices) == 2 and view is not None and view.paths and index is not None and index.value is not None:
+        windows = _as_windows(view, shape, axis, index.value.tolist())
+        if windows is not None:
+            return Outcome("slice", [output], windows)
     if indices and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
         return Outcome("slice", [output], lost(replace(view, axes=()), "it takes places in another order"))
     return Outcome("slice", [output], moved(view, places, shape, len(output)))
+
+
+def _as_windows(view: View, shape: Shape, axis: int, numbers: list[list[int]]) -> View | None:
+    """Return the view of windows that are gathered along an axis of places; None of anything else."""
+    held = layout_of(view, shape)[axis]
+    whole = len(held.factors) == 1 and not held.before and not held.after and bool(numbers) and bool(numbers[0])
+    if not whole or held.factors[0].size != view.sizes(shape)[held.factors[0].axis]:
+        return None
+    return gathered(view, shape, axis, numbers)
 
 
 def _picked(view: View, index: Tensor | None, axis: int) -> View | None:
