@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -26,6 +26,7 @@ from ...network import Network, NetworkError, no_stage
 from .capture import TORCH, AtenCall, Key, KnowledgeEnds, Recorder, Trial, dtype_of, label_of, run_module
 from .records import is_recorded, write
 from .scope import Names, place_of
+from .size_run import MOST_KEPT, Memory, SizeRun, Windows, has_windows
 
 __all__ = ["ModuleGraph", "from_module"]
 
@@ -183,6 +184,10 @@ class Runner:
         self.traces: dict[Any, Trace] = {}
         self.networks: OrderedDict[Any, Network] = OrderedDict()
         self.keys: dict[str, Key] = {}
+        self.memory = Memory()
+        self.traced = 0
+        """Times that the module was run and written down as a whole."""
+        self._is_quick: bool | None = None
         self._free: Graph | None = None
         self._is_free: bool | None = None
         self._whole_keys = False
@@ -291,7 +296,44 @@ class Runner:
             self.traces[key] = found
         return self.traces[key]
 
+    def windows(self, shape: Shape) -> Windows | None:
+        """Return the windows of all convolutions and poolings at an input shape; None where the module fails there."""
+        if len(self.memory.results) > MOST_KEPT:
+            self.memory.forget()
+        recorder = Recorder(self.modules, self.parameters, write, is_recorded, {})
+        inputs = {
+            name: torch.empty(size, dtype=self.dtype, device="meta") for name, size in self._sizes(shape).items()
+        }
+        dtype = dtype_of(inputs[self.main])
+        others = {name: (tuple(each.shape), dtype) for name, each in inputs.items() if name != self.main}
+        graph = Graph(self.name, self.main, (), {}, (), dtype=dtype, others=others)
+        try:
+            known, _, _ = graph.started(shape, follow=False)
+            for name, each in inputs.items():
+                recorder.give(each, name)
+            run = SizeRun(recorder, self.memory, {name: (known[name], each) for name, each in inputs.items()})
+            with _quiet(), _as_it_was(self.module), torch.inference_mode(), recorder:
+                args, kwargs = self._arguments(inputs)
+                with run, suppress(KnowledgeEnds):
+                    run_module(self.module, args, kwargs)
+            run.finish()
+        except (Exception, SystemExit):  # code of others may end the program
+            return None
+        return tuple(run.windows)
+
+    def is_quick(self) -> bool:
+        """Whether runs that only ask for windows have, at the first size, those that the whole network has."""
+        if self._is_quick is None:
+            base = self.shapes[self.main]
+            try:
+                stages = self.network(base, {}).stages
+            except NetworkError:
+                return False
+            self._is_quick = self.windows(base) == tuple(each.axes for each in stages if has_windows(each))
+        return self._is_quick
+
     def _trace(self, shape: Shape, changes: Changes) -> Trace:
+        self.traced += 1
         by_key = {self.keys[name]: each for name, each in changes.items() if name in self.keys}
         recorder = Recorder(self.modules, self.parameters, write, is_recorded, by_key)
         reads = SizeReads(recorder)
@@ -545,6 +587,14 @@ class ModuleGraph(Graph):
         for name, arguments in changes.items():
             merged[name] = {**merged.get(name, {}), **arguments}
         return replace(self, changed=tuple(merged.items()))
+
+    def windows(self, shape: Shape) -> Windows | NetworkError | None:
+        """Return the windows at an input shape, or that it fails there; None where only `infer` can tell."""
+        runner = self._runner
+        if self.changed or self.nodes is not self.whole or not runner.is_quick():
+            return None
+        found = runner.windows(shape)
+        return NetworkError(f"{self.name} does not work", shape=shape) if found is None else found
 
     def infer(self, input_shape: Sequence[int] | None = None) -> Network:
         """Give every stage its shape; see `Graph.infer`."""
