@@ -276,8 +276,11 @@ def examine(
     if is_of_module(source):
         # It runs at this size when it is read, so that batch and channels are known then.
         graph = read_graph(source, input_shape)
-        full = not isinstance(input_shape, Mapping) and input_shape is not None and len(tuple(input_shape)) > 3
-        input_shape = _sizes(input_shape) if full else None
+        if isinstance(input_shape, Mapping):
+            input_shape = None
+        elif input_shape is not None:
+            # Where it does not work at the sizes that were asked for, it was read at others.
+            input_shape = _filled_up(_sizes(input_shape), graph.usual or ())
         source = graph
     elif isinstance(input_shape, Mapping):
         source = source if isinstance(source, Graph) else read_graph(source)
@@ -452,9 +455,15 @@ def _completed(shape: tuple[int, ...], known: Network) -> tuple[int, ...]:
             "examine",
             f"has {len(shape)} sizes, and the input of {known.title} has {len(known.input_shape)} "
             f"({by(known.input_shape)})",
-            f"give all of them, or the last {counted(len(known.spatial), 'one', 'ones')}",
+            f"give all of them, or only the {len(known.spatial)} spatial ones",
             argument=("input_shape", shape),
         )
-    if len(shape) == 1 < len(known.spatial):
-        return (*known.input_shape[:2], *(shape * len(known.spatial)))
-    return (*known.input_shape[:missing], *shape) if missing > 0 else shape
+    return _filled_up(shape, known.input_shape)
+
+
+def _filled_up(shape: tuple[int, ...], known: tuple[int, ...]) -> tuple[int, ...]:
+    """Put what is known before sizes, and one size on all spatial axes."""
+    missing = len(known) - len(shape)
+    if len(shape) == 1 < len(known) - 2:
+        return (*known[:2], *(shape * (len(known) - 2)))
+    return (*known[:missing], *shape) if missing > 0 else shape

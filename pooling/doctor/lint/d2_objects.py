@@ -63,9 +63,9 @@ def _of_tokens(context: LintContext, name: str, at: Footprint, steps: str) -> Ob
         "note",
         name,
         f"an object of {context.words.cells(context.objects.size)} covers {_covered(at.resolved, 'token')} of the "
-        f"patch embedding, which has one for each {steps} {context.words.cell}s: it is kept inside one token, as channels, "
-        "together with its surroundings; two objects in one patch share a token, and where in the patch they are is "
-        "known to its channels only",
+        f"patch embedding, which has one for each {steps} {context.words.cell}s: it is kept inside one token, as "
+        "channels, together with its surroundings; two objects in one patch share a token, and where in the patch they "
+        "are is known to its channels only",
         (
             "use a model with smaller patches, which costs more tokens (attention grows with their square)",
             f"or cut the {context.words.input} into tiles and enlarge these, so that an object covers more patches",

@@ -146,7 +146,11 @@ def about_missing(text: str) -> str:
     near = difflib.get_close_matches(path.name, names, NEAR, 0.7)
     if near:
         return f"{said}; do you mean {' or '.join(str(path.parent / name) for name in near)}?"
+    if path.suffix in PICKLES and YOLO.fullmatch(path.stem):
+        return f"{said}; {_without_weights(path)}"
     library, _, name = text.partition("/")
+    if text in ("timm", "torchvision", "ultralytics"):
+        return f"{said}; a model of {text} is given as {text}:NAME"
     if library in ("timm", "torchvision", "ultralytics") and re.fullmatch(r"[\w.]+", name):
         return f"{said}; a model of a library is given as {library}:{name}"
     if re.fullmatch(r"[A-Za-z]\w*", text):
@@ -187,11 +191,19 @@ def _archive(path: Path) -> tuple[str, str] | None:
 
 def _pickle(imports: list[str] | None, path: Path) -> tuple[str, str]:
     """Tell what a pickle of torch is by what it would import."""
-    yolo = re.fullmatch(r"(yolo[\w-]*|rtdetr[\w-]*)", path.stem.lower())
-    remedy = f"its network without weights is ultralytics:{path.stem.lower()}.yaml" if yolo else ""
+    remedy = _without_weights(path) if YOLO.fullmatch(path.stem) else ""
     if imports and all(_is_of_weights(each) for each in imports):
         return WEIGHTS, remedy or FACTORY
     return f"is a pickle or a TorchScript archive, which {RUNS_CODE}", remedy or SAVED
+
+
+YOLO = re.compile(r"(?:yolo|rtdetr)[\w-]*", re.IGNORECASE)
+"""What files of ultralytics are called."""
+
+
+def _without_weights(path: Path) -> str:
+    """Name the network of a file of ultralytics."""
+    return f"its network without weights is ultralytics:{path.stem.lower()}.yaml"
 
 
 WEIGHT_PARTS = re.compile(

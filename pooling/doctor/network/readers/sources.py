@@ -96,7 +96,7 @@ def from_source(text: str, input_shape: InputShape | None = None) -> Graph:
         shape = made.shape
         origin = LIBRARIES[library].shape if library in LIBRARIES else ""
         notes.append(made.note or f"no input shape was given; {'x'.join(map(str, shape))} is {origin}")
-    elif shape is not None and not isinstance(shape, Mapping):
+    elif made.shape is not None and shape is not None and not isinstance(shape, Mapping):
         shape = completed_shape(shape, made.shape)
     if shape is None:
         example = example_shape(made.module)

@@ -371,7 +371,7 @@ class Runner:
             if name == self.main:
                 size = shape
             elif len(size) == len(base) == len(shape) and size[2:] == base[2:]:
-                size = (shape[0] if size[0] == base[0] else size[0], size[1], *shape[2:])
+                size = (shape[0] if size[0] == base[0] else size[0], *size[1:2], *shape[2:])
             found[name] = size
         return found
 
@@ -387,7 +387,7 @@ class Runner:
     def _failure(self, error: Exception | SystemExit, recorder: Recorder, shape: Shape) -> NetworkError:
         """Say why a module could not be run, and at which stage."""
         found = recorder.failed
-        said = first_line(error) or type(error).__name__
+        said = first_line(error).rstrip(": ") or type(error).__name__
         if isinstance(error, NetworkError):
             return error
         given = self._sizes(shape)
