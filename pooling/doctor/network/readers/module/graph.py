@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import traceback
 import warnings
 from collections import Counter, OrderedDict
@@ -24,6 +23,7 @@ from ....operators.nodes import ARGUMENTS, Node, Shape
 from ...graph import Graph
 from ...network import Network, NetworkError, no_stage
 from .capture import TORCH, AtenCall, Key, KnowledgeEnds, Recorder, Trial, dtype_of, label_of, run_module
+from .inputs import about_call, example_shape, first_layout, named_arguments
 from .records import is_recorded, write
 from .scope import Names, place_of
 from .size_run import MOST_KEPT, Memory, SizeRun, Windows, has_windows
@@ -78,12 +78,14 @@ def from_module(
             raise value_error(
                 "examine",
                 f"of {type(module).__name__} says no input shape",
-                "give one: input_shape=(1, 3, 224, 224) (on the command line --input-shape 1x3x224x224), or one for "
+                f"give one: input_shape={example_shape(module)} (on the command line --input-shape "
+                f"{'x'.join(map(str, example_shape(module)))}), or one for "
                 'each input: input_shape={"image": (1, 3, 224, 224), "mask": (1, 1, 224, 224)}',
                 argument=("source", type(module)),
             )
         given = {INPUT: found}
-        notes = (*notes, f"the input shape {'x'.join(map(str, found))} is that of the model's configuration")
+        shown = "x".join(map(str, found))
+        notes = (*notes, f"no input shape was given; {shown} is the size in the model's own configuration")
     elif isinstance(input_shape, Mapping):
         given = input_shape
     else:
@@ -98,7 +100,7 @@ def from_module(
     other = made_for or configured_shape(module)
     trials = [shapes]
     if not named:
-        full = completed_shape(shapes[INPUT], other)
+        full = completed_shape(shapes[INPUT], other or _asked_for(module))
         # Two numbers may be rows of features, but no image.
         trials = [shapes, {INPUT: full}] if len(full) > 3 > len(shapes[INPUT]) and other is None else [{INPUT: full}]
         if other is not None:
@@ -107,6 +109,12 @@ def from_module(
     runners = [Runner(module, trial, named, name or type(module).__name__) for trial in trials]
     good = (each for each in runners if each.trace(each.shapes[each.main], {}).failure is None)
     return next(good, runners[-1 if other is None else 0]).graph(tuple(notes))
+
+
+def _asked_for(module: Any) -> Shape | None:
+    """Return a shape with the channels and axes that the first convolution asks for; its sizes are not known."""
+    layout = first_layout(module)
+    return None if layout is None else (1, layout[0], *(0,) * layout[1])
 
 
 def completed_shape(shape: Sequence[int], known: Shape | None) -> Shape:
@@ -124,7 +132,7 @@ def completed_shape(shape: Sequence[int], known: Shape | None) -> Shape:
         return (*first, *(sizes * axes))
     if len(sizes) == axes < 3:
         return (*first, *sizes)
-    if len(sizes) == axes + 1 == 3 and sizes[0] == first[1]:
+    if len(sizes) == axes + 1 and sizes[0] == first[1]:
         return (first[0], *sizes)
     return sizes
 
@@ -405,18 +413,14 @@ class Runner:
             if name == self.main:
                 size = shape
             elif len(size) == len(base) == len(shape) and size[2:] == base[2:]:
-                size = (shape[0] if size[0] == base[0] else size[0], size[1], *shape[2:])
+                size = (shape[0] if size[0] == base[0] else size[0], *size[1:2], *shape[2:])
             found[name] = size
         return found
 
     def _arguments(self, inputs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return what the module is called with."""
-        takes = _takes(self.module)
         if self.named:
-            if takes is None or all(name in takes for name in inputs):
-                return [], dict(inputs)
-            if len(inputs) > 1 or len(takes) == 1:
-                return ([dict(inputs)], {}) if len(takes) == 1 else (list(inputs.values()), {})
+            return named_arguments(self.name, self.module, inputs)
         values = list(inputs.values())
         if any(each.__module__.startswith("torchvision.models.detection") for each in type(self.module).__mro__):
             return [list(values[0].unbind(0))], {}  # a list of images
@@ -425,22 +429,24 @@ class Runner:
     def _failure(self, error: Exception | SystemExit, recorder: Recorder, shape: Shape) -> NetworkError:
         """Say why a module could not be run, and at which stage."""
         found = recorder.failed
-        said = first_line(error) or type(error).__name__
+        said = first_line(error).rstrip(": ") or type(error).__name__
         if isinstance(error, NetworkError):
             return error
+        given = self._sizes(shape)
+        hint = about_call(self.module, given if self.named else {INPUT: shape}, self.named)
         if found is not None and found[0] is error:
             call = found[1]
             stage = f"{call.place.module or 'forward'}/{label_of(call.name)}"
             names = self._names_of_keys()
             key = recorder._key(call.place.module, label_of(call.name), 1)
             stage = names.get(key, stage)
-            reason = self._reason(call, recorder) or said
+            reason = (self._reason(call, recorder) or said) + hint
             return NetworkError(f"stage {stage!r} ({_where(call)}): {reason}", stage, shape)
         place = _place_of_error(error, self.modules)
         stage = place[0] or "forward"
         where = f" ({place[1]})" if place[1] else ""
         kind = "" if isinstance(error, (RuntimeError, AssertionError, ValueError)) else f"{type(error).__name__}: "
-        return NetworkError(f"{self.name}: stage {stage!r}{where}: {kind}{said}", stage, shape)
+        return NetworkError(f"{self.name}: stage {stage!r}{where}: {kind}{said}{hint}", stage, shape)
 
     def _names_of_keys(self) -> dict[Key, str]:
         return {key: name for name, key in self.keys.items()}
@@ -677,14 +683,6 @@ def _copied(tensor: Any) -> Any:
     if tensor.is_meta or tensor.numel() > KEPT or tensor.layout != torch.strided:
         return torch.empty_like(tensor, device="meta")
     return tensor.to("cpu", copy=True)
-
-
-def _takes(module: Any) -> list[str] | None:
-    """Name the inputs that a module's forward has; None where it takes any."""
-    parameters = inspect.signature(module.forward).parameters.values()
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return None
-    return [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
 
 
 @contextmanager
