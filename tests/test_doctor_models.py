@@ -89,15 +89,7 @@ def networks_of(library: str) -> list[models.RealNetwork]:
     return found
 
 
-def one_of_each(networks: list[models.RealNetwork]) -> list[models.RealNetwork]:
-    """Return the first network of each beginning of a name, such as resnet."""
-    families: dict[str, models.RealNetwork] = {}
-    for each in networks:
-        families.setdefault("".join(letter for letter in each.name.split("_")[0] if letter.isalpha()), each)
-    return list(families.values())
-
-
-@pytest.mark.parametrize("network", asked("read", one_of_each(networks_of("torchvision"))))
+@pytest.mark.parametrize("network", asked("read", models.one_of_each(networks_of("torchvision"))))
 def test_models_of_torchvision_are_read_as_torch_runs_them(network: models.RealNetwork) -> None:
     read_whole(network)
 
