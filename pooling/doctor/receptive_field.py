@@ -33,7 +33,9 @@ __all__ = [
     "shifted",
     "summary",
     "transposed",
+    "unfolded",
     "windows",
+    "windows_in_parts",
 ]
 
 Interval = tuple[int, int]
@@ -265,6 +267,56 @@ def shifted(paths: Paths, kernel_size: int, stride: int, dilation: int, begin: i
         return range(start, start + kernel_size * dilation, dilation)
 
     return tuple(line.through(1, stride, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def windows_in_parts(paths: Paths, axis: Axis, step: int, is_split: bool) -> Paths:
+    """Follow fields through windows that move inside of each part of a map, such as a window of attention.
+
+    Parameters
+    ----------
+    paths : Paths
+        Of the whole map.
+    axis : Axis
+        The windows in one part.
+    step : int
+        Cells of the map from one cell of a part to the next.
+    is_split : bool
+        Whether several parts follow each other: then no window reads across the border of its part.
+    """
+    size, count = axis.input_size, axis.output_size
+    if axis.adaptive:
+        common = math.gcd(size, count)
+        turn, cells_of_turn = (count, size) if is_split else (count // common, size // common)
+    else:
+        turn, cells_of_turn = (count, size) if is_split else (1, axis.stride)
+
+    def cells(output: int) -> range:
+        cell, inner = divmod(output, step)
+        part, cell = divmod(cell, turn)
+        first = part * cells_of_turn
+        if axis.adaptive:
+            taps = range(cell * size // count, -(-(cell + 1) * size // count))
+        else:
+            start = cell * axis.stride - axis.pad_begin
+            taps = range(start, start + axis.kernel_size * axis.dilation, axis.dilation)
+        if is_split:
+            begin = next((tap for tap in taps if tap >= 0), size)
+            taps = range(begin, min(taps.stop, size), taps.step)
+        return range((first + taps.start) * step + inner, (first + taps.stop) * step + inner, taps.step * step)
+
+    return tuple(line.through(turn * step, cells_of_turn * step, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def unfolded(paths: Paths, size: int, stride: int) -> Paths:
+    """Follow fields to windows that are laid side by side: cell ``o`` is cell ``o % size`` of window ``o // size``."""
+
+    def cells(output: int) -> range:
+        place = output // size * stride + output % size
+        return range(place, place + 1)
+
+    return tuple(line.through(size, stride, cells) for line in paths)
 
 
 @lru_cache(maxsize=REMEMBERED)

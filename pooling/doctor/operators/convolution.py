@@ -16,6 +16,7 @@ from .. import receptive_field
 from ..receptive_field import View
 from .common import along, behind_channels, spatial_shape, spread, with_padding
 from .nodes import NodeCall, OperatorError, Outcome, Shape
+from .parts import in_parts
 from .registry import operator
 
 AUTO_PAD = {"SAME_UPPER": geometry.SAME_UPPER, "SAME_LOWER": geometry.SAME_LOWER, "VALID": geometry.VALID}
@@ -29,7 +30,7 @@ def _convolution(call: NodeCall) -> Outcome:
     axes = geometry.pool_axes(sizes, **arguments, function=call.operator, empty_windows=True)
     output = (shape[0], channels, *(axis.output_size for axis in axes))
     used = (channels, shape[1] // group, *arguments["kernel_size"])
-    view = _cells_alone(call, axes)
+    view = _cells_alone(call, axes) or in_parts(call.view, shape, axes, mixes_channels=True)
     if view is None:
         view = along(behind_channels(call, shape), lambda paths, i: receptive_field.windows(paths, axes[i]))
     return Outcome(

@@ -10,6 +10,7 @@ from pooling.maps import spatial_slice
 from .. import receptive_field
 from .common import along, behind_channels, in_place, lost, spatial_shape, with_padding
 from .nodes import ARGUMENTS, NodeCall, OperatorError, Outcome, Shape
+from .parts import in_parts
 from .registry import LAYER, operator
 
 
@@ -37,7 +38,10 @@ def _pooled(call: NodeCall) -> Outcome:
     is_global = layer.operator.startswith("global_") or (
         all(axis.is_global for axis in axes) and (layer.operator.startswith(("adaptive_", "gem_")))
     )
-    view = along(view, lambda paths, i: receptive_field.windows(paths, axes[i]))
+    parts = None
+    if places == tuple(range(2, len(shape))):
+        parts = in_parts(call.view, shape, axes, mixes_channels=False)
+    view = parts or along(view, lambda paths, i: receptive_field.windows(paths, axes[i]))
     if not is_global and not any(axis.adaptive for axis in axes):
         axes = with_padding(call, axes, places)
     return Outcome("global" if is_global else "pooling", [output, output], view, axes, layer)

@@ -14,9 +14,10 @@ import numpy as np
 
 from pooling.errors import refusal_of
 
-from ..receptive_field import View
-from .common import broadcast, lost, mixed_along, moved, of_parts
+from ..receptive_field import UnfollowedError, View
+from .common import broadcast, followed, lost, mixed_along, moved, of_parts
 from .nodes import NodeCall, OperatorError, Outcome, Rule, Shape, UnknownShapeError
+from .places import turned, unfolded
 from .registry import LAYER, OPERATORS
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "put_together",
     "rearranged",
     "recurrent",
+    "rolled",
     "same_cells",
+    "side_by_side",
     "unfollowed",
     "unknown",
 ]
@@ -126,6 +129,39 @@ def rearranged(shapes: Sequence[Shape], why: str, touched: Sequence[int] | None 
 def _sizes(call: NodeCall, view: View) -> Shape:
     tensor = next(each for each in call.tensors if each is not None and each.source and each.view is view)
     return tensor.sizes
+
+
+def rolled(shifts: Sequence[int], axes: Sequence[int]) -> Rule:
+    """Return the rule of a tensor whose cells move along axes, those at the end to the beginning."""
+
+    def rule(call: NodeCall) -> Outcome:
+        shape = call.shape(0)
+
+        def follow(view: View) -> View:
+            for shift, axis in zip(shifts, axes, strict=True):
+                view = turned(view, shape, axis, shift) or view
+            return view
+
+        return Outcome("reshape", [shape], followed(call.view, follow))
+
+    return rule
+
+
+def side_by_side(axis: int, size: int, stride: int) -> Rule:
+    """Return the rule of windows along an axis, whose cells become a new axis at the end."""
+
+    def rule(call: NodeCall) -> Outcome:
+        shape = call.shape(0)
+        if shape[axis] < size:
+            raise OperatorError(f"size={size} is more than the {shape[axis]} cells of axis {axis} of its input {shape}")
+        output = (*shape[:axis], (shape[axis] - size) // stride + 1, *shape[axis + 1 :], size)
+        try:
+            view = unfolded(call.view, shape, axis, size, stride)
+        except UnfollowedError as error:
+            view = lost(call.view and replace(call.view, axes=()), str(error))
+        return Outcome("reshape", [output], view)
+
+    return rule
 
 
 def put_together(shapes: Sequence[Shape], why: str) -> Rule:
