@@ -14,10 +14,10 @@ import numpy as np
 
 from pooling.errors import refusal_of
 
-from ..receptive_field import UnfollowedError, View
+from ..receptive_field import UnfollowedError, View, merged
 from .common import broadcast, followed, lost, mixed_along, moved, of_parts
 from .nodes import NodeCall, OperatorError, Outcome, Rule, Shape, UnknownShapeError
-from .places import turned, unfolded
+from .places import is_map, layout_of, settled, turned, unfolded
 from .registry import LAYER, OPERATORS
 
 __all__ = [
@@ -213,8 +213,16 @@ def recurrent(shapes: Sequence[Shape], sequence: int, macs: int) -> Rule:
     return rule
 
 
-def overwritten(shape: Shape) -> Rule:
-    """Return the rule of a tensor of which a part is written anew: what was there, and what is put there."""
+def overwritten(shape: Shape, span: tuple[int, range] | None = None) -> Rule:
+    """Return the rule of a tensor of which a part is written anew: what was there, and what is put there.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the tensor.
+    span : pair, optional
+        The axis, and the elements of it that are written.
+    """
 
     def rule(call: NodeCall) -> Outcome:
         parts = [tensor for tensor in call.tensors if tensor is not None and tensor.source]
@@ -231,6 +239,10 @@ def overwritten(shape: Shape) -> Rule:
                 for part in whole
             )
         )
+        if span is not None and not aligned:
+            found = _written_in(call, shape, *span)
+            if found is not None:
+                return Outcome("merge", [shape], found)
         if view is None:
             return Outcome("merge", [shape], _without_map(call, "a part of it is written anew"))
         if not aligned:
@@ -240,6 +252,32 @@ def overwritten(shape: Shape) -> Rule:
         return Outcome("merge", [shape], merged)
 
     return rule
+
+
+def _written_in(call: NodeCall, shape: Shape, axis: int, span: range) -> View | None:
+    """Return the view of a tensor with lists of places into which a slice is written; None where it is not followed.
+
+    What is written is all cells on the axis, as where the class token is left out, or an axis that has no places.
+    """
+    target, source = call.tensor(0), call.tensor(1)
+    if target is None or source is None or target.view is None or source.view is None or span.step != 1:
+        return None
+    if not is_map(target.view) or not is_map(source.view) or source.shape is None or target.shape != shape:
+        return None
+    into, written = list(layout_of(target.view, shape)), list(layout_of(source.view, source.shape))
+    held, grid = into[axis], target.view.sizes(shape)
+    if held.factors:
+        if (held.before, shape[axis] - held.after) != (span.start, span.stop):
+            return None
+        into[axis] = replace(held, before=0, after=0)
+    if into != written or source.view.sizes(source.shape) != grid:
+        return None
+    layout = [*written[:axis], held, *written[axis + 1 :]]
+    if held.factors:  # nothing is left of what the cells showed before
+        return settled(replace(source.view, context=source.view.context or target.view.context), layout, grid)
+    along = tuple(range(len(grid)))
+    views = [replace(view, axes=along, layout=(), grid=()) for view in (target.view, source.view)]
+    return settled(merged(views), layout, grid)
 
 
 def _with(shape: Shape, whole: Shape, view: View) -> Shape:
