@@ -200,7 +200,7 @@ class Written(Stem):
 
     def work(self, x: Any) -> Any:
         more = self.more(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat((self.token.expand(x.shape[0], -1, -1), self.more(self.more(x)).flatten(2).mT), 1)
+        tokens = torch.cat((self.token.expand(x.shape[0], -1, -1), self.more(self.more(x)).flatten(2).transpose(1, 2)), 1)
         if self.adds:
             tokens[:, 1:, :2] += more[:, :, :2]
         else:
@@ -275,7 +275,7 @@ def exported(module: nn.Module, shape: tuple[int, ...], folder: Path, *, dynamo:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         warnings.simplefilter("ignore")
-        options: dict[str, Any] = {"verbose": False} if dynamo else {"opset_version": 17}
+        options: dict[str, Any] = {"verbose": False, "external_data": False} if dynamo else {"opset_version": 17}
         torch.onnx.export(module.float().eval(), (torch.rand(shape),), str(path), dynamo=dynamo, **options)
     return path
 
@@ -291,8 +291,17 @@ def test_every_cell_of_a_module_sees_what_its_gradient_says(name: str) -> None:
         assert ends_of(view, axis, len(truth), size[axis]) == truth
 
 
-@pytest.mark.parametrize("dynamo", [False, True], ids=["TorchScript", "dynamo"])
-@pytest.mark.parametrize("name", LOCAL)
+NOT_WRITTEN = {"halo", "halo of an odd block", "neighbourhood"}
+"""What the TorchScript exporter refuses, because it does not know the size behind a Pad."""
+FILES = [
+    pytest.param(name, dynamo, id=f"{name}-{'dynamo' if dynamo else 'TorchScript'}")
+    for name in LOCAL
+    for dynamo in (False, True)
+    if dynamo or name not in NOT_WRITTEN
+]
+
+
+@pytest.mark.parametrize(("name", "dynamo"), FILES)
 def test_a_file_is_read_as_the_module(name: str, dynamo: bool, tmp_path: Path) -> None:
     make, size = LOCAL[name]
     module, shape = make(), (1, 3, *size)

@@ -30,6 +30,7 @@ __all__ = [
     "spatial_shape",
     "spread",
     "with_padding",
+    "written",
 ]
 
 
@@ -240,6 +241,32 @@ def mixed_along(view: View | None, shape: Shape, axes: Iterable[int]) -> View | 
         return replace(view, context=True)
     factors = [factor for each in chosen for factor in each.factors]
     return followed(view, lambda view: places.mixed(view, view.sizes(shape), factors))
+
+
+def written(target: Tensor | None, source: Tensor | None, axis: int, span: range) -> View | None:
+    """Return the view of a tensor after another one was written to some elements of an axis; None where it is lost.
+
+    It is followed where these are all of the places on the axis, as where the class token is left out, or where the
+    axis has no places.
+    """
+    if target is None or source is None or target.view is None or source.view is None or span.step != 1:
+        return None
+    if not places.is_map(target.view) or not places.is_map(source.view) or not target.shape or not source.shape:
+        return None
+    into, new = list(places.layout_of(target.view, target.shape)), list(places.layout_of(source.view, source.shape))
+    held, grid = into[axis], target.view.sizes(target.shape)
+    if held.factors:
+        if (held.before, target.shape[axis] - held.after) != (span.start, span.stop):
+            return None
+        into[axis] = replace(held, before=0, after=0)
+    if into != new or source.view.sizes(source.shape) != grid:
+        return None
+    layout = [*new[:axis], held, *new[axis + 1 :]]
+    if held.factors:  # nothing is left of what the cells showed before
+        return places.settled(replace(source.view, context=source.view.context or target.view.context), layout, grid)
+    along = tuple(range(len(grid)))
+    views = [replace(view, axes=along, layout=(), grid=()) for view in (target.view, source.view)]
+    return places.settled(receptive_field.merged(views), layout, grid)
 
 
 Labels = Sequence[Hashable]

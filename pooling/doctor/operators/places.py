@@ -142,10 +142,23 @@ def turned(view: View | None, shape: Shape, axis: int, shift: int) -> View | Non
     return replace(view, paths=tuple(paths))
 
 
-def unfolded(view: View | None, shape: Shape, axis: int, size: int, stride: int) -> View | None:
+def unfolded(
+    view: View | None, shape: Shape, axis: int, size: int, stride: int, first: int = 0, count: int | None = None
+) -> View | None:
     """Return the view of windows along an axis, whose cells are a new axis at the end.
 
     Windows may overlap: the grid then is that of all their cells, side by side.
+
+    Parameters
+    ----------
+    view : View or None
+    shape : tuple of int
+        Before.
+    axis, size, stride : int
+    first : int
+        Where the first window begins.
+    count : int, optional
+        How many there are; by default as many as fit.
 
     Raises
     ------
@@ -159,9 +172,11 @@ def unfolded(view: View | None, shape: Shape, axis: int, size: int, stride: int)
     if number is None:
         return settled(view, layout, tuple(grid))
     assert view.paths is not None
-    count = (shape[axis] - size) // stride + 1
+    count = (shape[axis] - first - size) // stride + 1 if count is None else count
     paths = list(view.paths)
-    paths[number] = receptive_field.unfolded(paths[number], size, stride)
+    paths[number] = receptive_field.unfolded(
+        receptive_field.shifted(paths[number], 1, 1, 1, -first), size, stride
+    )
     layout[axis], layout[-1] = AxisLayout((Factor(number, count, size),)), AxisLayout((Factor(number, size),))
     grid[number] = count * size
     return settled(replace(view, paths=tuple(paths)), layout, tuple(grid))

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from .. import receptive_field
-from ..receptive_field import Paths, View
+from ..receptive_field import Paths, UnfollowedError, View
 from .common import along, lost, moved, of_parts, spread
 from .nodes import NodeCall, OperatorError, Outcome, Shape, Tensor
-from .places import is_map, layout_of, without
+from .places import is_map, layout_of, unfolded, without
 from .registry import Array, operator
 
 
@@ -173,9 +173,33 @@ def _gather(call: NodeCall) -> Outcome:
             return Outcome("slice", [output], None)
     if is_map(view) and view is not None and len(indices) == 1 and axis in view.axes:
         return Outcome("slice", [output], _picked(view, index, axis))
+    if len(indices) == 2 and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
+        found = _gathered_windows(view, index, shape, axis)
+        if found is not None:
+            return Outcome("slice", [output], found)
     if indices and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
         return Outcome("slice", [output], lost(replace(view, axes=()), "it takes places in another order"))
     return Outcome("slice", [output], moved(view, places, shape, len(output)))
+
+
+def _gathered_windows(view: View, index: Tensor | None, shape: Shape, axis: int) -> View | None:
+    """Return the view of windows along an axis whose cells are chosen by number; None of anything else."""
+    numbers = None if index is None else index.value
+    if numbers is None or not numbers.size or numbers.min() < 0:
+        return None
+    (count, size), first = numbers.shape, int(numbers[0, 0])
+    stride = int(numbers[1, 0]) - first if count > 1 else size
+    if stride < 1 or (numbers != first + stride * np.arange(count)[:, None] + np.arange(size)).any():
+        return None
+    try:
+        found = unfolded(view, shape, axis, size, stride, first, count)
+    except UnfollowedError:
+        return None
+    # The windows' cells stand behind the windows.
+    rank = len(shape)
+    whole = (*shape[:axis], count, *shape[axis + 1 :], size)
+    behind = [place if place <= axis else axis + 1 if place == rank else place + 1 for place in range(rank + 1)]
+    return moved(found, behind, whole, rank + 1)
 
 
 def _picked(view: View, index: Tensor | None, axis: int) -> View | None:

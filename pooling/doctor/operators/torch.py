@@ -14,10 +14,10 @@ import numpy as np
 
 from pooling.errors import refusal_of
 
-from ..receptive_field import UnfollowedError, View, merged
-from .common import broadcast, followed, lost, mixed_along, moved, of_parts
+from ..receptive_field import UnfollowedError, View
+from .common import broadcast, followed, lost, mixed_along, moved, of_parts, written
 from .nodes import NodeCall, OperatorError, Outcome, Rule, Shape, UnknownShapeError
-from .places import is_map, layout_of, settled, turned, unfolded
+from .places import turned, unfolded
 from .registry import LAYER, OPERATORS
 
 __all__ = [
@@ -240,7 +240,7 @@ def overwritten(shape: Shape, span: tuple[int, range] | None = None) -> Rule:
             )
         )
         if span is not None and not aligned:
-            found = _written_in(call, shape, *span)
+            found = written(call.tensor(0), call.tensor(1), *span)
             if found is not None:
                 return Outcome("merge", [shape], found)
         if view is None:
@@ -252,32 +252,6 @@ def overwritten(shape: Shape, span: tuple[int, range] | None = None) -> Rule:
         return Outcome("merge", [shape], merged)
 
     return rule
-
-
-def _written_in(call: NodeCall, shape: Shape, axis: int, span: range) -> View | None:
-    """Return the view of a tensor with lists of places into which a slice is written; None where it is not followed.
-
-    What is written is all cells on the axis, as where the class token is left out, or an axis that has no places.
-    """
-    target, source = call.tensor(0), call.tensor(1)
-    if target is None or source is None or target.view is None or source.view is None or span.step != 1:
-        return None
-    if not is_map(target.view) or not is_map(source.view) or source.shape is None or target.shape != shape:
-        return None
-    into, written = list(layout_of(target.view, shape)), list(layout_of(source.view, source.shape))
-    held, grid = into[axis], target.view.sizes(shape)
-    if held.factors:
-        if (held.before, shape[axis] - held.after) != (span.start, span.stop):
-            return None
-        into[axis] = replace(held, before=0, after=0)
-    if into != written or source.view.sizes(source.shape) != grid:
-        return None
-    layout = [*written[:axis], held, *written[axis + 1 :]]
-    if held.factors:  # nothing is left of what the cells showed before
-        return settled(replace(source.view, context=source.view.context or target.view.context), layout, grid)
-    along = tuple(range(len(grid)))
-    views = [replace(view, axes=along, layout=(), grid=()) for view in (target.view, source.view)]
-    return settled(merged(views), layout, grid)
 
 
 def _with(shape: Shape, whole: Shape, view: View) -> Shape:
