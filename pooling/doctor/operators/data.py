@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
-from pooling import geometry
-
 from ..receptive_field import View
-from .common import followed, lost, mixed_along, moved
+from .common import followed, lost, mixed_along, moved, written
 from .nodes import NodeCall, OperatorError, Outcome, Shape
 from .places import is_map, layout_of
 from .registry import SMALL, Array, operator
@@ -75,9 +72,25 @@ def _scattered(call: NodeCall) -> Outcome:
     into, updates = call.tensor(0), call.tensor(2)
     if updates is not None and updates.source:
         same = into is not None and updates.shape == shape and updates.view == view
-        if not same:
+        rows = _rows(call)
+        found = written(into, updates, 0, rows) if rows is not None else None
+        if found is not None:
+            view = found
+        elif not same:
             view = lost(view or View((), None), "it writes data to places by their numbers")
     return Outcome("merge", [shape], view)
+
+
+def _rows(call: NodeCall) -> range | None:
+    """Return the elements of the first axis that a ScatterND writes whole; None where it writes others."""
+    index = call.tensor(1)
+    if call.operator != "ScatterND" or call.attribute("reduction", "none") not in ("none", b"none"):
+        return None
+    if index is None or index.value is None or index.value.ndim != 2 or index.value.shape[1] != 1:
+        return None
+    numbers = [int(each) for each in index.value.ravel()]
+    rows = range(numbers[0], numbers[0] + len(numbers)) if numbers else None
+    return rows if rows is not None and rows.start >= 0 and numbers == list(rows) else None
 
 
 @operator("TopK")
