@@ -1,4 +1,4 @@
-"""Receptive fields of maps that are rolled, cut into windows and put together again, held against gradients of torch."""
+"""Receptive fields of maps that are rolled, cut into windows and put together, held against gradients of torch."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pooling.doctor import examine, read_graph
+from pooling.doctor import read_graph
 from pooling.doctor.network.graph import step_of
 from pooling.doctor.receptive_field import View
 
@@ -266,7 +266,7 @@ LOCAL: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
     "pooled queries": (lambda: PooledQueries(4), (24, 32)),
     "lambda": (lambda: Lambda(5), (24, 32)),
     "written": (lambda: Written(adds=False), (24, 32)),
-    "added": (lambda: Written(adds=True), (24, 32)),
+    "added": (lambda: Written(adds=True), (24, 16)),
 }
 
 

@@ -40,7 +40,7 @@ def columns_of(view: View | None, shape: Shape, axes: Sequence[Axis]) -> View | 
                 return None
             shape = (*shape[:place], count, *shape[place + 1 :], size)
     except UnfollowedError as error:
-        return lost(replace(found, axes=()), str(error))
+        return lost(found and replace(found, axes=()), str(error))
     layout, channels = places.layout_of(found, shape), shape[where[0] - 1]
     taps = _of_all(layout[where[-1] + 1 :])
     inner = AxisLayout((Factor(CHANNELS, channels), *taps) if channels > 1 else taps)

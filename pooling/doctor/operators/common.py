@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, replace
 from typing import Any
@@ -243,26 +243,34 @@ def mixed_along(view: View | None, shape: Shape, axes: Iterable[int]) -> View | 
     return followed(view, lambda view: places.mixed(view, view.sizes(shape), factors))
 
 
-def written(target: Tensor | None, source: Tensor | None, axis: int, span: range) -> View | None:
-    """Return the view of a tensor after another one was written to some elements of an axis; None where it is lost.
+def written(target: Tensor | None, source: Tensor | None, spans: Mapping[int, range]) -> View | None:
+    """Return the view of a tensor after another one was written to a part of it; None where it is lost.
 
-    It is followed where these are all of the places on the axis, as where the class token is left out, or where the
-    axis has no places.
+    It is followed where all places of the map are written, as where the class token is left out.
+
+    Parameters
+    ----------
+    target, source : Tensor or None
+    spans : mapping
+        The elements that are written on some axes; those of others are written whole.
     """
-    if target is None or source is None or target.view is None or source.view is None or span.step != 1:
+    if target is None or source is None or target.view is None or source.view is None:
         return None
     if not places.is_map(target.view) or not places.is_map(source.view) or not target.shape or not source.shape:
         return None
-    into, new = list(places.layout_of(target.view, target.shape)), list(places.layout_of(source.view, source.shape))
-    held, grid = into[axis], target.view.sizes(target.shape)
-    if held.factors:
-        if (held.before, target.shape[axis] - held.after) != (span.start, span.stop):
+    layout, new = list(places.layout_of(target.view, target.shape)), places.layout_of(source.view, source.shape)
+    into, grid, is_whole = list(layout), target.view.sizes(target.shape), True
+    for axis, span in spans.items():
+        held = layout[axis]
+        if not held.factors:
+            is_whole = is_whole and span == range(target.shape[axis])
+        elif span != range(held.before, target.shape[axis] - held.after):
             return None
-        into[axis] = replace(held, before=0, after=0)
-    if into != new or source.view.sizes(source.shape) != grid:
+        else:
+            into[axis] = replace(held, before=0, after=0)
+    if tuple(into) != new or source.view.sizes(source.shape) != grid:
         return None
-    layout = [*new[:axis], held, *new[axis + 1 :]]
-    if held.factors:  # nothing is left of what the cells showed before
+    if is_whole:  # nothing is left of what the cells showed before
         return places.settled(replace(source.view, context=source.view.context or target.view.context), layout, grid)
     along = tuple(range(len(grid)))
     views = [replace(view, axes=along, layout=(), grid=()) for view in (target.view, source.view)]
@@ -316,7 +324,7 @@ def _multiplied(known: Sequence[Part]) -> View | None:
     whole = [each for each in known if each[0] is not None and each[2] == math.prod(each[0].grid) and each[2]]
     main = whole[0] if whole else max(known, key=lambda each: each[2])
     queries = main
-    main = next((found for each in whole if (found := _in_windows(queries, each)) is not None), main)
+    main = next((part for each in whole if (part := _in_windows(queries, each)) is not None), main)
     view, layout, kept = main
     if view is None or not kept:
         return None

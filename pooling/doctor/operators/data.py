@@ -72,8 +72,8 @@ def _scattered(call: NodeCall) -> Outcome:
     into, updates = call.tensor(0), call.tensor(2)
     if updates is not None and updates.source:
         same = into is not None and updates.shape == shape and updates.view == view
-        rows = _rows(call)
-        found = written(into, updates, 0, rows) if rows is not None else None
+        spans = _spans(call, shape)
+        found = written(into, updates, spans) if spans is not None else None
         if found is not None:
             view = found
         elif not same:
@@ -81,16 +81,22 @@ def _scattered(call: NodeCall) -> Outcome:
     return Outcome("merge", [shape], view)
 
 
-def _rows(call: NodeCall) -> range | None:
-    """Return the elements of the first axis that a ScatterND writes whole; None where it writes others."""
-    index = call.tensor(1)
+def _spans(call: NodeCall, shape: Shape) -> dict[int, range] | None:
+    """Return the elements of the first axes that a ScatterND writes; None where it does not write a slice."""
+    index, updates = call.tensor(1), call.tensor(2)
     if call.operator != "ScatterND" or call.attribute("reduction", "none") not in ("none", b"none"):
         return None
-    if index is None or index.value is None or index.value.ndim != 2 or index.value.shape[1] != 1:
+    if index is None or index.value is None or not index.value.size or updates is None or updates.shape is None:
         return None
-    numbers = [int(each) for each in index.value.ravel()]
-    rows = range(numbers[0], numbers[0] + len(numbers)) if numbers else None
-    return rows if rows is not None and rows.start >= 0 and numbers == list(rows) else None
+    numbers, depth = index.value, index.value.shape[-1]
+    if numbers.ndim != depth + 1 or len(updates.shape) != len(shape) or numbers.min() < 0:
+        return None
+    spans = [
+        range(first, first + count)
+        for first, count in zip(numbers.reshape(-1, depth)[0].tolist(), numbers.shape, strict=False)
+    ]
+    grid = np.stack(np.meshgrid(*spans, indexing="ij"), -1)
+    return dict(enumerate(spans)) if (numbers == grid).all() else None
 
 
 @operator("TopK")

@@ -346,7 +346,7 @@ def _block(factors: Sequence[Factor]) -> int:
     return block
 
 
-def _reaches_across(factors: Sequence[Factor], grid: Shape) -> bool:
+def _reaches_across(factors: Sequence[Factor], grid: Sequence[int]) -> bool:
     """Whether some factors go from one end of every spatial axis to the other, such as the windows of a map.
 
     What is left then, the place in a window, is no place on the map: it has been summed over all of the map.

@@ -230,7 +230,7 @@ def overwritten(shape: Shape, span: tuple[int, range] | None = None) -> Rule:
             )
         )
         if span is not None and not aligned:
-            found = written(call.tensor(0), call.tensor(1), *span)
+            found = written(call.tensor(0), call.tensor(1), dict([span]))
             if found is not None:
                 return Outcome("merge", [shape], found)
         if view is None:
