@@ -6,7 +6,7 @@ import copy
 import traceback
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -273,26 +273,24 @@ class Runner:
             self._is_free = (
                 self._free is not None
                 and len(base) >= 3
-                and all(self._agrees((*base[:2], *(size + more for size in base[2:]))) for more in CHECKED_BEYOND)
+                and all(self._agrees(_larger(base, range(2, len(base)), more)) for more in CHECKED_BEYOND)
             )
         return self._is_free
 
     def _agrees(self, shape: Shape) -> bool:
+        """Whether the graph of the first size gives at another one what the module gives there."""
         assert self._free is not None
-        try:
-            mine: Network | None = self._free.infer(shape)
-        except NetworkError:
-            mine = None
-        try:
-            trace = self.trace(shape, {})
-            theirs = trace.graph.infer(shape) if trace.failure is None else None
-        except NetworkError:
-            theirs = None
-        if mine is None or theirs is None:
-            return mine is theirs
-        return [(each.name, each.output_shape) for each in mine.stages] == [
-            (each.name, each.output_shape) for each in theirs.stages
-        ]
+        mine = _inferred(self._free, shape)
+        trace = self.trace(shape, {})
+        theirs = trace.failure or _inferred(trace.graph, shape)
+        if isinstance(mine, Network) and isinstance(theirs, Network):
+            return _shapes(mine) == _shapes(theirs)
+        if isinstance(mine, Network) or isinstance(theirs, Network) or mine.stage != theirs.stage:
+            return False
+        # Behind the stage where both fail nothing was compared. One axis alone may get further.
+        base = self.shapes[self.main]
+        alone = [_larger(base, [axis], shape[axis] - base[axis]) for axis in range(2, len(base))]
+        return shape in alone or all(map(self._agrees, alone))
 
     def trace(self, shape: Shape, changes: Changes) -> Trace:
         """Run the module once."""
@@ -735,6 +733,21 @@ def _without_dead_ends(nodes: Sequence[Node], outputs: Sequence[str]) -> list[No
         read.update(node.inputs)
         kept.append(node)
     return kept[::-1]
+
+
+def _larger(shape: Shape, axes: Container[int], more: int) -> Shape:
+    return tuple(size + more if axis in axes else size for axis, size in enumerate(shape))
+
+
+def _inferred(graph: Graph, shape: Shape) -> Network | NetworkError:
+    try:
+        return graph.infer(shape)
+    except NetworkError as error:
+        return error
+
+
+def _shapes(network: Network) -> list[tuple[str, Shape]]:
+    return [(stage.name, stage.output_shape) for stage in network.stages]
 
 
 def _frozen(changes: Changes) -> Any:
