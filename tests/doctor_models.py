@@ -331,6 +331,7 @@ class _Recording(TorchDispatchMode):
         self.kept: list[torch.Tensor] = [x]  # so that no storage is used again
         self.data = {_storage(x)}
         self.calls = 0
+        self.unsqueezed: torch.Tensor | None = None
         self.unread = {_storage(each): each.numel() for each in module.parameters()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -360,7 +361,10 @@ class _Recording(TorchDispatchMode):
             kind = self.run.transposed if args[6] else self.run.convolutions
             kind.append(tuple(made[0].shape))
         elif name in POOLINGS:
-            self.run.poolings.append(tuple(made[0].shape))
+            # torch works poolings of one axis out as such of two, the first of which it adds and takes away.
+            added = self.unsqueezed is args[0]
+            self.run.poolings.append(tuple(each for axis, each in enumerate(made[0].shape) if axis != 2 or not added))
+        self.unsqueezed = made[0] if name == "unsqueeze" and args[1] in (-2, 2) else None
         return result
 
 

@@ -29,6 +29,8 @@ from torch.utils import _pytree as pytree
 
 import pooling.doctor
 from pooling.doctor import Examination, Finding, Graph, Network, NetworkError, Stage
+from pooling.doctor.analysis.object_footprint import follow_object
+from pooling.doctor.lint import RULES, LintContext
 
 from . import doctor_models as models
 from .doctor_models import Probe, RealNetwork, Run, Shape
@@ -279,10 +281,9 @@ def unread(network: RealNetwork, shape: Shape) -> Record:
     module = network.on_meta()
     if not models.works_in_torch(module, shape):
         return {"outcome": "torch", "differences": []}
-    examination = pooling.doctor.examine(module, shape)
     mask = models.probe(models.positive(network.with_weights()), shape).read_places()
     truth = [_unread_end(mask.any(1)), _unread_end(mask.any(0))]
-    said = unread_ends(examination)
+    said = unread_ends(_said_unread(module, shape))
     notices = [
         bool(count)
         and models.notices_nan(
@@ -303,15 +304,22 @@ def _unread_end(read: torch.Tensor) -> int:
     return len(read) - 1 - max(places) if places else len(read)
 
 
-def unread_ends(examination: Examination) -> list[int]:
-    """Return how many rows and columns at the end the findings say that nothing reads."""
+def _said_unread(module: nn.Module, shape: Shape) -> list[str]:
+    """Return what D101 says; the other rules and the search for sizes take longer and say nothing of it."""
+    graph = pooling.doctor.read_graph(module, shape)
+    network = graph.infer(shape)
+    objects = follow_object(network, (OBJECT,) * len(network.spatial))
+    return [each.message for each in RULES["D101"].look(LintContext(graph, network, objects, (), None))]
+
+
+def unread_ends(messages: Sequence[str]) -> list[int]:
+    """Return how many rows and columns at the end the messages of D101 say that nothing reads."""
     found = [0, 0]
-    for each in examination.findings:
-        if each.code == "D101":
-            for axis, noun in enumerate(("row", "column")):
-                for first, last, size in re.findall(rf"{noun}s? (\d+)(?: to (\d+))? of (\d+)", each.message):
-                    if int(last or first) + 1 == int(size):
-                        found[axis] = int(last or first) - int(first) + 1
+    for message in messages:
+        for axis, noun in enumerate(("row", "column")):
+            for first, last, size in re.findall(rf"{noun}s? (\d+)(?: to (\d+))? of (\d+)", message):
+                if int(last or first) + 1 == int(size):
+                    found[axis] = int(last or first) - int(first) + 1
     return found
 
 
