@@ -27,9 +27,9 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -47,6 +47,7 @@ SECONDS = 120
 MEGABYTES = 10_000
 Record = dict[str, Any]
 Task = tuple[str, str, Callable[[], Record]]
+T = TypeVar("T")
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Which doctor answers
@@ -73,13 +74,13 @@ def tasks(parts: set[str]) -> Iterator[Task]:
     names = [*sample, *sorted(rest_of_names, key=lambda name: (is_giant(name), random.Random(name).random()))]
     others = [*models.torchvision_networks(), *models.ultralytics_networks(), *models.smp_networks()]
     small = [models.timm_network(name) for name in models.SMALL]
-    in_turns = [each for row in itertools.zip_longest(map(models.timm_network, sample), others, small) for each in row]
+    first = _in_turns([models.timm_network(name) for name in sample], others, small)
     rest = [models.timm_network(name) for name in names if name not in {*sample, *models.SMALL}]
     counted = {each.name for each in small}
     asked: dict[str, list[Task]] = {
         "read": [
             ("read", name, functools.partial(proof.read, each, fvcore=name in counted))
-            for name, each in {each.name: each for each in [*in_turns, *rest] if each is not None}.items()
+            for name, each in {each.name: each for each in [*first, *rest]}.items()
         ],
         "strides": [("strides", f"timm:{name}", functools.partial(_strides, name)) for name in names],
         "fields": [
@@ -90,8 +91,7 @@ def tasks(parts: set[str]) -> Iterator[Task]:
     images = [each for each in models.one_of_each(models.torchvision_networks()) if len(each.shape) == 4]
     # Of a detector of torchvision it depends on data what comes out.
     other = [each for each in [*models.smp_networks(), *images] if not each.needs_values]
-    exported = [each for row in itertools.zip_longest(small, other, models.ultralytics_networks()) for each in row]
-    exported = [each for each in exported if each is not None]
+    exported = list(_in_turns(small, other, models.ultralytics_networks()))
     for kind, networks, question in (
         ("sizes", [*small, *more], proof.sizes),
         ("unread", [*small, *more], functools.partial(proof.unread, shape=models.ODD)),
@@ -99,18 +99,30 @@ def tasks(parts: set[str]) -> Iterator[Task]:
         ("dynamo", exported, functools.partial(proof.export, dynamo=True)),
     ):
         asked[kind] = [(kind, each.name, functools.partial(question, each)) for each in networks]
-    asked["warnings"] = [("warnings", each.name, functools.partial(proof.judge_warnings, each)) for each in small]
-    for each in [*other, *models.ultralytics_networks(), *more]:
-        pixels = proof.object_size(each.name)
-        judged = functools.partial(proof.judge_warnings, each, pixels=pixels)
-        asked["warnings"].append(("warnings", f"{each.name}, {pixels} pixels", judged))
-    for each in small:
-        name = f"{each.name} at {models.ODD[-2]}x{models.ODD[-1]}, {(pixels := proof.object_size(each.name))} pixels"
-        judged = functools.partial(proof.judge_warnings, each, models.ODD, pixels)
-        asked["warnings"].append(("warnings", name, judged))
+    asked["warnings"] = list(
+        _in_turns(
+            [("warnings", each.name, functools.partial(proof.judge_warnings, each)) for each in small],
+            [_judged(each) for each in _in_turns(other, models.ultralytics_networks())],
+            [_judged(each, models.ODD) for each in small],
+            [_judged(each) for each in more],
+        )
+    )
     # In turns, so that a run that is stopped has some of everything.
-    for row in itertools.zip_longest(*(asked[kind] for kind in PARTS if kind in parts)):
-        yield from (task for task in row if task is not None)
+    yield from _in_turns(*(asked[kind] for kind in PARTS if kind in parts))
+
+
+def _in_turns(*lists: Sequence[T]) -> Iterator[T]:
+    """Yield the first of each list, then the second of each, until all are through."""
+    for row in itertools.zip_longest(*lists):
+        yield from (each for each in row if each is not None)
+
+
+def _judged(network: models.RealNetwork, shape: models.Shape | None = None) -> Task:
+    """Return the question whether warnings for an object of a size that the name draws are true."""
+    pixels = proof.object_size(network.name)
+    at = "" if shape is None else f" at {shape[-2]}x{shape[-1]}"
+    judge = functools.partial(proof.judge_warnings, network, shape, pixels)
+    return "warnings", f"{network.name}{at}, {pixels} pixels", judge
 
 
 GIANT = re.compile("giant|gigantic|huge|enormous|_7b|so400m|xxlarge")
