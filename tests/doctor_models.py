@@ -319,7 +319,7 @@ class Run:
     parameters: int = 0
     parameters_read: int = 0
     steps: list[tuple[int, Shape]] = field(default_factory=list)
-    """Multiply-adds so far, and the shape of the result, after each call in which data takes part."""
+    """Multiply-adds so far, and the shape of the result, after each convolution and pooling of data."""
 
 
 class _Recording(TorchDispatchMode):
@@ -354,9 +354,9 @@ class _Recording(TorchDispatchMode):
             return result
         self.calls += 1
         self.data |= {_storage(each) for each in made}
-        if made:
-            self.run.steps.append((self.run.multiply_adds, tuple(made[0].shape)))
         name = func._schema.name.split("::")[1]
+        if name in CONVOLUTIONS or name in POOLINGS:
+            self.run.steps.append((self.run.multiply_adds, tuple(made[0].shape)))
         if name in CONVOLUTIONS:
             kind = self.run.transposed if args[6] else self.run.convolutions
             kind.append(tuple(made[0].shape))
