@@ -555,15 +555,15 @@ class Judge:
     def _blind_behind(self, names: Sequence[str]) -> bool:
         """Whether nothing that leaves the network depends on the input once the results of some stages are given."""
         module = self.network.with_weights()
-        named = dict(module.named_modules(remove_duplicate=False))
         paths = {path_of(self.stages[name]) for name in names}
         if "" in paths:
             return True
-        handles = [named[path].register_forward_hook(_ones_like) for path in paths]
-        with torch.no_grad():
+
+        def replace(path: str, _: Any, result: Any) -> Any:
+            return _ones_like(result) if path in paths else None
+
+        with torch.no_grad(), models.watched(module, replace):
             results = [models.tensors_of(module(torch.rand(self.shape))) for _ in range(2)]
-        for handle in handles:
-            handle.remove()
         return all(bool(torch.equal(a, b)) for a, b in zip(*results, strict=True))
 
     def _d101(self, finding: Finding) -> bool:
@@ -657,7 +657,7 @@ class Judge:
     # D901 says what is not known, and nothing about the network.
 
 
-def _ones_like(_: nn.Module, __: Any, result: Any) -> Any:
+def _ones_like(result: Any) -> Any:
     return pytree.tree_map(lambda each: torch.ones_like(each) if isinstance(each, torch.Tensor) else each, result)
 
 
