@@ -520,6 +520,8 @@ class Linearised(TorchFunctionMode):
         if name in GATES and args:
             # One everywhere: a product of gates that are maps themselves would leave the range of numbers.
             return (args[0] + 1) / (args[0].detach() + 1) if self.gates else torch.ones_like(args[0])
+        if name in ("rsqrt", "rsqrt_"):
+            return torch.ones_like(args[0])  # of a normalisation that is written by its parts
         if name in self.SAME and (args or "input" in kwargs):
             return args[0] if args else kwargs["input"]
         if name in ("_max_pool2d", "max_pool2d", "boolean_dispatch") and args and args[0].dim() in (3, 4):
