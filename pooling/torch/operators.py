@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import inspect
 import math
+import operator as operations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import torch
 from torch import Tensor
 from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch.autograd import forward_ad
 
 import pooling
 from pooling.arrays import is_whole
-from pooling.errors import type_error
+from pooling.errors import value_error
 from pooling.geometry import count_windows
 from pooling.operators import OPERATORS, Operator
+
+from .observers import is_unobserved
 
 __all__ = [
     "FRACTIONAL",
@@ -68,24 +73,37 @@ _library = torch.library.Library(NAMESPACE, "DEF")
 # Tensors and arrays
 
 
+class Unreadable(TypeError):
+    """The memory of a tensor does not hold its elements as an array has them."""
+
+
 def array_of(tensor: Tensor) -> Any:
-    """View the memory of a tensor of the CPU as an array."""
+    """View the memory of a tensor as an array.
+
+    Raises
+    ------
+    Unreadable
+        If the tensor is on another device, sparse, quantised, nested, conjugated, negated, or all zero without memory,
+        or if its memory was freed.
+    """
     if tensor.requires_grad:
         tensor = tensor.detach()
-    if tensor.dtype is torch.bfloat16:
-        import ml_dtypes
-
-        array = tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
-    else:
-        array = tensor.numpy()
+    try:
+        # PyTorch itself refuses here whatever has no elements, or others than its memory.
+        if tensor.dtype is torch.bfloat16:
+            array = tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+        else:
+            array = tensor.numpy()
+    except (RuntimeError, TypeError) as error:
+        raise Unreadable(str(error)) from error
     if not is_whole(tensor, array):
-        raise type_error("pooling", "a tensor's memory was freed", "give one that holds its elements")
+        raise Unreadable("the memory of a tensor was freed; give one that holds its elements")
     return array
 
 
 def tensor_of(array: Any) -> Tensor:
     """View an array as a tensor."""
-    if array.dtype.name == "bfloat16":
+    if array.dtype.kind == "V":
         return torch.from_numpy(array.view("uint16")).view(torch.bfloat16)
     return torch.from_numpy(array)
 
@@ -145,7 +163,12 @@ class Function:
     def defaults(self) -> tuple[Any, ...]:
         """What the arguments are that must be named, if nothing is said."""
         parameters = inspect.signature(self.array_function).parameters
-        return tuple(parameters[name].default for name in self.names[self.positional :])
+        return tuple(parameters[name].default for name in self.named)
+
+    @cached_property
+    def named(self) -> tuple[str, ...]:
+        """The arguments that must be named."""
+        return self.names[self.positional :]
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -174,13 +197,24 @@ class Function:
 
     def given(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
         """Return the arguments of an operator as the function of `pooling` takes them."""
-        found = list(arguments)
-        for place, name in enumerate(self.names):
-            if name == "padding":
-                found[place] = tuple(zip(found[place][::2], found[place][1::2], strict=True))
-            elif name == "output_size":
-                found[place] = [None if size < 0 else size for size in found[place]]
+        # Tuples, by which calls are remembered.
+        found = [tuple(each) if type(each) is list else each for each in arguments]
+        for place, name in self.rewritten:
+            value = found[place]
+            if name == "output_size":
+                found[place] = tuple([None if size < 0 else size for size in value])
+            elif len(value) % 2:
+                raise value_error(
+                    self.name, "must hold the begin and the end of each axis", argument=("padding", list(value))
+                )
+            else:
+                found[place] = tuple(zip(value[::2], value[1::2], strict=True))
         return tuple(found)
+
+    @cached_property
+    def rewritten(self) -> tuple[tuple[int, str], ...]:
+        """Places and names of the arguments that an operator has otherwise than the function."""
+        return tuple((place, name) for place, name in enumerate(self.names) if name in ("padding", "output_size"))
 
     def keywords(self, arguments: Sequence[Any]) -> dict[str, Any]:
         """Return the same by their names."""
@@ -244,18 +278,18 @@ def _lies_last(tensor: Tensor, dimensions: int | None) -> tuple[tuple[int, ...],
 
 def pooled(function: Function, input: Tensor, given: tuple[Any, ...], *, indexed: bool = False) -> Any:
     """Pool the memory of a tensor, with the arguments of the function of `pooling`, in the memory format it has."""
-    orders = _lies_last(input, function.dimensions)
+    orders = None if input.is_contiguous() else _lies_last(input, function.dimensions)
     array = array_of(input if orders is None else input.permute(orders[0]))
     cut = function.positional
-    if orders is None and not indexed and given[cut:] == function.defaults:
-        found = function.array_function(array, *given[:cut])
-    else:
-        keywords = dict(zip(function.names[cut:], given[cut:], strict=True))
-        if indexed:
-            keywords["return_indices"] = True
-        if orders is not None:
-            keywords["layout"] = "channels_last"
-        found = function.array_function(array, *given[:cut], **keywords)
+    named = given[cut:]
+    keywords: dict[str, Any] = {}
+    if not all(map(operations.is_, named, function.defaults)):
+        keywords = dict(zip(function.named, named, strict=True))
+    if indexed:
+        keywords["return_indices"] = True
+    if orders is not None:
+        keywords["layout"] = "channels_last"
+    found = function.array_function(array, *given[:cut], **keywords)
     if not indexed:
         return tensor_of(found) if orders is None else tensor_of(found).permute(orders[1])
     values, indices = tensor_of(found[0]), torch.from_numpy(found[1])
@@ -331,9 +365,14 @@ def _register(function: Function) -> None:
     _define(f"{name}_backward(Tensor grad_output, Tensor input{places}{arguments}) -> Tensor", gradient, fake_gradient)
 
 
+_kernels: dict[str, Callable[..., Any]] = {}
+"""The kernels of operators, by their names."""
+
+
 def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> None:
     """Define an operator, with its kernel for the CPU and its fake implementation."""
     name = schema.partition("(")[0]
+    _kernels[name] = kernel
     _library.define(schema)
     _library.impl(name, kernel, "CPU")
     torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
@@ -347,6 +386,8 @@ class Rule(NamedTuple):
     """How an operator is differentiated."""
 
     operator: Callable[..., Any]
+    kernel: Callable[..., Any]
+    """What the operator calls on the CPU."""
     tensors: int
     """How many of its arguments are tensors: the first ones."""
     backward: Callable[..., tuple[Tensor | None, ...]]
@@ -355,6 +396,16 @@ class Rule(NamedTuple):
     forward: Callable[..., Tensor | None]
     """Takes a tuple of the tangents of the tensors, and the same; returns the tangent of the result."""
 
+    def call(self, given: Sequence[Any]) -> Any:
+        """Compute the result: by the kernel itself where nothing but the dispatcher would be between."""
+        if all(each is None or is_unobserved(each) for each in given[: self.tensors]):
+            try:
+                return self.kernel(*given)
+            except Unreadable:
+                pass  # on another device, or with another sign: the dispatcher sees to that
+        with torch._C._AutoDispatchBelowAutograd():
+            return self.operator(*given)
+
 
 class Differentiated(torch.autograd.Function):
     """An operator that is differentiated."""
@@ -362,8 +413,7 @@ class Differentiated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rule: Rule, *given: Any) -> Any:  # type: ignore[override]
         """Call the operator, and keep what the derivatives are made of."""
-        with torch._C._AutoDispatchBelowAutograd():
-            found = rule.operator(*given)
+        found = rule.call(given)
         kept = list(given[: rule.tensors])
         if isinstance(found, tuple):
             ctx.mark_non_differentiable(found[1])
@@ -390,14 +440,28 @@ class Differentiated(torch.autograd.Function):
 _apply = super(torch.autograd.Function, Differentiated).apply
 
 
-def differentiated(name: str, rule: Rule) -> None:
-    """Differentiate an operator by this rule, for autograd and for the transforms of `torch.func`."""
+def _is_asked(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether a derivative with respect to one of the tensors may be asked for."""
+    if forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in tensors)
+
+
+def differentiated(
+    name: str,
+    operator: Callable[..., Any],
+    tensors: int,
+    backward: Callable[..., tuple[Tensor | None, ...]],
+    forward: Callable[..., Tensor | None],
+) -> None:
+    """Differentiate an operator by a `Rule`, for autograd and for the transforms of `torch.func`."""
+    rule = Rule(operator, _kernels[name], tensors, backward, forward)
 
     def kernel(*given: Any) -> Any:
         if torch._C._are_functorch_transforms_active():
             with enable_single_level_autograd_function():
                 return _apply(rule, *given)
-        return _apply(rule, *given)
+        return _apply(rule, *given) if _is_asked(given[:tensors]) else rule.call(given)
 
     _library.impl(name, kernel, "Autograd")
 
@@ -561,10 +625,10 @@ def _register_derivatives(function: Function) -> None:
             return bent if found is None else found
         return found + bent
 
-    differentiated(function.name, Rule(function.pool, 1, backward, forward))
+    differentiated(function.name, function.pool, 1, backward, forward)
     if places:
-        differentiated(f"{function.name}_with_indices", Rule(function.pool_with_indices, 1, backward, forward))
-    differentiated(f"{function.name}_backward", Rule(function.gradient, 2 + places, second, along))
+        differentiated(f"{function.name}_with_indices", function.pool_with_indices, 1, backward, forward)
+    differentiated(f"{function.name}_backward", function.gradient, 2 + places, second, along)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -658,8 +722,8 @@ def _register_unpooling(name: str, n: int) -> None:
     def along_gradient(tangents: Sequence[Any], kept: Sequence[Any], _: Any) -> Tensor | None:
         return None if tangents[0] is None else take(tangents[0], *kept[1:])
 
-    differentiated(name, Rule(put, 2, first, along))
-    differentiated(f"{name}_backward", Rule(take, 3, second, along_gradient))
+    differentiated(name, put, 2, first, along)
+    differentiated(f"{name}_backward", take, 3, second, along_gradient)
     _batched(name, put, n, 2)
     _batched(f"{name}_backward", take, n, 3)
 
@@ -704,8 +768,8 @@ def _register_fractional(name: str, n: int) -> None:
     def along_gradient(tangents: Sequence[Any], kept: Sequence[Any], rest: Sequence[Any]) -> Tensor | None:
         return None if tangents[0] is None else give(tangents[0], *kept[1:], *rest)
 
-    differentiated(name, Rule(choose, 2, first, along))
-    differentiated(f"{name}_backward", Rule(give, 3, second, along_gradient))
+    differentiated(name, choose, 2, first, along)
+    differentiated(f"{name}_backward", give, 3, second, along_gradient)
     # Samples have a batch of one where the input has none.
     _batched(name, choose, n, 2, always=1)
     _batched(f"{name}_backward", give, n, 3)
