@@ -22,7 +22,18 @@ from pooling.families.unpooling import unpool_size
 from pooling.geometry import padding_pairs, strides_of
 
 from .observers import is_unobserved
-from .operators import FRACTIONAL, FUNCTIONS, UNPOOLING, Function, Unreadable, gradient_of, pooled, pooled_gradient
+from .operators import (
+    FRACTIONAL,
+    FUNCTIONS,
+    UNPOOLING,
+    Function,
+    Unreadable,
+    gradient_of,
+    keep_shapes,
+    kept,
+    pooled,
+    pooled_gradient,
+)
 
 __all__ = ["fractional", "laid", "pool", "unpool"]
 
@@ -49,10 +60,12 @@ class Direct(torch.autograd.Function):
     def forward(ctx: Any, input: Tensor, function: Function, given: tuple[Any, ...], indexed: bool) -> Any:  # type: ignore[override]
         """Pool a tensor."""
         found = pooled(function, input, given, indexed=indexed)
-        ctx.function, ctx.given = function, given
+        ctx.call = function, given
         if indexed:
             ctx.mark_non_differentiable(found[1])
             ctx.save_for_backward(input, found[1])
+        elif function.is_linear(given):
+            keep_shapes(ctx, (input,))
         else:
             ctx.save_for_backward(input)
         return found
@@ -60,12 +73,15 @@ class Direct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:  # type: ignore[override]
         """Return the gradient of the input: by the operator where that is differentiated, or seen, itself."""
-        input, *places = ctx.saved_tensors
+        function, given = ctx.call
+        input, *places = kept(ctx, grad)
         indices = places[0] if places else None
-        if not _is_grad_enabled() and is_unobserved(grad) and grad.device.type == "cpu":
-            return pooled_gradient(ctx.function, grad, input, indices, ctx.given), None, None, None
-        arguments = laid(ctx.function, input, ctx.given)
-        return gradient_of(ctx.function, grad, input, indices, arguments), None, None, None
+        if not _is_grad_enabled() and is_unobserved(grad):
+            try:
+                return pooled_gradient(function, grad, input, indices, given), None, None, None
+            except Unreadable:
+                pass  # as a gradient that is all zero, and has no memory
+        return gradient_of(function, grad, input, indices, laid(function, input, given)), None, None, None
 
 
 # That of the class itself first asks for the transforms of `torch.func`, of which there are none here.

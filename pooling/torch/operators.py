@@ -35,12 +35,12 @@ __all__ = [
     "FUNCTIONS",
     "UNPOOLING",
     "Function",
-    "array_of",
-    "differentiated",
+    "Unreadable",
     "gradient_of",
+    "keep_shapes",
+    "kept",
     "pooled",
     "pooled_gradient",
-    "tensor_of",
 ]
 
 NAMESPACE = "pooling"
@@ -108,16 +108,57 @@ def tensor_of(array: Any) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _orders(rank: int, dimensions: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the order of axes with the channels last, and the order that undoes it."""
+class Order(NamedTuple):
+    """The memory format of a tensor whose channels are last."""
+
+    last: tuple[int, ...]
+    """The axes in their order in memory."""
+    first: tuple[int, ...]
+    """What undoes that."""
+
+
+def _order(rank: int, dimensions: int) -> Order:
     channel = rank - dimensions - 1
     last = (*range(channel), *range(channel + 1, rank), channel)
-    return last, tuple(last.index(axis) for axis in range(rank))
+    return Order(last, tuple(last.index(axis) for axis in range(rank)))
 
 
-ORDERS = {(n + batch, n): _orders(n + batch, n) for n in (1, 2, 3) for batch in (1, 2)}
-ORDERS |= {(rank, None): _orders(rank, rank - 2) for rank in (4, 5)}  # type: ignore[misc]
-"""Orders of axes by rank and spatial axes; functions of any rank tell them by the rank."""
+ORDERS: dict[tuple[int, int | None], Order] = {
+    (n + batch, n): _order(n + batch, n) for n in (1, 2, 3) for batch in (1, 2)
+}
+ORDERS |= {(rank, None): _order(rank, rank - 2) for rank in (4, 5)}
+"""Orders by rank and spatial axes; functions of any number of them tell it by the rank."""
+
+
+def order_of(tensor: Tensor, dimensions: int | None) -> Order | None:
+    """Tell whether the channels of a tensor are last in memory, and nothing is between its elements."""
+    if tensor.is_contiguous():
+        return None
+    order = ORDERS.get((tensor.dim(), dimensions))
+    return order if order is not None and tensor.permute(order.last).is_contiguous() else None
+
+
+def empty(like: Tensor, shape: Sequence[Any], order: Order | None, dtype: torch.dtype | None = None) -> Tensor:
+    """Make a tensor in a memory format, whose elements are anything."""
+    if order is None:
+        return like.new_empty(shape, dtype=dtype or like.dtype)
+    return like.new_empty([shape[axis] for axis in order.last], dtype=dtype or like.dtype).permute(order.first)
+
+
+def _arrays(order: Order | None, *tensors: Tensor) -> list[Any]:
+    """View the memory of tensors as arrays, in the layout that the first of them has."""
+    return [array_of(each if order is None else each.permute(order.last)) for each in tensors]
+
+
+def _layout(order: Order | None) -> dict[str, str]:
+    """Return how the functions of `pooling` are told of it."""
+    return {} if order is None else {"layout": "channels_last"}
+
+
+def _back(order: Order | None, array: Any) -> Tensor:
+    """View an array of that layout as a tensor."""
+    tensor = tensor_of(array)
+    return tensor if order is None else tensor.permute(order.first)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -268,18 +309,10 @@ FUNCTIONS = _functions()
 # On arrays
 
 
-def _lies_last(tensor: Tensor, dimensions: int | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return the orders of axes of a tensor that is contiguous with its channels last, and not without."""
-    if tensor.is_contiguous():
-        return None
-    orders = ORDERS.get((tensor.dim(), dimensions))  # type: ignore[call-overload]
-    return orders if orders is not None and tensor.permute(orders[0]).is_contiguous() else None
-
-
 def pooled(function: Function, input: Tensor, given: tuple[Any, ...], *, indexed: bool = False) -> Any:
     """Pool the memory of a tensor, with the arguments of the function of `pooling`, in the memory format it has."""
-    orders = None if input.is_contiguous() else _lies_last(input, function.dimensions)
-    array = array_of(input if orders is None else input.permute(orders[0]))
+    order = None if input.is_contiguous() else order_of(input, function.dimensions)
+    array = array_of(input if order is None else input.permute(order.last))
     cut = function.positional
     named = given[cut:]
     keywords: dict[str, Any] = {}
@@ -287,47 +320,29 @@ def pooled(function: Function, input: Tensor, given: tuple[Any, ...], *, indexed
         keywords = dict(zip(function.named, named, strict=True))
     if indexed:
         keywords["return_indices"] = True
-    if orders is not None:
+    if order is not None:
         keywords["layout"] = "channels_last"
     found = function.array_function(array, *given[:cut], **keywords)
-    if not indexed:
-        return tensor_of(found) if orders is None else tensor_of(found).permute(orders[1])
-    values, indices = tensor_of(found[0]), torch.from_numpy(found[1])
-    return (values, indices) if orders is None else (values.permute(orders[1]), indices.permute(orders[1]))
+    return (_back(order, found[0]), _back(order, found[1])) if indexed else _back(order, found)
 
 
 def pooled_gradient(
     function: Function, grad_output: Tensor, input: Tensor, indices: Tensor | None, given: tuple[Any, ...]
 ) -> Tensor:
     """Return the gradient of the input, from the memory of tensors, in the memory format of the input."""
-    keywords = dict(zip(function.names, given, strict=True))
-    orders = _lies_last(input, function.dimensions)
+    order = order_of(input, function.dimensions)
     tensors = [grad_output, input] if indices is None else [grad_output, input, indices]
-    if orders is not None:
-        tensors = [each.permute(orders[0]) for each in tensors]
-        keywords["layout"] = "channels_last"
-    gradient, array, *places = (array_of(each.contiguous()) for each in tensors)
+    gradient, array, *places = _arrays(order, *tensors)
+    keywords = dict(zip(function.names, given, strict=True)) | _layout(order)
     if places:
         keywords["indices"] = places[0]
     found = function.array_gradient(gradient, array, **keywords)
     # That of a generalised mean has the derivative of its power besides.
-    made = tensor_of(found[0] if isinstance(found, tuple) else found)
-    return made if orders is None else made.permute(orders[1])
+    return _back(order, found[0] if isinstance(found, tuple) else found)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Kernels and fakes
-
-
-def _like(
-    input: Tensor, shape: Sequence[Any], dimensions: int | None = None, dtype: torch.dtype | None = None
-) -> Tensor:
-    """Make the fake result: in the memory format of the input, as kernels make it."""
-    orders = _lies_last(input, dimensions)
-    if orders is None:
-        return input.new_empty(shape, dtype=dtype or input.dtype)
-    moved = [shape[axis] for axis in orders[0]]
-    return input.new_empty(moved, dtype=dtype or input.dtype).permute(orders[1])
 
 
 def _register(function: Function) -> None:
@@ -338,7 +353,7 @@ def _register(function: Function) -> None:
         return pooled(function, input, function.given(given))  # type: ignore[no-any-return]
 
     def fake(input: Tensor, *given: Any) -> Tensor:
-        return _like(input, function.output_shape(input.shape, given), n)
+        return empty(input, function.output_shape(input.shape, given), order_of(input, n))
 
     _define(f"{name}(Tensor input{arguments}) -> Tensor", forward, fake)
 
@@ -349,7 +364,8 @@ def _register(function: Function) -> None:
 
         def fake_indexed(input: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
             shape = function.output_shape(input.shape, given)
-            return _like(input, shape, n), _like(input, shape, n, torch.int64)
+            order = order_of(input, n)
+            return empty(input, shape, order), empty(input, shape, order, torch.int64)
 
         _define(f"{name}_with_indices(Tensor input{arguments}) -> (Tensor, Tensor)", indexed, fake_indexed)
 
@@ -360,7 +376,7 @@ def _register(function: Function) -> None:
         return pooled_gradient(function, grad_output, input, indices, function.given(given))
 
     def fake_gradient(grad_output: Tensor, input: Tensor, *given: Any) -> Tensor:
-        return _like(input, input.shape, n)
+        return empty(input, input.shape, order_of(input, n))
 
     _define(f"{name}_backward(Tensor grad_output, Tensor input{places}{arguments}) -> Tensor", gradient, fake_gradient)
 
@@ -395,6 +411,8 @@ class Rule(NamedTuple):
     arguments; returns the gradients of the tensors."""
     forward: Callable[..., Tensor | None]
     """Takes a tuple of the tangents of the tensors, and the same; returns the tangent of the result."""
+    is_linear: Callable[[Sequence[Any]], bool]
+    """Takes the other arguments; tells whether derivatives depend on the shapes of the tensors alone."""
 
     def call(self, given: Sequence[Any]) -> Any:
         """Compute the result: by the kernel itself where nothing but the dispatcher would be between."""
@@ -414,26 +432,43 @@ class Differentiated(torch.autograd.Function):
     def forward(ctx: Any, rule: Rule, *given: Any) -> Any:  # type: ignore[override]
         """Call the operator, and keep what the derivatives are made of."""
         found = rule.call(given)
-        kept = list(given[: rule.tensors])
+        ctx.rule, ctx.rest = rule, given[rule.tensors :]
+        tensors = given[: rule.tensors]
+        if rule.is_linear(ctx.rest):
+            keep_shapes(ctx, tensors)
+            return found
         if isinstance(found, tuple):
             ctx.mark_non_differentiable(found[1])
-            kept.append(found[1])
-        ctx.rule, ctx.rest = rule, given[rule.tensors :]
-        ctx.save_for_backward(*kept)
-        ctx.save_for_forward(*kept)
+            tensors = (*tensors, found[1])
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
         return found
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:  # type: ignore[override]
         """Return the gradients of the tensors."""
-        return None, *ctx.rule.backward(grad, ctx.saved_tensors, ctx.rest), *(None,) * len(ctx.rest)
+        return None, *ctx.rule.backward(grad, kept(ctx, grad), ctx.rest), *(None,) * len(ctx.rest)
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:  # type: ignore[override]
         """Return the tangent of the result."""
         rule = ctx.rule
-        found = rule.forward(tangents[: rule.tensors], ctx.saved_tensors, ctx.rest)
+        like = next(each for each in tangents[: rule.tensors] if each is not None)
+        found = rule.forward(tangents[: rule.tensors], kept(ctx, like), ctx.rest)
         return (found, None) if len(ctx.saved_tensors) > rule.tensors else found
+
+
+def keep_shapes(ctx: Any, tensors: Sequence[Tensor]) -> None:
+    """Keep the shapes and memory formats of tensors whose elements do not matter to derivatives."""
+    ctx.shapes = [(each.shape, order_of(each, each.dim() - 2)) for each in tensors]
+
+
+def kept(ctx: Any, like: Tensor) -> Sequence[Any]:
+    """Return the tensors that were kept; where their shapes were, tensors with these, whose elements are anything."""
+    shapes = getattr(ctx, "shapes", None)
+    if shapes is None:
+        return ctx.saved_tensors  # type: ignore[no-any-return]
+    return [empty(like, *each) for each in shapes]
 
 
 # That of the class itself asks for the transforms of `torch.func`, which have been taken apart where this is called.
@@ -453,9 +488,10 @@ def differentiated(
     tensors: int,
     backward: Callable[..., tuple[Tensor | None, ...]],
     forward: Callable[..., Tensor | None],
+    is_linear: Callable[[Sequence[Any]], bool] = lambda rest: False,
 ) -> None:
     """Differentiate an operator by a `Rule`, for autograd and for the transforms of `torch.func`."""
-    rule = Rule(operator, _kernels[name], tensors, backward, forward)
+    rule = Rule(operator, _kernels[name], tensors, backward, forward, is_linear)
 
     def kernel(*given: Any) -> Any:
         if torch._C._are_functorch_transforms_active():
@@ -625,10 +661,10 @@ def _register_derivatives(function: Function) -> None:
             return bent if found is None else found
         return found + bent
 
-    differentiated(function.name, function.pool, 1, backward, forward)
+    differentiated(function.name, function.pool, 1, backward, forward, function.is_linear)
     if places:
         differentiated(f"{function.name}_with_indices", function.pool_with_indices, 1, backward, forward)
-    differentiated(f"{function.name}_backward", function.gradient, 2 + places, second, along)
+    differentiated(f"{function.name}_backward", function.gradient, 2 + places, second, along, function.is_linear)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -693,18 +729,20 @@ def _register_unpooling(name: str, n: int) -> None:
 
     # The kernel says nothing: the size is the whole of what it would tell.
     def forward(input: Tensor, indices: Tensor, output_size: list[int]) -> Tensor:
-        return tensor_of(pool(array_of(input), array_of(indices), [1] * n, output_size=output_size))
+        order = order_of(input, n)
+        arrays = _arrays(order, input, indices)
+        return _back(order, pool(*arrays, (1,) * n, output_size=tuple(output_size), **_layout(order)))
 
     def fake(input: Tensor, indices: Tensor, output_size: list[Any]) -> Tensor:
-        return input.new_empty([*input.shape[: input.ndim - n], *output_size])
+        return empty(input, [*input.shape[: input.ndim - n], *output_size], order_of(input, n))
 
     def backward(grad_output: Tensor, input: Tensor, indices: Tensor) -> Tensor:
-        size = list(grad_output.shape[grad_output.ndim - n :])
-        arrays = (array_of(grad_output.contiguous()), array_of(input), array_of(indices))
-        return tensor_of(gradient(*arrays, [1] * n, output_size=size))
+        order, size = order_of(input, n), tuple(grad_output.shape[grad_output.ndim - n :])
+        arrays = _arrays(order, grad_output, input, indices)
+        return _back(order, gradient(*arrays, (1,) * n, output_size=size, **_layout(order)))
 
     def fake_backward(grad_output: Tensor, input: Tensor, indices: Tensor) -> Tensor:
-        return input.new_empty(input.shape)
+        return empty(input, input.shape, order_of(input, n))
 
     _define(f"{name}(Tensor input, Tensor indices, SymInt[] output_size) -> Tensor", forward, fake)
     _define(f"{name}_backward(Tensor grad_output, Tensor input, Tensor indices) -> Tensor", backward, fake_backward)
@@ -735,20 +773,24 @@ def _register_fractional(name: str, n: int) -> None:
     def forward(
         input: Tensor, samples: Tensor, kernel_size: list[int], output_size: list[int]
     ) -> tuple[Tensor, Tensor]:
-        found = pool(array_of(input), kernel_size, output_size, return_indices=True, _random_samples=array_of(samples))
-        return tensor_of(found[0]), torch.from_numpy(found[1])
+        order = order_of(input, n)
+        (array,) = _arrays(order, input)
+        keywords = {"return_indices": True, "_random_samples": array_of(samples), **_layout(order)}
+        found = pool(array, tuple(kernel_size), tuple(output_size), **keywords)
+        return _back(order, found[0]), _back(order, found[1])
 
     def fake(input: Tensor, samples: Tensor, kernel_size: list[Any], output_size: list[Any]) -> tuple[Tensor, Tensor]:
         shape = [*input.shape[: input.ndim - n], *output_size]
-        return input.new_empty(shape), input.new_empty(shape, dtype=torch.int64)
+        order = order_of(input, n)
+        return empty(input, shape, order), empty(input, shape, order, torch.int64)
 
     def backward(grad_output: Tensor, input: Tensor, indices: Tensor, kernel_size: list[int]) -> Tensor:
-        size = list(grad_output.shape[grad_output.ndim - n :])
-        arrays = (array_of(grad_output.contiguous()), array_of(input))
-        return tensor_of(gradient(*arrays, kernel_size, size, indices=array_of(indices.contiguous())))
+        order, size = order_of(input, n), tuple(grad_output.shape[grad_output.ndim - n :])
+        grad, array, places = _arrays(order, grad_output, input, indices)
+        return _back(order, gradient(grad, array, tuple(kernel_size), size, indices=places, **_layout(order)))
 
     def fake_backward(grad_output: Tensor, input: Tensor, indices: Tensor, kernel_size: list[Any]) -> Tensor:
-        return input.new_empty(input.shape)
+        return empty(input, input.shape, order_of(input, n))
 
     sizes = "SymInt[] kernel_size, SymInt[] output_size"
     _define(f"{name}(Tensor input, Tensor samples, {sizes}) -> (Tensor, Tensor)", forward, fake)
