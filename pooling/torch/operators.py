@@ -25,13 +25,16 @@ from torch.autograd import forward_ad
 import pooling
 from pooling.arrays import is_whole
 from pooling.errors import value_error
+from pooling.families.blurs import PADDING_MODES
 from pooling.geometry import count_windows
 from pooling.operators import OPERATORS, Operator
+from pooling.signs import counted
 
 from .observers import is_unobserved
 
 __all__ = [
     "FRACTIONAL",
+    "FREED",
     "FUNCTIONS",
     "UNPOOLING",
     "Function",
@@ -61,6 +64,8 @@ KINDS = {
     "padding_mode": "str",
 }
 """Types of arguments in schemas; arguments of functions that have none here are none of their operators."""
+WORDS = {"nan": ("propagate", "ignore"), "padding_mode": PADDING_MODES}
+"""What may be written for arguments that are words."""
 LINEAR = ("avg_pool", "adaptive_avg_pool", "global_avg_pool", "blur_pool")
 """Poolings whose gradient does not depend on what the input holds, unless they leave NaN out."""
 COMPOSED = ("max_blur_pool",)
@@ -71,6 +76,9 @@ _library = torch.library.Library(NAMESPACE, "DEF")
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tensors and arrays
+
+
+FREED = "the memory of input was freed"
 
 
 class Unreadable(TypeError):
@@ -97,15 +105,18 @@ def array_of(tensor: Tensor) -> Any:
     except (RuntimeError, TypeError) as error:
         raise Unreadable(str(error)) from error
     if not is_whole(tensor, array):
-        raise Unreadable("the memory of a tensor was freed; give one that holds its elements")
+        raise Unreadable(FREED)
     return array
 
 
 def tensor_of(array: Any) -> Tensor:
     """View an array as a tensor."""
     if array.dtype.kind == "V":
-        return torch.from_numpy(array.view("uint16")).view(torch.bfloat16)
-    return torch.from_numpy(array)
+        tensor = torch.from_numpy(array.view("uint16")).view(torch.bfloat16)
+    else:
+        tensor = torch.from_numpy(array)
+    # Of arrays without elements PyTorch takes no strides over, which fake results have.
+    return tensor if array.size else torch.empty(tensor.shape, dtype=tensor.dtype)
 
 
 class Order(NamedTuple):
@@ -238,18 +249,15 @@ class Function:
 
     def given(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
         """Return the arguments of an operator as the function of `pooling` takes them."""
+        self.check(arguments)
         # Tuples, by which calls are remembered.
         found = [tuple(each) if type(each) is list else each for each in arguments]
         for place, name in self.rewritten:
             value = found[place]
-            if name == "output_size":
-                found[place] = tuple([None if size < 0 else size for size in value])
-            elif len(value) % 2:
-                raise value_error(
-                    self.name, "must hold the begin and the end of each axis", argument=("padding", list(value))
-                )
-            else:
+            if name == "padding":
                 found[place] = tuple(zip(value[::2], value[1::2], strict=True))
+            else:
+                found[place] = tuple([None if size < 0 else size for size in value])
         return tuple(found)
 
     @cached_property
@@ -257,14 +265,48 @@ class Function:
         """Places and names of the arguments that an operator has otherwise than the function."""
         return tuple((place, name) for place, name in enumerate(self.names) if name in ("padding", "output_size"))
 
+    @cached_property
+    def lengths(self) -> tuple[tuple[int, int], ...]:
+        """Places of the arguments of an operator that are lists, and their lengths."""
+        n = self.dimensions or 0
+        lists = [(place, name) for place, name in enumerate(self.names) if KINDS[name] == "SymInt[]"]
+        return tuple((place, 2 * n if name == "padding" else n) for place, name in lists)
+
+    def check(self, arguments: Sequence[Any]) -> None:
+        """Refuse lists of other lengths than the axes ask for.
+
+        Raises
+        ------
+        ValueError
+            If there is one.
+        """
+        for place, length in self.lengths:
+            if len(arguments[place]) != length:
+                name, value = self.names[place], list(arguments[place])
+                what = "the begin and the end of each axis" if name == "padding" else "one for each axis"
+                raise value_error(self.name, f"must hold {length} numbers, {what}", argument=(name, value))
+
     def keywords(self, arguments: Sequence[Any]) -> dict[str, Any]:
         """Return the same by their names."""
         return dict(zip(self.names, self.given(arguments), strict=True))
 
     def output_shape(self, shape: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-        """Return the shape of the result for one of the input, in numbers or symbols."""
+        """Return the shape of the result for one of the input, in numbers or symbols.
+
+        Raises
+        ------
+        ValueError
+            If there is none, as far as that can be told without the input.
+        """
+        self.check(arguments)
         given = dict(zip(self.names, arguments, strict=True))
         n = self.dimensions or len(shape) - 2
+        if not 1 <= n <= 3 or len(shape) - n not in (1, 2):
+            axes = "3 to 5 axes" if self.dimensions is None else f"{n + 1} or {n + 2} axes"
+            raise value_error(self.name, f"input has {counted(len(shape), 'axis', 'axes')}; it must have {axes}")
+        for name, words in WORDS.items():
+            if given.get(name, words[0]) not in words:
+                raise value_error(self.name, f"must be one of {', '.join(words)}", argument=(name, given[name]))
         outer, sizes = list(shape[: len(shape) - n]), list(shape[len(shape) - n :])
         if self.operator.windows == "global":
             return [*outer, *([1] * n)]
@@ -279,6 +321,12 @@ class Function:
             )
             for i in range(n)
         ]  # fmt: skip
+        for axis, count in enumerate(counts):
+            if isinstance(count, torch.SymInt):
+                torch._check(count >= 1, lambda: f"{self.name}: the input is too small for a window")
+            elif count < 1:
+                fact = f"finds no window on axis {axis} of {n}: the input has {sizes[axis]} cells there"
+                raise value_error(self.name, fact, argument=("kernel_size", list(kernel)))
         return [*outer, *counts]
 
     def is_greatest(self, arguments: Sequence[Any]) -> bool:
@@ -288,8 +336,8 @@ class Function:
 
     def is_linear(self, arguments: Sequence[Any]) -> bool:
         """Whether the gradient does not depend on what the input holds."""
-        given = dict(zip(self.names, arguments, strict=True))
-        return self.operator.name in LINEAR and given.get("nan", "propagate") == "propagate"
+        # Whether NaN is left out is said last.
+        return self.operator.name in LINEAR and arguments[-1] != "ignore"
 
 
 def _functions() -> dict[str, Function]:
@@ -391,7 +439,15 @@ def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -
     _kernels[name] = kernel
     _library.define(schema)
     _library.impl(name, kernel, "CPU")
-    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
+
+    def checked(input: Tensor, *given: Any) -> Any:
+        # One on the meta device among others takes all of them here.
+        for each in given:
+            if isinstance(each, Tensor) and each.device != input.device:
+                raise value_error(name, f"tensors are on {input.device} and on {each.device}", "give all on the CPU")
+        return fake(input, *given)
+
+    torch.library.register_fake(f"{NAMESPACE}::{name}", checked, lib=_library)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
