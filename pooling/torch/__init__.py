@@ -7,6 +7,7 @@ patching    `patch`: the pooling modules of a network, computed by `pooling`
 """
 
 from . import functional, nn
+from .decompositions import decompositions
 from .patching import PatchedModule, PatchReport, patch, unpatch
 
-__all__ = ["PatchReport", "PatchedModule", "functional", "nn", "patch", "unpatch"]
+__all__ = ["PatchReport", "PatchedModule", "decompositions", "functional", "nn", "patch", "unpatch"]
