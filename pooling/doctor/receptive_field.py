@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from pooling.geometry import Axis
 
@@ -24,10 +24,9 @@ __all__ = [
     "ReceptiveField",
     "View",
     "adaptive",
-    "block_transposed",
-    "block_windows",
     "blocks",
     "blown_up",
+    "folded",
     "merged",
     "moved_by",
     "pixels",
@@ -35,7 +34,9 @@ __all__ = [
     "shifted",
     "summary",
     "transposed",
+    "unfolded",
     "windows",
+    "windows_in_parts",
 ]
 
 Interval = tuple[int, int]
@@ -270,6 +271,76 @@ def shifted(paths: Paths, kernel_size: int, stride: int, dilation: int, begin: i
 
 
 @lru_cache(maxsize=REMEMBERED)
+def windows_in_parts(paths: Paths, axis: Axis, step: int, *, is_split: bool, undone: bool = False) -> Paths:
+    """Follow fields through windows that move inside of each part of a map, such as a window of attention.
+
+    Parameters
+    ----------
+    paths : Paths
+        Of the whole map.
+    axis : Axis
+        The windows in one part.
+    step : int
+        Cells of the map from one cell of a part to the next.
+    is_split : bool
+        Whether several parts follow each other: then no window reads across the border of its part.
+    undone : bool
+        Whether a transposed convolution undoes the windows.
+    """
+    size, count = (axis.output_size, axis.input_size) if undone else (axis.input_size, axis.output_size)
+    if is_split:
+        turn, cells_of_turn = count, size
+    elif axis.adaptive:
+        common = math.gcd(size, count)
+        turn, cells_of_turn = count // common, size // common
+    else:
+        turn, cells_of_turn = (axis.stride, 1) if undone else (1, axis.stride)
+    taps = axis.windows_at if undone else partial(_taps, axis)
+
+    def cells(output: int) -> Sequence[int]:
+        cell, inner = divmod(output, step)
+        part, place = divmod(cell, turn)
+        found = [tap for tap in taps(place) if 0 <= tap < size or not is_split]
+        return [(part * cells_of_turn + tap) * step + inner for tap in found]
+
+    return tuple(line.through(turn * step, cells_of_turn * step, cells) for line in paths)
+
+
+def _taps(axis: Axis, output: int) -> range:
+    """Return the cells that a window reads, as if the map had no end."""
+    if axis.adaptive:
+        size, count = axis.input_size, axis.output_size
+        return range(output * size // count, -(-(output + 1) * size // count))
+    begin = output * axis.stride - axis.pad_begin
+    return range(begin, begin + axis.effective_kernel_size, axis.dilation)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def unfolded(paths: Paths, size: int, stride: int, dilation: int = 1) -> Paths:
+    """Follow fields to windows that are laid side by side: cell ``o`` is cell ``o % size`` of window ``o // size``."""
+
+    def cells(output: int) -> range:
+        place = output // size * stride + output % size * dilation
+        return range(place, place + 1)
+
+    return tuple(line.through(size, stride, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def folded(paths: Paths, axis: Axis) -> Paths:
+    """Follow fields from the windows of `axis`, which lie side by side, to the map that their sum is."""
+
+    def cells(output: int) -> Sequence[int]:
+        place = output + axis.pad_begin
+        return [
+            window * axis.kernel_size + (place - window * axis.stride) // axis.dilation
+            for window in axis.windows_at(output)
+        ]
+
+    return tuple(line.through(axis.stride, axis.kernel_size, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
 def blocks(paths: Paths, size: int) -> Paths:
     """Follow fields through attention within blocks: every cell depends on all cells of its block of `size`."""
 
@@ -278,35 +349,6 @@ def blocks(paths: Paths, size: int) -> Paths:
         return range(start, start + size)
 
     return tuple(line.through(size, size, cells) for line in paths)
-
-
-@lru_cache(maxsize=REMEMBERED)
-def block_windows(paths: Paths, axis: Axis) -> Paths:
-    """Follow fields through windows on blocks of the map, each of `axis.input_size` cells: a window ends at its block."""
-    return _in_blocks(paths, axis.input_size, axis.output_size, lambda output: _taps(axis, output))
-
-
-@lru_cache(maxsize=REMEMBERED)
-def block_transposed(paths: Paths, axis: Axis) -> Paths:
-    """Follow fields through a transposed convolution of blocks, which undoes the windows of `axis`."""
-    return _in_blocks(paths, axis.output_size, axis.input_size, axis.windows_at)
-
-
-def _taps(axis: Axis, output: int) -> range:
-    if axis.adaptive:
-        return range(
-            output * axis.input_size // axis.output_size, -(-(output + 1) * axis.input_size // axis.output_size)
-        )
-    begin = output * axis.stride - axis.pad_begin
-    return range(begin, begin + axis.effective_kernel_size, axis.dilation)
-
-
-def _in_blocks(paths: Paths, size: int, output_size: int, taps: Callable[[int], range]) -> Paths:
-    def cells(output: int) -> Sequence[int]:
-        block, place = divmod(output, output_size)
-        return [block * size + cell for cell in taps(place) if 0 <= cell < size]
-
-    return tuple(line.through(output_size, size, cells) for line in paths)
 
 
 @lru_cache(maxsize=REMEMBERED)
