@@ -157,8 +157,8 @@ def empty(like: Tensor, shape: Sequence[Any], order: Order | None, dtype: torch.
 
 
 def _arrays(order: Order | None, *tensors: Tensor) -> list[Any]:
-    """View the memory of tensors as arrays, in the layout that the first of them has."""
-    return [array_of(each if order is None else each.permute(order.last)) for each in tensors]
+    """View the memory of tensors as arrays, all in one layout: the functions of `pooling` choose it by the first."""
+    return [array_of((each if order is None else each.permute(order.last)).contiguous()) for each in tensors]
 
 
 def _layout(order: Order | None) -> dict[str, str]:
@@ -437,7 +437,8 @@ def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -
     """Define an operator, with its kernel for the CPU and its fake implementation."""
     name = schema.partition("(")[0]
     _kernels[name] = kernel
-    _library.define(schema)
+    # The memory format of results is that of the input, which the compiler must not change between the two.
+    _library.define(schema, tags=(torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag))
     _library.impl(name, kernel, "CPU")
 
     def checked(input: Tensor, *given: Any) -> Any:
