@@ -128,7 +128,7 @@ def _extremes(function: Function, input: Tensor, arguments: Sequence[Any]) -> Te
 
     def pool(each: Tensor) -> Tensor:
         if function.operator.windows == "sliding":
-            return _maxima(Windows(function, each, arguments), each, _least(each.dtype))  # type: ignore[no-any-return]
+            return _maxima(Windows(function, each, arguments), each, _least(each.dtype))
         return _by_axis(function, each, arguments, Tensor.amax)
 
     return -_greatest(-input, nan, pool) if smallest else _greatest(input, nan, pool)
@@ -158,7 +158,7 @@ def _plain_means(function: Function, input: Tensor, arguments: Sequence[Any]) ->
     if windows.is_plain and set(windows.dilation) == {1} and divisor is None:
         call = getattr(torch.ops.aten, f"avg_pool{windows.n}d").default
         inside = windows.given["count_include_pad"] or not any(windows.begins)
-        return call(input, windows.kernel, windows.stride, windows.begins, False, inside)  # type: ignore[no-any-return]
+        return call(input, windows.kernel, windows.stride, windows.begins, False, inside)
     return _sums(windows, input) / (_cells(windows, input) if divisor is None else divisor)
 
 
@@ -175,7 +175,7 @@ def _cells(windows: Windows, input: Tensor) -> Tensor:
     cells = torch.constant_pad_nd(torch.constant_pad_nd(cells, pads, 1.0), beyond, 0.0)
     weight = torch.ones([1, 1, *windows.kernel], dtype=input.dtype, device=input.device)
     n = windows.n
-    return torch.ops.aten.convolution.default(  # type: ignore[no-any-return]
+    return torch.ops.aten.convolution.default(
         cells, weight, None, windows.stride, [0] * n, windows.dilation, False, [0] * n, 1
     )
 
@@ -217,7 +217,7 @@ def _norms(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tenso
         return sizes.amax(spatial, keepdim=True) if math.isinf(p) else sizes.pow(p).sum(spatial, True).pow(1 / p)
     windows = Windows(function, input, arguments)
     if math.isinf(p):
-        return _maxima(windows, sizes, 0.0)  # type: ignore[no-any-return]
+        return _maxima(windows, sizes, 0.0)
     return _sums(windows, sizes.pow(p)).pow(1 / p)
 
 
@@ -275,7 +275,7 @@ def _without_padding(windows: Windows, indices: Tensor) -> Tensor:
         found = found + (indices % padded - windows.begins[i]) * factor
         indices = indices // padded
         factor = factor * windows.sizes[i]
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _unpooled(n: int, input: Tensor, indices: Tensor, output_size: Sequence[Any]) -> Tensor:

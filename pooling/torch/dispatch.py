@@ -177,7 +177,7 @@ def _laid_windows(function: Function, input: Tensor, kernel_size: Any, stride: A
     """Return kernel, stride, padding and dilation as operators have them."""
     name, n = function.name, function.dimensions
     assert n is not None
-    read = _windows if _is_compiling() else _remembered
+    read: Callable[..., Any] = _windows if _is_compiling() else _remembered
     if not isinstance(padding, str):
         return read(name, n, *_frozen((kernel_size, stride, padding, dilation)))
     kernels, strides, _, dilations = read(name, n, *_frozen((kernel_size, stride)), 0, _frozen(dilation))
@@ -227,7 +227,7 @@ def unpool(
         sizes = sizes[-n:]
     size = unpool_size(input.shape[-n:], kernel_size, stride, padding, sizes, function=name)
     call = getattr(torch.ops.pooling, name).default
-    return _explaining(name, input, lambda: call(_widened(name, input), indices, list(size)))  # type: ignore[no-any-return]
+    return _explaining(name, input, lambda: call(_widened(name, input), indices, list(size)))
 
 
 def fractional(
@@ -243,4 +243,4 @@ def fractional(
         lead = input.shape[:-n] if input.ndim == n + 2 else (1, *input.shape[:-n])
         samples = torch.rand((*lead, n), dtype=input.dtype, device=input.device)
     call = getattr(torch.ops.pooling, name).default
-    return _explaining(name, input, lambda: call(input, _widened(name, samples), list(kernel), list(size)))  # type: ignore[no-any-return]
+    return _explaining(name, input, lambda: call(input, _widened(name, samples), list(kernel), list(size)))

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import torch
 from torch import Tensor
-from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 
 import pooling
@@ -197,12 +197,12 @@ class Function:
     @cached_property
     def array_function(self) -> Callable[..., Any]:
         """The function of `pooling`."""
-        return getattr(pooling, self.name)  # type: ignore[no-any-return]
+        return getattr(pooling, self.name)
 
     @cached_property
     def array_gradient(self) -> Callable[..., Any]:
         """Its gradient."""
-        return getattr(pooling, f"{self.name}_backward")  # type: ignore[no-any-return]
+        return getattr(pooling, f"{self.name}_backward")
 
     @cached_property
     def positional(self) -> int:
@@ -235,17 +235,17 @@ class Function:
     @cached_property
     def pool(self) -> Callable[..., Any]:
         """The operator."""
-        return getattr(torch.ops.pooling, self.name).default  # type: ignore[no-any-return]
+        return getattr(torch.ops.pooling, self.name).default
 
     @cached_property
     def pool_with_indices(self) -> Callable[..., Any]:
         """The operator that returns indices as well."""
-        return getattr(torch.ops.pooling, f"{self.name}_with_indices").default  # type: ignore[no-any-return]
+        return getattr(torch.ops.pooling, f"{self.name}_with_indices").default
 
     @cached_property
     def gradient(self) -> Callable[..., Any]:
         """The operator of the gradient."""
-        return getattr(torch.ops.pooling, f"{self.name}_backward").default  # type: ignore[no-any-return]
+        return getattr(torch.ops.pooling, f"{self.name}_backward").default
 
     def given(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
         """Return the arguments of an operator as the function of `pooling` takes them."""
@@ -398,7 +398,7 @@ def _register(function: Function) -> None:
     name, arguments, n = function.name, function.arguments, function.dimensions
 
     def forward(input: Tensor, *given: Any) -> Tensor:
-        return pooled(function, input, function.given(given))  # type: ignore[no-any-return]
+        return pooled(function, input, function.given(given))
 
     def fake(input: Tensor, *given: Any) -> Tensor:
         return empty(input, function.output_shape(input.shape, given), order_of(input, n))
@@ -408,7 +408,7 @@ def _register(function: Function) -> None:
     if function.operator.indices:
 
         def indexed(input: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
-            return pooled(function, input, function.given(given), indexed=True)  # type: ignore[no-any-return]
+            return pooled(function, input, function.given(given), indexed=True)
 
         def fake_indexed(input: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
             shape = function.output_shape(input.shape, given)
@@ -524,7 +524,7 @@ def kept(ctx: Any, like: Tensor) -> Sequence[Any]:
     """Return the tensors that were kept; where their shapes were, tensors with these, whose elements are anything."""
     shapes = getattr(ctx, "shapes", None)
     if shapes is None:
-        return ctx.saved_tensors  # type: ignore[no-any-return]
+        return ctx.saved_tensors
     return [empty(like, *each) for each in shapes]
 
 
@@ -569,9 +569,9 @@ def _selected(values: Tensor, indices: Tensor, dimensions: int) -> Tensor:
 def _argmax(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tensor:
     """Find the argmax of each window; that of a whole map is that of an adaptive pooling to one cell."""
     if function.operator.indices:
-        return function.pool_with_indices(input, *arguments)[1]  # type: ignore[no-any-return]
+        return function.pool_with_indices(input, *arguments)[1]
     n = input.ndim - 2
-    return FUNCTIONS[f"adaptive_max_pool{n}d"].pool_with_indices(input, [1] * n, *arguments)[1]  # type: ignore[no-any-return]
+    return FUNCTIONS[f"adaptive_max_pool{n}d"].pool_with_indices(input, [1] * n, *arguments)[1]
 
 
 def gradient_of(
@@ -579,7 +579,7 @@ def gradient_of(
 ) -> Tensor:
     """Return the gradient of the input."""
     places = (indices,) if function.operator.indices else ()
-    return function.gradient(grad, input, *places, *arguments)  # type: ignore[no-any-return]
+    return function.gradient(grad, input, *places, *arguments)
 
 
 def _tangent(
@@ -595,7 +595,7 @@ def _tangent(
             return _tangent_of_greatest(function, tangent, input, arguments)
         return Norm.of(function, input, arguments).tangent(tangent)
     if function.is_linear(arguments):
-        return function.pool(tangent, *arguments)  # type: ignore[no-any-return]
+        return function.pool(tangent, *arguments)
     # Means that leave NaN out, of the elements that the input has; windows of nothing but NaN have no derivative.
     missing = input != input
     found = function.pool(torch.where(missing, torch.nan, tangent), *arguments)
@@ -663,7 +663,7 @@ class Norm(NamedTuple):
             mean = FUNCTIONS[f"avg_pool{n}d"]
 
             def summed(each: Tensor) -> Tensor:
-                return mean.pool(each, *sums)  # type: ignore[no-any-return]
+                return mean.pool(each, *sums)
 
             def spread(each: Tensor) -> Tensor:
                 return gradient_of(mean, each, input, None, sums)
@@ -697,22 +697,22 @@ def _register_derivatives(function: Function) -> None:
     places = function.operator.indices
 
     def backward(grad: Tensor, kept: Sequence[Any], arguments: Sequence[Any]) -> tuple[Tensor | None, ...]:
-        input, *indices = kept
-        return (gradient_of(function, grad, input, *indices or [None], arguments),)
+        input, indices = kept if len(kept) == 2 else (*kept, None)
+        return (gradient_of(function, grad, input, indices, arguments),)
 
     def forward(tangents: Sequence[Any], kept: Sequence[Any], arguments: Sequence[Any]) -> Tensor | None:
-        input, *indices = kept
-        return _tangent(function, tangents[0], input, *indices or [None], arguments)
+        input, indices = kept if len(kept) == 2 else (*kept, None)
+        return _tangent(function, tangents[0], input, indices, arguments)
 
     def second(grad: Tensor, kept: Sequence[Any], arguments: Sequence[Any]) -> tuple[Tensor | None, ...]:
-        grad_output, input, *indices = kept
-        found = _tangent(function, grad, input, *indices or [None], arguments)
+        grad_output, input, indices = kept if places else (*kept, None)
+        found = _tangent(function, grad, input, indices, arguments)
         return found, _curvature(function, grad, grad_output, input, arguments), *(None,) * places
 
     def along(tangents: Sequence[Any], kept: Sequence[Any], arguments: Sequence[Any]) -> Tensor | None:
-        grad_output, input, *indices = kept
+        grad_output, input, indices = kept if places else (*kept, None)
         of_grad, of_input = tangents[:2]
-        found = None if of_grad is None else gradient_of(function, of_grad, input, *indices or [None], arguments)
+        found = None if of_grad is None else gradient_of(function, of_grad, input, indices, arguments)
         bent = None if of_input is None else _curvature(function, of_input, grad_output, input, arguments)
         if found is None or bent is None:
             return bent if found is None else found
@@ -753,6 +753,7 @@ def _batched(
             for place, each in enumerate(given)
         ]
         found = operator(*flat, *arguments[tensors:])
+        assert given[0] is not None
         lead = given[0].shape[:2]
         several = isinstance(found, tuple)
         results = found if several else (found,)
@@ -809,7 +810,7 @@ def _register_unpooling(name: str, n: int) -> None:
         return take(grad, *kept), None
 
     def along(tangents: Sequence[Any], kept: Sequence[Any], rest: Sequence[Any]) -> Tensor:
-        return put(tangents[0], kept[1], *rest)  # type: ignore[no-any-return]
+        return put(tangents[0], kept[1], *rest)
 
     def second(grad: Tensor, kept: Sequence[Any], _: Any) -> tuple[Tensor | None, ...]:
         return put(grad, kept[2], list(kept[0].shape[kept[0].ndim - n :])), None, None
