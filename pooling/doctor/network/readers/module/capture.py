@@ -151,12 +151,19 @@ DTYPES = {
 DTYPES[torch.bfloat16] = np.dtype("float16")  # as wide
 
 
+INTERPOLATIONS = frozenset(["upsample_bicubic2d", "upsample_bilinear2d", "upsample_linear1d", "upsample_trilinear3d"])
+"""Operators of which torch works out every weight without data."""
+
+
 def _result(func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run a call; a normalisation with given statistics, of which torch works out more than its shape, is made up."""
+    """Run a call; the results of those of which torch works out more than the shape without data are made up."""
     if base == "batch_norm" and len(args) > 5 and args[3] is not None and args[4] is not None and not args[5]:
         return torch.empty_like(args[0])
     if base == "_native_batch_norm_legit_no_training":
         return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
+    if base in INTERPOLATIONS and len(args) > 1 and args[1] is not None and min(*args[0].shape, *args[1]) > 0:
+        layout = torch._prims_common.suggest_memory_format(args[0])
+        return args[0].new_empty((*args[0].shape[:2], *args[1])).to(memory_format=layout)
     return func(*args, **kwargs)
 
 
