@@ -577,7 +577,12 @@ def _argmax(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tens
 def gradient_of(
     function: Function, grad: Tensor, input: Tensor, indices: Tensor | None, arguments: Sequence[Any]
 ) -> Tensor:
-    """Return the gradient of the input."""
+    """Return the gradient of the input: by its operator where that is differentiated, or seen, itself."""
+    if not torch.is_grad_enabled() and is_unobserved(grad) and is_unobserved(input):
+        try:
+            return pooled_gradient(function, grad, input, indices, function.given(arguments))
+        except Unreadable:
+            pass  # as a gradient that is all zero, and has no memory
     places = (indices,) if function.operator.indices else ()
     return function.gradient(grad, input, *places, *arguments)
 
