@@ -1,0 +1,17 @@
+"""Pooling for PyTorch: the functions of `pooling` on tensors, with derivatives, compiled and exported.
+
+operators   ``torch.ops.pooling``: kernels, fake implementations, derivatives, `torch.vmap`
+functional  the functions, with the arguments of `torch.nn.functional`
+nn          the modules, with the arguments of `torch.nn`
+decompositions  the operators in those of PyTorch, for exports
+patching    `patch`: the pooling modules of a network, computed by `pooling`
+"""
+
+from pooling.extras import needing
+
+with needing("torch", "pooling.torch"):
+    from . import functional, nn
+    from .decompositions import decompositions
+    from .patching import PatchedModule, PatchReport, patch, unpatch
+
+__all__ = ["PatchReport", "PatchedModule", "decompositions", "functional", "nn", "patch", "unpatch"]
