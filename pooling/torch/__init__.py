@@ -7,6 +7,6 @@ patching    `patch`: the pooling modules of a network, computed by `pooling`
 """
 
 from . import functional, nn
-from .patching import PatchedModule, PatchReport, patch, unpatch
+from .patching import PatchedModule, PatchReport, patch, patched, unpatch
 
-__all__ = ["PatchReport", "PatchedModule", "functional", "nn", "patch", "unpatch"]
+__all__ = ["PatchReport", "PatchedModule", "functional", "nn", "patch", "patched", "unpatch"]
