@@ -21,6 +21,8 @@ import pooling
 from pooling.geometry import count_windows
 from pooling.operators import OPERATORS, Operator
 
+from .team import limited
+
 __all__ = ["FRACTIONAL", "FUNCTIONS", "UNPOOLING", "Function", "Pooling", "array_of", "tensor_of"]
 
 NAMESPACE = "pooling"
@@ -191,7 +193,7 @@ def _like(input: Tensor, shape: Sequence[Any], dtype: torch.dtype | None = None)
 def _register(function: Function) -> None:
     """Make the operators of a function."""
     name, arguments = function.name, function.arguments
-    pool, backward = getattr(pooling, name), getattr(pooling, f"{name}_backward")
+    pool, backward = limited(getattr(pooling, name)), limited(getattr(pooling, f"{name}_backward"))
 
     def forward(input: Tensor, *given: Any) -> Tensor:
         return tensor_of(pool(array_of(input), **function.keywords(given)))
@@ -499,7 +501,7 @@ FRACTIONAL = {f"fractional_max_pool{n}d": n for n in (2, 3)}
 
 
 def _register_unpooling(name: str, n: int) -> None:
-    pool = getattr(pooling, name)
+    pool = limited(getattr(pooling, name))
 
     def forward(input: Tensor, indices: Tensor, output_size: list[int]) -> Tensor:
         # The kernel says nothing: the size is the whole of what it would tell.
@@ -521,7 +523,7 @@ def _register_unpooling(name: str, n: int) -> None:
 
 
 def _register_fractional(name: str, n: int) -> None:
-    pool = getattr(pooling, name)
+    pool = limited(getattr(pooling, name))
 
     def forward(
         input: Tensor, samples: Tensor, kernel_size: list[int], output_size: list[int]

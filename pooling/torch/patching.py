@@ -444,8 +444,9 @@ class PatchReport:
         notes = []
         inductor = sum(each.replaced and not each.functions and not each.under_compile for each in self.modules)
         if inductor:
+            verb = "is" if inductor == 1 else "are"
             notes.append(
-                f"under torch.compile, {inductor} of these are left to Inductor, which fuses windows of up to "
+                f"under torch.compile, {inductor} of these {verb} left to Inductor, which fuses windows of up to "
                 f"{SMALL_WINDOW} elements, and adaptive ones, with what is around them"
             )
         if self.device:
