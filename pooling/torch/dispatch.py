@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from pooling.arguments import per_axis
 from pooling.errors import type_error
@@ -22,11 +21,22 @@ from pooling.families.fractional import fractional_sizes
 from pooling.families.unpooling import unpool_size
 from pooling.geometry import padding_pairs, strides_of
 
-from .operators import FRACTIONAL, FUNCTIONS, UNPOOLING, Function, array_of, gradient_of, pooled, pooled_gradient
+from .observers import is_unobserved
+from .operators import (
+    FRACTIONAL,
+    FUNCTIONS,
+    UNPOOLING,
+    Function,
+    Unreadable,
+    gradient_of,
+    keep_shapes,
+    kept,
+    pooled,
+    pooled_gradient,
+)
 
-__all__ = ["fractional", "is_unobserved", "pool", "unpool"]
+__all__ = ["fractional", "laid", "pool", "unpool"]
 
-PLAIN = (torch.Tensor, torch.nn.Parameter)
 FLOATS = (torch.float16, torch.bfloat16)
 WIDENED = frozenset(
     ["max_pool3d", "avg_pool3d", "lp_pool3d", "adaptive_max_pool3d", "adaptive_avg_pool3d", "min_pool3d"]
@@ -34,36 +44,9 @@ WIDENED = frozenset(
 )
 """What `torch.autocast` computes in float32 on the CPU, where the input has half precision; other poolings keep it."""
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Who listens
-
-_is_compiling = torch.compiler.is_compiling
-_transforms = torch._C._are_functorch_transforms_active
-_function_modes = torch._C._is_torch_function_mode_enabled
-_dispatch_modes = torch._C._len_torch_dispatch_stack
-_tracing = torch._C._get_tracing_state
-_profiler = torch.autograd._profiler_enabled
 _autocast = torch._C._is_any_autocast_enabled
+_is_compiling = torch.compiler.is_compiling
 _is_grad_enabled = torch.is_grad_enabled
-
-
-def is_unobserved(tensor: Any) -> bool:
-    """Whether nothing sees or changes an operator that is called with this tensor, but autograd.
-
-    Compilation and export, the transforms of `torch.func`, modes of functions and of dispatch, `torch.jit.trace`,
-    profilers, autocast and forward-mode derivatives do, and so do subclasses of tensors.
-    """
-    return not (
-        _is_compiling()
-        or type(tensor) not in PLAIN
-        or _transforms()
-        or _function_modes()
-        or _dispatch_modes()
-        or _profiler()
-        or _autocast()
-        or forward_ad._current_level >= 0
-        or _tracing() is not None
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -77,10 +60,12 @@ class Direct(torch.autograd.Function):
     def forward(ctx: Any, input: Tensor, function: Function, given: tuple[Any, ...], indexed: bool) -> Any:  # type: ignore[override]
         """Pool a tensor."""
         found = pooled(function, input, given, indexed=indexed)
-        ctx.function, ctx.given = function, given
+        ctx.call = function, given
         if indexed:
             ctx.mark_non_differentiable(found[1])
             ctx.save_for_backward(input, found[1])
+        elif function.is_linear(given):
+            keep_shapes(ctx, (input,))
         else:
             ctx.save_for_backward(input)
         return found
@@ -88,12 +73,15 @@ class Direct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:  # type: ignore[override]
         """Return the gradient of the input: by the operator where that is differentiated, or seen, itself."""
-        input, *places = ctx.saved_tensors
+        function, given = ctx.call
+        input, *places = kept(ctx, grad)
         indices = places[0] if places else None
-        if not _is_grad_enabled() and is_unobserved(grad) and grad.device.type == "cpu":
-            return pooled_gradient(ctx.function, grad, input, indices, ctx.given), None, None, None
-        arguments = laid(ctx.function, input, ctx.given)
-        return gradient_of(ctx.function, grad, input, indices, arguments), None, None, None
+        if not _is_grad_enabled() and is_unobserved(grad):
+            try:
+                return pooled_gradient(function, grad, input, indices, given), None, None, None
+            except Unreadable:
+                pass  # as a gradient that is all zero, and has no memory
+        return gradient_of(function, grad, input, indices, laid(function, input, given)), None, None, None
 
 
 # That of the class itself first asks for the transforms of `torch.func`, of which there are none here.
@@ -103,21 +91,14 @@ _differentiated = super(torch.autograd.Function, Direct).apply
 def pool(name: str, input: Any, given: tuple[Any, ...], indexed: bool = False) -> Any:
     """Pool a tensor, with the arguments of the function of `pooling`, by the shortest way."""
     function = FUNCTIONS[name]
-    if is_unobserved(input) and _is_readable(input):
-        if input.requires_grad and _is_grad_enabled():
-            return _differentiated(input, function, given, indexed)
-        return pooled(function, input, given, indexed=indexed)
+    if is_unobserved(input):
+        try:
+            if input.requires_grad and _is_grad_enabled():
+                return _differentiated(input, function, given, indexed)
+            return pooled(function, input, given, indexed=indexed)
+        except Unreadable:
+            pass  # read by the dispatcher, or refused in words
     return _explaining(name, input, lambda: _dispatched(function, input, given, indexed))
-
-
-def _is_readable(tensor: Tensor) -> bool:
-    """Whether the memory of a tensor is that of its elements."""
-    return (
-        tensor.device.type == "cpu"
-        and tensor.layout is torch.strided
-        and not (tensor.is_quantized or tensor.is_nested or tensor.is_neg() or tensor.is_conj())
-        and not tensor._is_zerotensor()
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

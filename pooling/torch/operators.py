@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import inspect
 import math
+import operator as operations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import torch
 from torch import Tensor
 from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch.autograd import forward_ad
 
 import pooling
 from pooling.arrays import is_whole
-from pooling.errors import type_error
+from pooling.errors import value_error
 from pooling.geometry import count_windows
 from pooling.operators import OPERATORS, Operator
 
+from .observers import is_unobserved
 from .team import limited
 
 __all__ = [
@@ -32,12 +36,12 @@ __all__ = [
     "FUNCTIONS",
     "UNPOOLING",
     "Function",
-    "array_of",
-    "differentiated",
+    "Unreadable",
     "gradient_of",
+    "keep_shapes",
+    "kept",
     "pooled",
     "pooled_gradient",
-    "tensor_of",
 ]
 
 NAMESPACE = "pooling"
@@ -70,38 +74,92 @@ _library = torch.library.Library(NAMESPACE, "DEF")
 # Tensors and arrays
 
 
+class Unreadable(TypeError):
+    """The memory of a tensor does not hold its elements as an array has them."""
+
+
 def array_of(tensor: Tensor) -> Any:
-    """View the memory of a tensor of the CPU as an array."""
+    """View the memory of a tensor as an array.
+
+    Raises
+    ------
+    Unreadable
+        If the tensor is on another device, sparse, quantised, nested, conjugated, negated, or all zero without memory,
+        or if its memory was freed.
+    """
     if tensor.requires_grad:
         tensor = tensor.detach()
-    if tensor.dtype is torch.bfloat16:
-        import ml_dtypes
-
-        array = tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
-    else:
-        array = tensor.numpy()
+    try:
+        # PyTorch itself refuses here whatever has no elements, or others than its memory.
+        if tensor.dtype is torch.bfloat16:
+            array = tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+        else:
+            array = tensor.numpy()
+    except (RuntimeError, TypeError) as error:
+        raise Unreadable(str(error)) from error
     if not is_whole(tensor, array):
-        raise type_error("pooling", "a tensor's memory was freed", "give one that holds its elements")
+        raise Unreadable("the memory of a tensor was freed; give one that holds its elements")
     return array
 
 
 def tensor_of(array: Any) -> Tensor:
     """View an array as a tensor."""
-    if array.dtype.name == "bfloat16":
+    if array.dtype.kind == "V":
         return torch.from_numpy(array.view("uint16")).view(torch.bfloat16)
     return torch.from_numpy(array)
 
 
-def _orders(rank: int, dimensions: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the order of axes with the channels last, and the order that undoes it."""
+class Order(NamedTuple):
+    """The memory format of a tensor whose channels are last."""
+
+    last: tuple[int, ...]
+    """The axes in their order in memory."""
+    first: tuple[int, ...]
+    """What undoes that."""
+
+
+def _order(rank: int, dimensions: int) -> Order:
     channel = rank - dimensions - 1
     last = (*range(channel), *range(channel + 1, rank), channel)
-    return last, tuple(last.index(axis) for axis in range(rank))
+    return Order(last, tuple(last.index(axis) for axis in range(rank)))
 
 
-ORDERS = {(n + batch, n): _orders(n + batch, n) for n in (1, 2, 3) for batch in (1, 2)}
-ORDERS |= {(rank, None): _orders(rank, rank - 2) for rank in (4, 5)}  # type: ignore[misc]
-"""Orders of axes by rank and spatial axes; functions of any rank tell them by the rank."""
+ORDERS: dict[tuple[int, int | None], Order] = {
+    (n + batch, n): _order(n + batch, n) for n in (1, 2, 3) for batch in (1, 2)
+}
+ORDERS |= {(rank, None): _order(rank, rank - 2) for rank in (4, 5)}
+"""Orders by rank and spatial axes; functions of any number of them tell it by the rank."""
+
+
+def order_of(tensor: Tensor, dimensions: int | None) -> Order | None:
+    """Tell whether the channels of a tensor are last in memory, and nothing is between its elements."""
+    if tensor.is_contiguous():
+        return None
+    order = ORDERS.get((tensor.dim(), dimensions))
+    return order if order is not None and tensor.permute(order.last).is_contiguous() else None
+
+
+def empty(like: Tensor, shape: Sequence[Any], order: Order | None, dtype: torch.dtype | None = None) -> Tensor:
+    """Make a tensor in a memory format, whose elements are anything."""
+    if order is None:
+        return like.new_empty(shape, dtype=dtype or like.dtype)
+    return like.new_empty([shape[axis] for axis in order.last], dtype=dtype or like.dtype).permute(order.first)
+
+
+def _arrays(order: Order | None, *tensors: Tensor) -> list[Any]:
+    """View the memory of tensors as arrays, in the layout that the first of them has."""
+    return [array_of(each if order is None else each.permute(order.last)) for each in tensors]
+
+
+def _layout(order: Order | None) -> dict[str, str]:
+    """Return how the functions of `pooling` are told of it."""
+    return {} if order is None else {"layout": "channels_last"}
+
+
+def _back(order: Order | None, array: Any) -> Tensor:
+    """View an array of that layout as a tensor."""
+    tensor = tensor_of(array)
+    return tensor if order is None else tensor.permute(order.first)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -147,7 +205,12 @@ class Function:
     def defaults(self) -> tuple[Any, ...]:
         """What the arguments are that must be named, if nothing is said."""
         parameters = inspect.signature(self.array_function).parameters
-        return tuple(parameters[name].default for name in self.names[self.positional :])
+        return tuple(parameters[name].default for name in self.named)
+
+    @cached_property
+    def named(self) -> tuple[str, ...]:
+        """The arguments that must be named."""
+        return self.names[self.positional :]
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -176,13 +239,24 @@ class Function:
 
     def given(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
         """Return the arguments of an operator as the function of `pooling` takes them."""
-        found = list(arguments)
-        for place, name in enumerate(self.names):
-            if name == "padding":
-                found[place] = tuple(zip(found[place][::2], found[place][1::2], strict=True))
-            elif name == "output_size":
-                found[place] = [None if size < 0 else size for size in found[place]]
+        # Tuples, by which calls are remembered.
+        found = [tuple(each) if type(each) is list else each for each in arguments]
+        for place, name in self.rewritten:
+            value = found[place]
+            if name == "output_size":
+                found[place] = tuple([None if size < 0 else size for size in value])
+            elif len(value) % 2:
+                raise value_error(
+                    self.name, "must hold the begin and the end of each axis", argument=("padding", list(value))
+                )
+            else:
+                found[place] = tuple(zip(value[::2], value[1::2], strict=True))
         return tuple(found)
+
+    @cached_property
+    def rewritten(self) -> tuple[tuple[int, str], ...]:
+        """Places and names of the arguments that an operator has otherwise than the function."""
+        return tuple((place, name) for place, name in enumerate(self.names) if name in ("padding", "output_size"))
 
     def keywords(self, arguments: Sequence[Any]) -> dict[str, Any]:
         """Return the same by their names."""
@@ -236,66 +310,40 @@ FUNCTIONS = _functions()
 # On arrays
 
 
-def _lies_last(tensor: Tensor, dimensions: int | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return the orders of axes of a tensor that is contiguous with its channels last, and not without."""
-    if tensor.is_contiguous():
-        return None
-    orders = ORDERS.get((tensor.dim(), dimensions))  # type: ignore[call-overload]
-    return orders if orders is not None and tensor.permute(orders[0]).is_contiguous() else None
-
-
 def pooled(function: Function, input: Tensor, given: tuple[Any, ...], *, indexed: bool = False) -> Any:
     """Pool the memory of a tensor, with the arguments of the function of `pooling`, in the memory format it has."""
-    orders = _lies_last(input, function.dimensions)
-    array = array_of(input if orders is None else input.permute(orders[0]))
+    order = None if input.is_contiguous() else order_of(input, function.dimensions)
+    array = array_of(input if order is None else input.permute(order.last))
     cut = function.positional
-    if orders is None and not indexed and given[cut:] == function.defaults:
-        found = function.array_function(array, *given[:cut])
-    else:
-        keywords = dict(zip(function.names[cut:], given[cut:], strict=True))
-        if indexed:
-            keywords["return_indices"] = True
-        if orders is not None:
-            keywords["layout"] = "channels_last"
-        found = function.array_function(array, *given[:cut], **keywords)
-    if not indexed:
-        return tensor_of(found) if orders is None else tensor_of(found).permute(orders[1])
-    values, indices = tensor_of(found[0]), torch.from_numpy(found[1])
-    return (values, indices) if orders is None else (values.permute(orders[1]), indices.permute(orders[1]))
+    named = given[cut:]
+    keywords: dict[str, Any] = {}
+    if not all(map(operations.is_, named, function.defaults)):
+        keywords = dict(zip(function.named, named, strict=True))
+    if indexed:
+        keywords["return_indices"] = True
+    if order is not None:
+        keywords["layout"] = "channels_last"
+    found = function.array_function(array, *given[:cut], **keywords)
+    return (_back(order, found[0]), _back(order, found[1])) if indexed else _back(order, found)
 
 
 def pooled_gradient(
     function: Function, grad_output: Tensor, input: Tensor, indices: Tensor | None, given: tuple[Any, ...]
 ) -> Tensor:
     """Return the gradient of the input, from the memory of tensors, in the memory format of the input."""
-    keywords = dict(zip(function.names, given, strict=True))
-    orders = _lies_last(input, function.dimensions)
+    order = order_of(input, function.dimensions)
     tensors = [grad_output, input] if indices is None else [grad_output, input, indices]
-    if orders is not None:
-        tensors = [each.permute(orders[0]) for each in tensors]
-        keywords["layout"] = "channels_last"
-    gradient, array, *places = (array_of(each.contiguous()) for each in tensors)
+    gradient, array, *places = _arrays(order, *tensors)
+    keywords = dict(zip(function.names, given, strict=True)) | _layout(order)
     if places:
         keywords["indices"] = places[0]
     found = function.array_gradient(gradient, array, **keywords)
     # That of a generalised mean has the derivative of its power besides.
-    made = tensor_of(found[0] if isinstance(found, tuple) else found)
-    return made if orders is None else made.permute(orders[1])
+    return _back(order, found[0] if isinstance(found, tuple) else found)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Kernels and fakes
-
-
-def _like(
-    input: Tensor, shape: Sequence[Any], dimensions: int | None = None, dtype: torch.dtype | None = None
-) -> Tensor:
-    """Make the fake result: in the memory format of the input, as kernels make it."""
-    orders = _lies_last(input, dimensions)
-    if orders is None:
-        return input.new_empty(shape, dtype=dtype or input.dtype)
-    moved = [shape[axis] for axis in orders[0]]
-    return input.new_empty(moved, dtype=dtype or input.dtype).permute(orders[1])
 
 
 def _register(function: Function) -> None:
@@ -306,7 +354,7 @@ def _register(function: Function) -> None:
         return pooled(function, input, function.given(given))  # type: ignore[no-any-return]
 
     def fake(input: Tensor, *given: Any) -> Tensor:
-        return _like(input, function.output_shape(input.shape, given), n)
+        return empty(input, function.output_shape(input.shape, given), order_of(input, n))
 
     _define(f"{name}(Tensor input{arguments}) -> Tensor", forward, fake)
 
@@ -317,7 +365,8 @@ def _register(function: Function) -> None:
 
         def fake_indexed(input: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
             shape = function.output_shape(input.shape, given)
-            return _like(input, shape, n), _like(input, shape, n, torch.int64)
+            order = order_of(input, n)
+            return empty(input, shape, order), empty(input, shape, order, torch.int64)
 
         _define(f"{name}_with_indices(Tensor input{arguments}) -> (Tensor, Tensor)", indexed, fake_indexed)
 
@@ -328,14 +377,19 @@ def _register(function: Function) -> None:
         return pooled_gradient(function, grad_output, input, indices, function.given(given))
 
     def fake_gradient(grad_output: Tensor, input: Tensor, *given: Any) -> Tensor:
-        return _like(input, input.shape, n)
+        return empty(input, input.shape, order_of(input, n))
 
     _define(f"{name}_backward(Tensor grad_output, Tensor input{places}{arguments}) -> Tensor", gradient, fake_gradient)
+
+
+_kernels: dict[str, Callable[..., Any]] = {}
+"""The kernels of operators, by their names."""
 
 
 def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> None:
     """Define an operator, with its kernel for the CPU and its fake implementation."""
     name = schema.partition("(")[0]
+    _kernels[name] = kernel
     _library.define(schema)
     _library.impl(name, kernel, "CPU")
     torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
@@ -349,6 +403,8 @@ class Rule(NamedTuple):
     """How an operator is differentiated."""
 
     operator: Callable[..., Any]
+    kernel: Callable[..., Any]
+    """What the operator calls on the CPU."""
     tensors: int
     """How many of its arguments are tensors: the first ones."""
     backward: Callable[..., tuple[Tensor | None, ...]]
@@ -356,6 +412,18 @@ class Rule(NamedTuple):
     arguments; returns the gradients of the tensors."""
     forward: Callable[..., Tensor | None]
     """Takes a tuple of the tangents of the tensors, and the same; returns the tangent of the result."""
+    is_linear: Callable[[Sequence[Any]], bool]
+    """Takes the other arguments; tells whether derivatives depend on the shapes of the tensors alone."""
+
+    def call(self, given: Sequence[Any]) -> Any:
+        """Compute the result: by the kernel itself where nothing but the dispatcher would be between."""
+        if all(each is None or is_unobserved(each) for each in given[: self.tensors]):
+            try:
+                return self.kernel(*given)
+            except Unreadable:
+                pass  # on another device, or with another sign: the dispatcher sees to that
+        with torch._C._AutoDispatchBelowAutograd():
+            return self.operator(*given)
 
 
 class Differentiated(torch.autograd.Function):
@@ -364,42 +432,73 @@ class Differentiated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rule: Rule, *given: Any) -> Any:  # type: ignore[override]
         """Call the operator, and keep what the derivatives are made of."""
-        with torch._C._AutoDispatchBelowAutograd():
-            found = rule.operator(*given)
-        kept = list(given[: rule.tensors])
+        found = rule.call(given)
+        ctx.rule, ctx.rest = rule, given[rule.tensors :]
+        tensors = given[: rule.tensors]
+        if rule.is_linear(ctx.rest):
+            keep_shapes(ctx, tensors)
+            return found
         if isinstance(found, tuple):
             ctx.mark_non_differentiable(found[1])
-            kept.append(found[1])
-        ctx.rule, ctx.rest = rule, given[rule.tensors :]
-        ctx.save_for_backward(*kept)
-        ctx.save_for_forward(*kept)
+            tensors = (*tensors, found[1])
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
         return found
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:  # type: ignore[override]
         """Return the gradients of the tensors."""
-        return None, *ctx.rule.backward(grad, ctx.saved_tensors, ctx.rest), *(None,) * len(ctx.rest)
+        return None, *ctx.rule.backward(grad, kept(ctx, grad), ctx.rest), *(None,) * len(ctx.rest)
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:  # type: ignore[override]
         """Return the tangent of the result."""
         rule = ctx.rule
-        found = rule.forward(tangents[: rule.tensors], ctx.saved_tensors, ctx.rest)
+        like = next(each for each in tangents[: rule.tensors] if each is not None)
+        found = rule.forward(tangents[: rule.tensors], kept(ctx, like), ctx.rest)
         return (found, None) if len(ctx.saved_tensors) > rule.tensors else found
+
+
+def keep_shapes(ctx: Any, tensors: Sequence[Tensor]) -> None:
+    """Keep the shapes and memory formats of tensors whose elements do not matter to derivatives."""
+    ctx.shapes = [(each.shape, order_of(each, each.dim() - 2)) for each in tensors]
+
+
+def kept(ctx: Any, like: Tensor) -> Sequence[Any]:
+    """Return the tensors that were kept; where their shapes were, tensors with these, whose elements are anything."""
+    shapes = getattr(ctx, "shapes", None)
+    if shapes is None:
+        return ctx.saved_tensors  # type: ignore[no-any-return]
+    return [empty(like, *each) for each in shapes]
 
 
 # That of the class itself asks for the transforms of `torch.func`, which have been taken apart where this is called.
 _apply = super(torch.autograd.Function, Differentiated).apply
 
 
-def differentiated(name: str, rule: Rule) -> None:
-    """Differentiate an operator by this rule, for autograd and for the transforms of `torch.func`."""
+def _is_asked(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether a derivative with respect to one of the tensors may be asked for."""
+    if forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in tensors)
+
+
+def differentiated(
+    name: str,
+    operator: Callable[..., Any],
+    tensors: int,
+    backward: Callable[..., tuple[Tensor | None, ...]],
+    forward: Callable[..., Tensor | None],
+    is_linear: Callable[[Sequence[Any]], bool] = lambda rest: False,
+) -> None:
+    """Differentiate an operator by a `Rule`, for autograd and for the transforms of `torch.func`."""
+    rule = Rule(operator, _kernels[name], tensors, backward, forward, is_linear)
 
     def kernel(*given: Any) -> Any:
         if torch._C._are_functorch_transforms_active():
             with enable_single_level_autograd_function():
                 return _apply(rule, *given)
-        return _apply(rule, *given)
+        return _apply(rule, *given) if _is_asked(given[:tensors]) else rule.call(given)
 
     _library.impl(name, kernel, "Autograd")
 
@@ -563,10 +662,10 @@ def _register_derivatives(function: Function) -> None:
             return bent if found is None else found
         return found + bent
 
-    differentiated(function.name, Rule(function.pool, 1, backward, forward))
+    differentiated(function.name, function.pool, 1, backward, forward, function.is_linear)
     if places:
-        differentiated(f"{function.name}_with_indices", Rule(function.pool_with_indices, 1, backward, forward))
-    differentiated(f"{function.name}_backward", Rule(function.gradient, 2 + places, second, along))
+        differentiated(f"{function.name}_with_indices", function.pool_with_indices, 1, backward, forward)
+    differentiated(f"{function.name}_backward", function.gradient, 2 + places, second, along, function.is_linear)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -631,18 +730,20 @@ def _register_unpooling(name: str, n: int) -> None:
 
     # The kernel says nothing: the size is the whole of what it would tell.
     def forward(input: Tensor, indices: Tensor, output_size: list[int]) -> Tensor:
-        return tensor_of(pool(array_of(input), array_of(indices), [1] * n, output_size=output_size))
+        order = order_of(input, n)
+        arrays = _arrays(order, input, indices)
+        return _back(order, pool(*arrays, (1,) * n, output_size=tuple(output_size), **_layout(order)))
 
     def fake(input: Tensor, indices: Tensor, output_size: list[Any]) -> Tensor:
-        return input.new_empty([*input.shape[: input.ndim - n], *output_size])
+        return empty(input, [*input.shape[: input.ndim - n], *output_size], order_of(input, n))
 
     def backward(grad_output: Tensor, input: Tensor, indices: Tensor) -> Tensor:
-        size = list(grad_output.shape[grad_output.ndim - n :])
-        arrays = (array_of(grad_output.contiguous()), array_of(input), array_of(indices))
-        return tensor_of(gradient(*arrays, [1] * n, output_size=size))
+        order, size = order_of(input, n), tuple(grad_output.shape[grad_output.ndim - n :])
+        arrays = _arrays(order, grad_output, input, indices)
+        return _back(order, gradient(*arrays, (1,) * n, output_size=size, **_layout(order)))
 
     def fake_backward(grad_output: Tensor, input: Tensor, indices: Tensor) -> Tensor:
-        return input.new_empty(input.shape)
+        return empty(input, input.shape, order_of(input, n))
 
     _define(f"{name}(Tensor input, Tensor indices, SymInt[] output_size) -> Tensor", forward, fake)
     _define(f"{name}_backward(Tensor grad_output, Tensor input, Tensor indices) -> Tensor", backward, fake_backward)
@@ -660,8 +761,8 @@ def _register_unpooling(name: str, n: int) -> None:
     def along_gradient(tangents: Sequence[Any], kept: Sequence[Any], _: Any) -> Tensor | None:
         return None if tangents[0] is None else take(tangents[0], *kept[1:])
 
-    differentiated(name, Rule(put, 2, first, along))
-    differentiated(f"{name}_backward", Rule(take, 3, second, along_gradient))
+    differentiated(name, put, 2, first, along)
+    differentiated(f"{name}_backward", take, 3, second, along_gradient)
     _batched(name, put, n, 2)
     _batched(f"{name}_backward", take, n, 3)
 
@@ -673,20 +774,24 @@ def _register_fractional(name: str, n: int) -> None:
     def forward(
         input: Tensor, samples: Tensor, kernel_size: list[int], output_size: list[int]
     ) -> tuple[Tensor, Tensor]:
-        found = pool(array_of(input), kernel_size, output_size, return_indices=True, _random_samples=array_of(samples))
-        return tensor_of(found[0]), torch.from_numpy(found[1])
+        order = order_of(input, n)
+        (array,) = _arrays(order, input)
+        keywords = {"return_indices": True, "_random_samples": array_of(samples), **_layout(order)}
+        found = pool(array, tuple(kernel_size), tuple(output_size), **keywords)
+        return _back(order, found[0]), _back(order, found[1])
 
     def fake(input: Tensor, samples: Tensor, kernel_size: list[Any], output_size: list[Any]) -> tuple[Tensor, Tensor]:
         shape = [*input.shape[: input.ndim - n], *output_size]
-        return input.new_empty(shape), input.new_empty(shape, dtype=torch.int64)
+        order = order_of(input, n)
+        return empty(input, shape, order), empty(input, shape, order, torch.int64)
 
     def backward(grad_output: Tensor, input: Tensor, indices: Tensor, kernel_size: list[int]) -> Tensor:
-        size = list(grad_output.shape[grad_output.ndim - n :])
-        arrays = (array_of(grad_output.contiguous()), array_of(input))
-        return tensor_of(gradient(*arrays, kernel_size, size, indices=array_of(indices.contiguous())))
+        order, size = order_of(input, n), tuple(grad_output.shape[grad_output.ndim - n :])
+        grad, array, places = _arrays(order, grad_output, input, indices)
+        return _back(order, gradient(grad, array, tuple(kernel_size), size, indices=places, **_layout(order)))
 
     def fake_backward(grad_output: Tensor, input: Tensor, indices: Tensor, kernel_size: list[Any]) -> Tensor:
-        return input.new_empty(input.shape)
+        return empty(input, input.shape, order_of(input, n))
 
     sizes = "SymInt[] kernel_size, SymInt[] output_size"
     _define(f"{name}(Tensor input, Tensor samples, {sizes}) -> (Tensor, Tensor)", forward, fake)
@@ -706,8 +811,8 @@ def _register_fractional(name: str, n: int) -> None:
     def along_gradient(tangents: Sequence[Any], kept: Sequence[Any], rest: Sequence[Any]) -> Tensor | None:
         return None if tangents[0] is None else give(tangents[0], *kept[1:], *rest)
 
-    differentiated(name, Rule(choose, 2, first, along))
-    differentiated(f"{name}_backward", Rule(give, 3, second, along_gradient))
+    differentiated(name, choose, 2, first, along)
+    differentiated(f"{name}_backward", give, 3, second, along_gradient)
     # Samples have a batch of one where the input has none.
     _batched(name, choose, n, 2, always=1)
     _batched(f"{name}_backward", give, n, 3)
