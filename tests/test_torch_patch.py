@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
+import math
 import pickle
+import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +20,15 @@ from torch import nn  # noqa: E402
 
 from pooling.torch import functional as F  # noqa: E402
 from pooling.torch import nn as ours  # noqa: E402
-from pooling.torch import patch, patched, unpatch  # noqa: E402
+from pooling.torch import patch as patch_where_worth  # noqa: E402
+from pooling.torch import patched as patched_where_worth  # noqa: E402
+from pooling.torch import unpatch, worth  # noqa: E402
 from pooling.torch.patching import FIRST_NAN, NO_ELEMENT, NO_OVERFLOW, SURVIVOR  # noqa: E402
 
 T = torch.nn.functional
+# Tests of what is computed have small inputs.
+patch = functools.partial(patch_where_worth, always=True)
+patched = functools.partial(patched_where_worth, always=True)
 
 
 class Named(nn.MaxPool2d):
@@ -69,6 +78,15 @@ class Calls:
             return inner(*args, **kwargs)
 
         monkeypatch.setattr(F, name, counting)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Any:
+    """Let PyTorch use one thread: where the machine is busy, its calls wait for the others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -158,7 +176,7 @@ def test_nothing_to_patch_and_nothing_to_unpatch() -> None:
     model = nn.Linear(2, 2)
     assert str(patch(model)) == "nothing was replaced: the model has no pooling modules"
     assert unpatch(model) == 0
-    for function in (patch, unpatch):
+    for function in (patch_where_worth, unpatch):
         with pytest.raises(TypeError, match=rf"^{function.__name__}: model must be a torch\.nn\.Module, not str$"):
             function("model")  # type: ignore[arg-type]
 
@@ -170,6 +188,217 @@ def test_patching_twice_says_so() -> None:
     assert (report.replaced, report.before) == ((), 4)
     assert str(report) == "0 modules replaced, 0 left as they are, 4 patched before"
     assert (unpatch(model), unpatch(model)) == (4, 0)
+
+
+# --- what it computes ------------------------------------------------------------------------------------------------
+
+
+def drawn(random_: random.Random, kind: str, n: int) -> nn.Module:
+    """Draw a module of a kind, with any of its arguments."""
+    sizes = tuple(random_.randint(1, 4) for _ in range(n))
+    kernel: Any = random_.choice([sizes, sizes[0]])
+    taps = kernel if isinstance(kernel, tuple) else (kernel,) * n
+    stride = random_.choice([None, random_.randint(1, 3), tuple(random_.randint(1, 3) for _ in range(n))])
+    padding = random_.choice([0, tuple(random_.randint(0, tap // 2) for tap in taps)])
+    ceil_mode, indexed = random_.random() < 0.4, random_.random() < 0.5
+    module = getattr(nn, f"{kind}{n}d")
+    if kind == "MaxPool":
+        return module(kernel, stride, padding, random_.choice([1, 1, 2]), indexed, ceil_mode)  # type: ignore[no-any-return]
+    if kind == "AvgPool":
+        include = random_.random() < 0.5
+        divisor = () if n == 1 else (random_.choice([None, None, 3, 7]),)
+        return module(kernel, stride, padding, ceil_mode, include, *divisor)  # type: ignore[no-any-return]
+    if kind == "LPPool":
+        sizes = (kernel, stride) if n > 1 else (taps[0], random_.choice([None, 1, 2]))
+        return module(random_.choice([2, 2.0, 4]), *sizes)  # type: ignore[no-any-return]
+    cells = tuple(random_.choice([1, 1, 2, 3, 5, 9, None] if n > 1 else [1, 2, 5, 9]) for _ in range(n))
+    output: Any = random_.choice([cells, cells[0]]) if n > 1 else cells[0]
+    return module(output, indexed) if kind == "AdaptiveMaxPool" else module(output)  # type: ignore[no-any-return]
+
+
+def laid_out(random_: random.Random, values: Any, n: int) -> Any:
+    """Put the elements of a tensor somewhere else in memory."""
+    way = random_.choice(["contiguous", "channels_last", "slices", "swapped", "offset", "expanded", "unbatched"])
+    if way == "channels_last" and n > 1:
+        return values.to(memory_format=torch.channels_last if n == 2 else torch.channels_last_3d)
+    if way == "slices":
+        wide = torch.stack([values, values * 0], -1).flatten(-2)
+        return wide[..., ::2]
+    if way == "swapped":
+        return values.transpose(-1, 1).contiguous().transpose(-1, 1)
+    if way == "offset":
+        return torch.cat([values[:1] * 0, values])[1:]
+    if way == "expanded":
+        return values[:1].expand_as(values)
+    return values[0] if way == "unbatched" else values
+
+
+TOLERANCE = {torch.float16: 4e-3, torch.bfloat16: 3e-2, torch.float32: 1e-5, torch.float64: 1e-13}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["MaxPool", "AvgPool", "LPPool", "AdaptiveMaxPool", "AdaptiveAvgPool"])
+def test_results_and_gradients_are_those_of_pytorch(kind: str, n: int, calls: Calls) -> None:
+    random_ = random.Random(f"{kind}{n}")
+    torch.manual_seed(n)
+    compared = 0
+    for _ in range(150):
+        theirs = drawn(random_, kind, n)
+        mine = copy.deepcopy(theirs)
+        patch(mine)
+        # Powers in half precision are 0 and infinity soon.
+        dtype = random_.choice(list(TOLERANCE)[2 * (kind == "LPPool") :])
+        shape = (random_.randint(1, 3), random_.randint(1, 5), *(random_.randint(4, 9) for _ in range(n)))
+        # Some ties, but no gradient of a norm where it has none.
+        values = torch.randn(shape) if kind == "LPPool" else torch.randint(-20, 20, shape) / 4 + torch.rand(()) / 8
+        x = laid_out(random_, values.to(dtype), n).detach()
+        x, y = (x.detach().requires_grad_() for _ in range(2))
+        try:
+            expected = theirs(x)
+        except (RuntimeError, NotImplementedError, TypeError):  # too small, or what PyTorch does not have here
+            continue
+        compared += 1
+        found = mine(y)
+        note = f"{theirs} of {tuple(x.shape)}, strides {x.stride()}, {dtype}"
+        if isinstance(expected, tuple):
+            assert torch.equal(found[1], expected[1]), note
+            assert found[1].dtype == expected[1].dtype
+            found, expected = found[0], expected[0]
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype), note
+        last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim, torch.contiguous_format)
+        if x.is_contiguous() or (x.ndim == n + 2 and x.is_contiguous(memory_format=last)):
+            # PyTorch's means and norms of volumes do not keep the channels last.
+            assert found.is_contiguous(memory_format=last) or not expected.is_contiguous(memory_format=last), note
+        tolerance = 0 if "Max" in kind else TOLERANCE[dtype]
+        grad = torch.randn_like(expected)
+        gradients = [torch.autograd.grad(each, of, grad)[0] for each, of in ((found, y), (expected, x))]
+        if dtype in (torch.float16, torch.bfloat16) and "Avg" in kind:
+            # PyTorch adds up some of these in half precision.
+            exact = x.detach().double().requires_grad_()
+            wide = theirs(exact)
+            gradients[1] = torch.autograd.grad(wide, exact, grad.double())[0].to(dtype)
+            expected = wide.to(dtype)
+        torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance, msg=lambda text: f"{note}: {text}")  # noqa: B023
+        # Overlapping windows add up here in float32, there in half precision.
+        tolerance = TOLERANCE[dtype] * 8
+        torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance, msg=lambda text: f"{note}: {text}")  # noqa: B023
+    assert compared > 75
+    assert calls.count == compared
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_unpooling_and_random_windows_are_those_of_pytorch(n: int) -> None:
+    torch.manual_seed(n)
+    for dtype in (torch.float32, torch.float64):
+        for size in (None, [7] * n, (2, 3, *[7] * n)):
+            x = torch.randn(2, 3, *[6 if size is None else 7] * n).to(dtype)
+            values, indices = getattr(T, f"max_pool{n}d")(x, 2, return_indices=True)
+            found: list[Any] = []
+            for module in (getattr(nn, f"MaxUnpool{n}d")(2), getattr(nn, f"MaxUnpool{n}d")(2)):
+                if found:
+                    assert patch(module).replaced
+                x = values.clone().requires_grad_()
+                y = module(x, indices, output_size=size)
+                found.append((y, torch.autograd.grad(y, x, torch.ones_like(y).cumsum(-1))[0]))
+            assert all(torch.equal(mine, theirs) for mine, theirs in zip(*found, strict=True))
+        if n == 1:
+            continue
+        samples = torch.rand(2, 3, n).to(dtype)
+        found = []
+        for module in (getattr(nn, f"FractionalMaxPool{n}d") for _ in range(2)):
+            made = module(2, output_size=3, return_indices=True, _random_samples=samples)
+            if found:
+                assert patch(made).replaced
+            x = torch.randn(2, 3, *[7] * n, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
+            y, places = made(x)
+            found.append((y, places, torch.autograd.grad(y.square().sum(), x)[0]))
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(*found, strict=True))
+
+
+def test_pooled_and_unpooled_by_any_of_both() -> None:
+    # Indices of either are those of the other.
+    x = torch.randn(2, 3, 8, 8)
+    expected = nn.MaxUnpool2d(2)(*nn.MaxPool2d(2, return_indices=True)(x))
+    for ways in ((True, False), (False, True), (True, True)):
+        pool, back = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
+        for module, way in zip((pool, back), ways, strict=True):
+            if way:
+                patch(module)
+        assert torch.equal(back(*pool(x)), expected)
+
+
+# --- what is worth it ------------------------------------------------------------------------------------------------
+
+
+def test_small_calls_are_left_to_pytorch(calls: Calls) -> None:
+    pool = nn.MaxPool2d(2)
+    (row,) = patch_where_worth(pool).replaced
+    forward, gradient = (worth.LEAST["max_pool2d", False, each] for each in (False, True))
+    assert forward is not None
+    assert gradient is not None
+    assert forward < gradient
+    assert row.least.startswith(f"{math.ceil(forward):,} elements ({math.ceil(gradient):,} with a gradient)")
+
+    def of_elements(count: float, grad: bool) -> Any:
+        return torch.randn(1, 1, math.ceil(count / 64), 64, requires_grad=grad)
+
+    for least, grad in ((forward, False), (gradient, True)):
+        calls.count = 0
+        small, large = of_elements(least - 64, grad), of_elements(least, grad)
+        assert torch.equal(pool(small), T.max_pool2d(small, 2))
+        assert calls.count == 0
+        assert torch.equal(pool(large), T.max_pool2d(large, 2))
+        assert calls.count == 1
+    with torch.no_grad():
+        pool(of_elements(forward, True))
+    assert calls.count == 2
+
+
+def test_functional_calls_are_left_by_the_same_rule(calls: Calls) -> None:
+    least = worth.LEAST["max_pool2d", False, False]
+    assert least is not None
+    small, large = torch.randn(1, 1, 2, 4), torch.randn(1, 1, math.ceil(least / 64), 64)
+    with patched_where_worth():
+        T.max_pool2d(small, 2)
+        T.adaptive_max_pool2d(small, 2)
+        assert calls.count == 0
+        T.max_pool2d(large, kernel_size=[2, 2])
+        torch.max_pool2d(large, (2, 2), ())
+        assert calls.count == 2
+
+
+def test_what_never_is_worth_it_is_left_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = patch_where_worth(nn.Sequential(nn.MaxUnpool2d(2), nn.LPPool2d(4, 2)))
+    assert report.replaced == ()
+    assert {each.reason for each in report.left} == {"PyTorch takes less time for it at every size that was measured"}
+    for key in ((f"max_pool2d", last, grad) for last in (False, True) for grad in (False, True)):
+        monkeypatch.setitem(worth.LEAST, key, 100.0 if key[1:] == (False, False) else None)
+    (row,) = patch_where_worth(nn.MaxPool2d(2)).replaced
+    assert row.least == "100 elements (without a gradient only)"
+
+
+def test_everything_that_is_replaced_has_been_measured() -> None:
+    for n in (1, 2, 3):
+        for kind in ("MaxPool", "AvgPool", "LPPool", "AdaptiveMaxPool", "AdaptiveAvgPool"):
+            for seed in range(60):
+                module = drawn(random.Random(seed), kind, n)
+                name, overlap = worth.kind_and_overlap(worth.function_of(type(module)), module)
+                for last in (False, True)[: 1 + (n > 1)]:
+                    assert {(name, last, False), (name, last, True)} <= worth.LEAST.keys()
+                assert overlap > 0
+
+
+def test_the_rule_may_be_changed_in_place(calls: Calls) -> None:
+    model = network()
+    x = torch.randn(1, 3, 40, 40)
+    model.eval()(x)
+    patch_where_worth(model)
+    assert patch(model).before == 0
+    assert patch(model).before == 4
+    calls.count = 0
+    model(x)
+    assert calls.count == 4
+    assert unpatch(model) == 4
 
 
 # --- tensors that are left -------------------------------------------------------------------------------------------
@@ -478,6 +707,334 @@ def test_fx_takes_patched_modules_for_whole_steps() -> None:
     assert [(node.op, node.target) for node in graph.graph.nodes] == before
     x = torch.randn(1, 3, 40, 40)
     torch.testing.assert_close(graph(x), model(x))
+
+
+# --- what may happen to a patched model ------------------------------------------------------------------------------
+
+
+def twin() -> tuple[nn.Module, nn.Module]:
+    """Make a network that can be differentiated twice, patched and not."""
+    torch.manual_seed(3)
+    theirs = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.Tanh(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(3, 3, 3, padding=1), nn.Tanh(),
+        nn.LPPool2d(2, 2), nn.AvgPool2d(2, 1, 1), nn.AdaptiveMaxPool2d(3), nn.AdaptiveAvgPool2d(2), nn.Flatten(1),
+    ).double()  # fmt: skip
+    mine = copy.deepcopy(theirs)
+    assert len(patch(mine).replaced) == 5
+    return mine, theirs
+
+
+def example() -> Any:
+    return torch.randn(2, 2, 14, 14, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+
+
+def test_gradients_of_gradients() -> None:
+    found = []
+    for model in twin():
+        x = example().requires_grad_()
+        loss = model(x).square().sum()
+        first = torch.autograd.grad(loss, [x, *model.parameters()], create_graph=True)
+        second = torch.autograd.grad(sum(each.square().sum() for each in first), [x, *model.parameters()])
+        found.append((*first, *second))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_a_gradient_penalty_is_right_to_first_order() -> None:
+    mine, _ = twin()
+    assert torch.autograd.gradgradcheck(mine[2:], torch.randn(1, 3, 9, 9, dtype=torch.float64, requires_grad=True))
+
+
+def test_transforms_of_functional_calls() -> None:
+    from torch.func import functional_call, grad, vmap
+
+    found = []
+    for model in twin():
+        parameters = dict(model.named_parameters())
+
+        def loss(given: Any, x: Any, model: Any = model) -> Any:
+            return functional_call(model, given, (x[None],)).square().sum()
+
+        single = grad(loss)(parameters, example()[0])
+        each = vmap(grad(loss), in_dims=(None, 0))(parameters, example())
+        found.append((*single.values(), *each.values(), functional_call(model, parameters, (example(),))))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_ensembles_of_patched_models() -> None:
+    from torch.func import functional_call, stack_module_state, vmap
+
+    models = [twin() for _ in range(2)]
+    found = []
+    for side in (0, 1):
+        state = stack_module_state([each[side] for each in models])
+        base = models[0][side]
+        found.append(vmap(lambda p, b, x, base=base: functional_call(base, (p, b), (x,)), (0, 0, None))(*state, example()))
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
+
+
+def test_the_compiler_takes_a_patched_model_whole() -> None:
+    found = []
+    for model in twin():
+        torch._dynamo.reset()
+        compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+        for size in (14, 18):  # of another shape: dynamic from here on
+            x = torch.nn.functional.pad(example(), (0, size - 14)).requires_grad_()
+            y = compiled(x)
+            found.append((y, *torch.autograd.grad(y.square().sum(), [x, *model.parameters()])))
+    for mine, theirs in zip(found[:2], found[2:], strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_exported_with_dynamic_sizes_and_to_onnx_as_before() -> None:
+    programs = []
+    for model in twin():
+        batch = torch.export.Dim("batch", min=2)
+        program = torch.export.export(model.eval(), (example(),), dynamic_shapes=({0: batch},))
+        assert not any("pooling" in str(node.target) for node in program.graph.nodes)
+        x = torch.cat([example(), example() * 2])
+        torch.testing.assert_close(program.module()(x), model(x))
+        programs.append([str(node.target) for node in program.graph.nodes])
+    assert programs[0] == programs[1]
+
+
+def test_anomaly_detection_names_the_module_and_finds_nan() -> None:
+    mine, _ = twin()
+    with torch.autograd.detect_anomaly(check_nan=True):
+        mine(example().requires_grad_()).sum().backward()
+        pool = nn.MaxPool2d(2)
+        patch(pool)
+        x = torch.ones(1, 1, 4, 4, requires_grad=True)
+        y = pool(x)
+        with pytest.raises(RuntimeError, match="returned nan values"):
+            y.backward(torch.full_like(y, float("nan")))
+
+
+def test_hooks_on_saved_tensors_see_what_is_saved() -> None:
+    found = []
+    for model in twin():
+        with torch.autograd.graph.save_on_cpu(pin_memory=False):
+            y = model(example())
+        found.append(torch.autograd.grad(y.square().sum(), list(model.parameters())))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [nn.MaxPool2d(2), nn.MaxPool2d(3, 1, 1, return_indices=True), nn.AvgPool2d(2), nn.LPPool2d(2, 2),
+     nn.AdaptiveMaxPool2d(2), nn.AdaptiveAvgPool2d(2)],
+    ids=str,
+)  # fmt: skip
+def test_a_change_in_place_is_an_error_or_changes_no_gradient(pool: nn.Module) -> None:
+    pool = copy.deepcopy(pool)
+    leaf = torch.rand(1, 1, 6, 6, requires_grad=True)
+
+    def gradient(change: bool) -> Any:
+        x = leaf * 1
+        y = pool(x)
+        y = y[0] if isinstance(y, tuple) else y
+        if change:
+            with torch.no_grad():
+                x.copy_(-x)
+        return torch.autograd.grad(y.sum(), leaf)[0]
+
+    expected = gradient(False)
+    patch(pool)
+    torch.testing.assert_close(gradient(False), expected)
+    try:
+        found = gradient(True)
+    except RuntimeError as error:
+        assert "modified by an inplace operation" in str(error)
+    else:
+        torch.testing.assert_close(found, expected)
+
+
+def test_results_may_be_changed_in_place_as_those_of_pytorch() -> None:
+    # nn.ReLU(inplace=True) behind a pooling, which is common.
+    found = []
+    for way in (False, True):
+        model = nn.Sequential(nn.MaxPool2d(2), nn.ReLU(inplace=True), nn.AvgPool2d(2), nn.ReLU(inplace=True))
+        if way:
+            patch(model)
+        x = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        found.append(torch.autograd.grad(model(x).sum(), x)[0])
+    assert torch.equal(*found)
+
+
+def test_hooks_of_gradients_and_retained_ones() -> None:
+    found = []
+    for model in twin():
+        seen: list[Any] = []
+        for module in model:
+            module.register_full_backward_pre_hook(lambda module, grads, seen=seen: seen.append(grads[0].clone()))
+            module.register_full_backward_hook(lambda module, inputs, grads, seen=seen: seen.append(grads[0].clone()))
+        x = example().requires_grad_()
+        between = model[:4](x)
+        between.retain_grad()
+        model[4:](between).square().sum().backward()
+        found.append([*seen, between.grad, x.grad])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_without_gradients(mode: Any) -> None:
+    mine, theirs = twin()
+    with mode():
+        x = example()
+        found, expected = mine(x), theirs(x)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    assert not found.requires_grad
+    assert found.is_inference() == expected.is_inference()
+
+
+@pytest.mark.parametrize("change", [lambda m: m.half(), lambda m: m.bfloat16(), lambda m: m.float(),
+                                    lambda m: m.to(memory_format=torch.channels_last)],
+                         ids=["half", "bfloat16", "float", "channels_last"])  # fmt: skip
+def test_models_of_other_precision_and_format(change: Callable[[Any], Any]) -> None:
+    found = []
+    for model in twin():
+        other = change(model)
+        x = example().to(next(other.parameters()).dtype).to(memory_format=torch.channels_last)
+        y = other(x)
+        found.append(y)
+        assert all(isinstance(each, type(kept)) for each, kept in zip(other, model, strict=True))
+    tolerance = TOLERANCE[found[0].dtype] * 4
+    torch.testing.assert_close(*found, rtol=tolerance, atol=tolerance)
+
+
+def test_threads_may_share_a_patched_model() -> None:
+    mine, theirs = twin()
+    inputs = [example() + i for i in range(8)]
+    expected = [theirs(x) for x in inputs]
+    results: dict[int, list[Any]] = {}
+
+    def work(number: int) -> None:
+        results[number] = [mine(x) for x in inputs]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(results) == [0, 1, 2, 3]
+    for found in results.values():
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_a_block_holds_for_its_own_thread_alone(calls: Calls) -> None:
+    x = torch.randn(1, 1, 4, 4)
+    with patched():
+        thread = threading.Thread(target=T.max_pool2d, args=(x, 2))
+        thread.start()
+        thread.join()
+    assert calls.count == 0
+
+
+class Doubled(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return 2 * x
+
+
+class Scaled(nn.Module):
+    """Has a parameter, and calls a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Any) -> Any:
+        return T.avg_pool2d(x * self.weight, 2)
+
+
+def test_parametrised_modules() -> None:
+    from torch.nn.utils import parametrize
+
+    x = torch.randn(1, 1, 4, 4)
+    expected = T.avg_pool2d(x * 2, 2)
+    before = Scaled()
+    parametrize.register_parametrization(before, "weight", Doubled())
+    (row,) = patch(before, functional=True).modules
+    assert not row.replaced
+    parametrize.remove_parametrizations(before, "weight", leave_parametrized=True)
+    assert type(before) is Scaled
+    after = Scaled()
+    assert patch(after, functional=True).replaced
+    parametrize.register_parametrization(after, "weight", Doubled())
+    torch.testing.assert_close(after(x), expected)
+    with pytest.raises(RuntimeError, match=r"^unpatch: the class of the model was changed after it was patched"):
+        unpatch(after)
+    assert patch(after).before == 1
+    parametrize.remove_parametrizations(after, "weight", leave_parametrized=True)
+    assert unpatch(after) == 1
+    assert type(after) is Scaled
+    torch.testing.assert_close(after(x), expected)
+
+
+def test_weights_with_norms_and_lazy_ones(calls: Calls) -> None:
+    from torch.nn.utils import parametrizations
+
+    model = nn.Sequential(nn.LazyConv2d(4, 3), parametrizations.weight_norm(nn.Conv2d(4, 4, 3)), nn.MaxPool2d(2))
+    assert len(patch(model).replaced) == 1
+    x = torch.randn(1, 3, 12, 12)
+    found = model(x)
+    assert calls.count == 1
+    unpatch(model)
+    assert torch.equal(model(x), found)
+
+
+class Stateful(nn.Module):
+    """Says itself what is pickled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock: Any = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.lock = threading.Lock()
+
+    def forward(self, x: Any) -> Any:
+        with self.lock:
+            return T.max_pool2d(x, 2)
+
+
+def test_what_a_module_says_of_its_state_is_kept(calls: Calls) -> None:
+    model = Stateful()
+    assert patch(model, functional=True).replaced
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), pickle.loads(pickle.dumps(model, 0))):
+        calls.count = 0
+        again(torch.randn(1, 1, 4, 4))
+        assert calls.count == 1
+        assert unpatch(again) == 1
+
+
+def test_data_parallel_and_averaged_models() -> None:
+    mine, theirs = twin()
+    parallel = nn.DataParallel(mine)
+    torch.testing.assert_close(parallel(example()), theirs(example()), rtol=1e-10, atol=1e-12)
+    averaged = torch.optim.swa_utils.AveragedModel(mine)
+    averaged.update_parameters(mine)
+    torch.testing.assert_close(averaged(example()), theirs(example()), rtol=1e-10, atol=1e-12)
+    assert unpatch(averaged) == unpatch(parallel) == 5
+
+
+def test_subclasses_of_tensors_are_left(calls: Calls) -> None:
+    class Tagged(torch.Tensor):
+        pass
+
+    pool = nn.MaxPool2d(2)
+    patch(pool)
+    x = torch.randn(1, 1, 4, 4).as_subclass(Tagged)
+    assert type(pool(x)) is Tagged
+    assert calls.count == 0
 
 
 # --- the report ------------------------------------------------------------------------------------------------------

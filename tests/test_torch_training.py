@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import textwrap
@@ -19,9 +20,14 @@ from torch import nn  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from pooling.torch import functional as F  # noqa: E402
-from pooling.torch import patch, patched, unpatch  # noqa: E402
+from pooling.torch import patch as patch_where_worth  # noqa: E402
+from pooling.torch import patched as patched_where_worth  # noqa: E402
+from pooling.torch import unpatch  # noqa: E402
 
 T = torch.nn.functional
+# Networks of tests are small.
+patch = functools.partial(patch_where_worth, always=True)
+patched = functools.partial(patched_where_worth, always=True)
 
 
 def network() -> nn.Module:
@@ -279,7 +285,10 @@ PROCESSES = """
     from torch import nn
     from pooling.torch import functional as F, patch
 
-    def work(rank, model, shared, queue):
+    def work(rank, model, shared, queue, start):
+        if start == "fork":
+            # GNU's OpenMP, which PyTorch has, starts no threads in a child that was forked from a process with some.
+            torch.set_num_threads(1)
         x = torch.arange(2.0 * 3 * 16 * 16).reshape(2, 3, 16, 16).sin()
         loss = model(x).square().sum()
         loss.backward()
@@ -293,11 +302,11 @@ PROCESSES = """
         F.max_pool2d(torch.randn(8, 64, 56, 56), 3, 2, 1)
         x = torch.arange(2.0 * 3 * 16 * 16).reshape(2, 3, 16, 16).sin()
         expected = model(x).square().sum().item()
-        patch(model)
+        patch(model, always=True)
         model.share_memory()
         context = mp.get_context(sys.argv[1])
         shared, queue = torch.zeros(1).share_memory_(), context.SimpleQueue()
-        started = [context.Process(target=work, args=(rank, model, shared, queue)) for rank in range(2)]
+        started = [context.Process(target=work, args=(rank, model, shared, queue, sys.argv[1])) for rank in range(2)]
         for each in started:
             each.start()
             each.join()
@@ -345,7 +354,7 @@ DISTRIBUTED = """
     def work(rank, address, results):
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
         model = make()
-        patch(model)
+        patch(model, always=True)
         parallel = DistributedDataParallel(model)
         steps(parallel, slice(2 * rank, 2 * rank + 2))
         assert len(patch(parallel).replaced) == 0

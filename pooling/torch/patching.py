@@ -8,6 +8,7 @@ pickles of it are patched as well.
 from __future__ import annotations
 
 import ast
+import copyreg
 import html
 import inspect
 import math
@@ -21,6 +22,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from pooling.errors import refused, type_error
@@ -28,9 +30,11 @@ from pooling.signs import counted
 
 from . import functional as F
 from . import nn as replacements
+from . import worth
 
 __all__ = ["PatchReport", "PatchedModule", "patch", "patched", "unpatch"]
 
+_is_compiling = torch.compiler.is_compiling
 SMALL_WINDOW = 25
 """Elements of a window up to which `torch.compile` has kernels of its own, which it fuses with what is around them."""
 MODULES: dict[type[nn.Module], type[nn.Module]] = {
@@ -108,27 +112,35 @@ class Patched:
     """What classes of patched modules have in common."""
 
     original: ClassVar[type[nn.Module]]
+    always: ClassVar[bool]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Tell copies and pickles the class that can be found by its name."""
-        return _restored, (self.original,), vars(self)
+        """Tell copies and pickles the class that can be found by its name, and what the module says of itself."""
+        made = super().__reduce_ex__(max(int(protocol), 2))
+        if made[0] is copyreg.__newobj__ and made[1][0] is type(self):  # type: ignore[attr-defined]
+            return _restored, (self.original, self.always, *made[1][1:]), *made[2:]
+        return made
 
 
-def _restored(original: type[nn.Module]) -> nn.Module:
+def _restored(original: type[nn.Module], always: bool, *arguments: Any) -> nn.Module:
     """Make a patched module without its state."""
-    kind = _class_for(original)
-    return kind.__new__(kind)
+    kind = _class_for(original, always)
+    return kind.__new__(kind, *arguments)
 
 
 @cache
-def _class_for(original: type[nn.Module]) -> type[nn.Module]:
+def _class_for(original: type[nn.Module], always: bool) -> type[nn.Module]:
     """Make the class of the patched modules of a class."""
     known = _known(original)
     theirs = original.forward
-    forward = _wrapped(theirs) if known is None else _replaced(theirs, MODULES[known].forward, known)
+    if known is None:
+        forward = _wrapped(theirs, always)
+    else:
+        forward = _replaced(theirs, MODULES[known].forward, known, always)
     names = {
         "forward": forward,
         "original": original,
+        "always": always,
         "__doc__": original.__doc__,
         # torch.fx takes modules whose class is in torch.nn for whole steps of a network.
         "__module__": original.__module__,
@@ -140,16 +152,19 @@ def _class_for(original: type[nn.Module]) -> type[nn.Module]:
     return type(original.__name__, (Patched, original), names)
 
 
-def _replaced(theirs: Callable[..., Any], ours: Callable[..., Any], known: type[nn.Module]) -> Callable[..., Any]:
+def _replaced(
+    theirs: Callable[..., Any], ours: Callable[..., Any], known: type[nn.Module], always: bool
+) -> Callable[..., Any]:
     """Return the forward of a pooling module."""
     exact = "Max" in known.__name__
     widens = known.__name__.endswith("3d") and "Unpool" not in known.__name__
+    function = worth.function_of(known)
 
     def forward(self: nn.Module, input: Any, *rest: Any, **named: Any) -> Any:
-        if torch.compiler.is_compiling():
+        if _is_compiling():
             left = torch.compiler.is_exporting() or _is_for_inductor(self)
         else:
-            left = not takes(input, exact=exact)
+            left = not takes(input, exact=exact) or not (always or _is_worth(function, self, input))
             if widens and not left:
                 input = widened(input)
         return (theirs if left else ours)(self, input, *rest, **named)
@@ -157,13 +172,19 @@ def _replaced(theirs: Callable[..., Any], ours: Callable[..., Any], known: type[
     return forward
 
 
-def _wrapped(theirs: Callable[..., Any]) -> Callable[..., Any]:
+def _is_worth(function: str, arguments: Any, input: Tensor) -> bool:
+    """Whether a call takes less time by `pooling`."""
+    kind, overlap = worth.kind_and_overlap(function, arguments)
+    return worth.is_worth(kind, input, overlap)
+
+
+def _wrapped(theirs: Callable[..., Any], always: bool) -> Callable[..., Any]:
     """Return the forward of a module that calls functions."""
 
     def forward(self: nn.Module, *inputs: Any, **named: Any) -> Any:
-        if torch.compiler.is_compiling():
+        if _is_compiling():
             return theirs(self, *inputs, **named)
-        with patched():
+        with patched(always=always):
             return theirs(self, *inputs, **named)
 
     return forward
@@ -178,23 +199,55 @@ def _known(kind: type) -> type[nn.Module] | None:
 # Functional calls
 
 
+ARGUMENTS = {
+    "max_pool": ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
+    "avg_pool": ("input", "kernel_size", "stride"),
+    "lp_pool": ("input", "norm_type", "kernel_size", "stride", "ceil_mode"),
+    "adaptive_max_pool": ("input", "output_size", "return_indices"),
+    "adaptive_avg_pool": ("input", "output_size"),
+    "max_unpool": ("input", "indices"),
+}
+"""Arguments that are looked at, in their order."""
+
+
+class Arguments:
+    """Those of a call, by their names."""
+
+    stride = None
+
+    def __init__(self, names: Sequence[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self.__dict__.update(zip(names, args, strict=False))
+        self.__dict__.update(kwargs)
+
+
 def _functional(function: Callable[..., Any], name: str, *, indexed: bool = False) -> Callable[..., Any]:
     """Return what takes the place of a function: the one of `pooling` where that computes the same."""
     ours = FUNCTIONS[name]
     exact = "max" in name
     is_norm = name.startswith("lp")
     widens = name.endswith("3d") and "unpool" not in name
+    names = ARGUMENTS[name[:-2]]
 
-    def call(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    def is_left(args: tuple[Any, ...], kwargs: Mapping[str, Any], always: bool) -> bool:
         input = args[0] if args else kwargs.get("input")
-        if not takes(input, exact=exact) or torch.compiler.is_compiling():
-            return function(*args, **kwargs)
+        if not takes(input, exact=exact) or _is_compiling():
+            return True
         if widens and input.dtype in HALVES and torch.is_autocast_enabled("cpu"):
+            return True
+        if always and not is_norm:
+            return False
+        given = Arguments(names, args, kwargs)
+        if indexed:
+            given.return_indices = True
+        try:
+            left = bool(is_norm and _norm_left(given.norm_type, getattr(given, "ceil_mode", False)))
+            return left or not (always or _is_worth(name, given, input))
+        except AttributeError:  # an argument is missing, of which PyTorch tells
+            return True
+
+    def call(args: tuple[Any, ...], kwargs: Mapping[str, Any], always: bool) -> Any:
+        if is_left(args, kwargs, always):
             return function(*args, **kwargs)
-        if is_norm:
-            norm_type = args[1] if len(args) > 1 else kwargs.get("norm_type")
-            if _norm_left(norm_type, args[4] if len(args) > 4 else kwargs.get("ceil_mode")):
-                return function(*args, **kwargs)
         if indexed:
             kwargs = {**kwargs, "return_indices": True}
             args = args[: 2 if name.startswith("adaptive") else 6]
@@ -233,16 +286,25 @@ class patched(TorchFunctionMode):
     tensors that `pooling` does not compute as PyTorch does, and norms that sum signs, go to PyTorch as before. Every
     call of a function of PyTorch inside the block takes about a microsecond longer.
 
+    Parameters
+    ----------
+    always : bool
+        Whether `pooling` computes calls as well that take longer by it, as `patch` says.
+
     Examples
     --------
     >>> import torch
     >>> from pooling.torch import patched
     >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
-    >>> with patched():
+    >>> with patched(always=True):
     ...     torch.nn.functional.max_pool2d(x, 2)
     tensor([[[[ 5.,  7.],
               [13., 15.]]]])
     """
+
+    def __init__(self, *, always: bool = False) -> None:
+        super().__init__()
+        self.always = always
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -250,7 +312,7 @@ class patched(TorchFunctionMode):
         """Call a function, or the one that takes its place."""
         call = CALLS.get(func)
         if call is not None:
-            return call(args, kwargs or {})
+            return call(args, kwargs or {}, self.always)
         return func(*args, **kwargs) if kwargs else func(*args)
 
 
@@ -394,6 +456,8 @@ class PatchedModule:
         Whether `pooling` computes it in graphs of `torch.compile` as well.
     functions : tuple of str
         The pooling functions that it calls itself, one for each call that was found.
+    least : str
+        From how many elements of its input on `pooling` computes it; smaller calls take less time by PyTorch.
     """
 
     name: str
@@ -403,6 +467,7 @@ class PatchedModule:
     rules: tuple[str, ...] = ()
     under_compile: bool = False
     functions: tuple[str, ...] = ()
+    least: str = ""
 
 
 @dataclass(frozen=True)
@@ -472,6 +537,8 @@ class PatchReport:
             what = each.reason
             if each.replaced and each.functions:
                 what = f"in its calls of {_listed(Counter(each.functions))}"
+            elif each.least:
+                what = f"from {each.least}"
             groups.setdefault((each.replaced, each.module, what), []).append(each.name or "the model")
         return [
             (
@@ -497,12 +564,13 @@ class PatchReport:
         cells = "".join(
             f"<tr><td>{html.escape(each.name or 'the model')}</td><td>{html.escape(each.module)}</td>"
             f"<td>{'replaced' if each.replaced else 'left'}</td>"
+            f"<td>{html.escape(each.least and f'from {each.least}')}</td>"
             f"<td>{html.escape('; '.join(filter(None, (each.reason, *each.rules))))}</td></tr>"
             for each in self.modules
         )
         notes = "".join(f"<p>{html.escape(each)}</p>" for each in self.notes)
         table = (
-            "<table><thead><tr><th>Name</th><th>Module</th><th></th><th>Why left, or rules that differ</th></tr>"
+            "<table><thead><tr><th>Name</th><th>Module</th><th></th><th>Computed here</th><th>Why left, or rules that differ</th></tr>"
             f"</thead><tbody>{cells}</tbody></table>"
         )
         return f"<p>{html.escape(self._head())}</p>{table if self.modules else ''}{notes}"
@@ -512,14 +580,22 @@ class PatchReport:
 # Patching
 
 
-def patch(model: nn.Module, *, functional: bool = False, example: Any = None) -> PatchReport:
+def patch(
+    model: nn.Module, *, functional: bool = False, example: Any = None, always: bool = False
+) -> PatchReport:
     """Let the pooling modules of a network be computed by `pooling`.
 
     Modules are changed in place, and stay instances of the classes that they were; `unpatch` undoes it. Copies and
-    saved models are patched as well; whoever loads one needs `pooling`. State dicts do not change. Tensors that are not
-    on the CPU, are sparse, quantised, nested, of integers that would be averaged, or of a subclass, are left to PyTorch
-    at each call, and so are `torch.export`, `torch.jit.trace` and forward derivatives. Under `torch.compile`, windows
-    of up to `SMALL_WINDOW` elements are left to Inductor, which fuses them with what is around them.
+    saved models are patched as well; whoever loads one needs `pooling`. State dicts do not change. Code that asks for
+    the very class of a module, ``type(module) is torch.nn.MaxPool2d``, does not find it until `unpatch`.
+
+    Tensors that are not on the CPU, are sparse, quantised, nested, of integers that would be averaged, or of a
+    subclass, are left to PyTorch at each call, and so are `torch.export`, `torch.jit.trace` and forward derivatives.
+    Under `torch.compile`, windows of up to `SMALL_WINDOW` elements are left to Inductor, which fuses them with what is
+    around them.
+
+    Calls that take less time by PyTorch are left to it as well: those on small inputs, since a call costs some
+    microseconds more here, and a few kinds of pooling altogether. The report says which, from what was measured.
 
     Parameters
     ----------
@@ -531,6 +607,8 @@ def patch(model: nn.Module, *, functional: bool = False, example: Any = None) ->
     example : tensor or tuple, optional
         Inputs of the network. With it the functional calls are those that the network makes, found by running it once
         on tensors without memory; without it, those in the source of its modules.
+    always : bool
+        Whether `pooling` computes calls as well that take longer by it, so that its rules hold for all of them.
 
     Returns
     -------
@@ -565,9 +643,11 @@ def patch(model: nn.Module, *, functional: bool = False, example: Any = None) ->
     before = 0
     for module, places in names.items():
         if isinstance(module, Patched):
-            before += 1
-            continue
-        row = _patched(module, ", ".join(places), functional, traced and _counts(traced, places))
+            if module.always == always or "original" not in vars(type(module)):
+                before += 1
+                continue
+            module.__class__ = module.original
+        row = _patched(module, ", ".join(places), functional, traced and _counts(traced, places), always)
         if row is not None:
             found.append(row)
     devices = {str(each.device) for each in model.parameters()} - {"cpu"}
@@ -580,16 +660,24 @@ def _counts(traced: Mapping[str, Counter[str]], places: Sequence[str]) -> Counte
 
 
 def _patched(
-    module: nn.Module, name: str, functional: bool, traced: Mapping[str, Counter[str]] | Counter[str] | None
+    module: nn.Module,
+    name: str,
+    functional: bool,
+    traced: Mapping[str, Counter[str]] | Counter[str] | None,
+    always: bool,
 ) -> PatchedModule | None:
     """Patch a module, and say what became of it; None of one that does not pool."""
     kind = type(module)
     known = _known(kind)
-    is_pool = known is not None and kind.forward is known.forward
-    if is_pool:
+    if known is not None and kind.forward is known.forward:  # type: ignore[comparison-overlap]
         reason = _left(module)
-        if not reason and _assigned(module):
-            return PatchedModule(name, kind.__name__, True, "", _rules(module), not _is_for_inductor(module))
+        least = ""
+        if not reason and not always:
+            least = worth.sentence(*worth.kind_and_overlap(worth.function_of(known), module))
+            reason = "" if least else "PyTorch takes less time for it at every size that was measured"
+        if not reason and _assigned(module, always):
+            under_compile = not _is_for_inductor(module)
+            return PatchedModule(name, kind.__name__, True, "", _rules(module), under_compile, (), least)
         return PatchedModule(name, kind.__name__, False, reason or "its class cannot be changed")
     if isinstance(module, torch.jit.ScriptModule):
         original = str(getattr(module, "original_name", ""))
@@ -601,8 +689,14 @@ def _patched(
     reasons = list(_reasons(module, known, counts))
     if not reasons:
         return None
-    may = functional and functions and "forward" not in vars(module) and not isinstance(module, torch.fx.GraphModule)
-    if may and known is None and _assigned(module):
+    may = (
+        functional
+        and functions
+        and "forward" not in vars(module)
+        and not isinstance(module, torch.fx.GraphModule)
+        and not parametrize.is_parametrized(module)
+    )
+    if may and known is None and _assigned(module, always):
         rules = tuple(dict.fromkeys(rule for each in functions for rule in _rules_of(each)))
         return PatchedModule(name, kind.__name__, True, "", rules, False, functions)
     return PatchedModule(name, kind.__name__, False, "; ".join(reasons), (), False, functions)
@@ -615,10 +709,10 @@ def _rules_of(function: str) -> tuple[str, ...]:
     return (FIRST_NAN,) if "max" in function else (NO_OVERFLOW,) if "lp" in function else ()
 
 
-def _assigned(module: nn.Module) -> bool:
+def _assigned(module: nn.Module, always: bool) -> bool:
     """Give a module the class of patched ones; return whether that was possible."""
     try:
-        module.__class__ = _class_for(type(module))
+        module.__class__ = _class_for(type(module), always)
     except TypeError:  # of classes with slots, or of another metaclass
         return False
     return True
@@ -631,21 +725,31 @@ def unpatch(model: nn.Module) -> int:
     ------
     TypeError
         If `model` is no module.
+    RuntimeError
+        If the class of a module was changed again since; nothing is undone then.
     """
     if not isinstance(model, nn.Module):
         raise type_error("unpatch", f"model must be a torch.nn.Module, not {type(model).__name__}")
-    count = 0
-    for module in model.modules():
-        if isinstance(module, Patched):
-            module.__class__ = module.original
-            count += 1
-    return count
+    found = {name: module for name, module in model.named_modules() if isinstance(module, Patched)}
+    for name, module in found.items():
+        if "original" not in vars(type(module)):
+            raise refused(
+                RuntimeError,
+                "unpatch",
+                f"the class of {name or 'the model'} was changed after it was patched, to {type(module).__name__}",
+                "undo that first, for example by torch.nn.utils.parametrize.remove_parametrizations",
+            )
+    for module in found.values():
+        module.__class__ = module.original
+    return len(found)
 
 
 def _left(module: nn.Module) -> str:
     """Say why a pooling module is left as it is; nothing where it is not."""
     if "forward" in vars(module):
         return "its forward was replaced already"
+    if parametrize.is_parametrized(module):
+        return "parametrised: its class is one that parametrize made"
     if isinstance(module, (nn.LPPool1d, nn.LPPool2d, nn.LPPool3d)):
         return _norm_left(module.norm_type, module.ceil_mode)
     return ""

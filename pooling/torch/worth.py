@@ -1,0 +1,110 @@
+"""Which calls are worth computing by `pooling`: those that take less time than PyTorch's.
+
+A call costs a few microseconds more here, and its gradient some ten, because Python is at work where PyTorch is not;
+what a window costs is less, mostly by far, but not for every kind. So there is a least amount of work for each kind,
+below which PyTorch is faster. The work is the number of elements that all windows read, and for adaptive poolings,
+whose windows hardly overlap, that of the input.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pooling.arguments import per_axis
+
+__all__ = ["LEAST", "function_of", "is_worth", "kind_and_overlap", "reads", "sentence"]
+
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+LEAST: dict[tuple[str, bool, bool], float | None] = {}
+"""The least work, by kind, whether channels are last in memory, and whether there is a gradient; None of what never is.
+
+Printed by ``python -m benchmarks.torch_patch`` on one core of an AMD EPYC, with torch 2.13.0, on 2026-11-29.
+"""
+
+
+FUNCTIONS = {
+    "MaxPool": "max_pool",
+    "AvgPool": "avg_pool",
+    "LPPool": "lp_pool",
+    "MaxUnpool": "max_unpool",
+    "AdaptiveMaxPool": "adaptive_max_pool",
+    "AdaptiveAvgPool": "adaptive_avg_pool",
+    "FractionalMaxPool": "fractional_max_pool",
+}
+SLIDING = ("max_pool", "avg_pool", "lp_pool")
+OVERLAPPING = 3
+"""Windows that read an element, on average, from which on a kind is another one: that of windows at every place."""
+
+
+def function_of(module: type[nn.Module]) -> str:
+    """Return the name of the function that a module of `torch.nn` calls."""
+    name = module.__name__
+    return FUNCTIONS[name[:-2]] + name[-2:]
+
+
+def kind_and_overlap(function: str, arguments: Any) -> tuple[str, float]:
+    """Return the kind of a call, and how many windows read an element, from an object with its arguments."""
+    if function.startswith("adaptive"):
+        size = arguments.output_size
+        # Maps of one cell are means and maxima of all elements, for which PyTorch has other code.
+        is_one = all(each == 1 for each in size) if isinstance(size, (tuple, list)) else size == 1
+        return f"{function} to one cell" if is_one else function, 1.0
+    if not function.startswith(SLIDING):
+        return function, 1.0
+    overlap = reads(int(function[-2]), arguments.kernel_size, arguments.stride)
+    if function.startswith("lp"):
+        return function if arguments.norm_type == 2 else f"{function} of other powers", overlap
+    kind = f"{function} with indices" if getattr(arguments, "return_indices", False) else function
+    return f"{kind}, overlapping" if overlap >= OVERLAPPING else kind, overlap
+
+
+@lru_cache(maxsize=1024)
+def _overlap(n: int, kernel_size: Any, stride: Any) -> float:
+    """Return how many windows read an element, on average."""
+    taps = per_axis("patch", "kernel_size", kernel_size, n)
+    steps = taps if stride is None or stride == () else per_axis("patch", "stride", stride, n)
+    return math.prod(taps) / math.prod(steps)
+
+
+def reads(n: int, kernel_size: Any, stride: Any) -> float:
+    """Return how many windows read an element, on average."""
+    try:
+        return _overlap(n, kernel_size, stride)
+    except (TypeError, ValueError, ZeroDivisionError):  # of lists, which are not remembered, and of what is no size
+        try:
+            return _overlap(n, *(tuple(each) if isinstance(each, list) else each for each in (kernel_size, stride)))
+        except (TypeError, ValueError, ZeroDivisionError):
+            return 1.0
+
+
+def is_worth(kind: str, input: Tensor, overlap: float) -> bool:
+    """Whether a call takes less time by `pooling`."""
+    last = CHANNELS_LAST.get(input.dim())
+    is_last = last is not None and not input.is_contiguous() and input.is_contiguous(memory_format=last)
+    least = LEAST[kind, is_last, input.requires_grad and torch.is_grad_enabled()]
+    return least is not None and input.numel() * overlap >= least
+
+
+def sentence(kind: str, overlap: float) -> str:
+    """Say from how many elements of the input on calls of a kind are worth it; nothing for a kind that never is."""
+
+    def elements(last: bool, gradient: bool) -> str:
+        found = LEAST.get((kind, last, gradient))
+        return "" if found is None else f"{math.ceil(found / overlap):,}"
+
+    parts = []
+    for last in (False, True):
+        if (kind, last, False) not in LEAST:
+            continue
+        forward, gradient = elements(last, False), elements(last, True)
+        where = " in channels_last" if last else ""
+        if forward and gradient:
+            parts.append(f"{forward} elements{where} ({gradient} with a gradient)")
+        elif forward or gradient:
+            parts.append(f"{forward or gradient} elements{where} ({'without' if forward else 'with'} a gradient only)")
+    return " and ".join(parts)
