@@ -24,6 +24,7 @@ MODULES: dict[int, tuple[Callable[[], nn.Module], ...]] = {
         lambda: nn.AvgPool1d(4), lambda: nn.AvgPool1d(3, 1, 1),
         lambda: nn.LPPool1d(2, 2), lambda: nn.LPPool1d(4, 3, 1), lambda: nn.LPPool1d(2, 3, 1), lambda: nn.AdaptiveAvgPool1d(1),
         lambda: nn.AdaptiveAvgPool1d(3), lambda: nn.AdaptiveMaxPool1d(1), lambda: nn.AdaptiveMaxPool1d(3),
+        lambda: nn.MaxUnpool1d(2),
     ),
     2: (
         lambda: nn.MaxPool2d(2), lambda: nn.MaxPool2d(3, 2, 1), lambda: nn.MaxPool2d(3, 1, 1),
@@ -45,6 +46,8 @@ MODULES: dict[int, tuple[Callable[[], nn.Module], ...]] = {
 }  # fmt: skip
 FORMATS = {1: None, 2: torch.channels_last, 3: torch.channels_last_3d}
 MARGIN = 1.05
+MOST = 2 << 20
+"""Elements that the largest least work may have."""
 
 
 def shapes(n: int) -> Iterator[tuple[int, ...]]:
@@ -137,8 +140,12 @@ def main() -> None:
                         key = kind, last, gradient
                         before = least.get(key, 0.0)
                         least[key] = None if found is None or before is None else max(found, before)
-    for key, value in sorted(least.items()):
-        print(f"    {key}: {value and round(value)},".replace("'", '"'))
+    for kind in sorted({key[0] for key in least}):
+        row = [least.get((kind, last, gradient)) for last in (False, True) for gradient in (False, True)]
+        # What begins at inputs of many megabytes is of no use.
+        found = tuple(None if each is None or each > MOST else round(each) for each in row)
+        if any(found):
+            print(f"    {kind!r}: {found},".replace("'", '"'))
 
 
 if __name__ == "__main__":

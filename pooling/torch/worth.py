@@ -20,13 +20,46 @@ from pooling.arguments import per_axis
 __all__ = ["LEAST", "function_of", "is_worth", "kind_and_overlap", "reads", "sentence"]
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-LEAST: dict[tuple[str, bool, bool], float | None] = {}
-"""The least work, by kind, whether channels are last in memory, and whether there is a gradient; None of what never is.
+LEAST: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
+    "adaptive_avg_pool1d": (32768, None, None, None),
+    "adaptive_avg_pool2d": (8192, None, 262144, None),
+    "adaptive_avg_pool3d": (16384, 131072, 32768, 131072),
+    "adaptive_max_pool1d": (16384, None, None, None),
+    "adaptive_max_pool1d to one cell": (16384, None, None, None),
+    "adaptive_max_pool2d": (8192, None, 65536, None),
+    "adaptive_max_pool2d to one cell": (32768, None, None, None),
+    "adaptive_max_pool3d": (16384, None, 16384, None),
+    "adaptive_max_pool3d to one cell": (None, None, 32768, 524288),
+    "avg_pool1d": (4096, 16384, None, None),
+    "avg_pool1d, overlapping": (3072, 12288, None, None),
+    "avg_pool2d": (9216, 18432, 262144, None),
+    "avg_pool2d, overlapping": (25088, 50176, 50176, 294912),
+    "avg_pool3d": (8192, 16384, 8192, 32768),
+    "avg_pool3d, overlapping": (27648, 221184, 27648, 221184),
+    "lp_pool1d": (768, None, None, None),
+    "lp_pool2d": (16384, None, None, None),
+    "lp_pool3d": (65536, None, 2048, None),
+    "max_pool1d": (65536, 65536, None, None),
+    "max_pool1d with indices": (4096, 16384, None, None),
+    "max_pool1d with indices, overlapping": (6144, 24576, None, None),
+    "max_pool1d, overlapping": (786432, 24576, None, None),
+    "max_pool2d": (18432, 73728, 73728, None),
+    "max_pool2d with indices": (18432, 73728, 589824, None),
+    "max_pool2d with indices, overlapping": (18432, 73728, 73728, None),
+    "max_pool2d, overlapping": (12800, 102400, 51200, 409600),
+    "max_pool3d": (16384, 65536, 65536, None),
+    "max_pool3d with indices": (16384, 65536, None, None),
+    "max_pool3d with indices, overlapping": (27648, 110592, 27648, None),
+    "max_pool3d, overlapping": (27648, 110592, 55296, None),
+    "max_unpool2d": (131072, None, None, 262144),
+    "max_unpool3d": (131072, None, 65536, 262144),
+}
+"""The least work of each kind: for the result alone and with a gradient, then the same where channels are last in memory.
 
-Printed by ``python -m benchmarks.torch_patch`` on one core of an AMD EPYC, with torch 2.13.0, on 2026-11-29.
+None where PyTorch was the faster one to the end, as it was for kinds that are not here. Printed by ``python -m
+benchmarks.torch_patch`` on one core of an AMD EPYC with torch 2.13.0 on 2026-11-29.
 """
-
-
+NOTHING = (None, None, None, None)
 FUNCTIONS = {
     "MaxPool": "max_pool",
     "AvgPool": "avg_pool",
@@ -86,23 +119,16 @@ def is_worth(kind: str, input: Tensor, overlap: float) -> bool:
     """Whether a call takes less time by `pooling`."""
     last = CHANNELS_LAST.get(input.dim())
     is_last = last is not None and not input.is_contiguous() and input.is_contiguous(memory_format=last)
-    least = LEAST[kind, is_last, input.requires_grad and torch.is_grad_enabled()]
+    least = LEAST.get(kind, NOTHING)[2 * is_last + (input.requires_grad and torch.is_grad_enabled())]
     return least is not None and input.numel() * overlap >= least
 
 
 def sentence(kind: str, overlap: float) -> str:
     """Say from how many elements of the input on calls of a kind are worth it; nothing for a kind that never is."""
 
-    def elements(last: bool, gradient: bool) -> str:
-        found = LEAST.get((kind, last, gradient))
-        return "" if found is None else f"{math.ceil(found / overlap):,}"
-
     parts = []
-    for last in (False, True):
-        if (kind, last, False) not in LEAST:
-            continue
-        forward, gradient = elements(last, False), elements(last, True)
-        where = " in channels_last" if last else ""
+    least = [None if each is None else f"{math.ceil(each / overlap):,}" for each in LEAST.get(kind, NOTHING)]
+    for where, forward, gradient in (("", *least[:2]), (" in channels_last", *least[2:])):
         if forward and gradient:
             parts.append(f"{forward} elements{where} ({gradient} with a gradient)")
         elif forward or gradient:
