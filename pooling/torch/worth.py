@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pooling.arguments import per_axis
 
-__all__ = ["LEAST", "function_of", "is_worth", "kind_and_overlap", "reads", "sentence"]
+__all__ = ["LEAST", "function_of", "is_worth", "kind_and_overlap", "reads", "sentence", "smallest"]
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 LEAST: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
@@ -121,6 +121,12 @@ def is_worth(kind: str, input: Tensor, overlap: float) -> bool:
     is_last = last is not None and not input.is_contiguous() and input.is_contiguous(memory_format=last)
     least = LEAST.get(kind, NOTHING)[2 * is_last + (input.requires_grad and torch.is_grad_enabled())]
     return least is not None and input.numel() * overlap >= least
+
+
+def smallest(kind: str, overlap: float) -> int:
+    """Return the elements of an input below which no call of a kind is worth it."""
+    least = [each for each in LEAST.get(kind, NOTHING) if each is not None]
+    return math.ceil(min(least) / overlap) if least else 0
 
 
 def sentence(kind: str, overlap: float) -> str:
