@@ -135,10 +135,7 @@ def _class_for(original: type[nn.Module], always: bool) -> type[nn.Module]:
     """Make the class of the patched modules of a class."""
     known = _known(original)
     theirs = original.forward
-    if known is None:
-        forward = _wrapped(theirs, always)
-    else:
-        forward = _replaced(theirs, MODULES[known].forward, known, always)
+    forward = _wrapped(theirs, always) if known is None else _replaced(theirs, MODULES[known].forward, known, always)
     names = {
         "forward": forward,
         "original": original,
@@ -580,7 +577,8 @@ class PatchReport:
         )
         notes = "".join(f"<p>{html.escape(each)}</p>" for each in self.notes)
         table = (
-            "<table><thead><tr><th>Name</th><th>Module</th><th></th><th>Computed here</th><th>Why left, or rules that differ</th></tr>"
+            "<table><thead><tr><th>Name</th><th>Module</th><th></th><th>Computed here</th>"
+            "<th>Why left, or rules that differ</th></tr>"
             f"</thead><tbody>{cells}</tbody></table>"
         )
         return f"<p>{html.escape(self._head())}</p>{table if self.modules else ''}{notes}"
@@ -590,9 +588,7 @@ class PatchReport:
 # Patching
 
 
-def patch(
-    model: nn.Module, *, functional: bool = False, example: Any = None, always: bool = False
-) -> PatchReport:
+def patch(model: nn.Module, *, functional: bool = False, example: Any = None, always: bool = False) -> PatchReport:
     """Let the pooling modules of a network be computed by `pooling`.
 
     Modules are changed in place, and stay instances of the classes that they were; `unpatch` undoes it. Copies and
