@@ -279,10 +279,10 @@ def test_a_network_is_patched_and_unpatched() -> None:
     report = patch(model)
     assert [each.name for each in report.replaced] == ["2", "4", "6"]
     assert [(each.name, each.reason) for each in report.left] == [
-        ("5", "norm_type=3: PyTorch sums powers with their signs, pooling those of magnitudes")
+        ("5", "norm_type=3: PyTorch sums powers with their signs, pooling sums those of magnitudes")
     ]
     assert str(report).splitlines()[0] == "3 modules replaced, 1 left as they are"
-    assert type(model[2]) is ours.MaxPool2d
+    assert type(model[2]) is not nn.MaxPool2d
     assert isinstance(model[2], nn.MaxPool2d)
     torch.testing.assert_close(model[:5](x), before)
     assert model.state_dict().keys() == state.keys()
@@ -315,8 +315,8 @@ def test_what_patch_leaves_is_told() -> None:
     taken.forward = lambda input: input  # type: ignore[method-assign]
     report = patch(nn.Sequential(Mine(2), Calls(), taken, ours.MaxPool2d(2)))
     assert [each.reason for each in report.left] == [
-        "a subclass of MaxPool2d, which may do something else",
-        "its forward calls max_pool2d; pooling.torch.functional.max_pool2d has the same arguments",
+        "a subclass of MaxPool2d with a forward of its own",
+        "calls max_pool2d",
         "its forward was replaced already",
     ]
     with pytest.raises(TypeError, match=r"^patch: model must be a torch\.nn\.Module, not list$"):

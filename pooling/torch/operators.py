@@ -31,6 +31,7 @@ from pooling.operators import OPERATORS, Operator
 from pooling.signs import counted
 
 from .observers import is_unobserved
+from .team import limited
 
 __all__ = [
     "FRACTIONAL",
@@ -197,12 +198,12 @@ class Function:
     @cached_property
     def array_function(self) -> Callable[..., Any]:
         """The function of `pooling`."""
-        return getattr(pooling, self.name)
+        return limited(getattr(pooling, self.name))
 
     @cached_property
     def array_gradient(self) -> Callable[..., Any]:
         """Its gradient."""
-        return getattr(pooling, f"{self.name}_backward")
+        return limited(getattr(pooling, f"{self.name}_backward"))
 
     @cached_property
     def positional(self) -> int:
@@ -788,7 +789,7 @@ FRACTIONAL = {f"fractional_max_pool{n}d": n for n in (2, 3)}
 
 def _register_unpooling(name: str, n: int) -> None:
     """Make the operators of an unpooling and of its gradient, which are each other's transposes."""
-    pool, gradient = getattr(pooling, name), getattr(pooling, f"{name}_backward")
+    pool, gradient = (limited(getattr(pooling, each)) for each in (name, f"{name}_backward"))
 
     # The kernel says nothing: the size is the whole of what it would tell.
     def forward(input: Tensor, indices: Tensor, output_size: list[int]) -> Tensor:
@@ -831,7 +832,7 @@ def _register_unpooling(name: str, n: int) -> None:
 
 def _register_fractional(name: str, n: int) -> None:
     """Make the operators of a pooling at random steps and of its gradient."""
-    pool, gradient = getattr(pooling, name), getattr(pooling, f"{name}_backward")
+    pool, gradient = (limited(getattr(pooling, each)) for each in (name, f"{name}_backward"))
 
     def forward(
         input: Tensor, samples: Tensor, kernel_size: list[int], output_size: list[int]
