@@ -1,0 +1,272 @@
+"""One network in its process: ``python -m pooling.benchmark.networks.measure LIBRARY:MODEL``.
+
+Reads a setting as JSON from each line of standard input (`batch`, `threads`, `seconds`, `rounds`), and answers with a
+line of JSON: shares and times of an inference and of a training step, before and after `pooling.torch.patch`, or why it
+``cannot`` be measured. The two are measured in turns, in one process, with the same weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+import os
+import re
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import pooling
+from pooling.torch import patch, unpatch
+
+from .listing import NETWORKS, STEPS, Network
+
+__all__ = ["DifferentError", "build", "measure", "operators_of"]
+
+SEED = 2026
+TURN = 0.1
+"""Seconds that a turn takes at least."""
+WARM = 2
+"""Steps before the first that counts."""
+TOLERANCE = 2e-3
+"""How far outputs and gradients may lie apart, by the largest: rounding of a whole network in float32."""
+POOLING = re.compile("pool", re.IGNORECASE)
+SHOWN = 8
+"""Operators that a record names."""
+LONGEST = 300
+"""Signs of a reason that are kept."""
+PROFILED = 5
+"""Steps that are profiled at most."""
+
+
+class DifferentError(Exception):
+    """The patched network gives something else."""
+
+
+def build(network: Network) -> nn.Module:
+    """Make a network with random weights.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If its library is not installed.
+    """
+    torch.manual_seed(SEED)
+    if network.library == "timm":
+        timm: Any = importlib.import_module("timm")
+        made: nn.Module = timm.create_model(network.model, pretrained=False)
+    elif network.library == "torchvision":
+        _declare_operators()
+        models: Any = importlib.import_module("torchvision.models")
+        options: dict[str, Any] = {"weights": None}
+        if network.model in models.list_models(module=models.segmentation):
+            options["weights_backbone"] = None
+        if network.model in ("googlenet", "inception_v3"):
+            options |= {"aux_logits": False, "init_weights": False}
+        made = models.get_model(network.model, **options)
+    else:
+        made = getattr(importlib.import_module(f"{__package__}.modules"), network.model)()
+    return made
+
+
+_KEPT: list[Any] = []
+"""Operators live as long as the library that declares them."""
+
+
+def _declare_operators() -> None:
+    """Declare what torchvision describes when it is imported, where its compiled part belongs to another torch."""
+    with contextlib.suppress(RuntimeError):
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            if not hasattr(torch.ops.torchvision, name):
+                library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _KEPT.append(library)
+
+
+def measure(
+    network: Network, batch: int, threads: int, *, seconds: float = 6.0, rounds: int = 3, model: nn.Module | None = None
+) -> dict[str, Any]:
+    """Measure a network.
+
+    Parameters
+    ----------
+    network : Network
+        Of the listing.
+    batch, threads : int
+        Samples of a step, and threads of torch and of `pooling`.
+    seconds : float
+        For the turns of an inference, and again for those of a training step.
+    rounds : int
+        Rounds at least, whatever time they take; in each, both sides have one turn.
+    model : torch.nn.Module, optional
+        The network, where it was made already.
+
+    Returns
+    -------
+    dict
+        ``inference`` and ``training``, each with ``torch`` and ``pooling`` (median seconds of a step), ``ratios``
+        (torch by pooling, of each round), ``share`` (of pooling in the time of all operators, ``torch`` and
+        ``pooling``) and ``operators`` (share of each, the largest, before and after); ``replaced`` and ``left``
+        (modules), ``difference`` (the largest of outputs and gradients, by the largest of them).
+
+    Raises
+    ------
+    DifferentError
+        If outputs or gradients differ by more than rounding.
+    """
+    torch.set_num_threads(threads)
+    pooling.set_num_threads(threads)
+    model = build(network) if model is None else model
+    x = torch.randn((batch, *network.shape), generator=torch.Generator().manual_seed(SEED))
+    report = patch(model)
+    unpatch(model)
+    difference = _difference(model, x)
+    if not difference <= TOLERANCE:
+        raise DifferentError(f"results differ by {difference:.2g} of the largest after patch")
+    found: dict[str, Any] = {
+        "replaced": len(report.replaced), "left": len(report.left), "difference": difference,
+    }  # fmt: skip
+    for kind, step in zip(STEPS, (_inference(model, x), _training(model, x)), strict=True):
+        model.train(kind == "training")
+        try:
+            found[kind] = _in_turns(model, step, seconds, rounds)
+        except ValueError as error:  # such as that of a batch norm of one value
+            found[kind] = {"cannot": f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST]}
+    return found
+
+
+def first_of(result: Any) -> Tensor:
+    """Return the first tensor of what a network returns."""
+    while not isinstance(result, Tensor):
+        result = next(iter(result.values())) if isinstance(result, Mapping) else result[0]
+    return result
+
+
+def _inference(model: nn.Module, x: Tensor) -> Callable[[], object]:
+    def step() -> object:
+        with torch.inference_mode():
+            return model(x)
+
+    return step
+
+
+def _training(model: nn.Module, x: Tensor) -> Callable[[], object]:
+    # Small enough that the weights stay what they are, however many steps there are.
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
+
+    def step() -> object:
+        optimizer.zero_grad()
+        loss = first_of(model(x)).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def _difference(model: nn.Module, x: Tensor) -> float:
+    """Return how far outputs and gradients lie apart, by the largest, with what is random switched off."""
+    model.eval()
+    weights = [each for each in model.parameters() if each.requires_grad][:1]
+    sides = []
+    for change in (unpatch, patch):
+        change(model)
+        result = first_of(model(x))
+        sides.append([result.detach(), *torch.autograd.grad(result.square().mean(), weights)])
+    unpatch(model)
+    pairs = zip(*sides, strict=True)
+    return max(float((one - other).abs().max()) / (float(one.abs().max()) or 1.0) for one, other in pairs)
+
+
+def _in_turns(model: nn.Module, step: Callable[[], object], seconds: float, rounds: int) -> dict[str, Any]:
+    """Time a step before and after `patch`, in turns."""
+    shares, operators, counts = {}, {}, {}
+    sides: dict[str, Callable[[nn.Module], object]] = {"torch": unpatch, "pooling": patch}
+    for side, change in sides.items():
+        change(model)
+        for _ in range(WARM):
+            step()
+        counts[side] = max(1, math.ceil(TURN / max(_seconds(step), 1e-6)))
+        operators[side], shares[side] = operators_of(step, min(PROFILED, counts[side]))
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    begin = time.perf_counter()
+    count = max(counts.values())
+    while len(times["torch"]) < rounds or time.perf_counter() - begin < seconds:
+        order = list(sides) if len(times["torch"]) % 2 else list(reversed(sides))
+        for side in order:
+            sides[side](model)
+            times[side].append(_seconds(step, count))
+    unpatch(model)
+    return {
+        **{side: statistics.median(each) for side, each in times.items()},
+        "ratios": [round(one / other, 4) for one, other in zip(times["torch"], times["pooling"], strict=True)],
+        "share": shares,
+        "operators": operators,
+    }
+
+
+def _seconds(step: Callable[[], object], count: int = 1) -> float:
+    begin = time.perf_counter()
+    for _ in range(count):
+        step()
+    return (time.perf_counter() - begin) / count
+
+
+def operators_of(step: Callable[[], object], count: int = 1) -> tuple[dict[str, float], float]:
+    """Profile a step, so many times: the share of each operator by itself, the largest, and that of all poolings.
+
+    A pooling is every outermost event of ``torch.profiler`` with "pool" in its name, with all that it calls: an
+    adaptive mean of one cell calls ``aten::mean``. What a network computes as a plain mean is none.
+    """
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(count):
+            step()
+    events = [each for each in profile.events() if each.self_cpu_time_total > 0]
+    total = sum(each.self_cpu_time_total for each in events)
+    pooled = sum(each.cpu_time_total for each in profile.events() if _is_outermost(each))
+    own: Counter[str] = Counter()
+    for each in events:
+        own[each.name.rpartition(": ")[2]] += each.self_cpu_time_total
+    if not total:
+        return {}, 0.0
+    return {name: round(part / total, 4) for name, part in own.most_common(SHOWN)}, round(pooled / total, 4)
+
+
+def _is_outermost(event: Any) -> bool:
+    if POOLING.search(event.name) is None:
+        return False
+    above = event.cpu_parent
+    while above is not None:
+        if POOLING.search(above.name) is not None:
+            return False
+        above = above.cpu_parent
+    return True
+
+
+def _serve(name: str) -> None:
+    """Answer line by line."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # What libraries print is no answer.
+    channel = os.dup(1)
+    os.dup2(2, 1)
+    network = next(each for each in NETWORKS if each.name == name)
+    model: nn.Module | None = None
+    with os.fdopen(channel, "w", encoding="utf-8") as answers:
+        for line in sys.stdin:
+            try:
+                model = model or build(network)
+                answer = measure(network, **json.loads(line), model=model)
+            except Exception as error:  # whatever a library makes of it
+                answer = {"cannot": f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST]}
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
