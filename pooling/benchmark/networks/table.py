@@ -108,8 +108,8 @@ def summary(records: Sequence[Record], step: str) -> str:
     text = (
         f"{step}: {len(found)} measurements of {networks} network{'s' * (networks != 1)}. Pooling takes "
         f"{percent(statistics.median(shares))} of the time of operators in the median, {percent(max(shares))} at most; "
-        f"a step takes {geometric_mean(ratios):.2f} times as long without `patch` (geometric mean; {min(ratios):.2f} at least, "
-        f"{max(ratios):.2f} at most)"
+        f"a step takes {geometric_mean(ratios):.2f} times as long without `patch` (geometric mean; "
+        f"{min(ratios):.2f} at least, {max(ratios):.2f} at most)"
     )
     named = ", ".join(f"{each.network} (batch {each.batch}, {each.threads} thr.: {each.ratio:.2f})" for each in slower)
     return f"{text}; slower with it: {named or 'none'}."
