@@ -24,6 +24,8 @@ __all__ = [
     "ReceptiveField",
     "View",
     "adaptive",
+    "block_transposed",
+    "block_windows",
     "blocks",
     "blown_up",
     "merged",
@@ -86,7 +88,7 @@ class Line:
         field = self.phases[phase]
         return field and (field[0] + turns * self.step, field[1] + turns * self.step)
 
-    def covered_by(self, cells: range) -> Interval | None:
+    def covered_by(self, cells: Sequence[int]) -> Interval | None:
         """Return the interval that evenly spaced cells depend on together."""
         # Beyond one period, only those at the ends can reach further.
         period = len(self.phases)
@@ -94,7 +96,7 @@ class Line:
         fields = [interval for cell in ends if (interval := self[cell])]
         return (min(first for first, _ in fields), max(last for _, last in fields)) if fields else None
 
-    def through(self, period: int, step: int, cells: Callable[[int], range]) -> Line:
+    def through(self, period: int, step: int, cells: Callable[[int], Sequence[int]]) -> Line:
         """Return the fields one stage further.
 
         Parameters
@@ -276,6 +278,35 @@ def blocks(paths: Paths, size: int) -> Paths:
         return range(start, start + size)
 
     return tuple(line.through(size, size, cells) for line in paths)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def block_windows(paths: Paths, axis: Axis) -> Paths:
+    """Follow fields through windows on blocks of the map, each of `axis.input_size` cells: a window ends at its block."""
+    return _in_blocks(paths, axis.input_size, axis.output_size, lambda output: _taps(axis, output))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def block_transposed(paths: Paths, axis: Axis) -> Paths:
+    """Follow fields through a transposed convolution of blocks, which undoes the windows of `axis`."""
+    return _in_blocks(paths, axis.output_size, axis.input_size, axis.windows_at)
+
+
+def _taps(axis: Axis, output: int) -> range:
+    if axis.adaptive:
+        return range(
+            output * axis.input_size // axis.output_size, -(-(output + 1) * axis.input_size // axis.output_size)
+        )
+    begin = output * axis.stride - axis.pad_begin
+    return range(begin, begin + axis.effective_kernel_size, axis.dilation)
+
+
+def _in_blocks(paths: Paths, size: int, output_size: int, taps: Callable[[int], range]) -> Paths:
+    def cells(output: int) -> Sequence[int]:
+        block, place = divmod(output, output_size)
+        return [block * size + cell for cell in taps(place) if 0 <= cell < size]
+
+    return tuple(line.through(output_size, size, cells) for line in paths)
 
 
 @lru_cache(maxsize=REMEMBERED)

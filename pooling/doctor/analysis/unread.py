@@ -183,6 +183,8 @@ def _read_by(call: NodeCall, stage: Stage, number: int, output: Masks) -> Masks 
     if tensor is None or tensor.view is None or tensor.shape is None or len(tensor.sizes) != len(output):
         return None
     sizes = tensor.sizes
+    if not tensor.view.axes:
+        return None  # a list of places
     if stage.kind == "transposed" and len(stage.axes) == len(output) and number < 2:
         return tuple(map(_undone, stage.axes, output, sizes))
     if stage.kind == "merge" and call.operator != "Concat":

@@ -29,6 +29,7 @@ __all__ = [
     "product",
     "spatial_shape",
     "spread",
+    "through_windows",
     "with_padding",
 ]
 
@@ -77,6 +78,72 @@ def in_place(view: View | None, shape: Shape, axes: Shape) -> View | None:
             if found is not None and found.axes == axes:
                 return found
     return View(axes, None, lost=view.lost or "receptive field not followed: axes have changed places")
+
+
+def through_windows(
+    view: View | None, shape: Shape, axes: Sequence[Axis], where: Shape, *, transposed: bool = False
+) -> View | None:
+    """Follow fields through the windows of an operator, or what undoes them.
+
+    Parameters
+    ----------
+    view : View or None
+        Of the input.
+    shape : tuple of int
+        Of the input.
+    axes : sequence of Axis
+        The windows.
+    where : tuple of int
+        Where the operator has its spatial axes. They may hold the cells of blocks of the map, such as the windows of
+        a transformer in the batch; then each window ends at its block.
+    transposed : bool
+        Whether the windows are undone.
+    """
+    each = receptive_field.transposed if transposed else receptive_field.windows
+    if view is not None and view.layout and view.paths:
+        try:
+            inside = _through_blocks(view, shape, axes, where, transposed)
+        except UnfollowedError as error:
+            return lost(replace(view, axes=where), str(error))
+        if inside is not None:
+            return inside
+    return along(in_place(view, shape, where), lambda paths, i: each(paths, axes[i]))
+
+
+def _through_blocks(
+    view: View, shape: Shape, axes: Sequence[Axis], where: Shape, transposed: bool
+) -> View | None:
+    """Return the view behind windows on axes that hold blocks of the map; None where they hold something else."""
+    mixed_up = [place for place, each in enumerate(view.layout) if place and place not in where and each.factors]
+    if mixed_up:  # channels hold neighbouring places
+        found, _ = places.coarsened(view, shape, mixed_up)
+        if found is None or not found.layout:
+            return None
+        view = found
+    layout, grid, paths = list(view.layout), list(view.grid), list(view.paths or ())
+    held = [layout[place] for place in where]
+    numbers = [each.factors[0].axis for each in held if len(each.factors) == 1 and not each.before and not each.after]
+    if sorted(numbers) != list(range(len(grid))) or any(each.factors[0].step != 1 for each in held):
+        return None
+    for number, axis, place in zip(numbers, axes, where, strict=True):
+        before = layout[place].factors[0].size
+        after = axis.input_size if transposed else axis.output_size
+        if before == grid[number]:
+            through = receptive_field.transposed if transposed else receptive_field.windows
+        else:
+            through = receptive_field.block_transposed if transposed else receptive_field.block_windows
+        paths[number] = through(paths[number], axis)
+        grid[number] = grid[number] // before * after
+        for other, each in enumerate(layout):
+            factors = tuple(
+                replace(factor, step=factor.step // before * after) if factor.axis == number else factor
+                for factor in each.factors
+            )
+            layout[other] = replace(each, factors=factors)
+        # A block that has become one cell is the place of the block.
+        alone = after == 1 and grid[number] > 1
+        layout[place] = AxisLayout() if alone else AxisLayout((Factor(number, after),))
+    return places.settled(replace(view, paths=tuple(paths)), layout, tuple(grid))
 
 
 def moved(view: View | None, places_of: Sequence[int | None], shape: Shape, rank: int | None = None) -> View | None:

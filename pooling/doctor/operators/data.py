@@ -148,29 +148,6 @@ def _affine_grid(call: NodeCall) -> Outcome:
     return Outcome("elementwise", [(size[0], *size[2:], len(size) - 2)])
 
 
-@operator("Col2Im")
-def _col2im(call: NodeCall) -> Outcome:
-    shape, image, block = call.shape(0), call.value(1), call.value(2)
-    fits = bool(image) and bool(block) and len(shape) == 3 and not shape[1] % math.prod(block or [1])
-    if fits and image and block:
-        count = len(block)
-        pads = call.attribute("pads") or [0] * 2 * count
-        axes = geometry.pool_axes(
-            image,
-            tuple(block),
-            tuple(call.attribute("strides") or [1] * count),
-            tuple(zip(pads[:count], pads[count:], strict=True)),
-            tuple(call.attribute("dilations") or [1] * count),
-            function="Col2Im",
-        )
-        fits = math.prod(axis.output_size for axis in axes) == shape[2]
-    if not fits or not image or not block:
-        raise OperatorError(f"its input {shape} cannot be put together from blocks of {block} to an image of {image}")
-    axes_of_map = tuple(range(2, 2 + len(image)))
-    view = View(axes_of_map, None, lost="receptive field not followed: it puts blocks together")
-    return Outcome("reshape", [(shape[0], shape[1] // math.prod(block), *image)], view)
-
-
 @operator("Multinomial")
 def _multinomial(call: NodeCall) -> Outcome:
     shape = call.shape(0)

@@ -113,7 +113,8 @@ def reshaped(view: View | None, shape: Shape, output: Shape) -> View | None:
         raise UnfollowedError(f"its shape {shape} becomes {output}, which tears the map apart")
     if waiting and layout:  # axes of one cell, at the end
         rest = tuple(factor for each, _ in waiting for factor in each.factors)
-        layout[-1] = replace(layout[-1], factors=(*layout[-1].factors, *rest))
+        held = layout[-1].factors or ((Factor(CHANNELS, output[-1]),) if output[-1] > 1 else ())
+        layout[-1] = replace(layout[-1], factors=(*held, *rest))
     if len(output) < 3 and layout and len(layout[-1].factors) > 1:
         return None  # channels and places in one list, for a dense layer
     return _shuffled(view, layout, view.sizes(shape))
@@ -246,6 +247,22 @@ def _block(factors: Sequence[Factor]) -> int:
     return block
 
 
+def _reaches_across(factors: Sequence[Factor], grid: Shape) -> bool:
+    """Whether some factors go from one end of every spatial axis to the other, such as the windows of a map.
+
+    What is left then, the place in a window, is no place on the map: it has been summed over all of the map.
+    """
+    for number, size in enumerate(grid):
+        mine = sorted((each for each in factors if each.axis == number), key=lambda each: -each.step)
+        for factor in mine:
+            if factor.size * factor.step != size:
+                return False
+            size = factor.step
+        if not mine:
+            return False
+    return True
+
+
 def coarsened(view: View, shape: Shape, axes: Iterable[int]) -> tuple[View | None, tuple[int, ...]]:
     """Return a view after the places on some axes of a tensor have become one, and the block that did, by spatial axis.
 
@@ -265,7 +282,7 @@ def coarsened(view: View, shape: Shape, axes: Iterable[int]) -> tuple[View | Non
         for number, size in enumerate(grid)
     )
     taken = tuple(math.prod(factor.size for factor in gone if factor.axis == number) for number in range(len(grid)))
-    if all(whole):
+    if all(whole) or _reaches_across(gone, grid):
         return None, taken
     paths = list(view.paths)
     for axis in chosen:

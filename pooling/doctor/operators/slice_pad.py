@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import receptive_field
 from ..receptive_field import Paths, View
+from .columns import gathered
 from .common import along, lost, moved, of_parts, spread
 from .nodes import NodeCall, OperatorError, Outcome, Shape, Tensor
 from .places import is_map, layout_of, without
@@ -119,13 +120,23 @@ def _padded(call: NodeCall, shape: Shape, begins: Sequence[int], ends: Sequence[
         raise OperatorError(f"nothing is left of its input {shape}: the result would be {output}; use a larger input")
     view = call.view
     if view is not None and view.layout:
-        padded = any(
-            each.factors and (begin or end) for each, begin, end in zip(view.layout, begins, ends, strict=True)
-        )
-        return Outcome("pad", [output], lost(view, "it pads a list of places") if padded else view)
+        return Outcome("pad", [output], _padded_list(view, shape, begins, ends, mode))
     placed = along(view, lambda paths, i: receptive_field.shifted(paths, 1, 1, 1, begins[view.axes[i]] if view else 0))
     whole = min((*begins, *ends), default=0) >= 0
     return Outcome("pad", [output], placed, padded=tuple(zip(begins, ends, strict=True)) if whole else ())
+
+
+def _padded_list(view: View, shape: Shape, begins: Sequence[int], ends: Sequence[int], mode: str) -> View | None:
+    """Return the view of a tensor with lists of places that is padded: what is added is no cell, as a class token."""
+    found: View | None = view
+    for axis, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+        held = view.layout[axis]
+        if not held.factors or not (begin or end):
+            continue
+        if mode != "constant" or held.before + begin < 0 or held.after + end < 0:
+            return lost(view, "it pads a list of places with places, or takes some away")
+        found = found and without(found, shape, axis, held.before + begin, held.after + end)
+    return found
 
 
 @operator("Split")
@@ -173,9 +184,22 @@ def _gather(call: NodeCall) -> Outcome:
             return Outcome("slice", [output], None)
     if is_map(view) and view is not None and len(indices) == 1 and axis in view.axes:
         return Outcome("slice", [output], _picked(view, index, axis))
+    if len(indices) == 2 and view is not None and view.paths and index is not None and index.value is not None:
+        windows = _as_windows(view, shape, axis, index.value.tolist())
+        if windows is not None:
+            return Outcome("slice", [output], windows)
     if indices and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
         return Outcome("slice", [output], lost(replace(view, axes=()), "it takes places in another order"))
     return Outcome("slice", [output], moved(view, places, shape, len(output)))
+
+
+def _as_windows(view: View, shape: Shape, axis: int, numbers: list[list[int]]) -> View | None:
+    """Return the view of windows that are gathered along an axis of places; None of anything else."""
+    held = layout_of(view, shape)[axis]
+    whole = len(held.factors) == 1 and not held.before and not held.after and bool(numbers) and bool(numbers[0])
+    if not whole or held.factors[0].size != view.sizes(shape)[held.factors[0].axis]:
+        return None
+    return gathered(view, shape, axis, numbers)
 
 
 def _picked(view: View, index: Tensor | None, axis: int) -> View | None:

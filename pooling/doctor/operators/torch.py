@@ -24,7 +24,6 @@ __all__ = [
     "dense",
     "looked_up",
     "overwritten",
-    "put_together",
     "rearranged",
     "recurrent",
     "same_cells",
@@ -126,15 +125,6 @@ def rearranged(shapes: Sequence[Shape], why: str, touched: Sequence[int] | None 
 def _sizes(call: NodeCall, view: View) -> Shape:
     tensor = next(each for each in call.tensors if each is not None and each.source and each.view is view)
     return tensor.sizes
-
-
-def put_together(shapes: Sequence[Shape], why: str) -> Rule:
-    """Return the rule of a map that is made of a list of places, whose fields are lost."""
-    return lambda call: Outcome(
-        "reshape",
-        shapes,
-        View((len(shapes[0]) - 2, len(shapes[0]) - 1), None, lost=f"receptive field not followed: {why}"),
-    )
 
 
 def unfollowed(shapes: Sequence[Shape], why: str, kind: str) -> Rule:
