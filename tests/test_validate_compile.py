@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import pytest
 
 from pooling.validation import validate
 from pooling.validation.inputs.case import GRADIENT, Case, make_case
-from pooling.validation.known_issues import KNOWN_ISSUES, read_issues, recheck_known_issues
+from pooling.validation.known_issues import KNOWN_ISSUES, Recheck, read_issues
+from pooling.validation.report.grids import draw
 from pooling.validation.rules import broken_rule
 from pooling.validation.runners import RUNTIMES, Unsupported, chosen, runtime_of
-from pooling.validation.runners.processes import Limits, RuntimeProcess, patient
+from pooling.validation.runners.processes import Limits, RuntimeProcess, patient, run_cases
 from pooling.validation.runners.results import Result
 from pooling.validation.verdicts import Kind, judge
 
@@ -83,6 +85,20 @@ def test_the_oracle_of_a_gradient_by_hand() -> None:
     assert broken_rule(case, Result((right,)), verdict, wrong) == RULE
 
 
+def test_a_gradient_is_drawn_beside_that_of_the_result() -> None:
+    case = CASES["mean by padding"]
+    right = Result((gradient_of("oracle", case),))
+    wrong = Result((right.outputs[0] + np.float32(1),))
+    drawn = draw(case, right, wrong, judge(case, right, wrong))
+    (grid,) = drawn.input
+    assert case.gradient is not None
+    assert grid.title == GRADIENT
+    assert [cell.text for row in grid.cells for cell in row] == [f"{each:g}" for each in case.gradient.ravel()]
+    assert not any(cell.read for row in grid.cells for cell in row)
+    assert not drawn.window
+    assert len(drawn.actual[0].cells[0]) == case.array.size
+
+
 def test_a_runtime_without_gradients_says_so() -> None:
     with pytest.raises(Unsupported, match=r"^onnx.reference computes no gradients$"):
         gradient_of("onnx.reference", CASES["mean"])
@@ -121,17 +137,39 @@ def test_a_known_issue_may_be_one_of_a_gradient() -> None:
 
 
 @compiled
-def test_the_known_issue_is_there_or_is_said_to_be_fixed() -> None:
-    pytest.importorskip("torch")
-    (recheck,) = recheck_known_issues([each for each in KNOWN_ISSUES if each.runtime == "torch.compile"])
-    assert recheck.shown or recheck.fixed
-    if recheck.version in recheck.issue.versions:
-        assert recheck.shown
+def test_inductor_agrees_and_the_known_issue_is_there_or_fixed() -> None:
+    torch = pytest.importorskip("torch")
+    (issue,) = [each for each in KNOWN_ISSUES if each.runtime == "torch.compile"]
+    x = np.random.default_rng(1).standard_normal((1, 2, 7, 6)).astype(np.float32)
+    pads = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
+    forward = [
+        make_case("MaxPool", x, outputs=2, **pads),
+        make_case("AveragePool", x, ceil_mode=1, **pads),
+        make_case("LpPool", np.abs(x), kernel_shape=[2, 2]),
+        make_case("LpPool", x, kernel_shape=[2, 2], pads=[1, 1, 0, 0]),
+    ]
+    cases = [*forward, CASES["mean"], CASES["windows that overlap"], issue.case]
+    expected = run_cases("oracle", cases)
+    answers = run_cases("torch.compile", cases, threads=2)
+    verdicts = [judge(*each) for each in zip(cases, expected, answers, strict=True)]
+    assert [each.kind for each in verdicts[:3]] == [Kind.AGREES] * 3, verdicts
+    assert answers[3].unsupported == "torch pads both sides alike, and not 1 and 0"
+    assert [each.kind for each in verdicts[4:6]] == [Kind.AGREES] * 2, verdicts
+    recheck = Recheck(
+        issue, torch.__version__, verdicts[-1], broken_rule(issue.case, expected[-1], verdicts[-1], answers[-1])
+    )
+    assert recheck.shown != recheck.fixed, recheck.sentence
+    if torch.__version__ in issue.versions:
+        assert recheck.shown, recheck.sentence
 
 
 @compiled
-def test_the_wrong_gradient_is_found_and_attributed(tmp_path: Path) -> None:
+def test_the_wrong_gradient_is_found_and_attributed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("TMPDIR", str(temporary))
     node = onnx.helper.make_node(
         "AveragePool", ["x"], ["y"], name="pool", kernel_shape=[3], strides=[2], ceil_mode=1, count_include_pad=1
     )
@@ -140,6 +178,8 @@ def test_the_wrong_gradient_is_found_and_attributed(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "m", [x], [y])), path)
     report = validate(path, runtimes=["pooling", "torch", "torch.compile"], rounds=0, smallest=True)
+    left = {each.name for each in temporary.iterdir()} - {".ses"}  # of onnxruntime, which repairs are verified in
+    assert not left
     assert {each.runtime for each in report.findings} <= {"torch.compile"}
     (result,) = report.models[0].nodes
     assert set(result.summaries) == {"pooling", "torch", "torch.compile"}

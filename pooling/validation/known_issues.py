@@ -86,7 +86,7 @@ class KnownIssue:
     upstream: tuple[str, ...]
     """Where it is reported, such as ``"openvino#35935"``; `address` makes links of them."""
     gradient: Mapping[str, Any] | None = None
-    """The gradient of the result, described as an input is, where it is the gradient of what is pooled that is wrong."""
+    """The gradient of the result, described as an input is, where the gradient of what is pooled is wrong."""
 
     @cached_property
     def case(self) -> Case:

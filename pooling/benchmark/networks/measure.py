@@ -83,7 +83,8 @@ _KEPT: list[Any] = []
 def _declare_operators() -> None:
     """Declare what torchvision describes when it is imported, where its compiled part belongs to another torch."""
     with contextlib.suppress(RuntimeError):
-        library = torch.library.Library("torchvision", "FRAGMENT")
+        libraries: Any = torch.library
+        library = libraries.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
             if not hasattr(torch.ops.torchvision, name):
                 library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -163,7 +164,7 @@ def _training(model: nn.Module, x: Tensor) -> Callable[[], object]:
 
     def step() -> object:
         optimizer.zero_grad()
-        loss = first_of(model(x)).square().mean()
+        loss: Any = first_of(model(x)).square().mean()
         loss.backward()
         optimizer.step()
         return loss

@@ -15,7 +15,7 @@ __all__ = ["GRADIENT", "Case", "make_case", "single_node"]
 
 Numbers = NDArray[Any]
 GRADIENT = "gradient of the result"
-"""The input, beside those of the node, with which a case asks for the gradient of what is pooled, and not for the result."""
+"""The input with which a case asks for the gradient of what is pooled, and not for the result."""
 
 
 @dataclass(frozen=True, eq=False)

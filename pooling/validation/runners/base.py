@@ -39,7 +39,7 @@ class Runtime(ABC):
     whole: ClassVar[bool] = False
     """Whether it takes models of many nodes, and optimises them."""
     compiles: ClassVar[bool] = False
-    """Whether it compiles each node, which takes many seconds: it is asked only where it is named, and may take longer."""
+    """Whether it compiles each node, which takes seconds: it is asked only where it is named, and may take longer."""
     differentiates: ClassVar[bool] = False
     """Whether it has gradients; it is asked for them where a runtime that `compiles` is, too."""
 

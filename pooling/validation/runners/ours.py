@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -105,9 +106,9 @@ class Oracle(_Own):
         node, opset, (array, *_) = _read(model, inputs)
         layer = layer_from_node(node, opset, array.shape)
         define: Any = getattr(reference, f"{layer.function}_backward")
-        arguments: dict[str, Any] = dict(layer.arguments)
-        for name in ("nan", "rounding"):  # of the result alone
-            arguments.pop(name, None)
+        # Some arguments matter for the result alone.
+        known = inspect.signature(define).parameters
+        arguments: dict[str, Any] = {name: value for name, value in layer.arguments.items() if name in known}
         if layer.function.startswith("global_"):
             arguments["dimensions"] = layer.dimensions
         with np.errstate(all="ignore"):

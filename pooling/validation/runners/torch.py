@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -42,7 +44,7 @@ class Torch(Runtime):
     def run(self, model: bytes, inputs: Mapping[str, Array]) -> Sequence[Array]:
         """Call the function that one node stands for."""
         torch: Any = import_module("torch")
-        node, opset = only_node(model)
+        node, _ = only_node(model)
         arrays = [inputs[name] for name in node.input if name]
         shape = arrays[0].shape
         pool = self._pooling(model, arrays)
@@ -92,12 +94,16 @@ class TorchCompile(Torch):
 
     def load(self, threads: int) -> None:
         """Import torch, and have Inductor write into the folder of this process, which is removed with it."""
-        compiler = os.environ.get("CXX", "g++")
-        if shutil.which(compiler.split()[0]) is None:
+        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # as Inductor chooses it
+        if shutil.which(compiler) is None:
             raise Unsupported(
                 f"Inductor needs a C++ compiler, and there is no {compiler} here; install it, or name another in CXX"
             )
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(os.path.expanduser("~"), "inductor")
+        folder = os.path.join(os.path.expanduser("~"), "inductor")
+        os.makedirs(folder, exist_ok=True)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        # Precompiled headers go into the temporary folder, wherever the cache is.
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # others would be processes that outlive this one
         super().load(threads)
         dynamo: Any = import_module("torch._dynamo")
