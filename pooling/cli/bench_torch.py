@@ -27,7 +27,7 @@ def run_networks(options: argparse.Namespace, path: str, seconds: float) -> int:
     from pooling.benchmark.networks.run import BATCHES, THREADS, run
     from pooling.benchmark.networks.table import summary, without_numbers
     from pooling.benchmark.networks.terminal import networks_table
-    from pooling.benchmark.race import QUIET, load
+    from pooling.benchmark.race import QUIET
     from pooling.files import write_whole
     from pooling.workers import MOST_THREADS
 
@@ -53,7 +53,6 @@ def run_networks(options: argparse.Namespace, path: str, seconds: float) -> int:
     for library in ("torch", *dict.fromkeys(each.library for each in networks)):
         if find_spec(library) is None:
             raise RefusedError(f"{library} is not installed; install it, or choose other networks with --only")
-    disturbed = load()
     batches = BATCHES if options.batch is None else (options.batch,)
     threads = THREADS if options.threads is None else (options.threads,)
     with refused(OSError), progress_bar() as progress:
@@ -67,7 +66,7 @@ def run_networks(options: argparse.Namespace, path: str, seconds: float) -> int:
         for name, batch, count, step, reason in without_numbers(records)
     ]
     notes.append(f"results: {os.fspath(path)}; what it holds is not measured again")
-    if disturbed > QUIET:
+    if any(record["busy"] > QUIET for record in records):
         notes.append("other processes kept the machine busy: repeat this on a quiet machine")
     for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)

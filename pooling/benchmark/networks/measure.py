@@ -28,18 +28,30 @@ from pooling.torch import patch, unpatch
 
 from .listing import NETWORKS, STEPS, Network
 
-__all__ = ["DifferentError", "build", "measure", "operators_of"]
+__all__ = ["KINDS", "DifferentError", "build", "measure", "shares_of"]
 
 SEED = 2026
 TURN = 0.1
 """Seconds that a turn takes at least."""
 WARM = 2
-"""Steps before the first that counts."""
+"""Steps before the first that counts, of those that take less than `SLOW` seconds; else one."""
+SLOW = 1.0
 TOLERANCE = 2e-3
 """How far outputs and gradients may lie apart, by the largest: rounding of a whole network in float32."""
-POOLING = re.compile("pool", re.IGNORECASE)
-SHOWN = 8
-"""Operators that a record names."""
+KINDS: Mapping[str, re.Pattern[str]] = {
+    kind: re.compile(pattern, re.IGNORECASE)
+    for kind, pattern in {
+        "pooling": r"pool",
+        "convolution": r"conv",
+        "normalisation": r"_norm|(batch|layer|group)norm",
+        "activation": r"relu|hardswish|hardsigmoid|hardtanh|silu|gelu|sigmoid|tanh|softmax|clamp|threshold",
+        "matrix product": r"linear|addmm|matmul|bmm|::mm\b|attention|einsum",
+        "concatenation": r"::cat\b|catbackward",
+        "optimizer": r"optimizer",
+    }.items()
+}
+"""Kinds of work, each by the names of its events in a profile, gradients included; the first that fits."""
+OTHER = "other"
 LONGEST = 300
 """Signs of a reason that are kept."""
 PROFILED = 5
@@ -113,9 +125,9 @@ def measure(
     -------
     dict
         ``inference`` and ``training``, each with ``torch`` and ``pooling`` (median seconds of a step), ``ratios``
-        (torch by pooling, of each round), ``share`` (of pooling in the time of all operators, ``torch`` and
-        ``pooling``) and ``operators`` (share of each, the largest, before and after); ``replaced`` and ``left``
-        (modules), ``difference`` (the largest of outputs and gradients, by the largest of them).
+        (torch by pooling, of each round) and ``shares`` (of each kind of work in the time of a step, for ``torch`` and
+        ``pooling``); ``replaced`` and ``left`` (modules), ``difference`` (the largest of outputs and gradients, by the
+        largest of them).
 
     Raises
     ------
@@ -188,14 +200,15 @@ def _difference(model: nn.Module, x: Tensor) -> float:
 
 def _in_turns(model: nn.Module, step: Callable[[], object], seconds: float, rounds: int) -> dict[str, Any]:
     """Time a step before and after `patch`, in turns."""
-    shares, operators, counts = {}, {}, {}
+    shares, counts = {}, {}
     sides: dict[str, Callable[[nn.Module], object]] = {"torch": unpatch, "pooling": patch}
     for side, change in sides.items():
         change(model)
-        for _ in range(WARM):
-            step()
-        counts[side] = max(1, math.ceil(TURN / max(_seconds(step), 1e-6)))
-        operators[side], shares[side] = operators_of(step, min(PROFILED, counts[side]))
+        took = _seconds(step)
+        if took < SLOW:
+            took = [_seconds(step) for _ in range(WARM)][-1]
+        counts[side] = max(1, math.ceil(TURN / max(took, 1e-6)))
+        shares[side] = shares_of(step, min(PROFILED, counts[side]))
     times: dict[str, list[float]] = {side: [] for side in sides}
     begin = time.perf_counter()
     count = max(counts.values())
@@ -208,8 +221,7 @@ def _in_turns(model: nn.Module, step: Callable[[], object], seconds: float, roun
     return {
         **{side: statistics.median(each) for side, each in times.items()},
         "ratios": [round(one / other, 4) for one, other in zip(times["torch"], times["pooling"], strict=True)],
-        "share": shares,
-        "operators": operators,
+        "shares": shares,
     }
 
 
@@ -220,35 +232,29 @@ def _seconds(step: Callable[[], object], count: int = 1) -> float:
     return (time.perf_counter() - begin) / count
 
 
-def operators_of(step: Callable[[], object], count: int = 1) -> tuple[dict[str, float], float]:
-    """Profile a step, so many times: the share of each operator by itself, the largest, and that of all poolings.
+def shares_of(step: Callable[[], object], count: int = 1) -> dict[str, float]:
+    """Profile a step, so many times: the share of each kind of work in the time of all operators, the largest first.
 
-    A pooling is every outermost event of ``torch.profiler`` with "pool" in its name, with all that it calls: an
-    adaptive mean of one cell calls ``aten::mean``. What a network computes as a plain mean is none.
+    An event of ``torch.profiler`` counts as what calls it: an adaptive mean of one cell calls ``aten::mean``, which is
+    then pooling. What a network computes as a plain mean is none.
     """
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         for _ in range(count):
             step()
-    events = [each for each in profile.events() if each.self_cpu_time_total > 0]
-    total = sum(each.self_cpu_time_total for each in events)
-    pooled = sum(each.cpu_time_total for each in profile.events() if _is_outermost(each))
-    own: Counter[str] = Counter()
-    for each in events:
-        own[each.name.rpartition(": ")[2]] += each.self_cpu_time_total
-    if not total:
-        return {}, 0.0
-    return {name: round(part / total, 4) for name, part in own.most_common(SHOWN)}, round(pooled / total, 4)
+    spent: Counter[str] = Counter()
+    for event in profile.events():
+        spent[_kind_of(event)] += event.self_cpu_time_total
+    total = sum(spent.values()) or 1
+    return {kind: round(part / total, 4) for kind, part in spent.most_common()}
 
 
-def _is_outermost(event: Any) -> bool:
-    if POOLING.search(event.name) is None:
-        return False
-    above = event.cpu_parent
-    while above is not None:
-        if POOLING.search(above.name) is not None:
-            return False
-        above = above.cpu_parent
-    return True
+def _kind_of(event: Any) -> str:
+    """Return the kind of the outermost event around one that has any."""
+    found = OTHER
+    while event is not None:
+        found = next((kind for kind, pattern in KINDS.items() if pattern.search(event.name)), found)
+        event = event.cpu_parent
+    return found
 
 
 def _serve(name: str) -> None:

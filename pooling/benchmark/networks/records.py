@@ -44,7 +44,10 @@ def read(path: str | os.PathLike[str]) -> list[Record]:
             record = json.loads(line)
             found[key_of(record)] = record
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{os.fspath(path)}: line {number} is no record of pooling bench --torch") from error
+            raise ValueError(
+                f"{os.fspath(path)}: line {number} is no record of pooling bench --torch; remove the line, or "
+                "use another file"
+            ) from error
     return list(found.values())
 
 

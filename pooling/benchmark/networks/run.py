@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from pooling.benchmark.race import machine
+from pooling.benchmark.race import load, machine
 
 from .listing import NETWORKS, Network
 from .records import Key, Record, append, key_of, read
@@ -77,7 +77,7 @@ def _told(key: Key) -> str:
 
 
 def _head(key: Key) -> Record:
-    """Return what a record begins with: what it is about, when, where, and of which versions."""
+    """Return what a record begins with: what it is about, when, where, beside what else, and of which versions."""
     versions = {}
     for name in LIBRARIES:
         try:
@@ -85,7 +85,7 @@ def _head(key: Key) -> Record:
         except metadata.PackageNotFoundError:
             continue
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    return {**key._asdict(), "date": date, "machine": machine(), "versions": versions}
+    return {**key._asdict(), "date": date, "machine": machine(), "busy": load(), "versions": versions}
 
 
 class _Process:

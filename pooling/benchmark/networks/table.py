@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pooling.benchmark.results import geometric_mean, seconds_text
+from pooling.signs import counted
 
 from .listing import STEPS
 from .records import Record
@@ -59,7 +61,7 @@ def _row(record: Record, step: str, found: dict[str, Any]) -> Row:
     low, middle, high = _quartiles(found["ratios"])
     return Row(
         record["network"], record["batch"], record["threads"], step, found["torch"], found["pooling"],
-        found["share"]["torch"], found["share"]["pooling"], middle, low, high,
+        found["shares"]["torch"].get("pooling", 0.0), found["shares"]["pooling"].get("pooling", 0.0), middle, low, high,
     )  # fmt: skip
 
 
@@ -104,9 +106,9 @@ def summary(records: Sequence[Record], step: str) -> str:
     ratios = [each.ratio for each in found]
     slower = [each for each in found if each.slower]
     shares = [each.share for each in found]
-    networks = len({each.network for each in found})
+    networks = counted(len({each.network for each in found}), "network")
     text = (
-        f"{step}: {len(found)} measurements of {networks} network{'s' * (networks != 1)}. Pooling takes "
+        f"{step}: {counted(len(found), 'measurement')} of {networks}. Pooling takes "
         f"{percent(statistics.median(shares))} of the time of operators in the median, {percent(max(shares))} at most; "
         f"a step takes {geometric_mean(ratios):.2f} times as long without `patch` (geometric mean; "
         f"{min(ratios):.2f} at least, {max(ratios):.2f} at most)"
@@ -116,7 +118,10 @@ def summary(records: Sequence[Record], step: str) -> str:
 
 
 def markdown(records: Sequence[Record], step: str) -> str:
-    """Lay out one step: a row for each network and batch, with the columns of each number of threads side by side."""
+    """Lay out one step, with the columns of each number of threads side by side.
+
+    A row for each network and batch; the network in which pooling takes the largest share comes first.
+    """
     found = {(each.network, each.batch, each.threads): each for each in rows(records) if each.step == step}
     threads = sorted({key[2] for key in found})
     head = ["network", "batch"]
@@ -124,7 +129,10 @@ def markdown(records: Sequence[Record], step: str) -> str:
         said = f"{count} thread{'s' * (count > 1)}"
         head += [f"{said}: torch", "pooling is", "after `patch`", "faster"]
     lines = [f"| {' | '.join(head)} |", f"| --- | ---: |{' ---: |' * (len(head) - 2)}"]
-    for network, batch in dict.fromkeys(key[:2] for key in found):
+    largest: dict[str, float] = {}
+    for each in found.values():
+        largest[each.network] = max(each.share, largest.get(each.network, 0.0))
+    for network, batch in sorted(dict.fromkeys(key[:2] for key in found), key=lambda key: (-largest[key[0]], *key)):
         cells = [f"`{network}`", str(batch)]
         for count in threads:
             row = found.get((network, batch, count))
@@ -136,16 +144,28 @@ def markdown(records: Sequence[Record], step: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def profile(records: Sequence[Record], networks: Sequence[str], step: str, batch: int, threads: int) -> str:
-    """Lay out which operators a step of some networks consists of, before and after."""
-    lines = ["| network | | time | operators by their share |", "| --- | --- | ---: | --- |"]
-    for record in records:
-        found = record.get(step, {"cannot": ""})
-        if record["network"] not in networks or (record["batch"], record["threads"]) != (batch, threads):
-            continue
-        if "cannot" in found:
-            continue
-        for side in ("torch", "pooling"):
-            shares = ", ".join(f"`{name}` {percent(share)}" for name, share in found["operators"][side].items())
-            lines.append(f"| `{record['network']}` | {side} | {seconds_text(found[side])} | {shares} |")
+def profile(records: Sequence[Record], networks: Sequence[str], step: str) -> str:
+    """Lay out what some networks spend their time on, before and after, and how fast free poolings would make them."""
+    found = [each for each in records if each["network"] in networks and "cannot" not in each.get(step, {"cannot": ""})]
+    spent: Counter[str] = Counter()
+    for record in found:
+        spent.update(record[step]["shares"]["torch"])
+    kinds = [
+        "pooling",
+        *(kind for kind, share in spent.most_common() if share and kind not in ("pooling", "other")),
+        "other",
+    ]
+    head = ["network", "batch", "threads", "", "a step", *kinds, "faster", "were pooling free"]
+    lines = [f"| {' | '.join(head)} |", f"| --- | ---: | ---: | --- |{' ---: |' * (len(head) - 4)}"]
+    for record in sorted(found, key=lambda each: networks.index(each["network"])):
+        row = _row(record, step, record[step])
+        for side, gains in (
+            ("torch", ["", f"{1 / max(1 - row.share, 1e-3):.2f}"]),
+            ("after `patch`", [ratio_text(row), ""]),
+        ):
+            key = "torch" if side == "torch" else "pooling"
+            shares = record[step]["shares"][key]
+            about = [f"`{row.network}`", str(row.batch), str(row.threads)] if key == "torch" else [""] * 3
+            cells = [percent(shares.get(kind, 0.0)) for kind in kinds]
+            lines.append(f"| {' | '.join([*about, side, seconds_text(record[step][key]), *cells, *gains])} |")
     return "\n".join(lines) + "\n"
