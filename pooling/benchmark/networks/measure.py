@@ -28,7 +28,7 @@ from pooling.torch import patch, unpatch
 
 from .listing import NETWORKS, STEPS, Network
 
-__all__ = ["KINDS", "DifferentError", "build", "measure", "shares_of"]
+__all__ = ["KINDS", "DifferentError", "build", "declare_operators", "measure", "shares_of"]
 
 SEED = 2026
 TURN = 0.1
@@ -71,11 +71,12 @@ def build(network: Network) -> nn.Module:
         If its library is not installed.
     """
     torch.manual_seed(SEED)
+    if network.library != "pooling":
+        declare_operators()  # timm imports torchvision
     if network.library == "timm":
         timm: Any = importlib.import_module("timm")
         made: nn.Module = timm.create_model(network.model, pretrained=False)
     elif network.library == "torchvision":
-        _declare_operators()
         models: Any = importlib.import_module("torchvision.models")
         options: dict[str, Any] = {"weights": None}
         if network.model in models.list_models(module=models.segmentation):
@@ -92,7 +93,7 @@ _KEPT: list[Any] = []
 """Operators live as long as the library that declares them."""
 
 
-def _declare_operators() -> None:
+def declare_operators() -> None:
     """Declare what torchvision describes when it is imported, where its compiled part belongs to another torch."""
     with contextlib.suppress(RuntimeError):
         libraries: Any = torch.library
