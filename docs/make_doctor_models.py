@@ -3,7 +3,8 @@
 It needs torch, torchvision, timm, ultralytics, segmentation-models-pytorch, fvcore and onnxscript, and takes hours for
 all models of timm. Each question about each network is asked in a process of its own, with a limit of time and of
 memory, and its answer is appended to build/doctor-models.jsonl: what is there is not asked again, so that it can be
-stopped and started. `--page` writes the page from what is there.
+stopped and started. An answer holds a digest of the code of the doctor and of this proof, and `--again` asks again what
+other code answered. `--page` writes the page from what is there.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import hashlib
+import importlib
 import itertools
 import json
 import os
+import pkgutil
 import platform
 import random
 import re
@@ -23,15 +27,16 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
+import pooling.doctor  # noqa: E402
 from pooling.files import write_whole  # noqa: E402
 from tests import doctor_models as models  # noqa: E402
 from tests import doctor_proof as proof  # noqa: E402
@@ -42,6 +47,20 @@ SECONDS = 120
 MEGABYTES = 10_000
 Record = dict[str, Any]
 Task = tuple[str, str, Callable[[], Record]]
+T = TypeVar("T")
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which doctor answers
+
+
+@functools.cache
+def state_of_code() -> str:
+    """Load all of the doctor, so that a change of a file during a run changes nothing; return a digest of the code."""
+    for module in pkgutil.walk_packages(pooling.doctor.__path__, "pooling.doctor."):
+        importlib.import_module(module.name)
+    files = [*sorted(Path(pooling.doctor.__path__[0]).rglob("*.py")), Path(models.__file__), Path(proof.__file__)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What is asked
@@ -50,16 +69,18 @@ Task = tuple[str, str, Callable[[], Record]]
 def tasks(parts: set[str]) -> Iterator[Task]:
     """Yield every question: its kind, the network, and what answers it."""
     sample = models.timm_names(models.SAMPLE)
-    names = [*sample, *sorted(set(models.timm_names()) - set(sample), key=lambda name: random.Random(name).random())]
+    # The largest come last.
+    rest_of_names = set(models.timm_names()) - set(sample)
+    names = [*sample, *sorted(rest_of_names, key=lambda name: (is_giant(name), random.Random(name).random()))]
     others = [*models.torchvision_networks(), *models.ultralytics_networks(), *models.smp_networks()]
     small = [models.timm_network(name) for name in models.SMALL]
-    in_turns = [each for row in itertools.zip_longest(map(models.timm_network, sample), others, small) for each in row]
+    first = _in_turns([models.timm_network(name) for name in sample], others, small)
     rest = [models.timm_network(name) for name in names if name not in {*sample, *models.SMALL}]
     counted = {each.name for each in small}
     asked: dict[str, list[Task]] = {
         "read": [
             ("read", name, functools.partial(proof.read, each, fvcore=name in counted))
-            for name, each in {each.name: each for each in [*in_turns, *rest] if each is not None}.items()
+            for name, each in {each.name: each for each in [*first, *rest]}.items()
         ],
         "strides": [("strides", f"timm:{name}", functools.partial(_strides, name)) for name in names],
         "fields": [
@@ -70,8 +91,7 @@ def tasks(parts: set[str]) -> Iterator[Task]:
     images = [each for each in models.one_of_each(models.torchvision_networks()) if len(each.shape) == 4]
     # Of a detector of torchvision it depends on data what comes out.
     other = [each for each in [*models.smp_networks(), *images] if not each.needs_values]
-    exported = [each for row in itertools.zip_longest(small, other, models.ultralytics_networks()) for each in row]
-    exported = [each for each in exported if each is not None]
+    exported = list(_in_turns(small, other, models.ultralytics_networks()))
     for kind, networks, question in (
         ("sizes", [*small, *more], proof.sizes),
         ("unread", [*small, *more], functools.partial(proof.unread, shape=models.ODD)),
@@ -79,18 +99,38 @@ def tasks(parts: set[str]) -> Iterator[Task]:
         ("dynamo", exported, functools.partial(proof.export, dynamo=True)),
     ):
         asked[kind] = [(kind, each.name, functools.partial(question, each)) for each in networks]
-    asked["warnings"] = [("warnings", each.name, functools.partial(proof.judge_warnings, each)) for each in small]
-    for each in [*other, *models.ultralytics_networks(), *more]:
-        pixels = proof.object_size(each.name)
-        judged = functools.partial(proof.judge_warnings, each, pixels=pixels)
-        asked["warnings"].append(("warnings", f"{each.name}, {pixels} pixels", judged))
-    for each in small:
-        name = f"{each.name} at {models.ODD[-2]}x{models.ODD[-1]}, {(pixels := proof.object_size(each.name))} pixels"
-        judged = functools.partial(proof.judge_warnings, each, models.ODD, pixels)
-        asked["warnings"].append(("warnings", name, judged))
+    asked["warnings"] = list(
+        _in_turns(
+            [("warnings", each.name, functools.partial(proof.judge_warnings, each)) for each in small],
+            [_judged(each) for each in _in_turns(other, models.ultralytics_networks())],
+            [_judged(each, models.ODD) for each in small],
+            [_judged(each) for each in more],
+        )
+    )
     # In turns, so that a run that is stopped has some of everything.
-    for row in itertools.zip_longest(*(asked[kind] for kind in PARTS if kind in parts)):
-        yield from (task for task in row if task is not None)
+    yield from _in_turns(*(asked[kind] for kind in PARTS if kind in parts))
+
+
+def _in_turns(*lists: Sequence[T]) -> Iterator[T]:
+    """Yield the first of each list, then the second of each, until all are through."""
+    for row in itertools.zip_longest(*lists):
+        yield from (each for each in row if each is not None)
+
+
+def _judged(network: models.RealNetwork, shape: models.Shape | None = None) -> Task:
+    """Return the question whether warnings for an object of a size that the name draws are true."""
+    pixels = proof.object_size(network.name)
+    at = "" if shape is None else f" at {shape[-2]}x{shape[-1]}"
+    judge = functools.partial(proof.judge_warnings, network, shape, pixels)
+    return "warnings", f"{network.name}{at}, {pixels} pixels", judge
+
+
+GIANT = re.compile("giant|gigantic|huge|enormous|_7b|so400m|xxlarge")
+
+
+def is_giant(name: str) -> bool:
+    """Whether the name of a model of timm says that it has hundreds of millions of parameters."""
+    return GIANT.search(name) is not None
 
 
 def _strides(name: str) -> Record:
@@ -138,7 +178,12 @@ def in_a_process(work: Callable[[], Record], seconds: int, megabytes: int) -> Re
 
 def ask(arguments: argparse.Namespace) -> None:
     """Ask what has not been asked yet."""
-    known = {(record["kind"], record["name"]) for record in results()}
+    state = state_of_code()
+    known = {
+        (record["kind"], record["name"])
+        for record in results()
+        if record.get("code") == state or not is_wanted_again(record, arguments.again)
+    }
     wanted = [task for task in tasks(set(arguments.parts)) if re.search(arguments.only, task[1])]
     todo = [task for task in wanted if task[:2] not in known]
     todo = todo[arguments.share[0] - 1 :: arguments.share[1]][: arguments.limit]
@@ -150,13 +195,21 @@ def ask(arguments: argparse.Namespace) -> None:
                 f"stopped after {arguments.minutes} minutes; {len(todo) - number} questions are left", file=sys.stderr
             )
             return
-        record = {"kind": kind, "name": name, **in_a_process(work, SECONDS, MEGABYTES)}
+        record = {"kind": kind, "name": name, "code": state, **in_a_process(work, SECONDS, MEGABYTES)}
         with RESULTS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         print(
             f"{number + 1}/{len(todo)} {kind} {name}: {record['outcome']} {record.get('differences', '')}",
             file=sys.stderr,
         )
+
+
+def is_wanted_again(record: Record, words: list[str] | None) -> bool:
+    """Whether `--again` with some words asks for an answer: no words ask for all."""
+    if words is None:
+        return False
+    open_ = bool(record.get("differences") or record.get("undecided"))
+    return not words or record["outcome"] in words or ("different" in words and open_)
 
 
 def results() -> list[Record]:
@@ -233,16 +286,7 @@ def _versions() -> Iterator[str]:
     from importlib.metadata import PackageNotFoundError, version
 
     yield f"Python {platform.python_version()}"
-    for name in (
-        "torch",
-        "torchvision",
-        "timm",
-        "ultralytics",
-        "segmentation-models-pytorch",
-        "fvcore",
-        "onnx",
-        "onnxscript",
-    ):
+    for name in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
             yield f"{name} {version(name)}"
 
@@ -395,7 +439,8 @@ def _warnings_part(by_kind: dict[str, list[Record]]) -> str:
     count = {word: Counter(dict(proof.totals(records, word))) for word in ("true", "false", "undecided")}
     codes = sorted({*count["true"], *count["false"], *count["undecided"]})
     text = "\n## Warnings\n\n"
-    text += f"On {len(records)} networks, for detection, segmentation and classification:\n\n"
+    judged = sum(each["outcome"] == "read" for each in records)
+    text += f"On {judged} networks and sizes, for detection, segmentation and classification:\n\n"
     text += "| code | true | false | not decided |\n|---|---:|---:|---:|\n"
     for code in codes:
         text += f"| {code} | {count['true'][code]} | {count['false'][code]} | {count['undecided'][code]} |\n"
@@ -403,6 +448,8 @@ def _warnings_part(by_kind: dict[str, list[Record]]) -> str:
     for each in records:
         for difference in each.get("differences", []):
             text += f"\n- false: `{each['name']}`, {difference}"
+        if each.get("open"):
+            text += f"\n- not decided: `{each['name']}`, {', '.join(each['open'])}"
     text += "\n\nBefore this version, 95 exported files of 79 networks, each with one task, had 59 warnings:\n\n"
     text += "| code | said | false |\n|---|---:|---:|\n"
     for code, (said, false) in BEFORE.items():
@@ -421,13 +468,23 @@ def main() -> int:
     parser.add_argument(
         "--share", type=lambda text: tuple(map(int, text.split("/"))), default=(1, 1), help="1/2 and 2/2 share the work"
     )
-    parser.add_argument("--page", action="store_true", help="only write the page from what is there")
+    parser.add_argument(
+        "--again",
+        nargs="*",
+        metavar="OUTCOME",
+        help="ask again what another state of the code answered: all, or what had one of these outcomes; "
+        "'different' is what was not equal or not decided",
+    )
+    pages = parser.add_mutually_exclusive_group()
+    pages.add_argument("--page", action="store_true", help="only write the page from what is there")
+    pages.add_argument("--no-page", action="store_true", help="only ask")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)  # a process that has used more cannot be forked
     if not arguments.page:
         ask(arguments)
-    write_whole(PAGE, page(results()))
+    if not arguments.no_page:
+        write_whole(PAGE, page(results()))
     return 0
 
 

@@ -331,6 +331,7 @@ class _Recording(TorchDispatchMode):
         self.kept: list[torch.Tensor] = [x]  # so that no storage is used again
         self.data = {_storage(x)}
         self.calls = 0
+        self.unsqueezed: torch.Tensor | None = None
         self.unread = {_storage(each): each.numel() for each in module.parameters()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -360,7 +361,10 @@ class _Recording(TorchDispatchMode):
             kind = self.run.transposed if args[6] else self.run.convolutions
             kind.append(tuple(made[0].shape))
         elif name in POOLINGS:
-            self.run.poolings.append(tuple(made[0].shape))
+            # torch works poolings of one axis out as such of two, the first of which it adds and takes away.
+            added = self.unsqueezed is args[0]
+            self.run.poolings.append(tuple(each for axis, each in enumerate(made[0].shape) if axis != 2 or not added))
+        self.unsqueezed = made[0] if name == "unsqueeze" and args[1] in (-2, 2) else None
         return result
 
 
@@ -548,13 +552,13 @@ class Probe:
         The input.
     outputs : list of torch.Tensor
     given, results : dict
-        The input and the result of each module's last call, by its path.
+        The input of each module's last call, and the tensors that it gave, by its path.
     """
 
     x: torch.Tensor
     outputs: list[torch.Tensor]
     given: dict[str, torch.Tensor]
-    results: dict[str, torch.Tensor]
+    results: dict[str, list[torch.Tensor]]
 
     def columns(self, tensor: torch.Tensor, cell: int) -> set[int]:
         """Return the columns of the input that a column of a map depends on."""
@@ -580,13 +584,12 @@ def probe(module: nn.Module, shape: Shape, *, gates: bool = True) -> Probe:
     """Run a module that `positive` has made linear; `gates` as for `Linearised`."""
     x = torch.rand(shape, dtype=torch.float64).add_(0.5).requires_grad_()
     given: dict[str, torch.Tensor] = {}
-    results: dict[str, torch.Tensor] = {}
+    results: dict[str, list[torch.Tensor]] = {}
 
     def keep(name: str, arguments: Any, result: Any) -> None:
         if arguments and isinstance(arguments[0], torch.Tensor):
             given[name] = arguments[0]
-        if isinstance(result, torch.Tensor):
-            results[name] = result
+        results[name] = tensors_of(result)
 
     handles = [
         each.register_forward_hook(lambda _, arguments, result, name=name: keep(name, arguments, result))
@@ -622,7 +625,7 @@ def centred(module: nn.Module) -> nn.Module:
     return module
 
 
-def resolved_cells(network: RealNetwork, shape: Shape, path: str, most: int) -> int | None:
+def resolved_cells(network: RealNetwork, shape: Shape, path: str, columns: int, most: int) -> int | None:
     """Count the cells that a map tells apart along the last axis: the rank of its response to patterns of the input.
 
     A map that was upsampled from `n` cells has rank `n`, however large it is; one that a finer map was joined to has
@@ -635,6 +638,8 @@ def resolved_cells(network: RealNetwork, shape: Shape, path: str, most: int) -> 
         Of the input.
     path : str
         Of the module that gives the map.
+    columns : int
+        Of the map, if the module gives several.
     most : int
         So many cells are told from fewer, and not from more.
 
@@ -646,7 +651,11 @@ def resolved_cells(network: RealNetwork, shape: Shape, path: str, most: int) -> 
     module = centred(network.with_weights())
     found: list[torch.Tensor] = []
     named = dict(module.named_modules(remove_duplicate=False))
-    handle = named[path].register_forward_hook(lambda _, __, result: found.append(result))
+
+    def maps(result: Any) -> list[torch.Tensor]:
+        return [each for each in tensors_of(result) if each.dim() == 4 and each.shape[-1] == columns]
+
+    handle = named[path].register_forward_hook(lambda _, __, result: found.extend(maps(result)))
     rows: list[torch.Tensor] = []
     chance = torch.Generator().manual_seed(SEED)
     try:
@@ -656,10 +665,9 @@ def resolved_cells(network: RealNetwork, shape: Shape, path: str, most: int) -> 
                 x = (line if number else torch.zeros_like(line)).expand(1, *shape[1:]).contiguous()
                 found.clear()
                 module(x)
-                result = found[-1] if found else None
-                if not isinstance(result, torch.Tensor) or result.dim() != 4:
+                if not found:
                     return None
-                rows.append(result[0, :, result.shape[2] // 2, :].sum(0))
+                rows.append(found[-1][0, :, found[-1].shape[2] // 2, :].sum(0))
     finally:
         handle.remove()
     responses = torch.stack(rows[1:]) - rows[0]

@@ -7,6 +7,7 @@ is not equal.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import math
@@ -27,7 +28,9 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import pooling.doctor
-from pooling.doctor import Examination, Finding, Network, NetworkError, Stage
+from pooling.doctor import Examination, Finding, Graph, Network, NetworkError, Stage
+from pooling.doctor.analysis.object_footprint import follow_object
+from pooling.doctor.lint import RULES, LintContext
 
 from . import doctor_models as models
 from .doctor_models import Probe, RealNetwork, Run, Shape
@@ -278,10 +281,9 @@ def unread(network: RealNetwork, shape: Shape) -> Record:
     module = network.on_meta()
     if not models.works_in_torch(module, shape):
         return {"outcome": "torch", "differences": []}
-    examination = pooling.doctor.examine(module, shape)
     mask = models.probe(models.positive(network.with_weights()), shape).read_places()
     truth = [_unread_end(mask.any(1)), _unread_end(mask.any(0))]
-    said = unread_ends(examination)
+    said = unread_ends(_said_unread(module, shape))
     notices = [
         bool(count)
         and models.notices_nan(
@@ -302,15 +304,22 @@ def _unread_end(read: torch.Tensor) -> int:
     return len(read) - 1 - max(places) if places else len(read)
 
 
-def unread_ends(examination: Examination) -> list[int]:
-    """Return how many rows and columns at the end the findings say that nothing reads."""
+def _said_unread(module: nn.Module, shape: Shape) -> list[str]:
+    """Return what D101 says; the other rules and the search for sizes take longer and say nothing of it."""
+    graph = pooling.doctor.read_graph(module, shape)
+    network = graph.infer(shape)
+    objects = follow_object(network, (OBJECT,) * len(network.spatial))
+    return [each.message for each in RULES["D101"].look(LintContext(graph, network, objects, (), None))]
+
+
+def unread_ends(messages: Sequence[str]) -> list[int]:
+    """Return how many rows and columns at the end the messages of D101 say that nothing reads."""
     found = [0, 0]
-    for each in examination.findings:
-        if each.code == "D101":
-            for axis, noun in enumerate(("row", "column")):
-                for first, last, size in re.findall(rf"{noun}s? (\d+)(?: to (\d+))? of (\d+)", each.message):
-                    if int(last or first) + 1 == int(size):
-                        found[axis] = int(last or first) - int(first) + 1
+    for message in messages:
+        for axis, noun in enumerate(("row", "column")):
+            for first, last, size in re.findall(rf"{noun}s? (\d+)(?: to (\d+))? of (\d+)", message):
+                if int(last or first) + 1 == int(size):
+                    found[axis] = int(last or first) - int(first) + 1
     return found
 
 
@@ -411,21 +420,20 @@ def judge_warnings(network: RealNetwork, shape: Shape | None = None, pixels: int
     record: Record = {"outcome": "read", "true": {}, "false": {}, "undecided": {}, "differences": []}
     asked: Probe | None = None
     run: Run | None = None
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[str, str]] = set()
     module = network.on_meta()
-    graph = pooling.doctor.read_graph(module, shape)
+    graph = _remembering(pooling.doctor.read_graph(module, shape))
     for task in TASKS:
         examination = pooling.doctor.examine(graph, shape, object_size=pixels, task=task)
         for finding in examination.findings:
-            key = finding.code, finding.stage, finding.message
+            key = finding.code, finding.stage  # for another task, the same is said in other words
             if finding.severity == "note" or key in seen:
                 continue
             seen.add(key)
-            if asked is None:
-                asked = models.probe(models.positive(network.with_weights()), shape)
-                run = models.run_in_torch(module, shape)
-            assert run is not None
             try:
+                if asked is None or run is None:
+                    asked = models.probe(models.positive(network.with_weights()), shape)
+                    run = models.run_in_torch(module, shape)
                 verdict = Judge(network, examination, asked, run, shape)(finding)
             except Exception as error:  # a judge that cannot decide is no judge
                 verdict = None
@@ -437,6 +445,30 @@ def judge_warnings(network: RealNetwork, shape: Shape | None = None, pixels: int
             if verdict is False:
                 record["differences"].append(f"{task}: {finding.code} {finding.stage}: {finding.message}")
     return record
+
+
+def _remembering(graph: Graph) -> Graph:
+    """Let a graph of a module keep what it finds at a size: most of it is asked for again for the next task."""
+    runner: Any = getattr(graph, "runner", None)
+    if runner is None:
+        return graph
+    networks: dict[str, Network | NetworkError] = {}
+    find = runner.network
+
+    def network(shape: Shape, changes: Any) -> Network:
+        key = repr((shape, sorted(changes.items())))
+        if key not in networks:
+            try:
+                networks[key] = find(shape, changes)
+            except NetworkError as error:
+                networks[key] = error
+        found = networks[key]
+        if isinstance(found, NetworkError):
+            raise found
+        return found
+
+    runner.windows, runner.network = functools.cache(runner.windows), network
+    return graph
 
 
 class Judge:
@@ -458,8 +490,10 @@ class Judge:
 
     def _map(self, name: str) -> torch.Tensor | None:
         """Return what the module of a stage gave, if that is of the stage's shape."""
-        found = self.asked.results.get(path_of(self.stages[name])) if name in self.stages else None
-        return found if found is not None and tuple(found.shape) == self.stages[name].output_shape else None
+        if name not in self.stages:
+            return None
+        found = self.asked.results.get(path_of(self.stages[name]), ())
+        return next((each for each in found if tuple(each.shape) == self.stages[name].output_shape), None)
 
     def _cells_at(self, name: str, most: int) -> int | None:
         """Count the cells that a map tells apart along the last axis, exactly up to a number; else any larger one.
@@ -480,7 +514,7 @@ class Judge:
             return columns
         low = (*self.shape[:-2], 64, self.shape[-1])
         shape = low if models.works_in_torch(self.network.on_meta(), low) else self.shape
-        return models.resolved_cells(self.network, shape, path_of(stage), most)
+        return models.resolved_cells(self.network, shape, path_of(stage), columns, most)
 
     def _resolves_less(self, limit: Fraction) -> bool | None:
         """Whether all that leaves the network is read from maps whose cells are larger than so many columns."""
@@ -560,11 +594,11 @@ class Judge:
             return None
         return not bool(self.asked.read_places(given).all())
 
-    def _d501(self, finding: Finding) -> bool | None:
+    def _d501(self, finding: Finding) -> bool:
+        """The last map that torch has made when a tenth of the multiply-adds is spent has a quarter of the columns."""
         limit = self.run.multiply_adds / 10
-        return any(
-            macs <= limit and len(shape) == 4 and shape[-1] * 4 <= self.shape[-1] + 4 for macs, shape in self.run.steps
-        )
+        maps = [shape for macs, shape in self.run.steps if macs <= limit and len(shape) == 4 and shape[-1] > 1]
+        return bool(maps) and maps[-1][-1] * 4 <= self.shape[-1] + 4
 
     def _d502(self, finding: Finding) -> bool:
         """Nothing that leaves the network depends on where things are, once this stage has one cell."""

@@ -205,9 +205,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "two convolutions in windows": lambda: Net(
         in_windows, layer=nn.Sequential(three_by_three(), nn.Conv2d(6, 6, 5, padding=2)), after=nn.Identity()
     ),
-    "stride in windows": lambda: Net(
-        in_windows, layer=nn.Conv2d(6, 6, 7, stride=2, padding=3), after=three_by_three()
-    ),
+    "stride in windows": lambda: Net(in_windows, layer=nn.Conv2d(6, 6, 7, stride=2, padding=3), after=three_by_three()),
     "pooling in windows": lambda: Net(in_windows, layer=nn.AvgPool2d(3, 2, 1), after=three_by_three()),
     "adaptive pooling in windows": lambda: Net(in_windows, layer=nn.AdaptiveAvgPool2d(3), after=nn.Identity()),
     "global pooling in windows": lambda: Net(in_windows, layer=nn.AdaptiveAvgPool2d(1), after=three_by_three()),

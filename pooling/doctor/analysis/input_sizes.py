@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pooling.arguments import axis_names
+from pooling.geometry import Axis
 from pooling.operators import OPERATORS
 from pooling.reporting.formats import by, joined
 
@@ -146,7 +147,9 @@ def sizes_by(at: At, network: Network, asked: Sequence[int], why: At | None = No
     names = axis_names(len(spatial))
     one = len(set(asked)) == len({network.input_shape[axis] for axis in spatial}) == 1
     if one and _windows_are_equal(network):
-        return (_search(at, told, network, joined(names), numbers, asked[0]),)
+        of_all = _search(at, told, network, joined(names), numbers, asked[0])
+        if _axes_are_alike(at, network, of_all):
+            return (of_all,)
     alone = [
         _search(at, told, network, name, (number,), size) for name, number, size in zip(names, numbers, asked, strict=True)
     ]
@@ -181,8 +184,34 @@ def _answer(sizes: AxisSizes) -> tuple[object, ...]:
 
 
 def _windows_are_equal(network: Network) -> bool:
-    """Whether all axes have the same windows everywhere, so that one answer holds for all."""
-    return all(len(set(stage.axes)) <= 1 for stage in network.stages)
+    """Whether all axes have the same windows everywhere, so that one answer may hold for all."""
+    return all(len({_window(axis) for axis in stage.axes}) <= 1 for stage in network.stages)
+
+
+def _window(axis: Axis) -> tuple[object, ...]:
+    """Return what a window is, on a map of any size."""
+    if axis.adaptive:
+        return (axis.output_size,)
+    return axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin, axis.pad_end
+
+
+def _axes_are_alike(at: At, network: Network, sizes: AxisSizes) -> bool:
+    """Whether no axis alone is to blame for a size that does not work, or where windows leave cells out.
+
+    A dense layer over the last axis leaves the others free, though all windows are equal.
+    """
+    last = sizes.largest or sizes.smallest + sizes.working.step + sizes.clean.step
+    between = range(sizes.smallest, last + 1)
+    failing = next((size for size in between if size not in sizes.working), None)
+    cut = next((size for size in between if size in sizes.working and size not in sizes.clean), None)
+    for size in {sizes.smallest - 1, failing, cut, None if sizes.largest is None else last + 1} - {0, None}:
+        alone = set()
+        for number, axis in enumerate(network.spatial):
+            found = at(tuple(size if place == axis else old for place, old in enumerate(network.input_shape)))
+            alone.add("fails" if isinstance(found, NetworkError) else number in found)
+        if len(alone) > 1:
+            return False
+    return True
 
 
 def _search(at: At, why: At, network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:

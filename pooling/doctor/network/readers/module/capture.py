@@ -151,12 +151,19 @@ DTYPES = {
 DTYPES[torch.bfloat16] = np.dtype("float16")  # as wide
 
 
+INTERPOLATIONS = frozenset(["upsample_bicubic2d", "upsample_bilinear2d", "upsample_linear1d", "upsample_trilinear3d"])
+"""Operators of which torch works out every weight without data."""
+
+
 def _result(func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run a call; a normalisation with given statistics, of which torch works out more than its shape, is made up."""
+    """Run a call; the results of those of which torch works out more than the shape without data are made up."""
     if base == "batch_norm" and len(args) > 5 and args[3] is not None and args[4] is not None and not args[5]:
         return torch.empty_like(args[0])
     if base == "_native_batch_norm_legit_no_training":
         return torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0)
+    if base in INTERPOLATIONS and len(args) > 1 and args[1] is not None and min(*args[0].shape, *args[1]) > 0:
+        layout = torch._prims_common.suggest_memory_format(args[0])
+        return args[0].new_empty((*args[0].shape[:2], *args[1])).to(memory_format=layout)
     return func(*args, **kwargs)
 
 
@@ -385,9 +392,8 @@ class Recorder(TorchDispatchMode):
             )
             return result
         inputs = (self.name(parent.tensor), name)
-        self._append(
-            place, "overwrite", "aten.copy_", inputs, (result,), {}, None, overwritten(shape), [shape], dtypes, {}, None
-        )
+        rule = overwritten(shape, _span(call, shape) if kind == "slice" and call is not None else None)
+        self._append(place, "overwrite", "aten.copy_", inputs, (result,), {}, None, rule, [shape], dtypes, {}, None)
         return result
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -761,6 +767,13 @@ class Trial:
         node = Node(name, operator, none, ("",), attributes or {}, OPSET, layer, changes=self.changes)
         self.outcome = outcome_of(NodeCall(node, tuple(given)))
         return ""
+
+
+def _span(call: AtenCall, shape: Shape) -> tuple[int, range]:
+    """Return the axis of a slice, and the elements that it takes."""
+    axis = int(call["dim"]) % len(shape)
+    chosen = slice(call["start"], call["end"], call["step"])
+    return axis, range(*chosen.indices(shape[axis]))
 
 
 def _picks_by_data(base: str, args: Sequence[Any]) -> bool:

@@ -398,7 +398,10 @@ def _along_axes(recorder: Recorder, call: AtenCall) -> None:
     rank = call.inputs[0].dim()
     axes = range(rank) if given is None or given == [] else [axis % rank for axis in _ints(given, 1)]
     operator = f"aten.{call.name}"
-    if call.name in ("flip", "roll"):
+    if call.name == "roll" and call["dims"]:
+        rule = rules.rolled(_ints(call["shifts"], 1), list(axes))
+        recorder.emit(call, operator, call.inputs, rule=rule, free=rule)
+    elif call.name in ("flip", "roll"):
         why = "it moves cells"
         recorder.emit(call, operator, call.inputs, rule=rules.rearranged(call.shapes, why, axes))
     elif call.name == "glu":
@@ -560,13 +563,15 @@ def _other_shape(recorder: Recorder, call: AtenCall) -> None:
     if call.name in ("tril", "triu"):
         recorder.emit(call, f"aten.{call.name}", call.inputs, rule=rules.same_cells(call.shapes))
         return
+    if call.name == "unfold" and rank:
+        rule = rules.side_by_side(_axis(call, int(call["dimension"])), int(call["size"]), int(call["step"]))
+        recorder.emit(call, "aten.unfold", call.inputs, rule=rule, free=rule)
+        return
     touched: Sequence[int] | None = None
     if call.name in ("channel_shuffle", "native_channel_shuffle"):
         touched = [1]
     elif call.name == "repeat_interleave" and call.get("dim") is not None:
         touched = [_axis(call, int(call["dim"]))]
-    elif call.name == "unfold":
-        touched = [_axis(call, int(call["dimension"]))]
     why = f"{call.name} puts cells elsewhere"
     recorder.emit(call, f"aten.{call.name}", call.inputs, rule=rules.rearranged(call.shapes, why, touched))
 
@@ -595,7 +600,9 @@ def _block_axes(call: AtenCall, sizes: Sequence[int]) -> tuple[Axis, ...]:
     kernel, stride, padding, dilation = (
         tuple(_ints(call[name], 2)) for name in ("kernel_size", "stride", "padding", "dilation")
     )
-    return geometry.pool_axes(sizes, kernel, stride, tuple((each, each) for each in padding), dilation, function=call.name)
+    return geometry.pool_axes(
+        sizes, kernel, stride, tuple((each, each) for each in padding), dilation, function=call.name
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
