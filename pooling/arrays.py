@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._core import DefaultMode
 from .errors import type_error, value_error
 
-__all__ = ["as_array", "in_default_mode", "native", "plain_array", "result_array", "rounded"]
+__all__ = ["as_array", "in_default_mode", "is_whole", "native", "plain_array", "result_array", "rounded"]
 
 AnyArray = NDArray[Any]
 
@@ -140,7 +140,7 @@ def _of_tensor(function: str, name: str, tensor: Any, torch: Any, instead: str |
         except Exception:
             pass  # read below, or refused in words
         else:
-            if _is_whole(tensor, array):
+            if is_whole(tensor, array):
                 return array
     # What a subclass overrides must not answer for its elements.
     with torch._C.DisableTorchFunctionSubclass():
@@ -150,7 +150,7 @@ def _of_tensor(function: str, name: str, tensor: Any, torch: Any, instead: str |
                 tensor = tensor.as_subclass(torch.Tensor).detach().resolve_conj().resolve_neg()
                 halves = tensor.dtype == torch.bfloat16
                 array = (tensor.view(torch.int16) if halves else tensor).numpy()
-                if not _is_whole(tensor, array):
+                if not is_whole(tensor, array):
                     fault = "whose memory was freed", "one that holds its elements"
             except TypeError:
                 remedy = f"{name}.real or {name}.abs()" if tensor.is_complex() else f"{name}.float()"
@@ -198,7 +198,7 @@ def _fault_of_tensor(name: str, tensor: Any, torch: Any, instead: str | None) ->
     return None
 
 
-def _is_whole(tensor: Any, array: AnyArray) -> bool:
+def is_whole(tensor: Any, array: AnyArray) -> bool:
     """Tell whether a tensor has memory for its elements: NumPy makes an array of anything where that was freed."""
     if array.size == 0:
         return True

@@ -4,9 +4,10 @@ operators   ``torch.ops.pooling``: kernels, fake implementations, derivatives, `
 functional  the functions, with the arguments of `torch.nn.functional`
 nn          the modules, with the arguments of `torch.nn`
 patching    `patch`: the pooling modules of a network, computed by `pooling`
+team        how many threads a call uses
 """
 
 from . import functional, nn
-from .patching import PatchedModule, PatchReport, patch, unpatch
+from .patching import PatchedModule, PatchReport, patch, patched, unpatch
 
-__all__ = ["PatchReport", "PatchedModule", "functional", "nn", "patch", "unpatch"]
+__all__ = ["PatchReport", "PatchedModule", "functional", "nn", "patch", "patched", "unpatch"]

@@ -9,19 +9,40 @@ arithmetic that symbolic sizes go through; derivatives, those of the gradient am
 from __future__ import annotations
 
 import inspect
+import math
+import operator as operations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
+import ml_dtypes
 import torch
 from torch import Tensor
+from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch.autograd import forward_ad
 
 import pooling
+from pooling.arrays import is_whole
+from pooling.errors import value_error
 from pooling.geometry import count_windows
 from pooling.operators import OPERATORS, Operator
 
-__all__ = ["FRACTIONAL", "FUNCTIONS", "UNPOOLING", "Function", "Pooling", "array_of", "tensor_of"]
+from .observers import is_unobserved
+from .team import limited
+
+__all__ = [
+    "FRACTIONAL",
+    "FUNCTIONS",
+    "UNPOOLING",
+    "Function",
+    "Unreadable",
+    "gradient_of",
+    "keep_shapes",
+    "kept",
+    "pooled",
+    "pooled_gradient",
+]
 
 NAMESPACE = "pooling"
 KINDS = {
@@ -45,7 +66,6 @@ LINEAR = ("avg_pool", "adaptive_avg_pool", "global_avg_pool", "blur_pool")
 """Poolings whose gradient does not depend on what the input holds, unless they leave NaN out."""
 COMPOSED = ("max_blur_pool",)
 """Poolings that are two others, one after the other, whose operators they take."""
-CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 _library = torch.library.Library(NAMESPACE, "DEF")
 
@@ -54,20 +74,92 @@ _library = torch.library.Library(NAMESPACE, "DEF")
 # Tensors and arrays
 
 
-def array_of(tensor: Tensor) -> Any:
-    """View the memory of a tensor of the CPU as an array."""
-    if tensor.dtype is torch.bfloat16:
-        import ml_dtypes
+class Unreadable(TypeError):
+    """The memory of a tensor does not hold its elements as an array has them."""
 
-        return tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
-    return tensor.numpy()
+
+def array_of(tensor: Tensor) -> Any:
+    """View the memory of a tensor as an array.
+
+    Raises
+    ------
+    Unreadable
+        If the tensor is on another device, sparse, quantised, nested, conjugated, negated, or all zero without memory,
+        or if its memory was freed.
+    """
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    try:
+        # PyTorch itself refuses here whatever has no elements, or others than its memory.
+        if tensor.dtype is torch.bfloat16:
+            array = tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+        else:
+            array = tensor.numpy()
+    except (RuntimeError, TypeError) as error:
+        raise Unreadable(str(error)) from error
+    if not is_whole(tensor, array):
+        raise Unreadable("the memory of a tensor was freed; give one that holds its elements")
+    return array
 
 
 def tensor_of(array: Any) -> Tensor:
     """View an array as a tensor."""
-    if array.dtype.name == "bfloat16":
+    if array.dtype.kind == "V":
         return torch.from_numpy(array.view("uint16")).view(torch.bfloat16)
     return torch.from_numpy(array)
+
+
+class Order(NamedTuple):
+    """The memory format of a tensor whose channels are last."""
+
+    last: tuple[int, ...]
+    """The axes in their order in memory."""
+    first: tuple[int, ...]
+    """What undoes that."""
+
+
+def _order(rank: int, dimensions: int) -> Order:
+    channel = rank - dimensions - 1
+    last = (*range(channel), *range(channel + 1, rank), channel)
+    return Order(last, tuple(last.index(axis) for axis in range(rank)))
+
+
+ORDERS: dict[tuple[int, int | None], Order] = {
+    (n + batch, n): _order(n + batch, n) for n in (1, 2, 3) for batch in (1, 2)
+}
+ORDERS |= {(rank, None): _order(rank, rank - 2) for rank in (4, 5)}
+"""Orders by rank and spatial axes; functions of any number of them tell it by the rank."""
+
+
+def order_of(tensor: Tensor, dimensions: int | None) -> Order | None:
+    """Tell whether the channels of a tensor are last in memory, and nothing is between its elements."""
+    if tensor.is_contiguous():
+        return None
+    order = ORDERS.get((tensor.dim(), dimensions))
+    return order if order is not None and tensor.permute(order.last).is_contiguous() else None
+
+
+def empty(like: Tensor, shape: Sequence[Any], order: Order | None, dtype: torch.dtype | None = None) -> Tensor:
+    """Make a tensor in a memory format, whose elements are anything."""
+    if order is None:
+        return like.new_empty(shape, dtype=dtype or like.dtype)
+    return like.new_empty([shape[axis] for axis in order.last], dtype=dtype or like.dtype).permute(order.first)
+
+
+def _arrays(order: Order | None, *tensors: Tensor) -> list[Any]:
+    """View the memory of tensors as arrays, in the layout that the first of them has."""
+    return [array_of(each if order is None else each.permute(order.last)) for each in tensors]
+
+
+def _layout(order: Order | None) -> dict[str, str]:
+    """Return how the functions of `pooling` are told of it."""
+    return {} if order is None else {"layout": "channels_last"}
+
+
+def _back(order: Order | None, array: Any) -> Tensor:
+    """View an array of that layout as a tensor."""
+    tensor = tensor_of(array)
+    return tensor if order is None else tensor.permute(order.first)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -93,9 +185,37 @@ class Function:
     dimensions: int | None
 
     @cached_property
+    def array_function(self) -> Callable[..., Any]:
+        """The function of `pooling`."""
+        return limited(getattr(pooling, self.name))
+
+    @cached_property
+    def array_gradient(self) -> Callable[..., Any]:
+        """Its gradient."""
+        return limited(getattr(pooling, f"{self.name}_backward"))
+
+    @cached_property
+    def positional(self) -> int:
+        """How many of the arguments need no name: one may be given by its place as long as all before it are."""
+        parameters = inspect.signature(self.array_function).parameters
+        kinds = [parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for name in self.names]
+        return kinds.index(False) if False in kinds else len(kinds)
+
+    @cached_property
+    def defaults(self) -> tuple[Any, ...]:
+        """What the arguments are that must be named, if nothing is said."""
+        parameters = inspect.signature(self.array_function).parameters
+        return tuple(parameters[name].default for name in self.named)
+
+    @cached_property
+    def named(self) -> tuple[str, ...]:
+        """The arguments that must be named."""
+        return self.names[self.positional :]
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The arguments of the operator behind its tensors."""
-        return tuple(name for name in inspect.signature(getattr(pooling, self.name)).parameters if name in KINDS)
+        return tuple(name for name in inspect.signature(self.array_function).parameters if name in KINDS)
 
     @property
     def arguments(self) -> str:
@@ -117,17 +237,30 @@ class Function:
         """The operator of the gradient."""
         return getattr(torch.ops.pooling, f"{self.name}_backward").default  # type: ignore[no-any-return]
 
-    def keywords(self, arguments: Sequence[Any]) -> dict[str, Any]:
+    def given(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
         """Return the arguments of an operator as the function of `pooling` takes them."""
-        found = dict(zip(self.names, arguments, strict=True))
-        if "padding" in found:
-            flat = found["padding"]
-            found["padding"] = tuple(zip(flat[::2], flat[1::2], strict=True))
-        if "stride" in found and not found["stride"]:
-            found["stride"] = None
-        if "output_size" in found:
-            found["output_size"] = [None if size < 0 else size for size in found["output_size"]]
-        return found
+        # Tuples, by which calls are remembered.
+        found = [tuple(each) if type(each) is list else each for each in arguments]
+        for place, name in self.rewritten:
+            value = found[place]
+            if name == "output_size":
+                found[place] = tuple([None if size < 0 else size for size in value])
+            elif len(value) % 2:
+                raise value_error(
+                    self.name, "must hold the begin and the end of each axis", argument=("padding", list(value))
+                )
+            else:
+                found[place] = tuple(zip(value[::2], value[1::2], strict=True))
+        return tuple(found)
+
+    @cached_property
+    def rewritten(self) -> tuple[tuple[int, str], ...]:
+        """Places and names of the arguments that an operator has otherwise than the function."""
+        return tuple((place, name) for place, name in enumerate(self.names) if name in ("padding", "output_size"))
+
+    def keywords(self, arguments: Sequence[Any]) -> dict[str, Any]:
+        """Return the same by their names."""
+        return dict(zip(self.names, self.given(arguments), strict=True))
 
     def output_shape(self, shape: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
         """Return the shape of the result for one of the input, in numbers or symbols."""
@@ -138,7 +271,7 @@ class Function:
             return [*outer, *([1] * n)]
         if self.operator.windows == "adaptive":
             return [*outer, *(s if o < 0 else o for s, o in zip(sizes, given["output_size"], strict=True))]
-        kernel, stride = given["kernel_size"], given["stride"] or given["kernel_size"]
+        kernel, stride = given["kernel_size"], given["stride"]
         padding, dilation = given["padding"], given.get("dilation", [1] * n)
         counts = [
             count_windows(
@@ -148,6 +281,11 @@ class Function:
             for i in range(n)
         ]  # fmt: skip
         return [*outer, *counts]
+
+    def is_greatest(self, arguments: Sequence[Any]) -> bool:
+        """Whether a norm is the greatest magnitude."""
+        given = dict(zip(self.names, arguments, strict=True))
+        return math.isinf(given.get("norm_type", given.get("p", 2.0)))
 
     def is_linear(self, arguments: Sequence[Any]) -> bool:
         """Whether the gradient does not depend on what the input holds."""
@@ -169,119 +307,215 @@ FUNCTIONS = _functions()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# On arrays
+
+
+def pooled(function: Function, input: Tensor, given: tuple[Any, ...], *, indexed: bool = False) -> Any:
+    """Pool the memory of a tensor, with the arguments of the function of `pooling`, in the memory format it has."""
+    order = None if input.is_contiguous() else order_of(input, function.dimensions)
+    array = array_of(input if order is None else input.permute(order.last))
+    cut = function.positional
+    named = given[cut:]
+    keywords: dict[str, Any] = {}
+    if not all(map(operations.is_, named, function.defaults)):
+        keywords = dict(zip(function.named, named, strict=True))
+    if indexed:
+        keywords["return_indices"] = True
+    if order is not None:
+        keywords["layout"] = "channels_last"
+    found = function.array_function(array, *given[:cut], **keywords)
+    return (_back(order, found[0]), _back(order, found[1])) if indexed else _back(order, found)
+
+
+def pooled_gradient(
+    function: Function, grad_output: Tensor, input: Tensor, indices: Tensor | None, given: tuple[Any, ...]
+) -> Tensor:
+    """Return the gradient of the input, from the memory of tensors, in the memory format of the input."""
+    order = order_of(input, function.dimensions)
+    tensors = [grad_output, input] if indices is None else [grad_output, input, indices]
+    gradient, array, *places = _arrays(order, *tensors)
+    keywords = dict(zip(function.names, given, strict=True)) | _layout(order)
+    if places:
+        keywords["indices"] = places[0]
+    found = function.array_gradient(gradient, array, **keywords)
+    # That of a generalised mean has the derivative of its power besides.
+    return _back(order, found[0] if isinstance(found, tuple) else found)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Kernels and fakes
-
-
-def _like(input: Tensor, shape: Sequence[Any], dtype: torch.dtype | None = None) -> Tensor:
-    """Make the fake result: in the memory format of the input, as kernels make it."""
-    result = input.new_empty(shape, dtype=dtype or input.dtype)
-    memory_format = CHANNELS_LAST.get(input.ndim)
-    if (
-        memory_format is not None
-        and len(shape) == input.ndim
-        and not input.is_contiguous()
-        and input.is_contiguous(memory_format=memory_format)
-    ):
-        return torch.empty_strided(
-            result.shape, result.to(memory_format=memory_format).stride(), dtype=result.dtype, device=result.device
-        )
-    return result
 
 
 def _register(function: Function) -> None:
     """Make the operators of a function."""
-    name, arguments = function.name, function.arguments
-    pool, backward = getattr(pooling, name), getattr(pooling, f"{name}_backward")
+    name, arguments, n = function.name, function.arguments, function.dimensions
 
     def forward(input: Tensor, *given: Any) -> Tensor:
-        return tensor_of(pool(array_of(input), **function.keywords(given)))
+        return pooled(function, input, function.given(given))  # type: ignore[no-any-return]
 
     def fake(input: Tensor, *given: Any) -> Tensor:
-        return _like(input, function.output_shape(input.shape, given))
+        return empty(input, function.output_shape(input.shape, given), order_of(input, n))
 
-    _library.define(f"{name}(Tensor input{arguments}) -> Tensor")
-    _library.impl(name, forward, "CPU")
-    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
+    _define(f"{name}(Tensor input{arguments}) -> Tensor", forward, fake)
 
     if function.operator.indices:
 
         def indexed(input: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
-            values, indices = pool(array_of(input), **function.keywords(given), return_indices=True)
-            return tensor_of(values), torch.from_numpy(indices)
+            return pooled(function, input, function.given(given), indexed=True)  # type: ignore[no-any-return]
 
         def fake_indexed(input: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
             shape = function.output_shape(input.shape, given)
-            return _like(input, shape), _like(input, shape, torch.int64)
+            order = order_of(input, n)
+            return empty(input, shape, order), empty(input, shape, order, torch.int64)
 
-        _library.define(f"{name}_with_indices(Tensor input{arguments}) -> (Tensor, Tensor)")
-        _library.impl(f"{name}_with_indices", indexed, "CPU")
-        torch.library.register_fake(f"{NAMESPACE}::{name}_with_indices", fake_indexed, lib=_library)
+        _define(f"{name}_with_indices(Tensor input{arguments}) -> (Tensor, Tensor)", indexed, fake_indexed)
 
     places = ", Tensor? indices" if function.operator.indices else ""
 
     def gradient(grad_output: Tensor, input: Tensor, *given: Any) -> Tensor:
-        keywords = function.keywords(given[bool(places) :])
-        if places and given[0] is not None:
-            keywords["indices"] = array_of(given[0])
-        found = backward(array_of(grad_output), array_of(input), **keywords)
-        # That of a generalised mean has the derivative of its power besides.
-        return tensor_of(found[0] if isinstance(found, tuple) else found)
+        indices, given = (given[0], given[1:]) if places else (None, given)
+        return pooled_gradient(function, grad_output, input, indices, function.given(given))
 
     def fake_gradient(grad_output: Tensor, input: Tensor, *given: Any) -> Tensor:
-        return _like(input, input.shape)
+        return empty(input, input.shape, order_of(input, n))
 
-    _library.define(f"{name}_backward(Tensor grad_output, Tensor input{places}{arguments}) -> Tensor")
-    _library.impl(f"{name}_backward", gradient, "CPU")
-    torch.library.register_fake(f"{NAMESPACE}::{name}_backward", fake_gradient, lib=_library)
+    _define(f"{name}_backward(Tensor grad_output, Tensor input{places}{arguments}) -> Tensor", gradient, fake_gradient)
+
+
+_kernels: dict[str, Callable[..., Any]] = {}
+"""The kernels of operators, by their names."""
+
+
+def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> None:
+    """Define an operator, with its kernel for the CPU and its fake implementation."""
+    name = schema.partition("(")[0]
+    _kernels[name] = kernel
+    _library.define(schema)
+    _library.impl(name, kernel, "CPU")
+    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Derivatives
 
 
+class Rule(NamedTuple):
+    """How an operator is differentiated."""
+
+    operator: Callable[..., Any]
+    kernel: Callable[..., Any]
+    """What the operator calls on the CPU."""
+    tensors: int
+    """How many of its arguments are tensors: the first ones."""
+    backward: Callable[..., tuple[Tensor | None, ...]]
+    """Takes the gradient of the result, a list of the tensors and the indices among the results, and the other
+    arguments; returns the gradients of the tensors."""
+    forward: Callable[..., Tensor | None]
+    """Takes a tuple of the tangents of the tensors, and the same; returns the tangent of the result."""
+    is_linear: Callable[[Sequence[Any]], bool]
+    """Takes the other arguments; tells whether derivatives depend on the shapes of the tensors alone."""
+
+    def call(self, given: Sequence[Any]) -> Any:
+        """Compute the result: by the kernel itself where nothing but the dispatcher would be between."""
+        if all(each is None or is_unobserved(each) for each in given[: self.tensors]):
+            try:
+                return self.kernel(*given)
+            except Unreadable:
+                pass  # on another device, or with another sign: the dispatcher sees to that
+        with torch._C._AutoDispatchBelowAutograd():
+            return self.operator(*given)
+
+
+class Differentiated(torch.autograd.Function):
+    """An operator that is differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, rule: Rule, *given: Any) -> Any:  # type: ignore[override]
+        """Call the operator, and keep what the derivatives are made of."""
+        found = rule.call(given)
+        ctx.rule, ctx.rest = rule, given[rule.tensors :]
+        tensors = given[: rule.tensors]
+        if rule.is_linear(ctx.rest):
+            keep_shapes(ctx, tensors)
+            return found
+        if isinstance(found, tuple):
+            ctx.mark_non_differentiable(found[1])
+            tensors = (*tensors, found[1])
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:  # type: ignore[override]
+        """Return the gradients of the tensors."""
+        return None, *ctx.rule.backward(grad, kept(ctx, grad), ctx.rest), *(None,) * len(ctx.rest)
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:  # type: ignore[override]
+        """Return the tangent of the result."""
+        rule = ctx.rule
+        like = next(each for each in tangents[: rule.tensors] if each is not None)
+        found = rule.forward(tangents[: rule.tensors], kept(ctx, like), ctx.rest)
+        return (found, None) if len(ctx.saved_tensors) > rule.tensors else found
+
+
+def keep_shapes(ctx: Any, tensors: Sequence[Tensor]) -> None:
+    """Keep the shapes and memory formats of tensors whose elements do not matter to derivatives."""
+    ctx.shapes = [(each.shape, order_of(each, each.dim() - 2)) for each in tensors]
+
+
+def kept(ctx: Any, like: Tensor) -> Sequence[Any]:
+    """Return the tensors that were kept; where their shapes were, tensors with these, whose elements are anything."""
+    shapes = getattr(ctx, "shapes", None)
+    if shapes is None:
+        return ctx.saved_tensors  # type: ignore[no-any-return]
+    return [empty(like, *each) for each in shapes]
+
+
+# That of the class itself asks for the transforms of `torch.func`, which have been taken apart where this is called.
+_apply = super(torch.autograd.Function, Differentiated).apply
+
+
+def _is_asked(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether a derivative with respect to one of the tensors may be asked for."""
+    if forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in tensors)
+
+
+def differentiated(
+    name: str,
+    operator: Callable[..., Any],
+    tensors: int,
+    backward: Callable[..., tuple[Tensor | None, ...]],
+    forward: Callable[..., Tensor | None],
+    is_linear: Callable[[Sequence[Any]], bool] = lambda rest: False,
+) -> None:
+    """Differentiate an operator by a `Rule`, for autograd and for the transforms of `torch.func`."""
+    rule = Rule(operator, _kernels[name], tensors, backward, forward, is_linear)
+
+    def kernel(*given: Any) -> Any:
+        if torch._C._are_functorch_transforms_active():
+            with enable_single_level_autograd_function():
+                return _apply(rule, *given)
+        return _apply(rule, *given) if _is_asked(given[:tensors]) else rule.call(given)
+
+    _library.impl(name, kernel, "Autograd")
+
+
 def _selected(values: Tensor, indices: Tensor, dimensions: int) -> Tensor:
-    """Take the elements of each map that indices name."""
-    flat = values.flatten(-dimensions)
-    return flat.gather(-1, indices.flatten(-dimensions)).view(indices.shape)
+    """Take the elements of each map that indices name; nothing where one is -1."""
+    flat, places = values.flatten(-dimensions), indices.flatten(-dimensions)
+    found = flat.gather(-1, places.clamp(min=0))
+    return torch.where(places < 0, 0, found).view(indices.shape)
 
 
-def _called(function: Function, input: Tensor, arguments: Sequence[Any], *, indexed: bool = False) -> Any:
-    """Call an operator in a way that the transforms of `torch.func` know, where one is at work."""
-    if torch._C._are_functorch_transforms_active():
-        return Pooling.apply(input, function, arguments, indexed)
-    return (function.pool_with_indices if indexed else function.pool)(input, *arguments)
-
-
-def _adaptive_indices(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tensor:
+def _argmax(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tensor:
     """Find the argmax of each window; that of a whole map is that of an adaptive pooling to one cell."""
     if function.operator.indices:
-        return _called(function, input, arguments, indexed=True)[1]  # type: ignore[no-any-return]
+        return function.pool_with_indices(input, *arguments)[1]  # type: ignore[no-any-return]
     n = input.ndim - 2
-    adaptive = FUNCTIONS[f"adaptive_max_pool{n}d"]
-    return _called(adaptive, input, ([1] * n, *arguments), indexed=True)[1]  # type: ignore[no-any-return]
-
-
-def _norm(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tensor:
-    """Compute a norm by operators that have all derivatives, for gradients of gradients."""
-    given = dict(zip(function.names, arguments, strict=True))
-    n = function.dimensions or input.ndim - 2
-    spatial = tuple(range(input.ndim - n, input.ndim))
-    if function.operator.name == "gem_pool":
-        p = given["p"]
-        return input.clamp(min=given["eps"]).pow(p).mean(spatial, keepdim=True).pow(1 / p)
-    p = given.get("norm_type", given.get("p", 2.0))
-    if function.operator.windows == "global":
-        return torch.linalg.vector_norm(input, p, spatial, keepdim=True)
-    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-    kernel_size, stride, padding, dilation, ceil_mode = (given[name] for name in names)
-    if p == float("inf"):
-        windows = (kernel_size, stride, padding, dilation, ceil_mode, "propagate")
-        return _called(FUNCTIONS[f"max_pool{n}d"], input.abs(), windows)  # type: ignore[no-any-return]
-    windows = (kernel_size, stride, padding, ceil_mode, False, 1.0, dilation, "propagate")
-    sums = _called(FUNCTIONS[f"avg_pool{n}d"], input.abs().pow(p), windows)
-    # The root has no derivative at 0, where the gradient of a norm is 0.
-    empty = sums == 0
-    return torch.where(empty, 0, torch.where(empty, 1, sums).pow(1 / p))
+    return FUNCTIONS[f"adaptive_max_pool{n}d"].pool_with_indices(input, [1] * n, *arguments)[1]  # type: ignore[no-any-return]
 
 
 def gradient_of(
@@ -292,205 +526,197 @@ def gradient_of(
     return function.gradient(grad, input, *places, *arguments)  # type: ignore[no-any-return]
 
 
-def _second(function: Function, grad: Tensor, grad_output: Tensor, input: Tensor, arguments: Sequence[Any]) -> Any:
-    """Differentiate the gradient of a norm with respect to what came in from behind, and to the input."""
-    keep = torch.is_grad_enabled()
-    with torch.enable_grad():
-        if not keep:
-            grad_output, input = grad_output.detach().requires_grad_(), input.detach().requires_grad_()
-        first = torch.autograd.grad(_norm(function, input, arguments), input, grad_output, create_graph=True)
-        return torch.autograd.grad(first, (grad_output, input), grad, create_graph=keep, allow_unused=True)
-
-
-def second_gradient_of(
-    function: Function,
-    grad: Tensor,
-    grad_output: Tensor,
-    input: Tensor,
-    indices: Tensor | None,
-    arguments: Sequence[Any],
-) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients of what a gradient was made of: of the gradient that came in, and of the input."""
-    if function.is_linear(arguments):
-        return _called(function, grad, arguments), None
+def _tangent(
+    function: Function, tangent: Tensor, input: Tensor, indices: Tensor | None, arguments: Sequence[Any]
+) -> Tensor:
+    """Return the derivative of a pooling along a tangent of its input, which the gradient is the transpose of."""
     if function.operator.family == "extremes":
         if indices is None:
-            indices = _adaptive_indices(function, input, arguments)
-        return _selected(grad, indices, function.dimensions or input.ndim - 2), None
-    return _second(function, grad, grad_output, input, arguments)  # type: ignore[no-any-return]
+            indices = _argmax(function, input, arguments)
+        return _selected(tangent, indices, function.dimensions or input.ndim - 2)
+    if function.operator.family == "norms":
+        if function.is_greatest(arguments):
+            return _tangent_of_greatest(function, tangent, input, arguments)
+        return Norm.of(function, input, arguments).tangent(tangent)
+    if function.is_linear(arguments):
+        return function.pool(tangent, *arguments)  # type: ignore[no-any-return]
+    # Means that leave NaN out, of the elements that the input has; windows of nothing but NaN have no derivative.
+    missing = input != input
+    found = function.pool(torch.where(missing, torch.nan, tangent), *arguments)
+    none = function.pool(torch.where(missing, torch.nan, torch.zeros_like(tangent)), *arguments)
+    return torch.where(none != none, 0, found)
+
+
+def _tangent_of_greatest(function: Function, tangent: Tensor, input: Tensor, arguments: Sequence[Any]) -> Tensor:
+    """Return the same of a norm with an infinite power: the greatest magnitude."""
+    given = dict(zip(function.names, arguments, strict=True))
+    n = function.dimensions or input.ndim - 2
+    if function.operator.windows == "global":
+        indices = _argmax(FUNCTIONS["global_max_pool"], input.abs(), ("propagate",))
+    else:
+        windows = [given[name] for name in ("kernel_size", "stride", "padding", "dilation", "ceil_mode")]
+        indices = _argmax(FUNCTIONS[f"max_pool{n}d"], input.abs(), (*windows, "propagate"))
+    return _selected(input.sign() * tangent, indices, n)
+
+
+def _curvature(
+    function: Function, grad: Tensor, grad_output: Tensor, input: Tensor, arguments: Sequence[Any]
+) -> Tensor | None:
+    """Return the derivative of a gradient with respect to the input, applied to `grad`; most poolings have none."""
+    if function.operator.family != "norms" or function.is_greatest(arguments):
+        return None
+    return Norm.of(function, input, arguments).curvature(grad, grad_output)
+
+
+class Norm(NamedTuple):
+    """What the second derivatives of a norm are made of: operators that can be differentiated again.
+
+    With y the norm and ``a = dy/dx * y ** (p - 1)``, its gradient is ``a * spread(g * y ** (1 - p))``, and the sums of
+    windows and what spreads them are each other's transposes.
+    """
+
+    p: float
+    result: Tensor
+    """y, and 1 where that is 0."""
+    weights: Tensor
+    """a: ``sign(x) * abs(x) ** (p - 1)``."""
+    slopes: Tensor
+    """Its derivative."""
+    summed: Callable[[Tensor], Tensor]
+    spread: Callable[[Tensor], Tensor]
+
+    @classmethod
+    def of(cls, function: Function, input: Tensor, arguments: Sequence[Any]) -> Norm:
+        """Compute what is common."""
+        given = dict(zip(function.names, arguments, strict=True))
+        n = function.dimensions or input.ndim - 2
+        spatial = tuple(range(input.ndim - n, input.ndim))
+        p = float(given.get("norm_type", given.get("p", 2.0)))
+        result = function.pool(input, *arguments)
+        result = torch.where(result == 0, 1, result)
+        if function.operator.windows == "global":
+
+            def summed(each: Tensor) -> Tensor:
+                return each.sum(spatial, keepdim=True)
+
+            def spread(each: Tensor) -> Tensor:
+                return each.expand(input.shape)
+        else:
+            windows = [given[name] for name in ("kernel_size", "stride", "padding", "ceil_mode")]
+            sums = (*windows, False, 1.0, given["dilation"], "propagate")
+            mean = FUNCTIONS[f"avg_pool{n}d"]
+
+            def summed(each: Tensor) -> Tensor:
+                return mean.pool(each, *sums)  # type: ignore[no-any-return]
+
+            def spread(each: Tensor) -> Tensor:
+                return gradient_of(mean, each, input, None, sums)
+
+        if function.operator.name == "gem_pool":
+            sizes = input.clamp(min=given["eps"])
+            counts = (input >= given["eps"]).to(input.dtype) / math.prod(input.shape[-n:])
+            return cls(p, result, counts * sizes.pow(p - 1), counts * (p - 1) * sizes.pow(p - 2), summed, spread)
+        sizes = input.abs()
+        nonzero = sizes != 0
+        sizes = torch.where(nonzero, sizes, 1)
+        slopes = (p - 1) * sizes.pow(p - 2)
+        if p != 2:
+            slopes = torch.where(nonzero, slopes, 0)
+        weights = torch.where(nonzero, input.sign() * sizes.pow(p - 1), 0)
+        return cls(p, result, weights, slopes, summed, spread)
+
+    def tangent(self, tangent: Tensor) -> Tensor:
+        """Return the derivative of the norm along a tangent of the input."""
+        return self.result.pow(1 - self.p) * self.summed(self.weights * tangent)
+
+    def curvature(self, grad: Tensor, grad_output: Tensor) -> Tensor:
+        """Return the derivative of the gradient along a tangent of the input, or applied to a gradient: it is both."""
+        falling = self.result.pow(1 - self.p)
+        slope = (1 - self.p) * falling * falling / self.result * grad_output * self.summed(self.weights * grad)
+        return grad * self.slopes * self.spread(falling * grad_output) + self.weights * self.spread(slope)
 
 
 def _register_derivatives(function: Function) -> None:
     """Tell how the operators of a function are differentiated, the gradient too."""
-    nothing = (None,) * len(function.names)
+    places = function.operator.indices
 
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        input, *ctx.arguments = inputs
-        ctx.save_for_backward(input)
+    def backward(grad: Tensor, kept: Sequence[Any], arguments: Sequence[Any]) -> tuple[Tensor | None, ...]:
+        input, *indices = kept
+        return (gradient_of(function, grad, input, *indices or [None], arguments),)
 
-    def differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        (input,) = ctx.saved_tensors
-        return gradient_of(function, grad, input, None, ctx.arguments), *nothing
+    def forward(tangents: Sequence[Any], kept: Sequence[Any], arguments: Sequence[Any]) -> Tensor | None:
+        input, *indices = kept
+        return _tangent(function, tangents[0], input, *indices or [None], arguments)
 
-    name = f"{NAMESPACE}::{function.name}"
-    torch.library.register_autograd(name, differentiate, setup_context=keep, lib=_library)
-    if function.operator.indices:
+    def second(grad: Tensor, kept: Sequence[Any], arguments: Sequence[Any]) -> tuple[Tensor | None, ...]:
+        grad_output, input, *indices = kept
+        found = _tangent(function, grad, input, *indices or [None], arguments)
+        return found, _curvature(function, grad, grad_output, input, arguments), *(None,) * places
 
-        def keep_indices(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-            input, *ctx.arguments = inputs
-            ctx.mark_non_differentiable(output[1])
-            ctx.save_for_backward(input, output[1])
+    def along(tangents: Sequence[Any], kept: Sequence[Any], arguments: Sequence[Any]) -> Tensor | None:
+        grad_output, input, *indices = kept
+        of_grad, of_input = tangents[:2]
+        found = None if of_grad is None else gradient_of(function, of_grad, input, *indices or [None], arguments)
+        bent = None if of_input is None else _curvature(function, of_input, grad_output, input, arguments)
+        if found is None or bent is None:
+            return bent if found is None else found
+        return found + bent
 
-        def differentiate_indexed(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
-            input, indices = ctx.saved_tensors
-            return gradient_of(function, grad, input, indices, ctx.arguments), *nothing
-
-        torch.library.register_autograd(
-            f"{name}_with_indices", differentiate_indexed, setup_context=keep_indices, lib=_library
-        )
-
-    def keep_gradient(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        grad_output, input, *rest = inputs
-        ctx.indices = rest.pop(0) if function.operator.indices else None
-        ctx.arguments = rest
-        ctx.save_for_backward(input, grad_output)
-
-    def differentiate_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        input, grad_output = ctx.saved_tensors
-        found = second_gradient_of(function, grad, grad_output, input, ctx.indices, ctx.arguments)
-        return *found, *(None,) * function.operator.indices, *nothing
-
-    torch.library.register_autograd(
-        f"{name}_backward", differentiate_gradient, setup_context=keep_gradient, lib=_library
-    )
+    differentiated(function.name, function.pool, 1, backward, forward, function.is_linear)
+    if places:
+        differentiated(f"{function.name}_with_indices", function.pool_with_indices, 1, backward, forward)
+    differentiated(f"{function.name}_backward", function.gradient, 2 + places, second, along, function.is_linear)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # vmap
 
 
-def as_one_batch(
-    function: Function, operator: Callable[..., Any], size: int, dims: Sequence[int | None], tensors: Sequence[Any]
-) -> tuple[Any, Any]:
-    """Call an operator on batches of batches; return what it gives, and where the outer batch is in it."""
-    given = [
-        each if each is None else each.unsqueeze(0).expand(size, *each.shape) if dim is None else each.movedim(dim, 0)
-        for each, dim in zip(tensors, dims, strict=False)
-    ]
-    n = function.dimensions or next(each for each in reversed(given) if each is not None).ndim - 3
-    leads = [each.shape[:2] if each is not None and each.ndim == n + 3 else None for each in given]
-    found = operator(*(each if lead is None else each.flatten(0, 1) for each, lead in zip(given, leads, strict=True)))
-    lead = next((each for each in leads if each is not None), None)
-    results = found if isinstance(found, tuple) else (found,)
-    if lead is not None:
-        results = tuple(each.unflatten(0, lead) for each in results)
-    return (results, (0,) * len(results)) if isinstance(found, tuple) else (results[0], 0)
+def _batched(
+    name: str, operator: Callable[..., Any], dimensions: int | None, tensors: int, *, always: int | None = None
+) -> None:
+    """Let batches of batches be one batch: planes are pooled one by one anyway.
+
+    Of the tensors the one numbered `always` has a batch axis even where the input has none.
+    """
+
+    def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+        given = [
+            each
+            if each is None
+            else each.unsqueeze(0).expand(info.batch_size, *each.shape)
+            if dim is None
+            else each.movedim(dim, 0)
+            for each, dim in zip(arguments[:tensors], in_dims[:tensors], strict=True)
+        ]
+        rank = max(each.ndim for place, each in enumerate(given) if each is not None and place != always)
+        # Without a batch of their own, the maps of the batch are the batch.
+        whole = rank - (dimensions or rank - 3) == 3
+        flat = [
+            each if each is None or not (whole or place == always) else each.flatten(0, 1)
+            for place, each in enumerate(given)
+        ]
+        found = operator(*flat, *arguments[tensors:])
+        lead = given[0].shape[:2]
+        several = isinstance(found, tuple)
+        results = found if several else (found,)
+        if whole:
+            results = tuple(each.unflatten(0, lead) for each in results)
+        return (results, (0,) * len(results)) if several else (results[0], 0)
+
+    torch.library.register_vmap(f"{NAMESPACE}::{name}", rule, lib=_library)
 
 
 def _register_vmap(function: Function) -> None:
-    """Let batches of batches be one batch: planes are pooled one by one anyway."""
-
-    def register(name: str, operator: Callable[..., Any], tensors: int) -> None:
-        def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
-            given, rest = arguments[:tensors], arguments[tensors:]
-            return as_one_batch(
-                function, lambda *each: operator(*each, *rest), info.batch_size, in_dims[:tensors], given
-            )
-
-        torch.library.register_vmap(f"{NAMESPACE}::{name}", rule, lib=_library)
-
-    indexed = function.operator.indices
-    register(function.name, function.pool, 1)
-    if indexed:
-        register(f"{function.name}_with_indices", function.pool_with_indices, 1)
-    register(f"{function.name}_backward", function.gradient, 2 + indexed)
+    places = function.operator.indices
+    _batched(function.name, function.pool, function.dimensions, 1)
+    if places:
+        _batched(f"{function.name}_with_indices", function.pool_with_indices, function.dimensions, 1)
+    _batched(f"{function.name}_backward", function.gradient, function.dimensions, 2 + places)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The same as functions of autograd: cheaper than the dispatcher, and known to the transforms of `torch.func`
-
-
-class Pooling(torch.autograd.Function):
-    """A pooling that is differentiated."""
-
-    @staticmethod
-    def forward(input: Tensor, function: Function, arguments: Sequence[Any], indexed: bool) -> Any:  # type: ignore[override]
-        """Pool a tensor."""
-        with torch._C._AutoDispatchBelowAutograd():
-            return (function.pool_with_indices if indexed else function.pool)(input, *arguments)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep what the gradient is made of."""
-        input, ctx.function, ctx.arguments, indexed = inputs
-        if indexed:
-            ctx.mark_non_differentiable(output[1])
-            ctx.save_for_backward(input, output[1])
-        else:
-            ctx.save_for_backward(input)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:  # type: ignore[override]
-        """Return the gradient of the input."""
-        input, *indices = ctx.saved_tensors
-        return Gradient.apply(grad, input, *indices or [None], ctx.function, ctx.arguments), None, None, None
-
-    @staticmethod
-    def vmap(
-        info: Any, in_dims: Any, input: Tensor, function: Function, arguments: Sequence[Any], indexed: bool
-    ) -> Any:
-        """Pool batches of batches."""
-
-        def pool(each: Tensor) -> Any:
-            return Pooling.apply(each, function, arguments, indexed)
-
-        return as_one_batch(function, pool, info.batch_size, in_dims[:1], (input,))
-
-
-class Gradient(torch.autograd.Function):
-    """A gradient that is differentiated."""
-
-    @staticmethod
-    def forward(  # type: ignore[override]
-        grad_output: Tensor, input: Tensor, indices: Tensor | None, function: Function, arguments: Sequence[Any]
-    ) -> Tensor:
-        """Return the gradient of the input."""
-        with torch._C._AutoDispatchBelowAutograd():
-            return gradient_of(function, grad_output, input, indices, arguments)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep what the gradients of the gradient are made of."""
-        grad_output, input, indices, ctx.function, ctx.arguments = inputs
-        ctx.save_for_backward(grad_output, input, *[] if indices is None else [indices])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:  # type: ignore[override]
-        """Return the gradients of both."""
-        grad_output, input, *indices = ctx.saved_tensors
-        found = second_gradient_of(ctx.function, grad, grad_output, input, *indices or [None], ctx.arguments)
-        return *found, None, None, None
-
-    @staticmethod
-    def vmap(
-        info: Any,
-        in_dims: Any,
-        grad_output: Tensor,
-        input: Tensor,
-        indices: Tensor | None,
-        function: Function,
-        arguments: Sequence[Any],
-    ) -> Any:
-        """Return the gradients of batches of batches."""
-
-        def gradient(*each: Any) -> Any:
-            return Gradient.apply(*each, function, arguments)
-
-        return as_one_batch(function, gradient, info.batch_size, in_dims[:3], (grad_output, input, indices))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Unpooling, and windows at random steps: the gradients of both move elements to and from where indices say
+# Unpooling, and windows at random steps
 
 
 UNPOOLING = {f"max_unpool{n}d": n for n in (1, 2, 3)}
@@ -499,64 +725,104 @@ FRACTIONAL = {f"fractional_max_pool{n}d": n for n in (2, 3)}
 
 
 def _register_unpooling(name: str, n: int) -> None:
-    pool = getattr(pooling, name)
+    """Make the operators of an unpooling and of its gradient, which are each other's transposes."""
+    pool, gradient = (limited(getattr(pooling, each)) for each in (name, f"{name}_backward"))
 
+    # The kernel says nothing: the size is the whole of what it would tell.
     def forward(input: Tensor, indices: Tensor, output_size: list[int]) -> Tensor:
-        # The kernel says nothing: the size is the whole of what it would tell.
-        return tensor_of(pool(array_of(input), array_of(indices), [1] * n, output_size=output_size))
+        order = order_of(input, n)
+        arrays = _arrays(order, input, indices)
+        return _back(order, pool(*arrays, (1,) * n, output_size=tuple(output_size), **_layout(order)))
 
     def fake(input: Tensor, indices: Tensor, output_size: list[Any]) -> Tensor:
-        return _like(input, [*input.shape[: input.ndim - n], *output_size])
+        return empty(input, [*input.shape[: input.ndim - n], *output_size], order_of(input, n))
 
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(inputs[1])
+    def backward(grad_output: Tensor, input: Tensor, indices: Tensor) -> Tensor:
+        order, size = order_of(input, n), tuple(grad_output.shape[grad_output.ndim - n :])
+        arrays = _arrays(order, grad_output, input, indices)
+        return _back(order, gradient(*arrays, (1,) * n, output_size=size, **_layout(order)))
 
-    def differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        return _selected(grad, ctx.saved_tensors[0], n), None, None
+    def fake_backward(grad_output: Tensor, input: Tensor, indices: Tensor) -> Tensor:
+        return empty(input, input.shape, order_of(input, n))
 
-    _library.define(f"{name}(Tensor input, Tensor indices, SymInt[] output_size) -> Tensor")
-    _library.impl(name, forward, "CPU")
-    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
-    torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=_library)
+    _define(f"{name}(Tensor input, Tensor indices, SymInt[] output_size) -> Tensor", forward, fake)
+    _define(f"{name}_backward(Tensor grad_output, Tensor input, Tensor indices) -> Tensor", backward, fake_backward)
+    put, take = (getattr(getattr(torch.ops.pooling, each), "default") for each in (name, f"{name}_backward"))  # noqa: B009
+
+    def first(grad: Tensor, kept: Sequence[Any], _: Any) -> tuple[Tensor | None, ...]:
+        return take(grad, *kept), None
+
+    def along(tangents: Sequence[Any], kept: Sequence[Any], rest: Sequence[Any]) -> Tensor:
+        return put(tangents[0], kept[1], *rest)  # type: ignore[no-any-return]
+
+    def second(grad: Tensor, kept: Sequence[Any], _: Any) -> tuple[Tensor | None, ...]:
+        return put(grad, kept[2], list(kept[0].shape[kept[0].ndim - n :])), None, None
+
+    def along_gradient(tangents: Sequence[Any], kept: Sequence[Any], _: Any) -> Tensor | None:
+        return None if tangents[0] is None else take(tangents[0], *kept[1:])
+
+    differentiated(name, put, 2, first, along)
+    differentiated(f"{name}_backward", take, 3, second, along_gradient)
+    _batched(name, put, n, 2)
+    _batched(f"{name}_backward", take, n, 3)
 
 
 def _register_fractional(name: str, n: int) -> None:
-    pool = getattr(pooling, name)
+    """Make the operators of a pooling at random steps and of its gradient."""
+    pool, gradient = (limited(getattr(pooling, each)) for each in (name, f"{name}_backward"))
 
     def forward(
         input: Tensor, samples: Tensor, kernel_size: list[int], output_size: list[int]
     ) -> tuple[Tensor, Tensor]:
-        found = pool(array_of(input), kernel_size, output_size, return_indices=True, _random_samples=array_of(samples))
-        return tensor_of(found[0]), torch.from_numpy(found[1])
+        order = order_of(input, n)
+        (array,) = _arrays(order, input)
+        keywords = {"return_indices": True, "_random_samples": array_of(samples), **_layout(order)}
+        found = pool(array, tuple(kernel_size), tuple(output_size), **keywords)
+        return _back(order, found[0]), _back(order, found[1])
 
     def fake(input: Tensor, samples: Tensor, kernel_size: list[Any], output_size: list[Any]) -> tuple[Tensor, Tensor]:
         shape = [*input.shape[: input.ndim - n], *output_size]
-        return _like(input, shape), _like(input, shape, torch.int64)
+        order = order_of(input, n)
+        return empty(input, shape, order), empty(input, shape, order, torch.int64)
 
-    def keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        ctx.mark_non_differentiable(output[1])
-        ctx.shape = inputs[0].shape
-        ctx.save_for_backward(output[1])
+    def backward(grad_output: Tensor, input: Tensor, indices: Tensor, kernel_size: list[int]) -> Tensor:
+        order, size = order_of(input, n), tuple(grad_output.shape[grad_output.ndim - n :])
+        grad, array, places = _arrays(order, grad_output, input, indices)
+        return _back(order, gradient(grad, array, tuple(kernel_size), size, indices=places, **_layout(order)))
 
-    def differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
-        (indices,) = ctx.saved_tensors
-        flat = grad.new_zeros(ctx.shape).flatten(-n)
-        found = flat.scatter_add(-1, indices.flatten(-n), grad.flatten(-n))
-        return found.view(ctx.shape), None, None, None
+    def fake_backward(grad_output: Tensor, input: Tensor, indices: Tensor, kernel_size: list[Any]) -> Tensor:
+        return empty(input, input.shape, order_of(input, n))
 
-    _library.define(
-        f"{name}(Tensor input, Tensor samples, SymInt[] kernel_size, SymInt[] output_size) -> (Tensor, Tensor)"
-    )
-    _library.impl(name, forward, "CPU")
-    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
-    torch.library.register_autograd(f"{NAMESPACE}::{name}", differentiate, setup_context=keep, lib=_library)
+    sizes = "SymInt[] kernel_size, SymInt[] output_size"
+    _define(f"{name}(Tensor input, Tensor samples, {sizes}) -> (Tensor, Tensor)", forward, fake)
+    tensors = "Tensor grad_output, Tensor input, Tensor indices"
+    _define(f"{name}_backward({tensors}, SymInt[] kernel_size) -> Tensor", backward, fake_backward)
+    choose, give = (getattr(getattr(torch.ops.pooling, each), "default") for each in (name, f"{name}_backward"))  # noqa: B009
+
+    def first(grad: Tensor, kept: Sequence[Any], rest: Sequence[Any]) -> tuple[Tensor | None, ...]:
+        return give(grad, kept[0], kept[2], rest[0]), None
+
+    def along(tangents: Sequence[Any], kept: Sequence[Any], _: Any) -> Tensor | None:
+        return None if tangents[0] is None else _selected(tangents[0], kept[2], n)
+
+    def second(grad: Tensor, kept: Sequence[Any], _: Any) -> tuple[Tensor | None, ...]:
+        return _selected(grad, kept[2], n), None, None
+
+    def along_gradient(tangents: Sequence[Any], kept: Sequence[Any], rest: Sequence[Any]) -> Tensor | None:
+        return None if tangents[0] is None else give(tangents[0], *kept[1:], *rest)
+
+    differentiated(name, choose, 2, first, along)
+    differentiated(f"{name}_backward", give, 3, second, along_gradient)
+    # Samples have a batch of one where the input has none.
+    _batched(name, choose, n, 2, always=1)
+    _batched(f"{name}_backward", give, n, 3)
 
 
-for _name, _n in UNPOOLING.items():
-    _register_unpooling(_name, _n)
-for _name, _n in FRACTIONAL.items():
-    _register_fractional(_name, _n)
 for _function in FUNCTIONS.values():
     _register(_function)
     _register_derivatives(_function)
     _register_vmap(_function)
+for _name, _n in UNPOOLING.items():
+    _register_unpooling(_name, _n)
+for _name, _n in FRACTIONAL.items():
+    _register_fractional(_name, _n)
