@@ -1,4 +1,4 @@
-"""Write the tables of docs/torch.md: ``pooling bench --torch``, then ``python docs/make_torch.py torch-networks.jsonl``."""
+"""Write the tables of docs/torch.md from results of ``pooling bench --torch``: ``python docs/make_torch.py FILE``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def measured(records: Sequence[Record]) -> str:
         parts += [f"### {TITLES[step]}", f"{said[0].upper()}{said[1:]}", markdown(records, step)]
     parts += [
         "### What a training step is spent on",
-        'Shares of the time of all operators, gradients included. "Were pooling free" is 1 / (1 - its share): no pooling '
-        "makes the step faster than that.",
+        'Shares of the time of all operators, gradients included. "Were pooling free" is 1 / (1 - its share): no '
+        "pooling makes the step faster than that.",
         profile(records, TARGETS, "training"),
     ]
     left = [

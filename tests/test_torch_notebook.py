@@ -47,7 +47,7 @@ def test_its_cells_run(maker: Any, notebook: dict[str, Any]) -> None:
         printed, names = maker.run(maker.sources(notebook))
     finally:
         torch.set_num_threads(threads)
-    assert "13 modules replaced" in printed[2]
+    assert re.match(r"1\d modules replaced, \d left", printed[2])
     assert names["model"].training
     assert all(type(each).__module__ != "pooling.torch.nn" for each in names["model"].modules())
     shown = maker.with_outputs(notebook, printed)
