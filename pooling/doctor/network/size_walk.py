@@ -15,6 +15,7 @@ import numpy as np
 
 from pooling.geometry import Axis
 
+from ..operators import OPERATORS
 from ..operators.nodes import Node, Tensor
 from .control import reads
 from .graph import Graph, step_of
@@ -33,8 +34,8 @@ Result = tuple[tuple[int, ...], Cuts]
 """The numbers of the tensors that a node gives, and where its windows leave cells out."""
 Planned = tuple[int, Node, tuple[int, ...], tuple[int, ...]]
 """The number of a node, which those share that do the same, the node, and the places that it reads and writes."""
-OWN = frozenset(["name", "inputs", "outputs", "source_line"])
-"""Fields of a node that do not tell what it does."""
+OWN = frozenset(["name", "inputs", "outputs", "source_line", "infer", "evaluate"])
+"""Fields of a node that do not tell what it does, where its operator is known."""
 
 
 def cut_axes(stage: Stage, dimensions: int) -> Cuts:
@@ -193,7 +194,7 @@ class SizeWalk:
 
 def _what(node: Node) -> Hashable:
     """Return what is equal for nodes that do the same with the same tensors."""
-    if node.branches:
+    if node.branches or node.operator not in OPERATORS:
         return id(node)
     empty = tuple(map(bool, node.inputs)), tuple(map(bool, node.outputs))
     key = (empty, *(_plain(getattr(node, each.name)) for each in fields(Node) if each.name not in OWN))
