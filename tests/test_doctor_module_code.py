@@ -161,7 +161,9 @@ def test_modules_for_a_card():
 
 def test_modules_that_cannot_be_copied_as_a_whole(tmp_path):
     with open(tmp_path / "log", "w") as log:
-        module = Two(lambda m, x: m.d(m.c(x)), lock=threading.Lock(), log=log, kept=[torch.ones(2, requires_grad=True) * 2])
+        module = Two(
+            lambda m, x: m.d(m.c(x)), lock=threading.Lock(), log=log, kept=[torch.ones(2, requires_grad=True) * 2]
+        )
         network = read(module, SHAPE)
     assert network.parameters == 8 * 27 + 8 + 8 * 72 + 8
     assert isinstance(module.c.weight, nn.Parameter)
@@ -187,22 +189,24 @@ def test_a_module_before_its_quantisation():
 def test_nothing_of_a_module_in_training_is_changed():
     def forward(m, x):
         m.steps += 1
-        if random.random() < 2 and np.random.rand() < 2:  # both take a random number
+        if random.random() < 2 and np.random.rand() < 2:  # noqa: NPY002 - both take one
             x = x + torch.rand(1)
         m.seen.append(m.steps)
         m.counted.add_(1)
         return m.dropout(m.norm(m.d(m.c(x))))
 
-    module = Two(forward, norm=nn.BatchNorm2d(8), dropout=nn.Dropout(), steps=0, seen=[], counted=nn.Buffer(torch.zeros(3)))
+    module = Two(
+        forward, norm=nn.BatchNorm2d(8), dropout=nn.Dropout(), steps=0, seen=[], counted=nn.Buffer(torch.zeros(3))
+    )
     module.train()
     module.c.eval()
     before = copy.deepcopy(module.state_dict())
     modes = [each.training for each in module.modules()]
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002 - what code has
     examine(module, SHAPE)
     assert torch.equal(states[0], torch.get_rng_state())
     assert states[1] == random.getstate()
-    assert np.array_equal(states[2], np.random.get_state()[1])
+    assert np.array_equal(states[2], np.random.get_state()[1])  # noqa: NPY002
     assert [each.training for each in module.modules()] == modes
     assert (module.steps, module.seen) == (0, [])
     after = module.state_dict()
@@ -309,7 +313,8 @@ def test_refused_in_a_sentence(name):
 def test_the_command_writes_json_of_a_module_that_prints(tmp_path, monkeypatch, capsys):
     (tmp_path / "printing_of_test.py").write_text(
         "import torch\nprint('imported')\n"
-        "class Net(torch.nn.Conv2d):\n    def forward(self, x):\n        print('runs')\n        return super().forward(x)\n"
+        "class Net(torch.nn.Conv2d):\n    def forward(self, x):\n        print('runs')\n"
+        "        return super().forward(x)\n"
         "def build():\n    print('builds')\n    return Net(3, 8, 3)\n"
     )
     monkeypatch.chdir(tmp_path)

@@ -53,10 +53,7 @@ def _early(context: LintContext) -> Iterator[Observation]:
             guilty.append(stage)
     if steps < EARLY_STEPS or any(embeds_patches(context.network, stage.name) for stage in guilty):
         return
-    share = (
-        sum(stage.macs for stage in context.network.stages[: context.network.stages.index(guilty[-1]) + 1])
-        / macs
-    )
+    share = sum(stage.macs for stage in context.network.stages[: context.network.stages.index(guilty[-1]) + 1]) / macs
     small = head is not None and min(head.resolved) < 2
     names = joined([stage.name for stage in guilty])
     words, without = context.words, tuple(_removable(context, guilty))

@@ -96,10 +96,10 @@ class SizeWalk:
             key = (number, *[slots[place] for place in inputs])
             result = results.get(key)
             if result is None:
-                result = self._worked_out(node, key[1:], len(spatial))
-                if isinstance(result, NetworkError):
-                    return NetworkError(str(result), result.stage, tuple(shape))
-                results[key] = result
+                new = self._worked_out(node, key[1:], len(spatial))
+                if isinstance(new, NetworkError):
+                    return NetworkError(str(new), new.stage, tuple(shape))
+                result = results[key] = new
             outputs, cuts = result
             if cuts:
                 found = found | cuts
@@ -162,8 +162,9 @@ class SizeWalk:
         self._inputs = {name: place(name) for name in given if name not in settled}
         numbers: dict[Hashable, int] = {}
         self._plan = [
-            (numbers.setdefault(_what(node), len(numbers)), node, tuple(map(place, reads(node))), tuple(map(place, node.outputs)))
+            (number, node, tuple(map(place, reads(node))), tuple(map(place, node.outputs)))
             for node in nodes
+            for number in [numbers.setdefault(_what(node), len(numbers))]
         ]
         return self._plan
 

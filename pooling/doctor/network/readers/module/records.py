@@ -603,7 +603,9 @@ def _block_axes(call: AtenCall, sizes: Sequence[int]) -> tuple[Axis, ...]:
     kernel, stride, padding, dilation = (
         tuple(_ints(call[name], 2)) for name in ("kernel_size", "stride", "padding", "dilation")
     )
-    return geometry.pool_axes(sizes, kernel, stride, tuple((each, each) for each in padding), dilation, function=call.name)
+    return geometry.pool_axes(
+        sizes, kernel, stride, tuple((each, each) for each in padding), dilation, function=call.name
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
