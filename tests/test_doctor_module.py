@@ -638,7 +638,7 @@ def test_a_module_without_a_shape_is_refused():
 
 
 def test_names_are_for_modules_only():
-    with pytest.raises(ValueError, match="names .x., and the input of layers is .input."):
+    with pytest.raises(ValueError, match="names 'x', and the input of layers is 'input'; give --input"):
         examine("conv3", {"x": (1, 3, 8, 8)})
 
 

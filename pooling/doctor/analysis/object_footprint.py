@@ -66,8 +66,11 @@ class Objects:
     @property
     def at_heads(self) -> Footprint | None:
         """The footprint at the head that resolves most; None where some heads are not known."""
-        if self.unknown:
-            return None
+        return None if self.unknown else self.at_known_heads
+
+    @property
+    def at_known_heads(self) -> Footprint | None:
+        """The footprint at the known head that resolves most; others may lie behind what was not understood."""
         return max((self.footprints[head] for head in self.heads), key=lambda each: min(each.resolved), default=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from ..network import Graph, Network, NetworkError, Stage
 from ..network.size_walk import SizeWalk
 from .object_footprint import without_head
 
-__all__ = ["Changes", "Trials", "as_options", "parallel"]
+__all__ = ["OPTION", "Changes", "Trials", "as_options", "parallel"]
 
 Changes = Mapping[str, Mapping[str, Any]]
 MOST_ADDED = 8
@@ -98,6 +99,10 @@ def parallel(network: Network, changes: Changes) -> Iterator[tuple[Stage, Mappin
 
 def _steps(stage: Stage) -> tuple[list[int], list[int]]:
     return [axis.stride for axis in stage.axes], [axis.output_size for axis in stage.axes]
+
+
+OPTION = re.compile(r"--set (?:'[^']*'|\"[^\"]*\")+")
+"""One of these options in a sentence."""
 
 
 def as_options(changes: Changes) -> str:

@@ -210,7 +210,9 @@ def _read_by(call: NodeCall, stage: Stage, number: int, output: Masks) -> Masks 
     lines = _lines(call)
     if lines is None or len(lines) != len(output):
         return None
-    mode = str(call.attribute("mode", "constant")) if call.operator == "Pad" else ""
+    # What a roll moves beyond one end comes from the other.
+    mode = "wrap" if call.operator == "aten.roll" else ""
+    mode = str(call.attribute("mode", "constant")) if call.operator == "Pad" else mode
     return tuple(
         np.ones(size, np.bool_) if axis in mixed else _followed(line, mask, size, mode)
         for axis, line, mask, size in zip(tensor.view.axes, lines, output, sizes, strict=True)

@@ -46,7 +46,9 @@ def _vanishes(context: LintContext) -> Iterator[Observation]:
         yield _of_tokens(context, first, at, steps)
         return
     earlier = f" (less than two since {two})" if two != first else ""
-    last = "" if first == head.stage else f"; {_covered(head.resolved)} is left at the output feature map {head.stage}"
+    last = ""
+    if first != head.stage and head.resolved != at.resolved:
+        last = f", and {_covered(head.resolved)} at the output feature map {head.stage}"
     yield Observation(
         "error" if context.localises else "warning" if context.task is None else "note",
         first,
@@ -132,6 +134,8 @@ def _not_seen_whole(context: LintContext) -> Iterator[Observation]:
 
 def _covered(numbers: Sequence[Fraction], noun: str = "cell") -> str:
     text = brief([cells(each) for each in numbers])
+    if len(numbers) == 1 and numbers[0] < 1:
+        return f"{text} of a {noun}"
     whole = text if len(numbers) == 1 else by([cells(each) for each in numbers])
     return f"{whole} {noun}" if set(numbers) == {1} and len(numbers) == 1 else f"{whole} {noun}s"
 
@@ -160,7 +164,7 @@ def _more_cells(context: LintContext, head: Footprint) -> Iterator[str]:
             f"with what is upsampled from the deeper maps ({words.pyramid})"
         )
     yield from dilated(context, head)
-    blurs = f"MaxBlurPool{max(1, len(context.network.spatial))}d"
+    blurs = "MaxBlurPool2d" if len(context.network.spatial) == 2 else "stride 1, and a blur with the stride behind it"
     yield (
         f"where downsampling stays, use a strided convolution or an anti-aliased pool ({blurs}), which loses less of "
         "what is small"

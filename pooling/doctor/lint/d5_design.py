@@ -61,12 +61,12 @@ def _early(context: LintContext) -> Iterator[Observation]:
         "warning" if context.localises and small else "note",
         guilty[-1].name,
         f"{names} shrink{'s' if len(guilty) == 1 else ''} the map {cells(steps)} times along each axis within the "
-        f"first {percent(share)} of the multiply-adds: what is smaller than {words.cells((cells(steps),))} is gone "
-        "before the network has looked at it",
+        f"first {percent(share)} of the multiply-adds: what is smaller than {words.cells((cells(steps),))} kept "
+        "as channels at best, before most of the network has looked at it",
         (
             *without,
-            f"{'or ' if without else ''}let a stage at full resolution read the {words.input} beside them, and join it "
-            "later",
+            f"{'or ' if without else ''}let a stage at full resolution read the {words.input} beside "
+            f"{'it' if len(guilty) == 1 else 'them'}, and join it later",
             "or pool later: the same stride behind the first convolutions costs more and keeps more",
         ),
     )

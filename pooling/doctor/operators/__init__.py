@@ -17,6 +17,7 @@ einsum        Einsum, Attention
 data          TopK, GatherND, ScatterND and the like, LSTM, and what gives as many elements as the data has it
 control       If, Loop and Scan that the size of the input does not decide
 places        where the cells of a map stand in a tensor
+parts         windows on a map that stands in parts
 torch         what only torch has
 """
 

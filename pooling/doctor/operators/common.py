@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 from pooling.geometry import Axis
@@ -29,8 +29,8 @@ __all__ = [
     "product",
     "spatial_shape",
     "spread",
-    "through_windows",
     "with_padding",
+    "written",
 ]
 
 
@@ -78,72 +78,6 @@ def in_place(view: View | None, shape: Shape, axes: Shape) -> View | None:
             if found is not None and found.axes == axes:
                 return found
     return View(axes, None, lost=view.lost or "receptive field not followed: axes have changed places")
-
-
-def through_windows(
-    view: View | None, shape: Shape, axes: Sequence[Axis], where: Shape, *, transposed: bool = False
-) -> View | None:
-    """Follow fields through the windows of an operator, or what undoes them.
-
-    Parameters
-    ----------
-    view : View or None
-        Of the input.
-    shape : tuple of int
-        Of the input.
-    axes : sequence of Axis
-        The windows.
-    where : tuple of int
-        Where the operator has its spatial axes. They may hold the cells of blocks of the map, such as the windows of
-        a transformer in the batch; then each window ends at its block.
-    transposed : bool
-        Whether the windows are undone.
-    """
-    each = receptive_field.transposed if transposed else receptive_field.windows
-    if view is not None and view.layout and view.paths:
-        try:
-            inside = _through_blocks(view, shape, axes, where, transposed)
-        except UnfollowedError as error:
-            return lost(replace(view, axes=where), str(error))
-        if inside is not None:
-            return inside
-    return along(in_place(view, shape, where), lambda paths, i: each(paths, axes[i]))
-
-
-def _through_blocks(
-    view: View, shape: Shape, axes: Sequence[Axis], where: Shape, transposed: bool
-) -> View | None:
-    """Return the view behind windows on axes that hold blocks of the map; None where they hold something else."""
-    mixed_up = [place for place, each in enumerate(view.layout) if place and place not in where and each.factors]
-    if mixed_up:  # channels hold neighbouring places
-        found, _ = places.coarsened(view, shape, mixed_up)
-        if found is None or not found.layout:
-            return None
-        view = found
-    layout, grid, paths = list(view.layout), list(view.grid), list(view.paths or ())
-    held = [layout[place] for place in where]
-    numbers = [each.factors[0].axis for each in held if len(each.factors) == 1 and not each.before and not each.after]
-    if sorted(numbers) != list(range(len(grid))) or any(each.factors[0].step != 1 for each in held):
-        return None
-    for number, axis, place in zip(numbers, axes, where, strict=True):
-        before = layout[place].factors[0].size
-        after = axis.input_size if transposed else axis.output_size
-        if before == grid[number]:
-            through = receptive_field.transposed if transposed else receptive_field.windows
-        else:
-            through = receptive_field.block_transposed if transposed else receptive_field.block_windows
-        paths[number] = through(paths[number], axis)
-        grid[number] = grid[number] // before * after
-        for other, each in enumerate(layout):
-            factors = tuple(
-                replace(factor, step=factor.step // before * after) if factor.axis == number else factor
-                for factor in each.factors
-            )
-            layout[other] = replace(each, factors=factors)
-        # A block that has become one cell is the place of the block.
-        alone = after == 1 and grid[number] > 1
-        layout[place] = AxisLayout() if alone else AxisLayout((Factor(number, after),))
-    return places.settled(replace(view, paths=tuple(paths)), layout, tuple(grid))
 
 
 def moved(view: View | None, places_of: Sequence[int | None], shape: Shape, rank: int | None = None) -> View | None:
@@ -234,8 +168,10 @@ def of_parts(parts: Sequence[Tensor], output: Shape) -> View | None:
     grid = _grid(main[1], output, len(main[2]))
     whole = [each for each in placed if each[1] == main[1] and each[2] == grid]
     rest = [each for each in placed if each not in whole]
+    if not whole and all(math.prod(sizes) == 1 for _, _, sizes in placed):
+        return None  # one cell that is spread over new places
     if not whole:
-        return _of_profiles([*placed], output, context)
+        return _of_profiles(placed, output, context)
     spread = [each for each in rest if _is_spread(each[1], each[2], output)]
     if len(spread) < len(rest):
         return View((), None, lost="receptive field not followed: the axes of its inputs differ")
@@ -305,7 +241,42 @@ def mixed_along(view: View | None, shape: Shape, axes: Iterable[int]) -> View | 
     chosen = [layout[axis] for axis in axes]
     if any(each.before or each.after for each in chosen):
         return replace(view, context=True)
-    return places.mixed(view, view.sizes(shape), [factor for each in chosen for factor in each.factors])
+    factors = [factor for each in chosen for factor in each.factors]
+    return followed(view, lambda view: places.mixed(view, view.sizes(shape), factors))
+
+
+def written(target: Tensor | None, source: Tensor | None, spans: Mapping[int, range]) -> View | None:
+    """Return the view of a tensor after another one was written to a part of it; None where it is lost.
+
+    It is followed where all places of the map are written, as where the class token is left out.
+
+    Parameters
+    ----------
+    target, source : Tensor or None
+    spans : mapping
+        The elements that are written on some axes; those of others are written whole.
+    """
+    if target is None or source is None or target.view is None or source.view is None:
+        return None
+    if not places.is_map(target.view) or not places.is_map(source.view) or not target.shape or not source.shape:
+        return None
+    layout, new = list(places.layout_of(target.view, target.shape)), places.layout_of(source.view, source.shape)
+    into, grid, is_whole = list(layout), target.view.sizes(target.shape), True
+    for axis, span in spans.items():
+        held = layout[axis]
+        if not held.factors:
+            is_whole = is_whole and span == range(target.shape[axis])
+        elif span != range(held.before, target.shape[axis] - held.after):
+            return None
+        else:
+            into[axis] = replace(held, before=0, after=0)
+    if tuple(into) != new or source.view.sizes(source.shape) != grid:
+        return None
+    if is_whole:  # nothing is left of what the cells showed before
+        return places.settled(replace(source.view, context=source.view.context or target.view.context), layout, grid)
+    along = tuple(range(len(grid)))
+    views = [replace(view, axes=along, layout=(), grid=()) for view in (target.view, source.view)]
+    return places.settled(receptive_field.merged(views), layout, grid)
 
 
 Labels = Sequence[Hashable]
@@ -338,40 +309,118 @@ def product(parts: Sequence[tuple[Tensor, Labels]], output: Labels) -> View | No
             for part, labels in parts
             if part.view is not None and part.view.paths and part.shape is not None
         ]
+        if not known:
+            return None if context or not views else views[0]
+        found = _multiplied(known)
     except UnfollowedError as error:
         return View((), None, lost=f"receptive field not followed: {error}")
-    if not known:
-        return None if context or not views else views[0]
+    return found and replace(found, context=found.context or context)
+
+
+Part = tuple[View | None, Layout, int]
+"""Of a product: its view with all of its layout, what of that the result has, and how many places that are."""
+
+
+def _multiplied(known: Sequence[Part]) -> View | None:
     # The first that keeps all of its places, as queries do, which stand before the keys.
     whole = [each for each in known if each[0] is not None and each[2] == math.prod(each[0].grid) and each[2]]
     main = whole[0] if whole else max(known, key=lambda each: each[2])
+    queries = main
+    main = next((part for each in whole if (part := _in_windows(queries, each)) is not None), main)
     view, layout, kept = main
     if view is None or not kept:
         return None
-    grid = view.grid
+    grid, context = view.grid, False
     paths = [replace(view, layout=(), grid=(), axes=tuple(range(len(grid))))]
     for each in known:
         other, where, _ = each
         if each is main:
             continue
-        if other is None:
+        if other is None or each is queries:
             context = True
             continue
         shared = [mine for mine, its in zip(layout, where, strict=True) if mine == its]
         aligned = {factor for part in shared for factor in part.factors}
         apart = [factor for factor in _all_factors(other.layout) if factor not in aligned]
-        if other.grid != grid and aligned and any(factor.size > 1 for factor in aligned):
-            return View((), None, lost="receptive field not followed: maps of different sizes are multiplied")
         if other.grid != grid:
-            context = True
+            seen = _of_same_parts(view, layout, other, where)
+            if seen is None and aligned and any(factor.size > 1 for factor in aligned):
+                raise UnfollowedError("maps of different sizes are multiplied")
+            context = context or seen is None
+            paths += [seen] if seen is not None else []
             continue
         spread = places.mixed(other, grid, apart)
         paths.append(replace(spread, layout=(), grid=(), axes=tuple(range(len(grid)))))
-    try:
-        found = places.settled(receptive_field.merged(paths), layout, grid)
-    except UnfollowedError as error:
-        return View((), None, lost=f"receptive field not followed: {error}")
+    found = places.settled(receptive_field.merged(paths), layout, grid)
     return found and replace(found, context=found.context or context)
+
+
+def _in_windows(queries: Part, windows: Part) -> Part | None:
+    """Return what queries of another map, the same ones for every window, make of keys in windows.
+
+    The result has the places of the windows: the query of a place in a window is that of this place in all of them.
+    None for anything else.
+    """
+    asking, view = queries[0], windows[0]
+    if asking is None or view is None or not view.paths or asking.grid == view.grid:
+        return None
+    mine = [place for place, each in enumerate(queries[1]) if each.factors]
+    its = [place for place, each in enumerate(windows[1]) if each.factors]
+    wanted = [queries[1][place] for place in mine]
+    inside = [place for place in its if windows[1][place] in wanted]
+    outside = [place for place in its if place not in inside]
+    if [windows[1][place] for place in inside] != wanted or not outside or not set(mine).isdisjoint(its):
+        return None
+    layout = list(windows[1])
+    for place in inside:
+        layout[place] = AxisLayout()
+    for place, held in zip(mine, wanted, strict=True):
+        layout[place] = held
+    seen = places.mixed(view, view.grid, [factor for each in wanted for factor in each.factors])
+    return replace(seen, context=True), tuple(layout), windows[2]
+
+
+def _of_same_parts(view: View, layout: Layout, other: View, where: Layout) -> View | None:
+    """Return what a map shows to another one that has as many parts, though its parts are larger or smaller.
+
+    Such parts are windows of attention and the larger windows around them; each cell sees all of the part that has the
+    number of its own. None where the two do not stand in the same parts.
+
+    Parameters
+    ----------
+    view, layout
+        The map that looks, and what stands on the axes of the result.
+    other, where
+        The map that is seen, and what of it stands on the axes of the result.
+    """
+    assert view.paths is not None
+    assert other.paths is not None
+    shared: list[tuple[Factor, Factor]] = []
+    for mine, its in zip(layout, where, strict=True):
+        if mine.factors and its.factors:
+            if [each[:2] for each in map(astuple, mine.factors)] != [each[:2] for each in map(astuple, its.factors)]:
+                return None
+            shared += zip(mine.factors, its.factors, strict=True)
+    if all(mine.size == 1 for mine, _ in shared) or len(view.grid) != len(other.grid):
+        return None
+    found, context = [], other.context
+    apart = [factor for factor in _all_factors(other.layout) if factor not in {its for _, its in shared}]
+    for number, (size, its_size) in enumerate(zip(view.grid, other.grid, strict=True)):
+        pairs = [pair for pair in shared if pair[0].axis == number]
+        count = math.prod(mine.size for mine, _ in pairs)
+        if count == 1:  # all of this axis
+            found.append(view.paths[number])
+            context = True
+            continue
+        block, its_block = size // count, its_size // count
+        inner = math.prod(factor.size for factor in apart if factor.axis == number)
+        if inner != its_block or any(mine.step * its_block != its.step * block for mine, its in pairs):
+            return None
+        if min(its.step for _, its in pairs) < its_block:
+            return None  # every other row, say, and no neighbours
+        seen = receptive_field.shifted(other.paths[number], its_block, its_block, 1, 0)
+        found.append(receptive_field.blown_up(seen, block))
+    return View(tuple(range(len(view.grid))), tuple(found), other.aligned, context)
 
 
 def _all_factors(layout: Layout) -> list[Factor]:

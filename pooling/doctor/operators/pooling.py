@@ -8,8 +8,9 @@ from pooling.layer import Layer
 from pooling.maps import spatial_slice
 
 from .. import receptive_field
-from .common import along, behind_channels, in_place, lost, spatial_shape, through_windows, with_padding
+from .common import along, behind_channels, in_place, lost, spatial_shape, with_padding
 from .nodes import ARGUMENTS, NodeCall, OperatorError, Outcome, Shape
+from .parts import through_windows
 from .registry import LAYER, operator
 
 
@@ -36,7 +37,7 @@ def _pooled(call: NodeCall) -> Outcome:
     is_global = layer.operator.startswith("global_") or (
         all(axis.is_global for axis in axes) and (layer.operator.startswith(("adaptive_", "gem_")))
     )
-    view = through_windows(call.view, shape, axes, places)
+    view = through_windows(call.view, shape, axes, places, mixes_channels=False)
     if not is_global and not any(axis.adaptive for axis in axes):
         axes = with_padding(call, axes, places)
     return Outcome("global" if is_global else "pooling", [output, output], view, axes, layer)

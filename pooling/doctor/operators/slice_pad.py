@@ -8,11 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from .. import receptive_field
-from ..receptive_field import Paths, View
-from .columns import gathered
+from ..receptive_field import Paths, UnfollowedError, View
 from .common import along, lost, moved, of_parts, spread
 from .nodes import NodeCall, OperatorError, Outcome, Shape, Tensor
-from .places import is_map, layout_of, without
+from .places import is_map, layout_of, unfolded, without
 from .registry import Array, operator
 
 
@@ -184,8 +183,8 @@ def _gather(call: NodeCall) -> Outcome:
             return Outcome("slice", [output], None)
     if is_map(view) and view is not None and len(indices) == 1 and axis in view.axes:
         return Outcome("slice", [output], _picked(view, index, axis))
-    if len(indices) == 2 and view is not None and view.paths and index is not None and index.value is not None:
-        windows = _as_windows(view, shape, axis, index.value.tolist())
+    if len(indices) == 2 and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
+        windows = _gathered_windows(view, index, shape, axis)
         if windows is not None:
             return Outcome("slice", [output], windows)
     if indices and is_map(view) and view is not None and layout_of(view, shape)[axis].factors:
@@ -193,13 +192,34 @@ def _gather(call: NodeCall) -> Outcome:
     return Outcome("slice", [output], moved(view, places, shape, len(output)))
 
 
-def _as_windows(view: View, shape: Shape, axis: int, numbers: list[list[int]]) -> View | None:
-    """Return the view of windows that are gathered along an axis of places; None of anything else."""
-    held = layout_of(view, shape)[axis]
-    whole = len(held.factors) == 1 and not held.before and not held.after and bool(numbers) and bool(numbers[0])
-    if not whole or held.factors[0].size != view.sizes(shape)[held.factors[0].axis]:
+def _gathered_windows(view: View, index: Tensor | None, shape: Shape, axis: int) -> View | None:
+    """Return the view of windows along an axis whose cells are chosen by number; None of anything else.
+
+    Two axes take the place of one: windows and their cells, or the other way round, as where an exporter writes im2col.
+    """
+    numbers = None if index is None else index.value
+    if numbers is None or not numbers.size or numbers.min() < 0:
         return None
-    return gathered(view, shape, axis, numbers)
+    counts, first = numbers.shape, int(numbers[0, 0])
+    steps = [int(numbers[1, 0]) - first if counts[0] > 1 else 0, int(numbers[0, 1]) - first if counts[1] > 1 else 0]
+    rows, columns = np.indices(counts)
+    if min(steps) < 0 or (numbers != first + rows * steps[0] + columns * steps[1]).any():
+        return None
+    # The cells of a window lie closer together than windows do, or are fewer.
+    cell, window = sorted((0, 1), key=lambda each: (steps[each], counts[each]))
+    if any(counts[each] > 1 and not steps[each] for each in (cell, window)):
+        return None
+    size, count = counts[cell], counts[window]
+    stride, dilation = steps[window] or size, steps[cell] or 1
+    try:
+        found = unfolded(view, shape, axis, size, stride, first=first, count=count, dilation=dilation)
+    except UnfollowedError:
+        return None
+    rank = len(shape)
+    whole = (*shape[:axis], count, *shape[axis + 1 :], size)
+    behind = [place + (place > axis) for place in range(rank)]
+    behind[axis] = axis + window
+    return moved(found, [*behind, axis + cell], whole, rank + 1)
 
 
 def _picked(view: View, index: Tensor | None, axis: int) -> View | None:

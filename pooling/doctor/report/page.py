@@ -16,12 +16,13 @@ from pooling._version import __version__
 from pooling.errors import without
 from pooling.files import write_whole
 from pooling.reporting.html import Markup, rendered
-from pooling.signs import shortened
+from pooling.signs import printable
 
 from ..analysis.picture import Picture, fitted
+from ..analysis.trials import OPTION
 from ..lint import SEVERITIES
 from .drawing import NARROW, WIDE, drawing
-from .drawing.display import measured
+from .drawing.display import fitting
 from .drawing.svg import svg
 from .heads import data_set, heads_in_words
 from .object_figure import object_levels
@@ -132,8 +133,12 @@ def page(examination: Examination, image: Picture | None = None, what_if: WhatIf
         version=__version__,
         examination=examination,
         network=network,
+        mostly_lost=any(each.code == "D901" and each.severity != "note" for each in examination.findings),
         counts=[(each, sum(one.severity == each for one in examination.findings)) for each in reversed(SEVERITIES)],
-        findings=_grouped(examination.findings, "stage", "code", "severity", "message", "fixes"),
+        findings=[
+            (parts | {"fixes": [_marked(fix) for fix in parts["fixes"]]}, names)
+            for parts, names in _grouped(examination.findings, "stage", "code", "severity", "message", "fixes")
+        ],
         network_drawn=_drawn(examination, image),
         levels=_levels(examination, image, ""),
         what_if=what_if and _compared(what_if),
@@ -158,6 +163,16 @@ def _grouped(found: Any, name: str, *keys: str) -> list[tuple[dict[str, Any], li
     for each in found:
         places.setdefault(tuple(getattr(each, key) for key in keys), []).append(getattr(each, name))
     return [(dict(zip(keys, parts, strict=True)), names) for parts, names in places.items()]
+
+
+def _marked(fix: str) -> Markup:
+    """Set the options of the command in a sentence apart, each of them whole, so that they can be copied."""
+    fix = printable(fix)
+    marked, at = Markup(""), 0
+    for option in OPTION.finditer(fix):
+        marked += Markup("{}<code>{}</code>").format(fix[at : option.start()], option[0])
+        at = option.end()
+    return marked + Markup("{}").format(fix[at:])
 
 
 def _says_nothing(examination: Examination, stage: Stage) -> bool:
@@ -228,15 +243,8 @@ def _even(number: int, most: int) -> int:
 
 def _ends(stages: Sequence[str]) -> list[str]:
     """Return the first and the last of several names, cut in their middle to the width of a column."""
-    found = [_short(stages[0], COLUMN)]
-    return found if len(stages) == 1 else [*found, _short(stages[-1], COLUMN - 18)]
-
-
-def _short(name: str, room: float) -> str:
-    letters = len(name)
-    while letters > 3 and measured(shortened(name, letters), 12.5) > room:
-        letters -= 1
-    return shortened(name, letters)
+    found = [fitting(stages[0], COLUMN, 12.5)]
+    return found if len(stages) == 1 else [*found, fitting(stages[-1], COLUMN - 18, 12.5)]
 
 
 def _drawn(examination: Examination, image: Picture | None) -> list[Markup]:

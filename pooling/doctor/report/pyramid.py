@@ -461,7 +461,7 @@ def _dropped(network: Network, stage: Stage, plane: Box) -> Iterator[tuple[Box, 
     before = _pixels(dimensions)
     if stage.inputs[0] != network.input_name:
         before = network.stage(stage.inputs[0]).receptive_field or before
-    words = {1: ("sample",), 2: ("row", "column"), 3: ("slice", "row", "column")}[dimensions]
+    words = {1: ("cell",), 2: ("row", "column"), 3: ("slice", "row", "column")}[dimensions]
     texts = [f"{cells} {word}{'s' * (cells > 1)}" for cells, word in zip(cut, words, strict=True) if cells]
     text = f"drops {', '.join(texts)}"
     shown = [*range(dimensions)][-2:]

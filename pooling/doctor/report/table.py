@@ -18,6 +18,7 @@ from pooling.reporting.tables import Column, Layout, titled
 from pooling.signs import printable
 
 from ..analysis.input_sizes import AxisSizes
+from ..analysis.trials import OPTION
 from ..examination import Examination
 from ..lint import Finding
 from ..network import Stage
@@ -107,7 +108,7 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     if objects.unknown:
         others = "others are not known" if examination.heads else "not known"
         yield "output maps", f"{others}: {_unknown_outputs(examination)}"
-        yield "objects", f"{words.cells(objects.size)}: not known at the output, because its map is not"
+        yield "objects", f"{words.cells(objects.size)}: {_before_unknown(examination)}"
     elif objects.smallest:
         lost = [
             f"below {count} from {printable(name)} on"
@@ -126,6 +127,16 @@ def _facts(examination: Examination) -> Iterable[tuple[str, str]]:
     measured = [each for each in examination.shifts if each.value is not None]
     if measured:
         yield "shift", _shifts(measured, words.cell)
+
+
+def _before_unknown(examination: Examination) -> str:
+    """Say how far an object can be followed where the map of an output is not known."""
+    best = examination.objects.at_known_heads
+    if best is None:
+        return "not known at the output, because its map is not"
+    left = [cells(each) for each in best.resolved]
+    covered = f"{brief(left) if len(set(left)) == 1 else by(left)} cell{'s' if max(best.resolved) > 1 else ''}"
+    return f"{covered} at {printable(best.stage)}, the finest known map that outputs are read from; not known behind it"
 
 
 def _losses(examination: Examination) -> str:
@@ -230,8 +241,7 @@ def _indented(console: Console, text: str, style: str = "", bullet: str = "") ->
     console.print(table)
 
 
-OPTION = re.compile(r"--set (?:'[^']*'|\"[^\"]*\")+\S*|\S+")
-"""An option of the command with its value, or a word."""
+OPTION_OR_WORD = re.compile(rf"{OPTION.pattern}\S*|\S+")
 
 
 def _with_options_whole(text: str, room: int) -> str:
@@ -247,7 +257,7 @@ def _with_options_whole(text: str, room: int) -> str:
     """
     if "--set " not in text:
         return text
-    words = OPTION.findall(text)
+    words = OPTION_OR_WORD.findall(text)
     lines, line = [], ""
     for number, word in enumerate(words):
         follows = number + 1 < len(words) and word.startswith("--set ") and words[number + 1].startswith("--set ")

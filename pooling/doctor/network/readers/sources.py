@@ -276,7 +276,9 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
         if not hasattr(found, part):
             names = [each for each in vars(found) if not each.startswith("_")] if hasattr(found, "__dict__") else []
             near = difflib.get_close_matches(part, names, NEAR, 0.5)
-            asked = f"; do you mean {' or '.join(near)}?" if near else ""
+            made = [each for each in names if _is_of(found, each, package)]
+            others = near or made[:NEAR]
+            asked = f"; do you mean {' or '.join(others)}?" if others else "; give one of its functions or classes"
             raise NetworkError(f"{text}: {package} has no {name!r}{asked}")
         found = getattr(found, part)
     if isinstance(found, torch.nn.Module):
@@ -293,6 +295,12 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
     if not isinstance(module, torch.nn.Module):
         raise NetworkError(f"{text} returns an object of type {type(module).__name__}; it must make a torch.nn.Module")
     return Made(module)
+
+
+def _is_of(found: Any, name: str, package: str) -> bool:
+    """Whether a module of Python has a function or class of that name which it defines itself."""
+    each = getattr(found, name, None)
+    return callable(each) and getattr(each, "__module__", None) == package
 
 
 def _required(factory: Callable[..., Any]) -> list[str]:

@@ -27,6 +27,7 @@ from .display import (
     arrow,
     fitting,
     hatched,
+    in_two,
     measured,
     rectangle,
     row_of,
@@ -133,7 +134,9 @@ def laid_out(maps: DrawnMaps, photograph: Photograph, width: float) -> Drawing:
     for number, column in enumerate(columns):
         items += _box(maps, column, photograph, number)
     items += _flags(columns)
-    ends = [_labels(items, column, label_top) for column in columns]
+    names = [in_two(column.each.label, column.room - 6, LETTERS, bold=True) for column in columns]
+    label_top += PITCH * any(first for first, _ in names)
+    ends = [_labels(items, column, name, label_top) for column, name in zip(columns, names, strict=True)]
     height = foot(items, maps, width, _enlarged(items, maps, columns, photograph, max(ends) + 10))
     boxes = tuple(
         Placed(column.each.label, column.each.kind, column.face, column.depth, column.copies) for column in columns
@@ -167,7 +170,8 @@ def foot(items: list[Item], maps: DrawnMaps, width: float, top: float) -> float:
     """Explain the signs, and say where the drawing ends."""
     one = maps.dimensions == 1
     signs = [("object", "the object"), ("cell", "what one cell sees of the input (receptive field)")]
-    signs += [("skip", "skips")] * bool(maps.skips or any(each.joins for each in maps.maps))
+    # Of a signal, skips within a strip are not drawn.
+    signs += [("skip", "skips")] * bool(maps.skips or (not one and any(each.joins for each in maps.maps)))
     signs += [("flag", "outputs")] * any(each.flag for each in maps.maps)
     signs += [("unknown", "not known")] * any(each.kind == "unknown" for each in maps.maps)
     told = "strips lie on one time axis" if one else "side: size of the map, logarithmic"
@@ -616,8 +620,8 @@ def _lines(each: DrawnMap, apart: bool) -> list[tuple[str, str, bool]]:
         told = [(each.label, Palette.INK, True), ("not known", Palette.MUTED, False)]
         return [*told, (counted(len(each.stages), "stage"), Palette.MUTED, False)]
     shape = [each.shape_text]
-    if apart and each.kind == "map":
-        shape = [f"{each.channels} ch.", by(each.size)]
+    if apart:
+        shape = [f"{each.channels} ch.", by(each.size)] if each.kind == "map" else each.shape_text.split()
     lines = [(each.label, Palette.INK, True), *((words, Palette.INK, False) for words in shape)]
     muted = (each.stride_text, each.blocks_text, _more(each))
     return lines + [(words, Palette.MUTED, False) for words in muted]
@@ -628,13 +632,18 @@ def _more(each: DrawnMap) -> str:
     return row_of([counted(each.joins, "skip") if each.joins else "", tokens])
 
 
-def _labels(items: list[Item], column: _Column, top: float) -> float:
-    """Write what a box is; return where that ends."""
+def _labels(items: list[Item], column: _Column, name: tuple[str, str], top: float) -> float:
+    """Write what a box is; return where that ends. The last line of its name is the first below `top`."""
+    (whole, colour, bold), *rest = column.labels
+    lines = [(name[1], whole, colour, bold)]
+    lines += [(fitting(words, column.room - 6, LETTERS, bold=dark), words, tone, dark) for words, tone, dark in rest]
+    if name[0]:
+        lines.insert(0, (name[0], whole, colour, bold))
+        top -= PITCH
     y = top
-    for words, colour, bold in column.labels:
+    for shown, words, colour, bold in lines:
         if words:
             y += PITCH
-            shown = fitting(words, column.room - 6, LETTERS, bold=bold)
             items.append(Text((_middle(column), y), shown, LETTERS, colour, bold, "middle", whole=words, role="label"))
     return y
 

@@ -61,6 +61,8 @@ def headline(maps: DrawnMaps) -> tuple[str, bool]:
         return f"What becomes of {small} cannot be told", False
     lost = next((each for each in followed if min(each.object_cells) < 1), None)
     best = min(maps.at_output or followed[-1].object_cells)
+    # Behind the last weights only scores are sorted, boxes cut and the like.
+    fine = unknown is None or not any(loss.weights for loss in maps.examination.network.losses)
     behind = "" if unknown is None else f"; what comes behind {unknown.label} is not known"
     if lost is not None and best < 1:
         where = f" at {lost.stride_text}" if lost.stride_text else ""
@@ -77,15 +79,15 @@ def headline(maps: DrawnMaps) -> tuple[str, bool]:
             many = _cells(best, "token")
             return (
                 f"{name} is {many} at {tight.stride_text}: these keep its detail as channels{behind}",
-                unknown is None,
+                fine,
             )
         return f"{name} is {_cells(best)} at {tight.stride_text}: it is seen there, but not its shape{behind}", False
     if lost is not None:
         small = f"{name} is {_cells(min(lost.object_cells))} at {lost.label}"
-        return f"{small}, but {_kept(maps, best)}{behind}", unknown is None
+        return f"{small}, but {_kept(maps, best)}{behind}", fine
     least = cells(min(min(each.object_cells) for each in followed))
     known = "" if unknown is None else " that is known"
-    return f"{name} keeps {least} cells or more at every map{known}{behind}", unknown is None
+    return f"{name} keeps {least} cells or more at every map{known}{behind}", fine
 
 
 def _kept(maps: DrawnMaps, best: float) -> str:
@@ -118,7 +120,7 @@ def field_sentence(maps: DrawnMaps) -> str:
     fields = {stage.name: stage.receptive_field for stage in network.stages}
     of_all = any((seen := fields.get(name)) is not None and seen.context for name in each.stages)
     if of_all:
-        return f"One cell of {each.label} sees the whole input: attention or a global branch relates all cells"
+        return f"{field} is {by(pixels)} {unit}{seconds}; attention or a global branch adds the whole input to it"
     if all(seen >= size for seen, size in zip(pixels, sizes, strict=True)):
         return f"{field} is {by(pixels)} {unit}{seconds}: the whole input of {by(sizes)}"
     return f"{field} is {by(pixels)} of {by(sizes)} {unit}{seconds}"

@@ -3,6 +3,8 @@
 capture   one run, written down
 records   the operators of ATen, one record for each
 scope     which module calls an operator, and on which line
+inputs    what a module takes, and what is said of an input that it has not
+size_run  one run for the windows alone, with all that does not change kept
 graph     the graph that runs the module again at every size
 """
 

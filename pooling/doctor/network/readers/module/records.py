@@ -406,7 +406,10 @@ def _along_axes(recorder: Recorder, call: AtenCall) -> None:
     rank = call.inputs[0].dim()
     axes = range(rank) if given is None or given == [] else [axis % rank for axis in _ints(given, 1)]
     operator = f"aten.{call.name}"
-    if call.name in ("flip", "roll"):
+    if call.name == "roll" and call["dims"]:
+        rule = rules.rolled(_ints(call["shifts"], 1), list(axes))
+        recorder.emit(call, operator, call.inputs, rule=rule, free=rule)
+    elif call.name in ("flip", "roll"):
         why = "it moves cells"
         recorder.emit(call, operator, call.inputs, rule=rules.rearranged(call.shapes, why, axes))
     elif call.name == "glu":
@@ -568,13 +571,15 @@ def _other_shape(recorder: Recorder, call: AtenCall) -> None:
     if call.name in ("tril", "triu"):
         recorder.emit(call, f"aten.{call.name}", call.inputs, rule=rules.same_cells(call.shapes))
         return
+    if call.name == "unfold" and rank:
+        rule = rules.side_by_side(_axis(call, int(call["dimension"])), int(call["size"]), int(call["step"]))
+        recorder.emit(call, "aten.unfold", call.inputs, rule=rule, free=rule)
+        return
     touched: Sequence[int] | None = None
     if call.name in ("channel_shuffle", "native_channel_shuffle"):
         touched = [1]
     elif call.name == "repeat_interleave" and call.get("dim") is not None:
         touched = [_axis(call, int(call["dim"]))]
-    elif call.name == "unfold":
-        touched = [_axis(call, int(call["dimension"]))]
     why = f"{call.name} puts cells elsewhere"
     recorder.emit(call, f"aten.{call.name}", call.inputs, rule=rules.rearranged(call.shapes, why, touched))
 
