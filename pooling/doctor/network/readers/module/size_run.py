@@ -1,9 +1,9 @@
 """Runs of a module at many input sizes, for the question at which of them it works and where windows leave cells out.
 
 The code of the module runs as it is at every size, so that whatever it makes of sizes is its own. What it calls of
-torch is not worked out twice: a result without data depends on nothing but the shapes of what goes in, so that it is kept by
-the function, the shapes and the other arguments. Behind some strides neighbouring sizes have maps of one size, and
-layers of one kind share their results.
+torch is not worked out twice: a result without data depends on nothing but the shapes of what goes in, so that it is
+kept by the function, the shapes and the other arguments. Behind some strides neighbouring sizes have maps of one size,
+and layers of one kind share their results.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def stand_in(recorder: Recorder, func: Any, args: tuple[Any, ...], kwargs: Mappi
         return _same, args[:1], {}
     if func is TENSOR.to and len(args) > 1 and isinstance(args[1], int) and not isinstance(args[1], bool):
         args = (args[0], args[0].device, *args[2:])
-    if _is_accelerator(kwargs.get("device")) or any(isinstance(each, torch.device) and _is_accelerator(each) for each in args):
+    devices = [kwargs.get("device"), *(each for each in args if isinstance(each, torch.device))]
+    if any(map(_is_accelerator, devices)):
         here = next((each.device for each in args if isinstance(each, torch.Tensor)), torch.device("cpu"))
         kwargs = {**kwargs, "device": here} if "device" in kwargs else kwargs
         return func, tuple(here if isinstance(each, torch.device) else each for each in args), dict(kwargs)
