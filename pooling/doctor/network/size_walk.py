@@ -20,7 +20,7 @@ from .control import reads
 from .graph import Graph, step_of
 from .network import NetworkError, Stage
 
-__all__ = ["SizeWalk", "cut_axes"]
+__all__ = ["SizeWalk", "cut_axes", "plain"]
 
 FIELDS = tuple(each.name for each in fields(Tensor))
 MOST_KEPT = 2**18
@@ -161,7 +161,7 @@ class SizeWalk:
 
     def _number(self, tensor: Tensor) -> int:
         """Return the number of a tensor; equal ones share it."""
-        key = tuple(_plain(getattr(tensor, name)) for name in FIELDS)
+        key = tuple(plain(getattr(tensor, name)) for name in FIELDS)
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self._tensors)
@@ -182,7 +182,7 @@ class SizeWalk:
         return outputs, frozenset().union(*cuts)
 
 
-def _plain(value: Any) -> Hashable:
+def plain(value: Any) -> Hashable:
     """Return what is equal for equal values, arrays and mappings among them."""
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
