@@ -319,7 +319,7 @@ class Run:
     parameters: int = 0
     parameters_read: int = 0
     steps: list[tuple[int, Shape]] = field(default_factory=list)
-    """Multiply-adds so far, and the shape of the result, after each call in which data takes part."""
+    """Multiply-adds so far, and the shape of the result, after each convolution and pooling of data."""
 
 
 class _Recording(TorchDispatchMode):
@@ -331,6 +331,7 @@ class _Recording(TorchDispatchMode):
         self.kept: list[torch.Tensor] = [x]  # so that no storage is used again
         self.data = {_storage(x)}
         self.calls = 0
+        self.unsqueezed: torch.Tensor | None = None
         self.unread = {_storage(each): each.numel() for each in module.parameters()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -353,14 +354,17 @@ class _Recording(TorchDispatchMode):
             return result
         self.calls += 1
         self.data |= {_storage(each) for each in made}
-        if made:
-            self.run.steps.append((self.run.multiply_adds, tuple(made[0].shape)))
         name = func._schema.name.split("::")[1]
+        if name in CONVOLUTIONS or name in POOLINGS:
+            self.run.steps.append((self.run.multiply_adds, tuple(made[0].shape)))
         if name in CONVOLUTIONS:
             kind = self.run.transposed if args[6] else self.run.convolutions
             kind.append(tuple(made[0].shape))
         elif name in POOLINGS:
-            self.run.poolings.append(tuple(made[0].shape))
+            # torch works poolings of one axis out as such of two, the first of which it adds and takes away.
+            added = self.unsqueezed is args[0]
+            self.run.poolings.append(tuple(each for axis, each in enumerate(made[0].shape) if axis != 2 or not added))
+        self.unsqueezed = made[0] if name == "unsqueeze" and args[1] in (-2, 2) else None
         return result
 
 
@@ -369,37 +373,53 @@ def _storage(tensor: torch.Tensor) -> int:
     return number
 
 
+@contextlib.contextmanager
+def watched(
+    module: nn.Module, end: Callable[[str, Any, Any], Any], begin: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
+    """Tell of each call of a module its path, before it and after it; what `end` returns is given instead, unless None.
+
+    Of a module that several share, the path is that in the one that calls it.
+    """
+    calls: list[str] = []
+    names: dict[nn.Module, list[str]] = {}
+    for name, each in module.named_modules(remove_duplicate=False):
+        names.setdefault(each, []).append(name)
+
+    def before(called: nn.Module, _: Any) -> None:
+        around = f"{calls[-1]}." if calls and calls[-1] else ""
+        several = names[called]
+        calls.append(next((each for each in several if each.startswith(around)), several[0]))
+        begin(calls[-1])
+
+    def after(_: nn.Module, arguments: Any, result: Any) -> Any:
+        return end(calls.pop(), arguments, result)
+
+    handles = []
+    for each in names:
+        handles.append(each.register_forward_pre_hook(before))
+        handles.append(each.register_forward_hook(after))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def run_in_torch(module: nn.Module, shape: Shape) -> Run:
     """Run a module once on tensors without memory, or whatever its parameters are on."""
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
     x = torch.empty(shape, device=device)
     recording = _Recording(module, x)
-    starts: list[tuple[str, int]] = []
-    # Of a module that several share, the name is that in the one that calls it.
-    names: dict[nn.Module, list[str]] = {}
-    for name, each in module.named_modules(remove_duplicate=False):
-        names.setdefault(each, []).append(name)
+    starts: list[int] = []
 
-    def begin(called: nn.Module, _: Any) -> None:
-        around = f"{starts[-1][0]}." if starts and starts[-1][0] else ""
-        several = names[called]
-        starts.append((next((each for each in several if each.startswith(around)), several[0]), recording.calls))
-
-    def end(_: nn.Module, __: Any, result: Any) -> None:
-        name, before = starts.pop()
+    def end(name: str, _: Any, result: Any) -> None:
+        before = starts.pop()
         if recording.calls > before and isinstance(result, torch.Tensor):
             recording.run.modules.setdefault(name, []).append(tuple(result.shape))
 
-    handles = []
-    for each in names:
-        handles.append(each.register_forward_pre_hook(begin))
-        handles.append(each.register_forward_hook(end))
-    try:
-        with torch.no_grad(), recording:
-            result = module(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watched(module, end, lambda _: starts.append(recording.calls)), torch.no_grad(), recording:
+        result = module(x)
     leaves = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
     recording.run.outputs = [tuple(each.shape) for each in leaves]
     return recording.run
@@ -500,6 +520,8 @@ class Linearised(TorchFunctionMode):
         if name in GATES and args:
             # One everywhere: a product of gates that are maps themselves would leave the range of numbers.
             return (args[0] + 1) / (args[0].detach() + 1) if self.gates else torch.ones_like(args[0])
+        if name in ("rsqrt", "rsqrt_"):
+            return torch.ones_like(args[0])  # of a normalisation that is written by its parts
         if name in self.SAME and (args or "input" in kwargs):
             return args[0] if args else kwargs["input"]
         if name in ("_max_pool2d", "max_pool2d", "boolean_dispatch") and args and args[0].dim() in (3, 4):
@@ -548,13 +570,13 @@ class Probe:
         The input.
     outputs : list of torch.Tensor
     given, results : dict
-        The input and the result of each module's last call, by its path.
+        The input of each module's last call, and the tensors that it gave, by its path.
     """
 
     x: torch.Tensor
     outputs: list[torch.Tensor]
     given: dict[str, torch.Tensor]
-    results: dict[str, torch.Tensor]
+    results: dict[str, list[torch.Tensor]]
 
     def columns(self, tensor: torch.Tensor, cell: int) -> set[int]:
         """Return the columns of the input that a column of a map depends on."""
@@ -580,26 +602,17 @@ def probe(module: nn.Module, shape: Shape, *, gates: bool = True) -> Probe:
     """Run a module that `positive` has made linear; `gates` as for `Linearised`."""
     x = torch.rand(shape, dtype=torch.float64).add_(0.5).requires_grad_()
     given: dict[str, torch.Tensor] = {}
-    results: dict[str, torch.Tensor] = {}
+    results: dict[str, list[torch.Tensor]] = {}
 
     def keep(name: str, arguments: Any, result: Any) -> None:
         if arguments and isinstance(arguments[0], torch.Tensor):
             given[name] = arguments[0]
-        if isinstance(result, torch.Tensor):
-            results[name] = result
+        results[name] = tensors_of(result)
 
-    handles = [
-        each.register_forward_hook(lambda _, arguments, result, name=name: keep(name, arguments, result))
-        for name, each in module.named_modules()
-    ]
     for each in module.parameters():
         each.requires_grad_(False)
-    try:
-        with Linearised(gates=gates):
-            outputs = tensors_of(module(x))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with Linearised(gates=gates), watched(module, keep):
+        outputs = tensors_of(module(x))
     return Probe(x, outputs, given, results)
 
 
@@ -622,7 +635,7 @@ def centred(module: nn.Module) -> nn.Module:
     return module
 
 
-def resolved_cells(network: RealNetwork, shape: Shape, path: str, most: int) -> int | None:
+def resolved_cells(network: RealNetwork, shape: Shape, path: str, columns: int, most: int) -> int | None:
     """Count the cells that a map tells apart along the last axis: the rank of its response to patterns of the input.
 
     A map that was upsampled from `n` cells has rank `n`, however large it is; one that a finer map was joined to has
@@ -635,6 +648,8 @@ def resolved_cells(network: RealNetwork, shape: Shape, path: str, most: int) -> 
         Of the input.
     path : str
         Of the module that gives the map.
+    columns : int
+        Of the map, if the module gives several.
     most : int
         So many cells are told from fewer, and not from more.
 
@@ -645,23 +660,22 @@ def resolved_cells(network: RealNetwork, shape: Shape, path: str, most: int) -> 
     """
     module = centred(network.with_weights())
     found: list[torch.Tensor] = []
-    named = dict(module.named_modules(remove_duplicate=False))
-    handle = named[path].register_forward_hook(lambda _, __, result: found.append(result))
+
+    def keep(name: str, _: Any, result: Any) -> None:
+        if name == path:
+            found.extend(each for each in tensors_of(result) if each.dim() == 4 and each.shape[-1] == columns)
+
     rows: list[torch.Tensor] = []
     chance = torch.Generator().manual_seed(SEED)
-    try:
-        with torch.no_grad(), Linearised():
-            for number in range(most + 2):
-                line = torch.rand(shape[-1], generator=chance, dtype=torch.float64)
-                x = (line if number else torch.zeros_like(line)).expand(1, *shape[1:]).contiguous()
-                found.clear()
-                module(x)
-                result = found[-1] if found else None
-                if not isinstance(result, torch.Tensor) or result.dim() != 4:
-                    return None
-                rows.append(result[0, :, result.shape[2] // 2, :].sum(0))
-    finally:
-        handle.remove()
+    with torch.no_grad(), Linearised(), watched(module, keep):
+        for number in range(most + 2):
+            line = torch.rand(shape[-1], generator=chance, dtype=torch.float64)
+            x = (line if number else torch.zeros_like(line)).expand(1, *shape[1:]).contiguous()
+            found.clear()
+            module(x)
+            if not found:
+                return None
+            rows.append(found[-1][0, :, found[-1].shape[2] // 2, :].sum(0))
     responses = torch.stack(rows[1:]) - rows[0]
     scale = responses.abs().max()
     return int(torch.linalg.matrix_rank(responses / scale, tol=1e-9)) if scale > 0 else 0

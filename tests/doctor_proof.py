@@ -7,6 +7,7 @@ is not equal.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import math
@@ -27,7 +28,9 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 import pooling.doctor
-from pooling.doctor import Examination, Finding, Network, NetworkError, Stage
+from pooling.doctor import Examination, Finding, Graph, Network, NetworkError, Stage
+from pooling.doctor.analysis.object_footprint import follow_object
+from pooling.doctor.lint import RULES, LintContext
 
 from . import doctor_models as models
 from .doctor_models import Probe, RealNetwork, Run, Shape
@@ -37,6 +40,8 @@ Ends = tuple[int, int, list[tuple[int, bool]]]
 """The number of a map, a cell of it, and columns of the input with whether they reach it."""
 OBJECT = 16
 OBJECTS = (8, 16, 32, 64, 96)
+DIVIDED = 32
+"""Columns by which a width is divided where cells are counted: the stride of most networks."""
 TASKS = ("classification", "detection", "segmentation")
 
 
@@ -278,10 +283,9 @@ def unread(network: RealNetwork, shape: Shape) -> Record:
     module = network.on_meta()
     if not models.works_in_torch(module, shape):
         return {"outcome": "torch", "differences": []}
-    examination = pooling.doctor.examine(module, shape)
     mask = models.probe(models.positive(network.with_weights()), shape).read_places()
     truth = [_unread_end(mask.any(1)), _unread_end(mask.any(0))]
-    said = unread_ends(examination)
+    said = unread_ends(_said_unread(module, shape))
     notices = [
         bool(count)
         and models.notices_nan(
@@ -302,15 +306,22 @@ def _unread_end(read: torch.Tensor) -> int:
     return len(read) - 1 - max(places) if places else len(read)
 
 
-def unread_ends(examination: Examination) -> list[int]:
-    """Return how many rows and columns at the end the findings say that nothing reads."""
+def _said_unread(module: nn.Module, shape: Shape) -> list[str]:
+    """Return what D101 says; the other rules and the search for sizes take longer and say nothing of it."""
+    graph = pooling.doctor.read_graph(module, shape)
+    network = graph.infer(shape)
+    objects = follow_object(network, (OBJECT,) * len(network.spatial))
+    return [each.message for each in RULES["D101"].look(LintContext(graph, network, objects, (), None))]
+
+
+def unread_ends(messages: Sequence[str]) -> list[int]:
+    """Return how many rows and columns at the end the messages of D101 say that nothing reads."""
     found = [0, 0]
-    for each in examination.findings:
-        if each.code == "D101":
-            for axis, noun in enumerate(("row", "column")):
-                for first, last, size in re.findall(rf"{noun}s? (\d+)(?: to (\d+))? of (\d+)", each.message):
-                    if int(last or first) + 1 == int(size):
-                        found[axis] = int(last or first) - int(first) + 1
+    for message in messages:
+        for axis, noun in enumerate(("row", "column")):
+            for first, last, size in re.findall(rf"{noun}s? (\d+)(?: to (\d+))? of (\d+)", message):
+                if int(last or first) + 1 == int(size):
+                    found[axis] = int(last or first) - int(first) + 1
     return found
 
 
@@ -411,21 +422,20 @@ def judge_warnings(network: RealNetwork, shape: Shape | None = None, pixels: int
     record: Record = {"outcome": "read", "true": {}, "false": {}, "undecided": {}, "differences": []}
     asked: Probe | None = None
     run: Run | None = None
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[str, str]] = set()
     module = network.on_meta()
-    graph = pooling.doctor.read_graph(module, shape)
+    graph = _remembering(pooling.doctor.read_graph(module, shape))
     for task in TASKS:
         examination = pooling.doctor.examine(graph, shape, object_size=pixels, task=task)
         for finding in examination.findings:
-            key = finding.code, finding.stage, finding.message
+            key = finding.code, finding.stage  # for another task, the same is said in other words
             if finding.severity == "note" or key in seen:
                 continue
             seen.add(key)
-            if asked is None:
-                asked = models.probe(models.positive(network.with_weights()), shape)
-                run = models.run_in_torch(module, shape)
-            assert run is not None
             try:
+                if asked is None or run is None:
+                    asked = models.probe(models.positive(network.with_weights()), shape)
+                    run = models.run_in_torch(module, shape)
                 verdict = Judge(network, examination, asked, run, shape)(finding)
             except Exception as error:  # a judge that cannot decide is no judge
                 verdict = None
@@ -437,6 +447,30 @@ def judge_warnings(network: RealNetwork, shape: Shape | None = None, pixels: int
             if verdict is False:
                 record["differences"].append(f"{task}: {finding.code} {finding.stage}: {finding.message}")
     return record
+
+
+def _remembering(graph: Graph) -> Graph:
+    """Let a graph of a module keep what it finds at a size: most of it is asked for again for the next task."""
+    runner: Any = getattr(graph, "runner", None)
+    if runner is None:
+        return graph
+    networks: dict[str, Network | NetworkError] = {}
+    find = runner.network
+
+    def network(shape: Shape, changes: Any) -> Network:
+        key = repr((shape, sorted(changes.items())))
+        if key not in networks:
+            try:
+                networks[key] = find(shape, changes)
+            except NetworkError as error:
+                networks[key] = error
+        found = networks[key]
+        if isinstance(found, NetworkError):
+            raise found
+        return found
+
+    runner.windows, runner.network = functools.cache(runner.windows), network
+    return graph
 
 
 class Judge:
@@ -458,18 +492,39 @@ class Judge:
 
     def _map(self, name: str) -> torch.Tensor | None:
         """Return what the module of a stage gave, if that is of the stage's shape."""
-        found = self.asked.results.get(path_of(self.stages[name])) if name in self.stages else None
-        return found if found is not None and tuple(found.shape) == self.stages[name].output_shape else None
+        if name not in self.stages:
+            return None
+        found = self.asked.results.get(path_of(self.stages[name]), ())
+        return next((each for each in found if tuple(each.shape) == self.stages[name].output_shape), None)
+
+    @functools.cached_property
+    def _even(self) -> Probe:
+        """The network at a width that its strides divide, where the number of cells says how large they are."""
+        width = -(-self.shape[-1] // DIVIDED) * DIVIDED
+        shape = (*self.shape[:-1], width)
+        if width == self.shape[-1] or not models.works_in_torch(self.network.on_meta(), shape):
+            return self.asked
+        return models.probe(models.positive(self.network.with_weights()), shape)
 
     def _cells_at(self, name: str, most: int) -> int | None:
         """Count the cells that a map tells apart along the last axis, exactly up to a number; else any larger one.
 
         A map has no more than its columns; one that was upsampled has as many as its rank.
         """
-        stage, found = self.stages[name], self._map(name)
+        stage, shape = self.stages[name], tuple(self._even.x.shape)
+        path, dimensions = path_of(stage), len(stage.output_shape)
+        found = next(
+            (
+                each
+                for each in self._even.results.get(path, ())
+                # Of several maps, the one with as many channels.
+                if each.dim() == dimensions and (dimensions != 4 or each.shape[1] == stage.output_shape[1])
+            ),
+            None,
+        )
         if found is None:
             return None
-        if len(found.shape) == 3 and len(self.shape) == 4:
+        if found.dim() == 3 and len(shape) == 4:
             # A list of places, of which some stand for no pixels: as many as there can be in a row of a square.
             columns = math.isqrt(max(found.shape[1:]))
         elif len(stage.spatial) == 2:
@@ -478,36 +533,37 @@ class Judge:
             return None
         if columns < most or found.dim() != 4:
             return columns
-        low = (*self.shape[:-2], 64, self.shape[-1])
-        shape = low if models.works_in_torch(self.network.on_meta(), low) else self.shape
-        return models.resolved_cells(self.network, shape, path_of(stage), most)
+        low = (*shape[:-2], 64, shape[-1])
+        taken = low if models.works_in_torch(self.network.on_meta(), low) else shape
+        return models.resolved_cells(self.network, taken, path, columns, most)
 
     def _resolves_less(self, limit: Fraction) -> bool | None:
         """Whether all that leaves the network is read from maps whose cells are larger than so many columns."""
         heads = self.examination.objects.heads
         if not heads or not self._blind_behind(heads):
             return False if heads else None
-        most = math.ceil(self.shape[-1] / limit)
+        width = self._even.x.shape[-1]
+        most = math.ceil(width / limit)
         for name in heads:
             found = self._cells_at(name, most)
             if found is None:
                 return None
-            if found * limit >= self.shape[-1]:
+            if found * limit >= width:
                 return False
         return True
 
     def _blind_behind(self, names: Sequence[str]) -> bool:
         """Whether nothing that leaves the network depends on the input once the results of some stages are given."""
         module = self.network.with_weights()
-        named = dict(module.named_modules(remove_duplicate=False))
         paths = {path_of(self.stages[name]) for name in names}
         if "" in paths:
             return True
-        handles = [named[path].register_forward_hook(_ones_like) for path in paths]
-        with torch.no_grad():
+
+        def replace(path: str, _: Any, result: Any) -> Any:
+            return _ones_like(result) if path in paths else None
+
+        with torch.no_grad(), models.watched(module, replace):
             results = [models.tensors_of(module(torch.rand(self.shape))) for _ in range(2)]
-        for handle in handles:
-            handle.remove()
         return all(bool(torch.equal(a, b)) for a, b in zip(*results, strict=True))
 
     def _d101(self, finding: Finding) -> bool:
@@ -526,7 +582,8 @@ class Judge:
         dilation: Any = getattr(module, "dilation", 1)
         padding: Any = module.padding
         ones = torch.ones(1, 1, *given.shape[-2:], dtype=torch.float64)
-        taps = nn.functional.conv2d(ones, torch.ones(1, 1, *kernel, dtype=torch.float64), None, 1, padding, dilation)
+        windows = torch.ones(1, 1, *kernel, dtype=torch.float64)
+        taps = nn.functional.conv2d(ones, windows, None, module.stride, padding, dilation)
         return float(taps.max()) < 0.5 * math.prod(kernel)
 
     def _d201(self, finding: Finding) -> bool | None:
@@ -560,11 +617,11 @@ class Judge:
             return None
         return not bool(self.asked.read_places(given).all())
 
-    def _d501(self, finding: Finding) -> bool | None:
+    def _d501(self, finding: Finding) -> bool:
+        """The last convolution or pooling within a tenth of the multiply-adds gives a quarter of the columns."""
         limit = self.run.multiply_adds / 10
-        return any(
-            macs <= limit and len(shape) == 4 and shape[-1] * 4 <= self.shape[-1] + 4 for macs, shape in self.run.steps
-        )
+        maps = [shape for macs, shape in self.run.steps if macs <= limit and len(shape) == 4 and shape[-1] > 1]
+        return bool(maps) and maps[-1][-1] * 4 <= self.shape[-1] + 4
 
     def _d502(self, finding: Finding) -> bool:
         """Nothing that leaves the network depends on where things are, once this stage has one cell."""
@@ -600,7 +657,7 @@ class Judge:
     # D901 says what is not known, and nothing about the network.
 
 
-def _ones_like(_: nn.Module, __: Any, result: Any) -> Any:
+def _ones_like(result: Any) -> Any:
     return pytree.tree_map(lambda each: torch.ones_like(each) if isinstance(each, torch.Tensor) else each, result)
 
 

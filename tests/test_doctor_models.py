@@ -24,13 +24,8 @@ from tests import doctor_proof as proof  # noqa: E402
 pytest.importorskip("timm")  # which imports torchvision, for which `doctor_models` has prepared torch
 
 ROOT = Path(__file__).parent.parent
-LOST = "receptive fields are lost on the way, as D901 says"
 KNOWN: dict[tuple[str, str], str] = {
-    ("read", "timm:nextvit_large"): "average poolings over lists of tokens are counted with other axes",
-    **{
-        ("strides", f"timm:{name}"): LOST
-        for name in ("volo_d5_448", "lamhalobotnet50ts_256")
-    },
+    ("strides", "timm:lamhalobotnet50ts_256"): "receptive fields are lost on the way, as D901 says",
 }
 """What is known to be wrong, by question and network, and why."""
 
@@ -228,6 +223,16 @@ def test_a_run_counts_what_data_passes_through() -> None:
     assert run.parameters - run.parameters_read == 6
     assert run.modules["conv"] == [(1, 4, 6, 6)]
     assert "project" not in run.modules
+
+
+@pytest.mark.parametrize("kind", ["AvgPool", "MaxPool", "AdaptiveAvgPool"])
+def test_a_run_tells_poolings_of_one_axis_from_those_of_two(kind: str) -> None:
+    one, two = (getattr(torch.nn, f"{kind}{axes}d")(2) for axes in (1, 2))
+    long, high = (2, 2) if kind.startswith("Adaptive") else (4, 3)
+    run = models.run_in_torch(torch.nn.Sequential(torch.nn.Conv1d(3, 5, 1), one).to("meta"), (1, 3, 8))
+    assert run.poolings == [(1, 5, long)]
+    run = models.run_in_torch(torch.nn.Sequential(torch.nn.Conv2d(3, 5, 1), two).to("meta"), (1, 3, 6, 8))
+    assert run.poolings == [(1, 5, high, long)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

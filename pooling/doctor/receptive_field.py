@@ -42,6 +42,8 @@ __all__ = [
 Interval = tuple[int, int]
 LONGEST_PERIOD = 2048
 """Cells after which fields must repeat; only resizes by odd ratios need many."""
+FARTHEST = 256
+"""Cells beyond the border of a map whose fields are kept where fields repeat after more than `LONGEST_PERIOD` cells."""
 MOST_PATHS = 16
 """Paths of different stride that are followed apart on one axis."""
 REMEMBERED = 4096
@@ -97,7 +99,9 @@ class Line:
         fields = [interval for cell in ends if (interval := self[cell])]
         return (min(first for first, _ in fields), max(last for _, last in fields)) if fields else None
 
-    def through(self, period: int, step: int, cells: Callable[[int], Sequence[int]]) -> Line:
+    def through(
+        self, period: int, step: int, cells: Callable[[int], Sequence[int]], size: int | None = None
+    ) -> Line:
         """Return the fields one stage further.
 
         Parameters
@@ -106,12 +110,23 @@ class Line:
             The new cell ``o + period`` reads what the new cell ``o`` reads, `step` cells further.
         cells : callable
             The cells that a new cell reads.
+        size : int, optional
+            How many new cells there are. Where fields repeat only after very many cells, those of these cells and of
+            as many on both sides are kept, as if they repeated.
         """
         turns = len(self.phases) // math.gcd(len(self.phases), step)
-        if period * turns > LONGEST_PERIOD:
-            raise UnfollowedError(f"fields repeat after {period * turns} cells only")
-        fields = tuple(self.covered_by(cells(cell)) for cell in range(period * turns))
-        return Line(fields, self.step * step * turns // len(self.phases)).shortest()
+        count = period * turns
+        if count <= LONGEST_PERIOD:
+            fields = tuple(self.covered_by(cells(cell)) for cell in range(count))
+            return Line(fields, self.step * step * turns // len(self.phases)).shortest()
+        stride = self.stride * step / period
+        kept = None if size is None else _finite_period(size, stride)
+        if kept is None:
+            raise UnfollowedError(f"fields repeat after {count} cells only")
+        before, pixels = min(size or 0, FARTHEST), round(kept * stride)
+        beyond = [self.covered_by(cells(cell)) for cell in range(-before, 0)]
+        found = [self.covered_by(cells(cell)) for cell in range(kept - before)]
+        return Line((*found, *(field and (field[0] + pixels, field[1] + pixels) for field in beyond)), pixels)
 
     def shortest(self) -> Line:
         """Return the same fields with the shortest period."""
@@ -134,6 +149,15 @@ class Line:
             for a, b in ((self[cell], other[cell]) for cell in range(period))
         )
         return Line(fields, self.step * period // len(self.phases)).shortest()
+
+
+def _finite_period(size: int, stride: Fraction) -> int | None:
+    """Return the cells of a line that holds the fields of a map of a size; None where those are too many."""
+    least = size + 2 * min(size, FARTHEST)
+    whole = stride.denominator * -(-least // stride.denominator)
+    if whole > LONGEST_PERIOD:  # then the stride is rounded
+        whole = 1 << (least - 1).bit_length()
+    return whole if whole <= LONGEST_PERIOD else None
 
 
 Paths = tuple[Line, ...]
@@ -366,7 +390,7 @@ def moved_by(line: Line, pixels: int) -> Line:
 
 def transposed(paths: Paths, axis: Axis) -> Paths:
     """Follow fields through a transposed convolution, which undoes the windows of `axis`."""
-    return tuple(line.through(axis.stride, 1, axis.windows_at) for line in paths)
+    return tuple(line.through(axis.stride, 1, axis.windows_at, axis.input_size) for line in paths)
 
 
 def adaptive(paths: Paths, axis: Axis) -> Paths:
@@ -377,10 +401,12 @@ def adaptive(paths: Paths, axis: Axis) -> Paths:
     def cells(output: int) -> range:
         return range(output * step // period, -(-(output + 1) * step // period))
 
-    return tuple(line.through(period, step, cells) for line in paths)
+    return tuple(line.through(period, step, cells, axis.output_size) for line in paths)
 
 
-def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Fraction], range]) -> Paths:
+def resized(
+    paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Fraction], range], size: int | None = None
+) -> Paths:
     """Follow fields through a resize.
 
     Parameters
@@ -391,9 +417,11 @@ def resized(paths: Paths, scale: Fraction, shift: Fraction, taps: Callable[[Frac
         Input coordinate of output cell 0.
     taps : callable
         The cells that are read for an input coordinate.
+    size : int, optional
+        The output cells that there are.
     """
     period, step = scale.denominator, scale.numerator
-    return tuple(line.through(period, step, lambda output: taps(output * scale + shift)) for line in paths)
+    return tuple(line.through(period, step, lambda output: taps(output * scale + shift), size) for line in paths)
 
 
 def merged(views: Sequence[View]) -> View:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pooling.arguments import axis_names
+from pooling.geometry import Axis
 from pooling.operators import OPERATORS
 from pooling.reporting.formats import by, joined
 
-from ..network import Graph, Network, NetworkError
+from ..network import Graph, Network, NetworkError, Stage
 from ..network.size_walk import SizeWalk
 from ..operators.nodes import Shape
 from .object_footprint import maps
@@ -19,6 +20,8 @@ __all__ = ["AxisSizes", "Pattern", "declared_shape", "input_sizes", "sizes_by"]
 
 LONGEST_PERIOD = 128
 """Effective strides up to which every size is tried."""
+MULTIPLES = 8
+"""Times the effective stride that the sizes which work may lie apart."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,9 @@ def sizes_by(at: At, network: Network, asked: Sequence[int], why: At | None = No
     names = axis_names(len(spatial))
     one = len(set(asked)) == len({network.input_shape[axis] for axis in spatial}) == 1
     if one and _windows_are_equal(network):
-        return (_search(at, told, network, joined(names), numbers, asked[0]),)
+        of_all = _search(at, told, network, joined(names), numbers, asked[0])
+        if _axes_are_alike(at, network, of_all):
+            return (of_all,)
     alone = [
         _search(at, told, network, name, (number,), size) for name, number, size in zip(names, numbers, asked, strict=True)
     ]
@@ -181,8 +186,34 @@ def _answer(sizes: AxisSizes) -> tuple[object, ...]:
 
 
 def _windows_are_equal(network: Network) -> bool:
-    """Whether all axes have the same windows everywhere, so that one answer holds for all."""
-    return all(len(set(stage.axes)) <= 1 for stage in network.stages)
+    """Whether all axes have the same windows everywhere, so that one answer may hold for all."""
+    return all(len({_window(axis) for axis in stage.axes}) <= 1 for stage in network.stages)
+
+
+def _window(axis: Axis) -> tuple[object, ...]:
+    """Return what a window is, on a map of any size."""
+    if axis.adaptive:
+        return (axis.output_size,)
+    return axis.kernel_size, axis.stride, axis.dilation, axis.pad_begin, axis.pad_end
+
+
+def _axes_are_alike(at: At, network: Network, sizes: AxisSizes) -> bool:
+    """Whether no axis alone is to blame for a size that does not work, or where windows leave cells out.
+
+    A dense layer over the last axis leaves the others free, though all windows are equal.
+    """
+    last = sizes.largest or sizes.smallest + sizes.working.step + sizes.clean.step
+    between = range(sizes.smallest, last + 1)
+    failing = next((size for size in between if size not in sizes.working), None)
+    cut = next((size for size in between if size in sizes.working and size not in sizes.clean), None)
+    for size in {sizes.smallest - 1, failing, cut, None if sizes.largest is None else last + 1} - {0, None}:
+        alone = set()
+        for number, axis in enumerate(network.spatial):
+            found = at(tuple(size if place == axis else old for place, old in enumerate(network.input_shape)))
+            alone.add("fails" if isinstance(found, NetworkError) else number in found)
+        if len(alone) > 1:
+            return False
+    return True
 
 
 def _search(at: At, why: At, network: Network, axes: str, where: Sequence[int], given: int) -> AxisSizes:
@@ -211,12 +242,18 @@ def _search(at: At, why: At, network: Network, axes: str, where: Sequence[int], 
 
     known = network.spatial_sizes[where[0]]
     period = _period(network, maps(network))
+    times = next((each for each in range(1, MULTIPLES + 1) if works(known + each * period)), 0)
     largest = None
-    if works(known + period):
+    if times:
         # A window that holds the whole map here slides over a larger one.
-        period = _period(network, {stage.name for stage in network.stages} - _of_one_cell(network))
-        tried = list(_sample(known, period))
-        working = _pattern(filter(works, tried), tried, period)
+        period = math.lcm(times * period, _period(network, {each.name for each in network.stages} - _of_one_cell(network)))
+        period = min(period, LONGEST_PERIOD**2)
+        tried, working = _repeated(works, known, period)
+        while 2 * period <= 2 * LONGEST_PERIOD and any(
+            works(size) is not (size in working) for size in _beyond(known, period)
+        ):
+            period *= 2  # what the code of a module asks of sizes is in no stride
+            tried, working = _repeated(works, known, period)
         base = known - period * _last(lambda times: works(known - times * period), (known - 1) // period)
         smallest = next(
             size
@@ -262,15 +299,39 @@ def _of_one_cell(network: Network) -> set[str]:
     return found
 
 
+def _repeated(works: Callable[[int], bool], known: int, period: int) -> tuple[list[int], Pattern]:
+    """Try the sizes of a period; return them and what is said of all."""
+    tried = list(_sample(known, period))
+    return tried, _pattern(filter(works, tried), tried, period)
+
+
+def _beyond(known: int, period: int) -> tuple[int, ...]:
+    """Return a few sizes beyond the period that was tried."""
+    return known + period + 1, known + 2 * period, known + 2 * period + period // 2, known + 4 * period - 1
+
+
 def _period(network: Network, names: Container[str]) -> int:
-    """Return the input size after which everything repeats: what the effective strides of some stages divide."""
+    """Return the input size after which everything repeats: what the effective strides of some stages divide.
+
+    Those are the strides of windows that slide. The steps of adaptive windows, and of interpolation between the outer
+    pixels, follow from the size of the input.
+    """
     steps = [
         step.numerator
         for stage in network.stages
-        if stage.receptive_field is not None and stage.name in names and (stage.axes or stage.kind == "resize")
+        if stage.receptive_field is not None and stage.name in names and _has_steps(stage)
         for step in stage.receptive_field.stride
+        if step.denominator == 1
     ]
     return min(math.lcm(*steps), LONGEST_PERIOD**2)
+
+
+def _has_steps(stage: Stage) -> bool:
+    """Whether a stage has fewer cells than its input by a factor that is the same at every size."""
+    if stage.kind == "resize":
+        sizes = zip(stage.input_shape[2:], stage.output_shape[2:], strict=False)
+        return all(after and before % after == 0 for before, after in sizes)
+    return any(axis.stride > 1 and not axis.adaptive for axis in stage.axes)
 
 
 def _last(holds: Callable[[int], bool], limit: int) -> int:

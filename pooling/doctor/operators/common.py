@@ -168,8 +168,10 @@ def of_parts(parts: Sequence[Tensor], output: Shape) -> View | None:
     grid = _grid(main[1], output, len(main[2]))
     whole = [each for each in placed if each[1] == main[1] and each[2] == grid]
     rest = [each for each in placed if each not in whole]
+    if not whole and all(math.prod(sizes) == 1 for _, _, sizes in placed):
+        return None  # one cell that is spread over new places
     if not whole:
-        return _of_profiles([*placed], output, context)
+        return _of_profiles(placed, output, context)
     spread = [each for each in rest if _is_spread(each[1], each[2], output)]
     if len(spread) < len(rest):
         return View((), None, lost="receptive field not followed: the axes of its inputs differ")

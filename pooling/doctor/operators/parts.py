@@ -71,6 +71,8 @@ def _in_parts(
         held = layout[place]
         if not held.factors or _is_cell(axis):
             continue
+        if len(held.factors) > 1 and _tiles(axis):
+            return None  # Several places of the list become one, whose rows and columns are no grid.
         (factor, *more) = held.factors
         number = factor.axis
         if more or held.before or held.after or number == CHANNELS or number in taken:
@@ -96,6 +98,11 @@ def _is_cell(axis: Axis) -> bool:
     if axis.adaptive:
         return axis.input_size == axis.output_size
     return axis.kernel_size == axis.stride == 1 and axis.pad_begin == axis.pad_end == 0
+
+
+def _tiles(axis: Axis) -> bool:
+    """Whether every cell is in one window, and there are fewer windows than cells."""
+    return not axis.adaptive and axis.stride == axis.kernel_size > 1 == axis.dilation and not axis.pad_begin
 
 
 def _with_parts_of(layout: AxisLayout, inner: Factor, size: int) -> AxisLayout:

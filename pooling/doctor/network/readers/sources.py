@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,19 +121,21 @@ def _needed(package: str, text: str) -> Any:
 
 def _without_weights(torch: Any, text: str, make: Callable[[], Any]) -> Any:
     """Make a module without weights; where that does not work, with random ones."""
-    try:
-        with torch.device("meta"):
+    # What foreign code prints is none of the doctor's output, which may be JSON.
+    with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
+        try:
+            with torch.device("meta"):
+                return make()
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException:  # whatever its code makes of tensors without data
+            pass
+        try:
             return make()
-    except (KeyboardInterrupt, MemoryError):
-        raise
-    except BaseException:  # whatever its code makes of tensors without data
-        pass
-    try:
-        return make()
-    except (KeyboardInterrupt, MemoryError):
-        raise
-    except BaseException as error:  # sys.exit in foreign code too
-        raise NetworkError(f"{text} cannot be made: {type(error).__name__}: {first_line(error)}") from error
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException as error:  # sys.exit in foreign code too
+            raise NetworkError(f"{text} cannot be made: {type(error).__name__}: {first_line(error)}") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -254,7 +257,8 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
     if added:
         sys.path.insert(0, here)
     try:
-        found = importlib.import_module(package)
+        with redirect_stdout(sys.stderr):
+            found = importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name and (package == error.name or package.startswith(f"{error.name}.")):
             raise NetworkError(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import io
+import random
+import sys
 import traceback
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -27,6 +31,7 @@ from .inputs import about_call, example_shape, first_layout, named_arguments
 from .records import is_recorded, write
 from .scope import Names, place_of
 from .size_run import MOST_KEPT, Memory, SizeRun, Windows, has_windows
+from .stand_ins import stand_in
 
 __all__ = ["ModuleGraph", "from_module"]
 
@@ -71,6 +76,10 @@ def from_module(
         If no shape is given.
     """
     module = unwrapped(module)
+    if "_modules" not in vars(module):
+        raise NetworkError(
+            f"{type(module).__name__} is not initialised; its __init__ must begin with super().__init__()"
+        )
     given: Mapping[str, Sequence[int]]
     if input_shape is None:
         found = configured_shape(module)
@@ -186,7 +195,8 @@ class Runner:
         self.parameters = _parameters(self.module, name)
         self.modules: dict[int, list[str]] = {}
         for key, each in self.module.named_modules(remove_duplicate=False):
-            self.modules.setdefault(id(each), []).append(key)
+            # What torch.compile puts around a module is none of its parts.
+            self.modules.setdefault(id(each), []).append(key.replace("._orig_mod", ""))
         kinds = [each.dtype for each in self.parameters.values() if each.dtype.is_floating_point]
         self.dtype = kinds[0] if kinds else torch.float32
         self.traces: dict[Any, Trace] = {}
@@ -273,26 +283,24 @@ class Runner:
             self._is_free = (
                 self._free is not None
                 and len(base) >= 3
-                and all(self._agrees((*base[:2], *(size + more for size in base[2:]))) for more in CHECKED_BEYOND)
+                and all(self._agrees(_larger(base, range(2, len(base)), more)) for more in CHECKED_BEYOND)
             )
         return self._is_free
 
     def _agrees(self, shape: Shape) -> bool:
+        """Whether the graph of the first size gives at another one what the module gives there."""
         assert self._free is not None
-        try:
-            mine: Network | None = self._free.infer(shape)
-        except NetworkError:
-            mine = None
-        try:
-            trace = self.trace(shape, {})
-            theirs = trace.graph.infer(shape) if trace.failure is None else None
-        except NetworkError:
-            theirs = None
-        if mine is None or theirs is None:
-            return mine is theirs
-        return [(each.name, each.output_shape) for each in mine.stages] == [
-            (each.name, each.output_shape) for each in theirs.stages
-        ]
+        mine = _inferred(self._free, shape)
+        trace = self.trace(shape, {})
+        theirs = trace.failure or _inferred(trace.graph, shape)
+        if isinstance(mine, Network) and isinstance(theirs, Network):
+            return _shapes(mine) == _shapes(theirs)
+        if isinstance(mine, Network) or isinstance(theirs, Network) or mine.stage != theirs.stage:
+            return False
+        # Behind the stage where both fail nothing was compared. One axis alone may get further.
+        base = self.shapes[self.main]
+        alone = [_larger(base, [axis], shape[axis] - base[axis]) for axis in range(2, len(base))]
+        return shape in alone or all(map(self._agrees, alone))
 
     def trace(self, shape: Shape, changes: Changes) -> Trace:
         """Run the module once."""
@@ -330,15 +338,22 @@ class Runner:
         return tuple(run.windows)
 
     def is_quick(self) -> bool:
-        """Whether runs that only ask for windows have, at the first size, those that the whole network has."""
+        """Whether runs that only ask for windows find those that the whole network has, at the first size and beyond.
+
+        At the first size twice: in the second run everything is known from the first.
+        """
         if self._is_quick is None:
             base = self.shapes[self.main]
-            try:
-                stages = self.network(base, {}).stages
-            except NetworkError:
-                return False
-            self._is_quick = self.windows(base) == tuple(each.axes for each in stages if has_windows(each))
+            beyond = _larger(base, range(2, len(base)), CHECKED_BEYOND[-1])
+            self._is_quick = all(self.windows(shape) == self._windows_of_network(shape) for shape in (base, base, beyond))
         return self._is_quick
+
+    def _windows_of_network(self, shape: Shape) -> Windows | None:
+        try:
+            stages = self.network(shape, {}).stages
+        except NetworkError:
+            return None
+        return tuple(each.axes for each in stages if has_windows(each))
 
     def _trace(self, shape: Shape, changes: Changes) -> Trace:
         self.traced += 1
@@ -359,6 +374,8 @@ class Runner:
                 with reads:
                     result = run_module(self.module, args, kwargs)
             outputs = [each for each in _tensors(result) if recorder.is_data(each)]
+            if not outputs and any(self._is_from_elsewhere(each, recorder) for each in _tensors(result)):
+                recorder.end("forward", [], "returns what was made where nothing is followed, as in another thread", None)
             if not outputs and recorder.nodes:
                 notes.append(
                     "forward returns no tensor that depends on its input; the results that nothing reads are taken as "
@@ -404,6 +421,11 @@ class Runner:
             rules = {renamed[old]: rule for old, rule in recorder.free_rules.items() if old in renamed}
             free = replace(graph, nodes=tuple(replace(node, rule=rules[node.name]) for node in nodes))
         return Trace(graph, free, failure, renamed.get(ended_at, ""))
+
+    def _is_from_elsewhere(self, tensor: Any, recorder: Recorder) -> bool:
+        """Whether a result was made by calls that were not seen."""
+        own = chain.from_iterable((*each._buffers.values(), *vars(each).values()) for each in self.module.modules())
+        return tensor.is_meta and not recorder.is_known(tensor) and not any(tensor is each for each in own)
 
     def _sizes(self, shape: Shape) -> dict[str, Shape]:
         """Return the shape of each input; those that have the sizes of the main one follow it."""
@@ -517,9 +539,10 @@ class SizeReads(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        func, args, kwargs = stand_in(self.recorder, func, args, kwargs or {})
         if not self.found and func in ASKS_FOR_SIZES and args and self.recorder.is_data(args[0]):
             self.found = True
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 TENSOR: Any = torch.Tensor
@@ -669,13 +692,33 @@ def _without_weights(module: Any, name: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = copy.deepcopy(module, memo)
+            try:
+                found = copy.deepcopy(module, dict(memo))
+            except Exception:
+                found = copy.deepcopy(module, {**memo, **_shared(module, memo)})
     except Exception as error:
         raise NetworkError(
             f"{name} cannot be copied without its weights ({first_line(error)}); give the function that makes it, as "
             "package.module:factory, or a module that copy.deepcopy takes"
         ) from error
     return found.eval()
+
+
+def _shared(module: Any, memo: Mapping[int, Any]) -> dict[int, Any]:
+    """Return the attributes of modules that cannot be copied, such as locks and files, which a copy shares then."""
+    found = {}
+    for each in module.modules():
+        for key, value in vars(each).items():
+            if not key.startswith("_") or key not in OF_MODULES:
+                try:
+                    copy.deepcopy(value, dict(memo))
+                except Exception:
+                    found[id(value)] = value
+    return found
+
+
+OF_MODULES = frozenset(vars(torch.nn.Module()))
+"""Attributes that every module has."""
 
 
 def _copied(tensor: Any) -> Any:
@@ -687,20 +730,35 @@ def _copied(tensor: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave random numbers as they are, and let attention be made of parts that can be followed."""
+    """Leave random numbers as they are, and let torch run as it is written, without fused attention and compilers.
+
+    What the code of a module prints is none of the doctor's output.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
+    numbers, numbers_of_numpy = random.getstate(), np.random.get_state()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _uncompiled(), redirect_stdout(io.StringIO()):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        random.setstate(numbers)
+        np.random.set_state(numbers_of_numpy)
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """Let functions under ``torch.compile`` run as they are; where nobody imported the compiler there are none."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 @contextmanager
 def _as_it_was(module: Any) -> Iterator[None]:
     """Give modules back what they had before a run: code may keep results in attributes."""
-    held = [(each, dict(vars(each)), dict(each._buffers), dict(each._parameters)) for each in module.modules()]
+    held = [
+        (each, dict(vars(each)), dict(each._buffers), dict(each._parameters))
+        for each in module.modules()
+        if not isinstance(each, torch.jit.ScriptModule)  # whose code can keep nothing
+    ]
     try:
         yield
     finally:
@@ -735,6 +793,21 @@ def _without_dead_ends(nodes: Sequence[Node], outputs: Sequence[str]) -> list[No
         read.update(node.inputs)
         kept.append(node)
     return kept[::-1]
+
+
+def _larger(shape: Shape, axes: Container[int], more: int) -> Shape:
+    return tuple(size + more if axis in axes else size for axis, size in enumerate(shape))
+
+
+def _inferred(graph: Graph, shape: Shape) -> Network | NetworkError:
+    try:
+        return graph.infer(shape)
+    except NetworkError as error:
+        return error
+
+
+def _shapes(network: Network) -> list[tuple[str, Shape]]:
+    return [(stage.name, stage.output_shape) for stage in network.stages]
 
 
 def _frozen(changes: Changes) -> Any:

@@ -23,6 +23,7 @@ from ...graph import step_of
 from ...network import Stage
 from ...size_walk import plain
 from .capture import Recorder
+from .stand_ins import stand_in
 
 __all__ = ["MOST_KEPT", "Memory", "SizeRun", "Windows", "has_windows"]
 
@@ -74,7 +75,6 @@ class Memory:
     def forget(self) -> None:
         """Begin anew."""
         self.results: dict[Hashable, Kept] = {}
-        self.made_each_time: set[Any] = set()
         self.tensors: list[Tensor] = []
         self.layouts: list[tuple[Any, ...]] = []
         self._numbers: dict[Hashable, int] = {}
@@ -130,9 +130,9 @@ class SizeRun(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        func, args, kwargs = stand_in(self.recorder, func, args, kwargs or {})
         memory = self.memory
-        if func in memory.made_each_time:
+        if func in ASK:
             return func(*args, **kwargs)
         if func is TENSOR.__iter__:
             return iter(self.__torch_function__(TENSOR.unbind, types, (args[0], 0)))
@@ -143,12 +143,11 @@ class SizeRun(TorchFunctionMode):
             key: Hashable = (func, self._key(args), self._key(kwargs) if kwargs else None)
         except Unkeyed:
             return self._made_and_known(func, args, kwargs)
-        if not self._has_data:
-            return func(*args, **kwargs)
-        arguments = self._arguments
+        arguments, has_data = self._arguments, self._has_data
         known = memory.results.get(key)
         if known is None:
-            return self._made_and_known(func, args, kwargs, key, arguments)
+            make = self._made_and_known if has_data else self._made_of_constants
+            return make(func, args, kwargs, key, arguments)
         if known.windows:
             self.windows += known.windows
         found = [self._again(kind, what, arguments) for kind, what in known.leaves]
@@ -228,8 +227,6 @@ class SizeRun(TorchFunctionMode):
         leaves, structure = pytree.tree_flatten(result)
         tensors = [each for each in leaves if isinstance(each, torch.Tensor)]
         if not tensors:
-            if func in ASK:
-                self.memory.made_each_time.add(func)
             return result
         places = {id(each): place for place, each in reversed(list(enumerate(arguments)))}
         found: list[tuple[str, Any]] = []
@@ -252,6 +249,18 @@ class SizeRun(TorchFunctionMode):
         if key is not None and all(kind for kind, _ in found):
             alone = isinstance(result, torch.Tensor)
             self.memory.results[key] = Kept(None if alone else structure, tuple(found), tuple(self.windows[before:]))
+        return result
+
+    def _made_of_constants(
+        self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], key: Hashable, arguments: Sequence[Any]
+    ) -> Any:
+        """Make a call into which no data goes; keep what has no values, and is no part of what went in."""
+        result = func(*args, **kwargs)
+        if type(result) is torch.Tensor and result.is_meta and result.layout is torch.strided:
+            memory = result.untyped_storage()._cdata
+            if not any(memory == each.untyped_storage()._cdata for each in arguments):
+                number = self.memory.number(Tensor(tuple(result.shape)), result)
+                self.memory.results[key] = Kept(None, (("constant", number),), ())
         return result
 
     def _introduce(self, arguments: Sequence[Any]) -> None:
