@@ -21,7 +21,7 @@ from .control import reads
 from .graph import Graph, step_of
 from .network import NetworkError, Stage
 
-__all__ = ["SizeWalk", "cut_axes"]
+__all__ = ["SizeWalk", "cut_axes", "plain"]
 
 FIELDS = tuple(each.name for each in fields(Tensor))
 MOST_KEPT = 2**18
@@ -172,7 +172,7 @@ class SizeWalk:
         """Return the number of a tensor; equal ones share it, whichever stage they come from."""
         if tensor.source or tensor.weights:
             tensor = replace(tensor, source=tensor.source and "data", weights={})
-        key = tuple(_plain(getattr(tensor, name)) for name in FIELDS)
+        key = tuple(plain(getattr(tensor, name)) for name in FIELDS)
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self._tensors)
@@ -198,7 +198,7 @@ def _what(node: Node) -> Hashable:
     if node.branches or node.operator not in OPERATORS:
         return id(node)
     empty = tuple(map(bool, node.inputs)), tuple(map(bool, node.outputs))
-    key = (empty, *(_plain(getattr(node, each.name)) for each in fields(Node) if each.name not in OWN))
+    key = (empty, *(plain(getattr(node, each.name)) for each in fields(Node) if each.name not in OWN))
     try:
         hash(key)
     except TypeError:  # of attributes of ONNX that are lists or graphs
@@ -206,12 +206,12 @@ def _what(node: Node) -> Hashable:
     return key
 
 
-def _plain(value: Any) -> Hashable:
+def plain(value: Any) -> Hashable:
     """Return what is equal for equal values, arrays and mappings among them."""
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
     if isinstance(value, Mapping):
-        return tuple((name, _plain(each)) for name, each in value.items())
+        return tuple((name, plain(each)) for name, each in value.items())
     if isinstance(value, list):
         return tuple(map(_plain, value))
     return value  # type: ignore[no-any-return]

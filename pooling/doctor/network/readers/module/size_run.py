@@ -12,7 +12,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -22,6 +21,7 @@ from pooling.geometry import Axis
 from ....operators.nodes import Tensor
 from ...graph import step_of
 from ...network import Stage
+from ...size_walk import plain
 from .capture import Recorder
 from .stand_ins import stand_in
 
@@ -85,7 +85,7 @@ class Memory:
         view = known.view and replace(known.view, lost="", context=False, aligned=True)
         bare = replace(known, source="data", view=view, culprit=None, ended=False, scattered=None)
         layout = (tuple(tensor.shape), tensor.stride(), tensor.dtype)
-        key = (layout, *(_plain(getattr(bare, name)) for name in FIELDS))
+        key = (layout, *(plain(getattr(bare, name)) for name in FIELDS))
         found = self._numbers.get(key)
         if found is None:
             found = self._numbers[key] = len(self.tensors)
@@ -320,12 +320,3 @@ CHANGE_SHAPES = frozenset(
     )
 ) | {TENSOR.data.__set__}  # fmt: skip
 """Functions that change the shape of a tensor in place."""
-
-
-def _plain(value: Any) -> Hashable:
-    """Return what is equal for equal values, arrays and mappings among them."""
-    if isinstance(value, np.ndarray):
-        return (value.dtype.str, value.shape, value.tobytes())
-    if isinstance(value, Mapping):
-        return tuple(value.items())
-    return value  # type: ignore[no-any-return]
