@@ -522,6 +522,9 @@ class Judge:
             ),
             None,
         )
+        given = self._even.given.get(path)
+        if found is None and given is not None and given.dim() == 3:
+            found = given  # what is made inside a module tells no more places apart than what the module reads
         if found is None:
             return None
         if found.dim() == 3 and len(shape) == 4:
