@@ -42,6 +42,8 @@ OBJECT = 16
 OBJECTS = (8, 16, 32, 64, 96)
 DIVIDED = 32
 """Columns by which a width is divided where cells are counted: the stride of most networks."""
+AT_BORDERS = 4
+"""Cells that windows without padding may leave out at the borders of a map."""
 TASKS = ("classification", "detection", "segmentation")
 
 
@@ -500,28 +502,40 @@ class Judge:
     @functools.cached_property
     def _even(self) -> Probe:
         """The network at a width that its strides divide, where the number of cells says how large they are."""
-        width = -(-self.shape[-1] // DIVIDED) * DIVIDED
+        return self._at_width(-(-self.shape[-1] // DIVIDED) * DIVIDED) or self.asked
+
+    @functools.cached_property
+    def _wider(self) -> Probe | None:
+        """The network at a larger width: how many cells are more says how large they are, whatever borders lose."""
+        return self._at_width(self._even.x.shape[-1] + 4 * DIVIDED)
+
+    def _at_width(self, width: int) -> Probe | None:
         shape = (*self.shape[:-1], width)
-        if width == self.shape[-1] or not models.works_in_torch(self.network.on_meta(), shape):
+        if shape == self.shape:
             return self.asked
+        if not models.works_in_torch(self.network.on_meta(), shape):
+            return None
         return models.probe(models.positive(self.network.with_weights()), shape)
 
-    def _cells_at(self, name: str, most: int) -> int | None:
+    def _cells_at(self, probe: Probe, name: str, most: int) -> int | None:
         """Count the cells that a map tells apart along the last axis, exactly up to a number; else any larger one.
 
         A map has no more than its columns; one that was upsampled has as many as its rank.
         """
-        stage, shape = self.stages[name], tuple(self._even.x.shape)
+        stage, shape = self.stages[name], tuple(probe.x.shape)
         path, dimensions = path_of(stage), len(stage.output_shape)
         found = next(
             (
                 each
-                for each in self._even.results.get(path, ())
+                for each in probe.results.get(path, ())
                 # Of several maps, the one with as many channels.
                 if each.dim() == dimensions and (dimensions != 4 or each.shape[1] == stage.output_shape[1])
             ),
             None,
         )
+        given = probe.given.get(path)
+        if found is None and given is not None and given.dim() == 3:
+            found = given  # what is made inside a module tells no more places apart than what the module reads
         if found is None:
             return None
         if found.dim() == 3 and len(shape) == 4:
@@ -542,15 +556,27 @@ class Judge:
         heads = self.examination.objects.heads
         if not heads or not self._blind_behind(heads):
             return False if heads else None
-        width = self._even.x.shape[-1]
-        most = math.ceil(width / limit)
         for name in heads:
-            found = self._cells_at(name, most)
-            if found is None:
-                return None
-            if found * limit >= width:
-                return False
+            coarser = self._is_coarser(name, limit)
+            if not coarser:
+                return coarser
         return True
+
+    def _is_coarser(self, name: str, limit: Fraction) -> bool | None:
+        """Whether the cells of a map are larger than so many columns."""
+        width = self._even.x.shape[-1]
+        found = self._cells_at(self._even, name, math.ceil(width / limit))
+        if found is None:
+            return None
+        if found * limit >= width:
+            return False
+        if (found + AT_BORDERS) * limit < width or self._wider is None:
+            return True
+        wider = self._wider.x.shape[-1]
+        more = self._cells_at(self._wider, name, math.ceil(wider / limit) + AT_BORDERS)
+        if more is None:
+            return None
+        return more <= found or Fraction(wider - width, more - found) > limit
 
     def _blind_behind(self, names: Sequence[str]) -> bool:
         """Whether nothing that leaves the network depends on the input once the results of some stages are given."""
@@ -596,6 +622,10 @@ class Judge:
     def _d203(self, finding: Finding) -> bool | None:
         found = self._map(finding.stage)
         if found is None:
+            # No module gives it: then whether the last map of any module sees less.
+            every = (each for given in self.asked.results.values() for each in given)
+            found = next(reversed([each for each in every if each.dim() == 4 and each.shape[-1] > 1]), None)
+        if found is None or not found.requires_grad:
             return None
         seen = self.asked.columns(found, found.shape[-1] // 2)
         return max(seen) - min(seen) + 1 < self.object
