@@ -137,7 +137,7 @@ def _order(rank: int, dimensions: int) -> Order:
 ORDERS: dict[tuple[int, int | None], Order] = {
     (n + batch, n): _order(n + batch, n) for n in (1, 2, 3) for batch in (1, 2)
 }
-ORDERS |= {(rank, None): _order(rank, rank - 2) for rank in (4, 5)}
+ORDERS |= {(rank, None): _order(rank, rank - 2) for rank in (3, 4, 5)}
 """Orders by rank and spatial axes; functions of any number of them tell it by the rank."""
 
 
@@ -366,6 +366,8 @@ def pooled(function: Function, input: Tensor, given: tuple[Any, ...], *, indexed
     keywords: dict[str, Any] = {}
     if not all(map(operations.is_, named, function.defaults)):
         keywords = dict(zip(function.named, named, strict=True))
+    if function.dimensions is None:
+        keywords["dimensions"] = input.dim() - 2
     if indexed:
         keywords["return_indices"] = True
     if order is not None:
@@ -382,6 +384,8 @@ def pooled_gradient(
     tensors = [grad_output, input] if indices is None else [grad_output, input, indices]
     gradient, array, *places = _arrays(order, *tensors)
     keywords = dict(zip(function.names, given, strict=True)) | _layout(order)
+    if function.dimensions is None:
+        keywords["dimensions"] = input.dim() - 2
     if places:
         keywords["indices"] = places[0]
     found = function.array_gradient(gradient, array, **keywords)
@@ -479,7 +483,11 @@ class Rule(NamedTuple):
             except Unreadable:
                 pass  # on another device, or with another sign: the dispatcher sees to that
         with torch._C._AutoDispatchBelowAutograd():
-            return self.operator(*given)
+            if not torch._C._are_functorch_transforms_active():
+                return self.operator(*given)
+            # Derivatives are off in what `torch.autograd.Function` calls, but not those of the transforms around it.
+            with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+                return self.operator(*given)
 
 
 class Differentiated(torch.autograd.Function):
