@@ -133,6 +133,14 @@ def test_transforms_of_transforms(name: str) -> None:
     differences = (slope(one + step * tangent[0]) - slope(one - step * tangent[0])) / (2 * step)
     torch.testing.assert_close(forward, differences, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(reverse, differences, rtol=1e-4, atol=1e-5)
+
+    # Reverse over forward, and forward over forward: of the squares of what is along the tangent.
+    def squared(each: Any) -> Any:
+        return (torch.func.jvp(pool, (each,), (tangent[0],))[1] ** 2).sum()
+
+    differences = (squared(one + step * tangent[1]) - squared(one - step * tangent[1])) / (2 * step)
+    torch.testing.assert_close((torch.func.grad(squared)(one) * tangent[1]).sum(), differences, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(torch.func.jvp(squared, (one,), (tangent[1],))[1], differences, rtol=1e-3, atol=1e-4)
     # Each of a batch by itself.
     torch.testing.assert_close(torch.vmap(slope)(x), torch.stack([slope(each) for each in x]))
     _, batched = torch.vmap(lambda each, of: torch.func.jvp(pool, (each,), (of,)))(x, tangent)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import inspect
 import math
 import operator as operations
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -459,6 +460,13 @@ def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -
 # Derivatives
 
 
+@contextmanager
+def _transformed() -> Iterator[None]:
+    """Let the transforms around one see derivatives, which are off in what `torch.autograd.Function` calls."""
+    with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+        yield
+
+
 class Rule(NamedTuple):
     """How an operator is differentiated."""
 
@@ -485,8 +493,7 @@ class Rule(NamedTuple):
         with torch._C._AutoDispatchBelowAutograd():
             if not torch._C._are_functorch_transforms_active():
                 return self.operator(*given)
-            # Derivatives are off in what `torch.autograd.Function` calls, but not those of the transforms around it.
-            with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+            with _transformed():
                 return self.operator(*given)
 
 
@@ -518,8 +525,14 @@ class Differentiated(torch.autograd.Function):
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:  # type: ignore[override]
         """Return the tangent of the result."""
         rule = ctx.rule
-        like = next(each for each in tangents[: rule.tensors] if each is not None)
-        found = rule.forward(tangents[: rule.tensors], kept(ctx, like), ctx.rest)
+        tangents = tangents[: rule.tensors]
+        values = kept(ctx, next(each for each in tangents if each is not None))
+        if not torch._C._are_functorch_transforms_active():
+            found = rule.forward(tangents, values, ctx.rest)
+        else:
+            values = [each if each is None else forward_ad.unpack_dual(each).primal for each in values]
+            with _transformed():
+                found = rule.forward(tangents, values, ctx.rest)
         return (found, None) if len(ctx.saved_tensors) > rule.tensors else found
 
 
