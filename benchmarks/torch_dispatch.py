@@ -17,7 +17,7 @@ import pooling
 import pooling.torch.functional as F
 from pooling.torch.operators import FUNCTIONS, pooled, pooled_gradient
 
-ROUNDS, CALLS = 40, 500
+ROUNDS, CALLS = 300, 40
 FUNCTION = FUNCTIONS["max_pool2d"]
 GIVEN = (2, None, 0, 1, False, "propagate")
 ARGUMENTS = ([2, 2], [2, 2], [0, 0, 0, 0], [1, 1], False, "propagate")

@@ -126,13 +126,13 @@ def test_batches_of_batches(function: Function) -> None:
 @pytest.mark.parametrize("name", UNPOOLING)
 def test_unpooling(name: str) -> None:
     n = UNPOOLING[name]
-    x = torch.randn(2, 3, *[8] * n, dtype=torch.float64)
+    x = torch.randn(1, 2, *[4] * n, dtype=torch.float64)
     y, indices = getattr(F, f"max_pool{n}d")(x, 2, return_indices=True)
     y = y.detach().requires_grad_()
     unpool: Callable[..., Any] = getattr(F, name)
     assert torch.equal(unpool(y, indices, 2), getattr(T, name)(y, indices, 2))
     assert torch.equal(unpool(y, indices, 2, output_size=x.shape), unpool(y, indices, 2))
-    torch.library.opcheck(getattr(torch.ops.pooling, name).default, (y, indices, [8] * n))
+    torch.library.opcheck(getattr(torch.ops.pooling, name).default, (y, indices, [4] * n))
     assert gradcheck(lambda each: unpool(each, indices, 2), (y,))
     assert gradgradcheck(lambda each: unpool(each, indices, 2), (y,))
 
@@ -140,19 +140,19 @@ def test_unpooling(name: str) -> None:
 @pytest.mark.parametrize("name", FRACTIONAL)
 def test_fractional_pooling(name: str) -> None:
     n = FRACTIONAL[name]
-    count = 6 * 8**n
-    x = torch.randperm(count).reshape(2, 3, *[8] * n).double().requires_grad_()
-    samples = torch.rand(2, 3, n, dtype=torch.float64)
+    count = 2 * 5**n
+    x = torch.randperm(count).reshape(1, 2, *[5] * n).double().requires_grad_()
+    samples = torch.rand(1, 2, n, dtype=torch.float64)
     pool: Callable[..., Any] = getattr(F, name)
-    given = {"output_size": 5, "_random_samples": samples}
+    given = {"output_size": 3, "_random_samples": samples}
     found = pool(x, 2, return_indices=True, **given)
     expected = getattr(T, name)(x, 2, return_indices=True, **given)
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
     assert gradcheck(lambda each: pool(each, 2, **given), (x,))
     assert gradgradcheck(lambda each: pool(each, 2, **given), (x,))
-    torch.library.opcheck(getattr(torch.ops.pooling, name).default, (x, samples, [2] * n, [5] * n))
-    assert pool(x, 2, output_ratio=0.5).shape == (2, 3, *[4] * n)
+    torch.library.opcheck(getattr(torch.ops.pooling, name).default, (x, samples, [2] * n, [3] * n))
+    assert pool(x, 2, output_ratio=0.5).shape == (1, 2, *[2] * n)
 
 
 # --- functions beside those of torch ---------------------------------------------------------------------------------

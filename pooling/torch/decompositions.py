@@ -34,7 +34,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     >>> program = torch.export.export(Net(), (torch.rand(1, 3, 8, 8),))
     >>> program = program.run_decompositions(pooling.torch.decompositions())
     >>> [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
-    ['aten.max_pool2d.default']
+    ['aten.max_pool2d_with_indices.default', '<built-in function getitem>']
     """
     return {**torch.export.default_decompositions(), **_found}
 

@@ -3,6 +3,9 @@
 Tensors of the CPU go in and come out without a copy, in the memory format that they have; float16, bfloat16, float32
 and float64 have gradients, and those have gradients. Beyond torch, padding may differ at the two ends or be ``"same"``,
 means and norms take a dilation, and ``nan="ignore"`` leaves NaN out.
+
+For the backward pass maxima and norms keep their input, which must not be changed before it, and recompute the rest,
+which takes no longer than saved indices do. Means, blurs and global means keep nothing of it but its shape.
 """
 
 from __future__ import annotations
@@ -37,6 +40,13 @@ def _max_pool(
     ------
     TypeError, ValueError
         As `pooling.{function}`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pooling.torch import functional as F
+    >>> F.{function}(torch.rand({maps 8}), 3, stride=2, padding="same").shape == {maps 4}
+    True
     """
     return pool("{function}", input, (kernel_size, stride, padding, dilation, ceil_mode, nan), return_indices)
 
@@ -54,6 +64,13 @@ def _adaptive_max_pool(
     ------
     TypeError, ValueError
         As `pooling.{function}`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pooling.torch import functional as F
+    >>> F.{function}(torch.rand({maps 8}), 3).shape == {maps 3}
+    True
     """
     return pool("{function}", input, (output_size, nan), return_indices)
 
@@ -62,7 +79,14 @@ adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = ranked(_adaptive
 
 
 def global_max_pool(input: Tensor, *, nan: NanRule = "propagate") -> Tensor:
-    """Greatest element of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_max_pool`."""
+    """Greatest element of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_max_pool`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> global_max_pool(torch.arange(8.0).reshape(1, 2, 2, 2)).flatten()
+    tensor([3., 7.])
+    """
     return pool("global_max_pool", input, (nan,))
 
 
@@ -88,6 +112,13 @@ def _avg_pool(
     ------
     TypeError, ValueError
         As `pooling.{function}`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pooling.torch import functional as F
+    >>> F.{function}(torch.rand({maps 8}), 3, stride=2, padding="same").shape == {maps 4}
+    True
     """
     arguments = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, nan)
     return pool("{function}", input, arguments)
@@ -103,6 +134,13 @@ def _adaptive_avg_pool(input: Tensor, output_size: AdaptiveSize, *, nan: NanRule
     ------
     TypeError, ValueError
         As `pooling.{function}`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pooling.torch import functional as F
+    >>> F.{function}(torch.rand({maps 8}), 3).shape == {maps 3}
+    True
     """
     return pool("{function}", input, (output_size, nan))
 
@@ -111,7 +149,14 @@ adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = ranked(_adaptive
 
 
 def global_avg_pool(input: Tensor, *, nan: NanRule = "propagate") -> Tensor:
-    """Mean of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_avg_pool`."""
+    """Mean of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_avg_pool`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> global_avg_pool(torch.arange(8.0).reshape(1, 2, 2, 2)).flatten()
+    tensor([1.5000, 5.5000])
+    """
     return pool("global_avg_pool", input, (nan,))
 
 
@@ -137,6 +182,13 @@ def _lp_pool(
     ------
     TypeError, ValueError
         As `pooling.{function}`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pooling.torch import functional as F
+    >>> F.{function}(-torch.ones({maps 8}), 1, 2).unique() == 2**{n}
+    tensor([True])
     """
     return pool("{function}", input, (norm_type, kernel_size, stride, ceil_mode, padding, dilation))
 
@@ -145,7 +197,14 @@ lp_pool1d, lp_pool2d, lp_pool3d = ranked(_lp_pool, "lp_pool")
 
 
 def global_lp_pool(input: Tensor, p: float = 2) -> Tensor:
-    """Return the p-norm of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_lp_pool`."""
+    """Return the p-norm of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_lp_pool`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> global_lp_pool(torch.tensor([[[3.0, -4.0]]]))
+    tensor([[[5.]]])
+    """
     return pool("global_lp_pool", input, (p,))
 
 
@@ -153,6 +212,12 @@ def gem_pool2d(input: Tensor, p: float | Tensor = 3.0, eps: float = 1e-6) -> Ten
     """Generalised mean of each map (Radenovic et al. 2018): `pooling.gem_pool2d`.
 
     With a tensor of one element as `p`, a parameter that is trained, PyTorch's own operators compute it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> gem_pool2d(torch.tensor([[[[1.0, 7.0], [1.0, 7.0]]]]), p=2.0)
+    tensor([[[[5.]]]])
     """
     if isinstance(p, Tensor):
         return input.clamp(min=eps).pow(p).mean((-2, -1), keepdim=True).pow(1 / p)
@@ -167,7 +232,15 @@ def blur_pool2d(
     *,
     padding_mode: str = "reflect",
 ) -> Tensor:
-    """Binomial blur at every stride-th pixel (Zhang 2019): `pooling.blur_pool2d`."""
+    """Binomial blur at every stride-th pixel (Zhang 2019): `pooling.blur_pool2d`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> blur_pool2d(torch.eye(4)[None, None])[0, 0]
+    tensor([[0.5000, 0.1250],
+            [0.1250, 0.3750]])
+    """
     return pool("blur_pool2d", input, (kernel_size, stride, padding, padding_mode))
 
 
@@ -181,7 +254,14 @@ def max_blur_pool2d(
     padding_mode: str = "reflect",
     nan: NanRule = "propagate",
 ) -> Tensor:
-    """Greatest element of each window at every place, blurred at every stride-th: `pooling.max_blur_pool2d`."""
+    """Greatest element of each window at every place, blurred at every stride-th: `pooling.max_blur_pool2d`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> max_blur_pool2d(torch.ones(1, 3, 9, 9)).shape
+    torch.Size([1, 3, 4, 4])
+    """
     greatest = max_pool2d(input, kernel_size, 1, padding, nan=nan)
     steps = kernel_size if stride is None else stride
     return blur_pool2d(greatest, blur_kernel_size, steps, padding_mode=padding_mode)
@@ -205,6 +285,14 @@ def _max_unpool(
     ------
     TypeError, ValueError
         As `pooling.{function}`; also for an index that is on no map.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pooling.torch import functional as F
+    >>> values, indices = F.max_pool{n}d(torch.rand({maps 8}), 2, return_indices=True)
+    >>> F.{function}(values, indices, 2).shape == {maps 8}
+    True
     """
     return unpool("{function}", input, indices, kernel_size, stride, padding, output_size)
 
@@ -226,6 +314,13 @@ def _fractional_max_pool(
     ------
     TypeError, ValueError
         As `pooling.{function}`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pooling.torch import functional as F
+    >>> F.{function}(torch.rand({maps 8}), 2, output_ratio=0.5).shape == {maps 4}
+    True
     """
     found = fractional("{function}", input, kernel_size, output_size, output_ratio, _random_samples)
     return found if return_indices else found[0]

@@ -1,7 +1,16 @@
 """The pooling modules of `torch.nn`, computed by `pooling`, and those that torch lacks.
 
 Modules with the name of one of `torch.nn` are subclasses of it: same arguments, same attributes, same `repr`, and
-``isinstance`` holds.
+``isinstance`` holds. Their padding may also be pairs of begin and end, or ``"same"``. They are copied, pickled,
+compiled and exported as those of torch are, but not by `torch.jit.script`, which reads no functions of Python.
+
+Examples
+--------
+>>> import torch
+>>> from pooling.torch import nn
+>>> net = torch.nn.Sequential(nn.MaxPool2d(3, stride=2, padding="same"), nn.BlurPool2d(), nn.GlobalAvgPool2d())
+>>> net(torch.rand(1, 8, 33, 33)).shape
+torch.Size([1, 8, 1, 1])
 """
 
 from __future__ import annotations
@@ -12,8 +21,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.pooling import _MaxPoolNd
 
 from pooling.annotations import NanRule, Padding, Sizes
+from pooling.errors import value_error
+from pooling.signs import counted
 
 from . import functional as F
 
@@ -31,6 +43,15 @@ __all__ = [
     "FractionalMaxPool2d",
     "FractionalMaxPool3d",
     "GeMPool2d",
+    "GlobalAvgPool1d",
+    "GlobalAvgPool2d",
+    "GlobalAvgPool3d",
+    "GlobalLPPool1d",
+    "GlobalLPPool2d",
+    "GlobalLPPool3d",
+    "GlobalMaxPool1d",
+    "GlobalMaxPool2d",
+    "GlobalMaxPool3d",
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
@@ -102,20 +123,38 @@ class MaxPool3d(_Max, nn.MaxPool3d):
     _pool = staticmethod(F.max_pool3d)
 
 
-class MinPool1d(_Max, nn.MaxPool1d):
-    """Smallest element of each window, with the arguments of `MaxPool1d`."""
+class MinPool1d(_Max, _MaxPoolNd):
+    """Smallest element of each window, with the arguments of `MaxPool1d`; no ``torch.nn.MaxPool1d`` itself.
+
+    Examples
+    --------
+    >>> MinPool1d(2)(torch.ones(1, 1, 4)).shape
+    torch.Size([1, 1, 2])
+    """
 
     _pool = staticmethod(F.min_pool1d)
 
 
-class MinPool2d(_Max, nn.MaxPool2d):
-    """Smallest element of each window, with the arguments of `MaxPool2d`."""
+class MinPool2d(_Max, _MaxPoolNd):
+    """Smallest element of each window, with the arguments of `MaxPool2d`; no ``torch.nn.MaxPool2d`` itself.
+
+    Examples
+    --------
+    >>> MinPool2d(2)(torch.ones(1, 1, 4, 4)).shape
+    torch.Size([1, 1, 2, 2])
+    """
 
     _pool = staticmethod(F.min_pool2d)
 
 
-class MinPool3d(_Max, nn.MaxPool3d):
-    """Smallest element of each window, with the arguments of `MaxPool3d`."""
+class MinPool3d(_Max, _MaxPoolNd):
+    """Smallest element of each window, with the arguments of `MaxPool3d`; no ``torch.nn.MaxPool3d`` itself.
+
+    Examples
+    --------
+    >>> MinPool3d(2)(torch.ones(1, 1, 4, 4, 4)).shape
+    torch.Size([1, 1, 2, 2, 2])
+    """
 
     _pool = staticmethod(F.min_pool3d)
 
@@ -305,8 +344,230 @@ class FractionalMaxPool3d(_Fractional, nn.FractionalMaxPool3d):
     _pool = staticmethod(F.fractional_max_pool3d)
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# What torch lacks
+
+
+class _Global(nn.Module):
+    """What poolings of whole channels do."""
+
+    _pool: Callable[..., Any]
+    dimensions: int
+
+    def _given(self) -> dict[str, Any]:
+        return {}
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Pool each channel of a batch to one element."""
+        if input.ndim != self.dimensions + 2:
+            raise value_error(
+                type(self).__name__,
+                f"input has {counted(input.ndim, 'axis', 'axes')}; it must have {self.dimensions + 2}",
+            )
+        return self._pool(input, **self._given())
+
+    def extra_repr(self) -> str:
+        """Show the arguments that are not the default."""
+        return ", ".join(f"{name}={value!r}" for name, value in self._given().items())
+
+
+class _GlobalNaN(_Global):
+    """What extremes and means of whole channels do."""
+
+    def __init__(self, *, nan: NanRule = "propagate") -> None:
+        super().__init__()
+        self.nan = nan
+
+    def _given(self) -> dict[str, Any]:
+        return {} if self.nan == "propagate" else {"nan": self.nan}
+
+
+class _GlobalLP(_Global):
+    """What norms of whole channels do."""
+
+    def __init__(self, p: float = 2) -> None:
+        super().__init__()
+        self.p = p
+
+    def _given(self) -> dict[str, Any]:
+        return {"p": self.p}
+
+
+class GlobalMaxPool1d(_GlobalNaN):
+    """Greatest element of each channel: `pooling.torch.functional.global_max_pool`.
+
+    Parameters
+    ----------
+    nan : {"propagate", "ignore"}
+        Whether one NaN makes the result NaN.
+
+    Examples
+    --------
+    >>> GlobalMaxPool1d()(torch.ones(2, 3, 4)).shape
+    torch.Size([2, 3, 1])
+    """
+
+    _pool = staticmethod(F.global_max_pool)
+    dimensions = 1
+
+
+class GlobalMaxPool2d(_GlobalNaN):
+    """Greatest element of each channel: `pooling.torch.functional.global_max_pool`.
+
+    Parameters
+    ----------
+    nan : {"propagate", "ignore"}
+        Whether one NaN makes the result NaN.
+
+    Examples
+    --------
+    >>> GlobalMaxPool2d()(torch.ones(2, 3, 4, 4)).shape
+    torch.Size([2, 3, 1, 1])
+    """
+
+    _pool = staticmethod(F.global_max_pool)
+    dimensions = 2
+
+
+class GlobalMaxPool3d(_GlobalNaN):
+    """Greatest element of each channel: `pooling.torch.functional.global_max_pool`.
+
+    Parameters
+    ----------
+    nan : {"propagate", "ignore"}
+        Whether one NaN makes the result NaN.
+
+    Examples
+    --------
+    >>> GlobalMaxPool3d()(torch.ones(2, 3, 4, 4, 4)).shape
+    torch.Size([2, 3, 1, 1, 1])
+    """
+
+    _pool = staticmethod(F.global_max_pool)
+    dimensions = 3
+
+
+class GlobalAvgPool1d(_GlobalNaN):
+    """Mean of each channel: `pooling.torch.functional.global_avg_pool`.
+
+    Parameters
+    ----------
+    nan : {"propagate", "ignore"}
+        Whether one NaN makes the result NaN.
+
+    Examples
+    --------
+    >>> GlobalAvgPool1d()(torch.ones(2, 3, 4)).shape
+    torch.Size([2, 3, 1])
+    """
+
+    _pool = staticmethod(F.global_avg_pool)
+    dimensions = 1
+
+
+class GlobalAvgPool2d(_GlobalNaN):
+    """Mean of each channel: `pooling.torch.functional.global_avg_pool`.
+
+    Parameters
+    ----------
+    nan : {"propagate", "ignore"}
+        Whether one NaN makes the result NaN.
+
+    Examples
+    --------
+    >>> GlobalAvgPool2d()(torch.ones(2, 3, 4, 4)).shape
+    torch.Size([2, 3, 1, 1])
+    """
+
+    _pool = staticmethod(F.global_avg_pool)
+    dimensions = 2
+
+
+class GlobalAvgPool3d(_GlobalNaN):
+    """Mean of each channel: `pooling.torch.functional.global_avg_pool`.
+
+    Parameters
+    ----------
+    nan : {"propagate", "ignore"}
+        Whether one NaN makes the result NaN.
+
+    Examples
+    --------
+    >>> GlobalAvgPool3d()(torch.ones(2, 3, 4, 4, 4)).shape
+    torch.Size([2, 3, 1, 1, 1])
+    """
+
+    _pool = staticmethod(F.global_avg_pool)
+    dimensions = 3
+
+
+class GlobalLPPool1d(_GlobalLP):
+    """p-norm of each channel: `pooling.torch.functional.global_lp_pool`.
+
+    Parameters
+    ----------
+    p : float
+        The power.
+
+    Examples
+    --------
+    >>> GlobalLPPool1d()(torch.ones(2, 3, 4)).shape
+    torch.Size([2, 3, 1])
+    """
+
+    _pool = staticmethod(F.global_lp_pool)
+    dimensions = 1
+
+
+class GlobalLPPool2d(_GlobalLP):
+    """p-norm of each channel: `pooling.torch.functional.global_lp_pool`.
+
+    Parameters
+    ----------
+    p : float
+        The power.
+
+    Examples
+    --------
+    >>> GlobalLPPool2d()(torch.ones(2, 3, 4, 4)).shape
+    torch.Size([2, 3, 1, 1])
+    """
+
+    _pool = staticmethod(F.global_lp_pool)
+    dimensions = 2
+
+
+class GlobalLPPool3d(_GlobalLP):
+    """p-norm of each channel: `pooling.torch.functional.global_lp_pool`.
+
+    Parameters
+    ----------
+    p : float
+        The power.
+
+    Examples
+    --------
+    >>> GlobalLPPool3d()(torch.ones(2, 3, 4, 4, 4)).shape
+    torch.Size([2, 3, 1, 1, 1])
+    """
+
+    _pool = staticmethod(F.global_lp_pool)
+    dimensions = 3
+
+
 class BlurPool2d(nn.Module):
-    """Binomial blur at every stride-th pixel: `pooling.torch.functional.blur_pool2d`."""
+    """Binomial blur at every stride-th pixel: `pooling.torch.functional.blur_pool2d` (Zhang 2019).
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, padding_mode
+        As those of the function.
+
+    Examples
+    --------
+    >>> BlurPool2d()(torch.rand(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
 
     def __init__(
         self,
@@ -325,11 +586,23 @@ class BlurPool2d(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the arguments."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        shown = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return f"{shown}, padding_mode={self.padding_mode!r}"
 
 
 class MaxBlurPool2d(nn.Module):
-    """Anti-aliased maximum: `pooling.torch.functional.max_blur_pool2d`."""
+    """Anti-aliased maximum: `pooling.torch.functional.max_blur_pool2d` (Zhang 2019).
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, blur_kernel_size, padding_mode, nan
+        As those of the function.
+
+    Examples
+    --------
+    >>> MaxBlurPool2d(3, 2, 1)(torch.rand(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
 
     def __init__(
         self,
@@ -359,7 +632,8 @@ class MaxBlurPool2d(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the arguments."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, blur_kernel_size={self.blur_kernel_size}"
+        shown = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return f"{shown}, blur_kernel_size={self.blur_kernel_size}, padding_mode={self.padding_mode!r}"
 
 
 class GeMPool2d(nn.Module):
@@ -373,6 +647,12 @@ class GeMPool2d(nn.Module):
         What smaller elements are taken for.
     trainable : bool
         Whether `p` is a parameter.
+
+    Examples
+    --------
+    >>> pool = GeMPool2d()
+    >>> pool(torch.rand(1, 3, 7, 7)).shape, [name for name, _ in pool.named_parameters()]
+    (torch.Size([1, 3, 1, 1]), ['p'])
     """
 
     def __init__(self, p: float = 3.0, eps: float = 1e-6, *, trainable: bool = True) -> None:
@@ -383,3 +663,8 @@ class GeMPool2d(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
         return F.gem_pool2d(input, self.p, self.eps)
+
+    def extra_repr(self) -> str:
+        """Show the arguments."""
+        power = float(self.p.detach()) if isinstance(self.p, nn.Parameter) else self.p
+        return f"p={power:g}, eps={self.eps}, trainable={isinstance(self.p, nn.Parameter)}"

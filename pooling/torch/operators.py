@@ -11,7 +11,8 @@ from __future__ import annotations
 import inspect
 import math
 import operator as operations
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -138,7 +139,7 @@ def _order(rank: int, dimensions: int) -> Order:
 ORDERS: dict[tuple[int, int | None], Order] = {
     (n + batch, n): _order(n + batch, n) for n in (1, 2, 3) for batch in (1, 2)
 }
-ORDERS |= {(rank, None): _order(rank, rank - 2) for rank in (4, 5)}
+ORDERS |= {(rank, None): _order(rank, rank - 2) for rank in (3, 4, 5)}
 """Orders by rank and spatial axes; functions of any number of them tell it by the rank."""
 
 
@@ -367,6 +368,8 @@ def pooled(function: Function, input: Tensor, given: tuple[Any, ...], *, indexed
     keywords: dict[str, Any] = {}
     if not all(map(operations.is_, named, function.defaults)):
         keywords = dict(zip(function.named, named, strict=True))
+    if function.dimensions is None:
+        keywords["dimensions"] = input.dim() - 2
     if indexed:
         keywords["return_indices"] = True
     if order is not None:
@@ -383,6 +386,8 @@ def pooled_gradient(
     tensors = [grad_output, input] if indices is None else [grad_output, input, indices]
     gradient, array, *places = _arrays(order, *tensors)
     keywords = dict(zip(function.names, given, strict=True)) | _layout(order)
+    if function.dimensions is None:
+        keywords["dimensions"] = input.dim() - 2
     if places:
         keywords["indices"] = places[0]
     found = function.array_gradient(gradient, array, **keywords)
@@ -456,6 +461,13 @@ def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -
 # Derivatives
 
 
+@contextmanager
+def _transformed() -> Iterator[None]:
+    """Let the transforms around one see derivatives, which are off in what `torch.autograd.Function` calls."""
+    with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+        yield
+
+
 class Rule(NamedTuple):
     """How an operator is differentiated."""
 
@@ -480,7 +492,10 @@ class Rule(NamedTuple):
             except Unreadable:
                 pass  # on another device, or with another sign: the dispatcher sees to that
         with torch._C._AutoDispatchBelowAutograd():
-            return self.operator(*given)
+            if not torch._C._are_functorch_transforms_active():
+                return self.operator(*given)
+            with _transformed():
+                return self.operator(*given)
 
 
 class Differentiated(torch.autograd.Function):
@@ -511,8 +526,14 @@ class Differentiated(torch.autograd.Function):
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:  # type: ignore[override]
         """Return the tangent of the result."""
         rule = ctx.rule
-        like = next(each for each in tangents[: rule.tensors] if each is not None)
-        found = rule.forward(tangents[: rule.tensors], kept(ctx, like), ctx.rest)
+        tangents = tangents[: rule.tensors]
+        values = kept(ctx, next(each for each in tangents if each is not None))
+        if not torch._C._are_functorch_transforms_active():
+            found = rule.forward(tangents, values, ctx.rest)
+        else:
+            values = [each if each is None else forward_ad.unpack_dual(each).primal for each in values]
+            with _transformed():
+                found = rule.forward(tangents, values, ctx.rest)
         return (found, None) if len(ctx.saved_tensors) > rule.tensors else found
 
 
