@@ -524,6 +524,11 @@ class PatchReport:
                 f"under torch.compile, {inductor} of these {verb} left to Inductor, which fuses windows of up to "
                 f"{SMALL_WINDOW} elements, and adaptive ones, with what is around them"
             )
+        if any(each.least for each in self.modules):
+            notes.append(
+                "smaller calls take less time by PyTorch and are left to it, with its rules; patch(model, always=True) "
+                "replaces them too"
+            )
         if self.device:
             notes.append(f"parameters are on {self.device}: tensors that are not on the CPU are left to PyTorch")
         calls = Counter(name for each in self.left for name in each.functions)
