@@ -377,6 +377,8 @@ def test_what_never_is_worth_it_is_left_and_said_to_be(monkeypatch: pytest.Monke
     assert row.least == "45 elements (without a gradient only) and 400 elements in channels_last (with a gradient only)"
     assert f"from {row.least}" in str(patch_where_worth(nn.MaxPool2d(3, 2)))
     assert f"from {row.least}" in patch_where_worth(nn.MaxPool2d(3, 2))._repr_html_()
+    assert "smaller calls take less time by PyTorch" in patch_where_worth(nn.MaxPool2d(3, 2)).notes[-1]
+    assert not any("smaller calls" in note for note in patch(nn.MaxPool2d(3, 2)).notes)
 
 
 def test_every_kind_of_the_rule_is_one_that_modules_have() -> None:

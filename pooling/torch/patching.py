@@ -124,14 +124,14 @@ class Patched:
         return made
 
 
-def _restored(original: type[nn.Module], always: bool, *arguments: Any) -> nn.Module:
+def _restored(original: Any, always: bool, *arguments: Any) -> Any:
     """Make a patched module without its state."""
     kind = _class_for(original, always)
     return kind.__new__(kind, *arguments)
 
 
 @cache
-def _class_for(original: type[nn.Module], always: bool) -> type[nn.Module]:
+def _class_for(original: Any, always: bool) -> Any:
     """Make the class of the patched modules of a class."""
     known = _known(original)
     theirs = original.forward
@@ -226,6 +226,9 @@ class Arguments:
         self.__dict__.update(zip(names, args, strict=False))
         self.__dict__.update(kwargs)
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
 
 def _functional(function: Callable[..., Any], name: str, *, indexed: bool = False) -> Callable[..., Any]:
     """Return what takes the place of a function: the one of `pooling` where that computes the same."""
@@ -236,7 +239,7 @@ def _functional(function: Callable[..., Any], name: str, *, indexed: bool = Fals
     names = ARGUMENTS[name[:-2]]
 
     def is_left(args: tuple[Any, ...], kwargs: Mapping[str, Any], always: bool) -> bool:
-        input = args[0] if args else kwargs.get("input")
+        input: Any = args[0] if args else kwargs.get("input")
         if not takes(input, exact=exact) or _is_compiling():
             return True
         if widens and input.dtype in HALVES and torch.is_autocast_enabled("cpu"):
@@ -245,7 +248,7 @@ def _functional(function: Callable[..., Any], name: str, *, indexed: bool = Fals
             return False
         given = Arguments(names, args, kwargs)
         if indexed:
-            given.return_indices = True
+            vars(given)["return_indices"] = True
         try:
             left = bool(is_norm and _norm_left(given.norm_type, getattr(given, "ceil_mode", False)))
             return left or not (always or _is_worth(name, given, input))
@@ -521,6 +524,11 @@ class PatchReport:
                 f"under torch.compile, {inductor} of these {verb} left to Inductor, which fuses windows of up to "
                 f"{SMALL_WINDOW} elements, and adaptive ones, with what is around them"
             )
+        if any(each.least for each in self.modules):
+            notes.append(
+                "smaller calls take less time by PyTorch and are left to it, with its rules; patch(model, always=True) "
+                "replaces them too"
+            )
         if self.device:
             notes.append(f"parameters are on {self.device}: tensors that are not on the CPU are left to PyTorch")
         calls = Counter(name for each in self.left for name in each.functions)
@@ -633,9 +641,9 @@ def patch(model: nn.Module, *, functional: bool = False, example: Any = None, al
     >>> import torch
     >>> from pooling.torch import patch, unpatch
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.AvgPool2d(6))
-    >>> print(patch(model))
-    1 module replaced, 0 left as they are
-      replaced  AvgPool2d  2
+    >>> report = patch(model)  # print it, or show it in a notebook
+    >>> [each.module for each in report.replaced]
+    ['AvgPool2d']
     >>> unpatch(model)
     1
     """
@@ -719,8 +727,9 @@ def _rules_of(function: str) -> tuple[str, ...]:
 
 def _assigned(module: nn.Module, always: bool) -> bool:
     """Give a module the class of patched ones; return whether that was possible."""
+    kind: Any = type(module)
     try:
-        module.__class__ = _class_for(type(module), always)
+        module.__class__ = _class_for(kind, always)
     except TypeError:  # of classes with slots, or of another metaclass
         return False
     return True
