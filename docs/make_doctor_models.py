@@ -38,6 +38,7 @@ import torch  # noqa: E402
 
 import pooling.doctor  # noqa: E402
 from pooling.files import write_whole  # noqa: E402
+from pooling.reporting.formats import joined  # noqa: E402
 from tests import doctor_models as models  # noqa: E402
 from tests import doctor_proof as proof  # noqa: E402
 
@@ -48,6 +49,8 @@ MEGABYTES = 10_000
 Record = dict[str, Any]
 Task = tuple[str, str, Callable[[], Record]]
 T = TypeVar("T")
+TIMED = "resnet152"
+"""The network of which time and memory have a line of their own."""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Which doctor answers
@@ -93,7 +96,7 @@ def tasks(parts: set[str]) -> Iterator[Task]:
     other = [each for each in [*models.smp_networks(), *images] if not each.needs_values]
     exported = list(_in_turns(small, other, models.ultralytics_networks()))
     for kind, networks, question in (
-        ("sizes", [*small, *more], proof.sizes),
+        ("sizes", [models.timm_network(TIMED), *small, *more], proof.sizes),
         ("unread", [*small, *more], functools.partial(proof.unread, shape=models.ODD)),
         ("export", exported, functools.partial(proof.export, dynamo=False)),
         ("dynamo", exported, functools.partial(proof.export, dynamo=True)),
@@ -232,6 +235,7 @@ HEAD = """\
 `python docs/make_doctor_models.py` builds real networks with random weights, examines each as an `nn.Module` and as the
 file that an exporter of torch makes of it, and compares what the doctor says with what torch does.
 Versions: {versions}.
+Of {answers:,} answers, {current:,} are of the code as it is, and the others of states before it (`--again` asks again).
 `tests/test_doctor_models.py` repeats it for {sample} networks of timm and a part of the rest.
 
 How each line is checked:
@@ -248,8 +252,9 @@ How each line is checked:
   and in the next one, reaches the cell of the network as it is.
 - *rows and columns that nothing reads*: the mask of the gradient of all outputs, and whether NaN there is noticed.
 - *input sizes*: every size around the smallest, the given and the largest is tried in torch.
-- *warnings*: each is decided by a gradient, a perturbation or by counting in torch, for an object of {object} pixels
-  and each task.
+- *warnings*: each is decided by a gradient, a perturbation or by counting in torch, for each task and for objects of
+  {objects} pixels, at the size that a network is made for and at {odd}. What is said at one stage with one code for two
+  tasks counts once.
 
 | | result | to reach |
 |---|---|---|
@@ -265,8 +270,17 @@ def page(records: list[Record]) -> str:
     rows = [*_rows_of_reading(by_kind["read"]), *_rows_of_checks(by_kind)]
     rows += _row_of_time(by_kind["read"], "time and memory of reading, at one size")
     rows += _row_of_time(by_kind["sizes"], "time and memory of a whole examination")
+    timed = [each for each in by_kind["sizes"] if each["name"] == f"timm:{TIMED}"]
+    rows += _row_of_time(timed, f"time and memory of a whole examination of {TIMED}", "3 s, 1,000 MB")
     lines = "".join(f"| {what} | {found} | {goal} |\n" for what, found, goal in rows)
-    head = HEAD.format(versions=versions, sample=models.SAMPLE, object=proof.OBJECT)
+    head = HEAD.format(
+        versions=versions,
+        answers=len(records),
+        current=sum(each.get("code") == state_of_code() for each in records),
+        sample=models.SAMPLE,
+        objects=joined([str(size) for size in proof.OBJECTS]),
+        odd="x".join(map(str, models.ODD[-2:])),
+    )
     return f"{head}{lines}{_unread_part(by_kind['read'])}{_differences(by_kind)}{_warnings_part(by_kind)}"
 
 
@@ -331,16 +345,18 @@ def _rows_of_reading(records: list[Record]) -> Iterator[tuple[str, str, str]]:
         yield words, _of(sum(each[key] for each in asked), len(asked)) + " networks", "equal"
 
 
-def _row_of_time(records: list[Record], words: str) -> Iterator[tuple[str, str, str]]:
+def _row_of_time(records: list[Record], words: str, goal: str = "") -> Iterator[tuple[str, str, str]]:
     times = sorted(each["seconds"] for each in records if "seconds" in each)
-    if times:
-        most = max(each.get("megabytes", 0) for each in records)
-        yield (
-            words,
-            f"median {times[len(times) // 2]:.1f} s, at most {times[-1]:.1f} s of one core; "
-            f"at most {most:,} MB with the libraries; {len(times)} networks",
-            "",
-        )
+    if not times:
+        return
+    most = max(each.get("megabytes", 0) for each in records)
+    median = f"median {times[len(times) // 2]:.1f} s, at most " if len(times) > 1 else ""
+    more = f"; {len(times)} networks" if len(times) > 1 else ""
+    yield (
+        words,
+        f"{median}{times[-1]:.1f} s of one core; {'at most ' if median else ''}{most:,} MB with the libraries{more}",
+        goal,
+    )
 
 
 def _rows_of_checks(by_kind: dict[str, list[Record]]) -> Iterator[tuple[str, str, str]]:
@@ -354,33 +370,54 @@ def _rows_of_checks(by_kind: dict[str, list[Record]]) -> Iterator[tuple[str, str
     yield (
         "receptive fields, gradients and NaN",
         f"{_of(len(asked) - wrong, len(asked))} networks: {maps} feature maps, {context} of them context, "
-        f"{perturbed} perturbations",
+        f"{perturbed} perturbations{_not_done(by_kind['fields'])}",
         "60 networks",
     )
     asked = [each for each in by_kind["unread"] if each["outcome"] == "read"]
     wrong = sum(bool(each["differences"]) for each in asked)
-    yield "rows and columns that nothing reads", f"{_of(len(asked) - wrong, len(asked))} networks", "60 networks"
+    some = sum(bool(any(each["truth"])) for each in asked)
+    yield (
+        "rows and columns that nothing reads",
+        f"{_of(len(asked) - wrong, len(asked))} networks, {some} of them with such{_not_done(by_kind['unread'])}",
+        "60 networks",
+    )
     asked = [each for each in by_kind["sizes"] if each["outcome"] == "read"]
     tried, equal = (sum(each[word] for each in asked) for word in ("tried", "equal"))
     right = sum(each["tried"] == each["equal"] for each in asked)
-    yield "input sizes that work", f"{_of(right, len(asked))} networks; {_of(equal, tried)} sizes", "60 networks"
+    yield (
+        "input sizes that work",
+        f"{_of(right, len(asked))} networks; {_of(equal, tried)} sizes{_not_done(by_kind['sizes'])}",
+        "60 networks",
+    )
     for kind, words in (("export", "TorchScript exporter"), ("dynamo", "dynamo exporter")):
         asked = [each for each in by_kind[kind] if each["outcome"] not in ("exporter", "crash", "memory", "time")]
         whole = sum(each["outcome"] in READ for each in asked)
         same = sum(bool(each.get("same_findings")) for each in asked)
         macs = sum(bool(each.get("macs_equal")) for each in asked)
-        left = len(by_kind[kind]) - len(asked)
+        refused = sum(each["outcome"] == "exporter" for each in by_kind[kind])
+        left = len(by_kind[kind]) - len(asked) - refused
         yield (
             f"{words}: read to the end",
             f"{_of(whole, len(asked))} files; findings as of the module {same}, multiply-adds as of the module {macs}"
-            + (f"; not exported, or over a limit {left}" if left else ""),
+            + (f"; refused by the exporter {refused}" if refused else "")
+            + (f"; over a limit, or crashes {left}" if left else ""),
             "95 of 100; the same findings",
         )
     true, false, undecided = (
         sum(count for each in by_kind["warnings"] for count in each.get(word, {}).values())
         for word in ("true", "false", "undecided")
     )
-    yield "warnings that are false", f"{_of(false, true + false)} decided; not decided {undecided}", "none of 200"
+    yield (
+        "warnings that are false",
+        f"{_of(false, true + false)} decided; not decided {undecided}{_not_done(by_kind['warnings'])}",
+        "none of 200",
+    )
+
+
+def _not_done(records: list[Record]) -> str:
+    """Count the networks without an answer; those that torch does not run at the size that is asked for are none."""
+    left = sum(each["outcome"] not in ("read", "torch") for each in records)
+    return f"; without an answer {left}" if left else ""
 
 
 def _unread_part(records: list[Record]) -> str:
@@ -420,6 +457,13 @@ def _differences(by_kind: dict[str, list[Record]]) -> str:
         if kind != "warnings"
         for each in by_kind[kind]
         if each.get("differences")
+    ]
+    rows += [
+        (kind, each["name"], [each.get("sentence") or each["outcome"]])
+        for kind in PARTS
+        if kind not in ("read", "export", "dynamo")
+        for each in by_kind[kind]
+        if each["outcome"] not in ("read", "torch", "none")
     ]
     if not rows:
         return text + "Nothing.\n"

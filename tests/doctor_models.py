@@ -319,7 +319,7 @@ class Run:
     parameters: int = 0
     parameters_read: int = 0
     steps: list[tuple[int, Shape]] = field(default_factory=list)
-    """Multiply-adds so far, and the shape of the result, after each call in which data takes part."""
+    """Multiply-adds so far, and the shape of the result, after each convolution and pooling of data."""
 
 
 class _Recording(TorchDispatchMode):
@@ -354,9 +354,9 @@ class _Recording(TorchDispatchMode):
             return result
         self.calls += 1
         self.data |= {_storage(each) for each in made}
-        if made:
-            self.run.steps.append((self.run.multiply_adds, tuple(made[0].shape)))
         name = func._schema.name.split("::")[1]
+        if name in CONVOLUTIONS or name in POOLINGS:
+            self.run.steps.append((self.run.multiply_adds, tuple(made[0].shape)))
         if name in CONVOLUTIONS:
             kind = self.run.transposed if args[6] else self.run.convolutions
             kind.append(tuple(made[0].shape))
@@ -373,37 +373,53 @@ def _storage(tensor: torch.Tensor) -> int:
     return number
 
 
+@contextlib.contextmanager
+def watched(
+    module: nn.Module, end: Callable[[str, Any, Any], Any], begin: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
+    """Tell of each call of a module its path, before it and after it; what `end` returns is given instead, unless None.
+
+    Of a module that several share, the path is that in the one that calls it.
+    """
+    calls: list[str] = []
+    names: dict[nn.Module, list[str]] = {}
+    for name, each in module.named_modules(remove_duplicate=False):
+        names.setdefault(each, []).append(name)
+
+    def before(called: nn.Module, _: Any) -> None:
+        around = f"{calls[-1]}." if calls and calls[-1] else ""
+        several = names[called]
+        calls.append(next((each for each in several if each.startswith(around)), several[0]))
+        begin(calls[-1])
+
+    def after(_: nn.Module, arguments: Any, result: Any) -> Any:
+        return end(calls.pop(), arguments, result)
+
+    handles = []
+    for each in names:
+        handles.append(each.register_forward_pre_hook(before))
+        handles.append(each.register_forward_hook(after))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def run_in_torch(module: nn.Module, shape: Shape) -> Run:
     """Run a module once on tensors without memory, or whatever its parameters are on."""
     device = next((each.device for each in module.parameters()), torch.device("cpu"))
     x = torch.empty(shape, device=device)
     recording = _Recording(module, x)
-    starts: list[tuple[str, int]] = []
-    # Of a module that several share, the name is that in the one that calls it.
-    names: dict[nn.Module, list[str]] = {}
-    for name, each in module.named_modules(remove_duplicate=False):
-        names.setdefault(each, []).append(name)
+    starts: list[int] = []
 
-    def begin(called: nn.Module, _: Any) -> None:
-        around = f"{starts[-1][0]}." if starts and starts[-1][0] else ""
-        several = names[called]
-        starts.append((next((each for each in several if each.startswith(around)), several[0]), recording.calls))
-
-    def end(_: nn.Module, __: Any, result: Any) -> None:
-        name, before = starts.pop()
+    def end(name: str, _: Any, result: Any) -> None:
+        before = starts.pop()
         if recording.calls > before and isinstance(result, torch.Tensor):
             recording.run.modules.setdefault(name, []).append(tuple(result.shape))
 
-    handles = []
-    for each in names:
-        handles.append(each.register_forward_pre_hook(begin))
-        handles.append(each.register_forward_hook(end))
-    try:
-        with torch.no_grad(), recording:
-            result = module(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watched(module, end, lambda _: starts.append(recording.calls)), torch.no_grad(), recording:
+        result = module(x)
     leaves = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
     recording.run.outputs = [tuple(each.shape) for each in leaves]
     return recording.run
@@ -504,6 +520,8 @@ class Linearised(TorchFunctionMode):
         if name in GATES and args:
             # One everywhere: a product of gates that are maps themselves would leave the range of numbers.
             return (args[0] + 1) / (args[0].detach() + 1) if self.gates else torch.ones_like(args[0])
+        if name in ("rsqrt", "rsqrt_"):
+            return torch.ones_like(args[0])  # of a normalisation that is written by its parts
         if name in self.SAME and (args or "input" in kwargs):
             return args[0] if args else kwargs["input"]
         if name in ("_max_pool2d", "max_pool2d", "boolean_dispatch") and args and args[0].dim() in (3, 4):
@@ -591,18 +609,10 @@ def probe(module: nn.Module, shape: Shape, *, gates: bool = True) -> Probe:
             given[name] = arguments[0]
         results[name] = tensors_of(result)
 
-    handles = [
-        each.register_forward_hook(lambda _, arguments, result, name=name: keep(name, arguments, result))
-        for name, each in module.named_modules()
-    ]
     for each in module.parameters():
         each.requires_grad_(False)
-    try:
-        with Linearised(gates=gates):
-            outputs = tensors_of(module(x))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with Linearised(gates=gates), watched(module, keep):
+        outputs = tensors_of(module(x))
     return Probe(x, outputs, given, results)
 
 
@@ -650,26 +660,22 @@ def resolved_cells(network: RealNetwork, shape: Shape, path: str, columns: int, 
     """
     module = centred(network.with_weights())
     found: list[torch.Tensor] = []
-    named = dict(module.named_modules(remove_duplicate=False))
 
-    def maps(result: Any) -> list[torch.Tensor]:
-        return [each for each in tensors_of(result) if each.dim() == 4 and each.shape[-1] == columns]
+    def keep(name: str, _: Any, result: Any) -> None:
+        if name == path:
+            found.extend(each for each in tensors_of(result) if each.dim() == 4 and each.shape[-1] == columns)
 
-    handle = named[path].register_forward_hook(lambda _, __, result: found.extend(maps(result)))
     rows: list[torch.Tensor] = []
     chance = torch.Generator().manual_seed(SEED)
-    try:
-        with torch.no_grad(), Linearised():
-            for number in range(most + 2):
-                line = torch.rand(shape[-1], generator=chance, dtype=torch.float64)
-                x = (line if number else torch.zeros_like(line)).expand(1, *shape[1:]).contiguous()
-                found.clear()
-                module(x)
-                if not found:
-                    return None
-                rows.append(found[-1][0, :, found[-1].shape[2] // 2, :].sum(0))
-    finally:
-        handle.remove()
+    with torch.no_grad(), Linearised(), watched(module, keep):
+        for number in range(most + 2):
+            line = torch.rand(shape[-1], generator=chance, dtype=torch.float64)
+            x = (line if number else torch.zeros_like(line)).expand(1, *shape[1:]).contiguous()
+            found.clear()
+            module(x)
+            if not found:
+                return None
+            rows.append(found[-1][0, :, found[-1].shape[2] // 2, :].sum(0))
     responses = torch.stack(rows[1:]) - rows[0]
     scale = responses.abs().max()
     return int(torch.linalg.matrix_rank(responses / scale, tol=1e-9)) if scale > 0 else 0

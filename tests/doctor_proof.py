@@ -40,6 +40,8 @@ Ends = tuple[int, int, list[tuple[int, bool]]]
 """The number of a map, a cell of it, and columns of the input with whether they reach it."""
 OBJECT = 16
 OBJECTS = (8, 16, 32, 64, 96)
+DIVIDED = 32
+"""Columns by which a width is divided where cells are counted: the stride of most networks."""
 TASKS = ("classification", "detection", "segmentation")
 
 
@@ -495,15 +497,34 @@ class Judge:
         found = self.asked.results.get(path_of(self.stages[name]), ())
         return next((each for each in found if tuple(each.shape) == self.stages[name].output_shape), None)
 
+    @functools.cached_property
+    def _even(self) -> Probe:
+        """The network at a width that its strides divide, where the number of cells says how large they are."""
+        width = -(-self.shape[-1] // DIVIDED) * DIVIDED
+        shape = (*self.shape[:-1], width)
+        if width == self.shape[-1] or not models.works_in_torch(self.network.on_meta(), shape):
+            return self.asked
+        return models.probe(models.positive(self.network.with_weights()), shape)
+
     def _cells_at(self, name: str, most: int) -> int | None:
         """Count the cells that a map tells apart along the last axis, exactly up to a number; else any larger one.
 
         A map has no more than its columns; one that was upsampled has as many as its rank.
         """
-        stage, found = self.stages[name], self._map(name)
+        stage, shape = self.stages[name], tuple(self._even.x.shape)
+        path, dimensions = path_of(stage), len(stage.output_shape)
+        found = next(
+            (
+                each
+                for each in self._even.results.get(path, ())
+                # Of several maps, the one with as many channels.
+                if each.dim() == dimensions and (dimensions != 4 or each.shape[1] == stage.output_shape[1])
+            ),
+            None,
+        )
         if found is None:
             return None
-        if len(found.shape) == 3 and len(self.shape) == 4:
+        if found.dim() == 3 and len(shape) == 4:
             # A list of places, of which some stand for no pixels: as many as there can be in a row of a square.
             columns = math.isqrt(max(found.shape[1:]))
         elif len(stage.spatial) == 2:
@@ -512,36 +533,37 @@ class Judge:
             return None
         if columns < most or found.dim() != 4:
             return columns
-        low = (*self.shape[:-2], 64, self.shape[-1])
-        shape = low if models.works_in_torch(self.network.on_meta(), low) else self.shape
-        return models.resolved_cells(self.network, shape, path_of(stage), columns, most)
+        low = (*shape[:-2], 64, shape[-1])
+        taken = low if models.works_in_torch(self.network.on_meta(), low) else shape
+        return models.resolved_cells(self.network, taken, path, columns, most)
 
     def _resolves_less(self, limit: Fraction) -> bool | None:
         """Whether all that leaves the network is read from maps whose cells are larger than so many columns."""
         heads = self.examination.objects.heads
         if not heads or not self._blind_behind(heads):
             return False if heads else None
-        most = math.ceil(self.shape[-1] / limit)
+        width = self._even.x.shape[-1]
+        most = math.ceil(width / limit)
         for name in heads:
             found = self._cells_at(name, most)
             if found is None:
                 return None
-            if found * limit >= self.shape[-1]:
+            if found * limit >= width:
                 return False
         return True
 
     def _blind_behind(self, names: Sequence[str]) -> bool:
         """Whether nothing that leaves the network depends on the input once the results of some stages are given."""
         module = self.network.with_weights()
-        named = dict(module.named_modules(remove_duplicate=False))
         paths = {path_of(self.stages[name]) for name in names}
         if "" in paths:
             return True
-        handles = [named[path].register_forward_hook(_ones_like) for path in paths]
-        with torch.no_grad():
+
+        def replace(path: str, _: Any, result: Any) -> Any:
+            return _ones_like(result) if path in paths else None
+
+        with torch.no_grad(), models.watched(module, replace):
             results = [models.tensors_of(module(torch.rand(self.shape))) for _ in range(2)]
-        for handle in handles:
-            handle.remove()
         return all(bool(torch.equal(a, b)) for a, b in zip(*results, strict=True))
 
     def _d101(self, finding: Finding) -> bool:
@@ -560,7 +582,8 @@ class Judge:
         dilation: Any = getattr(module, "dilation", 1)
         padding: Any = module.padding
         ones = torch.ones(1, 1, *given.shape[-2:], dtype=torch.float64)
-        taps = nn.functional.conv2d(ones, torch.ones(1, 1, *kernel, dtype=torch.float64), None, 1, padding, dilation)
+        windows = torch.ones(1, 1, *kernel, dtype=torch.float64)
+        taps = nn.functional.conv2d(ones, windows, None, module.stride, padding, dilation)
         return float(taps.max()) < 0.5 * math.prod(kernel)
 
     def _d201(self, finding: Finding) -> bool | None:
@@ -595,7 +618,7 @@ class Judge:
         return not bool(self.asked.read_places(given).all())
 
     def _d501(self, finding: Finding) -> bool:
-        """The last map that torch has made when a tenth of the multiply-adds is spent has a quarter of the columns."""
+        """The last convolution or pooling within a tenth of the multiply-adds gives a quarter of the columns."""
         limit = self.run.multiply_adds / 10
         maps = [shape for macs, shape in self.run.steps if macs <= limit and len(shape) == 4 and shape[-1] > 1]
         return bool(maps) and maps[-1][-1] * 4 <= self.shape[-1] + 4
@@ -634,7 +657,7 @@ class Judge:
     # D901 says what is not known, and nothing about the network.
 
 
-def _ones_like(_: nn.Module, __: Any, result: Any) -> Any:
+def _ones_like(result: Any) -> Any:
     return pytree.tree_map(lambda each: torch.ones_like(each) if isinstance(each, torch.Tensor) else each, result)
 
 

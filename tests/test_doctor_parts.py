@@ -133,6 +133,32 @@ class InWindows(Stem):
         return joined(found, side, height // self.side * side, width // self.side * side).permute(0, 3, 1, 2)
 
 
+class Interleaved(Stem):
+    """A layer that works on every other row and column of a map, all four of such maps in the batch."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def work(self, x: Any) -> Any:
+        batch, channels, height, width = x.shape
+        x = x.reshape(batch, channels, height // 2, 2, width // 2, 2).permute(0, 3, 5, 1, 2, 4)
+        x = self.layer(x.reshape(-1, channels, height // 2, width // 2))
+        height, width = x.shape[2:]
+        x = x.reshape(batch, 2, 2, channels, height, width).permute(0, 3, 4, 1, 5, 2)
+        return x.reshape(batch, channels, 2 * height, 2 * width)
+
+
+class OddResizes(Stem):
+    """Branches that halve a map of odd size and make it as large as before, one behind the other, as in GhostNetV2."""
+
+    def work(self, x: Any) -> Any:
+        for _ in range(3):
+            half = F.avg_pool2d(x, 2, 2, ceil_mode=True)
+            x = x + F.interpolate(half, size=x.shape[2:], mode="nearest")
+        return x
+
+
 class PooledQueries(Stem):
     """Attention in windows whose queries are pooled, as where Hiera makes its map smaller."""
 
@@ -263,6 +289,12 @@ LOCAL: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {
         lambda: InWindows(8, nn.Conv2d(CHANNELS, CHANNELS, 3, 2, padding=2, dilation=2)),
         (32, 48),
     ),
+    "every other cell": (lambda: Interleaved(nn.Conv2d(CHANNELS, CHANNELS, 3, 2)), (28, 36)),
+    "every other cell, undone": (
+        lambda: Interleaved(nn.ConvTranspose2d(CHANNELS, CHANNELS, 2, stride=2)),
+        (16, 24),
+    ),
+    "resizes by odd ratios": (OddResizes, (126, 114)),
     "pooled queries": (lambda: PooledQueries(4), (24, 32)),
     "lambda": (lambda: Lambda(5), (24, 32)),
     "written": (lambda: Written(adds=False), (24, 32)),

@@ -192,6 +192,35 @@ def only_taken_apart(m: Any, x: Any) -> Any:
     return m.after(F.fold(F.unfold(x, 2, stride=2), SIZE, 2, stride=2))
 
 
+def put_back(m: Any, x: Any) -> Any:
+    """Take windows apart that overlap, and add them up again: every cell stays alone."""
+    return m.after(F.fold(F.unfold(x, 3, padding=2, stride=2, dilation=2), SIZE, 3, padding=2, stride=2, dilation=2))
+
+
+def outlook(m: Any, x: Any) -> Any:
+    """Weigh the cells of windows that overlap by what is seen at the middle of each, as VOLO does."""
+    batch, channels = x.shape[:2]
+    values = F.unfold(x, 3, padding=1, stride=2).reshape(batch, channels, 9, -1).permute(0, 3, 2, 1)
+    weights = m.dense(F.avg_pool2d(x, 2, 2)).flatten(2).transpose(1, 2)
+    weights = weights.reshape(batch, -1, 9, 9).softmax(-1)
+    seen = (weights @ values).permute(0, 3, 2, 1).reshape(batch, channels * 9, -1)
+    return F.fold(seen, SIZE, 3, padding=1, stride=2)
+
+
+def pooled_keys(m: Any, x: Any) -> Any:
+    """Attend to means of 24 tokens each, which lie in parts of two rows, as NextViT does."""
+    tokens = x.flatten(2)
+    keys = F.avg_pool1d(tokens, 24, 24)
+    return x + (keys @ (tokens.transpose(1, 2) @ keys).softmax(-1).transpose(1, 2)).view(x.shape)
+
+
+def spread_matrix(m: Any, x: Any) -> Any:
+    """Multiply by a matrix that is made of what is seen of the whole map, as bilinear attention does."""
+    matrix = m.dense(x.mean((2, 3), keepdim=True)).reshape(CHANNELS, 16, 1, 1) * torch.eye(8, 8)
+    matrix = matrix.reshape(1, CHANNELS, 4, 4, 8, 8).transpose(3, 4)
+    return x + x @ matrix.reshape(1, CHANNELS, 32, 32)
+
+
 def three_by_three() -> nn.Module:
     return nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
 
@@ -216,6 +245,10 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
         attention_in_windows, layer=three_by_three(), after=three_by_three()
     ),
     "columns": lambda: Net(columns, mix=nn.Conv1d(54, 54, 1)),
+    "columns that are put back": lambda: Net(put_back, after=three_by_three()),
+    "outlook": lambda: Net(outlook, dense=nn.Conv2d(6, 81, 1)),
+    "pooled keys": lambda: Net(pooled_keys),
+    "a matrix of the whole map": lambda: Net(spread_matrix, dense=nn.Conv2d(6, 96, 1)),
     "patches": lambda: Net(patches, dense=nn.Linear(96, 96)),
     "pixels of patches": lambda: Net(pixels_of_patches, layer=three_by_three()),
     "blocks that are only taken apart": lambda: Net(only_taken_apart, after=three_by_three()),

@@ -11,7 +11,7 @@ from pooling.geometry import Axis
 from pooling.operators import OPERATORS
 from pooling.reporting.formats import by, joined
 
-from ..network import Graph, Network, NetworkError
+from ..network import Graph, Network, NetworkError, Stage
 from ..network.size_walk import SizeWalk
 from ..operators.nodes import Shape
 from .object_footprint import maps
@@ -20,6 +20,8 @@ __all__ = ["AxisSizes", "Pattern", "declared_shape", "input_sizes", "sizes_by"]
 
 LONGEST_PERIOD = 128
 """Effective strides up to which every size is tried."""
+MULTIPLES = 8
+"""Times the effective stride that the sizes which work may lie apart."""
 
 
 @dataclass(frozen=True)
@@ -240,12 +242,18 @@ def _search(at: At, why: At, network: Network, axes: str, where: Sequence[int], 
 
     known = network.spatial_sizes[where[0]]
     period = _period(network, maps(network))
+    times = next((each for each in range(1, MULTIPLES + 1) if works(known + each * period)), 0)
     largest = None
-    if works(known + period):
+    if times:
         # A window that holds the whole map here slides over a larger one.
-        period = _period(network, {stage.name for stage in network.stages} - _of_one_cell(network))
-        tried = list(_sample(known, period))
-        working = _pattern(filter(works, tried), tried, period)
+        period = math.lcm(times * period, _period(network, {each.name for each in network.stages} - _of_one_cell(network)))
+        period = min(period, LONGEST_PERIOD**2)
+        tried, working = _repeated(works, known, period)
+        while 2 * period <= 2 * LONGEST_PERIOD and any(
+            works(size) is not (size in working) for size in _beyond(known, period)
+        ):
+            period *= 2  # what the code of a module asks of sizes is in no stride
+            tried, working = _repeated(works, known, period)
         base = known - period * _last(lambda times: works(known - times * period), (known - 1) // period)
         smallest = next(
             size
@@ -291,15 +299,39 @@ def _of_one_cell(network: Network) -> set[str]:
     return found
 
 
+def _repeated(works: Callable[[int], bool], known: int, period: int) -> tuple[list[int], Pattern]:
+    """Try the sizes of a period; return them and what is said of all."""
+    tried = list(_sample(known, period))
+    return tried, _pattern(filter(works, tried), tried, period)
+
+
+def _beyond(known: int, period: int) -> tuple[int, ...]:
+    """Return a few sizes beyond the period that was tried."""
+    return known + period + 1, known + 2 * period, known + 2 * period + period // 2, known + 4 * period - 1
+
+
 def _period(network: Network, names: Container[str]) -> int:
-    """Return the input size after which everything repeats: what the effective strides of some stages divide."""
+    """Return the input size after which everything repeats: what the effective strides of some stages divide.
+
+    Those are the strides of windows that slide. The steps of adaptive windows, and of interpolation between the outer
+    pixels, follow from the size of the input.
+    """
     steps = [
         step.numerator
         for stage in network.stages
-        if stage.receptive_field is not None and stage.name in names and (stage.axes or stage.kind == "resize")
+        if stage.receptive_field is not None and stage.name in names and _has_steps(stage)
         for step in stage.receptive_field.stride
+        if step.denominator == 1
     ]
     return min(math.lcm(*steps), LONGEST_PERIOD**2)
+
+
+def _has_steps(stage: Stage) -> bool:
+    """Whether a stage has fewer cells than its input by a factor that is the same at every size."""
+    if stage.kind == "resize":
+        sizes = zip(stage.input_shape[2:], stage.output_shape[2:], strict=False)
+        return all(after and before % after == 0 for before, after in sizes)
+    return any(axis.stride > 1 and not axis.adaptive for axis in stage.axes)
 
 
 def _last(holds: Callable[[int], bool], limit: int) -> int:

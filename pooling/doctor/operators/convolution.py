@@ -10,6 +10,7 @@ import numpy as np
 
 from pooling import geometry
 from pooling.arguments import per_axis
+from pooling.signs import counted
 
 from .common import spatial_shape, spread, with_padding
 from .nodes import NodeCall, OperatorError, Outcome, Shape
@@ -125,7 +126,7 @@ def _weight(call: NodeCall, number: int, shape: Shape) -> tuple[int, int, Shape]
         if taken != shape[1]:
             told = "" if transposed else f" with group={group}"
             raise OperatorError(
-                f"its input {shape} has {shape[1]} channels, but its weight {weight}{told} is for {taken}"
+                f"its input {shape} has {counted(shape[1], 'channel')}, but its weight {weight}{told} is for {taken}"
             )
     if channels % group or shape[1] % group:
         raise OperatorError(f"{shape[1]} channels in and {channels} out cannot be divided into group={group} alike")

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,19 +121,21 @@ def _needed(package: str, text: str) -> Any:
 
 def _without_weights(torch: Any, text: str, make: Callable[[], Any]) -> Any:
     """Make a module without weights; where that does not work, with random ones."""
-    try:
-        with torch.device("meta"):
+    # What foreign code prints is none of the doctor's output, which may be JSON.
+    with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
+        try:
+            with torch.device("meta"):
+                return make()
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException:  # whatever its code makes of tensors without data
+            pass
+        try:
             return make()
-    except (KeyboardInterrupt, MemoryError):
-        raise
-    except BaseException:  # whatever its code makes of tensors without data
-        pass
-    try:
-        return make()
-    except (KeyboardInterrupt, MemoryError):
-        raise
-    except BaseException as error:  # sys.exit in foreign code too
-        raise NetworkError(f"{text} cannot be made: {type(error).__name__}: {first_line(error)}") from error
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException as error:  # sys.exit in foreign code too
+            raise NetworkError(f"{text} cannot be made: {type(error).__name__}: {first_line(error)}") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -254,7 +257,8 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
     if added:
         sys.path.insert(0, here)
     try:
-        found = importlib.import_module(package)
+        with redirect_stdout(sys.stderr):
+            found = importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name and (package == error.name or package.startswith(f"{error.name}.")):
             raise NetworkError(
@@ -272,7 +276,9 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
         if not hasattr(found, part):
             names = [each for each in vars(found) if not each.startswith("_")] if hasattr(found, "__dict__") else []
             near = difflib.get_close_matches(part, names, NEAR, 0.5)
-            asked = f"; do you mean {' or '.join(near)}?" if near else ""
+            made = [each for each in names if _is_of(found, each, package)]
+            others = near or made[:NEAR]
+            asked = f"; do you mean {' or '.join(others)}?" if others else "; give one of its functions or classes"
             raise NetworkError(f"{text}: {package} has no {name!r}{asked}")
         found = getattr(found, part)
     if isinstance(found, torch.nn.Module):
@@ -289,6 +295,12 @@ def _of_factory(torch: Any, package: str, name: str) -> Made:
     if not isinstance(module, torch.nn.Module):
         raise NetworkError(f"{text} returns an object of type {type(module).__name__}; it must make a torch.nn.Module")
     return Made(module)
+
+
+def _is_of(found: Any, name: str, package: str) -> bool:
+    """Whether a module of Python has a function or class of that name which it defines itself."""
+    each = getattr(found, name, None)
+    return callable(each) and getattr(each, "__module__", None) == package
 
 
 def _required(factory: Callable[..., Any]) -> list[str]:

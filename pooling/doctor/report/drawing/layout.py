@@ -620,8 +620,8 @@ def _lines(each: DrawnMap, apart: bool) -> list[tuple[str, str, bool]]:
         told = [(each.label, Palette.INK, True), ("not known", Palette.MUTED, False)]
         return [*told, (counted(len(each.stages), "stage"), Palette.MUTED, False)]
     shape = [each.shape_text]
-    if apart and each.kind == "map":
-        shape = [f"{each.channels} ch.", by(each.size)]
+    if apart:
+        shape = [f"{each.channels} ch.", by(each.size)] if each.kind == "map" else each.shape_text.split()
     lines = [(each.label, Palette.INK, True), *((words, Palette.INK, False) for words in shape)]
     muted = (each.stride_text, each.blocks_text, _more(each))
     return lines + [(words, Palette.MUTED, False) for words in muted]

@@ -6,8 +6,10 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -184,6 +186,8 @@ class Recorder(TorchDispatchMode):
         Arguments that take the place of others.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(
         self,
         modules: Names,
@@ -226,6 +230,10 @@ class Recorder(TorchDispatchMode):
         # Data that was written into a tensor of the module's own is in what stands for it.
         value = self._values.get(id(self._twins.get(id(tensor), tensor)))
         return value is not None and (value.data or self._is_written(value))
+
+    def is_known(self, tensor: Any) -> bool:
+        """Whether a tensor is one that a call gave which was seen, or that the module has."""
+        return id(tensor) in self._values
 
     def name(self, tensor: Any) -> str:
         """Return the name of a tensor as it is now."""
@@ -527,6 +535,9 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         tensors = [each for each in pytree.tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+        if isinstance(func, torch._ops.HigherOrderOperator):
+            why = "calls functions that are not followed"
+            self.end(func.name(), [each for each in tensors if self.is_data(each)], why, sys._getframe(1))
         name = func._schema.name.rpartition("::")[2]
         base = name[:-1] if func._schema.is_mutable and name.endswith("_") else name
         if not any(map(self.is_data, tensors)) or base in OF_SHAPE_ALONE:
@@ -557,8 +568,10 @@ class Recorder(TorchDispatchMode):
             if result is None:
                 result = _result(func, base, args, kwargs)
         except NotImplementedError:
-            self._end(call, "has no rule in torch that works without data")
+            self._end(call, _why_not(func))
         except Exception as error:
+            if _has_no_fake(func) or base.startswith("_nested_"):
+                self._end(call, _why_not(func))
             self.failed = error, call
             raise
         call.outputs = [each for each in pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
@@ -579,6 +592,9 @@ class Recorder(TorchDispatchMode):
         """Write a call that changes a tensor: from now on its name, and those of its views, are others."""
         target = next(iter(call.outputs), None)
         if target is None or not any(target is each for each in call.inputs):
+            if target is not None and self.recorded(call.name):
+                self._write(call)  # what it writes are statistics of its own
+                return
             self.passed_over(call, f"{call.name}, which writes into a tensor, is not known here")
             return
         value = self._value(target)
@@ -706,7 +722,25 @@ class Recorder(TorchDispatchMode):
             return first, torch.empty(shape, dtype=torch.int64, device="meta")
         return first
 
-    def _end(self, call: AtenCall, why: str) -> None:
+    def end(self, name: str, tensors: Sequence[Any], why: str, frame: FrameType | None) -> NoReturn:
+        """Follow the module no further: what is called there needs data.
+
+        Parameters
+        ----------
+        name : str
+            As people write what is called.
+        tensors : sequence of tensor
+            What it is given.
+        why : str
+        frame : frame
+            Where it is called.
+        """
+        place = place_of(frame, self.modules, TORCH, run_module.__code__)
+        self._end(AtenCall(name, {}, list(tensors), [], place), why)
+
+    def _end(self, call: AtenCall, why: str) -> NoReturn:
+        if not call.inputs:
+            call.inputs = [self._values[each].tensor for each in self._values if self._values[each].data][:1]
         self.passed_over(call, f"{_title(call.function, call.name)} {why}", [None])
         raise KnowledgeEnds(_title(call.function, call.name), why)
 
@@ -776,6 +810,29 @@ def _span(call: AtenCall, shape: Shape) -> tuple[int, range]:
     return axis, range(*chosen.indices(shape[axis]))
 
 
+def _why_not(func: Any) -> str:
+    """Say why a call gives nothing without data, and what would help."""
+    why = "has no rule in torch that works without data"
+    space = func._schema.name.partition("::")[0]
+    if space == "quantized":
+        return f"{why}; give the module before it was quantised"
+    return why if space in OWN else f"{why}; torch.library.register_fake adds one"
+
+
+OWN = ("aten", "prims", "torchvision")
+"""Namespaces of operators that are none of the user's."""
+
+
+def _has_no_fake(func: Any) -> bool:
+    """Whether a call is one of an operator of the user's, of which nobody said what it gives without data."""
+    with suppress(ImportError, AttributeError):
+        from torch._library.custom_ops import OPDEFS
+
+        found = OPDEFS.get(func._schema.name)
+        return found is not None and found._abstract_fn is None
+    return False
+
+
 def _picks_by_data(base: str, args: Sequence[Any]) -> bool:
     """Whether a call picks elements by truths, so that it depends on data how many there are."""
     if base == "where":
@@ -819,8 +876,7 @@ def _views(call: AtenCall) -> bool:
 
 def _title(func: Any, base: str) -> str:
     """Return the name of an operator as people write it."""
-    space = func._schema.name.partition("::")[0] if func is not None else "aten"
-    return f"{space}.{base}"
+    return base if func is None else f"{func._schema.name.partition('::')[0]}.{base}"
 
 
 def _small(tensor: Any) -> np.ndarray[Any, Any] | None:

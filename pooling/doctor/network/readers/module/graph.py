@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import io
 import random
 import sys
 import traceback
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -30,6 +31,7 @@ from .inputs import about_call, example_shape, first_layout, named_arguments
 from .records import is_recorded, write
 from .scope import Names, place_of
 from .size_run import MOST_KEPT, Memory, SizeRun, Windows, has_windows
+from .stand_ins import stand_in
 
 __all__ = ["ModuleGraph", "from_module"]
 
@@ -74,6 +76,10 @@ def from_module(
         If no shape is given.
     """
     module = unwrapped(module)
+    if "_modules" not in vars(module):
+        raise NetworkError(
+            f"{type(module).__name__} is not initialised; its __init__ must begin with super().__init__()"
+        )
     given: Mapping[str, Sequence[int]]
     if input_shape is None:
         found = configured_shape(module)
@@ -368,6 +374,8 @@ class Runner:
                 with reads:
                     result = run_module(self.module, args, kwargs)
             outputs = [each for each in _tensors(result) if recorder.is_data(each)]
+            if not outputs and any(self._is_from_elsewhere(each, recorder) for each in _tensors(result)):
+                recorder.end("forward", [], "returns what was made where nothing is followed, as in another thread", None)
             if not outputs and recorder.nodes:
                 notes.append(
                     "forward returns no tensor that depends on its input; the results that nothing reads are taken as "
@@ -413,6 +421,11 @@ class Runner:
             rules = {renamed[old]: rule for old, rule in recorder.free_rules.items() if old in renamed}
             free = replace(graph, nodes=tuple(replace(node, rule=rules[node.name]) for node in nodes))
         return Trace(graph, free, failure, renamed.get(ended_at, ""))
+
+    def _is_from_elsewhere(self, tensor: Any, recorder: Recorder) -> bool:
+        """Whether a result was made by calls that were not seen."""
+        own = chain.from_iterable((*each._buffers.values(), *vars(each).values()) for each in self.module.modules())
+        return tensor.is_meta and not recorder.is_known(tensor) and not any(tensor is each for each in own)
 
     def _sizes(self, shape: Shape) -> dict[str, Shape]:
         """Return the shape of each input; those that have the sizes of the main one follow it."""
@@ -526,9 +539,10 @@ class SizeReads(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        func, args, kwargs = stand_in(self.recorder, func, args, kwargs or {})
         if not self.found and func in ASKS_FOR_SIZES and args and self.recorder.is_data(args[0]):
             self.found = True
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 TENSOR: Any = torch.Tensor
@@ -678,13 +692,33 @@ def _without_weights(module: Any, name: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = copy.deepcopy(module, memo)
+            try:
+                found = copy.deepcopy(module, dict(memo))
+            except Exception:
+                found = copy.deepcopy(module, {**memo, **_shared(module, memo)})
     except Exception as error:
         raise NetworkError(
             f"{name} cannot be copied without its weights ({first_line(error)}); give the function that makes it, as "
             "package.module:factory, or a module that copy.deepcopy takes"
         ) from error
     return found.eval()
+
+
+def _shared(module: Any, memo: Mapping[int, Any]) -> dict[int, Any]:
+    """Return the attributes of modules that cannot be copied, such as locks and files, which a copy shares then."""
+    found = {}
+    for each in module.modules():
+        for key, value in vars(each).items():
+            if not key.startswith("_") or key not in OF_MODULES:
+                try:
+                    copy.deepcopy(value, dict(memo))
+                except Exception:
+                    found[id(value)] = value
+    return found
+
+
+OF_MODULES = frozenset(vars(torch.nn.Module()))
+"""Attributes that every module has."""
 
 
 def _copied(tensor: Any) -> Any:
@@ -696,12 +730,15 @@ def _copied(tensor: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave random numbers as they are, and let torch run as it is written, without fused attention and compilers."""
+    """Leave random numbers as they are, and let torch run as it is written, without fused attention and compilers.
+
+    What the code of a module prints is none of the doctor's output.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
     numbers, numbers_of_numpy = random.getstate(), np.random.get_state()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.random.fork_rng(devices=[]), _uncompiled():
+        with torch.random.fork_rng(devices=[]), _uncompiled(), redirect_stdout(io.StringIO()):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -717,7 +754,11 @@ def _uncompiled() -> AbstractContextManager[object]:
 @contextmanager
 def _as_it_was(module: Any) -> Iterator[None]:
     """Give modules back what they had before a run: code may keep results in attributes."""
-    held = [(each, dict(vars(each)), dict(each._buffers), dict(each._parameters)) for each in module.modules()]
+    held = [
+        (each, dict(vars(each)), dict(each._buffers), dict(each._parameters))
+        for each in module.modules()
+        if not isinstance(each, torch.jit.ScriptModule)  # whose code can keep nothing
+    ]
     try:
         yield
     finally:

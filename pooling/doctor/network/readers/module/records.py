@@ -373,6 +373,14 @@ def _pointwise(recorder: Recorder, call: AtenCall) -> None:
     recorder.emit(call, operator or name, inputs, call.outputs[:1], rule=rules.same_cells(shapes), free=free)
 
 
+@aten("_fused_moving_avg_obs_fq_helper", "_fake_quantize_learnable_per_tensor_affine",
+      "_fake_quantize_learnable_per_channel_affine", "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+      "fake_quantize_per_channel_affine_cachemask", "fake_quantize_per_tensor_affine_cachemask")  # fmt: skip
+def _fake_quantise(recorder: Recorder, call: AtenCall) -> None:
+    rule, free = rules.same_cells(call.shapes[:1]), rules.same_cells()
+    recorder.emit(call, "aten.fake_quantize", call.inputs[:1], call.outputs[:1], rule=rule, free=free)
+
+
 def _same_cells(recorder: Recorder, call: AtenCall) -> None:
     why = "the axes change"
     touched = [call.inputs[0].dim() - 1]

@@ -23,6 +23,7 @@ from ....operators.nodes import Tensor
 from ...graph import step_of
 from ...network import Stage
 from .capture import Recorder
+from .stand_ins import stand_in
 
 __all__ = ["MOST_KEPT", "Memory", "SizeRun", "Windows", "has_windows"]
 
@@ -129,7 +130,7 @@ class SizeRun(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        func, args, kwargs = stand_in(self.recorder, func, args, kwargs or {})
         memory = self.memory
         if func in ASK:
             return func(*args, **kwargs)
