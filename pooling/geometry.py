@@ -367,7 +367,7 @@ def padding_pairs(
         )
         pairs = []
         for size, reach, step in zip(input_size, effective, stride, strict=True):
-            total = 0 if name == VALID else max((-(-size // step) - 1) * step + reach - size, 0)
+            total = 0 if name == VALID else max((size - 1) // step * step + reach - size, 0)
             smaller, larger = total // 2, total - total // 2
             pairs.append((larger, smaller) if name == SAME_LOWER else (smaller, larger))
         return pairs

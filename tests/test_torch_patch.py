@@ -771,7 +771,9 @@ def test_ensembles_of_patched_models() -> None:
     for side in (0, 1):
         state = stack_module_state([each[side] for each in models])
         base = models[0][side]
-        found.append(vmap(lambda p, b, x, base=base: functional_call(base, (p, b), (x,)), (0, 0, None))(*state, example()))
+        found.append(
+            vmap(lambda p, b, x, base=base: functional_call(base, (p, b), (x,)), (0, 0, None))(*state, example())
+        )
     torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
 
 
@@ -845,12 +847,12 @@ def test_a_change_in_place_is_an_error_or_changes_no_gradient(pool: nn.Module) -
     expected = gradient(False)
     patch(pool)
     torch.testing.assert_close(gradient(False), expected)
-    try:
-        found = gradient(True)
-    except RuntimeError as error:
-        assert "modified by an inplace operation" in str(error)
-    else:
-        torch.testing.assert_close(found, expected)
+    if isinstance(pool, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
+        # Gradients of means do not depend on what was changed.
+        torch.testing.assert_close(gradient(True), expected)
+        return
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        gradient(True)
 
 
 def test_results_may_be_changed_in_place_as_those_of_pytorch() -> None:

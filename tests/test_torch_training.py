@@ -30,6 +30,15 @@ patch = functools.partial(patch_where_worth, always=True)
 patched = functools.partial(patched_where_worth, always=True)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    """Let PyTorch use one thread: where the machine is busy, its calls wait for the others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def network() -> nn.Module:
     torch.manual_seed(1)
     return nn.Sequential(
@@ -86,6 +95,44 @@ def test_maps() -> None:
     mine, theirs = both()
     np.testing.assert_allclose(mine, theirs, rtol=1e-5)
     assert theirs[0] != theirs[-1]
+
+
+def test_losses_are_equal_to_the_bit_where_poolings_are() -> None:
+    def make() -> nn.Module:
+        torch.manual_seed(2)
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, padding=1),
+            nn.MaxPool2d(2), nn.ReLU(inplace=True), nn.AdaptiveMaxPool2d(1), nn.MaxPool2d(1), nn.Flatten(),
+            nn.Linear(8, 4),
+        )  # fmt: skip
+
+    mine, theirs = both(make)
+    assert mine == theirs
+
+
+def test_what_is_worth_it_is_computed_here_and_the_rest_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> nn.Module:
+        torch.manual_seed(2)
+        return nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 4, 3, padding=1),
+            nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4),
+        )  # fmt: skip
+
+    shapes = []
+    pool = F.pool
+
+    def seen(name: str, input: Any, *rest: Any) -> Any:
+        shapes.append(tuple(input.shape))
+        return pool(name, input, *rest)
+
+    monkeypatch.setattr(F, "pool", seen)
+    model = make()
+    report = patch_where_worth(model)
+    assert [each.name for each in report.replaced] == ["2", "4"]
+    assert [each.name for each in report.left] == ["5"]
+    mine = losses(model, 3, (8, 3, 32, 32))
+    assert shapes == [(8, 16, 32, 32)] * 3
+    np.testing.assert_allclose(mine, losses(make(), 3, (8, 3, 32, 32)), rtol=1e-5)
 
 
 def test_volumes() -> None:
@@ -252,7 +299,9 @@ WORKERS = """
         before = F.max_pool2d(torch.randn(8, 64, 56, 56), 3, 2, 1)
         assert before.shape == (8, 64, 28, 28)
         torch.randn(300, 300) @ torch.randn(300, 300)
-        loader = DataLoader(Pooled(), batch_size=2, num_workers=2, multiprocessing_context=sys.argv[1])
+        loader = DataLoader(
+            Pooled(), batch_size=2, num_workers=2, multiprocessing_context=sys.argv[1], persistent_workers=True
+        )
         for _ in range(2):
             found = [pair for a, b, threads in loader for pair in zip(a.tolist(), b.tolist())]
             assert found == expected(), found
@@ -272,7 +321,7 @@ def run_file(folder: Any, code: str, *arguments: str) -> None:
     path = folder / "program.py"
     path.write_text(textwrap.dedent(code))
     done = subprocess.run(
-        [sys.executable, str(path), *arguments], capture_output=True, text=True, timeout=150, check=False
+        [sys.executable, str(path), *arguments], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines()[-1] == "all right"
@@ -352,12 +401,13 @@ DISTRIBUTED = """
             optimiser.step()
 
     def work(rank, address, results):
+        torch.set_num_threads(1)
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
         model = make()
         patch(model, always=True)
         parallel = DistributedDataParallel(model)
         steps(parallel, slice(2 * rank, 2 * rank + 2))
-        assert len(patch(parallel).replaced) == 0
+        assert patch(parallel, always=True).before == 3
         torch.save(model.state_dict(), os.path.join(results, str(rank)))
         dist.destroy_process_group()
 
@@ -398,3 +448,51 @@ def test_gradients_go_on_where_a_forked_child_begins(tmp_path: Any) -> None:
         print("all right")
     """
     run_file(tmp_path, code)
+
+
+INTERRUPTED = """
+    import os
+    import signal
+    import sys
+    import threading
+    import time
+    import torch
+    from torch import nn
+    from pooling.torch import patch, unpatch
+
+    model = nn.Sequential(nn.AvgPool2d(31, 1, 15), nn.MaxPool2d(31, 1, 15))
+    patch(model, always=True)
+    torch.set_num_threads(2)
+    x = torch.randn(4, 16, 256, 256, requires_grad=True)
+    y = model(x)  # threads are there, and so is a graph
+
+    def work():
+        if sys.argv[1] == "forward":
+            return model(x)
+        return torch.autograd.grad(y.sum(), x, retain_graph=True)
+
+    for _ in range(3):
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        begin = time.monotonic()
+        try:
+            while time.monotonic() < begin + 60:
+                work()
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError("it was not interrupted")
+    small = torch.randn(1, 2, 40, 40, requires_grad=True)
+    found = model(small)
+    (grad,) = torch.autograd.grad(found.sum(), small)
+    assert unpatch(model) == 2
+    expected = model(small)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(grad, torch.autograd.grad(expected.sum(), small)[0])
+    print("all right")
+"""
+
+
+@pytest.mark.parametrize("what", ["forward", "gradient"])
+def test_training_can_be_interrupted_and_goes_on(what: str, tmp_path: Any) -> None:
+    run_file(tmp_path, INTERRUPTED, what)

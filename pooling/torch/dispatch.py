@@ -24,6 +24,7 @@ from pooling.geometry import padding_pairs, strides_of
 from .observers import is_unobserved
 from .operators import (
     FRACTIONAL,
+    FREED,
     FUNCTIONS,
     UNPOOLING,
     Function,
@@ -39,9 +40,8 @@ __all__ = ["fractional", "laid", "pool", "unpool"]
 
 FLOATS = (torch.float16, torch.bfloat16)
 WIDENED = frozenset(
-    ["max_pool3d", "avg_pool3d", "lp_pool3d", "adaptive_max_pool3d", "adaptive_avg_pool3d", "min_pool3d"]
-    + [*FRACTIONAL, *UNPOOLING]
-)
+    [f"{name}3d" for name in ("max_pool", "avg_pool", "lp_pool", "adaptive_max_pool", "adaptive_avg_pool", "min_pool")]
+).union(FRACTIONAL, UNPOOLING)
 """What `torch.autocast` computes in float32 on the CPU, where the input has half precision; other poolings keep it."""
 
 _autocast = torch._C._is_any_autocast_enabled
@@ -96,8 +96,8 @@ def pool(name: str, input: Any, given: tuple[Any, ...], indexed: bool = False) -
             if input.requires_grad and _is_grad_enabled():
                 return _differentiated(input, function, given, indexed)
             return pooled(function, input, given, indexed=indexed)
-        except Unreadable:
-            pass  # read by the dispatcher, or refused in words
+        except (RuntimeError, Unreadable):
+            pass  # read by way of the dispatcher, or refused in words
     return _explaining(name, input, lambda: _dispatched(function, input, given, indexed))
 
 
@@ -124,11 +124,11 @@ def _explaining(name: str, input: Any, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
-        explained = _explained(name, input)
+        explained = _explained(name, input, error)
         raise (explained or error) from (error if explained else error.__cause__)
 
 
-def _explained(function: str, input: Any) -> Exception | None:
+def _explained(function: str, input: Any, error: Exception) -> Exception | None:
     """Say what is wrong with a tensor that no operator takes."""
     if not isinstance(input, Tensor):
         kind = type(input).__name__
@@ -141,6 +141,10 @@ def _explained(function: str, input: Any) -> Exception | None:
         return type_error(function, "input is quantised", "give input.dequantize(), or input.int_repr() for maxima")
     if input.device.type not in ("cpu", "meta"):
         return type_error(function, f"input is on {input.device}, and pooling computes on the CPU", "give input.cpu()")
+    if isinstance(error, Unreadable) and error.args[0] != FREED:
+        return type_error(function, f"input has dtype {input.dtype}, which is not accepted", "give input.float()")
+    if isinstance(error, Unreadable):
+        return type_error(function, FREED, "give a tensor that holds its elements")
     return None
 
 
@@ -173,7 +177,7 @@ def _laid_windows(function: Function, input: Tensor, kernel_size: Any, stride: A
     """Return kernel, stride, padding and dilation as operators have them."""
     name, n = function.name, function.dimensions
     assert n is not None
-    read = _windows if _is_compiling() else _remembered
+    read: Callable[..., Any] = _windows if _is_compiling() else _remembered
     if not isinstance(padding, str):
         return read(name, n, *_frozen((kernel_size, stride, padding, dilation)))
     kernels, strides, _, dilations = read(name, n, *_frozen((kernel_size, stride)), 0, _frozen(dilation))
@@ -223,7 +227,7 @@ def unpool(
         sizes = sizes[-n:]
     size = unpool_size(input.shape[-n:], kernel_size, stride, padding, sizes, function=name)
     call = getattr(torch.ops.pooling, name).default
-    return _explaining(name, input, lambda: call(_widened(name, input), indices, list(size)))  # type: ignore[no-any-return]
+    return _explaining(name, input, lambda: call(_widened(name, input), indices, list(size)))
 
 
 def fractional(
@@ -239,4 +243,4 @@ def fractional(
         lead = input.shape[:-n] if input.ndim == n + 2 else (1, *input.shape[:-n])
         samples = torch.rand((*lead, n), dtype=input.dtype, device=input.device)
     call = getattr(torch.ops.pooling, name).default
-    return _explaining(name, input, lambda: call(input, _widened(name, samples), list(kernel), list(size)))  # type: ignore[no-any-return]
+    return _explaining(name, input, lambda: call(input, _widened(name, samples), list(kernel), list(size)))

@@ -63,7 +63,7 @@ adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = ranked(_adaptive
 
 def global_max_pool(input: Tensor, *, nan: NanRule = "propagate") -> Tensor:
     """Greatest element of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_max_pool`."""
-    return pool("global_max_pool", input, (nan,))  # type: ignore[no-any-return]
+    return pool("global_max_pool", input, (nan,))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def _avg_pool(
         As `pooling.{function}`.
     """
     arguments = (kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation, nan)
-    return pool("{function}", input, arguments)  # type: ignore[no-any-return]
+    return pool("{function}", input, arguments)
 
 
 avg_pool1d, avg_pool2d, avg_pool3d = ranked(_avg_pool, "avg_pool", keyword_only={1: "divisor_override"})
@@ -104,7 +104,7 @@ def _adaptive_avg_pool(input: Tensor, output_size: AdaptiveSize, *, nan: NanRule
     TypeError, ValueError
         As `pooling.{function}`.
     """
-    return pool("{function}", input, (output_size, nan))  # type: ignore[no-any-return]
+    return pool("{function}", input, (output_size, nan))
 
 
 adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = ranked(_adaptive_avg_pool, "adaptive_avg_pool")
@@ -112,7 +112,7 @@ adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = ranked(_adaptive
 
 def global_avg_pool(input: Tensor, *, nan: NanRule = "propagate") -> Tensor:
     """Mean of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_avg_pool`."""
-    return pool("global_avg_pool", input, (nan,))  # type: ignore[no-any-return]
+    return pool("global_avg_pool", input, (nan,))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def _lp_pool(
     TypeError, ValueError
         As `pooling.{function}`.
     """
-    return pool("{function}", input, (norm_type, kernel_size, stride, ceil_mode, padding, dilation))  # type: ignore[no-any-return]
+    return pool("{function}", input, (norm_type, kernel_size, stride, ceil_mode, padding, dilation))
 
 
 lp_pool1d, lp_pool2d, lp_pool3d = ranked(_lp_pool, "lp_pool")
@@ -146,7 +146,7 @@ lp_pool1d, lp_pool2d, lp_pool3d = ranked(_lp_pool, "lp_pool")
 
 def global_lp_pool(input: Tensor, p: float = 2) -> Tensor:
     """Return the p-norm of each channel, ``(N, C, *S)`` to ``(N, C, 1, ..., 1)``: `pooling.global_lp_pool`."""
-    return pool("global_lp_pool", input, (p,))  # type: ignore[no-any-return]
+    return pool("global_lp_pool", input, (p,))
 
 
 def gem_pool2d(input: Tensor, p: float | Tensor = 3.0, eps: float = 1e-6) -> Tensor:
@@ -156,7 +156,7 @@ def gem_pool2d(input: Tensor, p: float | Tensor = 3.0, eps: float = 1e-6) -> Ten
     """
     if isinstance(p, Tensor):
         return input.clamp(min=eps).pow(p).mean((-2, -1), keepdim=True).pow(1 / p)
-    return pool("gem_pool2d", input, (p, eps))  # type: ignore[no-any-return]
+    return pool("gem_pool2d", input, (p, eps))
 
 
 def blur_pool2d(
@@ -168,7 +168,7 @@ def blur_pool2d(
     padding_mode: str = "reflect",
 ) -> Tensor:
     """Binomial blur at every stride-th pixel (Zhang 2019): `pooling.blur_pool2d`."""
-    return pool("blur_pool2d", input, (kernel_size, stride, padding, padding_mode))  # type: ignore[no-any-return]
+    return pool("blur_pool2d", input, (kernel_size, stride, padding, padding_mode))
 
 
 def max_blur_pool2d(

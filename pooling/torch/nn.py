@@ -7,6 +7,7 @@ Modules with the name of one of `torch.nn` are subclasses of it: same arguments,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -66,6 +67,7 @@ def _is_left(module: Any) -> bool:
 class _Max(nn.Module):
     """What maxima of any rank do."""
 
+    _pool: Callable[..., Any]
     kernel_size: Any
     stride: Any
     padding: Any
@@ -131,6 +133,8 @@ class AvgPool1d(nn.AvgPool1d):
 class _Avg(nn.Module):
     """What means over two or three axes do."""
 
+    _pool: Callable[..., Any]
+
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
         if _is_left(self):
@@ -161,6 +165,8 @@ class AvgPool3d(_Avg, nn.AvgPool3d):
 class _AdaptiveMax(nn.Module):
     """What adaptive maxima do."""
 
+    _pool: Callable[..., Any]
+
     def forward(self, input: Tensor) -> Any:
         """Pool a tensor."""
         if _is_left(self):
@@ -188,6 +194,8 @@ class AdaptiveMaxPool3d(_AdaptiveMax, nn.AdaptiveMaxPool3d):
 
 class _AdaptiveAvg(nn.Module):
     """What adaptive means do."""
+
+    _pool: Callable[..., Any]
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
@@ -217,6 +225,9 @@ class AdaptiveAvgPool3d(_AdaptiveAvg, nn.AdaptiveAvgPool3d):
 class _LP(nn.Module):
     """What norms do."""
 
+    _pool: Callable[..., Any]
+    norm_type: float
+
     def forward(self, input: Tensor) -> Tensor:
         """Pool a tensor."""
         if _is_left(self):
@@ -245,6 +256,8 @@ class LPPool3d(_LP, nn.LPPool3d):
 class _Unpool(nn.Module):
     """What unpooling does."""
 
+    _pool: Callable[..., Any]
+
     def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
         """Put elements back where `indices` say."""
         return self._pool(input, indices, self.kernel_size, self.stride, self.padding, output_size)
@@ -270,6 +283,8 @@ class MaxUnpool3d(_Unpool, nn.MaxUnpool3d):
 
 class _Fractional(nn.Module):
     """What fractional maxima do."""
+
+    _pool: Callable[..., Any]
 
     def forward(self, input: Tensor) -> Any:
         """Pool a tensor, with random windows where the module has no samples."""

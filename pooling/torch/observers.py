@@ -17,7 +17,7 @@ _transforms = torch._C._are_functorch_transforms_active
 _function_modes = torch._C._is_torch_function_mode_enabled
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _tracing = torch._C._get_tracing_state
-_profiler = torch.autograd._profiler_enabled
+_profiler = torch._C._autograd._profiler_enabled
 _autocast = torch._C._is_any_autocast_enabled
 
 

@@ -19,20 +19,23 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import torch
 from torch import Tensor
-from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 
 import pooling
 from pooling.arrays import is_whole
 from pooling.errors import value_error
+from pooling.families.blurs import PADDING_MODES
 from pooling.geometry import count_windows
 from pooling.operators import OPERATORS, Operator
+from pooling.signs import counted
 
 from .observers import is_unobserved
 from .team import limited
 
 __all__ = [
     "FRACTIONAL",
+    "FREED",
     "FUNCTIONS",
     "UNPOOLING",
     "Function",
@@ -62,6 +65,8 @@ KINDS = {
     "padding_mode": "str",
 }
 """Types of arguments in schemas; arguments of functions that have none here are none of their operators."""
+WORDS = {"nan": ("propagate", "ignore"), "padding_mode": PADDING_MODES}
+"""What may be written for arguments that are words."""
 LINEAR = ("avg_pool", "adaptive_avg_pool", "global_avg_pool", "blur_pool")
 """Poolings whose gradient does not depend on what the input holds, unless they leave NaN out."""
 COMPOSED = ("max_blur_pool",)
@@ -72,6 +77,9 @@ _library = torch.library.Library(NAMESPACE, "DEF")
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Tensors and arrays
+
+
+FREED = "the memory of input was freed"
 
 
 class Unreadable(TypeError):
@@ -98,15 +106,18 @@ def array_of(tensor: Tensor) -> Any:
     except (RuntimeError, TypeError) as error:
         raise Unreadable(str(error)) from error
     if not is_whole(tensor, array):
-        raise Unreadable("the memory of a tensor was freed; give one that holds its elements")
+        raise Unreadable(FREED)
     return array
 
 
 def tensor_of(array: Any) -> Tensor:
     """View an array as a tensor."""
     if array.dtype.kind == "V":
-        return torch.from_numpy(array.view("uint16")).view(torch.bfloat16)
-    return torch.from_numpy(array)
+        tensor = torch.from_numpy(array.view("uint16")).view(torch.bfloat16)
+    else:
+        tensor = torch.from_numpy(array)
+    # Of arrays without elements PyTorch takes no strides over, which fake results have.
+    return tensor if array.size else torch.empty(tensor.shape, dtype=tensor.dtype)
 
 
 class Order(NamedTuple):
@@ -147,8 +158,8 @@ def empty(like: Tensor, shape: Sequence[Any], order: Order | None, dtype: torch.
 
 
 def _arrays(order: Order | None, *tensors: Tensor) -> list[Any]:
-    """View the memory of tensors as arrays, in the layout that the first of them has."""
-    return [array_of(each if order is None else each.permute(order.last)) for each in tensors]
+    """View the memory of tensors as arrays, all in one layout: the functions of `pooling` choose it by the first."""
+    return [array_of((each if order is None else each.permute(order.last)).contiguous()) for each in tensors]
 
 
 def _layout(order: Order | None) -> dict[str, str]:
@@ -225,32 +236,29 @@ class Function:
     @cached_property
     def pool(self) -> Callable[..., Any]:
         """The operator."""
-        return getattr(torch.ops.pooling, self.name).default  # type: ignore[no-any-return]
+        return getattr(torch.ops.pooling, self.name).default
 
     @cached_property
     def pool_with_indices(self) -> Callable[..., Any]:
         """The operator that returns indices as well."""
-        return getattr(torch.ops.pooling, f"{self.name}_with_indices").default  # type: ignore[no-any-return]
+        return getattr(torch.ops.pooling, f"{self.name}_with_indices").default
 
     @cached_property
     def gradient(self) -> Callable[..., Any]:
         """The operator of the gradient."""
-        return getattr(torch.ops.pooling, f"{self.name}_backward").default  # type: ignore[no-any-return]
+        return getattr(torch.ops.pooling, f"{self.name}_backward").default
 
     def given(self, arguments: Sequence[Any]) -> tuple[Any, ...]:
         """Return the arguments of an operator as the function of `pooling` takes them."""
+        self.check(arguments)
         # Tuples, by which calls are remembered.
         found = [tuple(each) if type(each) is list else each for each in arguments]
         for place, name in self.rewritten:
             value = found[place]
-            if name == "output_size":
-                found[place] = tuple([None if size < 0 else size for size in value])
-            elif len(value) % 2:
-                raise value_error(
-                    self.name, "must hold the begin and the end of each axis", argument=("padding", list(value))
-                )
-            else:
+            if name == "padding":
                 found[place] = tuple(zip(value[::2], value[1::2], strict=True))
+            else:
+                found[place] = tuple([None if size < 0 else size for size in value])
         return tuple(found)
 
     @cached_property
@@ -258,14 +266,48 @@ class Function:
         """Places and names of the arguments that an operator has otherwise than the function."""
         return tuple((place, name) for place, name in enumerate(self.names) if name in ("padding", "output_size"))
 
+    @cached_property
+    def lengths(self) -> tuple[tuple[int, int], ...]:
+        """Places of the arguments of an operator that are lists, and their lengths."""
+        n = self.dimensions or 0
+        lists = [(place, name) for place, name in enumerate(self.names) if KINDS[name] == "SymInt[]"]
+        return tuple((place, 2 * n if name == "padding" else n) for place, name in lists)
+
+    def check(self, arguments: Sequence[Any]) -> None:
+        """Refuse lists of other lengths than the axes ask for.
+
+        Raises
+        ------
+        ValueError
+            If there is one.
+        """
+        for place, length in self.lengths:
+            if len(arguments[place]) != length:
+                name, value = self.names[place], list(arguments[place])
+                what = "the begin and the end of each axis" if name == "padding" else "one for each axis"
+                raise value_error(self.name, f"must hold {length} numbers, {what}", argument=(name, value))
+
     def keywords(self, arguments: Sequence[Any]) -> dict[str, Any]:
         """Return the same by their names."""
         return dict(zip(self.names, self.given(arguments), strict=True))
 
     def output_shape(self, shape: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-        """Return the shape of the result for one of the input, in numbers or symbols."""
+        """Return the shape of the result for one of the input, in numbers or symbols.
+
+        Raises
+        ------
+        ValueError
+            If there is none, as far as that can be told without the input.
+        """
+        self.check(arguments)
         given = dict(zip(self.names, arguments, strict=True))
         n = self.dimensions or len(shape) - 2
+        if not 1 <= n <= 3 or len(shape) - n not in (1, 2):
+            axes = "3 to 5 axes" if self.dimensions is None else f"{n + 1} or {n + 2} axes"
+            raise value_error(self.name, f"input has {counted(len(shape), 'axis', 'axes')}; it must have {axes}")
+        for name, words in WORDS.items():
+            if given.get(name, words[0]) not in words:
+                raise value_error(self.name, f"must be one of {', '.join(words)}", argument=(name, given[name]))
         outer, sizes = list(shape[: len(shape) - n]), list(shape[len(shape) - n :])
         if self.operator.windows == "global":
             return [*outer, *([1] * n)]
@@ -280,6 +322,12 @@ class Function:
             )
             for i in range(n)
         ]  # fmt: skip
+        for axis, count in enumerate(counts):
+            if isinstance(count, torch.SymInt):
+                torch._check(count >= 1, lambda: f"{self.name}: the input is too small for a window")
+            elif count < 1:
+                fact = f"finds no window on axis {axis} of {n}: the input has {sizes[axis]} cells there"
+                raise value_error(self.name, fact, argument=("kernel_size", list(kernel)))
         return [*outer, *counts]
 
     def is_greatest(self, arguments: Sequence[Any]) -> bool:
@@ -289,8 +337,8 @@ class Function:
 
     def is_linear(self, arguments: Sequence[Any]) -> bool:
         """Whether the gradient does not depend on what the input holds."""
-        given = dict(zip(self.names, arguments, strict=True))
-        return self.operator.name in LINEAR and given.get("nan", "propagate") == "propagate"
+        # Whether NaN is left out is said last.
+        return self.operator.name in LINEAR and arguments[-1] != "ignore"
 
 
 def _functions() -> dict[str, Function]:
@@ -351,7 +399,7 @@ def _register(function: Function) -> None:
     name, arguments, n = function.name, function.arguments, function.dimensions
 
     def forward(input: Tensor, *given: Any) -> Tensor:
-        return pooled(function, input, function.given(given))  # type: ignore[no-any-return]
+        return pooled(function, input, function.given(given))
 
     def fake(input: Tensor, *given: Any) -> Tensor:
         return empty(input, function.output_shape(input.shape, given), order_of(input, n))
@@ -361,7 +409,7 @@ def _register(function: Function) -> None:
     if function.operator.indices:
 
         def indexed(input: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
-            return pooled(function, input, function.given(given), indexed=True)  # type: ignore[no-any-return]
+            return pooled(function, input, function.given(given), indexed=True)
 
         def fake_indexed(input: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
             shape = function.output_shape(input.shape, given)
@@ -390,9 +438,18 @@ def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -
     """Define an operator, with its kernel for the CPU and its fake implementation."""
     name = schema.partition("(")[0]
     _kernels[name] = kernel
-    _library.define(schema)
+    # The memory format of results is that of the input, which the compiler must not change between the two.
+    _library.define(schema, tags=(torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag))
     _library.impl(name, kernel, "CPU")
-    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
+
+    def checked(input: Tensor, *given: Any) -> Any:
+        # One on the meta device among others takes all of them here.
+        for each in given:
+            if isinstance(each, Tensor) and each.device != input.device:
+                raise value_error(name, f"tensors are on {input.device} and on {each.device}", "give all on the CPU")
+        return fake(input, *given)
+
+    torch.library.register_fake(f"{NAMESPACE}::{name}", checked, lib=_library)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -468,7 +525,7 @@ def kept(ctx: Any, like: Tensor) -> Sequence[Any]:
     """Return the tensors that were kept; where their shapes were, tensors with these, whose elements are anything."""
     shapes = getattr(ctx, "shapes", None)
     if shapes is None:
-        return ctx.saved_tensors  # type: ignore[no-any-return]
+        return ctx.saved_tensors
     return [empty(like, *each) for each in shapes]
 
 
@@ -513,17 +570,22 @@ def _selected(values: Tensor, indices: Tensor, dimensions: int) -> Tensor:
 def _argmax(function: Function, input: Tensor, arguments: Sequence[Any]) -> Tensor:
     """Find the argmax of each window; that of a whole map is that of an adaptive pooling to one cell."""
     if function.operator.indices:
-        return function.pool_with_indices(input, *arguments)[1]  # type: ignore[no-any-return]
+        return function.pool_with_indices(input, *arguments)[1]
     n = input.ndim - 2
-    return FUNCTIONS[f"adaptive_max_pool{n}d"].pool_with_indices(input, [1] * n, *arguments)[1]  # type: ignore[no-any-return]
+    return FUNCTIONS[f"adaptive_max_pool{n}d"].pool_with_indices(input, [1] * n, *arguments)[1]
 
 
 def gradient_of(
     function: Function, grad: Tensor, input: Tensor, indices: Tensor | None, arguments: Sequence[Any]
 ) -> Tensor:
-    """Return the gradient of the input."""
+    """Return the gradient of the input: by its operator where that is differentiated, or seen, itself."""
+    if not torch.is_grad_enabled() and is_unobserved(grad) and is_unobserved(input):
+        try:
+            return pooled_gradient(function, grad, input, indices, function.given(arguments))
+        except Unreadable:
+            pass  # as a gradient that is all zero, and has no memory
     places = (indices,) if function.operator.indices else ()
-    return function.gradient(grad, input, *places, *arguments)  # type: ignore[no-any-return]
+    return function.gradient(grad, input, *places, *arguments)
 
 
 def _tangent(
@@ -539,7 +601,7 @@ def _tangent(
             return _tangent_of_greatest(function, tangent, input, arguments)
         return Norm.of(function, input, arguments).tangent(tangent)
     if function.is_linear(arguments):
-        return function.pool(tangent, *arguments)  # type: ignore[no-any-return]
+        return function.pool(tangent, *arguments)
     # Means that leave NaN out, of the elements that the input has; windows of nothing but NaN have no derivative.
     missing = input != input
     found = function.pool(torch.where(missing, torch.nan, tangent), *arguments)
@@ -607,7 +669,7 @@ class Norm(NamedTuple):
             mean = FUNCTIONS[f"avg_pool{n}d"]
 
             def summed(each: Tensor) -> Tensor:
-                return mean.pool(each, *sums)  # type: ignore[no-any-return]
+                return mean.pool(each, *sums)
 
             def spread(each: Tensor) -> Tensor:
                 return gradient_of(mean, each, input, None, sums)
@@ -641,22 +703,22 @@ def _register_derivatives(function: Function) -> None:
     places = function.operator.indices
 
     def backward(grad: Tensor, kept: Sequence[Any], arguments: Sequence[Any]) -> tuple[Tensor | None, ...]:
-        input, *indices = kept
-        return (gradient_of(function, grad, input, *indices or [None], arguments),)
+        input, indices = kept if len(kept) == 2 else (*kept, None)
+        return (gradient_of(function, grad, input, indices, arguments),)
 
     def forward(tangents: Sequence[Any], kept: Sequence[Any], arguments: Sequence[Any]) -> Tensor | None:
-        input, *indices = kept
-        return _tangent(function, tangents[0], input, *indices or [None], arguments)
+        input, indices = kept if len(kept) == 2 else (*kept, None)
+        return _tangent(function, tangents[0], input, indices, arguments)
 
     def second(grad: Tensor, kept: Sequence[Any], arguments: Sequence[Any]) -> tuple[Tensor | None, ...]:
-        grad_output, input, *indices = kept
-        found = _tangent(function, grad, input, *indices or [None], arguments)
+        grad_output, input, indices = kept if places else (*kept, None)
+        found = _tangent(function, grad, input, indices, arguments)
         return found, _curvature(function, grad, grad_output, input, arguments), *(None,) * places
 
     def along(tangents: Sequence[Any], kept: Sequence[Any], arguments: Sequence[Any]) -> Tensor | None:
-        grad_output, input, *indices = kept
+        grad_output, input, indices = kept if places else (*kept, None)
         of_grad, of_input = tangents[:2]
-        found = None if of_grad is None else gradient_of(function, of_grad, input, *indices or [None], arguments)
+        found = None if of_grad is None else gradient_of(function, of_grad, input, indices, arguments)
         bent = None if of_input is None else _curvature(function, of_input, grad_output, input, arguments)
         if found is None or bent is None:
             return bent if found is None else found
@@ -697,6 +759,7 @@ def _batched(
             for place, each in enumerate(given)
         ]
         found = operator(*flat, *arguments[tensors:])
+        assert given[0] is not None
         lead = given[0].shape[:2]
         several = isinstance(found, tuple)
         results = found if several else (found,)
@@ -753,7 +816,7 @@ def _register_unpooling(name: str, n: int) -> None:
         return take(grad, *kept), None
 
     def along(tangents: Sequence[Any], kept: Sequence[Any], rest: Sequence[Any]) -> Tensor:
-        return put(tangents[0], kept[1], *rest)  # type: ignore[no-any-return]
+        return put(tangents[0], kept[1], *rest)
 
     def second(grad: Tensor, kept: Sequence[Any], _: Any) -> tuple[Tensor | None, ...]:
         return put(grad, kept[2], list(kept[0].shape[kept[0].ndim - n :])), None, None

@@ -41,6 +41,8 @@ MODULES: dict[type[nn.Module], type[nn.Module]] = {
     getattr(nn, name): getattr(replacements, name) for name in replacements.__all__ if hasattr(nn, name)
 }
 """Modules of `torch.nn`, and those of `pooling` that compute the same."""
+SMALL = "_pooling_leaves_below"
+"""Attribute of patched modules: elements of inputs below which PyTorch takes less time, in any memory format."""
 FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 HALVES = frozenset({torch.float16, torch.bfloat16})
 INTEGERS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
@@ -133,10 +135,7 @@ def _class_for(original: type[nn.Module], always: bool) -> type[nn.Module]:
     """Make the class of the patched modules of a class."""
     known = _known(original)
     theirs = original.forward
-    if known is None:
-        forward = _wrapped(theirs, always)
-    else:
-        forward = _replaced(theirs, MODULES[known].forward, known, always)
+    forward = _wrapped(theirs, always) if known is None else _replaced(theirs, MODULES[known].forward, known, always)
     names = {
         "forward": forward,
         "original": original,
@@ -157,19 +156,27 @@ def _replaced(
 ) -> Callable[..., Any]:
     """Return the forward of a pooling module."""
     exact = "Max" in known.__name__
-    widens = known.__name__.endswith("3d") and "Unpool" not in known.__name__
+    unpools = "Unpool" in known.__name__
+    widens = known.__name__.endswith("3d") and not unpools
     function = worth.function_of(known)
 
-    def forward(self: nn.Module, input: Any, *rest: Any, **named: Any) -> Any:
+    def is_left(self: nn.Module, input: Any) -> bool:
         if _is_compiling():
-            left = torch.compiler.is_exporting() or _is_for_inductor(self)
-        else:
-            left = not takes(input, exact=exact) or not (always or _is_worth(function, self, input))
-            if widens and not left:
-                input = widened(input)
-        return (theirs if left else ours)(self, input, *rest, **named)
+            return torch.compiler.is_exporting() or _is_for_inductor(self)
+        return not takes(input, exact=exact) or not (always or _is_worth(function, self, input))
 
-    return forward
+    def forward(self: Any, input: Any) -> Any:
+        # Most calls that are left are small ones: these lose no more time than it takes to see that.
+        if not _is_compiling() and type(input) is Tensor and input.numel() < vars(self).get(SMALL, 0):
+            return theirs(self, input)
+        if is_left(self, input):
+            return theirs(self, input)
+        return ours(self, widened(input) if widens and not _is_compiling() else input)
+
+    def unpool(self: Any, input: Any, *rest: Any, **named: Any) -> Any:
+        return (theirs if is_left(self, input) else ours)(self, input, *rest, **named)
+
+    return unpool if unpools else forward
 
 
 def _is_worth(function: str, arguments: Any, input: Tensor) -> bool:
@@ -570,7 +577,8 @@ class PatchReport:
         )
         notes = "".join(f"<p>{html.escape(each)}</p>" for each in self.notes)
         table = (
-            "<table><thead><tr><th>Name</th><th>Module</th><th></th><th>Computed here</th><th>Why left, or rules that differ</th></tr>"
+            "<table><thead><tr><th>Name</th><th>Module</th><th></th><th>Computed here</th>"
+            "<th>Why left, or rules that differ</th></tr>"
             f"</thead><tbody>{cells}</tbody></table>"
         )
         return f"<p>{html.escape(self._head())}</p>{table if self.modules else ''}{notes}"
@@ -580,9 +588,7 @@ class PatchReport:
 # Patching
 
 
-def patch(
-    model: nn.Module, *, functional: bool = False, example: Any = None, always: bool = False
-) -> PatchReport:
+def patch(model: nn.Module, *, functional: bool = False, example: Any = None, always: bool = False) -> PatchReport:
     """Let the pooling modules of a network be computed by `pooling`.
 
     Modules are changed in place, and stay instances of the classes that they were; `unpatch` undoes it. Copies and
@@ -646,7 +652,7 @@ def patch(
             if module.always == always or "original" not in vars(type(module)):
                 before += 1
                 continue
-            module.__class__ = module.original
+            _given_back(module)
         row = _patched(module, ", ".join(places), functional, traced and _counts(traced, places), always)
         if row is not None:
             found.append(row)
@@ -676,6 +682,8 @@ def _patched(
             least = worth.sentence(*worth.kind_and_overlap(worth.function_of(known), module))
             reason = "" if least else "PyTorch takes less time for it at every size that was measured"
         if not reason and _assigned(module, always):
+            if not always:
+                vars(module)[SMALL] = worth.smallest(*worth.kind_and_overlap(worth.function_of(known), module))
             under_compile = not _is_for_inductor(module)
             return PatchedModule(name, kind.__name__, True, "", _rules(module), under_compile, (), least)
         return PatchedModule(name, kind.__name__, False, reason or "its class cannot be changed")
@@ -740,8 +748,14 @@ def unpatch(model: nn.Module) -> int:
                 "undo that first, for example by torch.nn.utils.parametrize.remove_parametrizations",
             )
     for module in found.values():
-        module.__class__ = module.original
+        _given_back(module)
     return len(found)
+
+
+def _given_back(module: Any) -> None:
+    """Give a patched module the class back that it had."""
+    module.__class__ = module.original
+    vars(module).pop(SMALL, None)
 
 
 def _left(module: nn.Module) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pooling.arguments import per_axis
 
-__all__ = ["LEAST", "function_of", "is_worth", "kind_and_overlap", "reads", "sentence"]
+__all__ = ["LEAST", "function_of", "is_worth", "kind_and_overlap", "reads", "sentence", "smallest"]
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 LEAST: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
@@ -54,7 +54,7 @@ LEAST: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
     "max_unpool2d": (131072, None, None, 262144),
     "max_unpool3d": (131072, None, 65536, 262144),
 }
-"""The least work of each kind: for the result alone and with a gradient, then the same where channels are last in memory.
+"""The least work of each kind: for the result alone, with a gradient, and both again where channels are last in memory.
 
 None where PyTorch was the faster one to the end, as it was for kinds that are not here. Printed by ``python -m
 benchmarks.torch_patch`` on one core of an AMD EPYC with torch 2.13.0 on 2026-11-29.
@@ -123,9 +123,14 @@ def is_worth(kind: str, input: Tensor, overlap: float) -> bool:
     return least is not None and input.numel() * overlap >= least
 
 
+def smallest(kind: str, overlap: float) -> int:
+    """Return the elements of an input below which no call of a kind is worth it."""
+    least = [each for each in LEAST.get(kind, NOTHING) if each is not None]
+    return math.ceil(min(least) / overlap) if least else 0
+
+
 def sentence(kind: str, overlap: float) -> str:
     """Say from how many elements of the input on calls of a kind are worth it; nothing for a kind that never is."""
-
     parts = []
     least = [None if each is None else f"{math.ceil(each / overlap):,}" for each in LEAST.get(kind, NOTHING)]
     for where, forward, gradient in (("", *least[:2]), (" in channels_last", *least[2:])):
