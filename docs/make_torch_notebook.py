@@ -48,5 +48,8 @@ def text_of(notebook: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    from pooling.benchmark.networks.measure import declare_operators
+
+    declare_operators()  # where torchvision, which timm imports, belongs to another torch
     read: dict[str, Any] = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
     NOTEBOOK.write_text(text_of(with_outputs(read, run(sources(read))[0])), encoding="utf-8")

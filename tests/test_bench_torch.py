@@ -277,7 +277,7 @@ def test_the_page_is_written_from_records(monkeypatch: pytest.MonkeyPatch) -> No
     text = make_torch.PAGE.read_text(encoding="utf-8")
     assert text.count(make_torch.BEGIN) == text.count(make_torch.END) == 1
     machine = {"processor": "AMD", "cores": 2, "system": "Linux x86_64", "kernels": "x86-64-v3"}
-    about = {"machine": machine, "versions": {"torch": "2.13.0", "ndpooling": "0.1.0"}}
+    about = {"machine": machine, "versions": {"pooling": "0.1.0", "torch": "2.13.0"}}
     target = record(TARGETS[0], training=step(0.2, 0.05, [1.2]), inference=step(0.01, 0.01, [1.0]))
     days = ("2026-11-28T10:00:00", "2026-11-29T10:00:00")
     records = [{**each, **about, "date": days[each["network"] == "a"]} for each in (*RECORDS, target)]
@@ -286,11 +286,14 @@ def test_the_page_is_written_from_records(monkeypatch: pytest.MonkeyPatch) -> No
     assert make_torch.page(written, records) == written
     assert written.startswith(text.split(make_torch.BEGIN)[0])
     assert (
-        "\nAMD, 2 cores, Linux x86_64, kernels of x86-64-v3; torch 2.13.0, pooling 0.1.0; 2026-11-28 to 2026-11-29. "
+        "\nAMD, 2 cores, Linux x86_64, kernels of x86-64-v3; pooling 0.1.0, torch 2.13.0; 2026-11-28 to 2026-11-29. "
         in written
     )
     assert "Other processes kept processors busy before 1 of 5 measurements." in written
     assert f"| `{TARGETS[0]}` | 1 | 1 | torch | 10.0 ms | 20 % | 80 % |" in written
+    assert (
+        f"at least 1.2 times as fast is reached by `{TARGETS[0]}` (1.20 at best; were pooling free, 1.25)." in written
+    )
     assert "- `a`, batch 8, 2 threads, training: ValueError: no" in written
     assert "- `c`, batch 1, 1 thread, all: not measured in 1 s" in written
 

@@ -104,7 +104,7 @@ def test_a_runtime_without_gradients_says_so() -> None:
         gradient_of("onnx.reference", CASES["mean"])
 
 
-def test_it_is_asked_only_where_it_is_named() -> None:
+def test_it_is_asked_only_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     assert RUNTIMES["torch.compile"].compiles
     assert "torch.compile" not in chosen(None)
@@ -112,6 +112,9 @@ def test_it_is_asked_only_where_it_is_named() -> None:
     assert list(chosen(["torch.compile"])) == ["torch.compile"]
     assert patient("torch.compile", Limits(seconds=2)).seconds == 20
     assert patient("torch", Limits(seconds=2)).seconds == 2
+    assert patient("unheard:Of", Limits(seconds=2)).seconds == 2
+    monkeypatch.setattr(type(RUNTIMES["pooling"]), "compiles", True)
+    assert patient("pooling.validation.runners.ours:Kernels", Limits(seconds=2)).seconds == 20
 
 
 def test_without_a_compiler_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,11 @@
 
 Time the kernels against the libraries that are installed here (onnxruntime, openvino, torch, OpenCV, scikit-image,
 SciPy, NumPy), turn by turn, each in a process of its own, on poolings of real networks. A result is checked before it
-is timed.
+is timed. With --torch, whole networks of timm and torchvision are measured instead, before and after
+pooling.torch.patch: the share of pooling, an inference and a training step. Such a run may be stopped and continued.
 
-Examples: pooling bench; pooling bench --only ResNet --rounds 5; pooling bench --list; pooling bench --torch
---only densenet. Exit code: 0 it ran, 2 it could
-not. Being slower is no failure.
+Examples: pooling bench; pooling bench --only ResNet --rounds 5; pooling bench --list; pooling bench --torch --only
+densenet. Exit code: 0 it ran, 2 it could not. Being slower is no failure.
 """
 
 from __future__ import annotations

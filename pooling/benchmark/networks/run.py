@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
+from pooling._version import __version__
 from pooling.benchmark.race import load, machine
 
 from .listing import NETWORKS, Network
@@ -23,7 +24,7 @@ BATCHES = (1, 8)
 THREADS = (1, 2)
 LIMIT = 900.0
 """Seconds that one setting of one network may take."""
-LIBRARIES = ("torch", "torchvision", "timm", "ndpooling")
+LIBRARIES = ("torch", "torchvision", "timm")
 MODULE = f"{__package__}.measure"
 Progress = Callable[[int, int, str], None]
 
@@ -78,7 +79,7 @@ def _told(key: Key) -> str:
 
 def _head(key: Key) -> Record:
     """Return what a record begins with: what it is about, when, where, beside what else, and of which versions."""
-    versions = {}
+    versions = {"pooling": __version__}
     for name in LIBRARIES:
         try:
             versions[name] = metadata.version(name)

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from pooling.numerics.inputs import dtype_named
 
 from ..inputs.case import GRADIENT
-from . import RUNTIMES, Unsupported, runtime_of
+from . import Unsupported, runtime_of
 from .results import Result
 
 if TYPE_CHECKING:
@@ -116,7 +116,10 @@ class Limits:
 
 def patient(runtime: str, limits: Limits) -> Limits:
     """Return the limits of a runtime: those that compile each node may take `PATIENCE` times as long."""
-    compiles = runtime in RUNTIMES and RUNTIMES[runtime].compiles
+    try:
+        compiles = runtime_of(runtime).compiles
+    except ValueError:  # of one that cannot be loaded, which its process says
+        return limits
     return replace(limits, seconds=PATIENCE * limits.seconds) if compiles else limits
 
 
